@@ -1,0 +1,40 @@
+# Everything a fresh machine needs is Python 3.11+, git and make: each target sets up its own .venv from pinned requirements.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test check bench pins clean
+help:
+	@echo "make demo    the whole idea in 90 seconds: real data, real broker, five real agents"
+	@echo "make test    all tests     make check   lint, types, layers     make bench [ONLY=agent] [CHECK=1]"
+
+demo: .venv/ready
+	$(BIN)/edgeward demo $(ARGS)
+
+test: .venv/ready
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage report --format=total | sed 's/^/line and branch coverage: /;s/$$/ %/'
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/ready
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(CHECK),--check)
+
+pins:
+	$(PYTHON) -m venv .venv/pins
+	.venv/pins/bin/pip install --quiet '.[dev]'
+	.venv/pins/bin/pip freeze --exclude edgeward > requirements/dev.txt
+	rm -rf .venv/pins
+
+clean:
+	rm -rf .venv .edgeward dist
+
+.venv/ready: requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "edgeward needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

@@ -1,0 +1,76 @@
+"""The Disk port on a POSIX directory. Refuses to know what the files mean."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class PosixDisk:
+    """Files in one directory, created with mode 0700."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def read(self, name: str) -> bytes:
+        """The whole file."""
+        return (self._directory / name).read_bytes()
+
+    def read_at(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """Up to `size_bytes` from `offset`."""
+        with (self._directory / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(size_bytes)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Create or replace the content. Python's buffered write raises on a short write; os.write would not."""
+        with (self._directory / name).open("wb") as file:
+            file.write(data)
+
+    def write_at(self, name: str, offset: int, data: bytes) -> None:
+        """Write into a file, creating or growing it."""
+        path = self._directory / name
+        with path.open("r+b" if path.exists() else "w+b") as file:
+            file.seek(offset)
+            file.write(data)
+
+    def sync(self, name: str) -> None:
+        """fsync the file."""
+        _fsync(self._directory / name)
+
+    def sync_directory(self) -> None:
+        """fsync the directory."""
+        _fsync(self._directory)
+
+    def rename(self, source: str, target: str) -> None:
+        """Atomic replacement."""
+        (self._directory / source).replace(self._directory / target)
+
+    def delete(self, name: str) -> None:
+        """Remove; missing is fine."""
+        (self._directory / name).unlink(missing_ok=True)
+
+    def names(self) -> Sequence[str]:
+        """All names, sorted."""
+        return sorted(entry.name for entry in self._directory.iterdir() if entry.is_file())
+
+    def size_bytes(self, name: str) -> int:
+        """Length of a file."""
+        return (self._directory / name).stat().st_size
+
+    def free_bytes(self) -> int:
+        """Space left on the file system."""
+        return shutil.disk_usage(self._directory).free
+
+    def path(self, name: str) -> str:
+        """Absolute path."""
+        return str(self._directory / name)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

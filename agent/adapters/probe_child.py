@@ -1,0 +1,79 @@
+"""The probe, run as a child: confine, load, answer the golden inputs, measure. One JSON in, one JSON out.
+
+Decides whether this device's runtime answers as the converter's did. Refuses to know what happens to the model then.
+"""
+
+import json
+import resource
+import sys
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agent.adapters.onnx_runtime import OnnxSession, to_runtime_inputs
+from contract.errors import Code
+from contract.golden import mismatched_rows, split_golden
+from contract.manifest import Manifest
+from contract.tensors import decode_tensors
+
+
+def main() -> None:
+    """Read a request from stdin, write the answer to stdout."""
+    request = json.load(sys.stdin)
+    manifest = msgspec.convert(request["manifest"], Manifest)
+    with open(request["golden"], "rb") as file:
+        golden = decode_tensors(file.read())
+    _confine(manifest)
+    json.dump(_probe(request["artifact"], manifest, golden), sys.stdout)
+
+
+def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any]) -> dict[str, Any]:
+    began = time.perf_counter()
+    try:
+        session = OnnxSession(artifact, manifest)
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        return {"code": Code.MODEL_LOAD_FAILED, "detail": f"{type(error).__name__}: {error}"[:300]}
+    load_ms = (time.perf_counter() - began) * 1000
+    inputs, expected = split_golden(golden, manifest)
+    try:
+        outputs = session.run(to_runtime_inputs(inputs))
+        latency_ms = _latency_ms(session, inputs)
+    except Exception as error:
+        return {"code": Code.PROBE_FAILED, "detail": f"golden inputs: {type(error).__name__}: {error}"[:300]}
+    missed = mismatched_rows(expected, outputs, manifest.golden)
+    measured = {"load_ms": load_ms, "latency_ms": latency_ms, "peak_mb": _peak_mb()}
+    if missed > float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows:
+        detail = f"{missed} of {manifest.golden.rows} golden rows differ from the recorded answers"
+        return {"code": Code.PROBE_MISMATCH, "detail": detail, **measured}
+    return measured
+
+
+def _latency_ms(session: OnnxSession, inputs: dict[str, Any], runs: int = 5) -> float:
+    first_row = to_runtime_inputs({name: array[:1] for name, array in inputs.items()})
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        session.run(first_row)
+        times.append(time.perf_counter() - began)
+    return float(np.median(times)) * 1000
+
+
+def _confine(manifest: Manifest) -> None:
+    """Limits that a memory or CPU bomb runs into. Set after the runtime is imported: what it maps is not the model's."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        mapped = int(file.read().split()[0]) * resource.getpagesize()
+    allowed = mapped + manifest.limits.memory_mb * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+    resource.setrlimit(resource.RLIMIT_CPU, (manifest.limits.load_s, manifest.limits.load_s + 1))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

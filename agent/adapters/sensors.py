@@ -1,0 +1,120 @@
+"""Sensors: where rows come from. Each is an iterable of samples that ends when its source does.
+
+Decides pacing and what to drop. Refuses to know which model answers.
+"""
+
+import csv
+import gzip
+import itertools
+import json
+import queue
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from agent.config import ReplaySensor, StdinSensor, TopicSensor
+from agent.ports import Sample
+from contract.errors import BadInput, Code
+
+MAX_WAITING = 1000
+"""Rows from a topic that wait for the model; beyond it the oldest is dropped and counted."""
+
+
+def to_sample(values: dict[str, Any], label: str) -> Sample:
+    """Split the label column off; an empty cell becomes None, which numpy reads as NaN."""
+    features = {column: None if value == "" else value for column, value in values.items() if column != label}
+    return Sample(features, values.get(label) if label else None)
+
+
+def parse_row(raw: bytes | str, label: str) -> Sample:
+    """A sample from one JSON object; BadInput `sample_invalid`."""
+    try:
+        row = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(Code.SAMPLE_INVALID, f"not JSON: {error}"[:200]) from None
+    if not isinstance(row, dict):
+        raise BadInput(Code.SAMPLE_INVALID, "expected a JSON object of columns")
+    return to_sample(row, label)
+
+
+def replay(config: ReplaySensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample]:
+    """Rows at `rate_hz`. `wait(seconds)` pauses and says whether to stop. A late row is not made up for in a burst."""
+    path = beside.parent / config.path
+    period_s = 1.0 / config.rate_hz
+    while True:
+        due = time.monotonic()
+        for row in itertools.islice(_rows(path), config.start_row, None):
+            due = max(due + period_s, time.monotonic())
+            if wait(max(0.0, due - time.monotonic())):
+                return
+            yield to_sample(row, config.label)
+        if not config.loop:
+            return
+
+
+def from_stdin(config: StdinSensor, stream: TextIO | None = None) -> Iterator[Sample | BadInput]:
+    """One JSON object a line; a bad line is handed on as the error that it is."""
+    for line in stream or sys.stdin:
+        if line.strip():
+            yield _or_error(line, config.label)
+
+
+class TopicQueue:
+    """Rows from an MQTT topic, handed over from the network thread."""
+
+    def __init__(self, config: TopicSensor, dropped: Counter[str]) -> None:
+        self.config = config
+        self._queue: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING)
+        self._dropped = dropped
+
+    def put(self, payload: bytes | None) -> None:
+        """Add a row, None to end; never blocks."""
+        while True:
+            try:
+                self._queue.put_nowait(payload)
+            except queue.Full:
+                self._dropped["sensor_rows"] += 1
+                self._discard_oldest()
+            else:
+                return
+
+    def __iter__(self) -> Iterator[Sample | BadInput]:
+        while (payload := self._queue.get()) is not None:
+            yield _or_error(payload, self.config.label)
+
+    def _discard_oldest(self) -> None:
+        try:
+            self._queue.get_nowait()
+        except queue.Empty:
+            return
+
+
+def _or_error(raw: bytes | str, label: str) -> Sample | BadInput:
+    try:
+        return parse_row(raw, label)
+    except BadInput as error:
+        return error
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        if path.suffix == ".parquet":
+            yield from _parquet_rows(path)
+            return
+        opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
+        with opened as file:
+            yield from csv.DictReader(file)
+    except OSError as error:
+        raise BadInput(Code.CONFIG_INVALID, f"sensor path {path}: {error}") from None
+
+
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: Parquet needs pyarrow: pip install 'edgeward[parquet]'") from None
+    for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
+        yield from batch.to_pylist()

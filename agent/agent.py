@@ -1,0 +1,359 @@
+"""THE shell of the device: decode, step, perform. The daemon and the simulator both run this very class.
+
+Decides nothing about updates (`core` does); it hands every stimulus to the machine it concerns and performs what the
+machine orders, in order. Refuses to know threads, sockets and clocks: `now` is monotonic seconds, handed in.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent.admitting import Admitting
+from agent.core import machine
+from agent.core.commands import Command, Fetch, Load, Probe, Prune, Report, Save
+from agent.core.events import (
+    DesiredChanged,
+    DesiredWithdrawn,
+    Event,
+    FetchDone,
+    FetchFailed,
+    ModelBroken,
+    ModelReady,
+    TimerFired,
+)
+from agent.core.model import Assignment, Record
+from agent.device_model import DeviceModel
+from agent.ports import Link, ProbeReport, Runtime
+from agent.reporter import Reporter
+from agent.store import DeviceRecord, Store
+from contract import topics
+from contract.errors import BadInput, Code, EdgewardError, WorldError
+from contract.messages import Ack
+from contract.trust import TrustAnchor
+from contract.wire import decode
+
+SAVE_RETRY_S = 5.0
+"""After a disk that refused a record: the event is stepped again."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The broker has accepted the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The connection is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageArrived:
+    """A message from the broker."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeEnded:
+    """The probe child of `model` has answered or died."""
+
+    model: str
+    report: ProbeReport
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The time that `wake_at` named has come."""
+
+
+Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | Woke
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this device is and what it believes."""
+
+    device: str
+    machine: str
+    anchor: TrustAnchor
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """How often the device speaks and looks, in seconds."""
+
+    heartbeat_s: float
+    telemetry_s: float
+    judge_s: float
+
+
+class Agent:
+    """One device. Call `boot` once, then `receive` for every stimulus and whenever `wake_at` has come."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        intervals: Intervals,
+        *,
+        store: Store,
+        link: Link,
+        runtime: Runtime,
+        wall_clock: Callable[[], datetime],
+        enqueue: Callable[[Stimulus], None],
+        new_model: Callable[[str], DeviceModel],
+    ) -> None:
+        self._identity = identity
+        self._intervals = intervals
+        self._store = store
+        self._link = link
+        self._runtime = runtime
+        self._enqueue = enqueue
+        self._new_model = new_model
+        self._admitting = Admitting(identity.device, identity.machine, identity.anchor, wall_clock)
+        self._device_record = DeviceRecord()
+        self._models: dict[str, DeviceModel] = {}
+        self._retry: dict[str, tuple[float, Event]] = {}
+        self.dropped: Counter[str] = Counter()
+        self._reporter = Reporter(identity.device, 0, link, self.dropped)
+        self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
+        self._telemetry_since = 0.0
+        self._bytes_received = 0
+
+    @property
+    def models(self) -> dict[str, DeviceModel]:
+        """The models that this device knows, by name."""
+        return self._models
+
+    def boot(self, now: float) -> None:
+        """Resume from flash. WorldError if the disk cannot hold even the boot counter."""
+        records, corrupt = self._store.load_records()
+        before = self._store.load_device()
+        self._device_record = DeviceRecord(boots=before.boots + 1, high_water=before.high_water)
+        self._store.save_device(self._device_record)
+        self._reporter = Reporter(self._identity.device, self._device_record.boots, self._link, self.dropped)
+        self._booted_at = self._telemetry_since = now
+        self._telemetry_at = now + self._intervals.telemetry_s
+        for name in corrupt:
+            self._reporter.refuse(BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside"), now)
+        for name, record in sorted(records.items()):
+            self._model(name, record)
+        for name, record in sorted(records.items()):
+            self._apply(name, machine.resume(record, now), now)
+
+    def receive(self, stimulus: Stimulus, now: float) -> None:
+        """Take one stimulus in. Never raises for what came from outside: it is reported and counted."""
+        match stimulus:
+            case LinkUp():
+                self._link_up(now)
+            case LinkDown():
+                self._reporter.online = False
+            case MessageArrived(topic, payload):
+                self._bytes_received += len(payload)
+                self._message(topic, payload, now)
+            case ProbeEnded(name, report):
+                self._probe_ended(name, report, now)
+            case Woke():
+                pass
+        self._tick(now)
+
+    def wake_at(self) -> float:
+        """When `Woke` is due at the latest."""
+        times = [self._heartbeat_at, self._telemetry_at, self._reporter.wake_at(), self._admitting.wake_at()]
+        times += [at for at, _ in self._retry.values()]
+        for model in self._models.values():
+            times.append(model.wake_at(online=self._reporter.online))
+            if model.in_trial:
+                times.append(self._judge_at)
+        return min(at for at in times if at is not None)
+
+    def _link_up(self, now: float) -> None:
+        device = self._identity.device
+        self._link.subscribe([topics.desired(device), topics.ack(device)])
+        if names := sorted(self._models):
+            self._link.subscribe([topics.model_role(name) for name in names])
+        self._reporter.link_up(now)
+        self._heartbeat(now)
+        for name, model in self._models.items():
+            if model.download is not None:
+                self._fold(name, model.download.link_up(now), now)
+
+    def _message(self, topic: str, payload: bytes, now: float) -> None:
+        try:
+            if blob := topics.parse_blob(topic):
+                self._blob(*blob, payload, now)
+            elif topic == topics.desired(self._identity.device):
+                self._desired(payload, now)
+            elif topic == topics.ack(self._identity.device):
+                self._reporter.acknowledged(decode(payload, Ack))
+            elif model := self._admitting.role_of(topic):
+                self._admitting.read_role(model, payload)
+                self._admit(now)
+            else:
+                self.dropped["messages_foreign"] += 1
+        except EdgewardError as error:
+            self._reporter.refuse(error, now)
+
+    def _desired(self, payload: bytes, now: float) -> None:
+        document, high_water = self._admitting.read_desired(payload, self._device_record.high_water)
+        if high_water != self._device_record.high_water:
+            record = DeviceRecord(boots=self._device_record.boots, high_water=high_water)
+            self._store.save_device(record)
+            self._device_record = record
+        named = [want.model for want in document.wanted]
+        for name in sorted(set(self._models) - set(named)):
+            self._fold(name, DesiredWithdrawn(document.version), now)
+        self._admitting.await_roles(document, now)
+        self._link.unsubscribe([topics.model_role(name) for name in named])
+        self._link.subscribe([topics.model_role(name) for name in named])
+        self._admit(now)
+
+    def _admit(self, now: float) -> None:
+        admitted, refused = self._admitting.take(now)
+        for assignment in admitted:
+            self._model(assignment.model, Record())
+            self._fold(assignment.model, DesiredChanged(assignment), now)
+        for error in refused:
+            self._reporter.refuse(error, now)
+
+    def _blob(self, digest: str, index: int | None, payload: bytes, now: float) -> None:
+        for name, model in self._models.items():
+            if model.download is not None and model.download.wants(digest):
+                self._fold(name, model.download.receive(digest, index, payload, now), now)
+                return
+        self.dropped["chunks_foreign"] += 1
+
+    def _probe_ended(self, name: str, report: ProbeReport, now: float) -> None:
+        model = self._models[name]
+        if report.code:
+            self._fold(name, ModelBroken(report.digest, report.code, report.detail), now)
+        else:
+            self._fold(name, ModelReady(report.digest, model.baseline()), now)
+
+    def _tick(self, now: float) -> None:
+        self._admit(now)
+        self._reporter.tick(now)
+        for name, (at, event) in sorted(self._retry.items()):
+            if now >= at:
+                del self._retry[name]
+                self._fold(name, event, now)
+        for name, model in self._models.items():
+            self._tick_model(name, model, now)
+        if now >= self._judge_at:
+            self._judge_at = now + self._intervals.judge_s
+        if now >= self._heartbeat_at:
+            self._heartbeat(now)
+        if now >= self._telemetry_at:
+            self._telemetry(now)
+
+    def _tick_model(self, name: str, model: DeviceModel, now: float) -> None:
+        if model.release_drained(now):
+            self._runtime.trim()
+        if model.download is not None and self._reporter.online:
+            self._fold(name, model.download.tick(now), now)
+        if model.in_trial and now >= self._judge_at:
+            self._fold(name, model.judge(), now)
+        due = machine.deadline(model.state)
+        if due is not None and now >= due:
+            self._fold(name, TimerFired(), now)
+
+    def _heartbeat(self, now: float) -> None:
+        self._heartbeat_at = now + self._intervals.heartbeat_s
+        states = tuple(model.message() for _, model in sorted(self._models.items()))
+        self._reporter.heartbeat(self._runtime.hardware(), self._identity.labels, states, now - self._booted_at)
+
+    def _telemetry(self, now: float) -> None:
+        self._telemetry_at = now + self._intervals.telemetry_s
+        windows = tuple(window for _, model in sorted(self._models.items()) for window in model.take_windows())
+        self._reporter.telemetry(
+            windows,
+            interval_s=now - self._telemetry_since,
+            rss_mb=self._runtime.rss_mb(),
+            stall_ms=max((model.stall_ms for model in self._models.values()), default=0.0),
+            received=self._bytes_received,
+        )
+        self._telemetry_since = now
+
+    def _model(self, name: str, record: Record) -> DeviceModel:
+        if name not in self._models:
+            self._models[name] = self._new_model(name)
+            self._models[name].state = machine.Steady(record)
+        return self._models[name]
+
+    def _fold(self, name: str, event: Event | None, now: float) -> None:
+        """Step one event; what performing it brings up is stepped too."""
+        if event is None:
+            return
+        before = self._models[name].state
+        after = machine.step(before, event, now)
+        if after[0] is before and not after[1]:
+            self.dropped["events_ignored"] += 1
+            return
+        self._apply(name, after, now, event)
+
+    def _apply(self, name: str, outcome: machine.Step, now: float, event: Event | None = None) -> None:
+        model = self._models[name]
+        state, commands = outcome
+        followups: deque[Event] = deque()
+        for command in commands:
+            if isinstance(command, Save) and not self._saved(name, command, event, now):
+                return
+            model.state = state
+            followup = self._perform(model, command, now)
+            if followup is not None:
+                followups.append(followup)
+        model.state = state
+        model.end_stale_download()
+        while followups:
+            self._fold(name, followups.popleft(), now)
+
+    def _saved(self, name: str, command: Save, event: Event | None, now: float) -> bool:
+        """Law 2: nothing of a step happens unless its record is durable."""
+        try:
+            self._store.save_record(name, command.record)
+        except WorldError as error:
+            self._reporter.refuse(error, now)
+            if event is not None:
+                self._retry[name] = (now + SAVE_RETRY_S, event)
+            return False
+        return True
+
+    def _perform(self, model: DeviceModel, command: Command, now: float) -> Event | None:
+        match command:
+            case Fetch(assignment):
+                return model.begin_download(assignment, now)
+            case Probe(assignment):
+                return self._probe(model, assignment)
+            case Load(assignment):
+                return self._load(model, assignment, now)
+            case Prune():
+                self._prune(now)
+            case Report(code, detail):
+                model.code, model.detail = code, detail
+                self._reporter.report(model.message(), now)
+            case Save():
+                pass  # durable already
+        return None
+
+    def _probe(self, model: DeviceModel, assignment: Assignment) -> Event | None:
+        golden, artifact = (self._store.path(blob) for blob in assignment.blobs)
+        name = model.name
+        self._runtime.probe(assignment, artifact, golden, lambda report: self._enqueue(ProbeEnded(name, report)))
+        return None
+
+    def _load(self, model: DeviceModel, assignment: Assignment | None, now: float) -> Event | None:
+        try:
+            model.load(assignment, now)
+        except EdgewardError as error:
+            assert assignment is not None  # serving nothing cannot fail
+            return ModelBroken(assignment.digest, error.code, error.detail)
+        return None
+
+    def _prune(self, now: float) -> None:
+        keep = {digest for model in self._models.values() for digest in model.kept_digests}
+        try:
+            self._store.prune(keep)
+        except WorldError as error:
+            self._reporter.refuse(error, now)

@@ -1,0 +1,90 @@
+"""`edgeward-agent run | status | doctor`. Exit codes: 0 fine, 1 something is wrong, 2 wrong call or configuration."""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from agent.adapters.posix_disk import PosixDisk
+from agent.config import Config, load_config
+from agent.core.model import Record
+from agent.store import Store
+from contract.errors import EdgewardError
+from contract.wire import encode
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    call = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        config = load_config(call.config)
+        code: int = call.command(config, call)
+    except EdgewardError as error:
+        print(f"edgeward-agent: {error}", file=sys.stderr)
+        return 2
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgeward-agent", description="Runs models on this device, and keeps them right."
+    )
+    commands = parser.add_subparsers(required=True, metavar="run | status | doctor")
+    for name, command, words in (
+        ("run", _run, "serve until told to stop"),
+        ("status", _status, "what this device runs, read from its disk (also while the agent is down)"),
+        ("doctor", _doctor, "check everything around the agent that can keep it from working"),
+    ):
+        sub = commands.add_parser(name, help=words, description=words)
+        sub.add_argument("-c", "--config", type=Path, default=Path("/etc/edgeward/agent.toml"), help="TOML file")
+        sub.add_argument("--json", action="store_true", help="print JSON" if name != "run" else argparse.SUPPRESS)
+        sub.set_defaults(command=command)
+    return parser
+
+
+def _run(config: Config, call: argparse.Namespace) -> int:
+    from agent.daemon import Daemon  # the runtime takes 150 ms to import; `status` does without
+
+    Daemon(config, call.config).run()
+    return 0
+
+
+def _status(config: Config, call: argparse.Namespace) -> int:
+    records, corrupt = Store(PosixDisk(Path(config.device.state_dir))).load_records()
+    if call.json:
+        print(json.dumps({name: json.loads(encode(record)) for name, record in sorted(records.items())}))
+    else:
+        for name, record in sorted(records.items()):
+            print(_line(name, record))
+        if not records:
+            print(f"no model yet; state in {config.device.state_dir}")
+    for name in corrupt:
+        print(f"{name}: its record was damaged and has been set aside", file=sys.stderr)
+    return 1 if corrupt else 0
+
+
+def _line(name: str, record: Record) -> str:
+    stable = f"v{record.stable.manifest.release}" if record.stable else "none"
+    trial = f", trial v{record.trial.manifest.release} (boot {record.trial_boots})" if record.trial else ""
+    ended = record.outcome
+    outcome = f", v{ended.version.release} {ended.result}" + (f": {ended.code}" if ended.code else "") if ended else ""
+    return f"{name}: stable {stable}{trial}, generation {record.generation}{outcome}"
+
+
+def _doctor(config: Config, call: argparse.Namespace) -> int:
+    from agent.doctor import examine
+
+    findings = list(examine(config, call.config))
+    if call.json:
+        print(json.dumps([{"check": found.check, "ok": found.ok, "detail": found.detail} for found in findings]))
+    else:
+        for found in findings:
+            print(f"{'ok  ' if found.ok else 'FAIL'} {found.check}: {found.detail}")
+    return 0 if all(found.ok for found in findings) else 1

@@ -1,0 +1,118 @@
+"""The agent's configuration: strict TOML, every key with its default here and in configs/agent.toml.
+
+Decides what a legal configuration is. Refuses to know how anything is done with it.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from contract.errors import BadInput, Code
+from contract.names import check_name
+from contract.trust import TrustAnchor
+from contract.wire import Message, decode
+
+Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
+Interval = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+
+
+class Device(Message, frozen=True):
+    """Who this device is."""
+
+    name: str
+    state_dir: str = "/var/lib/edgeward-agent"
+    labels: dict[str, str] = {}
+
+
+class Broker(Message, frozen=True):
+    """Where the MQTT 5 broker is."""
+
+    url: str = "mqtt://127.0.0.1:1883"
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+
+class Trust(Message, frozen=True):
+    """Whose signatures count."""
+
+    key_file: str = "trust.json"
+
+
+class IntervalsConfig(Message, frozen=True):
+    """How often the agent speaks and looks."""
+
+    heartbeat_s: Interval = 30.0
+    telemetry_s: Interval = 30.0
+    judge_s: Interval = 1.0
+
+
+class ReplaySensor(Message, frozen=True, tag_field="kind", tag="replay"):
+    """Rows of a CSV (also .gz) or Parquet file at a steady rate."""
+
+    model: str
+    path: str
+    rate_hz: Rate = 1.0
+    label: str = ""
+    start_row: Annotated[int, msgspec.Meta(ge=0)] = 0
+    loop: bool = False
+
+
+class TopicSensor(Message, frozen=True, tag_field="kind", tag="topic"):
+    """JSON objects from an MQTT topic of the same broker."""
+
+    model: str
+    topic: str
+    label: str = ""
+
+
+class StdinSensor(Message, frozen=True, tag_field="kind", tag="stdin"):
+    """JSON objects, one a line, on standard input."""
+
+    model: str
+    label: str = ""
+
+
+Sensor = ReplaySensor | TopicSensor | StdinSensor
+
+
+class Config(Message, frozen=True):
+    """Everything."""
+
+    device: Device
+    broker: Broker = Broker()
+    trust: Trust = Trust()
+    intervals: IntervalsConfig = IntervalsConfig()
+    sensor: tuple[Sensor, ...] = ()
+
+
+def load_config(path: Path) -> Config:
+    """Read and check; BadInput `config_invalid` names the file, the key and what is allowed there."""
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        config = msgspec.convert(plain, Config)
+        check_name(config.device.name, "device")
+        for sensor in config.sensor:
+            check_name(sensor.model, "model")
+    except FileNotFoundError:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
+    except BadInput as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: {error.detail}") from None
+    return config
+
+
+def load_anchor(config: Config, beside: Path) -> TrustAnchor:
+    """The trust key, its path relative to the configuration file; BadInput `config_invalid`."""
+    path = beside.parent / config.trust.key_file
+    try:
+        anchor = decode(path.read_bytes(), TrustAnchor)
+    except OSError as error:
+        raise BadInput(Code.CONFIG_INVALID, f"trust.key_file {path}: {error.strerror}") from None
+    except BadInput as error:
+        raise BadInput(Code.CONFIG_INVALID, f"trust.key_file {path}: {error.detail}") from None
+    anchor.public_key()
+    return anchor

@@ -1,0 +1,112 @@
+"""The health of a version: a window of its newest inferences, and the verdict on it.
+
+Decides pass, fail or inconclusive from counts alone. Refuses to know what follows from a verdict.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from agent.core.limits import EVIDENCE_Z
+from agent.core.model import Baseline, Verdict
+from contract.desired import TrialPolicy
+from contract.errors import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One inference as health sees it."""
+
+    latency_us: float
+    error: Code | None = None
+    correct: bool | None = None
+    """Whether the answer met the label; None without a label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict, and for a failure the code and the numbers behind it."""
+
+    verdict: Verdict
+    code: str = ""
+    detail: str = ""
+
+
+_INCONCLUSIVE = Judgement(Verdict.INCONCLUSIVE)
+
+
+class HealthWindow:
+    """The newest inferences of one version, bounded; counts are kept as they come and go."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._newest: deque[Inference] = deque()
+        self.errors = 0
+        self.labelled = 0
+        self.correct = 0
+
+    def __len__(self) -> int:
+        return len(self._newest)
+
+    def add(self, inference: Inference) -> None:
+        """Take one inference in; the oldest leaves a full window."""
+        self._newest.append(inference)
+        self._count(inference, 1)
+        if len(self._newest) > self._size:
+            self._count(self._newest.popleft(), -1)
+
+    def latency_us_p95(self) -> float:
+        """95th percentile of the window's latencies in microseconds; 0 for an empty window."""
+        ordered = sorted(inference.latency_us for inference in self._newest)
+        return ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)] if ordered else 0.0
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """The yardstick that this window gives a successor; None without labels."""
+        return Baseline(labelled=self.labelled, correct=self.correct) if self.labelled else None
+
+    def _count(self, inference: Inference, sign: int) -> None:
+        self.errors += sign * (inference.error is not None)
+        self.labelled += sign * (inference.correct is not None)
+        self.correct += sign * (inference.correct is True)
+
+
+def judge(window: HealthWindow, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
+    """Judge a trial's window. Fewer inferences than `min_samples` are inconclusive: missing data is never a pass."""
+    if len(window) < policy.min_samples:
+        return _INCONCLUSIVE
+    return _errors(window, policy) or _latency(window, policy) or _accuracy(window, policy, baseline)
+
+
+def _errors(window: HealthWindow, policy: TrialPolicy) -> Judgement | None:
+    ratio = window.errors / len(window) if len(window) else 0.0
+    if ratio <= float(policy.max_error_ratio):
+        return None
+    detail = f"{window.errors} of {len(window)} inferences failed, {float(policy.max_error_ratio):.1%} allowed"
+    return Judgement(Verdict.FAIL, Code.HEALTH_ERRORS, detail)
+
+
+def _latency(window: HealthWindow, policy: TrialPolicy) -> Judgement | None:
+    p95_ms = window.latency_us_p95() / 1000
+    if p95_ms <= float(policy.max_latency_ms_p95):
+        return None
+    detail = f"p95 {p95_ms:.1f} ms over {len(window)} inferences, {policy.max_latency_ms_p95} ms allowed"
+    return Judgement(Verdict.FAIL, Code.HEALTH_LATENCY, detail)
+
+
+def _accuracy(window: HealthWindow, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
+    if baseline is None or not baseline.labelled or not window.labelled:
+        return Judgement(Verdict.PASS)
+    if window.labelled < policy.min_samples:
+        return _INCONCLUSIVE
+    before, after = baseline.correct / baseline.labelled, window.correct / window.labelled
+    pooled = (baseline.correct + window.correct) / (baseline.labelled + window.labelled)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / baseline.labelled + 1 / window.labelled))
+    drop = before - after
+    if drop <= float(policy.max_accuracy_drop) or drop < EVIDENCE_Z * error:
+        return Judgement(Verdict.PASS)
+    detail = (
+        f"accuracy {after:.3f} of {window.labelled} against {before:.3f} of {baseline.labelled} for stable, "
+        f"a drop of {float(policy.max_accuracy_drop):.3f} allowed"
+    )
+    return Judgement(Verdict.FAIL, Code.HEALTH_ACCURACY, detail)

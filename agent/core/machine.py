@@ -1,0 +1,228 @@
+"""The update machine of one model: ``step(state, event, now) -> (state, commands)``.
+
+Five laws, each a test: `step` is total; a changed record is saved first; there is one commit point; every stimulus
+carries its digest or generation; time is an argument. Refuses to know how anything is performed.
+"""
+
+from dataclasses import replace
+from typing import assert_never
+
+import msgspec
+
+from agent.core.commands import Command, Fetch, Load, Probe, Prune, Report, Save
+from agent.core.events import (
+    DesiredChanged,
+    DesiredWithdrawn,
+    Event,
+    FetchDone,
+    FetchFailed,
+    HealthJudged,
+    ModelBroken,
+    ModelReady,
+    TimerFired,
+)
+from agent.core.limits import MAX_FETCH_ATTEMPTS, PROBE_GRACE_S, backoff_s
+from agent.core.model import Assignment, Baseline, Fetching, Probing, Record, State, Steady, Trial, Verdict
+from contract.errors import Code
+from contract.messages import Outcome, Result
+
+Step = tuple[State, tuple[Command, ...]]
+
+
+def resume(record: Record, now: float) -> Step:
+    """What to do after power-up, from the durable record alone."""
+    if record.trial is None:
+        return Steady(record), (Load(record.stable), Prune(), Report())
+    if record.trial_boots >= record.trial.policy.boot_budget:
+        return _roll_back(record, record.trial, Code.BOOT_BUDGET_SPENT, f"{record.trial_boots} boots in trial")
+    counted = msgspec.structs.replace(record, trial_boots=record.trial_boots + 1)
+    return _enter_trial(counted, record.trial, now)
+
+
+def deadline(state: State) -> float | None:
+    """When `TimerFired` is due, in the seconds of `now`; None when nothing is waited for."""
+    match state:
+        case Steady():
+            return None
+        case Fetching(retry_at=retry_at):
+            return retry_at
+        case Probing(give_up_at=give_up_at):
+            return give_up_at
+        case Trial(soak_until=soak_until, give_up_at=give_up_at, verdict=verdict):
+            return min(soak_until, give_up_at) if verdict is Verdict.PASS else give_up_at
+        case _:
+            assert_never(state)
+
+
+def step(state: State, event: Event, now: float) -> Step:
+    """Fold one event in. An event that does not fit returns the same state and no commands."""
+    match event:
+        case DesiredChanged(assignment):
+            return _desired(state, assignment)
+        case DesiredWithdrawn(generation):
+            return _withdrawn(state, generation)
+        case _:
+            pass
+    match state:
+        case Steady():
+            return _steady(state, event)
+        case Fetching():
+            return _fetching(state, event, now)
+        case Probing():
+            return _probing(state, event, now)
+        case Trial():
+            return _trial(state, event, now)
+        case _:
+            assert_never(state)
+
+
+def newest_generation(state: State) -> int:
+    """The generation that the machine has decided or is deciding."""
+    match state:
+        case Fetching(record, assignment) | Probing(record, assignment):
+            return max(record.generation, assignment.generation)
+        case _:
+            return state.record.generation
+
+
+def _desired(state: State, wanted: Assignment) -> Step:
+    record = state.record
+    if wanted.generation <= newest_generation(state):
+        return state, ()
+    if record.trial is not None and wanted.digest == record.trial.digest:
+        return _adopt_trial(state, wanted)
+    if record.stable is not None and wanted.digest == record.stable.digest:
+        return _adopt_stable(record, wanted)
+    if record.trial is not None:
+        settled, commands = _roll_back(record, record.trial, Code.SUPERSEDED, f"by generation {wanted.generation}")
+        return Fetching(settled.record, wanted), (*commands[:-1], Fetch(wanted), Report())
+    return Fetching(record, wanted), (Fetch(wanted), Report())
+
+
+def _adopt_trial(state: State, wanted: Assignment) -> Step:
+    record = msgspec.structs.replace(state.record, trial=wanted, generation=wanted.generation)
+    assert isinstance(state, Trial)  # only a Trial state holds a record with a trial
+    return replace(state, record=record), (Save(record), Report())
+
+
+def _adopt_stable(record: Record, wanted: Assignment) -> Step:
+    settled = msgspec.structs.replace(record, generation=wanted.generation, stable=wanted, trial=None, trial_boots=0)
+    if record.trial is None:
+        return Steady(settled), (Save(settled), Prune(), Report())
+    settled = _with_outcome(settled, record.trial, "rolled_back", Code.SUPERSEDED, "stable is desired again")
+    return Steady(settled), (Save(settled), Load(wanted), Prune(), Report())
+
+
+def _withdrawn(state: State, generation: int) -> Step:
+    record = state.record
+    idle = isinstance(state, Steady) and record.stable is None
+    if generation <= newest_generation(state) or idle:
+        return state, ()
+    empty = Record(generation=generation, outcome=record.outcome)
+    return Steady(empty), (Save(empty), Load(None), Prune(), Report())
+
+
+def _steady(state: Steady, event: Event) -> Step:
+    match event:
+        case ModelBroken(digest, code, detail) if state.record.stable and digest == state.record.stable.digest:
+            if state.repaired:
+                return state, (Report(code, detail),)
+            return Fetching(state.record, state.record.stable), (Fetch(state.record.stable), Report(code, detail))
+        case _:
+            return state, ()
+
+
+def _fetching(state: Fetching, event: Event, now: float) -> Step:
+    wanted = state.assignment
+    match event:
+        case FetchDone(digest) if digest == wanted.digest:
+            give_up_at = now + wanted.manifest.limits.load_s + PROBE_GRACE_S
+            return Probing(state.record, wanted, give_up_at), (Probe(wanted), Report())
+        case FetchFailed(digest, code, detail, retryable) if digest == wanted.digest:
+            if retryable and state.attempt + 1 < MAX_FETCH_ATTEMPTS:
+                retry_at = now + backoff_s(state.attempt)
+                return replace(state, attempt=state.attempt + 1, retry_at=retry_at), (Report(code, detail),)
+            return _reject(state.record, wanted, code, detail)
+        case TimerFired() if state.retry_at is not None and now >= state.retry_at:
+            return replace(state, retry_at=None), (Fetch(wanted),)
+        case _:
+            return state, ()
+
+
+def _probing(state: Probing, event: Event, now: float) -> Step:
+    wanted = state.assignment
+    match event:
+        case ModelReady(digest, baseline) if digest == wanted.digest:
+            return _begin_trial(state.record, wanted, baseline, now)
+        case ModelBroken(digest, code, detail) if digest == wanted.digest:
+            return _reject(state.record, wanted, code, detail)
+        case TimerFired() if now >= state.give_up_at:
+            return _reject(state.record, wanted, Code.PROBE_TIMEOUT, "the probe never answered")
+        case _:
+            return state, ()
+
+
+def _trial(state: Trial, event: Event, now: float) -> Step:
+    record, trial = state.record, state.record.trial
+    assert trial is not None
+    match event:
+        case ModelBroken(digest, code, detail) if digest == trial.digest:
+            return _roll_back(record, trial, code, detail)
+        case HealthJudged(digest, Verdict.FAIL, code, detail) if digest == trial.digest:
+            return _roll_back(record, trial, code, detail)
+        case HealthJudged(digest, verdict, measured=measured) if digest == trial.digest:
+            return _judge_soak(state, replace(state, verdict=verdict, measured=measured), trial, now)
+        case TimerFired():
+            return _judge_soak(state, state, trial, now)
+        case _:
+            return state, ()
+
+
+def _judge_soak(before: Trial, state: Trial, trial: Assignment, now: float) -> Step:
+    if state.verdict is Verdict.PASS and now >= state.soak_until:
+        return _confirm(state.record, trial, state.measured)
+    if now >= state.give_up_at:
+        return _roll_back(state.record, trial, Code.TRIAL_INCONCLUSIVE, "too few inferences to judge")
+    return (before if state == before else state), ()
+
+
+def _begin_trial(record: Record, wanted: Assignment, baseline: Baseline | None, now: float) -> Step:
+    if record.stable is not None and record.stable.digest == wanted.digest:  # stable was fetched again
+        return Steady(record, repaired=True), (Load(wanted), Report())
+    enough = baseline is not None and baseline.labelled >= wanted.policy.min_samples
+    yardstick = baseline if enough or record.baseline is None else record.baseline
+    begun = msgspec.structs.replace(
+        record, generation=wanted.generation, trial=wanted, trial_boots=1, baseline=yardstick
+    )
+    return _enter_trial(begun, wanted, now)
+
+
+def _enter_trial(record: Record, trial: Assignment, now: float) -> Step:
+    state = Trial(record, now + float(trial.policy.soak_s), now + float(trial.policy.give_up_s))
+    return state, (Save(record), Load(trial), Report())
+
+
+def _confirm(record: Record, trial: Assignment, measured: Baseline | None) -> Step:
+    good = Record(generation=record.generation, stable=trial, baseline=measured)
+    good = _with_outcome(good, trial, "confirmed", "", "")
+    return Steady(good), (Save(good), Prune(), Report())
+
+
+def _roll_back(record: Record, trial: Assignment, code: str, detail: str) -> Step:
+    back = Record(generation=record.generation, stable=record.stable, baseline=record.baseline)
+    back = _with_outcome(back, trial, "rolled_back", code, detail)
+    return Steady(back), (Save(back), Load(back.stable), Prune(), Report())
+
+
+def _reject(record: Record, wanted: Assignment, code: str, detail: str) -> Step:
+    repairing = record.stable is not None and record.stable.digest == wanted.digest
+    decided = msgspec.structs.replace(record, generation=max(record.generation, wanted.generation))
+    decided = _with_outcome(decided, wanted, "rejected", code, detail)
+    return Steady(decided, repaired=repairing), (Save(decided), Prune(), Report())
+
+
+def _with_outcome(record: Record, version: Assignment, result: Result, code: str, detail: str) -> Record:
+    outcome = Outcome(
+        generation=version.generation, version=version.ref, result=result, code=str(code), detail=str(detail)
+    )
+    return msgspec.structs.replace(record, outcome=outcome)

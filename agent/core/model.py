@@ -1,0 +1,113 @@
+"""What the update machine knows: the durable record and the phases around it.
+
+A `Record` is all that survives power loss. Everything else is volatile: a power cut is just `resume(record, now)`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from contract.blobs import Blob
+from contract.desired import TrialPolicy
+from contract.manifest import Manifest
+from contract.messages import Outcome, VersionRef
+from contract.wire import Message
+
+
+class Verdict(StrEnum):
+    """What a health window says about a version."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Baseline(Message, frozen=True):
+    """How often stable was right in its newest window; the yardstick for the trial that follows it."""
+
+    labelled: int
+    correct: int
+
+
+class Assignment(Message, frozen=True):
+    """A version that this device was told to run: where it comes from, what it is, how to judge it."""
+
+    model: str
+    generation: int
+    manifest: Manifest
+    policy: TrialPolicy
+
+    @property
+    def digest(self) -> str:
+        """Names the artifact, and with it the version."""
+        return self.manifest.artifact.sha256
+
+    @property
+    def ref(self) -> VersionRef:
+        """The version as messages name it."""
+        return VersionRef(release=self.manifest.release, digest=self.digest)
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        """What must be on disk before a probe: the golden set, then the artifact."""
+        return (self.manifest.golden.blob, self.manifest.artifact)
+
+
+class Record(Message, frozen=True):
+    """The durable part of the state of one model."""
+
+    generation: int = 0
+    """Newest generation that was decided; an older or equal one is never acted on again."""
+    stable: Assignment | None = None
+    trial: Assignment | None = None
+    trial_boots: int = 0
+    baseline: Baseline | None = None
+    """How often stable was right. Durable: a trial that follows a reboot is judged by the same yardstick."""
+    outcome: Outcome | None = None
+
+    @property
+    def kept_digests(self) -> tuple[str, ...]:
+        """Digests of the blobs that pruning must leave."""
+        slots = (slot for slot in (self.stable, self.trial) if slot is not None)
+        return tuple(blob.sha256 for slot in slots for blob in slot.blobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """Stable serves, nothing is under way."""
+
+    record: Record
+    repaired: bool = False
+    """Stable has been fetched again once since boot; a second break waits for a new generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """Blobs of `assignment` are on their way; stable serves."""
+
+    record: Record
+    assignment: Assignment
+    attempt: int = 0
+    retry_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """A child process examines `assignment`; stable serves."""
+
+    record: Record
+    assignment: Assignment
+    give_up_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The trial serves; stable waits on disk."""
+
+    record: Record
+    soak_until: float
+    give_up_at: float
+    verdict: Verdict = Verdict.INCONCLUSIVE
+    measured: Baseline | None = None
+
+
+State = Steady | Fetching | Probing | Trial

@@ -1,0 +1,155 @@
+"""The agent as a process: an inbox, one worker that owns the Agent, a thread per sensor, and signals.
+
+Picks the real adapters. Decides nothing about updates or health.
+"""
+
+import fcntl
+import logging
+import platform
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agent.adapters.onnx_runtime import OnnxRuntime
+from agent.adapters.paho_link import PahoLink
+from agent.adapters.posix_disk import PosixDisk
+from agent.adapters.sensors import TopicQueue, from_stdin, replay
+from agent.agent import Agent, Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
+from agent.config import Config, ReplaySensor, StdinSensor, TopicSensor, load_anchor
+from agent.core.model import Assignment
+from agent.device_model import DeviceModel
+from agent.download import Download
+from agent.model_slot import ModelSlot
+from agent.pipeline import run_pipeline
+from agent.ports import Sample
+from agent.store import Store
+from contract.errors import BadInput, Code, WorldError
+
+INBOX_SIZE = 256
+"""Stimuli that wait for the worker; a full inbox holds the network thread, and with it the broker."""
+WATCHDOG_S = 5.0
+
+_log = logging.getLogger("edgeward.agent")
+
+
+class Daemon:
+    """One agent process."""
+
+    def __init__(self, config: Config, config_path: Path) -> None:
+        self._config = config
+        self._config_path = config_path
+        self._state_dir = Path(config.device.state_dir)
+        self._inbox: queue.Queue[Stimulus] = queue.Queue(INBOX_SIZE)
+        self._stop = threading.Event()
+        self._runtime = OnnxRuntime()
+        self._store = Store(PosixDisk(self._state_dir))
+        self._lock_file = lock_state_dir(self._state_dir)
+        self._link = PahoLink(config.broker, config.device.name, self._deliver)
+        self._slots: dict[str, ModelSlot] = {}
+        anchor = load_anchor(config, config_path)
+        identity = Identity(config.device.name, platform.machine(), anchor, dict(config.device.labels))
+        intervals = Intervals(config.intervals.heartbeat_s, config.intervals.telemetry_s, config.intervals.judge_s)
+        self._agent = Agent(
+            identity,
+            intervals,
+            store=self._store,
+            link=self._link,
+            runtime=self._runtime,
+            wall_clock=lambda: datetime.now(UTC),
+            enqueue=self._inbox.put,
+            new_model=self._new_model,
+        )
+        self._topics: dict[str, TopicQueue] = {}
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: self._stop.set())
+        self._agent.boot(time.monotonic())
+        self._start_sensors()
+        self._link.start()
+        _log.info("device %s is up, state in %s", self._config.device.name, self._state_dir)
+        try:
+            self._work()
+        finally:
+            self._link.stop()
+            for waiting in self._topics.values():
+                waiting.put(None)
+            _log.info("device %s has stopped", self._config.device.name)
+
+    def _work(self) -> None:
+        watchdog_at = time.monotonic() + WATCHDOG_S
+        while not self._stop.is_set():
+            pause_s = max(0.0, min(self._agent.wake_at() - time.monotonic(), 0.5))
+            try:
+                stimulus = self._inbox.get(timeout=pause_s) if pause_s else self._inbox.get_nowait()
+            except queue.Empty:
+                stimulus = Woke()
+            if isinstance(stimulus, LinkUp) and self._topics:
+                self._link.subscribe(sorted(self._topics))
+            self._agent.receive(stimulus, time.monotonic())
+            if time.monotonic() >= watchdog_at:
+                self._link.revive()
+                watchdog_at = time.monotonic() + WATCHDOG_S
+
+    def _deliver(self, stimulus: Stimulus) -> None:
+        if isinstance(stimulus, MessageArrived) and stimulus.topic in self._topics:
+            self._topics[stimulus.topic].put(stimulus.payload)
+        else:
+            self._inbox.put(stimulus)
+
+    def _new_model(self, name: str) -> DeviceModel:
+        return DeviceModel(name, self._slot(name), self._runtime, self._store, self._new_download)
+
+    def _new_download(self, assignment: Assignment) -> Download:
+        return Download(assignment, store=self._store, link=self._link, drop=self._drop)
+
+    def _drop(self, what: str) -> None:
+        self._agent.dropped[what] += 1
+
+    def _slot(self, name: str) -> ModelSlot:
+        if name not in self._slots:
+            self._slots[name] = ModelSlot(name, perf_s=time.perf_counter, lock=threading.Lock())
+        return self._slots[name]
+
+    def _start_sensors(self) -> None:
+        for number, sensor in enumerate(self._config.sensor):
+            rows = self._rows(sensor)
+            thread = threading.Thread(
+                target=self._pipeline, args=(rows, sensor.model), name=f"sensor-{number}", daemon=True
+            )
+            thread.start()
+
+    def _rows(self, sensor: ReplaySensor | TopicSensor | StdinSensor) -> Iterable[Sample | BadInput]:
+        match sensor:
+            case ReplaySensor():
+                return replay(sensor, self._config_path, self._stop.wait)
+            case StdinSensor():
+                return from_stdin(sensor)
+            case TopicSensor():
+                return self._topics.setdefault(sensor.topic, TopicQueue(sensor, self._agent.dropped))
+
+    def _pipeline(self, rows: Iterable[Sample | BadInput], model: str) -> None:
+        try:
+            run_pipeline(rows, self._slot(model), self._agent.dropped)
+            _log.info("the sensor of %s has ended", model)
+        except BadInput as error:
+            _log.error("the sensor of %s: %s", model, error)
+        except Exception:  # a sensor that breaks must not take the device down
+            _log.exception("the sensor of %s broke", model)
+
+
+def lock_state_dir(state_dir: Path) -> Any:
+    """Hold the directory for this process; WorldError `disk_failed` if another agent has it."""
+    file = (state_dir / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise WorldError(Code.DISK_FAILED, f"{state_dir} belongs to another running agent") from None
+    return file

@@ -1,0 +1,145 @@
+"""One model on this device: its machine's state, its slot, its download, and what waits to be drained.
+
+Holds what the shell performs orders on. Refuses to know other models, the device's identity, and the wire.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.core import machine
+from agent.core.events import HealthJudged
+from agent.core.health import judge
+from agent.core.model import Assignment, Baseline, Fetching, Probing, Record, State, Steady, Trial
+from agent.download import Download, Result
+from agent.model_slot import ModelSlot, Serving
+from agent.ports import Runtime
+from agent.store import Store
+from contract.errors import Code, WorldError
+from contract.messages import ModelState, ModelWindow
+
+DRAIN_S = 5.0
+"""Inferences that still run on a replaced session after this long keep it alive by themselves."""
+DRAIN_LOOK_S = 0.02
+
+
+@dataclass
+class DeviceModel:
+    """The volatile side of one model."""
+
+    name: str
+    slot: ModelSlot
+    runtime: Runtime
+    store: Store
+    new_download: Callable[[Assignment], Download]
+    state: State = field(default_factory=lambda: Steady(Record()))
+    download: Download | None = None
+    code: str = ""
+    detail: str = ""
+    stall_ms: float = 0.0
+    _draining: list[tuple[Serving, float]] = field(default_factory=list)
+    _drain_look_at: float | None = None
+    _windows: list[ModelWindow] = field(default_factory=list)
+
+    @property
+    def in_trial(self) -> bool:
+        """Whether a trial serves."""
+        return isinstance(self.state, Trial)
+
+    @property
+    def kept_digests(self) -> set[str]:
+        """Blobs that must stay on disk for this model."""
+        kept = set(self.state.record.kept_digests)
+        match self.state:
+            case Fetching(_, assignment) | Probing(_, assignment):
+                kept |= {blob.sha256 for blob in assignment.blobs}
+            case _:
+                pass
+        return kept
+
+    def begin_download(self, assignment: Assignment, now: float) -> Result:
+        """Start a fetch in place of any other."""
+        if self.download is not None:
+            self.download.cancel()
+        self.download = self.new_download(assignment)
+        return self.download.start(now)
+
+    def end_stale_download(self) -> None:
+        """A download whose machine no longer waits for it is cancelled."""
+        if self.download is not None and not isinstance(self.state, Fetching):
+            self.download.cancel()
+            self.download = None
+
+    def load(self, assignment: Assignment | None, now: float) -> None:
+        """Serve `assignment` by one atomic swap. WorldError if it is damaged or does not load; then nothing changed."""
+        self.slot.watch_stall()
+        before = self.slot.swap(self._serving(assignment))
+        if before is not None:
+            if before.tally.inferences:
+                self._windows.append(before.tally.window(before.assignment))
+            self._draining.append((before, now + DRAIN_S))
+        self._drain_look_at = now
+
+    def release_drained(self, now: float) -> bool:
+        """Drop replaced sessions that nobody uses any more; True if memory can be trimmed."""
+        if self._drain_look_at is None or now < self._drain_look_at:
+            return False
+        self._draining = [(old, until) for old, until in self._draining if old.users and now < until]
+        self._drain_look_at = now + DRAIN_LOOK_S if self._draining else None
+        if self._draining:
+            return False
+        self.stall_ms = max(self.stall_ms, self.slot.take_stall_ms())
+        return True
+
+    def judge(self) -> HealthJudged | None:
+        """The health of the trial that serves."""
+        serving, trial = self.slot.serving, self.state.record.trial
+        if serving is None or trial is None or serving.assignment.digest != trial.digest:
+            return None
+        found = judge(serving.window, trial.policy, self.state.record.baseline)
+        return HealthJudged(trial.digest, found.verdict, found.code, found.detail, serving.window.baseline)
+
+    def baseline(self) -> Baseline | None:
+        """How often stable was right of late."""
+        return self.slot.serving.window.baseline if self.slot.serving is not None else None
+
+    def take_windows(self) -> list[ModelWindow]:
+        """What was inferred since the last call, by version."""
+        windows, self._windows = self._windows, []
+        newest = self.slot.take_tally()
+        return [*windows, newest] if newest is not None else windows
+
+    def wake_at(self, *, online: bool) -> float | None:
+        """When this model has something to do."""
+        times = [machine.deadline(self.state), self._drain_look_at]
+        if self.download is not None and online:
+            times.append(self.download.wake_at())
+        return min((at for at in times if at is not None), default=None)
+
+    def message(self) -> ModelState:
+        """The state as a message."""
+        record, serving = self.state.record, self.slot.serving
+        target = self.state.assignment if isinstance(self.state, Fetching | Probing) else None
+        return ModelState(
+            model=self.name,
+            phase=_PHASES[type(self.state)],
+            generation=machine.newest_generation(self.state),
+            stable=record.stable.ref if record.stable else None,
+            trial=record.trial.ref if record.trial else None,
+            target=target.ref if target else None,
+            serving=serving.assignment.digest if serving else "",
+            outcome=record.outcome,
+            code=self.code,
+            detail=self.detail,
+        )
+
+    def _serving(self, assignment: Assignment | None) -> Serving | None:
+        if assignment is None:
+            return None
+        artifact = assignment.manifest.artifact
+        if not self.store.has(artifact):
+            raise WorldError(Code.DIGEST_MISMATCH, f"blob {artifact.sha256[:12]} is damaged or missing on disk")
+        session = self.runtime.load(self.store.path(artifact), assignment.manifest)
+        return Serving(assignment, session)
+
+
+_PHASES = {Steady: "steady", Fetching: "fetching", Probing: "probing", Trial: "trial"}

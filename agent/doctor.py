@@ -1,0 +1,87 @@
+"""What `edgeward-agent doctor` looks at: everything outside the agent that can keep it from working.
+
+Each check returns a finding; none changes anything but a scratch file. Refuses to mend.
+"""
+
+import importlib.metadata
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import onnxruntime
+
+from agent.config import Config, load_anchor
+from contract.errors import EdgewardError
+
+OLDEST_ONNXRUNTIME = (1, 31)
+"""Below it building a session holds the GIL for 120 to 455 ms, and hostile files read outside their bounds."""
+FREE_MB_WANTED = 64
+RELEASED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    ok: bool
+    detail: str
+
+
+def examine(config: Config, config_path: Path) -> Iterator[Finding]:
+    """All findings, one by one; a check that raises is a finding too."""
+    checks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
+        ("packages", _owners),
+        ("onnxruntime", _onnxruntime),
+        ("trust key", lambda: (True, f"key {load_anchor(config, config_path).keyid[:12]}")),
+        ("state directory", lambda: _state_dir(Path(config.device.state_dir))),
+        ("clock", _clock),
+        ("broker", lambda: _broker(config.broker.url)),
+    ]
+    for name, check in checks:
+        try:
+            yield Finding(name, *check())
+        except (OSError, EdgewardError) as error:
+            yield Finding(name, ok=False, detail=str(error))
+
+
+def _owners() -> tuple[bool, str]:
+    owners = sorted(set(importlib.metadata.packages_distributions().get("agent", [])))
+    if owners == ["edgeward"]:
+        return True, f"agent belongs to edgeward {importlib.metadata.version('edgeward')}"
+    return False, f"the package name 'agent' belongs to {', '.join(owners) or 'nobody'}: use an environment of its own"
+
+
+def _onnxruntime() -> tuple[bool, str]:
+    version = onnxruntime.__version__
+    new_enough = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_ONNXRUNTIME
+    wanted = ".".join(str(part) for part in OLDEST_ONNXRUNTIME)
+    return new_enough, version if new_enough else f"{version}; {wanted} or newer is needed"
+
+
+def _state_dir(path: Path) -> tuple[bool, str]:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path, prefix="tmp-doctor-") as file:
+        file.write(b"edgeward")
+        file.flush()
+        os.fsync(file.fileno())
+    free_mb = shutil.disk_usage(path).free // 10**6
+    return free_mb >= FREE_MB_WANTED, f"{path} is writable, {free_mb} MB free ({FREE_MB_WANTED} wanted)"
+
+
+def _clock() -> tuple[bool, str]:
+    now = datetime.now(UTC)
+    return now >= RELEASED, f"{now.isoformat(timespec='seconds')}" + ("" if now >= RELEASED else ": in the past")
+
+
+def _broker(url: str) -> tuple[bool, str]:
+    parts = urlsplit(url)
+    port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
+    with socket.create_connection((parts.hostname or "", port), timeout=5):
+        return True, f"{parts.hostname}:{port} accepts connections"

@@ -1,0 +1,143 @@
+"""The agent's ports. One exists only where the simulator must put something else in its place.
+
+Adapters in `agent/adapters` are the real ones; `firmware_sim` brings its own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from agent.core.model import Assignment
+from contract.manifest import Manifest
+from contract.messages import Hardware
+
+Array = NDArray[Any]
+Inputs = Mapping[str, Array]
+
+
+class Disk(Protocol):
+    """A flat directory on flash. Nothing is durable before `sync`; a rename is durable only after `sync_directory`.
+
+    Raises FileNotFoundError for a missing name and OSError (ENOSPC included) for what the medium refuses.
+    """
+
+    def read(self, name: str) -> bytes:
+        """The whole file."""
+        ...
+
+    def read_at(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """Up to `size_bytes` from `offset`."""
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Create or replace the file's content."""
+        ...
+
+    def write_at(self, name: str, offset: int, data: bytes) -> None:
+        """Write into a file, creating or growing it."""
+        ...
+
+    def sync(self, name: str) -> None:
+        """Make the file's content durable."""
+        ...
+
+    def sync_directory(self) -> None:
+        """Make names (creations, renames, deletions) durable."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Atomically let `target` name what `source` named."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a file; a missing one is not an error."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """All names, sorted."""
+        ...
+
+    def size_bytes(self, name: str) -> int:
+        """Length of a file."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Space that may still be written."""
+        ...
+
+    def path(self, name: str) -> str:
+        """What the runtime opens to load the file."""
+        ...
+
+
+class Link(Protocol):
+    """The connection to the broker. Calls never block; what arrives is handed to `Agent.receive_message`."""
+
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
+    ) -> None:
+        """Queue a message; while offline QoS 1 messages wait within the link's limit."""
+        ...
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Subscribe with QoS 1; retained messages follow."""
+        ...
+
+    def unsubscribe(self, topics: Sequence[str]) -> None:
+        """End subscriptions."""
+        ...
+
+
+class Session(Protocol):
+    """A loaded model."""
+
+    def run(self, inputs: Inputs) -> list[Array]:
+        """Outputs in the manifest's order. Raises whatever the runtime raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What the probe child found out."""
+
+    digest: str
+    code: str = ""
+    """Empty when the model is ready."""
+    detail: str = ""
+    load_ms: float = 0.0
+    latency_ms: float = 0.0
+    peak_mb: float = 0.0
+
+
+class Runtime(Protocol):
+    """Loads and examines models."""
+
+    def hardware(self) -> Hardware:
+        """What this device is."""
+        ...
+
+    def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
+        """Examine an artifact out of process and call `done` once, later, from any thread."""
+        ...
+
+    def load(self, artifact: str, manifest: Manifest) -> Session:
+        """Load an artifact into this process; WorldError `model_load_failed` if the runtime refuses it."""
+        ...
+
+    def rss_mb(self) -> float:
+        """Resident memory of this process."""
+        ...
+
+    def trim(self) -> None:
+        """Give freed memory back to the operating system."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row from a sensor: values by column, and the label where the sensor knows it."""
+
+    values: Mapping[str, Any]
+    label: str | float | None = None

@@ -1,0 +1,124 @@
+"""The device's voice: numbers its messages, keeps reports until they are acknowledged, drops by named limits.
+
+Decides what is sent again and what is let go. Refuses to know why something is reported.
+"""
+
+from collections import Counter
+
+from agent.ports import Link
+from agent.telemetry import TelemetryQueue
+from contract import topics
+from contract.errors import EdgewardError
+from contract.messages import Ack, Hardware, Heartbeat, ModelState, ModelWindow, Presence, Refusal, Report, Telemetry
+from contract.protocol import MAX_DETAIL_CHARS, PROTOCOL
+from contract.wire import encode
+
+MAX_UNACKED = 64
+"""Reports kept until acknowledged; the heartbeat tells the newest state anyway."""
+RESEND_S = 15.0
+TELEMETRY_EXPIRY_S = 3600
+
+
+class Reporter:
+    """Sends for one device during one boot."""
+
+    def __init__(self, device: str, boot: int, link: Link, dropped: Counter[str]) -> None:
+        self._device = device
+        self._boot = boot
+        self._link = link
+        self._dropped = dropped
+        self._seq = 0
+        self._unacked: dict[int, bytes] = {}
+        self._resend_at: float | None = None
+        self._telemetry = TelemetryQueue(dropped)
+        self.online = False
+        self.bytes_sent = 0
+
+    def link_up(self, now: float) -> None:
+        """Say that the device is here, then what was kept while the link was away."""
+        self.online = True
+        presence = Presence(protocol=PROTOCOL, device=self._device, online=True)
+        self._send(topics.presence(self._device), encode(presence), retain=True)
+        self._resend(now)
+        self._flush_telemetry()
+
+    def report(self, state: ModelState, now: float) -> None:
+        """Report a model's new state."""
+        self._keep(Report(state=state, **self._head()), now)
+
+    def refuse(self, error: EdgewardError, now: float) -> None:
+        """Report that something was not accepted."""
+        refusal = Refusal(code=str(error.code), detail=error.detail[:MAX_DETAIL_CHARS])
+        self._dropped[f"refused_{error.code}"] += 1
+        self._keep(Report(refusal=refusal, **self._head()), now)
+
+    def heartbeat(
+        self, hardware: Hardware, labels: dict[str, str], models: tuple[ModelState, ...], uptime_s: float
+    ) -> None:
+        """Tell the full state; pointless while offline."""
+        if not self.online:
+            return
+        newest = dict(sorted(self._dropped.items())[:32])
+        message = Heartbeat(
+            hardware=hardware, labels=labels, models=models, uptime_s=int(uptime_s), dropped=newest, **self._head()
+        )
+        self._send(topics.heartbeat(self._device), encode(message))
+
+    def telemetry(
+        self, windows: tuple[ModelWindow, ...], *, interval_s: float, rss_mb: float, stall_ms: float, received: int
+    ) -> None:
+        """Queue an interval's measurements and send what can be sent."""
+        message = Telemetry(
+            interval_s=round(interval_s, 3),
+            windows=windows,
+            rss_mb=round(rss_mb, 1),
+            swap_stall_ms_max=round(stall_ms, 3),
+            bytes_received=received,
+            bytes_sent=self.bytes_sent,
+            **self._head(),
+        )
+        self._telemetry.put(message)
+        self._flush_telemetry()
+
+    def acknowledged(self, ack: Ack) -> None:
+        """Forget a report that the controller holds."""
+        if ack.boot == self._boot:
+            self._unacked.pop(ack.seq, None)
+
+    def tick(self, now: float) -> None:
+        """Send unacknowledged reports again when due."""
+        if self._resend_at is not None and now >= self._resend_at:
+            self._resend(now)
+
+    def wake_at(self) -> float | None:
+        """When `tick` is due."""
+        return self._resend_at if self._unacked and self.online else None
+
+    def _head(self) -> dict[str, int | str]:
+        self._seq += 1
+        return {"protocol": PROTOCOL, "device": self._device, "boot": self._boot, "seq": self._seq}
+
+    def _keep(self, report: Report, now: float) -> None:
+        if len(self._unacked) == MAX_UNACKED:
+            self._unacked.pop(next(iter(self._unacked)))
+            self._dropped["reports"] += 1
+        payload = encode(report)
+        self._unacked[report.seq] = payload
+        self._resend_at = self._resend_at or now + RESEND_S
+        if self.online:
+            self._send(topics.report(self._device), payload)
+
+    def _resend(self, now: float) -> None:
+        for payload in self._unacked.values():
+            self._send(topics.report(self._device), payload)
+        self._resend_at = now + RESEND_S
+
+    def _flush_telemetry(self) -> None:
+        if not self.online:
+            return
+        for message in self._telemetry.drain():
+            self._send(topics.telemetry(self._device), encode(message), expiry_s=TELEMETRY_EXPIRY_S)
+
+    def _send(self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None) -> None:
+        self.bytes_sent += len(payload)
+        self._link.publish(topic, payload, qos=1, retain=retain, expiry_s=expiry_s)

@@ -1,0 +1,169 @@
+"""What the device keeps on flash: records, blobs, and blobs in the making. Real code over the Disk port.
+
+Decides names, the order of write, sync and rename, and what may be deleted. Refuses to know when to do any of it.
+Invariant: a name without a prefix ``tmp-`` or ``part-`` is complete and was durable before it got that name.
+"""
+
+import errno
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import msgspec
+
+from agent.core.admission import HighWater
+from agent.core.model import Record
+from agent.ports import Disk
+from contract.blobs import Blob
+from contract.errors import BadInput, Code, WorldError
+from contract.wire import Message, decode, encode
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+_BLOCK_BYTES = 1024 * 1024
+MAX_RECORD_BYTES = 1024 * 1024
+RESERVE_BYTES = 1024 * 1024
+"""Kept free beside a blob, so that records can always be written."""
+
+
+class DeviceRecord(Message, frozen=True):
+    """What the device remembers beyond single models."""
+
+    boots: int = 0
+    high_water: HighWater = HighWater()
+
+
+class Store:
+    """Records and blobs on one Disk. Raises WorldError `disk_full` or `disk_failed` when the medium refuses."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def load_device(self) -> DeviceRecord:
+        """The device record; a fresh one on a new disk. BadInput `record_corrupt` if its checksum fails."""
+        return self._load("device", DeviceRecord) or DeviceRecord()
+
+    def save_device(self, record: DeviceRecord) -> None:
+        """Make the device record durable."""
+        self._commit("device", record)
+
+    def load_records(self) -> tuple[dict[str, Record], tuple[str, ...]]:
+        """(records by model, models whose record fails its checksum and was set aside as ``bad-...``)."""
+        records, corrupt = {}, []
+        for name in self._disk.names():
+            if not name.startswith("record-"):
+                continue
+            model = name.removeprefix("record-")
+            try:
+                record = self._load(name, Record)
+            except BadInput:
+                corrupt.append(model)
+                self._disk.rename(name, f"bad-{name}")
+                continue
+            if record is not None:
+                records[model] = record
+        return records, tuple(corrupt)
+
+    def save_record(self, model: str, record: Record) -> None:
+        """Make the record of `model` durable: the one commit point of an update."""
+        self._commit(f"record-{model}", record)
+
+    def has(self, blob: Blob) -> bool:
+        """Whether the blob is complete on disk and its bytes still have its digest."""
+        return blob.sha256 == self._digest_of(f"blob-{blob.sha256}", blob.length)
+
+    def chunks_on_disk(self, blob: Blob, digests: tuple[bytes, ...]) -> set[int]:
+        """Chunks of an unfinished blob that survived: found by hashing, so that no bitmap can lie after a power cut."""
+        name = _part(blob)
+        if name not in self._disk.names():
+            return set()
+        return {
+            index
+            for index, digest in enumerate(digests)
+            if hashlib.sha256(self._disk.read_at(name, *blob.span(index))).digest() == digest
+        }
+
+    def reserve(self, blob: Blob) -> None:
+        """WorldError `disk_full` unless the blob and a reserve fit."""
+        free = self._disk.free_bytes()
+        if free < blob.length + RESERVE_BYTES:
+            raise WorldError(Code.DISK_FULL, f"{blob.length} bytes wanted, {free} free, {RESERVE_BYTES} reserved")
+
+    def write_chunk(self, blob: Blob, index: int, data: bytes) -> None:
+        """Put a verified chunk where it belongs."""
+        with _medium():
+            self._disk.write_at(_part(blob), blob.span(index)[0], data)
+
+    def seal(self, blob: Blob) -> None:
+        """Verify length and digest, then give the blob its name; WorldError `digest_mismatch` drops the bytes."""
+        with _medium():
+            self._disk.sync(_part(blob))
+            if self._digest_of(_part(blob), blob.length) != blob.sha256:
+                self._disk.delete(_part(blob))
+                raise WorldError(Code.DIGEST_MISMATCH, f"assembled bytes are not {blob.sha256[:12]}")
+            self._disk.rename(_part(blob), f"blob-{blob.sha256}")
+            self._disk.sync_directory()
+
+    def prune(self, keep: Iterable[str]) -> None:
+        """Delete every blob and part whose digest is not in `keep`, and all that a cut left half-written."""
+        kept = set(keep)
+        with _medium():
+            for name in self._disk.names():
+                prefix, _, rest = name.partition("-")
+                if prefix == "tmp" or (prefix in ("blob", "part") and rest not in kept):
+                    self._disk.delete(name)
+
+    def path(self, blob: Blob) -> str:
+        """Where the runtime finds a sealed blob."""
+        return self._disk.path(f"blob-{blob.sha256}")
+
+    def read(self, blob: Blob) -> bytes:
+        """The bytes of a sealed blob, verified; WorldError `digest_mismatch` if flash has changed them."""
+        if not self.has(blob):
+            raise WorldError(Code.DIGEST_MISMATCH, f"blob {blob.sha256[:12]} is damaged or missing")
+        return self._disk.read(f"blob-{blob.sha256}")
+
+    def _commit(self, name: str, record: msgspec.Struct) -> None:
+        body = encode(record)
+        with _medium():
+            self._disk.write(f"tmp-{name}", hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+            self._disk.sync(f"tmp-{name}")
+            self._disk.rename(f"tmp-{name}", name)
+            self._disk.sync_directory()
+
+    def _load(self, name: str, kind: type[R]) -> R | None:
+        try:
+            raw = self._disk.read(name)
+        except FileNotFoundError:
+            return None
+        checksum, _, body = raw.partition(b"\n")
+        if hashlib.sha256(body).hexdigest().encode() != checksum:
+            raise BadInput(Code.RECORD_CORRUPT, f"{name}: checksum does not match")
+        return decode(body, kind, max_bytes=MAX_RECORD_BYTES)
+
+    def _digest_of(self, name: str, length: int) -> str:
+        try:
+            if self._disk.size_bytes(name) != length:
+                return ""
+        except FileNotFoundError:
+            return ""
+        sha = hashlib.sha256()
+        for offset in range(0, length, _BLOCK_BYTES):
+            sha.update(self._disk.read_at(name, offset, min(_BLOCK_BYTES, length - offset)))
+        return sha.hexdigest()
+
+
+def _part(blob: Blob) -> str:
+    return f"part-{blob.sha256}"
+
+
+@contextmanager
+def _medium() -> Iterator[None]:
+    """Name what the medium refused."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        code = Code.DISK_FULL if full else Code.DISK_FAILED
+        raise WorldError(code, f"{error.strerror or error}") from error

@@ -1,0 +1,36 @@
+"""Telemetry on its way out: a bounded queue that drops the oldest when the link is away, and counts what it dropped.
+
+Decides what is kept. Refuses to know what is measured or how it is sent.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+
+from contract.messages import Telemetry
+
+MAX_QUEUED = 120
+"""Intervals kept while offline: an hour at the default interval of 30 s."""
+
+
+class TelemetryQueue:
+    """First in, first out; a full queue drops its oldest entry."""
+
+    def __init__(self, dropped: Counter[str], limit: int = MAX_QUEUED) -> None:
+        self._queue: deque[Telemetry] = deque()
+        self._dropped = dropped
+        self._limit = limit
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def put(self, message: Telemetry) -> None:
+        """Add one interval."""
+        if len(self._queue) == self._limit:
+            self._queue.popleft()
+            self._dropped["telemetry"] += 1
+        self._queue.append(message)
+
+    def drain(self) -> Iterator[Telemetry]:
+        """Hand out everything, oldest first."""
+        while self._queue:
+            yield self._queue.popleft()

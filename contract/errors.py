@@ -1,0 +1,91 @@
+"""Errors by whose fault they are, and the stable slugs that travel with them.
+
+Misuse of our own functions stays ValueError or TypeError. Bad input has a `Code`. The world's faults may be retried.
+Refuses to know HTTP: `controller/api` alone maps these to a status.
+"""
+
+from enum import StrEnum
+
+from contract.protocol import MAX_DETAIL_CHARS
+
+
+class Code(StrEnum):
+    """Every slug that a report, a log line or an API answer may carry. The comment is what to do about it."""
+
+    # the wire
+    MESSAGE_MALFORMED = "message_malformed"  # not the JSON that the protocol describes: compare both sides' versions
+    MESSAGE_TOO_LARGE = "message_too_large"  # larger than the named limit: nothing was read
+    PROTOCOL_UNKNOWN = "protocol_unknown"  # the other side speaks another protocol version: upgrade the older one
+    NAME_INVALID = "name_invalid"  # choose a name of lower-case letters, digits and '-'
+    PATH_INVALID = "path_invalid"  # a signed document names a path outside models/: sign a correct one
+    TENSORS_INVALID = "tensors_invalid"  # arrays could not be read: send npz without pickled objects
+    # trust
+    SIGNATURE_INVALID = "signature_invalid"  # not signed by the configured key: check the device's trust key
+    WRONG_DEVICE = "wrong_device"  # a document for another device: the broker mixes topics up, or worse
+    DESIRED_EXPIRED = "desired_expired"  # the document is past its date: is the controller alive, is the clock right?
+    DESIRED_ROLLBACK = "desired_rollback"  # an older document than one already accepted: replayed by somebody
+    DESIRED_EQUIVOCATION = "desired_equivocation"  # two documents share a version: two controllers, one key?
+    NOT_IN_IMAGE_REPO = "not_in_image_repo"  # no release signer vouches for the target: release the version first
+    IMAGE_MISMATCH = "image_mismatch"  # director and release signer disagree on length or digest: investigate
+    WRONG_HARDWARE = "wrong_hardware"  # the version was not released for this machine type: select other devices
+    # transfer and store
+    TRANSFER_STALLED = "transfer_stalled"  # no chunk came for the stall limit: check the broker and the retained blobs
+    CHUNK_INVALID = "chunk_invalid"  # a chunk differs from its signed digest and was dropped
+    DIGEST_MISMATCH = "digest_mismatch"  # the assembled blob is not what the manifest names: publish it again
+    DISK_FULL = "disk_full"  # free space on the device; what serves goes on serving
+    DISK_FAILED = "disk_failed"  # the device's disk refused a write: look at its kernel log
+    RECORD_CORRUPT = "record_corrupt"  # a record on flash fails its checksum and was set aside
+    # models
+    MODEL_LOAD_FAILED = "model_load_failed"  # onnxruntime refused the file: check opset and runtime of the device
+    PROBE_FAILED = "probe_failed"  # the probe child died (memory or time limit, crash): look at detail
+    PROBE_TIMEOUT = "probe_timeout"  # loading or the golden inputs took too long: a smaller model, a longer limit
+    PROBE_MISMATCH = "probe_mismatch"  # golden inputs answer differently on this device than at conversion
+    BOOT_BUDGET_SPENT = "boot_budget_spent"  # the trial rebooted the device too often
+    HEALTH_ERRORS = "health_errors"  # inferences of the trial raise too often
+    HEALTH_LATENCY = "health_latency"  # the trial is slower than its policy allows
+    HEALTH_ACCURACY = "health_accuracy"  # the trial is right less often than stable was, beyond chance
+    HEALTH_OUTPUT = "health_output"  # the trial answers NaN or infinity too often
+    TRIAL_INCONCLUSIVE = "trial_inconclusive"  # too few inferences to judge before the deadline: lower min_samples
+    SUPERSEDED = "superseded"  # a newer desired document replaced it
+    SAMPLE_INVALID = "sample_invalid"  # an input row lacks a column or has the wrong type
+    # conversion and registry
+    ESTIMATOR_UNTRUSTED = "estimator_untrusted"  # types that an operator has not trusted yet
+    ESTIMATOR_UNSUPPORTED = "estimator_unsupported"  # a step has no faithful ONNX form
+    CONVERSION_FAILED = "conversion_failed"  # the converter raised
+    CONVERSION_LIMIT = "conversion_limit"  # conversion ran into its time or memory limit
+    PARITY_FAILED = "parity_failed"  # ONNX and scikit-learn disagree: nothing is released
+    SAMPLE_MISSING = "sample_missing"  # parity needs rows: pass sample=X
+    UNKNOWN_MODEL = "unknown_model"
+    UNKNOWN_VERSION = "unknown_version"
+    UNKNOWN_DEVICE = "unknown_device"
+    UNKNOWN_ROLLOUT = "unknown_rollout"
+    NOT_RELEASED = "not_released"  # the version's gates have not passed
+    # rollouts and the API
+    STRATEGY_INVALID = "strategy_invalid"  # a field is unknown or out of range: see configs/rollouts
+    SELECTOR_EMPTY = "selector_empty"  # no device matches
+    ROLLOUT_CONFLICT = (
+        "rollout_conflict"  # another rollout of the model is running, or the step does not fit the status
+    )
+    CONFIG_INVALID = "config_invalid"  # the configuration names an unknown key or a wrong value
+    UNAUTHENTICATED = "unauthenticated"  # no token, or a wrong one
+    REQUEST_INVALID = "request_invalid"
+    BROKER_UNREACHABLE = "broker_unreachable"
+    CONTROLLER_UNREACHABLE = "controller_unreachable"
+    STORE_CORRUPT = "store_corrupt"  # a table of the registry cannot be read: restore it from a backup
+
+
+class EdgewardError(Exception):
+    """A fault with a stable `code` and a `detail` for people: what was wrong, where, what to do."""
+
+    def __init__(self, code: Code, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else str(code))
+        self.code = code
+        self.detail = detail[:MAX_DETAIL_CHARS]
+
+
+class BadInput(EdgewardError):
+    """Somebody sent or wrote something wrong; trying again as it is will fail again."""
+
+
+class WorldError(EdgewardError):
+    """Disk, network or time went wrong; the same call may succeed later."""

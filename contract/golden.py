@@ -1,0 +1,45 @@
+"""Golden sets: inputs and recorded answers of a version, and when an answer counts as the same.
+
+One comparison serves the converter's parity evidence and the device's probe. Refuses to know who runs the model.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from contract.manifest import Golden, Manifest
+from contract.tensors import Array
+
+_IN, _OUT = "in/", "out/"
+
+
+def join_golden(inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Array]:
+    """One set of arrays from inputs and outputs by tensor name."""
+    return {_IN + name: array for name, array in inputs.items()} | {
+        _OUT + name: array for name, array in outputs.items()
+    }
+
+
+def split_golden(arrays: Mapping[str, Array], manifest: Manifest) -> tuple[dict[str, Array], list[Array]]:
+    """(inputs by name, outputs in the manifest's order). KeyError if the set is not of this manifest."""
+    inputs = {tensor.name: arrays[_IN + tensor.name] for tensor in manifest.inputs}
+    return inputs, [arrays[_OUT + tensor.name] for tensor in manifest.outputs]
+
+
+def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float) -> Array:
+    """Which rows differ: labels by equality, numbers by ``|a - e| <= atol + rtol |e|`` with NaN equal to NaN."""
+    if expected.shape != actual.shape:
+        return np.ones(len(expected), dtype=bool)
+    if expected.dtype.kind in "fc":
+        same = np.isclose(actual.astype(np.float64), expected.astype(np.float64), rtol=rtol, atol=atol, equal_nan=True)
+    else:
+        same = actual.astype(np.str_) == expected.astype(np.str_)
+    differ: Array = ~same.reshape(len(expected), -1).all(axis=1)
+    return differ
+
+
+def mismatched_rows(expected: Sequence[Array], actual: Sequence[Array], golden: Golden) -> int:
+    """Number of rows that differ in any output beyond the golden set's tolerance."""
+    rtol, atol = float(golden.rtol), float(golden.atol)
+    differ = [rows_differ(want, got, rtol=rtol, atol=atol) for want, got in zip(expected, actual, strict=True)]
+    return int(np.logical_or.reduce(differ).sum())

@@ -1,0 +1,50 @@
+"""Latency histograms with fixed edges, so that counts from any device and interval add up.
+
+Edges grow by the square root of two from 1 microsecond to 64 seconds: a quantile is known to within 41 %.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+LATENCY_BUCKETS = 54
+_EDGES_US = tuple(2 ** (step / 2) for step in range(LATENCY_BUCKETS - 1))
+
+
+def bucket_of(latency_us: float) -> int:
+    """Index of the bucket that holds `latency_us`; the last one is open."""
+    return bisect_left(_EDGES_US, latency_us)
+
+
+def upper_edge_us(bucket: int) -> float:
+    """Upper edge of a bucket in microseconds; infinity for the last."""
+    return _EDGES_US[bucket] if bucket < len(_EDGES_US) else float("inf")
+
+
+def merge(histograms: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    """Add histograms up; shorter ones count as zero at the end."""
+    total = [0] * LATENCY_BUCKETS
+    for counts in histograms:
+        for bucket, count in enumerate(counts):
+            total[bucket] += count
+    return tuple(total)
+
+
+def quantile_us(counts: Sequence[int], q: float) -> float | None:
+    """Upper edge of the bucket in which quantile `q` (0 to 1) lies, in microseconds; None without samples."""
+    total = sum(counts)
+    if total == 0:
+        return None
+    seen = 0
+    for bucket, count in enumerate(counts):
+        seen += count
+        if seen >= q * total:
+            return upper_edge_us(bucket)
+    return upper_edge_us(len(counts))
+
+
+def trimmed(counts: Sequence[int]) -> tuple[int, ...]:
+    """The histogram without its trailing zeros: what goes on the wire."""
+    end = len(counts)
+    while end and counts[end - 1] == 0:
+        end -= 1
+    return tuple(counts[:end])

@@ -1,0 +1,81 @@
+"""The manifest: what a release signer vouches for about one version of a model.
+
+It is the `custom` field of a TUF target. Canonical JSON knows no floats, so fractions are decimal strings.
+Refuses to know which device runs what: that is the desired document.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+
+from contract.blobs import Blob
+from contract.wire import Message
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+DATATYPES = {
+    "BOOL": "bool",
+    "UINT8": "uint8",
+    "INT8": "int8",
+    "INT16": "int16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "FP16": "float16",
+    "FP32": "float32",
+    "FP64": "float64",
+    "BYTES": "str",
+}
+"""Open Inference Protocol datatype to numpy's name for it."""
+
+
+class Tensor(Message, frozen=True):
+    """One input or output; a dynamic dimension is -1."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class Golden(Message, frozen=True):
+    """Inputs and the answers recorded at conversion, and how far a device's answers may be from them."""
+
+    blob: Blob
+    rows: Positive
+    rtol: Decimal
+    atol: Decimal
+    max_row_mismatch_ratio: Decimal
+    """Share of rows that may miss the tolerance or answer another label."""
+
+
+class Limits(Message, frozen=True):
+    """What loading and running the version may cost on a device."""
+
+    memory_mb: Positive
+    """Address space of the probe child beyond an idle runtime."""
+    load_s: Positive
+
+
+class Runtime(Message, frozen=True):
+    """What the device's runtime must understand."""
+
+    ir: Positive
+    opset: Positive
+    ml_opset: Positive
+
+
+class Manifest(Message, frozen=True):
+    """Signed description of one version: artifact, signature of inputs and outputs, limits, golden set."""
+
+    release: Positive
+    artifact: Blob
+    golden: Golden
+    task: Literal["classification", "regression", "other"]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    columns: tuple[str, ...]
+    """Feature names in the order of a single matrix input; for one input per column, the inputs' names."""
+    hardware: tuple[str, ...]
+    """Machine types (`platform.machine()`) that the version is released for."""
+    runtime: Runtime
+    limits: Limits

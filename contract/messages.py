@@ -1,0 +1,144 @@
+"""What devices say and what they hear, apart from signed documents: one struct per message.
+
+Every message of a device carries (boot, seq): a later pair replaces an earlier one, a duplicate changes nothing.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from contract.histogram import LATENCY_BUCKETS
+from contract.protocol import MAX_DETAIL_CHARS, MAX_MODELS_PER_DEVICE
+from contract.wire import Message
+
+Phase = Literal["steady", "fetching", "probing", "trial"]
+Result = Literal["confirmed", "rolled_back", "rejected"]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)]
+Short = Annotated[str, msgspec.Meta(max_length=128)]
+
+
+class VersionRef(Message, frozen=True):
+    """A version by its release number and its artifact's digest."""
+
+    release: int
+    digest: str
+
+
+class Outcome(Message, frozen=True):
+    """How the newest finished update ended; kept on flash, so that it survives a lost report."""
+
+    generation: int
+    version: VersionRef
+    result: Result
+    code: Short = ""
+    detail: Text = ""
+
+
+class ModelState(Message, frozen=True):
+    """One model on one device."""
+
+    model: Short
+    phase: Phase
+    generation: Count
+    """Newest generation that the device has acted on durably, or is acting on."""
+    stable: VersionRef | None = None
+    trial: VersionRef | None = None
+    target: VersionRef | None = None
+    """The version being fetched or probed."""
+    serving: str = ""
+    """Digest that answers inferences now; empty when none does."""
+    outcome: Outcome | None = None
+    code: Short = ""
+    """Why the phase is not making progress, if it is not."""
+    detail: Text = ""
+
+
+class Refusal(Message, frozen=True):
+    """A document or message that was not accepted; what served goes on serving."""
+
+    code: Short
+    detail: Text = ""
+
+
+class Presence(Message, frozen=True):
+    """Retained; the last will says online=false."""
+
+    protocol: int
+    device: Short
+    online: bool
+
+
+class Report(Message, frozen=True):
+    """A change of phase, or a refusal."""
+
+    protocol: int
+    device: Short
+    boot: Count
+    seq: Count
+    state: ModelState | None = None
+    refusal: Refusal | None = None
+
+
+class Hardware(Message, frozen=True):
+    """What a selector or a fit check may ask about a device."""
+
+    machine: Short
+    cpus: Count
+    memory_mb: Count
+    python: Short
+    onnxruntime: Short
+    agent: Short
+
+
+class Heartbeat(Message, frozen=True):
+    """The full reported state; alone enough to rebuild the twin."""
+
+    protocol: int
+    device: Short
+    boot: Count
+    seq: Count
+    uptime_s: Count
+    hardware: Hardware
+    labels: Annotated[dict[Short, Short], msgspec.Meta(max_length=32)] = {}
+    models: Annotated[tuple[ModelState, ...], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = ()
+    dropped: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
+    """Counters of what limits threw away, by name."""
+
+
+class ModelWindow(Message, frozen=True):
+    """Inferences of one version during one interval; counts add up across devices and intervals."""
+
+    model: Short
+    version: VersionRef
+    inferences: Count
+    errors: Count
+    labelled: Count = 0
+    correct: Count = 0
+    absolute_error_sum: float = 0.0
+    latency_us: Annotated[tuple[Count, ...], msgspec.Meta(max_length=LATENCY_BUCKETS)] = ()
+    """Counts per bucket of contract.histogram."""
+    predictions: Annotated[dict[Short, Count], msgspec.Meta(max_length=17)] = {}
+    """Answers by label, the rarest merged as "other"."""
+
+
+class Telemetry(Message, frozen=True):
+    """What was measured during one interval."""
+
+    protocol: int
+    device: Short
+    boot: Count
+    seq: Count
+    interval_s: float
+    windows: Annotated[tuple[ModelWindow, ...], msgspec.Meta(max_length=2 * MAX_MODELS_PER_DEVICE)] = ()
+    rss_mb: float = 0.0
+    swap_stall_ms_max: float = 0.0
+    bytes_received: Count = 0
+    bytes_sent: Count = 0
+
+
+class Ack(Message, frozen=True):
+    """The controller holds the report (boot, seq) durably."""
+
+    boot: Count
+    seq: Count

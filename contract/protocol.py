@@ -1,0 +1,34 @@
+"""The protocol's version and its named limits; every bound on the wire stands here.
+
+Refuses to know what happens when a limit is broken: whoever decodes says so with a code.
+"""
+
+PROTOCOL = 1
+"""Version of topics and messages. A device that speaks another one is told so, never guessed at."""
+
+MAX_MESSAGE_BYTES = 256 * 1024
+"""Largest JSON message accepted from the wire (the role document of a model with its 50 newest versions fits)."""
+
+MAX_CHUNK_BYTES = 512 * 1024
+"""Largest chunk of a blob: below the 1 MiB packet limit of a hardened broker."""
+
+DEFAULT_CHUNK_BYTES = 64 * 1024
+"""Chunk size chosen at publish; on a slow link one chunk is the unit that delays a command."""
+
+MAX_BLOB_BYTES = 2 * 1024**3
+"""Largest blob that a manifest may describe."""
+
+MAX_CHUNKS = MAX_BLOB_BYTES // DEFAULT_CHUNK_BYTES
+"""Most chunks in one blob; a list of them is 1 MiB of digests."""
+
+MAX_TENSORS_BYTES = 64 * 1024**2
+"""Largest set of arrays (a sample, a golden set) that is decoded into memory."""
+
+MAX_MODELS_PER_DEVICE = 16
+"""Most models that one desired document may name."""
+
+MAX_VERSIONS_PUBLISHED = 50
+"""Newest versions of a model that its role document lists."""
+
+MAX_DETAIL_CHARS = 500
+"""Longest free text beside a code."""

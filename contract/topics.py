@@ -1,0 +1,86 @@
+"""Topic names: who writes where, who reads where.
+
+Everything readable lives under ``edgeward/``; blobs have a root of their own, so that nobody's wildcard draws them in.
+"""
+
+from contract.names import check_name, is_digest
+
+ROOT = "edgeward/v1"
+BLOB_ROOT = "edgeward-blobs/v1"
+
+UP_PRESENCE = "presence"
+UP_HEARTBEAT = "heartbeat"
+UP_REPORT = "report"
+UP_TELEMETRY = "telemetry"
+
+
+def presence(device: str) -> str:
+    """Retained; also the device's last will."""
+    return _up(device, UP_PRESENCE)
+
+
+def heartbeat(device: str) -> str:
+    """Full reported state, at an interval and after every reconnect."""
+    return _up(device, UP_HEARTBEAT)
+
+
+def report(device: str) -> str:
+    """Changes of phase and refusals; sent again until acknowledged."""
+    return _up(device, UP_REPORT)
+
+
+def telemetry(device: str) -> str:
+    """Counts and histograms of an interval; may be lost."""
+    return _up(device, UP_TELEMETRY)
+
+
+def desired(device: str) -> str:
+    """Retained: the signed document of what the device shall run."""
+    return f"{ROOT}/d/{check_name(device, 'device')}/down/desired"
+
+
+def ack(device: str) -> str:
+    """The controller has stored the report with this sequence number."""
+    return f"{ROOT}/d/{check_name(device, 'device')}/down/ack"
+
+
+def model_role(model: str) -> str:
+    """Retained: the signed document of a model's versions and their manifests."""
+    return f"{ROOT}/pub/models/{check_name(model, 'model')}"
+
+
+def chunk(digest: str, index: int) -> str:
+    """Retained: chunk `index` of the blob `digest`."""
+    return f"{BLOB_ROOT}/{digest}/{index}"
+
+
+def chunk_list(digest: str) -> str:
+    """Retained: the 32-byte digests of the blob's chunks, joined."""
+    return f"{BLOB_ROOT}/{digest}/list"
+
+
+def up_filter(kind: str) -> str:
+    """What the controller subscribes to for all devices."""
+    return f"{ROOT}/d/+/up/{kind}"
+
+
+def parse_up(topic: str) -> tuple[str, str] | None:
+    """(device, kind) of a topic written by a device, or None. The topic is the identity, not the payload."""
+    parts = topic.split("/")
+    if len(parts) != 6 or "/".join(parts[:2]) != ROOT or parts[2] != "d" or parts[4] != "up":
+        return None
+    return parts[3], parts[5]
+
+
+def parse_blob(topic: str) -> tuple[str, int | None] | None:
+    """(digest, index) of a blob topic, index None for the chunk list; None for any other topic."""
+    parts = topic.split("/")
+    if len(parts) != 4 or "/".join(parts[:2]) != BLOB_ROOT or not is_digest(parts[2]):
+        return None
+    if parts[3] == "list":
+        return parts[2], None
+    return (parts[2], int(parts[3])) if parts[3].isascii() and parts[3].isdigit() and len(parts[3]) < 10 else None
+
+
+def _up(device: str, kind: str) -> str:
+    return f"{ROOT}/d/{check_name(device, 'device')}/up/{kind}"

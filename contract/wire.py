@@ -1,0 +1,54 @@
+"""Bytes to structs and back, strictly: the only way in for anything that came over a wire or from a file.
+
+Decides what malformed means: too large, not UTF-8, a duplicate or unknown key, a wrong type, NaN.
+Refuses to know what a message means.
+"""
+
+import json
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from contract.errors import BadInput, Code
+from contract.protocol import MAX_MESSAGE_BYTES
+
+T = TypeVar("T")
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An immutable value that refuses unknown keys and wrong types when decoded."""
+
+
+def encode(message: Any) -> bytes:
+    """Compact JSON in field order: the golden files in tests/data hold these bytes."""
+    return msgspec.json.encode(message)
+
+
+def decode(raw: bytes, kind: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES) -> T:
+    """Decode `raw` as `kind`; raise BadInput `message_too_large` or `message_malformed` with the path of the fault."""
+    plain = decode_plain(raw, max_bytes=max_bytes)
+    try:
+        return msgspec.convert(plain, kind)
+    except msgspec.ValidationError as error:
+        raise BadInput(Code.MESSAGE_MALFORMED, f"{kind.__name__}: {error}") from None
+
+
+def decode_plain(raw: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
+    """JSON to plain values, refusing what `json` would let pass: duplicate keys, NaN, deep nesting, bad UTF-8."""
+    if len(raw) > max_bytes:
+        raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(raw)} bytes, limit {max_bytes}")
+    try:
+        return json.loads(raw, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(Code.MESSAGE_MALFORMED, str(error)[:200]) from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("duplicate key in object")
+    return found
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")

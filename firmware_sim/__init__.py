@@ -1,0 +1,4 @@
+"""The top layer: simulated flash, power and world around the agent that ships. Runs the real `agent.Agent`.
+
+For now: one device, every power cut. The fleet in virtual time grows from here.
+"""

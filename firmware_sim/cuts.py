@@ -1,0 +1,62 @@
+"""Every power cut of every single-device scenario, and sampled pairs, so that recovery is cut too."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from firmware_sim import power
+from firmware_sim.checkers import Violation, check
+from firmware_sim.device import Broker, Device
+from firmware_sim.flash import Flash
+from firmware_sim.scenarios import SCENARIOS, Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class CutResult:
+    """One run."""
+
+    scenario: str
+    seed: int
+    operations: tuple[int, ...]
+    violation: str = ""
+
+    @property
+    def reproduce(self) -> str:
+        """The command that repeats this run."""
+        cuts = " ".join(str(operation) for operation in self.operations)
+        return f"edgeward-sim cuts --scenario {self.scenario} --seed {self.seed} --at {cuts}"
+
+
+def run_once(scenario: Scenario, seed: int, operations: tuple[int, ...]) -> tuple[CutResult, Device]:
+    """Run a scenario with cuts at these operations on flash."""
+    flash = Flash(Random(f"{seed}/flash"), power.Power(power.at(*operations)))  # noqa: S311 - a simulation
+    device = Device(flash, Broker(), scenario.models)
+    try:
+        scenario.script(device)
+        device.run(scenario.ends_at)
+        check(scenario, device)
+    except Violation as violation:
+        return CutResult(scenario.name, seed, operations, str(violation)), device
+    return CutResult(scenario.name, seed, operations), device
+
+
+def every_cut(scenario: Scenario, seed: int) -> Iterator[CutResult]:
+    """One run without a cut, then one per operation that it made."""
+    calm, device = run_once(scenario, seed, ())
+    yield calm
+    for operation in range(1, device.flash.power.operations + 1):
+        yield run_once(scenario, seed, (operation,))[0]
+
+
+def sampled_pairs(scenario: Scenario, seed: int, count: int) -> Iterator[CutResult]:
+    """Two cuts each, the second soon after the first: it falls into recovery."""
+    operations = run_once(scenario, seed, ())[1].flash.power.operations
+    rng = Random(f"{seed}/{scenario.name}/pairs")  # noqa: S311 - a simulation
+    for number in range(count):
+        first = rng.randint(1, operations)
+        yield run_once(scenario, seed + number, (first, first + rng.randint(1, 12)))[0]
+
+
+def by_name(name: str) -> Scenario:
+    """The scenario of this name; KeyError otherwise."""
+    return {scenario.name: scenario for scenario in SCENARIOS}[name]

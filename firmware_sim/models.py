@@ -1,0 +1,107 @@
+"""Models of a simulated world: bytes, a signed manifest, and how the model behaves on the device.
+
+Decides behaviour by digest. Refuses to know when a model is asked.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from securesystemslib.signer import CryptoSigner
+
+from agent.core.model import Assignment
+from agent.ports import Array, Inputs, ProbeReport
+from contract.blobs import describe
+from contract.errors import Code, WorldError
+from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
+from contract.messages import Hardware
+
+Behaviour = Literal["good", "wrong", "raises", "breaks_probe", "fails_to_load"]
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
+SIGNER = CryptoSigner(Ed25519PrivateKey.from_private_bytes(b"edgeward-simulator-not-a-secret!"))
+CHUNK_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SimModel:
+    """One version."""
+
+    release: int
+    behaviour: Behaviour
+    artifact: bytes
+    golden: bytes
+    manifest: Manifest
+
+
+def make_model(release: int, behaviour: Behaviour, size_bytes: int = 5000) -> SimModel:
+    """A version whose bytes, and so its digest, follow from its release number."""
+    artifact = (f"model {release} {behaviour} " * size_bytes).encode()[:size_bytes]
+    golden = f"golden {release}".encode()
+    manifest = Manifest(
+        release=release,
+        artifact=describe(artifact, CHUNK_BYTES),
+        golden=Golden(
+            blob=describe(golden, CHUNK_BYTES),
+            rows=1,
+            rtol=Decimal("0.001"),
+            atol=Decimal("0.001"),
+            max_row_mismatch_ratio=Decimal(0),
+        ),
+        task="classification",
+        inputs=(Tensor(name="X", datatype="FP32", shape=(-1, 1)),),
+        outputs=(Tensor(name="label", datatype="INT64", shape=(-1,)),),
+        columns=("x",),
+        hardware=("sim",),
+        runtime=Runtime(ir=8, opset=18, ml_opset=3),
+        limits=Limits(memory_mb=64, load_s=10),
+    )
+    return SimModel(release, behaviour, artifact, golden, manifest)
+
+
+class SimSession:
+    """Answers by behaviour: `good` says the truth, which is always 1."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
+
+    def run(self, inputs: Inputs) -> list[Array]:
+        """One label per row."""
+        if self._behaviour == "raises":
+            raise RuntimeError("simulated fault")
+        return [np.array([0 if self._behaviour == "wrong" else 1])]
+
+
+class SimRuntime:
+    """The Runtime port by behaviour; `read` opens files of the simulated flash."""
+
+    def __init__(self, models: tuple[SimModel, ...], read: Callable[[str], bytes]) -> None:
+        self._by_artifact = {model.artifact: model for model in models}
+        self._read = read
+
+    def hardware(self) -> Hardware:
+        """A simulated machine."""
+        return Hardware(machine="sim", cpus=1, memory_mb=512, python="3.11", onnxruntime="1.32.0", agent="0.1.0")
+
+    def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
+        """Answer at once; the caller queues the answer."""
+        model = self._by_artifact.get(self._read(artifact))
+        broken = model is None or model.behaviour == "breaks_probe"
+        done(ProbeReport(assignment.digest, Code.PROBE_FAILED if broken else "", "simulated" if broken else ""))
+
+    def load(self, artifact: str, manifest: Manifest) -> SimSession:
+        """A session; WorldError `model_load_failed` for bytes that are no model of this world."""
+        model = self._by_artifact.get(self._read(artifact))
+        if model is None or model.behaviour == "fails_to_load":
+            raise WorldError(Code.MODEL_LOAD_FAILED, "simulated")
+        return SimSession(model.behaviour)
+
+    def rss_mb(self) -> float:
+        """Nothing to measure."""
+        return 0.0
+
+    def trim(self) -> None:
+        """Nothing to trim."""

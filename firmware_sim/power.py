@@ -1,0 +1,48 @@
+"""Power that can fail: counts operations on flash and cuts where a plan says.
+
+Decides when. Refuses to know what is lost: that is flash.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+
+class PowerCut(BaseException):
+    """The supply is gone. Not an Exception: no handler of the device may survive it."""
+
+
+Plan = Callable[[int], bool]
+"""Says for the running number of a mutating operation (from 1) whether power fails at it."""
+
+
+def never() -> Plan:
+    """Mains."""
+    return lambda operation: False
+
+
+def at(*operations: int) -> Plan:
+    """At these operations, each counted over the whole life of the device."""
+    planned = frozenset(operations)
+    return lambda operation: operation in planned
+
+
+def at_random(probability: float, rng: Random) -> Plan:
+    """At any operation with this probability; recovery is not spared."""
+    return lambda operation: rng.random() < probability
+
+
+class Power:
+    """Feeds one device."""
+
+    def __init__(self, plan: Plan | None = None) -> None:
+        self.plan = plan or never()
+        self.operations = 0
+        self.cuts = 0
+
+    def draw(self) -> bool:
+        """Count one operation; True if power fails during it."""
+        self.operations += 1
+        if self.plan(self.operations):
+            self.cuts += 1
+            return True
+        return False
