@@ -1,0 +1,1 @@
+"""Estimator -> ONNX with evidence, in a confined child; one file per framework. Nothing here ever unpickles."""

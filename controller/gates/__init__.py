@@ -1,0 +1,1 @@
+"""Pure checks before release, one file per gate: evidence in, verdict out."""

@@ -1,0 +1,1 @@
+"""The controller's memory: tables that people write, blobs by digest, and the journal of what devices say."""

@@ -1,0 +1,55 @@
+"""Codes to HTTP status, the only place where both meet."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from contract.errors import BadInput, Code, EdgewardError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_log = logging.getLogger("edgeward.api")
+
+_STATUS = {
+    Code.UNAUTHENTICATED: 401,
+    Code.UNKNOWN_MODEL: 404,
+    Code.UNKNOWN_VERSION: 404,
+    Code.UNKNOWN_DEVICE: 404,
+    Code.UNKNOWN_ROLLOUT: 404,
+    Code.ROLLOUT_CONFLICT: 409,
+    Code.MESSAGE_TOO_LARGE: 413,
+    Code.STORE_CORRUPT: 500,
+}
+
+
+def status_of(error: EdgewardError) -> int:
+    """Bad input is 4xx (422 unless said otherwise), the world's faults are 503."""
+    if isinstance(error, BadInput):
+        return _STATUS.get(error.code, 422)
+    return 503
+
+
+def answer(code: str, detail: str, status: int) -> web.Response:
+    """An error as JSON: ``{"code", "detail"}``."""
+    return web.json_response({"code": code, "detail": detail}, status=status, dumps=_dumps)
+
+
+@web.middleware
+async def errors_to_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every failure leaves as JSON with a code; what nobody foresaw is logged and says nothing of the inside."""
+    try:
+        return await handler(request)
+    except EdgewardError as error:
+        return answer(error.code, error.detail, status_of(error))
+    except web.HTTPException as error:
+        code = Code.MESSAGE_TOO_LARGE if error.status == 413 else Code.REQUEST_INVALID
+        return answer(code, f"{request.method} {request.path}: {error.reason}", error.status)
+    except Exception:
+        _log.exception("%s %s failed", request.method, request.path)
+        return answer("internal", "the controller's log says more", 500)
+
+
+def _dumps(value: object) -> str:
+    return msgspec.json.encode(value).decode()

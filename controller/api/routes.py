@@ -1,0 +1,236 @@
+"""The routes as a table: method, path, handler, what goes in, what comes out. The OpenAPI document is made from it."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from contract.errors import BadInput, Code
+from contract.protocol import MAX_BLOB_BYTES, MAX_TENSORS_BYTES
+from contract.wire import Message, decode
+from controller.api import views
+from controller.api.auth import actor_of
+from controller.operations import resolve_strategy
+from controller.service import Service, stamp
+
+SERVICE = web.AppKey("service", Service)
+MAX_BODY_BYTES = min(MAX_BLOB_BYTES, 1024**3)
+T = TypeVar("T")
+
+Answer = Callable[[web.Request], Awaitable[Any]]
+
+
+class PushRequest(Message, frozen=True):
+    """The JSON part of a push; beside it the multipart parts `model` (bytes) and `sample` (npz)."""
+
+    kind: Literal["skops", "onnx"]
+    tags: dict[str, str] = {}
+
+
+class RolloutRequest(Message, frozen=True):
+    """Start a rollout."""
+
+    model: str
+    release: int | None = None
+    """None: the newest released version."""
+    strategy: str | dict[str, Any] = "canary"
+    """A name, or the fields of a strategy."""
+    selector: dict[str, str] = {}
+    """Labels that a device must have; empty: every device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One entry of the table."""
+
+    method: str
+    path: str
+    handler: Answer
+    summary: str
+    returns: Any
+    takes: Any = None
+    multipart: bool = False
+
+
+async def health(request: web.Request) -> views.Health:
+    """Liveness for a probe."""
+    service = request.app[SERVICE]
+    broker = service.broker
+    return views.Health(
+        status="ok" if service.connected else "degraded",
+        broker=f"{broker.kind} {broker.url}" if broker else "none",
+        broker_connected=service.connected,
+        devices=len(service.world.twins),
+        messages_dropped=service.dropped,
+    )
+
+
+async def enrolment(request: web.Request) -> views.Enrolment:
+    """What `edgeward device config` writes."""
+    service = request.app[SERVICE]
+    url = service.broker.url if service.broker else ""
+    return views.Enrolment(broker_url=url, trust=msgspec.to_builtins(service.anchor))
+
+
+async def list_models(request: web.Request) -> list[views.ModelView]:
+    """Every model."""
+    service = request.app[SERVICE]
+    found = []
+    for name in service.registry.models():
+        versions = service.registry.versions(name)
+        released = [version.release for version in versions if version.released]
+        devices = sum(name in twin.desired for twin in service.world.twins.values())
+        found.append(
+            views.ModelView(
+                name=name,
+                versions=len(versions),
+                newest_release=versions[-1].release,
+                newest_released=released[-1] if released else None,
+                devices=devices,
+            )
+        )
+    return found
+
+
+async def list_versions(request: web.Request) -> list[views.VersionView]:
+    """Versions of a model, oldest first."""
+    versions = request.app[SERVICE].registry.versions(request.match_info["model"])
+    return [views.VersionView(**views.version_fields(version)) for version in versions]
+
+
+async def show_version(request: web.Request) -> views.VersionDetail:
+    """One version with manifest, lineage and evidence."""
+    release = _number(request.match_info["release"])
+    return views.version_detail(request.app[SERVICE].registry.version(request.match_info["model"], release))
+
+
+async def push_version(request: web.Request) -> views.VersionDetail:
+    """Convert, judge and register."""
+    parts = await _parts(request)
+    wanted = decode(parts["request"], PushRequest)
+    version = await request.app[SERVICE].operations.push(
+        request.match_info["model"],
+        wanted.kind,
+        parts["model"],
+        parts["sample"],
+        actor=actor_of(request),
+        at=stamp(),
+        tags=wanted.tags,
+    )
+    return views.version_detail(version)
+
+
+async def list_devices(request: web.Request) -> list[views.DeviceView]:
+    """The fleet."""
+    world = request.app[SERVICE].world
+    now = time.time()
+    return [views.DeviceView(**views.device_fields(twin, world, now)) for _, twin in sorted(world.twins.items())]
+
+
+async def show_device(request: web.Request) -> views.DeviceDetail:
+    """One device with its history."""
+    service = request.app[SERVICE]
+    name = request.match_info["device"]
+    twin = service.world.twins.get(name)
+    if twin is None:
+        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {name[:64]!r} has reported; `edgeward device list` shows all")
+    history = tuple(
+        views.HistoryEntry(at=at, report=msgspec.json.decode(body)) for at, body in service.journal.history_of(name)
+    )
+    return views.DeviceDetail(history=history, **views.device_fields(twin, service.world, time.time()))
+
+
+async def list_rollouts(request: web.Request) -> list[views.RolloutView]:
+    """Every rollout, newest first."""
+    world = request.app[SERVICE].world
+    now = time.time()
+    return [views.rollout_view(rollout, world, now) for rollout in reversed(list(world.rollouts.values()))]
+
+
+async def show_rollout(request: web.Request) -> views.RolloutView:
+    """One rollout."""
+    service = request.app[SERVICE]
+    rollout = service.operations.rollout(request.match_info["rollout"])
+    return views.rollout_view(rollout, service.world, time.time())
+
+
+async def start_rollout(request: web.Request) -> views.RolloutView:
+    """Plan and start a rollout."""
+    service = request.app[SERVICE]
+    wanted = decode(await request.read(), RolloutRequest)
+    rollout = service.operations.start_rollout(
+        wanted.model,
+        wanted.release,
+        resolve_strategy(wanted.strategy),
+        wanted.selector,
+        actor=actor_of(request),
+        at=stamp(),
+    )
+    return views.rollout_view(rollout, service.world, time.time())
+
+
+async def steer_rollout(request: web.Request) -> views.RolloutView:
+    """Pause, resume or abort."""
+    service = request.app[SERVICE]
+    verb = request.path.rpartition("/")[2]
+    steered = service.operations.steer(
+        request.match_info["rollout"],
+        verb,  # type: ignore[arg-type]  # the route table registers these three paths only
+        actor=actor_of(request),
+        at=stamp(),
+    )
+    return views.rollout_view(steered, service.world, time.time())
+
+
+async def audit(request: web.Request) -> list[dict[str, Any]]:
+    """Who did what, newest first."""
+    return request.app[SERVICE].journal.audit_entries()
+
+
+ROUTES = (
+    Route("GET", "/v1/health", health, "Is the controller well?", views.Health),
+    Route("GET", "/v1/enrolment", enrolment, "What a new device needs to know", views.Enrolment),
+    Route("GET", "/v1/models", list_models, "All models", list[views.ModelView]),
+    Route("GET", "/v1/models/{model}/versions", list_versions, "Versions of a model", list[views.VersionView]),
+    Route("GET", "/v1/models/{model}/versions/{release}", show_version, "One version", views.VersionDetail),
+    Route(
+        "POST", "/v1/models/{model}/versions", push_version, "Push a version", views.VersionDetail, PushRequest,
+        multipart=True,
+    ),
+    Route("GET", "/v1/devices", list_devices, "The fleet", list[views.DeviceView]),
+    Route("GET", "/v1/devices/{device}", show_device, "One device and its history", views.DeviceDetail),
+    Route("GET", "/v1/rollouts", list_rollouts, "All rollouts, newest first", list[views.RolloutView]),
+    Route("POST", "/v1/rollouts", start_rollout, "Start a rollout", views.RolloutView, RolloutRequest),
+    Route("GET", "/v1/rollouts/{rollout}", show_rollout, "One rollout", views.RolloutView),
+    Route("POST", "/v1/rollouts/{rollout}/pause", steer_rollout, "Stop starting devices", views.RolloutView),
+    Route("POST", "/v1/rollouts/{rollout}/resume", steer_rollout, "Go on, past known failures", views.RolloutView),
+    Route("POST", "/v1/rollouts/{rollout}/abort", steer_rollout, "Stop and roll back", views.RolloutView),
+    Route("GET", "/v1/audit", audit, "Who did what", list[dict[str, Any]]),
+)  # fmt: skip
+
+
+async def _parts(request: web.Request) -> dict[str, bytes]:
+    if not request.content_type.startswith("multipart/"):
+        raise BadInput(Code.REQUEST_INVALID, "expected multipart/form-data with the parts request, model and sample")
+    limits = {"request": 64 * 1024, "model": MAX_BODY_BYTES, "sample": MAX_TENSORS_BYTES}
+    parts: dict[str, bytes] = {}
+    async for part in await request.multipart():
+        name = getattr(part, "name", None)
+        if name not in limits:
+            raise BadInput(Code.REQUEST_INVALID, f"unknown part {name!r}: expected request, model and sample")
+        parts[name] = bytes(await part.read())  # type: ignore[union-attr]  # a nested multipart has no name
+        if len(parts[name]) > limits[name]:
+            raise BadInput(Code.MESSAGE_TOO_LARGE, f"part {name}: {len(parts[name])} bytes, limit {limits[name]}")
+    if missing := sorted(set(limits) - set(parts)):
+        code = Code.SAMPLE_MISSING if missing == ["sample"] else Code.REQUEST_INVALID
+        raise BadInput(code, f"missing parts: {', '.join(missing)}")
+    return parts
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise BadInput(Code.REQUEST_INVALID, f"version {text[:20]!r}: expected a number")
+    return int(text)

@@ -1,0 +1,283 @@
+"""What the API shows: structs with a schema, made from the world. OpenAPI and the client's tables follow from them."""
+
+from typing import Any
+
+import msgspec
+
+from contract.histogram import quantile_us
+from contract.messages import Hardware, ModelState
+from contract.wire import Message
+from controller.fleet.twin import Twin
+from controller.gates.verdict import GateVerdict
+from controller.reconcile import World, facts_of
+from controller.registry.registry import Version
+from controller.rollout.decide import Outcome, outcome_of
+from controller.rollout.facts import Sums
+from controller.rollout.model import FINAL, Rollout
+
+
+class Health(Message, frozen=True):
+    """Whether the controller works."""
+
+    status: str
+    broker: str
+    broker_connected: bool
+    devices: int
+    messages_dropped: int
+
+
+class Enrolment(Message, frozen=True):
+    """What a device needs to know: where the broker is, and whose signatures count."""
+
+    broker_url: str
+    trust: dict[str, Any]
+
+
+class VersionView(Message, frozen=True):
+    """One version."""
+
+    model: str
+    release: int
+    released: bool
+    digest: str
+    size_bytes: int
+    task: str
+    estimator: str
+    created_at: str
+    created_by: str
+    gates: tuple[GateVerdict, ...]
+
+
+class VersionDetail(VersionView, frozen=True):
+    """One version with everything that is known about it."""
+
+    manifest: dict[str, Any]
+    lineage: dict[str, Any]
+    evidence: dict[str, Any]
+
+
+class ModelView(Message, frozen=True):
+    """One model."""
+
+    name: str
+    versions: int
+    newest_release: int
+    newest_released: int | None
+    devices: int
+
+
+class MeasuredView(Message, frozen=True):
+    """Inferences of one release on one device since the controller started."""
+
+    release: int
+    inferences: int
+    errors: int
+    accuracy: float | None
+    labelled: int
+    latency_us_p50: float | None
+    latency_us_p95: float | None
+
+
+class DeviceModelView(Message, frozen=True):
+    """One model on one device: desired, reported, measured."""
+
+    model: str
+    desired_release: int | None
+    state: ModelState | None
+    measured: tuple[MeasuredView, ...]
+
+
+class DeviceView(Message, frozen=True):
+    """One device."""
+
+    device: str
+    presence: str
+    labels: dict[str, str]
+    hardware: Hardware | None
+    document_version: int
+    models: tuple[DeviceModelView, ...]
+    dropped: dict[str, int]
+    rss_mb: float | None
+    swap_stall_ms_max: float | None
+    bytes_received: int
+    bytes_sent: int
+    seen_s_ago: float | None
+
+
+class HistoryEntry(Message, frozen=True):
+    """One report of a device."""
+
+    at: str
+    report: dict[str, Any]
+
+
+class DeviceDetail(DeviceView, frozen=True):
+    """One device with its newest reports, oldest first."""
+
+    history: tuple[HistoryEntry, ...]
+
+
+class MemberView(Message, frozen=True):
+    """One device in a rollout."""
+
+    device: str
+    wave: int
+    outcome: Outcome
+    phase: str
+    serving_release: int | None
+    code: str
+    detail: str
+
+
+class VerdictView(Message, frozen=True):
+    """What a rule says now."""
+
+    metric: str
+    verdict: str
+    detail: str
+
+
+class RolloutView(Message, frozen=True):
+    """One rollout as it stands."""
+
+    id: str
+    model: str
+    release: int
+    strategy: str
+    status: str
+    open: bool
+    wave: int
+    waves: int
+    reason: str
+    counts: dict[str, int]
+    verdicts: tuple[VerdictView, ...]
+    members: tuple[MemberView, ...]
+    created_at: str
+    created_by: str
+
+
+def version_fields(version: Version) -> dict[str, Any]:
+    """Fields of a VersionView."""
+    return {
+        "model": version.model,
+        "release": version.release,
+        "released": version.released,
+        "digest": version.manifest.artifact.sha256,
+        "size_bytes": version.manifest.artifact.length,
+        "task": version.manifest.task,
+        "estimator": version.lineage.estimator or version.lineage.source,
+        "created_at": version.lineage.created_at,
+        "created_by": version.lineage.created_by,
+        "gates": version.gates,
+    }
+
+
+def version_detail(version: Version) -> VersionDetail:
+    """Everything about a version."""
+    return VersionDetail(
+        manifest=msgspec.to_builtins(version.manifest),
+        lineage=msgspec.to_builtins(version.lineage),
+        evidence=version.evidence,
+        **version_fields(version),
+    )
+
+
+def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
+    """Fields of a DeviceView."""
+    traffic = world.traffic.get(twin.device)
+    names = sorted(set(twin.desired) | set(twin.reported))
+    return {
+        "device": twin.device,
+        "presence": twin.presence(now, world.silent_s),
+        "labels": twin.labels,
+        "hardware": twin.hardware,
+        "document_version": twin.document_version,
+        "models": tuple(_device_model(twin, name, world) for name in names),
+        "dropped": twin.dropped,
+        "rss_mb": traffic.rss_mb if traffic else None,
+        "swap_stall_ms_max": traffic.swap_stall_ms_max if traffic else None,
+        "bytes_received": traffic.bytes_received if traffic else 0,
+        "bytes_sent": traffic.bytes_sent if traffic else 0,
+        "seen_s_ago": round(now - twin.seen_at, 1) if twin.seen_at is not None else None,
+    }
+
+
+def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
+    """A rollout with its members' outcomes and the newest verdicts."""
+    facts = facts_of(world, rollout, now)
+    members = []
+    for member in rollout.members:
+        state = facts[member.device].state
+        members.append(
+            MemberView(
+                device=member.device,
+                wave=member.wave,
+                outcome=outcome_of(rollout, member.device, facts, now),
+                phase=state.phase if state else "",
+                serving_release=_serving_release(state),
+                code=_code(state),
+                detail=_detail(state),
+            )
+        )
+    outcomes = [member.outcome for member in members]
+    return RolloutView(
+        id=rollout.id,
+        model=rollout.model,
+        release=rollout.release,
+        strategy=rollout.strategy.name,
+        status=rollout.status,
+        open=rollout.status not in FINAL,
+        wave=rollout.wave,
+        waves=rollout.last_wave + 1,
+        reason=rollout.reason,
+        counts={word: outcomes.count(word) for word in sorted(set(outcomes))},
+        verdicts=tuple(
+            VerdictView(metric=verdict.metric, verdict=verdict.word, detail=verdict.detail)
+            for verdict in world.verdicts.get(rollout.id, ())
+        ),
+        members=tuple(members),
+        created_at=rollout.created_at,
+        created_by=rollout.created_by,
+    )
+
+
+def _device_model(twin: Twin, name: str, world: World) -> DeviceModelView:
+    assigned = twin.desired.get(name)
+    measured = [
+        _measured(release, sums)
+        for (device, model, release), sums in sorted(world.totals.items())
+        if (device, model) == (twin.device, name)
+    ]
+    return DeviceModelView(
+        model=name,
+        desired_release=assigned.release if assigned else None,
+        state=twin.reported.get(name),
+        measured=tuple(measured),
+    )
+
+
+def _measured(release: int, sums: Sums) -> MeasuredView:
+    return MeasuredView(
+        release=release,
+        inferences=sums.inferences,
+        errors=sums.errors,
+        accuracy=sums.correct / sums.labelled if sums.labelled else None,
+        labelled=sums.labelled,
+        latency_us_p50=quantile_us(sums.latency_us, 0.5),
+        latency_us_p95=quantile_us(sums.latency_us, 0.95),
+    )
+
+
+def _serving_release(state: ModelState | None) -> int | None:
+    if state is None:
+        return None
+    slots = (slot for slot in (state.trial, state.stable) if slot is not None)
+    return next((slot.release for slot in slots if slot.digest == state.serving), None)
+
+
+def _code(state: ModelState | None) -> str:
+    return (state.code or (state.outcome.code if state.outcome else "")) if state else ""
+
+
+def _detail(state: ModelState | None) -> str:
+    return (state.detail or (state.outcome.detail if state.outcome else "")) if state else ""

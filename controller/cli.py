@@ -1,0 +1,110 @@
+"""`edgeward-controller run`: the server process. Exit codes: 0 fine, 2 wrong call or configuration."""
+
+import argparse
+import asyncio
+import fcntl
+import json
+import logging
+import secrets
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from contract.errors import Code, EdgewardError, WorldError
+from controller.api.app import make_app
+from controller.config import Config, load_config
+from controller.keys import load_or_make_secret
+from controller.registry.atomic_storage import replace_file
+from controller.service import Service
+
+_log = logging.getLogger("edgeward.controller")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    call = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        config = _with_flags(load_config(call.config), call)
+        asyncio.run(serve(config))
+    except EdgewardError as error:
+        print(f"edgeward-controller: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT. WorldError `disk_failed` if another controller has the data directory."""
+    lock = _lock(config.data_dir)
+    token = load_or_make_secret(config.data_dir / "token", f"edg_{secrets.token_urlsafe(32)}".encode())
+    service = Service(config)
+    runner = web.AppRunner(make_app(service, token), access_log=None)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    try:
+        await service.start()
+        await runner.setup()
+        site = web.TCPSite(runner, config.api.host, config.api.port)
+        await site.start()
+        _announce(config, service, runner)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        await service.stop()
+        lock.close()
+
+
+def _announce(config: Config, service: Service, runner: web.AppRunner) -> None:
+    """Say where we are, in the log and in a file that the client finds."""
+    host, port = runner.addresses[0][:2]
+    where = {"url": f"http://{host}:{port}", "broker": service.broker.url if service.broker else ""}
+    replace_file(config.data_dir / "controller.json", json.dumps(where).encode())
+    _log.info("API at %s, token in %s", where["url"], config.data_dir / "token")
+    if config.api.host not in ("127.0.0.1", "localhost", "::1"):
+        _log.warning("the API listens beyond loopback without TLS: put a proxy in front of it")
+
+
+def _lock(data_dir: Path) -> Any:
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = (data_dir / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise WorldError(Code.DISK_FAILED, f"{data_dir} belongs to another running controller") from None
+    return file
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edgeward-controller", description="Converts, verifies, versions, rolls out.")
+    commands = parser.add_subparsers(required=True, metavar="run")
+    runs = commands.add_parser("run", help="serve until told to stop", description="Flags win over the file.")
+    runs.add_argument("-c", "--config", type=Path, help="TOML file; see configs/controller.toml")
+    runs.add_argument("--data-dir", help="where everything is kept")
+    runs.add_argument("--port", type=int, help="of the API; 0 picks a free one")
+    runs.add_argument("--broker", help="auto, mosquitto, embedded, mqtt://host:port or mqtts://host:port")
+    runs.add_argument("--broker-port", type=int, help="of a broker that is started; 0 picks a free one")
+    return parser
+
+
+def _with_flags(config: Config, call: argparse.Namespace) -> Config:
+    replace = msgspec.structs.replace
+    if call.data_dir is not None:
+        config = replace(config, storage=replace(config.storage, data_dir=call.data_dir))
+    if call.port is not None:
+        config = replace(config, api=replace(config.api, port=call.port))
+    if call.broker is not None:
+        config = replace(config, broker=replace(config.broker, url=call.broker))
+    if call.broker_port is not None:
+        config = replace(config, broker=replace(config.broker, port=call.broker_port))
+    return config

@@ -1,0 +1,92 @@
+"""The controller's configuration: strict TOML, every key with its default here and in configs/controller.toml."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from contract.errors import BadInput, Code
+from contract.protocol import DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES
+from contract.wire import Message
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+
+
+class StorageConfig(Message, frozen=True):
+    """Where everything is kept."""
+
+    data_dir: str = "~/.edgeward"
+
+
+class ApiConfig(Message, frozen=True):
+    """Where operators come in."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8470
+    """0 picks a free port."""
+
+
+class BrokerConfig(Message, frozen=True):
+    """Which MQTT 5 broker."""
+
+    url: str = "auto"
+    """auto | mosquitto | embedded (started by the controller), or mqtt://host:port, mqtts://host:port."""
+    host: str = "127.0.0.1"
+    """Where a started broker listens."""
+    port: Port = 1883
+    """0 picks a free port."""
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+
+class ConvertConfig(Message, frozen=True):
+    """What a conversion may cost and which types it may build."""
+
+    timeout_s: Seconds = 300.0
+    memory_mb: Annotated[int, msgspec.Meta(ge=256)] = 4096
+    trusted_types: tuple[str, ...] = ()
+
+
+class FleetConfig(Message, frozen=True):
+    """How the fleet is watched."""
+
+    silent_s: Seconds = 90.0
+    """No heartbeat for so long: silent."""
+    reconcile_s: Seconds = 1.0
+
+
+class PublishConfig(Message, frozen=True):
+    """How blobs are cut."""
+
+    chunk_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_CHUNK_BYTES)] = DEFAULT_CHUNK_BYTES
+
+
+class Config(Message, frozen=True):
+    """Everything."""
+
+    storage: StorageConfig = StorageConfig()
+    api: ApiConfig = ApiConfig()
+    broker: BrokerConfig = BrokerConfig()
+    convert: ConvertConfig = ConvertConfig()
+    fleet: FleetConfig = FleetConfig()
+    publish: PublishConfig = PublishConfig()
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory, with ~ expanded."""
+        return Path(self.storage.data_dir).expanduser()
+
+
+def load_config(path: Path | None) -> Config:
+    """Read and check, or the defaults for None; BadInput `config_invalid` names the file and the key."""
+    if path is None:
+        return Config()
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config)
+    except FileNotFoundError:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None

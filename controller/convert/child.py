@@ -1,0 +1,203 @@
+"""The conversion child: confined, it reads a scratch directory, converts, compares, records the golden set, answers.
+
+Run as ``python -I -m controller.convert.child DIRECTORY``. Whatever it is fed, the service outside survives.
+"""
+
+import resource
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from contract.errors import BadInput, Code, EdgewardError
+from contract.golden import join_golden
+from contract.manifest import DATATYPES, Tensor
+from contract.samples import decode_sample
+from contract.tensors import Array, encode_tensors
+from contract.wire import decode, encode
+from controller.convert import request as files
+from controller.convert.compare import compare, estimator_outputs, no_reference
+from controller.convert.estimator import addresses_columns, load_estimator, refuse_wrong
+from controller.convert.measure import measure_load
+from controller.convert.request import Answer, Fault, Request
+from controller.convert.sample_frame import SampleFrame, boundary_rows, read_sample
+from controller.gates.parity import Parity, judge_parity
+
+GOLDEN_ROWS = 64
+LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "skops")
+_DATATYPE_OF = {
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(int64)": "INT64",
+    "tensor(int32)": "INT32",
+    "tensor(bool)": "BOOL",
+    "tensor(string)": "BYTES",
+    "tensor(float16)": "FP16",
+    "tensor(uint8)": "UINT8",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+}
+
+
+def main() -> None:
+    """Convert what lies in the directory named on the command line."""
+    directory = Path(sys.argv[1])
+    try:
+        request = decode((directory / files.REQUEST).read_bytes(), Request)
+        _confine(request.memory_mb)
+        answer = _convert(request, directory)
+    except EdgewardError as error:
+        (directory / files.FAULT).write_bytes(encode(Fault(code=error.code, detail=error.detail)))
+    except MemoryError:
+        fault = Fault(code=Code.CONVERSION_LIMIT, detail="conversion ran out of its memory limit")
+        (directory / files.FAULT).write_bytes(encode(fault))
+    else:
+        (directory / files.ANSWER).write_bytes(encode(answer))
+
+
+def _convert(request: Request, directory: Path) -> Answer:
+    raw = (directory / files.MODEL_IN).read_bytes()
+    sample = decode_sample((directory / files.SAMPLE).read_bytes())
+    if request.kind == "onnx":
+        rows = read_sample(sample, named=len(_session(raw).get_inputs()) > 1)
+        return _finish(directory, raw, rows, _feed_as_declared, no_reference(len(rows)))
+    estimator = load_estimator(raw, request.trusted_types)
+    refuse_wrong(estimator)
+    rows = read_sample(sample, named=addresses_columns(estimator))
+    model, parity, real = _best_precision(estimator, rows)
+    described = {
+        "estimator": type(estimator).__name__,
+        "params": {name: repr(value)[:200] for name, value in sorted(estimator.get_params(deep=False).items())},
+    }
+    return _finish(directory, model, rows, lambda frame, _: frame.arrays(real), parity, **described)
+
+
+def _best_precision(estimator: Any, rows: SampleFrame) -> tuple[bytes, Parity, str]:
+    """The first precision whose parity passes; if none does, the first one that could be judged, to be refused."""
+    from controller.convert.sklearn import convert, precisions_for, real_dtype
+
+    judged: tuple[bytes, Parity, str] | None = None
+    fault: BadInput | None = None
+    for precision in precisions_for(estimator):
+        try:
+            model = convert(estimator, rows, precision)
+            real = real_dtype(precision)
+            parity = _parity(estimator, model, rows, precision, real)
+        except BadInput as error:
+            fault = fault or error
+            continue
+        judged = judged or (model, parity, real)
+        if judge_parity(parity).passed:
+            return model, parity, real
+    if judged is None:
+        raise fault or BadInput(Code.CONVERSION_FAILED, "no precision could be tried")
+    return judged
+
+
+def _parity(estimator: Any, model: bytes, rows: SampleFrame, precision: str, real: str) -> Parity:
+    session = _session(model)
+    names = [output.name for output in session.get_outputs()]
+    compared, worst = {}, []
+    for kind, frame in (("sample", rows), ("boundary", boundary_rows(rows))):
+        expected = estimator_outputs(estimator, frame, names)
+        actual = dict(zip(names, session.run(names, frame.arrays(real)), strict=True))
+        compared[kind], rows_found = compare(frame, expected, actual, kind)
+        worst += rows_found
+    return Parity(reference="scikit-learn", precision=precision, worst=tuple(worst[:5]), **compared)
+
+
+Feed = Callable[[SampleFrame, ort.InferenceSession], dict[str, Array]]
+
+
+def _finish(directory: Path, model: bytes, rows: SampleFrame, feed: Feed, parity: Parity, **described: Any) -> Answer:
+    session = _session(model)
+    golden = SampleFrame(rows.frame[:GOLDEN_ROWS], rows.columns, rows.as_matrix)
+    inputs = feed(golden, session)
+    names = [output.name for output in session.get_outputs()]
+    outputs = dict(zip(names, _run(session, names, inputs), strict=True))
+    (directory / files.MODEL_OUT).write_bytes(model)
+    (directory / files.GOLDEN).write_bytes(encode_tensors(join_golden(inputs, outputs)))
+    load_s, load_mb = measure_load(directory / files.MODEL_OUT)
+    proto = onnx.load_from_string(model)
+    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    return Answer(
+        task=_task(session),
+        inputs=tuple(_tensor(entry) for entry in session.get_inputs()),
+        outputs=tuple(_tensor(entry) for entry in session.get_outputs()),
+        columns=rows.columns,
+        golden_rows=len(golden),
+        ir=proto.ir_version,
+        opset=opsets.get("", 1),
+        ml_opset=opsets.get("ai.onnx.ml", 1),
+        load_s=load_s,
+        load_mb=load_mb,
+        parity=parity,
+        libraries={name: version(name) for name in LIBRARIES},
+        **described,
+    )
+
+
+def _feed_as_declared(rows: SampleFrame, session: ort.InferenceSession) -> dict[str, Array]:
+    """Arrays in the types that a pushed ONNX model declares."""
+    declared = {entry.name: np.dtype(DATATYPES[_DATATYPE_OF[entry.type]]) for entry in session.get_inputs()}
+    arrays = list(rows.arrays("float32").values())
+    if len(arrays) != len(declared):
+        raise BadInput(
+            Code.SAMPLE_MISSING, f"the model takes inputs {', '.join(declared)}; the sample has {len(arrays)}"
+        )
+    pairs = zip(declared.items(), arrays, strict=True)
+    return {name: array.astype(object if dtype.kind == "U" else dtype) for (name, dtype), array in pairs}
+
+
+def _run(session: ort.InferenceSession, names: list[str], inputs: dict[str, Array]) -> list[Array]:
+    try:
+        outputs: list[Array] = session.run(names, inputs)
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise BadInput(
+            Code.CONVERSION_FAILED, f"the sample does not run: {type(error).__name__}: {error}"[:400]
+        ) from None
+    if not all(isinstance(output, np.ndarray) for output in outputs):
+        raise BadInput(Code.ESTIMATOR_UNSUPPORTED, "an output is a map or a sequence: convert with zipmap=False")
+    return outputs
+
+
+def _session(model: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BadInput(Code.CONVERSION_FAILED, f"onnxruntime refuses the model: {error}"[:400]) from None
+
+
+def _tensor(entry: Any) -> Tensor:
+    if entry.type not in _DATATYPE_OF:
+        raise BadInput(Code.ESTIMATOR_UNSUPPORTED, f"{entry.name} has type {entry.type}, which no device can be fed")
+    shape = tuple(size if isinstance(size, int) and size > 0 else -1 for size in entry.shape)
+    return Tensor(name=entry.name, datatype=_DATATYPE_OF[entry.type], shape=shape)
+
+
+def _task(session: ort.InferenceSession) -> Literal["classification", "regression", "other"]:
+    first = session.get_outputs()[0]
+    if first.type in ("tensor(int64)", "tensor(string)", "tensor(bool)", "tensor(int32)"):
+        return "classification"
+    single = len(first.shape) == 1 or (len(first.shape) == 2 and first.shape[1] == 1)
+    return "regression" if single else "other"
+
+
+def _confine(memory_mb: int) -> None:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        mapped = int(file.read().split()[0]) * resource.getpagesize()
+    allowed = mapped + memory_mb * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The sample as the estimator takes it and as ONNX takes it, and rows that lie on decision boundaries.
+
+Decides whether the model gets one matrix or one input per column.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from contract.tensors import Array
+
+MAX_PARITY_ROWS = 2000
+MAX_BOUNDARY_ROWS = 500
+MATRIX_INPUT = "X"
+
+
+@dataclass(frozen=True)
+class SampleFrame:
+    """Rows in both forms. `frame` feeds the estimator, `arrays(precision)` feeds onnxruntime."""
+
+    frame: Any
+    columns: tuple[str, ...]
+    as_matrix: bool
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def arrays(self, real: str) -> dict[str, Array]:
+        """Inputs by name; `real` is the dtype of real numbers: float32 or float64."""
+        if self.as_matrix:
+            return {MATRIX_INPUT: np.asarray(self.frame, dtype=real)}
+        return {name: _column(self.frame[name].to_numpy(), real) for name in self.columns}
+
+    def row(self, index: int) -> dict[str, str]:
+        """One row as text, for people."""
+        values = self.frame.iloc[index] if isinstance(self.frame, pd.DataFrame) else self.frame[index]
+        return {name: str(value) for name, value in zip(self.columns, values, strict=True)}
+
+
+def read_sample(sample: Array | Mapping[str, Array], *, named: bool) -> SampleFrame:
+    """A frame of at most MAX_PARITY_ROWS rows. `named`: the estimator addresses columns by name."""
+    if isinstance(sample, np.ndarray):
+        columns = tuple(f"x{index}" for index in range(sample.shape[1]))
+        return SampleFrame(sample[:MAX_PARITY_ROWS], columns, as_matrix=True)
+    frame = pd.DataFrame({name: _plain(column) for name, column in sample.items()}).iloc[:MAX_PARITY_ROWS]
+    numeric = all(np.issubdtype(column.dtype, np.number) for column in sample.values())
+    return SampleFrame(frame, tuple(sample), as_matrix=numeric and not named)
+
+
+def boundary_rows(sample: SampleFrame, seed: int = 0) -> SampleFrame:
+    """Rows whose numbers lie midway between neighbouring values: exactly where trees put their thresholds."""
+    rng = np.random.default_rng(seed)
+    picked = rng.integers(0, len(sample), size=min(MAX_BOUNDARY_ROWS, 4 * len(sample)))
+    frame = sample.frame
+    moved = frame.iloc[picked].copy() if isinstance(frame, pd.DataFrame) else frame[picked].copy()
+    for position, name in enumerate(sample.columns):
+        column = frame[name].to_numpy() if isinstance(frame, pd.DataFrame) else frame[:, position]
+        if not np.issubdtype(column.dtype, np.floating):
+            continue
+        between = _midpoints(column)
+        if between.size:
+            drawn = rng.choice(between, size=len(picked)).astype(column.dtype)
+            _assign(moved, name, position, drawn)
+    return SampleFrame(moved, sample.columns, sample.as_matrix)
+
+
+def _assign(moved: Any, name: str, position: int, drawn: Array) -> None:
+    if isinstance(moved, pd.DataFrame):
+        moved[name] = drawn
+    else:
+        moved[:, position] = drawn
+
+
+def _midpoints(column: Array) -> Array:
+    values = np.unique(column[np.isfinite(column)])
+    middle: Array = (values[:-1] + values[1:]) / 2
+    return middle
+
+
+def _column(column: Array, real: str) -> Array:
+    if np.issubdtype(column.dtype, np.floating):
+        return column.astype(real).reshape(-1, 1)
+    if np.issubdtype(column.dtype, np.bool_) or np.issubdtype(column.dtype, np.integer):
+        return column.astype(np.int64).reshape(-1, 1)
+    return column.astype(str).astype(object).reshape(-1, 1)
+
+
+def _plain(column: Array) -> Array:
+    return column.astype(object) if column.dtype.kind == "U" else column

@@ -1,0 +1,89 @@
+"""scikit-learn -> ONNX bytes, in one of three precisions.
+
+Settings are measured (docs/adr/0002): opset 18 and ai.onnx.ml 3 load on every onnxruntime since 1.15; a fixed graph
+name keeps the digest stable; probabilities come as an array.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import (
+    DoubleTensorType,
+    FloatTensorType,
+    Int64TensorType,
+    StringTensorType,
+)
+from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
+from skl2onnx.sklapi import CastTransformer
+from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+
+from contract.errors import BadInput, Code
+from controller.convert.estimator import walk
+from controller.convert.sample_frame import SampleFrame
+
+TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
+Precision = Literal["float32", "float64", "float64 to the last step, which gets float32"]
+CAST: Precision = "float64 to the last step, which gets float32"
+PRECISIONS: tuple[Precision, ...] = ("float32", "float64", CAST)
+"""In order of preference. The third is for trees behind a scaler: scaling in float32 moves rows across thresholds."""
+
+
+def real_dtype(precision: Precision) -> str:
+    """The dtype of real inputs."""
+    return "float32" if precision == "float32" else "float64"
+
+
+def precisions_for(estimator: Any) -> tuple[Precision, ...]:
+    """What is worth trying: Gaussian processes need float64, the cast needs a pipeline to sit in."""
+    if any(type(part).__name__.startswith("GaussianProcess") for _, part in walk(estimator)):
+        return ("float64",)
+    return PRECISIONS if isinstance(estimator, Pipeline) and len(estimator.steps) > 1 else PRECISIONS[:2]
+
+
+def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
+    """ONNX bytes; BadInput `estimator_unsupported` or `conversion_failed` with the failing step."""
+    model = _with_cast(estimator) if precision == CAST else estimator
+    options = {id(model): {"zipmap": False}} if is_classifier(estimator) else None
+    try:
+        onnx_model = convert_sklearn(
+            model,
+            name="model",
+            initial_types=_types(sample, precision),
+            target_opset=TARGET_OPSET,
+            options=options,
+        )
+    except (MissingShapeCalculator, MissingConverter) as error:
+        raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error)) from None
+    except Exception as error:  # converters raise whatever their library raises
+        raise BadInput(Code.CONVERSION_FAILED, f"{type(error).__name__}: {error}"[:400]) from None
+    raw: bytes = onnx_model.SerializeToString()
+    return raw
+
+
+def _with_cast(pipeline: Pipeline) -> Pipeline:
+    head, last = pipeline.steps[:-1], pipeline.steps[-1]
+    return Pipeline([*head, ("edgeward_cast", CastTransformer(dtype=np.float32).fit(np.zeros((1, 1)))), last])
+
+
+def _types(sample: SampleFrame, precision: Precision) -> list[tuple[str, Any]]:
+    arrays = sample.arrays(real_dtype(precision))
+    return [(name, _type(array)) for name, array in arrays.items()]
+
+
+def _type(array: Any) -> Any:
+    shape = [None, array.shape[1]]
+    if array.dtype == np.float64:
+        return DoubleTensorType(shape)
+    if array.dtype == np.float32:
+        return FloatTensorType(shape)
+    return Int64TensorType(shape) if array.dtype == np.int64 else StringTensorType(shape)
+
+
+def _blame(estimator: Any, error: Exception) -> str:
+    said = str(error)
+    for path, part in walk(estimator):
+        if f"{type(part).__module__}.{type(part).__name__}'" in said:
+            return f"{path} ({type(part).__name__}) has no ONNX form: replace this step or push ONNX of your own"
+    return said[:300]

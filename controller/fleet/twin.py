@@ -1,0 +1,78 @@
+"""The twin: what a device was told (desired), what it says (reported), whether it is there (presence).
+
+Decides how a message changes a twin. Duplicates and late arrivals change nothing: every message carries (boot, seq).
+Refuses to know rollouts.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report
+from contract.wire import Message
+
+PresenceWord = Literal["online", "offline", "silent", "unknown"]
+
+
+class Assigned(Message, frozen=True):
+    """What a device was told about one model. Durable before it is published."""
+
+    release: int
+    generation: int
+    rollout: str
+    policy: dict[str, str | int] = {}
+    """The trial policy, as the desired document carries it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """Everything the controller knows about one device."""
+
+    device: str
+    document_version: int = 0
+    desired: dict[str, Assigned] = field(default_factory=dict)
+    reported: dict[str, ModelState] = field(default_factory=dict)
+    hardware: Hardware | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    connected: bool | None = None
+    newest: tuple[int, int] = (0, 0)
+    """(boot, seq) of the newest message that was folded in."""
+    seen_at: float | None = None
+
+    def presence(self, now: float, silent_s: float) -> PresenceWord:
+        """Offline: its will says so. Silent: connected, but no heartbeat for `silent_s`."""
+        if self.connected is False:
+            return "offline"
+        if self.seen_at is None:
+            return "unknown"
+        return "online" if now - self.seen_at <= silent_s else "silent"
+
+
+def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
+    """The full state replaces what was reported, unless something newer is known."""
+    if (message.boot, message.seq) <= twin.newest:
+        return replace(twin, seen_at=now, connected=True)
+    return replace(
+        twin,
+        reported={state.model: state for state in message.models},
+        hardware=message.hardware,
+        labels=dict(message.labels),
+        dropped=dict(message.dropped),
+        newest=(message.boot, message.seq),
+        seen_at=now,
+        connected=True,
+    )
+
+
+def fold_report(twin: Twin, message: Report, now: float) -> Twin:
+    """One model's state replaces what was reported about it, unless something newer is known."""
+    if (message.boot, message.seq) <= twin.newest:
+        return twin
+    reported = twin.reported if message.state is None else {**twin.reported, message.state.model: message.state}
+    return replace(twin, reported=reported, newest=(message.boot, message.seq), seen_at=now, connected=True)
+
+
+def fold_presence(twin: Twin, message: Presence, now: float) -> Twin:
+    """The broker's word about the connection."""
+    seen_at = now if message.online else twin.seen_at
+    return replace(twin, connected=message.online, seen_at=seen_at)

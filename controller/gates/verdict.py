@@ -1,0 +1,11 @@
+"""What a gate says."""
+
+from contract.wire import Message
+
+
+class GateVerdict(Message, frozen=True):
+    """One gate's word about one version, with the numbers behind it."""
+
+    gate: str
+    passed: bool
+    detail: str

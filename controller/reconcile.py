@@ -1,0 +1,136 @@
+"""One pass: messages are folded into twins, rollouts are decided, and what must change is returned.
+
+Pure in effect: the same world, inbox and time give the same result. The service makes it durable and then publishes;
+the simulator calls this very function.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from contract.messages import Ack, Heartbeat, ModelWindow, Presence, Report, Telemetry
+from controller.fleet.twin import Assigned, Twin, fold_heartbeat, fold_presence, fold_report
+from controller.rollout.analysis import RuleVerdict
+from controller.rollout.decide import Offer, decide
+from controller.rollout.facts import DeviceFact, Sums
+from controller.rollout.model import FINAL, Rollout
+
+FromDevice = Heartbeat | Report | Presence | Telemetry
+
+
+@dataclass
+class World:
+    """What the controller knows. `sums` holds what was measured since each open rollout began; it may be lost."""
+
+    silent_s: float
+    twins: dict[str, Twin] = field(default_factory=dict)
+    rollouts: dict[str, Rollout] = field(default_factory=dict)
+    sums: dict[str, dict[str, dict[int, Sums]]] = field(default_factory=dict)
+    """rollout -> device -> release -> sums"""
+    verdicts: dict[str, tuple[RuleVerdict, ...]] = field(default_factory=dict)
+    totals: dict[tuple[str, str, int], Sums] = field(default_factory=dict)
+    """(device, model, release) -> sums since the controller started"""
+    traffic: dict[str, Telemetry] = field(default_factory=dict)
+    """Newest telemetry of a device: bytes, memory, stalls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one pass changed; the service makes it durable, then publishes."""
+
+    redesired: frozenset[str] = frozenset()
+    """Devices with a new desired document."""
+    rollouts: tuple[Rollout, ...] = ()
+    acks: tuple[tuple[str, Ack], ...] = ()
+    reports: tuple[tuple[str, Report], ...] = ()
+    heartbeats: tuple[tuple[str, Heartbeat], ...] = ()
+
+
+def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> Changes:
+    """Fold and decide; `world` is brought up to date in place."""
+    acks, reports, heartbeats = [], [], []
+    for device, message in inbox:
+        _fold(world, device, message, now)
+        if isinstance(message, Report):
+            acks.append((device, Ack(boot=message.boot, seq=message.seq)))
+            reports.append((device, message))
+        elif isinstance(message, Heartbeat):
+            heartbeats.append((device, message))
+    redesired: set[str] = set()
+    changed: list[Rollout] = []
+    for rollout in list(world.rollouts.values()):
+        if rollout.status in FINAL:
+            continue
+        decision = decide(rollout, facts_of(world, rollout, now), now)
+        world.verdicts[rollout.id] = decision.verdicts or world.verdicts.get(rollout.id, ())
+        for offer in decision.offers:
+            offer_release(world, offer, rollout)
+            redesired.add(offer.device)
+        if decision.rollout != rollout:
+            world.rollouts[rollout.id] = decision.rollout
+            changed.append(decision.rollout)
+    return Changes(frozenset(redesired), tuple(changed), tuple(acks), tuple(reports), tuple(heartbeats))
+
+
+def facts_of(world: World, rollout: Rollout, now: float) -> dict[str, DeviceFact]:
+    """What `decide` may know about each member."""
+    facts = {}
+    for member in rollout.members:
+        twin = world.twins.get(member.device) or Twin(member.device)
+        facts[member.device] = DeviceFact(
+            device=member.device,
+            presence=twin.presence(now, world.silent_s),
+            assigned=twin.desired.get(rollout.model),
+            state=twin.reported.get(rollout.model),
+            sums=world.sums.get(rollout.id, {}).get(member.device, {}),
+        )
+    return facts
+
+
+def offer_release(world: World, offer: Offer, rollout: Rollout) -> None:
+    """Change what a device is desired to run; the document's version is the target's generation."""
+    twin = world.twins.get(offer.device) or Twin(offer.device)
+    version = twin.document_version + 1
+    desired = {model: assigned for model, assigned in twin.desired.items() if model != offer.model}
+    if offer.release:
+        policy = msgspec.to_builtins(rollout.strategy.trial)
+        desired[offer.model] = Assigned(release=offer.release, generation=version, rollout=rollout.id, policy=policy)
+    world.twins[offer.device] = replace(twin, document_version=version, desired=desired)
+
+
+def confirmed_releases(world: World, model: str, devices: Iterable[str]) -> Mapping[str, int]:
+    """The last confirmed release of each device that has one."""
+    found = {}
+    for device in devices:
+        twin = world.twins.get(device)
+        state = twin.reported.get(model) if twin else None
+        if state is not None and state.stable is not None:
+            found[device] = state.stable.release
+    return found
+
+
+def _fold(world: World, device: str, message: FromDevice, now: float) -> None:
+    twin = world.twins.get(device) or Twin(device)
+    match message:
+        case Heartbeat():
+            twin = fold_heartbeat(twin, message, now)
+        case Report():
+            twin = fold_report(twin, message, now)
+        case Presence():
+            twin = fold_presence(twin, message, now)
+        case Telemetry():
+            world.traffic[device] = message
+            for window in message.windows:
+                _add(world, device, window)
+    world.twins[device] = twin
+
+
+def _add(world: World, device: str, window: ModelWindow) -> None:
+    release = window.version.release
+    key = (device, window.model, release)
+    world.totals[key] = world.totals.get(key, Sums()).plus(window)
+    for rollout in world.rollouts.values():
+        if rollout.model == window.model and rollout.status not in FINAL:
+            by_release = world.sums.setdefault(rollout.id, {}).setdefault(device, {})
+            by_release[release] = by_release.get(release, Sums()).plus(window)

@@ -1,0 +1,39 @@
+"""Content-addressed blobs in a directory: a file is named by its SHA-256, so it can be neither wrong nor written twice."""
+
+from pathlib import Path
+
+from contract.blobs import sha256_hex
+from contract.errors import BadInput, Code
+from contract.names import is_digest
+from controller.registry.atomic_storage import replace_file
+
+
+class BlobStore:
+    """Blobs by digest."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def put(self, data: bytes) -> str:
+        """Keep `data` durably; its digest."""
+        digest = sha256_hex(data)
+        path = self._path(digest)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, data)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes, verified; BadInput `store_corrupt` if the disk has changed or lost them."""
+        try:
+            data = self._path(digest).read_bytes()
+        except FileNotFoundError:
+            raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} is missing") from None
+        if sha256_hex(data) != digest:
+            raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} is damaged; restore it from a backup")
+        return data
+
+    def _path(self, digest: str) -> Path:
+        if not is_digest(digest):
+            raise ValueError(f"not a digest: {digest[:80]!r}")
+        return self._directory / digest[:2] / digest

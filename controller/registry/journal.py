@@ -1,0 +1,80 @@
+"""What devices say and operators do, in an embedded SQL engine: append-only history, audit, and each device's last word.
+
+Decides what is durable before a report is acknowledged. Refuses to interpret it.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+MAX_HISTORY_PER_QUERY = 500
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, at TEXT NOT NULL, device TEXT NOT NULL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS history_device ON history (device, id);
+CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, at TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+                                  subject TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS reported (device TEXT PRIMARY KEY, at TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TRIGGER IF NOT EXISTS history_is_append_only BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS audit_keeps_all BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+"""
+
+
+class Journal:
+    """One SQLite file in WAL mode with full syncs."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(_SCHEMA)
+
+    def record(
+        self, at: str, history: Iterable[tuple[str, str]] = (), reported: Iterable[tuple[str, bytes]] = ()
+    ) -> None:
+        """Append (device, JSON) entries and replace last words, in one durable transaction."""
+        with self._db:
+            self._db.executemany("INSERT INTO history (at, device, body) VALUES (?, ?, ?)", _dated(at, history))
+            self._db.executemany(
+                "INSERT INTO reported (at, device, body) VALUES (?, ?, ?) "
+                "ON CONFLICT (device) DO UPDATE SET at = excluded.at, body = excluded.body",
+                _dated(at, reported),
+            )
+
+    def audit(self, at: str, actor: str, action: str, subject: str, detail: str = "") -> None:
+        """Append what somebody did."""
+        with self._db:
+            self._db.execute(
+                "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)",
+                (at, actor, action, subject, detail),
+            )
+
+    def history_of(self, device: str, limit: int = 50) -> list[tuple[str, str]]:
+        """Newest (at, JSON) entries of a device, oldest of them first."""
+        rows = self._db.execute(
+            "SELECT at, body FROM history WHERE device = ? ORDER BY id DESC LIMIT ?",
+            (device, min(limit, MAX_HISTORY_PER_QUERY)),
+        ).fetchall()
+        return [(at, body) for at, body in reversed(rows)]
+
+    def last_words(self) -> dict[str, bytes]:
+        """The last heartbeat of every device."""
+        return dict(self._db.execute("SELECT device, body FROM reported").fetchall())
+
+    def audit_entries(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Newest audit entries, newest first."""
+        rows = self._db.execute(
+            "SELECT at, actor, action, subject, detail FROM audit ORDER BY id DESC LIMIT ?", (limit,)
+        ).fetchall()
+        return [dict(zip(("at", "actor", "action", "subject", "detail"), row, strict=True)) for row in rows]
+
+    def close(self) -> None:
+        """End the connection."""
+        self._db.close()
+
+
+def _dated(at: str, rows: Iterable[tuple[str, Any]]) -> list[tuple[str, str, Any]]:
+    return [(at, device, body) for device, body in rows]

@@ -1,0 +1,98 @@
+"""Models and their versions: immutable integers, with where they came from and the evidence that let them through.
+
+Decides numbering and what "released" means. Refuses to know how a version was made or where it runs.
+"""
+
+from typing import Any
+
+import msgspec
+
+from contract.errors import BadInput, Code
+from contract.manifest import Manifest
+from contract.names import check_name
+from contract.wire import Message
+from controller.gates.verdict import GateVerdict
+from controller.registry.store import Store
+
+
+class Lineage(Message, frozen=True):
+    """Where a version came from."""
+
+    created_at: str
+    created_by: str
+    source: str
+    """`skops` or `onnx`."""
+    source_sha256: str
+    estimator: str = ""
+    params: dict[str, Any] = {}
+    libraries: dict[str, str] = {}
+    tags: dict[str, str] = {}
+
+
+class Version(Message, frozen=True):
+    """One version of a model."""
+
+    model: str
+    release: int
+    manifest: Manifest
+    lineage: Lineage
+    evidence: dict[str, Any]
+    """What conversion measured, parity first of all."""
+    gates: tuple[GateVerdict, ...]
+
+    @property
+    def released(self) -> bool:
+        """Whether every gate has passed; only then may a rollout name the version."""
+        return all(gate.passed for gate in self.gates)
+
+
+class Registry:
+    """Versions on a Store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def models(self) -> list[str]:
+        """Names in order of their first version."""
+        return list(dict.fromkeys(doc["model"] for doc in self._store.all("versions").values()))
+
+    def versions(self, model: str) -> list[Version]:
+        """All versions, oldest first; BadInput `unknown_model`."""
+        found = [doc for doc in self._store.all("versions").values() if doc["model"] == model]
+        if not found:
+            raise BadInput(
+                Code.UNKNOWN_MODEL, f"no model {model[:64]!r}; there are: {', '.join(self.models()) or 'none'}"
+            )
+        return [msgspec.convert(doc, Version) for doc in found]
+
+    def version(self, model: str, release: int) -> Version:
+        """One version; BadInput `unknown_model`, `unknown_version`."""
+        doc = self._store.get("versions", _key(model, release))
+        if doc is None:
+            newest = self.versions(model)[-1].release
+            raise BadInput(Code.UNKNOWN_VERSION, f"{model} has no version {release}; the newest is {newest}")
+        return msgspec.convert(doc, Version)
+
+    def newest_released(self, model: str) -> Version:
+        """The newest version whose gates have passed; BadInput `not_released`."""
+        released = [version for version in self.versions(model) if version.released]
+        if not released:
+            raise BadInput(Code.NOT_RELEASED, f"no version of {model} has passed its gates")
+        return released[-1]
+
+    def next_release(self, model: str) -> int:
+        """The number that the next version gets."""
+        check_name(model, "model")
+        known = [doc["release"] for doc in self._store.all("versions").values() if doc["model"] == model]
+        return max(known, default=0) + 1
+
+    def add(self, version: Version) -> None:
+        """Register durably. ValueError if the number is taken: versions are immutable."""
+        key = _key(version.model, version.release)
+        if self._store.get("versions", key) is not None:
+            raise ValueError(f"{key} exists")
+        self._store.put("versions", {key: msgspec.to_builtins(version)})
+
+
+def _key(model: str, release: int) -> str:
+    return f"{model}/{release}"

@@ -1,0 +1,248 @@
+"""The controller as one object: registry, world and link put together; what the API calls and the loop runs.
+
+Order is safety: a change is durable (tables, journal) before it is published, and a report is acknowledged only then.
+"""
+
+import asyncio
+import logging
+import platform
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from contract import topics
+from contract.errors import BadInput, Code, EdgewardError
+from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
+from contract.trust import TrustAnchor, anchor_of
+from contract.wire import decode, encode
+from controller.broadcast import Broadcast
+from controller.broker import RunningBroker, start_broker
+from controller.config import Config
+from controller.fleet.twin import Assigned, Twin, fold_heartbeat
+from controller.keys import load_or_make_signer
+from controller.link import ControllerLink
+from controller.operations import Operations
+from controller.publish import Publisher
+from controller.reconcile import Changes, FromDevice, World, reconcile
+from controller.registry.blobs import BlobStore
+from controller.registry.journal import Journal
+from controller.registry.registry import Registry
+from controller.registry.store import TinyStore
+from controller.rollout.model import Rollout
+
+MAX_INBOX = 50_000
+"""Messages that wait for the next pass; beyond it the oldest telemetry-sized backlog is dropped and counted."""
+
+_log = logging.getLogger("edgeward.controller")
+
+_KINDS: dict[str, type[FromDevice]] = {
+    topics.UP_HEARTBEAT: Heartbeat,
+    topics.UP_REPORT: Report,
+    topics.UP_PRESENCE: Presence,
+    topics.UP_TELEMETRY: Telemetry,
+}
+
+
+@dataclass
+class Unsaved:
+    """Changes of passes whose durable write has not succeeded yet."""
+
+    redesired: set[str] = field(default_factory=set)
+    rollouts: dict[str, Rollout] = field(default_factory=dict)
+    acks: list[tuple[str, Ack]] = field(default_factory=list)
+    reports: list[tuple[str, Report]] = field(default_factory=list)
+    heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
+
+    def take(self, changes: Changes) -> None:
+        """Add the changes of a pass."""
+        self.redesired |= changes.redesired
+        self.rollouts.update({rollout.id: rollout for rollout in changes.rollouts})
+        self.acks += changes.acks
+        self.reports += changes.reports
+        self.heartbeats.update(changes.heartbeats)
+
+
+class Service:
+    """One controller. `start` and `stop` bracket its life in an event loop."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        data_dir = config.data_dir
+        self.store = TinyStore(data_dir / "tables")
+        self.blobs = BlobStore(data_dir / "blobs")
+        self.journal = Journal(data_dir / "journal.sqlite")
+        self.registry = Registry(self.store)
+        signer = load_or_make_signer(data_dir / "keys" / "development.pem")
+        self.anchor: TrustAnchor = anchor_of(signer)
+        self.world = World(silent_s=config.fleet.silent_s)
+        self.broadcast = Broadcast(self.world, Publisher(self.registry, self.blobs, signer), self.store, today)
+        self.operations = Operations(self)
+        self.broker: RunningBroker | None = None
+        self.dropped = 0
+        self._links: list[ControllerLink] = []
+        self._inbox: deque[tuple[str, FromDevice]] = deque()
+        self._loop_task: asyncio.Task[None] | None = None
+        self._restore_needed = False
+        self._poke = asyncio.Event()
+        self._unsaved = Unsaved()
+        self._unpublished: set[str] = set()
+        self._unacknowledged: deque[tuple[str, Ack]] = deque()
+        self._remember()
+
+    async def start(self) -> None:
+        """Start or find the broker, connect, and begin to reconcile."""
+        self.broker = await asyncio.to_thread(start_broker, self.config.broker, self.config.data_dir / "broker")
+        loop = asyncio.get_running_loop()
+        kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE)
+        for name, filters, connected in (
+            ("reports", [topics.up_filter(kind) for kind in kinds], self._connected),
+            ("telemetry", [topics.up_filter(topics.UP_TELEMETRY)], lambda: None),
+        ):
+            link = ControllerLink(
+                f"svc-controller-{name}-{platform.node()}"[:60],
+                self.broker.url,
+                self.config.broker,
+                filters,
+                loop=loop,
+                on_message=self._message,
+                on_connected=connected,
+            )
+            self._links.append(link)
+            link.start()
+        self.broadcast.link = self._links[0]
+        self._loop_task = asyncio.create_task(self._run())
+        _log.info("%s broker at %s", self.broker.kind, self.broker.url)
+
+    async def stop(self) -> None:
+        """End everything that `start` began."""
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.gather(self._loop_task, return_exceptions=True)
+        for link in self._links:
+            link.stop()
+        if self.broker is not None:
+            await asyncio.to_thread(self.broker.stop)
+        self.journal.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return bool(self._links) and all(link.connected for link in self._links)
+
+    def poke(self) -> None:
+        """Ask for a pass now: an operator has changed something."""
+        self._poke.set()
+
+    def save_rollouts(self, *rollouts: Rollout) -> None:
+        """Make rollouts durable and let the next pass see them."""
+        self.store.put("rollouts", {rollout.id: msgspec.to_builtins(rollout) for rollout in rollouts})
+        self.world.rollouts.update({rollout.id: rollout for rollout in rollouts})
+
+    async def one_pass(self) -> None:
+        """Fold, decide, make durable, publish. What could not be made durable or published waits for the next pass."""
+        inbox = [self._inbox.popleft() for _ in range(len(self._inbox))]
+        self._unsaved.take(reconcile(self.world, inbox, time.time()))
+        self._persist()
+        if not self.connected:
+            self._restore_needed = True
+            return
+        if self._restore_needed:
+            await self.broadcast.restore()
+            self._restore_needed = False
+        elif self._unpublished:
+            await self.broadcast.ensure_blobs()
+            self.broadcast.publish_for(self._unpublished)
+        self._unpublished.clear()
+        while self._unacknowledged:
+            device, ack = self._unacknowledged.popleft()
+            self._links[0].publish(topics.ack(device), encode(ack), retain=False)
+
+    def _persist(self) -> None:
+        unsaved = self._unsaved
+        if unsaved.redesired:
+            twins = (self.world.twins[device] for device in sorted(unsaved.redesired))
+            self.store.put("devices", {twin.device: _durable(twin) for twin in twins})
+        if unsaved.rollouts:
+            self.save_rollouts(*unsaved.rollouts.values())
+        if unsaved.reports or unsaved.heartbeats:
+            history = [(device, encode(report).decode()) for device, report in unsaved.reports]
+            reported = [(device, encode(heartbeat)) for device, heartbeat in unsaved.heartbeats.items()]
+            self.journal.record(stamp(), history, reported)
+        for rollout in unsaved.rollouts.values():
+            _log.info("rollout %s: %s, wave %d%s", rollout.id, rollout.status, rollout.wave, _why(rollout))
+        self._unpublished |= unsaved.redesired
+        self._unacknowledged.extend(unsaved.acks)
+        self._unsaved = Unsaved()
+
+    def _remember(self) -> None:
+        """Rebuild the world from what is durable."""
+        for device, body in self.journal.last_words().items():
+            heartbeat = decode(body, Heartbeat)
+            twin = fold_heartbeat(Twin(device), heartbeat, 0.0)
+            self.world.twins[device] = replace(twin, connected=None, seen_at=None)
+        for device, doc in self.store.all("devices").items():
+            twin = self.world.twins.get(device) or Twin(device)
+            desired = {model: msgspec.convert(assigned, Assigned) for model, assigned in doc["desired"].items()}
+            self.world.twins[device] = replace(twin, document_version=doc["document_version"], desired=desired)
+        for name, doc in self.store.all("rollouts").items():
+            self.world.rollouts[name] = msgspec.convert(doc, Rollout)
+
+    def _connected(self) -> None:
+        self._restore_needed = True
+        self.poke()
+
+    def _message(self, topic: str, payload: bytes) -> None:
+        if self.broadcast.saw(topic):
+            return
+        found = topics.parse_up(topic)
+        if found is None or found[1] not in _KINDS or not payload:
+            return
+        device, kind = found
+        try:
+            message = decode(payload, _KINDS[kind])
+            if message.device != device:
+                raise BadInput(Code.WRONG_DEVICE, f"a message on the topic of {device} names {message.device!r}")
+        except EdgewardError as error:
+            self.dropped += 1
+            _log.warning("message of %s dropped: %s", device, error)
+            return
+        if len(self._inbox) >= MAX_INBOX:
+            self._inbox.popleft()
+            self.dropped += 1
+        self._inbox.append((device, message))
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.one_pass()
+            except EdgewardError as error:
+                _log.error("pass failed, trying again: %s", error)
+            except Exception:  # one bad pass must not end the controller
+                _log.exception("pass failed, trying again")
+            self._poke.clear()
+            try:
+                await asyncio.wait_for(self._poke.wait(), self.config.fleet.reconcile_s)
+            except TimeoutError:
+                continue
+
+
+def today() -> datetime:
+    """The date and time in UTC, in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def stamp() -> str:
+    """The date and time as text."""
+    return today().isoformat()
+
+
+def _durable(twin: Twin) -> dict[str, Any]:
+    return {"document_version": twin.document_version, "desired": msgspec.to_builtins(twin.desired)}
+
+
+def _why(rollout: Rollout) -> str:
+    return f" ({rollout.reason})" if rollout.reason else ""
