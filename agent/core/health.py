@@ -72,15 +72,20 @@ class HealthWindow:
 
 
 def judge(window: HealthWindow, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
-    """Judge a trial's window. Fewer inferences than `min_samples` are inconclusive: missing data is never a pass."""
+    """Judge a trial's window. Fewer inferences than `min_samples` never pass: missing data is not health.
+
+    Errors convict early: once there are more than a window of `min_samples` may hold, no later success helps.
+    """
+    if failed := _errors(window, policy):
+        return failed
     if len(window) < policy.min_samples:
         return _INCONCLUSIVE
-    return _errors(window, policy) or _latency(window, policy) or _accuracy(window, policy, baseline)
+    return _latency(window, policy) or _accuracy(window, policy, baseline)
 
 
 def _errors(window: HealthWindow, policy: TrialPolicy) -> Judgement | None:
-    ratio = window.errors / len(window) if len(window) else 0.0
-    if ratio <= float(policy.max_error_ratio):
+    allowed = float(policy.max_error_ratio) * max(len(window), policy.min_samples)
+    if window.errors <= allowed:
         return None
     detail = f"{window.errors} of {len(window)} inferences failed, {float(policy.max_error_ratio):.1%} allowed"
     return Judgement(Verdict.FAIL, Code.HEALTH_ERRORS, detail)

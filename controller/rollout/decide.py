@@ -121,7 +121,7 @@ def _roll_back(rollout: Rollout, facts: Mapping[str, DeviceFact]) -> Decision:
     still = [
         member
         for member in touched
-        if facts[member.device].presence != "offline" and _serves(rollout, facts[member.device])
+        if facts[member.device].presence != "offline" and _holds(rollout, facts[member.device])
     ]
     if offers or still:
         return Decision(rollout, offers)
@@ -132,5 +132,9 @@ def _release_of(fact: DeviceFact) -> int:
     return fact.assigned.release if fact.assigned is not None else 0
 
 
-def _serves(rollout: Rollout, fact: DeviceFact) -> bool:
-    return fact.state is not None and fact.state.serving == rollout.digest
+def _holds(rollout: Rollout, fact: DeviceFact) -> bool:
+    """Whether the release serves on the device, or would after a reboot."""
+    if fact.state is None:
+        return False
+    stable = fact.state.stable.digest if fact.state.stable is not None else ""
+    return rollout.digest in (fact.state.serving, stable)

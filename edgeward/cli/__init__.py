@@ -1,0 +1,1 @@
+"""The `edgeward` command, one file per noun. Everything prints JSON with --json."""

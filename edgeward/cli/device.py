@@ -1,0 +1,130 @@
+"""`edgeward device list | show | config`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contract.errors import BadInput, Code
+from contract.names import check_name
+from edgeward.cli.render import console, json_option, print_json, ratio, size, table
+from edgeward.client import Client
+
+_CONFIG = """\
+# Written by `edgeward device config {name}`. Every key: configs/agent.toml.
+[device]
+name = "{name}"
+state_dir = "{state_dir}"
+
+[broker]
+url = "{broker_url}"
+
+[trust]
+key_file = "trust.json"
+
+# Where rows come from; without a sensor the device only holds the model.
+# [[sensor]]
+# kind = "stdin"
+# model = "my-model"
+"""
+
+
+@click.group()
+def device() -> None:
+    """The fleet."""
+
+
+@device.command(name="list")
+@json_option
+def list_(*, as_json: bool) -> None:
+    """All devices and what they run."""
+    devices = Client().device_list()
+    if as_json:
+        print_json(devices)
+        return
+    rows = [row for entry in devices for row in _rows(entry)]
+    columns = ("device", "presence", "model", "desired", "phase", "stable", "accuracy", "seen", "why")
+    console.print(table(f"{len(devices)} devices", columns, rows))
+
+
+@device.command()
+@click.argument("name")
+@json_option
+def show(name: str, *, as_json: bool) -> None:
+    """One device: what it runs, what it measured, what it reported."""
+    found = Client().device(name)
+    if as_json:
+        print_json(found)
+        return
+    hardware = found["hardware"] or {}
+    console.print(
+        f"[bold]{name}[/] {found['presence']}, {hardware.get('machine')}, agent {hardware.get('agent')}, onnxruntime "
+        f"{hardware.get('onnxruntime')}, {found['rss_mb']} MB resident, received {size(found['bytes_received'])}",
+        highlight=False,
+    )
+    measured = [
+        (m["model"], f"v{v['release']}", v["inferences"], v["errors"], ratio(v["accuracy"]), v["latency_us_p95"])
+        for m in found["models"]
+        for v in m["measured"]
+    ]
+    columns = ("model", "version", "inferences", "errors", "accuracy", "p95 us")
+    console.print(table("measured since the controller started", columns, measured))
+    console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found["history"]]))
+
+
+@device.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where to write.")
+@json_option
+def config(name: str, out: Path, *, as_json: bool) -> None:
+    """Write agent.toml and trust.json for a new device called NAME."""
+    check_name(name, "device")
+    enrolment = Client().enrolment()
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "agent.toml"
+    if file.exists():
+        raise BadInput(Code.CONFIG_INVALID, f"{file} exists: choose another --out, or remove it")
+    (out / "trust.json").write_text(json.dumps(enrolment["trust"]), encoding="utf-8")
+    state_dir = (out / "state").resolve()
+    text = _CONFIG.format(name=name, state_dir=state_dir, broker_url=enrolment["broker_url"])
+    file.write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({"config": str(file), "trust": str(out / "trust.json")})
+    else:
+        console.print(f"wrote {file} and {out / 'trust.json'}; next: edgeward-agent run -c {file}", highlight=False)
+
+
+def _rows(entry: dict[str, Any]) -> list[tuple[Any, ...]]:
+    head = (entry["device"], entry["presence"])
+    seen = f"{entry['seen_s_ago']:.0f} s ago" if entry["seen_s_ago"] is not None else None
+    rows = [(*head, *_model_cells(model, seen)) for model in entry["models"]]
+    return rows or [(*head, None, None, None, None, None, seen, None)]
+
+
+def _model_cells(model: dict[str, Any], seen: str | None) -> tuple[Any, ...]:
+    state = model["state"] or {}
+    stable = (state.get("stable") or {}).get("release")
+    accuracy = next((m["accuracy"] for m in model["measured"] if m["release"] == stable), None)
+    outcome = state.get("outcome") or {}
+    why = state.get("code") or outcome.get("code") or None
+    desired = model["desired_release"]
+    return (
+        model["model"],
+        desired and f"v{desired}",
+        state.get("phase"),
+        stable and f"v{stable}",
+        ratio(accuracy),
+        seen,
+        why,
+    )
+
+
+def _entry(entry: dict[str, Any]) -> tuple[Any, ...]:
+    report = entry["report"]
+    if refusal := report.get("refusal"):
+        return entry["at"], "refused", None, f"{refusal['code']}: {refusal['detail']}"
+    state = report["state"]
+    outcome = state.get("outcome")
+    words = f"v{outcome['version']['release']} {outcome['result']} {outcome['code']}" if outcome else ""
+    return entry["at"], state["phase"], state["generation"], f"{state['model']} {words} {state['code']}".strip()

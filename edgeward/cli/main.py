@@ -1,0 +1,46 @@
+"""The command's root: global options, errors as one line, exit codes (0 done, 1 it ended badly, 2 refused)."""
+
+import sys
+
+import click
+
+from contract.errors import EdgewardError
+from edgeward.cli.device import device
+from edgeward.cli.model import model
+from edgeward.cli.rollout import rollout
+from edgeward.demo.command import demo
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="edgeward")
+def cli() -> None:
+    """Put models on edge devices, and keep them right.
+
+    The controller is found by EDGEWARD_URL and EDGEWARD_TOKEN, or in EDGEWARD_DATA_DIR (default ~/.edgeward).
+    """
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(_SHELLS))
+def completion(shell: str) -> None:
+    """Print shell completion: eval "$(edgeward completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None  # the choice above lists what click knows
+    click.echo(found(cli, {}, "edgeward", "_EDGEWARD_COMPLETE").source())
+
+
+for command in (model, rollout, device, demo):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        cli(prog_name="edgeward")
+    except EdgewardError as error:
+        click.echo(f"edgeward: {error.code}: {error.detail}", err=True)
+        sys.exit(2)

@@ -1,0 +1,114 @@
+"""`edgeward model push | list | show`."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contract.errors import BadInput, Code
+from edgeward.cli.render import console, json_option, print_json, size, table
+from edgeward.client import Client
+
+
+@click.group()
+def model() -> None:
+    """Models and their versions."""
+
+
+@model.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", required=True, help="The model's name: lower-case letters, digits, '-'.")
+@click.option(
+    "--sample", "sample_path", type=click.Path(exists=True, path_type=Path), help="Rows: .csv, .parquet, .npy."
+)
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Kept with the version; may be repeated.")
+@json_option
+def push(file: Path, name: str, sample_path: Path | None, tags: tuple[str, ...], *, as_json: bool) -> None:
+    """Convert, verify and register FILE as a new version.
+
+    FILE is a Python file that leaves a fitted `model` and its `sample` rows, or .skops or .onnx with --sample.
+    """
+    estimator, sample = _load(file, sample_path)
+    client = Client()
+    with console.status(f"converting {file.name}: parity, golden set, limits", spinner="dots"):
+        version = client.push(estimator, name=name, sample=sample, tags=pairs(tags))
+    if as_json:
+        print_json(version)
+        return
+    console.print(
+        f"[green]{name} v{version['release']}[/] released, {size(version['size_bytes'])}, {version['estimator']}"
+    )
+    for gate in version["gates"]:
+        console.print(f"  {gate['gate']}: {gate['detail']}", highlight=False)
+    console.print(f"next: edgeward rollout start {name} --watch", highlight=False)
+
+
+@model.command(name="list")
+@json_option
+def list_(*, as_json: bool) -> None:
+    """All models."""
+    models = Client().models().to_dict("records")
+    if as_json:
+        print_json(models)
+        return
+    rows = [(m["name"], m["versions"], f"v{m['newest_release']}", m["devices"]) for m in models]
+    console.print(table("models", ("model", "versions", "newest", "devices"), rows))
+
+
+@model.command()
+@click.argument("name")
+@click.option("--version", "release", type=int, help="Everything about one version, evidence included.")
+@json_option
+def show(name: str, release: int | None, *, as_json: bool) -> None:
+    """Versions of a model, or one with its evidence."""
+    client = Client()
+    if release is not None:
+        print_json(client.version(name, release)) if as_json else console.print_json(data=client.version(name, release))
+        return
+    versions = client.versions(name).to_dict("records")
+    if as_json:
+        print_json(versions)
+        return
+    rows = [
+        (
+            f"v{v['release']}", "yes" if v["released"] else "no", size(v["size_bytes"]), v["estimator"],
+            v["created_at"], "; ".join(gate["detail"] for gate in v["gates"]),
+        )
+        for v in versions
+    ]  # fmt: skip
+    console.print(table(name, ("version", "released", "size", "estimator", "created", "evidence"), rows))
+
+
+def pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    """KEY=VALUE texts as a dict; BadInput `request_invalid` for anything else."""
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected KEY=VALUE")
+        found[key] = value
+    return found
+
+
+def _load(file: Path, sample_path: Path | None) -> tuple[Any, Any]:
+    if file.suffix != ".py":
+        if sample_path is None:
+            raise BadInput(Code.SAMPLE_MISSING, f"{file}: parity needs rows: add --sample rows.csv")
+        return file, _rows(sample_path)
+    left = runpy.run_path(str(file))
+    if missing := [name for name in ("model", "sample") if name not in left]:
+        raise BadInput(
+            Code.REQUEST_INVALID, f"{file} leaves no {' and no '.join(missing)}: assign a fitted `model` and `sample`"
+        )
+    return left["model"], left["sample"] if sample_path is None else _rows(sample_path)
+
+
+def _rows(path: Path) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    readers = {".csv": pd.read_csv, ".gz": pd.read_csv, ".parquet": pd.read_parquet, ".npy": np.load}
+    if path.suffix not in readers:
+        raise BadInput(Code.REQUEST_INVALID, f"{path}: expected .csv, .csv.gz, .parquet or .npy")
+    return readers[path.suffix](path)

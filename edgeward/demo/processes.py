@@ -1,0 +1,191 @@
+"""Real processes for the demo: one controller, any number of agents, and a supervisor that restarts what dies."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from contract.errors import Code, WorldError
+from edgeward.client import Client
+from edgeward.demo.models import LABEL, TRAINED_UNTIL, weather_file
+
+T = TypeVar("T")
+
+START_S = 30.0
+STOP_S = 10.0
+
+_CONTROLLER = """\
+[storage]
+data_dir = "{data_dir}"
+[api]
+port = 0
+[broker]
+url = "{broker}"
+port = 0
+[fleet]
+silent_s = 10.0
+reconcile_s = 0.2
+"""
+
+_AGENT = """\
+[device]
+name = "{name}"
+state_dir = "{directory}/state"
+labels = {{ site = "{site}" }}
+[broker]
+url = "{broker_url}"
+[intervals]
+heartbeat_s = 1.0
+telemetry_s = 1.0
+judge_s = 0.25
+[[sensor]]
+kind = "replay"
+model = "weather"
+path = "{data}"
+rate_hz = {rate_hz}
+label = "{label}"
+start_row = {start_row}
+loop = true
+"""
+
+
+@dataclass
+class Process:
+    """A child and its log."""
+
+    name: str
+    command: list[str]
+    log: Path
+    child: subprocess.Popen[bytes] | None = None
+    starts: int = 0
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        with self.log.open("ab") as log:
+            self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
+        self.starts += 1
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.child is not None and self.child.poll() is None
+
+    def kill(self) -> None:
+        """As a power cut would: SIGKILL."""
+        assert self.child is not None
+        self.child.send_signal(signal.SIGKILL)
+        self.child.wait()
+
+    def stop(self) -> None:
+        """Politely, then not."""
+        if self.child is None or not self.alive:
+            return
+        self.child.terminate()
+        try:
+            self.child.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+@dataclass
+class Site:
+    """A controller and its agents in one directory."""
+
+    directory: Path
+    broker: str = "auto"
+    rate_hz: float = 100.0
+    controller: Process | None = None
+    agents: dict[str, Process] = field(default_factory=dict)
+
+    @property
+    def data_dir(self) -> Path:
+        """Of the controller."""
+        return self.directory / "controller"
+
+    def start_controller(self) -> Client:
+        """Start the controller and wait until it answers; a client for it."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        config = self.directory / "controller.toml"
+        config.write_text(_CONTROLLER.format(data_dir=self.data_dir, broker=self.broker), encoding="utf-8")
+        command = [_script("edgeward-controller"), "run", "-c", str(config)]
+        self.controller = Process("controller", command, self.directory / "controller.log")
+        self.controller.start()
+        return wait_for("the controller", self._client, self.controller)
+
+    def start_agent(self, number: int) -> Process:
+        """Start the device `device-<number>`, replaying rows of its own."""
+        assert self.controller is not None
+        name = f"device-{number}"
+        directory = self.directory / name
+        directory.mkdir(exist_ok=True)
+        enrolment = self._client_or_fail().enrolment()
+        (directory / "trust.json").write_text(json.dumps(enrolment["trust"]), encoding="utf-8")
+        config = directory / "agent.toml"
+        text = _AGENT.format(
+            name=name,
+            directory=directory,
+            site="north" if number % 2 else "south",
+            broker_url=enrolment["broker_url"],
+            data=weather_file(),
+            label=LABEL,
+            rate_hz=self.rate_hz,
+            start_row=TRAINED_UNTIL + 30 * number,
+        )
+        config.write_text(text, encoding="utf-8")
+        command = [_script("edgeward-agent"), "run", "-c", str(config)]
+        agent = self.agents[name] = Process(name, command, directory / "agent.log")
+        agent.start()
+        return agent
+
+    def supervise(self) -> list[str]:
+        """Start agents again that have died, as systemd would; their names."""
+        dead = [agent for agent in self.agents.values() if not agent.alive]
+        for agent in dead:
+            agent.start()
+        return [agent.name for agent in dead]
+
+    def stop(self) -> None:
+        """Stop everything."""
+        for agent in self.agents.values():
+            if agent.child is not None and agent.alive:
+                agent.child.terminate()
+        for process in [*self.agents.values(), *([self.controller] if self.controller else [])]:
+            process.stop()
+
+    def _client_or_fail(self) -> Client:
+        client = self._client()
+        assert client is not None
+        return client
+
+    def _client(self) -> Client | None:
+        try:
+            where = json.loads((self.data_dir / "controller.json").read_text(encoding="utf-8"))
+            client = Client(where["url"], (self.data_dir / "token").read_text(encoding="ascii"))
+            return client if client.health()["broker_connected"] else None
+        except (OSError, ValueError, WorldError):
+            return None
+
+
+def wait_for(
+    what: str, look: Callable[[], T | None], process: Process | None = None, *, within_s: float = START_S
+) -> T:
+    """Poll until `look` answers; WorldError with the end of the process's log if it dies or time runs out."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        found = look()
+        if found is not None and found is not False:
+            return found
+        if process is not None and not process.alive:
+            break
+        time.sleep(0.1)
+    log = process.log.read_text(encoding="utf-8", errors="replace")[-800:] if process is not None else ""
+    raise WorldError(Code.CONTROLLER_UNREACHABLE, f"{what} did not happen in {within_s:.0f} s. {log}")
+
+
+def _script(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))

@@ -1,0 +1,81 @@
+"""HTTP to the controller: one call, JSON back, failures as coded errors. Refuses to know what is asked for."""
+
+import getpass
+import json
+from typing import Any
+
+import urllib3
+
+from contract.errors import BadInput, Code, EdgewardError, WorldError
+from edgeward.settings import Settings
+
+CONNECT_S = 5.0
+READ_S = 30.0
+PUSH_S = 900.0
+"""A conversion may take minutes; the controller has its own limit."""
+
+
+class Transport:
+    """Calls one controller. Retries only what is safe to repeat: connecting, and reading."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        retries = urllib3.Retry(total=2, connect=2, read=0, backoff_factor=0.2, allowed_methods=None)
+        self._pool = urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S))
+
+    def get(self, path: str) -> Any:
+        """GET, and the JSON that comes back."""
+        return self._call("GET", path)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """POST a JSON body."""
+        payload = json.dumps({} if body is None else body).encode()
+        return self._call("POST", path, body=payload, headers={"Content-Type": "application/json"})
+
+    def push(self, path: str, request: dict[str, Any], model: bytes, sample: bytes) -> Any:
+        """POST a multipart push."""
+        fields = {
+            "request": ("request.json", json.dumps(request).encode(), "application/json"),
+            "model": ("model", model, "application/octet-stream"),
+            "sample": ("sample.npz", sample, "application/octet-stream"),
+        }
+        timeout = urllib3.Timeout(connect=CONNECT_S, read=PUSH_S)
+        return self._call("POST", path, fields=fields, timeout=timeout)
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        headers = {
+            "Authorization": f"Bearer {self._settings.token}",
+            "X-Edgeward-Actor": getpass.getuser(),
+            **options.pop("headers", {}),
+        }
+        url = f"{self._settings.url}{path}"
+        try:
+            answer = self._pool.request(method, url, headers=headers, **options)
+        except urllib3.exceptions.HTTPError as error:
+            raise WorldError(
+                Code.CONTROLLER_UNREACHABLE, f"{self._settings.url}: {_reason(error)}; is `edgeward-controller run` up?"
+            ) from None
+        return _read(answer)
+
+
+def _read(answer: urllib3.BaseHTTPResponse) -> Any:
+    try:
+        body = json.loads(answer.data)
+    except ValueError:
+        raise WorldError(Code.CONTROLLER_UNREACHABLE, f"HTTP {answer.status} without JSON: not a controller?") from None
+    if answer.status < 400:
+        return body
+    raise _error(answer.status, body)
+
+
+def _error(status: int, body: dict[str, Any]) -> EdgewardError:
+    kind = WorldError if status >= 500 else BadInput
+    try:
+        return kind(Code(body.get("code", "")), body.get("detail", ""))
+    except ValueError:
+        return kind(Code.REQUEST_INVALID, f"HTTP {status}: {body}"[:300])
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "reason", None) or error
+    return str(cause).rpartition(": ")[2] or type(cause).__name__
