@@ -16,13 +16,11 @@ from agent.core.events import (
     DesiredChanged,
     DesiredWithdrawn,
     Event,
-    FetchDone,
-    FetchFailed,
     ModelBroken,
     ModelReady,
     TimerFired,
 )
-from agent.core.model import Assignment, Record
+from agent.core.model import Assignment, Record, Steady
 from agent.device_model import DeviceModel
 from agent.ports import Link, ProbeReport, Runtime
 from agent.reporter import Reporter
@@ -279,7 +277,7 @@ class Agent:
     def _model(self, name: str, record: Record) -> DeviceModel:
         if name not in self._models:
             self._models[name] = self._new_model(name)
-            self._models[name].state = machine.Steady(record)
+            self._models[name].state = Steady(record)
         return self._models[name]
 
     def _fold(self, name: str, event: Event | None, now: float) -> None:

@@ -15,7 +15,7 @@ from agent.model_slot import ModelSlot, Serving
 from agent.ports import Runtime
 from agent.store import Store
 from contract.errors import Code, WorldError
-from contract.messages import ModelState, ModelWindow
+from contract.messages import ModelState, ModelWindow, Phase
 
 DRAIN_S = 5.0
 """Inferences that still run on a replaced session after this long keep it alive by themselves."""
@@ -142,4 +142,4 @@ class DeviceModel:
         return Serving(assignment, session)
 
 
-_PHASES = {Steady: "steady", Fetching: "fetching", Probing: "probing", Trial: "trial"}
+_PHASES: dict[type[State], Phase] = {Steady: "steady", Fetching: "fetching", Probing: "probing", Trial: "trial"}

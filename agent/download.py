@@ -63,7 +63,7 @@ class Download:
         return None
 
     def link_up(self, now: float) -> Result:
-        """Subscribe again: the broker may have forgotten. Unsubscribing first makes every broker send retained again."""
+        """Subscribe again, after unsubscribing: only then does every broker send what it retains."""
         self.cancel()
         if self._blob is not None and self._transfer is None:
             self._ask_list(self._blob, now)

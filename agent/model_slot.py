@@ -45,6 +45,18 @@ class Tally:
         self.latency = [0] * LATENCY_BUCKETS
         self.predictions: Counter[str] = Counter()
 
+    def answered(self, sample: Sample, value: str | float | None, correct: bool | None) -> None:
+        """Count one answer; None for an inference that failed."""
+        self.inferences += 1
+        if correct is not None:
+            self.labelled += 1
+            self.correct += correct
+        elif isinstance(value, float) and sample.label is not None and np.isfinite(value):
+            self.labelled += 1
+            self.absolute_error_sum += abs(value - float(sample.label))
+        if isinstance(value, str):
+            self.predictions[value] += 1
+
     def window(self, assignment: Assignment) -> ModelWindow:
         """The tally as a message."""
         common = dict(self.predictions.most_common(MAX_LABELS))
@@ -140,7 +152,9 @@ class ModelSlot:
             if self._stall_us is not None:
                 self._stall_us = max(self._stall_us, latency_us)
             serving.window.add(Inference(latency_us, fault, correct))
-            _count(serving.tally, sample, value, latency_us, fault, correct)
+            serving.tally.latency[bucket_of(latency_us)] += 1
+            serving.tally.errors += fault is not None
+            serving.tally.answered(sample, value, correct)
         return latency_us
 
     def take_tally(self) -> ModelWindow | None:
@@ -207,20 +221,3 @@ def _same_label(value: str | float, label: str | float) -> bool:
         return float(value) == float(label)  # a CSV says "1.0" where the model says 1
     except ValueError:
         return str(value) == str(label)
-
-
-def _count(
-    tally: Tally, sample: Sample, value: str | float | None, latency_us: float, fault: Code | None, correct: bool | None
-) -> None:
-    tally.inferences += 1
-    tally.errors += fault is not None
-    tally.latency[bucket_of(latency_us)] += 1
-    if correct is not None:
-        tally.labelled += 1
-        tally.correct += correct
-        tally.predictions[str(value)] += 1
-    elif isinstance(value, str):
-        tally.predictions[value] += 1
-    elif isinstance(value, float) and sample.label is not None and np.isfinite(value):
-        tally.labelled += 1
-        tally.absolute_error_sum += abs(value - float(sample.label))

@@ -4,6 +4,7 @@ Decides what is sent again and what is let go. Refuses to know why something is 
 """
 
 from collections import Counter
+from typing import Any
 
 from agent.ports import Link
 from agent.telemetry import TelemetryQueue
@@ -94,7 +95,7 @@ class Reporter:
         """When `tick` is due."""
         return self._resend_at if self._unacked and self.online else None
 
-    def _head(self) -> dict[str, int | str]:
+    def _head(self) -> dict[str, Any]:
         self._seq += 1
         return {"protocol": PROTOCOL, "device": self._device, "boot": self._boot, "seq": self._seq}
 

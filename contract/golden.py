@@ -31,7 +31,9 @@ def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float) -> 
     if expected.shape != actual.shape:
         return np.ones(len(expected), dtype=bool)
     if expected.dtype.kind in "fc":
-        same = np.isclose(actual.astype(np.float64), expected.astype(np.float64), rtol=rtol, atol=atol, equal_nan=True)
+        same: Array = np.isclose(
+            actual.astype(np.float64), expected.astype(np.float64), rtol=rtol, atol=atol, equal_nan=True
+        )
     else:
         same = actual.astype(np.str_) == expected.astype(np.str_)
     differ: Array = ~same.reshape(len(expected), -1).all(axis=1)

@@ -1,4 +1,4 @@
-"""The broker: one that the controller starts as a child (Mosquitto or the embedded one), or any MQTT 5 broker elsewhere.
+"""The broker: started by the controller as a child (Mosquitto or the embedded one), or any MQTT 5 broker elsewhere.
 
 Decides configuration and life of a started broker. Refuses to know topics.
 """
@@ -97,7 +97,7 @@ class RunningBroker:
 def start_broker(config: BrokerConfig, directory: Path) -> RunningBroker:
     """Start what the configuration asks for, or name what runs elsewhere.
 
-    BadInput `config_invalid` for an unknown kind; WorldError `broker_unreachable` when a started broker does not come up.
+    BadInput `config_invalid` for an unknown kind; WorldError `broker_unreachable` when it does not come up.
     """
     if config.url.startswith(("mqtt://", "mqtts://")):
         return RunningBroker(config.url, "external")
@@ -171,5 +171,5 @@ def _refuse_taken(host: str, port: int) -> None:
         except OSError as error:
             raise WorldError(
                 Code.BROKER_UNREACHABLE,
-                f"{host}:{port}: {error.strerror}; set broker.port, or broker.url = mqtt://{host}:{port} to use what runs there",
+                f"{host}:{port}: {error.strerror}; set broker.port, or broker.url to what runs there",
             ) from None

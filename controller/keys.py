@@ -1,4 +1,4 @@
-"""The development key: made at first start, kept beside the registry with mode 0600. It signs for every role for now."""
+"""The development key: made at first start, kept beside the registry with mode 0600. It signs every role for now."""
 
 import os
 from pathlib import Path

@@ -74,7 +74,7 @@ class ControllerLink:
 
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Queue a QoS 1 message."""
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
         properties.UserProperty = ("edgeward-protocol", str(PROTOCOL))
         self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
 

@@ -52,7 +52,7 @@ class Operations:
         at: str,
         tags: dict[str, str],
     ) -> Version:
-        """Convert, judge and register a version; BadInput `parity_failed` registers it unreleased, with the evidence."""
+        """Convert, judge and register a version; BadInput `parity_failed` keeps it unreleased, with evidence."""
         service = self._service
         service.registry.next_release(model)  # a bad name is refused before minutes of conversion
         settings = service.config.convert

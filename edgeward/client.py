@@ -147,7 +147,7 @@ def _device_rows(device: dict[str, Any]) -> list[dict[str, Any]]:
     for model in device["models"]:
         state = model["state"] or {}
         stable = state.get("stable") or {}
-        serving = next((m for m in model["measured"] if m["release"] == stable.get("release")), {})
+        serving: dict[str, Any] = next((m for m in model["measured"] if m["release"] == stable.get("release")), {})
         rows.append(
             {
                 **base,

@@ -22,7 +22,7 @@ class Settings:
 def find_settings(
     url: str | None = None, token: str | None = None, environment: Mapping[str, str] | None = None
 ) -> Settings:
-    """EDGEWARD_URL and EDGEWARD_TOKEN, else what lies in EDGEWARD_DATA_DIR (default ~/.edgeward). BadInput if nothing."""
+    """EDGEWARD_URL and EDGEWARD_TOKEN, else the files in EDGEWARD_DATA_DIR (default ~/.edgeward); else BadInput."""
     known = os.environ if environment is None else environment
     directory = Path(known.get("EDGEWARD_DATA_DIR", DEFAULT_DATA_DIR)).expanduser()
     url = url or known.get("EDGEWARD_URL") or _local_url(directory)
@@ -31,8 +31,8 @@ def find_settings(
         missing = "address" if not url else "token"
         raise BadInput(
             Code.CONFIG_INVALID,
-            f"no {missing} of a controller: start `edgeward-controller run` here, or set EDGEWARD_URL and EDGEWARD_TOKEN "
-            f"(looked in {directory})",
+            f"no {missing} of a controller: start `edgeward-controller run` here, or set EDGEWARD_URL "
+            f"and EDGEWARD_TOKEN (looked in {directory})",
         )
     return Settings(url.rstrip("/"), token)
 

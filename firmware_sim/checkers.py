@@ -1,4 +1,4 @@
-"""Laws that a device's history must keep, whatever happened to it. They read the history and the flash, never the agent.
+"""Laws that a device's history must keep, whatever happened to it. They read history and flash, never the agent.
 
 End states alone miss faults that heal: every moment is checked.
 """

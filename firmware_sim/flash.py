@@ -84,7 +84,11 @@ class Flash:
         """One name change, pending; missing is fine."""
         if name in self._names:
             self._draw()
-            self._change(lambda names: names.pop(name, None) and None)
+
+            def change(names: Names) -> None:
+                names.pop(name, None)
+
+            self._change(change)
 
     def names(self) -> Sequence[str]:
         """All names, sorted."""

@@ -43,7 +43,7 @@ def publish(device: Device, generation: int, release: int | None, models: tuple[
     device.offer(
         topics.model_role("m"), sign_model_role("m", manifests, version=generation, expires=FAR, signer=SIGNER)
     )
-    wanted = ()
+    wanted: tuple[Wanted, ...] = ()
     if release is not None:
         artifact = manifests[release].artifact
         custom = DesiredTarget(slot="m", generation=generation, rollout="r", policy=POLICY)

@@ -74,7 +74,7 @@ class PahoLink:
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> None:
         """Queue a message."""
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
         properties.ContentType = "application/json"
         properties.UserProperty = ("edgeward-protocol", str(PROTOCOL))
         if expiry_s is not None:

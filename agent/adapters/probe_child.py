@@ -7,6 +7,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,8 +24,7 @@ def main() -> None:
     """Read a request from stdin, write the answer to stdout."""
     request = json.load(sys.stdin)
     manifest = msgspec.convert(request["manifest"], Manifest)
-    with open(request["golden"], "rb") as file:
-        golden = decode_tensors(file.read())
+    golden = decode_tensors(Path(request["golden"]).read_bytes())
     _confine(manifest)
     json.dump(_probe(request["artifact"], manifest, golden), sys.stdout)
 
@@ -61,9 +61,8 @@ def _latency_ms(session: OnnxSession, inputs: dict[str, Any], runs: int = 5) -> 
 
 
 def _confine(manifest: Manifest) -> None:
-    """Limits that a memory or CPU bomb runs into. Set after the runtime is imported: what it maps is not the model's."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        mapped = int(file.read().split()[0]) * resource.getpagesize()
+    """Limits that a memory or CPU bomb runs into, set after the import of the runtime: that is not the model's."""
+    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     allowed = mapped + manifest.limits.memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
     resource.setrlimit(resource.RLIMIT_CPU, (manifest.limits.load_s, manifest.limits.load_s + 1))

@@ -104,8 +104,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         if path.suffix == ".parquet":
             yield from _parquet_rows(path)
             return
-        opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
-        with opened as file:
+        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
             yield from csv.DictReader(file)
     except OSError as error:
         raise BadInput(Code.CONFIG_INVALID, f"sensor path {path}: {error}") from None
@@ -113,7 +112,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
     except ImportError:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: Parquet needs pyarrow: pip install 'edgeward[parquet]'") from None
     for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):

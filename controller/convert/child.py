@@ -192,8 +192,7 @@ def _task(session: ort.InferenceSession) -> Literal["classification", "regressio
 
 
 def _confine(memory_mb: int) -> None:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        mapped = int(file.read().split()[0]) * resource.getpagesize()
+    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     allowed = mapped + memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -15,7 +15,7 @@ MAX_WORST = 5
 
 
 def estimator_outputs(estimator: Any, sample: SampleFrame, names: list[str]) -> dict[str, Array]:
-    """The estimator's answers under the names of the ONNX outputs: label or value first, then probabilities or scores."""
+    """The estimator's answers by name of the ONNX output: label or value first, then probabilities or scores."""
     frame = sample.frame
     answers = [np.asarray(_first(estimator, frame))]
     if len(names) > 1:

@@ -43,7 +43,7 @@ _DEFAULT_TOKENS = r"(?u)\b\w\w+\b"
 
 
 def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
-    """The estimator; BadInput `estimator_untrusted` names types that nobody trusted, `request_invalid` for non-skops."""
+    """The estimator; BadInput `estimator_untrusted` names unknown types, `request_invalid` says it is no skops."""
     allowed = set(TRUSTED_TYPES) | set(trusted)
     try:
         unknown = [name for name in skops.io.get_untrusted_types(data=raw) if name not in allowed]
@@ -81,13 +81,17 @@ def refuse_wrong(estimator: Any) -> None:
         name = type(part).__name__
         if name in _WRONG:
             raise BadInput(Code.ESTIMATOR_UNSUPPORTED, f"{path} ({name}): {_WRONG[name]}")
-        if name in ("TfidfVectorizer", "CountVectorizer") and getattr(part, "token_pattern", "") == _DEFAULT_TOKENS:
-            if getattr(part, "analyzer", "word") == "word":
-                raise BadInput(
-                    Code.ESTIMATOR_UNSUPPORTED,
-                    f"{path} ({name}): the default token pattern splits words differently in ONNX; "
-                    "set token_pattern='[a-zA-Z0-9_]+' and fit again",
-                )
+        if _splits_words_by_default(part):
+            raise BadInput(
+                Code.ESTIMATOR_UNSUPPORTED,
+                f"{path} ({name}): the default token pattern splits words differently in ONNX; "
+                "set token_pattern='[a-zA-Z0-9_]+' and fit again",
+            )
+
+
+def _splits_words_by_default(part: Any) -> bool:
+    vectorizer = type(part).__name__ in ("TfidfVectorizer", "CountVectorizer")
+    return vectorizer and (part.analyzer, part.token_pattern) == ("word", _DEFAULT_TOKENS)
 
 
 def addresses_columns(estimator: Any) -> bool:

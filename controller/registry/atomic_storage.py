@@ -42,7 +42,7 @@ class AtomicStorage(Storage):
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write beside, sync, rename, sync the directory. Python's file.write raises on a short write; os.write does not."""
+    """Write beside, sync, rename, sync the directory. file.write raises on a short write; os.write would not."""
     beside = path.with_name(f"{path.name}.new")
     try:
         with beside.open("wb") as file:

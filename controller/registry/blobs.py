@@ -1,4 +1,4 @@
-"""Content-addressed blobs in a directory: a file is named by its SHA-256, so it can be neither wrong nor written twice."""
+"""Content-addressed blobs in a directory: a file is named by its SHA-256, so it cannot be wrong nor written twice."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What devices say and operators do, in an embedded SQL engine: append-only history, audit, and each device's last word.
+"""What devices say and operators do, in an embedded SQL engine: append-only history, audit, last words.
 
 Decides what is durable before a report is acknowledged. Refuses to interpret it.
 """
@@ -16,7 +16,8 @@ CREATE INDEX IF NOT EXISTS history_device ON history (device, id);
 CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, at TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
                                   subject TEXT NOT NULL, detail TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS reported (device TEXT PRIMARY KEY, at TEXT NOT NULL, body BLOB NOT NULL);
-CREATE TRIGGER IF NOT EXISTS history_is_append_only BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS history_is_append_only BEFORE UPDATE ON history
+    BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS audit_keeps_all BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 """

@@ -15,7 +15,7 @@ from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, OnFail, Rollout, Rule, Status
 
 Outcome = Literal["waiting", "pending", "succeeded", "failed", "absent"]
-"""waiting: not its turn. pending: offered, undecided. absent: offline since before it could decide; counts neither way."""
+"""waiting: not its turn. pending: offered, undecided. absent: offline when its time ran out; counts neither way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,10 +93,10 @@ def _print(story: Story, summary: dict[str, Any]) -> None:
     console.print()
     console.print(table("what became of it", columns, rows))
     console.print(
-        f"\n{summary['inferences']} inferences, [bold]{summary['failed_inferences']} failed[/]; longest inference during a swap "
-        f"{summary['swap_stall_ms_max']:.1f} ms; {size(summary['bytes_to_devices'])} sent to devices, "
-        f"{size(summary['bytes_from_devices'])} back; {summary['killed_and_back']} was killed in mid-update and came back; "
-        f"{summary['took_s']} s",
+        f"\n{summary['inferences']} inferences, [bold]{summary['failed_inferences']} failed[/]; "
+        f"longest inference during a swap {summary['swap_stall_ms_max']:.1f} ms\n"
+        f"{size(summary['bytes_to_devices'])} sent to devices, {size(summary['bytes_from_devices'])} back; "
+        f"{summary['killed_and_back']} was killed in mid-update and came back; {summary['took_s']} s",
         highlight=False,
     )
 

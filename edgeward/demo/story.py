@@ -106,7 +106,8 @@ class Story:
         """Until all are online."""
 
         def all_online() -> bool:
-            return sum(entry["presence"] == "online" for entry in self.client.device_list()) == len(self.site.agents)
+            online = [entry for entry in self.client.device_list() if entry["presence"] == "online"]
+            return len(online) == len(self.site.agents)
 
         wait_for("all devices online", all_online)
 
