@@ -52,10 +52,10 @@ def examine(config: Config, config_path: Path) -> Iterator[Finding]:
 
 
 def _owners() -> tuple[bool, str]:
-    owners = sorted(set(importlib.metadata.packages_distributions().get("agent", [])))
-    if owners == ["edgeward"]:
-        return True, f"agent belongs to edgeward {importlib.metadata.version('edgeward')}"
-    return False, f"the package name 'agent' belongs to {', '.join(owners) or 'nobody'}: use an environment of its own"
+    others = sorted(set(importlib.metadata.packages_distributions().get("agent", [])) - {"edgeward"})
+    if others:
+        return False, f"{', '.join(others)} owns the package name 'agent' too: give edgeward an environment of its own"
+    return True, f"agent belongs to edgeward {importlib.metadata.version('edgeward')}"
 
 
 def _onnxruntime() -> tuple[bool, str]:

@@ -30,14 +30,13 @@ def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float) -> 
     """Which rows differ: labels by equality, numbers by ``|a - e| <= atol + rtol |e|`` with NaN equal to NaN."""
     if expected.shape != actual.shape:
         return np.ones(len(expected), dtype=bool)
+    same: Array
     if expected.dtype.kind in "fc":
-        same: Array = np.isclose(
-            actual.astype(np.float64), expected.astype(np.float64), rtol=rtol, atol=atol, equal_nan=True
-        )
+        want, got = expected.astype(np.float64), actual.astype(np.float64)
+        same = np.asarray(np.isclose(got, want, rtol=rtol, atol=atol, equal_nan=True))
     else:
-        same = actual.astype(np.str_) == expected.astype(np.str_)
-    differ: Array = ~same.reshape(len(expected), -1).all(axis=1)
-    return differ
+        same = np.asarray(actual.astype(np.str_) == expected.astype(np.str_))
+    return np.asarray(~same.reshape(len(expected), -1).all(axis=1))
 
 
 def mismatched_rows(expected: Sequence[Array], actual: Sequence[Array], golden: Golden) -> int:

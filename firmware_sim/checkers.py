@@ -17,6 +17,7 @@ def check(scenario: Scenario, device: Device) -> None:
     for before, after in zip(device.history, device.history[1:], strict=False):
         _serves_only_known(after, known)
         _never_stops_serving(before, after, scenario)
+        _record_names_what_is_there(after)
         _generation_never_falls(before, after)
         _stable_changes_only_after_soak(device, before, after)
         _serving_follows_record(after)
@@ -30,6 +31,10 @@ def _serves_only_known(moment: Moment, known: set[str]) -> None:
 def _never_stops_serving(before: Moment, after: Moment, scenario: Scenario) -> None:
     stopped = before.boots == after.boots and before.serving and not after.serving
     _law(not stopped or scenario.stable_at_end == 0, after, "stopped serving while powered")
+
+
+def _record_names_what_is_there(moment: Moment) -> None:
+    _law(not moment.missing, moment, f"the record on flash names blobs that are not there: {moment.missing}")
 
 
 def _generation_never_falls(before: Moment, after: Moment) -> None:

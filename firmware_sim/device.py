@@ -15,9 +15,10 @@ from agent.device_model import DeviceModel
 from agent.download import Download
 from agent.model_slot import ModelSlot
 from agent.ports import Sample
-from agent.store import Store
+from agent.store import MAX_RECORD_BYTES, Store
 from contract.errors import BadInput
 from contract.trust import anchor_of
+from contract.wire import decode
 from firmware_sim.flash import Flash
 from firmware_sim.models import SIGNER, SimModel, SimRuntime
 from firmware_sim.power import PowerCut
@@ -39,6 +40,8 @@ class Moment:
     boots: int
     record: Record
     serving: str
+    missing: tuple[str, ...] = ()
+    """Blobs that the record on flash names and flash does not hold; looked for when power returns."""
 
 
 class Broker:
@@ -104,7 +107,7 @@ class Device:
         raw = self.flash.read("record-m") if "record-m" in self.flash.names() else b""
         if raw != self._raw_record:
             self._raw_record = raw
-            self._record = Store(self.flash).load_records()[0].get("m", Record())
+            self._record = _decoded(raw)
         return self._record
 
     @property
@@ -160,6 +163,7 @@ class Device:
             return DeviceModel(name, slot, runtime, store, new_download)
 
         self._agent = None
+        self._note(look_for_blobs=True)
         agent = Agent(
             Identity(NAME, "sim", anchor_of(SIGNER), {}),
             Intervals(heartbeat_s=30.0, telemetry_s=30.0, judge_s=1.0),
@@ -184,10 +188,21 @@ class Device:
         with suppress(BadInput):  # counted by the slot: that is what health judges
             model.slot.predict(Sample({"x": 1.0}, label=1))
 
-    def _note(self) -> None:
-        self.history.append(Moment(self.now, self.boots, self.record, self.serving))
+    def _note(self, *, look_for_blobs: bool = False) -> None:
+        there = set(self.flash.names()) if look_for_blobs else set()
+        named = self.record.kept_digests if look_for_blobs else ()
+        missing = tuple(digest[:12] for digest in named if f"blob-{digest}" not in there)
+        self.history.append(Moment(self.now, self.boots, self.record, self.serving, missing))
 
     def _lose_power(self) -> None:
         self.flash.lose_power()
         self._agent = None
         self._boot_at = self.now + REBOOT_S
+
+
+def _decoded(raw: bytes) -> Record:
+    """Looking must not touch the flash: a record that is damaged is left for the agent to find."""
+    try:
+        return decode(raw.partition(b"\n")[2], Record, max_bytes=MAX_RECORD_BYTES)
+    except BadInput:
+        return Record()

@@ -1,0 +1,130 @@
+import json
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent import cli
+from agent.adapters.posix_disk import PosixDisk
+from agent.config import Config, Device, ReplaySensor, StdinSensor, TopicSensor, load_anchor, load_config
+from agent.core.model import Assignment, Record
+from agent.store import Store
+from contract.desired import TrialPolicy
+from contract.errors import BadInput, Code
+from contract.messages import Outcome
+from contract.trust import anchor_of
+from contract.wire import encode
+from firmware_sim.models import SIGNER, make_model
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "agent.toml"
+    path.write_text(text)
+    return path
+
+
+def refused(tmp_path: Path, text: str) -> str:
+    with pytest.raises(BadInput) as caught:
+        load_config(write(tmp_path, text))
+    assert caught.value.code == Code.CONFIG_INVALID
+    assert str(tmp_path) in caught.value.detail
+    return caught.value.detail
+
+
+def test_the_shipped_file_is_the_defaults_of_the_code_key_by_key() -> None:
+    plain = tomllib.loads((CONFIGS / "agent.toml").read_text())
+    defaults = msgspec.to_builtins(Config(device=Device(name="my-device")))
+    defaults.pop("sensor")
+    assert plain == defaults
+
+
+def test_the_sensors_that_the_shipped_file_describes_are_the_ones_there_are() -> None:
+    lines = [line.removeprefix("# ") for line in (CONFIGS / "agent.toml").read_text().splitlines()]
+    start = lines.index("[[sensor]]")
+    described = msgspec.convert(
+        tomllib.loads("\n".join(lines[start:]))["sensor"], tuple[ReplaySensor | TopicSensor | StdinSensor, ...]
+    )
+    assert described == (
+        ReplaySensor(model="weather", path="weather.csv"),
+        TopicSensor(model="weather", topic="plant/7/weather"),
+        StdinSensor(model="weather"),
+    )
+
+
+def test_a_typo_is_named_with_its_table(tmp_path: Path) -> None:
+    detail = refused(tmp_path, '[device]\nname = "a"\n[broker]\nurll = "mqtt://x"\n')
+    assert "urll" in detail
+    assert "broker" in detail
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "device"),
+        ("[device]\nname = 7\n", "$.device.name"),
+        ('[device]\nname = "A B"\n', "lower-case"),
+        ('[device]\nname = "a"\n[intervals]\nheartbeat_s = 0\n', "$.intervals.heartbeat_s"),
+        ('[device]\nname = "a"\n[[sensor]]\nkind = "camera"\nmodel = "m"\n', "camera"),
+        ('[device]\nname = "a"\n[[sensor]]\nkind = "replay"\nmodel = "m"\npath = "x"\nrate_hz = -1\n', "rate_hz"),
+        ("[device\n", "line 1"),
+    ],
+    ids=["empty", "type", "name", "range", "kind", "rate", "syntax"],
+)
+def test_a_wrong_value_is_refused_with_the_place(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refused(tmp_path, text)
+
+
+def test_a_missing_or_wrong_trust_key_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, '[device]\nname = "a"\n')
+    for content in (None, b"{}", b"nonsense"):
+        if content is not None:
+            (tmp_path / "trust.json").write_bytes(content)
+        with pytest.raises(BadInput) as caught:
+            load_anchor(load_config(path), path)
+        assert "trust.json" in caught.value.detail
+    (tmp_path / "trust.json").write_bytes(encode(anchor_of(SIGNER)))
+    assert load_anchor(load_config(path), path) == anchor_of(SIGNER)
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Path:
+    (tmp_path / "trust.json").write_bytes(encode(anchor_of(SIGNER)))
+    state = tmp_path / "state"
+    return write(tmp_path, f'[device]\nname = "cam-1"\nstate_dir = "{state}"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
+
+
+def test_status_reads_the_disk_of_an_agent_that_is_down(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["status", "-c", str(configured)]) == 0
+    assert "no model yet" in capsys.readouterr().out
+    v2 = Assignment(model="m", generation=2, manifest=make_model(2, "good").manifest, policy=TrialPolicy())
+    outcome = Outcome(generation=3, version=v2.ref, result="rolled_back", code="health_errors")
+    store = Store(PosixDisk(configured.parent / "state"))
+    store.save_record("m", Record(generation=3, stable=v2, outcome=outcome))
+    assert cli.run(["status", "-c", str(configured)]) == 0
+    assert capsys.readouterr().out == "m: stable v2, generation 3, v2 rolled_back: health_errors\n"
+    assert cli.run(["status", "--json", "-c", str(configured)]) == 0
+    assert json.loads(capsys.readouterr().out)["m"]["generation"] == 3
+
+
+def test_status_says_when_a_record_is_damaged(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    PosixDisk(configured.parent / "state").write("record-m", b"nonsense")
+    assert cli.run(["status", "-c", str(configured)]) == 1
+    assert "set aside" in capsys.readouterr().err
+
+
+def test_doctor_finds_what_is_wrong_and_says_so(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["doctor", "--json", "-c", str(configured)]) == 1
+    findings = {found["check"]: found for found in json.loads(capsys.readouterr().out)}
+    assert {name for name, found in findings.items() if not found["ok"]} == {"broker"}
+    assert set(findings) == {"packages", "onnxruntime", "trust key", "state directory", "clock", "broker"}
+    (configured.parent / "trust.json").unlink()
+    assert cli.run(["doctor", "-c", str(configured)]) == 1
+    assert "FAIL trust key" in capsys.readouterr().out
+
+
+def test_a_wrong_configuration_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["run", "-c", str(tmp_path / "none.toml")]) == 2
+    assert "no such file" in capsys.readouterr().err

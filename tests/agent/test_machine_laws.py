@@ -1,0 +1,202 @@
+"""The five laws, checked on every reachable state against every event (breadth-first search)."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from agent.core import machine
+from agent.core.commands import Load, Save
+from agent.core.events import (
+    DesiredChanged,
+    DesiredWithdrawn,
+    Event,
+    FetchDone,
+    FetchFailed,
+    HealthJudged,
+    ModelBroken,
+    ModelReady,
+    TimerFired,
+)
+from agent.core.limits import MAX_FETCH_ATTEMPTS
+from agent.core.model import Assignment, Baseline, Fetching, Probing, Record, State, Steady, Trial, Verdict
+from contract.desired import TrialPolicy
+from firmware_sim.models import make_model
+
+POLICY = TrialPolicy(soak_s=Decimal(10), give_up_s=Decimal(50), boot_budget=2)
+NOW = 100.0
+
+
+def assignment(release: int, generation: int) -> Assignment:
+    return Assignment(model="m", generation=generation, manifest=make_model(release, "good").manifest, policy=POLICY)
+
+
+A1, B2, B3, A4 = assignment(1, 1), assignment(2, 2), assignment(2, 3), assignment(1, 4)
+DIGESTS = (A1.digest, B2.digest, "0" * 64)
+
+EVENTS: list[Event] = [
+    *(DesiredChanged(wanted) for wanted in (A1, B2, B3, A4)),
+    DesiredWithdrawn(2),
+    DesiredWithdrawn(5),
+    TimerFired(),
+]
+for _digest in DIGESTS:
+    EVENTS += [
+        FetchDone(_digest),
+        FetchFailed(_digest, "transfer_stalled", "", retryable=True),
+        FetchFailed(_digest, "disk_full", "", retryable=False),
+        ModelReady(_digest, Baseline(labelled=10, correct=9)),
+        ModelBroken(_digest, "probe_failed", ""),
+        *(HealthJudged(_digest, verdict, "health_errors") for verdict in Verdict),
+    ]
+
+
+def normal(state: State) -> State:
+    """Times are compared only with `now`: fold them to due or not due, so that the graph is finite."""
+    match state:
+        case Fetching():
+            return replace(state, retry_at=None if state.retry_at is None else min(state.retry_at, NOW))
+        case Probing():
+            return replace(state, give_up_at=NOW if state.give_up_at <= NOW else NOW + 1)
+        case Trial():
+            soaked = NOW if state.soak_until <= NOW else NOW + 1
+            return replace(state, soak_until=soaked, give_up_at=NOW if state.give_up_at <= NOW else NOW + 1)
+        case _:
+            return state
+
+
+def variants(state: State) -> list[State]:
+    """The state with each of its deadlines passed and not passed."""
+    found = [normal(state)]
+    if isinstance(state, Trial):
+        found += [replace(found[0], soak_until=NOW), replace(found[0], soak_until=NOW, give_up_at=NOW)]
+    if isinstance(state, Probing):
+        found.append(replace(state, give_up_at=NOW))
+    return found
+
+
+def reachable() -> dict[State, list[tuple[Event, machine.Step]]]:
+    graph: dict[State, list[tuple[Event, machine.Step]]] = {}
+    todo = variants(machine.resume(Record(), NOW)[0])
+    while todo:
+        state = todo.pop()
+        if state in graph:
+            continue
+        graph[state] = [(event, machine.step(state, event, NOW)) for event in EVENTS]
+        for _, (after, _) in graph[state]:
+            todo += variants(after)
+        todo += variants(machine.resume(state.record, NOW)[0])
+    return graph
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[State, list[tuple[Event, machine.Step]]]:
+    return reachable()
+
+
+def test_the_search_reaches_every_phase_and_prints_how_far_it_went(graph: dict, capsys: pytest.CaptureFixture) -> None:
+    with capsys.disabled():
+        print(f"\n  five laws: {len(graph)} reachable states x {len(EVENTS)} events = {len(graph) * len(EVENTS)} steps")
+    assert {type(state) for state in graph} == {Steady, Fetching, Probing, Trial}
+    assert len(graph) > 100
+
+
+def test_law_1_an_event_that_does_not_fit_changes_nothing(graph: dict) -> None:
+    for state, steps in graph.items():
+        for event, (after, commands) in steps:
+            foreign = getattr(event, "digest", None) == DIGESTS[2]
+            stale = isinstance(event, DesiredChanged) and event.assignment.generation <= machine.newest_generation(
+                state
+            )
+            if foreign or stale:
+                assert (after, commands) == (state, ()), (state, event)
+
+
+def test_law_2_a_changed_record_is_saved_before_anything_else(graph: dict) -> None:
+    for state, steps in graph.items():
+        for event, (after, commands) in steps:
+            saves = [command for command in commands if isinstance(command, Save)]
+            if after.record != state.record:
+                assert commands[0] == Save(after.record), (state, event)
+            assert len(saves) <= 1
+            assert saves == [command for command in commands[:1] if isinstance(command, Save)]
+
+
+def test_law_3_what_serves_after_a_step_is_named_by_the_saved_record(graph: dict) -> None:
+    for state, steps in graph.items():
+        for event, (after, commands) in steps:
+            for command in commands:
+                if isinstance(command, Load) and command.assignment is not None:
+                    slots = {slot.digest for slot in (after.record.stable, after.record.trial) if slot}
+                    assert command.assignment.digest in slots, (state, event)
+
+
+def test_law_4_the_generation_never_falls_and_stable_changes_only_by_confirmation(graph: dict) -> None:
+    for state, steps in graph.items():
+        for event, (after, _) in steps:
+            assert after.record.generation >= state.record.generation
+            old, new = state.record.stable, after.record.stable
+            if new is not None and (old is None or old.digest != new.digest):
+                assert isinstance(state, Trial), (state, event)
+                assert state.record.trial is not None
+                assert new.digest == state.record.trial.digest
+                assert NOW >= state.soak_until
+
+
+def test_law_5_after_a_reboot_the_soak_starts_again_and_boots_are_counted(graph: dict) -> None:
+    for state in graph:
+        resumed, commands = machine.resume(state.record, NOW)
+        if state.record.trial is None:
+            assert isinstance(resumed, Steady)
+            assert commands[0] == Load(state.record.stable)
+        elif state.record.trial_boots < POLICY.boot_budget:
+            assert isinstance(resumed, Trial)
+            assert resumed.soak_until == NOW + float(POLICY.soak_s)
+            assert resumed.record.trial_boots == state.record.trial_boots + 1
+            assert commands[0] == Save(resumed.record)
+        else:
+            assert resumed.record.trial is None
+            assert resumed.record.stable == state.record.stable
+
+
+def test_every_state_that_waits_has_a_deadline(graph: dict) -> None:
+    for state in graph:
+        waits = isinstance(state, Probing | Trial) or (isinstance(state, Fetching) and state.retry_at is not None)
+        assert (machine.deadline(state) is not None) == waits
+
+
+def test_a_link_that_never_delivers_ends_in_a_rejection() -> None:
+    state: State = Fetching(Record(stable=A1, generation=1), B2)
+    for _ in range(MAX_FETCH_ATTEMPTS - 1):
+        state, _ = machine.step(state, FetchFailed(B2.digest, "transfer_stalled", "", retryable=True), NOW)
+        state, _ = machine.step(state, TimerFired(), NOW + 1e6)
+    state, _ = machine.step(state, FetchFailed(B2.digest, "transfer_stalled", "", retryable=True), NOW)
+    assert isinstance(state, Steady)
+    assert state.record.outcome is not None
+    assert (state.record.outcome.result, state.record.stable) == ("rejected", A1)
+    assert machine.step(state, DesiredChanged(B2), NOW) == (state, ())
+
+
+def test_a_damaged_stable_is_fetched_again_once() -> None:
+    state: State = Steady(Record(stable=A1, generation=1))
+    state, commands = machine.step(state, ModelBroken(A1.digest, "digest_mismatch", ""), NOW)
+    assert isinstance(state, Fetching)
+    for event in (FetchDone(A1.digest), ModelReady(A1.digest)):
+        state, commands = machine.step(state, event, NOW)
+    assert (state, commands[0]) == (Steady(Record(stable=A1, generation=1), repaired=True), Load(A1))
+    again, commands = machine.step(state, ModelBroken(A1.digest, "model_load_failed", ""), NOW)
+    assert again is state
+    assert len(commands) == 1
+
+
+def test_a_baseline_of_a_short_window_does_not_replace_the_durable_one() -> None:
+    policy = msgspec.structs.replace(POLICY, min_samples=30)
+    wanted = msgspec.structs.replace(B2, policy=policy)
+    durable = Baseline(labelled=500, correct=450)
+    probing = Probing(Record(stable=A1, generation=1, baseline=durable), wanted, NOW + 10)
+    after, _ = machine.step(probing, ModelReady(wanted.digest, Baseline(labelled=3, correct=0)), NOW)
+    assert after.record.baseline == durable
+    fresh = Baseline(labelled=60, correct=40)
+    after, _ = machine.step(probing, ModelReady(wanted.digest, fresh), NOW)
+    assert after.record.baseline == fresh

@@ -1,0 +1,128 @@
+"""The probe child for real: onnxruntime, a process of its own, limits."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from agent.adapters.onnx_runtime import OnnxRuntime, run_probe
+from agent.core.model import Assignment
+from contract.blobs import describe
+from contract.desired import TrialPolicy
+from contract.errors import Code, WorldError
+from contract.golden import join_golden
+from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
+from contract.tensors import encode_tensors
+
+X = np.arange(8, dtype=np.float32).reshape(4, 2)
+
+
+def graph(*nodes: onnx.NodeProto, initializers: tuple[onnx.TensorProto, ...] = ()) -> bytes:
+    takes = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 2])
+    gives = helper.make_tensor_value_info("Y", TensorProto.FLOAT, [None, None])
+    made = helper.make_graph(list(nodes), "model", [takes], [gives], initializer=list(initializers))
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=8).SerializeToString()
+
+
+def doubling() -> bytes:
+    return graph(helper.make_node("Add", ["X", "X"], ["Y"]))
+
+
+def assignment(model: bytes, golden: bytes, *, memory_mb: int = 64, load_s: int = 5) -> Assignment:
+    manifest = Manifest(
+        release=1,
+        artifact=describe(model, 65536),
+        golden=Golden(
+            blob=describe(golden, 65536),
+            rows=4,
+            rtol=Decimal("1e-4"),
+            atol=Decimal("1e-4"),
+            max_row_mismatch_ratio=Decimal("0.25"),
+        ),
+        task="regression",
+        inputs=(Tensor(name="X", datatype="FP32", shape=(-1, 2)),),
+        outputs=(Tensor(name="Y", datatype="FP32", shape=(-1, -1)),),
+        columns=("a", "b"),
+        hardware=("x86_64",),
+        runtime=Runtime(ir=8, opset=18, ml_opset=3),
+        limits=Limits(memory_mb=memory_mb, load_s=load_s),
+    )
+    return Assignment(model="m", generation=1, manifest=manifest, policy=TrialPolicy())
+
+
+def probe(tmp_path: Path, model: bytes, answers: np.ndarray = X * 2, **limits: int) -> tuple[str, str]:
+    golden = encode_tensors(join_golden({"X": X}, {"Y": answers}))
+    (tmp_path / "model").write_bytes(model)
+    (tmp_path / "golden").write_bytes(golden)
+    report = run_probe(assignment(model, golden, **limits), str(tmp_path / "model"), str(tmp_path / "golden"))
+    return report.code, report.detail
+
+
+def test_a_model_that_answers_as_recorded_is_ready(tmp_path: Path) -> None:
+    assert probe(tmp_path, doubling()) == ("", "")
+
+
+def test_golden_answers_that_differ_are_a_mismatch_with_numbers(tmp_path: Path) -> None:
+    code, detail = probe(tmp_path, doubling(), X * 3)
+    assert (code, "4 of 4" in detail or "3 of 4" in detail) == (Code.PROBE_MISMATCH, True)
+
+
+def test_a_share_of_rows_within_the_manifests_tolerance_is_forgiven(tmp_path: Path) -> None:
+    answers = X * 2
+    answers[0] += 1
+    assert probe(tmp_path, doubling(), answers) == ("", "")
+
+
+def test_bytes_that_are_no_model_do_not_load(tmp_path: Path) -> None:
+    assert probe(tmp_path, b"not a model")[0] == Code.MODEL_LOAD_FAILED
+
+
+def test_a_memory_bomb_ends_in_the_child(tmp_path: Path) -> None:
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [40_000, 40_000])
+    bomb = graph(
+        helper.make_node("ConstantOfShape", ["shape"], ["big"]),
+        helper.make_node("ReduceSum", ["big"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["X", "sum"], ["Y"]),
+        initializers=(shape,),
+    )
+    code, _ = probe(tmp_path, bomb)
+    assert code in (Code.MODEL_LOAD_FAILED, Code.PROBE_FAILED)
+
+
+def test_a_cpu_bomb_runs_into_its_limit(tmp_path: Path) -> None:
+    count = helper.make_tensor("count", TensorProto.INT64, [], [2**62])
+    always = helper.make_tensor("always", TensorProto.BOOL, [], [True])
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["c2"]), helper.make_node("Add", ["v", "v"], ["v2"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("c2", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v2", TensorProto.FLOAT, None),
+        ],
+    )
+    bomb = graph(helper.make_node("Loop", ["count", "always", "X"], ["Y"], body=body), initializers=(count, always))
+    code, detail = probe(tmp_path, bomb, load_s=1)
+    assert code == Code.PROBE_FAILED, detail
+
+
+def test_a_loaded_session_runs_and_a_broken_file_is_a_coded_error(tmp_path: Path) -> None:
+    runtime = OnnxRuntime()
+    (tmp_path / "model").write_bytes(doubling())
+    manifest = assignment(doubling(), b"golden").manifest
+    session = runtime.load(str(tmp_path / "model"), manifest)
+    assert (session.run({"X": X})[0] == 2 * X).all()
+    (tmp_path / "model").write_bytes(doubling()[:-20])
+    with pytest.raises(WorldError) as caught:
+        runtime.load(str(tmp_path / "model"), manifest)
+    assert caught.value.code == Code.MODEL_LOAD_FAILED
+    assert runtime.rss_mb() > 10
+    assert msgspec.to_builtins(runtime.hardware())["onnxruntime"]

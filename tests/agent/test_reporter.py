@@ -1,0 +1,81 @@
+from collections import Counter
+from collections.abc import Sequence
+
+from agent.reporter import MAX_UNACKED, RESEND_S, Reporter
+from agent.telemetry import MAX_QUEUED, TelemetryQueue
+from contract.errors import BadInput, Code
+from contract.messages import Ack, ModelState, Report, Telemetry
+from contract.wire import decode
+
+
+class Wire:
+    """A link that remembers."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes]] = []
+
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
+    ) -> None:
+        self.sent.append((topic.rpartition("/")[2], payload))
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        raise AssertionError
+
+    def unsubscribe(self, topics: Sequence[str]) -> None:
+        raise AssertionError
+
+
+def reporter() -> tuple[Reporter, Wire, Counter[str]]:
+    wire, dropped = Wire(), Counter[str]()
+    return Reporter("cam-1", 3, wire, dropped), wire, dropped
+
+
+STATE = ModelState(model="m", phase="steady", generation=1)
+
+
+def sequence_numbers(wire: Wire) -> list[int]:
+    return [decode(raw, Report).seq for kind, raw in wire.sent if kind == "report"]
+
+
+def test_reports_wait_for_the_link_and_go_out_in_order() -> None:
+    made, wire, _ = reporter()
+    made.report(STATE, 0.0)
+    made.refuse(BadInput(Code.WRONG_DEVICE, "x"), 0.0)
+    assert wire.sent == []
+    made.link_up(1.0)
+    assert [kind for kind, _ in wire.sent] == ["presence", "report", "report"]
+    assert sequence_numbers(wire) == [1, 2]
+
+
+def test_a_report_is_sent_again_until_it_is_acknowledged() -> None:
+    made, wire, _ = reporter()
+    made.link_up(0.0)
+    made.report(STATE, 0.0)
+    made.tick(RESEND_S)
+    assert sequence_numbers(wire) == [1, 1]
+    made.acknowledged(Ack(boot=2, seq=1))
+    made.tick(2 * RESEND_S)
+    assert sequence_numbers(wire) == [1, 1, 1]
+    made.acknowledged(Ack(boot=3, seq=1))
+    made.tick(3 * RESEND_S)
+    assert sequence_numbers(wire) == [1, 1, 1]
+    assert made.wake_at() is None
+
+
+def test_the_oldest_report_gives_way_and_is_counted() -> None:
+    made, wire, dropped = reporter()
+    for _ in range(MAX_UNACKED + 2):
+        made.report(STATE, 0.0)
+    made.link_up(0.0)
+    assert sequence_numbers(wire)[0] == 3
+    assert dropped["reports"] == 2
+
+
+def test_telemetry_is_kept_while_offline_up_to_a_limit() -> None:
+    dropped: Counter[str] = Counter()
+    queue = TelemetryQueue(dropped)
+    for number in range(MAX_QUEUED + 5):
+        queue.put(Telemetry(protocol=1, device="d", boot=1, seq=number, interval_s=1.0))
+    assert [message.seq for message in queue.drain()][0] == 5
+    assert (len(queue), dropped["telemetry"]) == (0, 5)

@@ -1,0 +1,124 @@
+import errno
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from agent.adapters.posix_disk import PosixDisk
+from agent.core.admission import HighWater
+from agent.core.model import Record
+from agent.store import RESERVE_BYTES, DeviceRecord, Store
+from contract.blobs import chunk_list, describe, parse_chunk_list, split
+from contract.errors import BadInput, Code, WorldError
+from firmware_sim.flash import Flash
+
+DATA = bytes(range(256)) * 20
+BLOB = describe(DATA, 1024)
+DIGESTS = parse_chunk_list(chunk_list(DATA, 1024), BLOB)
+
+
+@pytest.fixture(params=["flash", "posix"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Store(Flash(Random(1)) if request.param == "flash" else PosixDisk(tmp_path / "state"))
+
+
+def write_all(store: Store, but: int | None = None) -> None:
+    for index, chunk in enumerate(split(DATA, 1024)):
+        if index != but:
+            store.write_chunk(BLOB, index, chunk)
+
+
+def test_a_fresh_disk_has_nothing(store: Store) -> None:
+    assert store.load_device() == DeviceRecord()
+    assert store.load_records() == ({}, ())
+    assert not store.has(BLOB)
+
+
+def test_records_are_read_as_they_were_saved(store: Store) -> None:
+    device = DeviceRecord(boots=3, high_water=HighWater(version=9, digest="d"))
+    store.save_device(device)
+    store.save_record("weather", Record(generation=4))
+    assert store.load_device() == device
+    assert store.load_records() == ({"weather": Record(generation=4)}, ())
+
+
+def test_a_blob_sealed_in_any_order_is_whole(store: Store) -> None:
+    for index in (4, 0, 2, 1, 3):
+        store.write_chunk(BLOB, index, split(DATA, 1024)[index])
+    store.seal(BLOB)
+    assert store.read(BLOB) == DATA
+
+
+def test_chunks_that_survived_are_found_by_hashing(store: Store) -> None:
+    write_all(store, but=2)
+    assert store.chunks_on_disk(BLOB, DIGESTS) == {0, 1, 3, 4}
+    store.write_chunk(BLOB, 3, b"\0" * 1024)
+    assert store.chunks_on_disk(BLOB, DIGESTS) == {0, 1, 4}
+
+
+def test_bytes_that_are_not_the_blob_are_never_sealed(store: Store) -> None:
+    write_all(store)
+    store.write_chunk(BLOB, 0, b"\0" * 1024)
+    with pytest.raises(WorldError) as caught:
+        store.seal(BLOB)
+    assert caught.value.code == Code.DIGEST_MISMATCH
+    assert store.chunks_on_disk(BLOB, DIGESTS) == set()
+
+
+def test_pruning_leaves_records_and_what_is_kept(store: Store) -> None:
+    store.save_record("m", Record(generation=1))
+    write_all(store)
+    store.seal(BLOB)
+    store.prune([BLOB.sha256])
+    assert store.has(BLOB)
+    store.prune([])
+    assert not store.has(BLOB)
+    assert store.load_records()[0] == {"m": Record(generation=1)}
+
+
+def test_a_damaged_record_is_set_aside_and_the_others_live(tmp_path: Path) -> None:
+    store = Store(PosixDisk(tmp_path))
+    store.save_record("good", Record(generation=1))
+    store.save_record("bad", Record(generation=2))
+    file = tmp_path / "record-bad"
+    file.write_bytes(file.read_bytes().replace(b'"generation":2', b'"generation":7'))
+    assert store.load_records() == ({"good": Record(generation=1)}, ("bad",))
+    assert (tmp_path / "bad-record-bad").exists()
+    assert store.load_records() == ({"good": Record(generation=1)}, ())
+
+
+def test_a_damaged_device_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "device").write_bytes(b"nonsense")
+    with pytest.raises(BadInput) as caught:
+        Store(PosixDisk(tmp_path)).load_device()
+    assert caught.value.code == Code.RECORD_CORRUPT
+
+
+def test_a_blob_that_does_not_fit_is_refused_before_a_byte_is_written() -> None:
+    store = Store(Flash(Random(1), capacity_bytes=RESERVE_BYTES + len(DATA) - 1))
+    with pytest.raises(WorldError) as caught:
+        store.reserve(BLOB)
+    assert caught.value.code == Code.DISK_FULL
+
+
+def test_a_full_disk_keeps_the_record_that_was_there() -> None:
+    flash = Flash(Random(1))
+    store = Store(flash)
+    store.save_record("m", Record(generation=1))
+    flash.capacity_bytes = sum(flash.size_bytes(name) for name in flash.names())
+    with pytest.raises(WorldError) as caught:
+        store.save_record("m", Record(generation=2))
+    assert caught.value.code == Code.DISK_FULL
+    assert store.load_records()[0]["m"].generation == 1
+
+
+def test_a_disk_that_fails_otherwise_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    flash = Flash(Random(1))
+
+    def refuse(name: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(flash, "sync", refuse)
+    with pytest.raises(WorldError) as caught:
+        Store(flash).save_record("m", Record())
+    assert caught.value.code == Code.DISK_FAILED

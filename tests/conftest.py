@@ -1,0 +1,14 @@
+"""Fixtures that several rooms share."""
+
+import shutil
+
+import pytest
+
+
+@pytest.fixture(params=["embedded", "mosquitto"])
+def broker_kind(request: pytest.FixtureRequest) -> str:
+    if request.param == "mosquitto" and not shutil.which(
+        "mosquitto", path="/usr/bin:/usr/sbin:/usr/local/sbin:/usr/local/bin"
+    ):
+        pytest.skip("no mosquitto on this machine: apt-get install mosquitto (CI does)")
+    return str(request.param)

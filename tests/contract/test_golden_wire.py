@@ -1,0 +1,56 @@
+"""Bytes on the wire are the contract: a change here breaks devices in the field."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
+from contract.trust import anchor_of, read_desired, read_model_role
+from contract.wire import decode
+from firmware_sim.models import SIGNER
+
+WIRE = Path(__file__).parents[1] / "data" / "wire"
+
+
+def load_examples() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("wire_examples", Path(__file__).with_name("wire_examples.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+EXAMPLES: dict[str, bytes] = load_examples().examples()
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_the_encoded_bytes_are_those_on_file(name: str) -> None:
+    assert EXAMPLES[name] == (WIRE / f"{name}.json").read_bytes()
+
+
+def test_every_file_has_an_example() -> None:
+    assert sorted(path.stem for path in WIRE.iterdir()) == sorted(EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("presence", Presence),
+        ("report_state", Report),
+        ("report_refusal", Report),
+        ("heartbeat", Heartbeat),
+        ("telemetry", Telemetry),
+        ("ack", Ack),
+    ],
+)
+def test_bytes_on_file_are_still_understood(name: str, kind: type) -> None:
+    decode((WIRE / f"{name}.json").read_bytes(), kind)
+
+
+def test_signed_documents_on_file_still_verify() -> None:
+    anchor = anchor_of(SIGNER)
+    assert read_desired((WIRE / "desired.json").read_bytes(), anchor).version == 4
+    assert list(read_model_role((WIRE / "model_role.json").read_bytes(), "weather", anchor)) == [2]

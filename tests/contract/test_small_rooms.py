@@ -1,0 +1,144 @@
+"""Names, topics, blobs, tensors, samples, histograms."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract import topics
+from contract.blobs import chunk_list, describe, parse_chunk_list, sha256_hex, sole_chunk, split
+from contract.errors import BadInput, Code
+from contract.golden import rows_differ
+from contract.histogram import LATENCY_BUCKETS, bucket_of, merge, quantile_us, trimmed, upper_edge_us
+from contract.names import check_name, parse_target_path, target_path
+from contract.samples import decode_sample, encode_sample
+from contract.tensors import decode_tensors, encode_tensors
+
+
+@pytest.mark.parametrize("name", ["a", "cam-0001", "x" * 63, "0"])
+def test_a_legal_name_is_taken(name: str) -> None:
+    assert check_name(name, "device") == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a/b", "a+", "#", "a\n", "x" * 64, "..", "ä"])
+def test_a_name_that_could_escape_its_topic_or_folder_is_refused(name: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        check_name(name, "device")
+    assert caught.value.code == Code.NAME_INVALID
+
+
+def test_a_target_path_is_read_as_it_was_written() -> None:
+    assert parse_target_path(target_path("weather", 12)) == ("weather", 12)
+
+
+@pytest.mark.parametrize(
+    "path", ["models/m/v0.onnx", "models/m/v1.onnx\n", "models/../v1.onnx", "m/v1.onnx", "models/m/v1.pkl"]
+)
+def test_any_other_path_is_refused(path: str) -> None:
+    with pytest.raises(BadInput):
+        parse_target_path(path)
+
+
+def test_what_devices_write_is_told_apart_by_topic() -> None:
+    assert topics.parse_up(topics.report("cam-1")) == ("cam-1", "report")
+    assert topics.parse_up(topics.desired("cam-1")) is None
+    assert topics.parse_up("edgeward/v1/d/a/up/report/x") is None
+
+
+def test_blobs_live_outside_of_everybodys_wildcard() -> None:
+    digest = "ab" * 32
+    assert not topics.chunk(digest, 0).startswith("edgeward/")
+    assert topics.parse_blob(topics.chunk(digest, 7)) == (digest, 7)
+    assert topics.parse_blob(topics.chunk_list(digest)) == (digest, None)
+    assert topics.parse_blob(f"edgeward-blobs/v1/{digest}/-1") is None
+    assert topics.parse_blob("edgeward-blobs/v1/../0") is None
+
+
+@given(st.binary(min_size=1, max_size=10_000), st.integers(1024, 4096))
+def test_chunks_put_together_are_the_blob(data: bytes, chunk_bytes: int) -> None:
+    blob = describe(data, chunk_bytes)
+    chunks = split(data, chunk_bytes)
+    assert b"".join(chunks) == data
+    assert len(chunks) == blob.chunk_count
+    assert [len(chunk) for chunk in chunks] == [blob.span(index)[1] for index in range(blob.chunk_count)]
+    digests = parse_chunk_list(chunk_list(data, chunk_bytes), blob)
+    assert [digest.hex() for digest in digests] == [sha256_hex(chunk) for chunk in chunks]
+    assert sole_chunk(blob) == (digests if len(chunks) == 1 else None)
+
+
+def test_a_chunk_list_that_lies_is_refused() -> None:
+    data = b"x" * 5000
+    with pytest.raises(BadInput) as caught:
+        parse_chunk_list(chunk_list(b"y" * 5000, 1024), describe(data, 1024))
+    assert caught.value.code == Code.CHUNK_INVALID
+
+
+def test_the_same_arrays_give_the_same_bytes() -> None:
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array(["x", "yy"])}
+    assert encode_tensors(arrays) == encode_tensors(arrays)
+    back = decode_tensors(encode_tensors(arrays))
+    assert all((back[name] == array).all() for name, array in arrays.items())
+
+
+def test_a_pickle_inside_npz_is_refused() -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=True, a=np.array([{"evil": 1}], dtype=object))
+    with pytest.raises(BadInput) as caught:
+        decode_tensors(buffer.getvalue())
+    assert caught.value.code == Code.TENSORS_INVALID
+
+
+def test_an_npz_bomb_is_refused_by_its_expanded_size() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", b"\0" * 10_000_000)
+    assert len(buffer.getvalue()) < 100_000
+    with pytest.raises(BadInput) as caught:
+        decode_tensors(buffer.getvalue(), max_bytes=1_000_000)
+    assert "expands" in caught.value.detail
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_crash_the_tensor_reader(raw: bytes) -> None:
+    with pytest.raises(BadInput):
+        decode_tensors(raw)
+
+
+def test_a_sample_is_a_matrix_or_named_columns() -> None:
+    matrix = np.eye(3)
+    assert (decode_sample(encode_sample(matrix)) == matrix).all()
+    columns = decode_sample(encode_sample({"b": np.array([1, 2]), "a": np.array(["x", "y"])}))
+    assert list(columns) == ["b", "a"]
+
+
+def test_a_sample_without_rows_is_refused() -> None:
+    with pytest.raises(BadInput) as caught:
+        decode_sample(encode_sample(np.empty((0, 3))))
+    assert caught.value.code == Code.SAMPLE_MISSING
+
+
+def test_labels_are_compared_by_equality_and_numbers_within_tolerance() -> None:
+    assert list(rows_differ(np.array(["a", "b"]), np.array(["a", "c"]), rtol=1, atol=1)) == [False, True]
+    close = rows_differ(np.array([[1.0], [np.nan], [2.0]]), np.array([[1.00001], [np.nan], [2.1]]), rtol=0, atol=1e-3)
+    assert list(close) == [False, False, True]
+
+
+@given(st.lists(st.floats(0.5, 6e7), min_size=1, max_size=50), st.floats(0.01, 1.0))
+def test_a_quantile_is_known_to_within_a_bucket(latencies: list[float], q: float) -> None:
+    counts = [0] * LATENCY_BUCKETS
+    for latency in latencies:
+        counts[bucket_of(latency)] += 1
+    exact = sorted(latencies)[max(0, int(np.ceil(q * len(latencies))) - 1)]
+    upper = quantile_us(trimmed(counts), q)
+    assert upper is not None
+    assert exact <= upper
+    assert exact >= upper / 2**0.5 - 1e-9 or upper <= 1.0
+
+
+def test_histograms_add_up() -> None:
+    assert sum(merge([(1, 2), (0, 1, 5)])) == 9
+    assert quantile_us((), 0.5) is None
+    assert upper_edge_us(LATENCY_BUCKETS) == float("inf")
