@@ -10,28 +10,32 @@ import skops.io
 
 from contract.errors import BadInput, Code
 
-TRUSTED_TYPES = (
-    "sklearn._loss.link.IdentityLink",
-    "sklearn._loss.link.LogitLink",
-    "sklearn._loss.link.MultinomialLogit",
-    "sklearn._loss.loss.HalfBinomialLoss",
-    "sklearn._loss.loss.HalfMultinomialLoss",
-    "sklearn._loss.loss.HalfSquaredError",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.linear_model._sgd_fast.Hinge",
-    "sklearn.linear_model._sgd_fast.Log",
-    "sklearn.linear_model._sgd_fast.SquaredLoss",
-    "sklearn.metrics._dist_metrics.EuclideanDistance",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-    "sklearn.metrics._dist_metrics.MinkowskiDistance64",
-    "sklearn.neighbors._ball_tree.BallTree",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.tree._tree.Tree",
-    "skl2onnx.sklapi.cast_transformer.CastTransformer",
+TRUSTED_TYPES = frozenset(
+    {
+        "numpy.dtype",
+        "skl2onnx.sklapi.cast_transformer.CastTransformer",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.neighbors._ball_tree.BallTree",
+        "sklearn.neighbors._kd_tree.KDTree",
+        "sklearn.tree._tree.Tree",
+        "sklearn.utils._bunch.Bunch",
+    }
 )
-"""scikit-learn's own compiled types, which skops reports as unknown; plain data inside."""
+"""Types of our libraries that skops reports as unknown: plain data inside."""
+
+TRUSTED_MODULES = (
+    "sklearn._loss.",
+    "sklearn.calibration.",
+    "sklearn.gaussian_process.kernels.",
+    "sklearn.linear_model._sgd_fast.",
+    "sklearn.metrics._classification.",
+    "sklearn.metrics._dist_metrics.",
+    "sklearn.metrics._scorer.",
+    "sklearn.model_selection._split.",
+    "sklearn.neural_network._stochastic_optimizers.",
+    "sklearn.utils._metadata_requests.",
+)
+"""scikit-learn's modules in which every type is plain data: losses, kernels, distances, optimisers, scorers, splits."""
 
 _WRONG = {
     "TunedThresholdClassifierCV": "its threshold is lost in ONNX (20 % of labels differ): set it in your application",
@@ -44,18 +48,21 @@ _DEFAULT_TOKENS = r"(?u)\b\w\w+\b"
 
 def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
     """The estimator; BadInput `estimator_untrusted` names unknown types, `request_invalid` says it is no skops."""
-    allowed = set(TRUSTED_TYPES) | set(trusted)
     try:
-        unknown = [name for name in skops.io.get_untrusted_types(data=raw) if name not in allowed]
+        reported = skops.io.get_untrusted_types(data=raw)
+        unknown = sorted(name for name in reported if not _is_trusted(name, trusted))
         if not unknown:
-            return skops.io.loads(raw, trusted=sorted(allowed & set(skops.io.get_untrusted_types(data=raw))))
+            return skops.io.loads(raw, trusted=reported)
     except Exception as error:  # zip, JSON and skops' own errors: hostile bytes raise any of them
         raise BadInput(Code.REQUEST_INVALID, f"not a skops file: {type(error).__name__}: {error}"[:300]) from None
-    names = ", ".join(sorted(unknown))
     raise BadInput(
         Code.ESTIMATOR_UNTRUSTED,
-        f"unknown types {names}: an operator can add them to convert.trusted_types if their code is known to be safe",
+        f"unknown types {', '.join(unknown)}: an operator can add them to convert.trusted_types if their code is safe",
     )
+
+
+def _is_trusted(name: str, trusted: tuple[str, ...]) -> bool:
+    return name in TRUSTED_TYPES or name in trusted or name.startswith(TRUSTED_MODULES)
 
 
 def walk(estimator: Any, path: str = "") -> Iterator[tuple[str, Any]]:

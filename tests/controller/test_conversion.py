@@ -1,0 +1,216 @@
+"""scikit-learn to ONNX with evidence, in the confined child, for real."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.feature_selection import RFE
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
+
+from contract.errors import BadInput, Code
+from contract.golden import split_golden
+from contract.tensors import decode_tensors
+from controller.convert.compare import compare
+from controller.convert.convert import Converted, Limits, run_conversion
+from controller.convert.sample_frame import boundary_rows, read_sample
+from controller.convert.sklearn import CAST
+from controller.convert.sklearn import convert as convert_in
+from controller.gates.parity import judge_parity
+from edgeward.encode import encode_model, encode_rows
+
+RNG = np.random.default_rng(0)
+X = np.round(RNG.normal(20, 5, (1500, 5)), 1)
+Y = ((X[:, 0] > 20) & (X[:, 1] < 22)).astype(int)
+LIMITS = Limits(timeout_s=120, memory_mb=4096)
+
+
+def convert(model: Any, sample: Any = X, limits: Limits = LIMITS) -> Converted:
+    kind, raw = encode_model(model)
+    return asyncio.run(run_conversion(kind, raw, encode_rows(sample), limits))
+
+
+def refused(model: Any, sample: Any = X, limits: Limits = LIMITS) -> BadInput:
+    with pytest.raises(BadInput) as caught:
+        convert(model, sample, limits)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [
+        (make_pipeline(StandardScaler(), LogisticRegression()), "float32"),
+        (RandomForestClassifier(20, random_state=0), "float32"),
+        (HistGradientBoostingClassifier(max_iter=20), "float32"),
+        (MLPClassifier((16,), max_iter=200, random_state=0), "float32"),
+        (make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)), CAST),
+    ],
+    ids=["scaled linear", "forest", "boosting", "network", "scaled forest"],
+)
+def test_an_estimator_converts_in_the_first_precision_that_agrees(model: Any, precision: str) -> None:
+    converted = convert(model.fit(X, Y))
+    parity = converted.answer.parity
+    assert judge_parity(parity).passed, parity
+    assert (parity.precision, parity.sample.rows, parity.boundary.rows) == (precision, 1500, 500)
+    assert converted.answer.task == "classification"
+
+
+def test_the_float32_trap_is_seen_by_rows_not_by_accuracy() -> None:
+    """A forest behind a scaler on rounded readings: in float32 rows change sides, and the gate counts them."""
+    model = make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)).fit(X, Y)
+    rows = read_sample(X, named=False)
+    raw = convert_in(model, rows, "float32")
+    session = onnxruntime.InferenceSession(raw, providers=["CPUExecutionProvider"])
+    label, probabilities = session.run(None, rows.arrays("float32"))
+    expected = {"p": model.predict_proba(X)}
+    compared, worst = compare(rows, expected, {"p": probabilities}, "sample")
+    assert compared.share > 0.01
+    assert abs((label == Y).mean() - model.score(X, Y)) < 0.01
+    assert worst[0].inputs.keys() == {f"x{number}" for number in range(5)}
+
+
+def test_regressions_and_text_labels_are_told_apart() -> None:
+    assert convert(RandomForestRegressor(5, random_state=0).fit(X, X[:, 0])).answer.task == "regression"
+    words = convert(LogisticRegression().fit(X, np.where(Y, "rain", "dry"))).answer
+    assert (words.task, words.outputs[0].datatype) == ("classification", "BYTES")
+
+
+def test_a_gaussian_process_is_converted_in_float64() -> None:
+    rows = X[:60] / 20
+    model = GaussianProcessRegressor(ConstantKernel(1.0, "fixed") * RBF(1.0, "fixed")).fit(rows, X[:60, 0])
+    assert convert(model, rows).answer.inputs[0].datatype == "FP64"
+
+
+def test_columns_of_several_types_become_one_input_each() -> None:
+    frame = pd.DataFrame({"t": X[:, 0], "h": X[:, 1], "site": np.where(X[:, 2] > 20, "a", "b"), "n": np.arange(1500)})
+    frame.loc[3, "t"] = np.nan
+    columns = ColumnTransformer(
+        [
+            ("n", make_pipeline(SimpleImputer(), StandardScaler()), ["t", "h"]),
+            ("c", OneHotEncoder(handle_unknown="ignore"), ["site"]),
+        ],
+        remainder="passthrough",
+    )
+    answer = convert(make_pipeline(columns, LogisticRegression(max_iter=5000)).fit(frame, Y), frame).answer
+    assert [(tensor.name, tensor.datatype) for tensor in answer.inputs] == [
+        ("t", "FP32"),
+        ("h", "FP32"),
+        ("site", "BYTES"),
+        ("n", "INT64"),
+    ]
+    assert judge_parity(answer.parity).passed
+
+
+def test_a_frame_of_numbers_stays_one_matrix_with_named_columns() -> None:
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    answer = convert(LogisticRegression(max_iter=1000).fit(frame, Y), frame).answer
+    assert (answer.columns, len(answer.inputs)) == (tuple("abcde"), 1)
+
+
+def test_the_same_model_gives_the_same_bytes() -> None:
+    model = RandomForestClassifier(5, random_state=0).fit(X, Y)
+    assert convert(model).model == convert(model).model
+
+
+def test_the_golden_set_holds_rows_and_the_answers_of_onnxruntime() -> None:
+    converted = convert(LogisticRegression(max_iter=1000).fit(X, Y))
+    arrays = decode_tensors(converted.golden)
+    assert arrays["in/X"].shape == (64, 5)
+    assert converted.answer.golden_rows == 64
+    assert sorted(arrays) == ["in/X", "out/label", "out/probabilities"]
+    assert split_golden  # the device reads it with the same function
+
+
+def test_onnx_is_taken_as_it_is() -> None:
+    raw = convert(LogisticRegression(max_iter=1000).fit(X, Y)).model
+    again = convert(raw)
+    assert again.model == raw
+    assert again.answer.parity.reference == "none"
+
+
+def test_the_failing_step_is_named() -> None:
+    error = refused(make_pipeline(RobustScaler(), _Unconvertible()).fit(X, Y))
+    assert error.code == Code.ESTIMATOR_UNTRUSTED
+    assert "_Unconvertible" in error.detail
+
+
+def test_a_step_without_an_onnx_form_is_named_with_what_to_do() -> None:
+    from sklearn.kernel_ridge import KernelRidge
+
+    error = refused(make_pipeline(StandardScaler(), KernelRidge()).fit(X[:100], Y[:100]), X[:100])
+    assert error.code == Code.ESTIMATOR_UNSUPPORTED
+    assert "step 'kernelridge' (KernelRidge)" in error.detail
+    assert "replace this step" in error.detail
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        TunedThresholdClassifierCV(LogisticRegression(max_iter=1000)),
+        make_pipeline(StandardScaler(), RFE(LogisticRegression())),
+    ],
+    ids=["tuned threshold", "RFE as predictor"],
+)
+def test_what_would_convert_wrongly_is_refused(model: Any) -> None:
+    assert refused(model.fit(X, Y)).code == Code.ESTIMATOR_UNSUPPORTED
+
+
+def test_default_word_splitting_is_refused() -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = np.array([f"wind {number} rain" for number in range(40)])
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(words, np.arange(40) % 2)
+    error = refused(model, {"text": words})
+    assert (error.code, "token_pattern" in error.detail) == (Code.ESTIMATOR_UNSUPPORTED, True)
+
+
+def test_an_untrusted_type_is_refused_until_an_operator_trusts_it() -> None:
+    model = _Unconvertible().fit(X, Y)
+    assert refused(model).code == Code.ESTIMATOR_UNTRUSTED
+
+
+@pytest.mark.parametrize("raw", [b"", b"hello", b"PK\x03\x04 broken"])
+def test_bytes_that_are_no_model_are_refused(raw: bytes) -> None:
+    for kind, code in (("skops", Code.REQUEST_INVALID), ("onnx", Code.CONVERSION_FAILED)):
+        with pytest.raises(BadInput) as caught:
+            asyncio.run(run_conversion(kind, raw, encode_rows(X), LIMITS))  # type: ignore[arg-type]
+        assert caught.value.code == code
+
+
+def test_a_conversion_that_takes_too_long_is_ended() -> None:
+    error = refused(LogisticRegression(max_iter=1000).fit(X, Y), limits=Limits(timeout_s=0.2, memory_mb=4096))
+    assert error.code == Code.CONVERSION_LIMIT
+
+
+def test_a_conversion_that_needs_too_much_memory_is_ended() -> None:
+    model = RandomForestClassifier(60, random_state=0).fit(RNG.normal(size=(3000, 5)), RNG.integers(0, 2, 3000))
+    error = refused(model, limits=Limits(timeout_s=120, memory_mb=20))
+    assert error.code in (Code.CONVERSION_LIMIT, Code.CONVERSION_FAILED, Code.REQUEST_INVALID)
+    assert skops.io.dumps(model)
+
+
+def test_boundary_rows_lie_midway_between_neighbouring_values() -> None:
+    rows = boundary_rows(read_sample(np.array([[1.0], [2.0], [4.0]]), named=False))
+    assert set(rows.frame[:, 0]) <= {1.5, 3.0}
+
+
+class _Unconvertible(ClassifierMixin, BaseEstimator):
+    def fit(self, features: Any, labels: Any) -> "_Unconvertible":
+        self.classes_ = np.unique(labels)
+        return self
+
+    def predict(self, features: Any) -> Any:
+        return np.zeros(len(features))
