@@ -218,6 +218,11 @@ def _is_correct(manifest: Manifest, value: str | float | None, label: str | floa
 
 def _same_label(value: str | float, label: str | float) -> bool:
     try:
-        return float(value) == float(label)  # a CSV says "1.0" where the model says 1
+        return _number(value) == _number(label)  # a CSV says "1.0" or "True" where the model says 1
     except ValueError:
         return str(value) == str(label)
+
+
+def _number(label: str | float) -> float:
+    word = str(label).lower()
+    return float(word == "true") if word in ("true", "false") else float(label)

@@ -24,7 +24,10 @@ def estimator_outputs(estimator: Any, sample: SampleFrame, names: list[str]) -> 
 
 
 def _first(estimator: Any, frame: Any) -> Any:
-    return estimator.predict(frame) if hasattr(estimator, "predict") else estimator.transform(frame)
+    if not hasattr(estimator, "predict"):
+        return estimator.transform(frame)
+    labels = np.asarray(estimator.predict(frame))
+    return labels.astype(np.int64) if labels.dtype == np.bool_ else labels  # ONNX says 0 and 1
 
 
 def _second(estimator: Any, frame: Any) -> Any:

@@ -59,7 +59,7 @@ def test_an_answer_names_its_version() -> None:
 
 def test_labels_count_towards_accuracy_in_any_spelling() -> None:
     slot = slot_with(Says(1, 1, 0))
-    for label in ("1.0", 1, "1"):
+    for label in ("1.0", True, "True"):
         slot.predict(Sample({"x": 0}, label))
     window = slot.take_tally()
     assert window is not None

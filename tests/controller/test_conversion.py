@@ -29,7 +29,7 @@ from controller.convert.convert import Converted, Limits, run_conversion
 from controller.convert.sample_frame import boundary_rows, read_sample
 from controller.convert.sklearn import CAST
 from controller.convert.sklearn import convert as convert_in
-from controller.gates.parity import judge_parity
+from controller.gates.parity import MAX_ROWS_BEYOND, judge_parity
 from edgeward.encode import encode_model, encode_rows
 
 RNG = np.random.default_rng(0)
@@ -77,7 +77,7 @@ def test_the_float32_trap_is_seen_by_rows_not_by_accuracy() -> None:
     label, probabilities = session.run(None, rows.arrays("float32"))
     expected = {"p": model.predict_proba(X)}
     compared, worst = compare(rows, expected, {"p": probabilities}, "sample")
-    assert compared.share > 0.01
+    assert compared.share > MAX_ROWS_BEYOND
     assert abs((label == Y).mean() - model.score(X, Y)) < 0.01
     assert worst[0].inputs.keys() == {f"x{number}" for number in range(5)}
 

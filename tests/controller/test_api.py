@@ -1,0 +1,226 @@
+"""The HTTP edge without a broker: authentication, errors with codes, the OpenAPI document."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import FormData
+from aiohttp.test_utils import TestClient, TestServer
+from sklearn.linear_model import LogisticRegression
+
+from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Report, Telemetry, VersionRef
+from contract.samples import encode_sample
+from controller.api.app import make_app
+from controller.api.openapi import openapi
+from controller.api.routes import ROUTES
+from controller.config import Config, StorageConfig
+from controller.reconcile import reconcile
+from controller.service import Service
+from edgeward.encode import encode_model
+
+TOKEN = "edg_test"
+AUTH = {"Authorization": f"Bearer {TOKEN}", "X-Edgeward-Actor": "ada"}
+HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    return Service(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+
+
+Talk = Callable[[TestClient], Awaitable[Any]]
+
+
+def talk(service: Service, script: Talk) -> Any:
+    async def run() -> Any:
+        async with TestClient(TestServer(make_app(service, TOKEN))) as client:
+            return await script(client)
+
+    return asyncio.run(run())
+
+
+def call(
+    service: Service, method: str, path: str, headers: dict[str, str] | None = AUTH, **options: Any
+) -> tuple[int, Any]:
+    async def script(client: TestClient) -> tuple[int, Any]:
+        answer = await client.request(method, path, headers=headers, **options)
+        return answer.status, await answer.json()
+
+    return talk(service, script)
+
+
+def push(service: Service, model: Any = None, name: str = "m", drop: str = "") -> tuple[int, Any]:
+    import numpy as np
+
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    kind, raw = encode_model(model or LogisticRegression().fit(rows, rows[:, 0] > 0))
+    form = FormData()
+    for part, content in (("request", json.dumps({"kind": kind})), ("model", raw), ("sample", encode_sample(rows))):
+        if part != drop:
+            form.add_field(part, content, filename=part)
+    return call(service, "POST", f"/v1/models/{name}/versions", data=form)
+
+
+def meet(service: Service, *names: str, labels: dict[str, str] | None = None) -> None:
+    beats = [
+        (name, Heartbeat(protocol=1, device=name, boot=1, seq=1, uptime_s=1, hardware=HARDWARE, labels=labels or {}))
+        for name in names
+    ]
+    service._unsaved.take(reconcile(service.world, beats, time.time()))
+    service._persist()
+
+
+@pytest.mark.parametrize(
+    "headers", [None, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic x"}, {"Authorization": "Bearer ä"}]
+)
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_but_health_asks_for_the_token(
+    service: Service, route: Any, headers: dict[str, str] | None
+) -> None:
+    path = route.path.replace("{", "").replace("}", "")
+    status, body = call(service, route.method, path, headers)
+    if route.path == "/v1/health":
+        assert status == 200
+    else:
+        assert (status, body["code"]) == (401, "unauthenticated")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v1/nothing", 404, "request_invalid"),
+        ("DELETE", "/v1/models", 405, "request_invalid"),
+        ("GET", "/v1/models/none/versions", 404, "unknown_model"),
+        ("GET", "/v1/models/none/versions/1", 404, "unknown_model"),
+        ("GET", "/v1/models/none/versions/one", 422, "request_invalid"),
+        ("GET", "/v1/devices/none", 404, "unknown_device"),
+        ("GET", "/v1/rollouts/none", 404, "unknown_rollout"),
+        ("POST", "/v1/rollouts/none/abort", 404, "unknown_rollout"),
+    ],
+)
+def test_what_is_not_there_is_said_with_a_code(
+    service: Service, method: str, path: str, status: int, code: str
+) -> None:
+    found = call(service, method, path)
+    assert (found[0], found[1]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"model":"m","relase":1}', b'{"model":"m","release":"1"}', b"[" * 9999])
+def test_a_rollout_request_that_is_none_is_refused(service: Service, body: bytes) -> None:
+    status, answer = call(service, "POST", "/v1/rollouts", data=body)
+    assert (status, answer["code"]) == (422, "message_malformed")
+
+
+def test_a_push_registers_a_version_with_its_evidence(service: Service) -> None:
+    status, version = push(service)
+    assert (status, version["release"], version["released"], version["lineage"]["created_by"]) == (200, 1, True, "ada")
+    assert version["evidence"]["parity"]["sample"]["rows"] == 200
+    assert call(service, "GET", "/v1/models")[1][0]["newest_released"] == 1
+    assert push(service)[1]["release"] == 2
+    assert [entry["action"] for entry in call(service, "GET", "/v1/audit")[1]] == ["push", "push"]
+
+
+def test_a_push_that_fails_registers_nothing(service: Service) -> None:
+    assert push(service, name="Bad Name")[1]["code"] == "name_invalid"
+    assert push(service, b"not onnx")[1]["code"] == "conversion_failed"
+    assert push(service, drop="sample")[1]["code"] == "sample_missing"
+    assert push(service, drop="model")[1]["code"] == "request_invalid"
+    assert call(service, "GET", "/v1/models")[1] == []
+
+
+def test_a_push_that_is_not_multipart_is_refused(service: Service) -> None:
+    assert call(service, "POST", "/v1/models/m/versions", json={})[1]["code"] == "request_invalid"
+
+
+def test_a_version_whose_parity_fails_is_kept_unreleased_with_its_worst_rows(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from controller import operations
+    from controller.gates.verdict import GateVerdict
+
+    refuse = GateVerdict(gate="parity", passed=False, detail="9 of 200 sample rows differ")
+    monkeypatch.setattr(operations, "judge_parity", lambda parity: refuse)
+    status, body = push(service)
+    assert (status, body["code"]) == (422, "parity_failed")
+    assert "9 of 200" in body["detail"]
+    monkeypatch.undo()
+    meet(service, "a")
+    assert call(service, "GET", "/v1/models/m/versions")[1][0]["released"] is False
+    for wanted in ({"model": "m"}, {"model": "m", "release": 1}):
+        assert call(service, "POST", "/v1/rollouts", json=wanted)[1]["code"] == "not_released"
+
+
+def test_a_rollout_is_planned_steered_and_audited(service: Service) -> None:
+    push(service)
+    assert call(service, "POST", "/v1/rollouts", json={"model": "m"})[1]["code"] == "selector_empty"
+    meet(service, "a", "b", labels={"site": "north"})
+    body = {"model": "m", "strategy": "canary", "selector": {"site": "south"}}
+    status, answer = call(service, "POST", "/v1/rollouts", json=body)
+    assert answer["code"] == "selector_empty"
+    assert "site=north" in answer["detail"]
+    status, view = call(service, "POST", "/v1/rollouts", json={"model": "m", "selector": {"site": "north"}})
+    assert (status, view["status"], [member["wave"] for member in view["members"]]) == (200, "running", [0, 1])
+    assert call(service, "POST", "/v1/rollouts", json={"model": "m"})[1]["code"] == "rollout_conflict"
+    path = f"/v1/rollouts/{view['id']}"
+    assert call(service, "POST", f"{path}/resume")[1]["code"] == "rollout_conflict"
+    assert call(service, "POST", f"{path}/pause")[1]["status"] == "paused"
+    assert call(service, "POST", f"{path}/resume")[1]["status"] == "running"
+    assert call(service, "POST", f"{path}/abort")[1]["status"] == "rolling_back"
+    actions = [entry["action"] for entry in call(service, "GET", "/v1/audit")[1]]
+    assert actions == ["rollout abort", "rollout resume", "rollout pause", "rollout start", "push"]
+
+
+def test_a_device_is_shown_with_what_it_measured_and_its_history(service: Service) -> None:
+    meet(service, "a")
+    version = VersionRef(release=1, digest="d" * 64)
+    state = ModelState(model="m", phase="steady", generation=1, stable=version, serving=version.digest)
+    window = ModelWindow(model="m", version=version, inferences=10, errors=1, labelled=8, correct=6, latency_us=(0, 10))
+    head = {"protocol": 1, "device": "a", "boot": 1}
+    inbox = [
+        ("a", Report(state=state, seq=2, **head)),
+        ("a", Telemetry(interval_s=1.0, windows=(window,), rss_mb=60.0, seq=3, **head)),
+    ]
+    service._unsaved.take(reconcile(service.world, inbox, time.time()))
+    service._persist()
+    _, device = call(service, "GET", "/v1/devices/a")
+    measured = device["models"][0]["measured"][0]
+    assert (measured["accuracy"], measured["errors"], device["presence"], device["rss_mb"]) == (0.75, 1, "online", 60.0)
+    assert [entry["report"]["seq"] for entry in device["history"]] == [2]
+
+
+def test_a_controller_that_restarts_remembers_versions_devices_and_rollouts(service: Service) -> None:
+    push(service)
+    meet(service, "a", "b")
+    _, view = call(service, "POST", "/v1/rollouts", json={"model": "m"})
+    service._unsaved.take(reconcile(service.world, [], time.time()))
+    service._persist()
+    service.journal.close()
+    again = Service(service.config)
+    assert again.world.rollouts == service.world.rollouts
+    assert {name: twin.desired for name, twin in again.world.twins.items()} == {
+        name: twin.desired for name, twin in service.world.twins.items()
+    }
+    assert again.anchor == service.anchor
+    assert call(again, "GET", "/v1/devices/a")[1]["presence"] == "unknown"
+    after = reconcile(again.world, [], time.time())
+    assert (after.redesired, after.rollouts) == (frozenset(), ()), "a restart asks for nothing twice"
+
+
+def test_the_openapi_document_describes_every_route(service: Service) -> None:
+    status, document = call(service, "GET", "/v1/openapi.json", headers=None)
+    assert (status, document["openapi"]) == (200, "3.1.0")
+    assert document == json.loads(json.dumps(openapi()))
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert described == {(route.method, route.path) for route in ROUTES}
+    assert _references(document) <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+
+def _references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return own.union(*(_references(inner) for inner in value.values()))
+    return set().union(*(_references(inner) for inner in value)) if isinstance(value, list) else set()

@@ -1,0 +1,64 @@
+import json
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from contract.errors import BadInput, Code, WorldError
+from controller import cli
+from controller.broker import free_port, start_broker
+from controller.config import BrokerConfig, Config, load_config
+from controller.keys import load_or_make_secret, load_or_make_signer
+
+
+def test_the_shipped_file_is_the_defaults_of_the_code_key_by_key() -> None:
+    path = Path(__file__).parents[2] / "configs" / "controller.toml"
+    assert tomllib.loads(path.read_text()) == json.loads(msgspec.json.encode(Config()))
+    assert load_config(path) == load_config(None) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[api]\nprot = 1\n", "prot"),
+        ("[api]\nport = 70000\n", "$.api.port"),
+        ('[fleet]\nsilent_s = "soon"\n', "$.fleet.silent_s"),
+        ("[publish]\nchunk_bytes = 9000000\n", "$.publish.chunk_bytes"),
+        ("[api", "Expected ']'"),
+    ],
+)
+def test_a_typo_is_named_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        load_config(path)
+    assert said in caught.value.detail
+    assert str(path) in caught.value.detail
+
+
+def test_a_wrong_configuration_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["run", "-c", str(tmp_path / "none.toml")]) == 2
+    assert cli.run(["run", "--data-dir", str(tmp_path / "d"), "--broker", "carrier-pigeon", "--port", "0"]) == 2
+    assert "carrier-pigeon" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_said_before_a_broker_is_started(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        taken.listen()
+        with pytest.raises(WorldError) as caught:
+            start_broker(BrokerConfig(url="embedded", port=taken.getsockname()[1]), tmp_path)
+    assert caught.value.code == Code.BROKER_UNREACHABLE
+
+
+def test_secrets_are_made_once_and_only_for_their_owner(tmp_path: Path) -> None:
+    first = load_or_make_signer(tmp_path / "k.pem")
+    assert load_or_make_signer(tmp_path / "k.pem").public_key == first.public_key
+    assert load_or_make_secret(tmp_path / "token", b"one") == load_or_make_secret(tmp_path / "token", b"two") == "one"
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    (tmp_path / "bad.pem").write_text("nonsense")
+    with pytest.raises(BadInput):
+        load_or_make_signer(tmp_path / "bad.pem")

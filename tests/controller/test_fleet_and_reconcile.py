@@ -1,0 +1,109 @@
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from contract.errors import BadInput, Code
+from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Presence, Report, Telemetry, VersionRef
+from controller.fleet.selection import select
+from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
+from controller.reconcile import World, reconcile
+from controller.rollout.model import Rollout, Strategy, Wave
+from controller.rollout.plan import plan_members
+
+HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
+V2 = VersionRef(release=2, digest="n" * 64)
+
+
+def beat(seq: int, *states: ModelState, boot: int = 1, device: str = "a") -> Heartbeat:
+    return Heartbeat(protocol=1, device=device, boot=boot, seq=seq, uptime_s=1, hardware=HARDWARE, models=states)
+
+
+def state(phase: str, generation: int = 1) -> ModelState:
+    return ModelState(model="m", phase=phase, generation=generation)  # type: ignore[arg-type]
+
+
+def report(seq: int, phase: str, boot: int = 1) -> Report:
+    return Report(protocol=1, device="a", boot=boot, seq=seq, state=state(phase))
+
+
+def test_a_later_message_replaces_an_earlier_one_and_never_the_other_way() -> None:
+    twin = fold_report(Twin("a"), report(5, "trial"), 1.0)
+    assert fold_report(twin, report(5, "fetching"), 2.0) == twin
+    assert fold_report(twin, report(4, "fetching"), 2.0) == twin
+    assert fold_heartbeat(twin, beat(3, state("fetching")), 2.0).reported == twin.reported
+    assert fold_report(twin, report(6, "steady"), 2.0).reported["m"].phase == "steady"
+
+
+def test_a_new_boot_is_later_than_any_number_of_the_old_one() -> None:
+    twin = fold_report(Twin("a"), report(500, "trial"), 1.0)
+    assert fold_report(twin, report(1, "steady", boot=2), 2.0).reported["m"].phase == "steady"
+
+
+def test_presence_is_the_brokers_word_and_the_time_since_the_last_heartbeat() -> None:
+    twin = Twin("a")
+    assert twin.presence(0.0, 90.0) == "unknown"
+    twin = fold_heartbeat(twin, beat(1), 10.0)
+    assert (twin.presence(100.0, 90.0), twin.presence(101.0, 90.0)) == ("online", "silent")
+    gone = fold_presence(twin, Presence(protocol=1, device="a", online=False), 50.0)
+    assert gone.presence(50.0, 90.0) == "offline"
+
+
+def test_a_selector_matches_labels_and_says_which_there_are() -> None:
+    twins = [
+        replace(Twin(name), labels={"site": site}) for name, site in (("b", "north"), ("a", "north"), ("c", "south"))
+    ]
+    assert select(twins, {}) == ["a", "b", "c"]
+    assert select(twins, {"site": "north"}) == ["a", "b"]
+    with pytest.raises(BadInput) as caught:
+        select(twins, {"site": "east"})
+    assert caught.value.code == Code.SELECTOR_EMPTY
+    assert "site=north, site=south" in caught.value.detail
+
+
+def world() -> World:
+    strategy = Strategy(name="s", waves=(Wave(percent=100),))
+    made = World(silent_s=90.0)
+    members = plan_members("r", ["a", "b"], strategy, {})
+    made.rollouts["r"] = Rollout(id="r", model="m", release=2, digest=V2.digest, strategy=strategy, members=members)
+    return made
+
+
+def test_a_pass_offers_once_and_the_generation_is_the_documents_version() -> None:
+    made = world()
+    changes = reconcile(made, [("a", beat(1)), ("b", beat(1, device="b"))], 0.0)
+    assert changes.redesired == {"a", "b"}
+    assigned = made.twins["a"].desired["m"]
+    assert (assigned.release, assigned.generation, made.twins["a"].document_version) == (2, 1, 1)
+    assert reconcile(made, [], 1.0).redesired == frozenset()
+
+
+def test_another_model_on_the_device_keeps_its_generation() -> None:
+    made = world()
+    reconcile(made, [], 0.0)
+    made.rollouts["r2"] = msgspec.structs.replace(made.rollouts["r"], id="r2", model="n")
+    reconcile(made, [], 1.0)
+    desired = made.twins["a"].desired
+    assert (desired["m"].generation, desired["n"].generation) == (1, 2)
+
+
+def test_reports_are_acknowledged_and_handed_on_for_the_journal() -> None:
+    changes = reconcile(world(), [("a", report(3, "trial")), ("a", report(3, "trial"))], 0.0)
+    assert [(device, ack.boot, ack.seq) for device, ack in changes.acks] == [("a", 1, 3)] * 2
+    assert len(changes.reports) == 2
+
+
+def test_telemetry_adds_up_for_the_rollout_and_for_the_device() -> None:
+    made = world()
+    window = ModelWindow(model="m", version=V2, inferences=10, errors=1, labelled=5, correct=4, latency_us=(1, 9))
+    message = Telemetry(protocol=1, device="a", boot=1, seq=1, interval_s=1.0, windows=(window, window))
+    reconcile(made, [("a", message)], 0.0)
+    assert made.sums["r"]["a"][2].inferences == 20
+    assert made.totals["a", "m", 2].correct == 8
+
+
+def test_the_same_world_and_messages_give_the_same_changes() -> None:
+    inbox = [("a", beat(1)), ("b", beat(1, device="b")), ("a", report(3, "trial"))]
+    worlds = [world(), world()]
+    assert reconcile(worlds[0], inbox, 5.0) == reconcile(worlds[1], inbox, 5.0)
+    assert worlds[0] == worlds[1]
