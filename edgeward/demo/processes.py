@@ -118,7 +118,13 @@ class Site:
         return wait_for("the controller", self._client, self.controller)
 
     def start_agent(self, number: int) -> Process:
-        """Start the device `device-<number>`, replaying rows of its own."""
+        """Start the device `device-<number>`."""
+        agent = self.prepare_agent(number)
+        agent.start()
+        return agent
+
+    def prepare_agent(self, number: int) -> Process:
+        """Write the configuration of `device-<number>`, which replays rows of its own; the process, not started."""
         assert self.controller is not None
         name = f"device-{number}"
         directory = self.directory / name
@@ -138,9 +144,8 @@ class Site:
         )
         config.write_text(text, encoding="utf-8")
         command = [_script("edgeward-agent"), "run", "-c", str(config)]
-        agent = self.agents[name] = Process(name, command, directory / "agent.log")
-        agent.start()
-        return agent
+        self.agents[name] = Process(name, command, directory / "agent.log")
+        return self.agents[name]
 
     def supervise(self) -> list[str]:
         """Start agents again that have died, as systemd would; their names."""

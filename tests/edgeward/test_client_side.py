@@ -99,7 +99,11 @@ def test_a_python_file_must_leave_a_model_and_a_sample(tmp_path: Path) -> None:
 
 def test_every_command_can_print_json_and_says_what_it_does() -> None:
     runner = CliRunner()
-    groups = {"model": ("push", "list", "show"), "rollout": ("start", "watch", "list", "pause", "resume", "abort"), "device": ("list", "show", "config")}
+    groups = {
+        "model": ("push", "list", "show"),
+        "rollout": ("start", "watch", "list", "pause", "resume", "abort"),
+        "device": ("list", "show", "config"),
+    }
     for group, commands in groups.items():
         for command in commands:
             shown = runner.invoke(cli, [group, command, "--help"])
