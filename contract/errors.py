@@ -55,22 +55,20 @@ class Code(StrEnum):
     CONVERSION_LIMIT = "conversion_limit"  # conversion ran into its time or memory limit
     PARITY_FAILED = "parity_failed"  # ONNX and scikit-learn disagree: nothing is released
     SAMPLE_MISSING = "sample_missing"  # parity needs rows: pass sample=X
-    UNKNOWN_MODEL = "unknown_model"
-    UNKNOWN_VERSION = "unknown_version"
-    UNKNOWN_DEVICE = "unknown_device"
-    UNKNOWN_ROLLOUT = "unknown_rollout"
+    UNKNOWN_MODEL = "unknown_model"  # see `edgeward model list`
+    UNKNOWN_VERSION = "unknown_version"  # see `edgeward model show NAME`
+    UNKNOWN_DEVICE = "unknown_device"  # it has never reported: see `edgeward device list`
+    UNKNOWN_ROLLOUT = "unknown_rollout"  # see `edgeward rollout list`
     NOT_RELEASED = "not_released"  # the version's gates have not passed
     # rollouts and the API
     STRATEGY_INVALID = "strategy_invalid"  # a field is unknown or out of range: see configs/rollouts
     SELECTOR_EMPTY = "selector_empty"  # no device matches
-    ROLLOUT_CONFLICT = (
-        "rollout_conflict"  # another rollout of the model is running, or the step does not fit the status
-    )
+    ROLLOUT_CONFLICT = "rollout_conflict"  # another rollout of the model runs, or the step does not fit the status
     CONFIG_INVALID = "config_invalid"  # the configuration names an unknown key or a wrong value
     UNAUTHENTICATED = "unauthenticated"  # no token, or a wrong one
-    REQUEST_INVALID = "request_invalid"
-    BROKER_UNREACHABLE = "broker_unreachable"
-    CONTROLLER_UNREACHABLE = "controller_unreachable"
+    REQUEST_INVALID = "request_invalid"  # the call itself is off: the detail says how
+    BROKER_UNREACHABLE = "broker_unreachable"  # start it, or correct broker.url
+    CONTROLLER_UNREACHABLE = "controller_unreachable"  # start `edgeward-controller run`, or correct EDGEWARD_URL
     STORE_CORRUPT = "store_corrupt"  # a table of the registry cannot be read: restore it from a backup
 
 

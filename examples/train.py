@@ -3,6 +3,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-sample, species = load_iris(return_X_y=True)
+sample, species = load_iris(return_X_y=True, as_frame=True)
 model = make_pipeline(StandardScaler(), LogisticRegression())
 model.fit(sample, species)

@@ -4,7 +4,6 @@ Decides session settings (measured: docs/adr/0003). Refuses to know when a model
 """
 
 import ctypes
-import gc
 import importlib.metadata
 import json
 import os
@@ -85,7 +84,7 @@ class OnnxRuntime:
 
     def trim(self) -> None:
         """Hand freed memory back: without it a swapped-out forest stays in RSS."""
-        gc.collect()
+
         if hasattr(self._libc, "malloc_trim"):  # glibc only
             self._libc.malloc_trim(0)
 

@@ -8,6 +8,7 @@ import click
 
 from contract.errors import BadInput, Code
 from contract.names import check_name
+from edgeward.cli.model import pairs
 from edgeward.cli.render import console, json_option, print_json, ratio, size, table
 from edgeward.client import Client
 
@@ -23,10 +24,21 @@ url = "{broker_url}"
 [trust]
 key_file = "trust.json"
 
+"""
+_NO_SENSOR = """\
 # Where rows come from; without a sensor the device only holds the model.
 # [[sensor]]
 # kind = "stdin"
 # model = "my-model"
+"""
+_REPLAY = """\
+[[sensor]]
+kind = "replay"
+model = "{model}"
+path = "{path}"
+label = "{label}"
+rate_hz = 10.0
+loop = true
 """
 
 
@@ -76,8 +88,12 @@ def show(name: str, *, as_json: bool) -> None:
 @device.command()
 @click.argument("name")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where to write.")
+@click.option(
+    "--replay", metavar="MODEL=FILE", help="Feed a model with the rows of a CSV or Parquet file, ten a second."
+)
+@click.option("--label", default="", help="Column of the replayed file that holds the truth.")
 @json_option
-def config(name: str, out: Path, *, as_json: bool) -> None:
+def config(name: str, out: Path, replay: str | None, label: str, *, as_json: bool) -> None:
     """Write agent.toml and trust.json for a new device called NAME."""
     check_name(name, "device")
     enrolment = Client().enrolment()
@@ -88,11 +104,18 @@ def config(name: str, out: Path, *, as_json: bool) -> None:
     (out / "trust.json").write_text(json.dumps(enrolment["trust"]), encoding="utf-8")
     state_dir = (out / "state").resolve()
     text = _CONFIG.format(name=name, state_dir=state_dir, broker_url=enrolment["broker_url"])
-    file.write_text(text, encoding="utf-8")
+    file.write_text(text + _sensor(replay, label), encoding="utf-8")
     if as_json:
         print_json({"config": str(file), "trust": str(out / "trust.json")})
     else:
         console.print(f"wrote {file} and {out / 'trust.json'}; next: edgeward-agent run -c {file}", highlight=False)
+
+
+def _sensor(replay: str | None, label: str) -> str:
+    if replay is None:
+        return _NO_SENSOR
+    (model, path), *_ = pairs((replay,)).items()
+    return _REPLAY.format(model=check_name(model, "model"), path=Path(path).resolve(), label=label)
 
 
 def _rows(entry: dict[str, Any]) -> list[tuple[Any, ...]]:

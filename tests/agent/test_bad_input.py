@@ -1,4 +1,4 @@
-"""What a device does with bad input: a coded report, a counter, and stable goes on serving. The real Agent, simulated ports."""
+"""Bad input gets a coded report and a counter, and stable goes on serving. The real Agent on simulated ports."""
 
 from dataclasses import replace as change
 from datetime import UTC, datetime

@@ -77,5 +77,5 @@ def test_telemetry_is_kept_while_offline_up_to_a_limit() -> None:
     queue = TelemetryQueue(dropped)
     for number in range(MAX_QUEUED + 5):
         queue.put(Telemetry(protocol=1, device="d", boot=1, seq=number, interval_s=1.0))
-    assert [message.seq for message in queue.drain()][0] == 5
-    assert (len(queue), dropped["telemetry"]) == (0, 5)
+    assert next(queue.drain()).seq == 5
+    assert (len(queue), dropped["telemetry"]) == (MAX_QUEUED - 1, 5)

@@ -1,6 +1,7 @@
 import gzip
 import io
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,9 @@ def test_a_compressed_csv_and_a_parquet_file_are_the_same_rows(csv: Path) -> Non
 
 def test_start_row_skips_and_loop_begins_again(csv: Path) -> None:
     assert len(rows(csv, start_row=1)) == 2
-    taken = []
+    taken: list[Sample] = []
     config = ReplaySensor(model="m", path="rows.csv", rate_hz=10_000.0, start_row=1, loop=True)
-    for sample in replay(config, csv.parent / "agent.toml", lambda _: len(taken) >= 5):
-        taken.append(sample)
+    taken.extend(islice(replay(config, csv.parent / "agent.toml", lambda _: False), 5))
     assert len(taken) == 5
 
 

@@ -195,7 +195,7 @@ def test_a_device_is_shown_with_what_it_measured_and_its_history(service: Servic
 def test_a_controller_that_restarts_remembers_versions_devices_and_rollouts(service: Service) -> None:
     push(service)
     meet(service, "a", "b")
-    _, view = call(service, "POST", "/v1/rollouts", json={"model": "m"})
+    call(service, "POST", "/v1/rollouts", json={"model": "m"})
     service._unsaved.take(reconcile(service.world, [], time.time()))
     service._persist()
     service.journal.close()

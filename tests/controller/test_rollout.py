@@ -199,7 +199,10 @@ def sums(inferences: int, *, errors: int = 0, accuracy: float | None = None, buc
     return Sums(inferences, errors, labelled, round(labelled * (accuracy or 0)), histogram)
 
 
-def word(rule: Rule, treated: Sums = Sums(), control: Sums = Sums(), **counts: int) -> str:
+NOTHING = Sums()
+
+
+def word(rule: Rule, treated: Sums = NOTHING, control: Sums = NOTHING, **counts: int) -> str:
     return judge(rule, Evidence(treated, control, **{"succeeded": 0, "failed": 0, "pending": 0, **counts})).word
 
 

@@ -1,0 +1,110 @@
+"""Swaps between two models under constant inference, in a process that holds nothing but the agent's own stack.
+
+Run as ``python -m benchmarks.swap A.onnx B.onnx``; prints one JSON.
+"""
+
+import json
+import sys
+import threading
+import time
+from decimal import Decimal
+from pathlib import Path
+
+from agent.adapters.onnx_runtime import OnnxRuntime
+from agent.core.model import Assignment
+from agent.model_slot import ModelSlot, Serving
+from agent.ports import Sample
+from contract.blobs import describe
+from contract.desired import TrialPolicy
+from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
+
+FEATURES = 20
+SWAPS = 6
+
+
+def assignment_for(model: bytes, release: int) -> Assignment:
+    nothing = Decimal(0)
+    golden = Golden(blob=describe(b"-", 65536), rows=1, rtol=nothing, atol=nothing, max_row_mismatch_ratio=nothing)
+    manifest = Manifest(
+        release=release,
+        artifact=describe(model, 65536),
+        golden=golden,
+        task="classification",
+        inputs=(Tensor(name="X", datatype="FP32", shape=(-1, FEATURES)),),
+        outputs=(
+            Tensor(name="label", datatype="INT64", shape=(-1,)),
+            Tensor(name="probabilities", datatype="FP32", shape=(-1, 2)),
+        ),
+        columns=tuple(f"x{number}" for number in range(FEATURES)),
+        hardware=("x86_64",),
+        runtime=Runtime(ir=8, opset=18, ml_opset=3),
+        limits=Limits(memory_mb=1024, load_s=60),
+    )
+    return Assignment(model="bench", generation=release, manifest=manifest, policy=TrialPolicy())
+
+
+class Inferring:
+    """Constant inference in a thread: failures and the longest gap between two answers."""
+
+    def __init__(self, slot: ModelSlot) -> None:
+        self._slot = slot
+        self._stop = threading.Event()
+        self.answers = self.failures = 0
+        self.longest_ms = 0.0
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Inferring":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        sample = Sample({f"x{number}": 0.1 * number for number in range(FEATURES)})
+        before = time.perf_counter()
+        while not self._stop.is_set():
+            try:
+                answered = self._slot.predict(sample) is not None
+            except Exception:
+                answered = False
+            now = time.perf_counter()
+            self.longest_ms = max(self.longest_ms, (now - before) * 1000)
+            before = now
+            self.answers += answered
+            self.failures += not answered
+
+
+def swap_under_inference(paths: list[Path]) -> dict[str, float]:
+    """Figures of the swaps, and of the same time without one."""
+    runtime = OnnxRuntime()
+    assignments = [assignment_for(path.read_bytes(), number + 1) for number, path in enumerate(paths)]
+    slot = ModelSlot("bench", perf_s=time.perf_counter, lock=threading.Lock())
+    slot.swap(Serving(assignments[0], runtime.load(str(paths[0]), assignments[0].manifest)))
+    began = time.perf_counter()
+    with Inferring(slot) as swapping:
+        for number in range(1, SWAPS + 1):
+            _swap_once(slot, runtime, assignments[number % 2], paths[number % 2])
+    took_s = time.perf_counter() - began
+    with Inferring(slot) as quiet:
+        time.sleep(took_s)
+    return {
+        "answers": swapping.answers,
+        "failures": swapping.failures,
+        "longest_ms": swapping.longest_ms,
+        "quiet_ms": quiet.longest_ms,
+    }
+
+
+def _swap_once(slot: ModelSlot, runtime: OnnxRuntime, assignment: Assignment, path: Path) -> None:
+    before = slot.swap(Serving(assignment, runtime.load(str(path), assignment.manifest)))
+    assert before is not None
+    while before.users:
+        time.sleep(0.001)
+    del before
+    runtime.trim()
+
+
+if __name__ == "__main__":
+    json.dump(swap_under_inference([Path(name) for name in sys.argv[1:]]), sys.stdout)

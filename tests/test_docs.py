@@ -1,0 +1,57 @@
+"""Documents that repeat the code are held to it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from contract.errors import Code
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [
+    path
+    for folder in ("contract", "agent", "controller", "edgeward", "firmware_sim")
+    for path in (ROOT / folder).rglob("*.py")
+]
+
+
+def codes_table() -> str:
+    """The reference of codes, made from the comments beside them."""
+    text = (ROOT / "contract" / "errors.py").read_text()
+    rows = [
+        "# Error codes",
+        "",
+        "Made from `contract/errors.py`; `tests/test_docs.py` holds it equal.",
+        "",
+        "| code | what to do |",
+        "|---|---|",
+    ]
+    for code in Code:
+        line = next(line for line in text.splitlines() if f'= "{code}"' in line)
+        rows.append(f"| `{code}` | {line.partition('#')[2].strip()} |")
+    return "\n".join(rows) + "\n"
+
+
+def test_the_reference_of_codes_is_the_codes() -> None:
+    assert (ROOT / "docs" / "reference" / "codes.md").read_text() == codes_table()
+
+
+@pytest.mark.parametrize("code", list(Code), ids=str)
+def test_every_code_is_used(code: Code) -> None:
+    uses = sum(f"Code.{code.name}" in path.read_text() for path in SOURCES)
+    assert uses >= 1, f"{code} is never raised: delete it"
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    assert [str(path) for path in SOURCES if len(path.read_text().splitlines()) > 400] == []
+
+
+def test_every_file_says_what_it_is_for() -> None:
+    silent = [path for path in SOURCES if not path.read_text().startswith(('"""', 'r"""'))]
+    assert silent == []
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for page in (ROOT / "docs").rglob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page}: {target}"
