@@ -89,7 +89,7 @@ def _print(story: Story, summary: dict[str, Any]) -> None:
         rows.append(
             (f"v{chapter.release}", chapter.title, size(chapter.size_bytes), chapter.status, now_on, before, after)
         )
-    columns = ("version", "what it is", "size", "rollout", "on devices", "accuracy before", "with it")
+    columns = ("version", "what it is", "size", "rollout", "devices", "accuracy before", "with it")
     console.print()
     console.print(table("what became of it", columns, rows))
     console.print(
@@ -98,6 +98,7 @@ def _print(story: Story, summary: dict[str, Any]) -> None:
         f"{size(summary['bytes_to_devices'])} sent to devices, {size(summary['bytes_from_devices'])} back; "
         f"{summary['killed_and_back']} was killed in mid-update and came back; {summary['took_s']} s",
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -59,7 +59,7 @@ class Story:
 
     def install_first(self) -> Chapter:
         """v1 to all devices at once."""
-        chapter = self._push(train_first(), "linear model, one year of data")
+        chapter = self._push(train_first(), "linear, one year")
         self._roll_out(chapter, ALL)
         self.unserved_before = {entry["device"]: self._unserved(entry) for entry in self.client.device_list()}
         time.sleep(MEASURE_S)
@@ -67,14 +67,14 @@ class Story:
 
     def improve(self) -> Chapter:
         """v2 by canary; one device is killed in mid-update."""
-        chapter = self._push(train_better(), "forest, twelve years of data")
+        chapter = self._push(train_better(), "forest, twelve years")
         self._roll_out(chapter, CANARY, meanwhile=self._kill_one)
         time.sleep(MEASURE_S)
         return self._close(chapter, after=chapter.release)
 
     def refuse(self) -> Chapter:
         """v3, bad in a way that parity cannot see."""
-        chapter = self._push(train_on_other_scale(), "trained on mis-scaled data")
+        chapter = self._push(train_on_other_scale(), "mis-scaled data")
         self._roll_out(chapter, CANARY)
         return self._close(chapter, after=chapter.release)
 

@@ -40,7 +40,7 @@ def test_the_whole_story(broker_kind: str, tmp_path: Path) -> None:
         assert story.inferences() > 1000
 
         assert client.versions(MODEL)["release"].tolist() == [1, 2, 3]
-        assert client.version(MODEL, 2)["lineage"]["tags"] == {"demo": "forest, twelve years of data"}
+        assert client.version(MODEL, 2)["lineage"]["tags"] == {"demo": "forest, twelve years"}
         canary = next(member["device"] for member in client.open_rollout(client.rollouts()["id"][0]).show()["members"])
         words = [entry["report"]["state"] for entry in client.device(canary)["history"] if entry["report"]["state"]]
         phases = [word["phase"] for word in words]

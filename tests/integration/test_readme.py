@@ -56,7 +56,7 @@ def start(command: str, home: Path, environment: dict[str, str]) -> Process:
     # The README's controller takes its default ports; a test machine may have them in use.
     free = " --port 0 --broker-port 0" if command.startswith("edgeward-controller") else ""
     words = ["env", *(f"{key}={value}" for key, value in environment.items()), *shlex.split(command + free)]
-    process = Process(command, words, home / f"{command.split()[0]}.log")
+    process = Process(command, words, home / f"{command.split(maxsplit=1)[0]}.log")
     process.start()
 
     def ready() -> bool:
