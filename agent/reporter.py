@@ -3,6 +3,7 @@
 Decides what is sent again and what is let go. Refuses to know why something is reported.
 """
 
+import logging
 from collections import Counter
 from typing import Any
 
@@ -13,6 +14,8 @@ from contract.errors import EdgewardError
 from contract.messages import Ack, Hardware, Heartbeat, ModelState, ModelWindow, Presence, Refusal, Report, Telemetry
 from contract.protocol import MAX_DETAIL_CHARS, PROTOCOL
 from contract.wire import encode
+
+_log = logging.getLogger("edgeward.agent")
 
 MAX_UNACKED = 64
 """Reports kept until acknowledged; the heartbeat tells the newest state anyway."""
@@ -45,10 +48,14 @@ class Reporter:
 
     def report(self, state: ModelState, now: float) -> None:
         """Report a model's new state."""
+        _log.info(
+            "%s is %s, generation %d %s", state.model, state.phase, state.generation, f"{state.code} {state.detail}"
+        )
         self._keep(Report(state=state, **self._head()), now)
 
     def refuse(self, error: EdgewardError, now: float) -> None:
         """Report that something was not accepted."""
+        _log.warning("refused: %s", error)
         refusal = Refusal(code=str(error.code), detail=error.detail[:MAX_DETAIL_CHARS])
         self._dropped[f"refused_{error.code}"] += 1
         self._keep(Report(refusal=refusal, **self._head()), now)

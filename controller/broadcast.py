@@ -63,8 +63,7 @@ class Broadcast:
 
     def publish_desired(self, devices: Iterable[str]) -> None:
         """Publish the desired documents of these devices."""
-        today = self._today()
-        self._retain(self._publisher.desired(self._world.twins[device], today) for device in devices)
+        self._retain(self._publisher.desired(self._world.twins[device]) for device in devices)
 
     def publish_for(self, devices: Iterable[str]) -> None:
         """Publish the roles that these devices' documents need, then the documents."""

@@ -135,7 +135,11 @@ class Operations:
     def _failures(self, rollout: Rollout) -> tuple[str, ...]:
         now = time.time()
         facts = facts_of(self._service.world, rollout, now)
-        return tuple(device for device in facts if outcome_of(rollout, device, facts, now) == "failed")
+        return tuple(
+            member.device
+            for member in rollout.members
+            if outcome_of(rollout, member, facts[member.device], now) == "failed"
+        )
 
     def _refuse_overlap(self, model: str) -> None:
         for other in self._service.world.rollouts.values():

@@ -6,7 +6,7 @@ role before the desired documents that need it.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from securesystemslib.signer import Signer
@@ -17,11 +17,10 @@ from contract.desired import DesiredTarget, TrialPolicy
 from contract.manifest import Manifest
 from contract.protocol import MAX_VERSIONS_PUBLISHED
 from contract.trust import Wanted, sign_desired, sign_model_role
-from controller.fleet.twin import Twin
+from controller.fleet.twin import DOCUMENT_LIFE_S, Twin
 from controller.registry.blobs import BlobStore
 from controller.registry.registry import Registry
 
-DESIRED_DAYS = 7
 ROLE_DAYS = 180
 
 
@@ -51,8 +50,9 @@ class Publisher:
         )
         return Retained(topics.model_role(model), document)
 
-    def desired(self, twin: Twin, now: datetime) -> Retained:
-        """The signed desired document of a device."""
+    def desired(self, twin: Twin) -> Retained:
+        """The signed desired document of a device: the same bytes for the same twin, whenever it is published."""
+        issued = datetime.fromtimestamp(twin.issued_at, UTC)
         wanted = []
         for model, assigned in sorted(twin.desired.items()):
             artifact = self._registry.version(model, assigned.release).manifest.artifact
@@ -63,8 +63,8 @@ class Publisher:
             twin.device,
             tuple(wanted),
             version=twin.document_version,
-            issued=now,
-            expires=now + timedelta(days=DESIRED_DAYS),
+            issued=issued,
+            expires=issued + timedelta(seconds=DOCUMENT_LIFE_S),
             signer=self._signer,
         )
         return Retained(topics.desired(twin.device), document)

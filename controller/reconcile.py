@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from contract.messages import Ack, Heartbeat, ModelWindow, Presence, Report, Telemetry
-from controller.fleet.twin import Assigned, Twin, fold_heartbeat, fold_presence, fold_report
+from controller.fleet.twin import DOCUMENT_LIFE_S, Assigned, Twin, fold_heartbeat, fold_presence, fold_report
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.decide import Offer, decide
 from controller.rollout.facts import DeviceFact, Sums
@@ -65,11 +65,12 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         decision = decide(rollout, facts_of(world, rollout, now), now)
         world.verdicts[rollout.id] = decision.verdicts or world.verdicts.get(rollout.id, ())
         for offer in decision.offers:
-            offer_release(world, offer, rollout)
+            offer_release(world, offer, rollout, now)
             redesired.add(offer.device)
         if decision.rollout != rollout:
             world.rollouts[rollout.id] = decision.rollout
             changed.append(decision.rollout)
+    redesired |= reissue_documents(world, now)
     return Changes(frozenset(redesired), tuple(changed), tuple(acks), tuple(reports), tuple(heartbeats))
 
 
@@ -88,7 +89,17 @@ def facts_of(world: World, rollout: Rollout, now: float) -> dict[str, DeviceFact
     return facts
 
 
-def offer_release(world: World, offer: Offer, rollout: Rollout) -> None:
+def reissue_documents(world: World, now: float) -> set[str]:
+    """Give documents past half of their life a new version and date; generations stay, so devices do nothing new."""
+    stale = [
+        twin for twin in world.twins.values() if twin.document_version and now - twin.issued_at > DOCUMENT_LIFE_S / 2
+    ]
+    for twin in stale:
+        world.twins[twin.device] = replace(twin, document_version=twin.document_version + 1, issued_at=int(now))
+    return {twin.device for twin in stale}
+
+
+def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> None:
     """Change what a device is desired to run; the document's version is the target's generation."""
     twin = world.twins.get(offer.device) or Twin(offer.device)
     version = twin.document_version + 1
@@ -96,7 +107,7 @@ def offer_release(world: World, offer: Offer, rollout: Rollout) -> None:
     if offer.release:
         policy = msgspec.to_builtins(rollout.strategy.trial)
         desired[offer.model] = Assigned(release=offer.release, generation=version, rollout=rollout.id, policy=policy)
-    world.twins[offer.device] = replace(twin, document_version=version, desired=desired)
+    world.twins[offer.device] = replace(twin, document_version=version, desired=desired, issued_at=int(now))
 
 
 def confirmed_releases(world: World, model: str, devices: Iterable[str]) -> Mapping[str, int]:

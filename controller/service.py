@@ -8,11 +8,8 @@ import logging
 import platform
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
-
-import msgspec
 
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError
@@ -22,12 +19,12 @@ from contract.wire import decode, encode
 from controller.broadcast import Broadcast
 from controller.broker import RunningBroker, start_broker
 from controller.config import Config
-from controller.fleet.twin import Assigned, Twin, fold_heartbeat
 from controller.keys import load_or_make_signer
 from controller.link import ControllerLink
+from controller.memory import remember, save_devices, save_rollouts
 from controller.operations import Operations
 from controller.publish import Publisher
-from controller.reconcile import Changes, FromDevice, World, reconcile
+from controller.reconcile import Changes, FromDevice, reconcile
 from controller.registry.blobs import BlobStore
 from controller.registry.journal import Journal
 from controller.registry.registry import Registry
@@ -78,7 +75,7 @@ class Service:
         self.registry = Registry(self.store)
         signer = load_or_make_signer(data_dir / "keys" / "development.pem")
         self.anchor: TrustAnchor = anchor_of(signer)
-        self.world = World(silent_s=config.fleet.silent_s)
+        self.world = remember(self.store, self.journal.last_words(), config.fleet.silent_s)
         self.broadcast = Broadcast(self.world, Publisher(self.registry, self.blobs, signer), self.store, today)
         self.operations = Operations(self)
         self.broker: RunningBroker | None = None
@@ -91,7 +88,6 @@ class Service:
         self._unsaved = Unsaved()
         self._unpublished: set[str] = set()
         self._unacknowledged: deque[tuple[str, Ack]] = deque()
-        self._remember()
 
     async def start(self) -> None:
         """Start or find the broker, connect, and begin to reconcile."""
@@ -139,7 +135,7 @@ class Service:
 
     def save_rollouts(self, *rollouts: Rollout) -> None:
         """Make rollouts durable and let the next pass see them."""
-        self.store.put("rollouts", {rollout.id: msgspec.to_builtins(rollout) for rollout in rollouts})
+        save_rollouts(self.store, rollouts)
         self.world.rollouts.update({rollout.id: rollout for rollout in rollouts})
 
     async def one_pass(self) -> None:
@@ -164,8 +160,7 @@ class Service:
     def _persist(self) -> None:
         unsaved = self._unsaved
         if unsaved.redesired:
-            twins = (self.world.twins[device] for device in sorted(unsaved.redesired))
-            self.store.put("devices", {twin.device: _durable(twin) for twin in twins})
+            save_devices(self.store, (self.world.twins[device] for device in sorted(unsaved.redesired)))
         if unsaved.rollouts:
             self.save_rollouts(*unsaved.rollouts.values())
         if unsaved.reports or unsaved.heartbeats:
@@ -177,19 +172,6 @@ class Service:
         self._unpublished |= unsaved.redesired
         self._unacknowledged.extend(unsaved.acks)
         self._unsaved = Unsaved()
-
-    def _remember(self) -> None:
-        """Rebuild the world from what is durable."""
-        for device, body in self.journal.last_words().items():
-            heartbeat = decode(body, Heartbeat)
-            twin = fold_heartbeat(Twin(device), heartbeat, 0.0)
-            self.world.twins[device] = replace(twin, connected=None, seen_at=None)
-        for device, doc in self.store.all("devices").items():
-            twin = self.world.twins.get(device) or Twin(device)
-            desired = {model: msgspec.convert(assigned, Assigned) for model, assigned in doc["desired"].items()}
-            self.world.twins[device] = replace(twin, document_version=doc["document_version"], desired=desired)
-        for name, doc in self.store.all("rollouts").items():
-            self.world.rollouts[name] = msgspec.convert(doc, Rollout)
 
     def _connected(self) -> None:
         self._restore_needed = True
@@ -238,10 +220,6 @@ def today() -> datetime:
 def stamp() -> str:
     """The date and time as text."""
     return today().isoformat()
-
-
-def _durable(twin: Twin) -> dict[str, Any]:
-    return {"document_version": twin.document_version, "desired": msgspec.to_builtins(twin.desired)}
 
 
 def _why(rollout: Rollout) -> str:

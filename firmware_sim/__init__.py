@@ -2,3 +2,7 @@
 
 For now: one device, every power cut. The fleet in virtual time grows from here.
 """
+
+import logging
+
+logging.getLogger("edgeward").setLevel(logging.CRITICAL)  # a simulated device's log is its history

@@ -43,6 +43,8 @@ class PahoLink:
         self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
         self._client.on_connect = self._wrapped(self._on_connect)
         self._client.on_disconnect = self._wrapped(lambda *_: deliver(LinkDown()))
+        self._client.on_connect_fail = self._wrapped(self._on_connect_fail)
+        self._client.on_publish = self._wrapped(self._on_publish)
         self._client.on_message = self._wrapped(self._on_message)
         self._client.on_socket_open = self._wrapped(_no_delay)
         gone = Presence(protocol=PROTOCOL, device=device, online=False)
@@ -96,6 +98,13 @@ class PahoLink:
             _log.error("broker refused the connection: %s", reason)
             return
         self._deliver(LinkUp())
+
+    def _on_connect_fail(self, *_: Any) -> None:
+        _log.warning("%s: %s:%d does not answer; trying again", Code.BROKER_UNREACHABLE, self._host, self._port)
+
+    def _on_publish(self, _client: Any, _data: Any, _number: int, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            _log.error("the broker refused a message: %s", reason)
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
         self._deliver(MessageArrived(message.topic, bytes(message.payload)))

@@ -212,7 +212,7 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
             MemberView(
                 device=member.device,
                 wave=member.wave,
-                outcome=outcome_of(rollout, member.device, facts, now),
+                outcome=outcome_of(rollout, member, facts[member.device], now),
                 phase=state.phase if state else "",
                 serving_release=_serving_release(state),
                 code=_code(state),

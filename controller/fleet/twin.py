@@ -10,6 +10,9 @@ from typing import Literal
 from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report
 from contract.wire import Message
 
+DOCUMENT_LIFE_S = 7 * 86_400
+"""A desired document expires so long after it was issued; at half of it a new one is issued."""
+
 PresenceWord = Literal["online", "offline", "silent", "unknown"]
 
 
@@ -29,6 +32,8 @@ class Twin:
 
     device: str
     document_version: int = 0
+    issued_at: int = 0
+    """When the document was issued, in seconds since 1970: signing it again gives the same bytes."""
     desired: dict[str, Assigned] = field(default_factory=dict)
     reported: dict[str, ModelState] = field(default_factory=dict)
     hardware: Hardware | None = None

@@ -12,7 +12,7 @@ import msgspec
 
 from controller.rollout.analysis import RuleVerdict, gather, judge
 from controller.rollout.facts import DeviceFact
-from controller.rollout.model import FINAL, OnFail, Rollout, Rule, Status
+from controller.rollout.model import FINAL, Member, OnFail, Rollout, Rule, Status
 
 Outcome = Literal["waiting", "pending", "succeeded", "failed", "absent"]
 """waiting: not its turn. pending: offered, undecided. absent: offline when its time ran out; counts neither way."""
@@ -42,7 +42,7 @@ def decide(rollout: Rollout, facts: Mapping[str, DeviceFact], now: float) -> Dec
         return Decision(rollout)
     if rollout.status == "rolling_back":
         return _roll_back(rollout, facts)
-    outcomes = {member.device: outcome_of(rollout, member.device, facts, now) for member in rollout.members}
+    outcomes = {member.device: outcome_of(rollout, member, facts[member.device], now) for member in rollout.members}
     evidence = gather(rollout, facts.values(), {device: str(word) for device, word in outcomes.items()})
     verdicts = tuple(judge(rule, evidence) for rule in rollout.strategy.rules)
     tripped = _tripped(rollout, verdicts)
@@ -53,10 +53,9 @@ def decide(rollout: Rollout, facts: Mapping[str, DeviceFact], now: float) -> Dec
     return _advance(rollout, facts, outcomes, verdicts, now)
 
 
-def outcome_of(rollout: Rollout, device: str, facts: Mapping[str, DeviceFact], now: float) -> Outcome:
+def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -> Outcome:
     """Where one device stands. Success: its stable digest is the rollout's, as it says itself."""
-    fact = facts[device]
-    if device not in rollout.devices_up_to(rollout.wave):
+    if member.wave > rollout.wave:
         return "waiting"
     state = fact.state
     if state is not None and state.stable is not None and state.stable.digest == rollout.digest:

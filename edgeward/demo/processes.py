@@ -27,7 +27,7 @@ port = 0
 [broker]
 url = "{broker}"
 port = 0
-[fleet]
+{keys}[fleet]
 silent_s = 10.0
 reconcile_s = 0.2
 """
@@ -39,7 +39,7 @@ state_dir = "{directory}/state"
 labels = {{ site = "{site}" }}
 [broker]
 url = "{broker_url}"
-[intervals]
+{keys}[intervals]
 heartbeat_s = 1.0
 telemetry_s = 1.0
 judge_s = 0.25
@@ -99,6 +99,8 @@ class Site:
     directory: Path
     broker: str = "auto"
     rate_hz: float = 100.0
+    broker_keys: str = ""
+    """TLS keys of the [broker] tables, with {name} for `controller` or the device."""
     controller: Process | None = None
     agents: dict[str, Process] = field(default_factory=dict)
 
@@ -111,7 +113,10 @@ class Site:
         """Start the controller and wait until it answers; a client for it."""
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "controller.toml"
-        config.write_text(_CONTROLLER.format(data_dir=self.data_dir, broker=self.broker), encoding="utf-8")
+        config.write_text(
+            _CONTROLLER.format(data_dir=self.data_dir, broker=self.broker, keys=self._keys("controller")),
+            encoding="utf-8",
+        )
         command = [_script("edgeward-controller"), "run", "-c", str(config)]
         self.controller = Process("controller", command, self.directory / "controller.log")
         self.controller.start()
@@ -137,6 +142,7 @@ class Site:
             directory=directory,
             site="north" if number % 2 else "south",
             broker_url=enrolment["broker_url"],
+            keys=self._keys(name),
             data=weather_file(),
             label=LABEL,
             rate_hz=self.rate_hz,
@@ -161,6 +167,9 @@ class Site:
                 agent.child.terminate()
         for process in [*self.agents.values(), *([self.controller] if self.controller else [])]:
             process.stop()
+
+    def _keys(self, name: str) -> str:
+        return self.broker_keys.format(name=name)
 
     def _client_or_fail(self) -> Client:
         client = self._client()

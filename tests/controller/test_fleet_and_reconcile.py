@@ -6,7 +6,7 @@ import pytest
 from contract.errors import BadInput, Code
 from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Presence, Report, Telemetry, VersionRef
 from controller.fleet.selection import select
-from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
+from controller.fleet.twin import DOCUMENT_LIFE_S, Twin, fold_heartbeat, fold_presence, fold_report
 from controller.reconcile import World, reconcile
 from controller.rollout.model import Rollout, Strategy, Wave
 from controller.rollout.plan import plan_members
@@ -85,6 +85,17 @@ def test_another_model_on_the_device_keeps_its_generation() -> None:
     reconcile(made, [], 1.0)
     desired = made.twins["a"].desired
     assert (desired["m"].generation, desired["n"].generation) == (1, 2)
+
+
+def test_a_document_is_issued_anew_at_half_of_its_life_without_a_new_generation() -> None:
+    made = world()
+    reconcile(made, [], 1000.0)
+    first = made.twins["a"]
+    half = 1000.0 + DOCUMENT_LIFE_S / 2
+    assert reconcile(made, [], half).redesired == frozenset()
+    assert reconcile(made, [], half + 1).redesired == {"a", "b"}
+    assert (made.twins["a"].document_version, made.twins["a"].desired) == (first.document_version + 1, first.desired)
+    assert reconcile(made, [], half + 2).redesired == frozenset()
 
 
 def test_reports_are_acknowledged_and_handed_on_for_the_journal() -> None:

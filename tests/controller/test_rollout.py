@@ -67,6 +67,11 @@ def facts(**special: DeviceFact) -> dict[str, DeviceFact]:
 CANARY = rollout().members[0].device
 
 
+def outcome(world: dict[str, DeviceFact], now: float) -> str:
+    """Where the canary stands."""
+    return outcome_of(rollout(), rollout().members[0], world[CANARY], now)
+
+
 def test_the_canary_is_offered_the_release_and_nobody_else() -> None:
     assert decide(rollout(), facts(), 0.0).offers == (Offer(CANARY, "m", 2),)
 
@@ -142,16 +147,16 @@ def test_a_failure_that_was_resumed_over_does_not_trip_again() -> None:
 
 def test_a_silent_device_fails_at_its_deadline_and_an_offline_one_counts_neither_way() -> None:
     quiet = facts(**{CANARY: fact(CANARY, assigned=2, presence="silent")})
-    assert outcome_of(rollout(), CANARY, quiet, 99.0) == "pending"
-    assert outcome_of(rollout(), CANARY, quiet, 101.0) == "failed"
+    assert outcome(quiet, 99.0) == "pending"
+    assert outcome(quiet, 101.0) == "failed"
     away = facts(**{CANARY: fact(CANARY, assigned=2, presence="offline")})
-    assert outcome_of(rollout(), CANARY, away, 101.0) == "absent"
+    assert outcome(away, 101.0) == "absent"
     assert decide(rollout(), away, 101.0).rollout.status == "running"
 
 
 def test_success_is_what_the_device_says_it_runs_not_what_it_was_told() -> None:
-    assert outcome_of(rollout(), CANARY, facts(**{CANARY: fact(CANARY, assigned=2, stable=1)}), 0.0) == "pending"
-    assert outcome_of(rollout(), CANARY, facts(**{CANARY: fact(CANARY, assigned=1, stable=2)}), 0.0) == "succeeded"
+    assert outcome(facts(**{CANARY: fact(CANARY, assigned=2, stable=1)}), 0.0) == "pending"
+    assert outcome(facts(**{CANARY: fact(CANARY, assigned=1, stable=2)}), 0.0) == "succeeded"
 
 
 def test_at_most_one_step_a_pass() -> None:

@@ -36,6 +36,11 @@ def inferences(client: Client) -> int:
     return sum(m["inferences"] for d in client.device_list() for model in d["models"] for m in model["measured"])
 
 
+def refusals(client: Client) -> list[str]:
+    reports = [entry["report"] for entry in client.device("device-1")["history"]]
+    return [report["refusal"]["code"] for report in reports if report.get("refusal")]
+
+
 @pytest.mark.timeout(180)
 def test_a_broker_killed_and_emptied_between_two_updates(broker_kind: str, tmp_path: Path) -> None:
     site, client, broker, config = start_site(tmp_path, broker_kind)
@@ -53,6 +58,7 @@ def test_a_broker_killed_and_emptied_between_two_updates(broker_kind: str, tmp_p
         client.push(model, name="weather", sample=sample)
         assert client.rollout("weather", strategy=QUICK).wait(timeout_s=90)["status"] == "completed"
         assert all(d["dropped"].get("rows_failed", 0) == 0 for d in client.device_list())
+        assert refusals(client) == [], "what is published again is the same bytes"
     finally:
         site.stop()
         broker.stop()
@@ -75,6 +81,7 @@ def test_a_controller_killed_in_mid_rollout_goes_on_with_the_same_plan(tmp_path:
         versions = [m["desired_release"] for d in client.device_list() for m in d["models"]]
         assert versions == [2]
         assert client.device("device-1")["document_version"] == 2, "no second offer"
+        assert refusals(client) == []
     finally:
         site.stop()
         broker.stop()
