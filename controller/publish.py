@@ -7,6 +7,7 @@ role before the desired documents that need it.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import msgspec
 from securesystemslib.signer import Signer
@@ -18,7 +19,6 @@ from contract.manifest import Manifest
 from contract.protocol import MAX_VERSIONS_PUBLISHED
 from contract.trust import Wanted, sign_desired, sign_model_role
 from controller.fleet.twin import DOCUMENT_LIFE_S, Twin
-from controller.registry.blobs import BlobStore
 from controller.registry.registry import Registry
 
 ROLE_DAYS = 180
@@ -32,10 +32,18 @@ class Retained:
     payload: bytes
 
 
+class Blobs(Protocol):
+    """Where bytes are found by digest."""
+
+    def get(self, digest: str) -> bytes:
+        """The bytes."""
+        ...
+
+
 class Publisher:
     """Builds messages from the registry."""
 
-    def __init__(self, registry: Registry, blobs: BlobStore, signer: Signer) -> None:
+    def __init__(self, registry: Registry, blobs: Blobs, signer: Signer) -> None:
         self._registry = registry
         self._blobs = blobs
         self._signer = signer

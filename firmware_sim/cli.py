@@ -1,10 +1,21 @@
-"""`edgeward-sim cuts`: power cuts against the agent that ships. Exit code 1 when a law is broken."""
+"""`edgeward-sim run | sweep | replay | shrink | cuts`. Exit codes: 0 all laws kept, 1 a law broken, 2 wrong call."""
 
 import argparse
+import os
 import sys
+import time
+from pathlib import Path
 
-from firmware_sim.cuts import CutResult, by_name, every_cut, run_once, sampled_pairs
-from firmware_sim.scenarios import SCENARIOS
+import msgspec
+
+from contract.errors import BadInput, Code, EdgewardError
+from firmware_sim import cuts
+from firmware_sim.runs import RunResult, resized, run_once, shrink, sweep, trace_lines
+from firmware_sim.scenario import Scenario, load_scenario
+from firmware_sim.scripts import SCRIPTS
+
+SCENARIOS = Path(__file__).parents[1] / "configs" / "scenarios"
+LEGEND = "time, who; stable, trial (version/boots), generation decided, digest that answers, how the last update ended"
 
 
 def main() -> None:
@@ -14,32 +25,149 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    parser = argparse.ArgumentParser(prog="edgeward-sim", description="The real agent in a simulated world.")
-    commands = parser.add_subparsers(required=True, metavar="cuts")
-    cuts = commands.add_parser("cuts", help="cut power at every operation on flash, and check that the device recovers")
-    cuts.add_argument("--scenario", choices=[scenario.name for scenario in SCENARIOS], help="only this one")
-    cuts.add_argument("--seed", type=int, default=1)
-    cuts.add_argument("--pairs", type=int, default=20, help="double cuts sampled for each scenario")
-    cuts.add_argument("--at", type=int, nargs="+", help="cut at these operations only (needs --scenario)")
-    return _cuts(parser.parse_args(arguments))
+    call = _parser().parse_args(arguments)
+    try:
+        code: int = call.command(call)
+    except EdgewardError as error:
+        print(f"edgeward-sim: {error}", file=sys.stderr)
+        return 2
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    words = "The real agent and the real reconcile in a simulated world."
+    parser = argparse.ArgumentParser(prog="edgeward-sim", description=words)
+    commands = parser.add_subparsers(required=True, metavar="run | sweep | replay | shrink | cuts")
+    for name, command, words in (
+        ("run", _run, "one scenario with one seed"),
+        ("replay", _replay, "the same, with its trace"),
+        ("shrink", _shrink, "a smaller scenario that breaks the same law"),
+    ):
+        one = commands.add_parser(name, help=words, description=words)
+        one.add_argument("scenario", help="a name in configs/scenarios, or a TOML file")
+        one.add_argument("--seed", type=int, default=1)
+        one.add_argument("--devices", type=int)
+        one.add_argument("--hours", type=float)
+        one.set_defaults(command=command, device=None)
+    commands.choices["replay"].add_argument("--device", help="whose moments to show; default: where a law was broken")
+    many = commands.add_parser("sweep", help="many seeds; stops at the first broken law")
+    many.add_argument("scenario", nargs="*", help="names in configs/scenarios, or TOML files")
+    many.add_argument("--all", action="store_true", help="every scenario in configs/scenarios")
+    many.add_argument("--seeds", type=int, default=20)
+    many.add_argument("--first-seed", type=int, default=1)
+    many.add_argument("--devices", type=int)
+    many.set_defaults(command=_sweep)
+    power = commands.add_parser("cuts", help="power cuts at every operation on flash of one device")
+    power.add_argument("--script", choices=[script.name for script in SCRIPTS], help="only this one")
+    power.add_argument("--seed", type=int, default=1)
+    power.add_argument("--pairs", type=int, default=20, help="double cuts sampled for each script")
+    power.add_argument("--at", type=int, nargs="+", help="cut at these operations only (needs --script)")
+    power.set_defaults(command=_cuts)
+    return parser
+
+
+def _scenario(name: str) -> Scenario:
+    named = name.endswith((".toml", ".json"))
+    path = Path(name) if named else SCENARIOS / f"{name}.toml"
+    if not path.exists() and not named:
+        there = ", ".join(sorted(found.stem for found in SCENARIOS.glob("*.toml")))
+        raise BadInput(Code.CONFIG_INVALID, f"no scenario {name!r}; there are {there}, or give a TOML file")
+    return load_scenario(path)
+
+
+def _run(call: argparse.Namespace) -> int:
+    began = time.perf_counter()
+    scenario = resized(_scenario(call.scenario), call.devices, call.hours)
+    result, world = run_once(scenario, call.seed)
+    took_s = time.perf_counter() - began
+    for line in trace_lines(world, None, None, 0.0):
+        print(line)
+    print(
+        f"{result.devices} devices, {scenario.hours:g} h, {result.updates} updates, {result.cuts} power cuts, "
+        f"{result.events} events in {took_s:.1f} s; trace {result.trace_hash[:16]}"
+    )
+    return _verdict(result)
+
+
+def _replay(call: argparse.Namespace) -> int:
+    result, world = run_once(resized(_scenario(call.scenario), call.devices, call.hours), call.seed)
+    device = call.device or (result.where if result.where in world.devices else next(iter(world.devices)))
+    if device not in world.devices:
+        first = next(iter(world.devices))
+        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device!r}; they are called {first} and so on")
+    print(LEGEND)
+    for line in trace_lines(world, device, None, 0.0):
+        print(line)
+    return _verdict(result)
+
+
+def _shrink(call: argparse.Namespace) -> int:
+    scenario = resized(_scenario(call.scenario), call.devices, call.hours)
+    result, _ = run_once(scenario, call.seed)
+    if not result.law:
+        print(f"{scenario.name} with seed {call.seed} breaks no law: nothing to shrink")
+        return 0
+    smaller, runs = shrink(scenario, call.seed, result.law)
+    path = Path(f"{scenario.name}-{result.law}.json")
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(smaller)))
+    size = (
+        f"{smaller.devices} devices, {len(smaller.fault)} faults, {len(smaller.release)} releases, {smaller.hours:g} h"
+    )
+    print(f"{result.violation}\nafter {runs} runs: {size}")
+    print(f"reproduce: edgeward-sim replay {path} --seed {call.seed}")
+    return 1
+
+
+def _sweep(call: argparse.Namespace) -> int:
+    names = sorted(path.stem for path in SCENARIOS.glob("*.toml")) if call.all else call.scenario
+    if not names:
+        raise BadInput(Code.CONFIG_INVALID, "name scenarios, or use --all")
+    scenarios = [resized(_scenario(name), call.devices, None) for name in names]
+    seeds = range(call.first_seed, call.first_seed + call.seeds)
+    total, done, updates, cut = len(scenarios) * len(seeds), 0, 0, 0
+    began = time.perf_counter()
+    for result in sweep(scenarios, seeds, os.cpu_count() or 1):
+        done, updates, cut = done + 1, updates + result.updates, cut + result.cuts
+        _progress(done, total, updates, cut)
+        if result.law:
+            print(f"\n{result.violation}\nreproduce: {result.reproduce}")
+            print(f"look:      {result.reproduce.replace(' run ', ' replay ')}")
+            return 1
+    took_s = time.perf_counter() - began
+    print(
+        f"\n{total} runs ({len(scenarios)} scenarios x {len(seeds)} seeds from {call.first_seed}), {updates} updates, "
+        f"{cut} power cuts, 0 violations, {took_s:.0f} s"
+    )
+    return 0
+
+
+def _progress(done: int, total: int, updates: int, cut: int) -> None:
+    if sys.stderr.isatty() or done == total:
+        bar = "#" * (30 * done // total)
+        print(f"\r[{bar:30}] {done}/{total} runs, {updates} updates, {cut} cuts", end="", file=sys.stderr, flush=True)
+
+
+def _verdict(result: RunResult) -> int:
+    if not result.law:
+        print("all laws kept")
+        return 0
+    print(f"BROKEN {result.violation}")
+    print(f"reproduce: {result.reproduce}")
+    return 1
 
 
 def _cuts(call: argparse.Namespace) -> int:
-    scenarios = [by_name(call.scenario)] if call.scenario else list(SCENARIOS)
+    scripts = [cuts.by_name(call.script)] if call.script else list(SCRIPTS)
     failed = 0
-    for scenario in scenarios:
+    for script in scripts:
         if call.at:
-            results = [run_once(scenario, call.seed, tuple(call.at))[0]]
+            results = [cuts.run_once(script, call.seed, tuple(call.at))[0]]
         else:
-            results = [*every_cut(scenario, call.seed), *sampled_pairs(scenario, call.seed, call.pairs)]
+            results = [*cuts.every_cut(script, call.seed), *cuts.sampled_pairs(script, call.seed, call.pairs)]
         broken = [result for result in results if result.violation]
         failed += len(broken)
-        cuts = sum(len(result.operations) for result in results)
-        print(f"{scenario.name:26} {len(results):4} runs {cuts:5} cuts  {'all recovered' if not broken else 'BROKEN'}")
+        made = sum(len(result.operations) for result in results)
+        print(f"{script.name:26} {len(results):4} runs {made:5} cuts  {'all recovered' if not broken else 'BROKEN'}")
         for result in broken[:3]:
-            _explain(result)
+            print(f"    {result.violation}\n    reproduce: {result.reproduce}")
     return 1 if failed else 0
-
-
-def _explain(result: CutResult) -> None:
-    print(f"    {result.violation}\n    reproduce: {result.reproduce}")

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from random import Random
 
 from firmware_sim import power
-from firmware_sim.checkers import Violation, check
-from firmware_sim.device import Broker, Device
+from firmware_sim.checkers.device import check
+from firmware_sim.checkers.law import Violation
 from firmware_sim.flash import Flash
-from firmware_sim.scenarios import SCENARIOS, Scenario
+from firmware_sim.scripts import SCRIPTS, Script
+from firmware_sim.solo import Broker, Solo
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,31 +25,31 @@ class CutResult:
     def reproduce(self) -> str:
         """The command that repeats this run."""
         cuts = " ".join(str(operation) for operation in self.operations)
-        return f"edgeward-sim cuts --scenario {self.scenario} --seed {self.seed} --at {cuts}"
+        return f"edgeward-sim cuts --script {self.scenario} --seed {self.seed} --at {cuts}"
 
 
-def run_once(scenario: Scenario, seed: int, operations: tuple[int, ...]) -> tuple[CutResult, Device]:
+def run_once(scenario: Script, seed: int, operations: tuple[int, ...]) -> tuple[CutResult, Solo]:
     """Run a scenario with cuts at these operations on flash."""
     flash = Flash(Random(f"{seed}/flash"), power.Power(power.at(*operations)))  # noqa: S311 - a simulation
-    device = Device(flash, Broker(), scenario.models)
+    world = Solo(flash, Broker(), scenario.models)
     try:
-        scenario.script(device)
-        device.run(scenario.ends_at)
-        check(scenario, device)
+        scenario.script(world)
+        world.run(scenario.ends_at)
+        check(scenario, world.device)
     except Violation as violation:
-        return CutResult(scenario.name, seed, operations, str(violation)), device
-    return CutResult(scenario.name, seed, operations), device
+        return CutResult(scenario.name, seed, operations, str(violation)), world
+    return CutResult(scenario.name, seed, operations), world
 
 
-def every_cut(scenario: Scenario, seed: int) -> Iterator[CutResult]:
+def every_cut(scenario: Script, seed: int) -> Iterator[CutResult]:
     """One run without a cut, then one per operation that it made."""
-    calm, device = run_once(scenario, seed, ())
+    calm, world = run_once(scenario, seed, ())
     yield calm
-    for operation in range(1, device.flash.power.operations + 1):
+    for operation in range(1, world.flash.power.operations + 1):
         yield run_once(scenario, seed, (operation,))[0]
 
 
-def sampled_pairs(scenario: Scenario, seed: int, count: int) -> Iterator[CutResult]:
+def sampled_pairs(scenario: Script, seed: int, count: int) -> Iterator[CutResult]:
     """Two cuts each, the second soon after the first: it falls into recovery."""
     operations = run_once(scenario, seed, ())[1].flash.power.operations
     rng = Random(f"{seed}/{scenario.name}/pairs")  # noqa: S311 - a simulation
@@ -57,6 +58,6 @@ def sampled_pairs(scenario: Scenario, seed: int, count: int) -> Iterator[CutResu
         yield run_once(scenario, seed + number, (first, first + rng.randint(1, 12)))[0]
 
 
-def by_name(name: str) -> Scenario:
+def by_name(name: str) -> Script:
     """The scenario of this name; KeyError otherwise."""
-    return {scenario.name: scenario for scenario in SCENARIOS}[name]
+    return {scenario.name: scenario for scenario in SCRIPTS}[name]

@@ -1,15 +1,16 @@
-"""One simulated device: the real Agent on simulated flash, a broker of one, virtual time, a sensor that ticks.
+"""One simulated device: the real Agent on simulated flash and a simulated link, in virtual time, with a sensor.
 
-Decides the order of stimuli. Writes a history that checkers read. Refuses to judge it.
+Decides the order of stimuli. Writes a history of what changed, for checkers. Refuses to judge it.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
-from agent.agent import Agent, Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
+from agent.agent import Agent, Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
 from agent.core.model import Assignment, Record
 from agent.device_model import DeviceModel
 from agent.download import Download
@@ -17,191 +18,264 @@ from agent.model_slot import ModelSlot
 from agent.ports import Sample
 from agent.store import MAX_RECORD_BYTES, Store
 from contract.errors import BadInput
-from contract.trust import anchor_of
+from contract.trust import TrustAnchor
 from contract.wire import decode
+from firmware_sim.clock import Clock
 from firmware_sim.flash import Flash
-from firmware_sim.models import SIGNER, SimModel, SimRuntime
+from firmware_sim.models import SimModel, SimRuntime
+from firmware_sim.network import SimLink
 from firmware_sim.power import PowerCut
 
-NAME = "device-1"
-STEP_S = 0.01
-SAMPLE_EVERY_S = 0.5
+MODEL = "m"
+WORLD_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 REBOOT_S = 5.0
-TODAY = datetime(2026, 1, 1, tzinfo=UTC)
-MAX_STIMULI = 100_000
-"""A scenario that needs more has a loop in it."""
+MAX_STIMULI = 1_000_000
+"""A device that takes more has a loop in it."""
+_ROW = Sample({"x": 1.0}, label=1)
+_PATIENT = Intervals(heartbeat_s=30.0, telemetry_s=30.0, judge_s=1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the device serves and remembers at a moment: the history's entries."""
+    """What a device serves and remembers from here on: an entry is written when one of them changes."""
 
     at: float
     boots: int
-    record: Record
+    raw_record: bytes
     serving: str
     missing: tuple[str, ...] = ()
     """Blobs that the record on flash names and flash does not hold; looked for when power returns."""
 
-
-class Broker:
-    """Retained messages and one subscriber."""
-
-    def __init__(self) -> None:
-        self.retained: dict[str, bytes] = {}
-        self.published: list[tuple[str, bytes]] = []
-
-    def retain(self, topic: str, payload: bytes) -> None:
-        """Keep a message for subscribers."""
-        self.retained[topic] = payload
+    @property
+    def record(self) -> Record:
+        """The record on flash."""
+        return decode_record(self.raw_record)
 
 
-class SimLink:
-    """The Link port to a Broker in the same process."""
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a device lives."""
 
-    def __init__(self, broker: Broker, inbox: deque[Stimulus]) -> None:
-        self._broker = broker
-        self._inbox = inbox
-        self.topics: set[str] = set()
-
-    def publish(
-        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
-    ) -> None:
-        """Hand to the broker."""
-        self._broker.published.append((topic, payload))
-
-    def subscribe(self, topics: Sequence[str]) -> None:
-        """Retained messages follow at once."""
-        self.topics.update(topics)
-        for topic in topics:
-            if topic in self._broker.retained:
-                self._inbox.append(MessageArrived(topic, self._broker.retained[topic]))
-
-    def unsubscribe(self, topics: Sequence[str]) -> None:
-        """End subscriptions."""
-        self.topics.difference_update(topics)
+    intervals: Intervals = _PATIENT
+    sample_every_s: float = 0.5
+    labels: tuple[tuple[str, str], ...] = ()
+    flash_operation_s: float = 0.0
 
 
 class Device:
-    """Boots, lives, loses power, boots again. `crash_boots` makes the device lose power so often in a trial."""
+    """Boots, lives, loses power, boots again."""
 
-    def __init__(self, flash: Flash, broker: Broker, models: tuple[SimModel, ...]) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        *,
+        flash: Flash,
+        link: SimLink,
+        models: tuple[SimModel, ...],
+        anchor: TrustAnchor,
+        habits: Habits = Habits(),
+    ) -> None:
+        self.name = name
         self.flash = flash
-        self.broker = broker
-        self.models = models
-        self.now = 0.0
+        self.link = link
         self.boots = 0
         self.history: list[Moment] = []
         self.crashes_on = ""
-        self._boot_at = 0.0
-        self._raw_record = b""
-        self._record = Record()
+        """Serving this digest, the device loses power at the next row."""
+        self.faulty: Callable[[], bool] = lambda: True
+        """Whether behaviours other than good still apply: a world heals before it is judged."""
+        self._clock = clock
+        self._models = models
+        self._anchor = anchor
+        self._habits = habits
         self._agent: Agent | None = None
+        self._epoch = 0
+        self._wake_at = float("inf")
         self._inbox: deque[Stimulus] = deque()
-        self._link = SimLink(broker, self._inbox)
+        self._busy = False
+        self._idle_at = 0.0
         self._stimuli = 0
 
     @property
     def record(self) -> Record:
-        """The record on flash, decoded only when its bytes have changed."""
-        raw = self.flash.read("record-m") if "record-m" in self.flash.names() else b""
-        if raw != self._raw_record:
-            self._raw_record = raw
-            self._record = _decoded(raw)
-        return self._record
+        """The record on flash; looking does not touch it."""
+        return decode_record(self._raw_record())
 
     @property
     def serving(self) -> str:
         """Digest that answers now."""
-        model = self._agent.models.get("m") if self._agent else None
+        model = self._agent.models.get(MODEL) if self._agent else None
         return model.slot.serving.assignment.digest if model and model.slot.serving else ""
 
-    def offer(self, topic: str, payload: bytes) -> None:
-        """The controller publishes a retained message."""
-        self.broker.retain(topic, payload)
-        if topic in self._link.topics and self._agent is not None:
-            self._inbox.append(MessageArrived(topic, payload))
+    @property
+    def powered(self) -> bool:
+        """Whether it runs."""
+        return self._agent is not None
 
-    def run(self, until: float) -> None:
-        """Live until a virtual time, through any number of power cuts."""
-        while self.now < until:
-            try:
-                self._live(until)
-            except PowerCut:
-                self._lose_power()
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Counters of what limits threw away since boot."""
+        return dict(self._agent.dropped) if self._agent else {}
 
-    def _live(self, until: float) -> None:
-        if self._agent is None:
-            self._boot()
-        agent = self._agent
-        assert agent is not None
-        while self.now < until:
-            self._stimuli += 1
-            assert self._stimuli < MAX_STIMULI, "the device never comes to rest"
-            if self._inbox:
-                self.now += STEP_S
-                agent.receive(self._inbox.popleft(), self.now)
-            else:
-                self.now = min(until, max(self.now + STEP_S, min(agent.wake_at(), self.now + SAMPLE_EVERY_S)))
-                agent.receive(Woke(), self.now)
-                self._sample(agent)
-            self._note()
-
-    def _boot(self) -> None:
-        self.now = max(self.now, self._boot_at)
+    def boot(self) -> None:
+        """Power is there."""
+        self._epoch += 1
         self.boots += 1
         self._inbox.clear()
-        self._link = link = SimLink(self.broker, self._inbox)
+        self._note(look_for_blobs=True)
+        with self._power():
+            agent = self._new_agent()
+            agent.boot(self._clock.now)
+            self._agent = agent
+            self._note()
+            self.link.attach(self)
+            self._sample_later(self._epoch)
+            self._after()
+
+    def link_up(self) -> None:
+        """The broker is there."""
+        self._take(LinkUp())
+
+    def link_down(self) -> None:
+        """The broker is gone."""
+        if self._agent is not None:
+            self._take(LinkDown())
+
+    def message(self, topic: str, payload: bytes) -> None:
+        """From the broker."""
+        self._take(MessageArrived(topic, payload))
+
+    def cut_power(self) -> None:
+        """Lose power now; it comes back."""
+        self._epoch += 1
+        self._agent = None
+        self.link.detach()
+        self.flash.lose_power()
+        self._clock.after(REBOOT_S, self.boot)
+
+    def _take(self, stimulus: Stimulus) -> None:
+        self._inbox.append(stimulus)
+        if self._busy or self._agent is None:
+            return
+        if self._clock.now < self._idle_at:
+            epoch = self._epoch
+            self._clock.at(self._idle_at, lambda: self._drain() if epoch == self._epoch else None)
+            return
+        self._drain()
+
+    def _drain(self) -> None:
+        if self._busy or self._agent is None:
+            return
+        operations = self.flash.power.operations
+        with self._power():
+            self._busy = True
+            while self._inbox and self._agent is not None:
+                self._stimuli += 1
+                assert self._stimuli < MAX_STIMULI, f"{self.name} never comes to rest"
+                self._agent.receive(self._inbox.popleft(), self._clock.now)
+            self._after()
+        done = self.flash.power.operations - operations
+        self._idle_at = self._clock.now + done * self._habits.flash_operation_s
+
+    def _power(self) -> "_Power":
+        return _Power(self)
+
+    def _after(self) -> None:
+        self._note()
+        assert self._agent is not None
+        wake_at = self._agent.wake_at()
+        if wake_at < self._wake_at or self._wake_at <= self._clock.now:
+            self._wake_at = max(wake_at, self._clock.now + 0.001)
+            epoch = self._epoch
+            self._clock.at(self._wake_at, lambda: self._wake(epoch))
+
+    def _wake(self, epoch: int) -> None:
+        if epoch == self._epoch and self._clock.now >= self._wake_at:
+            self._wake_at = float("inf")
+            self._take(Woke())
+
+    def _sample_later(self, epoch: int) -> None:
+        self._clock.after(self._habits.sample_every_s, lambda: self._sample(epoch))
+
+    def _sample(self, epoch: int) -> None:
+        if epoch != self._epoch or self._agent is None:
+            return
+        self._sample_later(epoch)
+        model = self._agent.models.get(MODEL)
+        if model is None or model.slot.serving is None:
+            return
+        if model.slot.serving.assignment.digest == self.crashes_on and self.faulty():
+            self.cut_power()
+            return
+        with suppress(BadInput):  # counted by the slot: that is what health judges
+            model.slot.predict(_ROW)
+
+    def _new_agent(self) -> Agent:
         store = Store(self.flash)
-        runtime = SimRuntime(self.models, self.flash.read)
+        runtime = SimRuntime(self._models, self.flash.read)
+        clock, link = self._clock, self.link
 
         def new_download(assignment: Assignment) -> Download:
             return Download(assignment, store=store, link=link, drop=lambda _: None)
 
         def new_model(name: str) -> DeviceModel:
-            slot = ModelSlot(name, perf_s=lambda: self.now, lock=nullcontext())
+            slot = ModelSlot(name, perf_s=lambda: clock.now, lock=nullcontext())
             return DeviceModel(name, slot, runtime, store, new_download)
 
+        def enqueue(stimulus: Stimulus) -> None:
+            epoch = self._epoch
+            clock.after(0.5, lambda: self._take(stimulus) if epoch == self._epoch else None)
+
         self._agent = None
-        self._note(look_for_blobs=True)
-        agent = Agent(
-            Identity(NAME, "sim", anchor_of(SIGNER), {}),
-            Intervals(heartbeat_s=30.0, telemetry_s=30.0, judge_s=1.0),
+        self._wake_at = float("inf")
+        return Agent(
+            Identity(self.name, "sim", self._anchor, dict(self._habits.labels)),
+            self._habits.intervals,
             store=store,
             link=link,
             runtime=runtime,
-            wall_clock=lambda: TODAY,
-            enqueue=self._inbox.append,
+            wall_clock=lambda: WORLD_BEGAN + timedelta(seconds=clock.now),
+            enqueue=enqueue,
             new_model=new_model,
         )
-        agent.boot(self.now)
-        self._agent = agent
-        self._note()
-        self._inbox.append(LinkUp())
 
-    def _sample(self, agent: Agent) -> None:
-        model = agent.models.get("m")
-        if model is None or model.slot.serving is None:
-            return
-        if model.slot.serving.assignment.digest == self.crashes_on:
-            raise PowerCut
-        with suppress(BadInput):  # counted by the slot: that is what health judges
-            model.slot.predict(Sample({"x": 1.0}, label=1))
+    def _raw_record(self) -> bytes:
+        name = f"record-{MODEL}"
+        return self.flash.read(name) if self.flash.has(name) else b""
 
     def _note(self, *, look_for_blobs: bool = False) -> None:
-        there = set(self.flash.names()) if look_for_blobs else set()
-        named = self.record.kept_digests if look_for_blobs else ()
-        missing = tuple(digest[:12] for digest in named if f"blob-{digest}" not in there)
-        self.history.append(Moment(self.now, self.boots, self.record, self.serving, missing))
+        raw, serving = self._raw_record(), self.serving
+        if look_for_blobs:
+            named = decode_record(raw).kept_digests
+            missing = tuple(digest[:12] for digest in named if not self.flash.has(f"blob-{digest}"))
+            self.history.append(Moment(self._clock.now, self.boots, raw, serving, missing))
+            return
+        last = self.history[-1]
+        if raw is not last.raw_record or serving != last.serving:
+            self.history.append(Moment(self._clock.now, self.boots, raw, serving))
 
-    def _lose_power(self) -> None:
-        self.flash.lose_power()
-        self._agent = None
-        self._boot_at = self.now + REBOOT_S
+
+class _Power:
+    """While the device acts: a power cut inside ends its act, and begins the outage."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self._device._busy = False
+        if kind is not None and issubclass(kind, PowerCut):
+            self._device.cut_power()
+            return True
+        return False
 
 
-def _decoded(raw: bytes) -> Record:
-    """Looking must not touch the flash: a record that is damaged is left for the agent to find."""
+@lru_cache(maxsize=65_536)
+def decode_record(raw: bytes) -> Record:
+    """The record in a file's bytes; an empty one for a file that is damaged, which is left for the agent to find."""
     try:
         return decode(raw.partition(b"\n")[2], Record, max_bytes=MAX_RECORD_BYTES)
     except BadInput:

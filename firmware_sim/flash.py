@@ -94,6 +94,10 @@ class Flash:
         """All names, sorted."""
         return sorted(self._names)
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a file, as the running system sees it."""
+        return name in self._names
+
     def size_bytes(self, name: str) -> int:
         """Length of a file."""
         return len(self._file(name).current)

@@ -4,7 +4,7 @@ Decides behaviour by digest. Refuses to know when a model is asked.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal
@@ -19,10 +19,12 @@ from contract.blobs import describe
 from contract.errors import Code, WorldError
 from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
 from contract.messages import Hardware
+from contract.trust import anchor_of
 
 Behaviour = Literal["good", "wrong", "raises", "breaks_probe", "fails_to_load"]
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 SIGNER = CryptoSigner(Ed25519PrivateKey.from_private_bytes(b"edgeward-simulator-not-a-secret!"))
+ANCHOR = anchor_of(SIGNER)
 CHUNK_BYTES = 1024
 
 
@@ -35,6 +37,10 @@ class SimModel:
     artifact: bytes
     golden: bytes
     manifest: Manifest
+
+    def behaving(self, behaviour: Behaviour) -> "SimModel":
+        """The same bytes, behaving otherwise on some devices."""
+        return replace(self, behaviour=behaviour)
 
 
 def make_model(release: int, behaviour: Behaviour, size_bytes: int = 5000) -> SimModel:

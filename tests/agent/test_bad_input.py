@@ -12,10 +12,10 @@ from contract.blobs import chunk_list, split
 from contract.messages import Heartbeat, Report
 from contract.trust import sign_desired, sign_model_role
 from contract.wire import decode
-from firmware_sim.device import NAME, Broker, Device
 from firmware_sim.flash import Flash
 from firmware_sim.models import FAR, SIGNER, make_model
-from firmware_sim.scenarios import publish
+from firmware_sim.scripts import publish
+from firmware_sim.solo import NAME, Broker, Solo
 
 V1, V2 = make_model(1, "good"), make_model(2, "good")
 MODELS = (V1, V2)
@@ -23,32 +23,32 @@ DESIRED = topics.desired(NAME)
 
 
 @pytest.fixture
-def device() -> Device:
+def device() -> Solo:
     """A device on which v1 is stable."""
-    made = Device(Flash(Random(1)), Broker(), MODELS)
+    made = Solo(Flash(Random(1)), Broker(), MODELS)
     publish(made, 1, 1, MODELS)
     made.run(120)
-    assert made.record.stable is not None
-    assert made.serving == V1.manifest.artifact.sha256
+    assert made.device.record.stable is not None
+    assert made.device.serving == V1.manifest.artifact.sha256
     return made
 
 
-def refusals(device: Device) -> list[str]:
+def refusals(device: Solo) -> list[str]:
     """Codes in order; a report that was sent again counts once."""
     raws = (raw for topic, raw in device.broker.published if topic == topics.report(NAME))
     reports = {(report.boot, report.seq): report for report in (decode(raw, Report) for raw in raws)}
     return [report.refusal.code for report in reports.values() if report.refusal is not None]
 
 
-def offer_and_live(device: Device, topic: str, payload: bytes, seconds: float = 60) -> list[str]:
+def offer_and_live(device: Solo, topic: str, payload: bytes, seconds: float = 60) -> list[str]:
     known = len(refusals(device))
     device.offer(topic, payload)
     device.run(device.now + seconds)
-    assert device.serving == V1.manifest.artifact.sha256, "stable must go on serving"
+    assert device.device.serving == V1.manifest.artifact.sha256, "stable must go on serving"
     return refusals(device)[known:]
 
 
-def document(device: Device, version: int, *, name: str = NAME, expires: datetime = FAR) -> bytes:
+def document(device: Solo, version: int, *, name: str = NAME, expires: datetime = FAR) -> bytes:
     return sign_desired(
         name, (), version=version, issued=datetime(2026, 1, 1, tzinfo=UTC), expires=expires, signer=SIGNER
     )
@@ -66,85 +66,85 @@ def document(device: Device, version: int, *, name: str = NAME, expires: datetim
     ],
     ids=["empty", "truncated", "not text", "deep", "oversize", "unsigned"],
 )
-def test_a_desired_document_that_is_none_is_refused_with_its_code(device: Device, payload: bytes, code: str) -> None:
+def test_a_desired_document_that_is_none_is_refused_with_its_code(device: Solo, payload: bytes, code: str) -> None:
     assert offer_and_live(device, DESIRED, payload) == [code]
 
 
-def test_a_truncated_document_is_refused(device: Device) -> None:
+def test_a_truncated_document_is_refused(device: Solo) -> None:
     assert offer_and_live(device, DESIRED, document(device, 9)[:-20]) == ["message_malformed"]
 
 
-def test_a_tampered_document_is_refused(device: Device) -> None:
+def test_a_tampered_document_is_refused(device: Solo) -> None:
     assert offer_and_live(device, DESIRED, document(device, 9).replace(b'"version":9', b'"version":8')) == [
         "signature_invalid"
     ]
 
 
-def test_a_document_for_another_device_is_refused(device: Device) -> None:
+def test_a_document_for_another_device_is_refused(device: Solo) -> None:
     assert offer_and_live(device, DESIRED, document(device, 9, name="other")) == ["wrong_device"]
 
 
-def test_an_expired_document_is_refused(device: Device) -> None:
+def test_an_expired_document_is_refused(device: Solo) -> None:
     assert offer_and_live(device, DESIRED, document(device, 9, expires=datetime(2025, 1, 1, tzinfo=UTC))) == [
         "desired_expired"
     ]
 
 
-def test_a_replayed_older_document_is_refused(device: Device) -> None:
+def test_a_replayed_older_document_is_refused(device: Solo) -> None:
     publish(device, 5, 1, MODELS)
     device.run(device.now + 30)
     assert offer_and_live(device, DESIRED, document(device, 4)) == ["desired_rollback"]
 
 
-def test_a_second_document_with_the_same_version_is_refused(device: Device) -> None:
+def test_a_second_document_with_the_same_version_is_refused(device: Solo) -> None:
     assert offer_and_live(device, DESIRED, document(device, 1)) == ["desired_equivocation"]
 
 
-def test_the_same_document_again_changes_nothing(device: Device) -> None:
-    before = device.record
+def test_the_same_document_again_changes_nothing(device: Solo) -> None:
+    before = device.device.record
     assert offer_and_live(device, DESIRED, device.broker.retained[DESIRED]) == []
-    assert device.record == before
+    assert device.device.record == before
 
 
-def test_a_release_that_no_signer_vouches_for_is_reported_and_waits(device: Device) -> None:
+def test_a_release_that_no_signer_vouches_for_is_reported_and_waits(device: Solo) -> None:
     role = device.broker.retained[topics.model_role("m")]
     publish(device, 2, 2, MODELS)
     device.broker.retain(topics.model_role("m"), b"")
-    fresh = Device(device.flash, Broker(), MODELS)
+    fresh = Solo(device.flash, Broker(), MODELS)
     fresh.broker.retain(DESIRED, device.broker.retained[DESIRED])
     fresh.run(60)
     assert refusals(fresh) == ["not_in_image_repo"]
-    assert fresh.serving == V1.manifest.artifact.sha256
+    assert fresh.device.serving == V1.manifest.artifact.sha256
     fresh.offer(topics.model_role("m"), role)
     fresh.run(70)
     assert refusals(fresh) == ["not_in_image_repo"]
 
 
-def test_director_and_signer_that_disagree_are_refused(device: Device) -> None:
+def test_director_and_signer_that_disagree_are_refused(device: Solo) -> None:
     evil = make_model(2, "wrong", size_bytes=6000)
     role = sign_model_role("m", {2: evil.manifest}, version=2, expires=FAR, signer=SIGNER)
     publish(device, 2, 2, MODELS)
     device.offer(topics.model_role("m"), role)
-    known = Device(device.flash, device.broker, MODELS)
+    known = Solo(device.flash, device.broker, MODELS)
     known.run(60)
     assert "image_mismatch" in refusals(known)
-    assert known.serving == V1.manifest.artifact.sha256
+    assert known.device.serving == V1.manifest.artifact.sha256
 
 
-def test_damaged_duplicate_and_foreign_chunks_are_dropped_and_the_update_still_arrives(device: Device) -> None:
+def test_damaged_duplicate_and_foreign_chunks_are_dropped_and_the_update_still_arrives(device: Solo) -> None:
     blob = V2.manifest.artifact
     publish(device, 2, 2, MODELS)
     device.broker.retain(topics.chunk(blob.sha256, 1), b"damaged")
     device.run(device.now + 5)
-    assert device.serving == V1.manifest.artifact.sha256
+    assert device.device.serving == V1.manifest.artifact.sha256
     device.offer(topics.chunk("ab" * 32, 0), b"foreign")
     device.offer(topics.chunk(blob.sha256, 1), split(V2.artifact, blob.chunk_bytes)[1])
     device.run(device.now + 90)
-    assert device.record.stable is not None
-    assert device.record.stable.manifest.release == 2
+    assert device.device.record.stable is not None
+    assert device.device.record.stable.manifest.release == 2
 
 
-def test_a_chunk_list_that_lies_is_dropped_until_the_true_one_comes(device: Device) -> None:
+def test_a_chunk_list_that_lies_is_dropped_until_the_true_one_comes(device: Solo) -> None:
     blob = V2.manifest.artifact
     true_list = chunk_list(V2.artifact, blob.chunk_bytes)
     publish(device, 2, 2, MODELS)
@@ -152,53 +152,54 @@ def test_a_chunk_list_that_lies_is_dropped_until_the_true_one_comes(device: Devi
     device.run(device.now + 4)
     device.offer(topics.chunk_list(blob.sha256), true_list)
     device.run(device.now + 120)
-    assert device.record.stable is not None
-    assert device.record.stable.manifest.release == 2
+    assert device.device.record.stable is not None
+    assert device.device.record.stable.manifest.release == 2
 
 
 def test_blobs_that_never_come_end_in_a_rejection_with_its_code() -> None:
-    device = Device(Flash(Random(1)), Broker(), MODELS)
+    device = Solo(Flash(Random(1)), Broker(), MODELS)
     publish(device, 1, 1, MODELS)
     for topic in [topic for topic in device.broker.retained if topic.startswith(topics.BLOB_ROOT)]:
         device.broker.retain(topic, b"not this")
     device.run(400)
-    assert device.record.outcome is not None
-    assert (device.record.outcome.result, device.record.outcome.code) == ("rejected", "transfer_stalled")
+    assert device.device.record.outcome is not None
+    assert (device.device.record.outcome.result, device.device.record.outcome.code) == ("rejected", "transfer_stalled")
 
 
-def test_a_full_disk_is_reported_and_stable_serves_on(device: Device) -> None:
+def test_a_full_disk_is_reported_and_stable_serves_on(device: Solo) -> None:
     device.flash.capacity_bytes = RESERVE_BYTES
     publish(device, 2, 2, MODELS)
     device.run(device.now + 300)
-    assert device.serving == V1.manifest.artifact.sha256
-    assert device.record.outcome is not None
-    assert device.record.outcome.code == "disk_full"
+    assert device.device.serving == V1.manifest.artifact.sha256
+    assert device.device.record.outcome is not None
+    assert device.device.record.outcome.code == "disk_full"
 
 
-def test_a_message_on_a_topic_of_nobody_is_counted(device: Device) -> None:
+def test_a_message_on_a_topic_of_nobody_is_counted(device: Solo) -> None:
     assert offer_and_live(device, DESIRED + "/x", b"{}") == []
-    device._link.topics.add("edgeward/v1/other")
+    device.link.subscribe(["edgeward/v1/other"])
+    device.run(device.now + 1)
     assert offer_and_live(device, "edgeward/v1/other", b"{}") == []
     heartbeats = [decode(raw, Heartbeat) for topic, raw in device.broker.published if topic == topics.heartbeat(NAME)]
     assert heartbeats[-1].dropped["messages_foreign"] == 1
 
 
-def test_a_record_damaged_on_flash_is_set_aside_reported_and_the_model_comes_back(device: Device) -> None:
+def test_a_record_damaged_on_flash_is_set_aside_reported_and_the_model_comes_back(device: Solo) -> None:
     raw = device.flash.read("record-m")
     device.flash.write("record-m", raw[:-5] + b"xxxxx")
-    again = Device(device.flash, device.broker, MODELS)
+    again = Solo(device.flash, device.broker, MODELS)
     again.run(5)
     assert "record_corrupt" in refusals(again)
     again.run(120)
-    assert again.serving == V1.manifest.artifact.sha256
-    assert again.record.stable is not None
+    assert again.device.serving == V1.manifest.artifact.sha256
+    assert again.device.record.stable is not None
 
 
-def test_an_artifact_damaged_on_flash_is_never_served_but_fetched_again(device: Device) -> None:
+def test_an_artifact_damaged_on_flash_is_never_served_but_fetched_again(device: Solo) -> None:
     name = f"blob-{V1.manifest.artifact.sha256}"
     device.flash.write(name, change(V1).artifact[:-1] + b"?")
-    again = Device(device.flash, device.broker, MODELS)
+    again = Solo(device.flash, device.broker, MODELS)
     again.run(60)
     assert again.history[0].serving == ""
-    assert again.serving == V1.manifest.artifact.sha256
+    assert again.device.serving == V1.manifest.artifact.sha256
     assert again.flash.read(name) == V1.artifact

@@ -12,13 +12,13 @@ from agent.store import Store
 from contract.blobs import Blob
 from firmware_sim.cuts import by_name, every_cut, run_once, sampled_pairs
 from firmware_sim.flash import Flash
-from firmware_sim.scenarios import SCENARIOS, Scenario
+from firmware_sim.scripts import SCRIPTS, Script
 
 COUNTS: dict[str, tuple[int, int]] = {}
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_every_cut_recovers(scenario: Scenario) -> None:
+@pytest.mark.parametrize("scenario", SCRIPTS, ids=lambda scenario: scenario.name)
+def test_every_cut_recovers(scenario: Script) -> None:
     results = [*every_cut(scenario, seed=1), *sampled_pairs(scenario, seed=1, count=10)]
     broken = [f"{result.violation}; {result.reproduce}" for result in results if result.violation]
     assert broken == []

@@ -1,0 +1,20 @@
+"""What a script with one device must have kept and reached."""
+
+from firmware_sim.checkers.law import hold
+from firmware_sim.checkers.safety import check_safety
+from firmware_sim.device import Device
+from firmware_sim.scripts import POLICY, Script
+
+
+def check(script: Script, device: Device) -> None:
+    """Raise Violation for the first law that the run broke."""
+    known = {model.manifest.artifact.sha256 for model in script.models}
+    soak_s = float(POLICY.soak_s)
+    check_safety(device.name, device.history, known, soak_s=soak_s, may_stop=script.stable_at_end == 0)
+    last = device.history[-1]
+    stable = last.record.stable.manifest.release if last.record.stable else 0
+    serves = last.record.stable.digest if last.record.stable else ""
+    ended = f"ended with v{stable} stable, not v{script.stable_at_end}"
+    hold(stable == script.stable_at_end, "converges", device.name, last.at, ended)
+    hold(last.record.trial is None, "converges", device.name, last.at, "ended in a trial")
+    hold(last.serving == serves, "converges", device.name, last.at, "does not serve stable")

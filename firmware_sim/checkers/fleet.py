@@ -1,0 +1,122 @@
+"""Laws of a fleet: liveness, rollouts, resources. They read histories, the controller's trace and the disks."""
+
+from collections.abc import Callable
+
+from controller.rollout.model import FINAL, Rollout
+from firmware_sim.checkers.law import hold
+from firmware_sim.checkers.safety import check_safety
+from firmware_sim.device import MODEL, Device
+from firmware_sim.world import FleetWorld
+
+MAX_RECORD_BYTES = 20_000
+MAX_RETAINED_PER_DEVICE = 2
+
+Checker = Callable[[FleetWorld], None]
+
+
+def safety(world: FleetWorld) -> None:
+    """Every device, at every moment."""
+    known = {model.manifest.artifact.sha256 for model in world.models.values()}
+    soak_s = float(world.scenario.trial.soak_s)
+    for device in world.devices.values():
+        check_safety(device.name, device.history, known, soak_s=soak_s)
+
+
+def liveness(world: FleetWorld) -> None:
+    """After the faults have stopped every device converges, and the controller knows it."""
+    ends_at = world.clock.now
+    given = _given(world)
+    for device in world.devices.values():
+        wanted = given.get(device.name, 0)
+        record = device.record
+        hold(device.powered, "converges", device.name, ends_at, "has no power at the end")
+        hold(record.trial is None, "converges", device.name, ends_at, "is still in a trial")
+        stable = record.stable.manifest.release if record.stable else 0
+        hold(stable == wanted, "converges", device.name, ends_at, f"runs v{stable}, not v{wanted}: {_why(device)}")
+        serves = record.stable.digest if record.stable else ""
+        hold(device.serving == serves, "converges", device.name, ends_at, "does not serve its stable version")
+        twin = world.controller.world.twins[device.name]
+        told = twin.reported.get(MODEL)
+        knows = (told.stable.release if told is not None and told.stable else 0) == stable
+        hold(knows, "twin_follows", device.name, ends_at, "the controller believes something else")
+
+
+def rollouts(world: FleetWorld) -> None:
+    """They end as they must, and reach nobody before their turn."""
+    latest: dict[str, Rollout] = {}
+    for at, rollout in world.controller.history:
+        before = latest.get(rollout.id)
+        _one_step(before, rollout, at)
+        latest[rollout.id] = rollout
+    for number, release in enumerate(world.scenario.release, start=1):
+        found = latest.get(f"r-{number}")
+        status = found.status if found else "never started"
+        what = f"ended {status}, not {release.expect}: {found.reason if found else ''}"
+        hold(status == release.expect, "rollout_ends", f"r-{number}", world.clock.now, what)
+    _nobody_before_its_turn(world)
+    _nobody_keeps_a_bad_release(world, latest)
+
+
+def resources(world: FleetWorld) -> None:
+    """Flash holds what the record needs and nothing else; the broker holds a bounded number of messages a device."""
+    for device in world.devices.values():
+        allowed = {"device", f"record-{MODEL}", *(f"blob-{digest}" for digest in device.record.kept_digests)}
+        left = sorted(set(device.flash.names()) - allowed)
+        hold(not left, "flash_is_clean", device.name, world.clock.now, f"leftovers on flash: {left}")
+        size_bytes = device.flash.size_bytes(f"record-{MODEL}")
+        hold(size_bytes <= MAX_RECORD_BYTES, "record_is_small", device.name, world.clock.now, f"{size_bytes} bytes")
+    kept = [topic for topic in world.network.retained if "/d/" in topic]
+    bounded = len(kept) <= MAX_RETAINED_PER_DEVICE * len(world.devices)
+    hold(bounded, "retained_is_bounded", "broker", world.clock.now, f"{len(kept)} retained messages")
+
+
+def _given(world: FleetWorld) -> dict[str, int]:
+    """The newest release that a completed rollout brought to each device; one that joined later has none yet."""
+    final = {rollout.id: rollout for _, rollout in world.controller.history}
+    completed = sorted(
+        (rollout for rollout in final.values() if rollout.status == "completed"), key=lambda r: r.release
+    )
+    return {member.device: rollout.release for rollout in completed for member in rollout.members}
+
+
+CHECKERS: tuple[Checker, ...] = (safety, rollouts, liveness, resources)
+
+
+def check_world(world: FleetWorld) -> None:
+    """Raise Violation for the first law that the run broke."""
+    for checker in CHECKERS:
+        checker(world)
+
+
+def _one_step(before: Rollout | None, after: Rollout, at: float) -> None:
+    if before is None:
+        return
+    hold(before.status not in FINAL, "final_is_final", after.id, at, f"{before.status} became {after.status}")
+    moved = (before.wave != after.wave) + (before.status != after.status)
+    hold(moved <= 1 and after.wave - before.wave in (0, 1), "one_step_a_pass", after.id, at, "took two steps at once")
+
+
+def _nobody_before_its_turn(world: FleetWorld) -> None:
+    waves = [(at, rollout) for at, rollout in world.controller.history]
+    for at, device, release, _ in world.controller.offers:
+        known = [rollout for when, rollout in waves if when <= at and rollout.release == release]
+        turn = known and any(member.device == device and member.wave <= known[-1].wave for member in known[-1].members)
+        restored = any(rollout.status in ("rolling_back", "rolled_back") and when <= at for when, rollout in waves)
+        hold(bool(turn) or restored, "no_wave_before_its_turn", device, at, f"was offered v{release} too early")
+
+
+def _nobody_keeps_a_bad_release(world: FleetWorld, latest: dict[str, Rollout]) -> None:
+    for rollout in latest.values():
+        if rollout.status != "rolled_back":
+            continue
+        reached = set(rollout.devices_up_to(rollout.wave))
+        for device in world.devices.values():
+            served = any(moment.serving == rollout.digest for moment in device.history)
+            spared = not served or device.name in reached
+            what = f"served v{rollout.release}, which never was its turn"
+            hold(spared, "blast_radius", device.name, world.clock.now, what)
+
+
+def _why(device: Device) -> str:
+    outcome = device.record.outcome
+    return f"{outcome.result} {outcome.code} {outcome.detail}" if outcome else f"no outcome, dropped {device.dropped}"

@@ -1,0 +1,17 @@
+"""How a broken law is said."""
+
+
+class Violation(AssertionError):
+    """A law was broken; the message says which, where and when."""
+
+    def __init__(self, law: str, where: str, at: float, what: str) -> None:
+        super().__init__(f"{law}: {where} at {at:.2f} s: {what}")
+        self.law = law
+        self.where = where
+        self.at = at
+
+
+def hold(kept: bool, law: str, where: str, at: float, what: str) -> None:
+    """Raise Violation unless the law was kept."""
+    if not kept:
+        raise Violation(law, where, at, what)

@@ -1,0 +1,228 @@
+"""A simulated broker and the links to it: retained messages, QoS 1, wills; latency, loss, duplicates, partitions.
+
+A lost QoS 1 message is sent again after a pause, so loss shows as delay and reordering; a broken connection loses what
+was in flight. Refuses to know what messages mean.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Protocol
+
+import msgspec
+
+from contract import topics
+from contract.messages import Presence
+from contract.protocol import PROTOCOL
+from contract.wire import Message, encode
+from firmware_sim.clock import Clock
+
+MAX_WAITING = 1000
+"""QoS 1 messages that a device's client keeps while the connection is down."""
+
+
+class Conditions(Message, frozen=True):
+    """What links do to messages."""
+
+    latency_s: float = 0.05
+    loss: float = 0.0
+    """Probability that a message is lost once, and sent again."""
+    resend_s: float = 2.0
+    duplicate: float = 0.0
+    keepalive_s: float = 45.0
+    """After so long the broker publishes the will of a device that is gone."""
+    reconnect_s: float = 5.0
+
+    def calm(self) -> "Conditions":
+        """The same link without faults."""
+        return msgspec.structs.replace(self, loss=0.0, duplicate=0.0)
+
+
+class Receiver(Protocol):
+    """A device's side of a link."""
+
+    def link_up(self) -> None:
+        """The connection is there."""
+        ...
+
+    def link_down(self) -> None:
+        """The connection is gone."""
+        ...
+
+    def message(self, topic: str, payload: bytes) -> None:
+        """A message has arrived."""
+        ...
+
+
+class Network:
+    """One broker, one controller, any number of links."""
+
+    def __init__(self, clock: Clock, conditions: Conditions) -> None:
+        self.clock = clock
+        self.conditions = conditions
+        self.retained: dict[str, bytes] = {}
+        self.to_controller: Callable[[str, bytes], None] = lambda topic, payload: None
+        self.controller_up = True
+        self.messages = 0
+        self._subscribers: dict[str, dict[str, SimLink]] = {}
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        """From the controller, whose link is good."""
+        if retain and payload:
+            self.retained[topic] = payload
+        elif retain:
+            self.retained.pop(topic, None)
+        for link in list(self._subscribers.get(topic, {}).values()):
+            link.deliver(topic, payload)
+
+    def arrived(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        """From a device."""
+        self.messages += 1
+        if retain:
+            self.retained[topic] = payload
+        if self.controller_up:
+            self.to_controller(topic, payload)
+
+    def subscribe(self, link: "SimLink", topic: str) -> None:
+        """Retained first."""
+        self._subscribers.setdefault(topic, {})[link.device] = link
+        if topic in self.retained:
+            link.deliver(topic, self.retained[topic])
+
+    def unsubscribe(self, link: "SimLink", topic: str) -> None:
+        """No more of it."""
+        self._subscribers.get(topic, {}).pop(link.device, None)
+
+    def forget(self, link: "SimLink") -> None:
+        """A session that has ended."""
+        for links in self._subscribers.values():
+            links.pop(link.device, None)
+
+
+class SimLink:
+    """The Link port of one device."""
+
+    def __init__(self, network: Network, device: str, rng: Random) -> None:
+        self.device = device
+        self.up = False
+        self.reachable = True
+        self.bytes_down = self.bytes_up = 0
+        self.loss: float | None = None
+        """Of this link alone; None: the network's."""
+        self._network = network
+        self._rng = rng
+        self._epoch = 0
+        self._receiver: Receiver | None = None
+        self._waiting: list[tuple[str, bytes, bool]] = []
+        self._topics: set[str] = set()
+
+    def attach(self, receiver: Receiver) -> None:
+        """A device has booted: its client begins to connect, with nothing from before."""
+        self.break_off()
+        self._receiver = receiver
+        self._waiting.clear()
+        self._connect_later()
+
+    def detach(self) -> None:
+        """The device has lost power."""
+        self.break_off()
+        self._receiver = None
+
+    def break_off(self) -> None:
+        """Lose the connection and what is in flight; the will follows when the broker notices."""
+        self._epoch += 1
+        for topic in sorted(self._topics):
+            self._network.unsubscribe(self, topic)
+        self._topics.clear()
+        if self.up:
+            self.up = False
+            epoch = self._epoch
+            self._network.clock.after(self._network.conditions.keepalive_s, lambda: self._will(epoch))
+            if self._receiver is not None:
+                self._receiver.link_down()
+
+    def set_reachable(self, reachable: bool) -> None:
+        """Begin or end a partition."""
+        self.reachable = reachable
+        if not reachable:
+            self.break_off()
+        elif self._receiver is not None and not self.up:
+            self._connect_later()
+
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
+    ) -> None:
+        """Queue; while the connection is down it waits."""
+        if not self.up:
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting.append((topic, payload, retain))
+            return
+        self.bytes_up += len(payload)
+        self._in_flight(lambda: self._network.arrived(topic, payload, retain=retain))
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Retained messages follow."""
+        wanted = tuple(topics)
+        self._topics.update(wanted)
+        self._in_flight(lambda: self._subscribe(wanted))
+
+    def unsubscribe(self, topics: Sequence[str]) -> None:
+        """End subscriptions."""
+        for topic in topics:
+            self._topics.discard(topic)
+            self._network.unsubscribe(self, topic)
+
+    def deliver(self, topic: str, payload: bytes) -> None:
+        """From the broker to the device."""
+        self.bytes_down += len(payload)
+        self._in_flight(lambda: self._receive(topic, payload))
+        if self._network.conditions.duplicate and self._rng.random() < self._network.conditions.duplicate:
+            self._in_flight(lambda: self._receive(topic, payload))
+
+    def _subscribe(self, wanted: tuple[str, ...]) -> None:
+        for topic in wanted:
+            if topic in self._topics:
+                self._network.subscribe(self, topic)
+
+    def _receive(self, topic: str, payload: bytes) -> None:
+        if self._receiver is not None:
+            self._receiver.message(topic, payload)
+
+    def _in_flight(self, arrive: Callable[[], None]) -> None:
+        if not self.up:
+            return
+        epoch = self._epoch
+
+        def land() -> None:
+            if self._epoch == epoch:
+                arrive()
+
+        self._network.clock.after(self._delay_s(), land)
+
+    def _delay_s(self) -> float:
+        conditions = self._network.conditions
+        delay_s = conditions.latency_s * (0.5 + self._rng.random())
+        loss = conditions.loss if self.loss is None else self.loss
+        while loss and self._rng.random() < loss:
+            delay_s += conditions.resend_s
+        return delay_s
+
+    def _connect_later(self) -> None:
+        epoch = self._epoch
+        self._network.clock.after(
+            self._network.conditions.reconnect_s * self._rng.random(), lambda: self._connect(epoch)
+        )
+
+    def _connect(self, epoch: int) -> None:
+        if self._epoch != epoch or self.up or not self.reachable or self._receiver is None:
+            return
+        self.up = True
+        self._epoch += 1
+        waiting, self._waiting = self._waiting, []
+        for topic, payload, retain in waiting:
+            self.publish(topic, payload, retain=retain)
+        self._receiver.link_up()
+
+    def _will(self, epoch: int) -> None:
+        if self._epoch == epoch and not self.up:
+            gone = Presence(protocol=PROTOCOL, device=self.device, online=False)
+            self._network.arrived(topics.presence(self.device), encode(gone), retain=True)

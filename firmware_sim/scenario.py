@@ -1,0 +1,146 @@
+"""A scenario: a simulated world as strict TOML. Which devices, which releases, which faults, and when they end.
+
+After `heal_at_s` no fault acts any more, and what is left of the time must be enough for everything to converge.
+"""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from contract.desired import TrialPolicy
+from contract.errors import BadInput, Code
+from contract.wire import Message
+from controller.rollout.model import Strategy, Wave
+from firmware_sim.models import Behaviour
+from firmware_sim.network import Conditions
+
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Probability = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e7)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e7)]
+
+
+class Release(Message, frozen=True):
+    """A version that is rolled out to all devices."""
+
+    at_s: Seconds
+    behaviour: Behaviour
+    size_bytes: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 3000
+    expect: Literal["completed", "rolled_back"] = "completed"
+    only_stratum: str = ""
+    """The behaviour shows in this stratum only; elsewhere the version is good."""
+
+
+class Stratum(Message, frozen=True):
+    """A kind of device."""
+
+    name: str
+    share: Share = 1.0
+    loss: Probability | None = None
+    offline_every_s: Positive | None = None
+    offline_for_s: Positive = 60.0
+    flash_operation_s: Seconds = 0.0
+    """How long one operation on flash takes."""
+    flash_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1 << 30
+
+
+class Partition(Message, frozen=True, tag_field="kind", tag="partition"):
+    """A share of the devices cannot reach the broker for a while."""
+
+    at_s: Seconds
+    for_s: Positive
+    share: Share = 0.5
+
+
+class Storm(Message, frozen=True, tag_field="kind", tag="storm"):
+    """Every connection breaks at once."""
+
+    at_s: Seconds
+
+
+class ControllerDies(Message, frozen=True, tag_field="kind", tag="controller_dies"):
+    """The controller is killed and starts again from what was durable."""
+
+    at_s: Seconds
+    for_s: Positive
+
+
+class BrokerForgets(Message, frozen=True, tag_field="kind", tag="broker_forgets"):
+    """The broker restarts without anything that it had retained."""
+
+    at_s: Seconds
+
+
+class CrashLoop(Message, frozen=True, tag_field="kind", tag="crash_loop"):
+    """Devices lose power at the first row that this release (from 1) answers."""
+
+    release: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Brownout(Message, frozen=True, tag_field="kind", tag="brownout"):
+    """Any operation on flash may be the one at which power fails, recovery included."""
+
+    probability: Probability
+
+
+Fault = Partition | Storm | ControllerDies | BrokerForgets | CrashLoop | Brownout
+
+
+class Scenario(Message, frozen=True):
+    """A world and what is to happen in it."""
+
+    name: str
+    hours: Positive
+    devices: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+    heal_at_s: Seconds
+    release: Annotated[tuple[Release, ...], msgspec.Meta(min_length=1, max_length=20)]
+    network: Conditions = Conditions()
+    stratum: tuple[Stratum, ...] = (Stratum(name="all"),)
+    fault: tuple[Fault, ...] = ()
+    strategy: Strategy = Strategy(name="s", waves=(Wave(percent=100),))
+    heartbeat_s: Positive = 60.0
+    telemetry_s: Positive = 120.0
+    judge_s: Positive = 5.0
+    sample_every_s: Positive = 5.0
+    reconcile_s: Positive = 10.0
+
+    @property
+    def ends_at_s(self) -> float:
+        """Length of the run."""
+        return self.hours * 3600
+
+    @property
+    def trial(self) -> TrialPolicy:
+        """What devices go by."""
+        return self.strategy.trial
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read and check; BadInput `config_invalid` names the file, the key and what is allowed there."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        plain: dict[str, Any] = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        scenario = msgspec.convert(plain, Scenario)
+    except FileNotFoundError:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: no such file") from None
+    except (ValueError, msgspec.ValidationError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
+    _check(scenario, path)
+    return scenario
+
+
+def _check(scenario: Scenario, path: Path) -> None:
+    names = {stratum.name for stratum in scenario.stratum}
+    if abs(sum(stratum.share for stratum in scenario.stratum) - 1.0) > 1e-6:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: shares of the strata must add up to 1")
+    if scenario.heal_at_s >= scenario.ends_at_s:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: heal_at_s must lie before the end ({scenario.ends_at_s:.0f} s)")
+    for release in scenario.release:
+        if release.only_stratum and release.only_stratum not in names:
+            raise BadInput(Code.CONFIG_INVALID, f"{path}: only_stratum {release.only_stratum!r} is no stratum")
+    for fault in scenario.fault:
+        if isinstance(fault, CrashLoop) and fault.release > len(scenario.release):
+            raise BadInput(Code.CONFIG_INVALID, f"{path}: crash_loop names release {fault.release}, there are fewer")

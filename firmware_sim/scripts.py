@@ -1,0 +1,110 @@
+"""Updates of a single device, each with the ending that it must reach whatever power does in between."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from contract import topics
+from contract.blobs import Blob, chunk_list, split
+from contract.desired import DesiredTarget, TrialPolicy
+from contract.trust import Wanted, sign_desired, sign_model_role
+from firmware_sim.models import FAR, SIGNER, SimModel, make_model
+from firmware_sim.solo import NAME, Solo
+
+POLICY = TrialPolicy(
+    soak_s=Decimal(20),
+    give_up_s=Decimal(200),
+    boot_budget=5,
+    min_samples=10,
+    window=100,
+    max_accuracy_drop=Decimal("0.1"),
+)
+ISSUED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script for a device, the models in it, and the release that must be stable at the end (0: none)."""
+
+    name: str
+    models: tuple[SimModel, ...]
+    script: Callable[[Solo], None]
+    stable_at_end: int
+    ends_at: float = 600.0
+
+
+def publish(world: Solo, generation: int, release: int | None, models: tuple[SimModel, ...]) -> None:
+    """What the controller does: blobs, role, desired, in this order."""
+    for model in models:
+        for data, blob in ((model.artifact, model.manifest.artifact), (model.golden, model.manifest.golden.blob)):
+            _publish_blob(world, data, blob)
+    manifests = {model.release: model.manifest for model in models}
+    world.offer(topics.model_role("m"), sign_model_role("m", manifests, version=generation, expires=FAR, signer=SIGNER))
+    wanted: tuple[Wanted, ...] = ()
+    if release is not None:
+        artifact = manifests[release].artifact
+        custom = DesiredTarget(slot="m", generation=generation, rollout="r", policy=POLICY)
+        wanted = (Wanted("m", release, artifact.length, artifact.sha256, custom),)
+    document = sign_desired(NAME, wanted, version=generation, issued=ISSUED, expires=FAR, signer=SIGNER)
+    world.offer(topics.desired(NAME), document)
+
+
+def _publish_blob(world: Solo, data: bytes, blob: Blob) -> None:
+    world.offer(topics.chunk_list(blob.sha256), chunk_list(data, blob.chunk_bytes))
+    for index, chunk in enumerate(split(data, blob.chunk_bytes)):
+        world.offer(topics.chunk(blob.sha256, index), chunk)
+
+
+_GOOD, _BETTER = make_model(1, "good"), make_model(2, "good")
+
+
+def _first_then(second: SimModel, *, crash: bool = False) -> Callable[[Solo], None]:
+    def script(world: Solo) -> None:
+        models = (_GOOD, second)
+        publish(world, 1, 1, models)
+        world.run(120)
+        world.device.crashes_on = second.manifest.artifact.sha256 if crash else ""
+        publish(world, 2, 2, models)
+
+    return script
+
+
+def _superseded(world: Solo) -> None:
+    models = (_GOOD, _BETTER, make_model(3, "good"))
+    publish(world, 1, 1, models)
+    world.run(120)
+    publish(world, 2, 2, models)
+    world.run(125)
+    publish(world, 3, 3, models)
+
+
+def _rolled_back_by_operator(world: Solo) -> None:
+    _first_then(_BETTER)(world)
+    world.run(240)
+    publish(world, 3, 1, (_GOOD, _BETTER))
+
+
+def _withdrawn(world: Solo) -> None:
+    publish(world, 1, 1, (_GOOD,))
+    world.run(120)
+    publish(world, 2, None, (_GOOD,))
+
+
+_WRONG = make_model(2, "wrong")
+_RAISES = make_model(2, "raises")
+_BREAKS = make_model(2, "breaks_probe")
+_UNLOADABLE = make_model(2, "fails_to_load")
+
+SCRIPTS = (
+    Script("first_install", (_GOOD,), lambda world: publish(world, 1, 1, (_GOOD,)), 1),
+    Script("update", (_GOOD, _BETTER), _first_then(_BETTER), 2),
+    Script("wrong_answers", (_GOOD, _WRONG), _first_then(_WRONG), 1),
+    Script("raises", (_GOOD, _RAISES), _first_then(_RAISES), 1),
+    Script("breaks_probe", (_GOOD, _BREAKS), _first_then(_BREAKS), 1),
+    Script("fails_to_load", (_GOOD, _UNLOADABLE), _first_then(_UNLOADABLE), 1),
+    Script("crash_loop", (_GOOD, _BETTER), _first_then(_BETTER, crash=True), 1),
+    Script("superseded", (_GOOD, _BETTER, make_model(3, "good")), _superseded, 3),
+    Script("rolled_back_by_operator", (_GOOD, _BETTER), _rolled_back_by_operator, 1),
+    Script("withdrawn", (_GOOD,), _withdrawn, 0),
+)

@@ -1,0 +1,55 @@
+"""A world of one device, for scripts that publish by hand: power cuts, bad input."""
+
+from firmware_sim.clock import Clock, stream
+from firmware_sim.device import Device, Moment
+from firmware_sim.flash import Flash
+from firmware_sim.models import ANCHOR, SimModel
+from firmware_sim.network import Conditions, Network, SimLink
+
+NAME = "device-1"
+_QUIET = Conditions(latency_s=0.02, reconnect_s=0.2)
+
+
+class Broker:
+    """What the broker holds and what devices have sent; handed from one world to the next, it outlives a device."""
+
+    def __init__(self) -> None:
+        self.retained: dict[str, bytes] = {}
+        self.published: list[tuple[str, bytes]] = []
+
+    def retain(self, topic: str, payload: bytes) -> None:
+        """Keep a message without delivering it to whom is subscribed already."""
+        self.retained[topic] = payload
+
+
+class Solo:
+    """One device and a broker."""
+
+    def __init__(self, flash: Flash, broker: Broker, models: tuple[SimModel, ...]) -> None:
+        self.flash = flash
+        self.broker = broker
+        self.clock = Clock()
+        self._network = Network(self.clock, _QUIET)
+        self._network.retained = broker.retained
+        self._network.to_controller = lambda topic, payload: broker.published.append((topic, payload))
+        self.link = SimLink(self._network, NAME, stream(1, "link"))
+        self.device = Device(NAME, self.clock, flash=flash, link=self.link, models=models, anchor=ANCHOR)
+        self.clock.at(0.0, self.device.boot)
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds."""
+        return self.clock.now
+
+    @property
+    def history(self) -> list[Moment]:
+        """What the device served and remembered."""
+        return self.device.history
+
+    def offer(self, topic: str, payload: bytes) -> None:
+        """The controller publishes a retained message; an empty one is delivered, too."""
+        self._network.publish(topic, payload, retain=True)
+
+    def run(self, until: float) -> None:
+        """Let time pass."""
+        self.clock.run(until)

@@ -1,0 +1,189 @@
+"""A fleet in virtual time: real agents, the real reconcile, simulated flash, power and links; faults that end.
+
+One seed draws everything, by named streams. Writes traces; refuses to judge them.
+"""
+
+import hashlib
+
+from agent.agent import Intervals
+from firmware_sim import power
+from firmware_sim.clock import Clock, stream
+from firmware_sim.controller import SimController
+from firmware_sim.device import Device, Habits
+from firmware_sim.flash import Flash
+from firmware_sim.models import ANCHOR, SimModel, make_model
+from firmware_sim.network import Network, SimLink
+from firmware_sim.power import Power
+from firmware_sim.scenario import (
+    BrokerForgets,
+    Brownout,
+    ControllerDies,
+    CrashLoop,
+    Fault,
+    Partition,
+    Release,
+    Scenario,
+    Storm,
+    Stratum,
+)
+
+ROLLOUT_RETRY_S = 30.0
+BOOT_SPREAD_S = 20.0
+
+
+class FleetWorld:
+    """Everything of one run."""
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.clock = Clock()
+        self.network = Network(self.clock, scenario.network)
+        self.controller = SimController(self.clock, self.network, scenario.reconcile_s, scenario.strategy)
+        self.models = {number: _model(number, release) for number, release in enumerate(scenario.release, start=1)}
+        self.strata: dict[str, Stratum] = {}
+        self.devices: dict[str, Device] = {}
+        self._faulty = True
+        for number in range(scenario.devices):
+            self._add_device(number)
+        for model in self.models.values():
+            self.controller.register(model)
+        for number, release in enumerate(scenario.release, start=1):
+            self._roll_out_at(release.at_s, number)
+        for fault in scenario.fault:
+            self._arrange(fault)
+        self.clock.at(scenario.heal_at_s, self._heal)
+
+    def run(self) -> None:
+        """To the end of the scenario."""
+        self.clock.run(self.scenario.ends_at_s)
+
+    def trace_hash(self) -> str:
+        """A digest of every history: the same seed gives the same, in any process."""
+        sha = hashlib.sha256()
+        for name, device in self.devices.items():
+            for moment in device.history:
+                sha.update(f"{name}|{moment.at:.6f}|{moment.boots}|{moment.serving}|".encode())
+                sha.update(moment.raw_record)
+        for at, rollout in self.controller.history:
+            sha.update(f"{at:.6f}|{rollout.id}|{rollout.status}|{rollout.wave}|{rollout.reason}\n".encode())
+        sha.update(f"{self.clock.events}|{self.network.messages}".encode())
+        return sha.hexdigest()
+
+    @property
+    def updates(self) -> int:
+        """Updates that devices have finished, well or badly."""
+        return sum(
+            before.record.outcome != after.record.outcome
+            for device in self.devices.values()
+            for before, after in zip(device.history, device.history[1:], strict=False)
+        )
+
+    def _add_device(self, number: int) -> None:
+        scenario, name = self.scenario, f"d{number:05d}"
+        stratum = self._stratum_of(number)
+        flash = Flash(stream(self.seed, f"device/{number}/flash"), Power(self._plan(number)), stratum.flash_bytes)
+        link = SimLink(self.network, name, stream(self.seed, f"device/{number}/link"))
+        link.loss = stratum.loss
+        habits = Habits(
+            Intervals(scenario.heartbeat_s, scenario.telemetry_s, scenario.judge_s),
+            scenario.sample_every_s,
+            (("stratum", stratum.name),),
+            stratum.flash_operation_s,
+        )
+        models = tuple(
+            self._model_for(model, release, stratum)
+            for model, release in zip(self.models.values(), scenario.release, strict=True)
+        )
+        device = Device(name, self.clock, flash=flash, link=link, models=models, anchor=ANCHOR, habits=habits)
+        device.faulty = lambda: self._faulty
+        self.strata[name] = stratum
+        self.devices[name] = device
+        boot_rng = stream(self.seed, f"device/{number}/boot")
+        self.clock.at(boot_rng.random() * BOOT_SPREAD_S, device.boot)
+        if stratum.offline_every_s is not None:
+            self._offline_later(link, stratum, boot_rng.random() * stratum.offline_every_s)
+
+    def _stratum_of(self, number: int) -> Stratum:
+        place, total = (number + 0.5) / self.scenario.devices, 0.0
+        for stratum in self.scenario.stratum:
+            total += stratum.share
+            if place <= total:
+                return stratum
+        return self.scenario.stratum[-1]
+
+    def _model_for(self, model: SimModel, release: Release, stratum: Stratum) -> SimModel:
+        spared = release.only_stratum not in ("", stratum.name)
+        return model.behaving("good") if spared else model
+
+    def _plan(self, number: int) -> power.Plan:
+        brownouts = [fault for fault in self.scenario.fault if isinstance(fault, Brownout)]
+        if not brownouts:
+            return power.never()
+        rng = stream(self.seed, f"device/{number}/power")
+        random_cut = power.at_random(brownouts[0].probability, rng)
+        return lambda operation: self._faulty and random_cut(operation)
+
+    def _offline_later(self, link: SimLink, stratum: Stratum, delay_s: float) -> None:
+        def leave() -> None:
+            if self._faulty and stratum.offline_every_s is not None:
+                link.set_reachable(False)
+                self.clock.after(stratum.offline_for_s, lambda: link.set_reachable(True))
+                self._offline_later(link, stratum, stratum.offline_every_s)
+
+        self.clock.after(delay_s, leave)
+
+    def _roll_out_at(self, at_s: float, release: int) -> None:
+        def start() -> None:
+            if not self.controller.start_rollout(release):
+                self._roll_out_at(self.clock.now + ROLLOUT_RETRY_S, release)
+
+        self.clock.at(at_s, start)
+
+    def _arrange(self, fault: Fault) -> None:
+        match fault:
+            case Partition(at_s=at_s, for_s=for_s, share=share):
+                rng = stream(self.seed, f"partition/{at_s}")
+                cut_off = [device.link for device in self.devices.values() if rng.random() < share]
+                self.clock.at(at_s, lambda: _reach(cut_off, reachable=False))
+                self.clock.at(at_s + for_s, lambda: _reach(cut_off, reachable=True))
+            case Storm(at_s=at_s):
+                self.clock.at(at_s, self._storm)
+            case ControllerDies(at_s=at_s, for_s=for_s):
+                self.clock.at(at_s, self.controller.kill)
+                self.clock.at(at_s + for_s, self.controller.start)
+            case BrokerForgets(at_s=at_s):
+                self.clock.at(at_s, self._forget)
+            case CrashLoop(release=release):
+                digest = self.models[release].manifest.artifact.sha256
+                for device in self.devices.values():
+                    device.crashes_on = digest
+            case Brownout():
+                pass  # in the devices' power since they were made
+
+    def _storm(self) -> None:
+        for device in self.devices.values():
+            device.link.set_reachable(False)
+            device.link.set_reachable(True)
+
+    def _forget(self) -> None:
+        self.network.retained.clear()
+        self._storm()
+        if self.network.controller_up:
+            self.controller.restore()
+
+    def _heal(self) -> None:
+        self._faulty = False
+        self.network.conditions = self.network.conditions.calm()
+        for device in self.devices.values():
+            device.link.loss = None
+            device.link.set_reachable(True)
+
+
+def _reach(links: list[SimLink], *, reachable: bool) -> None:
+    for link in links:
+        link.set_reachable(reachable)
+
+
+def _model(number: int, release: Release) -> SimModel:
+    return make_model(number, release.behaviour, release.size_bytes)
