@@ -110,8 +110,9 @@ class Agent:
         self._runtime = runtime
         self._enqueue = enqueue
         self._new_model = new_model
+        self._wall_clock = wall_clock
         self._admitting = Admitting(identity.device, identity.machine, identity.anchor, wall_clock)
-        self._device_record = DeviceRecord()
+        self._device_record = DeviceRecord(boots=0)
         self._models: dict[str, DeviceModel] = {}
         self._retry: dict[str, tuple[float, Event]] = {}
         self.dropped: Counter[str] = Counter()
@@ -128,13 +129,14 @@ class Agent:
     def boot(self, now: float) -> None:
         """Resume from flash. WorldError if the disk cannot hold even the boot counter."""
         records, corrupt = self._store.load_records()
-        before = self._store.load_device()
+        before, damaged = self._store.load_device()
+        before = before or DeviceRecord(boots=max(0, int(self._wall_clock().timestamp())))
         self._device_record = DeviceRecord(boots=before.boots + 1, high_water=before.high_water)
         self._store.save_device(self._device_record)
         self._reporter = Reporter(self._identity.device, self._device_record.boots, self._link, self.dropped)
         self._booted_at = self._telemetry_since = now
         self._telemetry_at = now + self._intervals.telemetry_s
-        for name in corrupt:
+        for name in (*corrupt, *(("the device",) if damaged else ())):
             self._reporter.refuse(BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside"), now)
         for name, record in sorted(records.items()):
             self._model(name, record)

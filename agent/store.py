@@ -30,7 +30,8 @@ RESERVE_BYTES = 1024 * 1024
 class DeviceRecord(Message, frozen=True):
     """What the device remembers beyond single models."""
 
-    boots: int = 0
+    boots: int
+    """Counted from the date of the first boot: a device whose disk was wiped is later than its former life."""
     high_water: HighWater = HighWater()
 
 
@@ -40,9 +41,13 @@ class Store:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
-    def load_device(self) -> DeviceRecord:
-        """The device record; a fresh one on a new disk. BadInput `record_corrupt` if its checksum fails."""
-        return self._load("device", DeviceRecord) or DeviceRecord()
+    def load_device(self) -> tuple[DeviceRecord | None, bool]:
+        """(the device record or None on a new disk, whether one failed its checksum and was set aside)."""
+        try:
+            return self._load("device", DeviceRecord), False
+        except BadInput:
+            self._disk.rename("device", "bad-device")
+            return None, True
 
     def save_device(self, record: DeviceRecord) -> None:
         """Make the device record durable."""

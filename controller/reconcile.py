@@ -16,6 +16,9 @@ from controller.rollout.decide import Offer, decide
 from controller.rollout.facts import DeviceFact, Sums
 from controller.rollout.model import FINAL, Rollout
 
+UNHEARD_S = 300.0
+"""After so long a document that an online device has not acted on is published again."""
+
 FromDevice = Heartbeat | Report | Presence | Telemetry
 
 
@@ -31,6 +34,8 @@ class World:
     verdicts: dict[str, tuple[RuleVerdict, ...]] = field(default_factory=dict)
     totals: dict[tuple[str, str, int], Sums] = field(default_factory=dict)
     """(device, model, release) -> sums since the controller started"""
+    published_at: dict[str, float] = field(default_factory=dict)
+    """When a device's document was last published."""
     traffic: dict[str, Telemetry] = field(default_factory=dict)
     """Newest telemetry of a device: bytes, memory, stalls."""
 
@@ -41,6 +46,8 @@ class Changes:
 
     redesired: frozenset[str] = frozenset()
     """Devices with a new desired document."""
+    unheard: frozenset[str] = frozenset()
+    """Devices that are there and have not acted on their document: it is published again as it is."""
     rollouts: tuple[Rollout, ...] = ()
     acks: tuple[tuple[str, Ack], ...] = ()
     reports: tuple[tuple[str, Report], ...] = ()
@@ -71,7 +78,11 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
             world.rollouts[rollout.id] = decision.rollout
             changed.append(decision.rollout)
     redesired |= reissue_documents(world, now)
-    return Changes(frozenset(redesired), tuple(changed), tuple(acks), tuple(reports), tuple(heartbeats))
+    unheard = unheard_documents(world, now) - redesired
+    world.published_at.update(dict.fromkeys(redesired | unheard, now))
+    return Changes(
+        frozenset(redesired), frozenset(unheard), tuple(changed), tuple(acks), tuple(reports), tuple(heartbeats)
+    )
 
 
 def facts_of(world: World, rollout: Rollout, now: float) -> dict[str, DeviceFact]:
@@ -97,6 +108,18 @@ def reissue_documents(world: World, now: float) -> set[str]:
     for twin in stale:
         world.twins[twin.device] = replace(twin, document_version=twin.document_version + 1, issued_at=int(now))
     return {twin.device for twin in stale}
+
+
+def unheard_documents(world: World, now: float) -> set[str]:
+    """Retained does not mean delivered: a broker whose queue for a device is full drops without a word."""
+    unheard = set()
+    for device, twin in world.twins.items():
+        if twin.document_version and now - world.published_at.get(device, now) > UNHEARD_S:
+            acted = {model: state.generation for model, state in twin.reported.items()}
+            waiting = any(assigned.generation > acted.get(model, 0) for model, assigned in twin.desired.items())
+            if waiting and twin.presence(now, world.silent_s) == "online":
+                unheard.add(device)
+    return unheard
 
 
 def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> None:

@@ -49,6 +49,7 @@ class Unsaved:
     """Changes of passes whose durable write has not succeeded yet."""
 
     redesired: set[str] = field(default_factory=set)
+    unheard: set[str] = field(default_factory=set)
     rollouts: dict[str, Rollout] = field(default_factory=dict)
     acks: list[tuple[str, Ack]] = field(default_factory=list)
     reports: list[tuple[str, Report]] = field(default_factory=list)
@@ -57,6 +58,7 @@ class Unsaved:
     def take(self, changes: Changes) -> None:
         """Add the changes of a pass."""
         self.redesired |= changes.redesired
+        self.unheard |= changes.unheard
         self.rollouts.update({rollout.id: rollout for rollout in changes.rollouts})
         self.acks += changes.acks
         self.reports += changes.reports
@@ -169,7 +171,7 @@ class Service:
             self.journal.record(stamp(), history, reported)
         for rollout in unsaved.rollouts.values():
             _log.info("rollout %s: %s, wave %d%s", rollout.id, rollout.status, rollout.wave, _why(rollout))
-        self._unpublished |= unsaved.redesired
+        self._unpublished |= unsaved.redesired | unsaved.unheard
         self._unacknowledged.extend(unsaved.acks)
         self._unsaved = Unsaved()
 

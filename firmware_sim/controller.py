@@ -166,9 +166,9 @@ class SimController:
         save_rollouts(self.store, changes.rollouts)
         self._last_words.update((device, encode(beat)) for device, beat in changes.heartbeats)
         self.history += [(self._clock.now, rollout) for rollout in changes.rollouts]
-        if changes.redesired:
+        if to_publish := changes.redesired | changes.unheard:
             self._ensure_blobs()
-            self._publish_for(sorted(changes.redesired))
+            self._publish_for(sorted(to_publish))
         for device, ack in changes.acks:
             self._network.publish(topics.ack(device), encode(ack), retain=False)
         self._pass_later()

@@ -29,7 +29,7 @@ from firmware_sim.power import PowerCut
 MODEL = "m"
 WORLD_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 REBOOT_S = 5.0
-MAX_STIMULI = 1_000_000
+MAX_STIMULI = 100_000
 """A device that takes more has a loop in it."""
 _ROW = Sample({"x": 1.0}, label=1)
 _PATIENT = Intervals(heartbeat_s=30.0, telemetry_s=30.0, judge_s=1.0)
@@ -247,8 +247,10 @@ class Device:
     def _note(self, *, look_for_blobs: bool = False) -> None:
         raw, serving = self._raw_record(), self.serving
         if look_for_blobs:
-            named = decode_record(raw).kept_digests
-            missing = tuple(digest[:12] for digest in named if not self.flash.has(f"blob-{digest}"))
+            record = decode_record(raw)
+            slots = (slot for slot in (record.stable, record.trial) if slot is not None)
+            blobs = (blob for slot in slots for blob in slot.blobs)
+            missing = tuple(blob.sha256[:12] for blob in blobs if not self.flash.has(f"blob-{blob.sha256}"))
             self.history.append(Moment(self._clock.now, self.boots, raw, serving, missing))
             return
         last = self.history[-1]

@@ -27,6 +27,8 @@ class Conditions(Message, frozen=True):
     loss: float = 0.0
     """Probability that a message is lost once, and sent again."""
     resend_s: float = 2.0
+    drop: float = 0.0
+    """Probability that the broker drops a message to a device for good, as one with a full queue does."""
     duplicate: float = 0.0
     keepalive_s: float = 45.0
     """After so long the broker publishes the will of a device that is gone."""
@@ -34,7 +36,7 @@ class Conditions(Message, frozen=True):
 
     def calm(self) -> "Conditions":
         """The same link without faults."""
-        return msgspec.structs.replace(self, loss=0.0, duplicate=0.0)
+        return msgspec.structs.replace(self, loss=0.0, drop=0.0, duplicate=0.0)
 
 
 class Receiver(Protocol):
@@ -173,9 +175,12 @@ class SimLink:
 
     def deliver(self, topic: str, payload: bytes) -> None:
         """From the broker to the device."""
+        conditions = self._network.conditions
+        if conditions.drop and self._rng.random() < conditions.drop:
+            return
         self.bytes_down += len(payload)
         self._in_flight(lambda: self._receive(topic, payload))
-        if self._network.conditions.duplicate and self._rng.random() < self._network.conditions.duplicate:
+        if conditions.duplicate and self._rng.random() < conditions.duplicate:
             self._in_flight(lambda: self._receive(topic, payload))
 
     def _subscribe(self, wanted: tuple[str, ...]) -> None:

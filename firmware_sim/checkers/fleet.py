@@ -63,7 +63,8 @@ def resources(world: FleetWorld) -> None:
         allowed = {"device", f"record-{MODEL}", *(f"blob-{digest}" for digest in device.record.kept_digests)}
         left = sorted(set(device.flash.names()) - allowed)
         hold(not left, "flash_is_clean", device.name, world.clock.now, f"leftovers on flash: {left}")
-        size_bytes = device.flash.size_bytes(f"record-{MODEL}")
+        record = f"record-{MODEL}"
+        size_bytes = device.flash.size_bytes(record) if device.flash.has(record) else 0
         hold(size_bytes <= MAX_RECORD_BYTES, "record_is_small", device.name, world.clock.now, f"{size_bytes} bytes")
     kept = [topic for topic in world.network.retained if "/d/" in topic]
     bounded = len(kept) <= MAX_RETAINED_PER_DEVICE * len(world.devices)

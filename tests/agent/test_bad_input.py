@@ -203,3 +203,14 @@ def test_an_artifact_damaged_on_flash_is_never_served_but_fetched_again(device: 
     assert again.history[0].serving == ""
     assert again.device.serving == V1.manifest.artifact.sha256
     assert again.flash.read(name) == V1.artifact
+
+
+def test_a_damaged_device_record_is_reported_and_the_device_goes_on(device: Solo) -> None:
+    before = [decode(raw, Heartbeat).boot for topic, raw in device.broker.published if topic == topics.heartbeat(NAME)]
+    device.flash.write("device", b"nonsense")
+    again = Solo(device.flash, device.broker, MODELS)
+    again.run(60)
+    assert "record_corrupt" in refusals(again)
+    assert again.device.serving == V1.manifest.artifact.sha256
+    after = [decode(raw, Heartbeat).boot for topic, raw in again.broker.published if topic == topics.heartbeat(NAME)]
+    assert after[-1] >= before[-1], "the controller must not take it for an old life"

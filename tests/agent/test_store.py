@@ -9,7 +9,7 @@ from agent.core.admission import HighWater
 from agent.core.model import Record
 from agent.store import RESERVE_BYTES, DeviceRecord, Store
 from contract.blobs import chunk_list, describe, parse_chunk_list, split
-from contract.errors import BadInput, Code, WorldError
+from contract.errors import Code, WorldError
 from firmware_sim.flash import Flash
 
 DATA = bytes(range(256)) * 20
@@ -29,7 +29,7 @@ def write_all(store: Store, but: int | None = None) -> None:
 
 
 def test_a_fresh_disk_has_nothing(store: Store) -> None:
-    assert store.load_device() == DeviceRecord()
+    assert store.load_device() == (None, False)
     assert store.load_records() == ({}, ())
     assert not store.has(BLOB)
 
@@ -38,7 +38,7 @@ def test_records_are_read_as_they_were_saved(store: Store) -> None:
     device = DeviceRecord(boots=3, high_water=HighWater(version=9, digest="d"))
     store.save_device(device)
     store.save_record("weather", Record(generation=4))
-    assert store.load_device() == device
+    assert store.load_device() == (device, False)
     assert store.load_records() == ({"weather": Record(generation=4)}, ())
 
 
@@ -87,11 +87,11 @@ def test_a_damaged_record_is_set_aside_and_the_others_live(tmp_path: Path) -> No
     assert store.load_records() == ({"good": Record(generation=1)}, ())
 
 
-def test_a_damaged_device_record_is_named(tmp_path: Path) -> None:
+def test_a_damaged_device_record_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "device").write_bytes(b"nonsense")
-    with pytest.raises(BadInput) as caught:
-        Store(PosixDisk(tmp_path)).load_device()
-    assert caught.value.code == Code.RECORD_CORRUPT
+    assert Store(PosixDisk(tmp_path)).load_device() == (None, True)
+    assert (tmp_path / "bad-device").exists()
+    assert Store(PosixDisk(tmp_path)).load_device() == (None, False)
 
 
 def test_a_blob_that_does_not_fit_is_refused_before_a_byte_is_written() -> None:

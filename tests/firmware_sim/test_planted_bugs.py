@@ -1,0 +1,314 @@
+"""Bugs planted in agent, store, transfer, reconcile, rollout and publisher: each is noticed by the law beside it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent import admitting, agent, device_model, download, reporter, store, transfer
+from agent.core import health, machine
+from agent.core.commands import Prune, Report, Save
+from agent.core.events import HealthJudged
+from agent.core.model import Record, Verdict
+from controller import memory, reconcile
+from controller.rollout import analysis, decide
+from firmware_sim import controller as sim_controller
+from firmware_sim.flash import Flash
+from firmware_sim.runs import run_once
+from firmware_sim.scenario import load_scenario
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """What is broken, in which scenario it shows, and which law notices."""
+
+    name: str
+    where: str
+    scenario: str
+    law: str
+    plant: Plant
+
+
+BUGS: list[Bug] = []
+
+
+def bug(where: str, scenario: str, law: str) -> Callable[[Plant], Plant]:
+    def add(plant: Plant) -> Plant:
+        BUGS.append(Bug(plant.__name__, where, scenario, law, plant))
+        return plant
+
+    return add
+
+
+@bug("store", "brownout", "converges")
+def blobs_are_renamed_before_they_are_synced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Flash, "sync", _skip(Flash.sync, lambda name: name.startswith("part-")))
+
+
+@bug("store", "brownout", "generation_monotonic")
+def records_are_renamed_before_they_are_synced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Flash, "sync", _skip(Flash.sync, lambda name: name.startswith("tmp-")))
+
+
+@bug("store", "brownout", "never_stops")
+def the_directory_is_never_synced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Flash, "sync_directory", lambda self: None)
+
+
+@bug("store", "slow_flash", "flash_is_clean")
+def nothing_is_ever_pruned(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(store.Store, "prune", lambda self, keep: None)
+
+
+@bug("store", "brownout", "record_is_backed")
+def pruning_forgets_the_golden_set(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        Record, "kept_digests", property(lambda self: tuple(slot.digest for slot in (self.stable, self.trial) if slot))
+    )
+
+
+@bug("agent", "calm", "whole_soak")
+def the_soak_is_cut_short(patch: pytest.MonkeyPatch) -> None:
+    original = machine._enter_trial
+    patch.setattr(machine, "_enter_trial", lambda record, trial, now: original(record, trial, now - 20.0))
+
+
+@bug("agent", "brownout", "whole_soak")
+def the_soak_goes_on_after_a_reboot(patch: pytest.MonkeyPatch) -> None:
+    original = machine.resume
+
+    def resume(record: Record, now: float) -> machine.Step:
+        state, commands = original(record, now)
+        return (
+            machine.replace(state, soak_until=now, verdict=Verdict.PASS) if isinstance(state, machine.Trial) else state
+        ), commands
+
+    patch.setattr(machine, "resume", resume)
+
+
+@bug("agent", "crash_loop", "rollout_ends")
+def boots_of_a_trial_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    original = machine.resume
+
+    def resume(record: Record, now: float) -> machine.Step:
+        return original(msgspec.structs.replace(record, trial_boots=0) if record.trial else record, now)
+
+    patch.setattr(machine, "resume", resume)
+
+
+@bug("agent", "brownout", "record_is_backed")
+def a_step_is_performed_before_its_record_is_saved(patch: pytest.MonkeyPatch) -> None:
+    original = machine.step
+
+    def step(state: machine.State, event: machine.Event, now: float) -> machine.Step:
+        after, commands = original(state, event, now)
+        return after, tuple(sorted(commands, key=lambda command: isinstance(command, Save)))
+
+    patch.setattr(machine, "step", step)
+
+
+@bug("agent", "bad_model", "rollout_ends")
+def health_is_never_judged_sick(patch: pytest.MonkeyPatch) -> None:
+    original = device_model.DeviceModel.judge
+
+    def judge(self: device_model.DeviceModel) -> HealthJudged | None:
+        found = original(self)
+        return HealthJudged(found.digest, Verdict.PASS, measured=found.measured) if found else None
+
+    patch.setattr(device_model.DeviceModel, "judge", judge)
+
+
+@bug("agent", "bad_model", "rollout_ends")
+def accuracy_has_no_yardstick(patch: pytest.MonkeyPatch) -> None:
+    original = health.judge
+    patch.setattr(device_model, "judge", lambda window, policy, baseline: original(window, policy, None))
+
+
+@bug("agent", "bad_model", "never_stops")
+def rolling_back_serves_nothing(patch: pytest.MonkeyPatch) -> None:
+    original = machine._roll_back
+
+    def roll_back(*arguments: Any) -> Any:
+        state, commands = original(*arguments)
+        return state, tuple(
+            machine.Load(None) if isinstance(command, machine.Load) else command for command in commands
+        )
+
+    patch.setattr(machine, "_roll_back", roll_back)
+
+
+@bug("agent", "calm", "serving_follows_record")
+def confirming_names_the_wrong_version(patch: pytest.MonkeyPatch) -> None:
+    original = machine._confirm
+
+    def confirm(record: Record, trial: Any, measured: Any) -> Any:
+        if record.stable is None:
+            return original(record, trial, measured)
+        back = Record(generation=record.generation, stable=record.stable, outcome=record.outcome)
+        return machine.Steady(back), (Save(back), Prune(), Report())
+
+    patch.setattr(machine, "_confirm", confirm)
+
+
+@bug("agent", "storm", "never_falls_over")
+def an_old_document_is_taken_again(patch: pytest.MonkeyPatch) -> None:
+    original = machine._adopt_stable
+    patch.setattr(machine, "newest_generation", lambda state: -1)
+    patch.setattr(
+        machine,
+        "_adopt_stable",
+        lambda record, wanted: original(
+            msgspec.structs.replace(record, generation=0), msgspec.structs.replace(wanted, generation=0)
+        ),
+    )
+
+
+@bug("transfer", "lossy", "never_falls_over")
+def a_stalled_window_is_never_asked_for_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(transfer.Transfer, "stalled", lambda self, now: False)
+
+
+@bug("transfer", "storm", "never_falls_over")
+def a_download_does_not_go_on_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(download.Download, "link_up", lambda self, now: None)
+    patch.setattr(download.Download, "tick", lambda self, now: None)
+
+
+@bug("agent", "lossy", "twin_follows")
+def the_heartbeat_tells_an_old_state(patch: pytest.MonkeyPatch) -> None:
+    original = device_model.DeviceModel.message
+
+    def message(self: device_model.DeviceModel) -> Any:
+        return msgspec.structs.replace(original(self), stable=None)
+
+    patch.setattr(device_model.DeviceModel, "message", message)
+
+
+@bug("agent", "partition", "never_falls_over")
+def roles_are_not_asked_for(patch: pytest.MonkeyPatch) -> None:
+    original = admitting.Admitting.take
+    patch.setattr(admitting.Admitting, "take", lambda self, now: original(self, now) if now < 200 else ([], []))
+
+
+@bug("rollout", "bad_model", "no_wave_before_its_turn")
+def all_waves_are_offered_at_once(patch: pytest.MonkeyPatch) -> None:
+    original = decide.decide
+
+    def at_once(rollout: Any, facts: Any, now: float) -> Any:
+        eager = msgspec.structs.replace(rollout, wave=rollout.last_wave)
+        found = original(eager, facts, now)
+        return decide.Decision(msgspec.structs.replace(found.rollout, wave=rollout.wave), found.offers, found.verdicts)
+
+    patch.setattr(reconcile, "decide", at_once)
+
+
+@bug("rollout", "bad_model", "rollout_ends")
+def a_tripped_rule_only_logs(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "_tripped", lambda rollout, verdicts: None)
+
+
+@bug("rollout", "mixed_fleet", "rollout_ends")
+def failures_do_not_count_as_decided(patch: pytest.MonkeyPatch) -> None:
+    original = analysis.gather
+
+    def gather(*arguments: Any) -> Any:
+        found = original(*arguments)
+        return analysis.Evidence(found.treated, found.control, found.succeeded, 0, found.pending)
+
+    patch.setattr(decide, "gather", gather)
+
+
+@bug("rollout", "calm", "never_falls_over")
+def two_waves_are_promoted_at_once(patch: pytest.MonkeyPatch) -> None:
+    original = decide._advance
+
+    def advance(*arguments: Any) -> Any:
+        found = original(*arguments)
+        return (
+            found
+            if found.rollout.wave == arguments[0].wave
+            else decide.Decision(msgspec.structs.replace(found.rollout, wave=found.rollout.wave + 1))
+        )
+
+    patch.setattr(decide, "_advance", advance)
+
+
+@bug("rollout", "bad_model", "rollout_ends")
+def rolling_back_tells_nobody(patch: pytest.MonkeyPatch) -> None:
+    original = decide._roll_back
+    patch.setattr(decide, "_roll_back", lambda rollout, facts: decide.Decision(original(rollout, facts).rollout))
+    patch.setattr(decide, "_holds", lambda rollout, fact: True)
+
+
+@bug("reconcile", "lossy", "rollout_ends")
+def what_was_not_heard_is_not_said_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reconcile, "unheard_documents", lambda world, now: set())
+
+
+@bug("reconcile", "controller_dies", "rollout_ends")
+def rollouts_are_not_made_durable(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sim_controller, "save_rollouts", lambda store, rollouts: None)
+
+
+@bug("reconcile", "controller_dies", "converges")
+def desired_documents_are_not_made_durable(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(memory, "save_devices", lambda store, twins: None)
+    patch.setattr(sim_controller, "save_devices", lambda store, twins: None)
+
+
+@bug("publisher", "storm", "never_stops")
+def blobs_that_the_broker_lost_stay_lost(patch: pytest.MonkeyPatch) -> None:
+    original = sim_controller.SimController._ensure_blobs
+
+    def once(self: Any) -> None:
+        if not getattr(self, "_published", False):
+            original(self)
+        self._published = True
+
+    patch.setattr(sim_controller.SimController, "_ensure_blobs", once)
+
+
+@bug("agent", "lossy", "never_falls_over")
+def reports_are_numbered_from_nowhere(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reporter.Reporter, "_head", lambda self: {"protocol": 1, "device": "d", "boot": -1, "seq": 0})
+
+
+@bug("agent", "calm", "never_falls_over")
+def the_agent_spins(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(agent.Agent, "wake_at", lambda self: 0.0)
+    patch.setattr("firmware_sim.device.MAX_STIMULI", 20_000)
+
+
+def _skip(original: Any, unless: Callable[[str], bool]) -> Any:
+    return lambda self, name: None if unless(name) else original(self, name)
+
+
+SEEDS = range(1, 6)
+SCENARIOS = Path(__file__).parents[2] / "configs" / "scenarios"
+
+
+def laws_broken(scenario: str) -> str:
+    """The first law that some seed breaks; empty when all are kept."""
+    loaded = load_scenario(SCENARIOS / f"{scenario}.toml")
+    return next((result.law for seed in SEEDS if (result := run_once(loaded, seed)[0]).law), "")
+
+
+@pytest.mark.parametrize("planted", BUGS, ids=lambda planted: f"{planted.where}-{planted.name}")
+def test_a_planted_bug_is_caught_by_its_checker(planted: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted.plant(monkeypatch)
+    assert laws_broken(planted.scenario) == planted.law
+
+
+def test_there_are_at_least_twenty_of_them_all_over_the_place() -> None:
+    assert len(BUGS) >= 20
+    assert {planted.where for planted in BUGS} >= {"agent", "store", "transfer", "reconcile", "rollout", "publisher"}
+
+
+@pytest.mark.parametrize("scenario", sorted({planted.scenario for planted in BUGS}))
+def test_nothing_is_caught_when_nothing_is_planted(scenario: str) -> None:
+    assert laws_broken(scenario) == ""
