@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from benchmarks import agent
+from benchmarks import agent, simulator
 from benchmarks.table import show
 
-SUITES = {"agent": agent.measure}
+SUITES = {"agent": agent.measure, "simulator": simulator.measure}
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
-"""The top layer: simulated flash, power and world around the agent that ships. Runs the real `agent.Agent`.
+"""The top layer: the real agent and the real reconcile in virtual time, on simulated flash, power and links.
 
-For now: one device, every power cut. The fleet in virtual time grows from here.
+Read `world.py` (a fleet), `device.py` (one device), `checkers/` (the laws).
 """
 
 import logging

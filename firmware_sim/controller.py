@@ -5,6 +5,9 @@ Decides nothing about rollouts. Refuses to know what devices are.
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
+
+import msgspec
 
 from contract import topics
 from contract.errors import EdgewardError
@@ -75,6 +78,8 @@ class SimController:
         self.history: list[tuple[float, Rollout]] = []
         self.offers: list[tuple[float, str, int, int]] = []
         """(time, device, release, generation)"""
+        self.states: dict[str, list[dict[str, Any]]] = {}
+        """What each device has reported of itself, in order, a report that came twice once."""
         self.kills = 0
         self._clock = clock
         self._network = network
@@ -85,6 +90,7 @@ class SimController:
         self._publisher = Publisher(self._registry, self._blobs, SIGNER)
         self._last_words: dict[str, bytes] = {}
         self._inbox: list[tuple[str, FromDevice]] = []
+        self._reported: dict[str, tuple[int, int]] = {}
         self._epoch = 0
         self.world = World(silent_s=SILENT_S)
         network.to_controller = self._message
@@ -165,6 +171,7 @@ class SimController:
         save_devices(self.store, (self.world.twins[device] for device in sorted(changes.redesired)))
         save_rollouts(self.store, changes.rollouts)
         self._last_words.update((device, encode(beat)) for device, beat in changes.heartbeats)
+        self._keep_states(changes.reports)
         self.history += [(self._clock.now, rollout) for rollout in changes.rollouts]
         if to_publish := changes.redesired | changes.unheard:
             self._ensure_blobs()
@@ -172,6 +179,13 @@ class SimController:
         for device, ack in changes.acks:
             self._network.publish(topics.ack(device), encode(ack), retain=False)
         self._pass_later()
+
+    def _keep_states(self, reports: tuple[tuple[str, Report], ...]) -> None:
+        for device, report in reports:
+            number = (report.boot, report.seq)
+            if report.state is not None and number > self._reported.get(device, (0, 0)):
+                self._reported[device] = number
+                self.states.setdefault(device, []).append(msgspec.to_builtins(report.state))
 
     def _publish_for(self, devices: list[str]) -> None:
         if not devices:
