@@ -4,6 +4,7 @@ Decides nothing about updates (`core` does); it hands every stimulus to the mach
 machine orders, in order. Refuses to know threads, sockets and clocks: `now` is monotonic seconds, handed in.
 """
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.messages import Ack
 from contract.trust import TrustAnchor
 from contract.wire import decode
+
+_log = logging.getLogger("edgeward.agent")
 
 SAVE_RETRY_S = 5.0
 """After a disk that refused a record: the event is stepped again."""
@@ -114,7 +117,7 @@ class Agent:
         self._admitting = Admitting(identity.device, identity.machine, identity.anchor, wall_clock)
         self._device_record = DeviceRecord(boots=0)
         self._models: dict[str, DeviceModel] = {}
-        self._retry: dict[str, tuple[float, Event]] = {}
+        self._retry: dict[str, tuple[float, Event | None]] = {}
         self.dropped: Counter[str] = Counter()
         self._reporter = Reporter(identity.device, 0, link, self.dropped)
         self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
@@ -227,6 +230,8 @@ class Agent:
 
     def _probe_ended(self, name: str, report: ProbeReport, now: float) -> None:
         model = self._models[name]
+        measured = (report.load_ms, report.latency_ms, report.peak_mb)
+        _log.info("probe of %s: %s, load %.1f ms, row %.3f ms, peak %.0f MB", name, report.code or "ready", *measured)
         if report.code:
             self._fold(name, ModelBroken(report.digest, report.code, report.detail), now)
         else:
@@ -238,7 +243,7 @@ class Agent:
         for name, (at, event) in sorted(self._retry.items()):
             if now >= at:
                 del self._retry[name]
-                self._fold(name, event, now)
+                self._again(name, event, now)
         for name, model in self._models.items():
             self._tick_model(name, model, now)
         if now >= self._judge_at:
@@ -247,6 +252,13 @@ class Agent:
             self._heartbeat(now)
         if now >= self._telemetry_at:
             self._telemetry(now)
+
+    def _again(self, name: str, event: Event | None, now: float) -> None:
+        """Step what the disk refused; without an event it was the resumption after a boot."""
+        if event is None:
+            self._apply(name, machine.resume(self._models[name].state.record, now), now)
+        else:
+            self._fold(name, event, now)
 
     def _tick_model(self, name: str, model: DeviceModel, now: float) -> None:
         if model.release_drained(now):
@@ -299,6 +311,7 @@ class Agent:
         followups: deque[Event] = deque()
         for command in commands:
             if isinstance(command, Save) and not self._saved(name, command, event, now):
+                self._serve_stable_at_least(model, now)
                 return
             model.state = state
             followup = self._perform(model, command, now)
@@ -315,10 +328,14 @@ class Agent:
             self._store.save_record(name, command.record)
         except WorldError as error:
             self._reporter.refuse(error, now)
-            if event is not None:
-                self._retry[name] = (now + SAVE_RETRY_S, event)
+            self._retry[name] = (now + SAVE_RETRY_S, event)
             return False
         return True
+
+    def _serve_stable_at_least(self, model: DeviceModel, now: float) -> None:
+        """A disk that takes no record keeps a step from happening, not stable from serving after a boot."""
+        if model.slot.serving is None:
+            self._perform(model, Load(model.state.record.stable), now)
 
     def _perform(self, model: DeviceModel, command: Command, now: float) -> Event | None:
         match command:

@@ -33,7 +33,6 @@ class Transfer:
         self._window_bytes = 0
         self._heard_at = now
         self._stalls = 0
-        self.fetched_bytes = 0
 
     @property
     def done(self) -> bool:
@@ -66,7 +65,6 @@ class Transfer:
         self._stalls = 0
         self._heard_at = now
         size_bytes = self.blob.span(index)[1]
-        self.fetched_bytes += size_bytes
         self._window_bytes += size_bytes
         if not self._asked:
             self._adapt(now)

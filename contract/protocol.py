@@ -18,9 +18,6 @@ DEFAULT_CHUNK_BYTES = 64 * 1024
 MAX_BLOB_BYTES = 2 * 1024**3
 """Largest blob that a manifest may describe."""
 
-MAX_CHUNKS = MAX_BLOB_BYTES // DEFAULT_CHUNK_BYTES
-"""Most chunks in one blob; a list of them is 1 MiB of digests."""
-
 MAX_TENSORS_BYTES = 64 * 1024**2
 """Largest set of arrays (a sample, a golden set) that is decoded into memory."""
 

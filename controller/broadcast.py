@@ -32,7 +32,6 @@ class Broadcast:
         self._today = today
         self._sentinels: dict[str, asyncio.Event] = {}
         self.link: ControllerLink | None = None
-        self.bytes_published = 0
 
     def saw(self, topic: str) -> bool:
         """Whether `topic` is a sentinel that was looked for; notes that it is there."""
@@ -79,7 +78,7 @@ class Broadcast:
 
     def _retain(self, messages: Iterable[Retained]) -> None:
         assert self.link is not None
-        self.bytes_published += self.link.retain(messages)
+        self.link.retain(messages)
 
     async def _is_there(self, blob: Blob) -> bool:
         assert self.link is not None

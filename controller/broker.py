@@ -23,7 +23,7 @@ MOSQUITTO_PLACES = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 _log = logging.getLogger("edgeward.broker")
 
 _MOSQUITTO = """\
-# Written by edgeward-controller; production: configs/mosquitto/mosquitto.conf
+# Written by edgeward-controller at every start: changes here are lost.
 listener {port} {host}
 allow_anonymous true
 set_tcp_nodelay true

@@ -78,13 +78,10 @@ class ControllerLink:
         properties.UserProperty = ("edgeward-protocol", str(PROTOCOL))
         self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
 
-    def retain(self, messages: Iterable[Retained]) -> int:
-        """Queue retained messages; how many bytes."""
-        sent = 0
+    def retain(self, messages: Iterable[Retained]) -> None:
+        """Queue retained messages."""
         for message in messages:
             self.publish(message.topic, message.payload, retain=True)
-            sent += len(message.payload)
-        return sent
 
     def subscribe(self, topic: str) -> None:
         """Subscribe anew: unsubscribing first makes every broker send the retained message again."""

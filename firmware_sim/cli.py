@@ -82,6 +82,9 @@ def _run(call: argparse.Namespace) -> int:
     took_s = time.perf_counter() - began
     for line in trace_lines(world, None, None, 0.0):
         print(line)
+    links = [device.link for device in world.devices.values()]
+    down, up = (sum(getattr(link, way) for link in links) // len(links) for way in ("bytes_down", "bytes_up"))
+    print(f"bytes a device: {down} down, {up} up")
     print(
         f"{result.devices} devices, {scenario.hours:g} h, {result.updates} updates, {result.cuts} power cuts, "
         f"{result.events} events in {took_s:.1f} s; trace {result.trace_hash[:16]}"

@@ -94,11 +94,6 @@ class Network:
         """No more of it."""
         self._subscribers.get(topic, {}).pop(link.device, None)
 
-    def forget(self, link: "SimLink") -> None:
-        """A session that has ended."""
-        for links in self._subscribers.values():
-            links.pop(link.device, None)
-
 
 class SimLink:
     """The Link port of one device."""

@@ -214,3 +214,26 @@ def test_a_damaged_device_record_is_reported_and_the_device_goes_on(device: Solo
     assert again.device.serving == V1.manifest.artifact.sha256
     after = [decode(raw, Heartbeat).boot for topic, raw in again.broker.published if topic == topics.heartbeat(NAME)]
     assert after[-1] >= before[-1], "the controller must not take it for an old life"
+
+
+def test_a_disk_that_takes_no_record_at_boot_does_not_keep_stable_from_serving(device: Solo) -> None:
+    publish(device, 2, 2, MODELS)
+    device.run(device.now + 2)
+    assert device.device.record.trial is not None
+    device.device.cut_power()
+    store_full = Solo(device.flash, device.broker, MODELS)
+    original = device.flash.write
+
+    def refuse(name: str, data: bytes) -> None:
+        if name == "tmp-record-m":
+            raise OSError(28, "No space left on device")
+        original(name, data)
+
+    device.flash.write = refuse  # type: ignore[method-assign]
+    store_full.run(5)
+    assert store_full.device.serving == V1.manifest.artifact.sha256
+    assert "disk_full" in refusals(store_full)
+    device.flash.write = original  # type: ignore[method-assign]
+    store_full.run(120)
+    assert store_full.device.record.stable is not None
+    assert store_full.device.record.stable.manifest.release == 2, "the trial goes on when the disk does"
