@@ -98,7 +98,7 @@ def sign_desired(
 
 def read_model_role(raw: bytes, model: str, anchor: TrustAnchor) -> dict[int, Manifest]:
     """Verified manifests by release number. BadInput: `signature_invalid`, `message_malformed`, `path_invalid`."""
-    signed = _verified(raw, anchor)
+    signed, _ = _verified(raw, anchor)
     manifests = {}
     for path, target in signed.targets.items():
         named, release = parse_target_path(path)
@@ -113,7 +113,7 @@ def read_model_role(raw: bytes, model: str, anchor: TrustAnchor) -> dict[int, Ma
 
 def read_desired(raw: bytes, anchor: TrustAnchor) -> Desired:
     """A verified desired document. BadInput: `signature_invalid`, `message_malformed`, `protocol_unknown`."""
-    signed = _verified(raw, anchor)
+    signed, signed_bytes = _verified(raw, anchor)
     edge = _convert(signed.unrecognized_fields.get("x-edge"), EdgeFields)
     if edge.protocol != PROTOCOL:
         raise BadInput(Code.PROTOCOL_UNKNOWN, f"document speaks protocol {edge.protocol}, this side {PROTOCOL}")
@@ -122,8 +122,7 @@ def read_desired(raw: bytes, anchor: TrustAnchor) -> Desired:
     wanted = tuple(_wanted(path, target) for path, target in sorted(signed.targets.items()))
     if len({want.model for want in wanted}) != len(wanted):
         raise BadInput(Code.MESSAGE_MALFORMED, "a model is named twice")
-    digest = sha256_hex(Metadata(signed).signed_bytes)
-    return Desired(edge.device, signed.version, digest, edge.issued, signed.expires, wanted)
+    return Desired(edge.device, signed.version, sha256_hex(signed_bytes), edge.issued, signed.expires, wanted)
 
 
 def _wanted(path: str, target: TargetFile) -> Wanted:
@@ -140,7 +139,7 @@ def _signed(targets: Targets, signer: Signer) -> bytes:
     return metadata.to_bytes(_COMPACT)
 
 
-def _verified(raw: bytes, anchor: TrustAnchor) -> Targets:
+def _verified(raw: bytes, anchor: TrustAnchor) -> tuple[Targets, bytes]:
     if len(raw) > MAX_MESSAGE_BYTES:
         raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(raw)} bytes, limit {MAX_MESSAGE_BYTES}")
     decode_plain(raw)  # duplicate keys would let two readers see two documents under one signature
@@ -154,10 +153,11 @@ def _verified(raw: bytes, anchor: TrustAnchor) -> Targets:
     if signature is None:
         raise BadInput(Code.SIGNATURE_INVALID, f"not signed by key {anchor.keyid[:12]}")
     try:
-        anchor.public_key().verify_signature(signature, metadata.signed_bytes)
+        signed_bytes = metadata.signed_bytes
+        anchor.public_key().verify_signature(signature, signed_bytes)
     except Exception as error:  # securesystemslib raises several kinds; to a device they are one refusal
         raise BadInput(Code.SIGNATURE_INVALID, f"{type(error).__name__}") from None
-    return metadata.signed
+    return metadata.signed, signed_bytes
 
 
 def _convert(plain: Any, kind: type[msgspec.Struct]) -> Any:

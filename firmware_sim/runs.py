@@ -3,6 +3,7 @@
 Decides what a result is. Refuses to know how it is shown.
 """
 
+import gc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -42,6 +43,7 @@ class RunResult:
 
 def run_once(scenario: Scenario, seed: int) -> tuple[RunResult, FleetWorld]:
     """Run and check; a violation, or an agent that falls over, is a result, not an exception."""
+    gc.set_threshold(50_000, 20, 100)  # a world is large and lives as a whole: looking it over often is 12 % of a run
     world = FleetWorld(scenario, seed)
     law = violation = where = ""
     try:
