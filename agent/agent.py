@@ -7,7 +7,6 @@ machine orders, in order. Refuses to know threads, sockets and clocks: `now` is 
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from agent.admitting import Admitting
@@ -25,70 +24,17 @@ from agent.core.model import Assignment, Record, Steady
 from agent.device_model import DeviceModel
 from agent.ports import Link, ProbeReport, Runtime
 from agent.reporter import Reporter
+from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, ProbeEnded, Stimulus, Woke
 from agent.store import DeviceRecord, Store
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.messages import Ack
-from contract.trust import TrustAnchor
 from contract.wire import decode
 
 _log = logging.getLogger("edgeward.agent")
 
 SAVE_RETRY_S = 5.0
 """After a disk that refused a record: the event is stepped again."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkUp:
-    """The broker has accepted the connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkDown:
-    """The connection is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class MessageArrived:
-    """A message from the broker."""
-
-    topic: str
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeEnded:
-    """The probe child of `model` has answered or died."""
-
-    model: str
-    report: ProbeReport
-
-
-@dataclass(frozen=True, slots=True)
-class Woke:
-    """The time that `wake_at` named has come."""
-
-
-Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | Woke
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this device is and what it believes."""
-
-    device: str
-    machine: str
-    anchor: TrustAnchor
-    labels: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """How often the device speaks and looks, in seconds."""
-
-    heartbeat_s: float
-    telemetry_s: float
-    judge_s: float
 
 
 class Agent:

@@ -19,7 +19,7 @@ from agent.adapters.onnx_runtime import OnnxRuntime
 from agent.adapters.paho_link import PahoLink
 from agent.adapters.posix_disk import PosixDisk
 from agent.adapters.sensors import TopicQueue, from_stdin, replay
-from agent.agent import Agent, Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
+from agent.agent import Agent
 from agent.config import Config, ReplaySensor, StdinSensor, TopicSensor, load_anchor
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
@@ -27,6 +27,7 @@ from agent.download import Download
 from agent.model_slot import ModelSlot
 from agent.pipeline import run_pipeline
 from agent.ports import Sample
+from agent.stimuli import Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import Store
 from contract.errors import BadInput, Code, WorldError
 

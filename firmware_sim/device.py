@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from agent.agent import Agent, Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
+from agent.agent import Agent
 from agent.core.model import Assignment, Record
 from agent.device_model import DeviceModel
 from agent.download import Download
 from agent.model_slot import ModelSlot
 from agent.ports import Sample
+from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import MAX_RECORD_BYTES, Store
 from contract.errors import BadInput
 from contract.trust import TrustAnchor

@@ -5,7 +5,7 @@ One seed draws everything, by named streams. Writes traces; refuses to judge the
 
 import hashlib
 
-from agent.agent import Intervals
+from agent.stimuli import Intervals
 from firmware_sim import power
 from firmware_sim.clock import Clock, stream
 from firmware_sim.controller import SimController

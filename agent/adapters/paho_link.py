@@ -15,8 +15,8 @@ import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from agent.agent import LinkDown, LinkUp, MessageArrived, Stimulus
 from agent.config import Broker
+from agent.stimuli import LinkDown, LinkUp, MessageArrived, Stimulus
 from contract import topics
 from contract.errors import BadInput, Code
 from contract.messages import Presence

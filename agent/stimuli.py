@@ -1,0 +1,59 @@
+"""What reaches the shell from outside, and what it is told about itself. Values only; nothing here acts."""
+
+from dataclasses import dataclass
+
+from agent.ports import ProbeReport
+from contract.trust import TrustAnchor
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The broker has accepted the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The connection is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageArrived:
+    """A message from the broker."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeEnded:
+    """The probe child of `model` has answered or died."""
+
+    model: str
+    report: ProbeReport
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The time that `wake_at` named has come."""
+
+
+Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | Woke
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this device is and what it believes."""
+
+    device: str
+    machine: str
+    anchor: TrustAnchor
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """How often the device speaks and looks, in seconds."""
+
+    heartbeat_s: float
+    telemetry_s: float
+    judge_s: float
