@@ -3,6 +3,7 @@
 Decides per model, so that one model's missing release does not hold up another's update.
 """
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime
 
@@ -27,6 +28,7 @@ class Admitting:
         self._anchor = anchor
         self._wall_clock = wall_clock
         self._roles: dict[str, dict[int, Manifest]] = {}
+        self._role_digests: dict[str, bytes] = {}
         self._waiting: dict[str, Wanted] = {}
         self._complain_at: float | None = None
 
@@ -43,8 +45,11 @@ class Admitting:
         return model if known and topic == topics.model_role(model) else None
 
     def read_role(self, model: str, raw: bytes) -> None:
-        """Take a model role in. Raises BadInput; the role that was known stays."""
-        self._roles[model] = read_model_role(raw, model, self._anchor)
+        """Take a model role in; the one that is known already costs nothing. Raises BadInput; what was known stays."""
+        digest = hashlib.sha256(raw).digest()
+        if self._role_digests.get(model) != digest:
+            self._roles[model] = read_model_role(raw, model, self._anchor)
+            self._role_digests[model] = digest
 
     def await_roles(self, document: Desired, now: float) -> None:
         """Let the targets of `document` wait for their roles; an older document's targets wait no longer."""

@@ -38,7 +38,7 @@ def decode_plain(raw: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
     if len(raw) > max_bytes:
         raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(raw)} bytes, limit {max_bytes}")
     try:
-        return json.loads(raw, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        return _DECODER.decode(raw.decode())
     except (ValueError, RecursionError) as error:
         raise BadInput(Code.MESSAGE_MALFORMED, str(error)[:200]) from None
 
@@ -52,3 +52,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+"""Made once: `json.loads` with hooks makes a decoder for every message."""

@@ -47,16 +47,22 @@ class Publisher:
         self._registry = registry
         self._blobs = blobs
         self._signer = signer
+        self._roles: dict[str, tuple[frozenset[int], datetime, bytes]] = {}
 
     def model_role(self, model: str, wanted: Iterable[int], now: datetime) -> Retained:
-        """The signed role of a model: its newest released versions, and older ones that somebody runs."""
+        """The signed role of a model: its newest released versions, and older ones that somebody runs.
+
+        The same bytes as before while neither the versions nor half of its life have changed: devices skip those.
+        """
         released = {version.release: version.manifest for version in self._registry.versions(model) if version.released}
-        listed = set(sorted(released)[-MAX_VERSIONS_PUBLISHED:]) | set(wanted)
-        manifests = {release: manifest for release, manifest in released.items() if release in listed}
-        document = sign_model_role(
-            model, manifests, version=max(released), expires=now + timedelta(days=ROLE_DAYS), signer=self._signer
-        )
-        return Retained(topics.model_role(model), document)
+        listed = frozenset(sorted(released)[-MAX_VERSIONS_PUBLISHED:]) | frozenset(wanted)
+        expires = now + timedelta(days=ROLE_DAYS)
+        known = self._roles.get(model)
+        if known is None or known[0] != listed or expires - known[1] > timedelta(days=ROLE_DAYS / 2):
+            manifests = {release: manifest for release, manifest in released.items() if release in listed}
+            document = sign_model_role(model, manifests, version=max(released), expires=expires, signer=self._signer)
+            self._roles[model] = known = (listed, expires, document)
+        return Retained(topics.model_role(model), known[2])
 
     def desired(self, twin: Twin) -> Retained:
         """The signed desired document of a device: the same bytes for the same twin, whenever it is published."""
