@@ -9,7 +9,7 @@ import click
 from contract.errors import BadInput, Code
 from contract.names import check_name
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, json_option, print_json, ratio, size, table
+from edgeward.cli.render import console, json_option, microseconds, print_json, ratio, size, table
 from edgeward.client import Client
 
 _CONFIG = """\
@@ -76,11 +76,18 @@ def show(name: str, *, as_json: bool) -> None:
         highlight=False,
     )
     measured = [
-        (m["model"], f"v{v['release']}", v["inferences"], v["errors"], ratio(v["accuracy"]), v["latency_us_p95"])
+        (
+            m["model"],
+            f"v{v['release']}",
+            v["inferences"],
+            v["errors"],
+            ratio(v["accuracy"]),
+            microseconds(v["latency_us_p95"]),
+        )
         for m in found["models"]
         for v in m["measured"]
     ]
-    columns = ("model", "version", "inferences", "errors", "accuracy", "p95 us")
+    columns = ("model", "version", "inferences", "errors", "accuracy", "p95 below")
     console.print(table("measured since the controller started", columns, measured))
     console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found["history"]]))
 

@@ -33,8 +33,9 @@ def print_json(value: Any) -> None:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """A table; None shows as a dash, known words in their colour."""
     made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        made.add_column(column)
+    for position, column in enumerate(columns):
+        last = position == len(columns) - 1
+        made.add_column(column, no_wrap=not last, overflow="fold")  # names and ids are copied: they stay whole
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     return made
@@ -47,6 +48,11 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def microseconds(value: float | None) -> str:
+    """A latency, which is known to within a histogram bucket."""
+    return "-" if value is None else f"{value:.0f} us"
 
 
 def ratio(value: float | None) -> str:

@@ -89,7 +89,7 @@ def _print(story: Story, summary: dict[str, Any]) -> None:
         rows.append(
             (f"v{chapter.release}", chapter.title, size(chapter.size_bytes), chapter.status, now_on, before, after)
         )
-    columns = ("version", "what it is", "size", "rollout", "devices", "accuracy before", "with it")
+    columns = ("version", "what it is", "size", "rollout", "devices", "before", "accuracy")
     console.print()
     console.print(table("what became of it", columns, rows))
     console.print(
