@@ -96,6 +96,7 @@ class Device:
         self._inbox: deque[Stimulus] = deque()
         self._busy = False
         self._idle_at = 0.0
+        self._spent_s = 0.0
         self._stimuli = 0
 
     @property
@@ -214,14 +215,14 @@ class Device:
 
     def _new_agent(self) -> Agent:
         store = Store(self.flash)
-        runtime = SimRuntime(self._models, self.flash.read)
+        runtime = SimRuntime(self._models, self.flash.read, self._spend)
         clock, link = self._clock, self.link
 
         def new_download(assignment: Assignment) -> Download:
             return Download(assignment, store=store, link=link, drop=lambda _: None)
 
         def new_model(name: str) -> DeviceModel:
-            slot = ModelSlot(name, perf_s=lambda: clock.now, lock=nullcontext())
+            slot = ModelSlot(name, perf_s=lambda: clock.now + self._spent_s, lock=nullcontext())
             return DeviceModel(name, slot, runtime, store, new_download)
 
         def enqueue(stimulus: Stimulus) -> None:
@@ -240,6 +241,9 @@ class Device:
             enqueue=enqueue,
             new_model=new_model,
         )
+
+    def _spend(self, seconds: float) -> None:
+        self._spent_s += seconds
 
     def _raw_record(self) -> bytes:
         name = f"record-{MODEL}"

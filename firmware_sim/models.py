@@ -21,11 +21,18 @@ from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
 from contract.messages import Hardware
 from contract.trust import anchor_of
 
-Behaviour = Literal["good", "wrong", "raises", "breaks_probe", "fails_to_load"]
+Behaviour = Literal["good", "wrong", "raises", "slow", "breaks_probe", "fails_to_load"]
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 SIGNER = CryptoSigner(Ed25519PrivateKey.from_private_bytes(b"edgeward-simulator-not-a-secret!"))
 ANCHOR = anchor_of(SIGNER)
 CHUNK_BYTES = 1024
+QUICK_S = 0.0005
+SLOW_S = 0.5
+"""What one inference takes on the device's own clock, which virtual time does not see."""
+
+
+def _no_time(_: float) -> None:
+    """For whom time does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +78,13 @@ def make_model(release: int, behaviour: Behaviour, size_bytes: int = 5000) -> Si
 class SimSession:
     """Answers by behaviour: `good` says the truth, which is always 1."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, behaviour: Behaviour, spend: Callable[[float], None]) -> None:
         self._behaviour = behaviour
+        self._spend = spend
 
     def run(self, inputs: Inputs) -> list[Array]:
         """One label per row."""
+        self._spend(SLOW_S if self._behaviour == "slow" else QUICK_S)
         if self._behaviour == "raises":
             raise RuntimeError("simulated fault")
         return [np.array([0 if self._behaviour == "wrong" else 1])]
@@ -84,9 +93,12 @@ class SimSession:
 class SimRuntime:
     """The Runtime port by behaviour; `read` opens files of the simulated flash."""
 
-    def __init__(self, models: tuple[SimModel, ...], read: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, models: tuple[SimModel, ...], read: Callable[[str], bytes], spend: Callable[[float], None] = _no_time
+    ) -> None:
         self._by_artifact = {model.artifact: model for model in models}
         self._read = read
+        self._spend = spend
 
     def hardware(self) -> Hardware:
         """A simulated machine."""
@@ -103,7 +115,7 @@ class SimRuntime:
         model = self._by_artifact.get(self._read(artifact))
         if model is None or model.behaviour == "fails_to_load":
             raise WorldError(Code.MODEL_LOAD_FAILED, "simulated")
-        return SimSession(model.behaviour)
+        return SimSession(model.behaviour, self._spend)
 
     def rss_mb(self) -> float:
         """Nothing to measure."""

@@ -24,6 +24,8 @@ class Conditions(Message, frozen=True):
     """What links do to messages."""
 
     latency_s: float = 0.05
+    bandwidth_bytes_s: float = 0.0
+    """What a device's link carries towards it; 0: no limit. Messages wait for those before them."""
     loss: float = 0.0
     """Probability that a message is lost once, and sent again."""
     resend_s: float = 2.0
@@ -107,6 +109,7 @@ class SimLink:
         """Of this link alone; None: the network's."""
         self._network = network
         self._rng = rng
+        self._busy_until = 0.0
         self._epoch = 0
         self._receiver: Receiver | None = None
         self._waiting: list[tuple[str, bytes, bool]] = []
@@ -174,7 +177,7 @@ class SimLink:
         if conditions.drop and self._rng.random() < conditions.drop:
             return
         self.bytes_down += len(payload)
-        self._in_flight(lambda: self._receive(topic, payload))
+        self._in_flight(lambda: self._receive(topic, payload), self._queued_s(len(payload)))
         if conditions.duplicate and self._rng.random() < conditions.duplicate:
             self._in_flight(lambda: self._receive(topic, payload))
 
@@ -187,7 +190,16 @@ class SimLink:
         if self._receiver is not None:
             self._receiver.message(topic, payload)
 
-    def _in_flight(self, arrive: Callable[[], None]) -> None:
+    def _queued_s(self, size_bytes: int) -> float:
+        """How long the link is busy until these bytes are through."""
+        rate = self._network.conditions.bandwidth_bytes_s
+        if not rate:
+            return 0.0
+        now = self._network.clock.now
+        self._busy_until = max(now, self._busy_until) + size_bytes / rate
+        return self._busy_until - now
+
+    def _in_flight(self, arrive: Callable[[], None], queued_s: float = 0.0) -> None:
         if not self.up:
             return
         epoch = self._epoch
@@ -196,7 +208,7 @@ class SimLink:
             if self._epoch == epoch:
                 arrive()
 
-        self._network.clock.after(self._delay_s(), land)
+        self._network.clock.after(queued_s + self._delay_s(), land)
 
     def _delay_s(self) -> float:
         conditions = self._network.conditions

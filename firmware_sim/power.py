@@ -31,6 +31,22 @@ def at_random(probability: float, rng: Random) -> Plan:
     return lambda operation: rng.random() < probability
 
 
+def in_bursts(probability: float, length: int, rng: Random) -> Plan:
+    """A contact that bounces: after a random cut each of the next `length` operations is cut with one in two."""
+    left = 0
+
+    def fails(operation: int) -> bool:
+        nonlocal left
+        chance = 0.5 if left else probability
+        left = max(0, left - 1)
+        if rng.random() >= chance:
+            return False
+        left = left or length
+        return True
+
+    return fails
+
+
 class Power:
     """Feeds one device."""
 

@@ -84,6 +84,8 @@ class Brownout(Message, frozen=True, tag_field="kind", tag="brownout"):
     """Any operation on flash may be the one at which power fails, recovery included."""
 
     probability: Probability
+    burst: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    """After a cut the next so many operations are cut with one in two."""
 
 
 Fault = Partition | Storm | ControllerDies | BrokerForgets | CrashLoop | Brownout

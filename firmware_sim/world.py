@@ -121,7 +121,8 @@ class FleetWorld:
         if not brownouts:
             return power.never()
         rng = stream(self.seed, f"device/{number}/power")
-        random_cut = power.at_random(brownouts[0].probability, rng)
+        probability, burst = brownouts[0].probability, brownouts[0].burst
+        random_cut = power.in_bursts(probability, burst, rng) if burst else power.at_random(probability, rng)
         return lambda operation: self._faulty and random_cut(operation)
 
     def _offline_later(self, link: SimLink, stratum: Stratum, delay_s: float) -> None:

@@ -39,6 +39,10 @@ class Says:
         return [np.array([next(self._answers)], dtype=self._dtype)]
 
 
+def good() -> SimSession:
+    return SimSession("good", lambda _: None)
+
+
 def slot_with(session: object, **changes: object) -> ModelSlot:
     slot = ModelSlot("m", perf_s=time.perf_counter, lock=nullcontext())
     slot.swap(Serving(assignment(**changes), session))  # type: ignore[arg-type]
@@ -52,7 +56,7 @@ def test_nothing_serves_at_first() -> None:
 
 
 def test_an_answer_names_its_version() -> None:
-    prediction = slot_with(SimSession("good")).predict(Sample({"x": 1.0}))
+    prediction = slot_with(good()).predict(Sample({"x": 1.0}))
     assert prediction is not None
     assert (prediction.model, prediction.release, prediction.value) == ("m", 1, "1")
 
@@ -83,7 +87,7 @@ def test_a_value_that_is_not_finite_counts_as_an_error() -> None:
 
 
 def test_a_session_that_raises_is_counted_and_coded() -> None:
-    slot = slot_with(SimSession("raises"))
+    slot = slot_with(SimSession("raises", lambda _: None))
     with pytest.raises(BadInput) as caught:
         slot.predict(Sample({"x": 1.0}))
     assert caught.value.code == Code.SAMPLE_INVALID
@@ -104,7 +108,7 @@ def test_rare_labels_are_merged_so_that_a_message_stays_small() -> None:
 
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(BadInput) as caught:
-        slot_with(SimSession("good")).predict(Sample({"y": 1.0}))
+        slot_with(good()).predict(Sample({"y": 1.0}))
     assert "'x'" in caught.value.detail
 
 
@@ -153,7 +157,7 @@ def test_a_swap_under_constant_inference_loses_nothing_and_answers_never_mix() -
 
 
 def test_the_stall_of_a_swap_is_the_longest_inference_that_overlapped_it() -> None:
-    slot = slot_with(SimSession("good"))
+    slot = slot_with(good())
     slot.watch_stall()
     slot.predict(Sample({"x": 1}))
     assert slot.take_stall_ms() > 0
@@ -166,7 +170,7 @@ def test_a_pipeline_counts_what_it_cannot_answer_and_goes_on() -> None:
     dropped: Counter[str] = Counter()
     answered: list[object] = []
     rows = [Sample({"x": 1}), BadInput(Code.SAMPLE_INVALID, "not JSON"), Sample({}), Sample({"x": 2})]
-    run_pipeline(rows, slot_with(SimSession("good")), dropped, answered.append)
+    run_pipeline(rows, slot_with(good()), dropped, answered.append)
     assert (len(answered), dropped) == (2, {"rows_malformed": 1, "rows_failed": 1})
     run_pipeline([Sample({"x": 1})], ModelSlot("m", perf_s=time.perf_counter, lock=nullcontext()), dropped)
     assert dropped["rows_unserved"] == 1

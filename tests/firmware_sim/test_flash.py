@@ -1,11 +1,12 @@
 """Simulated flash loses and tears exactly what real flash may, and never what was synced."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
 
 from firmware_sim.flash import Flash
-from firmware_sim.power import Power, PowerCut, at, at_random
+from firmware_sim.power import Power, PowerCut, at, at_random, in_bursts
 
 
 def after_cut(prepare: object, seed: int) -> Flash:
@@ -86,3 +87,11 @@ def test_a_full_flash_refuses_and_keeps_what_it_has() -> None:
     with pytest.raises(OSError, match="No space"):
         flash.write("b", b"123456")
     assert (flash.free_bytes(), flash.names()) == (5, ["a"])
+
+
+def test_a_burst_cuts_again_soon_after_a_cut() -> None:
+    power = Power(in_bursts(0.02, 5, Random(3)))
+    drawn = [power.draw() for _ in range(2000)]
+    gaps = [after - before for before, after in pairwise([number for number, cut in enumerate(drawn) if cut])]
+    assert sum(gap <= 5 for gap in gaps) > len(gaps) / 3
+    assert max(gaps) > 50

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from contract.errors import BadInput
 from firmware_sim import cli
+from firmware_sim.network import Conditions
 from firmware_sim.runs import run_once, shrink, trace_lines
 from firmware_sim.scenario import load_scenario
 
@@ -47,6 +49,17 @@ def test_the_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:
         )
         hashes.add(done.stdout)
     assert len(hashes) == 1
+
+
+def test_a_narrow_link_takes_longer_and_every_message_waits_for_those_before_it() -> None:
+    scenario = load_scenario(SCENARIOS[0].with_name("calm.toml"))
+    narrow = msgspec.structs.replace(scenario, network=Conditions(bandwidth_bytes_s=500.0))
+    confirmed = []
+    for variant in (scenario, narrow):
+        result, world = run_once(variant, 1)
+        assert result.violation == ""
+        confirmed.append(min(moment.at for moment in world.devices["d00000"].history if moment.record.stable))
+    assert confirmed[1] > confirmed[0] + 10
 
 
 def test_other_seeds_give_other_worlds() -> None:
