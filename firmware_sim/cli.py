@@ -14,7 +14,9 @@ from firmware_sim.runs import RunResult, resized, run_once, shrink, sweep, trace
 from firmware_sim.scenario import Scenario, load_scenario
 from firmware_sim.scripts import SCRIPTS
 
-SCENARIOS = Path(__file__).parents[1] / "configs" / "scenarios"
+_PACKAGED = Path(__file__).parent / "scenarios"
+SCENARIOS = _PACKAGED if _PACKAGED.exists() else Path(__file__).parents[1] / "configs" / "scenarios"
+"""A wheel carries them inside; a checkout has them in configs/."""
 LEGEND = "time, who; stable, trial (version/boots), generation decided, digest that answers, how the last update ended"
 
 

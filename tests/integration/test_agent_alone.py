@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ def test_the_agents_wheel_holds_no_server_and_runs_an_update(tmp_path: Path) -> 
         capture_output=True,
     )
     wheel = next(tmp_path.glob("*.whl"))
+    carried = set(zipfile.ZipFile(wheel).namelist())
+    assert {"firmware_sim/scenarios/calm.toml", "edgeward/demo/weather.csv.gz"} <= carried
+    assert not any(name.startswith(("tests", "benchmarks")) for name in carried)
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     pip = [
