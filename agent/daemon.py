@@ -93,10 +93,17 @@ class Daemon:
                 stimulus = Woke()
             if isinstance(stimulus, LinkUp) and self._topics:
                 self._link.subscribe(sorted(self._topics))
-            self._agent.receive(stimulus, time.monotonic())
+            self._receive(stimulus)
             if time.monotonic() >= watchdog_at:
                 self._link.revive()
                 watchdog_at = time.monotonic() + WATCHDOG_S
+
+    def _receive(self, stimulus: Stimulus) -> None:
+        try:
+            self._agent.receive(stimulus, time.monotonic())
+        except Exception:  # a fault of ours must not stop the inference that goes on in the other threads
+            self._agent.dropped["internal_errors"] += 1
+            _log.exception("could not take in %s", type(stimulus).__name__)
 
     def _deliver(self, stimulus: Stimulus) -> None:
         if isinstance(stimulus, MessageArrived) and stimulus.topic in self._topics:

@@ -154,8 +154,9 @@ class Store:
         except FileNotFoundError:
             return ""
         sha = hashlib.sha256()
-        for offset in range(0, length, _BLOCK_BYTES):
-            sha.update(self._disk.read_at(name, offset, min(_BLOCK_BYTES, length - offset)))
+        with _medium():
+            for offset in range(0, length, _BLOCK_BYTES):
+                sha.update(self._disk.read_at(name, offset, min(_BLOCK_BYTES, length - offset)))
         return sha.hexdigest()
 
 

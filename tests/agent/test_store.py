@@ -122,3 +122,18 @@ def test_a_disk_that_fails_otherwise_says_so(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(WorldError) as caught:
         Store(flash).save_record("m", Record())
     assert caught.value.code == Code.DISK_FAILED
+
+
+def test_a_disk_that_cannot_be_read_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    flash = Flash(Random(1))
+    store = Store(flash)
+    write_all(store)
+    store.seal(BLOB)
+
+    def refuse(name: str, offset: int, size_bytes: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(flash, "read_at", refuse)
+    with pytest.raises(WorldError) as caught:
+        store.has(BLOB)
+    assert caught.value.code == Code.DISK_FAILED
