@@ -147,9 +147,12 @@ def _sweep(call: argparse.Namespace) -> int:
 
 
 def _progress(done: int, total: int, updates: int, cut: int) -> None:
-    if sys.stderr.isatty() or done == total:
-        bar = "#" * (30 * done // total)
-        print(f"\r[{bar:30}] {done}/{total} runs, {updates} updates, {cut} cuts", end="", file=sys.stderr, flush=True)
+    """A bar on a terminal; elsewhere a line for every twentieth of the way."""
+    bar = f"[{'#' * (30 * done // total):30}] {done}/{total} runs, {updates} updates, {cut} cuts"
+    if sys.stderr.isatty():
+        print(f"\r{bar}", end="", file=sys.stderr, flush=True)
+    elif done % max(1, total // 20) == 0:
+        print(bar, file=sys.stderr, flush=True)
 
 
 def _verdict(result: RunResult) -> int:

@@ -280,7 +280,7 @@ class _Power:
         return False
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def decode_record(raw: bytes) -> Record:
     """The record in a file's bytes; an empty one for a file that is damaged, which is left for the agent to find."""
     try:
