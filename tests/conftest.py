@@ -3,6 +3,12 @@
 import shutil
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile(
+    "edgeward", deadline=None, derandomize=True
+)  # the same examples on every machine, slow or not
+settings.load_profile("edgeward")
 
 
 @pytest.fixture(params=["embedded", "mosquitto"])
