@@ -1,9 +1,9 @@
 """Fixtures that several rooms share."""
 
-import shutil
-
 import pytest
 from hypothesis import settings
+
+from controller.broker import find_mosquitto
 
 settings.register_profile(
     "edgeward", deadline=None, derandomize=True
@@ -13,8 +13,6 @@ settings.load_profile("edgeward")
 
 @pytest.fixture(params=["embedded", "mosquitto"])
 def broker_kind(request: pytest.FixtureRequest) -> str:
-    if request.param == "mosquitto" and not shutil.which(
-        "mosquitto", path="/usr/bin:/usr/sbin:/usr/local/sbin:/usr/local/bin"
-    ):
+    if request.param == "mosquitto" and find_mosquitto() is None:
         pytest.skip("no mosquitto on this machine: apt-get install mosquitto (CI does)")
     return str(request.param)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.broker import find_mosquitto
 from edgeward.demo.processes import Site
 from edgeward.demo.story import DEVICES, MODEL, Story
 
@@ -64,7 +65,7 @@ def test_everything_but_blobs_is_readable_json(tmp_path: Path) -> None:
     from edgeward.demo.processes import wait_for
 
     subscriber = shutil.which("mosquitto_sub")
-    if subscriber is None or shutil.which("mosquitto", path="/usr/bin:/usr/sbin:/usr/local/sbin") is None:
+    if subscriber is None or find_mosquitto() is None:
         pytest.skip(
             "no mosquitto and mosquitto_sub on this machine: apt-get install mosquitto mosquitto-clients (CI does)"
         )
