@@ -110,13 +110,13 @@ class Agent:
 
     def wake_at(self) -> float:
         """When `Woke` is due at the latest."""
-        times = [self._heartbeat_at, self._telemetry_at, self._reporter.wake_at(), self._admitting.wake_at()]
-        times += [at for at, _ in self._retry.values()]
+        times: list[float | None] = [at for at, _ in self._retry.values()]
+        times += (self._reporter.wake_at(), self._admitting.wake_at())
         for model in self._models.values():
             times.append(model.wake_at(online=self._reporter.online))
             if model.in_trial:
                 times.append(self._judge_at)
-        return min(at for at in times if at is not None)
+        return min(self._heartbeat_at, self._telemetry_at, *[at for at in times if at is not None])
 
     def _link_up(self, now: float) -> None:
         device = self._identity.device

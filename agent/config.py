@@ -3,7 +3,6 @@
 Decides what a legal configuration is. Refuses to know how anything is done with it.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import msgspec
 
 from contract.errors import BadInput, Code
 from contract.names import check_name
+from contract.toml_config import decode_toml
 from contract.trust import TrustAnchor
 from contract.wire import Message, decode
 
@@ -91,15 +91,13 @@ class Config(Message, frozen=True):
 def load_config(path: Path) -> Config:
     """Read and check; BadInput `config_invalid` names the file, the key and what is allowed there."""
     try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
-        config = msgspec.convert(plain, Config)
+        config = decode_toml(path.read_text(encoding="utf-8"), Config, str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: {getattr(error, 'strerror', error)}") from None
+    try:
         check_name(config.device.name, "device")
         for sensor in config.sensor:
             check_name(sensor.model, "model")
-    except FileNotFoundError:
-        raise BadInput(Code.CONFIG_INVALID, f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
     except BadInput as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error.detail}") from None
     return config

@@ -113,7 +113,7 @@ class DeviceModel:
         times = [machine.deadline(self.state), self._drain_look_at]
         if self.download is not None and online:
             times.append(self.download.wake_at())
-        return min((at for at in times if at is not None), default=None)
+        return min([at for at in times if at is not None], default=None)
 
     def message(self) -> ModelState:
         """The state as a message."""

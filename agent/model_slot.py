@@ -6,9 +6,9 @@ Refuses to know why a swap happens.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from agent.core.health import HealthWindow, Inference
@@ -23,8 +23,7 @@ MAX_LABELS = 16
 """Distinct answers counted by name in one interval; the rest are "other"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(msgspec.Struct, frozen=True, gc=False):
     """One answer, and which version gave it."""
 
     model: str

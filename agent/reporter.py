@@ -20,6 +20,8 @@ _log = logging.getLogger("edgeward.agent")
 MAX_UNACKED = 64
 """Reports kept until acknowledged; the heartbeat tells the newest state anyway."""
 RESEND_S = 15.0
+"""Reports without an acknowledgement are sent again after this, then after twice this, and so on."""
+MAX_RESEND_S = 240.0
 TELEMETRY_EXPIRY_S = 3600
 
 
@@ -34,6 +36,7 @@ class Reporter:
         self._seq = 0
         self._unacked: dict[int, bytes] = {}
         self._resend_at: float | None = None
+        self._resend_s = RESEND_S
         self._telemetry = TelemetryQueue(dropped)
         self.online = False
         self.bytes_sent = 0
@@ -41,6 +44,7 @@ class Reporter:
     def link_up(self, now: float) -> None:
         """Say that the device is here, then what was kept while the link was away."""
         self.online = True
+        self._resend_s = RESEND_S
         presence = Presence(protocol=PROTOCOL, device=self._device, online=True)
         self._send(topics.presence(self._device), encode(presence), retain=True)
         self._resend(now)
@@ -90,12 +94,15 @@ class Reporter:
 
     def acknowledged(self, ack: Ack) -> None:
         """Forget a report that the controller holds."""
-        if ack.boot == self._boot:
-            self._unacked.pop(ack.seq, None)
+        if ack.boot == self._boot and self._unacked.pop(ack.seq, None) is not None:
+            self._resend_s = RESEND_S
+            if not self._unacked:
+                self._resend_at = None
 
     def tick(self, now: float) -> None:
         """Send unacknowledged reports again when due."""
-        if self._resend_at is not None and now >= self._resend_at:
+        if self._resend_at is not None and now >= self._resend_at and self.online:
+            self._resend_s = min(2 * self._resend_s, MAX_RESEND_S)
             self._resend(now)
 
     def wake_at(self) -> float | None:
@@ -112,14 +119,14 @@ class Reporter:
             self._dropped["reports"] += 1
         payload = encode(report)
         self._unacked[report.seq] = payload
-        self._resend_at = self._resend_at or now + RESEND_S
+        self._resend_at = self._resend_at or now + self._resend_s
         if self.online:
             self._send(topics.report(self._device), payload)
 
     def _resend(self, now: float) -> None:
         for payload in self._unacked.values():
             self._send(topics.report(self._device), payload)
-        self._resend_at = now + RESEND_S
+        self._resend_at = now + self._resend_s if self._unacked else None
 
     def _flush_telemetry(self) -> None:
         if not self.online:

@@ -1,6 +1,5 @@
 """The controller's configuration: strict TOML, every key with its default here and in configs/controller.toml."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import msgspec
 
 from contract.errors import BadInput, Code
 from contract.protocol import DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES
+from contract.toml_config import decode_toml
 from contract.wire import Message
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -85,8 +85,6 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config)
-    except FileNotFoundError:
-        raise BadInput(Code.CONFIG_INVALID, f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
+        return decode_toml(path.read_text(encoding="utf-8"), Config, str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: {getattr(error, 'strerror', error)}") from None

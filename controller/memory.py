@@ -4,9 +4,9 @@ Decides what a controller that starts again must find. Refuses to know when it i
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from contract.messages import Heartbeat
 from contract.wire import decode

@@ -5,9 +5,10 @@ the simulator calls this very function.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from contract.messages import Ack, Heartbeat, ModelWindow, Presence, Report, Telemetry
 from controller.fleet.twin import DOCUMENT_LIFE_S, Assigned, Twin, fold_heartbeat, fold_presence, fold_report
@@ -18,6 +19,8 @@ from controller.rollout.model import FINAL, Rollout
 
 UNHEARD_S = 300.0
 """After so long a document that an online device has not acted on is published again."""
+SWEEP_S = 30.0
+"""How often all twins are looked over for stale and unheard documents: a pass costs what came in, not the fleet."""
 
 FromDevice = Heartbeat | Report | Presence | Telemetry
 
@@ -36,6 +39,8 @@ class World:
     """(device, model, release) -> sums since the controller started"""
     published_at: dict[str, float] = field(default_factory=dict)
     """When a device's document was last published."""
+    sweep_at: float = 0.0
+    """When all documents are looked over next."""
     traffic: dict[str, Telemetry] = field(default_factory=dict)
     """Newest telemetry of a device: bytes, memory, stalls."""
 
@@ -56,11 +61,12 @@ class Changes:
 
 def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> Changes:
     """Fold and decide; `world` is brought up to date in place."""
-    acks, reports, heartbeats = [], [], []
+    acks: dict[tuple[str, Ack], None] = {}
+    reports, heartbeats = [], []
     for device, message in inbox:
         _fold(world, device, message, now)
         if isinstance(message, Report):
-            acks.append((device, Ack(boot=message.boot, seq=message.seq)))
+            acks[device, Ack(boot=message.boot, seq=message.seq)] = None  # one for a report that came twice
             reports.append((device, message))
         elif isinstance(message, Heartbeat):
             heartbeats.append((device, message))
@@ -77,8 +83,11 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         if decision.rollout != rollout:
             world.rollouts[rollout.id] = decision.rollout
             changed.append(decision.rollout)
-    redesired |= reissue_documents(world, now)
-    unheard = unheard_documents(world, now) - redesired
+    unheard: set[str] = set()
+    if now >= world.sweep_at:
+        world.sweep_at = now + SWEEP_S
+        redesired |= reissue_documents(world, now)
+        unheard = unheard_documents(world, now) - redesired
     world.published_at.update(dict.fromkeys(redesired | unheard, now))
     return Changes(
         frozenset(redesired), frozenset(unheard), tuple(changed), tuple(acks), tuple(reports), tuple(heartbeats)

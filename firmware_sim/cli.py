@@ -6,12 +6,10 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
-
 from contract.errors import BadInput, Code, EdgewardError
 from firmware_sim import cuts
 from firmware_sim.runs import RunResult, resized, run_once, shrink, sweep, trace_lines
-from firmware_sim.scenario import Scenario, load_scenario
+from firmware_sim.scenario import Scenario, encode_scenario, load_scenario
 from firmware_sim.scripts import SCRIPTS
 
 _PACKAGED = Path(__file__).parent / "scenarios"
@@ -69,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _scenario(name: str) -> Scenario:
-    named = name.endswith((".toml", ".json"))
+    named = name.endswith(".toml")
     path = Path(name) if named else SCENARIOS / f"{name}.toml"
     if not path.exists() and not named:
         there = ", ".join(sorted(found.stem for found in SCENARIOS.glob("*.toml")))
@@ -82,11 +80,12 @@ def _run(call: argparse.Namespace) -> int:
     scenario = resized(_scenario(call.scenario), call.devices, call.hours)
     result, world = run_once(scenario, call.seed)
     took_s = time.perf_counter() - began
-    for line in trace_lines(world, None, None, 0.0):
+    for line in trace_lines(world, None):
         print(line)
     links = [device.link for device in world.devices.values()]
     down, up = (sum(getattr(link, way) for link in links) // len(links) for way in ("bytes_down", "bytes_up"))
-    print(f"bytes a device: {down} down, {up} up")
+    wear = sum(device.flash.written_bytes for device in world.devices.values()) // len(links)
+    print(f"bytes a device: {down} down, {up} up, {wear} written to flash")
     print(
         f"{result.devices} devices, {scenario.hours:g} h, {result.updates} updates, {result.cuts} power cuts, "
         f"{result.events} events in {took_s:.1f} s; trace {result.trace_hash[:16]}"
@@ -101,7 +100,7 @@ def _replay(call: argparse.Namespace) -> int:
         first = next(iter(world.devices))
         raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device!r}; they are called {first} and so on")
     print(LEGEND)
-    for line in trace_lines(world, device, None, 0.0):
+    for line in trace_lines(world, device):
         print(line)
     return _verdict(result)
 
@@ -113,8 +112,8 @@ def _shrink(call: argparse.Namespace) -> int:
         print(f"{scenario.name} with seed {call.seed} breaks no law: nothing to shrink")
         return 0
     smaller, runs = shrink(scenario, call.seed, result.law)
-    path = Path(f"{scenario.name}-{result.law}.json")
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(smaller)))
+    path = Path(f"{scenario.name}-{result.law}.toml")
+    path.write_bytes(encode_scenario(smaller))
     size = (
         f"{smaller.devices} devices, {len(smaller.fault)} faults, {len(smaller.release)} releases, {smaller.hours:g} h"
     )
@@ -135,8 +134,8 @@ def _sweep(call: argparse.Namespace) -> int:
         done, updates, cut = done + 1, updates + result.updates, cut + result.cuts
         _progress(done, total, updates, cut)
         if result.law:
-            print(f"\n{result.violation}\nreproduce: {result.reproduce}")
-            print(f"look:      {result.reproduce.replace(' run ', ' replay ')}")
+            print()
+            _verdict(result)
             return 1
     took_s = time.perf_counter() - began
     print(
@@ -160,7 +159,11 @@ def _verdict(result: RunResult) -> int:
         print("all laws kept")
         return 0
     print(f"BROKEN {result.violation}")
+    for line in result.trace:
+        print(f"    {line}")
+    print(f"({LEGEND})")
     print(f"reproduce: {result.reproduce}")
+    print(f"look:      {result.reproduce.replace(' run ', ' replay ')}")
     return 1
 
 

@@ -5,35 +5,40 @@ Decides the order of stimuli. Writes a history of what changed, for checkers. Re
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from threading import Lock
 
 from agent.agent import Agent
 from agent.core.model import Assignment, Record
 from agent.device_model import DeviceModel
 from agent.download import Download
 from agent.model_slot import ModelSlot
-from agent.ports import Sample
+from agent.ports import Runtime
 from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import MAX_RECORD_BYTES, Store
 from contract.errors import BadInput
 from contract.trust import TrustAnchor
 from contract.wire import decode
-from firmware_sim.clock import Clock
+from firmware_sim.clock import Clock, stream
 from firmware_sim.flash import Flash
 from firmware_sim.models import SimModel, SimRuntime
 from firmware_sim.network import SimLink
-from firmware_sim.power import PowerCut
+from firmware_sim.power import PowerCut, ProcessKilled
+from firmware_sim.sensors import Signal, SimSensor
 
 MODEL = "m"
+_RECORD = f"record-{MODEL}"
 WORLD_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 REBOOT_S = 5.0
 MAX_STIMULI = 100_000
 """A device that takes more has a loop in it."""
-_ROW = Sample({"x": 1.0}, label=1)
 _PATIENT = Intervals(heartbeat_s=30.0, telemetry_s=30.0, judge_s=1.0)
+
+
+RuntimeMaker = Callable[[tuple[SimModel, ...], Callable[[str], bytes], Callable[[float], None]], Runtime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ class Device:
         models: tuple[SimModel, ...],
         anchor: TrustAnchor,
         habits: Habits = Habits(),
+        sensor: SimSensor | None = None,
+        new_runtime: RuntimeMaker = SimRuntime,
     ) -> None:
         self.name = name
         self.flash = flash
@@ -90,6 +97,10 @@ class Device:
         self._models = models
         self._anchor = anchor
         self._habits = habits
+        self._sensor = sensor or SimSensor(Signal(), stream(0, name))
+        self._new_runtime = new_runtime
+        self._deadly = {model.manifest.artifact.sha256 for model in models if model.behaviour == "leaks_memory"}
+        self._row_at = 0.0
         self._agent: Agent | None = None
         self._epoch = 0
         self._wake_at = float("inf")
@@ -98,6 +109,7 @@ class Device:
         self._idle_at = 0.0
         self._spent_s = 0.0
         self._stimuli = 0
+        self._power = _Power(self)
 
     @property
     def record(self) -> Record:
@@ -126,13 +138,13 @@ class Device:
         self.boots += 1
         self._inbox.clear()
         self._note(look_for_blobs=True)
-        with self._power():
+        with self._power:
             agent = self._new_agent()
             agent.boot(self._clock.now)
             self._agent = agent
             self._note()
             self.link.attach(self)
-            self._sample_later(self._epoch)
+            self._row_at = self._clock.now + self._habits.sample_every_s
             self._after()
 
     def link_up(self) -> None:
@@ -156,6 +168,13 @@ class Device:
         self.flash.lose_power()
         self._clock.after(REBOOT_S, self.boot)
 
+    def _restart(self) -> None:
+        """The process is gone; flash and what the kernel holds of it are not."""
+        self._epoch += 1
+        self._agent = None
+        self.link.detach()
+        self._clock.after(REBOOT_S, self.boot)
+
     def _take(self, stimulus: Stimulus) -> None:
         self._inbox.append(stimulus)
         if self._busy or self._agent is None:
@@ -170,8 +189,9 @@ class Device:
         if self._busy or self._agent is None:
             return
         operations = self.flash.power.operations
-        with self._power():
+        with self._power:
             self._busy = True
+            self._answer_rows()
             while self._inbox and self._agent is not None:
                 self._stimuli += 1
                 assert self._stimuli < MAX_STIMULI, f"{self.name} never comes to rest"
@@ -179,9 +199,6 @@ class Device:
             self._after()
         done = self.flash.power.operations - operations
         self._idle_at = self._clock.now + done * self._habits.flash_operation_s
-
-    def _power(self) -> "_Power":
-        return _Power(self)
 
     def _after(self) -> None:
         self._note()
@@ -191,38 +208,45 @@ class Device:
             self._wake_at = max(wake_at, self._clock.now + 0.001)
             epoch = self._epoch
             self._clock.at(self._wake_at, lambda: self._wake(epoch))
+        if self.crashes_on or self._deadly:
+            self._watch_deadly_row()
 
     def _wake(self, epoch: int) -> None:
         if epoch == self._epoch and self._clock.now >= self._wake_at:
             self._wake_at = float("inf")
             self._take(Woke())
 
-    def _sample_later(self, epoch: int) -> None:
-        self._clock.after(self._habits.sample_every_s, lambda: self._sample(epoch))
+    def _answer_rows(self) -> None:
+        """Answer all rows that were due by now: nothing changes between stimuli, so rows need no event of their own."""
+        every_s, now = self._habits.sample_every_s, self._clock.now
+        model = self._agent.models.get(MODEL) if self._agent else None
+        while self._row_at <= now:
+            row = self._sensor.row(self._row_at, faulty=self.faulty())
+            self._row_at += every_s
+            if row is None or model is None or (serving := model.slot.serving) is None:
+                continue
+            if serving.assignment.digest == self.crashes_on and self.faulty():
+                raise PowerCut
+            with suppress(BadInput):  # counted by the slot: that is what health judges
+                model.slot.predict(row)
 
-    def _sample(self, epoch: int) -> None:
-        if epoch != self._epoch or self._agent is None:
-            return
-        self._sample_later(epoch)
-        model = self._agent.models.get(MODEL)
-        if model is None or model.slot.serving is None:
-            return
-        if model.slot.serving.assignment.digest == self.crashes_on and self.faulty():
-            self.cut_power()
-            return
-        with suppress(BadInput):  # counted by the slot: that is what health judges
-            model.slot.predict(_ROW)
+    def _watch_deadly_row(self) -> None:
+        """A model that ends the process does so when its row is due, and not at the next stimulus."""
+        serving = self.serving
+        if serving and (serving == self.crashes_on or serving in self._deadly):
+            epoch = self._epoch
+            self._clock.at(self._row_at, lambda: self._drain() if epoch == self._epoch else None)
 
     def _new_agent(self) -> Agent:
         store = Store(self.flash)
-        runtime = SimRuntime(self._models, self.flash.read, self._spend)
+        runtime = self._new_runtime(self._models, self.flash.read, self._spend)
         clock, link = self._clock, self.link
 
         def new_download(assignment: Assignment) -> Download:
             return Download(assignment, store=store, link=link, drop=lambda _: None)
 
         def new_model(name: str) -> DeviceModel:
-            slot = ModelSlot(name, perf_s=lambda: clock.now + self._spent_s, lock=nullcontext())
+            slot = ModelSlot(name, perf_s=lambda: clock.now + self._spent_s, lock=Lock())
             return DeviceModel(name, slot, runtime, store, new_download)
 
         def enqueue(stimulus: Stimulus) -> None:
@@ -246,8 +270,7 @@ class Device:
         self._spent_s += seconds
 
     def _raw_record(self) -> bytes:
-        name = f"record-{MODEL}"
-        return self.flash.read(name) if self.flash.has(name) else b""
+        return self.flash.read(_RECORD) if self.flash.has(_RECORD) else b""
 
     def _note(self, *, look_for_blobs: bool = False) -> None:
         raw, serving = self._raw_record(), self.serving
@@ -259,7 +282,7 @@ class Device:
             self.history.append(Moment(self._clock.now, self.boots, raw, serving, missing))
             return
         last = self.history[-1]
-        if raw is not last.raw_record or serving != last.serving:
+        if (raw is not last.raw_record and raw != last.raw_record) or serving != last.serving:
             self.history.append(Moment(self._clock.now, self.boots, raw, serving))
 
 
@@ -276,6 +299,9 @@ class _Power:
         self._device._busy = False
         if kind is not None and issubclass(kind, PowerCut):
             self._device.cut_power()
+            return True
+        if kind is not None and issubclass(kind, ProcessKilled):
+            self._device._restart()
             return True
         return False
 

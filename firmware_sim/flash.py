@@ -31,6 +31,8 @@ class Flash:
     rng: Random
     power: Power = field(default_factory=Power)
     capacity_bytes: int = 1 << 40
+    written_bytes: int = 0
+    """Wear: everything that was ever written."""
     _files: dict[int, _File] = field(default_factory=dict)
     _names: Names = field(default_factory=dict)
     _durable_names: Names = field(default_factory=dict)
@@ -133,6 +135,7 @@ class Flash:
 
     def _write(self, name: str, content: bytes, data: bytes) -> None:
         cut = self.power.draw()
+        self.written_bytes += len(data)
         if name not in self._names:
             number = self._next
             self._next += 1

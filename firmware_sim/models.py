@@ -14,14 +14,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 
 from agent.core.model import Assignment
-from agent.ports import Array, Inputs, ProbeReport
+from agent.ports import Array, Inputs, ProbeReport, Session
 from contract.blobs import describe
 from contract.errors import Code, WorldError
 from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
 from contract.messages import Hardware
 from contract.trust import anchor_of
+from firmware_sim.power import ProcessKilled
 
-Behaviour = Literal["good", "wrong", "raises", "slow", "breaks_probe", "fails_to_load"]
+Behaviour = Literal[
+    "good", "wrong", "raises", "slow", "breaks_probe", "fails_to_load", "crashes_on_load", "leaks_memory"
+]
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 SIGNER = CryptoSigner(Ed25519PrivateKey.from_private_bytes(b"edgeward-simulator-not-a-secret!"))
 ANCHOR = anchor_of(SIGNER)
@@ -29,6 +32,11 @@ CHUNK_BYTES = 1024
 QUICK_S = 0.0005
 SLOW_S = 0.5
 """What one inference takes on the device's own clock, which virtual time does not see."""
+LEAK_MB = 64.0
+"""What one inference of a leaking model keeps."""
+MEMORY_MB = 512
+AGENT_MB = 40.0
+_ANSWERS = (np.array([0]), np.array([1]))
 
 
 def _no_time(_: float) -> None:
@@ -50,9 +58,11 @@ class SimModel:
         return replace(self, behaviour=behaviour)
 
 
-def make_model(release: int, behaviour: Behaviour, size_bytes: int = 5000) -> SimModel:
-    """A version whose bytes, and so its digest, follow from its release number."""
-    artifact = (f"model {release} {behaviour} " * size_bytes).encode()[:size_bytes]
+def make_model(
+    release: int, behaviour: Behaviour, size_bytes: int = 5000, *, artifact: bytes | None = None
+) -> SimModel:
+    """A version whose bytes, and so its digest, follow from its release number unless they are given."""
+    artifact = artifact or (f"model {release} {behaviour} " * size_bytes).encode()[:size_bytes]
     golden = f"golden {release}".encode()
     manifest = Manifest(
         release=release,
@@ -76,18 +86,25 @@ def make_model(release: int, behaviour: Behaviour, size_bytes: int = 5000) -> Si
 
 
 class SimSession:
-    """Answers by behaviour: `good` says the truth, which is always 1."""
+    """Answers by behaviour: `good` says whether x is positive."""
 
-    def __init__(self, behaviour: Behaviour, spend: Callable[[float], None]) -> None:
-        self._behaviour = behaviour
+    def __init__(
+        self, behaviour: Behaviour, spend: Callable[[float], None], leak: Callable[[], None] | None = None
+    ) -> None:
         self._spend = spend
+        self._leak = leak if behaviour == "leaks_memory" else None
+        self._latency_s = SLOW_S if behaviour == "slow" else QUICK_S
+        self._raises = behaviour == "raises"
+        self._wrong = behaviour == "wrong"
 
     def run(self, inputs: Inputs) -> list[Array]:
-        """One label per row."""
-        self._spend(SLOW_S if self._behaviour == "slow" else QUICK_S)
-        if self._behaviour == "raises":
+        """One label for one row."""
+        self._spend(self._latency_s)
+        if self._raises:
             raise RuntimeError("simulated fault")
-        return [np.array([0 if self._behaviour == "wrong" else 1])]
+        if self._leak is not None:
+            self._leak()
+        return [_ANSWERS[bool(inputs["X"][0, 0] > 0) != self._wrong]]
 
 
 class SimRuntime:
@@ -97,29 +114,38 @@ class SimRuntime:
         self, models: tuple[SimModel, ...], read: Callable[[str], bytes], spend: Callable[[float], None] = _no_time
     ) -> None:
         self._by_artifact = {model.artifact: model for model in models}
-        self._read = read
+        self.read = read
         self._spend = spend
+        self._rss_mb = AGENT_MB
 
     def hardware(self) -> Hardware:
         """A simulated machine."""
-        return Hardware(machine="sim", cpus=1, memory_mb=512, python="3.11", onnxruntime="1.32.0", agent="0.1.0")
+        return Hardware(machine="sim", cpus=1, memory_mb=MEMORY_MB, python="3.11", onnxruntime="1.32.0", agent="0.1.0")
 
     def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
         """Answer at once; the caller queues the answer."""
-        model = self._by_artifact.get(self._read(artifact))
+        model = self._by_artifact.get(self.read(artifact))
         broken = model is None or model.behaviour == "breaks_probe"
         done(ProbeReport(assignment.digest, Code.PROBE_FAILED if broken else "", "simulated" if broken else ""))
 
-    def load(self, artifact: str, manifest: Manifest) -> SimSession:
+    def load(self, artifact: str, manifest: Manifest) -> Session:
         """A session; WorldError `model_load_failed` for bytes that are no model of this world."""
-        model = self._by_artifact.get(self._read(artifact))
+        model = self._by_artifact.get(self.read(artifact))
         if model is None or model.behaviour == "fails_to_load":
             raise WorldError(Code.MODEL_LOAD_FAILED, "simulated")
-        return SimSession(model.behaviour, self._spend)
+        if model.behaviour == "crashes_on_load":
+            raise ProcessKilled
+        return SimSession(model.behaviour, self._spend, self.leak)
+
+    def leak(self) -> None:
+        """Lose memory for good; the kernel ends a process that has none left."""
+        self._rss_mb += LEAK_MB
+        if self._rss_mb > MEMORY_MB:
+            raise ProcessKilled
 
     def rss_mb(self) -> float:
-        """Nothing to measure."""
-        return 0.0
+        """What the process holds, leaks included."""
+        return self._rss_mb
 
     def trim(self) -> None:
         """Nothing to trim."""

@@ -6,7 +6,7 @@ was in flight. Refuses to know what messages mean.
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
@@ -16,6 +16,9 @@ from contract.protocol import PROTOCOL
 from contract.wire import Message, encode
 from firmware_sim.clock import Clock
 
+Probability = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e7)]
+
 MAX_WAITING = 1000
 """QoS 1 messages that a device's client keeps while the connection is down."""
 
@@ -23,18 +26,18 @@ MAX_WAITING = 1000
 class Conditions(Message, frozen=True):
     """What links do to messages."""
 
-    latency_s: float = 0.05
-    bandwidth_bytes_s: float = 0.0
+    latency_s: Seconds = 0.05
+    bandwidth_bytes_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """What a device's link carries towards it; 0: no limit. Messages wait for those before them."""
-    loss: float = 0.0
+    loss: Probability = 0.0
     """Probability that a message is lost once, and sent again."""
-    resend_s: float = 2.0
-    drop: float = 0.0
+    resend_s: Seconds = 2.0
+    drop: Probability = 0.0
     """Probability that the broker drops a message to a device for good, as one with a full queue does."""
-    duplicate: float = 0.0
-    keepalive_s: float = 45.0
+    duplicate: Probability = 0.0
+    keepalive_s: Seconds = 45.0
     """After so long the broker publishes the will of a device that is gone."""
-    reconnect_s: float = 5.0
+    reconnect_s: Seconds = 5.0
 
     def calm(self) -> "Conditions":
         """The same link without faults."""

@@ -11,6 +11,10 @@ class PowerCut(BaseException):
     """The supply is gone. Not an Exception: no handler of the device may survive it."""
 
 
+class ProcessKilled(BaseException):
+    """The agent's process is gone, by the kernel or by its own fault; flash keeps what was written."""
+
+
 Plan = Callable[[int], bool]
 """Says for the running number of a mutating operation (from 1) whether power fails at it."""
 

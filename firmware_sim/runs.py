@@ -4,6 +4,7 @@ Decides what a result is. Refuses to know how it is shown.
 """
 
 import gc
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -15,9 +16,12 @@ from firmware_sim.checkers.fleet import check_world
 from firmware_sim.checkers.law import Violation
 from firmware_sim.device import Moment
 from firmware_sim.scenario import Scenario
+from firmware_sim.sensors import Signal
 from firmware_sim.world import FleetWorld
 
 MAX_SHRINK_RUNS = 200
+TRACE_LINES = 15
+"""Shown of a broken law: the newest moments before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,9 @@ class RunResult:
     law: str = ""
     violation: str = ""
     where: str = ""
+    at: float = 0.0
+    trace: tuple[str, ...] = ()
+    """For a broken law: what happened around it."""
 
     @property
     def reproduce(self) -> str:
@@ -43,19 +50,33 @@ class RunResult:
 
 def run_once(scenario: Scenario, seed: int) -> tuple[RunResult, FleetWorld]:
     """Run and check; a violation, or an agent that falls over, is a result, not an exception."""
-    gc.set_threshold(50_000, 20, 100)  # a world is large and lives as a whole: looking it over often is 12 % of a run
-    world = FleetWorld(scenario, seed)
+    gc.disable()  # a world is large and lives as a whole: looking it over for cycles is a tenth of a run
+    try:
+        return _run_and_check(FleetWorld(scenario, seed))
+    finally:
+        gc.enable()
+
+
+def _run_and_check(world: FleetWorld) -> tuple[RunResult, FleetWorld]:
     law = violation = where = ""
+    at = 0.0
     try:
         world.run()
         check_world(world)
     except Violation as broken:
-        law, violation, where = broken.law, str(broken), broken.where
+        law, violation, where, at = broken.law, str(broken), broken.where, broken.at
     except (AssertionError, ArithmeticError, LookupError, TypeError, ValueError, OSError) as error:
-        law, violation = "never_falls_over", f"{type(error).__name__}: {error}"
+        law, violation, at = "never_falls_over", f"{type(error).__name__}: {error}", world.clock.now
     cuts = sum(device.flash.power.cuts for device in world.devices.values())
     counted = (len(world.devices), world.updates, cuts, world.clock.events)
-    return RunResult(scenario.name, seed, *counted, world.trace_hash(), law, violation, where), world
+    trace = _last_lines(world, where, at) if law else ()
+    result = RunResult(world.scenario.name, world.seed, *counted, world.trace_hash(), law, violation, where, at, trace)
+    return result, world
+
+
+def _last_lines(world: FleetWorld, where: str, at: float) -> tuple[str, ...]:
+    device = where if where in world.devices else None
+    return tuple(trace_lines(world, device, until=at))[-TRACE_LINES:]
 
 
 def sweep(scenarios: Sequence[Scenario], seeds: Iterable[int], processes: int) -> Iterator[RunResult]:
@@ -95,9 +116,13 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         yield replace(scenario, fault=scenario.fault[:number] + scenario.fault[number + 1 :])
     if len(scenario.release) > 1:
         yield replace(scenario, release=scenario.release[:-1])
-    for field in ("loss", "duplicate"):
+    for field in ("loss", "drop", "duplicate", "bandwidth_bytes_s"):
         if getattr(scenario.network, field):
             yield replace(scenario, network=replace(scenario.network, **{field: 0.0}))
+    if scenario.sensor != Signal():
+        yield replace(scenario, sensor=Signal())
+    if len(scenario.stratum) > 1:
+        yield replace(scenario, stratum=(replace(scenario.stratum[0], share=1.0),))
     if scenario.hours / 2 * 3600 > scenario.heal_at_s + 600:
         yield replace(scenario, hours=scenario.hours / 2)
 
@@ -114,7 +139,7 @@ def resized(scenario: Scenario, devices: int | None, hours: float | None) -> Sce
     return scenario
 
 
-def trace_lines(world: FleetWorld, device: str | None, around: float | None, span_s: float) -> Iterator[str]:
+def trace_lines(world: FleetWorld, device: str | None, until: float = math.inf) -> Iterator[str]:
     """What happened, in order of time, aligned: rollouts and the chosen device's moments."""
     entries: list[tuple[float, str]] = []
     for at, rollout in world.controller.history:
@@ -126,7 +151,7 @@ def trace_lines(world: FleetWorld, device: str | None, around: float | None, spa
         for before, after in _pairs(world.devices[device].history):
             entries.append((after.at, f"{device:10}  {_change(before, after)}"))
     for at, words in sorted(entries):
-        if around is None or abs(at - around) <= span_s:
+        if at <= until:
             yield f"{at:9.2f} s  {words}"
 
 

@@ -3,8 +3,6 @@
 After `heal_at_s` no fault acts any more, and what is left of the time must be enough for everything to converge.
 """
 
-import json
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,14 +10,14 @@ import msgspec
 
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
+from contract.toml_config import decode_toml
 from contract.wire import Message
 from controller.rollout.model import Strategy, Wave
 from firmware_sim.models import Behaviour
-from firmware_sim.network import Conditions
+from firmware_sim.network import Conditions, Probability, Seconds
+from firmware_sim.sensors import Signal
 
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
-Probability = Annotated[float, msgspec.Meta(ge=0, le=0.9)]
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e7)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e7)]
 
 
@@ -45,6 +43,10 @@ class Stratum(Message, frozen=True):
     flash_operation_s: Seconds = 0.0
     """How long one operation on flash takes."""
     flash_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1 << 30
+    utc_offset_h: Annotated[float, msgspec.Meta(ge=-12, le=14)] = 0.0
+    """Its time zone: it moves the seasons of its sensor."""
+    sensor: Signal | None = None
+    """In place of the scenario's."""
 
 
 class Partition(Message, frozen=True, tag_field="kind", tag="partition"):
@@ -100,6 +102,9 @@ class Scenario(Message, frozen=True):
     heal_at_s: Seconds
     release: Annotated[tuple[Release, ...], msgspec.Meta(min_length=1, max_length=20)]
     network: Conditions = Conditions()
+    sensor: Signal = Signal()
+    runtime: Literal["simulated", "onnxruntime"] = "simulated"
+    """onnxruntime: releases are real ONNX models in real sessions."""
     stratum: tuple[Stratum, ...] = (Stratum(name="all"),)
     fault: tuple[Fault, ...] = ()
     strategy: Strategy = Strategy(name="s", waves=(Wave(percent=100),))
@@ -123,15 +128,22 @@ class Scenario(Message, frozen=True):
 def load_scenario(path: Path) -> Scenario:
     """Read and check; BadInput `config_invalid` names the file, the key and what is allowed there."""
     try:
-        text = path.read_text(encoding="utf-8")
-        plain: dict[str, Any] = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        scenario = msgspec.convert(plain, Scenario)
-    except FileNotFoundError:
-        raise BadInput(Code.CONFIG_INVALID, f"{path}: no such file") from None
-    except (ValueError, msgspec.ValidationError) as error:
-        raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
+        scenario = decode_toml(path.read_text(encoding="utf-8"), Scenario, str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: {getattr(error, 'strerror', error)}") from None
     _check(scenario, path)
     return scenario
+
+
+def encode_scenario(scenario: Scenario) -> bytes:
+    """TOML that `load_scenario` reads back as the same scenario."""
+    return msgspec.toml.encode(_without_none(msgspec.to_builtins(scenario)))
+
+
+def _without_none(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {key: _without_none(value) for key, value in plain.items() if value is not None}
+    return [_without_none(value) for value in plain] if isinstance(plain, list | tuple) else plain
 
 
 def _check(scenario: Scenario, path: Path) -> None:
@@ -143,6 +155,8 @@ def _check(scenario: Scenario, path: Path) -> None:
     for release in scenario.release:
         if release.only_stratum and release.only_stratum not in names:
             raise BadInput(Code.CONFIG_INVALID, f"{path}: only_stratum {release.only_stratum!r} is no stratum")
+        if release.only_stratum and scenario.runtime == "onnxruntime":
+            raise BadInput(Code.CONFIG_INVALID, f"{path}: only_stratum needs the simulated runtime")
     for fault in scenario.fault:
         if isinstance(fault, CrashLoop) and fault.release > len(scenario.release):
             raise BadInput(Code.CONFIG_INVALID, f"{path}: crash_loop names release {fault.release}, there are fewer")

@@ -11,9 +11,10 @@ from firmware_sim.clock import Clock, stream
 from firmware_sim.controller import SimController
 from firmware_sim.device import Device, Habits
 from firmware_sim.flash import Flash
-from firmware_sim.models import ANCHOR, SimModel, make_model
+from firmware_sim.models import ANCHOR, SimModel, SimRuntime, make_model
 from firmware_sim.network import Network, SimLink
 from firmware_sim.power import Power
+from firmware_sim.real_models import RealRuntime, make_real_model
 from firmware_sim.scenario import (
     BrokerForgets,
     Brownout,
@@ -26,6 +27,7 @@ from firmware_sim.scenario import (
     Storm,
     Stratum,
 )
+from firmware_sim.sensors import SimSensor
 
 ROLLOUT_RETRY_S = 30.0
 BOOT_SPREAD_S = 20.0
@@ -40,7 +42,9 @@ class FleetWorld:
         self.clock = Clock()
         self.network = Network(self.clock, scenario.network)
         self.controller = SimController(self.clock, self.network, scenario.reconcile_s, scenario.strategy)
-        self.models = {number: _model(number, release) for number, release in enumerate(scenario.release, start=1)}
+        self._real = scenario.runtime == "onnxruntime"
+        numbered = enumerate(scenario.release, start=1)
+        self.models = {number: _model(number, release, real=self._real) for number, release in numbered}
         self.strata: dict[str, Stratum] = {}
         self.devices: dict[str, Device] = {}
         self._faulty = True
@@ -95,7 +99,18 @@ class FleetWorld:
             self._model_for(model, release, stratum)
             for model, release in zip(self.models.values(), scenario.release, strict=True)
         )
-        device = Device(name, self.clock, flash=flash, link=link, models=models, anchor=ANCHOR, habits=habits)
+        signal = stratum.sensor or scenario.sensor
+        device = Device(
+            name,
+            self.clock,
+            flash=flash,
+            link=link,
+            models=models,
+            anchor=ANCHOR,
+            habits=habits,
+            sensor=SimSensor(signal, stream(self.seed, f"device/{number}/sensor"), stratum.utc_offset_h),
+            new_runtime=RealRuntime if self._real else SimRuntime,
+        )
         device.faulty = lambda: self._faulty
         self.strata[name] = stratum
         self.devices[name] = device
@@ -186,5 +201,7 @@ def _reach(links: list[SimLink], *, reachable: bool) -> None:
         link.set_reachable(reachable)
 
 
-def _model(number: int, release: Release) -> SimModel:
+def _model(number: int, release: Release, *, real: bool) -> SimModel:
+    if real:
+        return make_real_model(number, release.behaviour)
     return make_model(number, release.behaviour, release.size_bytes)

@@ -38,14 +38,14 @@ def session_options() -> ort.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # an error is raised as well, and counted: a sick model must not fill the log
     return options
 
 
 class OnnxSession:
     """A loaded model."""
 
-    def __init__(self, artifact: str, manifest: Manifest) -> None:
+    def __init__(self, artifact: str | bytes, manifest: Manifest) -> None:
         # Without `providers` onnxruntime retries on failure and prints to stdout.
         self._session = ort.InferenceSession(artifact, session_options(), providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in manifest.outputs]

@@ -7,14 +7,15 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+import msgspec
+
 from agent.core.limits import EVIDENCE_Z
 from agent.core.model import Baseline, Verdict
 from contract.desired import TrialPolicy
 from contract.errors import Code
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+class Inference(msgspec.Struct, frozen=True, gc=False):
     """One inference as health sees it."""
 
     latency_us: float

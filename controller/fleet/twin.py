@@ -4,8 +4,10 @@ Decides how a message changes a twin. Duplicates and late arrivals change nothin
 Refuses to know rollouts.
 """
 
-from dataclasses import dataclass, field, replace
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report
 from contract.wire import Message
@@ -26,19 +28,18 @@ class Assigned(Message, frozen=True):
     """The trial policy, as the desired document carries it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Twin:
+class Twin(msgspec.Struct, frozen=True):
     """Everything the controller knows about one device."""
 
     device: str
     document_version: int = 0
     issued_at: int = 0
     """When the document was issued, in seconds since 1970: signing it again gives the same bytes."""
-    desired: dict[str, Assigned] = field(default_factory=dict)
-    reported: dict[str, ModelState] = field(default_factory=dict)
+    desired: dict[str, Assigned] = {}
+    reported: dict[str, ModelState] = {}
     hardware: Hardware | None = None
-    labels: dict[str, str] = field(default_factory=dict)
-    dropped: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, str] = {}
+    dropped: dict[str, int] = {}
     connected: bool | None = None
     newest: tuple[int, int] = (0, 0)
     """(boot, seq) of the newest message that was folded in."""

@@ -1,6 +1,8 @@
 """What `decide` may know about a device, and what devices measured since the rollout began."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from contract.histogram import LATENCY_BUCKETS, merge
 from contract.messages import ModelState, ModelWindow
@@ -28,13 +30,12 @@ class Sums:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceFact:
+class DeviceFact(msgspec.Struct, frozen=True):
     """One device, as far as one rollout is concerned."""
 
     device: str
     presence: PresenceWord
     assigned: Assigned | None
     state: ModelState | None
-    sums: dict[int, Sums] = field(default_factory=dict)
+    sums: dict[int, Sums] = {}
     """Since the rollout began, by release."""

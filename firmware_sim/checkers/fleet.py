@@ -9,6 +9,8 @@ from firmware_sim.device import MODEL, Device
 from firmware_sim.world import FleetWorld
 
 MAX_RECORD_BYTES = 20_000
+RECORD_WEAR = 2
+"""Times that a record may be written for each change of it: a power cut repeats one."""
 MAX_RETAINED_PER_DEVICE = 2
 
 Checker = Callable[[FleetWorld], None]
@@ -66,6 +68,9 @@ def resources(world: FleetWorld) -> None:
         record = f"record-{MODEL}"
         size_bytes = device.flash.size_bytes(record) if device.flash.has(record) else 0
         hold(size_bytes <= MAX_RECORD_BYTES, "record_is_small", device.name, world.clock.now, f"{size_bytes} bytes")
+        reason = device.link.bytes_down + sum(RECORD_WEAR * len(moment.raw_record) + 200 for moment in device.history)
+        wear = f"{device.flash.written_bytes} bytes written, {reason} explained by what came and what changed"
+        hold(device.flash.written_bytes <= reason, "wear_has_a_reason", device.name, world.clock.now, wear)
     kept = [topic for topic in world.network.retained if "/d/" in topic]
     bounded = len(kept) <= MAX_RETAINED_PER_DEVICE * len(world.devices)
     hold(bounded, "retained_is_bounded", "broker", world.clock.now, f"{len(kept)} retained messages")

@@ -127,4 +127,4 @@ def test_doctor_finds_what_is_wrong_and_says_so(configured: Path, capsys: pytest
 
 def test_a_wrong_configuration_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["run", "-c", str(tmp_path / "none.toml")]) == 2
-    assert "no such file" in capsys.readouterr().err
+    assert "No such file" in capsys.readouterr().err

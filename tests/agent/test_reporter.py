@@ -1,7 +1,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from agent.reporter import MAX_UNACKED, RESEND_S, Reporter
+from agent.reporter import MAX_RESEND_S, MAX_UNACKED, RESEND_S, Reporter
 from agent.telemetry import MAX_QUEUED, TelemetryQueue
 from contract.errors import BadInput, Code
 from contract.messages import Ack, ModelState, Report, Telemetry
@@ -55,12 +55,32 @@ def test_a_report_is_sent_again_until_it_is_acknowledged() -> None:
     made.tick(RESEND_S)
     assert sequence_numbers(wire) == [1, 1]
     made.acknowledged(Ack(boot=2, seq=1))
-    made.tick(2 * RESEND_S)
-    assert sequence_numbers(wire) == [1, 1, 1]
-    made.acknowledged(Ack(boot=3, seq=1))
     made.tick(3 * RESEND_S)
     assert sequence_numbers(wire) == [1, 1, 1]
+    made.acknowledged(Ack(boot=3, seq=1))
+    made.tick(100 * RESEND_S)
+    assert sequence_numbers(wire) == [1, 1, 1]
     assert made.wake_at() is None
+
+
+def test_a_controller_that_is_away_hears_the_same_report_less_and_less_often_and_at_once_after_it_is_back() -> None:
+    made, wire, _ = reporter()
+    made.link_up(0.0)
+    made.report(STATE, 0.0)
+    pauses, before = [], 0.0
+    for _ in range(7):
+        at = made.wake_at()
+        assert at is not None
+        made.tick(at)
+        pauses.append(at - before)
+        before = at
+    assert pauses == [15.0, 30.0, 60.0, 120.0, MAX_RESEND_S, MAX_RESEND_S, MAX_RESEND_S]
+    made.link_up(before)
+    assert made.wake_at() == before + RESEND_S
+    made.acknowledged(Ack(boot=3, seq=1))
+    made.report(STATE, before)
+    assert made.wake_at() == before + RESEND_S
+    assert len(sequence_numbers(wire)) == 10
 
 
 def test_the_oldest_report_gives_way_and_is_counted() -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agent import admitting, agent, device_model, download, reporter, store, transfer
+from agent.agent import Agent
 from agent.core import health, machine
 from agent.core.commands import Prune, Report, Save
 from agent.core.events import HealthJudged
@@ -99,6 +100,18 @@ def boots_of_a_trial_are_not_counted(patch: pytest.MonkeyPatch) -> None:
         return original(msgspec.structs.replace(record, trial_boots=0) if record.trial else record, now)
 
     patch.setattr(machine, "resume", resume)
+
+
+@bug("agent", "calm", "wear_has_a_reason")
+def the_record_is_written_at_every_look(patch: pytest.MonkeyPatch) -> None:
+    original = Agent._tick
+
+    def tick(self: Agent, now: float) -> None:
+        original(self, now)
+        for name, model in self.models.items():
+            self._store.save_record(name, model.state.record)
+
+    patch.setattr(Agent, "_tick", tick)
 
 
 @bug("agent", "brownout", "record_is_backed")

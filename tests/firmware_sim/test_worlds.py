@@ -74,12 +74,23 @@ def test_other_seeds_give_other_worlds() -> None:
         (("devices = 10", "devices = 0"), "$.devices"),
         (("hours = 0.5", "hours = 0.01"), "heal_at_s must lie before the end"),
         (('behaviour = "good"', 'behaviour = "great"'), "great"),
-        (("[strategy]", "[network]\nloss = 0.99\nlatencies = 1\n\n[strategy]"), "latencies"),
+        (("[strategy]", "[network]\nloss = 0.9\nlatencies = 1\n\n[strategy]"), "latencies"),
+        (("[strategy]", "[network]\nloss = 0.99\n\n[strategy]"), "<= 0.9"),
         (("[strategy]", '[[fault]]\nkind = "meteor"\n\n[strategy]'), "meteor"),
         (("[strategy]", '[[fault]]\nkind = "crash_loop"\nrelease = 9\n\n[strategy]'), "release 9"),
         (("[strategy]", '[[stratum]]\nname = "a"\nshare = 0.5\n\n[strategy]'), "add up to 1"),
     ],
-    ids=["typo", "range", "too short", "behaviour", "unknown key", "unknown fault", "missing release", "shares"],
+    ids=[
+        "typo",
+        "range",
+        "too short",
+        "behaviour",
+        "unknown key",
+        "impossible rate",
+        "unknown fault",
+        "missing release",
+        "shares",
+    ],
 )
 def test_a_scenario_that_makes_no_sense_is_refused_with_the_place(
     tmp_path: Path, change: tuple[str, str], said: str
@@ -120,12 +131,12 @@ def test_a_failing_world_is_reproduced_and_shrunk(
     result, world = run_once(scenario, 1)
     assert result.law == "whole_soak"
     assert result.where in world.devices
-    assert any("trial v1" in line for line in trace_lines(world, result.where, None, 0.0))
+    assert any("trial v1" in line for line in trace_lines(world, result.where))
     smaller, _ = shrink(scenario, 1, "whole_soak")
     assert (smaller.devices, len(smaller.release), smaller.network.loss) == (1, 1, 0.0)
     monkeypatch.chdir(tmp_path)
     assert cli.run(["sweep", "lossy", "--seeds", "0"]) == 0
     assert cli.run(["shrink", "lossy"]) == 1
     said = capsys.readouterr().out
-    assert "edgeward-sim replay lossy-whole_soak.json --seed 1" in said
-    assert cli.run(["replay", "lossy-whole_soak.json"]) == 1
+    assert "edgeward-sim replay lossy-whole_soak.toml --seed 1" in said
+    assert cli.run(["replay", "lossy-whole_soak.toml"]) == 1

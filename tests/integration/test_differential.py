@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 
 from edgeward.demo.processes import Site, wait_for
 from firmware_sim.device import MODEL
+from firmware_sim.real_models import onnx_bytes
 from firmware_sim.runs import run_once
 from firmware_sim.scenario import Release, Scenario, load_scenario
 
@@ -18,27 +18,6 @@ pytestmark = pytest.mark.broker
 
 SMALL = Path(__file__).parents[2] / "configs" / "scenarios" / "small.toml"
 Story = list[tuple[Any, ...]]
-
-
-def model_for(number: int, release: Release) -> bytes:
-    """ONNX that behaves: answers 1, answers 0, or raises on the sensor's row (but not on the sample's)."""
-    answers = helper.make_tensor("answers", TensorProto.INT64, [1], [0 if release.behaviour == "wrong" else 1])
-    index = "index" if release.behaviour == "raises" else "zero"
-    nodes = [
-        helper.make_node("Cast", ["X"], ["index"], to=TensorProto.INT64),
-        helper.make_node("Sub", ["index", "index"], ["zero"]),
-        helper.make_node("Gather", ["answers", index], ["label"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        f"release-{number}",
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor_value_info("label", TensorProto.INT64, [None, 1])],
-        initializer=[answers],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    raw: bytes = made.SerializeToString()
-    return raw
 
 
 def told(states: list[dict[str, Any]]) -> Story:
@@ -83,7 +62,7 @@ def real(scenario: Scenario, directory: Path) -> dict[str, Story]:
             agent.start()
         wait_for("all devices", lambda: len(client.device_list()) == scenario.devices or None)
         for number, release in enumerate(scenario.release, start=1):
-            client.push(model_for(number, release), name=MODEL, sample=np.zeros((8, 1), dtype=np.float32))
+            client.push(onnx_bytes(number, release.behaviour), name=MODEL, sample=np.zeros((8, 1), dtype=np.float32))
             strategy = msgspec.to_builtins(scenario.strategy)
             assert (
                 client.rollout(MODEL, release=number, strategy=strategy).wait(timeout_s=60)["status"] == release.expect

@@ -1,0 +1,80 @@
+"""Signals that sensors see, and what is wrong with the sensors: noise, drift, stuck values, spikes, dropouts, seasons.
+
+The truth is a level with a season; its label says whether it is positive. A sensor shows the truth with its faults,
+so that a good model becomes wrong when its sensor does. Refuses to know models.
+"""
+
+import math
+from random import Random
+from typing import Annotated
+
+import msgspec
+
+from agent.ports import Sample
+from contract.wire import Message
+
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Magnitude = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+_HOUR_S = 3600.0
+_STEADY = Sample({"x": 1.0}, label=1)
+
+
+class Signal(Message, frozen=True):
+    """What is measured, and how badly. Faults of the sensor end when the world heals; seasons do not."""
+
+    level: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)] = 1.0
+    season: Magnitude = 0.0
+    """Amplitude of the season around the level."""
+    season_h: Annotated[float, msgspec.Meta(gt=0, le=1e5)] = 24.0
+    noise: Magnitude = 0.0
+    """Standard deviation of what the sensor adds to each value."""
+    drift_per_h: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)] = 0.0
+    """What the sensor adds to each value more and more."""
+    spike: Rate = 0.0
+    """Share of values that are off by `spike_size`, either way."""
+    spike_size: Magnitude = 10.0
+    dropout: Rate = 0.0
+    """Share of values that do not come."""
+    stuck: Rate = 0.0
+    """Share of values at which the sensor gets stuck for `stuck_rows` rows."""
+    stuck_rows: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
+
+
+class SimSensor:
+    """One device's sensor. `utc_offset_h` moves its seasons, as a time zone does."""
+
+    def __init__(self, signal: Signal, rng: Random, utc_offset_h: float = 0.0) -> None:
+        self._signal = signal
+        self._rng = rng
+        self._offset_h = utc_offset_h
+        self._steady = signal == Signal()
+        self._stuck_for = 0
+        self._shown = signal.level
+
+    def row(self, at: float, *, faulty: bool) -> Sample | None:
+        """The row due at `at` (seconds since the world began) with its label; None if the sensor drops it."""
+        if self._steady:
+            return _STEADY
+        truth = self._truth(at)
+        if not faulty:
+            return Sample({"x": truth}, label=int(truth > 0))
+        if self._rng.random() < self._signal.dropout:
+            return None
+        return Sample({"x": self._show(truth, at)}, label=int(truth > 0))
+
+    def _truth(self, at: float) -> float:
+        turns = (at / _HOUR_S + self._offset_h) / self._signal.season_h
+        return self._signal.level + self._signal.season * math.sin(2 * math.pi * turns)
+
+    def _show(self, truth: float, at: float) -> float:
+        signal, rng = self._signal, self._rng
+        if self._stuck_for:
+            self._stuck_for -= 1
+            return self._shown
+        shown = truth + signal.drift_per_h * at / _HOUR_S + (rng.gauss(0.0, signal.noise) if signal.noise else 0.0)
+        if rng.random() < signal.spike:
+            shown += rng.choice((-1, 1)) * signal.spike_size
+        if rng.random() < signal.stuck:
+            self._stuck_for = signal.stuck_rows
+        self._shown = shown
+        return shown
