@@ -9,6 +9,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime
 
+import msgspec
+
 from agent.admitting import Admitting
 from agent.core import machine
 from agent.core.commands import Command, Fetch, Load, Probe, Prune, Report, Save
@@ -29,6 +31,7 @@ from agent.store import DeviceRecord, Store
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.messages import Ack
+from contract.trust.chain import Trusted
 from contract.wire import decode
 
 _log = logging.getLogger("edgeward.agent")
@@ -60,7 +63,7 @@ class Agent:
         self._enqueue = enqueue
         self._new_model = new_model
         self._wall_clock = wall_clock
-        self._admitting = Admitting(identity.device, identity.machine, identity.anchor, wall_clock)
+        self._admitting = Admitting(identity.device, identity.machine, identity.trusted, wall_clock)
         self._device_record = DeviceRecord(boots=0)
         self._models: dict[str, DeviceModel] = {}
         self._retry: dict[str, tuple[float, Event | None]] = {}
@@ -80,12 +83,13 @@ class Agent:
         records, corrupt = self._store.load_records()
         before, damaged = self._store.load_device()
         before = before or DeviceRecord(boots=max(0, int(self._wall_clock().timestamp())))
-        self._device_record = DeviceRecord(boots=before.boots + 1, high_water=before.high_water)
+        self._device_record = msgspec.structs.replace(before, boots=before.boots + 1)
         self._store.save_device(self._device_record)
+        self._admitting.trusted, distrusted = self._store.load_trusted(self._identity.trusted)
         self._reporter = Reporter(self._identity.device, self._device_record.boots, self._link, self.dropped)
         self._booted_at = self._telemetry_since = now
         self._telemetry_at = now + self._intervals.telemetry_s
-        for name in (*corrupt, *(("the device",) if damaged else ())):
+        for name in (*corrupt, *(("the device",) if damaged else ()), *(("trust",) if distrusted else ())):
             self._reporter.refuse(BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside"), now)
         for name, record in sorted(records.items()):
             self._model(name, record)
@@ -120,7 +124,7 @@ class Agent:
 
     def _link_up(self, now: float) -> None:
         device = self._identity.device
-        self._link.subscribe([topics.desired(device), topics.ack(device)])
+        self._link.subscribe([topics.trust(), topics.desired(device), topics.ack(device)])
         if names := sorted(self._models):
             self._link.subscribe([topics.model_role(name) for name in names])
         self._reporter.link_up(now)
@@ -137,20 +141,62 @@ class Agent:
                 self._desired(payload, now)
             elif topic == topics.ack(self._identity.device):
                 self._reporter.acknowledged(decode(payload, Ack))
+            elif topic == topics.trust():
+                self._bundle(payload, now)
+            elif topic.startswith(topics.trust()):
+                self._root(payload, now)
             elif model := self._admitting.role_of(topic):
-                self._admitting.read_role(model, payload)
-                self._admit(now)
+                self._trust(self._admitting.read_role(model, payload), now)
             else:
                 self.dropped["messages_foreign"] += 1
         except EdgewardError as error:
             self._reporter.refuse(error, now)
 
+    def _bundle(self, payload: bytes, now: float) -> None:
+        self._admitting.hold_bundle(payload)
+        self._follow(now)
+
+    def _root(self, payload: bytes, now: float) -> None:
+        self._keep_trusted(self._admitting.read_root(payload))
+        self._follow(now)
+
+    def _follow(self, now: float) -> None:
+        """Follow the bundle that came last; a device that was away for long asks for the roots in between first."""
+        if (version := self._admitting.missing_root()) is not None:
+            self._link.subscribe([topics.root(version)])
+        else:
+            self._trust(self._admitting.read_bundle(), now)
+
+    def _trust(self, trusted: Trusted, now: float) -> None:
+        """Rely on verified metadata once it is durable, and try again what had to wait for it."""
+        self._keep_trusted(trusted)
+        self._keep_trusted(self._admitting.retry_roles())
+        held, self._admitting.held_desired = self._admitting.held_desired, None
+        if held is not None:
+            self._desired(held, now)
+        self._admit(now)
+
+    def _keep_trusted(self, trusted: Trusted) -> None:
+        if trusted != self._admitting.trusted:
+            self._store.save_trusted(trusted, self._admitting.trusted)
+            self._admitting.trusted = trusted
+        known = self._device_record.min_releases
+        raised = {name: floor for name, floor in self._admitting.floors().items() if floor > known.get(name, 0)}
+        if raised:
+            self._keep_device(msgspec.structs.replace(self._device_record, min_releases=known | raised))
+
+    def _keep_device(self, record: DeviceRecord) -> None:
+        self._store.save_device(record)
+        self._device_record = record
+
     def _desired(self, payload: bytes, now: float) -> None:
-        document, high_water = self._admitting.read_desired(payload, self._device_record.high_water)
-        if high_water != self._device_record.high_water:
-            record = DeviceRecord(boots=self._device_record.boots, high_water=high_water)
-            self._store.save_device(record)
-            self._device_record = record
+        if not self._admitting.current:
+            self._admitting.await_trust(payload, now)
+            return
+        before = self._device_record.high_water
+        document, high_water = self._admitting.read_desired(payload, before, self._identity.nonce)
+        if high_water != before:
+            self._keep_device(msgspec.structs.replace(self._device_record, high_water=high_water))
         named = [want.model for want in document.wanted]
         for name in sorted(set(self._models) - set(named)):
             self._fold(name, DesiredWithdrawn(document.version), now)
@@ -160,7 +206,7 @@ class Agent:
         self._admit(now)
 
     def _admit(self, now: float) -> None:
-        admitted, refused = self._admitting.take(now)
+        admitted, refused = self._admitting.take(now, self._device_record.min_releases)
         for assignment in admitted:
             self._model(assignment.model, Record())
             self._fold(assignment.model, DesiredChanged(assignment), now)
@@ -220,7 +266,8 @@ class Agent:
     def _heartbeat(self, now: float) -> None:
         self._heartbeat_at = now + self._intervals.heartbeat_s
         states = tuple(model.message() for _, model in sorted(self._models.items()))
-        self._reporter.heartbeat(self._runtime.hardware(), self._identity.labels, states, now - self._booted_at)
+        identity, uptime_s = self._identity, now - self._booted_at
+        self._reporter.heartbeat(self._runtime.hardware(), identity.labels, states, uptime_s, identity.nonce)
 
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._intervals.telemetry_s

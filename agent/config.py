@@ -11,8 +11,8 @@ import msgspec
 from contract.errors import BadInput, Code
 from contract.names import check_name
 from contract.toml_config import decode_toml
-from contract.trust import TrustAnchor
-from contract.wire import Message, decode
+from contract.trust.chain import Trusted, trust_root
+from contract.wire import Message
 
 Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
 Interval = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -38,7 +38,8 @@ class Broker(Message, frozen=True):
 class Trust(Message, frozen=True):
     """Whose signatures count."""
 
-    key_file: str = "trust.json"
+    root_file: str = "root.json"
+    fresh: bool = False
 
 
 class IntervalsConfig(Message, frozen=True):
@@ -103,14 +104,12 @@ def load_config(path: Path) -> Config:
     return config
 
 
-def load_anchor(config: Config, beside: Path) -> TrustAnchor:
-    """The trust key, its path relative to the configuration file; BadInput `config_invalid`."""
-    path = beside.parent / config.trust.key_file
+def load_root(config: Config, beside: Path) -> Trusted:
+    """Where trust starts, its path relative to the configuration file; BadInput `config_invalid`."""
+    path = beside.parent / config.trust.root_file
     try:
-        anchor = decode(path.read_bytes(), TrustAnchor)
-    except OSError as error:
-        raise BadInput(Code.CONFIG_INVALID, f"trust.key_file {path}: {error.strerror}") from None
+        return trust_root(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"trust.root_file {path}: {getattr(error, 'strerror', error)}") from None
     except BadInput as error:
-        raise BadInput(Code.CONFIG_INVALID, f"trust.key_file {path}: {error.detail}") from None
-    anchor.public_key()
-    return anchor
+        raise BadInput(Code.CONFIG_INVALID, f"trust.root_file {path}: {error.detail}") from None

@@ -7,6 +7,7 @@ import fcntl
 import logging
 import platform
 import queue
+import secrets
 import signal
 import threading
 import time
@@ -20,7 +21,7 @@ from agent.adapters.paho_link import PahoLink
 from agent.adapters.posix_disk import PosixDisk
 from agent.adapters.sensors import TopicQueue, from_stdin, replay
 from agent.agent import Agent
-from agent.config import Config, ReplaySensor, StdinSensor, TopicSensor, load_anchor
+from agent.config import Config, ReplaySensor, StdinSensor, TopicSensor, load_root
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download
@@ -52,8 +53,14 @@ class Daemon:
         self._lock_file = lock_state_dir(self._state_dir)
         self._link = PahoLink(config.broker, config.device.name, self._deliver)
         self._slots: dict[str, ModelSlot] = {}
-        anchor = load_anchor(config, config_path)
-        identity = Identity(config.device.name, platform.machine(), anchor, dict(config.device.labels))
+        trusted = load_root(config, config_path)
+        identity = Identity(
+            config.device.name,
+            platform.machine(),
+            trusted,
+            dict(config.device.labels),
+            nonce=secrets.token_hex(16) if config.trust.fresh else "",
+        )
         intervals = Intervals(config.intervals.heartbeat_s, config.intervals.telemetry_s, config.intervals.judge_s)
         self._agent = Agent(
             identity,

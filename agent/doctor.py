@@ -4,6 +4,7 @@ Each check returns a finding; none changes anything but a scratch file. Refuses 
 """
 
 import importlib.metadata
+import json
 import os
 import shutil
 import socket
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 import onnxruntime
 
-from agent.config import Config, load_anchor
+from agent.config import Config, load_root
 from contract.errors import EdgewardError
 
 OLDEST_ONNXRUNTIME = (1, 31)
@@ -39,7 +40,7 @@ def examine(config: Config, config_path: Path) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
         ("packages", _owners),
         ("onnxruntime", _onnxruntime),
-        ("trust key", lambda: (True, f"key {load_anchor(config, config_path).keyid[:12]}")),
+        ("root of trust", lambda: (True, _root_words(load_root(config, config_path).root))),
         ("state directory", lambda: _state_dir(Path(config.device.state_dir))),
         ("clock", _clock),
         ("broker", lambda: _broker(config.broker.url)),
@@ -49,6 +50,11 @@ def examine(config: Config, config_path: Path) -> Iterator[Finding]:
             yield Finding(name, *check())
         except (OSError, EdgewardError) as error:
             yield Finding(name, ok=False, detail=str(error))
+
+
+def _root_words(root: str) -> str:
+    signed = json.loads(root)["signed"]
+    return f"version {signed['version']}, expires {signed['expires'][:10]}"
 
 
 def _owners() -> tuple[bool, str]:

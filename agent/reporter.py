@@ -65,14 +65,25 @@ class Reporter:
         self._keep(Report(refusal=refusal, **self._head()), now)
 
     def heartbeat(
-        self, hardware: Hardware, labels: dict[str, str], models: tuple[ModelState, ...], uptime_s: float
+        self,
+        hardware: Hardware,
+        labels: dict[str, str],
+        models: tuple[ModelState, ...],
+        uptime_s: float,
+        nonce: str = "",
     ) -> None:
         """Tell the full state; pointless while offline."""
         if not self.online:
             return
         newest = dict(sorted(self._dropped.items())[:32])
         message = Heartbeat(
-            hardware=hardware, labels=labels, models=models, uptime_s=int(uptime_s), dropped=newest, **self._head()
+            hardware=hardware,
+            labels=labels,
+            models=models,
+            uptime_s=int(uptime_s),
+            dropped=newest,
+            nonce=nonce,
+            **self._head(),
         )
         self._send(topics.heartbeat(self._device), encode(message))
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agent.ports import ProbeReport
-from contract.trust import TrustAnchor
+from contract.trust.chain import Trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,14 @@ Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | Woke
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this device is and what it believes."""
+    """Who this device is and where its trust starts."""
 
     device: str
     machine: str
-    anchor: TrustAnchor
+    trusted: Trusted
     labels: dict[str, str]
+    nonce: str = ""
+    """Of this boot; only documents that repeat it are accepted. Empty: freshness rests on dates and versions."""
 
 
 @dataclass(frozen=True, slots=True)

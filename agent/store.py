@@ -17,6 +17,7 @@ from agent.core.model import Record
 from agent.ports import Disk
 from contract.blobs import Blob
 from contract.errors import BadInput, Code, WorldError
+from contract.trust.chain import Trusted, with_roles
 from contract.wire import Message, decode, encode
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -33,6 +34,15 @@ class DeviceRecord(Message, frozen=True):
     boots: int
     """Counted from the date of the first boot: a device whose disk was wiped is later than its former life."""
     high_water: HighWater = HighWater()
+    min_releases: dict[str, int] = {}
+    """The highest floor that each model's release signer has ever set."""
+
+
+class KeptRole(Message, frozen=True):
+    """A release signer's document, as it was verified."""
+
+    model: str
+    text: str
 
 
 class Store:
@@ -52,6 +62,32 @@ class Store:
     def save_device(self, record: DeviceRecord) -> None:
         """Make the device record durable."""
         self._commit("device", record)
+
+    def load_trusted(self, given: Trusted) -> tuple[Trusted, bool]:
+        """(what was verified before, or `given` on a new disk; whether it failed its checksum and was set aside)."""
+        try:
+            trusted = self._load("trust", Trusted) or given
+        except BadInput:
+            self._disk.rename("trust", "bad-trust")
+            return given, True
+        roles = (self._role(name.removeprefix("role-")) for name in self._disk.names() if name.startswith("role-"))
+        return with_roles(trusted, {role.model: role.text for role in roles if role is not None}), False
+
+    def save_trusted(self, trusted: Trusted, before: Trusted) -> None:
+        """Make verified metadata durable: it is what rollbacks are measured against. Only what differs is written."""
+        known = dict(before.roles)
+        for model, text in trusted.roles:
+            if known.get(model) != text:
+                self._commit(f"role-{model}", KeptRole(model=model, text=text))
+        bare = msgspec.structs.replace(trusted, roles=())
+        if bare != msgspec.structs.replace(before, roles=()):
+            self._commit("trust", bare)
+
+    def _role(self, model: str) -> KeptRole | None:
+        try:
+            return self._load(f"role-{model}", KeptRole)
+        except BadInput:
+            return None  # its retained document comes again
 
     def load_records(self) -> tuple[dict[str, Record], tuple[str, ...]]:
         """(records by model, models whose record fails its checksum and was set aside as ``bad-...``)."""

@@ -46,3 +46,5 @@ class EdgeFields(Message, frozen=True):
     protocol: int
     device: str
     issued: str
+    nonce: str = ""
+    """What the device asked to be repeated: it proves that the document is not older than the question."""

@@ -20,10 +20,16 @@ class Code(StrEnum):
     PATH_INVALID = "path_invalid"  # a signed document names a path outside models/: sign a correct one
     TENSORS_INVALID = "tensors_invalid"  # arrays could not be read: send npz without pickled objects
     # trust
-    SIGNATURE_INVALID = "signature_invalid"  # not signed by the configured key: check the device's trust key
+    TRUST_MISSING = "trust_missing"  # no trust bundle has come: is the controller up, may the device read pub/#?
+    SIGNATURE_INVALID = "signature_invalid"  # not signed by the keys that root names: forged, or another fleet's root
+    METADATA_EXPIRED = "metadata_expired"  # frozen or replayed metadata, or a wrong clock: is the controller alive?
+    METADATA_ROLLBACK = "metadata_rollback"  # an older file than one seen before, or not the one that is vouched for
+    METADATA_MISMATCH = "metadata_mismatch"  # files of different times mixed, cut or dropped: publish them again
     WRONG_DEVICE = "wrong_device"  # a document for another device: the broker mixes topics up, or worse
     DESIRED_EXPIRED = "desired_expired"  # the document is past its date: is the controller alive, is the clock right?
     DESIRED_ROLLBACK = "desired_rollback"  # an older document than one already accepted: replayed by somebody
+    DESIRED_NOT_FRESH = "desired_not_fresh"  # the document does not answer this boot's nonce: replayed, or on its way
+    BELOW_MIN_RELEASE = "below_min_release"  # the release signer has closed the way back to this release
     DESIRED_EQUIVOCATION = "desired_equivocation"  # two documents share a version: two controllers, one key?
     NOT_IN_IMAGE_REPO = "not_in_image_repo"  # no release signer vouches for the target: release the version first
     IMAGE_MISMATCH = "image_mismatch"  # director and release signer disagree on length or digest: investigate
@@ -59,6 +65,7 @@ class Code(StrEnum):
     UNKNOWN_VERSION = "unknown_version"  # see `edgeward model show NAME`
     UNKNOWN_DEVICE = "unknown_device"  # it has never reported: see `edgeward device list`
     UNKNOWN_ROLLOUT = "unknown_rollout"  # see `edgeward rollout list`
+    NOT_SIGNED = "not_signed"  # the gates have passed, the release signer has not signed: edgeward trust sign MODEL
     NOT_RELEASED = "not_released"  # the version's gates have not passed
     # rollouts and the API
     STRATEGY_INVALID = "strategy_invalid"  # a field is unknown or out of range: see configs/rollouts

@@ -104,6 +104,8 @@ class Heartbeat(Message, frozen=True):
     models: Annotated[tuple[ModelState, ...], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = ()
     dropped: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
     """Counters of what limits threw away, by name."""
+    nonce: Short = ""
+    """Asks for a document that repeats it: the proof that nobody replays an old one."""
 
 
 class ModelWindow(Message, frozen=True):

@@ -9,6 +9,15 @@ PROTOCOL = 1
 MAX_MESSAGE_BYTES = 256 * 1024
 """Largest JSON message accepted from the wire (the role document of a model with its 50 newest versions fits)."""
 
+MAX_DESIRED_BYTES = 64 * 1024
+"""Largest desired document: sixteen models with their policies take a tenth of it."""
+
+MAX_METADATA_BYTES = 512 * 1024
+"""Largest trust bundle or role document."""
+
+MAX_ROOTS_IN_BUNDLE = 8
+"""Newest roots that a trust bundle carries; older ones are asked for one by one."""
+
 MAX_CHUNK_BYTES = 512 * 1024
 """Largest chunk of a blob: below the 1 MiB packet limit of a hardened broker."""
 

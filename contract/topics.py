@@ -49,6 +49,16 @@ def model_role(model: str) -> str:
     return f"{ROOT}/pub/models/{check_name(model, 'model')}"
 
 
+def trust() -> str:
+    """Retained: the trust bundle, the same for every device."""
+    return f"{ROOT}/pub/trust"
+
+
+def root(version: int) -> str:
+    """Retained: one root of trust, for devices that were away for many rotations."""
+    return f"{ROOT}/pub/trust/root/{version}"
+
+
 def chunk(digest: str, index: int) -> str:
     """Retained: chunk `index` of the blob `digest`."""
     return f"{BLOB_ROOT}/{digest}/{index}"

@@ -6,8 +6,7 @@ blob whose sentinel is missing is published again. Blobs that no desired documen
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Iterable
 
 import msgspec
 
@@ -25,11 +24,11 @@ _log = logging.getLogger("edgeward.broadcast")
 class Broadcast:
     """Publishes for one controller."""
 
-    def __init__(self, world: World, publisher: Publisher, store: Store, today: Callable[[], datetime]) -> None:
+    def __init__(self, world: World, publisher: Publisher, store: Store) -> None:
         self._world = world
         self._publisher = publisher
         self._store = store
-        self._today = today
+        self._said: dict[str, Retained] = {}
         self._sentinels: dict[str, asyncio.Event] = {}
         self.link: ControllerLink | None = None
 
@@ -43,9 +42,16 @@ class Broadcast:
     async def restore(self) -> None:
         """Bring a broker that has just (re)connected up to date."""
         await self.ensure_blobs(check=True)
+        self.say_again()
         models = {model for twin in self._world.twins.values() for model in twin.desired}
-        self._publish_roles(sorted(models))
+        self.publish_trust(models)
         self.publish_desired(device for device, twin in self._world.twins.items() if twin.document_version)
+
+    def publish_trust(self, models: Iterable[str]) -> None:
+        """Publish the trust bundle and the roles of these models, where they have changed since the last time."""
+        changed = [message for message in self._publisher.trust(models) if self._said.get(message.topic) != message]
+        self._said.update({message.topic: message for message in changed})
+        self._retain(changed)
 
     async def ensure_blobs(self, *, check: bool = False) -> None:
         """Publish blobs that are needed and not there; take back those that are not needed any more."""
@@ -64,17 +70,15 @@ class Broadcast:
         """Publish the desired documents of these devices."""
         self._retain(self._publisher.desired(self._world.twins[device]) for device in devices)
 
+    def say_again(self) -> None:
+        """Publish trust anew next time even if it has not changed: somebody may not have heard it."""
+        self._said.clear()
+
     def publish_for(self, devices: Iterable[str]) -> None:
         """Publish the roles that these devices' documents need, then the documents."""
         named = sorted(devices)
-        self._publish_roles(sorted({model for device in named for model in self._world.twins[device].desired}))
+        self.publish_trust({model for device in named for model in self._world.twins[device].desired})
         self.publish_desired(named)
-
-    def _publish_roles(self, models: Iterable[str]) -> None:
-        today = self._today()
-        for model in models:
-            wanted = {twin.desired[model].release for twin in self._world.twins.values() if model in twin.desired}
-            self._retain([self._publisher.model_role(model, wanted, today)])
 
     def _retain(self, messages: Iterable[Retained]) -> None:
         assert self.link is not None

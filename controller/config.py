@@ -58,6 +58,12 @@ class FleetConfig(Message, frozen=True):
     reconcile_s: Seconds = 1.0
 
 
+class TrustConfig(Message, frozen=True):
+    """Where a new fleet's metadata comes from."""
+
+    metadata_dir: str = ""
+
+
 class PublishConfig(Message, frozen=True):
     """How blobs are cut."""
 
@@ -73,6 +79,7 @@ class Config(Message, frozen=True):
     convert: ConvertConfig = ConvertConfig()
     fleet: FleetConfig = FleetConfig()
     publish: PublishConfig = PublishConfig()
+    trust: TrustConfig = TrustConfig()
 
     @property
     def data_dir(self) -> Path:

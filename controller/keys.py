@@ -1,6 +1,12 @@
-"""The development key: made at first start, kept beside the registry with mode 0600. It signs every role for now."""
+"""Keys on the controller's disk, mode 0600: what it signs with, and secrets of its own. Made where they are missing.
 
+A new controller makes every key itself and says so: root, targets and release keys belong elsewhere in production
+(docs/guides/go-to-production.md). Refuses to know what is signed.
+"""
+
+import logging
 import os
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -8,19 +14,42 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner, Signer
 
 from contract.errors import BadInput, Code
+from contract.trust import repository
+from contract.trust.repository import ONLINE, Online
+from controller.authority import Authority, Keys
+from controller.registry.store import Store
+
+_log = logging.getLogger("edgeward.trust")
+
+
+def open_authority(store: Store, directory: Path, metadata: Path | None, now: datetime) -> Authority:
+    """The fleet's metadata and the keys in `directory`. At first start: what `edgeward trust init` wrote to `metadata`,
+    or, without it, a fleet whose keys are all made here. BadInput `config_invalid`.
+    """
+    new = not store.all("trust")
+    if new and metadata is None and not any(directory.glob("*.pem")):
+        return _generated(store, directory, now)
+    authority = Authority(store, _load_keys(directory))
+    if new:
+        if metadata is None:
+            raise BadInput(Code.CONFIG_INVALID, f"{directory} holds keys, but trust.metadata_dir names no metadata")
+        authority.begin({path.name: path.read_text(encoding="utf-8") for path in metadata.glob("*.json")}, now)
+    return authority
 
 
 def load_or_make_signer(path: Path) -> Signer:
     """The signer in `path`, made there if missing; BadInput `config_invalid` for a file that is no Ed25519 key."""
     if not path.exists():
         _write_secret(path, _pem(Ed25519PrivateKey.generate()))
+    return load_signer(path)
+
+
+def load_signer(path: Path) -> Signer:
+    """The signer in `path`; BadInput `config_invalid`."""
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except ValueError as error:
+        return CryptoSigner(serialization.load_pem_private_key(path.read_bytes(), password=None))
+    except (OSError, ValueError, TypeError) as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise BadInput(Code.CONFIG_INVALID, f"{path}: not an Ed25519 key")
-    return CryptoSigner(key)
 
 
 def load_or_make_secret(path: Path, make: bytes) -> str:
@@ -28,6 +57,26 @@ def load_or_make_secret(path: Path, make: bytes) -> str:
     if not path.exists():
         _write_secret(path, make)
     return path.read_text(encoding="ascii").strip()
+
+
+def _generated(store: Store, directory: Path, now: datetime) -> Authority:
+    _log.warning(
+        "made every key of a new fleet in %s: fine for trying out; for production keep root, targets and release keys "
+        "elsewhere (edgeward trust init)",
+        directory,
+    )
+    made = {name: load_or_make_signer(directory / f"{name}.pem") for name in ("root", "targets", "release", *ONLINE)}
+    keys = Keys(Online(*(made[name] for name in ONLINE)), made["targets"], made["release"])
+    authority = Authority(store, keys)
+    public = {name: made[name].public_key for name in ONLINE}
+    authority.begin(repository.create([made["root"]], 1, made["targets"], public, now), now)
+    return authority
+
+
+def _load_keys(directory: Path) -> Keys:
+    online = Online(*(load_signer(directory / f"{name}.pem") for name in ONLINE))
+    here = {path.stem: load_signer(path) for path in directory.glob("*.pem") if path.stem in ("targets", "release")}
+    return Keys(online, here.get("targets"), here.get("release"))
 
 
 def _pem(key: Ed25519PrivateKey) -> bytes:

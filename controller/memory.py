@@ -35,13 +35,19 @@ def remember(store: Store, last_words: Mapping[str, bytes], silent_s: float) -> 
     for device, doc in store.all("devices").items():
         twin = world.twins.get(device) or Twin(device)
         desired = {model: msgspec.convert(assigned, Assigned) for model, assigned in doc["desired"].items()}
-        version, issued_at = doc["document_version"], doc["issued_at"]
-        world.twins[device] = replace(twin, document_version=version, issued_at=issued_at, desired=desired)
+        version, issued_at, answered = doc["document_version"], doc["issued_at"], doc["answered"]
+        world.twins[device] = replace(
+            twin, document_version=version, issued_at=issued_at, desired=desired, answered=answered
+        )
     for name, doc in store.all("rollouts").items():
         world.rollouts[name] = msgspec.convert(doc, Rollout)
     return world
 
 
 def _desired_side(twin: Twin) -> dict[str, object]:
-    desired = msgspec.to_builtins(twin.desired)
-    return {"document_version": twin.document_version, "issued_at": twin.issued_at, "desired": desired}
+    return {
+        "document_version": twin.document_version,
+        "issued_at": twin.issued_at,
+        "desired": msgspec.to_builtins(twin.desired),
+        "answered": twin.answered,
+    }

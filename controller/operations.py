@@ -72,6 +72,7 @@ class Operations:
         service.journal.audit(at, actor, "push", f"{model} v{version.release}", _gate_words(version))
         if not version.released:
             raise BadInput(Code.PARITY_FAILED, _parity_words(version))
+        service.vouch(model)
         return version
 
     def start_rollout(
@@ -83,6 +84,9 @@ class Operations:
         version = registry.newest_released(model) if release is None else registry.version(model, release)
         if not version.released:
             raise BadInput(Code.NOT_RELEASED, f"{model} v{version.release}: {_gate_words(version)}")
+        if version.release not in service.authority.signed(model):
+            advice = f"sign it: edgeward trust sign {model}"
+            raise BadInput(Code.NOT_SIGNED, f"no release signer vouches for {model} v{version.release}; {advice}")
         self._refuse_overlap(model)
         _check_strategy(strategy)
         devices = select(service.world.twins.values(), selector)

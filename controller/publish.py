@@ -10,18 +10,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
-from securesystemslib.signer import Signer
 
 from contract import topics
 from contract.blobs import Blob, chunk_list, split
 from contract.desired import DesiredTarget, TrialPolicy
 from contract.manifest import Manifest
 from contract.protocol import MAX_VERSIONS_PUBLISHED
-from contract.trust import Wanted, sign_desired, sign_model_role
+from contract.trust.documents import Wanted, sign_desired
+from controller.authority import Authority
 from controller.fleet.twin import DOCUMENT_LIFE_S, Twin
 from controller.registry.registry import Registry
-
-ROLE_DAYS = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +41,24 @@ class Blobs(Protocol):
 class Publisher:
     """Builds messages from the registry."""
 
-    def __init__(self, registry: Registry, blobs: Blobs, signer: Signer) -> None:
+    def __init__(self, registry: Registry, blobs: Blobs, authority: Authority) -> None:
         self._registry = registry
         self._blobs = blobs
-        self._signer = signer
-        self._roles: dict[str, tuple[frozenset[int], datetime, bytes]] = {}
+        self._authority = authority
 
-    def model_role(self, model: str, wanted: Iterable[int], now: datetime) -> Retained:
-        """The signed role of a model: its newest released versions, and older ones that somebody runs.
+    def trust(self, models: Iterable[str]) -> Iterator[Retained]:
+        """What devices follow: the roles of these models, the bundle and every root."""
+        for topic, payload in self._authority.messages(models).items():
+            yield Retained(topic, payload)
 
-        The same bytes as before while neither the versions nor half of its life have changed: devices skip those.
+    def vouch(self, model: str, in_use: Iterable[int], now: datetime) -> bool:
+        """Sign the role of a model: its newest versions that passed their gates, and older ones that somebody runs.
+        False if a person must sign.
         """
-        released = {version.release: version.manifest for version in self._registry.versions(model) if version.released}
-        listed = frozenset(sorted(released)[-MAX_VERSIONS_PUBLISHED:]) | frozenset(wanted)
-        expires = now + timedelta(days=ROLE_DAYS)
-        known = self._roles.get(model)
-        if known is None or known[0] != listed or expires - known[1] > timedelta(days=ROLE_DAYS / 2):
-            manifests = {release: manifest for release, manifest in released.items() if release in listed}
-            document = sign_model_role(model, manifests, version=max(released), expires=expires, signer=self._signer)
-            self._roles[model] = known = (listed, expires, document)
-        return Retained(topics.model_role(model), known[2])
+        passed = {version.release: version.manifest for version in self._registry.versions(model) if version.released}
+        listed = frozenset(sorted(passed)[-MAX_VERSIONS_PUBLISHED:]) | frozenset(in_use)
+        manifests = {release: manifest for release, manifest in passed.items() if release in listed}
+        return self._authority.vouch(model, manifests, now)
 
     def desired(self, twin: Twin) -> Retained:
         """The signed desired document of a device: the same bytes for the same twin, whenever it is published."""
@@ -79,7 +75,8 @@ class Publisher:
             version=twin.document_version,
             issued=issued,
             expires=issued + timedelta(seconds=DOCUMENT_LIFE_S),
-            signer=self._signer,
+            signer=self._authority.keys.online.director,
+            nonce=twin.answered,
         )
         return Retained(topics.desired(twin.device), document)
 

@@ -83,6 +83,7 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         if decision.rollout != rollout:
             world.rollouts[rollout.id] = decision.rollout
             changed.append(decision.rollout)
+    redesired |= answer_nonces(world, (device for device, _ in heartbeats), now)
     unheard: set[str] = set()
     if now >= world.sweep_at:
         world.sweep_at = now + SWEEP_S
@@ -107,6 +108,16 @@ def facts_of(world: World, rollout: Rollout, now: float) -> dict[str, DeviceFact
             sums=world.sums.get(rollout.id, {}).get(member.device, {}),
         )
     return facts
+
+
+def answer_nonces(world: World, devices: Iterable[str], now: float) -> set[str]:
+    """Documents that repeat what their devices have asked, with a new version and date; generations stay."""
+    asking = {device for device in devices if (twin := world.twins[device]).asks not in ("", twin.answered)}
+    for device in sorted(asking):
+        twin = world.twins[device]
+        version = twin.document_version + 1
+        world.twins[device] = replace(twin, document_version=version, issued_at=int(now), answered=twin.asks)
+    return asking
 
 
 def reissue_documents(world: World, now: float) -> set[str]:

@@ -10,16 +10,16 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError
 from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
-from contract.trust import TrustAnchor, anchor_of
 from contract.wire import decode, encode
 from controller.broadcast import Broadcast
 from controller.broker import RunningBroker, start_broker
 from controller.config import Config
-from controller.keys import load_or_make_signer
+from controller.keys import open_authority
 from controller.link import ControllerLink
 from controller.memory import remember, save_devices, save_rollouts
 from controller.operations import Operations
@@ -75,10 +75,11 @@ class Service:
         self.blobs = BlobStore(data_dir / "blobs")
         self.journal = Journal(data_dir / "journal.sqlite")
         self.registry = Registry(self.store)
-        signer = load_or_make_signer(data_dir / "keys" / "development.pem")
-        self.anchor: TrustAnchor = anchor_of(signer)
+        metadata = Path(config.trust.metadata_dir).expanduser() if config.trust.metadata_dir else None
+        self.authority = open_authority(self.store, data_dir / "keys", metadata, today())
         self.world = remember(self.store, self.journal.last_words(), config.fleet.silent_s)
-        self.broadcast = Broadcast(self.world, Publisher(self.registry, self.blobs, signer), self.store, today)
+        self.publisher = Publisher(self.registry, self.blobs, self.authority)
+        self.broadcast = Broadcast(self.world, self.publisher, self.store)
         self.operations = Operations(self)
         self.broker: RunningBroker | None = None
         self.dropped = 0
@@ -86,6 +87,7 @@ class Service:
         self._inbox: deque[tuple[str, FromDevice]] = deque()
         self._loop_task: asyncio.Task[None] | None = None
         self._restore_needed = False
+        self._trust_changed = False
         self._poke = asyncio.Event()
         self._unsaved = Unsaved()
         self._unpublished: set[str] = set()
@@ -135,6 +137,13 @@ class Service:
         """Ask for a pass now: an operator has changed something."""
         self._poke.set()
 
+    def vouch(self, model: str) -> bool:
+        """Let the release key that is here, if one is, sign what passed its gates; False if a person must sign."""
+        in_use = {twin.desired[model].release for twin in self.world.twins.values() if model in twin.desired}
+        signed = self.publisher.vouch(model, in_use, today())
+        self._trust_changed |= signed
+        return signed
+
     def save_rollouts(self, *rollouts: Rollout) -> None:
         """Make rollouts durable and let the next pass see them."""
         save_rollouts(self.store, rollouts)
@@ -145,6 +154,7 @@ class Service:
         inbox = [self._inbox.popleft() for _ in range(len(self._inbox))]
         self._unsaved.take(reconcile(self.world, inbox, time.time()))
         self._persist()
+        self._trust_changed |= self.authority.refresh(today())
         if not self.connected:
             self._restore_needed = True
             return
@@ -154,6 +164,9 @@ class Service:
         elif self._unpublished:
             await self.broadcast.ensure_blobs()
             self.broadcast.publish_for(self._unpublished)
+        elif self._trust_changed:
+            self.broadcast.publish_trust({model for twin in self.world.twins.values() for model in twin.desired})
+        self._trust_changed = False
         self._unpublished.clear()
         while self._unacknowledged:
             device, ack = self._unacknowledged.popleft()
@@ -172,6 +185,8 @@ class Service:
         for rollout in unsaved.rollouts.values():
             _log.info("rollout %s: %s, wave %d%s", rollout.id, rollout.status, rollout.wave, _why(rollout))
         self._unpublished |= unsaved.redesired | unsaved.unheard
+        if unsaved.unheard:
+            self.broadcast.say_again()
         self._unacknowledged.extend(unsaved.acks)
         self._unsaved = Unsaved()
 

@@ -88,7 +88,7 @@ class Client:
         return self._dict(f"/v1/devices/{name}")
 
     def enrolment(self) -> dict[str, Any]:
-        """Broker address and trust key for a new device."""
+        """Broker address and root of trust for a new device."""
         return self._dict("/v1/enrolment")
 
     def _dict(self, path: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Decides nothing about rollouts. Refuses to know what devices are.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from contract import topics
 from contract.errors import EdgewardError
 from contract.messages import Heartbeat, Presence, Report, Telemetry
 from contract.wire import decode, encode
+from controller.authority import Authority, Keys
 from controller.gates.verdict import GateVerdict
 from controller.memory import remember, save_devices, save_rollouts
 from controller.publish import Publisher, Retained, blobs_in_use, sentinel
@@ -22,8 +23,9 @@ from controller.registry.store import Doc
 from controller.rollout.model import FINAL, Rollout, Strategy
 from controller.rollout.plan import plan_members
 from firmware_sim.clock import Clock
-from firmware_sim.device import MODEL, WORLD_BEGAN
-from firmware_sim.models import SIGNER, SimModel
+from firmware_sim.device import MODEL
+from firmware_sim.fleet_keys import FIRST, KEYS, RELEASE, TARGETS, WORLD_BEGAN
+from firmware_sim.models import SimModel
 from firmware_sim.network import Network
 
 SILENT_S = 600.0
@@ -87,7 +89,9 @@ class SimController:
         self._strategy = strategy
         self._registry = Registry(self.store)
         self._blobs = _Blobs()
-        self._publisher = Publisher(self._registry, self._blobs, SIGNER)
+        self._authority = Authority(self.store, Keys(KEYS, TARGETS, RELEASE))
+        self._authority.begin(FIRST, WORLD_BEGAN)
+        self._publisher = Publisher(self._registry, self._blobs, self._authority)
         self._last_words: dict[str, bytes] = {}
         self._inbox: list[tuple[str, FromDevice]] = []
         self._reported: dict[str, tuple[int, int]] = {}
@@ -96,8 +100,8 @@ class SimController:
         network.to_controller = self._message
         self._pass_later()
 
-    def register(self, model: SimModel) -> None:
-        """A version that has passed its gates."""
+    def _register(self, model: SimModel) -> None:
+        """A version that has passed its gates, and that the release signer vouches for."""
         for data in (model.artifact, model.golden):
             self._blobs.by_digest[_digest(model, data)] = data
         gate = GateVerdict(gate="parity", passed=True, detail="simulated")
@@ -111,13 +115,16 @@ class SimController:
                 gates=(gate,),
             )
         )
+        assert self._publisher.vouch(MODEL, (), self._today())
 
-    def start_rollout(self, release: int) -> bool:
+    def start_rollout(self, model: SimModel) -> bool:
         """To every known device; False while another rollout is open or the controller is down."""
+        release = model.release
         if not self._network.controller_up or not self.world.twins:
             return False
         if any(rollout.status not in FINAL for rollout in self.world.rollouts.values()):
             return False
+        self._register(model)
         name = f"r-{release}"
         devices = sorted(self.world.twins)
         confirmed = confirmed_releases(self.world, MODEL, devices)
@@ -159,6 +166,9 @@ class SimController:
         """The controller's clock: seconds since 1970."""
         return WORLD_BEGAN.timestamp() + self._clock.now
 
+    def _today(self) -> datetime:
+        return WORLD_BEGAN + timedelta(seconds=int(self._clock.now))
+
     def _pass_later(self) -> None:
         epoch = self._epoch
         self._clock.after(self._every_s, lambda: self._pass(epoch))
@@ -173,9 +183,10 @@ class SimController:
         self._last_words.update((device, encode(beat)) for device, beat in changes.heartbeats)
         self._keep_states(changes.reports)
         self.history += [(self._clock.now, rollout) for rollout in changes.rollouts]
+        self._authority.refresh(self._today())
         if to_publish := changes.redesired | changes.unheard:
             self._ensure_blobs()
-            self._publish_for(sorted(to_publish))
+            self._publish_for(sorted(to_publish), again=bool(changes.unheard))
         for device, ack in changes.acks:
             self._network.publish(topics.ack(device), encode(ack), retain=False)
         self._pass_later()
@@ -187,12 +198,12 @@ class SimController:
                 self._reported[device] = number
                 self.states.setdefault(device, []).append(msgspec.to_builtins(report.state))
 
-    def _publish_for(self, devices: list[str]) -> None:
+    def _publish_for(self, devices: list[str], *, again: bool = False) -> None:
         if not devices:
             return
-        wanted = {twin.desired[MODEL].release for twin in self.world.twins.values() if MODEL in twin.desired}
-        today = WORLD_BEGAN + timedelta(seconds=self._clock.now)
-        self._retain(self._publisher.model_role(MODEL, wanted, today))
+        for message in self._publisher.trust([MODEL]):
+            if again or self._network.retained.get(message.topic) != message.payload:
+                self._retain(message)
         for device in devices:
             twin = self.world.twins[device]
             assigned = twin.desired.get(MODEL)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from threading import Lock
 
@@ -20,10 +20,11 @@ from agent.ports import Runtime
 from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import MAX_RECORD_BYTES, Store
 from contract.errors import BadInput
-from contract.trust import TrustAnchor
+from contract.trust.chain import Trusted
 from contract.wire import decode
 from firmware_sim.clock import Clock, stream
 from firmware_sim.flash import Flash
+from firmware_sim.fleet_keys import TRUSTED, WORLD_BEGAN
 from firmware_sim.models import SimModel, SimRuntime
 from firmware_sim.network import SimLink
 from firmware_sim.power import PowerCut, ProcessKilled
@@ -31,7 +32,6 @@ from firmware_sim.sensors import Signal, SimSensor
 
 MODEL = "m"
 _RECORD = f"record-{MODEL}"
-WORLD_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 REBOOT_S = 5.0
 MAX_STIMULI = 100_000
 """A device that takes more has a loop in it."""
@@ -79,7 +79,7 @@ class Device:
         flash: Flash,
         link: SimLink,
         models: tuple[SimModel, ...],
-        anchor: TrustAnchor,
+        trusted: Trusted = TRUSTED,
         habits: Habits = Habits(),
         sensor: SimSensor | None = None,
         new_runtime: RuntimeMaker = SimRuntime,
@@ -89,13 +89,15 @@ class Device:
         self.link = link
         self.boots = 0
         self.history: list[Moment] = []
+        self.nonce = ""
+        """What its documents must repeat; empty: they need not."""
         self.crashes_on = ""
         """Serving this digest, the device loses power at the next row."""
         self.faulty: Callable[[], bool] = lambda: True
         """Whether behaviours other than good still apply: a world heals before it is judged."""
         self._clock = clock
         self._models = models
-        self._anchor = anchor
+        self._trusted = trusted
         self._habits = habits
         self._sensor = sensor or SimSensor(Signal(), stream(0, name))
         self._new_runtime = new_runtime
@@ -256,7 +258,7 @@ class Device:
         self._agent = None
         self._wake_at = float("inf")
         return Agent(
-            Identity(self.name, "sim", self._anchor, dict(self._habits.labels)),
+            Identity(self.name, "sim", self._trusted, dict(self._habits.labels), self.nonce),
             self._habits.intervals,
             store=store,
             link=link,

@@ -5,13 +5,10 @@ Decides behaviour by digest. Refuses to know when a model is asked.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from securesystemslib.signer import CryptoSigner
 
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, ProbeReport, Session
@@ -19,15 +16,11 @@ from contract.blobs import describe
 from contract.errors import Code, WorldError
 from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
 from contract.messages import Hardware
-from contract.trust import anchor_of
 from firmware_sim.power import ProcessKilled
 
 Behaviour = Literal[
     "good", "wrong", "raises", "slow", "breaks_probe", "fails_to_load", "crashes_on_load", "leaks_memory"
 ]
-FAR = datetime(2100, 1, 1, tzinfo=UTC)
-SIGNER = CryptoSigner(Ed25519PrivateKey.from_private_bytes(b"edgeward-simulator-not-a-secret!"))
-ANCHOR = anchor_of(SIGNER)
 CHUNK_BYTES = 1024
 QUICK_S = 0.0005
 SLOW_S = 0.5

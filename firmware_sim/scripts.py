@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 from decimal import Decimal
 
 from contract import topics
 from contract.blobs import Blob, chunk_list, split
 from contract.desired import DesiredTarget, TrialPolicy
-from contract.trust import Wanted, sign_desired, sign_model_role
-from firmware_sim.models import FAR, SIGNER, SimModel, make_model
+from contract.trust.documents import Wanted, sign_desired
+from contract.trust.repository import bundle
+from contract.wire import encode
+from firmware_sim.fleet_keys import KEYS, WORLD_BEGAN, vouched
+from firmware_sim.models import SimModel, make_model
 from firmware_sim.solo import NAME, Solo
 
 POLICY = TrialPolicy(
@@ -20,7 +23,6 @@ POLICY = TrialPolicy(
     window=100,
     max_accuracy_drop=Decimal("0.1"),
 )
-ISSUED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,22 @@ def publish(world: Solo, generation: int, release: int | None, models: tuple[Sim
         for data, blob in ((model.artifact, model.manifest.artifact), (model.golden, model.manifest.golden.blob)):
             _publish_blob(world, data, blob)
     manifests = {model.release: model.manifest for model in models}
-    world.offer(topics.model_role("m"), sign_model_role("m", manifests, version=generation, expires=FAR, signer=SIGNER))
+    now = WORLD_BEGAN + timedelta(seconds=int(world.now))
+    world.files = vouched(world.files, "m", manifests, now)
+    world.offer(topics.model_role("m"), world.files["models-m.json"].encode())
+    world.offer(topics.trust(), encode(bundle(world.files)))
     wanted: tuple[Wanted, ...] = ()
     if release is not None:
         artifact = manifests[release].artifact
         custom = DesiredTarget(slot="m", generation=generation, rollout="r", policy=POLICY)
         wanted = (Wanted("m", release, artifact.length, artifact.sha256, custom),)
-    document = sign_desired(NAME, wanted, version=generation, issued=ISSUED, expires=FAR, signer=SIGNER)
-    world.offer(topics.desired(NAME), document)
+    world.offer(topics.desired(NAME), desired_document(generation, wanted))
+
+
+def desired_document(version: int, wanted: tuple[Wanted, ...], device: str = NAME) -> bytes:
+    """Signed by the director of all simulated fleets."""
+    expires = WORLD_BEGAN + timedelta(days=7)
+    return sign_desired(device, wanted, version=version, issued=WORLD_BEGAN, expires=expires, signer=KEYS.director)
 
 
 def _publish_blob(world: Solo, data: bytes, blob: Blob) -> None:

@@ -3,7 +3,8 @@
 from firmware_sim.clock import Clock, stream
 from firmware_sim.device import Device, Moment
 from firmware_sim.flash import Flash
-from firmware_sim.models import ANCHOR, SimModel
+from firmware_sim.fleet_keys import FIRST
+from firmware_sim.models import SimModel
 from firmware_sim.network import Conditions, Network, SimLink
 
 NAME = "device-1"
@@ -27,13 +28,15 @@ class Solo:
 
     def __init__(self, flash: Flash, broker: Broker, models: tuple[SimModel, ...]) -> None:
         self.flash = flash
+        self.files = dict(FIRST)
+        """The fleet's metadata, as it was signed last."""
         self.broker = broker
         self.clock = Clock()
         self._network = Network(self.clock, _QUIET)
         self._network.retained = broker.retained
         self._network.to_controller = lambda topic, payload: broker.published.append((topic, payload))
         self.link = SimLink(self._network, NAME, stream(1, "link"))
-        self.device = Device(NAME, self.clock, flash=flash, link=self.link, models=models, anchor=ANCHOR)
+        self.device = Device(NAME, self.clock, flash=flash, link=self.link, models=models)
         self.clock.at(0.0, self.device.boot)
 
     @property

@@ -11,7 +11,7 @@ from firmware_sim.clock import Clock, stream
 from firmware_sim.controller import SimController
 from firmware_sim.device import Device, Habits
 from firmware_sim.flash import Flash
-from firmware_sim.models import ANCHOR, SimModel, SimRuntime, make_model
+from firmware_sim.models import SimModel, SimRuntime, make_model
 from firmware_sim.network import Network, SimLink
 from firmware_sim.power import Power
 from firmware_sim.real_models import RealRuntime, make_real_model
@@ -50,8 +50,6 @@ class FleetWorld:
         self._faulty = True
         for number in range(scenario.devices):
             self._add_device(number)
-        for model in self.models.values():
-            self.controller.register(model)
         for number, release in enumerate(scenario.release, start=1):
             self._roll_out_at(release.at_s, number)
         for fault in scenario.fault:
@@ -106,7 +104,6 @@ class FleetWorld:
             flash=flash,
             link=link,
             models=models,
-            anchor=ANCHOR,
             habits=habits,
             sensor=SimSensor(signal, stream(self.seed, f"device/{number}/sensor"), stratum.utc_offset_h),
             new_runtime=RealRuntime if self._real else SimRuntime,
@@ -151,7 +148,7 @@ class FleetWorld:
 
     def _roll_out_at(self, at_s: float, release: int) -> None:
         def start() -> None:
-            if not self.controller.start_rollout(release):
+            if not self.controller.start_rollout(self.models[release]):
                 self._roll_out_at(self.clock.now + ROLLOUT_RETRY_S, release)
 
         self.clock.at(at_s, start)

@@ -1,45 +1,63 @@
-"""Which verified documents a device acts on: the checks that need memory, time or the other document.
+"""Which verified documents a device acts on: the checks that need memory, time or the other authority's document.
 
 Decides refuse or admit. Refuses to know how signatures are checked (contract.trust) or records are kept.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from agent.core.model import Assignment
 from contract.errors import BadInput, Code
-from contract.manifest import Manifest
-from contract.trust import Desired, Wanted
+from contract.trust.documents import Desired, ModelRole, Wanted
 from contract.wire import Message
 
 
 class HighWater(Message, frozen=True):
-    """The newest desired document that was accepted; durable before anything is done about it."""
+    """What a device remembers of its director; durable before anything is done about it.
 
+    It lives as long as the director's keys: what a stolen key drove up, version or time, dies when the key is rotated.
+    """
+
+    keyids: tuple[str, ...] = ()
     version: int = 0
     digest: str = ""
+    issued: str = ""
+    """The newest time that this director has signed: the clock is never behind it."""
 
 
-def check_document(document: Desired, *, device: str, high_water: HighWater, today: datetime) -> HighWater:
-    """The new high-water mark, or BadInput: `wrong_device`, `desired_expired`, `desired_rollback`, `..equivocation`."""
+def check_document(
+    document: Desired, *, device: str, high_water: HighWater, keyids: tuple[str, ...], now: datetime, nonce: str = ""
+) -> HighWater:
+    """The new high-water mark. BadInput: `wrong_device`, `desired_expired`, `desired_rollback`,
+    `desired_equivocation`, `desired_not_fresh` (with a `nonce`, only a document that repeats it will do).
+    """
     if document.device != device:
         raise BadInput(Code.WRONG_DEVICE, f"document for {document.device[:64]!r}, this is {device!r}")
-    if document.expires <= today:
+    before = high_water if high_water.keyids == keyids else HighWater(keyids=keyids)
+    floor = datetime.fromisoformat(before.issued) if before.issued else now
+    if document.expires <= max(now, floor):
         raise BadInput(Code.DESIRED_EXPIRED, f"expired {document.expires.isoformat()}")
-    if document.version < high_water.version:
-        raise BadInput(Code.DESIRED_ROLLBACK, f"version {document.version}, {high_water.version} was accepted before")
-    if document.version == high_water.version and document.digest != high_water.digest:
+    if document.version < before.version:
+        raise BadInput(Code.DESIRED_ROLLBACK, f"version {document.version}, {before.version} was accepted before")
+    if document.version == before.version and document.digest != before.digest:
         raise BadInput(Code.DESIRED_EQUIVOCATION, f"a second document with version {document.version}")
-    return HighWater(version=document.version, digest=document.digest)
+    if nonce and document.nonce != nonce:
+        raise BadInput(Code.DESIRED_NOT_FRESH, f"version {document.version} does not repeat this boot's nonce")
+    issued = max(document.issued, floor if before.issued else document.issued).isoformat()
+    return HighWater(keyids=keyids, version=document.version, digest=document.digest, issued=issued)
 
 
-def assign(want: Wanted, manifests: Mapping[int, Manifest], machine: str) -> Assignment:
-    """Join director and release signer; BadInput `not_in_image_repo`, `image_mismatch`, `wrong_hardware`."""
-    manifest = manifests.get(want.release)
+def assign(want: Wanted, role: ModelRole, min_release: int, machine: str) -> Assignment:
+    """Join director and release signer. BadInput: `not_in_image_repo`, `image_mismatch`, `below_min_release`,
+    `wrong_hardware`. `min_release`: the highest floor that this device has ever seen signed.
+    """
+    manifest = role.manifests.get(want.release)
     if manifest is None:
         raise BadInput(Code.NOT_IN_IMAGE_REPO, f"{want.model} v{want.release} is not in the model role")
     if (want.length, want.sha256) != (manifest.artifact.length, manifest.artifact.sha256):
         raise BadInput(Code.IMAGE_MISMATCH, f"{want.model} v{want.release}: other length or digest than released")
+    floor = max(role.min_release, min_release)
+    if want.release < floor:
+        raise BadInput(Code.BELOW_MIN_RELEASE, f"{want.model} v{want.release}: nothing older than v{floor} may run")
     if machine not in manifest.hardware:
         raise BadInput(Code.WRONG_HARDWARE, f"released for {', '.join(manifest.hardware)}; this is {machine}")
     return Assignment(model=want.model, generation=want.custom.generation, manifest=manifest, policy=want.custom.policy)

@@ -72,7 +72,7 @@ async def enrolment(request: web.Request) -> views.Enrolment:
     """What `edgeward device config` writes."""
     service = request.app[SERVICE]
     url = service.broker.url if service.broker else ""
-    return views.Enrolment(broker_url=url, trust=msgspec.to_builtins(service.anchor))
+    return views.Enrolment(broker_url=url, root=service.authority.root())
 
 
 async def list_models(request: web.Request) -> list[views.ModelView]:

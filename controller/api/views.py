@@ -30,7 +30,8 @@ class Enrolment(Message, frozen=True):
     """What a device needs to know: where the broker is, and whose signatures count."""
 
     broker_url: str
-    trust: dict[str, Any]
+    root: str
+    """The fleet's newest root, as it was signed: where the device's trust starts."""
 
 
 class VersionView(Message, frozen=True):

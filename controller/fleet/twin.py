@@ -44,6 +44,10 @@ class Twin(msgspec.Struct, frozen=True):
     newest: tuple[int, int] = (0, 0)
     """(boot, seq) of the newest message that was folded in."""
     seen_at: float | None = None
+    asks: str = ""
+    """The nonce that the device wants its document to repeat."""
+    answered: str = ""
+    """The nonce in its document. Durable: it is part of what was signed."""
 
     def presence(self, now: float, silent_s: float) -> PresenceWord:
         """Offline: its will says so. Silent: connected, but no heartbeat for `silent_s`."""
@@ -67,6 +71,7 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         newest=(message.boot, message.seq),
         seen_at=now,
         connected=True,
+        asks=message.nonce,
     )
 
 

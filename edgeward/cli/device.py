@@ -1,6 +1,5 @@
 """`edgeward device list | show | config`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ state_dir = "{state_dir}"
 url = "{broker_url}"
 
 [trust]
-key_file = "trust.json"
+root_file = "root.json"
 
 """
 _NO_SENSOR = """\
@@ -101,21 +100,21 @@ def show(name: str, *, as_json: bool) -> None:
 @click.option("--label", default="", help="Column of the replayed file that holds the truth.")
 @json_option
 def config(name: str, out: Path, replay: str | None, label: str, *, as_json: bool) -> None:
-    """Write agent.toml and trust.json for a new device called NAME."""
+    """Write agent.toml and root.json for a new device called NAME."""
     check_name(name, "device")
     enrolment = Client().enrolment()
     out.mkdir(parents=True, exist_ok=True)
     file = out / "agent.toml"
     if file.exists():
         raise BadInput(Code.CONFIG_INVALID, f"{file} exists: choose another --out, or remove it")
-    (out / "trust.json").write_text(json.dumps(enrolment["trust"]), encoding="utf-8")
+    (out / "root.json").write_text(enrolment["root"], encoding="utf-8")
     state_dir = (out / "state").resolve()
     text = _CONFIG.format(name=name, state_dir=state_dir, broker_url=enrolment["broker_url"])
     file.write_text(text + _sensor(replay, label), encoding="utf-8")
     if as_json:
-        print_json({"config": str(file), "trust": str(out / "trust.json")})
+        print_json({"config": str(file), "root": str(out / "root.json")})
     else:
-        console.print(f"wrote {file} and {out / 'trust.json'}; next: edgeward-agent run -c {file}", highlight=False)
+        console.print(f"wrote {file} and {out / 'root.json'}; next: edgeward-agent run -c {file}", highlight=False)
 
 
 def _sensor(replay: str | None, label: str) -> str:

@@ -135,7 +135,7 @@ class Site:
         directory = self.directory / name
         directory.mkdir(exist_ok=True)
         enrolment = self._client_or_fail().enrolment()
-        (directory / "trust.json").write_text(json.dumps(enrolment["trust"]), encoding="utf-8")
+        (directory / "root.json").write_text(enrolment["root"], encoding="utf-8")
         config = directory / "agent.toml"
         text = _AGENT.format(
             name=name,

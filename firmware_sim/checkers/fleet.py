@@ -62,7 +62,13 @@ def rollouts(world: FleetWorld) -> None:
 def resources(world: FleetWorld) -> None:
     """Flash holds what the record needs and nothing else; the broker holds a bounded number of messages a device."""
     for device in world.devices.values():
-        allowed = {"device", f"record-{MODEL}", *(f"blob-{digest}" for digest in device.record.kept_digests)}
+        allowed = {
+            "device",
+            "trust",
+            f"role-{MODEL}",
+            f"record-{MODEL}",
+            *(f"blob-{digest}" for digest in device.record.kept_digests),
+        }
         left = sorted(set(device.flash.names()) - allowed)
         hold(not left, "flash_is_clean", device.name, world.clock.now, f"leftovers on flash: {left}")
         record = f"record-{MODEL}"

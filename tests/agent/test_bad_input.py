@@ -10,16 +10,19 @@ from agent.store import RESERVE_BYTES
 from contract import topics
 from contract.blobs import chunk_list, split
 from contract.messages import Heartbeat, Report
-from contract.trust import sign_desired, sign_model_role
-from contract.wire import decode
+from contract.trust import repository
+from contract.trust.documents import sign_desired
+from contract.wire import decode, encode
 from firmware_sim.flash import Flash
-from firmware_sim.models import FAR, SIGNER, make_model
+from firmware_sim.fleet_keys import KEYS, RELEASE, WORLD_BEGAN
+from firmware_sim.models import make_model
 from firmware_sim.scripts import publish
 from firmware_sim.solo import NAME, Broker, Solo
 
 V1, V2 = make_model(1, "good"), make_model(2, "good")
 MODELS = (V1, V2)
 DESIRED = topics.desired(NAME)
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ def offer_and_live(device: Solo, topic: str, payload: bytes, seconds: float = 60
 
 def document(device: Solo, version: int, *, name: str = NAME, expires: datetime = FAR) -> bytes:
     return sign_desired(
-        name, (), version=version, issued=datetime(2026, 1, 1, tzinfo=UTC), expires=expires, signer=SIGNER
+        name, (), version=version, issued=datetime(2026, 1, 1, tzinfo=UTC), expires=expires, signer=KEYS.director
     )
 
 
@@ -61,7 +64,7 @@ def document(device: Solo, version: int, *, name: str = NAME, expires: datetime 
         (b"{", "message_malformed"),
         (b"\xff" * 40, "message_malformed"),
         (b"[" * 50_000, "message_malformed"),
-        (b" " * (256 * 1024 + 1), "message_too_large"),
+        (b" " * (64 * 1024 + 1), "message_too_large"),
         (b'{"signatures":[],"signed":{}}', "message_malformed"),
     ],
     ids=["empty", "truncated", "not text", "deep", "oversize", "unsigned"],
@@ -106,25 +109,33 @@ def test_the_same_document_again_changes_nothing(device: Solo) -> None:
     assert device.device.record == before
 
 
-def test_a_release_that_no_signer_vouches_for_is_reported_and_waits(device: Solo) -> None:
-    role = device.broker.retained[topics.model_role("m")]
+def test_a_release_that_no_signer_vouches_for_is_reported_and_waits() -> None:
+    device = Solo(Flash(Random(1)), Broker(), MODELS)
+    publish(device, 1, 1, (V1,))
+    device.run(120)
     publish(device, 2, 2, MODELS)
-    device.broker.retain(topics.model_role("m"), b"")
     fresh = Solo(device.flash, Broker(), MODELS)
     fresh.broker.retain(DESIRED, device.broker.retained[DESIRED])
+    fresh.broker.retain(topics.trust(), device.broker.retained[topics.trust()])
     fresh.run(60)
     assert refusals(fresh) == ["not_in_image_repo"]
     assert fresh.device.serving == V1.manifest.artifact.sha256
-    fresh.offer(topics.model_role("m"), role)
+    fresh.offer(topics.model_role("m"), device.broker.retained[topics.model_role("m")])
     fresh.run(70)
     assert refusals(fresh) == ["not_in_image_repo"]
+    told = [decode(raw, Report) for topic, raw in fresh.broker.published if topic == topics.report(NAME)]
+    assert told[-1].state is not None
+    assert (told[-1].state.phase, told[-1].state.generation) == ("fetching", 2)
 
 
 def test_director_and_signer_that_disagree_are_refused(device: Solo) -> None:
     evil = make_model(2, "wrong", size_bytes=6000)
-    role = sign_model_role("m", {2: evil.manifest}, version=2, expires=FAR, signer=SIGNER)
     publish(device, 2, 2, MODELS)
-    device.offer(topics.model_role("m"), role)
+    lying = {1: V1.manifest, 2: evil.manifest}
+    role = repository.release(device.files, "m", lying, signers=[RELEASE], now=WORLD_BEGAN)
+    files = repository.refresh({**device.files, "models-m.json": role}, KEYS, WORLD_BEGAN)
+    device.offer(topics.trust(), encode(repository.bundle(files)))
+    device.offer(topics.model_role("m"), role.encode())
     known = Solo(device.flash, device.broker, MODELS)
     known.run(60)
     assert "image_mismatch" in refusals(known)

@@ -7,15 +7,14 @@ import pytest
 
 from agent import cli
 from agent.adapters.posix_disk import PosixDisk
-from agent.config import Config, Device, ReplaySensor, StdinSensor, TopicSensor, load_anchor, load_config
+from agent.config import Config, Device, ReplaySensor, StdinSensor, TopicSensor, load_config, load_root
 from agent.core.model import Assignment, Record
 from agent.store import Store
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
 from contract.messages import Outcome
-from contract.trust import anchor_of
-from contract.wire import encode
-from firmware_sim.models import SIGNER, make_model
+from firmware_sim.fleet_keys import FIRST, TRUSTED
+from firmware_sim.models import make_model
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -81,17 +80,17 @@ def test_a_missing_or_wrong_trust_key_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, '[device]\nname = "a"\n')
     for content in (None, b"{}", b"nonsense"):
         if content is not None:
-            (tmp_path / "trust.json").write_bytes(content)
+            (tmp_path / "root.json").write_bytes(content)
         with pytest.raises(BadInput) as caught:
-            load_anchor(load_config(path), path)
-        assert "trust.json" in caught.value.detail
-    (tmp_path / "trust.json").write_bytes(encode(anchor_of(SIGNER)))
-    assert load_anchor(load_config(path), path) == anchor_of(SIGNER)
+            load_root(load_config(path), path)
+        assert "root.json" in caught.value.detail
+    (tmp_path / "root.json").write_text(FIRST["1.root.json"])
+    assert load_root(load_config(path), path) == TRUSTED
 
 
 @pytest.fixture
 def configured(tmp_path: Path) -> Path:
-    (tmp_path / "trust.json").write_bytes(encode(anchor_of(SIGNER)))
+    (tmp_path / "root.json").write_text(FIRST["1.root.json"])
     state = tmp_path / "state"
     return write(tmp_path, f'[device]\nname = "cam-1"\nstate_dir = "{state}"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
 
@@ -119,10 +118,10 @@ def test_doctor_finds_what_is_wrong_and_says_so(configured: Path, capsys: pytest
     assert cli.run(["doctor", "--json", "-c", str(configured)]) == 1
     findings = {found["check"]: found for found in json.loads(capsys.readouterr().out)}
     assert {name for name, found in findings.items() if not found["ok"]} == {"broker"}
-    assert set(findings) == {"packages", "onnxruntime", "trust key", "state directory", "clock", "broker"}
-    (configured.parent / "trust.json").unlink()
+    assert set(findings) == {"packages", "onnxruntime", "root of trust", "state directory", "clock", "broker"}
+    (configured.parent / "root.json").unlink()
     assert cli.run(["doctor", "-c", str(configured)]) == 1
-    assert "FAIL trust key" in capsys.readouterr().out
+    assert "FAIL root of trust" in capsys.readouterr().out
 
 
 def test_a_wrong_configuration_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,10 @@ from types import ModuleType
 import pytest
 
 from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
-from contract.trust import anchor_of, read_desired, read_model_role
+from contract.trust import chain
+from contract.trust.documents import read_desired
 from contract.wire import decode
-from firmware_sim.models import SIGNER
+from firmware_sim.fleet_keys import WORLD_BEGAN
 
 WIRE = Path(__file__).parents[1] / "data" / "wire"
 
@@ -51,6 +52,10 @@ def test_bytes_on_file_are_still_understood(name: str, kind: type) -> None:
 
 
 def test_signed_documents_on_file_still_verify() -> None:
-    anchor = anchor_of(SIGNER)
-    assert read_desired((WIRE / "desired.json").read_bytes(), anchor).version == 4
-    assert list(read_model_role((WIRE / "model_role.json").read_bytes(), "weather", anchor)) == [2]
+    given = chain.trust_root((WIRE / "root.json").read_text())
+    trusted = chain.follow(given, (WIRE / "trust.json").read_bytes(), WORLD_BEGAN)
+    trusted = chain.take_role(trusted, "weather", (WIRE / "model_role.json").read_bytes(), WORLD_BEGAN)
+    role = chain.role_of(trusted, "weather")
+    assert role is not None
+    assert list(role.manifests) == [2]
+    assert read_desired((WIRE / "desired.json").read_bytes(), chain.targets_of(trusted)).version == 4

@@ -20,9 +20,11 @@ from contract.messages import (
     Telemetry,
     VersionRef,
 )
-from contract.trust import Wanted, sign_desired, sign_model_role
+from contract.trust.documents import Wanted, sign_desired
+from contract.trust.repository import bundle
 from contract.wire import encode
-from firmware_sim.models import SIGNER, make_model
+from firmware_sim.fleet_keys import FIRST, KEYS, vouched
+from firmware_sim.models import make_model
 
 DIRECTORY = Path(__file__).parents[1] / "data" / "wire"
 HEAD = {"protocol": 1, "device": "cam-0001", "boot": 3, "seq": 17}
@@ -36,6 +38,7 @@ STATE = ModelState(
     serving=V2.digest,
     outcome=Outcome(generation=4, version=V2, result="confirmed"),
 )
+FILES = vouched(FIRST, "weather", {2: make_model(2, "good").manifest}, WHEN)
 CUSTOM = DesiredTarget(slot="weather", generation=4, rollout="r-1", policy=TrialPolicy())
 
 
@@ -79,10 +82,10 @@ def examples() -> dict[str, bytes]:
             )
         ),
         "ack": encode(Ack(boot=3, seq=17)),
-        "desired": sign_desired("cam-0001", (wanted,), version=4, issued=WHEN, expires=expires, signer=SIGNER),
-        "model_role": sign_model_role(
-            "weather", {2: make_model(2, "good").manifest}, version=2, expires=expires, signer=SIGNER
-        ),
+        "desired": sign_desired("cam-0001", (wanted,), version=4, issued=WHEN, expires=expires, signer=KEYS.director),
+        "root": FIRST["1.root.json"].encode(),
+        "trust": encode(bundle(FILES)),
+        "model_role": FILES["models-weather.json"].encode(),
     }
 
 

@@ -204,7 +204,7 @@ def test_a_controller_that_restarts_remembers_versions_devices_and_rollouts(serv
     assert {name: twin.desired for name, twin in again.world.twins.items()} == {
         name: twin.desired for name, twin in service.world.twins.items()
     }
-    assert again.anchor == service.anchor
+    assert again.authority.files == service.authority.files
     assert call(again, "GET", "/v1/devices/a")[1]["presence"] == "unknown"
     after = reconcile(again.world, [], time.time())
     assert (after.redesired, after.rollouts) == (frozenset(), ()), "a restart asks for nothing twice"

@@ -1,13 +1,13 @@
 """The pure rollout engine: plan, analysis, decide."""
 
 import tomllib
-from dataclasses import replace as change
 from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as change
 
 from contract.errors import BadInput, Code
 from contract.messages import ModelState, Outcome, VersionRef

@@ -56,7 +56,7 @@ def records_are_renamed_before_they_are_synced(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Flash, "sync", _skip(Flash.sync, lambda name: name.startswith("tmp-")))
 
 
-@bug("store", "brownout", "generation_monotonic")
+@bug("store", "brownout", "never_stops")
 def the_directory_is_never_synced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flash, "sync_directory", lambda self: None)
 
@@ -205,7 +205,9 @@ def the_heartbeat_tells_an_old_state(patch: pytest.MonkeyPatch) -> None:
 @bug("agent", "partition", "never_falls_over")
 def roles_are_not_asked_for(patch: pytest.MonkeyPatch) -> None:
     original = admitting.Admitting.take
-    patch.setattr(admitting.Admitting, "take", lambda self, now: original(self, now) if now < 200 else ([], []))
+    patch.setattr(
+        admitting.Admitting, "take", lambda self, now, floors: original(self, now, floors) if now < 200 else ([], [])
+    )
 
 
 @bug("rollout", "bad_model", "no_wave_before_its_turn")
@@ -274,7 +276,7 @@ def desired_documents_are_not_made_durable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sim_controller, "save_devices", lambda store, twins: None)
 
 
-@bug("publisher", "storm", "never_stops")
+@bug("publisher", "storm", "rollout_ends")
 def blobs_that_the_broker_lost_stay_lost(patch: pytest.MonkeyPatch) -> None:
     original = sim_controller.SimController._ensure_blobs
 

@@ -12,7 +12,7 @@ from edgeward.demo.processes import Site, wait_for
 from firmware_sim.device import MODEL
 from firmware_sim.real_models import onnx_bytes
 from firmware_sim.runs import run_once
-from firmware_sim.scenario import Release, Scenario, load_scenario
+from firmware_sim.scenario import Scenario, load_scenario
 
 pytestmark = pytest.mark.broker
 

@@ -1,0 +1,306 @@
+"""Following signed metadata from a root that was trusted before: what a device does with every trust bundle.
+
+Pure: what is trusted so far, a bundle and a time in; what is trusted now, or a coded refusal out. The checks are
+python-tuf's own (`TrustedMetadataSet`, the core of its client); files and network are left out, so power cuts are ours.
+A time floor lives exactly as long as the key that vouched for it: `x-issued` of a timestamp counts while that timestamp
+still verifies under the current root, so a floor poisoned with a stolen key dies when root rotates that key.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from tuf.api.exceptions import EqualVersionNumberError, RepositoryError
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+from tuf.api.serialization import DeserializationError
+from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
+from tuf.ngclient.config import EnvelopeType
+
+from contract.errors import BadInput, Code
+from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_BUNDLE
+from contract.trust.documents import DIRECTOR, ModelRole, load, read_model_role, refusal, role_name, when
+from contract.wire import Message, decode, decode_plain
+
+TARGETS = "targets"
+_TUF_ERRORS = (RepositoryError, DeserializationError)
+
+
+class Bundle(Message, frozen=True):
+    """One retained message: the newest roots in order, then what they vouch for; each file as it was signed."""
+
+    roots: tuple[str, ...]
+    timestamp: str
+    snapshot: str
+    targets: str
+
+
+class Trusted(Message, frozen=True):
+    """Metadata that a device has verified, as it was signed. All that trust keeps on flash."""
+
+    root: str
+    timestamp: str = ""
+    snapshot: str = ""
+    targets: str = ""
+    roles: tuple[tuple[str, str], ...] = ()
+    """(model, role document), sorted by model; only those that fit the snapshot."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether desired documents can be verified."""
+        return bool(self.targets)
+
+
+def trust_root(root: str) -> Trusted:
+    """Where trust starts: the root that a device was given at enrolment. BadInput `config_invalid`."""
+    try:
+        TrustedMetadataSet(root.encode(), EnvelopeType.METADATA)
+    except _TUF_ERRORS as error:
+        raise BadInput(Code.CONFIG_INVALID, f"not a root of trust: {error}") from None
+    return Trusted(root=root)
+
+
+def read_bundle(raw: bytes) -> Bundle:
+    """A bundle within its limits; BadInput `message_malformed`, `message_too_large`."""
+    bundle = decode(raw, Bundle, max_bytes=MAX_METADATA_BYTES)
+    if len(bundle.roots) > MAX_ROOTS_IN_BUNDLE:
+        raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(bundle.roots)} roots, limit {MAX_ROOTS_IN_BUNDLE}")
+    for text in (*bundle.roots, bundle.timestamp, bundle.snapshot, bundle.targets):
+        _no_doubles(text)
+    return bundle
+
+
+def missing_root(trusted: Trusted, raw: bytes) -> int | None:
+    """The root version to ask for when the bundle's oldest is more than one step away; None if the steps are there."""
+    versions = [_version(text) for text in read_bundle(raw).roots]
+    here = _version(trusted.root)
+    return here + 1 if versions and min(versions) > here + 1 else None
+
+
+def take_root(trusted: Trusted, text: str) -> Trusted:
+    """One step of the root chain; BadInput with the kind of fault."""
+    _no_doubles(text)
+    chain = _begin(trusted)
+    try:
+        chain.update_root(text.encode())
+    except _TUF_ERRORS as error:
+        raise refusal("root", error) from None
+    return msgspec.structs.replace(trusted, root=text)
+
+
+def follow(trusted: Trusted, raw: bytes, now: datetime) -> Trusted:
+    """What is trusted after a trust bundle. BadInput with the kind of fault; then nothing has changed.
+
+    Roles that do not fit the new snapshot are left behind: their newer documents are on their way.
+    """
+    return _remembered((trusted, raw), now, lambda: _follow(trusted, read_bundle(raw), now))
+
+
+def take_role(trusted: Trusted, model: str, raw: bytes, now: datetime) -> Trusted:
+    """Trust the release signer's document; BadInput with the kind of fault (`metadata_rollback`: not the version that
+    the snapshot names), `not_in_image_repo` for a model without a release signer.
+    """
+    return _remembered((trusted, model, raw), now, lambda: _take_role(trusted, model, raw, now))
+
+
+Found = tuple[Trusted, datetime]
+"""What is trusted, and when the first part of what vouches for it expires."""
+MAX_REMEMBERED = 16
+_memo: dict[tuple[Any, ...], Found] = {}
+
+
+def _remembered(key: tuple[Any, ...], now: datetime, verify: Callable[[], Found]) -> Trusted:
+    """The same bytes on the same ground give the same until a part expires; retained bytes come with every connect."""
+    known = _memo.get(key)
+    if known is not None and now < known[1]:
+        return known[0]
+    found = verify()
+    if len(_memo) >= MAX_REMEMBERED:
+        del _memo[next(iter(_memo))]
+    _memo[key] = found
+    return found[0]
+
+
+def _follow(trusted: Trusted, bundle: Bundle, now: datetime) -> Found:
+    chain = _begin(trusted)
+    root = trusted.root
+    try:
+        for text in sorted(bundle.roots, key=_version):
+            if _version(text) > chain.root.version:
+                chain.update_root(text.encode())
+                root = text
+        chain.reference_time = _floored(trusted, chain.root, now)
+        timestamp = _newer(chain.update_timestamp, trusted.timestamp, bundle.timestamp)
+        snapshot = _fitting(lambda data: chain.update_snapshot(data, trusted=True), trusted.snapshot)
+        snapshot = snapshot or _must(chain.update_snapshot, bundle.snapshot)
+        targets = _fitting(chain.update_targets, trusted.targets) or _must(chain.update_targets, bundle.targets)
+    except _TUF_ERRORS as error:
+        raise refusal("trust bundle", error) from None
+    roles = tuple((model, text) for model, text in trusted.roles if _fitting(_role_update(chain, model), text))
+    return Trusted(root=root, timestamp=timestamp, snapshot=snapshot, targets=targets, roles=roles), _expires(chain)
+
+
+def _take_role(trusted: Trusted, model: str, raw: bytes, now: datetime) -> Found:
+    decode_plain(raw, max_bytes=MAX_METADATA_BYTES)
+    if not trusted.complete:
+        raise BadInput(Code.TRUST_MISSING, "no trust bundle has come yet")
+    chain = _begin(trusted)
+    try:
+        chain.reference_time = _floored(trusted, chain.root, now)
+        chain.update_timestamp(trusted.timestamp.encode())
+        chain.update_snapshot(trusted.snapshot.encode(), trusted=True)
+        chain.update_targets(trusted.targets.encode())
+        if f"{role_name(model)}.json" not in chain.snapshot.meta:
+            raise BadInput(Code.NOT_IN_IMAGE_REPO, f"no release signer speaks for {model}")
+        role = _role_update(chain, model)(raw)
+    except (*_TUF_ERRORS, ValueError) as error:
+        raise refusal(f"role of {model}", error) from None
+    read_model_role(role, model)
+    roles = dict(trusted.roles) | {model: raw.decode()}
+    found = msgspec.structs.replace(trusted, roles=tuple(sorted(roles.items())))
+    return found, min(_expires(chain), role.expires)
+
+
+def _expires(chain: Any) -> datetime:
+    earliest: datetime = min(part.expires for part in (chain.root, chain.timestamp, chain.snapshot, chain.targets))
+    return earliest
+
+
+def is_early(trusted: Trusted, model: str, raw: bytes) -> bool:
+    """Whether a role, unverified as it is, claims to be newer than what the snapshot names. BadInput."""
+    claimed = load(raw, Targets, max_bytes=MAX_METADATA_BYTES).signed.version
+    if not trusted.complete:
+        return True
+    named = load(trusted.snapshot.encode(), Snapshot, max_bytes=MAX_METADATA_BYTES).signed.meta
+    meta = named.get(f"{role_name(model)}.json")
+    return meta is None or claimed > meta.version
+
+
+def role_of(trusted: Trusted, model: str) -> ModelRole | None:
+    """What the release signer of `model` vouches for; None before its document has come."""
+    text = dict(trusted.roles).get(model)
+    return None if text is None else read_model_role(_parsed_targets(text), model)
+
+
+def with_roles(trusted: Trusted, roles: Mapping[str, str]) -> Trusted:
+    """`trusted` with roles that were verified before, as far as its snapshot still names them."""
+    if not trusted.complete or not roles:
+        return trusted
+    snapshot = load(trusted.snapshot.encode(), Snapshot, max_bytes=MAX_METADATA_BYTES).signed
+    named = {name: meta.version for name, meta in snapshot.meta.items()}
+    fitting = {
+        model: text
+        for model, text in roles.items()
+        if named.get(f"{role_name(model)}.json") == _parsed_targets(text).version
+    }
+    return msgspec.structs.replace(trusted, roles=tuple(sorted(fitting.items())))
+
+
+def targets_of(trusted: Trusted) -> Targets:
+    """The top-level targets: who is director, who signs which model. BadInput `trust_missing` before a bundle came."""
+    if not trusted.complete:
+        raise BadInput(Code.TRUST_MISSING, "no trust bundle has come yet")
+    return _parsed_targets(trusted.targets)
+
+
+def expires(trusted: Trusted) -> datetime:
+    """When the first part of what vouches for desired documents expires. BadInput `trust_missing`."""
+    if not trusted.complete:
+        raise BadInput(Code.TRUST_MISSING, "no trust bundle has come yet")
+    kinds: tuple[tuple[str, Any], ...] = (
+        (trusted.root, Root),
+        (trusted.timestamp, Timestamp),
+        (trusted.snapshot, Snapshot),
+        (trusted.targets, Targets),
+    )
+    return min(_expiry(text, kind) for text, kind in kinds)
+
+
+def director_keys(trusted: Trusted) -> tuple[str, ...]:
+    """Key ids of the director; what a device remembers of a director lives as long as its keys."""
+    delegations = targets_of(trusted).delegations
+    roles = delegations.roles if delegations is not None else None
+    return tuple(sorted(roles[DIRECTOR].keyids)) if roles and DIRECTOR in roles else ()
+
+
+def time_floor(trusted: Trusted, now: datetime) -> datetime:
+    """`now`, or the newest signed time that still counts, if the clock is behind it."""
+    return max(now, _floor(trusted.root, trusted.timestamp))
+
+
+@lru_cache(maxsize=16)
+def _expiry(text: str, kind: Any) -> datetime:
+    found: datetime = load(text.encode(), kind, max_bytes=MAX_METADATA_BYTES).signed.expires
+    return found
+
+
+@lru_cache(maxsize=8)
+def _parsed_targets(text: str) -> Targets:
+    """Of a text that was verified before."""
+    targets: Targets = load(text.encode(), Targets, max_bytes=MAX_METADATA_BYTES).signed
+    return targets
+
+
+def _begin(trusted: Trusted) -> Any:
+    chain = TrustedMetadataSet(trusted.root.encode(), EnvelopeType.METADATA)
+    chain.reference_time = datetime(1970, 1, 1, tzinfo=UTC)
+    return chain
+
+
+def _role_update(chain: Any, model: str) -> Callable[[bytes], Any]:
+    return lambda data: chain.update_delegated_targets(data, role_name(model), TARGETS)
+
+
+def _newer(update: Callable[[bytes], object], stored: str, offered: str) -> str:
+    """Stored first, for rollback protection; the offered one must not be older."""
+    if stored:
+        _fitting(update, stored)
+    try:
+        update(offered.encode())
+    except EqualVersionNumberError:
+        return stored
+    return offered
+
+
+def _fitting(update: Callable[[bytes], object], stored: str) -> str:
+    """The stored document if it is still the right one, else nothing."""
+    if not stored:
+        return ""
+    try:
+        update(stored.encode())
+    except _TUF_ERRORS:
+        return ""
+    return stored
+
+
+def _must(update: Callable[[bytes], object], offered: str) -> str:
+    update(offered.encode())
+    return offered
+
+
+def _floored(trusted: Trusted, root: Root, now: datetime) -> datetime:
+    if not trusted.timestamp:
+        return now
+    try:
+        metadata: Metadata[Timestamp] = Metadata.from_bytes(trusted.timestamp.encode())
+        root.verify_delegate("timestamp", metadata.signed_bytes, metadata.signatures)
+        return max(now, when(str(metadata.signed.unrecognized_fields.get("x-issued"))))
+    except (*_TUF_ERRORS, BadInput):
+        return now
+
+
+@lru_cache(maxsize=8)
+def _floor(root: str, timestamp: str) -> datetime:
+    trusted = Trusted(root=root, timestamp=timestamp)
+    return _floored(trusted, _begin(trusted).root, datetime(1970, 1, 1, tzinfo=UTC))
+
+
+def _version(text: str) -> int:
+    root = load(text.encode(), Root, max_bytes=MAX_METADATA_BYTES).signed
+    return int(root.version)
+
+
+def _no_doubles(text: str) -> None:
+    """Duplicate keys would let two readers see two documents under one signature."""
+    decode_plain(text.encode(), max_bytes=MAX_METADATA_BYTES)

@@ -1,0 +1,204 @@
+"""Signed documents in TUF's shape: the model role (which versions exist) and the desired document (who runs which).
+
+Decides how both are built, signed and read once their signatures are verified. Refuses to know where keys live, what
+time it is, and what was accepted before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from securesystemslib.signer import Signer
+from tuf.api.exceptions import BadVersionNumberError, ExpiredMetadataError, RepositoryError, UnsignedMetadataError
+from tuf.api.metadata import Metadata, TargetFile, Targets
+from tuf.api.serialization import DeserializationError
+from tuf.api.serialization.json import JSONSerializer
+
+from contract.blobs import sha256_hex
+from contract.desired import DesiredTarget, EdgeFields
+from contract.errors import BadInput, Code
+from contract.manifest import Manifest
+from contract.names import check_name, parse_target_path, target_path
+from contract.protocol import MAX_DESIRED_BYTES, MAX_MODELS_PER_DEVICE, PROTOCOL
+from contract.wire import decode_plain
+
+DIRECTOR = "director"
+MIN_RELEASE = "x-min-release"
+_COMPACT = JSONSerializer(compact=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One entry of a desired document: the director's words about one model."""
+
+    model: str
+    release: int
+    length: int
+    sha256: str
+    custom: DesiredTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """A desired document whose signature has been verified."""
+
+    device: str
+    version: int
+    digest: str
+    """SHA-256 of the signed part: two documents with one version and different digests are an equivocation."""
+    issued: datetime
+    expires: datetime
+    nonce: str
+    wanted: tuple[Wanted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRole:
+    """What the release signer of a model vouches for."""
+
+    manifests: Mapping[int, Manifest]
+    min_release: int
+    """Older releases are refused for good, whatever the director says."""
+
+
+def role_name(model: str) -> str:
+    """The TUF role of a model's release signer."""
+    return f"models-{check_name(model, 'model')}"
+
+
+def model_role(
+    model: str, manifests: Mapping[int, Manifest], *, version: int, expires: datetime, min_release: int = 0
+) -> Targets:
+    """The unsigned role of `model`: every released version with its manifest."""
+    targets = {}
+    for release, manifest in sorted(manifests.items()):
+        path = target_path(model, release)
+        fields = {"custom": msgspec.to_builtins(manifest)}
+        targets[path] = TargetFile(manifest.artifact.length, {"sha256": manifest.artifact.sha256}, path, fields)
+    return Targets(version=version, expires=expires, targets=targets, unrecognized_fields={MIN_RELEASE: min_release})
+
+
+def read_model_role(role: Targets, model: str) -> ModelRole:
+    """Manifests by release number. BadInput: `message_malformed`, `path_invalid`, `image_mismatch`."""
+    manifests = {}
+    for path, target in role.targets.items():
+        named, release = parse_target_path(path)
+        manifest = _convert(target.custom, Manifest)
+        if named != model or manifest.release != release:
+            raise BadInput(Code.PATH_INVALID, f"{path} in the role of {model}")
+        if (target.length, target.hashes.get("sha256")) != (manifest.artifact.length, manifest.artifact.sha256):
+            raise BadInput(Code.IMAGE_MISMATCH, f"{path}: target and manifest name different artifacts")
+        manifests[release] = manifest
+    floor = role.unrecognized_fields.get(MIN_RELEASE, 0)
+    if type(floor) is not int or floor < 0:
+        raise BadInput(Code.MESSAGE_MALFORMED, f"{MIN_RELEASE} of {model} is no release number")
+    return ModelRole(manifests, floor)
+
+
+def sign_desired(
+    device: str,
+    wanted: tuple[Wanted, ...],
+    *,
+    version: int,
+    issued: datetime,
+    expires: datetime,
+    signer: Signer,
+    nonce: str = "",
+) -> bytes:
+    """The desired document of `device`, signed by the director."""
+    targets = {}
+    for want in wanted:
+        path = target_path(want.model, want.release)
+        fields = {"custom": msgspec.to_builtins(want.custom)}
+        targets[path] = TargetFile(want.length, {"sha256": want.sha256}, path, fields)
+    edge = EdgeFields(protocol=PROTOCOL, device=device, issued=issued.isoformat(timespec="seconds"), nonce=nonce)
+    extra = {"x-edge": msgspec.to_builtins(edge)}
+    return sign(Targets(version=version, expires=expires, targets=targets, unrecognized_fields=extra), signer)
+
+
+def read_desired(raw: bytes, targets: Targets) -> Desired:
+    """A desired document that the director of these top-level targets has signed.
+
+    BadInput: `signature_invalid`, `message_malformed`, `message_too_large`, `protocol_unknown`, `path_invalid`.
+    """
+    metadata = load(raw, Targets, max_bytes=MAX_DESIRED_BYTES)
+    signed = metadata.signed
+    if signed.delegations is not None:
+        raise BadInput(Code.MESSAGE_MALFORMED, "a desired document without delegations was expected")
+    try:
+        signed_bytes = metadata.signed_bytes
+        targets.verify_delegate(DIRECTOR, signed_bytes, metadata.signatures)
+    except (RepositoryError, ValueError) as error:
+        raise BadInput(Code.SIGNATURE_INVALID, f"desired document: {error}") from None
+    edge = _convert(signed.unrecognized_fields.get("x-edge"), EdgeFields)
+    if edge.protocol != PROTOCOL:
+        raise BadInput(Code.PROTOCOL_UNKNOWN, f"document speaks protocol {edge.protocol}, this side {PROTOCOL}")
+    if len(signed.targets) > MAX_MODELS_PER_DEVICE:
+        raise BadInput(Code.MESSAGE_MALFORMED, f"{len(signed.targets)} models, limit {MAX_MODELS_PER_DEVICE}")
+    wanted = tuple(_wanted(path, target) for path, target in sorted(signed.targets.items()))
+    if len({want.model for want in wanted}) != len(wanted):
+        raise BadInput(Code.MESSAGE_MALFORMED, "a model is named twice")
+    digest = sha256_hex(signed_bytes)
+    return Desired(edge.device, signed.version, digest, when(edge.issued), signed.expires, edge.nonce, wanted)
+
+
+def sign(signed: Any, *signers: Signer) -> bytes:
+    """Metadata with the signatures of all signers, in compact JSON."""
+    metadata: Metadata[Any] = Metadata(signed)
+    for signer in signers:
+        metadata.sign(signer, append=True)
+    return metadata.to_bytes(_COMPACT)
+
+
+def load(raw: bytes, kind: type[Any], *, max_bytes: int) -> Metadata[Any]:
+    """Parsed and unverified metadata of one type; BadInput `message_malformed`, `message_too_large`."""
+    decode_plain(raw, max_bytes=max_bytes)  # duplicate keys would let two readers see two documents under one signature
+    try:
+        metadata: Metadata[Any] = Metadata.from_bytes(raw)
+    except (DeserializationError, RepositoryError, RecursionError) as error:
+        raise BadInput(Code.MESSAGE_MALFORMED, str(error)[:200]) from None
+    if not isinstance(metadata.signed, kind):
+        raise BadInput(Code.MESSAGE_MALFORMED, f"{metadata.signed.type} where {kind.type} was expected")
+    return metadata
+
+
+def when(text: str) -> datetime:
+    """A date with a time zone; BadInput `message_malformed`."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(Code.MESSAGE_MALFORMED, f"{text[:40]!r} is no date") from None
+    if found.tzinfo is None:
+        raise BadInput(Code.MESSAGE_MALFORMED, f"{text[:40]!r} has no time zone")
+    return found
+
+
+def refusal(what: str, error: Exception) -> BadInput:
+    """What a device says about metadata that python-tuf did not accept: the kind of attack it may be."""
+    code = Code.METADATA_MISMATCH
+    if isinstance(error, UnsignedMetadataError):
+        code = Code.SIGNATURE_INVALID
+    elif isinstance(error, ExpiredMetadataError):
+        code = Code.METADATA_EXPIRED
+    elif isinstance(error, BadVersionNumberError):
+        code = Code.METADATA_ROLLBACK
+    elif isinstance(error, DeserializationError):
+        code = Code.MESSAGE_MALFORMED
+    return BadInput(code, f"{what}: {error}"[:300])
+
+
+def _wanted(path: str, target: TargetFile) -> Wanted:
+    model, release = parse_target_path(path)
+    custom = _convert(target.custom, DesiredTarget)
+    if custom.slot != model:
+        raise BadInput(Code.PATH_INVALID, f"{path} for slot {custom.slot[:40]}")
+    return Wanted(model, release, target.length, target.hashes.get("sha256", ""), custom)
+
+
+def _convert(plain: Any, kind: type[msgspec.Struct]) -> Any:
+    try:
+        return msgspec.convert(plain, kind)
+    except msgspec.ValidationError as error:
+        raise BadInput(Code.MESSAGE_MALFORMED, f"{kind.__name__}: {error}") from None

@@ -1,0 +1,205 @@
+"""Building and signing a fleet's metadata: ceremonies (root, targets), releases (roles), upkeep (snapshot, timestamp).
+
+Pure: files in, changed files out; signers are handed in, wherever their keys live (file, HSM, KMS). A file keeps its
+name without a version, except roots, of which every version stays: a device that was away walks through all of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from securesystemslib.signer import Key, Signer
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
+
+from contract.errors import BadInput, Code
+from contract.manifest import Manifest
+from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_BUNDLE
+from contract.trust.chain import Bundle
+from contract.trust.documents import DIRECTOR, load, model_role, read_model_role, role_name, sign
+
+Files = Mapping[str, str]
+LIFE_DAYS = {"root": 365, "targets": 365, "models": 180, "snapshot": 30, "timestamp": 2}
+ISSUED, AUDIT = "x-issued", "x-audit"
+ONLINE = ("snapshot", "timestamp", DIRECTOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """Keys that live on the controller: they say what is current and who runs what, never what a model is."""
+
+    snapshot: Signer
+    timestamp: Signer
+    director: Signer
+
+
+def create(
+    roots: Sequence[Signer],
+    threshold: int,
+    targets: Signer,
+    online: Mapping[str, Key],
+    now: datetime,
+) -> dict[str, str]:
+    """Root and top-level targets of a new fleet. `online`: public keys of snapshot, timestamp and director."""
+    root = Root(version=1, expires=now + timedelta(days=LIFE_DAYS["root"]), consistent_snapshot=True)
+    for signer in roots:
+        root.add_key(signer.public_key, "root")
+    root.roles["root"].threshold = threshold
+    root.add_key(targets.public_key, "targets")
+    for name in ("snapshot", "timestamp"):
+        root.add_key(online[name], name)
+    roles = {DIRECTOR: DelegatedRole(DIRECTOR, [], 1, True, ["desired/*"])}
+    top = Targets(version=1, expires=now + timedelta(days=LIFE_DAYS["targets"]), delegations=Delegations({}, roles))
+    top.add_key(online[DIRECTOR], DIRECTOR)
+    return {"1.root.json": sign(root, *roots).decode(), "targets.json": sign(top, targets).decode()}
+
+
+def delegate(
+    files: Files, model: str, keys: Sequence[Key], *, threshold: int = 1, targets: Signer, now: datetime
+) -> str:
+    """New top-level targets in which these keys, and no others, sign the versions of `model`."""
+    top = current(files, "targets", Targets)
+    name = role_name(model)
+    assert top.delegations is not None
+    assert top.delegations.roles is not None
+    top.delegations.roles[name] = DelegatedRole(name, [], threshold, True, [f"models/{model}/*"])
+    for key in keys:
+        top.add_key(key, name)
+    return _next(top, "targets", now, targets)
+
+
+def release(
+    files: Files,
+    model: str,
+    manifests: Mapping[int, Manifest],
+    *,
+    min_release: int = 0,
+    signers: Sequence[Signer],
+    now: datetime,
+) -> str:
+    """A new role document of `model` that lists these versions."""
+    name = role_name(model)
+    version = _load(files[f"{name}.json"], Targets).version + 1 if f"{name}.json" in files else 1
+    expires = now + timedelta(days=LIFE_DAYS["models"])
+    role = model_role(model, manifests, version=version, expires=expires, min_release=min_release)
+    return sign(role, *signers).decode()
+
+
+def refresh(files: Files, online: Online, now: datetime, audit: str = "") -> dict[str, str]:
+    """`files` with a snapshot of what is there (a new one if that has changed or half its life is over) and a new
+    timestamp, which carries the time and, as a witness on every device, a checkpoint of the audit log.
+    """
+    metas = {
+        name: MetaFile(_load(text, Targets).version)
+        for name, text in files.items()
+        if name == "targets.json" or name.startswith("models-")
+    }
+    old = _load(files["snapshot.json"], Snapshot) if "snapshot.json" in files else None
+    found = dict(files)
+    if old is None or old.meta != metas or _half_over(old.expires, "snapshot", now):
+        version = old.version + 1 if old else 1
+        life = timedelta(days=LIFE_DAYS["snapshot"])
+        found["snapshot.json"] = sign(
+            Snapshot(version=version, expires=now + life, meta=metas), online.snapshot
+        ).decode()
+    stamp = _load(files["timestamp.json"], Timestamp).version if "timestamp.json" in files else 0
+    extra = {ISSUED: now.isoformat(timespec="seconds")} | ({AUDIT: audit} if audit else {})
+    meta = MetaFile(_load(found["snapshot.json"], Snapshot).version)
+    expires = now + timedelta(days=LIFE_DAYS["timestamp"])
+    timestamp = Timestamp(version=stamp + 1, expires=expires, snapshot_meta=meta, unrecognized_fields=extra)
+    found["timestamp.json"] = sign(timestamp, online.timestamp).decode()
+    return found
+
+
+def due(files: Files, now: datetime) -> bool:
+    """Whether the timestamp is missing or past a quarter of its life (12 hours)."""
+    if "timestamp.json" not in files:
+        return True
+    expires: datetime = _load(files["timestamp.json"], Timestamp).expires
+    return expires - now < timedelta(days=LIFE_DAYS["timestamp"]) * 0.75
+
+
+def rotate_root(
+    files: Files,
+    now: datetime,
+    signers: Sequence[Signer],
+    *,
+    replace: Mapping[str, tuple[str, Key]] | None = None,
+) -> dict[str, str]:
+    """The next root, signed by `signers` (old and new): `replace` maps a top-level role to (key id out, key in)."""
+    newest = newest_root(files)
+    root = _load(files[f"{newest}.root.json"], Root)
+    for role, (keyid, key) in (replace or {}).items():
+        root.revoke_key(keyid, role)
+        root.add_key(key, role)
+    root.version += 1
+    root.expires = now + timedelta(days=LIFE_DAYS["root"])
+    return {**files, f"{root.version}.root.json": sign(root, *signers).decode()}
+
+
+def rotate_director(files: Files, keyid: str, key: Key, targets: Signer, now: datetime) -> str:
+    """New top-level targets with another director key: what the old one signed is refused from then on."""
+    top = current(files, "targets", Targets)
+    top.revoke_key(keyid, DIRECTOR)
+    top.add_key(key, DIRECTOR)
+    return _next(top, "targets", now, targets)
+
+
+def bundle(files: Files) -> Bundle:
+    """What devices need to follow, with the newest roots."""
+    newest = newest_root(files)
+    first = max(1, newest - MAX_ROOTS_IN_BUNDLE + 1)
+    roots = tuple(files[f"{version}.root.json"] for version in range(first, newest + 1))
+    return Bundle(
+        roots=roots, timestamp=files["timestamp.json"], snapshot=files["snapshot.json"], targets=files["targets.json"]
+    )
+
+
+def newest_root(files: Files) -> int:
+    """Version of the newest root."""
+    return max(int(name.partition(".")[0]) for name in files if name.endswith(".root.json"))
+
+
+def current(files: Files, name: str, kind: type[Any]) -> Any:
+    """The parsed document `name`; BadInput `trust_missing`."""
+    if f"{name}.json" not in files:
+        raise BadInput(Code.TRUST_MISSING, f"no {name}.json: run `edgeward trust init`")
+    return _load(files[f"{name}.json"], kind)
+
+
+def released(files: Files, model: str) -> tuple[frozenset[int], int]:
+    """(releases that the signer of `model` vouches for, the oldest that is allowed)."""
+    name = f"{role_name(model)}.json"
+    if name not in files:
+        return frozenset(), 0
+    role = read_model_role(_load(files[name], Targets), model)
+    return frozenset(role.manifests), role.min_release
+
+
+def signers_of(files: Files, model: str) -> frozenset[str]:
+    """Key ids that may sign for `model`."""
+    top = current(files, "targets", Targets)
+    role = top.delegations.roles.get(role_name(model)) if top.delegations else None
+    return frozenset(role.keyids) if role else frozenset()
+
+
+def add_signature(text: str, signer: Signer) -> str:
+    """The same document with one signature more: a threshold is met by people one after the other."""
+    metadata = load(text.encode(), Targets, max_bytes=MAX_METADATA_BYTES)
+    metadata.sign(signer, append=True)
+    return metadata.to_bytes().decode()
+
+
+def _next(top: Targets, name: str, now: datetime, signer: Signer) -> str:
+    top.version += 1
+    top.expires = now + timedelta(days=LIFE_DAYS[name])
+    return sign(top, signer).decode()
+
+
+def _half_over(expires: datetime, name: str, now: datetime) -> bool:
+    return expires - now < timedelta(days=LIFE_DAYS[name]) / 2
+
+
+def _load(text: str, kind: type[Any]) -> Any:
+    metadata: Metadata[Any] = load(text.encode(), kind, max_bytes=MAX_METADATA_BYTES)
+    return metadata.signed

@@ -1,0 +1,145 @@
+"""The fleet's metadata: durable, kept current, and signed with whatever keys this controller was given.
+
+Decides what the controller may vouch for by itself: what is current (snapshot, timestamp) and who runs what (director).
+What a model is needs the release signer's key, who signs what needs the targets key: where those are not here, it takes
+documents that were signed elsewhere, after following them as a device would. Refuses to know files and sockets.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from securesystemslib.signer import Signer
+
+from contract import topics
+from contract.errors import BadInput, Code
+from contract.manifest import Manifest
+from contract.trust import chain, repository
+from contract.trust.documents import role_name
+from contract.trust.repository import Files, Online
+from contract.wire import encode
+from controller.registry.store import Store
+
+_TABLE = "trust"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What this controller can sign with."""
+
+    online: Online
+    targets: Signer | None = None
+    """Says who signs which model. Offline in production."""
+    release: Signer | None = None
+    """Signs versions of models. Elsewhere in production."""
+
+
+class Authority:
+    """Metadata of one fleet on a Store."""
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self.keys = keys
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Every document by name, as it was signed."""
+        return {name: doc["text"] for name, doc in self._store.all(_TABLE).items()}
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a root."""
+        return bool(self._store.all(_TABLE))
+
+    def begin(self, files: Files, now: datetime) -> None:
+        """Take a new fleet's root and targets, and sign what is current."""
+        self._keep(repository.refresh(files, self.keys.online, now))
+
+    def root(self) -> str:
+        """What a device is given at enrolment: the newest root."""
+        files = self.files
+        return files[f"{repository.newest_root(files)}.root.json"]
+
+    def bundle(self) -> bytes:
+        """The message that devices follow."""
+        return encode(repository.bundle(self.files))
+
+    def role(self, model: str) -> bytes | None:
+        """The role document of a model; None while nobody has signed one."""
+        text = self.files.get(f"{role_name(model)}.json")
+        return text.encode() if text is not None else None
+
+    def messages(self, models: Iterable[str]) -> dict[str, bytes]:
+        """What the broker must hold, by topic: roles, then the bundle, then every root."""
+        found = {topics.model_role(model): role for model in sorted(models) if (role := self.role(model)) is not None}
+        found[topics.trust()] = self.bundle()
+        files = self.files
+        for version in range(1, repository.newest_root(files) + 1):
+            found[topics.root(version)] = files[f"{version}.root.json"].encode()
+        return found
+
+    def signed(self, model: str) -> frozenset[int]:
+        """Releases that a release signer vouches for."""
+        return repository.released(self.files, model)[0]
+
+    def vouch(self, model: str, manifests: Mapping[int, Manifest], now: datetime) -> bool:
+        """Sign the role of a model if the release key is here; False if a person must."""
+        keys, files = self.keys, self.files
+        if keys.release is None:
+            return False
+        if not repository.signers_of(files, model):
+            if keys.targets is None:
+                return False
+            public = [keys.release.public_key]
+            files["targets.json"] = repository.delegate(files, model, public, targets=keys.targets, now=now)
+        floor = repository.released(files, model)[1]
+        role = repository.release(files, model, manifests, min_release=floor, signers=[keys.release], now=now)
+        self._keep(repository.refresh({**files, f"{role_name(model)}.json": role}, keys.online, now))
+        return True
+
+    def accept(self, offered: Files, now: datetime) -> list[str]:
+        """Take documents that were signed elsewhere; names of what is new. BadInput with the kind of fault, and then
+        nothing has changed: a device with this fleet's root must be able to follow.
+        """
+        before = self.files
+        unknown = [name for name in offered if not _may_be_offered(name)]
+        if unknown:
+            raise BadInput(Code.REQUEST_INVALID, f"{unknown[0][:80]!r}: only roots, targets.json and models-*.json")
+        changed = {name: text for name, text in offered.items() if before.get(name) != text}
+        files = repository.refresh({**before, **changed}, self.keys.online, now)
+        _check_followable(before, files, now)
+        self._keep(files)
+        return sorted(changed)
+
+    def refresh(self, now: datetime, audit: str = "") -> bool:
+        """Keep the timestamp young; whether there is something new to publish."""
+        if not repository.due(self.files, now):
+            return False
+        self._keep(repository.refresh(self.files, self.keys.online, now, audit))
+        return True
+
+    def _keep(self, files: Files) -> None:
+        self._store.put(_TABLE, {name: {"text": text} for name, text in files.items()})
+
+
+def _may_be_offered(name: str) -> bool:
+    stem = name.removesuffix(".json")
+    return name.endswith(".json") and (stem == "targets" or stem.startswith("models-") or stem.endswith(".root"))
+
+
+def _check_followable(before: Files, files: Files, now: datetime) -> None:
+    """Walk as a device that trusts the first root, and then as one that trusts what was published before."""
+    steps = [{name: before[name] for name in before if name.endswith(".root.json")} | dict(files)]
+    first = chain.trust_root(before["1.root.json"])
+    for version in range(2, repository.newest_root(files) + 1):
+        first = chain.take_root(first, files[f"{version}.root.json"])
+    grounds = [first]
+    if "timestamp.json" in before:
+        known = chain.trust_root(before[f"{repository.newest_root(before)}.root.json"])
+        grounds.append(chain.follow(known, encode(repository.bundle(before)), now))
+    for ground in grounds:
+        trusted = chain.follow(ground, encode(repository.bundle(steps[0])), now)
+        for name in files:
+            if name.startswith("models-"):
+                model = name.removeprefix("models-").removesuffix(".json")
+                chain.take_role(trusted, model, files[name].encode(), now)

@@ -1,0 +1,40 @@
+"""The keys and the first metadata of every simulated fleet. Not secrets: a seed must give the same world anywhere."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from securesystemslib.signer import CryptoSigner
+
+from contract.manifest import Manifest
+from contract.trust import repository
+from contract.trust.chain import trust_root
+from contract.trust.documents import role_name
+from contract.trust.repository import ONLINE, Online
+
+WORLD_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+_CEREMONY = WORLD_BEGAN - timedelta(days=1)
+
+
+def signer(name: str) -> CryptoSigner:
+    """The key that `name` always has."""
+    return CryptoSigner(
+        Ed25519PrivateKey.from_private_bytes(f"edgeward-simulator/{name}".encode().ljust(32, b".")[:32])
+    )
+
+
+ROOTS = tuple(signer(f"root-{number}") for number in (1, 2, 3))
+TARGETS, RELEASE = signer("targets"), signer("release")
+KEYS = Online(*(signer(name) for name in ONLINE))
+FIRST = repository.create(ROOTS, 2, TARGETS, {name: signer(name).public_key for name in ONLINE}, _CEREMONY)
+TRUSTED = trust_root(FIRST["1.root.json"])
+"""What every simulated device is given."""
+
+
+def vouched(files: Mapping[str, str], model: str, manifests: Mapping[int, Manifest], now: datetime) -> dict[str, str]:
+    """`files` in which the release signer vouches for these versions, and everything that follows from it."""
+    found = dict(files)
+    if not repository.signers_of(found, model):
+        found["targets.json"] = repository.delegate(found, model, [RELEASE.public_key], targets=TARGETS, now=now)
+    role = repository.release(found, model, manifests, signers=[RELEASE], now=now)
+    return repository.refresh({**found, f"{role_name(model)}.json": role}, KEYS, now)
