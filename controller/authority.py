@@ -6,7 +6,6 @@ documents that were signed elsewhere, after following them as a device would. Re
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from securesystemslib.signer import Signer
@@ -23,23 +22,46 @@ from controller.registry.store import Store
 _TABLE = "trust"
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What this controller can sign with."""
+class Keyring:
+    """What this controller can sign with, by key id. Which of them counts, the metadata says."""
 
-    online: Online
-    targets: Signer | None = None
-    """Says who signs which model. Offline in production."""
-    release: Signer | None = None
-    """Signs versions of models. Elsewhere in production."""
+    def __init__(self, signers: Iterable[Signer], release: Signer | None = None) -> None:
+        self._by_id = {signer.public_key.keyid: signer for signer in signers}
+        self.release = release
+        """Signs for models that nobody signs for yet. Elsewhere in production."""
+
+    def add(self, signer: Signer) -> None:
+        """One key more, for a rotation that is about to come."""
+        self._by_id[signer.public_key.keyid] = signer
+
+    def among(self, keyids: Iterable[str]) -> Signer | None:
+        """A key that is here and among these."""
+        return next((self._by_id[keyid] for keyid in keyids if keyid in self._by_id), None)
+
+    def online(self, files: Files) -> Online:
+        """The keys that root and targets name for the controller; BadInput `signature_invalid` if one is not here."""
+        found = {name: self.among(keyids) for name, keyids in repository.online_keyids(files).items()}
+        missing = [name for name, signer in found.items() if signer is None]
+        if missing:
+            raise BadInput(Code.SIGNATURE_INVALID, f"the key that root names for {', '.join(missing)} is not here")
+        return Online(**{name: signer for name, signer in found.items() if signer is not None})
 
 
 class Authority:
     """Metadata of one fleet on a Store."""
 
-    def __init__(self, store: Store, keys: Keys) -> None:
+    def __init__(self, store: Store, keys: Keyring) -> None:
         self._store = store
         self.keys = keys
+        self._director: tuple[str, Signer] | None = None
+
+    @property
+    def director(self) -> Signer:
+        """Signs desired documents."""
+        targets = self._store.all(_TABLE)["targets.json"]["text"]
+        if self._director is None or self._director[0] != targets:
+            self._director = (targets, self.keys.online(self.files).director)
+        return self._director[1]
 
     @property
     def files(self) -> dict[str, str]:
@@ -53,7 +75,7 @@ class Authority:
 
     def begin(self, files: Files, now: datetime) -> None:
         """Take a new fleet's root and targets, and sign what is current."""
-        self._keep(repository.refresh(files, self.keys.online, now))
+        self._keep(repository.refresh(files, self.keys.online(files), now))
 
     def root(self) -> str:
         """What a device is given at enrolment: the newest root."""
@@ -84,17 +106,19 @@ class Authority:
 
     def vouch(self, model: str, manifests: Mapping[int, Manifest], now: datetime) -> bool:
         """Sign the role of a model if the release key is here; False if a person must."""
-        keys, files = self.keys, self.files
-        if keys.release is None:
-            return False
+        files = self.files
         if not repository.signers_of(files, model):
-            if keys.targets is None:
+            targets, release = self.keys.among(repository.targets_keyids(files)), self.keys.release
+            if targets is None or release is None:
                 return False
-            public = [keys.release.public_key]
-            files["targets.json"] = repository.delegate(files, model, public, targets=keys.targets, now=now)
+            files["targets.json"] = repository.delegate(files, model, [release.public_key], targets=targets, now=now)
+        signer = self.keys.among(repository.signers_of(files, model))
+        if signer is None:
+            return False
         floor = repository.released(files, model)[1]
-        role = repository.release(files, model, manifests, min_release=floor, signers=[keys.release], now=now)
-        self._keep(repository.refresh({**files, f"{role_name(model)}.json": role}, keys.online, now))
+        role = repository.release(files, model, manifests, min_release=floor, signers=[signer], now=now)
+        files[f"{role_name(model)}.json"] = role
+        self._keep(repository.refresh(files, self.keys.online(files), now))
         return True
 
     def accept(self, offered: Files, now: datetime) -> list[str]:
@@ -106,16 +130,18 @@ class Authority:
         if unknown:
             raise BadInput(Code.REQUEST_INVALID, f"{unknown[0][:80]!r}: only roots, targets.json and models-*.json")
         changed = {name: text for name, text in offered.items() if before.get(name) != text}
-        files = repository.refresh({**before, **changed}, self.keys.online, now)
+        files = {**before, **changed}
+        files = repository.refresh(files, self.keys.online(files), now)
         _check_followable(before, files, now)
         self._keep(files)
         return sorted(changed)
 
     def refresh(self, now: datetime, audit: str = "") -> bool:
         """Keep the timestamp young; whether there is something new to publish."""
-        if not repository.due(self.files, now):
+        files = self.files
+        if not repository.due(files, now):
             return False
-        self._keep(repository.refresh(self.files, self.keys.online, now, audit))
+        self._keep(repository.refresh(files, self.keys.online(files), now, audit))
         return True
 
     def _keep(self, files: Files) -> None:

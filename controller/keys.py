@@ -15,8 +15,8 @@ from securesystemslib.signer import CryptoSigner, Signer
 
 from contract.errors import BadInput, Code
 from contract.trust import repository
-from contract.trust.repository import ONLINE, Online
-from controller.authority import Authority, Keys
+from contract.trust.repository import ONLINE
+from controller.authority import Authority, Keyring
 from controller.registry.store import Store
 
 _log = logging.getLogger("edgeward.trust")
@@ -29,12 +29,18 @@ def open_authority(store: Store, directory: Path, metadata: Path | None, now: da
     new = not store.all("trust")
     if new and metadata is None and not any(directory.glob("*.pem")):
         return _generated(store, directory, now)
-    authority = Authority(store, _load_keys(directory))
+    signers = {path.stem: load_signer(path) for path in sorted(directory.glob("*.pem"))}
+    authority = Authority(store, Keyring(signers.values(), signers.get("release")))
     if new:
         if metadata is None:
             raise BadInput(Code.CONFIG_INVALID, f"{directory} holds keys, but trust.metadata_dir names no metadata")
         authority.begin({path.name: path.read_text(encoding="utf-8") for path in metadata.glob("*.json")}, now)
     return authority
+
+
+def make_next(directory: Path, role: str, now: datetime) -> Signer:
+    """A new key for an online role. It counts once offline keys have signed metadata that name it."""
+    return load_or_make_signer(directory / f"{role}-{now:%Y%m%dT%H%M%S}.pem")
 
 
 def load_or_make_signer(path: Path) -> Signer:
@@ -66,17 +72,10 @@ def _generated(store: Store, directory: Path, now: datetime) -> Authority:
         directory,
     )
     made = {name: load_or_make_signer(directory / f"{name}.pem") for name in ("root", "targets", "release", *ONLINE)}
-    keys = Keys(Online(*(made[name] for name in ONLINE)), made["targets"], made["release"])
-    authority = Authority(store, keys)
+    authority = Authority(store, Keyring(made.values(), made["release"]))
     public = {name: made[name].public_key for name in ONLINE}
     authority.begin(repository.create([made["root"]], 1, made["targets"], public, now), now)
     return authority
-
-
-def _load_keys(directory: Path) -> Keys:
-    online = Online(*(load_signer(directory / f"{name}.pem") for name in ONLINE))
-    here = {path.stem: load_signer(path) for path in directory.glob("*.pem") if path.stem in ("targets", "release")}
-    return Keys(online, here.get("targets"), here.get("release"))
 
 
 def _pem(key: Ed25519PrivateKey) -> bytes:

@@ -52,13 +52,14 @@ class Publisher:
             yield Retained(topic, payload)
 
     def vouch(self, model: str, in_use: Iterable[int], now: datetime) -> bool:
-        """Sign the role of a model: its newest versions that passed their gates, and older ones that somebody runs.
-        False if a person must sign.
-        """
+        """Let a key that is here sign the role of a model; False if a person must."""
+        return self._authority.vouch(model, self.manifests(model, in_use), now)
+
+    def manifests(self, model: str, in_use: Iterable[int]) -> dict[int, Manifest]:
+        """What a role lists: the newest versions that passed their gates, and older ones that somebody runs."""
         passed = {version.release: version.manifest for version in self._registry.versions(model) if version.released}
         listed = frozenset(sorted(passed)[-MAX_VERSIONS_PUBLISHED:]) | frozenset(in_use)
-        manifests = {release: manifest for release, manifest in passed.items() if release in listed}
-        return self._authority.vouch(model, manifests, now)
+        return {release: manifest for release, manifest in passed.items() if release in listed}
 
     def desired(self, twin: Twin) -> Retained:
         """The signed desired document of a device: the same bytes for the same twin, whenever it is published."""
@@ -75,7 +76,7 @@ class Publisher:
             version=twin.document_version,
             issued=issued,
             expires=issued + timedelta(seconds=DOCUMENT_LIFE_S),
-            signer=self._authority.keys.online.director,
+            signer=self._authority.director,
             nonce=twin.answered,
         )
         return Retained(topics.desired(twin.device), document)

@@ -139,10 +139,24 @@ class Service:
 
     def vouch(self, model: str) -> bool:
         """Let the release key that is here, if one is, sign what passed its gates; False if a person must sign."""
-        in_use = {twin.desired[model].release for twin in self.world.twins.values() if model in twin.desired}
-        signed = self.publisher.vouch(model, in_use, today())
+        signed = self.publisher.vouch(model, self.in_use(model), today())
         self._trust_changed |= signed
         return signed
+
+    def in_use(self, model: str) -> set[int]:
+        """Releases of `model` that some device is desired to run."""
+        return {twin.desired[model].release for twin in self.world.twins.values() if model in twin.desired}
+
+    def unsigned(self, model: str) -> list[int]:
+        """Releases that passed their gates and that no release signer vouches for."""
+        return sorted(set(self.publisher.manifests(model, self.in_use(model))) - self.authority.signed(model))
+
+    def accept_metadata(self, files: dict[str, str]) -> list[str]:
+        """Take documents that were signed elsewhere. BadInput with the kind of fault; then nothing has changed."""
+        taken = self.authority.accept(files, today())
+        self._trust_changed = True
+        self.poke()
+        return taken
 
     def save_rollouts(self, *rollouts: Rollout) -> None:
         """Make rollouts durable and let the next pass see them."""

@@ -91,6 +91,22 @@ class Client:
         """Broker address and root of trust for a new device."""
         return self._dict("/v1/enrolment")
 
+    def trust(self) -> dict[str, Any]:
+        """Roles, every signed document, and what waits for a signature."""
+        return self._dict("/v1/trust")
+
+    def proposal(self, model: str) -> dict[str, Any]:
+        """What the release signer of a model is asked to vouch for."""
+        return self._dict(f"/v1/models/{model}/proposal")
+
+    def offer_metadata(self, files: dict[str, str]) -> list[str]:
+        """Hand in documents that were signed here; names of those that were new."""
+        return list(self._transport.put("/v1/trust", {"files": files})["taken"])
+
+    def make_online_key(self, role: str) -> dict[str, Any]:
+        """The public half of a new key of the controller's."""
+        return dict(self._transport.post("/v1/trust/keys", {"role": role}))
+
     def _dict(self, path: str) -> dict[str, Any]:
         return dict(self._transport.get(path))
 

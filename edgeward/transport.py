@@ -32,6 +32,11 @@ class Transport:
         payload = json.dumps({} if body is None else body).encode()
         return self._call("POST", path, body=payload, headers={"Content-Type": "application/json"})
 
+    def put(self, path: str, body: Any) -> Any:
+        """PUT a JSON body."""
+        payload = json.dumps(body).encode()
+        return self._call("PUT", path, body=payload, headers={"Content-Type": "application/json"})
+
     def push(self, path: str, request: dict[str, Any], model: bytes, sample: bytes) -> Any:
         """POST a multipart push."""
         fields = {

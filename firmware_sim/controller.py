@@ -13,7 +13,7 @@ from contract import topics
 from contract.errors import EdgewardError
 from contract.messages import Heartbeat, Presence, Report, Telemetry
 from contract.wire import decode, encode
-from controller.authority import Authority, Keys
+from controller.authority import Authority, Keyring
 from controller.gates.verdict import GateVerdict
 from controller.memory import remember, save_devices, save_rollouts
 from controller.publish import Publisher, Retained, blobs_in_use, sentinel
@@ -24,7 +24,7 @@ from controller.rollout.model import FINAL, Rollout, Strategy
 from controller.rollout.plan import plan_members
 from firmware_sim.clock import Clock
 from firmware_sim.device import MODEL
-from firmware_sim.fleet_keys import FIRST, KEYS, RELEASE, TARGETS, WORLD_BEGAN
+from firmware_sim.fleet_keys import FIRST, KEY_RING, RELEASE, TARGETS, WORLD_BEGAN
 from firmware_sim.models import SimModel
 from firmware_sim.network import Network
 
@@ -89,7 +89,7 @@ class SimController:
         self._strategy = strategy
         self._registry = Registry(self.store)
         self._blobs = _Blobs()
-        self._authority = Authority(self.store, Keys(KEYS, TARGETS, RELEASE))
+        self._authority = Authority(self.store, Keyring([*KEY_RING, TARGETS, RELEASE], RELEASE))
         self._authority.begin(FIRST, WORLD_BEGAN)
         self._publisher = Publisher(self._registry, self._blobs, self._authority)
         self._last_words: dict[str, bytes] = {}

@@ -26,6 +26,7 @@ def signer(name: str) -> CryptoSigner:
 ROOTS = tuple(signer(f"root-{number}") for number in (1, 2, 3))
 TARGETS, RELEASE = signer("targets"), signer("release")
 KEYS = Online(*(signer(name) for name in ONLINE))
+KEY_RING = (KEYS.snapshot, KEYS.timestamp, KEYS.director)
 FIRST = repository.create(ROOTS, 2, TARGETS, {name: signer(name).public_key for name in ONLINE}, _CEREMONY)
 TRUSTED = trust_root(FIRST["1.root.json"])
 """What every simulated device is given."""

@@ -96,7 +96,8 @@ def refresh(files: Files, online: Online, now: datetime, audit: str = "") -> dic
     }
     old = _load(files["snapshot.json"], Snapshot) if "snapshot.json" in files else None
     found = dict(files)
-    if old is None or old.meta != metas or _half_over(old.expires, "snapshot", now):
+    signed = old is not None and _signed_by(files["snapshot.json"], online.snapshot)
+    if old is None or not signed or old.meta != metas or _half_over(old.expires, "snapshot", now):
         version = old.version + 1 if old else 1
         life = timedelta(days=LIFE_DAYS["snapshot"])
         found["snapshot.json"] = sign(
@@ -137,6 +138,11 @@ def rotate_root(
     return {**files, f"{root.version}.root.json": sign(root, *signers).decode()}
 
 
+def resign_targets(files: Files, targets: Signer, now: datetime) -> str:
+    """The same top-level targets, signed by a new targets key."""
+    return _next(current(files, "targets", Targets), "targets", now, targets)
+
+
 def rotate_director(files: Files, keyid: str, key: Key, targets: Signer, now: datetime) -> str:
     """New top-level targets with another director key: what the old one signed is refused from then on."""
     top = current(files, "targets", Targets)
@@ -167,6 +173,19 @@ def current(files: Files, name: str, kind: type[Any]) -> Any:
     return _load(files[f"{name}.json"], kind)
 
 
+def online_keyids(files: Files) -> dict[str, tuple[str, ...]]:
+    """Key ids that root and targets name for snapshot, timestamp and director."""
+    root = _load(files[f"{newest_root(files)}.root.json"], Root)
+    found = {name: tuple(root.roles[name].keyids) for name in ("snapshot", "timestamp")}
+    top = current(files, "targets", Targets)
+    return {**found, DIRECTOR: tuple(top.delegations.roles[DIRECTOR].keyids)}
+
+
+def targets_keyids(files: Files) -> tuple[str, ...]:
+    """Key ids that may say who signs which model."""
+    return tuple(_load(files[f"{newest_root(files)}.root.json"], Root).roles["targets"].keyids)
+
+
 def released(files: Files, model: str) -> tuple[frozenset[int], int]:
     """(releases that the signer of `model` vouches for, the oldest that is allowed)."""
     name = f"{role_name(model)}.json"
@@ -183,6 +202,29 @@ def signers_of(files: Files, model: str) -> frozenset[str]:
     return frozenset(role.keyids) if role else frozenset()
 
 
+def describe(files: Files) -> list[dict[str, Any]]:
+    """Each role with its version, expiry, threshold and key ids, for people."""
+    root = _load(files[f"{newest_root(files)}.root.json"], Root)
+    top = current(files, "targets", Targets)
+    rows = [_row("root", root, root.roles["root"]), _row("targets", top, root.roles["targets"])]
+    for name, kind in (("snapshot", Snapshot), ("timestamp", Timestamp)):
+        rows.append(_row(name, _load(files[f"{name}.json"], kind), root.roles[name]))
+    for name, role in sorted(top.delegations.roles.items()):
+        document = _load(files[f"{name}.json"], Targets) if f"{name}.json" in files else None
+        rows.append(_row(name, document, role))
+    return rows
+
+
+def _row(name: str, document: Any, role: Any) -> dict[str, Any]:
+    return {
+        "role": name,
+        "version": document.version if document else None,
+        "expires": document.expires.isoformat() if document else None,
+        "threshold": role.threshold,
+        "keyids": sorted(role.keyids),
+    }
+
+
 def add_signature(text: str, signer: Signer) -> str:
     """The same document with one signature more: a threshold is met by people one after the other."""
     metadata = load(text.encode(), Targets, max_bytes=MAX_METADATA_BYTES)
@@ -194,6 +236,11 @@ def _next(top: Targets, name: str, now: datetime, signer: Signer) -> str:
     top.version += 1
     top.expires = now + timedelta(days=LIFE_DAYS[name])
     return sign(top, signer).decode()
+
+
+def _signed_by(text: str, signer: Signer) -> bool:
+    metadata: Metadata[Any] = load(text.encode(), Snapshot, max_bytes=MAX_METADATA_BYTES)
+    return signer.public_key.keyid in metadata.signatures
 
 
 def _half_over(expires: datetime, name: str, now: datetime) -> bool:

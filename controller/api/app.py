@@ -6,7 +6,8 @@ from aiohttp import web
 from controller.api.auth import TOKEN, require_token
 from controller.api.errors import Handler, errors_to_json
 from controller.api.openapi import openapi
-from controller.api.routes import MAX_BODY_BYTES, ROUTES, SERVICE, Answer
+from controller.api.routes import MAX_BODY_BYTES, ROUTES, Answer
+from controller.api.service_key import SERVICE
 from controller.service import Service
 
 

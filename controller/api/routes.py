@@ -13,10 +13,11 @@ from contract.protocol import MAX_BLOB_BYTES, MAX_TENSORS_BYTES
 from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of
+from controller.api.service_key import SERVICE
+from controller.api.trust_routes import TRUST_ROUTES
 from controller.operations import resolve_strategy
-from controller.service import Service, stamp
+from controller.service import stamp
 
-SERVICE = web.AppKey("service", Service)
 MAX_BODY_BYTES = min(MAX_BLOB_BYTES, 1024**3)
 T = TypeVar("T")
 
@@ -209,6 +210,7 @@ ROUTES = (
     Route("POST", "/v1/rollouts/{rollout}/resume", steer_rollout, "Go on, past known failures", views.RolloutView),
     Route("POST", "/v1/rollouts/{rollout}/abort", steer_rollout, "Stop and roll back", views.RolloutView),
     Route("GET", "/v1/audit", audit, "Who did what", list[dict[str, Any]]),
+    *(Route(*row) for row in TRUST_ROUTES),
 )  # fmt: skip
 
 

@@ -282,3 +282,39 @@ def _code(state: ModelState | None) -> str:
 
 def _detail(state: ModelState | None) -> str:
     return (state.detail or (state.outcome.detail if state.outcome else "")) if state else ""
+
+
+class TrustView(Message, frozen=True):
+    """Who may say what, as root and targets put it."""
+
+    roles: list[dict[str, Any]]
+    files: dict[str, str]
+    """Every document as it was signed."""
+    unsigned: dict[str, list[int]]
+    """Versions that passed their gates and wait for a release signer, by model."""
+
+
+class MetadataTaken(Message, frozen=True):
+    """What was new in an offer."""
+
+    taken: list[str]
+
+
+class PublicKey(Message, frozen=True):
+    """A key's public half, in securesystemslib's form."""
+
+    keyid: str
+    key: dict[str, Any]
+
+
+class RoleProposal(Message, frozen=True):
+    """What a release signer is asked to vouch for."""
+
+    model: str
+    manifests: dict[str, Any]
+    """By release: digest, size, inputs, limits."""
+    signed: list[int]
+    """Releases that are vouched for already."""
+    min_release: int
+    signers: list[str]
+    """Key ids that may sign; none for a model whose signer the targets key has yet to name."""

@@ -8,6 +8,7 @@ from contract.errors import EdgewardError
 from edgeward.cli.device import device
 from edgeward.cli.model import model
 from edgeward.cli.rollout import rollout
+from edgeward.cli.trust import trust
 from edgeward.demo.command import demo
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -33,7 +34,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "edgeward", "_EDGEWARD_COMPLETE").source())
 
 
-for command in (model, rollout, device, demo):
+for command in (model, rollout, device, trust, demo):
     cli.add_command(command)
 
 

@@ -101,6 +101,8 @@ class Site:
     rate_hz: float = 100.0
     broker_keys: str = ""
     """TLS keys of the [broker] tables, with {name} for `controller` or the device."""
+    controller_tables: str = ""
+    """Further tables of controller.toml."""
     controller: Process | None = None
     agents: dict[str, Process] = field(default_factory=dict)
 
@@ -114,7 +116,8 @@ class Site:
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "controller.toml"
         config.write_text(
-            _CONTROLLER.format(data_dir=self.data_dir, broker=self.broker, keys=self._keys("controller")),
+            _CONTROLLER.format(data_dir=self.data_dir, broker=self.broker, keys=self._keys("controller"))
+            + self.controller_tables,
             encoding="utf-8",
         )
         command = [_script("edgeward-controller"), "run", "-c", str(config)]

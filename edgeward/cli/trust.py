@@ -1,0 +1,110 @@
+"""`edgeward trust init | status | sign | rotate | verify`."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from contract.trust import chain, repository
+from contract.wire import encode
+from edgeward import ceremony
+from edgeward.cli.render import console, json_option, print_json, table
+from edgeward.client import Client
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_ROLES = ("director", "timestamp", "snapshot", "targets", "root-1", "root-2", "root-3")
+
+
+@click.group()
+def trust() -> None:
+    """Who may say what devices run: keys, signatures, ceremonies."""
+
+
+@trust.command()
+@click.argument("directory", type=_DIRECTORY)
+@click.option("--root-keys", type=click.IntRange(1, 9), default=3, show_default=True)
+@click.option("--threshold", type=click.IntRange(1, 9), default=2, show_default=True, help="Root keys that must sign.")
+def init(directory: Path, root_keys: int, threshold: int) -> None:
+    """Make the keys and the first metadata of a new fleet in DIRECTORY."""
+    ceremony.begin(directory, root_keys, threshold, _now())
+    console.print(
+        f"offline/     root, targets and release keys: move them to people and media; {threshold} of {root_keys} roots "
+        f"sign\ncontroller/  copy to the controller's <data_dir>/keys\nmetadata/    name it in controller.toml: "
+        f"\\[trust] metadata_dir",
+        highlight=False,
+    )
+
+
+@trust.command()
+@json_option
+def status(*, as_json: bool) -> None:
+    """Roles, versions, expiries, keys, and what waits for a signature."""
+    found = Client().trust()
+    if as_json:
+        print_json({"roles": found["roles"], "unsigned": found["unsigned"]})
+        return
+    rows = [
+        (
+            row["role"],
+            row["version"] or "-",
+            (row["expires"] or "-")[:16],
+            f"{row['threshold']} of {len(row['keyids'])}",
+            " ".join(keyid[:8] for keyid in row["keyids"]),
+        )
+        for row in found["roles"]
+    ]
+    console.print(table("trust", ("role", "version", "expires", "signs", "keys"), rows))
+    for model, releases in found["unsigned"].items():
+        waiting = ", ".join(f"v{release}" for release in releases)
+        console.print(
+            f"{model} {waiting} wait for a signature: edgeward trust sign {model} --key FILE", highlight=False
+        )
+
+
+@trust.command()
+@click.argument("model")
+@click.option("--key", type=_FILE, required=True, help="The release signer's key.")
+@click.option("--targets-key", type=_FILE, help="Names the signer of a model that has none yet.")
+@click.option("--min-release", type=int, default=0, help="Close the way back to anything older, for good.")
+def sign(model: str, key: Path, targets_key: Path | None, min_release: int) -> None:
+    """Vouch for the versions of MODEL that have passed their gates."""
+    proposal = Client().proposal(model)
+    for release, manifest in proposal["manifests"].items():
+        mark = "signed already" if int(release) in proposal["signed"] else "NEW"
+        console.print(f"v{release}  {manifest['artifact']['sha256']}  {mark}", highlight=False)
+    targets = ceremony.open_key(targets_key) if targets_key else None
+    signed = ceremony.vouch(Client(), model, ceremony.open_key(key), targets=targets, floor=min_release, now=_now())
+    console.print(f"vouched for {', '.join(f'v{release}' for release in signed)}", highlight=False)
+
+
+@trust.command()
+@click.argument("role", type=click.Choice(_ROLES))
+@click.option("--keys", type=_DIRECTORY, required=True, help="Offline keys: root-*.pem, targets.pem.")
+def rotate(role: str, keys: Path) -> None:
+    """Replace the key of ROLE. What the old key signs is refused from then on."""
+    made = ceremony.rotate(Client(), role, keys, _now())
+    console.print(f"{role} signs with key {made[:12]} from now on", highlight=False)
+
+
+@trust.command()
+@click.option("--root", type=_FILE, required=True, help="The root that devices were given.")
+def verify(root: Path) -> None:
+    """Follow the fleet's metadata as a device would, starting from a root of trust."""
+    files = Client().trust()["files"]
+    trusted = chain.trust_root(root.read_text(encoding="utf-8"))
+    raw = encode(repository.bundle(files))
+    while (version := chain.missing_root(trusted, raw)) is not None:
+        trusted = chain.take_root(trusted, files[f"{version}.root.json"])
+    trusted = chain.follow(trusted, raw, _now())
+    for name in sorted(files):
+        if name.startswith("models-"):
+            model = name.removeprefix("models-").removesuffix(".json")
+            trusted = chain.take_role(trusted, model, files[name].encode(), _now())
+            releases = ", ".join(f"v{release}" for release in sorted(repository.released(files, model)[0]))
+            console.print(f"{model}: {releases}", highlight=False)
+    console.print(f"[green]verified[/], good until {chain.expires(trusted):%Y-%m-%d %H:%M}", highlight=False)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
