@@ -109,6 +109,8 @@ class ProbeReport:
     load_ms: float = 0.0
     latency_ms: float = 0.0
     peak_mb: float = 0.0
+    sandbox: str = ""
+    """How far the child was confined."""
 
 
 class Runtime(Protocol):

@@ -27,6 +27,8 @@ class TrialPolicy(Message, frozen=True):
     max_error_ratio: Decimal = Decimal("0.02")
     """Share of inferences that may raise or answer a value that is not finite."""
     max_latency_ms_p95: Decimal = Decimal(100)
+    require_sandbox: bool = False
+    """Refuse the version where the probe cannot be fully confined."""
     max_accuracy_drop: Decimal = Decimal("0.05")
     """How far the trial's accuracy may lie below stable's, where the sensor brings labels."""
 

@@ -43,6 +43,8 @@ class Code(StrEnum):
     RECORD_CORRUPT = "record_corrupt"  # a record on flash fails its checksum and was set aside
     # models
     MODEL_LOAD_FAILED = "model_load_failed"  # onnxruntime refused the file: check opset and runtime of the device
+    MODEL_REFUSED = "model_refused"  # the file holds what no model may: external data, foreign operators, bombs
+    SANDBOX_MISSING = "sandbox_missing"  # policy asks for a full sandbox and the device's kernel lacks a part of it
     PROBE_FAILED = "probe_failed"  # the probe child died (memory or time limit, crash): look at detail
     PROBE_TIMEOUT = "probe_timeout"  # loading or the golden inputs took too long: a smaller model, a longer limit
     PROBE_MISMATCH = "probe_mismatch"  # golden inputs answer differently on this device than at conversion

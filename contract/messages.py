@@ -89,6 +89,8 @@ class Hardware(Message, frozen=True):
     python: Short
     onnxruntime: Short
     agent: Short
+    sandbox: Short = ""
+    """How far a child that loads a model can be confined: `landlock+seccomp`, or what is missing."""
 
 
 class Heartbeat(Message, frozen=True):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from agent.adapters.confinement import confinable
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, ProbeReport
 from contract.errors import Code, WorldError
@@ -97,7 +98,8 @@ class OnnxRuntime:
 def run_probe(assignment: Assignment, artifact: str, golden: str) -> ProbeReport:
     """Run the probe child to its end and read its answer; a child that dies or hangs is an answer too."""
     manifest = assignment.manifest
-    request = json.dumps({"artifact": artifact, "golden": golden, "manifest": json.loads(encode(manifest))})
+    plain = {"artifact": artifact, "golden": golden, "manifest": json.loads(encode(manifest))}
+    request = json.dumps({**plain, "require_sandbox": assignment.policy.require_sandbox})
     try:
         child = subprocess.run(
             [sys.executable, "-I", "-m", "agent.adapters.probe_child"],
@@ -129,6 +131,7 @@ def _hardware() -> Hardware:
         python=platform.python_version(),
         onnxruntime=ort.__version__,
         agent=importlib.metadata.version("edgeward"),
+        sandbox=confinable(),
     )
 
 

@@ -1,9 +1,10 @@
-"""The probe, run as a child: confine, load, answer the golden inputs, measure. One JSON in, one JSON out.
+"""The probe, run as a child: confine, scan, load, answer the golden inputs, measure. One JSON in, one JSON out.
 
 Decides whether this device's runtime answers as the converter's did. Refuses to know what happens to the model then.
 """
 
 import json
+import mmap
 import resource
 import sys
 import time
@@ -13,10 +14,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from agent.adapters.confinement import FULL, confine, runtime_paths
 from agent.adapters.onnx_runtime import OnnxSession, to_runtime_inputs
-from contract.errors import Code
+from contract.errors import BadInput, Code
 from contract.golden import mismatched_rows, split_golden
 from contract.manifest import Manifest
+from contract.onnx_scan import scan_onnx
 from contract.tensors import decode_tensors
 
 
@@ -25,8 +28,23 @@ def main() -> None:
     request = json.load(sys.stdin)
     manifest = msgspec.convert(request["manifest"], Manifest)
     golden = decode_tensors(Path(request["golden"]).read_bytes())
-    _confine(manifest)
-    json.dump(_probe(request["artifact"], manifest, golden), sys.stdout)
+    artifact = Path(request["artifact"])
+    sandbox = confine(manifest.limits, [artifact, *runtime_paths()])
+    if sandbox != FULL and request["require_sandbox"]:
+        answer: dict[str, Any] = {"code": Code.SANDBOX_MISSING, "detail": sandbox}
+    else:
+        answer = _scan(artifact) or _probe(str(artifact), manifest, golden)
+    json.dump({"sandbox": sandbox, **answer}, sys.stdout)
+
+
+def _scan(artifact: Path) -> dict[str, Any]:
+    """Before anything parses the file: why it is refused, or nothing."""
+    try:
+        with artifact.open("rb") as file:
+            scan_onnx(memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))
+    except (BadInput, ValueError) as error:
+        return {"code": Code.MODEL_REFUSED, "detail": str(error)[:300]}
+    return {}
 
 
 def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any]) -> dict[str, Any]:
@@ -58,16 +76,6 @@ def _latency_ms(session: OnnxSession, inputs: dict[str, Any], runs: int = 5) -> 
         session.run(first_row)
         times.append(time.perf_counter() - began)
     return float(np.median(times)) * 1000
-
-
-def _confine(manifest: Manifest) -> None:
-    """Limits that a memory or CPU bomb runs into, set after the import of the runtime: that is not the model's."""
-    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    allowed = mapped + manifest.limits.memory_mb * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    resource.setrlimit(resource.RLIMIT_CPU, (manifest.limits.load_s, manifest.limits.load_s + 1))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _peak_mb() -> float:

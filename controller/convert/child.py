@@ -17,6 +17,7 @@ import onnxruntime as ort
 from contract.errors import BadInput, Code, EdgewardError
 from contract.golden import join_golden
 from contract.manifest import DATATYPES, Tensor
+from contract.onnx_scan import scan_onnx
 from contract.samples import decode_sample
 from contract.tensors import Array, encode_tensors
 from contract.wire import decode, encode
@@ -64,6 +65,7 @@ def _convert(request: Request, directory: Path) -> Answer:
     raw = (directory / files.MODEL_IN).read_bytes()
     sample = decode_sample((directory / files.SAMPLE).read_bytes())
     if request.kind == "onnx":
+        scan_onnx(raw)
         rows = read_sample(sample, named=len(_session(raw).get_inputs()) > 1)
         return _finish(directory, raw, rows, _feed_as_declared, no_reference(len(rows)))
     estimator = load_estimator(raw, request.trusted_types)

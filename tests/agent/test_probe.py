@@ -1,5 +1,7 @@
 """The probe child for real: onnxruntime, a process of its own, limits."""
 
+import io
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from agent.adapters import probe_child
 from agent.adapters.onnx_runtime import OnnxRuntime, run_probe
 from agent.core.model import Assignment
 from contract.blobs import describe
@@ -17,6 +20,7 @@ from contract.errors import Code, WorldError
 from contract.golden import join_golden
 from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
 from contract.tensors import encode_tensors
+from contract.wire import encode
 
 X = np.arange(8, dtype=np.float32).reshape(4, 2)
 
@@ -78,7 +82,7 @@ def test_a_share_of_rows_within_the_manifests_tolerance_is_forgiven(tmp_path: Pa
 
 
 def test_bytes_that_are_no_model_do_not_load(tmp_path: Path) -> None:
-    assert probe(tmp_path, b"not a model")[0] == Code.MODEL_LOAD_FAILED
+    assert probe(tmp_path, b"not a model")[0] == Code.MODEL_REFUSED
 
 
 def test_a_memory_bomb_ends_in_the_child(tmp_path: Path) -> None:
@@ -126,3 +130,22 @@ def test_a_loaded_session_runs_and_a_broken_file_is_a_coded_error(tmp_path: Path
     assert caught.value.code == Code.MODEL_LOAD_FAILED
     assert runtime.rss_mb() > 10
     assert msgspec.to_builtins(runtime.hardware())["onnxruntime"]
+
+
+@pytest.mark.parametrize(("required", "code"), [(True, Code.SANDBOX_MISSING), (False, "")])
+def test_policy_decides_when_the_sandbox_is_reduced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: bool, code: str
+) -> None:
+    """A child on a kernel without landlock: refused where policy insists on it, probed where it does not."""
+    golden = encode_tensors(join_golden({"X": X}, {"Y": X * 2}))
+    (tmp_path / "model").write_bytes(doubling())
+    (tmp_path / "golden").write_bytes(golden)
+    manifest = json.loads(encode(assignment(doubling(), golden).manifest))
+    request = {"artifact": str(tmp_path / "model"), "golden": str(tmp_path / "golden"), "manifest": manifest}
+    monkeypatch.setattr(probe_child, "confine", lambda limits, readable: "reduced: no landlock")
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({**request, "require_sandbox": required})))
+    said = io.StringIO()
+    monkeypatch.setattr("sys.stdout", said)
+    probe_child.main()
+    answer = json.loads(said.getvalue())
+    assert (answer.get("code", ""), answer["sandbox"]) == (code, "reduced: no landlock")

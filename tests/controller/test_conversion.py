@@ -184,7 +184,7 @@ def test_an_untrusted_type_is_refused_until_an_operator_trusts_it() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"hello", b"PK\x03\x04 broken"])
 def test_bytes_that_are_no_model_are_refused(raw: bytes) -> None:
-    for kind, code in (("skops", Code.REQUEST_INVALID), ("onnx", Code.CONVERSION_FAILED)):
+    for kind, code in (("skops", Code.REQUEST_INVALID), ("onnx", Code.MODEL_REFUSED)):
         with pytest.raises(BadInput) as caught:
             asyncio.run(run_conversion(kind, raw, encode_rows(X), LIMITS))  # type: ignore[arg-type]
         assert caught.value.code == code
