@@ -86,7 +86,8 @@ class Agent:
         self._device_record = msgspec.structs.replace(before, boots=before.boots + 1)
         self._store.save_device(self._device_record)
         self._admitting.trusted, distrusted = self._store.load_trusted(self._identity.trusted)
-        self._reporter = Reporter(self._identity.device, self._device_record.boots, self._link, self.dropped)
+        device, boots = self._identity.device, self._device_record.boots
+        self._reporter = Reporter(device, boots, self._link, self.dropped, self._identity.sign)
         self._booted_at = self._telemetry_since = now
         self._telemetry_at = now + self._intervals.telemetry_s
         for name in (*corrupt, *(("the device",) if damaged else ()), *(("trust",) if distrusted else ())):

@@ -1,4 +1,4 @@
-"""`edgeward-agent run | status | doctor`. Exit codes: 0 fine, 1 something is wrong, 2 wrong call or configuration."""
+"""`edgeward-agent enrol | run | renew | status | doctor`. Exit codes: 0 fine, 1 wrong, 2 wrong call."""
 
 import argparse
 import json
@@ -24,8 +24,7 @@ def run(arguments: list[str]) -> int:
     call = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        config = load_config(call.config)
-        code: int = call.command(config, call)
+        code: int = call.command(load_config(call.config), call) if call.config else _enrol(call)
     except EdgewardError as error:
         print(f"edgeward-agent: {error}", file=sys.stderr)
         return 2
@@ -36,15 +35,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgeward-agent", description="Runs models on this device, and keeps them right."
     )
-    commands = parser.add_subparsers(required=True, metavar="run | status | doctor")
+    commands = parser.add_subparsers(required=True, metavar="enrol | run | renew | status | doctor")
+    words = "make a key, trade a claim for its certificate, write a configuration"
+    first = commands.add_parser("enrol", help=words, description=words)
+    first.add_argument("claim", type=Path, help="the file that `edgeward device enrol` wrote")
+    first.add_argument("--out", type=Path, default=Path(), help="where key, certificate and agent.toml go")
+    first.set_defaults(config=None)
     for name, command, words in (
         ("run", _run, "serve until told to stop"),
+        ("renew", _renew, "a new key and certificate in place of the old ones"),
         ("status", _status, "what this device runs, read from its disk (also while the agent is down)"),
         ("doctor", _doctor, "check everything around the agent that can keep it from working"),
     ):
         sub = commands.add_parser(name, help=words, description=words)
         sub.add_argument("-c", "--config", type=Path, default=Path("/etc/edgeward/agent.toml"), help="TOML file")
-        sub.add_argument("--json", action="store_true", help="print JSON" if name != "run" else argparse.SUPPRESS)
+        sub.add_argument(
+            "--json", action="store_true", help="print JSON" if name in ("status", "doctor") else argparse.SUPPRESS
+        )
         sub.set_defaults(command=command)
     return parser
 
@@ -53,6 +60,21 @@ def _run(config: Config, call: argparse.Namespace) -> int:
     from agent.daemon import Daemon  # the runtime takes 150 ms to import; `status` does without
 
     Daemon(config, call.config).run()
+    return 0
+
+
+def _enrol(call: argparse.Namespace) -> int:
+    from agent.enrol import enrol
+
+    config = enrol(call.claim, call.out)
+    print(f"enrolled; wrote {config}; next: edgeward-agent run -c {config}")
+    return 0
+
+
+def _renew(config: Config, call: argparse.Namespace) -> int:
+    from agent.enrol import renew
+
+    print(f"renewed {renew(config)}; restart the agent to use it")
     return 0
 
 

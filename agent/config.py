@@ -10,6 +10,7 @@ import msgspec
 
 from contract.errors import BadInput, Code
 from contract.names import check_name
+from contract.signatures import Sign, signer_of
 from contract.toml_config import decode_toml
 from contract.trust.chain import Trusted, trust_root
 from contract.wire import Message
@@ -40,6 +41,12 @@ class Trust(Message, frozen=True):
 
     root_file: str = "root.json"
     fresh: bool = False
+
+
+class EnrolmentConfig(Message, frozen=True):
+    """Where the certificate came from."""
+
+    url: str = ""
 
 
 class IntervalsConfig(Message, frozen=True):
@@ -85,6 +92,7 @@ class Config(Message, frozen=True):
     device: Device
     broker: Broker = Broker()
     trust: Trust = Trust()
+    enrolment: EnrolmentConfig = EnrolmentConfig()
     intervals: IntervalsConfig = IntervalsConfig()
     sensor: tuple[Sensor, ...] = ()
 
@@ -102,6 +110,16 @@ def load_config(path: Path) -> Config:
     except BadInput as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error.detail}") from None
     return config
+
+
+def load_signer(broker: Broker) -> Sign | None:
+    """Signs with the key of the device's certificate; None without one. BadInput `config_invalid`."""
+    if not broker.key_file:
+        return None
+    try:
+        return signer_of(Path(broker.key_file).read_bytes())
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"broker.key_file {broker.key_file}: {error}") from None
 
 
 def load_root(config: Config, beside: Path) -> Trusted:

@@ -21,7 +21,7 @@ from agent.adapters.paho_link import PahoLink
 from agent.adapters.posix_disk import PosixDisk
 from agent.adapters.sensors import TopicQueue, from_stdin, replay
 from agent.agent import Agent
-from agent.config import Config, ReplaySensor, StdinSensor, TopicSensor, load_root
+from agent.config import Config, ReplaySensor, StdinSensor, TopicSensor, load_root, load_signer
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download
@@ -60,6 +60,7 @@ class Daemon:
             trusted,
             dict(config.device.labels),
             nonce=secrets.token_hex(16) if config.trust.fresh else "",
+            sign=load_signer(config.broker),
         )
         intervals = Intervals(config.intervals.heartbeat_s, config.intervals.telemetry_s, config.intervals.judge_s)
         self._agent = Agent(

@@ -13,6 +13,7 @@ from contract import topics
 from contract.errors import EdgewardError
 from contract.messages import Ack, Hardware, Heartbeat, ModelState, ModelWindow, Presence, Refusal, Report, Telemetry
 from contract.protocol import MAX_DETAIL_CHARS, PROTOCOL
+from contract.signatures import Sign, sign_message
 from contract.wire import encode
 
 _log = logging.getLogger("edgeward.agent")
@@ -28,7 +29,8 @@ TELEMETRY_EXPIRY_S = 3600
 class Reporter:
     """Sends for one device during one boot."""
 
-    def __init__(self, device: str, boot: int, link: Link, dropped: Counter[str]) -> None:
+    def __init__(self, device: str, boot: int, link: Link, dropped: Counter[str], sign: Sign | None = None) -> None:
+        self._sign = sign
         self._device = device
         self._boot = boot
         self._link = link
@@ -55,14 +57,14 @@ class Reporter:
         _log.info(
             "%s is %s, generation %d %s", state.model, state.phase, state.generation, f"{state.code} {state.detail}"
         )
-        self._keep(Report(state=state, **self._head()), now)
+        self._keep(sign_message(Report(state=state, **self._head()), self._sign), now)
 
     def refuse(self, error: EdgewardError, now: float) -> None:
         """Report that something was not accepted."""
         _log.warning("refused: %s", error)
         refusal = Refusal(code=str(error.code), detail=error.detail[:MAX_DETAIL_CHARS])
         self._dropped[f"refused_{error.code}"] += 1
-        self._keep(Report(refusal=refusal, **self._head()), now)
+        self._keep(sign_message(Report(refusal=refusal, **self._head()), self._sign), now)
 
     def heartbeat(
         self,
@@ -85,7 +87,7 @@ class Reporter:
             nonce=nonce,
             **self._head(),
         )
-        self._send(topics.heartbeat(self._device), encode(message))
+        self._send(topics.heartbeat(self._device), encode(sign_message(message, self._sign)))
 
     def telemetry(
         self, windows: tuple[ModelWindow, ...], *, interval_s: float, rss_mb: float, stall_ms: float, received: int
@@ -100,7 +102,7 @@ class Reporter:
             bytes_sent=self.bytes_sent,
             **self._head(),
         )
-        self._telemetry.put(message)
+        self._telemetry.put(sign_message(message, self._sign))
         self._flush_telemetry()
 
     def acknowledged(self, ack: Ack) -> None:

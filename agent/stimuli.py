@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from agent.ports import ProbeReport
+from contract.signatures import Sign
 from contract.trust.chain import Trusted
 
 
@@ -50,6 +51,8 @@ class Identity:
     labels: dict[str, str]
     nonce: str = ""
     """Of this boot; only documents that repeat it are accepted. Empty: freshness rests on dates and versions."""
+    sign: Sign | None = None
+    """Signs what the device says with its key; None for one that has no key."""
 
 
 @dataclass(frozen=True, slots=True)

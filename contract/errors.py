@@ -74,6 +74,7 @@ class Code(StrEnum):
     SELECTOR_EMPTY = "selector_empty"  # no device matches
     ROLLOUT_CONFLICT = "rollout_conflict"  # another rollout of the model runs, or the step does not fit the status
     CONFIG_INVALID = "config_invalid"  # the configuration names an unknown key or a wrong value
+    CLAIM_REFUSED = "claim_refused"  # used, expired or unknown: ask for a new claim; the audit says which
     UNAUTHENTICATED = "unauthenticated"  # no token, or a wrong one
     REQUEST_INVALID = "request_invalid"  # the call itself is off: the detail says how
     BROKER_UNREACHABLE = "broker_unreachable"  # start it, or correct broker.url

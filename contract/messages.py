@@ -16,6 +16,7 @@ Result = Literal["confirmed", "rolled_back", "rejected"]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)]
 Short = Annotated[str, msgspec.Meta(max_length=128)]
+Signature = Annotated[str, msgspec.Meta(max_length=256)]
 
 
 class VersionRef(Message, frozen=True):
@@ -78,6 +79,8 @@ class Report(Message, frozen=True):
     seq: Count
     state: ModelState | None = None
     refusal: Refusal | None = None
+    signature: Signature = ""
+    """Of the device's key over everything else; empty for a device that has none."""
 
 
 class Hardware(Message, frozen=True):
@@ -108,6 +111,8 @@ class Heartbeat(Message, frozen=True):
     """Counters of what limits threw away, by name."""
     nonce: Short = ""
     """Asks for a document that repeats it: the proof that nobody replays an old one."""
+    signature: Signature = ""
+    """Of the device's key over everything else; empty for a device that has none."""
 
 
 class ModelWindow(Message, frozen=True):
@@ -139,6 +144,8 @@ class Telemetry(Message, frozen=True):
     swap_stall_ms_max: float = 0.0
     bytes_received: Count = 0
     bytes_sent: Count = 0
+    signature: Signature = ""
+    """Of the device's key over everything else; empty for a device that has none."""
 
 
 class Ack(Message, frozen=True):

@@ -6,17 +6,26 @@ Decides configuration and life of a started broker. Refuses to know topics.
 import getpass
 import logging
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from contract.errors import BadInput, Code, WorldError
 from controller.config import BrokerConfig
+from controller.enrolment import Enrolment
+from controller.secure_broker import BrokerFiles
 
 START_S = 15.0
+RELOAD_S = 2.0
+LOOPBACK = ("127.0.0.1", "0.0.0.0", "localhost")  # noqa: S104 - a wildcard, compared with
+"""Hosts under which this machine reaches its own broker as localhost."""
 STOP_S = 5.0
 MOSQUITTO_PLACES = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
@@ -81,6 +90,32 @@ class RunningBroker:
     url: str
     kind: str
     process: subprocess.Popen[bytes] | None = None
+    files: BrokerFiles | None = None
+    """Of a broker under mutual TLS."""
+    restart: Callable[[], subprocess.Popen[bytes]] | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return urlsplit(self.url).port or 0
+
+    def reload(self) -> bool:
+        """Let a broker under mutual TLS read its revocation list again; False if it had to be started again for that.
+
+        A reload that failed lets everybody in: a certificate that is always revoked must be refused afterwards.
+        """
+        if self.files is None or self.process is None or self.restart is None:
+            return True
+        self.process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + RELOAD_S
+        while time.monotonic() < until:
+            if not self.files.lets_in(self.port):
+                return True
+            time.sleep(0.1)
+        _log.error("after a reload the broker lets a revoked certificate in: starting it again")
+        self.stop()
+        self.process = self.restart()
+        return False
 
     def stop(self) -> None:
         """End a started broker."""
@@ -94,7 +129,7 @@ class RunningBroker:
             self.process.wait()
 
 
-def start_broker(config: BrokerConfig, directory: Path) -> RunningBroker:
+def start_broker(config: BrokerConfig, directory: Path, enrolment: Enrolment, now: datetime) -> RunningBroker:
     """Start what the configuration asks for, or name what runs elsewhere.
 
     BadInput `config_invalid` for an unknown kind; WorldError `broker_unreachable` when it does not come up.
@@ -110,10 +145,33 @@ def start_broker(config: BrokerConfig, directory: Path) -> RunningBroker:
         )
     directory.mkdir(parents=True, exist_ok=True)
     port = config.port or free_port()
+    if config.tls:
+        if mosquitto is None or config.url == "embedded":
+            raise BadInput(Code.CONFIG_INVALID, "broker.tls needs Mosquitto: the embedded broker has no access control")
+        return _start_secure(mosquitto, config, port, directory, enrolment=enrolment, now=now)
     if mosquitto is not None and config.url != "embedded":
         return _start("mosquitto", _mosquitto_command(mosquitto, config, port, directory), config.host, port, directory)
     _log.warning(EMBEDDED_LIMITS)
     return _start("embedded", _embedded_command(config, port, directory), config.host, port, directory)
+
+
+def _start_secure(
+    mosquitto: str, config: BrokerConfig, port: int, directory: Path, *, enrolment: Enrolment, now: datetime
+) -> RunningBroker:
+    files = BrokerFiles(directory / "tls", "localhost" if config.host in LOOPBACK else config.host)
+    conf = files.prepare(config, port, enrolment, now, getpass.getuser())
+    command = [mosquitto, "-c", str(conf)]
+    broker = _start("mosquitto", command, config.host, port, directory)
+    broker.url = f"mqtts://{(*config.names, files.host)[0]}:{port}"
+    broker.files = files
+
+    def restart() -> subprocess.Popen[bytes]:
+        started = _start("mosquitto", command, config.host, port, directory).process
+        assert started is not None
+        return started
+
+    broker.restart = restart
+    return broker
 
 
 def find_mosquitto() -> str | None:

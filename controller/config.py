@@ -26,6 +26,8 @@ class ApiConfig(Message, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8470
     """0 picks a free port."""
+    public_url: str = ""
+    """How devices and people reach the API, through a TLS proxy for instance; empty: host and port."""
 
 
 class BrokerConfig(Message, frozen=True):
@@ -37,6 +39,10 @@ class BrokerConfig(Message, frozen=True):
     """Where a started broker listens."""
     port: Port = 1883
     """0 picks a free port."""
+    tls: bool = False
+    """A started Mosquitto asks every client for a certificate of this controller's authority."""
+    names: tuple[str, ...] = ()
+    """Names and addresses under which devices reach a started broker; the first one is given to them."""
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
@@ -56,6 +62,8 @@ class FleetConfig(Message, frozen=True):
     silent_s: Seconds = 90.0
     """No heartbeat for so long: silent."""
     reconcile_s: Seconds = 1.0
+    require_signed: bool = False
+    """Ignore devices without a certificate. One that has been given a certificate must sign in any case."""
 
 
 class TrustConfig(Message, frozen=True):

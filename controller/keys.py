@@ -46,7 +46,7 @@ def make_next(directory: Path, role: str, now: datetime) -> Signer:
 def load_or_make_signer(path: Path) -> Signer:
     """The signer in `path`, made there if missing; BadInput `config_invalid` for a file that is no Ed25519 key."""
     if not path.exists():
-        _write_secret(path, _pem(Ed25519PrivateKey.generate()))
+        write_secret(path, _pem(Ed25519PrivateKey.generate()))
     return load_signer(path)
 
 
@@ -61,7 +61,7 @@ def load_signer(path: Path) -> Signer:
 def load_or_make_secret(path: Path, make: bytes) -> str:
     """The text in `path`; `make` is written there first if it is missing."""
     if not path.exists():
-        _write_secret(path, make)
+        write_secret(path, make)
     return path.read_text(encoding="ascii").strip()
 
 
@@ -84,7 +84,8 @@ def _pem(key: Ed25519PrivateKey) -> bytes:
     )
 
 
-def _write_secret(path: Path, data: bytes) -> None:
+def write_secret(path: Path, data: bytes) -> None:
+    """A new file that only its owner may read; FileExistsError if it is there."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:

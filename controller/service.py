@@ -19,17 +19,21 @@ from contract.wire import decode, encode
 from controller.broadcast import Broadcast
 from controller.broker import RunningBroker, start_broker
 from controller.config import Config
+from controller.enrolment import Enrolment
 from controller.keys import open_authority
 from controller.link import ControllerLink
 from controller.memory import remember, save_devices, save_rollouts
 from controller.operations import Operations
+from controller.pki import CRL_RENEW_DAYS, open_pki
 from controller.publish import Publisher
 from controller.reconcile import Changes, FromDevice, reconcile
 from controller.registry.blobs import BlobStore
+from controller.registry.credentials import Credentials
 from controller.registry.journal import Journal
 from controller.registry.registry import Registry
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
+from controller.voices import Voices
 
 MAX_INBOX = 50_000
 """Messages that wait for the next pass; beyond it the oldest telemetry-sized backlog is dropped and counted."""
@@ -74,6 +78,9 @@ class Service:
         self.store = TinyStore(data_dir / "tables")
         self.blobs = BlobStore(data_dir / "blobs")
         self.journal = Journal(data_dir / "journal.sqlite")
+        self.credentials = Credentials(data_dir / "credentials.sqlite")
+        self.enrolment = Enrolment(open_pki(data_dir / "pki", today()), self.credentials, self._refused)
+        self.voices = Voices(self.credentials, require_signed=config.fleet.require_signed)
         self.registry = Registry(self.store)
         metadata = Path(config.trust.metadata_dir).expanduser() if config.trust.metadata_dir else None
         self.authority = open_authority(self.store, data_dir / "keys", metadata, today())
@@ -82,7 +89,11 @@ class Service:
         self.broadcast = Broadcast(self.world, self.publisher, self.store)
         self.operations = Operations(self)
         self.broker: RunningBroker | None = None
+        self.api_port = 0
+        """Where the API listens, once it does."""
         self.dropped = 0
+        self.disbelieved = 0
+        """Messages that were not signed by the device that their topic names."""
         self._links: list[ControllerLink] = []
         self._inbox: deque[tuple[str, FromDevice]] = deque()
         self._loop_task: asyncio.Task[None] | None = None
@@ -95,17 +106,19 @@ class Service:
 
     async def start(self) -> None:
         """Start or find the broker, connect, and begin to reconcile."""
-        self.broker = await asyncio.to_thread(start_broker, self.config.broker, self.config.data_dir / "broker")
+        directory = self.config.data_dir / "broker"
+        self.broker = start_broker(self.config.broker, directory, self.enrolment, today())
         loop = asyncio.get_running_loop()
         kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE)
         for name, filters, connected in (
-            ("reports", [topics.up_filter(kind) for kind in kinds], self._connected),
-            ("telemetry", [topics.up_filter(topics.UP_TELEMETRY)], lambda: None),
+            ("svc.controller", [topics.up_filter(kind) for kind in kinds], self._connected),
+            ("svc.telemetry", [topics.up_filter(topics.UP_TELEMETRY)], lambda: None),
         ):
+            files = self.broker.files
             link = ControllerLink(
-                f"svc-controller-{name}-{platform.node()}"[:60],
-                self.broker.url,
-                self.config.broker,
+                f"{name}-{platform.node()}"[:60],
+                self.broker.url if files is None else f"mqtts://{files.host}:{self.broker.port}",
+                self.config.broker if files is None else files.client(self.config.broker, name),
                 filters,
                 loop=loop,
                 on_message=self._message,
@@ -127,6 +140,13 @@ class Service:
         if self.broker is not None:
             await asyncio.to_thread(self.broker.stop)
         self.journal.close()
+        self.credentials.close()
+
+    @property
+    def public_url(self) -> str:
+        """How devices reach the API."""
+        api = self.config.api
+        return api.public_url or f"http://{api.host}:{self.api_port or api.port}"
 
     @property
     def connected(self) -> bool:
@@ -158,6 +178,37 @@ class Service:
         self.poke()
         return taken
 
+    async def revoke(self, device: str, actor: str) -> int:
+        """Take a device's certificates away and end its session; how many certificates that were."""
+        now = today()
+        count = self.credentials.revoke(device, now.timestamp())
+        self.voices.forget(device)
+        self.journal.audit(stamp(), actor, "device revoke", device, f"{count} certificates")
+        if self.broker is not None and self.broker.files is not None:
+            await self._enforce_revocations(now)
+            ended = await asyncio.to_thread(
+                self.broker.files.end_session, self.broker.port, device, self.enrolment.authority, now
+            )
+            _log.info("revoked %s; its session was %s", device, "ended" if ended else "not there")
+        return count
+
+    async def _keep_revocations_young(self) -> None:
+        """A list past its date locks every device out: make a new one every day."""
+        if self.broker is None or self.broker.files is None:
+            return
+        if time.time() - self.credentials.newest_list_at() > CRL_RENEW_DAYS * 86_400:
+            await self._enforce_revocations(today())
+
+    async def _enforce_revocations(self, now: datetime) -> None:
+        assert self.broker is not None
+        assert self.broker.files is not None
+        self.broker.files.write_access(self.enrolment, now)
+        if not await asyncio.to_thread(self.broker.reload):
+            self.journal.audit(stamp(), "controller", "broker restart", "mosquitto", "a reload let the canary in")
+
+    def _refused(self, words: str) -> None:
+        self.journal.audit(stamp(), "unknown", "enrol refused", "device", words)
+
     def save_rollouts(self, *rollouts: Rollout) -> None:
         """Make rollouts durable and let the next pass see them."""
         save_rollouts(self.store, rollouts)
@@ -169,6 +220,7 @@ class Service:
         self._unsaved.take(reconcile(self.world, inbox, time.time()))
         self._persist()
         self._trust_changed |= self.authority.refresh(today())
+        await self._keep_revocations_young()
         if not self.connected:
             self._restore_needed = True
             return
@@ -217,6 +269,9 @@ class Service:
         device, kind = found
         try:
             message = decode(payload, _KINDS[kind])
+            if not self.voices.believes(device, message, time.time()):
+                self.disbelieved += 1
+                return
             if message.device != device:
                 raise BadInput(Code.WRONG_DEVICE, f"a message on the topic of {device} names {message.device!r}")
         except EdgewardError as error:

@@ -91,6 +91,14 @@ class Client:
         """Broker address and root of trust for a new device."""
         return self._dict("/v1/enrolment")
 
+    def claim(self, device: str) -> dict[str, Any]:
+        """What a device needs to enrol, once, within an hour. Treat it as a password."""
+        return dict(self._transport.post(f"/v1/devices/{device}/claim"))
+
+    def revoke(self, device: str) -> int:
+        """Take a device's certificates away; how many those were."""
+        return int(self._transport.post(f"/v1/devices/{device}/revoke")["certificates"])
+
     def trust(self) -> dict[str, Any]:
         """Roles, every signed document, and what waits for a signature."""
         return self._dict("/v1/trust")

@@ -8,7 +8,8 @@ from contract.errors import BadInput, Code
 from controller.api.errors import Handler
 
 TOKEN = web.AppKey("token", str)
-OPEN_PATHS = frozenset({"/v1/health", "/v1/openapi.json"})
+OPEN_PATHS = frozenset({"/v1/health", "/v1/openapi.json", "/v1/enrol", "/v1/renew"})
+"""Devices prove who they are by a claim, or by their certificate's key."""
 
 
 @web.middleware

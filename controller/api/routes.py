@@ -13,6 +13,7 @@ from contract.protocol import MAX_BLOB_BYTES, MAX_TENSORS_BYTES
 from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of
+from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.service_key import SERVICE
 from controller.api.trust_routes import TRUST_ROUTES
 from controller.operations import resolve_strategy
@@ -66,6 +67,7 @@ async def health(request: web.Request) -> views.Health:
         broker_connected=service.connected,
         devices=len(service.world.twins),
         messages_dropped=service.dropped,
+        messages_disbelieved=service.disbelieved,
     )
 
 
@@ -210,7 +212,7 @@ ROUTES = (
     Route("POST", "/v1/rollouts/{rollout}/resume", steer_rollout, "Go on, past known failures", views.RolloutView),
     Route("POST", "/v1/rollouts/{rollout}/abort", steer_rollout, "Stop and roll back", views.RolloutView),
     Route("GET", "/v1/audit", audit, "Who did what", list[dict[str, Any]]),
-    *(Route(*row) for row in TRUST_ROUTES),
+    *(Route(*row) for row in (*TRUST_ROUTES, *DEVICE_ROUTES)),
 )  # fmt: skip
 
 

@@ -24,6 +24,8 @@ class Health(Message, frozen=True):
     broker_connected: bool
     devices: int
     messages_dropped: int
+    messages_disbelieved: int
+    """Not signed by the device that their topic names."""
 
 
 class Enrolment(Message, frozen=True):
@@ -318,3 +320,29 @@ class RoleProposal(Message, frozen=True):
     min_release: int
     signers: list[str]
     """Key ids that may sign; none for a model whose signer the targets key has yet to name."""
+
+
+class Claim(Message, frozen=True):
+    """What a device needs to enrol once: hand it over in a file."""
+
+    url: str
+    token: str
+    device: str
+    broker_url: str
+    ca: str
+    root: str
+
+
+class Certificate(Message, frozen=True):
+    """A device's certificate and the authority that signed it, in PEM."""
+
+    device: str
+    certificate: str
+    ca: str
+
+
+class Revoked(Message, frozen=True):
+    """What was taken away."""
+
+    device: str
+    certificates: int

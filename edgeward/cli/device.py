@@ -1,5 +1,6 @@
 """`edgeward device list | show | config`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,24 @@ def _entry(entry: dict[str, Any]) -> tuple[Any, ...]:
     outcome = state.get("outcome")
     words = f"v{outcome['version']['release']} {outcome['result']} {outcome['code']}" if outcome else ""
     return entry["at"], state["phase"], state["generation"], f"{state['model']} {words} {state['code']}".strip()
+
+
+@device.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("claim.json"), show_default=True)
+def enrol(name: str, out: Path) -> None:
+    """Write a claim with which the device NAME can enrol, once, within an hour."""
+    if out.exists():
+        raise BadInput(Code.CONFIG_INVALID, f"{out} exists: choose another --out, or remove it")
+    claim = Client().claim(name)
+    out.touch(mode=0o600)
+    out.write_text(json.dumps(claim), encoding="utf-8")
+    console.print(f"wrote {out}; on the device: edgeward-agent enrol {out.name} --out DIRECTORY", highlight=False)
+
+
+@device.command()
+@click.argument("name")
+def revoke(name: str) -> None:
+    """Take the certificates of the device NAME away and end its session."""
+    count = Client().revoke(name)
+    console.print(f"revoked {count} certificates of {name}", highlight=False)

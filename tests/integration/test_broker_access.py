@@ -1,0 +1,353 @@
+"""The 41 broker checks, on a real Mosquitto started by the product's own code with the shipped configuration and ACL.
+
+Attack table: stolen device credential, Mosquitto reload fail-open. SUBACK and (in MQTT 3.1.1) PUBACK say yes to what
+the ACL denies: every check is made on what is delivered, never on an acknowledgement.
+"""
+
+import itertools
+import shutil
+import signal
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from controller.broker import RunningBroker, find_mosquitto, start_broker
+from controller.config import BrokerConfig
+from controller.enrolment import Enrolment, credential_of
+from controller.pki import Authority, new_key, open_pki, pem, private_pem
+from controller.registry.credentials import Credentials
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto here: apt-get install mosquitto (CI does)"),
+]
+ROOT, BLOBS = "edgeward/v1", "edgeward-blobs/v1"
+_ids = itertools.count()
+
+
+@dataclass
+class Lab:
+    """One broker, its authority, and whatever certificates a check asks for."""
+
+    directory: Path
+    enrolment: Enrolment
+    broker: RunningBroker
+    clients: list[Any] = field(default_factory=list)
+
+    def certificate(self, name: str, authority: Authority | None = None, **changes: Any) -> Path:
+        """PEM of certificate and key in one file; the path."""
+        key, now = new_key(), datetime.now(UTC)
+        authority = authority or self.enrolment.authority
+        made = authority._issue(
+            name,
+            key.public_key(),
+            [],
+            changes.get("usage", ExtendedKeyUsageOID.CLIENT_AUTH),
+            (now + changes.get("from_now", timedelta()), changes.get("days", 90)),
+        )
+        if changes.get("known", True):
+            self.enrolment.credentials.add_certificate(credential_of(made, name))
+        path = self.directory / f"{name.replace('/', '_')}-{next(_ids)}.pem"
+        path.write_bytes(pem(made).encode() + private_pem(key))
+        return path
+
+    def connect(self, certificate: Path | None, **options: Any) -> "Client":
+        """A client that has connected, or has been refused."""
+        client = Client(self, certificate, **options)
+        self.clients.append(client)
+        return client
+
+    def named(self, name: str, **options: Any) -> "Client":
+        """A client with a good certificate."""
+        return self.connect(self.certificate(name), **options)
+
+
+class Client:
+    def __init__(
+        self,
+        lab: Lab,
+        certificate: Path | None,
+        *,
+        identifier: str = "whoever",
+        protocol: Any = paho.MQTTv5,
+        will: str = "",
+        newest_tls: Any = None,
+    ) -> None:
+        self.heard: list[tuple[str, bytes]] = []
+        self.accepted = False
+        self.ended = False
+        self.mqtt = paho.Client(
+            paho.CallbackAPIVersion.VERSION2, identifier, protocol=protocol, reconnect_on_failure=False
+        )
+        context = ssl.create_default_context(cafile=str(lab.directory / "broker" / "tls" / "ca.pem"))
+        if newest_tls:
+            context.maximum_version = newest_tls
+        if certificate is not None:
+            context.load_cert_chain(str(certificate))
+        self.mqtt.tls_set_context(context)
+        if will:
+            self.mqtt.will_set(will, b"EVIL", 1, retain=True)
+        self.mqtt.on_connect = self._connected
+        self.mqtt.on_disconnect = self._disconnected
+        self.mqtt.on_message = lambda _c, _u, message: self.heard.append((message.topic, bytes(message.payload)))
+        try:
+            self.mqtt.connect("localhost", lab.broker.port, 30)
+        except (OSError, ssl.SSLError):
+            return
+        self.mqtt.loop_start()
+        until(lambda: self.accepted or self.ended, 3)
+        time.sleep(0.1)  # under TLS 1.3 a refused certificate is told after the handshake
+
+    @property
+    def up(self) -> bool:
+        return self.accepted and not self.ended and self.mqtt.is_connected()
+
+    def subscribe(self, *topics: str) -> None:
+        self.mqtt.subscribe([(topic, 1) for topic in topics])
+        time.sleep(0.3)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self.mqtt.publish(topic, payload, 1, retain)
+        time.sleep(0.25)
+
+    def _connected(self, _c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
+        self.accepted = not reason.is_failure
+
+    def _disconnected(self, *_: Any) -> None:
+        self.ended = True
+
+
+def until(what: Any, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(0.02)
+    return bool(what())
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    directory = tmp_path_factory.mktemp("lab")
+    now = datetime.now(UTC)
+    enrolment = Enrolment(open_pki(prepared(directory / "pki"), now), Credentials(directory / "c.sqlite"), print)
+    config = BrokerConfig(url="mosquitto", tls=True, port=0)
+    broker = start_broker(config, directory / "broker", enrolment, now)
+    made = Lab(directory, enrolment, broker)
+    yield made
+    for client in made.clients:
+        client.mqtt.loop_stop()
+    broker.stop()
+
+
+def prepared(directory: Path) -> Path:
+    directory.mkdir(parents=True)
+    return directory
+
+
+@pytest.fixture
+def controller(lab: Lab) -> Iterator[Client]:
+    client = lab.named("svc.controller")
+    client.subscribe(f"{ROOT}/#")
+    client.publish(f"{ROOT}/d/dev-a/down/desired", b"A", retain=True)
+    client.publish(f"{ROOT}/d/dev-b/down/desired", b"B", retain=True)
+    client.publish(f"{ROOT}/pub/trust", b"T", retain=True)
+    client.publish(f"{BLOBS}/{'0' * 64}/0", b"C", retain=True)
+    client.heard.clear()
+    yield client
+    client.mqtt.disconnect()
+
+
+def test_the_controller_and_devices_connect_and_a_device_reads_its_own_and_what_is_public(
+    lab: Lab, controller: Client
+) -> None:
+    device = lab.named("dev-a")
+    assert controller.up
+    assert device.up
+    device.subscribe(f"{ROOT}/d/dev-a/down/#", f"{ROOT}/pub/#", f"{BLOBS}/#")
+    assert sorted(payload for _, payload in device.heard) == [b"A", b"C", b"T"]
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        f"{ROOT}/d/dev-b/down/#",
+        f"{ROOT}/#",
+        "#",
+        f"{ROOT}/d/+/down/desired",
+        f"$share/g/{ROOT}/d/dev-b/down/desired",
+        "$share/g/#",
+        "$SYS/#",
+        f"{ROOT}/d/+/up/#",
+        "$CONTROL/#",
+    ],
+)
+def test_nothing_foreign_is_delivered(lab: Lab, controller: Client, topic: str) -> None:
+    device, other = lab.named("dev-a"), lab.named("dev-b")
+    device.subscribe(topic)
+    controller.publish(f"{ROOT}/d/dev-b/down/desired", b"B2", retain=True)
+    other.publish(f"{ROOT}/d/dev-b/up/report", b"r")
+    own = (f"{ROOT}/d/dev-a/", f"{ROOT}/pub/", f"{BLOBS}/")
+    assert [heard for heard in device.heard if not heard[0].startswith(own)] == []
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        f"{ROOT}/d/dev-b/up/report",
+        f"{ROOT}/d/dev-a/down/desired",
+        f"{ROOT}/d/dev-b/down/desired",
+        f"{ROOT}/pub/trust",
+        f"{BLOBS}/{'0' * 64}/0",
+        "$SYS/x",
+        f"{ROOT}/d/dev-a/upx",
+        f"{ROOT}/cmd",
+    ],
+)
+@pytest.mark.parametrize("protocol", [paho.MQTTv5, paho.MQTTv311], ids=["5", "3.1.1"])
+def test_a_device_writes_nowhere_but_to_its_own_topics(lab: Lab, controller: Client, topic: str, protocol: Any) -> None:
+    device = lab.named("dev-a", protocol=protocol)
+    device.publish(topic, b"EVIL", retain=True)
+    assert [heard for heard in controller.heard if heard[1] == b"EVIL"] == []
+
+
+def test_its_own_report_arrives(lab: Lab, controller: Client) -> None:
+    lab.named("dev-a").publish(f"{ROOT}/d/dev-a/up/report", b"hello")
+    assert (f"{ROOT}/d/dev-a/up/report", b"hello") in controller.heard
+
+
+def test_the_telemetry_service_reads_telemetry_and_nothing_else(lab: Lab, controller: Client) -> None:
+    service, device = lab.named("svc.telemetry"), lab.named("dev-a")
+    service.subscribe("#", f"{ROOT}/d/+/up/telemetry")
+    for kind in ("telemetry", "report"):
+        device.publish(f"{ROOT}/d/dev-a/up/{kind}", kind.encode())
+    assert {payload for _, payload in service.heard} - {b"T", b"C"} == {b"telemetry"}, "and what is public"
+
+
+def test_a_client_id_is_worth_nothing_and_a_second_session_takes_over_the_first(lab: Lab) -> None:
+    other = lab.named("dev-b")
+    hijacker = lab.named("dev-a", identifier="dev-b")
+    assert until(lambda: hijacker.up, 1)
+    assert other.up
+    again = lab.named("dev-a")
+    assert again.up
+    assert until(lambda: not hijacker.up, 2)
+
+
+def test_a_last_will_onto_a_foreign_topic_is_not_delivered(lab: Lab, controller: Client) -> None:
+    device = lab.named("dev-a", will=f"{ROOT}/d/dev-b/down/desired")
+    if device.up:
+        device.mqtt._sock.close()  # type: ignore[union-attr]
+    time.sleep(1)
+    assert [heard for heard in controller.heard if heard[1] == b"EVIL"] == []
+
+
+@pytest.mark.parametrize(
+    "how", ["no certificate", "another authority", "expired", "not yet valid", "for servers", "TLS 1.2"]
+)
+def test_a_bad_credential_is_refused(lab: Lab, tmp_path: Path, how: str) -> None:
+    stranger = open_pki(prepared(tmp_path / "pki"), datetime.now(UTC))
+    certificates = {
+        "no certificate": lambda: None,
+        "another authority": lambda: lab.certificate("dev-b", stranger, known=False),
+        "expired": lambda: lab.certificate("dev-a", from_now=timedelta(days=-100)),
+        "not yet valid": lambda: lab.certificate("dev-a", from_now=timedelta(days=1)),
+        "for servers": lambda: lab.certificate("dev-a", usage=ExtendedKeyUsageOID.SERVER_AUTH),
+        "TLS 1.2": lambda: lab.certificate("dev-a"),
+    }
+    newest = ssl.TLSVersion.TLSv1_2 if how == "TLS 1.2" else None
+    assert not lab.connect(certificates[how](), newest_tls=newest).up
+
+
+@pytest.mark.parametrize("name", ["dev-b/up", "+", "#"])
+def test_a_name_with_wildcards_or_slashes_reads_and_writes_nothing_of_others(
+    lab: Lab, controller: Client, name: str
+) -> None:
+    """The authority issues no such names; should one exist, this is all that it gets."""
+    odd = lab.named(name)
+    if odd.up:
+        odd.subscribe(f"{ROOT}/d/+/down/#", f"{ROOT}/d/#", "#")
+        odd.publish(f"{ROOT}/d/dev-b/up/report", b"EVIL")
+    private = [heard for heard in odd.heard if "/d/" in heard[0]]
+    assert (private, [heard for heard in controller.heard if heard[1] == b"EVIL"]) == ([], [])
+
+
+def test_a_message_larger_than_the_limit_is_refused(lab: Lab, controller: Client) -> None:
+    lab.named("dev-a").publish(f"{ROOT}/d/dev-a/up/report", b"z" * 1_200_000)
+    assert [heard for heard in controller.heard if len(heard[1]) > 1_000_000] == []
+
+
+def test_a_revoked_device_is_out_within_five_seconds_and_others_stay(lab: Lab, controller: Client) -> None:
+    certificate = lab.certificate("dev-c")
+    device, other = lab.connect(certificate), lab.named("dev-b")
+    assert device.up
+    began, now = time.monotonic(), datetime.now(UTC)
+    assert lab.enrolment.credentials.revoke("dev-c", now.timestamp()) == 1
+    assert lab.broker.files is not None
+    lab.broker.files.write_access(lab.enrolment, now)
+    assert lab.connect(certificate).up, "a list that was not read yet changes nothing"
+    assert lab.broker.reload()
+    live = lab.clients[-1]
+    assert live.up, "a live session survives the reload: that is why it is taken over"
+    assert lab.broker.files.end_session(lab.broker.port, "dev-c", lab.enrolment.authority, now)
+    assert until(lambda: not live.up, 5)
+    assert not lab.connect(certificate).up
+    assert time.monotonic() - began < 5
+    assert other.up
+    assert controller.up
+    assert lab.named("dev-a").up
+
+
+def test_a_garbled_list_lets_the_canary_in_and_the_broker_is_started_again(lab: Lab) -> None:
+    """Mosquitto's reload fails open: the canary notices, and a start with the good list closes the door again."""
+    files = lab.broker.files
+    assert files is not None
+    assert not files.lets_in(lab.broker.port)
+    assert lab.broker.process is not None
+    before = lab.broker.process.pid
+    good = (files.directory / "crl.pem").read_bytes()
+    (files.directory / "crl.pem").write_bytes(b"garbage")
+    lab.broker.process.send_signal(signal.SIGHUP)
+    assert until(lambda: files.lets_in(lab.broker.port), 3), "this Mosquitto does not fail open: drop the canary"
+    restart = lab.broker.restart
+    assert restart is not None
+
+    def with_the_good_list() -> Any:
+        (files.directory / "crl.pem").write_bytes(good)
+        return restart()
+
+    lab.broker.restart = with_the_good_list
+    assert not lab.broker.reload()
+    lab.broker.restart = restart
+    assert lab.broker.process.pid != before
+    assert not files.lets_in(lab.broker.port)
+    assert lab.named("dev-a").up
+
+
+def test_a_list_past_its_date_locks_everybody_out_and_is_never_handed_over(lab: Lab) -> None:
+    authority, now = lab.enrolment.authority, datetime.now(UTC)
+    stale = authority.revocations([], 99, now - timedelta(days=8))
+    with pytest.raises(ValueError, match="out of date"):
+        authority.check_revocations(stale, now)
+    stranger = open_pki(prepared(lab.directory / "stranger"), now)
+    with pytest.raises(ValueError, match="not signed"):
+        authority.check_revocations(stranger.revocations([], 1, now), now)
+    fresh = x509.load_pem_x509_crl(lab.enrolment.revocations(now))
+    assert (fresh.next_update_utc or now) > now + timedelta(days=6)
+
+
+def test_the_files_that_only_the_controller_may_read_are_0600(lab: Lab) -> None:
+    files = lab.broker.files
+    assert files is not None
+    assert {path.stat().st_mode & 0o777 for path in files.directory.glob("*.key")} == {0o600}
+    assert shutil.which("mosquitto") or find_mosquitto()

@@ -1,0 +1,268 @@
+"""A fleet under mutual TLS by the real commands: claim, enrol, run, renew, revoke; and what a broker cannot forge."""
+
+import base64
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as paho
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
+
+from agent.enrol import enrol as enrol_device
+from contract import topics
+from contract.errors import BadInput, Code
+from contract.messages import Heartbeat, Report
+from contract.signatures import is_signed_by, renewal, sign_message, signer_of
+from contract.wire import encode
+from controller.broker import find_mosquitto
+from controller.enrolment import CLAIM_LIFE_S, Enrolment
+from controller.pki import new_key, open_pki, pem, private_pem
+from controller.registry.credentials import Credentials
+from controller.voices import Voices
+from edgeward.client import Client
+from edgeward.demo.models import train_first
+from edgeward.demo.processes import Process, Site, wait_for, weather_file
+
+NOW = datetime.now(UTC)
+QUICK = {"name": "quick", "waves": [{"percent": 100}], "trial": {"soak_s": "0.3", "min_samples": 10}}
+SENSOR = """
+[intervals]
+heartbeat_s = 1.0
+telemetry_s = 1.0
+judge_s = 0.25
+[[sensor]]
+kind = "replay"
+model = "weather"
+path = "{data}"
+rate_hz = 100.0
+label = "rain"
+start_row = 800
+loop = true
+"""
+
+
+def script(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def told(command: list[str], site: Site) -> str:
+    environment = {**os.environ, "EDGEWARD_DATA_DIR": str(site.data_dir), "COLUMNS": "200"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto here: apt-get install mosquitto (CI does)")
+def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site", broker="mosquitto", broker_keys="tls = true\n")
+    home = tmp_path / "device"
+    agent = Process("agent", [script("edgeward-agent"), "run", "-c", str(home / "agent.toml")], tmp_path / "agent.log")
+    try:
+        client = site.start_controller()
+        told([script("edgeward"), "device", "enrol", "cam-1", "--out", str(tmp_path / "claim.json")], site)
+        enrol = [script("edgeward-agent"), "enrol", str(tmp_path / "claim.json"), "--out", str(home)]
+        assert "next: edgeward-agent run" in told(enrol, site)
+        assert stat.S_IMODE((home / "device.key").stat().st_mode) == 0o600
+        with (home / "agent.toml").open("a") as config:
+            config.write(SENSOR.format(data=weather_file()))
+        agent.start()
+        wait_for("the device", client.device_list, agent)
+        model, sample = train_first()
+        client.push(model, name="weather", sample=sample)
+        assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60)["status"] == "completed"
+
+        agent.stop()
+        first = (home / "device.pem").read_text()
+        assert "renewed" in told([script("edgeward-agent"), "renew", "-c", str(home / "agent.toml")], site)
+        assert (home / "device.pem").read_text() != first
+        agent.start()
+        wait_for("it to be back", lambda: client.device("cam-1")["presence"] == "online" or None, agent)
+
+        began = time.monotonic()
+        assert "revoked 2 certificates" in told([script("edgeward"), "device", "revoke", "cam-1"], site)
+        wait_for("its session to end", lambda: client.device("cam-1")["presence"] == "offline" or None, agent)
+        assert time.monotonic() - began < 5
+        time.sleep(2)
+        assert client.device("cam-1")["presence"] == "offline"
+        second = subprocess.run([*enrol[:-1], str(tmp_path / "thief")], capture_output=True, text=True, timeout=60)
+        assert (second.returncode, "claim_refused" in second.stderr) == (2, True)
+        assert any(entry["detail"] == "claim of cam-1: used before" for entry in client._transport.get("/v1/audit"))
+    finally:
+        agent.stop()
+        site.stop()
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(120)
+def test_forged_health_to_push_a_rollout_is_not_believed(tmp_path: Path) -> None:
+    """Somebody who owns the broker says that an enrolled device is fine: without its key that is worth nothing."""
+    site = Site(tmp_path / "site")
+    try:
+        client = site.start_controller()
+        claim = client.claim("cam-1")
+        (tmp_path / "claim.json").write_text(json.dumps(claim))
+        enrol_device(tmp_path / "claim.json", tmp_path / "device")
+        forger = forging_client(claim["broker_url"])
+        beat: dict[str, Any] = json.loads(Path(__file__).parents[1].joinpath("data/wire/heartbeat.json").read_text())
+        honest = msgspec.convert({**beat, "device": "cam-1"}, Heartbeat)
+        key = signer_of((tmp_path / "device" / "device.key").read_bytes())
+        stranger = signer_of(private_pem(new_key()))
+        for forged in (honest, sign_message(honest, stranger)):
+            forger.publish(topics.heartbeat("cam-1"), encode(forged), 1)
+        time.sleep(1.5)
+        assert [device["device"] for device in client.device_list()] == []
+        assert site_health(client)["messages_disbelieved"] == 2
+        forger.publish(topics.heartbeat("cam-1"), encode(sign_message(honest, key)), 1)
+        wait_for("the honest one", client.device_list)
+    finally:
+        site.stop()
+
+
+def forging_client(url: str) -> paho.Client:
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, "forger", protocol=paho.MQTTv5)
+    host, port = url.removeprefix("mqtt://").split(":")
+    client.connect(host, int(port))
+    client.loop_start()
+    return client
+
+
+def site_health(client: Client) -> dict[str, Any]:
+    return dict(client._transport.get("/v1/health"))
+
+
+def enrolment(directory: Path) -> tuple[Enrolment, list[str]]:
+    refused: list[str] = []
+    (directory / "pki").mkdir()
+    authority = open_pki(directory / "pki", NOW)
+    return Enrolment(authority, Credentials(directory / "c.sqlite"), refused.append), refused
+
+
+def request(key: Any = None, name: str = "svc.controller") -> str:
+    key = key or new_key()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, algorithm)
+    return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_the_name_comes_from_the_claim_and_never_from_the_request(tmp_path: Path) -> None:
+    made, _ = enrolment(tmp_path)
+    certificate = made.enrol(made.claim("cam-1", NOW), request(name="svc.controller"), NOW)
+    assert certificate.subject.rfc4514_string() == "CN=cam-1"
+    assert certificate.not_valid_after_utc - NOW < timedelta(days=91)
+
+
+def test_token_theft_and_race_exactly_one_of_twenty_uses_wins(tmp_path: Path) -> None:
+    made, refused = enrolment(tmp_path)
+    token = made.claim("cam-1", NOW)
+
+    def use(number: int) -> str:
+        mine = Enrolment(made.authority, Credentials(tmp_path / "c.sqlite"), refused.append)
+        try:
+            mine.enrol(token, request(), NOW)
+        except BadInput as error:
+            return str(error.code)
+        return "won"
+
+    with ThreadPoolExecutor(20) as threads:
+        ended = list(threads.map(use, range(20)))
+    assert (ended.count("won"), ended.count("claim_refused")) == (1, 19)
+    assert set(refused) == {"claim of cam-1: used before"}
+
+
+def test_claims_that_are_old_unknown_or_of_a_revoked_device_are_refused_alike(tmp_path: Path) -> None:
+    made, refused = enrolment(tmp_path)
+    revoked = made.claim("cam-2", NOW)
+    made.credentials.revoke("cam-2", NOW.timestamp())
+    late = NOW + timedelta(seconds=CLAIM_LIFE_S + 1)
+    for token, now in ((made.claim("cam-1", NOW), late), ("edc_guess", NOW), (revoked, NOW)):
+        with pytest.raises(BadInput) as caught:
+            made.enrol(token, request(), now)
+        assert (caught.value.code, caught.value.detail) == (Code.CLAIM_REFUSED, "ask the operator for a new claim")
+    assert refused == ["claim of cam-1: expired", "unknown claim", "claim of cam-2: used before"]
+
+
+def test_a_request_that_is_off_does_not_use_the_claim_up(tmp_path: Path) -> None:
+    made, _ = enrolment(tmp_path)
+    token = made.claim("cam-1", NOW)
+    broken = bytearray(base64.b64decode("".join(request().splitlines()[1:-1])))
+    broken[-3] ^= 1
+    armoured = base64.encodebytes(bytes(broken)).decode()
+    bad = [
+        "",
+        "x" * 9000,
+        f"-----BEGIN CERTIFICATE REQUEST-----\n{armoured}-----END CERTIFICATE REQUEST-----\n",
+        request(rsa.generate_private_key(65537, 2048)),
+        request(ec.generate_private_key(ec.SECP521R1())),
+    ]
+    for text in bad:
+        with pytest.raises(BadInput) as caught:
+            made.enrol(token, text, NOW)
+        assert caught.value.code == Code.REQUEST_INVALID
+    assert made.enrol(token, request(ed25519.Ed25519PrivateKey.generate()), NOW)
+
+
+@pytest.mark.parametrize("name", ["a/b", "+", "#", "UPPER", "svc.controller", "-x", "", "x" * 64, "a\n"])
+def test_no_claim_is_made_for_a_name_that_could_be_a_topic_or_a_service(tmp_path: Path, name: str) -> None:
+    made, _ = enrolment(tmp_path)
+    with pytest.raises(BadInput) as caught:
+        made.claim(name, NOW)
+    assert caught.value.code == Code.NAME_INVALID
+
+
+def test_renewal_needs_the_old_key_and_a_certificate_that_still_counts(tmp_path: Path) -> None:
+    made, refused = enrolment(tmp_path)
+    key = new_key()
+    old = made.enrol(made.claim("cam-1", NOW), request(key), NOW)
+    sign, fresh = signer_of(private_pem(key)), request()
+    thief = signer_of(private_pem(new_key()))
+    expired = NOW + timedelta(days=91)
+    for signature, certificate, now in (
+        (thief(renewal(fresh)), pem(old), NOW),
+        (sign(renewal(request())), pem(old), NOW),
+        ("not base64", pem(old), NOW),
+        (sign(renewal(fresh)), "garbage", NOW),
+        (sign(renewal(fresh)), pem(old), expired),
+    ):
+        with pytest.raises(BadInput) as caught:
+            made.renew(certificate, fresh, signature, now)
+        assert caught.value.code == Code.CLAIM_REFUSED
+    assert made.renew(pem(old), fresh, sign(renewal(fresh)), NOW).subject == old.subject
+    made.credentials.revoke("cam-1", NOW.timestamp())
+    with pytest.raises(BadInput):
+        made.renew(pem(old), fresh, sign(renewal(fresh)), NOW)
+    assert len(refused) == 6
+
+
+def test_a_device_that_ever_had_a_certificate_is_never_believed_without_its_signature(tmp_path: Path) -> None:
+    made, _ = enrolment(tmp_path)
+    report = Report(protocol=1, device="cam-1", boot=1, seq=1)
+    now = NOW.timestamp()
+    assert Voices(made.credentials, require_signed=False).believes("cam-1", report, now)
+    assert not Voices(made.credentials, require_signed=True).believes("cam-1", report, now)
+    key = new_key()
+    made.enrol(made.claim("cam-1", NOW), request(key), NOW)
+    voices = Voices(made.credentials, require_signed=False)
+    signed = sign_message(report, signer_of(private_pem(key)))
+    assert not voices.believes("cam-1", report, now)
+    assert voices.believes("cam-1", signed, now)
+    assert not voices.believes("cam-2", signed, now), "the topic is the identity"
+    assert not voices.believes("cam-1", msgspec.structs.replace(signed, seq=2), now), "every field is signed"
+    made.credentials.revoke("cam-1", now)
+    voices.forget("cam-1")
+    assert not voices.believes("cam-1", signed, now)
+    assert not is_signed_by(msgspec.structs.replace(signed, signature="####"), [])
