@@ -72,10 +72,15 @@ class Code(StrEnum):
     # rollouts and the API
     STRATEGY_INVALID = "strategy_invalid"  # a field is unknown or out of range: see configs/rollouts
     SELECTOR_EMPTY = "selector_empty"  # no device matches
+    FOUR_EYES = "four_eyes"  # somebody else with the role approver must approve what was proposed
     ROLLOUT_CONFLICT = "rollout_conflict"  # another rollout of the model runs, or the step does not fit the status
     CONFIG_INVALID = "config_invalid"  # the configuration names an unknown key or a wrong value
     CLAIM_REFUSED = "claim_refused"  # used, expired or unknown: ask for a new claim; the audit says which
-    UNAUTHENTICATED = "unauthenticated"  # no token, or a wrong one
+    UNAUTHENTICATED = "unauthenticated"  # no token, or one that is wrong, revoked or past its end
+    FORBIDDEN = "forbidden"  # the token's roles do not allow it: ask an administrator for another one
+    RATE_LIMITED = "rate_limited"  # too many calls, or too many failed attempts: wait
+    UNKNOWN_TOKEN = "unknown_token"  # see `edgeward token list`
+    AUDIT_BROKEN = "audit_broken"  # the audit was changed after it was written: compare with an export, find out who
     REQUEST_INVALID = "request_invalid"  # the call itself is off: the detail says how
     BROKER_UNREACHABLE = "broker_unreachable"  # start it, or correct broker.url
     CONTROLLER_UNREACHABLE = "controller_unreachable"  # start `edgeward-controller run`, or correct EDGEWARD_URL

@@ -5,7 +5,7 @@ What a model is needs the release signer's key, who signs what needs the targets
 documents that were signed elsewhere, after following them as a device would. Refuses to know files and sockets.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from securesystemslib.signer import Signer
@@ -53,6 +53,8 @@ class Authority:
     def __init__(self, store: Store, keys: Keyring) -> None:
         self._store = store
         self.keys = keys
+        self.witness: Callable[[], str] = lambda: ""
+        """The audit's newest checkpoint: every timestamp carries one, and so every device holds it."""
         self._director: tuple[str, Signer] | None = None
 
     @property
@@ -75,7 +77,7 @@ class Authority:
 
     def begin(self, files: Files, now: datetime) -> None:
         """Take a new fleet's root and targets, and sign what is current."""
-        self._keep(repository.refresh(files, self.keys.online(files), now))
+        self._keep(self._signed(files, now))
 
     def root(self) -> str:
         """What a device is given at enrolment: the newest root."""
@@ -100,6 +102,10 @@ class Authority:
             found[topics.root(version)] = files[f"{version}.root.json"].encode()
         return found
 
+    def audit_witness(self) -> str:
+        """The audit's checkpoint in the timestamp that is published."""
+        return repository.audit_witness(self.files)
+
     def signed(self, model: str) -> frozenset[int]:
         """Releases that a release signer vouches for."""
         return repository.released(self.files, model)[0]
@@ -118,7 +124,7 @@ class Authority:
         floor = repository.released(files, model)[1]
         role = repository.release(files, model, manifests, min_release=floor, signers=[signer], now=now)
         files[f"{role_name(model)}.json"] = role
-        self._keep(repository.refresh(files, self.keys.online(files), now))
+        self._keep(self._signed(files, now))
         return True
 
     def accept(self, offered: Files, now: datetime) -> list[str]:
@@ -131,18 +137,21 @@ class Authority:
             raise BadInput(Code.REQUEST_INVALID, f"{unknown[0][:80]!r}: only roots, targets.json and models-*.json")
         changed = {name: text for name, text in offered.items() if before.get(name) != text}
         files = {**before, **changed}
-        files = repository.refresh(files, self.keys.online(files), now)
+        files = self._signed(files, now)
         _check_followable(before, files, now)
         self._keep(files)
         return sorted(changed)
 
-    def refresh(self, now: datetime, audit: str = "") -> bool:
+    def refresh(self, now: datetime) -> bool:
         """Keep the timestamp young; whether there is something new to publish."""
         files = self.files
         if not repository.due(files, now):
             return False
-        self._keep(repository.refresh(files, self.keys.online(files), now, audit))
+        self._keep(self._signed(files, now))
         return True
+
+    def _signed(self, files: Files, now: datetime) -> dict[str, str]:
+        return repository.refresh(files, self.keys.online(files), now, self.witness())
 
     def _keep(self, files: Files) -> None:
         self._store.put(_TABLE, {name: {"text": text} for name, text in files.items()})

@@ -129,7 +129,9 @@ class RunningBroker:
             self.process.wait()
 
 
-def start_broker(config: BrokerConfig, directory: Path, enrolment: Enrolment, now: datetime) -> RunningBroker:
+def start_broker(
+    config: BrokerConfig, directory: Path, access: tuple[Enrolment, datetime] | None = None
+) -> RunningBroker:
     """Start what the configuration asks for, or name what runs elsewhere.
 
     BadInput `config_invalid` for an unknown kind; WorldError `broker_unreachable` when it does not come up.
@@ -146,9 +148,9 @@ def start_broker(config: BrokerConfig, directory: Path, enrolment: Enrolment, no
     directory.mkdir(parents=True, exist_ok=True)
     port = config.port or free_port()
     if config.tls:
-        if mosquitto is None or config.url == "embedded":
+        if mosquitto is None or config.url == "embedded" or access is None:
             raise BadInput(Code.CONFIG_INVALID, "broker.tls needs Mosquitto: the embedded broker has no access control")
-        return _start_secure(mosquitto, config, port, directory, enrolment=enrolment, now=now)
+        return _start_secure(mosquitto, config, port, directory, enrolment=access[0], now=access[1])
     if mosquitto is not None and config.url != "embedded":
         return _start("mosquitto", _mosquitto_command(mosquitto, config, port, directory), config.host, port, directory)
     _log.warning(EMBEDDED_LIMITS)

@@ -62,6 +62,8 @@ class FleetConfig(Message, frozen=True):
     silent_s: Seconds = 90.0
     """No heartbeat for so long: silent."""
     reconcile_s: Seconds = 1.0
+    four_eyes: bool = False
+    """A rollout starts only when somebody else, with the role approver, has approved it."""
     require_signed: bool = False
     """Ignore devices without a certificate. One that has been given a certificate must sign in any case."""
 

@@ -13,6 +13,7 @@ import msgspec
 from contract.blobs import describe, sha256_hex
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Limits, Manifest, Runtime
+from controller.access import Subject
 from controller.convert.compare import ATOL, RTOL
 from controller.convert.convert import Converted, run_conversion
 from controller.convert.convert import Limits as ConversionLimits
@@ -100,6 +101,7 @@ class Operations:
             strategy=strategy,
             members=plan_members(name, devices, strategy, confirmed),
             wave_began_at=time.time(),
+            status="proposed" if service.config.fleet.four_eyes else "running",
             created_by=actor,
             created_at=at,
         )
@@ -116,7 +118,7 @@ class Operations:
         after: dict[str, tuple[Status, frozenset[Status]]] = {
             "pause": ("paused", frozenset({"running"})),
             "resume": ("running", frozenset({"paused"})),
-            "abort": ("rolling_back", frozenset({"running", "paused"})),
+            "abort": ("rolling_back", frozenset({"proposed", "running", "paused"})),
         }
         status, legal_from = after[verb]
         if rollout.status not in legal_from:
@@ -128,6 +130,21 @@ class Operations:
         service.journal.audit(at, actor, f"rollout {verb}", name)
         service.poke()
         return changed
+
+    def approve(self, name: str, *, subject: Subject, at: str) -> Rollout:
+        """Let a proposed rollout start. BadInput `four_eyes` for whoever proposed it, and for the local token, which
+        cannot tell people apart; `rollout_conflict` for one that is not proposed.
+        """
+        rollout = self.rollout(name)
+        if rollout.status != "proposed":
+            raise BadInput(Code.ROLLOUT_CONFLICT, f"{name} is {rollout.status}: there is nothing to approve")
+        if subject.local or subject.name == rollout.created_by:
+            raise BadInput(Code.FOUR_EYES, f"{name} was proposed by {rollout.created_by}: somebody else approves it")
+        started = msgspec.structs.replace(rollout, status="running", wave_began_at=time.time())
+        self._service.save_rollouts(started)
+        self._service.journal.audit(at, subject.name, "rollout approve", name, rollout.digest[:16])
+        self._service.poke()
+        return started
 
     def rollout(self, name: str) -> Rollout:
         """One rollout; BadInput `unknown_rollout`."""

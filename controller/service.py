@@ -32,6 +32,7 @@ from controller.registry.credentials import Credentials
 from controller.registry.journal import Journal
 from controller.registry.registry import Registry
 from controller.registry.store import TinyStore
+from controller.registry.tokens import Tokens
 from controller.rollout.model import Rollout
 from controller.voices import Voices
 
@@ -86,6 +87,8 @@ class Service:
         self.authority = open_authority(self.store, data_dir / "keys", metadata, today())
         self.world = remember(self.store, self.journal.last_words(), config.fleet.silent_s)
         self.publisher = Publisher(self.registry, self.blobs, self.authority)
+        self.authority.witness = self.journal.checkpoint
+        self.tokens = Tokens(self.store)
         self.broadcast = Broadcast(self.world, self.publisher, self.store)
         self.operations = Operations(self)
         self.broker: RunningBroker | None = None
@@ -107,7 +110,7 @@ class Service:
     async def start(self) -> None:
         """Start or find the broker, connect, and begin to reconcile."""
         directory = self.config.data_dir / "broker"
-        self.broker = start_broker(self.config.broker, directory, self.enrolment, today())
+        self.broker = start_broker(self.config.broker, directory, (self.enrolment, today()))
         loop = asyncio.get_running_loop()
         kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE)
         for name, filters, connected in (

@@ -91,6 +91,22 @@ class Client:
         """Broker address and root of trust for a new device."""
         return self._dict("/v1/enrolment")
 
+    def create_token(self, name: str, roles: list[str], days: float) -> dict[str, Any]:
+        """A token for somebody; it is shown this once."""
+        return dict(self._transport.post("/v1/tokens", {"name": name, "roles": roles, "days": days}))
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """Every token, without its secret."""
+        return list(self._transport.get("/v1/tokens"))
+
+    def revoke_token(self, identifier: str) -> None:
+        """End a token."""
+        self._transport.post(f"/v1/tokens/{identifier}/revoke")
+
+    def audit(self) -> dict[str, Any]:
+        """All of the audit, with the checkpoint that signed metadata carries."""
+        return self._dict("/v1/audit/export")
+
     def claim(self, device: str) -> dict[str, Any]:
         """What a device needs to enrol, once, within an hour. Treat it as a password."""
         return dict(self._transport.post(f"/v1/devices/{device}/claim"))
@@ -148,6 +164,10 @@ class RolloutHandle:
             if until is not None and time.monotonic() > until:
                 raise TimeoutError(f"rollout {self.id} is still {view['status']} after {timeout_s} s: {view['counts']}")
         raise AssertionError("watch ends only with a rollout that has ended")
+
+    def approve(self) -> dict[str, Any]:
+        """Let a proposed rollout start: the second pair of eyes."""
+        return self._steer("approve")
 
     def pause(self) -> dict[str, Any]:
         """Stop starting devices; what is under way goes on."""

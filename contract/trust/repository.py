@@ -161,6 +161,11 @@ def bundle(files: Files) -> Bundle:
     )
 
 
+def audit_witness(files: Files) -> str:
+    """The audit's checkpoint in the timestamp; empty if it carries none."""
+    return str(_load(files["timestamp.json"], Timestamp).unrecognized_fields.get(AUDIT, ""))
+
+
 def newest_root(files: Files) -> int:
     """Version of the newest root."""
     return max(int(name.partition(".")[0]) for name in files if name.endswith(".root.json"))

@@ -3,22 +3,28 @@
 import msgspec
 from aiohttp import web
 
-from controller.api.auth import TOKEN, require_token
+from controller.api.auth import CALLS, FAILED, NEEDS, TOKEN, TOKENS, calls, failures, guard
 from controller.api.errors import Handler, errors_to_json
 from controller.api.openapi import openapi
-from controller.api.routes import MAX_BODY_BYTES, ROUTES, Answer
+from controller.api.route import Answer
+from controller.api.routes import MAX_BODY_BYTES, ROUTES
 from controller.api.service_key import SERVICE
 from controller.service import Service
+
+OPENAPI = "/v1/openapi.json"
 
 
 def make_app(service: Service, token: str) -> web.Application:
     """The application of one service."""
-    app = web.Application(middlewares=[errors_to_json, require_token], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[errors_to_json, guard], client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = service
     app[TOKEN] = token
+    app[TOKENS] = service.tokens
+    app[FAILED], app[CALLS] = failures(), calls()
+    app[NEEDS] = {(route.method, route.path): route.needs for route in ROUTES} | {("GET", OPENAPI): "nothing"}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _as_json(route.handler))
-    app.router.add_get("/v1/openapi.json", _as_json(_openapi))
+    app.router.add_get(OPENAPI, _as_json(_openapi))
     return app
 
 

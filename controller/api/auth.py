@@ -1,27 +1,97 @@
-"""Who may call: one local token for now, asked for by everything except health and the OpenAPI document."""
+"""Who calls, and whether they may: deny by default, slow down who guesses, say nothing about why a token is wrong.
+
+A route without a permission in the table is closed to everybody. Failed attempts are limited by address, calls by
+subject, so that a flood of wrong tokens never keeps an operator out.
+"""
 
 import hmac
+import time
+from typing import Literal
 
 from aiohttp import web
 
 from contract.errors import BadInput, Code
+from controller.access import ALL_ROLES, Permission, Subject
 from controller.api.errors import Handler
+from controller.api.limits import Limiter
+from controller.registry.tokens import Tokens
 
+Needs = Permission | Literal["nothing"]
 TOKEN = web.AppKey("token", str)
-OPEN_PATHS = frozenset({"/v1/health", "/v1/openapi.json", "/v1/enrol", "/v1/renew"})
-"""Devices prove who they are by a claim, or by their certificate's key."""
+TOKENS = web.AppKey("tokens", Tokens)
+NEEDS = web.AppKey("needs", dict[tuple[str, str], Needs])
+SUBJECT = web.RequestKey("subject", Subject)
+FAILED = web.AppKey("failed", Limiter)
+CALLS = web.AppKey("calls", Limiter)
+
+
+def failures() -> Limiter:
+    """Wrong tokens from one address: twenty at once, then one in three seconds."""
+    return Limiter(per_s=1 / 3, burst=20)
+
+
+def calls() -> Limiter:
+    """Calls of one subject."""
+    return Limiter(per_s=100, burst=400)
 
 
 @web.middleware
-async def require_token(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """BadInput `unauthenticated` unless the bearer token is the controller's."""
-    if request.path not in OPEN_PATHS:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), request.app[TOKEN].encode()):
-            raise BadInput(Code.UNAUTHENTICATED, "send the controller's token: Authorization: Bearer TOKEN")
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """BadInput `unauthenticated`, `forbidden`, `rate_limited`."""
+    needs = _needs(request)
+    if needs == "nothing":
+        _slow_down(request, request.app[FAILED])
+        return await handler(request)
+    subject = _authenticate(request)
+    request[SUBJECT] = subject
+    if not request.app[CALLS].allows(subject.name, time.monotonic()):
+        raise BadInput(Code.RATE_LIMITED, "too many calls: wait a second")
+    if request.match_info.http_exception is not None:
+        return await handler(request)  # no such route: 404 and 405 are nobody's secret
+    if needs is None or not subject.may(needs):
+        raise BadInput(Code.FORBIDDEN, f"{subject.name} may not do this: it needs {needs or 'a permission'}")
     return await handler(request)
 
 
 def actor_of(request: web.Request) -> str:
-    """Who the audit names: the caller's own word until there are identities."""
-    return request.headers.get("X-Edgeward-Actor", "local")[:64]
+    """Who the audit names."""
+    subject = request.get(SUBJECT)
+    return subject.name if subject is not None else "unknown"
+
+
+def subject_of(request: web.Request) -> Subject:
+    """Who calls."""
+    return request[SUBJECT]
+
+
+def failed(request: web.Request) -> None:
+    """Count an attempt to prove something that failed."""
+    request.app[FAILED].allows(_address(request), time.monotonic())
+
+
+def _authenticate(request: web.Request) -> Subject:
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if hmac.compare_digest(given.encode(), request.app[TOKEN].encode()):
+        name = request.headers.get("X-Edgeward-Actor", "somebody")[:64]
+        return Subject(f"local:{name}", frozenset(ALL_ROLES), local=True)
+    subject = request.app[TOKENS].subject(given, time.time())
+    if subject is None:
+        _slow_down(request, request.app[FAILED])
+        failed(request)
+        raise BadInput(Code.UNAUTHENTICATED, "send a good token: Authorization: Bearer TOKEN")
+    return subject
+
+
+def _slow_down(request: web.Request, limiter: Limiter) -> None:
+    if limiter.spent(_address(request), time.monotonic()):
+        raise BadInput(Code.RATE_LIMITED, "too many failed attempts from this address: wait a minute")
+
+
+def _needs(request: web.Request) -> Needs | None:
+    resource = request.match_info.route.resource
+    path = resource.canonical if resource is not None else request.path
+    return request.app[NEEDS].get((request.method, path))
+
+
+def _address(request: web.Request) -> str:
+    return request.remote or "unknown"

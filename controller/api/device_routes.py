@@ -1,13 +1,13 @@
 """The routes of enrolment: a claim from an operator, a certificate for a device, and the end of both."""
 
-from typing import Any
-
 from aiohttp import web
 
+from contract.errors import BadInput
 from contract.names import check_name
 from contract.wire import Message, decode
 from controller.api import views
-from controller.api.auth import actor_of
+from controller.api.auth import actor_of, failed
+from controller.api.route import Route
 from controller.api.service_key import SERVICE
 from controller.pki import pem
 from controller.service import stamp, today
@@ -49,7 +49,11 @@ async def enrol(request: web.Request) -> views.Certificate:
     """Trade a claim for a certificate."""
     service = request.app[SERVICE]
     asked = decode(await request.read(), EnrolRequest, max_bytes=MAX_ENROL_BYTES)
-    certificate = service.enrolment.enrol(asked.token, asked.csr, today())
+    try:
+        certificate = service.enrolment.enrol(asked.token, asked.csr, today())
+    except BadInput:
+        failed(request)
+        raise
     return _granted(request, pem(certificate), certificate.subject.rfc4514_string().removeprefix("CN="))
 
 
@@ -57,7 +61,11 @@ async def renew(request: web.Request) -> views.Certificate:
     """The next certificate for whom the old one belongs to."""
     service = request.app[SERVICE]
     asked = decode(await request.read(), RenewRequest, max_bytes=MAX_ENROL_BYTES)
-    certificate = service.enrolment.renew(asked.certificate, asked.csr, asked.signature, today())
+    try:
+        certificate = service.enrolment.renew(asked.certificate, asked.csr, asked.signature, today())
+    except BadInput:
+        failed(request)
+        raise
     return _granted(request, pem(certificate), certificate.subject.rfc4514_string().removeprefix("CN="))
 
 
@@ -75,10 +83,9 @@ def _granted(request: web.Request, certificate: str, device: str) -> views.Certi
     return views.Certificate(device=device, certificate=certificate, ca=service.enrolment.authority.pem)
 
 
-Row = tuple[str, str, Any, str, Any, Any]
-DEVICE_ROUTES: tuple[Row, ...] = (
-    ("POST", "/v1/devices/{device}/claim", claim, "Let a device enrol, once", views.Claim, None),
-    ("POST", "/v1/devices/{device}/revoke", revoke, "Take its certificates away", views.Revoked, None),
-    ("POST", "/v1/enrol", enrol, "Trade a claim for a certificate", views.Certificate, EnrolRequest),
-    ("POST", "/v1/renew", renew, "The next certificate", views.Certificate, RenewRequest),
+DEVICE_ROUTES = (
+    Route("device", "POST", "/v1/devices/{device}/claim", claim, "Let a device enrol, once", views.Claim, None),
+    Route("device", "POST", "/v1/devices/{device}/revoke", revoke, "Take its certificates away", views.Revoked, None),
+    Route("nothing", "POST", "/v1/enrol", enrol, "Trade a claim for a certificate", views.Certificate, EnrolRequest),
+    Route("nothing", "POST", "/v1/renew", renew, "The next certificate", views.Certificate, RenewRequest),
 )

@@ -14,6 +14,11 @@ _log = logging.getLogger("edgeward.api")
 
 _STATUS = {
     Code.UNAUTHENTICATED: 401,
+    Code.FORBIDDEN: 403,
+    Code.FOUR_EYES: 403,
+    Code.CLAIM_REFUSED: 403,
+    Code.RATE_LIMITED: 429,
+    Code.UNKNOWN_TOKEN: 404,
     Code.UNKNOWN_MODEL: 404,
     Code.UNKNOWN_VERSION: 404,
     Code.UNKNOWN_DEVICE: 404,

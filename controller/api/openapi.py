@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from controller.api.auth import OPEN_PATHS
-from controller.api.routes import ROUTES, Route
+from controller.api.route import Route
+from controller.api.routes import ROUTES
 
 _REF = "#/components/schemas/{name}"
 
@@ -49,7 +49,7 @@ def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
             "200": {"description": "done", "content": _json(by_type[str(route.returns)])},
             "default": {"description": "refused or failed", "content": _json(by_type[str(Error)])},
         },
-        "security": [] if route.path in OPEN_PATHS else [{"token": []}],
+        "security": [] if route.needs == "nothing" else [{"token": []}],
     }
     if route.multipart:
         described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": _parts(by_type)}}}

@@ -1,8 +1,6 @@
 """The routes as a table: method, path, handler, what goes in, what comes out. The OpenAPI document is made from it."""
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -12,8 +10,10 @@ from contract.errors import BadInput, Code
 from contract.protocol import MAX_BLOB_BYTES, MAX_TENSORS_BYTES
 from contract.wire import Message, decode
 from controller.api import views
-from controller.api.auth import actor_of
+from controller.api.auth import actor_of, subject_of
 from controller.api.device_routes import DEVICE_ROUTES
+from controller.api.operator_routes import OPERATOR_ROUTES
+from controller.api.route import Route
 from controller.api.service_key import SERVICE
 from controller.api.trust_routes import TRUST_ROUTES
 from controller.operations import resolve_strategy
@@ -21,8 +21,6 @@ from controller.service import stamp
 
 MAX_BODY_BYTES = min(MAX_BLOB_BYTES, 1024**3)
 T = TypeVar("T")
-
-Answer = Callable[[web.Request], Awaitable[Any]]
 
 
 class PushRequest(Message, frozen=True):
@@ -42,19 +40,6 @@ class RolloutRequest(Message, frozen=True):
     """A name, or the fields of a strategy."""
     selector: dict[str, str] = {}
     """Labels that a device must have; empty: every device."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One entry of the table."""
-
-    method: str
-    path: str
-    handler: Answer
-    summary: str
-    returns: Any
-    takes: Any = None
-    multipart: bool = False
 
 
 async def health(request: web.Request) -> views.Health:
@@ -175,6 +160,13 @@ async def start_rollout(request: web.Request) -> views.RolloutView:
     return views.rollout_view(rollout, service.world, time.time())
 
 
+async def approve_rollout(request: web.Request) -> views.RolloutView:
+    """The second pair of eyes."""
+    service = request.app[SERVICE]
+    started = service.operations.approve(request.match_info["rollout"], subject=subject_of(request), at=stamp())
+    return views.rollout_view(started, service.world, time.time())
+
+
 async def steer_rollout(request: web.Request) -> views.RolloutView:
     """Pause, resume or abort."""
     service = request.app[SERVICE]
@@ -188,31 +180,28 @@ async def steer_rollout(request: web.Request) -> views.RolloutView:
     return views.rollout_view(steered, service.world, time.time())
 
 
-async def audit(request: web.Request) -> list[dict[str, Any]]:
-    """Who did what, newest first."""
-    return request.app[SERVICE].journal.audit_entries()
-
-
 ROUTES = (
-    Route("GET", "/v1/health", health, "Is the controller well?", views.Health),
-    Route("GET", "/v1/enrolment", enrolment, "What a new device needs to know", views.Enrolment),
-    Route("GET", "/v1/models", list_models, "All models", list[views.ModelView]),
-    Route("GET", "/v1/models/{model}/versions", list_versions, "Versions of a model", list[views.VersionView]),
-    Route("GET", "/v1/models/{model}/versions/{release}", show_version, "One version", views.VersionDetail),
+    Route("nothing", "GET", "/v1/health", health, "Is the controller well?", views.Health),
+    Route("view", "GET", "/v1/enrolment", enrolment, "What a new device needs to know", views.Enrolment),
+    Route("view", "GET", "/v1/models", list_models, "All models", list[views.ModelView]),
+    Route("view", "GET", "/v1/models/{model}/versions", list_versions, "Versions of a model", list[views.VersionView]),
+    Route("view", "GET", "/v1/models/{model}/versions/{release}", show_version, "One version", views.VersionDetail),
     Route(
-        "POST", "/v1/models/{model}/versions", push_version, "Push a version", views.VersionDetail, PushRequest,
+        "push", "POST", "/v1/models/{model}/versions", push_version, "Push a version", views.VersionDetail, PushRequest,
         multipart=True,
     ),
-    Route("GET", "/v1/devices", list_devices, "The fleet", list[views.DeviceView]),
-    Route("GET", "/v1/devices/{device}", show_device, "One device and its history", views.DeviceDetail),
-    Route("GET", "/v1/rollouts", list_rollouts, "All rollouts, newest first", list[views.RolloutView]),
-    Route("POST", "/v1/rollouts", start_rollout, "Start a rollout", views.RolloutView, RolloutRequest),
-    Route("GET", "/v1/rollouts/{rollout}", show_rollout, "One rollout", views.RolloutView),
-    Route("POST", "/v1/rollouts/{rollout}/pause", steer_rollout, "Stop starting devices", views.RolloutView),
-    Route("POST", "/v1/rollouts/{rollout}/resume", steer_rollout, "Go on, past known failures", views.RolloutView),
-    Route("POST", "/v1/rollouts/{rollout}/abort", steer_rollout, "Stop and roll back", views.RolloutView),
-    Route("GET", "/v1/audit", audit, "Who did what", list[dict[str, Any]]),
-    *(Route(*row) for row in (*TRUST_ROUTES, *DEVICE_ROUTES)),
+    Route("view", "GET", "/v1/devices", list_devices, "The fleet", list[views.DeviceView]),
+    Route("view", "GET", "/v1/devices/{device}", show_device, "One device and its history", views.DeviceDetail),
+    Route("view", "GET", "/v1/rollouts", list_rollouts, "All rollouts, newest first", list[views.RolloutView]),
+    Route("rollout", "POST", "/v1/rollouts", start_rollout, "Start a rollout", views.RolloutView, RolloutRequest),
+    Route("view", "GET", "/v1/rollouts/{rollout}", show_rollout, "One rollout", views.RolloutView),
+    Route("rollout", "POST", "/v1/rollouts/{rollout}/pause", steer_rollout, "Stop starting devices", views.RolloutView),
+    Route("rollout", "POST", "/v1/rollouts/{rollout}/resume", steer_rollout, "Go on past failures", views.RolloutView),
+    Route("rollout", "POST", "/v1/rollouts/{rollout}/abort", steer_rollout, "Stop and roll back", views.RolloutView),
+    Route("approve", "POST", "/v1/rollouts/{rollout}/approve", approve_rollout, "Let it start", views.RolloutView),
+    *TRUST_ROUTES,
+    *DEVICE_ROUTES,
+    *OPERATOR_ROUTES,
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The routes of trust: what is signed, what waits for a signature, and taking what was signed elsewhere."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -11,6 +11,7 @@ from contract.trust import repository
 from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of
+from controller.api.route import Route
 from controller.api.service_key import SERVICE
 from controller.keys import make_next
 from controller.service import stamp, today
@@ -73,10 +74,17 @@ async def propose_role(request: web.Request) -> views.RoleProposal:
     )
 
 
-Row = tuple[str, str, Any, str, Any, Any]
-TRUST_ROUTES: tuple[Row, ...] = (
-    ("GET", "/v1/trust", show_trust, "Who may say what, and what they said", views.TrustView, None),
-    ("PUT", "/v1/trust", offer_metadata, "Take signed metadata", views.MetadataTaken, MetadataOffer),
-    ("POST", "/v1/trust/keys", make_key, "Make the next online key", views.PublicKey, KeyRequest),
-    ("GET", "/v1/models/{model}/proposal", propose_role, "What waits for a signature", views.RoleProposal, None),
+TRUST_ROUTES = (
+    Route("view", "GET", "/v1/trust", show_trust, "Who may say what, and what they said", views.TrustView, None),
+    Route("admin", "PUT", "/v1/trust", offer_metadata, "Take signed metadata", views.MetadataTaken, MetadataOffer),
+    Route("admin", "POST", "/v1/trust/keys", make_key, "Make the next online key", views.PublicKey, KeyRequest),
+    Route(
+        "view",
+        "GET",
+        "/v1/models/{model}/proposal",
+        propose_role,
+        "What waits for a signature",
+        views.RoleProposal,
+        None,
+    ),
 )

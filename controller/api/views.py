@@ -346,3 +346,29 @@ class Revoked(Message, frozen=True):
 
     device: str
     certificates: int
+
+
+class TokenView(Message, frozen=True):
+    """A token without its secret."""
+
+    id: str
+    name: str
+    roles: list[str]
+    created_at: str
+    expires_at: str
+    revoked: bool
+
+
+class NewToken(Message, frozen=True):
+    """A token that was just made: nobody can ask for it again."""
+
+    token: str
+    kept: TokenView
+
+
+class AuditExport(Message, frozen=True):
+    """Every entry with its hash, the checkpoint that signed metadata carries, and what is wrong, if anything is."""
+
+    entries: list[dict[str, Any]]
+    witness: str
+    faults: list[str]

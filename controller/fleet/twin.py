@@ -24,7 +24,7 @@ class Assigned(Message, frozen=True):
     release: int
     generation: int
     rollout: str
-    policy: dict[str, str | int] = {}
+    policy: dict[str, str | int | bool] = {}
     """The trial policy, as the desired document carries it."""
 
 

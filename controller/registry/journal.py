@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from contract.audit import FIELDS, FIRST, chained, checkpoint
+
 MAX_HISTORY_PER_QUERY = 500
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, at TEXT NOT NULL, device TEXT NOT NULL, body TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS history_device ON history (device, id);
 CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, at TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
-                                  subject TEXT NOT NULL, detail TEXT NOT NULL);
+                                  subject TEXT NOT NULL, detail TEXT NOT NULL, hash TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS reported (device TEXT PRIMARY KEY, at TEXT NOT NULL, body BLOB NOT NULL);
 CREATE TRIGGER IF NOT EXISTS history_is_append_only BEFORE UPDATE ON history
     BEGIN SELECT RAISE(ABORT, 'append-only'); END;
@@ -46,12 +48,25 @@ class Journal:
             )
 
     def audit(self, at: str, actor: str, action: str, subject: str, detail: str = "") -> None:
-        """Append what somebody did."""
+        """Append what somebody did, chained to what was done before."""
+        entry = dict(zip(FIELDS, (at, actor, action, subject, detail), strict=True))
         with self._db:
+            newest = self._db.execute("SELECT hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
+            row = (*entry.values(), chained(newest[0] if newest else FIRST, entry))
             self._db.execute(
-                "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)",
-                (at, actor, action, subject, detail),
+                "INSERT INTO audit (at, actor, action, subject, detail, hash) VALUES (?, ?, ?, ?, ?, ?)", row
             )
+
+    def checkpoint(self) -> str:
+        """How many entries there are and the newest one's hash, for signed metadata to carry."""
+        row = self._db.execute("SELECT COUNT(*), MAX(id) FROM audit").fetchone()
+        newest = self._db.execute("SELECT hash FROM audit WHERE id = ?", (row[1],)).fetchone()
+        return checkpoint(row[0], newest[0] if newest else FIRST)
+
+    def whole_audit(self) -> list[dict[str, Any]]:
+        """Every entry with its hash, oldest first."""
+        rows = self._db.execute("SELECT at, actor, action, subject, detail, hash FROM audit ORDER BY id").fetchall()
+        return [dict(zip((*FIELDS, "hash"), row, strict=True)) for row in rows]
 
     def history_of(self, device: str, limit: int = 50) -> list[tuple[str, str]]:
         """Newest (at, JSON) entries of a device, oldest of them first."""
@@ -70,7 +85,7 @@ class Journal:
         rows = self._db.execute(
             "SELECT at, actor, action, subject, detail FROM audit ORDER BY id DESC LIMIT ?", (limit,)
         ).fetchall()
-        return [dict(zip(("at", "actor", "action", "subject", "detail"), row, strict=True)) for row in rows]
+        return [dict(zip(FIELDS, row, strict=True)) for row in rows]
 
     def close(self) -> None:
         """End the connection."""

@@ -38,7 +38,7 @@ class Decision:
 
 def decide(rollout: Rollout, facts: Mapping[str, DeviceFact], now: float) -> Decision:
     """One pass over one rollout. `facts` holds every member."""
-    if rollout.status in FINAL:
+    if rollout.status in FINAL or rollout.status == "proposed":
         return Decision(rollout)
     if rollout.status == "rolling_back":
         return _roll_back(rollout, facts)

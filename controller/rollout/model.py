@@ -7,7 +7,7 @@ import msgspec
 from contract.desired import TrialPolicy
 from contract.wire import Message
 
-Status = Literal["running", "paused", "completed", "rolling_back", "rolled_back"]
+Status = Literal["proposed", "running", "paused", "completed", "rolling_back", "rolled_back"]
 OnFail = Literal["pause", "roll_back"]
 Metric = Literal["failed_ratio", "accuracy_drop", "error_ratio", "latency_ratio_p95"]
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]

@@ -5,9 +5,11 @@ import sys
 import click
 
 from contract.errors import EdgewardError
+from edgeward.cli.audit import audit
 from edgeward.cli.device import device
 from edgeward.cli.model import model
 from edgeward.cli.rollout import rollout
+from edgeward.cli.token import token
 from edgeward.cli.trust import trust
 from edgeward.demo.command import demo
 
@@ -34,7 +36,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "edgeward", "_EDGEWARD_COMPLETE").source())
 
 
-for command in (model, rollout, device, trust, demo):
+for command in (model, rollout, device, trust, token, audit, demo):
     cli.add_command(command)
 
 

@@ -65,6 +65,7 @@ def _steering(verb: str, words: str) -> click.Command:
     return steer
 
 
+rollout.add_command(_steering("approve", "Let a rollout start that somebody else has proposed."))
 rollout.add_command(_steering("pause", "Stop starting devices; what is under way goes on."))
 rollout.add_command(_steering("resume", "Go on; failures known by now no longer count."))
 rollout.add_command(_steering("abort", "Stop, and set touched devices back to their last confirmed release."))

@@ -78,13 +78,14 @@ def meet(service: Service, *names: str, labels: dict[str, str] | None = None) ->
     "headers", [None, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic x"}, {"Authorization": "Bearer ä"}]
 )
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_every_route_but_health_asks_for_the_token(
+def test_every_route_but_health_and_enrolment_asks_for_a_token(
     service: Service, route: Any, headers: dict[str, str] | None
 ) -> None:
     path = route.path.replace("{", "").replace("}", "")
     status, body = call(service, route.method, path, headers)
-    if route.path == "/v1/health":
-        assert status == 200
+    if route.needs == "nothing":
+        assert route.path in ("/v1/health", "/v1/enrol", "/v1/renew")
+        assert status == (200 if route.path == "/v1/health" else 422)
     else:
         assert (status, body["code"]) == (401, "unauthenticated")
 
@@ -117,7 +118,12 @@ def test_a_rollout_request_that_is_none_is_refused(service: Service, body: bytes
 
 def test_a_push_registers_a_version_with_its_evidence(service: Service) -> None:
     status, version = push(service)
-    assert (status, version["release"], version["released"], version["lineage"]["created_by"]) == (200, 1, True, "ada")
+    assert (status, version["release"], version["released"], version["lineage"]["created_by"]) == (
+        200,
+        1,
+        True,
+        "local:ada",
+    )
     assert version["evidence"]["parity"]["sample"]["rows"] == 200
     assert call(service, "GET", "/v1/models")[1][0]["newest_released"] == 1
     assert push(service)[1]["release"] == 2
@@ -126,7 +132,7 @@ def test_a_push_registers_a_version_with_its_evidence(service: Service) -> None:
 
 def test_a_push_that_fails_registers_nothing(service: Service) -> None:
     assert push(service, name="Bad Name")[1]["code"] == "name_invalid"
-    assert push(service, b"not onnx")[1]["code"] == "conversion_failed"
+    assert push(service, b"not onnx")[1]["code"] == "model_refused"
     assert push(service, drop="sample")[1]["code"] == "sample_missing"
     assert push(service, drop="model")[1]["code"] == "request_invalid"
     assert call(service, "GET", "/v1/models")[1] == []

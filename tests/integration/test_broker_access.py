@@ -142,7 +142,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     now = datetime.now(UTC)
     enrolment = Enrolment(open_pki(prepared(directory / "pki"), now), Credentials(directory / "c.sqlite"), print)
     config = BrokerConfig(url="mosquitto", tls=True, port=0)
-    broker = start_broker(config, directory / "broker", enrolment, now)
+    broker = start_broker(config, directory / "broker", (enrolment, now))
     made = Lab(directory, enrolment, broker)
     yield made
     for client in made.clients:

@@ -1,0 +1,33 @@
+"""Token buckets: how often somebody may call. Time is handed in; the number of buckets is bounded."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+MAX_BUCKETS = 10_000
+"""Callers that are told apart; beyond it the one heard of longest ago starts anew."""
+
+
+@dataclass
+class Limiter:
+    """A bucket for each caller: `burst` calls at once, `per_s` in the long run."""
+
+    per_s: float
+    burst: float
+    _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
+
+    def allows(self, caller: str, now: float) -> bool:
+        """Take one from the caller's bucket, if there is one."""
+        left = self._left(caller, now)
+        self._buckets[caller] = (max(0.0, left - 1.0), now)
+        self._buckets.move_to_end(caller)
+        if len(self._buckets) > MAX_BUCKETS:
+            self._buckets.popitem(last=False)
+        return left >= 1.0
+
+    def spent(self, caller: str, now: float) -> bool:
+        """Whether nothing is left, without taking anything."""
+        return self._left(caller, now) < 1.0
+
+    def _left(self, caller: str, now: float) -> float:
+        left, at = self._buckets.get(caller, (self.burst, now))
+        return min(self.burst, left + (now - at) * self.per_s)

@@ -1,0 +1,41 @@
+"""`edgeward audit verify | export`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from contract import audit as chain
+from contract.errors import BadInput, Code
+from edgeward.cli.render import console
+from edgeward.client import Client
+
+
+@click.group()
+def audit() -> None:
+    """Who did what, in a chain that shows every change."""
+
+
+@audit.command()
+@click.option(
+    "--witness", "witnesses", multiple=True, metavar="N:HASH", help="A checkpoint kept elsewhere: a device's timestamp."
+)
+@click.option(
+    "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="An export; else the controller."
+)
+def verify(witnesses: tuple[str, ...], file: Path | None) -> None:
+    """Check every link, and the end against the checkpoint in signed metadata."""
+    found = json.loads(file.read_text(encoding="utf-8")) if file else Client().audit()
+    known = [*witnesses, *([found["witness"]] if found["witness"] else [])]
+    if faults := chain.faults(found["entries"], known):
+        raise BadInput(Code.AUDIT_BROKEN, "; ".join(faults))
+    console.print(f"[green]unbroken[/]: {len(found['entries'])} entries, {len(known)} witnesses", highlight=False)
+
+
+@audit.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def export(file: Path) -> None:
+    """Write all of the audit, hashes and witness included, to FILE."""
+    found = Client().audit()
+    file.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    console.print(f"wrote {len(found['entries'])} entries to {file}", highlight=False)

@@ -1,0 +1,45 @@
+"""`edgeward token create | list | revoke`."""
+
+import click
+
+from edgeward.cli.render import console, json_option, print_json, table
+from edgeward.client import Client
+
+_ROLES = ("viewer", "operator", "approver", "admin")
+
+
+@click.group()
+def token() -> None:
+    """Who may call the controller, and what they may do."""
+
+
+@token.command()
+@click.argument("name")
+@click.option("--role", "roles", multiple=True, required=True, type=click.Choice(_ROLES), help="May be repeated.")
+@click.option("--days", type=float, default=90.0, show_default=True, help="Until it ends.")
+def create(name: str, roles: tuple[str, ...], days: float) -> None:
+    """Make a token for NAME. It is printed this once: set it as EDGEWARD_TOKEN."""
+    click.echo(Client().create_token(name, list(roles), days)["token"])
+
+
+@token.command(name="list")
+@json_option
+def list_(*, as_json: bool) -> None:
+    """All tokens."""
+    found = Client().tokens()
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (one["id"], one["name"], " ".join(one["roles"]), one["expires_at"], "revoked" if one["revoked"] else "")
+        for one in found
+    ]
+    console.print(table("tokens", ("id", "name", "roles", "ends", ""), rows))
+
+
+@token.command()
+@click.argument("identifier")
+def revoke(identifier: str) -> None:
+    """End the token with this id."""
+    Client().revoke_token(identifier)
+    console.print(f"revoked {identifier}", highlight=False)

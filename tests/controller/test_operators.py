@@ -1,0 +1,239 @@
+"""Attack table: operator abuse. Tokens, roles, four eyes, guessing, and an audit that shows every change."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from contract import audit as chain
+from contract.errors import BadInput, Code
+from contract.messages import Hardware, Heartbeat
+from controller.access import ALL_ROLES, PERMISSIONS, Role, Subject
+from controller.api.app import make_app
+from controller.api.auth import NEEDS
+from controller.api.limits import MAX_BUCKETS, Limiter
+from controller.api.routes import ROUTES
+from controller.config import Config, FleetConfig, StorageConfig
+from controller.fleet.twin import Twin
+from controller.reconcile import reconcile
+from controller.registry.journal import Journal
+from controller.rollout.model import Member, Rollout, Strategy, Wave
+from controller.service import Service, stamp, today
+
+LOCAL = "edg_local"
+HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
+Script = Callable[["Caller"], Awaitable[Any]]
+
+
+class Caller:
+    """Calls one controller with any token."""
+
+    def __init__(self, client: TestClient) -> None:
+        self._client = client
+
+    async def __call__(self, token: str, method: str, path: str, **options: Any) -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = await self._client.request(method, path, headers=headers, **options)
+        body = await answer.json()
+        return answer.status, body.get("code", "") if isinstance(body, dict) else ""
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    config = Config(storage=StorageConfig(data_dir=str(tmp_path)), fleet=FleetConfig(four_eyes=True))
+    made = Service(config)
+    made.world.twins["a"] = Twin("a", seen_at=time.time(), connected=True)
+    return made
+
+
+def talk(service: Service, script: Script) -> Any:
+    async def run() -> Any:
+        async with TestClient(TestServer(make_app(service, LOCAL))) as client:
+            return await script(Caller(client))
+
+    return asyncio.run(run())
+
+
+def token(service: Service, name: str, *roles: Role, days: float = 1.0) -> str:
+    return service.tokens.create(name, roles, created_at=stamp(), expires_at=time.time() + days * 86_400)[1]
+
+
+def proposed(service: Service, by: str = "ada") -> Rollout:
+    rollout = Rollout(
+        id="r-1",
+        model="m",
+        release=1,
+        digest="d" * 64,
+        strategy=Strategy(name="s", waves=(Wave(percent=100),)),
+        members=(Member(device="a", wave=0),),
+        status="proposed",
+        created_by=by,
+    )
+    service.save_rollouts(rollout)
+    return rollout
+
+
+@pytest.mark.parametrize("role", ALL_ROLES)
+def test_each_role_may_call_what_its_permissions_say_and_nothing_else(service: Service, role: Role) -> None:
+    mine = token(service, "somebody", role)
+
+    async def script(call: Caller) -> dict[str, str]:
+        return {
+            f"{route.method} {route.path}": (
+                await call(mine, route.method, route.path.replace("{", "").replace("}", ""))
+            )[1]
+            for route in ROUTES
+            if route.needs != "nothing"
+        }
+
+    codes = talk(service, script)
+    for route in ROUTES:
+        if route.needs == "nothing":
+            continue
+        allowed = route.needs in PERMISSIONS[role]
+        assert (codes[f"{route.method} {route.path}"] != "forbidden") == allowed, (role, route.path)
+
+
+def test_a_route_that_names_no_permission_is_closed_to_everybody(service: Service) -> None:
+    async def run() -> int:
+        app = make_app(service, LOCAL)
+        app[NEEDS].pop(("GET", "/v1/models"))
+        async with TestClient(TestServer(app)) as client:
+            return (await Caller(client)(LOCAL, "GET", "/v1/models"))[0]
+
+    assert asyncio.run(run()) == 403
+
+
+def test_an_admin_can_neither_start_nor_approve_a_rollout() -> None:
+    admin = Subject("root", frozenset({"admin"}))
+    assert not any(admin.may(permission) for permission in ("push", "rollout", "approve"))
+
+
+def test_who_proposes_cannot_approve_and_the_local_token_cannot_either(service: Service) -> None:
+    proposed(service, by="ada")
+    both = token(service, "ada", "operator", "approver")
+    other = token(service, "bob", "approver")
+    tokens = {"herself": both, "local": LOCAL, "another": other, "again": other}
+
+    async def script(call: Caller) -> dict[str, str]:
+        path = "/v1/rollouts/r-1/approve"
+        return {name: (await call(each, "POST", path))[1] for name, each in tokens.items()}
+
+    assert talk(service, script) == {
+        "herself": "four_eyes",
+        "local": "four_eyes",
+        "another": "",
+        "again": "rollout_conflict",
+    }
+    assert service.world.rollouts["r-1"].status == "running"
+    assert service.journal.audit_entries()[0]["actor"] == "bob"
+
+
+def test_a_proposed_rollout_offers_nothing_to_anybody(service: Service) -> None:
+    proposed(service)
+    beat = Heartbeat(protocol=1, device="a", boot=1, seq=1, uptime_s=1, hardware=HARDWARE)
+    changes = reconcile(service.world, [("a", beat)], time.time())
+    assert (changes.redesired, changes.rollouts) == (frozenset(), ())
+
+
+def test_wrong_revoked_and_ended_tokens_are_refused_alike(service: Service) -> None:
+    good, ended = token(service, "ada", "viewer"), token(service, "bob", "viewer", days=-1)
+    revoked = token(service, "eve", "viewer")
+    service.tokens.revoke(revoked[4:12])
+    forged = good[:-2] + ("aa" if good[-2:] != "aa" else "bb")
+
+    async def script(call: Caller) -> list[tuple[int, str]]:
+        return [await call(each, "GET", "/v1/models") for each in (good, ended, revoked, forged, "", "edg_", "ä")]
+
+    found = talk(service, script)
+    assert found[0][0] == 200
+    assert set(found[1:]) == {(401, "unauthenticated")}
+
+
+def test_tokens_are_kept_as_hashes(service: Service, tmp_path: Path) -> None:
+    mine = token(service, "ada", "viewer")
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert mine.encode() not in kept
+    assert mine[13:].encode() not in kept
+
+
+def test_guessing_is_slowed_down_and_a_good_token_still_works(service: Service) -> None:
+    mine = token(service, "ada", "viewer")
+
+    async def script(call: Caller) -> tuple[list[int], int]:
+        guesses = [(await call(f"edg_{number:08d}_x", "GET", "/v1/models"))[0] for number in range(60)]
+        return guesses, (await call(mine, "GET", "/v1/models"))[0]
+
+    guesses, honest = talk(service, script)
+    assert guesses[:20] == [401] * 20
+    assert guesses.count(429) >= 35
+    assert honest == 200
+
+
+def test_guessing_claims_is_slowed_down_too(service: Service) -> None:
+    async def script(call: Caller) -> list[int]:
+        body = {"token": "edc_x", "csr": "none"}
+        return [(await call("", "POST", "/v1/enrol", json=body))[0] for _ in range(40)]
+
+    assert talk(service, script).count(429) >= 15
+
+
+def test_a_bucket_fills_again_with_time_and_there_are_not_endlessly_many() -> None:
+    limiter = Limiter(per_s=1.0, burst=2)
+    assert [limiter.allows("a", 0.0) for _ in range(3)] == [True, True, False]
+    assert limiter.allows("b", 0.0)
+    assert limiter.allows("a", 1.5)
+    assert limiter.spent("a", 1.5)
+    for number in range(MAX_BUCKETS + 10):
+        limiter.allows(str(number), 2.0)
+    assert len(limiter._buckets) == MAX_BUCKETS
+
+
+def written(path: Path, count: int = 5) -> Journal:
+    journal = Journal(path / "journal.sqlite")
+    for number in range(count):
+        journal.audit(f"2026-01-0{number + 1}", "ada", "push", f"m v{number}")
+    return journal
+
+
+def test_an_honest_audit_is_unbroken(tmp_path: Path) -> None:
+    journal = written(tmp_path)
+    assert chain.faults(journal.whole_audit(), [journal.checkpoint(), f"0:{chain.FIRST}"]) == []
+
+
+def test_an_entry_that_was_changed_or_taken_out_breaks_the_chain(tmp_path: Path) -> None:
+    entries = written(tmp_path).whole_audit()
+    changed = [*entries[:2], {**entries[2], "actor": "eve"}, *entries[3:]]
+    assert "entry 3" in chain.faults(changed)[0]
+    assert "entry 3" in chain.faults([*entries[:2], *entries[3:]])[0]
+
+
+def test_a_cut_end_and_a_rewritten_audit_are_shown_by_the_checkpoint(tmp_path: Path) -> None:
+    journal = written(tmp_path)
+    entries, witness = journal.whole_audit(), journal.checkpoint()
+    assert chain.faults(entries[:-2]) == [], "the chain alone does not see it"
+    assert "cut off" in chain.faults(entries[:-2], [witness])[0]
+    (tmp_path / "other").mkdir()
+    forged = Journal(tmp_path / "other" / "journal.sqlite")
+    for number in range(5):
+        forged.audit(f"2026-01-0{number + 1}", "nobody", "push", f"m v{number}")
+    assert chain.faults(forged.whole_audit()) == []
+    assert "anew" in chain.faults(forged.whole_audit(), [witness])[0]
+
+
+def test_signed_metadata_carries_the_checkpoint_to_every_device(service: Service) -> None:
+    service.journal.audit(stamp(), "ada", "push", "m v1")
+    before = service.journal.checkpoint()
+    service.authority._keep(service.authority._signed(service.authority.files, today()))
+    assert service.authority.audit_witness() == before
+    assert chain.faults(service.journal.whole_audit(), [before]) == []
+
+
+def test_an_unknown_token_cannot_be_revoked(service: Service) -> None:
+    with pytest.raises(BadInput) as caught:
+        service.tokens.revoke("nothing")
+    assert caught.value.code == Code.UNKNOWN_TOKEN
