@@ -36,7 +36,7 @@ class Row:
 
 def show(title: str, rows: Sequence[Row]) -> None:
     """Print the table with the machine and the commit that it was measured on."""
-    print(f"\n{title}\n{_where()}")
+    print(f"\n{title}\n{where()}")
     lines = [("what", "ours", "yardstick", "ratio", "goal", "met", "yardstick is")]
     for row in rows:
         sign = ">=" if row.at_least else "<="
@@ -49,7 +49,8 @@ def show(title: str, rows: Sequence[Row]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _where() -> str:
+def where() -> str:
+    """The machine and the commit."""
     root = Path(__file__).parents[1]
     described = ["git", "-C", str(root), "describe", "--always", "--dirty"]
     commit = subprocess.run(described, capture_output=True, text=True, check=False).stdout.strip()

@@ -5,6 +5,7 @@ Decides configuration and life of a started broker. Refuses to know topics.
 
 import getpass
 import logging
+import secrets
 import shutil
 import signal
 import socket
@@ -20,10 +21,12 @@ from urllib.parse import urlsplit
 from contract.errors import BadInput, Code, WorldError
 from controller.config import BrokerConfig
 from controller.enrolment import Enrolment
+from controller.keys import load_or_make_secret, write_secret
 from controller.secure_broker import BrokerFiles
 
 START_S = 15.0
 RELOAD_S = 2.0
+USER = "edgeward"
 LOOPBACK = ("127.0.0.1", "0.0.0.0", "localhost")  # noqa: S104 - a wildcard, compared with
 """Hosts under which this machine reaches its own broker as localhost."""
 STOP_S = 5.0
@@ -66,6 +69,8 @@ next_connection_delay_ms = 0
     max_payload_size = 1048576
     max_inflight_count = 100
     dynamic_filters = true
+        [v4.1.connections.auth]
+        edgeward = "{password}"
 [v5.1]
 name = "mqtt-5"
 listen = "{host}:{port}"
@@ -75,11 +80,14 @@ next_connection_delay_ms = 0
     max_payload_size = 1048576
     max_inflight_count = 100
     dynamic_filters = true
+        [v5.1.connections.auth]
+        edgeward = "{password}"
 """
 
 EMBEDDED_LIMITS = (
-    "embedded broker: for one machine and small fleets; no access control, no client certificates, nothing survives "
-    "its restart (the controller publishes again), at most 100 retained messages to one QoS 1 subscription"
+    "embedded broker: for one machine and small fleets; one password for everybody, so any device can read and write "
+    "every topic (signed documents still hold, reports of enrolled devices too); no TLS; nothing survives its restart "
+    "(the controller publishes again), at most 100 retained messages to one QoS 1 subscription"
 )
 
 
@@ -93,6 +101,12 @@ class RunningBroker:
     files: BrokerFiles | None = None
     """Of a broker under mutual TLS."""
     restart: Callable[[], subprocess.Popen[bytes]] | None = None
+
+    @property
+    def shown(self) -> str:
+        """The address without a password."""
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
 
     @property
     def port(self) -> int:
@@ -154,7 +168,11 @@ def start_broker(
     if mosquitto is not None and config.url != "embedded":
         return _start("mosquitto", _mosquitto_command(mosquitto, config, port, directory), config.host, port, directory)
     _log.warning(EMBEDDED_LIMITS)
-    return _start("embedded", _embedded_command(config, port, directory), config.host, port, directory)
+    password = load_or_make_secret(directory / "password", secrets.token_urlsafe(24).encode())
+    command = _embedded_command(config, port, directory, password)
+    broker = _start("embedded", command, config.host, port, directory)
+    broker.url = f"mqtt://{USER}:{password}@{config.host}:{port}"
+    return broker
 
 
 def _start_secure(
@@ -200,9 +218,11 @@ def _mosquitto_command(path: str, config: BrokerConfig, port: int, directory: Pa
     return [path, "-c", str(file)]
 
 
-def _embedded_command(config: BrokerConfig, port: int, directory: Path) -> list[str]:
+def _embedded_command(config: BrokerConfig, port: int, directory: Path, password: str) -> list[str]:
     file = directory / "embedded.toml"
-    file.write_text(_EMBEDDED.format(host=config.host, port=port, v4_port=free_port()), encoding="utf-8")
+    file.unlink(missing_ok=True)
+    text = _EMBEDDED.format(host=config.host, port=port, v4_port=free_port(), password=password)
+    write_secret(file, text.encode())
     return [sys.executable, "-I", "-m", "iotcore", "--config", str(file), "--log-level", "CRITICAL"]
 
 

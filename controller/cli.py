@@ -68,7 +68,7 @@ def _announce(config: Config, service: Service, runner: web.AppRunner) -> None:
     """Say where we are, in the log and in a file that the client finds."""
     host, port = runner.addresses[0][:2]
     service.api_port = port
-    where = {"url": f"http://{host}:{port}", "broker": service.broker.url if service.broker else ""}
+    where = {"url": f"http://{host}:{port}", "broker": service.broker.shown if service.broker else ""}
     replace_file(config.data_dir / "controller.json", json.dumps(where).encode())
     _log.info("API at %s, token in %s", where["url"], config.data_dir / "token")
     if config.api.host not in ("127.0.0.1", "localhost", "::1"):

@@ -131,7 +131,7 @@ class Service:
             link.start()
         self.broadcast.link = self._links[0]
         self._loop_task = asyncio.create_task(self._run())
-        _log.info("%s broker at %s", self.broker.kind, self.broker.url)
+        _log.info("%s broker at %s", self.broker.kind, self.broker.shown)
 
     async def stop(self) -> None:
         """End everything that `start` began."""

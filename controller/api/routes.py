@@ -48,7 +48,7 @@ async def health(request: web.Request) -> views.Health:
     broker = service.broker
     return views.Health(
         status="ok" if service.connected else "degraded",
-        broker=f"{broker.kind} {broker.url}" if broker else "none",
+        broker=f"{broker.kind} {broker.shown}" if broker else "none",
         broker_connected=service.connected,
         devices=len(service.world.twins),
         messages_dropped=service.dropped,

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tuf.api.metadata import Metadata
 
 from contract.desired import DesiredTarget, TrialPolicy
 from contract.errors import BadInput, Code, EdgewardError
@@ -208,9 +209,9 @@ def test_no_mutant_of_a_bundle_or_a_role_is_believed_or_crashes(data: st.DataObj
 
 
 def meaning(trusted: Trusted) -> list[object]:
-    """What was signed, whatever blanks stand around it."""
+    """What was signed: `2026-01-3` and blanks read the same, and the signature is over what was read."""
     texts = (trusted.root, trusted.timestamp, trusted.snapshot, trusted.targets)
-    return [json.loads(text)["signed"] for text in texts]
+    return [Metadata.from_bytes(text.encode()).signed.to_dict() for text in texts]
 
 
 def mutant(data: st.DataObject, raw: bytes) -> bytes:

@@ -5,6 +5,7 @@ import ipaddress
 import json
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
 import pytest
@@ -98,7 +99,9 @@ def test_rows_from_a_topic_are_answered_and_bad_ones_counted(broker_kind: str, t
         assert client.rollout("weather", strategy=patient).wait(timeout_s=60)["status"] == "completed"
         features, rain = load_weather()
         plant = paho.Client(paho.CallbackAPIVersion.VERSION2, "plant", protocol=paho.MQTTv5)
-        plant.connect("127.0.0.1", int(client.health()["broker"].rpartition(":")[2]))
+        broker = urlsplit(client.enrolment()["broker_url"])
+        plant.username_pw_set(broker.username or "", broker.password)
+        plant.connect("127.0.0.1", broker.port or 0)
         plant.loop_start()
         for number in range(50):
             row = {**features.iloc[number].astype(float).to_dict(), "rain": int(rain[number])}
@@ -133,5 +136,29 @@ def test_an_agent_whose_broker_is_away_says_so_and_keeps_running(tmp_path: Path)
         wait_for("the log", lambda: "broker_unreachable" in agent.log.read_text() or None, agent)
         time.sleep(1.5)
         assert agent.alive
+    finally:
+        site.stop()
+
+
+@pytest.mark.timeout(60)
+def test_the_embedded_broker_asks_for_a_password_and_shows_none(tmp_path: Path) -> None:
+    site = Site(tmp_path, broker="embedded")
+    try:
+        client = site.start_controller()
+        broker = urlsplit(client.enrolment()["broker_url"])
+        assert broker.password
+        assert broker.password not in client.health()["broker"]
+        assert broker.password not in (tmp_path / "controller.log").read_text()
+        assert "one password for everybody" in (tmp_path / "controller.log").read_text()
+        for password, welcome in ((broker.password, True), ("guess", False), (None, False)):
+            guest = paho.Client(paho.CallbackAPIVersion.VERSION2, "guest", protocol=paho.MQTTv5)
+            if password:
+                guest.username_pw_set("edgeward", password)
+            guest.connect("127.0.0.1", broker.port or 0)
+            guest.loop_start()
+            time.sleep(0.7)
+            assert guest.is_connected() is welcome
+            guest.disconnect()
+            guest.loop_stop()
     finally:
         site.stop()

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import paho.mqtt.client as paho
@@ -133,8 +134,9 @@ def test_forged_health_to_push_a_rollout_is_not_believed(tmp_path: Path) -> None
 
 def forging_client(url: str) -> paho.Client:
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, "forger", protocol=paho.MQTTv5)
-    host, port = url.removeprefix("mqtt://").split(":")
-    client.connect(host, int(port))
+    broker = urlsplit(url)
+    client.username_pw_set(broker.username or "", broker.password)
+    client.connect(str(broker.hostname), broker.port or 0)
     client.loop_start()
     return client
 

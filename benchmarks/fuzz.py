@@ -1,0 +1,155 @@
+"""`python -m benchmarks.fuzz [--mutants N]`: mutants of everything that comes from outside, in a table by kind.
+
+A mutant may be refused with a code, or mean what the original meant. Anything else (another exception, a document that
+is believed though it says something else, longer than LIMIT_S) ends the run with the seed that repeats it.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tuf.api.metadata import Metadata
+
+from benchmarks.table import where
+from contract.errors import EdgewardError
+from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
+from contract.onnx_scan import scan_onnx
+from contract.trust import chain
+from contract.trust.documents import read_desired
+from contract.wire import decode
+from firmware_sim.real_models import onnx_bytes
+
+WIRE = Path(__file__).parents[1] / "tests" / "data" / "wire"
+WHEN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+LIMIT_S = 2.0
+KINDS = {"report_state": Report, "heartbeat": Heartbeat, "telemetry": Telemetry, "ack": Ack, "presence": Presence}
+JUNK = (b"", b"\0", b"\xff", b"{", b"[", b'"', b"}", b"]", b":", b"1e999", b"NaN", b"null", b"-", b"\\u0000", b"9" * 30)
+
+
+@dataclass
+class Target:
+    """Something that reads bytes, honest bytes for it, and what those mean."""
+
+    name: str
+    share: float
+    originals: list[bytes]
+    read: Callable[[bytes], object]
+    signed: bool
+    """A mutant that is believed must mean what an original means."""
+
+
+def targets() -> list[Target]:
+    """All kinds, with their share of the mutants."""
+    given = chain.trust_root((WIRE / "root.json").read_text())
+    bundle = (WIRE / "trust.json").read_bytes()
+    trusted = chain.follow(given, bundle, WHEN)
+    top = chain.targets_of(trusted)
+    models = [onnx_bytes(1, "good"), onnx_bytes(1, "raises")]
+    messages = [(WIRE / f"{name}.json").read_bytes() for name in KINDS]
+    kinds = list(KINDS.values())
+    return [
+        Target("model (scan)", 0.4, models, lambda raw: (scan_onnx(raw), 0)[1], signed=False),
+        Target("trust bundle", 0.15, [bundle], lambda raw: _meaning(chain.follow(given, raw, WHEN)), signed=True),
+        Target(
+            "model role",
+            0.1,
+            [(WIRE / "model_role.json").read_bytes()],
+            lambda raw: chain.role_of(chain.take_role(trusted, "weather", raw, WHEN), "weather"),
+            signed=True,
+        ),
+        Target(
+            "desired document", 0.15, [(WIRE / "desired.json").read_bytes()], lambda raw: read_desired(raw, top), True
+        ),
+        Target("message", 0.2, messages, lambda raw: _any_of(raw, kinds), signed=False),
+    ]
+
+
+def _any_of(raw: bytes, kinds: list[type]) -> None:
+    """Read as every kind; the refusal if none of them takes it."""
+    refusals = []
+    for kind in kinds:
+        try:
+            decode(raw, kind)
+        except EdgewardError as error:
+            refusals.append(error)
+    if len(refusals) == len(kinds):
+        raise refusals[0]
+
+
+def _meaning(trusted: chain.Trusted) -> list[object]:
+    """What was signed: `2026-01-3` and blanks read the same, and the signature is over what was read."""
+    texts = (trusted.root, trusted.timestamp, trusted.snapshot, trusted.targets)
+    return [Metadata.from_bytes(text.encode()).signed.to_dict() for text in texts]
+
+
+def mutant(original: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One to four changes: bytes, deletions, repetitions, junk, a piece of another input."""
+    raw = bytearray(original)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(raw) + 1)
+        match rng.randrange(6):
+            case 0 if raw:
+                raw[min(at, len(raw) - 1)] = rng.randrange(256)
+            case 1:
+                del raw[at : at + rng.randint(1, 32)]
+            case 2:
+                raw[at:at] = raw[at : at + rng.randint(1, 64)]
+            case 3:
+                raw[at:at] = rng.choice(JUNK)
+            case 4:
+                start = rng.randrange(len(other))
+                raw[at : at + rng.randint(0, 16)] = other[start : start + rng.randint(1, 64)]
+            case _:
+                raw = raw[: rng.randrange(len(raw) + 1)] if rng.random() < 0.2 else raw
+    return bytes(raw)
+
+
+def attack(target: Target, count: int, seed: int) -> tuple[int, int, float]:
+    """(refused, believed, slowest in ms); SystemExit with what repeats it on anything else."""
+    refused = believed = 0
+    slowest_ms = 0.0
+    meanings = [target.read(original) for original in target.originals]
+    for number in range(count):
+        rng = random.Random(f"{seed}/{target.name}/{number}")
+        raw = mutant(rng.choice(target.originals), rng.choice(target.originals), rng)
+        began = time.perf_counter()
+        try:
+            meaning = target.read(raw)
+        except EdgewardError:
+            refused += 1
+        except Exception as error:
+            sys.exit(f"{target.name}: mutant {number} of seed {seed}: {type(error).__name__}: {error}")
+        else:
+            believed += 1
+            if target.signed and meaning not in meanings:
+                sys.exit(f"{target.name}: mutant {number} of seed {seed} is believed and says something else")
+        took_s = time.perf_counter() - began
+        slowest_ms = max(slowest_ms, took_s * 1000)
+        if took_s > LIMIT_S:
+            sys.exit(f"{target.name}: mutant {number} of seed {seed} took {took_s:.1f} s")
+    return refused, believed, slowest_ms
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.fuzz")
+    parser.add_argument("--mutants", type=int, default=500_000)
+    parser.add_argument("--seed", type=int, default=1)
+    call = parser.parse_args()
+    print(f"seed {call.seed}; {where()}\n\n| input | mutants | refused | same meaning or harmless | slowest |")
+    print("|---|---|---|---|---|")
+    total = 0
+    for target in targets():
+        count = int(call.mutants * target.share)
+        refused, believed, slowest_ms = attack(target, count, call.seed)
+        total += count
+        print(f"| {target.name} | {count} | {refused} | {believed} | {slowest_ms:.1f} ms |", flush=True)
+    print(f"\n{total} mutants: no crash, no hang, nothing believed that was not signed")
+
+
+if __name__ == "__main__":
+    main()
