@@ -6,9 +6,11 @@ from contract.errors import BadInput, Code
 from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Presence, Report, Telemetry, VersionRef
 from controller.fleet.selection import select
 from controller.fleet.twin import DOCUMENT_LIFE_S, Twin, fold_heartbeat, fold_presence, fold_report
+from controller.memory import remember, save_devices
 from controller.reconcile import SWEEP_S, World, reconcile
 from controller.rollout.model import Rollout, Strategy, Wave
 from controller.rollout.plan import plan_members
+from firmware_sim.controller import DurableStore
 
 HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
 V2 = VersionRef(release=2, digest="n" * 64)
@@ -117,3 +119,19 @@ def test_the_same_world_and_messages_give_the_same_changes() -> None:
     worlds = [world(), world()]
     assert reconcile(worlds[0], inbox, 5.0) == reconcile(worlds[1], inbox, 5.0)
     assert worlds[0] == worlds[1]
+
+
+def test_a_device_that_asks_by_a_nonce_gets_a_document_that_repeats_it_once() -> None:
+    made = world()
+    reconcile(made, [], 1000.0)
+    before = made.twins["a"]
+    beat = Heartbeat(protocol=1, device="a", boot=9, seq=1, uptime_s=1, hardware=HARDWARE, nonce="n1")
+    assert reconcile(made, [("a", beat)], 1001.0).redesired == {"a"}
+    after = made.twins["a"]
+    assert (after.answered, after.document_version) == ("n1", before.document_version + 1)
+    assert after.desired == before.desired, "generations stay: the device does nothing new"
+    again = msgspec.structs.replace(beat, seq=2)
+    assert reconcile(made, [("a", again)], 1002.0).redesired == frozenset()
+    store = DurableStore()
+    save_devices(store, [after])
+    assert remember(store, {}, 90.0).twins["a"].answered == "n1", "what was signed is durable"
