@@ -9,7 +9,6 @@ import os
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -18,10 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent.config import Broker, Config
+from contract.enrolment import Certificate, Claim, EnrolRequest, RenewRequest
 from contract.errors import BadInput, Code, WorldError
 from contract.signatures import renewal, signer_of
 from contract.trust.chain import trust_root
-from contract.wire import Message, decode
+from contract.wire import Message, decode, encode
 
 HTTP_S = 20.0
 MAX_CLAIM_BYTES = 64 * 1024
@@ -45,17 +45,6 @@ url = "{url}"
 """
 
 
-class Claim(Message, frozen=True):
-    """What the operator hands over: `edgeward device enrol`."""
-
-    url: str
-    token: str
-    device: str
-    broker_url: str
-    ca: str
-    root: str
-
-
 def enrol(claim_file: Path, directory: Path) -> Path:
     """Make a key, trade the claim for its certificate, write everything; the configuration's path.
 
@@ -67,14 +56,15 @@ def enrol(claim_file: Path, directory: Path) -> Path:
     if config.exists():
         raise BadInput(Code.CONFIG_INVALID, f"{config} exists: this directory holds a device already")
     key = _new_key(directory / "device.key")
-    answer = _post(claim.url, "/v1/enrol", {"token": claim.token, "csr": _request(key, claim.device)})
+    answer = _post(claim.url, "/v1/enrol", EnrolRequest(token=claim.token, csr=_request(key, claim.device)))
     (directory / "root.json").write_text(claim.root, encoding="utf-8")
     (directory / "ca.pem").write_text(claim.ca, encoding="ascii")
-    (directory / "device.pem").write_text(answer["certificate"], encoding="ascii")
+    (directory / "device.pem").write_text(answer.certificate, encoding="ascii")
     home = directory.resolve()
     text = _CONFIG.format(
         device=claim.device, state_dir=home / "state", broker_url=claim.broker_url, directory=home, url=claim.url
     )
+    config.touch(mode=0o600)  # the broker's address may hold a password
     config.write_text(text, encoding="utf-8")
     return config
 
@@ -89,9 +79,9 @@ def renew(config: Config) -> Path:
     fresh.unlink(missing_ok=True)
     request = _request(_new_key(fresh), config.device.name)
     signature = signer_of(key_file.read_bytes())(renewal(request))
-    asked = {"certificate": certificate.read_text(encoding="ascii"), "csr": request, "signature": signature}
+    asked = RenewRequest(certificate=certificate.read_text(encoding="ascii"), csr=request, signature=signature)
     answer = _post(config.enrolment.url, "/v1/renew", asked)
-    _swap(broker, fresh, answer["certificate"])
+    _swap(broker, fresh, answer.certificate)
     return certificate
 
 
@@ -134,13 +124,12 @@ def _request(key: ec.EllipticCurvePrivateKey, device: str) -> str:
     return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _post(url: str, path: str, body: dict[str, str]) -> dict[str, Any]:
+def _post(url: str, path: str, body: Message) -> Certificate:
     headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url + path, json.dumps(body).encode(), headers)  # noqa: S310 - scheme is checked
+    request = urllib.request.Request(url + path, encode(body), headers)  # noqa: S310 - scheme is checked
     try:
         with urllib.request.urlopen(request, timeout=HTTP_S) as answer:  # noqa: S310
-            found: dict[str, Any] = json.load(answer)
-            return found
+            return decode(answer.read(MAX_CLAIM_BYTES), Certificate)
     except urllib.error.HTTPError as error:
         raise _refusal(error) from None
     except (OSError, ValueError) as error:

@@ -132,14 +132,18 @@ def reissue_documents(world: World, now: float) -> set[str]:
 
 def unheard_documents(world: World, now: float) -> set[str]:
     """Retained does not mean delivered: a broker whose queue for a device is full drops without a word."""
-    unheard = set()
-    for device, twin in world.twins.items():
-        if twin.document_version and now - world.published_at.get(device, now) > UNHEARD_S:
-            acted = {model: state.generation for model, state in twin.reported.items()}
-            waiting = any(assigned.generation > acted.get(model, 0) for model, assigned in twin.desired.items())
-            if waiting and twin.presence(now, world.silent_s) == "online":
-                unheard.add(device)
-    return unheard
+    said_before = now - UNHEARD_S
+    long_ago = (world.twins[device] for device, at in world.published_at.items() if at < said_before)
+    return {twin.device for twin in long_ago if _waits(twin) and twin.presence(now, world.silent_s) == "online"}
+
+
+def _waits(twin: Twin) -> bool:
+    """Whether the device has not acted on its document as far as it says itself."""
+    for model, assigned in twin.desired.items():
+        state = twin.reported.get(model)
+        if state is None or state.generation < assigned.generation:
+            return True
+    return False
 
 
 def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> None:

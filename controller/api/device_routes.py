@@ -2,9 +2,10 @@
 
 from aiohttp import web
 
+from contract.enrolment import Certificate, Claim, EnrolRequest, RenewRequest
 from contract.errors import BadInput
 from contract.names import check_name
-from contract.wire import Message, decode
+from contract.wire import decode
 from controller.api import views
 from controller.api.auth import actor_of, failed
 from controller.api.route import Route
@@ -15,27 +16,12 @@ from controller.service import stamp, today
 MAX_ENROL_BYTES = 32 * 1024
 
 
-class EnrolRequest(Message, frozen=True):
-    """A claim and a certificate request (PEM) by the device's own key."""
-
-    token: str
-    csr: str
-
-
-class RenewRequest(Message, frozen=True):
-    """The certificate that is to be followed, and a request for a new key, signed with the old one."""
-
-    certificate: str
-    csr: str
-    signature: str
-
-
-async def claim(request: web.Request) -> views.Claim:
+async def claim(request: web.Request) -> Claim:
     """A single-use secret for one device."""
     service, device = request.app[SERVICE], request.match_info["device"]
     token = service.enrolment.claim(device, today())
     service.journal.audit(stamp(), actor_of(request), "device claim", device)
-    return views.Claim(
+    return Claim(
         url=service.public_url,
         token=token,
         device=device,
@@ -45,7 +31,7 @@ async def claim(request: web.Request) -> views.Claim:
     )
 
 
-async def enrol(request: web.Request) -> views.Certificate:
+async def enrol(request: web.Request) -> Certificate:
     """Trade a claim for a certificate."""
     service = request.app[SERVICE]
     asked = decode(await request.read(), EnrolRequest, max_bytes=MAX_ENROL_BYTES)
@@ -57,7 +43,7 @@ async def enrol(request: web.Request) -> views.Certificate:
     return _granted(request, pem(certificate), certificate.subject.rfc4514_string().removeprefix("CN="))
 
 
-async def renew(request: web.Request) -> views.Certificate:
+async def renew(request: web.Request) -> Certificate:
     """The next certificate for whom the old one belongs to."""
     service = request.app[SERVICE]
     asked = decode(await request.read(), RenewRequest, max_bytes=MAX_ENROL_BYTES)
@@ -76,16 +62,16 @@ async def revoke(request: web.Request) -> views.Revoked:
     return views.Revoked(device=device, certificates=count)
 
 
-def _granted(request: web.Request, certificate: str, device: str) -> views.Certificate:
+def _granted(request: web.Request, certificate: str, device: str) -> Certificate:
     service = request.app[SERVICE]
     service.voices.forget(device)
     service.journal.audit(stamp(), device, "device enrolled", device)
-    return views.Certificate(device=device, certificate=certificate, ca=service.enrolment.authority.pem)
+    return Certificate(device=device, certificate=certificate, ca=service.enrolment.authority.pem)
 
 
 DEVICE_ROUTES = (
-    Route("device", "POST", "/v1/devices/{device}/claim", claim, "Let a device enrol, once", views.Claim, None),
+    Route("device", "POST", "/v1/devices/{device}/claim", claim, "Let a device enrol, once", Claim, None),
     Route("device", "POST", "/v1/devices/{device}/revoke", revoke, "Take its certificates away", views.Revoked, None),
-    Route("nothing", "POST", "/v1/enrol", enrol, "Trade a claim for a certificate", views.Certificate, EnrolRequest),
-    Route("nothing", "POST", "/v1/renew", renew, "The next certificate", views.Certificate, RenewRequest),
+    Route("nothing", "POST", "/v1/enrol", enrol, "Trade a claim for a certificate", Certificate, EnrolRequest),
+    Route("nothing", "POST", "/v1/renew", renew, "The next certificate", Certificate, RenewRequest),
 )

@@ -322,25 +322,6 @@ class RoleProposal(Message, frozen=True):
     """Key ids that may sign; none for a model whose signer the targets key has yet to name."""
 
 
-class Claim(Message, frozen=True):
-    """What a device needs to enrol once: hand it over in a file."""
-
-    url: str
-    token: str
-    device: str
-    broker_url: str
-    ca: str
-    root: str
-
-
-class Certificate(Message, frozen=True):
-    """A device's certificate and the authority that signed it, in PEM."""
-
-    device: str
-    certificate: str
-    ca: str
-
-
 class Revoked(Message, frozen=True):
     """What was taken away."""
 

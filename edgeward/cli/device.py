@@ -111,6 +111,7 @@ def config(name: str, out: Path, replay: str | None, label: str, *, as_json: boo
     (out / "root.json").write_text(enrolment["root"], encoding="utf-8")
     state_dir = (out / "state").resolve()
     text = _CONFIG.format(name=name, state_dir=state_dir, broker_url=enrolment["broker_url"])
+    file.touch(mode=0o600)  # the broker's address may hold a password
     file.write_text(text + _sensor(replay, label), encoding="utf-8")
     if as_json:
         print_json({"config": str(file), "root": str(out / "root.json")})

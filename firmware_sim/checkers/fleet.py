@@ -109,12 +109,14 @@ def _one_step(before: Rollout | None, after: Rollout, at: float) -> None:
 
 
 def _nobody_before_its_turn(world: FleetWorld) -> None:
-    waves = [(at, rollout) for at, rollout in world.controller.history]
+    waves = world.controller.history
+    turns = {rollout.id: {member.device: member.wave for member in rollout.members} for _, rollout in waves}
     for at, device, release, _ in world.controller.offers:
         known = [rollout for when, rollout in waves if when <= at and rollout.release == release]
-        turn = known and any(member.device == device and member.wave <= known[-1].wave for member in known[-1].members)
+        wave = turns[known[-1].id].get(device) if known else None
+        turn = wave is not None and wave <= known[-1].wave
         restored = any(rollout.status in ("rolling_back", "rolled_back") and when <= at for when, rollout in waves)
-        hold(bool(turn) or restored, "no_wave_before_its_turn", device, at, f"was offered v{release} too early")
+        hold(turn or restored, "no_wave_before_its_turn", device, at, f"was offered v{release} too early")
 
 
 def _nobody_keeps_a_bad_release(world: FleetWorld, latest: dict[str, Rollout]) -> None:

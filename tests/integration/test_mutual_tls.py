@@ -77,7 +77,7 @@ def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
         told([script("edgeward"), "device", "enrol", "cam-1", "--out", str(tmp_path / "claim.json")], site)
         enrol = [script("edgeward-agent"), "enrol", str(tmp_path / "claim.json"), "--out", str(home)]
         assert "next: edgeward-agent run" in told(enrol, site)
-        assert stat.S_IMODE((home / "device.key").stat().st_mode) == 0o600
+        assert {stat.S_IMODE((home / name).stat().st_mode) for name in ("device.key", "agent.toml")} == {0o600}
         with (home / "agent.toml").open("a") as config:
             config.write(SENSOR.format(data=weather_file()))
         agent.start()

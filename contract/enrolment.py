@@ -1,0 +1,43 @@
+"""What passes between an operator, a device and the controller when a device gets its certificate.
+
+Refuses to know who may have one, and how keys are kept.
+"""
+
+from contract.wire import Message
+
+
+class Claim(Message, frozen=True):
+    """What a device needs to enrol once: the operator hands it over in a file. A password for an hour."""
+
+    url: str
+    """The controller's API."""
+    token: str
+    device: str
+    broker_url: str
+    ca: str
+    """The authority that vouches for broker and devices, in PEM."""
+    root: str
+    """The fleet's newest root, as it was signed: where the device's trust starts."""
+
+
+class EnrolRequest(Message, frozen=True):
+    """A claim's token and a certificate request (PEM) by the device's own key."""
+
+    token: str
+    csr: str
+
+
+class RenewRequest(Message, frozen=True):
+    """The certificate that is to be followed, and a request for a new key, signed with the old one."""
+
+    certificate: str
+    csr: str
+    signature: str
+
+
+class Certificate(Message, frozen=True):
+    """A device's certificate and the authority that signed it, in PEM."""
+
+    device: str
+    certificate: str
+    ca: str
