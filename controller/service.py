@@ -142,6 +142,10 @@ class Service:
             link.stop()
         if self.broker is not None:
             await asyncio.to_thread(self.broker.stop)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files; all that one that was never started needs."""
         self.journal.close()
         self.credentials.close()
 

@@ -1,5 +1,9 @@
 """Fixtures that several rooms share."""
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
@@ -16,3 +20,15 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
     if request.param == "mosquitto" and find_mosquitto() is None:
         pytest.skip("no mosquitto on this machine: apt-get install mosquitto (CI does)")
     return str(request.param)
+
+
+MAX_OPEN_FILES = 300
+"""paho waits by select(), which cannot take a file number past 1023: tests that leak files break those after them."""
+
+
+@pytest.fixture(autouse=True)
+def few_open_files() -> Iterator[None]:
+    """Whoever leaves files open is told so by the test that is one too many."""
+    yield
+    listing = Path("/proc/self/fd")
+    assert not listing.exists() or len(os.listdir(listing)) < MAX_OPEN_FILES, "close what this test file opens"

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnx
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Service:
-    return Service(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+def service(tmp_path: Path) -> Iterator[Service]:
+    made = Service(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    yield made
+    made.close()
 
 
 Talk = Callable[[TestClient], Awaitable[Any]]
@@ -204,7 +206,7 @@ def test_a_controller_that_restarts_remembers_versions_devices_and_rollouts(serv
     call(service, "POST", "/v1/rollouts", json={"model": "m"})
     service._unsaved.take(reconcile(service.world, [], time.time()))
     service._persist()
-    service.journal.close()
+    service.close()
     again = Service(service.config)
     assert again.world.rollouts == service.world.rollouts
     assert {name: twin.desired for name, twin in again.world.twins.items()} == {
@@ -214,6 +216,7 @@ def test_a_controller_that_restarts_remembers_versions_devices_and_rollouts(serv
     assert call(again, "GET", "/v1/devices/a")[1]["presence"] == "unknown"
     after = reconcile(again.world, [], time.time())
     assert (after.redesired, after.rollouts) == (frozenset(), ()), "a restart asks for nothing twice"
+    again.close()
 
 
 def test_the_openapi_document_describes_every_route(service: Service) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,12 @@ class Caller:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Service:
+def service(tmp_path: Path) -> Iterator[Service]:
     config = Config(storage=StorageConfig(data_dir=str(tmp_path)), fleet=FleetConfig(four_eyes=True))
     made = Service(config)
     made.world.twins["a"] = Twin("a", seen_at=time.time(), connected=True)
-    return made
+    yield made
+    made.close()
 
 
 def talk(service: Service, script: Script) -> Any:
