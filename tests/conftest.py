@@ -1,6 +1,5 @@
 """Fixtures that several rooms share."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,4 +30,4 @@ def few_open_files() -> Iterator[None]:
     """Whoever leaves files open is told so by the test that is one too many."""
     yield
     listing = Path("/proc/self/fd")
-    assert not listing.exists() or len(os.listdir(listing)) < MAX_OPEN_FILES, "close what this test file opens"
+    assert not listing.exists() or len(list(listing.iterdir())) < MAX_OPEN_FILES, "close what this test file opens"
