@@ -70,11 +70,6 @@ class Authority:
         """Every document by name, as it was signed."""
         return {name: doc["text"] for name, doc in self._store.all(_TABLE).items()}
 
-    @property
-    def begun(self) -> bool:
-        """Whether there is a root."""
-        return bool(self._store.all(_TABLE))
-
     def begin(self, files: Files, now: datetime) -> None:
         """Take a new fleet's root and targets, and sign what is current."""
         self._keep(self._signed(files, now))

@@ -5,7 +5,7 @@ Private keys never travel. Refuses to know the command line.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -42,20 +42,21 @@ def begin(directory: Path, root_keys: int, threshold: int, now: datetime) -> dic
 
 
 def vouch(
-    client: Client, model: str, signer: Signer, *, targets: Signer | None, floor: int, now: datetime
+    client: Client, model: str, signers: Sequence[Signer], *, targets: Signer | None, floor: int, now: datetime
 ) -> list[int]:
     """Sign the versions of `model` that wait, and hand the role in; releases that are vouched for now."""
     files, proposal = client.trust()["files"], client.proposal(model)
     changed: dict[str, str] = {}
-    if signer.public_key.keyid not in proposal["signers"]:
+    keys = [signer.public_key for signer in signers]
+    if strangers := [key.keyid for key in keys if key.keyid not in proposal["signers"]]:
         if targets is None:
-            words = f"key {signer.public_key.keyid[:12]} may not sign for {model} yet"
-            raise BadInput(Code.SIGNATURE_INVALID, f"{words}: add --targets-key, whose owner names the signer")
-        key = [signer.public_key]
-        changed["targets.json"] = repository.delegate(files, model, key, targets=targets, now=now)
+            words = f"key {strangers[0][:12]} may not sign for {model} yet"
+            raise BadInput(Code.SIGNATURE_INVALID, f"{words}: add --targets-key, whose owner names the signers")
+        named = repository.delegate(files, model, keys, threshold=len(keys), targets=targets, now=now)
+        changed["targets.json"] = named
     manifests = {int(number): msgspec.convert(plain, Manifest) for number, plain in proposal["manifests"].items()}
     floor = max(floor, proposal["min_release"])
-    role = repository.release({**files, **changed}, model, manifests, min_release=floor, signers=[signer], now=now)
+    role = repository.release({**files, **changed}, model, manifests, min_release=floor, signers=signers, now=now)
     client.offer_metadata({**changed, f"{role_name(model)}.json": role})
     return sorted(manifests)
 

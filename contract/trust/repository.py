@@ -230,13 +230,6 @@ def _row(name: str, document: Any, role: Any) -> dict[str, Any]:
     }
 
 
-def add_signature(text: str, signer: Signer) -> str:
-    """The same document with one signature more: a threshold is met by people one after the other."""
-    metadata = load(text.encode(), Targets, max_bytes=MAX_METADATA_BYTES)
-    metadata.sign(signer, append=True)
-    return metadata.to_bytes().decode()
-
-
 def _next(top: Targets, name: str, now: datetime, signer: Signer) -> str:
     top.version += 1
     top.expires = now + timedelta(days=LIFE_DAYS[name])

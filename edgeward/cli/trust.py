@@ -64,17 +64,21 @@ def status(*, as_json: bool) -> None:
 
 @trust.command()
 @click.argument("model")
-@click.option("--key", type=_FILE, required=True, help="The release signer's key.")
-@click.option("--targets-key", type=_FILE, help="Names the signer of a model that has none yet.")
+@click.option(
+    "--key", "keys", type=_FILE, required=True, multiple=True, help="A release signer's key; may be repeated."
+)
+@click.option("--targets-key", type=_FILE, help="Names these keys as the model's signers; all of them must sign then.")
 @click.option("--min-release", type=int, default=0, help="Close the way back to anything older, for good.")
-def sign(model: str, key: Path, targets_key: Path | None, min_release: int) -> None:
+def sign(model: str, keys: tuple[Path, ...], targets_key: Path | None, min_release: int) -> None:
     """Vouch for the versions of MODEL that have passed their gates."""
     proposal = Client().proposal(model)
     for release, manifest in proposal["manifests"].items():
         mark = "signed already" if int(release) in proposal["signed"] else "NEW"
         console.print(f"v{release}  {manifest['artifact']['sha256']}  {mark}", highlight=False)
     targets = ceremony.open_key(targets_key) if targets_key else None
-    signed = ceremony.vouch(Client(), model, ceremony.open_key(key), targets=targets, floor=min_release, now=_now())
+    signed = ceremony.vouch(
+        Client(), model, [ceremony.open_key(key) for key in keys], targets=targets, floor=min_release, now=_now()
+    )
     console.print(f"vouched for {', '.join(f'v{release}' for release in signed)}", highlight=False)
 
 

@@ -162,13 +162,13 @@ def test_a_root_in_between_cannot_be_skipped() -> None:
     assert caught.value.code in (Code.METADATA_ROLLBACK, Code.SIGNATURE_INVALID)
 
 
-def test_a_second_person_completes_a_threshold() -> None:
+def test_a_second_key_completes_a_threshold_and_the_same_key_twice_does_not() -> None:
     second = signer("second")
     keys = [RELEASE.public_key, second.public_key]
     top = repository.delegate(FILES, "m", keys, threshold=2, targets=TARGETS, now=NOW)
     files = {**FILES, "targets.json": top}
-    alone = repository.release(files, "m", {3: MODEL.manifest}, signers=[RELEASE], now=NOW)
-    for text, enough in ((alone, False), (repository.add_signature(alone, second), True)):
+    for signers, enough in (([RELEASE], False), ([RELEASE, RELEASE], False), ([RELEASE, second], True)):
+        text = repository.release(files, "m", {3: MODEL.manifest}, signers=signers, now=NOW)
         offered = repository.refresh({**files, "models-m.json": text}, KEYS, NOW)
         trusted = chain.follow(TRUSTED, encode(repository.bundle(offered)), NOW)
         if enough:
