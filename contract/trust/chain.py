@@ -15,12 +15,11 @@ import msgspec
 from tuf.api.exceptions import EqualVersionNumberError, RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
-from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
-from tuf.ngclient.config import EnvelopeType
 
 from contract.errors import BadInput, Code
 from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_BUNDLE
 from contract.trust.documents import DIRECTOR, ModelRole, load, read_model_role, refusal, role_name, when
+from contract.trust.tuf_core import EnvelopeType, TrustedMetadataSet
 from contract.wire import Message, decode, decode_plain
 
 TARGETS = "targets"

@@ -1,6 +1,8 @@
 """Documents, the repository that signs them and the chain that follows them: bytes in, values or coded refusals out."""
 
 import json
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -184,6 +186,15 @@ def test_what_python_tuf_keeps_private_is_still_there() -> None:
     fresh = chain.TrustedMetadataSet(FIRST["1.root.json"].encode(), chain.EnvelopeType.METADATA)
     assert fresh.reference_time is not None
     assert callable(fresh.update_delegated_targets)
+
+
+def test_the_core_of_python_tuf_comes_without_its_http_stack_and_leaves_the_package_as_it_is() -> None:
+    program = (
+        "import sys; from contract.trust import chain; assert 'urllib3' not in sys.modules;"
+        "from tuf.ngclient import Updater; assert 'urllib3' in sys.modules;"
+        "from tuf.ngclient.updater import TrustedMetadataSet as theirs; assert theirs is chain.TrustedMetadataSet"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @given(st.data())
