@@ -40,7 +40,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """BadInput `unauthenticated`, `forbidden`, `rate_limited`."""
     needs = _needs(request)
     if needs == "nothing":
-        _slow_down(request, request.app[FAILED])
+        if request.method == "POST":  # claims and renewals can be guessed at; health cannot
+            _slow_down(request, request.app[FAILED])
         return await handler(request)
     subject = _authenticate(request)
     request[SUBJECT] = subject
