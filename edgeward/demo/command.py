@@ -47,7 +47,7 @@ def _tell_story(site: Site, tell: Tell) -> Story:
     client = site.start_controller()
     tell(f"{client.health()['broker']}")
     roles = len(client.trust()["roles"])
-    tell(f"generated keys for {roles} roles, all on this machine: fine here (production: docs/guides/go-to-production.md)")
+    tell(f"generated keys for {roles} roles, all on this machine: fine for a demo (docs/guides/go-to-production.md)")
     for number in range(1, DEVICES + 1):
         site.start_agent(number)
     story = Story(site, client, tell)
