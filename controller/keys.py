@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from securesystemslib.signer import CryptoSigner, Signer
 
 from contract.errors import BadInput, Code
@@ -46,7 +47,7 @@ def make_next(directory: Path, role: str, now: datetime) -> Signer:
 def load_or_make_signer(path: Path) -> Signer:
     """The signer in `path`, made there if missing; BadInput `config_invalid` for a file that is no Ed25519 key."""
     if not path.exists():
-        write_secret(path, _pem(Ed25519PrivateKey.generate()))
+        write_secret(path, private_pem(Ed25519PrivateKey.generate()))
     return load_signer(path)
 
 
@@ -78,7 +79,8 @@ def _generated(store: Store, directory: Path, now: datetime) -> Authority:
     return authority
 
 
-def _pem(key: Ed25519PrivateKey) -> bytes:
+def private_pem(key: PrivateKeyTypes) -> bytes:
+    """A private key in PEM."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from contract.errors import BadInput, Code
-from controller.keys import write_secret
+from controller.keys import private_pem, write_secret
 
 AUTHORITY_DAYS, DEVICE_DAYS, SERVICE_DAYS, CRL_DAYS = 3650, 90, 365, 7
 CRL_RENEW_DAYS = 1
@@ -136,13 +136,6 @@ def read_request(text: str) -> Public:
 def new_key() -> ec.EllipticCurvePrivateKey:
     """A P-256 key: what TPMs and secure elements hold."""
     return ec.generate_private_key(ec.SECP256R1())
-
-
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A private key in PEM."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 def pem(certificate: x509.Certificate) -> str:

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from controller.config import BrokerConfig
 from controller.enrolment import Enrolment, credential_of
-from controller.keys import write_secret
-from controller.pki import Authority, new_key, pem, private_pem
+from controller.keys import private_pem, write_secret
+from controller.pki import Authority, new_key, pem
 
 _PACKAGED = Path(__file__).parent / "mosquitto"
 TEMPLATES = _PACKAGED if _PACKAGED.exists() else Path(__file__).parents[1] / "configs" / "mosquitto"

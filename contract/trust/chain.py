@@ -18,7 +18,7 @@ from tuf.api.serialization import DeserializationError
 
 from contract.errors import BadInput, Code
 from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_BUNDLE
-from contract.trust.documents import DIRECTOR, ModelRole, load, read_model_role, refusal, role_name, when
+from contract.trust.documents import DIRECTOR, ISSUED, ModelRole, load, read_model_role, refusal, role_name, when
 from contract.trust.tuf_core import EnvelopeType, TrustedMetadataSet
 from contract.wire import Message, decode, decode_plain
 
@@ -284,7 +284,7 @@ def _floored(trusted: Trusted, root: Root, now: datetime) -> datetime:
     try:
         metadata: Metadata[Timestamp] = Metadata.from_bytes(trusted.timestamp.encode())
         root.verify_delegate("timestamp", metadata.signed_bytes, metadata.signatures)
-        return max(now, when(str(metadata.signed.unrecognized_fields.get("x-issued"))))
+        return max(now, when(str(metadata.signed.unrecognized_fields.get(ISSUED))))
     except (*_TUF_ERRORS, BadInput):
         return now
 

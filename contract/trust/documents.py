@@ -25,7 +25,7 @@ from contract.protocol import MAX_DESIRED_BYTES, MAX_MODELS_PER_DEVICE, PROTOCOL
 from contract.wire import decode_plain
 
 DIRECTOR = "director"
-MIN_RELEASE = "x-min-release"
+MIN_RELEASE, ISSUED = "x-min-release", "x-issued"
 _COMPACT = JSONSerializer(compact=True)
 
 

@@ -16,11 +16,11 @@ from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_BUNDLE
 from contract.trust.chain import Bundle
-from contract.trust.documents import DIRECTOR, load, model_role, read_model_role, role_name, sign
+from contract.trust.documents import DIRECTOR, ISSUED, load, model_role, read_model_role, role_name, sign
 
 Files = Mapping[str, str]
 LIFE_DAYS = {"root": 365, "targets": 365, "models": 180, "snapshot": 30, "timestamp": 2}
-ISSUED, AUDIT = "x-issued", "x-audit"
+AUDIT = "x-audit"
 ONLINE = ("snapshot", "timestamp", DIRECTOR)
 
 

@@ -3,9 +3,10 @@
 Decides what is atomic. Claims are kept as hashes. Refuses to know certificates' insides.
 """
 
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+
+from controller.registry.database import open_database
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS claims (hash BLOB PRIMARY KEY, device TEXT NOT NULL, expires REAL NOT NULL, used REAL);
@@ -31,11 +32,7 @@ class Credentials:
     """One SQLite file in WAL mode with full syncs."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
+        self._db = open_database(path, _SCHEMA)
 
     def add_claim(self, digest: bytes, device: str, expires: float) -> None:
         """Remember a claim by its hash."""

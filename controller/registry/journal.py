@@ -3,12 +3,12 @@
 Decides what is durable before a report is acknowledged. Refuses to interpret it.
 """
 
-import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from contract.audit import FIELDS, FIRST, chained, checkpoint
+from controller.registry.database import open_database
 
 MAX_HISTORY_PER_QUERY = 500
 
@@ -29,11 +29,7 @@ class Journal:
     """One SQLite file in WAL mode with full syncs."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
+        self._db = open_database(path, _SCHEMA)
 
     def record(
         self, at: str, history: Iterable[tuple[str, str]] = (), reported: Iterable[tuple[str, bytes]] = ()

@@ -23,7 +23,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from controller.broker import RunningBroker, find_mosquitto, start_broker
 from controller.config import BrokerConfig
 from controller.enrolment import Enrolment, credential_of
-from controller.pki import Authority, new_key, open_pki, pem, private_pem
+from controller.keys import private_pem
+from controller.pki import Authority, new_key, open_pki, pem
 from controller.registry.credentials import Credentials
 
 pytestmark = [

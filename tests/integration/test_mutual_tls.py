@@ -29,7 +29,8 @@ from contract.signatures import is_signed_by, renewal, sign_message, signer_of
 from contract.wire import encode
 from controller.broker import find_mosquitto
 from controller.enrolment import CLAIM_LIFE_S, Enrolment
-from controller.pki import new_key, open_pki, pem, private_pem
+from controller.keys import private_pem
+from controller.pki import new_key, open_pki, pem
 from controller.registry.credentials import Credentials
 from controller.voices import Voices
 from edgeward.client import Client
