@@ -4,6 +4,7 @@ A desired document needs the trust bundle (who is director), a role needs the sn
 needs its role. Decides per model, so that one model's missing release does not hold up another's update.
 """
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 
@@ -135,9 +136,11 @@ class Admitting:
             refused += self._complain(now, Code.NOT_IN_IMAGE_REPO, f"no signed release for {names}")
         return admitted, refused
 
-    def wake_at(self) -> float | None:
-        """When it is to be reported that something has not come."""
-        return self._complain_at if self._waiting or self._untrusting else None
+    def wake_at(self) -> float:
+        """When it is to be reported that something has not come; infinity for never."""
+        if self._complain_at is None or not (self._waiting or self._untrusting):
+            return math.inf
+        return self._complain_at
 
     @property
     def _untrusting(self) -> bool:

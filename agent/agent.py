@@ -115,13 +115,14 @@ class Agent:
 
     def wake_at(self) -> float:
         """When `Woke` is due at the latest."""
-        times: list[float | None] = [at for at, _ in self._retry.values()]
-        times += (self._reporter.wake_at(), self._admitting.wake_at())
+        due = min(self._heartbeat_at, self._telemetry_at, self._reporter.wake_at(), self._admitting.wake_at())
+        for at, _ in self._retry.values():
+            due = min(due, at)
         for model in self._models.values():
-            times.append(model.wake_at(online=self._reporter.online))
-            if model.in_trial:
-                times.append(self._judge_at)
-        return min(self._heartbeat_at, self._telemetry_at, *[at for at in times if at is not None])
+            due = min(due, model.wake_at(online=self._reporter.online))
+            if model.in_trial and self._judge_at < due:
+                due = self._judge_at
+        return due
 
     def _link_up(self, now: float) -> None:
         device = self._identity.device
@@ -231,9 +232,10 @@ class Agent:
             self._fold(name, ModelReady(report.digest, model.baseline()), now)
 
     def _tick(self, now: float) -> None:
-        self._admit(now)
+        if now >= self._admitting.wake_at():
+            self._admit(now)
         self._reporter.tick(now)
-        for name, (at, event) in sorted(self._retry.items()):
+        for name, (at, event) in sorted(self._retry.items()) if self._retry else ():
             if now >= at:
                 del self._retry[name]
                 self._again(name, event, now)
@@ -260,8 +262,7 @@ class Agent:
             self._fold(name, model.download.tick(now), now)
         if model.in_trial and now >= self._judge_at:
             self._fold(name, model.judge(), now)
-        due = machine.deadline(model.state)
-        if due is not None and now >= due:
+        if (due := machine.deadline(model.state)) is not None and now >= due:
             self._fold(name, TimerFired(), now)
 
     def _heartbeat(self, now: float) -> None:

@@ -25,9 +25,9 @@ from agent.config import Config, ReplaySensor, StdinSensor, TopicSensor, load_ro
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download
-from agent.model_slot import ModelSlot
-from agent.pipeline import run_pipeline
 from agent.ports import Sample
+from agent.serving.pipeline import run_pipeline
+from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import Store
 from contract.errors import BadInput, Code, WorldError

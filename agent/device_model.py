@@ -3,6 +3,7 @@
 Holds what the shell performs orders on. Refuses to know other models, the device's identity, and the wire.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,8 +12,8 @@ from agent.core.events import HealthJudged
 from agent.core.health import judge
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Record, State, Steady, Trial
 from agent.download import Download, Result
-from agent.model_slot import ModelSlot, Serving
 from agent.ports import Runtime
+from agent.serving.slot import ModelSlot, Serving
 from agent.store import Store
 from contract.errors import Code, WorldError
 from contract.messages import ModelState, ModelWindow, Phase
@@ -74,8 +75,8 @@ class DeviceModel:
         self.slot.watch_stall()
         before = self.slot.swap(self._serving(assignment))
         if before is not None:
-            if before.tally.inferences:
-                self._windows.append(before.tally.window(before.assignment))
+            if (window := before.observed.take_tally()) is not None:
+                self._windows.append(window)
             self._draining.append((before, now + DRAIN_S))
         self._drain_look_at = now
 
@@ -83,7 +84,7 @@ class DeviceModel:
         """Drop replaced sessions that nobody uses any more; True if memory can be trimmed."""
         if self._drain_look_at is None or now < self._drain_look_at:
             return False
-        self._draining = [(old, until) for old, until in self._draining if old.users and now < until]
+        self._draining = [(old, until) for old, until in self._draining if old.in_flight and now < until]
         self._drain_look_at = now + DRAIN_LOOK_S if self._draining else None
         if self._draining:
             return False
@@ -95,12 +96,13 @@ class DeviceModel:
         serving, trial = self.slot.serving, self.state.record.trial
         if serving is None or trial is None or serving.assignment.digest != trial.digest:
             return None
-        found = judge(serving.window, trial.policy, self.state.record.baseline)
-        return HealthJudged(trial.digest, found.verdict, found.code, found.detail, serving.window.baseline)
+        window = serving.observed.window
+        found = judge(window, trial.policy, self.state.record.baseline)
+        return HealthJudged(trial.digest, found.verdict, found.code, found.detail, window.baseline)
 
     def baseline(self) -> Baseline | None:
         """How often stable was right of late."""
-        return self.slot.serving.window.baseline if self.slot.serving is not None else None
+        return self.slot.serving.observed.window.baseline if self.slot.serving is not None else None
 
     def take_windows(self) -> list[ModelWindow]:
         """What was inferred since the last call, by version."""
@@ -108,12 +110,14 @@ class DeviceModel:
         newest = self.slot.take_tally()
         return [*windows, newest] if newest is not None else windows
 
-    def wake_at(self, *, online: bool) -> float | None:
-        """When this model has something to do."""
-        times = [machine.deadline(self.state), self._drain_look_at]
-        if self.download is not None and online:
-            times.append(self.download.wake_at())
-        return min([at for at in times if at is not None], default=None)
+    def wake_at(self, *, online: bool) -> float:
+        """When this model has something to do; infinity for never."""
+        fetch_at = self.download.wake_at() if self.download is not None and online else None
+        due = math.inf
+        for at in (machine.deadline(self.state), self._drain_look_at, fetch_at):
+            if at is not None and at < due:
+                due = at
+        return due
 
     def message(self) -> ModelState:
         """The state as a message."""
@@ -139,7 +143,7 @@ class DeviceModel:
         if not self.store.has(artifact):
             raise WorldError(Code.DIGEST_MISMATCH, f"blob {artifact.sha256[:12]} is damaged or missing on disk")
         session = self.runtime.load(self.store.path(artifact), assignment.manifest)
-        return Serving(assignment, session)
+        return self.slot.prepare(assignment, session)
 
 
 _PHASES: dict[type[State], Phase] = {Steady: "steady", Fetching: "fetching", Probing: "probing", Trial: "trial"}

@@ -4,6 +4,7 @@ Decides what is sent again and what is let go. Refuses to know why something is 
 """
 
 import logging
+import math
 from collections import Counter
 from typing import Any
 
@@ -118,9 +119,9 @@ class Reporter:
             self._resend_s = min(2 * self._resend_s, MAX_RESEND_S)
             self._resend(now)
 
-    def wake_at(self) -> float | None:
-        """When `tick` is due."""
-        return self._resend_at if self._unacked and self.online else None
+    def wake_at(self) -> float:
+        """When `tick` is due; infinity for never."""
+        return self._resend_at if self._resend_at is not None and self._unacked and self.online else math.inf
 
     def _head(self) -> dict[str, Any]:
         self._seq += 1

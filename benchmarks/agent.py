@@ -13,8 +13,9 @@ import numpy as np
 
 from agent.adapters.onnx_runtime import OnnxSession
 from agent.core.model import Assignment
-from agent.model_slot import ModelSlot, RowEncoder, Serving
 from agent.ports import Sample
+from agent.serving.rows import RowEncoder
+from agent.serving.slot import ModelSlot
 from benchmarks.swap import FEATURES, SWAPS, assignment_for
 from benchmarks.table import Row
 
@@ -126,7 +127,7 @@ def _one_row() -> list[Row]:
 
 def _overhead(name: str, session: Any, assignment: Assignment) -> Row:
     slot = ModelSlot("bench", perf_s=time.perf_counter, lock=threading.Lock())
-    slot.swap(Serving(assignment, session))
+    slot.swap(slot.prepare(assignment, session))
     sample = Sample({f"x{number}": 0.1 * number for number in range(FEATURES)})
     arrays = RowEncoder(assignment.manifest).arrays(sample.values)
     ours, bare = [], []

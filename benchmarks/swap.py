@@ -12,8 +12,8 @@ from pathlib import Path
 
 from agent.adapters.onnx_runtime import OnnxRuntime
 from agent.core.model import Assignment
-from agent.model_slot import ModelSlot, Serving
 from agent.ports import Sample
+from agent.serving.slot import ModelSlot
 from contract.blobs import describe
 from contract.desired import TrialPolicy
 from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
@@ -81,7 +81,7 @@ def swap_under_inference(paths: list[Path]) -> dict[str, float]:
     runtime = OnnxRuntime()
     assignments = [assignment_for(path.read_bytes(), number + 1) for number, path in enumerate(paths)]
     slot = ModelSlot("bench", perf_s=time.perf_counter, lock=threading.Lock())
-    slot.swap(Serving(assignments[0], runtime.load(str(paths[0]), assignments[0].manifest)))
+    slot.swap(slot.prepare(assignments[0], runtime.load(str(paths[0]), assignments[0].manifest)))
     began = time.perf_counter()
     with Inferring(slot) as swapping:
         for number in range(1, SWAPS + 1):
@@ -98,9 +98,9 @@ def swap_under_inference(paths: list[Path]) -> dict[str, float]:
 
 
 def _swap_once(slot: ModelSlot, runtime: OnnxRuntime, assignment: Assignment, path: Path) -> None:
-    before = slot.swap(Serving(assignment, runtime.load(str(path), assignment.manifest)))
+    before = slot.swap(slot.prepare(assignment, runtime.load(str(path), assignment.manifest)))
     assert before is not None
-    while before.users:
+    while before.in_flight:
         time.sleep(0.001)
     del before
     runtime.trim()

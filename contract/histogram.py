@@ -5,6 +5,7 @@ Edges grow by the square root of two from 1 microsecond to 64 seconds: a quantil
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from operator import add
 
 LATENCY_BUCKETS = 54
 _EDGES_US = tuple(2 ** (step / 2) for step in range(LATENCY_BUCKETS - 1))
@@ -21,11 +22,11 @@ def upper_edge_us(bucket: int) -> float:
 
 
 def merge(histograms: Iterable[Sequence[int]]) -> tuple[int, ...]:
-    """Add histograms up; shorter ones count as zero at the end."""
-    total = [0] * LATENCY_BUCKETS
+    """Add histograms up; the sum is as long as the longest, and what others lack counts as zero."""
+    total: list[int] = []
     for counts in histograms:
-        for bucket, count in enumerate(counts):
-            total[bucket] += count
+        short, long = sorted((total, counts), key=len)
+        total = [*map(add, short, long), *long[len(short) :]]
     return tuple(total)
 
 

@@ -170,8 +170,7 @@ class SimController:
         return WORLD_BEGAN + timedelta(seconds=int(self._clock.now))
 
     def _pass_later(self) -> None:
-        epoch = self._epoch
-        self._clock.after(self._every_s, lambda: self._pass(epoch))
+        self._clock.after(self._every_s, self._pass, self._epoch)
 
     def _pass(self, epoch: int) -> None:
         if epoch != self._epoch:

@@ -3,9 +3,7 @@
 Decides the order of stimuli. Writes a history of what changed, for checkers. Refuses to judge it.
 """
 
-from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -15,8 +13,8 @@ from agent.agent import Agent
 from agent.core.model import Assignment, Record
 from agent.device_model import DeviceModel
 from agent.download import Download
-from agent.model_slot import ModelSlot
 from agent.ports import Runtime
+from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import MAX_RECORD_BYTES, Store
 from contract.errors import BadInput
@@ -106,11 +104,13 @@ class Device:
         self._agent: Agent | None = None
         self._epoch = 0
         self._wake_at = float("inf")
-        self._inbox: deque[Stimulus] = deque()
+        self._inbox: list[Stimulus] = []
         self._busy = False
         self._idle_at = 0.0
         self._spent_s = 0.0
         self._stimuli = 0
+        self._noted = 0
+        """Operations of the flash when the history was looked at last."""
         self._power = _Power(self)
 
     @property
@@ -121,8 +121,9 @@ class Device:
     @property
     def serving(self) -> str:
         """Digest that answers now."""
-        model = self._agent.models.get(MODEL) if self._agent else None
-        return model.slot.serving.assignment.digest if model and model.slot.serving else ""
+        model = self._agent.models.get(MODEL) if self._agent is not None else None
+        serving = model.slot.serving if model is not None else None
+        return serving.assignment.digest if serving is not None else ""
 
     @property
     def powered(self) -> bool:
@@ -182,10 +183,13 @@ class Device:
         if self._busy or self._agent is None:
             return
         if self._clock.now < self._idle_at:
-            epoch = self._epoch
-            self._clock.at(self._idle_at, lambda: self._drain() if epoch == self._epoch else None)
+            self._clock.at(self._idle_at, self._drain_in, self._epoch)
             return
         self._drain()
+
+    def _drain_in(self, epoch: int) -> None:
+        if epoch == self._epoch:
+            self._drain()
 
     def _drain(self) -> None:
         if self._busy or self._agent is None:
@@ -197,7 +201,7 @@ class Device:
             while self._inbox and self._agent is not None:
                 self._stimuli += 1
                 assert self._stimuli < MAX_STIMULI, f"{self.name} never comes to rest"
-                self._agent.receive(self._inbox.popleft(), self._clock.now)
+                self._agent.receive(self._inbox.pop(0), self._clock.now)
             self._after()
         done = self.flash.power.operations - operations
         self._idle_at = self._clock.now + done * self._habits.flash_operation_s
@@ -208,8 +212,7 @@ class Device:
         wake_at = self._agent.wake_at()
         if wake_at < self._wake_at or self._wake_at <= self._clock.now:
             self._wake_at = max(wake_at, self._clock.now + 0.001)
-            epoch = self._epoch
-            self._clock.at(self._wake_at, lambda: self._wake(epoch))
+            self._clock.at(self._wake_at, self._wake, self._epoch)
         if self.crashes_on or self._deadly:
             self._watch_deadly_row()
 
@@ -220,24 +223,28 @@ class Device:
 
     def _answer_rows(self) -> None:
         """Answer all rows that were due by now: nothing changes between stimuli, so rows need no event of their own."""
-        every_s, now = self._habits.sample_every_s, self._clock.now
-        model = self._agent.models.get(MODEL) if self._agent else None
+        now = self._clock.now
+        if self._row_at > now or self._agent is None:
+            return
+        every_s, faulty = self._habits.sample_every_s, self.faulty()
+        model = self._agent.models.get(MODEL)
         while self._row_at <= now:
-            row = self._sensor.row(self._row_at, faulty=self.faulty())
+            row = self._sensor.row(self._row_at, faulty=faulty)
             self._row_at += every_s
             if row is None or model is None or (serving := model.slot.serving) is None:
                 continue
-            if serving.assignment.digest == self.crashes_on and self.faulty():
+            if faulty and serving.assignment.digest == self.crashes_on:
                 raise PowerCut
-            with suppress(BadInput):  # counted by the slot: that is what health judges
+            try:
                 model.slot.predict(row)
+            except BadInput:
+                continue  # counted by the slot: that is what health judges
 
     def _watch_deadly_row(self) -> None:
         """A model that ends the process does so when its row is due, and not at the next stimulus."""
         serving = self.serving
         if serving and (serving == self.crashes_on or serving in self._deadly):
-            epoch = self._epoch
-            self._clock.at(self._row_at, lambda: self._drain() if epoch == self._epoch else None)
+            self._clock.at(self._row_at, self._drain_in, self._epoch)
 
     def _new_agent(self) -> Agent:
         store = Store(self.flash)
@@ -275,7 +282,10 @@ class Device:
         return self.flash.read(_RECORD) if self.flash.has(_RECORD) else b""
 
     def _note(self, *, look_for_blobs: bool = False) -> None:
-        raw, serving = self._raw_record(), self.serving
+        operations, serving = self.flash.power.operations, self.serving
+        if not look_for_blobs and operations == self._noted and serving is self.history[-1].serving:
+            return
+        self._noted, raw = operations, self._raw_record()
         if look_for_blobs:
             record = decode_record(raw)
             slots = (slot for slot in (record.stable, record.trial) if slot is not None)

@@ -6,7 +6,7 @@ was in flight. Refuses to know what messages mean.
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -81,7 +81,7 @@ class Network:
         for link in list(self._subscribers.get(topic, {}).values()):
             link.deliver(topic, payload)
 
-    def arrived(self, topic: str, payload: bytes, *, retain: bool) -> None:
+    def arrived(self, topic: str, payload: bytes, retain: bool) -> None:
         """From a device."""
         self.messages += 1
         if retain:
@@ -139,7 +139,7 @@ class SimLink:
         if self.up:
             self.up = False
             epoch = self._epoch
-            self._network.clock.after(self._network.conditions.keepalive_s, lambda: self._will(epoch))
+            self._network.clock.after(self._network.conditions.keepalive_s, self._will, epoch)
             if self._receiver is not None:
                 self._receiver.link_down()
 
@@ -160,13 +160,13 @@ class SimLink:
                 self._waiting.append((topic, payload, retain))
             return
         self.bytes_up += len(payload)
-        self._in_flight(lambda: self._network.arrived(topic, payload, retain=retain))
+        self._in_flight(0.0, self._network.arrived, topic, payload, retain)
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Retained messages follow."""
         wanted = tuple(topics)
         self._topics.update(wanted)
-        self._in_flight(lambda: self._subscribe(wanted))
+        self._in_flight(0.0, self._subscribe, wanted)
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
         """End subscriptions."""
@@ -180,9 +180,9 @@ class SimLink:
         if conditions.drop and self._rng.random() < conditions.drop:
             return
         self.bytes_down += len(payload)
-        self._in_flight(lambda: self._receive(topic, payload), self._queued_s(len(payload)))
+        self._in_flight(self._queued_s(len(payload)), self._receive, topic, payload)
         if conditions.duplicate and self._rng.random() < conditions.duplicate:
-            self._in_flight(lambda: self._receive(topic, payload))
+            self._in_flight(0.0, self._receive, topic, payload)
 
     def _subscribe(self, wanted: tuple[str, ...]) -> None:
         for topic in wanted:
@@ -202,16 +202,13 @@ class SimLink:
         self._busy_until = max(now, self._busy_until) + size_bytes / rate
         return self._busy_until - now
 
-    def _in_flight(self, arrive: Callable[[], None], queued_s: float = 0.0) -> None:
-        if not self.up:
-            return
-        epoch = self._epoch
+    def _in_flight(self, queued_s: float, arrive: Callable[..., None], *arguments: Any) -> None:
+        if self.up:
+            self._network.clock.after(queued_s + self._delay_s(), self._land, self._epoch, arrive, arguments)
 
-        def land() -> None:
-            if self._epoch == epoch:
-                arrive()
-
-        self._network.clock.after(queued_s + self._delay_s(), land)
+    def _land(self, epoch: int, arrive: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        if self._epoch == epoch:
+            arrive(*arguments)
 
     def _delay_s(self) -> float:
         conditions = self._network.conditions
@@ -223,9 +220,7 @@ class SimLink:
 
     def _connect_later(self) -> None:
         epoch = self._epoch
-        self._network.clock.after(
-            self._network.conditions.reconnect_s * self._rng.random(), lambda: self._connect(epoch)
-        )
+        self._network.clock.after(self._network.conditions.reconnect_s * self._rng.random(), self._connect, epoch)
 
     def _connect(self, epoch: int) -> None:
         if self._epoch != epoch or self.up or not self.reachable or self._receiver is None:

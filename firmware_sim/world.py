@@ -7,7 +7,7 @@ import hashlib
 
 from agent.stimuli import Intervals
 from firmware_sim import power
-from firmware_sim.clock import Clock, stream
+from firmware_sim.clock import Clock, late_stream, stream
 from firmware_sim.controller import SimController
 from firmware_sim.device import Device, Habits
 from firmware_sim.flash import Flash
@@ -84,7 +84,7 @@ class FleetWorld:
     def _add_device(self, number: int) -> None:
         scenario, name = self.scenario, f"d{number:05d}"
         stratum = self._stratum_of(number)
-        flash = Flash(stream(self.seed, f"device/{number}/flash"), Power(self._plan(number)), stratum.flash_bytes)
+        flash = Flash(late_stream(self.seed, f"device/{number}/flash"), Power(self._plan(number)), stratum.flash_bytes)
         link = SimLink(self.network, name, stream(self.seed, f"device/{number}/link"))
         link.loss = stratum.loss
         habits = Habits(
@@ -105,7 +105,7 @@ class FleetWorld:
             link=link,
             models=models,
             habits=habits,
-            sensor=SimSensor(signal, stream(self.seed, f"device/{number}/sensor"), stratum.utc_offset_h),
+            sensor=SimSensor(signal, late_stream(self.seed, f"device/{number}/sensor"), stratum.utc_offset_h),
             new_runtime=RealRuntime if self._real else SimRuntime,
         )
         device.faulty = lambda: self._faulty

@@ -60,6 +60,7 @@ def trust_root(root: str) -> Trusted:
     return Trusted(root=root)
 
 
+@lru_cache(maxsize=2)
 def read_bundle(raw: bytes) -> Bundle:
     """A bundle within its limits; BadInput `message_malformed`, `message_too_large`."""
     bundle = decode(raw, Bundle, max_bytes=MAX_METADATA_BYTES)
@@ -168,26 +169,22 @@ def _expires(chain: Any) -> datetime:
 
 def is_early(trusted: Trusted, model: str, raw: bytes) -> bool:
     """Whether a role, unverified as it is, claims to be newer than what the snapshot names. BadInput."""
-    claimed = load(raw, Targets, max_bytes=MAX_METADATA_BYTES).signed.version
-    if not trusted.complete:
-        return True
-    named = load(trusted.snapshot.encode(), Snapshot, max_bytes=MAX_METADATA_BYTES).signed.meta
-    meta = named.get(f"{role_name(model)}.json")
-    return meta is None or claimed > meta.version
+    claimed = _claimed_version(raw)
+    named = _named_versions(trusted.snapshot).get(f"{role_name(model)}.json") if trusted.complete else None
+    return named is None or claimed > named
 
 
 def role_of(trusted: Trusted, model: str) -> ModelRole | None:
     """What the release signer of `model` vouches for; None before its document has come."""
     text = dict(trusted.roles).get(model)
-    return None if text is None else read_model_role(_parsed_targets(text), model)
+    return None if text is None else _parsed_role(text, model)
 
 
 def with_roles(trusted: Trusted, roles: Mapping[str, str]) -> Trusted:
     """`trusted` with roles that were verified before, as far as its snapshot still names them."""
     if not trusted.complete or not roles:
         return trusted
-    snapshot = load(trusted.snapshot.encode(), Snapshot, max_bytes=MAX_METADATA_BYTES).signed
-    named = {name: meta.version for name, meta in snapshot.meta.items()}
+    named = _named_versions(trusted.snapshot)
     fitting = {
         model: text
         for model, text in roles.items()
@@ -239,6 +236,24 @@ def _parsed_targets(text: str) -> Targets:
     """Of a text that was verified before."""
     targets: Targets = load(text.encode(), Targets, max_bytes=MAX_METADATA_BYTES).signed
     return targets
+
+
+@lru_cache(maxsize=8)
+def _parsed_role(text: str, model: str) -> ModelRole:
+    return read_model_role(_parsed_targets(text), model)
+
+
+@lru_cache(maxsize=2)
+def _named_versions(snapshot: str) -> Mapping[str, int]:
+    """The version of every document that a snapshot names."""
+    named = load(snapshot.encode(), Snapshot, max_bytes=MAX_METADATA_BYTES).signed.meta
+    return {name: meta.version for name, meta in named.items()}
+
+
+@lru_cache(maxsize=2)
+def _claimed_version(raw: bytes) -> int:
+    claimed: int = load(raw, Targets, max_bytes=MAX_METADATA_BYTES).signed.version
+    return claimed
 
 
 def _begin(trusted: Trusted) -> Any:
@@ -295,6 +310,7 @@ def _floor(root: str, timestamp: str) -> datetime:
     return _floored(trusted, _begin(trusted).root, datetime(1970, 1, 1, tzinfo=UTC))
 
 
+@lru_cache(maxsize=MAX_ROOTS_IN_BUNDLE + 1)
 def _version(text: str) -> int:
     root = load(text.encode(), Root, max_bytes=MAX_METADATA_BYTES).signed
     return int(root.version)

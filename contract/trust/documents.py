@@ -4,6 +4,8 @@ Decides how both are built, signed and read once their signatures are verified. 
 time it is, and what was accepted before.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +14,9 @@ from typing import Any
 import msgspec
 from securesystemslib.signer import Signer
 from tuf.api.exceptions import BadVersionNumberError, ExpiredMetadataError, RepositoryError, UnsignedMetadataError
-from tuf.api.metadata import Metadata, TargetFile, Targets
+from tuf.api.metadata import Metadata, Signed, TargetFile, Targets
 from tuf.api.serialization import DeserializationError
-from tuf.api.serialization.json import JSONSerializer
+from tuf.api.serialization.json import CanonicalJSONSerializer, JSONSerializer
 
 from contract.blobs import sha256_hex
 from contract.desired import DesiredTarget, EdgeFields
@@ -27,6 +29,22 @@ from contract.wire import decode_plain
 DIRECTOR = "director"
 MIN_RELEASE, ISSUED = "x-min-release", "x-issued"
 _COMPACT = JSONSerializer(compact=True)
+
+
+_UNLIKE_CANONICAL = re.compile(r"\\|[:\[,]-?(?:\d+[.eE]|[IN])")
+"""An escape, or a number that is no integer (text that looks like one only costs the slow path)."""
+
+
+class _CanonicalJson(CanonicalJSONSerializer):
+    """The bytes that are signed. Standard JSON with sorted keys is canonical JSON unless something is escaped: 6 x."""
+
+    def serialize(self, signed_obj: Signed) -> bytes:
+        plain = signed_obj.to_dict()
+        fast = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return super().serialize(signed_obj) if _UNLIKE_CANONICAL.search(fast) else fast.encode()
+
+
+_CANONICAL = _CanonicalJson()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +146,7 @@ def read_desired(raw: bytes, targets: Targets) -> Desired:
     if signed.delegations is not None:
         raise BadInput(Code.MESSAGE_MALFORMED, "a desired document without delegations was expected")
     try:
-        signed_bytes = metadata.signed_bytes
+        signed_bytes = _CANONICAL.serialize(signed)
         targets.verify_delegate(DIRECTOR, signed_bytes, metadata.signatures)
     except (RepositoryError, ValueError) as error:
         raise BadInput(Code.SIGNATURE_INVALID, f"desired document: {error}") from None
@@ -148,16 +166,16 @@ def sign(signed: Any, *signers: Signer) -> bytes:
     """Metadata with the signatures of all signers, in compact JSON."""
     metadata: Metadata[Any] = Metadata(signed)
     for signer in signers:
-        metadata.sign(signer, append=True)
+        metadata.sign(signer, append=True, signed_serializer=_CANONICAL)
     return metadata.to_bytes(_COMPACT)
 
 
 def load(raw: bytes, kind: type[Any], *, max_bytes: int) -> Metadata[Any]:
     """Parsed and unverified metadata of one type; BadInput `message_malformed`, `message_too_large`."""
-    decode_plain(raw, max_bytes=max_bytes)  # duplicate keys would let two readers see two documents under one signature
+    plain = decode_plain(raw, max_bytes=max_bytes)  # no duplicate keys: two readers would see two documents
     try:
-        metadata: Metadata[Any] = Metadata.from_bytes(raw)
-    except (DeserializationError, RepositoryError, RecursionError) as error:
+        metadata: Metadata[Any] = Metadata.from_dict(plain)
+    except Exception as error:  # what python-tuf raises for plain values of wrong shape shares no base class
         raise BadInput(Code.MESSAGE_MALFORMED, str(error)[:200]) from None
     if not isinstance(metadata.signed, kind):
         raise BadInput(Code.MESSAGE_MALFORMED, f"{metadata.signed.type} where {kind.type} was expected")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from contract.histogram import LATENCY_BUCKETS, merge
+from contract.histogram import merge
 from contract.messages import ModelState, ModelWindow
 from controller.fleet.twin import Assigned, PresenceWord
 
@@ -17,7 +17,7 @@ class Sums:
     errors: int = 0
     labelled: int = 0
     correct: int = 0
-    latency_us: tuple[int, ...] = (0,) * LATENCY_BUCKETS
+    latency_us: tuple[int, ...] = ()
 
     def plus(self, other: "Sums | ModelWindow") -> "Sums":
         """Both together."""

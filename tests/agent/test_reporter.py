@@ -60,7 +60,7 @@ def test_a_report_is_sent_again_until_it_is_acknowledged() -> None:
     made.acknowledged(Ack(boot=3, seq=1))
     made.tick(100 * RESEND_S)
     assert sequence_numbers(wire) == [1, 1, 1]
-    assert made.wake_at() is None
+    assert made.wake_at() == float("inf")
 
 
 def test_a_controller_that_is_away_hears_the_same_report_less_and_less_often_and_at_once_after_it_is_back() -> None:

@@ -6,8 +6,8 @@ Decides nothing about models: whatever the slot serves answers. A bad row is cou
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from agent.model_slot import ModelSlot, Prediction
 from agent.ports import Sample
+from agent.serving.slot import ModelSlot, Prediction
 from contract.errors import BadInput
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from agent.core.model import Assignment
-from agent.model_slot import MAX_LABELS, ModelSlot, RowEncoder, Serving
-from agent.pipeline import run_pipeline
 from agent.ports import Array, Inputs, Sample
+from agent.serving.observed import MAX_LABELS
+from agent.serving.pipeline import run_pipeline
+from agent.serving.rows import RowEncoder
+from agent.serving.slot import ModelSlot
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
 from contract.manifest import Manifest, Tensor
@@ -45,7 +47,7 @@ def good() -> SimSession:
 
 def slot_with(session: object, **changes: object) -> ModelSlot:
     slot = ModelSlot("m", perf_s=time.perf_counter, lock=nullcontext())
-    slot.swap(Serving(assignment(**changes), session))  # type: ignore[arg-type]
+    slot.swap(slot.prepare(assignment(**changes), session))  # type: ignore[arg-type]
     return slot
 
 
@@ -83,7 +85,7 @@ def test_a_value_that_is_not_finite_counts_as_an_error() -> None:
     slot = slot_with(Says(float("nan")), task="regression")
     slot.predict(Sample({"x": 0}))
     assert slot.serving is not None
-    assert slot.serving.window.errors == 1
+    assert slot.serving.observed.window.errors == 1
 
 
 def test_a_session_that_raises_is_counted_and_coded() -> None:
@@ -133,7 +135,7 @@ def test_one_input_per_column_keeps_each_type() -> None:
 
 def test_a_swap_under_constant_inference_loses_nothing_and_answers_never_mix() -> None:
     slot = ModelSlot("m", perf_s=time.perf_counter, lock=threading.Lock())
-    slot.swap(Serving(assignment(1), Says(1)))
+    slot.swap(slot.prepare(assignment(1), Says(1)))
     stop, seen, failures = threading.Event(), set[tuple[int, object]](), list[object]()
 
     def infer() -> None:
@@ -147,13 +149,13 @@ def test_a_swap_under_constant_inference_loses_nothing_and_answers_never_mix() -
     threads = [threading.Thread(target=infer) for _ in range(3)]
     for thread in threads:
         thread.start()
-    replaced = [slot.swap(Serving(assignment(1 + number % 2), Says(1 + number % 2))) for number in range(300)]
+    replaced = [slot.swap(slot.prepare(assignment(1 + number % 2), Says(1 + number % 2))) for number in range(300)]
     stop.set()
     for thread in threads:
         thread.join()
     assert failures == []
     assert seen <= {(1, "1"), (2, "2")}
-    assert all(old is not None and old.users == 0 for old in replaced)
+    assert all(old is not None and not old.in_flight for old in replaced)
 
 
 def test_the_stall_of_a_swap_is_the_longest_inference_that_overlapped_it() -> None:

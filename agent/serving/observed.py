@@ -1,0 +1,127 @@
+"""What is measured around inferences: noted beside each one in 0.1 us, counted later in one go.
+
+Decides what is counted, and when the notes must be. Refuses to know how an inference is made.
+"""
+
+import math
+from collections import Counter
+from typing import Any
+
+from agent.core.health import HealthWindow, Inference
+from agent.core.model import Assignment
+from agent.ports import Array
+from agent.serving.rows import Answer, same_label
+from contract.errors import Code
+from contract.histogram import LATENCY_BUCKETS, bucket_of, trimmed
+from contract.messages import ModelWindow
+
+MAX_LABELS = 16
+"""Distinct answers counted by name in one interval; the rest are "other"."""
+MAX_NOTES = 256
+"""Inferences that may wait to be counted."""
+
+Note = tuple[float, Code | None, Answer | Array | None, Answer | None]
+"""Seconds, fault, what was answered (for tensors the first output), and the label where there is one."""
+
+
+class Tally:
+    """Counts of one version during one telemetry interval."""
+
+    def __init__(self) -> None:
+        self.inferences = 0
+        self.errors = 0
+        self.labelled = 0
+        self.correct = 0
+        self.absolute_error_sum = 0.0
+        self.latency = [0] * LATENCY_BUCKETS
+        self.predictions: Counter[str] = Counter()
+
+    def window(self, assignment: Assignment) -> ModelWindow:
+        """The tally as a message."""
+        common: dict[str, int] = self.predictions
+        if len(common) > MAX_LABELS:
+            common = dict(self.predictions.most_common(MAX_LABELS))
+            common["other"] = common.get("other", 0) + self.predictions.total() - sum(common.values())
+        return ModelWindow(
+            model=assignment.model,
+            version=assignment.ref,
+            inferences=self.inferences,
+            errors=self.errors,
+            labelled=self.labelled,
+            correct=self.correct,
+            absolute_error_sum=self.absolute_error_sum,
+            latency_us=trimmed(self.latency),
+            predictions={label[:128]: count for label, count in common.items()},
+        )
+
+
+class Observed:
+    """The notes of one version and what they come to. `lock` guards the counts; notes need none."""
+
+    def __init__(self, assignment: Assignment, lock: Any) -> None:
+        self.notes: list[Note] = []
+        self._assignment = assignment
+        self._classifies = assignment.manifest.task == "classification"
+        self._lock = lock
+        self._window = HealthWindow(assignment.policy.window)
+        self._tally = Tally()
+        self._longest_s = 0.0
+
+    @property
+    def window(self) -> HealthWindow:
+        """The newest inferences, as health is judged by."""
+        self.count()
+        return self._window
+
+    def take_tally(self) -> ModelWindow | None:
+        """What was counted since the last call; None if nothing was inferred."""
+        self.count()
+        with self._lock:
+            tally = self._tally
+            if not tally.inferences:
+                return None
+            self._tally = Tally()
+        return tally.window(self._assignment)
+
+    def take_longest_s(self) -> float:
+        """The longest inference since the last call."""
+        self.count()
+        longest_s, self._longest_s = self._longest_s, 0.0
+        return longest_s
+
+    def count(self) -> None:
+        """Count all notes."""
+        if not self.notes:
+            return
+        with self._lock:
+            batch = self.notes[:]
+            del self.notes[: len(batch)]
+            for note in batch:
+                self._count(*note)
+
+    def _count(self, seconds: float, fault: Code | None, value: Answer | Array | None, label: Answer | None) -> None:
+        tally, latency_us = self._tally, seconds * 1e6
+        self._longest_s = max(self._longest_s, seconds)
+        correct = None
+        if label is not None and value is not None:
+            correct = self._labelled(tally, value, label)
+        self._window.add(Inference(latency_us, fault, correct))
+        tally.inferences += 1
+        tally.latency[bucket_of(latency_us)] += 1
+        if fault is not None:
+            tally.errors += 1
+        if isinstance(value, str):
+            tally.predictions[value] += 1
+        elif self._classifies and value is not None and not isinstance(value, float):
+            tally.predictions.update(map(str, value.ravel().tolist()))
+
+    def _labelled(self, tally: Tally, value: Any, label: Answer) -> bool | None:
+        if self._classifies:
+            correct = same_label(value, label)
+            tally.labelled += 1
+            tally.correct += correct
+            return correct
+        if math.isfinite(value):
+            tally.labelled += 1
+            tally.absolute_error_sum += abs(value - float(label))
+        return None

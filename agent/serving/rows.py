@@ -1,0 +1,73 @@
+"""Between a sensor's row and a model's arrays: columns to inputs, the first output to an answer, answers to labels.
+
+Decides how a cell becomes a number and when an answer meets its label. Refuses to know who asks.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from agent.ports import Array
+from contract.errors import BadInput, Code
+from contract.manifest import DATATYPES, Manifest
+
+Answer = str | float
+
+
+class RowEncoder:
+    """Turns a sensor's row into the arrays that the manifest's inputs ask for, without per-row decisions."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._matrix = len(manifest.inputs) == 1
+        self._columns = manifest.columns
+        self._inputs = [(tensor.name, np.dtype(DATATYPES[tensor.datatype])) for tensor in manifest.inputs]
+
+    def arrays(self, values: Mapping[str, Any]) -> dict[str, Array]:
+        """Arrays of one row by input name; BadInput `sample_invalid` names the column that is missing or wrong."""
+        try:
+            row = [values[column] for column in self._columns]
+            if self._matrix:
+                name, dtype = self._inputs[0]
+                return {name: _cells(row, dtype)}
+            pairs = zip(self._inputs, row, strict=True)
+            return {name: _cells([value], dtype) for (name, dtype), value in pairs}
+        except KeyError as error:
+            raise BadInput(Code.SAMPLE_INVALID, f"column {error} is missing") from None
+        except (TypeError, ValueError) as error:
+            raise BadInput(Code.SAMPLE_INVALID, f"{error}; columns are {', '.join(self._columns)[:200]}") from None
+
+
+@lru_cache(maxsize=8)
+def encoder_of(manifest: Manifest) -> RowEncoder:
+    """The encoder of a version; it holds nothing but what follows from the manifest."""
+    return RowEncoder(manifest)
+
+
+def answer_of(outputs: list[Array], *, regression: bool) -> Answer:
+    """The first value of the first output: a number, or the name of a class."""
+    first = outputs[0].item(0)
+    if regression:
+        return float(first)
+    return first if isinstance(first, float) else str(first)
+
+
+@lru_cache(maxsize=1024)
+def same_label(value: Answer, label: Answer) -> bool:
+    """Whether an answer meets a label: a CSV says "1.0" or "True" where the model says 1."""
+    try:
+        return _number(value) == _number(label)
+    except ValueError:
+        return str(value) == str(label)
+
+
+def _number(label: Answer) -> float:
+    word = str(label).lower()
+    return float(word == "true") if word in ("true", "false") else float(label)
+
+
+def _cells(row: list[Any], dtype: np.dtype[Any]) -> Array:
+    if dtype.kind == "U":
+        return np.array([[str(cell) for cell in row]], dtype=object)
+    return np.array([row], dtype=dtype)
