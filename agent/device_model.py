@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from agent.core import machine
 from agent.core.events import HealthJudged
-from agent.core.health import judge
+from agent.core.health import HealthWindow, judge
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Record, State, Steady, Trial
 from agent.download import Download, Result
 from agent.ports import Runtime
@@ -40,6 +40,8 @@ class DeviceModel:
     _draining: list[tuple[Serving, float]] = field(default_factory=list)
     _drain_look_at: float | None = None
     _windows: list[ModelWindow] = field(default_factory=list)
+    _judged: tuple[HealthWindow, int, int] | None = None
+    _said: tuple[tuple[object, ...], ModelState] | None = None
 
     @property
     def in_trial(self) -> bool:
@@ -92,11 +94,14 @@ class DeviceModel:
         return True
 
     def judge(self) -> HealthJudged | None:
-        """The health of the trial that serves."""
+        """The health of the trial that serves; None if nothing was inferred since it was judged last."""
         serving, trial = self.slot.serving, self.state.record.trial
         if serving is None or trial is None or serving.assignment.digest != trial.digest:
             return None
         window = serving.observed.window
+        if self._judged == (window, window.seen, trial.generation):
+            return None
+        self._judged = (window, window.seen, trial.generation)
         found = judge(window, trial.policy, self.state.record.baseline)
         return HealthJudged(trial.digest, found.verdict, found.code, found.detail, window.baseline)
 
@@ -121,6 +126,12 @@ class DeviceModel:
 
     def message(self) -> ModelState:
         """The state as a message."""
+        facts = (self.state, self.slot.serving, self.code, self.detail)
+        if self._said is None or any(before is not now for before, now in zip(self._said[0], facts, strict=True)):
+            self._said = (facts, self._message())
+        return self._said[1]
+
+    def _message(self) -> ModelState:
         record, serving = self.state.record, self.slot.serving
         target = self.state.assignment if isinstance(self.state, Fetching | Probing) else None
         return ModelState(

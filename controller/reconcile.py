@@ -39,6 +39,8 @@ class World:
     """(device, model, release) -> sums since the controller started"""
     published_at: dict[str, float] = field(default_factory=dict)
     """When a device's document was last published."""
+    waiting: set[str] = field(default_factory=set)
+    """Devices that have not acted on their document, as far as they say themselves."""
     sweep_at: float = 0.0
     """When all documents are looked over next."""
     traffic: dict[str, Telemetry] = field(default_factory=dict)
@@ -133,17 +135,24 @@ def reissue_documents(world: World, now: float) -> set[str]:
 def unheard_documents(world: World, now: float) -> set[str]:
     """Retained does not mean delivered: a broker whose queue for a device is full drops without a word."""
     said_before = now - UNHEARD_S
-    long_ago = (world.twins[device] for device, at in world.published_at.items() if at < said_before)
-    return {twin.device for twin in long_ago if _waits(twin) and twin.presence(now, world.silent_s) == "online"}
+    return {
+        device
+        for device in world.waiting
+        if world.published_at.get(device, now) < said_before
+        and (twin := world.twins.get(device)) is not None
+        and twin.presence(now, world.silent_s) == "online"
+    }
 
 
-def _waits(twin: Twin) -> bool:
-    """Whether the device has not acted on its document as far as it says itself."""
+def _put_twin(world: World, twin: Twin) -> None:
+    """Everything that changes what a device was told or says goes through here."""
+    world.twins[twin.device] = twin
     for model, assigned in twin.desired.items():
         state = twin.reported.get(model)
         if state is None or state.generation < assigned.generation:
-            return True
-    return False
+            world.waiting.add(twin.device)
+            return
+    world.waiting.discard(twin.device)
 
 
 def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> None:
@@ -154,7 +163,7 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
     if offer.release:
         policy = msgspec.to_builtins(rollout.strategy.trial)
         desired[offer.model] = Assigned(release=offer.release, generation=version, rollout=rollout.id, policy=policy)
-    world.twins[offer.device] = replace(twin, document_version=version, desired=desired, issued_at=int(now))
+    _put_twin(world, replace(twin, document_version=version, desired=desired, issued_at=int(now)))
 
 
 def confirmed_releases(world: World, model: str, devices: Iterable[str]) -> Mapping[str, int]:
@@ -181,7 +190,9 @@ def _fold(world: World, device: str, message: FromDevice, now: float) -> None:
             world.traffic[device] = message
             for window in message.windows:
                 _add(world, device, window)
-    world.twins[device] = twin
+            world.twins.setdefault(device, twin)
+            return
+    _put_twin(world, twin)
 
 
 def _add(world: World, device: str, window: ModelWindow) -> None:

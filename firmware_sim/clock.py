@@ -43,13 +43,15 @@ def stream(seed: int, name: str) -> Random:
 
 def late_stream(seed: int, name: str) -> Random:
     """The same source, seeded when it is first drawn from: 2.5 kB that most devices of a fleet never need."""
-    return cast(Random, _Late(lambda: stream(seed, name)))
+    return cast("Random", _Late(lambda: stream(seed, name)))
 
 
 class _Late:
     def __init__(self, begin: Callable[[], Random]) -> None:
         self._begin = begin
+        self._source: Random | None = None
 
     def __getattr__(self, method: str) -> Any:
-        self._source = self._begin() if "_source" not in self.__dict__ else self._source
+        if self._source is None:
+            self._source = self._begin()
         return getattr(self._source, method)

@@ -42,6 +42,8 @@ class HealthWindow:
     def __init__(self, size: int) -> None:
         self._size = size
         self._newest: deque[Inference] = deque()
+        self.seen = 0
+        """Inferences that were ever taken in."""
         self.errors = 0
         self.labelled = 0
         self.correct = 0
@@ -52,6 +54,7 @@ class HealthWindow:
     def add(self, inference: Inference) -> None:
         """Take one inference in; the oldest leaves a full window."""
         self._newest.append(inference)
+        self.seen += 1
         self._count(inference, 1)
         if len(self._newest) > self._size:
             self._count(self._newest.popleft(), -1)
