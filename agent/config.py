@@ -3,6 +3,7 @@
 Decides what a legal configuration is. Refuses to know how anything is done with it.
 """
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,15 @@ class IntervalsConfig(Message, frozen=True):
     judge_s: Interval = 1.0
 
 
+class ServingConfig(Message, frozen=True):
+    """Where local programs ask for predictions, by the Open Inference Protocol."""
+
+    listen: str = ""
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
+    max_connections: Annotated[int, msgspec.Meta(ge=1, le=512)] = 128
+    refuse_nan: bool = False
+
+
 class ReplaySensor(Message, frozen=True, tag_field="kind", tag="replay"):
     """Rows of a CSV (also .gz) or Parquet file at a steady rate."""
 
@@ -94,6 +104,7 @@ class Config(Message, frozen=True):
     trust: Trust = Trust()
     enrolment: EnrolmentConfig = EnrolmentConfig()
     intervals: IntervalsConfig = IntervalsConfig()
+    serving: ServingConfig = ServingConfig()
     sensor: tuple[Sensor, ...] = ()
 
 
@@ -105,11 +116,32 @@ def load_config(path: Path) -> Config:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {getattr(error, 'strerror', error)}") from None
     try:
         check_name(config.device.name, "device")
+        check_listen(config.serving.listen)
         for sensor in config.sensor:
             check_name(sensor.model, "model")
     except BadInput as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error.detail}") from None
     return config
+
+
+def check_listen(listen: str) -> tuple[str, int]:
+    """(path, 0) of a Unix socket or (host, port) on loopback; BadInput `config_invalid` for anything else but ""."""
+    if not listen or (listen.startswith("unix:/") and len(listen) > len("unix:/")):
+        return listen.removeprefix("unix:"), 0
+    host, _, port = listen.rpartition(":")
+    if not port.isdigit() or not 0 <= int(port) < 65_536:
+        raise BadInput(Code.CONFIG_INVALID, f'serving.listen {listen[:80]!r}: "unix:/run/x.sock" or "127.0.0.1:8000"')
+    if host != "localhost" and not _is_loopback(host):
+        words = f"serving.listen {listen[:80]!r} leaves this device, and requests are not authenticated: use loopback"
+        raise BadInput(Code.CONFIG_INVALID, f"{words}, and a proxy with TLS in front of it")
+    return host, int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def load_signer(broker: Broker) -> Sign | None:

@@ -4,6 +4,7 @@ Picks the real adapters. Decides nothing about updates or health.
 """
 
 import fcntl
+import importlib.metadata
 import logging
 import platform
 import queue
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from agent.adapters.http_server import HttpServer
 from agent.adapters.onnx_runtime import OnnxRuntime
 from agent.adapters.paho_link import PahoLink
 from agent.adapters.posix_disk import PosixDisk
@@ -26,8 +28,10 @@ from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download
 from agent.ports import Sample
+from agent.serving.oip import Endpoint
 from agent.serving.pipeline import run_pipeline
 from agent.serving.slot import ModelSlot
+from agent.serving.statistics import Statistics
 from agent.stimuli import Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import Store
 from contract.errors import BadInput, Code, WorldError
@@ -52,7 +56,8 @@ class Daemon:
         self._store = Store(PosixDisk(self._state_dir))
         self._lock_file = lock_state_dir(self._state_dir)
         self._link = PahoLink(config.broker, config.device.name, self._deliver)
-        self._slots: dict[str, ModelSlot] = {}
+        self.slots: dict[str, ModelSlot] = {}
+        """Replaced when a model is new, never changed: other threads look at it."""
         trusted = load_root(config, config_path)
         identity = Identity(
             config.device.name,
@@ -74,19 +79,36 @@ class Daemon:
             new_model=self._new_model,
         )
         self._topics: dict[str, TopicQueue] = {}
+        self._server = self._new_server() if config.serving.listen else None
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: self._stop.set())
+            signal.signal(name, lambda *_: self.stop())
+        self.start()
+        self.work()
+
+    def stop(self) -> None:
+        """Let `work` end."""
+        self._stop.set()
+
+    def start(self) -> None:
+        """Resume from flash: what was confirmed serves when this returns, with or without a link."""
         self._agent.boot(time.monotonic())
         self._start_sensors()
+        if self._server is not None:
+            self._server.start()
         self._link.start()
         _log.info("device %s is up, state in %s", self._config.device.name, self._state_dir)
+
+    def work(self) -> None:
+        """Take stimuli in until `stop`."""
         try:
             self._work()
         finally:
             self._link.stop()
+            if self._server is not None:
+                self._server.stop()
             for waiting in self._topics.values():
                 waiting.put(None)
             _log.info("device %s has stopped", self._config.device.name)
@@ -129,9 +151,21 @@ class Daemon:
         self._agent.dropped[what] += 1
 
     def _slot(self, name: str) -> ModelSlot:
-        if name not in self._slots:
-            self._slots[name] = ModelSlot(name, perf_s=time.perf_counter, lock=threading.Lock())
-        return self._slots[name]
+        if name not in self.slots:
+            slot = ModelSlot(name, perf_s=time.perf_counter, lock=threading.Lock())
+            self.slots = {**self.slots, name: slot}
+        return self.slots[name]
+
+    def _new_server(self) -> HttpServer:
+        statistics = Statistics(time.perf_counter_ns, time.time, threading.Lock())
+        endpoint = Endpoint(
+            lambda: self.slots,
+            statistics,
+            version=importlib.metadata.version("edgeward"),
+            refuse_nan=self._config.serving.refuse_nan,
+            counters=self._agent.dropped.copy,
+        )
+        return HttpServer(endpoint, self._config.serving)
 
     def _start_sensors(self) -> None:
         for number, sensor in enumerate(self._config.sensor):

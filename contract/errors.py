@@ -56,6 +56,7 @@ class Code(StrEnum):
     TRIAL_INCONCLUSIVE = "trial_inconclusive"  # too few inferences to judge before the deadline: lower min_samples
     SUPERSEDED = "superseded"  # a newer desired document replaced it
     SAMPLE_INVALID = "sample_invalid"  # an input row lacks a column or has the wrong type
+    NOT_SERVING = "not_serving"  # no version of the model serves yet: roll one out, look at `edgeward device show`
     # conversion and registry
     ESTIMATOR_UNTRUSTED = "estimator_untrusted"  # types that an operator has not trusted yet
     ESTIMATOR_UNSUPPORTED = "estimator_unsupported"  # a step has no faithful ONNX form
@@ -82,6 +83,7 @@ class Code(StrEnum):
     UNKNOWN_TOKEN = "unknown_token"  # see `edgeward token list`
     AUDIT_BROKEN = "audit_broken"  # the audit was changed after it was written: compare with an export, find out who
     REQUEST_INVALID = "request_invalid"  # the call itself is off: the detail says how
+    PORT_TAKEN = "port_taken"  # another program has the address: choose another serving.listen
     BROKER_UNREACHABLE = "broker_unreachable"  # start it, or correct broker.url
     CONTROLLER_UNREACHABLE = "controller_unreachable"  # start `edgeward-controller run`, or correct EDGEWARD_URL
     STORE_CORRUPT = "store_corrupt"  # a table of the registry cannot be read: restore it from a backup

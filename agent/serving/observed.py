@@ -9,10 +9,9 @@ from typing import Any
 
 from agent.core.health import HealthWindow, Inference
 from agent.core.model import Assignment
-from agent.ports import Array
 from agent.serving.rows import Answer, same_label
 from contract.errors import Code
-from contract.histogram import LATENCY_BUCKETS, bucket_of, trimmed
+from contract.histogram import LATENCY_BUCKETS, bucket_of, merge, trimmed
 from contract.messages import ModelWindow
 
 MAX_LABELS = 16
@@ -20,8 +19,11 @@ MAX_LABELS = 16
 MAX_NOTES = 256
 """Inferences that may wait to be counted."""
 
-Note = tuple[float, Code | None, Answer | Array | None, Answer | None]
-"""Seconds, fault, what was answered (for tensors the first output), and the label where there is one."""
+MAX_NOTED_VALUES = 1024
+"""Values of a tensor's answer that are counted; of a larger one only that it was given."""
+
+Note = tuple[float, Code | None, Any, Answer | None]
+"""Seconds, fault, what was answered (for tensors the first output as nested lists), and the label if there is one."""
 
 
 class Tally:
@@ -66,6 +68,8 @@ class Observed:
         self._window = HealthWindow(assignment.policy.window)
         self._tally = Tally()
         self._longest_s = 0.0
+        self._lifetime: tuple[int, ...] = ()
+        self._lifetime_s = 0.0
 
     @property
     def window(self) -> HealthWindow:
@@ -81,7 +85,15 @@ class Observed:
             if not tally.inferences:
                 return None
             self._tally = Tally()
-        return tally.window(self._assignment)
+            window = tally.window(self._assignment)
+            self._lifetime = merge((self._lifetime, window.latency_us))
+        return window
+
+    def lifetime(self) -> tuple[tuple[int, ...], float]:
+        """Latency histogram and seconds of all inferences since the version was loaded."""
+        self.count()
+        with self._lock:
+            return merge((self._lifetime, self._tally.latency)), self._lifetime_s
 
     def take_longest_s(self) -> float:
         """The longest inference since the last call."""
@@ -99,9 +111,12 @@ class Observed:
             for note in batch:
                 self._count(*note)
 
-    def _count(self, seconds: float, fault: Code | None, value: Answer | Array | None, label: Answer | None) -> None:
+    def _count(self, seconds: float, fault: Code | None, value: Any, label: Answer | None) -> None:
         tally, latency_us = self._tally, seconds * 1e6
+        self._lifetime_s += seconds
         self._longest_s = max(self._longest_s, seconds)
+        if type(value) is list:
+            fault = self._count_tensor(tally, value)
         correct = None
         if label is not None and value is not None:
             correct = self._labelled(tally, value, label)
@@ -112,8 +127,15 @@ class Observed:
             tally.errors += 1
         if isinstance(value, str):
             tally.predictions[value] += 1
-        elif self._classifies and value is not None and not isinstance(value, float):
-            tally.predictions.update(map(str, value.ravel().tolist()))
+
+    def _count_tensor(self, tally: Tally, values: list[Any]) -> Code | None:
+        """Count a tensor's answer by name, or find out that a number in it is none."""
+        while values and type(values[0]) is list:
+            values = [cell for row in values for cell in row]
+        if self._classifies and values and not isinstance(values[0], float):
+            tally.predictions.update(map(str, values))
+            return None
+        return None if all(map(_is_usable, values)) else Code.HEALTH_OUTPUT
 
     def _labelled(self, tally: Tally, value: Any, label: Answer) -> bool | None:
         if self._classifies:
@@ -125,3 +147,7 @@ class Observed:
             tally.labelled += 1
             tally.absolute_error_sum += abs(value - float(label))
         return None
+
+
+def _is_usable(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from agent.core.model import Assignment
-from agent.ports import Sample, Session
-from agent.serving.observed import MAX_NOTES, Observed
+from agent.ports import Array, Inputs, Sample, Session
+from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
 from agent.serving.rows import Answer, answer_of, encoder_of
-from contract.errors import BadInput, Code
+from contract.errors import BadInput, Code, WorldError
 from contract.messages import ModelWindow
 
 
@@ -33,11 +33,14 @@ class Serving:
         manifest = assignment.manifest
         self.assignment = assignment
         self.session = session
+        self.version = str(manifest.release)
         self.regression = manifest.task == "regression"
         self.row = encoder_of(manifest)
         self.observed = Observed(assignment, lock)
         self.in_flight: list[None] = []
         """One entry for each inference: appending and popping are atomic, which `+= 1` is not."""
+        self.typical_s = 0.0
+        """How long an inference takes of late, for who decides where to run the next one."""
 
 
 class ModelSlot:
@@ -98,6 +101,33 @@ class ModelSlot:
         fault = None if isinstance(value, str) or math.isfinite(value) else Code.HEALTH_OUTPUT
         seconds = self._note(serving, began_s, fault, value, sample.label)
         return Prediction(self.model, serving.assignment.manifest.release, value, seconds * 1e6)
+
+    def run(self, inputs: Inputs) -> list[Array]:
+        """Outputs for tensors, in the manifest's order, without a copy. WorldError `not_serving`."""
+        serving = self._serving
+        if serving is None:
+            raise WorldError(Code.NOT_SERVING, f"{self.model} has no version yet")
+        return self.run_on(serving, inputs)
+
+    def run_on(self, serving: Serving, inputs: Inputs) -> list[Array]:
+        """Outputs of one version, counted as its inference. Raises what the runtime raises; that is counted, too."""
+        in_flight, perf_s = serving.in_flight, self._perf_s
+        in_flight.append(None)
+        began_s = perf_s()
+        try:
+            outputs = serving.session.run(inputs)
+        except Exception:
+            self._note(serving, began_s, Code.HEALTH_ERRORS, None, None)
+            raise
+        finally:
+            in_flight.pop()
+        seconds, first = perf_s() - began_s, outputs[0]
+        serving.typical_s += 0.05 * (seconds - serving.typical_s)
+        notes = serving.observed.notes
+        notes.append((seconds, None, first.tolist() if first.size <= MAX_NOTED_VALUES else None, None))
+        if len(notes) >= MAX_NOTES:
+            serving.observed.count()
+        return outputs
 
     def _note(
         self, serving: Serving, began_s: float, fault: Code | None, value: Answer | None, label: Answer | None

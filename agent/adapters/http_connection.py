@@ -1,0 +1,232 @@
+"""One client of the HTTP server: bytes to requests, responses to bytes, in order, within limits.
+
+Decides what is refused before it is whole, and whether an inference runs in the loop or beside it. Parsing is
+httptools' (llhttp). Refuses to know what a path means.
+"""
+
+import asyncio
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import cast
+
+import httptools
+
+from agent.config import ServingConfig
+from agent.serving.oip import JSON_TYPE, Endpoint, Request, Response, refusal
+
+MAX_HEADER_BYTES = 16 * 1024
+MAX_PIPELINED = 16
+REQUEST_S = 30.0
+"""A request that has begun must be whole by then."""
+IDLE_S = 120.0
+"""A connection that asks nothing is closed after this."""
+LINGER_S = 1.0
+"""How long the rest of a refused request is read before the connection is closed."""
+INLINE_S = 0.002
+INLINE_BYTES = 64 * 1024
+"""Beyond either, an inference leaves the loop: others are not to wait for it."""
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    413: "Content Too Large",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+_JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What all connections of one server share."""
+
+    endpoint: Endpoint
+    config: ServingConfig
+    pool: ThreadPoolExecutor
+    loop: asyncio.AbstractEventLoop
+    connections: "set[Connection]" = field(default_factory=set)
+
+
+class Connection(asyncio.Protocol):
+    """One client. Requests are answered in order, one at a time."""
+
+    def __init__(self, serving: Listening) -> None:
+        self._serving = serving
+        self._endpoint = serving.endpoint
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._waiting: deque[tuple[Request, bool]] = deque()
+        self._answering = False
+        self._writable = True
+        self._refused: Response | None = None
+        self._deaf = False
+        self._path = b""
+        self._parts: list[bytes] = []
+        self._body_bytes = self._header_bytes = 0
+        self._json_length: int | None = None
+        self._continue = False
+        self.close_at = time.monotonic() + IDLE_S
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there; one too many is told so."""
+        self._transport = cast("asyncio.Transport", transport)
+        if len(self._serving.connections) >= self._serving.config.max_connections:
+            self._deaf = True
+            self._write(refusal(503, f"{self._serving.config.max_connections} connections are open already"), False)
+            return
+        self._serving.connections.add(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """The client is gone."""
+        self._serving.connections.discard(self)
+        self._waiting.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request. After a refusal they are read and forgotten, or the client would never see the answer."""
+        if self._deaf:
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._deaf = True
+            self._transport.write(_response(self._refused or refusal(400, f"not HTTP/1.1: {error}"), False))
+            self._serving.loop.call_later(LINGER_S, self._transport.close)
+
+    def pause_writing(self) -> None:
+        """The client does not read: nothing more is computed for it."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._writable = True
+        self._next()
+
+    def on_message_begin(self) -> None:
+        """The parser's: a request begins."""
+        self._begin_request()
+        self.close_at = time.monotonic() + REQUEST_S
+
+    def on_url(self, url: bytes) -> None:
+        """The parser's: part of the path."""
+        self._path += url
+        self._count_header(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """The parser's: one header. Told apart by length first: most are of no interest."""
+        self._count_header(len(name) + len(value))
+        length = len(name)
+        if length == 14 and name.lower() == b"content-length":
+            self._expect_body(int(value))
+        elif length == 31 and name.lower() == b"inference-header-content-length":
+            self._json_length = int(value) if value.isdigit() and len(value) < 12 else -1
+        elif length == 16 and name.lower() == b"content-encoding" and value.lower() != b"identity":
+            self._refuse(501, f"content-encoding {value[:20].decode('latin-1')}: send the body as it is")
+        elif length == 6 and name.lower() == b"expect":
+            self._continue = value.lower() == b"100-continue"
+
+    def on_headers_complete(self) -> None:
+        """The parser's: the body follows."""
+        if self._continue and not self._answering:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, part: bytes) -> None:
+        """The parser's: part of the body."""
+        self._body_bytes += len(part)
+        if self._body_bytes > self._serving.config.max_body_bytes:
+            self._expect_body(self._body_bytes)
+        self._parts.append(part)
+
+    def on_message_complete(self) -> None:
+        """The parser's: a request is whole."""
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        method, path = self._parser.get_method().decode("ascii"), self._path.decode("latin-1")
+        self._waiting.append((Request(method, path, body, self._json_length), self._parser.should_keep_alive()))
+        self._parts = []
+        self._next()
+        if len(self._waiting) >= MAX_PIPELINED:
+            self._transport.pause_reading()
+
+    def _begin_request(self) -> None:
+        self._path = b""
+        self._parts = []
+        self._body_bytes = self._header_bytes = 0
+        self._json_length = None
+        self._continue = False
+
+    def _count_header(self, size_bytes: int) -> None:
+        self._header_bytes += size_bytes
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self._refuse(431, f"headers exceed {MAX_HEADER_BYTES} bytes")
+
+    def _expect_body(self, size_bytes: int) -> None:
+        limit = self._serving.config.max_body_bytes
+        if size_bytes > limit:
+            self._refuse(413, f"body of {size_bytes} bytes, limit {limit} (serving.max_body_bytes)")
+
+    def _refuse(self, status: int, words: str) -> None:
+        """Answer once and close: what follows of the request is not read."""
+        self._refused = refusal(status, words)
+        raise _Refusing
+
+    def _next(self) -> None:
+        while self._waiting and not self._answering and self._writable:
+            request, keep_alive = self._waiting.popleft()
+            if len(request.body) > INLINE_BYTES or self._endpoint.typical_s(request.path) > INLINE_S:
+                self._answer_beside(request, keep_alive)
+            else:
+                self._write(self._endpoint.answer(request), keep_alive)
+        if not self._answering and not self._transport.is_closing() and len(self._waiting) < MAX_PIPELINED:
+            self._transport.resume_reading()
+
+    def _answer_beside(self, request: Request, keep_alive: bool) -> None:
+        self._answering = True
+        self._transport.pause_reading()
+        self.close_at = float("inf")
+
+        def done(future: "Future[Response]") -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._serving.loop.call_soon_threadsafe(self._answered, future, keep_alive)
+
+        self._serving.pool.submit(self._endpoint.answer, request).add_done_callback(done)
+
+    def _answered(self, future: "Future[Response]", keep_alive: bool) -> None:
+        self._answering = False
+        if not self._transport.is_closing():
+            self._write(future.result(), keep_alive)
+            self._next()
+
+    def _write(self, response: Response, keep_alive: bool) -> None:
+        self._transport.write(_response(response, keep_alive))
+        if keep_alive:
+            self.close_at = time.monotonic() + IDLE_S
+        else:
+            self._transport.close()
+
+
+class _Refusing(Exception):
+    """Ends the parser's work on a request that is refused."""
+
+
+def _response(response: Response, keep_alive: bool) -> bytes:
+    if keep_alive and response.status == 200 and response.content_type is JSON_TYPE:
+        return _JSON_HEAD % len(response.body) + response.body
+    lines = [
+        f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}",
+        f"Content-Type: {response.content_type}",
+        f"Content-Length: {len(response.body)}",
+    ]
+    if response.json_length is not None:
+        lines.append(f"Inference-Header-Content-Length: {response.json_length}")
+    if not keep_alive:
+        lines.append("Connection: close")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + response.body

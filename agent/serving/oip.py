@@ -1,0 +1,322 @@
+"""The Open Inference Protocol v2: a request in, a response out. Any KServe or Triton client works against it.
+
+Decides routes, what a request must hold, and the protocol's own status words (the protocol is HTTP, so they are its
+language). Refuses to know sockets, and changes no model: loading and unloading belong to the controller.
+Source: https://github.com/kserve/open-inference-protocol, with Triton's binary tensor, statistics and repository
+extensions (https://github.com/triton-inference-server/server/tree/main/docs/protocol).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from agent.ports import Array
+from agent.serving.metrics import exposition
+from agent.serving.slot import ModelSlot, Serving
+from agent.serving.statistics import Statistics
+from agent.serving.tensors import GivenTensor, as_binary, as_json, read_tensor
+from contract.errors import BadInput
+from contract.manifest import Manifest, Tensor
+
+SERVER = "edgeward-agent"
+EXTENSIONS = ("binary_tensor_data", "statistics", "model_repository")
+PLATFORM = "onnx_onnxv1"
+JSON_TYPE, BYTES_TYPE = "application/json", "application/octet-stream"
+MAX_ID_CHARS = 256
+
+
+class Request(msgspec.Struct, gc=False):
+    """What came over HTTP."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    json_length: int | None = None
+    """Value of `Inference-Header-Content-Length`: how much of the body is JSON, when raw tensors follow it."""
+
+
+class Response(msgspec.Struct, gc=False):
+    """What goes back."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON_TYPE
+    json_length: int | None = None
+
+
+class Refused(Exception):
+    """The protocol's answer to a request that cannot be met."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+class _OutputParameters(msgspec.Struct):
+    binary_data: bool | None = None
+    classification: int | None = None
+
+
+class _WantedOutput(msgspec.Struct):
+    name: str
+    parameters: _OutputParameters | None = None
+
+
+class _RequestParameters(msgspec.Struct):
+    binary_data_output: bool = False
+    sequence_id: int | str = 0
+
+
+class _InferRequest(msgspec.Struct):
+    inputs: list[GivenTensor]
+    id: str | None = None
+    parameters: _RequestParameters | None = None
+    outputs: list[_WantedOutput] | None = None
+
+
+_decode_infer = msgspec.json.Decoder(_InferRequest).decode
+_encode = msgspec.json.encode
+
+
+class Endpoint:
+    """Answers for all models of a device. `slots` is looked at anew for each request: models come and go."""
+
+    def __init__(
+        self,
+        slots: Callable[[], Mapping[str, ModelSlot]],
+        statistics: Statistics,
+        *,
+        version: str,
+        refuse_nan: bool = False,
+        counters: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        self._slots = slots
+        self._statistics = statistics
+        self._version = version
+        self._refuse_nan = refuse_nan
+        self._counters = counters
+
+    def answer(self, request: Request) -> Response:
+        """The response to any request; never raises."""
+        try:
+            return self._route(request)
+        except Refused as refused:
+            return refusal(refused.status, str(refused))
+        except BadInput as error:
+            return refusal(400, error.detail)
+        except Exception as error:  # the runtime's exceptions share no base class; the slot has counted it
+            return refusal(500, f"{type(error).__name__}: {error}"[:500])
+
+    def typical_s(self, path: str) -> float:
+        """How long an inference of the model in `path` takes of late; 0 if that is not known."""
+        parts = path.split("/", 4)
+        slot = self._slots().get(parts[3]) if len(parts) > 3 else None
+        serving = slot.serving if slot is not None else None
+        return serving.typical_s if serving is not None else 0.0
+
+    def _route(self, request: Request) -> Response:
+        parts = request.path.partition("?")[0].strip("/").split("/")
+        if parts == ["metrics"] and request.method == "GET":
+            return Response(
+                200, exposition(self._statistics, self._serving(), self._counters()), "text/plain; version=0.0.4"
+            )
+        if parts[0] != "v2":
+            raise Refused(404, f"no such path: {request.path[:100]!r}; this server speaks the protocol below /v2")
+        match request.method, parts[1:]:
+            case "POST", ["models", name, "infer"]:
+                return self._infer(self._ready(name), request)
+            case "POST", ["models", name, "versions", version, "infer"]:
+                return self._infer(self._ready(name, version), request)
+            case "POST", ["repository", "index"]:
+                return _plain([self._indexed(name) for name in sorted(self._slots())])
+            case "POST", ["repository", "models", _, "load" | "unload"]:
+                raise Refused(403, "models come by signed rollouts from the controller: edgeward rollout start")
+            case "GET", found:
+                return self._look(found)
+            case method, _:
+                raise Refused(404, f"no {method} {request.path[:100]!r}")
+
+    def _look(self, parts: list[str]) -> Response:
+        match parts:
+            case [] | [""]:
+                return _plain({"name": SERVER, "version": self._version, "extensions": EXTENSIONS})
+            case ["health", "live"]:
+                return _plain({"live": True})
+            case ["health", "ready"]:
+                unready = [name for name, slot in self._slots().items() if slot.serving is None]
+                return _plain({"ready": not unready}, 200 if not unready else 503)
+            case ["models"]:
+                return _plain({"models": sorted(self._slots())})
+            case ["models", "stats"]:
+                return _plain({"model_stats": self._statistics.told()})
+            case ["models", name, *rest]:
+                return self._look_at(name, rest)
+        raise Refused(404, f"no such path: /v2/{'/'.join(parts)[:100]}")
+
+    def _look_at(self, name: str, rest: list[str]) -> Response:
+        version = rest[1] if rest[:1] == ["versions"] and len(rest) > 1 else None
+        match rest[2:] if version is not None else rest:
+            case []:
+                return _plain(_metadata(self._ready(name, version)))
+            case ["ready"]:
+                slot = self._slot(name)
+                serving = slot.serving
+                ready = serving is not None and version in (None, serving.version)
+                return _plain({"name": slot.model, "ready": ready}, 200 if ready else 503)
+            case ["stats"]:
+                self._slot(name)
+                return _plain({"model_stats": self._statistics.told(name, version)})
+            case ["config"]:
+                raise Refused(501, "the model configuration extension is not served: a model's manifest is signed")
+        raise Refused(404, f"no such path below model {name[:64]}")
+
+    def _infer(self, found: tuple[ModelSlot, Serving], request: Request) -> Response:
+        slot, serving = found
+        clock = self._statistics.begin()
+        rows = 0
+        try:
+            asked, tail = _read(request)
+            inputs = self._inputs(serving.assignment.manifest, asked, tail)
+            rows = _rows(inputs)
+            clock.read()
+            outputs = slot.run_on(serving, inputs)
+            clock.ran()
+            response = _respond(slot.model, serving, asked, outputs)
+        except BaseException:
+            self._statistics.failed(slot.model, serving.version, clock)
+            raise
+        self._statistics.succeeded(slot.model, serving.version, clock, rows)
+        return response
+
+    def _inputs(self, manifest: Manifest, asked: _InferRequest, tail: memoryview) -> dict[str, Array]:
+        wanted = {tensor.name: tensor for tensor in manifest.inputs}
+        arrays: dict[str, Array] = {}
+        at = 0
+        for given in asked.inputs:
+            tensor = wanted.get(given.name)
+            if tensor is None or given.name in arrays:
+                why = "is given twice" if given.name in arrays else f"is unknown; the model takes {', '.join(wanted)}"
+                raise Refused(400, f"input {given.name[:64]!r} {why}"[:500])
+            size = given.parameters.binary_data_size if given.parameters is not None else None
+            binary = None if size is None else _cut(tail, at, size, given.name)
+            at += size or 0
+            arrays[given.name] = read_tensor(given, tensor, binary, refuse_nan=self._refuse_nan)
+        if missing := wanted.keys() - arrays:
+            raise Refused(400, f"input {sorted(missing)[0]!r} is missing")
+        if at != len(tail):
+            raise Refused(400, f"{len(tail) - at} bytes follow the tensors that binary_data_size names")
+        return arrays
+
+    def _slot(self, name: str) -> ModelSlot:
+        slot = self._slots().get(name)
+        if slot is None:
+            raise Refused(404, f"unknown model {name[:64]!r}; GET /v2/models lists them")
+        return slot
+
+    def _ready(self, name: str, version: str | None = None) -> tuple[ModelSlot, Serving]:
+        slot = self._slot(name)
+        serving = slot.serving
+        if serving is None:
+            raise Refused(503, f"model {name} has no version yet")
+        if version is not None and version != serving.version:
+            raise Refused(404, f"version {version[:20]!r} of {name} does not serve; {serving.version} does")
+        return slot, serving
+
+    def _indexed(self, name: str) -> dict[str, str]:
+        serving = self._slots()[name].serving
+        if serving is None:
+            return {"name": name, "version": "", "state": "UNAVAILABLE", "reason": "no version yet"}
+        return {"name": name, "version": serving.version, "state": "READY", "reason": ""}
+
+    def _serving(self) -> dict[str, Serving]:
+        slots = self._slots().items()
+        return {name: serving for name, slot in slots if (serving := slot.serving) is not None}
+
+
+def _read(request: Request) -> tuple[_InferRequest, memoryview]:
+    body = memoryview(request.body)
+    length = len(body) if request.json_length is None else request.json_length
+    if not 0 <= length <= len(body):
+        raise Refused(400, f"Inference-Header-Content-Length says {length}, the body has {len(body)} bytes")
+    try:
+        asked = _decode_infer(body[:length])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(400, f"request: {error}"[:500]) from None
+    if asked.id is not None and len(asked.id) > MAX_ID_CHARS:
+        raise Refused(400, f"id: {len(asked.id)} characters, limit {MAX_ID_CHARS}")
+    if asked.parameters is not None and asked.parameters.sequence_id:
+        raise Refused(501, "parameters.sequence_id: models here keep no state between requests")
+    return asked, body[length:]
+
+
+def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:
+    if size < 0 or at + size > len(tail):
+        left = len(tail) - at
+        raise Refused(400, f"input {name[:64]!r}: binary_data_size says {size}, {left} bytes are left in the body")
+    return tail[at : at + size]
+
+
+def _rows(inputs: Mapping[str, Array]) -> int:
+    first = next(iter(inputs.values()))
+    return int(first.shape[0]) if first.ndim else 1
+
+
+def _respond(model: str, serving: Serving, asked: _InferRequest, outputs: list[Array]) -> Response:
+    told: dict[str, Any] = {"model_name": model, "model_version": serving.version}
+    if asked.id is not None:
+        told["id"] = asked.id
+    parts, raws = [], []
+    for tensor, array, binary in _chosen(serving.assignment.manifest.outputs, asked, outputs):
+        if binary:
+            part, raw = as_binary(tensor, array)
+            raws.append(raw)
+        else:
+            part = as_json(tensor, array)
+        parts.append(part)
+    told["outputs"] = parts
+    head = _encode(told)
+    if not raws:
+        return Response(200, head)
+    return Response(200, b"".join((head, *raws)), BYTES_TYPE, len(head))
+
+
+def _chosen(
+    tensors: tuple[Tensor, ...], asked: _InferRequest, outputs: list[Array]
+) -> list[tuple[Tensor, Array, bool]]:
+    """The outputs that were asked for, in that order, and whether each goes as bytes."""
+    all_binary = asked.parameters is not None and asked.parameters.binary_data_output
+    if not asked.outputs:
+        return [(tensor, array, all_binary) for tensor, array in zip(tensors, outputs, strict=True)]
+    known = {tensor.name: (tensor, array) for tensor, array in zip(tensors, outputs, strict=True)}
+    chosen = []
+    for wanted in asked.outputs:
+        if wanted.name not in known:
+            raise Refused(400, f"output {wanted.name[:64]!r} is unknown; the model gives {', '.join(known)}"[:500])
+        parameters = wanted.parameters or _OutputParameters()
+        if parameters.classification is not None:
+            raise Refused(501, f"output {wanted.name}: the classification extension is not served")
+        binary = all_binary if parameters.binary_data is None else parameters.binary_data
+        chosen.append((*known[wanted.name], binary))
+    return chosen
+
+
+def _metadata(found: tuple[ModelSlot, Serving]) -> dict[str, Any]:
+    slot, serving = found
+    manifest = serving.assignment.manifest
+    return {
+        "name": slot.model,
+        "versions": [serving.version],
+        "platform": PLATFORM,
+        "inputs": manifest.inputs,
+        "outputs": manifest.outputs,
+    }
+
+
+def _plain(value: Any, status: int = 200) -> Response:
+    return Response(status, _encode(value))
+
+
+def refusal(status: int, words: str) -> Response:
+    """The protocol's error: a status and words."""
+    return Response(status, _encode({"error": words}))

@@ -1,0 +1,123 @@
+"""What requests cost, by model and version: Triton's statistics extension, and the ground of `/metrics`.
+
+Counts requests and nanoseconds. Refuses to know what an inference is; the slot's own window judges health.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+MAX_VERSIONS = 64
+"""Versions that are remembered; the one that was heard of first is forgotten."""
+
+
+@dataclass(slots=True)
+class VersionStatistics:
+    """Sums since the agent started."""
+
+    requests: int = 0
+    failures: int = 0
+    rows: int = 0
+    success_ns: int = 0
+    fail_ns: int = 0
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
+    last_ms: int = 0
+
+
+class Stopwatch:
+    """One request's time, in three parts."""
+
+    __slots__ = ("_now_ns", "began", "infer_until", "input_until")
+
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self._now_ns = now_ns
+        self.began = self.input_until = self.infer_until = now_ns()
+
+    def read(self) -> None:
+        """The inputs are arrays now."""
+        self.input_until = self.infer_until = self._now_ns()
+
+    def ran(self) -> None:
+        """The outputs are there."""
+        self.infer_until = self._now_ns()
+
+    def end(self) -> int:
+        """When the response is there."""
+        return self._now_ns()
+
+
+class Statistics:
+    """All models. `now_ns` is a monotonic clock, `wall_s` the date in seconds; `lock` guards the sums."""
+
+    def __init__(self, now_ns: Callable[[], int], wall_s: Callable[[], float], lock: Any) -> None:
+        self._now_ns = now_ns
+        self._wall_s = wall_s
+        self._lock = lock
+        self.versions: dict[tuple[str, str], VersionStatistics] = {}
+
+    def begin(self) -> Stopwatch:
+        """A request has come."""
+        return Stopwatch(self._now_ns)
+
+    def succeeded(self, model: str, version: str, clock: Stopwatch, rows: int) -> None:
+        """It was answered."""
+        end = clock.end()
+        with self._lock:
+            sums = self._of(model, version)
+            sums.requests += 1
+            sums.rows += rows
+            sums.success_ns += end - clock.began
+            sums.input_ns += clock.input_until - clock.began
+            sums.infer_ns += clock.infer_until - clock.input_until
+            sums.output_ns += end - clock.infer_until
+            sums.last_ms = int(self._wall_s() * 1000)
+
+    def failed(self, model: str, version: str, clock: Stopwatch) -> None:
+        """It was not."""
+        end = clock.end()
+        with self._lock:
+            sums = self._of(model, version)
+            sums.failures += 1
+            sums.fail_ns += end - clock.began
+
+    def told(self, model: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
+        """The statistics extension's list, of one model or of all."""
+        return [
+            _told(name, release, sums)
+            for (name, release), sums in sorted(self.versions.items())
+            if model in (None, name) and version in (None, release)
+        ]
+
+    def _of(self, model: str, version: str) -> VersionStatistics:
+        key = (model, version)
+        if key not in self.versions:
+            if len(self.versions) >= MAX_VERSIONS:
+                del self.versions[next(iter(self.versions))]
+            self.versions[key] = VersionStatistics()
+        return self.versions[key]
+
+
+def _told(name: str, version: str, sums: VersionStatistics) -> dict[str, Any]:
+    def part(count: int, ns: int) -> dict[str, int]:
+        return {"count": count, "ns": ns}
+
+    return {
+        "name": name,
+        "version": version,
+        "last_inference": sums.last_ms,
+        "inference_count": sums.rows,
+        "execution_count": sums.requests,
+        "inference_stats": {
+            "success": part(sums.requests, sums.success_ns),
+            "fail": part(sums.failures, sums.fail_ns),
+            "queue": part(sums.requests, 0),
+            "compute_input": part(sums.requests, sums.input_ns),
+            "compute_infer": part(sums.requests, sums.infer_ns),
+            "compute_output": part(sums.requests, sums.output_ns),
+            "cache_hit": part(0, 0),
+            "cache_miss": part(0, 0),
+        },
+        "batch_stats": [],
+    }

@@ -1,0 +1,143 @@
+"""Tensors of the Open Inference Protocol to arrays and back: as JSON, and as raw little-endian bytes.
+
+Decides what a tensor must look like to be one of a model's inputs, and says which field was wrong.
+Refuses to know routes and sessions. Source: https://github.com/triton-inference-server/server, protocol extensions.
+"""
+
+import math
+import struct
+from types import GenericAlias
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agent.ports import Array
+from contract.errors import BadInput, Code
+from contract.manifest import DATATYPES, Tensor
+
+MAX_ELEMENTS = 16 * 1024 * 1024
+_CELL: dict[str, Any] = {"BOOL": bool, "BYTES": str, "FP16": float, "FP32": float, "FP64": float}
+_WIRE = {**DATATYPES, "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64"}
+
+
+class TensorParameters(msgspec.Struct):
+    """What stands beside a tensor; others are let pass, as the protocol asks."""
+
+    binary_data_size: int | None = None
+    binary_data: bool | None = None
+
+
+class GivenTensor(msgspec.Struct):
+    """An input as a request holds it; `data` is read once its type is known."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: TensorParameters | None = None
+    data: msgspec.Raw = msgspec.Raw()
+
+
+def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, *, refuse_nan: bool) -> Array:
+    """The array that `given` holds; BadInput `tensors_invalid` names the tensor and the field."""
+    if given.datatype != wanted.datatype:
+        raise _wrong(given, "datatype", f"{given.datatype[:20]!r}, the model takes {wanted.datatype}")
+    count = _check_shape(given, wanted)
+    array = _from_json(given, count) if binary is None else _from_binary(given, count, binary)
+    if refuse_nan and array.dtype.kind == "f" and np.isnan(array).any():
+        raise _wrong(given, "data", "holds NaN, which this device refuses")
+    return array.reshape(given.shape)
+
+
+def as_json(tensor: Tensor, array: Array) -> dict[str, Any]:
+    """An output with its data as a flat list."""
+    data = array.ravel().tolist()
+    return {"name": tensor.name, "shape": list(array.shape), "datatype": tensor.datatype, "data": data}
+
+
+def as_binary(tensor: Tensor, array: Array) -> tuple[dict[str, Any], bytes]:
+    """An output whose data follows the JSON as bytes."""
+    raw = _text_bytes(array) if tensor.datatype == "BYTES" else _little_endian(array)
+    parameters = {"binary_data_size": len(raw)}
+    shape = list(array.shape)
+    return {"name": tensor.name, "shape": shape, "datatype": tensor.datatype, "parameters": parameters}, raw
+
+
+def _check_shape(given: GivenTensor, wanted: Tensor) -> int:
+    """Number of elements, once the shape is one that the model takes."""
+    fits = len(given.shape) == len(wanted.shape) and all(
+        size >= 0 and expected in (-1, size) for size, expected in zip(given.shape, wanted.shape, strict=True)
+    )
+    if not fits:
+        raise _wrong(given, "shape", f"{given.shape[:8]}, the model takes {list(wanted.shape)}")
+    count = math.prod(given.shape)
+    if count > MAX_ELEMENTS:
+        raise _wrong(given, "shape", f"{count} elements, limit {MAX_ELEMENTS}")
+    return count
+
+
+def _from_json(given: GivenTensor, count: int) -> Array:
+    if not given.data:
+        raise _wrong(given, "data", "is missing")
+    kind: Any = _CELL.get(given.datatype, int)
+    for _ in range(_depth(bytes(memoryview(given.data)[:64]), len(given.shape))):
+        kind = GenericAlias(list, (kind,))
+    try:
+        cells = msgspec.json.decode(given.data, type=kind)
+        array = np.array(cells, dtype=object if given.datatype == "BYTES" else _WIRE[given.datatype])
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+        raise _wrong(given, "data", str(error)[:200]) from None
+    if array.size != count:
+        raise _wrong(given, "data", f"{array.size} elements for shape {given.shape[:8]}")
+    return array
+
+
+def _depth(start: bytes, most: int) -> int:
+    """How deep the lists are nested: flat data and data in the tensor's shape are both allowed."""
+    opened = 0
+    for byte in start:
+        if byte == 0x5B:
+            opened += 1
+        elif byte not in b" \t\r\n":
+            break
+    return max(1, min(opened, most))
+
+
+def _from_binary(given: GivenTensor, count: int, raw: memoryview) -> Array:
+    if given.datatype == "BYTES":
+        return _texts(given, count, raw)
+    dtype = np.dtype(_WIRE[given.datatype]).newbyteorder("<")
+    if len(raw) != count * dtype.itemsize:
+        raise _wrong(
+            given, "binary_data_size", f"{len(raw)} bytes, shape {given.shape[:8]} needs {count * dtype.itemsize}"
+        )
+    return np.frombuffer(raw, dtype=dtype)
+
+
+def _texts(given: GivenTensor, count: int, raw: memoryview) -> Array:
+    found: list[str] = []
+    at = 0
+    while at < len(raw) and len(found) < count:
+        if at + 4 > len(raw):
+            break
+        (length,) = struct.unpack_from("<I", raw, at)
+        at += 4 + length
+        if at > len(raw):
+            break
+        found.append(bytes(raw[at - length : at]).decode(errors="replace"))
+    if len(found) != count or at != len(raw):
+        raise _wrong(given, "binary_data_size", f"{len(raw)} bytes do not hold {count} strings with their lengths")
+    return np.array(found, dtype=object)
+
+
+def _text_bytes(array: Array) -> bytes:
+    cells = [str(cell).encode() for cell in array.ravel()]
+    return b"".join(struct.pack("<I", len(cell)) + cell for cell in cells)
+
+
+def _little_endian(array: Array) -> bytes:
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+
+
+def _wrong(given: GivenTensor, field: str, words: str) -> BadInput:
+    return BadInput(Code.TENSORS_INVALID, f"input {given.name[:64]!r}: {field}: {words}")
