@@ -18,6 +18,8 @@ from agent.config import ServingConfig
 from agent.serving.oip import JSON_TYPE, Endpoint, Request, Response, refusal
 
 MAX_HEADER_BYTES = 16 * 1024
+HEADER_BYTES = 4
+"""Colon, space and line end of each header."""
 MAX_PIPELINED = 16
 REQUEST_S = 30.0
 """A request that has begun must be whole by then."""
@@ -123,7 +125,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """The parser's: one header. Told apart by length first: most are of no interest."""
-        self._count_header(len(name) + len(value))
+        self._count_header(len(name) + len(value) + HEADER_BYTES)
         length = len(name)
         if length == 14 and name.lower() == b"content-length":
             self._expect_body(int(value))

@@ -20,6 +20,8 @@ from contract.errors import Code, WorldError
 
 SWEEP_S = 5.0
 POOL_THREADS = 2
+BACKLOG = 64
+START_S = 10.0
 
 _log = logging.getLogger("edgeward.serving")
 
@@ -31,6 +33,7 @@ class HttpServer:
         loop, pool = asyncio.new_event_loop(), ThreadPoolExecutor(POOL_THREADS, "inference")
         self._serving = Listening(endpoint, config, pool, loop)
         self._socket = _bind(config.listen)
+        self._serves = threading.Event()
         self._thread = threading.Thread(target=self._run, name="serving", daemon=True)
 
     @property
@@ -41,6 +44,7 @@ class HttpServer:
     def start(self) -> None:
         """Begin to answer."""
         self._thread.start()
+        self._serves.wait(START_S)
 
     def stop(self) -> None:
         """Close every connection and end the thread."""
@@ -55,10 +59,11 @@ class HttpServer:
         asyncio.set_event_loop(loop)
         make = partial(Connection, self._serving)
         if self._socket.family == socket.AF_UNIX:
-            server = loop.run_until_complete(loop.create_unix_server(make, sock=self._socket, backlog=64))
+            server = loop.run_until_complete(loop.create_unix_server(make, sock=self._socket, backlog=BACKLOG))
         else:
-            server = loop.run_until_complete(loop.create_server(make, sock=self._socket, backlog=64))
+            server = loop.run_until_complete(loop.create_server(make, sock=self._socket, backlog=BACKLOG))
         loop.call_later(SWEEP_S, self._sweep)
+        loop.call_soon(self._serves.set)
         _log.info("serving on %s", self._serving.config.listen)
         try:
             loop.run_forever()
@@ -81,7 +86,9 @@ class HttpServer:
 def _bind(listen: str) -> socket.socket:
     address, port = check_listen(listen)
     try:
-        return _bind_unix(address) if address.startswith("/") else _bind_tcp(address, port)
+        found = _bind_unix(address) if address.startswith("/") else _bind_tcp(address, port)
+        found.listen(BACKLOG)
+        return found
     except OSError as error:
         raise WorldError(Code.PORT_TAKEN, f"serving.listen {listen}: {error.strerror or error}") from None
 
