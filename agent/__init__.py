@@ -2,3 +2,14 @@
 
 Light on purpose: onnxruntime, numpy, paho-mqtt and what trust needs. Never imports the controller.
 """
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """`from agent import Predictor`, at no price for whoever imports a part: the runtime takes 150 ms."""
+    if name == "Predictor":
+        from agent.predictor import Predictor
+
+        return Predictor
+    raise AttributeError(name)

@@ -58,6 +58,7 @@ class Daemon:
         self._link = PahoLink(config.broker, config.device.name, self._deliver)
         self.slots: dict[str, ModelSlot] = {}
         """Replaced when a model is new, never changed: other threads look at it."""
+        self._slots_lock = threading.Lock()
         trusted = load_root(config, config_path)
         identity = Identity(
             config.device.name,
@@ -111,6 +112,7 @@ class Daemon:
                 self._server.stop()
             for waiting in self._topics.values():
                 waiting.put(None)
+            self._lock_file.close()
             _log.info("device %s has stopped", self._config.device.name)
 
     def _work(self) -> None:
@@ -142,7 +144,7 @@ class Daemon:
             self._inbox.put(stimulus)
 
     def _new_model(self, name: str) -> DeviceModel:
-        return DeviceModel(name, self._slot(name), self._runtime, self._store, self._new_download)
+        return DeviceModel(name, self.slot(name), self._runtime, self._store, self._new_download)
 
     def _new_download(self, assignment: Assignment) -> Download:
         return Download(assignment, store=self._store, link=self._link, drop=self._drop)
@@ -150,11 +152,13 @@ class Daemon:
     def _drop(self, what: str) -> None:
         self._agent.dropped[what] += 1
 
-    def _slot(self, name: str) -> ModelSlot:
-        if name not in self.slots:
-            slot = ModelSlot(name, perf_s=time.perf_counter, lock=threading.Lock())
-            self.slots = {**self.slots, name: slot}
-        return self.slots[name]
+    def slot(self, name: str) -> ModelSlot:
+        """The slot of a model, made at its first mention; from any thread."""
+        with self._slots_lock:
+            if name not in self.slots:
+                made = ModelSlot(name, perf_s=time.perf_counter, lock=threading.Lock())
+                self.slots = {**self.slots, name: made}
+            return self.slots[name]
 
     def _new_server(self) -> HttpServer:
         statistics = Statistics(time.perf_counter_ns, time.time, threading.Lock())
@@ -186,7 +190,7 @@ class Daemon:
 
     def _pipeline(self, rows: Iterable[Sample | BadInput], model: str) -> None:
         try:
-            run_pipeline(rows, self._slot(model), self._agent.dropped)
+            run_pipeline(rows, self.slot(model), self._agent.dropped)
             _log.info("the sensor of %s has ended", model)
         except BadInput as error:
             _log.error("the sensor of %s: %s", model, error)

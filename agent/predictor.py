@@ -1,0 +1,89 @@
+"""Models of this device inside a device application: the whole agent, in threads beside the application's own.
+
+    with Predictor("agent.toml") as predictor:
+        plant = predictor.model("plant")
+        plant.wait(timeout_s=60)
+        label, probabilities = plant.run({"X": rows})
+
+Updates, trials and roll backs go on as in `edgeward-agent run`; each call answers with what is right at that moment.
+Decides nothing.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.config import load_config
+from agent.daemon import Daemon
+from agent.ports import Array, Inputs, Sample
+from agent.serving.slot import ModelSlot, Prediction
+from contract.errors import Code, WorldError
+
+LOOK_S = 0.02
+
+
+class Model:
+    """One model. All methods may be called from any thread."""
+
+    def __init__(self, slot: ModelSlot) -> None:
+        self._slot = slot
+        self._run = slot.run
+
+    def run(self, inputs: Inputs) -> list[Array]:
+        """Outputs in the manifest's order; arrays go in and come out without a copy. WorldError `not_serving`.
+
+        Raises what onnxruntime raises for arrays that the model does not take; that counts against its health.
+        """
+        return self._run(inputs)
+
+    def predict(self, row: Mapping[str, Any], label: str | float | None = None) -> Prediction:
+        """One row by column name. BadInput `sample_invalid` names the column; WorldError `not_serving`."""
+        prediction = self._slot.predict(Sample(row, label))
+        if prediction is None:
+            raise WorldError(Code.NOT_SERVING, f"{self._slot.model} has no version yet")
+        return prediction
+
+    @property
+    def release(self) -> int | None:
+        """The release that answers now; None before the first."""
+        serving = self._slot.serving
+        return serving.assignment.manifest.release if serving is not None else None
+
+    def wait(self, timeout_s: float) -> None:
+        """Return once a version serves; WorldError `not_serving` after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while self._slot.serving is None:
+            if time.monotonic() >= deadline:
+                raise WorldError(Code.NOT_SERVING, f"{self._slot.model} has no version after {timeout_s:g} s")
+            time.sleep(LOOK_S)
+
+
+class Predictor:
+    """The agent of a configuration file. What was confirmed before serves at once, with or without a link.
+
+    Raises BadInput `config_invalid`, WorldError `disk_failed` if another agent has the state directory.
+    """
+
+    def __init__(self, config: str | Path) -> None:
+        path = Path(config)
+        self._daemon = Daemon(load_config(path), path)
+        self._daemon.start()
+        self._thread = threading.Thread(target=self._daemon.work, name="agent", daemon=True)
+        self._thread.start()
+
+    def model(self, name: str) -> Model:
+        """A model by name, whether a version has come or not."""
+        return Model(self._daemon.slot(name))
+
+    def close(self) -> None:
+        """End the agent; models answer no longer than its threads live."""
+        self._daemon.stop()
+        self._thread.join(timeout=10)
+
+    def __enter__(self) -> "Predictor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

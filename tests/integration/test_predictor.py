@@ -1,0 +1,74 @@
+"""`from agent import Predictor`: the agent inside an application, from what flash holds, without a link."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent import Predictor
+from agent.adapters.posix_disk import PosixDisk
+from agent.core.model import Assignment, Record
+from agent.store import Store
+from contract.desired import TrialPolicy
+from contract.errors import BadInput, Code, WorldError
+from firmware_sim.fleet_keys import TRUSTED
+from firmware_sim.real_models import make_real_model
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A device that has confirmed release 3, and whose broker is gone."""
+    made = make_real_model(3, "good")
+    state = tmp_path / "state"
+    store = Store(PosixDisk(state))
+    store.write_chunk(made.manifest.artifact, 0, made.artifact)
+    store.seal(made.manifest.artifact)
+    confirmed = Assignment(model="plant", generation=1, manifest=made.manifest, policy=TrialPolicy())
+    store.save_record("plant", Record(generation=1, stable=confirmed))
+    (tmp_path / "root.json").write_text(TRUSTED.root, encoding="utf-8")
+    path = tmp_path / "agent.toml"
+    device = f'[device]\nname = "d1"\nstate_dir = "{state}"\n'
+    path.write_text(device + '[broker]\nurl = "mqtt://127.0.0.1:1"\n', encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def predictor(config: Path) -> Iterator[Predictor]:
+    with Predictor(config) as found:
+        yield found
+
+
+def test_what_was_confirmed_answers_at_once_without_a_link(predictor: Predictor) -> None:
+    plant = predictor.model("plant")
+    assert plant.release == 3
+    (label,) = plant.run({"X": np.array([[2.0], [-2.0]], dtype=np.float32)})
+    assert label.ravel().tolist() == [1, 0]
+    assert plant.predict({"x": 2.0}).value == "1"
+
+
+def test_arrays_go_in_without_a_copy_and_batches_of_any_size_come_out(predictor: Predictor) -> None:
+    plant = predictor.model("plant")
+    for rows in (1, 7, 1000):
+        assert plant.run({"X": np.ones((rows, 1), dtype=np.float32)})[0].shape == (rows, 1)
+
+
+def test_a_row_without_a_column_and_a_model_without_a_version_are_named(predictor: Predictor) -> None:
+    with pytest.raises(BadInput, match="'x'"):
+        predictor.model("plant").predict({"y": 1.0})
+    for call in (lambda: predictor.model("new").run({}), lambda: predictor.model("new").wait(0.05)):
+        with pytest.raises(WorldError) as caught:
+            call()
+        assert caught.value.code == Code.NOT_SERVING
+
+
+def test_one_state_directory_has_one_agent(predictor: Predictor, config: Path) -> None:
+    with pytest.raises(WorldError) as caught:
+        Predictor(config)
+    assert caught.value.code == Code.DISK_FAILED
+
+
+def test_after_closing_another_may_begin(config: Path) -> None:
+    for _ in range(2):
+        with Predictor(config) as predictor:
+            assert predictor.model("plant").release == 3
