@@ -4,7 +4,6 @@ Picks the real adapters. Decides nothing about updates or health.
 """
 
 import fcntl
-import importlib.metadata
 import logging
 import platform
 import queue
@@ -35,6 +34,7 @@ from agent.serving.statistics import Statistics
 from agent.stimuli import Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import Store
 from contract.errors import BadInput, Code, WorldError
+from contract.protocol import VERSION
 
 INBOX_SIZE = 256
 """Stimuli that wait for the worker; a full inbox holds the network thread, and with it the broker."""
@@ -165,7 +165,7 @@ class Daemon:
         endpoint = Endpoint(
             lambda: self.slots,
             statistics,
-            version=importlib.metadata.version("edgeward"),
+            version=VERSION,
             refuse_nan=self._config.serving.refuse_nan,
             counters=self._agent.dropped.copy,
         )

@@ -153,7 +153,8 @@ class DeviceModel:
         artifact = assignment.manifest.artifact
         if not self.store.has(artifact):
             raise WorldError(Code.DIGEST_MISMATCH, f"blob {artifact.sha256[:12]} is damaged or missing on disk")
-        session = self.runtime.load(self.store.path(artifact), assignment.manifest)
+        path, isolated = self.store.path(artifact), assignment.policy.isolated
+        session = self.runtime.load(path, assignment.manifest, isolated=isolated)
         return self.slot.prepare(assignment, session)
 
 

@@ -1,6 +1,5 @@
-"""The agent: memory against a bare runtime, a swap under constant inference, the price of one row."""
+"""The agent: memory against a bare runtime, and the price of one row of a sensor."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,8 @@ from agent.core.model import Assignment
 from agent.ports import Sample
 from agent.serving.rows import RowEncoder
 from agent.serving.slot import ModelSlot
-from benchmarks.swap import FEATURES, SWAPS, assignment_for
+from benchmarks.models import FEATURES, as_onnx, fitted
+from benchmarks.swap import assignment_for
 from benchmarks.table import Row
 
 ROWS = 4000
@@ -35,7 +35,7 @@ sys.stdin.read()
 
 def measure() -> list[Row]:
     """All rows."""
-    return [_memory(), *_swap(), *_one_row()]
+    return [_memory(), *_one_row()]
 
 
 def _memory() -> Row:
@@ -78,50 +78,12 @@ def _private_mb(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1000
 
 
-def _forest(trees: int, seed: int) -> bytes:
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import FloatTensorType
-    from sklearn.ensemble import RandomForestClassifier
-
-    rng = np.random.default_rng(seed)
-    features = rng.normal(size=(6000, FEATURES)).astype(np.float32)
-    labels = (features[:, :3].sum(axis=1) + rng.normal(size=6000) > 0).astype(int)
-    model = RandomForestClassifier(trees, random_state=seed).fit(features, labels)
-    types = [("X", FloatTensorType([None, FEATURES]))]
-    onnx_model = convert_sklearn(
-        model, name="model", initial_types=types, target_opset={"": 18, "ai.onnx.ml": 3}, options={"zipmap": False}
-    )
-    raw: bytes = onnx_model.SerializeToString()
-    return raw
-
-
-def _swap() -> list[Row]:
-    """In a process without scikit-learn, as on a device: the collector's work grows with everything imported."""
-    with tempfile.TemporaryDirectory(prefix="edgeward-bench-") as scratch:
-        paths = [Path(scratch) / f"{number}.onnx" for number in range(2)]
-        for number, path in enumerate(paths):
-            path.write_bytes(_forest(300, number))
-        size_mb = paths[0].stat().st_size / 1e6
-        command = [sys.executable, "-m", "benchmarks.swap", *map(str, paths)]
-        said = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
-    found = json.loads(said)
-    what = f"{SWAPS} swaps of a {size_mb:.0f} MB forest under {found['answers']} inferences"
-    return [
-        Row(f"{what}: failed", found["failures"], 0, "", "none may fail", goal=0),
-        Row(f"{what}: longest stall", found["longest_ms"], found["quiet_ms"], "ms", "the same time without a swap"),
-    ]
-
-
 def _one_row() -> list[Row]:
     rows = []
-    for name, trees in (("forest of 10 trees", 10), ("forest of 100 trees", 100)):
-        model = _forest(trees, 3)
+    for name, kind in (("forest of 10 trees", "forest-10"), ("forest of 100 trees", "forest-100")):
+        model = as_onnx(fitted(kind, 3))
         assignment = assignment_for(model, 1)
-        with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
-            file.write(model)
-            file.flush()
-            session = OnnxSession(file.name, assignment.manifest)
-        rows.append(_overhead(name, session, assignment))
+        rows.append(_overhead(name, OnnxSession(model, assignment.manifest), assignment))
     return rows
 
 

@@ -14,15 +14,15 @@ from agent.adapters.onnx_runtime import OnnxRuntime
 from agent.core.model import Assignment
 from agent.ports import Sample
 from agent.serving.slot import ModelSlot
+from benchmarks.models import FEATURES
 from contract.blobs import describe
 from contract.desired import TrialPolicy
 from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
 
-FEATURES = 20
-SWAPS = 6
+SWAPS = 100
 
 
-def assignment_for(model: bytes, release: int) -> Assignment:
+def assignment_for(model: bytes, release: int, name: str = "bench") -> Assignment:
     nothing = Decimal(0)
     golden = Golden(blob=describe(b"-", 65536), rows=1, rtol=nothing, atol=nothing, max_row_mismatch_ratio=nothing)
     manifest = Manifest(
@@ -40,7 +40,7 @@ def assignment_for(model: bytes, release: int) -> Assignment:
         runtime=Runtime(ir=8, opset=18, ml_opset=3),
         limits=Limits(memory_mb=1024, load_s=60),
     )
-    return Assignment(model="bench", generation=release, manifest=manifest, policy=TrialPolicy())
+    return Assignment(model=name, generation=release, manifest=manifest, policy=TrialPolicy())
 
 
 class Inferring:
@@ -83,13 +83,18 @@ def swap_under_inference(paths: list[Path]) -> dict[str, float]:
     slot = ModelSlot("bench", perf_s=time.perf_counter, lock=threading.Lock())
     slot.swap(slot.prepare(assignments[0], runtime.load(str(paths[0]), assignments[0].manifest)))
     began = time.perf_counter()
+    private_mb = []
     with Inferring(slot) as swapping:
         for number in range(1, SWAPS + 1):
             _swap_once(slot, runtime, assignments[number % 2], paths[number % 2])
+            private_mb.append(_private_mb())
     took_s = time.perf_counter() - began
     with Inferring(slot) as quiet:
-        time.sleep(took_s)
+        time.sleep(min(took_s, 10.0))
     return {
+        "swaps": SWAPS,
+        "first_mb": private_mb[0],
+        "last_mb": private_mb[-1],
         "answers": swapping.answers,
         "failures": swapping.failures,
         "longest_ms": swapping.longest_ms,
@@ -104,6 +109,11 @@ def _swap_once(slot: ModelSlot, runtime: OnnxRuntime, assignment: Assignment, pa
         time.sleep(0.001)
     del before
     runtime.trim()
+
+
+def _private_mb() -> float:
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1000
 
 
 if __name__ == "__main__":

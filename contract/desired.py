@@ -29,6 +29,8 @@ class TrialPolicy(Message, frozen=True):
     max_latency_ms_p95: Decimal = Decimal(100)
     require_sandbox: bool = False
     """Refuse the version where the probe cannot be fully confined."""
+    isolated: bool = False
+    """Serve the version from a confined process of its own: it may crash or hang without the agent."""
     max_accuracy_drop: Decimal = Decimal("0.05")
     """How far the trial's accuracy may lie below stable's, where the sensor brings labels."""
 

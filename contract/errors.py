@@ -56,6 +56,7 @@ class Code(StrEnum):
     TRIAL_INCONCLUSIVE = "trial_inconclusive"  # too few inferences to judge before the deadline: lower min_samples
     SUPERSEDED = "superseded"  # a newer desired document replaced it
     SAMPLE_INVALID = "sample_invalid"  # an input row lacks a column or has the wrong type
+    WORKER_FAILED = "worker_failed"  # the model's own process died or hung: stable answers; look at the model
     NOT_SERVING = "not_serving"  # no version of the model serves yet: roll one out, look at `edgeward device show`
     # conversion and registry
     ESTIMATOR_UNTRUSTED = "estimator_untrusted"  # types that an operator has not trusted yet

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contract.errors import BadInput, Code
 from contract.protocol import MAX_TENSORS_BYTES
 
-Array = NDArray[Any]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def encode_tensors(arrays: Mapping[str, Array]) -> bytes:

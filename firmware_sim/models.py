@@ -121,7 +121,7 @@ class SimRuntime:
         broken = model is None or model.behaviour == "breaks_probe"
         done(ProbeReport(assignment.digest, Code.PROBE_FAILED if broken else "", "simulated" if broken else ""))
 
-    def load(self, artifact: str, manifest: Manifest) -> Session:
+    def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
         """A session; WorldError `model_load_failed` for bytes that are no model of this world."""
         model = self._by_artifact.get(self.read(artifact))
         if model is None or model.behaviour == "fails_to_load":

@@ -68,7 +68,7 @@ class RealRuntime(SimRuntime):
             return
         done(ProbeReport(assignment.digest))
 
-    def load(self, artifact: str, manifest: Manifest) -> Session:
+    def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
         """A real session; WorldError `model_load_failed` in onnxruntime's own words."""
         try:
             return OnnxSession(self.read(artifact), manifest)

@@ -35,9 +35,9 @@ _DENIED = {
 }  # fmt: skip
 
 
-def confine(limits: Limits, readable: Iterable[Path]) -> str:
-    """Confine this process for good; FULL, or what is missing in words."""
-    _set_limits(limits)
+def confine(limits: Limits, readable: Iterable[Path], *, for_life: bool = False) -> str:
+    """Confine this process for good; FULL, or what is missing in words. `for_life`: without a limit of CPU seconds."""
+    _set_limits(limits, for_life=for_life)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return "reduced: no_new_privs refused"
@@ -61,12 +61,13 @@ def runtime_paths() -> list[Path]:
     return [Path(name) for name in named]
 
 
-def _set_limits(limits: Limits) -> None:
+def _set_limits(limits: Limits, *, for_life: bool) -> None:
     """What a memory or CPU bomb runs into; beyond what is mapped already, which is not the model's."""
     mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     allowed = mapped + limits.memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    resource.setrlimit(resource.RLIMIT_CPU, (limits.load_s, limits.load_s + 1))
+    if not for_life:
+        resource.setrlimit(resource.RLIMIT_CPU, (limits.load_s, limits.load_s + 1))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

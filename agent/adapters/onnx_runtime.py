@@ -4,7 +4,6 @@ Decides session settings (measured: docs/adr/0003). Refuses to know when a model
 """
 
 import ctypes
-import importlib.metadata
 import json
 import os
 import platform
@@ -19,13 +18,16 @@ import numpy as np
 import onnxruntime as ort
 
 from agent.adapters.confinement import confinable
+from agent.adapters.worker import WorkerSession
 from agent.core.model import Assignment
-from agent.ports import Array, Inputs, ProbeReport
+from agent.ports import Array, Inputs, ProbeReport, Session
 from contract.errors import Code, WorldError
 from contract.manifest import Manifest
 from contract.messages import Hardware
+from contract.protocol import VERSION
 from contract.wire import encode
 
+_M_ARENA_MAX = -8
 PROBE_START_S = 20.0
 """Starting a child and importing the runtime, on a slow device."""
 
@@ -63,13 +65,17 @@ class OnnxRuntime:
     def __init__(self) -> None:
         self._hardware = _hardware()
         self._libc = ctypes.CDLL(None)
+        if hasattr(self._libc, "mallopt"):  # before there are threads: each would get a heap of its own
+            self._libc.mallopt(_M_ARENA_MAX, 2)
 
     def hardware(self) -> Hardware:
         """What this device is."""
         return self._hardware
 
-    def load(self, artifact: str, manifest: Manifest) -> OnnxSession:
+    def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
         """Load; WorldError `model_load_failed` with onnxruntime's own words."""
+        if isolated:
+            return WorkerSession(artifact, manifest)
         try:
             session = OnnxSession(artifact, manifest)
         except Exception as error:  # onnxruntime's exceptions share no base class
@@ -130,7 +136,7 @@ def _hardware() -> Hardware:
         memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6,
         python=platform.python_version(),
         onnxruntime=ort.__version__,
-        agent=importlib.metadata.version("edgeward"),
+        agent=VERSION,
         sandbox=confinable(),
     )
 

@@ -1,0 +1,145 @@
+"""Tensors in memory that an agent and its worker share: laid one after the other, described by one short message.
+
+Decides the layout, and what of the other side's description may be believed: a worker may be in a stranger's hands.
+The region is a memfd sealed against shrinking, so that nothing the worker does makes the agent's reads fault.
+"""
+
+import fcntl
+import mmap
+import os
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agent.ports import Array
+from contract.errors import Code, WorldError
+
+FIRST_BYTES = 1 << 20
+MAX_BYTES = 256 << 20
+MAX_MESSAGE_BYTES = 256 * 1024
+ALIGNMENT = 64
+_KINDS = "biufU"
+
+
+class Placed(msgspec.Struct, array_like=True):
+    """Where one array lies."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+    offset: int
+
+
+class Said(msgspec.Struct):
+    """One message between the two."""
+
+    tensors: list[Placed] = []
+    size_bytes: int = 0
+    """Size of the region by now; from a worker: the size that its answer needs."""
+    fault: str = ""
+    """What the runtime raised."""
+
+
+class Region:
+    """The shared memory as one side sees it."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        if fd is None:
+            fd = os.memfd_create("edgeward-tensors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            os.ftruncate(fd, FIRST_BYTES)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        self.fd = fd
+        self.size_bytes = os.fstat(fd).st_size
+        self._map = mmap.mmap(fd, self.size_bytes)
+
+    def grow(self, size_bytes: int) -> None:
+        """Make room; WorldError `worker_failed` beyond the limit."""
+        if size_bytes > MAX_BYTES:
+            raise WorldError(Code.WORKER_FAILED, f"{size_bytes} bytes of tensors, limit {MAX_BYTES}")
+        if size_bytes > self.size_bytes:
+            os.ftruncate(self.fd, size_bytes)
+            self.see(size_bytes)
+
+    def see(self, size_bytes: int) -> None:
+        """Map what the other side has grown."""
+        if size_bytes != self.size_bytes:
+            self._map = mmap.mmap(self.fd, size_bytes)
+            self.size_bytes = size_bytes
+
+    def put(self, arrays: Mapping[str, Array]) -> list[Placed]:
+        """Copy arrays in; they must fit (`needed`)."""
+        placed, offset = [], 0
+        for name, array in arrays.items():
+            plain = _plain(array)
+            view = np.ndarray(plain.shape, plain.dtype, self._map, offset)
+            view[...] = plain
+            placed.append(Placed(name, plain.dtype.str, list(plain.shape), offset))
+            offset += _aligned(plain.nbytes)
+        return placed
+
+    def view(self, placed: Placed) -> Array:
+        """The array that a description names, not copied; WorldError `worker_failed` if the description lies."""
+        try:
+            dtype = np.dtype(placed.dtype)
+            if dtype.kind not in _KINDS or placed.offset < 0 or any(size < 0 for size in placed.shape):
+                raise ValueError("a kind, offset or shape that no tensor has")
+            return np.ndarray(tuple(placed.shape), dtype, self._map, placed.offset)
+        except (TypeError, ValueError) as error:
+            raise WorldError(Code.WORKER_FAILED, f"tensor {placed.name[:64]!r}: {error}") from None
+
+    def close(self) -> None:
+        """Let go of the descriptor; the mapping lives as long as arrays in it do."""
+        os.close(self.fd)
+
+
+def needed(arrays: Mapping[str, Array]) -> int:
+    """Bytes that `put` takes."""
+    return sum(_aligned(_plain(array).nbytes) for array in arrays.values())
+
+
+def write_message(fd: int, said: Said) -> None:
+    """Send; raises OSError if the other side is gone."""
+    body = msgspec.json.encode(said)
+    data = memoryview(struct.pack("<I", len(body)) + body)
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def read_message(fd: int) -> Said | None:
+    """Receive; None if the other side is gone or speaks nonsense."""
+    head = _exactly(fd, 4)
+    if head is None:
+        return None
+    (length,) = struct.unpack("<I", head)
+    body = _exactly(fd, length) if length <= MAX_MESSAGE_BYTES else None
+    try:
+        return None if body is None else msgspec.json.decode(body, type=Said)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _exactly(fd: int, size_bytes: int) -> bytes | None:
+    found = b""
+    while len(found) < size_bytes:
+        part = os.read(fd, size_bytes - len(found))
+        if not part:
+            return None
+        found += part
+    return found
+
+
+def _plain(array: Array) -> Array:
+    """Text lies there with a fixed width."""
+    return array.astype(np.str_) if array.dtype == object else array
+
+
+def _aligned(size_bytes: int) -> int:
+    return -(-size_bytes // ALIGNMENT) * ALIGNMENT
+
+
+def as_runtime_input(array: Array) -> Any:
+    """Text as objects again, as onnxruntime takes it."""
+    return array.astype(object) if array.dtype.kind == "U" else array

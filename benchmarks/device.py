@@ -1,0 +1,81 @@
+"""A real agent process whose flash holds confirmed models: what serves when the link is away."""
+
+import http.client
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from agent.adapters.posix_disk import PosixDisk
+from agent.core.model import Record
+from agent.store import Store
+from benchmarks.swap import assignment_for
+from firmware_sim.fleet_keys import TRUSTED
+
+PORT = 8971
+START_S = 30.0
+
+
+def write_device(directory: Path, models: dict[str, bytes]) -> Path:
+    """The configuration of a device that has confirmed these models."""
+    store = Store(PosixDisk(directory / "state"))
+    for name, raw in models.items():
+        assignment = assignment_for(raw, 1, name)
+        artifact = assignment.manifest.artifact
+        for index in range(-(-artifact.length // artifact.chunk_bytes)):
+            at, size = artifact.span(index)
+            store.write_chunk(artifact, index, raw[at : at + size])
+        store.seal(artifact)
+        store.save_record(name, Record(generation=1, stable=assignment))
+    (directory / "root.json").write_text(TRUSTED.root, encoding="utf-8")
+    config = directory / "agent.toml"
+    text = f'[device]\nname = "bench"\nstate_dir = "{directory}/state"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n'
+    config.write_text(f'{text}[serving]\nlisten = "127.0.0.1:{PORT}"\n', encoding="utf-8")
+    return config
+
+
+class Agent:
+    """`edgeward-agent run` on one core, from start to the first answer."""
+
+    def __init__(self, config: Path, core: int = 0) -> None:
+        script = str(Path(sys.executable).with_name("edgeward-agent"))
+        began = time.perf_counter()
+        self.process = subprocess.Popen([script, "run", "-c", str(config)], stderr=subprocess.DEVNULL)
+        os.sched_setaffinity(self.process.pid, {core})
+        wait_for_answer("127.0.0.1", PORT, "/v2/health/ready")
+        self.started_s = time.perf_counter() - began
+
+    def __enter__(self) -> "Agent":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=10)
+
+
+def wait_for_answer(host: str, port: int, path: str) -> None:
+    """Return at the first 200."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        try:
+            connection = http.client.HTTPConnection(host, port, timeout=1)
+            connection.request("GET", path)
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.005)
+    raise TimeoutError(f"{host}:{port}{path} does not answer")
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmRSS"))

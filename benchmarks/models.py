@@ -1,0 +1,43 @@
+"""Models of several kinds and sizes, as scikit-learn fits them and as ONNX."""
+
+from typing import Any
+
+import numpy as np
+
+FEATURES = 20
+
+
+def fitted(kind: str, seed: int = 0) -> Any:
+    """An estimator: `logreg`, `boosted`, `mlp`, `mlp-20MB`, or `forest-N` of N trees."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
+
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(6000, FEATURES)).astype(np.float32)
+    labels = (features[:, :3].sum(axis=1) + rng.normal(size=6000) > 0).astype(int)
+    if kind.startswith("forest-"):
+        return RandomForestClassifier(int(kind.removeprefix("forest-")), random_state=seed, n_jobs=2).fit(
+            features, labels
+        )
+    made = {
+        "logreg": LogisticRegression,
+        "boosted": lambda: HistGradientBoostingClassifier(random_state=seed),
+        "mlp": lambda: MLPClassifier((64, 32), max_iter=20, random_state=seed),
+        "mlp-20MB": lambda: MLPClassifier((2200, 2200), max_iter=1, random_state=seed),
+    }[kind]()
+    return made.fit(features, labels)
+
+
+def as_onnx(estimator: Any) -> bytes:
+    """What the controller's converter makes of it, in float32."""
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+
+    types = [("X", FloatTensorType([None, FEATURES]))]
+    targets = {"": 18, "ai.onnx.ml": 3}
+    made = convert_sklearn(
+        estimator, name="model", initial_types=types, target_opset=targets, options={id(estimator): {"zipmap": False}}
+    )
+    raw: bytes = made.SerializeToString()
+    return raw

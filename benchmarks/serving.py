@@ -1,0 +1,198 @@
+"""Serving: the price of a call beside onnxruntime's own, the protocol beside MLServer's, swaps, idleness, start.
+
+MLServer needs a virtual environment of its own, and `wrk` must be installed:
+    python3 -m venv V && V/bin/pip install mlserver mlserver-sklearn && EDGEWARD_MLSERVER=V make bench ONLY=serving
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.adapters.onnx_runtime import OnnxSession
+from agent.serving.slot import ModelSlot
+from benchmarks.device import PORT, Agent, cpu_s, rss_mb, wait_for_answer, write_device
+from benchmarks.models import FEATURES, as_onnx, fitted
+from benchmarks.swap import assignment_for
+from benchmarks.table import Row
+
+CALLS = 5000
+WRK_S = 6
+MLSERVER_PORT = 8972
+IDLE_S = 15.0
+STARTS = 5
+
+_BARE_START = """
+import sys, numpy, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+session.run(None, {"X": numpy.zeros((1, 20), dtype=numpy.float32)})
+"""
+_LUA = 'wrk.method = "POST"\nwrk.body = [==[{body}]==]\n'
+
+
+def measure() -> list[Row]:
+    """All rows; those that need MLServer or wrk say what is missing."""
+    estimators = {kind: fitted(kind) for kind in ("logreg", "forest-100", "boosted", "mlp")}
+    raws = {kind: as_onnx(estimator) for kind, estimator in estimators.items()}
+    rows = [_in_process(kind, raw) for kind, raw in raws.items()]
+    with tempfile.TemporaryDirectory(prefix="edgeward-bench-") as scratch:
+        rows += _protocol(Path(scratch), estimators, raws)
+        rows += [_idle(Path(scratch), raws["logreg"]), _start(Path(scratch), raws["logreg"])]
+        rows += _swaps(Path(scratch))
+    return rows
+
+
+def _in_process(kind: str, raw: bytes) -> Row:
+    assignment = assignment_for(raw, 1)
+    session = OnnxSession(raw, assignment.manifest)
+    slot = ModelSlot("bench", perf_s=time.perf_counter, lock=threading.Lock())
+    slot.swap(slot.prepare(assignment, session))
+    bare, names = session._session, ["label", "probabilities"]
+    inputs = {"X": np.full((1, FEATURES), 0.1, dtype=np.float32)}
+    ours, theirs = [], []
+    for _ in range(CALLS):  # interleaved: whatever disturbs the machine disturbs both
+        began = time.perf_counter()
+        slot.run(inputs)
+        between = time.perf_counter()
+        bare.run(names, inputs)
+        theirs.append(time.perf_counter() - between)
+        ours.append(between - began)
+    p50 = [float(np.median(times)) * 1e6 for times in (ours, theirs)]
+    return Row(f"one row in-process, {kind}: p50", p50[0], p50[1], "us", "InferenceSession.run", goal=1.25)
+
+
+def _protocol(scratch: Path, estimators: dict[str, Any], raws: dict[str, bytes]) -> list[Row]:
+    venv = os.environ.get("EDGEWARD_MLSERVER", "")
+    if not venv or shutil.which("wrk") is None:
+        print("serving: EDGEWARD_MLSERVER or wrk is missing, so MLServer is not compared", file=sys.stderr)
+        return []
+    rows = []
+    for kind, times in (("logreg", 8.0), ("forest-100", 80.0)):
+        ours = _ours(scratch / f"device-{kind}", kind, raws[kind])
+        theirs = _mlserver(scratch / f"mlserver-{kind}", kind, estimators[kind], Path(venv))
+        yardstick = f"MLServer, {kind}"
+        for case in ours:
+            goal = times if case == "one JSON row" else None
+            for figure, unit in (("requests/s", "1/s"), ("p50", "ms"), ("p99", "ms")):
+                bound = goal if figure == "requests/s" else 0.2 if goal and figure == "p99" else None
+                if case != "RSS":
+                    row = (ours[case][figure], theirs[case][figure])
+                    rows.append(Row(f"{case}, {kind}: {figure}", *row, unit, yardstick, bound, figure == "requests/s"))
+        rows.append(Row(f"RSS under load, {kind}", ours["RSS"]["MB"], theirs["RSS"]["MB"], "MB", yardstick, goal=0.45))
+    return rows
+
+
+def _ours(directory: Path, kind: str, raw: bytes) -> dict[str, dict[str, float]]:
+    with Agent(write_device(directory, {kind: raw})) as agent:
+        return _load(directory, PORT, kind, "X", agent.process.pid)
+
+
+def _mlserver(directory: Path, kind: str, estimator: Any, venv: Path) -> dict[str, dict[str, float]]:
+    import joblib
+
+    directory.mkdir(parents=True)
+    joblib.dump(estimator, directory / "model.joblib")
+    uri = {"uri": "./model.joblib", "version": "1"}
+    implementation = "mlserver_sklearn.SKLearnModel"
+    (directory / "model-settings.json").write_text(
+        json.dumps({"name": kind, "implementation": implementation, "parameters": uri})
+    )
+    ports = {"http_port": MLSERVER_PORT, "grpc_port": MLSERVER_PORT + 1, "metrics_port": MLSERVER_PORT + 2}
+    settings = {"parallel_workers": 0, "debug": False, "host": "127.0.0.1", **ports}
+    (directory / "settings.json").write_text(json.dumps(settings))
+    server = subprocess.Popen(
+        ["taskset", "-c", "0", str(venv / "bin" / "mlserver"), "start", str(directory)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for_answer("127.0.0.1", MLSERVER_PORT, f"/v2/models/{kind}/ready")
+        return _load(directory, MLSERVER_PORT, kind, "predict", server.pid)
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _load(directory: Path, port: int, kind: str, name: str, pid: int) -> dict[str, dict[str, float]]:
+    """What wrk finds from the other core with 8 connections, and resident memory after it."""
+    found = {}
+    for case, rows in (("one JSON row", 1), ("1,000 JSON rows", 1000)):
+        data = np.random.default_rng(0).normal(size=rows * FEATURES).round(4).tolist()
+        tensor = {"name": name, "shape": [rows, FEATURES], "datatype": "FP32", "data": data}
+        script = directory / "body.lua"
+        script.write_text(_LUA.format(body=json.dumps({"inputs": [tensor]})))
+        url = f"http://127.0.0.1:{port}/v2/models/{kind}/infer"
+        command = ["taskset", "-c", "1", "wrk", "-t1", "-c8", f"-d{WRK_S}", "--latency", "-s", str(script), url]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert "Non-2xx" not in said, said
+        rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+        assert rate is not None, said
+        found[case] = {"requests/s": float(rate[1]), "p50": _quantile_ms(said, 50), "p99": _quantile_ms(said, 99)}
+    return found | {"RSS": {"MB": rss_mb(pid)}}
+
+
+def _quantile_ms(said: str, percent: int) -> float:
+    found = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s)\b", said)
+    assert found is not None, said
+    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
+
+
+def _idle(scratch: Path, raw: bytes) -> Row:
+    import http.client
+
+    body = json.dumps({"inputs": [{"name": "X", "shape": [1, FEATURES], "datatype": "FP32", "data": [0.1] * FEATURES}]})
+    with Agent(write_device(scratch / "idle", {"logreg": raw})) as agent:
+        connection = http.client.HTTPConnection("127.0.0.1", PORT)
+        time.sleep(2)
+        before, began = cpu_s(agent.process.pid), time.perf_counter()
+        while time.perf_counter() - began < IDLE_S:
+            connection.request("POST", "/v2/models/logreg/infer", body)
+            assert connection.getresponse().read()
+            time.sleep(0.1)
+        spent = (cpu_s(agent.process.pid) - before) / (time.perf_counter() - began)
+    return Row("CPU at 10 inferences a second", spent * 100, 100.0, "%", "one core", goal=0.03)
+
+
+def _start(scratch: Path, raw: bytes) -> Row:
+    config = write_device(scratch / "start", {"logreg": raw})
+    model = scratch / "logreg.onnx"
+    model.write_bytes(raw)
+    ours, bare = [], []
+    for _ in range(STARTS):
+        with Agent(config) as agent:
+            ours.append(agent.started_s)
+        began = time.perf_counter()
+        subprocess.run(["taskset", "-c", "0", sys.executable, "-c", _BARE_START, str(model)], check=True)
+        bare.append(time.perf_counter() - began)
+    medians = [float(np.median(times)) * 1000 for times in (ours, bare)]
+    return Row("process start to first answer", *medians, "ms", "import, session, one run", goal=1.5)
+
+
+def _swaps(scratch: Path) -> list[Row]:
+    rows = []
+    for name, kind in (("15 MB forest", "forest-300"), ("40 MB forest", "forest-800"), ("20 MB MLP", "mlp-20MB")):
+        paths = [scratch / f"{kind}-{number}.onnx" for number in range(2)]
+        for number, path in enumerate(paths):
+            path.write_bytes(as_onnx(fitted(kind, number)))
+        said = subprocess.run(
+            [sys.executable, "-m", "benchmarks.swap", *map(str, paths)], stdout=subprocess.PIPE, check=True
+        ).stdout
+        found = json.loads(said)
+        what = f"{name} ({paths[0].stat().st_size / 1e6:.0f} MB), {found['swaps']} swaps, {found['answers']} answers"
+        rows.append(Row(f"{what}: failed", found["failures"], 0, "", "none may fail", goal=0))
+        rows.append(Row(f"{what}: longest stall", found["longest_ms"], 15.0, "ms", "the limit", goal=1.0))
+        rows.append(
+            Row(f"{name}: private memory", found["last_mb"], found["first_mb"], "MB", "after one swap", goal=1.1)
+        )
+    return rows

@@ -1,0 +1,184 @@
+"""A model in a process of its own: it may crash, hang and lie; every request is answered and stable keeps serving."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.adapters.onnx_runtime import OnnxRuntime
+from agent.adapters.shared_tensors import MAX_BYTES, Placed, Region, Said, read_message
+from agent.adapters.worker import MAX_DEATHS, WorkerSession
+from contract.errors import Code, WorldError
+from firmware_sim.models import SimModel
+from firmware_sim.real_models import make_real_model
+
+ROW = {"X": np.array([[2.0]], dtype=np.float32)}
+
+
+@pytest.fixture
+def made() -> SimModel:
+    return make_real_model(1, "good")
+
+
+@pytest.fixture
+def worker(made: SimModel, tmp_path: Path) -> Iterator[WorkerSession]:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(made.artifact)
+    found = OnnxRuntime().load(str(path), made.manifest, isolated=True)
+    assert isinstance(found, WorkerSession)
+    yield found
+    if found._child is not None:
+        found._child.end()
+
+
+def kill(worker: WorkerSession) -> None:
+    if (pid := worker.pid) is not None:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_worker_answers_what_a_session_in_this_process_answers(made: SimModel, worker: WorkerSession) -> None:
+    rows = {"X": np.random.default_rng(0).normal(size=(1000, 1)).astype(np.float32)}
+    assert np.array_equal(worker.run(rows)[0], (rows["X"] > 0).astype(np.int64))
+
+
+def test_tensors_larger_than_the_region_make_it_grow_in_both_directions(worker: WorkerSession) -> None:
+    rows = {"X": np.ones((400_000, 1), dtype=np.float32)}
+    (label,) = worker.run(rows)
+    assert (label.shape, label.nbytes > 2 * rows["X"].nbytes - 1, label.all()) == ((400_000, 1), True, True)
+    with pytest.raises(WorldError, match="bytes of tensors, limit"):
+        worker.run({"X": np.broadcast_to(np.float32(1), (MAX_BYTES // 4 + 1024, 1))})
+
+
+def test_what_the_runtime_raises_is_raised_here_and_the_worker_lives_on(worker: WorkerSession) -> None:
+    before = worker.pid
+    with pytest.raises(RuntimeError, match="InvalidArgument"):
+        worker.run({"X": np.ones((1, 5, 5), dtype=np.float64)})
+    assert worker.run(ROW)[0].item() == 1
+    assert worker.pid == before
+
+
+def test_a_model_that_does_not_load_is_named(made: SimModel, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"not onnx")
+    with pytest.raises(WorldError) as caught:
+        WorkerSession(str(path), made.manifest)
+    assert caught.value.code == Code.MODEL_LOAD_FAILED
+
+
+def test_a_hundred_kills_under_load_answer_every_request(
+    worker: WorkerSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered, failed, wrong = [0], [0], list[object]()
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                if worker.run(ROW)[0].item() != 1:
+                    wrong.append("a wrong answer")
+                answered[0] += 1
+            except WorldError as error:
+                failed[0] += 1
+                if error.code != Code.WORKER_FAILED:
+                    wrong.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    for _ in range(100):
+        seen = answered[0]
+        deadline = time.monotonic() + 20
+        while answered[0] < seen + 5 and time.monotonic() < deadline:
+            time.sleep(0.002)
+        kill(worker)
+    seen = answered[0]
+    while answered[0] == seen and thread.is_alive() and time.monotonic() < deadline + 20:
+        time.sleep(0.01)
+    stop.set()
+    thread.join(timeout=20)
+    with capsys.disabled():
+        print(f"\n  worker: 100 kills, {answered[0]} answers, {failed[0]} requests in flight failed")
+    assert wrong == []
+    assert answered[0] >= 500
+    assert failed[0] <= 100
+    assert not thread.is_alive()
+
+
+def test_a_worker_that_hangs_is_killed_at_its_deadline_and_replaced(made: SimModel, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(made.artifact)
+    worker = WorkerSession(str(path), made.manifest, deadline_s=0.3)
+    before = worker.pid
+    assert before is not None
+    os.kill(before, signal.SIGSTOP)
+    with pytest.raises(WorldError, match=r"no answer in 0\.3 s"):
+        worker.run(ROW)
+    with pytest.raises(ProcessLookupError):
+        os.kill(before, 0)
+    assert worker.run(ROW)[0].item() == 1
+
+
+def test_one_that_only_dies_is_started_less_and_less_often(made: SimModel, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(made.artifact)
+    now = [0.0]
+    worker = WorkerSession(str(path), made.manifest, monotonic=lambda: now[0])
+    for _ in range(MAX_DEATHS):
+        deadline = time.monotonic() + 10
+        while worker.pid is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        kill(worker)
+        with pytest.raises(WorldError):
+            worker.run(ROW)
+    with pytest.raises(WorldError, match="died 3 times in a row; next start in 1 s"):
+        worker.run(ROW)
+    now[0] += 1.0
+    assert worker.run(ROW)[0].item() == 1
+
+
+def test_a_worker_ends_with_the_session_that_owns_it(made: SimModel, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(made.artifact)
+    worker = WorkerSession(str(path), made.manifest)
+    pid = worker.pid
+    assert pid is not None
+    del worker
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        Placed("label", "<i8", [1 << 40], 0),
+        Placed("label", "<i8", [-1], 0),
+        Placed("label", "<i8", [1], -8),
+        Placed("label", "<i8", [1], 1 << 30),
+        Placed("label", "O", [1], 0),
+        Placed("label", "no type", [1], 0),
+    ],
+)
+def test_a_taken_over_worker_cannot_make_the_agent_read_beyond_the_region(lie: Placed) -> None:
+    region = Region()
+    try:
+        with pytest.raises(WorldError) as caught:
+            region.view(lie)
+        assert caught.value.code == Code.WORKER_FAILED
+        with pytest.raises(PermissionError):
+            os.ftruncate(region.fd, 16)
+    finally:
+        region.close()
+
+
+def test_nonsense_from_a_worker_ends_the_conversation() -> None:
+    for raw in (b"\xff\xff\xff\x7f", b"\x02\0\0\0{]", b"\x09\0\0\0{}"):
+        reads, writes = os.pipe()
+        os.write(writes, raw)
+        os.close(writes)
+        assert read_message(reads) is None
+        os.close(reads)
+    assert Said().tensors == []
