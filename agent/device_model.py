@@ -76,14 +76,32 @@ class DeviceModel:
         """Serve `assignment` by one atomic swap. WorldError if it is damaged or does not load; then nothing changed."""
         self.slot.watch_stall()
         before = self.slot.swap(self._serving(assignment))
-        if before is not None:
-            if (window := before.observed.take_tally()) is not None:
-                self._windows.append(window)
-            self._draining.append((before, now + DRAIN_S))
+        spare, self.slot.fallback = self.slot.fallback, None
+        if assignment is not None and assignment.policy.isolated and self.in_trial:
+            self.slot.fallback, before = (before or spare or self._spare()), None
+        for old in (before, spare):
+            if old is not None and old is not self.slot.fallback:
+                self._retire(old, now)
+        self._drain_look_at = now
+
+    def _spare(self) -> Serving | None:
+        """Stable, loaded beside a trial that serves from a process of its own; None if it does not load."""
+        try:
+            return self._serving(self.state.record.stable)
+        except WorldError:
+            return None  # the trial serves all the same, and what it cannot answer fails
+
+    def _retire(self, old: Serving, now: float) -> None:
+        if (window := old.observed.take_tally()) is not None:
+            self._windows.append(window)
+        self._draining.append((old, now + DRAIN_S))
         self._drain_look_at = now
 
     def release_drained(self, now: float) -> bool:
         """Drop replaced sessions that nobody uses any more; True if memory can be trimmed."""
+        if self.slot.fallback is not None and not self.in_trial:
+            spare, self.slot.fallback = self.slot.fallback, None
+            self._retire(spare, now)
         if self._drain_look_at is None or now < self._drain_look_at:
             return False
         self._draining = [(old, until) for old, until in self._draining if old.in_flight and now < until]

@@ -100,6 +100,20 @@ class SimSession:
         return [_ANSWERS[bool(inputs["X"][0, 0] > 0) != self._wrong]]
 
 
+class _Worker:
+    """A model's own process: what it leaks is its own, and the kernel ends only it."""
+
+    def __init__(self) -> None:
+        self._mb = AGENT_MB
+
+    def leak(self) -> None:
+        """Lose memory; a worker that has none left is replaced by an empty one."""
+        self._mb += LEAK_MB
+        if self._mb > MEMORY_MB:
+            self._mb = AGENT_MB
+            raise WorldError(Code.WORKER_FAILED, "simulated: it has ended")
+
+
 class SimRuntime:
     """The Runtime port by behaviour; `read` opens files of the simulated flash."""
 
@@ -127,8 +141,10 @@ class SimRuntime:
         if model is None or model.behaviour == "fails_to_load":
             raise WorldError(Code.MODEL_LOAD_FAILED, "simulated")
         if model.behaviour == "crashes_on_load":
+            if isolated:
+                raise WorldError(Code.MODEL_LOAD_FAILED, "simulated: the worker did not start")
             raise ProcessKilled
-        return SimSession(model.behaviour, self._spend, self.leak)
+        return SimSession(model.behaviour, self._spend, _Worker().leak if isolated else self.leak)
 
     def leak(self) -> None:
         """Lose memory for good; the kernel ends a process that has none left."""

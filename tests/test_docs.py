@@ -1,11 +1,14 @@
 """Documents that repeat the code are held to it."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from agent.serving.metrics import FAMILIES
 from contract.errors import Code
+from contract.protocol import VERSION
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [
@@ -34,6 +37,16 @@ def codes_table() -> str:
 
 def test_the_reference_of_codes_is_the_codes() -> None:
     assert (ROOT / "docs" / "reference" / "codes.md").read_text() == codes_table()
+
+
+def test_the_reference_of_metrics_is_the_metrics() -> None:
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    rows = [f"| `{name}` | {kind} | {words} |" for name, (kind, words) in FAMILIES.items()]
+    assert [line for line in page.splitlines() if line.startswith("| `")] == rows
+
+
+def test_the_version_of_the_code_is_the_distributions() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
 @pytest.mark.parametrize("code", list(Code), ids=str)

@@ -16,7 +16,7 @@ from agent.serving.metrics import exposition
 from agent.serving.slot import ModelSlot, Serving
 from agent.serving.statistics import Statistics
 from agent.serving.tensors import GivenTensor, as_binary, as_json, read_tensor
-from contract.errors import BadInput
+from contract.errors import BadInput, WorldError
 from contract.manifest import Manifest, Tensor
 
 SERVER = "edgeward-agent"
@@ -105,6 +105,8 @@ class Endpoint:
             return refusal(refused.status, str(refused))
         except BadInput as error:
             return refusal(400, error.detail)
+        except WorldError as error:
+            return refusal(503, error.detail)
         except Exception as error:  # the runtime's exceptions share no base class; the slot has counted it
             return refusal(500, f"{type(error).__name__}: {error}"[:500])
 
@@ -180,7 +182,7 @@ class Endpoint:
             inputs = self._inputs(serving.assignment.manifest, asked, tail)
             rows = _rows(inputs)
             clock.read()
-            outputs = slot.run_on(serving, inputs)
+            serving, outputs = slot.run_or_fall_back(serving, inputs)
             clock.ran()
             response = _respond(slot.model, serving, asked, outputs)
         except BaseException:

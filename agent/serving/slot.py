@@ -56,6 +56,8 @@ class ModelSlot:
         self._lock = lock
         self._serving: Serving | None = None
         self._overlapping: tuple[Serving, ...] = ()
+        self.fallback: Serving | None = None
+        """Answers what a worker that died could not: stable, beside a trial in a process of its own."""
 
     @property
     def serving(self) -> Serving | None:
@@ -87,13 +89,21 @@ class ModelSlot:
         serving = self._serving
         if serving is None:
             return None
+        try:
+            return self._predict_on(serving, sample)
+        except WorldError as error:
+            if (fallback := self.fallback) is not None and fallback is not serving:
+                return self._predict_on(fallback, sample)
+            raise BadInput(Code.SAMPLE_INVALID, f"{error.code}: {error.detail}"[:200]) from error
+
+    def _predict_on(self, serving: Serving, sample: Sample) -> Prediction:
         serving.in_flight.append(None)
         began_s = self._perf_s()
         try:
             value = answer_of(serving.session.run(serving.row.arrays(sample.values)), regression=serving.regression)
         except Exception as error:
             self._note(serving, began_s, error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS, None, None)
-            if isinstance(error, BadInput):
+            if isinstance(error, BadInput | WorldError):
                 raise
             raise BadInput(Code.SAMPLE_INVALID, f"{type(error).__name__}: {error}"[:200]) from error
         finally:
@@ -107,7 +117,16 @@ class ModelSlot:
         serving = self._serving
         if serving is None:
             raise WorldError(Code.NOT_SERVING, f"{self.model} has no version yet")
-        return self.run_on(serving, inputs)
+        return self.run_or_fall_back(serving, inputs)[1]
+
+    def run_or_fall_back(self, serving: Serving, inputs: Inputs) -> tuple[Serving, list[Array]]:
+        """Outputs, and which version gave them: the fallback where the version's own process died. WorldError."""
+        try:
+            return serving, self.run_on(serving, inputs)
+        except WorldError:
+            if (fallback := self.fallback) is None or fallback is serving:
+                raise
+            return fallback, self.run_on(fallback, inputs)
 
     def run_on(self, serving: Serving, inputs: Inputs) -> list[Array]:
         """Outputs of one version, counted as its inference. Raises what the runtime raises; that is counted, too."""

@@ -25,6 +25,11 @@ url = "{broker_url}"
 root_file = "root.json"
 
 """
+_SERVING = """\
+[serving]
+listen = "{listen}"
+
+"""
 _NO_SENSOR = """\
 # Where rows come from; without a sensor the device only holds the model.
 # [[sensor]]
@@ -99,8 +104,9 @@ def show(name: str, *, as_json: bool) -> None:
     "--replay", metavar="MODEL=FILE", help="Feed a model with the rows of a CSV or Parquet file, ten a second."
 )
 @click.option("--label", default="", help="Column of the replayed file that holds the truth.")
+@click.option("--serve", default="", metavar="HOST:PORT", help="Answer local programs by the Open Inference Protocol.")
 @json_option
-def config(name: str, out: Path, replay: str | None, label: str, *, as_json: bool) -> None:
+def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, as_json: bool) -> None:
     """Write agent.toml and root.json for a new device called NAME."""
     check_name(name, "device")
     enrolment = Client().enrolment()
@@ -112,7 +118,8 @@ def config(name: str, out: Path, replay: str | None, label: str, *, as_json: boo
     state_dir = (out / "state").resolve()
     text = _CONFIG.format(name=name, state_dir=state_dir, broker_url=enrolment["broker_url"])
     file.touch(mode=0o600)  # the broker's address may hold a password
-    file.write_text(text + _sensor(replay, label), encoding="utf-8")
+    serving = _SERVING.format(listen=serve) if serve else ""
+    file.write_text(text + serving + _sensor(replay, label), encoding="utf-8")
     if as_json:
         print_json({"config": str(file), "root": str(out / "root.json")})
     else:

@@ -8,12 +8,12 @@ import pytest
 
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample
-from agent.serving.observed import MAX_LABELS
+from agent.serving.observed import MAX_LABELS, MAX_NOTES
 from agent.serving.pipeline import run_pipeline
 from agent.serving.rows import RowEncoder
 from agent.serving.slot import ModelSlot
 from contract.desired import TrialPolicy
-from contract.errors import BadInput, Code
+from contract.errors import BadInput, Code, WorldError
 from contract.manifest import Manifest, Tensor
 from contract.wire import Message
 from firmware_sim.models import SimSession, make_model
@@ -176,3 +176,63 @@ def test_a_pipeline_counts_what_it_cannot_answer_and_goes_on() -> None:
     assert (len(answered), dropped) == (2, {"rows_malformed": 1, "rows_failed": 1})
     run_pipeline([Sample({"x": 1})], ModelSlot("m", perf_s=time.perf_counter, lock=nullcontext()), dropped)
     assert dropped["rows_unserved"] == 1
+
+
+class Dies:
+    """A session whose worker has died."""
+
+    def run(self, inputs: Inputs) -> list[Array]:
+        raise WorldError(Code.WORKER_FAILED, "it has ended")
+
+
+def test_what_a_dead_worker_cannot_answer_stable_answers_and_health_hears_of_the_death() -> None:
+    slot = slot_with(good())
+    stable = slot.serving
+    trial = slot.prepare(assignment(2), Dies())
+    slot.swap(trial)
+    slot.fallback = stable
+    prediction = slot.predict(Sample({"x": 1.0}, 1))
+    assert prediction is not None
+    assert (prediction.release, prediction.value) == (1, "1")
+    rows = {"X": np.array([[2.0]], dtype=np.float32)}
+    assert slot.run(rows)[0].item() == 1
+    assert slot.run_or_fall_back(trial, rows)[0] is stable
+    assert (len(trial.observed.window), trial.observed.window.errors) == (3, 3)
+    assert stable is not None
+    assert stable.observed.window.errors == 0
+
+
+def test_without_a_fallback_the_request_fails_and_says_why() -> None:
+    slot = slot_with(Dies())
+    with pytest.raises(BadInput, match="worker_failed"):
+        slot.predict(Sample({"x": 1.0}))
+    with pytest.raises(WorldError, match="worker_failed"):
+        slot.run({"X": np.array([[2.0]], dtype=np.float32)})
+
+
+def test_nothing_serves_is_an_error_of_the_world_to_who_passes_tensors() -> None:
+    with pytest.raises(WorldError, match="not_serving"):
+        ModelSlot("m", perf_s=time.perf_counter, lock=nullcontext()).run({})
+
+
+def test_tensors_are_counted_like_rows() -> None:
+    slot = slot_with(Says([1, 0, 1]))
+    slot.run({"X": np.zeros((3, 1), dtype=np.float32)})
+    window = slot.take_tally()
+    assert window is not None
+    assert (window.inferences, window.predictions) == (1, {"1": 2, "0": 1})
+
+
+def test_a_tensor_that_holds_nan_counts_as_an_error() -> None:
+    slot = slot_with(Says([0.5, float("nan")]), task="regression")
+    slot.run({"X": np.zeros((2, 1), dtype=np.float32)})
+    assert slot.serving is not None
+    assert slot.serving.observed.window.errors == 1
+
+
+def test_notes_do_not_pile_up_when_nobody_asks() -> None:
+    slot = slot_with(good())
+    for _ in range(3 * MAX_NOTES):
+        slot.run({"X": np.array([[2.0]], dtype=np.float32)})
+    assert slot.serving is not None
+    assert len(slot.serving.observed.notes) < MAX_NOTES

@@ -140,3 +140,15 @@ def test_a_failing_world_is_reproduced_and_shrunk(
     said = capsys.readouterr().out
     assert "edgeward-sim replay lossy-whole_soak.toml --seed 1" in said
     assert cli.run(["replay", "lossy-whole_soak.toml"]) == 1
+
+
+def test_models_that_kill_their_process_kill_only_their_worker_where_the_policy_isolates_them() -> None:
+    """Without isolation the agent goes down with such a model, and the boot budget ends the trial."""
+    scenario = load_scenario(SCENARIOS[0].with_name("sick_sensors.toml"))
+    shared, in_one = run_once(scenario, 1)
+    trial = msgspec.structs.replace(scenario.strategy.trial, isolated=True)
+    strategy = msgspec.structs.replace(scenario.strategy, trial=trial)
+    apart, in_workers = run_once(msgspec.structs.replace(scenario, strategy=strategy), 1)
+    assert (shared.violation, apart.violation) == ("", "")
+    assert max(device.boots for device in in_one.devices.values()) > 1
+    assert max(device.boots for device in in_workers.devices.values()) == 1

@@ -44,7 +44,7 @@ def test_the_five_minutes(tmp_path: Path) -> None:
                     shlex.split(command), env=environment, cwd=tmp_path, capture_output=True, text=True
                 )
                 assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        assert ran == 12
+        assert ran == 13
         notebook(tmp_path)
     finally:
         os.chdir(ROOT)
