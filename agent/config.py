@@ -18,6 +18,7 @@ from contract.wire import Message
 
 Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
 Interval = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Batch = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class Device(Message, frozen=True):
@@ -67,6 +68,34 @@ class ServingConfig(Message, frozen=True):
     refuse_nan: bool = False
 
 
+class FileSink(Message, frozen=True, tag_field="kind", tag="file"):
+    """JSON lines in a file; a full one becomes NAME.1 in place of the one before it."""
+
+    path: str
+    max_bytes: Annotated[int, msgspec.Meta(ge=4096)] = 10_000_000
+    batch: Batch = 1
+    batch_s: Interval = 1.0
+
+
+class TopicSink(Message, frozen=True, tag_field="kind", tag="topic"):
+    """JSON lines to an MQTT topic of the same broker."""
+
+    topic: str
+    batch: Batch = 1
+    batch_s: Interval = 1.0
+
+
+class WebhookSink(Message, frozen=True, tag_field="kind", tag="webhook"):
+    """A JSON array by POST; tried again three times."""
+
+    url: Annotated[str, msgspec.Meta(pattern="^https?://")]
+    batch: Batch = 1
+    batch_s: Interval = 1.0
+
+
+Sink = FileSink | TopicSink | WebhookSink
+
+
 class ReplaySensor(Message, frozen=True, tag_field="kind", tag="replay"):
     """Rows of a CSV (also .gz) or Parquet file at a steady rate."""
 
@@ -76,6 +105,7 @@ class ReplaySensor(Message, frozen=True, tag_field="kind", tag="replay"):
     label: str = ""
     start_row: Annotated[int, msgspec.Meta(ge=0)] = 0
     loop: bool = False
+    sink: Sink | None = None
 
 
 class TopicSensor(Message, frozen=True, tag_field="kind", tag="topic"):
@@ -84,6 +114,7 @@ class TopicSensor(Message, frozen=True, tag_field="kind", tag="topic"):
     model: str
     topic: str
     label: str = ""
+    sink: Sink | None = None
 
 
 class StdinSensor(Message, frozen=True, tag_field="kind", tag="stdin"):
@@ -91,6 +122,7 @@ class StdinSensor(Message, frozen=True, tag_field="kind", tag="stdin"):
 
     model: str
     label: str = ""
+    sink: Sink | None = None
 
 
 Sensor = ReplaySensor | TopicSensor | StdinSensor

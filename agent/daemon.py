@@ -21,8 +21,9 @@ from agent.adapters.onnx_runtime import OnnxRuntime
 from agent.adapters.paho_link import PahoLink
 from agent.adapters.posix_disk import PosixDisk
 from agent.adapters.sensors import TopicQueue, from_stdin, replay
+from agent.adapters.sinks import SinkThread
 from agent.agent import Agent
-from agent.config import Config, ReplaySensor, StdinSensor, TopicSensor, load_root, load_signer
+from agent.config import Config, ReplaySensor, Sink, StdinSensor, TopicSensor, load_root, load_signer
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download
@@ -80,6 +81,7 @@ class Daemon:
             new_model=self._new_model,
         )
         self._topics: dict[str, TopicQueue] = {}
+        self._sinks: list[SinkThread] = []
         self._server = self._new_server() if config.serving.listen else None
 
     def run(self) -> None:
@@ -107,6 +109,8 @@ class Daemon:
         try:
             self._work()
         finally:
+            for sink in self._sinks:
+                sink.close()
             self._link.stop()
             if self._server is not None:
                 self._server.stop()
@@ -175,7 +179,10 @@ class Daemon:
         for number, sensor in enumerate(self._config.sensor):
             rows = self._rows(sensor)
             thread = threading.Thread(
-                target=self._pipeline, args=(rows, sensor.model), name=f"sensor-{number}", daemon=True
+                target=self._pipeline,
+                args=(rows, sensor.model, self._sink(sensor.sink)),
+                name=f"sensor-{number}",
+                daemon=True,
             )
             thread.start()
 
@@ -188,9 +195,15 @@ class Daemon:
             case TopicSensor():
                 return self._topics.setdefault(sensor.topic, TopicQueue(sensor, self._agent.dropped))
 
-    def _pipeline(self, rows: Iterable[Sample | BadInput], model: str) -> None:
+    def _sink(self, config: Sink | None) -> SinkThread | None:
+        if config is None:
+            return None
+        self._sinks.append(SinkThread(config, self._config_path, self._link, self._agent.dropped))
+        return self._sinks[-1]
+
+    def _pipeline(self, rows: Iterable[Sample | BadInput], model: str, sink: SinkThread | None) -> None:
         try:
-            run_pipeline(rows, self.slot(model), self._agent.dropped)
+            run_pipeline(rows, self.slot(model), self._agent.dropped, sink.put if sink is not None else None)
             _log.info("the sensor of %s has ended", model)
         except BadInput as error:
             _log.error("the sensor of %s: %s", model, error)

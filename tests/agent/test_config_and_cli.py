@@ -7,7 +7,18 @@ import pytest
 
 from agent import cli
 from agent.adapters.posix_disk import PosixDisk
-from agent.config import Config, Device, ReplaySensor, StdinSensor, TopicSensor, load_config, load_root
+from agent.config import (
+    Config,
+    Device,
+    FileSink,
+    ReplaySensor,
+    StdinSensor,
+    TopicSensor,
+    TopicSink,
+    WebhookSink,
+    load_config,
+    load_root,
+)
 from agent.core.model import Assignment, Record
 from agent.store import Store
 from contract.desired import TrialPolicy
@@ -43,14 +54,47 @@ def test_the_shipped_file_is_the_defaults_of_the_code_key_by_key() -> None:
 def test_the_sensors_that_the_shipped_file_describes_are_the_ones_there_are() -> None:
     lines = [line.removeprefix("# ") for line in (CONFIGS / "agent.toml").read_text().splitlines()]
     start = lines.index("[[sensor]]")
+    end = next(number for number, line in enumerate(lines) if line.startswith("A sensor's predictions go to"))
     described = msgspec.convert(
-        tomllib.loads("\n".join(lines[start:]))["sensor"], tuple[ReplaySensor | TopicSensor | StdinSensor, ...]
+        tomllib.loads("\n".join(lines[start : end - 1]))["sensor"],
+        tuple[ReplaySensor | TopicSensor | StdinSensor, ...],
     )
     assert described == (
         ReplaySensor(model="weather", path="weather.csv"),
         TopicSensor(model="weather", topic="plant/7/weather"),
         StdinSensor(model="weather"),
     )
+
+
+def test_the_sinks_that_the_shipped_file_describes_are_the_ones_there_are() -> None:
+    lines = [line.removeprefix("# ") for line in (CONFIGS / "agent.toml").read_text().splitlines()]
+    start = lines.index("[sensor.sink]")
+    text = "\n".join(lines[start:]).replace("[sensor.sink]", "[[sink]]").replace("\n#", "\n")
+    assert msgspec.convert(tomllib.loads(text)["sink"], tuple[FileSink | TopicSink | WebhookSink, ...]) == (
+        FileSink(path="predictions.jsonl"),
+        TopicSink(topic="plant/7/predictions"),
+        WebhookSink(url="http://127.0.0.1:9000/predictions"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("listen", "said"),
+    [
+        ("0.0.0.0:8000", "leaves this device"),
+        ("example.org:80", "leaves this device"),
+        ("127.0.0.1", "unix:/run/x.sock"),
+        ("127.0.0.1:99999", "unix:/run/x.sock"),
+        ("unix:serving.sock", "unix:/run/x.sock"),
+    ],
+)
+def test_requests_without_identity_are_taken_from_this_device_only(tmp_path: Path, listen: str, said: str) -> None:
+    assert said in refused(tmp_path, f'[device]\nname = "a"\n[serving]\nlisten = "{listen}"\n')
+
+
+@pytest.mark.parametrize("listen", ["", "127.0.0.1:8000", "localhost:0", "[::1]:8000", "unix:/run/serving.sock"])
+def test_loopback_and_unix_sockets_may_be_listened_on(tmp_path: Path, listen: str) -> None:
+    text = f'[device]\nname = "a"\n[serving]\nlisten = "{listen}"\n'
+    assert load_config(write(tmp_path, text)).serving.listen == listen
 
 
 def test_a_typo_is_named_with_its_table(tmp_path: Path) -> None:

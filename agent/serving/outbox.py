@@ -1,0 +1,68 @@
+"""Predictions on their way to a sink: a bounded queue that hands out batches by count and by time.
+
+Decides what is in a batch and what is dropped. Refuses to know where it goes. Thread-safe by `condition`, handed in.
+"""
+
+from collections import Counter, deque
+from typing import Any
+
+from agent.serving.slot import Prediction
+from contract.wire import Message, encode
+
+MAX_WAITING = 1000
+"""Predictions that wait for a sink; beyond it the oldest is dropped and counted."""
+
+
+class Predicted(Message, frozen=True):
+    """One line of a sink."""
+
+    at: float
+    """Seconds since 1970."""
+    model: str
+    release: int
+    value: str | float
+
+
+class Outbox:
+    """First in, first out. A batch is due when it is full or when its oldest has waited for `batch_s`."""
+
+    def __init__(self, batch: int, batch_s: float, dropped: Counter[str], condition: Any) -> None:
+        self._batch = batch
+        self._batch_s = batch_s
+        self._dropped = dropped
+        self._condition = condition
+        self._waiting: deque[tuple[float, bytes]] = deque()
+        self._closed = False
+
+    def put(self, prediction: Prediction, now: float, at: float) -> None:
+        """Add one; `now` is monotonic, `at` the date."""
+        line = encode(Predicted(at=at, model=prediction.model, release=prediction.release, value=prediction.value))
+        with self._condition:
+            if len(self._waiting) == MAX_WAITING:
+                self._waiting.popleft()
+                self._dropped["predictions_dropped"] += 1
+            self._waiting.append((now, line))
+            if len(self._waiting) in (1, self._batch):
+                self._condition.notify()
+
+    def close(self) -> None:
+        """What waits is handed out at once, then nothing."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+
+    def due_in(self, now: float) -> float | None:
+        """Seconds until a batch is due; None while nothing waits."""
+        if not self._waiting:
+            return 0.0 if self._closed else None
+        if self._closed or len(self._waiting) >= self._batch:
+            return 0.0
+        return max(0.0, self._waiting[0][0] + self._batch_s - now)
+
+    def take(self, clock: Any) -> list[bytes] | None:
+        """Wait for a batch; None once closed and empty. `clock` is monotonic seconds."""
+        with self._condition:
+            while (pause_s := self.due_in(clock())) is None or pause_s > 0:
+                self._condition.wait(pause_s)
+            lines = [self._waiting.popleft()[1] for _ in range(min(self._batch, len(self._waiting)))]
+        return lines or None
