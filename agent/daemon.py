@@ -14,9 +14,8 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.adapters.http_server import HttpServer
 from agent.adapters.onnx_runtime import OnnxRuntime
 from agent.adapters.paho_link import PahoLink
 from agent.adapters.posix_disk import PosixDisk
@@ -28,14 +27,15 @@ from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download
 from agent.ports import Sample
-from agent.serving.oip import Endpoint
 from agent.serving.pipeline import run_pipeline
 from agent.serving.slot import ModelSlot
-from agent.serving.statistics import Statistics
 from agent.stimuli import Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import Store
 from contract.errors import BadInput, Code, WorldError
 from contract.protocol import VERSION
+
+if TYPE_CHECKING:
+    from agent.adapters.http_server import HttpServer
 
 INBOX_SIZE = 256
 """Stimuli that wait for the worker; a full inbox holds the network thread, and with it the broker."""
@@ -164,7 +164,12 @@ class Daemon:
                 self.slots = {**self.slots, name: made}
             return self.slots[name]
 
-    def _new_server(self) -> HttpServer:
+    def _new_server(self) -> "HttpServer":
+        """Imported here: asyncio and the protocol cost 3 MB and 30 ms, which an agent that does not listen saves."""
+        from agent.adapters.http_server import HttpServer
+        from agent.serving.oip import Endpoint
+        from agent.serving.statistics import Statistics
+
         statistics = Statistics(time.perf_counter_ns, time.time, threading.Lock())
         endpoint = Endpoint(
             lambda: self.slots,

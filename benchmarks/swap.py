@@ -1,18 +1,20 @@
 """Swaps between two models under constant inference, in a process that holds nothing but the agent's own stack.
 
-Run as ``python -m benchmarks.swap A.onnx B.onnx``; prints one JSON.
+Run as ``python -m benchmarks.swap A.onnx B.onnx [--isolated]``; prints one JSON.
 """
 
 import json
 import sys
 import threading
 import time
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from agent.adapters.onnx_runtime import OnnxRuntime
 from agent.core.model import Assignment
-from agent.ports import Sample
+from agent.ports import Sample, Session
 from agent.serving.slot import ModelSlot
 from benchmarks.models import FEATURES
 from contract.blobs import describe
@@ -76,17 +78,19 @@ class Inferring:
             self.failures += not answered
 
 
-def swap_under_inference(paths: list[Path]) -> dict[str, float]:
+def swap_under_inference(paths: list[Path], *, isolated: bool) -> dict[str, float]:
     """Figures of the swaps, and of the same time without one."""
     runtime = OnnxRuntime()
+    load = partial(runtime.load, isolated=isolated)
     assignments = [assignment_for(path.read_bytes(), number + 1) for number, path in enumerate(paths)]
     slot = ModelSlot("bench", perf_s=time.perf_counter, lock=threading.Lock())
-    slot.swap(slot.prepare(assignments[0], runtime.load(str(paths[0]), assignments[0].manifest)))
+    slot.swap(slot.prepare(assignments[0], load(str(paths[0]), assignments[0].manifest)))
     began = time.perf_counter()
     private_mb = []
     with Inferring(slot) as swapping:
         for number in range(1, SWAPS + 1):
-            _swap_once(slot, runtime, assignments[number % 2], paths[number % 2])
+            _swap_once(slot, load, assignments[number % 2], paths[number % 2])
+            runtime.trim()
             private_mb.append(_private_mb())
     took_s = time.perf_counter() - began
     with Inferring(slot) as quiet:
@@ -102,13 +106,12 @@ def swap_under_inference(paths: list[Path]) -> dict[str, float]:
     }
 
 
-def _swap_once(slot: ModelSlot, runtime: OnnxRuntime, assignment: Assignment, path: Path) -> None:
-    before = slot.swap(slot.prepare(assignment, runtime.load(str(path), assignment.manifest)))
+def _swap_once(slot: ModelSlot, load: Callable[[str, Manifest], Session], assignment: Assignment, path: Path) -> None:
+    before = slot.swap(slot.prepare(assignment, load(str(path), assignment.manifest)))
     assert before is not None
     while before.in_flight:
         time.sleep(0.001)
     del before
-    runtime.trim()
 
 
 def _private_mb() -> float:
@@ -117,4 +120,5 @@ def _private_mb() -> float:
 
 
 if __name__ == "__main__":
-    json.dump(swap_under_inference([Path(name) for name in sys.argv[1:]]), sys.stdout)
+    names = [name for name in sys.argv[1:] if name != "--isolated"]
+    json.dump(swap_under_inference([Path(name) for name in names], isolated="--isolated" in sys.argv), sys.stdout)
