@@ -70,7 +70,7 @@ class Agent:
         self.dropped: Counter[str] = Counter()
         self._reporter = Reporter(identity.device, 0, link, self.dropped)
         self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
-        self._telemetry_since = 0.0
+        self._telemetry_since = self._cpu_s = self._swap_rss_mb = 0.0
         self._bytes_received = 0
 
     @property
@@ -258,6 +258,7 @@ class Agent:
     def _tick_model(self, name: str, model: DeviceModel, now: float) -> None:
         if model.release_drained(now):
             self._runtime.trim()
+            self._swap_rss_mb = self._runtime.usage().rss_mb - model.rss_mb_before
         if model.download is not None and self._reporter.online:
             self._fold(name, model.download.tick(now), now)
         if model.in_trial and now >= self._judge_at:
@@ -274,13 +275,17 @@ class Agent:
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._intervals.telemetry_s
         windows = tuple(window for _, model in sorted(self._models.items()) for window in model.take_windows())
+        usage = self._runtime.usage()
         self._reporter.telemetry(
             windows,
+            usage,
             interval_s=now - self._telemetry_since,
-            rss_mb=self._runtime.rss_mb(),
+            cpu_s=usage.cpu_s - self._cpu_s,
             stall_ms=max((model.stall_ms for model in self._models.values()), default=0.0),
+            swap_rss_mb=self._swap_rss_mb,
             received=self._bytes_received,
         )
+        self._cpu_s = usage.cpu_s
         self._telemetry_since = now
 
     def _model(self, name: str, record: Record) -> DeviceModel:

@@ -37,6 +37,8 @@ class DeviceModel:
     code: str = ""
     detail: str = ""
     stall_ms: float = 0.0
+    rss_mb_before: float = 0.0
+    """Resident memory when the newest swap began."""
     _draining: list[tuple[Serving, float]] = field(default_factory=list)
     _drain_look_at: float | None = None
     _windows: list[ModelWindow] = field(default_factory=list)
@@ -75,6 +77,7 @@ class DeviceModel:
     def load(self, assignment: Assignment | None, now: float) -> None:
         """Serve `assignment` by one atomic swap. WorldError if it is damaged or does not load; then nothing changed."""
         self.slot.watch_stall()
+        self.rss_mb_before = self.runtime.usage().rss_mb
         before = self.slot.swap(self._serving(assignment))
         spare, self.slot.fallback = self.slot.fallback, None
         if assignment is not None and assignment.policy.isolated and self.in_trial:

@@ -114,6 +114,17 @@ class ProbeReport:
     """How far the child was confined."""
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process costs its device."""
+
+    rss_mb: float
+    cpu_s: float
+    """Since it started, on all cores."""
+    temperature_c: float | None = None
+    """Of the hottest zone; None where the kernel tells none."""
+
+
 class Runtime(Protocol):
     """Loads and examines models."""
 
@@ -129,8 +140,8 @@ class Runtime(Protocol):
         """Load into this process or into one of its own; WorldError `model_load_failed` if the runtime refuses it."""
         ...
 
-    def rss_mb(self) -> float:
-        """Resident memory of this process."""
+    def usage(self) -> Usage:
+        """What this process has used so far."""
         ...
 
     def trim(self) -> None:

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from agent.ports import Link
+from agent.ports import Link, Usage
 from agent.telemetry import TelemetryQueue
 from contract import topics
 from contract.errors import EdgewardError
@@ -91,14 +91,25 @@ class Reporter:
         self._send(topics.heartbeat(self._device), encode(sign_message(message, self._sign)))
 
     def telemetry(
-        self, windows: tuple[ModelWindow, ...], *, interval_s: float, rss_mb: float, stall_ms: float, received: int
+        self,
+        windows: tuple[ModelWindow, ...],
+        usage: Usage,
+        *,
+        interval_s: float,
+        cpu_s: float,
+        stall_ms: float,
+        swap_rss_mb: float,
+        received: int,
     ) -> None:
         """Queue an interval's measurements and send what can be sent."""
         message = Telemetry(
             interval_s=round(interval_s, 3),
             windows=windows,
-            rss_mb=round(rss_mb, 1),
+            rss_mb=round(usage.rss_mb, 1),
+            cpu_share=round(cpu_s / interval_s, 4) if interval_s > 0 else 0.0,
+            temperature_c=usage.temperature_c,
             swap_stall_ms_max=round(stall_ms, 3),
+            swap_rss_mb=round(swap_rss_mb, 1),
             bytes_received=received,
             bytes_sent=self.bytes_sent,
             **self._head(),

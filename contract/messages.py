@@ -141,7 +141,14 @@ class Telemetry(Message, frozen=True):
     interval_s: float
     windows: Annotated[tuple[ModelWindow, ...], msgspec.Meta(max_length=2 * MAX_MODELS_PER_DEVICE)] = ()
     rss_mb: float = 0.0
+    cpu_share: float = 0.0
+    """Of one core, during the interval."""
+    temperature_c: float | None = None
+    """Of the hottest zone; None where the device knows none."""
     swap_stall_ms_max: float = 0.0
+    """Longest inference that overlapped a swap, since boot."""
+    swap_rss_mb: float = 0.0
+    """What the newest swap has changed resident memory by."""
     bytes_received: Count = 0
     bytes_sent: Count = 0
     signature: Signature = ""

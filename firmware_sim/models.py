@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from agent.core.model import Assignment
-from agent.ports import Array, Inputs, ProbeReport, Session
+from agent.ports import Array, Inputs, ProbeReport, Session, Usage
 from contract.blobs import describe
 from contract.errors import Code, WorldError
 from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
@@ -152,9 +152,9 @@ class SimRuntime:
         if self._rss_mb > MEMORY_MB:
             raise ProcessKilled
 
-    def rss_mb(self) -> float:
-        """What the process holds, leaks included."""
-        return self._rss_mb
+    def usage(self) -> Usage:
+        """What the process holds, leaks included; CPU is not simulated."""
+        return Usage(self._rss_mb, 0.0)
 
     def trim(self) -> None:
         """Nothing to trim."""

@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import onnxruntime as ort
 from agent.adapters.confinement import confinable
 from agent.adapters.worker import WorkerSession
 from agent.core.model import Assignment
-from agent.ports import Array, Inputs, ProbeReport, Session
+from agent.ports import Array, Inputs, ProbeReport, Session, Usage
 from contract.errors import Code, WorldError
 from contract.manifest import Manifest
 from contract.messages import Hardware
@@ -28,6 +29,7 @@ from contract.protocol import VERSION
 from contract.wire import encode
 
 _M_ARENA_MAX = -8
+MAX_ZONES = 16
 PROBE_START_S = 20.0
 """Starting a child and importing the runtime, on a slow device."""
 
@@ -64,6 +66,7 @@ class OnnxRuntime:
 
     def __init__(self) -> None:
         self._hardware = _hardware()
+        self._zones = sorted(Path("/sys/class/thermal").glob("thermal_zone*/temp"))[:MAX_ZONES]
         self._libc = ctypes.CDLL(None)
         if hasattr(self._libc, "mallopt"):  # before there are threads: each would get a heap of its own
             self._libc.mallopt(_M_ARENA_MAX, 2)
@@ -95,10 +98,12 @@ class OnnxRuntime:
         if hasattr(self._libc, "malloc_trim"):  # glibc only
             self._libc.malloc_trim(0)
 
-    def rss_mb(self) -> float:
-        """Resident memory of this process."""
+    def usage(self) -> Usage:
+        """Memory and CPU of this process, and the device's temperature where there is one."""
         resident_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return resident_pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        degrees = [found for zone in self._zones if (found := _temperature_c(zone)) is not None]
+        rss_mb = resident_pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return Usage(rss_mb, time.process_time(), max(degrees, default=None))
 
 
 def run_probe(assignment: Assignment, artifact: str, golden: str) -> ProbeReport:
@@ -139,6 +144,15 @@ def _hardware() -> Hardware:
         agent=VERSION,
         sandbox=confinable(),
     )
+
+
+def _temperature_c(zone: Path) -> float | None:
+    """What a thermal zone says, in degrees; None for one that says nothing sensible just now."""
+    try:
+        degrees = int(zone.read_text(encoding="ascii")) / 1000
+    except (OSError, ValueError):
+        return None
+    return degrees if -60.0 < degrees < 200.0 else None
 
 
 def to_runtime_inputs(arrays: dict[str, Array]) -> dict[str, Array]:

@@ -101,7 +101,10 @@ class DeviceView(Message, frozen=True):
     models: tuple[DeviceModelView, ...]
     dropped: dict[str, int]
     rss_mb: float | None
+    cpu_share: float | None
+    temperature_c: float | None
     swap_stall_ms_max: float | None
+    swap_rss_mb: float | None
     bytes_received: int
     bytes_sent: int
     seen_s_ago: float | None
@@ -198,7 +201,10 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
         "models": tuple(_device_model(twin, name, world) for name in names),
         "dropped": twin.dropped,
         "rss_mb": traffic.rss_mb if traffic else None,
+        "cpu_share": traffic.cpu_share if traffic else None,
+        "temperature_c": traffic.temperature_c if traffic else None,
         "swap_stall_ms_max": traffic.swap_stall_ms_max if traffic else None,
+        "swap_rss_mb": traffic.swap_rss_mb if traffic else None,
         "bytes_received": traffic.bytes_received if traffic else 0,
         "bytes_sent": traffic.bytes_sent if traffic else 0,
         "seen_s_ago": round(now - twin.seen_at, 1) if twin.seen_at is not None else None,

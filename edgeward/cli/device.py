@@ -77,7 +77,8 @@ def show(name: str, *, as_json: bool) -> None:
     hardware = found["hardware"] or {}
     console.print(
         f"[bold]{name}[/] {found['presence']}, {hardware.get('machine')}, agent {hardware.get('agent')}, onnxruntime "
-        f"{hardware.get('onnxruntime')}, {found['rss_mb']} MB resident, received {size(found['bytes_received'])}",
+        f"{hardware.get('onnxruntime')}, {found['rss_mb']} MB resident, {_load(found)}"
+        f"received {size(found['bytes_received'])}",
         highlight=False,
     )
     measured = [
@@ -124,6 +125,12 @@ def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, 
         print_json({"config": str(file), "root": str(out / "root.json")})
     else:
         console.print(f"wrote {file} and {out / 'root.json'}; next: edgeward-agent run -c {file}", highlight=False)
+
+
+def _load(found: dict[str, Any]) -> str:
+    """CPU and temperature, as far as the device has told them."""
+    cpu = f"{found['cpu_share']:.1%} of a core, " if found["cpu_share"] is not None else ""
+    return cpu + (f"{found['temperature_c']:.0f} C, " if found["temperature_c"] is not None else "")
 
 
 def _sensor(replay: str | None, label: str) -> str:

@@ -128,7 +128,8 @@ def test_a_loaded_session_runs_and_a_broken_file_is_a_coded_error(tmp_path: Path
     with pytest.raises(WorldError) as caught:
         runtime.load(str(tmp_path / "model"), manifest)
     assert caught.value.code == Code.MODEL_LOAD_FAILED
-    assert runtime.rss_mb() > 10
+    assert runtime.usage().rss_mb > 10
+    assert runtime.usage().cpu_s > 0
     assert msgspec.to_builtins(runtime.hardware())["onnxruntime"]
 
 
@@ -149,3 +150,15 @@ def test_policy_decides_when_the_sandbox_is_reduced(
     probe_child.main()
     answer = json.loads(said.getvalue())
     assert (answer.get("code", ""), answer["sandbox"]) == (code, "reduced: no landlock")
+
+
+@pytest.mark.parametrize(
+    ("said", "degrees"), [("48500\n", 48.5), ("-12000", -12.0), ("999999", None), ("hot", None), (None, None)]
+)
+def test_a_thermal_zone_is_believed_within_reason(tmp_path: Path, said: str | None, degrees: float | None) -> None:
+    zone = tmp_path / "temp"
+    if said is not None:
+        zone.write_text(said)
+    runtime = OnnxRuntime()
+    runtime._zones = [zone]
+    assert runtime.usage().temperature_c == degrees

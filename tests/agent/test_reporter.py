@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from agent.ports import Usage
 from agent.reporter import MAX_RESEND_S, MAX_UNACKED, RESEND_S, Reporter
 from agent.telemetry import MAX_QUEUED, TelemetryQueue
 from contract.errors import BadInput, Code
@@ -99,3 +100,12 @@ def test_telemetry_is_kept_while_offline_up_to_a_limit() -> None:
         queue.put(Telemetry(protocol=1, device="d", boot=1, seq=number, interval_s=1.0))
     assert next(queue.drain()).seq == 5
     assert (len(queue), dropped["telemetry"]) == (MAX_QUEUED - 1, 5)
+
+
+def test_telemetry_tells_the_share_of_a_core_that_the_interval_took() -> None:
+    made, wire, _ = reporter()
+    made.link_up(0.0)
+    usage = Usage(rss_mb=51.26, cpu_s=9.0, temperature_c=41.5)
+    made.telemetry((), usage, interval_s=10.0, cpu_s=0.5, stall_ms=0.0, swap_rss_mb=-3.04, received=0)
+    found = decode(wire.sent[-1][1], Telemetry)
+    assert (found.rss_mb, found.cpu_share, found.temperature_c, found.swap_rss_mb) == (51.3, 0.05, 41.5, -3.0)
