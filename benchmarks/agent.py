@@ -16,7 +16,7 @@ from agent.ports import Sample
 from agent.serving.rows import RowEncoder
 from agent.serving.slot import ModelSlot
 from benchmarks.models import FEATURES, as_onnx, fitted
-from benchmarks.swap import assignment_for
+from benchmarks.swap import assignment_for, private_mb
 from benchmarks.table import Row
 
 ROWS = 4000
@@ -68,14 +68,9 @@ def _side_by_side(agent_pid: int, model: Path) -> tuple[float, float]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as bare:
         assert bare.stdout is not None
         assert bare.stdout.readline() == b"ready\n"
-        found = _private_mb(agent_pid), _private_mb(bare.pid)
+        found = private_mb(agent_pid), private_mb(bare.pid)
         bare.communicate()
     return found
-
-
-def _private_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1000
 
 
 def _one_row() -> list[Row]:

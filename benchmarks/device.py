@@ -11,6 +11,7 @@ from agent.adapters.posix_disk import PosixDisk
 from agent.core.model import Record
 from agent.store import Store
 from benchmarks.swap import assignment_for
+from contract.blobs import split
 from firmware_sim.fleet_keys import TRUSTED
 
 PORT = 8971
@@ -23,9 +24,8 @@ def write_device(directory: Path, models: dict[str, bytes]) -> Path:
     for name, raw in models.items():
         assignment = assignment_for(raw, 1, name)
         artifact = assignment.manifest.artifact
-        for index in range(-(-artifact.length // artifact.chunk_bytes)):
-            at, size = artifact.span(index)
-            store.write_chunk(artifact, index, raw[at : at + size])
+        for index, chunk in enumerate(split(raw, artifact.chunk_bytes)):
+            store.write_chunk(artifact, index, chunk)
         store.seal(artifact)
         store.save_record(name, Record(generation=1, stable=assignment))
     (directory / "root.json").write_text(TRUSTED.root, encoding="utf-8")
@@ -36,15 +36,13 @@ def write_device(directory: Path, models: dict[str, bytes]) -> Path:
 
 
 class Agent:
-    """`edgeward-agent run` on one core, from start to the first answer."""
+    """`edgeward-agent run` on one core, ready to answer."""
 
     def __init__(self, config: Path, core: int = 0) -> None:
         script = str(Path(sys.executable).with_name("edgeward-agent"))
-        began = time.perf_counter()
         self.process = subprocess.Popen([script, "run", "-c", str(config)], stderr=subprocess.DEVNULL)
         os.sched_setaffinity(self.process.pid, {core})
         wait_for_answer("127.0.0.1", PORT, "/v2/health/ready")
-        self.started_s = time.perf_counter() - began
 
     def __enter__(self) -> "Agent":
         return self

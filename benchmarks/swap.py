@@ -86,19 +86,19 @@ def swap_under_inference(paths: list[Path], *, isolated: bool) -> dict[str, floa
     slot = ModelSlot("bench", perf_s=time.perf_counter, lock=threading.Lock())
     slot.swap(slot.prepare(assignments[0], load(str(paths[0]), assignments[0].manifest)))
     began = time.perf_counter()
-    private_mb = []
+    sizes_mb = []
     with Inferring(slot) as swapping:
         for number in range(1, SWAPS + 1):
             _swap_once(slot, load, assignments[number % 2], paths[number % 2])
             runtime.trim()
-            private_mb.append(_private_mb())
+            sizes_mb.append(private_mb())
     took_s = time.perf_counter() - began
     with Inferring(slot) as quiet:
         time.sleep(min(took_s, 10.0))
     return {
         "swaps": SWAPS,
-        "first_mb": private_mb[0],
-        "last_mb": private_mb[-1],
+        "first_mb": sizes_mb[0],
+        "last_mb": sizes_mb[-1],
         "answers": swapping.answers,
         "failures": swapping.failures,
         "longest_ms": swapping.longest_ms,
@@ -114,8 +114,9 @@ def _swap_once(slot: ModelSlot, load: Callable[[str, Manifest], Session], assign
     del before
 
 
-def _private_mb() -> float:
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+def private_mb(pid: int | str = "self") -> float:
+    """Memory that a process shares with nobody."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1000
 
 
