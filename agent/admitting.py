@@ -5,7 +5,7 @@ needs its role. Decides per model, so that one model's missing release does not 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from agent.core import admission
@@ -14,8 +14,8 @@ from agent.core.model import Assignment
 from contract import topics
 from contract.errors import BadInput, Code
 from contract.trust import chain
-from contract.trust.chain import Trusted
-from contract.trust.documents import Desired, Wanted, read_desired
+from contract.trust.documents import read_desired
+from contract.trust.verified import Desired, Trusted, Wanted
 
 ROLE_WAIT_S = 30.0
 """A role that has not come, or does not list the release, by then is reported; it is still accepted when it comes."""
@@ -37,6 +37,10 @@ class Admitting:
         """A document that came before the bundle that says who is director."""
         self._waiting: dict[str, Wanted] = {}
         self._complain_at: float | None = None
+
+    def restore_roles(self, roles: Mapping[str, str]) -> None:
+        """Trust roles that were verified before, as far as the snapshot still names them."""
+        self.trusted = chain.with_roles(self.trusted, roles)
 
     def hold_bundle(self, raw: bytes) -> None:
         """Remember the bundle that came last."""

@@ -8,10 +8,10 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.admitting import Admitting
 from agent.core import machine
 from agent.core.commands import Command, Fetch, Load, Probe, Prune, Report, Save
 from agent.core.events import (
@@ -31,8 +31,11 @@ from agent.store import DeviceRecord, Store
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.messages import Ack
-from contract.trust.chain import Trusted
+from contract.trust.verified import Trusted
 from contract.wire import decode
+
+if TYPE_CHECKING:
+    from agent.documents import Documents, Found
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -41,7 +44,9 @@ SAVE_RETRY_S = 5.0
 
 
 class Agent:
-    """One device. Call `boot` once, then `receive` for every stimulus and whenever `wake_at` has come."""
+    """One device. Call `boot` once: what was confirmed serves. Then `take_up_trust` once, before anything is received;
+    then `receive` for every stimulus and whenever `wake_at` has come.
+    """
 
     def __init__(
         self,
@@ -63,7 +68,7 @@ class Agent:
         self._enqueue = enqueue
         self._new_model = new_model
         self._wall_clock = wall_clock
-        self._admitting = Admitting(identity.device, identity.machine, identity.trusted, wall_clock)
+        self._documents: Documents | None = None
         self._device_record = DeviceRecord(boots=0)
         self._models: dict[str, DeviceModel] = {}
         self._retry: dict[str, tuple[float, Event | None]] = {}
@@ -85,17 +90,37 @@ class Agent:
         before = before or DeviceRecord(boots=max(0, int(self._wall_clock().timestamp())))
         self._device_record = msgspec.structs.replace(before, boots=before.boots + 1)
         self._store.save_device(self._device_record)
-        self._admitting.trusted, distrusted = self._store.load_trusted(self._identity.trusted)
         device, boots = self._identity.device, self._device_record.boots
         self._reporter = Reporter(device, boots, self._link, self.dropped, self._identity.sign)
         self._booted_at = self._telemetry_since = now
         self._telemetry_at = now + self._intervals.telemetry_s
-        for name in (*corrupt, *(("the device",) if damaged else ()), *(("trust",) if distrusted else ())):
-            self._reporter.refuse(BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside"), now)
+        for name in (*corrupt, *(("the device",) if damaged else ())):
+            self._set_aside(name, now)
         for name, record in sorted(records.items()):
             self._model(name, record)
         for name, record in sorted(records.items()):
             self._apply(name, machine.resume(record, now), now)
+
+    def take_up_trust(self, given: Trusted, now: float) -> None:
+        """Look at documents from here on: by what was verified before, on a new disk from the root that was given.
+
+        Apart from `boot`, and imported here: verifying imports python-tuf and cryptography (48 ms).
+        """
+        from agent.documents import Documents
+
+        self._documents = Documents(
+            self._identity,
+            given,
+            store=self._store,
+            link=self._link,
+            record=self._device_record,
+            wall_clock=self._wall_clock,
+        )
+        if self._documents.damaged:
+            self._set_aside("trust", now)
+
+    def _set_aside(self, name: str, now: float) -> None:
+        self._reporter.refuse(BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside"), now)
 
     def receive(self, stimulus: Stimulus, now: float) -> None:
         """Take one stimulus in. Never raises for what came from outside: it is reported and counted."""
@@ -115,7 +140,9 @@ class Agent:
 
     def wake_at(self) -> float:
         """When `Woke` is due at the latest."""
-        due = min(self._heartbeat_at, self._telemetry_at, self._reporter.wake_at(), self._admitting.wake_at())
+        due = min(self._heartbeat_at, self._telemetry_at, self._reporter.wake_at())
+        if self._documents is not None:
+            due = min(due, self._documents.wake_at())
         for at, _ in self._retry.values():
             due = min(due, at)
         for model in self._models.values():
@@ -125,10 +152,9 @@ class Agent:
         return due
 
     def _link_up(self, now: float) -> None:
-        device = self._identity.device
-        self._link.subscribe([topics.trust(), topics.desired(device), topics.ack(device)])
-        if names := sorted(self._models):
-            self._link.subscribe([topics.model_role(name) for name in names])
+        self._link.subscribe([topics.ack(self._identity.device)])
+        if self._documents is not None:
+            self._documents.link_up(self._models)
         self._reporter.link_up(now)
         self._heartbeat(now)
         for name, model in self._models.items():
@@ -139,80 +165,24 @@ class Agent:
         try:
             if blob := topics.parse_blob(topic):
                 self._blob(*blob, payload, now)
-            elif topic == topics.desired(self._identity.device):
-                self._desired(payload, now)
             elif topic == topics.ack(self._identity.device):
                 self._reporter.acknowledged(decode(payload, Ack))
-            elif topic == topics.trust():
-                self._bundle(payload, now)
-            elif topic.startswith(topics.trust()):
-                self._root(payload, now)
-            elif model := self._admitting.role_of(topic):
-                self._trust(self._admitting.read_role(model, payload), now)
+            elif self._documents is not None and (found := self._documents.receive(topic, payload, now)) is not None:
+                self._take(found, now)
             else:
                 self.dropped["messages_foreign"] += 1
         except EdgewardError as error:
             self._reporter.refuse(error, now)
 
-    def _bundle(self, payload: bytes, now: float) -> None:
-        self._admitting.hold_bundle(payload)
-        self._follow(now)
-
-    def _root(self, payload: bytes, now: float) -> None:
-        self._keep_trusted(self._admitting.read_root(payload))
-        self._follow(now)
-
-    def _follow(self, now: float) -> None:
-        """Follow the bundle that came last; a device that was away for long asks for the roots in between first."""
-        if (version := self._admitting.missing_root()) is not None:
-            self._link.subscribe([topics.root(version)])
-        else:
-            self._trust(self._admitting.read_bundle(), now)
-
-    def _trust(self, trusted: Trusted, now: float) -> None:
-        """Rely on verified metadata once it is durable, and try again what had to wait for it."""
-        self._keep_trusted(trusted)
-        self._keep_trusted(self._admitting.retry_roles())
-        held, self._admitting.held_desired = self._admitting.held_desired, None
-        if held is not None:
-            self._desired(held, now)
-        self._admit(now)
-
-    def _keep_trusted(self, trusted: Trusted) -> None:
-        if trusted != self._admitting.trusted:
-            self._store.save_trusted(trusted, self._admitting.trusted)
-            self._admitting.trusted = trusted
-        known = self._device_record.min_releases
-        raised = {name: floor for name, floor in self._admitting.floors().items() if floor > known.get(name, 0)}
-        if raised:
-            self._keep_device(msgspec.structs.replace(self._device_record, min_releases=known | raised))
-
-    def _keep_device(self, record: DeviceRecord) -> None:
-        self._store.save_device(record)
-        self._device_record = record
-
-    def _desired(self, payload: bytes, now: float) -> None:
-        if not self._admitting.current:
-            self._admitting.await_trust(payload, now)
-            return
-        before = self._device_record.high_water
-        document, high_water = self._admitting.read_desired(payload, before, self._identity.nonce)
-        if high_water != before:
-            self._keep_device(msgspec.structs.replace(self._device_record, high_water=high_water))
-        named = [want.model for want in document.wanted]
-        for name in sorted(set(self._models) - set(named)):
-            self._fold(name, DesiredWithdrawn(document.version), now)
-        self._admitting.await_roles(document, now)
-        self._link.unsubscribe([topics.model_role(name) for name in named])
-        self._link.subscribe([topics.model_role(name) for name in named])
-        self._admit(now)
-
-    def _admit(self, now: float) -> None:
-        admitted, refused = self._admitting.take(now, self._device_record.min_releases)
-        for assignment in admitted:
+    def _take(self, found: "Found", now: float) -> None:
+        """Tell models what a document says of them: withdrawals first, then assignments, then refusals."""
+        if found.named is not None:
+            for name in sorted(set(self._models) - found.named):
+                self._fold(name, DesiredWithdrawn(found.version), now)
+        for assignment in found.admitted:
             self._model(assignment.model, Record())
             self._fold(assignment.model, DesiredChanged(assignment), now)
-        for error in refused:
+        for error in found.refused:
             self._reporter.refuse(error, now)
 
     def _blob(self, digest: str, index: int | None, payload: bytes, now: float) -> None:
@@ -232,8 +202,8 @@ class Agent:
             self._fold(name, ModelReady(report.digest, model.baseline()), now)
 
     def _tick(self, now: float) -> None:
-        if now >= self._admitting.wake_at():
-            self._admit(now)
+        if self._documents is not None and (found := self._documents.tick(now)) is not None:
+            self._take(found, now)
         self._reporter.tick(now)
         for name, (at, event) in sorted(self._retry.items()) if self._retry else ():
             if now >= at:

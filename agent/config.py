@@ -3,7 +3,6 @@
 Decides what a legal configuration is. Refuses to know how anything is done with it.
 """
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +10,7 @@ import msgspec
 
 from contract.errors import BadInput, Code
 from contract.names import check_name
-from contract.signatures import Sign, signer_of
 from contract.toml_config import decode_toml
-from contract.trust.chain import Trusted, trust_root
 from contract.wire import Message
 
 Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
@@ -170,28 +167,9 @@ def check_listen(listen: str) -> tuple[str, int]:
 
 
 def _is_loopback(host: str) -> bool:
+    import ipaddress  # here, because most devices do not listen
+
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def load_signer(broker: Broker) -> Sign | None:
-    """Signs with the key of the device's certificate; None without one. BadInput `config_invalid`."""
-    if not broker.key_file:
-        return None
-    try:
-        return signer_of(Path(broker.key_file).read_bytes())
-    except (OSError, ValueError, TypeError) as error:
-        raise BadInput(Code.CONFIG_INVALID, f"broker.key_file {broker.key_file}: {error}") from None
-
-
-def load_root(config: Config, beside: Path) -> Trusted:
-    """Where trust starts, its path relative to the configuration file; BadInput `config_invalid`."""
-    path = beside.parent / config.trust.root_file
-    try:
-        return trust_root(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(Code.CONFIG_INVALID, f"trust.root_file {path}: {getattr(error, 'strerror', error)}") from None
-    except BadInput as error:
-        raise BadInput(Code.CONFIG_INVALID, f"trust.root_file {path}: {error.detail}") from None

@@ -5,37 +5,36 @@ Picks the real adapters. Decides nothing about updates or health.
 
 import fcntl
 import logging
+import os
 import platform
 import queue
-import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.adapters.late_link import LateLink
 from agent.adapters.onnx_runtime import OnnxRuntime
-from agent.adapters.paho_link import PahoLink
 from agent.adapters.posix_disk import PosixDisk
-from agent.adapters.sensors import TopicQueue, from_stdin, replay
-from agent.adapters.sinks import SinkThread
 from agent.agent import Agent
-from agent.config import Config, ReplaySensor, Sink, StdinSensor, TopicSensor, load_root, load_signer
+from agent.config import Config
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download
-from agent.ports import Sample
-from agent.serving.pipeline import run_pipeline
 from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import Store
-from contract.errors import BadInput, Code, WorldError
+from contract.errors import Code, WorldError
 from contract.protocol import VERSION
+from contract.signatures import Sign
 
 if TYPE_CHECKING:
     from agent.adapters.http_server import HttpServer
+    from agent.adapters.paho_link import PahoLink
+    from agent.pipelines import Pipelines
 
 INBOX_SIZE = 256
 """Stimuli that wait for the worker; a full inbox holds the network thread, and with it the broker."""
@@ -56,18 +55,17 @@ class Daemon:
         self._runtime = OnnxRuntime()
         self._store = Store(PosixDisk(self._state_dir))
         self._lock_file = lock_state_dir(self._state_dir)
-        self._link = PahoLink(config.broker, config.device.name, self._deliver)
+        self._link = LateLink()
+        self._connection: PahoLink | None = None
         self.slots: dict[str, ModelSlot] = {}
         """Replaced when a model is new, never changed: other threads look at it."""
         self._slots_lock = threading.Lock()
-        trusted = load_root(config, config_path)
         identity = Identity(
             config.device.name,
             platform.machine(),
-            trusted,
             dict(config.device.labels),
-            nonce=secrets.token_hex(16) if config.trust.fresh else "",
-            sign=load_signer(config.broker),
+            nonce=os.urandom(16).hex() if config.trust.fresh else "",
+            sign=_late_signer(config.broker.key_file) if config.broker.key_file else None,
         )
         intervals = Intervals(config.intervals.heartbeat_s, config.intervals.telemetry_s, config.intervals.judge_s)
         self._agent = Agent(
@@ -80,8 +78,7 @@ class Daemon:
             enqueue=self._inbox.put,
             new_model=self._new_model,
         )
-        self._topics: dict[str, TopicQueue] = {}
-        self._sinks: list[SinkThread] = []
+        self._pipelines: Pipelines | None = None
         self._server = self._new_server() if config.serving.listen else None
 
     def run(self) -> None:
@@ -89,7 +86,10 @@ class Daemon:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: self.stop())
         self.start()
-        self.work()
+        try:
+            self.work()
+        finally:
+            self.close()
 
     def stop(self) -> None:
         """Let `work` end."""
@@ -98,28 +98,46 @@ class Daemon:
     def start(self) -> None:
         """Resume from flash: what was confirmed serves when this returns, with or without a link."""
         self._agent.boot(time.monotonic())
-        self._start_sensors()
         if self._server is not None:
             self._server.start()
-        self._link.start()
+
+    def connect(self) -> "PahoLink":
+        """Take up trust and the link, and start the sensors. BadInput `config_invalid`.
+
+        Apart from `start`, and imported here: it takes 65 ms that a first answer need not wait for.
+        """
+        from agent.adapters.paho_link import PahoLink
+        from agent.credentials import load_root, load_signer
+        from agent.pipelines import Pipelines
+
+        if key_file := self._config.broker.key_file:
+            load_signer(key_file)
+        self._agent.take_up_trust(load_root(self._config, self._config_path), time.monotonic())
+        self._connection = PahoLink(self._config.broker, self._config.device.name, self._deliver)
+        self._link.begin(self._connection)
+        self._pipelines = Pipelines(
+            self._config, self._config_path, link=self._link, dropped=self._agent.dropped, slot=self.slot
+        )
+        self._connection.start()
         _log.info("device %s is up, state in %s", self._config.device.name, self._state_dir)
+        return self._connection
 
     def work(self) -> None:
-        """Take stimuli in until `stop`."""
-        try:
-            self._work()
-        finally:
-            for sink in self._sinks:
-                sink.close()
-            self._link.stop()
-            if self._server is not None:
-                self._server.stop()
-            for waiting in self._topics.values():
-                waiting.put(None)
-            self._lock_file.close()
-            _log.info("device %s has stopped", self._config.device.name)
+        """Connect, then take stimuli in until `stop`. BadInput `config_invalid`: what was confirmed serves on."""
+        self._work(self.connect())
 
-    def _work(self) -> None:
+    def close(self) -> None:
+        """End the threads and let go of the state directory."""
+        if self._pipelines is not None:
+            self._pipelines.close()
+        if self._connection is not None:
+            self._connection.stop()
+        if self._server is not None:
+            self._server.stop()
+        self._lock_file.close()
+        _log.info("device %s has stopped", self._config.device.name)
+
+    def _work(self, connection: "PahoLink") -> None:
         watchdog_at = time.monotonic() + WATCHDOG_S
         while not self._stop.is_set():
             pause_s = max(0.0, min(self._agent.wake_at() - time.monotonic(), 0.5))
@@ -127,11 +145,11 @@ class Daemon:
                 stimulus = self._inbox.get(timeout=pause_s) if pause_s else self._inbox.get_nowait()
             except queue.Empty:
                 stimulus = Woke()
-            if isinstance(stimulus, LinkUp) and self._topics:
-                self._link.subscribe(sorted(self._topics))
+            if isinstance(stimulus, LinkUp) and self._pipelines is not None:
+                self._pipelines.subscribe()
             self._receive(stimulus)
             if time.monotonic() >= watchdog_at:
-                self._link.revive()
+                connection.revive()
                 watchdog_at = time.monotonic() + WATCHDOG_S
 
     def _receive(self, stimulus: Stimulus) -> None:
@@ -142,9 +160,8 @@ class Daemon:
             _log.exception("could not take in %s", type(stimulus).__name__)
 
     def _deliver(self, stimulus: Stimulus) -> None:
-        if isinstance(stimulus, MessageArrived) and stimulus.topic in self._topics:
-            self._topics[stimulus.topic].put(stimulus.payload)
-        else:
+        rows = self._pipelines
+        if rows is None or not isinstance(stimulus, MessageArrived) or not rows.take(stimulus.topic, stimulus.payload):
             self._inbox.put(stimulus)
 
     def _new_model(self, name: str) -> DeviceModel:
@@ -180,40 +197,20 @@ class Daemon:
         )
         return HttpServer(endpoint, self._config.serving)
 
-    def _start_sensors(self) -> None:
-        for number, sensor in enumerate(self._config.sensor):
-            rows = self._rows(sensor)
-            thread = threading.Thread(
-                target=self._pipeline,
-                args=(rows, sensor.model, self._sink(sensor.sink)),
-                name=f"sensor-{number}",
-                daemon=True,
-            )
-            thread.start()
 
-    def _rows(self, sensor: ReplaySensor | TopicSensor | StdinSensor) -> Iterable[Sample | BadInput]:
-        match sensor:
-            case ReplaySensor():
-                return replay(sensor, self._config_path, self._stop.wait)
-            case StdinSensor():
-                return from_stdin(sensor)
-            case TopicSensor():
-                return self._topics.setdefault(sensor.topic, TopicQueue(sensor, self._agent.dropped))
+def _late_signer(key_file: str) -> Sign:
+    """Signs with the key of the device's certificate, which is read, and cryptography imported, at first use."""
 
-    def _sink(self, config: Sink | None) -> SinkThread | None:
-        if config is None:
-            return None
-        self._sinks.append(SinkThread(config, self._config_path, self._link, self._agent.dropped))
-        return self._sinks[-1]
+    @cache
+    def signer() -> Sign:
+        from agent.credentials import load_signer
 
-    def _pipeline(self, rows: Iterable[Sample | BadInput], model: str, sink: SinkThread | None) -> None:
-        try:
-            run_pipeline(rows, self.slot(model), self._agent.dropped, sink.put if sink is not None else None)
-            _log.info("the sensor of %s has ended", model)
-        except BadInput as error:
-            _log.error("the sensor of %s: %s", model, error)
-        except Exception:  # a sensor that breaks must not take the device down
-            _log.exception("the sensor of %s broke", model)
+        return load_signer(key_file)
+
+    def sign(data: bytes) -> str:
+        return signer()(data)
+
+    return sign
 
 
 def lock_state_dir(state_dir: Path) -> Any:

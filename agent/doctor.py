@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import onnxruntime
 
-from agent.config import Config, load_root
+from agent.config import Config
+from agent.credentials import load_root
 from contract.errors import EdgewardError
 
 OLDEST_ONNXRUNTIME = (1, 31)

@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 from agent.config import Broker, Config
 from contract.enrolment import Certificate, Claim, EnrolRequest, RenewRequest
 from contract.errors import BadInput, Code, WorldError
-from contract.signatures import renewal, signer_of
+from contract.keys import signer_of
+from contract.signatures import renewal
 from contract.trust.chain import trust_root
 from contract.wire import Message, decode, encode
 

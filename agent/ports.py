@@ -4,9 +4,9 @@ Adapters in `agent/adapters` are the real ones; `firmware_sim` brings its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
 from agent.core.model import Assignment
@@ -99,8 +99,7 @@ class Session(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeReport:
+class ProbeReport(msgspec.Struct, frozen=True):
     """What the probe child found out."""
 
     digest: str
@@ -114,8 +113,7 @@ class ProbeReport:
     """How far the child was confined."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What a process costs its device."""
 
     rss_mb: float
@@ -149,8 +147,7 @@ class Runtime(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """One row from a sensor: values by column, and the label where the sensor knows it."""
 
     values: Mapping[str, Any]

@@ -9,9 +9,10 @@ Updates, trials and roll backs go on as in `edgeward-agent run`; each call answe
 Decides nothing.
 """
 
+import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ from agent.config import load_config
 from agent.daemon import Daemon
 from agent.ports import Array, Inputs, Sample
 from agent.serving.slot import ModelSlot, Prediction
-from contract.errors import Code, WorldError
+from contract.errors import Code, EdgewardError, WorldError
 
 LOOK_S = 0.02
+
+_log = logging.getLogger("edgeward.agent")
 
 
 class Model:
     """One model. All methods may be called from any thread."""
 
-    def __init__(self, slot: ModelSlot) -> None:
+    def __init__(self, slot: ModelSlot, fault: Callable[[], EdgewardError | None]) -> None:
         self._slot = slot
+        self._fault = fault
         self._run = slot.run
 
     def run(self, inputs: Inputs) -> list[Array]:
@@ -52,9 +56,14 @@ class Model:
         return serving.assignment.manifest.release if serving is not None else None
 
     def wait(self, timeout_s: float) -> None:
-        """Return once a version serves; WorldError `not_serving` after `timeout_s`."""
+        """Return once a version serves; WorldError `not_serving` after `timeout_s`.
+
+        Raises what keeps the agent from the controller: BadInput `config_invalid`.
+        """
         deadline = time.monotonic() + timeout_s
         while self._slot.serving is None:
+            if (fault := self._fault()) is not None:
+                raise fault
             if time.monotonic() >= deadline:
                 raise WorldError(Code.NOT_SERVING, f"{self._slot.model} has no version after {timeout_s:g} s")
             time.sleep(LOOK_S)
@@ -63,24 +72,35 @@ class Model:
 class Predictor:
     """The agent of a configuration file. What was confirmed before serves at once, with or without a link.
 
-    Raises BadInput `config_invalid`, WorldError `disk_failed` if another agent has the state directory.
+    Raises BadInput `config_invalid`, WorldError `disk_failed` if another agent has the state directory. What keeps it
+    from the controller (`fault`) comes to light later: what was confirmed goes on serving.
     """
 
     def __init__(self, config: str | Path) -> None:
         path = Path(config)
         self._daemon = Daemon(load_config(path), path)
+        self.fault: EdgewardError | None = None
+        """Why there is no link to the controller and will be none, if the configuration names what cannot be used."""
         self._daemon.start()
-        self._thread = threading.Thread(target=self._daemon.work, name="agent", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="agent", daemon=True)
         self._thread.start()
 
     def model(self, name: str) -> Model:
         """A model by name, whether a version has come or not."""
-        return Model(self._daemon.slot(name))
+        return Model(self._daemon.slot(name), lambda: self.fault)
+
+    def _work(self) -> None:
+        try:
+            self._daemon.work()
+        except EdgewardError as error:
+            _log.error("no link to the controller: %s", error)
+            self.fault = error
 
     def close(self) -> None:
         """End the agent; models answer no longer than its threads live."""
         self._daemon.stop()
         self._thread.join(timeout=10)
+        self._daemon.close()
 
     def __enter__(self) -> "Predictor":
         return self

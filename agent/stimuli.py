@@ -1,53 +1,45 @@
 """What reaches the shell from outside, and what it is told about itself. Values only; nothing here acts."""
 
-from dataclasses import dataclass
+import msgspec
 
 from agent.ports import ProbeReport
 from contract.signatures import Sign
-from contract.trust.chain import Trusted
 
 
-@dataclass(frozen=True, slots=True)
-class LinkUp:
+class LinkUp(msgspec.Struct, frozen=True):
     """The broker has accepted the connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class LinkDown:
+class LinkDown(msgspec.Struct, frozen=True):
     """The connection is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class MessageArrived:
+class MessageArrived(msgspec.Struct, frozen=True):
     """A message from the broker."""
 
     topic: str
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeEnded:
+class ProbeEnded(msgspec.Struct, frozen=True):
     """The probe child of `model` has answered or died."""
 
     model: str
     report: ProbeReport
 
 
-@dataclass(frozen=True, slots=True)
-class Woke:
+class Woke(msgspec.Struct, frozen=True):
     """The time that `wake_at` named has come."""
 
 
 Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | Woke
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this device is and where its trust starts."""
+class Identity(msgspec.Struct, frozen=True):
+    """Who this device is."""
 
     device: str
     machine: str
-    trusted: Trusted
     labels: dict[str, str]
     nonce: str = ""
     """Of this boot; only documents that repeat it are accepted. Empty: freshness rests on dates and versions."""
@@ -55,8 +47,7 @@ class Identity:
     """Signs what the device says with its key; None for one that has no key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Intervals:
+class Intervals(msgspec.Struct, frozen=True):
     """How often the device speaks and looks, in seconds."""
 
     heartbeat_s: float

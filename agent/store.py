@@ -6,7 +6,7 @@ Invariant: a name without a prefix ``tmp-`` or ``part-`` is complete and was dur
 
 import errno
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from agent.core.model import Record
 from agent.ports import Disk
 from contract.blobs import Blob
 from contract.errors import BadInput, Code, WorldError
-from contract.trust.chain import Trusted, with_roles
+from contract.trust.verified import Trusted
 from contract.wire import Message, decode, encode
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -63,15 +63,18 @@ class Store:
         """Make the device record durable."""
         self._commit("device", record)
 
-    def load_trusted(self, given: Trusted) -> tuple[Trusted, bool]:
-        """(what was verified before, or `given` on a new disk; whether it failed its checksum and was set aside)."""
+    def load_trusted(self) -> tuple[Trusted | None, bool]:
+        """(what was verified before without roles, None on a new disk; whether it failed its checksum)."""
         try:
-            trusted = self._load("trust", Trusted) or given
+            return self._load("trust", Trusted), False
         except BadInput:
             self._disk.rename("trust", "bad-trust")
-            return given, True
+            return None, True
+
+    def load_roles(self) -> Mapping[str, str]:
+        """Release signers' documents by model, as they were verified."""
         roles = (self._role(name.removeprefix("role-")) for name in self._disk.names() if name.startswith("role-"))
-        return with_roles(trusted, {role.model: role.text for role in roles if role is not None}), False
+        return {role.model: role.text for role in roles if role is not None}
 
     def save_trusted(self, trusted: Trusted, before: Trusted) -> None:
         """Make verified metadata durable: it is what rollbacks are measured against. Only what differs is written."""

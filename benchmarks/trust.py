@@ -25,7 +25,8 @@ from contract.manifest import Golden, Manifest
 from contract.messages import Report
 from contract.tensors import encode_tensors
 from contract.trust import chain, repository
-from contract.trust.documents import Wanted, read_desired, sign_desired
+from contract.trust.documents import read_desired, sign_desired
+from contract.trust.verified import Wanted
 from contract.wire import decode, encode
 from controller.broker import RunningBroker, start_broker
 from controller.config import BrokerConfig

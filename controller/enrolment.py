@@ -13,8 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from contract.errors import BadInput, Code
+from contract.keys import verifies
 from contract.names import check_name
-from contract.signatures import renewal, verifies
+from contract.signatures import renewal
 from controller.pki import Authority, Public, read_request
 from controller.registry.credentials import Credential, Credentials
 

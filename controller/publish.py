@@ -16,7 +16,8 @@ from contract.blobs import Blob, chunk_list, split
 from contract.desired import DesiredTarget, TrialPolicy
 from contract.manifest import Manifest
 from contract.protocol import MAX_VERSIONS_PUBLISHED
-from contract.trust.documents import Wanted, sign_desired
+from contract.trust.documents import sign_desired
+from contract.trust.verified import Wanted
 from controller.authority import Authority
 from controller.fleet.twin import DOCUMENT_LIFE_S, Twin
 from controller.registry.registry import Registry

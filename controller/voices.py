@@ -6,8 +6,8 @@ the broker's word and carries none. Refuses to know what messages mean.
 
 from typing import Any
 
+from contract.keys import is_signed_by
 from contract.messages import Presence
-from contract.signatures import is_signed_by
 from controller.registry.credentials import Credentials
 
 REMEMBERED_S = 600.0

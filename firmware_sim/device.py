@@ -18,7 +18,7 @@ from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import MAX_RECORD_BYTES, Store
 from contract.errors import BadInput
-from contract.trust.chain import Trusted
+from contract.trust.verified import Trusted
 from contract.wire import decode
 from firmware_sim.clock import Clock, stream
 from firmware_sim.flash import Flash
@@ -144,6 +144,7 @@ class Device:
         with self._power:
             agent = self._new_agent()
             agent.boot(self._clock.now)
+            agent.take_up_trust(self._trusted, self._clock.now)
             self._agent = agent
             self._note()
             self.link.attach(self)
@@ -265,7 +266,7 @@ class Device:
         self._agent = None
         self._wake_at = float("inf")
         return Agent(
-            Identity(self.name, "sim", self._trusted, dict(self._habits.labels), self.nonce),
+            Identity(self.name, "sim", dict(self._habits.labels), self.nonce),
             self._habits.intervals,
             store=store,
             link=link,

@@ -8,8 +8,9 @@ from decimal import Decimal
 from contract import topics
 from contract.blobs import Blob, chunk_list, split
 from contract.desired import DesiredTarget, TrialPolicy
-from contract.trust.documents import Wanted, sign_desired
+from contract.trust.documents import sign_desired
 from contract.trust.repository import bundle
+from contract.trust.verified import Wanted
 from contract.wire import encode
 from firmware_sim.fleet_keys import KEYS, WORLD_BEGAN, vouched
 from firmware_sim.models import SimModel, make_model

@@ -4,34 +4,26 @@ Decides session settings (measured: docs/adr/0003). Refuses to know when a model
 """
 
 import ctypes
-import json
 import os
 import platform
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
 from agent.adapters.confinement import confinable
-from agent.adapters.worker import WorkerSession
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, ProbeReport, Session, Usage
 from contract.errors import Code, WorldError
 from contract.manifest import Manifest
 from contract.messages import Hardware
 from contract.protocol import VERSION
-from contract.wire import encode
 
 _M_ARENA_MAX = -8
 MAX_ZONES = 16
-PROBE_START_S = 20.0
-"""Starting a child and importing the runtime, on a slow device."""
 
 
 def session_options() -> ort.SessionOptions:
@@ -78,6 +70,8 @@ class OnnxRuntime:
     def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
         """Load; WorldError `model_load_failed` with onnxruntime's own words."""
         if isolated:
+            from agent.adapters.worker import WorkerSession
+
             return WorkerSession(artifact, manifest)
         try:
             session = OnnxSession(artifact, manifest)
@@ -88,6 +82,8 @@ class OnnxRuntime:
 
     def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
         """Probe in a child; a thread waits for it."""
+        from agent.adapters.probe import run_probe
+
         arguments = (assignment, artifact, golden)
         thread = threading.Thread(target=lambda: done(run_probe(*arguments)), name="probe", daemon=True)
         thread.start()
@@ -104,34 +100,6 @@ class OnnxRuntime:
         degrees = [found for zone in self._zones if (found := _temperature_c(zone)) is not None]
         rss_mb = resident_pages * os.sysconf("SC_PAGE_SIZE") / 1e6
         return Usage(rss_mb, time.process_time(), max(degrees, default=None))
-
-
-def run_probe(assignment: Assignment, artifact: str, golden: str) -> ProbeReport:
-    """Run the probe child to its end and read its answer; a child that dies or hangs is an answer too."""
-    manifest = assignment.manifest
-    plain = {"artifact": artifact, "golden": golden, "manifest": json.loads(encode(manifest))}
-    request = json.dumps({**plain, "require_sandbox": assignment.policy.require_sandbox})
-    try:
-        child = subprocess.run(
-            [sys.executable, "-I", "-m", "agent.adapters.probe_child"],
-            input=request.encode(),
-            capture_output=True,
-            timeout=PROBE_START_S + manifest.limits.load_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return ProbeReport(assignment.digest, Code.PROBE_TIMEOUT, f"no answer in {manifest.limits.load_s} s")
-    return _read_answer(assignment.digest, child)
-
-
-def _read_answer(digest: str, child: subprocess.CompletedProcess[bytes]) -> ProbeReport:
-    try:
-        answer: dict[str, Any] = json.loads(child.stdout)
-        return ProbeReport(digest, **answer)
-    except (ValueError, TypeError):
-        words = child.stderr.decode(errors="replace").strip().splitlines()
-        said = words[-1] if words else "nothing"
-        return ProbeReport(digest, Code.PROBE_FAILED, f"child ended with {child.returncode}; it said: {said[:200]}")
 
 
 def _hardware() -> Hardware:

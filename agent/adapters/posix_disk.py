@@ -1,7 +1,6 @@
 """The Disk port on a POSIX directory. Refuses to know what the files mean."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,7 +60,8 @@ class PosixDisk:
 
     def free_bytes(self) -> int:
         """Space left on the file system."""
-        return shutil.disk_usage(self._directory).free
+        found = os.statvfs(self._directory)
+        return found.f_bavail * found.f_frsize
 
     def path(self, name: str) -> str:
         """Absolute path."""

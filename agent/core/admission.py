@@ -7,7 +7,7 @@ from datetime import datetime
 
 from agent.core.model import Assignment
 from contract.errors import BadInput, Code
-from contract.trust.documents import Desired, ModelRole, Wanted
+from contract.trust.verified import Desired, ModelRole, Wanted
 from contract.wire import Message
 
 

@@ -1,45 +1,39 @@
 """What a machine orders, in the imperative. The shell performs them in order; `Save` is durable before the next."""
 
-from dataclasses import dataclass
+import msgspec
 
 from agent.core.model import Assignment, Record
 
 
-@dataclass(frozen=True, slots=True)
-class Save:
+class Save(msgspec.Struct, frozen=True):
     """Make `record` durable."""
 
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(msgspec.Struct, frozen=True):
     """Bring the blobs of `assignment` to disk; answer FetchDone or FetchFailed."""
 
     assignment: Assignment
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(msgspec.Struct, frozen=True):
     """Examine `assignment` in a confined child; answer ModelReady or ModelBroken."""
 
     assignment: Assignment
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(msgspec.Struct, frozen=True):
     """Serve `assignment` (None: serve nothing); answer ModelBroken if it does not load."""
 
     assignment: Assignment | None
 
 
-@dataclass(frozen=True, slots=True)
-class Prune:
+class Prune(msgspec.Struct, frozen=True):
     """Delete what neither the record nor another model needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """Tell the controller the new state, and why it is not making progress, if it is not."""
 
     code: str = ""

@@ -1,33 +1,29 @@
 """What can happen to a model's machine, in the past tense. Each carries the digest or generation that it is about."""
 
-from dataclasses import dataclass
+import msgspec
 
 from agent.core.model import Assignment, Baseline, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredChanged:
+class DesiredChanged(msgspec.Struct, frozen=True):
     """A verified document asks for `assignment`."""
 
     assignment: Assignment
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredWithdrawn:
+class DesiredWithdrawn(msgspec.Struct, frozen=True):
     """A verified document with this version no longer names the model."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class FetchDone:
+class FetchDone(msgspec.Struct, frozen=True):
     """All blobs of the artifact `digest` are sealed on disk."""
 
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class FetchFailed:
+class FetchFailed(msgspec.Struct, frozen=True):
     """The fetch of `digest` ended without it."""
 
     digest: str
@@ -36,16 +32,14 @@ class FetchFailed:
     retryable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReady:
+class ModelReady(msgspec.Struct, frozen=True):
     """The probe of `digest` passed."""
 
     digest: str
     baseline: Baseline | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelBroken:
+class ModelBroken(msgspec.Struct, frozen=True):
     """The probe or the load of `digest` failed."""
 
     digest: str
@@ -53,8 +47,7 @@ class ModelBroken:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class HealthJudged:
+class HealthJudged(msgspec.Struct, frozen=True):
     """The health window of `digest` was judged."""
 
     digest: str
@@ -65,8 +58,7 @@ class HealthJudged:
     """How often the version was right in the window: the yardstick for its successor once it is stable."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(msgspec.Struct, frozen=True):
     """The time that `deadline(state)` named has come, or more."""
 
 

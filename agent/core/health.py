@@ -5,7 +5,6 @@ Decides pass, fail or inconclusive from counts alone. Refuses to know what follo
 
 import math
 from collections import deque
-from dataclasses import dataclass
 
 import msgspec
 
@@ -24,8 +23,7 @@ class Inference(msgspec.Struct, frozen=True, gc=False):
     """Whether the answer met the label; None without a label."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """A verdict, and for a failure the code and the numbers behind it."""
 
     verdict: Verdict

@@ -4,7 +4,6 @@ Five laws, each a test: `step` is total; a changed record is saved first; there 
 carries its digest or generation; time is an argument. Refuses to know how anything is performed.
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 import msgspec
@@ -102,7 +101,7 @@ def _desired(state: State, wanted: Assignment) -> Step:
 def _adopt_trial(state: State, wanted: Assignment) -> Step:
     record = msgspec.structs.replace(state.record, trial=wanted, generation=wanted.generation)
     assert isinstance(state, Trial)  # only a Trial state holds a record with a trial
-    return replace(state, record=record), (Save(record), Report())
+    return msgspec.structs.replace(state, record=record), (Save(record), Report())
 
 
 def _adopt_stable(record: Record, wanted: Assignment) -> Step:
@@ -141,10 +140,11 @@ def _fetching(state: Fetching, event: Event, now: float) -> Step:
         case FetchFailed(digest, code, detail, retryable) if digest == wanted.digest:
             if retryable and state.attempt + 1 < MAX_FETCH_ATTEMPTS:
                 retry_at = now + backoff_s(state.attempt)
-                return replace(state, attempt=state.attempt + 1, retry_at=retry_at), (Report(code, detail),)
+                waiting = msgspec.structs.replace(state, attempt=state.attempt + 1, retry_at=retry_at)
+                return waiting, (Report(code, detail),)
             return _reject(state.record, wanted, code, detail)
         case TimerFired() if state.retry_at is not None and now >= state.retry_at:
-            return replace(state, retry_at=None), (Fetch(wanted),)
+            return msgspec.structs.replace(state, retry_at=None), (Fetch(wanted),)
         case _:
             return state, ()
 
@@ -171,7 +171,7 @@ def _trial(state: Trial, event: Event, now: float) -> Step:
         case HealthJudged(digest, Verdict.FAIL, code, detail) if digest == trial.digest:
             return _roll_back(record, trial, code, detail)
         case HealthJudged(digest, verdict, measured=measured) if digest == trial.digest:
-            return _judge_soak(state, replace(state, verdict=verdict, measured=measured), trial, now)
+            return _judge_soak(state, msgspec.structs.replace(state, verdict=verdict, measured=measured), trial, now)
         case TimerFired():
             return _judge_soak(state, state, trial, now)
         case _:

@@ -3,8 +3,9 @@
 A `Record` is all that survives power loss. Everything else is volatile: a power cut is just `resume(record, now)`.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from contract.blobs import Blob
 from contract.desired import TrialPolicy
@@ -71,8 +72,7 @@ class Record(Message, frozen=True):
         return tuple(blob.sha256 for slot in slots for blob in slot.blobs)
 
 
-@dataclass(frozen=True, slots=True)
-class Steady:
+class Steady(msgspec.Struct, frozen=True):
     """Stable serves, nothing is under way."""
 
     record: Record
@@ -80,8 +80,7 @@ class Steady:
     """Stable has been fetched again once since boot; a second break waits for a new generation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fetching:
+class Fetching(msgspec.Struct, frozen=True):
     """Blobs of `assignment` are on their way; stable serves."""
 
     record: Record
@@ -90,8 +89,7 @@ class Fetching:
     retry_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Probing:
+class Probing(msgspec.Struct, frozen=True):
     """A child process examines `assignment`; stable serves."""
 
     record: Record
@@ -99,8 +97,7 @@ class Probing:
     give_up_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(msgspec.Struct, frozen=True):
     """The trial serves; stable waits on disk."""
 
     record: Record

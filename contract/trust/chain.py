@@ -18,8 +18,9 @@ from tuf.api.serialization import DeserializationError
 
 from contract.errors import BadInput, Code
 from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_BUNDLE
-from contract.trust.documents import DIRECTOR, ISSUED, ModelRole, load, read_model_role, refusal, role_name, when
+from contract.trust.documents import DIRECTOR, ISSUED, load, read_model_role, refusal, role_name, when
 from contract.trust.tuf_core import EnvelopeType, TrustedMetadataSet
+from contract.trust.verified import ModelRole, Trusted
 from contract.wire import Message, decode, decode_plain
 
 TARGETS = "targets"
@@ -33,22 +34,6 @@ class Bundle(Message, frozen=True):
     timestamp: str
     snapshot: str
     targets: str
-
-
-class Trusted(Message, frozen=True):
-    """Metadata that a device has verified, as it was signed. All that trust keeps on flash."""
-
-    root: str
-    timestamp: str = ""
-    snapshot: str = ""
-    targets: str = ""
-    roles: tuple[tuple[str, str], ...] = ()
-    """(model, role document), sorted by model; only those that fit the snapshot."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether desired documents can be verified."""
-        return bool(self.targets)
 
 
 def trust_root(root: str) -> Trusted:

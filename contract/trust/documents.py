@@ -7,7 +7,6 @@ time it is, and what was accepted before.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +23,7 @@ from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from contract.names import check_name, parse_target_path, target_path
 from contract.protocol import MAX_DESIRED_BYTES, MAX_MODELS_PER_DEVICE, PROTOCOL
+from contract.trust.verified import Desired, ModelRole, Wanted
 from contract.wire import decode_plain
 
 DIRECTOR = "director"
@@ -45,40 +45,6 @@ class _CanonicalJson(CanonicalJSONSerializer):
 
 
 _CANONICAL = _CanonicalJson()
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One entry of a desired document: the director's words about one model."""
-
-    model: str
-    release: int
-    length: int
-    sha256: str
-    custom: DesiredTarget
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """A desired document whose signature has been verified."""
-
-    device: str
-    version: int
-    digest: str
-    """SHA-256 of the signed part: two documents with one version and different digests are an equivocation."""
-    issued: datetime
-    expires: datetime
-    nonce: str
-    wanted: tuple[Wanted, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRole:
-    """What the release signer of a model vouches for."""
-
-    manifests: Mapping[int, Manifest]
-    min_release: int
-    """Older releases are refused for good, whatever the director says."""
 
 
 def role_name(model: str) -> str:

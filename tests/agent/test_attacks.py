@@ -16,8 +16,9 @@ from contract.desired import DesiredTarget
 from contract.manifest import Manifest
 from contract.messages import Report
 from contract.trust import repository
-from contract.trust.documents import Wanted, sign, sign_desired
+from contract.trust.documents import sign, sign_desired
 from contract.trust.repository import Online
+from contract.trust.verified import Wanted
 from contract.wire import decode, encode
 from firmware_sim.flash import Flash
 from firmware_sim.fleet_keys import KEYS, RELEASE, ROOTS, TARGETS, WORLD_BEGAN, signer

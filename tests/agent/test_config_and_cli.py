@@ -17,9 +17,9 @@ from agent.config import (
     TopicSink,
     WebhookSink,
     load_config,
-    load_root,
 )
 from agent.core.model import Assignment, Record
+from agent.credentials import load_root
 from agent.store import Store
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code

@@ -1,10 +1,9 @@
 """The five laws, checked on every reachable state against every event (breadth-first search)."""
 
-from dataclasses import replace
 from decimal import Decimal
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from agent.core import machine
 from agent.core.commands import Load, Save
@@ -191,8 +190,8 @@ def test_a_damaged_stable_is_fetched_again_once() -> None:
 
 
 def test_a_baseline_of_a_short_window_does_not_replace_the_durable_one() -> None:
-    policy = msgspec.structs.replace(POLICY, min_samples=30)
-    wanted = msgspec.structs.replace(B2, policy=policy)
+    policy = replace(POLICY, min_samples=30)
+    wanted = replace(B2, policy=policy)
     durable = Baseline(labelled=500, correct=450)
     probing = Probing(Record(stable=A1, generation=1, baseline=durable), wanted, NOW + 10)
     after, _ = machine.step(probing, ModelReady(wanted.digest, Baseline(labelled=3, correct=0)), NOW)

@@ -13,8 +13,8 @@ from tuf.api.metadata import Metadata
 from contract.desired import DesiredTarget, TrialPolicy
 from contract.errors import BadInput, Code, EdgewardError
 from contract.trust import chain, repository
-from contract.trust.chain import Trusted
-from contract.trust.documents import Wanted, read_desired, sign_desired
+from contract.trust.documents import read_desired, sign_desired
+from contract.trust.verified import Trusted, Wanted
 from contract.wire import encode
 from firmware_sim.fleet_keys import FIRST, KEYS, RELEASE, ROOTS, TARGETS, TRUSTED, WORLD_BEGAN, signer, vouched
 from firmware_sim.models import make_model

@@ -20,8 +20,9 @@ from contract.messages import (
     Telemetry,
     VersionRef,
 )
-from contract.trust.documents import Wanted, sign_desired
+from contract.trust.documents import sign_desired
 from contract.trust.repository import bundle
+from contract.trust.verified import Wanted
 from contract.wire import encode
 from firmware_sim.fleet_keys import FIRST, KEYS, vouched
 from firmware_sim.models import make_model

@@ -24,8 +24,9 @@ from cryptography.x509.oid import NameOID
 from agent.enrol import enrol as enrol_device
 from contract import topics
 from contract.errors import BadInput, Code
+from contract.keys import is_signed_by, signer_of
 from contract.messages import Heartbeat, Report
-from contract.signatures import is_signed_by, renewal, sign_message, signer_of
+from contract.signatures import renewal, sign_message
 from contract.wire import encode
 from controller.broker import find_mosquitto
 from controller.enrolment import CLAIM_LIFE_S, Enrolment

@@ -1,0 +1,51 @@
+"""Keys in PEM that sign and check what `signatures` says is signed. Refuses to know whose they are.
+
+Apart from `signatures`, because a device that starts encodes messages before it needs cryptography (30 ms to import).
+"""
+
+import base64
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from contract.signatures import Sign, encoding
+
+
+def is_signed_by(message: Any, public_keys: Iterable[str]) -> bool:
+    """Whether one of these keys (PEM) signed the message."""
+    if not message.signature:
+        return False
+    signed = encoding(msgspec.structs.replace(message, signature=""))
+    return any(verifies(public, message.signature, signed) for public in public_keys)
+
+
+def signer_of(pem: bytes) -> Sign:
+    """Signs with a private key in PEM: P-256, P-384 or Ed25519. ValueError for anything else."""
+    key = serialization.load_pem_private_key(pem, password=None)
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        edwards = key
+        return lambda data: base64.b64encode(edwards.sign(data)).decode()
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        curve = key
+        return lambda data: base64.b64encode(curve.sign(data, ec.ECDSA(hashes.SHA256()))).decode()
+    raise ValueError("use a P-256, P-384 or Ed25519 key")
+
+
+def verifies(public: str, signature: str, signed: bytes) -> bool:
+    """Whether the owner of this public key (PEM) signed these bytes."""
+    key = serialization.load_pem_public_key(public.encode())
+    try:
+        raw = base64.b64decode(signature, validate=True)
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(raw, signed)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(raw, signed, ec.ECDSA(hashes.SHA256()))
+        else:
+            return False
+    except (InvalidSignature, ValueError):
+        return False
+    return True

@@ -1,0 +1,61 @@
+"""What signed documents say once they are verified. Shapes only.
+
+Apart from `chain` and `documents`, which check, because checking imports python-tuf and cryptography: 48 ms that a
+device need not spend before it serves what it had confirmed.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from contract.desired import DesiredTarget
+from contract.manifest import Manifest
+from contract.wire import Message
+
+
+class Trusted(Message, frozen=True):
+    """Metadata that a device has verified, as it was signed. All that trust keeps on flash."""
+
+    root: str
+    timestamp: str = ""
+    snapshot: str = ""
+    targets: str = ""
+    roles: tuple[tuple[str, str], ...] = ()
+    """(model, role document), sorted by model; only those that fit the snapshot."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether desired documents can be verified."""
+        return bool(self.targets)
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """One entry of a desired document: the director's words about one model."""
+
+    model: str
+    release: int
+    length: int
+    sha256: str
+    custom: DesiredTarget
+
+
+class Desired(msgspec.Struct, frozen=True):
+    """A desired document whose signature has been verified."""
+
+    device: str
+    version: int
+    digest: str
+    """SHA-256 of the signed part: two documents with one version and different digests are an equivocation."""
+    issued: datetime
+    expires: datetime
+    nonce: str
+    wanted: tuple[Wanted, ...]
+
+
+class ModelRole(msgspec.Struct, frozen=True):
+    """What the release signer of a model vouches for."""
+
+    manifests: Mapping[int, Manifest]
+    min_release: int
+    """Older releases are refused for good, whatever the director says."""
