@@ -152,9 +152,8 @@ class Agent:
         return due
 
     def _link_up(self, now: float) -> None:
-        self._link.subscribe([topics.ack(self._identity.device)])
-        if self._documents is not None:
-            self._documents.link_up(self._models)
+        documents = self._documents.topics(self._models) if self._documents is not None else []
+        self._link.subscribe([*documents, topics.ack(self._identity.device)])
         self._reporter.link_up(now)
         self._heartbeat(now)
         for name, model in self._models.items():

@@ -52,11 +52,10 @@ class Documents:
         if trusted is not None:
             self._admitting.restore_roles(store.load_roles())
 
-    def link_up(self, models: Iterable[str]) -> None:
-        """Ask for what is retained; `models` are those that the device knows."""
-        self._link.subscribe([topics.trust(), topics.desired(self._identity.device)])
-        if names := sorted(models):
-            self._link.subscribe([topics.model_role(name) for name in names])
+    def topics(self, models: Iterable[str]) -> list[str]:
+        """Where documents are retained for this device; `models` are those that it knows."""
+        roles = [topics.model_role(name) for name in sorted(models)]
+        return [topics.trust(), topics.desired(self._identity.device), *roles]
 
     def receive(self, topic: str, payload: bytes, now: float) -> Found | None:
         """What follows from a message; None if it is no document that is waited for."""

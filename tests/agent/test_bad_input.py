@@ -131,12 +131,15 @@ def test_a_release_that_no_signer_vouches_for_is_reported_and_waits() -> None:
 def test_director_and_signer_that_disagree_are_refused(device: Solo) -> None:
     evil = make_model(2, "wrong", size_bytes=6000)
     publish(device, 2, 2, MODELS)
+    wanted = device.broker.retained.pop(topics.desired(NAME))
     lying = {1: V1.manifest, 2: evil.manifest}
     role = repository.release(device.files, "m", lying, signers=[RELEASE], now=WORLD_BEGAN)
     files = repository.refresh({**device.files, "models-m.json": role}, KEYS, WORLD_BEGAN)
     device.offer(topics.trust(), encode(repository.bundle(files)))
     device.offer(topics.model_role("m"), role.encode())
     known = Solo(device.flash, device.broker, MODELS)
+    known.run(10)
+    known.offer(topics.desired(NAME), wanted)
     known.run(60)
     assert "image_mismatch" in refusals(known)
     assert known.device.serving == V1.manifest.artifact.sha256

@@ -86,7 +86,9 @@ def the_soak_goes_on_after_a_reboot(patch: pytest.MonkeyPatch) -> None:
     def resume(record: Record, now: float) -> machine.Step:
         state, commands = original(record, now)
         return (
-            machine.replace(state, soak_until=now, verdict=Verdict.PASS) if isinstance(state, machine.Trial) else state
+            msgspec.structs.replace(state, soak_until=now, verdict=Verdict.PASS)
+            if isinstance(state, machine.Trial)
+            else state
         ), commands
 
     patch.setattr(machine, "resume", resume)
@@ -276,7 +278,7 @@ def desired_documents_are_not_made_durable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sim_controller, "save_devices", lambda store, twins: None)
 
 
-@bug("publisher", "storm", "rollout_ends")
+@bug("publisher", "storm", "never_stops")
 def blobs_that_the_broker_lost_stay_lost(patch: pytest.MonkeyPatch) -> None:
     original = sim_controller.SimController._ensure_blobs
 
