@@ -3,10 +3,16 @@
 import argparse
 import sys
 
-from benchmarks import agent, serving, simulator, trust
+from benchmarks import agent, serving, simulator, trees, trust
 from benchmarks.table import show
 
-SUITES = {"agent": agent.measure, "serving": serving.measure, "simulator": simulator.measure, "trust": trust.measure}
+SUITES = {
+    "agent": agent.measure,
+    "serving": serving.measure,
+    "simulator": simulator.measure,
+    "trees": trees.measure,
+    "trust": trust.measure,
+}
 
 
 def main() -> int:

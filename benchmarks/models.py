@@ -29,15 +29,17 @@ def fitted(kind: str, seed: int = 0) -> Any:
     return made.fit(features, labels)
 
 
-def as_onnx(estimator: Any) -> bytes:
-    """What the controller's converter makes of it, in float32."""
+def as_onnx(estimator: Any, *, compact: bool = True) -> bytes:
+    """What the controller's converter makes of it, in float32; without `compact` what skl2onnx makes of it."""
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
+
+    from controller.convert.trees import compact_trees
 
     types = [("X", FloatTensorType([None, FEATURES]))]
     targets = {"": 18, "ai.onnx.ml": 3}
     made = convert_sklearn(
         estimator, name="model", initial_types=types, target_opset=targets, options={id(estimator): {"zipmap": False}}
     )
-    raw: bytes = made.SerializeToString()
+    raw: bytes = (compact_trees(made) if compact else made).SerializeToString()
     return raw

@@ -20,6 +20,7 @@ from agent.serving.oip import JSON_TYPE, Endpoint, Request, Response, refusal
 MAX_HEADER_BYTES = 16 * 1024
 HEADER_BYTES = 4
 """Colon, space and line end of each header."""
+RECEIVE_BYTES = 256 * 1024
 MAX_PIPELINED = 16
 REQUEST_S = 30.0
 """A request that has begun must be whole by then."""
@@ -28,8 +29,8 @@ IDLE_S = 120.0
 LINGER_S = 1.0
 """How long the rest of a refused request is read before the connection is closed."""
 INLINE_S = 0.002
-INLINE_BYTES = 64 * 1024
-"""Beyond either, an inference leaves the loop: others are not to wait for it."""
+INLINE_JSON_BYTES = 64 * 1024
+"""Beyond either, an inference leaves the loop: others are not to wait for it. Raw tensors cost nothing to read."""
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -53,9 +54,11 @@ class Listening:
     pool: ThreadPoolExecutor
     loop: asyncio.AbstractEventLoop
     connections: "set[Connection]" = field(default_factory=set)
+    received: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
+    """What a read fills, and what is parsed before the next one: one buffer serves all connections of a loop."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One client. Requests are answered in order, one at a time."""
 
     def __init__(self, serving: Listening) -> None:
@@ -93,12 +96,16 @@ class Connection(asyncio.Protocol):
         self._serving.connections.discard(self)
         self._waiting.clear()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go."""
+        return self._serving.received
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes of a request. After a refusal they are read and forgotten, or the client would never see the answer."""
         if self._deaf:
             return
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._serving.received[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._deaf = True
             self._transport.write(_response(self._refused or refusal(400, f"not HTTP/1.1: {error}"), False))
@@ -183,7 +190,8 @@ class Connection(asyncio.Protocol):
     def _next(self) -> None:
         while self._waiting and not self._answering and self._writable:
             request, keep_alive = self._waiting.popleft()
-            if len(request.body) > INLINE_BYTES or self._endpoint.typical_s(request.path) > INLINE_S:
+            json_bytes = len(request.body) if request.json_length is None else request.json_length
+            if json_bytes > INLINE_JSON_BYTES or self._endpoint.typical_s(request.path) > INLINE_S:
                 self._answer_beside(request, keep_alive)
             else:
                 self._write(self._endpoint.answer(request), keep_alive)

@@ -1,7 +1,7 @@
 """scikit-learn -> ONNX bytes, in one of three precisions.
 
 Settings are measured (docs/adr/0002): opset 18 and ai.onnx.ml 3 load on every onnxruntime since 1.15; a fixed graph
-name keeps the digest stable; probabilities come as an array.
+name keeps the digest stable; probabilities come as an array; large tree ensembles are said in ai.onnx.ml 5 (0009).
 """
 
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from contract.errors import BadInput, Code
 from controller.convert.estimator import walk
 from controller.convert.sample_frame import SampleFrame
+from controller.convert.trees import compact_trees
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
 Precision = Literal["float32", "float64", "float64 to the last step, which gets float32"]
@@ -58,7 +59,7 @@ def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
         raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error)) from None
     except Exception as error:  # converters raise whatever their library raises
         raise BadInput(Code.CONVERSION_FAILED, f"{type(error).__name__}: {error}"[:400]) from None
-    raw: bytes = onnx_model.SerializeToString()
+    raw: bytes = compact_trees(onnx_model).SerializeToString()
     return raw
 
 

@@ -1,0 +1,240 @@
+"""Tree ensembles in the compact operator of ai.onnx.ml 5, where the older one keeps a string for every node.
+
+The strings ("BRANCH_LEQ") are most of a forest's file, of its memory while it loads, and of the time that freeing it
+holds the interpreter (docs/adr/0009 has the figures). Decides which ensembles can be said in the new operator; one
+that cannot leaves the whole model as it was, because opset 5 knows the old operators no more. Parity is judged after.
+Source: https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsemble.html; what a binary classifier's scores mean is
+onnxruntime's own (core/providers/cpu/ml/tree_ensemble_aggregator.h).
+"""
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+ML = "ai.onnx.ml"
+OPSET = 5
+MIN_NODES = 2_000
+"""Smaller ensembles gain nothing, and each operator around the new one costs a row half a microsecond."""
+_OLD = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
+_MAKE_FLOATS = ("Scaler", "Normalizer", "OneHotEncoder", "FeatureVectorizer")
+_MODES = {b"BRANCH_LEQ": 0, b"BRANCH_LT": 1, b"BRANCH_GTE": 2, b"BRANCH_GT": 3, b"BRANCH_EQ": 4, b"BRANCH_NEQ": 5}
+_AGGREGATES = {b"AVERAGE": 0, b"SUM": 1}
+_DTYPES: dict[int, np.dtype[Any]] = {TensorProto.FLOAT: np.dtype(np.float32), TensorProto.DOUBLE: np.dtype(np.float64)}
+
+Ints = NDArray[np.int64]
+
+
+class _Unsayable(Exception):
+    """The new operator has no words for it."""
+
+
+def compact_trees(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its ensembles in the new operator; the model itself where that cannot be or gains nothing."""
+    old = [node for node in model.graph.node if node.op_type in _OLD]
+    if sum(_size(node) for node in old) < MIN_NODES or not all(_survives(node) for node in model.graph.node):
+        return model
+    types = _types(model)
+    try:
+        nodes = [made for node in model.graph.node for made in (_rewritten(node, types) if node in old else (node,))]
+    except _Unsayable:
+        return model
+    compact = onnx.ModelProto()
+    compact.CopyFrom(model)
+    del compact.graph.node[:]
+    compact.graph.node.extend(nodes)
+    for entry in compact.opset_import:
+        if entry.domain == ML:
+            entry.version = OPSET
+    return compact
+
+
+def _size(node: onnx.NodeProto) -> int:
+    return next((len(given.ints) for given in node.attribute if given.name == "nodes_treeids"), 0)
+
+
+def _survives(node: onnx.NodeProto) -> bool:
+    """Whether a node means the same under the newer opset, or is about to be rewritten."""
+    if node.domain != ML or node.op_type in _OLD:
+        return True
+    schema = onnx.defs.get_schema(node.op_type, OPSET, ML)
+    return not schema.deprecated and all(given.name in schema.attributes for given in node.attribute)
+
+
+def _types(model: onnx.ModelProto) -> dict[str, int]:
+    """Element types by name, as far as they can be inferred; onnx itself does not know those of ai.onnx.ml."""
+    known = onnx.ModelProto()
+    known.CopyFrom(model)
+    made = [name for node in model.graph.node if node.op_type in _MAKE_FLOATS for name in node.output]
+    known.graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in made)
+    graph = onnx.shape_inference.infer_shapes(known).graph
+    return {entry.name: entry.type.tensor_type.elem_type for entry in (*graph.input, *graph.value_info)}
+
+
+def _rewritten(node: onnx.NodeProto, types: dict[str, int]) -> Iterator[onnx.NodeProto]:
+    dtype = _DTYPES.get(types.get(node.input[0], 0))
+    given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    if dtype is None:
+        raise _Unsayable
+    if node.op_type == "TreeEnsembleRegressor":
+        yield from _regressor(node, given, dtype)
+    else:
+        yield from _classifier(node, given, dtype)
+
+
+def _regressor(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any]) -> Iterator[onnx.NodeProto]:
+    aggregate = _AGGREGATES.get(given.get("aggregate_function", b"SUM"))
+    if aggregate is None or given.get("post_transform", b"NONE") != b"NONE":
+        raise _Unsayable
+    leaves = _Leaves(given, "target", dtype)
+    sums = {"n_targets": int(given["n_targets"]), "aggregate_function": aggregate}
+    score = yield from _scored(node, given, leaves, sums)
+    yield helper.make_node("Cast", [score], [node.output[0]], to=TensorProto.FLOAT)
+
+
+def _classifier(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any]) -> Iterator[onnx.NodeProto]:
+    label, probabilities = node.output
+    leaves = _Leaves(given, "class", dtype)
+    classes = given.get("classlabels_int64s") or given.get("classlabels_strings") or []
+    post = given.get("post_transform", b"NONE")
+    binary = len(classes) == 2 and len(set(leaves.targets.tolist())) == 1
+    if binary:
+        leaves.targets = np.zeros_like(leaves.targets)
+    sums = {"n_targets": 1 if binary else len(classes), "aggregate_function": _AGGREGATES[b"SUM"]}
+    score = yield from _scored(node, given, leaves, sums)
+    named = f"{node.name or label}_probabilities"
+    yield from _of_two(score, named, post, leaves) if binary else _of_many(score, named, post)
+    yield helper.make_node("Cast", [named], [probabilities], to=TensorProto.FLOAT)
+    yield from _named_class(named, label, classes)
+
+
+def _of_two(score: str, out: str, post: bytes, leaves: "_Leaves") -> Iterator[onnx.NodeProto]:
+    """Probabilities of both classes from one score: onnxruntime takes weights that are all positive for probabilities
+    of the second class, and others for a margin whose sign decides.
+    """
+    positive = bool((leaves.weights >= 0).all())
+    if post == b"NONE" and positive:
+        yield _constant(f"{out}_one", np.ones(1, leaves.weights.dtype))
+        yield helper.make_node("Sub", [f"{out}_one", score], [f"{out}_first"])
+        yield helper.make_node("Concat", [f"{out}_first", score], [out], axis=1)
+    elif post == b"LOGISTIC" and not positive:
+        yield helper.make_node("Neg", [score], [f"{out}_margin"])
+        yield helper.make_node("Concat", [f"{out}_margin", score], [f"{out}_margins"], axis=1)
+        yield helper.make_node("Sigmoid", [f"{out}_margins"], [out])
+    else:
+        raise _Unsayable
+
+
+def _of_many(score: str, out: str, post: bytes) -> Iterator[onnx.NodeProto]:
+    if post not in (b"NONE", b"SOFTMAX"):
+        raise _Unsayable
+    kind, extra = ("Softmax", {"axis": 1}) if post == b"SOFTMAX" else ("Identity", {})
+    yield helper.make_node(kind, [score], [out], **extra)
+
+
+def _named_class(probabilities: str, label: str, classes: list[Any]) -> Iterator[onnx.NodeProto]:
+    if list(classes) == list(range(len(classes))):
+        yield helper.make_node("ArgMax", [probabilities], [label], axis=1, keepdims=0)
+        return
+    names = np.array(classes, np.int64) if isinstance(classes[0], int) else np.array(classes, object)
+    yield _constant(f"{label}_classes", names)
+    yield helper.make_node("ArgMax", [probabilities], [f"{label}_index"], axis=1, keepdims=0)
+    yield helper.make_node("Gather", [f"{label}_classes", f"{label}_index"], [label])
+
+
+def _scored(
+    node: onnx.NodeProto, given: dict[str, Any], leaves: "_Leaves", sums: dict[str, int]
+) -> Generator[onnx.NodeProto, None, str]:
+    """The ensemble itself, and what is added to every row's sum; the name of the result."""
+    score, dtype = f"{node.name or node.output[0]}_score", leaves.weights.dtype
+    base = _values(given, "base_values", dtype)
+    if base.size not in (0, sums["n_targets"]):
+        raise _Unsayable
+    summed = f"{score}_sum" if base.size else score
+    attributes = _structure(given, dtype) | leaves.attributes() | sums | {"post_transform": 0}
+    yield helper.make_node("TreeEnsemble", [node.input[0]], [summed], domain=ML, **attributes)
+    if base.size:
+        yield _constant(f"{score}_base", base)
+        yield helper.make_node("Add", [summed, f"{score}_base"], [score])
+    return score
+
+
+class _Places:
+    """Where the nodes of the old layout, one list of branches and leaves, stand in the new one, which has two."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        trees, numbers = np.array(given["nodes_treeids"]), np.array(given["nodes_nodeids"])
+        self.leaf = np.array(given["nodes_modes"], object) == b"LEAF"
+        starts = np.flatnonzero(np.r_[True, trees[1:] != trees[:-1]])
+        lengths = np.diff(np.r_[starts, len(trees)])
+        if len(set(trees[starts].tolist())) != len(starts) or (numbers != _counting(lengths)).any():
+            raise _Unsayable  # nodes of a tree that are scattered or not numbered in order
+        if self.leaf[starts].any():
+            raise _Unsayable  # a tree that is a single leaf
+        self.roots = starts
+        self.start_of = dict(zip(trees[starts].tolist(), starts.tolist(), strict=True))
+        self.base = np.repeat(starts, lengths)
+        self.index = np.where(self.leaf, np.cumsum(self.leaf), np.cumsum(~self.leaf)) - 1
+
+
+class _Leaves:
+    """One target and one weight for each leaf; a leaf that votes for several classes cannot be said."""
+
+    def __init__(self, given: dict[str, Any], kind: str, dtype: np.dtype[Any]) -> None:
+        places = _Places(given)
+        trees, numbers = given[f"{kind}_treeids"], np.array(given[f"{kind}_nodeids"])
+        at = np.array([places.start_of[tree] for tree in trees]) + numbers
+        order = places.index[at]
+        count = int(places.leaf.sum())
+        if len(at) != count or not places.leaf[at].all() or len(np.unique(order)) != count:
+            raise _Unsayable
+        self.targets, self.weights = np.empty(count, np.int64), np.empty(count, dtype)
+        self.targets[order] = given[f"{kind}_ids"]
+        self.weights[order] = _values(given, f"{kind}_weights", dtype)
+
+    def attributes(self) -> dict[str, Any]:
+        return {
+            "leaf_targetids": self.targets.tolist(),
+            "leaf_weights": numpy_helper.from_array(self.weights, "leaf_weights"),
+        }
+
+
+def _structure(given: dict[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
+    places = _Places(given)
+    branch = np.flatnonzero(~places.leaf)
+    true = (places.base + np.array(given["nodes_truenodeids"]))[branch]
+    false = (places.base + np.array(given["nodes_falsenodeids"]))[branch]
+    modes = np.array([_MODES[mode] for mode in np.array(given["nodes_modes"], object)[branch]], np.uint8)
+    found = {
+        "tree_roots": places.index[places.roots].tolist(),
+        "nodes_featureids": np.array(given["nodes_featureids"])[branch].tolist(),
+        "nodes_splits": numpy_helper.from_array(_values(given, "nodes_values", dtype)[branch], "nodes_splits"),
+        "nodes_modes": numpy_helper.from_array(modes, "nodes_modes"),
+        "nodes_truenodeids": places.index[true].tolist(),
+        "nodes_trueleafs": places.leaf[true].astype(int).tolist(),
+        "nodes_falsenodeids": places.index[false].tolist(),
+        "nodes_falseleafs": places.leaf[false].astype(int).tolist(),
+    }
+    missing = np.array(given.get("nodes_missing_value_tracks_true") or [], np.int64)
+    return found | ({"nodes_missing_value_tracks_true": missing[branch].tolist()} if missing.any() else {})
+
+
+def _values(given: dict[str, Any], name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Numbers that the old operator keeps in a list or, since version 3, in a tensor."""
+    tensor = given.get(f"{name}_as_tensor")
+    found = numpy_helper.to_array(tensor) if tensor is not None else np.array(given.get(name) or [], np.float32)
+    return found.astype(dtype)
+
+
+def _constant(name: str, value: NDArray[Any]) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value, name))
+
+
+def _counting(lengths: Ints) -> Ints:
+    """0, 1, 2, ... anew for each length."""
+    ends = np.cumsum(lengths)
+    counting: Ints = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    return counting
