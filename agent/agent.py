@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from agent.capturing import Capturing
 from agent.core import machine
 from agent.core.commands import Command, Fetch, Load, Probe, Prune, Report, Save
 from agent.core.events import (
@@ -59,6 +60,8 @@ class Agent:
         wall_clock: Callable[[], datetime],
         enqueue: Callable[[Stimulus], None],
         new_model: Callable[[str], DeviceModel],
+        new_capturing: Callable[[], Capturing] | None = None,
+        dropped: Counter[str] | None = None,
     ) -> None:
         self._identity = identity
         self._intervals = intervals
@@ -67,12 +70,14 @@ class Agent:
         self._runtime = runtime
         self._enqueue = enqueue
         self._new_model = new_model
+        self._new_capturing = new_capturing
+        self._capturing: Capturing | None = None
         self._wall_clock = wall_clock
         self._documents: Documents | None = None
         self._device_record = DeviceRecord(boots=0)
         self._models: dict[str, DeviceModel] = {}
         self._retry: dict[str, tuple[float, Event | None]] = {}
-        self.dropped: Counter[str] = Counter()
+        self.dropped = Counter[str]() if dropped is None else dropped
         self._reporter = Reporter(identity.device, 0, link, self.dropped)
         self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
         self._telemetry_since = self._cpu_s = self._swap_rss_mb = 0.0
@@ -92,6 +97,7 @@ class Agent:
         self._store.save_device(self._device_record)
         device, boots = self._identity.device, self._device_record.boots
         self._reporter = Reporter(device, boots, self._link, self.dropped, self._identity.sign)
+        self._capturing = self._new_capturing() if self._new_capturing is not None else None
         self._booted_at = self._telemetry_since = now
         self._telemetry_at = now + self._intervals.telemetry_s
         for name in (*corrupt, *(("the device",) if damaged else ())):
@@ -129,6 +135,8 @@ class Agent:
                 self._link_up(now)
             case LinkDown():
                 self._reporter.online = False
+                if self._capturing is not None:
+                    self._capturing.link_down()
             case MessageArrived(topic, payload):
                 self._bytes_received += len(payload)
                 self._message(topic, payload, now)
@@ -143,6 +151,8 @@ class Agent:
         due = min(self._heartbeat_at, self._telemetry_at, self._reporter.wake_at())
         if self._documents is not None:
             due = min(due, self._documents.wake_at())
+        if self._capturing is not None:
+            due = min(due, self._capturing.wake_at())
         for at, _ in self._retry.values():
             due = min(due, at)
         for model in self._models.values():
@@ -156,6 +166,8 @@ class Agent:
         self._link.subscribe([*documents, topics.ack(self._identity.device)])
         self._reporter.link_up(now)
         self._heartbeat(now)
+        if self._capturing is not None:
+            self._capturing.link_up(now)
         for name, model in self._models.items():
             if model.download is not None:
                 self._fold(name, model.download.link_up(now), now)
@@ -165,13 +177,17 @@ class Agent:
             if blob := topics.parse_blob(topic):
                 self._blob(*blob, payload, now)
             elif topic == topics.ack(self._identity.device):
-                self._reporter.acknowledged(decode(payload, Ack))
+                self._acknowledged(decode(payload, Ack), now)
             elif self._documents is not None and (found := self._documents.receive(topic, payload, now)) is not None:
                 self._take(found, now)
             else:
                 self.dropped["messages_foreign"] += 1
         except EdgewardError as error:
             self._reporter.refuse(error, now)
+
+    def _acknowledged(self, ack: Ack, now: float) -> None:
+        if self._capturing is None or not self._capturing.acknowledged(ack, now):
+            self._reporter.acknowledged(ack)
 
     def _take(self, found: "Found", now: float) -> None:
         """Tell models what a document says of them: withdrawals first, then assignments, then refusals."""
@@ -204,6 +220,8 @@ class Agent:
         if self._documents is not None and (found := self._documents.tick(now)) is not None:
             self._take(found, now)
         self._reporter.tick(now)
+        if self._capturing is not None:
+            self._capturing.tick(now, self._reporter.number, online=self._reporter.online)
         for name, (at, event) in sorted(self._retry.items()) if self._retry else ():
             if now >= at:
                 del self._retry[name]

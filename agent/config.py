@@ -14,6 +14,7 @@ from contract.toml_config import decode_toml
 from contract.wire import Message
 
 Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Interval = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
@@ -125,6 +126,22 @@ class StdinSensor(Message, frozen=True, tag_field="kind", tag="stdin"):
 Sensor = ReplaySensor | TopicSensor | StdinSensor
 
 
+class Capture(Message, frozen=True):
+    """Which inferences of a model are kept for the controller, and what of them never leaves the device."""
+
+    model: str
+    rate: Share = 0.0
+    below_confidence: Share = 0.0
+    remove: tuple[str, ...] = ()
+
+
+class SpoolConfig(Message, frozen=True):
+    """What waits on flash for the controller."""
+
+    max_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024, le=1 << 32)] = 16 * 1024 * 1024
+    batch_s: Interval = 30.0
+
+
 class Config(Message, frozen=True):
     """Everything."""
 
@@ -134,7 +151,9 @@ class Config(Message, frozen=True):
     enrolment: EnrolmentConfig = EnrolmentConfig()
     intervals: IntervalsConfig = IntervalsConfig()
     serving: ServingConfig = ServingConfig()
+    spool: SpoolConfig = SpoolConfig()
     sensor: tuple[Sensor, ...] = ()
+    capture: tuple[Capture, ...] = ()
 
 
 def load_config(path: Path) -> Config:
@@ -148,6 +167,8 @@ def load_config(path: Path) -> Config:
         check_listen(config.serving.listen)
         for sensor in config.sensor:
             check_name(sensor.model, "model")
+        for capture in config.capture:
+            check_name(capture.model, "model")
     except BadInput as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error.detail}") from None
     return config

@@ -8,9 +8,11 @@ import logging
 import os
 import platform
 import queue
+import random
 import signal
 import threading
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -20,11 +22,14 @@ from agent.adapters.late_link import LateLink
 from agent.adapters.onnx_runtime import OnnxRuntime
 from agent.adapters.posix_disk import PosixDisk
 from agent.agent import Agent
+from agent.capturing import Capturing
 from agent.config import Config
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download
+from agent.serving.capture import Capturer
 from agent.serving.slot import ModelSlot
+from agent.spool import Spool
 from agent.stimuli import Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import Store
 from contract.errors import Code, WorldError
@@ -54,18 +59,24 @@ class Daemon:
         self._stop = threading.Event()
         self._runtime = OnnxRuntime()
         self._store = Store(PosixDisk(self._state_dir))
+        self._dropped: Counter[str] = Counter()
         self._lock_file = lock_state_dir(self._state_dir)
         self._link = LateLink()
         self._connection: PahoLink | None = None
         self.slots: dict[str, ModelSlot] = {}
         """Replaced when a model is new, never changed: other threads look at it."""
         self._slots_lock = threading.Lock()
+        self._capturers = {
+            policy.model: Capturer(policy, random=random.random, clock=time.time, dropped=self._dropped)
+            for policy in config.capture
+        }
+        self._sign = _late_signer(config.broker.key_file) if config.broker.key_file else None
         identity = Identity(
             config.device.name,
             platform.machine(),
             dict(config.device.labels),
             nonce=os.urandom(16).hex() if config.trust.fresh else "",
-            sign=_late_signer(config.broker.key_file) if config.broker.key_file else None,
+            sign=self._sign,
         )
         intervals = Intervals(config.intervals.heartbeat_s, config.intervals.telemetry_s, config.intervals.judge_s)
         self._agent = Agent(
@@ -77,6 +88,8 @@ class Daemon:
             wall_clock=lambda: datetime.now(UTC),
             enqueue=self._inbox.put,
             new_model=self._new_model,
+            dropped=self._dropped,
+            new_capturing=self._new_capturing if config.capture else None,
         )
         self._pipelines: Pipelines | None = None
         self._server = self._new_server() if config.serving.listen else None
@@ -116,7 +129,7 @@ class Daemon:
         self._connection = PahoLink(self._config.broker, self._config.device.name, self._deliver)
         self._link.begin(self._connection)
         self._pipelines = Pipelines(
-            self._config, self._config_path, link=self._link, dropped=self._agent.dropped, slot=self.slot
+            self._config, self._config_path, link=self._link, dropped=self._dropped, slot=self.slot
         )
         self._connection.start()
         _log.info("device %s is up, state in %s", self._config.device.name, self._state_dir)
@@ -156,7 +169,7 @@ class Daemon:
         try:
             self._agent.receive(stimulus, time.monotonic())
         except Exception:  # a fault of ours must not stop the inference that goes on in the other threads
-            self._agent.dropped["internal_errors"] += 1
+            self._dropped["internal_errors"] += 1
             _log.exception("could not take in %s", type(stimulus).__name__)
 
     def _deliver(self, stimulus: Stimulus) -> None:
@@ -167,17 +180,30 @@ class Daemon:
     def _new_model(self, name: str) -> DeviceModel:
         return DeviceModel(name, self.slot(name), self._runtime, self._store, self._new_download)
 
+    def _new_capturing(self) -> Capturing:
+        spool = Spool(PosixDisk(self._state_dir / "captured"), self._config.spool.max_bytes)
+        return Capturing(
+            self._config.device.name,
+            spool,
+            self._link,
+            batch_s=self._config.spool.batch_s,
+            queues=lambda: [capturer.waiting for capturer in self._capturers.values()],
+            dropped=self._dropped,
+            sign=self._sign,
+        )
+
     def _new_download(self, assignment: Assignment) -> Download:
         return Download(assignment, store=self._store, link=self._link, drop=self._drop)
 
     def _drop(self, what: str) -> None:
-        self._agent.dropped[what] += 1
+        self._dropped[what] += 1
 
     def slot(self, name: str) -> ModelSlot:
         """The slot of a model, made at its first mention; from any thread."""
         with self._slots_lock:
             if name not in self.slots:
                 made = ModelSlot(name, perf_s=time.perf_counter, lock=threading.Lock())
+                made.capturer = self._capturers.get(name)
                 self.slots = {**self.slots, name: made}
             return self.slots[name]
 
@@ -193,7 +219,7 @@ class Daemon:
             statistics,
             version=VERSION,
             refuse_nan=self._config.serving.refuse_nan,
-            counters=self._agent.dropped.copy,
+            counters=self._dropped.copy,
         )
         return HttpServer(endpoint, self._config.serving)
 

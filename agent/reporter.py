@@ -134,9 +134,14 @@ class Reporter:
         """When `tick` is due; infinity for never."""
         return self._resend_at if self._resend_at is not None and self._unacked and self.online else math.inf
 
-    def _head(self) -> dict[str, Any]:
+    def number(self) -> tuple[int, int]:
+        """(boot, seq) of one more message."""
         self._seq += 1
-        return {"protocol": PROTOCOL, "device": self._device, "boot": self._boot, "seq": self._seq}
+        return self._boot, self._seq
+
+    def _head(self) -> dict[str, Any]:
+        boot, seq = self.number()
+        return {"protocol": PROTOCOL, "device": self._device, "boot": boot, "seq": seq}
 
     def _keep(self, report: Report, now: float) -> None:
         if len(self._unacked) == MAX_UNACKED:

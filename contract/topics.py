@@ -12,6 +12,7 @@ UP_PRESENCE = "presence"
 UP_HEARTBEAT = "heartbeat"
 UP_REPORT = "report"
 UP_TELEMETRY = "telemetry"
+UP_CAPTURED = "captured"
 
 
 def presence(device: str) -> str:
@@ -32,6 +33,11 @@ def report(device: str) -> str:
 def telemetry(device: str) -> str:
     """Counts and histograms of an interval; may be lost."""
     return _up(device, UP_TELEMETRY)
+
+
+def captured(device: str) -> str:
+    """Inferences that are worth keeping; sent again until acknowledged."""
+    return _up(device, UP_CAPTURED)
 
 
 def desired(device: str) -> str:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from contract import topics
+from contract.captured import Captured
 from contract.errors import BadInput, Code, EdgewardError
 from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.wire import decode, encode
@@ -28,6 +29,7 @@ from controller.pki import CRL_RENEW_DAYS, open_pki
 from controller.publish import Publisher
 from controller.reconcile import Changes, FromDevice, reconcile
 from controller.registry.blobs import BlobStore
+from controller.registry.captures import Captures
 from controller.registry.credentials import Credentials
 from controller.registry.journal import Journal
 from controller.registry.registry import Registry
@@ -36,12 +38,15 @@ from controller.registry.tokens import Tokens
 from controller.rollout.model import Rollout
 from controller.voices import Voices
 
+MAX_CAPTURED = 500
+"""Batches that wait for the next pass; a device sends what is dropped here again."""
 MAX_INBOX = 50_000
 """Messages that wait for the next pass; beyond it the oldest telemetry-sized backlog is dropped and counted."""
 
 _log = logging.getLogger("edgeward.controller")
 
-_KINDS: dict[str, type[FromDevice]] = {
+_KINDS: dict[str, type[FromDevice | Captured]] = {
+    topics.UP_CAPTURED: Captured,
     topics.UP_HEARTBEAT: Heartbeat,
     topics.UP_REPORT: Report,
     topics.UP_PRESENCE: Presence,
@@ -79,6 +84,7 @@ class Service:
         self.store = TinyStore(data_dir / "tables")
         self.blobs = BlobStore(data_dir / "blobs")
         self.journal = Journal(data_dir / "journal.sqlite")
+        self.captures = Captures(data_dir / "captured.sqlite")
         self.credentials = Credentials(data_dir / "credentials.sqlite")
         self.enrolment = Enrolment(open_pki(data_dir / "pki", today()), self.credentials, self._refused)
         self.voices = Voices(self.credentials, require_signed=config.fleet.require_signed)
@@ -99,6 +105,7 @@ class Service:
         """Messages that were not signed by the device that their topic names."""
         self._links: list[ControllerLink] = []
         self._inbox: deque[tuple[str, FromDevice]] = deque()
+        self._captured: deque[tuple[str, Captured]] = deque(maxlen=MAX_CAPTURED)
         self._loop_task: asyncio.Task[None] | None = None
         self._restore_needed = False
         self._trust_changed = False
@@ -112,7 +119,7 @@ class Service:
         directory = self.config.data_dir / "broker"
         self.broker = start_broker(self.config.broker, directory, (self.enrolment, today()))
         loop = asyncio.get_running_loop()
-        kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE)
+        kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE, topics.UP_CAPTURED)
         for name, filters, connected in (
             ("svc.controller", [topics.up_filter(kind) for kind in kinds], self._connected),
             ("svc.telemetry", [topics.up_filter(topics.UP_TELEMETRY)], lambda: None),
@@ -147,6 +154,7 @@ class Service:
     def close(self) -> None:
         """Let go of the files; all that one that was never started needs."""
         self.journal.close()
+        self.captures.close()
         self.credentials.close()
 
     @property
@@ -226,6 +234,7 @@ class Service:
         inbox = [self._inbox.popleft() for _ in range(len(self._inbox))]
         self._unsaved.take(reconcile(self.world, inbox, time.time()))
         self._persist()
+        self._keep_captured()
         self._trust_changed |= self.authority.refresh(today())
         await self._keep_revocations_young()
         if not self.connected:
@@ -263,6 +272,14 @@ class Service:
         self._unacknowledged.extend(unsaved.acks)
         self._unsaved = Unsaved()
 
+    def _keep_captured(self) -> None:
+        if not self._captured:
+            return
+        batches = list(self._captured)
+        self.captures.keep(batches)
+        self._captured.clear()
+        self._unacknowledged.extend((device, Ack(boot=batch.boot, seq=batch.seq)) for device, batch in batches)
+
     def _connected(self) -> None:
         self._restore_needed = True
         self.poke()
@@ -284,6 +301,9 @@ class Service:
         except EdgewardError as error:
             self.dropped += 1
             _log.warning("message of %s dropped: %s", device, error)
+            return
+        if isinstance(message, Captured):
+            self._captured.append((device, message))
             return
         if len(self._inbox) >= MAX_INBOX:
             self._inbox.popleft()

@@ -12,6 +12,7 @@ from edgeward.settings import find_settings
 from edgeward.transport import Transport
 
 POLL_S = 0.5
+CAPTURED_PAGE = 10_000
 
 
 class Client:
@@ -52,6 +53,14 @@ class Client:
     def version(self, model: str, release: int) -> dict[str, Any]:
         """One version with manifest, lineage and evidence."""
         return self._dict(f"/v1/models/{model}/versions/{release}")
+
+    def captured(self, model: str, after: int = 0) -> Any:
+        """What devices kept of a model's inferences, a row each, as a DataFrame; `after` an id only what is newer."""
+        found: list[dict[str, Any]] = []
+        while page := self._transport.get(f"/v1/models/{model}/captured?after={after}&limit={CAPTURED_PAGE}"):
+            found += [_flat(each) for each in page]
+            after = page[-1]["id"]
+        return _frame(found)
 
     def rollout(
         self,
@@ -205,6 +214,13 @@ def _device_rows(device: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return rows or [{**base, "model": None}]
+
+
+def _flat(captured: dict[str, Any]) -> dict[str, Any]:
+    """Inputs under their own names, what is about the inference with an underscore before it."""
+    about = {"id": captured["id"], "device": captured["device"], **captured["row"]}
+    inputs: dict[str, Any] = about.pop("inputs")
+    return inputs | {f"_{name}": value for name, value in about.items()}
 
 
 def _frame(rows: list[dict[str, Any]]) -> Any:

@@ -11,6 +11,7 @@ import msgspec
 
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Session
+from agent.serving.capture import Capturer
 from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
 from agent.serving.rows import Answer, answer_of, encoder_of
 from contract.errors import BadInput, Code, WorldError
@@ -56,6 +57,8 @@ class ModelSlot:
         self._lock = lock
         self._serving: Serving | None = None
         self._overlapping: tuple[Serving, ...] = ()
+        self.capturer: Capturer | None = None
+        """Puts inferences aside that are worth keeping, where the device's configuration asks for it."""
         self.fallback: Serving | None = None
         """Answers what a worker that died could not: stable, beside a trial in a process of its own."""
 
@@ -100,7 +103,8 @@ class ModelSlot:
         serving.in_flight.append(None)
         began_s = self._perf_s()
         try:
-            value = answer_of(serving.session.run(serving.row.arrays(sample.values)), regression=serving.regression)
+            outputs = serving.session.run(serving.row.arrays(sample.values))
+            value = answer_of(outputs, regression=serving.regression)
         except Exception as error:
             self._note(serving, began_s, error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS, None, None)
             if isinstance(error, BadInput | WorldError):
@@ -110,6 +114,8 @@ class ModelSlot:
             serving.in_flight.pop()
         fault = None if isinstance(value, str) or math.isfinite(value) else Code.HEALTH_OUTPUT
         seconds = self._note(serving, began_s, fault, value, sample.label)
+        if self.capturer is not None:
+            self.capturer.see_row(serving.assignment.manifest, sample.values, outputs, sample.label)
         return Prediction(self.model, serving.assignment.manifest.release, value, seconds * 1e6)
 
     def run(self, inputs: Inputs) -> list[Array]:
@@ -146,6 +152,8 @@ class ModelSlot:
         notes.append((seconds, None, first.tolist() if first.size <= MAX_NOTED_VALUES else None, None))
         if len(notes) >= MAX_NOTES:
             serving.observed.count()
+        if self.capturer is not None:
+            self.capturer.see_tensors(serving.assignment.manifest, inputs, outputs)
         return outputs
 
     def _note(

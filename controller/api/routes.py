@@ -111,6 +111,18 @@ async def push_version(request: web.Request) -> views.VersionDetail:
     return views.version_detail(version)
 
 
+async def captured_rows(request: web.Request) -> list[views.CapturedView]:
+    """What devices kept of a model's inferences, oldest first; `after` an id, `limit` at most 10,000."""
+    service = request.app[SERVICE]
+    model = request.match_info["model"]
+    service.registry.versions(model)
+    after, limit = (_number(request.query.get(key, preset)) for key, preset in (("after", "0"), ("limit", "1000")))
+    return [
+        views.CapturedView(id=number, device=device, row=row)
+        for number, device, row in service.captures.rows_of(model, after, limit)
+    ]
+
+
 async def list_devices(request: web.Request) -> list[views.DeviceView]:
     """The fleet."""
     world = request.app[SERVICE].world
@@ -189,6 +201,10 @@ ROUTES = (
     Route(
         "push", "POST", "/v1/models/{model}/versions", push_version, "Push a version", views.VersionDetail, PushRequest,
         multipart=True,
+    ),
+    Route(
+        "view", "GET", "/v1/models/{model}/captured", captured_rows, "Inferences that devices kept",
+        list[views.CapturedView],
     ),
     Route("view", "GET", "/v1/devices", list_devices, "The fleet", list[views.DeviceView]),
     Route("view", "GET", "/v1/devices/{device}", show_device, "One device and its history", views.DeviceDetail),

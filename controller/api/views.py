@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from contract.captured import CapturedRow
 from contract.histogram import quantile_us
 from contract.messages import Hardware, ModelState
 from contract.wire import Message
@@ -34,6 +35,15 @@ class Enrolment(Message, frozen=True):
     broker_url: str
     root: str
     """The fleet's newest root, as it was signed: where the device's trust starts."""
+
+
+class CapturedView(Message, frozen=True):
+    """One inference that a device kept."""
+
+    id: int
+    """Grows; asks for what follows as `after`."""
+    device: str
+    row: CapturedRow
 
 
 class VersionView(Message, frozen=True):

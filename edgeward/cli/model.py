@@ -1,4 +1,4 @@
-"""`edgeward model push | list | show`."""
+"""`edgeward model push | list | show | captured`."""
 
 import runpy
 from pathlib import Path
@@ -78,6 +78,18 @@ def show(name: str, release: int | None, *, as_json: bool) -> None:
         for v in versions
     ]  # fmt: skip
     console.print(table(name, ("version", "released", "size", "estimator", "created", "evidence"), rows))
+
+
+@model.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A .csv or .parquet file.")
+def captured(name: str, out: Path) -> None:
+    """Write what devices kept of NAME's inferences to a file: for labelling and retraining."""
+    if out.suffix not in (".csv", ".parquet"):
+        raise BadInput(Code.REQUEST_INVALID, f"{out}: expected .csv or .parquet")
+    rows = Client().captured(name)
+    rows.to_csv(out, index=False) if out.suffix == ".csv" else rows.to_parquet(out, index=False)
+    console.print(f"{len(rows)} rows in {out}", highlight=False)
 
 
 def pairs(texts: tuple[str, ...]) -> dict[str, str]:

@@ -1,0 +1,128 @@
+"""Which inferences are worth keeping, and what of them: a sample, those that the model was unsure of, nothing private.
+
+Decides per model by the device's own configuration: what may leave the device is settled on the device. Refuses to
+know where it goes. Called beside every inference, from any thread.
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from agent.config import Capture
+from agent.ports import Array, Inputs
+from agent.serving.rows import Answer, answer_of
+from contract.captured import MAX_COLUMNS, CapturedRow, Cell
+from contract.manifest import Manifest
+
+MAX_WAITING = 1024
+"""Rows that wait to be written; beyond it the oldest goes and is counted."""
+MAX_ROWS_OF_REQUEST = 8
+"""A request of a thousand rows tells no more than its first few."""
+MAX_TEXT_CHARS = 256
+
+Why = Literal["sampled", "hard"]
+
+
+class Capturer:
+    """Chooses for one model. `random` gives numbers from 0 to 1, `clock` seconds since 1970."""
+
+    def __init__(
+        self, policy: Capture, *, random: Callable[[], float], clock: Callable[[], float], dropped: Counter[str]
+    ) -> None:
+        self._policy = policy
+        self._removed = frozenset(policy.remove)
+        self._random = random
+        self._clock = clock
+        self._dropped = dropped
+        self.waiting: deque[CapturedRow] = deque()
+
+    def see_row(
+        self, manifest: Manifest, values: Mapping[str, Any], outputs: list[Array], label: Answer | None = None
+    ) -> None:
+        """Look at the answer to a row by column name."""
+        confidence = _confidence(outputs, 0)
+        why = self._why(confidence)
+        if why is not None:
+            self._keep(manifest, (why, confidence), values, answer_of(outputs, regression=_is_real(manifest)), label)
+
+    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array]) -> None:
+        """Look at the answers to tensors; rows that cannot be told by column are left."""
+        rows = _rows(manifest, inputs)
+        for number in range(min(rows, MAX_ROWS_OF_REQUEST)):
+            confidence = _confidence(outputs, number)
+            why = self._why(confidence)
+            if why is not None and len(outputs[0]) == rows:
+                value = answer_of([outputs[0][number : number + 1]], regression=_is_real(manifest))
+                self._keep(manifest, (why, confidence), _by_column(manifest, inputs, number), value)
+
+    def _why(self, confidence: float | None) -> Why | None:
+        if confidence is not None and confidence < self._policy.below_confidence:
+            return "hard"
+        return "sampled" if self._policy.rate and self._random() < self._policy.rate else None
+
+    def _keep(
+        self,
+        manifest: Manifest,
+        chosen: tuple[Why, float | None],
+        values: Mapping[str, Any],
+        value: Answer,
+        label: Answer | None = None,
+    ) -> None:
+        why, confidence = chosen
+        kept = [column for column in manifest.columns if column not in self._removed][:MAX_COLUMNS]
+        row = CapturedRow(
+            at=round(self._clock(), 3),
+            model=self._policy.model,
+            release=manifest.release,
+            why=why,
+            inputs={column: _cell(values.get(column)) for column in kept},
+            value=_finite(value),
+            confidence=None if confidence is None else round(confidence, 4),
+            label=_finite(label),
+        )
+        if len(self.waiting) >= MAX_WAITING:
+            self.waiting.popleft()
+            self._dropped["captured_rows"] += 1
+        self.waiting.append(row)
+
+
+def _confidence(outputs: list[Array], number: int) -> float | None:
+    """The largest probability of a row, where the second output is one; None elsewhere."""
+    if len(outputs) < 2 or outputs[1].ndim != 2 or outputs[1].dtype.kind != "f" or number >= len(outputs[1]):
+        return None
+    largest = float(outputs[1][number].max())
+    return largest if 0.0 <= largest <= 1.0 else None
+
+
+def _rows(manifest: Manifest, inputs: Inputs) -> int:
+    """Rows that can be told by column: one matrix with a column each, or one input for each column."""
+    arrays = list(inputs.values())
+    if len(manifest.inputs) == 1:
+        fits = arrays[0].ndim == 2 and arrays[0].shape[1] == len(manifest.columns)
+    else:
+        fits = all(array.ndim == 2 and array.shape[1] == 1 for array in arrays)
+    return len(arrays[0]) if fits else 0
+
+
+def _by_column(manifest: Manifest, inputs: Inputs, number: int) -> dict[str, Any]:
+    if len(manifest.inputs) == 1:
+        (matrix,) = inputs.values()
+        return dict(zip(manifest.columns, matrix[number].tolist(), strict=True))
+    return {name: array[number, 0] for name, array in inputs.items()}
+
+
+def _cell(value: Any) -> Cell:
+    plain = value.item() if hasattr(value, "item") else value
+    if isinstance(plain, float):
+        return _finite(plain)
+    return plain if plain is None or isinstance(plain, bool | int) else str(plain)[:MAX_TEXT_CHARS]
+
+
+def _is_real(manifest: Manifest) -> bool:
+    return manifest.task == "regression"
+
+
+def _finite(value: Answer | None) -> Answer | None:
+    """JSON knows no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,63 @@
+"""Inferences that devices have kept, in an embedded SQL file: what people look at and what retraining starts from.
+
+Decides what is durable before a batch is acknowledged, and what a model may take up: the oldest rows go.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from contract.captured import Captured, CapturedRow
+from contract.wire import decode, encode
+from controller.registry.database import open_database
+
+MAX_ROWS_PER_MODEL = 1_000_000
+MAX_ROWS_PER_QUERY = 10_000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS batches (device TEXT, boot INTEGER, seq INTEGER, PRIMARY KEY (device, boot, seq));
+CREATE TABLE IF NOT EXISTS captured (id INTEGER PRIMARY KEY, model TEXT NOT NULL, device TEXT NOT NULL,
+                                     body BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS captured_model ON captured (model, id);
+"""
+
+
+class Captures:
+    """One SQLite file in WAL mode with full syncs."""
+
+    def __init__(self, path: Path, max_rows_per_model: int = MAX_ROWS_PER_MODEL) -> None:
+        self._db = open_database(path, _SCHEMA)
+        self._max_rows = max_rows_per_model
+
+    def keep(self, batches: Iterable[tuple[str, Captured]]) -> None:
+        """Make (device, batch) durable in one transaction; a batch that came before changes nothing."""
+        models = set()
+        with self._db:
+            for device, batch in batches:
+                new = self._db.execute(
+                    "INSERT OR IGNORE INTO batches VALUES (?, ?, ?)", (device, batch.boot, batch.seq)
+                ).rowcount
+                if new:
+                    rows = [(row.model, device, encode(row)) for row in batch.rows]
+                    self._db.executemany("INSERT INTO captured (model, device, body) VALUES (?, ?, ?)", rows)
+                    models |= {row.model for row in batch.rows}
+            for model in models:
+                self._prune(model)
+
+    def rows_of(self, model: str, after: int = 0, limit: int = 1000) -> list[tuple[int, str, CapturedRow]]:
+        """(id, device, row) of a model, oldest first, from the one behind `after`."""
+        found = self._db.execute(
+            "SELECT id, device, body FROM captured WHERE model = ? AND id > ? ORDER BY id LIMIT ?",
+            (model, after, min(limit, MAX_ROWS_PER_QUERY)),
+        ).fetchall()
+        return [(number, device, decode(body, CapturedRow)) for number, device, body in found]
+
+    def close(self) -> None:
+        """End the connection."""
+        self._db.close()
+
+    def _prune(self, model: str) -> None:
+        edge = self._db.execute(
+            "SELECT id FROM captured WHERE model = ? ORDER BY id DESC LIMIT 1 OFFSET ?", (model, self._max_rows)
+        ).fetchone()
+        if edge is not None:
+            self._db.execute("DELETE FROM captured WHERE model = ? AND id <= ?", (model, edge[0]))
