@@ -238,7 +238,7 @@ def _answered_s(program: str, argument: Path) -> float:
 
 def _swaps(scratch: Path) -> list[Row]:
     rows = []
-    for name, kind in (("15 MB forest", "forest-300"), ("40 MB forest", "forest-800"), ("20 MB MLP", "mlp-20MB")):
+    for name, kind in (("300 trees", "forest-300"), ("800 trees", "forest-800"), ("MLP", "mlp-20MB")):
         paths = [scratch / f"{kind}-{number}.onnx" for number in range(2)]
         for number, path in enumerate(paths):
             path.write_bytes(as_onnx(fitted(kind, number)))

@@ -8,6 +8,7 @@ import pytest
 from agent import cli
 from agent.adapters.posix_disk import PosixDisk
 from agent.config import (
+    Capture,
     Config,
     Device,
     FileSink,
@@ -48,7 +49,16 @@ def test_the_shipped_file_is_the_defaults_of_the_code_key_by_key() -> None:
     plain = tomllib.loads((CONFIGS / "agent.toml").read_text())
     defaults = msgspec.to_builtins(Config(device=Device(name="my-device")))
     defaults.pop("sensor")
+    defaults.pop("capture")
     assert plain == defaults
+
+
+def test_the_capture_that_the_shipped_file_describes_is_the_one_there_is() -> None:
+    lines = [line.removeprefix("# ") for line in (CONFIGS / "agent.toml").read_text().splitlines()]
+    start = lines.index("[[capture]]")
+    described = tomllib.loads("\n".join(lines[start : lines.index("", start)]))["capture"]
+    assert msgspec.convert(described, tuple[Capture, ...]) == (Capture(model="weather"),)
+    assert set(described[0]) == set(Capture.__struct_fields__)
 
 
 def test_the_sensors_that_the_shipped_file_describes_are_the_ones_there_are() -> None:
