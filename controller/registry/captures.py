@@ -14,7 +14,7 @@ MAX_ROWS_PER_MODEL = 1_000_000
 MAX_ROWS_PER_QUERY = 10_000
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS batches (device TEXT, boot INTEGER, seq INTEGER, PRIMARY KEY (device, boot, seq));
+CREATE TABLE IF NOT EXISTS newest (device TEXT PRIMARY KEY, boot INTEGER NOT NULL, seq INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS captured (id INTEGER PRIMARY KEY, model TEXT NOT NULL, device TEXT NOT NULL,
                                      body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS captured_model ON captured (model, id);
@@ -29,12 +29,17 @@ class Captures:
         self._max_rows = max_rows_per_model
 
     def keep(self, batches: Iterable[tuple[str, Captured]]) -> None:
-        """Make (device, batch) durable in one transaction; a batch that came before changes nothing."""
+        """Make (device, batch) durable in one transaction; a batch that came before changes nothing.
+
+        Devices send in order, the next one only after an acknowledgement: the newest name tells what came before.
+        """
         models = set()
         with self._db:
             for device, batch in batches:
                 new = self._db.execute(
-                    "INSERT OR IGNORE INTO batches VALUES (?, ?, ?)", (device, batch.boot, batch.seq)
+                    "INSERT INTO newest VALUES (?, ?, ?) ON CONFLICT (device) DO UPDATE "
+                    "SET boot = excluded.boot, seq = excluded.seq WHERE (excluded.boot, excluded.seq) > (boot, seq)",
+                    (device, batch.boot, batch.seq),
                 ).rowcount
                 if new:
                     rows = [(row.model, device, encode(row)) for row in batch.rows]

@@ -1,0 +1,61 @@
+"""What devices kept, on the controller's disk: once however often it comes, bounded for each model."""
+
+from pathlib import Path
+
+import pytest
+
+from contract.captured import Captured, CapturedRow
+from controller.registry.captures import Captures
+
+
+def batch(boot: int, seq: int, *numbers: int, model: str = "m") -> Captured:
+    rows = tuple(
+        CapturedRow(at=float(number), model=model, release=1, why="hard", inputs={"x": number}, value="1")
+        for number in numbers
+    )
+    return Captured(protocol=1, device="d", boot=boot, seq=seq, rows=rows)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "captured.sqlite"
+
+
+def dates(captures: Captures, model: str = "m", after: int = 0) -> list[float]:
+    return [row.at for _, _, row in captures.rows_of(model, after)]
+
+
+def test_a_batch_that_comes_again_changes_nothing_even_after_a_restart(path: Path) -> None:
+    first = Captures(path)
+    first.keep([("d", batch(1, 1, 1, 2)), ("d", batch(1, 1, 1, 2)), ("d", batch(1, 3, 3))])
+    first.close()
+    again = Captures(path)
+    again.keep([("d", batch(1, 3, 3)), ("d", batch(2, 1, 4))])
+    assert dates(again) == [1.0, 2.0, 3.0, 4.0]
+    again.close()
+
+
+def test_two_devices_may_use_the_same_numbers(path: Path) -> None:
+    captures = Captures(path)
+    captures.keep([("a", batch(1, 1, 1)), ("b", batch(1, 1, 2))])
+    assert [(device, row.at) for _, device, row in captures.rows_of("m")] == [("a", 1.0), ("b", 2.0)]
+    captures.close()
+
+
+def test_the_oldest_rows_of_a_full_model_go_and_other_models_keep_theirs(path: Path) -> None:
+    captures = Captures(path, max_rows_per_model=3)
+    captures.keep([("d", batch(1, 1, 1, 2, model="other"))])
+    for number in range(2, 10):
+        captures.keep([("d", batch(1, number, number))])
+    assert dates(captures) == [7.0, 8.0, 9.0]
+    assert dates(captures, "other") == [1.0, 2.0]
+    captures.close()
+
+
+def test_pages_go_on_behind_an_id(path: Path) -> None:
+    captures = Captures(path)
+    captures.keep([("d", batch(1, 1, *range(10)))])
+    first = captures.rows_of("m", limit=4)
+    assert [row.at for _, _, row in first] == [0.0, 1.0, 2.0, 3.0]
+    assert dates(captures, after=first[-1][0]) == [float(number) for number in range(4, 10)]
+    captures.close()
