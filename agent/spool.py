@@ -26,6 +26,8 @@ class Spool:
             if name.startswith(PREFIX):
                 boot, _, seq = name.removeprefix(PREFIX).partition("-")
                 self._sizes[int(boot), int(seq)] = disk.size_bytes(name)
+            else:
+                disk.delete(name)  # what a cut left half-written: the directory is the spool's alone
 
     def __len__(self) -> int:
         return len(self._sizes)

@@ -237,6 +237,7 @@ def test_power_cut_at_every_operation_leaves_whole_batches_in_order() -> None:
         while (oldest := again.oldest()) is not None:
             found.append(decode(oldest[1], Captured).rows[0].at)
             again.drop(oldest[0])
+        assert flash.names() == []
         assert found[:written] == [float(number) for number in range(written)]
         assert len(found) <= written + 1
     assert cuts > 10
