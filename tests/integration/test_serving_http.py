@@ -272,7 +272,7 @@ def test_who_does_not_finish_a_request_in_time_is_cut_off(monkeypatch: pytest.Mo
 def test_a_slow_inference_leaves_the_loop_so_that_others_are_answered_meanwhile(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.adapters.http_connection.INLINE_BYTES", 1000)
+    monkeypatch.setattr("agent.adapters.http_connection.INLINE_JSON_BYTES", 1000)
     entered, leave = threading.Event(), threading.Event()
     answer = Endpoint.answer
 
