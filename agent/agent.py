@@ -166,8 +166,6 @@ class Agent:
         self._link.subscribe([*documents, topics.ack(self._identity.device)])
         self._reporter.link_up(now)
         self._heartbeat(now)
-        if self._capturing is not None:
-            self._capturing.link_up(now)
         for name, model in self._models.items():
             if model.download is not None:
                 self._fold(name, model.download.link_up(now), now)

@@ -25,7 +25,7 @@ _log = logging.getLogger("edgeward.agent")
 
 
 class Capturing:
-    """All models of a device. `queues` gives what their slots have put aside; `next_seq` numbers batches."""
+    """All models of a device. `queues` gives what their slots have put aside."""
 
     def __init__(
         self,
@@ -49,10 +49,6 @@ class Capturing:
         self._in_flight: Name | None = None
         self._resend_at = math.inf
 
-    def link_up(self, now: float) -> None:
-        """Send what waits."""
-        self._send_next(now)
-
     def link_down(self) -> None:
         """Nothing is in flight any more."""
         self._in_flight, self._resend_at = None, math.inf
@@ -66,7 +62,7 @@ class Capturing:
         return True
 
     def tick(self, now: float, name: Callable[[], Name], *, online: bool) -> None:
-        """Write what was put aside, when a batch is due; send again what was not acknowledged."""
+        """Write what was put aside, when a batch is due; send what waits, and again what was not acknowledged."""
         if now >= self._batch_at:
             self._batch_at = now + self._batch_s
             while rows := self._take():

@@ -4,10 +4,9 @@ Decides names, order and what is given up: beyond the limit the oldest batch goe
 to know what a batch holds. Invariant: a name without the prefix ``tmp-`` is complete and durable.
 """
 
-import hashlib
-
+from agent.committed import commit, read_committed
 from agent.ports import Disk
-from contract.errors import Code, WorldError
+from contract.errors import BadInput
 
 PREFIX = "captured-"
 MAX_FILES = 4096
@@ -38,14 +37,7 @@ class Spool:
         while self._sizes and (sum(self._sizes.values()) + len(body) > self._max_bytes or len(self) >= MAX_FILES):
             self.drop(min(self._sizes))
             given_up += 1
-        try:
-            self._disk.write(f"tmp-{_file(name)}", hashlib.sha256(body).digest() + body)
-            self._disk.sync(f"tmp-{_file(name)}")
-            self._disk.rename(f"tmp-{_file(name)}", _file(name))
-            self._disk.sync_directory()
-        except OSError as error:
-            raise WorldError(Code.DISK_FULL, f"a captured batch: {error.strerror or error}") from error
-        self._sizes[name] = len(body)
+        self._sizes[name] = commit(self._disk, _file(name), body)
         return given_up
 
     def oldest(self) -> tuple[Name, bytes] | None:
@@ -53,12 +45,9 @@ class Spool:
         while self._sizes:
             name = min(self._sizes)
             try:
-                raw = self._disk.read(_file(name))
-            except OSError:
-                raw = b""
-            if hashlib.sha256(raw[32:]).digest() == raw[:32]:
-                return name, raw[32:]
-            self.drop(name)
+                return name, read_committed(self._disk, _file(name))
+            except (OSError, BadInput):
+                self.drop(name)
         return None
 
     def drop(self, name: Name) -> None:

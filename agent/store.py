@@ -4,14 +4,13 @@ Decides names, the order of write, sync and rename, and what may be deleted. Ref
 Invariant: a name without a prefix ``tmp-`` or ``part-`` is complete and was durable before it got that name.
 """
 
-import errno
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
 
+from agent.committed import commit, medium, read_committed
 from agent.core.admission import HighWater
 from agent.core.model import Record
 from agent.ports import Disk
@@ -136,12 +135,12 @@ class Store:
 
     def write_chunk(self, blob: Blob, index: int, data: bytes) -> None:
         """Put a verified chunk where it belongs."""
-        with _medium():
+        with medium():
             self._disk.write_at(_part(blob), blob.span(index)[0], data)
 
     def seal(self, blob: Blob) -> None:
         """Verify length and digest, then give the blob its name; WorldError `digest_mismatch` drops the bytes."""
-        with _medium():
+        with medium():
             self._disk.sync(_part(blob))
             if self._digest_of(_part(blob), blob.length) != blob.sha256:
                 self._disk.delete(_part(blob))
@@ -152,7 +151,7 @@ class Store:
     def prune(self, keep: Iterable[str]) -> None:
         """Delete every blob and part whose digest is not in `keep`, and all that a cut left half-written."""
         kept = set(keep)
-        with _medium():
+        with medium():
             for name in self._disk.names():
                 prefix, _, rest = name.partition("-")
                 if prefix == "tmp" or (prefix in ("blob", "part") and rest not in kept):
@@ -169,21 +168,13 @@ class Store:
         return self._disk.read(f"blob-{blob.sha256}")
 
     def _commit(self, name: str, record: msgspec.Struct) -> None:
-        body = encode(record)
-        with _medium():
-            self._disk.write(f"tmp-{name}", hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-            self._disk.sync(f"tmp-{name}")
-            self._disk.rename(f"tmp-{name}", name)
-            self._disk.sync_directory()
+        commit(self._disk, name, encode(record))
 
     def _load(self, name: str, kind: type[R]) -> R | None:
         try:
-            raw = self._disk.read(name)
+            body = read_committed(self._disk, name)
         except FileNotFoundError:
             return None
-        checksum, _, body = raw.partition(b"\n")
-        if hashlib.sha256(body).hexdigest().encode() != checksum:
-            raise BadInput(Code.RECORD_CORRUPT, f"{name}: checksum does not match")
         return decode(body, kind, max_bytes=MAX_RECORD_BYTES)
 
     def _digest_of(self, name: str, length: int) -> str:
@@ -193,7 +184,7 @@ class Store:
         except FileNotFoundError:
             return ""
         sha = hashlib.sha256()
-        with _medium():
+        with medium():
             for offset in range(0, length, _BLOCK_BYTES):
                 sha.update(self._disk.read_at(name, offset, min(_BLOCK_BYTES, length - offset)))
         return sha.hexdigest()
@@ -201,14 +192,3 @@ class Store:
 
 def _part(blob: Blob) -> str:
     return f"part-{blob.sha256}"
-
-
-@contextmanager
-def _medium() -> Iterator[None]:
-    """Name what the medium refused."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        code = Code.DISK_FULL if full else Code.DISK_FAILED
-        raise WorldError(code, f"{error.strerror or error}") from error

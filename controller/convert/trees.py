@@ -39,7 +39,9 @@ def compact_trees(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     types = _types(model)
     try:
-        nodes = [made for node in model.graph.node for made in (_rewritten(node, types) if node in old else (node,))]
+        nodes = [
+            made for node in model.graph.node for made in (_rewritten(node, types) if node.op_type in _OLD else (node,))
+        ]
     except _Unsayable:
         return model
     compact = onnx.ModelProto()
@@ -89,7 +91,7 @@ def _regressor(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any]
     aggregate = _AGGREGATES.get(given.get("aggregate_function", b"SUM"))
     if aggregate is None or given.get("post_transform", b"NONE") != b"NONE":
         raise _Unsayable
-    leaves = _Leaves(given, "target", dtype)
+    leaves = _Leaves(_Places(given), given, "target", dtype)
     sums = {"n_targets": int(given["n_targets"]), "aggregate_function": aggregate}
     score = yield from _scored(node, given, leaves, sums)
     yield helper.make_node("Cast", [score], [node.output[0]], to=TensorProto.FLOAT)
@@ -97,7 +99,7 @@ def _regressor(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any]
 
 def _classifier(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any]) -> Iterator[onnx.NodeProto]:
     label, probabilities = node.output
-    leaves = _Leaves(given, "class", dtype)
+    leaves = _Leaves(_Places(given), given, "class", dtype)
     classes = given.get("classlabels_int64s") or given.get("classlabels_strings") or []
     post = given.get("post_transform", b"NONE")
     binary = len(classes) == 2 and len(set(leaves.targets.tolist())) == 1
@@ -154,7 +156,7 @@ def _scored(
     if base.size not in (0, sums["n_targets"]):
         raise _Unsayable
     summed = f"{score}_sum" if base.size else score
-    attributes = _structure(given, dtype) | leaves.attributes() | sums | {"post_transform": 0}
+    attributes = _structure(leaves.places, given, dtype) | leaves.attributes() | sums | {"post_transform": 0}
     yield helper.make_node("TreeEnsemble", [node.input[0]], [summed], domain=ML, **attributes)
     if base.size:
         yield _constant(f"{score}_base", base)
@@ -183,8 +185,8 @@ class _Places:
 class _Leaves:
     """One target and one weight for each leaf; a leaf that votes for several classes cannot be said."""
 
-    def __init__(self, given: dict[str, Any], kind: str, dtype: np.dtype[Any]) -> None:
-        places = _Places(given)
+    def __init__(self, places: _Places, given: dict[str, Any], kind: str, dtype: np.dtype[Any]) -> None:
+        self.places = places
         trees, numbers = given[f"{kind}_treeids"], np.array(given[f"{kind}_nodeids"])
         at = np.array([places.start_of[tree] for tree in trees]) + numbers
         order = places.index[at]
@@ -202,8 +204,7 @@ class _Leaves:
         }
 
 
-def _structure(given: dict[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
-    places = _Places(given)
+def _structure(places: _Places, given: dict[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
     branch = np.flatnonzero(~places.leaf)
     true = (places.base + np.array(given["nodes_truenodeids"]))[branch]
     false = (places.base + np.array(given["nodes_falsenodeids"]))[branch]

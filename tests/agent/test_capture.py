@@ -151,7 +151,7 @@ def test_what_was_written_offline_arrives_after_reboots_in_order_and_once(flash:
         device.queue.append(row(boot))
         device.tick(0.0, online=False)
     later = Device(flash, 4)
-    later.capturing.link_up(0.0)
+    later.tick(0.0)
     for _ in range(5):
         if later.link.batches:
             newest = later.link.batches[-1]
