@@ -17,6 +17,7 @@ from agent.core import machine
 from agent.core.commands import Command, Fetch, Load, Probe, Prune, Report, Save
 from agent.core.events import (
     DesiredChanged,
+    DesiredRefused,
     DesiredWithdrawn,
     Event,
     ModelBroken,
@@ -194,9 +195,15 @@ class Agent:
                 self._fold(name, DesiredWithdrawn(found.version), now)
         for assignment in found.admitted:
             self._model(assignment.model, Record())
-            self._fold(assignment.model, DesiredChanged(assignment), now)
+            self._fold(assignment.model, self._desired(assignment), now)
         for error in found.refused:
             self._reporter.refuse(error, now)
+
+    def _desired(self, assignment: Assignment) -> Event:
+        release = self._identity.pinned.get(assignment.model, assignment.manifest.release)
+        if release == assignment.manifest.release:
+            return DesiredChanged(assignment)
+        return DesiredRefused(assignment, Code.PINNED, f"this device holds {assignment.model} at v{release}")
 
     def _blob(self, digest: str, index: int | None, payload: bytes, now: float) -> None:
         for name, model in self._models.items():
@@ -207,8 +214,9 @@ class Agent:
 
     def _probe_ended(self, name: str, report: ProbeReport, now: float) -> None:
         model = self._models[name]
-        measured = (report.load_ms, report.latency_ms, report.peak_mb)
-        _log.info("probe of %s: %s, load %.1f ms, row %.3f ms, peak %.0f MB", name, report.code or "ready", *measured)
+        measured = (report.load_ms, report.latency_ms, report.memory_mb)
+        _log.info("probe of %s: %s, load %.1f ms, row %.3f ms, %.0f MB", name, report.code or "ready", *measured)
+        model.probed(report)
         if report.code:
             self._fold(name, ModelBroken(report.digest, report.code, report.detail), now)
         else:
@@ -246,6 +254,7 @@ class Agent:
             self._swap_rss_mb = self._runtime.usage().rss_mb - model.rss_mb_before
         if model.download is not None and self._reporter.online:
             self._fold(name, model.download.tick(now), now)
+        model.run_shadow(now)
         if model.in_trial and now >= self._judge_at:
             self._fold(name, model.judge(), now)
         if (due := machine.deadline(model.state)) is not None and now >= due:
@@ -255,7 +264,7 @@ class Agent:
         self._heartbeat_at = now + self._intervals.heartbeat_s
         states = tuple(model.message() for _, model in sorted(self._models.items()))
         identity, uptime_s = self._identity, now - self._booted_at
-        self._reporter.heartbeat(self._runtime.hardware(), identity.labels, states, uptime_s, identity.nonce)
+        self._reporter.heartbeat(self._runtime.hardware(), identity, states, uptime_s)
 
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._intervals.telemetry_s

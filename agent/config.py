@@ -4,7 +4,7 @@ Decides what a legal configuration is. Refuses to know how anything is done with
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -63,7 +63,8 @@ class ServingConfig(Message, frozen=True):
     listen: str = ""
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=512)] = 128
-    refuse_nan: bool = False
+    threads: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class FileSink(Message, frozen=True, tag_field="kind", tag="file"):
@@ -101,6 +102,7 @@ class ReplaySensor(Message, frozen=True, tag_field="kind", tag="replay"):
     path: str
     rate_hz: Rate = 1.0
     label: str = ""
+    key: str = ""
     start_row: Annotated[int, msgspec.Meta(ge=0)] = 0
     loop: bool = False
     sink: Sink | None = None
@@ -112,6 +114,7 @@ class TopicSensor(Message, frozen=True, tag_field="kind", tag="topic"):
     model: str
     topic: str
     label: str = ""
+    key: str = ""
     sink: Sink | None = None
 
 
@@ -120,10 +123,23 @@ class StdinSensor(Message, frozen=True, tag_field="kind", tag="stdin"):
 
     model: str
     label: str = ""
+    key: str = ""
     sink: Sink | None = None
 
 
-Sensor = ReplaySensor | TopicSensor | StdinSensor
+class SerialSensor(Message, frozen=True, tag_field="kind", tag="serial"):
+    """Lines from a serial port: JSON objects, or values separated by commas in the order of `columns`."""
+
+    model: str
+    path: str
+    baud: Literal[1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400] = 115_200
+    columns: tuple[str, ...] = ()
+    label: str = ""
+    key: str = ""
+    sink: Sink | None = None
+
+
+Sensor = ReplaySensor | TopicSensor | StdinSensor | SerialSensor
 
 
 class Capture(Message, frozen=True):
@@ -133,6 +149,13 @@ class Capture(Message, frozen=True):
     rate: Share = 0.0
     below_confidence: Share = 0.0
     remove: tuple[str, ...] = ()
+
+
+class Pin(Message, frozen=True):
+    """A model that stays at one release, whatever the controller asks for."""
+
+    model: str
+    release: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class SpoolConfig(Message, frozen=True):
@@ -154,6 +177,7 @@ class Config(Message, frozen=True):
     spool: SpoolConfig = SpoolConfig()
     sensor: tuple[Sensor, ...] = ()
     capture: tuple[Capture, ...] = ()
+    pin: tuple[Pin, ...] = ()
 
 
 def load_config(path: Path) -> Config:
@@ -167,8 +191,8 @@ def load_config(path: Path) -> Config:
         check_listen(config.serving.listen)
         for sensor in config.sensor:
             check_name(sensor.model, "model")
-        for capture in config.capture:
-            check_name(capture.model, "model")
+        for model in (*(capture.model for capture in config.capture), *(pin.model for pin in config.pin)):
+            check_name(model, "model")
     except BadInput as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error.detail}") from None
     return config

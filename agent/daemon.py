@@ -27,6 +27,7 @@ from agent.config import Config
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download
+from agent.lineup import Lineup
 from agent.serving.capture import Capturer
 from agent.serving.slot import ModelSlot
 from agent.spool import Spool
@@ -57,7 +58,7 @@ class Daemon:
         self._state_dir = Path(config.device.state_dir)
         self._inbox: queue.Queue[Stimulus] = queue.Queue(INBOX_SIZE)
         self._stop = threading.Event()
-        self._runtime = OnnxRuntime()
+        self._runtime = OnnxRuntime(config.serving.memory_mb)
         self._store = Store(PosixDisk(self._state_dir))
         self._dropped: Counter[str] = Counter()
         self._lock_file = lock_state_dir(self._state_dir)
@@ -77,6 +78,7 @@ class Daemon:
             dict(config.device.labels),
             nonce=os.urandom(16).hex() if config.trust.fresh else "",
             sign=self._sign,
+            pinned={pin.model: pin.release for pin in config.pin},
         )
         intervals = Intervals(config.intervals.heartbeat_s, config.intervals.telemetry_s, config.intervals.judge_s)
         self._agent = Agent(
@@ -178,7 +180,9 @@ class Daemon:
             self._inbox.put(stimulus)
 
     def _new_model(self, name: str) -> DeviceModel:
-        return DeviceModel(name, self.slot(name), self._runtime, self._store, self._new_download)
+        slot = self.slot(name)
+        lineup = Lineup(slot, self._runtime, self._store, self._dropped)
+        return DeviceModel(name, slot, self._runtime, lineup, self._new_download)
 
     def _new_capturing(self) -> Capturing:
         spool = Spool(PosixDisk(self._state_dir / "captured"), self._config.spool.max_bytes)
@@ -203,7 +207,8 @@ class Daemon:
         with self._slots_lock:
             if name not in self.slots:
                 made = ModelSlot(name, perf_s=time.perf_counter, lock=threading.Lock())
-                made.capturer = self._capturers.get(name)
+                if (capturer := self._capturers.get(name)) is not None:
+                    made.watchers = (capturer,)
                 self.slots = {**self.slots, name: made}
             return self.slots[name]
 
@@ -218,7 +223,6 @@ class Daemon:
             lambda: self.slots,
             statistics,
             version=VERSION,
-            refuse_nan=self._config.serving.refuse_nan,
             counters=self._dropped.copy,
         )
         return HttpServer(endpoint, self._config.serving)

@@ -12,10 +12,9 @@ from agent.core.events import HealthJudged
 from agent.core.health import HealthWindow, judge
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Record, State, Steady, Trial
 from agent.download import Download, Result
-from agent.ports import Runtime
+from agent.lineup import Lineup, plan_lineup
+from agent.ports import ProbeReport, Runtime
 from agent.serving.slot import ModelSlot, Serving
-from agent.store import Store
-from contract.errors import Code, WorldError
 from contract.messages import ModelState, ModelWindow, Phase
 
 DRAIN_S = 5.0
@@ -30,7 +29,7 @@ class DeviceModel:
     name: str
     slot: ModelSlot
     runtime: Runtime
-    store: Store
+    lineup: Lineup
     new_download: Callable[[Assignment], Download]
     state: State = field(default_factory=lambda: Steady(Record()))
     download: Download | None = None
@@ -75,36 +74,34 @@ class DeviceModel:
             self.download = None
 
     def load(self, assignment: Assignment | None, now: float) -> None:
-        """Serve `assignment` by one atomic swap. WorldError if it is damaged or does not load; then nothing changed."""
+        """Serve `assignment`, as its policy says while it is a trial. WorldError if it is damaged or does not load."""
         self.slot.watch_stall()
         self.rss_mb_before = self.runtime.usage().rss_mb
-        before = self.slot.swap(self._serving(assignment))
-        spare, self.slot.fallback = self.slot.fallback, None
-        if assignment is not None and assignment.policy.isolated and self.in_trial:
-            self.slot.fallback, before = (before or spare or self._spare()), None
-        for old in (before, spare):
-            if old is not None and old is not self.slot.fallback:
-                self._retire(old, now)
+        plan = plan_lineup(assignment, self.state.record.stable, in_trial=self.in_trial)
+        for old in self.lineup.arrange(plan):
+            self._retire(old, now)
         self._drain_look_at = now
 
-    def _spare(self) -> Serving | None:
-        """Stable, loaded beside a trial that serves from a process of its own; None if it does not load."""
-        try:
-            return self._serving(self.state.record.stable)
-        except WorldError:
-            return None  # the trial serves all the same, and what it cannot answer fails
+    def probed(self, report: ProbeReport) -> None:
+        """Remember what a version needs."""
+        self.lineup.memory_mb = {report.digest: report.memory_mb}
 
     def _retire(self, old: Serving, now: float) -> None:
-        if (window := old.observed.take_tally()) is not None:
+        if (window := old.take_window()) is not None:
             self._windows.append(window)
         self._draining.append((old, now + DRAIN_S))
         self._drain_look_at = now
 
+    def run_shadow(self, now: float) -> None:
+        """Let the shadow repeat what stable has answered, within its budget."""
+        if self.lineup.shadow is not None:
+            self.lineup.shadow.run(now)
+
     def release_drained(self, now: float) -> bool:
         """Drop replaced sessions that nobody uses any more; True if memory can be trimmed."""
-        if self.slot.fallback is not None and not self.in_trial:
-            spare, self.slot.fallback = self.slot.fallback, None
-            self._retire(spare, now)
+        if not self.in_trial and (self.slot.fallback is not None or self.lineup.shadow is not None):
+            for old in self.lineup.end_trial():
+                self._retire(old, now)
         if self._drain_look_at is None or now < self._drain_look_at:
             return False
         self._draining = [(old, until) for old, until in self._draining if old.in_flight and now < until]
@@ -115,16 +112,25 @@ class DeviceModel:
         return True
 
     def judge(self) -> HealthJudged | None:
-        """The health of the trial that serves; None if nothing was inferred since it was judged last."""
-        serving, trial = self.slot.serving, self.state.record.trial
-        if serving is None or trial is None or serving.assignment.digest != trial.digest:
+        """The health of the trial that runs; None if nothing was inferred since it was judged last."""
+        trial = self.state.record.trial
+        serving = self.lineup.of(trial.digest) if trial is not None else None
+        if serving is None or trial is None:
             return None
         window = serving.observed.window
         if self._judged == (window, window.seen, trial.generation):
             return None
         self._judged = (window, window.seen, trial.generation)
-        found = judge(window, trial.policy, self.state.record.baseline)
+        found = judge(window, trial.policy, self._yardstick(trial))
         return HealthJudged(trial.digest, found.verdict, found.code, found.detail, window.baseline)
+
+    def _yardstick(self, trial: Assignment) -> Baseline | None:
+        """Stable in the same hours where it runs beside the trial, else stable before the trial began."""
+        stable = self.state.record.stable
+        beside = self.lineup.of(stable.digest) if stable is not None else None
+        measured = beside.observed.window.baseline if beside is not None else None
+        enough = measured is not None and measured.labelled >= trial.policy.min_samples
+        return measured if enough else self.state.record.baseline
 
     def baseline(self) -> Baseline | None:
         """How often stable was right of late."""
@@ -133,14 +139,16 @@ class DeviceModel:
     def take_windows(self) -> list[ModelWindow]:
         """What was inferred since the last call, by version."""
         windows, self._windows = self._windows, []
-        newest = self.slot.take_tally()
-        return [*windows, newest] if newest is not None else windows
+        newest = (each.take_window() for each in self.lineup.loaded)
+        return [*windows, *(window for window in newest if window is not None)]
 
     def wake_at(self, *, online: bool) -> float:
         """When this model has something to do; infinity for never."""
         fetch_at = self.download.wake_at() if self.download is not None and online else None
         due = math.inf
-        for at in (machine.deadline(self.state), self._drain_look_at, fetch_at):
+        shadow = self.lineup.shadow
+        shadow_at = shadow.wake_at() if shadow is not None else None
+        for at in (machine.deadline(self.state), self._drain_look_at, fetch_at, shadow_at):
             if at is not None and at < due:
                 due = at
         return due
@@ -167,16 +175,6 @@ class DeviceModel:
             code=self.code,
             detail=self.detail,
         )
-
-    def _serving(self, assignment: Assignment | None) -> Serving | None:
-        if assignment is None:
-            return None
-        artifact = assignment.manifest.artifact
-        if not self.store.has(artifact):
-            raise WorldError(Code.DIGEST_MISMATCH, f"blob {artifact.sha256[:12]} is damaged or missing on disk")
-        path, isolated = self.store.path(artifact), assignment.policy.isolated
-        session = self.runtime.load(path, assignment.manifest, isolated=isolated)
-        return self.slot.prepare(assignment, session)
 
 
 _PHASES: dict[type[State], Phase] = {Steady: "steady", Fetching: "fetching", Probing: "probing", Trial: "trial"}

@@ -108,7 +108,8 @@ class ProbeReport(msgspec.Struct, frozen=True):
     detail: str = ""
     load_ms: float = 0.0
     latency_ms: float = 0.0
-    peak_mb: float = 0.0
+    memory_mb: float = 0.0
+    """Resident memory that loading and running took."""
     sandbox: str = ""
     """How far the child was confined."""
 
@@ -138,6 +139,10 @@ class Runtime(Protocol):
         """Load into this process or into one of its own; WorldError `model_load_failed` if the runtime refuses it."""
         ...
 
+    def free_mb(self) -> float:
+        """Memory that another session may take."""
+        ...
+
     def usage(self) -> Usage:
         """What this process has used so far."""
         ...
@@ -152,3 +157,5 @@ class Sample(msgspec.Struct, frozen=True):
 
     values: Mapping[str, Any]
     label: str | float | None = None
+    key: str = ""
+    """Whose row this is: rows of one key are answered by one version while a trial has only a share of them."""

@@ -35,16 +35,17 @@ class Model:
         self._fault = fault
         self._run = slot.run
 
-    def run(self, inputs: Inputs) -> list[Array]:
+    def run(self, inputs: Inputs, key: str = "") -> list[Array]:
         """Outputs in the manifest's order; arrays go in and come out without a copy. WorldError `not_serving`.
 
+        `key` says whose request it is: while a trial has a share of the requests, one key finds one version.
         Raises what onnxruntime raises for arrays that the model does not take; that counts against its health.
         """
-        return self._run(inputs)
+        return self._run(inputs, key)
 
-    def predict(self, row: Mapping[str, Any], label: str | float | None = None) -> Prediction:
+    def predict(self, row: Mapping[str, Any], label: str | float | None = None, key: str = "") -> Prediction:
         """One row by column name. BadInput `sample_invalid` names the column; WorldError `not_serving`."""
-        prediction = self._slot.predict(Sample(row, label))
+        prediction = self._slot.predict(Sample(row, label, key))
         if prediction is None:
             raise WorldError(Code.NOT_SERVING, f"{self._slot.model} has no version yet")
         return prediction

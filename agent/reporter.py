@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from agent.ports import Link, Usage
+from agent.stimuli import Identity
 from agent.telemetry import TelemetryQueue
 from contract import topics
 from contract.errors import EdgewardError
@@ -70,10 +71,9 @@ class Reporter:
     def heartbeat(
         self,
         hardware: Hardware,
-        labels: dict[str, str],
+        identity: Identity,
         models: tuple[ModelState, ...],
         uptime_s: float,
-        nonce: str = "",
     ) -> None:
         """Tell the full state; pointless while offline."""
         if not self.online:
@@ -81,11 +81,12 @@ class Reporter:
         newest = dict(sorted(self._dropped.items())[:32])
         message = Heartbeat(
             hardware=hardware,
-            labels=labels,
+            labels=identity.labels,
+            pinned=identity.pinned,
             models=models,
             uptime_s=int(uptime_s),
             dropped=newest,
-            nonce=nonce,
+            nonce=identity.nonce,
             **self._head(),
         )
         self._send(topics.heartbeat(self._device), encode(sign_message(message, self._sign)))

@@ -4,7 +4,7 @@ A TUF targets file with `x-edge` beside it. Refuses to know whether the release 
 """
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -12,8 +12,20 @@ from contract.wire import Message
 
 
 class TrialPolicy(Message, frozen=True):
-    """When a device confirms a trial or rolls it back, by itself and offline."""
+    """How a device tries a version, and when it confirms it or rolls it back, by itself and offline."""
 
+    mode: Literal["serve", "shadow"] = "serve"
+    """serve: the trial answers. shadow: stable answers, the trial repeats what it is asked and is compared."""
+    share: Decimal = Decimal(1)
+    """Of the requests that the trial answers, chosen by a stable hash of their key; stable answers the rest."""
+    shadow_share: Decimal = Decimal(1)
+    """Of stable's inferences that a shadow repeats."""
+    max_shadow_cpu: Decimal = Decimal("0.1")
+    """Of one core, that a shadow may use; what it has no time for is not repeated, and counted."""
+    min_agreement: Decimal = Decimal(0)
+    """Share of a shadow's answers that must be stable's. 0: a better model may well answer otherwise."""
+    unload_first: bool = True
+    """Where memory is too short for two sessions: let nothing serve for a moment, or refuse the version."""
     soak_s: Decimal = Decimal(300)
     """How long the trial must stay healthy."""
     give_up_s: Decimal = Decimal(86_400)

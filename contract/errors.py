@@ -53,6 +53,10 @@ class Code(StrEnum):
     HEALTH_LATENCY = "health_latency"  # the trial is slower than its policy allows
     HEALTH_ACCURACY = "health_accuracy"  # the trial is right less often than stable was, beyond chance
     HEALTH_OUTPUT = "health_output"  # the trial answers NaN or infinity too often
+    HEALTH_AGREEMENT = "health_agreement"  # the shadow answers otherwise than stable more often than its policy allows
+    MEMORY_SHORT = "memory_short"  # the device has no memory for the version beside what serves: a smaller variant
+    SHADOW_ALONE = "shadow_alone"  # nothing serves that a shadow could run beside: roll a version out first
+    PINNED = "pinned"  # the device's own configuration holds the model at another release: change [pin] there
     TRIAL_INCONCLUSIVE = "trial_inconclusive"  # too few inferences to judge before the deadline: lower min_samples
     SUPERSEDED = "superseded"  # a newer desired document replaced it
     SAMPLE_INVALID = "sample_invalid"  # an input row lacks a column or has the wrong type

@@ -79,3 +79,6 @@ class Manifest(Message, frozen=True):
     """Machine types (`platform.machine()`) that the version is released for."""
     runtime: Runtime
     limits: Limits
+    nan: Literal["accept", "refuse"] = "accept"
+    """What a missing number (NaN) in a request means: the estimator was asked at conversion. Trees and imputers accept
+    it, most others would answer nonsense."""

@@ -8,14 +8,16 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.histogram import LATENCY_BUCKETS
-from contract.protocol import MAX_DETAIL_CHARS, MAX_MODELS_PER_DEVICE
+from contract.protocol import MAX_BINS, MAX_DETAIL_CHARS, MAX_FEATURES, MAX_MODELS_PER_DEVICE
 from contract.wire import Message
 
 Phase = Literal["steady", "fetching", "probing", "trial"]
-Result = Literal["confirmed", "rolled_back", "rejected"]
+Result = Literal["confirmed", "rolled_back", "rejected", "shadowed"]
+"""shadowed: the trial has run beside stable for its soak and passed; it waits to be told to serve."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)]
 Short = Annotated[str, msgspec.Meta(max_length=128)]
+Bins = Annotated[tuple[Count, ...], msgspec.Meta(max_length=MAX_BINS)]
 Signature = Annotated[str, msgspec.Meta(max_length=256)]
 
 
@@ -107,6 +109,8 @@ class Heartbeat(Message, frozen=True):
     hardware: Hardware
     labels: Annotated[dict[Short, Short], msgspec.Meta(max_length=32)] = {}
     models: Annotated[tuple[ModelState, ...], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = ()
+    pinned: Annotated[dict[Short, Count], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = {}
+    """Releases that the device's own configuration holds models at."""
     dropped: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
     """Counters of what limits threw away, by name."""
     nonce: Short = ""
@@ -129,6 +133,16 @@ class ModelWindow(Message, frozen=True):
     """Counts per bucket of contract.histogram."""
     predictions: Annotated[dict[Short, Count], msgspec.Meta(max_length=17)] = {}
     """Answers by label, the rarest merged as "other"."""
+    features: Annotated[dict[Short, Bins], msgspec.Meta(max_length=MAX_FEATURES)] = {}
+    """Inputs of a sample of the inferences by column: counts per bin of the bundle's reference."""
+    outputs: Bins = ()
+    """Numbers answered, or for a classifier its confidence, of the same sample: counts per bin of the reference."""
+    compared: Count = 0
+    """Rows that this version answered as a shadow."""
+    agreed: Count = 0
+    """Of them, rows with stable's answer."""
+    divergence: Bins = ()
+    """Of them, by how far the answers lay apart: counts per bin of contract.distributions.DIVERGENCE_EDGES."""
 
 
 class Telemetry(Message, frozen=True):

@@ -36,6 +36,12 @@ MAX_TENSORS_BYTES = 64 * 1024**2
 MAX_MODELS_PER_DEVICE = 16
 """Most models that one desired document may name."""
 
+MAX_FEATURES = 64
+"""Columns of a model whose distribution devices report: the first ones, 2 kB of a telemetry message at the most."""
+
+MAX_BINS = 18
+"""Of one histogram: missing values, sixteen categories (or ten ranges of numbers), everything else."""
+
 MAX_VERSIONS_PUBLISHED = 50
 """Newest versions of a model that its role document lists."""
 

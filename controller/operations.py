@@ -222,6 +222,7 @@ def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:
         inputs=answer.inputs,
         outputs=answer.outputs,
         columns=answer.columns,
+        nan=answer.nan,
         hardware=HARDWARE,
         runtime=Runtime(ir=answer.ir, opset=answer.opset, ml_opset=answer.ml_opset),
         limits=Limits(

@@ -3,6 +3,7 @@
 Decides the order of stimuli. Writes a history of what changed, for checkers. Refuses to judge it.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +14,7 @@ from agent.agent import Agent
 from agent.core.model import Assignment, Record
 from agent.device_model import DeviceModel
 from agent.download import Download
+from agent.lineup import Lineup
 from agent.ports import Runtime
 from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
@@ -251,13 +253,14 @@ class Device:
         store = Store(self.flash)
         runtime = self._new_runtime(self._models, self.flash.read, self._spend)
         clock, link = self._clock, self.link
+        dropped: Counter[str] = Counter()
 
         def new_download(assignment: Assignment) -> Download:
             return Download(assignment, store=store, link=link, drop=lambda _: None)
 
         def new_model(name: str) -> DeviceModel:
             slot = ModelSlot(name, perf_s=lambda: clock.now + self._spent_s, lock=Lock())
-            return DeviceModel(name, slot, runtime, store, new_download)
+            return DeviceModel(name, slot, runtime, Lineup(slot, runtime, store, dropped), new_download)
 
         def enqueue(stimulus: Stimulus) -> None:
             epoch = self._epoch
@@ -274,6 +277,7 @@ class Device:
             wall_clock=lambda: WORLD_BEGAN + timedelta(seconds=clock.now),
             enqueue=enqueue,
             new_model=new_model,
+            dropped=dropped,
         )
 
     def _spend(self, seconds: float) -> None:

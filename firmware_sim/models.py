@@ -152,6 +152,10 @@ class SimRuntime:
         if self._rss_mb > MEMORY_MB:
             raise ProcessKilled
 
+    def free_mb(self) -> float:
+        """What the simulated machine has left."""
+        return MEMORY_MB - self._rss_mb
+
     def usage(self) -> Usage:
         """What the process holds, leaks included; CPU is not simulated."""
         return Usage(self._rss_mb, 0.0)

@@ -19,7 +19,6 @@ from agent.serving.oip import Endpoint
 from contract.errors import Code, WorldError
 
 SWEEP_S = 5.0
-POOL_THREADS = 2
 BACKLOG = 64
 START_S = 10.0
 
@@ -30,7 +29,7 @@ class HttpServer:
     """Listens from `start` to `stop`. WorldError `port_taken` if the address is in use."""
 
     def __init__(self, endpoint: Endpoint, config: ServingConfig) -> None:
-        loop, pool = asyncio.new_event_loop(), ThreadPoolExecutor(POOL_THREADS, "inference")
+        loop, pool = asyncio.new_event_loop(), ThreadPoolExecutor(config.threads, "inference")
         self._serving = Listening(endpoint, config, pool, loop)
         self._socket = _bind(config.listen)
         self._serves = threading.Event()

@@ -4,6 +4,7 @@ Decides session settings (measured: docs/adr/0003). Refuses to know when a model
 """
 
 import ctypes
+import math
 import os
 import platform
 import threading
@@ -27,6 +28,7 @@ _MALLOC = {_M_ARENA_MAX: 2, _M_MMAP_THRESHOLD: 256 * 1024, _M_TRIM_THRESHOLD: 25
 """Few heaps for many threads, and large requests given back when they are answered: 6 of 115 MB, for 8 % of the rate
 of 1,000-row JSON requests. Left alone, glibc raises both thresholds with the largest block that was ever freed."""
 MAX_ZONES = 16
+_GROUP = Path("/sys/fs/cgroup")
 
 
 def session_options() -> ort.SessionOptions:
@@ -57,9 +59,10 @@ class OnnxSession:
 
 
 class OnnxRuntime:
-    """Loads here, probes elsewhere."""
+    """Loads here, probes elsewhere. `memory_mb` is what the agent may take in all; 0: what the device has."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_mb: int = 0) -> None:
+        self._memory_mb = memory_mb
         self._hardware = _hardware()
         self._zones = sorted(Path("/sys/class/thermal").glob("thermal_zone*/temp"))[:MAX_ZONES]
         self._libc = ctypes.CDLL(None)
@@ -98,6 +101,15 @@ class OnnxRuntime:
         if hasattr(self._libc, "malloc_trim"):  # glibc only
             self._libc.malloc_trim(0)
 
+    def free_mb(self) -> float:
+        """What the kernel can give without swapping, within the control group's limit and the configured one."""
+        free = [_available_mb()]
+        if (used_mb := _group_mb("memory.current")) is not None and (most_mb := _group_mb("memory.max")) is not None:
+            free.append(most_mb - used_mb)
+        if self._memory_mb:
+            free.append(self._memory_mb - self.usage().rss_mb)
+        return max(0.0, min(free))
+
     def usage(self) -> Usage:
         """Memory and CPU of this process, and the device's temperature where there is one."""
         resident_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
@@ -116,6 +128,19 @@ def _hardware() -> Hardware:
         agent=VERSION,
         sandbox=confinable(),
     )
+
+
+def _available_mb() -> float:
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("MemAvailable:")), math.inf)
+
+
+def _group_mb(name: str) -> float | None:
+    """A figure of the control group (version 2) that the agent runs in; None without one, or without a limit."""
+    try:
+        return int((_GROUP / name).read_text(encoding="ascii")) / 1e6
+    except (OSError, ValueError):
+        return None
 
 
 def _temperature_c(zone: Path) -> float | None:

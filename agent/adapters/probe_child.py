@@ -48,7 +48,7 @@ def _scan(artifact: Path) -> dict[str, Any]:
 
 
 def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any]) -> dict[str, Any]:
-    began = time.perf_counter()
+    began, idle_mb = time.perf_counter(), _peak_mb()
     try:
         session = OnnxSession(artifact, manifest)
     except Exception as error:  # onnxruntime's exceptions share no base class
@@ -61,7 +61,7 @@ def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any]) -> dict[st
     except Exception as error:
         return {"code": Code.PROBE_FAILED, "detail": f"golden inputs: {type(error).__name__}: {error}"[:300]}
     missed = mismatched_rows(expected, outputs, manifest.golden)
-    measured = {"load_ms": load_ms, "latency_ms": latency_ms, "peak_mb": _peak_mb()}
+    measured = {"load_ms": load_ms, "latency_ms": latency_ms, "memory_mb": _peak_mb() - idle_mb}
     if missed > float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows:
         detail = f"{missed} of {manifest.golden.rows} golden rows differ from the recorded answers"
         return {"code": Code.PROBE_MISMATCH, "detail": detail, **measured}

@@ -23,13 +23,13 @@ MAX_WAITING = 1000
 """Rows from a topic that wait for the model; beyond it the oldest is dropped and counted."""
 
 
-def to_sample(values: dict[str, Any], label: str) -> Sample:
-    """Split the label column off; an empty cell becomes None, which numpy reads as NaN."""
+def to_sample(values: dict[str, Any], label: str, key: str = "") -> Sample:
+    """Split the label column off; an empty cell becomes None, which numpy reads as NaN. The key column stays."""
     features = {column: None if value == "" else value for column, value in values.items() if column != label}
-    return Sample(features, values.get(label) if label else None)
+    return Sample(features, values.get(label) if label else None, str(values.get(key, "")) if key else "")
 
 
-def parse_row(raw: bytes | str, label: str) -> Sample:
+def parse_row(raw: bytes | str, label: str, key: str = "") -> Sample:
     """A sample from one JSON object; BadInput `sample_invalid`."""
     try:
         row = json.loads(raw)
@@ -37,7 +37,7 @@ def parse_row(raw: bytes | str, label: str) -> Sample:
         raise BadInput(Code.SAMPLE_INVALID, f"not JSON: {error}"[:200]) from None
     if not isinstance(row, dict):
         raise BadInput(Code.SAMPLE_INVALID, "expected a JSON object of columns")
-    return to_sample(row, label)
+    return to_sample(row, label, key)
 
 
 def replay(config: ReplaySensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample]:
@@ -50,7 +50,7 @@ def replay(config: ReplaySensor, beside: Path, wait: Callable[[float], bool]) ->
             due = max(due + period_s, time.monotonic())
             if wait(max(0.0, due - time.monotonic())):
                 return
-            yield to_sample(row, config.label)
+            yield to_sample(row, config.label, config.key)
         if not config.loop:
             return
 
@@ -59,7 +59,7 @@ def from_stdin(config: StdinSensor, stream: TextIO | None = None) -> Iterator[Sa
     """One JSON object a line; a bad line is handed on as the error that it is."""
     for line in stream or sys.stdin:
         if line.strip():
-            yield _or_error(line, config.label)
+            yield _or_error(line, config)
 
 
 class TopicQueue:
@@ -83,7 +83,7 @@ class TopicQueue:
 
     def __iter__(self) -> Iterator[Sample | BadInput]:
         while (payload := self._queue.get()) is not None:
-            yield _or_error(payload, self.config.label)
+            yield _or_error(payload, self.config)
 
     def _discard_oldest(self) -> None:
         try:
@@ -92,9 +92,9 @@ class TopicQueue:
             return
 
 
-def _or_error(raw: bytes | str, label: str) -> Sample | BadInput:
+def _or_error(raw: bytes | str, config: TopicSensor | StdinSensor) -> Sample | BadInput:
     try:
-        return parse_row(raw, label)
+        return parse_row(raw, config.label, config.key)
     except BadInput as error:
         return error
 

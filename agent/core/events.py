@@ -11,6 +11,14 @@ class DesiredChanged(msgspec.Struct, frozen=True):
     assignment: Assignment
 
 
+class DesiredRefused(msgspec.Struct, frozen=True):
+    """A verified document asks for `assignment`, and this device's own configuration forbids it."""
+
+    assignment: Assignment
+    code: str
+    detail: str
+
+
 class DesiredWithdrawn(msgspec.Struct, frozen=True):
     """A verified document with this version no longer names the model."""
 
@@ -63,5 +71,13 @@ class TimerFired(msgspec.Struct, frozen=True):
 
 
 Event = (
-    DesiredChanged | DesiredWithdrawn | FetchDone | FetchFailed | ModelReady | ModelBroken | HealthJudged | TimerFired
+    DesiredChanged
+    | DesiredRefused
+    | DesiredWithdrawn
+    | FetchDone
+    | FetchFailed
+    | ModelReady
+    | ModelBroken
+    | HealthJudged
+    | TimerFired
 )

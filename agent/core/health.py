@@ -45,6 +45,9 @@ class HealthWindow:
         self.errors = 0
         self.labelled = 0
         self.correct = 0
+        self.compared = 0
+        """Rows that a shadow has answered; all of them, not only the newest."""
+        self.agreed = 0
 
     def __len__(self) -> int:
         return len(self._newest)
@@ -56,6 +59,11 @@ class HealthWindow:
         self._count(inference, 1)
         if len(self._newest) > self._size:
             self._count(self._newest.popleft(), -1)
+
+    def compare(self, rows: int, agreed: int) -> None:
+        """Take in how many of a shadow's answers were stable's."""
+        self.compared += rows
+        self.agreed += agreed
 
     def latency_us_p95(self) -> float:
         """95th percentile of the window's latencies in microseconds; 0 for an empty window."""
@@ -82,7 +90,7 @@ def judge(window: HealthWindow, policy: TrialPolicy, baseline: Baseline | None) 
         return failed
     if len(window) < policy.min_samples:
         return _INCONCLUSIVE
-    return _latency(window, policy) or _accuracy(window, policy, baseline)
+    return _latency(window, policy) or _agreement(window, policy) or _accuracy(window, policy, baseline)
 
 
 def _errors(window: HealthWindow, policy: TrialPolicy) -> Judgement | None:
@@ -99,6 +107,18 @@ def _latency(window: HealthWindow, policy: TrialPolicy) -> Judgement | None:
         return None
     detail = f"p95 {p95_ms:.1f} ms over {len(window)} inferences, {policy.max_latency_ms_p95} ms allowed"
     return Judgement(Verdict.FAIL, Code.HEALTH_LATENCY, detail)
+
+
+def _agreement(window: HealthWindow, policy: TrialPolicy) -> Judgement | None:
+    if policy.mode != "shadow":
+        return None
+    if window.compared < policy.min_samples:
+        return _INCONCLUSIVE
+    ratio = window.agreed / window.compared if window.compared else 1.0
+    if ratio >= float(policy.min_agreement):
+        return None
+    detail = f"{window.agreed} of {window.compared} answers are stable's, {float(policy.min_agreement):.1%} asked for"
+    return Judgement(Verdict.FAIL, Code.HEALTH_AGREEMENT, detail)
 
 
 def _accuracy(window: HealthWindow, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:

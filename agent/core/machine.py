@@ -11,6 +11,7 @@ import msgspec
 from agent.core.commands import Command, Fetch, Load, Probe, Prune, Report, Save
 from agent.core.events import (
     DesiredChanged,
+    DesiredRefused,
     DesiredWithdrawn,
     Event,
     FetchDone,
@@ -47,6 +48,8 @@ def deadline(state: State) -> float | None:
             return retry_at
         case Probing(give_up_at=give_up_at):
             return give_up_at
+        case Trial(record) if _is_shadowed(record):
+            return None
         case Trial(soak_until=soak_until, give_up_at=give_up_at, verdict=verdict):
             return min(soak_until, give_up_at) if verdict is Verdict.PASS else give_up_at
         case _:
@@ -56,10 +59,8 @@ def deadline(state: State) -> float | None:
 def step(state: State, event: Event, now: float) -> Step:
     """Fold one event in. An event that does not fit returns the same state and no commands."""
     match event:
-        case DesiredChanged(assignment):
-            return _desired(state, assignment)
-        case DesiredWithdrawn(generation):
-            return _withdrawn(state, generation)
+        case DesiredChanged() | DesiredRefused() | DesiredWithdrawn():
+            return _told(state, event, now)
         case _:
             pass
     match state:
@@ -75,6 +76,19 @@ def step(state: State, event: Event, now: float) -> Step:
             assert_never(state)
 
 
+def _told(state: State, event: DesiredChanged | DesiredRefused | DesiredWithdrawn, now: float) -> Step:
+    """What a document says holds in every state."""
+    match event:
+        case DesiredChanged(assignment):
+            return _desired(state, assignment, now)
+        case DesiredRefused(assignment, code, detail):
+            return _refused(state, assignment, code, detail)
+        case DesiredWithdrawn(generation):
+            return _withdrawn(state, generation)
+        case _:
+            assert_never(event)
+
+
 def newest_generation(state: State) -> int:
     """The generation that the machine has decided or is deciding."""
     match state:
@@ -84,12 +98,12 @@ def newest_generation(state: State) -> int:
             return state.record.generation
 
 
-def _desired(state: State, wanted: Assignment) -> Step:
+def _desired(state: State, wanted: Assignment, now: float) -> Step:
     record = state.record
     if wanted.generation <= newest_generation(state):
         return state, ()
     if record.trial is not None and wanted.digest == record.trial.digest:
-        return _adopt_trial(state, wanted)
+        return _adopt_trial(state, record.trial, wanted, now)
     if record.stable is not None and wanted.digest == record.stable.digest:
         return _adopt_stable(record, wanted)
     if record.trial is not None:
@@ -98,10 +112,27 @@ def _desired(state: State, wanted: Assignment) -> Step:
     return Fetching(record, wanted), (Fetch(wanted), Report())
 
 
-def _adopt_trial(state: State, wanted: Assignment) -> Step:
+def _adopt_trial(state: State, trial: Assignment, wanted: Assignment, now: float) -> Step:
+    """A new policy for the version on trial; one that changes who answers, a promoted shadow's, is a new trial."""
     record = msgspec.structs.replace(state.record, trial=wanted, generation=wanted.generation)
+    if _lineup_of(trial) != _lineup_of(wanted):
+        return _enter_trial(msgspec.structs.replace(record, trial_boots=1), wanted, now)
     assert isinstance(state, Trial)  # only a Trial state holds a record with a trial
     return msgspec.structs.replace(state, record=record), (Save(record), Report())
+
+
+def _lineup_of(assignment: Assignment) -> tuple[object, ...]:
+    policy = assignment.policy
+    return policy.mode, policy.share, policy.isolated
+
+
+def _refused(state: State, wanted: Assignment, code: str, detail: str) -> Step:
+    """Decided without a trial: what runs, or is under way, goes on."""
+    if wanted.generation <= newest_generation(state):
+        return state, ()
+    record = msgspec.structs.replace(state.record, generation=wanted.generation)
+    record = _with_outcome(record, wanted, "rejected", code, detail)
+    return msgspec.structs.replace(state, record=record), (Save(record), Report(code, detail))
 
 
 def _adopt_stable(record: Record, wanted: Assignment) -> Step:
@@ -179,8 +210,11 @@ def _trial(state: Trial, event: Event, now: float) -> Step:
 
 
 def _judge_soak(before: Trial, state: Trial, trial: Assignment, now: float) -> Step:
+    if _is_shadowed(state.record):
+        return before, ()
     if state.verdict is Verdict.PASS and now >= state.soak_until:
-        return _confirm(state.record, trial, state.measured)
+        shadow = trial.policy.mode == "shadow"
+        return _shadowed(state, trial) if shadow else _confirm(state.record, trial, state.measured)
     if now >= state.give_up_at:
         return _roll_back(state.record, trial, Code.TRIAL_INCONCLUSIVE, "too few inferences to judge")
     return (before if state == before else state), ()
@@ -206,6 +240,20 @@ def _confirm(record: Record, trial: Assignment, measured: Baseline | None) -> St
     good = Record(generation=record.generation, stable=trial, baseline=measured)
     good = _with_outcome(good, trial, "confirmed", "", "")
     return Steady(good), (Save(good), Prune(), Report())
+
+
+def _shadowed(state: Trial, trial: Assignment) -> Step:
+    """It has passed beside stable; it goes on there until it is told to serve, or something better comes."""
+    record = msgspec.structs.replace(state.record, trial_boots=0)
+    record = _with_outcome(record, trial, "shadowed", "", "")
+    return msgspec.structs.replace(state, record=record), (Save(record), Report())
+
+
+def _is_shadowed(record: Record) -> bool:
+    outcome, trial = record.outcome, record.trial
+    if trial is None or outcome is None:
+        return False
+    return outcome.result == "shadowed" and outcome.generation == trial.generation
 
 
 def _roll_back(record: Record, trial: Assignment, code: str, detail: str) -> Step:

@@ -10,6 +10,7 @@ from typing import Any
 from agent.core.health import HealthWindow, Inference
 from agent.core.model import Assignment
 from agent.serving.rows import Answer, same_label
+from agent.serving.shadow import Compared
 from contract.errors import Code
 from contract.histogram import LATENCY_BUCKETS, bucket_of, merge, trimmed
 from contract.messages import ModelWindow
@@ -37,6 +38,9 @@ class Tally:
         self.absolute_error_sum = 0.0
         self.latency = [0] * LATENCY_BUCKETS
         self.predictions: Counter[str] = Counter()
+        self.compared = 0
+        self.agreed = 0
+        self.divergence: tuple[int, ...] = ()
 
     def window(self, assignment: Assignment) -> ModelWindow:
         """The tally as a message."""
@@ -54,6 +58,9 @@ class Tally:
             absolute_error_sum=self.absolute_error_sum,
             latency_us=trimmed(self.latency),
             predictions={label[:128]: count for label, count in common.items()},
+            compared=self.compared,
+            agreed=self.agreed,
+            divergence=self.divergence,
         )
 
 
@@ -94,6 +101,21 @@ class Observed:
         self.count()
         with self._lock:
             return merge((self._lifetime, self._tally.latency)), self._lifetime_s
+
+    def note(self, seconds: float, fault: Code | None, value: Any, label: Answer | None) -> None:
+        """Note one inference."""
+        self.notes.append((seconds, fault, value, label))
+        if len(self.notes) >= MAX_NOTES:
+            self.count()
+
+    def compared(self, found: Compared) -> None:
+        """Count how a shadow's answers stand to stable's."""
+        with self._lock:
+            tally = self._tally
+            tally.compared += found.rows
+            tally.agreed += found.agreed
+            tally.divergence = merge((tally.divergence, found.divergence))
+            self._window.compare(found.rows, found.agreed)
 
     def take_longest_s(self) -> float:
         """The longest inference since the last call."""

@@ -65,6 +65,8 @@ class _WantedOutput(msgspec.Struct):
 
 class _RequestParameters(msgspec.Struct):
     binary_data_output: bool = False
+    routing_key: str = ""
+    """Whose request it is, while a trial has a share of the requests; without one the id or the body says so."""
     sequence_id: int | str = 0
 
 
@@ -88,13 +90,11 @@ class Endpoint:
         statistics: Statistics,
         *,
         version: str,
-        refuse_nan: bool = False,
         counters: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._slots = slots
         self._statistics = statistics
         self._version = version
-        self._refuse_nan = refuse_nan
         self._counters = counters
 
     def answer(self, request: Request) -> Response:
@@ -129,9 +129,9 @@ class Endpoint:
             case "POST", ["models", name, "infer"]:
                 return self._infer(self._ready(name), request)
             case "POST", ["models", name, "versions", version, "infer"]:
-                return self._infer(self._ready(name, version), request)
+                return self._infer(self._ready(name, version), request, chosen=True)
             case "POST", ["repository", "index"]:
-                return _plain([self._indexed(name) for name in sorted(self._slots())])
+                return _plain([entry for name in sorted(self._slots()) for entry in self._indexed(name)])
             case "POST", ["repository", "models", _, "load" | "unload"]:
                 raise Refused(403, "models come by signed rollouts from the controller: edgeward rollout start")
             case "GET", found:
@@ -163,8 +163,8 @@ class Endpoint:
                 return _plain(_metadata(self._ready(name, version)))
             case ["ready"]:
                 slot = self._slot(name)
-                serving = slot.serving
-                ready = serving is not None and version in (None, serving.version)
+                versions = [serving.version for serving in slot.versions]
+                ready = version in versions if version is not None else bool(versions)
                 return _plain({"name": slot.model, "ready": ready}, 200 if ready else 503)
             case ["stats"]:
                 self._slot(name)
@@ -173,12 +173,14 @@ class Endpoint:
                 raise Refused(501, "the model configuration extension is not served: a model's manifest is signed")
         raise Refused(404, f"no such path below model {name[:64]}")
 
-    def _infer(self, found: tuple[ModelSlot, Serving], request: Request) -> Response:
+    def _infer(self, found: tuple[ModelSlot, Serving], request: Request, *, chosen: bool = False) -> Response:
         slot, serving = found
         clock = self._statistics.begin()
         rows = 0
         try:
             asked, tail = _read(request)
+            if slot.split is not None and not chosen:
+                serving = slot.answering(_key(asked, request)) or serving
             inputs = self._inputs(serving.assignment.manifest, asked, tail)
             rows = _rows(inputs)
             clock.read()
@@ -203,7 +205,7 @@ class Endpoint:
             size = given.parameters.binary_data_size if given.parameters is not None else None
             binary = None if size is None else _cut(tail, at, size, given.name)
             at += size or 0
-            arrays[given.name] = read_tensor(given, tensor, binary, refuse_nan=self._refuse_nan)
+            arrays[given.name] = read_tensor(given, tensor, binary, refuse_nan=manifest.nan == "refuse")
         if missing := wanted.keys() - arrays:
             raise Refused(400, f"input {sorted(missing)[0]!r} is missing")
         if at != len(tail):
@@ -218,22 +220,31 @@ class Endpoint:
 
     def _ready(self, name: str, version: str | None = None) -> tuple[ModelSlot, Serving]:
         slot = self._slot(name)
-        serving = slot.serving
-        if serving is None:
+        versions = slot.versions
+        if not versions:
             raise Refused(503, f"model {name} has no version yet")
-        if version is not None and version != serving.version:
-            raise Refused(404, f"version {version[:20]!r} of {name} does not serve; {serving.version} does")
-        return slot, serving
+        found = next((each for each in versions if version in (None, each.version)), None)
+        if found is None:
+            there = " and ".join(each.version for each in versions)
+            raise Refused(404, f"version {str(version)[:20]!r} of {name} does not serve; {there} does")
+        return slot, found
 
-    def _indexed(self, name: str) -> dict[str, str]:
-        serving = self._slots()[name].serving
-        if serving is None:
-            return {"name": name, "version": "", "state": "UNAVAILABLE", "reason": "no version yet"}
-        return {"name": name, "version": serving.version, "state": "READY", "reason": ""}
+    def _indexed(self, name: str) -> list[dict[str, str]]:
+        found = [
+            {"name": name, "version": serving.version, "state": "READY", "reason": ""}
+            for serving in self._slots()[name].versions
+        ]
+        return found or [{"name": name, "version": "", "state": "UNAVAILABLE", "reason": "no version yet"}]
 
     def _serving(self) -> dict[str, Serving]:
         slots = self._slots().items()
         return {name: serving for name, slot in slots if (serving := slot.serving) is not None}
+
+
+def _key(asked: _InferRequest, request: Request) -> str | bytes:
+    """Whose request it is."""
+    named = asked.parameters.routing_key if asked.parameters is not None else ""
+    return named or asked.id or bytes(request.body)
 
 
 def _read(request: Request) -> tuple[_InferRequest, memoryview]:
@@ -308,7 +319,7 @@ def _metadata(found: tuple[ModelSlot, Serving]) -> dict[str, Any]:
     manifest = serving.assignment.manifest
     return {
         "name": slot.model,
-        "versions": [serving.version],
+        "versions": sorted(each.version for each in slot.versions),
         "platform": PLATFORM,
         "inputs": manifest.inputs,
         "outputs": manifest.outputs,

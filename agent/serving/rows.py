@@ -3,6 +3,7 @@
 Decides how a cell becomes a number and when an answer meets its label. Refuses to know who asks.
 """
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -22,10 +23,18 @@ class RowEncoder:
     def __init__(self, manifest: Manifest) -> None:
         self._matrix = len(manifest.inputs) == 1
         self._columns = manifest.columns
+        self._refuses_nan = manifest.nan == "refuse"
         self._inputs = [(tensor.name, np.dtype(DATATYPES[tensor.datatype])) for tensor in manifest.inputs]
 
     def arrays(self, values: Mapping[str, Any]) -> dict[str, Array]:
         """Arrays of one row by input name; BadInput `sample_invalid` names the column that is missing or wrong."""
+        arrays = self._encode(values)
+        if self._refuses_nan and any(_misses(array) for array in arrays.values()):
+            missing = [column for column in self._columns if _is_missing(values[column])]
+            raise BadInput(Code.SAMPLE_INVALID, f"no value for {', '.join(missing)[:200]}; the model needs one")
+        return arrays
+
+    def _encode(self, values: Mapping[str, Any]) -> dict[str, Array]:
         try:
             row = [values[column] for column in self._columns]
             if self._matrix:
@@ -71,3 +80,14 @@ def _cells(row: list[Any], dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "U":
         return np.array([[str(cell) for cell in row]], dtype=object)
     return np.array([row], dtype=dtype)
+
+
+def _misses(array: Array) -> bool:
+    return array.dtype.kind == "f" and bool(np.isnan(array).any())
+
+
+def _is_missing(cell: Any) -> bool:
+    try:
+        return cell is None or math.isnan(float(cell))
+    except (TypeError, ValueError):
+        return False

@@ -1,20 +1,23 @@
 """The slot that serves one model: an atomic reference to a session, and what is measured around it.
 
-Decides how a session is swapped and drained, and what an inference notes. Refuses to know why a swap happens.
+Decides how a session is swapped and drained, which version answers a request, and what an inference notes. Refuses to
+know why a swap happens.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Session
-from agent.serving.capture import Capturer
+from agent.serving.distribution import Distribution
 from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
 from agent.serving.rows import Answer, answer_of, encoder_of
 from contract.errors import BadInput, Code, WorldError
+from contract.manifest import Manifest
 from contract.messages import ModelWindow
 
 
@@ -27,10 +30,39 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     latency_us: float
 
 
+class Split(msgspec.Struct, frozen=True):
+    """Which requests are a trial's: the same key always finds the same version, and a raised share only adds keys."""
+
+    share: float
+    salt: str
+    """Names the trial, so that not the same keys try every version."""
+
+    def has(self, key: str | bytes) -> bool:
+        """Whether a request with this key is the trial's."""
+        raw = key.encode(errors="replace") if isinstance(key, str) else key
+        return zlib.crc32(raw, zlib.crc32(self.salt.encode())) < self.share * 2**32
+
+
+class Watcher(Protocol):
+    """Sees inferences that were answered; it must be quick, and keep no array that is the caller's."""
+
+    def see_row(
+        self, manifest: Manifest, values: Mapping[str, Any], outputs: list[Array], label: Answer | None = None
+    ) -> None:
+        """A row by column name was answered."""
+        ...
+
+    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array]) -> None:
+        """Tensors were answered."""
+        ...
+
+
 class Serving:
     """One session in the slot, with its inferences in flight counted so that it can be drained."""
 
-    def __init__(self, assignment: Assignment, session: Session, lock: Any) -> None:
+    def __init__(
+        self, assignment: Assignment, session: Session, lock: Any, distribution: Distribution | None = None
+    ) -> None:
         manifest = assignment.manifest
         self.assignment = assignment
         self.session = session
@@ -38,10 +70,19 @@ class Serving:
         self.regression = manifest.task == "regression"
         self.row = encoder_of(manifest)
         self.observed = Observed(assignment, lock)
+        self.distribution = distribution
         self.in_flight: list[None] = []
         """One entry for each inference: appending and popping are atomic, which `+= 1` is not."""
         self.typical_s = 0.0
         """How long an inference takes of late, for who decides where to run the next one."""
+
+    def take_window(self) -> ModelWindow | None:
+        """What was inferred since the last call, or None if nothing was."""
+        window = self.observed.take_tally()
+        if window is None or self.distribution is None:
+            return window
+        features, outputs = self.distribution.take()
+        return msgspec.structs.replace(window, features=features, outputs=outputs)
 
 
 class ModelSlot:
@@ -53,28 +94,42 @@ class ModelSlot:
 
     def __init__(self, model: str, *, perf_s: Callable[[], float], lock: Any) -> None:
         self.model = model
-        self._perf_s = perf_s
-        self._lock = lock
+        self.perf_s = perf_s
+        self.lock = lock
         self._serving: Serving | None = None
         self._overlapping: tuple[Serving, ...] = ()
-        self.capturer: Capturer | None = None
-        """Puts inferences aside that are worth keeping, where the device's configuration asks for it."""
+        self.watchers: tuple[Watcher, ...] = ()
+        """Who sees what was answered. Replaced, never changed: other threads look at it."""
         self.fallback: Serving | None = None
-        """Answers what a worker that died could not: stable, beside a trial in a process of its own."""
+        """Stable beside a trial: answers what a worker that died could not, and requests that are not the trial's."""
+        self.split: Split | None = None
+        """Which requests are the trial's, where it has only a share of them."""
 
     @property
     def serving(self) -> Serving | None:
         """What answers now."""
         return self._serving
 
-    def prepare(self, assignment: Assignment, session: Session) -> Serving:
+    @property
+    def versions(self) -> tuple[Serving, ...]:
+        """Everything that can be asked, what answers by default first."""
+        return tuple(each for each in (self._serving, self.fallback) if each is not None)
+
+    def prepare(self, assignment: Assignment, session: Session, distribution: Distribution | None = None) -> Serving:
         """A loaded version, ready to be swapped in."""
-        return Serving(assignment, session, self._lock)
+        return Serving(assignment, session, self.lock, distribution)
 
     def swap(self, serving: Serving | None) -> Serving | None:
         """Let `serving` answer from now on; the one that answered before, still to be drained."""
         before, self._serving = self._serving, serving
         return before
+
+    def answering(self, key: str | bytes) -> Serving | None:
+        """Which version answers a request with this key."""
+        split, fallback = self.split, self.fallback
+        if split is None or fallback is None or split.has(key):
+            return self._serving
+        return fallback
 
     def watch_stall(self) -> None:
         """From now on remember the longest inference: one that overlaps a swap shows what the swap costs."""
@@ -89,7 +144,7 @@ class ModelSlot:
 
     def predict(self, sample: Sample) -> Prediction | None:
         """Answer one row, counting it; None while nothing serves. Faults are counted and raised as BadInput."""
-        serving = self._serving
+        serving = self._serving if self.split is None else self.answering(sample.key or repr(sample.values))
         if serving is None:
             return None
         try:
@@ -101,28 +156,38 @@ class ModelSlot:
 
     def _predict_on(self, serving: Serving, sample: Sample) -> Prediction:
         serving.in_flight.append(None)
-        began_s = self._perf_s()
+        began_s = self.perf_s()
         try:
-            outputs = serving.session.run(serving.row.arrays(sample.values))
+            inputs = serving.row.arrays(sample.values)
+            outputs = serving.session.run(inputs)
             value = answer_of(outputs, regression=serving.regression)
         except Exception as error:
-            self._note(serving, began_s, error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS, None, None)
+            fault = error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS
+            serving.observed.note(self.perf_s() - began_s, fault, None, None)
             if isinstance(error, BadInput | WorldError):
                 raise
             raise BadInput(Code.SAMPLE_INVALID, f"{type(error).__name__}: {error}"[:200]) from error
         finally:
             serving.in_flight.pop()
-        fault = None if isinstance(value, str) or math.isfinite(value) else Code.HEALTH_OUTPUT
-        seconds = self._note(serving, began_s, fault, value, sample.label)
-        if self.capturer is not None:
-            self.capturer.see_row(serving.assignment.manifest, sample.values, outputs, sample.label)
+        found = None if isinstance(value, str) or math.isfinite(value) else Code.HEALTH_OUTPUT
+        seconds = self.perf_s() - began_s
+        serving.observed.note(seconds, found, value, sample.label)
+        if serving.distribution is not None:
+            serving.distribution.see(inputs, outputs)
+        for watcher in self.watchers:
+            watcher.see_row(serving.assignment.manifest, sample.values, outputs, sample.label)
         return Prediction(self.model, serving.assignment.manifest.release, value, seconds * 1e6)
 
-    def run(self, inputs: Inputs) -> list[Array]:
-        """Outputs for tensors, in the manifest's order, without a copy. WorldError `not_serving`."""
+    def run(self, inputs: Inputs, key: str = "") -> list[Array]:
+        """Outputs for tensors, in the manifest's order, without a copy. WorldError `not_serving`.
+
+        `key` says whose request it is; without one the inputs themselves do.
+        """
         serving = self._serving
         if serving is None:
             raise WorldError(Code.NOT_SERVING, f"{self.model} has no version yet")
+        if self.split is not None:
+            serving = self.answering(key or next(iter(inputs.values())).tobytes()) or serving
         return self.run_or_fall_back(serving, inputs)[1]
 
     def run_or_fall_back(self, serving: Serving, inputs: Inputs) -> tuple[Serving, list[Array]]:
@@ -136,13 +201,13 @@ class ModelSlot:
 
     def run_on(self, serving: Serving, inputs: Inputs) -> list[Array]:
         """Outputs of one version, counted as its inference. Raises what the runtime raises; that is counted, too."""
-        in_flight, perf_s = serving.in_flight, self._perf_s
+        in_flight, perf_s = serving.in_flight, self.perf_s
         in_flight.append(None)
         began_s = perf_s()
         try:
             outputs = serving.session.run(inputs)
         except Exception:
-            self._note(serving, began_s, Code.HEALTH_ERRORS, None, None)
+            serving.observed.note(perf_s() - began_s, Code.HEALTH_ERRORS, None, None)
             raise
         finally:
             in_flight.pop()
@@ -152,21 +217,13 @@ class ModelSlot:
         notes.append((seconds, None, first.tolist() if first.size <= MAX_NOTED_VALUES else None, None))
         if len(notes) >= MAX_NOTES:
             serving.observed.count()
-        if self.capturer is not None:
-            self.capturer.see_tensors(serving.assignment.manifest, inputs, outputs)
+        if serving.distribution is not None:
+            serving.distribution.see(inputs, outputs)
+        for watcher in self.watchers:
+            watcher.see_tensors(serving.assignment.manifest, inputs, outputs)
         return outputs
 
-    def _note(
-        self, serving: Serving, began_s: float, fault: Code | None, value: Answer | None, label: Answer | None
-    ) -> float:
-        seconds = self._perf_s() - began_s
-        notes = serving.observed.notes
-        notes.append((seconds, fault, value, label))
-        if len(notes) >= MAX_NOTES:
-            serving.observed.count()
-        return seconds
-
     def take_tally(self) -> ModelWindow | None:
-        """The tally since the last call, or None if nothing was inferred."""
+        """What the version that answers by default has inferred since the last call, or None if nothing."""
         serving = self._serving
-        return None if serving is None else serving.observed.take_tally()
+        return None if serving is None else serving.take_window()

@@ -45,7 +45,7 @@ def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, *
     count = _check_shape(given, wanted)
     array = _from_json(given, count) if binary is None else _from_binary(given, count, binary)
     if refuse_nan and array.dtype.kind == "f" and np.isnan(array).any():
-        raise _wrong(given, "data", "holds NaN, which this device refuses")
+        raise _wrong(given, "data", "holds NaN, and the model was not fitted to miss a value")
     return array.reshape(given.shape)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
 from contract.golden import join_golden
 from contract.manifest import DATATYPES, Tensor
@@ -23,7 +24,7 @@ from contract.tensors import Array, encode_tensors
 from contract.wire import decode, encode
 from controller.convert import request as files
 from controller.convert.compare import compare, estimator_outputs, no_reference
-from controller.convert.estimator import addresses_columns, load_estimator, refuse_wrong
+from controller.convert.estimator import addresses_columns, load_estimator, missable, refuse_wrong
 from controller.convert.measure import measure_load
 from controller.convert.request import Answer, Fault, Request
 from controller.convert.sample_frame import SampleFrame, boundary_rows, read_sample
@@ -72,10 +73,11 @@ def _convert(request: Request, directory: Path) -> Answer:
     refuse_wrong(estimator)
     rows = read_sample(sample, named=addresses_columns(estimator))
     model, parity, real = _best_precision(estimator, rows)
-    described = {
+    described: dict[str, Any] = {
         "estimator": type(estimator).__name__,
         "params": {name: repr(value)[:200] for name, value in sorted(estimator.get_params(deep=False).items())},
     }
+    described["nan"] = "accept" if _agrees_on_missing(estimator, model, rows, real) else "refuse"
     return _finish(directory, model, rows, lambda frame, _: frame.arrays(real), parity, **described)
 
 
@@ -113,6 +115,18 @@ def _parity(estimator: Any, model: bytes, rows: SampleFrame, precision: str, rea
     return Parity(reference="scikit-learn", precision=precision, worst=tuple(worst[:5]), **compared)
 
 
+def _agrees_on_missing(estimator: Any, model: bytes, rows: SampleFrame, real: str) -> bool:
+    """Whether rows may lack numbers: the estimator answers such rows, and onnxruntime answers them as it does."""
+    columns = missable(estimator, rows)
+    if not columns:
+        return False
+    session, lacking = _session(model), rows.with_missing(columns)
+    names = [output.name for output in session.get_outputs()]
+    expected = estimator_outputs(estimator, lacking, names)
+    actual = dict(zip(names, _run(session, names, lacking.arrays(real)), strict=True))
+    return compare(lacking, expected, actual, "missing")[0].differing == 0
+
+
 Feed = Callable[[SampleFrame, ort.InferenceSession], dict[str, Array]]
 
 
@@ -123,7 +137,9 @@ def _finish(directory: Path, model: bytes, rows: SampleFrame, feed: Feed, parity
     names = [output.name for output in session.get_outputs()]
     outputs = dict(zip(names, _run(session, names, inputs), strict=True))
     (directory / files.MODEL_OUT).write_bytes(model)
-    (directory / files.GOLDEN).write_bytes(encode_tensors(join_golden(inputs, outputs)))
+    any_length = not isinstance(session.get_inputs()[0].shape[0], int)
+    reference = _reference(session, rows if any_length else golden, feed)
+    (directory / files.GOLDEN).write_bytes(encode_tensors(join_golden(inputs, outputs) | reference))
     load_s, load_mb = measure_load(directory / files.MODEL_OUT)
     proto = onnx.load_from_string(model)
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
@@ -191,6 +207,15 @@ def _task(session: ort.InferenceSession) -> Literal["classification", "regressio
         return "classification"
     single = len(first.shape) == 1 or (len(first.shape) == 2 and first.shape[1] == 1)
     return "regression" if single else "other"
+
+
+def _reference(session: ort.InferenceSession, rows: SampleFrame, feed: Feed) -> dict[str, Array]:
+    """How the sample is distributed, and what the model makes of it: devices count by the same edges."""
+    inputs = feed(rows, session)
+    outputs = _run(session, [output.name for output in session.get_outputs()], inputs)
+    regression = _task(session) == "regression"
+    columns = columns_of(rows.columns, list(inputs.values()))
+    return reference_of(columns, answers_of(outputs, regression=regression), regression=regression)
 
 
 def _confine(memory_mb: int) -> None:

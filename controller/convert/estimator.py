@@ -9,6 +9,7 @@ from typing import Any
 import skops.io
 
 from contract.errors import BadInput, Code
+from controller.convert.sample_frame import SampleFrame
 
 TRUSTED_TYPES = frozenset(
     {
@@ -36,6 +37,9 @@ TRUSTED_MODULES = (
     "sklearn.utils._metadata_requests.",
 )
 """scikit-learn's modules in which every type is plain data: losses, kernels, distances, optimisers, scorers, splits."""
+
+MAX_MISSING_ASKED = 64
+"""Columns that are tried one by one."""
 
 _WRONG = {
     "TunedThresholdClassifierCV": "its threshold is lost in ONNX (20 % of labels differ): set it in your application",
@@ -104,3 +108,19 @@ def _splits_words_by_default(part: Any) -> bool:
 def addresses_columns(estimator: Any) -> bool:
     """Whether some part selects columns by name, so that ONNX needs one input per column."""
     return any(type(part).__name__ == "ColumnTransformer" for _, part in walk(estimator))
+
+
+def missable(estimator: Any, rows: SampleFrame) -> list[str]:
+    """Columns in which a row may lack its number; the estimator knows best, so it is asked."""
+    real = [name for name in rows.columns if rows.is_real(name)]
+    if _answers(estimator, rows.with_missing(real)):
+        return real
+    return [name for name in real[:MAX_MISSING_ASKED] if _answers(estimator, rows.with_missing([name]))]
+
+
+def _answers(estimator: Any, rows: SampleFrame) -> bool:
+    try:
+        (estimator.predict if hasattr(estimator, "predict") else estimator.transform)(rows.frame)
+    except (ValueError, TypeError):
+        return False
+    return True

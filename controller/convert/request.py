@@ -37,6 +37,7 @@ class Answer(Message, frozen=True):
     load_s: float
     load_mb: float
     parity: Parity
+    nan: Literal["accept", "refuse"] = "accept"
     estimator: str = ""
     params: dict[str, Any] = {}
     libraries: dict[str, str] = {}

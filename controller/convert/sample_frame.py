@@ -3,7 +3,7 @@
 Decides whether the model gets one matrix or one input per column.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from contract.tensors import Array
 
 MAX_PARITY_ROWS = 2000
 MAX_BOUNDARY_ROWS = 500
+MISSING_ROWS = 128
 MATRIX_INPUT = "X"
 
 
@@ -33,6 +34,24 @@ class SampleFrame:
         if self.as_matrix:
             return {MATRIX_INPUT: np.asarray(self.frame, dtype=real)}
         return {name: _column(self.frame[name].to_numpy(), real) for name in self.columns}
+
+    def is_real(self, name: str) -> bool:
+        """Whether a column holds real numbers."""
+        if isinstance(self.frame, pd.DataFrame):
+            return bool(pd.api.types.is_float_dtype(self.frame[name]))
+        return bool(np.issubdtype(self.frame.dtype, np.floating))
+
+    def with_missing(self, names: Sequence[str]) -> "SampleFrame":
+        """The first rows; in the one or the other of the columns `names` each lacks its number."""
+        count = min(len(self), MISSING_ROWS)
+        frame = self.frame[:count].copy()
+        for number, name in enumerate(names):
+            lacking = np.arange(count) % len(names) == number
+            if isinstance(frame, pd.DataFrame):
+                frame.loc[lacking, name] = np.nan
+            else:
+                frame[lacking, self.columns.index(name)] = np.nan
+        return SampleFrame(frame, self.columns, self.as_matrix)
 
     def row(self, index: int) -> dict[str, str]:
         """One row as text, for people."""

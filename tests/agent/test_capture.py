@@ -40,12 +40,11 @@ class Sure:
 def slot_with(**policy: Any) -> tuple[ModelSlot, Capturer]:
     slot = ModelSlot("m", perf_s=count().__next__, lock=Lock())  # type: ignore[arg-type]
     numbers = cycle([0.05, 0.5, 0.95])
-    slot.capturer = Capturer(
-        Capture(model="m", **policy), random=numbers.__next__, clock=lambda: 1000.0, dropped=Counter()
-    )
+    capturer = Capturer(Capture(model="m", **policy), random=numbers.__next__, clock=lambda: 1000.0, dropped=Counter())
     assignment: Assignment = assignment_for(b"x", 3, "m")
     slot.swap(slot.prepare(assignment, Sure()))
-    return slot, slot.capturer
+    slot.watchers = (capturer,)
+    return slot, capturer
 
 
 def test_a_share_of_all_rows_is_kept_with_inputs_answer_and_label() -> None:

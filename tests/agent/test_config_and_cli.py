@@ -12,7 +12,9 @@ from agent.config import (
     Config,
     Device,
     FileSink,
+    Pin,
     ReplaySensor,
+    SerialSensor,
     StdinSensor,
     TopicSensor,
     TopicSink,
@@ -50,6 +52,7 @@ def test_the_shipped_file_is_the_defaults_of_the_code_key_by_key() -> None:
     defaults = msgspec.to_builtins(Config(device=Device(name="my-device")))
     defaults.pop("sensor")
     defaults.pop("capture")
+    defaults.pop("pin")
     assert plain == defaults
 
 
@@ -61,18 +64,26 @@ def test_the_capture_that_the_shipped_file_describes_is_the_one_there_is() -> No
     assert set(described[0]) == set(Capture.__struct_fields__)
 
 
+def test_the_pin_that_the_shipped_file_describes_is_the_one_there_is() -> None:
+    lines = [line.removeprefix("# ") for line in (CONFIGS / "agent.toml").read_text().splitlines()]
+    start = lines.index("[[pin]]")
+    described = tomllib.loads("\n".join(lines[start : lines.index("", start)]))["pin"]
+    assert msgspec.convert(described, tuple[Pin, ...]) == (Pin(model="weather", release=3),)
+
+
 def test_the_sensors_that_the_shipped_file_describes_are_the_ones_there_are() -> None:
     lines = [line.removeprefix("# ") for line in (CONFIGS / "agent.toml").read_text().splitlines()]
     start = lines.index("[[sensor]]")
     end = next(number for number, line in enumerate(lines) if line.startswith("A sensor's predictions go to"))
     described = msgspec.convert(
         tomllib.loads("\n".join(lines[start : end - 1]))["sensor"],
-        tuple[ReplaySensor | TopicSensor | StdinSensor, ...],
+        tuple[ReplaySensor | TopicSensor | StdinSensor | SerialSensor, ...],
     )
     assert described == (
         ReplaySensor(model="weather", path="weather.csv"),
         TopicSensor(model="weather", topic="plant/7/weather"),
         StdinSensor(model="weather"),
+        SerialSensor(model="weather", path="/dev/ttyUSB0"),
     )
 
 

@@ -1,11 +1,13 @@
 """Stable beside an isolated trial: loaded with it, kept while it is tried, let go when it has been decided."""
 
+from collections import Counter
 from contextlib import nullcontext
 
 import pytest
 
 from agent.core.model import Assignment, Record, Steady, Trial
 from agent.device_model import DRAIN_S, DeviceModel
+from agent.lineup import Lineup
 from agent.ports import Sample
 from agent.serving.slot import ModelSlot
 from agent.store import Store
@@ -36,7 +38,8 @@ def model() -> DeviceModel:
     def no_download(_: Assignment) -> object:
         raise AssertionError
 
-    return DeviceModel("m", slot, runtime, store, no_download)  # type: ignore[arg-type]
+    lineup = Lineup(slot, runtime, store, Counter())
+    return DeviceModel("m", slot, runtime, lineup, no_download)  # type: ignore[arg-type]
 
 
 def begin_trial(model: DeviceModel, *, isolated: bool, reboot: bool = False) -> None:

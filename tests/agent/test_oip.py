@@ -42,10 +42,10 @@ ECHO = Tensor(name="echo", datatype="BYTES", shape=(-1,))
 CLASSES = {"name": "sum", "parameters": {"classification": 2}}
 
 
-def slot_of(session: Any = None, release: int = 3, inputs: tuple[Tensor, ...] = (X,)) -> ModelSlot:
+def slot_of(session: Any = None, release: int = 3, inputs: tuple[Tensor, ...] = (X,), **changes: Any) -> ModelSlot:
     outputs = (SUM, ECHO) if SITE in inputs else (SUM,)
     manifest = msgspec.structs.replace(
-        make_model(release, "good").manifest, inputs=inputs, outputs=outputs, task="other"
+        make_model(release, "good").manifest, inputs=inputs, outputs=outputs, task="other", **changes
     )
     slot = ModelSlot("plant", perf_s=time.perf_counter, lock=threading.Lock())
     slot.swap(
@@ -56,10 +56,10 @@ def slot_of(session: Any = None, release: int = 3, inputs: tuple[Tensor, ...] = 
     return slot
 
 
-def endpoint_of(*slots: ModelSlot, refuse_nan: bool = False) -> Endpoint:
+def endpoint_of(*slots: ModelSlot) -> Endpoint:
     ticks = itertools.count(0, 1000)
     statistics = Statistics(lambda: next(ticks), lambda: 5.0, threading.Lock())
-    return Endpoint(lambda: {slot.model: slot for slot in slots}, statistics, version="9", refuse_nan=refuse_nan)
+    return Endpoint(lambda: {slot.model: slot for slot in slots}, statistics, version="9")
 
 
 def post(endpoint: Endpoint, body: object, path: str = INFER) -> tuple[int, Any]:
@@ -195,13 +195,13 @@ def test_texts_that_end_too_early_are_refused() -> None:
     assert "do not hold 1 strings" in json.loads(found.body)["error"]
 
 
-def test_nan_is_an_empty_cell_unless_the_device_refuses_it() -> None:
+def test_nan_is_an_empty_cell_unless_the_model_cannot_miss_a_value() -> None:
     raw = np.array([[1, np.nan, 3]], dtype="<f4").tobytes()
     given = {"name": "X", "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": len(raw)}}
     head = json.dumps({"inputs": [given]}).encode()
     request = Request("POST", INFER, head + raw, len(head))
     assert endpoint_of(slot_of()).answer(request).status == 200
-    refused = endpoint_of(slot_of(), refuse_nan=True).answer(request)
+    refused = endpoint_of(slot_of(nan="refuse")).answer(request)
     assert (refused.status, "NaN" in json.loads(refused.body)["error"]) == (400, True)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime
 import pandas as pd
@@ -21,8 +22,10 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
 
+from contract.distributions import read_reference
 from contract.errors import BadInput, Code
 from contract.golden import split_golden
+from contract.manifest import Manifest
 from contract.tensors import decode_tensors
 from controller.convert.compare import compare
 from controller.convert.convert import Converted, Limits, run_conversion
@@ -31,6 +34,7 @@ from controller.convert.sklearn import CAST
 from controller.convert.sklearn import convert as convert_in
 from controller.gates.parity import MAX_ROWS_BEYOND, judge_parity
 from edgeward.encode import encode_model, encode_rows
+from firmware_sim.models import make_model
 
 RNG = np.random.default_rng(0)
 X = np.round(RNG.normal(20, 5, (1500, 5)), 1)
@@ -130,8 +134,45 @@ def test_the_golden_set_holds_rows_and_the_answers_of_onnxruntime() -> None:
     arrays = decode_tensors(converted.golden)
     assert arrays["in/X"].shape == (64, 5)
     assert converted.answer.golden_rows == 64
-    assert sorted(arrays) == ["in/X", "out/label", "out/probabilities"]
+    assert [name for name in sorted(arrays) if name.startswith(("in/", "out/"))] == [
+        "in/X",
+        "out/label",
+        "out/probabilities",
+    ]
     assert split_golden  # the device reads it with the same function
+
+
+def test_the_golden_set_holds_how_the_sample_is_distributed() -> None:
+    converted = convert(LogisticRegression(max_iter=1000).fit(X, Y))
+    manifest = manifest_of(converted)
+    reference = read_reference(decode_tensors(converted.golden), manifest)
+    assert set(reference.features) == set(manifest.columns)
+    assert {sum(counts) for counts in reference.feature_counts.values()} == {len(X)}
+    assert max(reference.feature_counts["x0"]) <= 0.2 * len(X)  # deciles
+    assert sum(reference.output_counts) == len(X)
+
+
+def manifest_of(converted: Converted) -> Manifest:
+    answer = converted.answer
+    known = msgspec.structs.asdict(make_model(1, "good").manifest)
+    return Manifest(**known | {"task": answer.task, "inputs": answer.inputs, "columns": answer.columns})
+
+
+@pytest.mark.parametrize(
+    ("model", "nan"),
+    [
+        (LogisticRegression(max_iter=1000), "refuse"),
+        (HistGradientBoostingClassifier(max_iter=5), "accept"),
+        (make_pipeline(SimpleImputer(), LogisticRegression(max_iter=1000)), "accept"),
+        (RandomForestClassifier(5, random_state=0), "refuse"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
+)
+def test_the_estimator_says_whether_a_value_may_be_missing(model: Any, nan: str) -> None:
+    missing = X.copy()
+    missing[::7, 1] = np.nan
+    fitted = model.fit(missing if nan == "accept" else X, Y)
+    assert convert(fitted).answer.nan == nan
 
 
 def test_onnx_is_taken_as_it_is() -> None:

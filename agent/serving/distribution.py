@@ -1,0 +1,76 @@
+"""How the inputs and answers of one version are distributed on this device, by the edges in its own golden set.
+
+Decides which inferences are looked at (the first few between two counts) and when they are counted. Refuses to know
+whether a distribution has drifted: counts add up across devices, and the controller judges them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from agent.ports import Array, Inputs
+from contract.distributions import Reference, answers_of, columns_of, count, read_reference
+from contract.manifest import Manifest
+
+MAX_WAITING = 64
+"""Inferences that wait to be counted; the rest until then are not looked at."""
+MAX_ROWS = 16
+"""Of one request."""
+
+Counts = tuple[dict[str, tuple[int, ...]], tuple[int, ...]]
+
+
+class Distribution:
+    """Counts for one version. `load` reads its golden set: once, when there is something to count."""
+
+    def __init__(self, manifest: Manifest, load: Callable[[], Mapping[str, Array]], lock: Any) -> None:
+        self._manifest = manifest
+        self._load = load
+        self._lock = lock
+        self._reference: Reference | None = None
+        self._waiting: list[tuple[list[Array], list[Array]]] = []
+        self._features: dict[str, Array] = {}
+        self._output: Array | None = None
+
+    def see(self, inputs: Inputs, outputs: list[Array]) -> None:
+        """Look at an inference, if there is room; arrays are copied, because they are the caller's."""
+        if len(self._waiting) < MAX_WAITING:
+            rows = [array[:MAX_ROWS].copy() for array in inputs.values()]
+            self._waiting.append((rows, [array[:MAX_ROWS] for array in outputs]))
+
+    def count(self) -> None:
+        """Count what waits."""
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+            if not batch:
+                return
+            if self._reference is None:
+                self._reference = read_reference(self._load(), self._manifest)
+            inputs = _joined([given for given, _ in batch])
+            outputs = _joined([answered for _, answered in batch])
+            self._count(self._reference, inputs, outputs)
+
+    def _count(self, reference: Reference, inputs: list[Array], outputs: list[Array]) -> None:
+        for name, column in columns_of(self._manifest.columns, inputs).items():
+            if (edges := reference.features.get(name)) is not None:
+                counted = count(column, edges)
+                self._features[name] = counted + self._features[name] if name in self._features else counted
+        answers = answers_of(outputs, regression=self._manifest.task == "regression")
+        if answers is not None and reference.output is not None:
+            counted = count(answers, reference.output)
+            self._output = counted if self._output is None else self._output + counted
+
+    def take(self) -> Counts:
+        """(counts per bin by column, counts per bin of the answers) since the last call."""
+        self.count()
+        with self._lock:
+            features, self._features = self._features, {}
+            output, self._output = self._output, None
+        plain = {name: tuple(counts.tolist()) for name, counts in features.items()}
+        return plain, () if output is None else tuple(output.tolist())
+
+
+def _joined(rows: list[list[Array]]) -> list[Array]:
+    """The same arrays of several inferences as one each."""
+    return [np.concatenate(arrays) for arrays in zip(*rows, strict=True)]

@@ -1,0 +1,145 @@
+"""A version that runs beside stable on what stable is asked: compared, judged, never used.
+
+Decides which inferences it repeats within its budget of time and memory, and how far two answers lie apart. Refuses to
+know what follows. `see` is called beside inferences from any thread; `run` by the agent when it has a moment.
+"""
+
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from agent.ports import Array, Inputs
+from agent.serving.rows import Answer, answer_of
+from contract.distributions import DIVERGENCE_EDGES
+from contract.errors import BadInput, Code
+from contract.manifest import Manifest
+
+if TYPE_CHECKING:
+    from agent.serving.slot import Serving
+
+MAX_WAITING = 64
+"""Inferences that wait to be repeated; one more is let go and counted."""
+MAX_VALUES = 64 * 1024
+"""Of one request's inputs; a larger one is not repeated."""
+MAX_SLICE_S = 0.05
+"""After so long the agent looks at what else there is to do."""
+AGREEING = 0.1
+"""Two numbers agree when they differ by less than this share of stable's."""
+
+
+class _Copy(msgspec.Struct, gc=False):
+    inputs: Inputs | None
+    values: Mapping[str, Any] | None
+    outputs: list[Array]
+    label: Answer | None
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """How a shadow's answers to some rows stand to stable's."""
+
+    rows: int
+    agreed: int
+    divergence: tuple[int, ...]
+
+
+class Shadow:
+    """Repeats inferences on `candidate`. `perf_s` is a monotonic clock in seconds."""
+
+    def __init__(self, candidate: "Serving", *, perf_s: Callable[[], float], dropped: Counter[str]) -> None:
+        policy = candidate.assignment.policy
+        self.candidate = candidate
+        self._share = float(policy.shadow_share)
+        self._pause_ratio = 1.0 / max(float(policy.max_shadow_cpu), 1e-3) - 1.0
+        self._perf_s = perf_s
+        self._dropped = dropped
+        self._due = 0.0
+        self._resume_at = 0.0
+        self._waiting: deque[_Copy] = deque()
+
+    def see_row(
+        self, manifest: Manifest, values: Mapping[str, Any], outputs: list[Array], label: Answer | None = None
+    ) -> None:
+        """Stable has answered a row by column name."""
+        if self._takes(len(values)):
+            self._waiting.append(_Copy(None, dict(values), outputs, label))
+
+    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array]) -> None:
+        """Stable has answered tensors; they are copied, because they are the caller's."""
+        if self._takes(sum(array.size for array in inputs.values())):
+            copied = {name: array.copy() for name, array in inputs.items()}
+            self._waiting.append(_Copy(copied, None, outputs, None))
+
+    def _takes(self, size: int) -> bool:
+        self._due += self._share
+        if self._due < 1.0:
+            return False
+        self._due -= 1.0
+        if size > MAX_VALUES or len(self._waiting) >= MAX_WAITING:
+            self._dropped["shadow_inferences"] += 1
+            return False
+        return True
+
+    def run(self, now: float) -> None:
+        """Repeat what waits, for as long as the budget allows."""
+        if not self._waiting or now < self._resume_at:
+            return
+        began_s = self._perf_s()
+        while self._waiting and self._perf_s() - began_s < MAX_SLICE_S:
+            self._repeat(self._waiting.popleft())
+        self._resume_at = now + (self._perf_s() - began_s) * self._pause_ratio
+
+    def wake_at(self) -> float | None:
+        """When there is time for what waits; None when nothing does."""
+        return self._resume_at if self._waiting else None
+
+    def _repeat(self, copy: _Copy) -> None:
+        candidate = self.candidate
+        began_s = self._perf_s()
+        try:
+            inputs = copy.inputs if copy.values is None else candidate.row.arrays(copy.values)
+            assert inputs is not None
+            outputs = candidate.session.run(inputs)
+        except Exception as error:  # the runtime's exceptions share no base class; a sick shadow must not stop us
+            code = error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS
+            candidate.observed.note(self._perf_s() - began_s, code, None, None)
+            return
+        seconds = self._perf_s() - began_s
+        single = copy.values is not None
+        value = answer_of(outputs, regression=candidate.regression) if single else outputs[0].tolist()
+        fault = Code.HEALTH_OUTPUT if isinstance(value, float) and not np.isfinite(value) else None
+        candidate.observed.note(seconds, fault, value, copy.label)
+        compared = compare(copy.outputs, outputs, classifies=candidate.assignment.manifest.task == "classification")
+        candidate.observed.compared(compared)
+
+
+def compare(stable: list[Array], shadow: list[Array], *, classifies: bool) -> Compared:
+    """Row by row. Outputs of another shape agree nowhere."""
+    before, after = stable[0], shadow[0]
+    rows = len(before) if before.ndim else 1
+    if before.shape != after.shape:
+        return Compared(rows, 0, _spread(np.full(rows, np.inf)))
+    if not classifies and before.dtype.kind == "f":
+        apart = np.abs(after.astype(np.float64) - before) / np.maximum(np.abs(before.astype(np.float64)), 1e-9)
+        apart = np.nan_to_num(apart.reshape(rows, -1).max(axis=1), nan=np.inf)
+        return Compared(rows, int((apart < AGREEING).sum()), _spread(apart))
+    same = np.asarray(np.asarray(before.astype(np.str_) == after.astype(np.str_)).reshape(rows, -1).all(axis=1))
+    return Compared(rows, int(same.sum()), _spread(_probabilities_apart(stable, shadow, same)))
+
+
+def _probabilities_apart(stable: list[Array], shadow: list[Array], same: Array) -> Array:
+    """The largest difference of a probability in each row; without probabilities 0 for the same label, else 1."""
+    both = len(stable) > 1 and len(shadow) > 1 and stable[1].shape == shadow[1].shape and stable[1].ndim == 2
+    if both and stable[1].dtype.kind == "f" and len(stable[1]) == len(same):
+        return np.asarray(np.nan_to_num(np.abs(stable[1] - shadow[1]).max(axis=1), nan=np.inf))
+    return np.where(same, 0.0, 1.0)
+
+
+def _spread(apart: Array) -> tuple[int, ...]:
+    counts = [0] * (len(DIVERGENCE_EDGES) + 1)
+    for distance in apart.tolist():
+        counts[bisect_left(DIVERGENCE_EDGES, distance)] += 1
+    return tuple(counts)

@@ -1,0 +1,250 @@
+"""A trial beside stable: a share of the requests by key, a shadow that is compared, and devices short of memory."""
+
+from collections import Counter
+from contextlib import nullcontext
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.core.model import Assignment, Record, Steady, Trial, Verdict
+from agent.device_model import DeviceModel
+from agent.lineup import Lineup
+from agent.ports import Sample
+from agent.serving.shadow import MAX_WAITING, compare
+from agent.serving.slot import ModelSlot, Split
+from agent.store import Store
+from contract.desired import TrialPolicy
+from contract.errors import Code, WorldError
+from firmware_sim.clock import stream
+from firmware_sim.flash import Flash
+from firmware_sim.models import SimModel, SimRuntime, make_model
+
+STABLE, WRONG, SAME = make_model(1, "good"), make_model(2, "wrong"), make_model(3, "good")
+
+
+class Device:
+    """A model on a device whose memory and time the test decides."""
+
+    def __init__(self) -> None:
+        flash = Flash(stream(1, "flash"))
+        for made in (STABLE, WRONG, SAME):
+            flash.write(f"blob-{made.manifest.artifact.sha256}", made.artifact)
+        self.spent_s = 0.0
+        self.free_mb = 1000.0
+        self.dropped: Counter[str] = Counter()
+        self.slot = ModelSlot("m", perf_s=lambda: self.spent_s, lock=nullcontext())
+        self.runtime = SimRuntime((STABLE, WRONG, SAME), flash.read, self._spend)
+        self.runtime.free_mb = lambda: self.free_mb  # type: ignore[method-assign]
+        self.lineup = Lineup(self.slot, self.runtime, Store(flash), self.dropped)
+        self.model = DeviceModel("m", self.slot, self.runtime, self.lineup, None)  # type: ignore[arg-type]
+        self.stable = assigned(STABLE)
+        self.model.state = Steady(Record(generation=1, stable=self.stable))
+        self.model.load(self.stable, 0.0)
+
+    def _spend(self, seconds: float) -> None:
+        self.spent_s += seconds
+
+    def try_out(self, made: SimModel, **policy: Any) -> Assignment:
+        trial = assigned(made, **policy)
+        self.model.state = Trial(Record(generation=2, stable=self.stable, trial=trial), 10.0, 20.0)
+        self.model.load(trial, 0.0)
+        return trial
+
+    def ask(self, count: int = 1, **sample: Any) -> list[int]:
+        found = [self.slot.predict(Sample({"x": 1.0}, **sample)) for _ in range(count)]
+        return [prediction.release for prediction in found if prediction is not None]
+
+
+def assigned(made: SimModel, **policy: Any) -> Assignment:
+    return Assignment(model="m", generation=made.release, manifest=made.manifest, policy=TrialPolicy(**policy))
+
+
+def test_a_key_finds_the_same_version_each_time_and_a_raised_share_only_adds_keys() -> None:
+    keys = [f"customer-{number}" for number in range(2000)]
+    fifth, half = ({key for key in keys if Split(share, "v2").has(key)} for share in (0.2, 0.5))
+    assert 0.17 < len(fifth) / len(keys) < 0.23
+    assert fifth < half
+    assert fifth != {key for key in keys if Split(0.2, "v3").has(key)}
+
+
+def test_a_trial_with_a_share_answers_its_keys_and_stable_the_others() -> None:
+    device = Device()
+    device.try_out(WRONG, share=Decimal("0.3"))
+    found = {key: set(device.ask(3, key=key)) for key in map(str, range(300))}
+    assert {len(releases) for releases in found.values()} == {1}
+    assert 0.2 < sum(releases == {2} for releases in found.values()) / len(found) < 0.4
+
+
+def test_rows_without_a_key_are_told_apart_by_what_they_hold() -> None:
+    device = Device()
+    device.try_out(WRONG, share=Decimal("0.5"))
+    releases = [device.slot.predict(Sample({"x": float(x)})).release for x in range(200)]  # type: ignore[union-attr]
+    assert 60 < releases.count(2) < 140
+    arrays = [np.array([[x]], dtype=np.float32) for x in range(50)]
+    assert {bool(device.slot.run({"X": array})[0].item()) for array in arrays} == {True, False}
+
+
+def test_a_split_trial_is_judged_against_stable_in_the_same_hours() -> None:
+    device = Device()
+    trial = device.try_out(WRONG, share=Decimal("0.5"), min_samples=20)
+    for number in range(200):
+        device.ask(key=str(number), label=1)
+    judged = device.model.judge()
+    assert judged is not None
+    assert (judged.digest, judged.verdict, judged.code) == (trial.digest, Verdict.FAIL, Code.HEALTH_ACCURACY)
+
+
+def test_stable_answers_while_a_shadow_repeats_and_is_compared() -> None:
+    device = Device()
+    device.try_out(WRONG, mode="shadow")
+    assert device.ask(10, label=1) == [1] * 10
+    device.model.run_shadow(0.0)
+    told = {window.version.release: window for window in device.model.take_windows()}
+    assert (told[1].inferences, told[1].correct, told[1].compared) == (10, 10, 0)
+    assert (told[2].inferences, told[2].correct, told[2].compared, told[2].agreed) == (10, 0, 10, 0)
+    assert sum(told[2].divergence) == 10
+
+
+def test_a_shadow_sees_tensors_too_and_keeps_none_that_is_the_callers() -> None:
+    device = Device()
+    device.try_out(SAME, mode="shadow")
+    rows = np.array([[1.0]], dtype=np.float32)
+    device.slot.run({"X": rows})
+    rows[:] = -1.0
+    device.model.run_shadow(0.0)
+    assert [window.agreed for window in device.model.take_windows() if window.version.release == 3] == [1]
+
+
+@pytest.mark.parametrize(("asked", "verdict"), [("0.9", Verdict.FAIL), ("0", Verdict.PASS)])
+def test_a_shadow_that_answers_otherwise_fails_where_the_policy_asks_for_agreement(
+    asked: str, verdict: Verdict
+) -> None:
+    device = Device()
+    device.try_out(WRONG, mode="shadow", min_agreement=Decimal(asked), min_samples=30)
+    device.ask(40)
+    device.model.run_shadow(0.0)
+    judged = device.model.judge()
+    assert judged is not None
+    assert judged.verdict is verdict
+    assert judged.code == (Code.HEALTH_AGREEMENT if verdict is Verdict.FAIL else "")
+
+
+def test_a_shadow_repeats_its_share() -> None:
+    device = Device()
+    device.try_out(SAME, mode="shadow", shadow_share=Decimal("0.25"))
+    device.ask(40)
+    device.model.run_shadow(0.0)
+    assert {window.version.release: window.inferences for window in device.model.take_windows()} == {1: 40, 3: 10}
+
+
+def test_a_shadow_uses_its_budget_of_time_and_no_more() -> None:
+    device = Device()
+    device.try_out(SAME, mode="shadow", max_shadow_cpu=Decimal("0.1"))
+    device.ask(10)
+    before_s = device.spent_s
+    device.model.run_shadow(0.0)
+    used_s = device.spent_s - before_s
+    device.ask(1)
+    device.model.run_shadow(used_s * 5)
+    assert device.lineup.shadow is not None
+    assert device.lineup.shadow.wake_at() == pytest.approx(used_s * 9)
+    device.model.run_shadow(used_s * 9.01)
+    assert device.lineup.shadow.wake_at() is None
+
+
+def test_what_a_shadow_has_no_time_for_is_let_go_and_counted() -> None:
+    device = Device()
+    device.try_out(SAME, mode="shadow")
+    device.ask(MAX_WAITING + 7)
+    assert device.dropped["shadow_inferences"] == 7
+
+
+def test_a_promoted_shadow_serves_on_the_session_that_it_has() -> None:
+    device = Device()
+    trial = device.try_out(SAME, mode="shadow")
+    candidate = device.lineup.of(trial.digest)
+    assert candidate is not None
+    device.try_out(SAME)
+    assert device.slot.serving is not None
+    assert device.slot.serving.session is candidate.session
+    assert device.lineup.shadow is None
+    assert device.slot.watchers == ()
+
+
+def test_a_shadow_with_nothing_beside_it_is_refused() -> None:
+    device = Device()
+    trial = assigned(SAME, mode="shadow")
+    device.model.state = Trial(Record(generation=2, trial=trial), 10.0, 20.0)
+    with pytest.raises(WorldError) as caught:
+        device.model.load(trial, 0.0)
+    assert caught.value.code == Code.SHADOW_ALONE
+
+
+def test_what_stood_beside_a_trial_goes_when_it_is_decided() -> None:
+    device = Device()
+    device.try_out(SAME, share=Decimal("0.5"))
+    device.model.state = Steady(Record(generation=2, stable=assigned(SAME)))
+    device.model.release_drained(1.0)
+    assert len(device.lineup.loaded) == 1
+    assert device.slot.split is None
+
+
+def test_short_of_memory_stable_is_unloaded_first() -> None:
+    device = Device()
+    device.lineup.memory_mb = {assigned(SAME).digest: 100.0}
+    device.free_mb = 120.0
+    device.try_out(SAME)
+    assert device.ask() == [3]
+    assert device.dropped["swaps_unloaded_first"] == 1
+
+
+def test_with_memory_for_both_nothing_is_unloaded() -> None:
+    device = Device()
+    device.lineup.memory_mb = {assigned(SAME).digest: 100.0}
+    device.free_mb = 131.0
+    device.try_out(SAME)
+    assert device.ask() == [3]
+    assert device.dropped["swaps_unloaded_first"] == 0
+
+
+@pytest.mark.parametrize("policy", [{"unload_first": False}, {"mode": "shadow"}, {"share": Decimal("0.5")}])
+def test_short_of_memory_a_version_is_refused_where_stable_must_stay(policy: dict[str, Any]) -> None:
+    device = Device()
+    device.lineup.memory_mb = {assigned(SAME).digest: 100.0}
+    device.free_mb = 120.0
+    with pytest.raises(WorldError) as caught:
+        device.try_out(SAME, **policy)
+    assert caught.value.code == Code.MEMORY_SHORT
+    assert "130 MB" in caught.value.detail
+    assert device.ask() == [1]
+
+
+def test_a_version_that_does_not_load_after_stable_was_unloaded_brings_stable_back() -> None:
+    device = Device()
+    broken = make_model(5, "fails_to_load")
+    device.lineup.memory_mb = {assigned(WRONG).digest: 100.0}
+    device.free_mb = 10.0
+    device.runtime._by_artifact[WRONG.artifact] = broken
+    with pytest.raises(WorldError):
+        device.try_out(WRONG)
+    assert device.ask() == [1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "classifies", "agreed", "bins"),
+    [
+        ([[1, 2, 3]], [[1, 2, 4]], True, 2, {0: 2, 7: 1}),
+        ([[1.0, 2.0]], [[1.05, 3.0]], False, 1, {5: 1, 7: 1}),
+        ([[1.0]], [[float("nan")]], False, 0, {9: 1}),
+        ([[1, 1], [[0.2, 0.8], [0.1, 0.9]]], [[1, 1], [[0.2, 0.8], [0.15, 0.85]]], True, 2, {0: 1, 5: 1}),
+        ([[1, 2]], [[1, 2, 3]], True, 0, {9: 2}),
+    ],
+)
+def test_two_answers_are_compared_row_by_row(
+    before: list[Any], after: list[Any], classifies: bool, agreed: int, bins: dict[int, int]
+) -> None:
+    found = compare([*map(np.array, before)], [*map(np.array, after)], classifies=classifies)
+    assert found.agreed == agreed
+    assert {at: count for at, count in enumerate(found.divergence) if count} == bins
