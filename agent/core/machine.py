@@ -104,7 +104,7 @@ def _desired(state: State, wanted: Assignment, now: float) -> Step:
         return state, ()
     if record.trial is not None and wanted.digest == record.trial.digest:
         return _adopt_trial(state, record.trial, wanted, now)
-    if record.stable is not None and wanted.digest == record.stable.digest:
+    if _is_stable(record, wanted):
         return _adopt_stable(record, wanted)
     if record.trial is not None:
         settled, commands = _roll_back(record, record.trial, Code.SUPERSEDED, f"by generation {wanted.generation}")
@@ -127,12 +127,19 @@ def _lineup_of(assignment: Assignment) -> tuple[object, ...]:
 
 
 def _refused(state: State, wanted: Assignment, code: str, detail: str) -> Step:
-    """Decided without a trial: what runs, or is under way, goes on."""
+    """Decided without a trial. What runs goes on; what an older document had under way is wanted no more."""
     if wanted.generation <= newest_generation(state):
         return state, ()
+    fetches_other = isinstance(state, Fetching | Probing) and not _is_stable(state.record, state.assignment)
+    if fetches_other or isinstance(state, Steady):
+        return _reject(state.record, wanted, code, detail)
     record = msgspec.structs.replace(state.record, generation=wanted.generation)
     record = _with_outcome(record, wanted, "rejected", code, detail)
     return msgspec.structs.replace(state, record=record), (Save(record), Report(code, detail))
+
+
+def _is_stable(record: Record, assignment: Assignment) -> bool:
+    return record.stable is not None and record.stable.digest == assignment.digest
 
 
 def _adopt_stable(record: Record, wanted: Assignment) -> Step:
@@ -221,7 +228,7 @@ def _judge_soak(before: Trial, state: Trial, trial: Assignment, now: float) -> S
 
 
 def _begin_trial(record: Record, wanted: Assignment, baseline: Baseline | None, now: float) -> Step:
-    if record.stable is not None and record.stable.digest == wanted.digest:  # stable was fetched again
+    if _is_stable(record, wanted):  # stable was fetched again
         return Steady(record, repaired=True), (Load(wanted), Report())
     enough = baseline is not None and baseline.labelled >= wanted.policy.min_samples
     yardstick = baseline if enough or record.baseline is None else record.baseline
@@ -263,7 +270,7 @@ def _roll_back(record: Record, trial: Assignment, code: str, detail: str) -> Ste
 
 
 def _reject(record: Record, wanted: Assignment, code: str, detail: str) -> Step:
-    repairing = record.stable is not None and record.stable.digest == wanted.digest
+    repairing = _is_stable(record, wanted)
     decided = msgspec.structs.replace(record, generation=max(record.generation, wanted.generation))
     decided = _with_outcome(decided, wanted, "rejected", code, detail)
     return Steady(decided, repaired=repairing), (Save(decided), Prune(), Report())

@@ -9,6 +9,7 @@ from agent.core import machine
 from agent.core.commands import Load, Save
 from agent.core.events import (
     DesiredChanged,
+    DesiredRefused,
     DesiredWithdrawn,
     Event,
     FetchDone,
@@ -32,10 +33,14 @@ def assignment(release: int, generation: int) -> Assignment:
 
 
 A1, B2, B3, A4 = assignment(1, 1), assignment(2, 2), assignment(2, 3), assignment(1, 4)
+SHADOW2 = Assignment(model="m", generation=2, manifest=B2.manifest, policy=replace(POLICY, mode="shadow"))
+"""The version of B2 and B3 beside stable: B3 promotes it."""
 DIGESTS = (A1.digest, B2.digest, "0" * 64)
 
 EVENTS: list[Event] = [
-    *(DesiredChanged(wanted) for wanted in (A1, B2, B3, A4)),
+    *(DesiredChanged(wanted) for wanted in (A1, B2, B3, A4, SHADOW2)),
+    DesiredRefused(B2, "pinned", ""),
+    DesiredRefused(A4, "pinned", ""),
     DesiredWithdrawn(2),
     DesiredWithdrawn(5),
     TimerFired(),
@@ -105,9 +110,9 @@ def test_law_1_an_event_that_does_not_fit_changes_nothing(graph: dict) -> None:
     for state, steps in graph.items():
         for event, (after, commands) in steps:
             foreign = getattr(event, "digest", None) == DIGESTS[2]
-            stale = isinstance(event, DesiredChanged) and event.assignment.generation <= machine.newest_generation(
-                state
-            )
+            stale = isinstance(
+                event, DesiredChanged | DesiredRefused
+            ) and event.assignment.generation <= machine.newest_generation(state)
             if foreign or stale:
                 assert (after, commands) == (state, ()), (state, event)
 
@@ -129,6 +134,38 @@ def test_law_3_what_serves_after_a_step_is_named_by_the_saved_record(graph: dict
                 if isinstance(command, Load) and command.assignment is not None:
                     slots = {slot.digest for slot in (after.record.stable, after.record.trial) if slot}
                     assert command.assignment.digest in slots, (state, event)
+
+
+def test_a_shadow_becomes_stable_only_after_it_has_served(graph: dict) -> None:
+    promoted = 0
+    for state, steps in graph.items():
+        trial = state.record.trial
+        for event, (after, _) in steps:
+            if trial is not None and trial.policy.mode == "shadow" and after.record.trial is None:
+                shadowed = after.record.stable is not None and after.record.stable.digest == trial.digest
+                assert not shadowed, (state, event)
+            promoted += isinstance(event, DesiredChanged) and trial == SHADOW2 and after.record.trial == B3
+    assert promoted
+
+
+def test_a_shadow_that_has_passed_says_so_and_waits(graph: dict) -> None:
+    passed = [state for state in graph if state.record.outcome and state.record.outcome.result == "shadowed"]
+    waiting = [state for state in passed if isinstance(state, Trial) and state.record.trial == SHADOW2]
+    assert waiting
+    for state in waiting:
+        assert machine.deadline(state) is None
+        assert machine.step(state, TimerFired(), NOW) == (state, ())
+        if state.record.trial_boots < POLICY.boot_budget:
+            assert machine.resume(state.record, NOW)[0].record.trial == SHADOW2
+
+
+def test_what_the_device_itself_refuses_is_decided_and_changes_nothing_that_runs(graph: dict) -> None:
+    for state, steps in graph.items():
+        for event, (after, commands) in steps:
+            if isinstance(event, DesiredRefused) and commands:
+                assert after.record.outcome.result == "rejected"
+                assert (after.record.stable, after.record.trial) == (state.record.stable, state.record.trial)
+                assert not any(isinstance(command, Load) for command in commands)
 
 
 def test_law_4_the_generation_never_falls_and_stable_changes_only_by_confirmation(graph: dict) -> None:
@@ -161,7 +198,13 @@ def test_law_5_after_a_reboot_the_soak_starts_again_and_boots_are_counted(graph:
 
 def test_every_state_that_waits_has_a_deadline(graph: dict) -> None:
     for state in graph:
-        waits = isinstance(state, Probing | Trial) or (isinstance(state, Fetching) and state.retry_at is not None)
+        outcome, trial = state.record.outcome, state.record.trial
+        shadowed = trial == SHADOW2 and outcome is not None and outcome.result == "shadowed"
+        waits = (
+            isinstance(state, Probing)
+            or (isinstance(state, Trial) and not shadowed)
+            or (isinstance(state, Fetching) and state.retry_at is not None)
+        )
         assert (machine.deadline(state) is not None) == waits
 
 

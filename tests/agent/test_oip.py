@@ -14,7 +14,7 @@ import pytest
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs
 from agent.serving.oip import Endpoint, Request
-from agent.serving.slot import ModelSlot
+from agent.serving.slot import ModelSlot, Split
 from agent.serving.statistics import MAX_VERSIONS, Statistics
 from contract.desired import TrialPolicy
 from contract.manifest import Tensor
@@ -289,3 +289,35 @@ def test_after_a_swap_the_new_version_answers() -> None:
     endpoint = endpoint_of(slot)
     slot.swap(slot_of(release=4).serving)
     assert post(endpoint, {"inputs": [tensor()]})[1]["model_version"] == "4"
+
+
+def both_versions() -> tuple[ModelSlot, Endpoint]:
+    """Version 4 on trial with half of the keys, stable version 3 beside it."""
+    slot, stable = slot_of(release=4), slot_of(release=3)
+    slot.fallback = stable.serving
+    slot.split = Split(0.5, "trial")
+    return slot, endpoint_of(slot)
+
+
+def test_a_routing_key_finds_the_same_version_each_time_and_the_id_stands_in_for_it() -> None:
+    _, endpoint = both_versions()
+    by_key = {}
+    for key in map(str, range(60)):
+        asked = {"inputs": [tensor()], "parameters": {"routing_key": key}}
+        found = {post(endpoint, asked | {"id": f"{key}-{turn}"})[1]["model_version"] for turn in range(3)}
+        assert len(found) == 1
+        by_key[key] = found.pop()
+        assert post(endpoint, {"inputs": [tensor()], "id": key})[1]["model_version"] == by_key[key]
+    assert set(by_key.values()) == {"3", "4"}
+
+
+def test_both_versions_of_a_split_can_be_asked_for_by_number() -> None:
+    _, endpoint = both_versions()
+    for version in ("3", "4"):
+        status, told = post(endpoint, {"inputs": [tensor()]}, f"/v2/models/plant/versions/{version}/infer")
+        assert (status, told["model_version"]) == (200, version)
+        assert get(endpoint, f"/v2/models/plant/versions/{version}/ready")[0] == 200
+    assert get(endpoint, "/v2/models/plant")[1]["versions"] == ["3", "4"]
+    assert "3 does" in get(endpoint, "/v2/models/plant/versions/9")[1]["error"]
+    index = json.loads(endpoint.answer(Request("POST", "/v2/repository/index", b"{}")).body)
+    assert [entry["version"] for entry in index] == ["4", "3"]

@@ -1,5 +1,8 @@
 import gzip
 import io
+import os
+import pty
+import threading
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -7,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent.adapters.sensors import MAX_WAITING, TopicQueue, from_stdin, parse_row, replay
-from agent.config import ReplaySensor, StdinSensor, TopicSensor
+from agent.adapters.serial_port import REOPEN_S, from_serial
+from agent.config import ReplaySensor, SerialSensor, StdinSensor, TopicSensor
 from agent.ports import Sample
 from contract.errors import BadInput, Code
 
@@ -86,3 +90,58 @@ def test_a_topic_that_floods_drops_its_oldest_rows_and_counts_them() -> None:
     found = list(queue)
     assert found[0] == Sample({"x": 4}, None)
     assert dropped["sensor_rows"] == 4
+
+
+class Wire:
+    """A serial line made of a pseudo-terminal: what a device on the other end sends."""
+
+    def __init__(self, **config: object) -> None:
+        self.far, near = pty.openpty()
+        self.config = SerialSensor(model="m", path=os.ttyname(near), **config)  # type: ignore[arg-type]
+        self.stop = threading.Event()
+        self.found = from_serial(self.config, Path("agent.toml"), self.stop.wait)
+
+    def send(self, raw: bytes) -> None:
+        threading.Timer(0.2, os.write, (self.far, raw)).start()
+
+
+def test_a_serial_line_brings_json_objects_and_rows_by_column_and_what_was_cut_is_let_go() -> None:
+    wire = Wire(columns=("x", "y"), label="y")
+    wire.send(b'9,9\n{"x": 1, "y": 2}\n 3 , 4\nnonsense\n5,')
+    assert [next(wire.found) for _ in range(2)] == [Sample({"x": 1}, 2), Sample({"x": "3"}, "4")]
+    refused = next(wire.found)
+    assert isinstance(refused, BadInput)
+    assert "nonsense" in refused.detail
+    wire.send(b"6\n")
+    assert next(wire.found) == Sample({"x": "5"}, "6")
+    wire.stop.set()
+    assert list(wire.found) == []
+
+
+def test_a_serial_line_without_line_ends_is_bounded() -> None:
+    wire = Wire(columns=("x",))
+    wire.send(b"0\n")
+    threading.Timer(0.5, lambda: [os.write(wire.far, b"1" * 1024) for _ in range(70)]).start()
+    refused = next(wire.found)
+    assert isinstance(refused, BadInput)
+    assert "65536" in refused.detail
+    wire.stop.set()
+
+
+def test_a_serial_port_that_is_not_there_is_tried_again() -> None:
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return len(waits) > 4
+
+    found = list(from_serial(SerialSensor(model="m", path="/dev/none"), Path("agent.toml"), wait))
+    assert [isinstance(each, BadInput) for each in found] == [True, True]
+    assert REOPEN_S in waits
+
+
+def test_the_key_column_says_whose_row_it_is_and_stays_a_feature() -> None:
+    config = StdinSensor(model="m", key="customer")
+    assert list(from_stdin(config, io.StringIO('{"x":1,"customer":7}\n'))) == [
+        Sample({"x": 1, "customer": 7}, None, "7")
+    ]
