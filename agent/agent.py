@@ -14,8 +14,10 @@ import msgspec
 
 from agent.capturing import Capturing
 from agent.core import machine
-from agent.core.commands import Command, Fetch, Load, Probe, Prune, Report, Save
+from agent.core.commands import Activate, Command, Fetch, Load, Probe, Prune, Report, Save
 from agent.core.events import (
+    ActivationAllowed,
+    ActivationHeld,
     DesiredChanged,
     DesiredRefused,
     DesiredWithdrawn,
@@ -34,6 +36,7 @@ from contract import topics
 from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.messages import Ack
 from contract.trust.verified import Trusted
+from contract.windows import wait_s
 from contract.wire import decode
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("edgeward.agent")
 
+HOLD_LOOK_S = 5.0
+"""How often an application that holds updates is asked again."""
 SAVE_RETRY_S = 5.0
 """After a disk that refused a record: the event is stepped again."""
 
@@ -62,6 +67,8 @@ class Agent:
         enqueue: Callable[[Stimulus], None],
         new_model: Callable[[str], DeviceModel],
         new_capturing: Callable[[], Capturing] | None = None,
+        local_clock: Callable[[], datetime] | None = None,
+        holds: Callable[[], bool] = bool,
         dropped: Counter[str] | None = None,
     ) -> None:
         self._identity = identity
@@ -73,6 +80,8 @@ class Agent:
         self._new_model = new_model
         self._new_capturing = new_capturing
         self._capturing: Capturing | None = None
+        self._local_clock = local_clock or wall_clock
+        self._holds = holds
         self._wall_clock = wall_clock
         self._documents: Documents | None = None
         self._device_record = DeviceRecord(boots=0)
@@ -220,7 +229,7 @@ class Agent:
         if report.code:
             self._fold(name, ModelBroken(report.digest, report.code, report.detail), now)
         else:
-            self._fold(name, ModelReady(report.digest, model.baseline()), now)
+            self._fold(name, ModelReady(report.digest), now)
 
     def _tick(self, now: float) -> None:
         if self._documents is not None and (found := self._documents.tick(now)) is not None:
@@ -257,6 +266,7 @@ class Agent:
         model.run_shadow(now)
         if model.in_trial and now >= self._judge_at:
             self._fold(name, model.judge(), now)
+        self._fold(name, model.prove(now), now)
         if (due := machine.deadline(model.state)) is not None and now >= due:
             self._fold(name, TimerFired(), now)
 
@@ -337,6 +347,8 @@ class Agent:
                 return model.begin_download(assignment, now)
             case Probe(assignment):
                 return self._probe(model, assignment)
+            case Activate(assignment, since):
+                return self._activate(model, assignment, now - since)
             case Load(assignment):
                 return self._load(model, assignment, now)
             case Prune():
@@ -353,6 +365,16 @@ class Agent:
         name = model.name
         self._runtime.probe(assignment, artifact, golden, lambda report: self._enqueue(ProbeEnded(name, report)))
         return None
+
+    def _activate(self, model: DeviceModel, assignment: Assignment, waited_s: float) -> Event:
+        policy, digest = assignment.policy, assignment.digest
+        if self._holds() and waited_s < float(policy.max_hold_s):
+            words = f"the application holds updates, for {float(policy.max_hold_s) - waited_s:.0f} s more at the most"
+            return ActivationHeld(digest, HOLD_LOOK_S, Code.UPDATE_HELD, words)
+        if policy.windows and (left_s := wait_s(policy.windows, self._local_clock())) > 0:
+            words = f"until a window opens: {', '.join(policy.windows)} local time"
+            return ActivationHeld(digest, left_s, Code.WINDOW_CLOSED, words)
+        return ActivationAllowed(digest, model.baseline())
 
     def _load(self, model: DeviceModel, assignment: Assignment | None, now: float) -> Event | None:
         try:

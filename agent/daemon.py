@@ -13,6 +13,8 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 INBOX_SIZE = 256
 """Stimuli that wait for the worker; a full inbox holds the network thread, and with it the broker."""
 WATCHDOG_S = 5.0
+HOLD_FILE = "hold-updates"
+"""While a file of this name lies in the state directory nothing new is swapped in: for any program on the device."""
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -67,6 +71,8 @@ class Daemon:
         self.slots: dict[str, ModelSlot] = {}
         """Replaced when a model is new, never changed: other threads look at it."""
         self._slots_lock = threading.Lock()
+        self._holders: list[None] = []
+        """One entry for each who asks for quiet: appending and popping are atomic, which `+= 1` is not."""
         self._capturers = {
             policy.model: Capturer(policy, random=random.random, clock=time.time, dropped=self._dropped)
             for policy in config.capture
@@ -90,6 +96,8 @@ class Daemon:
             wall_clock=lambda: datetime.now(UTC),
             enqueue=self._inbox.put,
             new_model=self._new_model,
+            local_clock=datetime.now,
+            holds=self._holds_updates,
             dropped=self._dropped,
             new_capturing=self._new_capturing if config.capture else None,
         )
@@ -178,6 +186,18 @@ class Daemon:
         rows = self._pipelines
         if rows is None or not isinstance(stimulus, MessageArrived) or not rows.take(stimulus.topic, stimulus.payload):
             self._inbox.put(stimulus)
+
+    @contextmanager
+    def hold_updates(self) -> Iterator[None]:
+        """Ask that nothing is swapped in while this lasts, up to each version's `max_hold_s`."""
+        self._holders.append(None)
+        try:
+            yield
+        finally:
+            self._holders.pop()
+
+    def _holds_updates(self) -> bool:
+        return bool(self._holders) or (self._state_dir / HOLD_FILE).exists()
 
     def _new_model(self, name: str) -> DeviceModel:
         slot = self.slot(name)

@@ -8,18 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.core import machine
-from agent.core.events import HealthJudged
+from agent.core.events import HealthJudged, ModelBroken
 from agent.core.health import HealthWindow, judge
-from agent.core.model import Assignment, Baseline, Fetching, Probing, Record, State, Steady, Trial
+from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial
 from agent.download import Download, Result
 from agent.lineup import Lineup, plan_lineup
 from agent.ports import ProbeReport, Runtime
 from agent.serving.slot import ModelSlot, Serving
+from contract.errors import Code
 from contract.messages import ModelState, ModelWindow, Phase
 
 DRAIN_S = 5.0
 """Inferences that still run on a replaced session after this long keep it alive by themselves."""
 DRAIN_LOOK_S = 0.02
+PROVE_EVERY_S = 3600.0
+"""How often stable is read back from flash."""
 
 
 @dataclass
@@ -40,21 +43,22 @@ class DeviceModel:
     """Resident memory when the newest swap began."""
     _draining: list[tuple[Serving, float]] = field(default_factory=list)
     _drain_look_at: float | None = None
+    _prove_at: float = 0.0
     _windows: list[ModelWindow] = field(default_factory=list)
     _judged: tuple[HealthWindow, int, int] | None = None
     _said: tuple[tuple[object, ...], ModelState] | None = None
 
     @property
     def in_trial(self) -> bool:
-        """Whether a trial serves."""
-        return isinstance(self.state, Trial)
+        """Whether a version is tried: it serves, has a share, or runs as a shadow."""
+        return self.state.record.trial is not None
 
     @property
     def kept_digests(self) -> set[str]:
         """Blobs that must stay on disk for this model."""
         kept = set(self.state.record.kept_digests)
         match self.state:
-            case Fetching(_, assignment) | Probing(_, assignment):
+            case Fetching(_, assignment) | Probing(_, assignment) | Ready(_, assignment):
                 kept |= {blob.sha256 for blob in assignment.blobs}
             case _:
                 pass
@@ -81,6 +85,16 @@ class DeviceModel:
         for old in self.lineup.arrange(plan):
             self._retire(old, now)
         self._drain_look_at = now
+
+    def prove(self, now: float) -> ModelBroken | None:
+        """Read stable back from flash now and then: what does not come back whole is fetched again."""
+        stable = self.state.record.stable
+        if stable is None or now < self._prove_at:
+            return None
+        first, self._prove_at = self._prove_at == 0.0, now + PROVE_EVERY_S
+        if first or self.lineup.prove(stable):
+            return None
+        return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable does not come back whole from flash")
 
     def probed(self, report: ProbeReport) -> None:
         """Remember what a version needs."""
@@ -162,7 +176,7 @@ class DeviceModel:
 
     def _message(self) -> ModelState:
         record, serving = self.state.record, self.slot.serving
-        target = self.state.assignment if isinstance(self.state, Fetching | Probing) else None
+        target = self.state.assignment if isinstance(self.state, Fetching | Probing | Ready) else None
         return ModelState(
             model=self.name,
             phase=_PHASES[type(self.state)],
@@ -171,10 +185,17 @@ class DeviceModel:
             trial=record.trial.ref if record.trial else None,
             target=target.ref if target else None,
             serving=serving.assignment.digest if serving else "",
+            stable_proven=record.stable is not None and record.stable.digest in self.lineup.proven,
             outcome=record.outcome,
             code=self.code,
             detail=self.detail,
         )
 
 
-_PHASES: dict[type[State], Phase] = {Steady: "steady", Fetching: "fetching", Probing: "probing", Trial: "trial"}
+_PHASES: dict[type[State], Phase] = {
+    Steady: "steady",
+    Fetching: "fetching",
+    Probing: "probing",
+    Ready: "ready",
+    Trial: "trial",
+}

@@ -28,6 +28,8 @@ class Plan(msgspec.Struct, frozen=True):
     answers: Assignment | None
     beside: Assignment | None = None
     shadow: Assignment | None = None
+    reverse: Assignment | None = None
+    """Stable as a shadow of the trial: welcome, not needed."""
 
 
 def plan_lineup(wanted: Assignment | None, stable: Assignment | None, *, in_trial: bool) -> Plan:
@@ -39,7 +41,8 @@ def plan_lineup(wanted: Assignment | None, stable: Assignment | None, *, in_tria
             raise WorldError(Code.SHADOW_ALONE, f"{wanted.model} serves nothing that a shadow could be compared with")
         return Plan(stable, shadow=wanted)
     shared = wanted.policy.share < 1 or wanted.policy.isolated
-    return Plan(wanted, beside=stable if shared else None)
+    reverse = stable if wanted.policy.reverse_share else None
+    return Plan(wanted, beside=stable if shared else None, reverse=reverse)
 
 
 class Lineup:
@@ -53,6 +56,8 @@ class Lineup:
         self.shadow: Shadow | None = None
         self.memory_mb: dict[str, float] = {}
         """What probes found versions to need, by digest, since boot."""
+        self.proven: set[str] = set()
+        """Versions whose blobs were read back whole since boot, by digest."""
 
     @property
     def loaded(self) -> tuple[Serving, ...]:
@@ -73,7 +78,10 @@ class Lineup:
         answers = self._required(plan.answers, plan)
         candidate = self._required(plan.shadow, plan)
         spare = self._optional(plan.beside, plan)
-        self._install(plan, answers, candidate, spare)
+        reverse = spare or self._optional(plan.reverse, plan)
+        self._install(plan, answers, spare)
+        if (repeats := candidate or (reverse if plan.reverse is not None else None)) is not None:
+            self._begin_shadow(repeats, plan)
         now = self.loaded
         return [each for each in before if each not in now]
 
@@ -85,7 +93,7 @@ class Lineup:
         self._end_shadow()
         return [each for each in before if each not in self.loaded]
 
-    def _install(self, plan: Plan, answers: Serving | None, candidate: Serving | None, spare: Serving | None) -> None:
+    def _install(self, plan: Plan, answers: Serving | None, spare: Serving | None) -> None:
         """In an order in which every moment has an answer."""
         slot, trial = self._slot, plan.answers
         self._end_shadow()
@@ -95,9 +103,12 @@ class Lineup:
         slot.split = Split(float(trial.policy.share), trial.digest) if shared and trial is not None else None
         slot.swap(answers)
         slot.fallback = spare
-        if candidate is not None:
-            self.shadow = Shadow(candidate, perf_s=slot.perf_s, dropped=self._dropped)
-            slot.watchers = (*slot.watchers, self.shadow)
+
+    def _begin_shadow(self, candidate: Serving, plan: Plan) -> None:
+        trial, slot = plan.shadow or plan.answers, self._slot
+        assert trial is not None
+        self.shadow = Shadow(candidate, trial.policy, perf_s=slot.perf_s, dropped=self._dropped)
+        slot.watchers = (*slot.watchers, self.shadow)
 
     def _end_shadow(self) -> None:
         if self.shadow is not None:
@@ -125,8 +136,8 @@ class Lineup:
 
     def _load(self, assignment: Assignment, plan: Plan) -> Serving:
         artifact = assignment.manifest.artifact
-        if not self._store.has(artifact):
-            raise WorldError(Code.DIGEST_MISMATCH, f"blob {artifact.sha256[:12]} is damaged or missing on disk")
+        if not self.prove(assignment):
+            raise WorldError(Code.DIGEST_MISMATCH, f"{artifact.sha256[:12]} or its golden set is damaged or missing")
         unloaded = self._make_room(assignment, plan)
         path, isolated = self._store.path(artifact), assignment.policy.isolated
         try:
@@ -136,6 +147,12 @@ class Lineup:
                 self._slot.swap(self._required(unloaded, Plan(unloaded)))
             raise
         return self._slot.prepare(assignment, session, self._distribution(assignment))
+
+    def prove(self, assignment: Assignment) -> bool:
+        """Whether both blobs of a version come back whole from flash."""
+        whole = all(self._store.has(blob) for blob in assignment.blobs)
+        (self.proven.add if whole else self.proven.discard)(assignment.digest)
+        return whole
 
     def _make_room(self, assignment: Assignment, plan: Plan) -> Assignment | None:
         """See to it that the session fits; the version that had to be unloaded for it, which answers no more.
@@ -147,7 +164,7 @@ class Lineup:
         serving = self._slot.serving
         if free_mb >= needed_mb or serving is None:
             return None
-        alone = plan.beside is None and plan.shadow is None
+        alone = plan.beside is None and plan.shadow is None and assignment is plan.answers
         if not alone or not assignment.policy.unload_first:
             words = (
                 f"v{assignment.manifest.release} needs {needed_mb:.0f} MB beside what serves, {free_mb:.0f} are free"

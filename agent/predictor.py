@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,13 @@ class Predictor:
     def model(self, name: str) -> Model:
         """A model by name, whether a version has come or not."""
         return Model(self._daemon.slot(name), lambda: self.fault)
+
+    def hold_updates(self) -> AbstractContextManager[None]:
+        """Ask for quiet, as a context: no version is swapped in while it lasts, up to the version's `max_hold_s`.
+
+        What is wanted is fetched and probed meanwhile. A roll back waits for nobody.
+        """
+        return self._daemon.hold_updates()
 
     def _work(self) -> None:
         try:

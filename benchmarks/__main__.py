@@ -3,11 +3,12 @@
 import argparse
 import sys
 
-from benchmarks import agent, serving, simulator, trees, trust
+from benchmarks import agent, rollouts, serving, simulator, trees, trust
 from benchmarks.table import show
 
 SUITES = {
     "agent": agent.measure,
+    "rollouts": rollouts.measure,
     "serving": serving.measure,
     "simulator": simulator.measure,
     "trees": trees.measure,

@@ -24,6 +24,14 @@ class TrialPolicy(Message, frozen=True):
     """Of one core, that a shadow may use; what it has no time for is not repeated, and counted."""
     min_agreement: Decimal = Decimal(0)
     """Share of a shadow's answers that must be stable's. 0: a better model may well answer otherwise."""
+    reverse_share: Decimal = Decimal(0)
+    """Of the trial's inferences that stable repeats beside it, within `max_shadow_cpu`: tells a world that has drifted
+    from a model that is worse, and keeps the way back warm."""
+    windows: tuple[str, ...] = ()
+    """When a device may change what serves, by its own wall clock: `mon-fri 02:00-04:00`. None: at any time. What is
+    needed is fetched and probed before."""
+    max_hold_s: Decimal = Decimal(86_400)
+    """How long the application on the device may hold an update up."""
     unload_first: bool = True
     """Where memory is too short for two sessions: let nothing serve for a moment, or refuse the version."""
     soak_s: Decimal = Decimal(300)

@@ -56,6 +56,8 @@ class Code(StrEnum):
     HEALTH_AGREEMENT = "health_agreement"  # the shadow answers otherwise than stable more often than its policy allows
     MEMORY_SHORT = "memory_short"  # the device has no memory for the version beside what serves: a smaller variant
     SHADOW_ALONE = "shadow_alone"  # nothing serves that a shadow could run beside: roll a version out first
+    UPDATE_HELD = "update_held"  # the application on the device asks for quiet; it goes on by itself, or at the cap
+    WINDOW_CLOSED = "window_closed"  # everything is there and waits for the device's maintenance window
     PINNED = "pinned"  # the device's own configuration holds the model at another release: change [pin] there
     TRIAL_INCONCLUSIVE = "trial_inconclusive"  # too few inferences to judge before the deadline: lower min_samples
     SUPERSEDED = "superseded"  # a newer desired document replaced it
@@ -78,6 +80,9 @@ class Code(StrEnum):
     # rollouts and the API
     STRATEGY_INVALID = "strategy_invalid"  # a field is unknown or out of range: see configs/rollouts
     SELECTOR_EMPTY = "selector_empty"  # no device matches
+    NOTHING_FITS = "nothing_fits"  # every device that matches is left out: `edgeward rollout plan` says why
+    PLAN_CHANGED = "plan_changed"  # the fleet or the strategy is not what was looked at: preview it again
+    NO_WAY_BACK = "no_way_back"  # no device had confirmed a version before: roll another release out
     FOUR_EYES = "four_eyes"  # somebody else with the role approver must approve what was proposed
     ROLLOUT_CONFLICT = "rollout_conflict"  # another rollout of the model runs, or the step does not fit the status
     CONFIG_INVALID = "config_invalid"  # the configuration names an unknown key or a wrong value

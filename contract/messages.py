@@ -11,7 +11,7 @@ from contract.histogram import LATENCY_BUCKETS
 from contract.protocol import MAX_BINS, MAX_DETAIL_CHARS, MAX_FEATURES, MAX_MODELS_PER_DEVICE
 from contract.wire import Message
 
-Phase = Literal["steady", "fetching", "probing", "trial"]
+Phase = Literal["steady", "fetching", "probing", "ready", "trial"]
 Result = Literal["confirmed", "rolled_back", "rejected", "shadowed"]
 """shadowed: the trial has run beside stable for its soak and passed; it waits to be told to serve."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -49,6 +49,8 @@ class ModelState(Message, frozen=True):
     trial: VersionRef | None = None
     target: VersionRef | None = None
     """The version being fetched or probed."""
+    stable_proven: bool = False
+    """Stable's blobs were read back whole since the device booted: there is a way back."""
     serving: str = ""
     """Digest that answers inferences now; empty when none does."""
     outcome: Outcome | None = None

@@ -26,6 +26,11 @@ def save_rollouts(store: Store, rollouts: Iterable[Rollout]) -> None:
     store.put("rollouts", {rollout.id: msgspec.to_builtins(rollout) for rollout in rollouts})
 
 
+def save_quarantine(store: Store, quarantine: Mapping[str, Mapping[str, str]], devices: Iterable[str]) -> None:
+    """Make durable which versions are kept from these devices, in one step."""
+    store.put("quarantine", {device: {"digests": dict(quarantine.get(device, {}))} for device in devices})
+
+
 def remember(store: Store, last_words: Mapping[str, bytes], silent_s: float) -> World:
     """The world of a controller that starts: desired from the store, reported from each device's last heartbeat."""
     world = World(silent_s=silent_s)
@@ -41,6 +46,9 @@ def remember(store: Store, last_words: Mapping[str, bytes], silent_s: float) -> 
         )
     for name, doc in store.all("rollouts").items():
         world.rollouts[name] = msgspec.convert(doc, Rollout)
+    for device, doc in store.all("quarantine").items():
+        world.quarantine[device] = dict(doc["digests"])
+    world.joining = set(world.twins)
     return world
 
 

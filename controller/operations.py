@@ -1,10 +1,8 @@
-"""What an operator or a data scientist can ask for: push a version, start and steer a rollout. Checks, records, audits.
+"""What a data scientist can ask for: push a version. Converts, judges, registers, audits.
 
 Decides whether a request is legal now. Refuses to know HTTP.
 """
 
-import secrets
-import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,17 +11,12 @@ import msgspec
 from contract.blobs import describe, sha256_hex
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Limits, Manifest, Runtime
-from controller.access import Subject
 from controller.convert.compare import ATOL, RTOL
 from controller.convert.convert import Converted, run_conversion
 from controller.convert.convert import Limits as ConversionLimits
-from controller.fleet.selection import select
 from controller.gates.parity import judge_parity
-from controller.reconcile import confirmed_releases, facts_of
-from controller.registry.registry import Lineage, Version
-from controller.rollout.decide import outcome_of
-from controller.rollout.model import FINAL, Rollout, Status, Strategy
-from controller.rollout.plan import plan_members
+from controller.registry.registry import Lineage, Version, gate_words
+from controller.rollout.model import Strategy
 from controller.rollout.strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -70,105 +63,11 @@ class Operations:
             tags=tags,
         )
         version = self._register(model, converted, lineage)
-        service.journal.audit(at, actor, "push", f"{model} v{version.release}", _gate_words(version))
+        service.journal.audit(at, actor, "push", f"{model} v{version.release}", gate_words(version))
         if not version.released:
             raise BadInput(Code.PARITY_FAILED, _parity_words(version))
         service.vouch(model)
         return version
-
-    def start_rollout(
-        self, model: str, release: int | None, strategy: Strategy, selector: dict[str, str], *, actor: str, at: str
-    ) -> Rollout:
-        """Plan and start; BadInput `not_released`, `selector_empty`, `rollout_conflict`, `strategy_invalid`."""
-        service = self._service
-        registry = service.registry
-        version = registry.newest_released(model) if release is None else registry.version(model, release)
-        if not version.released:
-            raise BadInput(Code.NOT_RELEASED, f"{model} v{version.release}: {_gate_words(version)}")
-        if version.release not in service.authority.signed(model):
-            advice = f"sign it: edgeward trust sign {model}"
-            raise BadInput(Code.NOT_SIGNED, f"no release signer vouches for {model} v{version.release}; {advice}")
-        self._refuse_overlap(model)
-        _check_strategy(strategy)
-        devices = select(service.world.twins.values(), selector)
-        name = f"r-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
-        confirmed = confirmed_releases(service.world, model, devices)
-        rollout = Rollout(
-            id=name,
-            model=model,
-            release=version.release,
-            digest=version.manifest.artifact.sha256,
-            strategy=strategy,
-            members=plan_members(name, devices, strategy, confirmed),
-            wave_began_at=time.time(),
-            status="proposed" if service.config.fleet.four_eyes else "running",
-            created_by=actor,
-            created_at=at,
-        )
-        service.save_rollouts(rollout)
-        detail = f"{model} v{version.release} by {strategy.name} to {len(devices)} devices"
-        service.journal.audit(at, actor, "rollout start", name, detail)
-        service.poke()
-        return rollout
-
-    def steer(self, name: str, verb: Literal["pause", "resume", "abort"], *, actor: str, at: str) -> Rollout:
-        """Pause, resume or abort; BadInput `unknown_rollout`, `rollout_conflict`."""
-        service = self._service
-        rollout = self.rollout(name)
-        after: dict[str, tuple[Status, frozenset[Status]]] = {
-            "pause": ("paused", frozenset({"running"})),
-            "resume": ("running", frozenset({"paused"})),
-            "abort": ("rolling_back", frozenset({"proposed", "running", "paused"})),
-        }
-        status, legal_from = after[verb]
-        if rollout.status not in legal_from:
-            raise BadInput(Code.ROLLOUT_CONFLICT, f"{name} is {rollout.status}: it cannot {verb}")
-        changed = msgspec.structs.replace(rollout, status=status, reason=f"{verb} by {actor}")
-        if verb == "resume":
-            changed = msgspec.structs.replace(changed, reason="", acknowledged=self._failures(rollout))
-        service.save_rollouts(changed)
-        service.journal.audit(at, actor, f"rollout {verb}", name)
-        service.poke()
-        return changed
-
-    def approve(self, name: str, *, subject: Subject, at: str) -> Rollout:
-        """Let a proposed rollout start. BadInput `four_eyes` for whoever proposed it, and for the local token, which
-        cannot tell people apart; `rollout_conflict` for one that is not proposed.
-        """
-        rollout = self.rollout(name)
-        if rollout.status != "proposed":
-            raise BadInput(Code.ROLLOUT_CONFLICT, f"{name} is {rollout.status}: there is nothing to approve")
-        if subject.local or subject.name == rollout.created_by:
-            raise BadInput(Code.FOUR_EYES, f"{name} was proposed by {rollout.created_by}: somebody else approves it")
-        started = msgspec.structs.replace(rollout, status="running", wave_began_at=time.time())
-        self._service.save_rollouts(started)
-        self._service.journal.audit(at, subject.name, "rollout approve", name, rollout.digest[:16])
-        self._service.poke()
-        return started
-
-    def rollout(self, name: str) -> Rollout:
-        """One rollout; BadInput `unknown_rollout`."""
-        found = self._service.world.rollouts.get(name)
-        if found is None:
-            raise BadInput(Code.UNKNOWN_ROLLOUT, f"no rollout {name[:64]!r}; `edgeward rollout list` shows all")
-        return found
-
-    def _failures(self, rollout: Rollout) -> tuple[str, ...]:
-        now = time.time()
-        facts = facts_of(self._service.world, rollout, now)
-        return tuple(
-            member.device
-            for member in rollout.members
-            if outcome_of(rollout, member, facts[member.device], now) == "failed"
-        )
-
-    def _refuse_overlap(self, model: str) -> None:
-        for other in self._service.world.rollouts.values():
-            if other.model == model and other.status not in FINAL:
-                raise BadInput(
-                    Code.ROLLOUT_CONFLICT,
-                    f"{other.id} of {model} is {other.status}: abort it, or wait until it has ended",
-                )
 
     def _register(self, model: str, converted: Converted, lineage: Lineage) -> Version:
         service = self._service
@@ -199,12 +98,6 @@ def resolve_strategy(given: str | dict[str, Any]) -> Strategy:
         raise BadInput(Code.STRATEGY_INVALID, f"{error}; configs/rollouts shows every field") from None
 
 
-def _check_strategy(strategy: Strategy) -> None:
-    percents = [wave.percent for wave in strategy.waves]
-    if percents != sorted(set(percents)) or percents[-1] != 100:
-        raise BadInput(Code.STRATEGY_INVALID, f"waves {percents}: percents must rise and end with 100")
-
-
 def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:
     answer = converted.answer
     golden = Golden(
@@ -232,12 +125,8 @@ def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:
     )
 
 
-def _gate_words(version: Version) -> str:
-    return "; ".join(f"{gate.gate} {'passed' if gate.passed else 'FAILED'}: {gate.detail}" for gate in version.gates)
-
-
 def _parity_words(version: Version) -> str:
     worst = version.evidence["parity"]["worst"]
     rows = " | ".join(f"{row['row']}: expected {row['expected']}, got {row['actual']}" for row in worst[:3])
     advice = "for trees behind a scaler, put skl2onnx.sklapi.CastTransformer before the trees and fit again"
-    return f"v{version.release} is kept unreleased. {_gate_words(version)}. Worst rows: {rows}. {advice}"
+    return f"v{version.release} is kept unreleased. {gate_words(version)}. Worst rows: {rows}. {advice}"

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-import msgspec
-
 from contract import topics
 from contract.blobs import Blob, chunk_list, split
-from contract.desired import DesiredTarget, TrialPolicy
+from contract.desired import DesiredTarget
 from contract.manifest import Manifest
 from contract.protocol import MAX_VERSIONS_PUBLISHED
 from contract.trust.documents import sign_desired
@@ -68,8 +66,9 @@ class Publisher:
         wanted = []
         for model, assigned in sorted(twin.desired.items()):
             artifact = self._registry.version(model, assigned.release).manifest.artifact
-            policy = msgspec.convert(assigned.policy, TrialPolicy)
-            custom = DesiredTarget(slot=model, generation=assigned.generation, rollout=assigned.rollout, policy=policy)
+            custom = DesiredTarget(
+                slot=model, generation=assigned.generation, rollout=assigned.rollout, policy=assigned.policy
+            )
             wanted.append(Wanted(model, assigned.release, artifact.length, artifact.sha256, custom))
         document = sign_desired(
             twin.device,

@@ -6,16 +6,20 @@ the simulator calls this very function.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
-import msgspec
 from msgspec.structs import replace
 
+from contract.desired import TrialPolicy
+from contract.histogram import merge
 from contract.messages import Ack, Heartbeat, ModelWindow, Presence, Report, Telemetry
+from controller.fleet.fit import stratum_of
 from controller.fleet.twin import DOCUMENT_LIFE_S, Assigned, Twin, fold_heartbeat, fold_presence, fold_report
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.decide import Offer, decide
-from controller.rollout.facts import DeviceFact, Sums
-from controller.rollout.model import FINAL, Rollout
+from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Cells, DeviceFact, Sums
+from controller.rollout.model import FINAL, Member, Rollout
+from controller.rollout.plan import Target, join
 
 UNHEARD_S = 300.0
 """After so long a document that an online device has not acted on is published again."""
@@ -27,13 +31,21 @@ FromDevice = Heartbeat | Report | Presence | Telemetry
 
 @dataclass
 class World:
-    """What the controller knows. `sums` holds what was measured since each open rollout began; it may be lost."""
+    """What the controller knows. What was measured may be lost with it; everything else is durable or told again."""
 
     silent_s: float
     twins: dict[str, Twin] = field(default_factory=dict)
     rollouts: dict[str, Rollout] = field(default_factory=dict)
-    sums: dict[str, dict[str, dict[int, Sums]]] = field(default_factory=dict)
-    """rollout -> device -> release -> sums"""
+    cells: dict[str, Cells] = field(default_factory=dict)
+    """What was measured since each open rollout began, both sides of it in the same minutes."""
+    distributions: dict[tuple[str, int], dict[str, tuple[int, ...]]] = field(default_factory=dict)
+    """(model, release) -> column -> counts per bin of the bundle's reference, of the whole fleet; "" for answers."""
+    quarantine: dict[str, dict[str, str]] = field(default_factory=dict)
+    """device -> digest -> the rollout in which it failed there"""
+    joining: set[str] = field(default_factory=set)
+    """Devices that are new, or that have other labels now: a rollout may be about them since."""
+    places: dict[str, tuple[tuple[Member, ...], dict[str, Member]]] = field(default_factory=dict)
+    """Members of open rollouts by device, made again when the members change."""
     verdicts: dict[str, tuple[RuleVerdict, ...]] = field(default_factory=dict)
     totals: dict[tuple[str, str, int], Sums] = field(default_factory=dict)
     """(device, model, release) -> sums since the controller started"""
@@ -56,6 +68,8 @@ class Changes:
     unheard: frozenset[str] = frozenset()
     """Devices that are there and have not acted on their document: it is published again as it is."""
     rollouts: tuple[Rollout, ...] = ()
+    quarantined: frozenset[str] = frozenset()
+    """Devices on which a release has failed for good."""
     acks: tuple[tuple[str, Ack], ...] = ()
     reports: tuple[tuple[str, Report], ...] = ()
     heartbeats: tuple[tuple[str, Heartbeat], ...] = ()
@@ -73,18 +87,21 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         elif isinstance(message, Heartbeat):
             heartbeats.append((device, message))
     redesired: set[str] = set()
-    changed: list[Rollout] = []
+    changed: dict[str, Rollout] = {}
+    quarantined: set[str] = set()
+    for rollout in join_newcomers(world):
+        world.rollouts[rollout.id] = changed[rollout.id] = rollout
     for rollout in list(world.rollouts.values()):
-        if rollout.status in FINAL:
+        if rollout.status in FINAL and not is_standing(world, rollout):
             continue
-        decision = decide(rollout, facts_of(world, rollout, now), now)
+        decision = decide(rollout, facts_of(world, rollout, now), world.cells.get(rollout.id, {}), now)
         world.verdicts[rollout.id] = decision.verdicts or world.verdicts.get(rollout.id, ())
         for offer in decision.offers:
             offer_release(world, offer, rollout, now)
             redesired.add(offer.device)
+        quarantined |= keep_from(world, decision.quarantined, rollout)
         if decision.rollout != rollout:
-            world.rollouts[rollout.id] = decision.rollout
-            changed.append(decision.rollout)
+            world.rollouts[rollout.id] = changed[rollout.id] = decision.rollout
     redesired |= answer_nonces(world, (device for device, _ in heartbeats), now)
     unheard: set[str] = set()
     if now >= world.sweep_at:
@@ -93,7 +110,13 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         unheard = unheard_documents(world, now) - redesired
     world.published_at.update(dict.fromkeys(redesired | unheard, now))
     return Changes(
-        frozenset(redesired), frozenset(unheard), tuple(changed), tuple(acks), tuple(reports), tuple(heartbeats)
+        redesired=frozenset(redesired),
+        unheard=frozenset(unheard),
+        rollouts=tuple(changed.values()),
+        quarantined=frozenset(quarantined),
+        acks=tuple(acks),
+        reports=tuple(reports),
+        heartbeats=tuple(heartbeats),
     )
 
 
@@ -107,9 +130,60 @@ def facts_of(world: World, rollout: Rollout, now: float) -> dict[str, DeviceFact
             presence=twin.presence(now, world.silent_s),
             assigned=twin.desired.get(rollout.model),
             state=twin.reported.get(rollout.model),
-            sums=world.sums.get(rollout.id, {}).get(member.device, {}),
         )
     return facts
+
+
+def is_standing(world: World, rollout: Rollout) -> bool:
+    """Whether a completed rollout is the newest of its model: devices that join later are still its business."""
+    newer = (other for other in world.rollouts.values() if other.model == rollout.model and other.id != rollout.id)
+    return rollout.status == "completed" and not any(other.began_at > rollout.began_at for other in newer)
+
+
+def join_newcomers(world: World) -> list[Rollout]:
+    """Rollouts with the devices that match them only since now, at the tail."""
+    names, world.joining = sorted(world.joining), set()
+    if not names:
+        return []
+    grown = []
+    for rollout in world.rollouts.values():
+        if rollout.status in ("running", "paused") or is_standing(world, rollout):
+            found = join(rollout, _matching(world, rollout, names), confirmed_releases(world, rollout.model, names))
+            grown += [found] if found is not rollout else []
+    return grown
+
+
+def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> list[Target]:
+    members = members_of(world, rollout)
+    twins = (world.twins[name] for name in names if name not in members and name not in rollout.excluded)
+    return [
+        target_of(twin, rollout.strategy.strata)
+        for twin in twins
+        if rollout.selector.items() <= twin.labels.items()
+        and rollout.digest not in world.quarantine.get(twin.device, {})
+    ]
+
+
+def target_of(twin: Twin, strata: tuple[str, ...]) -> Target:
+    """A device as a plan sees it."""
+    return Target(device=twin.device, stratum=stratum_of(twin, strata), labels=twin.labels)
+
+
+def members_of(world: World, rollout: Rollout) -> dict[str, Member]:
+    """The members of a rollout by device."""
+    known = world.places.get(rollout.id)
+    if known is None or known[0] is not rollout.members:
+        known = (rollout.members, {member.device: member for member in rollout.members})
+        world.places[rollout.id] = known
+    return known[1]
+
+
+def keep_from(world: World, devices: Iterable[str], rollout: Rollout) -> set[str]:
+    """Quarantine a release on devices where it has failed; those where it was not before."""
+    new = {device for device in devices if rollout.digest not in world.quarantine.get(device, {})}
+    for device in new:
+        world.quarantine.setdefault(device, {})[rollout.digest] = rollout.id
+    return new
 
 
 def answer_nonces(world: World, devices: Iterable[str], now: float) -> set[str]:
@@ -161,9 +235,23 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
     version = twin.document_version + 1
     desired = {model: assigned for model, assigned in twin.desired.items() if model != offer.model}
     if offer.release:
-        policy = msgspec.to_builtins(rollout.strategy.trial)
-        desired[offer.model] = Assigned(release=offer.release, generation=version, rollout=rollout.id, policy=policy)
+        desired[offer.model] = Assigned(
+            release=offer.release,
+            generation=version,
+            rollout=rollout.id,
+            policy=_policy_of(offer, rollout),
+            attempt=offer.attempt,
+            offered_at=now,
+        )
     _put_twin(world, replace(twin, document_version=version, desired=desired, issued_at=int(now)))
+
+
+def _policy_of(offer: Offer, rollout: Rollout) -> TrialPolicy:
+    """The strategy's, in the mode of the wave; the way back waits for nothing and shares with nobody."""
+    trial = rollout.strategy.trial
+    if offer.release == rollout.release:
+        return replace(trial, mode="shadow" if offer.mode == "shadow" else "serve")
+    return replace(trial, mode="serve", share=Decimal(1), reverse_share=Decimal(0), windows=(), max_hold_s=Decimal(0))
 
 
 def confirmed_releases(world: World, model: str, devices: Iterable[str]) -> Mapping[str, int]:
@@ -181,7 +269,9 @@ def _fold(world: World, device: str, message: FromDevice, now: float) -> None:
     twin = world.twins.get(device) or Twin(device)
     match message:
         case Heartbeat():
-            twin = fold_heartbeat(twin, message, now)
+            before, twin = twin, fold_heartbeat(twin, message, now)
+            if before.hardware is None or before.labels != twin.labels:
+                world.joining.add(device)
         case Report():
             twin = fold_report(twin, message, now)
         case Presence():
@@ -189,17 +279,35 @@ def _fold(world: World, device: str, message: FromDevice, now: float) -> None:
         case Telemetry():
             world.traffic[device] = message
             for window in message.windows:
-                _add(world, device, window)
+                _add(world, device, window, now)
             world.twins.setdefault(device, twin)
             return
     _put_twin(world, twin)
 
 
-def _add(world: World, device: str, window: ModelWindow) -> None:
+def _add(world: World, device: str, window: ModelWindow, now: float) -> None:
     release = window.version.release
     key = (device, window.model, release)
     world.totals[key] = world.totals.get(key, Sums()).plus(window)
+    if window.features or window.outputs:
+        _add_distribution(world, window)
     for rollout in world.rollouts.values():
-        if rollout.model == window.model and rollout.status not in FINAL:
-            by_release = world.sums.setdefault(rollout.id, {}).setdefault(device, {})
-            by_release[release] = by_release.get(release, Sums()).plus(window)
+        if rollout.model == window.model and rollout.status in ("running", "paused"):
+            member = members_of(world, rollout).get(device)
+            if member is not None:
+                _add_to_cell(world.cells.setdefault(rollout.id, {}), member.stratum, window, rollout.release, now)
+
+
+def _add_to_cell(cells: Cells, stratum: str, window: ModelWindow, release: int, now: float) -> None:
+    place = (stratum, int(now // BUCKET_S))
+    cells[place] = cells.get(place, Cell()).plus(window, release)
+    oldest = place[1] - MAX_BUCKETS
+    if next(iter(cells))[1] < oldest:
+        for stale in [each for each in cells if each[1] < oldest]:
+            del cells[stale]
+
+
+def _add_distribution(world: World, window: ModelWindow) -> None:
+    known = world.distributions.setdefault((window.model, window.version.release), {})
+    for column, counts in (*window.features.items(), ("", window.outputs)):
+        known[column] = merge((known.get(column, ()), counts))

@@ -23,7 +23,7 @@ from controller.config import Config
 from controller.enrolment import Enrolment
 from controller.keys import open_authority
 from controller.link import ControllerLink
-from controller.memory import remember, save_devices, save_rollouts
+from controller.memory import remember, save_devices, save_quarantine, save_rollouts
 from controller.operations import Operations
 from controller.pki import CRL_RENEW_DAYS, open_pki
 from controller.publish import Publisher
@@ -36,6 +36,7 @@ from controller.registry.registry import Registry
 from controller.registry.store import TinyStore
 from controller.registry.tokens import Tokens
 from controller.rollout.model import Rollout
+from controller.rollouts import Rollouts
 from controller.voices import Voices
 
 MAX_CAPTURED = 500
@@ -61,6 +62,7 @@ class Unsaved:
     redesired: set[str] = field(default_factory=set)
     unheard: set[str] = field(default_factory=set)
     rollouts: dict[str, Rollout] = field(default_factory=dict)
+    quarantined: set[str] = field(default_factory=set)
     acks: list[tuple[str, Ack]] = field(default_factory=list)
     reports: list[tuple[str, Report]] = field(default_factory=list)
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
@@ -70,6 +72,7 @@ class Unsaved:
         self.redesired |= changes.redesired
         self.unheard |= changes.unheard
         self.rollouts.update({rollout.id: rollout for rollout in changes.rollouts})
+        self.quarantined |= changes.quarantined
         self.acks += changes.acks
         self.reports += changes.reports
         self.heartbeats.update(changes.heartbeats)
@@ -97,6 +100,7 @@ class Service:
         self.tokens = Tokens(self.store)
         self.broadcast = Broadcast(self.world, self.publisher, self.store)
         self.operations = Operations(self)
+        self.rollouts = Rollouts(self)
         self.broker: RunningBroker | None = None
         self.api_port = 0
         """Where the API listens, once it does."""
@@ -258,6 +262,8 @@ class Service:
         unsaved = self._unsaved
         if unsaved.redesired:
             save_devices(self.store, (self.world.twins[device] for device in sorted(unsaved.redesired)))
+        if unsaved.quarantined:
+            save_quarantine(self.store, self.world.quarantine, sorted(unsaved.quarantined))
         if unsaved.rollouts:
             self.save_rollouts(*unsaved.rollouts.values())
         if unsaved.reports or unsaved.heartbeats:

@@ -62,6 +62,18 @@ class Client:
             after = page[-1]["id"]
         return _frame(found)
 
+    def plan(
+        self,
+        model: str,
+        *,
+        release: int | None = None,
+        strategy: str | dict[str, Any] = "canary",
+        selector: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """What `rollout` would do: waves, who is left out and why, bytes, earliest end, what its rules can detect."""
+        body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}}
+        return dict(self._transport.post("/v1/rollouts/plan", body))
+
     def rollout(
         self,
         model: str,
@@ -69,9 +81,14 @@ class Client:
         release: int | None = None,
         strategy: str | dict[str, Any] = "canary",
         selector: dict[str, str] | None = None,
+        plan_digest: str = "",
     ) -> "RolloutHandle":
-        """Start a rollout of a release (None: the newest released) to devices with these labels (None: all)."""
+        """Start a rollout of a release (None: the newest released) to devices with these labels (None: all).
+
+        With the `plan_digest` of a `plan` that very plan is started, or nothing (`plan_changed`).
+        """
         body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}}
+        body["plan_digest"] = plan_digest
         return RolloutHandle(self._transport, self._transport.post("/v1/rollouts", body)["id"])
 
     def open_rollout(self, rollout: str) -> "RolloutHandle":
@@ -95,6 +112,14 @@ class Client:
     def device(self, name: str) -> dict[str, Any]:
         """One device with its history."""
         return self._dict(f"/v1/devices/{name}")
+
+    def why(self, device: str) -> list[str]:
+        """Why a device runs what it runs, in order."""
+        return list(self._dict(f"/v1/devices/{device}/why")["sentences"])
+
+    def release(self, device: str) -> int:
+        """Let a device be offered versions again that have failed there; how many those are."""
+        return int(self._transport.post(f"/v1/devices/{device}/release")["versions"])
 
     def enrolment(self) -> dict[str, Any]:
         """Broker address and root of trust for a new device."""
@@ -174,21 +199,33 @@ class RolloutHandle:
                 raise TimeoutError(f"rollout {self.id} is still {view['status']} after {timeout_s} s: {view['counts']}")
         raise AssertionError("watch ends only with a rollout that has ended")
 
-    def approve(self) -> dict[str, Any]:
-        """Let a proposed rollout start: the second pair of eyes."""
-        return self._steer("approve")
+    def explain(self) -> list[str]:
+        """Where it stands and what it waits for, in sentences."""
+        return list(self._transport.get(f"/v1/rollouts/{self.id}/explain")["sentences"])
+
+    def approve(self, plan_digest: str) -> dict[str, Any]:
+        """Let a proposed rollout start: the second pair of eyes, for the plan that they have seen."""
+        return dict(self._transport.post(f"/v1/rollouts/{self.id}/approve", {"plan_digest": plan_digest}))
 
     def pause(self) -> dict[str, Any]:
         """Stop starting devices; what is under way goes on."""
         return self._steer("pause")
 
     def resume(self) -> dict[str, Any]:
-        """Go on; failures known by now no longer count."""
+        """Go on; failures and measurements known by now no longer count."""
         return self._steer("resume")
 
+    def promote(self) -> dict[str, Any]:
+        """End the wave now: neither its soak nor a rule that cannot say yet holds it up."""
+        return self._steer("promote")
+
     def abort(self) -> dict[str, Any]:
-        """Stop, and set every touched device back to its last confirmed release."""
+        """Stop; devices that have confirmed the release keep it, all others are set back."""
         return self._steer("abort")
+
+    def rollback(self) -> dict[str, Any]:
+        """Set every touched device back to its last confirmed release."""
+        return self._steer("rollback")
 
     def _steer(self, verb: str) -> dict[str, Any]:
         return dict(self._transport.post(f"/v1/rollouts/{self.id}/{verb}"))

@@ -15,13 +15,13 @@ from contract.messages import Heartbeat, Presence, Report, Telemetry
 from contract.wire import decode, encode
 from controller.authority import Authority, Keyring
 from controller.gates.verdict import GateVerdict
-from controller.memory import remember, save_devices, save_rollouts
+from controller.memory import remember, save_devices, save_quarantine, save_rollouts
+from controller.planning import plan_rollout
 from controller.publish import Publisher, Retained, blobs_in_use, sentinel
-from controller.reconcile import FromDevice, World, confirmed_releases, reconcile
+from controller.reconcile import FromDevice, World, reconcile
 from controller.registry.registry import Lineage, Registry, Version
 from controller.registry.store import Doc
 from controller.rollout.model import FINAL, Rollout, Strategy
-from controller.rollout.plan import plan_members
 from firmware_sim.clock import Clock
 from firmware_sim.device import MODEL
 from firmware_sim.fleet_keys import FIRST, KEY_RING, RELEASE, TARGETS, WORLD_BEGAN
@@ -75,7 +75,7 @@ class _Blobs:
 class SimController:
     """Lives, is killed, starts again. `trace` hears of every change of a rollout."""
 
-    def __init__(self, clock: Clock, network: Network, every_s: float, strategy: Strategy) -> None:
+    def __init__(self, clock: Clock, network: Network, every_s: float) -> None:
         self.store = DurableStore()
         self.history: list[tuple[float, Rollout]] = []
         self.offers: list[tuple[float, str, int, int]] = []
@@ -86,7 +86,6 @@ class SimController:
         self._clock = clock
         self._network = network
         self._every_s = every_s
-        self._strategy = strategy
         self._registry = Registry(self.store)
         self._blobs = _Blobs()
         self._authority = Authority(self.store, Keyring([*KEY_RING, TARGETS, RELEASE], RELEASE))
@@ -117,7 +116,7 @@ class SimController:
         )
         assert self._publisher.vouch(MODEL, (), self._today())
 
-    def start_rollout(self, model: SimModel) -> bool:
+    def start_rollout(self, model: SimModel, strategy: Strategy) -> bool:
         """To every known device; False while another rollout is open or the controller is down."""
         release = model.release
         if not self._network.controller_up or not self.world.twins:
@@ -126,18 +125,8 @@ class SimController:
             return False
         self._register(model)
         name = f"r-{release}"
-        devices = sorted(self.world.twins)
-        confirmed = confirmed_releases(self.world, MODEL, devices)
         manifest = self._publisher.manifest(MODEL, release)
-        rollout = Rollout(
-            id=name,
-            model=MODEL,
-            release=release,
-            digest=manifest.artifact.sha256,
-            strategy=self._strategy,
-            members=plan_members(name, devices, self._strategy, confirmed),
-            wave_began_at=self._wall(),
-        )
+        rollout = plan_rollout(self.world, manifest, strategy, name=name, model=MODEL, selector={}, now=self._wall())
         save_rollouts(self.store, [rollout])
         self.world.rollouts[name] = rollout
         self.history.append((self._clock.now, rollout))
@@ -178,6 +167,7 @@ class SimController:
         inbox, self._inbox = self._inbox, []
         changes = reconcile(self.world, inbox, self._wall())
         save_devices(self.store, (self.world.twins[device] for device in sorted(changes.redesired)))
+        save_quarantine(self.store, self.world.quarantine, sorted(changes.quarantined))
         save_rollouts(self.store, changes.rollouts)
         self._last_words.update((device, encode(beat)) for device, beat in changes.heartbeats)
         self._keep_states(changes.reports)

@@ -66,6 +66,7 @@ class Habits:
     sample_every_s: float = 0.5
     labels: tuple[tuple[str, str], ...] = ()
     flash_operation_s: float = 0.0
+    utc_offset_h: float = 0.0
 
 
 class Device:
@@ -277,6 +278,7 @@ class Device:
             wall_clock=lambda: WORLD_BEGAN + timedelta(seconds=clock.now),
             enqueue=enqueue,
             new_model=new_model,
+            local_clock=lambda: WORLD_BEGAN + timedelta(seconds=clock.now, hours=self._habits.utc_offset_h),
             dropped=dropped,
         )
 

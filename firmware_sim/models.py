@@ -19,11 +19,23 @@ from contract.messages import Hardware
 from firmware_sim.power import ProcessKilled
 
 Behaviour = Literal[
-    "good", "wrong", "raises", "slow", "breaks_probe", "fails_to_load", "crashes_on_load", "leaks_memory"
+    "good",
+    "wrong",
+    "worse",
+    "raises",
+    "slow",
+    "slower",
+    "breaks_probe",
+    "fails_to_load",
+    "crashes_on_load",
+    "leaks_memory",
 ]
 CHUNK_BYTES = 1024
 QUICK_S = 0.0005
 SLOW_S = 0.5
+SLOWER_S = 3 * QUICK_S
+WORSE_ONE_IN = 16
+"""Rows that a worse model answers the other way: a loss of five points where nine of ten answers are right."""
 """What one inference takes on the device's own clock, which virtual time does not see."""
 LEAK_MB = 64.0
 """What one inference of a leaking model keeps."""
@@ -86,9 +98,10 @@ class SimSession:
     ) -> None:
         self._spend = spend
         self._leak = leak if behaviour == "leaks_memory" else None
-        self._latency_s = SLOW_S if behaviour == "slow" else QUICK_S
+        self._latency_s = {"slow": SLOW_S, "slower": SLOWER_S}.get(behaviour, QUICK_S)
         self._raises = behaviour == "raises"
         self._wrong = behaviour == "wrong"
+        self._worse = behaviour == "worse"
 
     def run(self, inputs: Inputs) -> list[Array]:
         """One label for one row."""
@@ -97,7 +110,9 @@ class SimSession:
             raise RuntimeError("simulated fault")
         if self._leak is not None:
             self._leak()
-        return [_ANSWERS[bool(inputs["X"][0, 0] > 0) != self._wrong]]
+        x = inputs["X"][0, 0]
+        wrong = self._wrong or (self._worse and int(abs(float(x)) * 1e6) % WORSE_ONE_IN == 0)
+        return [_ANSWERS[bool(x > 0) != wrong]]
 
 
 class _Worker:

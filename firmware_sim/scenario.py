@@ -30,6 +30,8 @@ class Release(Message, frozen=True):
     expect: Literal["completed", "rolled_back"] = "completed"
     only_stratum: str = ""
     """The behaviour shows in this stratum only; elsewhere the version is good."""
+    strategy: Strategy | None = None
+    """In place of the scenario's."""
 
 
 class Stratum(Message, frozen=True):

@@ -41,7 +41,7 @@ class FleetWorld:
         self.seed = seed
         self.clock = Clock()
         self.network = Network(self.clock, scenario.network)
-        self.controller = SimController(self.clock, self.network, scenario.reconcile_s, scenario.strategy)
+        self.controller = SimController(self.clock, self.network, scenario.reconcile_s)
         self._real = scenario.runtime == "onnxruntime"
         numbered = enumerate(scenario.release, start=1)
         self.models = {number: _model(number, release, real=self._real) for number, release in numbered}
@@ -92,6 +92,7 @@ class FleetWorld:
             scenario.sample_every_s,
             (("stratum", stratum.name),),
             stratum.flash_operation_s,
+            stratum.utc_offset_h,
         )
         models = tuple(
             self._model_for(model, release, stratum)
@@ -147,8 +148,10 @@ class FleetWorld:
         self.clock.after(delay_s, leave)
 
     def _roll_out_at(self, at_s: float, release: int) -> None:
+        strategy = self.scenario.release[release - 1].strategy or self.scenario.strategy
+
         def start() -> None:
-            if not self.controller.start_rollout(self.models[release]):
+            if not self.controller.start_rollout(self.models[release], strategy):
                 self._roll_out_at(self.clock.now + ROLLOUT_RETRY_S, release)
 
         self.clock.at(at_s, start)

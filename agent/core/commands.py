@@ -23,6 +23,13 @@ class Probe(msgspec.Struct, frozen=True):
     assignment: Assignment
 
 
+class Activate(msgspec.Struct, frozen=True):
+    """Find out whether `assignment` may be tried now; answer ActivationAllowed or ActivationHeld."""
+
+    assignment: Assignment
+    ready_since: float
+
+
 class Load(msgspec.Struct, frozen=True):
     """Serve `assignment` (None: serve nothing); answer ModelBroken if it does not load."""
 
@@ -40,4 +47,4 @@ class Report(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-Command = Save | Fetch | Probe | Load | Prune | Report
+Command = Save | Fetch | Probe | Activate | Load | Prune | Report

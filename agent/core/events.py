@@ -44,7 +44,23 @@ class ModelReady(msgspec.Struct, frozen=True):
     """The probe of `digest` passed."""
 
     digest: str
+
+
+class ActivationAllowed(msgspec.Struct, frozen=True):
+    """Nothing keeps `digest` from being tried."""
+
+    digest: str
     baseline: Baseline | None = None
+    """How often stable was right until now: the yardstick for what follows it."""
+
+
+class ActivationHeld(msgspec.Struct, frozen=True):
+    """No window is open, or the application on the device asks for quiet."""
+
+    digest: str
+    wait_s: float
+    code: str
+    detail: str
 
 
 class ModelBroken(msgspec.Struct, frozen=True):
@@ -77,6 +93,8 @@ Event = (
     | FetchDone
     | FetchFailed
     | ModelReady
+    | ActivationAllowed
+    | ActivationHeld
     | ModelBroken
     | HealthJudged
     | TimerFired

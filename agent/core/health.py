@@ -8,10 +8,11 @@ from collections import deque
 
 import msgspec
 
-from agent.core.limits import EVIDENCE_Z
+from agent.core.limits import FALSE_ALARM
 from agent.core.model import Baseline, Verdict
 from contract.desired import TrialPolicy
 from contract.errors import Code
+from contract.sequential import beyond_chance, variance_of_share
 
 
 class Inference(msgspec.Struct, frozen=True, gc=False):
@@ -127,10 +128,10 @@ def _accuracy(window: HealthWindow, policy: TrialPolicy, baseline: Baseline | No
     if window.labelled < policy.min_samples:
         return _INCONCLUSIVE
     before, after = baseline.correct / baseline.labelled, window.correct / window.labelled
-    pooled = (baseline.correct + window.correct) / (baseline.labelled + window.labelled)
-    error = math.sqrt(pooled * (1 - pooled) * (1 / baseline.labelled + 1 / window.labelled))
-    drop = before - after
-    if drop <= float(policy.max_accuracy_drop) or drop < EVIDENCE_Z * error:
+    variance = variance_of_share(baseline.correct, baseline.labelled) + variance_of_share(
+        window.correct, window.labelled
+    )
+    if not beyond_chance(before - after - float(policy.max_accuracy_drop), variance, FALSE_ALARM):
         return Judgement(Verdict.PASS)
     detail = (
         f"accuracy {after:.3f} of {window.labelled} against {before:.3f} of {baseline.labelled} for stable, "

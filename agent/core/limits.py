@@ -9,11 +9,8 @@ BACKOFF_CAP_S = 60.0
 PROBE_GRACE_S = 30.0
 """Added to a manifest's load limit before a probe that never answered counts as broken."""
 
-EVIDENCE_Z = 3.0
-"""Standard errors that an accuracy drop must exceed, beyond the allowed drop being exceeded.
-
-A trial is looked at after every few inferences; at 3 standard errors even hundreds of looks rarely convict chance.
-"""
+FALSE_ALARM = 0.001
+"""Chance that a device ever rolls a trial back for an accuracy that is as it should be, however often it looks."""
 
 
 def backoff_s(attempt: int) -> float:

@@ -8,8 +8,10 @@ from typing import assert_never
 
 import msgspec
 
-from agent.core.commands import Command, Fetch, Load, Probe, Prune, Report, Save
+from agent.core.commands import Activate, Command, Fetch, Load, Probe, Prune, Report, Save
 from agent.core.events import (
+    ActivationAllowed,
+    ActivationHeld,
     DesiredChanged,
     DesiredRefused,
     DesiredWithdrawn,
@@ -22,7 +24,7 @@ from agent.core.events import (
     TimerFired,
 )
 from agent.core.limits import MAX_FETCH_ATTEMPTS, PROBE_GRACE_S, backoff_s
-from agent.core.model import Assignment, Baseline, Fetching, Probing, Record, State, Steady, Trial, Verdict
+from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial, Verdict
 from contract.errors import Code
 from contract.messages import Outcome, Result
 
@@ -44,7 +46,7 @@ def deadline(state: State) -> float | None:
     match state:
         case Steady():
             return None
-        case Fetching(retry_at=retry_at):
+        case Fetching(retry_at=retry_at) | Ready(retry_at=retry_at):
             return retry_at
         case Probing(give_up_at=give_up_at):
             return give_up_at
@@ -70,6 +72,8 @@ def step(state: State, event: Event, now: float) -> Step:
             return _fetching(state, event, now)
         case Probing():
             return _probing(state, event, now)
+        case Ready():
+            return _ready(state, event, now)
         case Trial():
             return _trial(state, event, now)
         case _:
@@ -82,7 +86,7 @@ def _told(state: State, event: DesiredChanged | DesiredRefused | DesiredWithdraw
         case DesiredChanged(assignment):
             return _desired(state, assignment, now)
         case DesiredRefused(assignment, code, detail):
-            return _refused(state, assignment, code, detail)
+            return _refused(state, assignment, (code, detail), now)
         case DesiredWithdrawn(generation):
             return _withdrawn(state, generation)
         case _:
@@ -92,7 +96,7 @@ def _told(state: State, event: DesiredChanged | DesiredRefused | DesiredWithdraw
 def newest_generation(state: State) -> int:
     """The generation that the machine has decided or is deciding."""
     match state:
-        case Fetching(record, assignment) | Probing(record, assignment):
+        case Fetching(record, assignment) | Probing(record, assignment) | Ready(record, assignment):
             return max(record.generation, assignment.generation)
         case _:
             return state.record.generation
@@ -114,10 +118,11 @@ def _desired(state: State, wanted: Assignment, now: float) -> Step:
 
 def _adopt_trial(state: State, trial: Assignment, wanted: Assignment, now: float) -> Step:
     """A new policy for the version on trial; one that changes who answers, a promoted shadow's, is a new trial."""
-    record = msgspec.structs.replace(state.record, trial=wanted, generation=wanted.generation)
     if _lineup_of(trial) != _lineup_of(wanted):
-        return _enter_trial(msgspec.structs.replace(record, trial_boots=1), wanted, now)
-    assert isinstance(state, Trial)  # only a Trial state holds a record with a trial
+        return _await_activation(state.record, wanted, now)
+    record = msgspec.structs.replace(state.record, trial=wanted, generation=wanted.generation)
+    if not isinstance(state, Trial):  # it was to be promoted, and is not any more
+        return _enter_trial(record, wanted, now)
     return msgspec.structs.replace(state, record=record), (Save(record), Report())
 
 
@@ -126,16 +131,22 @@ def _lineup_of(assignment: Assignment) -> tuple[object, ...]:
     return policy.mode, policy.share, policy.isolated
 
 
-def _refused(state: State, wanted: Assignment, code: str, detail: str) -> Step:
+def _refused(state: State, wanted: Assignment, why: tuple[str, str], now: float) -> Step:
     """Decided without a trial. What runs goes on; what an older document had under way is wanted no more."""
     if wanted.generation <= newest_generation(state):
         return state, ()
-    fetches_other = isinstance(state, Fetching | Probing) and not _is_stable(state.record, state.assignment)
-    if fetches_other or isinstance(state, Steady):
-        return _reject(state.record, wanted, code, detail)
     record = msgspec.structs.replace(state.record, generation=wanted.generation)
-    record = _with_outcome(record, wanted, "rejected", code, detail)
-    return msgspec.structs.replace(state, record=record), (Save(record), Report(code, detail))
+    record = _with_outcome(record, wanted, "rejected", *why)
+    if record.trial is None and not _is_repair(state):
+        return Steady(record), (Save(record), Prune(), Report(*why))
+    if isinstance(state, Ready) and record.trial is not None:
+        return _enter_trial(record, record.trial, now)
+    return msgspec.structs.replace(state, record=record), (Save(record), Report(*why))
+
+
+def _is_repair(state: State) -> bool:
+    """Whether stable is being fetched again."""
+    return isinstance(state, Fetching | Probing) and _is_stable(state.record, state.assignment)
 
 
 def _is_stable(record: Record, assignment: Assignment) -> bool:
@@ -190,12 +201,32 @@ def _fetching(state: Fetching, event: Event, now: float) -> Step:
 def _probing(state: Probing, event: Event, now: float) -> Step:
     wanted = state.assignment
     match event:
-        case ModelReady(digest, baseline) if digest == wanted.digest:
-            return _begin_trial(state.record, wanted, baseline, now)
+        case ModelReady(digest) if digest == wanted.digest:
+            if _is_stable(state.record, wanted):  # it was fetched again
+                return Steady(state.record, repaired=True), (Load(wanted), Report())
+            return _await_activation(state.record, wanted, now)
         case ModelBroken(digest, code, detail) if digest == wanted.digest:
             return _reject(state.record, wanted, code, detail)
         case TimerFired() if now >= state.give_up_at:
             return _reject(state.record, wanted, Code.PROBE_TIMEOUT, "the probe never answered")
+        case _:
+            return state, ()
+
+
+def _await_activation(record: Record, wanted: Assignment, now: float) -> Step:
+    return Ready(record, wanted, now), (Activate(wanted, now),)
+
+
+def _ready(state: Ready, event: Event, now: float) -> Step:
+    wanted, change = state.assignment, msgspec.structs.replace
+    match event:
+        case ActivationAllowed(digest, baseline) if digest == wanted.digest:
+            return _begin_trial(state.record, wanted, baseline, now)
+        case ActivationHeld(digest, wait_s, code, detail) if digest == wanted.digest:
+            held = change(state, retry_at=now + wait_s, code=code)
+            return held, (Report(code, detail),) if code != state.code else ()
+        case TimerFired() if state.retry_at is not None and now >= state.retry_at:
+            return change(state, retry_at=None), (Activate(wanted, state.since),)
         case _:
             return state, ()
 
@@ -228,8 +259,6 @@ def _judge_soak(before: Trial, state: Trial, trial: Assignment, now: float) -> S
 
 
 def _begin_trial(record: Record, wanted: Assignment, baseline: Baseline | None, now: float) -> Step:
-    if _is_stable(record, wanted):  # stable was fetched again
-        return Steady(record, repaired=True), (Load(wanted), Report())
     enough = baseline is not None and baseline.labelled >= wanted.policy.min_samples
     yardstick = baseline if enough or record.baseline is None else record.baseline
     begun = msgspec.structs.replace(

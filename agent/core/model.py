@@ -97,6 +97,16 @@ class Probing(msgspec.Struct, frozen=True):
     give_up_at: float
 
 
+class Ready(msgspec.Struct, frozen=True):
+    """`assignment` is on disk and probed; it waits to be tried. What ran goes on, a shadow that is promoted too."""
+
+    record: Record
+    assignment: Assignment
+    since: float
+    retry_at: float | None = None
+    code: str = ""
+
+
 class Trial(msgspec.Struct, frozen=True):
     """The trial serves; stable waits on disk."""
 
@@ -107,4 +117,4 @@ class Trial(msgspec.Struct, frozen=True):
     measured: Baseline | None = None
 
 
-State = Steady | Fetching | Probing | Trial
+State = Steady | Fetching | Probing | Ready | Trial

@@ -14,6 +14,7 @@ import numpy as np
 
 from agent.ports import Array, Inputs
 from agent.serving.rows import Answer, answer_of
+from contract.desired import TrialPolicy
 from contract.distributions import DIVERGENCE_EDGES
 from contract.errors import BadInput, Code
 from contract.manifest import Manifest
@@ -47,12 +48,16 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 class Shadow:
-    """Repeats inferences on `candidate`. `perf_s` is a monotonic clock in seconds."""
+    """Repeats inferences on `candidate`: the trial on stable's, or by `reverse_share` stable on the trial's.
 
-    def __init__(self, candidate: "Serving", *, perf_s: Callable[[], float], dropped: Counter[str]) -> None:
-        policy = candidate.assignment.policy
+    `policy` is the trial's. `perf_s` is a monotonic clock in seconds.
+    """
+
+    def __init__(
+        self, candidate: "Serving", policy: TrialPolicy, *, perf_s: Callable[[], float], dropped: Counter[str]
+    ) -> None:
         self.candidate = candidate
-        self._share = float(policy.shadow_share)
+        self._share = float(policy.shadow_share if policy.mode == "shadow" else policy.reverse_share)
         self._pause_ratio = 1.0 / max(float(policy.max_shadow_cpu), 1e-3) - 1.0
         self._perf_s = perf_s
         self._dropped = dropped

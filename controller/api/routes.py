@@ -1,7 +1,7 @@
 """The routes as a table: method, path, handler, what goes in, what comes out. The OpenAPI document is made from it."""
 
 import time
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -10,13 +10,13 @@ from contract.errors import BadInput, Code
 from contract.protocol import MAX_BLOB_BYTES, MAX_TENSORS_BYTES
 from contract.wire import Message, decode
 from controller.api import views
-from controller.api.auth import actor_of, subject_of
+from controller.api.auth import actor_of
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.operator_routes import OPERATOR_ROUTES
+from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
 from controller.api.service_key import SERVICE
 from controller.api.trust_routes import TRUST_ROUTES
-from controller.operations import resolve_strategy
 from controller.service import stamp
 
 MAX_BODY_BYTES = min(MAX_BLOB_BYTES, 1024**3)
@@ -28,18 +28,6 @@ class PushRequest(Message, frozen=True):
 
     kind: Literal["skops", "onnx"]
     tags: dict[str, str] = {}
-
-
-class RolloutRequest(Message, frozen=True):
-    """Start a rollout."""
-
-    model: str
-    release: int | None = None
-    """None: the newest released version."""
-    strategy: str | dict[str, Any] = "canary"
-    """A name, or the fields of a strategy."""
-    selector: dict[str, str] = {}
-    """Labels that a device must have; empty: every device."""
 
 
 async def health(request: web.Request) -> views.Health:
@@ -143,55 +131,6 @@ async def show_device(request: web.Request) -> views.DeviceDetail:
     return views.DeviceDetail(history=history, **views.device_fields(twin, service.world, time.time()))
 
 
-async def list_rollouts(request: web.Request) -> list[views.RolloutView]:
-    """Every rollout, newest first."""
-    world = request.app[SERVICE].world
-    now = time.time()
-    return [views.rollout_view(rollout, world, now) for rollout in reversed(list(world.rollouts.values()))]
-
-
-async def show_rollout(request: web.Request) -> views.RolloutView:
-    """One rollout."""
-    service = request.app[SERVICE]
-    rollout = service.operations.rollout(request.match_info["rollout"])
-    return views.rollout_view(rollout, service.world, time.time())
-
-
-async def start_rollout(request: web.Request) -> views.RolloutView:
-    """Plan and start a rollout."""
-    service = request.app[SERVICE]
-    wanted = decode(await request.read(), RolloutRequest)
-    rollout = service.operations.start_rollout(
-        wanted.model,
-        wanted.release,
-        resolve_strategy(wanted.strategy),
-        wanted.selector,
-        actor=actor_of(request),
-        at=stamp(),
-    )
-    return views.rollout_view(rollout, service.world, time.time())
-
-
-async def approve_rollout(request: web.Request) -> views.RolloutView:
-    """The second pair of eyes."""
-    service = request.app[SERVICE]
-    started = service.operations.approve(request.match_info["rollout"], subject=subject_of(request), at=stamp())
-    return views.rollout_view(started, service.world, time.time())
-
-
-async def steer_rollout(request: web.Request) -> views.RolloutView:
-    """Pause, resume or abort."""
-    service = request.app[SERVICE]
-    verb = request.path.rpartition("/")[2]
-    steered = service.operations.steer(
-        request.match_info["rollout"],
-        verb,  # type: ignore[arg-type]  # the route table registers these three paths only
-        actor=actor_of(request),
-        at=stamp(),
-    )
-    return views.rollout_view(steered, service.world, time.time())
-
-
 ROUTES = (
     Route("nothing", "GET", "/v1/health", health, "Is the controller well?", views.Health),
     Route("view", "GET", "/v1/enrolment", enrolment, "What a new device needs to know", views.Enrolment),
@@ -208,13 +147,7 @@ ROUTES = (
     ),
     Route("view", "GET", "/v1/devices", list_devices, "The fleet", list[views.DeviceView]),
     Route("view", "GET", "/v1/devices/{device}", show_device, "One device and its history", views.DeviceDetail),
-    Route("view", "GET", "/v1/rollouts", list_rollouts, "All rollouts, newest first", list[views.RolloutView]),
-    Route("rollout", "POST", "/v1/rollouts", start_rollout, "Start a rollout", views.RolloutView, RolloutRequest),
-    Route("view", "GET", "/v1/rollouts/{rollout}", show_rollout, "One rollout", views.RolloutView),
-    Route("rollout", "POST", "/v1/rollouts/{rollout}/pause", steer_rollout, "Stop starting devices", views.RolloutView),
-    Route("rollout", "POST", "/v1/rollouts/{rollout}/resume", steer_rollout, "Go on past failures", views.RolloutView),
-    Route("rollout", "POST", "/v1/rollouts/{rollout}/abort", steer_rollout, "Stop and roll back", views.RolloutView),
-    Route("approve", "POST", "/v1/rollouts/{rollout}/approve", approve_rollout, "Let it start", views.RolloutView),
+    *ROLLOUT_ROUTES,
     *TRUST_ROUTES,
     *DEVICE_ROUTES,
     *OPERATOR_ROUTES,

@@ -12,9 +12,9 @@ from controller.fleet.twin import Twin
 from controller.gates.verdict import GateVerdict
 from controller.reconcile import World, facts_of
 from controller.registry.registry import Version
-from controller.rollout.decide import Outcome, outcome_of
 from controller.rollout.facts import Sums
 from controller.rollout.model import FINAL, Rollout
+from controller.rollout.outcome import Outcome, outcome_of
 
 
 class Health(Message, frozen=True):
@@ -138,6 +138,7 @@ class MemberView(Message, frozen=True):
 
     device: str
     wave: int
+    stratum: str
     outcome: Outcome
     phase: str
     serving_release: int | None
@@ -149,8 +150,22 @@ class VerdictView(Message, frozen=True):
     """What a rule says now."""
 
     metric: str
+    stratum: str
+    """Empty where the rule judges all devices together."""
     verdict: str
     detail: str
+
+
+class Sentences(msgspec.Struct, frozen=True):
+    """Words for people, in order."""
+
+    sentences: list[str]
+
+
+class Lifted(msgspec.Struct, frozen=True):
+    """What a device may be offered again."""
+
+    versions: int
 
 
 class RolloutView(Message, frozen=True):
@@ -168,8 +183,11 @@ class RolloutView(Message, frozen=True):
     counts: dict[str, int]
     verdicts: tuple[VerdictView, ...]
     members: tuple[MemberView, ...]
+    excluded: dict[str, str]
+    plan_digest: str
     created_at: str
     created_by: str
+    approved_by: str
 
 
 def version_fields(version: Version) -> dict[str, Any]:
@@ -231,6 +249,7 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
             MemberView(
                 device=member.device,
                 wave=member.wave,
+                stratum=member.stratum,
                 outcome=outcome_of(rollout, member, facts[member.device], now),
                 phase=state.phase if state else "",
                 serving_release=_serving_release(state),
@@ -247,16 +266,19 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
         status=rollout.status,
         open=rollout.status not in FINAL,
         wave=rollout.wave,
-        waves=rollout.last_wave + 1,
+        waves=rollout.final_wave + 1,
         reason=rollout.reason,
         counts={word: outcomes.count(word) for word in sorted(set(outcomes))},
         verdicts=tuple(
-            VerdictView(metric=verdict.metric, verdict=verdict.word, detail=verdict.detail)
+            VerdictView(metric=verdict.metric, stratum=verdict.stratum, verdict=verdict.word, detail=verdict.detail)
             for verdict in world.verdicts.get(rollout.id, ())
         ),
         members=tuple(members),
+        excluded=rollout.excluded,
+        plan_digest=rollout.plan_digest,
         created_at=rollout.created_at,
         created_by=rollout.created_by,
+        approved_by=rollout.approved_by,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from contract.desired import TrialPolicy
 from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report
 from contract.wire import Message
 
@@ -24,8 +25,14 @@ class Assigned(Message, frozen=True):
     release: int
     generation: int
     rollout: str
-    policy: dict[str, str | int | bool] = {}
-    """The trial policy, as the desired document carries it."""
+    policy: TrialPolicy = TrialPolicy()
+    attempt: int = 1
+    offered_at: float = 0.0
+
+    @property
+    def mode(self) -> str:
+        """Whether it is to serve, or to run as a shadow."""
+        return self.policy.mode
 
 
 class Twin(msgspec.Struct, frozen=True):
@@ -39,6 +46,7 @@ class Twin(msgspec.Struct, frozen=True):
     reported: dict[str, ModelState] = {}
     hardware: Hardware | None = None
     labels: dict[str, str] = {}
+    pinned: dict[str, int] = {}
     dropped: dict[str, int] = {}
     connected: bool | None = None
     newest: tuple[int, int] = (0, 0)
@@ -67,6 +75,7 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         reported={state.model: state for state in message.models},
         hardware=message.hardware,
         labels=dict(message.labels),
+        pinned=dict(message.pinned),
         dropped=dict(message.dropped),
         newest=(message.boot, message.seq),
         seen_at=now,

@@ -96,3 +96,8 @@ class Registry:
 
 def _key(model: str, release: int) -> str:
     return f"{model}/{release}"
+
+
+def gate_words(version: Version) -> str:
+    """What the gates said of a version."""
+    return "; ".join(f"{gate.gate} {'passed' if gate.passed else 'FAILED'}: {gate.detail}" for gate in version.gates)

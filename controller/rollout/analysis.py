@@ -1,121 +1,161 @@
 """Rules to verdicts: pass, fail, or inconclusive, each with its numbers in a sentence.
 
-A drop counts only if it exceeds the threshold and chance: waves are looked at on every pass, so three standard errors
-are asked for. Refuses to know what follows.
+Decides by the rule's metric, scope, window and threshold. Refuses to know what follows.
 """
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Literal
 
-from contract.histogram import quantile_us
-from controller.rollout.facts import DeviceFact, Sums
-from controller.rollout.model import Metric, Rollout, Rule
+import msgspec
 
-EVIDENCE_Z = 3.0
+from controller.rollout import evidence
+from controller.rollout.facts import BUCKET_S, Cell, Cells
+from controller.rollout.model import DEVICE_METRICS, Metric, Rollout, Rule
+from controller.rollout.outcome import FAILURES, Outcome
+
 Word = Literal["pass", "fail", "inconclusive"]
 
 
-@dataclass(frozen=True, slots=True)
-class RuleVerdict:
-    """What one rule says now."""
+class RuleVerdict(msgspec.Struct, frozen=True):
+    """What one rule says now, of all devices or of one stratum."""
 
     metric: Metric
     word: Word
     detail: str
+    stratum: str = ""
+    rule: int = 0
+    """Its place among the strategy's rules."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """The two sides of a comparison, and how the wave's devices have decided."""
+class Counts(msgspec.Struct, frozen=True):
+    """How devices whose turn has come have decided; failures that an operator has resumed over are not among them."""
 
-    treated: Sums
-    control: Sums
-    succeeded: int
-    failed: int
-    pending: int
+    succeeded: int = 0
+    failed: int = 0
+    rejected: int = 0
+    silent: int = 0
+    pending: int = 0
 
-
-def gather(rollout: Rollout, facts: Iterable[DeviceFact], outcome: dict[str, str]) -> Evidence:
-    """Treated: the release on its devices. Control: other releases on devices whose turn has not come.
-
-    In the last wave nobody is untouched: then what its devices ran before is the control.
-    """
-    offered = set(rollout.devices_up_to(rollout.wave))
-    last = rollout.wave >= rollout.last_wave
-    treated = control = Sums()
-    for fact in facts:
-        for release, sums in fact.sums.items():
-            if release == rollout.release:
-                treated = treated.plus(sums)
-            elif last or fact.device not in offered:
-                control = control.plus(sums)
-    words = [outcome[device] for device in offered if device in outcome]
-    new_failures = [
-        device for device in offered if outcome.get(device) == "failed" and device not in rollout.acknowledged
-    ]
-    return Evidence(treated, control, words.count("succeeded"), len(new_failures), words.count("pending"))
+    @property
+    def decided(self) -> int:
+        """Devices that count."""
+        return self.succeeded + self.failed
 
 
-def judge(rule: Rule, evidence: Evidence) -> RuleVerdict:
+class Evidence(msgspec.Struct, frozen=True):
+    """What a rule is judged by: all devices, or one stratum."""
+
+    counts: Counts
+    cells: tuple[Cell, ...]
+    strata: int = 1
+    """Tests that share the chance of a false alarm."""
+
+
+def judge_all(rollout: Rollout, cells: Cells, outcomes: Mapping[str, Outcome], now: float) -> tuple[RuleVerdict, ...]:
+    """Every rule, one verdict or one for each stratum that goes on, in the rules' order."""
+    going_on = sorted({m.stratum for m in rollout.members if not rollout.is_stopped(m)})
+    verdicts: list[RuleVerdict] = []
+    for number, rule in enumerate(rollout.strategy.rules):
+        by_stratum = rule.scope == "stratum"
+        for stratum in going_on if by_stratum else [None]:
+            chosen = going_on if stratum is None else [stratum]
+            found = Evidence(
+                _count(rollout, outcomes, chosen),
+                _newest(rollout, rule, cells, chosen, now),
+                len(going_on) if by_stratum else 1,
+            )
+            verdicts.append(msgspec.structs.replace(judge(rule, found), stratum=stratum or "", rule=number))
+    return tuple(verdicts)
+
+
+def judge(rule: Rule, found: Evidence) -> RuleVerdict:
     """One rule."""
-    match rule.metric:
-        case "failed_ratio":
-            return _failed_ratio(rule, evidence)
-        case "error_ratio":
-            return _error_ratio(rule, evidence)
-        case "accuracy_drop":
-            return _accuracy_drop(rule, evidence)
-        case "latency_ratio_p95":
-            return _latency_ratio(rule, evidence)
+    if rule.metric in DEVICE_METRICS:
+        return _devices(rule, found.counts)
+    return _MEASURED[rule.metric](rule, found)
 
 
-def _failed_ratio(rule: Rule, evidence: Evidence) -> RuleVerdict:
-    decided = evidence.succeeded + evidence.failed
-    detail = f"{evidence.failed} of {decided} decided devices failed, {rule.threshold:.0%} allowed"
-    if evidence.failed and evidence.failed > rule.threshold * (decided + evidence.pending):
+def _count(rollout: Rollout, outcomes: Mapping[str, Outcome], strata: list[str]) -> Counts:
+    known = set(rollout.acknowledged)
+    words: list[Outcome] = [
+        word
+        for member in rollout.members
+        if member.stratum in strata and not ((word := outcomes[member.device]) in FAILURES and member.device in known)
+    ]
+    return Counts(
+        succeeded=words.count("succeeded"),
+        failed=sum(word in FAILURES for word in words),
+        rejected=words.count("rejected"),
+        silent=words.count("silent"),
+        pending=words.count("pending"),
+    )
+
+
+def _newest(rollout: Rollout, rule: Rule, cells: Cells, strata: list[str], now: float) -> tuple[Cell, ...]:
+    since = max(rollout.evidence_since, now - rule.window_s if rule.window_s else 0.0)
+    first = int(since // BUCKET_S) + (since > 0)
+    return tuple(cell for (stratum, bucket), cell in cells.items() if stratum in strata and bucket >= first)
+
+
+def _devices(rule: Rule, counts: Counts) -> RuleVerdict:
+    decided = counts.decided
+    hits, words = {
+        "failed_ratio": (counts.failed, "failed"),
+        "rejected_ratio": (counts.rejected, "were rejected by their device"),
+        "silent_ratio": (counts.silent, "fell silent"),
+    }[rule.metric]
+    detail = f"{hits} of {decided} decided devices {words}, {rule.threshold:.0%} allowed"
+    if hits and hits > rule.threshold * (decided + counts.pending):
         return RuleVerdict(rule.metric, "fail", detail)  # whatever the pending ones do, the ratio is exceeded
     if decided < rule.min_samples:
         return RuleVerdict(rule.metric, "inconclusive", f"{decided} decided devices, {rule.min_samples} needed")
-    exceeded = evidence.failed > rule.threshold * decided
-    return RuleVerdict(rule.metric, "fail" if exceeded else "pass", detail)
+    return RuleVerdict(rule.metric, "fail" if hits > rule.threshold * decided else "pass", detail)
 
 
-def _error_ratio(rule: Rule, evidence: Evidence) -> RuleVerdict:
-    treated = evidence.treated
+def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
+    treated = evidence.total(cell.treated for cell in found.cells)
     if missing := _missing(rule, treated.inferences, "inferences of the release"):
         return missing
-    ratio = treated.errors / treated.inferences
+    ratio = evidence.share(treated.errors, treated.inferences)
     detail = f"{treated.errors} of {treated.inferences} inferences failed, {rule.threshold:.2%} allowed"
-    return RuleVerdict(rule.metric, "fail" if ratio > rule.threshold else "pass", detail)
+    return _verdict(rule, ratio, detail, found.strata)
 
 
-def _accuracy_drop(rule: Rule, evidence: Evidence) -> RuleVerdict:
-    treated, control = evidence.treated, evidence.control
-    if missing := _missing(rule, min(treated.labelled, control.labelled), "labelled inferences on either side"):
+def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:
+    drop = evidence.accuracy_drop(found.cells)
+    samples = min(drop.treated, drop.control) if drop is not None else 0
+    if missing := _missing(rule, samples, "labelled inferences on either side at the same time"):
         return missing
-    after, before = treated.correct / treated.labelled, control.correct / control.labelled
-    pooled = (treated.correct + control.correct) / (treated.labelled + control.labelled)
-    error = math.sqrt(pooled * (1 - pooled) * (1 / treated.labelled + 1 / control.labelled))
-    drop = before - after
-    failed = drop > rule.threshold and drop > EVIDENCE_Z * error
+    assert drop is not None
     detail = (
-        f"accuracy {after:.3f} of {treated.labelled} against {before:.3f} of {control.labelled} on other releases, "
-        f"a drop of {rule.threshold:.3f} allowed"
+        f"accuracy {drop.value:.3f} below what ran on the same kind of device in the same minutes "
+        f"({drop.treated} against {drop.control} labelled), {rule.threshold:.3f} allowed"
     )
-    return RuleVerdict(rule.metric, "fail" if failed else "pass", detail)
+    return _verdict(rule, drop, detail, found.strata)
 
 
-def _latency_ratio(rule: Rule, evidence: Evidence) -> RuleVerdict:
-    treated, control = evidence.treated, evidence.control
-    if missing := _missing(rule, min(treated.inferences, control.inferences), "inferences on either side"):
+def _latency(rule: Rule, found: Evidence) -> RuleVerdict:
+    ratio = evidence.latency_ratio(found.cells, 0.95)
+    if missing := _missing(rule, ratio[3] if ratio is not None else 0, "inferences on either side at the same time"):
         return missing
-    after, before = quantile_us(treated.latency_us, 0.95), quantile_us(control.latency_us, 0.95)
-    assert after is not None
-    assert before is not None
-    detail = f"p95 {after:.0f} us against {before:.0f} us on other releases, {rule.threshold:.1f} times allowed"
-    return RuleVerdict(rule.metric, "fail" if after > rule.threshold * before else "pass", detail)
+    assert ratio is not None
+    detail = f"p95 {ratio[1]:.0f} us against {ratio[2]:.0f} us beside it, {rule.threshold:.1f} times allowed"
+    return RuleVerdict(rule.metric, "fail" if ratio[0] > rule.threshold else "pass", detail)
+
+
+def _agreement(rule: Rule, found: Evidence) -> RuleVerdict:
+    both = evidence.total(side for cell in found.cells for side in (cell.treated, cell.control))
+    if missing := _missing(rule, both.compared, "answers that were compared"):
+        return missing
+    agreed = evidence.share(both.agreed, both.compared)
+    detail = f"{both.agreed} of {both.compared} answers of both versions agree, {rule.threshold:.1%} asked for"
+    return _verdict(rule, agreed, detail, found.strata)
+
+
+def _verdict(rule: Rule, found: evidence.Difference, detail: str, strata: int) -> RuleVerdict:
+    excess = rule.threshold - found.value if rule.metric == "agreement" else found.value - rule.threshold
+    failed = evidence.beyond(excess, found.variance, strata)
+    return RuleVerdict(rule.metric, "fail" if failed else "pass", detail)
 
 
 def _missing(rule: Rule, count: int, what: str) -> RuleVerdict | None:
@@ -125,3 +165,11 @@ def _missing(rule: Rule, count: int, what: str) -> RuleVerdict | None:
     if count == 0 and rule.on_missing == "skip":
         return RuleVerdict(rule.metric, "pass", f"skipped: no {what}")
     return RuleVerdict(rule.metric, "inconclusive", f"{count} {what}, {rule.min_samples} needed")
+
+
+_MEASURED: dict[Metric, Callable[[Rule, Evidence], RuleVerdict]] = {
+    "error_ratio": _errors,
+    "accuracy_drop": _accuracy,
+    "latency_ratio_p95": _latency,
+    "agreement": _agreement,
+}

@@ -1,139 +1,218 @@
-"""``decide(rollout, facts, now)``: what is missing between what is and what the rollout wants.
+"""``decide(rollout, facts, cells, now)``: what is missing between what is and what the rollout wants.
 
 It never remembers what it did: called again with the same facts it asks for the same again, and for nothing once the
 facts have changed. At most one change of status or wave a pass. A controller that dies needs no recovery of decisions.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import msgspec
 
-from controller.rollout.analysis import RuleVerdict, gather, judge
-from controller.rollout.facts import DeviceFact
-from controller.rollout.model import FINAL, Member, OnFail, Rollout, Rule, Status
+from controller.rollout.analysis import RuleVerdict, judge_all
+from controller.rollout.facts import Cells, DeviceFact
+from controller.rollout.model import Member, Rollout, Status
+from controller.rollout.outcome import Outcome, mode_of, outcome_of, retry_at
+from controller.rollout.pace import due
 
-Outcome = Literal["waiting", "pending", "succeeded", "failed", "absent"]
-"""waiting: not its turn. pending: offered, undecided. absent: offline when its time ran out; counts neither way."""
+Facts = Mapping[str, DeviceFact]
+Outcomes = Mapping[str, Outcome]
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True):
     """Tell a device to run a release; 0 tells it to run none."""
 
     device: str
     model: str
     release: int
+    mode: str = "serve"
+    attempt: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What to do now, and the rollout as it stands then."""
 
     rollout: Rollout
     offers: tuple[Offer, ...] = ()
     verdicts: tuple[RuleVerdict, ...] = ()
+    quarantined: tuple[str, ...] = ()
+    """Devices on which the release has failed for good: no other rollout offers it to them."""
 
 
-def decide(rollout: Rollout, facts: Mapping[str, DeviceFact], now: float) -> Decision:
+def decide(rollout: Rollout, facts: Facts, cells: Cells, now: float) -> Decision:
     """One pass over one rollout. `facts` holds every member."""
-    if rollout.status in FINAL or rollout.status == "proposed":
-        return Decision(rollout)
-    if rollout.status == "rolling_back":
-        return _roll_back(rollout, facts)
+    match rollout.status:
+        case "proposed" | "aborted" | "rolled_back":
+            return Decision(rollout)
+        case "completed":
+            return Decision(rollout, _late_offers(rollout, facts))
+        case "rolling_back":
+            return _return_all(rollout, facts, "rolled_back", keep_confirmed=False)
+        case "aborting":
+            return _return_all(rollout, facts, "aborted", keep_confirmed=True)
+        case "running" | "paused":
+            return _go_on(rollout, facts, cells, now)
+
+
+def _go_on(rollout: Rollout, facts: Facts, cells: Cells, now: float) -> Decision:
     outcomes = {member.device: outcome_of(rollout, member, facts[member.device], now) for member in rollout.members}
-    evidence = gather(rollout, facts.values(), {device: str(word) for device, word in outcomes.items()})
-    verdicts = tuple(judge(rule, evidence) for rule in rollout.strategy.rules)
-    tripped = _tripped(rollout, verdicts)
-    if tripped is not None:
-        return Decision(_trip(rollout, *tripped), (), verdicts)
+    verdicts = judge_all(rollout, cells, outcomes, now)
+    bad = tuple(device for device, word in outcomes.items() if word in ("failed", "rejected"))
+    found = Decision(rollout, _stopped_offers(rollout, facts), verdicts, bad)
+    if (tripped := _tripped(rollout, verdicts)) is not None:
+        return _with(found, rollout=tripped)
     if rollout.status == "paused":
-        return Decision(rollout, (), verdicts)
-    return _advance(rollout, facts, outcomes, verdicts, now)
+        return found
+    return _advance(found, facts, outcomes, now)
 
 
-def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -> Outcome:
-    """Where one device stands. Success: its stable digest is the rollout's, as it says itself."""
-    if member.wave > rollout.wave:
-        return "waiting"
-    state = fact.state
-    if state is not None and state.stable is not None and state.stable.digest == rollout.digest:
-        return "succeeded"
-    offered = fact.assigned is not None and fact.assigned.release == rollout.release
-    ended = state.outcome if state is not None else None
-    if offered and fact.assigned is not None and ended is not None and ended.generation >= fact.assigned.generation:
-        return "failed" if ended.result != "confirmed" else "succeeded"
-    late = now - rollout.wave_began_at > rollout.strategy.deadline_s
-    if late:
-        return "absent" if fact.presence == "offline" else "failed"
-    return "pending"
+def _with(decision: Decision, **changes: object) -> Decision:
+    return msgspec.structs.replace(decision, **changes)
 
 
-def _tripped(rollout: Rollout, verdicts: tuple[RuleVerdict, ...]) -> tuple[Rule, RuleVerdict] | None:
-    pairs = zip(rollout.strategy.rules, verdicts, strict=True)
-    return next(((rule, verdict) for rule, verdict in pairs if verdict.word == "fail"), None)
+def _tripped(rollout: Rollout, verdicts: tuple[RuleVerdict, ...]) -> Rollout | None:
+    """The rollout after the first rule that failed and that has anything left to do."""
+    for verdict in verdicts:
+        if verdict.word == "fail":
+            after = _after_trip(rollout, verdict)
+            if after is not None:
+                return after
+    return None
 
 
-_STATUS_AFTER: dict[OnFail, Status] = {"pause": "paused", "roll_back": "rolling_back"}
+_STATUS_AFTER: dict[str, Status] = {"pause": "paused", "abort": "aborting", "roll_back": "rolling_back"}
 
 
-def _trip(rollout: Rollout, rule: Rule, verdict: RuleVerdict) -> Rollout:
-    reason = f"{verdict.metric}: {verdict.detail}"
-    return msgspec.structs.replace(rollout, status=_STATUS_AFTER[rule.on_fail], reason=reason)
+def _after_trip(rollout: Rollout, verdict: RuleVerdict) -> Rollout | None:
+    where = f" on {verdict.stratum}" if verdict.stratum else ""
+    reason, change = f"{verdict.metric}{where}: {verdict.detail}", msgspec.structs.replace
+    match rollout.strategy.rules[verdict.rule].on_fail:
+        case "roll_back_stratum" if verdict.stratum:
+            stopped = (*rollout.stopped_strata, verdict.stratum)
+            if {member.stratum for member in rollout.members} <= set(stopped):
+                return change(rollout, status="rolling_back", reason=reason)
+            return change(rollout, stopped_strata=stopped, reason=reason)
+        case "roll_back_wave" if rollout.wave not in rollout.stopped_waves:
+            return change(rollout, status="paused", stopped_waves=(*rollout.stopped_waves, rollout.wave), reason=reason)
+        case "pause" | "roll_back_wave" if rollout.status == "paused":
+            return None
+        case on_fail:
+            return change(rollout, status=_STATUS_AFTER.get(on_fail, "rolling_back"), reason=reason)
 
 
-def _advance(
-    rollout: Rollout,
-    facts: Mapping[str, DeviceFact],
-    outcomes: Mapping[str, Outcome],
-    verdicts: tuple[RuleVerdict, ...],
-    now: float,
-) -> Decision:
-    turn = rollout.devices_up_to(rollout.wave)
-    offers = tuple(
-        Offer(device, rollout.model, rollout.release)
-        for device in turn
-        if _release_of(facts[device]) != rollout.release and outcomes[device] == "pending"
-    )
-    if offers or any(outcomes[device] == "pending" for device in turn):
-        return Decision(msgspec.structs.replace(rollout, wave_done_at=None), offers, verdicts)
+def _advance(found: Decision, facts: Facts, outcomes: Outcomes, now: float) -> Decision:
+    rollout = found.rollout
+    turn = [member for member in rollout.members if member.wave <= rollout.wave]
+    offers = _due_offers(rollout, turn, facts, outcomes, now)
+    if offers or any(outcomes[member.device] == "pending" for member in turn):
+        undone = msgspec.structs.replace(rollout, wave_done_at=None)
+        return _with(found, rollout=undone, offers=found.offers + offers)
     if rollout.wave_done_at is None:
-        return Decision(msgspec.structs.replace(rollout, wave_done_at=now), (), verdicts)
-    soaked = now - rollout.wave_done_at >= rollout.strategy.waves[rollout.wave].soak_s
-    if not soaked or any(verdict.word != "pass" for verdict in verdicts):
-        return Decision(rollout, (), verdicts)
-    if rollout.wave >= rollout.last_wave:
-        return Decision(msgspec.structs.replace(rollout, status="completed", reason=""), (), verdicts)
+        return _with(found, rollout=msgspec.structs.replace(rollout, wave_done_at=now))
+    if not _may_end_wave(rollout, found.verdicts, now):
+        return found
+    if rollout.wave >= rollout.final_wave:
+        return _with(found, rollout=msgspec.structs.replace(rollout, status="completed"))
+    if rollout.strategy.preflight and rollout.wave == 0 and unproven(rollout, facts):
+        return found
     promoted = msgspec.structs.replace(rollout, wave=rollout.wave + 1, wave_began_at=now, wave_done_at=None)
-    return Decision(promoted, (), verdicts)
+    return _with(found, rollout=promoted)
 
 
-def _roll_back(rollout: Rollout, facts: Mapping[str, DeviceFact]) -> Decision:
-    """To the last confirmed release, as a new and higher generation. Done when every reachable device says so."""
-    touched = [member for member in rollout.members if member.wave <= rollout.wave]
-    offers = tuple(
-        Offer(member.device, rollout.model, member.previous_release)
-        for member in touched
-        if _release_of(facts[member.device]) == rollout.release
+def _may_end_wave(rollout: Rollout, verdicts: tuple[RuleVerdict, ...], now: float) -> bool:
+    """Soaked, every rule passes and nobody holds it; or an operator has said so."""
+    if rollout.promoted >= rollout.wave:
+        return True
+    wave = rollout.strategy.waves[rollout.wave]
+    soaked = rollout.wave_done_at is not None and now - rollout.wave_done_at >= wave.soak_s
+    return soaked and not wave.hold and all(verdict.word == "pass" for verdict in verdicts)
+
+
+def unproven(rollout: Rollout, facts: Facts) -> list[str]:
+    """Devices of later waves that have a way back and have not shown since they booted that it is whole."""
+    found = []
+    for member in rollout.members:
+        fact = facts[member.device]
+        state = fact.state
+        waits = member.wave > rollout.wave and fact.presence == "online" and not rollout.is_stopped(member)
+        if waits and state is not None and state.stable is not None and not state.stable_proven:
+            found.append(member.device)
+    return found
+
+
+def _due_offers(
+    rollout: Rollout, turn: list[Member], facts: Facts, outcomes: Outcomes, now: float
+) -> tuple[Offer, ...]:
+    """To whom the wave's release is offered now: first offers at the wave's pace, other modes, and later attempts."""
+    mode, untold, offers, under_way, told = mode_of(rollout), [], [], 0, 0
+    for member in turn:
+        fact, pending = facts[member.device], outcomes[member.device] == "pending"
+        if _release_of(fact) != rollout.release:
+            untold += [member.device] if pending else []
+            continue
+        told += member.wave == rollout.wave
+        if not pending:
+            continue
+        if fact.assigned is not None and fact.assigned.mode != mode:
+            offers.append(Offer(member.device, rollout.model, rollout.release, mode))
+        elif (at := retry_at(rollout, fact)) is not None and fact.assigned is not None:
+            if now >= at:
+                offers.append(Offer(member.device, rollout.model, rollout.release, mode, fact.assigned.attempt + 1))
+        else:
+            under_way += 1
+    first = due(rollout, untold, told=told, under_way=under_way + len(offers), now=now)
+    return (*offers, *(Offer(device, rollout.model, rollout.release, mode) for device in first))
+
+
+def _stopped_offers(rollout: Rollout, facts: Facts) -> tuple[Offer, ...]:
+    """The way back for strata and waves that were taken out."""
+    return _back(rollout, [member for member in rollout.members if rollout.is_stopped(member)], facts)
+
+
+def _late_offers(rollout: Rollout, facts: Facts) -> tuple[Offer, ...]:
+    """A rollout that has completed still reaches devices that join later."""
+    return tuple(
+        Offer(member.device, rollout.model, rollout.release)
+        for member in rollout.members
+        if member.late and not rollout.is_stopped(member) and facts[member.device].assigned is None
     )
-    still = [
+
+
+def _return_all(rollout: Rollout, facts: Facts, end: Status, *, keep_confirmed: bool) -> Decision:
+    """To the last confirmed release, as a new and higher generation. Done when every reachable device says so."""
+    touched = [
         member
-        for member in touched
-        if facts[member.device].presence != "offline" and _holds(rollout, facts[member.device])
+        for member in rollout.members
+        if member.wave <= rollout.wave and not (keep_confirmed and _has_confirmed(rollout, facts[member.device]))
     ]
+    offers = _back(rollout, touched, facts)
+    still = any(
+        facts[member.device].presence != "offline" and _holds(rollout, facts[member.device]) for member in touched
+    )
     if offers or still:
         return Decision(rollout, offers)
-    return Decision(msgspec.structs.replace(rollout, status="rolled_back"))
+    return Decision(msgspec.structs.replace(rollout, status=end))
+
+
+def _back(rollout: Rollout, members: list[Member], facts: Facts) -> tuple[Offer, ...]:
+    return tuple(
+        Offer(member.device, rollout.model, member.previous_release)
+        for member in members
+        if _release_of(facts[member.device]) == rollout.release
+    )
 
 
 def _release_of(fact: DeviceFact) -> int:
     return fact.assigned.release if fact.assigned is not None else 0
 
 
+def _has_confirmed(rollout: Rollout, fact: DeviceFact) -> bool:
+    stable = fact.state.stable if fact.state is not None else None
+    return stable is not None and stable.digest == rollout.digest
+
+
 def _holds(rollout: Rollout, fact: DeviceFact) -> bool:
-    """Whether the release serves on the device, or would after a reboot."""
+    """Whether the release serves or is tried on the device, or would be after a reboot."""
     if fact.state is None:
         return False
-    stable = fact.state.stable.digest if fact.state.stable is not None else ""
-    return rollout.digest in (fact.state.serving, stable)
+    slots = [slot.digest for slot in (fact.state.stable, fact.state.trial) if slot is not None]
+    return rollout.digest in (fact.state.serving, *slots)

@@ -1,6 +1,4 @@
-"""What `decide` may know about a device, and what devices measured since the rollout began."""
-
-from dataclasses import dataclass
+"""What `decide` may know: about each device, and what devices measured since the rollout began."""
 
 import msgspec
 
@@ -8,16 +6,22 @@ from contract.histogram import merge
 from contract.messages import ModelState, ModelWindow
 from controller.fleet.twin import Assigned, PresenceWord
 
+BUCKET_S = 60.0
+"""Two sides are compared within such stretches of time: what happens to the world then happens to both."""
+MAX_BUCKETS = 1440
+"""The newest that are kept: a day."""
 
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """Inferences of one release on one device, or on several added up."""
+
+class Sums(msgspec.Struct, frozen=True):
+    """Inferences of one release, on one device or on several added up."""
 
     inferences: int = 0
     errors: int = 0
     labelled: int = 0
     correct: int = 0
     latency_us: tuple[int, ...] = ()
+    compared: int = 0
+    agreed: int = 0
 
     def plus(self, other: "Sums | ModelWindow") -> "Sums":
         """Both together."""
@@ -27,7 +31,26 @@ class Sums:
             self.labelled + other.labelled,
             self.correct + other.correct,
             merge((self.latency_us, other.latency_us)),
+            self.compared + other.compared,
+            self.agreed + other.agreed,
         )
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One stratum in one stretch of time: the release, and whatever else ran there then."""
+
+    treated: Sums = Sums()
+    control: Sums = Sums()
+
+    def plus(self, window: ModelWindow, release: int) -> "Cell":
+        """With what one device has told."""
+        if window.version.release == release:
+            return Cell(self.treated.plus(window), self.control)
+        return Cell(self.treated, self.control.plus(window))
+
+
+Cells = dict[tuple[str, int], Cell]
+"""By (stratum, number of the bucket since 1970)."""
 
 
 class DeviceFact(msgspec.Struct, frozen=True):
@@ -37,5 +60,3 @@ class DeviceFact(msgspec.Struct, frozen=True):
     presence: PresenceWord
     assigned: Assigned | None
     state: ModelState | None
-    sums: dict[int, Sums] = {}
-    """Since the rollout began, by release."""

@@ -1,38 +1,58 @@
 """What a rollout is: its strategy, its waves, its status. Everything here is durable."""
 
+import hashlib
 from typing import Annotated, Literal
 
 import msgspec
 
 from contract.desired import TrialPolicy
-from contract.wire import Message
+from contract.wire import Message, encode
 
-Status = Literal["proposed", "running", "paused", "completed", "rolling_back", "rolled_back"]
-OnFail = Literal["pause", "roll_back"]
-Metric = Literal["failed_ratio", "accuracy_drop", "error_ratio", "latency_ratio_p95"]
+Status = Literal["proposed", "running", "paused", "completed", "aborting", "aborted", "rolling_back", "rolled_back"]
+OnFail = Literal["pause", "abort", "roll_back_wave", "roll_back_stratum", "roll_back"]
+Metric = Literal[
+    "failed_ratio", "rejected_ratio", "silent_ratio", "error_ratio", "accuracy_drop", "latency_ratio_p95", "agreement"
+]
+DEVICE_METRICS: frozenset[Metric] = frozenset({"failed_ratio", "rejected_ratio", "silent_ratio"})
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
-FINAL: frozenset[Status] = frozenset({"completed", "rolled_back"})
+FINAL: frozenset[Status] = frozenset({"completed", "aborted", "rolled_back"})
 
 
 class Rule(Message, frozen=True):
-    """An analysis rule: trips when `metric` exceeds `threshold`."""
+    """An analysis rule: trips when `metric` is above `threshold` (`agreement`: below it), beyond chance."""
 
     metric: Metric
     threshold: Annotated[float, msgspec.Meta(ge=0)]
+    scope: Literal["fleet", "stratum"] = "fleet"
+    """Judge all devices together, or each stratum by itself, so that one bad chip family cannot hide in an average."""
     min_samples: Annotated[int, msgspec.Meta(ge=1)] = 1
-    """Devices for `failed_ratio`, inferences for the others; below it the verdict is inconclusive."""
+    """Devices for the ratios of devices, inferences for the others; below it the verdict is inconclusive."""
+    window_s: Seconds = 0.0
+    """Judge what was measured in the newest so many seconds; 0: since the rollout began."""
     on_missing: Literal["wait", "skip"] = "wait"
     """No data at all: wait for it, or go by the other rules. Missing data is never a pass."""
     on_fail: OnFail = "roll_back"
 
 
 class Wave(Message, frozen=True):
-    """One step: so many percent of the fleet have the release when it is done."""
+    """One step. Who has had the release when it is done: by `percent` of each stratum or `count` of all devices (both
+    with the waves before), or exactly `devices`, a `selector` of labels, or one wave for each stratum.
+    """
 
-    percent: Percent
-    soak_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    """How long every device of the wave must have been confirmed before the next wave."""
+    percent: Percent | None = None
+    count: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    devices: tuple[str, ...] = ()
+    selector: dict[str, str] = {}
+    stratum: str = ""
+    each_stratum: bool = False
+    mode: Literal["serve", "shadow"] = "serve"
+    """shadow: the release runs beside stable on these devices, is compared and judged, and answers nothing."""
+    soak_s: Seconds = 0.0
+    """How long every device of the wave must have been done before the next wave."""
+    hold: bool = False
+    """Wait for `edgeward rollout promote` before the next wave."""
 
 
 class Strategy(Message, frozen=True):
@@ -41,8 +61,26 @@ class Strategy(Message, frozen=True):
     name: str
     waves: Annotated[tuple[Wave, ...], msgspec.Meta(min_length=1, max_length=50)]
     rules: tuple[Rule, ...] = ()
+    strata: tuple[str, ...] = ("machine", "memory")
+    """What tells kinds of devices apart: `machine`, `memory`, `cpus`, `runtime`, or the name of a label."""
+    start_s: Annotated[float, msgspec.Meta(gt=0)] = 86_400.0
+    """A device that has not begun so long after its offer is `silent`; one that is offline counts neither way."""
     deadline_s: Annotated[float, msgspec.Meta(gt=0)] = 86_400.0
-    """A device of a wave that has not decided by then counts as failed, as `silent`; offline ones count neither way."""
+    """A device that has begun and not decided so long after its offer counts as failed."""
+    max_concurrent: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Devices that may be under way at a time; 0: all of a wave."""
+    per_minute: Seconds = 0.0
+    """Offers a minute when a wave begins; 0: all at once."""
+    growth_per_minute: Annotated[float, msgspec.Meta(ge=1, le=10)] = 1.0
+    """The rate is multiplied by this each minute of a wave."""
+    jitter_s: Seconds = 0.0
+    """Offers of a wave are spread over so long, each device by its own hash."""
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
+    """Offers to one device, where it fails for a reason that may pass (a bad link, a full disk)."""
+    retry_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    """Until the second attempt; twice as long until each one after it."""
+    preflight: bool = True
+    """Before the second wave every online device must have shown that its stable version is whole on its disk."""
     trial: TrialPolicy = TrialPolicy()
     """What the devices themselves go by."""
 
@@ -52,8 +90,11 @@ class Member(Message, frozen=True):
 
     device: str
     wave: int
+    stratum: str = ""
     previous_release: int = 0
     """The last confirmed release: where a roll back goes. 0 for none."""
+    late: bool = False
+    """It joined after the plan was made, at the tail."""
 
 
 class Rollout(Message, frozen=True):
@@ -65,22 +106,51 @@ class Rollout(Message, frozen=True):
     digest: str
     strategy: Strategy
     members: tuple[Member, ...]
+    selector: dict[str, str] = {}
+    """Which devices it is about; those that match later join at the tail."""
+    excluded: dict[str, str] = {}
+    """Devices that match and cannot run the release, with the reason."""
     status: Status = "running"
     wave: int = 0
+    began_at: float = 0.0
     wave_began_at: float = 0.0
     wave_done_at: float | None = None
     """When every device of the wave had decided."""
+    promoted: int = -1
+    """The newest wave whose end an operator has declared."""
     reason: str = ""
+    stopped_strata: tuple[str, ...] = ()
+    """Rolled back by themselves, while the others go on."""
+    stopped_waves: tuple[int, ...] = ()
     acknowledged: tuple[str, ...] = ()
     """Devices whose failure an operator has resumed over; only new failures trip a rule again."""
+    evidence_since: float = 0.0
+    """What was measured before is acknowledged as well."""
     created_by: str = ""
     created_at: str = ""
+    approved_by: str = ""
 
     def devices_up_to(self, wave: int) -> list[str]:
         """Devices of the waves up to and including `wave`."""
         return [member.device for member in self.members if member.wave <= wave]
 
+    def is_stopped(self, member: Member) -> bool:
+        """Whether the member was taken out and goes back."""
+        return member.stratum in self.stopped_strata or member.wave in self.stopped_waves
+
     @property
     def last_wave(self) -> int:
         """Index of the last wave that has members."""
         return max((member.wave for member in self.members), default=0)
+
+    @property
+    def final_wave(self) -> int:
+        """Index of the wave that ends the rollout: empty waves are left out, but for serving after a shadow."""
+        serves = next(number for number, wave in enumerate(self.strategy.waves) if wave.mode == "serve")
+        return max(self.last_wave, serves)
+
+    @property
+    def plan_digest(self) -> str:
+        """Names the plan: who approves it approves this release, by this strategy, to these devices in this order."""
+        planned = (self.model, self.release, self.digest, self.strategy, [m for m in self.members if not m.late])
+        return hashlib.sha256(encode(planned)).hexdigest()

@@ -2,9 +2,19 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from controller.rollout.model import Member, Strategy
+import msgspec
+
+from controller.rollout.model import Member, Rollout, Strategy, Wave
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A device that a rollout is about."""
+
+    device: str
+    stratum: str = ""
+    labels: Mapping[str, str] = {}
 
 
 def rank(rollout: str, device: str) -> str:
@@ -12,19 +22,75 @@ def rank(rollout: str, device: str) -> str:
     return hashlib.sha256(f"{rollout}/{device}".encode()).hexdigest()
 
 
-def plan_members(
-    rollout: str, devices: Sequence[str], strategy: Strategy, confirmed: Mapping[str, int]
-) -> tuple[Member, ...]:
-    """Members in order of their turn. Each wave has at least one device more than the one before, while there are any.
+def unit_hash(rollout: str, device: str) -> float:
+    """The device's own number from 0 to 1."""
+    return int(rank(rollout, device)[:13], 16) / 16**13
 
-    `confirmed` maps a device to its last confirmed release.
+
+def expand(strategy: Strategy, targets: Iterable[Target]) -> Strategy:
+    """The strategy with a wave of its own for each stratum, in order of name, where it asks for that."""
+    strata = sorted({target.stratum for target in targets})
+    waves: list[Wave] = []
+    for wave in strategy.waves:
+        each = [msgspec.structs.replace(wave, each_stratum=False, stratum=name) for name in strata]
+        waves += each if wave.each_stratum else [wave]
+    return msgspec.structs.replace(strategy, waves=tuple(waves))
+
+
+def plan_members(
+    rollout: str, targets: Sequence[Target], strategy: Strategy, confirmed: Mapping[str, int]
+) -> tuple[Member, ...]:
+    """Members in order of their turn. No wave is empty while there are devices, but for one that follows a shadow.
+
+    `confirmed` maps a device to its last confirmed release. `strategy` is expanded.
     """
-    ordered = sorted(devices, key=lambda device: rank(rollout, device))
+    ordered = sorted(targets, key=lambda target: rank(rollout, target.device))
     members: list[Member] = []
+    taken: set[str] = set()
     for number, wave in enumerate(strategy.waves):
-        until = min(len(ordered), max(math.ceil(len(ordered) * wave.percent / 100), len(members) + 1))
-        members += [
-            Member(device=device, wave=number, previous_release=confirmed.get(device, 0))
-            for device in ordered[len(members) : until]
-        ]
+        chosen = [target for target in _chosen(wave, ordered) if target.device not in taken]
+        after_shadow = number > 0 and strategy.waves[number - 1].mode == "shadow"
+        if not chosen and not after_shadow:
+            chosen = [target for target in ordered if target.device not in taken][:1]
+        taken |= {target.device for target in chosen}
+        members += [member_of(target, number, confirmed) for target in chosen]
     return tuple(members)
+
+
+def member_of(target: Target, wave: int, confirmed: Mapping[str, int], *, late: bool = False) -> Member:
+    """A device's place."""
+    previous = confirmed.get(target.device, 0)
+    return Member(device=target.device, wave=wave, stratum=target.stratum, previous_release=previous, late=late)
+
+
+def join(rollout: Rollout, targets: Iterable[Target], confirmed: Mapping[str, int]) -> Rollout:
+    """The rollout with devices that match it only now, at the tail."""
+    joined = tuple(member_of(target, rollout.final_wave, confirmed, late=True) for target in targets)
+    return msgspec.structs.replace(rollout, members=rollout.members + joined) if joined else rollout
+
+
+def _chosen(wave: Wave, ordered: Sequence[Target]) -> list[Target]:
+    """Whom the wave is about, those of earlier waves among them."""
+    if wave.percent is not None and not (wave.stratum or wave.selector):
+        return _share_of_each(ordered, wave.percent)
+    if wave.count is not None:
+        return list(ordered[: wave.count])
+    if wave.devices:
+        return [target for target in ordered if target.device in wave.devices]
+    if wave.stratum:
+        return [target for target in ordered if target.stratum == wave.stratum]
+    return [target for target in ordered if wave.selector.items() <= target.labels.items()]
+
+
+def _share_of_each(ordered: Sequence[Target], percent: int) -> list[Target]:
+    """The first `percent` of each stratum, rounded up: each kind of device is among the first."""
+    sizes: dict[str, int] = {}
+    for target in ordered:
+        sizes[target.stratum] = sizes.get(target.stratum, 0) + 1
+    left = {stratum: math.ceil(size * percent / 100) for stratum, size in sizes.items()}
+    found = []
+    for target in ordered:
+        if left[target.stratum]:
+            left[target.stratum] -= 1
+            found.append(target)
+    return found

@@ -1,4 +1,4 @@
-"""`edgeward device list | show | config`."""
+"""`edgeward device list | show | why | release | config`."""
 
 import json
 from pathlib import Path
@@ -96,6 +96,24 @@ def show(name: str, *, as_json: bool) -> None:
     columns = ("model", "version", "inferences", "errors", "accuracy", "p95 below")
     console.print(table("measured since the controller started", columns, measured))
     console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found["history"]]))
+
+
+@device.command()
+@click.argument("name")
+@json_option
+def why(name: str, *, as_json: bool) -> None:
+    """Tell in order why a device runs what it runs."""
+    sentences = Client().why(name)
+    print_json(sentences) if as_json else console.print("\n".join(sentences), highlight=False)
+
+
+@device.command()
+@click.argument("name")
+@json_option
+def release(name: str, *, as_json: bool) -> None:
+    """Let a device be offered versions again that have failed there."""
+    lifted = Client().release(name)
+    print_json({"versions": lifted}) if as_json else console.print(f"{lifted} versions may be offered to {name} again")
 
 
 @device.command()

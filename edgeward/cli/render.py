@@ -60,6 +60,9 @@ def ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+_FAILURES = ("failed", "rejected", "silent", "regressed")
+
+
 def rollout_panel(view: dict[str, Any]) -> RenderableType:
     """A rollout as bars, one a wave, and what the rules say."""
     head = Text.assemble(
@@ -71,7 +74,7 @@ def rollout_panel(view: dict[str, Any]) -> RenderableType:
     for number in range(view["waves"]):
         members = [member for member in view["members"] if member["wave"] == number]
         done = sum(member["outcome"] == "succeeded" for member in members)
-        failed = sum(member["outcome"] == "failed" for member in members)
+        failed = sum(member["outcome"] in _FAILURES for member in members)
         words = f"{done} of {len(members)} have it" + (f", {failed} failed" if failed else "")
         colour = "red" if failed else "green"
         waves.add_row(f"wave {number}", ProgressBar(len(members) or 1, done, width=30, complete_style=colour), words)
@@ -79,16 +82,44 @@ def rollout_panel(view: dict[str, Any]) -> RenderableType:
         Text.assemble(
             "  ",
             (verdict["verdict"], _COLOURS.get(verdict["verdict"], "")),
-            f"  {verdict['metric']}: {verdict['detail']}",
+            f"  {verdict['metric']}{' on ' + verdict['stratum'] if verdict['stratum'] else ''}: {verdict['detail']}",
         )
         for verdict in view["verdicts"]
     ]
     faults = [
         Text(f"  {member['device']}: {member['code']} {member['detail']}", style="red")
         for member in view["members"]
-        if member["outcome"] == "failed"
+        if member["outcome"] in _FAILURES
     ]
     return Group(head, waves, *rules, *faults)
+
+
+def plan_panel(plan: dict[str, Any]) -> RenderableType:
+    """A rollout before it happens."""
+    rows = [
+        (
+            wave["wave"],
+            wave["mode"],
+            wave["devices"],
+            ", ".join(f"{count} {stratum}" for stratum, count in wave["strata"].items()),
+            f"{wave['soak_s']:.0f} s",
+            "promote" if wave["hold"] else "",
+        )
+        for wave in plan["waves"]
+    ]
+    head = f"{plan['model']} v{plan['release']} by {plan['strategy']} to {plan['devices']} devices"
+    cost = f"sends {size(plan['bytes_to_send'])}, ends in {plan['finish_s'] / 60:.0f} min at the earliest"
+    lines = [Text(f"  {words}") for words in plan["power"]]
+    lines += [Text(f"  left out: {device}: {why}", style="yellow") for device, why in plan["excluded"].items()]
+    if plan["no_way_back"]:
+        words = f"{len(plan['no_way_back'])} devices run nothing yet: a roll back leaves them with nothing"
+        lines.append(Text(f"  {words}", style="yellow"))
+    if plan["unproven"]:
+        words = f"{len(plan['unproven'])} devices have yet to show that their way back is whole"
+        lines.append(Text(f"  {words}", style="yellow"))
+    last = Text(f"plan {plan['plan_digest']}", style="dim")
+    columns = ("wave", "mode", "devices", "of which", "soak", "then waits for")
+    return Group(Text(head, style="bold"), table(cost, columns, rows), *lines, last)
 
 
 def _cell(value: Any) -> Text:

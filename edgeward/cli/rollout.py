@@ -1,7 +1,8 @@
-"""`edgeward rollout start | watch | list | pause | resume | abort`."""
+"""`edgeward rollout plan | start | watch | list | explain | approve | pause | resume | promote | abort | rollback`."""
 
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.live import Live
 
 from contract.errors import BadInput, Code
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, json_option, print_json, rollout_panel, table
+from edgeward.cli.render import console, json_option, plan_panel, print_json, rollout_panel, table
 from edgeward.client import Client, RolloutHandle
 
 
@@ -19,19 +20,77 @@ def rollout() -> None:
     """Bring a version to devices, wave by wave."""
 
 
+def _about(command: Callable[..., None]) -> Callable[..., None]:
+    """What a rollout is about: the same for a preview and for a start."""
+    named = "A name, or a TOML file as in configs/rollouts."
+    for option in (
+        click.option(
+            "--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label."
+        ),
+        click.option("--strategy", default="canary", show_default=True, help=named),
+        click.option("--version", "release", type=int, help="Default: the newest released."),
+        click.argument("model"),
+    ):
+        command = option(command)
+    return command
+
+
 @rollout.command()
-@click.argument("model")
-@click.option("--version", "release", type=int, help="Default: the newest released.")
-@click.option("--strategy", default="canary", show_default=True, help="A name, or a TOML file as in configs/rollouts.")
-@click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label.")
+@_about
+@json_option
+def plan(model: str, release: int | None, strategy: str, selectors: tuple[str, ...], *, as_json: bool) -> None:
+    """Show what a rollout of MODEL would do; nothing happens."""
+    found = Client().plan(model, release=release, strategy=read_strategy(strategy), selector=pairs(selectors))
+    print_json(found) if as_json else console.print(plan_panel(found))
+
+
+@rollout.command()
+@_about
+@click.option("--plan", "plan_digest", default="", help="Digest of a plan: start that very plan or nothing.")
 @click.option("--watch", "watching", is_flag=True, help="Stay until it has ended.")
 @json_option
 def start(
-    model: str, release: int | None, strategy: str, selectors: tuple[str, ...], *, watching: bool, as_json: bool
+    model: str,
+    release: int | None,
+    strategy: str,
+    selectors: tuple[str, ...],
+    plan_digest: str,
+    *,
+    watching: bool,
+    as_json: bool,
 ) -> None:
     """Start a rollout of MODEL."""
-    handle = Client().rollout(model, release=release, strategy=read_strategy(strategy), selector=pairs(selectors))
+    handle = Client().rollout(
+        model, release=release, strategy=read_strategy(strategy), selector=pairs(selectors), plan_digest=plan_digest
+    )
     _finish(handle, watching=watching, as_json=as_json)
+
+
+@rollout.command(name="explain")
+@click.argument("rollout_id")
+@json_option
+def explain_(rollout_id: str, *, as_json: bool) -> None:
+    """Say where a rollout stands and what it waits for."""
+    sentences = Client().open_rollout(rollout_id).explain()
+    print_json(sentences) if as_json else console.print("\n".join(sentences), highlight=False)
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@click.option(
+    "--plan", "plan_digest", default="", help="Digest of the plan that was looked at; it is asked for without."
+)
+@json_option
+def approve(rollout_id: str, plan_digest: str, *, as_json: bool) -> None:
+    """Let a rollout start that somebody else has proposed."""
+    handle = Client().open_rollout(rollout_id)
+    if not plan_digest:
+        view = handle.show()
+        console.print(rollout_panel(view))
+        click.confirm(f"Let plan {view['plan_digest'][:12]} start?", abort=True, err=True)
+        plan_digest = view["plan_digest"]
+    view = handle.approve(plan_digest)
+    print_json(view) if as_json else console.print(rollout_panel(view))
 
 
 @rollout.command()
@@ -65,10 +124,13 @@ def _steering(verb: str, words: str) -> click.Command:
     return steer
 
 
-rollout.add_command(_steering("approve", "Let a rollout start that somebody else has proposed."))
 rollout.add_command(_steering("pause", "Stop starting devices; what is under way goes on."))
 rollout.add_command(_steering("resume", "Go on; failures known by now no longer count."))
-rollout.add_command(_steering("abort", "Stop, and set touched devices back to their last confirmed release."))
+rollout.add_command(_steering("promote", "End the wave now: no soak, no undecided rule holds it up."))
+rollout.add_command(
+    _steering("abort", "Stop: devices that have confirmed the release keep it, all others are set back.")
+)
+rollout.add_command(_steering("rollback", "Set every touched device back to its last confirmed release."))
 
 
 def read_strategy(given: str) -> str | dict[str, Any]:

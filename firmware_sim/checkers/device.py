@@ -8,9 +8,8 @@ from firmware_sim.scripts import POLICY, Script
 
 def check(script: Script, device: Device) -> None:
     """Raise Violation for the first law that the run broke."""
-    known = {model.manifest.artifact.sha256 for model in script.models}
-    soak_s = float(POLICY.soak_s)
-    check_safety(device.name, device.history, known, soak_s=soak_s, may_stop=script.stable_at_end == 0)
+    soaks = {model.manifest.artifact.sha256: float(POLICY.soak_s) for model in script.models}
+    check_safety(device.name, device.history, soaks, may_stop=script.stable_at_end == 0)
     last = device.history[-1]
     stable = last.record.stable.manifest.release if last.record.stable else 0
     serves = last.record.stable.digest if last.record.stable else ""

@@ -18,10 +18,13 @@ Checker = Callable[[FleetWorld], None]
 
 def safety(world: FleetWorld) -> None:
     """Every device, at every moment."""
-    known = {model.manifest.artifact.sha256 for model in world.models.values()}
-    soak_s = float(world.scenario.trial.soak_s)
+    releases = zip(world.models.values(), world.scenario.release, strict=True)
+    soaks = {
+        model.manifest.artifact.sha256: float((release.strategy or world.scenario.strategy).trial.soak_s)
+        for model, release in releases
+    }
     for device in world.devices.values():
-        check_safety(device.name, device.history, known, soak_s=soak_s)
+        check_safety(device.name, device.history, soaks)
 
 
 def liveness(world: FleetWorld) -> None:
@@ -88,7 +91,12 @@ def _given(world: FleetWorld) -> dict[str, int]:
     completed = sorted(
         (rollout for rollout in final.values() if rollout.status == "completed"), key=lambda r: r.release
     )
-    return {member.device: rollout.release for rollout in completed for member in rollout.members}
+    return {
+        member.device: rollout.release
+        for rollout in completed
+        for member in rollout.members
+        if not rollout.is_stopped(member)
+    }
 
 
 CHECKERS: tuple[Checker, ...] = (safety, rollouts, liveness, resources)

@@ -1,27 +1,27 @@
 """Safety of one device, at every moment of its history: end states alone miss faults that heal."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Container, Mapping, Sequence
 
 from firmware_sim.checkers.law import hold
 from firmware_sim.device import Moment
 
 
-def check_safety(
-    device: str, history: Sequence[Moment], known: Set[str], *, soak_s: float, may_stop: bool = False
-) -> None:
-    """Raise Violation for the first broken law. `known` are the digests of all manifests of the world."""
+def check_safety(device: str, history: Sequence[Moment], soaks: Mapping[str, float], *, may_stop: bool = False) -> None:
+    """Raise Violation for the first broken law. `soaks`: by digest of every manifest of the world, how long it must
+    have served before it may become stable.
+    """
     for position, after in enumerate(history):
-        _serves_only_known(device, after, known)
+        _serves_only_known(device, after, soaks)
         _serving_follows_record(device, after)
         _record_names_what_is_there(device, after)
         if position:
             before = history[position - 1]
             _never_stops_serving(device, before, after, may_stop=may_stop)
             _generation_never_falls(device, before, after)
-            _stable_changes_only_after_soak(device, history, position, soak_s)
+            _stable_changes_only_after_soak(device, history, position, soaks)
 
 
-def _serves_only_known(device: str, moment: Moment, known: Set[str]) -> None:
+def _serves_only_known(device: str, moment: Moment, known: Container[str]) -> None:
     served = not moment.serving or moment.serving in known
     hold(served, "verified_model", device, moment.at, "serves bytes that no manifest names")
 
@@ -48,7 +48,9 @@ def _generation_never_falls(device: str, before: Moment, after: Moment) -> None:
     hold(kept, "generation_monotonic", device, after.at, "forgot a generation that it had decided")
 
 
-def _stable_changes_only_after_soak(device: str, history: Sequence[Moment], position: int, soak_s: float) -> None:
+def _stable_changes_only_after_soak(
+    device: str, history: Sequence[Moment], position: int, soaks: Mapping[str, float]
+) -> None:
     after, before = history[position], history[position - 1]
     new, old = after.record.stable, before.record.stable
     if new is None or (old is not None and old.digest == new.digest):
@@ -58,6 +60,6 @@ def _stable_changes_only_after_soak(device: str, history: Sequence[Moment], posi
         if moment.boots != before.boots or moment.serving != new.digest:
             break
         began = moment.at
-    soaked = began is not None and after.at - began >= soak_s - 0.1
+    soaked = began is not None and after.at - began >= soaks[new.digest] - 0.1
     what = f"v{new.manifest.release} became stable without a whole soak in one boot"
     hold(soaked, "whole_soak", device, after.at, what)

@@ -32,6 +32,7 @@ def model() -> DeviceModel:
     store = Store(flash)
     for made in (STABLE, TRIAL):
         flash.write(f"blob-{made.manifest.artifact.sha256}", made.artifact)
+        flash.write(f"blob-{made.manifest.golden.blob.sha256}", made.golden)
     slot = ModelSlot("m", perf_s=lambda: 0.0, lock=nullcontext())
     runtime = SimRuntime((STABLE, TRIAL), flash.read)
 

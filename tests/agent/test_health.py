@@ -93,7 +93,7 @@ def test_only_the_newest_inferences_count() -> None:
         ({"min_samples": 1000}, window(200)),
         ({"max_error_ratio": Decimal(0)}, window(100, errors=2)),
         ({"max_latency_ms_p95": Decimal("0.01")}, window(100)),
-        ({"max_accuracy_drop": Decimal("0.01")}, window(200, accuracy=0.75)),
+        ({"max_accuracy_drop": Decimal("0.01")}, window(200, accuracy=0.7)),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -31,6 +31,7 @@ class Device:
         flash = Flash(stream(1, "flash"))
         for made in (STABLE, WRONG, SAME):
             flash.write(f"blob-{made.manifest.artifact.sha256}", made.artifact)
+            flash.write(f"blob-{made.manifest.golden.blob.sha256}", made.golden)
         self.spent_s = 0.0
         self.free_mb = 1000.0
         self.dropped: Counter[str] = Counter()

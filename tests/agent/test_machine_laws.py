@@ -8,6 +8,8 @@ from msgspec.structs import replace
 from agent.core import machine
 from agent.core.commands import Load, Save
 from agent.core.events import (
+    ActivationAllowed,
+    ActivationHeld,
     DesiredChanged,
     DesiredRefused,
     DesiredWithdrawn,
@@ -20,7 +22,7 @@ from agent.core.events import (
     TimerFired,
 )
 from agent.core.limits import MAX_FETCH_ATTEMPTS
-from agent.core.model import Assignment, Baseline, Fetching, Probing, Record, State, Steady, Trial, Verdict
+from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial, Verdict
 from contract.desired import TrialPolicy
 from firmware_sim.models import make_model
 
@@ -50,7 +52,9 @@ for _digest in DIGESTS:
         FetchDone(_digest),
         FetchFailed(_digest, "transfer_stalled", "", retryable=True),
         FetchFailed(_digest, "disk_full", "", retryable=False),
-        ModelReady(_digest, Baseline(labelled=10, correct=9)),
+        ModelReady(_digest),
+        ActivationAllowed(_digest, Baseline(labelled=10, correct=9)),
+        ActivationHeld(_digest, 5.0, "window_closed", ""),
         ModelBroken(_digest, "probe_failed", ""),
         *(HealthJudged(_digest, verdict, "health_errors") for verdict in Verdict),
     ]
@@ -61,6 +65,8 @@ def normal(state: State) -> State:
     match state:
         case Fetching():
             return replace(state, retry_at=None if state.retry_at is None else min(state.retry_at, NOW))
+        case Ready():
+            return replace(state, since=NOW, retry_at=None if state.retry_at is None else min(state.retry_at, NOW))
         case Probing():
             return replace(state, give_up_at=NOW if state.give_up_at <= NOW else NOW + 1)
         case Trial():
@@ -102,7 +108,7 @@ def graph() -> dict[State, list[tuple[Event, machine.Step]]]:
 def test_the_search_reaches_every_phase_and_prints_how_far_it_went(graph: dict, capsys: pytest.CaptureFixture) -> None:
     with capsys.disabled():
         print(f"\n  five laws: {len(graph)} reachable states x {len(EVENTS)} events = {len(graph) * len(EVENTS)} steps")
-    assert {type(state) for state in graph} == {Steady, Fetching, Probing, Trial}
+    assert {type(state) for state in graph} == {Steady, Fetching, Probing, Ready, Trial}
     assert len(graph) > 100
 
 
@@ -144,7 +150,7 @@ def test_a_shadow_becomes_stable_only_after_it_has_served(graph: dict) -> None:
             if trial is not None and trial.policy.mode == "shadow" and after.record.trial is None:
                 shadowed = after.record.stable is not None and after.record.stable.digest == trial.digest
                 assert not shadowed, (state, event)
-            promoted += isinstance(event, DesiredChanged) and trial == SHADOW2 and after.record.trial == B3
+            promoted += isinstance(event, ActivationAllowed) and trial == SHADOW2 and after.record.trial == B3
     assert promoted
 
 
@@ -165,7 +171,8 @@ def test_what_the_device_itself_refuses_is_decided_and_changes_nothing_that_runs
             if isinstance(event, DesiredRefused) and commands:
                 assert after.record.outcome.result == "rejected"
                 assert (after.record.stable, after.record.trial) == (state.record.stable, state.record.trial)
-                assert not any(isinstance(command, Load) for command in commands)
+                loaded = [command.assignment for command in commands if isinstance(command, Load)]
+                assert set(loaded) <= {state.record.trial}, "a shadow that was to be promoted goes on as one"
 
 
 def test_law_4_the_generation_never_falls_and_stable_changes_only_by_confirmation(graph: dict) -> None:
@@ -203,7 +210,7 @@ def test_every_state_that_waits_has_a_deadline(graph: dict) -> None:
         waits = (
             isinstance(state, Probing)
             or (isinstance(state, Trial) and not shadowed)
-            or (isinstance(state, Fetching) and state.retry_at is not None)
+            or (isinstance(state, Fetching | Ready) and state.retry_at is not None)
         )
         assert (machine.deadline(state) is not None) == waits
 
@@ -236,9 +243,9 @@ def test_a_baseline_of_a_short_window_does_not_replace_the_durable_one() -> None
     policy = replace(POLICY, min_samples=30)
     wanted = replace(B2, policy=policy)
     durable = Baseline(labelled=500, correct=450)
-    probing = Probing(Record(stable=A1, generation=1, baseline=durable), wanted, NOW + 10)
-    after, _ = machine.step(probing, ModelReady(wanted.digest, Baseline(labelled=3, correct=0)), NOW)
+    ready = Ready(Record(stable=A1, generation=1, baseline=durable), wanted, NOW)
+    after, _ = machine.step(ready, ActivationAllowed(wanted.digest, Baseline(labelled=3, correct=0)), NOW)
     assert after.record.baseline == durable
     fresh = Baseline(labelled=60, correct=40)
-    after, _ = machine.step(probing, ModelReady(wanted.digest, fresh), NOW)
+    after, _ = machine.step(ready, ActivationAllowed(wanted.digest, fresh), NOW)
     assert after.record.baseline == fresh

@@ -12,7 +12,7 @@ from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 from sklearn.linear_model import LogisticRegression
 
-from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Report, Telemetry, VersionRef
+from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Outcome, Report, Telemetry, VersionRef
 from contract.samples import encode_sample
 from controller.api.app import make_app
 from controller.api.openapi import openapi
@@ -177,9 +177,72 @@ def test_a_rollout_is_planned_steered_and_audited(service: Service) -> None:
     assert call(service, "POST", f"{path}/resume")[1]["code"] == "rollout_conflict"
     assert call(service, "POST", f"{path}/pause")[1]["status"] == "paused"
     assert call(service, "POST", f"{path}/resume")[1]["status"] == "running"
-    assert call(service, "POST", f"{path}/abort")[1]["status"] == "rolling_back"
+    assert "waits for devices" in call(service, "GET", f"{path}/explain")[1]["sentences"][-1]
+    assert call(service, "POST", f"{path}/promote")[1]["status"] == "running"
+    assert call(service, "POST", f"{path}/rollback")[1]["code"] == "no_way_back"
+    assert call(service, "POST", f"{path}/abort")[1]["status"] == "aborting"
     actions = [entry["action"] for entry in call(service, "GET", "/v1/audit")[1]]
-    assert actions == ["rollout abort", "rollout resume", "rollout pause", "rollout start", "push"]
+    assert actions == ["rollout abort", "rollout promote", "rollout resume", "rollout pause", "rollout start", "push"]
+
+
+def test_a_plan_is_previewed_without_a_trace_and_started_as_it_was_seen_or_not_at_all(service: Service) -> None:
+    push(service)
+    meet(service, "a", "b")
+    before = list(service.journal.whole_audit())
+    status, plan = call(service, "POST", "/v1/rollouts/plan", json={"model": "m"})
+    assert (status, [wave["devices"] for wave in plan["waves"]], plan["excluded"]) == (200, [1, 1], {})
+    assert plan["no_way_back"] == ["a", "b"] or plan["no_way_back"] == ["b", "a"]
+    assert (service.world.rollouts, list(service.journal.whole_audit())) == ({}, before)
+    meet(service, "c")
+    wanted = {"model": "m", "plan_digest": plan["plan_digest"]}
+    assert call(service, "POST", "/v1/rollouts", json=wanted)[1]["code"] == "plan_changed"
+    wanted["plan_digest"] = call(service, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["plan_digest"]
+    assert call(service, "POST", "/v1/rollouts", json=wanted)[1]["plan_digest"] == wanted["plan_digest"]
+
+
+def fail_on(service: Service, device: str) -> dict[str, Any]:
+    """Roll the newest version out, and let it fail on one device."""
+    _, view = call(service, "POST", "/v1/rollouts", json={"model": "m", "strategy": "all_at_once"})
+    reconcile(service.world, [], time.time())
+    told = service.world.twins[device].desired["m"]
+    ended = Outcome(
+        generation=told.generation,
+        version=VersionRef(release=1, digest=service.registry.version("m", 1).manifest.artifact.sha256),
+        result="rolled_back",
+        code="health_accuracy",
+        detail="accuracy 0.5",
+    )
+    state = ModelState(model="m", phase="steady", generation=told.generation, outcome=ended)
+    report = Report(protocol=1, device=device, boot=1, seq=2, state=state)
+    service._unsaved.take(reconcile(service.world, [(device, report)], time.time()))
+    service._persist()
+    return view
+
+
+def test_a_version_that_failed_on_a_device_is_kept_from_it_until_somebody_lifts_that(service: Service) -> None:
+    push(service)
+    meet(service, "a", "b")
+    view = fail_on(service, "a")
+    reasons = call(service, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["excluded"]
+    assert view["id"] in reasons["a"]
+    again = Service(service.config)
+    assert again.world.quarantine == service.world.quarantine != {}
+    again.close()
+    assert call(service, "POST", "/v1/devices/a/release")[1] == {"versions": 1}
+    assert call(service, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["excluded"] == {}
+
+
+def test_a_device_tells_why_it_runs_what_it_runs(service: Service) -> None:
+    push(service)
+    meet(service, "a", "b")
+    view = fail_on(service, "a")
+    sentences = call(service, "GET", "/v1/devices/a/why")[1]["sentences"]
+    words = " ".join(sentences)
+    assert "v1 was rolled back: health_accuracy accuracy 0.5" in sentences[0]
+    assert "m: it has confirmed no version." in words
+    assert f"by rollout {view['id']}, strategy all_at_once, started by" in words
+    assert f"it failed here in {view['id']}" in words
+    assert call(service, "GET", "/v1/devices/none/why")[1]["code"] == "unknown_device"
 
 
 def test_a_device_is_shown_with_what_it_measured_and_its_history(service: Service) -> None:

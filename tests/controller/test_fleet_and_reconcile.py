@@ -9,7 +9,7 @@ from controller.fleet.twin import DOCUMENT_LIFE_S, Twin, fold_heartbeat, fold_pr
 from controller.memory import remember, save_devices
 from controller.reconcile import SWEEP_S, World, reconcile
 from controller.rollout.model import Rollout, Strategy, Wave
-from controller.rollout.plan import plan_members
+from controller.rollout.plan import Target, plan_members
 from firmware_sim.controller import DurableStore
 
 HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
@@ -65,7 +65,7 @@ def test_a_selector_matches_labels_and_says_which_there_are() -> None:
 def world() -> World:
     strategy = Strategy(name="s", waves=(Wave(percent=100),))
     made = World(silent_s=90.0)
-    members = plan_members("r", ["a", "b"], strategy, {})
+    members = plan_members("r", [Target("a"), Target("b")], strategy, {})
     made.rollouts["r"] = Rollout(id="r", model="m", release=2, digest=V2.digest, strategy=strategy, members=members)
     return made
 
@@ -110,7 +110,7 @@ def test_telemetry_adds_up_for_the_rollout_and_for_the_device() -> None:
     window = ModelWindow(model="m", version=V2, inferences=10, errors=1, labelled=5, correct=4, latency_us=(1, 9))
     message = Telemetry(protocol=1, device="a", boot=1, seq=1, interval_s=1.0, windows=(window, window))
     reconcile(made, [("a", message)], 0.0)
-    assert made.sums["r"]["a"][2].inferences == 20
+    assert [cell.treated.inferences for cell in made.cells["r"].values()] == [20]
     assert made.totals["a", "m", 2].correct == 8
 
 

@@ -115,23 +115,29 @@ def test_an_admin_can_neither_start_nor_approve_a_rollout() -> None:
 
 
 def test_who_proposes_cannot_approve_and_the_local_token_cannot_either(service: Service) -> None:
-    proposed(service, by="ada")
+    digest = proposed(service, by="ada").plan_digest
     both = token(service, "ada", "operator", "approver")
     other = token(service, "bob", "approver")
     tokens = {"herself": both, "local": LOCAL, "another": other, "again": other}
 
     async def script(call: Caller) -> dict[str, str]:
         path = "/v1/rollouts/r-1/approve"
-        return {name: (await call(each, "POST", path))[1] for name, each in tokens.items()}
+        changed = (await call(other, "POST", path, json={"plan_digest": "0" * 64}))[1]
+        body = {"plan_digest": digest}
+        found = {name: (await call(each, "POST", path, json=body))[1] for name, each in tokens.items()}
+        return found | {"changed": changed}
 
     assert talk(service, script) == {
         "herself": "four_eyes",
         "local": "four_eyes",
         "another": "",
         "again": "rollout_conflict",
+        "changed": "plan_changed",
     }
     assert service.world.rollouts["r-1"].status == "running"
     assert service.journal.audit_entries()[0]["actor"] == "bob"
+    assert service.journal.audit_entries()[0]["detail"] == digest
+    assert service.world.rollouts["r-1"].approved_by == "bob"
 
 
 def test_a_proposed_rollout_offers_nothing_to_anybody(service: Service) -> None:

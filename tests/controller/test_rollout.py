@@ -1,300 +1,363 @@
-"""The pure rollout engine: plan, analysis, decide."""
+"""The rollout engine's decisions: offers, waves, trips, the ways back."""
 
-import tomllib
-from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace as change
+from msgspec.structs import replace
 
-from contract.errors import BadInput, Code
-from contract.messages import ModelState, Outcome, VersionRef
-from controller.fleet.twin import Assigned, PresenceWord
-from controller.operations import _check_strategy, resolve_strategy
-from controller.rollout.analysis import Evidence, judge
-from controller.rollout.decide import Decision, Offer, decide, outcome_of
-from controller.rollout.facts import DeviceFact, Sums
+from controller.rollout.decide import Decision, Offer, decide
+from controller.rollout.explain import explain
 from controller.rollout.model import Rollout, Rule, Strategy, Wave
-from controller.rollout.plan import plan_members
-from controller.rollout.strategies import STRATEGIES
-
-NEW, OLD = "n" * 64, "o" * 64
-STRATEGY = Strategy(
-    name="s",
-    waves=(Wave(percent=20, soak_s=10.0), Wave(percent=100)),
-    rules=(Rule(metric="failed_ratio", threshold=0.0),),
-    deadline_s=100.0,
+from controller.rollout.outcome import outcome_of
+from controller.rollout.plan import Target, join
+from tests.controller.rollout_worlds import (
+    CANARY,
+    DEVICES,
+    OLD,
+    STRATEGY,
+    broken,
+    cells,
+    done,
+    fact,
+    facts,
+    rollout,
+    sums,
+    targets,
 )
-DEVICES = [f"d{number}" for number in range(5)]
 
 
-def rollout(strategy: Strategy = STRATEGY, **fields: object) -> Rollout:
-    members = plan_members("r-1", DEVICES, strategy, dict.fromkeys(DEVICES, 1))
-    return msgspec.structs.replace(
-        Rollout(id="r-1", model="m", release=2, digest=NEW, strategy=strategy, members=members), **fields
-    )
+def step(state: Rollout, world: dict[str, Any], now: float = 0.0, measured: Any = None) -> Decision:
+    return decide(state, world, measured or {}, now)
 
 
-def fact(
-    device: str,
-    *,
-    assigned: int | None = 1,
-    stable: int | None = 1,
-    failed: str = "",
-    presence: PresenceWord = "online",
-    sums: dict[int, Sums] | None = None,
-) -> DeviceFact:
-    refs = {1: VersionRef(release=1, digest=OLD), 2: VersionRef(release=2, digest=NEW)}
-    outcome = Outcome(generation=7, version=refs[2], result="rolled_back", code=failed) if failed else None
-    state = ModelState(
-        model="m",
-        phase="steady",
-        generation=7,
-        stable=refs[stable] if stable else None,
-        serving=refs[stable].digest if stable else "",
-        outcome=outcome,
-    )
-    given = Assigned(release=assigned, generation=7, rollout="r-1") if assigned else None
-    return DeviceFact(device, presence, given, state, sums or {})
-
-
-def facts(**special: DeviceFact) -> dict[str, DeviceFact]:
-    return {device: special.get(device, fact(device)) for device in DEVICES}
-
-
-CANARY = rollout().members[0].device
-
-
-def outcome(world: dict[str, DeviceFact], now: float) -> str:
+def outcome(given_fact: Any, now: float = 0.0, **fields: Any) -> str:
     """Where the canary stands."""
-    return outcome_of(rollout(), rollout().members[0], world[CANARY], now)
+    made = rollout(**fields)
+    return outcome_of(made, made.members[0], given_fact, now)
 
 
 def test_the_canary_is_offered_the_release_and_nobody_else() -> None:
-    assert decide(rollout(), facts(), 0.0).offers == (Offer(CANARY, "m", 2),)
+    assert step(rollout(), facts()).offers == (Offer(CANARY, "m", 2),)
 
 
 def test_the_same_facts_ask_for_the_same_again_and_new_facts_for_nothing() -> None:
-    first = decide(rollout(), facts(), 0.0)
-    assert decide(first.rollout, facts(), 1.0).offers == first.offers
+    first = step(rollout(), facts())
+    assert step(first.rollout, facts(), 1.0).offers == first.offers
     told = facts(**{CANARY: fact(CANARY, assigned=2)})
-    assert decide(first.rollout, told, 2.0).offers == ()
+    assert step(first.rollout, told, 2.0).offers == ()
 
 
 def test_the_next_wave_waits_for_the_soak_of_the_one_before() -> None:
-    done = facts(**{CANARY: fact(CANARY, assigned=2, stable=2)})
-    noticed = decide(rollout(), done, 50.0).rollout
+    world = facts(**{CANARY: done(CANARY)})
+    noticed = step(rollout(), world, 50.0).rollout
     assert (noticed.wave, noticed.wave_done_at) == (0, 50.0)
-    assert decide(noticed, done, 59.0).rollout == noticed
-    promoted = decide(noticed, done, 60.0).rollout
+    assert step(noticed, world, 59.0).rollout == noticed
+    promoted = step(noticed, world, 60.0).rollout
     assert (promoted.wave, promoted.wave_began_at, promoted.wave_done_at) == (1, 60.0, None)
-    assert len(decide(promoted, done, 61.0).offers) == 4
+    assert len(step(promoted, world, 61.0).offers) == 4
 
 
 def test_it_completes_when_the_last_wave_is_done() -> None:
-    everywhere = {device: fact(device, assigned=2, stable=2) for device in DEVICES}
+    everywhere = {device: done(device) for device in DEVICES}
     at_end = rollout(wave=1, wave_done_at=10.0)
-    assert decide(at_end, everywhere, 10.0).rollout.status == "completed"
-    assert decide(decide(at_end, everywhere, 10.0).rollout, everywhere, 11.0) == Decision(
-        decide(at_end, everywhere, 10.0).rollout
-    )
+    completed = step(at_end, everywhere, 10.0).rollout
+    assert completed.status == "completed"
+    assert step(completed, everywhere, 11.0) == Decision(completed)
 
 
-def test_a_failed_canary_rolls_the_rollout_back_with_the_reason() -> None:
-    after = decide(rollout(), facts(**{CANARY: fact(CANARY, assigned=2, failed="health_accuracy")}), 5.0)
-    assert (after.rollout.status, after.offers) == ("rolling_back", ())
+def test_a_failed_canary_rolls_the_rollout_back_with_the_reason_and_is_quarantined() -> None:
+    after = step(rollout(), facts(**{CANARY: broken(CANARY)}), 5.0)
+    assert (after.rollout.status, after.offers, after.quarantined) == ("rolling_back", (), (CANARY,))
     assert "1 of 1 decided devices failed" in after.rollout.reason
 
 
 def test_rolling_back_offers_the_last_confirmed_release_and_ends_when_devices_say_so() -> None:
     rolling = rollout(status="rolling_back")
-    told_new = facts(**{CANARY: fact(CANARY, assigned=2, stable=2)})
-    assert decide(rolling, told_new, 0.0).offers == (Offer(CANARY, "m", 1),)
+    assert step(rolling, facts(**{CANARY: done(CANARY)})).offers == (Offer(CANARY, "m", 1),)
     still_new = facts(**{CANARY: fact(CANARY, assigned=1, stable=2)})
-    assert decide(rolling, still_new, 0.0) == Decision(rolling)
-    assert decide(rolling, facts(), 0.0).rollout.status == "rolled_back"
+    assert step(rolling, still_new) == Decision(rolling)
+    assert step(rolling, facts()).rollout.status == "rolled_back"
 
 
 def test_an_offline_device_does_not_hold_up_a_roll_back_but_is_told() -> None:
     rolling = rollout(status="rolling_back")
-    away = facts(**{CANARY: fact(CANARY, assigned=2, stable=2, presence="offline")})
-    assert decide(rolling, away, 0.0).offers == (Offer(CANARY, "m", 1),)
+    away = facts(**{CANARY: done(CANARY, presence="offline")})
+    assert step(rolling, away).offers == (Offer(CANARY, "m", 1),)
     away = facts(**{CANARY: fact(CANARY, assigned=1, stable=2, presence="offline")})
-    assert decide(rolling, away, 0.0).rollout.status == "rolled_back"
+    assert step(rolling, away).rollout.status == "rolled_back"
 
 
 def test_a_device_without_a_confirmed_release_is_told_to_run_none() -> None:
-    members = plan_members("r-1", DEVICES, STRATEGY, {})
+    members = tuple(replace(member, previous_release=0) for member in rollout().members)
     rolling = rollout(status="rolling_back", members=members)
-    assert decide(rolling, facts(**{CANARY: fact(CANARY, assigned=2, stable=None)}), 0.0).offers == (
-        Offer(CANARY, "m", 0),
-    )
+    assert step(rolling, facts(**{CANARY: fact(CANARY, assigned=2, stable=None)})).offers == (Offer(CANARY, "m", 0),)
+
+
+def test_abort_reaches_devices_in_every_phase_and_leaves_what_has_confirmed() -> None:
+    one, two, three, four, five = DEVICES
+    world = {
+        one: done(one),
+        two: fact(two, assigned=2, generation=3),
+        three: fact(three, assigned=2),
+        four: broken(four),
+        five: fact(five),
+    }
+    aborting = step(rollout(wave=1, status="aborting"), world)
+    assert {offer.device for offer in aborting.offers} == {two, three, four}
+    assert {offer.release for offer in aborting.offers} == {1}
+    settled = world | {device: fact(device) for device in (two, three, four)}
+    assert step(aborting.rollout, settled).rollout.status == "aborted"
 
 
 def test_a_paused_rollout_starts_nobody_but_rules_go_on_judging() -> None:
     paused = rollout(status="paused")
-    assert decide(paused, facts(), 0.0).offers == ()
-    assert decide(paused, facts(**{CANARY: fact(CANARY, assigned=2, failed="x")}), 0.0).rollout.status == "rolling_back"
+    assert step(paused, facts()).offers == ()
+    assert step(paused, facts(**{CANARY: broken(CANARY)})).rollout.status == "rolling_back"
 
 
-def test_a_failure_that_was_resumed_over_does_not_trip_again() -> None:
-    failed = facts(**{CANARY: fact(CANARY, assigned=2, failed="x")})
-    resumed = rollout(acknowledged=(CANARY,))
-    assert decide(resumed, failed, 0.0).rollout.status == "running"
+def test_a_pausing_rule_that_still_fails_changes_a_paused_rollout_no_more() -> None:
+    strategy = replace(STRATEGY, rules=(replace(STRATEGY.rules[0], on_fail="pause"),))
+    paused = step(rollout(strategy), facts(**{CANARY: broken(CANARY)})).rollout
+    assert paused.status == "paused"
+    assert step(paused, facts(**{CANARY: broken(CANARY)}), 9.0).rollout == paused
 
 
-def test_a_silent_device_fails_at_its_deadline_and_an_offline_one_counts_neither_way() -> None:
-    quiet = facts(**{CANARY: fact(CANARY, assigned=2, presence="silent")})
-    assert outcome(quiet, 99.0) == "pending"
-    assert outcome(quiet, 101.0) == "failed"
-    away = facts(**{CANARY: fact(CANARY, assigned=2, presence="offline")})
-    assert outcome(away, 101.0) == "absent"
-    assert decide(rollout(), away, 101.0).rollout.status == "running"
+def test_failures_that_were_resumed_over_do_not_trip_again_but_new_ones_do() -> None:
+    first, second = (member.device for member in rollout().members[:2])
+    resumed = rollout(wave=1, acknowledged=(first,))
+    assert step(resumed, facts(**{first: broken(first)})).rollout.status == "running"
+    both = facts(**{first: broken(first), second: broken(second)})
+    assert step(resumed, both).rollout.status == "rolling_back"
+
+
+def test_measurements_before_a_resume_do_not_trip_again() -> None:
+    strategy = replace(STRATEGY, rules=(Rule(metric="error_ratio", threshold=0.1, min_samples=50),))
+    measured = cells(sums(500, errors=400), at=0.0)
+    world = facts(**{CANARY: fact(CANARY, assigned=2)})
+    assert step(rollout(strategy), world, 130.0, measured).rollout.status == "rolling_back"
+    assert step(rollout(strategy, evidence_since=100.0), world, 130.0, measured).rollout.status == "running"
+
+
+@pytest.mark.parametrize(
+    ("now", "changes", "expected"),
+    [
+        (99.0, {"generation": 6}, "pending"),
+        (101.0, {"generation": 6}, "silent"),
+        (101.0, {"generation": 6, "presence": "offline"}, "absent"),
+        (101.0, {"generation": 7}, "pending"),
+        (201.0, {"generation": 7}, "failed"),
+        (201.0, {"generation": 7, "presence": "silent"}, "silent"),
+        (201.0, {"generation": 7, "presence": "offline"}, "silent"),
+    ],
+    ids=["told", "never began", "was offline", "is at it", "too slow", "fell silent", "went offline in mid-update"],
+)
+def test_every_phase_has_a_deadline(now: float, changes: dict[str, Any], expected: str) -> None:
+    assert outcome(fact(CANARY, assigned=2, **changes), now) == expected
 
 
 def test_success_is_what_the_device_says_it_runs_not_what_it_was_told() -> None:
-    assert outcome(facts(**{CANARY: fact(CANARY, assigned=2, stable=1)}), 0.0) == "pending"
-    assert outcome(facts(**{CANARY: fact(CANARY, assigned=1, stable=2)}), 0.0) == "succeeded"
+    assert outcome(fact(CANARY, assigned=2)) == "pending"
+    assert outcome(fact(CANARY, assigned=1, stable=2)) == "succeeded"
+
+
+def test_a_device_that_had_confirmed_and_runs_something_else_has_regressed_and_counts() -> None:
+    regressed = fact(CANARY, assigned=2, stable=1, result="confirmed")
+    assert outcome(regressed) == "regressed"
+    assert step(rollout(), facts(**{CANARY: regressed})).rollout.status == "rolling_back"
 
 
 def test_at_most_one_step_a_pass() -> None:
-    everywhere = {device: fact(device, assigned=2, stable=2) for device in DEVICES}
+    everywhere = {device: done(device) for device in DEVICES}
     state, seen = rollout(), []
     for second in range(30):
-        state = decide(state, everywhere, float(second)).rollout
+        state = step(state, everywhere, float(second)).rollout
         seen.append((state.wave, state.status))
     assert seen[0] == (0, "running")
     assert (1, "running") in seen
     assert seen[-1] == (1, "completed")
 
 
-names = st.lists(st.from_regex(r"\A[a-z][a-z0-9]{0,8}\Z"), min_size=1, max_size=60, unique=True)
+@given(
+    st.lists(st.sampled_from(["told", "done", "broken", "untold", "away"]), min_size=5, max_size=5), st.integers(0, 3)
+)
+def test_whatever_the_facts_two_passes_in_a_row_ask_for_the_same(words: list[str], wave: int) -> None:
+    made = {
+        "told": lambda d: fact(d, assigned=2),
+        "done": done,
+        "broken": broken,
+        "untold": fact,
+        "away": lambda d: fact(d, assigned=2, generation=3, presence="offline"),
+    }
+    world = {device: made[word](device) for device, word in zip(DEVICES, words, strict=True)}
+    first = step(rollout(wave=min(wave, 1)), world, 5.0)
+    assert step(rollout(wave=min(wave, 1)), world, 5.0) == first
+    again = step(first.rollout, world, 5.0)
+    moved = (again.rollout.wave != first.rollout.wave) + (again.rollout.status != first.rollout.status)
+    assert moved <= 1
 
 
-@given(names, st.integers(1, 99), st.integers(1, 99))
-def test_a_raised_percent_only_adds_devices(devices: list[str], one: int, other: int) -> None:
-    low, high = sorted((one, other))
-    waves = [
-        {
-            member.device
-            for member in plan_members("r", devices, Strategy(name="s", waves=(Wave(percent=p), Wave(percent=100))), {})
-            if member.wave == 0
-        }
-        for p in (low, high)
-    ]
-    assert waves[0] <= waves[1]
+def test_a_held_wave_waits_for_an_operator() -> None:
+    strategy = replace(STRATEGY, waves=(Wave(percent=20, hold=True), Wave(percent=100)))
+    world = facts(**{CANARY: done(CANARY)})
+    held = rollout(strategy, wave_done_at=0.0)
+    assert step(held, world, 1e6).rollout.wave == 0
+    assert step(replace(held, promoted=0), world, 1.0).rollout.wave == 1
 
 
-@given(names, st.lists(st.integers(1, 99), unique=True, max_size=5))
-def test_every_device_is_in_exactly_one_wave_and_none_is_empty_while_devices_last(
-    devices: list[str], percents: list[int]
-) -> None:
-    strategy = Strategy(name="s", waves=tuple(Wave(percent=p) for p in [*sorted(percents), 100]))
-    members = plan_members("r", devices, strategy, {})
-    assert sorted(member.device for member in members) == sorted(devices)
-    used = [member.wave for member in members]
-    assert sorted(set(used)) == list(range(max(used) + 1))
+def test_promoting_ends_a_soak_and_a_rule_that_cannot_say_yet_but_not_one_that_fails() -> None:
+    strategy = replace(STRATEGY, rules=(Rule(metric="error_ratio", threshold=0.1, min_samples=50),))
+    world = facts(**{CANARY: done(CANARY)})
+    waits = rollout(strategy, wave_done_at=0.0, promoted=0)
+    assert step(waits, world, 1.0).rollout.wave == 1
+    assert step(waits, world, 1.0, cells(sums(500, errors=400))).rollout.status == "rolling_back"
 
 
-def sums(inferences: int, *, errors: int = 0, accuracy: float | None = None, bucket: int = 10) -> Sums:
-    histogram = tuple(inferences if index == bucket else 0 for index in range(54))
-    labelled = inferences if accuracy is not None else 0
-    return Sums(inferences, errors, labelled, round(labelled * (accuracy or 0)), histogram)
+TWO_KINDS = [*targets([f"a{n}" for n in range(4)], "arm"), *targets([f"x{n}" for n in range(4)], "x86")]
+BY_KIND = replace(
+    STRATEGY,
+    waves=(Wave(percent=25), Wave(percent=100)),
+    rules=(replace(STRATEGY.rules[0], scope="stratum", on_fail="roll_back_stratum"),),
+)
 
 
-NOTHING = Sums()
+def test_a_stratum_that_fails_goes_back_by_itself_and_the_others_go_on() -> None:
+    made = rollout(BY_KIND, among=TWO_KINDS)
+    arm, x86 = (next(m.device for m in made.members if m.stratum == kind) for kind in ("arm", "x86"))
+    world = {target.device: fact(target.device) for target in TWO_KINDS}
+    world |= {arm: broken(arm), x86: done(x86)}
+    after = step(made, world, 1.0).rollout
+    assert (after.status, after.stopped_strata) == ("running", ("arm",))
+    assert "failed_ratio on arm" in after.reason
+    going = step(after, world, 2.0)
+    assert going.offers == (Offer(arm, "m", 1),)
+    world[arm] = fact(arm)
+    for second in range(3, 8):
+        after = step(after, world, float(second)).rollout
+    assert after.wave == 1
+    assert {offer.device[0] for offer in step(after, world, 9.0).offers} == {"x"}
 
 
-def word(rule: Rule, treated: Sums = NOTHING, control: Sums = NOTHING, **counts: int) -> str:
-    return judge(rule, Evidence(treated, control, **{"succeeded": 0, "failed": 0, "pending": 0, **counts})).word
+def test_when_every_stratum_fails_all_goes_back() -> None:
+    made = rollout(BY_KIND, among=TWO_KINDS, stopped_strata=("arm",))
+    x86 = next(member.device for member in made.members if member.stratum == "x86")
+    world = {target.device: fact(target.device) for target in TWO_KINDS} | {x86: broken(x86)}
+    assert step(made, world).rollout.status == "rolling_back"
 
 
-def test_the_failed_ratio_counts_decided_devices_only() -> None:
-    rule = Rule(metric="failed_ratio", threshold=0.2)
-    assert word(rule, pending=10) == "inconclusive"
-    assert word(rule, succeeded=4, failed=1, pending=3) == "pass"
-    assert word(rule, succeeded=3, failed=1, pending=0) == "fail"
-    cautious = change_rule(rule, min_samples=5)
-    assert word(cautious, failed=1, pending=9) == "inconclusive"
-    assert word(cautious, failed=3, pending=7) == "fail", "whatever the others do, 3 of 10 is too many"
-
-
-def test_missing_data_is_never_a_pass_unless_the_rule_is_skipped() -> None:
-    rule = Rule(metric="error_ratio", threshold=0.1, min_samples=50)
-    assert word(rule) == "inconclusive"
-    assert word(change_rule(rule, on_missing="skip")) == "pass"
-    assert word(change_rule(rule, on_missing="skip"), sums(10)) == "inconclusive"
-
-
-def change_rule(rule: Rule, **fields: object) -> Rule:
-    return msgspec.structs.replace(rule, **fields)
-
-
-def test_errors_latency_and_accuracy_are_judged_against_their_thresholds() -> None:
-    errors = Rule(metric="error_ratio", threshold=0.1, min_samples=50)
-    assert (word(errors, sums(100, errors=10)), word(errors, sums(100, errors=11))) == ("pass", "fail")
-    latency = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=50)
-    assert (word(latency, sums(100, bucket=12), sums(100)), word(latency, sums(100, bucket=13), sums(100))) == (
-        "pass",
-        "fail",
-    )
-    accuracy = Rule(metric="accuracy_drop", threshold=0.05, min_samples=50)
-    assert word(accuracy, sums(1000, accuracy=0.7), sums(1000, accuracy=0.9)) == "fail"
-    assert word(accuracy, sums(1000, accuracy=0.86), sums(1000, accuracy=0.9)) == "pass"
-    assert word(accuracy, sums(60, accuracy=0.83), sums(60, accuracy=0.9)) == "pass", "chance explains it"
-
-
-def test_the_control_is_devices_whose_turn_has_not_come() -> None:
-    strategy = msgspec.structs.replace(STRATEGY, rules=(Rule(metric="accuracy_drop", threshold=0.05, min_samples=100),))
-    bad, good = {2: sums(500, accuracy=0.5)}, {1: sums(500, accuracy=0.9)}
-    world = {device: change(fact(device), sums=good) for device in DEVICES}
-    world[CANARY] = change(fact(CANARY, assigned=2, stable=2), sums=bad)
-    after = decide(rollout(strategy), world, 0.0)
-    assert after.rollout.status == "rolling_back"
-    assert "accuracy 0.500 of 500 against 0.900 of 2000" in after.rollout.reason
-
-
-@pytest.mark.parametrize(("on_fail", "status"), [("pause", "paused"), ("roll_back", "rolling_back")])
-def test_on_fail_is_what_happens(on_fail: str, status: str) -> None:
-    strategy = msgspec.structs.replace(STRATEGY, rules=(Rule(metric="failed_ratio", threshold=0.0, on_fail=on_fail),))
-    assert (
-        decide(rollout(strategy), facts(**{CANARY: fact(CANARY, assigned=2, failed="x")}), 0.0).rollout.status == status
-    )
-
-
-@pytest.mark.parametrize("name", sorted(STRATEGIES))
-def test_the_shipped_strategy_files_are_those_of_the_code(name: str) -> None:
-    path = Path(__file__).parents[2] / "configs" / "rollouts" / f"{name}.toml"
-    assert resolve_strategy(tomllib.loads(path.read_text())) == STRATEGIES[name]
-
-
-def test_every_strategy_file_has_its_code() -> None:
-    files = (Path(__file__).parents[2] / "configs" / "rollouts").glob("*.toml")
-    assert sorted(path.stem for path in files) == sorted(STRATEGIES)
+def test_a_wave_that_fails_goes_back_and_the_rollout_waits() -> None:
+    strategy = replace(STRATEGY, rules=(replace(STRATEGY.rules[0], on_fail="roll_back_wave"),))
+    second = next(member.device for member in rollout().members if member.wave == 1)
+    world = facts(**{CANARY: done(CANARY), second: broken(second)})
+    after = step(rollout(strategy, wave=1), world).rollout
+    assert (after.status, after.stopped_waves) == ("paused", (1,))
+    assert step(after, world).offers == (Offer(second, "m", 1),)
+    assert step(after, world).rollout == after
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ("nonsense", "canary"),
-        ({"name": "s"}, "waves"),
-        ({"name": "s", "waves": []}, "waves"),
-        ({"name": "s", "waves": [{"percent": 101}]}, "percent"),
-        ({"name": "s", "waves": [{"percent": 100}], "soak": 3}, "soak"),
-        ({"name": "s", "waves": [{"percent": 100}], "rules": [{"metric": "mood", "threshold": 1}]}, "mood"),
-    ],
-    ids=["unknown name", "no waves", "empty waves", "range", "unknown key", "unknown metric"],
+    ("on_fail", "status"),
+    [("pause", "paused"), ("abort", "aborting"), ("roll_back", "rolling_back")],
 )
-def test_a_strategy_that_makes_no_sense_is_refused_with_the_field(fields: object, said: str) -> None:
-    with pytest.raises(BadInput) as caught:
-        resolve_strategy(fields)  # type: ignore[arg-type]
-    assert caught.value.code == Code.STRATEGY_INVALID
-    assert said in caught.value.detail
+def test_on_fail_is_what_happens(on_fail: str, status: str) -> None:
+    strategy = replace(STRATEGY, rules=(Rule(metric="failed_ratio", threshold=0.0, on_fail=on_fail),))  # type: ignore[arg-type]
+    assert step(rollout(strategy), facts(**{CANARY: broken(CANARY)})).rollout.status == status
 
 
-@pytest.mark.parametrize("percents", [(50,), (50, 20, 100), (20, 20, 100)])
-def test_waves_must_rise_to_the_whole_fleet(percents: tuple[int, ...]) -> None:
-    with pytest.raises(BadInput):
-        _check_strategy(Strategy(name="s", waves=tuple(Wave(percent=p) for p in percents)))
+SHADOW = replace(STRATEGY, waves=(Wave(percent=20, mode="shadow"), Wave(percent=20), Wave(percent=100)), rules=())
+
+
+def test_a_shadow_wave_is_offered_as_a_shadow_and_then_the_same_devices_serve() -> None:
+    made = rollout(SHADOW)
+    assert step(made, facts()).offers == (Offer(CANARY, "m", 2, "shadow"),)
+    passed = facts(**{CANARY: fact(CANARY, assigned=2, result="shadowed", mode="shadow")})
+    noticed = step(made, passed, 1.0).rollout
+    serving = step(noticed, passed, 2.0).rollout
+    assert serving.wave == 1
+    assert step(serving, passed, 3.0).offers == (Offer(CANARY, "m", 2, "serve"),)
+    assert outcome_of(serving, serving.members[0], passed[CANARY], 3.0) == "pending"
+
+
+def test_a_fleet_of_one_serves_after_its_shadow() -> None:
+    made = rollout(SHADOW, among=targets(["d0"]))
+    world = {"d0": fact("d0", assigned=2, result="shadowed", mode="shadow")}
+    for second in range(4):
+        made = step(made, world, float(second)).rollout
+    assert (made.wave, made.status) == (1, "running")
+    world = {"d0": done("d0")}
+    for second in range(4, 8):
+        made = step(made, world, float(second)).rollout
+    assert made.status == "completed"
+
+
+def test_before_the_second_wave_every_device_must_have_shown_its_way_back() -> None:
+    world = facts(**{CANARY: done(CANARY), "d1": fact("d1", proven=False), "d2": fact("d2", proven=False)})
+    ready = rollout(wave_done_at=0.0)
+    waiting = [device for device in ("d1", "d2") if device != CANARY]
+    assert step(ready, world, 100.0).rollout.wave == 0
+    assert waiting[0] in " ".join(explain(ready, world, (), 100.0))
+    away = world | {device: fact(device, proven=False, presence="offline") for device in waiting}
+    assert step(ready, away, 100.0).rollout.wave == 1
+
+
+def test_a_failure_that_may_pass_is_tried_again_later_and_later_then_counts() -> None:
+    strategy = replace(STRATEGY, attempts=3, retry_s=10.0)
+    for attempt, wait_s in ((1, 10.0), (2, 20.0)):
+        stuck = fact(CANARY, assigned=2, result="rejected", code="transfer_stalled", offered_at=50.0, attempt=attempt)
+        world = facts(**{CANARY: stuck})
+        assert step(rollout(strategy), world, 50.0 + wait_s - 1).offers == ()
+        assert step(rollout(strategy), world, 50.0 + wait_s).offers == (Offer(CANARY, "m", 2, "serve", attempt + 1),)
+    last = fact(CANARY, assigned=2, result="rejected", code="transfer_stalled", attempt=3)
+    assert step(rollout(strategy), facts(**{CANARY: last})).rollout.status == "rolling_back"
+    final = fact(CANARY, assigned=2, result="rejected", code="probe_mismatch")
+    assert step(rollout(strategy), facts(**{CANARY: final})).rollout.status == "rolling_back"
+
+
+def test_who_joins_late_joins_at_the_tail_and_is_still_reached_when_it_has_completed() -> None:
+    joined = join(rollout(), [Target("late")], {})
+    assert joined.members[-1] == replace(joined.members[-1], device="late", wave=1, late=True)
+    assert joined.plan_digest == rollout().plan_digest, "what was approved is not changed by who comes later"
+    world = facts() | {"late": fact("late", assigned=None, stable=None)}
+    completed = replace(joined, status="completed", wave=1)
+    assert decide(completed, world, {}, 0.0).offers == (Offer("late", "m", 2),)
+
+
+def test_a_changed_plan_has_another_digest() -> None:
+    digests = {
+        rollout().plan_digest,
+        rollout(replace(STRATEGY, deadline_s=1.0)).plan_digest,
+        rollout(digest=OLD).plan_digest,
+        rollout(among=targets([*DEVICES, "d9"])).plan_digest,
+    }
+    assert len(digests) == 4
+    assert rollout(wave=1, status="paused").plan_digest == rollout().plan_digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "world", "said"),
+    [
+        ({"status": "proposed", "created_by": "anna"}, {}, "waits for somebody other than anna to approve plan"),
+        ({"status": "paused", "reason": "pause by ben"}, {}, "It is paused, because pause by ben"),
+        ({}, {CANARY: fact(CANARY, assigned=2)}, "1 of 5 devices have had their turn: 1 pending"),
+        ({"wave_done_at": 0.0}, {CANARY: done(CANARY)}, "It soaks for 7 s more."),
+        ({"status": "rolled_back", "reason": "failed_ratio: 1 of 1"}, {}, "rolled back; every device"),
+    ],
+    ids=["proposed", "paused", "devices", "soak", "end"],
+)
+def test_a_rollout_explains_itself(changes: dict[str, Any], world: dict[str, Any], said: str) -> None:
+    assert said in " ".join(explain(rollout(**changes), facts(**world), (), 3.0))
+
+
+def test_it_says_which_rule_waits_and_with_which_numbers() -> None:
+    strategy = replace(STRATEGY, rules=(Rule(metric="error_ratio", threshold=0.1, min_samples=50),))
+    found = step(rollout(strategy, wave_done_at=0.0), facts(**{CANARY: done(CANARY)}), 20.0, cells(sums(7)))
+    words = " ".join(explain(found.rollout, facts(**{CANARY: done(CANARY)}), found.verdicts, 20.0))
+    assert "Rule error_ratio cannot say yet: 7 inferences of the release, 50 needed." in words
+
+
+def test_a_strategy_and_a_rollout_survive_the_table() -> None:
+    made = rollout(BY_KIND, among=TWO_KINDS, stopped_strata=("arm",), excluded={"z": "pinned"})
+    assert msgspec.convert(msgspec.to_builtins(made), Rollout) == made
+    assert msgspec.convert(msgspec.to_builtins(BY_KIND), Strategy) == BY_KIND

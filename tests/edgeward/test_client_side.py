@@ -101,8 +101,11 @@ def test_every_command_can_print_json_and_says_what_it_does() -> None:
     runner = CliRunner()
     groups = {
         "model": ("push", "list", "show"),
-        "rollout": ("start", "watch", "list", "pause", "resume", "abort"),
-        "device": ("list", "show", "config"),
+        "rollout": (
+            *("plan", "start", "watch", "list", "explain", "approve"),
+            *("pause", "resume", "promote", "abort", "rollback"),
+        ),
+        "device": ("list", "show", "why", "release", "config"),
     }
     for group, commands in groups.items():
         for command in commands:

@@ -199,7 +199,9 @@ def the_heartbeat_tells_an_old_state(patch: pytest.MonkeyPatch) -> None:
     original = device_model.DeviceModel.message
 
     def message(self: device_model.DeviceModel) -> Any:
-        return msgspec.structs.replace(original(self), stable=None)
+        told = original(self)
+        stable = told.stable and msgspec.structs.replace(told.stable, release=told.stable.release - 1)
+        return msgspec.structs.replace(told, stable=stable)
 
     patch.setattr(device_model.DeviceModel, "message", message)
 
@@ -216,9 +218,9 @@ def roles_are_not_asked_for(patch: pytest.MonkeyPatch) -> None:
 def all_waves_are_offered_at_once(patch: pytest.MonkeyPatch) -> None:
     original = decide.decide
 
-    def at_once(rollout: Any, facts: Any, now: float) -> Any:
+    def at_once(rollout: Any, *given: Any) -> Any:
         eager = msgspec.structs.replace(rollout, wave=rollout.last_wave)
-        found = original(eager, facts, now)
+        found = original(eager, *given)
         return decide.Decision(msgspec.structs.replace(found.rollout, wave=rollout.wave), found.offers, found.verdicts)
 
     patch.setattr(reconcile, "decide", at_once)
@@ -231,13 +233,8 @@ def a_tripped_rule_only_logs(patch: pytest.MonkeyPatch) -> None:
 
 @bug("rollout", "mixed_fleet", "rollout_ends")
 def failures_do_not_count_as_decided(patch: pytest.MonkeyPatch) -> None:
-    original = analysis.gather
-
-    def gather(*arguments: Any) -> Any:
-        found = original(*arguments)
-        return analysis.Evidence(found.treated, found.control, found.succeeded, 0, found.pending)
-
-    patch.setattr(decide, "gather", gather)
+    original = analysis._count
+    patch.setattr(analysis, "_count", lambda *given: msgspec.structs.replace(original(*given), failed=0))
 
 
 @bug("rollout", "calm", "never_falls_over")
@@ -248,7 +245,7 @@ def two_waves_are_promoted_at_once(patch: pytest.MonkeyPatch) -> None:
         found = original(*arguments)
         return (
             found
-            if found.rollout.wave == arguments[0].wave
+            if found.rollout.wave == arguments[0].rollout.wave
             else decide.Decision(msgspec.structs.replace(found.rollout, wave=found.rollout.wave + 1))
         )
 
@@ -257,8 +254,8 @@ def two_waves_are_promoted_at_once(patch: pytest.MonkeyPatch) -> None:
 
 @bug("rollout", "bad_model", "rollout_ends")
 def rolling_back_tells_nobody(patch: pytest.MonkeyPatch) -> None:
-    original = decide._roll_back
-    patch.setattr(decide, "_roll_back", lambda rollout, facts: decide.Decision(original(rollout, facts).rollout))
+    original = decide._return_all
+    patch.setattr(decide, "_return_all", lambda *given, **named: decide.Decision(original(*given, **named).rollout))
     patch.setattr(decide, "_holds", lambda rollout, fact: True)
 
 
@@ -272,7 +269,27 @@ def rollouts_are_not_made_durable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sim_controller, "save_rollouts", lambda store, rollouts: None)
 
 
-@bug("reconcile", "controller_dies", "converges")
+@bug("rollout", "crash_on_one_stratum", "rollout_ends")
+def a_bad_stratum_stops_everybody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "_after_trip", lambda rollout, verdict: msgspec.structs.replace(rollout, status="aborting"))
+
+
+@bug("rollout", "drifting_world", "rollout_ends")
+def both_sides_are_compared_whenever_they_were_measured(patch: pytest.MonkeyPatch) -> None:
+    original = reconcile._add_to_cell
+    patch.setattr(
+        reconcile,
+        "_add_to_cell",
+        lambda cells, stratum, window, release, now: original(cells, stratum, window, release, 0.0),
+    )
+
+
+@bug("rollout", "worse_model", "rollout_ends")
+def missing_evidence_is_a_pass(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reconcile, "_add_to_cell", lambda *given: None)
+
+
+@bug("reconcile", "controller_dies", "rollout_ends")
 def desired_documents_are_not_made_durable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(memory, "save_devices", lambda store, twins: None)
     patch.setattr(sim_controller, "save_devices", lambda store, twins: None)

@@ -1,0 +1,179 @@
+"""Rollouts: how often bad releases are stopped in time over many seeds, and how fast a controller tells a fleet.
+
+Seeds of each scenario: EDGEWARD_SEEDS, 20 unless it says otherwise. Results: benchmarks/results/rollouts.md.
+"""
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+
+import paho.mqtt.client as paho
+
+from benchmarks.table import Row
+from contract import topics
+from contract.messages import Hardware, Heartbeat
+from controller.config import BrokerConfig, Config, StorageConfig
+from controller.reconcile import reconcile
+from controller.rollout.model import Rollout
+from controller.rollout.strategies import ALL_AT_ONCE
+from controller.service import Service, stamp
+from firmware_sim.runs import run_once
+from firmware_sim.scenario import load_scenario
+from firmware_sim.world import FleetWorld
+
+SCENARIOS = Path(__file__).parents[1] / "configs" / "scenarios"
+BLAST_RADIUS = 0.05
+OFFERS = 20_000
+BROKER_PORT = 8981
+WAIT_S = 300.0
+_HARDWARE = Hardware(machine="x86_64", cpus=4, memory_mb=4000, python="3.11", onnxruntime="1.32.0", agent="0.1.0")
+
+Judge = Callable[[FleetWorld, Rollout], bool]
+
+
+def measure() -> list[Row]:
+    """All rows."""
+    seeds = int(os.environ.get("EDGEWARD_SEEDS", "20"))
+    rows = [_share(name, seeds, goal) for name, goal in (("worse_model", 0.99), ("slower_model", 0.99))]
+    rows += [_share("crash_on_one_stratum", seeds, 0.99), _share("drifting_world", seeds, 0.95)]
+    return [*rows, *_offers()]
+
+
+def _share(name: str, seeds: int, goal: float) -> Row:
+    with get_context("spawn").Pool(os.cpu_count()) as pool:
+        good = sum(pool.starmap(_ends_well, [(name, seed) for seed in range(seeds)], chunksize=4))
+    return Row(f"{name}, {seeds} seeds: {_WORDS[name]}", good / seeds, 1.0, "", "all seeds", goal, at_least=True)
+
+
+def _ends_well(name: str, seed: int) -> bool:
+    result, world = run_once(load_scenario(SCENARIOS / f"{name}.toml"), seed)
+    last = {rollout.id: rollout for _, rollout in world.controller.history}["r-2"]
+    lawful = not result.law or result.law == "rollout_ends"
+    return lawful and _ENDS[name](world, last)
+
+
+def _stopped_in_time(world: FleetWorld, rollout: Rollout) -> bool:
+    return rollout.status == "rolled_back" and _reached(world, rollout) <= BLAST_RADIUS
+
+
+def _one_stratum_only(world: FleetWorld, rollout: Rollout) -> bool:
+    alone = rollout.status == "completed" and rollout.stopped_strata == ("small",)
+    hit = [
+        device for device in world.devices.values() if world.strata[device.name].name == "small" and device.boots > 1
+    ]
+    return alone and len(hit) / len(world.devices) <= BLAST_RADIUS
+
+
+def _completed(world: FleetWorld, rollout: Rollout) -> bool:
+    return rollout.status == "completed" and _reached(world, rollout) == 1.0
+
+
+def _reached(world: FleetWorld, rollout: Rollout) -> float:
+    """Share of the fleet on which the release ever answered."""
+    served = sum(any(moment.serving == rollout.digest for moment in d.history) for d in world.devices.values())
+    return served / len(world.devices)
+
+
+_ENDS: dict[str, Judge] = {
+    "worse_model": _stopped_in_time,
+    "slower_model": _stopped_in_time,
+    "crash_on_one_stratum": _one_stratum_only,
+    "drifting_world": _completed,
+}
+_WORDS = {
+    "worse_model": "stopped at 5 % or less",
+    "slower_model": "stopped at 5 % or less",
+    "crash_on_one_stratum": "that kind alone went back",
+    "drifting_world": "not blamed",
+}
+
+
+def _offers() -> list[Row]:
+    if shutil.which("mosquitto") is None:
+        print("rollouts: mosquitto is missing, so offers are not counted", file=sys.stderr)
+        return []
+    with tempfile.TemporaryDirectory() as scratch:
+        per_minute, small_kb, large_kb = asyncio.run(_offer_to_all(Path(scratch)))
+    return [
+        Row(
+            f"offers a minute, {OFFERS} devices, Mosquitto",
+            per_minute,
+            100_000,
+            "1/min",
+            "the goal",
+            1.0,
+            at_least=True,
+        ),
+        Row(f"memory a device, {OFFERS} devices", large_kb, small_kb, "kB", f"{OFFERS // 10} devices", 1.3),
+    ]
+
+
+async def _offer_to_all(scratch: Path) -> tuple[float, float, float]:
+    from sklearn.linear_model import LogisticRegression
+
+    from edgeward.encode import encode_model, encode_rows
+
+    config = Config(storage=StorageConfig(data_dir=str(scratch)), broker=BrokerConfig(port=BROKER_PORT))
+    service = Service(config)
+    await service.start()
+    rows = [[float(x), float(-x)] for x in range(60)]
+    kind, raw = encode_model(LogisticRegression().fit(rows, [int(x > 30) for x in range(60)]))
+    await service.operations.push("m", kind, raw, encode_rows(rows), actor="bench", at=stamp(), tags={})
+    bare_kb = _rss_kb()
+    _meet(service, 0, OFFERS // 10)
+    small_kb = (_rss_kb() - bare_kb) / (OFFERS // 10)
+    _meet(service, OFFERS // 10, OFFERS)
+    large_kb = (_rss_kb() - bare_kb) / OFFERS
+    heard = _Listener()
+    began_s = time.perf_counter()
+    service.rollouts.start("m", None, ALL_AT_ONCE, {}, actor="bench", at=stamp())
+    await asyncio.to_thread(heard.all.wait, WAIT_S)
+    took_s = time.perf_counter() - began_s
+    heard.stop()
+    await service.stop()
+    assert len(heard.seen) == OFFERS, f"{len(heard.seen)} of {OFFERS} documents arrived"
+    return OFFERS * 60 / took_s, small_kb, large_kb
+
+
+def _meet(service: Service, first: int, last: int) -> None:
+    beats = [
+        Heartbeat(protocol=1, device=f"d{number:06}", boot=1, seq=1, uptime_s=1, hardware=_HARDWARE)
+        for number in range(first, last)
+    ]
+    reconcile(service.world, [(beat.device, beat) for beat in beats], time.time())
+
+
+class _Listener:
+    """Every device's subscription, in one client."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self.all = threading.Event()
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client.on_message = self._message
+        self._client.connect("127.0.0.1", BROKER_PORT)
+        self._client.subscribe(topics.desired("any").replace("any", "+"), qos=0)
+        self._client.loop_start()
+        time.sleep(0.5)
+
+    def _message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        self.seen.add(message.topic)
+        if len(self.seen) == OFFERS:
+            self.all.set()
+
+    def stop(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def _rss_kb() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("VmRSS"))

@@ -1,0 +1,82 @@
+"""Maintenance windows: when a device may change what serves, by its own wall clock.
+
+Decides what "mon-fri 02:00-04:00" means and how long it is until the next opening. A window is read on the device's
+local wall clock as it goes: in spring, hours that the clock skips open nothing; in autumn, hours that it repeats open
+twice. A window that lies wholly in a skipped hour opens on the next day that it names.
+Refuses to know which time zone a device is in.
+"""
+
+import re
+from datetime import datetime, timedelta
+
+import msgspec
+
+from contract.errors import BadInput, Code
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_FORM = re.compile(r"(?:(?P<days>[a-z,-]+) )?(?P<from>\d\d:\d\d)-(?P<to>\d\d:\d\d)")
+_DAY_MINUTES = 24 * 60
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Minutes of the day on some days of the week; one that ends before it begins ends on the next day."""
+
+    days: frozenset[int]
+    begins: int
+    ends: int
+
+    def holds(self, local: datetime) -> bool:
+        """Whether it is open."""
+        minute, day = local.hour * 60 + local.minute, local.weekday()
+        if self.begins < self.ends:
+            return day in self.days and self.begins <= minute < self.ends
+        yesterday = (day - 1) % 7
+        return (day in self.days and minute >= self.begins) or (yesterday in self.days and minute < self.ends)
+
+
+def parse_window(text: str) -> Window:
+    """`"02:00-04:00"`, `"sat,sun 22:00-06:00"`, `"mon-fri 01:30-05:00"`; BadInput `strategy_invalid`."""
+    found = _FORM.fullmatch(text)
+    if found is None:
+        raise _wrong(text, 'write "mon-fri 02:00-04:00", days may be left out')
+    begins, ends = _minute(text, found["from"]), _minute(text, found["to"])
+    if begins == ends:
+        raise _wrong(text, "it never opens: it ends when it begins")
+    return Window(_days(text, found["days"]), begins, ends)
+
+
+def wait_s(windows: tuple[str, ...], local: datetime) -> float:
+    """Seconds until one of the windows is open, 0 if one is or there are none. `local` is the device's wall clock."""
+    parsed = [parse_window(window) for window in windows]
+    if not parsed or any(window.holds(local) for window in parsed):
+        return 0.0
+    begun = local.replace(second=0, microsecond=0)
+    for minute in range(1, 8 * _DAY_MINUTES):
+        later = begun + timedelta(minutes=minute)
+        if any(window.holds(later) for window in parsed):
+            return (later - local).total_seconds()
+    raise AssertionError("every window opens within a week")
+
+
+def _days(text: str, given: str | None) -> frozenset[int]:
+    if given is None:
+        return frozenset(range(7))
+    days: set[int] = set()
+    for part in given.split(","):
+        first, _, last = part.partition("-")
+        if first not in DAYS or (last and last not in DAYS):
+            raise _wrong(text, f"days are {', '.join(DAYS)}")
+        begin, end = DAYS.index(first), DAYS.index(last or first)
+        days |= {day % 7 for day in range(begin, end + 1 if end >= begin else end + 8)}
+    return frozenset(days)
+
+
+def _minute(text: str, clock: str) -> int:
+    hour, minute = int(clock[:2]), int(clock[3:])
+    if hour > 23 or minute > 59:
+        raise _wrong(text, f"{clock} is no time of day")
+    return hour * 60 + minute
+
+
+def _wrong(text: str, words: str) -> BadInput:
+    return BadInput(Code.STRATEGY_INVALID, f"window {text[:40]!r}: {words}")

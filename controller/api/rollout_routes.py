@@ -1,0 +1,142 @@
+"""The routes of rollouts: preview, start, steer, approve, and why."""
+
+import time
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from contract.errors import BadInput, Code
+from contract.messages import Report
+from contract.wire import Message, decode
+from controller.api import views
+from controller.api.auth import actor_of, subject_of
+from controller.api.route import Route
+from controller.api.service_key import SERVICE
+from controller.operations import resolve_strategy
+from controller.planning import Preview
+from controller.service import stamp
+from controller.why import why
+
+
+class PlanRequest(Message, frozen=True):
+    """What a rollout would be about."""
+
+    model: str
+    release: int | None = None
+    """None: the newest released version."""
+    strategy: str | dict[str, Any] = "canary"
+    """A name, or the fields of a strategy."""
+    selector: dict[str, str] = {}
+    """Labels that a device must have; empty: every device."""
+
+
+class RolloutRequest(PlanRequest, frozen=True):
+    """Start a rollout."""
+
+    plan_digest: str = ""
+    """Of a preview: start that very plan or nothing."""
+
+
+class ApprovalRequest(Message, frozen=True):
+    """Approve a proposed rollout."""
+
+    plan_digest: str
+    """Of the plan that was looked at."""
+
+
+async def list_rollouts(request: web.Request) -> list[views.RolloutView]:
+    """Every rollout, newest first."""
+    world = request.app[SERVICE].world
+    now = time.time()
+    return [views.rollout_view(rollout, world, now) for rollout in reversed(list(world.rollouts.values()))]
+
+
+async def show_rollout(request: web.Request) -> views.RolloutView:
+    """One rollout."""
+    service = request.app[SERVICE]
+    return views.rollout_view(service.rollouts.rollout(request.match_info["rollout"]), service.world, time.time())
+
+
+async def plan_rollout(request: web.Request) -> Preview:
+    """What a rollout would do; nothing happens."""
+    wanted = decode(await request.read(), PlanRequest)
+    strategy = resolve_strategy(wanted.strategy)
+    return request.app[SERVICE].rollouts.preview(wanted.model, wanted.release, strategy, wanted.selector)
+
+
+async def start_rollout(request: web.Request) -> views.RolloutView:
+    """Plan and start a rollout."""
+    service = request.app[SERVICE]
+    wanted = decode(await request.read(), RolloutRequest)
+    rollout = service.rollouts.start(
+        wanted.model,
+        wanted.release,
+        resolve_strategy(wanted.strategy),
+        wanted.selector,
+        plan_digest=wanted.plan_digest,
+        actor=actor_of(request),
+        at=stamp(),
+    )
+    return views.rollout_view(rollout, service.world, time.time())
+
+
+async def approve_rollout(request: web.Request) -> views.RolloutView:
+    """The second pair of eyes."""
+    service = request.app[SERVICE]
+    digest = decode(await request.read(), ApprovalRequest).plan_digest
+    name, subject = request.match_info["rollout"], subject_of(request)
+    started = service.rollouts.approve(name, digest, subject=subject, at=stamp())
+    return views.rollout_view(started, service.world, time.time())
+
+
+async def steer_rollout(request: web.Request) -> views.RolloutView:
+    """Pause, resume, promote, abort or roll back."""
+    service = request.app[SERVICE]
+    verb = request.path.rpartition("/")[2]
+    steered = service.rollouts.steer(
+        request.match_info["rollout"],
+        verb,  # type: ignore[arg-type]  # the route table registers these paths only
+        actor=actor_of(request),
+        at=stamp(),
+    )
+    return views.rollout_view(steered, service.world, time.time())
+
+
+async def explain_rollout(request: web.Request) -> views.Sentences:
+    """Where it stands and what it waits for."""
+    return views.Sentences(request.app[SERVICE].rollouts.explain(request.match_info["rollout"]))
+
+
+async def device_why(request: web.Request) -> views.Sentences:
+    """Why a device runs what it runs."""
+    service, name = request.app[SERVICE], request.match_info["device"]
+    twin = service.world.twins.get(name)
+    if twin is None:
+        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {name[:64]!r} has ever reported")
+    history = [(at, msgspec.json.decode(body, type=Report)) for at, body in service.journal.history_of(name)]
+    return views.Sentences(why(twin, service.world.rollouts, history, service.world.quarantine.get(name, {})))
+
+
+async def release_device(request: web.Request) -> views.Lifted:
+    """Lift the quarantine of every version on a device."""
+    device = request.match_info["device"]
+    return views.Lifted(request.app[SERVICE].rollouts.release_device(device, actor=actor_of(request), at=stamp()))
+
+
+_ONE = "/v1/rollouts/{rollout}"
+ROLLOUT_ROUTES = (
+    Route("view", "GET", "/v1/rollouts", list_rollouts, "All rollouts, newest first", list[views.RolloutView]),
+    Route("rollout", "POST", "/v1/rollouts", start_rollout, "Start a rollout", views.RolloutView, RolloutRequest),
+    Route("view", "POST", "/v1/rollouts/plan", plan_rollout, "What a rollout would do", Preview, PlanRequest),
+    Route("view", "GET", _ONE, show_rollout, "One rollout", views.RolloutView),
+    Route("view", "GET", f"{_ONE}/explain", explain_rollout, "Where it stands, in sentences", views.Sentences),
+    Route("rollout", "POST", f"{_ONE}/pause", steer_rollout, "Stop starting devices", views.RolloutView),
+    Route("rollout", "POST", f"{_ONE}/resume", steer_rollout, "Go on past failures", views.RolloutView),
+    Route("rollout", "POST", f"{_ONE}/promote", steer_rollout, "End the wave now", views.RolloutView),
+    Route("rollout", "POST", f"{_ONE}/abort", steer_rollout, "Stop; who has it keeps it", views.RolloutView),
+    Route("rollout", "POST", f"{_ONE}/rollback", steer_rollout, "Everybody back", views.RolloutView),
+    Route("approve", "POST", f"{_ONE}/approve", approve_rollout, "Let it start", views.RolloutView, ApprovalRequest),
+    Route("view", "GET", "/v1/devices/{device}/why", device_why, "Why it runs what it runs", views.Sentences),
+    Route("rollout", "POST", "/v1/devices/{device}/release", release_device, "Lift its quarantine", views.Lifted),
+)

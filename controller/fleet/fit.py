@@ -1,0 +1,84 @@
+"""What kind a device is, and whether a version can run there: before a byte is sent.
+
+Decides by what the device has said of itself. Refuses to know rollouts.
+"""
+
+from collections.abc import Mapping
+
+from contract.desired import TrialPolicy
+from contract.manifest import Manifest
+from controller.fleet.twin import Twin
+
+MEMORY_SHARE = 0.5
+"""Of a device's memory, that loading a version may take."""
+_ML5_SINCE = (1, 20)
+_OPSET_SINCE = {15: (1, 10), 16: (1, 11), 17: (1, 12), 18: (1, 14), 19: (1, 15), 20: (1, 17), 21: (1, 18), 22: (1, 21)}
+"""Source: https://onnxruntime.ai/docs/reference/compatibility.html; a newer operator set is left to the probe."""
+
+
+def stratum_of(twin: Twin, keys: tuple[str, ...]) -> str:
+    """The kind of device: the words of `keys` joined by "/"."""
+    return "/".join(_word(twin, key) for key in keys)
+
+
+def _word(twin: Twin, key: str) -> str:
+    hardware = twin.hardware
+    if key in twin.labels or hardware is None:
+        return twin.labels.get(key, "unknown")
+    match key:
+        case "machine":
+            return hardware.machine
+        case "memory":
+            return _memory_class(hardware.memory_mb)
+        case "cpus":
+            return f"{hardware.cpus}-cpus"
+        case "runtime":
+            return f"onnxruntime-{hardware.onnxruntime}"
+        case _:
+            return "unknown"
+
+
+def _memory_class(memory_mb: int) -> str:
+    """The power of two that the memory fills at least three quarters of: kernels keep some for themselves."""
+    size = 128
+    while size * 1.5 < memory_mb:
+        size *= 2
+    return f"{size}MB"
+
+
+def why_unfit(twin: Twin, model: str, manifest: Manifest, policy: TrialPolicy, quarantined: Mapping[str, str]) -> str:
+    """Why a device cannot run a version, in words; empty if nothing speaks against it."""
+    if (rollout := quarantined.get(manifest.artifact.sha256)) is not None:
+        return f"quarantined: it failed there in {rollout}; `edgeward device release {twin.device}` lifts that"
+    pin = twin.pinned.get(model, manifest.release)
+    if pin != manifest.release:
+        return f"pinned at v{pin} by the device's own configuration"
+    stable = twin.reported[model].stable if model in twin.reported else None
+    if policy.mode == "shadow" and stable is None:
+        return "nothing serves that a shadow could run beside"
+    return _unfit_hardware(twin, manifest, policy)
+
+
+def _unfit_hardware(twin: Twin, manifest: Manifest, policy: TrialPolicy) -> str:
+    hardware = twin.hardware
+    if hardware is None:
+        return ""
+    if hardware.machine not in manifest.hardware:
+        return f"{hardware.machine}: released for {', '.join(manifest.hardware)}"
+    if manifest.limits.memory_mb > hardware.memory_mb * MEMORY_SHARE:
+        return f"{hardware.memory_mb} MB of memory: the version may take {manifest.limits.memory_mb} to load"
+    if policy.require_sandbox and hardware.sandbox != "landlock+seccomp":
+        return f"sandbox {hardware.sandbox or 'none'}: the strategy asks for a whole one"
+    needed = _OPSET_SINCE.get(manifest.runtime.opset, (0, 0))
+    needed = max(needed, _ML5_SINCE) if manifest.runtime.ml_opset >= 5 else needed
+    if _release(hardware.onnxruntime) < needed:
+        return f"onnxruntime {hardware.onnxruntime}: the version needs {needed[0]}.{needed[1]}"
+    return ""
+
+
+def _release(version: str) -> tuple[int, int]:
+    parts = version.split(".")
+    try:
+        return int(parts[0]), int(parts[1])
+    except (ValueError, IndexError):
+        return (10**6, 0)  # a build that names itself otherwise is left to the probe

@@ -1,0 +1,102 @@
+"""Whether a strategy can do what it says, for this very fleet: before anything is started.
+
+Decides what is refused, with the arithmetic and what to change. Refuses to know how devices are told.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+from contract.errors import BadInput, Code
+from contract.windows import parse_window
+from controller.rollout import evidence
+from controller.rollout.model import DEVICE_METRICS, Member, Rule, Strategy, Wave
+
+
+def check_strategy(strategy: Strategy) -> None:
+    """BadInput `strategy_invalid` for a strategy that no fleet could follow."""
+    for number, wave in enumerate(strategy.waves):
+        _check_wave(f"waves[{number}]", wave)
+    shares = [(wave.percent, wave.mode) for wave in strategy.waves if _is_share(wave)]
+    for (before, mode), (after, _) in pairwise(shares):
+        rises = after is not None and before is not None and (after > before or (after == before and mode == "shadow"))
+        if not rises:
+            raise _wrong(f"waves {[percent for percent, _ in shares]}: percents must rise, or repeat after a shadow")
+    last = strategy.waves[-1]
+    if last.percent != 100 or last.mode != "serve" or not _is_share(last):
+        raise _wrong("the last wave must be percent = 100: whoever is in no other wave would never have the release")
+    modes = [wave.mode for wave in strategy.waves]
+    if modes != sorted(modes, reverse=True):
+        raise _wrong(f"waves {modes}: a shadow wave comes before every wave that serves")
+    for rule in strategy.rules:
+        if rule.on_fail == "roll_back_stratum" and rule.scope != "stratum":
+            raise _wrong(f'rule {rule.metric}: on_fail = "roll_back_stratum" needs scope = "stratum"')
+        if rule.metric == "agreement" and "shadow" not in modes and not strategy.trial.reverse_share:
+            raise _wrong("rule agreement: no wave is a shadow and trial.reverse_share is 0, so nothing is compared")
+    for window in strategy.trial.windows:
+        parse_window(window)
+
+
+def check_power(strategy: Strategy, members: Sequence[Member]) -> None:
+    """BadInput `strategy_invalid` for a rule that cannot trip or pass with the devices that there are."""
+    waves = Counter(member.wave for member in members)
+    for rule in strategy.rules:
+        if rule.metric in DEVICE_METRICS:
+            _check_reach(rule, waves, members)
+
+
+def _check_reach(rule: Rule, waves: Counter[int], members: Sequence[Member]) -> None:
+    per_stratum = Counter(member.stratum for member in members if member.wave == min(waves))
+    first = min(per_stratum.values()) if rule.scope == "stratum" else waves[min(waves)]
+    if rule.min_samples > first:
+        each = " of its smallest stratum" if rule.scope == "stratum" else ""
+        raise _wrong(
+            f"rule {rule.metric} needs {rule.min_samples} decided devices and the first wave has {first}{each}: it "
+            f"could never pass. Make the first wave {rule.min_samples} devices or more, or min_samples {first} or less"
+        )
+    if rule.threshold >= 1.0:
+        raise _wrong(f"rule {rule.metric} allows {rule.threshold:.0%} of devices: it cannot trip; name a share below 1")
+
+
+def power_of(rule: Rule, first_wave: int, inferences_per_device: float, accuracy: float = 0.9) -> str:
+    """What a rule can detect with the first wave's devices, in a sentence."""
+    samples = int(first_wave * inferences_per_device)
+    if rule.metric in DEVICE_METRICS:
+        trips = int(rule.threshold * first_wave) + 1
+        return f"{first_wave} devices: trips at {trips} that fail"
+    if rule.metric == "latency_ratio_p95":
+        enough = "enough" if samples >= rule.min_samples else f"{rule.min_samples} needed"
+        return f"{first_wave} devices x {inferences_per_device:.0f} inferences = {samples}: {enough}"
+    if samples < rule.min_samples:
+        return f"{first_wave} devices x {inferences_per_device:.0f} inferences = {samples}, {rule.min_samples} needed"
+    seen = _smallest_excess(samples, accuracy * (1 - accuracy))
+    return (
+        f"{first_wave} devices x {inferences_per_device:.0f} inferences detect {seen:.1%} beyond the "
+        f"{rule.threshold:.1%} that the rule allows"
+    )
+
+
+def _smallest_excess(samples: int, spread_of_one: float) -> float:
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if evidence.beyond(middle, 2.0 * spread_of_one / max(samples, 1)):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _check_wave(where: str, wave: Wave) -> None:
+    ways = [wave.percent is not None, wave.count is not None, bool(wave.devices), bool(wave.selector)]
+    ways += [bool(wave.stratum), wave.each_stratum]
+    if sum(ways) != 1:
+        raise _wrong(f"{where}: name one of percent, count, devices, selector, stratum, each_stratum")
+
+
+def _is_share(wave: Wave) -> bool:
+    return wave.percent is not None
+
+
+def _wrong(words: str) -> BadInput:
+    return BadInput(Code.STRATEGY_INVALID, words)

@@ -1,0 +1,71 @@
+"""A rollout in sentences: where it stands, what it waits for, which rule says what, and with which numbers.
+
+Decides words. Everything in them comes from the same facts and verdicts that `decide` goes by.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from controller.rollout.analysis import RuleVerdict
+from controller.rollout.decide import Facts, unproven
+from controller.rollout.model import Rollout
+from controller.rollout.outcome import outcome_of
+
+_ENDS = {
+    "completed": "It has completed",
+    "aborted": "It was aborted; what had confirmed the release keeps it",
+    "rolled_back": "It was rolled back; every device that can be reached runs its last confirmed release again",
+    "aborting": "It is being aborted: devices that have not confirmed the release are sent back",
+    "rolling_back": "It is being rolled back: devices are sent to their last confirmed release",
+}
+
+
+def explain(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now: float) -> list[str]:
+    """Sentences, the most important first."""
+    what = f"{rollout.id} brings {rollout.model} v{rollout.release} by {rollout.strategy.name}."
+    if rollout.status == "proposed":
+        return [
+            f"{what} It waits for somebody other than {rollout.created_by} to approve plan {rollout.plan_digest[:12]}."
+        ]
+    because = f", because {rollout.reason}" if rollout.reason else ""
+    if rollout.status in _ENDS:
+        return [what, f"{_ENDS[rollout.status]}{because}."]
+    sentences = [what]
+    if rollout.status == "paused":
+        sentences.append(f"It is paused{because}: resume, abort or roll it back.")
+    elif rollout.reason:
+        sentences.append(f"{rollout.reason}.")
+    sentences += [*_devices(rollout, facts, now), *_waits(rollout, facts, verdicts, now)]
+    return sentences
+
+
+def _devices(rollout: Rollout, facts: Facts, now: float) -> list[str]:
+    turn = [member for member in rollout.members if member.wave <= rollout.wave]
+    words = Counter(outcome_of(rollout, member, facts[member.device], now) for member in turn)
+    counts = ", ".join(f"{count} {word}" for word, count in words.most_common())
+    wave, waves = rollout.wave + 1, rollout.final_wave + 1
+    had = f"{len(turn)} of {len(rollout.members)} devices have had their turn"
+    return [f"Wave {wave} of {waves}, {had}: {counts}."]
+
+
+def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now: float) -> list[str]:
+    if rollout.status != "running":
+        return [_says(verdict) for verdict in verdicts if verdict.word == "fail"]
+    if rollout.wave_done_at is None:
+        return ["It waits for devices that have not decided."]
+    wave = rollout.strategy.waves[rollout.wave]
+    left_s = wave.soak_s - (now - rollout.wave_done_at)
+    waits = [f"It soaks for {left_s:.0f} s more."] if left_s > 0 else []
+    waits += [_says(verdict) for verdict in verdicts if verdict.word != "pass"]
+    if wave.hold and rollout.promoted < rollout.wave:
+        waits.append(f"It waits for `edgeward rollout promote {rollout.id}`.")
+    if rollout.strategy.preflight and rollout.wave == 0 and (missing := unproven(rollout, facts)):
+        names = ", ".join(missing[:5])
+        waits.append(f"{len(missing)} devices have not shown that their way back is whole: {names}.")
+    return waits or ["The next pass goes on."]
+
+
+def _says(verdict: RuleVerdict) -> str:
+    where = f" on {verdict.stratum}" if verdict.stratum else ""
+    how = {"inconclusive": "cannot say yet", "fail": "has failed", "pass": "passes"}[verdict.word]
+    return f"Rule {verdict.metric}{where} {how}: {verdict.detail}."

@@ -1,0 +1,94 @@
+"""Where one device stands in a rollout, from what it says itself.
+
+Decides what is success, what is a failure and of which kind, what counts neither way. Refuses to know other devices.
+"""
+
+from typing import Literal
+
+from contract.errors import Code
+from contract.messages import ModelState
+from contract.messages import Outcome as Ended
+from controller.fleet.twin import Assigned
+from controller.rollout.facts import DeviceFact
+from controller.rollout.model import Member, Rollout
+
+Outcome = Literal["waiting", "pending", "succeeded", "failed", "rejected", "silent", "regressed", "absent", "stopped"]
+"""waiting: not its turn. pending: to be offered, or offered and undecided. rejected: its probe or its own configuration
+refused the release. silent: it was told and never answered. regressed: it had confirmed and runs something else.
+absent: offline before it could begin; counts neither way. stopped: taken out with its stratum or wave."""
+
+FAILURES: frozenset[Outcome] = frozenset({"failed", "rejected", "silent", "regressed"})
+
+RETRYABLE = frozenset(
+    {
+        Code.TRANSFER_STALLED,
+        Code.DISK_FULL,
+        Code.DISK_FAILED,
+        Code.MEMORY_SHORT,
+        Code.PROBE_TIMEOUT,
+        Code.TRIAL_INCONCLUSIVE,
+    }
+)
+"""Failures that may pass by themselves."""
+
+
+def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -> Outcome:
+    """Success: its stable digest is the rollout's, as it says itself; in a shadow wave, that the shadow has passed."""
+    if member.wave > rollout.wave:
+        return "waiting"
+    if rollout.is_stopped(member):
+        return "stopped"
+    state, assigned = fact.state, fact.assigned
+    if state is not None and state.stable is not None and state.stable.digest == rollout.digest:
+        return "succeeded"
+    if assigned is None or assigned.release != rollout.release:
+        return "pending"
+    ended = _ended(state, assigned)
+    if ended is not None:
+        return _decided(rollout, assigned, ended)
+    return _undecided(rollout, fact, assigned, now)
+
+
+def mode_of(rollout: Rollout) -> str:
+    """What the wave asks of its devices: `serve` or `shadow`."""
+    return rollout.strategy.waves[rollout.wave].mode
+
+
+def retry_at(rollout: Rollout, fact: DeviceFact) -> float | None:
+    """When a device that has failed for a reason that may pass is offered the release again; None for never."""
+    assigned = fact.assigned
+    if assigned is None or assigned.release != rollout.release or assigned.attempt >= rollout.strategy.attempts:
+        return None
+    ended = _ended(fact.state, assigned)
+    if ended is None or ended.code not in RETRYABLE:
+        return None
+    return assigned.offered_at + rollout.strategy.retry_s * 2.0 ** (assigned.attempt - 1)
+
+
+def _ended(state: ModelState | None, assigned: Assigned) -> Ended | None:
+    """How the device's update to this very generation ended."""
+    if state is None or state.outcome is None or state.outcome.generation < assigned.generation:
+        return None
+    return state.outcome
+
+
+def _decided(rollout: Rollout, assigned: Assigned, ended: Ended) -> Outcome:
+    if ended.result == "confirmed":
+        return "regressed"  # it runs something else by now
+    if ended.result == "shadowed":
+        return "succeeded" if mode_of(rollout) == "shadow" else "pending"
+    if ended.code in RETRYABLE and assigned.attempt < rollout.strategy.attempts:
+        return "pending"
+    return "rejected" if ended.result == "rejected" else "failed"
+
+
+def _undecided(rollout: Rollout, fact: DeviceFact, assigned: Assigned, now: float) -> Outcome:
+    waited_s = now - assigned.offered_at
+    begun = fact.state is not None and fact.state.generation >= assigned.generation
+    if not begun:
+        if waited_s <= rollout.strategy.start_s:
+            return "pending"
+        return "absent" if fact.presence == "offline" else "silent"
+    if waited_s <= rollout.strategy.deadline_s:
+        return "pending"
+    return "failed" if fact.presence == "online" else "silent"
