@@ -80,6 +80,13 @@ class PublishConfig(Message, frozen=True):
     chunk_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_CHUNK_BYTES)] = DEFAULT_CHUNK_BYTES
 
 
+class EventsConfig(Message, frozen=True):
+    """Who is told what happens to rollouts."""
+
+    webhooks: tuple[Annotated[str, msgspec.Meta(pattern="^https?://")], ...] = ()
+    """Addresses that get every event by POST, as CloudEvents 1.0."""
+
+
 class Config(Message, frozen=True):
     """Everything."""
 
@@ -90,6 +97,7 @@ class Config(Message, frozen=True):
     fleet: FleetConfig = FleetConfig()
     publish: PublishConfig = PublishConfig()
     trust: TrustConfig = TrustConfig()
+    events: EventsConfig = EventsConfig()
 
     @property
     def data_dir(self) -> Path:

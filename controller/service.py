@@ -20,7 +20,9 @@ from contract.wire import decode, encode
 from controller.broadcast import Broadcast
 from controller.broker import RunningBroker, start_broker
 from controller.config import Config
+from controller.deployment import Deployment
 from controller.enrolment import Enrolment
+from controller.events import Events
 from controller.keys import open_authority
 from controller.link import ControllerLink
 from controller.memory import remember, save_devices, save_quarantine, save_rollouts
@@ -38,6 +40,7 @@ from controller.registry.tokens import Tokens
 from controller.rollout.model import Rollout
 from controller.rollouts import Rollouts
 from controller.voices import Voices
+from controller.webhooks import Webhooks
 
 MAX_CAPTURED = 500
 """Batches that wait for the next pass; a device sends what is dropped here again."""
@@ -101,6 +104,10 @@ class Service:
         self.broadcast = Broadcast(self.world, self.publisher, self.store)
         self.operations = Operations(self)
         self.rollouts = Rollouts(self)
+        self.deployment = Deployment(self)
+        self.events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
+        self.events.know(self.world.rollouts.values())
+        self.webhooks = Webhooks(config.events.webhooks, self.events)
         self.broker: RunningBroker | None = None
         self.api_port = 0
         """Where the API listens, once it does."""
@@ -141,6 +148,7 @@ class Service:
             self._links.append(link)
             link.start()
         self.broadcast.link = self._links[0]
+        self.webhooks.start()
         self._loop_task = asyncio.create_task(self._run())
         _log.info("%s broker at %s", self.broker.kind, self.broker.shown)
 
@@ -149,6 +157,7 @@ class Service:
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
+        await self.webhooks.stop()
         for link in self._links:
             link.stop()
         if self.broker is not None:
@@ -232,12 +241,14 @@ class Service:
         """Make rollouts durable and let the next pass see them."""
         save_rollouts(self.store, rollouts)
         self.world.rollouts.update({rollout.id: rollout for rollout in rollouts})
+        self.events.saw(rollouts)
 
     async def one_pass(self) -> None:
         """Fold, decide, make durable, publish. What could not be made durable or published waits for the next pass."""
         inbox = [self._inbox.popleft() for _ in range(len(self._inbox))]
         self._unsaved.take(reconcile(self.world, inbox, time.time()))
         self._persist()
+        self.deployment.start_due(stamp())
         self._keep_captured()
         self._trust_changed |= self.authority.refresh(today())
         await self._keep_revocations_young()

@@ -91,6 +91,32 @@ class Client:
         body["plan_digest"] = plan_digest
         return RolloutHandle(self._transport, self._transport.post("/v1/rollouts", body)["id"])
 
+    def deploy(
+        self,
+        model: str,
+        *,
+        strategy: str | dict[str, Any] = "canary",
+        selector: dict[str, str] | None = None,
+        approval: bool = False,
+    ) -> dict[str, Any]:
+        """Let every version of a model that passes its gates go out by itself from now on."""
+        body = {"strategy": strategy, "selector": selector or {}, "approval": approval}
+        return dict(self._transport.put(f"/v1/models/{model}/deployment", body))
+
+    def deployments(self) -> dict[str, Any]:
+        """Deployment policies by model."""
+        return self._dict("/v1/deployments")
+
+    def end_deployment(self, model: str) -> None:
+        """Let versions of a model wait for a hand again."""
+        self._transport.delete(f"/v1/models/{model}/deployment")
+
+    def events(self, after: str = "") -> Iterator[dict[str, Any]]:
+        """What happens to rollouts, as CloudEvents, for as long as the controller is there; `after` an id first those
+        after it that are kept.
+        """
+        return self._transport.events("/v1/events", after)
+
     def open_rollout(self, rollout: str) -> "RolloutHandle":
         """A handle to a rollout that exists."""
         handle = RolloutHandle(self._transport, rollout)

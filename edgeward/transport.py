@@ -1,7 +1,9 @@
 """HTTP to the controller: one call, JSON back, failures as coded errors. Refuses to know what is asked for."""
 
 import getpass
+import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import urllib3
@@ -37,6 +39,23 @@ class Transport:
         payload = json.dumps(body).encode()
         return self._call("PUT", path, body=payload, headers={"Content-Type": "application/json"})
 
+    def delete(self, path: str) -> Any:
+        """DELETE, and the JSON that comes back."""
+        return self._call("DELETE", path)
+
+    def events(self, path: str, after: str) -> Iterator[dict[str, Any]]:
+        """Server-sent events, until the controller ends the stream."""
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": after} if after else {}
+        answer = self._request("GET", path, headers=headers, preload_content=False)
+        if answer.status >= 400:
+            _read(answer)
+        try:
+            for line in io.TextIOWrapper(answer, encoding="utf-8"):  # type: ignore[type-var]  # urllib3's answer is a file
+                if line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from None
+
     def push(self, path: str, request: dict[str, Any], model: bytes, sample: bytes) -> Any:
         """POST a multipart push."""
         fields = {
@@ -48,6 +67,9 @@ class Transport:
         return self._call("POST", path, fields=fields, timeout=timeout)
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
+        return _read(self._request(method, path, **options))
+
+    def _request(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
         headers = {
             "Authorization": f"Bearer {self._settings.token}",
             "X-Edgeward-Actor": getpass.getuser(),
@@ -55,12 +77,13 @@ class Transport:
         }
         url = f"{self._settings.url}{path}"
         try:
-            answer = self._pool.request(method, url, headers=headers, **options)
+            return self._pool.request(method, url, headers=headers, **options)
         except urllib3.exceptions.HTTPError as error:
-            raise WorldError(
-                Code.CONTROLLER_UNREACHABLE, f"{self._settings.url}: {_reason(error)}; is `edgeward-controller run` up?"
-            ) from None
-        return _read(answer)
+            raise self._unreachable(error) from None
+
+    def _unreachable(self, error: Exception) -> WorldError:
+        words = f"{self._settings.url}: {_reason(error)}; is `edgeward-controller run` up?"
+        return WorldError(Code.CONTROLLER_UNREACHABLE, words)
 
 
 def _read(answer: urllib3.BaseHTTPResponse) -> Any:

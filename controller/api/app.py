@@ -29,8 +29,11 @@ def make_app(service: Service, token: str) -> web.Application:
 
 
 def _as_json(answer: Answer) -> Handler:
-    async def handle(request: web.Request) -> web.Response:
-        body = msgspec.json.encode(await answer(request))
+    async def handle(request: web.Request) -> web.StreamResponse:
+        found = await answer(request)
+        if isinstance(found, web.StreamResponse):
+            return found
+        body = msgspec.json.encode(found)
         return web.Response(body=body, content_type="application/json")
 
     return handle

@@ -1,5 +1,8 @@
-"""`edgeward rollout plan | start | watch | list | explain | approve | pause | resume | promote | abort | rollback`."""
+"""`edgeward rollout plan | start | watch | list | explain | approve | pause | resume | promote | abort | rollback |
+policy | events`.
+"""
 
+import json
 import sys
 import tomllib
 from collections.abc import Callable
@@ -111,6 +114,41 @@ def list_(*, as_json: bool) -> None:
         return
     rows = [(r["id"], f"{r['model']} v{r['release']}", r["strategy"], r["status"], r["reason"]) for r in rollouts]
     console.print(table("rollouts", ("id", "version", "strategy", "status", "reason"), rows))
+
+
+@rollout.command()
+@click.argument("model", required=False)
+@click.option("--strategy", default="canary", show_default=True, help="A name, or a TOML file as in configs/rollouts.")
+@click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label.")
+@click.option("--approval", is_flag=True, help="Wait for a second person each time.")
+@click.option("--off", is_flag=True, help="Let versions of MODEL wait for a hand again.")
+@json_option
+def policy(
+    model: str | None, strategy: str, selectors: tuple[str, ...], *, approval: bool, off: bool, as_json: bool
+) -> None:
+    """Let every version of MODEL that passes its gates go out by itself; without MODEL show all policies."""
+    client = Client()
+    if model is not None and off:
+        client.end_deployment(model)
+    elif model is not None:
+        client.deploy(model, strategy=read_strategy(strategy), selector=pairs(selectors), approval=approval)
+    found = client.deployments()
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (name, each["strategy"]["name"], "yes" if each["approval"] else "no", each["set_by"], each["set_at"])
+        for name, each in sorted(found.items())
+    ]
+    console.print(table("deployment policies", ("model", "strategy", "approval", "set by", "at"), rows))
+
+
+@rollout.command()
+@click.option("--after", default="", help="Id of an event: those after it that are kept come first.")
+def events(after: str) -> None:
+    """Print what happens to rollouts, a CloudEvent a line, until the controller ends."""
+    for event in Client().events(after):
+        click.echo(json.dumps(event))
 
 
 def _steering(verb: str, words: str) -> click.Command:

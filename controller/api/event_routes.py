@@ -1,0 +1,83 @@
+"""The routes of events and of deployment policies."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from contract.wire import Message, decode, encode
+from controller.api.auth import actor_of
+from controller.api.route import Route
+from controller.api.service_key import SERVICE
+from controller.deployment import DeploymentPolicy
+from controller.events import Event
+from controller.operations import resolve_strategy
+from controller.service import stamp
+
+KEEP_ALIVE_S = 15.0
+
+
+class DeploymentRequest(Message, frozen=True):
+    """Let every version that passes its gates go out by itself."""
+
+    strategy: str | dict[str, Any] = "canary"
+    selector: dict[str, str] = {}
+    approval: bool = False
+    """Wait for a second person each time."""
+
+
+async def stream_events(request: web.Request) -> web.StreamResponse:
+    """Server-sent events, one CloudEvent each; with `Last-Event-ID` those after it first, as far as they are kept."""
+    events = request.app[SERVICE].events
+    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    await answer.prepare(request)
+    listener = events.listen(request.headers.get("Last-Event-ID", ""))
+    try:
+        while not listener.lost:
+            await answer.write(await _next(listener.queue))
+    finally:
+        events.leave(listener)
+    return answer
+
+
+async def _next(queue: asyncio.Queue[Event]) -> bytes:
+    try:
+        event = await asyncio.wait_for(queue.get(), KEEP_ALIVE_S)
+    except TimeoutError:
+        return b": still here\n\n"
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (event.id.encode(), event.type.encode(), encode(event))
+
+
+async def list_deployments(request: web.Request) -> dict[str, DeploymentPolicy]:
+    """Policies by model."""
+    return request.app[SERVICE].deployment.policies()
+
+
+async def set_deployment(request: web.Request) -> DeploymentPolicy:
+    """Let a policy hold."""
+    wanted = decode(await request.read(), DeploymentRequest)
+    policy = DeploymentPolicy(
+        strategy=resolve_strategy(wanted.strategy),
+        selector=wanted.selector,
+        approval=wanted.approval,
+        set_by=actor_of(request),
+        set_at=stamp(),
+    )
+    request.app[SERVICE].deployment.set(request.match_info["model"], policy)
+    return policy
+
+
+async def remove_deployment(request: web.Request) -> dict[str, str]:
+    """Versions wait for a hand again."""
+    model = request.match_info["model"]
+    request.app[SERVICE].deployment.remove(model, actor=actor_of(request), at=stamp())
+    return {"removed": model}
+
+
+_POLICY = "/v1/models/{model}/deployment"
+EVENT_ROUTES = (
+    Route("view", "GET", "/v1/events", stream_events, "Server-sent CloudEvents of all rollouts", Event),
+    Route("view", "GET", "/v1/deployments", list_deployments, "Policies by model", dict[str, DeploymentPolicy]),
+    Route("rollout", "PUT", _POLICY, set_deployment, "Roll out what passes", DeploymentPolicy, DeploymentRequest),
+    Route("rollout", "DELETE", _POLICY, remove_deployment, "Wait for a hand again", dict[str, str]),
+)

@@ -1,0 +1,127 @@
+"""What has happened, as CloudEvents 1.0: kept for who asks a moment later, handed on to who listens.
+
+Decides what is an event and how many are kept. Refuses to know how they travel.
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from contract.wire import Message
+from controller.rollout.model import Rollout
+
+MAX_KEPT = 1000
+"""Newest events that somebody who was away can still have."""
+MAX_WAITING = 1000
+"""Events that wait for one listener; one more and it is let go: it may come back and ask for what it missed."""
+TYPE = "dev.edgeward.rollout"
+
+
+class RolloutData(Message, frozen=True):
+    """Where a rollout stands."""
+
+    model: str
+    release: int
+    status: str
+    wave: int
+    reason: str
+
+
+class Event(Message, frozen=True):
+    """One event; `id` counts up within `source`."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    datacontenttype: str
+    data: RolloutData
+
+
+class Listener:
+    """One who listens: a queue that is never longer than MAX_WAITING."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[Event] = asyncio.Queue(MAX_WAITING)
+        self.lost = False
+
+
+class Events:
+    """The events of one controller. `stamp` gives the date and time as text, `first` the number of the first event."""
+
+    def __init__(self, source: str, stamp: Callable[[], str], first: int) -> None:
+        self._source = source
+        self._stamp = stamp
+        self._number = first
+        self._kept: deque[Event] = deque(maxlen=MAX_KEPT)
+        self._known: dict[str, tuple[object, ...]] = {}
+        self._listeners: set[Listener] = set()
+
+    def know(self, rollouts: Iterable[Rollout]) -> None:
+        """Take rollouts as they are: no event, only what later ones are told apart from."""
+        self._known.update({rollout.id: _standing(rollout) for rollout in rollouts})
+
+    def saw(self, rollouts: Iterable[Rollout]) -> None:
+        """Tell of rollouts that stand otherwise than before."""
+        for rollout in rollouts:
+            before, now = self._known.get(rollout.id), _standing(rollout)
+            if before != now:
+                self._known[rollout.id] = now
+                self._tell(_kind(before, rollout), rollout)
+
+    def listen(self, after: str = "") -> Listener:
+        """A queue of events: of the kept ones those after the id `after`, then all that come."""
+        listener = Listener()
+        if after.isdigit():
+            for event in self._kept:
+                if int(event.id) > int(after):
+                    listener.queue.put_nowait(event)
+        self._listeners.add(listener)
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """Hear no more."""
+        self._listeners.discard(listener)
+
+    def _tell(self, kind: str, rollout: Rollout) -> None:
+        self._number += 1
+        data = RolloutData(
+            model=rollout.model,
+            release=rollout.release,
+            status=rollout.status,
+            wave=rollout.wave,
+            reason=rollout.reason,
+        )
+        event = Event(
+            specversion="1.0",
+            id=str(self._number),
+            source=self._source,
+            type=f"{TYPE}.{kind}",
+            subject=rollout.id,
+            time=self._stamp(),
+            datacontenttype="application/json",
+            data=data,
+        )
+        self._kept.append(event)
+        for listener in list(self._listeners):
+            try:
+                listener.queue.put_nowait(event)
+            except asyncio.QueueFull:
+                listener.lost = True
+                self.leave(listener)
+
+
+def _standing(rollout: Rollout) -> tuple[object, ...]:
+    return rollout.status, rollout.wave, rollout.stopped_strata, rollout.stopped_waves
+
+
+def _kind(before: tuple[object, ...] | None, rollout: Rollout) -> str:
+    """The last word of the type: the new status, or what has changed while it stayed the same."""
+    if before is None or before[0] != rollout.status:
+        return rollout.status
+    if before[1] != rollout.wave:
+        return "wave"
+    return "stopped"
