@@ -136,8 +136,10 @@ class Lineup:
 
     def _load(self, assignment: Assignment, plan: Plan) -> Serving:
         artifact = assignment.manifest.artifact
-        if not self.prove(assignment):
-            raise WorldError(Code.DIGEST_MISMATCH, f"{artifact.sha256[:12]} or its golden set is damaged or missing")
+        if not self._store.has(artifact):
+            raise WorldError(Code.DIGEST_MISMATCH, f"blob {artifact.sha256[:12]} is damaged or missing on disk")
+        if self._store.has(assignment.manifest.golden.blob):
+            self.proven.add(assignment.digest)
         unloaded = self._make_room(assignment, plan)
         path, isolated = self._store.path(artifact), assignment.policy.isolated
         try:
@@ -170,14 +172,15 @@ class Lineup:
                 f"v{assignment.manifest.release} needs {needed_mb:.0f} MB beside what serves, {free_mb:.0f} are free"
             )
             raise WorldError(Code.MEMORY_SHORT, words)
+        going = self.loaded
         self._slot.swap(None)
         self._slot.fallback = None
         self._end_shadow()
+        for each in going:
+            each.unload()
         self._dropped["swaps_unloaded_first"] += 1
-        unloaded = serving.assignment
-        del serving
         self._runtime.trim()
-        return unloaded
+        return serving.assignment
 
     def _distribution(self, assignment: Assignment) -> Distribution:
         blob, store = assignment.manifest.golden.blob, self._store

@@ -142,6 +142,9 @@ class SimController:
     def start(self) -> None:
         """Start from what is durable, and bring the broker up to date."""
         self.world = remember(self.store, self._last_words, SILENT_S)
+        known = {rollout.id: rollout for _, rollout in self.history}
+        became = [rollout for rollout in self.world.rollouts.values() if known.get(rollout.id) != rollout]
+        self.history += [(self._clock.now, rollout) for rollout in became]  # durable, and killed before it was noted
         self._network.controller_up = True
         self.restore()
         self._pass_later()

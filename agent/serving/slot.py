@@ -30,6 +30,13 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     latency_us: float
 
 
+class _Unloaded:
+    """In place of a session whose memory was needed."""
+
+    def run(self, inputs: Inputs) -> list[Array]:
+        raise WorldError(Code.NOT_SERVING, "unloaded: its memory was needed for the version that is being loaded")
+
+
 class Split(msgspec.Struct, frozen=True):
     """Which requests are a trial's: the same key always finds the same version, and a raised share only adds keys."""
 
@@ -75,6 +82,10 @@ class Serving:
         """One entry for each inference: appending and popping are atomic, which `+= 1` is not."""
         self.typical_s = 0.0
         """How long an inference takes of late, for who decides where to run the next one."""
+
+    def unload(self) -> None:
+        """Let go of the session now, not when nobody knows this version any more; what is asked of it fails."""
+        self.session = _Unloaded()
 
     def take_window(self) -> ModelWindow | None:
         """What was inferred since the last call, or None if nothing was."""

@@ -1,5 +1,6 @@
 """A trial beside stable: a share of the requests by key, a shadow that is compared, and devices short of memory."""
 
+import weakref
 from collections import Counter
 from contextlib import nullcontext
 from decimal import Decimal
@@ -196,9 +197,15 @@ def test_short_of_memory_stable_is_unloaded_first() -> None:
     device = Device()
     device.lineup.memory_mb = {assigned(SAME).digest: 100.0}
     device.free_mb = 120.0
+    assert device.slot.serving is not None
+    stable = weakref.ref(device.slot.serving.session)
+    gone_at_load: list[bool] = []
+    load = device.runtime.load
+    device.runtime.load = lambda *given, **named: (gone_at_load.append(stable() is None), load(*given, **named))[1]  # type: ignore[method-assign]
     device.try_out(SAME)
     assert device.ask() == [3]
     assert device.dropped["swaps_unloaded_first"] == 1
+    assert gone_at_load == [True], "its memory was free before the new session was built"
 
 
 def test_with_memory_for_both_nothing_is_unloaded() -> None:
