@@ -4,6 +4,7 @@ Seeds of each scenario: EDGEWARD_SEEDS, 20 unless it says otherwise. Results: be
 """
 
 import asyncio
+import gc
 import os
 import shutil
 import sys
@@ -21,10 +22,11 @@ from contract import topics
 from contract.messages import Hardware, Heartbeat
 from controller.config import BrokerConfig, Config, StorageConfig
 from controller.reconcile import reconcile
-from controller.rollout.model import Rollout
+from controller.rollout.model import FINAL, Rollout
 from controller.rollout.strategies import ALL_AT_ONCE
 from controller.service import Service, stamp
-from firmware_sim.runs import run_once
+from firmware_sim.checkers.fleet import safety
+from firmware_sim.checkers.law import Violation
 from firmware_sim.scenario import load_scenario
 from firmware_sim.world import FleetWorld
 
@@ -34,6 +36,9 @@ OFFERS = 20_000
 BROKER_PORT = 8981
 WAIT_S = 300.0
 _HARDWARE = Hardware(machine="x86_64", cpus=4, memory_mb=4000, python="3.11", onnxruntime="1.32.0", agent="0.1.0")
+
+STEP_S = 100.0
+_NOT_YET = Rollout(id="r-2", model="m", release=2, digest="", strategy=ALL_AT_ONCE, members=())
 
 Judge = Callable[[FleetWorld, Rollout], bool]
 
@@ -53,10 +58,22 @@ def _share(name: str, seeds: int, goal: float) -> Row:
 
 
 def _ends_well(name: str, seed: int) -> bool:
-    result, world = run_once(load_scenario(SCENARIOS / f"{name}.toml"), seed)
-    last = {rollout.id: rollout for _, rollout in world.controller.history}["r-2"]
-    lawful = not result.law or result.law == "rollout_ends"
-    return lawful and _ENDS[name](world, last)
+    """Runs until the second rollout has ended: what follows is idle. Every device must have been safe all the while."""
+    gc.disable()
+    world = FleetWorld(load_scenario(SCENARIOS / f"{name}.toml"), seed)
+    while world.clock.now < world.scenario.ends_at_s and _second(world).status not in FINAL:
+        world.clock.run(world.clock.now + STEP_S)
+    gc.enable()
+    try:
+        safety(world)
+    except Violation:
+        return False
+    return _ENDS[name](world, _second(world))
+
+
+def _second(world: FleetWorld) -> Rollout:
+    """The rollout that the scenario is about, as it stands; before it has begun one that reaches nobody."""
+    return {rollout.id: rollout for _, rollout in world.controller.history}.get("r-2", _NOT_YET)
 
 
 def _stopped_in_time(world: FleetWorld, rollout: Rollout) -> bool:

@@ -8,17 +8,23 @@ Refuses to know what is compared.
 
 import math
 
-SPREAD = 0.1
-"""Standard deviation of the differences that the mixture expects: shares of a tenth."""
+SPREADS = (0.03, 0.1, 0.3, 1.0)
+"""Standard deviations of the differences that the mixture expects, in equal parts: a few points, and disasters."""
 
 
 def beyond_chance(excess: float, variance: float, false_alarm: float) -> bool:
     """Whether an excess over what is allowed is beyond chance, at any number of looks. `variance` is above 0."""
     if excess <= 0.0:
         return False
-    wide = variance + SPREAD**2
-    log_ratio = 0.5 * math.log(variance / wide) + (SPREAD * excess) ** 2 / (2.0 * variance * wide)
-    return log_ratio >= -math.log(false_alarm)
+    logs = [_log_ratio(excess, variance, spread) for spread in SPREADS]
+    largest = max(logs)
+    mixed = largest + math.log(sum(math.exp(each - largest) for each in logs) / len(logs))
+    return mixed >= -math.log(false_alarm)
+
+
+def _log_ratio(excess: float, variance: float, spread: float) -> float:
+    wide = variance + spread**2
+    return 0.5 * math.log(variance / wide) + (spread * excess) ** 2 / (2.0 * variance * wide)
 
 
 def variance_of_share(hits: int, total: int) -> float:
