@@ -84,13 +84,13 @@ class PahoLink:
         self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribe with QoS 1."""
-        if self._client.is_connected():
+        """Subscribe with QoS 1; to none is what a document without models comes to, and paho raises for it."""
+        if topics and self._client.is_connected():
             self._client.subscribe([(topic, paho.SubscribeOptions(qos=1)) for topic in topics])
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
         """End subscriptions."""
-        if self._client.is_connected():
+        if topics and self._client.is_connected():
             self._client.unsubscribe(list(topics))
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:

@@ -249,3 +249,14 @@ def test_a_baseline_of_a_short_window_does_not_replace_the_durable_one() -> None
     fresh = Baseline(labelled=60, correct=40)
     after, _ = machine.step(ready, ActivationAllowed(wanted.digest, fresh), NOW)
     assert after.record.baseline == fresh
+
+
+@pytest.mark.parametrize("give_up_s", [50, 500])
+def test_a_trial_that_cannot_be_judged_is_given_up_when_its_policy_says(give_up_s: int) -> None:
+    wanted = replace(B2, policy=replace(POLICY, give_up_s=Decimal(give_up_s)))
+    trial, _ = machine.step(Ready(Record(), wanted, NOW), ActivationAllowed(wanted.digest), NOW)
+    assert machine.deadline(trial) == NOW + give_up_s
+    assert machine.step(trial, TimerFired(), NOW + give_up_s - 1)[0] is trial
+    after, _ = machine.step(trial, TimerFired(), NOW + give_up_s)
+    assert after.record.outcome is not None
+    assert (after.record.trial, after.record.outcome.code) == (None, "trial_inconclusive")

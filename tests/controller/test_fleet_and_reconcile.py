@@ -1,7 +1,10 @@
+from decimal import Decimal
+
 import msgspec
 import pytest
 from msgspec.structs import replace
 
+from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
 from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Presence, Report, Telemetry, VersionRef
 from controller.fleet.selection import select
@@ -77,6 +80,22 @@ def test_a_pass_offers_once_and_the_generation_is_the_documents_version() -> Non
     assigned = made.twins["a"].desired["m"]
     assert (assigned.release, assigned.generation, made.twins["a"].document_version) == (2, 1, 1)
     assert reconcile(made, [], 1.0).redesired == frozenset()
+
+
+def test_an_offer_carries_the_strategys_trial_and_the_way_back_waits_for_nothing() -> None:
+    trial = TrialPolicy(soak_s=Decimal(7), windows=("02:00-03:00",), share=Decimal("0.5"))
+    made = world()
+    strategy = msgspec.structs.replace(made.rollouts["r"].strategy, trial=trial)
+    members = tuple(msgspec.structs.replace(m, previous_release=1) for m in made.rollouts["r"].members)
+    made.rollouts["r"] = msgspec.structs.replace(made.rollouts["r"], strategy=strategy, members=members)
+    reconcile(made, [("a", beat(1))], 5.0)
+    told = made.twins["a"].desired["m"]
+    assert (told.policy, told.release, told.offered_at, told.attempt) == (trial, 2, 5.0, 1)
+    made.rollouts["r"] = msgspec.structs.replace(made.rollouts["r"], status="rolling_back")
+    reconcile(made, [], 6.0)
+    back = made.twins["a"].desired["m"]
+    assert (back.release, back.generation) == (1, told.generation + 1)
+    assert (back.policy.soak_s, back.policy.windows, back.policy.share) == (Decimal(7), (), Decimal(1))
 
 
 def test_another_model_on_the_device_keeps_its_generation() -> None:

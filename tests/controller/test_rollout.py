@@ -298,6 +298,7 @@ def test_before_the_second_wave_every_device_must_have_shown_its_way_back() -> N
     waiting = [device for device in ("d1", "d2") if device != CANARY]
     assert step(ready, world, 100.0).rollout.wave == 0
     assert waiting[0] in " ".join(explain(ready, world, (), 100.0))
+    assert step(rollout(replace(STRATEGY, preflight=False), wave_done_at=0.0), world, 100.0).rollout.wave == 1
     away = world | {device: fact(device, proven=False, presence="offline") for device in waiting}
     assert step(ready, away, 100.0).rollout.wave == 1
 
@@ -338,13 +339,14 @@ def test_a_changed_plan_has_another_digest() -> None:
 @pytest.mark.parametrize(
     ("changes", "world", "said"),
     [
+        ({}, {}, "r-1 brings m v2 by s."),
         ({"status": "proposed", "created_by": "anna"}, {}, "waits for somebody other than anna to approve plan"),
         ({"status": "paused", "reason": "pause by ben"}, {}, "It is paused, because pause by ben"),
         ({}, {CANARY: fact(CANARY, assigned=2)}, "1 of 5 devices have had their turn: 1 pending"),
         ({"wave_done_at": 0.0}, {CANARY: done(CANARY)}, "It soaks for 7 s more."),
         ({"status": "rolled_back", "reason": "failed_ratio: 1 of 1"}, {}, "rolled back; every device"),
     ],
-    ids=["proposed", "paused", "devices", "soak", "end"],
+    ids=["name", "proposed", "paused", "devices", "soak", "end"],
 )
 def test_a_rollout_explains_itself(changes: dict[str, Any], world: dict[str, Any], said: str) -> None:
     assert said in " ".join(explain(rollout(**changes), facts(**world), (), 3.0))

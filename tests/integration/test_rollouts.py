@@ -140,6 +140,25 @@ def _until_end(client: Client) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.timeout(120)
+def test_a_first_release_that_is_aborted_on_trial_is_taken_back_and_may_come_again(tmp_path: Path) -> None:
+    site, client = fleet(tmp_path, 1)
+    try:
+        model, sample = train_first()
+        client.push(model, name="weather", sample=sample)
+        patient = AT_ONCE | {"trial": {"soak_s": "600", "min_samples": 10}}
+        handle = client.rollout("weather", strategy=patient)
+        wait_for("the trial", lambda: handle.show()["members"][0]["phase"] == "trial", within_s=60)
+        handle.abort()
+        assert handle.wait(timeout_s=60)["status"] == "aborted"
+        state = client.device("device-1")["models"][0]["state"]
+        assert (state["phase"], state["trial"], state["serving"]) == ("steady", None, "")
+        assert client.rollout("weather", strategy=AT_ONCE).wait(timeout_s=60)["status"] == "completed"
+        assert client.device("device-1")["dropped"].get("internal_errors", 0) == 0
+    finally:
+        site.stop()
+
+
+@pytest.mark.timeout(120)
 def test_an_application_that_holds_updates_is_waited_for(tmp_path: Path) -> None:
     site, client = fleet(tmp_path, 1)
     hold = tmp_path / "site" / "device-1" / "state" / "hold-updates"
