@@ -15,12 +15,17 @@ from controller.memory import save_quarantine
 from controller.planning import Preview, plan_rollout, preview
 from controller.reconcile import facts_of, is_standing
 from controller.registry.registry import Version, gate_words
+from controller.rollout.analysis import RuleVerdict
 from controller.rollout.explain import explain
+from controller.rollout.late import judge_late
 from controller.rollout.model import FINAL, Rollout, Status, Strategy
 from controller.rollout.outcome import FAILURES, outcome_of
 
 if TYPE_CHECKING:
     from controller.service import Service
+
+MAX_LATE_ROWS = 100_000
+"""Newest captured rows that a rollout is judged by again."""
 
 Verb = Literal["pause", "resume", "promote", "abort", "rollback"]
 _LEGAL_FROM: dict[Verb, frozenset[Status]] = {
@@ -158,6 +163,19 @@ class Rollouts:
         """Where it stands and what it waits for, in sentences."""
         rollout, world, now = self.rollout(name), self._service.world, time.time()
         return explain(rollout, facts_of(world, rollout, now), world.verdicts.get(name, ()), now)
+
+    def judge_again(self, name: str, *, revert: bool, actor: str, at: str) -> tuple[RuleVerdict, ...]:
+        """What the accuracy rules say now that labels have come; with `revert` a rule that fails rolls it back.
+
+        BadInput as `steer`.
+        """
+        rollout, service = self.rollout(name), self._service
+        rows = service.captures.newest_of(rollout.model, rollout.began_at, MAX_LATE_ROWS)
+        verdicts = judge_late(rollout, rows)
+        service.journal.audit(at, actor, "rollout judge", name, "; ".join(verdict.detail for verdict in verdicts)[:500])
+        if revert and any(verdict.word == "fail" for verdict in verdicts):
+            self.steer(name, "rollback", actor=actor, at=at)
+        return verdicts
 
     def release_device(self, device: str, *, actor: str, at: str) -> int:
         """Lift every quarantine of a device; how many there were."""

@@ -62,6 +62,11 @@ class Client:
             after = page[-1]["id"]
         return _frame(found)
 
+    def label(self, model: str, labels: dict[int, str | float]) -> int:
+        """Give captured rows, by their id, the labels that came late; how many there were."""
+        body = {"labels": {str(number): label for number, label in labels.items()}}
+        return int(self._transport.post(f"/v1/models/{model}/labels", body)["rows"])
+
     def plan(
         self,
         model: str,
@@ -224,6 +229,10 @@ class RolloutHandle:
             if until is not None and time.monotonic() > until:
                 raise TimeoutError(f"rollout {self.id} is still {view['status']} after {timeout_s} s: {view['counts']}")
         raise AssertionError("watch ends only with a rollout that has ended")
+
+    def judge(self, *, revert: bool = False) -> list[dict[str, Any]]:
+        """What its accuracy rules say now that labels have come; with `revert` it is rolled back where one fails."""
+        return list(self._transport.post(f"/v1/rollouts/{self.id}/judge", {"revert": revert}))
 
     def explain(self) -> list[str]:
         """Where it stands and what it waits for, in sentences."""

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from agent.config import Capture
 from agent.ports import Array, Inputs
-from agent.serving.rows import Answer, answer_of
+from agent.serving.rows import answer_of
 from contract.captured import MAX_COLUMNS, CapturedRow, Cell
+from contract.labels import Answer
 from contract.manifest import Manifest
 
 MAX_WAITING = 1024

@@ -9,10 +9,10 @@ from typing import Any
 
 from agent.core.health import HealthWindow, Inference
 from agent.core.model import Assignment
-from agent.serving.rows import Answer, same_label
 from agent.serving.shadow import Compared
 from contract.errors import Code
 from contract.histogram import LATENCY_BUCKETS, bucket_of, merge, trimmed
+from contract.labels import Answer, same_label
 from contract.messages import ModelWindow
 
 MAX_LABELS = 16

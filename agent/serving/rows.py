@@ -12,9 +12,8 @@ import numpy as np
 
 from agent.ports import Array
 from contract.errors import BadInput, Code
+from contract.labels import Answer
 from contract.manifest import DATATYPES, Manifest
-
-Answer = str | float
 
 
 class RowEncoder:
@@ -60,20 +59,6 @@ def answer_of(outputs: list[Array], *, regression: bool) -> Answer:
     if regression:
         return float(first)
     return first if isinstance(first, float) else str(first)
-
-
-@lru_cache(maxsize=1024)
-def same_label(value: Answer, label: Answer) -> bool:
-    """Whether an answer meets a label: a CSV says "1.0" or "True" where the model says 1."""
-    try:
-        return _number(value) == _number(label)
-    except ValueError:
-        return str(value) == str(label)
-
-
-def _number(label: Answer) -> float:
-    word = str(label).lower()
-    return float(word == "true") if word in ("true", "false") else float(label)
 
 
 def _cells(row: list[Any], dtype: np.dtype[Any]) -> Array:

@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 
 from agent.ports import Array, Inputs
-from agent.serving.rows import Answer, answer_of
+from agent.serving.rows import answer_of
 from contract.desired import TrialPolicy
 from contract.distributions import DIVERGENCE_EDGES
 from contract.errors import BadInput, Code
+from contract.labels import Answer
 from contract.manifest import Manifest
 
 if TYPE_CHECKING:

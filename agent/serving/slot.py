@@ -15,8 +15,9 @@ from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Session
 from agent.serving.distribution import Distribution
 from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
-from agent.serving.rows import Answer, answer_of, encoder_of
+from agent.serving.rows import answer_of, encoder_of
 from contract.errors import BadInput, Code, WorldError
+from contract.labels import Answer
 from contract.manifest import Manifest
 from contract.messages import ModelWindow
 

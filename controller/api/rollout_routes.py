@@ -11,12 +11,15 @@ from contract.messages import Report
 from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of, subject_of
+from controller.api.rollout_views import RolloutView, VerdictView, rollout_view, verdict_view
 from controller.api.route import Route
 from controller.api.service_key import SERVICE
 from controller.operations import resolve_strategy
 from controller.planning import Preview
 from controller.service import stamp
 from controller.why import why
+
+MAX_LABELS_BYTES = 4 * 1024 * 1024
 
 
 class PlanRequest(Message, frozen=True):
@@ -45,17 +48,30 @@ class ApprovalRequest(Message, frozen=True):
     """Of the plan that was looked at."""
 
 
-async def list_rollouts(request: web.Request) -> list[views.RolloutView]:
+class JudgeRequest(Message, frozen=True):
+    """Judge a rollout again."""
+
+    revert: bool = False
+    """Roll it back where a rule fails."""
+
+
+class LabelsRequest(Message, frozen=True):
+    """Labels by the id of a captured row."""
+
+    labels: dict[int, str | float]
+
+
+async def list_rollouts(request: web.Request) -> list[RolloutView]:
     """Every rollout, newest first."""
     world = request.app[SERVICE].world
     now = time.time()
-    return [views.rollout_view(rollout, world, now) for rollout in reversed(list(world.rollouts.values()))]
+    return [rollout_view(rollout, world, now) for rollout in reversed(list(world.rollouts.values()))]
 
 
-async def show_rollout(request: web.Request) -> views.RolloutView:
+async def show_rollout(request: web.Request) -> RolloutView:
     """One rollout."""
     service = request.app[SERVICE]
-    return views.rollout_view(service.rollouts.rollout(request.match_info["rollout"]), service.world, time.time())
+    return rollout_view(service.rollouts.rollout(request.match_info["rollout"]), service.world, time.time())
 
 
 async def plan_rollout(request: web.Request) -> Preview:
@@ -65,7 +81,7 @@ async def plan_rollout(request: web.Request) -> Preview:
     return request.app[SERVICE].rollouts.preview(wanted.model, wanted.release, strategy, wanted.selector)
 
 
-async def start_rollout(request: web.Request) -> views.RolloutView:
+async def start_rollout(request: web.Request) -> RolloutView:
     """Plan and start a rollout."""
     service = request.app[SERVICE]
     wanted = decode(await request.read(), RolloutRequest)
@@ -78,19 +94,19 @@ async def start_rollout(request: web.Request) -> views.RolloutView:
         actor=actor_of(request),
         at=stamp(),
     )
-    return views.rollout_view(rollout, service.world, time.time())
+    return rollout_view(rollout, service.world, time.time())
 
 
-async def approve_rollout(request: web.Request) -> views.RolloutView:
+async def approve_rollout(request: web.Request) -> RolloutView:
     """The second pair of eyes."""
     service = request.app[SERVICE]
     digest = decode(await request.read(), ApprovalRequest).plan_digest
     name, subject = request.match_info["rollout"], subject_of(request)
     started = service.rollouts.approve(name, digest, subject=subject, at=stamp())
-    return views.rollout_view(started, service.world, time.time())
+    return rollout_view(started, service.world, time.time())
 
 
-async def steer_rollout(request: web.Request) -> views.RolloutView:
+async def steer_rollout(request: web.Request) -> RolloutView:
     """Pause, resume, promote, abort or roll back."""
     service = request.app[SERVICE]
     verb = request.path.rpartition("/")[2]
@@ -100,7 +116,22 @@ async def steer_rollout(request: web.Request) -> views.RolloutView:
         actor=actor_of(request),
         at=stamp(),
     )
-    return views.rollout_view(steered, service.world, time.time())
+    return rollout_view(steered, service.world, time.time())
+
+
+async def judge_rollout(request: web.Request) -> list[VerdictView]:
+    """What its accuracy rules say now that labels have come late."""
+    service = request.app[SERVICE]
+    revert = decode(await request.read() or b"{}", JudgeRequest).revert
+    name, actor = request.match_info["rollout"], actor_of(request)
+    return [verdict_view(each) for each in service.rollouts.judge_again(name, revert=revert, actor=actor, at=stamp())]
+
+
+async def label_rows(request: web.Request) -> views.Labelled:
+    """Give captured rows the labels that came late."""
+    model = request.match_info["model"]
+    wanted = decode(await request.read(), LabelsRequest, max_bytes=MAX_LABELS_BYTES)
+    return views.Labelled(request.app[SERVICE].captures.label(model, wanted.labels))
 
 
 async def explain_rollout(request: web.Request) -> views.Sentences:
@@ -126,17 +157,19 @@ async def release_device(request: web.Request) -> views.Lifted:
 
 _ONE = "/v1/rollouts/{rollout}"
 ROLLOUT_ROUTES = (
-    Route("view", "GET", "/v1/rollouts", list_rollouts, "All rollouts, newest first", list[views.RolloutView]),
-    Route("rollout", "POST", "/v1/rollouts", start_rollout, "Start a rollout", views.RolloutView, RolloutRequest),
+    Route("view", "GET", "/v1/rollouts", list_rollouts, "All rollouts, newest first", list[RolloutView]),
+    Route("rollout", "POST", "/v1/rollouts", start_rollout, "Start a rollout", RolloutView, RolloutRequest),
     Route("view", "POST", "/v1/rollouts/plan", plan_rollout, "What a rollout would do", Preview, PlanRequest),
-    Route("view", "GET", _ONE, show_rollout, "One rollout", views.RolloutView),
+    Route("view", "GET", _ONE, show_rollout, "One rollout", RolloutView),
     Route("view", "GET", f"{_ONE}/explain", explain_rollout, "Where it stands, in sentences", views.Sentences),
-    Route("rollout", "POST", f"{_ONE}/pause", steer_rollout, "Stop starting devices", views.RolloutView),
-    Route("rollout", "POST", f"{_ONE}/resume", steer_rollout, "Go on past failures", views.RolloutView),
-    Route("rollout", "POST", f"{_ONE}/promote", steer_rollout, "End the wave now", views.RolloutView),
-    Route("rollout", "POST", f"{_ONE}/abort", steer_rollout, "Stop; who has it keeps it", views.RolloutView),
-    Route("rollout", "POST", f"{_ONE}/rollback", steer_rollout, "Everybody back", views.RolloutView),
-    Route("approve", "POST", f"{_ONE}/approve", approve_rollout, "Let it start", views.RolloutView, ApprovalRequest),
+    Route("rollout", "POST", f"{_ONE}/pause", steer_rollout, "Stop starting devices", RolloutView),
+    Route("rollout", "POST", f"{_ONE}/resume", steer_rollout, "Go on past failures", RolloutView),
+    Route("rollout", "POST", f"{_ONE}/promote", steer_rollout, "End the wave now", RolloutView),
+    Route("rollout", "POST", f"{_ONE}/abort", steer_rollout, "Stop; who has it keeps it", RolloutView),
+    Route("rollout", "POST", f"{_ONE}/rollback", steer_rollout, "Everybody back", RolloutView),
+    Route("approve", "POST", f"{_ONE}/approve", approve_rollout, "Let it start", RolloutView, ApprovalRequest),
+    Route("rollout", "POST", f"{_ONE}/judge", judge_rollout, "Judge it again", list[VerdictView], JudgeRequest),
+    Route("push", "POST", "/v1/models/{model}/labels", label_rows, "Labels come late", views.Labelled, LabelsRequest),
     Route("view", "GET", "/v1/devices/{device}/why", device_why, "Why it runs what it runs", views.Sentences),
     Route("rollout", "POST", "/v1/devices/{device}/release", release_device, "Lift its quarantine", views.Lifted),
 )

@@ -3,8 +3,10 @@
 Decides what is durable before a batch is acknowledged, and what a model may take up: the oldest rows go.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+import msgspec
 
 from contract.captured import Captured, CapturedRow
 from contract.wire import decode, encode
@@ -55,6 +57,30 @@ class Captures:
             (model, after, min(limit, MAX_ROWS_PER_QUERY)),
         ).fetchall()
         return [(number, device, decode(body, CapturedRow)) for number, device, body in found]
+
+    def label(self, model: str, labels: Mapping[int, str | float]) -> int:
+        """Give rows of a model, by id, the labels that came late, in one transaction; how many of them there were."""
+        with self._db:
+            found = {number: self._row(model, number) for number in labels}
+            changed = [
+                (encode(msgspec.structs.replace(row, label=labels[number])), number)
+                for number, row in found.items()
+                if row is not None
+            ]
+            self._db.executemany("UPDATE captured SET body = ? WHERE id = ?", changed)
+        return len(changed)
+
+    def newest_of(self, model: str, since: float, limit: int) -> list[tuple[str, CapturedRow]]:
+        """(device, row) of a model's newest rows that devices kept after `since`, newest first."""
+        found = self._db.execute(
+            "SELECT device, body FROM captured WHERE model = ? ORDER BY id DESC LIMIT ?", (model, limit)
+        ).fetchall()
+        rows = ((device, decode(body, CapturedRow)) for device, body in found)
+        return [(device, row) for device, row in rows if row.at >= since]
+
+    def _row(self, model: str, number: int) -> CapturedRow | None:
+        found = self._db.execute("SELECT body FROM captured WHERE model = ? AND id = ?", (model, number)).fetchone()
+        return decode(found[0], CapturedRow) if found is not None else None
 
     def close(self) -> None:
         """End the connection."""

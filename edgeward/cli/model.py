@@ -1,4 +1,4 @@
-"""`edgeward model push | list | show | captured`."""
+"""`edgeward model push | list | show | captured | label`."""
 
 import runpy
 from pathlib import Path
@@ -90,6 +90,20 @@ def captured(name: str, out: Path) -> None:
     rows = Client().captured(name)
     rows.to_csv(out, index=False) if out.suffix == ".csv" else rows.to_parquet(out, index=False)
     console.print(f"{len(rows)} rows in {out}", highlight=False)
+
+
+@model.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def label(name: str, file: Path) -> None:
+    """Give captured rows of NAME the labels in FILE, a .csv with the columns id and label."""
+    import pandas as pd  # 0.4 s to import: only where a table is meant
+
+    rows = pd.read_csv(file)
+    if not {"id", "label"} <= set(rows.columns):
+        raise BadInput(Code.REQUEST_INVALID, f"{file}: expected the columns id and label")
+    labels = dict(zip(rows["id"].tolist(), rows["label"].tolist(), strict=True))
+    console.print(f"{Client().label(name, labels)} of {len(labels)} rows have a label now", highlight=False)
 
 
 def pairs(texts: tuple[str, ...]) -> dict[str, str]:

@@ -151,6 +151,20 @@ def events(after: str) -> None:
         click.echo(json.dumps(event))
 
 
+@rollout.command()
+@click.argument("rollout_id")
+@click.option("--revert", is_flag=True, help="Roll it back where a rule fails.")
+@json_option
+def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
+    """Judge a rollout again, now that labels have come late (`edgeward model label`)."""
+    verdicts = Client().open_rollout(rollout_id).judge(revert=revert)
+    if as_json:
+        print_json(verdicts)
+        return
+    rows = [(each["verdict"], each["metric"], each["stratum"], each["detail"]) for each in verdicts]
+    console.print(table("with the labels that there are now", ("verdict", "rule", "stratum", "numbers"), rows))
+
+
 def _steering(verb: str, words: str) -> click.Command:
     @click.command(name=verb, help=words)
     @click.argument("rollout_id")

@@ -12,6 +12,7 @@ from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 from sklearn.linear_model import LogisticRegression
 
+from contract.captured import Captured, CapturedRow
 from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Outcome, Report, Telemetry, VersionRef
 from contract.samples import encode_sample
 from controller.api.app import make_app
@@ -230,6 +231,26 @@ def test_a_version_that_failed_on_a_device_is_kept_from_it_until_somebody_lifts_
     again.close()
     assert call(service, "POST", "/v1/devices/a/release")[1] == {"versions": 1}
     assert call(service, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["excluded"] == {}
+
+
+def test_labels_that_come_late_judge_a_rollout_again_and_revert_it(service: Service) -> None:
+    push(service)
+    meet(service, "a", "b")
+    _, view = call(service, "POST", "/v1/rollouts", json={"model": "m", "strategy": "canary"})
+    release = {True: view["release"], False: view["release"] + 1}
+    rows = tuple(
+        CapturedRow(at=time.time(), model="m", release=release[number % 2 == 0], why="sampled", inputs={}, value="1")
+        for number in range(400)
+    )
+    service.captures.keep([("a", Captured(protocol=1, device="a", boot=1, seq=n, rows=rows[n::2])) for n in (0, 1)])
+    found = call(service, "GET", "/v1/models/m/captured?limit=400")[1]
+    labels = {str(row["id"]): "1" if row["row"]["release"] != view["release"] else "0" for row in found}
+    assert call(service, "POST", "/v1/models/m/labels", json={"labels": labels})[1] == {"rows": 400}
+    (verdict,) = call(service, "POST", f"/v1/rollouts/{view['id']}/judge", json={"revert": False})[1]
+    assert (verdict["metric"], verdict["verdict"]) == ("accuracy_drop", "fail")
+    refused = call(service, "POST", f"/v1/rollouts/{view['id']}/judge", json={"revert": True})[1]
+    assert refused["code"] == "no_way_back", "nothing had been confirmed before"
+    assert "rollout judge" in [entry["action"] for entry in call(service, "GET", "/v1/audit")[1]]
 
 
 def test_a_device_tells_why_it_runs_what_it_runs(service: Service) -> None:

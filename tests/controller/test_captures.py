@@ -52,6 +52,18 @@ def test_the_oldest_rows_of_a_full_model_go_and_other_models_keep_theirs(path: P
     captures.close()
 
 
+def test_labels_come_late_and_only_to_rows_of_the_model(path: Path) -> None:
+    captures = Captures(path)
+    captures.keep([("d", batch(1, 1, 1, 2)), ("e", batch(1, 1, 3, model="other"))])
+    assert captures.label("m", {1: "yes", 2: 0.5, 3: "no", 99: "no"}) == 2
+    captures.close()
+    again = Captures(path)
+    assert [row.label for _, row in again.newest_of("m", 0.0, 10)] == [0.5, "yes"]
+    assert [row.label for _, row in again.newest_of("m", 2.0, 10)] == [0.5]
+    assert [row.label for _, row in again.newest_of("other", 0.0, 10)] == [None]
+    again.close()
+
+
 def test_pages_go_on_behind_an_id(path: Path) -> None:
     captures = Captures(path)
     captures.keep([("d", batch(1, 1, *range(10)))])

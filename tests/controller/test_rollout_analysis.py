@@ -5,10 +5,12 @@ import random
 import pytest
 from msgspec.structs import replace
 
+from contract.captured import CapturedRow
 from controller.rollout import evidence
 from controller.rollout.analysis import Counts, Evidence, judge, judge_all
 from controller.rollout.decide import decide
 from controller.rollout.facts import BUCKET_S, Cell, Sums
+from controller.rollout.late import judge_late
 from controller.rollout.model import Rule
 from tests.controller.rollout_worlds import CANARY, DEVICES, STRATEGY, cells, done, facts, rollout, sums, targets
 
@@ -133,3 +135,39 @@ def test_the_sentence_holds_the_numbers() -> None:
         "accuracy 0.400 below what ran on the same kind of device in the same minutes (500 against 2000 labelled), "
         "0.050 allowed"
     )
+
+
+def kept(
+    device: str, release: int, correct: float, count: int = 400, why: str = "sampled"
+) -> list[tuple[str, CapturedRow]]:
+    return [
+        (
+            device,
+            CapturedRow(
+                at=float(number),
+                model="m",
+                release=release,
+                why=why,  # type: ignore[arg-type]
+                inputs={},
+                value="1",
+                label=1.0 if number < correct * count else "0",
+            ),
+        )
+        for number in range(count)
+    ]
+
+
+ACCURACY = replace(STRATEGY, rules=(Rule(metric="accuracy_drop", threshold=0.02, min_samples=100), *STRATEGY.rules))
+
+
+def test_a_finished_rollout_is_judged_again_when_labels_come() -> None:
+    ended = rollout(ACCURACY, status="completed", wave=1)
+    (bad,) = judge_late(ended, [*kept("d0", 2, 0.6), *kept("d1", 1, 0.9)])
+    (good,) = judge_late(ended, [*kept("d0", 2, 0.9), *kept("d1", 1, 0.9)])
+    assert (bad.word, good.word) == ("fail", "pass")
+
+
+def test_rows_that_were_kept_for_being_hard_say_nothing_about_the_rest() -> None:
+    ended = rollout(ACCURACY, status="completed", wave=1)
+    (verdict,) = judge_late(ended, [*kept("d0", 2, 0.1, why="hard"), *kept("d1", 1, 0.9), *kept("stranger", 2, 0.1)])
+    assert verdict.word == "inconclusive"

@@ -102,7 +102,7 @@ def test_every_command_can_print_json_and_says_what_it_does() -> None:
     groups = {
         "model": ("push", "list", "show"),
         "rollout": (
-            *("plan", "start", "watch", "list", "explain", "approve", "policy"),
+            *("plan", "start", "watch", "list", "explain", "approve", "policy", "judge"),
             *("pause", "resume", "promote", "abort", "rollback"),
         ),
         "device": ("list", "show", "why", "release", "config"),

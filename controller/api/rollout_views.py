@@ -1,0 +1,113 @@
+"""A rollout as the API tells it: members with their outcomes, the newest verdicts. Decides nothing."""
+
+from contract.messages import ModelState
+from contract.wire import Message
+from controller.reconcile import World, facts_of
+from controller.rollout.analysis import RuleVerdict
+from controller.rollout.model import FINAL, Rollout
+from controller.rollout.outcome import Outcome, outcome_of
+
+
+class MemberView(Message, frozen=True):
+    """One device in a rollout."""
+
+    device: str
+    wave: int
+    stratum: str
+    outcome: Outcome
+    phase: str
+    serving_release: int | None
+    code: str
+    detail: str
+
+
+class VerdictView(Message, frozen=True):
+    """What a rule says now."""
+
+    metric: str
+    stratum: str
+    """Empty where the rule judges all devices together."""
+    verdict: str
+    detail: str
+
+
+class RolloutView(Message, frozen=True):
+    """One rollout as it stands."""
+
+    id: str
+    model: str
+    release: int
+    strategy: str
+    status: str
+    open: bool
+    wave: int
+    waves: int
+    reason: str
+    counts: dict[str, int]
+    verdicts: tuple[VerdictView, ...]
+    members: tuple[MemberView, ...]
+    excluded: dict[str, str]
+    plan_digest: str
+    created_at: str
+    created_by: str
+    approved_by: str
+
+
+def verdict_view(verdict: RuleVerdict) -> VerdictView:
+    """What a rule says."""
+    return VerdictView(metric=verdict.metric, stratum=verdict.stratum, verdict=verdict.word, detail=verdict.detail)
+
+
+def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
+    """A rollout with its members' outcomes and the newest verdicts."""
+    facts = facts_of(world, rollout, now)
+    members = []
+    for member in rollout.members:
+        state = facts[member.device].state
+        members.append(
+            MemberView(
+                device=member.device,
+                wave=member.wave,
+                stratum=member.stratum,
+                outcome=outcome_of(rollout, member, facts[member.device], now),
+                phase=state.phase if state else "",
+                serving_release=_serving_release(state),
+                code=_code(state),
+                detail=_detail(state),
+            )
+        )
+    outcomes = [member.outcome for member in members]
+    return RolloutView(
+        id=rollout.id,
+        model=rollout.model,
+        release=rollout.release,
+        strategy=rollout.strategy.name,
+        status=rollout.status,
+        open=rollout.status not in FINAL,
+        wave=rollout.wave,
+        waves=rollout.final_wave + 1,
+        reason=rollout.reason,
+        counts={word: outcomes.count(word) for word in sorted(set(outcomes))},
+        verdicts=tuple(map(verdict_view, world.verdicts.get(rollout.id, ()))),
+        members=tuple(members),
+        excluded=rollout.excluded,
+        plan_digest=rollout.plan_digest,
+        created_at=rollout.created_at,
+        created_by=rollout.created_by,
+        approved_by=rollout.approved_by,
+    )
+
+
+def _serving_release(state: ModelState | None) -> int | None:
+    if state is None:
+        return None
+    slots = (slot for slot in (state.trial, state.stable) if slot is not None)
+    return next((slot.release for slot in slots if slot.digest == state.serving), None)
+
+
+def _code(state: ModelState | None) -> str:
+    return (state.code or (state.outcome.code if state.outcome else "")) if state else ""
+
+
+def _detail(state: ModelState | None) -> str:
+    return (state.detail or (state.outcome.detail if state.outcome else "")) if state else ""

@@ -1,0 +1,44 @@
+"""Labels that come late: what devices kept of their inferences, as evidence about a rollout that may have ended.
+
+Decides which rows count: those that were sampled, because rows that were kept for being hard say nothing about the rest.
+Refuses to know where rows are kept.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec.structs import replace
+
+from contract.captured import CapturedRow
+from contract.labels import same_label
+from controller.rollout.analysis import RuleVerdict, judge_all
+from controller.rollout.facts import Cell, Cells, Sums
+from controller.rollout.model import Member, Rollout
+
+STRETCH_S = 3600.0
+"""Sampled rows are few: two sides are compared within an hour."""
+
+
+def judge_late(rollout: Rollout, rows: Iterable[tuple[str, CapturedRow]]) -> tuple[RuleVerdict, ...]:
+    """What the rollout's own accuracy rules say of (device, row) with labels; stopped strata are left out."""
+    rules = tuple(rule for rule in rollout.strategy.rules if rule.metric == "accuracy_drop")
+    strategy = replace(rollout.strategy, rules=tuple(replace(rule, window_s=0.0) for rule in rules))
+    again = replace(rollout, strategy=strategy, evidence_since=0.0)
+    members = {member.device: member for member in rollout.members}
+    outcomes = {member.device: "succeeded" for member in rollout.members}
+    return judge_all(again, _cells(rollout, members, rows), outcomes, 0.0)  # type: ignore[arg-type]
+
+
+def _cells(rollout: Rollout, members: Mapping[str, Member], rows: Iterable[tuple[str, CapturedRow]]) -> Cells:
+    cells: Cells = {}
+    for device, row in rows:
+        member = members.get(device)
+        if member is None or row.why != "sampled" or row.label is None or row.value is None:
+            continue
+        place = (member.stratum, int(row.at // STRETCH_S))
+        one = Sums(inferences=1, labelled=1, correct=same_label(row.value, row.label))
+        before = cells.get(place, Cell())
+        if row.release == rollout.release:
+            cells[place] = Cell(before.treated.plus(one), before.control)
+        else:
+            cells[place] = Cell(before.treated, before.control.plus(one))
+    return cells
