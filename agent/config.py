@@ -139,7 +139,20 @@ class SerialSensor(Message, frozen=True, tag_field="kind", tag="serial"):
     sink: Sink | None = None
 
 
-Sensor = ReplaySensor | TopicSensor | StdinSensor | SerialSensor
+class ImagesSensor(Message, frozen=True, tag_field="kind", tag="images"):
+    """Pictures that appear in a directory, each one row of pixels."""
+
+    model: str
+    path: str
+    width: Annotated[int, msgspec.Meta(ge=1, le=512)]
+    height: Annotated[int, msgspec.Meta(ge=1, le=512)]
+    colours: bool = False
+    look_s: Interval = 1.0
+    existing: bool = False
+    sink: Sink | None = None
+
+
+Sensor = ReplaySensor | TopicSensor | StdinSensor | SerialSensor | ImagesSensor
 
 
 class Capture(Message, frozen=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agent.adapters.sensors import TopicQueue, from_stdin, replay
 from agent.adapters.sinks import SinkThread
-from agent.config import Config, ReplaySensor, Sensor, SerialSensor, Sink, StdinSensor, TopicSensor
+from agent.config import Config, ImagesSensor, ReplaySensor, Sensor, SerialSensor, Sink, StdinSensor, TopicSensor
 from agent.ports import Link, Sample
 from agent.serving.pipeline import run_pipeline
 from agent.serving.slot import ModelSlot
@@ -66,6 +66,10 @@ class Pipelines:
                 from agent.adapters.serial_port import from_serial  # few devices have one
 
                 return from_serial(sensor, self._beside, self._stop.wait)
+            case ImagesSensor():
+                from agent.adapters.image_files import from_images  # few devices have a camera
+
+                return from_images(sensor, self._beside, self._stop.wait)
             case TopicSensor():
                 return self._topics.setdefault(sensor.topic, TopicQueue(sensor, self._dropped))
 

@@ -64,7 +64,7 @@ class Client:
 
     def label(self, model: str, labels: dict[int, str | float]) -> int:
         """Give captured rows, by their id, the labels that came late; how many there were."""
-        body = {"labels": {str(number): label for number, label in labels.items()}}
+        body = {"labels": [{"id": number, "label": label} for number, label in labels.items()]}
         return int(self._transport.post(f"/v1/models/{model}/labels", body)["rows"])
 
     def plan(

@@ -55,10 +55,17 @@ class JudgeRequest(Message, frozen=True):
     """Roll it back where a rule fails."""
 
 
-class LabelsRequest(Message, frozen=True):
-    """Labels by the id of a captured row."""
+class LateLabel(Message, frozen=True):
+    """The truth about one captured row."""
 
-    labels: dict[int, str | float]
+    id: int
+    label: str | float
+
+
+class LabelsRequest(Message, frozen=True):
+    """Labels that came late."""
+
+    labels: tuple[LateLabel, ...]
 
 
 async def list_rollouts(request: web.Request) -> list[RolloutView]:
@@ -131,7 +138,8 @@ async def label_rows(request: web.Request) -> views.Labelled:
     """Give captured rows the labels that came late."""
     model = request.match_info["model"]
     wanted = decode(await request.read(), LabelsRequest, max_bytes=MAX_LABELS_BYTES)
-    return views.Labelled(request.app[SERVICE].captures.label(model, wanted.labels))
+    labels = {each.id: each.label for each in wanted.labels}
+    return views.Labelled(request.app[SERVICE].captures.label(model, labels))
 
 
 async def explain_rollout(request: web.Request) -> views.Sentences:

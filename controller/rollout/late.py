@@ -1,6 +1,6 @@
 """Labels that come late: what devices kept of their inferences, as evidence about a rollout that may have ended.
 
-Decides which rows count: those that were sampled, because rows that were kept for being hard say nothing about the rest.
+Decides which rows count: those that were sampled, because rows kept for being hard say nothing about the rest.
 Refuses to know where rows are kept.
 """
 

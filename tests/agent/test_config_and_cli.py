@@ -12,6 +12,7 @@ from agent.config import (
     Config,
     Device,
     FileSink,
+    ImagesSensor,
     Pin,
     ReplaySensor,
     SerialSensor,
@@ -77,13 +78,14 @@ def test_the_sensors_that_the_shipped_file_describes_are_the_ones_there_are() ->
     end = next(number for number, line in enumerate(lines) if line.startswith("A sensor's predictions go to"))
     described = msgspec.convert(
         tomllib.loads("\n".join(lines[start : end - 1]))["sensor"],
-        tuple[ReplaySensor | TopicSensor | StdinSensor | SerialSensor, ...],
+        tuple[ReplaySensor | TopicSensor | StdinSensor | SerialSensor | ImagesSensor, ...],
     )
     assert described == (
         ReplaySensor(model="weather", path="weather.csv"),
         TopicSensor(model="weather", topic="plant/7/weather"),
         StdinSensor(model="weather"),
         SerialSensor(model="weather", path="/dev/ttyUSB0"),
+        ImagesSensor(model="weather", path="/var/spool/camera", width=8, height=8),
     )
 
 

@@ -1,17 +1,21 @@
 import gzip
 import io
+import itertools
 import os
 import pty
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from agent.adapters.image_files import from_images
 from agent.adapters.sensors import MAX_WAITING, TopicQueue, from_stdin, parse_row, replay
 from agent.adapters.serial_port import REOPEN_S, from_serial
-from agent.config import ReplaySensor, SerialSensor, StdinSensor, TopicSensor
+from agent.config import ImagesSensor, ReplaySensor, SerialSensor, StdinSensor, TopicSensor
 from agent.ports import Sample
 from contract.errors import BadInput, Code
 
@@ -145,3 +149,63 @@ def test_the_key_column_says_whose_row_it_is_and_stays_a_feature() -> None:
     assert list(from_stdin(config, io.StringIO('{"x":1,"customer":7}\n'))) == [
         Sample({"x": 1, "customer": 7}, None, "7")
     ]
+
+
+def pictures(directory: Path, looks: int, **config: object) -> Iterator[Sample | BadInput]:
+    """What a sensor of 2 x 1 pixels makes of a directory in so many looks."""
+    left = iter(range(looks))
+    made = ImagesSensor(model="m", path=str(directory), width=2, height=1, **config)  # type: ignore[arg-type]
+    return from_images(made, Path("agent.toml"), lambda _: next(left, None) is None)
+
+
+def paint(path: Path, *pixels: int, mode: str = "L") -> None:
+    width = len(pixels) // (3 if mode == "RGB" else 1)
+    Image.frombytes(mode, (width, 1), bytes(pixels)).save(path)
+
+
+def test_a_picture_that_appears_is_a_row_of_pixels_named_by_its_file(tmp_path: Path) -> None:
+    paint(tmp_path / "old.png", 9, 9)
+    found = pictures(tmp_path, 9)
+    looks = itertools.count()
+
+    def appear() -> None:
+        if next(looks) == 0:
+            paint(tmp_path / "new.png", 7, 200)
+
+    made = ImagesSensor(model="m", path=str(tmp_path), width=2, height=1)
+    left = iter(range(5))
+    seen = list(from_images(made, Path("agent.toml"), lambda _: (appear(), next(left, None) is None)[1]))
+    assert seen == [Sample({"x0": 7.0, "x1": 200.0}, None, "new.png")]
+    assert list(found) == [], "both are there at its start"
+
+
+def test_existing_pictures_colours_and_files_that_are_none(tmp_path: Path) -> None:
+    paint(tmp_path / "a.png", 1, 2, 3, 4, 5, 6, mode="RGB")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    (tmp_path / "c.txt").write_text("not looked at")
+    colour, broken = pictures(tmp_path, 3, existing=True, colours=True)
+    assert colour == Sample({f"x{at}": float(at + 1) for at in range(6)}, None, "a.png")
+    assert isinstance(broken, BadInput)
+    assert broken.detail.startswith("b.png: ")
+
+
+def test_a_picture_that_still_grows_is_waited_for(tmp_path: Path) -> None:
+    path, whole = tmp_path / "a.png", tmp_path / "whole.png"
+    paint(whole, 5, 6)
+    raw = whole.read_bytes()
+    whole.unlink()
+    looks = itertools.count(1)
+
+    def grow() -> None:
+        path.write_bytes(raw[: len(raw) * min(next(looks), 4) // 4])
+
+    left = iter(range(8))
+    made = ImagesSensor(model="m", path=str(tmp_path), width=2, height=1)
+    found = list(from_images(made, Path("agent.toml"), lambda _: (grow(), next(left, None) is None)[1]))
+    assert found == [Sample({"x0": 5.0, "x1": 6.0}, None, "a.png")]
+
+
+def test_a_directory_that_is_missing_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        list(pictures(tmp_path / "none", 1))
+    assert caught.value.code == Code.CONFIG_INVALID

@@ -244,7 +244,7 @@ def test_labels_that_come_late_judge_a_rollout_again_and_revert_it(service: Serv
     )
     service.captures.keep([("a", Captured(protocol=1, device="a", boot=1, seq=n, rows=rows[n::2])) for n in (0, 1)])
     found = call(service, "GET", "/v1/models/m/captured?limit=400")[1]
-    labels = {str(row["id"]): "1" if row["row"]["release"] != view["release"] else "0" for row in found}
+    labels = [{"id": row["id"], "label": str(int(row["row"]["release"] != view["release"]))} for row in found]
     assert call(service, "POST", "/v1/models/m/labels", json={"labels": labels})[1] == {"rows": 400}
     (verdict,) = call(service, "POST", f"/v1/rollouts/{view['id']}/judge", json={"revert": False})[1]
     assert (verdict["metric"], verdict["verdict"]) == ("accuracy_drop", "fail")

@@ -1,0 +1,70 @@
+"""Rows from a directory of images: each file that appears becomes one row of pixels.
+
+Decides which files are new, how large a picture is shown to the model, and that a file is read only when it has come
+whole. Scaling and all that follows belongs to the model's own pipeline. Needs Pillow: the extra `edgeward[images]`.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from agent.config import ImagesSensor
+from agent.ports import Sample
+from contract.errors import BadInput, Code
+
+KINDS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MAX_PIXELS = 64 * 1024 * 1024
+"""Of a picture as it lies in its file: a small file may claim to be a very large one."""
+
+
+def from_images(config: ImagesSensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample | BadInput]:
+    """Samples until `wait(seconds)`, which pauses, says to stop; a file that is no picture is the error that it is.
+
+    BadInput `config_invalid` where Pillow or the directory is missing.
+    """
+    image = _pillow()
+    directory = beside.parent / config.path
+    if not directory.is_dir():
+        raise BadInput(Code.CONFIG_INVALID, f"{directory}: no such directory")
+    seen = frozenset() if config.existing else frozenset(_listed(directory))
+    growing: dict[Path, int] = {}
+    while not wait(config.look_s):
+        listed = _listed(directory)
+        for path in sorted(listed.keys() - seen):
+            if growing.get(path) == listed[path]:
+                seen |= {path}
+                yield _sample(image, path, config)
+        growing = listed
+        seen &= listed.keys()
+
+
+def _listed(directory: Path) -> dict[Path, int]:
+    """Pictures with their sizes; what vanishes meanwhile is left out."""
+    found = {}
+    for path in directory.iterdir():
+        if path.suffix.lower() in KINDS:
+            try:
+                found[path] = path.stat().st_size
+            except FileNotFoundError:
+                continue
+    return found
+
+
+def _sample(image: Any, path: Path, config: ImagesSensor) -> Sample | BadInput:
+    """Pixels from 0 to 255 in columns x0, x1, ..., row by row, colours side by side."""
+    try:
+        with image.open(path) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                return BadInput(Code.SAMPLE_INVALID, f"{path.name}: {picture.width} x {picture.height} is too large")
+            small = picture.convert("RGB" if config.colours else "L").resize((config.width, config.height))
+            return Sample({f"x{at}": float(value) for at, value in enumerate(small.tobytes())}, None, path.name)
+    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
+        return BadInput(Code.SAMPLE_INVALID, f"{path.name}: {type(error).__name__}: {error}"[:200])
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise BadInput(Code.CONFIG_INVALID, "images need Pillow: pip install 'edgeward[images]'") from None
+    return Image
