@@ -225,7 +225,7 @@ class Agent:
         model = self._models[name]
         measured = (report.load_ms, report.latency_ms, report.memory_mb)
         _log.info("probe of %s: %s, load %.1f ms, row %.3f ms, %.0f MB", name, report.code or "ready", *measured)
-        model.probed(report)
+        model.lineup.probed(report)
         if report.code:
             self._fold(name, ModelBroken(report.digest, report.code, report.detail), now)
         else:

@@ -13,7 +13,7 @@ from agent.core.health import HealthWindow, judge
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial
 from agent.download import Download, Result
 from agent.lineup import Lineup, plan_lineup
-from agent.ports import ProbeReport, Runtime
+from agent.ports import Runtime
 from agent.serving.slot import ModelSlot, Serving
 from contract.errors import Code
 from contract.messages import ModelState, ModelWindow, Phase
@@ -95,10 +95,6 @@ class DeviceModel:
         if first or self.lineup.prove(stable):
             return None
         return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable does not come back whole from flash")
-
-    def probed(self, report: ProbeReport) -> None:
-        """Remember what a version needs."""
-        self.lineup.memory_mb = {report.digest: report.memory_mb}
 
     def _retire(self, old: Serving, now: float) -> None:
         if (window := old.take_window()) is not None:

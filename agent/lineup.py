@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from agent.core.model import Assignment
-from agent.ports import Runtime
+from agent.ports import ProbeReport, Runtime
 from agent.serving.distribution import Distribution
 from agent.serving.shadow import Shadow
 from agent.serving.slot import ModelSlot, Serving, Split
@@ -18,6 +18,8 @@ from agent.store import Store
 from contract.errors import Code, EdgewardError, WorldError
 from contract.tensors import Array, decode_tensors
 
+MAX_REMEMBERED = 8
+"""Versions whose need of memory is remembered."""
 ROOM = 1.3
 """A session is loaded beside another where this much of its size is free."""
 
@@ -55,7 +57,7 @@ class Lineup:
         self._dropped = dropped
         self.shadow: Shadow | None = None
         self.memory_mb: dict[str, float] = {}
-        """What probes found versions to need, by digest, since boot."""
+        """What probes found versions to need, by digest, since boot; of others half of what the manifest allows."""
         self.proven: set[str] = set()
         """Versions whose blobs were read back whole since boot, by digest."""
 
@@ -150,6 +152,12 @@ class Lineup:
             raise
         return self._slot.prepare(assignment, session, self._distribution(assignment))
 
+    def probed(self, report: ProbeReport) -> None:
+        """Remember what a version needs."""
+        self.memory_mb[report.digest] = report.memory_mb
+        while len(self.memory_mb) > MAX_REMEMBERED:
+            del self.memory_mb[next(iter(self.memory_mb))]
+
     def prove(self, assignment: Assignment) -> bool:
         """Whether both blobs of a version come back whole from flash."""
         whole = all(self._store.has(blob) for blob in assignment.blobs)
@@ -161,7 +169,7 @@ class Lineup:
 
         WorldError `memory_short` where another version must stay or policy does not let it go.
         """
-        needed_mb = ROOM * self.memory_mb.get(assignment.digest, 0.0)
+        needed_mb = ROOM * self.memory_mb.get(assignment.digest, assignment.manifest.limits.memory_mb / 2)
         free_mb = self._runtime.free_mb()
         serving = self._slot.serving
         if free_mb >= needed_mb or serving is None:
