@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from agent.activation import activation
 from agent.capturing import Capturing
 from agent.core import machine
 from agent.core.commands import Activate, Command, Fetch, Load, Probe, Prune, Report, Save
 from agent.core.events import (
-    ActivationAllowed,
-    ActivationHeld,
     DesiredChanged,
     DesiredRefused,
     DesiredWithdrawn,
@@ -36,7 +35,6 @@ from contract import topics
 from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.messages import Ack
 from contract.trust.verified import Trusted
-from contract.windows import wait_s
 from contract.wire import decode
 
 if TYPE_CHECKING:
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("edgeward.agent")
 
-HOLD_LOOK_S = 5.0
-"""How often an application that holds updates is asked again."""
 SAVE_RETRY_S = 5.0
 """After a disk that refused a record: the event is stepped again."""
 
@@ -89,6 +85,8 @@ class Agent:
         self._retry: dict[str, tuple[float, Event | None]] = {}
         self.dropped = Counter[str]() if dropped is None else dropped
         self._reporter = Reporter(identity.device, 0, link, self.dropped)
+        self._pruned = False
+        """Whether what a power cut left was deleted: once a document says what is wanted, which may be among it."""
         self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
         self._telemetry_since = self._cpu_s = self._swap_rss_mb = 0.0
         self._bytes_received = 0
@@ -207,6 +205,9 @@ class Agent:
             self._fold(assignment.model, self._desired(assignment), now)
         for error in found.refused:
             self._reporter.refuse(error, now)
+        if found.named is not None and not self._pruned:
+            self._pruned = True
+            self._prune(now)
 
     def _desired(self, assignment: Assignment) -> Event:
         release = self._identity.pinned.get(assignment.model, assignment.manifest.release)
@@ -348,7 +349,13 @@ class Agent:
             case Probe(assignment):
                 return self._probe(model, assignment)
             case Activate(assignment, since):
-                return self._activate(model, assignment, now - since)
+                return activation(
+                    assignment,
+                    held=self._holds(),
+                    waited_s=now - since,
+                    local=self._local_clock(),
+                    baseline=model.baseline(),
+                )
             case Load(assignment):
                 return self._load(model, assignment, now)
             case Prune():
@@ -365,16 +372,6 @@ class Agent:
         name = model.name
         self._runtime.probe(assignment, artifact, golden, lambda report: self._enqueue(ProbeEnded(name, report)))
         return None
-
-    def _activate(self, model: DeviceModel, assignment: Assignment, waited_s: float) -> Event:
-        policy, digest = assignment.policy, assignment.digest
-        if self._holds() and waited_s < float(policy.max_hold_s):
-            words = f"the application holds updates, for {float(policy.max_hold_s) - waited_s:.0f} s more at the most"
-            return ActivationHeld(digest, HOLD_LOOK_S, Code.UPDATE_HELD, words)
-        if policy.windows and (left_s := wait_s(policy.windows, self._local_clock())) > 0:
-            words = f"until a window opens: {', '.join(policy.windows)} local time"
-            return ActivationHeld(digest, left_s, Code.WINDOW_CLOSED, words)
-        return ActivationAllowed(digest, model.baseline())
 
     def _load(self, model: DeviceModel, assignment: Assignment | None, now: float) -> Event | None:
         try:

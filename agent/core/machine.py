@@ -34,7 +34,7 @@ Step = tuple[State, tuple[Command, ...]]
 def resume(record: Record, now: float) -> Step:
     """What to do after power-up, from the durable record alone."""
     if record.trial is None:
-        return Steady(record), (Load(record.stable), Prune(), Report())
+        return Steady(record), (Load(record.stable), Report())
     if record.trial_boots >= record.trial.policy.boot_budget:
         return _roll_back(record, record.trial, Code.BOOT_BUDGET_SPENT, f"{record.trial_boots} boots in trial")
     counted = msgspec.structs.replace(record, trial_boots=record.trial_boots + 1)

@@ -46,7 +46,7 @@ def bug(where: str, scenario: str, law: str) -> Callable[[Plant], Plant]:
     return add
 
 
-@bug("store", "brownout", "converges")
+@bug("store", "brownout", "rollout_ends")
 def blobs_are_renamed_before_they_are_synced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flash, "sync", _skip(Flash.sync, lambda name: name.startswith("part-")))
 
@@ -56,7 +56,7 @@ def records_are_renamed_before_they_are_synced(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Flash, "sync", _skip(Flash.sync, lambda name: name.startswith("tmp-")))
 
 
-@bug("store", "brownout", "never_stops")
+@bug("store", "brownout", "generation_monotonic")
 def the_directory_is_never_synced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flash, "sync_directory", lambda self: None)
 

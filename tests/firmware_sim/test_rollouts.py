@@ -55,6 +55,20 @@ def test_a_device_switches_when_its_window_opens_by_its_own_clock(offset_h: floa
     assert [state["code"] for state in waiting] == ["window_closed"], "everything was there before, and said once"
 
 
+def test_what_waits_for_its_window_outlives_a_reboot_and_is_not_fetched_again() -> None:
+    made = scenario(1, 6.0, "good", "good")
+    waits = replace(made.release[1], size_bytes=200_000, strategy=trying(windows=("03:00-04:00",)))
+    world = FleetWorld(replace(made, release=(made.release[0], waits)), 1)
+    device, artifact = world.devices["d00000"], world.models[2].manifest.artifact
+    world.clock.at(7200.0, device.cut_power)
+    world.clock.run(7000.0)
+    before = device.link.bytes_down
+    world.run()
+    assert (device.boots, device.serving) == (2, artifact.sha256)
+    again = device.link.bytes_down - before
+    assert again < artifact.length / 4, f"{again} bytes came down after the reboot: more than documents"
+
+
 def test_a_roll_back_waits_for_no_window() -> None:
     bad = replace(
         trying(), waves=(Wave(percent=100, soak_s=3600.0),), rules=(Rule(metric="failed_ratio", threshold=0.0),)

@@ -1,0 +1,35 @@
+"""Whether a version that is on disk and probed may be tried now: windows, and an application that asks for quiet.
+
+Decides yes, or for how long not. Refuses to know how either is told.
+"""
+
+from datetime import datetime
+
+from agent.core.events import ActivationAllowed, ActivationHeld
+from agent.core.model import Assignment, Baseline
+from contract.errors import BadInput, Code
+from contract.windows import wait_s
+
+HOLD_LOOK_S = 5.0
+"""How often an application that holds updates is asked again."""
+WINDOW_LOOK_S = 3600.0
+"""How often a window that cannot be read is looked at again."""
+
+
+def activation(
+    assignment: Assignment, *, held: bool, waited_s: float, local: datetime, baseline: Baseline | None
+) -> ActivationAllowed | ActivationHeld:
+    """The answer to `Activate`. `local` is the device's wall clock, `waited_s` how long the version has been ready."""
+    policy, digest = assignment.policy, assignment.digest
+    left_s = float(policy.max_hold_s) - waited_s
+    if held and left_s > 0:
+        words = f"the application holds updates, for {left_s:.0f} s more at the most"
+        return ActivationHeld(digest, HOLD_LOOK_S, Code.UPDATE_HELD, words)
+    try:
+        closed_s = wait_s(policy.windows, local)
+    except BadInput as error:  # signed all the same: said, and looked at again
+        return ActivationHeld(digest, WINDOW_LOOK_S, error.code, error.detail)
+    if closed_s > 0:
+        words = f"until a window opens: {', '.join(policy.windows)} local time"
+        return ActivationHeld(digest, closed_s, Code.WINDOW_CLOSED, words)
+    return ActivationAllowed(digest, baseline)
