@@ -135,9 +135,10 @@ def facts_of(world: World, rollout: Rollout, now: float) -> dict[str, DeviceFact
 
 
 def is_standing(world: World, rollout: Rollout) -> bool:
-    """Whether a completed rollout is the newest of its model: devices that join later are still its business."""
-    newer = (other for other in world.rollouts.values() if other.model == rollout.model and other.id != rollout.id)
-    return rollout.status == "completed" and not any(other.began_at > rollout.began_at for other in newer)
+    """Whether a completed rollout is the newest of its model that counts: who joins later is still its business."""
+    others = (other for other in world.rollouts.values() if other.model == rollout.model and other.id != rollout.id)
+    counting = (other for other in others if other.status in ("completed", "running", "paused"))
+    return rollout.status == "completed" and not any(other.began_at > rollout.began_at for other in counting)
 
 
 def join_newcomers(world: World) -> list[Rollout]:

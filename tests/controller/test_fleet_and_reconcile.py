@@ -9,7 +9,7 @@ from contract.errors import BadInput, Code
 from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Presence, Report, Telemetry, VersionRef
 from controller.fleet.selection import select
 from controller.fleet.twin import DOCUMENT_LIFE_S, Twin, fold_heartbeat, fold_presence, fold_report
-from controller.memory import remember, save_devices
+from controller.memory import remember, save_devices, save_rollouts
 from controller.reconcile import SWEEP_S, World, reconcile
 from controller.rollout.model import Rollout, Strategy, Wave
 from controller.rollout.plan import Target, plan_members
@@ -96,6 +96,26 @@ def test_an_offer_carries_the_strategys_trial_and_the_way_back_waits_for_nothing
     back = made.twins["a"].desired["m"]
     assert (back.release, back.generation) == (1, told.generation + 1)
     assert (back.policy.soak_s, back.policy.windows, back.policy.share) == (Decimal(7), (), Decimal(1))
+
+
+@pytest.mark.parametrize(("newer", "release"), [("rolled_back", 2), ("aborted", 2), ("completed", 3)])
+def test_who_joins_late_gets_the_newest_release_that_was_not_taken_back(newer: str, release: int) -> None:
+    made = world()
+    first = msgspec.structs.replace(made.rollouts["r"], status="completed", began_at=1.0)
+    second = msgspec.structs.replace(first, id="r2", release=3, digest="3" * 64, status=newer, began_at=2.0)
+    made.rollouts = {"r": first, "r2": second}
+    reconcile(made, [("late", beat(1, device="late"))], 5.0)
+    assert made.twins["late"].desired["m"].release == release
+    again = remember_all(made)
+    assert reconcile(again, [], 6.0).redesired == frozenset(), "a controller that starts again tells nobody twice"
+
+
+def remember_all(made: World) -> World:
+    """The world of a controller that was killed and starts again."""
+    store = DurableStore()
+    save_devices(store, made.twins.values())
+    save_rollouts(store, made.rollouts.values())
+    return remember(store, {}, 90.0)
 
 
 def test_another_model_on_the_device_keeps_its_generation() -> None:

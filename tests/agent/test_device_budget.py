@@ -1,0 +1,39 @@
+"""What the agent may take of its device: memory by whichever limit is least, threads as configured."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.adapters import onnx_runtime
+from agent.adapters.http_server import HttpServer
+from agent.adapters.onnx_runtime import OnnxRuntime
+from agent.config import ServingConfig
+
+
+def test_a_configured_budget_counts_what_the_agent_has_taken_already() -> None:
+    used_mb = OnnxRuntime().usage().rss_mb
+    assert 0.0 <= OnnxRuntime(memory_mb=int(used_mb) + 50).free_mb() <= 60.0
+    assert OnnxRuntime(memory_mb=1).free_mb() == 0.0
+    assert OnnxRuntime().free_mb() > 60.0
+
+
+def test_the_limit_of_a_control_group_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_runtime, "_GROUP", tmp_path)
+    unlimited = OnnxRuntime().free_mb()
+    (tmp_path / "memory.current").write_text("400000000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert OnnxRuntime().free_mb() == pytest.approx(unlimited, rel=0.2)
+    (tmp_path / "memory.max").write_text("512000000\n")
+    assert OnnxRuntime().free_mb() == pytest.approx(112.0)
+
+
+@pytest.mark.parametrize("threads", [1, 5])
+def test_inferences_of_local_programs_share_the_configured_threads(tmp_path: Path, threads: int) -> None:
+    endpoint: Any = None
+    server = HttpServer(endpoint, ServingConfig(listen=f"unix:{tmp_path}/s", threads=threads))
+    try:
+        assert server._serving.pool._max_workers == threads
+    finally:
+        server.stop()
+        server._serving.loop.close()
