@@ -267,12 +267,13 @@ class Agent:
         model.run_shadow(now)
         if model.in_trial and now >= self._judge_at:
             self._fold(name, model.judge(), now)
-        self._fold(name, model.prove(now), now)
         if (due := machine.deadline(model.state)) is not None and now >= due:
             self._fold(name, TimerFired(), now)
 
     def _heartbeat(self, now: float) -> None:
         self._heartbeat_at = now + self._intervals.heartbeat_s
+        for name, model in self._models.items():
+            self._fold(name, model.prove(now), now)
         states = tuple(model.message() for _, model in sorted(self._models.items()))
         identity, uptime_s = self._identity, now - self._booted_at
         self._reporter.heartbeat(self._runtime.hardware(), identity, states, uptime_s)

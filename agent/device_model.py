@@ -22,7 +22,7 @@ DRAIN_S = 5.0
 """Inferences that still run on a replaced session after this long keep it alive by themselves."""
 DRAIN_LOOK_S = 0.02
 PROVE_EVERY_S = 3600.0
-"""How often stable is read back from flash."""
+"""How often stable shows that it is whole and answers its golden set."""
 
 
 @dataclass
@@ -43,6 +43,8 @@ class DeviceModel:
     """Resident memory when the newest swap began."""
     _draining: list[tuple[Serving, float]] = field(default_factory=list)
     _drain_look_at: float | None = None
+    _asked: str = ""
+    """Digest that was asked last to show that it is whole."""
     _prove_at: float = 0.0
     _windows: list[ModelWindow] = field(default_factory=list)
     _judged: tuple[HealthWindow, int, int] | None = None
@@ -87,12 +89,12 @@ class DeviceModel:
         self._drain_look_at = now
 
     def prove(self, now: float) -> ModelBroken | None:
-        """Read stable back from flash now and then: what does not come back whole is fetched again."""
+        """Let stable show now and then that it is a way back; what does not come back whole is fetched again."""
         stable = self.state.record.stable
-        if stable is None or now < self._prove_at:
+        if stable is None or (self._asked == stable.digest and now < self._prove_at):
             return None
-        first, self._prove_at = self._prove_at == 0.0, now + PROVE_EVERY_S
-        if first or self.lineup.prove(stable):
+        self._asked, self._prove_at = stable.digest, now + PROVE_EVERY_S
+        if self.lineup.prove(stable):
             return None
         return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable does not come back whole from flash")
 
@@ -165,12 +167,14 @@ class DeviceModel:
 
     def message(self) -> ModelState:
         """The state as a message."""
-        facts = (self.state, self.slot.serving, self.code, self.detail)
+        stable = self.state.record.stable
+        proven = stable is not None and stable.digest in self.lineup.proven
+        facts = (self.state, self.slot.serving, self.code, self.detail, proven)
         if self._said is None or any(before is not now for before, now in zip(self._said[0], facts, strict=True)):
-            self._said = (facts, self._message())
+            self._said = (facts, self._message(proven=proven))
         return self._said[1]
 
-    def _message(self) -> ModelState:
+    def _message(self, *, proven: bool) -> ModelState:
         record, serving = self.state.record, self.slot.serving
         target = self.state.assignment if isinstance(self.state, Fetching | Probing | Ready) else None
         return ModelState(
@@ -181,7 +185,7 @@ class DeviceModel:
             trial=record.trial.ref if record.trial else None,
             target=target.ref if target else None,
             serving=serving.assignment.digest if serving else "",
-            stable_proven=record.stable is not None and record.stable.digest in self.lineup.proven,
+            stable_proven=proven,
             outcome=record.outcome,
             code=self.code,
             detail=self.detail,

@@ -59,7 +59,7 @@ class Lineup:
         self.memory_mb: dict[str, float] = {}
         """What probes found versions to need, by digest, since boot; of others half of what the manifest allows."""
         self.proven: set[str] = set()
-        """Versions whose blobs were read back whole since boot, by digest."""
+        """Versions that have shown since boot that they are whole on flash and answer their golden set, by digest."""
 
     @property
     def loaded(self) -> tuple[Serving, ...]:
@@ -140,8 +140,6 @@ class Lineup:
         artifact = assignment.manifest.artifact
         if not self._store.has(artifact):
             raise WorldError(Code.DIGEST_MISMATCH, f"blob {artifact.sha256[:12]} is damaged or missing on disk")
-        if self._store.has(assignment.manifest.golden.blob):
-            self.proven.add(assignment.digest)
         unloaded = self._make_room(assignment, plan)
         path, isolated = self._store.path(artifact), assignment.policy.isolated
         try:
@@ -159,9 +157,16 @@ class Lineup:
             del self.memory_mb[next(iter(self.memory_mb))]
 
     def prove(self, assignment: Assignment) -> bool:
-        """Whether both blobs of a version come back whole from flash."""
-        whole = all(self._store.has(blob) for blob in assignment.blobs)
-        (self.proven.add if whole else self.proven.discard)(assignment.digest)
+        """Let a loaded version show that it is a way back; whether its blobs came back whole from flash."""
+        self.proven.discard(assignment.digest)
+        try:
+            golden = self._store.read(assignment.manifest.golden.blob)
+            whole = self._store.has(assignment.manifest.artifact)
+        except EdgewardError:
+            return False
+        serving = self.of(assignment.digest)
+        if whole and serving and self._runtime.answers_golden(serving.session, assignment.manifest, golden):
+            self.proven.add(assignment.digest)
         return whole
 
     def _make_room(self, assignment: Assignment, plan: Plan) -> Assignment | None:

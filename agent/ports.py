@@ -139,6 +139,10 @@ class Runtime(Protocol):
         """Load into this process or into one of its own; WorldError `model_load_failed` if the runtime refuses it."""
         ...
 
+    def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
+        """Whether a loaded session answers its golden set as at conversion."""
+        ...
+
     def free_mb(self) -> float:
         """Memory that another session may take."""
         ...

@@ -50,7 +50,7 @@ class ModelState(Message, frozen=True):
     target: VersionRef | None = None
     """The version being fetched or probed."""
     stable_proven: bool = False
-    """Stable's blobs were read back whole since the device booted: there is a way back."""
+    """Since the device booted stable has come back whole from flash and has answered its golden set: a way back."""
     serving: str = ""
     """Digest that answers inferences now; empty when none does."""
     outcome: Outcome | None = None

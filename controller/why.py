@@ -60,7 +60,7 @@ def _ended(state: ModelState) -> str:
 def _runs(model: str, state: ModelState) -> str:
     if state.stable is None:
         return f"{model}: it has confirmed no version."
-    how = " and has shown that it is whole on its disk" if state.stable_proven else ""
+    how = " and has shown that it is whole and answers its golden set" if state.stable_proven else ""
     return f"{model}: its last confirmed version is v{state.stable.release}{how}."
 
 

@@ -3,6 +3,7 @@
 Decides the order of stimuli. Writes a history of what changed, for checkers. Refuses to judge it.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -288,6 +289,10 @@ class Device:
     def _raw_record(self) -> bytes:
         return self.flash.read(_RECORD) if self.flash.has(_RECORD) else b""
 
+    def _is_whole(self, digest: str) -> bool:
+        name = f"blob-{digest}"
+        return self.flash.has(name) and hashlib.sha256(self.flash.read(name)).hexdigest() == digest
+
     def _note(self, *, look_for_blobs: bool = False) -> None:
         operations, serving = self.flash.power.operations, self.serving
         if not look_for_blobs and operations == self._noted and serving is self.history[-1].serving:
@@ -297,7 +302,7 @@ class Device:
             record = decode_record(raw)
             slots = (slot for slot in (record.stable, record.trial) if slot is not None)
             blobs = (blob for slot in slots for blob in slot.blobs)
-            missing = tuple(blob.sha256[:12] for blob in blobs if not self.flash.has(f"blob-{blob.sha256}"))
+            missing = tuple(blob.sha256[:12] for blob in blobs if not self._is_whole(blob.sha256))
             self.history.append(Moment(self._clock.now, self.boots, raw, serving, missing))
             return
         last = self.history[-1]

@@ -167,6 +167,10 @@ class SimRuntime:
         if self._rss_mb > MEMORY_MB:
             raise ProcessKilled
 
+    def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
+        """Whether the bytes are the version's golden set."""
+        return golden == f"golden {manifest.release}".encode()
+
     def free_mb(self) -> float:
         """What the simulated machine has left."""
         return MEMORY_MB - self._rss_mb

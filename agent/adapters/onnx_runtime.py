@@ -101,6 +101,18 @@ class OnnxRuntime:
         if hasattr(self._libc, "malloc_trim"):  # glibc only
             self._libc.malloc_trim(0)
 
+    def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
+        """Whether a loaded session answers its golden set as at conversion; a set that cannot be read says no."""
+        from contract.golden import mismatched_rows, split_golden  # once a boot, long after the first answer
+        from contract.tensors import decode_tensors
+
+        try:
+            inputs, expected = split_golden(decode_tensors(golden), manifest)
+            missed = mismatched_rows(expected, session.run(to_runtime_inputs(inputs)), manifest.golden)
+        except Exception:  # onnxruntime's exceptions share no base class
+            return False
+        return missed <= float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows
+
     def free_mb(self) -> float:
         """What the kernel can give without swapping, within the control group's limit and the configured one."""
         free = [_available_mb()]

@@ -34,7 +34,7 @@ def _serving_follows_record(device: str, moment: Moment) -> None:
 
 
 def _record_names_what_is_there(device: str, moment: Moment) -> None:
-    what = f"the record on flash names blobs that are not there: {moment.missing}"
+    what = f"the record on flash names blobs that are not there, or not whole: {moment.missing}"
     hold(not moment.missing, "record_is_backed", device, moment.at, what)
 
 

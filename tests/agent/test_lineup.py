@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agent.core.model import Assignment, Record, Steady, Trial, Verdict
-from agent.device_model import DeviceModel
+from agent.device_model import PROVE_EVERY_S, DeviceModel
 from agent.lineup import Lineup
 from agent.ports import Sample
 from agent.serving.shadow import MAX_WAITING, compare
@@ -29,7 +29,7 @@ class Device:
     """A model on a device whose memory and time the test decides."""
 
     def __init__(self) -> None:
-        flash = Flash(stream(1, "flash"))
+        flash = self.flash = Flash(stream(1, "flash"))
         for made in (STABLE, WRONG, SAME):
             flash.write(f"blob-{made.manifest.artifact.sha256}", made.artifact)
             flash.write(f"blob-{made.manifest.golden.blob.sha256}", made.golden)
@@ -256,3 +256,21 @@ def test_two_answers_are_compared_row_by_row(
     found = compare([*map(np.array, before)], [*map(np.array, after)], classifies=classifies)
     assert found.agreed == agreed
     assert {at: count for at, count in enumerate(found.divergence) if count} == bins
+
+
+def test_stable_is_a_way_back_once_it_is_whole_and_has_answered_its_golden_set() -> None:
+    device = Device()
+    assert not device.model.message().stable_proven
+    assert device.model.prove(1.0) is None
+    assert device.model.message().stable_proven
+
+
+def test_a_stable_that_answers_otherwise_is_no_way_back_and_one_that_is_damaged_is_fetched_again() -> None:
+    device = Device()
+    device.runtime.answers_golden = lambda *_: False  # type: ignore[method-assign]
+    assert device.model.prove(1.0) is None
+    assert not device.model.message().stable_proven
+    device.flash.write(f"blob-{STABLE.manifest.golden.blob.sha256}", b"other")
+    broken = device.model.prove(1.0 + PROVE_EVERY_S)
+    assert broken is not None
+    assert (broken.digest, broken.code) == (device.stable.digest, Code.DIGEST_MISMATCH)

@@ -46,7 +46,7 @@ def bug(where: str, scenario: str, law: str) -> Callable[[Plant], Plant]:
     return add
 
 
-@bug("store", "brownout", "rollout_ends")
+@bug("store", "brownout", "record_is_backed")
 def blobs_are_renamed_before_they_are_synced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flash, "sync", _skip(Flash.sync, lambda name: name.startswith("part-")))
 
