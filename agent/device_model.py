@@ -23,6 +23,8 @@ DRAIN_S = 5.0
 DRAIN_LOOK_S = 0.02
 PROVE_EVERY_S = 3600.0
 """How often stable shows that it is whole and answers its golden set."""
+PROVE_AGAIN_S = 60.0
+"""Until it is asked again, if it could not."""
 
 
 @dataclass
@@ -91,10 +93,14 @@ class DeviceModel:
     def prove(self, now: float) -> ModelBroken | None:
         """Let stable show now and then that it is a way back; what does not come back whole is fetched again."""
         stable = self.state.record.stable
-        if stable is None or (self._asked == stable.digest and now < self._prove_at):
+        if stable is None or self.lineup.of(stable.digest) is None:
             return None
-        self._asked, self._prove_at = stable.digest, now + PROVE_EVERY_S
-        if self.lineup.prove(stable):
+        if self._asked == stable.digest and now < self._prove_at:
+            return None
+        whole = self.lineup.prove(stable)
+        proven = stable.digest in self.lineup.proven
+        self._asked, self._prove_at = stable.digest, now + (PROVE_EVERY_S if proven else PROVE_AGAIN_S)
+        if whole:
             return None
         return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable does not come back whole from flash")
 

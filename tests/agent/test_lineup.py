@@ -274,3 +274,15 @@ def test_a_stable_that_answers_otherwise_is_no_way_back_and_one_that_is_damaged_
     broken = device.model.prove(1.0 + PROVE_EVERY_S)
     assert broken is not None
     assert (broken.digest, broken.code) == (device.stable.digest, Code.DIGEST_MISMATCH)
+
+
+def test_a_stable_that_was_not_loaded_when_it_was_asked_is_asked_again_as_soon_as_it_is() -> None:
+    device = Device()
+    loaded = device.lineup.loaded
+    device.lineup.of = lambda _digest: None  # type: ignore[method-assign,assignment]  # a trial has the memory
+    assert device.model.prove(1.0) is None
+    assert not device.model.message().stable_proven
+    del device.lineup.of
+    assert device.lineup.loaded == loaded
+    assert device.model.prove(31.0) is None
+    assert device.model.message().stable_proven
