@@ -64,6 +64,17 @@ class Runtime(Message, frozen=True):
     ml_opset: Positive
 
 
+class Variant(Message, frozen=True):
+    """The same version in another form, for devices on which the first one does not fit."""
+
+    name: str
+    """How it was made: `fp16` or `int8`."""
+    artifact: Blob
+    golden: Golden
+    runtime: Runtime
+    limits: Limits
+
+
 class Manifest(Message, frozen=True):
     """Signed description of one version: artifact, signature of inputs and outputs, limits, golden set."""
 
@@ -82,3 +93,25 @@ class Manifest(Message, frozen=True):
     nan: Literal["accept", "refuse"] = "accept"
     """What a missing number (NaN) in a request means: the estimator was asked at conversion. Trees and imputers accept
     it, most others would answer nonsense."""
+    variants: Annotated[tuple[Variant, ...], msgspec.Meta(max_length=4)] = ()
+    """Other forms, in order of preference after the one above."""
+
+    @property
+    def forms(self) -> tuple["Manifest", ...]:
+        """The version in each of its forms, in order of preference, each as if it were the only one."""
+        alone = msgspec.structs.replace(self, variants=())
+        return (alone, *(_in_form(alone, variant) for variant in self.variants))
+
+    def form(self, sha256: str) -> "Manifest | None":
+        """The form whose artifact has this digest."""
+        return next((form for form in self.forms if form.artifact.sha256 == sha256), None)
+
+
+def _in_form(manifest: Manifest, variant: Variant) -> Manifest:
+    return msgspec.structs.replace(
+        manifest,
+        artifact=variant.artifact,
+        golden=variant.golden,
+        runtime=variant.runtime,
+        limits=variant.limits,
+    )

@@ -10,11 +10,13 @@ import msgspec
 
 from contract.blobs import describe, sha256_hex
 from contract.errors import BadInput, Code
-from contract.manifest import Golden, Limits, Manifest, Runtime
+from contract.manifest import Golden, Limits, Manifest, Runtime, Variant
 from controller.convert.compare import ATOL, RTOL
 from controller.convert.convert import Converted, run_conversion
 from controller.convert.convert import Limits as ConversionLimits
+from controller.convert.request import Answer, FormAnswer, VariantName
 from controller.gates.parity import judge_parity
+from controller.gates.variant import judge_variant
 from controller.registry.registry import Lineage, Version, gate_words
 from controller.rollout.model import Strategy
 from controller.rollout.strategies import STRATEGIES
@@ -45,13 +47,14 @@ class Operations:
         actor: str,
         at: str,
         tags: dict[str, str],
+        variants: tuple[VariantName, ...] = (),
     ) -> Version:
         """Convert, judge and register a version; BadInput `parity_failed` keeps it unreleased, with evidence."""
         service = self._service
         service.registry.next_release(model)  # a bad name is refused before minutes of conversion
         settings = service.config.convert
         limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types)
-        converted = await run_conversion(kind, raw, sample, limits)
+        converted = await run_conversion(kind, raw, sample, limits, variants)
         lineage = Lineage(
             created_at=at,
             created_by=actor,
@@ -72,14 +75,15 @@ class Operations:
     def _register(self, model: str, converted: Converted, lineage: Lineage) -> Version:
         service = self._service
         release = service.registry.next_release(model)
-        for data in (converted.model, converted.golden):
-            service.blobs.put(data)
+        for form in converted.forms.values():
+            for data in form:
+                service.blobs.put(data)
         version = Version(
             model=model,
             release=release,
             manifest=_manifest(release, converted, service.config.publish.chunk_bytes),
             lineage=lineage,
-            evidence={"parity": msgspec.to_builtins(converted.answer.parity)},
+            evidence=_evidence(converted.answer),
             gates=(judge_parity(converted.answer.parity),),
         )
         service.registry.add(version)
@@ -100,29 +104,47 @@ def resolve_strategy(given: str | dict[str, Any]) -> Strategy:
 
 def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:
     answer = converted.answer
-    golden = Golden(
-        blob=describe(converted.golden, chunk_bytes),
-        rows=answer.golden_rows,
-        rtol=Decimal(repr(RTOL)),
-        atol=Decimal(repr(ATOL)),
-        max_row_mismatch_ratio=GOLDEN_MISMATCH,
-    )
+    forms = {"": answer.form, **answer.variants}
+    described = {name: _form(converted.forms[name], form, chunk_bytes) for name, form in forms.items()}
     return Manifest(
         release=release,
-        artifact=describe(converted.model, chunk_bytes),
-        golden=golden,
+        **described.pop(""),
+        variants=tuple(Variant(name=name, **fields) for name, fields in described.items()),
         task=answer.task,
         inputs=answer.inputs,
         outputs=answer.outputs,
         columns=answer.columns,
         nan=answer.nan,
         hardware=HARDWARE,
-        runtime=Runtime(ir=answer.ir, opset=answer.opset, ml_opset=answer.ml_opset),
-        limits=Limits(
-            memory_mb=max(MEMORY_FLOOR_MB, int(answer.load_mb * 2) + 32),
-            load_s=max(LOAD_FLOOR_S, int(answer.load_s * 20)),
-        ),
     )
+
+
+def _form(made: tuple[bytes, bytes], measured: FormAnswer, chunk_bytes: int) -> dict[str, Any]:
+    """What the manifest says about one form."""
+    model, golden = (describe(data, chunk_bytes) for data in made)
+    return {
+        "artifact": model,
+        "golden": Golden(
+            blob=golden,
+            rows=measured.golden_rows,
+            rtol=Decimal(repr(RTOL)),
+            atol=Decimal(repr(ATOL)),
+            max_row_mismatch_ratio=GOLDEN_MISMATCH,
+        ),
+        "runtime": Runtime(ir=measured.ir, opset=measured.opset, ml_opset=measured.ml_opset),
+        "limits": Limits(
+            memory_mb=max(MEMORY_FLOOR_MB, int(measured.load_mb * 2) + 32),
+            load_s=max(LOAD_FLOOR_S, int(measured.load_s * 20)),
+        ),
+    }
+
+
+def _evidence(answer: Answer) -> dict[str, Any]:
+    """Parity, and what is known of the smaller forms, those that were not good enough among them."""
+    variants = [
+        msgspec.to_builtins(shrunk) | {"gate": msgspec.to_builtins(judge_variant(shrunk))} for shrunk in answer.shrunk
+    ]
+    return {"parity": msgspec.to_builtins(answer.parity), "variants": variants}
 
 
 def _parity_words(version: Version) -> str:

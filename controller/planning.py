@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from contract.wire import Message
-from controller.fleet.fit import why_unfit
+from controller.fleet.fit import forms_of
 from controller.fleet.selection import select
-from controller.reconcile import World, confirmed_releases, facts_of, target_of
+from controller.reconcile import World, confirmed_versions, facts_of, fitted
 from controller.rollout.check import check_power, check_strategy, power_of
 from controller.rollout.decide import unproven
 from controller.rollout.model import Rollout, Strategy
@@ -45,6 +45,8 @@ class Preview(Message, frozen=True):
     waves: tuple[WavePreview, ...]
     excluded: dict[str, str]
     """By device, why."""
+    variants: dict[str, int]
+    """Devices that get the release in a smaller form, by its name."""
     bytes_to_send: int
     finish_s: float
     """At the earliest: offers at their pace, soaks, and nothing for slow links."""
@@ -69,18 +71,14 @@ def plan_rollout(
     """The rollout as it would start. BadInput `strategy_invalid`, `selector_empty`, `nothing_fits`."""
     check_strategy(strategy)
     devices = select(world.twins.values(), selector)
-    reasons = {
-        device: why_unfit(world.twins[device], model, manifest, strategy.trial, world.quarantine.get(device, {}))
-        for device in devices
-    }
-    targets = [target_of(world.twins[device], strategy.strata) for device in devices if not reasons[device]]
-    excluded = {device: reason for device, reason in reasons.items() if reason}
+    forms = forms_of(manifest)
+    targets, excluded = fitted(world, (world.twins[device] for device in devices), model, forms, strategy)
     if not targets:
         device, reason = next(iter(excluded.items()))
         raise BadInput(Code.NOTHING_FITS, f"none of {len(devices)} devices can run it; {device}: {reason}")
     expanded = expand(strategy, targets)
     order = f"{model} v{manifest.release}"
-    members = plan_members(order, targets, expanded, confirmed_releases(world, model, devices))
+    members = plan_members(order, targets, expanded, confirmed_versions(world, model, devices))
     check_power(expanded, members)
     return Rollout(
         id=name,
@@ -91,20 +89,23 @@ def plan_rollout(
         members=members,
         selector=selector,
         excluded=excluded,
+        forms=forms,
         began_at=now,
         wave_began_at=now,
     )
 
 
-def preview(world: World, rollout: Rollout, manifest: Manifest, now: float) -> Preview:
+def preview(world: World, rollout: Rollout, now: float) -> Preview:
     """The plan in figures."""
     facts = facts_of(world, rollout, now)
     held = {
         device
         for device, fact in facts.items()
-        if fact.state is not None and fact.state.stable is not None and fact.state.stable.digest == rollout.digest
+        if fact.state is not None and fact.state.stable is not None and rollout.carries(fact.state.stable.digest)
     }
-    size_bytes = manifest.artifact.length + manifest.golden.blob.length
+    sizes = {form.digest: form.size_bytes for form in rollout.forms}
+    needing = [member.digest or rollout.digest for member in rollout.members if member.device not in held]
+    names = {form.digest: form.name for form in rollout.forms}
     return Preview(
         model=rollout.model,
         release=rollout.release,
@@ -113,7 +114,8 @@ def preview(world: World, rollout: Rollout, manifest: Manifest, now: float) -> P
         devices=len(rollout.members),
         waves=tuple(_waves(rollout)),
         excluded=rollout.excluded,
-        bytes_to_send=size_bytes * (len(rollout.members) - len(held)),
+        bytes_to_send=sum(sizes[digest] for digest in needing),
+        variants=dict(Counter(name for member in rollout.members if (name := names[member.digest or rollout.digest]))),
         finish_s=sum(_wave_s(rollout, wave) for wave in range(rollout.final_wave + 1)),
         power=tuple(_power(world, rollout)),
         no_way_back=tuple(member.device for member in rollout.members if not member.previous_release),

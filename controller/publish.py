@@ -17,7 +17,7 @@ from contract.protocol import MAX_VERSIONS_PUBLISHED
 from contract.trust.documents import sign_desired
 from contract.trust.verified import Wanted
 from controller.authority import Authority
-from controller.fleet.twin import DOCUMENT_LIFE_S, Twin
+from controller.fleet.twin import DOCUMENT_LIFE_S, Assigned, Twin
 from controller.registry.registry import Registry
 
 
@@ -65,7 +65,7 @@ class Publisher:
         issued = datetime.fromtimestamp(twin.issued_at, UTC)
         wanted = []
         for model, assigned in sorted(twin.desired.items()):
-            artifact = self._registry.version(model, assigned.release).manifest.artifact
+            artifact = self.form(model, assigned).artifact
             custom = DesiredTarget(
                 slot=model, generation=assigned.generation, rollout=assigned.rollout, policy=assigned.policy
             )
@@ -88,9 +88,10 @@ class Publisher:
         for index, chunk in enumerate(split(data, blob.chunk_bytes)):
             yield Retained(topics.chunk(blob.sha256, index), chunk)
 
-    def manifest(self, model: str, release: int) -> Manifest:
-        """The manifest of a version."""
-        return self._registry.version(model, release).manifest
+    def form(self, model: str, assigned: Assigned) -> Manifest:
+        """The manifest of a version in the form that was chosen."""
+        manifest = self._registry.version(model, assigned.release).manifest
+        return manifest.form(assigned.digest) or manifest.forms[0]
 
 
 def sentinel(blob: Blob) -> str:
@@ -107,10 +108,14 @@ def retraction(blob: Blob) -> Iterator[Retained]:
 
 def blobs_in_use(twins: Mapping[str, Twin], publisher: Publisher) -> dict[str, Blob]:
     """Blobs that some desired document needs, by digest."""
-    named = {(model, assigned.release) for twin in twins.values() for model, assigned in twin.desired.items()}
+    named = {
+        (model, assigned.release, assigned.digest): assigned
+        for twin in twins.values()
+        for model, assigned in twin.desired.items()
+    }
     found = {}
-    for model, release in sorted(named):
-        manifest = publisher.manifest(model, release)
+    for model, release, digest in sorted(named):
+        manifest = publisher.form(model, named[model, release, digest])
         for blob in (manifest.artifact, manifest.golden.blob):
             found[blob.sha256] = blob
     return found

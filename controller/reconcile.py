@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from contract.desired import TrialPolicy
 from contract.histogram import merge
-from contract.messages import Ack, Heartbeat, ModelWindow, Presence, Report, Telemetry
-from controller.fleet.fit import stratum_of
+from contract.messages import Ack, Heartbeat, ModelWindow, Presence, Report, Telemetry, VersionRef
+from controller.fleet.fit import Form, choose_form, stratum_of
 from controller.fleet.twin import DOCUMENT_LIFE_S, Assigned, Twin, fold_heartbeat, fold_presence, fold_report
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.decide import Offer, decide
 from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Cells, DeviceFact, Sums
-from controller.rollout.model import FINAL, Member, Rollout
+from controller.rollout.model import FINAL, Member, Rollout, Strategy
 from controller.rollout.plan import Target, join
 
 UNHEARD_S = 300.0
@@ -149,25 +149,33 @@ def join_newcomers(world: World) -> list[Rollout]:
     grown = []
     for rollout in world.rollouts.values():
         if rollout.status in ("running", "paused") or is_standing(world, rollout):
-            found = join(rollout, _matching(world, rollout, names), confirmed_releases(world, rollout.model, names))
+            fitting, excluded = _matching(world, rollout, names)
+            found = join(rollout, fitting, excluded, confirmed_versions(world, rollout.model, names))
             grown += [found] if found is not rollout else []
     return grown
 
 
-def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> list[Target]:
+def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> tuple[list[Target], dict[str, str]]:
+    """(newcomers that it fits, why it does not fit the others)."""
     members = members_of(world, rollout)
     twins = (world.twins[name] for name in names if name not in members and name not in rollout.excluded)
-    return [
-        target_of(twin, rollout.strategy.strata)
-        for twin in twins
-        if rollout.selector.items() <= twin.labels.items()
-        and rollout.digest not in world.quarantine.get(twin.device, {})
-    ]
+    matching = [twin for twin in twins if rollout.selector.items() <= twin.labels.items()]
+    return fitted(world, matching, rollout.model, rollout.forms, rollout.strategy)
 
 
-def target_of(twin: Twin, strata: tuple[str, ...]) -> Target:
-    """A device as a plan sees it."""
-    return Target(device=twin.device, stratum=stratum_of(twin, strata), labels=twin.labels)
+def fitted(
+    world: World, twins: Iterable[Twin], model: str, forms: tuple[Form, ...], strategy: Strategy
+) -> tuple[list[Target], dict[str, str]]:
+    """(devices that a release fits in one of its forms, as a plan sees them; why it does not fit the others)."""
+    targets, excluded = [], {}
+    for twin in twins:
+        form, reason = choose_form(twin, model, forms, strategy.trial, world.quarantine.get(twin.device, {}))
+        if form is None:
+            excluded[twin.device] = reason
+            continue
+        stratum = stratum_of(twin, strategy.strata)
+        targets.append(Target(device=twin.device, stratum=stratum, labels=twin.labels, digest=form.digest))
+    return targets, excluded
 
 
 def members_of(world: World, rollout: Rollout) -> dict[str, Member]:
@@ -181,9 +189,12 @@ def members_of(world: World, rollout: Rollout) -> dict[str, Member]:
 
 def keep_from(world: World, devices: Iterable[str], rollout: Rollout) -> set[str]:
     """Quarantine a release on devices where it has failed; those where it was not before."""
-    new = {device for device in devices if rollout.digest not in world.quarantine.get(device, {})}
-    for device in new:
-        world.quarantine.setdefault(device, {})[rollout.digest] = rollout.id
+    members, new = members_of(world, rollout), set()
+    for device in devices:
+        kept = world.quarantine.setdefault(device, {})
+        if (digest := members[device].digest or rollout.digest) not in kept:
+            kept[digest] = rollout.id
+            new.add(device)
     return new
 
 
@@ -240,11 +251,19 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
             release=offer.release,
             generation=version,
             rollout=rollout.id,
+            digest=_digest_for(members_of(world, rollout).get(offer.device), offer, rollout),
             policy=_policy_of(offer, rollout),
             attempt=offer.attempt,
             offered_at=now,
         )
     _put_twin(world, replace(twin, document_version=version, desired=desired, issued_at=int(now)))
+
+
+def _digest_for(member: Member | None, offer: Offer, rollout: Rollout) -> str:
+    """Which form: the one that was chosen for the device, or the one that it had confirmed before."""
+    if member is None:
+        return ""
+    return member.digest if offer.release == rollout.release else member.previous_digest
 
 
 def _policy_of(offer: Offer, rollout: Rollout) -> TrialPolicy:
@@ -255,14 +274,14 @@ def _policy_of(offer: Offer, rollout: Rollout) -> TrialPolicy:
     return replace(trial, mode="serve", share=Decimal(1), reverse_share=Decimal(0), windows=(), max_hold_s=Decimal(0))
 
 
-def confirmed_releases(world: World, model: str, devices: Iterable[str]) -> Mapping[str, int]:
-    """The last confirmed release of each device that has one."""
+def confirmed_versions(world: World, model: str, devices: Iterable[str]) -> Mapping[str, VersionRef]:
+    """The last confirmed version of each device that has one."""
     found = {}
     for device in devices:
         twin = world.twins.get(device)
         state = twin.reported.get(model) if twin else None
         if state is not None and state.stable is not None:
-            found[device] = state.stable.release
+            found[device] = state.stable
     return found
 
 

@@ -50,7 +50,7 @@ class Rollouts:
         planned = plan_rollout(
             self._service.world, version.manifest, strategy, name="preview", model=model, selector=selector, now=now
         )
-        return preview(self._service.world, planned, version.manifest, now)
+        return preview(self._service.world, planned, now)
 
     def start(
         self,

@@ -4,8 +4,8 @@ Tables come back as DataFrames, single things as dicts with the API's names. Err
 """
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 from edgeward.encode import encode_model, encode_rows
 from edgeward.settings import find_settings
@@ -30,16 +30,27 @@ class Client:
         """Whether controller and broker work."""
         return self._dict("/v1/health")
 
-    def push(self, model: Any, *, name: str, sample: Any, tags: dict[str, str] | None = None) -> dict[str, Any]:
+    def push(
+        self,
+        model: Any,
+        *,
+        name: str,
+        sample: Any,
+        tags: dict[str, str] | None = None,
+        variants: Sequence[Literal["fp16", "int8"]] = (),
+    ) -> dict[str, Any]:
         """Convert, verify and register a version; what the controller knows about it.
 
         `model` is a fitted estimator or pipeline, ONNX bytes, or a path to .onnx or .skops; `sample` holds rows as
-        devices will see them (2-D array or DataFrame). BadInput: `parity_failed`, `estimator_unsupported`,
-        `estimator_untrusted`, `conversion_limit` and their like.
+        devices will see them (2-D array or DataFrame). `variants` are smaller forms to make as well, for devices on
+        which the full one does not fit; those that answer otherwise are left out. BadInput: `parity_failed`,
+        `estimator_unsupported`, `estimator_untrusted`, `conversion_limit` and their like.
         """
         kind, raw = encode_model(model)
         path = f"/v1/models/{name}/versions"
-        answer = self._transport.push(path, {"kind": kind, "tags": tags or {}}, raw, encode_rows(sample))
+        answer = self._transport.push(
+            path, {"kind": kind, "tags": tags or {}, "variants": list(variants)}, raw, encode_rows(sample)
+        )
         return dict(answer)
 
     def models(self) -> Any:

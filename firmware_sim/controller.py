@@ -125,8 +125,8 @@ class SimController:
             return False
         self._register(model)
         name = f"r-{release}"
-        manifest = self._publisher.manifest(MODEL, release)
-        rollout = plan_rollout(self.world, manifest, strategy, name=name, model=MODEL, selector={}, now=self._wall())
+        now = self._wall()
+        rollout = plan_rollout(self.world, model.manifest, strategy, name=name, model=MODEL, selector={}, now=now)
         save_rollouts(self.store, [rollout])
         self.world.rollouts[name] = rollout
         self.history.append((self._clock.now, rollout))

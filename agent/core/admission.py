@@ -53,11 +53,12 @@ def assign(want: Wanted, role: ModelRole, min_release: int, machine: str) -> Ass
     manifest = role.manifests.get(want.release)
     if manifest is None:
         raise BadInput(Code.NOT_IN_IMAGE_REPO, f"{want.model} v{want.release} is not in the model role")
-    if (want.length, want.sha256) != (manifest.artifact.length, manifest.artifact.sha256):
+    form = manifest.form(want.sha256)
+    if form is None or want.length != form.artifact.length:
         raise BadInput(Code.IMAGE_MISMATCH, f"{want.model} v{want.release}: other length or digest than released")
     floor = max(role.min_release, min_release)
     if want.release < floor:
         raise BadInput(Code.BELOW_MIN_RELEASE, f"{want.model} v{want.release}: nothing older than v{floor} may run")
     if machine not in manifest.hardware:
         raise BadInput(Code.WRONG_HARDWARE, f"released for {', '.join(manifest.hardware)}; this is {machine}")
-    return Assignment(model=want.model, generation=want.custom.generation, manifest=manifest, policy=want.custom.policy)
+    return Assignment(model=want.model, generation=want.custom.generation, manifest=form, policy=want.custom.policy)

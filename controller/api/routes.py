@@ -18,6 +18,7 @@ from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
 from controller.api.service_key import SERVICE
 from controller.api.trust_routes import TRUST_ROUTES
+from controller.convert.request import VariantName
 from controller.service import stamp
 
 MAX_BODY_BYTES = min(MAX_BLOB_BYTES, 1024**3)
@@ -29,6 +30,8 @@ class PushRequest(Message, frozen=True):
 
     kind: Literal["skops", "onnx"]
     tags: dict[str, str] = {}
+    variants: tuple[VariantName, ...] = ()
+    """Smaller forms to make as well, for devices on which the full one does not fit."""
 
 
 async def health(request: web.Request) -> views.Health:
@@ -96,6 +99,7 @@ async def push_version(request: web.Request) -> views.VersionDetail:
         actor=actor_of(request),
         at=stamp(),
         tags=wanted.tags,
+        variants=wanted.variants,
     )
     return views.version_detail(version)
 

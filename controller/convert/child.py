@@ -6,6 +6,7 @@ Run as ``python -I -m controller.convert.child DIRECTORY``. Whatever it is fed, 
 import resource
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ import onnxruntime as ort
 
 from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
-from contract.golden import join_golden
+from contract.golden import join_golden, rows_differ
 from contract.manifest import DATATYPES, Tensor
 from contract.onnx_scan import scan_onnx
 from contract.samples import decode_sample
@@ -26,9 +27,11 @@ from controller.convert import request as files
 from controller.convert.compare import compare, estimator_outputs, no_reference
 from controller.convert.estimator import addresses_columns, load_estimator, missable, refuse_wrong
 from controller.convert.measure import measure_load
-from controller.convert.request import Answer, Fault, Request
+from controller.convert.request import Answer, Fault, FormAnswer, Request
 from controller.convert.sample_frame import SampleFrame, boundary_rows, read_sample
-from controller.gates.parity import Parity, judge_parity
+from controller.convert.variants import make_variant
+from controller.gates.parity import Compared, Parity, judge_parity
+from controller.gates.variant import ATOL, RTOL, Shrunk, judge_variant
 
 GOLDEN_ROWS = 64
 LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "skops")
@@ -44,6 +47,19 @@ _DATATYPE_OF = {
     "tensor(int8)": "INT8",
     "tensor(int16)": "INT16",
 }
+
+
+Feed = Callable[[SampleFrame, ort.InferenceSession], dict[str, Array]]
+
+
+@dataclass(frozen=True, slots=True)
+class Convertible:
+    """A model that runs, how it is fed, and the rows that it is measured by."""
+
+    model: bytes
+    rows: SampleFrame
+    feed: Feed
+    parity: Parity
 
 
 def main() -> None:
@@ -68,7 +84,7 @@ def _convert(request: Request, directory: Path) -> Answer:
     if request.kind == "onnx":
         scan_onnx(raw)
         rows = read_sample(sample, named=len(_session(raw).get_inputs()) > 1)
-        return _finish(directory, raw, rows, _feed_as_declared, no_reference(len(rows)))
+        return _finish(request, directory, Convertible(raw, rows, _feed_as_declared, no_reference(len(rows))))
     estimator = load_estimator(raw, request.trusted_types)
     refuse_wrong(estimator)
     rows = read_sample(sample, named=addresses_columns(estimator))
@@ -78,7 +94,8 @@ def _convert(request: Request, directory: Path) -> Answer:
         "params": {name: repr(value)[:200] for name, value in sorted(estimator.get_params(deep=False).items())},
     }
     described["nan"] = "accept" if _agrees_on_missing(estimator, model, rows, real) else "refuse"
-    return _finish(directory, model, rows, lambda frame, _: frame.arrays(real), parity, **described)
+    converted = Convertible(model, rows, lambda frame, _: frame.arrays(real), parity)
+    return _finish(request, directory, converted, **described)
 
 
 def _best_precision(estimator: Any, rows: SampleFrame) -> tuple[bytes, Parity, str]:
@@ -127,36 +144,75 @@ def _agrees_on_missing(estimator: Any, model: bytes, rows: SampleFrame, real: st
     return compare(lacking, expected, actual, "missing")[0].differing == 0
 
 
-Feed = Callable[[SampleFrame, ort.InferenceSession], dict[str, Array]]
-
-
-def _finish(directory: Path, model: bytes, rows: SampleFrame, feed: Feed, parity: Parity, **described: Any) -> Answer:
-    session = _session(model)
-    golden = SampleFrame(rows.frame[:GOLDEN_ROWS], rows.columns, rows.as_matrix)
-    inputs = feed(golden, session)
-    names = [output.name for output in session.get_outputs()]
-    outputs = dict(zip(names, _run(session, names, inputs), strict=True))
-    (directory / files.MODEL_OUT).write_bytes(model)
-    any_length = not isinstance(session.get_inputs()[0].shape[0], int)
-    reference = _reference(session, rows if any_length else golden, feed)
-    (directory / files.GOLDEN).write_bytes(encode_tensors(join_golden(inputs, outputs) | reference))
-    load_s, load_mb = measure_load(directory / files.MODEL_OUT)
-    proto = onnx.load_from_string(model)
-    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+def _finish(request: Request, directory: Path, converted: Convertible, **described: Any) -> Answer:
+    session = _session(converted.model)
+    variants, shrunk = _variants(request, directory, converted)
     return Answer(
         task=_task(session),
         inputs=tuple(_tensor(entry) for entry in session.get_inputs()),
         outputs=tuple(_tensor(entry) for entry in session.get_outputs()),
-        columns=rows.columns,
+        columns=converted.rows.columns,
+        form=_write_form(directory, "", converted),
+        parity=converted.parity,
+        variants=variants,
+        shrunk=shrunk,
+        libraries={name: version(name) for name in LIBRARIES},
+        **described,
+    )
+
+
+def _variants(request: Request, directory: Path, full: Convertible) -> tuple[dict[str, FormAnswer], tuple[Shrunk, ...]]:
+    """(the smaller forms that pass their gate, evidence about all that were asked for)."""
+    made: dict[str, FormAnswer] = {}
+    shrunk = []
+    for name in request.variants:
+        model = make_variant(full.model, name)
+        if model is None:
+            nothing = Compared(rows=0, differing=0, max_abs_difference=0.0)
+            words = "saves nothing: the model has no large weights"
+            shrunk.append(Shrunk(name=name, size_bytes=len(full.model), compared=nothing, note=words))
+            continue
+        evidence = Shrunk(name=name, size_bytes=len(model), compared=_beside(full, model))
+        shrunk.append(evidence)
+        if judge_variant(evidence).passed:
+            made[name] = _write_form(directory, name, replace(full, model=model))
+    return made, tuple(shrunk)
+
+
+def _beside(full: Convertible, model: bytes) -> Compared:
+    """How a smaller form answers the sample: first outputs are compared, labels or the numbers of a regression."""
+    before, after = _session(full.model), _session(model)
+    name = before.get_outputs()[0].name
+    inputs = full.feed(full.rows, before)
+    want, got = (_run(session, [name], inputs)[0] for session in (before, after))
+    differing = int(rows_differ(want, got, rtol=RTOL, atol=ATOL).sum())
+    numbers = want.dtype.kind == "f" and want.size
+    largest = float(np.abs(want.astype(np.float64) - got.astype(np.float64)).max()) if numbers else 0.0
+    return Compared(rows=len(want), differing=differing, max_abs_difference=largest)
+
+
+def _write_form(directory: Path, name: str, converted: Convertible) -> FormAnswer:
+    """Leave the model and its golden set behind, and measure what loading costs."""
+    model_file, golden_file = (directory / file for file in files.form_files(name))
+    session, rows, feed = _session(converted.model), converted.rows, converted.feed
+    golden = SampleFrame(rows.frame[:GOLDEN_ROWS], rows.columns, rows.as_matrix)
+    inputs = feed(golden, session)
+    names = [output.name for output in session.get_outputs()]
+    outputs = dict(zip(names, _run(session, names, inputs), strict=True))
+    model_file.write_bytes(converted.model)
+    any_length = not isinstance(session.get_inputs()[0].shape[0], int)
+    reference = _reference(session, rows if any_length else golden, feed)
+    golden_file.write_bytes(encode_tensors(join_golden(inputs, outputs) | reference))
+    load_s, load_mb = measure_load(model_file)
+    proto = onnx.load_from_string(converted.model)
+    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    return FormAnswer(
         golden_rows=len(golden),
         ir=proto.ir_version,
         opset=opsets.get("", 1),
         ml_opset=opsets.get("ai.onnx.ml", 1),
         load_s=load_s,
         load_mb=load_mb,
-        parity=parity,
-        libraries={name: version(name) for name in LIBRARIES},
-        **described,
     )
 
 

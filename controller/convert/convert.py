@@ -11,7 +11,7 @@ from typing import Literal
 from contract.errors import BadInput, Code
 from contract.wire import decode, encode
 from controller.convert import request as files
-from controller.convert.request import Answer, Fault, Request
+from controller.convert.request import Answer, Fault, Request, VariantName
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,23 @@ class Limits:
 class Converted:
     """A model that onnxruntime runs, its golden set, and the evidence."""
 
-    model: bytes
-    golden: bytes
+    forms: dict[str, tuple[bytes, bytes]]
+    """(model, golden set) by name; "" is the full one."""
     answer: Answer
 
 
-async def run_conversion(kind: Literal["skops", "onnx"], model: bytes, sample: bytes, limits: Limits) -> Converted:
+async def run_conversion(
+    kind: Literal["skops", "onnx"],
+    model: bytes,
+    sample: bytes,
+    limits: Limits,
+    variants: tuple[VariantName, ...] = (),
+) -> Converted:
     """Convert out of process. BadInput with the child's code, or `conversion_limit` when it dies or takes too long."""
     with tempfile.TemporaryDirectory(prefix="edgeward-convert-") as scratch:
         directory = Path(scratch)
-        request = Request(kind=kind, trusted_types=tuple(limits.trusted_types), memory_mb=limits.memory_mb)
+        trusted = tuple(limits.trusted_types)
+        request = Request(kind=kind, trusted_types=trusted, memory_mb=limits.memory_mb, variants=variants)
         (directory / files.REQUEST).write_bytes(encode(request))
         (directory / files.MODEL_IN).write_bytes(model)
         (directory / files.SAMPLE).write_bytes(sample)
@@ -68,5 +75,8 @@ def _collect(directory: Path) -> Converted:
         fault = decode((directory / files.FAULT).read_bytes(), Fault)
         raise BadInput(Code(fault.code), fault.detail)
     answer = decode((directory / files.ANSWER).read_bytes(), Answer)
-    model, golden = ((directory / name).read_bytes() for name in (files.MODEL_OUT, files.GOLDEN))
-    return Converted(model, golden, answer)
+    forms = {}
+    for name in ("", *answer.variants):
+        model, golden = ((directory / file).read_bytes() for file in files.form_files(name))
+        forms[name] = (model, golden)
+    return Converted(forms, answer)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from contract.manifest import Tensor
 from contract.wire import Message
 from controller.gates.parity import Parity
+from controller.gates.variant import Shrunk
 
 REQUEST = "request.json"
 MODEL_IN = "model.in"
@@ -15,12 +16,33 @@ MODEL_OUT = "model.onnx"
 GOLDEN = "golden.npz"
 
 
+def form_files(name: str) -> tuple[str, str]:
+    """Where the model and the golden set of a form lie; "" is the full one."""
+    return (f"{name}-{MODEL_OUT}", f"{name}-{GOLDEN}") if name else (MODEL_OUT, GOLDEN)
+
+
+VariantName = Literal["fp16", "int8"]
+
+
 class Request(Message, frozen=True):
     """What to convert."""
 
     kind: Literal["skops", "onnx"]
     trusted_types: tuple[str, ...] = ()
     memory_mb: int = 4096
+    variants: tuple[VariantName, ...] = ()
+    """Smaller forms to make as well."""
+
+
+class FormAnswer(Message, frozen=True):
+    """What one form of the model asks of a device."""
+
+    golden_rows: int
+    ir: int
+    opset: int
+    ml_opset: int
+    load_s: float
+    load_mb: float
 
 
 class Answer(Message, frozen=True):
@@ -30,13 +52,12 @@ class Answer(Message, frozen=True):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     columns: tuple[str, ...]
-    golden_rows: int
-    ir: int
-    opset: int
-    ml_opset: int
-    load_s: float
-    load_mb: float
+    form: FormAnswer
     parity: Parity
+    variants: dict[str, FormAnswer] = {}
+    """Those that were worth making."""
+    shrunk: tuple[Shrunk, ...] = ()
+    """Evidence about those that were asked for."""
     nan: Literal["accept", "refuse"] = "accept"
     estimator: str = ""
     params: dict[str, Any] = {}

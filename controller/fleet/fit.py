@@ -3,10 +3,11 @@
 Decides by what the device has said of itself. Refuses to know rollouts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from contract.desired import TrialPolicy
 from contract.manifest import Manifest
+from contract.wire import Message
 from controller.fleet.twin import Twin
 
 MEMORY_SHARE = 0.5
@@ -46,31 +47,77 @@ def _memory_class(memory_mb: int) -> str:
     return f"{size}MB"
 
 
-def why_unfit(twin: Twin, model: str, manifest: Manifest, policy: TrialPolicy, quarantined: Mapping[str, str]) -> str:
-    """Why a device cannot run a version, in words; empty if nothing speaks against it."""
-    if (rollout := quarantined.get(manifest.artifact.sha256)) is not None:
+class Form(Message, frozen=True):
+    """What one form of a version asks of a device."""
+
+    name: str
+    """`fp16`, `int8`; "" for the version as it was converted."""
+    digest: str
+    size_bytes: int
+    """With its golden set."""
+    release: int
+    hardware: tuple[str, ...]
+    memory_mb: int
+    opset: int
+    ml_opset: int
+
+
+def forms_of(manifest: Manifest) -> tuple[Form, ...]:
+    """The forms of a version, in order of preference."""
+    return tuple(
+        Form(
+            name=name,
+            digest=form.artifact.sha256,
+            size_bytes=form.artifact.length + form.golden.blob.length,
+            release=form.release,
+            hardware=form.hardware,
+            memory_mb=form.limits.memory_mb,
+            opset=form.runtime.opset,
+            ml_opset=form.runtime.ml_opset,
+        )
+        for name, form in zip(("", *(each.name for each in manifest.variants)), manifest.forms, strict=True)
+    )
+
+
+def choose_form(
+    twin: Twin, model: str, forms: Sequence[Form], policy: TrialPolicy, quarantined: Mapping[str, str]
+) -> tuple[Form | None, str]:
+    """(the first form that fits, ""), or (None, why the first one does not and how many others do not either)."""
+    reasons = []
+    for form in forms:
+        reason = why_unfit(twin, model, form, policy, quarantined)
+        if not reason:
+            return form, ""
+        reasons.append(reason)
+    others = f"; nor does any of {len(reasons) - 1} smaller variants fit" if len(reasons) > 1 else ""
+    return None, reasons[0] + others if reasons else ""
+
+
+def why_unfit(twin: Twin, model: str, form: Form, policy: TrialPolicy, quarantined: Mapping[str, str]) -> str:
+    """Why a device cannot run a version in this form, in words; empty if nothing speaks against it."""
+    if (rollout := quarantined.get(form.digest)) is not None:
         return f"quarantined: it failed there in {rollout}; `edgeward device release {twin.device}` lifts that"
-    pin = twin.pinned.get(model, manifest.release)
-    if pin != manifest.release:
+    pin = twin.pinned.get(model, form.release)
+    if pin != form.release:
         return f"pinned at v{pin} by the device's own configuration"
     stable = twin.reported[model].stable if model in twin.reported else None
     if policy.mode == "shadow" and stable is None:
         return "nothing serves that a shadow could run beside"
-    return _unfit_hardware(twin, manifest, policy)
+    return _unfit_hardware(twin, form, policy)
 
 
-def _unfit_hardware(twin: Twin, manifest: Manifest, policy: TrialPolicy) -> str:
+def _unfit_hardware(twin: Twin, form: Form, policy: TrialPolicy) -> str:
     hardware = twin.hardware
     if hardware is None:
         return ""
-    if hardware.machine not in manifest.hardware:
-        return f"{hardware.machine}: released for {', '.join(manifest.hardware)}"
-    if manifest.limits.memory_mb > hardware.memory_mb * MEMORY_SHARE:
-        return f"{hardware.memory_mb} MB of memory: the version may take {manifest.limits.memory_mb} to load"
+    if hardware.machine not in form.hardware:
+        return f"{hardware.machine}: released for {', '.join(form.hardware)}"
+    if form.memory_mb > hardware.memory_mb * MEMORY_SHARE:
+        return f"{hardware.memory_mb} MB of memory: the version may take {form.memory_mb} to load"
     if policy.require_sandbox and hardware.sandbox != "landlock+seccomp":
         return f"sandbox {hardware.sandbox or 'none'}: the strategy asks for a whole one"
-    needed = _OPSET_SINCE.get(manifest.runtime.opset, (0, 0))
-    needed = max(needed, _ML5_SINCE) if manifest.runtime.ml_opset >= 5 else needed
+    needed = _OPSET_SINCE.get(form.opset, (0, 0))
+    needed = max(needed, _ML5_SINCE) if form.ml_opset >= 5 else needed
     if _release(hardware.onnxruntime) < needed:
         return f"onnxruntime {hardware.onnxruntime}: the version needs {needed[0]}.{needed[1]}"
     return ""

@@ -25,6 +25,8 @@ class Assigned(Message, frozen=True):
     release: int
     generation: int
     rollout: str
+    digest: str = ""
+    """Of the form that was chosen for the device; empty: the version's first."""
     policy: TrialPolicy = TrialPolicy()
     attempt: int = 1
     offered_at: float = 0.0

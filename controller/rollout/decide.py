@@ -155,7 +155,8 @@ def _due_offers(
         if fact.assigned is not None and fact.assigned.mode != mode:
             offers.append(Offer(member.device, rollout.model, rollout.release, mode))
         elif (at := retry_at(rollout, fact)) is not None and fact.assigned is not None:
-            if now >= at:
+            room = not rollout.strategy.max_concurrent or under_way + len(offers) < rollout.strategy.max_concurrent
+            if now >= at and room:
                 offers.append(Offer(member.device, rollout.model, rollout.release, mode, fact.assigned.attempt + 1))
         else:
             under_way += 1
@@ -207,7 +208,7 @@ def _release_of(fact: DeviceFact) -> int:
 
 def _has_confirmed(rollout: Rollout, fact: DeviceFact) -> bool:
     stable = fact.state.stable if fact.state is not None else None
-    return stable is not None and stable.digest == rollout.digest
+    return stable is not None and rollout.carries(stable.digest)
 
 
 def _holds(rollout: Rollout, fact: DeviceFact) -> bool:
@@ -215,4 +216,4 @@ def _holds(rollout: Rollout, fact: DeviceFact) -> bool:
     if fact.state is None:
         return False
     slots = [slot.digest for slot in (fact.state.stable, fact.state.trial) if slot is not None]
-    return rollout.digest in (fact.state.serving, *slots)
+    return any(rollout.carries(digest) for digest in (fact.state.serving, *slots))

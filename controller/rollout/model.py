@@ -7,6 +7,7 @@ import msgspec
 
 from contract.desired import TrialPolicy
 from contract.wire import Message, encode
+from controller.fleet.fit import Form
 
 Status = Literal["proposed", "running", "paused", "completed", "aborting", "aborted", "rolling_back", "rolled_back"]
 OnFail = Literal["pause", "abort", "roll_back_wave", "roll_back_stratum", "roll_back"]
@@ -91,8 +92,12 @@ class Member(Message, frozen=True):
     device: str
     wave: int
     stratum: str = ""
+    digest: str = ""
+    """Of the form of the release that was chosen for it; empty: the first."""
     previous_release: int = 0
     """The last confirmed release: where a roll back goes. 0 for none."""
+    previous_digest: str = ""
+    """Of the form that was confirmed."""
     late: bool = False
     """It joined after the plan was made, at the tail."""
 
@@ -110,6 +115,8 @@ class Rollout(Message, frozen=True):
     """Which devices it is about; those that match later join at the tail."""
     excluded: dict[str, str] = {}
     """Devices that match and cannot run the release, with the reason."""
+    forms: tuple[Form, ...] = ()
+    """What each form of the release asks of a device: who joins late is fitted as well."""
     status: Status = "running"
     wave: int = 0
     began_at: float = 0.0
@@ -129,6 +136,10 @@ class Rollout(Message, frozen=True):
     created_by: str = ""
     created_at: str = ""
     approved_by: str = ""
+
+    def carries(self, digest: str) -> bool:
+        """Whether an artifact is the release, in whichever form."""
+        return digest == self.digest or any(form.digest == digest for form in self.forms)
 
     def devices_up_to(self, wave: int) -> list[str]:
         """Devices of the waves up to and including `wave`."""

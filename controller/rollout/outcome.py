@@ -11,6 +11,7 @@ from contract.messages import Outcome as Ended
 from controller.fleet.twin import Assigned
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import Member, Rollout
+from controller.rollout.plan import unit_hash
 
 Outcome = Literal["waiting", "pending", "succeeded", "failed", "rejected", "silent", "regressed", "absent", "stopped"]
 """waiting: not its turn. pending: to be offered, or offered and undecided. rejected: its probe or its own configuration
@@ -39,7 +40,7 @@ def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -
     if rollout.is_stopped(member):
         return "stopped"
     state, assigned = fact.state, fact.assigned
-    if state is not None and state.stable is not None and state.stable.digest == rollout.digest:
+    if state is not None and state.stable is not None and rollout.carries(state.stable.digest):
         return "succeeded"
     if assigned is None or assigned.release != rollout.release:
         return "pending"
@@ -55,14 +56,19 @@ def mode_of(rollout: Rollout) -> str:
 
 
 def retry_at(rollout: Rollout, fact: DeviceFact) -> float | None:
-    """When a device that has failed for a reason that may pass is offered the release again; None for never."""
+    """When a device that has failed for a reason that may pass is offered the release again; None for never.
+
+    Twice as long each time, and up to half of that more by the device's own hash: what failed at once (a store that
+    was full, a site's link) is not all tried again at once.
+    """
     assigned = fact.assigned
     if assigned is None or assigned.release != rollout.release or assigned.attempt >= rollout.strategy.attempts:
         return None
     ended = _ended(fact.state, assigned)
     if ended is None or ended.code not in RETRYABLE:
         return None
-    return assigned.offered_at + rollout.strategy.retry_s * 2.0 ** (assigned.attempt - 1)
+    pause_s = rollout.strategy.retry_s * 2.0 ** (assigned.attempt - 1)
+    return assigned.offered_at + pause_s * (1 + unit_hash(rollout.id, fact.device) / 2)
 
 
 def _ended(state: ModelState | None, assigned: Assigned) -> Ended | None:

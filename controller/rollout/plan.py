@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from contract.messages import VersionRef
 from controller.rollout.model import Member, Rollout, Strategy, Wave
 
 
@@ -15,6 +16,8 @@ class Target(msgspec.Struct, frozen=True):
     device: str
     stratum: str = ""
     labels: Mapping[str, str] = {}
+    digest: str = ""
+    """Of the form that was chosen for it; empty: the first."""
 
 
 def rank(rollout: str, device: str) -> str:
@@ -38,11 +41,11 @@ def expand(strategy: Strategy, targets: Iterable[Target]) -> Strategy:
 
 
 def plan_members(
-    rollout: str, targets: Sequence[Target], strategy: Strategy, confirmed: Mapping[str, int]
+    rollout: str, targets: Sequence[Target], strategy: Strategy, confirmed: Mapping[str, VersionRef]
 ) -> tuple[Member, ...]:
     """Members in order of their turn. No wave is empty while there are devices, but for one that follows a shadow.
 
-    `confirmed` maps a device to its last confirmed release. `strategy` is expanded.
+    `confirmed` maps a device to its last confirmed version. `strategy` is expanded.
     """
     ordered = sorted(targets, key=lambda target: rank(rollout, target.device))
     members: list[Member] = []
@@ -57,16 +60,28 @@ def plan_members(
     return tuple(members)
 
 
-def member_of(target: Target, wave: int, confirmed: Mapping[str, int], *, late: bool = False) -> Member:
+def member_of(target: Target, wave: int, confirmed: Mapping[str, VersionRef], *, late: bool = False) -> Member:
     """A device's place."""
-    previous = confirmed.get(target.device, 0)
-    return Member(device=target.device, wave=wave, stratum=target.stratum, previous_release=previous, late=late)
+    previous = confirmed.get(target.device)
+    return Member(
+        device=target.device,
+        wave=wave,
+        stratum=target.stratum,
+        digest=target.digest,
+        previous_release=previous.release if previous is not None else 0,
+        previous_digest=previous.digest if previous is not None else "",
+        late=late,
+    )
 
 
-def join(rollout: Rollout, targets: Iterable[Target], confirmed: Mapping[str, int]) -> Rollout:
-    """The rollout with devices that match it only now, at the tail."""
+def join(
+    rollout: Rollout, targets: Iterable[Target], excluded: Mapping[str, str], confirmed: Mapping[str, VersionRef]
+) -> Rollout:
+    """The rollout with devices that match it only now, at the tail, and with those that cannot run it."""
     joined = tuple(member_of(target, rollout.final_wave, confirmed, late=True) for target in targets)
-    return msgspec.structs.replace(rollout, members=rollout.members + joined) if joined else rollout
+    if not joined and not excluded:
+        return rollout
+    return msgspec.structs.replace(rollout, members=rollout.members + joined, excluded={**rollout.excluded, **excluded})
 
 
 def _chosen(wave: Wave, ordered: Sequence[Target]) -> list[Target]:

@@ -2,7 +2,7 @@
 
 import runpy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -23,8 +23,23 @@ def model() -> None:
     "--sample", "sample_path", type=click.Path(exists=True, path_type=Path), help="Rows: .csv, .parquet, .npy."
 )
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Kept with the version; may be repeated.")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    type=click.Choice(["fp16", "int8"]),
+    help="A smaller form to make as well, for devices on which the full one does not fit; may be repeated.",
+)
 @json_option
-def push(file: Path, name: str, sample_path: Path | None, tags: tuple[str, ...], *, as_json: bool) -> None:
+def push(
+    file: Path,
+    name: str,
+    sample_path: Path | None,
+    tags: tuple[str, ...],
+    variants: tuple[Literal["fp16", "int8"], ...],
+    *,
+    as_json: bool,
+) -> None:
     """Convert, verify and register FILE as a new version.
 
     FILE is a Python file that leaves a fitted `model` and its `sample` rows, or .skops or .onnx with --sample.
@@ -32,7 +47,7 @@ def push(file: Path, name: str, sample_path: Path | None, tags: tuple[str, ...],
     estimator, sample = _load(file, sample_path)
     client = Client()
     with console.status(f"converting {file.name}: parity, golden set, limits", spinner="dots"):
-        version = client.push(estimator, name=name, sample=sample, tags=pairs(tags))
+        version = client.push(estimator, name=name, sample=sample, tags=pairs(tags), variants=variants)
     if as_json:
         print_json(version)
         return
@@ -41,6 +56,10 @@ def push(file: Path, name: str, sample_path: Path | None, tags: tuple[str, ...],
     )
     for gate in version["gates"]:
         console.print(f"  {gate['gate']}: {gate['detail']}", highlight=False)
+    for variant in version["evidence"]["variants"]:
+        gate = variant["gate"]
+        kept = size(variant["size_bytes"]) if gate["passed"] else "left out"
+        console.print(f"  {gate['gate']}: {kept}; {gate['detail']}", highlight=False)
     console.print(f"next: edgeward rollout start {name} --watch", highlight=False)
 
 

@@ -111,6 +111,7 @@ def plan_panel(plan: dict[str, Any]) -> RenderableType:
     cost = f"sends {size(plan['bytes_to_send'])}, ends in {plan['finish_s'] / 60:.0f} min at the earliest"
     lines = [Text(f"  {words}") for words in plan["power"]]
     lines += [Text(f"  left out: {device}: {why}", style="yellow") for device, why in plan["excluded"].items()]
+    lines += [Text(f"  {count} devices get the smaller form {name}") for name, count in plan["variants"].items()]
     if plan["no_way_back"]:
         words = f"{len(plan['no_way_back'])} devices run nothing yet: a roll back leaves them with nothing"
         lines.append(Text(f"  {words}", style="yellow"))

@@ -30,7 +30,7 @@ def targets(devices: list[str], stratum: str = "") -> list[Target]:
 def rollout(strategy: Strategy = STRATEGY, *, among: list[Target] | None = None, **fields: Any) -> Rollout:
     chosen = targets(DEVICES) if among is None else among
     expanded = expand(strategy, chosen)
-    members = plan_members("m v2", chosen, expanded, {target.device: 1 for target in chosen})
+    members = plan_members("m v2", chosen, expanded, {target.device: REFS[1] for target in chosen})
     return msgspec.structs.replace(
         Rollout(id="r-1", model="m", release=2, digest=NEW, strategy=expanded, members=members), **fields
     )

@@ -126,14 +126,14 @@ def test_a_frame_of_numbers_stays_one_matrix_with_named_columns() -> None:
 
 def test_the_same_model_gives_the_same_bytes() -> None:
     model = RandomForestClassifier(5, random_state=0).fit(X, Y)
-    assert convert(model).model == convert(model).model
+    assert convert(model).forms == convert(model).forms
 
 
 def test_the_golden_set_holds_rows_and_the_answers_of_onnxruntime() -> None:
     converted = convert(LogisticRegression(max_iter=1000).fit(X, Y))
-    arrays = decode_tensors(converted.golden)
+    arrays = decode_tensors(converted.forms[""][1])
     assert arrays["in/X"].shape == (64, 5)
-    assert converted.answer.golden_rows == 64
+    assert converted.answer.form.golden_rows == 64
     assert [name for name in sorted(arrays) if name.startswith(("in/", "out/"))] == [
         "in/X",
         "out/label",
@@ -145,7 +145,7 @@ def test_the_golden_set_holds_rows_and_the_answers_of_onnxruntime() -> None:
 def test_the_golden_set_holds_how_the_sample_is_distributed() -> None:
     converted = convert(LogisticRegression(max_iter=1000).fit(X, Y))
     manifest = manifest_of(converted)
-    reference = read_reference(decode_tensors(converted.golden), manifest)
+    reference = read_reference(decode_tensors(converted.forms[""][1]), manifest)
     assert set(reference.features) == set(manifest.columns)
     assert {sum(counts) for counts in reference.feature_counts.values()} == {len(X)}
     assert max(reference.feature_counts["x0"]) <= 0.2 * len(X)  # deciles

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
 from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Presence, Report, Telemetry, VersionRef
+from controller.fleet.fit import Form
 from controller.fleet.selection import select
 from controller.fleet.twin import DOCUMENT_LIFE_S, Twin, fold_heartbeat, fold_presence, fold_report
 from controller.memory import remember, save_devices, save_rollouts
@@ -17,6 +18,9 @@ from firmware_sim.controller import DurableStore
 
 HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
 V2 = VersionRef(release=2, digest="n" * 64)
+FORM = Form(
+    name="", digest=V2.digest, size_bytes=1, release=2, hardware=("x86_64",), memory_mb=64, opset=18, ml_opset=3
+)
 
 
 def beat(seq: int, *states: ModelState, boot: int = 1, device: str = "a") -> Heartbeat:
@@ -69,7 +73,9 @@ def world() -> World:
     strategy = Strategy(name="s", waves=(Wave(percent=100),))
     made = World(silent_s=90.0)
     members = plan_members("r", [Target("a"), Target("b")], strategy, {})
-    made.rollouts["r"] = Rollout(id="r", model="m", release=2, digest=V2.digest, strategy=strategy, members=members)
+    made.rollouts["r"] = Rollout(
+        id="r", model="m", release=2, digest=V2.digest, strategy=strategy, members=members, forms=(FORM,)
+    )
     return made
 
 
@@ -103,6 +109,7 @@ def test_who_joins_late_gets_the_newest_release_that_was_not_taken_back(newer: s
     made = world()
     first = msgspec.structs.replace(made.rollouts["r"], status="completed", began_at=1.0)
     second = msgspec.structs.replace(first, id="r2", release=3, digest="3" * 64, status=newer, began_at=2.0)
+    second = replace(second, forms=(replace(FORM, digest=second.digest, release=3),))
     made.rollouts = {"r": first, "r2": second}
     reconcile(made, [("late", beat(1, device="late"))], 5.0)
     assert made.twins["late"].desired["m"].release == release

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from controller.rollout.decide import Decision, Offer, decide
 from controller.rollout.explain import explain
 from controller.rollout.model import Rollout, Rule, Strategy, Wave
-from controller.rollout.outcome import outcome_of
+from controller.rollout.outcome import outcome_of, retry_at
 from controller.rollout.plan import Target, join
 from tests.controller.rollout_worlds import (
     CANARY,
@@ -309,15 +309,29 @@ def test_a_failure_that_may_pass_is_tried_again_later_and_later_then_counts() ->
         stuck = fact(CANARY, assigned=2, result="rejected", code="transfer_stalled", offered_at=50.0, attempt=attempt)
         world = facts(**{CANARY: stuck})
         assert step(rollout(strategy), world, 50.0 + wait_s - 1).offers == ()
-        assert step(rollout(strategy), world, 50.0 + wait_s).offers == (Offer(CANARY, "m", 2, "serve", attempt + 1),)
+        again = (Offer(CANARY, "m", 2, "serve", attempt + 1),)
+        assert step(rollout(strategy), world, 50.0 + 1.5 * wait_s).offers == again
     last = fact(CANARY, assigned=2, result="rejected", code="transfer_stalled", attempt=3)
     assert step(rollout(strategy), facts(**{CANARY: last})).rollout.status == "rolling_back"
     final = fact(CANARY, assigned=2, result="rejected", code="probe_mismatch")
     assert step(rollout(strategy), facts(**{CANARY: final})).rollout.status == "rolling_back"
 
 
+def test_later_attempts_are_spread_by_device_and_keep_to_the_limit_of_devices_under_way() -> None:
+    strategy = replace(STRATEGY, waves=STRATEGY.waves[1:], attempts=2, retry_s=10.0, max_concurrent=2, rules=())
+    due = {retry_at(rollout(strategy), stuck(device)) for device in DEVICES}
+    assert len(due) == len(DEVICES)
+    assert all(60.0 <= at <= 65.0 for at in due if at is not None)
+    world = {device: stuck(device) for device in DEVICES}
+    assert len(step(rollout(strategy), world, 70.0).offers) == 2
+
+
+def stuck(device: str) -> Any:
+    return fact(device, assigned=2, result="rejected", code="transfer_stalled", offered_at=50.0)
+
+
 def test_who_joins_late_joins_at_the_tail_and_is_still_reached_when_it_has_completed() -> None:
-    joined = join(rollout(), [Target("late")], {})
+    joined = join(rollout(), [Target("late")], {}, {})
     assert joined.members[-1] == replace(joined.members[-1], device="late", wave=1, late=True)
     assert joined.plan_digest == rollout().plan_digest, "what was approved is not changed by who comes later"
     world = facts() | {"late": fact("late", assigned=None, stable=None)}

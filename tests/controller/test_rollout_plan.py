@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
 from contract.messages import Hardware, Heartbeat, ModelState
-from controller.fleet.fit import stratum_of, why_unfit
+from controller.fleet.fit import forms_of, stratum_of, why_unfit
 from controller.fleet.twin import Twin, fold_heartbeat
 from controller.operations import resolve_strategy
 from controller.planning import plan_rollout, preview
@@ -168,7 +168,7 @@ MANIFEST = make_model(2, "good").manifest
 def test_a_device_that_cannot_run_a_version_is_told_apart_before_a_byte_is_sent(
     changes: dict[str, Any], policy: dict[str, Any], quarantined: dict[str, str], said: str
 ) -> None:
-    reason = why_unfit(twin(**changes), "m", MANIFEST, TrialPolicy(**policy), quarantined)
+    reason = why_unfit(twin(**changes), "m", forms_of(MANIFEST)[0], TrialPolicy(**policy), quarantined)
     assert said in reason
     assert bool(reason) == bool(said)
 
@@ -192,7 +192,7 @@ def test_a_preview_equals_the_run_and_leaves_no_trace() -> None:
     made = world(*(twin(f"d{n}") for n in range(9)), twin("small", memory_mb=64))
     before = dict(made.twins)
     plan = planned(made)
-    seen = preview(made, plan, MANIFEST, 0.0)
+    seen = preview(made, plan, 0.0)
     assert (made.twins, made.rollouts) == (before, {})
     assert seen.plan_digest == planned(made).plan_digest
     assert [wave.devices for wave in seen.waves] == [2, 7]
@@ -205,7 +205,7 @@ def test_a_preview_equals_the_run_and_leaves_no_trace() -> None:
 
 def test_a_preview_says_what_the_samples_can_show() -> None:
     strategy = replace(STRATEGY, rules=(Rule(metric="accuracy_drop", threshold=0.01, min_samples=100),))
-    (said,) = preview(world(*(twin(f"d{n}") for n in range(9))), planned(world(twin()), strategy), MANIFEST, 0.0).power
+    (said,) = preview(world(*(twin(f"d{n}") for n in range(9))), planned(world(twin()), strategy), 0.0).power
     assert said == "accuracy_drop: 1 devices x 0 inferences = 0, 100 needed"
 
 

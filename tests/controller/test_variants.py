@@ -1,0 +1,138 @@
+"""One version in several forms: made at conversion, judged beside the full one, chosen for each device by its fit."""
+
+import asyncio
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from msgspec.structs import replace
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from agent.core import admission
+from contract.desired import DesiredTarget, TrialPolicy
+from contract.errors import BadInput, Code
+from contract.manifest import Manifest, Variant
+from contract.messages import VersionRef
+from contract.names import check_name
+from contract.onnx_scan import scan_onnx
+from contract.trust.verified import ModelRole, Wanted
+from controller.convert.convert import Converted, Limits, run_conversion
+from controller.fleet.fit import choose_form, forms_of
+from controller.gates.variant import judge_variant
+from controller.operations import _manifest as manifest_of
+from controller.planning import plan_rollout, preview
+from controller.reconcile import World, reconcile
+from edgeward.encode import encode_model, encode_rows
+from firmware_sim.models import make_model
+from tests.controller.rollout_worlds import STRATEGY
+from tests.controller.test_rollout_plan import twin
+
+DIGITS = load_digits(return_X_y=True)
+SMALL, BIG = make_model(3, "good").manifest, make_model(2, "good").manifest
+MANIFEST = replace(
+    BIG,
+    limits=replace(BIG.limits, memory_mb=300),
+    variants=(
+        Variant(name="int8", artifact=SMALL.artifact, golden=SMALL.golden, runtime=SMALL.runtime, limits=SMALL.limits),
+    ),
+)
+FULL, INT8 = (form.artifact.sha256 for form in MANIFEST.forms)
+
+
+def convert(model: object, variants: tuple[str, ...]) -> Converted:
+    kind, raw = encode_model(model)
+    limits = Limits(timeout_s=240.0, memory_mb=4096)
+    return asyncio.run(run_conversion(kind, raw, encode_rows(DIGITS[0]), limits, variants))  # type: ignore[arg-type]
+
+
+def answers(model: bytes) -> list[int]:
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    rows = DIGITS[0].astype(np.float32)
+    return list(session.run(None, {session.get_inputs()[0].name: rows})[0])
+
+
+def test_a_network_gets_smaller_forms_that_answer_as_it_does() -> None:
+    network = MLPClassifier((256, 128), max_iter=30, random_state=0).fit(*DIGITS)
+    converted = convert(network, ("fp16", "int8"))
+    full, half, quarter = (converted.forms[name][0] for name in ("", "fp16", "int8"))
+    assert len(half) < 0.55 * len(full)
+    assert len(quarter) < 0.35 * len(full)
+    assert np.mean(np.equal(answers(half), answers(full))) == 1.0
+    assert np.mean(np.equal(answers(quarter), answers(full))) > 0.99
+    assert all(judge_variant(shrunk).passed for shrunk in converted.answer.shrunk)
+    manifest = manifest_of(1, converted, 64 * 1024)
+    assert [form.artifact.length for form in manifest.forms] == [len(full), len(half), len(quarter)]
+    for form in (half, quarter):
+        scan_onnx(form)
+
+
+def test_a_form_that_saves_nothing_is_left_out_and_the_version_is_released_without_it() -> None:
+    converted = convert(LogisticRegression(max_iter=50).fit(*DIGITS), ("fp16",))
+    (shrunk,) = converted.answer.shrunk
+    assert list(converted.forms) == [""] or shrunk.size_bytes < len(converted.forms[""][0])
+    tiny = convert(LogisticRegression(max_iter=50).fit(DIGITS[0], DIGITS[1] > 4), ("fp16",))
+    assert list(tiny.forms) == [""]
+    assert "saves nothing" in judge_variant(tiny.answer.shrunk[0]).detail
+
+
+def test_each_kind_of_device_gets_the_first_form_that_fits_it() -> None:
+    forms = forms_of(MANIFEST)
+    for memory_mb, digest in ((3900, FULL), (480, INT8)):
+        form, reason = choose_form(twin(memory_mb=memory_mb), "m", forms, TrialPolicy(), {})
+        assert form is not None
+        assert (form.digest, reason) == (digest, "")
+    form, reason = choose_form(twin(memory_mb=40), "m", forms, TrialPolicy(), {})
+    assert form is None
+    assert reason.startswith("40 MB of memory")
+    assert reason.endswith("nor does any of 1 smaller variants fit")
+
+
+def world() -> World:
+    return World(silent_s=90.0, twins={"big": twin("big"), "small": twin("small", memory_mb=480)})
+
+
+def test_one_rollout_offers_each_device_its_form_and_counts_both_as_the_release() -> None:
+    made = world()
+    strategy = replace(STRATEGY, waves=STRATEGY.waves[1:])
+    made.rollouts["r"] = rollout = plan_rollout(made, MANIFEST, strategy, name="r", model="m", selector={}, now=0.0)
+    seen = preview(made, rollout, 0.0)
+    assert seen.variants == {"int8": 1}
+    assert seen.bytes_to_send == sum(form.size_bytes for form in rollout.forms)
+    reconcile(made, [], 1.0)
+    assert {name: each.desired["m"].digest for name, each in made.twins.items()} == {"big": FULL, "small": INT8}
+    for name, digest in (("big", FULL), ("small", INT8)):
+        state = replace(made.twins[name].reported["m"], stable=VersionRef(release=2, digest=digest))
+        made.twins[name] = replace(made.twins[name], reported={"m": state})
+    for now in (2.0, 3.0):
+        reconcile(made, [], now)
+    assert made.rollouts["r"].status == "completed"
+
+
+def test_a_roll_back_names_the_form_that_the_device_had_confirmed() -> None:
+    made = world()
+    made.rollouts["r"] = plan_rollout(made, MANIFEST, STRATEGY, name="r", model="m", selector={}, now=0.0)
+    reconcile(made, [], 1.0)
+    made.rollouts["r"] = replace(made.rollouts["r"], status="rolling_back")
+    told = {name for name, each in made.twins.items() if each.desired}
+    reconcile(made, [], 2.0)
+    before = {member.device: member.previous_digest for member in made.rollouts["r"].members}
+    assert told
+    assert all(made.twins[name].desired["m"].digest == before[name] != "" for name in told)
+
+
+def role(manifest: Manifest) -> ModelRole:
+    return ModelRole({manifest.release: manifest}, 0)
+
+
+def test_a_device_runs_the_form_that_the_director_names_and_no_other() -> None:
+    custom = DesiredTarget(slot=check_name("m", "model"), generation=1, rollout="r", policy=TrialPolicy())
+    form = MANIFEST.forms[1]
+    want = Wanted("m", 2, form.artifact.length, form.artifact.sha256, custom)
+    assigned = admission.assign(want, role(MANIFEST), 0, "sim")
+    assert (assigned.digest, assigned.manifest.golden, assigned.manifest.variants) == (INT8, SMALL.golden, ())
+    for length, digest in ((form.artifact.length, "0" * 64), (form.artifact.length + 1, INT8)):
+        with pytest.raises(BadInput) as caught:
+            admission.assign(Wanted("m", 2, length, digest, custom), role(MANIFEST), 0, "sim")
+        assert caught.value.code == Code.IMAGE_MISMATCH
