@@ -16,7 +16,7 @@ from agent.lineup import Lineup, plan_lineup
 from agent.ports import Runtime
 from agent.serving.slot import ModelSlot, Serving
 from contract.errors import Code
-from contract.messages import ModelState, ModelWindow, Phase
+from contract.messages import ModelState, ModelWindow, Phase, Progress
 
 DRAIN_S = 5.0
 """Inferences that still run on a replaced session after this long keep it alive by themselves."""
@@ -64,6 +64,7 @@ class DeviceModel:
         match self.state:
             case Fetching(_, assignment) | Probing(_, assignment) | Ready(_, assignment):
                 kept |= {blob.sha256 for blob in assignment.blobs}
+                kept |= {assignment.delivery.blob.sha256} if assignment.delivery is not None else set()
             case _:
                 pass
         return kept
@@ -175,12 +176,13 @@ class DeviceModel:
         """The state as a message."""
         stable = self.state.record.stable
         proven = stable is not None and stable.digest in self.lineup.proven
-        facts = (self.state, self.slot.serving, self.code, self.detail, proven)
+        progress = self.download.progress if self.download is not None else None
+        facts = (self.state, self.slot.serving, self.code, self.detail, proven, progress)
         if self._said is None or any(before is not now for before, now in zip(self._said[0], facts, strict=True)):
-            self._said = (facts, self._message(proven=proven))
+            self._said = (facts, self._message(progress, proven=proven))
         return self._said[1]
 
-    def _message(self, *, proven: bool) -> ModelState:
+    def _message(self, progress: Progress | None, *, proven: bool) -> ModelState:
         record, serving = self.state.record, self.slot.serving
         target = self.state.assignment if isinstance(self.state, Fetching | Probing | Ready) else None
         return ModelState(
@@ -190,6 +192,7 @@ class DeviceModel:
             stable=record.stable.ref if record.stable else None,
             trial=record.trial.ref if record.trial else None,
             target=target.ref if target else None,
+            progress=progress,
             serving=serving.assignment.digest if serving else "",
             stable_proven=proven,
             outcome=record.outcome,

@@ -1,36 +1,75 @@
-"""Brings the blobs of one assignment to disk: the chunk list first, then chunks in windows, then the seal.
+"""Brings the blobs of one assignment to disk: chunk list, chunks in a window, seal; then unpacks what came encoded.
 
-Decides the order, and when a fetch has failed. Chunks are verified before they touch the disk.
-Refuses to know what a fetch is for.
+Decides the order, the way that an artifact takes, and when a fetch has failed. Chunks are verified before they touch
+the disk. An encoded artifact that does not unpack is fetched as it is. Refuses to know what a fetch is for.
 """
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from agent.core.events import FetchDone, FetchFailed
+from agent.core.limits import ENCODINGS
 from agent.core.model import Assignment
 from agent.ports import Link
 from agent.store import Store
 from agent.transfer import MAX_STALLS, STALL_S, Transfer
 from contract import topics
 from contract.blobs import Blob, parse_chunk_list, sole_chunk
+from contract.desired import Delivery
 from contract.errors import BadInput, Code, EdgewardError, WorldError
+from contract.messages import Progress
+
+if TYPE_CHECKING:
+    from agent.unpack import Unpacking
 
 Result = FetchDone | FetchFailed | None
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """What the device's owner allows a download."""
+
+    max_bytes_s: float = 0.0
+    """0: what the link gives."""
+    closed_s: Callable[[], float] = float
+    """Seconds until chunks may be fetched; 0 now."""
 
 
 class Download:
     """One fetch. Every method returns how the fetch ended, or None while it goes on."""
 
-    def __init__(self, assignment: Assignment, *, store: Store, link: Link, drop: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        *,
+        store: Store,
+        link: Link,
+        drop: Callable[[str], None],
+        pace: Pace = Pace(),  # noqa: B008 - frozen
+    ) -> None:
         self.assignment = assignment
         self._store = store
         self._link = link
         self._drop = drop
+        self._pace = pace
         self._waiting = list(reversed(assignment.blobs))
+        self._target: Blob | None = None
         self._blob: Blob | None = None
         self._transfer: Transfer | None = None
+        self._unpacking: Unpacking | None = None
+        self._delivery = assignment.delivery
         self._list_asked_at: float | None = None
         self._list_stalls = 0
+        self._opens_at: float | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """How far the blob under way is."""
+        if self._blob is None:
+            return Progress(done_bytes=0, total_bytes=0)
+        done = self._transfer.have_bytes if self._transfer is not None else 0
+        return Progress(done_bytes=done, total_bytes=self._blob.length)
 
     def wants(self, digest: str) -> bool:
         """Whether the blob `digest` is the one under way."""
@@ -50,24 +89,30 @@ class Download:
         return self._guarded(lambda: self._take_chunk(index, payload, now))
 
     def tick(self, now: float) -> Result:
-        """Ask again for what did not come; give up at the limit."""
+        """Unpack on; ask for more where that had to wait, again for what did not come; give up at the limit."""
+        if self._unpacking is not None:
+            return self._guarded(lambda: self._unpack(now))
         if self._list_asked_at is not None and now - self._list_asked_at >= STALL_S:
             self._list_stalls += 1
             if self._list_stalls >= MAX_STALLS:
                 return self._failed(WorldError(Code.TRANSFER_STALLED, "the chunk list does not come"))
             return self.link_up(now)
-        if self._transfer is not None and self._transfer.stalled(now):
-            if self._transfer.count_stall():
-                return self._failed(WorldError(Code.TRANSFER_STALLED, f"{self._transfer.have_bytes} bytes so far"))
-            return self.link_up(now)
-        return None
+        return self._tick_transfer(self._transfer, now) if self._transfer is not None else None
+
+    def _tick_transfer(self, transfer: Transfer, now: float) -> Result:
+        stalled = transfer.stalled(now)
+        if transfer.too_slow(now) or (stalled and transfer.count_stall()):
+            return self._failed(WorldError(Code.TRANSFER_STALLED, f"{transfer.have_bytes} bytes so far"))
+        return self.link_up(now) if stalled else self._guarded(lambda: self._ask(now))
 
     def link_up(self, now: float) -> Result:
         """Subscribe again, after unsubscribing: only then does every broker send what it retains."""
         self.cancel()
+        if self._unpacking is not None:
+            return None
         if self._blob is not None and self._transfer is None:
             self._ask_list(self._blob, now)
-        return self._ask(now)
+        return self._guarded(lambda: self._ask(now))
 
     def cancel(self) -> None:
         """End all subscriptions."""
@@ -80,23 +125,64 @@ class Download:
 
     def wake_at(self) -> float | None:
         """When `tick` is due."""
+        if self._unpacking is not None:
+            return 0.0
         if self._list_asked_at is not None:
             return self._list_asked_at + STALL_S
-        return self._transfer.wake_at() if self._transfer is not None else None
+        if self._transfer is None:
+            return None
+        due = self._transfer.wake_at()
+        return max(due, self._opens_at) if due is not None and self._opens_at is not None else due
 
     def _next_blob(self, now: float) -> Result:
-        self._blob = self._transfer = self._list_asked_at = None
+        self._target = self._blob = self._transfer = self._unpacking = self._list_asked_at = None
         while self._waiting:
-            blob = self._waiting.pop()
-            if self._store.has(blob):
-                continue
-            self._store.reserve(blob)
-            self._blob = blob
-            if (digests := sole_chunk(blob)) is not None:
-                return self._begin(blob, digests, now)
-            self._ask_list(blob, now)
-            return None
+            target = self._waiting.pop()
+            if not self._store.has(target):
+                return self._fetch(target, now)
         return FetchDone(self.assignment.digest)
+
+    def _fetch(self, target: Blob, now: float) -> Result:
+        """Bring one blob, encoded if that can be undone here."""
+        delivery = self._usable(target)
+        self._target = target
+        self._blob = blob = target if delivery is None else delivery.blob
+        if delivery is not None and self._store.has(blob):
+            return self._begin_unpacking(delivery, target)
+        self._store.reserve(*((blob,) if delivery is None else (blob, target)))
+        if (digests := sole_chunk(blob)) is not None:
+            return self._begin(blob, digests, now)
+        self._ask_list(blob, now)
+        return None
+
+    def _usable(self, target: Blob) -> Delivery | None:
+        found = self._delivery
+        if found is None or target != self.assignment.manifest.artifact or found.encoding not in ENCODINGS:
+            return None
+        return found if not found.base or self._store.holds(found.base) else None
+
+    def _begin_unpacking(self, delivery: Delivery, target: Blob) -> Result:
+        from agent.unpack import Unpacking  # lzma is needed for as long as something is unpacked
+
+        self._transfer = None
+        self._unpacking = Unpacking(self._store, delivery, target)
+        return None
+
+    def _unpack(self, now: float) -> Result:
+        assert self._unpacking is not None
+        assert self._target is not None
+        assert self._blob is not None
+        try:
+            if not self._unpacking.go_on():
+                return None
+        except EdgewardError as error:
+            if error.code not in (Code.ENCODING_INVALID, Code.DIGEST_MISMATCH):
+                raise
+            self._drop("encodings_invalid")
+            self._delivery = None
+            self._waiting.append(self._target)
+        self._store.discard(self._blob)
+        return self._next_blob(now)
 
     def _ask_list(self, blob: Blob, now: float) -> None:
         self._list_asked_at = now
@@ -111,7 +197,8 @@ class Download:
         return self._begin(self._blob, digests, now)
 
     def _begin(self, blob: Blob, digests: tuple[bytes, ...], now: float) -> Result:
-        self._transfer = Transfer(blob, digests, self._store.chunks_on_disk(blob, digests), now)
+        have = self._store.chunks_on_disk(blob, digests)
+        self._transfer = Transfer(blob, digests, have, now, self._pace.max_bytes_s)
         return self._ask(now)
 
     def _take_chunk(self, index: int, payload: bytes, now: float) -> Result:
@@ -128,12 +215,19 @@ class Download:
         if self._transfer is None or self._blob is None:
             return None
         if self._transfer.done:
-            self._store.seal(self._blob)
-            return self._next_blob(now)
-        wanted = self._transfer.ask(now)
-        if wanted:
+            return self._complete(now)
+        closed_s = self._pace.closed_s()
+        self._opens_at = now + closed_s if closed_s else None
+        if not closed_s and (wanted := self._transfer.ask(now)):
             self._link.subscribe([topics.chunk(self._blob.sha256, index) for index in wanted])
         return None
+
+    def _complete(self, now: float) -> Result:
+        assert self._blob is not None
+        self._store.seal(self._blob)
+        if self._target is not None and self._blob != self._target and self._delivery is not None:
+            return self._begin_unpacking(self._delivery, self._target)
+        return self._next_blob(now)
 
     def _unsubscribe(self, names: Iterable[str]) -> None:
         if wanted := list(names):

@@ -127,11 +127,33 @@ class Store:
             if hashlib.sha256(self._disk.read_at(name, *blob.span(index))).digest() == digest
         }
 
-    def reserve(self, blob: Blob) -> None:
-        """WorldError `disk_full` unless the blob and a reserve fit."""
-        free = self._disk.free_bytes()
-        if free < blob.length + RESERVE_BYTES:
-            raise WorldError(Code.DISK_FULL, f"{blob.length} bytes wanted, {free} free, {RESERVE_BYTES} reserved")
+    def reserve(self, *blobs: Blob) -> None:
+        """WorldError `disk_full` unless the blobs and a reserve fit."""
+        free, wanted = self._disk.free_bytes(), sum(blob.length for blob in blobs)
+        if free < wanted + RESERVE_BYTES:
+            raise WorldError(Code.DISK_FULL, f"{wanted} bytes wanted, {free} free, {RESERVE_BYTES} reserved")
+
+    def holds(self, digest: str) -> bool:
+        """Whether a sealed blob of this digest is there, as far as its name says."""
+        return f"blob-{digest}" in self._disk.names()
+
+    def read_part(self, digest: str, offset: int, size_bytes: int) -> bytes:
+        """Bytes of a sealed blob, fewer at its end; WorldError `digest_mismatch` if it is gone."""
+        try:
+            with medium():
+                return self._disk.read_at(f"blob-{digest}", offset, size_bytes)
+        except FileNotFoundError:
+            raise WorldError(Code.DIGEST_MISMATCH, f"blob {digest[:12]} is missing") from None
+
+    def write_piece(self, blob: Blob, offset: int, data: bytes) -> None:
+        """Put bytes of an unfinished blob where they belong; `seal` holds the whole against its digest."""
+        with medium():
+            self._disk.write_at(_part(blob), offset, data)
+
+    def discard(self, blob: Blob) -> None:
+        """Delete a blob that is of no use any more."""
+        with medium():
+            self._disk.delete(f"blob-{blob.sha256}")
 
     def write_chunk(self, blob: Blob, index: int, data: bytes) -> None:
         """Put a verified chunk where it belongs."""

@@ -1,38 +1,55 @@
 """One blob on its way to the device: which chunks to ask for, how many at a time, when to give up.
 
 Decides from arrivals and the clock it is handed. Refuses to know how chunks travel or where they are kept.
-The window adapts so that about one second of data is in flight: a wider one would delay commands on a slow link.
+The window slides and adapts so that about one second of data is in flight: a wider one would delay commands on a slow
+link, a narrower one would let the link idle while the next chunks are asked for.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable
 
 from contract.blobs import Blob
 
 WINDOW_FIRST = 2
+WINDOW_MIN = 2
+"""One chunk is on its way while the next is asked for."""
 WINDOW_MAX = 16
 IN_FLIGHT_S = 1.0
+LAP_S = 0.05
+"""What arrives in less, and is less than a window, says nothing about the link's rate: packets come in bursts."""
 STALL_S = 8.0
-"""Connected and no chunk for so long: ask again."""
+"""Connected and no chunk for so long: ask again; twice as long each time, and at least what four chunks have taken."""
+STALL_FIRST_S = 32.0
+"""The same before the first chunk has shown what the link can do: at 16 kbit/s one takes so long."""
 MAX_STALLS = 4
 """Stalls in a row before the transfer ends as `transfer_stalled`."""
+FLOOR_BYTES_S = 256.0
+FLOOR_AFTER_S = 900.0
+"""Slower than the floor for so long ends it: a chunk now and then could hold a device up for ever."""
 
 
 class Transfer:
-    """Bookkeeping of one blob. `digests` are the signed chunk digests, `have` the chunks already on disk."""
+    """Bookkeeping of one blob. `digests` are the signed chunk digests, `have` the chunks already on disk.
 
-    def __init__(self, blob: Blob, digests: tuple[bytes, ...], have: Iterable[int], now: float) -> None:
+    `max_bytes_s` is what this device may take off its link; 0 for no limit.
+    """
+
+    def __init__(
+        self, blob: Blob, digests: tuple[bytes, ...], have: Iterable[int], now: float, max_bytes_s: float = 0.0
+    ) -> None:
         self.blob = blob
         self._digests = digests
         held = set(have)
         self._missing = [index for index in range(blob.chunk_count) if index not in held]
         self._missing.reverse()
-        self._asked: set[int] = set()
+        self._asked: dict[int, None] = {}
         self._window = WINDOW_FIRST
-        self._window_began = now
-        self._window_bytes = 0
-        self._heard_at = now
+        self._began = self._lap_began = self._heard_at = now
+        self._lap_bytes = self._received = self._claimed = 0
+        self._rate = 0.0
         self._stalls = 0
+        self._max_bytes_s = max_bytes_s
 
     @property
     def done(self) -> bool:
@@ -46,13 +63,15 @@ class Transfer:
         return max(0, self.blob.length - waiting)
 
     def ask(self, now: float) -> tuple[int, ...]:
-        """The next window of chunks to subscribe to; empty while one is in flight or none is missing."""
-        if self._asked or not self._missing:
+        """Chunks to ask for now: half a window at a time, within the device's own limit."""
+        room = self._window - len(self._asked)
+        if not self._missing or (self._asked and room < max(1, self._window // 2)) or now < self._free_at():
             return ()
-        count = min(self._window, len(self._missing))
-        wanted = tuple(self._missing.pop() for _ in range(count))
-        self._asked = set(wanted)
-        self._window_began, self._window_bytes, self._heard_at = now, 0, now
+        if not self._asked:
+            self._heard_at = now
+        wanted = tuple(self._missing.pop() for _ in range(min(room, len(self._missing), self._allowed(now))))
+        self._asked.update(dict.fromkeys(wanted))
+        self._claimed += sum(self.blob.span(index)[1] for index in wanted)
         return wanted
 
     def accepts(self, index: int, data: bytes) -> bool:
@@ -61,23 +80,31 @@ class Transfer:
 
     def arrived(self, index: int, now: float) -> None:
         """The chunk is on disk."""
-        self._asked.discard(index)
+        self._asked.pop(index, None)
         self._stalls = 0
         self._heard_at = now
         size_bytes = self.blob.span(index)[1]
-        self._window_bytes += size_bytes
-        if not self._asked:
+        self._lap_bytes += size_bytes
+        self._received += size_bytes
+        laps = self._lap_bytes / (self._window * self.blob.chunk_bytes)
+        if laps >= 1 or (laps >= 1 / 2 and now - self._lap_began >= LAP_S):
             self._adapt(now)
 
     def stalled(self, now: float) -> bool:
-        """Whether the window must be asked for again; call `retract` then."""
-        return bool(self._asked) and now - self._heard_at >= STALL_S
+        """Whether what was asked for must be asked for again; call `retract` then."""
+        return bool(self._asked) and now - self._heard_at >= self._patience_s
+
+    def too_slow(self, now: float) -> bool:
+        """Whether it goes on, and so slowly that it counts as stalled."""
+        waited_s = now - self._began
+        return waited_s >= FLOOR_AFTER_S and self._received < FLOOR_BYTES_S * waited_s and not self._max_bytes_s
 
     def retract(self) -> tuple[int, ...]:
-        """Take the window back, to be asked for again; the chunks to unsubscribe from."""
+        """Take back what was asked for, to be asked for again; the chunks that it was."""
         asked = tuple(sorted(self._asked))
         self._missing.extend(reversed(asked))
-        self._asked = set()
+        self._claimed -= sum(self.blob.span(index)[1] for index in asked)
+        self._asked = {}
         return asked
 
     def count_stall(self) -> bool:
@@ -87,10 +114,31 @@ class Transfer:
         return self._stalls >= MAX_STALLS
 
     def wake_at(self) -> float | None:
-        """When `stalled` may become true."""
-        return self._heard_at + STALL_S if self._asked else None
+        """When `stalled` may become true, or more may be asked for."""
+        if self._asked:
+            return self._heard_at + self._patience_s
+        return self._free_at() if self._missing else None
+
+    @property
+    def _patience_s(self) -> float:
+        if not self._rate:
+            return STALL_FIRST_S
+        return max(STALL_S, 4 * self.blob.chunk_bytes / self._rate) * float(2**self._stalls)
+
+    def _free_at(self) -> float:
+        """When the device's own limit lets it ask again."""
+        if not self._max_bytes_s:
+            return -math.inf
+        return self._began + self._claimed / self._max_bytes_s
+
+    def _allowed(self, now: float) -> int:
+        """Chunks that keep to the limit for the next second; one at the least."""
+        if not self._max_bytes_s:
+            return self._window
+        return max(1, int((now + IN_FLIGHT_S - self._free_at()) * self._max_bytes_s / self.blob.chunk_bytes))
 
     def _adapt(self, now: float) -> None:
-        rate = self._window_bytes / max(now - self._window_began, 1e-3)
-        fitting = int(rate * IN_FLIGHT_S / self.blob.chunk_bytes)
-        self._window = max(1, min(WINDOW_MAX, 2 * self._window, fitting))
+        self._rate = self._lap_bytes / max(now - self._lap_began, 1e-3)
+        self._lap_began, self._lap_bytes = now, 0
+        fitting = int(self._rate * IN_FLIGHT_S / self.blob.chunk_bytes)
+        self._window = max(WINDOW_MIN, min(WINDOW_MAX, 2 * self._window, fitting))

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from contract.blobs import Blob
 from contract.wire import Message
 
 
@@ -55,6 +56,19 @@ class TrialPolicy(Message, frozen=True):
     """How far the trial's accuracy may lie below stable's, where the sensor brings labels."""
 
 
+class Delivery(Message, frozen=True):
+    """The artifact in fewer bytes, for a device that can undo the encoding and has the base.
+
+    The director's word, as the release signer knows neither: what comes out is held against the manifest's digest.
+    """
+
+    encoding: Annotated[str, msgspec.Meta(max_length=32)]
+    """One that the device does not know is passed over."""
+    blob: Blob
+    base: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
+    """Digest of the artifact that it is a change to; empty: it stands for itself."""
+
+
 class DesiredTarget(Message, frozen=True):
     """The `custom` field of a desired target."""
 
@@ -62,6 +76,7 @@ class DesiredTarget(Message, frozen=True):
     generation: Annotated[int, msgspec.Meta(ge=1)]
     rollout: str
     policy: TrialPolicy
+    delivery: Delivery | None = None
 
 
 class EdgeFields(Message, frozen=True):

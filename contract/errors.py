@@ -38,6 +38,7 @@ class Code(StrEnum):
     TRANSFER_STALLED = "transfer_stalled"  # no chunk came for the stall limit: check the broker and the retained blobs
     CHUNK_INVALID = "chunk_invalid"  # a chunk differs from its signed digest and was dropped
     DIGEST_MISMATCH = "digest_mismatch"  # the assembled blob is not what the manifest names: publish it again
+    ENCODING_INVALID = "encoding_invalid"  # an encoded artifact does not unpack to what it stands for: encode it again
     DISK_FULL = "disk_full"  # free space on the device; what serves goes on serving
     DISK_FAILED = "disk_failed"  # the device's disk refused a write: look at its kernel log
     RECORD_CORRUPT = "record_corrupt"  # a record on flash fails its checksum and was set aside

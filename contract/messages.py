@@ -38,6 +38,13 @@ class Outcome(Message, frozen=True):
     detail: Text = ""
 
 
+class Progress(Message, frozen=True):
+    """How far a blob on its way is."""
+
+    done_bytes: Count
+    total_bytes: Count
+
+
 class ModelState(Message, frozen=True):
     """One model on one device."""
 
@@ -49,6 +56,8 @@ class ModelState(Message, frozen=True):
     trial: VersionRef | None = None
     target: VersionRef | None = None
     """The version being fetched or probed."""
+    progress: Progress | None = None
+    """Of what is being fetched."""
     stable_proven: bool = False
     """Since the device booted stable has come back whole from flash and has answered its golden set: a way back."""
     serving: str = ""
@@ -98,6 +107,8 @@ class Hardware(Message, frozen=True):
     agent: Short
     sandbox: Short = ""
     """How far a child that loads a model can be confined: `landlock+seccomp`, or what is missing."""
+    encodings: Annotated[tuple[Short, ...], msgspec.Meta(max_length=8)] = ()
+    """Forms of an artifact on the wire that the device can undo."""
 
 
 class Heartbeat(Message, frozen=True):

@@ -62,6 +62,8 @@ class Deployment:
 
     def start_due(self, at: str) -> None:
         """Start what is due. What cannot start is told once, and tried again with the next version or policy."""
+        if self._service.deliveries.busy:
+            return  # what is being encoded for a version that has just come
         for model, policy in self.policies().items():
             release = self._due(model)
             if release is None or self._refused.get(model) == release:

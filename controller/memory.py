@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec.structs import replace
 
+from contract.desired import Delivery
 from contract.messages import Heartbeat
 from contract.wire import decode
 from controller.fleet.twin import Assigned, Twin, fold_heartbeat
@@ -31,6 +32,11 @@ def save_quarantine(store: Store, quarantine: Mapping[str, Mapping[str, str]], d
     store.put("quarantine", {device: {"digests": dict(quarantine.get(device, {}))} for device in devices})
 
 
+def save_delivery(store: Store, artifact: str, base: str, delivery: Delivery | None) -> None:
+    """Make durable in how few bytes an artifact comes; None where encoding it saves too little."""
+    store.put("deliveries", {f"{artifact}/{base}": {"delivery": msgspec.to_builtins(delivery)}})
+
+
 def remember(store: Store, last_words: Mapping[str, bytes], silent_s: float) -> World:
     """The world of a controller that starts: desired from the store, reported from each device's last heartbeat."""
     world = World(silent_s=silent_s)
@@ -46,6 +52,11 @@ def remember(store: Store, last_words: Mapping[str, bytes], silent_s: float) -> 
         )
     for name, doc in store.all("rollouts").items():
         world.rollouts[name] = msgspec.convert(doc, Rollout)
+    for key, doc in store.all("deliveries").items():
+        artifact, _, base = key.partition("/")
+        if doc["delivery"] is not None:
+            delivery = msgspec.convert(doc["delivery"], Delivery)
+            world.deliveries.setdefault(artifact, {})[base] = delivery
     for device, doc in store.all("quarantine").items():
         world.quarantine[device] = dict(doc["digests"])
     world.joining = set(world.twins)

@@ -70,6 +70,7 @@ class Operations:
         if not version.released:
             raise BadInput(Code.PARITY_FAILED, _parity_words(version))
         service.vouch(model)
+        service.deliveries.begin(model, version.manifest)
         return version
 
     def _register(self, model: str, converted: Converted, lineage: Lineage) -> Version:

@@ -14,10 +14,11 @@ from contract.manifest import Manifest
 from contract.wire import Message
 from controller.fleet.fit import forms_of
 from controller.fleet.selection import select
-from controller.reconcile import World, confirmed_versions, facts_of, fitted
+from controller.fleet.twin import Twin
+from controller.reconcile import World, confirmed_versions, delivery_for, facts_of, fitted
 from controller.rollout.check import check_power, check_strategy, power_of
 from controller.rollout.decide import unproven
-from controller.rollout.model import Rollout, Strategy
+from controller.rollout.model import Member, Rollout, Strategy
 from controller.rollout.pace import allowed
 from controller.rollout.plan import expand, plan_members
 
@@ -103,8 +104,7 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
         for device, fact in facts.items()
         if fact.state is not None and fact.state.stable is not None and rollout.carries(fact.state.stable.digest)
     }
-    sizes = {form.digest: form.size_bytes for form in rollout.forms}
-    needing = [member.digest or rollout.digest for member in rollout.members if member.device not in held]
+    needing = [member for member in rollout.members if member.device not in held]
     names = {form.digest: form.name for form in rollout.forms}
     return Preview(
         model=rollout.model,
@@ -114,13 +114,21 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
         devices=len(rollout.members),
         waves=tuple(_waves(rollout)),
         excluded=rollout.excluded,
-        bytes_to_send=sum(sizes[digest] for digest in needing),
+        bytes_to_send=sum(_bytes_for(world, rollout, member) for member in needing),
         variants=dict(Counter(name for member in rollout.members if (name := names[member.digest or rollout.digest]))),
         finish_s=sum(_wave_s(rollout, wave) for wave in range(rollout.final_wave + 1)),
         power=tuple(_power(world, rollout)),
         no_way_back=tuple(member.device for member in rollout.members if not member.previous_release),
         unproven=tuple(unproven(replace(rollout, wave=-1), facts)),
     )
+
+
+def _bytes_for(world: World, rollout: Rollout, member: Member) -> int:
+    """What one device takes off its link: the artifact in its smallest encoding there, and the golden set."""
+    digest, twin = member.digest or rollout.digest, world.twins.get(member.device) or Twin(member.device)
+    form = next(form for form in rollout.forms if form.digest == digest)
+    delivery = delivery_for(world, twin, rollout.model, digest)
+    return form.golden_bytes + (form.artifact_bytes if delivery is None else delivery.blob.length)
 
 
 def _waves(rollout: Rollout) -> Iterable[WavePreview]:

@@ -67,7 +67,11 @@ class Publisher:
         for model, assigned in sorted(twin.desired.items()):
             artifact = self.form(model, assigned).artifact
             custom = DesiredTarget(
-                slot=model, generation=assigned.generation, rollout=assigned.rollout, policy=assigned.policy
+                slot=model,
+                generation=assigned.generation,
+                rollout=assigned.rollout,
+                policy=assigned.policy,
+                delivery=assigned.delivery,
             )
             wanted.append(Wanted(model, assigned.release, artifact.length, artifact.sha256, custom))
         document = sign_desired(
@@ -107,15 +111,13 @@ def retraction(blob: Blob) -> Iterator[Retained]:
 
 
 def blobs_in_use(twins: Mapping[str, Twin], publisher: Publisher) -> dict[str, Blob]:
-    """Blobs that some desired document needs, by digest."""
-    named = {
-        (model, assigned.release, assigned.digest): assigned
-        for twin in twins.values()
-        for model, assigned in twin.desired.items()
-    }
-    found = {}
-    for model, release, digest in sorted(named):
-        manifest = publisher.form(model, named[model, release, digest])
-        for blob in (manifest.artifact, manifest.golden.blob):
+    """Blobs that some desired document needs, by digest: artifacts as they are, golden sets, and what comes encoded."""
+    wanted = [(model, each) for twin in twins.values() for model, each in twin.desired.items()]
+    named = {(model, each.release, each.digest): each for model, each in wanted}
+    packed = [each.delivery.blob for _, each in wanted if each.delivery is not None]
+    found = {blob.sha256: blob for blob in packed}
+    for key in sorted(named):
+        form = publisher.form(key[0], named[key])
+        for blob in (form.artifact, form.golden.blob):
             found[blob.sha256] = blob
     return found

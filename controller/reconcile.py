@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from contract.desired import TrialPolicy
+from contract.desired import Delivery, TrialPolicy
 from contract.histogram import merge
 from contract.messages import Ack, Heartbeat, ModelWindow, Presence, Report, Telemetry, VersionRef
 from controller.fleet.fit import Form, choose_form, stratum_of
@@ -42,6 +42,8 @@ class World:
     """(model, release) -> column -> counts per bin of the bundle's reference, of the whole fleet; "" for answers."""
     quarantine: dict[str, dict[str, str]] = field(default_factory=dict)
     """device -> digest -> the rollout in which it failed there"""
+    deliveries: dict[str, dict[str, Delivery]] = field(default_factory=dict)
+    """artifact -> base -> in how few bytes the artifact comes to whoever has the base; "" for no base"""
     joining: set[str] = field(default_factory=set)
     """Devices that are new, or that have other labels now: a rollout may be about them since."""
     places: dict[str, tuple[tuple[Member, ...], dict[str, Member]]] = field(default_factory=dict)
@@ -247,16 +249,29 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
     version = twin.document_version + 1
     desired = {model: assigned for model, assigned in twin.desired.items() if model != offer.model}
     if offer.release:
+        digest = _digest_for(members_of(world, rollout).get(offer.device), offer, rollout)
         desired[offer.model] = Assigned(
             release=offer.release,
             generation=version,
             rollout=rollout.id,
-            digest=_digest_for(members_of(world, rollout).get(offer.device), offer, rollout),
+            digest=digest,
+            delivery=delivery_for(world, twin, offer.model, digest or rollout.digest),
             policy=_policy_of(offer, rollout),
             attempt=offer.attempt,
             offered_at=now,
         )
     _put_twin(world, replace(twin, document_version=version, desired=desired, issued_at=int(now)))
+
+
+def delivery_for(world: World, twin: Twin, model: str, digest: str) -> Delivery | None:
+    """The fewest bytes in which a device can take an artifact, by what it can undo and what it holds."""
+    state, hardware = twin.reported.get(model), twin.hardware
+    slots = (state.stable, state.trial) if state is not None else ()
+    held = {"", *(slot.digest for slot in slots if slot is not None)}
+    known = world.deliveries.get(digest, {})
+    usable = [known[base] for base in sorted(held & set(known))]
+    fitting = [each for each in usable if hardware is not None and each.encoding in hardware.encodings]
+    return min(fitting, key=lambda each: each.blob.length, default=None)
 
 
 def _digest_for(member: Member | None, offer: Offer, rollout: Rollout) -> str:

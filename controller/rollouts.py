@@ -45,7 +45,7 @@ class Rollouts:
 
     def preview(self, model: str, release: int | None, strategy: Strategy, selector: dict[str, str]) -> Preview:
         """What a start would do, without doing it. BadInput as `start`."""
-        version = self._releasable(model, release)
+        version = self.releasable(model, release)
         now = time.time()
         planned = plan_rollout(
             self._service.world, version.manifest, strategy, name="preview", model=model, selector=selector, now=now
@@ -71,7 +71,7 @@ class Rollouts:
         With four eyes, or with `approval`, it waits for somebody else to approve it.
         """
         service = self._service
-        version = self._releasable(model, release)
+        version = self.releasable(model, release)
         self._refuse_overlap(model)
         name = f"r-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
         now = time.time()
@@ -185,7 +185,11 @@ class Rollouts:
         service.journal.audit(at, actor, "device release", device, f"{len(lifted)} quarantined versions")
         return len(lifted)
 
-    def _releasable(self, model: str, release: int | None) -> Version:
+    def releasable(self, model: str, release: int | None) -> Version:
+        """A version that may be rolled out, the newest if none is named.
+
+        BadInput: `unknown_model`, `unknown_version`, `not_released`, `not_signed`.
+        """
         service, registry = self._service, self._service.registry
         version = registry.newest_released(model) if release is None else registry.version(model, release)
         if not version.released:

@@ -20,6 +20,7 @@ from contract.wire import decode, encode
 from controller.broadcast import Broadcast
 from controller.broker import RunningBroker, start_broker
 from controller.config import Config
+from controller.deliveries import Deliveries
 from controller.deployment import Deployment
 from controller.enrolment import Enrolment
 from controller.events import Events
@@ -105,6 +106,7 @@ class Service:
         self.operations = Operations(self)
         self.rollouts = Rollouts(self)
         self.deployment = Deployment(self)
+        self.deliveries = Deliveries(self)
         self.events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
         self.events.know(self.world.rollouts.values())
         self.webhooks = Webhooks(config.events.webhooks, self.events)
@@ -158,6 +160,7 @@ class Service:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
         await self.webhooks.stop()
+        await self.deliveries.stop()
         for link in self._links:
             link.stop()
         if self.broker is not None:

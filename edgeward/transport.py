@@ -12,7 +12,7 @@ from contract.errors import BadInput, Code, EdgewardError, WorldError
 from edgeward.settings import Settings
 
 CONNECT_S = 5.0
-READ_S = 30.0
+READ_S = 60.0
 PUSH_S = 900.0
 """A conversion may take minutes; the controller has its own limit."""
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from agent.core.limits import ENCODINGS
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, ProbeReport, Session, Usage
 from contract.blobs import describe
@@ -142,7 +143,15 @@ class SimRuntime:
 
     def hardware(self) -> Hardware:
         """A simulated machine."""
-        return Hardware(machine="sim", cpus=1, memory_mb=MEMORY_MB, python="3.11", onnxruntime="1.32.0", agent="0.1.0")
+        return Hardware(
+            machine="sim",
+            cpus=1,
+            memory_mb=MEMORY_MB,
+            python="3.11",
+            onnxruntime="1.32.0",
+            agent="0.1.0",
+            encodings=ENCODINGS,
+        )
 
     def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
         """Answer at once; the caller queues the answer."""

@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime as ort
 
 from agent.adapters.confinement import confinable
+from agent.core.limits import ENCODINGS
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, ProbeReport, Session, Usage
 from contract.errors import Code, WorldError
@@ -139,6 +140,7 @@ def _hardware() -> Hardware:
         onnxruntime=ort.__version__,
         agent=VERSION,
         sandbox=confinable(),
+        encodings=ENCODINGS,
     )
 
 

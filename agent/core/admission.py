@@ -61,4 +61,11 @@ def assign(want: Wanted, role: ModelRole, min_release: int, machine: str) -> Ass
         raise BadInput(Code.BELOW_MIN_RELEASE, f"{want.model} v{want.release}: nothing older than v{floor} may run")
     if machine not in manifest.hardware:
         raise BadInput(Code.WRONG_HARDWARE, f"released for {', '.join(manifest.hardware)}; this is {machine}")
-    return Assignment(model=want.model, generation=want.custom.generation, manifest=form, policy=want.custom.policy)
+    custom = want.custom
+    return Assignment(
+        model=want.model,
+        generation=custom.generation,
+        manifest=form,
+        policy=custom.policy,
+        delivery=custom.delivery,
+    )

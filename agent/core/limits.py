@@ -16,3 +16,7 @@ FALSE_ALARM = 0.001
 def backoff_s(attempt: int) -> float:
     """Seconds to wait after the failed attempt number `attempt` (from 0): doubling, capped."""
     return float(min(BACKOFF_FIRST_S * 2.0**attempt, BACKOFF_CAP_S))
+
+
+ENCODINGS = ("segments-1",)
+"""Forms of an artifact on the wire that this device can undo (contract.encoding)."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from contract.blobs import Blob
-from contract.desired import TrialPolicy
+from contract.desired import Delivery, TrialPolicy
 from contract.manifest import Manifest
 from contract.messages import Outcome, VersionRef
 from contract.wire import Message
@@ -36,6 +36,8 @@ class Assignment(Message, frozen=True):
     generation: int
     manifest: Manifest
     policy: TrialPolicy
+    delivery: Delivery | None = None
+    """How the artifact comes in fewer bytes."""
 
     @property
     def digest(self) -> str:

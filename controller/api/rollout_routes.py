@@ -92,10 +92,12 @@ async def start_rollout(request: web.Request) -> RolloutView:
     """Plan and start a rollout."""
     service = request.app[SERVICE]
     wanted = decode(await request.read(), RolloutRequest)
+    strategy, version = resolve_strategy(wanted.strategy), service.rollouts.releasable(wanted.model, wanted.release)
+    await service.deliveries.ready(wanted.model, version.manifest)
     rollout = service.rollouts.start(
         wanted.model,
-        wanted.release,
-        resolve_strategy(wanted.strategy),
+        version.release,
+        strategy,
         wanted.selector,
         plan_digest=wanted.plan_digest,
         actor=actor_of(request),

@@ -53,8 +53,8 @@ class Form(Message, frozen=True):
     name: str
     """`fp16`, `int8`; "" for the version as it was converted."""
     digest: str
-    size_bytes: int
-    """With its golden set."""
+    artifact_bytes: int
+    golden_bytes: int
     release: int
     hardware: tuple[str, ...]
     memory_mb: int
@@ -68,7 +68,8 @@ def forms_of(manifest: Manifest) -> tuple[Form, ...]:
         Form(
             name=name,
             digest=form.artifact.sha256,
-            size_bytes=form.artifact.length + form.golden.blob.length,
+            artifact_bytes=form.artifact.length,
+            golden_bytes=form.golden.blob.length,
             release=form.release,
             hardware=form.hardware,
             memory_mb=form.limits.memory_mb,

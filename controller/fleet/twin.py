@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from contract.desired import TrialPolicy
+from contract.desired import Delivery, TrialPolicy
 from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report
 from contract.wire import Message
 
@@ -27,6 +27,8 @@ class Assigned(Message, frozen=True):
     rollout: str
     digest: str = ""
     """Of the form that was chosen for the device; empty: the version's first."""
+    delivery: Delivery | None = None
+    """In how few bytes it comes."""
     policy: TrialPolicy = TrialPolicy()
     attempt: int = 1
     offered_at: float = 0.0

@@ -175,7 +175,7 @@ def test_blobs_that_never_come_end_in_a_rejection_with_its_code() -> None:
     publish(device, 1, 1, MODELS)
     for topic in [topic for topic in device.broker.retained if topic.startswith(topics.BLOB_ROOT)]:
         device.broker.retain(topic, b"not this")
-    device.run(400)
+    device.run(2000)
     assert device.device.record.outcome is not None
     assert (device.device.record.outcome.result, device.device.record.outcome.code) == ("rejected", "transfer_stalled")
 

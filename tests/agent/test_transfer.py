@@ -1,4 +1,13 @@
-from agent.transfer import MAX_STALLS, STALL_S, WINDOW_FIRST, WINDOW_MAX, Transfer
+from agent.transfer import (
+    FLOOR_AFTER_S,
+    MAX_STALLS,
+    STALL_FIRST_S,
+    STALL_S,
+    WINDOW_FIRST,
+    WINDOW_MAX,
+    WINDOW_MIN,
+    Transfer,
+)
 from contract.blobs import chunk_list, describe, parse_chunk_list, split
 
 DATA = bytes(range(250)) * 4096
@@ -22,31 +31,53 @@ def test_it_asks_in_order_and_only_for_what_is_missing() -> None:
     assert transfer(have={0, 2}).ask(0.0) == (1, 3)
 
 
-def test_one_window_is_in_flight_at_a_time() -> None:
+def test_the_window_slides_more_is_asked_for_before_it_has_run_empty() -> None:
     made = transfer()
     first = made.ask(0.0)
     assert len(first) == WINDOW_FIRST
     assert made.ask(0.0) == ()
-    deliver(made, first, 0.01)
-    assert made.ask(0.01)
+    deliver(made, first[:1], 0.01)
+    assert made.ask(0.01), "the second chunk is still on its way"
 
 
 def test_the_window_grows_on_a_fast_link_and_has_a_limit() -> None:
-    made, now = transfer(), 0.0
-    for _ in range(8):
+    made, now, widest = transfer(), 0.0, 0
+    for _ in range(12):
         window = made.ask(now)
+        widest = max(widest, len(window))
         now += 0.001
         deliver(made, window, now)
-    assert len(made.ask(now)) == WINDOW_MAX
+    assert widest == WINDOW_MAX
 
 
 def test_on_a_slow_link_no_more_than_a_second_of_data_is_in_flight() -> None:
-    made, now = transfer(), 0.0
-    for _ in range(8):
+    for rate, chunks in ((10_000, 9), (100, WINDOW_MIN)):
+        made, now = transfer(), 0.0
+        for _ in range(12):
+            window = made.ask(now)
+            now += len(window) * CHUNK / rate
+            deliver(made, window, now)
+        assert chunks - 2 < len(made.ask(now)) <= chunks
+
+
+def test_a_device_takes_no_more_off_its_link_than_its_owner_allows() -> None:
+    made, now, taken = Transfer(BLOB, DIGESTS, (), 0.0, max_bytes_s=10_000.0), 0.0, 0
+    while now < 30.0:
         window = made.ask(now)
-        now += len(window) * CHUNK / 3000
         deliver(made, window, now)
-    assert len(made.ask(now)) <= 3
+        taken += len(window) * CHUNK
+        now = max(now + 0.001, made.wake_at() or 0.0)
+    assert 270_000 <= taken <= 310_000
+
+
+def test_a_trickle_is_given_up_and_a_slow_honest_link_is_not() -> None:
+    for bytes_s, slow in ((100.0, True), (1000.0, False)):
+        made, now = transfer(), 0.0
+        while now < FLOOR_AFTER_S:
+            for index in made.ask(now):
+                now += CHUNK / bytes_s
+                deliver(made, (index,), now)
+        assert made.too_slow(now) == slow
 
 
 def test_damaged_duplicate_late_and_foreign_chunks_are_not_accepted() -> None:
@@ -61,12 +92,25 @@ def test_damaged_duplicate_late_and_foreign_chunks_are_not_accepted() -> None:
 def test_a_stall_is_noticed_retracted_and_counted_to_a_limit() -> None:
     made = transfer()
     window = made.ask(0.0)
-    assert made.wake_at() == STALL_S
-    assert not made.stalled(STALL_S - 0.1)
-    assert made.stalled(STALL_S)
+    assert made.wake_at() == STALL_FIRST_S
+    assert not made.stalled(STALL_FIRST_S - 0.1)
+    assert made.stalled(STALL_FIRST_S)
     assert made.retract() == window
-    assert made.ask(STALL_S) == window
+    assert made.ask(STALL_FIRST_S) == window
     assert [made.count_stall() for _ in range(MAX_STALLS)] == [False] * (MAX_STALLS - 1) + [True]
+
+
+def test_a_link_that_has_shown_its_rate_is_waited_for_in_proportion_and_longer_each_time() -> None:
+    made = transfer()
+    deliver(made, made.ask(0.0), 0.01)
+    made.ask(0.01)
+    assert made.wake_at() == 0.01 + STALL_S
+    made.count_stall()
+    assert made.wake_at() == 0.01 + 2 * STALL_S
+    slow = transfer()
+    deliver(slow, slow.ask(0.0), 100.0)
+    slow.ask(100.0)
+    assert slow.wake_at() == 100.0 + 4 * 100.0
 
 
 def test_an_arrival_forgives_earlier_stalls() -> None:

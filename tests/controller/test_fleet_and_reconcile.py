@@ -19,7 +19,15 @@ from firmware_sim.controller import DurableStore
 HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
 V2 = VersionRef(release=2, digest="n" * 64)
 FORM = Form(
-    name="", digest=V2.digest, size_bytes=1, release=2, hardware=("x86_64",), memory_mb=64, opset=18, ml_opset=3
+    name="",
+    digest=V2.digest,
+    artifact_bytes=1,
+    golden_bytes=1,
+    release=2,
+    hardware=("x86_64",),
+    memory_mb=64,
+    opset=18,
+    ml_opset=3,
 )
 
 

@@ -99,7 +99,7 @@ def test_one_rollout_offers_each_device_its_form_and_counts_both_as_the_release(
     made.rollouts["r"] = rollout = plan_rollout(made, MANIFEST, strategy, name="r", model="m", selector={}, now=0.0)
     seen = preview(made, rollout, 0.0)
     assert seen.variants == {"int8": 1}
-    assert seen.bytes_to_send == sum(form.size_bytes for form in rollout.forms)
+    assert seen.bytes_to_send == sum(form.artifact_bytes + form.golden_bytes for form in rollout.forms)
     reconcile(made, [], 1.0)
     assert {name: each.desired["m"].digest for name, each in made.twins.items()} == {"big": FULL, "small": INT8}
     for name, digest in (("big", FULL), ("small", INT8)):

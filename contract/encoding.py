@@ -1,0 +1,136 @@
+"""How an artifact travels in fewer bytes: an xz stream of segments, each a copy from a base, a change to it, or new.
+
+A segment is at most a mebibyte and the stream's dictionary eight: whoever undoes it needs that and no more, however
+large the artifact. Bytes of numbers are reordered (all first bytes, then all second ones) where that compresses better.
+Decides the format and its limits. Refuses to know where the base is kept and how segments were found.
+"""
+
+import lzma
+import struct
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from contract.errors import BadInput, Code
+
+ENCODING = "segments-1"
+"""What a device says it can undo."""
+DICTIONARY_BYTES = 8 << 20
+MAX_UNPACK_BYTES = 32 << 20
+"""Memory of the unpacker: a stream that asks for a larger dictionary is refused."""
+MAX_SEGMENT_BYTES = 1 << 20
+HEADER = struct.Struct("<BBQI")
+"""kind, lanes (bytes of one number, 1 for none), offset in the base, length"""
+LANES = frozenset({1, 2, 4, 8})
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+ReadBase = Callable[[int, int], bytes]
+"""(offset, length) -> bytes of the base"""
+
+
+class Kind(IntEnum):
+    """What a segment is."""
+
+    COPY = 0
+    NEW = 1
+    CHANGED = 2
+    """XOR with the base."""
+
+
+def reorder(data: bytes, lanes: int) -> bytes:
+    """All first bytes of numbers of `lanes` bytes, then all second ones; what is left over stays at the end."""
+    whole = len(data) // lanes * lanes
+    planes = np.frombuffer(data, np.uint8, whole).reshape(-1, lanes).T
+    return planes.tobytes() + data[whole:]
+
+
+def restore(data: bytes, lanes: int) -> bytes:
+    """Undo `reorder`."""
+    whole = len(data) // lanes * lanes
+    numbers = np.frombuffer(data, np.uint8, whole).reshape(lanes, -1).T
+    return numbers.tobytes() + data[whole:]
+
+
+def changed(data: bytes, base: bytes) -> bytes:
+    """XOR of two stretches of one length; it undoes itself."""
+    return bytes((np.frombuffer(data, np.uint8) ^ np.frombuffer(base, np.uint8)).tobytes())
+
+
+def pack(segments: Iterator[bytes]) -> bytes:
+    """The stream of these segments."""
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": DICTIONARY_BYTES}]
+    packer = lzma.LZMACompressor(format=lzma.FORMAT_XZ, check=lzma.CHECK_NONE, filters=filters)
+    parts = [packer.compress(segment) for segment in segments]
+    return b"".join([*parts, packer.flush()])
+
+
+class Unpacked:
+    """Reads an xz stream piece by piece; BadInput `encoding_invalid` for one that is damaged or asks for too much."""
+
+    def __init__(self, read_packed: Callable[[], bytes]) -> None:
+        self._read_packed = read_packed
+        self._unpacker = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=MAX_UNPACK_BYTES)
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes, fewer at the end."""
+        parts, missing = [], size
+        while missing and not self._unpacker.eof:
+            packed = self._read_packed() if self._unpacker.needs_input else b""
+            if not packed and self._unpacker.needs_input:
+                break
+            try:
+                part = self._unpacker.decompress(packed, max_length=missing)
+            except lzma.LZMAError as error:
+                raise _invalid(str(error)) from None
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+
+def decode_segments(read: Callable[[int], bytes], read_base: ReadBase, length: int) -> Iterator[bytes]:
+    """The artifact of `length` bytes, segment by segment. `read(n)` gives the next n bytes of the unpacked stream.
+
+    BadInput `encoding_invalid` for a segment that is too large, a stream that ends early or goes on for too long.
+    """
+    done = 0
+    while done < length:
+        kind, lanes, offset, size = _header(_exactly(read, HEADER.size))
+        done += size
+        if done > length:
+            raise _invalid(f"more than {length} bytes")
+        before = b"" if kind == Kind.NEW else _base(read_base, offset, size)
+        yield before if kind == Kind.COPY else _new(_exactly(read, size), lanes, before)
+    if read(1):
+        raise _invalid(f"more than {length} bytes")
+
+
+def _header(raw: bytes) -> tuple[int, int, int, int]:
+    kind, lanes, offset, size = HEADER.unpack(raw)
+    if kind not in set(Kind) or lanes not in LANES or not 0 < size <= MAX_SEGMENT_BYTES:
+        raise _invalid(f"a segment of kind {kind}, {lanes} lanes, {size} bytes")
+    return kind, lanes, offset, size
+
+
+def _new(data: bytes, lanes: int, before: bytes) -> bytes:
+    data = restore(data, lanes)
+    return changed(data, before) if before else data
+
+
+def _base(read_base: ReadBase, offset: int, size: int) -> bytes:
+    data = read_base(offset, size)
+    if len(data) != size:
+        raise _invalid(f"the base has no {size} bytes at {offset}")
+    return data
+
+
+def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
+    data = read(size)
+    if len(data) != size:
+        raise _invalid("it ends early")
+    return data
+
+
+def _invalid(words: str) -> BadInput:
+    return BadInput(Code.ENCODING_INVALID, f"encoded artifact: {words}")

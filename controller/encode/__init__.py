@@ -1,0 +1,1 @@
+"""Artifacts in fewer bytes: what changed since another version, and what compresses better in another order."""

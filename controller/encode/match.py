@@ -1,0 +1,115 @@
+"""Where stretches of one artifact stand in another: exact copies, found by rolling hashes and extended both ways.
+
+Method: block matching as in rsync (Tridgell, 1999), vectorised: the hash of every window of the target is looked up
+among the hashes of the base's blocks. Refuses to know what the bytes mean.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+WINDOW = 64
+"""Bytes that must be equal before a copy is looked at; a copy of twice as much is always found."""
+PIECE = 1 << 16
+"""Positions of the target that are looked up at a time."""
+MIN_COPY = 128
+"""Shorter ones cost more than they save: half the size of a retrained forest's, found 60 times as fast, 2 % smaller."""
+MAX_COPIES = 50_000
+"""A target that is all small copies is no newer version of the base: what is left is new."""
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+Index = tuple[Hashes, Any]
+"""(sorted hashes of the base's blocks, where each stands first)"""
+
+_FACTOR = np.uint64(0x9E3779B97F4A7C15 | 1)
+
+
+class Copy(NamedTuple):
+    """`length` bytes at `target_at` stand at `base_at` in the base."""
+
+    target_at: int
+    base_at: int
+    length: int
+
+
+def find_copies(base: Bytes, target: Bytes) -> Iterator[Copy]:
+    """Copies in order of the target, none overlapping another."""
+    if len(base) < WINDOW or len(target) < WINDOW:
+        return
+    index = _index(base)
+    at, found, shift = 0, 0, 0
+    while at + WINDOW <= len(target) and found < MAX_COPIES:
+        copy = _next_copy(base, target, at, shift, index)
+        if copy is None:
+            at = min(len(target), at + PIECE)
+            continue
+        yield copy
+        found, shift = found + 1, copy.base_at - copy.target_at
+        at = copy.target_at + copy.length
+
+
+def _next_copy(base: Bytes, target: Bytes, at: int, shift: int, index: Index) -> Copy | None:
+    """The first copy that begins among the next positions: along the copy before it, or where the hash says."""
+    known, places = index
+    hashes = rolling(target[at : at + PIECE + WINDOW - 1])
+    slots = np.searchsorted(known, hashes)
+    slots[slots == len(known)] = 0
+    for hit in np.flatnonzero(known[slots] == hashes):
+        place = at + int(hit)
+        candidates = {int(places[slots[hit]]), place + shift}
+        best = max((_extend(base, target, place, where, at) for where in candidates), key=lambda copy: copy.length)
+        if best.length >= MIN_COPY:
+            return best
+    return None
+
+
+def _extend(base: Bytes, target: Bytes, target_at: int, base_at: int, floor: int) -> Copy:
+    """The longest copy around one place; it does not begin before `floor`."""
+    if not 0 <= base_at < len(base):
+        return Copy(target_at, 0, 0)
+    ahead = _equal(base[base_at:], target[target_at:])
+    behind = min(target_at - floor, base_at)
+    back = _equal(base[base_at - behind : base_at][::-1], target[target_at - behind : target_at][::-1])
+    return Copy(target_at - back, base_at - back, back + ahead) if ahead else Copy(target_at, base_at, 0)
+
+
+def _equal(one: Bytes, other: Bytes) -> int:
+    """How many bytes are equal from the beginning."""
+    length, step = min(len(one), len(other)), 64
+    at = 0
+    while at < length:
+        differ = one[at : min(at + step, length)] != other[at : min(at + step, length)]
+        if differ.any():
+            return at + int(differ.argmax())
+        at, step = at + step, min(step * 4, 1 << 22)
+    return length
+
+
+def _index(base: Bytes) -> Index:
+    """(sorted hashes of the base's blocks, where each stands first)."""
+    blocks = base[: len(base) // WINDOW * WINDOW].reshape(-1, WINDOW)
+    hashes = np.concatenate([_hashes(some) for some in np.array_split(blocks, 1 + len(blocks) // PIECE)])
+    known, first = np.unique(hashes, return_index=True)
+    return known, first * WINDOW
+
+
+def _hashes(blocks: Bytes) -> Hashes:
+    products: Hashes = (blocks.astype(np.uint64) * _powers()).sum(axis=1, dtype=np.uint64)
+    return products
+
+
+def rolling(data: Bytes) -> Hashes:
+    """The hash of every window of `data`."""
+    count = len(data) - WINDOW + 1
+    hashes = np.zeros(count, dtype=np.uint64)
+    for offset, power in enumerate(_powers()):
+        hashes += data[offset : offset + count] * power
+    return hashes
+
+
+def _powers() -> Hashes:
+    with np.errstate(over="ignore"):
+        powers: Hashes = np.cumprod(np.full(WINDOW, _FACTOR), dtype=np.uint64)
+    return powers

@@ -1,0 +1,59 @@
+"""What travels to real devices over a real broker: changes in place of whole artifacts."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeward.client import Client
+from edgeward.demo.models import FIRST_YEAR, TRAINED_UNTIL, load_weather
+from edgeward.demo.processes import Site, wait_for
+
+pytestmark = pytest.mark.broker
+
+AT_ONCE = {
+    "name": "at_once",
+    "waves": [{"percent": 100}],
+    "trial": {"soak_s": "1", "min_samples": 10, "max_accuracy_drop": "0.5"},
+}
+
+
+def forests() -> tuple[Any, Any, Any]:
+    """(a forest, the same forest with a few more trees, sample rows)."""
+    from copy import deepcopy
+
+    from sklearn.ensemble import RandomForestClassifier
+
+    features, rain = load_weather()
+    rows, labels = features[:FIRST_YEAR], rain[:FIRST_YEAR]
+    first = RandomForestClassifier(61, min_samples_leaf=3, random_state=0, warm_start=True).fit(rows, labels)
+    more = deepcopy(first).set_params(n_estimators=65).fit(rows, labels)
+    return first, more, features[:TRAINED_UNTIL]
+
+
+@pytest.mark.timeout(240)
+def test_a_device_that_has_the_forest_gets_the_new_trees_alone(tmp_path: Path) -> None:
+    first, more, sample = forests()
+    site = Site(tmp_path / "site", rate_hz=20.0)
+    client = site.start_controller()
+    site.start_agent(1)
+    try:
+        wait_for("the device", lambda: len(client.device_list()) == 1, within_s=60)
+        client.push(first, name="weather", sample=sample)
+        assert client.rollout("weather", strategy=AT_ONCE).wait(timeout_s=90)["status"] == "completed"
+        size_bytes = client.push(more, name="weather", sample=sample)["size_bytes"]
+        handle = client.rollout("weather", strategy=AT_ONCE)
+        assert handle.wait(timeout_s=90)["status"] == "completed"
+        assert releases(client) == [2]
+        (agent,) = site.agents.values()
+        said = re.findall(r"unpacked: (\d+) of (\d+) bytes", agent.log.read_text())
+        assert [int(total) for _, total in said][-1] == size_bytes
+        assert int(said[-1][0]) < 0.1 * size_bytes
+    finally:
+        site.stop()
+
+
+def releases(client: Client) -> list[int]:
+    states = [device["models"][0]["state"] for device in client.device_list() if device["models"]]
+    return sorted(state["stable"]["release"] for state in states)
