@@ -15,10 +15,9 @@ import msgspec
 from agent.activation import activation
 from agent.capturing import Capturing
 from agent.core import machine
+from agent.core.admission import told
 from agent.core.commands import Activate, Command, Fetch, Load, Probe, Prune, Report, Save
 from agent.core.events import (
-    DesiredChanged,
-    DesiredRefused,
     DesiredWithdrawn,
     Event,
     ModelBroken,
@@ -27,9 +26,20 @@ from agent.core.events import (
 )
 from agent.core.model import Assignment, Record, Steady
 from agent.device_model import DeviceModel
+from agent.download import Download
 from agent.ports import Link, ProbeReport, Runtime
 from agent.reporter import Reporter
-from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, ProbeEnded, Stimulus, Woke
+from agent.stimuli import (
+    Identity,
+    Intervals,
+    LinkDown,
+    LinkUp,
+    MessageArrived,
+    ProbeEnded,
+    SourceFailed,
+    Stimulus,
+    Woke,
+)
 from agent.store import DeviceRecord, Store
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError, WorldError
@@ -109,7 +119,7 @@ class Agent:
         self._booted_at = self._telemetry_since = now
         self._telemetry_at = now + self._intervals.telemetry_s
         for name in (*corrupt, *(("the device",) if damaged else ())):
-            self._set_aside(name, now)
+            self._reporter.refuse(_set_aside(name), now)
         for name, record in sorted(records.items()):
             self._model(name, record)
         for name, record in sorted(records.items()):
@@ -131,10 +141,7 @@ class Agent:
             wall_clock=self._wall_clock,
         )
         if self._documents.damaged:
-            self._set_aside("trust", now)
-
-    def _set_aside(self, name: str, now: float) -> None:
-        self._reporter.refuse(BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside"), now)
+            self._reporter.refuse(_set_aside("trust"), now)
 
     def receive(self, stimulus: Stimulus, now: float) -> None:
         """Take one stimulus in. Never raises for what came from outside: it is reported and counted."""
@@ -148,6 +155,9 @@ class Agent:
             case MessageArrived(topic, payload):
                 self._bytes_received += len(payload)
                 self._message(topic, payload, now)
+            case SourceFailed(source, _):
+                for name, download in self._downloads():
+                    self._fold(name, download.source_failed(source, now), now)
             case ProbeEnded(name, report):
                 self._probe_ended(name, report, now)
             case Woke():
@@ -174,9 +184,12 @@ class Agent:
         self._link.subscribe([*documents, topics.ack(self._identity.device)])
         self._reporter.link_up(now)
         self._heartbeat(now)
-        for name, model in self._models.items():
-            if model.download is not None:
-                self._fold(name, model.download.link_up(now), now)
+        for name, download in self._downloads():
+            self._fold(name, download.link_up(now), now)
+
+    def _downloads(self) -> list[tuple[str, Download]]:
+        found = ((name, model.download) for name, model in self._models.items())
+        return [(name, download) for name, download in found if download is not None]
 
     def _message(self, topic: str, payload: bytes, now: float) -> None:
         try:
@@ -202,23 +215,17 @@ class Agent:
                 self._fold(name, DesiredWithdrawn(found.version), now)
         for assignment in found.admitted:
             self._model(assignment.model, Record())
-            self._fold(assignment.model, self._desired(assignment), now)
+            self._fold(assignment.model, told(assignment, self._identity.pinned), now)
         for error in found.refused:
             self._reporter.refuse(error, now)
         if found.named is not None and not self._pruned:
             self._pruned = True
             self._prune(now)
 
-    def _desired(self, assignment: Assignment) -> Event:
-        release = self._identity.pinned.get(assignment.model, assignment.manifest.release)
-        if release == assignment.manifest.release:
-            return DesiredChanged(assignment)
-        return DesiredRefused(assignment, Code.PINNED, f"this device holds {assignment.model} at v{release}")
-
     def _blob(self, digest: str, index: int | None, payload: bytes, now: float) -> None:
-        for name, model in self._models.items():
-            if model.download is not None and model.download.wants(digest):
-                self._fold(name, model.download.receive(digest, index, payload, now), now)
+        for name, download in self._downloads():
+            if download.wants(digest):
+                self._fold(name, download.receive(digest, index, payload, now), now)
                 return
         self.dropped["chunks_foreign"] += 1
 
@@ -348,7 +355,7 @@ class Agent:
             case Fetch(assignment):
                 return model.begin_download(assignment, now)
             case Probe(assignment):
-                return self._probe(model, assignment)
+                self._probe(model, assignment)
             case Activate(assignment, since):
                 return activation(
                     assignment,
@@ -368,11 +375,10 @@ class Agent:
                 pass  # durable already
         return None
 
-    def _probe(self, model: DeviceModel, assignment: Assignment) -> Event | None:
+    def _probe(self, model: DeviceModel, assignment: Assignment) -> None:
         golden, artifact = (self._store.path(blob) for blob in assignment.blobs)
         name = model.name
         self._runtime.probe(assignment, artifact, golden, lambda report: self._enqueue(ProbeEnded(name, report)))
-        return None
 
     def _load(self, model: DeviceModel, assignment: Assignment | None, now: float) -> Event | None:
         try:
@@ -388,3 +394,7 @@ class Agent:
             self._store.prune(keep)
         except WorldError as error:
             self._reporter.refuse(error, now)
+
+
+def _set_aside(name: str) -> BadInput:
+    return BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside")

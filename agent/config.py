@@ -11,6 +11,7 @@ import msgspec
 from contract.errors import BadInput, Code
 from contract.names import check_name
 from contract.toml_config import decode_toml
+from contract.windows import parse_window
 from contract.wire import Message
 
 Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
@@ -178,6 +179,15 @@ class SpoolConfig(Message, frozen=True):
     batch_s: Interval = 30.0
 
 
+class TransferConfig(Message, frozen=True):
+    """What models may take off this device's link, and where they come from besides the broker."""
+
+    max_bytes_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    hours: tuple[str, ...] = ()
+    sources: Annotated[tuple[str, ...], msgspec.Meta(max_length=4)] = ()
+    keep_mb: Annotated[int, msgspec.Meta(ge=0)] = 64
+
+
 class Config(Message, frozen=True):
     """Everything."""
 
@@ -188,6 +198,7 @@ class Config(Message, frozen=True):
     intervals: IntervalsConfig = IntervalsConfig()
     serving: ServingConfig = ServingConfig()
     spool: SpoolConfig = SpoolConfig()
+    transfer: TransferConfig = TransferConfig()
     sensor: tuple[Sensor, ...] = ()
     capture: tuple[Capture, ...] = ()
     pin: tuple[Pin, ...] = ()
@@ -202,6 +213,7 @@ def load_config(path: Path) -> Config:
     try:
         check_name(config.device.name, "device")
         check_listen(config.serving.listen)
+        check_transfer(config.transfer)
         for sensor in config.sensor:
             check_name(sensor.model, "model")
         for model in (*(capture.model for capture in config.capture), *(pin.model for pin in config.pin)):
@@ -209,6 +221,17 @@ def load_config(path: Path) -> Config:
     except BadInput as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error.detail}") from None
     return config
+
+
+def check_transfer(transfer: TransferConfig) -> None:
+    """BadInput `config_invalid` for hours that cannot be read and for a source that is no address."""
+    for window in transfer.hours:
+        parse_window(window)
+    for source in transfer.sources:
+        web = source.startswith(("http://", "https://")) and "{sha256}" in source
+        if not web and not source.startswith("file:///"):
+            words = '"https://host/path/{sha256}" or "file:///directory"'
+            raise BadInput(Code.CONFIG_INVALID, f"transfer.sources {source[:80]!r}: {words}")
 
 
 def check_listen(listen: str) -> tuple[str, int]:

@@ -25,10 +25,11 @@ from agent.adapters.onnx_runtime import OnnxRuntime
 from agent.adapters.posix_disk import PosixDisk
 from agent.agent import Agent
 from agent.capturing import Capturing
+from agent.carriers import Carrier, Carriers
 from agent.config import Config
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
-from agent.download import Download
+from agent.download import Download, Pace
 from agent.lineup import Lineup
 from agent.serving.capture import Capturer
 from agent.serving.slot import ModelSlot
@@ -38,6 +39,7 @@ from agent.store import Store
 from contract.errors import Code, WorldError
 from contract.protocol import VERSION
 from contract.signatures import Sign
+from contract.windows import wait_s
 
 if TYPE_CHECKING:
     from agent.adapters.http_server import HttpServer
@@ -63,11 +65,12 @@ class Daemon:
         self._inbox: queue.Queue[Stimulus] = queue.Queue(INBOX_SIZE)
         self._stop = threading.Event()
         self._runtime = OnnxRuntime(config.serving.memory_mb)
-        self._store = Store(PosixDisk(self._state_dir))
+        self._store = Store(PosixDisk(self._state_dir), config.transfer.keep_mb << 20)
         self._dropped: Counter[str] = Counter()
         self._lock_file = lock_state_dir(self._state_dir)
         self._link = LateLink()
         self._connection: PahoLink | None = None
+        self._carriers = Carriers(self._link, self._open_source, config.transfer.sources)
         self.slots: dict[str, ModelSlot] = {}
         """Replaced when a model is new, never changed: other threads look at it."""
         self._slots_lock = threading.Lock()
@@ -217,7 +220,14 @@ class Daemon:
         )
 
     def _new_download(self, assignment: Assignment) -> Download:
-        return Download(assignment, store=self._store, link=self._link, drop=self._drop)
+        hours = self._config.transfer.hours
+        pace = Pace(self._config.transfer.max_bytes_s, lambda: wait_s(hours, datetime.now()))  # noqa: DTZ005 - local
+        return Download(assignment, store=self._store, carriers=self._carriers, drop=self._drop, pace=pace)
+
+    def _open_source(self, address: str) -> Carrier:
+        from agent.adapters.sources import Source  # most devices have none
+
+        return Source(address, self._inbox.put, self._config.broker.ca_file)
 
     def _drop(self, what: str) -> None:
         self._dropped[what] += 1

@@ -4,18 +4,17 @@ Decides the order, the way that an artifact takes, and when a fetch has failed. 
 the disk. An encoded artifact that does not unpack is fetched as it is. Refuses to know what a fetch is for.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from agent.carriers import Carrier, Carriers
 from agent.core.events import FetchDone, FetchFailed
 from agent.core.limits import ENCODINGS
 from agent.core.model import Assignment
-from agent.ports import Link
 from agent.store import Store
 from agent.transfer import MAX_STALLS, STALL_S, Transfer
-from contract import topics
 from contract.blobs import Blob, parse_chunk_list, sole_chunk
 from contract.desired import Delivery
 from contract.errors import BadInput, Code, EdgewardError, WorldError
@@ -44,13 +43,13 @@ class Download:
         assignment: Assignment,
         *,
         store: Store,
-        link: Link,
+        carriers: Carriers,
         drop: Callable[[str], None],
         pace: Pace = Pace(),  # noqa: B008 - frozen
     ) -> None:
         self.assignment = assignment
         self._store = store
-        self._link = link
+        self._carriers = carriers.in_order(assignment.sources)
         self._drop = drop
         self._pace = pace
         self._waiting = list(reversed(assignment.blobs))
@@ -93,6 +92,8 @@ class Download:
         if self._unpacking is not None:
             return self._guarded(lambda: self._unpack(now))
         if self._list_asked_at is not None and now - self._list_asked_at >= STALL_S:
+            if len(self._carriers) > 1:
+                return self._next_source(now)
             self._list_stalls += 1
             if self._list_stalls >= MAX_STALLS:
                 return self._failed(WorldError(Code.TRANSFER_STALLED, "the chunk list does not come"))
@@ -101,12 +102,14 @@ class Download:
 
     def _tick_transfer(self, transfer: Transfer, now: float) -> Result:
         stalled = transfer.stalled(now)
+        if stalled and len(self._carriers) > 1:
+            return self._next_source(now)
         if transfer.too_slow(now) or (stalled and transfer.count_stall()):
             return self._failed(WorldError(Code.TRANSFER_STALLED, f"{transfer.have_bytes} bytes so far"))
         return self.link_up(now) if stalled else self._guarded(lambda: self._ask(now))
 
     def link_up(self, now: float) -> Result:
-        """Subscribe again, after unsubscribing: only then does every broker send what it retains."""
+        """Ask again, after taking back: only then does every broker send what it retains."""
         self.cancel()
         if self._unpacking is not None:
             return None
@@ -115,13 +118,29 @@ class Download:
         return self._guarded(lambda: self._ask(now))
 
     def cancel(self) -> None:
-        """End all subscriptions."""
+        """Take back all that was asked for."""
         if self._transfer is not None and self._blob is not None:
-            asked = self._transfer.retract()
-            self._unsubscribe(topics.chunk(self._blob.sha256, index) for index in asked)
+            if asked := self._transfer.retract():
+                self._carrier.take_back(self._blob, asked)
         elif self._blob is not None and self._list_asked_at is not None:
-            self._unsubscribe([topics.chunk_list(self._blob.sha256)])
+            self._carrier.take_back(self._blob, None)
             self._list_asked_at = None
+
+    def source_failed(self, source: str, now: float) -> Result:
+        """Go on with the next source, if this is the one that is asked."""
+        if self._carriers[0][0] != source or not source:
+            return None
+        return self._next_source(now)
+
+    def _next_source(self, now: float) -> Result:
+        self.cancel()
+        del self._carriers[0]
+        self._drop("sources_failed")
+        return self.link_up(now)
+
+    @property
+    def _carrier(self) -> Carrier:
+        return self._carriers[0][1]
 
     def wake_at(self) -> float | None:
         """When `tick` is due."""
@@ -186,14 +205,18 @@ class Download:
 
     def _ask_list(self, blob: Blob, now: float) -> None:
         self._list_asked_at = now
-        self._link.subscribe([topics.chunk_list(blob.sha256)])
+        self._carrier.ask(blob, None)
 
     def _take_list(self, payload: bytes, now: float) -> Result:
         if self._list_asked_at is None or self._blob is None:
             return None
-        digests = parse_chunk_list(payload, self._blob)
+        try:
+            digests = parse_chunk_list(payload, self._blob)
+        except BadInput:
+            self._drop("chunks_invalid")
+            return self._next_source(now) if len(self._carriers) > 1 else None
         self._list_asked_at = None
-        self._link.unsubscribe([topics.chunk_list(self._blob.sha256)])
+        self._carrier.take_back(self._blob, None)
         return self._begin(self._blob, digests, now)
 
     def _begin(self, blob: Blob, digests: tuple[bytes, ...], now: float) -> Result:
@@ -205,10 +228,11 @@ class Download:
         transfer = self._transfer
         if transfer is None or self._blob is None or not transfer.accepts(index, payload):
             self._drop("chunks_invalid")
-            return None
+            lies = transfer is not None and transfer.awaits(index) and len(self._carriers) > 1
+            return self._next_source(now) if lies else None
         self._store.write_chunk(self._blob, index, payload)
         transfer.arrived(index, now)
-        self._link.unsubscribe([topics.chunk(self._blob.sha256, index)])
+        self._carrier.take_back(self._blob, (index,))
         return self._ask(now)
 
     def _ask(self, now: float) -> Result:
@@ -219,7 +243,7 @@ class Download:
         closed_s = self._pace.closed_s()
         self._opens_at = now + closed_s if closed_s else None
         if not closed_s and (wanted := self._transfer.ask(now)):
-            self._link.subscribe([topics.chunk(self._blob.sha256, index) for index in wanted])
+            self._carrier.ask(self._blob, wanted)
         return None
 
     def _complete(self, now: float) -> Result:
@@ -228,10 +252,6 @@ class Download:
         if self._target is not None and self._blob != self._target and self._delivery is not None:
             return self._begin_unpacking(self._delivery, self._target)
         return self._next_blob(now)
-
-    def _unsubscribe(self, names: Iterable[str]) -> None:
-        if wanted := list(names):
-            self._link.unsubscribe(wanted)
 
     def _guarded(self, act: Callable[[], Result]) -> Result:
         try:

@@ -32,7 +32,14 @@ class Woke(msgspec.Struct, frozen=True):
     """The time that `wake_at` named has come."""
 
 
-Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | Woke
+class SourceFailed(msgspec.Struct, frozen=True):
+    """A source of chunks cannot bring what it was asked for."""
+
+    source: str
+    detail: str
+
+
+Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | SourceFailed | Woke
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -47,8 +47,11 @@ class KeptRole(Message, frozen=True):
 class Store:
     """Records and blobs on one Disk. Raises WorldError `disk_full` or `disk_failed` when the medium refuses."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, keep_bytes: int = 0) -> None:
         self._disk = disk
+        self._keep_bytes = keep_bytes
+        self._retired: list[str] = []
+        """Digests that nobody needs any more, oldest first, as far as this boot has seen."""
 
     def load_device(self) -> tuple[DeviceRecord | None, bool]:
         """(the device record or None on a new disk, whether one failed its checksum and was set aside)."""
@@ -113,7 +116,9 @@ class Store:
         self._commit(f"record-{model}", record)
 
     def has(self, blob: Blob) -> bool:
-        """Whether the blob is complete on disk and its bytes still have its digest."""
+        """Whether the blob is complete on disk and its bytes still have its digest. Who asks wants to keep it."""
+        if blob.sha256 in self._retired:
+            self._retired.remove(blob.sha256)
         return blob.sha256 == self._digest_of(f"blob-{blob.sha256}", blob.length)
 
     def chunks_on_disk(self, blob: Blob, digests: tuple[bytes, ...]) -> set[int]:
@@ -128,8 +133,12 @@ class Store:
         }
 
     def reserve(self, *blobs: Blob) -> None:
-        """WorldError `disk_full` unless the blobs and a reserve fit."""
-        free, wanted = self._disk.free_bytes(), sum(blob.length for blob in blobs)
+        """Make room, by what nobody needs any more; WorldError `disk_full` unless the blobs and a reserve fit."""
+        wanted = sum(blob.length for blob in blobs)
+        while self._retired and self._disk.free_bytes() < wanted + RESERVE_BYTES:
+            with medium():
+                self._disk.delete(f"blob-{self._retired.pop(0)}")
+        free = self._disk.free_bytes()
         if free < wanted + RESERVE_BYTES:
             raise WorldError(Code.DISK_FULL, f"{wanted} bytes wanted, {free} free, {RESERVE_BYTES} reserved")
 
@@ -171,13 +180,28 @@ class Store:
             self._disk.sync_directory()
 
     def prune(self, keep: Iterable[str]) -> None:
-        """Delete every blob and part whose digest is not in `keep`, and all that a cut left half-written."""
+        """Delete what a cut left half-written and every part whose digest is not in `keep`; of the other blobs, those
+        that were retired last stay up to `keep_bytes`: a change may be computed from them, a roll back may need them.
+        """
         kept = set(keep)
         with medium():
             for name in self._disk.names():
                 prefix, _, rest = name.partition("-")
-                if prefix == "tmp" or (prefix in ("blob", "part") and rest not in kept):
+                if prefix == "tmp" or (prefix == "part" and rest not in kept):
                     self._disk.delete(name)
+            self._retire(kept)
+
+    def _retire(self, kept: set[str]) -> None:
+        blobs = (name.removeprefix("blob-") for name in self._disk.names() if name.startswith("blob-"))
+        spare = [digest for digest in blobs if digest not in kept]
+        known = [digest for digest in self._retired if digest in spare]
+        self._retired = [*known, *(digest for digest in spare if digest not in known)]
+        left = self._keep_bytes
+        for digest in reversed(list(self._retired)):
+            left -= self._disk.size_bytes(f"blob-{digest}")
+            if left < 0:
+                self._disk.delete(f"blob-{digest}")
+                self._retired.remove(digest)
 
     def path(self, blob: Blob) -> str:
         """Where the runtime finds a sealed blob."""

@@ -74,6 +74,10 @@ class Transfer:
         self._claimed += sum(self.blob.span(index)[1] for index in wanted)
         return wanted
 
+    def awaits(self, index: int) -> bool:
+        """Whether the chunk was asked for and has not come."""
+        return index in self._asked
+
     def accepts(self, index: int, data: bytes) -> bool:
         """Whether `data` is a chunk that was asked for, intact; late, duplicate and foreign ones are not."""
         return index in self._asked and hashlib.sha256(data).digest() == self._digests[index]

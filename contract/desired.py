@@ -56,6 +56,9 @@ class TrialPolicy(Message, frozen=True):
     """How far the trial's accuracy may lie below stable's, where the sensor brings labels."""
 
 
+Source = Annotated[str, msgspec.Meta(pattern=r"^https?://[^{}\s]+\{sha256\}[^{}\s]*\Z", max_length=512)]
+
+
 class Delivery(Message, frozen=True):
     """The artifact in fewer bytes, for a device that can undo the encoding and has the base.
 
@@ -77,6 +80,8 @@ class DesiredTarget(Message, frozen=True):
     rollout: str
     policy: TrialPolicy
     delivery: Delivery | None = None
+    sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=4)] = ()
+    """Where blobs may be fetched besides the broker, in order of preference; `{sha256}` stands for the blob's name."""
 
 
 class EdgeFields(Message, frozen=True):

@@ -75,6 +75,7 @@ class Code(StrEnum):
     UNKNOWN_MODEL = "unknown_model"  # see `edgeward model list`
     UNKNOWN_VERSION = "unknown_version"  # see `edgeward model show NAME`
     UNKNOWN_DEVICE = "unknown_device"  # it has never reported: see `edgeward device list`
+    UNKNOWN_BLOB = "unknown_blob"  # no device is to have it now: look at the digest, and at `edgeward rollout list`
     UNKNOWN_ROLLOUT = "unknown_rollout"  # see `edgeward rollout list`
     NOT_SIGNED = "not_signed"  # the gates have passed, the release signer has not signed: edgeward trust sign MODEL
     NOT_RELEASED = "not_released"  # the version's gates have not passed

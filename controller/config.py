@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from contract.desired import Source
 from contract.errors import BadInput, Code
 from contract.protocol import DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES
 from contract.toml_config import decode_toml
@@ -75,9 +76,12 @@ class TrustConfig(Message, frozen=True):
 
 
 class PublishConfig(Message, frozen=True):
-    """How blobs are cut."""
+    """How blobs are cut, and where devices find them besides the broker."""
 
     chunk_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_CHUNK_BYTES)] = DEFAULT_CHUNK_BYTES
+    sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=4)] = ()
+    """Tried before the broker, in this order: `https://cdn.example/{sha256}`, or this controller's own API,
+    `http://host:8470/v1/blobs/{sha256}`. The list of a blob's chunks lies beside it as `{sha256}.list`."""
 
 
 class EventsConfig(Message, frozen=True):

@@ -72,6 +72,7 @@ class Publisher:
                 rollout=assigned.rollout,
                 policy=assigned.policy,
                 delivery=assigned.delivery,
+                sources=assigned.sources,
             )
             wanted.append(Wanted(model, assigned.release, artifact.length, artifact.sha256, custom))
         document = sign_desired(

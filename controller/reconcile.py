@@ -44,6 +44,8 @@ class World:
     """device -> digest -> the rollout in which it failed there"""
     deliveries: dict[str, dict[str, Delivery]] = field(default_factory=dict)
     """artifact -> base -> in how few bytes the artifact comes to whoever has the base; "" for no base"""
+    sources: tuple[str, ...] = ()
+    """Where devices find blobs besides the broker."""
     joining: set[str] = field(default_factory=set)
     """Devices that are new, or that have other labels now: a rollout may be about them since."""
     places: dict[str, tuple[tuple[Member, ...], dict[str, Member]]] = field(default_factory=dict)
@@ -256,6 +258,7 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
             rollout=rollout.id,
             digest=digest,
             delivery=delivery_for(world, twin, offer.model, digest or rollout.digest),
+            sources=world.sources,
             policy=_policy_of(offer, rollout),
             attempt=offer.attempt,
             offered_at=now,

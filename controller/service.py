@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from contract import topics
+from contract.blobs import Blob
 from contract.captured import Captured
 from contract.errors import BadInput, Code, EdgewardError
 from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
@@ -99,6 +102,7 @@ class Service:
         metadata = Path(config.trust.metadata_dir).expanduser() if config.trust.metadata_dir else None
         self.authority = open_authority(self.store, data_dir / "keys", metadata, today())
         self.world = remember(self.store, self.journal.last_words(), config.fleet.silent_s)
+        self.world.sources = config.publish.sources
         self.publisher = Publisher(self.registry, self.blobs, self.authority)
         self.authority.witness = self.journal.checkpoint
         self.tokens = Tokens(self.store)
@@ -187,6 +191,11 @@ class Service:
     def poke(self) -> None:
         """Ask for a pass now: an operator has changed something."""
         self._poke.set()
+
+    def published(self, digest: str) -> Blob | None:
+        """A blob that some device is to have."""
+        doc = self.store.get("published", digest)
+        return msgspec.convert(doc, Blob) if doc is not None else None
 
     def vouch(self, model: str) -> bool:
         """Let the release key that is here, if one is, sign what passed its gates; False if a person must sign."""

@@ -12,6 +12,7 @@ from functools import lru_cache
 from threading import Lock
 
 from agent.agent import Agent
+from agent.carriers import Carriers
 from agent.core.model import Assignment, Record
 from agent.device_model import DeviceModel
 from agent.download import Download
@@ -257,8 +258,10 @@ class Device:
         clock, link = self._clock, self.link
         dropped: Counter[str] = Counter()
 
+        carriers = Carriers(link)
+
         def new_download(assignment: Assignment) -> Download:
-            return Download(assignment, store=store, link=link, drop=lambda _: None)
+            return Download(assignment, store=store, carriers=carriers, drop=lambda _: None)
 
         def new_model(name: str) -> DeviceModel:
             slot = ModelSlot(name, perf_s=lambda: clock.now + self._spent_s, lock=Lock())

@@ -3,8 +3,10 @@
 Decides refuse or admit. Refuses to know how signatures are checked (contract.trust) or records are kept.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
+from agent.core.events import DesiredChanged, DesiredRefused
 from agent.core.model import Assignment
 from contract.errors import BadInput, Code
 from contract.trust.verified import Desired, ModelRole, Wanted
@@ -68,4 +70,13 @@ def assign(want: Wanted, role: ModelRole, min_release: int, machine: str) -> Ass
         manifest=form,
         policy=custom.policy,
         delivery=custom.delivery,
+        sources=custom.sources,
     )
+
+
+def told(assignment: Assignment, pinned: Mapping[str, int]) -> DesiredChanged | DesiredRefused:
+    """What an admitted assignment means on a device whose own configuration holds models at releases."""
+    release = pinned.get(assignment.model, assignment.manifest.release)
+    if release == assignment.manifest.release:
+        return DesiredChanged(assignment)
+    return DesiredRefused(assignment, Code.PINNED, f"this device holds {assignment.model} at v{release}")

@@ -38,6 +38,8 @@ class Assignment(Message, frozen=True):
     policy: TrialPolicy
     delivery: Delivery | None = None
     """How the artifact comes in fewer bytes."""
+    sources: tuple[str, ...] = ()
+    """Where its blobs may be fetched besides the broker, in order of preference."""
 
     @property
     def digest(self) -> str:

@@ -46,7 +46,7 @@ def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
             for name in re.findall(r"{(\w+)}", route.path)
         ],
         "responses": {
-            "200": {"description": "done", "content": _json(by_type[str(route.returns)])},
+            "200": {"description": "done", "content": _content(route, by_type)},
             "default": {"description": "refused or failed", "content": _json(by_type[str(Error)])},
         },
         "security": [] if route.needs == "nothing" else [{"token": []}],
@@ -56,6 +56,10 @@ def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     elif route.takes is not None:
         described["requestBody"] = {"required": True, "content": _json(by_type[str(route.takes)])}
     return described
+
+
+def _content(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+    return {"application/octet-stream": {}} if route.returns is bytes else _json(by_type[str(route.returns)])
 
 
 def _parts(by_type: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from contract.protocol import MAX_BLOB_BYTES, MAX_TENSORS_BYTES
 from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of
+from controller.api.blob_routes import BLOB_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.operator_routes import OPERATOR_ROUTES
@@ -152,6 +153,7 @@ ROUTES = (
     ),
     Route("view", "GET", "/v1/devices", list_devices, "The fleet", list[views.DeviceView]),
     Route("view", "GET", "/v1/devices/{device}", show_device, "One device and its history", views.DeviceDetail),
+    *BLOB_ROUTES,
     *ROLLOUT_ROUTES,
     *EVENT_ROUTES,
     *TRUST_ROUTES,

@@ -29,6 +29,8 @@ class Assigned(Message, frozen=True):
     """Of the form that was chosen for the device; empty: the version's first."""
     delivery: Delivery | None = None
     """In how few bytes it comes."""
+    sources: tuple[str, ...] = ()
+    """Where else than at the broker."""
     policy: TrialPolicy = TrialPolicy()
     attempt: int = 1
     offered_at: float = 0.0

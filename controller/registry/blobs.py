@@ -17,7 +17,7 @@ class BlobStore:
     def put(self, data: bytes) -> str:
         """Keep `data` durably; its digest."""
         digest = sha256_hex(data)
-        path = self._path(digest)
+        path = self.path(digest)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, data)
@@ -26,14 +26,15 @@ class BlobStore:
     def get(self, digest: str) -> bytes:
         """The bytes, verified; BadInput `store_corrupt` if the disk has changed or lost them."""
         try:
-            data = self._path(digest).read_bytes()
+            data = self.path(digest).read_bytes()
         except FileNotFoundError:
             raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} is missing") from None
         if sha256_hex(data) != digest:
             raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} is damaged; restore it from a backup")
         return data
 
-    def _path(self, digest: str) -> Path:
+    def path(self, digest: str) -> Path:
+        """Where the bytes lie; whoever reads them there verifies them."""
         if not is_digest(digest):
             raise ValueError(f"not a digest: {digest[:80]!r}")
         return self._directory / digest[:2] / digest

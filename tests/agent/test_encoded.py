@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from agent.carriers import Carriers
 from agent.core.events import FetchDone
 from agent.core.model import Assignment
 from agent.download import Download, Pace, Result
@@ -170,7 +171,7 @@ GOLDEN = make_model(2, "good").golden
 
 def fetch(broker: Broker, store: Store, delivery: Delivery | None) -> tuple[Result, list[str]]:
     dropped: list[str] = []
-    download = Download(assigned(delivery), store=store, link=broker, drop=dropped.append)  # type: ignore[arg-type]
+    download = Download(assigned(delivery), store=store, carriers=Carriers(broker), drop=dropped.append)
     result = download.start(0.0) or broker.serve(download, 0.0)
     return result, dropped
 
@@ -220,7 +221,7 @@ def test_a_device_asks_for_nothing_outside_its_hours() -> None:
     broker, (_, store) = Broker(NEW, GOLDEN), device()
     closed = [30.0]
     pace = Pace(closed_s=lambda: closed[0])
-    download = Download(assigned(None), store=store, link=broker, drop=lambda _: None, pace=pace)  # type: ignore[arg-type]
+    download = Download(assigned(None), store=store, carriers=Carriers(broker), drop=lambda _: None, pace=pace)
     download.start(0.0)
     broker.serve(download, 0.0)
     assert broker.sent_bytes <= 32 * (len(NEW) // CHUNK + 1), "chunk lists at the most"
@@ -232,7 +233,7 @@ def test_a_device_asks_for_nothing_outside_its_hours() -> None:
 
 def test_progress_is_of_the_blob_under_way() -> None:
     broker, (_, store) = Broker(NEW, GOLDEN), device()
-    download = Download(assigned(None), store=store, link=broker, drop=lambda _: None)  # type: ignore[arg-type]
+    download = Download(assigned(None), store=store, carriers=Carriers(broker), drop=lambda _: None)
     download.start(0.0)
     seen = [download.progress]
     while broker.asked:

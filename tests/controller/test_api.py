@@ -81,14 +81,14 @@ def meet(service: Service, *names: str, labels: dict[str, str] | None = None) ->
     "headers", [None, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic x"}, {"Authorization": "Bearer ä"}]
 )
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_every_route_but_health_and_enrolment_asks_for_a_token(
+def test_every_route_but_health_enrolment_and_blobs_asks_for_a_token(
     service: Service, route: Any, headers: dict[str, str] | None
 ) -> None:
     path = route.path.replace("{", "").replace("}", "")
     status, body = call(service, route.method, path, headers)
     if route.needs == "nothing":
-        assert route.path in ("/v1/health", "/v1/enrol", "/v1/renew")
-        assert status == (200 if route.path == "/v1/health" else 422)
+        assert route.path in ("/v1/health", "/v1/enrol", "/v1/renew", "/v1/blobs/{name}")
+        assert status == {"/v1/health": 200, "/v1/blobs/{name}": 404}.get(route.path, 422)
     else:
         assert (status, body["code"]) == (401, "unauthenticated")
 

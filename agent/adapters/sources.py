@@ -1,0 +1,132 @@
+"""Chunks from elsewhere than the broker: HTTP(S) with ranges, or a directory that somebody has plugged in.
+
+One thread; what it brings arrives as if the broker had sent it, and is verified as that is. A source that fails is
+said once, and the download goes on with the next. Refuses to know what the chunks are for.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from agent.stimuli import MessageArrived, SourceFailed, Stimulus
+from contract import topics
+from contract.blobs import Blob
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection, HTTPResponse
+
+TIMEOUT_S = 20.0
+MAX_WAITING = 64
+"""Asks that wait for the thread; a transfer has one or two at a time."""
+
+_log = logging.getLogger("edgeward.agent")
+
+Ask = tuple[Blob, tuple[int, ...] | None]
+
+
+class Source:
+    """One place that has blobs under their digest: `http://host/path/{sha256}` or `file:///directory`."""
+
+    def __init__(self, url: str, deliver: Callable[[Stimulus], None], ca_file: str = "") -> None:
+        self.url = url
+        self._deliver = deliver
+        self._ca_file = ca_file
+        self._asks: queue.Queue[Ask] = queue.Queue(MAX_WAITING)
+        self._taken_back: set[tuple[str, int]] = set()
+        self._thread: threading.Thread | None = None
+        self._connection: HTTPConnection | None = None
+
+    def ask(self, blob: Blob, indices: Sequence[int] | None) -> None:
+        """Bring these chunks, or for None the chunk list."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=f"source {self.url}", daemon=True)
+            self._thread.start()
+        for index in indices or ():
+            self._taken_back.discard((blob.sha256, index))
+        try:
+            self._asks.put_nowait((blob, None if indices is None else tuple(indices)))
+        except queue.Full:
+            self._deliver(SourceFailed(self.url, "more is asked of it than it brings"))
+
+    def take_back(self, blob: Blob, indices: Sequence[int] | None) -> None:
+        """Bring these no more."""
+        self._taken_back.update((blob.sha256, index) for index in indices or ())
+
+    def _work(self) -> None:
+        while True:
+            if self._asks.empty():
+                self._taken_back.clear()
+            blob, indices = self._asks.get()
+            try:
+                if indices is None:
+                    self._bring_list(blob)
+                else:
+                    for run in _runs([index for index in indices if (blob.sha256, index) not in self._taken_back]):
+                        self._bring(blob, run)
+            except Exception as error:  # a server may do anything; the broker has the blob as well
+                self._connection = None
+                _log.warning("source %s: %s: %s", self.url, type(error).__name__, error)
+                self._deliver(SourceFailed(self.url, f"{type(error).__name__}: {error}"[:200]))
+
+    def _bring_list(self, blob: Blob) -> None:
+        raw = b"".join(self._read(f"{blob.sha256}.list", 0, 32 * blob.chunk_count, [32 * blob.chunk_count]))
+        self._deliver(MessageArrived(topics.chunk_list(blob.sha256), raw))
+
+    def _bring(self, blob: Blob, run: Sequence[int]) -> None:
+        spans = [blob.span(index) for index in run]
+        sizes = [size for _, size in spans]
+        for index, chunk in zip(run, self._read(blob.sha256, spans[0][0], sum(sizes), sizes), strict=True):
+            self._deliver(MessageArrived(topics.chunk(blob.sha256, index), chunk))
+
+    def _read(self, name: str, offset: int, total: int, sizes: Sequence[int]) -> Iterator[bytes]:
+        if self.url.startswith("file:"):
+            with (Path(urlsplit(self.url).path) / name).open("rb") as file:
+                file.seek(offset)
+                yield from (_exactly(file.read(size), size) for size in sizes)
+            return
+        answer = self._request(name, offset, total)
+        for size in sizes:
+            yield _exactly(answer.read(size), size)
+
+    def _request(self, name: str, offset: int, total: int) -> "HTTPResponse":
+        url = urlsplit(self.url.replace("{sha256}", name))
+        connection = self._connection or self._connect(url.scheme, url.netloc)
+        self._connection = connection
+        path = f"{url.path}?{url.query}" if url.query else url.path
+        connection.request("GET", path, headers={"Range": f"bytes={offset}-{offset + total - 1}"})
+        answer = connection.getresponse()
+        whole = answer.status == 200 and offset == 0 and int(answer.headers.get("Content-Length", "-1")) == total
+        if answer.status != 206 and not whole:  # a redirect is no answer: it may lead anywhere
+            raise OSError(f"HTTP {answer.status} for {name[:12]}")
+        return answer
+
+    def _connect(self, scheme: str, address: str) -> "HTTPConnection":
+        import ssl
+        from http.client import HTTPConnection, HTTPSConnection
+
+        if scheme == "https":
+            context = ssl.create_default_context(cafile=self._ca_file or None)
+            return HTTPSConnection(address, timeout=TIMEOUT_S, context=context)
+        return HTTPConnection(address, timeout=TIMEOUT_S)
+
+
+def _runs(indices: Sequence[int]) -> Iterator[list[int]]:
+    """Consecutive chunks together: one request each."""
+    run: list[int] = []
+    for index in sorted(indices):
+        if run and index != run[-1] + 1:
+            yield run
+            run = []
+        run.append(index)
+    if run:
+        yield run
+
+
+def _exactly(data: bytes, size: int) -> bytes:
+    if len(data) != size:
+        raise OSError(f"{len(data)} bytes where {size} were asked for")
+    return data

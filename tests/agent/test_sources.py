@@ -1,0 +1,209 @@
+"""Chunks from elsewhere than the broker: a web server with ranges, a directory; and sources that fail in every way."""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from agent.adapters import sources
+from agent.adapters.posix_disk import PosixDisk
+from agent.adapters.sources import Source
+from agent.carriers import Carriers
+from agent.config import TransferConfig, check_transfer
+from agent.core.events import FetchDone
+from agent.core.model import Assignment
+from agent.download import Download, Result
+from agent.stimuli import MessageArrived, SourceFailed, Stimulus
+from agent.store import Store
+from contract import topics
+from contract.blobs import chunk_list, describe
+from contract.errors import BadInput
+from tests.agent.test_encoded import CHUNK, GOLDEN, NEW, Broker, assigned
+
+FILES = {
+    name: data
+    for raw in (NEW, GOLDEN)
+    for name, data in (
+        (describe(raw, CHUNK).sha256, raw),
+        (f"{describe(raw, CHUNK).sha256}.list", chunk_list(raw, CHUNK)),
+    )
+}
+
+
+class Web(BaseHTTPRequestHandler):
+    """Serves FILES by range, or misbehaves."""
+
+    protocol_version = "HTTP/1.1"
+    manner = "good"
+    requests = 0
+
+    def do_GET(self) -> None:
+        type(self).requests += 1
+        data = FILES.get(self.path.rpartition("/")[2], b"")
+        first, last = (int(text) for text in self.headers["Range"].removeprefix("bytes=").split("-"))
+        part = data[first : last + 1]
+        match self.manner:
+            case "good":
+                self._answer(206, part)
+            case "no ranges":
+                self._answer(200, data)
+            case "missing":
+                self._answer(404, b"")
+            case "redirect":
+                self._answer(302, b"")
+            case "other bytes":
+                self._answer(206, bytes(len(part)))
+            case "short":
+                self._answer(206, part[:-1])
+            case "closes":
+                self.close_connection = True
+            case "stalls":
+                time.sleep(3.0)
+                self.close_connection = True
+
+    def _answer(self, status: int, data: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Location", "http://127.0.0.1:1/")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web() -> Iterator[tuple[str, type[Web]]]:
+    kind = type("OneWeb", (Web,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/blobs/{{sha256}}", kind
+    server.shutdown()
+    server.server_close()
+
+
+class Device:
+    """A download with real sources, its inbox, and a broker behind them."""
+
+    def __init__(self, directory: Path, own: list[str], named: tuple[str, ...] = ()) -> None:
+        self.store = Store(PosixDisk(directory))
+        self.broker = Broker(NEW, GOLDEN)
+        self.inbox: queue.Queue[Stimulus] = queue.Queue()
+        self.dropped: list[str] = []
+        carriers = Carriers(self.broker, lambda url: Source(url, self.inbox.put), own)  # type: ignore[arg-type]
+        wanted: Assignment = replace(assigned(None), sources=named)
+        self.download = Download(wanted, store=self.store, carriers=carriers, drop=self.dropped.append)
+
+    def run(self, within_s: float = 20.0) -> Result:
+        until = time.monotonic() + within_s
+        result = self.download.start(time.monotonic())
+        while result is None and time.monotonic() < until:
+            result = self.broker.serve(self.download, time.monotonic()) or self._take()
+        return result
+
+    def _take(self) -> Result:
+        try:
+            stimulus = self.inbox.get(timeout=0.2)
+        except queue.Empty:
+            return self.download.tick(time.monotonic())
+        now = time.monotonic()
+        match stimulus:
+            case MessageArrived(topic, payload):
+                place = topics.parse_blob(topic)
+                assert place is not None
+                return self.download.receive(*place, payload, now)
+            case SourceFailed(source, _):
+                return self.download.source_failed(source, now)
+            case _:
+                raise AssertionError(stimulus)
+
+
+def test_a_web_server_brings_everything_by_ranges_and_the_broker_is_not_asked(
+    tmp_path: Path, web: tuple[str, type[Web]]
+) -> None:
+    device = Device(tmp_path, [web[0]])
+    assert isinstance(device.run(), FetchDone)
+    assert (device.broker.sent_bytes, device.dropped) == (0, [])
+    assert web[1].requests < len(NEW) // CHUNK, "neighbouring chunks come by one request"
+
+
+def test_a_directory_that_is_plugged_in_brings_everything(tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    for name, data in FILES.items():
+        (stick / name).write_bytes(data)
+    device = Device(tmp_path / "state", [stick.as_uri()])
+    assert isinstance(device.run(), FetchDone)
+    assert device.broker.sent_bytes == 0
+
+
+@pytest.mark.parametrize("manner", ["no ranges", "missing", "redirect", "short", "closes", "stalls"])
+def test_a_source_that_fails_is_left_for_the_broker(
+    tmp_path: Path, web: tuple[str, type[Web]], manner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "TIMEOUT_S", 1.0)
+    web[1].manner = manner
+    device = Device(tmp_path, [], (web[0],))
+    assert isinstance(device.run(), FetchDone)
+    assert device.dropped == ["sources_failed"]
+    assert device.broker.sent_bytes >= len(NEW)
+
+
+def test_a_source_that_lies_brings_nothing_to_the_disk(tmp_path: Path, web: tuple[str, type[Web]]) -> None:
+    web[1].manner = "other bytes"
+    device = Device(tmp_path, [web[0]])
+    assert isinstance(device.run(), FetchDone)
+    assert "chunks_invalid" in device.dropped
+    assert "sources_failed" in device.dropped
+
+
+def test_a_stick_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
+    device = Device(tmp_path, ["file:///nowhere/at/all"])
+    assert isinstance(device.run(), FetchDone)
+    assert device.dropped == ["sources_failed"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sources": ("ftp://x/{sha256}",)},
+        {"sources": ("https://x/",)},
+        {"sources": ("file://relative",)},
+        {"hours": ("25:00-26:00",)},
+    ],
+)
+def test_an_address_or_an_hour_that_cannot_be_is_refused(fields: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(BadInput, match="transfer.sources|25:00"):
+        check_transfer(TransferConfig(**fields))  # type: ignore[arg-type]
+
+
+def test_of_what_nobody_needs_any_more_the_newest_stays_within_the_quota_until_room_is_needed(tmp_path: Path) -> None:
+    store = Store(PosixDisk(tmp_path), keep_bytes=2500)
+    blobs = [describe(bytes([number]) * 1000, CHUNK) for number in range(5)]
+    for number, blob in enumerate(blobs):
+        store.write_piece(blob, 0, bytes([number]) * 1000)
+        store.seal(blob)
+        store.prune({blob.sha256})
+    assert [store.has(blob) for blob in blobs] == [False, False, True, True, True]
+    store._disk.free_bytes = lambda: 0  # type: ignore[method-assign]
+    with pytest.raises(Exception, match="disk_full"):
+        store.reserve(blobs[0])
+    assert store.has(blobs[4]), "what is in use is never given up for room"
+
+
+def test_what_is_wanted_again_is_no_longer_spare(tmp_path: Path) -> None:
+    store = Store(PosixDisk(tmp_path), keep_bytes=10_000)
+    blob, other = describe(b"a" * 1000, CHUNK), describe(b"b" * 1000, CHUNK)
+    store.write_piece(blob, 0, b"a" * 1000)
+    store.seal(blob)
+    store.prune(())
+    assert store.has(blob)
+    store._disk.free_bytes = lambda: 0  # type: ignore[method-assign]
+    with pytest.raises(Exception, match="disk_full"):
+        store.reserve(other)
+    assert store.has(blob)
