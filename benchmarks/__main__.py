@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks import agent, rollouts, serving, simulator, trees, trust
+from benchmarks import agent, rollouts, serving, simulator, transport, trees, trust
 from benchmarks.table import show
 
 SUITES = {
@@ -12,6 +12,7 @@ SUITES = {
     "serving": serving.measure,
     "simulator": simulator.measure,
     "trees": trees.measure,
+    "transport": transport.measure,
     "trust": trust.measure,
 }
 

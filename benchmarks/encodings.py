@@ -111,9 +111,4 @@ def rows() -> list[dict[str, Any]]:
                 "encode_s": took_s,
             }
         )
-        print(found[-1], flush=True)
     return found
-
-
-if __name__ == "__main__":
-    rows()

@@ -110,6 +110,8 @@ class SimLink:
         self.bytes_down = self.bytes_up = 0
         self.loss: float | None = None
         """Of this link alone; None: the network's."""
+        self.bandwidth_bytes_s = 0.0
+        """Of this link alone; 0: the network's."""
         self._network = network
         self._rng = rng
         self._busy_until = 0.0
@@ -195,7 +197,7 @@ class SimLink:
 
     def _queued_s(self, size_bytes: int) -> float:
         """How long the link is busy until these bytes are through."""
-        rate = self._network.conditions.bandwidth_bytes_s
+        rate = self.bandwidth_bytes_s or self._network.conditions.bandwidth_bytes_s
         if not rate:
             return 0.0
         now = self._network.clock.now

@@ -40,6 +40,8 @@ class Stratum(Message, frozen=True):
     name: str
     share: Share = 1.0
     loss: Probability | None = None
+    bandwidth_bytes_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """Of its links; 0: the network's."""
     offline_every_s: Positive | None = None
     offline_for_s: Positive = 60.0
     flash_operation_s: Seconds = 0.0

@@ -87,6 +87,7 @@ class FleetWorld:
         flash = Flash(late_stream(self.seed, f"device/{number}/flash"), Power(self._plan(number)), stratum.flash_bytes)
         link = SimLink(self.network, name, stream(self.seed, f"device/{number}/link"))
         link.loss = stratum.loss
+        link.bandwidth_bytes_s = stratum.bandwidth_bytes_s
         habits = Habits(
             Intervals(scenario.heartbeat_s, scenario.telemetry_s, scenario.judge_s),
             scenario.sample_every_s,

@@ -178,7 +178,7 @@ def test_a_stick_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_an_address_or_an_hour_that_cannot_be_is_refused(fields: dict[str, tuple[str, ...]]) -> None:
-    with pytest.raises(BadInput, match="transfer.sources|25:00"):
+    with pytest.raises(BadInput, match=r"transfer\.sources|25:00"):
         check_transfer(TransferConfig(**fields))  # type: ignore[arg-type]
 
 

@@ -1,0 +1,318 @@
+"""Getting models across: many links beside a plain file server, a slow link, little memory, kills; encodings."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as paho
+from msgspec.structs import replace
+
+from benchmarks import encodings
+from benchmarks.slow_link import SlowLink
+from benchmarks.table import Row
+from benchmarks.transport_fleet import PING
+from contract import topics
+from contract.blobs import Blob, chunk_list, describe, split
+from controller.broker import RunningBroker, start_broker
+from controller.config import BrokerConfig
+from firmware_sim.runs import run_once
+from firmware_sim.scenario import load_scenario
+
+FLEET_CHUNK = 256 * 1024
+SLOW_CHUNK = 64 * 1024
+SLOW_BYTES_S = 100_000.0
+PROCESSES = 2
+
+
+def measure() -> list[Row]:
+    """All rows."""
+    rows: list[Row] = []
+    for size_mb, devices in ((10, 200), (100, 50)):
+        rows += fleet_rows(size_mb, devices, "mosquitto", goal=1.3)
+    rows += fleet_rows(10, 200, "embedded", goal=None)
+    return [*rows, *slow_rows(), *memory_rows(), *kill_rows(), *uneven_rows(), *encoding_rows()]
+
+
+@contextmanager
+def broker(kind: str) -> Iterator[tuple[RunningBroker, Path]]:
+    """A broker as the controller starts it, in a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="edgeward-transport-") as scratch:
+        running = start_broker(BrokerConfig(url=kind, port=0), Path(scratch) / "broker")
+        try:
+            yield running, Path(scratch)
+        finally:
+            running.stop()
+
+
+def upload(url: str, data: bytes, blob: Blob) -> None:
+    """Retain a blob as the controller does."""
+    client = connect(url)
+    for index, chunk in enumerate(split(data, blob.chunk_bytes)):
+        client.publish(topics.chunk(blob.sha256, index), chunk, qos=1, retain=True)
+    client.publish(topics.chunk_list(blob.sha256), chunk_list(data, blob.chunk_bytes), qos=1, retain=True)
+    last = client.publish(topics.chunk(blob.sha256, 0), data[: blob.chunk_bytes], qos=1, retain=True)
+    last.wait_for_publish(120)
+    client.disconnect()
+    client.loop_stop()
+
+
+def connect(url: str) -> paho.Client:
+    """A plain client."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, f"bench-{random.random()}", protocol=paho.MQTTv5)
+    if parts.username:
+        client.username_pw_set(parts.username, parts.password)
+    client.max_queued_messages_set(0)
+    client.connect(str(parts.hostname), parts.port or 1883, 60)
+    client.loop_start()
+    return client
+
+
+class Child:
+    """One process of a fleet."""
+
+    def __init__(self, job: dict[str, Any], scratch: Path) -> None:
+        file = scratch / f"{job['name']}.json"
+        file.write_text(json.dumps(job))
+        command = [sys.executable, "-m", "benchmarks.transport_fleet", str(file)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def go(self) -> None:
+        """Begin, once it is ready."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "READY\n"
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def result(self) -> dict[str, Any]:
+        """What it printed at its end."""
+        assert self.process.stdout is not None
+        found: dict[str, Any] = json.loads(self.process.stdout.readline())
+        self.process.wait(30)
+        return found
+
+
+def job(name: str, url: str, devices: int, directory: Path, blob: Blob, **more: Any) -> dict[str, Any]:
+    """What one child is told."""
+    told = {
+        "name": name,
+        "url": url,
+        "devices": devices,
+        "directory": str(directory),
+        "blob": msgspec.to_builtins(blob),
+    }
+    return told | more
+
+
+def fleet_rows(size_mb: int, devices: int, kind: str, goal: float | None) -> list[Row]:
+    """Time beside HTTP, and what it does to the broker's memory."""
+    data = os.urandom(size_mb << 20)
+    blob = describe(data, FLEET_CHUNK)
+    with broker(kind) as (running, scratch):
+        before_mb = rss_mb(running)
+        upload(running.url, data, blob)
+        each = devices // PROCESSES
+        children = [Child(job(f"p{n}", running.url, each, scratch, blob), scratch) for n in range(PROCESSES)]
+        for child in children:
+            child.go()
+        peak = Peak(running)
+        results = [child.result() for child in children]
+        grown_mb = peak.stop() - before_mb
+        took_s = max(result["took_s"] for result in results)
+        broker_s = cpu_s(pid(running))
+        shutil.rmtree(scratch, ignore_errors=True)
+    http_s, server_s = http(data, blob.sha256, devices)
+    what = f"{size_mb} MB to {devices} links, {kind}"
+    return [
+        Row(f"{what}: time", took_s, http_s, "s", "aiohttp file server, as many clients", goal=goal),
+        Row(f"{what}: broker's memory", grown_mb, size_mb + 30.0, "MB", "blob + 30 MB", goal=1.0 if goal else None),
+        Row(f"{what}: CPU of the server", broker_s, server_s, "s", "the file server's"),
+    ]
+
+
+def http(data: bytes, sha256: str, clients: int) -> tuple[float, float]:
+    """(seconds that the yardstick takes, CPU seconds of its server)."""
+    with tempfile.TemporaryDirectory(prefix="edgeward-http-") as scratch:
+        directory = Path(scratch)
+        (directory / "blob").write_bytes(data)
+        module = [sys.executable, "-m", "benchmarks.transport_http"]
+        server = subprocess.Popen([*module, "serve", str(directory / "blob")], stdout=subprocess.PIPE, text=True)
+        assert server.stdout is not None
+        url = f"http://127.0.0.1:{server.stdout.readline().strip()}/blob"
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        fleet = []
+        for number in range(PROCESSES):
+            (directory / str(number)).mkdir()
+            command = [*module, "fetch", url, str(clients // PROCESSES), str(directory / str(number)), sha256]
+            fleet.append(subprocess.Popen(command, **pipes))
+        for child in fleet:
+            assert child.stdout.readline() == "READY\n"
+        for child in fleet:
+            child.stdin.write("\n")
+            child.stdin.flush()
+        took = [json.loads(child.stdout.readline())["took_s"] for child in fleet]
+        server_s = cpu_s(server.pid)
+        server.kill()
+        return float(max(took)), server_s
+
+
+def cpu_s(process: int) -> float:
+    """CPU seconds that a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mb(running: RunningBroker) -> float:
+    """Resident memory of the broker's process."""
+    lines = Path(f"/proc/{pid(running)}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def pid(running: RunningBroker) -> int:
+    """Of the broker."""
+    assert running.process is not None
+    return running.process.pid
+
+
+class Peak:
+    """Looks at the broker's memory ten times a second."""
+
+    def __init__(self, running: RunningBroker) -> None:
+        self._running = running
+        self._highest = 0.0
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> float:
+        """The highest that was seen."""
+        self._ends.set()
+        self._thread.join()
+        return self._highest
+
+    def _watch(self) -> None:
+        while not self._ends.wait(0.1):
+            self._highest = max(self._highest, rss_mb(self._running))
+
+
+def slow_rows() -> list[Row]:
+    """Commands that arrive in the middle of a transfer over 100 KB/s, and how much of the link the transfer uses."""
+    data = os.urandom(4 << 20)
+    blob = describe(data, SLOW_CHUNK)
+    with broker("mosquitto") as (running, scratch):
+        upload(running.url, data, blob)
+        link = SlowLink(running.port, SLOW_BYTES_S)
+        child = Child(job("slow", f"mqtt://127.0.0.1:{link.port}", 1, scratch, blob), scratch)
+        child.go()
+        commander, ends = connect(running.url), threading.Event()
+
+        def command() -> None:
+            while not ends.wait(0.7):
+                commander.publish(PING, str(time.time()), qos=1)
+
+        threading.Thread(target=command, daemon=True).start()
+        result = child.result()
+        ends.set()
+        commander.disconnect()
+    delays = result["delays_s"]
+    used = len(data) / result["took_s"]
+    late_s = delays[int(0.95 * (len(delays) - 1))]
+    return [
+        Row(f"a command during a transfer at 100 KB/s, p95 of {len(delays)}", late_s, 2.0, "s", "the goal", goal=1.0),
+        Row(
+            "the link that the transfer uses", used / 1000, SLOW_BYTES_S / 1000, "KB/s", "the link", 0.85, at_least=True
+        ),
+    ]
+
+
+def memory_rows() -> list[Row]:
+    """200 MB to an agent that may map 96 MB beyond what it maps before."""
+    data = os.urandom(200 << 20)
+    blob = describe(data, SLOW_CHUNK)
+    with broker("mosquitto") as (running, scratch):
+        upload(running.url, data, blob)
+        child = Child(job("small", running.url, 1, scratch, blob, address_mb=96), scratch)
+        child.go()
+        result = child.result()
+    return [Row("200 MB with 96 MB of address space: peak memory", result["peak_mb"], 200.0, "MB", "the artifact")]
+
+
+def kill_rows() -> list[Row]:
+    """kill -9 fifty times, the link cut twenty times, the broker restarted five times: bytes beside the blob's."""
+    data, rng = os.urandom(100 << 20), random.Random(7)
+    blob = describe(data, SLOW_CHUNK)
+    with broker("mosquitto") as (first, scratch):
+        running = first
+        upload(running.url, data, blob)
+        link = SlowLink(running.port, 8e6)
+        told = job("killed", f"mqtt://127.0.0.1:{link.port}", 1, scratch, blob)
+        kills, cuts, restarts, result = 0, 0, 0, None
+        began = time.monotonic()
+        while result is None:
+            child = Child(told, scratch)
+            child.go()
+            if kills < 50:
+                time.sleep(rng.uniform(0.05, 0.4))
+                if cuts < 20 and kills % 2:
+                    link.cut()
+                    cuts += 1
+                    time.sleep(0.05)
+                child.process.send_signal(signal.SIGKILL)
+                child.process.wait()
+                kills += 1
+                if kills % 10 == 0:
+                    running = restart(running, scratch)
+                    upload(running.url, data, blob)
+                    restarts += 1
+                continue
+            result = child.result()
+        running.stop()
+    what = f"100 MB through {kills} kills, {cuts} cuts, {restarts} broker restarts, {time.monotonic() - began:.0f} s"
+    return [Row(f"{what}: bytes", link.bytes_down / 1e6, len(data) / 1e6, "MB", "the blob", goal=1.1)]
+
+
+def restart(running: RunningBroker, scratch: Path) -> RunningBroker:
+    """SIGKILL, and the same broker on the same port again."""
+    os.kill(pid(running), signal.SIGKILL)
+    running.stop()
+    return start_broker(BrokerConfig(url="mosquitto", port=running.port), scratch / "broker")
+
+
+def uneven_rows() -> list[Row]:
+    """1,000 simulated devices on links from 10 kbit/s to 100 Mbit/s with outages: all converge; bytes beside ideal."""
+    scenario = replace(load_scenario(Path("configs/scenarios/uneven_links.toml")), devices=1_000)
+    result, world = run_once(scenario, 1)
+    assert not result.law, result.violation
+    (model,) = world.models.values()
+    ideal = len(world.devices) * (len(model.artifact) + len(model.golden))
+    sent = sum(device.link.bytes_down for device in world.devices.values())
+    there = sum(device.record.stable is not None for device in world.devices.values())
+    return [
+        Row("devices that have the release, of 1,000 on uneven links", there, 1_000, "", "all", 1.0, at_least=True),
+        Row("bytes to 1,000 devices on uneven links", sent / 1e6, ideal / 1e6, "MB", "artifact and golden set each"),
+    ]
+
+
+def encoding_rows() -> list[Row]:
+    """Bytes on the wire for each kind of change, beside the smallest of the others."""
+    rows = []
+    for row in encodings.rows():
+        others = {name: row[name] for name in ("raw", "zstd-19", "bsdiff4")}
+        best = min(others, key=lambda name: others[name])
+        rows.append(Row(f"bytes: {row['name']}", row["ours"] / 1e3, others[best] / 1e3, "kB", best, goal=1.02))
+    return rows

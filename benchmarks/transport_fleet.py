@@ -1,0 +1,118 @@
+"""Real agent links, stores and downloads, many in one process: `python -m benchmarks.transport_fleet JOB.json`.
+
+Says READY once all are connected, begins at a line on stdin, and prints a line of JSON when all have their blob.
+"""
+
+import json
+import resource
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from agent.adapters.paho_link import PahoLink
+from agent.adapters.posix_disk import PosixDisk
+from agent.carriers import Carriers
+from agent.config import Broker
+from agent.core.events import FetchDone, FetchFailed
+from agent.core.model import Assignment
+from agent.download import Download
+from agent.stimuli import LinkUp, MessageArrived, Stimulus
+from agent.store import Store
+from contract import topics
+from contract.blobs import Blob
+from contract.desired import TrialPolicy
+from firmware_sim.models import make_model
+
+PING = "edgeward/v1/pub/ping"
+
+
+class Fetcher:
+    """One device as far as transport is concerned."""
+
+    def __init__(self, url: str, name: str, directory: Path, blob: Blob) -> None:
+        self.connected, self.begun, self.done = threading.Event(), False, threading.Event()
+        self.failed = ""
+        self.delays_s: list[float] = []
+        self._lock = threading.RLock()
+        self._link = PahoLink(Broker(url=url), name, self._take)
+        made = make_model(1, "good").manifest
+        manifest = replace(made, artifact=blob, golden=replace(made.golden, blob=blob))
+        assignment = Assignment(model="m", generation=1, manifest=manifest, policy=TrialPolicy())
+        self.dropped: Counter[str] = Counter()
+        self.store = Store(PosixDisk(directory))
+        self._download = Download(
+            assignment, store=self.store, carriers=Carriers(self._link), drop=lambda what: self.dropped.update([what])
+        )
+        self._link.start()
+
+    def begin(self) -> None:
+        """Ask for the first chunks."""
+        with self._lock:
+            self.begun = True
+            self._fold(self._download.start(time.monotonic()))
+
+    def tick(self) -> None:
+        """What the agent does now and then."""
+        with self._lock:
+            if self.begun and not self.done.is_set():
+                self._fold(self._download.tick(time.monotonic()))
+
+    def _take(self, stimulus: Stimulus) -> None:
+        with self._lock:
+            match stimulus:
+                case LinkUp():
+                    self._link.subscribe([PING])
+                    self.connected.set()
+                    if self.begun:
+                        self._fold(self._download.link_up(time.monotonic()))
+                case MessageArrived(topic, payload) if topic == PING:
+                    self.delays_s.append(time.time() - float(payload))
+                case MessageArrived(topic, payload) if (place := topics.parse_blob(topic)) and not self.done.is_set():
+                    self._fold(self._download.receive(*place, payload, time.monotonic()))
+
+    def _fold(self, result: Any) -> None:
+        if isinstance(result, FetchDone):
+            self.done.set()
+        elif isinstance(result, FetchFailed):
+            self.failed = f"{result.code} {result.detail}"
+            self.begin()
+
+
+def main() -> None:
+    job = json.loads(Path(sys.argv[1]).read_text())
+    blob = msgspec.convert(job["blob"], Blob)
+    if limit_mb := job.get("address_mb"):
+        allowed = int(_kb("VmSize")) * 1024 + limit_mb * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+    names = [f"{job['name']}-{number}" for number in range(job["devices"])]
+    fleet = [Fetcher(job["url"], name, Path(job["directory"]) / name, blob) for name in names]
+    for each in fleet:
+        each.connected.wait(60)
+    print("READY", flush=True)
+    sys.stdin.readline()
+    began = time.monotonic()
+    for each in fleet:
+        each.begin()
+    while not all(each.done.wait(0.05) for each in fleet):
+        for each in fleet:
+            each.tick()
+    took_s = time.monotonic() - began
+    delays = sorted(delay for each in fleet for delay in each.delays_s)
+    dropped = sum((each.dropped for each in fleet), Counter())
+    found = {"took_s": took_s, "peak_mb": _kb("VmHWM") / 1024, "delays_s": delays, "dropped": dict(dropped)}
+    print(json.dumps(found), flush=True)
+
+
+def _kb(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(field))
+
+
+if __name__ == "__main__":
+    main()
