@@ -114,7 +114,7 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
         devices=len(rollout.members),
         waves=tuple(_waves(rollout)),
         excluded=rollout.excluded,
-        bytes_to_send=sum(_bytes_for(world, rollout, member) for member in needing),
+        bytes_to_send=sum(bytes_for(world, rollout, member) for member in needing),
         variants=dict(Counter(name for member in rollout.members if (name := names[member.digest or rollout.digest]))),
         finish_s=sum(_wave_s(rollout, wave) for wave in range(rollout.final_wave + 1)),
         power=tuple(_power(world, rollout)),
@@ -123,10 +123,12 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
     )
 
 
-def _bytes_for(world: World, rollout: Rollout, member: Member) -> int:
+def bytes_for(world: World, rollout: Rollout, member: Member) -> int:
     """What one device takes off its link: the artifact in its smallest encoding there, and the golden set."""
     digest, twin = member.digest or rollout.digest, world.twins.get(member.device) or Twin(member.device)
-    form = next(form for form in rollout.forms if form.digest == digest)
+    form = next((form for form in rollout.forms if form.digest == digest), None)
+    if form is None:
+        return 0
     delivery = delivery_for(world, twin, rollout.model, digest)
     return form.golden_bytes + (form.artifact_bytes if delivery is None else delivery.blob.length)
 

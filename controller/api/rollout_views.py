@@ -1,9 +1,13 @@
 """A rollout as the API tells it: members with their outcomes, the newest verdicts. Decides nothing."""
 
+from collections.abc import Mapping
+
 from contract.messages import ModelState
 from contract.wire import Message
+from controller.planning import bytes_for
 from controller.reconcile import World, facts_of
 from controller.rollout.analysis import RuleVerdict
+from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Rollout
 from controller.rollout.outcome import Outcome, outcome_of
 
@@ -31,6 +35,18 @@ class VerdictView(Message, frozen=True):
     detail: str
 
 
+class TransferView(Message, frozen=True):
+    """What has come across, as far as devices have told: they say so at every heartbeat."""
+
+    total_bytes: int
+    """To every member, each in the fewest bytes that it can take."""
+    done_bytes: int
+    bytes_s: float
+    """Since the rollout began."""
+    eta_s: float | None
+    """At that rate; None while nothing has come across."""
+
+
 class RolloutView(Message, frozen=True):
     """One rollout as it stands."""
 
@@ -44,6 +60,7 @@ class RolloutView(Message, frozen=True):
     waves: int
     reason: str
     counts: dict[str, int]
+    transfer: TransferView
     verdicts: tuple[VerdictView, ...]
     members: tuple[MemberView, ...]
     excluded: dict[str, str]
@@ -87,6 +104,7 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
         wave=rollout.wave,
         waves=rollout.final_wave + 1,
         reason=rollout.reason,
+        transfer=transfer_view(rollout, world, facts, now),
         counts={word: outcomes.count(word) for word in sorted(set(outcomes))},
         verdicts=tuple(map(verdict_view, world.verdicts.get(rollout.id, ()))),
         members=tuple(members),
@@ -96,6 +114,31 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
         created_by=rollout.created_by,
         approved_by=rollout.approved_by,
     )
+
+
+def transfer_view(rollout: Rollout, world: World, facts: Mapping[str, DeviceFact], now: float) -> TransferView:
+    """How far the rollout's bytes are."""
+    total = done = 0
+    for member in rollout.members:
+        wanted = bytes_for(world, rollout, member)
+        total += wanted
+        done += _across(rollout, facts[member.device], wanted)
+    rate = done / max(now - rollout.began_at, 1.0)
+    return TransferView(total_bytes=total, done_bytes=done, bytes_s=rate, eta_s=(total - done) / rate if rate else None)
+
+
+def _across(rollout: Rollout, fact: DeviceFact, wanted: int) -> int:
+    """Of the bytes that a device is to have: all once it probes the release, what it has told while it fetches."""
+    state, assigned = fact.state, fact.assigned
+    if state is None:
+        return 0
+    if state.stable is not None and rollout.carries(state.stable.digest):
+        return wanted
+    if assigned is None or assigned.release != rollout.release or state.generation < assigned.generation:
+        return 0
+    if state.phase == "fetching":
+        return min(wanted, state.progress.done_bytes) if state.progress is not None else 0
+    return wanted
 
 
 def _serving_release(state: ModelState | None) -> int | None:

@@ -93,6 +93,10 @@ def show(name: str, *, as_json: bool) -> None:
         for m in found["models"]
         for v in m["measured"]
     ]
+    for each in found["models"]:
+        if progress := (each["state"] or {}).get("progress"):
+            done, total = progress["done_bytes"], progress["total_bytes"]
+            console.print(f"{each['model']}: {size(done)} of {size(total)} are across", highlight=False)
     columns = ("model", "version", "inferences", "errors", "accuracy", "p95 below")
     console.print(table("measured since the controller started", columns, measured))
     console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found["history"]]))

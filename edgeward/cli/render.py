@@ -91,7 +91,19 @@ def rollout_panel(view: dict[str, Any]) -> RenderableType:
         for member in view["members"]
         if member["outcome"] in _FAILURES
     ]
-    return Group(head, waves, *rules, *faults)
+    return Group(head, waves, *_transfer(view["transfer"]), *rules, *faults)
+
+
+def _transfer(transfer: dict[str, Any]) -> list[RenderableType]:
+    """A bar of bytes while there are any to come."""
+    done, total = transfer["done_bytes"], transfer["total_bytes"]
+    if not total or done >= total:
+        return []
+    eta = "" if transfer["eta_s"] is None else f", {transfer['eta_s']:.0f} s to go"
+    words = f"{size(done)} of {size(total)} are across, {size(transfer['bytes_s'])}/s{eta}"
+    bar = Table(box=None, pad_edge=False, show_header=False)
+    bar.add_row("bytes ", ProgressBar(total, done, width=30), words)
+    return [bar]
 
 
 def plan_panel(plan: dict[str, Any]) -> RenderableType:
