@@ -269,7 +269,7 @@ class Agent:
         if model.release_drained(now):
             self._runtime.trim()
             self._swap_rss_mb = self._runtime.usage().rss_mb - model.rss_mb_before
-        if model.download is not None and self._reporter.online:
+        if model.download is not None and (self._reporter.online or not model.download.needs_link):
             self._fold(name, model.download.tick(now), now)
         model.run_shadow(now)
         if model.in_trial and now >= self._judge_at:

@@ -163,7 +163,8 @@ class DeviceModel:
 
     def wake_at(self, *, online: bool) -> float:
         """When this model has something to do; infinity for never."""
-        fetch_at = self.download.wake_at() if self.download is not None and online else None
+        fetching = self.download is not None and (online or not self.download.needs_link)
+        fetch_at = self.download.wake_at() if self.download is not None and fetching else None
         due = math.inf
         shadow = self.lineup.shadow
         shadow_at = shadow.wake_at() if shadow is not None else None

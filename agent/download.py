@@ -70,6 +70,11 @@ class Download:
         done = self._transfer.have_bytes if self._transfer is not None else 0
         return Progress(done_bytes=done, total_bytes=self._blob.length)
 
+    @property
+    def needs_link(self) -> bool:
+        """Whether it waits for chunks."""
+        return self._unpacking is None
+
     def wants(self, digest: str) -> bool:
         """Whether the blob `digest` is the one under way."""
         return self._blob is not None and self._blob.sha256 == digest
@@ -97,7 +102,7 @@ class Download:
             self._list_stalls += 1
             if self._list_stalls >= MAX_STALLS:
                 return self._failed(WorldError(Code.TRANSFER_STALLED, "the chunk list does not come"))
-            return self.link_up(now)
+            return self._ask_again(now)
         return self._tick_transfer(self._transfer, now) if self._transfer is not None else None
 
     def _tick_transfer(self, transfer: Transfer, now: float) -> Result:
@@ -106,10 +111,16 @@ class Download:
             return self._next_source(now)
         if transfer.too_slow(now) or (stalled and transfer.count_stall()):
             return self._failed(WorldError(Code.TRANSFER_STALLED, f"{transfer.have_bytes} bytes so far"))
-        return self.link_up(now) if stalled else self._guarded(lambda: self._ask(now))
+        return self._ask_again(now) if stalled else self._guarded(lambda: self._ask(now))
 
     def link_up(self, now: float) -> Result:
-        """Ask again, after taking back: only then does every broker send what it retains."""
+        """Go on; the time without a link counts against nobody."""
+        if self._transfer is not None:
+            self._transfer.rest(now)
+        return self._ask_again(now)
+
+    def _ask_again(self, now: float) -> Result:
+        """After taking back: only then does every broker send what it retains."""
         self.cancel()
         if self._unpacking is not None:
             return None
@@ -136,7 +147,7 @@ class Download:
         self.cancel()
         del self._carriers[0]
         self._drop("sources_failed")
-        return self.link_up(now)
+        return self._ask_again(now)
 
     @property
     def _carrier(self) -> Carrier:
@@ -241,6 +252,8 @@ class Download:
         if self._transfer.done:
             return self._complete(now)
         closed_s = self._pace.closed_s()
+        if closed_s or self._opens_at is not None:
+            self._transfer.rest(now)
         self._opens_at = now + closed_s if closed_s else None
         if not closed_s and (wanted := self._transfer.ask(now)):
             self._carrier.ask(self._blob, wanted)

@@ -98,6 +98,11 @@ class Transfer:
         """Whether what was asked for must be asked for again; call `retract` then."""
         return bool(self._asked) and now - self._heard_at >= self._patience_s
 
+    def rest(self, now: float) -> None:
+        """What is asked of the sender, and allowed by the owner, is counted from now on."""
+        self._began, self._received = now, 0
+        self._claimed = sum(self.blob.span(index)[1] for index in self._asked)
+
     def too_slow(self, now: float) -> bool:
         """Whether it goes on, and so slowly that it counts as stalled."""
         waited_s = now - self._began

@@ -6,14 +6,17 @@ from datetime import timedelta
 from decimal import Decimal
 
 from contract import topics
-from contract.blobs import Blob, chunk_list, split
-from contract.desired import DesiredTarget, TrialPolicy
+from contract.blobs import Blob, chunk_list, describe, split
+from contract.desired import Delivery, DesiredTarget, TrialPolicy
+from contract.encoding import ENCODING
 from contract.trust.documents import sign_desired
 from contract.trust.repository import bundle
 from contract.trust.verified import Wanted
 from contract.wire import encode
+from controller.encode.encode import encode_artifact
+from firmware_sim.clock import stream
 from firmware_sim.fleet_keys import KEYS, WORLD_BEGAN, vouched
-from firmware_sim.models import SimModel, make_model
+from firmware_sim.models import CHUNK_BYTES, SimModel, make_model
 from firmware_sim.solo import NAME, Solo
 
 POLICY = TrialPolicy(
@@ -37,7 +40,9 @@ class Script:
     ends_at: float = 600.0
 
 
-def publish(world: Solo, generation: int, release: int | None, models: tuple[SimModel, ...]) -> None:
+def publish(
+    world: Solo, generation: int, release: int | None, models: tuple[SimModel, ...], delivery: Delivery | None = None
+) -> None:
     """What the controller does: blobs, role, desired, in this order."""
     for model in models:
         for data, blob in ((model.artifact, model.manifest.artifact), (model.golden, model.manifest.golden.blob)):
@@ -50,7 +55,7 @@ def publish(world: Solo, generation: int, release: int | None, models: tuple[Sim
     wanted: tuple[Wanted, ...] = ()
     if release is not None:
         artifact = manifests[release].artifact
-        custom = DesiredTarget(slot="m", generation=generation, rollout="r", policy=POLICY)
+        custom = DesiredTarget(slot="m", generation=generation, rollout="r", policy=POLICY, delivery=delivery)
         wanted = (Wanted("m", release, artifact.length, artifact.sha256, custom),)
     world.offer(topics.desired(NAME), desired_document(generation, wanted))
 
@@ -96,6 +101,26 @@ def _rolled_back_by_operator(world: Solo) -> None:
     publish(world, 3, 1, (_GOOD, _BETTER))
 
 
+_BASE = stream(1, "scripts/base").randbytes(5000)
+_CHANGED = _BASE[:1000] + stream(1, "scripts/change").randbytes(2000) + _BASE[2500:]
+_PLAIN, _TUNED = make_model(1, "good", artifact=_BASE), make_model(2, "good", artifact=_CHANGED)
+
+
+def _update_by_change(packed: bytes) -> Callable[[Solo], None]:
+    """The second release travels as a change to the first; `packed` may be a lie."""
+    blob = describe(packed, CHUNK_BYTES)
+    delivery = Delivery(encoding=ENCODING, blob=blob, base=_PLAIN.manifest.artifact.sha256)
+
+    def script(world: Solo) -> None:
+        models = (_PLAIN, _TUNED)
+        publish(world, 1, 1, models)
+        world.run(120)
+        _publish_blob(world, packed, blob)
+        publish(world, 2, 2, models, delivery)
+
+    return script
+
+
 def _withdrawn(world: Solo) -> None:
     publish(world, 1, 1, (_GOOD,))
     world.run(120)
@@ -117,5 +142,7 @@ SCRIPTS = (
     Script("crash_loop", (_GOOD, _BETTER), _first_then(_BETTER, crash=True), 1),
     Script("superseded", (_GOOD, _BETTER, make_model(3, "good")), _superseded, 3),
     Script("rolled_back_by_operator", (_GOOD, _BETTER), _rolled_back_by_operator, 1),
+    Script("update_by_change", (_PLAIN, _TUNED), _update_by_change(encode_artifact(_CHANGED, _BASE)), 2),
+    Script("update_by_a_lie", (_PLAIN, _TUNED), _update_by_change(encode_artifact(_CHANGED[::-1], _BASE)), 2),
     Script("withdrawn", (_GOOD,), _withdrawn, 0),
 )

@@ -133,3 +133,16 @@ def test_a_blob_whose_chunks_all_survived_needs_nothing() -> None:
     made = transfer(have=set(range(BLOB.chunk_count)))
     assert made.done
     assert made.ask(0.0) == ()
+
+
+def test_time_without_a_link_or_outside_the_hours_counts_against_nobody() -> None:
+    made = transfer()
+    deliver(made, made.ask(0.0), 1.0)
+    assert made.too_slow(2 * FLOOR_AFTER_S)
+    made.rest(2 * FLOOR_AFTER_S)
+    assert not made.too_slow(2 * FLOOR_AFTER_S + 1)
+    limited = Transfer(BLOB, DIGESTS, (), 0.0, max_bytes_s=1000.0)
+    limited.ask(0.0)
+    limited.retract()
+    limited.rest(500.0)
+    assert len(limited.ask(500.0)) == 1, "what was not used yesterday is not taken at once today"

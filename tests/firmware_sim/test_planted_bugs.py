@@ -323,6 +323,7 @@ def _skip(original: Any, unless: Callable[[str], bool]) -> Any:
 
 
 SEEDS = range(1, 6)
+"""With nothing planted none of them breaks a law: test_worlds."""
 SCENARIOS = Path(__file__).parents[2] / "configs" / "scenarios"
 
 
@@ -341,8 +342,3 @@ def test_a_planted_bug_is_caught_by_its_checker(planted: Bug, monkeypatch: pytes
 def test_there_are_at_least_twenty_of_them_all_over_the_place() -> None:
     assert len(BUGS) >= 20
     assert {planted.where for planted in BUGS} >= {"agent", "store", "transfer", "reconcile", "rollout", "publisher"}
-
-
-@pytest.mark.parametrize("scenario", sorted({planted.scenario for planted in BUGS}))
-def test_nothing_is_caught_when_nothing_is_planted(scenario: str) -> None:
-    assert laws_broken(scenario) == ""
