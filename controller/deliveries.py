@@ -51,6 +51,11 @@ class Deliveries:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def of(self, manifest: Manifest) -> tuple[Delivery, ...]:
+        """What has been prepared of a version."""
+        known = self._service.world.deliveries
+        return tuple(each for form in manifest.forms for each in known.get(form.artifact.sha256, {}).values())
+
     @property
     def busy(self) -> bool:
         """Whether something is being encoded."""

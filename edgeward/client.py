@@ -5,8 +5,14 @@ Tables come back as DataFrames, single things as dicts with the API's names. Err
 
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
+from contract.blobs import Blob, chunk_list, sha256_hex
+from contract.errors import Code, WorldError
+from contract.manifest import Manifest
 from edgeward.encode import encode_model, encode_rows
 from edgeward.settings import find_settings
 from edgeward.transport import Transport
@@ -64,6 +70,26 @@ class Client:
     def version(self, model: str, release: int) -> dict[str, Any]:
         """One version with manifest, lineage and evidence."""
         return self._dict(f"/v1/models/{model}/versions/{release}")
+
+    def export(self, model: str, release: int, directory: Path) -> int:
+        """Write the blobs of a version, all its forms and encodings, to a directory for devices; its bytes.
+
+        Each under its digest, with the list of its chunks beside it. WorldError `digest_mismatch` if one came damaged.
+        """
+        found = self.version(model, release)
+        forms = msgspec.convert(found["manifest"], Manifest).forms
+        blobs = [each for form in forms for each in (form.artifact, form.golden.blob)]
+        blobs += [msgspec.convert(each["blob"], Blob) for each in found["deliveries"]]
+        directory.mkdir(parents=True, exist_ok=True)
+        written = 0
+        for blob in blobs:
+            data = self._transport.fetch(f"/v1/blobs/{blob.sha256}")
+            if sha256_hex(data) != blob.sha256:
+                raise WorldError(Code.DIGEST_MISMATCH, f"blob {blob.sha256[:12]} came damaged; try again")
+            (directory / f"{blob.sha256}.list").write_bytes(chunk_list(data, blob.chunk_bytes))
+            (directory / blob.sha256).write_bytes(data)
+            written += len(data)
+        return written
 
     def captured(self, model: str, after: int = 0) -> Any:
         """What devices kept of a model's inferences, a row each, as a DataFrame; `after` an id only what is newer."""

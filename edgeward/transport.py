@@ -43,6 +43,13 @@ class Transport:
         """DELETE, and the JSON that comes back."""
         return self._call("DELETE", path)
 
+    def fetch(self, path: str) -> bytes:
+        """GET bytes."""
+        answer = self._request("GET", path)
+        if answer.status >= 400:
+            _read(answer)
+        return answer.data
+
     def events(self, path: str, after: str) -> Iterator[dict[str, Any]]:
         """Server-sent events, until the controller ends the stream."""
         headers = {"Accept": "text/event-stream", "Last-Event-ID": after} if after else {}

@@ -85,7 +85,9 @@ async def list_versions(request: web.Request) -> list[views.VersionView]:
 async def show_version(request: web.Request) -> views.VersionDetail:
     """One version with manifest, lineage and evidence."""
     release = _number(request.match_info["release"])
-    return views.version_detail(request.app[SERVICE].registry.version(request.match_info["model"], release))
+    service = request.app[SERVICE]
+    version = service.registry.version(request.match_info["model"], release)
+    return views.version_detail(version, service.deliveries.of(version.manifest))
 
 
 async def push_version(request: web.Request) -> views.VersionDetail:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from contract.captured import CapturedRow
+from contract.desired import Delivery
 from contract.histogram import quantile_us
 from contract.messages import Hardware, ModelState
 from contract.wire import Message
@@ -63,6 +64,8 @@ class VersionDetail(VersionView, frozen=True):
     """One version with everything that is known about it."""
 
     manifest: dict[str, Any]
+    deliveries: tuple[Delivery, ...]
+    """In how few bytes its forms come, by themselves and as changes to other versions."""
     lineage: dict[str, Any]
     evidence: dict[str, Any]
 
@@ -165,10 +168,11 @@ def version_fields(version: Version) -> dict[str, Any]:
     }
 
 
-def version_detail(version: Version) -> VersionDetail:
+def version_detail(version: Version, deliveries: tuple[Delivery, ...] = ()) -> VersionDetail:
     """Everything about a version."""
     return VersionDetail(
         manifest=msgspec.to_builtins(version.manifest),
+        deliveries=deliveries,
         lineage=msgspec.to_builtins(version.lineage),
         evidence=version.evidence,
         **version_fields(version),

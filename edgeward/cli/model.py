@@ -1,4 +1,4 @@
-"""`edgeward model push | list | show | captured | label`."""
+"""`edgeward model push | list | show | export | captured | label`."""
 
 import runpy
 from pathlib import Path
@@ -109,6 +109,19 @@ def captured(name: str, out: Path) -> None:
     rows = Client().captured(name)
     rows.to_csv(out, index=False) if out.suffix == ".csv" else rows.to_parquet(out, index=False)
     console.print(f"{len(rows)} rows in {out}", highlight=False)
+
+
+@model.command()
+@click.argument("name")
+@click.option("--version", "release", type=int, required=True, help="Which one.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A directory, on a stick.")
+def export(name: str, release: int, out: Path) -> None:
+    """Write the files of a version to a directory: for devices that have it as `file:///...` in [transfer] sources.
+
+    What devices find there they verify as what comes from the broker.
+    """
+    written = Client().export(name, release, out)
+    console.print(f"{size(written)} of {name} v{release} in {out}", highlight=False)
 
 
 @model.command()

@@ -103,6 +103,8 @@ class Site:
     """TLS keys of the [broker] tables, with {name} for `controller` or the device."""
     controller_tables: str = ""
     """Further tables of controller.toml."""
+    agent_tables: str = ""
+    """Further tables of each agent.toml."""
     controller: Process | None = None
     agents: dict[str, Process] = field(default_factory=dict)
 
@@ -151,7 +153,7 @@ class Site:
             rate_hz=self.rate_hz,
             start_row=TRAINED_UNTIL + 30 * number,
         )
-        config.write_text(text, encoding="utf-8")
+        config.write_text(text + self.agent_tables, encoding="utf-8")
         command = [_script("edgeward-agent"), "run", "-c", str(config)]
         self.agents[name] = Process(name, command, directory / "agent.log")
         return self.agents[name]

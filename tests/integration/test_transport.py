@@ -9,6 +9,7 @@ import pytest
 from edgeward.client import Client
 from edgeward.demo.models import FIRST_YEAR, TRAINED_UNTIL, load_weather
 from edgeward.demo.processes import Site, wait_for
+from edgeward.settings import find_settings
 
 pytestmark = pytest.mark.broker
 
@@ -50,6 +51,30 @@ def test_a_device_that_has_the_forest_gets_the_new_trees_alone(tmp_path: Path) -
         said = re.findall(r"unpacked: (\d+) of (\d+) bytes", agent.log.read_text())
         assert [int(total) for _, total in said][-1] == size_bytes
         assert int(said[-1][0]) < 0.1 * size_bytes
+    finally:
+        site.stop()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("source", ["stick", "api"])
+def test_a_real_device_takes_blobs_from_a_stick_or_from_the_api(tmp_path: Path, source: str) -> None:
+    first, _, sample = forests()
+    site = Site(tmp_path / "site", rate_hz=20.0)
+    client = site.start_controller()
+    client.push(first, name="weather", sample=sample)
+    stick = tmp_path / "stick"
+    wait_for("the encoding", lambda: client.version("weather", 1)["deliveries"] or None)
+    client.export("weather", 1, stick)
+    assert len(list(stick.iterdir())) == 6, "artifact, golden set, encoded artifact, each with its list"
+    address = find_settings(environment={"EDGEWARD_DATA_DIR": str(site.data_dir)}).url
+    api = f"{address}/v1/blobs/{{sha256}}"
+    site.agent_tables = f'\n[transfer]\nsources = ["{stick.as_uri() if source == "stick" else api}"]\n'
+    agent = site.start_agent(1)
+    try:
+        wait_for("the device", lambda: len(client.device_list()) == 1, within_s=60)
+        assert client.rollout("weather", strategy=AT_ONCE).wait(timeout_s=90)["status"] == "completed"
+        assert releases(client) == [1]
+        assert "source" not in agent.log.read_text(), "nothing failed, so the broker was not asked"
     finally:
         site.stop()
 
