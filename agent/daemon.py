@@ -27,6 +27,7 @@ from agent.agent import Agent
 from agent.capturing import Capturing
 from agent.carriers import Carrier, Carriers
 from agent.config import Config
+from agent.core.limits import own_number
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download, Pace
@@ -221,7 +222,11 @@ class Daemon:
 
     def _new_download(self, assignment: Assignment) -> Download:
         hours = self._config.transfer.hours
-        pace = Pace(self._config.transfer.max_bytes_s, lambda: wait_s(hours, datetime.now()))  # noqa: DTZ005 - local
+        pace = Pace(
+            self._config.transfer.max_bytes_s,
+            lambda: wait_s(hours, datetime.now()),  # noqa: DTZ005 - local
+            own_number(self._config.device.name),
+        )
         return Download(assignment, store=self._store, carriers=self._carriers, drop=self._drop, pace=pace)
 
     def _open_source(self, address: str) -> Carrier:

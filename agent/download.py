@@ -33,6 +33,8 @@ class Pace(msgspec.Struct, frozen=True):
     """0: what the link gives."""
     closed_s: Callable[[], float] = float
     """Seconds until chunks may be fetched; 0 now."""
+    spread: float = 0.0
+    """The device's own number from 0 to 1."""
 
 
 class Download:
@@ -277,4 +279,5 @@ class Download:
 
     def _failed(self, error: EdgewardError) -> FetchFailed:
         self.cancel()
-        return FetchFailed(self.assignment.digest, error.code, error.detail, retryable=True)
+        spread = self._pace.spread
+        return FetchFailed(self.assignment.digest, error.code, error.detail, retryable=True, spread=spread)

@@ -13,9 +13,10 @@ from threading import Lock
 
 from agent.agent import Agent
 from agent.carriers import Carriers
+from agent.core.limits import own_number
 from agent.core.model import Assignment, Record
 from agent.device_model import DeviceModel
-from agent.download import Download
+from agent.download import Download, Pace
 from agent.lineup import Lineup
 from agent.ports import Runtime
 from agent.serving.slot import ModelSlot
@@ -258,10 +259,10 @@ class Device:
         clock, link = self._clock, self.link
         dropped: Counter[str] = Counter()
 
-        carriers = Carriers(link)
+        carriers, pace = Carriers(link), Pace(spread=own_number(self.name))
 
         def new_download(assignment: Assignment) -> Download:
-            return Download(assignment, store=store, carriers=carriers, drop=lambda _: None)
+            return Download(assignment, store=store, carriers=carriers, drop=lambda _: None, pace=pace)
 
         def new_model(name: str) -> DeviceModel:
             slot = ModelSlot(name, perf_s=lambda: clock.now + self._spent_s, lock=Lock())

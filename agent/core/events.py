@@ -38,6 +38,8 @@ class FetchFailed(msgspec.Struct, frozen=True):
     code: str
     detail: str
     retryable: bool
+    spread: float = 0.0
+    """The device's own number from 0 to 1: those that have failed together do not try again together."""
 
 
 class ModelReady(msgspec.Struct, frozen=True):

@@ -186,9 +186,9 @@ def _fetching(state: Fetching, event: Event, now: float) -> Step:
         case FetchDone(digest) if digest == wanted.digest:
             give_up_at = now + wanted.manifest.limits.load_s + PROBE_GRACE_S
             return Probing(state.record, wanted, give_up_at), (Probe(wanted), Report())
-        case FetchFailed(digest, code, detail, retryable) if digest == wanted.digest:
+        case FetchFailed(digest, code, detail, retryable, spread) if digest == wanted.digest:
             if retryable and state.attempt + 1 < MAX_FETCH_ATTEMPTS:
-                retry_at = now + backoff_s(state.attempt)
+                retry_at = now + backoff_s(state.attempt, spread)
                 waiting = msgspec.structs.replace(state, attempt=state.attempt + 1, retry_at=retry_at)
                 return waiting, (Report(code, detail),)
             return _reject(state.record, wanted, code, detail)

@@ -21,7 +21,7 @@ from agent.core.events import (
     ModelReady,
     TimerFired,
 )
-from agent.core.limits import MAX_FETCH_ATTEMPTS
+from agent.core.limits import MAX_FETCH_ATTEMPTS, own_number
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial, Verdict
 from contract.desired import TrialPolicy
 from firmware_sim.models import make_model
@@ -213,6 +213,15 @@ def test_every_state_that_waits_has_a_deadline(graph: dict) -> None:
             or (isinstance(state, Fetching | Ready) and state.retry_at is not None)
         )
         assert (machine.deadline(state) is not None) == waits
+
+
+def test_devices_that_have_failed_together_do_not_try_again_together() -> None:
+    began, retries = Fetching(Record(stable=A1, generation=1), B2), []
+    for device in ("cam-1", "cam-2", "cam-3"):
+        failed = FetchFailed(B2.digest, "transfer_stalled", "", retryable=True, spread=own_number(device))
+        retries.append(machine.deadline(machine.step(began, failed, NOW)[0]))
+    assert len(set(retries)) == 3
+    assert all(at is not None and NOW + 1.0 <= at <= NOW + 1.5 for at in retries)
 
 
 def test_a_link_that_never_delivers_ends_in_a_rejection() -> None:
