@@ -27,7 +27,6 @@ from agent.agent import Agent
 from agent.capturing import Capturing
 from agent.carriers import Carrier, Carriers
 from agent.config import Config
-from agent.core.limits import own_number
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download, Pace
@@ -38,6 +37,7 @@ from agent.spool import Spool
 from agent.stimuli import Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import Store
 from contract.errors import Code, WorldError
+from contract.names import unit_number
 from contract.protocol import VERSION
 from contract.signatures import Sign
 from contract.windows import wait_s
@@ -225,7 +225,7 @@ class Daemon:
         pace = Pace(
             self._config.transfer.max_bytes_s,
             lambda: wait_s(hours, datetime.now()),  # noqa: DTZ005 - local
-            own_number(self._config.device.name),
+            unit_number(self._config.device.name),
         )
         return Download(assignment, store=self._store, carriers=self._carriers, drop=self._drop, pace=pace)
 

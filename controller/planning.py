@@ -115,7 +115,7 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
         waves=tuple(_waves(rollout)),
         excluded=rollout.excluded,
         bytes_to_send=sum(bytes_for(world, rollout, member) for member in needing),
-        variants=dict(Counter(name for member in rollout.members if (name := names[member.digest or rollout.digest]))),
+        variants=dict(Counter(name for member in rollout.members if (name := names[rollout.digest_for(member)]))),
         finish_s=sum(_wave_s(rollout, wave) for wave in range(rollout.final_wave + 1)),
         power=tuple(_power(world, rollout)),
         no_way_back=tuple(member.device for member in rollout.members if not member.previous_release),
@@ -125,7 +125,7 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
 
 def bytes_for(world: World, rollout: Rollout, member: Member) -> int:
     """What one device takes off its link: the artifact in its smallest encoding there, and the golden set."""
-    digest, twin = member.digest or rollout.digest, world.twins.get(member.device) or Twin(member.device)
+    digest, twin = rollout.digest_for(member), world.twins.get(member.device) or Twin(member.device)
     form = next((form for form in rollout.forms if form.digest == digest), None)
     if form is None:
         return 0

@@ -196,7 +196,7 @@ def keep_from(world: World, devices: Iterable[str], rollout: Rollout) -> set[str
     members, new = members_of(world, rollout), set()
     for device in devices:
         kept = world.quarantine.setdefault(device, {})
-        if (digest := members[device].digest or rollout.digest) not in kept:
+        if (digest := rollout.digest_for(members[device])) not in kept:
             kept[digest] = rollout.id
             new.add(device)
     return new
@@ -257,7 +257,7 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
             generation=version,
             rollout=rollout.id,
             digest=digest,
-            delivery=delivery_for(world, twin, offer.model, digest or rollout.digest),
+            delivery=delivery_for(world, twin, offer.model, digest),
             sources=world.sources,
             policy=_policy_of(offer, rollout),
             attempt=offer.attempt,
@@ -279,9 +279,9 @@ def delivery_for(world: World, twin: Twin, model: str, digest: str) -> Delivery 
 
 def _digest_for(member: Member | None, offer: Offer, rollout: Rollout) -> str:
     """Which form: the one that was chosen for the device, or the one that it had confirmed before."""
-    if member is None:
-        return ""
-    return member.digest if offer.release == rollout.release else member.previous_digest
+    if offer.release != rollout.release:
+        return member.previous_digest if member is not None else ""
+    return rollout.digest_for(member) if member is not None else rollout.digest
 
 
 def _policy_of(offer: Offer, rollout: Rollout) -> TrialPolicy:

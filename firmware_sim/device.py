@@ -13,7 +13,6 @@ from threading import Lock
 
 from agent.agent import Agent
 from agent.carriers import Carriers
-from agent.core.limits import own_number
 from agent.core.model import Assignment, Record
 from agent.device_model import DeviceModel
 from agent.download import Download, Pace
@@ -23,6 +22,7 @@ from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import MAX_RECORD_BYTES, Store
 from contract.errors import BadInput
+from contract.names import unit_number
 from contract.trust.verified import Trusted
 from contract.wire import decode
 from firmware_sim.clock import Clock, stream
@@ -259,7 +259,7 @@ class Device:
         clock, link = self._clock, self.link
         dropped: Counter[str] = Counter()
 
-        carriers, pace = Carriers(link), Pace(spread=own_number(self.name))
+        carriers, pace = Carriers(link), Pace(spread=unit_number(self.name))
 
         def new_download(assignment: Assignment) -> Download:
             return Download(assignment, store=store, carriers=carriers, drop=lambda _: None, pace=pace)

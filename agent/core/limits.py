@@ -1,7 +1,5 @@
 """Named limits of the update machine. Each bounds a loop that a bad link, disk or model could otherwise keep going."""
 
-import hashlib
-
 MAX_FETCH_ATTEMPTS = 6
 """Fetches of one generation before it is rejected; only a higher generation tries again."""
 
@@ -20,11 +18,6 @@ def backoff_s(attempt: int, spread: float = 0.0) -> float:
     from 0 to 1, which is each device's own.
     """
     return float(min(BACKOFF_FIRST_S * 2.0**attempt, BACKOFF_CAP_S)) * (1 + spread / 2)
-
-
-def own_number(device: str) -> float:
-    """From 0 to 1, the same for a device whenever it is asked."""
-    return int(hashlib.sha256(device.encode()).hexdigest()[:13], 16) / 16**13
 
 
 ENCODINGS = ("segments-1",)

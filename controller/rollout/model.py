@@ -137,6 +137,10 @@ class Rollout(Message, frozen=True):
     created_at: str = ""
     approved_by: str = ""
 
+    def digest_for(self, member: Member) -> str:
+        """Of the form that a member gets."""
+        return member.digest or self.digest
+
     def carries(self, digest: str) -> bool:
         """Whether an artifact is the release, in whichever form."""
         return digest == self.digest or any(form.digest == digest for form in self.forms)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from contract.messages import VersionRef
+from contract.names import unit_number
 from controller.rollout.model import Member, Rollout, Strategy, Wave
 
 
@@ -27,7 +28,7 @@ def rank(rollout: str, device: str) -> str:
 
 def unit_hash(rollout: str, device: str) -> float:
     """The device's own number from 0 to 1."""
-    return int(rank(rollout, device)[:13], 16) / 16**13
+    return unit_number(f"{rollout}/{device}")
 
 
 def expand(strategy: Strategy, targets: Iterable[Target]) -> Strategy:

@@ -21,9 +21,10 @@ from agent.core.events import (
     ModelReady,
     TimerFired,
 )
-from agent.core.limits import MAX_FETCH_ATTEMPTS, own_number
+from agent.core.limits import MAX_FETCH_ATTEMPTS
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial, Verdict
 from contract.desired import TrialPolicy
+from contract.names import unit_number
 from firmware_sim.models import make_model
 
 POLICY = TrialPolicy(soak_s=Decimal(10), give_up_s=Decimal(50), boot_budget=2)
@@ -218,7 +219,7 @@ def test_every_state_that_waits_has_a_deadline(graph: dict) -> None:
 def test_devices_that_have_failed_together_do_not_try_again_together() -> None:
     began, retries = Fetching(Record(stable=A1, generation=1), B2), []
     for device in ("cam-1", "cam-2", "cam-3"):
-        failed = FetchFailed(B2.digest, "transfer_stalled", "", retryable=True, spread=own_number(device))
+        failed = FetchFailed(B2.digest, "transfer_stalled", "", retryable=True, spread=unit_number(device))
         retries.append(machine.deadline(machine.step(began, failed, NOW)[0]))
     assert len(set(retries)) == 3
     assert all(at is not None and NOW + 1.0 <= at <= NOW + 1.5 for at in retries)
