@@ -14,7 +14,8 @@ MAX_HISTORY_PER_QUERY = 500
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, at TEXT NOT NULL, device TEXT NOT NULL, body TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS history_device ON history (device, id);
+CREATE INDEX IF NOT EXISTS history_told
+    ON history (device, json_extract(body, '$.boot'), json_extract(body, '$.seq'), id);
 CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, at TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
                                   subject TEXT NOT NULL, detail TEXT NOT NULL, hash TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS reported (device TEXT PRIMARY KEY, at TEXT NOT NULL, body BLOB NOT NULL);
@@ -22,6 +23,15 @@ CREATE TRIGGER IF NOT EXISTS history_is_append_only BEFORE UPDATE ON history
     BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS audit_keeps_all BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+"""
+_TELL = """
+INSERT INTO history (at, device, body) SELECT :at, :device, :body WHERE NOT EXISTS (
+    SELECT 1 FROM history WHERE device = :device AND json_extract(body, '$.boot') = json_extract(:body, '$.boot')
+                                                 AND json_extract(body, '$.seq') = json_extract(:body, '$.seq'))
+"""
+_TOLD = """
+SELECT at, body FROM history WHERE device = ?
+ORDER BY json_extract(body, '$.boot') DESC, json_extract(body, '$.seq') DESC, id DESC LIMIT ?
 """
 
 
@@ -34,13 +44,17 @@ class Journal:
     def record(
         self, at: str, history: Iterable[tuple[str, str]] = (), reported: Iterable[tuple[str, bytes]] = ()
     ) -> None:
-        """Append (device, JSON) entries and replace last words, in one durable transaction."""
+        """Append (device, JSON) entries and replace last words, in one durable transaction.
+
+        An entry whose `boot` and `seq` the device has sent before is one that was sent again: it stands once.
+        """
+        told = ({"at": at, "device": device, "body": body} for device, body in history)
         with self._db:
-            self._db.executemany("INSERT INTO history (at, device, body) VALUES (?, ?, ?)", _dated(at, history))
+            self._db.executemany(_TELL, told)
             self._db.executemany(
                 "INSERT INTO reported (at, device, body) VALUES (?, ?, ?) "
                 "ON CONFLICT (device) DO UPDATE SET at = excluded.at, body = excluded.body",
-                _dated(at, reported),
+                [(at, device, body) for device, body in reported],
             )
 
     def audit(self, at: str, actor: str, action: str, subject: str, detail: str = "") -> None:
@@ -65,11 +79,8 @@ class Journal:
         return [dict(zip((*FIELDS, "hash"), row, strict=True)) for row in rows]
 
     def history_of(self, device: str, limit: int = 50) -> list[tuple[str, str]]:
-        """Newest (at, JSON) entries of a device, oldest of them first."""
-        rows = self._db.execute(
-            "SELECT at, body FROM history WHERE device = ? ORDER BY id DESC LIMIT ?",
-            (device, min(limit, MAX_HISTORY_PER_QUERY)),
-        ).fetchall()
+        """Newest (at, JSON) entries of a device in the order in which it said them, oldest of them first."""
+        rows = self._db.execute(_TOLD, (device, min(limit, MAX_HISTORY_PER_QUERY))).fetchall()
         return [(at, body) for at, body in reversed(rows)]
 
     def last_words(self) -> dict[str, bytes]:
@@ -86,7 +97,3 @@ class Journal:
     def close(self) -> None:
         """End the connection."""
         self._db.close()
-
-
-def _dated(at: str, rows: Iterable[tuple[str, Any]]) -> list[tuple[str, str, Any]]:
-    return [(at, device, body) for device, body in rows]

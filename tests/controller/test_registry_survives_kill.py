@@ -15,7 +15,7 @@ from contract.errors import BadInput, Code, WorldError
 from controller.registry import atomic_storage
 from controller.registry.atomic_storage import AtomicStorage, replace_file
 from controller.registry.blobs import BlobStore
-from controller.registry.journal import Journal
+from controller.registry.journal import _TOLD, Journal
 from controller.registry.store import TinyStore
 
 KILLS = 40
@@ -106,12 +106,28 @@ def test_a_blob_is_named_by_its_bytes_and_damage_is_noticed(tmp_path: Path) -> N
         blobs.get("../../etc/passwd")
 
 
+def said(boot: int, seq: int) -> str:
+    return json.dumps({"boot": boot, "seq": seq})
+
+
+def test_what_a_device_sends_again_stands_once_in_its_history_and_in_the_order_in_which_it_was_said(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    journal.record("t0", [("a", said(1, 1)), ("a", said(1, 3)), ("b", said(1, 1))])
+    journal.record("t1", [("a", said(1, 2)), ("a", said(1, 3)), ("a", said(2, 1))])
+    assert [body for _, body in journal.history_of("a")] == [said(1, 1), said(1, 2), said(1, 3), said(2, 1)]
+    assert journal.history_of("b") == [("t0", said(1, 1))]
+    plan = journal._db.execute(f"EXPLAIN QUERY PLAN {_TOLD}", ("a", 5)).fetchall()
+    assert "TEMP B-TREE" not in str(plan)  # no sorting of a whole history
+
+
 def test_the_journal_keeps_history_last_words_and_an_audit_that_cannot_be_edited(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     for number in range(5):
-        journal.record(f"t{number}", [("a", json.dumps(number))], [("a", b"%d" % number)])
+        journal.record(f"t{number}", [("a", said(1, number))], [("a", b"%d" % number)])
     journal.audit("t", "ada", "push", "m v1")
-    assert journal.history_of("a", limit=2) == [("t3", "3"), ("t4", "4")]
+    assert journal.history_of("a", limit=2) == [("t3", said(1, 3)), ("t4", said(1, 4))]
     assert Journal(tmp_path / "j.sqlite").last_words() == {"a": b"4"}
     for statement in ("UPDATE audit SET actor = 'eve'", "DELETE FROM audit", "UPDATE history SET body = ''"):
         with pytest.raises(Exception, match="append-only"):
