@@ -4,6 +4,7 @@ Each row is a pair of real ONNX files as the controller converts them. Memory to
 """
 
 import time
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,9 @@ def bsdiff(base: bytes, data: bytes) -> int:
 
 
 def rows() -> list[dict[str, Any]]:
-    """One for each pair."""
+    """One for each pair. `SystemExit` where what it compares with is not installed."""
+    if missing := [name for name in ("backports", "bsdiff4") if find_spec(name) is None]:
+        raise SystemExit(f"{' and '.join(missing)} not installed: pip install -e '.[bench]' in this environment first")
     found = []
     for name, (base, data) in pairs().items():
         began = time.perf_counter()

@@ -98,7 +98,8 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
     for rollout in list(world.rollouts.values()):
         if rollout.status in FINAL and not is_standing(world, rollout):
             continue
-        decision = decide(rollout, facts_of(world, rollout, now), world.cells.get(rollout.id, {}), now)
+        facts = facts_of(world, rollout, now, late_only=rollout.status == "completed")
+        decision = decide(rollout, facts, world.cells.get(rollout.id, {}), now)
         world.verdicts[rollout.id] = decision.verdicts or world.verdicts.get(rollout.id, ())
         for offer in decision.offers:
             offer_release(world, offer, rollout, now)
@@ -124,10 +125,12 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
     )
 
 
-def facts_of(world: World, rollout: Rollout, now: float) -> dict[str, DeviceFact]:
-    """What `decide` may know about each member."""
+def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = False) -> dict[str, DeviceFact]:
+    """What `decide` may know about each member; of a completed rollout it asks for those who joined late only."""
     facts = {}
     for member in rollout.members:
+        if late_only and not member.late:
+            continue
         twin = world.twins.get(member.device) or Twin(member.device)
         facts[member.device] = DeviceFact(
             device=member.device,

@@ -39,7 +39,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def decide(rollout: Rollout, facts: Facts, cells: Cells, now: float) -> Decision:
-    """One pass over one rollout. `facts` holds every member."""
+    """One pass over one rollout. `facts` holds every member; once it has completed, the late ones are enough."""
     match rollout.status:
         case "proposed" | "aborted" | "rolled_back":
             return Decision(rollout)
