@@ -34,6 +34,7 @@ MLSERVER_PORT = 8972
 IDLE_S = 15.0
 BINARY = "1,000 binary rows"
 STARTS = 9
+SWAP_RUNS = 3
 
 _BARE_START = """
 import sys, numpy, onnxruntime
@@ -245,15 +246,25 @@ def _swaps(scratch: Path) -> list[Row]:
         size_mb = paths[0].stat().st_size / 1e6
         for how in ("", "--isolated"):
             command = [sys.executable, "-m", "benchmarks.swap", *map(str, paths), *how.split()]
-            found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-            rows += _swap_rows(f"{name} ({size_mb:.0f} MB){', isolated' if how else ''}", found)
+            runs = [_swap_run(command) for _ in range(SWAP_RUNS)]
+            rows += _swap_rows(f"{name} ({size_mb:.0f} MB){', isolated' if how else ''}", runs)
     return rows
 
 
-def _swap_rows(what: str, found: dict[str, float]) -> list[Row]:
-    many = f"{what}, {found['swaps']} swaps, {found['answers']} answers: failed"
+def _swap_run(command: list[str]) -> dict[str, float]:
+    found: dict[str, float] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return found
+
+
+def _swap_rows(what: str, runs: list[dict[str, float]]) -> list[Row]:
+    """What a swap costs shows in every run; a pause of the machine in one: hence the median of the longest stalls."""
+    failures, answers, swaps = (sum(run[key] for run in runs) for key in ("failures", "answers", "swaps"))
+    stall_ms, machine_ms = (float(np.median([run[key] for run in runs])) for key in ("longest_ms", "hashing_ms"))
+    grown = max(runs, key=lambda run: run["last_mb"] / run["first_mb"])
+    stall = f"{what}: longest stall of 100 swaps, median of {SWAP_RUNS} runs"
     return [
-        Row(many, found["failures"], 0, "", "none may fail", goal=0),
-        Row(f"{what}: longest stall", found["longest_ms"], 15.0, "ms", "the limit", goal=1.0),
-        Row(f"{what}: private memory", found["last_mb"], found["first_mb"], "MB", "after one swap", goal=1.1),
+        Row(f"{what}, {swaps} swaps, {answers} answers: failed", failures, 0, "", "none may fail", goal=0),
+        Row(stall, stall_ms, 15.0, "ms", "the limit", goal=1.0),
+        Row(stall, stall_ms, machine_ms, "ms", "the same loop beside hashing"),
+        Row(f"{what}: private memory", grown["last_mb"], grown["first_mb"], "MB", "after one swap", goal=1.1),
     ]
