@@ -43,6 +43,7 @@ from contract.signatures import Sign
 from contract.windows import wait_s
 
 if TYPE_CHECKING:
+    from agent.adapters.directory_link import DirectoryLink
     from agent.adapters.http_server import HttpServer
     from agent.adapters.paho_link import PahoLink
     from agent.pipelines import Pipelines
@@ -70,8 +71,9 @@ class Daemon:
         self._dropped: Counter[str] = Counter()
         self._lock_file = lock_state_dir(self._state_dir)
         self._link = LateLink()
-        self._connection: PahoLink | None = None
-        self._carriers = Carriers(self._link, self._open_source, config.transfer.sources)
+        self._connection: PahoLink | DirectoryLink | None = None
+        stick = (config.broker.url,) if config.broker.url.startswith("file:") else ()
+        self._carriers = Carriers(self._link, self._open_source, (*stick, *config.transfer.sources))
         self.slots: dict[str, ModelSlot] = {}
         """Replaced when a model is new, never changed: other threads look at it."""
         self._slots_lock = threading.Lock()
@@ -128,19 +130,18 @@ class Daemon:
         if self._server is not None:
             self._server.start()
 
-    def connect(self) -> "PahoLink":
+    def connect(self) -> "PahoLink | DirectoryLink":
         """Take up trust and the link, and start the sensors. BadInput `config_invalid`.
 
         Apart from `start`, and imported here: it takes 65 ms that a first answer need not wait for.
         """
-        from agent.adapters.paho_link import PahoLink
         from agent.credentials import load_root, load_signer
         from agent.pipelines import Pipelines
 
         if key_file := self._config.broker.key_file:
             load_signer(key_file)
         self._agent.take_up_trust(load_root(self._config, self._config_path), time.monotonic())
-        self._connection = PahoLink(self._config.broker, self._config.device.name, self._deliver)
+        self._connection = self._new_connection()
         self._link.begin(self._connection)
         self._pipelines = Pipelines(
             self._config, self._config_path, link=self._link, dropped=self._dropped, slot=self.slot
@@ -148,6 +149,16 @@ class Daemon:
         self._connection.start()
         _log.info("device %s is up, state in %s", self._config.device.name, self._state_dir)
         return self._connection
+
+    def _new_connection(self) -> "PahoLink | DirectoryLink":
+        broker, device = self._config.broker, self._config.device.name
+        if broker.url.startswith("file:"):
+            from agent.adapters.directory_link import DirectoryLink
+
+            return DirectoryLink(broker.url, device, self._deliver)
+        from agent.adapters.paho_link import PahoLink
+
+        return PahoLink(broker, device, self._deliver)
 
     def work(self) -> None:
         """Connect, then take stimuli in until `stop`. BadInput `config_invalid`: what was confirmed serves on."""
@@ -164,7 +175,7 @@ class Daemon:
         self._lock_file.close()
         _log.info("device %s has stopped", self._config.device.name)
 
-    def _work(self, connection: "PahoLink") -> None:
+    def _work(self, connection: "PahoLink | DirectoryLink") -> None:
         watchdog_at = time.monotonic() + WATCHDOG_S
         while not self._stop.is_set():
             pause_s = max(0.0, min(self._agent.wake_at() - time.monotonic(), 0.5))

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import onnxruntime
 
 from agent.config import Config
 from agent.credentials import load_root
+from contract.bundle import DOCUMENTS
 from contract.errors import EdgewardError
 
 OLDEST_ONNXRUNTIME = (1, 31)
@@ -89,6 +90,9 @@ def _clock() -> tuple[bool, str]:
 
 def _broker(url: str) -> tuple[bool, str]:
     parts = urlsplit(url)
+    if parts.scheme == "file":
+        documents = Path(unquote(parts.path)) / DOCUMENTS
+        return documents.is_file(), f"{documents} is {'there' if documents.is_file() else 'not there'}"
     port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
     with socket.create_connection((parts.hostname or "", port), timeout=5):
         return True, f"{parts.hostname}:{port} accepts connections"

@@ -51,7 +51,8 @@ class Download:
     ) -> None:
         self.assignment = assignment
         self._store = store
-        self._carriers = carriers.in_order(assignment.sources)
+        self._all_carriers = tuple(carriers.in_order(assignment.sources))
+        self._carriers = list(self._all_carriers)
         self._drop = drop
         self._pace = pace
         self._waiting = list(reversed(assignment.blobs))
@@ -116,7 +117,9 @@ class Download:
         return self._ask_again(now) if stalled else self._guarded(lambda: self._ask(now))
 
     def link_up(self, now: float) -> Result:
-        """Go on; the time without a link counts against nobody."""
+        """Go on, with every source: what failed may be back. The time without a link counts against nobody."""
+        self.cancel()
+        self._carriers = list(self._all_carriers)
         if self._transfer is not None:
             self._transfer.rest(now)
         return self._ask_again(now)

@@ -314,30 +314,34 @@ class Service:
         self.poke()
 
     def _message(self, topic: str, payload: bytes) -> None:
-        if self.broadcast.saw(topic):
-            return
+        if not self.broadcast.saw(topic):
+            self.take_message(topic, payload)
+
+    def take_message(self, topic: str, payload: bytes) -> bool:
+        """Take in what a device said on one of its topics; False, and counted, if it is not believed or no message."""
         found = topics.parse_up(topic)
         if found is None or found[1] not in _KINDS or not payload:
-            return
+            return False
         device, kind = found
         try:
             message = decode(payload, _KINDS[kind])
             if not self.voices.believes(device, message, time.time()):
                 self.disbelieved += 1
-                return
+                return False
             if message.device != device:
                 raise BadInput(Code.WRONG_DEVICE, f"a message on the topic of {device} names {message.device!r}")
         except EdgewardError as error:
             self.dropped += 1
             _log.warning("message of %s dropped: %s", device, error)
-            return
+            return False
         if isinstance(message, Captured):
             self._captured.append((device, message))
-            return
+            return True
         if len(self._inbox) >= MAX_INBOX:
             self._inbox.popleft()
             self.dropped += 1
         self._inbox.append((device, message))
+        return True
 
     async def _run(self) -> None:
         while True:

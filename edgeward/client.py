@@ -11,8 +11,10 @@ from typing import Any, Literal
 import msgspec
 
 from contract.blobs import Blob, chunk_list, sha256_hex
+from contract.bundle import ALL_WORDS, DOCUMENTS, MAX_SAID_BYTES, Documents, Words
 from contract.errors import Code, WorldError
 from contract.manifest import Manifest
+from contract.wire import decode, encode
 from edgeward.encode import encode_model, encode_rows
 from edgeward.settings import find_settings
 from edgeward.transport import Transport
@@ -81,15 +83,41 @@ class Client:
         blobs = [each for form in forms for each in (form.artifact, form.golden.blob)]
         blobs += [msgspec.convert(each["blob"], Blob) for each in found["deliveries"]]
         directory.mkdir(parents=True, exist_ok=True)
-        written = 0
-        for blob in blobs:
-            data = self._transport.fetch(f"/v1/blobs/{blob.sha256}")
-            if sha256_hex(data) != blob.sha256:
-                raise WorldError(Code.DIGEST_MISMATCH, f"blob {blob.sha256[:12]} came damaged; try again")
-            (directory / f"{blob.sha256}.list").write_bytes(chunk_list(data, blob.chunk_bytes))
-            (directory / blob.sha256).write_bytes(data)
-            written += len(data)
-        return written
+        return sum(self._write_blob(blob, directory) for blob in blobs)
+
+    def export_bundle(self, devices: Sequence[str], directory: Path) -> dict[str, Any]:
+        """Write what devices without a broker need to a directory, on a stick: `devices` (none: all) and `bytes`.
+
+        The documents come last: who finds them finds what they name. BadInput `unknown_device`.
+        """
+        query = "&".join(f"device={device}" for device in devices)
+        found = self._dict(f"/v1/bundle?{query}")
+        directory.mkdir(parents=True, exist_ok=True)
+        written = sum(self._write_blob(msgspec.convert(each, Blob), directory) for each in found["blobs"])
+        fresh = directory / f"{DOCUMENTS}.tmp"
+        fresh.write_bytes(encode(Documents(documents=found["documents"])))
+        fresh.replace(directory / DOCUMENTS)
+        return {"devices": found["devices"], "bytes": written}
+
+    def import_bundle(self, directory: Path) -> dict[str, int]:
+        """Bring what devices said to a stick to the controller: how many messages it has `taken` and `refused`.
+
+        Twice is as good as once. BadInput `message_malformed`, `message_too_large`.
+        """
+        taken = {"taken": 0, "refused": 0}
+        for path in sorted(directory.glob(ALL_WORDS)):
+            words = decode(path.read_bytes(), Words, max_bytes=2 * MAX_SAID_BYTES)
+            answer = self._transport.post("/v1/bundle", msgspec.to_builtins(words))
+            taken = {key: count + int(answer[key]) for key, count in taken.items()}
+        return taken
+
+    def _write_blob(self, blob: Blob, directory: Path) -> int:
+        data = self._transport.fetch(f"/v1/blobs/{blob.sha256}")
+        if sha256_hex(data) != blob.sha256:
+            raise WorldError(Code.DIGEST_MISMATCH, f"blob {blob.sha256[:12]} came damaged; try again")
+        (directory / f"{blob.sha256}.list").write_bytes(chunk_list(data, blob.chunk_bytes))
+        (directory / blob.sha256).write_bytes(data)
+        return len(data)
 
     def captured(self, model: str, after: int = 0) -> Any:
         """What devices kept of a model's inferences, a row each, as a DataFrame; `after` an id only what is newer."""

@@ -123,7 +123,8 @@ def _address(client: paho.Client, broker: Broker) -> tuple[str, int]:
     url = urlsplit(broker.url)
     if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
         raise BadInput(
-            Code.CONFIG_INVALID, f"broker.url {broker.url!r}: expected mqtt://host:port or mqtts://host:port"
+            Code.CONFIG_INVALID,
+            f"broker.url {broker.url!r}: expected mqtt://host:port, mqtts://host:port or file:///directory",
         )
     if url.username:
         client.username_pw_set(url.username, url.password)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from agent.stimuli import MessageArrived, SourceFailed, Stimulus
 from contract import topics
@@ -84,7 +84,7 @@ class Source:
 
     def _read(self, name: str, offset: int, total: int, sizes: Sequence[int]) -> Iterator[bytes]:
         if self.url.startswith("file:"):
-            with (Path(urlsplit(self.url).path) / name).open("rb") as file:
+            with (Path(unquote(urlsplit(self.url).path)) / name).open("rb") as file:
                 file.seek(offset)
                 yield from (_exactly(file.read(size), size) for size in sizes)
             return

@@ -12,6 +12,7 @@ from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
+from controller.api.bundle_routes import BUNDLE_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.operator_routes import OPERATOR_ROUTES
@@ -156,6 +157,7 @@ ROUTES = (
     Route("view", "GET", "/v1/devices", list_devices, "The fleet", list[views.DeviceView]),
     Route("view", "GET", "/v1/devices/{device}", show_device, "One device and its history", views.DeviceDetail),
     *BLOB_ROUTES,
+    *BUNDLE_ROUTES,
     *ROLLOUT_ROUTES,
     *EVENT_ROUTES,
     *TRUST_ROUTES,

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from contract.blobs import Blob
 from contract.captured import CapturedRow
 from contract.desired import Delivery
 from contract.histogram import quantile_us
@@ -296,3 +297,22 @@ class AuditExport(Message, frozen=True):
     entries: list[dict[str, Any]]
     witness: str
     faults: list[str]
+
+
+class BundleView(Message, frozen=True):
+    """What a stick carries to devices that no broker connects."""
+
+    documents: dict[str, str]
+    """By topic, as they were signed."""
+    blobs: list[Blob]
+    """What the documents name; the bytes are at `/v1/blobs`."""
+    devices: list[str]
+    """Who finds a document there."""
+
+
+class BundleTaken(Message, frozen=True):
+    """What became of the messages on a stick."""
+
+    taken: int
+    refused: int
+    """Not believed, or no messages: the controller's log says why."""

@@ -6,6 +6,7 @@ import click
 
 from contract.errors import EdgewardError
 from edgeward.cli.audit import audit
+from edgeward.cli.bundle import bundle
 from edgeward.cli.device import device
 from edgeward.cli.model import model
 from edgeward.cli.rollout import rollout
@@ -36,7 +37,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "edgeward", "_EDGEWARD_COMPLETE").source())
 
 
-for command in (model, rollout, device, trust, token, audit, demo):
+for command in (model, rollout, device, bundle, trust, token, audit, demo):
     cli.add_command(command)
 
 

@@ -10,8 +10,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from contract import audit as chain
+from contract import topics
 from contract.errors import BadInput, Code
 from contract.messages import Hardware, Heartbeat
+from contract.wire import encode
 from controller.access import ALL_ROLES, PERMISSIONS, Role, Subject
 from controller.api.app import make_app
 from controller.api.auth import NEEDS
@@ -20,6 +22,7 @@ from controller.api.routes import ROUTES
 from controller.config import Config, FleetConfig, StorageConfig
 from controller.fleet.twin import Twin
 from controller.reconcile import reconcile
+from controller.registry.credentials import Credential
 from controller.registry.journal import Journal
 from controller.rollout.model import Member, Rollout, Strategy, Wave
 from controller.service import Service, stamp, today
@@ -247,3 +250,29 @@ def test_an_unknown_token_cannot_be_revoked(service: Service) -> None:
     with pytest.raises(BadInput) as caught:
         service.tokens.revoke("nothing")
     assert caught.value.code == Code.UNKNOWN_TOKEN
+
+
+def test_a_stick_speaks_for_a_device_only_as_the_device_itself_could(service: Service) -> None:
+    def words(device: str, claims: str) -> dict[str, Any]:
+        beat = Heartbeat(protocol=1, device=claims, boot=9, seq=1, hardware=HARDWARE, uptime_s=1)
+        return {"topic": topics.heartbeat(device), "text": encode(beat).decode()}
+
+    service.credentials.add_certificate(Credential(1, "enrolled", "-", time.time() + 60, None))
+    sent = [
+        words("b", "b"),
+        words("b", "c"),
+        words("enrolled", "enrolled"),
+        {"topic": topics.desired("b"), "text": "{}"},
+        {"topic": "edgeward/v1/d/b/up/report", "text": "{"},
+    ]
+
+    async def script(call: Caller) -> None:
+        body = {"messages": sent}
+        viewer = token(service, "eve", "viewer")
+        assert await call(viewer, "POST", "/v1/bundle", json=body) == (403, "forbidden")
+        assert (await call(LOCAL, "POST", "/v1/bundle", json=body))[0] == 200
+        assert await call(LOCAL, "POST", "/v1/bundle", json={"messages": [{}]}) == (400, "message_malformed")
+        assert await call(LOCAL, "GET", "/v1/bundle?device=nobody") == (404, "unknown_device")
+
+    talk(service, script)
+    assert [device for device, _ in service._inbox] == ["b"]

@@ -1,0 +1,41 @@
+"""What a stick carries between the controller and devices that no broker connects: documents there, words back.
+
+Decides the files and their limits. Refuses to know who signs, and what a message means. Blobs lie beside these files
+under their digests, each with the list of its chunks as `{sha256}.list`.
+"""
+
+from contract.names import check_name
+from contract.wire import Message
+
+DOCUMENTS = "documents.json"
+MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024
+MAX_SAID_BYTES = 4 * 1024 * 1024
+"""Of one device: beyond it the oldest messages are dropped."""
+
+ALL_WORDS = "from-*.json"
+"""Every device's file."""
+
+
+class Documents(Message, frozen=True):
+    """What the broker would hold for these devices."""
+
+    documents: dict[str, str]
+    """By topic: trust, roles and desired documents, as they were signed."""
+
+
+class Said(Message, frozen=True):
+    """One message of a device."""
+
+    topic: str
+    text: str
+
+
+class Words(Message, frozen=True):
+    """What a device has said, oldest first."""
+
+    messages: tuple[Said, ...]
+
+
+def words_file(device: str) -> str:
+    """The file in which a device leaves its messages."""
+    return f"from-{check_name(device, 'device')}.json"

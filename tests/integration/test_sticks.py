@@ -1,0 +1,97 @@
+"""A site that no broker reaches: a stick takes the model there and brings back what became of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgeward.client import Client
+from edgeward.demo.models import train_first
+from edgeward.demo.processes import Process, Site, wait_for
+from tests.integration.test_transport import AT_ONCE
+
+pytestmark = pytest.mark.broker
+
+
+def start_agent_on(site: Site, stick: Path) -> Process:
+    """The device `device-1` with the stick where others have a broker."""
+    agent = site.prepare_agent(1)
+    config = site.directory / "device-1" / "agent.toml"
+    before = config.read_text()
+    (address,) = (line for line in before.splitlines() if line.startswith("url = "))
+    config.write_text(before.replace(address, f'url = "{stick.as_uri()}"'))
+    agent.start()
+    return agent
+
+
+def said(stick: Path) -> str:
+    """What the device has left on the stick so far."""
+    path = stick / "from-device-1.json"
+    return path.read_text() if path.exists() else ""
+
+
+def stable(client: Client) -> int:
+    """The release that the device has confirmed, as far as the controller knows."""
+    (device,) = client.device_list()
+    states = [each["state"] for each in device["models"] if each["state"] is not None]
+    return states[0]["stable"]["release"] if states else 0
+
+
+@pytest.mark.timeout(240)
+def test_a_stick_takes_a_model_to_a_device_without_a_broker_and_brings_its_report_back(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site", rate_hz=20.0)
+    client = site.start_controller()
+    stick = tmp_path / "a stick"
+    stick.mkdir()
+    agent = start_agent_on(site, stick)
+    try:
+        wait_for("the device's first words", lambda: "heartbeat" in said(stick))
+        assert client.import_bundle(stick)["refused"] == 0
+        wait_for("the device", lambda: client.device_list() or None)
+        model, sample = train_first()
+        client.push(model, name="weather", sample=sample)
+        handle = client.rollout("weather", strategy=AT_ONCE)
+        exported = wait_for("an offer", lambda: (e := client.export_bundle([], stick))["devices"] and e)
+        assert exported["devices"] == ["device-1"]
+        wait_for("the verdict", lambda: '\\"confirmed\\"' in said(stick), within_s=90)
+        assert stable(client) == 0, "nobody has carried the stick back yet"
+        assert client.import_bundle(stick)["refused"] == 0
+        assert client.import_bundle(stick)["refused"] == 0, "twice is as good as once"
+        assert handle.wait(timeout_s=30)["status"] == "completed"
+        assert stable(client) == 1
+        assert "source" not in agent.log.read_text()
+    finally:
+        site.stop()
+
+
+@pytest.mark.timeout(240)
+def test_a_stick_that_is_pulled_too_early_or_lies_changes_nothing_until_it_is_whole(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site", rate_hz=20.0)
+    client = site.start_controller()
+    stick, pulled = tmp_path / "stick", tmp_path / "pulled"
+    stick.mkdir()
+    agent = start_agent_on(site, stick)
+    try:
+        wait_for("the device's first words", lambda: "heartbeat" in said(stick))
+        client.import_bundle(stick)
+        wait_for("the device", lambda: client.device_list() or None)
+        model, sample = train_first()
+        client.push(model, name="weather", sample=sample)
+        client.rollout("weather", strategy=AT_ONCE)
+        wait_for("an offer", lambda: client.export_bundle([], pulled)["devices"] or None)
+        whole = (pulled / "documents.json").read_bytes()
+        (stick / "documents.json").write_bytes(whole[:-100])
+        wait_for("a word about it", lambda: "message_malformed" in agent.log.read_text())
+        lies = json.loads(whole)
+        (desired,) = (topic for topic in lies["documents"] if topic.endswith("/desired"))
+        lies["documents"][desired] = lies["documents"][desired].replace("device-1", "device-2")
+        (stick / "documents.json").write_text(json.dumps(lies))
+        wait_for("a refusal", lambda: "refused" in said(stick) or "refusal" in said(stick))
+        stick.rename(tmp_path / "elsewhere")
+        wait_for("that it is gone", lambda: "is gone" in agent.log.read_text())
+        pulled.rename(stick)  # with documents and blobs
+        wait_for("the verdict", lambda: '\\"confirmed\\"' in said(stick), within_s=90)
+        client.import_bundle(stick)
+        wait_for("the report", lambda: stable(client) == 1)
+    finally:
+        site.stop()
