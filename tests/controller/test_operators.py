@@ -271,7 +271,7 @@ def test_a_stick_speaks_for_a_device_only_as_the_device_itself_could(service: Se
         viewer = token(service, "eve", "viewer")
         assert await call(viewer, "POST", "/v1/bundle", json=body) == (403, "forbidden")
         assert (await call(LOCAL, "POST", "/v1/bundle", json=body))[0] == 200
-        assert await call(LOCAL, "POST", "/v1/bundle", json={"messages": [{}]}) == (400, "message_malformed")
+        assert await call(LOCAL, "POST", "/v1/bundle", json={"messages": [{}]}) == (422, "message_malformed")
         assert await call(LOCAL, "GET", "/v1/bundle?device=nobody") == (404, "unknown_device")
 
     talk(service, script)
