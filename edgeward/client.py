@@ -12,7 +12,7 @@ import msgspec
 
 from contract.blobs import Blob, chunk_list, sha256_hex
 from contract.bundle import ALL_WORDS, DOCUMENTS, MAX_SAID_BYTES, Documents, Words
-from contract.errors import Code, WorldError
+from contract.errors import BadInput, Code, WorldError
 from contract.manifest import Manifest
 from contract.wire import decode, encode
 from edgeward.encode import encode_model, encode_rows
@@ -76,7 +76,8 @@ class Client:
     def export(self, model: str, release: int, directory: Path) -> int:
         """Write the blobs of a version, all its forms and encodings, to a directory for devices; its bytes.
 
-        Each under its digest, with the list of its chunks beside it. WorldError `digest_mismatch` if one came damaged.
+        Each under its digest, with the list of its chunks beside it; what is there is not fetched again.
+        WorldError `digest_mismatch` if one came damaged.
         """
         found = self.version(model, release)
         forms = msgspec.convert(found["manifest"], Manifest).forms
@@ -106,17 +107,21 @@ class Client:
         """
         taken = {"taken": 0, "refused": 0}
         for path in sorted(directory.glob(ALL_WORDS)):
-            words = decode(path.read_bytes(), Words, max_bytes=2 * MAX_SAID_BYTES)
+            words = _words(path)
             answer = self._transport.post("/v1/bundle", msgspec.to_builtins(words))
             taken = {key: count + int(answer[key]) for key, count in taken.items()}
         return taken
 
     def _write_blob(self, blob: Blob, directory: Path) -> int:
+        """Bytes written: none for a blob that is there."""
+        path = directory / blob.sha256
+        if path.exists() and sha256_hex(path.read_bytes()) == blob.sha256:
+            return 0
         data = self._transport.fetch(f"/v1/blobs/{blob.sha256}")
         if sha256_hex(data) != blob.sha256:
             raise WorldError(Code.DIGEST_MISMATCH, f"blob {blob.sha256[:12]} came damaged; try again")
         (directory / f"{blob.sha256}.list").write_bytes(chunk_list(data, blob.chunk_bytes))
-        (directory / blob.sha256).write_bytes(data)
+        path.write_bytes(data)
         return len(data)
 
     def captured(self, model: str, after: int = 0) -> Any:
@@ -364,3 +369,10 @@ def _frame(rows: list[dict[str, Any]]) -> Any:
     import pandas as pd  # 0.4 s to import: only where a table is meant
 
     return pd.DataFrame(rows)
+
+
+def _words(path: Path) -> Words:
+    try:
+        return decode(path.read_bytes(), Words, max_bytes=2 * MAX_SAID_BYTES)
+    except BadInput as error:
+        raise BadInput(error.code, f"{path}: {error.detail}") from None

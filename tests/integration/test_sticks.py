@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.errors import BadInput
 from edgeward.client import Client
 from edgeward.demo.models import train_first
 from edgeward.demo.processes import Process, Site, wait_for
@@ -59,6 +60,10 @@ def test_a_stick_takes_a_model_to_a_device_without_a_broker_and_brings_its_repor
         assert client.import_bundle(stick)["refused"] == 0, "twice is as good as once"
         assert handle.wait(timeout_s=30)["status"] == "completed"
         assert stable(client) == 1
+        assert client.export_bundle(["device-1"], stick)["bytes"] == 0, "what is on the stick is not fetched again"
+        (stick / "from-device-9.json").write_text("{")
+        with pytest.raises(BadInput, match=r"from-device-9\.json"):
+            client.import_bundle(stick)
         assert "source" not in agent.log.read_text()
     finally:
         site.stop()
