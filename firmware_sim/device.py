@@ -109,7 +109,8 @@ class Device:
         self._row_at = 0.0
         self._agent: Agent | None = None
         self._epoch = 0
-        self._wake_at = float("inf")
+        self._wake_at = self._due_at = float("inf")
+        """When it is woken next, and when it has asked to be: later, if what it waited for has come."""
         self._inbox: list[Stimulus] = []
         self._busy = False
         self._idle_at = 0.0
@@ -216,17 +217,22 @@ class Device:
     def _after(self) -> None:
         self._note()
         assert self._agent is not None
-        wake_at = self._agent.wake_at()
-        if wake_at < self._wake_at or self._wake_at <= self._clock.now:
-            self._wake_at = max(wake_at, self._clock.now + 0.001)
+        self._due_at = max(self._agent.wake_at(), self._clock.now + 0.001)
+        if self._due_at < self._wake_at or self._wake_at <= self._clock.now:
+            self._wake_at = self._due_at
             self._clock.at(self._wake_at, self._wake, self._epoch)
         if self.crashes_on or self._deadly:
             self._watch_deadly_row()
 
     def _wake(self, epoch: int) -> None:
-        if epoch == self._epoch and self._clock.now >= self._wake_at:
-            self._wake_at = float("inf")
-            self._take(Woke())
+        if epoch != self._epoch or self._clock.now < self._wake_at:
+            return
+        if self._due_at > self._clock.now:
+            self._wake_at = self._due_at
+            self._clock.at(self._wake_at, self._wake, epoch)
+            return
+        self._wake_at = float("inf")
+        self._take(Woke())
 
     def _answer_rows(self) -> None:
         """Answer all rows that were due by now: nothing changes between stimuli, so rows need no event of their own."""

@@ -50,11 +50,13 @@ class RunResult:
 
 def run_once(scenario: Scenario, seed: int) -> tuple[RunResult, FleetWorld]:
     """Run and check; a violation, or an agent that falls over, is a result, not an exception."""
+    collects = gc.isenabled()
     gc.disable()  # a world is large and lives as a whole: looking it over for cycles is a tenth of a run
     try:
         return _run_and_check(FleetWorld(scenario, seed))
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
 
 
 def _run_and_check(world: FleetWorld) -> tuple[RunResult, FleetWorld]:
