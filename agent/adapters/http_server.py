@@ -6,12 +6,14 @@ another: docs/adr/0008. Refuses to know what a request asks.
 
 import asyncio
 import logging
+import selectors
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from agent.adapters.http_connection import Connection, Listening
 from agent.config import ServingConfig, check_listen
@@ -21,6 +23,8 @@ from contract.errors import Code, WorldError
 SWEEP_S = 5.0
 BACKLOG = 64
 START_S = 10.0
+TURN = 4
+"""Connections that are answered before it is looked who else waits."""
 
 _log = logging.getLogger("edgeward.serving")
 
@@ -29,7 +33,7 @@ class HttpServer:
     """Listens from `start` to `stop`. WorldError `port_taken` if the address is in use."""
 
     def __init__(self, endpoint: Endpoint, config: ServingConfig) -> None:
-        loop, pool = asyncio.new_event_loop(), ThreadPoolExecutor(config.threads, "inference")
+        loop, pool = asyncio.SelectorEventLoop(_Turns()), ThreadPoolExecutor(config.threads, "inference")
         self._serving = Listening(endpoint, config, pool, loop)
         self._socket = _bind(config.listen)
         self._serves = threading.Event()
@@ -80,6 +84,31 @@ class HttpServer:
             if now >= connection.close_at:
                 connection.abort()
         self._serving.loop.call_later(SWEEP_S, self._sweep)
+
+
+class _Turns(selectors.DefaultSelector):
+    """Connections in turn, few at a time: the kernel puts those that were answered behind those that wait.
+
+    Asked for all at once, epoll leaves out the one that was answered last, whose next request is still on its way, and
+    puts it behind all others: with eight clients every seventh request waited twice as long as the rest.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._selector: Any = _Few(self._selector)  # there is no public way to ask it for less
+
+
+class _Few:
+    """What the kernel watches, asked for a few events at a time."""
+
+    def __init__(self, watched: Any) -> None:
+        self._watched = watched
+
+    def poll(self, timeout: float, most: int) -> Any:
+        return self._watched.poll(timeout, min(most, TURN))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._watched, name)
 
 
 def _bind(listen: str) -> socket.socket:

@@ -17,8 +17,8 @@ from contract.messages import ModelWindow
 
 MAX_LABELS = 16
 """Distinct answers counted by name in one interval; the rest are "other"."""
-MAX_NOTES = 256
-"""Inferences that may wait to be counted."""
+MAX_NOTES = 32
+"""Inferences that may wait to be counted: 2 us each, in which whoever asks next waits."""
 
 MAX_NOTED_VALUES = 1024
 """Values of a tensor's answer that are counted; of a larger one only that it was given."""

@@ -7,6 +7,7 @@ extensions (https://github.com/triton-inference-server/server/tree/main/docs/pro
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -112,14 +113,14 @@ class Endpoint:
 
     def typical_s(self, path: str) -> float:
         """How long an inference of the model in `path` takes of late; 0 if that is not known."""
-        parts = path.split("/", 4)
-        slot = self._slots().get(parts[3]) if len(parts) > 3 else None
+        parts = _parts(path)
+        slot = self._slots().get(parts[2]) if len(parts) > 2 else None
         serving = slot.serving if slot is not None else None
         return serving.typical_s if serving is not None else 0.0
 
     def _route(self, request: Request) -> Response:
-        parts = request.path.partition("?")[0].strip("/").split("/")
-        if parts == ["metrics"] and request.method == "GET":
+        parts = _parts(request.path)
+        if parts == ("metrics",) and request.method == "GET":
             return Response(
                 200, exposition(self._statistics, self._serving(), self._counters()), "text/plain; version=0.0.4"
             )
@@ -139,7 +140,7 @@ class Endpoint:
             case method, _:
                 raise Refused(404, f"no {method} {request.path[:100]!r}")
 
-    def _look(self, parts: list[str]) -> Response:
+    def _look(self, parts: tuple[str, ...]) -> Response:
         match parts:
             case [] | [""]:
                 return _plain({"name": SERVER, "version": self._version, "extensions": EXTENSIONS})
@@ -223,10 +224,12 @@ class Endpoint:
         versions = slot.versions
         if not versions:
             raise Refused(503, f"model {name} has no version yet")
-        found = next((each for each in versions if version in (None, each.version)), None)
+        if version is None:
+            return slot, versions[0]
+        found = next((each for each in versions if each.version == version), None)
         if found is None:
             there = " and ".join(each.version for each in versions)
-            raise Refused(404, f"version {str(version)[:20]!r} of {name} does not serve; {there} does")
+            raise Refused(404, f"version {version[:20]!r} of {name} does not serve; {there} does")
         return slot, found
 
     def _indexed(self, name: str) -> list[dict[str, str]]:
@@ -239,6 +242,12 @@ class Endpoint:
     def _serving(self) -> dict[str, Serving]:
         slots = self._slots().items()
         return {name: serving for name, slot in slots if (serving := slot.serving) is not None}
+
+
+@lru_cache(maxsize=64)
+def _parts(path: str) -> tuple[str, ...]:
+    """A path without its query, cut at the slashes; clients ask the same few again and again."""
+    return tuple(path.partition("?")[0].strip("/").split("/"))
 
 
 def _key(asked: _InferRequest, request: Request) -> str | bytes:

@@ -6,6 +6,8 @@ Refuses to know routes and sessions. Source: https://github.com/triton-inference
 
 import math
 import struct
+from collections.abc import Callable
+from functools import lru_cache
 from types import GenericAlias
 from typing import Any
 
@@ -65,9 +67,9 @@ def as_binary(tensor: Tensor, array: Array) -> tuple[dict[str, Any], bytes]:
 
 def _check_shape(given: GivenTensor, wanted: Tensor) -> int:
     """Number of elements, once the shape is one that the model takes."""
-    fits = len(given.shape) == len(wanted.shape) and all(
-        size >= 0 and expected in (-1, size) for size, expected in zip(given.shape, wanted.shape, strict=True)
-    )
+    fits = len(given.shape) == len(wanted.shape)
+    for size, expected in zip(given.shape, wanted.shape, strict=False):
+        fits = fits and size >= 0 and expected in (-1, size)
     if not fits:
         raise _wrong(given, "shape", f"{given.shape[:8]}, the model takes {list(wanted.shape)}")
     count = math.prod(given.shape)
@@ -79,17 +81,24 @@ def _check_shape(given: GivenTensor, wanted: Tensor) -> int:
 def _from_json(given: GivenTensor, count: int) -> Array:
     if not given.data:
         raise _wrong(given, "data", "is missing")
-    kind: Any = _CELL.get(given.datatype, int)
-    for _ in range(_depth(bytes(memoryview(given.data)[:64]), len(given.shape))):
-        kind = GenericAlias(list, (kind,))
+    decode = _decoder(given.datatype, _depth(bytes(memoryview(given.data)[:64]), len(given.shape)))
     try:
-        cells = msgspec.json.decode(given.data, type=kind)
+        cells = decode(given.data)
         array = np.array(cells, dtype=object if given.datatype == "BYTES" else _WIRE[given.datatype])
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise _wrong(given, "data", str(error)[:200]) from None
     if array.size != count:
         raise _wrong(given, "data", f"{array.size} elements for shape {given.shape[:8]}")
     return array
+
+
+@lru_cache(maxsize=64)
+def _decoder(datatype: str, depth: int) -> Callable[[msgspec.Raw], Any]:
+    """Reads lists of a datatype's cells, `depth` deep."""
+    kind: Any = _CELL.get(datatype, int)
+    for _ in range(depth):
+        kind = GenericAlias(list, (kind,))
+    return msgspec.json.Decoder(kind).decode
 
 
 def _depth(start: bytes, most: int) -> int:

@@ -1,0 +1,33 @@
+"""Connections take turns: who was answered and asks again stands behind those who have not been answered."""
+
+import selectors
+import socket
+from contextlib import ExitStack
+
+from agent.adapters.http_server import _Turns
+
+CLIENTS = 8
+ROUNDS = 12
+
+
+def test_of_clients_that_ask_without_end_each_is_answered_once_before_any_is_answered_twice() -> None:
+    """As on a network: the next request of the one that is answered last comes only after it is looked who waits."""
+    with ExitStack() as stack:
+        turns = stack.enter_context(_Turns())
+        pairs = [socket.socketpair() for _ in range(CLIENTS)]
+        servers, clients = ([stack.enter_context(pair[side]) for pair in pairs] for side in (0, 1))
+        for number, server in enumerate(servers):
+            turns.register(server, selectors.EVENT_READ, number)
+            clients[number].send(b"?")
+        answered: list[int] = []
+        last: list[int] = []
+        for _ in range(ROUNDS):
+            found = [key.data for key, _ in turns.select(1)]
+            for number in found:
+                servers[number].recv(1)
+            for number in last + found[:-1]:
+                clients[number].send(b"?")
+            last = found[-1:]
+            answered += found
+        for at in range(0, len(answered) - CLIENTS + 1, CLIENTS):
+            assert sorted(answered[at : at + CLIENTS]) == list(range(CLIENTS)), answered
