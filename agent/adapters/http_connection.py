@@ -132,8 +132,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """The parser's: one header. Told apart by length first: most are of no interest."""
-        self._count_header(len(name) + len(value) + HEADER_BYTES)
         length = len(name)
+        self._count_header(length + len(value) + HEADER_BYTES)
         if length == 14 and name.lower() == b"content-length":
             self._expect_body(int(value))
         elif length == 31 and name.lower() == b"inference-header-content-length":
@@ -159,9 +159,12 @@ class Connection(asyncio.BufferedProtocol):
         """The parser's: a request is whole."""
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         method, path = self._parser.get_method().decode("ascii"), self._path.decode("latin-1")
-        self._waiting.append((Request(method, path, body, self._json_length), self._parser.should_keep_alive()))
+        request, keep_alive = Request(method, path, body, self._json_length), self._parser.should_keep_alive()
         self._parts = []
-        self._next()
+        if not self._waiting and not self._answering and self._writable:
+            self._answer(request, keep_alive)
+            return
+        self._waiting.append((request, keep_alive))
         if len(self._waiting) >= MAX_PIPELINED:
             self._transport.pause_reading()
 
@@ -189,14 +192,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def _next(self) -> None:
         while self._waiting and not self._answering and self._writable:
-            request, keep_alive = self._waiting.popleft()
-            json_bytes = len(request.body) if request.json_length is None else request.json_length
-            if json_bytes > INLINE_JSON_BYTES or self._endpoint.typical_s(request.path) > INLINE_S:
-                self._answer_beside(request, keep_alive)
-            else:
-                self._write(self._endpoint.answer(request), keep_alive)
+            self._answer(*self._waiting.popleft())
         if not self._answering and not self._transport.is_closing() and len(self._waiting) < MAX_PIPELINED:
             self._transport.resume_reading()
+
+    def _answer(self, request: Request, keep_alive: bool) -> None:
+        json_bytes = len(request.body) if request.json_length is None else request.json_length
+        if json_bytes > INLINE_JSON_BYTES or self._endpoint.typical_s(request.path) > INLINE_S:
+            self._answer_beside(request, keep_alive)
+        else:
+            self._write(self._endpoint.answer(request), keep_alive)
 
     def _answer_beside(self, request: Request, keep_alive: bool) -> None:
         self._answering = True

@@ -57,9 +57,12 @@ class HealthWindow:
         """Take one inference in; the oldest leaves a full window."""
         self._newest.append(inference)
         self.seen += 1
-        self._count(inference, 1)
+        if inference.error is not None or inference.correct is not None:
+            self._count(inference, 1)
         if len(self._newest) > self._size:
-            self._count(self._newest.popleft(), -1)
+            oldest = self._newest.popleft()
+            if oldest.error is not None or oldest.correct is not None:
+                self._count(oldest, -1)
 
     def compare(self, rows: int, agreed: int) -> None:
         """Take in how many of a shadow's answers were stable's."""

@@ -130,15 +130,17 @@ class Observed:
         with self._lock:
             batch = self.notes[:]
             del self.notes[: len(batch)]
+            named: list[str] = []
             for note in batch:
-                self._count(*note)
+                self._count(*note, named)
+            self._tally.predictions.update(named)
 
-    def _count(self, seconds: float, fault: Code | None, value: Any, label: Answer | None) -> None:
+    def _count(self, seconds: float, fault: Code | None, value: Any, label: Answer | None, named: list[str]) -> None:
         tally, latency_us = self._tally, seconds * 1e6
         self._lifetime_s += seconds
         self._longest_s = max(self._longest_s, seconds)
         if type(value) is list:
-            fault = self._count_tensor(tally, value)
+            fault = self._count_tensor(value, named)
         correct = None
         if label is not None and value is not None:
             correct = self._labelled(tally, value, label)
@@ -148,14 +150,14 @@ class Observed:
         if fault is not None:
             tally.errors += 1
         if isinstance(value, str):
-            tally.predictions[value] += 1
+            named.append(value)
 
-    def _count_tensor(self, tally: Tally, values: list[Any]) -> Code | None:
+    def _count_tensor(self, values: list[Any], named: list[str]) -> Code | None:
         """Count a tensor's answer by name, or find out that a number in it is none."""
         while values and type(values[0]) is list:
             values = [cell for row in values for cell in row]
         if self._classifies and values and not isinstance(values[0], float):
-            tally.predictions.update(map(str, values))
+            named.extend(map(str, values))
             return None
         return None if all(map(_is_usable, values)) else Code.HEALTH_OUTPUT
 

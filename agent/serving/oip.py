@@ -18,7 +18,7 @@ from agent.serving.slot import ModelSlot, Serving
 from agent.serving.statistics import Statistics
 from agent.serving.tensors import GivenTensor, as_binary, as_json, read_tensor
 from contract.errors import BadInput, WorldError
-from contract.manifest import Manifest, Tensor
+from contract.manifest import Tensor
 
 SERVER = "edgeward-agent"
 EXTENSIONS = ("binary_tensor_data", "statistics", "model_repository")
@@ -80,6 +80,7 @@ class _InferRequest(msgspec.Struct):
 
 _decode_infer = msgspec.json.Decoder(_InferRequest).decode
 _encode = msgspec.json.encode
+_NO_TAIL = memoryview(b"")
 
 
 class Endpoint:
@@ -182,7 +183,7 @@ class Endpoint:
             asked, tail = _read(request)
             if slot.split is not None and not chosen:
                 serving = slot.answering(_key(asked, request)) or serving
-            inputs = self._inputs(serving.assignment.manifest, asked, tail)
+            inputs = self._inputs(serving, asked, tail)
             rows = _rows(inputs)
             clock.read()
             serving, outputs = slot.run_or_fall_back(serving, inputs)
@@ -194,8 +195,8 @@ class Endpoint:
         self._statistics.succeeded(slot.model, serving.version, clock, rows)
         return response
 
-    def _inputs(self, manifest: Manifest, asked: _InferRequest, tail: memoryview) -> dict[str, Array]:
-        wanted = {tensor.name: tensor for tensor in manifest.inputs}
+    def _inputs(self, serving: Serving, asked: _InferRequest, tail: memoryview) -> dict[str, Array]:
+        wanted, refuse_nan = serving.inputs, serving.assignment.manifest.nan == "refuse"
         arrays: dict[str, Array] = {}
         at = 0
         for given in asked.inputs:
@@ -206,9 +207,9 @@ class Endpoint:
             size = given.parameters.binary_data_size if given.parameters is not None else None
             binary = None if size is None else _cut(tail, at, size, given.name)
             at += size or 0
-            arrays[given.name] = read_tensor(given, tensor, binary, refuse_nan=manifest.nan == "refuse")
-        if missing := wanted.keys() - arrays:
-            raise Refused(400, f"input {sorted(missing)[0]!r} is missing")
+            arrays[given.name] = read_tensor(given, tensor, binary, refuse_nan=refuse_nan)
+        if len(arrays) < len(wanted):
+            raise Refused(400, f"input {min(wanted.keys() - arrays)!r} is missing")
         if at != len(tail):
             raise Refused(400, f"{len(tail) - at} bytes follow the tensors that binary_data_size names")
         return arrays
@@ -257,19 +258,18 @@ def _key(asked: _InferRequest, request: Request) -> str | bytes:
 
 
 def _read(request: Request) -> tuple[_InferRequest, memoryview]:
-    body = memoryview(request.body)
-    length = len(body) if request.json_length is None else request.json_length
-    if not 0 <= length <= len(body):
+    body, length = request.body, request.json_length
+    if length is not None and not 0 <= length <= len(body):
         raise Refused(400, f"Inference-Header-Content-Length says {length}, the body has {len(body)} bytes")
     try:
-        asked = _decode_infer(body[:length])
+        asked = _decode_infer(body if length is None else memoryview(body)[:length])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, f"request: {error}"[:500]) from None
     if asked.id is not None and len(asked.id) > MAX_ID_CHARS:
         raise Refused(400, f"id: {len(asked.id)} characters, limit {MAX_ID_CHARS}")
     if asked.parameters is not None and asked.parameters.sequence_id:
         raise Refused(501, "parameters.sequence_id: models here keep no state between requests")
-    return asked, body[length:]
+    return asked, _NO_TAIL if length is None else memoryview(body)[length:]
 
 
 def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:

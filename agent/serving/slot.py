@@ -77,6 +77,7 @@ class Serving:
         self.version = str(manifest.release)
         self.regression = manifest.task == "regression"
         self.row = encoder_of(manifest)
+        self.inputs = {tensor.name: tensor for tensor in manifest.inputs}
         self.observed = Observed(assignment, lock)
         self.distribution = distribution
         self.in_flight: list[None] = []

@@ -53,8 +53,8 @@ def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, *
 
 def as_json(tensor: Tensor, array: Array) -> dict[str, Any]:
     """An output with its data as a flat list."""
-    data = array.ravel().tolist()
-    return {"name": tensor.name, "shape": list(array.shape), "datatype": tensor.datatype, "data": data}
+    data = array.tolist() if array.ndim == 1 else array.ravel().tolist()
+    return {"name": tensor.name, "shape": array.shape, "datatype": tensor.datatype, "data": data}
 
 
 def as_binary(tensor: Tensor, array: Array) -> tuple[dict[str, Any], bytes]:
