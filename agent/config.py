@@ -186,6 +186,7 @@ class TransferConfig(Message, frozen=True):
     hours: tuple[str, ...] = ()
     sources: Annotated[tuple[str, ...], msgspec.Meta(max_length=4)] = ()
     keep_mb: Annotated[int, msgspec.Meta(ge=0)] = 64
+    share: str = ""
 
 
 class Config(Message, frozen=True):
@@ -232,6 +233,24 @@ def check_transfer(transfer: TransferConfig) -> None:
         if not web and not source.startswith("file:///"):
             words = '"https://host/path/{sha256}" or "file:///directory"'
             raise BadInput(Code.CONFIG_INVALID, f"transfer.sources {source[:80]!r}: {words}")
+    check_share(transfer.share)
+
+
+def check_share(share: str) -> tuple[str, int] | None:
+    """(address, port) by which neighbours reach this device, None for ""; BadInput `config_invalid`."""
+    import ipaddress  # here, because most devices share nothing
+
+    if not share:
+        return None
+    host, _, port = share.rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        address = None
+    if address is None or address.is_unspecified or not port.isdigit() or not 0 < int(port) < 65_536:
+        words = 'the address by which neighbours reach this device and a port, "192.168.1.17:8472"'
+        raise BadInput(Code.CONFIG_INVALID, f"transfer.share {share[:80]!r}: {words}")
+    return str(address), int(port)
 
 
 def check_listen(listen: str) -> tuple[str, int]:

@@ -27,7 +27,7 @@ from agent.adapters.posix_disk import PosixDisk
 from agent.agent import Agent
 from agent.capturing import Capturing
 from agent.carriers import Carrier, Carriers
-from agent.config import Config
+from agent.config import Config, check_share
 from agent.core.model import Assignment
 from agent.device_model import DeviceModel
 from agent.download import Download, Pace
@@ -37,6 +37,7 @@ from agent.serving.slot import ModelSlot
 from agent.spool import Spool
 from agent.stimuli import Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
 from agent.store import Store
+from contract.blobs import Blob
 from contract.errors import Code, WorldError
 from contract.names import unit_number
 from contract.protocol import VERSION
@@ -44,6 +45,7 @@ from contract.signatures import Sign
 from contract.windows import wait_s
 
 if TYPE_CHECKING:
+    from agent.adapters.blob_server import BlobServer
     from agent.adapters.directory_link import DirectoryLink
     from agent.adapters.http_server import HttpServer
     from agent.adapters.paho_link import PahoLink
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
 INBOX_SIZE = 256
 """Stimuli that wait for the worker; a full inbox holds the network thread, and with it the broker."""
 WATCHDOG_S = 5.0
+COLLECT_AFTER = 10_000
+"""Objects, as the collector counts them, between two looks for cycles, of which there are few: Python's own 700 is a
+look every 1,000 requests, 0.1 to 1 ms in which all wait."""
 HOLD_FILE = "hold-updates"
 """While a file of this name lies in the state directory nothing new is swapped in: for any program on the device."""
 
@@ -84,6 +89,7 @@ class Daemon:
             policy.model: Capturer(policy, random=random.random, clock=time.time, dropped=self._dropped)
             for policy in config.capture
         }
+        self._blob_server = self._new_blob_server()
         self._sign = _late_signer(config.broker.key_file) if config.broker.key_file else None
         identity = Identity(
             config.device.name,
@@ -91,6 +97,7 @@ class Daemon:
             dict(config.device.labels),
             nonce=os.urandom(16).hex() if config.trust.fresh else "",
             sign=self._sign,
+            shares=self._blob_server.address if self._blob_server is not None else "",
             pinned={pin.model: pin.release for pin in config.pin},
         )
         intervals = Intervals(config.intervals.heartbeat_s, config.intervals.telemetry_s, config.intervals.judge_s)
@@ -119,6 +126,7 @@ class Daemon:
         try:
             connection = self.connect()
             gc.freeze()  # modules stay: a full collection that looked them over would hold every request up for 13 ms
+            gc.set_threshold(COLLECT_AFTER)
             self._work(connection)
         finally:
             self.close()
@@ -150,6 +158,8 @@ class Daemon:
             self._config, self._config_path, link=self._link, dropped=self._dropped, slot=self.slot
         )
         self._connection.start()
+        if self._blob_server is not None:
+            self._blob_server.start()
         _log.info("device %s is up, state in %s", self._config.device.name, self._state_dir)
         return self._connection
 
@@ -173,6 +183,8 @@ class Daemon:
             self._pipelines.close()
         if self._connection is not None:
             self._connection.stop()
+        if self._blob_server is not None:
+            self._blob_server.stop()
         if self._server is not None:
             self._server.stop()
         self._lock_file.close()
@@ -247,6 +259,25 @@ class Daemon:
         from agent.adapters.sources import Source  # most devices have none
 
         return Source(address, self._inbox.put, self._config.broker.ca_file)
+
+    def _new_blob_server(self) -> "BlobServer | None":
+        """An address that is not there yet, or not ours, keeps no model from serving: then nothing is shared."""
+        if (address := check_share(self._config.transfer.share)) is None:
+            return None
+        from agent.adapters.blob_server import BlobServer  # most devices share nothing
+
+        try:
+            return BlobServer(*address, self._confirmed_blob)
+        except OSError as error:
+            _log.warning("transfer.share %s: %s; nothing is shared", self._config.transfer.share, error.strerror)
+            return None
+
+    def _confirmed_blob(self, digest: str) -> tuple[Blob, str] | None:
+        """A blob of a stable version, and its file; from any thread."""
+        stable = (model.state.record.stable for model in list(self._agent.models.values()))
+        blobs = (blob for assignment in stable if assignment is not None for blob in assignment.blobs)
+        found = next((blob for blob in blobs if blob.sha256 == digest), None)
+        return None if found is None else (found, self._store.path(found))
 
     def _drop(self, what: str) -> None:
         self._dropped[what] += 1

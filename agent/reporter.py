@@ -86,6 +86,7 @@ class Reporter:
             models=models,
             uptime_s=int(uptime_s),
             dropped=newest,
+            shares=identity.shares,
             nonce=identity.nonce,
             **self._head(),
         )

@@ -4,7 +4,7 @@ Decides how a blob is cut and how its chunk list is checked. Refuses to know how
 """
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import msgspec
 
@@ -60,6 +60,11 @@ def split(data: bytes, chunk_bytes: int) -> list[bytes]:
 def chunk_list(data: bytes, chunk_bytes: int) -> bytes:
     """The 32-byte SHA-256 of every chunk, joined."""
     return b"".join(hashlib.sha256(chunk).digest() for chunk in split(data, chunk_bytes))
+
+
+def chunk_list_of(file: BinaryIO, chunk_bytes: int) -> bytes:
+    """The same of an open file, a chunk in memory at a time."""
+    return b"".join(hashlib.sha256(chunk).digest() for chunk in iter(lambda: file.read(chunk_bytes), b""))
 
 
 def parse_chunk_list(raw: bytes, blob: Blob) -> tuple[bytes, ...]:

@@ -56,6 +56,8 @@ class TrialPolicy(Message, frozen=True):
     """How far the trial's accuracy may lie below stable's, where the sensor brings labels."""
 
 
+MAX_SOURCES = 4
+"""Named in one document."""
 Source = Annotated[str, msgspec.Meta(pattern=r"^https?://[^{}\s]+\{sha256\}[^{}\s]*\Z", max_length=512)]
 
 
@@ -80,7 +82,7 @@ class DesiredTarget(Message, frozen=True):
     rollout: str
     policy: TrialPolicy
     delivery: Delivery | None = None
-    sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=4)] = ()
+    sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=MAX_SOURCES)] = ()
     """Where blobs may be fetched besides the broker, in order of preference; `{sha256}` stands for the blob's name."""
 
 

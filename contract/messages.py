@@ -18,6 +18,10 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)]
 Short = Annotated[str, msgspec.Meta(max_length=128)]
 Bins = Annotated[tuple[Count, ...], msgspec.Meta(max_length=MAX_BINS)]
+NeighbourAddress = Annotated[
+    str, msgspec.Meta(pattern=r"^(http://([0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0-9]{1,5}/\{sha256\})?\Z")
+]
+"""A number and a port, and nothing that whoever names it could choose besides."""
 Signature = Annotated[str, msgspec.Meta(max_length=256)]
 
 
@@ -126,6 +130,8 @@ class Heartbeat(Message, frozen=True):
     """Releases that the device's own configuration holds models at."""
     dropped: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
     """Counters of what limits threw away, by name."""
+    shares: NeighbourAddress = ""
+    """Where neighbours may fetch what the device has confirmed; empty: nowhere."""
     nonce: Short = ""
     """Asks for a document that repeats it: the proof that nobody replays an old one."""
     signature: Signature = ""

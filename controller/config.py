@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from contract.desired import Source
+from contract.desired import MAX_SOURCES, Source
 from contract.errors import BadInput, Code
 from contract.protocol import DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES
 from contract.toml_config import decode_toml
@@ -79,9 +79,16 @@ class PublishConfig(Message, frozen=True):
     """How blobs are cut, and where devices find them besides the broker."""
 
     chunk_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_CHUNK_BYTES)] = DEFAULT_CHUNK_BYTES
-    sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=4)] = ()
+    sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=MAX_SOURCES)] = ()
     """Tried before the broker, in this order: `https://cdn.example/{sha256}`, or this controller's own API,
     `http://host:8470/v1/blobs/{sha256}`. The list of a blob's chunks lies beside it as `{sha256}.list`."""
+    bucket: Annotated[str, msgspec.Meta(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?)?\Z")] = ""
+    """`s3://name/prefix`: who asks the API for a blob is sent there by a presigned address, and fetches it there."""
+    bucket_endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z")] = ""
+    """Of a store that is not AWS's."""
+    neighbours: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    """Devices with one value of this label, `site` say, that share what they have confirmed (`[transfer] share`) are
+    named to each other before every other source. Empty: none is."""
 
 
 class EventsConfig(Message, frozen=True):

@@ -165,7 +165,8 @@ def _power(world: World, rollout: Rollout) -> Iterable[str]:
 
 
 def _inferences_per_s(world: World, device: str, model: str) -> float:
-    newest = world.traffic.get(device)
-    if newest is None or newest.interval_s <= 0:
+    traffic = world.traffic.get(device)
+    if traffic is None or traffic.newest.interval_s <= 0:
         return 0.0
+    newest = traffic.newest
     return sum(window.inferences for window in newest.windows if window.model == model) / newest.interval_s

@@ -10,10 +10,12 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from contract.desired import Delivery, TrialPolicy
+from contract.desired import MAX_SOURCES, Delivery, TrialPolicy
 from contract.histogram import merge
 from contract.messages import Ack, Heartbeat, ModelWindow, Presence, Report, Telemetry, VersionRef
 from controller.fleet.fit import Form, choose_form, stratum_of
+from controller.fleet.neighbours import Sharing, neighbours_of, sharing_by
+from controller.fleet.traffic import Traffic
 from controller.fleet.twin import DOCUMENT_LIFE_S, Assigned, Twin, fold_heartbeat, fold_presence, fold_report
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.decide import Offer, decide
@@ -46,6 +48,10 @@ class World:
     """artifact -> base -> in how few bytes the artifact comes to whoever has the base; "" for no base"""
     sources: tuple[str, ...] = ()
     """Where devices find blobs besides the broker."""
+    neighbours_by: str = ""
+    """The label whose value neighbours have in common; empty: nobody fetches from another device."""
+    sharing: Sharing | None = None
+    """Who shares, as of this pass; None until somebody asks."""
     joining: set[str] = field(default_factory=set)
     """Devices that are new, or that have other labels now: a rollout may be about them since."""
     places: dict[str, tuple[tuple[Member, ...], dict[str, Member]]] = field(default_factory=dict)
@@ -59,8 +65,8 @@ class World:
     """Devices that have not acted on their document, as far as they say themselves."""
     sweep_at: float = 0.0
     """When all documents are looked over next."""
-    traffic: dict[str, Telemetry] = field(default_factory=dict)
-    """Newest telemetry of a device: bytes, memory, stalls."""
+    traffic: dict[str, Traffic] = field(default_factory=dict)
+    """What a device moves, and the rest of its newest telemetry: memory, stalls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ class Changes:
 
 def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> Changes:
     """Fold and decide; `world` is brought up to date in place."""
+    world.sharing = None
     acks: dict[tuple[str, Ack], None] = {}
     reports, heartbeats = [], []
     for device, message in inbox:
@@ -255,18 +262,28 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
     desired = {model: assigned for model, assigned in twin.desired.items() if model != offer.model}
     if offer.release:
         digest = _digest_for(members_of(world, rollout).get(offer.device), offer, rollout)
+        near = _near(world, twin, offer.model, digest, now)
         desired[offer.model] = Assigned(
             release=offer.release,
             generation=version,
             rollout=rollout.id,
             digest=digest,
-            delivery=delivery_for(world, twin, offer.model, digest),
-            sources=world.sources,
+            delivery=None if near else delivery_for(world, twin, offer.model, digest),
+            sources=(*near, *world.sources)[:MAX_SOURCES],
             policy=_policy_of(offer, rollout),
             attempt=offer.attempt,
             offered_at=now,
         )
     _put_twin(world, replace(twin, document_version=version, desired=desired, issued_at=int(now)))
+
+
+def _near(world: World, twin: Twin, model: str, digest: str, now: float) -> tuple[str, ...]:
+    """Neighbours that have an artifact. They have it whole: whoever is to ask them is told of no encoding."""
+    if not world.neighbours_by:
+        return ()
+    if world.sharing is None:
+        world.sharing = sharing_by(world.neighbours_by, world.twins, now, world.silent_s)
+    return neighbours_of(twin, world.neighbours_by, model, digest, world.sharing)
 
 
 def delivery_for(world: World, twin: Twin, model: str, digest: str) -> Delivery | None:
@@ -318,7 +335,8 @@ def _fold(world: World, device: str, message: FromDevice, now: float) -> None:
         case Presence():
             twin = fold_presence(twin, message, now)
         case Telemetry():
-            world.traffic[device] = message
+            known = world.traffic.get(device)
+            world.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
             for window in message.windows:
                 _add(world, device, window, now)
             world.twins.setdefault(device, twin)

@@ -22,6 +22,7 @@ from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.wire import decode, encode
 from controller.broadcast import Broadcast
 from controller.broker import RunningBroker, start_broker
+from controller.bucket import Bucket
 from controller.config import Config
 from controller.deliveries import Deliveries
 from controller.deployment import Deployment
@@ -103,6 +104,7 @@ class Service:
         self.authority = open_authority(self.store, data_dir / "keys", metadata, today())
         self.world = remember(self.store, self.journal.last_words(), config.fleet.silent_s)
         self.world.sources = config.publish.sources
+        self.world.neighbours_by = config.publish.neighbours
         self.publisher = Publisher(self.registry, self.blobs, self.authority)
         self.authority.witness = self.journal.checkpoint
         self.tokens = Tokens(self.store)
@@ -113,6 +115,8 @@ class Service:
         self.deliveries = Deliveries(self)
         self.events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
         self.events.know(self.world.rollouts.values())
+        bucket, endpoint = config.publish.bucket, config.publish.bucket_endpoint
+        self.bucket = Bucket(bucket, endpoint, time.monotonic) if bucket else None
         self.webhooks = Webhooks(config.events.webhooks, self.events)
         self.broker: RunningBroker | None = None
         self.api_port = 0
@@ -165,6 +169,8 @@ class Service:
             await asyncio.gather(self._loop_task, return_exceptions=True)
         await self.webhooks.stop()
         await self.deliveries.stop()
+        if self.bucket is not None:
+            await self.bucket.stop()
         for link in self._links:
             link.stop()
         if self.broker is not None:

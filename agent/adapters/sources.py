@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
 
 TIMEOUT_S = 20.0
+MAX_CONNECTIONS = 2
+MAX_ADDRESS_CHARS = 4096
+MAX_REFUSAL_BYTES = 64 * 1024
+"""Read of an answer that is of no use, so that its connection can be used again."""
 MAX_WAITING = 64
 """Asks that wait for the thread; a transfer has one or two at a time."""
 
@@ -38,7 +43,10 @@ class Source:
         self._asks: queue.Queue[Ask] = queue.Queue(MAX_WAITING)
         self._taken_back: set[tuple[str, int]] = set()
         self._thread: threading.Thread | None = None
-        self._connection: HTTPConnection | None = None
+        self._connections: dict[str, HTTPConnection] = {}
+        """By scheme and host: the source's own, and where it has sent us."""
+        self._moved: dict[str, str] = {}
+        """Where the source has sent us for a blob; of the newest blob only."""
 
     def ask(self, blob: Blob, indices: Sequence[int] | None) -> None:
         """Bring these chunks, or for None the chunk list."""
@@ -68,7 +76,8 @@ class Source:
                     for run in _runs([index for index in indices if (blob.sha256, index) not in self._taken_back]):
                         self._bring(blob, run)
             except Exception as error:  # a server may do anything; the broker has the blob as well
-                self._connection = None
+                self._connections.clear()
+                self._moved.clear()
                 _log.warning("source %s: %s: %s", self.url, type(error).__name__, error)
                 self._deliver(SourceFailed(self.url, f"{type(error).__name__}: {error}"[:200]))
 
@@ -93,16 +102,34 @@ class Source:
             yield _exactly(answer.read(size), size)
 
     def _request(self, name: str, offset: int, total: int) -> "HTTPResponse":
-        url = urlsplit(self.url.replace("{sha256}", name))
-        connection = self._connection or self._connect(url.scheme, url.netloc)
-        self._connection = connection
-        path = f"{url.path}?{url.query}" if url.query else url.path
-        connection.request("GET", path, headers={"Range": f"bytes={offset}-{offset + total - 1}"})
-        answer = connection.getresponse()
-        whole = answer.status == 200 and offset == 0 and int(answer.headers.get("Content-Length", "-1")) == total
-        if answer.status != 206 and not whole:  # a redirect is no answer: it may lead anywhere
+        """The part of a file. An address that the source has sent us to may expire: then it is asked again, once."""
+        wanted = f"bytes={offset}-{offset + total - 1}"
+        if (moved := self._moved.get(name)) is not None:
+            answer = self._get(moved, wanted)
+            if _holds(answer, offset, total):
+                return answer
+            answer.read(MAX_REFUSAL_BYTES)
+            self._connections.clear()
+        answer = self._get(self.url.replace("{sha256}", name), wanted)
+        if answer.status == HTTPStatus.TEMPORARY_REDIRECT:
+            moved = _location(answer)
+            answer.read(MAX_REFUSAL_BYTES)
+            self._moved = {name: moved}
+            answer = self._get(moved, wanted)
+        if not _holds(answer, offset, total):
             raise OSError(f"HTTP {answer.status} for {name[:12]}")
         return answer
+
+    def _get(self, address: str, wanted: str) -> "HTTPResponse":
+        url = urlsplit(address)
+        place = f"{url.scheme}://{url.netloc}"
+        if place not in self._connections and len(self._connections) >= MAX_CONNECTIONS:
+            self._connections.clear()
+        connection = self._connections.get(place) or self._connect(url.scheme, url.netloc)
+        self._connections[place] = connection
+        path = f"{url.path}?{url.query}" if url.query else url.path
+        connection.request("GET", path, headers={"Range": wanted})
+        return connection.getresponse()
 
     def _connect(self, scheme: str, address: str) -> "HTTPConnection":
         import ssl
@@ -112,6 +139,20 @@ class Source:
             context = ssl.create_default_context(cafile=self._ca_file or None)
             return HTTPSConnection(address, timeout=TIMEOUT_S, context=context)
         return HTTPConnection(address, timeout=TIMEOUT_S)
+
+
+def _holds(answer: "HTTPResponse", offset: int, total: int) -> bool:
+    """Whether it is what was asked for: the part, or a whole that is no larger."""
+    whole = answer.status == HTTPStatus.OK and offset == 0 and int(answer.headers.get("Content-Length", "-1")) == total
+    return answer.status == HTTPStatus.PARTIAL_CONTENT or whole
+
+
+def _location(answer: "HTTPResponse") -> str:
+    """Where a source sends us: one step, and over HTTP as before. What comes from there is verified like the rest."""
+    address = answer.headers.get("Location", "")
+    if len(address) > MAX_ADDRESS_CHARS or not address.startswith(("http://", "https://")):
+        raise OSError(f"sent to {address[:80]!r}, which is no address of a web server")
+    return address
 
 
 def _runs(indices: Sequence[int]) -> Iterator[list[int]]:

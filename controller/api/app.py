@@ -6,6 +6,7 @@ from aiohttp import web
 from controller.api.auth import CALLS, FAILED, NEEDS, TOKEN, TOKENS, calls, failures, guard
 from controller.api.errors import Handler, errors_to_json
 from controller.api.openapi import openapi
+from controller.api.page import PAGE_FILES, page
 from controller.api.route import Answer
 from controller.api.routes import MAX_BODY_BYTES, ROUTES
 from controller.api.service_key import SERVICE
@@ -25,6 +26,9 @@ def make_app(service: Service, token: str) -> web.Application:
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _as_json(route.handler))
     app.router.add_get(OPENAPI, _as_json(_openapi))
+    for path in PAGE_FILES:
+        app[NEEDS]["GET", path] = "nothing"
+        app.router.add_get(path, page)
     return app
 
 

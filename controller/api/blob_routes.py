@@ -1,4 +1,5 @@
 """Blobs over HTTP, with ranges: for devices that reach the API faster than the broker, and for caches in front of it.
+Where there is a bucket, whoever asks is sent there.
 
 Whoever knows a digest may fetch the blob, as any device may at the broker; it is verified where it arrives.
 """
@@ -21,6 +22,8 @@ async def blob(request: web.Request) -> web.StreamResponse:
     if not is_digest(digest) or not service.blobs.path(digest).exists():
         raise BadInput(Code.UNKNOWN_BLOB, f"no blob {digest[:64]!r}")
     if not name.endswith(".list"):
+        if service.bucket is not None and (there := service.bucket.address(digest, service.blobs.path(digest))):
+            return web.Response(status=307, headers={"Location": there, "Cache-Control": "no-store"})
         return web.FileResponse(service.blobs.path(digest), headers={"Cache-Control": FOREVER})
     published = service.published(digest)
     if published is None:

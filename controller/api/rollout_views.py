@@ -1,6 +1,8 @@
 """A rollout as the API tells it: members with their outcomes, the newest verdicts. Decides nothing."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from contract.messages import ModelState
 from contract.wire import Message
@@ -8,7 +10,7 @@ from controller.planning import bytes_for
 from controller.reconcile import World, facts_of
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.facts import DeviceFact
-from controller.rollout.model import FINAL, Rollout
+from controller.rollout.model import FINAL, Member, Rollout
 from controller.rollout.outcome import Outcome, outcome_of
 
 
@@ -47,8 +49,8 @@ class TransferView(Message, frozen=True):
     """At that rate; None while nothing has come across."""
 
 
-class RolloutView(Message, frozen=True):
-    """One rollout as it stands."""
+class RolloutSummary(Message, frozen=True):
+    """One rollout in a few lines."""
 
     id: str
     model: str
@@ -60,13 +62,19 @@ class RolloutView(Message, frozen=True):
     waves: int
     reason: str
     counts: dict[str, int]
+    """Members by outcome."""
     transfer: TransferView
     verdicts: tuple[VerdictView, ...]
+    created_at: str
+    created_by: str
+
+
+class RolloutView(RolloutSummary, frozen=True):
+    """One rollout as it stands."""
+
     members: tuple[MemberView, ...]
     excluded: dict[str, str]
     plan_digest: str
-    created_at: str
-    created_by: str
     approved_by: str
 
 
@@ -93,33 +101,49 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
                 detail=_detail(state),
             )
         )
-    outcomes = [member.outcome for member in members]
     return RolloutView(
-        id=rollout.id,
-        model=rollout.model,
-        release=rollout.release,
-        strategy=rollout.strategy.name,
-        status=rollout.status,
-        open=rollout.status not in FINAL,
-        wave=rollout.wave,
-        waves=rollout.final_wave + 1,
-        reason=rollout.reason,
-        transfer=transfer_view(rollout, world, facts, now),
-        counts={word: outcomes.count(word) for word in sorted(set(outcomes))},
-        verdicts=tuple(map(verdict_view, world.verdicts.get(rollout.id, ()))),
         members=tuple(members),
         excluded=rollout.excluded,
         plan_digest=rollout.plan_digest,
-        created_at=rollout.created_at,
-        created_by=rollout.created_by,
         approved_by=rollout.approved_by,
+        **_summary_fields(rollout, world, facts, now),
     )
 
 
-def transfer_view(rollout: Rollout, world: World, facts: Mapping[str, DeviceFact], now: float) -> TransferView:
+def rollout_summary(rollout: Rollout, world: World, now: float) -> RolloutSummary:
+    """A rollout without its members. One that has ended is not counted through again: its status says how it ended."""
+    facts = facts_of(world, rollout, now) if rollout.status not in FINAL else {}
+    return RolloutSummary(**_summary_fields(rollout, world, facts, now))
+
+
+def _summary_fields(rollout: Rollout, world: World, facts: Mapping[str, DeviceFact], now: float) -> dict[str, Any]:
+    """`facts` of those members that are counted."""
+    members = [member for member in rollout.members if member.device in facts]
+    outcomes = [outcome_of(rollout, member, facts[member.device], now) for member in members]
+    return {
+        "id": rollout.id,
+        "model": rollout.model,
+        "release": rollout.release,
+        "strategy": rollout.strategy.name,
+        "status": rollout.status,
+        "open": rollout.status not in FINAL,
+        "wave": rollout.wave,
+        "waves": rollout.final_wave + 1,
+        "reason": rollout.reason,
+        "transfer": transfer_view(rollout, members, world, facts, now),
+        "counts": dict(sorted(Counter(outcomes).items())),
+        "verdicts": tuple(map(verdict_view, world.verdicts.get(rollout.id, ()))),
+        "created_at": rollout.created_at,
+        "created_by": rollout.created_by,
+    }
+
+
+def transfer_view(
+    rollout: Rollout, members: Sequence[Member], world: World, facts: Mapping[str, DeviceFact], now: float
+) -> TransferView:
     """How far the rollout's bytes are."""
     total = done = 0
-    for member in rollout.members:
+    for member in members:
         wanted = bytes_for(world, rollout, member)
         total += wanted
         done += _across(rollout, facts[member.device], wanted)

@@ -15,6 +15,7 @@ from controller.api.blob_routes import BLOB_ROUTES
 from controller.api.bundle_routes import BUNDLE_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
+from controller.api.fleet_view import FleetView, fleet_view
 from controller.api.operator_routes import OPERATOR_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
@@ -127,6 +128,11 @@ async def list_devices(request: web.Request) -> list[views.DeviceView]:
     return [views.DeviceView(**views.device_fields(twin, world, now)) for _, twin in sorted(world.twins.items())]
 
 
+async def show_fleet(request: web.Request) -> FleetView:
+    """The fleet on one page."""
+    return fleet_view(request.app[SERVICE].world, time.time())
+
+
 async def show_device(request: web.Request) -> views.DeviceDetail:
     """One device with its history."""
     service = request.app[SERVICE]
@@ -154,6 +160,7 @@ ROUTES = (
         "view", "GET", "/v1/models/{model}/captured", captured_rows, "Inferences that devices kept",
         list[views.CapturedView],
     ),
+    Route("view", "GET", "/v1/fleet", show_fleet, "The fleet on one page", FleetView),
     Route("view", "GET", "/v1/devices", list_devices, "The fleet", list[views.DeviceView]),
     Route("view", "GET", "/v1/devices/{device}", show_device, "One device and its history", views.DeviceDetail),
     *BLOB_ROUTES,

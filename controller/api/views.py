@@ -119,6 +119,8 @@ class DeviceView(Message, frozen=True):
     swap_rss_mb: float | None
     bytes_received: int
     bytes_sent: int
+    bytes_s: float
+    """Received, in the newest interval of telemetry."""
     seen_s_ago: float | None
 
 
@@ -183,6 +185,7 @@ def version_detail(version: Version, deliveries: tuple[Delivery, ...] = ()) -> V
 def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
     """Fields of a DeviceView."""
     traffic = world.traffic.get(twin.device)
+    newest = traffic.newest if traffic else None
     names = sorted(set(twin.desired) | set(twin.reported))
     return {
         "device": twin.device,
@@ -192,13 +195,14 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
         "document_version": twin.document_version,
         "models": tuple(_device_model(twin, name, world) for name in names),
         "dropped": twin.dropped,
-        "rss_mb": traffic.rss_mb if traffic else None,
-        "cpu_share": traffic.cpu_share if traffic else None,
-        "temperature_c": traffic.temperature_c if traffic else None,
-        "swap_stall_ms_max": traffic.swap_stall_ms_max if traffic else None,
-        "swap_rss_mb": traffic.swap_rss_mb if traffic else None,
-        "bytes_received": traffic.bytes_received if traffic else 0,
-        "bytes_sent": traffic.bytes_sent if traffic else 0,
+        "rss_mb": newest.rss_mb if newest else None,
+        "cpu_share": newest.cpu_share if newest else None,
+        "temperature_c": newest.temperature_c if newest else None,
+        "swap_stall_ms_max": newest.swap_stall_ms_max if newest else None,
+        "swap_rss_mb": newest.swap_rss_mb if newest else None,
+        "bytes_received": newest.bytes_received if newest else 0,
+        "bytes_sent": newest.bytes_sent if newest else 0,
+        "bytes_s": round(traffic.bytes_s, 1) if traffic else 0.0,
         "seen_s_ago": round(now - twin.seen_at, 1) if twin.seen_at is not None else None,
     }
 

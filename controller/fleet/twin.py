@@ -58,6 +58,8 @@ class Twin(msgspec.Struct, frozen=True):
     newest: tuple[int, int] = (0, 0)
     """(boot, seq) of the newest message that was folded in."""
     seen_at: float | None = None
+    shares: str = ""
+    """Where neighbours may fetch what it has confirmed."""
     asks: str = ""
     """The nonce that the device wants its document to repeat."""
     answered: str = ""
@@ -86,6 +88,7 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         newest=(message.boot, message.seq),
         seen_at=now,
         connected=True,
+        shares=message.shares,
         asks=message.nonce,
     )
 

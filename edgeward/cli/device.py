@@ -78,7 +78,7 @@ def show(name: str, *, as_json: bool) -> None:
     console.print(
         f"[bold]{name}[/] {found['presence']}, {hardware.get('machine')}, agent {hardware.get('agent')}, onnxruntime "
         f"{hardware.get('onnxruntime')}, {found['rss_mb']} MB resident, {_load(found)}"
-        f"received {size(found['bytes_received'])}",
+        f"received {size(found['bytes_received'])}, {size(found['bytes_s'])}/s of late",
         highlight=False,
     )
     measured = [

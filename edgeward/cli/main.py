@@ -13,6 +13,7 @@ from edgeward.cli.rollout import rollout
 from edgeward.cli.token import token
 from edgeward.cli.trust import trust
 from edgeward.demo.command import demo
+from edgeward.settings import find_settings
 
 _SHELLS = ("bash", "zsh", "fish")
 
@@ -35,6 +36,13 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None  # the choice above lists what click knows
     click.echo(found(cli, {}, "edgeward", "_EDGEWARD_COMPLETE").source())
+
+
+@cli.command()
+def page() -> None:
+    """Print the address of the fleet's page, with the token behind a # that no browser sends: keep it to yourself."""
+    found = find_settings()
+    click.echo(f"{found.url}/#token={found.token}")
 
 
 for command in (model, rollout, device, bundle, trust, token, audit, demo):

@@ -35,18 +35,37 @@ FILES = {
 }
 
 
+SENT = {
+    "sends on": "http://{host}/there/{name}",
+    "sends on for ever": "http://{host}/blobs/{name}",
+    "sends to a file": "file:///etc/passwd",
+}
+
+
 class Web(BaseHTTPRequestHandler):
     """Serves FILES by range, or misbehaves."""
 
     protocol_version = "HTTP/1.1"
     manner = "good"
-    requests = 0
+    requests = there = 0
+    expires_at = 0
+    """Which request to an address that was given fails; 0: none."""
 
     def do_GET(self) -> None:
         type(self).requests += 1
-        data = FILES.get(self.path.rpartition("/")[2], b"")
+        name = self.path.rpartition("/")[2]
+        data = FILES.get(name, b"")
         first, last = (int(text) for text in self.headers["Range"].removeprefix("bytes=").split("-"))
         part = data[first : last + 1]
+        if self.path.startswith("/there/"):
+            type(self).there += 1
+            self._answer(206, part) if self.there != self.expires_at else self._answer(403, b"expired")
+        elif self.manner in SENT:
+            self._answer(307, b"", SENT[self.manner].format(host=self.headers["Host"], name=name))
+        else:
+            self._behave(part, data)
+
+    def _behave(self, part: bytes, data: bytes) -> None:
         match self.manner:
             case "good":
                 self._answer(206, part)
@@ -66,10 +85,10 @@ class Web(BaseHTTPRequestHandler):
                 time.sleep(3.0)
                 self.close_connection = True
 
-    def _answer(self, status: int, data: bytes) -> None:
+    def _answer(self, status: int, data: bytes, location: str = "http://127.0.0.1:1/") -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Location", "http://127.0.0.1:1/")
+        self.send_header("Location", location)
         self.end_headers()
         self.wfile.write(data)
 
@@ -142,7 +161,9 @@ def test_a_directory_that_is_plugged_in_brings_everything(tmp_path: Path) -> Non
     assert device.broker.sent_bytes == 0
 
 
-@pytest.mark.parametrize("manner", ["no ranges", "missing", "redirect", "short", "closes", "stalls"])
+@pytest.mark.parametrize("manner", [
+    "no ranges", "missing", "redirect", "sends on for ever", "sends to a file", "short", "closes", "stalls",
+])  # fmt: skip
 def test_a_source_that_fails_is_left_for_the_broker(
     tmp_path: Path, web: tuple[str, type[Web]], manner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +173,17 @@ def test_a_source_that_fails_is_left_for_the_broker(
     assert isinstance(device.run(), FetchDone)
     assert device.dropped == ["sources_failed"]
     assert device.broker.sent_bytes >= len(NEW)
+
+
+@pytest.mark.parametrize("expires_at", [0, 4], ids=["lasting", "expiring"])
+def test_a_source_may_send_on_once_and_is_asked_again_when_that_address_has_expired(
+    tmp_path: Path, web: tuple[str, type[Web]], expires_at: int
+) -> None:
+    web[1].manner, web[1].expires_at = "sends on", expires_at
+    device = Device(tmp_path, [web[0]])
+    assert isinstance(device.run(), FetchDone)
+    assert (device.broker.sent_bytes, device.dropped) == (0, [])
+    assert web[1].there > 4, "there was something to expire"
 
 
 def test_a_source_that_lies_brings_nothing_to_the_disk(tmp_path: Path, web: tuple[str, type[Web]]) -> None:

@@ -79,6 +79,29 @@ def test_a_real_device_takes_blobs_from_a_stick_or_from_the_api(tmp_path: Path, 
         site.stop()
 
 
+@pytest.mark.timeout(240)
+def test_a_real_device_takes_a_version_from_its_neighbour(tmp_path: Path) -> None:
+    first, _, sample = forests()
+    site = Site(tmp_path / "site", rate_hz=20.0, controller_tables='[publish]\nneighbours = "site"\n')
+    client = site.start_controller()
+    client.push(first, name="weather", sample=sample)
+    agents = []
+    for number, port in ((1, 18472), (3, 18473)):
+        site.agent_tables = f'\n[transfer]\nshare = "127.0.0.1:{port}"\n'
+        agents.append(site.start_agent(number))
+    try:
+        wait_for("the devices", lambda: len(client.device_list()) == 2, within_s=60)
+        one_by_one = {**AT_ONCE, "waves": [{"devices": ["device-1"]}, {"percent": 100}]}
+        assert client.rollout("weather", strategy=one_by_one).wait(timeout_s=90)["status"] == "completed"
+        assert releases(client) == [1, 1]
+        digest = client.version("weather", 1)["digest"]
+        giver, taker = (agent.log.read_text() for agent in agents)
+        assert f"neighbour 127.0.0.1 has taken the end of {digest[:12]}" in giver
+        assert "source" not in taker, "nothing failed, so the broker was not asked"
+    finally:
+        site.stop()
+
+
 def releases(client: Client) -> list[int]:
     states = [device["models"][0]["state"] for device in client.device_list() if device["models"]]
     return sorted(state["stable"]["release"] for state in states)

@@ -1,0 +1,130 @@
+"""Blobs for neighbours: what this device has confirmed, to whoever on its network names the digest.
+
+Decides how many are served at a time. Refuses to know who asks: who knows a digest may have the blob, as at the broker,
+and verifies what comes. On the standard library's server: a few neighbours at a time, and no program's latency.
+"""
+
+import logging
+import re
+import socket
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from contract.blobs import Blob, chunk_list_of
+from contract.names import is_digest
+
+MAX_ASKERS = 4
+"""Connections at a time; one more is closed, and its device asks elsewhere."""
+TIMEOUT_S = 20.0
+"""For one read or write: a neighbour that does nothing for so long is let go."""
+_RANGE = re.compile(r"bytes=(\d{1,12})-(\d{1,12})\Z")
+
+_log = logging.getLogger("edgeward.agent")
+
+Find = Callable[[str], tuple[Blob, str] | None]
+"""A confirmed blob and the path of its file, by digest; from any thread."""
+
+
+class BlobServer:
+    """Listens from `start` to `stop`. OSError if the address is not this device's, or is in use."""
+
+    def __init__(self, host: str, port: int, find: Find) -> None:
+        self._server = _Server(host, port, find)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="neighbours", daemon=True)
+        shown = f"[{host}]" if ":" in host else host
+        self.address = f"http://{shown}:{self._server.server_port}/{{sha256}}"
+        """What neighbours are told."""
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+        _log.info("neighbours may fetch confirmed blobs at %s", self.address)
+
+    def stop(self) -> None:
+        """End the thread; who is in the middle of a blob goes on elsewhere."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = MAX_ASKERS
+
+    def __init__(self, host: str, port: int, find: Find) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.find = find
+        self._places = threading.BoundedSemaphore(MAX_ASKERS)
+        super().__init__((host, port), _Asker)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        _log.debug("a neighbour went away", exc_info=True)
+
+
+class _Asker(BaseHTTPRequestHandler):
+    """One neighbour: `GET /{sha256}` with a range, or `GET /{sha256}.list`."""
+
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    timeout = TIMEOUT_S
+
+    def do_GET(self) -> None:
+        """The method's name is the standard library's."""
+        name = self.path.removeprefix("/")
+        digest = name.removesuffix(".list")
+        found = self.server.find(digest) if is_digest(digest) else None
+        if found is None:
+            self._refuse(HTTPStatus.NOT_FOUND)
+            return
+        blob, path = found
+        try:
+            with Path(path).open("rb") as file:
+                if name == digest:
+                    self._send(file, blob.length)
+                else:
+                    self._send(BytesIO(chunk_list_of(file, blob.chunk_bytes)), 32 * blob.chunk_count)
+        except FileNotFoundError:
+            self._refuse(HTTPStatus.NOT_FOUND)
+
+    def _send(self, file: BinaryIO, length: int) -> None:
+        asked = _RANGE.match(self.headers.get("Range", f"bytes=0-{length - 1}"))
+        first, last = (int(asked[1]), int(asked[2])) if asked else (1, 0)
+        if not first <= last < length:
+            self._refuse(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+            return
+        self.send_response(HTTPStatus.PARTIAL_CONTENT)
+        self.send_header("Content-Length", str(last - first + 1))
+        self.send_header("Content-Range", f"bytes {first}-{last}/{length}")
+        self.end_headers()
+        if isinstance(file, BytesIO):
+            self.wfile.write(file.getvalue()[first : last + 1])
+        else:
+            self.connection.sendfile(file, first, last - first + 1)
+            if last == length - 1:
+                _log.info("neighbour %s has taken the end of %s", self.client_address[0], self.path[1:13])
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing for each request."""

@@ -1,0 +1,101 @@
+"""The fleet on one page: who is there, what serves, what is on its way, how rollouts stand. Decides nothing.
+
+Bounded however large the fleet is: counts of everything, and the first few of what is under way.
+"""
+
+from collections import Counter
+from itertools import islice
+
+from contract.wire import Message
+from controller.api.rollout_views import RolloutSummary, rollout_summary
+from controller.fleet.twin import PresenceWord, Twin
+from controller.reconcile import World
+
+MAX_ROLLOUTS = 8
+MAX_TRANSFERS = 50
+
+
+class ServedView(Message, frozen=True):
+    """How many devices answer from a version."""
+
+    model: str
+    release: int
+    """0: from one that the controller does not know."""
+    devices: int
+
+
+class TransferringView(Message, frozen=True):
+    """A version on its way to a device."""
+
+    device: str
+    presence: PresenceWord
+    model: str
+    release: int
+    done_bytes: int
+    total_bytes: int
+    bytes_s: float
+
+
+class FleetView(Message, frozen=True):
+    """What an operator looks at first."""
+
+    devices: int
+    presence: dict[str, int]
+    serving: tuple[ServedView, ...]
+    bytes_received: int
+    """By all devices, each since it started."""
+    bytes_s: float
+    fetching: int
+    transfers: tuple[TransferringView, ...]
+    """Those under way, as devices have told at their newest heartbeat; the first 50."""
+    rollouts: tuple[RolloutSummary, ...]
+    """The newest 8, newest first; members are counted while a rollout is open."""
+
+
+def fleet_view(world: World, now: float) -> FleetView:
+    """The fleet as it is known now."""
+    twins, traffic = world.twins.values(), world.traffic.values()
+    transfers = [found for _, twin in sorted(world.twins.items()) for found in _transfers(twin, world, now)]
+    newest = islice(reversed(world.rollouts.values()), MAX_ROLLOUTS)
+    return FleetView(
+        devices=len(twins),
+        presence=dict(sorted(Counter(twin.presence(now, world.silent_s) for twin in twins).items())),
+        serving=_serving(world),
+        bytes_received=sum(each.newest.bytes_received for each in traffic),
+        bytes_s=sum(each.bytes_s for device, each in world.traffic.items() if _is_there(world, device, now)),
+        fetching=len(transfers),
+        transfers=tuple(transfers[:MAX_TRANSFERS]),
+        rollouts=tuple(rollout_summary(rollout, world, now) for rollout in newest),
+    )
+
+
+def _serving(world: World) -> tuple[ServedView, ...]:
+    counts: Counter[tuple[str, int]] = Counter()
+    for twin in world.twins.values():
+        for model, state in twin.reported.items():
+            if state.serving:
+                slots = (slot for slot in (state.trial, state.stable) if slot is not None)
+                counts[model, next((slot.release for slot in slots if slot.digest == state.serving), 0)] += 1
+    return tuple(ServedView(model=model, release=release, devices=n) for (model, release), n in sorted(counts.items()))
+
+
+def _transfers(twin: Twin, world: World, now: float) -> list[TransferringView]:
+    traffic = world.traffic.get(twin.device)
+    return [
+        TransferringView(
+            device=twin.device,
+            presence=twin.presence(now, world.silent_s),
+            model=model,
+            release=state.target.release if state.target is not None else 0,
+            done_bytes=state.progress.done_bytes if state.progress is not None else 0,
+            total_bytes=state.progress.total_bytes if state.progress is not None else 0,
+            bytes_s=traffic.bytes_s if traffic is not None else 0.0,
+        )
+        for model, state in sorted(twin.reported.items())
+        if state.phase == "fetching"
+    ]
+
+
+def _is_there(world: World, device: str, now: float) -> bool:
+    twin = world.twins.get(device)
+    return twin is not None and twin.presence(now, world.silent_s) == "online"

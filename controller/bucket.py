@@ -1,0 +1,103 @@
+"""Blobs in an S3-compatible bucket: who asks the API for one is sent there by an address that is good for an hour.
+
+Decides when a blob is brought to the bucket (when somebody asks for it) and when it is looked for again. The client is
+obstore; credentials are in the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`), or the
+machine's own role. Refuses to know who asks.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from contract.errors import BadInput, Code
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+ADDRESS_S = 3600
+LOOK_AGAIN_S = 3600.0
+"""Objects may be deleted behind our back: so long what was seen is believed."""
+RETRY_S = 60.0
+"""After the bucket failed."""
+TIMEOUT_S = 60
+"""For one request, an upload included where it is short; longer ones go in parts."""
+MAX_RETRIES = 2
+
+_log = logging.getLogger("edgeward.bucket")
+
+
+class Bucket:
+    """One bucket, `s3://name/prefix`; `now` is monotonic seconds. BadInput `config_invalid` without obstore."""
+
+    def __init__(self, url: str, endpoint: str, now: Callable[[], float]) -> None:
+        self._url = url
+        self._store = _store(url, endpoint)
+        self._now = now
+        self._look_at: dict[str, float] = {}
+        """When each blob is looked for, or brought, next; those that are there are in `_there`."""
+        self._there: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Lock()
+
+    def address(self, digest: str, path: Path) -> str | None:
+        """Where the blob is; None while it is not there: the first who ask are served from here, and it is brought."""
+        if self._now() >= self._look_at.get(digest, 0.0):
+            self._look_at[digest] = self._now() + RETRY_S
+            task = asyncio.create_task(self._bring(digest, path))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if digest not in self._there:
+            return None
+        from obstore import sign
+
+        return sign(self._store, "GET", digest, timedelta(seconds=ADDRESS_S))
+
+    async def stop(self) -> None:
+        """Give up what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _bring(self, digest: str, path: Path) -> None:
+        from obstore.exceptions import BaseError
+
+        async with self._one_at_a_time:
+            try:
+                await self._put_if_missing(digest, path)
+            except (BaseError, OSError) as error:
+                self._there.discard(digest)
+                _log.warning("bucket %s: %s", self._url, str(error).partition("\n")[0][:300])
+                return
+        self._there.add(digest)
+        self._look_at[digest] = self._now() + LOOK_AGAIN_S
+
+    async def _put_if_missing(self, digest: str, path: Path) -> None:
+        from obstore import head_async, put_async
+
+        try:
+            if (await head_async(self._store, digest))["size"] == path.stat().st_size:
+                return
+        except FileNotFoundError:
+            pass
+        await put_async(self._store, digest, path)
+        _log.info("brought %s to bucket %s", digest[:12], self._url)
+
+
+def _store(url: str, endpoint: str) -> "S3Store":
+    try:
+        from obstore.store import S3Store
+    except ImportError:
+        words = "publish.bucket needs obstore: pip install 'edgeward[controller,s3]'"
+        raise BadInput(Code.CONFIG_INVALID, words) from None
+    parts = urlsplit(url)
+    return S3Store(
+        parts.netloc,
+        prefix=parts.path.strip("/") or None,
+        endpoint=endpoint or None,
+        client_options={"allow_http": endpoint.startswith("http:"), "timeout": f"{TIMEOUT_S}s"},
+        retry_config={"max_retries": MAX_RETRIES},
+    )

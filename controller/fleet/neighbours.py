@@ -1,0 +1,41 @@
+"""Who near a device holds an artifact already and lets others have it. Pure; refuses to know how it is fetched.
+
+"Near" is what the operator says it is: devices that have one value of a label, `site` say, are neighbours.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from contract.names import unit_number
+from controller.fleet.twin import Twin
+
+MAX_NEIGHBOURS = 2
+"""Named to one device: the second for when the first is gone or busy."""
+MAX_LOOKED_AT = 64
+"""Neighbours that are looked at for one device: a site may have thousands."""
+
+Sharing = Mapping[str, Sequence[Twin]]
+"""Devices that share what they have, by the label's value."""
+
+
+def sharing_by(label: str, twins: Mapping[str, Twin], now: float, silent_s: float) -> Sharing:
+    """Who is there and shares, by the value of `label`; nobody for an empty label."""
+    found: dict[str, list[Twin]] = {}
+    for _, twin in sorted(twins.items()):
+        place = twin.labels.get(label, "") if label else ""
+        if place and twin.shares and twin.presence(now, silent_s) == "online":
+            found.setdefault(place, []).append(twin)
+    return found
+
+
+def neighbours_of(twin: Twin, label: str, model: str, digest: str, sharing: Sharing) -> tuple[str, ...]:
+    """Addresses of neighbours that have confirmed the artifact. Each device begins elsewhere: none is asked by all."""
+    near = sharing.get(twin.labels.get(label, ""), ())
+    begin = int(unit_number(twin.device) * len(near))
+    turned = [*near[begin : begin + MAX_LOOKED_AT], *near[: max(0, min(begin, begin + MAX_LOOKED_AT - len(near)))]]
+    holders = (each for each in turned if each.device != twin.device and _has_confirmed(each, model, digest))
+    return tuple(each.shares for each, _ in zip(holders, range(MAX_NEIGHBOURS), strict=False))
+
+
+def _has_confirmed(twin: Twin, model: str, digest: str) -> bool:
+    state = twin.reported.get(model)
+    return state is not None and state.stable is not None and state.stable.digest == digest

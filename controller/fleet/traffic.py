@@ -1,0 +1,21 @@
+"""What a device moves over its link, from one telemetry message to the next. Refuses to know what the bytes were."""
+
+import msgspec
+
+from contract.messages import Telemetry
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """The newest telemetry of a device, when it came, and how fast the device received before it."""
+
+    newest: Telemetry
+    at: float
+    bytes_s: float = 0.0
+
+    def then(self, message: Telemetry, now: float) -> "Traffic":
+        """A message later. Counters start anew with each boot, and what was lost in between only takes longer."""
+        received = message.bytes_received
+        if message.boot == self.newest.boot:
+            received -= self.newest.bytes_received
+        passed_s = max(message.interval_s, now - self.at)
+        return Traffic(message, now, max(0, received) / passed_s if passed_s > 0 else 0.0)

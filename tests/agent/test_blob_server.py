@@ -1,0 +1,143 @@
+"""Neighbours fetch from a device what it has confirmed, by the ranges and to the checks of every other source."""
+
+import http.client
+import queue
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.adapters import blob_server
+from agent.adapters.blob_server import MAX_ASKERS, BlobServer
+from agent.adapters.posix_disk import PosixDisk
+from agent.adapters.sources import Source
+from agent.config import TransferConfig, check_share, check_transfer
+from agent.core.events import FetchDone
+from agent.stimuli import MessageArrived, SourceFailed, Stimulus
+from agent.store import Store
+from contract import topics
+from contract.blobs import Blob, chunk_list, describe, split
+from contract.errors import BadInput
+from tests.agent.test_encoded import CHUNK, GOLDEN, NEW
+from tests.agent.test_sources import Device
+
+BLOBS = {describe(raw, CHUNK).sha256: (describe(raw, CHUNK), raw) for raw in (NEW, GOLDEN)}
+ARTIFACT = describe(NEW, CHUNK)
+
+
+@pytest.fixture
+def neighbour(tmp_path: Path) -> Iterator[BlobServer]:
+    """A device that has confirmed both blobs."""
+    store = Store(PosixDisk(tmp_path / "neighbour"))
+    for blob, raw in BLOBS.values():
+        for index, chunk in enumerate(split(raw, CHUNK)):
+            store.write_chunk(blob, index, chunk)
+        store.seal(blob)
+
+    def find(digest: str) -> tuple[Blob, str] | None:
+        found = BLOBS.get(digest)
+        return None if found is None else (found[0], store.path(found[0]))
+
+    server = BlobServer("127.0.0.1", 0, find)
+    server.start()
+    yield server
+    server.stop()
+
+
+def port_of(server: BlobServer) -> int:
+    return int(server.address.rpartition(":")[2].partition("/")[0])
+
+
+def ask(server: BlobServer, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(server), timeout=5)
+    try:
+        connection.request("GET", path, headers=headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_a_device_fetches_a_version_whole_from_its_neighbour_and_asks_nobody_else(
+    neighbour: BlobServer, tmp_path: Path
+) -> None:
+    device = Device(tmp_path / "device", [], named=(neighbour.address,))
+    assert isinstance(device.run(), FetchDone)
+    assert device.store.read(ARTIFACT) == NEW
+    assert device.dropped == []
+
+
+def test_a_neighbour_that_is_gone_is_left_for_the_broker(tmp_path: Path) -> None:
+    device = Device(tmp_path / "device", [], named=("http://127.0.0.1:9/{sha256}",))
+    assert isinstance(device.run(), FetchDone)
+    assert device.dropped == ["sources_failed"]
+
+
+def test_parts_are_given_by_range_and_the_list_of_chunks_beside_them(neighbour: BlobServer) -> None:
+    name = ARTIFACT.sha256
+    assert ask(neighbour, f"/{name}", {"Range": "bytes=10-19"}) == (206, NEW[10:20])
+    assert ask(neighbour, f"/{name}") == (206, NEW)
+    assert ask(neighbour, f"/{name}.list") == (206, chunk_list(NEW, CHUNK))
+    assert ask(neighbour, f"/{name}.list", {"Range": "bytes=32-63"}) == (206, chunk_list(NEW, CHUNK)[32:64])
+
+
+@pytest.mark.parametrize(
+    "path", ["/", f"/{'0' * 64}", "/../device", f"/{ARTIFACT.sha256}/", f"/x/{ARTIFACT.sha256}", "/record-m"]
+)
+def test_nothing_but_confirmed_blobs_is_given(neighbour: BlobServer, path: str) -> None:
+    assert ask(neighbour, path) == (404, b"")
+
+
+@pytest.mark.parametrize(
+    "wanted", ["bytes=5-4", f"bytes=0-{len(NEW)}", "bytes=-5", "bytes=0-", "lines=0-1", "bytes=0-1,3-4"]
+)
+def test_a_range_that_is_not_there_is_refused(neighbour: BlobServer, wanted: str) -> None:
+    assert ask(neighbour, f"/{ARTIFACT.sha256}", {"Range": wanted}) == (416, b"")
+
+
+def test_a_blob_that_was_pruned_in_the_meantime_is_not_found(tmp_path: Path) -> None:
+    server = BlobServer("127.0.0.1", 0, lambda _: (ARTIFACT, str(tmp_path / "gone")))
+    server.start()
+    try:
+        assert ask(server, f"/{ARTIFACT.sha256}") == (404, b"")
+    finally:
+        server.stop()
+
+
+def test_one_asker_too_many_is_told_to_look_elsewhere_and_has_a_place_once_another_is_gone(
+    neighbour: BlobServer, tmp_path: Path
+) -> None:
+    holding = [socket.create_connection(("127.0.0.1", port_of(neighbour))) for _ in range(MAX_ASKERS)]
+    time.sleep(0.2)
+    inbox: queue.Queue[Stimulus] = queue.Queue()
+    source = Source(neighbour.address, inbox.put)
+    source.ask(ARTIFACT, [0])
+    assert isinstance(inbox.get(timeout=5), SourceFailed)
+    for each in holding:
+        each.close()
+    time.sleep(0.2)
+    source.ask(ARTIFACT, [0])
+    assert inbox.get(timeout=5) == MessageArrived(topics.chunk(ARTIFACT.sha256, 0), NEW[:CHUNK])
+
+
+def test_a_neighbour_that_asks_nothing_loses_its_place(neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blob_server._Asker, "timeout", 0.3)
+    with socket.create_connection(("127.0.0.1", port_of(neighbour))) as idle:
+        idle.settimeout(5)
+        assert idle.recv(1) == b"", "closed by the device"
+
+
+def test_an_address_is_told_as_neighbours_can_use_it() -> None:
+    assert check_share("") is None
+    assert check_share("192.168.1.17:8472") == ("192.168.1.17", 8472)
+    assert check_share("[fd00::7]:8472") == ("fd00::7", 8472)
+
+
+@pytest.mark.parametrize(
+    "share", ["0.0.0.0:8472", "[::]:8472", "pi-1.local:8472", "192.168.1.17", "192.168.1.17:0", ":1"]
+)
+def test_an_address_that_nobody_can_reach_is_refused_with_an_example(share: str) -> None:
+    with pytest.raises(BadInput, match=r"transfer\.share .*192\.168\.1\.17:8472"):
+        check_transfer(TransferConfig(share=share))

@@ -1,0 +1,85 @@
+"""What the fleet's page is told, and what its files may load."""
+
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from contract.messages import Hardware, Heartbeat, ModelState, Presence, Progress, Telemetry, VersionRef
+from controller.api.fleet_view import MAX_TRANSFERS, fleet_view
+from controller.api.page import PAGE_FILES
+from controller.fleet.traffic import Traffic
+from controller.reconcile import World, reconcile
+from edgeward.cli.main import cli
+
+HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
+STATIC = Path(__file__).parents[2] / "controller" / "api" / "static"
+OLD, NEW = VersionRef(release=1, digest="1" * 64), VersionRef(release=2, digest="2" * 64)
+
+
+def fetching(device: str, done_bytes: int) -> Heartbeat:
+    progress = Progress(done_bytes=done_bytes, total_bytes=1000)
+    state = ModelState(
+        model="m", phase="fetching", generation=2, stable=OLD, target=NEW, progress=progress, serving=OLD.digest
+    )
+    return Heartbeat(protocol=1, device=device, boot=1, seq=1, uptime_s=1, hardware=HARDWARE, models=(state,))
+
+
+def telemetry(seq: int, received: int, boot: int = 1) -> Telemetry:
+    return Telemetry(protocol=1, device="a", boot=boot, seq=seq, interval_s=10.0, bytes_received=received)
+
+
+def test_a_device_receives_as_fast_as_its_counter_has_grown_since_the_message_before() -> None:
+    first = Traffic(telemetry(1, 5_000), at=100.0)
+    assert first.bytes_s == 0.0
+    second = first.then(telemetry(2, 25_000), 110.0)
+    assert second.bytes_s == 2_000.0
+    assert second.then(telemetry(4, 45_000), 130.0).bytes_s == 1_000.0, "a message was lost: the time is longer"
+
+
+def test_a_counter_that_started_anew_with_a_boot_is_no_negative_rate() -> None:
+    before = Traffic(telemetry(9, 80_000), at=100.0)
+    assert before.then(telemetry(1, 3_000, boot=2), 130.0).bytes_s == 100.0
+    assert before.then(telemetry(10, 70_000), 110.0).bytes_s == 0.0
+
+
+def test_the_fleet_is_told_in_counts_and_the_first_few_of_what_is_on_its_way() -> None:
+    world = World(silent_s=90.0)
+    names = [f"d{number:03}" for number in range(MAX_TRANSFERS + 10)]
+    inbox: list[Any] = [(name, fetching(name, 250)) for name in names]
+    inbox += [("d000", telemetry(2, 1_000)), ("gone", Presence(protocol=1, device="gone", online=False))]
+    reconcile(world, inbox, 1000.0)
+    reconcile(world, [("d000", telemetry(3, 3_000))], 1010.0)
+    found = fleet_view(world, 1010.0)
+    assert (found.devices, found.presence) == (61, {"offline": 1, "online": 60})
+    assert (found.fetching, len(found.transfers)) == (60, MAX_TRANSFERS)
+    assert [(each.model, each.release, each.devices) for each in found.serving] == [("m", 1, 60)]
+    first = found.transfers[0]
+    assert (first.device, first.release, first.done_bytes, first.total_bytes, first.bytes_s) == (
+        "d000", 2, 250, 1000, 200.0,
+    )  # fmt: skip
+    assert (found.bytes_received, found.bytes_s) == (3_000, 200.0)
+
+
+def test_a_device_that_is_gone_moves_nothing_now() -> None:
+    world = World(silent_s=90.0)
+    reconcile(world, [("a", fetching("a", 0)), ("a", telemetry(2, 1_000))], 1000.0)
+    reconcile(world, [("a", telemetry(3, 3_000))], 1010.0)
+    assert fleet_view(world, 1010.0).bytes_s == 200.0
+    assert fleet_view(world, 1200.0).bytes_s == 0.0
+
+
+def test_the_pages_files_name_nobody_elses_address_and_hold_no_script_beside_their_own() -> None:
+    html, script = ((STATIC / name).read_text() for name in ("index.html", "page.js"))
+    assert "http:" not in html + script
+    assert "https:" not in html + script
+    assert html.count("<script") == html.count('<script src="page.js"') == 1
+    assert "style=" not in html
+    assert "innerHTML" not in script
+    assert {name for name, _ in PAGE_FILES.values()} == {path.name for path in STATIC.iterdir()}
+
+
+def test_the_command_prints_the_address_with_the_token_where_no_server_sees_it() -> None:
+    environment = {"EDGEWARD_URL": "http://127.0.0.1:8470/", "EDGEWARD_TOKEN": "edg_x"}
+    said = CliRunner().invoke(cli, ["page"], env=environment).output
+    assert said == "http://127.0.0.1:8470/#token=edg_x\n"

@@ -1,0 +1,115 @@
+"""Who is named as a neighbour: near, there, sharing, and holding the artifact already."""
+
+from collections import Counter
+
+import pytest
+from msgspec.structs import replace
+
+from contract.blobs import sha256_hex
+from contract.errors import BadInput
+from contract.messages import Hardware, Heartbeat
+from contract.wire import decode, encode
+from controller.fleet.neighbours import MAX_NEIGHBOURS, neighbours_of, sharing_by
+from controller.fleet.twin import Twin, fold_heartbeat
+from controller.planning import plan_rollout
+from controller.reconcile import World, reconcile
+from tests.controller.test_deliveries import AT_ONCE, NEW, OLD, delivery, holding, manifest_of
+
+SITE = "site"
+WANTED = sha256_hex(NEW)
+HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
+
+
+def at(address: int) -> str:
+    return f"http://10.0.0.{address}:8472/{{sha256}}"
+
+
+def near(name: str, data: bytes = NEW, *, site: str = "north", address: int = 0) -> Twin:
+    """A device of a site; one that has an address shares what it holds."""
+    made = replace(holding(name, data), labels={SITE: site}, seen_at=100.0, connected=True)
+    return replace(made, shares=at(address)) if address else made
+
+
+def named(asker: Twin, *others: Twin, label: str = SITE, now: float = 110.0) -> tuple[str, ...]:
+    twins = {twin.device: twin for twin in (asker, *others)}
+    return neighbours_of(asker, label, "m", WANTED, sharing_by(label, twins, now, 90.0))
+
+
+def test_a_device_at_the_same_site_that_has_confirmed_the_artifact_and_shares_is_named() -> None:
+    assert named(near("a", OLD), near("b", address=2)) == (at(2),)
+
+
+def test_who_is_elsewhere_or_away_or_has_another_version_or_shares_nothing_is_not() -> None:
+    asker = near("a", OLD, address=1)
+    assert named(asker, near("b", site="south", address=2)) == ()
+    assert named(asker, near("b", OLD, address=2)) == ()
+    assert named(asker, near("b")) == ()
+    assert named(asker, replace(near("b", address=2), connected=False)) == ()
+    assert named(asker, near("b", address=2), now=300.0) == (), "silent"
+    assert named(asker, near("b", address=2), label="") == (), "the operator has named no label"
+    assert named(replace(asker, labels={}), replace(near("b", address=2), labels={})) == (), "no site is no place"
+
+
+def test_a_device_is_not_its_own_neighbour() -> None:
+    assert named(near("a", address=1)) == ()
+
+
+def test_a_site_of_many_asks_them_all_alike_and_each_device_two_of_them() -> None:
+    holders = [near(f"h{number:02}", address=number + 1) for number in range(40)]
+    askers = [near(f"a{number:03}", OLD) for number in range(400)]
+    sharing = sharing_by(SITE, {twin.device: twin for twin in (*holders, *askers)}, 110.0, 90.0)
+    asked = Counter(address for asker in askers for address in neighbours_of(asker, SITE, "m", WANTED, sharing))
+    assert asked.total() == MAX_NEIGHBOURS * len(askers)
+    assert len(asked) == len(holders)
+    assert max(asked.values()) <= 3 * asked.total() / len(holders)
+
+
+def offered(*, label: str, sources: tuple[str, ...] = ()) -> World:
+    """A rollout to one device whose neighbour has the version already, and a change that would be small."""
+    made = World(silent_s=90.0, sources=sources, neighbours_by=label)
+    made.twins = {"a": replace(near("a", OLD), document_version=1), "b": near("b", address=2)}
+    made.deliveries[WANTED] = {sha256_hex(OLD): delivery(100, sha256_hex(OLD))}
+    planned = plan_rollout(made, manifest_of(NEW), AT_ONCE, name="r", model="m", selector={}, now=100.0)
+    made.rollouts["r"] = planned
+    reconcile(made, [], 110.0)
+    return made
+
+
+def test_a_document_names_the_neighbour_before_every_other_source_and_the_artifact_whole() -> None:
+    assigned = offered(label=SITE, sources=("https://cdn.example/{sha256}",)).twins["a"].desired["m"]
+    assert assigned.sources == (at(2), "https://cdn.example/{sha256}")
+    assert assigned.delivery is None, "a neighbour has no change at hand"
+
+
+def test_without_the_label_nobody_is_named_and_the_change_is() -> None:
+    assigned = offered(label="").twins["a"].desired["m"]
+    assert assigned.sources == ()
+    assert assigned.delivery is not None
+
+
+def heartbeat(shares: str) -> Heartbeat:
+    return Heartbeat(protocol=1, device="a", boot=1, seq=1, uptime_s=1, hardware=HARDWARE, shares=shares)
+
+
+def test_a_device_says_where_it_shares_and_no_longer_once_it_stops() -> None:
+    twin = fold_heartbeat(Twin("a"), heartbeat(at(7)), 1.0)
+    assert twin.shares == at(7)
+    assert fold_heartbeat(twin, replace(heartbeat(""), seq=2), 2.0).shares == ""
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        "http://internal.example/{sha256}",
+        "http://10.0.0.7:80/admin?x={sha256}",
+        "http://user@10.0.0.7:80/{sha256}",
+        "https://10.0.0.7:443/{sha256}",
+        "http://10.0.0.7/{sha256}",
+        "file:///{sha256}",
+        "http://10.0.0.7:80/{sha256}\n",
+    ],
+)
+def test_an_address_that_could_make_neighbours_ask_for_anything_but_a_digest_is_no_heartbeat(shares: str) -> None:
+    with pytest.raises(BadInput):
+        decode(encode(heartbeat(shares)), Heartbeat)
+    assert decode(encode(heartbeat("http://[fd00::7]:8472/{sha256}")), Heartbeat).shares

@@ -1,0 +1,201 @@
+"""Blobs in an S3-compatible bucket: a real client, moto's server in a process of its own, a real source of a device."""
+
+import asyncio
+import queue
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from agent.adapters.sources import Source
+from agent.stimuli import MessageArrived, Stimulus
+from contract.blobs import describe
+from contract.errors import BadInput
+from controller.api.app import make_app
+from controller.bucket import LOOK_AGAIN_S, RETRY_S, Bucket
+from controller.config import Config, PublishConfig, StorageConfig
+from controller.service import Service
+from edgeward.demo.processes import Process, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+CHUNK = 4096
+DATA = bytes(range(256)) * 100
+BLOB = describe(DATA, CHUNK)
+SERVER = ("moto==5.2.5", "flask==3.1.3", "flask-cors==6.0.5")
+"""In an environment of its own: it brings boto3, which python-tuf's signers import on sight, 11 MB in each agent."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 store in which nothing is."""
+    environment = tmp_path_factory.mktemp("moto")
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    installs = [str(environment / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", *SERVER]
+    subprocess.run(installs, check=True)
+    command = [str(environment / "bin" / "moto_server"), "-H", "127.0.0.1", "-p", "0"]
+    log = environment / "log"
+    process = Process("moto", command, log)
+    process.start()
+    found = wait_for("the store", lambda: re.search(r"http://127\.0\.0\.1:\d+", log.read_text()), process)
+    yield found[0]
+    process.kill()
+
+
+@pytest.fixture
+def endpoint(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in (("ACCESS_KEY_ID", "me"), ("SECRET_ACCESS_KEY", "secret"), ("REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    ask(f"{server}/moto-api/reset", "POST")
+    ask(f"{server}/models", "PUT")
+    return server
+
+
+def ask(address: str, method: str = "GET", data: bytes | None = None) -> bytes:
+    headers = {"Content-Type": "application/octet-stream"}
+    with urllib.request.urlopen(urllib.request.Request(address, data, headers, method=method), timeout=10) as answer:
+        return bytes(answer.read())
+
+
+def service_of(directory: Path, endpoint: str) -> Service:
+    publish = PublishConfig(bucket="s3://models/edge", bucket_endpoint=endpoint)
+    made = Service(Config(storage=StorageConfig(data_dir=str(directory)), publish=publish))
+    made.blobs.put(DATA)
+    return made
+
+
+async def brought(bucket: Bucket) -> None:
+    await asyncio.gather(*bucket._tasks)
+
+
+def test_the_first_who_asks_is_served_from_here_and_those_after_it_are_sent_to_the_bucket(
+    tmp_path: Path, endpoint: str
+) -> None:
+    service = service_of(tmp_path, endpoint)
+
+    async def script() -> tuple[int, int, str]:
+        async with TestClient(TestServer(make_app(service, "edg_test"))) as client:
+            first = await client.get(f"/v1/blobs/{BLOB.sha256}", allow_redirects=False)
+            assert await first.read() == DATA
+            assert service.bucket is not None
+            await brought(service.bucket)
+            second = await client.get(f"/v1/blobs/{BLOB.sha256}", allow_redirects=False)
+            return first.status, second.status, second.headers["Location"]
+
+    try:
+        first, second, address = asyncio.run(script())
+    finally:
+        service.close()
+    assert (first, second) == (200, 307)
+    assert address.startswith(f"{endpoint}/models/edge/{BLOB.sha256}?")
+    assert "X-Amz-Signature=" in address
+    assert "X-Amz-Expires=3600" in address
+    assert ask(address) == DATA
+
+
+def test_a_device_follows_to_the_bucket_for_every_part_and_asks_the_api_once(tmp_path: Path, endpoint: str) -> None:
+    service = service_of(tmp_path, endpoint)
+    ask(f"{endpoint}/models/edge/{BLOB.sha256}", "PUT", DATA)
+    inbox: queue.Queue[Stimulus] = queue.Queue()
+    asked: list[str] = []
+
+    def fetch(url: str) -> list[Stimulus]:
+        source = Source(f"{url}v1/blobs/{{sha256}}", inbox.put)
+        found = []
+        for part in ([0, 1], [2], [4, 5, 6]):
+            source.ask(BLOB, part)
+            found += [inbox.get(timeout=10) for _ in part]
+        return found
+
+    async def script() -> list[Stimulus]:
+        app = make_app(service, "edg_test")
+        app.on_response_prepare.append(_noting(asked))
+        async with TestServer(app) as server:
+            assert service.bucket is not None
+            service.bucket.address(BLOB.sha256, service.blobs.path(BLOB.sha256))
+            await brought(service.bucket)
+            return await asyncio.to_thread(fetch, str(server.make_url("/")))
+
+    try:
+        found = asyncio.run(script())
+    finally:
+        service.close()
+    payloads = [message.payload for message in found if isinstance(message, MessageArrived)]
+    assert payloads == [DATA[i * CHUNK : (i + 1) * CHUNK] for i in (0, 1, 2, 4, 5, 6)]
+    assert asked == ["307"]
+
+
+def _noting(asked: list[str]) -> Any:
+    async def note(_request: Any, response: Any) -> None:
+        asked.append(str(response.status))
+
+    return note
+
+
+class Time:
+    """Monotonic seconds, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_bucket_that_is_not_there_sends_nobody_anywhere_and_is_tried_again(
+    tmp_path: Path, endpoint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "blob").write_bytes(DATA)
+    time = Time()
+
+    async def script() -> tuple[str | None, str | None, str | None]:
+        bucket = Bucket("s3://absent", endpoint, time)
+        bucket.address(BLOB.sha256, tmp_path / "blob")
+        await brought(bucket)
+        refused = bucket.address(BLOB.sha256, tmp_path / "blob")
+        assert "bucket s3://absent" in caplog.text
+        ask(f"{endpoint}/absent", "PUT")
+        time.now += RETRY_S
+        again = bucket.address(BLOB.sha256, tmp_path / "blob")
+        await brought(bucket)
+        return refused, again, bucket.address(BLOB.sha256, tmp_path / "blob")
+
+    refused, again, there = asyncio.run(script())
+    assert (refused, again) == (None, None)
+    assert there is not None
+
+
+def test_an_object_that_was_deleted_is_brought_again_when_it_is_looked_for(tmp_path: Path, endpoint: str) -> None:
+    (tmp_path / "blob").write_bytes(DATA)
+    time = Time()
+
+    async def script() -> str | None:
+        bucket = Bucket("s3://models", endpoint, time)
+        bucket.address(BLOB.sha256, tmp_path / "blob")
+        await brought(bucket)
+        address = bucket.address(BLOB.sha256, tmp_path / "blob")
+        assert address is not None
+        obstore.delete(bucket._store, BLOB.sha256)
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            ask(address)
+        time.now += LOOK_AGAIN_S
+        bucket.address(BLOB.sha256, tmp_path / "blob")
+        await brought(bucket)
+        return bucket.address(BLOB.sha256, tmp_path / "blob")
+
+    address = asyncio.run(script())
+    assert address is not None
+    assert ask(address) == DATA
+
+
+def test_without_the_client_library_the_configuration_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    with pytest.raises(BadInput, match=r"pip install 'edgeward\[controller,s3\]'"):
+        Bucket("s3://models", "", Time())
