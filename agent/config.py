@@ -238,10 +238,10 @@ def check_transfer(transfer: TransferConfig) -> None:
 
 def check_share(share: str) -> tuple[str, int] | None:
     """(address, port) by which neighbours reach this device, None for ""; BadInput `config_invalid`."""
-    import ipaddress  # here, because most devices share nothing
-
     if not share:
         return None
+    import ipaddress  # here, because most devices share nothing
+
     host, _, port = share.rpartition(":")
     try:
         address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
