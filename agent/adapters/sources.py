@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,13 +124,19 @@ class Source:
     def _get(self, address: str, wanted: str) -> "HTTPResponse":
         url = urlsplit(address)
         place = f"{url.scheme}://{url.netloc}"
-        if place not in self._connections and len(self._connections) >= MAX_CONNECTIONS:
-            self._connections.clear()
-        connection = self._connections.get(place) or self._connect(url.scheme, url.netloc)
-        self._connections[place] = connection
         path = f"{url.path}?{url.query}" if url.query else url.path
+        if (known := self._connections.pop(place, None)) is not None:
+            with suppress(ConnectionError):  # it was idle, and the server has closed it: no fault of the source's
+                return self._ask_on(known, place, path, wanted)
+        if len(self._connections) >= MAX_CONNECTIONS:
+            self._connections.clear()
+        return self._ask_on(self._connect(url.scheme, url.netloc), place, path, wanted)
+
+    def _ask_on(self, connection: "HTTPConnection", place: str, path: str, wanted: str) -> "HTTPResponse":
         connection.request("GET", path, headers={"Range": wanted})
-        return connection.getresponse()
+        answer = connection.getresponse()
+        self._connections[place] = connection
+        return answer
 
     def _connect(self, scheme: str, address: str) -> "HTTPConnection":
         import ssl

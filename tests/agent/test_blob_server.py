@@ -129,6 +129,19 @@ def test_a_neighbour_that_asks_nothing_loses_its_place(neighbour: BlobServer, mo
         assert idle.recv(1) == b"", "closed by the device"
 
 
+def test_a_device_that_pauses_finds_its_connection_closed_and_goes_on_by_a_new_one(
+    neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blob_server._Asker, "timeout", 0.3)
+    inbox: queue.Queue[Stimulus] = queue.Queue()
+    source = Source(neighbour.address, inbox.put)
+    for index in (0, 1):
+        source.ask(ARTIFACT, [index])
+        chunk = NEW[index * CHUNK : (index + 1) * CHUNK]
+        assert inbox.get(timeout=5) == MessageArrived(topics.chunk(ARTIFACT.sha256, index), chunk)
+        time.sleep(1.0)
+
+
 def test_an_address_is_told_as_neighbours_can_use_it() -> None:
     assert check_share("") is None
     assert check_share("192.168.1.17:8472") == ("192.168.1.17", 8472)
