@@ -172,16 +172,13 @@ def _load(directory: Path, *servers: _Server) -> list[dict[str, dict[str, float]
     found: list[dict[str, dict[str, float]]] = [{} for _ in servers]
     for case, rows, binary in (("one JSON row", 1, False), ("1,000 JSON rows", 1000, False), (BINARY, 1000, True)):
         values = np.random.default_rng(0).normal(size=(rows, FEATURES)).round(4).astype(np.float32)
-        for number, asks in _asks(servers, values, binary=binary).items():
-            _wrk(directory, *asks, WARM_S)
-            found[number][case] = {}
-        rounds: dict[int, list[dict[str, float]]] = {number: [] for number in range(len(servers))}
-        for _ in range(ROUNDS):
-            for number, asks in _asks(servers, values, binary=binary).items():
-                rounds[number].append(_wrk(directory, *asks))
-        for number, runs in rounds.items():
-            if runs:
-                found[number][case] = {figure: float(np.median([run[figure] for run in runs])) for figure in runs[0]}
+        asks = _asks(servers, values, binary=binary)
+        for each in asks.values():
+            _wrk(directory, *each, WARM_S)
+        rounds = [{number: _wrk(directory, *each) for number, each in asks.items()} for _ in range(ROUNDS)]
+        for number in asks:
+            runs = [round_[number] for round_ in rounds]
+            found[number][case] = {figure: float(np.median([run[figure] for run in runs])) for figure in runs[0]}
     return [each | {"RSS": {"MB": rss_mb(server.pid)}} for each, server in zip(found, servers, strict=True)]
 
 

@@ -4,6 +4,7 @@ Decides how a blob is cut and how its chunk list is checked. Refuses to know how
 """
 
 import hashlib
+from io import BytesIO
 from typing import Annotated, BinaryIO
 
 import msgspec
@@ -59,7 +60,7 @@ def split(data: bytes, chunk_bytes: int) -> list[bytes]:
 
 def chunk_list(data: bytes, chunk_bytes: int) -> bytes:
     """The 32-byte SHA-256 of every chunk, joined."""
-    return b"".join(hashlib.sha256(chunk).digest() for chunk in split(data, chunk_bytes))
+    return chunk_list_of(BytesIO(data), chunk_bytes)
 
 
 def chunk_list_of(file: BinaryIO, chunk_bytes: int) -> bytes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from contract.errors import BadInput, Code
+from controller.background import Background
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -40,16 +41,14 @@ class Bucket:
         self._look_at: dict[str, float] = {}
         """When each blob is looked for, or brought, next; those that are there are in `_there`."""
         self._there: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._one_at_a_time = asyncio.Lock()
 
     def address(self, digest: str, path: Path) -> str | None:
         """Where the blob is; None while it is not there: the first who ask are served from here, and it is brought."""
         if self._now() >= self._look_at.get(digest, 0.0):
             self._look_at[digest] = self._now() + RETRY_S
-            task = asyncio.create_task(self._bring(digest, path))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._background.begin(self._bring(digest, path))
         if digest not in self._there:
             return None
         from obstore import sign
@@ -58,9 +57,7 @@ class Bucket:
 
     async def stop(self) -> None:
         """Give up what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
 
     async def _bring(self, digest: str, path: Path) -> None:
         from obstore.exceptions import BaseError

@@ -17,6 +17,7 @@ from contract.desired import Delivery
 from contract.encoding import ENCODING
 from contract.errors import EdgewardError
 from contract.manifest import Manifest
+from controller.background import Background
 from controller.memory import save_delivery
 
 if TYPE_CHECKING:
@@ -42,14 +43,11 @@ class Deliveries:
     def __init__(self, service: "Service") -> None:
         self._service = service
         self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     def begin(self, model: str, manifest: Manifest) -> asyncio.Task[None]:
         """Prepare a version for the fleet as it is, in the background."""
-        task = asyncio.create_task(self._prepare(model, manifest))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._background.begin(self._prepare(model, manifest))
 
     def of(self, manifest: Manifest) -> tuple[Delivery, ...]:
         """What has been prepared of a version."""
@@ -59,7 +57,7 @@ class Deliveries:
     @property
     def busy(self) -> bool:
         """Whether something is being encoded."""
-        return bool(self._tasks)
+        return bool(self._background.tasks)
 
     async def ready(self, model: str, manifest: Manifest) -> None:
         """Prepare a version before the first device is told; returns after `WAIT_S` in any case."""
@@ -67,9 +65,7 @@ class Deliveries:
 
     async def stop(self) -> None:
         """Give up what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
 
     async def _prepare(self, model: str, manifest: Manifest) -> None:
         async with self._lock:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import aiohttp
 
 from contract.wire import encode
+from controller.background import Background
 from controller.events import Event, Events
 
 ATTEMPTS = 5
@@ -28,18 +29,17 @@ class Webhooks:
     def __init__(self, urls: Sequence[str], events: Events) -> None:
         self._urls = urls
         self._events = events
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background()
         self.undelivered: Counter[str] = Counter()
 
     def start(self) -> None:
         """Begin to deliver."""
-        self._tasks = [asyncio.create_task(self._serve(url)) for url in self._urls]
+        for url in self._urls:
+            self._background.begin(self._serve(url))
 
     async def stop(self) -> None:
         """End; what waits is let go."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
 
     async def _serve(self, url: str) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:

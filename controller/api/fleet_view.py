@@ -7,7 +7,8 @@ from collections import Counter
 from itertools import islice
 
 from contract.wire import Message
-from controller.api.rollout_views import RolloutSummary, rollout_summary
+from controller.api.rollout_views import RolloutSummary, rollout_summary, serving_release
+from controller.fleet.traffic import Traffic
 from controller.fleet.twin import PresenceWord, Twin
 from controller.reconcile import World
 
@@ -54,15 +55,19 @@ class FleetView(Message, frozen=True):
 
 def fleet_view(world: World, now: float) -> FleetView:
     """The fleet as it is known now."""
-    twins, traffic = world.twins.values(), world.traffic.values()
-    transfers = [found for _, twin in sorted(world.twins.items()) for found in _transfers(twin, world, now)]
+    presence = {device: twin.presence(now, world.silent_s) for device, twin in world.twins.items()}
+    transfers = [
+        found
+        for device, twin in sorted(world.twins.items())
+        for found in _transfers(twin, presence[device], world.traffic.get(device))
+    ]
     newest = islice(reversed(world.rollouts.values()), MAX_ROLLOUTS)
     return FleetView(
-        devices=len(twins),
-        presence=dict(sorted(Counter(twin.presence(now, world.silent_s) for twin in twins).items())),
+        devices=len(presence),
+        presence=dict(sorted(Counter(presence.values()).items())),
         serving=_serving(world),
-        bytes_received=sum(each.newest.bytes_received for each in traffic),
-        bytes_s=sum(each.bytes_s for device, each in world.traffic.items() if _is_there(world, device, now)),
+        bytes_received=sum(each.newest.bytes_received for each in world.traffic.values()),
+        bytes_s=sum(each.bytes_s for device, each in world.traffic.items() if presence.get(device) == "online"),
         fetching=len(transfers),
         transfers=tuple(transfers[:MAX_TRANSFERS]),
         rollouts=tuple(rollout_summary(rollout, world, now) for rollout in newest),
@@ -74,17 +79,15 @@ def _serving(world: World) -> tuple[ServedView, ...]:
     for twin in world.twins.values():
         for model, state in twin.reported.items():
             if state.serving:
-                slots = (slot for slot in (state.trial, state.stable) if slot is not None)
-                counts[model, next((slot.release for slot in slots if slot.digest == state.serving), 0)] += 1
+                counts[model, serving_release(state) or 0] += 1
     return tuple(ServedView(model=model, release=release, devices=n) for (model, release), n in sorted(counts.items()))
 
 
-def _transfers(twin: Twin, world: World, now: float) -> list[TransferringView]:
-    traffic = world.traffic.get(twin.device)
+def _transfers(twin: Twin, presence: PresenceWord, traffic: Traffic | None) -> list[TransferringView]:
     return [
         TransferringView(
             device=twin.device,
-            presence=twin.presence(now, world.silent_s),
+            presence=presence,
             model=model,
             release=state.target.release if state.target is not None else 0,
             done_bytes=state.progress.done_bytes if state.progress is not None else 0,
@@ -94,8 +97,3 @@ def _transfers(twin: Twin, world: World, now: float) -> list[TransferringView]:
         for model, state in sorted(twin.reported.items())
         if state.phase == "fetching"
     ]
-
-
-def _is_there(world: World, device: str, now: float) -> bool:
-    twin = world.twins.get(device)
-    return twin is not None and twin.presence(now, world.silent_s) == "online"

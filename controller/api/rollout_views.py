@@ -96,7 +96,7 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
                 stratum=member.stratum,
                 outcome=outcome_of(rollout, member, facts[member.device], now),
                 phase=state.phase if state else "",
-                serving_release=_serving_release(state),
+                serving_release=serving_release(state),
                 code=_code(state),
                 detail=_detail(state),
             )
@@ -165,7 +165,8 @@ def _across(rollout: Rollout, fact: DeviceFact, wanted: int) -> int:
     return wanted
 
 
-def _serving_release(state: ModelState | None) -> int | None:
+def serving_release(state: ModelState | None) -> int | None:
+    """Which of its versions a device answers from; None for neither, or for none at all."""
     if state is None:
         return None
     slots = (slot for slot in (state.trial, state.stable) if slot is not None)

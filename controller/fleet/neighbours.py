@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from contract.names import unit_number
 from controller.fleet.twin import Twin
@@ -31,9 +32,9 @@ def neighbours_of(twin: Twin, label: str, model: str, digest: str, sharing: Shar
     """Addresses of neighbours that have confirmed the artifact. Each device begins elsewhere: none is asked by all."""
     near = sharing.get(twin.labels.get(label, ""), ())
     begin = int(unit_number(twin.device) * len(near))
-    turned = [*near[begin : begin + MAX_LOOKED_AT], *near[: max(0, min(begin, begin + MAX_LOOKED_AT - len(near)))]]
-    holders = (each for each in turned if each.device != twin.device and _has_confirmed(each, model, digest))
-    return tuple(each.shares for each, _ in zip(holders, range(MAX_NEIGHBOURS), strict=False))
+    looked_at = (near[(begin + step) % len(near)] for step in range(min(MAX_LOOKED_AT, len(near))))
+    holders = (each for each in looked_at if each.device != twin.device and _has_confirmed(each, model, digest))
+    return tuple(each.shares for each in islice(holders, MAX_NEIGHBOURS))
 
 
 def _has_confirmed(twin: Twin, model: str, digest: str) -> bool:

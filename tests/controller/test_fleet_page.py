@@ -1,5 +1,7 @@
 """What the fleet's page is told, and what its files may load."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ from controller.api.fleet_view import MAX_TRANSFERS, fleet_view
 from controller.api.page import PAGE_FILES
 from controller.fleet.traffic import Traffic
 from controller.reconcile import World, reconcile
+from controller.rollout.outcome import FAILURES
 from edgeward.cli.main import cli
+from edgeward.cli.render import _FAILURES
 
 HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
 STATIC = Path(__file__).parents[2] / "controller" / "api" / "static"
@@ -77,6 +81,12 @@ def test_the_pages_files_name_nobody_elses_address_and_hold_no_script_beside_the
     assert "style=" not in html
     assert "innerHTML" not in script
     assert {name for name, _ in PAGE_FILES.values()} == {path.name for path in STATIC.iterdir()}
+
+
+def test_what_counts_as_a_failure_is_said_by_the_outcomes_and_repeated_on_the_page_and_by_the_command() -> None:
+    found = re.search(r"^const FAILURES = (\[.*\]);$", (STATIC / "page.js").read_text(), re.MULTILINE)
+    assert found is not None
+    assert set(json.loads(found[1])) == FAILURES == set(_FAILURES)
 
 
 def test_the_command_prints_the_address_with_the_token_where_no_server_sees_it() -> None:

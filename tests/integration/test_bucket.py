@@ -73,7 +73,7 @@ def service_of(directory: Path, endpoint: str) -> Service:
 
 
 async def brought(bucket: Bucket) -> None:
-    await asyncio.gather(*bucket._tasks)
+    await asyncio.gather(*bucket._background.tasks)
 
 
 def test_the_first_who_asks_is_served_from_here_and_those_after_it_are_sent_to_the_bucket(

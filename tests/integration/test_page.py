@@ -9,18 +9,17 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestServer
 
-from contract.messages import Hardware, Heartbeat, ModelState, Progress, VersionRef
 from controller.api.app import make_app
 from controller.config import Config, StorageConfig
 from controller.reconcile import reconcile
 from controller.service import Service
+from tests.controller.test_fleet_page import fetching
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here: apt-get install chromium (CI does)"),
 ]
 TOKEN = "edg_test"
-HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
 QUIET = "--no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-quic"
 SHOWN_MS = 4000
 """Of the browser's own time: the page has asked once by then."""
@@ -29,13 +28,7 @@ SHOWN_MS = 4000
 def seen(directory: Path, fragment: str, name: str = "pi-1") -> str:
     """What the page holds in a browser while a device of this name is in the middle of a fetch."""
     service = Service(Config(storage=StorageConfig(data_dir=str(directory / "controller"))))
-    old, new = VersionRef(release=1, digest="1" * 64), VersionRef(release=2, digest="2" * 64)
-    half = Progress(done_bytes=250, total_bytes=1000)
-    state = ModelState(
-        model="m", phase="fetching", generation=2, stable=old, target=new, progress=half, serving=old.digest
-    )
-    heartbeat = Heartbeat(protocol=1, device=name, boot=1, seq=1, uptime_s=1, hardware=HARDWARE, models=(state,))
-    reconcile(service.world, [(name, heartbeat)], time.time())
+    reconcile(service.world, [(name, fetching(name, 250))], time.time())
 
     async def serve() -> str:
         async with TestServer(make_app(service, TOKEN)) as server:
