@@ -35,8 +35,8 @@ class LinkCarrier:
         self._link = link
 
     def ask(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Subscribe to these chunks, or for None to the chunk list."""
-        self._link.subscribe(_names(blob, indices))
+        """Subscribe to these chunks, or for None to the chunk list. QoS 0: what does not come is asked for again."""
+        self._link.subscribe(_names(blob, indices), qos=0)
 
     def take_back(self, blob: Blob, indices: Sequence[int] | None) -> None:
         """End these subscriptions."""

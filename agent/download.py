@@ -59,6 +59,8 @@ class Download:
         self._target: Blob | None = None
         self._blob: Blob | None = None
         self._transfer: Transfer | None = None
+        self._arrived: list[int] = []
+        """Chunks that have come and are still asked for: taken back together, a packet each way for many."""
         self._unpacking: Unpacking | None = None
         self._delivery = assignment.delivery
         self._list_asked_at: float | None = None
@@ -136,11 +138,16 @@ class Download:
     def cancel(self) -> None:
         """Take back all that was asked for."""
         if self._transfer is not None and self._blob is not None:
-            if asked := self._transfer.retract():
-                self._carrier.take_back(self._blob, asked)
+            self._take_back(self._blob, self._transfer.retract())
         elif self._blob is not None and self._list_asked_at is not None:
             self._carrier.take_back(self._blob, None)
             self._list_asked_at = None
+
+    def _take_back(self, blob: Blob, asked: tuple[int, ...] = ()) -> None:
+        """What has come, and what was asked for in vain."""
+        if indices := (*self._arrived, *asked):
+            self._arrived.clear()
+            self._carrier.take_back(blob, indices)
 
     def source_failed(self, source: str, now: float) -> Result:
         """Go on with the next source, if this is the one that is asked."""
@@ -248,19 +255,21 @@ class Download:
             return self._next_source(now) if lies else None
         self._store.write_chunk(self._blob, index, payload)
         transfer.arrived(index, now)
-        self._carrier.take_back(self._blob, (index,))
+        self._arrived.append(index)
         return self._ask(now)
 
     def _ask(self, now: float) -> Result:
         if self._transfer is None or self._blob is None:
             return None
         if self._transfer.done:
+            self._take_back(self._blob)
             return self._complete(now)
         closed_s = self._pace.closed_s()
         if closed_s or self._opens_at is not None:
             self._transfer.rest(now)
         self._opens_at = now + closed_s if closed_s else None
         if not closed_s and (wanted := self._transfer.ask(now)):
+            self._take_back(self._blob)
             self._carrier.ask(self._blob, wanted)
         return None
 

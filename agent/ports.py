@@ -82,8 +82,8 @@ class Link(Protocol):
         """Queue a message; while offline QoS 1 messages wait within the link's limit."""
         ...
 
-    def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribe with QoS 1; retained messages follow."""
+    def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
+        """Subscribe; retained messages follow. QoS 0 for what is asked for again if it does not come."""
         ...
 
     def unsubscribe(self, topics: Sequence[str]) -> None:

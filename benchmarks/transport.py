@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import msgspec
 import paho.mqtt.client as paho
@@ -24,7 +24,7 @@ from benchmarks.slow_link import SlowLink
 from benchmarks.table import Row
 from benchmarks.transport_fleet import PING
 from contract import topics
-from contract.blobs import Blob, chunk_list, describe, split
+from contract.blobs import Blob, chunk_list, describe, sha256_hex, split
 from controller.broker import RunningBroker, start_broker
 from controller.config import BrokerConfig
 from firmware_sim.runs import run_once
@@ -33,7 +33,9 @@ from firmware_sim.scenario import load_scenario
 FLEET_CHUNK = 256 * 1024
 SLOW_CHUNK = 64 * 1024
 SLOW_BYTES_S = 100_000.0
-PROCESSES = 2
+ROUNDS = 3
+PROCESSES = 25
+"""Links and HTTP clients share as many. In two, a hundred links wait for one interpreter, as no device does."""
 
 
 def measure() -> list[Row]:
@@ -83,92 +85,115 @@ def connect(url: str) -> paho.Client:
 
 
 class Child:
-    """One process of a fleet."""
+    """One process of a fleet, which says when it is ready and waits to be let go."""
 
-    def __init__(self, job: dict[str, Any], scratch: Path) -> None:
-        file = scratch / f"{job['name']}.json"
-        file.write_text(json.dumps(job))
-        command = [sys.executable, "-m", "benchmarks.transport_fleet", str(file)]
+    def __init__(self, module: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def go(self) -> None:
-        """Begin, once it is ready."""
-        assert self.process.stdin is not None
+    def ready(self) -> None:
+        """Wait until it is."""
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "READY\n"
+
+    def go(self) -> None:
+        """Begin, or end once all are done: whoever is done takes nothing from those who are not."""
+        assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
     def result(self) -> dict[str, Any]:
-        """What it printed at its end."""
+        """What it printed."""
         assert self.process.stdout is not None
         found: dict[str, Any] = json.loads(self.process.stdout.readline())
-        self.process.wait(30)
         return found
 
 
-def job(name: str, url: str, devices: int, directory: Path, blob: Blob, **more: Any) -> dict[str, Any]:
-    """What one child is told."""
-    told = {
-        "name": name,
-        "url": url,
-        "devices": devices,
-        "directory": str(directory),
-        "blob": msgspec.to_builtins(blob),
-    }
-    return told | more
+def together(children: list[Child]) -> list[dict[str, Any]]:
+    """Their results, once all were ready at the same time."""
+    for child in children:
+        child.ready()
+    for child in children:
+        child.go()
+    found = [child.result() for child in children]
+    for child in children:
+        child.go()
+        child.process.wait(30)
+    return found
+
+
+def fetcher(name: str, url: str, devices: int, directory: Path, blob: Blob, **more: Any) -> Child:
+    """A process of agent links."""
+    told = {"name": name, "url": url, "devices": devices, "directory": str(directory)}
+    file = directory / f"{name}.json"
+    file.write_text(json.dumps(told | {"blob": msgspec.to_builtins(blob)} | more))
+    return Child("transport_fleet", str(file))
+
+
+class Run(NamedTuple):
+    """A fleet that has fetched a blob. Seconds; CPU of all clients, of the server; growth of the server's memory."""
+
+    took_s: float
+    clients_s: float
+    server_s: float
+    grown_mb: float = 0.0
 
 
 def fleet_rows(size_mb: int, devices: int, kind: str, goal: float | None) -> list[Row]:
-    """Time beside HTTP, and what it does to the broker's memory."""
+    """Time beside HTTP, both in turn, and what it does to the broker's memory."""
     data = os.urandom(size_mb << 20)
+    runs = [(over_mqtt(data, devices, kind), over_http(data, devices)) for _ in range(ROUNDS)]
+    ours, http = (Run(*map(median, zip(*each, strict=True))) for each in zip(*runs, strict=True))
+    grown_mb = max(mqtt.grown_mb for mqtt, _ in runs)
+    what = f"{size_mb} MB to {devices} links, {kind}"
+    each_ms = 1000 / devices
+    return [
+        Row(f"{what}: time", ours.took_s, http.took_s, "s", "aiohttp file server, as many clients", goal=goal),
+        Row(f"{what}: CPU of a link", ours.clients_s * each_ms, http.clients_s * each_ms, "ms", "an aiohttp client's"),
+        Row(f"{what}: CPU of the server", ours.server_s, http.server_s, "s", "the file server's"),
+        Row(f"{what}: broker's memory", grown_mb, size_mb + 30.0, "MB", "blob + 30 MB", goal=1.0 if goal else None),
+    ]
+
+
+def over_mqtt(data: bytes, devices: int, kind: str) -> Run:
+    """By real agent links."""
     blob = describe(data, FLEET_CHUNK)
     with broker(kind) as (running, scratch):
         before_mb = rss_mb(running)
         upload(running.url, data, blob)
+        before_s = cpu_s(pid(running))
         each = devices // PROCESSES
-        children = [Child(job(f"p{n}", running.url, each, scratch, blob), scratch) for n in range(PROCESSES)]
-        for child in children:
-            child.go()
+        children = [fetcher(f"p{number}", running.url, each, scratch, blob) for number in range(PROCESSES)]
         peak = Peak(running)
-        results = [child.result() for child in children]
-        grown_mb = peak.stop() - before_mb
-        took_s = max(result["took_s"] for result in results)
-        broker_s = cpu_s(pid(running))
-        shutil.rmtree(scratch, ignore_errors=True)
-    http_s, server_s = http(data, blob.sha256, devices)
-    what = f"{size_mb} MB to {devices} links, {kind}"
-    return [
-        Row(f"{what}: time", took_s, http_s, "s", "aiohttp file server, as many clients", goal=goal),
-        Row(f"{what}: broker's memory", grown_mb, size_mb + 30.0, "MB", "blob + 30 MB", goal=1.0 if goal else None),
-        Row(f"{what}: CPU of the server", broker_s, server_s, "s", "the file server's"),
-    ]
+        found = together(children)
+        return _run(found, cpu_s(pid(running)) - before_s, peak.stop() - before_mb)
 
 
-def http(data: bytes, sha256: str, clients: int) -> tuple[float, float]:
-    """(seconds that the yardstick takes, CPU seconds of its server)."""
+def over_http(data: bytes, devices: int) -> Run:
+    """By the yardstick."""
     with tempfile.TemporaryDirectory(prefix="edgeward-http-") as scratch:
         directory = Path(scratch)
         (directory / "blob").write_bytes(data)
-        module = [sys.executable, "-m", "benchmarks.transport_http"]
-        server = subprocess.Popen([*module, "serve", str(directory / "blob")], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "benchmarks.transport_http", "serve", str(directory / "blob")]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert server.stdout is not None
         url = f"http://127.0.0.1:{server.stdout.readline().strip()}/blob"
-        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        fleet = []
+        told = (url, str(devices // PROCESSES))
+        children = []
         for number in range(PROCESSES):
-            (directory / str(number)).mkdir()
-            command = [*module, "fetch", url, str(clients // PROCESSES), str(directory / str(number)), sha256]
-            fleet.append(subprocess.Popen(command, **pipes))
-        for child in fleet:
-            assert child.stdout.readline() == "READY\n"
-        for child in fleet:
-            child.stdin.write("\n")
-            child.stdin.flush()
-        took = [json.loads(child.stdout.readline())["took_s"] for child in fleet]
-        server_s = cpu_s(server.pid)
+            place = directory / str(number)
+            place.mkdir()
+            children.append(Child("transport_http", "fetch", *told, str(place), sha256_hex(data)))
+        before_s = cpu_s(server.pid)
+        found = together(children)
+        server_s = cpu_s(server.pid) - before_s
         server.kill()
-        return float(max(took)), server_s
+        return _run(found, server_s)
+
+
+def _run(found: list[dict[str, Any]], server_s: float, grown_mb: float = 0.0) -> Run:
+    took_s, clients_s = max(each["took_s"] for each in found), sum(each["cpu_s"] for each in found)
+    return Run(took_s, clients_s, server_s, grown_mb)
 
 
 def cpu_s(process: int) -> float:
@@ -217,7 +242,8 @@ def slow_rows() -> list[Row]:
     with broker("mosquitto") as (running, scratch):
         upload(running.url, data, blob)
         link = SlowLink(running.port, SLOW_BYTES_S)
-        child = Child(job("slow", f"mqtt://127.0.0.1:{link.port}", 1, scratch, blob), scratch)
+        child = fetcher("slow", f"mqtt://127.0.0.1:{link.port}", 1, scratch, blob)
+        child.ready()
         child.go()
         commander, ends = connect(running.url), threading.Event()
 
@@ -227,6 +253,7 @@ def slow_rows() -> list[Row]:
 
         threading.Thread(target=command, daemon=True).start()
         result = child.result()
+        child.go()
         ends.set()
         commander.disconnect()
     delays = result["delays_s"]
@@ -246,9 +273,7 @@ def memory_rows() -> list[Row]:
     blob = describe(data, SLOW_CHUNK)
     with broker("mosquitto") as (running, scratch):
         upload(running.url, data, blob)
-        child = Child(job("small", running.url, 1, scratch, blob, address_mb=96), scratch)
-        child.go()
-        result = child.result()
+        (result,) = together([fetcher("small", running.url, 1, scratch, blob, address_mb=96)])
     return [Row("200 MB with 96 MB of address space: peak memory", result["peak_mb"], 200.0, "MB", "the artifact")]
 
 
@@ -260,11 +285,11 @@ def kill_rows() -> list[Row]:
         running = first
         upload(running.url, data, blob)
         link = SlowLink(running.port, 8e6)
-        told = job("killed", f"mqtt://127.0.0.1:{link.port}", 1, scratch, blob)
         kills, cuts, restarts, result = 0, 0, 0, None
         began = time.monotonic()
         while result is None:
-            child = Child(told, scratch)
+            child = fetcher("killed", f"mqtt://127.0.0.1:{link.port}", 1, scratch, blob)
+            child.ready()
             child.go()
             if kills < 50:
                 time.sleep(rng.uniform(0.05, 0.4))
@@ -281,6 +306,7 @@ def kill_rows() -> list[Row]:
                     restarts += 1
                 continue
             result = child.result()
+            child.go()
         running.stop()
     what = f"100 MB through {kills} kills, {cuts} cuts, {restarts} broker restarts, {time.monotonic() - began:.0f} s"
     return [Row(f"{what}: bytes", link.bytes_down / 1e6, len(data) / 1e6, "MB", "the blob", goal=1.1)]

@@ -164,8 +164,8 @@ class SimLink:
         self.bytes_up += len(payload)
         self._in_flight(0.0, self._network.arrived, topic, payload, retain)
 
-    def subscribe(self, topics: Sequence[str]) -> None:
-        """Retained messages follow."""
+    def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
+        """Retained messages follow; TCP sends again what is lost, whatever the QoS, and a broker drops of either."""
         wanted = tuple(topics)
         self._topics.update(wanted)
         self._in_flight(0.0, self._subscribe, wanted)

@@ -72,8 +72,8 @@ class DirectoryLink:
                 del self._said[next(iter(self._said))]
             self._unwritten = True
 
-    def subscribe(self, topics: Sequence[str]) -> None:
-        """Bring these documents, now and whenever they have changed."""
+    def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
+        """Bring these documents, now and whenever they have changed; a file needs no acknowledgement."""
         with self._lock:
             self._subscribed.update(dict.fromkeys(topics, False))
 

@@ -25,10 +25,10 @@ class LateLink:
         if self._link is not None:
             self._link.publish(topic, payload, qos=qos, retain=retain, expiry_s=expiry_s)
 
-    def subscribe(self, topics: Sequence[str]) -> None:
+    def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
         """Subscribe."""
         if self._link is not None:
-            self._link.subscribe(topics)
+            self._link.subscribe(topics, qos=qos)
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
         """End subscriptions."""

@@ -3,7 +3,6 @@
 Decides session settings (measured: docs/adr/0003). Refuses to know when a model is loaded or why.
 """
 
-import ctypes
 import math
 import os
 import platform
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from agent.adapters import heap
 from agent.adapters.confinement import confinable
 from agent.core.limits import ENCODINGS
 from agent.core.model import Assignment
@@ -24,11 +24,6 @@ from contract.manifest import Manifest
 from contract.messages import Hardware
 from contract.protocol import VERSION
 
-_M_MXFAST, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = 1, -1, -3, -8
-_MALLOC = {_M_MXFAST: 0, _M_ARENA_MAX: 2, _M_MMAP_THRESHOLD: 256 * 1024, _M_TRIM_THRESHOLD: 256 * 1024}
-"""Few heaps for many threads, and large requests given back when they are answered: 6 of 115 MB, for 8 % of the rate
-of 1,000-row JSON requests. Left alone, glibc raises both thresholds with the largest block that was ever freed, and
-keeps a loaded forest's small blocks to merge them all at once, 22 ms in which no other thread can allocate."""
 MAX_ZONES = 16
 _GROUP = Path("/sys/fs/cgroup")
 
@@ -67,10 +62,7 @@ class OnnxRuntime:
         self._memory_mb = memory_mb
         self._hardware = _hardware()
         self._zones = sorted(Path("/sys/class/thermal").glob("thermal_zone*/temp"))[:MAX_ZONES]
-        self._libc = ctypes.CDLL(None)
-        if hasattr(self._libc, "mallopt"):  # glibc only
-            for option, value in _MALLOC.items():
-                self._libc.mallopt(option, value)
+        heap.tune()
 
     def hardware(self) -> Hardware:
         """What this device is."""
@@ -98,10 +90,8 @@ class OnnxRuntime:
         thread.start()
 
     def trim(self) -> None:
-        """Hand freed memory back: without it a swapped-out forest stays in RSS."""
-
-        if hasattr(self._libc, "malloc_trim"):  # glibc only
-            self._libc.malloc_trim(0)
+        """Hand freed memory back."""
+        heap.trim()
 
     def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
         """Whether a loaded session answers its golden set as at conversion; a set that cannot be read says no."""

@@ -83,10 +83,10 @@ class PahoLink:
             properties.MessageExpiryInterval = expiry_s
         self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
 
-    def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribe with QoS 1; to none is what a document without models comes to, and paho raises for it."""
+    def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
+        """Subscribe; to none is what a document without models comes to, and paho raises for it."""
         if topics and self._client.is_connected():
-            self._client.subscribe([(topic, paho.SubscribeOptions(qos=1)) for topic in topics])
+            self._client.subscribe([(topic, paho.SubscribeOptions(qos=qos)) for topic in topics])
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
         """End subscriptions."""

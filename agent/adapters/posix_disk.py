@@ -29,10 +29,13 @@ class PosixDisk:
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
         """Write into a file, creating or growing it."""
-        path = self._directory / name
-        with path.open("r+b" if path.exists() else "w+b") as file:
-            file.seek(offset)
-            file.write(data)
+        descriptor = os.open(f"{self._directory}/{name}", os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            written = 0
+            while written < len(data):
+                written += os.pwrite(descriptor, memoryview(data)[written:], offset + written)
+        finally:
+            os.close(descriptor)
 
     def sync(self, name: str) -> None:
         """fsync the file."""

@@ -3,7 +3,6 @@
 Decides nothing. What it says is believed no further than `shared_tensors` checks it.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -54,5 +53,4 @@ def _answer(session: OnnxSession, names: list[str], region: Region, said: Said, 
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

@@ -1,5 +1,8 @@
-"""What the agent may take of its device: memory by whichever limit is least, threads as configured."""
+"""What the agent takes of its device: memory by whichever limit is least, threads as configured, and none unused."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +40,31 @@ def test_inferences_of_local_programs_share_the_configured_threads(tmp_path: Pat
     finally:
         server.stop()
         server._serving.loop.close()
+
+
+def told(program: str) -> int:
+    """The number that a new process prints."""
+    return int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+
+
+def test_numpy_starts_no_threads_in_an_agent() -> None:
+    assert told("import agent.cli, numpy, pathlib; print(len(list(pathlib.Path('/proc/self/task').iterdir())))") == 1
+
+
+REUSE = """
+import resource
+from agent.adapters import heap
+heap.tune()
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    bytes(300_000) + b"x"
+before = faults()
+for _ in range(200):
+    bytes(300_000) + b"x"
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+def test_memory_that_chunks_pass_through_is_used_again() -> None:
+    assert told(REUSE) < 2000, "given back each time it would be 150 pages for each chunk"

@@ -116,6 +116,8 @@ class Broker:
     def __init__(self, *blobs: bytes) -> None:
         self.retained: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.open: set[str] = set()
+        self.packets = 0
         self.sent_bytes = 0
         for data in blobs:
             blob = describe(data, CHUNK)
@@ -123,11 +125,16 @@ class Broker:
             for index, chunk in enumerate(split(data, CHUNK)):
                 self.retained[topics.chunk(blob.sha256, index)] = chunk
 
-    def subscribe(self, names: list[str]) -> None:
+    def subscribe(self, names: list[str], *, qos: int = 1) -> None:
+        assert qos == 0, "a chunk that does not come is asked for again"
         self.asked += names
+        self.open.update(names)
+        self.packets += 1
 
     def unsubscribe(self, names: list[str]) -> None:
-        pass
+        assert self.open.issuperset(names)
+        self.open.difference_update(names)
+        self.packets += 1
 
     def publish(self, topic: str, payload: bytes, **_: object) -> None:
         raise AssertionError(topic)
@@ -229,6 +236,13 @@ def test_a_device_asks_for_nothing_outside_its_hours() -> None:
     closed[0] = 0.0
     download.tick(30.0)
     assert isinstance(broker.serve(download, 30.0), FetchDone)
+
+
+def test_chunks_are_asked_for_and_taken_back_many_at_a_time_and_none_stays_asked_for() -> None:
+    broker, (_, store) = Broker(NEW, GOLDEN), device()
+    result, _ = fetch(broker, store, None)
+    assert (type(result), broker.open) == (FetchDone, set())
+    assert broker.packets < len(NEW) / CHUNK / 2
 
 
 def test_progress_is_of_the_blob_under_way() -> None:

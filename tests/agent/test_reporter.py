@@ -20,7 +20,7 @@ class Wire:
     ) -> None:
         self.sent.append((topic.rpartition("/")[2], payload))
 
-    def subscribe(self, topics: Sequence[str]) -> None:
+    def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
         raise AssertionError
 
     def unsubscribe(self, topics: Sequence[str]) -> None:

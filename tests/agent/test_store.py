@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 from random import Random
 
@@ -63,6 +64,14 @@ def test_bytes_that_are_not_the_blob_are_never_sealed(store: Store) -> None:
         store.seal(BLOB)
     assert caught.value.code == Code.DIGEST_MISMATCH
     assert store.chunks_on_disk(BLOB, DIGESTS) == set()
+
+
+def test_a_write_that_comes_up_short_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, whole = PosixDisk(tmp_path), os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: whole(descriptor, data[:7], offset))
+    disk.write_at("file", 3, b"twenty-six bytes of a file")
+    disk.write_at("file", 0, b"of")
+    assert disk.read("file") == b"of\0twenty-six bytes of a file"
 
 
 def test_pruning_leaves_records_and_what_is_kept(store: Store) -> None:
