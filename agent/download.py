@@ -156,6 +156,8 @@ class Download:
         return self._next_source(now)
 
     def _next_source(self, now: float) -> Result:
+        if self._transfer is not None:
+            self._transfer.distrust()
         self.cancel()
         del self._carriers[0]
         self._drop("sources_failed")
@@ -243,20 +245,25 @@ class Download:
         return self._begin(self._blob, digests, now)
 
     def _begin(self, blob: Blob, digests: tuple[bytes, ...], now: float) -> Result:
-        have = self._store.chunks_on_disk(blob, digests)
-        self._transfer = Transfer(blob, digests, have, now, self._pace.max_bytes_s)
+        self._transfer = Transfer(self._store.follow_part(blob, digests), now, self._pace.max_bytes_s)
         return self._ask(now)
 
     def _take_chunk(self, index: int, payload: bytes, now: float) -> Result:
-        transfer = self._transfer
-        if transfer is None or self._blob is None or not transfer.accepts(index, payload):
-            self._drop("chunks_invalid")
-            lies = transfer is not None and transfer.awaits(index) and len(self._carriers) > 1
-            return self._next_source(now) if lies else None
-        self._store.write_chunk(self._blob, index, payload)
-        transfer.arrived(index, now)
+        transfer, blob = self._transfer, self._blob
+        if transfer is None or blob is None or not transfer.arrived(index, payload, now):
+            return self._refuse(now, lies=transfer is not None and transfer.awaits(index))
         self._arrived.append(index)
+        try:
+            for each, chunk in transfer.verified():
+                self._store.write_chunk(blob, each, chunk)
+        except BadInput:
+            return self._refuse(now, lies=True)
         return self._ask(now)
+
+    def _refuse(self, now: float, *, lies: bool) -> Result:
+        """Drop a chunk; whoever brings another for one that is awaited is asked no more, unless it is the last."""
+        self._drop("chunks_invalid")
+        return self._next_source(now) if lies and len(self._carriers) > 1 else None
 
     def _ask(self, now: float) -> Result:
         if self._transfer is None or self._blob is None:
@@ -275,7 +282,7 @@ class Download:
 
     def _complete(self, now: float) -> Result:
         assert self._blob is not None
-        self._store.seal(self._blob)
+        self._store.seal(self._blob, verified=True)
         if self._target is not None and self._blob != self._target and self._delivery is not None:
             return self._begin_unpacking(self._delivery, self._target)
         return self._next_blob(now)
@@ -291,5 +298,6 @@ class Download:
 
     def _failed(self, error: EdgewardError) -> FetchFailed:
         self.cancel()
+        self._transfer = None  # what it has followed may be more than the disk has taken
         spread = self._pace.spread
         return FetchFailed(self.assignment.digest, error.code, error.detail, retryable=True, spread=spread)

@@ -14,7 +14,7 @@ from agent.committed import commit, medium, read_committed
 from agent.core.admission import HighWater
 from agent.core.model import Record
 from agent.ports import Disk
-from contract.blobs import Blob
+from contract.blobs import Blob, Followed
 from contract.errors import BadInput, Code, WorldError
 from contract.trust.verified import Trusted
 from contract.wire import Message, decode, encode
@@ -121,16 +121,15 @@ class Store:
             self._retired.remove(blob.sha256)
         return blob.sha256 == self._digest_of(f"blob-{blob.sha256}", blob.length)
 
-    def chunks_on_disk(self, blob: Blob, digests: tuple[bytes, ...]) -> set[int]:
-        """Chunks of an unfinished blob that survived: found by hashing, so that no bitmap can lie after a power cut."""
-        name = _part(blob)
-        if name not in self._disk.names():
-            return set()
-        return {
-            index
-            for index, digest in enumerate(digests)
-            if hashlib.sha256(self._disk.read_at(name, *blob.span(index))).digest() == digest
-        }
+    def follow_part(self, blob: Blob, digests: tuple[bytes, ...]) -> Followed:
+        """The chunks of an unfinished blob that survived, up to the first that did not: found by hashing, so that no
+        record of them can lie after a power cut.
+        """
+        followed, name = Followed(blob, digests), _part(blob)
+        if name in self._disk.names():
+            while not followed.whole and followed.follow(self._disk.read_at(name, *blob.span(followed.count))):
+                pass
+        return followed
 
     def reserve(self, *blobs: Blob) -> None:
         """Make room, by what nobody needs any more; WorldError `disk_full` unless the blobs and a reserve fit."""
@@ -155,7 +154,7 @@ class Store:
             raise WorldError(Code.DIGEST_MISMATCH, f"blob {digest[:12]} is missing") from None
 
     def write_piece(self, blob: Blob, offset: int, data: bytes) -> None:
-        """Put bytes of an unfinished blob where they belong; `seal` holds the whole against its digest."""
+        """Put bytes of an unfinished blob where they belong; `seal` verifies the whole."""
         with medium():
             self._disk.write_at(_part(blob), offset, data)
 
@@ -165,29 +164,39 @@ class Store:
             self._disk.delete(f"blob-{blob.sha256}")
 
     def write_chunk(self, blob: Blob, index: int, data: bytes) -> None:
-        """Put a verified chunk where it belongs."""
+        """Put a verified chunk where it belongs, after those before it; WorldError `digest_mismatch` if they are gone:
+        another download of the same blob has sealed it, or nobody wanted it for a moment.
+        """
+        offset = blob.span(index)[0]
         with medium():
-            self._disk.write_at(_part(blob), blob.span(index)[0], data)
+            if offset and self._size_of(_part(blob)) < offset:
+                raise WorldError(Code.DIGEST_MISMATCH, f"what came of {blob.sha256[:12]} before is gone")
+            self._disk.write_at(_part(blob), offset, data)
 
-    def seal(self, blob: Blob) -> None:
-        """Verify length and digest, then give the blob its name; WorldError `digest_mismatch` drops the bytes."""
+    def seal(self, blob: Blob, *, verified: bool = False) -> None:
+        """Give the blob its name; WorldError `digest_mismatch` drops bytes that are not it.
+
+        `verified`: each of its chunks was, in order, before it was written, so that they need not be read again.
+        """
         with medium():
             self._disk.sync(_part(blob))
-            if self._digest_of(_part(blob), blob.length) != blob.sha256:
+            whole = verified and self._size_of(_part(blob)) == blob.length
+            if not whole and self._digest_of(_part(blob), blob.length) != blob.sha256:
                 self._disk.delete(_part(blob))
                 raise WorldError(Code.DIGEST_MISMATCH, f"assembled bytes are not {blob.sha256[:12]}")
             self._disk.rename(_part(blob), f"blob-{blob.sha256}")
             self._disk.sync_directory()
 
     def prune(self, keep: Iterable[str]) -> None:
-        """Delete what a cut left half-written and every part whose digest is not in `keep`; of the other blobs, those
-        that were retired last stay up to `keep_bytes`: a change may be computed from them, a roll back may need them.
+        """Delete what a cut left half-written, and every part whose blob is not in `keep` or is whole; of other blobs,
+        those that were retired last stay up to `keep_bytes`: a change may be computed from them, a roll back need them.
         """
         kept = set(keep)
         with medium():
-            for name in self._disk.names():
+            for name in (names := self._disk.names()):
                 prefix, _, rest = name.partition("-")
-                if prefix == "tmp" or (prefix == "part" and rest not in kept):
+                digest = rest.partition("-")[0]
+                if prefix == "tmp" or (prefix == "part" and (digest not in kept or f"blob-{digest}" in names)):
                     self._disk.delete(name)
             self._retire(kept)
 
@@ -223,11 +232,14 @@ class Store:
             return None
         return decode(body, kind, max_bytes=MAX_RECORD_BYTES)
 
-    def _digest_of(self, name: str, length: int) -> str:
+    def _size_of(self, name: str) -> int:
         try:
-            if self._disk.size_bytes(name) != length:
-                return ""
+            return self._disk.size_bytes(name)
         except FileNotFoundError:
+            return 0
+
+    def _digest_of(self, name: str, length: int) -> str:
+        if self._size_of(name) != length:
             return ""
         sha = hashlib.sha256()
         with medium():
@@ -237,4 +249,5 @@ class Store:
 
 
 def _part(blob: Blob) -> str:
-    return f"part-{blob.sha256}"
+    """Named by its list as well: who signs a list that names other bytes on the way to the same end spoils its own."""
+    return f"part-{blob.sha256}-{blob.chunks_sha256}"

@@ -1,20 +1,22 @@
 """One blob on its way to the device: which chunks to ask for, how many at a time, when to give up.
 
 Decides from arrivals and the clock it is handed. Refuses to know how chunks travel or where they are kept.
+Chunks are verified in their order: one that comes early is held until those before it have come.
 The window slides and adapts so that about one second of data is in flight: a wider one would delay commands on a slow
 link, a narrower one would let the link idle while the next chunks are asked for.
 """
 
-import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from contract.blobs import Blob
+from contract.blobs import Followed
+from contract.errors import BadInput, Code
 
 WINDOW_FIRST = 2
 WINDOW_MIN = 2
 """One chunk is on its way while the next is asked for."""
 WINDOW_MAX = 16
+"""Also of what is on its way and what is held together: memory for so many chunks."""
 IN_FLIGHT_S = 1.0
 LAP_S = 0.05
 """What arrives in less, and is less than a window, says nothing about the link's rate: packets come in bursts."""
@@ -30,20 +32,18 @@ FLOOR_AFTER_S = 900.0
 
 
 class Transfer:
-    """Bookkeeping of one blob. `digests` are the signed chunk digests, `have` the chunks already on disk.
+    """Bookkeeping of one blob. `followed` are its chunks on disk.
 
     `max_bytes_s` is what this device may take off its link; 0 for no limit.
     """
 
-    def __init__(
-        self, blob: Blob, digests: tuple[bytes, ...], have: Iterable[int], now: float, max_bytes_s: float = 0.0
-    ) -> None:
-        self.blob = blob
-        self._digests = digests
-        held = set(have)
-        self._missing = [index for index in range(blob.chunk_count) if index not in held]
-        self._missing.reverse()
+    def __init__(self, followed: Followed, now: float, max_bytes_s: float = 0.0) -> None:
+        self.blob = followed.blob
+        self.followed = followed
+        self._missing = list(reversed(range(followed.count, self.blob.chunk_count)))
         self._asked: dict[int, None] = {}
+        self._held: dict[int, bytes] = {}
+        """Chunks that have come before their turn."""
         self._window = WINDOW_FIRST
         self._began = self._lap_began = self._heard_at = now
         self._lap_bytes = self._received = self._claimed = 0
@@ -54,17 +54,16 @@ class Transfer:
     @property
     def done(self) -> bool:
         """Every chunk is on disk."""
-        return not self._missing and not self._asked
+        return self.followed.whole
 
     @property
     def have_bytes(self) -> int:
-        """Bytes of the blob that are on disk, to within the last chunk's length."""
-        waiting = (len(self._missing) + len(self._asked)) * self.blob.chunk_bytes
-        return max(0, self.blob.length - waiting)
+        """Bytes of the blob that are on disk."""
+        return min(self.blob.length, self.followed.count * self.blob.chunk_bytes)
 
     def ask(self, now: float) -> tuple[int, ...]:
         """Chunks to ask for now: half a window at a time, within the device's own limit."""
-        room = self._window - len(self._asked)
+        room = min(self._window, WINDOW_MAX - len(self._held)) - len(self._asked)
         if not self._missing or (self._asked and room < max(1, self._window // 2)) or now < self._free_at():
             return ()
         if not self._asked:
@@ -78,21 +77,31 @@ class Transfer:
         """Whether the chunk was asked for and has not come."""
         return index in self._asked
 
-    def accepts(self, index: int, data: bytes) -> bool:
-        """Whether `data` is a chunk that was asked for, intact; late, duplicate and foreign ones are not."""
-        return index in self._asked and hashlib.sha256(data).digest() == self._digests[index]
-
-    def arrived(self, index: int, now: float) -> None:
-        """The chunk is on disk."""
-        self._asked.pop(index, None)
-        self._stalls = 0
+    def arrived(self, index: int, data: bytes, now: float) -> bool:
+        """Take what came for a chunk, to be verified in its turn; False for late, duplicate and foreign ones."""
+        if index not in self._asked or len(data) != self.blob.span(index)[1]:
+            return False
+        del self._asked[index]
+        self._held[index] = data
         self._heard_at = now
-        size_bytes = self.blob.span(index)[1]
-        self._lap_bytes += size_bytes
-        self._received += size_bytes
+        self._lap_bytes += len(data)
+        self._received += len(data)
         laps = self._lap_bytes / (self._window * self.blob.chunk_bytes)
         if laps >= 1 or (laps >= 1 / 2 and now - self._lap_began >= LAP_S):
             self._adapt(now)
+        return True
+
+    def verified(self) -> Iterator[tuple[int, bytes]]:
+        """The chunks whose turn has come; each must be on disk before the next is asked for.
+
+        BadInput `chunk_invalid` for one that is not what the list names: it counts as still on its way.
+        """
+        while (chunk := self._held.pop(index := self.followed.count, None)) is not None:
+            if not self.followed.follow(chunk):
+                self._asked[index] = None
+                raise BadInput(Code.CHUNK_INVALID, f"chunk {index} of {self.blob.sha256[:12]}")
+            self._stalls = 0
+            yield index, chunk
 
     def stalled(self, now: float) -> bool:
         """Whether what was asked for must be asked for again; call `retract` then."""
@@ -111,10 +120,15 @@ class Transfer:
     def retract(self) -> tuple[int, ...]:
         """Take back what was asked for, to be asked for again; the chunks that it was."""
         asked = tuple(sorted(self._asked))
-        self._missing.extend(reversed(asked))
         self._claimed -= sum(self.blob.span(index)[1] for index in asked)
         self._asked = {}
+        self._lack(asked)
         return asked
+
+    def distrust(self) -> None:
+        """Forget what is held: it came from one who has brought something else."""
+        self._lack(self._held)
+        self._held = {}
 
     def count_stall(self) -> bool:
         """Count a stall; True when the limit is reached."""
@@ -133,6 +147,9 @@ class Transfer:
         if not self._rate:
             return STALL_FIRST_S
         return max(STALL_S, 4 * self.blob.chunk_bytes / self._rate) * float(2**self._stalls)
+
+    def _lack(self, indices: Iterable[int]) -> None:
+        self._missing = sorted({*self._missing, *indices}, reverse=True)
 
     def _free_at(self) -> float:
         """When the device's own limit lets it ask again."""

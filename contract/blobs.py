@@ -1,6 +1,7 @@
-"""A blob is bytes named by their SHA-256, cut into chunks that are each verified on arrival.
+"""A blob is bytes named by their SHA-256, cut into chunks that are each verified before they touch a disk.
 
-Decides how a blob is cut and how its chunk list is checked. Refuses to know how chunks travel.
+Decides how a blob is cut and how chunks are checked: the list names the digest of the blob up to the end of each chunk,
+so that one pass over the bytes verifies every chunk and, with the last, the whole. Refuses to know how chunks travel.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from contract.errors import BadInput, Code
 from contract.protocol import MAX_BLOB_BYTES, MAX_CHUNK_BYTES
 from contract.wire import Message
 
+DIGEST_BYTES = 32
 Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
@@ -23,7 +25,7 @@ class Blob(Message, frozen=True):
     length: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOB_BYTES)]
     chunk_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_CHUNK_BYTES)]
     chunks_sha256: Digest
-    """SHA-256 of the chunk list, so that each chunk can be checked before it touches the disk."""
+    """SHA-256 of the chunk list."""
 
     @property
     def chunk_count(self) -> int:
@@ -45,11 +47,12 @@ def describe(data: bytes, chunk_bytes: int) -> Blob:
     """The Blob of `data` when cut into `chunk_bytes`; ValueError for no data."""
     if not data:
         raise ValueError("a blob has at least one byte")
+    listed = chunk_list(data, chunk_bytes)
     return Blob(
-        sha256=sha256_hex(data),
+        sha256=listed[-DIGEST_BYTES:].hex(),
         length=len(data),
         chunk_bytes=chunk_bytes,
-        chunks_sha256=sha256_hex(chunk_list(data, chunk_bytes)),
+        chunks_sha256=sha256_hex(listed),
     )
 
 
@@ -59,22 +62,58 @@ def split(data: bytes, chunk_bytes: int) -> list[bytes]:
 
 
 def chunk_list(data: bytes, chunk_bytes: int) -> bytes:
-    """The 32-byte SHA-256 of every chunk, joined."""
+    """The SHA-256 of the data up to the end of each chunk, joined: 32 bytes each, the last is that of the whole."""
     return chunk_list_of(BytesIO(data), chunk_bytes)
 
 
 def chunk_list_of(file: BinaryIO, chunk_bytes: int) -> bytes:
     """The same of an open file, a chunk in memory at a time."""
-    return b"".join(hashlib.sha256(chunk).digest() for chunk in iter(lambda: file.read(chunk_bytes), b""))
+    sha, digests = hashlib.sha256(), []
+    while chunk := file.read(chunk_bytes):
+        sha.update(chunk)
+        digests.append(sha.digest())
+    return b"".join(digests)
 
 
 def parse_chunk_list(raw: bytes, blob: Blob) -> tuple[bytes, ...]:
-    """The chunk digests of `blob` from a list off the wire; BadInput `chunk_invalid` if it is not the signed list."""
-    if len(raw) != 32 * blob.chunk_count or sha256_hex(raw) != blob.chunks_sha256:
+    """The digests of `blob` up to each chunk's end, from a list off the wire.
+
+    BadInput `chunk_invalid` if it is not the signed list, or if that does not end in the blob's own digest.
+    """
+    if len(raw) != DIGEST_BYTES * blob.chunk_count or sha256_hex(raw) != blob.chunks_sha256:
         raise BadInput(Code.CHUNK_INVALID, f"chunk list of {blob.sha256[:12]} is not the signed one")
-    return tuple(raw[at : at + 32] for at in range(0, len(raw), 32))
+    if raw[-DIGEST_BYTES:].hex() != blob.sha256:
+        raise BadInput(Code.CHUNK_INVALID, f"chunk list of {blob.sha256[:12]} is of other bytes than the blob")
+    return tuple(raw[at : at + DIGEST_BYTES] for at in range(0, len(raw), DIGEST_BYTES))
 
 
 def sole_chunk(blob: Blob) -> tuple[bytes, ...] | None:
-    """The chunk digests of a blob of one chunk, which are known without a list; None for larger blobs."""
+    """The digests of a blob of one chunk, which are known without a list; None for larger blobs."""
     return (bytes.fromhex(blob.sha256),) if blob.chunk_count == 1 else None
+
+
+class Followed:
+    """A blob as far as its chunks have been verified, one after the other. `digests` are those of the signed list."""
+
+    def __init__(self, blob: Blob, digests: tuple[bytes, ...]) -> None:
+        self.blob = blob
+        self.count = 0
+        """Chunks that are verified: the next one has this index."""
+        self._digests = digests
+        self._sha = hashlib.sha256()
+
+    @property
+    def whole(self) -> bool:
+        """Whether the last chunk is verified, and with it the blob's own digest."""
+        return self.count == self.blob.chunk_count
+
+    def follow(self, chunk: bytes) -> bool:
+        """Go on with the next chunk if these are its bytes, in their number too; otherwise nothing has happened."""
+        if self.whole or len(chunk) != self.blob.span(self.count)[1]:
+            return False
+        sha = self._sha.copy()
+        sha.update(chunk)
+        if sha.digest() != self._digests[self.count]:
+            return False
+        self._sha, self.count = sha, self.count + 1
+        return True

@@ -4,6 +4,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from agent.adapters.posix_disk import PosixDisk
 from agent.core.admission import HighWater
@@ -23,10 +24,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return Store(Flash(Random(1)) if request.param == "flash" else PosixDisk(tmp_path / "state"))
 
 
-def write_all(store: Store, but: int | None = None) -> None:
+def write_all(store: Store) -> None:
     for index, chunk in enumerate(split(DATA, 1024)):
-        if index != but:
-            store.write_chunk(BLOB, index, chunk)
+        store.write_chunk(BLOB, index, chunk)
 
 
 def test_a_fresh_disk_has_nothing(store: Store) -> None:
@@ -43,18 +43,39 @@ def test_records_are_read_as_they_were_saved(store: Store) -> None:
     assert store.load_records() == ({"weather": Record(generation=4)}, ())
 
 
-def test_a_blob_sealed_in_any_order_is_whole(store: Store) -> None:
-    for index in (4, 0, 2, 1, 3):
-        store.write_chunk(BLOB, index, split(DATA, 1024)[index])
-    store.seal(BLOB)
+@pytest.mark.parametrize("verified", [True, False])
+def test_a_blob_that_is_sealed_is_whole(store: Store, verified: bool) -> None:
+    write_all(store)
+    store.seal(BLOB, verified=verified)
     assert store.read(BLOB) == DATA
 
 
+def test_a_download_whose_part_another_has_sealed_neither_goes_on_nor_spoils_the_blob(store: Store) -> None:
+    write_all(store)
+    store.seal(BLOB)
+    with pytest.raises(WorldError) as caught:
+        store.write_chunk(BLOB, 3, split(DATA, 1024)[3])
+    assert caught.value.code == Code.DIGEST_MISMATCH
+    with pytest.raises(WorldError):
+        store.seal(BLOB, verified=True)
+    assert store.has(BLOB)
+
+
+def test_a_list_that_names_other_bytes_on_the_way_to_the_same_digest_spoils_no_part_but_its_own(store: Store) -> None:
+    write_all(store)
+    store.write_chunk(replace(BLOB, chunks_sha256="0" * 64), 0, b"\0" * 1024)
+    store.seal(BLOB, verified=True)
+    assert store.has(BLOB)
+    store.prune([BLOB.sha256])
+    assert [name for name in store._disk.names() if name.startswith("part-")] == []
+
+
 def test_chunks_that_survived_are_found_by_hashing(store: Store) -> None:
-    write_all(store, but=2)
-    assert store.chunks_on_disk(BLOB, DIGESTS) == {0, 1, 3, 4}
+    assert store.follow_part(BLOB, DIGESTS).count == 0
+    write_all(store)
+    assert store.follow_part(BLOB, DIGESTS).whole
     store.write_chunk(BLOB, 3, b"\0" * 1024)
-    assert store.chunks_on_disk(BLOB, DIGESTS) == {0, 1, 4}
+    assert store.follow_part(BLOB, DIGESTS).count == 3
 
 
 def test_bytes_that_are_not_the_blob_are_never_sealed(store: Store) -> None:
@@ -63,7 +84,7 @@ def test_bytes_that_are_not_the_blob_are_never_sealed(store: Store) -> None:
     with pytest.raises(WorldError) as caught:
         store.seal(BLOB)
     assert caught.value.code == Code.DIGEST_MISMATCH
-    assert store.chunks_on_disk(BLOB, DIGESTS) == set()
+    assert store.follow_part(BLOB, DIGESTS).count == 0
 
 
 def test_a_write_that_comes_up_short_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,3 +1,5 @@
+import pytest
+
 from agent.transfer import (
     FLOOR_AFTER_S,
     MAX_STALLS,
@@ -8,7 +10,8 @@ from agent.transfer import (
     WINDOW_MIN,
     Transfer,
 )
-from contract.blobs import chunk_list, describe, parse_chunk_list, split
+from contract.blobs import Followed, chunk_list, describe, parse_chunk_list, split
+from contract.errors import BadInput
 
 DATA = bytes(range(250)) * 4096
 CHUNK = 1024
@@ -17,18 +20,79 @@ CHUNKS = split(DATA, CHUNK)
 DIGESTS = parse_chunk_list(chunk_list(DATA, CHUNK), BLOB)
 
 
-def transfer(have: set[int] | None = None) -> Transfer:
-    return Transfer(BLOB, DIGESTS, have or set(), now=0.0)
+def followed(chunks: int = 0) -> Followed:
+    found = Followed(BLOB, DIGESTS)
+    assert all(found.follow(chunk) for chunk in CHUNKS[:chunks])
+    return found
+
+
+def transfer(have: int = 0, max_bytes_s: float = 0.0) -> Transfer:
+    return Transfer(followed(have), 0.0, max_bytes_s)
 
 
 def deliver(made: Transfer, window: tuple[int, ...], now: float) -> None:
     for index in window:
-        assert made.accepts(index, CHUNKS[index])
-        made.arrived(index, now)
+        assert made.arrived(index, CHUNKS[index], now)
+        assert [each for each, _ in made.verified()] == [index]
 
 
 def test_it_asks_in_order_and_only_for_what_is_missing() -> None:
-    assert transfer(have={0, 2}).ask(0.0) == (1, 3)
+    assert transfer(have=2).ask(0.0) == (2, 3)
+
+
+def test_a_chunk_that_comes_before_its_turn_is_held_and_verified_in_it() -> None:
+    made = transfer()
+    deliver(made, made.ask(0.0), 0.01)
+    first, second, *_ = made.ask(0.01)
+    assert made.arrived(second, CHUNKS[second], 0.02)
+    assert list(made.verified()) == []
+    assert not made.arrived(second, CHUNKS[second], 0.02), "it is no longer awaited"
+    assert made.arrived(first, CHUNKS[first], 0.03)
+    assert list(made.verified()) == [(first, CHUNKS[first]), (second, CHUNKS[second])]
+
+
+def test_what_is_held_while_one_chunk_stays_away_is_no_more_than_a_window_and_is_not_asked_for_again() -> None:
+    made, now = transfer(), 0.0
+    deliver(made, made.ask(now), now)
+    lost, *others = made.ask(now)
+    came = 0
+    while others:
+        for index in others:
+            assert made.arrived(index, CHUNKS[index], now)
+            assert list(made.verified()) == []
+        came += len(others)
+        now += 0.001
+        others = list(made.ask(now))
+    assert made.stalled(now + STALL_S)
+    assert made.retract() == (lost,)
+    again = made.ask(now + STALL_S)
+    assert again[0] == lost
+    assert again[1:] == tuple(range(lost + came + 1, lost + came + len(again)))
+    assert came + len(again) <= WINDOW_MAX
+    assert made.arrived(lost, CHUNKS[lost], now)
+    assert len(list(made.verified())) == came + 1
+
+
+def test_what_is_held_from_one_who_lies_is_asked_for_again_elsewhere() -> None:
+    made = transfer()
+    deliver(made, made.ask(0.0), 0.01)
+    first, *others = made.ask(0.01)
+    for index in others:
+        assert made.arrived(index, b"\0" * CHUNK, 0.02)
+    made.distrust()
+    made.retract()
+    assert made.ask(0.02)[:2] == (first, others[0])
+
+
+def test_a_chunk_that_is_not_what_the_list_names_counts_as_still_on_its_way() -> None:
+    made = transfer()
+    window = made.ask(0.0)
+    assert made.arrived(0, CHUNKS[0][::-1], 0.1)
+    with pytest.raises(BadInput):
+        list(made.verified())
+    assert made.awaits(0)
+    assert made.stalled(0.1 + STALL_FIRST_S)
+    assert made.retract() == window
 
 
 def test_the_window_slides_more_is_asked_for_before_it_has_run_empty() -> None:
@@ -61,7 +125,7 @@ def test_on_a_slow_link_no_more_than_a_second_of_data_is_in_flight() -> None:
 
 
 def test_a_device_takes_no_more_off_its_link_than_its_owner_allows() -> None:
-    made, now, taken = Transfer(BLOB, DIGESTS, (), 0.0, max_bytes_s=10_000.0), 0.0, 0
+    made, now, taken = transfer(max_bytes_s=10_000.0), 0.0, 0
     while now < 30.0:
         window = made.ask(now)
         deliver(made, window, now)
@@ -80,13 +144,13 @@ def test_a_trickle_is_given_up_and_a_slow_honest_link_is_not() -> None:
         assert made.too_slow(now) == slow
 
 
-def test_damaged_duplicate_late_and_foreign_chunks_are_not_accepted() -> None:
+def test_short_duplicate_late_and_foreign_chunks_are_not_accepted() -> None:
     made = transfer()
     window = made.ask(0.0)
-    assert not made.accepts(window[0], CHUNKS[window[0]][:-1])
-    assert not made.accepts(window[-1] + 1, CHUNKS[window[-1] + 1])
+    assert not made.arrived(window[0], CHUNKS[window[0]][:-1], 0.0)
+    assert not made.arrived(window[-1] + 1, CHUNKS[window[-1] + 1], 0.0)
     deliver(made, window, 0.1)
-    assert not made.accepts(window[0], CHUNKS[window[0]])
+    assert not made.arrived(window[0], CHUNKS[window[0]], 0.1)
 
 
 def test_a_stall_is_noticed_retracted_and_counted_to_a_limit() -> None:
@@ -130,7 +194,7 @@ def test_it_is_done_when_every_chunk_is_on_disk() -> None:
 
 
 def test_a_blob_whose_chunks_all_survived_needs_nothing() -> None:
-    made = transfer(have=set(range(BLOB.chunk_count)))
+    made = transfer(have=BLOB.chunk_count)
     assert made.done
     assert made.ask(0.0) == ()
 
@@ -141,7 +205,7 @@ def test_time_without_a_link_or_outside_the_hours_counts_against_nobody() -> Non
     assert made.too_slow(2 * FLOOR_AFTER_S)
     made.rest(2 * FLOOR_AFTER_S)
     assert not made.too_slow(2 * FLOOR_AFTER_S + 1)
-    limited = Transfer(BLOB, DIGESTS, (), 0.0, max_bytes_s=1000.0)
+    limited = transfer(max_bytes_s=1000.0)
     limited.ask(0.0)
     limited.retract()
     limited.rest(500.0)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from contract import topics
-from contract.blobs import chunk_list, describe, parse_chunk_list, sha256_hex, sole_chunk, split
+from contract.blobs import Followed, chunk_list, describe, parse_chunk_list, sha256_hex, sole_chunk, split
 from contract.errors import BadInput, Code
 from contract.golden import rows_differ
 from contract.histogram import LATENCY_BUCKETS, bucket_of, merge, quantile_us, trimmed, upper_edge_us
@@ -65,15 +66,32 @@ def test_chunks_put_together_are_the_blob(data: bytes, chunk_bytes: int) -> None
     assert len(chunks) == blob.chunk_count
     assert [len(chunk) for chunk in chunks] == [blob.span(index)[1] for index in range(blob.chunk_count)]
     digests = parse_chunk_list(chunk_list(data, chunk_bytes), blob)
-    assert [digest.hex() for digest in digests] == [sha256_hex(chunk) for chunk in chunks]
+    ends = [sum(map(len, chunks[: index + 1])) for index in range(len(chunks))]
+    assert [digest.hex() for digest in digests] == [sha256_hex(data[:end]) for end in ends]
+    followed = Followed(blob, digests)
+    assert [followed.follow(chunk) for chunk in chunks] == [True] * len(chunks)
+    assert followed.whole
     assert sole_chunk(blob) == (digests if len(chunks) == 1 else None)
 
 
-def test_a_chunk_list_that_lies_is_refused() -> None:
-    data = b"x" * 5000
-    with pytest.raises(BadInput) as caught:
-        parse_chunk_list(chunk_list(b"y" * 5000, 1024), describe(data, 1024))
-    assert caught.value.code == Code.CHUNK_INVALID
+def test_a_chunk_list_that_lies_is_refused_though_it_be_signed() -> None:
+    blob, other = describe(b"x" * 5000, 1024), chunk_list(b"y" * 5000, 1024)
+    for claimed in (blob, replace(blob, chunks_sha256=sha256_hex(other))):
+        with pytest.raises(BadInput) as caught:
+            parse_chunk_list(other, claimed)
+        assert caught.value.code == Code.CHUNK_INVALID
+
+
+def test_only_the_next_chunk_in_its_own_length_is_followed() -> None:
+    data = bytes(range(250)) * 20
+    blob, chunks = describe(data, 1024), split(data, 1024)
+    followed = Followed(blob, parse_chunk_list(chunk_list(data, 1024), blob))
+    assert not followed.follow(chunks[1])
+    assert followed.follow(chunks[0])
+    assert not followed.follow(chunks[0])
+    uneven = chunk_list(data, 2048) + sha256_hex(data).encode()  # a list whose entries end elsewhere
+    lying = Followed(blob, tuple(uneven[at : at + 32] for at in range(0, 32 * blob.chunk_count, 32)))
+    assert not lying.follow(data[:2048])
 
 
 def test_the_same_arrays_give_the_same_bytes() -> None:

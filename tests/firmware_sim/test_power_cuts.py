@@ -65,8 +65,8 @@ def directory_never_synced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def blob_sealed_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    def seal(self: Store, blob: Blob) -> None:
-        self._disk.rename(f"part-{blob.sha256}", f"blob-{blob.sha256}")
+    def seal(self: Store, blob: Blob, *, verified: bool = False) -> None:
+        self._disk.rename(f"part-{blob.sha256}-{blob.chunks_sha256}", f"blob-{blob.sha256}")
 
     def has(self: Store, blob: Blob) -> bool:
         return f"blob-{blob.sha256}" in self._disk.names()
