@@ -145,10 +145,13 @@ def test_director_and_signer_that_disagree_are_refused(device: Solo) -> None:
     assert known.device.serving == V1.manifest.artifact.sha256
 
 
-def test_damaged_duplicate_and_foreign_chunks_are_dropped_and_the_update_still_arrives(device: Solo) -> None:
+@pytest.mark.parametrize("damaged", [b"damaged", b"\0" * V2.manifest.artifact.span(1)[1]], ids=["short", "other"])
+def test_damaged_duplicate_and_foreign_chunks_are_dropped_and_the_update_still_arrives(
+    device: Solo, damaged: bytes
+) -> None:
     blob = V2.manifest.artifact
     publish(device, 2, 2, MODELS)
-    device.broker.retain(topics.chunk(blob.sha256, 1), b"damaged")
+    device.broker.retain(topics.chunk(blob.sha256, 1), damaged)
     device.run(device.now + 5)
     assert device.device.serving == V1.manifest.artifact.sha256
     device.offer(topics.chunk("ab" * 32, 0), b"foreign")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -192,6 +193,21 @@ def test_a_source_that_lies_brings_nothing_to_the_disk(tmp_path: Path, web: tupl
     assert isinstance(device.run(), FetchDone)
     assert "chunks_invalid" in device.dropped
     assert "sources_failed" in device.dropped
+
+
+def test_one_who_has_lied_is_not_believed_in_what_came_early_either(tmp_path: Path) -> None:
+    blob, store, dropped, broker = describe(NEW, CHUNK), Store(PosixDisk(tmp_path)), list[str](), Broker(NEW, GOLDEN)
+    store.write_chunk(describe(GOLDEN, CHUNK), 0, GOLDEN)
+    store.seal(describe(GOLDEN, CHUNK))
+    silent = SimpleNamespace(ask=lambda *_: None, take_back=lambda *_: None)
+    carriers = Carriers(broker, lambda _: silent, ["http://liar/{sha256}"])  # type: ignore[arg-type, return-value]
+    download = Download(assigned(None), store=store, carriers=carriers, drop=dropped.append)
+    download.start(0.0)
+    download.receive(blob.sha256, None, chunk_list(NEW, CHUNK), 0.0)
+    for index in (1, 0):
+        assert download.receive(blob.sha256, index, b"\0" * CHUNK, 0.0) is None
+    assert isinstance(broker.serve(download, 0.0), FetchDone)
+    assert dropped == ["chunks_invalid", "sources_failed"]
 
 
 def test_a_stick_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
