@@ -126,7 +126,7 @@ class Transfer:
         return asked
 
     def distrust(self) -> None:
-        """Forget what is held: it came from one who has brought something else."""
+        """Forget what is held, to be asked for again: none of it is verified, and who brought it is asked no more."""
         self._lack(self._held)
         self._held = {}
 

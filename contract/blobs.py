@@ -32,6 +32,11 @@ class Blob(Message, frozen=True):
         """How many chunks the blob is cut into."""
         return -(-self.length // self.chunk_bytes)
 
+    @property
+    def list_bytes(self) -> int:
+        """Length of the chunk list."""
+        return DIGEST_BYTES * self.chunk_count
+
     def span(self, index: int) -> tuple[int, int]:
         """(offset, size in bytes) of chunk `index`."""
         offset = index * self.chunk_bytes
@@ -80,7 +85,7 @@ def parse_chunk_list(raw: bytes, blob: Blob) -> tuple[bytes, ...]:
 
     BadInput `chunk_invalid` if it is not the signed list, or if that does not end in the blob's own digest.
     """
-    if len(raw) != DIGEST_BYTES * blob.chunk_count or sha256_hex(raw) != blob.chunks_sha256:
+    if len(raw) != blob.list_bytes or sha256_hex(raw) != blob.chunks_sha256:
         raise BadInput(Code.CHUNK_INVALID, f"chunk list of {blob.sha256[:12]} is not the signed one")
     if raw[-DIGEST_BYTES:].hex() != blob.sha256:
         raise BadInput(Code.CHUNK_INVALID, f"chunk list of {blob.sha256[:12]} is of other bytes than the blob")

@@ -71,7 +71,7 @@ def chunk(digest: str, index: int) -> str:
 
 
 def chunk_list(digest: str) -> str:
-    """Retained: the 32-byte digests of the blob's chunks, joined."""
+    """Retained: the digests of the blob up to the end of each chunk, joined."""
     return f"{BLOB_ROOT}/{digest}/list"
 
 

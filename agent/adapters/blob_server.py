@@ -100,7 +100,7 @@ class _Asker(BaseHTTPRequestHandler):
                 if name == digest:
                     self._send(file, blob.length)
                 else:
-                    self._send(BytesIO(chunk_list_of(file, blob.chunk_bytes)), 32 * blob.chunk_count)
+                    self._send(BytesIO(chunk_list_of(file, blob.chunk_bytes)), blob.list_bytes)
         except FileNotFoundError:
             self._refuse(HTTPStatus.NOT_FOUND)
 

@@ -29,7 +29,7 @@ class PosixDisk:
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
         """Write into a file, creating or growing it."""
-        descriptor = os.open(f"{self._directory}/{name}", os.O_WRONLY | os.O_CREAT, 0o666)
+        descriptor = os.open(self._directory / name, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             written = 0
             while written < len(data):

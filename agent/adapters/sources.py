@@ -83,7 +83,7 @@ class Source:
                 self._deliver(SourceFailed(self.url, f"{type(error).__name__}: {error}"[:200]))
 
     def _bring_list(self, blob: Blob) -> None:
-        raw = b"".join(self._read(f"{blob.sha256}.list", 0, 32 * blob.chunk_count, [32 * blob.chunk_count]))
+        raw = b"".join(self._read(f"{blob.sha256}.list", 0, blob.list_bytes, [blob.list_bytes]))
         self._deliver(MessageArrived(topics.chunk_list(blob.sha256), raw))
 
     def _bring(self, blob: Blob, run: Sequence[int]) -> None:
