@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from agent.unpack import Unpacking
 
 Result = FetchDone | FetchFailed | None
+TAKEN_BACK = 32
+"""Chunks that have come are taken back so many at a time: each time is a packet each way, which wakes both sides."""
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -276,7 +278,8 @@ class Download:
             self._transfer.rest(now)
         self._opens_at = now + closed_s if closed_s else None
         if not closed_s and (wanted := self._transfer.ask(now)):
-            self._take_back(self._blob)
+            if len(self._arrived) >= TAKEN_BACK:
+                self._take_back(self._blob)
             self._carrier.ask(self._blob, wanted)
         return None
 

@@ -37,7 +37,7 @@ class Disk(Protocol):
         ...
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
-        """Write into a file, creating or growing it."""
+        """Write into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
         ...
 
     def sync(self, name: str) -> None:

@@ -147,16 +147,21 @@ class Store:
 
     def read_part(self, digest: str, offset: int, size_bytes: int) -> bytes:
         """Bytes of a sealed blob, fewer at its end; WorldError `digest_mismatch` if it is gone."""
-        try:
-            with medium():
+        with medium():
+            try:
                 return self._disk.read_at(f"blob-{digest}", offset, size_bytes)
-        except FileNotFoundError:
-            raise WorldError(Code.DIGEST_MISMATCH, f"blob {digest[:12]} is missing") from None
+            except FileNotFoundError:
+                raise WorldError(Code.DIGEST_MISMATCH, f"blob {digest[:12]} is missing") from None
 
     def write_piece(self, blob: Blob, offset: int, data: bytes) -> None:
-        """Put bytes of an unfinished blob where they belong; `seal` verifies the whole."""
+        """Put bytes of an unfinished blob behind those before them; WorldError `digest_mismatch` if these are gone:
+        another download of the same blob has sealed it, or nobody wanted it for a moment.
+        """
         with medium():
-            self._disk.write_at(_part(blob), offset, data)
+            try:
+                self._disk.write_at(_part(blob), offset, data)
+            except FileNotFoundError:
+                raise WorldError(Code.DIGEST_MISMATCH, f"what came of {blob.sha256[:12]} before is gone") from None
 
     def discard(self, blob: Blob) -> None:
         """Delete a blob that is of no use any more."""
@@ -164,14 +169,8 @@ class Store:
             self._disk.delete(f"blob-{blob.sha256}")
 
     def write_chunk(self, blob: Blob, index: int, data: bytes) -> None:
-        """Put a verified chunk where it belongs, after those before it; WorldError `digest_mismatch` if they are gone:
-        another download of the same blob has sealed it, or nobody wanted it for a moment.
-        """
-        offset = blob.span(index)[0]
-        with medium():
-            if offset and self._size_of(_part(blob)) < offset:
-                raise WorldError(Code.DIGEST_MISMATCH, f"what came of {blob.sha256[:12]} before is gone")
-            self._disk.write_at(_part(blob), offset, data)
+        """Put a verified chunk where it belongs, after those before it, as `write_piece`."""
+        self.write_piece(blob, index * blob.chunk_bytes, data)
 
     def seal(self, blob: Blob, *, verified: bool = False) -> None:
         """Give the blob its name; WorldError `digest_mismatch` drops bytes that are not it.

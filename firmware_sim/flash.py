@@ -60,9 +60,11 @@ class Flash:
         self._write(name, data, data)
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
-        """Write into a file, creating or growing it."""
+        """Write into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
         before = self._file(name).current if name in self._names else b""
-        after = before.ljust(offset, b"\0")[:offset] + data + before[offset + len(data) :]
+        if len(before) < offset:
+            raise FileNotFoundError(f"{name}: ends before {offset}")
+        after = before[:offset] + data + before[offset + len(data) :]
         self._room(len(after) - len(before))
         self._write(name, after, data)
 

@@ -10,6 +10,7 @@ class PosixDisk:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._prefix = f"{directory}{os.sep}"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read(self, name: str) -> bytes:
@@ -28,9 +29,11 @@ class PosixDisk:
             file.write(data)
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
-        """Write into a file, creating or growing it."""
-        descriptor = os.open(self._directory / name, os.O_WRONLY | os.O_CREAT, 0o666)
+        """Write into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
+        descriptor = os.open(self.path(name), os.O_WRONLY | (0 if offset else os.O_CREAT), 0o666)
         try:
+            if os.fstat(descriptor).st_size < offset:
+                raise FileNotFoundError(f"{name}: ends before {offset}")
             written = 0
             while written < len(data):
                 written += os.pwrite(descriptor, memoryview(data)[written:], offset + written)
@@ -68,7 +71,7 @@ class PosixDisk:
 
     def path(self, name: str) -> str:
         """Absolute path."""
-        return str(self._directory / name)
+        return self._prefix + name
 
 
 def _fsync(path: Path) -> None:

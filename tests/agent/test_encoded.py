@@ -242,7 +242,7 @@ def test_chunks_are_asked_for_and_taken_back_many_at_a_time_and_none_stays_asked
     broker, (_, store) = Broker(NEW, GOLDEN), device()
     result, _ = fetch(broker, store, None)
     assert (type(result), broker.open) == (FetchDone, set())
-    assert broker.packets < len(NEW) / CHUNK / 2
+    assert broker.packets < len(NEW) / CHUNK / 3
 
 
 def test_progress_is_of_the_blob_under_way() -> None:

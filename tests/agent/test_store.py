@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from agent.adapters.posix_disk import PosixDisk
 from agent.core.admission import HighWater
 from agent.core.model import Record
+from agent.ports import Disk
 from agent.store import RESERVE_BYTES, DeviceRecord, Store
 from contract.blobs import chunk_list, describe, parse_chunk_list, split
 from contract.errors import Code, WorldError
@@ -90,9 +91,27 @@ def test_bytes_that_are_not_the_blob_are_never_sealed(store: Store) -> None:
 def test_a_write_that_comes_up_short_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk, whole = PosixDisk(tmp_path), os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: whole(descriptor, data[:7], offset))
-    disk.write_at("file", 3, b"twenty-six bytes of a file")
     disk.write_at("file", 0, b"of")
-    assert disk.read("file") == b"of\0twenty-six bytes of a file"
+    disk.write_at("file", 2, b"twenty-six bytes of a file")
+    assert disk.read("file") == b"oftwenty-six bytes of a file"
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_no_disk_leaves_a_gap_for_bytes_that_are_gone(tmp_path: Path, simulated: bool) -> None:
+    disk: Disk = Flash(Random(1)) if simulated else PosixDisk(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        disk.write_at("file", 3, b"later bytes")
+    assert disk.names() == []
+    disk.write_at("file", 0, b"of")
+    with pytest.raises(FileNotFoundError):
+        disk.write_at("file", 3, b"later bytes")
+    assert disk.read("file") == b"of"
+
+
+def test_a_base_that_is_gone_is_said_to_be_gone_and_not_a_failure_of_the_disk(store: Store) -> None:
+    with pytest.raises(WorldError) as caught:
+        store.read_part(BLOB.sha256, 0, 1)
+    assert caught.value.code == Code.DIGEST_MISMATCH
 
 
 def test_pruning_leaves_records_and_what_is_kept(store: Store) -> None:
