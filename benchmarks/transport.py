@@ -33,7 +33,7 @@ from firmware_sim.scenario import load_scenario
 FLEET_CHUNK = 256 * 1024
 SLOW_CHUNK = 64 * 1024
 SLOW_BYTES_S = 100_000.0
-ROUNDS = 3
+ROUNDS = 5
 PROCESSES = 25
 """Links and HTTP clients share as many. In two, a hundred links wait for one interpreter, as no device does."""
 
