@@ -32,11 +32,13 @@ def read_committed(disk: Disk, name: str) -> bytes:
 
 
 @contextmanager
-def medium() -> Iterator[None]:
-    """Name what the medium refused."""
+def medium(*, gone: str = "") -> Iterator[None]:
+    """Name what the medium refused; `gone`: what a missing file means, if that is WorldError `digest_mismatch`."""
     try:
         yield
     except OSError as error:
+        if gone and isinstance(error, FileNotFoundError):
+            raise WorldError(Code.DIGEST_MISMATCH, gone) from None
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         code = Code.DISK_FULL if full else Code.DISK_FAILED
         raise WorldError(code, f"{error.strerror or error}") from error

@@ -147,21 +147,15 @@ class Store:
 
     def read_part(self, digest: str, offset: int, size_bytes: int) -> bytes:
         """Bytes of a sealed blob, fewer at its end; WorldError `digest_mismatch` if it is gone."""
-        with medium():
-            try:
-                return self._disk.read_at(f"blob-{digest}", offset, size_bytes)
-            except FileNotFoundError:
-                raise WorldError(Code.DIGEST_MISMATCH, f"blob {digest[:12]} is missing") from None
+        with medium(gone=f"blob {digest[:12]} is missing"):
+            return self._disk.read_at(f"blob-{digest}", offset, size_bytes)
 
     def write_piece(self, blob: Blob, offset: int, data: bytes) -> None:
         """Put bytes of an unfinished blob behind those before them; WorldError `digest_mismatch` if these are gone:
         another download of the same blob has sealed it, or nobody wanted it for a moment.
         """
-        with medium():
-            try:
-                self._disk.write_at(_part(blob), offset, data)
-            except FileNotFoundError:
-                raise WorldError(Code.DIGEST_MISMATCH, f"what came of {blob.sha256[:12]} before is gone") from None
+        with medium(gone=f"what came of {blob.sha256[:12]} before is gone"):
+            self._disk.write_at(_part(blob), offset, data)
 
     def discard(self, blob: Blob) -> None:
         """Delete a blob that is of no use any more."""
@@ -170,7 +164,7 @@ class Store:
 
     def write_chunk(self, blob: Blob, index: int, data: bytes) -> None:
         """Put a verified chunk where it belongs, after those before it, as `write_piece`."""
-        self.write_piece(blob, index * blob.chunk_bytes, data)
+        self.write_piece(blob, blob.span(index)[0], data)
 
     def seal(self, blob: Blob, *, verified: bool = False) -> None:
         """Give the blob its name; WorldError `digest_mismatch` drops bytes that are not it.

@@ -10,7 +10,6 @@ class PosixDisk:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._prefix = f"{directory}{os.sep}"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read(self, name: str) -> bytes:
@@ -71,7 +70,7 @@ class PosixDisk:
 
     def path(self, name: str) -> str:
         """Absolute path."""
-        return self._prefix + name
+        return f"{self._directory}{os.sep}{name}"
 
 
 def _fsync(path: Path) -> None:
