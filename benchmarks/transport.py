@@ -1,5 +1,6 @@
 """Getting models across: many links beside a plain file server, a slow link, little memory, kills; encodings."""
 
+import asyncio
 import json
 import os
 import random
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -23,10 +24,11 @@ from benchmarks import encodings
 from benchmarks.slow_link import SlowLink
 from benchmarks.table import Row
 from benchmarks.transport_fleet import PING
-from contract import topics
-from contract.blobs import Blob, chunk_list, describe, sha256_hex, split
+from contract.blobs import Blob, describe, sha256_hex
 from controller.broker import RunningBroker, start_broker
 from controller.config import BrokerConfig
+from controller.link import ControllerLink
+from controller.publish import chunk_messages
 from firmware_sim.runs import run_once
 from firmware_sim.scenario import load_scenario
 
@@ -34,6 +36,7 @@ FLEET_CHUNK = 256 * 1024
 SLOW_CHUNK = 64 * 1024
 SLOW_BYTES_S = 100_000.0
 ROUNDS = 5
+UPLOADED = "edgeward/v1/pub/uploaded"
 PROCESSES = 25
 """Links and HTTP clients share as many. In two, a hundred links wait for one interpreter, as no device does."""
 
@@ -59,15 +62,27 @@ def broker(kind: str) -> Iterator[tuple[RunningBroker, Path]]:
 
 
 def upload(url: str, data: bytes, blob: Blob) -> None:
-    """Retain a blob as the controller does."""
-    client = connect(url)
-    for index, chunk in enumerate(split(data, blob.chunk_bytes)):
-        client.publish(topics.chunk(blob.sha256, index), chunk, qos=1, retain=True)
-    client.publish(topics.chunk_list(blob.sha256), chunk_list(data, blob.chunk_bytes), qos=1, retain=True)
-    last = client.publish(topics.chunk(blob.sha256, 0), data[: blob.chunk_bytes], qos=1, retain=True)
-    last.wait_for_publish(120)
-    client.disconnect()
-    client.loop_stop()
+    """Retain a blob by the controller's own link, until the broker has all of it."""
+
+    async def run() -> None:
+        connected, held = asyncio.Event(), asyncio.Event()
+        link = ControllerLink(
+            f"bench-{random.random()}",
+            url,
+            BrokerConfig(),
+            [UPLOADED],
+            loop=asyncio.get_running_loop(),
+            on_message=lambda *_: held.set(),
+            on_connected=connected.set,
+        )
+        link.start()
+        await asyncio.wait_for(connected.wait(), 30)
+        link.retain(chunk_messages(blob, data))
+        link.publish(UPLOADED, b"", retain=False)
+        await asyncio.wait_for(held.wait(), 120)
+        link.stop()
+
+    asyncio.run(run())
 
 
 def connect(url: str) -> paho.Client:
@@ -109,11 +124,10 @@ class Child:
         return found
 
 
-def together(children: list[Child], memory: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
-    """Their results, once all were ready at the same time and `memory` was prepared for them."""
+def together(children: list[Child]) -> list[dict[str, Any]]:
+    """Their results, once all were ready at the same time."""
     for child in children:
         child.ready()
-    memory()
     for child in children:
         child.go()
     found = [child.result() for child in children]
@@ -166,7 +180,7 @@ def over_mqtt(data: bytes, devices: int, kind: str) -> Run:
         each = devices // PROCESSES
         children = [fetcher(f"p{number}", running.url, each, scratch, blob) for number in range(PROCESSES)]
         peak = Peak(running)
-        found = together(children, lambda: backed(scratch, devices * len(data)))
+        found = together(children)
         return _run(found, cpu_s(pid(running)) - before_s, peak.stop() - before_mb)
 
 
@@ -186,23 +200,10 @@ def over_http(data: bytes, devices: int) -> Run:
             place.mkdir()
             children.append(Child("transport_http", "fetch", *told, str(place), sha256_hex(data)))
         before_s = cpu_s(server.pid)
-        found = together(children, lambda: backed(directory, devices * len(data)))
+        found = together(children)
         server_s = cpu_s(server.pid) - before_s
         server.kill()
         return _run(found, server_s)
-
-
-def backed(directory: Path, size_bytes: int) -> None:
-    """Let the machine have the memory that the clients' files will take: a file of their size, written and deleted.
-
-    A virtual machine's host takes free memory back within seconds, large pieces first. Giving it again costs 0.6 s of
-    CPU for each GB, and both sides ask for pieces of different sizes: it would be their difference that is measured.
-    """
-    file, block = directory / "memory", bytes(1 << 20)
-    with file.open("wb", buffering=0) as memory:
-        for _ in range(0, size_bytes, len(block)):
-            memory.write(block)
-    file.unlink()
 
 
 def _run(found: list[dict[str, Any]], server_s: float, grown_mb: float = 0.0) -> Run:

@@ -13,11 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from contract.errors import BadInput, Code
-from contract.protocol import PROTOCOL
 from controller.config import BrokerConfig
 from controller.publish import Retained
 
@@ -73,10 +70,8 @@ class ControllerLink:
         self._client.loop_stop()
 
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        """Queue a QoS 1 message."""
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-        properties.UserProperty = ("edgeward-protocol", str(PROTOCOL))
-        self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        """Queue a QoS 1 message, without properties: devices take those apart with less work (docs/adr/0014)."""
+        self._client.publish(topic, payload, qos=1, retain=retain)
 
     def retain(self, messages: Iterable[Retained]) -> None:
         """Queue retained messages."""

@@ -87,16 +87,20 @@ class Publisher:
         return Retained(topics.desired(twin.device), document)
 
     def chunks(self, blob: Blob) -> Iterator[Retained]:
-        """The chunk list, then every chunk; the last one is the sentinel that shows whether the broker holds all."""
-        data = self._blobs.get(blob.sha256)
-        yield Retained(topics.chunk_list(blob.sha256), chunk_list(data, blob.chunk_bytes))
-        for index, chunk in enumerate(split(data, blob.chunk_bytes)):
-            yield Retained(topics.chunk(blob.sha256, index), chunk)
+        """The messages of a blob in the registry."""
+        return chunk_messages(blob, self._blobs.get(blob.sha256))
 
     def form(self, model: str, assigned: Assigned) -> Manifest:
         """The manifest of a version in the form that was chosen."""
         manifest = self._registry.version(model, assigned.release).manifest
         return manifest.form(assigned.digest) or manifest.forms[0]
+
+
+def chunk_messages(blob: Blob, data: bytes) -> Iterator[Retained]:
+    """The chunk list, then every chunk; the last one is the sentinel that shows whether the broker holds all."""
+    yield Retained(topics.chunk_list(blob.sha256), chunk_list(data, blob.chunk_bytes))
+    for index, chunk in enumerate(split(data, blob.chunk_bytes)):
+        yield Retained(topics.chunk(blob.sha256, index), chunk)
 
 
 def sentinel(blob: Blob) -> str:

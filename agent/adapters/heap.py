@@ -8,7 +8,7 @@ import ctypes
 _M_MXFAST, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = 1, -1, -3, -8
 _SETTINGS = {_M_MXFAST: 0, _M_ARENA_MAX: 2, _M_MMAP_THRESHOLD: 1024 * 1024, _M_TRIM_THRESHOLD: 1536 * 1024}
 """Few heaps for many threads. Blocks above the first threshold, and what lies free above the second, go back to the
-kernel at once; what is used again and again (a chunk of 256 KiB is copied seven times) stays: a page that comes back
+kernel at once; what is used again and again (a chunk of 256 KiB is copied three times) stays: a page that comes back
 costs 3 us. Left alone, glibc raises both thresholds with the largest block that was ever freed, and keeps a loaded
 forest's small blocks to merge them all at once, 22 ms in which no other thread can allocate."""
 

@@ -15,6 +15,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from agent.adapters.bare_client import BareClient
 from agent.config import Broker
 from agent.stimuli import LinkDown, LinkUp, MessageArrived, Stimulus
 from contract import topics
@@ -37,7 +38,7 @@ class PahoLink:
 
     def __init__(self, broker: Broker, device: str, deliver: Callable[[Stimulus], None]) -> None:
         self._deliver = deliver
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, device, protocol=paho.MQTTv5)
+        self._client = BareClient(device, self._wrapped(self._arrived))
         self._client.max_queued_messages_set(MAX_QUEUED)
         self._client.max_inflight_messages_set(100)
         self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
@@ -78,7 +79,6 @@ class PahoLink:
         """Queue a message."""
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
         properties.ContentType = "application/json"
-        properties.UserProperty = ("edgeward-protocol", str(PROTOCOL))
         if expiry_s is not None:
             properties.MessageExpiryInterval = expiry_s
         self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
@@ -107,7 +107,10 @@ class PahoLink:
             _log.error("the broker refused a message: %s", reason)
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        self._deliver(MessageArrived(message.topic, bytes(message.payload)))
+        self._arrived(message.topic, bytes(message.payload))
+
+    def _arrived(self, topic: str, payload: bytes) -> None:
+        self._deliver(MessageArrived(topic, payload))
 
     def _wrapped(self, callback: Callable[..., None]) -> Callable[..., None]:
         def safe(*args: Any) -> None:

@@ -1,0 +1,42 @@
+"""paho's client, except that a bare message (QoS 0, no properties: every chunk is one) is taken apart with one copy.
+
+paho looks for properties in any message and copies the payload five times meanwhile: more than a third of what a chunk
+costs in Python, and paho has no public way around it (docs/adr/0014). All else is left to paho. Refuses to know what
+messages mean.
+"""
+
+from collections.abc import Callable
+
+import paho.mqtt.client as paho
+
+_QOS = 0b0110
+"""Of a PUBLISH packet's first byte."""
+
+
+class BareClient(paho.Client):
+    """A client of MQTT 5. Bare messages go to `on_bare(topic, payload)` in paho's thread, others to `on_message`."""
+
+    def __init__(self, client_id: str, on_bare: Callable[[str, bytes], None]) -> None:
+        super().__init__(paho.CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
+        self._on_bare = on_bare
+
+    def _handle_publish(self) -> paho.MQTTErrorCode:
+        message = bare_message(self._in_packet["command"], self._in_packet["packet"])
+        if message is None:
+            return super()._handle_publish()
+        self._on_bare(*message)
+        return paho.MQTT_ERR_SUCCESS
+
+
+def bare_message(header: int, packet: bytes | bytearray) -> tuple[str, bytes] | None:
+    """(topic, payload) of a PUBLISH packet of MQTT 5 after its first byte and length; None unless it is bare and sound.
+
+    Source: MQTT 5.0, 3.3.2: topic behind its length, a packet number with QoS 1 and 2 only, properties behind theirs.
+    """
+    ends = 2 + int.from_bytes(packet[:2])
+    if header & _QOS or ends == 2 or len(packet) <= ends or packet[ends]:
+        return None
+    try:
+        return packet[2:ends].decode(), bytes(memoryview(packet)[ends + 1 :])
+    except UnicodeDecodeError:
+        return None
