@@ -76,10 +76,10 @@ class PahoLink:
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> None:
-        """Queue a message."""
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-        properties.ContentType = "application/json"
+        """Queue a message, with properties only if it expires: nobody reads others."""
+        properties = None
         if expiry_s is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
             properties.MessageExpiryInterval = expiry_s
         self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
 
