@@ -1,6 +1,5 @@
 """Getting models across: many links beside a plain file server, a slow link, little memory, kills; encodings."""
 
-import asyncio
 import json
 import os
 import random
@@ -24,11 +23,10 @@ from benchmarks import encodings
 from benchmarks.slow_link import SlowLink
 from benchmarks.table import Row
 from benchmarks.transport_fleet import PING
+from benchmarks.upload import upload
 from contract.blobs import Blob, describe, sha256_hex
 from controller.broker import RunningBroker, start_broker
 from controller.config import BrokerConfig
-from controller.link import ControllerLink
-from controller.publish import chunk_messages
 from firmware_sim.runs import run_once
 from firmware_sim.scenario import load_scenario
 
@@ -36,7 +34,6 @@ FLEET_CHUNK = 256 * 1024
 SLOW_CHUNK = 64 * 1024
 SLOW_BYTES_S = 100_000.0
 ROUNDS = 5
-UPLOADED = "edgeward/v1/pub/uploaded"
 PROCESSES = 25
 """Links and HTTP clients share as many. In two, a hundred links wait for one interpreter, as no device does."""
 
@@ -61,40 +58,10 @@ def broker(kind: str) -> Iterator[tuple[RunningBroker, Path]]:
             running.stop()
 
 
-def upload(url: str, data: bytes, blob: Blob) -> None:
-    """Retain a blob by the controller's own link, until the broker has all of it."""
-
-    async def run() -> None:
-        connected, held = asyncio.Event(), asyncio.Event()
-        link = ControllerLink(
-            f"bench-{random.random()}",
-            url,
-            BrokerConfig(),
-            [UPLOADED],
-            loop=asyncio.get_running_loop(),
-            on_message=lambda *_: held.set(),
-            on_connected=connected.set,
-        )
-        link.start()
-        await asyncio.wait_for(connected.wait(), 30)
-        link.retain(chunk_messages(blob, data))
-        link.publish(UPLOADED, b"", retain=False)
-        await asyncio.wait_for(held.wait(), 120)
-        link.stop()
-
-    asyncio.run(run())
-
-
-def connect(url: str) -> paho.Client:
-    """A plain client."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, f"bench-{random.random()}", protocol=paho.MQTTv5)
-    if parts.username:
-        client.username_pw_set(parts.username, parts.password)
-    client.max_queued_messages_set(0)
-    client.connect(str(parts.hostname), parts.port or 1883, 60)
+def connect(port: int) -> paho.Client:
+    """A plain client of a broker on this machine."""
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.connect("127.0.0.1", port)
     client.loop_start()
     return client
 
@@ -260,7 +227,7 @@ def slow_rows() -> list[Row]:
         child = fetcher("slow", f"mqtt://127.0.0.1:{link.port}", 1, scratch, blob)
         child.ready()
         child.go()
-        commander, ends = connect(running.url), threading.Event()
+        commander, ends = connect(running.port), threading.Event()
 
         def command() -> None:
             while not ends.wait(0.7):

@@ -37,9 +37,9 @@ class PosixDisk:
         try:
             if os.fstat(descriptor).st_size < offset:
                 raise FileNotFoundError(f"{name}: ends before {offset}")
-            written = 0
-            while written < len(data):
-                written += os.pwrite(descriptor, memoryview(data)[written : written + PIECE_BYTES], offset + written)
+            view, written = memoryview(data), 0
+            while written < len(view):
+                written += os.pwrite(descriptor, view[written : written + PIECE_BYTES], offset + written)
         finally:
             os.close(descriptor)
 

@@ -1,6 +1,5 @@
 """What travels to real devices over a real broker: changes in place of whole artifacts."""
 
-import asyncio
 import queue
 import re
 from pathlib import Path
@@ -12,12 +11,11 @@ from paho.mqtt import _packet
 from agent.adapters.paho_link import PahoLink
 from agent.config import Broker
 from agent.stimuli import LinkUp, MessageArrived
+from benchmarks.upload import upload
 from contract import topics
 from contract.blobs import describe
-from controller.broker import find_mosquitto, start_broker
+from controller.broker import start_broker
 from controller.config import BrokerConfig
-from controller.link import ControllerLink
-from controller.publish import chunk_messages
 from edgeward.client import Client
 from edgeward.demo.models import FIRST_YEAR, TRAINED_UNTIL, load_weather
 from edgeward.demo.processes import Site, wait_for
@@ -45,50 +43,28 @@ def forests() -> tuple[Any, Any, Any]:
     return first, more, features[:TRAINED_UNTIL]
 
 
-async def retain(url: str, blob_bytes: bytes) -> None:
-    """Have the broker hold a blob, by the controller's own link."""
-    connected, held = asyncio.Event(), asyncio.Event()
-    link = ControllerLink(
-        "controller",
-        url,
-        BrokerConfig(),
-        ["held"],
-        loop=asyncio.get_running_loop(),
-        on_message=lambda *_: held.set(),
-        on_connected=connected.set,
-    )
-    link.start()
-    await asyncio.wait_for(connected.wait(), 30)
-    link.retain(chunk_messages(describe(blob_bytes, 1024), blob_bytes))
-    link.publish("held", b"", retain=False)
-    await asyncio.wait_for(held.wait(), 30)
-    link.stop()
-
-
-@pytest.mark.parametrize("kind", ["mosquitto", "embedded"])
 def test_a_chunk_reaches_a_device_without_pahos_search_for_properties(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker_kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if kind == "mosquitto" and find_mosquitto() is None:
-        pytest.skip("no mosquitto on this machine: apt-get install mosquitto (CI does)")
     searched: list[bytes] = []
     decode = _packet.decode_publish
     monkeypatch.setattr(_packet, "decode_publish", lambda *packet: searched.append(packet[1]) or decode(*packet))
-    blob = b"a" * 1024 + b"b" * 1024
-    digest = describe(blob, 1024).sha256
-    broker = start_broker(BrokerConfig(url=kind, port=0), tmp_path)
+    data = b"a" * 1024 + b"b" * 1024
+    blob = describe(data, 1024)
+    first, second = (topics.chunk(blob.sha256, index) for index in range(2))
+    broker = start_broker(BrokerConfig(url=broker_kind, port=0), tmp_path)
     heard: queue.Queue[Any] = queue.Queue()
     link = PahoLink(Broker(url=broker.url), "device-1", heard.put)
     try:
-        asyncio.run(retain(broker.url, blob))
+        upload(broker.url, data, blob)
         searched.clear()
         link.start()
         assert heard.get(timeout=30) == LinkUp()
-        link.subscribe([topics.chunk(digest, 1)], qos=0)
-        assert heard.get(timeout=30) == MessageArrived(topics.chunk(digest, 1), b"b" * 1024)
+        link.subscribe([second], qos=0)
+        assert heard.get(timeout=30) == MessageArrived(second, b"b" * 1024)
         assert searched == []
-        link.subscribe([topics.chunk(digest, 0)], qos=1)
-        assert heard.get(timeout=30) == MessageArrived(topics.chunk(digest, 0), b"a" * 1024)
+        link.subscribe([first], qos=1)
+        assert heard.get(timeout=30) == MessageArrived(first, b"a" * 1024)
         assert len(searched) == 1, "with QoS 1 paho has to acknowledge it"
     finally:
         link.stop()

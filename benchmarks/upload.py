@@ -1,0 +1,39 @@
+"""A blob on its way to a broker as the product sends it. Refuses to know who will fetch it."""
+
+import asyncio
+import random
+
+from contract.blobs import Blob
+from controller.config import BrokerConfig
+from controller.link import ControllerLink
+from controller.publish import chunk_messages
+
+UPLOADED = "edgeward/v1/pub/uploaded"
+CONNECTED_S = 30.0
+UPLOADED_S = 120.0
+
+
+def upload(url: str, data: bytes, blob: Blob) -> None:
+    """Retain a blob by the controller's own link, until the broker has all of it; TimeoutError if it has not."""
+
+    async def run() -> None:
+        connected, held = asyncio.Event(), asyncio.Event()
+        link = ControllerLink(
+            f"upload-{random.random()}",
+            url,
+            BrokerConfig(),
+            [UPLOADED],
+            loop=asyncio.get_running_loop(),
+            on_message=lambda *_: held.set(),
+            on_connected=connected.set,
+        )
+        link.start()
+        try:
+            await asyncio.wait_for(connected.wait(), CONNECTED_S)
+            link.retain(chunk_messages(blob, data))
+            link.publish(UPLOADED, b"", retain=False)
+            await asyncio.wait_for(held.wait(), UPLOADED_S)
+        finally:
+            link.stop()
+
+    asyncio.run(run())
