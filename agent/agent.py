@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.activation import activation
-from agent.capturing import Capturing
 from agent.core import machine
 from agent.core.admission import told
 from agent.core.commands import Activate, Command, Fetch, Load, Probe, Prune, Report, Save
@@ -25,10 +23,10 @@ from agent.core.events import (
     TimerFired,
 )
 from agent.core.model import Assignment, Record, Steady
-from agent.device_model import DeviceModel
-from agent.download import Download
+from agent.flash.store import DeviceRecord, Store
+from agent.models.activation import activation
+from agent.models.device_model import DeviceModel
 from agent.ports import Link, ProbeReport, Runtime
-from agent.reporter import Reporter
 from agent.stimuli import (
     Identity,
     Intervals,
@@ -40,7 +38,9 @@ from agent.stimuli import (
     Stimulus,
     Woke,
 )
-from agent.store import DeviceRecord, Store
+from agent.transfer.download import Download
+from agent.uplink.captures import Capturing
+from agent.uplink.reporter import Reporter
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.messages import Ack
@@ -48,7 +48,7 @@ from contract.trust.verified import Trusted
 from contract.wire import decode
 
 if TYPE_CHECKING:
-    from agent.documents import Documents, Found
+    from agent.trust.documents import Documents, Found
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -130,7 +130,7 @@ class Agent:
 
         Apart from `boot`, and imported here: verifying imports python-tuf and cryptography (48 ms).
         """
-        from agent.documents import Documents
+        from agent.trust.documents import Documents
 
         self._documents = Documents(
             self._identity,

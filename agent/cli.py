@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.adapters.posix_disk import PosixDisk
 from agent.config import Config, load_config
 from agent.core.model import Record
-from agent.store import Store
+from agent.flash.store import Store
 from contract.errors import EdgewardError
 from contract.wire import encode
 
@@ -64,7 +64,7 @@ def _run(config: Config, call: argparse.Namespace) -> int:
 
 
 def _enrol(call: argparse.Namespace) -> int:
-    from agent.enrol import enrol
+    from agent.trust.enrol import enrol
 
     config = enrol(call.claim, call.out)
     print(f"enrolled; wrote {config}; next: edgeward-agent run -c {config}")
@@ -72,7 +72,7 @@ def _enrol(call: argparse.Namespace) -> int:
 
 
 def _renew(config: Config, call: argparse.Namespace) -> int:
-    from agent.enrol import renew
+    from agent.trust.enrol import renew
 
     print(f"renewed {renew(config)}; restart the agent to use it")
     return 0

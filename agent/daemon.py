@@ -22,21 +22,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.adapters.late_link import LateLink
-from agent.adapters.onnx_runtime import OnnxRuntime
 from agent.adapters.posix_disk import PosixDisk
+from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.agent import Agent
-from agent.capturing import Capturing
-from agent.carriers import Carrier, Carriers
 from agent.config import Config, check_share
 from agent.core.model import Assignment
-from agent.device_model import DeviceModel
-from agent.download import Download, Pace
-from agent.lineup import Lineup
+from agent.flash.spool import Spool
+from agent.flash.store import Store
+from agent.models.device_model import DeviceModel
 from agent.serving.capture import Capturer
+from agent.serving.lineup import Lineup
 from agent.serving.slot import ModelSlot
-from agent.spool import Spool
 from agent.stimuli import Identity, Intervals, LinkUp, MessageArrived, Stimulus, Woke
-from agent.store import Store
+from agent.transfer.carriers import Carrier, Carriers
+from agent.transfer.download import Download, Pace
+from agent.uplink.captures import Capturing
 from contract.blobs import Blob
 from contract.errors import Code, WorldError
 from contract.names import unit_number
@@ -45,11 +45,11 @@ from contract.signatures import Sign
 from contract.windows import wait_s
 
 if TYPE_CHECKING:
-    from agent.adapters.blob_server import BlobServer
     from agent.adapters.directory_link import DirectoryLink
-    from agent.adapters.http_server import HttpServer
-    from agent.adapters.paho_link import PahoLink
-    from agent.pipelines import Pipelines
+    from agent.adapters.http.blob_server import BlobServer
+    from agent.adapters.http.server import HttpServer
+    from agent.adapters.mqtt.paho_link import PahoLink
+    from agent.adapters.sensors.pipelines import Pipelines
 
 INBOX_SIZE = 256
 """Stimuli that wait for the worker; a full inbox holds the network thread, and with it the broker."""
@@ -146,8 +146,8 @@ class Daemon:
 
         Apart from `start`, and imported here: it takes 65 ms that a first answer need not wait for.
         """
-        from agent.credentials import load_root, load_signer
-        from agent.pipelines import Pipelines
+        from agent.adapters.sensors.pipelines import Pipelines
+        from agent.trust.credentials import load_root, load_signer
 
         if key_file := self._config.broker.key_file:
             load_signer(key_file)
@@ -169,7 +169,7 @@ class Daemon:
             from agent.adapters.directory_link import DirectoryLink
 
             return DirectoryLink(broker.url, device, self._deliver)
-        from agent.adapters.paho_link import PahoLink
+        from agent.adapters.mqtt.paho_link import PahoLink
 
         return PahoLink(broker, device, self._deliver)
 
@@ -264,7 +264,7 @@ class Daemon:
         """An address that is not there yet, or not ours, keeps no model from serving: then nothing is shared."""
         if (address := check_share(self._config.transfer.share)) is None:
             return None
-        from agent.adapters.blob_server import BlobServer  # most devices share nothing
+        from agent.adapters.http.blob_server import BlobServer  # most devices share nothing
 
         try:
             return BlobServer(*address, self._confirmed_blob)
@@ -294,7 +294,7 @@ class Daemon:
 
     def _new_server(self) -> "HttpServer":
         """Imported here: asyncio and the protocol cost 3 MB and 30 ms, which an agent that does not listen saves."""
-        from agent.adapters.http_server import HttpServer
+        from agent.adapters.http.server import HttpServer
         from agent.serving.oip import Endpoint
         from agent.serving.statistics import Statistics
 
@@ -313,7 +313,7 @@ def _late_signer(key_file: str) -> Sign:
 
     @cache
     def signer() -> Sign:
-        from agent.credentials import load_signer
+        from agent.trust.credentials import load_signer
 
         return load_signer(key_file)
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import onnxruntime
 
 from agent.config import Config
-from agent.credentials import load_root
+from agent.trust.credentials import load_root
 from contract.bundle import DOCUMENTS
 from contract.errors import EdgewardError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.adapters.onnx_runtime import OnnxSession
+from agent.adapters.runtime.onnx_runtime import OnnxSession
 from agent.core.model import Assignment
 from agent.ports import Sample
 from agent.serving.rows import RowEncoder

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.adapters.posix_disk import PosixDisk
 from agent.core.model import Record
-from agent.store import Store
+from agent.flash.store import Store
 from benchmarks.swap import assignment_for
 from contract.blobs import split
 from firmware_sim.fleet_keys import TRUSTED

@@ -21,7 +21,7 @@ from benchmarks.table import Row
 from contract import topics
 from contract.messages import Hardware, Heartbeat
 from controller.config import BrokerConfig, Config, StorageConfig
-from controller.reconcile import reconcile
+from controller.reconcile.world import reconcile
 from controller.rollout.model import FINAL, Rollout
 from controller.rollout.strategies import ALL_AT_ONCE
 from controller.service import Service, stamp

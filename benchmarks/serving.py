@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.adapters.onnx_runtime import OnnxSession
+from agent.adapters.runtime.onnx_runtime import OnnxSession
 from agent.serving.slot import ModelSlot
 from benchmarks.device import PORT, Agent, cpu_s, rss_mb, wait_for_answer, write_device
 from benchmarks.models import FEATURES, as_onnx, fitted

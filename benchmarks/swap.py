@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from agent.adapters.onnx_runtime import OnnxRuntime
+from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.core.model import Assignment
 from agent.ports import Sample, Session
 from agent.serving.slot import ModelSlot

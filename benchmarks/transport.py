@@ -25,7 +25,7 @@ from benchmarks.table import Row
 from benchmarks.transport_fleet import PING
 from benchmarks.upload import upload
 from contract.blobs import Blob, describe, sha256_hex
-from controller.broker import RunningBroker, start_broker
+from controller.broker.process import RunningBroker, start_broker
 from controller.config import BrokerConfig
 from firmware_sim.runs import run_once
 from firmware_sim.scenario import load_scenario

@@ -16,16 +16,16 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from agent.adapters import heap
-from agent.adapters.paho_link import PahoLink
+from agent.adapters.mqtt.paho_link import PahoLink
 from agent.adapters.posix_disk import PosixDisk
-from agent.carriers import Carriers
+from agent.adapters.runtime import heap
 from agent.config import Broker
 from agent.core.events import FetchDone, FetchFailed
 from agent.core.model import Assignment
-from agent.download import Download
+from agent.flash.store import Store
 from agent.stimuli import LinkUp, MessageArrived, Stimulus
-from agent.store import Store
+from agent.transfer.carriers import Carriers
+from agent.transfer.download import Download
 from contract import topics
 from contract.blobs import Blob
 from contract.desired import TrialPolicy

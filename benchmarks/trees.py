@@ -13,7 +13,7 @@ KINDS = ("forest-100", "forest-300", "forest-800", "boosted")
 _PROGRAM = """
 import ctypes, json, sys, time
 import numpy as np
-from agent.adapters.onnx_runtime import session_options
+from agent.adapters.runtime.onnx_runtime import session_options
 import onnxruntime as ort
 def resident_mb():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6

@@ -15,7 +15,7 @@ import numpy as np
 import paho.mqtt.client as paho
 
 from agent.core.admission import HighWater, check_document
-from agent.enrol import _new_key, _request
+from agent.trust.enrol import _new_key, _request
 from benchmarks.table import Row
 from contract import topics
 from contract.blobs import chunk_list, describe, split
@@ -28,12 +28,12 @@ from contract.trust import chain, repository
 from contract.trust.documents import read_desired, sign_desired
 from contract.trust.verified import Wanted
 from contract.wire import decode, encode
-from controller.broker import RunningBroker, start_broker
+from controller.broker.process import RunningBroker, start_broker
 from controller.config import BrokerConfig
-from controller.enrolment import Enrolment
-from controller.pki import open_pki, pem
 from controller.registry.credentials import Credentials
-from controller.voices import Voices
+from controller.trust.certificates import open_pki, pem
+from controller.trust.enrolment import Enrolment
+from controller.trust.senders import Voices
 from firmware_sim.fleet_keys import FIRST, KEYS, RELEASE, ROOTS, TARGETS, TRUSTED
 from firmware_sim.models import make_model
 from firmware_sim.real_models import onnx_bytes

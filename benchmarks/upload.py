@@ -4,9 +4,9 @@ import asyncio
 import random
 
 from contract.blobs import Blob
+from controller.broker.link import ControllerLink
+from controller.broker.messages import chunk_messages
 from controller.config import BrokerConfig
-from controller.link import ControllerLink
-from controller.publish import chunk_messages
 
 UPLOADED = "edgeward/v1/pub/uploaded"
 CONNECTED_S = 30.0

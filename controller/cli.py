@@ -17,9 +17,9 @@ from aiohttp import web
 from contract.errors import Code, EdgewardError, WorldError
 from controller.api.app import make_app
 from controller.config import Config, load_config
-from controller.keys import load_or_make_secret
 from controller.registry.atomic_storage import replace_file
 from controller.service import Service
+from controller.trust.keys import load_or_make_secret
 
 _log = logging.getLogger("edgeward.controller")
 

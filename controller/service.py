@@ -20,32 +20,32 @@ from contract.captured import Captured
 from contract.errors import BadInput, Code, EdgewardError
 from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.wire import decode, encode
-from controller.broadcast import Broadcast
-from controller.broker import RunningBroker, start_broker
-from controller.bucket import Bucket
+from controller.broker.link import ControllerLink
+from controller.broker.messages import Publisher
+from controller.broker.process import RunningBroker, start_broker
+from controller.broker.retained import Broadcast
 from controller.config import Config
-from controller.deliveries import Deliveries
-from controller.deployment import Deployment
-from controller.enrolment import Enrolment
-from controller.events import Events
-from controller.keys import open_authority
-from controller.link import ControllerLink
-from controller.memory import remember, save_devices, save_quarantine, save_rollouts
-from controller.operations import Operations
-from controller.pki import CRL_RENEW_DAYS, open_pki
-from controller.publish import Publisher
-from controller.reconcile import Changes, FromDevice, reconcile
+from controller.encode.deliveries import Deliveries
+from controller.events.cloudevents import Events
+from controller.events.webhooks import Webhooks
+from controller.reconcile.durable import remember, save_devices, save_quarantine, save_rollouts
+from controller.reconcile.world import Changes, FromDevice, reconcile
 from controller.registry.blobs import BlobStore
+from controller.registry.bucket import Bucket
 from controller.registry.captures import Captures
 from controller.registry.credentials import Credentials
 from controller.registry.journal import Journal
 from controller.registry.registry import Registry
 from controller.registry.store import TinyStore
-from controller.registry.tokens import Tokens
 from controller.rollout.model import Rollout
-from controller.rollouts import Rollouts
-from controller.voices import Voices
-from controller.webhooks import Webhooks
+from controller.trust.certificates import CRL_RENEW_DAYS, open_pki
+from controller.trust.enrolment import Enrolment
+from controller.trust.keys import open_authority
+from controller.trust.senders import Voices
+from controller.trust.tokens import Tokens
+from controller.verbs.policies import Deployment
+from controller.verbs.push import Operations
+from controller.verbs.rollouts import Rollouts
 
 MAX_CAPTURED = 500
 """Batches that wait for the next pass; a device sends what is dropped here again."""

@@ -13,15 +13,15 @@ from contract import topics
 from contract.errors import EdgewardError
 from contract.messages import Heartbeat, Presence, Report, Telemetry
 from contract.wire import decode, encode
-from controller.authority import Authority, Keyring
+from controller.broker.messages import Publisher, Retained, blobs_in_use, sentinel
 from controller.gates.verdict import GateVerdict
-from controller.memory import remember, save_devices, save_quarantine, save_rollouts
-from controller.planning import plan_rollout
-from controller.publish import Publisher, Retained, blobs_in_use, sentinel
-from controller.reconcile import FromDevice, World, reconcile
+from controller.reconcile.durable import remember, save_devices, save_quarantine, save_rollouts
+from controller.reconcile.world import FromDevice, World, reconcile
 from controller.registry.registry import Lineage, Registry, Version
 from controller.registry.store import Doc
 from controller.rollout.model import FINAL, Rollout, Strategy
+from controller.trust.metadata import Authority, Keyring
+from controller.verbs.previews import plan_rollout
 from firmware_sim.clock import Clock
 from firmware_sim.device import MODEL
 from firmware_sim.fleet_keys import FIRST, KEY_RING, RELEASE, TARGETS, WORLD_BEGAN

@@ -12,15 +12,15 @@ from functools import lru_cache
 from threading import Lock
 
 from agent.agent import Agent
-from agent.carriers import Carriers
 from agent.core.model import Assignment, Record
-from agent.device_model import DeviceModel
-from agent.download import Download, Pace
-from agent.lineup import Lineup
+from agent.flash.store import MAX_RECORD_BYTES, Store
+from agent.models.device_model import DeviceModel
 from agent.ports import Runtime
+from agent.serving.lineup import Lineup
 from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
-from agent.store import MAX_RECORD_BYTES, Store
+from agent.transfer.carriers import Carriers
+from agent.transfer.download import Download, Pace
 from contract.errors import BadInput
 from contract.names import unit_number
 from contract.trust.verified import Trusted

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from agent.adapters.onnx_runtime import OnnxSession
+from agent.adapters.runtime.onnx_runtime import OnnxSession
 from agent.core.model import Assignment
 from agent.ports import ProbeReport, Session
 from contract.errors import BadInput, Code, WorldError

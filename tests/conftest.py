@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from controller.broker import find_mosquitto
+from controller.broker.process import find_mosquitto
 
 settings.register_profile(
     "edgeward", deadline=None, derandomize=True

@@ -11,10 +11,10 @@ from typing import Literal
 from aiohttp import web
 
 from contract.errors import BadInput, Code
-from controller.access import ALL_ROLES, Permission, Subject
 from controller.api.errors import Handler
 from controller.api.limits import Limiter
-from controller.registry.tokens import Tokens
+from controller.trust.access import ALL_ROLES, Permission, Subject
+from controller.trust.tokens import Tokens
 
 Needs = Permission | Literal["nothing"]
 TOKEN = web.AppKey("token", str)

@@ -9,7 +9,7 @@ from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.service_key import SERVICE
-from controller.publish import blobs_in_use
+from controller.broker.messages import blobs_in_use
 from controller.service import stamp
 
 MAX_WORDS_BYTES = 16 * 1024 * 1024

@@ -10,8 +10,8 @@ from controller.api import views
 from controller.api.auth import actor_of, failed
 from controller.api.route import Route
 from controller.api.service_key import SERVICE
-from controller.pki import pem
 from controller.service import stamp, today
+from controller.trust.certificates import pem
 
 MAX_ENROL_BYTES = 32 * 1024
 

@@ -9,10 +9,10 @@ from contract.wire import Message, decode, encode
 from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.service_key import SERVICE
-from controller.deployment import DeploymentPolicy
-from controller.events import Event
-from controller.operations import resolve_strategy
+from controller.events.cloudevents import Event
 from controller.service import stamp
+from controller.verbs.policies import DeploymentPolicy
+from controller.verbs.push import resolve_strategy
 
 KEEP_ALIVE_S = 15.0
 

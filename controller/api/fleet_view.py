@@ -10,7 +10,7 @@ from contract.wire import Message
 from controller.api.rollout_views import RolloutSummary, rollout_summary, serving_release
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import PresenceWord, Twin
-from controller.reconcile import World
+from controller.reconcile.world import World
 
 MAX_ROLLOUTS = 8
 MAX_TRANSFERS = 50

@@ -8,13 +8,13 @@ from aiohttp import web
 
 from contract import audit as chain
 from contract.wire import Message, decode
-from controller.access import Role
 from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.service_key import SERVICE
-from controller.registry.tokens import ApiToken
 from controller.service import Service, stamp
+from controller.trust.access import Role
+from controller.trust.tokens import ApiToken
 
 DAY_S = 86_400.0
 

@@ -14,10 +14,10 @@ from controller.api.auth import actor_of, subject_of
 from controller.api.rollout_views import RolloutView, VerdictView, rollout_view, verdict_view
 from controller.api.route import Route
 from controller.api.service_key import SERVICE
-from controller.operations import resolve_strategy
-from controller.planning import Preview
+from controller.reconcile.why import why
 from controller.service import stamp
-from controller.why import why
+from controller.verbs.previews import Preview
+from controller.verbs.push import resolve_strategy
 
 MAX_LABELS_BYTES = 4 * 1024 * 1024
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from contract.messages import ModelState
 from contract.wire import Message
-from controller.planning import bytes_for
-from controller.reconcile import World, facts_of
+from controller.reconcile.world import World, facts_of
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Member, Rollout
 from controller.rollout.outcome import Outcome, outcome_of
+from controller.verbs.previews import bytes_for
 
 
 class MemberView(Message, frozen=True):

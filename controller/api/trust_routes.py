@@ -13,8 +13,8 @@ from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.service_key import SERVICE
-from controller.keys import make_next
 from controller.service import stamp, today
+from controller.trust.keys import make_next
 
 
 class MetadataOffer(Message, frozen=True):

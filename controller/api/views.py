@@ -12,7 +12,7 @@ from contract.messages import Hardware, ModelState
 from contract.wire import Message
 from controller.fleet.twin import Twin
 from controller.gates.verdict import GateVerdict
-from controller.reconcile import World
+from controller.reconcile.world import World
 from controller.registry.registry import Version
 from controller.rollout.facts import Sums
 

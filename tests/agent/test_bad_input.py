@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from agent.store import RESERVE_BYTES
+from agent.flash.store import RESERVE_BYTES
 from contract import topics
 from contract.blobs import chunk_list, split
 from contract.messages import Heartbeat, Report

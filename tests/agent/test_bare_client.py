@@ -7,7 +7,7 @@ from paho.mqtt.client import MQTTv5
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from agent.adapters.bare_client import bare_message
+from agent.adapters.mqtt.bare_client import bare_message
 
 PUBLISH = 0x30
 QOS_1 = 0x02

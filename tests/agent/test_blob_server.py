@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from agent.adapters import blob_server
-from agent.adapters.blob_server import MAX_ASKERS, BlobServer
+from agent.adapters.http import blob_server
+from agent.adapters.http.blob_server import MAX_ASKERS, BlobServer
 from agent.adapters.posix_disk import PosixDisk
 from agent.adapters.sources import Source
 from agent.config import TransferConfig, check_share, check_transfer
 from agent.core.events import FetchDone
+from agent.flash.store import Store
 from agent.stimuli import MessageArrived, SourceFailed, Stimulus
-from agent.store import Store
 from contract import topics
 from contract.blobs import Blob, chunk_list, describe, split
 from contract.errors import BadInput

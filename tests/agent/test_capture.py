@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.capturing import RESEND_S, Capturing
 from agent.config import Capture
 from agent.core.model import Assignment
+from agent.flash.spool import MAX_FILES, Spool
 from agent.ports import Sample
 from agent.serving.capture import MAX_WAITING, Capturer
 from agent.serving.slot import ModelSlot
-from agent.spool import MAX_FILES, Spool
+from agent.uplink.captures import RESEND_S, Capturing
 from benchmarks.swap import assignment_for
 from contract import topics
 from contract.captured import Captured, CapturedRow
@@ -186,7 +186,7 @@ def test_a_full_spool_gives_up_the_oldest_batch_and_counts_it(flash: Flash) -> N
 
 
 def test_the_number_of_files_is_limited(flash: Flash, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.spool.MAX_FILES", 3)
+    monkeypatch.setattr("agent.flash.spool.MAX_FILES", 3)
     spool = Spool(flash, 1_000_000)
     for number in range(10):
         spool.put((1, number), b"x")

@@ -23,8 +23,8 @@ from agent.config import (
     load_config,
 )
 from agent.core.model import Assignment, Record
-from agent.credentials import load_root
-from agent.store import Store
+from agent.flash.store import Store
+from agent.trust.credentials import load_root
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
 from contract.messages import Outcome

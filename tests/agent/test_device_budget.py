@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agent.adapters import onnx_runtime
-from agent.adapters.http_server import HttpServer
-from agent.adapters.onnx_runtime import OnnxRuntime
+from agent.adapters.http.server import HttpServer
+from agent.adapters.runtime import onnx_runtime
+from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.config import ServingConfig
 
 
@@ -53,7 +53,7 @@ def test_numpy_starts_no_threads_in_an_agent() -> None:
 
 REUSE = """
 import resource
-from agent.adapters import heap
+from agent.adapters.runtime import heap
 heap.tune()
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):

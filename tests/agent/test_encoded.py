@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agent.carriers import Carriers
 from agent.core.events import FetchDone
 from agent.core.model import Assignment
-from agent.download import Download, Pace, Result
-from agent.store import Store
+from agent.flash.store import Store
+from agent.transfer.carriers import Carriers
+from agent.transfer.download import Download, Pace, Result
 from contract import topics
 from contract.blobs import chunk_list, describe, sha256_hex, split
 from contract.desired import Delivery, TrialPolicy

@@ -6,11 +6,11 @@ from contextlib import nullcontext
 import pytest
 
 from agent.core.model import Assignment, Record, Steady, Trial
-from agent.device_model import DRAIN_S, DeviceModel
-from agent.lineup import Lineup
+from agent.flash.store import Store
+from agent.models.device_model import DRAIN_S, DeviceModel
 from agent.ports import Sample
+from agent.serving.lineup import Lineup
 from agent.serving.slot import ModelSlot
-from agent.store import Store
 from contract.desired import TrialPolicy
 from contract.errors import Code, WorldError
 from firmware_sim.clock import stream

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from agent.adapters.confinement import FULL, confinable
+from agent.adapters.runtime.confinement import FULL, confinable
 from contract.errors import BadInput, Code
 from contract.onnx_scan import MAX_NESTING, MAX_NODES, scan_onnx
 from firmware_sim.real_models import onnx_bytes
@@ -149,7 +149,7 @@ CHILD = """
 import json, os, socket, subprocess, sys
 from pathlib import Path
 import onnxruntime
-from agent.adapters.confinement import confine, runtime_paths
+from agent.adapters.runtime.confinement import confine, runtime_paths
 from contract.manifest import Limits
 model = Path(sys.argv[1]) / "model"
 found = {"sandbox": confine(Limits(memory_mb=256, load_s=20), [model, *runtime_paths()])}

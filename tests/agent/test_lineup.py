@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from agent.core.model import Assignment, Record, Steady, Trial, Verdict
-from agent.device_model import PROVE_EVERY_S, DeviceModel
-from agent.lineup import Lineup
+from agent.flash.store import Store
+from agent.models.device_model import PROVE_EVERY_S, DeviceModel
 from agent.ports import Sample
+from agent.serving.lineup import Lineup
 from agent.serving.shadow import MAX_WAITING, compare
 from agent.serving.slot import ModelSlot, Split
-from agent.store import Store
 from contract.desired import TrialPolicy
 from contract.errors import Code, WorldError
 from firmware_sim.clock import stream

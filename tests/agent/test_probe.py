@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from agent.adapters import probe_child
-from agent.adapters.onnx_runtime import OnnxRuntime
-from agent.adapters.probe import run_probe
+from agent.adapters.runtime import probe_child
+from agent.adapters.runtime.onnx_runtime import OnnxRuntime
+from agent.adapters.runtime.probe import run_probe
 from agent.core.model import Assignment
 from contract.blobs import describe
 from contract.desired import TrialPolicy

@@ -2,8 +2,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from agent.ports import Usage
-from agent.reporter import MAX_RESEND_S, MAX_UNACKED, RESEND_S, Reporter
-from agent.telemetry import MAX_QUEUED, TelemetryQueue
+from agent.uplink.reporter import MAX_RESEND_S, MAX_UNACKED, RESEND_S, Reporter
+from agent.uplink.telemetry_queue import MAX_QUEUED, TelemetryQueue
 from contract.errors import BadInput, Code
 from contract.messages import Ack, ModelState, Report, Telemetry
 from contract.wire import decode

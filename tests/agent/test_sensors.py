@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from agent.adapters.image_files import from_images
-from agent.adapters.sensors import MAX_WAITING, TopicQueue, from_stdin, parse_row, replay
-from agent.adapters.serial_port import REOPEN_S, from_serial
+from agent.adapters.sensors.image_files import from_images
+from agent.adapters.sensors.serial_port import REOPEN_S, from_serial
+from agent.adapters.sensors.streams import MAX_WAITING, TopicQueue, from_stdin, parse_row, replay
 from agent.config import ImagesSensor, ReplaySensor, SerialSensor, StdinSensor, TopicSensor
 from agent.ports import Sample
 from contract.errors import BadInput, Code

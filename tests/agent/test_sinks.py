@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from agent.adapters import sinks
-from agent.adapters.sinks import SinkThread
+from agent.adapters.sensors import sinks
+from agent.adapters.sensors.sinks import SinkThread
 from agent.config import FileSink, TopicSink, WebhookSink
 from agent.serving.outbox import MAX_WAITING, Outbox
 from agent.serving.slot import Prediction

@@ -14,13 +14,13 @@ from msgspec.structs import replace
 from agent.adapters import sources
 from agent.adapters.posix_disk import PosixDisk
 from agent.adapters.sources import Source
-from agent.carriers import Carriers
 from agent.config import TransferConfig, check_transfer
 from agent.core.events import FetchDone
 from agent.core.model import Assignment
-from agent.download import Download, Result
+from agent.flash.store import Store
 from agent.stimuli import MessageArrived, SourceFailed, Stimulus
-from agent.store import Store
+from agent.transfer.carriers import Carriers
+from agent.transfer.download import Download, Result
 from contract import topics
 from contract.blobs import chunk_list, describe
 from contract.errors import BadInput

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from agent.adapters.posix_disk import PosixDisk
 from agent.core.admission import HighWater
 from agent.core.model import Record
+from agent.flash.store import RESERVE_BYTES, DeviceRecord, Store
 from agent.ports import Disk
-from agent.store import RESERVE_BYTES, DeviceRecord, Store
 from contract.blobs import chunk_list, describe, parse_chunk_list, split
 from contract.errors import Code, WorldError
 from firmware_sim.flash import Flash

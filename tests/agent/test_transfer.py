@@ -1,6 +1,6 @@
 import pytest
 
-from agent.transfer import (
+from agent.transfer.chunks import (
     FLOOR_AFTER_S,
     MAX_STALLS,
     STALL_FIRST_S,

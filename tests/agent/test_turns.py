@@ -4,7 +4,7 @@ import selectors
 import socket
 from contextlib import ExitStack
 
-from agent.adapters.http_server import _Turns
+from agent.adapters.http.server import _Turns
 
 CLIENTS = 8
 ROUNDS = 12

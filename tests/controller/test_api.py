@@ -19,7 +19,7 @@ from controller.api.app import make_app
 from controller.api.openapi import openapi
 from controller.api.routes import ROUTES
 from controller.config import Config, StorageConfig
-from controller.reconcile import reconcile
+from controller.reconcile.world import reconcile
 from controller.service import Service
 from edgeward.encode import encode_model
 
@@ -148,8 +148,8 @@ def test_a_push_that_is_not_multipart_is_refused(service: Service) -> None:
 def test_a_version_whose_parity_fails_is_kept_unreleased_with_its_worst_rows(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from controller import operations
     from controller.gates.verdict import GateVerdict
+    from controller.verbs import push as operations
 
     refuse = GateVerdict(gate="parity", passed=False, detail="9 of 200 sample rows differ")
     monkeypatch.setattr(operations, "judge_parity", lambda parity: refuse)

@@ -7,9 +7,9 @@ import pytest
 
 from contract.errors import BadInput, Code, WorldError
 from controller import cli
-from controller.broker import free_port, start_broker
+from controller.broker.process import free_port, start_broker
 from controller.config import BrokerConfig, Config, load_config
-from controller.keys import load_or_make_secret, load_or_make_signer
+from controller.trust.keys import load_or_make_secret, load_or_make_signer
 
 
 def test_the_shipped_file_is_the_defaults_of_the_code_key_by_key() -> None:

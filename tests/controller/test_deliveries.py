@@ -14,10 +14,10 @@ from contract.messages import Progress, VersionRef
 from controller.api.rollout_views import rollout_view
 from controller.config import Config, StorageConfig
 from controller.fleet.twin import Twin
-from controller.memory import remember
-from controller.planning import plan_rollout, preview
-from controller.reconcile import World, delivery_for, reconcile
+from controller.reconcile.durable import remember
+from controller.reconcile.world import World, delivery_for, reconcile
 from controller.service import Service
+from controller.verbs.previews import plan_rollout, preview
 from tests.controller.rollout_worlds import STRATEGY
 from tests.controller.test_rollout_plan import MANIFEST, twin
 

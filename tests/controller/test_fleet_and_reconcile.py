@@ -10,8 +10,8 @@ from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Pres
 from controller.fleet.fit import Form
 from controller.fleet.selection import select
 from controller.fleet.twin import DOCUMENT_LIFE_S, Twin, fold_heartbeat, fold_presence, fold_report
-from controller.memory import remember, save_devices, save_rollouts
-from controller.reconcile import SWEEP_S, World, reconcile
+from controller.reconcile.durable import remember, save_devices, save_rollouts
+from controller.reconcile.world import SWEEP_S, World, reconcile
 from controller.rollout.model import Rollout, Strategy, Wave
 from controller.rollout.plan import Target, plan_members
 from firmware_sim.controller import DurableStore

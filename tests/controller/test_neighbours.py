@@ -11,8 +11,8 @@ from contract.messages import Hardware, Heartbeat
 from contract.wire import decode, encode
 from controller.fleet.neighbours import MAX_NEIGHBOURS, neighbours_of, sharing_by
 from controller.fleet.twin import Twin, fold_heartbeat
-from controller.planning import plan_rollout
-from controller.reconcile import World, reconcile
+from controller.reconcile.world import World, reconcile
+from controller.verbs.previews import plan_rollout
 from tests.controller.test_deliveries import AT_ONCE, NEW, OLD, delivery, holding, manifest_of
 
 SITE = "site"

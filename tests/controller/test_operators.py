@@ -14,18 +14,18 @@ from contract import topics
 from contract.errors import BadInput, Code
 from contract.messages import Hardware, Heartbeat
 from contract.wire import encode
-from controller.access import ALL_ROLES, PERMISSIONS, Role, Subject
 from controller.api.app import make_app
 from controller.api.auth import NEEDS
 from controller.api.limits import MAX_BUCKETS, Limiter
 from controller.api.routes import ROUTES
 from controller.config import Config, FleetConfig, StorageConfig
 from controller.fleet.twin import Twin
-from controller.reconcile import reconcile
+from controller.reconcile.world import reconcile
 from controller.registry.credentials import Credential
 from controller.registry.journal import Journal
 from controller.rollout.model import Member, Rollout, Strategy, Wave
 from controller.service import Service, stamp, today
+from controller.trust.access import ALL_ROLES, PERMISSIONS, Role, Subject
 
 LOCAL = "edg_local"
 HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")

@@ -14,15 +14,15 @@ from contract.errors import BadInput, Code
 from contract.messages import Hardware, Heartbeat, ModelState
 from controller.fleet.fit import forms_of, stratum_of, why_unfit
 from controller.fleet.twin import Twin, fold_heartbeat
-from controller.operations import resolve_strategy
-from controller.planning import plan_rollout, preview
-from controller.reconcile import World
+from controller.reconcile.world import World
 from controller.rollout.check import check_power, check_strategy
 from controller.rollout.decide import decide
 from controller.rollout.model import Rule, Strategy, Wave
 from controller.rollout.pace import allowed, due
 from controller.rollout.plan import Target, expand, plan_members
 from controller.rollout.strategies import STRATEGIES
+from controller.verbs.previews import plan_rollout, preview
+from controller.verbs.push import resolve_strategy
 from firmware_sim.models import make_model
 from tests.controller.rollout_worlds import REFS, STRATEGY, fact, rollout, targets
 

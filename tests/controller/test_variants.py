@@ -21,9 +21,9 @@ from contract.trust.verified import ModelRole, Wanted
 from controller.convert.convert import Converted, Limits, run_conversion
 from controller.fleet.fit import choose_form, forms_of
 from controller.gates.variant import judge_variant
-from controller.operations import _manifest as manifest_of
-from controller.planning import plan_rollout, preview
-from controller.reconcile import World, reconcile
+from controller.reconcile.world import World, reconcile
+from controller.verbs.previews import plan_rollout, preview
+from controller.verbs.push import _manifest as manifest_of
 from edgeward.encode import encode_model, encode_rows
 from firmware_sim.models import make_model
 from tests.controller.rollout_worlds import STRATEGY

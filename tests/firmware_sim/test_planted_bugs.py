@@ -8,13 +8,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent import admitting, agent, device_model, download, reporter, store, transfer
+from agent import agent
 from agent.agent import Agent
 from agent.core import health, machine
 from agent.core.commands import Prune, Report, Save
 from agent.core.events import HealthJudged
 from agent.core.model import Record, Verdict
-from controller import memory, reconcile
+from agent.flash import store
+from agent.models import device_model
+from agent.transfer import chunks as transfer
+from agent.transfer import download
+from agent.trust import pending as admitting
+from agent.uplink import reporter
+from controller.reconcile import durable as memory
+from controller.reconcile import world as reconcile
 from controller.rollout import analysis, decide
 from firmware_sim import controller as sim_controller
 from firmware_sim.flash import Flash

@@ -8,7 +8,7 @@ import pytest
 from agent.core import machine
 from agent.core.commands import Save
 from agent.core.model import Record
-from agent.store import Store
+from agent.flash.store import Store
 from contract.blobs import Blob
 from firmware_sim.cuts import by_name, every_cut, run_once, sampled_pairs
 from firmware_sim.flash import Flash

@@ -112,7 +112,7 @@ def test_stable_goes_on_beside_a_trial_on_its_share_and_tells_a_drifting_world_f
             super().run(now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agent.lineup.Shadow", Counting)
+        patch.setattr("agent.serving.lineup.Shadow", Counting)
         run_once(replace(drifting, hours=0.5, heal_at_s=1000.0, devices=20), 1)
     assert set(shadows) == {"1"}, "the one that is repeated is stable, beside the second release"
 

@@ -20,12 +20,12 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from controller.broker import RunningBroker, find_mosquitto, start_broker
+from controller.broker.process import RunningBroker, find_mosquitto, start_broker
 from controller.config import BrokerConfig
-from controller.enrolment import Enrolment, credential_of
-from controller.keys import private_pem
-from controller.pki import Authority, new_key, open_pki, pem
 from controller.registry.credentials import Credentials
+from controller.trust.certificates import Authority, new_key, open_pki, pem
+from controller.trust.enrolment import Enrolment, credential_of
+from controller.trust.keys import private_pem
 
 pytestmark = [
     pytest.mark.broker,

@@ -19,10 +19,10 @@ from agent.adapters.sources import Source
 from agent.stimuli import MessageArrived, Stimulus
 from contract.blobs import describe
 from contract.errors import BadInput
-from controller import bucket as bucket_room
 from controller.api.app import make_app
-from controller.bucket import LOOK_AGAIN_S, RETRY_S, Bucket
 from controller.config import Config, PublishConfig, StorageConfig
+from controller.registry import bucket as bucket_room
+from controller.registry.bucket import LOOK_AGAIN_S, RETRY_S, Bucket
 from controller.service import Service
 from edgeward.demo.processes import Process, wait_for
 

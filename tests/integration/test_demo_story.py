@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.broker import find_mosquitto
+from controller.broker.process import find_mosquitto
 from edgeward.demo.processes import Site
 from edgeward.demo.story import DEVICES, MODEL, Story
 

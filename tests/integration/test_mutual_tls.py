@@ -21,19 +21,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from agent.enrol import enrol as enrol_device
+from agent.trust.enrol import enrol as enrol_device
 from contract import topics
 from contract.errors import BadInput, Code
 from contract.keys import is_signed_by, signer_of
 from contract.messages import Heartbeat, Report
 from contract.signatures import renewal, sign_message
 from contract.wire import encode
-from controller.broker import find_mosquitto
-from controller.enrolment import CLAIM_LIFE_S, Enrolment
-from controller.keys import private_pem
-from controller.pki import new_key, open_pki, pem
+from controller.broker.process import find_mosquitto
 from controller.registry.credentials import Credentials
-from controller.voices import Voices
+from controller.trust.certificates import new_key, open_pki, pem
+from controller.trust.enrolment import CLAIM_LIFE_S, Enrolment
+from controller.trust.keys import private_pem
+from controller.trust.senders import Voices
 from edgeward.client import Client
 from edgeward.demo.models import train_first
 from edgeward.demo.processes import Process, Site, wait_for, weather_file

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from controller.api.app import make_app
 from controller.config import Config, StorageConfig
-from controller.reconcile import reconcile
+from controller.reconcile.world import reconcile
 from controller.service import Service
 from tests.controller.test_fleet_page import fetching
 

@@ -9,7 +9,7 @@ import pytest
 from agent import Predictor
 from agent.adapters.posix_disk import PosixDisk
 from agent.core.model import Assignment, Record
-from agent.store import Store
+from agent.flash.store import Store
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code, WorldError
 from firmware_sim.fleet_keys import TRUSTED

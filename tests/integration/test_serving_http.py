@@ -17,8 +17,8 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from agent.adapters.http_server import HttpServer
-from agent.adapters.onnx_runtime import OnnxSession
+from agent.adapters.http.server import HttpServer
+from agent.adapters.runtime.onnx_runtime import OnnxSession
 from agent.config import ServingConfig
 from agent.core.model import Assignment
 from agent.serving.oip import Endpoint
@@ -256,8 +256,8 @@ def test_a_client_that_sends_a_byte_at_a_time_holds_nobody_up(server: HttpServer
 
 
 def test_who_does_not_finish_a_request_in_time_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.adapters.http_server.SWEEP_S", 0.05)
-    monkeypatch.setattr("agent.adapters.http_connection.REQUEST_S", 0.2)
+    monkeypatch.setattr("agent.adapters.http.server.SWEEP_S", 0.05)
+    monkeypatch.setattr("agent.adapters.http.connection.REQUEST_S", 0.2)
     server = serve("127.0.0.1:0")
     try:
         with connect(server) as slow:
@@ -272,7 +272,7 @@ def test_who_does_not_finish_a_request_in_time_is_cut_off(monkeypatch: pytest.Mo
 def test_a_slow_inference_leaves_the_loop_so_that_others_are_answered_meanwhile(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.adapters.http_connection.INLINE_JSON_BYTES", 1000)
+    monkeypatch.setattr("agent.adapters.http.connection.INLINE_JSON_BYTES", 1000)
     entered, leave = threading.Event(), threading.Event()
     answer = Endpoint.answer
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from paho.mqtt import _packet
 
-from agent.adapters.paho_link import PahoLink
+from agent.adapters.mqtt.paho_link import PahoLink
 from agent.config import Broker
 from agent.stimuli import LinkUp, MessageArrived
 from benchmarks.upload import upload
 from contract import topics
 from contract.blobs import describe
-from controller.broker import start_broker
+from controller.broker.process import start_broker
 from controller.config import BrokerConfig
 from edgeward.client import Client
 from edgeward.demo.models import FIRST_YEAR, TRAINED_UNTIL, load_weather

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.adapters.onnx_runtime import OnnxRuntime
-from agent.adapters.shared_tensors import MAX_BYTES, Placed, Region, Said, read_message
-from agent.adapters.worker import MAX_DEATHS, WorkerSession
+from agent.adapters.runtime.onnx_runtime import OnnxRuntime
+from agent.adapters.runtime.shared_tensors import MAX_BYTES, Placed, Region, Said, read_message
+from agent.adapters.runtime.worker import MAX_DEATHS, WorkerSession
 from contract.errors import Code, WorldError
 from firmware_sim.models import SimModel
 from firmware_sim.real_models import make_real_model

@@ -1,0 +1,145 @@
+"""HTTP/1.1 on loopback or a Unix socket, in a thread of its own.
+
+Decides where it listens, how many threads there are, and when a connection has had its time. Why this server and not
+another: docs/adr/0008. Refuses to know what a request asks.
+"""
+
+import asyncio
+import logging
+import selectors
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agent.adapters.http.connection import Connection, Listening
+from agent.config import ServingConfig, check_listen
+from agent.serving.oip import Endpoint
+from contract.errors import Code, WorldError
+
+SWEEP_S = 5.0
+BACKLOG = 64
+START_S = 10.0
+TURN = 4
+"""Connections that are answered before it is looked who else waits."""
+
+_log = logging.getLogger("edgeward.serving")
+
+
+class HttpServer:
+    """Listens from `start` to `stop`. WorldError `port_taken` if the address is in use."""
+
+    def __init__(self, endpoint: Endpoint, config: ServingConfig) -> None:
+        loop, pool = asyncio.SelectorEventLoop(_Turns()), ThreadPoolExecutor(config.threads, "inference")
+        self._serving = Listening(endpoint, config, pool, loop)
+        self._socket = _bind(config.listen)
+        self._serves = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="serving", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The TCP port; 0 for a Unix socket."""
+        return 0 if self._socket.family == socket.AF_UNIX else int(self._socket.getsockname()[1])
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+        self._serves.wait(START_S)
+
+    def stop(self) -> None:
+        """Close every connection and end the thread."""
+        if self._thread.is_alive():
+            self._serving.loop.call_soon_threadsafe(self._serving.loop.stop)
+            self._thread.join(timeout=5)
+        self._socket.close()
+        self._serving.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self) -> None:
+        loop = self._serving.loop
+        asyncio.set_event_loop(loop)
+        make = partial(Connection, self._serving)
+        if self._socket.family == socket.AF_UNIX:
+            server = loop.run_until_complete(loop.create_unix_server(make, sock=self._socket, backlog=BACKLOG))
+        else:
+            server = loop.run_until_complete(loop.create_server(make, sock=self._socket, backlog=BACKLOG))
+        loop.call_later(SWEEP_S, self._sweep)
+        loop.call_soon(self._serves.set)
+        _log.info("serving on %s", self._serving.config.listen)
+        try:
+            loop.run_forever()
+        finally:
+            server.close()
+            for connection in list(self._serving.connections):
+                connection.abort()
+            loop.run_until_complete(asyncio.sleep(0))
+            loop.close()
+
+    def _sweep(self) -> None:
+        """Close who is too slow, and who has nothing to ask."""
+        now = time.monotonic()
+        for connection in list(self._serving.connections):
+            if now >= connection.close_at:
+                connection.abort()
+        self._serving.loop.call_later(SWEEP_S, self._sweep)
+
+
+class _Turns(selectors.DefaultSelector):
+    """Connections in turn, few at a time: the kernel puts those that were answered behind those that wait.
+
+    Asked for all at once, epoll leaves out the one that was answered last, whose next request is still on its way, and
+    puts it behind all others: with eight clients every seventh request waited twice as long as the rest.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._selector: Any = _Few(self._selector)  # there is no public way to ask it for less
+
+
+class _Few:
+    """What the kernel watches, asked for a few events at a time."""
+
+    def __init__(self, watched: Any) -> None:
+        self._watched = watched
+
+    def poll(self, timeout: float, most: int) -> Any:
+        return self._watched.poll(timeout, min(most, TURN))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._watched, name)
+
+
+def _bind(listen: str) -> socket.socket:
+    address, port = check_listen(listen)
+    try:
+        found = _bind_unix(address) if address.startswith("/") else _bind_tcp(address, port)
+        found.listen(BACKLOG)
+        return found
+    except OSError as error:
+        raise WorldError(Code.PORT_TAKEN, f"serving.listen {listen}: {error.strerror or error}") from None
+
+
+def _bind_tcp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind((host.strip("[]"), port))
+    return found
+
+
+def _bind_unix(path: str) -> socket.socket:
+    """Take over a socket that nobody listens on: what a process that was killed leaves behind."""
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    place = Path(path)
+    if place.is_socket() and not _answers(path):
+        place.unlink()
+    found.bind(path)
+    place.chmod(0o660)
+    return found
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) == 0

@@ -1,0 +1,1 @@
+"""MQTT on the device, by paho."""

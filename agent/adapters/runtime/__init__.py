@@ -1,0 +1,1 @@
+"""onnxruntime on the device: sessions, the confined probe, and the worker process."""

@@ -1,0 +1,164 @@
+"""The Runtime port on onnxruntime: sessions that leave the CPU to the application, and probes in a child process.
+
+Decides session settings (measured: docs/adr/0003). Refuses to know when a model is loaded or why.
+"""
+
+import math
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from agent.adapters.runtime import heap
+from agent.adapters.runtime.confinement import confinable
+from agent.core.limits import ENCODINGS
+from agent.core.model import Assignment
+from agent.ports import Array, Inputs, ProbeReport, Session, Usage
+from contract.errors import Code, WorldError
+from contract.manifest import Manifest
+from contract.messages import Hardware
+from contract.protocol import VERSION
+
+MAX_ZONES = 16
+_GROUP = Path("/sys/fs/cgroup")
+
+
+def session_options() -> ort.SessionOptions:
+    """One thread, no spinning: idle CPU 52 % -> 6 % at 10 Hz and no worse latency on small models."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 4  # an error is raised as well, and counted: a sick model must not fill the log
+    return options
+
+
+class OnnxSession:
+    """A loaded model."""
+
+    def __init__(self, artifact: str | bytes, manifest: Manifest) -> None:
+        # Without `providers` onnxruntime retries on failure and prints to stdout.
+        self._session = ort.InferenceSession(artifact, session_options(), providers=["CPUExecutionProvider"])
+        self._outputs = [output.name for output in manifest.outputs]
+
+    def run(self, inputs: Inputs) -> list[Array]:
+        """Outputs in the manifest's order."""
+        outputs: list[Array] = self._session.run(self._outputs, inputs)
+        return outputs
+
+
+class OnnxRuntime:
+    """Loads here, probes elsewhere. `memory_mb` is what the agent may take in all; 0: what the device has."""
+
+    def __init__(self, memory_mb: int = 0) -> None:
+        self._memory_mb = memory_mb
+        self._hardware = _hardware()
+        self._zones = sorted(Path("/sys/class/thermal").glob("thermal_zone*/temp"))[:MAX_ZONES]
+        heap.tune()
+
+    def hardware(self) -> Hardware:
+        """What this device is."""
+        return self._hardware
+
+    def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
+        """Load; WorldError `model_load_failed` with onnxruntime's own words."""
+        if isolated:
+            from agent.adapters.runtime.worker import WorkerSession
+
+            return WorkerSession(artifact, manifest)
+        try:
+            session = OnnxSession(artifact, manifest)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise WorldError(Code.MODEL_LOAD_FAILED, f"{type(error).__name__}: {error}") from error
+        self.trim()
+        return session
+
+    def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
+        """Probe in a child; a thread waits for it."""
+        from agent.adapters.runtime.probe import run_probe
+
+        arguments = (assignment, artifact, golden)
+        thread = threading.Thread(target=lambda: done(run_probe(*arguments)), name="probe", daemon=True)
+        thread.start()
+
+    def trim(self) -> None:
+        """Hand freed memory back."""
+        heap.trim()
+
+    def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
+        """Whether a loaded session answers its golden set as at conversion; a set that cannot be read says no."""
+        from contract.golden import mismatched_rows, split_golden  # once a boot, long after the first answer
+        from contract.tensors import decode_tensors
+
+        try:
+            inputs, expected = split_golden(decode_tensors(golden), manifest)
+            missed = mismatched_rows(expected, session.run(to_runtime_inputs(inputs)), manifest.golden)
+        except Exception:  # onnxruntime's exceptions share no base class
+            return False
+        return missed <= float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows
+
+    def free_mb(self) -> float:
+        """What the kernel can give without swapping, within the control group's limit and the configured one."""
+        free = [_available_mb()]
+        if (used_mb := _group_mb("memory.current")) is not None and (most_mb := _group_mb("memory.max")) is not None:
+            free.append(most_mb - used_mb)
+        if self._memory_mb:
+            free.append(self._memory_mb - self.usage().rss_mb)
+        return max(0.0, min(free))
+
+    def usage(self) -> Usage:
+        """Memory and CPU of this process, and the device's temperature where there is one."""
+        resident_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        degrees = [found for zone in self._zones if (found := _temperature_c(zone)) is not None]
+        rss_mb = resident_pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return Usage(rss_mb, time.process_time(), max(degrees, default=None))
+
+
+def _hardware() -> Hardware:
+    return Hardware(
+        machine=platform.machine(),
+        cpus=os.cpu_count() or 1,
+        memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6,
+        python=platform.python_version(),
+        onnxruntime=ort.__version__,
+        agent=VERSION,
+        sandbox=confinable(),
+        encodings=ENCODINGS,
+    )
+
+
+def _available_mb() -> float:
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("MemAvailable:")), math.inf)
+
+
+def _group_mb(name: str) -> float | None:
+    """A figure of the control group (version 2) that the agent runs in; None without one, or without a limit."""
+    try:
+        return int((_GROUP / name).read_text(encoding="ascii")) / 1e6
+    except (OSError, ValueError):
+        return None
+
+
+def _temperature_c(zone: Path) -> float | None:
+    """What a thermal zone says, in degrees; None for one that says nothing sensible just now."""
+    try:
+        degrees = int(zone.read_text(encoding="ascii")) / 1000
+    except (OSError, ValueError):
+        return None
+    return degrees if -60.0 < degrees < 200.0 else None
+
+
+def to_runtime_inputs(arrays: dict[str, Array]) -> dict[str, Array]:
+    """Arrays as onnxruntime takes them: text as objects."""
+    return {
+        name: array.astype(object) if array.dtype.kind == "U" else np.asarray(array) for name, array in arrays.items()
+    }

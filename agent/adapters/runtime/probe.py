@@ -1,0 +1,45 @@
+"""The probe as its parent sees it: start the confined child, wait, and read what it found out.
+
+Decides how long a child may take. Refuses to know what is examined: `probe_child` does.
+"""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from agent.core.model import Assignment
+from agent.ports import ProbeReport
+from contract.errors import Code
+from contract.wire import encode
+
+PROBE_START_S = 20.0
+"""Starting a child and importing the runtime, on a slow device."""
+
+
+def run_probe(assignment: Assignment, artifact: str, golden: str) -> ProbeReport:
+    """Run the probe child to its end and read its answer; a child that dies or hangs is an answer too."""
+    manifest = assignment.manifest
+    plain = {"artifact": artifact, "golden": golden, "manifest": json.loads(encode(manifest))}
+    request = json.dumps({**plain, "require_sandbox": assignment.policy.require_sandbox})
+    try:
+        child = subprocess.run(
+            [sys.executable, "-I", "-m", "agent.adapters.runtime.probe_child"],
+            input=request.encode(),
+            capture_output=True,
+            timeout=PROBE_START_S + manifest.limits.load_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return ProbeReport(assignment.digest, Code.PROBE_TIMEOUT, f"no answer in {manifest.limits.load_s} s")
+    return _read_answer(assignment.digest, child)
+
+
+def _read_answer(digest: str, child: subprocess.CompletedProcess[bytes]) -> ProbeReport:
+    try:
+        answer: dict[str, Any] = json.loads(child.stdout)
+        return ProbeReport(digest, **answer)
+    except (ValueError, TypeError):
+        words = child.stderr.decode(errors="replace").strip().splitlines()
+        said = words[-1] if words else "nothing"
+        return ProbeReport(digest, Code.PROBE_FAILED, f"child ended with {child.returncode}; it said: {said[:200]}")

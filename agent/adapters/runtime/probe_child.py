@@ -1,0 +1,86 @@
+"""The probe, run as a child: confine, scan, load, answer the golden inputs, measure. One JSON in, one JSON out.
+
+Decides whether this device's runtime answers as the converter's did. Refuses to know what happens to the model then.
+"""
+
+import json
+import mmap
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agent.adapters.runtime.confinement import FULL, confine, runtime_paths
+from agent.adapters.runtime.onnx_runtime import OnnxSession, to_runtime_inputs
+from contract.errors import BadInput, Code
+from contract.golden import mismatched_rows, split_golden
+from contract.manifest import Manifest
+from contract.onnx_scan import scan_onnx
+from contract.tensors import decode_tensors
+
+
+def main() -> None:
+    """Read a request from stdin, write the answer to stdout."""
+    request = json.load(sys.stdin)
+    manifest = msgspec.convert(request["manifest"], Manifest)
+    golden = decode_tensors(Path(request["golden"]).read_bytes())
+    artifact = Path(request["artifact"])
+    sandbox = confine(manifest.limits, [artifact, *runtime_paths()])
+    if sandbox != FULL and request["require_sandbox"]:
+        answer: dict[str, Any] = {"code": Code.SANDBOX_MISSING, "detail": sandbox}
+    else:
+        answer = _scan(artifact) or _probe(str(artifact), manifest, golden)
+    json.dump({"sandbox": sandbox, **answer}, sys.stdout)
+
+
+def _scan(artifact: Path) -> dict[str, Any]:
+    """Before anything parses the file: why it is refused, or nothing."""
+    try:
+        with artifact.open("rb") as file:
+            scan_onnx(memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))
+    except (BadInput, ValueError) as error:
+        return {"code": Code.MODEL_REFUSED, "detail": str(error)[:300]}
+    return {}
+
+
+def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any]) -> dict[str, Any]:
+    began, idle_mb = time.perf_counter(), _peak_mb()
+    try:
+        session = OnnxSession(artifact, manifest)
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        return {"code": Code.MODEL_LOAD_FAILED, "detail": f"{type(error).__name__}: {error}"[:300]}
+    load_ms = (time.perf_counter() - began) * 1000
+    inputs, expected = split_golden(golden, manifest)
+    try:
+        outputs = session.run(to_runtime_inputs(inputs))
+        latency_ms = _latency_ms(session, inputs)
+    except Exception as error:
+        return {"code": Code.PROBE_FAILED, "detail": f"golden inputs: {type(error).__name__}: {error}"[:300]}
+    missed = mismatched_rows(expected, outputs, manifest.golden)
+    measured = {"load_ms": load_ms, "latency_ms": latency_ms, "memory_mb": _peak_mb() - idle_mb}
+    if missed > float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows:
+        detail = f"{missed} of {manifest.golden.rows} golden rows differ from the recorded answers"
+        return {"code": Code.PROBE_MISMATCH, "detail": detail, **measured}
+    return measured
+
+
+def _latency_ms(session: OnnxSession, inputs: dict[str, Any], runs: int = 5) -> float:
+    first_row = to_runtime_inputs({name: array[:1] for name, array in inputs.items()})
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        session.run(first_row)
+        times.append(time.perf_counter() - began)
+    return float(np.median(times)) * 1000
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""A model in a confined process of its own: a session that may crash, hang or be taken over without the agent.
+
+Decides deadlines, and when a dead worker is replaced. The request that was in flight fails, because it may be what
+killed the worker; the next one waits for the replacement. Refuses to know what a request is for.
+"""
+
+import logging
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from agent.adapters.runtime.shared_tensors import Region, Said, needed, read_message, write_message
+from agent.ports import Array, Inputs
+from contract.errors import Code, WorldError
+from contract.manifest import Manifest
+from contract.wire import encode
+
+START_S = 20.0
+DEADLINE_S = 5.0
+"""A request that takes longer counts as a hang."""
+MAX_DEATHS = 3
+"""In a row without an answer between them; then a pause before each further start."""
+MAX_PAUSE_S = 60.0
+
+_log = logging.getLogger("edgeward.agent")
+
+
+class WorkerSession:
+    """The Session port over a worker. One request at a time; any thread may ask."""
+
+    def __init__(
+        self,
+        artifact: str,
+        manifest: Manifest,
+        *,
+        deadline_s: float = DEADLINE_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._artifact = artifact
+        self._manifest = manifest
+        self._deadline_s = deadline_s
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._deaths = 0
+        self._start_at = 0.0
+        self._child: _Child | None = _Child(artifact, manifest)
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process; None between a death and its replacement."""
+        child = self._child
+        return child.process.pid if child is not None else None
+
+    def run(self, inputs: Inputs) -> list[Array]:
+        """Outputs in the manifest's order. WorldError `worker_failed`: it died, hung or answered nonsense."""
+        with self._lock:
+            child = self._child or self._replace()
+            try:
+                answer = child.ask(inputs, self._deadline_s)
+            except WorldError as error:
+                self._bury(child)
+                _log.warning("worker of release %d: %s", self._manifest.release, error.detail)
+                raise
+            self._deaths = 0
+        if isinstance(answer, str):
+            raise RuntimeError(answer)
+        return answer
+
+    def _bury(self, child: "_Child") -> None:
+        child.end()
+        self._child = None
+        self._deaths += 1
+        pause_s = 0.0 if self._deaths < MAX_DEATHS else min(2.0 ** (self._deaths - MAX_DEATHS), MAX_PAUSE_S)
+        self._start_at = self._monotonic() + pause_s
+        if not pause_s:
+            threading.Thread(target=self._replace_early, name="worker", daemon=True).start()
+
+    def _replace_early(self) -> None:
+        """Before the next request asks for it."""
+        with self._lock:
+            if self._child is None:
+                try:
+                    self._replace()
+                except WorldError as error:
+                    _log.warning("worker of release %d: %s", self._manifest.release, error.detail)
+
+    def _replace(self) -> "_Child":
+        wait_s = self._start_at - self._monotonic()
+        if wait_s > 0:
+            raise WorldError(Code.WORKER_FAILED, f"it died {self._deaths} times in a row; next start in {wait_s:.0f} s")
+        self._child = _Child(self._artifact, self._manifest)
+        return self._child
+
+
+class _Child:
+    """One process, from its start to its end."""
+
+    def __init__(self, artifact: str, manifest: Manifest) -> None:
+        self._outputs = len(manifest.outputs)
+        self._region = Region()
+        child_reads, self._to_child = os.pipe()
+        self._from_child, child_writes = os.pipe()
+        fds = (child_reads, child_writes, self._region.fd)
+        self.process = subprocess.Popen(  # noqa: S603 - our own program and a path of ours
+            [sys.executable, "-I", "-m", "agent.adapters.runtime.worker_child", *map(str, fds), artifact],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=fds,
+        )
+        os.close(child_reads)
+        os.close(child_writes)
+        self.end: Callable[[], Any] = weakref.finalize(
+            self, _end, self.process, self._region, (self._to_child, self._from_child)
+        )
+        assert self.process.stdin is not None
+        try:
+            with self.process.stdin as stdin:
+                stdin.write(encode(manifest))
+            ready = self._hear(START_S)
+        except (OSError, WorldError) as error:
+            self.end()
+            raise WorldError(Code.MODEL_LOAD_FAILED, f"the worker did not start: {error}") from None
+        if ready.fault:
+            self.end()
+            raise WorldError(Code.MODEL_LOAD_FAILED, ready.fault)
+
+    def ask(self, inputs: Inputs, deadline_s: float) -> list[Array] | str:
+        """The answer, or what the runtime raised."""
+        self._region.grow(needed(inputs))
+        self._tell(Said(self._region.put(inputs), self._region.size_bytes))
+        said = self._hear(deadline_s)
+        if said.size_bytes > self._region.size_bytes:
+            self._region.grow(said.size_bytes)
+            self._tell(Said(size_bytes=self._region.size_bytes))
+            said = self._hear(deadline_s)
+        if said.fault:
+            return said.fault
+        if len(said.tensors) != self._outputs:
+            raise WorldError(Code.WORKER_FAILED, f"{len(said.tensors)} outputs, {self._outputs} expected")
+        return [_own(self._region.view(placed)) for placed in said.tensors]
+
+    def _tell(self, said: Said) -> None:
+        try:
+            write_message(self._to_child, said)
+        except OSError:
+            raise WorldError(Code.WORKER_FAILED, "it has ended") from None
+
+    def _hear(self, deadline_s: float) -> Said:
+        poll = select.poll()
+        poll.register(self._from_child, select.POLLIN)
+        if not poll.poll(deadline_s * 1000):
+            raise WorldError(Code.WORKER_FAILED, f"no answer in {deadline_s:g} s")
+        said = read_message(self._from_child)
+        if said is None:
+            raise WorldError(Code.WORKER_FAILED, "it has ended, or answers nonsense")
+        return said
+
+
+def _own(view: Array) -> Array:
+    """A copy: the region is overwritten by the next request."""
+    return view.astype(object) if view.dtype.kind == "U" else view.copy()
+
+
+def _end(process: "subprocess.Popen[bytes]", region: Region, fds: tuple[int, ...]) -> None:
+    process.kill()
+    process.wait()
+    region.close()
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,56 @@
+"""The worker's own program: confine, load, then answer from shared memory until the agent lets go.
+
+Decides nothing. What it says is believed no further than `shared_tensors` checks it.
+"""
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from agent.adapters.runtime.confinement import confine, runtime_paths
+from agent.adapters.runtime.onnx_runtime import OnnxSession
+from agent.adapters.runtime.shared_tensors import Region, Said, as_runtime_input, needed, read_message, write_message
+from contract.manifest import Manifest
+
+
+def main() -> None:
+    """Arguments: descriptor to read from, to write to, of the region; the artifact. The manifest comes on stdin."""
+    reads, writes, memory = (int(fd) for fd in sys.argv[1:4])
+    manifest = msgspec.json.decode(sys.stdin.buffer.read(), type=Manifest)
+    artifact = Path(sys.argv[4])
+    region = Region(memory)
+    try:
+        confine(manifest.limits, [artifact, *runtime_paths()], for_life=True)
+        session = OnnxSession(str(artifact), manifest)
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        write_message(writes, Said(fault=f"{type(error).__name__}: {error}"[:300]))
+        return
+    write_message(writes, Said())
+    names = [output.name for output in manifest.outputs]
+    while (said := read_message(reads)) is not None:
+        if not _answer(session, names, region, said, (reads, writes)):
+            return
+
+
+def _answer(session: OnnxSession, names: list[str], region: Region, said: Said, fds: tuple[int, int]) -> bool:
+    reads, writes = fds
+    region.see(said.size_bytes)
+    inputs = {placed.name: as_runtime_input(region.view(placed)) for placed in said.tensors}
+    try:
+        outputs = dict(zip(names, session.run(inputs), strict=True))
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        write_message(writes, Said(fault=f"{type(error).__name__}: {error}"[:300]))
+        return True
+    if (size_bytes := needed(outputs)) > region.size_bytes:
+        write_message(writes, Said(size_bytes=size_bytes))
+        again = read_message(reads)
+        if again is None:
+            return False
+        region.see(again.size_bytes)
+    write_message(writes, Said(region.put(outputs)))
+    return True
+
+
+if __name__ == "__main__":
+    main()

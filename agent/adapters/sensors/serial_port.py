@@ -1,0 +1,85 @@
+"""Rows from a serial port: JSON objects or values separated by commas, a line each.
+
+Decides how the port is set and what a line may look like; a port that goes away is opened again. Refuses to know which
+model answers. By termios, which Python brings along: pyserial would do no more for a device that runs Linux.
+"""
+
+import csv
+import os
+import select
+import termios
+import tty
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from agent.adapters.sensors.streams import parse_row, to_sample
+from agent.config import SerialSensor
+from agent.ports import Sample
+from contract.errors import BadInput, Code
+
+MAX_LINE_BYTES = 64 * 1024
+READ_BYTES = 4096
+WAIT_S = 0.5
+REOPEN_S = 2.0
+"""After a port that could not be opened or went away: somebody has pulled the cable."""
+
+
+def from_serial(config: SerialSensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample | BadInput]:
+    """Samples until `wait(seconds)`, which pauses, says to stop; a bad line is handed on as the error that it is."""
+    path = beside.parent / config.path
+    while not wait(0.0):
+        try:
+            port = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        except OSError as error:
+            yield BadInput(Code.SAMPLE_INVALID, f"{path}: {error.strerror}")
+            wait(REOPEN_S)
+            continue
+        try:
+            _set_up(port, config.baud)
+            yield from _rows(port, config, wait)
+        except (OSError, termios.error) as error:
+            yield BadInput(Code.SAMPLE_INVALID, f"{path}: {error}"[:200])
+            wait(REOPEN_S)
+        finally:
+            os.close(port)
+
+
+def _set_up(port: int, baud: int) -> None:
+    """Eight bits as they are, no echo, no flow control."""
+    tty.setraw(port)
+    settings = termios.tcgetattr(port)
+    settings[4] = settings[5] = getattr(termios, f"B{baud}")
+    termios.tcsetattr(port, termios.TCSANOW, settings)
+
+
+def _rows(port: int, config: SerialSensor, wait: Callable[[float], bool]) -> Iterator[Sample | BadInput]:
+    """Whole lines; what came before the first line end is half a line, and let go."""
+    rest, begun = b"", False
+    while not wait(0.0):
+        if not select.select([port], [], [], WAIT_S)[0]:
+            continue
+        came = os.read(port, READ_BYTES)
+        if not came:
+            return
+        *lines, rest = (rest + came).split(b"\n")
+        if len(rest) > MAX_LINE_BYTES:
+            rest = b""
+            yield BadInput(Code.SAMPLE_INVALID, f"a line of more than {MAX_LINE_BYTES} bytes")
+        for line in lines[0 if begun else 1 :]:
+            if line.strip():
+                yield _sample(line, config)
+        begun = begun or bool(lines)
+
+
+def _sample(line: bytes, config: SerialSensor) -> Sample | BadInput:
+    try:
+        if line.lstrip().startswith(b"{"):
+            return parse_row(line, config.label, config.key)
+        cells = next(csv.reader([line.decode()]))
+        values = dict(zip(config.columns, (cell.strip() for cell in cells), strict=True))
+        return to_sample(values, config.label, config.key)
+    except BadInput as error:
+        return error
+    except (ValueError, csv.Error):
+        words = f"{line[:80]!r} is neither a JSON object nor {len(config.columns)} values separated by commas"
+        return BadInput(Code.SAMPLE_INVALID, words)

@@ -1,0 +1,1 @@
+"""What survives a power cut: the store, atomic files, and the spool."""

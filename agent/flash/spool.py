@@ -1,0 +1,60 @@
+"""Batches that wait on flash for the controller: a bounded queue of files that survives power loss.
+
+Decides names, order and what is given up: beyond the limit the oldest batch goes, because new ones tell more. Refuses
+to know what a batch holds. Invariant: a name without the prefix ``tmp-`` is complete and durable.
+"""
+
+from agent.flash.atomic_file import commit, read_committed
+from agent.ports import Disk
+from contract.errors import BadInput
+
+PREFIX = "captured-"
+MAX_FILES = 4096
+Name = tuple[int, int]
+"""(boot, seq) of a batch."""
+
+
+class Spool:
+    """First in, first out. Raises WorldError `disk_full` or `disk_failed` when the medium refuses."""
+
+    def __init__(self, disk: Disk, max_bytes: int) -> None:
+        self._disk = disk
+        self._max_bytes = max_bytes
+        self._sizes: dict[Name, int] = {}
+        for name in disk.names():
+            if name.startswith(PREFIX):
+                boot, _, seq = name.removeprefix(PREFIX).partition("-")
+                self._sizes[int(boot), int(seq)] = disk.size_bytes(name)
+            else:
+                disk.delete(name)  # what a cut left half-written: the directory is the spool's alone
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def put(self, name: Name, body: bytes) -> int:
+        """Make a batch durable; how many old ones were given up for it."""
+        given_up = 0
+        while self._sizes and (sum(self._sizes.values()) + len(body) > self._max_bytes or len(self) >= MAX_FILES):
+            self.drop(min(self._sizes))
+            given_up += 1
+        self._sizes[name] = commit(self._disk, _file(name), body)
+        return given_up
+
+    def oldest(self) -> tuple[Name, bytes] | None:
+        """The batch to send next; None if none waits. Damaged ones are dropped on the way."""
+        while self._sizes:
+            name = min(self._sizes)
+            try:
+                return name, read_committed(self._disk, _file(name))
+            except (OSError, BadInput):
+                self.drop(name)
+        return None
+
+    def drop(self, name: Name) -> None:
+        """Forget a batch: it has arrived, or must make room. Coming back after a power cut does no harm."""
+        if self._sizes.pop(name, None) is not None:
+            self._disk.delete(_file(name))
+
+
+def _file(name: Name) -> str:
+    return f"{PREFIX}{name[0]}-{name[1]}"

@@ -1,0 +1,246 @@
+"""What the device keeps on flash: records, blobs, and blobs in the making. Real code over the Disk port.
+
+Decides names, the order of write, sync and rename, and what may be deleted. Refuses to know when to do any of it.
+Invariant: a name without a prefix ``tmp-`` or ``part-`` is complete and was durable before it got that name.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from agent.core.admission import HighWater
+from agent.core.model import Record
+from agent.flash.atomic_file import commit, medium, read_committed
+from agent.ports import Disk
+from contract.blobs import Blob, Followed
+from contract.errors import BadInput, Code, WorldError
+from contract.trust.verified import Trusted
+from contract.wire import Message, decode, encode
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+_BLOCK_BYTES = 1024 * 1024
+MAX_RECORD_BYTES = 1024 * 1024
+RESERVE_BYTES = 1024 * 1024
+"""Kept free beside a blob, so that records can always be written."""
+
+
+class DeviceRecord(Message, frozen=True):
+    """What the device remembers beyond single models."""
+
+    boots: int
+    """Counted from the date of the first boot: a device whose disk was wiped is later than its former life."""
+    high_water: HighWater = HighWater()
+    min_releases: dict[str, int] = {}
+    """The highest floor that each model's release signer has ever set."""
+
+
+class KeptRole(Message, frozen=True):
+    """A release signer's document, as it was verified."""
+
+    model: str
+    text: str
+
+
+class Store:
+    """Records and blobs on one Disk. Raises WorldError `disk_full` or `disk_failed` when the medium refuses."""
+
+    def __init__(self, disk: Disk, keep_bytes: int = 0) -> None:
+        self._disk = disk
+        self._keep_bytes = keep_bytes
+        self._retired: list[str] = []
+        """Digests that nobody needs any more, oldest first, as far as this boot has seen."""
+
+    def load_device(self) -> tuple[DeviceRecord | None, bool]:
+        """(the device record or None on a new disk, whether one failed its checksum and was set aside)."""
+        try:
+            return self._load("device", DeviceRecord), False
+        except BadInput:
+            self._disk.rename("device", "bad-device")
+            return None, True
+
+    def save_device(self, record: DeviceRecord) -> None:
+        """Make the device record durable."""
+        self._commit("device", record)
+
+    def load_trusted(self) -> tuple[Trusted | None, bool]:
+        """(what was verified before without roles, None on a new disk; whether it failed its checksum)."""
+        try:
+            return self._load("trust", Trusted), False
+        except BadInput:
+            self._disk.rename("trust", "bad-trust")
+            return None, True
+
+    def load_roles(self) -> Mapping[str, str]:
+        """Release signers' documents by model, as they were verified."""
+        roles = (self._role(name.removeprefix("role-")) for name in self._disk.names() if name.startswith("role-"))
+        return {role.model: role.text for role in roles if role is not None}
+
+    def save_trusted(self, trusted: Trusted, before: Trusted) -> None:
+        """Make verified metadata durable: it is what rollbacks are measured against. Only what differs is written."""
+        known = dict(before.roles)
+        for model, text in trusted.roles:
+            if known.get(model) != text:
+                self._commit(f"role-{model}", KeptRole(model=model, text=text))
+        bare = msgspec.structs.replace(trusted, roles=())
+        if bare != msgspec.structs.replace(before, roles=()):
+            self._commit("trust", bare)
+
+    def _role(self, model: str) -> KeptRole | None:
+        try:
+            return self._load(f"role-{model}", KeptRole)
+        except BadInput:
+            return None  # its retained document comes again
+
+    def load_records(self) -> tuple[dict[str, Record], tuple[str, ...]]:
+        """(records by model, models whose record fails its checksum and was set aside as ``bad-...``)."""
+        records, corrupt = {}, []
+        for name in self._disk.names():
+            if not name.startswith("record-"):
+                continue
+            model = name.removeprefix("record-")
+            try:
+                record = self._load(name, Record)
+            except BadInput:
+                corrupt.append(model)
+                self._disk.rename(name, f"bad-{name}")
+                continue
+            if record is not None:
+                records[model] = record
+        return records, tuple(corrupt)
+
+    def save_record(self, model: str, record: Record) -> None:
+        """Make the record of `model` durable: the one commit point of an update."""
+        self._commit(f"record-{model}", record)
+
+    def has(self, blob: Blob) -> bool:
+        """Whether the blob is complete on disk and its bytes still have its digest. Who asks wants to keep it."""
+        if blob.sha256 in self._retired:
+            self._retired.remove(blob.sha256)
+        return blob.sha256 == self._digest_of(f"blob-{blob.sha256}", blob.length)
+
+    def follow_part(self, blob: Blob, digests: tuple[bytes, ...]) -> Followed:
+        """The chunks of an unfinished blob that survived, up to the first that did not: found by hashing, so that no
+        record of them can lie after a power cut.
+        """
+        followed, name = Followed(blob, digests), _part(blob)
+        if name in self._disk.names():
+            while not followed.whole and followed.follow(self._disk.read_at(name, *blob.span(followed.count))):
+                pass
+        return followed
+
+    def reserve(self, *blobs: Blob) -> None:
+        """Make room, by what nobody needs any more; WorldError `disk_full` unless the blobs and a reserve fit."""
+        wanted = sum(blob.length for blob in blobs)
+        while self._retired and self._disk.free_bytes() < wanted + RESERVE_BYTES:
+            with medium():
+                self._disk.delete(f"blob-{self._retired.pop(0)}")
+        free = self._disk.free_bytes()
+        if free < wanted + RESERVE_BYTES:
+            raise WorldError(Code.DISK_FULL, f"{wanted} bytes wanted, {free} free, {RESERVE_BYTES} reserved")
+
+    def holds(self, digest: str) -> bool:
+        """Whether a sealed blob of this digest is there, as far as its name says."""
+        return f"blob-{digest}" in self._disk.names()
+
+    def read_part(self, digest: str, offset: int, size_bytes: int) -> bytes:
+        """Bytes of a sealed blob, fewer at its end; WorldError `digest_mismatch` if it is gone."""
+        with medium(gone=f"blob {digest[:12]} is missing"):
+            return self._disk.read_at(f"blob-{digest}", offset, size_bytes)
+
+    def write_piece(self, blob: Blob, offset: int, data: bytes) -> None:
+        """Put bytes of an unfinished blob behind those before them; WorldError `digest_mismatch` if these are gone:
+        another download of the same blob has sealed it, or nobody wanted it for a moment.
+        """
+        with medium(gone=f"what came of {blob.sha256[:12]} before is gone"):
+            self._disk.write_at(_part(blob), offset, data)
+
+    def discard(self, blob: Blob) -> None:
+        """Delete a blob that is of no use any more."""
+        with medium():
+            self._disk.delete(f"blob-{blob.sha256}")
+
+    def write_chunk(self, blob: Blob, index: int, data: bytes) -> None:
+        """Put a verified chunk where it belongs, after those before it, as `write_piece`."""
+        self.write_piece(blob, blob.span(index)[0], data)
+
+    def seal(self, blob: Blob, *, verified: bool = False) -> None:
+        """Give the blob its name; WorldError `digest_mismatch` drops bytes that are not it.
+
+        `verified`: each of its chunks was, in order, before it was written, so that they need not be read again.
+        """
+        with medium():
+            self._disk.sync(_part(blob))
+            whole = verified and self._size_of(_part(blob)) == blob.length
+            if not whole and self._digest_of(_part(blob), blob.length) != blob.sha256:
+                self._disk.delete(_part(blob))
+                raise WorldError(Code.DIGEST_MISMATCH, f"assembled bytes are not {blob.sha256[:12]}")
+            self._disk.rename(_part(blob), f"blob-{blob.sha256}")
+            self._disk.sync_directory()
+
+    def prune(self, keep: Iterable[str]) -> None:
+        """Delete what a cut left half-written, and every part whose blob is not in `keep` or is whole; of other blobs,
+        those that were retired last stay up to `keep_bytes`: a change may be computed from them, a roll back need them.
+        """
+        kept = set(keep)
+        with medium():
+            for name in (names := self._disk.names()):
+                prefix, _, rest = name.partition("-")
+                digest = rest.partition("-")[0]
+                if prefix == "tmp" or (prefix == "part" and (digest not in kept or f"blob-{digest}" in names)):
+                    self._disk.delete(name)
+            self._retire(kept)
+
+    def _retire(self, kept: set[str]) -> None:
+        blobs = (name.removeprefix("blob-") for name in self._disk.names() if name.startswith("blob-"))
+        spare = [digest for digest in blobs if digest not in kept]
+        known = [digest for digest in self._retired if digest in spare]
+        self._retired = [*known, *(digest for digest in spare if digest not in known)]
+        left = self._keep_bytes
+        for digest in reversed(list(self._retired)):
+            left -= self._disk.size_bytes(f"blob-{digest}")
+            if left < 0:
+                self._disk.delete(f"blob-{digest}")
+                self._retired.remove(digest)
+
+    def path(self, blob: Blob) -> str:
+        """Where the runtime finds a sealed blob."""
+        return self._disk.path(f"blob-{blob.sha256}")
+
+    def read(self, blob: Blob) -> bytes:
+        """The bytes of a sealed blob, verified; WorldError `digest_mismatch` if flash has changed them."""
+        if not self.has(blob):
+            raise WorldError(Code.DIGEST_MISMATCH, f"blob {blob.sha256[:12]} is damaged or missing")
+        return self._disk.read(f"blob-{blob.sha256}")
+
+    def _commit(self, name: str, record: msgspec.Struct) -> None:
+        commit(self._disk, name, encode(record))
+
+    def _load(self, name: str, kind: type[R]) -> R | None:
+        try:
+            body = read_committed(self._disk, name)
+        except FileNotFoundError:
+            return None
+        return decode(body, kind, max_bytes=MAX_RECORD_BYTES)
+
+    def _size_of(self, name: str) -> int:
+        try:
+            return self._disk.size_bytes(name)
+        except FileNotFoundError:
+            return 0
+
+    def _digest_of(self, name: str, length: int) -> str:
+        if self._size_of(name) != length:
+            return ""
+        sha = hashlib.sha256()
+        with medium():
+            for offset in range(0, length, _BLOCK_BYTES):
+                sha.update(self._disk.read_at(name, offset, min(_BLOCK_BYTES, length - offset)))
+        return sha.hexdigest()
+
+
+def _part(blob: Blob) -> str:
+    """Named by its list as well: who signs a list that names other bytes on the way to the same end spoils its own."""
+    return f"part-{blob.sha256}-{blob.chunks_sha256}"

@@ -1,0 +1,211 @@
+"""One model on this device: its machine's state, its slot, its download, and what waits to be drained.
+
+Holds what the shell performs orders on. Refuses to know other models, the device's identity, and the wire.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.core import machine
+from agent.core.events import HealthJudged, ModelBroken
+from agent.core.health import HealthWindow, judge
+from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial
+from agent.ports import Runtime
+from agent.serving.lineup import Lineup, plan_lineup
+from agent.serving.slot import ModelSlot, Serving
+from agent.transfer.download import Download, Result
+from contract.errors import Code
+from contract.messages import ModelState, ModelWindow, Phase, Progress
+
+DRAIN_S = 5.0
+"""Inferences that still run on a replaced session after this long keep it alive by themselves."""
+DRAIN_LOOK_S = 0.02
+PROVE_EVERY_S = 3600.0
+"""How often stable shows that it is whole and answers its golden set."""
+PROVE_AGAIN_S = 60.0
+"""Until it is asked again, if it could not."""
+
+
+@dataclass
+class DeviceModel:
+    """The volatile side of one model."""
+
+    name: str
+    slot: ModelSlot
+    runtime: Runtime
+    lineup: Lineup
+    new_download: Callable[[Assignment], Download]
+    state: State = field(default_factory=lambda: Steady(Record()))
+    download: Download | None = None
+    code: str = ""
+    detail: str = ""
+    stall_ms: float = 0.0
+    rss_mb_before: float = 0.0
+    """Resident memory when the newest swap began."""
+    _draining: list[tuple[Serving, float]] = field(default_factory=list)
+    _drain_look_at: float | None = None
+    _asked: str = ""
+    """Digest that was asked last to show that it is whole."""
+    _prove_at: float = 0.0
+    _windows: list[ModelWindow] = field(default_factory=list)
+    _judged: tuple[HealthWindow, int, int] | None = None
+    _said: tuple[tuple[object, ...], ModelState] | None = None
+
+    @property
+    def in_trial(self) -> bool:
+        """Whether a version is tried: it serves, has a share, or runs as a shadow."""
+        return self.state.record.trial is not None
+
+    @property
+    def kept_digests(self) -> set[str]:
+        """Blobs that must stay on disk for this model."""
+        kept = set(self.state.record.kept_digests)
+        match self.state:
+            case Fetching(_, assignment) | Probing(_, assignment) | Ready(_, assignment):
+                kept |= {blob.sha256 for blob in assignment.blobs}
+                kept |= {assignment.delivery.blob.sha256} if assignment.delivery is not None else set()
+            case _:
+                pass
+        return kept
+
+    def begin_download(self, assignment: Assignment, now: float) -> Result:
+        """Start a fetch in place of any other."""
+        if self.download is not None:
+            self.download.cancel()
+        self.download = self.new_download(assignment)
+        return self.download.start(now)
+
+    def end_stale_download(self) -> None:
+        """A download whose machine no longer waits for it is cancelled."""
+        if self.download is not None and not isinstance(self.state, Fetching):
+            self.download.cancel()
+            self.download = None
+
+    def load(self, assignment: Assignment | None, now: float) -> None:
+        """Serve `assignment`, as its policy says while it is a trial. WorldError if it is damaged or does not load."""
+        self.slot.watch_stall()
+        self.rss_mb_before = self.runtime.usage().rss_mb
+        plan = plan_lineup(assignment, self.state.record.stable, in_trial=self.in_trial)
+        for old in self.lineup.arrange(plan):
+            self._retire(old, now)
+        self._drain_look_at = now
+
+    def prove(self, now: float) -> ModelBroken | None:
+        """Let stable show now and then that it is a way back; what does not come back whole is fetched again."""
+        stable = self.state.record.stable
+        if stable is None or self.lineup.of(stable.digest) is None:
+            return None
+        if self._asked == stable.digest and now < self._prove_at:
+            return None
+        whole = self.lineup.prove(stable)
+        proven = stable.digest in self.lineup.proven
+        self._asked, self._prove_at = stable.digest, now + (PROVE_EVERY_S if proven else PROVE_AGAIN_S)
+        if whole:
+            return None
+        return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable does not come back whole from flash")
+
+    def _retire(self, old: Serving, now: float) -> None:
+        if (window := old.take_window()) is not None:
+            self._windows.append(window)
+        self._draining.append((old, now + DRAIN_S))
+        self._drain_look_at = now
+
+    def run_shadow(self, now: float) -> None:
+        """Let the shadow repeat what stable has answered, within its budget."""
+        if self.lineup.shadow is not None:
+            self.lineup.shadow.run(now)
+
+    def release_drained(self, now: float) -> bool:
+        """Drop replaced sessions that nobody uses any more; True if memory can be trimmed."""
+        if not self.in_trial and (self.slot.fallback is not None or self.lineup.shadow is not None):
+            for old in self.lineup.end_trial():
+                self._retire(old, now)
+        if self._drain_look_at is None or now < self._drain_look_at:
+            return False
+        self._draining = [(old, until) for old, until in self._draining if old.in_flight and now < until]
+        self._drain_look_at = now + DRAIN_LOOK_S if self._draining else None
+        if self._draining:
+            return False
+        self.stall_ms = max(self.stall_ms, self.slot.take_stall_ms())
+        return True
+
+    def judge(self) -> HealthJudged | None:
+        """The health of the trial that runs; None if nothing was inferred since it was judged last."""
+        trial = self.state.record.trial
+        serving = self.lineup.of(trial.digest) if trial is not None else None
+        if serving is None or trial is None:
+            return None
+        window = serving.observed.window
+        if self._judged == (window, window.seen, trial.generation):
+            return None
+        self._judged = (window, window.seen, trial.generation)
+        found = judge(window, trial.policy, self._yardstick(trial))
+        return HealthJudged(trial.digest, found.verdict, found.code, found.detail, window.baseline)
+
+    def _yardstick(self, trial: Assignment) -> Baseline | None:
+        """Stable in the same hours where it runs beside the trial, else stable before the trial began."""
+        stable = self.state.record.stable
+        beside = self.lineup.of(stable.digest) if stable is not None else None
+        measured = beside.observed.window.baseline if beside is not None else None
+        enough = measured is not None and measured.labelled >= trial.policy.min_samples
+        return measured if enough else self.state.record.baseline
+
+    def baseline(self) -> Baseline | None:
+        """How often stable was right of late."""
+        return self.slot.serving.observed.window.baseline if self.slot.serving is not None else None
+
+    def take_windows(self) -> list[ModelWindow]:
+        """What was inferred since the last call, by version."""
+        windows, self._windows = self._windows, []
+        newest = (each.take_window() for each in self.lineup.loaded)
+        return [*windows, *(window for window in newest if window is not None)]
+
+    def wake_at(self, *, online: bool) -> float:
+        """When this model has something to do; infinity for never."""
+        fetching = self.download is not None and (online or not self.download.needs_link)
+        fetch_at = self.download.wake_at() if self.download is not None and fetching else None
+        due = math.inf
+        shadow = self.lineup.shadow
+        shadow_at = shadow.wake_at() if shadow is not None else None
+        for at in (machine.deadline(self.state), self._drain_look_at, fetch_at, shadow_at):
+            if at is not None and at < due:
+                due = at
+        return due
+
+    def message(self) -> ModelState:
+        """The state as a message."""
+        stable = self.state.record.stable
+        proven = stable is not None and stable.digest in self.lineup.proven
+        progress = self.download.progress if self.download is not None else None
+        facts = (self.state, self.slot.serving, self.code, self.detail, proven, progress)
+        if self._said is None or any(before is not now for before, now in zip(self._said[0], facts, strict=True)):
+            self._said = (facts, self._message(progress, proven=proven))
+        return self._said[1]
+
+    def _message(self, progress: Progress | None, *, proven: bool) -> ModelState:
+        record, serving = self.state.record, self.slot.serving
+        target = self.state.assignment if isinstance(self.state, Fetching | Probing | Ready) else None
+        return ModelState(
+            model=self.name,
+            phase=_PHASES[type(self.state)],
+            generation=machine.newest_generation(self.state),
+            stable=record.stable.ref if record.stable else None,
+            trial=record.trial.ref if record.trial else None,
+            target=target.ref if target else None,
+            progress=progress,
+            serving=serving.assignment.digest if serving else "",
+            stable_proven=proven,
+            outcome=record.outcome,
+            code=self.code,
+            detail=self.detail,
+        )
+
+
+_PHASES: dict[type[State], Phase] = {
+    Steady: "steady",
+    Fetching: "fetching",
+    Probing: "probing",
+    Ready: "ready",
+    Trial: "trial",
+}

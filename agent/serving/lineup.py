@@ -1,0 +1,207 @@
+"""Which versions of a model are loaded side by side, and who answers: stable, a trial, a shadow.
+
+Decides what is loaded, kept, reused and let go when the machine orders `Load`, and what happens where memory is short.
+Refuses to know why the machine ordered it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+
+from agent.core.model import Assignment
+from agent.flash.store import Store
+from agent.ports import ProbeReport, Runtime
+from agent.serving.distribution import Distribution
+from agent.serving.shadow import Shadow
+from agent.serving.slot import ModelSlot, Serving, Split
+from contract.errors import Code, EdgewardError, WorldError
+from contract.tensors import Array, decode_tensors
+
+MAX_REMEMBERED = 8
+"""Versions whose need of memory is remembered."""
+ROOM = 1.3
+"""A session is loaded beside another where this much of its size is free."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Who answers, who stands by, who is compared."""
+
+    answers: Assignment | None
+    beside: Assignment | None = None
+    shadow: Assignment | None = None
+    reverse: Assignment | None = None
+    """Stable as a shadow of the trial: welcome, not needed."""
+
+
+def plan_lineup(wanted: Assignment | None, stable: Assignment | None, *, in_trial: bool) -> Plan:
+    """What serving `wanted` takes. WorldError `shadow_alone` for a shadow with nothing to run beside."""
+    if wanted is None or not in_trial:
+        return Plan(wanted)
+    if wanted.policy.mode == "shadow":
+        if stable is None:
+            raise WorldError(Code.SHADOW_ALONE, f"{wanted.model} serves nothing that a shadow could be compared with")
+        return Plan(stable, shadow=wanted)
+    shared = wanted.policy.share < 1 or wanted.policy.isolated
+    reverse = stable if wanted.policy.reverse_share else None
+    return Plan(wanted, beside=stable if shared else None, reverse=reverse)
+
+
+class Lineup:
+    """The loaded versions of one model. What `arrange` lets go is returned: its inferences are still to end."""
+
+    def __init__(self, slot: ModelSlot, runtime: Runtime, store: Store, dropped: Counter[str]) -> None:
+        self._slot = slot
+        self._runtime = runtime
+        self._store = store
+        self._dropped = dropped
+        self.shadow: Shadow | None = None
+        self.memory_mb: dict[str, float] = {}
+        """What probes found versions to need, by digest, since boot; of others half of what the manifest allows."""
+        self.proven: set[str] = set()
+        """Versions that have shown since boot that they are whole on flash and answer their golden set, by digest."""
+
+    @property
+    def loaded(self) -> tuple[Serving, ...]:
+        """Every version in memory."""
+        shadow = (self.shadow.candidate,) if self.shadow is not None else ()
+        return (*self._slot.versions, *shadow)
+
+    def of(self, digest: str) -> Serving | None:
+        """The loaded version of this digest."""
+        return next((each for each in self.loaded if each.assignment.digest == digest), None)
+
+    def arrange(self, plan: Plan) -> list[Serving]:
+        """Load what is missing and let it answer by one atomic swap; the versions that are no longer needed.
+
+        WorldError if what must answer is damaged or does not load: what answered before answers on.
+        """
+        before = self.loaded
+        answers = self._required(plan.answers, plan)
+        candidate = self._required(plan.shadow, plan)
+        spare = self._optional(plan.beside, plan)
+        reverse = spare or self._optional(plan.reverse, plan)
+        self._install(plan, answers, spare)
+        if (repeats := candidate or (reverse if plan.reverse is not None else None)) is not None:
+            self._begin_shadow(repeats, plan)
+        now = self.loaded
+        return [each for each in before if each not in now]
+
+    def end_trial(self) -> list[Serving]:
+        """Let go of what stood beside a trial that is one no longer."""
+        before = self.loaded
+        self._slot.split = None
+        self._slot.fallback = None
+        self._end_shadow()
+        return [each for each in before if each not in self.loaded]
+
+    def _install(self, plan: Plan, answers: Serving | None, spare: Serving | None) -> None:
+        """In an order in which every moment has an answer."""
+        slot, trial = self._slot, plan.answers
+        self._end_shadow()
+        if spare is not None:
+            slot.fallback = spare
+        shared = trial is not None and spare is not None and trial.policy.share < 1
+        slot.split = Split(float(trial.policy.share), trial.digest) if shared and trial is not None else None
+        slot.swap(answers)
+        slot.fallback = spare
+
+    def _begin_shadow(self, candidate: Serving, plan: Plan) -> None:
+        trial, slot = plan.shadow or plan.answers, self._slot
+        assert trial is not None
+        self.shadow = Shadow(candidate, trial.policy, perf_s=slot.perf_s, dropped=self._dropped)
+        slot.watchers = (*slot.watchers, self.shadow)
+
+    def _end_shadow(self) -> None:
+        if self.shadow is not None:
+            self._slot.watchers = tuple(each for each in self._slot.watchers if each is not self.shadow)
+            self.shadow = None
+
+    def _optional(self, assignment: Assignment | None, plan: Plan) -> Serving | None:
+        """Stable beside a trial: one with a share of the requests needs it, one in its own process would like it."""
+        try:
+            return self._required(assignment, plan)
+        except EdgewardError:
+            if plan.answers is not None and plan.answers.policy.share < 1:
+                raise
+            return None  # the trial serves all the same, and what it cannot answer fails
+
+    def _required(self, assignment: Assignment | None, plan: Plan) -> Serving | None:
+        if assignment is None:
+            return None
+        known = self.of(assignment.digest)
+        if known is not None and known.assignment == assignment:
+            return known
+        if known is not None and known.assignment.policy.isolated == assignment.policy.isolated:
+            return self._slot.prepare(assignment, known.session, known.distribution)
+        return self._load(assignment, plan)
+
+    def _load(self, assignment: Assignment, plan: Plan) -> Serving:
+        artifact = assignment.manifest.artifact
+        if not self._store.has(artifact):
+            raise WorldError(Code.DIGEST_MISMATCH, f"blob {artifact.sha256[:12]} is damaged or missing on disk")
+        unloaded = self._make_room(assignment, plan)
+        path, isolated = self._store.path(artifact), assignment.policy.isolated
+        try:
+            session = self._runtime.load(path, assignment.manifest, isolated=isolated)
+        except WorldError:
+            if unloaded is not None:
+                self._slot.swap(self._required(unloaded, Plan(unloaded)))
+            raise
+        return self._slot.prepare(assignment, session, self._distribution(assignment))
+
+    def probed(self, report: ProbeReport) -> None:
+        """Remember what a version needs."""
+        self.memory_mb[report.digest] = report.memory_mb
+        while len(self.memory_mb) > MAX_REMEMBERED:
+            del self.memory_mb[next(iter(self.memory_mb))]
+
+    def prove(self, assignment: Assignment) -> bool:
+        """Let a loaded version show that it is a way back; whether its blobs came back whole from flash."""
+        self.proven.discard(assignment.digest)
+        try:
+            golden = self._store.read(assignment.manifest.golden.blob)
+            whole = self._store.has(assignment.manifest.artifact)
+        except EdgewardError:
+            return False
+        serving = self.of(assignment.digest)
+        if whole and serving and self._runtime.answers_golden(serving.session, assignment.manifest, golden):
+            self.proven.add(assignment.digest)
+        return whole
+
+    def _make_room(self, assignment: Assignment, plan: Plan) -> Assignment | None:
+        """See to it that the session fits; the version that had to be unloaded for it, which answers no more.
+
+        WorldError `memory_short` where another version must stay or policy does not let it go.
+        """
+        needed_mb = ROOM * self.memory_mb.get(assignment.digest, assignment.manifest.limits.memory_mb / 2)
+        free_mb = self._runtime.free_mb()
+        serving = self._slot.serving
+        if free_mb >= needed_mb or serving is None:
+            return None
+        alone = plan.beside is None and plan.shadow is None and assignment is plan.answers
+        if not alone or not assignment.policy.unload_first:
+            words = (
+                f"v{assignment.manifest.release} needs {needed_mb:.0f} MB beside what serves, {free_mb:.0f} are free"
+            )
+            raise WorldError(Code.MEMORY_SHORT, words)
+        going = self.loaded
+        self._slot.swap(None)
+        self._slot.fallback = None
+        self._end_shadow()
+        for each in going:
+            each.unload()
+        self._dropped["swaps_unloaded_first"] += 1
+        self._runtime.trim()
+        return serving.assignment
+
+    def _distribution(self, assignment: Assignment) -> Distribution:
+        blob, store = assignment.manifest.golden.blob, self._store
+
+        def load() -> Mapping[str, Array]:
+            try:
+                return decode_tensors(store.read(blob))
+            except EdgewardError:
+                return {}  # a damaged golden set costs the counts, not the answers
+
+        return Distribution(assignment.manifest, load, self._slot.lock)

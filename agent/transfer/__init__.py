@@ -1,0 +1,1 @@
+"""How bytes come to the device: downloads, chunks in flight, carriers, and unpacking."""

@@ -1,0 +1,1 @@
+"""What arrives signed, and who this device is: documents, pending versions, credentials, enrolment."""

@@ -1,0 +1,126 @@
+"""What arrives signed: trust bundles, roots, roles and desired documents, from message to what a model is told.
+
+Keeps what was verified, and what must never go back, durable before anything follows from it. Decides the order in
+which documents are looked at; whether one is admitted is `admitting`'s. Refuses to know what becomes of an assignment.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+import msgspec
+
+from agent.core.model import Assignment
+from agent.flash.store import DeviceRecord, Store
+from agent.ports import Link
+from agent.stimuli import Identity
+from agent.trust.pending import Admitting
+from contract import topics
+from contract.errors import BadInput
+from contract.trust.verified import Trusted
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What follows from a document, for the models that it names and for those that it names no more."""
+
+    admitted: tuple[Assignment, ...] = ()
+    refused: tuple[BadInput, ...] = ()
+    named: frozenset[str] | None = None
+    """Models of a new desired document; None where there is none."""
+    version: int = 0
+    """Of that document."""
+
+
+class Documents:
+    """The signed side of one device. Raises BadInput with the kind of fault; then nothing has changed."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        given: Trusted,
+        *,
+        store: Store,
+        link: Link,
+        record: DeviceRecord,
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        trusted, self.damaged = store.load_trusted()
+        self._identity = identity
+        self._store = store
+        self._link = link
+        self._record = record
+        self._admitting = Admitting(identity.device, identity.machine, trusted or given, wall_clock)
+        if trusted is not None:
+            self._admitting.restore_roles(store.load_roles())
+
+    def topics(self, models: Iterable[str]) -> list[str]:
+        """Where documents are retained for this device; `models` are those that it knows."""
+        roles = [topics.model_role(name) for name in sorted(models)]
+        return [topics.trust(), topics.desired(self._identity.device), *roles]
+
+    def receive(self, topic: str, payload: bytes, now: float) -> Found | None:
+        """What follows from a message; None if it is no document that is waited for."""
+        if topic == topics.desired(self._identity.device):
+            return self._desired(payload, now)
+        if topic == topics.trust():
+            self._admitting.hold_bundle(payload)
+            return self._follow(now)
+        if topic.startswith(topics.trust()):
+            self._keep_trusted(self._admitting.read_root(payload))
+            return self._follow(now)
+        if model := self._admitting.role_of(topic):
+            return self._trust(self._admitting.read_role(model, payload), now)
+        return None
+
+    def tick(self, now: float) -> Found | None:
+        """Say what has not come, once that is due."""
+        return self._admit(now) if now >= self._admitting.wake_at() else None
+
+    def wake_at(self) -> float:
+        """When `tick` is due; infinity for never."""
+        return self._admitting.wake_at()
+
+    def _follow(self, now: float) -> Found:
+        """Follow the bundle that came last; a device that was away for long asks for the roots in between first."""
+        if (version := self._admitting.missing_root()) is not None:
+            self._link.subscribe([topics.root(version)])
+            return Found()
+        return self._trust(self._admitting.read_bundle(), now)
+
+    def _trust(self, trusted: Trusted, now: float) -> Found:
+        """Rely on verified metadata once it is durable, and try again what had to wait for it."""
+        self._keep_trusted(trusted)
+        self._keep_trusted(self._admitting.retry_roles())
+        held, self._admitting.held_desired = self._admitting.held_desired, None
+        return self._desired(held, now) if held is not None else self._admit(now)
+
+    def _keep_trusted(self, trusted: Trusted) -> None:
+        if trusted != self._admitting.trusted:
+            self._store.save_trusted(trusted, self._admitting.trusted)
+            self._admitting.trusted = trusted
+        known = self._record.min_releases
+        raised = {name: floor for name, floor in self._admitting.floors().items() if floor > known.get(name, 0)}
+        if raised:
+            self._keep(msgspec.structs.replace(self._record, min_releases=known | raised))
+
+    def _keep(self, record: DeviceRecord) -> None:
+        self._store.save_device(record)
+        self._record = record
+
+    def _desired(self, payload: bytes, now: float) -> Found:
+        if not self._admitting.current:
+            self._admitting.await_trust(payload, now)
+            return self._admit(now)
+        before = self._record.high_water
+        document, high_water = self._admitting.read_desired(payload, before, self._identity.nonce)
+        if high_water != before:
+            self._keep(msgspec.structs.replace(self._record, high_water=high_water))
+        named = [want.model for want in document.wanted]
+        self._admitting.await_roles(document, now)
+        self._link.unsubscribe([topics.model_role(name) for name in named])
+        self._link.subscribe([topics.model_role(name) for name in named])
+        found = self._admit(now)
+        return msgspec.structs.replace(found, named=frozenset(named), version=document.version)
+
+    def _admit(self, now: float) -> Found:
+        admitted, refused = self._admitting.take(now, self._record.min_releases)
+        return Found(tuple(admitted), tuple(refused))

@@ -1,0 +1,105 @@
+"""From rows worth keeping to batches that the controller holds: on flash first, sent one at a time until acknowledged.
+
+Decides when a batch is made and sent again. Refuses to know why a row was chosen.
+"""
+
+import logging
+import math
+from collections import Counter, deque
+from collections.abc import Callable
+
+from agent.flash.spool import Name, Spool
+from agent.ports import Link
+from contract import topics
+from contract.captured import MAX_BATCH_BYTES, MAX_ROWS, Captured, CapturedRow
+from contract.errors import WorldError
+from contract.messages import Ack
+from contract.protocol import PROTOCOL
+from contract.signatures import Sign, sign_message
+from contract.wire import decode, encode
+
+RESEND_S = 30.0
+"""A batch without an acknowledgement is sent again after this."""
+
+_log = logging.getLogger("edgeward.agent")
+
+
+class Capturing:
+    """All models of a device. `queues` gives what their slots have put aside."""
+
+    def __init__(
+        self,
+        device: str,
+        spool: Spool,
+        link: Link,
+        *,
+        batch_s: float,
+        queues: Callable[[], list[deque[CapturedRow]]],
+        dropped: Counter[str],
+        sign: Sign | None = None,
+    ) -> None:
+        self._device = device
+        self._spool = spool
+        self._link = link
+        self._batch_s = batch_s
+        self._queues = queues
+        self._dropped = dropped
+        self._sign = sign
+        self._batch_at = 0.0
+        self._in_flight: Name | None = None
+        self._resend_at = math.inf
+
+    def link_down(self) -> None:
+        """Nothing is in flight any more."""
+        self._in_flight, self._resend_at = None, math.inf
+
+    def acknowledged(self, ack: Ack, now: float) -> bool:
+        """Whether it was a batch that has arrived; then the next one goes."""
+        if self._in_flight != (ack.boot, ack.seq):
+            return False
+        self._spool.drop((ack.boot, ack.seq))
+        self._send_next(now)
+        return True
+
+    def tick(self, now: float, name: Callable[[], Name], *, online: bool) -> None:
+        """Write what was put aside, when a batch is due; send what waits, and again what was not acknowledged."""
+        if now >= self._batch_at:
+            self._batch_at = now + self._batch_s
+            while rows := self._take():
+                self._write(rows, name())
+        if online and (self._in_flight is None or now >= self._resend_at):
+            self._send_next(now)
+
+    def wake_at(self) -> float:
+        """When `tick` is due; infinity while nothing was put aside and nothing is in flight."""
+        waiting = any(self._queues())
+        return min(self._batch_at if waiting else math.inf, self._resend_at)
+
+    def _take(self) -> list[CapturedRow]:
+        """As many rows as fit a batch; one is far smaller than a batch."""
+        rows: list[CapturedRow] = []
+        size_bytes = 0
+        for queue in self._queues():
+            while queue and len(rows) < MAX_ROWS and size_bytes < MAX_BATCH_BYTES // 2:
+                rows.append(queue.popleft())
+                size_bytes += len(encode(rows[-1]))
+        return rows
+
+    def _write(self, rows: list[CapturedRow], name: Name) -> None:
+        batch = Captured(protocol=PROTOCOL, device=self._device, boot=name[0], seq=name[1], rows=tuple(rows))
+        body = encode(batch)
+        try:
+            self._dropped["captured_batches"] += self._spool.put(name, body)
+        except WorldError as error:
+            self._dropped["captured_rows"] += len(rows)
+            _log.warning("captured rows are lost: %s", error)
+
+    def _send_next(self, now: float) -> None:
+        found = self._spool.oldest()
+        if found is None:
+            self.link_down()
+            return
+        self._in_flight, body = found
+        self._resend_at = now + RESEND_S
+        batch = sign_message(decode(body, Captured, max_bytes=2 * MAX_BATCH_BYTES), self._sign)
+        self._link.publish(topics.captured(self._device), encode(batch))

@@ -1,0 +1,171 @@
+"""The device's voice: numbers its messages, keeps reports until they are acknowledged, drops by named limits.
+
+Decides what is sent again and what is let go. Refuses to know why something is reported.
+"""
+
+import logging
+import math
+from collections import Counter
+from typing import Any
+
+from agent.ports import Link, Usage
+from agent.stimuli import Identity
+from agent.uplink.telemetry_queue import TelemetryQueue
+from contract import topics
+from contract.errors import EdgewardError
+from contract.messages import Ack, Hardware, Heartbeat, ModelState, ModelWindow, Presence, Refusal, Report, Telemetry
+from contract.protocol import MAX_DETAIL_CHARS, PROTOCOL
+from contract.signatures import Sign, sign_message
+from contract.wire import encode
+
+_log = logging.getLogger("edgeward.agent")
+
+MAX_UNACKED = 64
+"""Reports kept until acknowledged; the heartbeat tells the newest state anyway."""
+RESEND_S = 15.0
+"""Reports without an acknowledgement are sent again after this, then after twice this, and so on."""
+MAX_RESEND_S = 240.0
+TELEMETRY_EXPIRY_S = 3600
+
+
+class Reporter:
+    """Sends for one device during one boot."""
+
+    def __init__(self, device: str, boot: int, link: Link, dropped: Counter[str], sign: Sign | None = None) -> None:
+        self._sign = sign
+        self._device = device
+        self._boot = boot
+        self._link = link
+        self._dropped = dropped
+        self._seq = 0
+        self._unacked: dict[int, bytes] = {}
+        self._resend_at: float | None = None
+        self._resend_s = RESEND_S
+        self._telemetry = TelemetryQueue(dropped)
+        self.online = False
+        self.bytes_sent = 0
+
+    def link_up(self, now: float) -> None:
+        """Say that the device is here, then what was kept while the link was away."""
+        self.online = True
+        self._resend_s = RESEND_S
+        presence = Presence(protocol=PROTOCOL, device=self._device, online=True)
+        self._send(topics.presence(self._device), encode(presence), retain=True)
+        self._resend(now)
+        self._flush_telemetry()
+
+    def report(self, state: ModelState, now: float) -> None:
+        """Report a model's new state."""
+        _log.info(
+            "%s is %s, generation %d %s", state.model, state.phase, state.generation, f"{state.code} {state.detail}"
+        )
+        self._keep(sign_message(Report(state=state, **self._head()), self._sign), now)
+
+    def refuse(self, error: EdgewardError, now: float) -> None:
+        """Report that something was not accepted."""
+        _log.warning("refused: %s", error)
+        refusal = Refusal(code=str(error.code), detail=error.detail[:MAX_DETAIL_CHARS])
+        self._dropped[f"refused_{error.code}"] += 1
+        self._keep(sign_message(Report(refusal=refusal, **self._head()), self._sign), now)
+
+    def heartbeat(
+        self,
+        hardware: Hardware,
+        identity: Identity,
+        models: tuple[ModelState, ...],
+        uptime_s: float,
+    ) -> None:
+        """Tell the full state; pointless while offline."""
+        if not self.online:
+            return
+        newest = dict(sorted(self._dropped.items())[:32])
+        message = Heartbeat(
+            hardware=hardware,
+            labels=identity.labels,
+            pinned=identity.pinned,
+            models=models,
+            uptime_s=int(uptime_s),
+            dropped=newest,
+            shares=identity.shares,
+            nonce=identity.nonce,
+            **self._head(),
+        )
+        self._send(topics.heartbeat(self._device), encode(sign_message(message, self._sign)))
+
+    def telemetry(
+        self,
+        windows: tuple[ModelWindow, ...],
+        usage: Usage,
+        *,
+        interval_s: float,
+        cpu_s: float,
+        stall_ms: float,
+        swap_rss_mb: float,
+        received: int,
+    ) -> None:
+        """Queue an interval's measurements and send what can be sent."""
+        message = Telemetry(
+            interval_s=round(interval_s, 3),
+            windows=windows,
+            rss_mb=round(usage.rss_mb, 1),
+            cpu_share=round(cpu_s / interval_s, 4) if interval_s > 0 else 0.0,
+            temperature_c=usage.temperature_c,
+            swap_stall_ms_max=round(stall_ms, 3),
+            swap_rss_mb=round(swap_rss_mb, 1),
+            bytes_received=received,
+            bytes_sent=self.bytes_sent,
+            **self._head(),
+        )
+        self._telemetry.put(sign_message(message, self._sign))
+        self._flush_telemetry()
+
+    def acknowledged(self, ack: Ack) -> None:
+        """Forget a report that the controller holds."""
+        if ack.boot == self._boot and self._unacked.pop(ack.seq, None) is not None:
+            self._resend_s = RESEND_S
+            if not self._unacked:
+                self._resend_at = None
+
+    def tick(self, now: float) -> None:
+        """Send unacknowledged reports again when due."""
+        if self._resend_at is not None and now >= self._resend_at and self.online:
+            self._resend_s = min(2 * self._resend_s, MAX_RESEND_S)
+            self._resend(now)
+
+    def wake_at(self) -> float:
+        """When `tick` is due; infinity for never."""
+        return self._resend_at if self._resend_at is not None and self._unacked and self.online else math.inf
+
+    def number(self) -> tuple[int, int]:
+        """(boot, seq) of one more message."""
+        self._seq += 1
+        return self._boot, self._seq
+
+    def _head(self) -> dict[str, Any]:
+        boot, seq = self.number()
+        return {"protocol": PROTOCOL, "device": self._device, "boot": boot, "seq": seq}
+
+    def _keep(self, report: Report, now: float) -> None:
+        if len(self._unacked) == MAX_UNACKED:
+            self._unacked.pop(next(iter(self._unacked)))
+            self._dropped["reports"] += 1
+        payload = encode(report)
+        self._unacked[report.seq] = payload
+        self._resend_at = self._resend_at or now + self._resend_s
+        if self.online:
+            self._send(topics.report(self._device), payload)
+
+    def _resend(self, now: float) -> None:
+        for payload in self._unacked.values():
+            self._send(topics.report(self._device), payload)
+        self._resend_at = now + self._resend_s if self._unacked else None
+
+    def _flush_telemetry(self) -> None:
+        if not self.online:
+            return
+        for message in self._telemetry.drain():
+            self._send(topics.telemetry(self._device), encode(message), expiry_s=TELEMETRY_EXPIRY_S)
+
+    def _send(self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None) -> None:
+        self.bytes_sent += len(payload)
+        self._link.publish(topic, payload, qos=1, retain=retain, expiry_s=expiry_s)

@@ -1,0 +1,1 @@
+"""The MQTT edge: the broker process, mutual TLS, the link, and what is retained."""

@@ -1,0 +1,121 @@
+"""The controller's MQTT edge: paho in a thread, messages handed to the event loop, retained state checked and restored.
+
+Measured choice (docs/adr/0004): paho is enough below 5,000 messages/s. Telemetry has a connection of its own, so that a
+flood of it cannot push reports out of the broker's queue. Refuses to know what messages mean.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as paho
+
+from contract.errors import BadInput, Code
+from controller.broker.messages import Retained
+from controller.config import BrokerConfig
+
+KEEPALIVE_S = 30
+MAX_QUEUED = 20_000
+
+_log = logging.getLogger("edgeward.link")
+
+OnMessage = Callable[[str, bytes], None]
+OnConnected = Callable[[], None]
+
+
+class ControllerLink:
+    """One connection that comes back by itself. Callbacks run in the event loop."""
+
+    def __init__(
+        self,
+        client_id: str,
+        broker_url: str,
+        tls: BrokerConfig,
+        filters: Iterable[str],
+        *,
+        loop: asyncio.AbstractEventLoop,
+        on_message: OnMessage,
+        on_connected: OnConnected,
+    ) -> None:
+        self._loop = loop
+        self._filters = list(filters)
+        self._on_message = on_message
+        self._on_connected = on_connected
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
+        self._client.max_queued_messages_set(MAX_QUEUED)
+        self._client.max_inflight_messages_set(100)
+        self._client.reconnect_delay_set(1, 15)
+        self._client.on_connect = self._connected
+        self._client.on_message = self._message
+        self._client.on_socket_open = _no_delay
+        self._host, self._port = _address(self._client, broker_url, tls)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._client.is_connected()
+
+    def start(self) -> None:
+        """Connect in the background, for ever."""
+        self._client.connect_async(self._host, self._port, keepalive=KEEPALIVE_S, clean_start=True)
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Disconnect and end the thread."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        """Queue a QoS 1 message, without properties: devices take those apart with less work (docs/adr/0014)."""
+        self._client.publish(topic, payload, qos=1, retain=retain)
+
+    def retain(self, messages: Iterable[Retained]) -> None:
+        """Queue retained messages."""
+        for message in messages:
+            self.publish(message.topic, message.payload, retain=True)
+
+    def subscribe(self, topic: str) -> None:
+        """Subscribe anew: unsubscribing first makes every broker send the retained message again."""
+        self._client.unsubscribe(topic)
+        self._client.subscribe(topic, options=paho.SubscribeOptions(qos=1))
+
+    def unsubscribe(self, topic: str) -> None:
+        """End a subscription."""
+        self._client.unsubscribe(topic)
+
+    def _connected(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            _log.error("broker refused the connection: %s", reason)
+            return
+        client.subscribe([(topic, paho.SubscribeOptions(qos=1)) for topic in self._filters])
+        self._loop.call_soon_threadsafe(self._on_connected)
+
+    def _message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._on_message, message.topic, bytes(message.payload))
+        except RuntimeError:
+            _log.debug("the event loop has ended; message dropped")
+
+
+def _address(client: paho.Client, broker_url: str, tls: BrokerConfig) -> tuple[str, int]:
+    url = urlsplit(broker_url)
+    if not url.hostname:
+        raise BadInput(
+            Code.CONFIG_INVALID, f"broker.url {broker_url!r}: expected mqtt://host:port or mqtts://host:port"
+        )
+    if url.username:
+        client.username_pw_set(url.username, url.password)
+    if url.scheme == "mqtts":
+        context = ssl.create_default_context(cafile=tls.ca_file or None)
+        if tls.cert_file:
+            context.load_cert_chain(tls.cert_file, tls.key_file or None)
+        client.tls_set_context(context)
+    return url.hostname, url.port or (8883 if url.scheme == "mqtts" else 1883)
+
+
+def _no_delay(_client: Any, _data: Any, sock: Any) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

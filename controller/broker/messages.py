@@ -1,0 +1,128 @@
+"""What the broker must hold: signed documents and blobs as retained chunks. Turns tables into messages.
+
+Decides which messages, never when or over which connection. Blobs of a version come before the role that names it, the
+role before the desired documents that need it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from contract import topics
+from contract.blobs import Blob, chunk_list, split
+from contract.desired import DesiredTarget
+from contract.manifest import Manifest
+from contract.protocol import MAX_VERSIONS_PUBLISHED
+from contract.trust.documents import sign_desired
+from contract.trust.verified import Wanted
+from controller.fleet.twin import DOCUMENT_LIFE_S, Assigned, Twin
+from controller.registry.registry import Registry
+from controller.trust.metadata import Authority
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """A message that the broker keeps; an empty payload takes it back."""
+
+    topic: str
+    payload: bytes
+
+
+class Blobs(Protocol):
+    """Where bytes are found by digest."""
+
+    def get(self, digest: str) -> bytes:
+        """The bytes."""
+        ...
+
+
+class Publisher:
+    """Builds messages from the registry."""
+
+    def __init__(self, registry: Registry, blobs: Blobs, authority: Authority) -> None:
+        self._registry = registry
+        self._blobs = blobs
+        self._authority = authority
+
+    def trust(self, models: Iterable[str]) -> Iterator[Retained]:
+        """What devices follow: the roles of these models, the bundle and every root."""
+        for topic, payload in self._authority.messages(models).items():
+            yield Retained(topic, payload)
+
+    def vouch(self, model: str, in_use: Iterable[int], now: datetime) -> bool:
+        """Let a key that is here sign the role of a model; False if a person must."""
+        return self._authority.vouch(model, self.manifests(model, in_use), now)
+
+    def manifests(self, model: str, in_use: Iterable[int]) -> dict[int, Manifest]:
+        """What a role lists: the newest versions that passed their gates, and older ones that somebody runs."""
+        passed = {version.release: version.manifest for version in self._registry.versions(model) if version.released}
+        listed = frozenset(sorted(passed)[-MAX_VERSIONS_PUBLISHED:]) | frozenset(in_use)
+        return {release: manifest for release, manifest in passed.items() if release in listed}
+
+    def desired(self, twin: Twin) -> Retained:
+        """The signed desired document of a device: the same bytes for the same twin, whenever it is published."""
+        issued = datetime.fromtimestamp(twin.issued_at, UTC)
+        wanted = []
+        for model, assigned in sorted(twin.desired.items()):
+            artifact = self.form(model, assigned).artifact
+            custom = DesiredTarget(
+                slot=model,
+                generation=assigned.generation,
+                rollout=assigned.rollout,
+                policy=assigned.policy,
+                delivery=assigned.delivery,
+                sources=assigned.sources,
+            )
+            wanted.append(Wanted(model, assigned.release, artifact.length, artifact.sha256, custom))
+        document = sign_desired(
+            twin.device,
+            tuple(wanted),
+            version=twin.document_version,
+            issued=issued,
+            expires=issued + timedelta(seconds=DOCUMENT_LIFE_S),
+            signer=self._authority.director,
+            nonce=twin.answered,
+        )
+        return Retained(topics.desired(twin.device), document)
+
+    def chunks(self, blob: Blob) -> Iterator[Retained]:
+        """The messages of a blob in the registry."""
+        return chunk_messages(blob, self._blobs.get(blob.sha256))
+
+    def form(self, model: str, assigned: Assigned) -> Manifest:
+        """The manifest of a version in the form that was chosen."""
+        manifest = self._registry.version(model, assigned.release).manifest
+        return manifest.form(assigned.digest) or manifest.forms[0]
+
+
+def chunk_messages(blob: Blob, data: bytes) -> Iterator[Retained]:
+    """The chunk list, then every chunk; the last one is the sentinel that shows whether the broker holds all."""
+    yield Retained(topics.chunk_list(blob.sha256), chunk_list(data, blob.chunk_bytes))
+    for index, chunk in enumerate(split(data, blob.chunk_bytes)):
+        yield Retained(topics.chunk(blob.sha256, index), chunk)
+
+
+def sentinel(blob: Blob) -> str:
+    """Topic of the last chunk: published last, so that its presence vouches for the others."""
+    return topics.chunk(blob.sha256, blob.chunk_count - 1)
+
+
+def retraction(blob: Blob) -> Iterator[Retained]:
+    """Empty messages that free the broker's memory."""
+    yield Retained(topics.chunk_list(blob.sha256), b"")
+    for index in range(blob.chunk_count):
+        yield Retained(topics.chunk(blob.sha256, index), b"")
+
+
+def blobs_in_use(twins: Mapping[str, Twin], publisher: Publisher) -> dict[str, Blob]:
+    """Blobs that some desired document needs, by digest: artifacts as they are, golden sets, and what comes encoded."""
+    wanted = [(model, each) for twin in twins.values() for model, each in twin.desired.items()]
+    named = {(model, each.release, each.digest): each for model, each in wanted}
+    packed = [each.delivery.blob for _, each in wanted if each.delivery is not None]
+    found = {blob.sha256: blob for blob in packed}
+    for key in sorted(named):
+        form = publisher.form(key[0], named[key])
+        for blob in (form.artifact, form.golden.blob):
+            found[blob.sha256] = blob
+    return found

@@ -1,0 +1,121 @@
+"""Prepares the bytes that travel: for a version, and for each version that the fleet runs now, the smallest encoding.
+
+Decides which pairs are worth the time. Runs the encoder in a child, one at a time; what is not ready when a device is
+told travels as it is. Refuses to know the encoding.
+"""
+
+import asyncio
+import logging
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contract.blobs import describe
+from contract.desired import Delivery
+from contract.encoding import ENCODING
+from contract.errors import EdgewardError
+from contract.manifest import Manifest
+from controller.background import Background
+from controller.reconcile.durable import save_delivery
+
+if TYPE_CHECKING:
+    from controller.service import Service
+
+MAX_BASES = 4
+"""Most common versions on the fleet's devices that a change is computed from."""
+MAX_ENCODE_BYTES = 512 << 20
+MIN_ENCODE_BYTES = 4096
+"""Smaller artifacts fit a packet or two as they are."""
+TIMEOUT_S = 600.0
+WAIT_S = 30.0
+"""For how long a rollout that is started waits for its encodings."""
+WORTH_IT = 0.95
+"""An encoding that is not smaller than this share of the artifact is not kept."""
+
+_log = logging.getLogger("edgeward.deliveries")
+
+
+class Deliveries:
+    """The encodings of one service."""
+
+    def __init__(self, service: "Service") -> None:
+        self._service = service
+        self._lock = asyncio.Lock()
+        self._background = Background()
+
+    def begin(self, model: str, manifest: Manifest) -> asyncio.Task[None]:
+        """Prepare a version for the fleet as it is, in the background."""
+        return self._background.begin(self._prepare(model, manifest))
+
+    def of(self, manifest: Manifest) -> tuple[Delivery, ...]:
+        """What has been prepared of a version."""
+        known = self._service.world.deliveries
+        return tuple(each for form in manifest.forms for each in known.get(form.artifact.sha256, {}).values())
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being encoded."""
+        return bool(self._background.tasks)
+
+    async def ready(self, model: str, manifest: Manifest) -> None:
+        """Prepare a version before the first device is told; returns after `WAIT_S` in any case."""
+        await asyncio.wait({self.begin(model, manifest)}, timeout=WAIT_S)
+
+    async def stop(self) -> None:
+        """Give up what is under way."""
+        await self._background.stop()
+
+    async def _prepare(self, model: str, manifest: Manifest) -> None:
+        async with self._lock:
+            for artifact, base in self._missing(model, manifest):
+                try:
+                    await self._encode(artifact, base)
+                except (EdgewardError, OSError, TimeoutError) as error:
+                    _log.warning("%s travels as it is: %s", artifact[:12], error)
+
+    def _missing(self, model: str, manifest: Manifest) -> list[tuple[str, str]]:
+        """(artifact, base) that has not been tried yet."""
+        states = (twin.reported.get(model) for twin in self._service.world.twins.values())
+        stable = Counter(state.stable.digest for state in states if state is not None and state.stable is not None)
+        bases = ["", *(digest for digest, _ in stable.most_common(MAX_BASES))]
+        tried = self._service.store.all("deliveries")
+        return [
+            (form.artifact.sha256, base)
+            for form in manifest.forms
+            if MIN_ENCODE_BYTES <= form.artifact.length <= MAX_ENCODE_BYTES
+            for base in bases
+            if base != form.artifact.sha256 and f"{form.artifact.sha256}/{base}" not in tried
+        ]
+
+    async def _encode(self, artifact: str, base: str) -> None:
+        service = self._service
+        target, before = service.blobs.get(artifact), service.blobs.get(base) if base else b""
+        packed = await _run_child(target, before)
+        delivery = None
+        if len(packed) < WORTH_IT * len(target):
+            service.blobs.put(packed)
+            blob = describe(packed, service.config.publish.chunk_bytes)
+            delivery = Delivery(encoding=ENCODING, blob=blob, base=base)
+            service.world.deliveries.setdefault(artifact, {})[base] = delivery
+        save_delivery(service.store, artifact, base, delivery)
+        _log.info("%s from %s: %d of %d bytes", artifact[:12], base[:12] or "nothing", len(packed), len(target))
+
+
+async def _run_child(target: bytes, base: bytes) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="edgeward-encode-") as scratch:
+        directory = Path(scratch)
+        (directory / "target").write_bytes(target)
+        (directory / "base").write_bytes(base)
+        files = [str(directory / "target"), str(directory / "base") if base else "-", str(directory / "out")]
+        child = await asyncio.create_subprocess_exec(sys.executable, "-I", "-m", "controller.encode.child", *files)
+        try:
+            code = await asyncio.wait_for(child.wait(), TIMEOUT_S)
+        except (TimeoutError, asyncio.CancelledError):
+            child.kill()
+            await child.wait()
+            raise
+        if code:
+            raise OSError(f"the encoder ended with {code}")
+        return (directory / "out").read_bytes()

@@ -1,0 +1,1 @@
+"""What happened, as CloudEvents, and the webhooks that carry them."""

@@ -1,0 +1,190 @@
+"""Certificates of devices and of the broker: one authority, P-256, short lives, a revocation list.
+
+Decides what a certificate says: the name comes from the claim, never from the request. Time is handed in; keys come
+from the directory. Refuses to know who may have a certificate.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from contract.errors import BadInput, Code
+from controller.trust.keys import private_pem, write_secret
+
+AUTHORITY_DAYS, DEVICE_DAYS, SERVICE_DAYS, CRL_DAYS = 3650, 90, 365, 7
+CRL_RENEW_DAYS = 1
+"""A broker that holds a list past its date refuses every new connection."""
+BACKDATE = timedelta(minutes=5)
+MAX_CSR_BYTES = 8192
+Public = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+Life = tuple[datetime, int]
+"""From when, and for how many days."""
+_CURVES = ("secp256r1", "secp384r1")
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Signs certificates."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def pem(self) -> str:
+        """What clients and the broker trust."""
+        return pem(self.certificate)
+
+    def device(self, name: str, public: Public, now: datetime, days: int = DEVICE_DAYS) -> x509.Certificate:
+        """A client certificate for a device."""
+        names = [x509.UniformResourceIdentifier(f"urn:edgeward:device:{name}")]
+        return self._issue(name, public, names, ExtendedKeyUsageOID.CLIENT_AUTH, (now, days))
+
+    def service(self, name: str, public: Public, now: datetime) -> x509.Certificate:
+        """A client certificate for a part of the controller."""
+        return self._issue(name, public, [], ExtendedKeyUsageOID.CLIENT_AUTH, (now, SERVICE_DAYS))
+
+    def server(self, hosts: Sequence[str], public: Public, now: datetime) -> x509.Certificate:
+        """The broker's certificate for these names and addresses."""
+        names = [_general_name(host) for host in hosts]
+        return self._issue(hosts[0], public, names, ExtendedKeyUsageOID.SERVER_AUTH, (now, SERVICE_DAYS))
+
+    def revocations(self, serials: Iterable[int], number: int, now: datetime) -> bytes:
+        """The revocation list in PEM."""
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(now - BACKDATE)
+            .next_update(now + timedelta(days=CRL_DAYS))
+            .add_extension(x509.CRLNumber(number), critical=False)
+            .add_extension(_issuer_key(self.key), critical=False)
+        )
+        for serial in serials:
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            builder = builder.add_revoked_certificate(entry)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def check_revocations(self, raw: bytes, now: datetime) -> None:
+        """ValueError unless a broker can rely on the list: a broken one lets revoked devices in."""
+        found = x509.load_pem_x509_crl(raw)
+        if not found.is_signature_valid(self.key.public_key()) or (found.next_update_utc or now) <= now:
+            raise ValueError("not signed by this authority, or out of date")
+
+    def _issue(
+        self, name: str, public: Public, names: Sequence[x509.GeneralName], usage: x509.ObjectIdentifier, life: Life
+    ) -> x509.Certificate:
+        now, days = life
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_name(name))
+            .issuer_name(self.certificate.subject)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATE)
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs=True), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(_issuer_key(self.key), critical=False)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+
+def open_pki(directory: Path, now: datetime) -> Authority:
+    """The authority in `directory`, made there if missing."""
+    key_file, certificate_file = directory / "ca.key", directory / "ca.pem"
+    if not key_file.exists():
+        made = _self_signed("edgeward devices", now)
+        write_secret(key_file, private_pem(made.key))
+        certificate_file.write_text(made.pem, encoding="ascii")
+    key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise BadInput(Code.CONFIG_INVALID, f"{key_file}: not a P-256 key")
+    return Authority(x509.load_pem_x509_certificate(certificate_file.read_bytes()), key)
+
+
+def read_request(text: str) -> Public:
+    """The public key of a certificate request whose signature proves that the sender has the private one.
+
+    BadInput `request_invalid`. Names and extensions in the request are ignored.
+    """
+    try:
+        if len(text) > MAX_CSR_BYTES:
+            raise ValueError(f"{len(text)} bytes, limit {MAX_CSR_BYTES}")
+        request = x509.load_pem_x509_csr(text.encode())
+        public = request.public_key()
+        if not request.is_signature_valid:
+            raise ValueError("its signature does not match its key")
+        if isinstance(public, ed25519.Ed25519PublicKey):
+            return public
+        if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name in _CURVES:
+            return public
+        raise ValueError("use a P-256, P-384 or Ed25519 key")
+    except (ValueError, InvalidSignature) as error:
+        raise BadInput(Code.REQUEST_INVALID, f"certificate request: {error}"[:200]) from None
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A P-256 key: what TPMs and secure elements hold."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def pem(certificate: x509.Certificate) -> str:
+    """A certificate in PEM."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _self_signed(name: str, now: datetime) -> Authority:
+    key = new_key()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .issuer_name(_name(name))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(now + timedelta(days=AUTHORITY_DAYS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs=False), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Authority(certificate, key)
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _issuer_key(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
+def _key_usage(*, signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=not signs,
+        crl_sign=not signs,
+        encipher_only=False,
+        decipher_only=False,
+    )

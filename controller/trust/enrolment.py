@@ -1,0 +1,99 @@
+"""How a device gets its certificate, keeps it and loses it: claim, enrol, renew, revoke.
+
+Decides who may have one. Refusals say nothing to the caller and everything to the audit. Refuses to know HTTP.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from contract.errors import BadInput, Code
+from contract.keys import verifies
+from contract.names import check_name
+from contract.signatures import renewal
+from controller.registry.credentials import Credential, Credentials
+from controller.trust.certificates import Authority, Public, read_request
+
+CLAIM_LIFE_S = 3600.0
+MAX_CERTIFICATE_BYTES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """Verbs over one authority. `refused` hears of every refusal, in words for the audit."""
+
+    authority: Authority
+    credentials: Credentials
+    refused: Callable[[str], None]
+
+    def claim(self, device: str, now: datetime) -> str:
+        """A secret with which the device may enrol once, within an hour; only its hash is kept."""
+        check_name(device, "device")
+        token = f"edc_{secrets.token_urlsafe(32)}"
+        self.credentials.add_claim(_hash(token), device, now.timestamp() + CLAIM_LIFE_S)
+        return token
+
+    def enrol(self, token: str, request: str, now: datetime) -> x509.Certificate:
+        """A certificate for the claim's device; a request that is off does not use the claim up.
+
+        BadInput `request_invalid`, `claim_refused`.
+        """
+        public = read_request(request)
+        device = self.credentials.use_claim(_hash(token), now.timestamp())
+        if device is None:
+            self.refused(self.credentials.claim_state(_hash(token), now.timestamp()))
+            raise BadInput(Code.CLAIM_REFUSED, "ask the operator for a new claim")
+        return self._issue(device, public, now)
+
+    def renew(self, certificate: str, request: str, signature: str, now: datetime) -> x509.Certificate:
+        """The next certificate, for a new key, to whom the old one belongs: the request is signed with the old key.
+
+        BadInput `request_invalid`, `claim_refused`.
+        """
+        public = read_request(request)
+        known = self._known(certificate, now)
+        if known is None or not verifies(known.public_key, signature, renewal(request)):
+            self.refused("renewal: unknown, expired or revoked certificate, or a wrong signature")
+            raise BadInput(Code.CLAIM_REFUSED, "this certificate cannot be renewed: ask the operator for a claim")
+        return self._issue(known.device, public, now)
+
+    def revocations(self, now: datetime) -> bytes:
+        """A new revocation list, checked. The canary is always on it."""
+        serials = self.credentials.revoked(now.timestamp())
+        raw = self.authority.revocations(serials, self.credentials.next_list(now.timestamp()), now)
+        self.authority.check_revocations(raw, now)
+        return raw
+
+    def _known(self, certificate: str, now: datetime) -> Credential | None:
+        try:
+            if len(certificate) > MAX_CERTIFICATE_BYTES:
+                return None
+            serial = x509.load_pem_x509_certificate(certificate.encode()).serial_number
+        except ValueError:
+            return None
+        known = self.credentials.certificate(serial)
+        good = known is not None and known.revoked is None and known.expires > now.timestamp()
+        return known if good else None
+
+    def _issue(self, device: str, public: Public, now: datetime) -> x509.Certificate:
+        certificate = self.authority.device(device, public, now)
+        self.credentials.add_certificate(credential_of(certificate, device))
+        return certificate
+
+
+def credential_of(certificate: x509.Certificate, device: str) -> Credential:
+    """What is remembered of a certificate."""
+    public = certificate.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    expires = certificate.not_valid_after_utc.astimezone(UTC).timestamp()
+    return Credential(certificate.serial_number, device, public.decode(), expires, None)
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

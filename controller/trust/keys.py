@@ -1,0 +1,96 @@
+"""Keys on the controller's disk, mode 0600: what it signs with, and secrets of its own. Made where they are missing.
+
+A new controller makes every key itself and says so: root, targets and release keys belong elsewhere in production
+(docs/guides/go-to-production.md). Refuses to know what is signed.
+"""
+
+import logging
+import os
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from securesystemslib.signer import CryptoSigner, Signer
+
+from contract.errors import BadInput, Code
+from contract.trust import repository
+from contract.trust.repository import ONLINE
+from controller.registry.store import Store
+from controller.trust.metadata import Authority, Keyring
+
+_log = logging.getLogger("edgeward.trust")
+
+
+def open_authority(store: Store, directory: Path, metadata: Path | None, now: datetime) -> Authority:
+    """The fleet's metadata and the keys in `directory`. At first start: what `edgeward trust init` wrote to `metadata`,
+    or, without it, a fleet whose keys are all made here. BadInput `config_invalid`.
+    """
+    new = not store.all("trust")
+    if new and metadata is None and not any(directory.glob("*.pem")):
+        return _generated(store, directory, now)
+    signers = {path.stem: load_signer(path) for path in sorted(directory.glob("*.pem"))}
+    authority = Authority(store, Keyring(signers.values(), signers.get("release")))
+    if new:
+        if metadata is None:
+            raise BadInput(Code.CONFIG_INVALID, f"{directory} holds keys, but trust.metadata_dir names no metadata")
+        authority.begin({path.name: path.read_text(encoding="utf-8") for path in metadata.glob("*.json")}, now)
+    return authority
+
+
+def make_next(directory: Path, role: str, now: datetime) -> Signer:
+    """A new key for an online role. It counts once offline keys have signed metadata that name it."""
+    return load_or_make_signer(directory / f"{role}-{now:%Y%m%dT%H%M%S}.pem")
+
+
+def load_or_make_signer(path: Path) -> Signer:
+    """The signer in `path`, made there if missing; BadInput `config_invalid` for a file that is no Ed25519 key."""
+    if not path.exists():
+        write_secret(path, private_pem(Ed25519PrivateKey.generate()))
+    return load_signer(path)
+
+
+def load_signer(path: Path) -> Signer:
+    """The signer in `path`; BadInput `config_invalid`."""
+    try:
+        return CryptoSigner(serialization.load_pem_private_key(path.read_bytes(), password=None))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
+
+
+def load_or_make_secret(path: Path, make: bytes) -> str:
+    """The text in `path`; `make` is written there first if it is missing."""
+    if not path.exists():
+        write_secret(path, make)
+    return path.read_text(encoding="ascii").strip()
+
+
+def _generated(store: Store, directory: Path, now: datetime) -> Authority:
+    _log.warning(
+        "made every key of a new fleet in %s: fine for trying out; for production keep root, targets and release keys "
+        "elsewhere (edgeward trust init)",
+        directory,
+    )
+    made = {name: load_or_make_signer(directory / f"{name}.pem") for name in ("root", "targets", "release", *ONLINE)}
+    authority = Authority(store, Keyring(made.values(), made["release"]))
+    public = {name: made[name].public_key for name in ONLINE}
+    authority.begin(repository.create([made["root"]], 1, made["targets"], public, now), now)
+    return authority
+
+
+def private_pem(key: PrivateKeyTypes) -> bytes:
+    """A private key in PEM."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """A new file that only its owner may read; FileExistsError if it is there."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

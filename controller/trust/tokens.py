@@ -1,0 +1,80 @@
+"""API tokens: made once, shown once, kept as hashes, with roles and an end.
+
+Decides which token is good now. Refuses to know what roles may do.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+
+import msgspec
+
+from contract.errors import BadInput, Code
+from contract.names import check_name
+from contract.wire import Message
+from controller.registry.store import Store
+from controller.trust.access import Role, Subject
+
+_TABLE = "tokens"
+
+
+class ApiToken(Message, frozen=True):
+    """What is kept of a token."""
+
+    id: str
+    name: str
+    roles: tuple[Role, ...]
+    sha256: str
+    created_at: str
+    expires_at: float
+    revoked: bool = False
+
+
+class Tokens:
+    """Tokens on a Store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def create(self, name: str, roles: Iterable[Role], *, created_at: str, expires_at: float) -> tuple[ApiToken, str]:
+        """(what is kept, the token itself, which nobody can ask for again). BadInput `name_invalid`."""
+        check_name(name, "token")
+        identifier, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+        token = f"edg_{identifier}_{secret}"
+        kept = ApiToken(
+            id=identifier,
+            name=name,
+            roles=tuple(sorted(set(roles))),
+            sha256=_hash(token),
+            created_at=created_at,
+            expires_at=expires_at,
+        )
+        self._store.put(_TABLE, {identifier: msgspec.to_builtins(kept)})
+        return kept, token
+
+    def subject(self, token: str, now: float) -> Subject | None:
+        """Whose token this is; None for one that is wrong, revoked or past its end."""
+        doc = self._store.get(_TABLE, token[4:12]) if token.startswith("edg_") else None
+        if doc is None:
+            return None
+        kept = msgspec.convert(doc, ApiToken)
+        good = hmac.compare_digest(kept.sha256, _hash(token)) and not kept.revoked and now < kept.expires_at
+        return Subject(kept.name, frozenset(kept.roles)) if good else None
+
+    def all(self) -> list[ApiToken]:
+        """Every token that was ever made."""
+        return [msgspec.convert(doc, ApiToken) for doc in self._store.all(_TABLE).values()]
+
+    def revoke(self, identifier: str) -> ApiToken:
+        """End a token; BadInput `unknown_token`."""
+        doc = self._store.get(_TABLE, identifier)
+        if doc is None:
+            raise BadInput(Code.UNKNOWN_TOKEN, f"no token {identifier[:20]!r}; `edgeward token list` shows all")
+        ended = msgspec.structs.replace(msgspec.convert(doc, ApiToken), revoked=True)
+        self._store.put(_TABLE, {identifier: msgspec.to_builtins(ended)})
+        return ended
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

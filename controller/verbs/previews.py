@@ -1,0 +1,172 @@
+"""The plan of a rollout for the fleet as it is: who is in which wave, who is left out and why, what it will cost.
+
+Pure: the preview, the start and the simulator call the same function, so a preview equals the run. Refuses to know
+what happens after the start.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from contract.errors import BadInput, Code
+from contract.manifest import Manifest
+from contract.wire import Message
+from controller.fleet.fit import forms_of
+from controller.fleet.selection import select
+from controller.fleet.twin import Twin
+from controller.reconcile.world import World, confirmed_versions, delivery_for, facts_of, fitted
+from controller.rollout.check import check_power, check_strategy, power_of
+from controller.rollout.decide import unproven
+from controller.rollout.model import Member, Rollout, Strategy
+from controller.rollout.pace import allowed
+from controller.rollout.plan import expand, plan_members
+
+
+class WavePreview(Message, frozen=True):
+    """One wave before it happens."""
+
+    wave: int
+    mode: str
+    devices: int
+    strata: dict[str, int]
+    soak_s: float
+    hold: bool
+
+
+class Preview(Message, frozen=True):
+    """What a rollout would do, as things stand."""
+
+    model: str
+    release: int
+    strategy: str
+    plan_digest: str
+    """`edgeward rollout start --plan DIGEST` starts this plan or nothing."""
+    devices: int
+    waves: tuple[WavePreview, ...]
+    excluded: dict[str, str]
+    """By device, why."""
+    variants: dict[str, int]
+    """Devices that get the release in a smaller form, by its name."""
+    bytes_to_send: int
+    finish_s: float
+    """At the earliest: offers at their pace, soaks, and nothing for slow links."""
+    power: tuple[str, ...]
+    """What each rule can detect in the first wave."""
+    no_way_back: tuple[str, ...]
+    """Devices that run nothing yet: a roll back leaves them with nothing."""
+    unproven: tuple[str, ...]
+    """Devices that have not shown since they booted that their stable version is whole."""
+
+
+def plan_rollout(
+    world: World,
+    manifest: Manifest,
+    strategy: Strategy,
+    *,
+    name: str,
+    model: str,
+    selector: dict[str, str],
+    now: float,
+) -> Rollout:
+    """The rollout as it would start. BadInput `strategy_invalid`, `selector_empty`, `nothing_fits`."""
+    check_strategy(strategy)
+    devices = select(world.twins.values(), selector)
+    forms = forms_of(manifest)
+    targets, excluded = fitted(world, (world.twins[device] for device in devices), model, forms, strategy)
+    if not targets:
+        device, reason = next(iter(excluded.items()))
+        raise BadInput(Code.NOTHING_FITS, f"none of {len(devices)} devices can run it; {device}: {reason}")
+    expanded = expand(strategy, targets)
+    order = f"{model} v{manifest.release}"
+    members = plan_members(order, targets, expanded, confirmed_versions(world, model, devices))
+    check_power(expanded, members)
+    return Rollout(
+        id=name,
+        model=model,
+        release=manifest.release,
+        digest=manifest.artifact.sha256,
+        strategy=expanded,
+        members=members,
+        selector=selector,
+        excluded=excluded,
+        forms=forms,
+        began_at=now,
+        wave_began_at=now,
+    )
+
+
+def preview(world: World, rollout: Rollout, now: float) -> Preview:
+    """The plan in figures."""
+    facts = facts_of(world, rollout, now)
+    held = {
+        device
+        for device, fact in facts.items()
+        if fact.state is not None and fact.state.stable is not None and rollout.carries(fact.state.stable.digest)
+    }
+    needing = [member for member in rollout.members if member.device not in held]
+    names = {form.digest: form.name for form in rollout.forms}
+    return Preview(
+        model=rollout.model,
+        release=rollout.release,
+        strategy=rollout.strategy.name,
+        plan_digest=rollout.plan_digest,
+        devices=len(rollout.members),
+        waves=tuple(_waves(rollout)),
+        excluded=rollout.excluded,
+        bytes_to_send=sum(bytes_for(world, rollout, member) for member in needing),
+        variants=dict(Counter(name for member in rollout.members if (name := names[rollout.digest_for(member)]))),
+        finish_s=sum(_wave_s(rollout, wave) for wave in range(rollout.final_wave + 1)),
+        power=tuple(_power(world, rollout)),
+        no_way_back=tuple(member.device for member in rollout.members if not member.previous_release),
+        unproven=tuple(unproven(replace(rollout, wave=-1), facts)),
+    )
+
+
+def bytes_for(world: World, rollout: Rollout, member: Member) -> int:
+    """What one device takes off its link: the artifact in its smallest encoding there, and the golden set."""
+    digest, twin = rollout.digest_for(member), world.twins.get(member.device) or Twin(member.device)
+    form = next((form for form in rollout.forms if form.digest == digest), None)
+    if form is None:
+        return 0
+    delivery = delivery_for(world, twin, rollout.model, digest)
+    return form.golden_bytes + (form.artifact_bytes if delivery is None else delivery.blob.length)
+
+
+def _waves(rollout: Rollout) -> Iterable[WavePreview]:
+    for number, wave in enumerate(rollout.strategy.waves):
+        strata = Counter(member.stratum for member in rollout.members if member.wave == number)
+        yield WavePreview(
+            wave=number,
+            mode=wave.mode,
+            devices=strata.total(),
+            strata=dict(sorted(strata.items())),
+            soak_s=wave.soak_s,
+            hold=wave.hold,
+        )
+
+
+def _wave_s(rollout: Rollout, wave: int) -> float:
+    strategy = rollout.strategy
+    count = sum(member.wave == wave for member in rollout.members)
+    offering_s = 0.0
+    while strategy.per_minute and allowed(strategy.per_minute, strategy.growth_per_minute, offering_s) < count:
+        offering_s += max(1.0, offering_s / 100)
+    return max(offering_s, strategy.jitter_s) + float(strategy.trial.soak_s) + strategy.waves[wave].soak_s
+
+
+def _power(world: World, rollout: Rollout) -> Iterable[str]:
+    first = [member for member in rollout.members if member.wave == 0]
+    soak_s = float(rollout.strategy.trial.soak_s) + rollout.strategy.waves[0].soak_s
+    rates = [_inferences_per_s(world, member.device, rollout.model) for member in first]
+    per_device = soak_s * sum(rates) / max(len(rates), 1)
+    for rule in rollout.strategy.rules:
+        yield f"{rule.metric}: {power_of(rule, len(first), per_device)}"
+
+
+def _inferences_per_s(world: World, device: str, model: str) -> float:
+    traffic = world.traffic.get(device)
+    if traffic is None or traffic.newest.interval_s <= 0:
+        return 0.0
+    newest = traffic.newest
+    return sum(window.inferences for window in newest.windows if window.model == model) / newest.interval_s
