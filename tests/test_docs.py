@@ -1,13 +1,18 @@
 """Documents that repeat the code are held to it."""
 
-import json
+import importlib.util
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import get_args
 
-import msgspec
 import pytest
 
+from agent.core.commands import Command
+from agent.core.events import Event
+from agent.core.model import State
 from agent.serving.metrics import FAMILIES
 from contract.desired import TrialPolicy
 from contract.errors import Code
@@ -22,25 +27,27 @@ SOURCES = [
 ]
 
 
-def codes_table() -> str:
-    """The reference of codes, made from the comments beside them."""
-    text = (ROOT / "contract" / "errors.py").read_text()
-    rows = [
-        "# Error codes",
-        "",
-        "Made from `contract/errors.py`; `tests/test_docs.py` holds it equal.",
-        "",
-        "| code | what to do |",
-        "|---|---|",
-    ]
-    for code in Code:
-        line = next(line for line in text.splitlines() if f'= "{code}"' in line)
-        rows.append(f"| `{code}` | {line.partition('#')[2].strip()} |")
-    return "\n".join(rows) + "\n"
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def test_the_reference_of_codes_is_the_codes() -> None:
-    assert (ROOT / "docs" / "reference" / "codes.md").read_text() == codes_table()
+PAGES: dict[str, Callable[[], str]] = generate().PAGES
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_that_is_made_from_the_code_is_what_the_code_says(name: str) -> None:
+    assert (ROOT / name).read_text() == PAGES[name](), "run: python docs/generate.py"
+
+
+def test_the_page_of_the_update_machine_names_every_state_event_and_command() -> None:
+    page = (ROOT / "docs" / "reference" / "update-machine.md").read_text()
+    for kind in (*get_args(State), *get_args(Event), *get_args(Command)):
+        assert kind.__name__ in page, kind
 
 
 def test_the_reference_of_metrics_is_the_metrics() -> None:
@@ -92,14 +99,3 @@ def test_every_key_of_a_strategy_names_the_test_that_fails_when_it_is_ignored() 
         *(f"trial.{field}" for field in TrialPolicy.__struct_fields__),
     }
     assert set(re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE)) == keys
-
-
-def test_the_schema_for_editors_is_the_strategy() -> None:
-    shipped = (ROOT / "configs" / "rollouts" / "strategy.schema.json").read_text()
-    assert shipped == strategy_schema()
-
-
-def strategy_schema() -> str:
-    """What an editor needs to complete and check a strategy."""
-    found = msgspec.json.schema(Strategy)
-    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **found}, indent=1) + "\n"
