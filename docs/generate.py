@@ -12,7 +12,6 @@ from types import ModuleType
 
 import msgspec
 
-from agent.core.commands import Save
 from contract.errors import Code
 from controller.rollout.model import Strategy
 

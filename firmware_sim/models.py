@@ -35,9 +35,9 @@ CHUNK_BYTES = 1024
 QUICK_S = 0.0005
 SLOW_S = 0.5
 SLOWER_S = 3 * QUICK_S
+"""Seconds that one inference takes on the device's own clock, which virtual time does not see: all three."""
 WORSE_ONE_IN = 16
 """Rows that a worse model answers the other way: a loss of five points where nine of ten answers are right."""
-"""What one inference takes on the device's own clock, which virtual time does not see."""
 LEAK_MB = 64.0
 """What one inference of a leaking model keeps."""
 MEMORY_MB = 512
