@@ -150,7 +150,8 @@ _PAGE = """\
 Made from `agent/core/machine.py` by `docs/generate.py`; `tests/test_docs.py` holds it equal.
 Each model on a device has one machine of its own: `step(state, event, now) -> (state, commands)`.
 The rows below are all the steps that a search over {states} reachable states and {events} events finds.
-A pair that has no row changes nothing: the event came late, came twice, or is about another version.
+A pair that has no row changes nothing.
+Its event came late, came twice, or is about another version.
 
 | state | meaning |
 |---|---|
