@@ -15,17 +15,17 @@ FIELDS = ("at", "actor", "action", "subject", "detail")
 
 
 def chained(before: str, entry: Mapping[str, Any]) -> str:
-    """The hash of `entry` after the entry whose hash is `before`."""
+    """The SHA-256 of `entry`, chained to the entry whose hash is `before`."""
     return hashlib.sha256(before.encode() + encode([str(entry[field]) for field in FIELDS])).hexdigest()
 
 
 def checkpoint(count: int, newest: str) -> str:
-    """What signed metadata carries: how many entries there are, and the newest one's hash."""
+    """The checkpoint that signed metadata carries: the number of entries and the newest one's hash."""
     return f"{count}:{newest}"
 
 
 def faults(entries: Iterable[Mapping[str, Any]], witnesses: Iterable[str] = ()) -> list[str]:
-    """What is wrong with a whole audit, oldest entry first: nothing, if nobody has touched it."""
+    """Lists what is wrong with a whole audit, oldest entry first. An untouched audit gives an empty list."""
     found, before, hashes = [], FIRST, [FIRST]
     for number, entry in enumerate(entries, start=1):
         before = chained(before, entry)

@@ -19,7 +19,7 @@ Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Blob(Message, frozen=True):
-    """What a signed manifest says about one blob."""
+    """The description of one blob in a signed manifest."""
 
     sha256: Digest
     length: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOB_BYTES)]
@@ -29,12 +29,12 @@ class Blob(Message, frozen=True):
 
     @property
     def chunk_count(self) -> int:
-        """How many chunks the blob is cut into."""
+        """The number of chunks that the blob is cut into."""
         return -(-self.length // self.chunk_bytes)
 
     @property
     def list_bytes(self) -> int:
-        """Length of the chunk list."""
+        """The length of the chunk list in bytes."""
         return DIGEST_BYTES * self.chunk_count
 
     def span(self, index: int) -> tuple[int, int]:
@@ -72,7 +72,7 @@ def chunk_list(data: bytes, chunk_bytes: int) -> bytes:
 
 
 def chunk_list_of(file: BinaryIO, chunk_bytes: int) -> bytes:
-    """The same of an open file, a chunk in memory at a time."""
+    """The same as `chunk_list`, for an open file; one chunk is in memory at a time."""
     sha, digests = hashlib.sha256(), []
     while chunk := file.read(chunk_bytes):
         sha.update(chunk)
@@ -98,12 +98,12 @@ def sole_chunk(blob: Blob) -> tuple[bytes, ...] | None:
 
 
 class Followed:
-    """A blob as far as its chunks have been verified, one after the other. `digests` are those of the signed list."""
+    """A blob whose chunks are verified one after the other. `digests` are those of the signed list."""
 
     def __init__(self, blob: Blob, digests: tuple[bytes, ...]) -> None:
         self.blob = blob
         self.count = 0
-        """Chunks that are verified: the next one has this index."""
+        """The number of verified chunks, which is the index of the next one."""
         self._digests = digests
         self._sha = hashlib.sha256()
 
@@ -113,7 +113,7 @@ class Followed:
         return self.count == self.blob.chunk_count
 
     def follow(self, chunk: bytes) -> bool:
-        """Go on with the next chunk if these are its bytes, in their number too; otherwise nothing has happened."""
+        """Takes the next chunk and returns True if these are its bytes. Otherwise changes nothing and returns False."""
         if self.whole or len(chunk) != self.blob.span(self.count)[1]:
             return False
         sha = self._sha.copy()

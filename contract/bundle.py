@@ -10,17 +10,17 @@ from contract.wire import Message
 DOCUMENTS = "documents.json"
 MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024
 MAX_SAID_BYTES = 4 * 1024 * 1024
-"""Of one device: beyond it the oldest messages are dropped."""
+"""The largest file of one device. Beyond it the oldest messages are dropped."""
 
 ALL_WORDS = "from-*.json"
-"""Every device's file."""
+"""The pattern that matches every device's file."""
 
 
 class Documents(Message, frozen=True):
-    """What the broker would hold for these devices."""
+    """The documents that the broker would hold for these devices."""
 
     documents: dict[str, str]
-    """By topic: trust, roles and desired documents, as they were signed."""
+    """Trust documents, roles and desired documents by topic, as they were signed."""
 
 
 class Said(Message, frozen=True):
@@ -31,11 +31,11 @@ class Said(Message, frozen=True):
 
 
 class Words(Message, frozen=True):
-    """What a device has said, oldest first."""
+    """The messages of one device, oldest first."""
 
     messages: tuple[Said, ...]
 
 
 def words_file(device: str) -> str:
-    """The file in which a device leaves its messages."""
+    """The name of the file in which a device leaves its messages."""
     return f"from-{check_name(device, 'device')}.json"

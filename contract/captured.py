@@ -18,25 +18,25 @@ Cell = float | int | bool | str | None
 
 
 class CapturedRow(Message, frozen=True):
-    """One inference."""
+    """One captured inference."""
 
     at: float
     """Seconds since 1970, by the device's clock."""
     model: Short
     release: Count
     why: Literal["sampled", "hard"]
-    """Hard: the model was less sure than the device's configuration asks."""
+    """Why the row was kept. `hard`: the model was less sure than the device's configuration asks."""
     inputs: Annotated[dict[str, Cell], msgspec.Meta(max_length=MAX_COLUMNS)]
-    """By column, without those that the device's configuration removes."""
+    """Input cells by column, without the columns that the device's configuration removes."""
     value: str | float | None
-    """What was answered; None where the inference failed or the answer was not a number."""
+    """The answer. None where the inference failed or the answer was not a number."""
     confidence: float | None = None
-    """The largest probability, where the model gives any."""
+    """The largest probability, in [0, 1]. None where the model gives no probabilities."""
     label: str | float | None = None
 
 
 class Captured(Message, frozen=True):
-    """One batch."""
+    """One batch of captured inferences."""
 
     protocol: int
     device: Short
@@ -44,4 +44,4 @@ class Captured(Message, frozen=True):
     seq: Count
     rows: Annotated[tuple[CapturedRow, ...], msgspec.Meta(max_length=MAX_ROWS)]
     signature: Signature = ""
-    """Of the device's key over everything else; empty for a device that has none."""
+    """The signature by the device's key over all other fields. Empty for a device without a key."""

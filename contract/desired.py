@@ -1,6 +1,7 @@
-"""The desired document: what one device shall run, as the director says it.
+"""The desired document: what one device shall run, signed by the director.
 
-A TUF targets file with `x-edge` beside it. Refuses to know whether the release signer agrees: admission compares both.
+Decides its fields: a TUF targets file with `x-edge` beside it. Refuses to know whether the release signer agrees:
+admission compares both.
 """
 
 from decimal import Decimal
@@ -13,51 +14,53 @@ from contract.wire import Message
 
 
 class TrialPolicy(Message, frozen=True):
-    """How a device tries a version, and when it confirms it or rolls it back, by itself and offline."""
+    """The policy by which a device tries a version, and confirms it or rolls it back by itself and offline."""
 
     mode: Literal["serve", "shadow"] = "serve"
     """serve: the trial answers. shadow: stable answers, the trial repeats what it is asked and is compared."""
     share: Decimal = Decimal(1)
-    """Of the requests that the trial answers, chosen by a stable hash of their key; stable answers the rest."""
+    """The fraction of requests that the trial answers, in [0, 1]. A stable hash of the key chooses; stable answers the
+    rest."""
     shadow_share: Decimal = Decimal(1)
-    """Of stable's inferences that a shadow repeats."""
+    """The fraction of stable's inferences that a shadow repeats, in [0, 1]."""
     max_shadow_cpu: Decimal = Decimal("0.1")
-    """Of one core, that a shadow may use; what it has no time for is not repeated, and counted."""
+    """The fraction of one core that a shadow may use. Inferences beyond it are counted and not repeated."""
     min_agreement: Decimal = Decimal(0)
-    """Share of a shadow's answers that must be stable's. 0: a better model may well answer otherwise."""
+    """The smallest fraction of a shadow's answers that must equal stable's. 0: a better model may well answer
+    otherwise."""
     reverse_share: Decimal = Decimal(0)
-    """Of the trial's inferences that stable repeats beside it, within `max_shadow_cpu`: tells a world that has drifted
-    from a model that is worse, and keeps the way back warm."""
+    """The fraction of the trial's inferences that stable repeats beside it, within `max_shadow_cpu`. It tells a world
+    that has drifted from a model that is worse, and keeps stable loaded."""
     windows: tuple[str, ...] = ()
-    """When a device may change what serves, by its own wall clock: `mon-fri 02:00-04:00`. None: at any time. What is
-    needed is fetched and probed before."""
+    """Hours in which a device may change what serves, by its own wall clock: `mon-fri 02:00-04:00`. Without any it may
+    at any time. The version is fetched and probed before."""
     max_hold_s: Decimal = Decimal(86_400)
-    """How long the application on the device may hold an update up."""
+    """The longest time that the application on the device may delay an update."""
     unload_first: bool = True
-    """Where memory is too short for two sessions: let nothing serve for a moment, or refuse the version."""
+    """Where memory is too short for two sessions. True: nothing serves for a moment. False: the version is refused."""
     soak_s: Decimal = Decimal(300)
-    """How long the trial must stay healthy."""
+    """The time that the trial must stay healthy."""
     give_up_s: Decimal = Decimal(86_400)
-    """A trial that cannot be judged by then is rolled back."""
+    """The time after which a trial that cannot be judged is rolled back."""
     boot_budget: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
-    """Boots that a trial may take before it is rolled back."""
+    """The number of boots that a trial may take before it is rolled back."""
     min_samples: Annotated[int, msgspec.Meta(ge=0)] = 30
-    """Inferences before a verdict; with fewer the verdict is inconclusive, never pass."""
+    """The number of inferences before a verdict. With fewer the verdict is inconclusive, never pass."""
     window: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
-    """Newest inferences that are judged."""
+    """The number of newest inferences that are judged."""
     max_error_ratio: Decimal = Decimal("0.02")
-    """Share of inferences that may raise or answer a value that is not finite."""
+    """The largest fraction of inferences that may raise or answer a value that is not finite."""
     max_latency_ms_p95: Decimal = Decimal(100)
     require_sandbox: bool = False
-    """Refuse the version where the probe cannot be fully confined."""
+    """Whether the version is refused where the probe cannot be fully confined."""
     isolated: bool = False
-    """Serve the version from a confined process of its own: it may crash or hang without the agent."""
+    """Whether a confined process of its own serves the version, so that a crash or a hang leaves the agent alive."""
     max_accuracy_drop: Decimal = Decimal("0.05")
     """How far the trial's accuracy may lie below stable's, where the sensor brings labels."""
 
 
 MAX_SOURCES = 4
-"""Named in one document."""
+"""The largest number of sources in one document."""
 Source = Annotated[str, msgspec.Meta(pattern=r"^https?://[^{}\s]+\{sha256\}[^{}\s]*\Z", max_length=512)]
 
 
@@ -68,10 +71,10 @@ class Delivery(Message, frozen=True):
     """
 
     encoding: Annotated[str, msgspec.Meta(max_length=32)]
-    """One that the device does not know is passed over."""
+    """The name of the encoding. A device passes over a name that it does not know."""
     blob: Blob
     base: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
-    """Digest of the artifact that it is a change to; empty: it stands for itself."""
+    """The digest of the artifact that it is a change to. Empty: it needs no base."""
 
 
 class DesiredTarget(Message, frozen=True):
@@ -93,4 +96,4 @@ class EdgeFields(Message, frozen=True):
     device: str
     issued: str
     nonce: str = ""
-    """What the device asked to be repeated: it proves that the document is not older than the question."""
+    """The nonce of the device's newest heartbeat. It proves that the document is not older than the heartbeat."""

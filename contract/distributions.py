@@ -29,7 +29,7 @@ Edges = Array
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """How inputs and answers were distributed where the model was converted."""
+    """The distribution of inputs and answers in the sample that the model was converted with."""
 
     features: Mapping[str, Edges]
     output: Edges | None
@@ -72,7 +72,9 @@ def columns_of(manifest_columns: Sequence[str], arrays: Sequence[Array]) -> dict
 
 
 def answers_of(outputs: Sequence[Array], *, regression: bool) -> Array | None:
-    """What is counted of answers: numbers of a regression, the confidence of a classifier; None where it gives none."""
+    """The numbers that are counted of answers, shape (rows,), or None where there are none. Of a regression the
+    answers, of a classifier the confidence.
+    """
     if regression:
         first = outputs[0]
         return first.reshape(len(first), -1)[:, 0] if first.ndim and first.dtype.kind in "fiu" else None

@@ -16,7 +16,7 @@ import numpy as np
 from contract.errors import BadInput, Code
 
 ENCODING = "segments-1"
-"""What a device says it can undo."""
+"""The name under which a device says that it can undo this encoding."""
 DICTIONARY_BYTES = 8 << 20
 MAX_UNPACK_BYTES = 32 << 20
 """Memory of the unpacker: a stream that asks for a larger dictionary is refused."""
@@ -31,12 +31,12 @@ ReadBase = Callable[[int, int], bytes]
 
 
 class Kind(IntEnum):
-    """What a segment is."""
+    """The kind of a segment."""
 
     COPY = 0
     NEW = 1
     CHANGED = 2
-    """XOR with the base."""
+    """The XOR of the segment with the base."""
 
 
 def reorder(data: bytes, lanes: int) -> bytes:
@@ -47,7 +47,7 @@ def reorder(data: bytes, lanes: int) -> bytes:
 
 
 def restore(data: bytes, lanes: int) -> bytes:
-    """Undo `reorder`."""
+    """Undoes `reorder`."""
     whole = len(data) // lanes * lanes
     numbers = np.frombuffer(data, np.uint8, whole).reshape(lanes, -1).T
     return numbers.tobytes() + data[whole:]
@@ -74,7 +74,7 @@ class Unpacked:
         self._unpacker = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=MAX_UNPACK_BYTES)
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes, fewer at the end."""
+        """Returns the next `size` bytes, fewer at the end."""
         parts, missing = [], size
         while missing and not self._unpacker.eof:
             packed = self._read_packed() if self._unpacker.needs_input else b""

@@ -7,10 +7,10 @@ from contract.wire import Message
 
 
 class Claim(Message, frozen=True):
-    """What a device needs to enrol once: the operator hands it over in a file. A password for an hour."""
+    """All that a device needs to enrol once, in a file that the operator hands over. It is a password for one hour."""
 
     url: str
-    """The controller's API."""
+    """The address of the controller's API."""
     token: str
     device: str
     broker_url: str

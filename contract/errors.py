@@ -58,7 +58,7 @@ class Code(StrEnum):
     MEMORY_SHORT = "memory_short"  # the device has no memory for the version beside what serves: a smaller variant
     SHADOW_ALONE = "shadow_alone"  # nothing serves that a shadow could run beside: roll a version out first
     UPDATE_HELD = "update_held"  # the application on the device asks for quiet; it goes on by itself, or at the cap
-    WINDOW_CLOSED = "window_closed"  # everything is there and waits for the device's maintenance window
+    WINDOW_CLOSED = "window_closed"  # everything is there and waits for the device's maintenance hours
     PINNED = "pinned"  # the device's own configuration holds the model at another release: change [pin] there
     TRIAL_INCONCLUSIVE = "trial_inconclusive"  # too few inferences to judge before the deadline: lower min_samples
     SUPERSEDED = "superseded"  # a newer desired document replaced it

@@ -22,7 +22,7 @@ def upper_edge_us(bucket: int) -> float:
 
 
 def merge(histograms: Iterable[Sequence[int]]) -> tuple[int, ...]:
-    """Add histograms up; the sum is as long as the longest, and what others lack counts as zero."""
+    """Adds histograms up. The sum is as long as the longest one; missing buckets count as zero."""
     total: list[int] = []
     for counts in histograms:
         short, long = sorted((total, counts), key=len)

@@ -16,7 +16,7 @@ from contract.signatures import Sign, encoding
 
 
 def is_signed_by(message: Any, public_keys: Iterable[str]) -> bool:
-    """Whether one of these keys (PEM) signed the message."""
+    """Tells whether one of these keys (PEM) signed the message."""
     if not message.signature:
         return False
     signed = encoding(msgspec.structs.replace(message, signature=""))
@@ -24,7 +24,7 @@ def is_signed_by(message: Any, public_keys: Iterable[str]) -> bool:
 
 
 def signer_of(pem: bytes) -> Sign:
-    """Signs with a private key in PEM: P-256, P-384 or Ed25519. ValueError for anything else."""
+    """Returns a function that signs with a private key in PEM: P-256, P-384 or Ed25519. ValueError for other keys."""
     key = serialization.load_pem_private_key(pem, password=None)
     if isinstance(key, ed25519.Ed25519PrivateKey):
         edwards = key
@@ -36,7 +36,7 @@ def signer_of(pem: bytes) -> Sign:
 
 
 def verifies(public: str, signature: str, signed: bytes) -> bool:
-    """Whether the owner of this public key (PEM) signed these bytes."""
+    """Tells whether the owner of this public key (PEM) signed these bytes."""
     key = serialization.load_pem_public_key(public.encode())
     try:
         raw = base64.b64decode(signature, validate=True)

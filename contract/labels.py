@@ -1,4 +1,7 @@
-"""When an answer meets a label, on devices and in the controller alike. Refuses to know who asks."""
+"""The rule by which an answer equals a label, on devices and in the controller alike.
+
+Decides how text and numbers compare. Refuses to know which model answered.
+"""
 
 from functools import lru_cache
 
@@ -7,7 +10,7 @@ Answer = str | float
 
 @lru_cache(maxsize=1024)
 def same_label(value: Answer, label: Answer) -> bool:
-    """Whether an answer meets a label: a CSV says "1.0" or "True" where the model says 1."""
+    """Tells whether an answer equals a label. A CSV may say "1.0" or "True" where the model says 1."""
     try:
         return _number(value) == _number(label)
     except ValueError:

@@ -38,26 +38,26 @@ class Tensor(Message, frozen=True):
 
 
 class Golden(Message, frozen=True):
-    """Inputs and the answers recorded at conversion, and how far a device's answers may be from them."""
+    """Inputs and the answers recorded at conversion, with the tolerance for a device's answers."""
 
     blob: Blob
     rows: Positive
     rtol: Decimal
     atol: Decimal
     max_row_mismatch_ratio: Decimal
-    """Share of rows that may miss the tolerance or answer another label."""
+    """The fraction of rows that may miss the tolerance or answer another label."""
 
 
 class Limits(Message, frozen=True):
-    """What loading and running the version may cost on a device."""
+    """The most that loading and running the version may cost on a device."""
 
     memory_mb: Positive
-    """Address space of the probe child beyond an idle runtime."""
+    """The address space of the probe child beyond that of an idle runtime, in MB."""
     load_s: Positive
 
 
 class Runtime(Message, frozen=True):
-    """What the device's runtime must understand."""
+    """The versions that the device's runtime must understand."""
 
     ir: Positive
     opset: Positive
@@ -68,7 +68,7 @@ class Variant(Message, frozen=True):
     """The same version in another form, for devices on which the first one does not fit."""
 
     name: str
-    """How it was made: `fp16` or `int8`."""
+    """The way in which it was made: `fp16` or `int8`."""
     artifact: Blob
     golden: Golden
     runtime: Runtime

@@ -1,6 +1,6 @@
-"""What devices say and what they hear, apart from signed documents: one struct per message.
+"""Messages between devices and the controller, apart from signed documents: one struct per message.
 
-Every message of a device carries (boot, seq): a later pair replaces an earlier one, a duplicate changes nothing.
+Every message of a device carries (boot, seq). A later pair replaces an earlier one, and a duplicate changes nothing.
 """
 
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ Bins = Annotated[tuple[Count, ...], msgspec.Meta(max_length=MAX_BINS)]
 NeighbourAddress = Annotated[
     str, msgspec.Meta(pattern=r"^(http://([0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0-9]{1,5}/\{sha256\})?\Z")
 ]
-"""A number and a port, and nothing that whoever names it could choose besides."""
+"""An IP address and a port, and nothing else that the sender of the address could choose."""
 Signature = Annotated[str, msgspec.Meta(max_length=256)]
 
 
@@ -33,7 +33,7 @@ class VersionRef(Message, frozen=True):
 
 
 class Outcome(Message, frozen=True):
-    """How the newest finished update ended; kept on flash, so that it survives a lost report."""
+    """The end of the newest finished update. It is kept on flash, so that it survives a lost report."""
 
     generation: int
     version: VersionRef
@@ -43,7 +43,7 @@ class Outcome(Message, frozen=True):
 
 
 class Progress(Message, frozen=True):
-    """How far a blob on its way is."""
+    """The progress of one transfer."""
 
     done_bytes: Count
     total_bytes: Count
@@ -61,14 +61,14 @@ class ModelState(Message, frozen=True):
     target: VersionRef | None = None
     """The version being fetched or probed."""
     progress: Progress | None = None
-    """Of what is being fetched."""
+    """The progress of the fetch, if there is one."""
     stable_proven: bool = False
     """Since the device booted stable has come back whole from flash and has answered its golden set: a way back."""
     serving: str = ""
     """Digest that answers inferences now; empty when none does."""
     outcome: Outcome | None = None
     code: Short = ""
-    """Why the phase is not making progress, if it is not."""
+    """The code that says why the phase makes no progress. Empty while it does."""
     detail: Text = ""
 
 
@@ -97,11 +97,11 @@ class Report(Message, frozen=True):
     state: ModelState | None = None
     refusal: Refusal | None = None
     signature: Signature = ""
-    """Of the device's key over everything else; empty for a device that has none."""
+    """The signature by the device's key over all other fields. Empty for a device without a key."""
 
 
 class Hardware(Message, frozen=True):
-    """What a selector or a fit check may ask about a device."""
+    """The facts about a device that a selector or a fit check may use."""
 
     machine: Short
     cpus: Count
@@ -110,7 +110,7 @@ class Hardware(Message, frozen=True):
     onnxruntime: Short
     agent: Short
     sandbox: Short = ""
-    """How far a child that loads a model can be confined: `landlock+seccomp`, or what is missing."""
+    """The confinement of a child that loads a model: `landlock+seccomp`, or what is missing."""
     encodings: Annotated[tuple[Short, ...], msgspec.Meta(max_length=8)] = ()
     """Forms of an artifact on the wire that the device can undo."""
 
@@ -131,11 +131,11 @@ class Heartbeat(Message, frozen=True):
     dropped: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
     """Counters of what limits threw away, by name."""
     shares: NeighbourAddress = ""
-    """Where neighbours may fetch what the device has confirmed; empty: nowhere."""
+    """The address at which neighbours may fetch what the device has confirmed. Empty: nowhere."""
     nonce: Short = ""
     """Asks for a document that repeats it: the proof that nobody replays an old one."""
     signature: Signature = ""
-    """Of the device's key over everything else; empty for a device that has none."""
+    """The signature by the device's key over all other fields. Empty for a device without a key."""
 
 
 class ModelWindow(Message, frozen=True):
@@ -175,17 +175,17 @@ class Telemetry(Message, frozen=True):
     windows: Annotated[tuple[ModelWindow, ...], msgspec.Meta(max_length=2 * MAX_MODELS_PER_DEVICE)] = ()
     rss_mb: float = 0.0
     cpu_share: float = 0.0
-    """Of one core, during the interval."""
+    """The CPU time of the agent during the interval, as a fraction of one core."""
     temperature_c: float | None = None
-    """Of the hottest zone; None where the device knows none."""
+    """The temperature of the hottest zone. None where the device has none."""
     swap_stall_ms_max: float = 0.0
-    """Longest inference that overlapped a swap, since boot."""
+    """The longest inference that overlapped a swap, since boot."""
     swap_rss_mb: float = 0.0
-    """What the newest swap has changed resident memory by."""
+    """The change of resident memory by the newest swap."""
     bytes_received: Count = 0
     bytes_sent: Count = 0
     signature: Signature = ""
-    """Of the device's key over everything else; empty for a device that has none."""
+    """The signature by the device's key over all other fields. Empty for a device without a key."""
 
 
 class Ack(Message, frozen=True):

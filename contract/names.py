@@ -43,5 +43,5 @@ def parse_target_path(path: str) -> tuple[str, int]:
 
 
 def unit_number(text: str) -> float:
-    """A number from 0 to 1 that a text has for good: what is spread by it stays where it is."""
+    """A stable hash of a text, in [0, 1)."""
     return int(hashlib.sha256(text.encode()).hexdigest()[:13], 16) / 16**13

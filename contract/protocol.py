@@ -4,7 +4,7 @@ Refuses to know what happens when a limit is broken: whoever decodes says so wit
 """
 
 VERSION = "0.1.0"
-"""Of the distribution, as pyproject.toml says it: asking importlib.metadata costs a device 20 ms and 1 MB."""
+"""The version of the distribution, equal to pyproject.toml. Asking importlib.metadata costs a device 20 ms and 1 MB."""
 
 PROTOCOL = 1
 """Version of topics and messages. A device that speaks another one is told so, never guessed at."""
@@ -40,7 +40,7 @@ MAX_FEATURES = 64
 """Columns of a model whose distribution devices report: the first ones, 2 kB of a telemetry message at the most."""
 
 MAX_BINS = 18
-"""Of one histogram: missing values, sixteen categories (or ten ranges of numbers), everything else."""
+"""The most bins of one histogram: missing values, sixteen categories (or ten ranges of numbers), everything else."""
 
 MAX_VERSIONS_PUBLISHED = 50
 """Newest versions of a model that its role document lists."""

@@ -46,7 +46,7 @@ def line_of(text: str, complaint: str) -> int | None:
 
 
 def _find(lines: list[str], wanted: list[str]) -> int | None:
-    """Where the key or table at this path is written; an index in the path counts `[[tables]]` from 0."""
+    """The line on which the key or table at this path is written. An index in the path counts `[[tables]]` from 0."""
     table: list[str] = []
     seen: dict[tuple[str, ...], int] = {}
     for number, line in enumerate(lines, start=1):

@@ -21,12 +21,12 @@ def presence(device: str) -> str:
 
 
 def heartbeat(device: str) -> str:
-    """Full reported state, at an interval and after every reconnect."""
+    """The full reported state, sent at an interval and after every reconnect."""
     return _up(device, UP_HEARTBEAT)
 
 
 def report(device: str) -> str:
-    """Changes of phase and refusals; sent again until acknowledged."""
+    """Changes of phase, and refusals. Sent again until acknowledged."""
     return _up(device, UP_REPORT)
 
 

@@ -26,7 +26,7 @@ class Window(msgspec.Struct, frozen=True):
     ends: int
 
     def holds(self, local: datetime) -> bool:
-        """Whether it is open."""
+        """Tells whether the device's wall clock `local` lies within the hours."""
         minute, day = local.hour * 60 + local.minute, local.weekday()
         if self.begins < self.ends:
             return day in self.days and self.begins <= minute < self.ends

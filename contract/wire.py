@@ -26,7 +26,7 @@ def encode(message: Any) -> bytes:
 
 
 def decode(raw: bytes, kind: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES) -> T:
-    """Decode `raw` as `kind`; raise BadInput `message_too_large` or `message_malformed` with the path of the fault."""
+    """Decodes `raw` as `kind`. BadInput `message_too_large` or `message_malformed` with the path of the fault."""
     canonical: T | None = _decode_canonical(raw, kind) if len(raw) <= max_bytes else None
     if canonical is not None:
         return canonical

@@ -20,7 +20,7 @@ class Clock:
         self.now = 0.0
         self.events = 0
         self._second = 0
-        """The present one: what is due in it, or was due before, is in `_near`."""
+        """The number of the present second. Callbacks due in it or before it are in `_near`."""
         self._near: list[Entry] = []
         self._far: dict[int, list[Entry]] = {}
         self._seconds: list[int] = []
@@ -28,7 +28,7 @@ class Clock:
         self._sequence = 0
 
     def at(self, when: float, callback: Callback, *arguments: Any) -> None:
-        """Call at `when`, or now if that is past."""
+        """Schedules a call at `when`, or now if that is past."""
         self._sequence += 1
         entry = (when if when > self.now else self.now, self._sequence, callback, arguments)
         if (second := int(when)) <= self._second:
@@ -40,11 +40,11 @@ class Clock:
             heappush(self._seconds, second)
 
     def after(self, delay_s: float, callback: Callback, *arguments: Any) -> None:
-        """Call `delay_s` from now."""
+        """Schedules a call `delay_s` from now."""
         self.at(self.now + delay_s, callback, *arguments)
 
     def run(self, until: float) -> None:
-        """Let everything up to `until` happen."""
+        """Runs every callback that is due up to `until`."""
         while self._turn_to(until):
             near = self._near
             while near and near[0][0] <= until:
@@ -68,7 +68,7 @@ class Clock:
 
 
 def stream(seed: int, name: str) -> Random:
-    """A random source of its own for each name: a fault more in one place draws nothing anywhere else."""
+    """A random source of its own for each name. A new fault in one place then changes no draw in another place."""
     return Random(f"{seed}/{name}")  # noqa: S311 - a simulation
 
 

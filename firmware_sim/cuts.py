@@ -14,7 +14,7 @@ from firmware_sim.solo import Broker, Solo
 
 @dataclass(frozen=True, slots=True)
 class CutResult:
-    """One run."""
+    """The result of one run."""
 
     scenario: str
     seed: int
@@ -50,7 +50,7 @@ def every_cut(scenario: Script, seed: int) -> Iterator[CutResult]:
 
 
 def sampled_pairs(scenario: Script, seed: int, count: int) -> Iterator[CutResult]:
-    """Two cuts each, the second soon after the first: it falls into recovery."""
+    """Runs with two cuts each. The second comes soon after the first, so that it falls into recovery."""
     operations = run_once(scenario, seed, ())[1].flash.power.operations
     rng = Random(f"{seed}/{scenario.name}/pairs")  # noqa: S311 - a simulation
     for number in range(count):

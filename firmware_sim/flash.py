@@ -39,7 +39,7 @@ class Flash:
     power: Power = field(default_factory=Power)
     capacity_bytes: int = 1 << 40
     written_bytes: int = 0
-    """Wear: everything that was ever written."""
+    """The wear: the number of bytes that were ever written."""
     _files: dict[int, _File] = field(default_factory=dict)
     _names: Names = field(default_factory=dict)
     _durable_names: Names = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Flash:
     _next: int = 0
 
     def read(self, name: str) -> bytes:
-        """The whole file as the running system sees it."""
+        """Returns the whole file as the running system sees it."""
         return self._file(name).current
 
     def read_at(self, name: str, offset: int, size_bytes: int) -> bytes:
@@ -69,19 +69,19 @@ class Flash:
         self._write(name, after, data)
 
     def sync(self, name: str) -> None:
-        """Make the content durable."""
+        """Makes the content durable."""
         file = self._file(name)
         self._draw()
         file.synced = file.current
 
     def sync_directory(self) -> None:
-        """Make the names durable."""
+        """Makes the names durable."""
         self._draw()
         self._durable_names = dict(self._names)
         self._pending.clear()
 
     def rename(self, source: str, target: str) -> None:
-        """One name change, pending."""
+        """Renames a file. The change of names is pending until `sync_directory`."""
         self._file(source)
         self._draw()
 
@@ -92,7 +92,7 @@ class Flash:
         self._change(change)
 
     def delete(self, name: str) -> None:
-        """One name change, pending; missing is fine."""
+        """Deletes a file; a missing one is no error. The change is pending until `sync_directory`."""
         if name in self._names:
             self._draw()
 
@@ -118,7 +118,7 @@ class Flash:
         return self.capacity_bytes - sum(len(self._files[number].current) for number in self._names.values())
 
     def path(self, name: str) -> str:
-        """The simulated runtime opens by name."""
+        """The name itself: the simulated runtime opens files by name."""
         return name
 
     def lose_power(self) -> None:

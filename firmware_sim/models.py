@@ -35,9 +35,9 @@ CHUNK_BYTES = 1024
 QUICK_S = 0.0005
 SLOW_S = 0.5
 SLOWER_S = 3 * QUICK_S
+"""Seconds that one inference takes on the device's own clock, which virtual time does not see: all three."""
 WORSE_ONE_IN = 16
 """Rows that a worse model answers the other way: a loss of five points where nine of ten answers are right."""
-"""What one inference takes on the device's own clock, which virtual time does not see."""
 LEAK_MB = 64.0
 """What one inference of a leaking model keeps."""
 MEMORY_MB = 512
@@ -46,12 +46,12 @@ _ANSWERS = (np.array([0]), np.array([1]))
 
 
 def _no_time(_: float) -> None:
-    """For whom time does not matter."""
+    """Spends no time: the default where time does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimModel:
-    """One version."""
+    """One version of a simulated model."""
 
     release: int
     behaviour: Behaviour
@@ -105,7 +105,7 @@ class SimSession:
         self._worse = behaviour == "worse"
 
     def run(self, inputs: Inputs) -> list[Array]:
-        """One label for one row."""
+        """Returns one label for one row, shape (1,)."""
         self._spend(self._latency_s)
         if self._raises:
             raise RuntimeError("simulated fault")
@@ -123,7 +123,7 @@ class _Worker:
         self._mb = AGENT_MB
 
     def leak(self) -> None:
-        """Lose memory; a worker that has none left is replaced by an empty one."""
+        """Leaks `LEAK_MB`. A worker without memory left is replaced by a new one."""
         self._mb += LEAK_MB
         if self._mb > MEMORY_MB:
             self._mb = AGENT_MB
@@ -142,7 +142,7 @@ class SimRuntime:
         self._rss_mb = AGENT_MB
 
     def hardware(self) -> Hardware:
-        """A simulated machine."""
+        """The facts about the simulated machine."""
         return Hardware(
             machine="sim",
             cpus=1,
@@ -154,7 +154,7 @@ class SimRuntime:
         )
 
     def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
-        """Answer at once; the caller queues the answer."""
+        """Returns the answer at once; the caller queues it."""
         model = self._by_artifact.get(self.read(artifact))
         broken = model is None or model.behaviour == "breaks_probe"
         done(ProbeReport(assignment.digest, Code.PROBE_FAILED if broken else "", "simulated" if broken else ""))
@@ -171,7 +171,7 @@ class SimRuntime:
         return SimSession(model.behaviour, self._spend, _Worker().leak if isolated else self.leak)
 
     def leak(self) -> None:
-        """Lose memory for good; the kernel ends a process that has none left."""
+        """Leaks `LEAK_MB` for the life of the process. The kernel ends a process without memory left."""
         self._rss_mb += LEAK_MB
         if self._rss_mb > MEMORY_MB:
             raise ProcessKilled
@@ -181,12 +181,12 @@ class SimRuntime:
         return golden == f"golden {manifest.release}".encode()
 
     def free_mb(self) -> float:
-        """What the simulated machine has left."""
+        """The free memory of the simulated machine."""
         return MEMORY_MB - self._rss_mb
 
     def usage(self) -> Usage:
-        """What the process holds, leaks included; CPU is not simulated."""
+        """The memory of the process, leaks included. CPU is not simulated."""
         return Usage(self._rss_mb, 0.0)
 
     def trim(self) -> None:
-        """Nothing to trim."""
+        """Does nothing: there is no heap to trim."""

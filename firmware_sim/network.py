@@ -24,11 +24,11 @@ MAX_WAITING = 1000
 
 
 class Conditions(Message, frozen=True):
-    """What links do to messages."""
+    """The conditions of links: latency, loss and limits."""
 
     latency_s: Seconds = 0.05
     bandwidth_bytes_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    """What a device's link carries towards it; 0: no limit. Messages wait for those before them."""
+    """The bytes a second that a device's link carries towards it; 0: no limit. Messages wait for those before them."""
     loss: Probability = 0.0
     """Probability that a message is lost once, and sent again."""
     resend_s: Seconds = 2.0
@@ -36,7 +36,7 @@ class Conditions(Message, frozen=True):
     """Probability that the broker drops a message to a device for good, as one with a full queue does."""
     duplicate: Probability = 0.0
     keepalive_s: Seconds = 45.0
-    """After so long the broker publishes the will of a device that is gone."""
+    """The time after which the broker publishes the will of a device that is gone."""
     reconnect_s: Seconds = 5.0
 
     def calm(self) -> "Conditions":
@@ -73,7 +73,7 @@ class Network:
         self._subscribers: dict[str, dict[str, SimLink]] = {}
 
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        """From the controller, whose link is good."""
+        """Publishes for the controller, whose link has no faults."""
         if retain and payload:
             self.retained[topic] = payload
         elif retain:
@@ -82,7 +82,7 @@ class Network:
             link.deliver(topic, payload)
 
     def arrived(self, topic: str, payload: bytes, retain: bool) -> None:
-        """From a device."""
+        """Takes a message that a device has published."""
         self.messages += 1
         if retain:
             self.retained[topic] = payload
@@ -90,13 +90,13 @@ class Network:
             self.to_controller(topic, payload)
 
     def subscribe(self, link: "SimLink", topic: str) -> None:
-        """Retained first."""
+        """Subscribes a link. Retained messages come first."""
         self._subscribers.setdefault(topic, {})[link.device] = link
         if topic in self.retained:
             link.deliver(topic, self.retained[topic])
 
     def unsubscribe(self, link: "SimLink", topic: str) -> None:
-        """No more of it."""
+        """Ends a subscription."""
         self._subscribers.get(topic, {}).pop(link.device, None)
 
 
@@ -109,9 +109,9 @@ class SimLink:
         self.reachable = True
         self.bytes_down = self.bytes_up = 0
         self.loss: float | None = None
-        """Of this link alone; None: the network's."""
+        """The conditions of this link alone. None: the network's."""
         self.bandwidth_bytes_s = 0.0
-        """Of this link alone; 0: the network's."""
+        """The bandwidth of this link alone. 0: the network's."""
         self._network = network
         self._rng = rng
         self._busy_until = 0.0
@@ -146,7 +146,7 @@ class SimLink:
                 self._receiver.link_down()
 
     def set_reachable(self, reachable: bool) -> None:
-        """Begin or end a partition."""
+        """Begins or ends a partition."""
         self.reachable = reachable
         if not reachable:
             self.break_off()
@@ -156,7 +156,7 @@ class SimLink:
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> None:
-        """Queue; while the connection is down it waits."""
+        """Queues a message. It waits while the connection is down."""
         if not self.up:
             if len(self._waiting) < MAX_WAITING:
                 self._waiting.append((topic, payload, retain))
@@ -171,13 +171,13 @@ class SimLink:
         self._in_flight(0.0, self._subscribe, wanted)
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
-        """End subscriptions."""
+        """Ends subscriptions."""
         for topic in topics:
             self._topics.discard(topic)
             self._network.unsubscribe(self, topic)
 
     def deliver(self, topic: str, payload: bytes) -> None:
-        """From the broker to the device."""
+        """Delivers a message from the broker to the device."""
         conditions = self._network.conditions
         if conditions.drop and self._rng.random() < conditions.drop:
             return

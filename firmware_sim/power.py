@@ -20,23 +20,23 @@ Plan = Callable[[int], bool]
 
 
 def never() -> Plan:
-    """Mains."""
+    """A power supply that never fails."""
     return lambda operation: False
 
 
 def at(*operations: int) -> Plan:
-    """At these operations, each counted over the whole life of the device."""
+    """A plan that cuts at these operations, counted over the whole life of the device."""
     planned = frozenset(operations)
     return lambda operation: operation in planned
 
 
 def at_random(probability: float, rng: Random) -> Plan:
-    """At any operation with this probability; recovery is not spared."""
+    """A plan that cuts at any operation with this probability, during recovery too."""
     return lambda operation: rng.random() < probability
 
 
 def in_bursts(probability: float, length: int, rng: Random) -> Plan:
-    """A contact that bounces: after a random cut each of the next `length` operations is cut with one in two."""
+    """A plan like a loose contact: after a random cut each of the next `length` operations fails one time in two."""
     left = 0
 
     def fails(operation: int) -> bool:
@@ -52,7 +52,7 @@ def in_bursts(probability: float, length: int, rng: Random) -> Plan:
 
 
 class Power:
-    """Feeds one device."""
+    """The power supply of one device."""
 
     def __init__(self, plan: Plan | None = None) -> None:
         self.plan = plan or never()
@@ -60,7 +60,7 @@ class Power:
         self.cuts = 0
 
     def draw(self) -> bool:
-        """Count one operation; True if power fails during it."""
+        """Counts one operation. True if power fails during it."""
         self.operations += 1
         if self.plan(self.operations):
             self.cuts += 1

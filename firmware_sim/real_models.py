@@ -60,7 +60,7 @@ class RealRuntime(SimRuntime):
     """Sessions of onnxruntime over bytes from simulated flash; the probe runs one row in this process."""
 
     def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
-        """Load and run; the caller queues the answer."""
+        """Loads the model and runs one row; the caller queues the answer."""
         try:
             self.load(artifact, assignment.manifest).run(_ROW)
         except Exception as error:  # onnxruntime's exceptions share no base class

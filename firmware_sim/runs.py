@@ -21,12 +21,12 @@ from firmware_sim.world import FleetWorld
 
 MAX_SHRINK_RUNS = 200
 TRACE_LINES = 15
-"""Shown of a broken law: the newest moments before it."""
+"""The number of newest moments that are shown before a broken law."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What one run came to."""
+    """The result of one run."""
 
     scenario: str
     seed: int
@@ -40,7 +40,7 @@ class RunResult:
     where: str = ""
     at: float = 0.0
     trace: tuple[str, ...] = ()
-    """For a broken law: what happened around it."""
+    """The moments around a broken law."""
 
     @property
     def reproduce(self) -> str:
@@ -82,7 +82,7 @@ def _last_lines(world: FleetWorld, where: str, at: float) -> tuple[str, ...]:
 
 
 def sweep(scenarios: Sequence[Scenario], seeds: Iterable[int], processes: int) -> Iterator[RunResult]:
-    """Every scenario with every seed, over processes; in order of completion."""
+    """Runs every scenario with every seed over several processes. Yields results in order of completion."""
     jobs = [(scenario, seed) for seed in seeds for scenario in scenarios]
     with get_context("spawn").Pool(processes) as pool:
         yield from pool.imap_unordered(_result_only, jobs, chunksize=4)

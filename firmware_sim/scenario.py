@@ -31,7 +31,7 @@ class Release(Message, frozen=True):
     only_stratum: str = ""
     """The behaviour shows in this stratum only; elsewhere the version is good."""
     strategy: Strategy | None = None
-    """In place of the scenario's."""
+    """A value that replaces the scenario's."""
 
 
 class Stratum(Message, frozen=True):
@@ -41,20 +41,20 @@ class Stratum(Message, frozen=True):
     share: Share = 1.0
     loss: Probability | None = None
     bandwidth_bytes_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    """Of its links; 0: the network's."""
+    """The bandwidth of its links; 0: the network's."""
     offline_every_s: Positive | None = None
     offline_for_s: Positive = 60.0
     flash_operation_s: Seconds = 0.0
-    """How long one operation on flash takes."""
+    """The time that one operation on flash takes."""
     flash_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1 << 30
     utc_offset_h: Annotated[float, msgspec.Meta(ge=-12, le=14)] = 0.0
-    """Its time zone: it moves the seasons of its sensor."""
+    """The time zone, which moves the seasons of its sensor."""
     sensor: Signal | None = None
-    """In place of the scenario's."""
+    """A value that replaces the scenario's."""
 
 
 class Partition(Message, frozen=True, tag_field="kind", tag="partition"):
-    """A share of the devices cannot reach the broker for a while."""
+    """A fraction of the devices cannot reach the broker for a while."""
 
     at_s: Seconds
     for_s: Positive
@@ -98,7 +98,7 @@ Fault = Partition | Storm | ControllerDies | BrokerForgets | CrashLoop | Brownou
 
 
 class Scenario(Message, frozen=True):
-    """A world and what is to happen in it."""
+    """A world, and what happens in it."""
 
     name: str
     hours: Positive
@@ -125,12 +125,12 @@ class Scenario(Message, frozen=True):
 
     @property
     def trial(self) -> TrialPolicy:
-        """What devices go by."""
+        """The trial policy that devices follow."""
         return self.strategy.trial
 
 
 def load_scenario(path: Path) -> Scenario:
-    """Read and check; BadInput `config_invalid` names the file, the key and what is allowed there."""
+    """Reads and checks a scenario. BadInput `config_invalid` names the file, the key and what is allowed there."""
     try:
         scenario = decode_toml(path.read_text(encoding="utf-8"), Scenario, str(path))
     except (OSError, UnicodeDecodeError) as error:

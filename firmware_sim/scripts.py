@@ -43,7 +43,7 @@ class Script:
 def publish(
     world: Solo, generation: int, release: int | None, models: tuple[SimModel, ...], delivery: Delivery | None = None
 ) -> None:
-    """What the controller does: blobs, role, desired, in this order."""
+    """Publishes as the controller does: blobs, role, desired document, in this order."""
     for model in models:
         for data, blob in ((model.artifact, model.manifest.artifact), (model.golden, model.manifest.golden.blob)):
             _publish_blob(world, data, blob)
@@ -61,7 +61,7 @@ def publish(
 
 
 def desired_document(version: int, wanted: tuple[Wanted, ...], device: str = NAME) -> bytes:
-    """Signed by the director of all simulated fleets."""
+    """The desired document, signed by the director of all simulated fleets."""
     expires = WORLD_BEGAN + timedelta(days=7)
     return sign_desired(device, wanted, version=version, issued=WORLD_BEGAN, expires=expires, signer=KEYS.director)
 

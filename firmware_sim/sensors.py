@@ -20,7 +20,7 @@ _STEADY = Sample({"x": 1.0}, label=1)
 
 
 class Signal(Message, frozen=True):
-    """What is measured, and how badly. Faults of the sensor end when the world heals; seasons do not."""
+    """The measured signal and the sensor's faults. Faults end when the world heals; seasons do not."""
 
     level: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)] = 1.0
     season: Magnitude = 0.0
@@ -29,14 +29,14 @@ class Signal(Message, frozen=True):
     noise: Magnitude = 0.0
     """Standard deviation of what the sensor adds to each value."""
     drift_per_h: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)] = 0.0
-    """What the sensor adds to each value more and more."""
+    """The value that the sensor adds to each value for every hour that passes."""
     spike: Rate = 0.0
-    """Share of values that are off by `spike_size`, either way."""
+    """The fraction of values that are off by `spike_size`, either way."""
     spike_size: Magnitude = 10.0
     dropout: Rate = 0.0
-    """Share of values that do not come."""
+    """The fraction of values that do not come."""
     stuck: Rate = 0.0
-    """Share of values at which the sensor gets stuck for `stuck_rows` rows."""
+    """The fraction of values at which the sensor gets stuck for `stuck_rows` rows."""
     stuck_rows: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
 
 

@@ -19,7 +19,7 @@ class Broker:
         self.published: list[tuple[str, bytes]] = []
 
     def retain(self, topic: str, payload: bytes) -> None:
-        """Keep a message without delivering it to whom is subscribed already."""
+        """Keeps a message without delivering it to links that are subscribed already."""
         self.retained[topic] = payload
 
 
@@ -29,7 +29,7 @@ class Solo:
     def __init__(self, flash: Flash, broker: Broker, models: tuple[SimModel, ...]) -> None:
         self.flash = flash
         self.files = dict(FIRST)
-        """The fleet's metadata, as it was signed last."""
+        """The fleet's newest signed metadata."""
         self.broker = broker
         self.clock = Clock()
         self._network = Network(self.clock, _QUIET)
@@ -46,7 +46,7 @@ class Solo:
 
     @property
     def history(self) -> list[Moment]:
-        """What the device served and remembered."""
+        """The moments of the device: what it served, and its records."""
         return self.device.history
 
     def offer(self, topic: str, payload: bytes) -> None:
@@ -54,5 +54,5 @@ class Solo:
         self._network.publish(topic, payload, retain=True)
 
     def run(self, until: float) -> None:
-        """Let time pass."""
+        """Runs the world for some virtual seconds."""
         self.clock.run(until)

@@ -34,7 +34,7 @@ BOOT_SPREAD_S = 20.0
 
 
 class FleetWorld:
-    """Everything of one run."""
+    """The state of one run: devices, controller, network, clock."""
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario = scenario
@@ -57,7 +57,7 @@ class FleetWorld:
         self.clock.at(scenario.heal_at_s, self._heal)
 
     def run(self) -> None:
-        """To the end of the scenario."""
+        """Runs to the end of the scenario."""
         self.clock.run(self.scenario.ends_at_s)
 
     def trace_hash(self) -> str:

@@ -1,13 +1,18 @@
 """Documents that repeat the code are held to it."""
 
-import json
+import importlib.util
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import get_args
 
-import msgspec
 import pytest
 
+from agent.core.commands import Command
+from agent.core.events import Event
+from agent.core.model import State
 from agent.serving.metrics import FAMILIES
 from contract.desired import TrialPolicy
 from contract.errors import Code
@@ -22,25 +27,27 @@ SOURCES = [
 ]
 
 
-def codes_table() -> str:
-    """The reference of codes, made from the comments beside them."""
-    text = (ROOT / "contract" / "errors.py").read_text()
-    rows = [
-        "# Error codes",
-        "",
-        "Made from `contract/errors.py`; `tests/test_docs.py` holds it equal.",
-        "",
-        "| code | what to do |",
-        "|---|---|",
-    ]
-    for code in Code:
-        line = next(line for line in text.splitlines() if f'= "{code}"' in line)
-        rows.append(f"| `{code}` | {line.partition('#')[2].strip()} |")
-    return "\n".join(rows) + "\n"
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def test_the_reference_of_codes_is_the_codes() -> None:
-    assert (ROOT / "docs" / "reference" / "codes.md").read_text() == codes_table()
+PAGES: dict[str, Callable[[], str]] = generate().PAGES
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_that_is_made_from_the_code_is_what_the_code_says(name: str) -> None:
+    assert (ROOT / name).read_text() == PAGES[name](), "run: python docs/generate.py"
+
+
+def test_the_page_of_the_update_machine_names_every_state_event_and_command() -> None:
+    page = (ROOT / "docs" / "reference" / "update-machine.md").read_text()
+    for kind in (*get_args(State), *get_args(Event), *get_args(Command)):
+        assert kind.__name__ in page, kind
 
 
 def test_the_reference_of_metrics_is_the_metrics() -> None:
@@ -94,12 +101,74 @@ def test_every_key_of_a_strategy_names_the_test_that_fails_when_it_is_ignored() 
     assert set(re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE)) == keys
 
 
-def test_the_schema_for_editors_is_the_strategy() -> None:
-    shipped = (ROOT / "configs" / "rollouts" / "strategy.schema.json").read_text()
-    assert shipped == strategy_schema()
+PROSE = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(page for folder in ("concepts", "guides", "reference") for page in (ROOT / "docs" / folder).glob("*.md")),
+]
+MAX_COLUMNS = 100
+MAX_WORDS = 28
+"""Of a sentence: the house asks for 12 to 20, and a list of three things needs a few more."""
 
 
-def strategy_schema() -> str:
-    """What an editor needs to complete and check a strategy."""
-    found = msgspec.json.schema(Strategy)
-    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **found}, indent=1) + "\n"
+def prose_lines(text: str) -> list[tuple[int, str]]:
+    """Lines of a page by number, without code blocks, tables and headings."""
+    found, in_code = [], False
+    for number, line in enumerate(text.splitlines(), 1):
+        in_code ^= line.startswith("```")
+        found.append((number, "" if in_code or line.startswith(("|", "#", "```")) else line))
+    return found
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences of a page; a name in backticks counts as one word, a link as its text."""
+    lines = [("\n" if re.match(r"\s*([-*]|\d+\.)\s", line) else "") + line for _, line in prose_lines(text)]
+    found = []
+    for paragraph in re.split(r"\n\s*\n", "\n".join(lines)):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"`[^`]*`", "x", " ".join(paragraph.split())))
+        found += re.split(r"(?<=[.!?:])\s+(?=[A-Z0-9x*(])", plain)
+    return found
+
+
+def long_lines(text: str) -> list[int]:
+    """Numbers of lines of prose that go past the margin and could be wrapped: more than one word and a link."""
+    return [number for number, line in prose_lines(text) if len(re.sub(r"\]\([^)]*\)", "]", line)) > MAX_COLUMNS]
+
+
+def long_sentences(text: str) -> list[str]:
+    return [each for each in sentences(text) if len(re.findall(r"[\w'%-]+", each)) > MAX_WORDS]
+
+
+def test_lines_of_pages_are_wrapped() -> None:
+    pages = [*PROSE, ROOT / "CHANGELOG.md", *(ROOT / "docs" / "adr").glob("*.md")]
+    assert {str(page): found for page in pages if (found := long_lines(page.read_text()))} == {}
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.stem)
+def test_sentences_of_pages_are_short(page: Path) -> None:
+    assert long_sentences(page.read_text()) == []
+
+
+def test_a_long_line_and_a_long_sentence_are_found_in_prose_and_nowhere_else() -> None:
+    words = "word " * 30
+    assert long_lines(f"```\n{words}\n```\n| {words} |\n{words}") == [5]
+    assert long_sentences(f"Short one. {words}ends.\n\n- {words}too.") != []
+    assert (
+        long_sentences(f"| {words} |\n```\n{words}\n```\n" + "Ten words are not too many for one sentence here. " * 4)
+        == []
+    )
+
+
+def test_one_time_is_said_for_the_demo() -> None:
+    says = (ROOT / "edgeward" / "demo" / "command.py").read_text()
+    seconds = re.findall(r"in (\d+) seconds", says)
+    assert len(seconds) == 1
+    for page in ("README.md", "Makefile"):
+        assert set(re.findall(r"(\d+)\s+seconds", (ROOT / page).read_text())) == set(seconds), page
+
+
+def test_every_file_that_contributing_and_the_readme_name_exists() -> None:
+    for page in ("CONTRIBUTING.md", "README.md"):
+        targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text())
+        assert len(targets) > 20
+        assert [target for target in targets if not (ROOT / target).exists()] == []

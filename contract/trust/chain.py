@@ -37,7 +37,7 @@ class Bundle(Message, frozen=True):
 
 
 def trust_root(root: str) -> Trusted:
-    """Where trust starts: the root that a device was given at enrolment. BadInput `config_invalid`."""
+    """The trust that a device starts with: the root from its enrolment. BadInput `config_invalid`."""
     try:
         TrustedMetadataSet(root.encode(), EnvelopeType.METADATA)
     except _TUF_ERRORS as error:

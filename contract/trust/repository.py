@@ -152,7 +152,7 @@ def rotate_director(files: Files, keyid: str, key: Key, targets: Signer, now: da
 
 
 def bundle(files: Files) -> Bundle:
-    """What devices need to follow, with the newest roots."""
+    """The trust bundle: all that devices need to follow, with the newest roots."""
     newest = newest_root(files)
     first = max(1, newest - MAX_ROOTS_IN_BUNDLE + 1)
     roots = tuple(files[f"{version}.root.json"] for version in range(first, newest + 1))

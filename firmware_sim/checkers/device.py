@@ -1,4 +1,4 @@
-"""What a script with one device must have kept and reached."""
+"""Laws of a script with one device: what it must have kept and reached."""
 
 from firmware_sim.checkers.law import hold
 from firmware_sim.checkers.safety import check_safety
@@ -7,7 +7,7 @@ from firmware_sim.scripts import POLICY, Script
 
 
 def check(script: Script, device: Device) -> None:
-    """Raise Violation for the first law that the run broke."""
+    """Raises Violation for the first law that the run broke."""
     soaks = {model.manifest.artifact.sha256: float(POLICY.soak_s) for model in script.models}
     check_safety(device.name, device.history, soaks, may_stop=script.stable_at_end == 0)
     last = device.history[-1]

@@ -17,7 +17,7 @@ Checker = Callable[[FleetWorld], None]
 
 
 def safety(world: FleetWorld) -> None:
-    """Every device, at every moment."""
+    """Checks the laws of safety on every device, at every moment."""
     releases = zip(world.models.values(), world.scenario.release, strict=True)
     soaks = {
         model.manifest.artifact.sha256: float((release.strategy or world.scenario.strategy).trial.soak_s)
@@ -28,7 +28,7 @@ def safety(world: FleetWorld) -> None:
 
 
 def liveness(world: FleetWorld) -> None:
-    """After the faults have stopped every device converges, and the controller knows it."""
+    """Checks that after the faults every device converges, and that the controller knows it."""
     ends_at = world.clock.now
     given = _given(world)
     for device in world.devices.values():
@@ -47,7 +47,7 @@ def liveness(world: FleetWorld) -> None:
 
 
 def rollouts(world: FleetWorld) -> None:
-    """They end as they must, and reach nobody before their turn."""
+    """Checks that rollouts end as they must, and reach no device before its turn."""
     latest: dict[str, Rollout] = {}
     for at, rollout in world.controller.history:
         before = latest.get(rollout.id)
@@ -63,7 +63,7 @@ def rollouts(world: FleetWorld) -> None:
 
 
 def resources(world: FleetWorld) -> None:
-    """Flash holds what the record needs and nothing else; the broker holds a bounded number of messages a device."""
+    """Checks that flash holds only what the record needs, and that the broker holds few messages a device."""
     for device in world.devices.values():
         allowed = {
             "device",
@@ -103,7 +103,7 @@ CHECKERS: tuple[Checker, ...] = (safety, rollouts, liveness, resources)
 
 
 def check_world(world: FleetWorld) -> None:
-    """Raise Violation for the first law that the run broke."""
+    """Raises Violation for the first law that the run broke."""
     for checker in CHECKERS:
         checker(world)
 

@@ -1,4 +1,4 @@
-"""How a broken law is said."""
+"""The message of a broken law."""
 
 
 class Violation(AssertionError):
@@ -12,6 +12,6 @@ class Violation(AssertionError):
 
 
 def hold(kept: bool, law: str, where: str, at: float, what: str) -> None:
-    """Raise Violation unless the law was kept."""
+    """Raises Violation unless the law was kept."""
     if not kept:
         raise Violation(law, where, at, what)

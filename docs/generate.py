@@ -1,0 +1,184 @@
+"""Writes the pages that repeat the code: error codes, the schema of a strategy, the update machine.
+
+Run as ``python docs/generate.py``. `tests/test_docs.py` holds each page equal to what this makes.
+Refuses to know anything that the code does not say: a page that needs a human sentence is written by hand.
+"""
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+
+from contract.errors import Code
+from controller.rollout.model import Strategy
+
+ROOT = Path(__file__).parents[1]
+PHASES = ("Steady", "Fetching", "Probing", "Ready", "Trial")
+
+
+def codes() -> str:
+    """The reference of error codes, made from the comments beside them in contract/errors.py."""
+    text = (ROOT / "contract" / "errors.py").read_text()
+    rows = [
+        "# Error codes",
+        "",
+        "Made from `contract/errors.py`; `tests/test_docs.py` holds it equal.",
+        "",
+        "| code | what to do |",
+        "|---|---|",
+    ]
+    for code in Code:
+        line = next(line for line in text.splitlines() if f'= "{code}"' in line)
+        rows.append(f"| `{code}` | {line.partition('#')[2].strip()} |")
+    return "\n".join(rows) + "\n"
+
+
+def strategy_schema() -> str:
+    """The JSON schema by which an editor completes and checks a strategy."""
+    found = msgspec.json.schema(Strategy)
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **found}, indent=1) + "\n"
+
+
+class Edge(msgspec.Struct, frozen=True, order=True):
+    """One way in which an event moves the machine, whatever the version."""
+
+    before: str
+    event: str
+    after: str
+    commands: tuple[str, ...]
+    outcome: str
+    """What the record says newly about how an update ended; empty if nothing."""
+
+
+def update_machine() -> str:
+    """The update machine as a diagram and a table, from the steps that the tests of its laws enumerate."""
+    laws = _load(ROOT / "tests" / "agent" / "test_machine_laws.py")
+    graph = laws.reachable()
+    boots = _sorted(_boot(state, laws.machine.resume(state.record, laws.NOW)) for state in graph)
+    edges = _sorted(edge for state, steps in graph.items() for edge in _edges(state, steps))
+    return _PAGE.format(
+        states=len(graph),
+        events=len(laws.EVENTS),
+        phases="\n".join(f"| {phase} | {_first_line(laws, phase)} |" for phase in PHASES),
+        diagram="\n".join(_arrows(boots) + _arrows(edges)),
+        table="\n".join(map(_row, boots + edges)),
+    )
+
+
+def _edges(state: msgspec.Struct, steps: list) -> list[Edge]:
+    return [
+        _edge(type(state).__name__, _named(event), before=state, after=after, commands=commands)
+        for event, (after, commands) in steps
+        if after != state or commands
+    ]
+
+
+def _boot(state: msgspec.Struct, step: tuple) -> Edge:
+    after, commands = step
+    return _edge("power-up", "boot", before=state, after=after, commands=commands)
+
+
+def _edge(name: str, event: str, *, before: msgspec.Struct, after: msgspec.Struct, commands: tuple) -> Edge:
+    ended = after.record.outcome  # type: ignore[attr-defined]
+    new = ended is not None and ended != before.record.outcome  # type: ignore[attr-defined]
+    outcome = ended.result + (f": {ended.code}" if ended.code in OWN_CODES else "") if new else ""
+    return Edge(name, event, type(after).__name__, tuple(type(each).__name__ for each in commands), outcome)
+
+
+OWN_CODES = {Code.BOOT_BUDGET_SPENT, Code.SUPERSEDED, Code.PROBE_TIMEOUT, Code.TRIAL_INCONCLUSIVE}
+"""Codes that the machine itself gives; all others come with the event."""
+
+
+def _named(event: msgspec.Struct) -> str:
+    """The event by its kind, with what in it changes where it leads."""
+    match type(event).__name__:
+        case "HealthJudged":
+            return f"HealthJudged {event.verdict.value}"  # type: ignore[attr-defined]
+        case "FetchFailed":
+            return "FetchFailed, " + ("retryable" if event.retryable else "for good")  # type: ignore[attr-defined]
+        case name:
+            return name
+
+
+def _sorted(edges: Iterable[Edge]) -> list[Edge]:
+    """Each once; a step that records again what the record said already is no row of its own."""
+    found = set(edges)
+    told = {msgspec.structs.replace(edge, outcome="") for edge in found if edge.outcome}
+    return sorted(found - told, key=_order)
+
+
+def _order(edge: Edge) -> tuple[object, ...]:
+    return (PHASES.index(edge.before) if edge.before in PHASES else -1, edge.event, PHASES.index(edge.after), edge)
+
+
+def _arrows(edges: list[Edge]) -> list[str]:
+    """One arrow from a state to another one, with all events that lead there; the table has those that stay."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for edge in edges:
+        if edge.before == edge.after:
+            continue
+        events = found.setdefault(("[*]" if edge.before == "power-up" else edge.before, edge.after), [])
+        if edge.event not in events:
+            events.append(edge.event)
+    return [f"    {before} --> {after}: {'<br>'.join(events)}" for (before, after), events in found.items()]
+
+
+def _row(edge: Edge) -> str:
+    commands = ", ".join(f"`{name}`" for name in edge.commands) or "none"
+    return f"| {edge.before} | {edge.event} | {edge.after} | {commands} | {edge.outcome} |"
+
+
+def _first_line(laws: ModuleType, phase: str) -> str:
+    return (getattr(laws, phase).__doc__ or "").splitlines()[0]
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_PAGE = """\
+# The update machine
+
+Made from `agent/core/machine.py` by `docs/generate.py`; `tests/test_docs.py` holds it equal.
+Each model on a device has one machine of its own: `step(state, event, now) -> (state, commands)`.
+The rows below are all the steps that a search over {states} reachable states and {events} events finds.
+A pair that has no row changes nothing.
+Its event came late, came twice, or is about another version.
+
+| state | meaning |
+|---|---|
+{phases}
+
+```mermaid
+stateDiagram-v2
+{diagram}
+```
+
+The picture leaves out events after which the machine stays in its state; the table has them.
+Commands are performed in their order, and `Save` is durable before the next one begins.
+Where an event has several rows, the record and the time decide:
+[the machine](../../agent/core/machine.py) is shorter than any sentence about it.
+
+| state | event | next state | commands | newly recorded outcome |
+|---|---|---|---|---|
+{table}
+"""
+
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/reference/codes.md": codes,
+    "docs/reference/update-machine.md": update_machine,
+    "configs/rollouts/strategy.schema.json": strategy_schema,
+}
+"""What makes each page, by its path."""
+
+if __name__ == "__main__":
+    for name, make in PAGES.items():
+        (ROOT / name).write_text(make())
