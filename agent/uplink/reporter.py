@@ -29,12 +29,12 @@ TELEMETRY_EXPIRY_S = 3600
 
 
 class Reporter:
-    """Sends for one device during one boot."""
+    """Sends for one device. `begin` comes first: messages are numbered within a boot."""
 
-    def __init__(self, device: str, boot: int, link: Link, dropped: Counter[str], sign: Sign | None = None) -> None:
+    def __init__(self, device: str, link: Link, dropped: Counter[str], sign: Sign | None = None) -> None:
         self._sign = sign
         self._device = device
-        self._boot = boot
+        self._boot = 0
         self._link = link
         self._dropped = dropped
         self._seq = 0
@@ -44,6 +44,10 @@ class Reporter:
         self._telemetry = TelemetryQueue(dropped)
         self.online = False
         self.bytes_sent = 0
+
+    def begin(self, boot: int) -> None:
+        """Numbers messages within this boot, which is counted on flash."""
+        self._boot = boot
 
     def link_up(self, now: float) -> None:
         """Say that the device is here, then what was kept while the link was away."""
