@@ -141,6 +141,8 @@ class Observed:
         self._longest_s = max(self._longest_s, seconds)
         if type(value) is list:
             fault = self._count_tensor(value, named)
+        elif type(value) is float and not math.isfinite(value):
+            fault = Code.HEALTH_OUTPUT
         correct = None
         if label is not None and value is not None:
             correct = self._labelled(tally, value, label)

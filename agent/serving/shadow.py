@@ -13,10 +13,8 @@ import msgspec
 import numpy as np
 
 from agent.ports import Array, Inputs
-from agent.serving.rows import answer_of
 from contract.desired import TrialPolicy
 from contract.distributions import DIVERGENCE_EDGES
-from contract.errors import BadInput, Code
 from contract.labels import Answer
 from contract.manifest import Manifest
 
@@ -104,20 +102,10 @@ class Shadow:
 
     def _repeat(self, copy: _Copy) -> None:
         candidate = self.candidate
-        began_s = self._perf_s()
         try:
-            inputs = copy.inputs if copy.values is None else candidate.row.arrays(copy.values)
-            assert inputs is not None
-            outputs = candidate.session.run(inputs)
-        except Exception as error:  # the runtime's exceptions share no base class; a sick shadow must not stop us
-            code = error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS
-            candidate.observed.note(self._perf_s() - began_s, code, None, None)
+            _, outputs, _, _ = candidate.infer(copy.inputs, copy.values, copy.label)
+        except Exception:  # the runtime's exceptions share no base class; a sick shadow is counted and stops nothing
             return
-        seconds = self._perf_s() - began_s
-        single = copy.values is not None
-        value = answer_of(outputs, regression=candidate.regression) if single else outputs[0].tolist()
-        fault = Code.HEALTH_OUTPUT if isinstance(value, float) and not np.isfinite(value) else None
-        candidate.observed.note(seconds, fault, value, copy.label)
         compared = compare(copy.outputs, outputs, classifies=candidate.assignment.manifest.task == "classification")
         candidate.observed.compared(compared)
 

@@ -4,7 +4,6 @@ Decides how a session is swapped and drained, which version answers a request, a
 know why a swap happens.
 """
 
-import math
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -69,9 +68,16 @@ class Serving:
     """One session in the slot, with its inferences in flight counted so that it can be drained."""
 
     def __init__(
-        self, assignment: Assignment, session: Session, lock: Any, distribution: Distribution | None = None
+        self,
+        assignment: Assignment,
+        session: Session,
+        *,
+        perf_s: Callable[[], float],
+        lock: Any,
+        distribution: Distribution | None = None,
     ) -> None:
         manifest = assignment.manifest
+        self._perf_s = perf_s
         self.assignment = assignment
         self.session = session
         self.version = str(manifest.release)
@@ -79,11 +85,48 @@ class Serving:
         self.row = encoder_of(manifest)
         self.inputs = {tensor.name: tensor for tensor in manifest.inputs}
         self.observed = Observed(assignment, lock)
+        self._notes = self.observed.notes
         self.distribution = distribution
         self.in_flight: list[None] = []
         """One entry for each inference: appending and popping are atomic, which `+= 1` is not."""
         self.typical_s = 0.0
         """How long an inference takes of late, for who decides where to run the next one."""
+
+    def infer(
+        self, inputs: Inputs | None, row: Mapping[str, Any] | None = None, label: Answer | None = None
+    ) -> tuple[Inputs, list[Array], Any, float]:
+        """Runs the session on tensors or, where `inputs` is None, on one row by column name, and notes what it cost.
+
+        Returns (inputs, outputs in the manifest's order, the answer as it was noted, seconds). The answer of a row is
+        its label or number; of tensors the first output as nested lists, or None beyond `MAX_NOTED_VALUES`.
+        Whatever raises is noted as a fault and raised on: BadInput `sample_invalid`, WorldError, the runtime's own.
+        """
+        in_flight, perf_s = self.in_flight, self._perf_s
+        value: Any
+        in_flight.append(None)
+        began_s = perf_s()
+        try:
+            if inputs is None:
+                assert row is not None
+                inputs = self.row.arrays(row)
+                outputs = self.session.run(inputs)
+                value = answer_of(outputs, regression=self.regression)
+            else:
+                outputs = self.session.run(inputs)
+                first = outputs[0]
+                value = first.tolist() if first.size <= MAX_NOTED_VALUES else None
+        except Exception as error:  # the runtime's exceptions share no base class
+            fault = error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS
+            self.observed.note(perf_s() - began_s, fault, None, None)
+            raise
+        finally:
+            in_flight.pop()
+        seconds = perf_s() - began_s
+        notes = self._notes
+        notes.append((seconds, None, value, label))
+        if len(notes) >= MAX_NOTES:
+            self.observed.count()
+        return inputs, outputs, value, seconds
 
     def unload(self) -> None:
         """Let go of the session now, not when nobody knows this version any more; what is asked of it fails."""
@@ -130,7 +173,7 @@ class ModelSlot:
 
     def prepare(self, assignment: Assignment, session: Session, distribution: Distribution | None = None) -> Serving:
         """A loaded version, ready to be swapped in."""
-        return Serving(assignment, session, self.lock, distribution)
+        return Serving(assignment, session, perf_s=self.perf_s, lock=self.lock, distribution=distribution)
 
     def swap(self, serving: Serving | None) -> Serving | None:
         """Let `serving` answer from now on; the one that answered before, still to be drained."""
@@ -168,28 +211,18 @@ class ModelSlot:
             raise BadInput(Code.SAMPLE_INVALID, f"{error.code}: {error.detail}"[:200]) from error
 
     def _predict_on(self, serving: Serving, sample: Sample) -> Prediction:
-        serving.in_flight.append(None)
-        began_s = self.perf_s()
         try:
-            inputs = serving.row.arrays(sample.values)
-            outputs = serving.session.run(inputs)
-            value = answer_of(outputs, regression=serving.regression)
-        except Exception as error:
-            fault = error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS
-            serving.observed.note(self.perf_s() - began_s, fault, None, None)
-            if isinstance(error, BadInput | WorldError):
-                raise
+            inputs, outputs, value, seconds = serving.infer(None, sample.values, sample.label)
+        except (BadInput, WorldError):
+            raise
+        except Exception as error:  # the runtime's exceptions share no base class
             raise BadInput(Code.SAMPLE_INVALID, f"{type(error).__name__}: {error}"[:200]) from error
-        finally:
-            serving.in_flight.pop()
-        found = None if isinstance(value, str) or math.isfinite(value) else Code.HEALTH_OUTPUT
-        seconds = self.perf_s() - began_s
-        serving.observed.note(seconds, found, value, sample.label)
+        manifest = serving.assignment.manifest
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
         for watcher in self.watchers:
-            watcher.see_row(serving.assignment.manifest, sample.values, outputs, sample.label)
-        return Prediction(self.model, serving.assignment.manifest.release, value, seconds * 1e6)
+            watcher.see_row(manifest, sample.values, outputs, sample.label)
+        return Prediction(self.model, manifest.release, value, seconds * 1e6)
 
     def run(self, inputs: Inputs, key: str = "") -> list[Array]:
         """Outputs for tensors, in the manifest's order, without a copy. WorldError `not_serving`.
@@ -204,37 +237,22 @@ class ModelSlot:
         return self.run_or_fall_back(serving, inputs)[1]
 
     def run_or_fall_back(self, serving: Serving, inputs: Inputs) -> tuple[Serving, list[Array]]:
-        """Outputs, and which version gave them: the fallback where the version's own process died. WorldError."""
+        """Returns outputs as `run` does, and which version gave them: the fallback where the version's own process
+        died. WorldError if there is no fallback; raises what the runtime raises, which is counted.
+        """
         try:
-            return serving, self.run_on(serving, inputs)
+            _, outputs, _, seconds = serving.infer(inputs)
         except WorldError:
             if (fallback := self.fallback) is None or fallback is serving:
                 raise
-            return fallback, self.run_on(fallback, inputs)
-
-    def run_on(self, serving: Serving, inputs: Inputs) -> list[Array]:
-        """Outputs of one version, counted as its inference. Raises what the runtime raises; that is counted, too."""
-        in_flight, perf_s = serving.in_flight, self.perf_s
-        in_flight.append(None)
-        began_s = perf_s()
-        try:
-            outputs = serving.session.run(inputs)
-        except Exception:
-            serving.observed.note(perf_s() - began_s, Code.HEALTH_ERRORS, None, None)
-            raise
-        finally:
-            in_flight.pop()
-        seconds, first = perf_s() - began_s, outputs[0]
+            serving = fallback
+            _, outputs, _, seconds = serving.infer(inputs)
         serving.typical_s += 0.05 * (seconds - serving.typical_s)
-        notes = serving.observed.notes
-        notes.append((seconds, None, first.tolist() if first.size <= MAX_NOTED_VALUES else None, None))
-        if len(notes) >= MAX_NOTES:
-            serving.observed.count()
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
         for watcher in self.watchers:
             watcher.see_tensors(serving.assignment.manifest, inputs, outputs)
-        return outputs
+        return serving, outputs
 
     def take_tally(self) -> ModelWindow | None:
         """What the version that answers by default has inferred since the last call, or None if nothing."""
