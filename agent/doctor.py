@@ -21,6 +21,7 @@ from agent.config import Config
 from agent.trust.credentials import load_root
 from contract.bundle import DOCUMENTS
 from contract.errors import EdgewardError
+from contract.mqtt_address import parse_mqtt_address
 
 OLDEST_ONNXRUNTIME = (1, 31)
 """Below it building a session holds the GIL for 120 to 455 ms, and hostile files read outside their bounds."""
@@ -93,6 +94,6 @@ def _broker(url: str) -> tuple[bool, str]:
     if parts.scheme == "file":
         documents = Path(unquote(parts.path)) / DOCUMENTS
         return documents.is_file(), f"{documents} is {'there' if documents.is_file() else 'not there'}"
-    port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
-    with socket.create_connection((parts.hostname or "", port), timeout=5):
-        return True, f"{parts.hostname}:{port} accepts connections"
+    address = parse_mqtt_address(url)
+    with socket.create_connection((address.host, address.port), timeout=5):
+        return True, f"{address.host}:{address.port} accepts connections"

@@ -5,15 +5,16 @@ what comes from a broker. Refuses to know what documents mean; blobs come from t
 """
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from agent.adapters.posix_disk import PosixDisk
+from agent.flash.atomic_file import replace
 from agent.stimuli import LinkDown, LinkUp, MessageArrived, Stimulus
 from contract.bundle import DOCUMENTS, MAX_DOCUMENTS_BYTES, MAX_SAID_BYTES, Documents, Said, Words, words_file
-from contract.errors import BadInput
+from contract.errors import EdgewardError, WorldError
 from contract.topics import UP_CAPTURED, UP_REPORT, parse_up
 from contract.wire import decode, encode
 
@@ -28,6 +29,7 @@ class DirectoryLink:
 
     def __init__(self, url: str, device: str, deliver: Callable[[Stimulus], None]) -> None:
         self._directory = Path(unquote(urlsplit(url).path))
+        self._disk = PosixDisk(self._directory, create=False)
         self._device = device
         self._deliver = deliver
         self._up = False
@@ -99,7 +101,7 @@ class DirectoryLink:
             try:
                 self._read()
                 self._write()
-            except (OSError, BadInput) as error:
+            except (OSError, EdgewardError) as error:
                 _log.warning("%s: %s", self._directory, error)
 
     def _read(self) -> None:
@@ -122,10 +124,9 @@ class DirectoryLink:
                 return
             said = tuple(Said(topic=topic, text=body.decode()) for body, topic in self._said.items())
             self._unwritten = False
-        path = self._directory / words_file(self._device)
         try:
-            _replace(path, encode(Words(messages=said)))
-        except OSError:
+            replace(self._disk, words_file(self._device), encode(Words(messages=said)))
+        except WorldError:
             self._unwritten = True
             raise
 
@@ -137,13 +138,3 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 def _documents(path: Path) -> dict[str, str]:
     return decode(path.read_bytes(), Documents, max_bytes=MAX_DOCUMENTS_BYTES).documents
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Whole or not at all: a stick is pulled whenever somebody likes."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

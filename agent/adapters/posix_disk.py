@@ -1,4 +1,4 @@
-"""The Disk port on a POSIX directory. Refuses to know what the files mean."""
+"""The Disk port on a POSIX directory. Decides nothing. Refuses to know what the files mean."""
 
 import os
 from collections.abc import Sequence
@@ -10,11 +10,17 @@ of a virtual machine may have taken back: a chunk of 256 KiB in one piece cost u
 
 
 class PosixDisk:
-    """Files in one directory, created with mode 0700."""
+    """Files in one directory. `file_mode` is theirs when they are created, as far as the umask allows.
 
-    def __init__(self, directory: Path) -> None:
+    The directory is created with mode 0700 unless `create` is False: a stick that was pulled must not come back as a
+    directory of the same name.
+    """
+
+    def __init__(self, directory: Path, *, file_mode: int = 0o666, create: bool = True) -> None:
         self._directory = directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file_mode = file_mode
+        if create:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read(self, name: str) -> bytes:
         """The whole file."""
@@ -28,12 +34,12 @@ class PosixDisk:
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace the content. Python's buffered write raises on a short write; os.write would not."""
-        with (self._directory / name).open("wb") as file:
+        with open(self._directory / name, "wb", opener=self._open) as file:  # Path.open takes no opener
             file.write(data)
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
         """Write into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
-        descriptor = os.open(self.path(name), os.O_WRONLY | (0 if offset else os.O_CREAT), 0o666)
+        descriptor = os.open(self.path(name), os.O_WRONLY | (0 if offset else os.O_CREAT), self._file_mode)
         try:
             if os.fstat(descriptor).st_size < offset:
                 raise FileNotFoundError(f"{name}: ends before {offset}")
@@ -75,6 +81,9 @@ class PosixDisk:
     def path(self, name: str) -> str:
         """Absolute path."""
         return f"{self._directory}{os.sep}{name}"
+
+    def _open(self, path: str, flags: int) -> int:
+        return os.open(path, flags, self._file_mode)
 
 
 def _fsync(path: Path) -> None:

@@ -9,7 +9,6 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
@@ -19,8 +18,9 @@ from agent.adapters.mqtt.bare_client import BareClient
 from agent.config import Broker
 from agent.stimuli import LinkDown, LinkUp, MessageArrived, Stimulus
 from contract import topics
-from contract.errors import BadInput, Code
+from contract.errors import Code
 from contract.messages import Presence
+from contract.mqtt_address import MqttAddress, parse_mqtt_address
 from contract.protocol import PROTOCOL
 from contract.wire import encode
 
@@ -51,11 +51,11 @@ class PahoLink:
         gone = Presence(protocol=PROTOCOL, device=device, online=False)
         self._gone = (topics.presence(device), encode(gone))
         self._client.will_set(*self._gone, qos=1, retain=True)
-        self._host, self._port = _address(self._client, broker)
+        self._address = _configure(self._client, broker)
 
     def start(self) -> None:
         """Connect in the background; a broker that is away is tried again for ever, with a bounded delay."""
-        self._client.connect_async(self._host, self._port, keepalive=KEEPALIVE_S, clean_start=True)
+        self._client.connect_async(self._address.host, self._address.port, keepalive=KEEPALIVE_S, clean_start=True)
         self._client.loop_start()
 
     def stop(self) -> None:
@@ -100,7 +100,9 @@ class PahoLink:
         self._deliver(LinkUp())
 
     def _on_connect_fail(self, *_: Any) -> None:
-        _log.warning("%s: %s:%d does not answer; trying again", Code.BROKER_UNREACHABLE, self._host, self._port)
+        _log.warning(
+            "%s: %s:%d does not answer; trying again", Code.BROKER_UNREACHABLE, self._address.host, self._address.port
+        )
 
     def _on_publish(self, _client: Any, _data: Any, _number: int, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
@@ -122,21 +124,17 @@ class PahoLink:
         return safe
 
 
-def _address(client: paho.Client, broker: Broker) -> tuple[str, int]:
-    url = urlsplit(broker.url)
-    if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
-        raise BadInput(
-            Code.CONFIG_INVALID,
-            f"broker.url {broker.url!r}: expected mqtt://host:port, mqtts://host:port or file:///directory",
-        )
-    if url.username:
-        client.username_pw_set(url.username, url.password)
-    if url.scheme == "mqtts":
+def _configure(client: paho.Client, broker: Broker) -> MqttAddress:
+    """Gives the client the broker's password and certificates. BadInput `config_invalid`."""
+    address = parse_mqtt_address(broker.url)
+    if address.username:
+        client.username_pw_set(address.username, address.password or None)
+    if address.tls:
         context = ssl.create_default_context(cafile=broker.ca_file or None)
         if broker.cert_file:
             context.load_cert_chain(broker.cert_file, broker.key_file or None)
         client.tls_set_context(context)
-    return url.hostname, url.port or (8883 if url.scheme == "mqtts" else 1883)
+    return address
 
 
 def _no_delay(_client: Any, _data: Any, sock: Any) -> None:
