@@ -12,7 +12,8 @@ from agent.core.events import HealthJudged, ModelBroken
 from agent.core.health import HealthWindow, judge
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial
 from agent.ports import Runtime
-from agent.serving.lineup import Lineup, plan_lineup
+from agent.serving.lineup import Lineup
+from agent.serving.plan import plan_lineup
 from agent.serving.slot import ModelSlot, Serving
 from agent.transfer.download import Download, Result
 from contract.errors import Code

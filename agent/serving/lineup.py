@@ -7,12 +7,11 @@ Refuses to know why the machine ordered it.
 from collections import Counter
 from collections.abc import Mapping
 
-import msgspec
-
 from agent.core.model import Assignment
 from agent.flash.store import Store
 from agent.ports import ProbeReport, Runtime
 from agent.serving.distribution import Distribution
+from agent.serving.plan import Plan
 from agent.serving.shadow import Shadow
 from agent.serving.slot import ModelSlot, Serving, Split
 from contract.errors import Code, EdgewardError, WorldError
@@ -22,29 +21,6 @@ MAX_REMEMBERED = 8
 """Versions whose need of memory is remembered."""
 ROOM = 1.3
 """A session is loaded beside another where this much of its size is free."""
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """Who answers, who stands by, who is compared."""
-
-    answers: Assignment | None
-    beside: Assignment | None = None
-    shadow: Assignment | None = None
-    reverse: Assignment | None = None
-    """Stable as a shadow of the trial: welcome, not needed."""
-
-
-def plan_lineup(wanted: Assignment | None, stable: Assignment | None, *, in_trial: bool) -> Plan:
-    """What serving `wanted` takes. WorldError `shadow_alone` for a shadow with nothing to run beside."""
-    if wanted is None or not in_trial:
-        return Plan(wanted)
-    if wanted.policy.mode == "shadow":
-        if stable is None:
-            raise WorldError(Code.SHADOW_ALONE, f"{wanted.model} serves nothing that a shadow could be compared with")
-        return Plan(stable, shadow=wanted)
-    shared = wanted.policy.share < 1 or wanted.policy.isolated
-    reverse = stable if wanted.policy.reverse_share else None
-    return Plan(wanted, beside=stable if shared else None, reverse=reverse)
 
 
 class Lineup:

@@ -56,10 +56,7 @@ def confinable() -> str:
 
 
 def runtime_paths() -> list[Path]:
-    """What Python and onnxruntime read while they run; packages may lie outside the environment, where a path file says.
-
-    A process in isolated mode has no working directory among them.
-    """
+    """What Python and onnxruntime read while they run; `sys.path` also names packages outside the environment."""
     named = (sys.prefix, sys.base_prefix, "/usr/lib", "/lib", "/lib64", "/proc/self", "/sys/devices/system/cpu")
     return [Path(name) for name in (*named, *sys.path) if name]
 
