@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import onnxruntime
 
+from agent.adapters import private_parts
 from agent.config import Config
 from agent.trust.credentials import load_root
 from contract.bundle import DOCUMENTS
@@ -43,6 +44,7 @@ def examine(config: Config, config_path: Path) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
         ("packages", _owners),
         ("onnxruntime", _onnxruntime),
+        ("private parts", _private_parts),
         ("root of trust", lambda: (True, _root_words(load_root(config, config_path).root))),
         ("state directory", lambda: _state_dir(Path(config.device.state_dir))),
         ("clock", _clock),
@@ -72,6 +74,11 @@ def _onnxruntime() -> tuple[bool, str]:
     new_enough = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_ONNXRUNTIME
     wanted = ".".join(str(part) for part in OLDEST_ONNXRUNTIME)
     return new_enough, version if new_enough else f"{version}; {wanted} or newer is needed"
+
+
+def _private_parts() -> tuple[bool, str]:
+    found = private_parts.faults()
+    return not found, "; ".join(found) or f"all {len(private_parts.PARTS)} are as the agent uses them"
 
 
 def _state_dir(path: Path) -> tuple[bool, str]:
