@@ -48,7 +48,7 @@ _log = logging.getLogger("edgeward.agent")
 
 
 class Agent:
-    """One device. Call `boot` once: what was confirmed serves. Then `take_up_trust` once, before anything is received;
+    """One device. Call `boot` once: confirmed versions serve. Then `take_up_trust` once, before any stimulus;
     then `receive` for every stimulus and whenever `wake_at` has come.
     """
 
@@ -79,7 +79,7 @@ class Agent:
         self._documents: Documents | None = None
         self._device_record = DeviceRecord(boots=0)
         self._pruned = False
-        """Whether what a power cut left was deleted: once a document says what is wanted, which may be among it."""
+        """Whether remains of a power cut were deleted. A document comes first: it may ask for some of them."""
         self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
         self._telemetry_since = self._cpu_s = self._swap_rss_mb = 0.0
         self._bytes_received = 0
@@ -107,9 +107,9 @@ class Agent:
             self._stepper.resume(name, now)
 
     def take_up_trust(self, given: Trusted, now: float) -> None:
-        """Look at documents from here on: by what was verified before, on a new disk from the root that was given.
+        """Accepts documents from here on, by the metadata verified before, or on a new disk by the root `given`.
 
-        Apart from `boot`, and imported here: verifying imports python-tuf and cryptography (48 ms).
+        Separate from `boot`, with a late import: verifying imports python-tuf and cryptography (48 ms).
         """
         from agent.trust.documents import Documents
 
@@ -125,7 +125,7 @@ class Agent:
             self._reporter.refuse(_set_aside("trust"), now)
 
     def receive(self, stimulus: Stimulus, now: float) -> None:
-        """Take one stimulus in. Never raises for what came from outside: it is reported and counted."""
+        """Handles one stimulus. Never raises for what came from outside: faults are reported and counted."""
         match stimulus:
             case LinkUp():
                 self._link_up(now)
@@ -146,7 +146,7 @@ class Agent:
         self._tick(now)
 
     def wake_at(self) -> float:
-        """When `Woke` is due at the latest."""
+        """Returns when `Woke` is due at the latest, in the seconds of `now`."""
         due = min(self._heartbeat_at, self._telemetry_at, self._reporter.wake_at())
         if self._documents is not None:
             due = min(due, self._documents.wake_at())
@@ -189,7 +189,7 @@ class Agent:
             self._reporter.acknowledged(ack)
 
     def _take(self, found: "Found", now: float) -> None:
-        """Tell models what a document says of them: withdrawals first, then assignments, then refusals."""
+        """Steps the models that a document concerns: withdrawals first, then assignments, then refusals."""
         if found.named is not None:
             for name in sorted(set(self.models) - found.named):
                 self._stepper.step(name, DesiredWithdrawn(found.version), now)

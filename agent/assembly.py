@@ -32,7 +32,7 @@ from contract.windows import wait_s
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What a device stands on: its disk, link and runtime, clocks, locks and randomness."""
+    """The surroundings of a device: disk, link, runtime, clocks, locks and randomness."""
 
     disk: Disk
     link: Link
@@ -64,9 +64,9 @@ class Assembly:
         self._config = config
         self._ports = ports
         self.dropped: Counter[str] = Counter()
-        """What limits threw away since the process started, by kind."""
+        """What limits discarded since the process started, by kind."""
         self.slots: dict[str, ModelSlot] = {}
-        """By model. Replaced when a model is new, never changed: other threads look at it."""
+        """By model. Replaced when a model is new, never changed: other threads read it."""
         self._slots_lock = ports.new_lock()
         self._store = Store(ports.disk, config.transfer.keep_mb << 20)
         stick = (config.broker.url,) if config.broker.url.startswith("file:") else ()

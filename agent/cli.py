@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code."""
+    """Runs one command and returns its exit code."""
     call = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     first.add_argument("--out", type=Path, default=Path(), help="where key, certificate and agent.toml go")
     first.set_defaults(config=None)
     for name, command, words in (
-        ("run", _run, "serve until told to stop"),
+        ("run", _run, "serve until it is stopped"),
         ("renew", _renew, "a new key and certificate in place of the old ones"),
         ("status", _status, "what this device runs, read from its disk (also while the agent is down)"),
         ("doctor", _doctor, "check everything around the agent that can keep it from working"),

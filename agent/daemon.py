@@ -98,32 +98,32 @@ class Daemon:
         )
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT."""
+        """Serves until SIGTERM or SIGINT."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: self.stop())
         self.start()
         try:
             connection = self.connect()
-            gc.freeze()  # modules stay: a full collection that looked them over would hold every request up for 13 ms
+            gc.freeze()  # modules are never freed: a full collection over them would delay every request by 13 ms
             gc.set_threshold(COLLECT_AFTER)
             self._work(connection)
         finally:
             self.close()
 
     def stop(self) -> None:
-        """Let `work` end."""
+        """Makes `work` return."""
         self._stop.set()
 
     def start(self) -> None:
-        """Resume from flash: what was confirmed serves when this returns, with or without a link."""
+        """Resumes from flash. Confirmed versions serve when this returns, with or without a link."""
         self._agent.boot(time.monotonic())
         if self._server is not None:
             self._server.start()
 
     def connect(self) -> "Connection":
-        """Take up trust and the link, and start the sensors. BadInput `config_invalid`.
+        """Loads trust, connects, and starts the sensors. BadInput `config_invalid`.
 
-        Apart from `start`, and imported here: it takes 65 ms that a first answer need not wait for.
+        Separate from `start`, with late imports: it takes 65 ms, for which a first answer need not wait.
         """
         from agent.adapters.sensors.pipelines import Pipelines
         from agent.trust.credentials import load_root, load_signer
@@ -143,11 +143,11 @@ class Daemon:
         return self._connection
 
     def work(self) -> None:
-        """Connect, then take stimuli in until `stop`. BadInput `config_invalid`: what was confirmed serves on."""
+        """Connects, then handles stimuli until `stop`. BadInput `config_invalid`; confirmed versions then serve on."""
         self._work(self.connect())
 
     def close(self) -> None:
-        """End the threads and let go of the state directory."""
+        """Ends the threads and unlocks the state directory."""
         if self._pipelines is not None:
             self._pipelines.close()
         if self._connection is not None:
@@ -177,9 +177,9 @@ class Daemon:
     def _receive(self, stimulus: Stimulus) -> None:
         try:
             self._agent.receive(stimulus, time.monotonic())
-        except Exception:  # a fault of ours must not stop the inference that goes on in the other threads
+        except Exception:  # a fault of the agent must not stop inference in the other threads
             self._device.dropped["internal_errors"] += 1
-            _log.exception("could not take in %s", type(stimulus).__name__)
+            _log.exception("a fault of the agent at %s", type(stimulus).__name__)
 
     def _deliver(self, stimulus: Stimulus) -> None:
         rows = self._pipelines
@@ -188,7 +188,7 @@ class Daemon:
 
     @contextmanager
     def hold_updates(self) -> Iterator[None]:
-        """Ask that nothing is swapped in while this lasts, up to each version's `max_hold_s`."""
+        """Prevents swaps while the context lasts, up to each version's `max_hold_s`."""
         self._holders.append(None)
         try:
             yield

@@ -1,6 +1,6 @@
-"""What `edgeward-agent doctor` looks at: everything outside the agent that can keep it from working.
+"""The checks of `edgeward-agent doctor`: everything outside the agent that can prevent it from working.
 
-Each check returns a finding; none changes anything but a scratch file. Refuses to mend.
+Decides what is in order. Each check returns a finding and changes at most a scratch file. Refuses to repair.
 """
 
 import importlib.metadata
@@ -32,7 +32,7 @@ RELEASED = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     ok: bool
@@ -40,7 +40,7 @@ class Finding:
 
 
 def examine(config: Config, config_path: Path) -> Iterator[Finding]:
-    """All findings, one by one; a check that raises is a finding too."""
+    """Yields all findings one by one; a check that raises gives a finding, too."""
     checks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
         ("packages", _owners),
         ("onnxruntime", _onnxruntime),

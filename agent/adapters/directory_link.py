@@ -1,7 +1,7 @@
-"""The Link port on a directory, for a site without a broker: a stick brings documents and takes messages away.
+"""The Link port on a directory, for a site without a broker: a stick brings documents and takes messages.
 
-Decides when the directory is looked at and which messages are kept for the way back. What it brings is verified as
-what comes from a broker. Refuses to know what documents mean; blobs come from the same directory, as from any source.
+Decides when the directory is read and which messages are kept for the controller. Its documents are verified like those
+of a broker. Refuses to know what documents mean; blobs come from the same directory, as from any source.
 """
 
 import logging
@@ -37,30 +37,30 @@ class DirectoryLink:
         self._documents: dict[str, str] = {}
         self._lock = threading.Lock()
         self._subscribed: dict[str, bool] = {}
-        """By topic: whether its document was brought."""
+        """By topic: whether its document was delivered."""
         self._said: dict[bytes, str] = {}
-        """Messages by payload, oldest first, with their topics: one that is sent again stands once."""
+        """Topics by payload, oldest first: a message that is sent again is stored once."""
         self._unwritten = True
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="directory", daemon=True)
 
     def start(self) -> None:
-        """Look from now on."""
+        """Starts the thread that reads and writes the directory."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is left to say, and end the thread."""
+        """Writes the remaining messages and ends the thread."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(STOP_S)
 
     def revive(self) -> None:
-        """Nothing to watch: the thread takes every fault of the directory for a link that is down."""
+        """Does nothing: the thread treats every fault of the directory as a link that is down."""
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> None:
-        """Keep a message of this device for the way back; of what is not a report only the newest."""
+        """Keeps a message for the controller; of messages other than reports and captured rows only the newest."""
         up = parse_up(topic)
         if up is None:
             return
@@ -75,12 +75,12 @@ class DirectoryLink:
             self._unwritten = True
 
     def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
-        """Bring these documents, now and whenever they have changed; a file needs no acknowledgement."""
+        """Delivers these documents, now and whenever they have changed; a file needs no acknowledgement."""
         with self._lock:
             self._subscribed.update(dict.fromkeys(topics, False))
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
-        """Bring these no more."""
+        """Cancels the request for these."""
         with self._lock:
             for topic in topics:
                 self._subscribed.pop(topic, None)

@@ -13,7 +13,7 @@ from agent.ports import Disk
 from contract.errors import BadInput, Code, WorldError
 
 TEMPORARY = "tmp-"
-"""Begins the name of a file that is being written; after a power cut nobody needs it."""
+"""Begins the name of a file that is being written; after a power cut it is of no use."""
 
 
 def commit(disk: Disk, name: str, body: bytes) -> int:

@@ -31,36 +31,36 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Unloaded:
-    """In place of a session whose memory was needed."""
+    """Stands in for a session whose memory was needed."""
 
     def run(self, inputs: Inputs) -> list[Array]:
         raise WorldError(Code.NOT_SERVING, "unloaded: its memory was needed for the version that is being loaded")
 
 
 class Split(msgspec.Struct, frozen=True):
-    """Which requests are a trial's: the same key always finds the same version, and a raised share only adds keys."""
+    """Which requests a trial answers: one key always finds the same version, and a raised share only adds keys."""
 
     share: float
     salt: str
-    """Names the trial, so that not the same keys try every version."""
+    """Names the trial, so that other keys try the next one."""
 
     def has(self, key: str | bytes) -> bool:
-        """Whether a request with this key is the trial's."""
+        """Whether the trial answers requests of this key."""
         raw = key.encode(errors="replace") if isinstance(key, str) else key
         return zlib.crc32(raw, zlib.crc32(self.salt.encode())) < self.share * 2**32
 
 
 class Watcher(Protocol):
-    """Sees inferences that were answered; it must be quick, and keep no array that is the caller's."""
+    """Sees answered inferences. It must be quick and must copy arrays that it keeps: they belong to the caller."""
 
     def see_row(
         self, manifest: Manifest, values: Mapping[str, Any], outputs: list[Array], label: Answer | None = None
     ) -> None:
-        """A row by column name was answered."""
+        """Takes an answered row by column name; `outputs` have shapes (1, ...)."""
         ...
 
     def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array]) -> None:
-        """Tensors were answered."""
+        """Takes answered tensors; shapes (rows, ...) and dtypes are the manifest's."""
         ...
 
 
@@ -90,7 +90,7 @@ class Serving:
         self.in_flight: list[None] = []
         """One entry for each inference: appending and popping are atomic, which `+= 1` is not."""
         self.typical_s = 0.0
-        """How long an inference takes of late, for who decides where to run the next one."""
+        """Recent seconds of an inference, a moving average: the server decides by it which thread runs the next one."""
 
     def infer(
         self, inputs: Inputs | None, row: Mapping[str, Any] | None = None, label: Answer | None = None
@@ -129,11 +129,11 @@ class Serving:
         return inputs, outputs, value, seconds
 
     def unload(self) -> None:
-        """Let go of the session now, not when nobody knows this version any more; what is asked of it fails."""
+        """Drops the session at once, though others may still refer to this version; requests to it fail from now on."""
         self.session = _Unloaded()
 
     def take_window(self) -> ModelWindow | None:
-        """What was inferred since the last call, or None if nothing was."""
+        """Returns what was inferred since the last call; None if nothing was."""
         window = self.observed.take_tally()
         if window is None or self.distribution is None:
             return window
@@ -145,7 +145,7 @@ class ModelSlot:
     """Serves one model. `perf_s` is a monotonic clock in seconds, handed in.
 
     A swap replaces one reference: an inference that has begun ends on the session it began with. Inferences take no
-    lock; `lock` (any context manager will do) guards the counts that follow from them.
+    lock; `lock`, a context manager, guards the counts made from them.
     """
 
     def __init__(self, model: str, *, perf_s: Callable[[], float], lock: Any) -> None:
@@ -155,51 +155,51 @@ class ModelSlot:
         self._serving: Serving | None = None
         self._overlapping: tuple[Serving, ...] = ()
         self.watchers: tuple[Watcher, ...] = ()
-        """Who sees what was answered. Replaced, never changed: other threads look at it."""
+        """See every answered inference. Replaced, never changed: other threads read it."""
         self.fallback: Serving | None = None
-        """Stable beside a trial: answers what a worker that died could not, and requests that are not the trial's."""
+        """Stable beside a trial: answers requests that are not the trial's or that its dead worker failed."""
         self.split: Split | None = None
-        """Which requests are the trial's, where it has only a share of them."""
+        """Which requests the trial answers; None if it answers all."""
 
     @property
     def serving(self) -> Serving | None:
-        """What answers now."""
+        """The version that answers by default; None before the first."""
         return self._serving
 
     @property
     def versions(self) -> tuple[Serving, ...]:
-        """Everything that can be asked, what answers by default first."""
+        """All versions that can be asked; the one that answers by default is first."""
         return tuple(each for each in (self._serving, self.fallback) if each is not None)
 
     def prepare(self, assignment: Assignment, session: Session, distribution: Distribution | None = None) -> Serving:
-        """A loaded version, ready to be swapped in."""
+        """Returns a loaded version, ready to be swapped in."""
         return Serving(assignment, session, perf_s=self.perf_s, lock=self.lock, distribution=distribution)
 
     def swap(self, serving: Serving | None) -> Serving | None:
-        """Let `serving` answer from now on; the one that answered before, still to be drained."""
+        """Makes `serving` answer from now on; returns the version before it, which is to be drained."""
         before, self._serving = self._serving, serving
         return before
 
     def answering(self, key: str | bytes) -> Serving | None:
-        """Which version answers a request with this key."""
+        """Returns the version that answers requests of this key."""
         split, fallback = self.split, self.fallback
         if split is None or fallback is None or split.has(key):
             return self._serving
         return fallback
 
     def watch_stall(self) -> None:
-        """From now on remember the longest inference: one that overlaps a swap shows what the swap costs."""
+        """Measures the longest inference from now on: one that overlaps a swap shows what the swap costs."""
         if (serving := self._serving) is not None:
             serving.observed.take_longest_s()
             self._overlapping = (serving,)
 
     def take_stall_ms(self) -> float:
-        """Longest inference since `watch_stall` in milliseconds; ends the watch."""
+        """Returns the longest inference since `watch_stall`, in milliseconds, and ends measuring."""
         watched, self._overlapping = {*self._overlapping, self._serving}, ()
         return max((each.observed.take_longest_s() for each in watched if each is not None), default=0.0) * 1000
 
     def predict(self, sample: Sample) -> Prediction | None:
-        """Answer one row, counting it; None while nothing serves. Faults are counted and raised as BadInput."""
+        """Answers and counts one row; None while nothing serves. Faults are counted and raised as BadInput."""
         serving = self._serving if self.split is None else self.answering(sample.key or repr(sample.values))
         if serving is None:
             return None
@@ -225,9 +225,10 @@ class ModelSlot:
         return Prediction(self.model, manifest.release, value, seconds * 1e6)
 
     def run(self, inputs: Inputs, key: str = "") -> list[Array]:
-        """Outputs for tensors, in the manifest's order, without a copy. WorldError `not_serving`.
+        """Returns outputs in the manifest's order, shapes (rows, ...), not copied. WorldError `not_serving`.
 
-        `key` says whose request it is; without one the inputs themselves do.
+        `inputs` are arrays by input name, shapes (rows, ...) and dtypes as in the manifest. Requests of one `key` go to
+        one version; without a key the first input's bytes are the key.
         """
         serving = self._serving
         if serving is None:
@@ -255,6 +256,6 @@ class ModelSlot:
         return serving, outputs
 
     def take_tally(self) -> ModelWindow | None:
-        """What the version that answers by default has inferred since the last call, or None if nothing."""
+        """Returns what the version that answers by default has inferred since the last call; None if nothing."""
         serving = self._serving
         return None if serving is None else serving.take_window()
