@@ -1,11 +1,12 @@
-"""THE shell of the device: decode, step, perform. The daemon and the simulator both run this very class.
+"""The shell of the device: decodes what arrives and routes it. The daemon and the simulator both run this class.
 
-Decides nothing about updates (`core` does); it hands every stimulus to the machine it concerns and performs what the
-machine orders, in order. Refuses to know threads, sockets and clocks: `now` is monotonic seconds, handed in.
+Decides which model, document or queue a stimulus concerns, and when the device speaks. Decides nothing about updates:
+`core` does, and `models.stepper` performs what it orders. Refuses to know threads, sockets and clocks: `now` is
+monotonic seconds, handed in.
 """
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -14,18 +15,11 @@ import msgspec
 
 from agent.core import machine
 from agent.core.admission import told
-from agent.core.commands import Activate, Command, Fetch, Load, Probe, Prune, Report, Save
-from agent.core.events import (
-    DesiredWithdrawn,
-    Event,
-    ModelBroken,
-    ModelReady,
-    TimerFired,
-)
-from agent.core.model import Assignment, Record, Steady
+from agent.core.events import DesiredWithdrawn, ModelBroken, ModelReady, TimerFired
+from agent.core.model import Record
 from agent.flash.store import DeviceRecord, Store
-from agent.models.activation import activation
 from agent.models.device_model import DeviceModel
+from agent.models.stepper import Stepper
 from agent.ports import Link, ProbeReport, Runtime
 from agent.stimuli import (
     Identity,
@@ -42,7 +36,7 @@ from agent.transfer.download import Download
 from agent.uplink.captures import Capturing
 from agent.uplink.reporter import Reporter
 from contract import topics
-from contract.errors import BadInput, Code, EdgewardError, WorldError
+from contract.errors import BadInput, Code, EdgewardError
 from contract.messages import Ack
 from contract.trust.verified import Trusted
 from contract.wire import decode
@@ -52,12 +46,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("edgeward.agent")
 
-SAVE_RETRY_S = 5.0
-"""After a disk that refused a record: the event is stepped again."""
-
 
 class Agent:
-    """One device. Call `boot` once: what was confirmed serves. Then `take_up_trust` once, before anything is received;
+    """One device. Call `boot` once: confirmed versions serve. Then `take_up_trust` once, before any stimulus;
     then `receive` for every stimulus and whenever `wake_at` has come.
     """
 
@@ -69,34 +60,26 @@ class Agent:
         store: Store,
         link: Link,
         runtime: Runtime,
+        stepper: Stepper,
+        reporter: Reporter,
+        captures: Capturing | None,
         wall_clock: Callable[[], datetime],
-        enqueue: Callable[[Stimulus], None],
-        new_model: Callable[[str], DeviceModel],
-        new_capturing: Callable[[], Capturing] | None = None,
-        local_clock: Callable[[], datetime] | None = None,
-        holds: Callable[[], bool] = bool,
-        dropped: Counter[str] | None = None,
+        dropped: Counter[str],
     ) -> None:
         self._identity = identity
         self._intervals = intervals
         self._store = store
         self._link = link
         self._runtime = runtime
-        self._enqueue = enqueue
-        self._new_model = new_model
-        self._new_capturing = new_capturing
-        self._capturing: Capturing | None = None
-        self._local_clock = local_clock or wall_clock
-        self._holds = holds
+        self._stepper = stepper
+        self._reporter = reporter
+        self._captures = captures
         self._wall_clock = wall_clock
+        self.dropped = dropped
         self._documents: Documents | None = None
         self._device_record = DeviceRecord(boots=0)
-        self._models: dict[str, DeviceModel] = {}
-        self._retry: dict[str, tuple[float, Event | None]] = {}
-        self.dropped = Counter[str]() if dropped is None else dropped
-        self._reporter = Reporter(identity.device, 0, link, self.dropped)
         self._pruned = False
-        """Whether what a power cut left was deleted: once a document says what is wanted, which may be among it."""
+        """Whether remains of a power cut were deleted. A document comes first: it may ask for some of them."""
         self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
         self._telemetry_since = self._cpu_s = self._swap_rss_mb = 0.0
         self._bytes_received = 0
@@ -104,31 +87,29 @@ class Agent:
     @property
     def models(self) -> dict[str, DeviceModel]:
         """The models that this device knows, by name."""
-        return self._models
+        return self._stepper.models
 
     def boot(self, now: float) -> None:
-        """Resume from flash. WorldError if the disk cannot hold even the boot counter."""
+        """Resumes from flash. WorldError if the disk cannot hold even the boot counter."""
         records, corrupt = self._store.load_records()
         before, damaged = self._store.load_device()
         before = before or DeviceRecord(boots=max(0, int(self._wall_clock().timestamp())))
         self._device_record = msgspec.structs.replace(before, boots=before.boots + 1)
         self._store.save_device(self._device_record)
-        device, boots = self._identity.device, self._device_record.boots
-        self._reporter = Reporter(device, boots, self._link, self.dropped, self._identity.sign)
-        self._capturing = self._new_capturing() if self._new_capturing is not None else None
+        self._reporter.begin(self._device_record.boots)
         self._booted_at = self._telemetry_since = now
         self._telemetry_at = now + self._intervals.telemetry_s
         for name in (*corrupt, *(("the device",) if damaged else ())):
             self._reporter.refuse(_set_aside(name), now)
         for name, record in sorted(records.items()):
-            self._model(name, record)
-        for name, record in sorted(records.items()):
-            self._apply(name, machine.resume(record, now), now)
+            self._stepper.add(name, record)
+        for name in sorted(records):
+            self._stepper.resume(name, now)
 
     def take_up_trust(self, given: Trusted, now: float) -> None:
-        """Look at documents from here on: by what was verified before, on a new disk from the root that was given.
+        """Accepts documents from here on, by the metadata verified before, or on a new disk by the root `given`.
 
-        Apart from `boot`, and imported here: verifying imports python-tuf and cryptography (48 ms).
+        Separate from `boot`, with a late import: verifying imports python-tuf and cryptography (48 ms).
         """
         from agent.trust.documents import Documents
 
@@ -144,20 +125,20 @@ class Agent:
             self._reporter.refuse(_set_aside("trust"), now)
 
     def receive(self, stimulus: Stimulus, now: float) -> None:
-        """Take one stimulus in. Never raises for what came from outside: it is reported and counted."""
+        """Handles one stimulus. Never raises for what came from outside: faults are reported and counted."""
         match stimulus:
             case LinkUp():
                 self._link_up(now)
             case LinkDown():
                 self._reporter.online = False
-                if self._capturing is not None:
-                    self._capturing.link_down()
+                if self._captures is not None:
+                    self._captures.link_down()
             case MessageArrived(topic, payload):
                 self._bytes_received += len(payload)
                 self._message(topic, payload, now)
             case SourceFailed(source, _):
                 for name, download in self._downloads():
-                    self._fold(name, download.source_failed(source, now), now)
+                    self._stepper.step(name, download.source_failed(source, now), now)
             case ProbeEnded(name, report):
                 self._probe_ended(name, report, now)
             case Woke():
@@ -165,30 +146,29 @@ class Agent:
         self._tick(now)
 
     def wake_at(self) -> float:
-        """When `Woke` is due at the latest."""
+        """Returns when `Woke` is due at the latest, in the seconds of `now`."""
         due = min(self._heartbeat_at, self._telemetry_at, self._reporter.wake_at())
         if self._documents is not None:
             due = min(due, self._documents.wake_at())
-        if self._capturing is not None:
-            due = min(due, self._capturing.wake_at())
-        for at, _ in self._retry.values():
-            due = min(due, at)
-        for model in self._models.values():
+        if self._captures is not None:
+            due = min(due, self._captures.wake_at())
+        due = min(due, self._stepper.retry_at())
+        for model in self.models.values():
             due = min(due, model.wake_at(online=self._reporter.online))
             if model.in_trial and self._judge_at < due:
                 due = self._judge_at
         return due
 
     def _link_up(self, now: float) -> None:
-        documents = self._documents.topics(self._models) if self._documents is not None else []
+        documents = self._documents.topics(self.models) if self._documents is not None else []
         self._link.subscribe([*documents, topics.ack(self._identity.device)])
         self._reporter.link_up(now)
         self._heartbeat(now)
         for name, download in self._downloads():
-            self._fold(name, download.link_up(now), now)
+            self._stepper.step(name, download.link_up(now), now)
 
     def _downloads(self) -> list[tuple[str, Download]]:
-        found = ((name, model.download) for name, model in self._models.items())
+        found = ((name, model.download) for name, model in self.models.items())
         return [(name, download) for name, download in found if download is not None]
 
     def _message(self, topic: str, payload: bytes, now: float) -> None:
@@ -205,51 +185,48 @@ class Agent:
             self._reporter.refuse(error, now)
 
     def _acknowledged(self, ack: Ack, now: float) -> None:
-        if self._capturing is None or not self._capturing.acknowledged(ack, now):
+        if self._captures is None or not self._captures.acknowledged(ack, now):
             self._reporter.acknowledged(ack)
 
     def _take(self, found: "Found", now: float) -> None:
-        """Tell models what a document says of them: withdrawals first, then assignments, then refusals."""
+        """Steps the models that a document concerns: withdrawals first, then assignments, then refusals."""
         if found.named is not None:
-            for name in sorted(set(self._models) - found.named):
-                self._fold(name, DesiredWithdrawn(found.version), now)
+            for name in sorted(set(self.models) - found.named):
+                self._stepper.step(name, DesiredWithdrawn(found.version), now)
         for assignment in found.admitted:
-            self._model(assignment.model, Record())
-            self._fold(assignment.model, told(assignment, self._identity.pinned), now)
+            self._stepper.add(assignment.model, Record())
+            self._stepper.step(assignment.model, told(assignment, self._identity.pinned), now)
         for error in found.refused:
             self._reporter.refuse(error, now)
         if found.named is not None and not self._pruned:
             self._pruned = True
-            self._prune(now)
+            self._stepper.prune(now)
 
     def _blob(self, digest: str, index: int | None, payload: bytes, now: float) -> None:
         for name, download in self._downloads():
             if download.wants(digest):
-                self._fold(name, download.receive(digest, index, payload, now), now)
+                self._stepper.step(name, download.receive(digest, index, payload, now), now)
                 return
         self.dropped["chunks_foreign"] += 1
 
     def _probe_ended(self, name: str, report: ProbeReport, now: float) -> None:
-        model = self._models[name]
+        model = self.models[name]
         measured = (report.load_ms, report.latency_ms, report.memory_mb)
         _log.info("probe of %s: %s, load %.1f ms, row %.3f ms, %.0f MB", name, report.code or "ready", *measured)
         model.lineup.probed(report)
         if report.code:
-            self._fold(name, ModelBroken(report.digest, report.code, report.detail), now)
+            self._stepper.step(name, ModelBroken(report.digest, report.code, report.detail), now)
         else:
-            self._fold(name, ModelReady(report.digest), now)
+            self._stepper.step(name, ModelReady(report.digest), now)
 
     def _tick(self, now: float) -> None:
         if self._documents is not None and (found := self._documents.tick(now)) is not None:
             self._take(found, now)
         self._reporter.tick(now)
-        if self._capturing is not None:
-            self._capturing.tick(now, self._reporter.number, online=self._reporter.online)
-        for name, (at, event) in sorted(self._retry.items()) if self._retry else ():
-            if now >= at:
-                del self._retry[name]
-                self._again(name, event, now)
-        for name, model in self._models.items():
+        if self._captures is not None:
+            self._captures.tick(now, self._reporter.number, online=self._reporter.online)
+        self._stepper.retry(now)
+        for name, model in self.models.items():
             self._tick_model(name, model, now)
         if now >= self._judge_at:
             self._judge_at = now + self._intervals.judge_s
@@ -258,142 +235,41 @@ class Agent:
         if now >= self._telemetry_at:
             self._telemetry(now)
 
-    def _again(self, name: str, event: Event | None, now: float) -> None:
-        """Step what the disk refused; without an event it was the resumption after a boot."""
-        if event is None:
-            self._apply(name, machine.resume(self._models[name].state.record, now), now)
-        else:
-            self._fold(name, event, now)
-
     def _tick_model(self, name: str, model: DeviceModel, now: float) -> None:
         if model.release_drained(now):
             self._runtime.trim()
             self._swap_rss_mb = self._runtime.usage().rss_mb - model.rss_mb_before
         if model.download is not None and (self._reporter.online or not model.download.needs_link):
-            self._fold(name, model.download.tick(now), now)
+            self._stepper.step(name, model.download.tick(now), now)
         model.run_shadow(now)
         if model.in_trial and now >= self._judge_at:
-            self._fold(name, model.judge(), now)
+            self._stepper.step(name, model.judge(), now)
         if (due := machine.deadline(model.state)) is not None and now >= due:
-            self._fold(name, TimerFired(), now)
+            self._stepper.step(name, TimerFired(), now)
 
     def _heartbeat(self, now: float) -> None:
         self._heartbeat_at = now + self._intervals.heartbeat_s
-        for name, model in self._models.items():
-            self._fold(name, model.prove(now), now)
-        states = tuple(model.message() for _, model in sorted(self._models.items()))
+        for name, model in self.models.items():
+            self._stepper.step(name, model.prove(now), now)
+        states = tuple(model.message() for _, model in sorted(self.models.items()))
         identity, uptime_s = self._identity, now - self._booted_at
         self._reporter.heartbeat(self._runtime.hardware(), identity, states, uptime_s)
 
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._intervals.telemetry_s
-        windows = tuple(window for _, model in sorted(self._models.items()) for window in model.take_windows())
+        windows = tuple(window for _, model in sorted(self.models.items()) for window in model.take_windows())
         usage = self._runtime.usage()
         self._reporter.telemetry(
             windows,
             usage,
             interval_s=now - self._telemetry_since,
             cpu_s=usage.cpu_s - self._cpu_s,
-            stall_ms=max((model.stall_ms for model in self._models.values()), default=0.0),
+            stall_ms=max((model.stall_ms for model in self.models.values()), default=0.0),
             swap_rss_mb=self._swap_rss_mb,
             received=self._bytes_received,
         )
         self._cpu_s = usage.cpu_s
         self._telemetry_since = now
-
-    def _model(self, name: str, record: Record) -> DeviceModel:
-        if name not in self._models:
-            self._models[name] = self._new_model(name)
-            self._models[name].state = Steady(record)
-        return self._models[name]
-
-    def _fold(self, name: str, event: Event | None, now: float) -> None:
-        """Step one event; what performing it brings up is stepped too."""
-        if event is None:
-            return
-        before = self._models[name].state
-        after = machine.step(before, event, now)
-        if after[0] is before and not after[1]:
-            self.dropped["events_ignored"] += 1
-            return
-        self._apply(name, after, now, event)
-
-    def _apply(self, name: str, outcome: machine.Step, now: float, event: Event | None = None) -> None:
-        model = self._models[name]
-        state, commands = outcome
-        followups: deque[Event] = deque()
-        for command in commands:
-            if isinstance(command, Save) and not self._saved(name, command, event, now):
-                self._serve_stable_at_least(model, now)
-                return
-            model.state = state
-            followup = self._perform(model, command, now)
-            if followup is not None:
-                followups.append(followup)
-        model.state = state
-        model.end_stale_download()
-        while followups:
-            self._fold(name, followups.popleft(), now)
-
-    def _saved(self, name: str, command: Save, event: Event | None, now: float) -> bool:
-        """Law 2: nothing of a step happens unless its record is durable."""
-        try:
-            self._store.save_record(name, command.record)
-        except WorldError as error:
-            self._reporter.refuse(error, now)
-            self._retry[name] = (now + SAVE_RETRY_S, event)
-            return False
-        return True
-
-    def _serve_stable_at_least(self, model: DeviceModel, now: float) -> None:
-        """A disk that takes no record keeps a step from happening, not stable from serving after a boot."""
-        if model.slot.serving is None:
-            self._perform(model, Load(model.state.record.stable), now)
-
-    def _perform(self, model: DeviceModel, command: Command, now: float) -> Event | None:
-        match command:
-            case Fetch(assignment):
-                return model.begin_download(assignment, now)
-            case Probe(assignment):
-                self._probe(model, assignment)
-            case Activate(assignment, since):
-                return activation(
-                    assignment,
-                    held=self._holds(),
-                    waited_s=now - since,
-                    local=self._local_clock(),
-                    baseline=model.baseline(),
-                )
-            case Load(assignment):
-                return self._load(model, assignment, now)
-            case Prune():
-                self._prune(now)
-            case Report(code, detail):
-                model.code, model.detail = code, detail
-                self._reporter.report(model.message(), now)
-            case Save():
-                pass  # durable already
-        return None
-
-    def _probe(self, model: DeviceModel, assignment: Assignment) -> None:
-        golden, artifact = (self._store.path(blob) for blob in assignment.blobs)
-        name = model.name
-        self._runtime.probe(assignment, artifact, golden, lambda report: self._enqueue(ProbeEnded(name, report)))
-
-    def _load(self, model: DeviceModel, assignment: Assignment | None, now: float) -> Event | None:
-        try:
-            model.load(assignment, now)
-        except EdgewardError as error:
-            assert assignment is not None  # serving nothing cannot fail
-            return ModelBroken(assignment.digest, error.code, error.detail)
-        return None
-
-    def _prune(self, now: float) -> None:
-        keep = {digest for model in self._models.values() for digest in model.kept_digests}
-        try:
-            self._store.prune(keep)
-        except WorldError as error:
-            self._reporter.refuse(error, now)
 
 
 def _set_aside(name: str) -> BadInput:

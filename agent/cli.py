@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code."""
+    """Runs one command and returns its exit code."""
     call = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     first.add_argument("--out", type=Path, default=Path(), help="where key, certificate and agent.toml go")
     first.set_defaults(config=None)
     for name, command, words in (
-        ("run", _run, "serve until told to stop"),
+        ("run", _run, "serve until it is stopped"),
         ("renew", _renew, "a new key and certificate in place of the old ones"),
         ("status", _status, "what this device runs, read from its disk (also while the agent is down)"),
         ("doctor", _doctor, "check everything around the agent that can keep it from working"),
@@ -63,10 +63,14 @@ def _run(config: Config, call: argparse.Namespace) -> int:
     return 0
 
 
+def _private_disk(directory: Path) -> PosixDisk:
+    return PosixDisk(directory, file_mode=0o600)
+
+
 def _enrol(call: argparse.Namespace) -> int:
     from agent.trust.enrol import enrol
 
-    config = enrol(call.claim, call.out)
+    config = enrol(call.claim, call.out, _private_disk)
     print(f"enrolled; wrote {config}; next: edgeward-agent run -c {config}")
     return 0
 
@@ -74,7 +78,7 @@ def _enrol(call: argparse.Namespace) -> int:
 def _renew(config: Config, call: argparse.Namespace) -> int:
     from agent.trust.enrol import renew
 
-    print(f"renewed {renew(config)}; restart the agent to use it")
+    print(f"renewed {renew(config, _private_disk)}; restart the agent to use it")
     return 0
 
 

@@ -21,7 +21,7 @@ Batch = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class Device(Message, frozen=True):
-    """Who this device is."""
+    """The device's name, labels and directory."""
 
     name: str
     state_dir: str = "/var/lib/edgeward-agent"
@@ -38,20 +38,20 @@ class Broker(Message, frozen=True):
 
 
 class Trust(Message, frozen=True):
-    """Whose signatures count."""
+    """Where trust starts."""
 
     root_file: str = "root.json"
     fresh: bool = False
 
 
 class EnrolmentConfig(Message, frozen=True):
-    """Where the certificate came from."""
+    """The controller that issued the certificate."""
 
     url: str = ""
 
 
 class IntervalsConfig(Message, frozen=True):
-    """How often the agent speaks and looks."""
+    """Intervals between messages and checks."""
 
     heartbeat_s: Interval = 30.0
     telemetry_s: Interval = 30.0
@@ -120,7 +120,7 @@ class TopicSensor(Message, frozen=True, tag_field="kind", tag="topic"):
 
 
 class StdinSensor(Message, frozen=True, tag_field="kind", tag="stdin"):
-    """JSON objects, one a line, on standard input."""
+    """JSON objects on standard input, one per line."""
 
     model: str
     label: str = ""
@@ -190,7 +190,7 @@ class TransferConfig(Message, frozen=True):
 
 
 class Config(Message, frozen=True):
-    """Everything."""
+    """The whole configuration file."""
 
     device: Device
     broker: Broker = Broker()
@@ -206,7 +206,7 @@ class Config(Message, frozen=True):
 
 
 def load_config(path: Path) -> Config:
-    """Read and check; BadInput `config_invalid` names the file, the key and what is allowed there."""
+    """Reads and checks a file. BadInput `config_invalid` names the file, the key and what is allowed there."""
     try:
         config = decode_toml(path.read_text(encoding="utf-8"), Config, str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -225,7 +225,7 @@ def load_config(path: Path) -> Config:
 
 
 def check_transfer(transfer: TransferConfig) -> None:
-    """BadInput `config_invalid` for hours that cannot be read and for a source that is no address."""
+    """Checks hours and addresses of sources. BadInput `config_invalid`."""
     for window in transfer.hours:
         parse_window(window)
     for source in transfer.sources:
@@ -237,7 +237,7 @@ def check_transfer(transfer: TransferConfig) -> None:
 
 
 def check_share(share: str) -> tuple[str, int] | None:
-    """(address, port) by which neighbours reach this device, None for ""; BadInput `config_invalid`."""
+    """Returns (address, port) by which neighbours reach this device, None for "". BadInput `config_invalid`."""
     if not share:
         return None
     import ipaddress  # here, because most devices share nothing
@@ -254,7 +254,7 @@ def check_share(share: str) -> tuple[str, int] | None:
 
 
 def check_listen(listen: str) -> tuple[str, int]:
-    """(path, 0) of a Unix socket or (host, port) on loopback; BadInput `config_invalid` for anything else but ""."""
+    """Returns (path, 0) of a Unix socket, ("", 0) for "", or (host, port) on loopback. BadInput `config_invalid`."""
     if not listen or (listen.startswith("unix:/") and len(listen) > len("unix:/")):
         return listen.removeprefix("unix:"), 0
     host, _, port = listen.rpartition(":")

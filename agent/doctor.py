@@ -1,6 +1,6 @@
-"""What `edgeward-agent doctor` looks at: everything outside the agent that can keep it from working.
+"""The checks of `edgeward-agent doctor`: everything outside the agent that can prevent it from working.
 
-Each check returns a finding; none changes anything but a scratch file. Refuses to mend.
+Decides what is in order. Each check returns a finding and changes at most a scratch file. Refuses to repair.
 """
 
 import importlib.metadata
@@ -17,10 +17,12 @@ from urllib.parse import unquote, urlsplit
 
 import onnxruntime
 
+from agent.adapters import private_parts
 from agent.config import Config
 from agent.trust.credentials import load_root
 from contract.bundle import DOCUMENTS
 from contract.errors import EdgewardError
+from contract.mqtt_address import parse_mqtt_address
 
 OLDEST_ONNXRUNTIME = (1, 31)
 """Below it building a session holds the GIL for 120 to 455 ms, and hostile files read outside their bounds."""
@@ -30,7 +32,7 @@ RELEASED = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     ok: bool
@@ -38,10 +40,11 @@ class Finding:
 
 
 def examine(config: Config, config_path: Path) -> Iterator[Finding]:
-    """All findings, one by one; a check that raises is a finding too."""
+    """Yields all findings one by one; a check that raises gives a finding, too."""
     checks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
         ("packages", _owners),
         ("onnxruntime", _onnxruntime),
+        ("private parts", _private_parts),
         ("root of trust", lambda: (True, _root_words(load_root(config, config_path).root))),
         ("state directory", lambda: _state_dir(Path(config.device.state_dir))),
         ("clock", _clock),
@@ -73,6 +76,11 @@ def _onnxruntime() -> tuple[bool, str]:
     return new_enough, version if new_enough else f"{version}; {wanted} or newer is needed"
 
 
+def _private_parts() -> tuple[bool, str]:
+    found = private_parts.faults()
+    return not found, "; ".join(found) or f"all {len(private_parts.PARTS)} are as the agent uses them"
+
+
 def _state_dir(path: Path) -> tuple[bool, str]:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path, prefix="tmp-doctor-") as file:
@@ -93,6 +101,6 @@ def _broker(url: str) -> tuple[bool, str]:
     if parts.scheme == "file":
         documents = Path(unquote(parts.path)) / DOCUMENTS
         return documents.is_file(), f"{documents} is {'there' if documents.is_file() else 'not there'}"
-    port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
-    with socket.create_connection((parts.hostname or "", port), timeout=5):
-        return True, f"{parts.hostname}:{port} accepts connections"
+    address = parse_mqtt_address(url)
+    with socket.create_connection((address.host, address.port), timeout=5):
+        return True, f"{address.host}:{address.port} accepts connections"

@@ -1,4 +1,4 @@
-"""The agent's ports. One exists only where the simulator must put something else in its place.
+"""The agent's ports. One exists only where the simulator must substitute something.
 
 Adapters in `agent/adapters` are the real ones; `firmware_sim` brings its own.
 """
@@ -14,7 +14,7 @@ from contract.manifest import Manifest
 from contract.messages import Hardware
 
 Array = np.ndarray[Any, np.dtype[Any]]
-"""`numpy.typing` says the same and costs a device 15 ms."""
+"""A numpy array of any shape and dtype. `numpy.typing` has the same name and takes a device 15 ms to import."""
 Inputs = Mapping[str, Array]
 
 
@@ -25,69 +25,69 @@ class Disk(Protocol):
     """
 
     def read(self, name: str) -> bytes:
-        """The whole file."""
+        """Returns the whole file."""
         ...
 
     def read_at(self, name: str, offset: int, size_bytes: int) -> bytes:
-        """Up to `size_bytes` from `offset`."""
+        """Returns up to `size_bytes` from `offset`, fewer at the end of the file."""
         ...
 
     def write(self, name: str, data: bytes) -> None:
-        """Create or replace the file's content."""
+        """Creates the file or replaces its content."""
         ...
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
-        """Write into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
+        """Writes into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
         ...
 
     def sync(self, name: str) -> None:
-        """Make the file's content durable."""
+        """Makes the file's content durable."""
         ...
 
     def sync_directory(self) -> None:
-        """Make names (creations, renames, deletions) durable."""
+        """Makes names (creations, renames, deletions) durable."""
         ...
 
     def rename(self, source: str, target: str) -> None:
-        """Atomically let `target` name what `source` named."""
+        """Gives the file `source` the name `target`, atomically, in place of any other."""
         ...
 
     def delete(self, name: str) -> None:
-        """Remove a file; a missing one is not an error."""
+        """Removes a file; a missing one is not an error."""
         ...
 
     def names(self) -> Sequence[str]:
-        """All names, sorted."""
+        """Returns all names, sorted."""
         ...
 
     def size_bytes(self, name: str) -> int:
-        """Length of a file."""
+        """Returns the length of a file."""
         ...
 
     def free_bytes(self) -> int:
-        """Space that may still be written."""
+        """Returns the space that may still be written."""
         ...
 
     def path(self, name: str) -> str:
-        """What the runtime opens to load the file."""
+        """Returns the path by which the runtime opens the file."""
         ...
 
 
 class Link(Protocol):
-    """The connection to the broker. Calls never block; what arrives is handed to `Agent.receive_message`."""
+    """The connection to the broker. Calls never block; what arrives reaches `Agent.receive` as `MessageArrived`."""
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> None:
-        """Queue a message; while offline QoS 1 messages wait within the link's limit."""
+        """Queues a message; while offline QoS 1 messages wait within the link's limit."""
         ...
 
     def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
-        """Subscribe; retained messages follow. QoS 0 for what is asked for again if it does not come."""
+        """Subscribes; retained messages follow. QoS 0 for what is asked for again if it does not come."""
         ...
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
-        """End subscriptions."""
+        """Unsubscribes; what was sent before may still arrive."""
         ...
 
 
@@ -95,12 +95,16 @@ class Session(Protocol):
     """A loaded model."""
 
     def run(self, inputs: Inputs) -> list[Array]:
-        """Outputs in the manifest's order. Raises whatever the runtime raises."""
+        """Returns one array for each of the manifest's outputs, in order. Raises what the runtime raises.
+
+        `inputs` holds an array for each of the manifest's inputs, by name; shapes (rows, ...) and dtypes are those
+        that the manifest names, text as dtype object.
+        """
         ...
 
 
 class ProbeReport(msgspec.Struct, frozen=True):
-    """What the probe child found out."""
+    """The result of a probe."""
 
     digest: str
     code: str = ""
@@ -115,51 +119,51 @@ class ProbeReport(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a process costs its device."""
+    """Memory and CPU that a process takes, and the device's temperature."""
 
     rss_mb: float
     cpu_s: float
     """Since it started, on all cores."""
     temperature_c: float | None = None
-    """Of the hottest zone; None where the kernel tells none."""
+    """Of the hottest thermal zone; None where the kernel reports none."""
 
 
 class Runtime(Protocol):
     """Loads and examines models."""
 
     def hardware(self) -> Hardware:
-        """What this device is."""
+        """Returns the device's machine, memory and versions."""
         ...
 
     def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
-        """Examine an artifact out of process and call `done` once, later, from any thread."""
+        """Examines an artifact in another process and calls `done` once, later, from any thread."""
         ...
 
     def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
-        """Load into this process or into one of its own; WorldError `model_load_failed` if the runtime refuses it."""
+        """Loads a model into this process or a new one. WorldError `model_load_failed` if the runtime refuses it."""
         ...
 
     def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
-        """Whether a loaded session answers its golden set as at conversion."""
+        """Whether a loaded session answers its golden set (npz bytes) as at conversion."""
         ...
 
     def free_mb(self) -> float:
-        """Memory that another session may take."""
+        """Returns the memory that another session may take, in MB."""
         ...
 
     def usage(self) -> Usage:
-        """What this process has used so far."""
+        """Returns what this process uses now, and its CPU time so far."""
         ...
 
     def trim(self) -> None:
-        """Give freed memory back to the operating system."""
+        """Gives freed memory back to the operating system."""
         ...
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One row from a sensor: values by column, and the label where the sensor knows it."""
+    """One row from a sensor: one cell by column name, and the label where the sensor knows it."""
 
     values: Mapping[str, Any]
     label: str | float | None = None
     key: str = ""
-    """Whose row this is: rows of one key are answered by one version while a trial has only a share of them."""
+    """Who or what the row belongs to. While a trial answers only a share, one version answers all rows of one key."""

@@ -1,12 +1,12 @@
-"""Models of this device inside a device application: the whole agent, in threads beside the application's own.
+"""The models of this device inside an application: the whole agent, in threads beside the application's own.
 
     with Predictor("agent.toml") as predictor:
         plant = predictor.model("plant")
         plant.wait(timeout_s=60)
         label, probabilities = plant.run({"X": rows})
 
-Updates, trials and roll backs go on as in `edgeward-agent run`; each call answers with what is right at that moment.
-Decides nothing.
+Updates, trials and roll backs go on as in `edgeward-agent run`; each call is answered by the version of that moment.
+Decides nothing. Refuses to know updates.
 """
 
 import logging
@@ -37,15 +37,16 @@ class Model:
         self._run = slot.run
 
     def run(self, inputs: Inputs, key: str = "") -> list[Array]:
-        """Outputs in the manifest's order; arrays go in and come out without a copy. WorldError `not_serving`.
+        """Returns the outputs in the manifest's order; arrays are not copied. WorldError `not_serving`.
 
-        `key` says whose request it is: while a trial has a share of the requests, one key finds one version.
+        `inputs` are arrays by input name, of the shapes (rows, ...) and dtypes that the manifest names. While a trial
+        answers a share of the requests, requests of one `key` go to one version.
         Raises what onnxruntime raises for arrays that the model does not take; that counts against its health.
         """
         return self._run(inputs, key)
 
     def predict(self, row: Mapping[str, Any], label: str | float | None = None, key: str = "") -> Prediction:
-        """One row by column name. BadInput `sample_invalid` names the column; WorldError `not_serving`."""
+        """Answers one row by column name. BadInput `sample_invalid` names the column; WorldError `not_serving`."""
         prediction = self._slot.predict(Sample(row, label, key))
         if prediction is None:
             raise WorldError(Code.NOT_SERVING, f"{self._slot.model} has no version yet")
@@ -58,9 +59,9 @@ class Model:
         return serving.assignment.manifest.release if serving is not None else None
 
     def wait(self, timeout_s: float) -> None:
-        """Return once a version serves; WorldError `not_serving` after `timeout_s`.
+        """Returns once a version serves; WorldError `not_serving` after `timeout_s`.
 
-        Raises what keeps the agent from the controller: BadInput `config_invalid`.
+        Raises what prevents a link to the controller: BadInput `config_invalid`.
         """
         deadline = time.monotonic() + timeout_s
         while self._slot.serving is None:
@@ -72,29 +73,29 @@ class Model:
 
 
 class Predictor:
-    """The agent of a configuration file. What was confirmed before serves at once, with or without a link.
+    """The agent of a configuration file. Confirmed versions serve at once, with or without a link.
 
-    Raises BadInput `config_invalid`, WorldError `disk_failed` if another agent has the state directory. What keeps it
-    from the controller (`fault`) comes to light later: what was confirmed goes on serving.
+    Raises BadInput `config_invalid`, WorldError `disk_failed` if another agent has the state directory. A
+    configuration that allows no link is found later (`fault`); confirmed versions go on serving.
     """
 
     def __init__(self, config: str | Path) -> None:
         path = Path(config)
         self._daemon = Daemon(load_config(path), path)
         self.fault: EdgewardError | None = None
-        """Why there is no link to the controller and will be none, if the configuration names what cannot be used."""
+        """Why the configuration allows no link to the controller; None while nothing is wrong."""
         self._daemon.start()
         self._thread = threading.Thread(target=self._work, name="agent", daemon=True)
         self._thread.start()
 
     def model(self, name: str) -> Model:
-        """A model by name, whether a version has come or not."""
+        """Returns a model by name, whether a version has come or not."""
         return Model(self._daemon.slot(name), lambda: self.fault)
 
     def hold_updates(self) -> AbstractContextManager[None]:
-        """Ask for quiet, as a context: no version is swapped in while it lasts, up to the version's `max_hold_s`.
+        """Prevents swaps while the context lasts, up to each version's `max_hold_s`.
 
-        What is wanted is fetched and probed meanwhile. A roll back waits for nobody.
+        Versions are fetched and probed meanwhile. A roll back does not wait.
         """
         return self._daemon.hold_updates()
 
@@ -106,7 +107,7 @@ class Predictor:
             self.fault = error
 
     def close(self) -> None:
-        """End the agent; models answer no longer than its threads live."""
+        """Ends the agent. Its models need not answer after this."""
         self._daemon.stop()
         self._thread.join(timeout=10)
         self._daemon.close()

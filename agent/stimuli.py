@@ -1,4 +1,4 @@
-"""What reaches the shell from outside, and what it is told about itself. Values only; nothing here acts."""
+"""What reaches the shell from outside, and what it knows about its device. Values without behaviour."""
 
 import msgspec
 
@@ -11,7 +11,7 @@ class LinkUp(msgspec.Struct, frozen=True):
 
 
 class LinkDown(msgspec.Struct, frozen=True):
-    """The connection is gone."""
+    """The connection has ended."""
 
 
 class MessageArrived(msgspec.Struct, frozen=True):
@@ -22,7 +22,7 @@ class MessageArrived(msgspec.Struct, frozen=True):
 
 
 class ProbeEnded(msgspec.Struct, frozen=True):
-    """The probe child of `model` has answered or died."""
+    """The probe of `model` has ended; a child that died is a report, too."""
 
     model: str
     report: ProbeReport
@@ -43,7 +43,7 @@ Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | SourceFailed | Woke
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who this device is."""
+    """The device's name, labels and directory."""
 
     device: str
     machine: str
@@ -59,7 +59,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Intervals(msgspec.Struct, frozen=True):
-    """How often the device speaks and looks, in seconds."""
+    """Intervals between messages and checks, in seconds."""
 
     heartbeat_s: float
     telemetry_s: float

@@ -25,7 +25,7 @@ class Code(StrEnum):
     METADATA_EXPIRED = "metadata_expired"  # frozen or replayed metadata, or a wrong clock: is the controller alive?
     METADATA_ROLLBACK = "metadata_rollback"  # an older file than one seen before, or not the one that is vouched for
     METADATA_MISMATCH = "metadata_mismatch"  # files of different times mixed, cut or dropped: publish them again
-    WRONG_DEVICE = "wrong_device"  # a document for another device: the broker mixes topics up, or worse
+    WRONG_DEVICE = "wrong_device"  # document or presence names another device than its topic: who may publish?
     DESIRED_EXPIRED = "desired_expired"  # the document is past its date: is the controller alive, is the clock right?
     DESIRED_ROLLBACK = "desired_rollback"  # an older document than one already accepted: replayed by somebody
     DESIRED_NOT_FRESH = "desired_not_fresh"  # the document does not answer this boot's nonce: replayed, or on its way

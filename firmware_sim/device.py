@@ -4,25 +4,22 @@ Decides the order of stimuli. Writes a history of what changed, for checkers. Re
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from threading import Lock
+from typing import NoReturn
 
 from agent.agent import Agent
-from agent.core.model import Assignment, Record
-from agent.flash.store import MAX_RECORD_BYTES, Store
-from agent.models.device_model import DeviceModel
+from agent.assembly import Assembly, Ports
+from agent.config import Config, IntervalsConfig, TransferConfig
+from agent.config import Device as Named
+from agent.core.model import Record
+from agent.flash.store import MAX_RECORD_BYTES
 from agent.ports import Runtime
-from agent.serving.lineup import Lineup
-from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
-from agent.transfer.carriers import Carriers
-from agent.transfer.download import Download, Pace
 from contract.errors import BadInput
-from contract.names import unit_number
 from contract.trust.verified import Trusted
 from contract.wire import decode
 from firmware_sim.clock import Clock, stream
@@ -260,38 +257,27 @@ class Device:
             self._clock.at(self._row_at, self._drain_in, self._epoch)
 
     def _new_agent(self) -> Agent:
-        store = Store(self.flash)
-        runtime = self._new_runtime(self._models, self.flash.read, self._spend)
-        clock, link = self._clock, self.link
-        dropped: Counter[str] = Counter()
-
-        carriers, pace = Carriers(link), Pace(spread=unit_number(self.name))
-
-        def new_download(assignment: Assignment) -> Download:
-            return Download(assignment, store=store, carriers=carriers, drop=lambda _: None, pace=pace)
-
-        def new_model(name: str) -> DeviceModel:
-            slot = ModelSlot(name, perf_s=lambda: clock.now + self._spent_s, lock=Lock())
-            return DeviceModel(name, slot, runtime, Lineup(slot, runtime, store, dropped), new_download)
+        clock = self._clock
 
         def enqueue(stimulus: Stimulus) -> None:
             epoch = self._epoch
             clock.after(0.5, lambda: self._take(stimulus) if epoch == self._epoch else None)
 
+        ports = Ports(
+            disk=self.flash,
+            link=self.link,
+            runtime=self._new_runtime(self._models, self.flash.read, self._spend),
+            enqueue=enqueue,
+            wall_clock=lambda: WORLD_BEGAN + timedelta(seconds=clock.now),
+            local_clock=lambda: WORLD_BEGAN + timedelta(seconds=clock.now, hours=self._habits.utc_offset_h),
+            perf_s=lambda: clock.now + self._spent_s,
+            new_lock=Lock,
+            random=_no_randomness,
+        )
         self._agent = None
         self._wake_at = float("inf")
-        return Agent(
-            Identity(self.name, "sim", dict(self._habits.labels), self.nonce),
-            self._habits.intervals,
-            store=store,
-            link=link,
-            runtime=runtime,
-            wall_clock=lambda: WORLD_BEGAN + timedelta(seconds=clock.now),
-            enqueue=enqueue,
-            new_model=new_model,
-            local_clock=lambda: WORLD_BEGAN + timedelta(seconds=clock.now, hours=self._habits.utc_offset_h),
-            dropped=dropped,
-        )
+        identity = Identity(self.name, "sim", dict(self._habits.labels), self.nonce)
+        return Assembly(_configuration(self.name, self._habits.intervals), identity, ports).agent
 
     def _spend(self, seconds: float) -> None:
         self._spent_s += seconds
@@ -338,6 +324,19 @@ class _Power:
             self._device._restart()
             return True
         return False
+
+
+@lru_cache(maxsize=8_192)
+def _configuration(name: str, intervals: Intervals) -> Config:
+    """What `agent.toml` would hold. Blobs that nothing needs are deleted at once: checkers look for what is left."""
+    speaks = IntervalsConfig(
+        heartbeat_s=intervals.heartbeat_s, telemetry_s=intervals.telemetry_s, judge_s=intervals.judge_s
+    )
+    return Config(device=Named(name=name), intervals=speaks, transfer=TransferConfig(keep_mb=0))
+
+
+def _no_randomness() -> NoReturn:
+    raise AssertionError("a simulated device captures no rows, and nothing else on it is random")
 
 
 @lru_cache(maxsize=8_192)

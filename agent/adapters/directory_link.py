@@ -1,19 +1,20 @@
-"""The Link port on a directory, for a site without a broker: a stick brings documents and takes messages away.
+"""The Link port on a directory, for a site without a broker: a stick brings documents and takes messages.
 
-Decides when the directory is looked at and which messages are kept for the way back. What it brings is verified as
-what comes from a broker. Refuses to know what documents mean; blobs come from the same directory, as from any source.
+Decides when the directory is read and which messages are kept for the controller. Its documents are verified like those
+of a broker. Refuses to know what documents mean; blobs come from the same directory, as from any source.
 """
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from agent.adapters.posix_disk import PosixDisk
+from agent.flash.atomic_file import replace
 from agent.stimuli import LinkDown, LinkUp, MessageArrived, Stimulus
 from contract.bundle import DOCUMENTS, MAX_DOCUMENTS_BYTES, MAX_SAID_BYTES, Documents, Said, Words, words_file
-from contract.errors import BadInput
+from contract.errors import EdgewardError, WorldError
 from contract.topics import UP_CAPTURED, UP_REPORT, parse_up
 from contract.wire import decode, encode
 
@@ -28,6 +29,7 @@ class DirectoryLink:
 
     def __init__(self, url: str, device: str, deliver: Callable[[Stimulus], None]) -> None:
         self._directory = Path(unquote(urlsplit(url).path))
+        self._disk = PosixDisk(self._directory, create=False)
         self._device = device
         self._deliver = deliver
         self._up = False
@@ -35,30 +37,30 @@ class DirectoryLink:
         self._documents: dict[str, str] = {}
         self._lock = threading.Lock()
         self._subscribed: dict[str, bool] = {}
-        """By topic: whether its document was brought."""
+        """By topic: whether its document was delivered."""
         self._said: dict[bytes, str] = {}
-        """Messages by payload, oldest first, with their topics: one that is sent again stands once."""
+        """Topics by payload, oldest first: a message that is sent again is stored once."""
         self._unwritten = True
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="directory", daemon=True)
 
     def start(self) -> None:
-        """Look from now on."""
+        """Starts the thread that reads and writes the directory."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is left to say, and end the thread."""
+        """Writes the remaining messages and ends the thread."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(STOP_S)
 
     def revive(self) -> None:
-        """Nothing to watch: the thread takes every fault of the directory for a link that is down."""
+        """Does nothing: the thread treats every fault of the directory as a link that is down."""
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> None:
-        """Keep a message of this device for the way back; of what is not a report only the newest."""
+        """Keeps a message for the controller; of messages other than reports and captured rows only the newest."""
         up = parse_up(topic)
         if up is None:
             return
@@ -73,12 +75,12 @@ class DirectoryLink:
             self._unwritten = True
 
     def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
-        """Bring these documents, now and whenever they have changed; a file needs no acknowledgement."""
+        """Delivers these documents, now and whenever they have changed; a file needs no acknowledgement."""
         with self._lock:
             self._subscribed.update(dict.fromkeys(topics, False))
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
-        """Bring these no more."""
+        """Cancels the request for these."""
         with self._lock:
             for topic in topics:
                 self._subscribed.pop(topic, None)
@@ -99,7 +101,7 @@ class DirectoryLink:
             try:
                 self._read()
                 self._write()
-            except (OSError, BadInput) as error:
+            except (OSError, EdgewardError) as error:
                 _log.warning("%s: %s", self._directory, error)
 
     def _read(self) -> None:
@@ -122,10 +124,9 @@ class DirectoryLink:
                 return
             said = tuple(Said(topic=topic, text=body.decode()) for body, topic in self._said.items())
             self._unwritten = False
-        path = self._directory / words_file(self._device)
         try:
-            _replace(path, encode(Words(messages=said)))
-        except OSError:
+            replace(self._disk, words_file(self._device), encode(Words(messages=said)))
+        except WorldError:
             self._unwritten = True
             raise
 
@@ -137,13 +138,3 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 def _documents(path: Path) -> dict[str, str]:
     return decode(path.read_bytes(), Documents, max_bytes=MAX_DOCUMENTS_BYTES).documents
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Whole or not at all: a stick is pulled whenever somebody likes."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

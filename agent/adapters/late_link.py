@@ -1,6 +1,6 @@
 """The Link port before there is a link: what was confirmed serves while paho-mqtt is still being imported (17 ms).
 
-Decides nothing: what is said before `begin` is dropped, as a link that is down drops it.
+Decides nothing: messages before `begin` are dropped, as by a link that is down. Refuses to know which link it is.
 """
 
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ class LateLink:
         self._link: Link | None = None
 
     def begin(self, link: Link) -> None:
-        """Forward to `link`."""
+        """Forwards to `link`."""
         self._link = link
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> None:
-        """Queue a message."""
+        """Queues a message."""
         if self._link is not None:
             self._link.publish(topic, payload, qos=qos, retain=retain, expiry_s=expiry_s)
 
     def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
-        """Subscribe."""
+        """Subscribes."""
         if self._link is not None:
             self._link.subscribe(topics, qos=qos)
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
-        """End subscriptions."""
+        """Unsubscribes; what was sent before may still arrive."""
         if self._link is not None:
             self._link.unsubscribe(topics)

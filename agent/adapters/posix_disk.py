@@ -1,39 +1,45 @@
-"""The Disk port on a POSIX directory. Refuses to know what the files mean."""
+"""The Disk port on a POSIX directory. Decides nothing. Refuses to know what the files mean."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 PIECE_BYTES = 32 * 1024
-"""Written at a time. Linux takes page cache in pieces as large as the write, and above this from memory that the host
-of a virtual machine may have taken back: a chunk of 256 KiB in one piece cost up to half as much again."""
+"""Bytes written at a time. Linux takes page cache in pieces as large as the write, and above this from memory that the
+host of a virtual machine may have taken back: a chunk of 256 KiB in one piece took up to half as long again."""
 
 
 class PosixDisk:
-    """Files in one directory, created with mode 0700."""
+    """Files in one directory. They are created with `file_mode`, as far as the umask allows.
 
-    def __init__(self, directory: Path) -> None:
+    The directory is created with mode 0700 unless `create` is False: a stick that was pulled must not come back as a
+    directory of the same name.
+    """
+
+    def __init__(self, directory: Path, *, file_mode: int = 0o666, create: bool = True) -> None:
         self._directory = directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file_mode = file_mode
+        if create:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read(self, name: str) -> bytes:
-        """The whole file."""
+        """Returns the whole file."""
         return (self._directory / name).read_bytes()
 
     def read_at(self, name: str, offset: int, size_bytes: int) -> bytes:
-        """Up to `size_bytes` from `offset`."""
+        """Returns up to `size_bytes` from `offset`, fewer at the end of the file."""
         with (self._directory / name).open("rb") as file:
             file.seek(offset)
             return file.read(size_bytes)
 
     def write(self, name: str, data: bytes) -> None:
-        """Create or replace the content. Python's buffered write raises on a short write; os.write would not."""
-        with (self._directory / name).open("wb") as file:
+        """Creates the file or replaces its content. Python's write raises where os.write would write a part."""
+        with open(self._directory / name, "wb", opener=self._open) as file:  # Path.open takes no opener
             file.write(data)
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
-        """Write into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
-        descriptor = os.open(self.path(name), os.O_WRONLY | (0 if offset else os.O_CREAT), 0o666)
+        """Writes into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
+        descriptor = os.open(self.path(name), os.O_WRONLY | (0 if offset else os.O_CREAT), self._file_mode)
         try:
             if os.fstat(descriptor).st_size < offset:
                 raise FileNotFoundError(f"{name}: ends before {offset}")
@@ -52,29 +58,32 @@ class PosixDisk:
         _fsync(self._directory)
 
     def rename(self, source: str, target: str) -> None:
-        """Atomic replacement."""
+        """Renames, replacing any other file of that name."""
         (self._directory / source).replace(self._directory / target)
 
     def delete(self, name: str) -> None:
-        """Remove; missing is fine."""
+        """Removes a file; a missing one is not an error."""
         (self._directory / name).unlink(missing_ok=True)
 
     def names(self) -> Sequence[str]:
-        """All names, sorted."""
+        """Returns all names, sorted."""
         return sorted(entry.name for entry in self._directory.iterdir() if entry.is_file())
 
     def size_bytes(self, name: str) -> int:
-        """Length of a file."""
+        """Returns the length of a file."""
         return (self._directory / name).stat().st_size
 
     def free_bytes(self) -> int:
-        """Space left on the file system."""
+        """Returns the space left on the file system."""
         found = os.statvfs(self._directory)
         return found.f_bavail * found.f_frsize
 
     def path(self, name: str) -> str:
-        """Absolute path."""
+        """Returns the path that other programs may open."""
         return f"{self._directory}{os.sep}{name}"
+
+    def _open(self, path: str, flags: int) -> int:
+        return os.open(path, flags, self._file_mode)
 
 
 def _fsync(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Chunks from elsewhere than the broker: HTTP(S) with ranges, or a directory that somebody has plugged in.
+"""Chunks from sources other than the broker: HTTP(S) with ranges, or a directory, such as a stick.
 
-One thread; what it brings arrives as if the broker had sent it, and is verified as that is. A source that fails is
-said once, and the download goes on with the next. Refuses to know what the chunks are for.
+Decides how chunks are requested. One thread delivers them as if the broker had sent them; they are verified likewise. A
+source that fails is reported once, and the download goes on with the next. Refuses to know what chunks are for.
 """
 
 import logging
@@ -25,9 +25,9 @@ TIMEOUT_S = 20.0
 MAX_CONNECTIONS = 2
 MAX_ADDRESS_CHARS = 4096
 MAX_REFUSAL_BYTES = 64 * 1024
-"""Read of an answer that is of no use, so that its connection can be used again."""
+"""Bytes of a useless response that are read, so that its connection can be used again."""
 MAX_WAITING = 64
-"""Asks that wait for the thread; a transfer has one or two at a time."""
+"""Requests that wait for the thread; a transfer has one or two at a time."""
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -35,7 +35,7 @@ Ask = tuple[Blob, tuple[int, ...] | None]
 
 
 class Source:
-    """One place that has blobs under their digest: `http://host/path/{sha256}` or `file:///directory`."""
+    """One place with blobs under their digests: `http://host/path/{sha256}` or `file:///directory`."""
 
     def __init__(self, url: str, deliver: Callable[[Stimulus], None], ca_file: str = "") -> None:
         self.url = url
@@ -45,12 +45,12 @@ class Source:
         self._taken_back: set[tuple[str, int]] = set()
         self._thread: threading.Thread | None = None
         self._connections: dict[str, HTTPConnection] = {}
-        """By scheme and host: the source's own, and where it has sent us."""
+        """By scheme and host: the source's own, and where it redirected to."""
         self._moved: dict[str, str] = {}
-        """Where the source has sent us for a blob; of the newest blob only."""
+        """Redirected addresses by file name; of the newest blob only."""
 
     def ask(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Bring these chunks, or for None the chunk list."""
+        """Requests these chunks, or for None the chunk list."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=f"source {self.url}", daemon=True)
             self._thread.start()
@@ -62,7 +62,7 @@ class Source:
             self._deliver(SourceFailed(self.url, "more is asked of it than it brings"))
 
     def take_back(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Bring these no more."""
+        """Cancels the request for these."""
         self._taken_back.update((blob.sha256, index) for index in indices or ())
 
     def _work(self) -> None:
@@ -76,7 +76,7 @@ class Source:
                 else:
                     for run in _runs([index for index in indices if (blob.sha256, index) not in self._taken_back]):
                         self._bring(blob, run)
-            except Exception as error:  # a server may do anything; the broker has the blob as well
+            except Exception as error:  # a server may do anything; the broker has the blob, too
                 self._connections.clear()
                 self._moved.clear()
                 _log.warning("source %s: %s: %s", self.url, type(error).__name__, error)
@@ -103,7 +103,7 @@ class Source:
             yield _exactly(answer.read(size), size)
 
     def _request(self, name: str, offset: int, total: int) -> "HTTPResponse":
-        """The part of a file. An address that the source has sent us to may expire: then it is asked again, once."""
+        """Requests a part of a file. A redirected address may expire: then the source itself is asked again, once."""
         wanted = f"bytes={offset}-{offset + total - 1}"
         if (moved := self._moved.get(name)) is not None:
             answer = self._get(moved, wanted)
@@ -126,7 +126,7 @@ class Source:
         place = f"{url.scheme}://{url.netloc}"
         path = f"{url.path}?{url.query}" if url.query else url.path
         if (known := self._connections.pop(place, None)) is not None:
-            with suppress(ConnectionError):  # it was idle, and the server has closed it: no fault of the source's
+            with suppress(ConnectionError):  # the server closed the idle connection: no fault of the source
                 return self._ask_on(known, place, path, wanted)
         if len(self._connections) >= MAX_CONNECTIONS:
             self._connections.clear()
@@ -149,13 +149,13 @@ class Source:
 
 
 def _holds(answer: "HTTPResponse", offset: int, total: int) -> bool:
-    """Whether it is what was asked for: the part, or a whole that is no larger."""
+    """Whether the response is the part that was requested, or a whole file of the same size."""
     whole = answer.status == HTTPStatus.OK and offset == 0 and int(answer.headers.get("Content-Length", "-1")) == total
     return answer.status == HTTPStatus.PARTIAL_CONTENT or whole
 
 
 def _location(answer: "HTTPResponse") -> str:
-    """Where a source sends us: one step, and over HTTP as before. What comes from there is verified like the rest."""
+    """Returns the address of a redirect: one step, HTTP only. Chunks from there are verified like all others."""
     address = answer.headers.get("Location", "")
     if len(address) > MAX_ADDRESS_CHARS or not address.startswith(("http://", "https://")):
         raise OSError(f"sent to {address[:80]!r}, which is no address of a web server")
@@ -163,7 +163,7 @@ def _location(answer: "HTTPResponse") -> str:
 
 
 def _runs(indices: Sequence[int]) -> Iterator[list[int]]:
-    """Consecutive chunks together: one request each."""
+    """Groups consecutive chunks: one request for each group."""
     run: list[int] = []
     for index in sorted(indices):
         if run and index != run[-1] + 1:

@@ -1,6 +1,6 @@
 """Which verified documents a device acts on: the checks that need memory, time or the other authority's document.
 
-Decides refuse or admit. Refuses to know how signatures are checked (contract.trust) or records are kept.
+Decides whether to refuse or admit. Refuses to know how signatures are checked (contract.trust) or records are kept.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from contract.wire import Message
 class HighWater(Message, frozen=True):
     """What a device remembers of its director; durable before anything is done about it.
 
-    It lives as long as the director's keys: what a stolen key drove up, version or time, dies when the key is rotated.
+    Valid as long as the director's keys: a version or time that a stolen key raised is forgotten when keys rotate.
     """
 
     keyids: tuple[str, ...] = ()
@@ -29,8 +29,8 @@ class HighWater(Message, frozen=True):
 def check_document(
     document: Desired, *, device: str, high_water: HighWater, keyids: tuple[str, ...], now: datetime, nonce: str = ""
 ) -> HighWater:
-    """The new high-water mark. BadInput: `wrong_device`, `desired_expired`, `desired_rollback`,
-    `desired_equivocation`, `desired_not_fresh` (with a `nonce`, only a document that repeats it will do).
+    """Returns the new high-water mark. BadInput: `wrong_device`, `desired_expired`, `desired_rollback`,
+    `desired_equivocation`, `desired_not_fresh` (with a `nonce`, only a document that repeats it is accepted).
     """
     if document.device != device:
         raise BadInput(Code.WRONG_DEVICE, f"document for {document.device[:64]!r}, this is {device!r}")
@@ -49,7 +49,7 @@ def check_document(
 
 
 def assign(want: Wanted, role: ModelRole, min_release: int, machine: str) -> Assignment:
-    """Join director and release signer. BadInput: `not_in_image_repo`, `image_mismatch`, `below_min_release`,
+    """Joins director and release signer. BadInput: `not_in_image_repo`, `image_mismatch`, `below_min_release`,
     `wrong_hardware`. `min_release`: the highest floor that this device has ever seen signed.
     """
     manifest = role.manifests.get(want.release)
@@ -75,7 +75,7 @@ def assign(want: Wanted, role: ModelRole, min_release: int, machine: str) -> Ass
 
 
 def told(assignment: Assignment, pinned: Mapping[str, int]) -> DesiredChanged | DesiredRefused:
-    """What an admitted assignment means on a device whose own configuration holds models at releases."""
+    """Returns the event of an admitted assignment; the device's own configuration may pin models to releases."""
     release = pinned.get(assignment.model, assignment.manifest.release)
     if release == assignment.manifest.release:
         return DesiredChanged(assignment)

@@ -41,7 +41,7 @@ class Prune(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Tell the controller the new state, and why it is not making progress, if it is not."""
+    """Report the new state, and why it makes no progress, if it makes none."""
 
     code: str = ""
     detail: str = ""

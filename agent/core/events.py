@@ -39,7 +39,7 @@ class FetchFailed(msgspec.Struct, frozen=True):
     detail: str
     retryable: bool
     spread: float = 0.0
-    """The device's own number from 0 to 1: those that have failed together do not try again together."""
+    """The device's own number from 0 to 1: devices that failed together do not try again together."""
 
 
 class ModelReady(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class ActivationAllowed(msgspec.Struct, frozen=True):
 
 
 class ActivationHeld(msgspec.Struct, frozen=True):
-    """No window is open, or the application on the device asks for quiet."""
+    """No maintenance window is open, or an application on the device holds updates."""
 
     digest: str
     wait_s: float
@@ -85,7 +85,7 @@ class HealthJudged(msgspec.Struct, frozen=True):
 
 
 class TimerFired(msgspec.Struct, frozen=True):
-    """The time that `deadline(state)` named has come, or more."""
+    """The time that `deadline(state)` returned has come, or a later one."""
 
 
 Event = (

@@ -16,7 +16,7 @@ from contract.sequential import beyond_chance, variance_of_share
 
 
 class Inference(msgspec.Struct, frozen=True, gc=False):
-    """One inference as health sees it."""
+    """One inference: its latency, fault and correctness."""
 
     latency_us: float
     error: Code | None = None
@@ -42,7 +42,7 @@ class HealthWindow:
         self._size = size
         self._newest: deque[Inference] = deque()
         self.seen = 0
-        """Inferences that were ever taken in."""
+        """Inferences that were ever added."""
         self.errors = 0
         self.labelled = 0
         self.correct = 0
@@ -54,7 +54,7 @@ class HealthWindow:
         return len(self._newest)
 
     def add(self, inference: Inference) -> None:
-        """Take one inference in; the oldest leaves a full window."""
+        """Adds one inference; a full window drops its oldest."""
         self._newest.append(inference)
         self.seen += 1
         if inference.error is not None or inference.correct is not None:
@@ -65,12 +65,12 @@ class HealthWindow:
                 self._count(oldest, -1)
 
     def compare(self, rows: int, agreed: int) -> None:
-        """Take in how many of a shadow's answers were stable's."""
+        """Adds how many of a shadow's answers were stable's."""
         self.compared += rows
         self.agreed += agreed
 
     def latency_us_p95(self) -> float:
-        """95th percentile of the window's latencies in microseconds; 0 for an empty window."""
+        """Returns the 95th percentile of the window's latencies in microseconds; 0 for an empty window."""
         ordered = sorted(inference.latency_us for inference in self._newest)
         return ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)] if ordered else 0.0
 
@@ -86,7 +86,7 @@ class HealthWindow:
 
 
 def judge(window: HealthWindow, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
-    """Judge a trial's window. Fewer inferences than `min_samples` never pass: missing data is not health.
+    """Judges a trial's window. Fewer inferences than `min_samples` never pass: missing data is not health.
 
     Errors convict early: once there are more than a window of `min_samples` may hold, no later success helps.
     """

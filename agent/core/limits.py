@@ -10,15 +10,15 @@ PROBE_GRACE_S = 30.0
 """Added to a manifest's load limit before a probe that never answered counts as broken."""
 
 FALSE_ALARM = 0.001
-"""Chance that a device ever rolls a trial back for an accuracy that is as it should be, however often it looks."""
+"""Chance that a device ever rolls back a trial of good accuracy, however often it judges."""
 
 
 def backoff_s(attempt: int, spread: float = 0.0) -> float:
-    """Seconds to wait after the failed attempt number `attempt` (from 0): doubling, capped, up to half more by `spread`
+    """Returns seconds to wait after failed attempt `attempt` (from 0): doubling, capped, up to half more by `spread`
     from 0 to 1, which is each device's own.
     """
     return float(min(BACKOFF_FIRST_S * 2.0**attempt, BACKOFF_CAP_S)) * (1 + spread / 2)
 
 
 ENCODINGS = ("segments-1",)
-"""Forms of an artifact on the wire that this device can undo (contract.encoding)."""
+"""Encodings of an artifact that this device can decode (contract.encoding)."""

@@ -32,7 +32,7 @@ Step = tuple[State, tuple[Command, ...]]
 
 
 def resume(record: Record, now: float) -> Step:
-    """What to do after power-up, from the durable record alone."""
+    """Returns what to do after power-up, from the durable record alone."""
     if record.trial is None:
         return Steady(record), (Load(record.stable), Report())
     if record.trial_boots >= record.trial.policy.boot_budget:
@@ -42,7 +42,7 @@ def resume(record: Record, now: float) -> Step:
 
 
 def deadline(state: State) -> float | None:
-    """When `TimerFired` is due, in the seconds of `now`; None when nothing is waited for."""
+    """Returns when `TimerFired` is due, in the seconds of `now`; None when the machine waits for nothing."""
     match state:
         case Steady():
             return None
@@ -59,7 +59,7 @@ def deadline(state: State) -> float | None:
 
 
 def step(state: State, event: Event, now: float) -> Step:
-    """Fold one event in. An event that does not fit returns the same state and no commands."""
+    """Handles one event. For one that does not fit, returns the same state and no commands."""
     match event:
         case DesiredChanged() | DesiredRefused() | DesiredWithdrawn():
             return _told(state, event, now)
@@ -81,7 +81,7 @@ def step(state: State, event: Event, now: float) -> Step:
 
 
 def _told(state: State, event: DesiredChanged | DesiredRefused | DesiredWithdrawn, now: float) -> Step:
-    """What a document says holds in every state."""
+    """Handles what a document says, in any state."""
     match event:
         case DesiredChanged(assignment):
             return _desired(state, assignment, now)
@@ -94,7 +94,7 @@ def _told(state: State, event: DesiredChanged | DesiredRefused | DesiredWithdraw
 
 
 def newest_generation(state: State) -> int:
-    """The generation that the machine has decided or is deciding."""
+    """Returns the newest generation that the machine has decided or is deciding."""
     match state:
         case Fetching(record, assignment) | Probing(record, assignment) | Ready(record, assignment):
             return max(record.generation, assignment.generation)
@@ -117,11 +117,11 @@ def _desired(state: State, wanted: Assignment, now: float) -> Step:
 
 
 def _adopt_trial(state: State, trial: Assignment, wanted: Assignment, now: float) -> Step:
-    """A new policy for the version on trial; one that changes who answers, a promoted shadow's, is a new trial."""
+    """Adopts a new policy for the version on trial. A policy that changes who answers begins a new trial."""
     if _lineup_of(trial) != _lineup_of(wanted):
         return _await_activation(state.record, wanted, now)
     record = msgspec.structs.replace(state.record, trial=wanted, generation=wanted.generation)
-    if not isinstance(state, Trial):  # it was to be promoted, and is not any more
+    if not isinstance(state, Trial):  # it was to be promoted, and no longer is
         return _enter_trial(record, wanted, now)
     return msgspec.structs.replace(state, record=record), (Save(record), Report())
 
@@ -132,7 +132,7 @@ def _lineup_of(assignment: Assignment) -> tuple[object, ...]:
 
 
 def _refused(state: State, wanted: Assignment, why: tuple[str, str], now: float) -> Step:
-    """Decided without a trial. What runs goes on; what an older document had under way is wanted no more."""
+    """Decides a generation without a trial. What runs goes on; what an older document asked for is abandoned."""
     if wanted.generation <= newest_generation(state):
         return state, ()
     record = msgspec.structs.replace(state.record, generation=wanted.generation)
@@ -279,7 +279,7 @@ def _confirm(record: Record, trial: Assignment, measured: Baseline | None) -> St
 
 
 def _shadowed(state: Trial, trial: Assignment) -> Step:
-    """It has passed beside stable; it goes on there until it is told to serve, or something better comes."""
+    """A shadow has passed; it goes on beside stable until a document promotes or replaces it."""
     record = msgspec.structs.replace(state.record, trial_boots=0)
     record = _with_outcome(record, trial, "shadowed", "", "")
     return msgspec.structs.replace(state, record=record), (Save(record), Report())

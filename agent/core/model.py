@@ -37,7 +37,7 @@ class Assignment(Message, frozen=True):
     manifest: Manifest
     policy: TrialPolicy
     delivery: Delivery | None = None
-    """How the artifact comes in fewer bytes."""
+    """An encoded form of the artifact with fewer bytes."""
     sources: tuple[str, ...] = ()
     """Where its blobs may be fetched besides the broker, in order of preference."""
 

@@ -1,6 +1,7 @@
-"""Files that are whole or not there: written beside their name, synced, renamed, with a checksum before the content.
+"""Files that are whole or absent: written beside their name, synced, renamed; records with a checksum in front.
 
-Decides the order that survives a power cut, and names what the medium refused. Refuses to know what a file holds.
+Decides the order that survives a power cut, and names what the medium refused. Every file of the agent that must be
+whole is written here. Refuses to know what a file holds.
 """
 
 import errno
@@ -11,20 +12,39 @@ from contextlib import contextmanager
 from agent.ports import Disk
 from contract.errors import BadInput, Code, WorldError
 
+TEMPORARY = "tmp-"
+"""Begins the name of a file that is being written; after a power cut it is of no use."""
+
 
 def commit(disk: Disk, name: str, body: bytes) -> int:
-    """Make `body` durable under `name`; the file's size in bytes. WorldError `disk_full` or `disk_failed`."""
+    """Makes `body` durable under `name` with its checksum; returns the file's size. WorldError as `replace`."""
     raw = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
-    with medium():
-        disk.write(f"tmp-{name}", raw)
-        disk.sync(f"tmp-{name}")
-        disk.rename(f"tmp-{name}", name)
-        disk.sync_directory()
+    replace(disk, name, raw)
     return len(raw)
 
 
+def replace(disk: Disk, name: str, content: bytes) -> None:
+    """Makes `content` durable under `name`; until then the old content stays. WorldError `disk_full`, `disk_failed`."""
+    prepare(disk, name, content)
+    take_over(disk, name)
+
+
+def prepare(disk: Disk, name: str, content: bytes) -> None:
+    """Makes `content` durable beside `name`, for `take_over`: files that belong together are all prepared first."""
+    with medium():
+        disk.write(f"{TEMPORARY}{name}", content)
+        disk.sync(f"{TEMPORARY}{name}")
+
+
+def take_over(disk: Disk, name: str) -> None:
+    """Gives what was prepared its name, durably."""
+    with medium():
+        disk.rename(f"{TEMPORARY}{name}", name)
+        disk.sync_directory()
+
+
 def read_committed(disk: Disk, name: str) -> bytes:
-    """What was committed; BadInput `record_corrupt` if the checksum does not match, FileNotFoundError."""
+    """Returns what was committed; BadInput `record_corrupt` if the checksum does not match, FileNotFoundError."""
     checksum, _, body = disk.read(name).partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != checksum:
         raise BadInput(Code.RECORD_CORRUPT, f"{name}: checksum does not match")
@@ -33,7 +53,7 @@ def read_committed(disk: Disk, name: str) -> bytes:
 
 @contextmanager
 def medium(*, gone: str = "") -> Iterator[None]:
-    """Name what the medium refused; `gone`: what a missing file means, if that is WorldError `digest_mismatch`."""
+    """Turns what the medium refused into WorldError; with `gone` a missing file is `digest_mismatch` in these words."""
     try:
         yield
     except OSError as error:

@@ -51,10 +51,10 @@ class Store:
         self._disk = disk
         self._keep_bytes = keep_bytes
         self._retired: list[str] = []
-        """Digests that nobody needs any more, oldest first, as far as this boot has seen."""
+        """Digests of blobs that nothing needs any more, oldest first, as far as this boot knows."""
 
     def load_device(self) -> tuple[DeviceRecord | None, bool]:
-        """(the device record or None on a new disk, whether one failed its checksum and was set aside)."""
+        """Returns (the device record or None on a new disk, whether one failed its checksum and was set aside)."""
         try:
             return self._load("device", DeviceRecord), False
         except BadInput:
@@ -62,11 +62,11 @@ class Store:
             return None, True
 
     def save_device(self, record: DeviceRecord) -> None:
-        """Make the device record durable."""
+        """Makes the device record durable."""
         self._commit("device", record)
 
     def load_trusted(self) -> tuple[Trusted | None, bool]:
-        """(what was verified before without roles, None on a new disk; whether it failed its checksum)."""
+        """Returns (what was verified before without roles, None on a new disk; whether it failed its checksum)."""
         try:
             return self._load("trust", Trusted), False
         except BadInput:
@@ -74,12 +74,12 @@ class Store:
             return None, True
 
     def load_roles(self) -> Mapping[str, str]:
-        """Release signers' documents by model, as they were verified."""
+        """Returns the release signers' documents by model, as they were verified."""
         roles = (self._role(name.removeprefix("role-")) for name in self._disk.names() if name.startswith("role-"))
         return {role.model: role.text for role in roles if role is not None}
 
     def save_trusted(self, trusted: Trusted, before: Trusted) -> None:
-        """Make verified metadata durable: it is what rollbacks are measured against. Only what differs is written."""
+        """Makes verified metadata durable: it is what rollbacks are measured against. Only what differs is written."""
         known = dict(before.roles)
         for model, text in trusted.roles:
             if known.get(model) != text:
@@ -92,10 +92,10 @@ class Store:
         try:
             return self._load(f"role-{model}", KeptRole)
         except BadInput:
-            return None  # its retained document comes again
+            return None  # the broker sends its retained document again
 
     def load_records(self) -> tuple[dict[str, Record], tuple[str, ...]]:
-        """(records by model, models whose record fails its checksum and was set aside as ``bad-...``)."""
+        """Returns (records by model, models whose record fails its checksum and was set aside as ``bad-...``)."""
         records, corrupt = {}, []
         for name in self._disk.names():
             if not name.startswith("record-"):
@@ -112,18 +112,19 @@ class Store:
         return records, tuple(corrupt)
 
     def save_record(self, model: str, record: Record) -> None:
-        """Make the record of `model` durable: the one commit point of an update."""
+        """Makes the record of `model` durable: the one commit point of an update."""
         self._commit(f"record-{model}", record)
 
     def has(self, blob: Blob) -> bool:
-        """Whether the blob is complete on disk and its bytes still have its digest. Who asks wants to keep it."""
+        """Whether the blob is complete on disk and its bytes still have its digest; pruning then keeps it."""
         if blob.sha256 in self._retired:
             self._retired.remove(blob.sha256)
         return blob.sha256 == self._digest_of(f"blob-{blob.sha256}", blob.length)
 
     def follow_part(self, blob: Blob, digests: tuple[bytes, ...]) -> Followed:
-        """The chunks of an unfinished blob that survived, up to the first that did not: found by hashing, so that no
-        record of them can lie after a power cut.
+        """Returns the chunks of an unfinished blob that survived, up to the first that did not.
+
+        They are found by hashing: a record of them could be wrong after a power cut.
         """
         followed, name = Followed(blob, digests), _part(blob)
         if name in self._disk.names():
@@ -132,7 +133,7 @@ class Store:
         return followed
 
     def reserve(self, *blobs: Blob) -> None:
-        """Make room, by what nobody needs any more; WorldError `disk_full` unless the blobs and a reserve fit."""
+        """Makes room by deleting what nothing needs. WorldError `disk_full` unless the blobs and a reserve fit."""
         wanted = sum(blob.length for blob in blobs)
         while self._retired and self._disk.free_bytes() < wanted + RESERVE_BYTES:
             with medium():
@@ -142,32 +143,32 @@ class Store:
             raise WorldError(Code.DISK_FULL, f"{wanted} bytes wanted, {free} free, {RESERVE_BYTES} reserved")
 
     def holds(self, digest: str) -> bool:
-        """Whether a sealed blob of this digest is there, as far as its name says."""
+        """Whether a sealed blob has this name; its bytes are not read."""
         return f"blob-{digest}" in self._disk.names()
 
     def read_part(self, digest: str, offset: int, size_bytes: int) -> bytes:
-        """Bytes of a sealed blob, fewer at its end; WorldError `digest_mismatch` if it is gone."""
+        """Returns bytes of a sealed blob, fewer at its end. WorldError `digest_mismatch` if it is missing."""
         with medium(gone=f"blob {digest[:12]} is missing"):
             return self._disk.read_at(f"blob-{digest}", offset, size_bytes)
 
     def write_piece(self, blob: Blob, offset: int, data: bytes) -> None:
-        """Put bytes of an unfinished blob behind those before them; WorldError `digest_mismatch` if these are gone:
-        another download of the same blob has sealed it, or nobody wanted it for a moment.
+        """Writes bytes of an unfinished blob at `offset`. WorldError `digest_mismatch` if what comes before is missing:
+        another download of the same blob has sealed it, or pruning deleted it.
         """
         with medium(gone=f"what came of {blob.sha256[:12]} before is gone"):
             self._disk.write_at(_part(blob), offset, data)
 
     def discard(self, blob: Blob) -> None:
-        """Delete a blob that is of no use any more."""
+        """Deletes a blob that is of no more use."""
         with medium():
             self._disk.delete(f"blob-{blob.sha256}")
 
     def write_chunk(self, blob: Blob, index: int, data: bytes) -> None:
-        """Put a verified chunk where it belongs, after those before it, as `write_piece`."""
+        """Writes a verified chunk after those before it, as `write_piece`."""
         self.write_piece(blob, blob.span(index)[0], data)
 
     def seal(self, blob: Blob, *, verified: bool = False) -> None:
-        """Give the blob its name; WorldError `digest_mismatch` drops bytes that are not it.
+        """Gives the blob its name; WorldError `digest_mismatch` drops bytes that are not it.
 
         `verified`: each of its chunks was, in order, before it was written, so that they need not be read again.
         """
@@ -181,8 +182,8 @@ class Store:
             self._disk.sync_directory()
 
     def prune(self, keep: Iterable[str]) -> None:
-        """Delete what a cut left half-written, and every part whose blob is not in `keep` or is whole; of other blobs,
-        those that were retired last stay up to `keep_bytes`: a change may be computed from them, a roll back need them.
+        """Deletes half-written files, and every part whose blob is not in `keep` or is whole. Of other blobs
+        the newest stay, up to `keep_bytes`: a new version may be encoded from them, a roll back may need them.
         """
         kept = set(keep)
         with medium():
@@ -206,11 +207,11 @@ class Store:
                 self._retired.remove(digest)
 
     def path(self, blob: Blob) -> str:
-        """Where the runtime finds a sealed blob."""
+        """Returns the path of a sealed blob's file."""
         return self._disk.path(f"blob-{blob.sha256}")
 
     def read(self, blob: Blob) -> bytes:
-        """The bytes of a sealed blob, verified; WorldError `digest_mismatch` if flash has changed them."""
+        """Returns the bytes of a sealed blob, verified. WorldError `digest_mismatch` if flash has changed them."""
         if not self.has(blob):
             raise WorldError(Code.DIGEST_MISMATCH, f"blob {blob.sha256[:12]} is damaged or missing")
         return self._disk.read(f"blob-{blob.sha256}")
@@ -242,5 +243,5 @@ class Store:
 
 
 def _part(blob: Blob) -> str:
-    """Named by its list as well: who signs a list that names other bytes on the way to the same end spoils its own."""
+    """Named by the digest of its chunk list as well: a list that names wrong chunks spoils only its own part."""
     return f"part-{blob.sha256}-{blob.chunks_sha256}"

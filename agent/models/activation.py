@@ -1,6 +1,6 @@
-"""Whether a version that is on disk and probed may be tried now: windows, and an application that asks for quiet.
+"""Whether a version that is on disk and probed may be tried now: maintenance hours, and applications that hold updates.
 
-Decides yes, or for how long not. Refuses to know how either is told.
+Decides yes, or when to ask again. Pure. Refuses to know how an application holds updates and who reads the clock.
 """
 
 from datetime import datetime
@@ -19,17 +19,17 @@ WINDOW_LOOK_S = 3600.0
 def activation(
     assignment: Assignment, *, held: bool, waited_s: float, local: datetime, baseline: Baseline | None
 ) -> ActivationAllowed | ActivationHeld:
-    """The answer to `Activate`. `local` is the device's wall clock, `waited_s` how long the version has been ready."""
+    """Answers `Activate`. `local` is the device's wall clock, `waited_s` how long the version has been ready."""
     policy, digest = assignment.policy, assignment.digest
     left_s = float(policy.max_hold_s) - waited_s
     if held and left_s > 0:
-        words = f"the application holds updates, for {left_s:.0f} s more at the most"
+        words = f"an application holds updates, for at most {left_s:.0f} s more"
         return ActivationHeld(digest, HOLD_LOOK_S, Code.UPDATE_HELD, words)
     try:
         closed_s = wait_s(policy.windows, local)
-    except BadInput as error:  # signed all the same: said, and looked at again
+    except BadInput as error:  # it was signed all the same: reported, and checked again
         return ActivationHeld(digest, WINDOW_LOOK_S, error.code, error.detail)
     if closed_s > 0:
-        words = f"until a window opens: {', '.join(policy.windows)} local time"
+        words = f"waits for a maintenance window: {', '.join(policy.windows)} local time"
         return ActivationHeld(digest, closed_s, Code.WINDOW_CLOSED, words)
     return ActivationAllowed(digest, baseline)

@@ -1,6 +1,7 @@
-"""One model on this device: its machine's state, its slot, its download, and what waits to be drained.
+"""One model on this device: its machine's state, its slot, its download, and sessions that wait to be drained.
 
-Holds what the shell performs orders on. Refuses to know other models, the device's identity, and the wire.
+Decides when replaced sessions are dropped and when stable is tested again. Refuses to know other models, the device's
+identity, and the wire.
 """
 
 import math
@@ -12,19 +13,20 @@ from agent.core.events import HealthJudged, ModelBroken
 from agent.core.health import HealthWindow, judge
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial
 from agent.ports import Runtime
-from agent.serving.lineup import Lineup, plan_lineup
+from agent.serving.lineup import Lineup
+from agent.serving.plan import plan_lineup
 from agent.serving.slot import ModelSlot, Serving
 from agent.transfer.download import Download, Result
 from contract.errors import Code
 from contract.messages import ModelState, ModelWindow, Phase, Progress
 
 DRAIN_S = 5.0
-"""Inferences that still run on a replaced session after this long keep it alive by themselves."""
+"""A replaced session is dropped after this even if inferences run on it: they hold their own reference."""
 DRAIN_LOOK_S = 0.02
 PROVE_EVERY_S = 3600.0
-"""How often stable shows that it is whole and answers its golden set."""
+"""Between two tests that stable is whole on flash and answers its golden set."""
 PROVE_AGAIN_S = 60.0
-"""Until it is asked again, if it could not."""
+"""Until the next test after one that failed."""
 
 
 @dataclass
@@ -46,7 +48,7 @@ class DeviceModel:
     _draining: list[tuple[Serving, float]] = field(default_factory=list)
     _drain_look_at: float | None = None
     _asked: str = ""
-    """Digest that was asked last to show that it is whole."""
+    """Digest of the version that was tested last."""
     _prove_at: float = 0.0
     _windows: list[ModelWindow] = field(default_factory=list)
     _judged: tuple[HealthWindow, int, int] | None = None
@@ -70,20 +72,20 @@ class DeviceModel:
         return kept
 
     def begin_download(self, assignment: Assignment, now: float) -> Result:
-        """Start a fetch in place of any other."""
+        """Starts a fetch in place of any other."""
         if self.download is not None:
             self.download.cancel()
         self.download = self.new_download(assignment)
         return self.download.start(now)
 
     def end_stale_download(self) -> None:
-        """A download whose machine no longer waits for it is cancelled."""
+        """Cancels a download that its machine no longer waits for."""
         if self.download is not None and not isinstance(self.state, Fetching):
             self.download.cancel()
             self.download = None
 
     def load(self, assignment: Assignment | None, now: float) -> None:
-        """Serve `assignment`, as its policy says while it is a trial. WorldError if it is damaged or does not load."""
+        """Serves `assignment`, as its policy says while it is a trial. WorldError if it is damaged or does not load."""
         self.slot.watch_stall()
         self.rss_mb_before = self.runtime.usage().rss_mb
         plan = plan_lineup(assignment, self.state.record.stable, in_trial=self.in_trial)
@@ -92,7 +94,7 @@ class DeviceModel:
         self._drain_look_at = now
 
     def prove(self, now: float) -> ModelBroken | None:
-        """Let stable show now and then that it is a way back; what does not come back whole is fetched again."""
+        """Tests now and then whether a roll back to stable is possible; ModelBroken if it is not whole on flash."""
         stable = self.state.record.stable
         if stable is None or self.lineup.of(stable.digest) is None:
             return None
@@ -112,12 +114,12 @@ class DeviceModel:
         self._drain_look_at = now
 
     def run_shadow(self, now: float) -> None:
-        """Let the shadow repeat what stable has answered, within its budget."""
+        """Runs the shadow on inferences that stable has answered, within its budget."""
         if self.lineup.shadow is not None:
             self.lineup.shadow.run(now)
 
     def release_drained(self, now: float) -> bool:
-        """Drop replaced sessions that nobody uses any more; True if memory can be trimmed."""
+        """Drops replaced sessions on which no inference runs; returns True if memory can be trimmed."""
         if not self.in_trial and (self.slot.fallback is not None or self.lineup.shadow is not None):
             for old in self.lineup.end_trial():
                 self._retire(old, now)
@@ -131,7 +133,7 @@ class DeviceModel:
         return True
 
     def judge(self) -> HealthJudged | None:
-        """The health of the trial that runs; None if nothing was inferred since it was judged last."""
+        """Judges the health of the trial; None if nothing was inferred since the last judgement."""
         trial = self.state.record.trial
         serving = self.lineup.of(trial.digest) if trial is not None else None
         if serving is None or trial is None:
@@ -152,17 +154,17 @@ class DeviceModel:
         return measured if enough else self.state.record.baseline
 
     def baseline(self) -> Baseline | None:
-        """How often stable was right of late."""
+        """How often the serving version was right among its newest inferences; None without labels."""
         return self.slot.serving.observed.window.baseline if self.slot.serving is not None else None
 
     def take_windows(self) -> list[ModelWindow]:
-        """What was inferred since the last call, by version."""
+        """Returns what was inferred since the last call, by version."""
         windows, self._windows = self._windows, []
         newest = (each.take_window() for each in self.lineup.loaded)
         return [*windows, *(window for window in newest if window is not None)]
 
     def wake_at(self, *, online: bool) -> float:
-        """When this model has something to do; infinity for never."""
+        """Returns when this model has something to do; infinity for never."""
         fetching = self.download is not None and (online or not self.download.needs_link)
         fetch_at = self.download.wake_at() if self.download is not None and fetching else None
         due = math.inf
@@ -174,7 +176,7 @@ class DeviceModel:
         return due
 
     def message(self) -> ModelState:
-        """The state as a message."""
+        """Returns the state as a message."""
         stable = self.state.record.stable
         proven = stable is not None and stable.digest in self.lineup.proven
         progress = self.download.progress if self.download is not None else None

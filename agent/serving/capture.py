@@ -1,7 +1,7 @@
-"""Which inferences are worth keeping, and what of them: a sample, those that the model was unsure of, nothing private.
+"""Which inferences are kept for the controller, and which of their columns: a sample, and those with low confidence.
 
-Decides per model by the device's own configuration: what may leave the device is settled on the device. Refuses to
-know where it goes. Called beside every inference, from any thread.
+Decides by the device's own configuration, which alone says what may leave the device. Refuses to know where rows go.
+Called after every inference, from any thread.
 """
 
 import math
@@ -17,16 +17,16 @@ from contract.labels import Answer
 from contract.manifest import Manifest
 
 MAX_WAITING = 1024
-"""Rows that wait to be written; beyond it the oldest goes and is counted."""
+"""Rows that wait to be written; beyond it the oldest is dropped and counted."""
 MAX_ROWS_OF_REQUEST = 8
-"""A request of a thousand rows tells no more than its first few."""
+"""Rows of one request that are looked at: further rows of it say little more."""
 MAX_TEXT_CHARS = 256
 
 Why = Literal["sampled", "hard"]
 
 
 class Capturer:
-    """Chooses for one model. `random` gives numbers from 0 to 1, `clock` seconds since 1970."""
+    """Chooses rows of one model. `random` gives numbers from 0 to 1, `clock` seconds since 1970."""
 
     def __init__(
         self, policy: Capture, *, random: Callable[[], float], clock: Callable[[], float], dropped: Counter[str]
@@ -41,14 +41,14 @@ class Capturer:
     def see_row(
         self, manifest: Manifest, values: Mapping[str, Any], outputs: list[Array], label: Answer | None = None
     ) -> None:
-        """Look at the answer to a row by column name."""
+        """Keeps an answered row, by column name, if it is chosen. `outputs` have shapes (1, ...)."""
         confidence = _confidence(outputs, 0)
         why = self._why(confidence)
         if why is not None:
             self._keep(manifest, (why, confidence), values, answer_of(outputs, regression=_is_real(manifest)), label)
 
     def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array]) -> None:
-        """Look at the answers to tensors; rows that cannot be told by column are left."""
+        """Keeps chosen rows of answered tensors, shapes (rows, ...). Skips inputs without named columns."""
         rows = _rows(manifest, inputs)
         for number in range(min(rows, MAX_ROWS_OF_REQUEST)):
             confidence = _confidence(outputs, number)
@@ -89,7 +89,7 @@ class Capturer:
 
 
 def _confidence(outputs: list[Array], number: int) -> float | None:
-    """The largest probability of a row, where the second output is one; None elsewhere."""
+    """Returns a row's largest probability if the second output is float, shape (rows, classes); else None."""
     if len(outputs) < 2 or outputs[1].ndim != 2 or outputs[1].dtype.kind != "f" or number >= len(outputs[1]):
         return None
     largest = float(outputs[1][number].max())
@@ -97,7 +97,7 @@ def _confidence(outputs: list[Array], number: int) -> float | None:
 
 
 def _rows(manifest: Manifest, inputs: Inputs) -> int:
-    """Rows that can be told by column: one matrix with a column each, or one input for each column."""
+    """Returns the rows of one matrix (rows, columns), or of an input (rows, 1) per column; 0 for other shapes."""
     arrays = list(inputs.values())
     if len(manifest.inputs) == 1:
         fits = arrays[0].ndim == 2 and arrays[0].shape[1] == len(manifest.columns)
@@ -125,5 +125,5 @@ def _is_real(manifest: Manifest) -> bool:
 
 
 def _finite(value: Answer | None) -> Answer | None:
-    """JSON knows no NaN."""
+    """Returns None for NaN and infinity, which JSON cannot hold."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

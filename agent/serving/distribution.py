@@ -1,6 +1,6 @@
-"""How the inputs and answers of one version are distributed on this device, by the edges in its own golden set.
+"""How the inputs and answers of one version are distributed on this device: counts between edges from its golden set.
 
-Decides which inferences are looked at (the first few between two counts) and when they are counted. Refuses to know
+Decides which inferences are counted (the first few of each interval) and when. Refuses to know
 whether a distribution has drifted: counts add up across devices, and the controller judges them.
 """
 
@@ -14,7 +14,7 @@ from contract.distributions import Reference, answers_of, columns_of, count, rea
 from contract.manifest import Manifest
 
 MAX_WAITING = 64
-"""Inferences that wait to be counted; the rest until then are not looked at."""
+"""Inferences that wait to be counted; others are skipped until then."""
 MAX_ROWS = 16
 """Of one request."""
 
@@ -22,7 +22,7 @@ Counts = tuple[dict[str, tuple[int, ...]], tuple[int, ...]]
 
 
 class Distribution:
-    """Counts for one version. `load` reads its golden set: once, when there is something to count."""
+    """Counts for one version. `load` reads its golden set once, when there is something to count."""
 
     def __init__(self, manifest: Manifest, load: Callable[[], Mapping[str, Array]], lock: Any) -> None:
         self._manifest = manifest
@@ -34,13 +34,13 @@ class Distribution:
         self._output: Array | None = None
 
     def see(self, inputs: Inputs, outputs: list[Array]) -> None:
-        """Look at an inference, if there is room; arrays are copied, because they are the caller's."""
+        """Takes an inference, if there is room. Of arrays of shape (rows, ...) the first rows are copied."""
         if len(self._waiting) < MAX_WAITING:
             rows = [array[:MAX_ROWS].copy() for array in inputs.values()]
             self._waiting.append((rows, [array[:MAX_ROWS] for array in outputs]))
 
     def count(self) -> None:
-        """Count what waits."""
+        """Counts what waits."""
         with self._lock:
             batch, self._waiting = self._waiting, []
             if not batch:
@@ -62,7 +62,7 @@ class Distribution:
             self._output = counted if self._output is None else self._output + counted
 
     def take(self) -> Counts:
-        """(counts per bin by column, counts per bin of the answers) since the last call."""
+        """Returns (counts per bin by column, counts per bin of the answers) since the last call."""
         self.count()
         with self._lock:
             features, self._features = self._features, {}
@@ -72,5 +72,5 @@ class Distribution:
 
 
 def _joined(rows: list[list[Array]]) -> list[Array]:
-    """The same arrays of several inferences as one each."""
+    """Concatenates the arrays of several inferences by rows, input by input."""
     return [np.concatenate(arrays) for arrays in zip(*rows, strict=True)]

@@ -1,54 +1,30 @@
 """Which versions of a model are loaded side by side, and who answers: stable, a trial, a shadow.
 
-Decides what is loaded, kept, reused and let go when the machine orders `Load`, and what happens where memory is short.
+Decides what is loaded, kept, reused and dropped when the machine orders `Load`, and what happens if memory is short.
 Refuses to know why the machine ordered it.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 
-import msgspec
-
 from agent.core.model import Assignment
 from agent.flash.store import Store
 from agent.ports import ProbeReport, Runtime
 from agent.serving.distribution import Distribution
+from agent.serving.plan import Plan
 from agent.serving.shadow import Shadow
 from agent.serving.slot import ModelSlot, Serving, Split
 from contract.errors import Code, EdgewardError, WorldError
 from contract.tensors import Array, decode_tensors
 
 MAX_REMEMBERED = 8
-"""Versions whose need of memory is remembered."""
+"""Versions of which it is remembered how much memory they need."""
 ROOM = 1.3
-"""A session is loaded beside another where this much of its size is free."""
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """Who answers, who stands by, who is compared."""
-
-    answers: Assignment | None
-    beside: Assignment | None = None
-    shadow: Assignment | None = None
-    reverse: Assignment | None = None
-    """Stable as a shadow of the trial: welcome, not needed."""
-
-
-def plan_lineup(wanted: Assignment | None, stable: Assignment | None, *, in_trial: bool) -> Plan:
-    """What serving `wanted` takes. WorldError `shadow_alone` for a shadow with nothing to run beside."""
-    if wanted is None or not in_trial:
-        return Plan(wanted)
-    if wanted.policy.mode == "shadow":
-        if stable is None:
-            raise WorldError(Code.SHADOW_ALONE, f"{wanted.model} serves nothing that a shadow could be compared with")
-        return Plan(stable, shadow=wanted)
-    shared = wanted.policy.share < 1 or wanted.policy.isolated
-    reverse = stable if wanted.policy.reverse_share else None
-    return Plan(wanted, beside=stable if shared else None, reverse=reverse)
+"""A session is loaded beside another if this much of its size is free."""
 
 
 class Lineup:
-    """The loaded versions of one model. What `arrange` lets go is returned: its inferences are still to end."""
+    """The loaded versions of one model. `arrange` and `end_trial` return the versions that are to be drained."""
 
     def __init__(self, slot: ModelSlot, runtime: Runtime, store: Store, dropped: Counter[str]) -> None:
         self._slot = slot
@@ -57,24 +33,24 @@ class Lineup:
         self._dropped = dropped
         self.shadow: Shadow | None = None
         self.memory_mb: dict[str, float] = {}
-        """What probes found versions to need, by digest, since boot; of others half of what the manifest allows."""
+        """MB that versions need, by digest, as probed since boot; others count with half the manifest's limit."""
         self.proven: set[str] = set()
-        """Versions that have shown since boot that they are whole on flash and answer their golden set, by digest."""
+        """Digests of versions that passed a test since boot: whole on flash, and the golden set answered."""
 
     @property
     def loaded(self) -> tuple[Serving, ...]:
-        """Every version in memory."""
+        """All versions in memory."""
         shadow = (self.shadow.candidate,) if self.shadow is not None else ()
         return (*self._slot.versions, *shadow)
 
     def of(self, digest: str) -> Serving | None:
-        """The loaded version of this digest."""
+        """Returns the loaded version of this digest; None if there is none."""
         return next((each for each in self.loaded if each.assignment.digest == digest), None)
 
     def arrange(self, plan: Plan) -> list[Serving]:
-        """Load what is missing and let it answer by one atomic swap; the versions that are no longer needed.
+        """Loads missing versions and swaps them in atomically; returns the versions that are no longer needed.
 
-        WorldError if what must answer is damaged or does not load: what answered before answers on.
+        WorldError if a version that must answer is damaged or does not load; then the versions before answer on.
         """
         before = self.loaded
         answers = self._required(plan.answers, plan)
@@ -88,7 +64,7 @@ class Lineup:
         return [each for each in before if each not in now]
 
     def end_trial(self) -> list[Serving]:
-        """Let go of what stood beside a trial that is one no longer."""
+        """Removes the versions beside a trial that has ended; returns them."""
         before = self.loaded
         self._slot.split = None
         self._slot.fallback = None
@@ -96,7 +72,7 @@ class Lineup:
         return [each for each in before if each not in self.loaded]
 
     def _install(self, plan: Plan, answers: Serving | None, spare: Serving | None) -> None:
-        """In an order in which every moment has an answer."""
+        """Swaps in an order in which a request is answered at every moment."""
         slot, trial = self._slot, plan.answers
         self._end_shadow()
         if spare is not None:
@@ -118,13 +94,13 @@ class Lineup:
             self.shadow = None
 
     def _optional(self, assignment: Assignment | None, plan: Plan) -> Serving | None:
-        """Stable beside a trial: one with a share of the requests needs it, one in its own process would like it."""
+        """Loads stable beside a trial. A trial with a share of the requests requires it; one in a worker does not."""
         try:
             return self._required(assignment, plan)
         except EdgewardError:
             if plan.answers is not None and plan.answers.policy.share < 1:
                 raise
-            return None  # the trial serves all the same, and what it cannot answer fails
+            return None  # the trial serves all the same; requests that it cannot answer fail
 
     def _required(self, assignment: Assignment | None, plan: Plan) -> Serving | None:
         if assignment is None:
@@ -151,13 +127,13 @@ class Lineup:
         return self._slot.prepare(assignment, session, self._distribution(assignment))
 
     def probed(self, report: ProbeReport) -> None:
-        """Remember what a version needs."""
+        """Remembers how much memory a version needs."""
         self.memory_mb[report.digest] = report.memory_mb
         while len(self.memory_mb) > MAX_REMEMBERED:
             del self.memory_mb[next(iter(self.memory_mb))]
 
     def prove(self, assignment: Assignment) -> bool:
-        """Let a loaded version show that it is a way back; whether its blobs came back whole from flash."""
+        """Tests whether a roll back to a loaded version is possible; returns whether its blobs are whole on flash."""
         self.proven.discard(assignment.digest)
         try:
             golden = self._store.read(assignment.manifest.golden.blob)
@@ -170,9 +146,9 @@ class Lineup:
         return whole
 
     def _make_room(self, assignment: Assignment, plan: Plan) -> Assignment | None:
-        """See to it that the session fits; the version that had to be unloaded for it, which answers no more.
+        """Makes room for a session; returns the version that was unloaded for it, None if none was.
 
-        WorldError `memory_short` where another version must stay or policy does not let it go.
+        WorldError `memory_short` if another version must stay or policy does not allow unloading it.
         """
         needed_mb = ROOM * self.memory_mb.get(assignment.digest, assignment.manifest.limits.memory_mb / 2)
         free_mb = self._runtime.free_mb()
@@ -202,6 +178,6 @@ class Lineup:
             try:
                 return decode_tensors(store.read(blob))
             except EdgewardError:
-                return {}  # a damaged golden set costs the counts, not the answers
+                return {}  # with a damaged golden set nothing is counted; answers go on
 
         return Distribution(assignment.manifest, load, self._slot.lock)

@@ -13,14 +13,14 @@ FAMILIES = {
     "edgeward_inference_requests_total": ("counter", "Requests over the Open Inference Protocol, by result."),
     "edgeward_inference_rows_total": ("counter", "Rows in answered requests."),
     "edgeward_inference_request_seconds_total": ("counter", "Time in answered requests, by part."),
-    "edgeward_inference_duration_seconds": ("histogram", "Runs of the model, whoever asked for them."),
+    "edgeward_inference_duration_seconds": ("histogram", "Runs of the model, for every caller."),
     "edgeward_model_serving": ("gauge", "1 for the version that answers now."),
-    "edgeward_dropped_total": ("counter", "What limits threw away, by kind."),
+    "edgeward_dropped_total": ("counter", "What limits discarded, by kind."),
 }
 
 
 def exposition(statistics: Statistics, serving: Mapping[str, Serving], counters: Mapping[str, int]) -> bytes:
-    """All families in Prometheus' text format."""
+    """Returns all metric families in Prometheus' text format."""
     lines = {name: [f"# HELP {name} {words}", f"# TYPE {name} {kind}"] for name, (kind, words) in FAMILIES.items()}
     for (model, version), sums in sorted(statistics.versions.items()):
         labels = _labels(model, version)

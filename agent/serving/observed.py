@@ -1,6 +1,6 @@
-"""What is measured around inferences: noted beside each one in 0.1 us, counted later in one go.
+"""What is measured about inferences: a note for each, which takes 0.1 us, and counts made later from many notes.
 
-Decides what is counted, and when the notes must be. Refuses to know how an inference is made.
+Decides what is counted, and when. Refuses to know how an inference is made.
 """
 
 import math
@@ -18,13 +18,13 @@ from contract.messages import ModelWindow
 MAX_LABELS = 16
 """Distinct answers counted by name in one interval; the rest are "other"."""
 MAX_NOTES = 32
-"""Inferences that may wait to be counted: 2 us each, in which whoever asks next waits."""
+"""Inferences that may wait to be counted: counting takes 2 us each, for which the next request waits."""
 
 MAX_NOTED_VALUES = 1024
-"""Values of a tensor's answer that are counted; of a larger one only that it was given."""
+"""Values of a tensor's answer that are counted; a larger answer counts as an inference only."""
 
 Note = tuple[float, Code | None, Any, Answer | None]
-"""Seconds, fault, what was answered (for tensors the first output as nested lists), and the label if there is one."""
+"""Seconds; the fault; the answer (of tensors the first output as nested lists); the label, if there is one."""
 
 
 class Tally:
@@ -65,7 +65,7 @@ class Tally:
 
 
 class Observed:
-    """The notes of one version and what they come to. `lock` guards the counts; notes need none."""
+    """The notes of one version and the counts made from them. `lock` guards the counts; notes need none."""
 
     def __init__(self, assignment: Assignment, lock: Any) -> None:
         self.notes: list[Note] = []
@@ -80,12 +80,12 @@ class Observed:
 
     @property
     def window(self) -> HealthWindow:
-        """The newest inferences, as health is judged by."""
+        """The newest inferences, by which health is judged."""
         self.count()
         return self._window
 
     def take_tally(self) -> ModelWindow | None:
-        """What was counted since the last call; None if nothing was inferred."""
+        """Returns what was counted since the last call; None if nothing was inferred."""
         self.count()
         with self._lock:
             tally = self._tally
@@ -97,19 +97,19 @@ class Observed:
         return window
 
     def lifetime(self) -> tuple[tuple[int, ...], float]:
-        """Latency histogram and seconds of all inferences since the version was loaded."""
+        """Returns (latency histogram, seconds) of all inferences since the version was loaded."""
         self.count()
         with self._lock:
             return merge((self._lifetime, self._tally.latency)), self._lifetime_s
 
     def note(self, seconds: float, fault: Code | None, value: Any, label: Answer | None) -> None:
-        """Note one inference."""
+        """Notes one inference."""
         self.notes.append((seconds, fault, value, label))
         if len(self.notes) >= MAX_NOTES:
             self.count()
 
     def compared(self, found: Compared) -> None:
-        """Count how a shadow's answers stand to stable's."""
+        """Counts how a shadow's answers compare with stable's."""
         with self._lock:
             tally = self._tally
             tally.compared += found.rows
@@ -118,13 +118,13 @@ class Observed:
             self._window.compare(found.rows, found.agreed)
 
     def take_longest_s(self) -> float:
-        """The longest inference since the last call."""
+        """Returns the seconds of the longest inference since the last call."""
         self.count()
         longest_s, self._longest_s = self._longest_s, 0.0
         return longest_s
 
     def count(self) -> None:
-        """Count all notes."""
+        """Counts all notes."""
         if not self.notes:
             return
         with self._lock:
@@ -141,6 +141,8 @@ class Observed:
         self._longest_s = max(self._longest_s, seconds)
         if type(value) is list:
             fault = self._count_tensor(value, named)
+        elif type(value) is float and not math.isfinite(value):
+            fault = Code.HEALTH_OUTPUT
         correct = None
         if label is not None and value is not None:
             correct = self._labelled(tally, value, label)
@@ -153,7 +155,7 @@ class Observed:
             named.append(value)
 
     def _count_tensor(self, values: list[Any], named: list[str]) -> Code | None:
-        """Count a tensor's answer by name, or find out that a number in it is none."""
+        """Counts class names in a tensor's answer; returns a fault for NaN or infinity in it."""
         while values and type(values[0]) is list:
             values = [cell for row in values for cell in row]
         if self._classifies and values and not isinstance(values[0], float):

@@ -28,7 +28,7 @@ MAX_ID_CHARS = 256
 
 
 class Request(msgspec.Struct, gc=False):
-    """What came over HTTP."""
+    """A request over HTTP."""
 
     method: str
     path: str
@@ -38,7 +38,7 @@ class Request(msgspec.Struct, gc=False):
 
 
 class Response(msgspec.Struct, gc=False):
-    """What goes back."""
+    """A response over HTTP."""
 
     status: int
     body: bytes
@@ -47,7 +47,7 @@ class Response(msgspec.Struct, gc=False):
 
 
 class Refused(Exception):
-    """The protocol's answer to a request that cannot be met."""
+    """A refusal in the protocol's words."""
 
     def __init__(self, status: int, words: str) -> None:
         super().__init__(words)
@@ -67,7 +67,7 @@ class _WantedOutput(msgspec.Struct):
 class _RequestParameters(msgspec.Struct):
     binary_data_output: bool = False
     routing_key: str = ""
-    """Whose request it is, while a trial has a share of the requests; without one the id or the body says so."""
+    """Requests of one key go to one version while a trial has a share; without a key the id or the body is the key."""
     sequence_id: int | str = 0
 
 
@@ -84,7 +84,7 @@ _NO_TAIL = memoryview(b"")
 
 
 class Endpoint:
-    """Answers for all models of a device. `slots` is looked at anew for each request: models come and go."""
+    """Answers requests to all models of a device. `slots` is called for each request: models come and go."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Endpoint:
         self._counters = counters
 
     def answer(self, request: Request) -> Response:
-        """The response to any request; never raises."""
+        """Returns the response to any request; never raises."""
         try:
             return self._route(request)
         except Refused as refused:
@@ -113,7 +113,7 @@ class Endpoint:
             return refusal(500, f"{type(error).__name__}: {error}"[:500])
 
     def typical_s(self, path: str) -> float:
-        """How long an inference of the model in `path` takes of late; 0 if that is not known."""
+        """Returns the recent seconds of an inference of the model in `path`; 0 if unknown."""
         parts = _parts(path)
         slot = self._slots().get(parts[2]) if len(parts) > 2 else None
         serving = slot.serving if slot is not None else None
@@ -247,12 +247,12 @@ class Endpoint:
 
 @lru_cache(maxsize=64)
 def _parts(path: str) -> tuple[str, ...]:
-    """A path without its query, cut at the slashes; clients ask the same few again and again."""
+    """Splits a path without its query at the slashes. Cached: clients send the same few paths."""
     return tuple(path.partition("?")[0].strip("/").split("/"))
 
 
 def _key(asked: _InferRequest, request: Request) -> str | bytes:
-    """Whose request it is."""
+    """Returns the routing key of a request."""
     named = asked.parameters.routing_key if asked.parameters is not None else ""
     return named or asked.id or bytes(request.body)
 
@@ -306,7 +306,7 @@ def _respond(model: str, serving: Serving, asked: _InferRequest, outputs: list[A
 def _chosen(
     tensors: tuple[Tensor, ...], asked: _InferRequest, outputs: list[Array]
 ) -> list[tuple[Tensor, Array, bool]]:
-    """The outputs that were asked for, in that order, and whether each goes as bytes."""
+    """Returns the outputs that were asked for, in that order, and whether each is sent as bytes."""
     all_binary = asked.parameters is not None and asked.parameters.binary_data_output
     if not asked.outputs:
         return [(tensor, array, all_binary) for tensor, array in zip(tensors, outputs, strict=True)]
@@ -340,5 +340,5 @@ def _plain(value: Any, status: int = 200) -> Response:
 
 
 def refusal(status: int, words: str) -> Response:
-    """The protocol's error: a status and words."""
+    """Returns the protocol's error response."""
     return Response(status, _encode({"error": words}))

@@ -35,7 +35,7 @@ class Outbox:
         self._closed = False
 
     def put(self, prediction: Prediction, now: float, at: float) -> None:
-        """Add one; `now` is monotonic, `at` the date."""
+        """Adds one; `now` is monotonic seconds, `at` seconds since 1970."""
         line = encode(Predicted(at=at, model=prediction.model, release=prediction.release, value=prediction.value))
         with self._condition:
             if len(self._waiting) == MAX_WAITING:
@@ -46,13 +46,13 @@ class Outbox:
                 self._condition.notify()
 
     def close(self) -> None:
-        """What waits is handed out at once, then nothing."""
+        """Ends waiting: the rest is handed out at once, then None."""
         with self._condition:
             self._closed = True
             self._condition.notify()
 
     def due_in(self, now: float) -> float | None:
-        """Seconds until a batch is due; None while nothing waits."""
+        """Returns seconds until a batch is due; None while nothing waits."""
         if not self._waiting:
             return 0.0 if self._closed else None
         if self._closed or len(self._waiting) >= self._batch:
@@ -60,7 +60,7 @@ class Outbox:
         return max(0.0, self._waiting[0][0] + self._batch_s - now)
 
     def take(self, clock: Any) -> list[bytes] | None:
-        """Wait for a batch; None once closed and empty. `clock` is monotonic seconds."""
+        """Waits for a batch and returns its lines; None once closed and empty. `clock` is monotonic seconds."""
         with self._condition:
             while (pause_s := self.due_in(clock())) is None or pause_s > 0:
                 self._condition.wait(pause_s)

@@ -17,7 +17,7 @@ def run_pipeline(
     dropped: Counter[str],
     on_prediction: Callable[[Prediction], None] | None = None,
 ) -> None:
-    """Answer every row. Rows that come while nothing serves are dropped and counted."""
+    """Answers every row. Rows that come while nothing serves are dropped and counted."""
     for row in rows:
         if isinstance(row, BadInput):
             dropped["rows_malformed"] += 1

@@ -1,6 +1,6 @@
-"""Between a sensor's row and a model's arrays: columns to inputs, the first output to an answer, answers to labels.
+"""Between a sensor's row and a model's arrays: columns to inputs, and the first output to an answer.
 
-Decides how a cell becomes a number and when an answer meets its label. Refuses to know who asks.
+Decides how a cell becomes a number. Refuses to know who asks.
 """
 
 import math
@@ -17,7 +17,7 @@ from contract.manifest import DATATYPES, Manifest
 
 
 class RowEncoder:
-    """Turns a sensor's row into the arrays that the manifest's inputs ask for, without per-row decisions."""
+    """Turns a sensor's row into the arrays that the manifest's inputs require; decisions are made once, not per row."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._matrix = len(manifest.inputs) == 1
@@ -26,11 +26,14 @@ class RowEncoder:
         self._inputs = [(tensor.name, np.dtype(DATATYPES[tensor.datatype])) for tensor in manifest.inputs]
 
     def arrays(self, values: Mapping[str, Any]) -> dict[str, Array]:
-        """Arrays of one row by input name; BadInput `sample_invalid` names the column that is missing or wrong."""
+        """Returns arrays of one row by input name: one of shape (1, columns), or one of (1, 1) for each column.
+
+        Dtypes are the manifest's, text as object. BadInput `sample_invalid` names the column that is missing or wrong.
+        """
         arrays = self._encode(values)
         if self._refuses_nan and any(_misses(array) for array in arrays.values()):
             missing = [column for column in self._columns if _is_missing(values[column])]
-            raise BadInput(Code.SAMPLE_INVALID, f"no value for {', '.join(missing)[:200]}; the model needs one")
+            raise BadInput(Code.SAMPLE_INVALID, f"no value for {', '.join(missing)[:200]}; the model requires one")
         return arrays
 
     def _encode(self, values: Mapping[str, Any]) -> dict[str, Array]:
@@ -49,12 +52,12 @@ class RowEncoder:
 
 @lru_cache(maxsize=8)
 def encoder_of(manifest: Manifest) -> RowEncoder:
-    """The encoder of a version; it holds nothing but what follows from the manifest."""
+    """Returns the encoder of a version, cached: it depends on the manifest alone."""
     return RowEncoder(manifest)
 
 
 def answer_of(outputs: list[Array], *, regression: bool) -> Answer:
-    """The first value of the first output: a number, or the name of a class."""
+    """Returns the first value of the first output, shape (rows, ...): a number, or the name of a class as text."""
     first = outputs[0].item(0)
     if regression:
         return float(first)

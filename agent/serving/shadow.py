@@ -1,7 +1,7 @@
-"""A version that runs beside stable on what stable is asked: compared, judged, never used.
+"""A version that repeats what stable answered: its answers are compared and judged, never used.
 
 Decides which inferences it repeats within its budget of time and memory, and how far two answers lie apart. Refuses to
-know what follows. `see` is called beside inferences from any thread; `run` by the agent when it has a moment.
+know what follows. `see_row` and `see_tensors` are called from any thread, `run` by the agent's own.
 """
 
 from bisect import bisect_left
@@ -13,10 +13,8 @@ import msgspec
 import numpy as np
 
 from agent.ports import Array, Inputs
-from agent.serving.rows import answer_of
 from contract.desired import TrialPolicy
 from contract.distributions import DIVERGENCE_EDGES
-from contract.errors import BadInput, Code
 from contract.labels import Answer
 from contract.manifest import Manifest
 
@@ -24,11 +22,11 @@ if TYPE_CHECKING:
     from agent.serving.slot import Serving
 
 MAX_WAITING = 64
-"""Inferences that wait to be repeated; one more is let go and counted."""
+"""Inferences that wait to be repeated; a further one is dropped and counted."""
 MAX_VALUES = 64 * 1024
 """Of one request's inputs; a larger one is not repeated."""
 MAX_SLICE_S = 0.05
-"""After so long the agent looks at what else there is to do."""
+"""Seconds after which the agent handles other work first."""
 AGREEING = 0.1
 """Two numbers agree when they differ by less than this share of stable's."""
 
@@ -41,7 +39,7 @@ class _Copy(msgspec.Struct, gc=False):
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """How a shadow's answers to some rows stand to stable's."""
+    """How a shadow's answers to some rows compare with stable's."""
 
     rows: int
     agreed: int
@@ -69,12 +67,12 @@ class Shadow:
     def see_row(
         self, manifest: Manifest, values: Mapping[str, Any], outputs: list[Array], label: Answer | None = None
     ) -> None:
-        """Stable has answered a row by column name."""
+        """Queues a row that stable has answered, if share and budget allow."""
         if self._takes(len(values)):
             self._waiting.append(_Copy(None, dict(values), outputs, label))
 
     def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array]) -> None:
-        """Stable has answered tensors; they are copied, because they are the caller's."""
+        """Queues tensors that stable has answered, shapes (rows, ...), if share and budget allow. Inputs are copied."""
         if self._takes(sum(array.size for array in inputs.values())):
             copied = {name: array.copy() for name, array in inputs.items()}
             self._waiting.append(_Copy(copied, None, outputs, None))
@@ -90,7 +88,7 @@ class Shadow:
         return True
 
     def run(self, now: float) -> None:
-        """Repeat what waits, for as long as the budget allows."""
+        """Repeats inferences that wait, as long as the budget allows."""
         if not self._waiting or now < self._resume_at:
             return
         began_s = self._perf_s()
@@ -99,31 +97,21 @@ class Shadow:
         self._resume_at = now + (self._perf_s() - began_s) * self._pause_ratio
 
     def wake_at(self) -> float | None:
-        """When there is time for what waits; None when nothing does."""
+        """Returns when the budget allows the next inference; None when none waits."""
         return self._resume_at if self._waiting else None
 
     def _repeat(self, copy: _Copy) -> None:
         candidate = self.candidate
-        began_s = self._perf_s()
         try:
-            inputs = copy.inputs if copy.values is None else candidate.row.arrays(copy.values)
-            assert inputs is not None
-            outputs = candidate.session.run(inputs)
-        except Exception as error:  # the runtime's exceptions share no base class; a sick shadow must not stop us
-            code = error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS
-            candidate.observed.note(self._perf_s() - began_s, code, None, None)
+            _, outputs, _, _ = candidate.infer(copy.inputs, copy.values, copy.label)
+        except Exception:  # the runtime's exceptions share no base class; a sick shadow is counted and stops nothing
             return
-        seconds = self._perf_s() - began_s
-        single = copy.values is not None
-        value = answer_of(outputs, regression=candidate.regression) if single else outputs[0].tolist()
-        fault = Code.HEALTH_OUTPUT if isinstance(value, float) and not np.isfinite(value) else None
-        candidate.observed.note(seconds, fault, value, copy.label)
         compared = compare(copy.outputs, outputs, classifies=candidate.assignment.manifest.task == "classification")
         candidate.observed.compared(compared)
 
 
 def compare(stable: list[Array], shadow: list[Array], *, classifies: bool) -> Compared:
-    """Row by row. Outputs of another shape agree nowhere."""
+    """Compares outputs row by row; both of shape (rows, ...). Outputs of different shapes agree in no row."""
     before, after = stable[0], shadow[0]
     rows = len(before) if before.ndim else 1
     if before.shape != after.shape:
@@ -137,7 +125,10 @@ def compare(stable: list[Array], shadow: list[Array], *, classifies: bool) -> Co
 
 
 def _probabilities_apart(stable: list[Array], shadow: list[Array], same: Array) -> Array:
-    """The largest difference of a probability in each row; without probabilities 0 for the same label, else 1."""
+    """Returns the largest difference of a probability in each row, float of shape (rows,).
+
+    Without probabilities, shape (rows, classes), it is 0 for the same label and 1 for another.
+    """
     both = len(stable) > 1 and len(shadow) > 1 and stable[1].shape == shadow[1].shape and stable[1].ndim == 2
     if both and stable[1].dtype.kind == "f" and len(stable[1]) == len(same):
         return np.asarray(np.nan_to_num(np.abs(stable[1] - shadow[1]).max(axis=1), nan=np.inf))

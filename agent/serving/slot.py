@@ -4,7 +4,6 @@ Decides how a session is swapped and drained, which version answers a request, a
 know why a swap happens.
 """
 
-import math
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -32,36 +31,36 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Unloaded:
-    """In place of a session whose memory was needed."""
+    """Stands in for a session whose memory was needed."""
 
     def run(self, inputs: Inputs) -> list[Array]:
         raise WorldError(Code.NOT_SERVING, "unloaded: its memory was needed for the version that is being loaded")
 
 
 class Split(msgspec.Struct, frozen=True):
-    """Which requests are a trial's: the same key always finds the same version, and a raised share only adds keys."""
+    """Which requests a trial answers: one key always finds the same version, and a raised share only adds keys."""
 
     share: float
     salt: str
-    """Names the trial, so that not the same keys try every version."""
+    """Names the trial, so that other keys try the next one."""
 
     def has(self, key: str | bytes) -> bool:
-        """Whether a request with this key is the trial's."""
+        """Whether the trial answers requests of this key."""
         raw = key.encode(errors="replace") if isinstance(key, str) else key
         return zlib.crc32(raw, zlib.crc32(self.salt.encode())) < self.share * 2**32
 
 
 class Watcher(Protocol):
-    """Sees inferences that were answered; it must be quick, and keep no array that is the caller's."""
+    """Sees answered inferences. It must be quick and must copy arrays that it keeps: they belong to the caller."""
 
     def see_row(
         self, manifest: Manifest, values: Mapping[str, Any], outputs: list[Array], label: Answer | None = None
     ) -> None:
-        """A row by column name was answered."""
+        """Takes an answered row by column name; `outputs` have shapes (1, ...)."""
         ...
 
     def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array]) -> None:
-        """Tensors were answered."""
+        """Takes answered tensors; shapes (rows, ...) and dtypes are the manifest's."""
         ...
 
 
@@ -69,9 +68,16 @@ class Serving:
     """One session in the slot, with its inferences in flight counted so that it can be drained."""
 
     def __init__(
-        self, assignment: Assignment, session: Session, lock: Any, distribution: Distribution | None = None
+        self,
+        assignment: Assignment,
+        session: Session,
+        *,
+        perf_s: Callable[[], float],
+        lock: Any,
+        distribution: Distribution | None = None,
     ) -> None:
         manifest = assignment.manifest
+        self._perf_s = perf_s
         self.assignment = assignment
         self.session = session
         self.version = str(manifest.release)
@@ -79,18 +85,55 @@ class Serving:
         self.row = encoder_of(manifest)
         self.inputs = {tensor.name: tensor for tensor in manifest.inputs}
         self.observed = Observed(assignment, lock)
+        self._notes = self.observed.notes
         self.distribution = distribution
         self.in_flight: list[None] = []
         """One entry for each inference: appending and popping are atomic, which `+= 1` is not."""
         self.typical_s = 0.0
-        """How long an inference takes of late, for who decides where to run the next one."""
+        """Recent seconds of an inference, a moving average: the server decides by it which thread runs the next one."""
+
+    def infer(
+        self, inputs: Inputs | None, row: Mapping[str, Any] | None = None, label: Answer | None = None
+    ) -> tuple[Inputs, list[Array], Any, float]:
+        """Runs the session on tensors or, where `inputs` is None, on one row by column name, and notes what it cost.
+
+        Returns (inputs, outputs in the manifest's order, the answer as it was noted, seconds). The answer of a row is
+        its label or number; of tensors the first output as nested lists, or None beyond `MAX_NOTED_VALUES`.
+        Whatever raises is noted as a fault and raised on: BadInput `sample_invalid`, WorldError, the runtime's own.
+        """
+        in_flight, perf_s = self.in_flight, self._perf_s
+        value: Any
+        in_flight.append(None)
+        began_s = perf_s()
+        try:
+            if inputs is None:
+                assert row is not None
+                inputs = self.row.arrays(row)
+                outputs = self.session.run(inputs)
+                value = answer_of(outputs, regression=self.regression)
+            else:
+                outputs = self.session.run(inputs)
+                first = outputs[0]
+                value = first.tolist() if first.size <= MAX_NOTED_VALUES else None
+        except Exception as error:  # the runtime's exceptions share no base class
+            fault = error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS
+            self.observed.note(perf_s() - began_s, fault, None, None)
+            raise
+        finally:
+            in_flight.pop()
+        seconds = perf_s() - began_s
+        notes = self._notes
+        notes.append((seconds, None, value, label))
+        if len(notes) >= MAX_NOTES:
+            self.observed.count()
+        return inputs, outputs, value, seconds
 
     def unload(self) -> None:
-        """Let go of the session now, not when nobody knows this version any more; what is asked of it fails."""
+        """Drops the session at once, though others may still refer to this version; requests to it fail from now on."""
         self.session = _Unloaded()
 
     def take_window(self) -> ModelWindow | None:
-        """What was inferred since the last call, or None if nothing was."""
+        """Returns what was inferred since the last call; None if nothing was."""
         window = self.observed.take_tally()
         if window is None or self.distribution is None:
             return window
@@ -102,7 +145,7 @@ class ModelSlot:
     """Serves one model. `perf_s` is a monotonic clock in seconds, handed in.
 
     A swap replaces one reference: an inference that has begun ends on the session it began with. Inferences take no
-    lock; `lock` (any context manager will do) guards the counts that follow from them.
+    lock; `lock`, a context manager, guards the counts made from them.
     """
 
     def __init__(self, model: str, *, perf_s: Callable[[], float], lock: Any) -> None:
@@ -112,51 +155,51 @@ class ModelSlot:
         self._serving: Serving | None = None
         self._overlapping: tuple[Serving, ...] = ()
         self.watchers: tuple[Watcher, ...] = ()
-        """Who sees what was answered. Replaced, never changed: other threads look at it."""
+        """See every answered inference. Replaced, never changed: other threads read it."""
         self.fallback: Serving | None = None
-        """Stable beside a trial: answers what a worker that died could not, and requests that are not the trial's."""
+        """Stable beside a trial: answers requests that are not the trial's or that its dead worker failed."""
         self.split: Split | None = None
-        """Which requests are the trial's, where it has only a share of them."""
+        """Which requests the trial answers; None if it answers all."""
 
     @property
     def serving(self) -> Serving | None:
-        """What answers now."""
+        """The version that answers by default; None before the first."""
         return self._serving
 
     @property
     def versions(self) -> tuple[Serving, ...]:
-        """Everything that can be asked, what answers by default first."""
+        """All versions that can be asked; the one that answers by default is first."""
         return tuple(each for each in (self._serving, self.fallback) if each is not None)
 
     def prepare(self, assignment: Assignment, session: Session, distribution: Distribution | None = None) -> Serving:
-        """A loaded version, ready to be swapped in."""
-        return Serving(assignment, session, self.lock, distribution)
+        """Returns a loaded version, ready to be swapped in."""
+        return Serving(assignment, session, perf_s=self.perf_s, lock=self.lock, distribution=distribution)
 
     def swap(self, serving: Serving | None) -> Serving | None:
-        """Let `serving` answer from now on; the one that answered before, still to be drained."""
+        """Makes `serving` answer from now on; returns the version before it, which is to be drained."""
         before, self._serving = self._serving, serving
         return before
 
     def answering(self, key: str | bytes) -> Serving | None:
-        """Which version answers a request with this key."""
+        """Returns the version that answers requests of this key."""
         split, fallback = self.split, self.fallback
         if split is None or fallback is None or split.has(key):
             return self._serving
         return fallback
 
     def watch_stall(self) -> None:
-        """From now on remember the longest inference: one that overlaps a swap shows what the swap costs."""
+        """Measures the longest inference from now on: one that overlaps a swap shows what the swap costs."""
         if (serving := self._serving) is not None:
             serving.observed.take_longest_s()
             self._overlapping = (serving,)
 
     def take_stall_ms(self) -> float:
-        """Longest inference since `watch_stall` in milliseconds; ends the watch."""
+        """Returns the longest inference since `watch_stall`, in milliseconds, and ends measuring."""
         watched, self._overlapping = {*self._overlapping, self._serving}, ()
         return max((each.observed.take_longest_s() for each in watched if each is not None), default=0.0) * 1000
 
     def predict(self, sample: Sample) -> Prediction | None:
-        """Answer one row, counting it; None while nothing serves. Faults are counted and raised as BadInput."""
+        """Answers and counts one row; None while nothing serves. Faults are counted and raised as BadInput."""
         serving = self._serving if self.split is None else self.answering(sample.key or repr(sample.values))
         if serving is None:
             return None
@@ -168,33 +211,24 @@ class ModelSlot:
             raise BadInput(Code.SAMPLE_INVALID, f"{error.code}: {error.detail}"[:200]) from error
 
     def _predict_on(self, serving: Serving, sample: Sample) -> Prediction:
-        serving.in_flight.append(None)
-        began_s = self.perf_s()
         try:
-            inputs = serving.row.arrays(sample.values)
-            outputs = serving.session.run(inputs)
-            value = answer_of(outputs, regression=serving.regression)
-        except Exception as error:
-            fault = error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS
-            serving.observed.note(self.perf_s() - began_s, fault, None, None)
-            if isinstance(error, BadInput | WorldError):
-                raise
+            inputs, outputs, value, seconds = serving.infer(None, sample.values, sample.label)
+        except (BadInput, WorldError):
+            raise
+        except Exception as error:  # the runtime's exceptions share no base class
             raise BadInput(Code.SAMPLE_INVALID, f"{type(error).__name__}: {error}"[:200]) from error
-        finally:
-            serving.in_flight.pop()
-        found = None if isinstance(value, str) or math.isfinite(value) else Code.HEALTH_OUTPUT
-        seconds = self.perf_s() - began_s
-        serving.observed.note(seconds, found, value, sample.label)
+        manifest = serving.assignment.manifest
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
         for watcher in self.watchers:
-            watcher.see_row(serving.assignment.manifest, sample.values, outputs, sample.label)
-        return Prediction(self.model, serving.assignment.manifest.release, value, seconds * 1e6)
+            watcher.see_row(manifest, sample.values, outputs, sample.label)
+        return Prediction(self.model, manifest.release, value, seconds * 1e6)
 
     def run(self, inputs: Inputs, key: str = "") -> list[Array]:
-        """Outputs for tensors, in the manifest's order, without a copy. WorldError `not_serving`.
+        """Returns outputs in the manifest's order, shapes (rows, ...), not copied. WorldError `not_serving`.
 
-        `key` says whose request it is; without one the inputs themselves do.
+        `inputs` are arrays by input name, shapes (rows, ...) and dtypes as in the manifest. Requests of one `key` go to
+        one version; without a key the first input's bytes are the key.
         """
         serving = self._serving
         if serving is None:
@@ -204,39 +238,24 @@ class ModelSlot:
         return self.run_or_fall_back(serving, inputs)[1]
 
     def run_or_fall_back(self, serving: Serving, inputs: Inputs) -> tuple[Serving, list[Array]]:
-        """Outputs, and which version gave them: the fallback where the version's own process died. WorldError."""
+        """Returns outputs as `run` does, and which version gave them: the fallback where the version's own process
+        died. WorldError if there is no fallback; raises what the runtime raises, which is counted.
+        """
         try:
-            return serving, self.run_on(serving, inputs)
+            _, outputs, _, seconds = serving.infer(inputs)
         except WorldError:
             if (fallback := self.fallback) is None or fallback is serving:
                 raise
-            return fallback, self.run_on(fallback, inputs)
-
-    def run_on(self, serving: Serving, inputs: Inputs) -> list[Array]:
-        """Outputs of one version, counted as its inference. Raises what the runtime raises; that is counted, too."""
-        in_flight, perf_s = serving.in_flight, self.perf_s
-        in_flight.append(None)
-        began_s = perf_s()
-        try:
-            outputs = serving.session.run(inputs)
-        except Exception:
-            serving.observed.note(perf_s() - began_s, Code.HEALTH_ERRORS, None, None)
-            raise
-        finally:
-            in_flight.pop()
-        seconds, first = perf_s() - began_s, outputs[0]
+            serving = fallback
+            _, outputs, _, seconds = serving.infer(inputs)
         serving.typical_s += 0.05 * (seconds - serving.typical_s)
-        notes = serving.observed.notes
-        notes.append((seconds, None, first.tolist() if first.size <= MAX_NOTED_VALUES else None, None))
-        if len(notes) >= MAX_NOTES:
-            serving.observed.count()
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
         for watcher in self.watchers:
             watcher.see_tensors(serving.assignment.manifest, inputs, outputs)
-        return outputs
+        return serving, outputs
 
     def take_tally(self) -> ModelWindow | None:
-        """What the version that answers by default has inferred since the last call, or None if nothing."""
+        """Returns what the version that answers by default has inferred since the last call; None if nothing."""
         serving = self._serving
         return None if serving is None else serving.take_window()

@@ -1,6 +1,6 @@
-"""What requests cost, by model and version: Triton's statistics extension, and the ground of `/metrics`.
+"""Time that requests take, by model and version: Triton's statistics extension, and the source of `/metrics`.
 
-Counts requests and nanoseconds. Refuses to know what an inference is; the slot's own window judges health.
+Decides how a request's time is split. Refuses to know inferences and health: `observed` counts those.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_VERSIONS = 64
-"""Versions that are remembered; the one that was heard of first is forgotten."""
+"""Versions that are remembered; beyond it the oldest is forgotten."""
 
 
 @dataclass(slots=True)
@@ -36,15 +36,15 @@ class Stopwatch:
         self.began = self.input_until = self.infer_until = now_ns()
 
     def read(self) -> None:
-        """The inputs are arrays now."""
+        """Marks the moment at which the inputs are arrays."""
         self.input_until = self.infer_until = self._now_ns()
 
     def ran(self) -> None:
-        """The outputs are there."""
+        """Marks the moment at which the session has answered."""
         self.infer_until = self._now_ns()
 
     def end(self) -> int:
-        """When the response is there."""
+        """Returns the moment at which the response is ready, in nanoseconds."""
         return self._now_ns()
 
 
@@ -58,11 +58,11 @@ class Statistics:
         self.versions: dict[tuple[str, str], VersionStatistics] = {}
 
     def begin(self) -> Stopwatch:
-        """A request has come."""
+        """Starts a stopwatch for a request."""
         return Stopwatch(self._now_ns)
 
     def succeeded(self, model: str, version: str, clock: Stopwatch, rows: int) -> None:
-        """It was answered."""
+        """Counts an answered request."""
         end = clock.end()
         with self._lock:
             sums = self._of(model, version)
@@ -75,7 +75,7 @@ class Statistics:
             sums.last_ms = int(self._wall_s() * 1000)
 
     def failed(self, model: str, version: str, clock: Stopwatch) -> None:
-        """It was not."""
+        """Counts a request that failed."""
         end = clock.end()
         with self._lock:
             sums = self._of(model, version)
@@ -83,7 +83,7 @@ class Statistics:
             sums.fail_ns += end - clock.began
 
     def told(self, model: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
-        """The statistics extension's list, of one model or of all."""
+        """Returns the statistics extension's list, of one model or of all."""
         return [
             _told(name, release, sums)
             for (name, release), sums in sorted(self.versions.items())

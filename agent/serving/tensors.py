@@ -24,14 +24,14 @@ _WIRE = {**DATATYPES, "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64"
 
 
 class TensorParameters(msgspec.Struct):
-    """What stands beside a tensor; others are let pass, as the protocol asks."""
+    """Parameters of a tensor. Unknown ones are ignored, as the protocol requires."""
 
     binary_data_size: int | None = None
     binary_data: bool | None = None
 
 
 class GivenTensor(msgspec.Struct):
-    """An input as a request holds it; `data` is read once its type is known."""
+    """An input in a request; `data` is parsed once its datatype is known."""
 
     name: str
     shape: list[int]
@@ -41,7 +41,10 @@ class GivenTensor(msgspec.Struct):
 
 
 def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, *, refuse_nan: bool) -> Array:
-    """The array that `given` holds; BadInput `tensors_invalid` names the tensor and the field."""
+    """Returns the array in `given`, of its own shape and of the manifest's datatype (object for BYTES).
+
+    BadInput `tensors_invalid` names the tensor and the field.
+    """
     if given.datatype != wanted.datatype:
         raise _wrong(given, "datatype", f"{given.datatype[:20]!r}, the model takes {wanted.datatype}")
     count = _check_shape(given, wanted)
@@ -52,13 +55,13 @@ def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, *
 
 
 def as_json(tensor: Tensor, array: Array) -> dict[str, Any]:
-    """An output with its data as a flat list."""
+    """Returns an output with its data as a flat list, from an array of any shape."""
     data = array.tolist() if array.ndim == 1 else array.ravel().tolist()
     return {"name": tensor.name, "shape": array.shape, "datatype": tensor.datatype, "data": data}
 
 
 def as_binary(tensor: Tensor, array: Array) -> tuple[dict[str, Any], bytes]:
-    """An output whose data follows the JSON as bytes."""
+    """Returns an output, from an array of any shape, and its data: little-endian bytes that follow the JSON."""
     raw = _text_bytes(array) if tensor.datatype == "BYTES" else _little_endian(array)
     parameters = {"binary_data_size": len(raw)}
     shape = list(array.shape)
@@ -66,7 +69,7 @@ def as_binary(tensor: Tensor, array: Array) -> tuple[dict[str, Any], bytes]:
 
 
 def _check_shape(given: GivenTensor, wanted: Tensor) -> int:
-    """Number of elements, once the shape is one that the model takes."""
+    """Returns the number of elements; BadInput if the model does not take the shape."""
     fits = len(given.shape) == len(wanted.shape)
     for size, expected in zip(given.shape, wanted.shape, strict=False):
         fits = fits and size >= 0 and expected in (-1, size)
@@ -102,7 +105,7 @@ def _decoder(datatype: str, depth: int) -> Callable[[msgspec.Raw], Any]:
 
 
 def _depth(start: bytes, most: int) -> int:
-    """How deep the lists are nested: flat data and data in the tensor's shape are both allowed."""
+    """Returns how deep the lists are nested: flat data and data in the tensor's shape are both allowed."""
     opened = 0
     for byte in start:
         if byte == 0x5B:

@@ -1,4 +1,4 @@
-"""Who brings chunks: the broker, which always has them, or sources that are asked first.
+"""What brings chunks: the broker, which always has them, or sources that are asked first.
 
 Decides in which order. Refuses to know how a source works.
 """
@@ -14,14 +14,14 @@ MAX_SOURCES = 8
 
 
 class Carrier(Protocol):
-    """Somebody who brings chunks. Calls never block; what is brought arrives as messages on the blob's topics."""
+    """A source of chunks. Calls never block; chunks arrive as messages on the blob's topics."""
 
     def ask(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Bring these chunks, or for None the chunk list."""
+        """Requests these chunks, or for None the chunk list."""
         ...
 
     def take_back(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Bring them no more."""
+        """Cancels the request for these."""
         ...
 
 
@@ -35,11 +35,11 @@ class LinkCarrier:
         self._link = link
 
     def ask(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Subscribe to these chunks, or for None to the chunk list. QoS 0: what does not come is asked for again."""
+        """Subscribes to these chunks, or for None to the chunk list. QoS 0: what does not come is asked for again."""
         self._link.subscribe(_names(blob, indices), qos=0)
 
     def take_back(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """End these subscriptions."""
+        """Unsubscribes from these."""
         self._link.unsubscribe(_names(blob, indices))
 
 
@@ -53,7 +53,7 @@ class Carriers:
         self._sources: dict[str, Carrier] = {}
 
     def in_order(self, named: Iterable[str]) -> list[tuple[str, Carrier]]:
-        """(address, carrier): the device's own, then those that the document names, then the broker as ""."""
+        """Returns (address, carrier): the device's own, then those that the document names, then the broker as ""."""
         addresses = list(dict.fromkeys((*self._own, *named)))[:MAX_SOURCES] if self._open is not None else []
         return [*((address, self._source(address)) for address in addresses), ("", self._broker)]
 

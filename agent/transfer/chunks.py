@@ -1,6 +1,6 @@
 """One blob on its way to the device: which chunks to ask for, how many at a time, when to give up.
 
-Decides from arrivals and the clock it is handed. Refuses to know how chunks travel or where they are kept.
+Decides from arrivals and the time that is handed in. Pure. Refuses to know how chunks travel or where they are kept.
 Chunks are verified in their order: one that comes early is held until those before it have come.
 The window slides and adapts so that about one second of data is in flight: a wider one would delay commands on a slow
 link, a narrower one would let the link idle while the next chunks are asked for.
@@ -16,19 +16,19 @@ WINDOW_FIRST = 2
 WINDOW_MIN = 2
 """One chunk is on its way while the next is asked for."""
 WINDOW_MAX = 16
-"""Also of what is on its way and what is held together: memory for so many chunks."""
+"""Also the limit of chunks on their way and chunks held, together: so many are in memory."""
 IN_FLIGHT_S = 1.0
 LAP_S = 0.05
-"""What arrives in less, and is less than a window, says nothing about the link's rate: packets come in bursts."""
+"""A rate measured over less than this, and over less than a window, is not used: packets come in bursts."""
 STALL_S = 8.0
-"""Connected and no chunk for so long: ask again; twice as long each time, and at least what four chunks have taken."""
+"""Seconds without a chunk until it is asked for again; doubled each time, at least the time of four chunks."""
 STALL_FIRST_S = 32.0
-"""The same before the first chunk has shown what the link can do: at 16 kbit/s one takes so long."""
+"""The same before the first chunk has shown the link's rate: at 16 kbit/s one chunk takes so long."""
 MAX_STALLS = 4
 """Stalls in a row before the transfer ends as `transfer_stalled`."""
 FLOOR_BYTES_S = 256.0
 FLOOR_AFTER_S = 900.0
-"""Slower than the floor for so long ends it: a chunk now and then could hold a device up for ever."""
+"""Seconds below the floor until the transfer ends: a chunk now and then could delay a device without end."""
 
 
 class Transfer:
@@ -53,16 +53,16 @@ class Transfer:
 
     @property
     def done(self) -> bool:
-        """Every chunk is on disk."""
+        """Whether every chunk is on disk."""
         return self.followed.whole
 
     @property
     def have_bytes(self) -> int:
-        """Bytes of the blob that are on disk."""
+        """Returns how many bytes of the blob are on disk."""
         return min(self.blob.length, self.followed.count * self.blob.chunk_bytes)
 
     def ask(self, now: float) -> tuple[int, ...]:
-        """Chunks to ask for now: half a window at a time, within the device's own limit."""
+        """Returns chunks to ask for now: half a window at a time, within the device's own limit."""
         room = min(self._window, WINDOW_MAX - len(self._held)) - len(self._asked)
         if not self._missing or (self._asked and room < max(1, self._window // 2)) or now < self._free_at():
             return ()
@@ -78,7 +78,7 @@ class Transfer:
         return index in self._asked
 
     def arrived(self, index: int, data: bytes, now: float) -> bool:
-        """Take what came for a chunk, to be verified in its turn; False for late, duplicate and foreign ones."""
+        """Holds the bytes of a chunk until they are verified in order; False for late, duplicate and foreign ones."""
         if index not in self._asked or len(data) != self.blob.span(index)[1]:
             return False
         del self._asked[index]
@@ -92,7 +92,7 @@ class Transfer:
         return True
 
     def verified(self) -> Iterator[tuple[int, bytes]]:
-        """The chunks whose turn has come; each must be on disk before the next is asked for.
+        """Yields verified chunks in order; each must be on disk before the next is asked for.
 
         BadInput `chunk_invalid` for one that is not what the list names: it counts as still on its way.
         """
@@ -104,21 +104,21 @@ class Transfer:
             yield index, chunk
 
     def stalled(self, now: float) -> bool:
-        """Whether what was asked for must be asked for again; call `retract` then."""
+        """Whether the chunks on their way must be asked for again; call `retract` then."""
         return bool(self._asked) and now - self._heard_at >= self._patience_s
 
     def rest(self, now: float) -> None:
-        """What is asked of the sender, and allowed by the owner, is counted from now on."""
+        """Restarts the measurement of rates at `now`."""
         self._began, self._received = now, 0
         self._claimed = sum(self.blob.span(index)[1] for index in self._asked)
 
     def too_slow(self, now: float) -> bool:
-        """Whether it goes on, and so slowly that it counts as stalled."""
+        """Whether chunks come so slowly that the transfer counts as stalled."""
         waited_s = now - self._began
         return waited_s >= FLOOR_AFTER_S and self._received < FLOOR_BYTES_S * waited_s and not self._max_bytes_s
 
     def retract(self) -> tuple[int, ...]:
-        """Take back what was asked for, to be asked for again; the chunks that it was."""
+        """Marks the chunks on their way to be asked for again; returns them."""
         asked = tuple(sorted(self._asked))
         self._claimed -= sum(self.blob.span(index)[1] for index in asked)
         self._asked = {}
@@ -126,18 +126,18 @@ class Transfer:
         return asked
 
     def distrust(self) -> None:
-        """Forget what is held, to be asked for again: none of it is verified, and who brought it is asked no more."""
+        """Drops held chunks, to be asked for again: they are not verified, and their source is asked no more."""
         self._lack(self._held)
         self._held = {}
 
     def count_stall(self) -> bool:
-        """Count a stall; True when the limit is reached."""
+        """Counts a stall; True when the limit is reached."""
         self._stalls += 1
         self._window = WINDOW_FIRST
         return self._stalls >= MAX_STALLS
 
     def wake_at(self) -> float | None:
-        """When `stalled` may become true, or more may be asked for."""
+        """Returns when `stalled` may become true, or more may be asked for; None for never."""
         if self._asked:
             return self._heard_at + self._patience_s
         return self._free_at() if self._missing else None
@@ -152,13 +152,13 @@ class Transfer:
         self._missing = sorted({*self._missing, *indices}, reverse=True)
 
     def _free_at(self) -> float:
-        """When the device's own limit lets it ask again."""
+        """Returns when the device's own limit allows the next request."""
         if not self._max_bytes_s:
             return -math.inf
         return self._began + self._claimed / self._max_bytes_s
 
     def _allowed(self, now: float) -> int:
-        """Chunks that keep to the limit for the next second; one at the least."""
+        """Returns how many chunks the limit allows in the next second; at least one."""
         if not self._max_bytes_s:
             return self._window
         return max(1, int((now + IN_FLIGHT_S - self._free_at()) * self._max_bytes_s / self.blob.chunk_bytes))

@@ -1,4 +1,4 @@
-"""Brings the blobs of one assignment to disk: chunk list, chunks in a window, seal; then unpacks what came encoded.
+"""Brings the blobs of one assignment to disk: chunk list, chunks in a window, seal; then decodes an encoded artifact.
 
 Decides the order, the way that an artifact takes, and when a fetch has failed. Chunks are verified before they touch
 the disk. An encoded artifact that does not unpack is fetched as it is. Refuses to know what a fetch is for.
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 Result = FetchDone | FetchFailed | None
 TAKEN_BACK = 32
-"""Chunks that have come are taken back so many at a time: each time is a packet each way, which wakes both sides."""
+"""Chunks that have come are unsubscribed in groups of this size: each time sends a packet in both directions."""
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """What the device's owner allows a download."""
+    """What the device's owner allows a download to take."""
 
     max_bytes_s: float = 0.0
     """0: what the link gives."""
@@ -40,7 +40,7 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Download:
-    """One fetch. Every method returns how the fetch ended, or None while it goes on."""
+    """One fetch. Methods of type Result return how the fetch ended, or None while it goes on."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Download:
         self._blob: Blob | None = None
         self._transfer: Transfer | None = None
         self._arrived: list[int] = []
-        """Chunks that have come and are still asked for: taken back together, a packet each way for many."""
+        """Chunks that have come and are still subscribed; they are unsubscribed together."""
         self._unpacking: Unpacking | None = None
         self._delivery = assignment.delivery
         self._list_asked_at: float | None = None
@@ -71,7 +71,7 @@ class Download:
 
     @property
     def progress(self) -> Progress:
-        """How far the blob under way is."""
+        """Returns how many bytes of the current blob have come."""
         if self._blob is None:
             return Progress(done_bytes=0, total_bytes=0)
         done = self._transfer.have_bytes if self._transfer is not None else 0
@@ -83,15 +83,15 @@ class Download:
         return self._unpacking is None
 
     def wants(self, digest: str) -> bool:
-        """Whether the blob `digest` is the one under way."""
+        """Whether the blob `digest` is being fetched now."""
         return self._blob is not None and self._blob.sha256 == digest
 
     def start(self, now: float) -> Result:
-        """Begin, or go on with the next blob that is not on disk yet."""
+        """Begins, or goes on with the next blob that is not on disk yet."""
         return self._guarded(lambda: self._next_blob(now))
 
     def receive(self, digest: str, index: int | None, payload: bytes, now: float) -> Result:
-        """Take a chunk or a chunk list off the wire; what does not belong here is dropped and counted."""
+        """Handles a chunk or a chunk list; drops and counts one that does not belong here."""
         if not self.wants(digest):
             self._drop("chunks_foreign")
             return None
@@ -100,7 +100,7 @@ class Download:
         return self._guarded(lambda: self._take_chunk(index, payload, now))
 
     def tick(self, now: float) -> Result:
-        """Unpack on; ask for more where that had to wait, again for what did not come; give up at the limit."""
+        """Goes on decoding; asks for more chunks if that had to wait, again for missing ones; gives up at the limit."""
         if self._unpacking is not None:
             return self._guarded(lambda: self._unpack(now))
         if self._list_asked_at is not None and now - self._list_asked_at >= STALL_S:
@@ -121,7 +121,7 @@ class Download:
         return self._ask_again(now) if stalled else self._guarded(lambda: self._ask(now))
 
     def link_up(self, now: float) -> Result:
-        """Go on, with every source: what failed may be back. The time without a link counts against nobody."""
+        """Goes on with every source, as one that failed may work again. The time without a link is not counted."""
         self.cancel()
         self._carriers = list(self._all_carriers)
         if self._transfer is not None:
@@ -129,7 +129,7 @@ class Download:
         return self._ask_again(now)
 
     def _ask_again(self, now: float) -> Result:
-        """After taking back: only then does every broker send what it retains."""
+        """Asks again after unsubscribing: only then does every broker send retained messages again."""
         self.cancel()
         if self._unpacking is not None:
             return None
@@ -138,7 +138,7 @@ class Download:
         return self._guarded(lambda: self._ask(now))
 
     def cancel(self) -> None:
-        """Take back all that was asked for."""
+        """Cancels all requests for chunks."""
         if self._transfer is not None and self._blob is not None:
             self._take_back(self._blob, self._transfer.retract())
         elif self._blob is not None and self._list_asked_at is not None:
@@ -146,13 +146,13 @@ class Download:
             self._list_asked_at = None
 
     def _take_back(self, blob: Blob, asked: tuple[int, ...] = ()) -> None:
-        """What has come, and what was asked for in vain."""
+        """Cancels requests for chunks that came, and for those that did not."""
         if indices := (*self._arrived, *asked):
             self._arrived.clear()
             self._carrier.take_back(blob, indices)
 
     def source_failed(self, source: str, now: float) -> Result:
-        """Go on with the next source, if this is the one that is asked."""
+        """Goes on with the next source, if this one is being asked."""
         if self._carriers[0][0] != source or not source:
             return None
         return self._next_source(now)
@@ -170,7 +170,7 @@ class Download:
         return self._carriers[0][1]
 
     def wake_at(self) -> float | None:
-        """When `tick` is due."""
+        """Returns when `tick` is due; None for never."""
         if self._unpacking is not None:
             return 0.0
         if self._list_asked_at is not None:
@@ -189,7 +189,7 @@ class Download:
         return FetchDone(self.assignment.digest)
 
     def _fetch(self, target: Blob, now: float) -> Result:
-        """Bring one blob, encoded if that can be undone here."""
+        """Fetches one blob, in its encoded form if this device can decode it."""
         delivery = self._usable(target)
         self._target = target
         self._blob = blob = target if delivery is None else delivery.blob
@@ -208,7 +208,7 @@ class Download:
         return found if not found.base or self._store.holds(found.base) else None
 
     def _begin_unpacking(self, delivery: Delivery, target: Blob) -> Result:
-        from agent.transfer.unpack import Unpacking  # lzma is needed for as long as something is unpacked
+        from agent.transfer.unpack import Unpacking  # lzma is imported only if something is unpacked
 
         self._transfer = None
         self._unpacking = Unpacking(self._store, delivery, target)
@@ -263,7 +263,7 @@ class Download:
         return self._ask(now)
 
     def _refuse(self, now: float, *, lies: bool) -> Result:
-        """Drop a chunk; whoever brings another for one that is awaited is asked no more, unless it is the last."""
+        """Drops a chunk. A source that sent a wrong one (`lies`) is asked no more, unless it is the last."""
         self._drop("chunks_invalid")
         return self._next_source(now) if lies and len(self._carriers) > 1 else None
 
@@ -301,6 +301,6 @@ class Download:
 
     def _failed(self, error: EdgewardError) -> FetchFailed:
         self.cancel()
-        self._transfer = None  # what it has followed may be more than the disk has taken
+        self._transfer = None  # it may have verified chunks that the disk refused
         spread = self._pace.spread
         return FetchFailed(self.assignment.digest, error.code, error.detail, retryable=True, spread=spread)

@@ -1,7 +1,7 @@
-"""Makes an artifact on disk out of its encoded form, and of a version that the device has.
+"""Decodes an artifact on disk from its encoded form and a version that the device has.
 
-Decides how much at a time: the agent goes on with other things in between. Needs 10 MB, however large the artifact is.
-Refuses to know how the encoded form came.
+Decides how much at a time: the agent does other work in between. Needs 10 MB, however large the artifact is.
+Refuses to know how the encoded form arrived.
 """
 
 import logging
@@ -19,7 +19,7 @@ _log = logging.getLogger("edgeward.agent")
 
 
 class Unpacking:
-    """One artifact in the making. BadInput `encoding_invalid`; WorldError when the medium refuses."""
+    """One artifact that is being decoded. BadInput `encoding_invalid`; WorldError when the medium refuses."""
 
     def __init__(self, store: Store, delivery: Delivery, target: Blob) -> None:
         self._store = store
@@ -31,7 +31,7 @@ class Unpacking:
         self._segments = decode_segments(unpacked.read, self._read_base, target.length)
 
     def go_on(self) -> bool:
-        """Make the next slice; whether the artifact is complete and has the digest that its manifest names."""
+        """Decodes the next slice; returns whether the artifact is complete. WorldError `digest_mismatch`."""
         until = self._written + SLICE_BYTES
         for segment in self._segments:
             self._store.write_piece(self._target, self._written, segment)

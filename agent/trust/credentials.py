@@ -1,6 +1,6 @@
-"""What a device was given at enrolment, read from its files: where trust starts, and the key that signs its words.
+"""What a device received at enrolment, read from its files: the root of trust, and the key that signs its messages.
 
-Apart from `config`, because it imports what checks them.
+Decides whether the files can be used. Separate from `config`, because it imports python-tuf and cryptography.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from contract.trust.verified import Trusted
 
 
 def load_signer(key_file: str) -> Sign:
-    """Signs with the key of the device's certificate. BadInput `config_invalid`."""
+    """Returns what signs with the key of the device's certificate. BadInput `config_invalid`."""
     try:
         return signer_of(Path(key_file).read_bytes())
     except (OSError, ValueError, TypeError) as error:
@@ -22,7 +22,7 @@ def load_signer(key_file: str) -> Sign:
 
 
 def load_root(config: Config, beside: Path) -> Trusted:
-    """Where trust starts, its path relative to the configuration file; BadInput `config_invalid`."""
+    """Returns the root of trust; its path is relative to the configuration file. BadInput `config_invalid`."""
     path = beside.parent / config.trust.root_file
     try:
         return trust_root(path.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""What arrives signed: trust bundles, roots, roles and desired documents, from message to what a model is told.
+"""What arrives signed: trust bundles, roots, roles and desired documents, from a message to assignments.
 
-Keeps what was verified, and what must never go back, durable before anything follows from it. Decides the order in
-which documents are looked at; whether one is admitted is `admitting`'s. Refuses to know what becomes of an assignment.
+Makes verified metadata and high-water marks durable before anything follows from them. Decides the order in which
+documents are handled; `pending` decides whether one is admitted. Refuses to know what becomes of an assignment.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,14 +20,14 @@ from contract.trust.verified import Trusted
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What follows from a document, for the models that it names and for those that it names no more."""
+    """What follows from a document, for the models that it names and for those that it no longer names."""
 
     admitted: tuple[Assignment, ...] = ()
     refused: tuple[BadInput, ...] = ()
     named: frozenset[str] | None = None
     """Models of a new desired document; None where there is none."""
     version: int = 0
-    """Of that document."""
+    """Version of that document."""
 
 
 class Documents:
@@ -53,12 +53,12 @@ class Documents:
             self._admitting.restore_roles(store.load_roles())
 
     def topics(self, models: Iterable[str]) -> list[str]:
-        """Where documents are retained for this device; `models` are those that it knows."""
+        """Returns topics on which documents are retained for this device; `models` are those that it knows."""
         roles = [topics.model_role(name) for name in sorted(models)]
         return [topics.trust(), topics.desired(self._identity.device), *roles]
 
     def receive(self, topic: str, payload: bytes, now: float) -> Found | None:
-        """What follows from a message; None if it is no document that is waited for."""
+        """Returns what follows from a message; None if it is no document that this device waits for."""
         if topic == topics.desired(self._identity.device):
             return self._desired(payload, now)
         if topic == topics.trust():
@@ -72,22 +72,22 @@ class Documents:
         return None
 
     def tick(self, now: float) -> Found | None:
-        """Say what has not come, once that is due."""
+        """Reports documents that have not come, once that is due."""
         return self._admit(now) if now >= self._admitting.wake_at() else None
 
     def wake_at(self) -> float:
-        """When `tick` is due; infinity for never."""
+        """Returns when `tick` is due; infinity for never."""
         return self._admitting.wake_at()
 
     def _follow(self, now: float) -> Found:
-        """Follow the bundle that came last; a device that was away for long asks for the roots in between first."""
+        """Follows the newest bundle; asks first for roots between the trusted one and the bundle's."""
         if (version := self._admitting.missing_root()) is not None:
             self._link.subscribe([topics.root(version)])
             return Found()
         return self._trust(self._admitting.read_bundle(), now)
 
     def _trust(self, trusted: Trusted, now: float) -> Found:
-        """Rely on verified metadata once it is durable, and try again what had to wait for it."""
+        """Relies on verified metadata once it is durable, and retries documents that waited for it."""
         self._keep_trusted(trusted)
         self._keep_trusted(self._admitting.retry_roles())
         held, self._admitting.held_desired = self._admitting.held_desired, None

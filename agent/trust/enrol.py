@@ -1,13 +1,13 @@
 """Enrolment and renewal: a key that never leaves the device, a certificate for it, and a configuration that uses both.
 
-Decides what is written, and in which order: a certificate is in its place before anything refers to it. Key files are
-mode 0600. Talks HTTP to the controller by the standard library; refuses to know MQTT.
+Decides what is written, and in which order: a certificate is in its place before anything refers to it. Asks the
+controller over HTTP, by the standard library. Refuses to know MQTT, and how a file becomes durable.
 """
 
 import json
-import os
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,13 +16,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agent.config import Broker, Config
+from agent.config import Config
+from agent.flash.atomic_file import prepare, replace, take_over
+from agent.ports import Disk
+from agent.trust.credentials import load_signer
 from contract.enrolment import Certificate, Claim, EnrolRequest, RenewRequest
 from contract.errors import BadInput, Code, WorldError
-from contract.keys import signer_of
 from contract.signatures import renewal
 from contract.trust.chain import trust_root
 from contract.wire import Message, decode, encode
+
+OpenDisk = Callable[[Path], Disk]
+"""Opens a directory for files that only their owner may read: keys, and an address that may hold a password."""
 
 HTTP_S = 20.0
 MAX_CLAIM_BYTES = 64 * 1024
@@ -46,56 +51,49 @@ url = "{url}"
 """
 
 
-def enrol(claim_file: Path, directory: Path) -> Path:
-    """Make a key, trade the claim for its certificate, write everything; the configuration's path.
+def enrol(claim_file: Path, directory: Path, open_disk: OpenDisk) -> Path:
+    """Makes a key, trades the claim for its certificate, writes both and a configuration; returns its path.
 
-    BadInput: a claim that is none, is used or too old (`claim_refused`); a directory that holds a device already.
+    BadInput: not a claim, or one that is used or too old (`claim_refused`); a directory that holds a device already.
+    WorldError `disk_full`, `disk_failed`, `controller_unreachable`.
     """
     claim = _read_claim(claim_file)
-    directory.mkdir(parents=True, exist_ok=True)
-    config = directory / "agent.toml"
-    if config.exists():
-        raise BadInput(Code.CONFIG_INVALID, f"{config} exists: this directory holds a device already")
-    key = _new_key(directory / "device.key")
+    disk, home = open_disk(directory), directory.resolve()
+    if "agent.toml" in disk.names():
+        raise BadInput(Code.CONFIG_INVALID, f"{directory / 'agent.toml'} exists: this directory holds a device already")
+    key = ec.generate_private_key(ec.SECP256R1())
+    replace(disk, "device.key", _pem(key))
     answer = _post(claim.url, "/v1/enrol", EnrolRequest(token=claim.token, csr=_request(key, claim.device)))
-    (directory / "root.json").write_text(claim.root, encoding="utf-8")
-    (directory / "ca.pem").write_text(claim.ca, encoding="ascii")
-    (directory / "device.pem").write_text(answer.certificate, encoding="ascii")
-    home = directory.resolve()
     text = _CONFIG.format(
         device=claim.device, state_dir=home / "state", broker_url=claim.broker_url, directory=home, url=claim.url
     )
-    config.touch(mode=0o600)  # the broker's address may hold a password
-    config.write_text(text, encoding="utf-8")
-    return config
+    files = {"root.json": claim.root, "ca.pem": claim.ca, "device.pem": answer.certificate, "agent.toml": text}
+    for name, content in files.items():
+        replace(disk, name, content.encode())
+    return directory / "agent.toml"
 
 
-def renew(config: Config) -> Path:
-    """A new key and its certificate in place of the old ones; the certificate's path. Restart the agent to use it."""
+def renew(config: Config, open_disk: OpenDisk) -> Path:
+    """Puts a new key and its certificate in place of the old ones; returns the certificate's path.
+
+    The agent uses them from its next start on. BadInput: this device was not enrolled, or may not renew. WorldError as
+    `enrol`. Two files cannot change at once: a power cut between them is mended by a new claim.
+    """
     broker = config.broker
     if not broker.cert_file or not config.enrolment.url:
         raise BadInput(Code.CONFIG_INVALID, "broker.cert_file and enrolment.url: this device was not enrolled")
     certificate, key_file = Path(broker.cert_file), Path(broker.key_file)
-    fresh = key_file.with_suffix(".next")
-    fresh.unlink(missing_ok=True)
-    request = _request(_new_key(fresh), config.device.name)
-    signature = signer_of(key_file.read_bytes())(renewal(request))
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = _request(key, config.device.name)
+    signature = load_signer(broker.key_file)(renewal(request))
     asked = RenewRequest(certificate=certificate.read_text(encoding="ascii"), csr=request, signature=signature)
     answer = _post(config.enrolment.url, "/v1/renew", asked)
-    _swap(broker, fresh, answer.certificate)
+    pair = ((key_file, _pem(key)), (certificate, answer.certificate.encode()))
+    for path, content in pair:
+        prepare(open_disk(path.parent), path.name, content)
+    for path, _ in pair:
+        take_over(open_disk(path.parent), path.name)
     return certificate
-
-
-def _swap(broker: Broker, key: Path, certificate: str) -> None:
-    """Put both in place; two files cannot change at once, and a cut in between is mended by a new claim."""
-    scratch = Path(broker.cert_file).with_suffix(".next-pem")
-    scratch.write_text(certificate, encoding="ascii")
-    for path in (scratch, key):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-    key.replace(broker.key_file)
-    scratch.replace(broker.cert_file)
 
 
 def _read_claim(file: Path) -> Claim:
@@ -109,14 +107,10 @@ def _read_claim(file: Path) -> Claim:
     return claim
 
 
-def _new_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    key = ec.generate_private_key(ec.SECP256R1())
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
-    return key
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _request(key: ec.EllipticCurvePrivateKey, device: str) -> str:

@@ -1,4 +1,4 @@
-"""From signed bytes to assignments: what came too early waits here until what vouches for it has come.
+"""From signed bytes to assignments: a document that came too early waits here for the one that vouches for it.
 
 A desired document needs the trust bundle (who is director), a role needs the snapshot that names its version, a target
 needs its role. Decides per model, so that one model's missing release does not hold up another's update.
@@ -18,13 +18,13 @@ from contract.trust.documents import read_desired
 from contract.trust.verified import Desired, Trusted, Wanted
 
 ROLE_WAIT_S = 30.0
-"""A role that has not come, or does not list the release, by then is reported; it is still accepted when it comes."""
+"""A role that is missing, or does not list the release, after this is reported; it is still accepted when it comes."""
 MAX_HELD = 16
 """Roles that wait for the snapshot that names them."""
 
 
 class Admitting:
-    """Reads documents and joins them."""
+    """Verifies documents and joins them."""
 
     def __init__(self, device: str, machine: str, trusted: Trusted, wall_clock: Callable[[], datetime]) -> None:
         self.trusted = trusted
@@ -39,38 +39,38 @@ class Admitting:
         self._complain_at: float | None = None
 
     def restore_roles(self, roles: Mapping[str, str]) -> None:
-        """Trust roles that were verified before, as far as the snapshot still names them."""
+        """Trusts roles that were verified before, as far as the snapshot still names them."""
         self.trusted = chain.with_roles(self.trusted, roles)
 
     def hold_bundle(self, raw: bytes) -> None:
-        """Remember the bundle that came last."""
+        """Keeps the newest bundle."""
         self._bundle = raw
 
     def missing_root(self) -> int | None:
-        """The root to ask for before the bundle that came last can be followed. BadInput."""
+        """Returns the version of the root that must come before the newest bundle, None for none. BadInput."""
         return chain.missing_root(self.trusted, self._bundle) if self._bundle is not None else None
 
     def read_bundle(self) -> Trusted:
-        """What is trusted after the bundle that came last. BadInput with the kind of fault; what was trusted stays."""
+        """Returns what is trusted after the newest bundle. BadInput with the kind of fault; then nothing changes."""
         return chain.follow(self.trusted, self._bundle or b"", self._wall_clock())
 
     def read_root(self, raw: bytes) -> Trusted:
-        """What is trusted after one more root. BadInput."""
+        """Returns what is trusted after one more root. BadInput."""
         return chain.take_root(self.trusted, raw.decode(errors="replace"))
 
     @property
     def current(self) -> bool:
-        """Whether what is trusted has come and has not expired: only then are documents looked at."""
+        """Whether metadata has come and has not expired: only then are documents read."""
         now = chain.time_floor(self.trusted, self._wall_clock())
         return self.trusted.complete and now < chain.expires(self.trusted)
 
     def await_trust(self, document: bytes, now: float) -> None:
-        """Keep a document until a bundle says, or says again, who is director."""
+        """Keeps a document until a valid bundle says who is director."""
         self.held_desired = document
         self._complain_at = now + ROLE_WAIT_S
 
     def read_desired(self, raw: bytes, high_water: HighWater, nonce: str) -> tuple[Desired, HighWater]:
-        """A verified, admissible document and the high-water mark that it sets. Raises BadInput."""
+        """Returns a verified, admissible document and the high-water mark that it sets. BadInput."""
         try:
             document = read_desired(raw, chain.targets_of(self.trusted))
         except BadInput as error:
@@ -85,13 +85,13 @@ class Admitting:
         return document, mark
 
     def role_of(self, topic: str) -> str | None:
-        """The model whose role `topic` carries, if a document waits for it or it is trusted already."""
+        """Returns the model whose role `topic` carries, if a document waits for it or it is trusted already."""
         model = topic.rpartition("/")[2]
         known = model in self._waiting or model in dict(self.trusted.roles)
         return model if known and topic == topics.model_role(model) else None
 
     def read_role(self, model: str, raw: bytes) -> Trusted:
-        """What is trusted with this role; one that comes before the bundle that names it waits. BadInput."""
+        """Returns what is trusted with this role; a role that comes before its bundle waits. BadInput."""
         if not chain.is_early(self.trusted, model, raw):
             return chain.take_role(self.trusted, model, raw, self._wall_clock())
         if model in self._held_roles or len(self._held_roles) < MAX_HELD:
@@ -99,7 +99,7 @@ class Admitting:
         return self.trusted
 
     def retry_roles(self) -> Trusted:
-        """What is trusted with the roles that waited and fit now."""
+        """Returns what is trusted with the roles that waited and fit now."""
         trusted = self.trusted
         for model, raw in list(self._held_roles.items()):
             try:
@@ -110,18 +110,18 @@ class Admitting:
         return trusted
 
     def floors(self) -> dict[str, int]:
-        """The oldest release that each trusted role allows, where it forbids any."""
+        """Returns the oldest release that each trusted role allows, if it forbids any."""
         roles = {model: chain.role_of(self.trusted, model) for model, _ in self.trusted.roles}
         return {model: role.min_release for model, role in roles.items() if role is not None and role.min_release}
 
     def await_roles(self, document: Desired, now: float) -> None:
-        """Let the targets of `document` wait for their roles; an older document's targets wait no longer."""
+        """Waits for the roles of `document`'s targets, in place of those of an older document."""
         self.held_desired = None
         self._waiting = {want.model: want for want in document.wanted}
         self._complain_at = now + ROLE_WAIT_S
 
     def take(self, now: float, min_releases: dict[str, int]) -> tuple[list[Assignment], list[BadInput]]:
-        """What can be decided now: admitted assignments, and refusals to report."""
+        """Returns what can be decided now: admitted assignments, and refusals to report."""
         if not self._waiting:
             return [], self._complain_of_trust(now)
         admitted: list[Assignment] = []
@@ -141,7 +141,7 @@ class Admitting:
         return admitted, refused
 
     def wake_at(self) -> float:
-        """When it is to be reported that something has not come; infinity for never."""
+        """Returns when a missing document is to be reported; infinity for never."""
         if self._complain_at is None or not (self._waiting or self._untrusting):
             return math.inf
         return self._complain_at

@@ -1,6 +1,6 @@
-"""From rows worth keeping to batches that the controller holds: on flash first, sent one at a time until acknowledged.
+"""From captured rows to batches: durable on flash first, then sent one at a time until the controller acknowledges.
 
-Decides when a batch is made and sent again. Refuses to know why a row was chosen.
+Decides when a batch is written and sent again. Refuses to know why a row was chosen.
 """
 
 import logging
@@ -25,7 +25,7 @@ _log = logging.getLogger("edgeward.agent")
 
 
 class Capturing:
-    """All models of a device. `queues` gives what their slots have put aside."""
+    """Captured rows of all models. `queues` returns the rows that wait, a queue for each model."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class Capturing:
         self._resend_at = math.inf
 
     def link_down(self) -> None:
-        """Nothing is in flight any more."""
+        """Forgets the batch in flight: it is sent again."""
         self._in_flight, self._resend_at = None, math.inf
 
     def acknowledged(self, ack: Ack, now: float) -> bool:
-        """Whether it was a batch that has arrived; then the next one goes."""
+        """Whether the acknowledgement is for a batch; then sends the next one."""
         if self._in_flight != (ack.boot, ack.seq):
             return False
         self._spool.drop((ack.boot, ack.seq))
@@ -62,7 +62,7 @@ class Capturing:
         return True
 
     def tick(self, now: float, name: Callable[[], Name], *, online: bool) -> None:
-        """Write what was put aside, when a batch is due; send what waits, and again what was not acknowledged."""
+        """Writes waiting rows when a batch is due; sends the next batch, or again one that was not acknowledged."""
         if now >= self._batch_at:
             self._batch_at = now + self._batch_s
             while rows := self._take():
@@ -71,12 +71,12 @@ class Capturing:
             self._send_next(now)
 
     def wake_at(self) -> float:
-        """When `tick` is due; infinity while nothing was put aside and nothing is in flight."""
+        """Returns when `tick` is due; infinity while no row waits and no batch is in flight."""
         waiting = any(self._queues())
         return min(self._batch_at if waiting else math.inf, self._resend_at)
 
     def _take(self) -> list[CapturedRow]:
-        """As many rows as fit a batch; one is far smaller than a batch."""
+        """Removes and returns as many waiting rows as fit a batch; a row is far smaller than a batch."""
         rows: list[CapturedRow] = []
         size_bytes = 0
         for queue in self._queues():

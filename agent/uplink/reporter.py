@@ -1,6 +1,6 @@
-"""The device's voice: numbers its messages, keeps reports until they are acknowledged, drops by named limits.
+"""What the device sends: numbered messages, reports kept until they are acknowledged, limits by which some are dropped.
 
-Decides what is sent again and what is let go. Refuses to know why something is reported.
+Decides what is sent again and what is dropped. Refuses to know why something is reported.
 """
 
 import logging
@@ -29,12 +29,12 @@ TELEMETRY_EXPIRY_S = 3600
 
 
 class Reporter:
-    """Sends for one device during one boot."""
+    """Sends for one device. `begin` comes first: messages are numbered within a boot."""
 
-    def __init__(self, device: str, boot: int, link: Link, dropped: Counter[str], sign: Sign | None = None) -> None:
+    def __init__(self, device: str, link: Link, dropped: Counter[str], sign: Sign | None = None) -> None:
         self._sign = sign
         self._device = device
-        self._boot = boot
+        self._boot = 0
         self._link = link
         self._dropped = dropped
         self._seq = 0
@@ -45,8 +45,12 @@ class Reporter:
         self.online = False
         self.bytes_sent = 0
 
+    def begin(self, boot: int) -> None:
+        """Numbers messages within this boot, which is counted on flash."""
+        self._boot = boot
+
     def link_up(self, now: float) -> None:
-        """Say that the device is here, then what was kept while the link was away."""
+        """Announces the device, then sends what was kept while the link was down."""
         self.online = True
         self._resend_s = RESEND_S
         presence = Presence(protocol=PROTOCOL, device=self._device, online=True)
@@ -55,14 +59,14 @@ class Reporter:
         self._flush_telemetry()
 
     def report(self, state: ModelState, now: float) -> None:
-        """Report a model's new state."""
+        """Reports a model's new state."""
         _log.info(
             "%s is %s, generation %d %s", state.model, state.phase, state.generation, f"{state.code} {state.detail}"
         )
         self._keep(sign_message(Report(state=state, **self._head()), self._sign), now)
 
     def refuse(self, error: EdgewardError, now: float) -> None:
-        """Report that something was not accepted."""
+        """Reports that something was not accepted."""
         _log.warning("refused: %s", error)
         refusal = Refusal(code=str(error.code), detail=error.detail[:MAX_DETAIL_CHARS])
         self._dropped[f"refused_{error.code}"] += 1
@@ -75,7 +79,7 @@ class Reporter:
         models: tuple[ModelState, ...],
         uptime_s: float,
     ) -> None:
-        """Tell the full state; pointless while offline."""
+        """Sends the full state; does nothing while offline."""
         if not self.online:
             return
         newest = dict(sorted(self._dropped.items())[:32])
@@ -103,7 +107,7 @@ class Reporter:
         swap_rss_mb: float,
         received: int,
     ) -> None:
-        """Queue an interval's measurements and send what can be sent."""
+        """Queues an interval's measurements and sends what can be sent."""
         message = Telemetry(
             interval_s=round(interval_s, 3),
             windows=windows,
@@ -120,24 +124,24 @@ class Reporter:
         self._flush_telemetry()
 
     def acknowledged(self, ack: Ack) -> None:
-        """Forget a report that the controller holds."""
+        """Forgets a report that the controller holds."""
         if ack.boot == self._boot and self._unacked.pop(ack.seq, None) is not None:
             self._resend_s = RESEND_S
             if not self._unacked:
                 self._resend_at = None
 
     def tick(self, now: float) -> None:
-        """Send unacknowledged reports again when due."""
+        """Sends unacknowledged reports again when due."""
         if self._resend_at is not None and now >= self._resend_at and self.online:
             self._resend_s = min(2 * self._resend_s, MAX_RESEND_S)
             self._resend(now)
 
     def wake_at(self) -> float:
-        """When `tick` is due; infinity for never."""
+        """Returns when `tick` is due; infinity for never."""
         return self._resend_at if self._resend_at is not None and self._unacked and self.online else math.inf
 
     def number(self) -> tuple[int, int]:
-        """(boot, seq) of one more message."""
+        """Returns (boot, seq) for one more message."""
         self._seq += 1
         return self._boot, self._seq
 

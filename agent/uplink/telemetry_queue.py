@@ -1,6 +1,6 @@
-"""Telemetry on its way out: a bounded queue that drops the oldest when the link is away, and counts what it dropped.
+"""Telemetry that waits for the link: a bounded queue that drops its oldest entry and counts what it dropped.
 
-Decides what is kept. Refuses to know what is measured or how it is sent.
+Decides which intervals are kept. Refuses to know what is measured or how it is sent.
 """
 
 from collections import Counter, deque
@@ -24,13 +24,13 @@ class TelemetryQueue:
         return len(self._queue)
 
     def put(self, message: Telemetry) -> None:
-        """Add one interval."""
+        """Adds one interval."""
         if len(self._queue) == self._limit:
             self._queue.popleft()
             self._dropped["telemetry"] += 1
         self._queue.append(message)
 
     def drain(self) -> Iterator[Telemetry]:
-        """Hand out everything, oldest first."""
+        """Hands out everything, oldest first."""
         while self._queue:
             yield self._queue.popleft()

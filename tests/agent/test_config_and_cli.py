@@ -185,7 +185,15 @@ def test_doctor_finds_what_is_wrong_and_says_so(configured: Path, capsys: pytest
     assert cli.run(["doctor", "--json", "-c", str(configured)]) == 1
     findings = {found["check"]: found for found in json.loads(capsys.readouterr().out)}
     assert {name for name, found in findings.items() if not found["ok"]} == {"broker"}
-    assert set(findings) == {"packages", "onnxruntime", "root of trust", "state directory", "clock", "broker"}
+    assert set(findings) == {
+        "packages",
+        "onnxruntime",
+        "private parts",
+        "root of trust",
+        "state directory",
+        "clock",
+        "broker",
+    }
     (configured.parent / "root.json").unlink()
     assert cli.run(["doctor", "-c", str(configured)]) == 1
     assert "FAIL root of trust" in capsys.readouterr().out

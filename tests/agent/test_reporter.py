@@ -29,7 +29,9 @@ class Wire:
 
 def reporter() -> tuple[Reporter, Wire, Counter[str]]:
     wire, dropped = Wire(), Counter[str]()
-    return Reporter("cam-1", 3, wire, dropped), wire, dropped
+    made = Reporter("cam-1", wire, dropped)
+    made.begin(boot=3)
+    return made, wire, dropped
 
 
 STATE = ModelState(model="m", phase="steady", generation=1)

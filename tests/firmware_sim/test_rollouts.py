@@ -1,15 +1,15 @@
 """Rollouts in virtual time: windows and holds, shadows, a controller that dies at every pass, who joins late."""
 
+import dataclasses
 from collections import Counter
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from agent.agent import Agent
+from agent.assembly import Assembly
 from agent.serving.shadow import Shadow
 from contract.desired import TrialPolicy
 from controller.rollout.model import Rule, Strategy, Wave
@@ -93,7 +93,10 @@ def test_a_roll_back_waits_for_no_window() -> None:
 
 
 def test_an_application_that_holds_updates_for_ever_is_overruled_at_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("firmware_sim.device.Agent", partial(Agent, holds=lambda: True))
+    monkeypatch.setattr(
+        "firmware_sim.device.Assembly",
+        lambda config, identity, ports: Assembly(config, identity, dataclasses.replace(ports, holds=lambda: True)),
+    )
     result, world = run_once(scenario(strategy=trying(max_hold_s=Decimal(1800))), 1)
     assert result.violation == ""
     assert 1860.0 <= served_at_s(world)["d00000"] < 1900.0

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from agent.adapters.posix_disk import PosixDisk
 from agent.trust.enrol import enrol as enrol_device
 from contract import topics
 from contract.errors import BadInput, Code
@@ -118,7 +119,7 @@ def test_forged_health_to_push_a_rollout_is_not_believed(tmp_path: Path) -> None
         client = site.start_controller()
         claim = client.claim("cam-1")
         (tmp_path / "claim.json").write_text(json.dumps(claim))
-        enrol_device(tmp_path / "claim.json", tmp_path / "device")
+        enrol_device(tmp_path / "claim.json", tmp_path / "device", PosixDisk)
         forger = forging_client(claim["broker_url"])
         beat: dict[str, Any] = json.loads(Path(__file__).parents[1].joinpath("data/wire/heartbeat.json").read_text())
         honest = msgspec.convert({**beat, "device": "cam-1"}, Heartbeat)

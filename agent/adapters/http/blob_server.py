@@ -1,7 +1,7 @@
-"""Blobs for neighbours: what this device has confirmed, to whoever on its network names the digest.
+"""Blobs for neighbours: confirmed blobs, for any device on the network that names the digest.
 
-Decides how many are served at a time. Refuses to know who asks: who knows a digest may have the blob, as at the broker,
-and verifies what comes. On the standard library's server: a few neighbours at a time, and no program's latency.
+Decides how many are served at a time. Refuses to know who asks: as at the broker, a digest is enough, and the receiver
+verifies the blob. Uses the standard library's server: few neighbours at a time, and latency does not matter.
 """
 
 import logging
@@ -19,15 +19,15 @@ from contract.blobs import Blob, chunk_list_of
 from contract.names import is_digest
 
 MAX_ASKERS = 4
-"""Connections at a time; one more is closed, and its device asks elsewhere."""
+"""Connections at a time; a further one is closed, and its device asks another source."""
 TIMEOUT_S = 20.0
-"""For one read or write: a neighbour that does nothing for so long is let go."""
+"""For one read or write: a neighbour that does nothing for so long is disconnected."""
 _RANGE = re.compile(r"bytes=(\d{1,12})-(\d{1,12})\Z")
 
 _log = logging.getLogger("edgeward.agent")
 
 Find = Callable[[str], tuple[Blob, str] | None]
-"""A confirmed blob and the path of its file, by digest; from any thread."""
+"""Returns a confirmed blob and the path of its file, by digest; called from any thread."""
 
 
 class BlobServer:
@@ -38,15 +38,15 @@ class BlobServer:
         self._thread = threading.Thread(target=self._server.serve_forever, name="neighbours", daemon=True)
         shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{self._server.server_port}/{{sha256}}"
-        """What neighbours are told."""
+        """The address that neighbours are told."""
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Starts the thread that answers."""
         self._thread.start()
         _log.info("neighbours may fetch confirmed blobs at %s", self.address)
 
     def stop(self) -> None:
-        """End the thread; who is in the middle of a blob goes on elsewhere."""
+        """Ends the thread; neighbours in the middle of a blob go on with another source."""
         if self._thread.is_alive():
             self._server.shutdown()
         self._server.server_close()
@@ -76,7 +76,7 @@ class _Server(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        _log.debug("a neighbour went away", exc_info=True)
+        _log.debug("a neighbour disconnected", exc_info=True)
 
 
 class _Asker(BaseHTTPRequestHandler):
@@ -87,7 +87,7 @@ class _Asker(BaseHTTPRequestHandler):
     timeout = TIMEOUT_S
 
     def do_GET(self) -> None:
-        """The method's name is the standard library's."""
+        """Answers a GET; the standard library sets the name."""
         name = self.path.removeprefix("/")
         digest = name.removesuffix(".list")
         found = self.server.find(digest) if is_digest(digest) else None
@@ -127,4 +127,4 @@ class _Asker(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Nothing for each request."""
+        """Writes no log line for each request."""

@@ -1,6 +1,6 @@
 """One client of the HTTP server: bytes to requests, responses to bytes, in order, within limits.
 
-Decides what is refused before it is whole, and whether an inference runs in the loop or beside it. Parsing is
+Decides what is refused before it is complete, and whether an inference runs in the loop or a thread. Parsing is
 httptools' (llhttp). Refuses to know what a path means.
 """
 
@@ -19,18 +19,18 @@ from agent.serving.oip import JSON_TYPE, Endpoint, Request, Response, refusal
 
 MAX_HEADER_BYTES = 16 * 1024
 HEADER_BYTES = 4
-"""Colon, space and line end of each header."""
+"""Bytes of colon, space and line end of each header."""
 RECEIVE_BYTES = 256 * 1024
 MAX_PIPELINED = 16
 REQUEST_S = 30.0
-"""A request that has begun must be whole by then."""
+"""Seconds in which a request must be complete."""
 IDLE_S = 120.0
-"""A connection that asks nothing is closed after this."""
+"""Seconds after which an idle connection is closed."""
 LINGER_S = 1.0
-"""How long the rest of a refused request is read before the connection is closed."""
+"""Seconds for which the rest of a refused request is read before the connection is closed."""
 INLINE_S = 0.002
 INLINE_JSON_BYTES = 64 * 1024
-"""Beyond either, an inference leaves the loop: others are not to wait for it. Raw tensors cost nothing to read."""
+"""Beyond either, an inference runs in a thread, so that others need not wait. Raw tensors take no time to parse."""
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -55,7 +55,7 @@ class Listening:
     loop: asyncio.AbstractEventLoop
     connections: "set[Connection]" = field(default_factory=set)
     received: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
-    """What a read fills, and what is parsed before the next one: one buffer serves all connections of a loop."""
+    """The buffer of a read, parsed before the next read: one serves all connections of a loop."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -79,11 +79,11 @@ class Connection(asyncio.BufferedProtocol):
         self.close_at = time.monotonic() + IDLE_S
 
     def abort(self) -> None:
-        """Close at once."""
+        """Closes at once."""
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there; one too many is told so."""
+        """Accepts a client; refuses one above the limit."""
         self._transport = cast("asyncio.Transport", transport)
         if len(self._serving.connections) >= self._serving.config.max_connections:
             self._deaf = True
@@ -92,16 +92,16 @@ class Connection(asyncio.BufferedProtocol):
         self._serving.connections.add(self)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """The client is gone."""
+        """Forgets a client that has disconnected."""
         self._serving.connections.discard(self)
         self._waiting.clear()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes go."""
+        """Returns the buffer for the next bytes."""
         return self._serving.received
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes of a request. After a refusal they are read and forgotten, or the client would never see the answer."""
+        """Parses bytes. After a refusal they are read and ignored, or the client would never see the response."""
         if self._deaf:
             return
         try:
@@ -112,26 +112,26 @@ class Connection(asyncio.BufferedProtocol):
             self._serving.loop.call_later(LINGER_S, self._transport.close)
 
     def pause_writing(self) -> None:
-        """The client does not read: nothing more is computed for it."""
+        """Stops computing for a client that does not read."""
         self._writable = False
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Goes on for a client that reads again."""
         self._writable = True
         self._next()
 
     def on_message_begin(self) -> None:
-        """The parser's: a request begins."""
+        """Begins a request (called by the parser)."""
         self._begin_request()
         self.close_at = time.monotonic() + REQUEST_S
 
     def on_url(self, url: bytes) -> None:
-        """The parser's: part of the path."""
+        """Adds a part of the path (called by the parser)."""
         self._path += url
         self._count_header(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """The parser's: one header. Told apart by length first: most are of no interest."""
+        """Reads one header (called by the parser). Lengths are compared first: most headers are not used."""
         length = len(name)
         self._count_header(length + len(value) + HEADER_BYTES)
         if length == 14 and name.lower() == b"content-length":
@@ -144,19 +144,19 @@ class Connection(asyncio.BufferedProtocol):
             self._continue = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
-        """The parser's: the body follows."""
+        """Asks for the body if the client waits for that (called by the parser)."""
         if self._continue and not self._answering:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, part: bytes) -> None:
-        """The parser's: part of the body."""
+        """Adds a part of the body (called by the parser)."""
         self._body_bytes += len(part)
         if self._body_bytes > self._serving.config.max_body_bytes:
             self._expect_body(self._body_bytes)
         self._parts.append(part)
 
     def on_message_complete(self) -> None:
-        """The parser's: a request is whole."""
+        """Answers a complete request, or queues it (called by the parser)."""
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         method, path = self._parser.get_method().decode("ascii"), self._path.decode("latin-1")
         request, keep_alive = Request(method, path, body, self._json_length), self._parser.should_keep_alive()
@@ -186,7 +186,7 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(413, f"body of {size_bytes} bytes, limit {limit} (serving.max_body_bytes)")
 
     def _refuse(self, status: int, words: str) -> None:
-        """Answer once and close: what follows of the request is not read."""
+        """Responds and closes: the rest of the request is not used."""
         self._refused = refusal(status, words)
         raise _Refusing
 
@@ -229,7 +229,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 class _Refusing(Exception):
-    """Ends the parser's work on a request that is refused."""
+    """Ends the parsing of a refused request."""
 
 
 def _response(response: Response, keep_alive: bool) -> bytes:

@@ -1,7 +1,7 @@
 """HTTP/1.1 on loopback or a Unix socket, in a thread of its own.
 
-Decides where it listens, how many threads there are, and when a connection has had its time. Why this server and not
-another: docs/adr/0008. Refuses to know what a request asks.
+Decides where it listens, how many threads there are, and when a connection is closed. Why this server: docs/adr/0008.
+Refuses to know what a request means.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ SWEEP_S = 5.0
 BACKLOG = 64
 START_S = 10.0
 TURN = 4
-"""Connections that are answered before it is looked who else waits."""
+"""Connections that are answered before the kernel is asked for others that wait."""
 
 _log = logging.getLogger("edgeward.serving")
 
@@ -41,16 +41,16 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The TCP port; 0 for a Unix socket."""
+        """Returns the TCP port; 0 for a Unix socket."""
         return 0 if self._socket.family == socket.AF_UNIX else int(self._socket.getsockname()[1])
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Starts the thread that answers."""
         self._thread.start()
         self._serves.wait(START_S)
 
     def stop(self) -> None:
-        """Close every connection and end the thread."""
+        """Closes every connection and ends the thread."""
         if self._thread.is_alive():
             self._serving.loop.call_soon_threadsafe(self._serving.loop.stop)
             self._thread.join(timeout=5)
@@ -78,7 +78,7 @@ class HttpServer:
             loop.close()
 
     def _sweep(self) -> None:
-        """Close who is too slow, and who has nothing to ask."""
+        """Closes connections that are too slow or idle."""
         now = time.monotonic()
         for connection in list(self._serving.connections):
             if now >= connection.close_at:
@@ -87,7 +87,7 @@ class HttpServer:
 
 
 class _Turns(selectors.DefaultSelector):
-    """Connections in turn, few at a time: the kernel puts those that were answered behind those that wait.
+    """Serves connections in turn, few at a time: the kernel puts answered ones behind those that wait.
 
     Asked for all at once, epoll leaves out the one that was answered last, whose next request is still on its way, and
     puts it behind all others: with eight clients every seventh request waited twice as long as the rest.
@@ -95,11 +95,11 @@ class _Turns(selectors.DefaultSelector):
 
     def __init__(self) -> None:
         super().__init__()
-        self._selector: Any = _Few(self._selector)  # there is no public way to ask it for less
+        self._selector: Any = _Few(self._selector)  # there is no public way (adapters/private_parts.py)
 
 
 class _Few:
-    """What the kernel watches, asked for a few events at a time."""
+    """The kernel's object that watches sockets, asked for a few events at a time."""
 
     def __init__(self, watched: Any) -> None:
         self._watched = watched
@@ -130,7 +130,7 @@ def _bind_tcp(host: str, port: int) -> socket.socket:
 
 
 def _bind_unix(path: str) -> socket.socket:
-    """Take over a socket that nobody listens on: what a process that was killed leaves behind."""
+    """Binds; replaces a socket on which no process listens, as a killed process leaves it."""
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     place = Path(path)
     if place.is_socket() and not _answers(path):

@@ -1,8 +1,8 @@
-"""paho's client, except that a bare message (QoS 0, no properties: every chunk is one) is taken apart with one copy.
+"""paho's client, except that a bare message (QoS 0, no properties, as every chunk is) is parsed with one copy.
 
-paho looks for properties in any message and copies the payload five times meanwhile: more than a third of what a chunk
-costs in Python, and paho has no public way around it (docs/adr/0014). All else is left to paho. Refuses to know what
-messages mean.
+paho looks for properties in every message and copies the payload five times: more than a third of a chunk's time in
+Python, with no public way around it (docs/adr/0014, adapters/private_parts.py). Decides which messages are bare; paho
+handles all others. Refuses to know what messages mean.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import paho.mqtt.client as paho
 
 _QOS = 0b0110
-"""Of a PUBLISH packet's first byte."""
+"""Bits of a PUBLISH packet's first byte."""
 
 
 class BareClient(paho.Client):
@@ -29,7 +29,7 @@ class BareClient(paho.Client):
 
 
 def bare_message(header: int, packet: bytes | bytearray) -> tuple[str, bytes] | None:
-    """(topic, payload) of a PUBLISH packet of MQTT 5 after its first byte and length; None unless it is bare and sound.
+    """Returns (topic, payload) of a PUBLISH packet of MQTT 5 after first byte and length; None unless bare and valid.
 
     Source: MQTT 5.0, 3.3.2: topic behind its length, a packet number with QoS 1 and 2 only, properties behind theirs.
     """

@@ -1,7 +1,8 @@
 """The Link port on paho-mqtt: MQTT 5, no reliance on broker sessions, callbacks that only enqueue.
 
-An exception in a callback would kill paho's thread while `is_connected()` stays true: every callback is wrapped, and
-`revive` is the watchdog that starts the thread again should it die all the same.
+Decides delays and limits of the connection. An exception in a callback would end paho's thread while `is_connected()`
+stays true: every callback is wrapped, and `revive` starts the thread again if it ends nevertheless. Refuses to know
+what messages mean.
 """
 
 import logging
@@ -9,7 +10,6 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
@@ -19,8 +19,9 @@ from agent.adapters.mqtt.bare_client import BareClient
 from agent.config import Broker
 from agent.stimuli import LinkDown, LinkUp, MessageArrived, Stimulus
 from contract import topics
-from contract.errors import BadInput, Code
+from contract.errors import Code
 from contract.messages import Presence
+from contract.mqtt_address import MqttAddress, parse_mqtt_address
 from contract.protocol import PROTOCOL
 from contract.wire import encode
 
@@ -51,23 +52,23 @@ class PahoLink:
         gone = Presence(protocol=PROTOCOL, device=device, online=False)
         self._gone = (topics.presence(device), encode(gone))
         self._client.will_set(*self._gone, qos=1, retain=True)
-        self._host, self._port = _address(self._client, broker)
+        self._address = _configure(self._client, broker)
 
     def start(self) -> None:
-        """Connect in the background; a broker that is away is tried again for ever, with a bounded delay."""
-        self._client.connect_async(self._host, self._port, keepalive=KEEPALIVE_S, clean_start=True)
+        """Connects in the background; retries without end, with a bounded delay."""
+        self._client.connect_async(self._address.host, self._address.port, keepalive=KEEPALIVE_S, clean_start=True)
         self._client.loop_start()
 
     def stop(self) -> None:
-        """Say goodbye and end the network thread."""
+        """Announces that the device is offline and ends the network thread."""
         topic, payload = self._gone
         self._client.publish(topic, payload, qos=1, retain=True)
         self._client.disconnect()
         self._client.loop_stop()
 
     def revive(self) -> None:
-        """Watchdog: start the network thread again if it has died."""
-        thread = self._client._thread  # paho has no public way to ask
+        """Starts the network thread again if it has died."""
+        thread = self._client._thread  # no public way to ask (adapters/private_parts.py)
         if thread is not None and not thread.is_alive():
             _log.error("network thread died; starting it again")
             self._client.loop_stop()
@@ -76,7 +77,7 @@ class PahoLink:
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> None:
-        """Queue a message, with properties only if it expires: nobody reads others."""
+        """Queues a message, with properties only if it expires: no receiver reads others."""
         properties = None
         if expiry_s is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
@@ -84,12 +85,12 @@ class PahoLink:
         self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
 
     def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
-        """Subscribe; to none is what a document without models comes to, and paho raises for it."""
+        """Subscribes; to nothing for a document without models, for which paho would raise."""
         if topics and self._client.is_connected():
             self._client.subscribe([(topic, paho.SubscribeOptions(qos=qos)) for topic in topics])
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
-        """End subscriptions."""
+        """Unsubscribes; what was sent before may still arrive."""
         if topics and self._client.is_connected():
             self._client.unsubscribe(list(topics))
 
@@ -100,7 +101,9 @@ class PahoLink:
         self._deliver(LinkUp())
 
     def _on_connect_fail(self, *_: Any) -> None:
-        _log.warning("%s: %s:%d does not answer; trying again", Code.BROKER_UNREACHABLE, self._host, self._port)
+        _log.warning(
+            "%s: %s:%d does not answer; trying again", Code.BROKER_UNREACHABLE, self._address.host, self._address.port
+        )
 
     def _on_publish(self, _client: Any, _data: Any, _number: int, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
@@ -122,23 +125,19 @@ class PahoLink:
         return safe
 
 
-def _address(client: paho.Client, broker: Broker) -> tuple[str, int]:
-    url = urlsplit(broker.url)
-    if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
-        raise BadInput(
-            Code.CONFIG_INVALID,
-            f"broker.url {broker.url!r}: expected mqtt://host:port, mqtts://host:port or file:///directory",
-        )
-    if url.username:
-        client.username_pw_set(url.username, url.password)
-    if url.scheme == "mqtts":
+def _configure(client: paho.Client, broker: Broker) -> MqttAddress:
+    """Gives the client the broker's password and certificates. BadInput `config_invalid`."""
+    address = parse_mqtt_address(broker.url)
+    if address.username:
+        client.username_pw_set(address.username, address.password or None)
+    if address.tls:
         context = ssl.create_default_context(cafile=broker.ca_file or None)
         if broker.cert_file:
             context.load_cert_chain(broker.cert_file, broker.key_file or None)
         client.tls_set_context(context)
-    return url.hostname, url.port or (8883 if url.scheme == "mqtts" else 1883)
+    return address
 
 
 def _no_delay(_client: Any, _data: Any, sock: Any) -> None:
-    """Without it a QoS 1 round trip waits for delayed acknowledgements: 44 ms in place of 0.4 ms."""
+    """Disables Nagle's algorithm: a QoS 1 round trip would wait for delayed acknowledgements, 44 ms, not 0.4 ms."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,7 +1,7 @@
-"""Confinement of a child that loads a model: limits, then no way to files, network or other processes.
+"""Confinement of a child that loads a model: limits, then no access to files, network or other processes.
 
 Order: rlimits, no_new_privs, landlock (read only, and only what is named), seccomp (a deny list). Linux, by ctypes:
-half a millisecond and nothing to install. What a kernel lacks is said in words; policy decides whether that is enough.
+half a millisecond and nothing to install. Returns in words what a kernel lacks; policy decides whether that is enough.
 """
 
 import ctypes
@@ -36,7 +36,7 @@ _DENIED = {
 
 
 def confine(limits: Limits, readable: Iterable[Path], *, for_life: bool = False) -> str:
-    """Confine this process for good; FULL, or what is missing in words. `for_life`: without a limit of CPU seconds."""
+    """Confines this process until it ends; returns FULL, or what is missing. `for_life`: no limit of CPU seconds."""
     _set_limits(limits, for_life=for_life)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
@@ -46,7 +46,7 @@ def confine(limits: Limits, readable: Iterable[Path], *, for_life: bool = False)
 
 
 def confinable() -> str:
-    """How far a child can be confined here, without confining anything: FULL, or what is missing in words."""
+    """Returns how far a child can be confined here, without confining anything: FULL, or what is missing."""
     missing = []
     if ctypes.CDLL(None).syscall(_LANDLOCK_CREATE, None, 0, 1) < 1:
         missing.append("no landlock")
@@ -56,13 +56,13 @@ def confinable() -> str:
 
 
 def runtime_paths() -> list[Path]:
-    """What Python and onnxruntime read while they run."""
+    """Returns what Python and onnxruntime read; `sys.path` also names packages outside the environment."""
     named = (sys.prefix, sys.base_prefix, "/usr/lib", "/lib", "/lib64", "/proc/self", "/sys/devices/system/cpu")
-    return [Path(name) for name in named]
+    return [Path(name) for name in (*named, *sys.path) if name]
 
 
 def _set_limits(limits: Limits, *, for_life: bool) -> None:
-    """What a memory or CPU bomb runs into; beyond what is mapped already, which is not the model's."""
+    """Limits memory and CPU; memory that is mapped already is not the model's."""
     mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     allowed = mapped + limits.memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
@@ -112,7 +112,7 @@ def _seccomp(libc: ctypes.CDLL) -> str:
 
 
 def _filter(machine: str) -> list[tuple[int, int, int, int]]:
-    """Classic BPF: the architecture, then call by call; threads may be made, processes may not."""
+    """Returns a classic BPF program: checks the architecture, then each call; allows threads, refuses processes."""
     load_arch, load_number, load_flags = (0x20, 0, 0, 4), (0x20, 0, 0, 0), (0x20, 0, 0, 16)
     program = [load_arch, (0x15, 1, 0, _ARCH[machine]), (0x06, 0, 0, _KILL), load_number]
     if machine == "x86_64":

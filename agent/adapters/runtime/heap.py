@@ -1,6 +1,6 @@
-"""glibc's heap, for a process in which models come and go, chunks pass through, and requests are answered meanwhile.
+"""Settings of glibc's heap for a process that loads and drops models, receives chunks and answers requests.
 
-Decides how much freed memory is kept for the next use. Refuses to know who allocates. Other C libraries are left alone.
+Decides how much freed memory is kept for the next use. Refuses to know who allocates. Leaves other C libraries alone.
 """
 
 import ctypes
@@ -8,21 +8,21 @@ import ctypes
 _M_MXFAST, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = 1, -1, -3, -8
 _SETTINGS = {_M_MXFAST: 0, _M_ARENA_MAX: 2, _M_MMAP_THRESHOLD: 1024 * 1024, _M_TRIM_THRESHOLD: 1536 * 1024}
 """Few heaps for many threads. Blocks above the first threshold, and what lies free above the second, go back to the
-kernel at once; what is used again and again (a chunk of 256 KiB is copied three times) stays: a page that comes back
-costs 3 us. Left alone, glibc raises both thresholds with the largest block that was ever freed, and keeps a loaded
+kernel at once; memory that is used repeatedly (a chunk of 256 KiB is copied three times) stays: a page that comes back
+takes 3 us. By default, glibc raises both thresholds with the largest block that was ever freed, and keeps a loaded
 forest's small blocks to merge them all at once, 22 ms in which no other thread can allocate."""
 
 _libc = ctypes.CDLL(None)
 
 
 def tune() -> None:
-    """Once in a process, before it has threads."""
+    """Applies the settings; called once in a process, before it has threads."""
     if hasattr(_libc, "mallopt"):
         for option, value in _SETTINGS.items():
             _libc.mallopt(option, value)
 
 
 def trim() -> None:
-    """Hand freed memory back: without it a swapped-out forest stays in RSS."""
+    """Returns freed memory to the kernel: without it a replaced forest stays in RSS."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)

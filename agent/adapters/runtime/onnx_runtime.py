@@ -1,4 +1,4 @@
-"""The Runtime port on onnxruntime: sessions that leave the CPU to the application, and probes in a child process.
+"""The Runtime port on onnxruntime: sessions that use little CPU while idle, and probes in a child process.
 
 Decides session settings (measured: docs/adr/0003). Refuses to know when a model is loaded or why.
 """
@@ -29,7 +29,7 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def session_options() -> ort.SessionOptions:
-    """One thread, no spinning: idle CPU 52 % -> 6 % at 10 Hz and no worse latency on small models."""
+    """Returns options: one thread, no spinning: idle CPU 52 % -> 6 % at 10 Hz and no worse latency on small models."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -37,7 +37,7 @@ def session_options() -> ort.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False
-    options.log_severity_level = 4  # an error is raised as well, and counted: a sick model must not fill the log
+    options.log_severity_level = 4  # errors are raised and counted: a bad model must not fill the log
     return options
 
 
@@ -50,13 +50,13 @@ class OnnxSession:
         self._outputs = [output.name for output in manifest.outputs]
 
     def run(self, inputs: Inputs) -> list[Array]:
-        """Outputs in the manifest's order."""
+        """Returns an array for each of the manifest's outputs, in order; shapes and dtypes as in the Session port."""
         outputs: list[Array] = self._session.run(self._outputs, inputs)
         return outputs
 
 
 class OnnxRuntime:
-    """Loads here, probes elsewhere. `memory_mb` is what the agent may take in all; 0: what the device has."""
+    """Loads models in this process, probes them in another. `memory_mb` limits the whole agent; 0: by the device."""
 
     def __init__(self, memory_mb: int = 0) -> None:
         self._memory_mb = memory_mb
@@ -65,11 +65,11 @@ class OnnxRuntime:
         heap.tune()
 
     def hardware(self) -> Hardware:
-        """What this device is."""
+        """Returns the device's machine, memory and versions."""
         return self._hardware
 
     def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
-        """Load; WorldError `model_load_failed` with onnxruntime's own words."""
+        """Loads a model. WorldError `model_load_failed` with onnxruntime's own message."""
         if isolated:
             from agent.adapters.runtime.worker import WorkerSession
 
@@ -82,7 +82,7 @@ class OnnxRuntime:
         return session
 
     def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
-        """Probe in a child; a thread waits for it."""
+        """Probes in a child; a thread waits for it."""
         from agent.adapters.runtime.probe import run_probe
 
         arguments = (assignment, artifact, golden)
@@ -90,12 +90,15 @@ class OnnxRuntime:
         thread.start()
 
     def trim(self) -> None:
-        """Hand freed memory back."""
+        """Returns freed memory to the kernel."""
         heap.trim()
 
     def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
-        """Whether a loaded session answers its golden set as at conversion; a set that cannot be read says no."""
-        from contract.golden import mismatched_rows, split_golden  # once a boot, long after the first answer
+        """Whether a loaded session answers its golden set (npz bytes) as at conversion; False if it cannot be read."""
+        from contract.golden import (
+            mismatched_rows,
+            split_golden,
+        )  # needed once per boot
         from contract.tensors import decode_tensors
 
         try:
@@ -106,7 +109,7 @@ class OnnxRuntime:
         return missed <= float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows
 
     def free_mb(self) -> float:
-        """What the kernel can give without swapping, within the control group's limit and the configured one."""
+        """Returns MB that the kernel can give without swapping, within the control group's and the configured limit."""
         free = [_available_mb()]
         if (used_mb := _group_mb("memory.current")) is not None and (most_mb := _group_mb("memory.max")) is not None:
             free.append(most_mb - used_mb)
@@ -115,7 +118,7 @@ class OnnxRuntime:
         return max(0.0, min(free))
 
     def usage(self) -> Usage:
-        """Memory and CPU of this process, and the device's temperature where there is one."""
+        """Returns memory and CPU of this process, and the device's temperature where a sensor exists."""
         resident_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         degrees = [found for zone in self._zones if (found := _temperature_c(zone)) is not None]
         rss_mb = resident_pages * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -141,7 +144,7 @@ def _available_mb() -> float:
 
 
 def _group_mb(name: str) -> float | None:
-    """A figure of the control group (version 2) that the agent runs in; None without one, or without a limit."""
+    """Returns a figure of the agent's control group (version 2) in MB; None without a group or a limit."""
     try:
         return int((_GROUP / name).read_text(encoding="ascii")) / 1e6
     except (OSError, ValueError):
@@ -149,7 +152,7 @@ def _group_mb(name: str) -> float | None:
 
 
 def _temperature_c(zone: Path) -> float | None:
-    """What a thermal zone says, in degrees; None for one that says nothing sensible just now."""
+    """Returns a thermal zone's degrees Celsius; None if it cannot be read or is out of range."""
     try:
         degrees = int(zone.read_text(encoding="ascii")) / 1000
     except (OSError, ValueError):
@@ -158,7 +161,7 @@ def _temperature_c(zone: Path) -> float | None:
 
 
 def to_runtime_inputs(arrays: dict[str, Array]) -> dict[str, Array]:
-    """Arrays as onnxruntime takes them: text as objects."""
+    """Converts arrays of any shape to dtypes that onnxruntime takes: text (U) to object, others unchanged."""
     return {
         name: array.astype(object) if array.dtype.kind == "U" else np.asarray(array) for name, array in arrays.items()
     }

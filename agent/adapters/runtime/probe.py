@@ -18,7 +18,7 @@ PROBE_START_S = 20.0
 
 
 def run_probe(assignment: Assignment, artifact: str, golden: str) -> ProbeReport:
-    """Run the probe child to its end and read its answer; a child that dies or hangs is an answer too."""
+    """Runs the probe child to its end and reads its report; a child that dies or hangs gives a report, too."""
     manifest = assignment.manifest
     plain = {"artifact": artifact, "golden": golden, "manifest": json.loads(encode(manifest))}
     request = json.dumps({**plain, "require_sandbox": assignment.policy.require_sandbox})

@@ -24,7 +24,7 @@ from contract.tensors import decode_tensors
 
 
 def main() -> None:
-    """Read a request from stdin, write the answer to stdout."""
+    """Reads a request from stdin, writes the report to stdout."""
     request = json.load(sys.stdin)
     manifest = msgspec.convert(request["manifest"], Manifest)
     golden = decode_tensors(Path(request["golden"]).read_bytes())
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _scan(artifact: Path) -> dict[str, Any]:
-    """Before anything parses the file: why it is refused, or nothing."""
+    """Scans the file before anything parses it; returns why it is refused, or nothing."""
     try:
         with artifact.open("rb") as file:
             scan_onnx(memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))

@@ -1,6 +1,6 @@
 """Tensors in memory that an agent and its worker share: laid one after the other, described by one short message.
 
-Decides the layout, and what of the other side's description may be believed: a worker may be in a stranger's hands.
+Decides the layout, and checks every description from the other side: an attacker may control a worker.
 The region is a memfd sealed against shrinking, so that nothing the worker does makes the agent's reads fault.
 """
 
@@ -25,7 +25,7 @@ _KINDS = "biufU"
 
 
 class Placed(msgspec.Struct, array_like=True):
-    """Where one array lies."""
+    """The place of one array in the region."""
 
     name: str
     dtype: str
@@ -34,13 +34,13 @@ class Placed(msgspec.Struct, array_like=True):
 
 
 class Said(msgspec.Struct):
-    """One message between the two."""
+    """One message between agent and worker."""
 
     tensors: list[Placed] = []
     size_bytes: int = 0
-    """Size of the region by now; from a worker: the size that its answer needs."""
+    """Size of the region; from a worker: the size that its answer needs."""
     fault: str = ""
-    """What the runtime raised."""
+    """The runtime's exception as text."""
 
 
 class Region:
@@ -56,7 +56,7 @@ class Region:
         self._map = mmap.mmap(fd, self.size_bytes)
 
     def grow(self, size_bytes: int) -> None:
-        """Make room; WorldError `worker_failed` beyond the limit."""
+        """Makes room; WorldError `worker_failed` beyond the limit."""
         if size_bytes > MAX_BYTES:
             raise WorldError(Code.WORKER_FAILED, f"{size_bytes} bytes of tensors, limit {MAX_BYTES}")
         if size_bytes > self.size_bytes:
@@ -64,13 +64,13 @@ class Region:
             self.see(size_bytes)
 
     def see(self, size_bytes: int) -> None:
-        """Map what the other side has grown."""
+        """Maps the region again after the other side has grown it."""
         if size_bytes != self.size_bytes:
             self._map = mmap.mmap(self.fd, size_bytes)
             self.size_bytes = size_bytes
 
     def put(self, arrays: Mapping[str, Array]) -> list[Placed]:
-        """Copy arrays in; they must fit (`needed`)."""
+        """Copies arrays of any shape in; they must fit (`needed`). Text (object) is stored with a fixed width (U)."""
         placed, offset = [], 0
         for name, array in arrays.items():
             plain = _plain(array)
@@ -81,7 +81,7 @@ class Region:
         return placed
 
     def view(self, placed: Placed) -> Array:
-        """The array that a description names, not copied; WorldError `worker_failed` if the description lies."""
+        """Returns the array of a description, with its shape and dtype, not copied. WorldError `worker_failed`."""
         try:
             dtype = np.dtype(placed.dtype)
             if dtype.kind not in _KINDS or placed.offset < 0 or any(size < 0 for size in placed.shape):
@@ -91,17 +91,17 @@ class Region:
             raise WorldError(Code.WORKER_FAILED, f"tensor {placed.name[:64]!r}: {error}") from None
 
     def close(self) -> None:
-        """Let go of the descriptor; the mapping lives as long as arrays in it do."""
+        """Closes the descriptor; the mapping lives as long as arrays in it do."""
         os.close(self.fd)
 
 
 def needed(arrays: Mapping[str, Array]) -> int:
-    """Bytes that `put` takes."""
+    """Returns the bytes that `put` takes."""
     return sum(_aligned(_plain(array).nbytes) for array in arrays.values())
 
 
 def write_message(fd: int, said: Said) -> None:
-    """Send; raises OSError if the other side is gone."""
+    """Sends a message; OSError if the other side has ended."""
     body = msgspec.json.encode(said)
     data = memoryview(struct.pack("<I", len(body)) + body)
     while data:
@@ -109,7 +109,7 @@ def write_message(fd: int, said: Said) -> None:
 
 
 def read_message(fd: int) -> Said | None:
-    """Receive; None if the other side is gone or speaks nonsense."""
+    """Receives a message; None if the other side has ended or sends something else."""
     head = _exactly(fd, 4)
     if head is None:
         return None
@@ -132,7 +132,7 @@ def _exactly(fd: int, size_bytes: int) -> bytes | None:
 
 
 def _plain(array: Array) -> Array:
-    """Text lies there with a fixed width."""
+    """Converts text (object) to a fixed width (U)."""
     return array.astype(np.str_) if array.dtype == object else array
 
 
@@ -141,5 +141,5 @@ def _aligned(size_bytes: int) -> int:
 
 
 def as_runtime_input(array: Array) -> Any:
-    """Text as objects again, as onnxruntime takes it."""
+    """Converts text of a fixed width (U) to object, as onnxruntime takes it."""
     return array.astype(object) if array.dtype.kind == "U" else array

@@ -1,4 +1,4 @@
-"""A model in a confined process of its own: a session that may crash, hang or be taken over without the agent.
+"""A model in its own confined process: it may crash, hang or be taken over, and the agent goes on.
 
 Decides deadlines, and when a dead worker is replaced. The request that was in flight fails, because it may be what
 killed the worker; the next one waits for the replacement. Refuses to know what a request is for.
@@ -25,14 +25,14 @@ START_S = 20.0
 DEADLINE_S = 5.0
 """A request that takes longer counts as a hang."""
 MAX_DEATHS = 3
-"""In a row without an answer between them; then a pause before each further start."""
+"""Deaths in a row without an answer between them; then a pause before each further start."""
 MAX_PAUSE_S = 60.0
 
 _log = logging.getLogger("edgeward.agent")
 
 
 class WorkerSession:
-    """The Session port over a worker. One request at a time; any thread may ask."""
+    """The Session port over a worker. One request at a time, from any thread."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class WorkerSession:
 
     @property
     def pid(self) -> int | None:
-        """The worker's process; None between a death and its replacement."""
+        """Returns the worker's process number; None between a death and its replacement."""
         child = self._child
         return child.process.pid if child is not None else None
 
     def run(self, inputs: Inputs) -> list[Array]:
-        """Outputs in the manifest's order. WorldError `worker_failed`: it died, hung or answered nonsense."""
+        """Returns outputs as the Session port says. WorldError `worker_failed`: it died, hung or sent wrong data."""
         with self._lock:
             child = self._child or self._replace()
             try:
@@ -82,7 +82,7 @@ class WorkerSession:
             threading.Thread(target=self._replace_early, name="worker", daemon=True).start()
 
     def _replace_early(self) -> None:
-        """Before the next request asks for it."""
+        """Starts a new worker before the next request asks for it."""
         with self._lock:
             if self._child is None:
                 try:
@@ -132,7 +132,7 @@ class _Child:
             raise WorldError(Code.MODEL_LOAD_FAILED, ready.fault)
 
     def ask(self, inputs: Inputs, deadline_s: float) -> list[Array] | str:
-        """The answer, or what the runtime raised."""
+        """Returns the outputs, or the runtime's exception as text."""
         self._region.grow(needed(inputs))
         self._tell(Said(self._region.put(inputs), self._region.size_bytes))
         said = self._hear(deadline_s)
@@ -159,12 +159,12 @@ class _Child:
             raise WorldError(Code.WORKER_FAILED, f"no answer in {deadline_s:g} s")
         said = read_message(self._from_child)
         if said is None:
-            raise WorldError(Code.WORKER_FAILED, "it has ended, or answers nonsense")
+            raise WorldError(Code.WORKER_FAILED, "it has ended, or sent no message of ours")
         return said
 
 
 def _own(view: Array) -> Array:
-    """A copy: the region is overwritten by the next request."""
+    """Copies an array, because the next request overwrites the region."""
     return view.astype(object) if view.dtype.kind == "U" else view.copy()
 
 

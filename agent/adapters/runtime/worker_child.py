@@ -1,6 +1,6 @@
-"""The worker's own program: confine, load, then answer from shared memory until the agent lets go.
+"""The worker's own program: confine, load, then answer from shared memory until the agent closes the pipe.
 
-Decides nothing. What it says is believed no further than `shared_tensors` checks it.
+Decides nothing: `shared_tensors` checks what it sends. Refuses to know what a request is for.
 """
 
 import sys
@@ -15,7 +15,7 @@ from contract.manifest import Manifest
 
 
 def main() -> None:
-    """Arguments: descriptor to read from, to write to, of the region; the artifact. The manifest comes on stdin."""
+    """Runs the worker. Arguments: descriptors to read, to write, of the region; the artifact. Manifest on stdin."""
     reads, writes, memory = (int(fd) for fd in sys.argv[1:4])
     manifest = msgspec.json.decode(sys.stdin.buffer.read(), type=Manifest)
     artifact = Path(sys.argv[4])

@@ -1,7 +1,7 @@
 """Rows from a directory of images: each file that appears becomes one row of pixels.
 
-Decides which files are new, how large a picture is shown to the model, and that a file is read only when it has come
-whole. Scaling and all that follows belongs to the model's own pipeline. Needs Pillow: the extra `edgeward[images]`.
+Decides which files are new and complete, and the size of a picture as the model sees it. Scaling of values belongs to
+the model's own pipeline. Refuses to know which model answers. Needs Pillow: the extra `edgeward[images]`.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,11 +14,11 @@ from contract.errors import BadInput, Code
 
 KINDS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 64 * 1024 * 1024
-"""Of a picture as it lies in its file: a small file may claim to be a very large one."""
+"""Pixels of a picture in its file: a small file may claim a very large picture."""
 
 
 def from_images(config: ImagesSensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample | BadInput]:
-    """Samples until `wait(seconds)`, which pauses, says to stop; a file that is no picture is the error that it is.
+    """Yields samples until `wait(seconds)`, which pauses, returns True; for a file that is no picture, the error.
 
     BadInput `config_invalid` where Pillow or the directory is missing.
     """
@@ -39,7 +39,7 @@ def from_images(config: ImagesSensor, beside: Path, wait: Callable[[float], bool
 
 
 def _listed(directory: Path) -> dict[Path, int]:
-    """Pictures with their sizes; what vanishes meanwhile is left out."""
+    """Returns pictures with their sizes; skips files that vanish meanwhile."""
     found = {}
     for path in directory.iterdir():
         if path.suffix.lower() in KINDS:
@@ -51,7 +51,7 @@ def _listed(directory: Path) -> dict[Path, int]:
 
 
 def _sample(image: Any, path: Path, config: ImagesSensor) -> Sample | BadInput:
-    """Pixels from 0 to 255 in columns x0, x1, ..., row by row, colours side by side."""
+    """Returns pixels from 0.0 to 255.0 in columns x0, x1, ...: height x width, row by row, times 3 for colours."""
     try:
         with image.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:

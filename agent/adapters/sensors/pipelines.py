@@ -21,7 +21,7 @@ _log = logging.getLogger("edgeward.agent")
 
 
 class Pipelines:
-    """All sensors of a device. `slot` finds a model's slot."""
+    """All sensors of a device. `slot` returns a model's slot."""
 
     def __init__(
         self, config: Config, beside: Path, *, link: Link, dropped: Counter[str], slot: Callable[[str], ModelSlot]
@@ -37,19 +37,19 @@ class Pipelines:
             threading.Thread(target=self._run, args=arguments, name=f"sensor-{number}", daemon=True).start()
 
     def subscribe(self) -> None:
-        """Ask for the topics that rows come from."""
+        """Subscribes to the topics that rows come from."""
         if self._topics:
             self._link.subscribe(sorted(self._topics))
 
     def take(self, topic: str, payload: bytes) -> bool:
-        """Whether a message is a row, which its sensor then has."""
+        """Gives a message that is a row to its sensor; returns whether it was one."""
         queue = self._topics.get(topic)
         if queue is not None:
             queue.put(payload)
         return queue is not None
 
     def close(self) -> None:
-        """End the sensors; what waits for a sink is delivered once."""
+        """Ends the sensors; predictions that wait for a sink are delivered once."""
         self._stop.set()
         for sink in self._sinks:
             sink.close()
@@ -85,5 +85,5 @@ class Pipelines:
             _log.info("the sensor of %s has ended", slot.model)
         except BadInput as error:
             _log.error("the sensor of %s: %s", slot.model, error)
-        except Exception:  # a sensor that breaks must not take the device down
+        except Exception:  # a sensor that breaks must not end the agent
             _log.exception("the sensor of %s broke", slot.model)

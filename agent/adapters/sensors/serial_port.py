@@ -1,7 +1,7 @@
 """Rows from a serial port: JSON objects or values separated by commas, a line each.
 
 Decides how the port is set and what a line may look like; a port that goes away is opened again. Refuses to know which
-model answers. By termios, which Python brings along: pyserial would do no more for a device that runs Linux.
+model answers. Uses Python's termios: pyserial would do no more for a device that runs Linux.
 """
 
 import csv
@@ -21,11 +21,11 @@ MAX_LINE_BYTES = 64 * 1024
 READ_BYTES = 4096
 WAIT_S = 0.5
 REOPEN_S = 2.0
-"""After a port that could not be opened or went away: somebody has pulled the cable."""
+"""Seconds until a port that failed is opened again: a cable was pulled."""
 
 
 def from_serial(config: SerialSensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample | BadInput]:
-    """Samples until `wait(seconds)`, which pauses, says to stop; a bad line is handed on as the error that it is."""
+    """Yields samples until `wait(seconds)`, which pauses, returns True. For a bad line, yields the error."""
     path = beside.parent / config.path
     while not wait(0.0):
         try:
@@ -45,7 +45,7 @@ def from_serial(config: SerialSensor, beside: Path, wait: Callable[[float], bool
 
 
 def _set_up(port: int, baud: int) -> None:
-    """Eight bits as they are, no echo, no flow control."""
+    """Sets eight raw bits, no echo, no flow control."""
     tty.setraw(port)
     settings = termios.tcgetattr(port)
     settings[4] = settings[5] = getattr(termios, f"B{baud}")
@@ -53,7 +53,7 @@ def _set_up(port: int, baud: int) -> None:
 
 
 def _rows(port: int, config: SerialSensor, wait: Callable[[float], bool]) -> Iterator[Sample | BadInput]:
-    """Whole lines; what came before the first line end is half a line, and let go."""
+    """Yields samples of whole lines; drops what comes before the first line end, as it may be half a line."""
     rest, begun = b"", False
     while not wait(0.0):
         if not select.select([port], [], [], WAIT_S)[0]:

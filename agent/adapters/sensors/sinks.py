@@ -1,6 +1,7 @@
-"""Sinks: where predictions of a sensor's rows go. Each takes a batch of JSON lines and raises what the world says.
+"""Sinks: where predictions of a sensor's rows go. Each takes a batch of JSON lines and raises OSError or ValueError.
 
-Decides retries, and when a batch is given up. A sink that fails never holds up the sensor: its outbox is bounded.
+Decides retries, and when a batch is dropped. A sink that fails never delays the sensor: its outbox is bounded. Refuses
+to know which model answered.
 """
 
 import logging
@@ -30,7 +31,7 @@ class Sink(Protocol):
     """What a sensor's thread sees of a sink."""
 
     def put(self, prediction: Prediction) -> None:
-        """Take one prediction; never blocks."""
+        """Takes one prediction; never blocks."""
         ...
 
 
@@ -48,11 +49,11 @@ class SinkThread:
         self._thread.start()
 
     def put(self, prediction: Prediction) -> None:
-        """Take one prediction; never blocks."""
+        """Takes one prediction; never blocks."""
         self._outbox.put(prediction, time.monotonic(), time.time())
 
     def close(self) -> None:
-        """Deliver what waits, once, and end."""
+        """Delivers what waits once, and ends the thread."""
         self._stopping.set()
         self._outbox.close()
         self._thread.join(timeout=TIMEOUT_S)
@@ -90,7 +91,7 @@ def _joined(lines: list[bytes]) -> bytes:
 
 
 def _append(path: Path, lines: list[bytes], max_bytes: int) -> None:
-    """Append; a full file becomes ``NAME.1`` in place of the one before it."""
+    """Appends lines; a full file becomes ``NAME.1`` in place of the one before it."""
     data = _joined(lines) + b"\n"
     if path.exists() and path.stat().st_size + len(data) > max_bytes:
         path.replace(path.with_name(f"{path.name}.1"))

@@ -24,13 +24,13 @@ MAX_WAITING = 1000
 
 
 def to_sample(values: dict[str, Any], label: str, key: str = "") -> Sample:
-    """Split the label column off; an empty cell becomes None, which numpy reads as NaN. The key column stays."""
+    """Makes a sample of a row; takes the label column out. An empty cell becomes None, which numpy reads as NaN."""
     features = {column: None if value == "" else value for column, value in values.items() if column != label}
     return Sample(features, values.get(label) if label else None, str(values.get(key, "")) if key else "")
 
 
 def parse_row(raw: bytes | str, label: str, key: str = "") -> Sample:
-    """A sample from one JSON object; BadInput `sample_invalid`."""
+    """Returns a sample from one JSON object. BadInput `sample_invalid`."""
     try:
         row = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -41,7 +41,7 @@ def parse_row(raw: bytes | str, label: str, key: str = "") -> Sample:
 
 
 def replay(config: ReplaySensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample]:
-    """Rows at `rate_hz`. `wait(seconds)` pauses and says whether to stop. A late row is not made up for in a burst."""
+    """Yields rows at `rate_hz`. `wait(seconds)` pauses and returns whether to stop. No burst follows a late row."""
     path = beside.parent / config.path
     period_s = 1.0 / config.rate_hz
     while True:
@@ -56,7 +56,7 @@ def replay(config: ReplaySensor, beside: Path, wait: Callable[[float], bool]) ->
 
 
 def from_stdin(config: StdinSensor, stream: TextIO | None = None) -> Iterator[Sample | BadInput]:
-    """One JSON object a line; a bad line is handed on as the error that it is."""
+    """Yields a sample for each line, a JSON object; for a bad line, the error."""
     for line in stream or sys.stdin:
         if line.strip():
             yield _or_error(line, config)
@@ -71,7 +71,7 @@ class TopicQueue:
         self._dropped = dropped
 
     def put(self, payload: bytes | None) -> None:
-        """Add a row, None to end; never blocks."""
+        """Adds a row, None to end; never blocks."""
         while True:
             try:
                 self._queue.put_nowait(payload)

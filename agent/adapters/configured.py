@@ -1,0 +1,102 @@
+"""The adapters that a configuration asks for, imported when it does: most devices use few of them.
+
+Decides which adapter an address or a setting means. Refuses to know what is done with it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
+
+from agent.config import Broker, ServingConfig, check_share
+from agent.ports import Link
+from agent.serving.slot import ModelSlot
+from agent.stimuli import Stimulus
+from agent.transfer.carriers import Carrier
+from contract.protocol import VERSION
+from contract.signatures import Sign
+
+if TYPE_CHECKING:
+    from agent.adapters.http.blob_server import BlobServer, Find
+    from agent.adapters.http.server import HttpServer
+
+_log = logging.getLogger("edgeward.agent")
+
+
+class Connection(Link, Protocol):
+    """A link with a thread of its own."""
+
+    def start(self) -> None:
+        """Connects in the background, and again whenever the connection ends."""
+        ...
+
+    def stop(self) -> None:
+        """Disconnects and ends the thread."""
+        ...
+
+    def revive(self) -> None:
+        """Starts the thread again if it has died."""
+        ...
+
+
+def new_connection(broker: Broker, device: str, deliver: Callable[[Stimulus], None]) -> Connection:
+    """The link that `broker.url` names: a broker, or a directory. BadInput `config_invalid`."""
+    if broker.url.startswith("file:"):
+        from agent.adapters.directory_link import DirectoryLink
+
+        return DirectoryLink(broker.url, device, deliver)
+    from agent.adapters.mqtt.paho_link import PahoLink
+
+    return PahoLink(broker, device, deliver)
+
+
+def open_source(address: str, deliver: Callable[[Stimulus], None], ca_file: str) -> Carrier:
+    """A source of chunks beside the broker."""
+    from agent.adapters.sources import Source
+
+    return Source(address, deliver, ca_file)
+
+
+def new_blob_server(share: str, find: "Find") -> "BlobServer | None":
+    """What neighbours ask for blobs; None if nothing is to be shared, or if the address cannot be used now.
+
+    An address that does not exist yet, or is not this device's, prevents no model from serving.
+    """
+    if (address := check_share(share)) is None:
+        return None
+    from agent.adapters.http.blob_server import BlobServer
+
+    try:
+        return BlobServer(*address, find)
+    except OSError as error:
+        _log.warning("transfer.share %s: %s; nothing is shared", share, error.strerror)
+        return None
+
+
+def new_server(
+    config: ServingConfig, slots: Callable[[], Mapping[str, ModelSlot]], counters: Callable[[], Mapping[str, int]]
+) -> "HttpServer":
+    """The server of the Open Inference Protocol. asyncio and httptools cost 3 MB and 30 ms. WorldError `port_taken`."""
+    from agent.adapters.http.server import HttpServer
+    from agent.serving.oip import Endpoint
+    from agent.serving.statistics import Statistics
+
+    statistics = Statistics(time.perf_counter_ns, time.time, threading.Lock())
+    return HttpServer(Endpoint(slots, statistics, version=VERSION, counters=counters), config)
+
+
+def late_signer(key_file: str) -> Sign:
+    """Signs with the key of the device's certificate, which is read, and cryptography imported, at first use."""
+
+    @cache
+    def signer() -> Sign:
+        from agent.trust.credentials import load_signer
+
+        return load_signer(key_file)
+
+    def sign(data: bytes) -> str:
+        return signer()(data)
+
+    return sign

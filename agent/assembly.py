@@ -1,0 +1,148 @@
+"""Puts the parts of one device together, from ports that are handed in. The daemon and the simulator both call it.
+
+Decides which part is handed to which. Refuses to know which ports are real: it imports no adapter and reads no clock.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agent.agent import Agent
+from agent.config import Capture, Config
+from agent.core.model import Assignment
+from agent.flash.spool import Spool
+from agent.flash.store import Store
+from agent.models.device_model import DeviceModel
+from agent.models.stepper import Stepper
+from agent.ports import Disk, Link, Runtime
+from agent.serving.capture import Capturer
+from agent.serving.lineup import Lineup
+from agent.serving.slot import ModelSlot
+from agent.stimuli import Identity, Intervals, Stimulus
+from agent.transfer.carriers import Carriers, OpenSource
+from agent.transfer.download import Download, Pace
+from agent.uplink.captures import Capturing
+from agent.uplink.reporter import Reporter
+from contract.blobs import Blob
+from contract.names import unit_number
+from contract.windows import wait_s
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The surroundings of a device: disk, link, runtime, clocks, locks and randomness."""
+
+    disk: Disk
+    link: Link
+    runtime: Runtime
+    enqueue: Callable[[Stimulus], None]
+    """Hands a stimulus to the thread that owns the agent, from any thread."""
+    wall_clock: Callable[[], datetime]
+    """The date, in UTC."""
+    local_clock: Callable[[], datetime]
+    """The date in the device's own time zone, for maintenance hours."""
+    perf_s: Callable[[], float]
+    """Monotonic seconds with the finest resolution, for latencies."""
+    new_lock: Callable[[], Any]
+    """A new lock, as a context manager."""
+    random: Callable[[], float]
+    """Numbers from 0 to 1, for the choice of captured rows."""
+    holds: Callable[[], bool] = bool
+    """Whether an application asks that nothing is swapped in now."""
+    open_source: OpenSource | None = None
+    """Opens a source of chunks by its address; None where only the broker brings chunks."""
+    captures_disk: Callable[[], Disk] | None = None
+    """Opens the directory of captured rows; called only if the configuration captures any."""
+
+
+class Assembly:
+    """The parts of one device that others look at: its agent, its slots and its store. Nothing runs yet."""
+
+    def __init__(self, config: Config, identity: Identity, ports: Ports) -> None:
+        self._config = config
+        self._ports = ports
+        self.dropped: Counter[str] = Counter()
+        """What limits discarded since the process started, by kind."""
+        self.slots: dict[str, ModelSlot] = {}
+        """By model. Replaced when a model is new, never changed: other threads read it."""
+        self._slots_lock = ports.new_lock()
+        self._store = Store(ports.disk, config.transfer.keep_mb << 20)
+        stick = (config.broker.url,) if config.broker.url.startswith("file:") else ()
+        self._carriers = Carriers(ports.link, ports.open_source, (*stick, *config.transfer.sources))
+        hours, local_clock = config.transfer.hours, ports.local_clock
+        spread = unit_number(identity.device)
+        self._pace = Pace(config.transfer.max_bytes_s, lambda: wait_s(hours, local_clock()), spread)
+        self._capturers = {policy.model: self._new_capturer(policy) for policy in config.capture}
+        self.agent = self._new_agent(identity)
+
+    def slot(self, name: str) -> ModelSlot:
+        """Returns the slot of a model, whether the device knows the model yet or not; from any thread."""
+        with self._slots_lock:
+            if name not in self.slots:
+                made = ModelSlot(name, perf_s=self._ports.perf_s, lock=self._ports.new_lock())
+                if (capturer := self._capturers.get(name)) is not None:
+                    made.watchers = (capturer,)
+                self.slots = {**self.slots, name: made}
+            return self.slots[name]
+
+    def confirmed_blob(self, digest: str) -> tuple[Blob, str] | None:
+        """Returns a blob of a stable version and the path of its file, None if no such digest; from any thread."""
+        stable = (model.state.record.stable for model in list(self.agent.models.values()))
+        blobs = (blob for assignment in stable if assignment is not None for blob in assignment.blobs)
+        found = next((blob for blob in blobs if blob.sha256 == digest), None)
+        return None if found is None else (found, self._store.path(found))
+
+    def _new_agent(self, identity: Identity) -> Agent:
+        ports, intervals = self._ports, self._config.intervals
+        reporter = Reporter(identity.device, ports.link, self.dropped, identity.sign)
+        stepper = Stepper(
+            store=self._store,
+            runtime=ports.runtime,
+            reporter=reporter,
+            new_model=self._new_model,
+            enqueue=ports.enqueue,
+            local_clock=ports.local_clock,
+            holds=ports.holds,
+            dropped=self.dropped,
+        )
+        return Agent(
+            identity,
+            Intervals(intervals.heartbeat_s, intervals.telemetry_s, intervals.judge_s),
+            store=self._store,
+            link=ports.link,
+            runtime=ports.runtime,
+            stepper=stepper,
+            reporter=reporter,
+            captures=self._new_captures(identity) if self._capturers else None,
+            wall_clock=ports.wall_clock,
+            dropped=self.dropped,
+        )
+
+    def _new_model(self, name: str) -> DeviceModel:
+        slot, runtime = self.slot(name), self._ports.runtime
+        return DeviceModel(name, slot, runtime, Lineup(slot, runtime, self._store, self.dropped), self._new_download)
+
+    def _new_download(self, assignment: Assignment) -> Download:
+        carriers = self._carriers
+        return Download(assignment, store=self._store, carriers=carriers, drop=self._drop, pace=self._pace)
+
+    def _new_capturer(self, policy: Capture) -> Capturer:
+        clock = self._ports.wall_clock
+        return Capturer(policy, random=self._ports.random, clock=lambda: clock().timestamp(), dropped=self.dropped)
+
+    def _new_captures(self, identity: Identity) -> Capturing:
+        assert self._ports.captures_disk is not None, "a device that captures rows has a directory for them"
+        return Capturing(
+            identity.device,
+            Spool(self._ports.captures_disk(), self._config.spool.max_bytes),
+            self._ports.link,
+            batch_s=self._config.spool.batch_s,
+            queues=lambda: [capturer.waiting for capturer in self._capturers.values()],
+            dropped=self.dropped,
+            sign=identity.sign,
+        )
+
+    def _drop(self, what: str) -> None:
+        self.dropped[what] += 1

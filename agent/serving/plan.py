@@ -1,0 +1,34 @@
+"""Which versions of a model are to be loaded side by side: stable, a trial, a shadow.
+
+Decides it from the trial's policy alone. Refuses to know how a version is loaded: `lineup` does it.
+"""
+
+import msgspec
+
+from agent.core.model import Assignment
+from contract.errors import Code, WorldError
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Which versions are loaded, and what each is for."""
+
+    answers: Assignment | None
+    beside: Assignment | None = None
+    """Answers what is not the trial's, and what the trial's process could not."""
+    shadow: Assignment | None = None
+    """Repeats what was answered, to be compared."""
+    reverse: Assignment | None = None
+    """Stable as a shadow of the trial; the trial serves without it, too."""
+
+
+def plan_lineup(wanted: Assignment | None, stable: Assignment | None, *, in_trial: bool) -> Plan:
+    """Returns what serving `wanted` takes. WorldError `shadow_alone` for a shadow with nothing to run beside."""
+    if wanted is None or not in_trial:
+        return Plan(wanted)
+    if wanted.policy.mode == "shadow":
+        if stable is None:
+            raise WorldError(Code.SHADOW_ALONE, f"{wanted.model} serves nothing that a shadow could be compared with")
+        return Plan(stable, shadow=wanted)
+    shared = wanted.policy.share < 1 or wanted.policy.isolated
+    reverse = stable if wanted.policy.reverse_share else None
+    return Plan(wanted, beside=stable if shared else None, reverse=reverse)
