@@ -55,19 +55,20 @@ class FleetView(Message, frozen=True):
 
 def fleet_view(world: World, now: float) -> FleetView:
     """The fleet as it is known now."""
-    presence = {device: twin.presence(now, world.silent_s) for device, twin in world.twins.items()}
+    presence = {device: twin.presence(now, world.silent_s) for device, twin in world.durable.twins.items()}
     transfers = [
         found
-        for device, twin in sorted(world.twins.items())
-        for found in _transfers(twin, presence[device], world.traffic.get(device))
+        for device, twin in sorted(world.durable.twins.items())
+        for found in _transfers(twin, presence[device], world.measured.traffic.get(device))
     ]
-    newest = islice(reversed(world.rollouts.values()), MAX_ROLLOUTS)
+    traffic = world.measured.traffic
+    newest = islice(reversed(world.durable.rollouts.values()), MAX_ROLLOUTS)
     return FleetView(
         devices=len(presence),
         presence=dict(sorted(Counter(presence.values()).items())),
         serving=_serving(world),
-        bytes_received=sum(each.newest.bytes_received for each in world.traffic.values()),
-        bytes_s=sum(each.bytes_s for device, each in world.traffic.items() if presence.get(device) == "online"),
+        bytes_received=sum(each.newest.bytes_received for each in traffic.values()),
+        bytes_s=sum(each.bytes_s for device, each in traffic.items() if presence.get(device) == "online"),
         fetching=len(transfers),
         transfers=tuple(transfers[:MAX_TRANSFERS]),
         rollouts=tuple(rollout_summary(rollout, world, now) for rollout in newest),
@@ -76,7 +77,7 @@ def fleet_view(world: World, now: float) -> FleetView:
 
 def _serving(world: World) -> tuple[ServedView, ...]:
     counts: Counter[tuple[str, int]] = Counter()
-    for twin in world.twins.values():
+    for twin in world.durable.twins.values():
         for model, state in twin.reported.items():
             if state.serving:
                 counts[model, serving_release(state) or 0] += 1

@@ -6,12 +6,13 @@ from typing import Any
 
 from contract.messages import ModelState
 from contract.wire import Message
-from controller.reconcile.world import World, facts_of
+from controller.reconcile.membership import facts_of
+from controller.reconcile.preview import bytes_for
+from controller.reconcile.world import World
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Member, Rollout
 from controller.rollout.outcome import Outcome, outcome_of
-from controller.verbs.previews import bytes_for
 
 
 class MemberView(Message, frozen=True):
@@ -132,7 +133,7 @@ def _summary_fields(rollout: Rollout, world: World, facts: Mapping[str, DeviceFa
         "reason": rollout.reason,
         "transfer": transfer_view(rollout, members, world, facts, now),
         "counts": dict(sorted(Counter(outcomes).items())),
-        "verdicts": tuple(map(verdict_view, world.verdicts.get(rollout.id, ()))),
+        "verdicts": tuple(map(verdict_view, world.measured.verdicts.get(rollout.id, ()))),
         "created_at": rollout.created_at,
         "created_by": rollout.created_by,
     }

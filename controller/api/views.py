@@ -184,7 +184,7 @@ def version_detail(version: Version, deliveries: tuple[Delivery, ...] = ()) -> V
 
 def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
     """Fields of a DeviceView."""
-    traffic = world.traffic.get(twin.device)
+    traffic = world.measured.traffic.get(twin.device)
     newest = traffic.newest if traffic else None
     names = sorted(set(twin.desired) | set(twin.reported))
     return {
@@ -211,7 +211,7 @@ def _device_model(twin: Twin, name: str, world: World) -> DeviceModelView:
     assigned = twin.desired.get(name)
     measured = [
         _measured(release, sums)
-        for (device, model, release), sums in sorted(world.totals.items())
+        for (device, model, release), sums in sorted(world.measured.totals.items())
         if (device, model) == (twin.device, name)
     ]
     return DeviceModelView(

@@ -17,6 +17,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controller.config import BrokerConfig
+from controller.registry.atomic_file import replace_file
 from controller.trust.certificates import Authority, new_key, pem
 from controller.trust.enrolment import Enrolment, credential_of
 from controller.trust.keys import private_pem, write_secret
@@ -100,9 +101,8 @@ class BrokerFiles:
         return text + (f"user {run_as}\n" if run_as == "root" else "")
 
     def _write(self, name: str, data: bytes) -> Path:
-        path, scratch = self.directory / name, self.directory / f"{name}.new"
-        scratch.write_bytes(data)
-        scratch.replace(path)
+        path = self.directory / name
+        replace_file(path, data)
         return path
 
 

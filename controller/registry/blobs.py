@@ -5,7 +5,7 @@ from pathlib import Path
 from contract.blobs import sha256_hex
 from contract.errors import BadInput, Code
 from contract.names import is_digest
-from controller.registry.atomic_storage import replace_file
+from controller.registry.atomic_file import replace_file
 
 
 class BlobStore:

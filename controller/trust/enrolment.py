@@ -5,7 +5,6 @@ Decides who may have one. Refusals say nothing to the caller and everything to t
 
 import hashlib
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,13 +22,20 @@ CLAIM_LIFE_S = 3600.0
 MAX_CERTIFICATE_BYTES = 8192
 
 
+class ClaimRefused(BadInput):
+    """A refusal; `words` say why and are for the audit alone, `detail` is for the caller."""
+
+    def __init__(self, detail: str, words: str) -> None:
+        super().__init__(Code.CLAIM_REFUSED, detail)
+        self.words = words
+
+
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """Verbs over one authority. `refused` hears of every refusal, in words for the audit."""
+    """Claims and certificates of one authority."""
 
     authority: Authority
     credentials: Credentials
-    refused: Callable[[str], None]
 
     def claim(self, device: str, now: datetime) -> str:
         """A secret with which the device may enrol once, within an hour; only its hash is kept."""
@@ -46,8 +52,8 @@ class Enrolment:
         public = read_request(request)
         device = self.credentials.use_claim(_hash(token), now.timestamp())
         if device is None:
-            self.refused(self.credentials.claim_state(_hash(token), now.timestamp()))
-            raise BadInput(Code.CLAIM_REFUSED, "ask the operator for a new claim")
+            words = self.credentials.claim_state(_hash(token), now.timestamp())
+            raise ClaimRefused("ask the operator for a new claim", words)
         return self._issue(device, public, now)
 
     def renew(self, certificate: str, request: str, signature: str, now: datetime) -> x509.Certificate:
@@ -58,8 +64,8 @@ class Enrolment:
         public = read_request(request)
         known = self._known(certificate, now)
         if known is None or not verifies(known.public_key, signature, renewal(request)):
-            self.refused("renewal: unknown, expired or revoked certificate, or a wrong signature")
-            raise BadInput(Code.CLAIM_REFUSED, "this certificate cannot be renewed: ask the operator for a claim")
+            words = "renewal: unknown, expired or revoked certificate, or a wrong signature"
+            raise ClaimRefused("this certificate cannot be renewed: ask the operator for a claim", words)
         return self._issue(known.device, public, now)
 
     def revocations(self, now: datetime) -> bytes:

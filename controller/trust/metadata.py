@@ -54,7 +54,7 @@ class Authority:
         self._store = store
         self.keys = keys
         self.witness: Callable[[], str] = lambda: ""
-        """The audit's newest checkpoint: every timestamp carries one, and so every device holds it."""
+        """The audit's newest checkpoint. Every timestamp but a fleet's first carries it, so every device holds it."""
         self._director: tuple[str, Signer] | None = None
 
     @property
