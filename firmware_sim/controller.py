@@ -16,7 +16,7 @@ from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.wire import decode, encode
 from controller.broker.messages import Publisher, Retained, blobs_in_use, sentinel
 from controller.gates.verdict import GateVerdict
-from controller.reconcile.durable import DesiredSide, FleetRecords
+from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes
 from controller.reconcile.preview import plan_rollout
 from controller.reconcile.world import FromDevice
@@ -38,6 +38,12 @@ _KINDS: dict[str, type[FromDevice]] = {
     topics.UP_TELEMETRY: Telemetry,
 }
 _LINEAGE = Lineage(created_at="", created_by="simulator", source="onnx", source_sha256="")
+
+
+class _Version(msgspec.Struct):
+    """The one field of a device's row that the trace needs: the rest of it is not decoded."""
+
+    document_version: int
 
 
 class _Blobs:
@@ -240,7 +246,7 @@ class SimController:
 
     def _durable_version(self, device: str) -> int:
         row = self.tables.rows("devices").get(device)
-        return 0 if row is None else msgspec.json.decode(row, type=DesiredSide).document_version
+        return 0 if row is None else msgspec.json.decode(row, type=_Version).document_version
 
     def _ensure_blobs(self) -> None:
         for blob in blobs_in_use(self.world.durable.twins, self._publisher).values():

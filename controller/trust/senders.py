@@ -34,7 +34,9 @@ class Senders:
         self._known: dict[str, tuple[float, bool, list[str]]] = {}
 
     def is_authentic(self, device: str, message: Any, now: float) -> bool:
-        """Whether `message`, which names `device` as its sender and came on a topic of it, is to be taken in."""
+        """Whether `message`, which came on a topic of `device`, is to be taken in."""
+        if message.device != device:
+            return False
         if isinstance(message, Presence):
             return True
         enrolled, keys = self._keys_of(device, now)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
-from controller.fleet.traffic import Traffic
 
 from contract.messages import Hardware, Heartbeat, ModelState, Presence, Progress, Telemetry, VersionRef
 from controller.api.fleet_view import MAX_TRANSFERS, fleet_view
 from controller.api.page import PAGE_FILES
+from controller.fleet.traffic import Traffic
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.world import World
 from controller.rollout.outcome import FAILURES

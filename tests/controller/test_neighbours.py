@@ -77,7 +77,7 @@ def offered(*, label: str, sources: tuple[str, ...] = ()) -> World:
 
 
 def test_a_document_names_the_neighbour_before_every_other_source_and_the_artifact_whole() -> None:
-    assigned = offered(label=SITE, sources=("https://cdn.example/{sha256}",)).twins["a"].desired["m"]
+    assigned = offered(label=SITE, sources=("https://cdn.example/{sha256}",)).durable.twins["a"].desired["m"]
     assert assigned.sources == (at(2), "https://cdn.example/{sha256}")
     assert assigned.delivery is None, "a neighbour has no change at hand"
 
