@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code."""
+    """Runs one command and return its exit code."""
     call = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
 
 
 async def serve(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT. WorldError `disk_failed` if another controller has the data directory."""
+    """Serves until SIGTERM or SIGINT. WorldError `disk_failed` if another controller has the data directory."""
     lock = _lock(config.data_dir)
     token = load_or_make_secret(config.data_dir / "token", f"edg_{secrets.token_urlsafe(32)}".encode())
     state = open_state(config)

@@ -1,4 +1,4 @@
-"""The rules of the controller's rooms really hold: an import that breaks one, planted in a copy, fails `lint-imports`."""
+"""The rules of the controller's rooms hold: an import that breaks one, planted in a copy, fails `lint-imports`."""
 
 import shutil
 import subprocess

@@ -1,7 +1,7 @@
 """Blobs over HTTP, with ranges: for devices that reach the API faster than the broker, and for caches in front of it.
-Where there is a bucket, whoever asks is sent there.
+Where there is a bucket, callers are sent there.
 
-Whoever knows a digest may fetch the blob, as any device may at the broker; it is verified where it arrives.
+A caller that knows a digest may fetch the blob, as any device may at the broker; it is verified where it arrives.
 """
 
 from aiohttp import web

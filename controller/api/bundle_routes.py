@@ -23,7 +23,7 @@ async def export_bundle(request: web.Request) -> views.BundleView:
 
 
 async def import_bundle(request: web.Request) -> views.BundleTaken:
-    """Take what devices said to a stick, as if the broker had brought it: signed words of those that must sign."""
+    """Takes what devices wrote to a stick, as if the broker had brought it; devices that must sign have signed it."""
     words = decode(await request.read(), Words, max_bytes=MAX_WORDS_BYTES)
     taken = sticks.take_words(request.app[STATE], words, actor=actor_of(request))
     return views.BundleTaken(taken=taken, refused=len(words.messages) - taken)

@@ -20,7 +20,7 @@ async def claim(request: web.Request) -> Claim:
 
 
 async def enrol(request: web.Request) -> Certificate:
-    """Trade a claim for a certificate."""
+    """Trades a claim for a certificate."""
     asked = decode(await request.read(), EnrolRequest, max_bytes=MAX_ENROL_BYTES)
     try:
         return devices.enrol(request.app[STATE], asked)
@@ -30,7 +30,7 @@ async def enrol(request: web.Request) -> Certificate:
 
 
 async def renew(request: web.Request) -> Certificate:
-    """The next certificate for whom the old one belongs to."""
+    """Issues the next certificate to the device that holds the old one's key."""
     asked = decode(await request.read(), RenewRequest, max_bytes=MAX_ENROL_BYTES)
     try:
         return devices.renew(request.app[STATE], asked)
@@ -40,7 +40,7 @@ async def renew(request: web.Request) -> Certificate:
 
 
 async def revoke(request: web.Request) -> views.Revoked:
-    """Take a device's certificates away and end its session."""
+    """Takes a device's certificates away and end its session."""
     device = request.match_info["device"]
     count = await devices.revoke(request.app[STATE], device, actor=actor_of(request))
     return views.Revoked(device=device, certificates=count)

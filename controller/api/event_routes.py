@@ -18,7 +18,7 @@ KEEP_ALIVE_S = 15.0
 
 
 class DeploymentRequest(Message, frozen=True):
-    """Let every version that passes its gates go out by itself."""
+    """The policy by which every version of a model that passes its gates is rolled out."""
 
     strategy: str | dict[str, Any] = "canary"
     selector: dict[str, str] = {}
@@ -27,7 +27,7 @@ class DeploymentRequest(Message, frozen=True):
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
-    """Server-sent events, one CloudEvent each; with `Last-Event-ID` those after it first, as far as they are kept."""
+    """Streams server-sent events, one CloudEvent each; with `Last-Event-ID` kept ones after it come first."""
     events = request.app[STATE].events
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await answer.prepare(request)
@@ -54,7 +54,7 @@ async def list_deployments(request: web.Request) -> dict[str, DeploymentPolicy]:
 
 
 async def set_deployment(request: web.Request) -> DeploymentPolicy:
-    """Let a policy hold."""
+    """Sets the policy of a model."""
     wanted = decode(await request.read(), DeploymentRequest)
     return policies.set_policy(
         request.app[STATE],
@@ -67,7 +67,7 @@ async def set_deployment(request: web.Request) -> DeploymentPolicy:
 
 
 async def remove_deployment(request: web.Request) -> dict[str, str]:
-    """Versions wait for a hand again."""
+    """Removes the policy of a model: a person starts its rollouts again."""
     model = request.match_info["model"]
     policies.remove_policy(request.app[STATE], model, actor=actor_of(request))
     return {"removed": model}

@@ -18,7 +18,7 @@ from controller.verbs import tokens
 
 
 class TokenRequest(Message, frozen=True):
-    """Whose token, with which roles, for how long."""
+    """A request for a token: its holder's name, its roles, and for how many days it is good."""
 
     name: str
     roles: Annotated[tuple[Role, ...], msgspec.Meta(min_length=1)]
@@ -40,12 +40,12 @@ async def list_tokens(request: web.Request) -> list[views.TokenView]:
 
 
 async def revoke_token(request: web.Request) -> views.TokenView:
-    """End a token."""
+    """Ends a token."""
     return _shown(tokens.revoke_token(request.app[STATE], request.match_info["token"], actor=actor_of(request)))
 
 
 async def audit(request: web.Request) -> list[dict[str, Any]]:
-    """Newest first."""
+    """The newest audit entries, newest first."""
     return request.app[STATE].journal.audit_entries()
 
 

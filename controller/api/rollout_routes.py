@@ -20,7 +20,7 @@ MAX_LABELS_BYTES = 4 * 1024 * 1024
 
 
 class PlanRequest(Message, frozen=True):
-    """What a rollout would be about."""
+    """A request to plan a rollout: which version, by which strategy, for which devices."""
 
     model: str
     release: int | None = None
@@ -32,21 +32,21 @@ class PlanRequest(Message, frozen=True):
 
 
 class RolloutRequest(PlanRequest, frozen=True):
-    """Start a rollout."""
+    """A request to start a rollout."""
 
     plan_digest: str = ""
     """Of a preview: start that very plan or nothing."""
 
 
 class ApprovalRequest(Message, frozen=True):
-    """Approve a proposed rollout."""
+    """A request to approve a proposed rollout."""
 
     plan_digest: str
     """Of the plan that was looked at."""
 
 
 class JudgeRequest(Message, frozen=True):
-    """Judge a rollout again."""
+    """A request to judge a rollout again."""
 
     revert: bool = False
     """Roll it back where a rule fails."""
@@ -86,7 +86,7 @@ async def plan_rollout(request: web.Request) -> Preview:
 
 
 async def start_rollout(request: web.Request) -> RolloutView:
-    """Plan and start a rollout."""
+    """Plans and starts a rollout."""
     state = request.app[STATE]
     wanted = decode(await request.read(), RolloutRequest)
     rollout = await rollouts.prepare_and_start(
@@ -102,7 +102,7 @@ async def start_rollout(request: web.Request) -> RolloutView:
 
 
 async def approve_rollout(request: web.Request) -> RolloutView:
-    """The second pair of eyes."""
+    """Approves a proposed rollout, so that it starts."""
     state = request.app[STATE]
     digest = decode(await request.read(), ApprovalRequest).plan_digest
     name, subject = request.match_info["rollout"], subject_of(request)
@@ -111,7 +111,7 @@ async def approve_rollout(request: web.Request) -> RolloutView:
 
 
 async def steer_rollout(request: web.Request) -> RolloutView:
-    """Pause, resume, promote, abort or roll back."""
+    """Pauses, resumes, promotes, aborts or rolls back a rollout."""
     state = request.app[STATE]
     verb = request.path.rpartition("/")[2]
     steered = rollouts.steer(
@@ -132,7 +132,7 @@ async def judge_rollout(request: web.Request) -> list[VerdictView]:
 
 
 async def label_rows(request: web.Request) -> views.Labelled:
-    """Give captured rows the labels that came late."""
+    """Gives captured rows the labels that came late."""
     model = request.match_info["model"]
     wanted = decode(await request.read(), LabelsRequest, max_bytes=MAX_LABELS_BYTES)
     labels = {each.id: each.label for each in wanted.labels}
@@ -150,7 +150,7 @@ async def device_why(request: web.Request) -> views.Sentences:
 
 
 async def unquarantine_device(request: web.Request) -> views.Lifted:
-    """Lift the quarantine of every version on a device."""
+    """Lifts the quarantine of every version on a device."""
     device = request.match_info["device"]
     return views.Lifted(devices.unquarantine(request.app[STATE], device, actor=actor_of(request)))
 

@@ -38,7 +38,7 @@ class PushRequest(Message, frozen=True):
 
 
 async def health(request: web.Request) -> views.Health:
-    """Liveness for a probe."""
+    """Whether the controller works, for a liveness probe."""
     state = request.app[STATE]
     broker = state.broker
     return views.Health(
@@ -93,7 +93,7 @@ async def show_version(request: web.Request) -> views.VersionDetail:
 
 
 async def push_version(request: web.Request) -> views.VersionDetail:
-    """Convert, judge and register."""
+    """Converts a model, judges it and registers it as a version."""
     parts = await _parts(request)
     wanted = decode(parts["request"], PushRequest)
     version = await push(

@@ -22,7 +22,7 @@ class MetadataOffer(Message, frozen=True):
 
 
 class KeyRequest(Message, frozen=True):
-    """Ask the controller for the public half of a new key of its own."""
+    """A request for the public half of a new key of the controller's own."""
 
     role: Literal["snapshot", "timestamp", "director"]
 
@@ -36,14 +36,14 @@ async def show_trust(request: web.Request) -> views.TrustView:
 
 
 async def offer_metadata(request: web.Request) -> views.MetadataTaken:
-    """Take documents that a device could follow."""
+    """Takes documents that were signed elsewhere and that a device could follow."""
     offer = decode(await request.read(), MetadataOffer, max_bytes=8 * MAX_METADATA_BYTES)
     taken = trust.accept_metadata(request.app[STATE], offer.files, actor=actor_of(request))
     return views.MetadataTaken(taken=taken)
 
 
 async def make_key(request: web.Request) -> views.PublicKey:
-    """Make the next key of an online role; its private half never leaves the controller."""
+    """Makes the next key of an online role; its private half never leaves the controller."""
     role = decode(await request.read(), KeyRequest).role
     public = trust.make_key(request.app[STATE], role, actor=actor_of(request))
     return views.PublicKey(keyid=public.keyid, key=public.to_dict())

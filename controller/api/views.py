@@ -138,7 +138,7 @@ class DeviceDetail(DeviceView, frozen=True):
 
 
 class Sentences(msgspec.Struct, frozen=True):
-    """Words for people, in order."""
+    """Sentences for people, in order."""
 
     sentences: list[str]
 

@@ -30,7 +30,7 @@ class Retained:
 
 
 class Blobs(Protocol):
-    """Where bytes are found by digest."""
+    """Bytes by digest."""
 
     def get(self, digest: str) -> bytes:
         """The bytes."""
@@ -51,7 +51,7 @@ class Publisher:
             yield Retained(topic, payload)
 
     def vouch(self, model: str, in_use: Iterable[int], now: datetime) -> bool:
-        """Let a key that is here sign the role of a model; False if a person must."""
+        """Signs the role of a model if its key is here; False if a person must sign."""
         return self._authority.vouch(model, self.manifests(model, in_use), now)
 
     def manifests(self, model: str, in_use: Iterable[int]) -> dict[int, Manifest]:

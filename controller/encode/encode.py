@@ -17,7 +17,7 @@ LANES = (1, 2, 4, 8)
 
 
 def encode_artifact(target: bytes, base: bytes = b"") -> bytes:
-    """`target` in fewer bytes for whoever has `base`."""
+    """`target` in fewer bytes for a device that has `base`."""
     return pack(segments(target, base))
 
 

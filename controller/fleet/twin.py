@@ -66,7 +66,7 @@ class Twin(msgspec.Struct, frozen=True):
     """The nonce in its document. Durable: it is part of what was signed."""
 
     def presence(self, now: float, silent_s: float) -> PresenceWord:
-        """Offline: its will says so. Silent: connected, but no heartbeat for `silent_s`."""
+        """Whether it is there. Offline: its will says so. Silent: connected, but no heartbeat for `silent_s`."""
         if self.connected is False:
             return "offline"
         if self.seen_at is None:

@@ -37,7 +37,7 @@ class Changes:
 
 
 def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> Changes:
-    """Fold and decide; `world` is brought up to date in place."""
+    """Folds (device, message) into `world`, in place, and decides every rollout; returns what has changed."""
     world.caches.sharing = None
     acks: dict[tuple[str, Ack], None] = {}
     reports, heartbeats = [], []

@@ -25,7 +25,7 @@ def answer_nonces(world: World, devices: Iterable[str], now: float) -> set[str]:
 
 
 def reissue_documents(world: World, now: float) -> set[str]:
-    """Gives documents past half of their life a new version and date; generations stay, so devices do nothing new."""
+    """Gives documents past half of their life a new version and date; the devices' names."""
     stale = [
         twin
         for twin in world.durable.twins.values()
@@ -37,7 +37,10 @@ def reissue_documents(world: World, now: float) -> set[str]:
 
 
 def unheard_documents(world: World, now: float) -> set[str]:
-    """Retained does not mean delivered: a broker whose queue for a device is full drops without a word."""
+    """Online devices that have not acted on their document for `UNHEARD_S` since it was published.
+
+    Retained does not mean delivered: a broker whose queue for a device is full drops without a word.
+    """
     said_before = now - UNHEARD_S
     return {
         device

@@ -12,7 +12,7 @@ from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Cells, Sums
 
 
 def fold(world: World, device: str, message: FromDevice, now: float) -> None:
-    """Take one message of `device` in; `world` is changed in place."""
+    """Folds one message of `device` into `world`, in place."""
     twin = world.durable.twins.get(device) or Twin(device)
     match message:
         case Heartbeat():

@@ -15,7 +15,7 @@ from controller.rollout.plan import Target, join
 
 
 def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = False) -> dict[str, DeviceFact]:
-    """What `decide` may know about each member; of a completed rollout it asks for those who joined late only."""
+    """What `decide` may know about each member; `late_only`: about those that joined late."""
     facts = {}
     for member in rollout.members:
         if late_only and not member.late:
@@ -31,7 +31,7 @@ def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = Fa
 
 
 def is_standing(world: World, rollout: Rollout) -> bool:
-    """Whether a completed rollout is the newest of its model that counts: who joins later is still its business."""
+    """Whether a completed rollout is the newest of its model that counts: devices that join later still get it."""
     others = (
         other for other in world.durable.rollouts.values() if other.model == rollout.model and other.id != rollout.id
     )
@@ -40,7 +40,7 @@ def is_standing(world: World, rollout: Rollout) -> bool:
 
 
 def join_newcomers(world: World) -> list[Rollout]:
-    """Rollouts with the devices that match them only since now, at the tail."""
+    """Rollouts that have grown at the tail, by devices that match them only since this pass."""
     names, world.caches.joining = sorted(world.caches.joining), set()
     if not names:
         return []

@@ -17,7 +17,7 @@ from controller.rollout.model import Member, Rollout
 
 
 def keep_from(world: World, devices: Iterable[str], rollout: Rollout) -> set[str]:
-    """Quarantine a release on devices where it has failed; those where it was not before."""
+    """Quarantines a release on devices where it has failed; returns those where it was not quarantined before."""
     members, new = members_of(world, rollout), set()
     for device in devices:
         kept = world.durable.quarantine.setdefault(device, {})
@@ -28,7 +28,7 @@ def keep_from(world: World, devices: Iterable[str], rollout: Rollout) -> set[str
 
 
 def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> None:
-    """Change what a device is desired to run; the document's version is the target's generation."""
+    """Changes what a device is desired to run; the document's version is the target's generation."""
     twin = world.durable.twins.get(offer.device) or Twin(offer.device)
     version = twin.document_version + 1
     desired = {model: assigned for model, assigned in twin.desired.items() if model != offer.model}
@@ -50,7 +50,7 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
 
 
 def _near(world: World, twin: Twin, model: str, digest: str, now: float) -> tuple[str, ...]:
-    """Neighbours that have an artifact. They have it whole: whoever is to ask them is told of no encoding."""
+    """Addresses of neighbours that have an artifact. They have it whole, so no encoding goes with them."""
     if not world.neighbours_by:
         return ()
     if world.caches.sharing is None:
@@ -77,7 +77,7 @@ def _digest_for(member: Member | None, offer: Offer, rollout: Rollout) -> str:
 
 
 def _policy_of(offer: Offer, rollout: Rollout) -> TrialPolicy:
-    """The strategy's, in the mode of the wave; the way back waits for nothing and shares with nobody."""
+    """The strategy's, in the mode of the wave; the way back waits for nothing and takes all requests."""
     trial = rollout.strategy.trial
     if offer.release == rollout.release:
         return replace(trial, mode="shadow" if offer.mode == "shadow" else "serve")

@@ -1,4 +1,4 @@
-"""The plan of a rollout for the fleet as it is: who is in which wave, who is left out and why, what it will cost.
+"""The plan of a rollout for the fleet as it is: devices by wave, devices left out and why, and what it costs.
 
 Pure: the preview, the start and the simulator call the same function, so a preview equals the run. Refuses to know
 what happens after the start.

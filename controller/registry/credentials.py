@@ -1,4 +1,4 @@
-"""Claims and certificates, in an embedded SQL engine: a claim is used once, whoever asks at the same moment.
+"""Claims and certificates, in an embedded SQL engine: a claim is used once, however many ask at the same moment.
 
 Decides what is atomic. Claims are kept as hashes. Refuses to know certificates' insides.
 """
@@ -35,7 +35,7 @@ class Credentials:
         self._db = open_database(path, _SCHEMA)
 
     def add_claim(self, digest: bytes, device: str, expires: float) -> None:
-        """Remember a claim by its hash."""
+        """Keeps a claim, by its hash."""
         with self._db:
             self._db.execute("INSERT INTO claims (hash, device, expires) VALUES (?, ?, ?)", (digest, device, expires))
 
@@ -57,7 +57,7 @@ class Credentials:
         return f"claim of {device}: {'used before' if used is not None else 'expired' if expires <= now else 'good'}"
 
     def add_certificate(self, credential: Credential) -> None:
-        """Remember a certificate."""
+        """Keeps what is known of a certificate."""
         row = (hex(credential.serial), credential.device, credential.public_key, credential.expires)
         with self._db:
             self._db.execute("INSERT INTO certificates (serial, device, public_key, expires) VALUES (?, ?, ?, ?)", row)
@@ -70,7 +70,7 @@ class Credentials:
         return _credential(row) if row else None
 
     def revoke(self, device: str, now: float) -> int:
-        """Revoke every certificate of a device; how many that were."""
+        """Revokes every certificate of a device; how many that were."""
         with self._db:
             done = self._db.execute(
                 "UPDATE certificates SET revoked = ? WHERE device = ? AND revoked IS NULL", (now, device)
@@ -105,7 +105,7 @@ class Credentials:
         return float(self._db.execute("SELECT COALESCE(MAX(at), 0) FROM lists").fetchone()[0])
 
     def close(self) -> None:
-        """End the connection."""
+        """Ends the connection."""
         self._db.close()
 
 

@@ -1,4 +1,4 @@
-"""What devices say and operators do, in an embedded SQL engine: append-only history, audit, last words.
+"""What devices say and operators do, in an embedded SQL engine: append-only history, audit, last heartbeats.
 
 Decides what is durable before a report is acknowledged. Refuses to interpret it.
 """
@@ -44,7 +44,7 @@ class Journal:
     def record(
         self, at: str, history: Iterable[tuple[str, str]] = (), reported: Iterable[tuple[str, bytes]] = ()
     ) -> None:
-        """Append (device, JSON) entries and replace last words, in one durable transaction.
+        """Appends (device, JSON) entries and replaces last heartbeats, in one durable transaction.
 
         An entry whose `boot` and `seq` the device has sent before is one that was sent again: it stands once.
         """
@@ -58,7 +58,7 @@ class Journal:
             )
 
     def audit(self, at: str, actor: str, action: str, subject: str, detail: str = "") -> None:
-        """Append what somebody did, chained to what was done before."""
+        """Appends what a person did, chained to what was done before."""
         entry = dict(zip(FIELDS, (at, actor, action, subject, detail), strict=True))
         with self._db:
             newest = self._db.execute("SELECT hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
@@ -95,5 +95,5 @@ class Journal:
         return [dict(zip(FIELDS, row, strict=True)) for row in rows]
 
     def close(self) -> None:
-        """End the connection."""
+        """Ends the connection."""
         self._db.close()

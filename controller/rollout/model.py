@@ -116,7 +116,7 @@ class Rollout(Message, frozen=True):
     excluded: dict[str, str] = {}
     """Devices that match and cannot run the release, with the reason."""
     forms: tuple[Form, ...] = ()
-    """What each form of the release asks of a device: who joins late is fitted as well."""
+    """What each form of the release asks of a device: devices that join late are fitted as well."""
     status: Status = "running"
     wave: int = 0
     began_at: float = 0.0
@@ -166,6 +166,6 @@ class Rollout(Message, frozen=True):
 
     @property
     def plan_digest(self) -> str:
-        """Names the plan: who approves it approves this release, by this strategy, to these devices in this order."""
+        """Names the plan: approving it approves this release, by this strategy, to these devices in this order."""
         planned = (self.model, self.release, self.digest, self.strategy, [m for m in self.members if not m.late])
         return hashlib.sha256(encode(planned)).hexdigest()

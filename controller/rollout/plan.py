@@ -86,7 +86,7 @@ def join(
 
 
 def _chosen(wave: Wave, ordered: Sequence[Target]) -> list[Target]:
-    """Whom the wave is about, those of earlier waves among them."""
+    """The devices of a wave, those of earlier waves among them."""
     if wave.percent is not None and not (wave.stratum or wave.selector):
         return _share_of_each(ordered, wave.percent)
     if wave.count is not None:

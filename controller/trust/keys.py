@@ -87,7 +87,7 @@ def private_pem(key: PrivateKeyTypes) -> bytes:
 
 
 def write_secret(path: Path, data: bytes) -> None:
-    """A new file that only its owner may read; FileExistsError if it is there."""
+    """Writes a new file that only its owner may read, and syncs it; FileExistsError if it is there."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:

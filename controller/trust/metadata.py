@@ -71,7 +71,7 @@ class Authority:
         return {name: doc["text"] for name, doc in self._store.all(_TABLE).items()}
 
     def begin(self, files: Files, now: datetime) -> None:
-        """Take a new fleet's root and targets, and sign what is current."""
+        """Takes a new fleet's root and targets, and signs what is current."""
         self._keep(self._signed(files, now))
 
     def root(self) -> str:
@@ -106,7 +106,7 @@ class Authority:
         return repository.released(self.files, model)[0]
 
     def vouch(self, model: str, manifests: Mapping[int, Manifest], now: datetime) -> bool:
-        """Sign the role of a model if the release key is here; False if a person must."""
+        """Signs the role of a model if the release key is here; False if a person must."""
         files = self.files
         if not repository.signers_of(files, model):
             targets, release = self.keys.among(repository.targets_keyids(files)), self.keys.release
@@ -123,8 +123,10 @@ class Authority:
         return True
 
     def accept(self, offered: Files, now: datetime) -> list[str]:
-        """Take documents that were signed elsewhere; names of what is new. BadInput with the kind of fault, and then
-        nothing has changed: a device with this fleet's root must be able to follow.
+        """Takes documents that were signed elsewhere; returns the names of those that are new.
+
+        BadInput with the kind of fault, and then nothing has changed: a device with this fleet's root must be able to
+        follow.
         """
         before = self.files
         unknown = [name for name in offered if not _may_be_offered(name)]
@@ -138,7 +140,7 @@ class Authority:
         return sorted(changed)
 
     def refresh(self, now: datetime) -> bool:
-        """Keep the timestamp young; whether there is something new to publish."""
+        """Keeps the timestamp young; returns whether there is something new to publish."""
         files = self.files
         if not repository.due(files, now):
             return False
@@ -158,7 +160,7 @@ def _may_be_offered(name: str) -> bool:
 
 
 def _check_followable(before: Files, files: Files, now: datetime) -> None:
-    """Walk as a device that trusts the first root, and then as one that trusts what was published before."""
+    """Follows the documents as a device that trusts the first root, then as one that trusts what was published."""
     steps = [{name: before[name] for name in before if name.endswith(".root.json")} | dict(files)]
     first = chain.trust_root(before["1.root.json"])
     for version in range(2, repository.newest_root(files) + 1):
