@@ -1,6 +1,7 @@
 """Following signed metadata from a root that was trusted before: what a device does with every trust bundle.
 
-Pure: what is trusted so far, a bundle and a time in; what is trusted now, or a coded refusal out. The checks are
+Pure in what it answers: what is trusted so far, a bundle and a time in; what is trusted now, or a coded refusal out.
+A bounded memo of verified documents changes only how long the same answer takes. The checks are
 python-tuf's own (`TrustedMetadataSet`, the core of its client); files and network are left out, so power cuts are ours.
 A time floor lives exactly as long as the key that vouched for it: `x-issued` of a timestamp counts while that timestamp
 still verifies under the current root, so a floor poisoned with a stolen key dies when root rotates that key.

@@ -10,7 +10,7 @@ import msgspec
 
 from contract.captured import Captured, CapturedRow
 from contract.wire import decode, encode
-from controller.registry.database import open_database
+from controller.registry.database import open_database, transaction
 
 MAX_ROWS_PER_MODEL = 1_000_000
 MAX_ROWS_PER_QUERY = 10_000
@@ -36,7 +36,7 @@ class Captures:
         Devices send in order, the next one only after an acknowledgement: the newest name tells what came before.
         """
         models = set()
-        with self._db:
+        with transaction(self._db):
             for device, batch in batches:
                 new = self._db.execute(
                     "INSERT INTO newest VALUES (?, ?, ?) ON CONFLICT (device) DO UPDATE "
@@ -60,7 +60,7 @@ class Captures:
 
     def label(self, model: str, labels: Mapping[int, str | float]) -> int:
         """Gives rows of a model, by id, the labels that came late, in one transaction; how many of them there were."""
-        with self._db:
+        with transaction(self._db):
             found = {number: self._row(model, number) for number in labels}
             changed = [
                 (encode(msgspec.structs.replace(row, label=labels[number])), number)

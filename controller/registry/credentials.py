@@ -6,7 +6,7 @@ Decides what is atomic. Claims are kept as hashes. Refuses to know certificates'
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.registry.database import open_database
+from controller.registry.database import open_database, transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS claims (hash BLOB PRIMARY KEY, device TEXT NOT NULL, expires REAL NOT NULL, used REAL);
@@ -36,12 +36,12 @@ class Credentials:
 
     def add_claim(self, digest: bytes, device: str, expires: float) -> None:
         """Keeps a claim, by its hash."""
-        with self._db:
+        with transaction(self._db):
             self._db.execute("INSERT INTO claims (hash, device, expires) VALUES (?, ?, ?)", (digest, device, expires))
 
     def use_claim(self, digest: bytes, now: float) -> str | None:
         """The claim's device, once; None for one that is unknown, used or too old."""
-        with self._db:
+        with transaction(self._db):
             row = self._db.execute(
                 "UPDATE claims SET used = ? WHERE hash = ? AND used IS NULL AND expires > ? RETURNING device",
                 (now, digest, now),
@@ -59,7 +59,7 @@ class Credentials:
     def add_certificate(self, credential: Credential) -> None:
         """Keeps what is known of a certificate."""
         row = (hex(credential.serial), credential.device, credential.public_key, credential.expires)
-        with self._db:
+        with transaction(self._db):
             self._db.execute("INSERT INTO certificates (serial, device, public_key, expires) VALUES (?, ?, ?, ?)", row)
 
     def certificate(self, serial: int) -> Credential | None:
@@ -71,7 +71,7 @@ class Credentials:
 
     def revoke(self, device: str, now: float) -> int:
         """Revokes every certificate of a device; how many that were."""
-        with self._db:
+        with transaction(self._db):
             done = self._db.execute(
                 "UPDATE certificates SET revoked = ? WHERE device = ? AND revoked IS NULL", (now, device)
             )
@@ -97,7 +97,7 @@ class Credentials:
 
     def next_list(self, now: float) -> int:
         """The number of the next revocation list."""
-        with self._db:
+        with transaction(self._db):
             return int(self._db.execute("INSERT INTO lists (at) VALUES (?) RETURNING number", (now,)).fetchone()[0])
 
     def newest_list_at(self) -> float:

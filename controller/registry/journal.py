@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.audit import FIELDS, FIRST, chained, checkpoint
-from controller.registry.database import open_database
+from controller.registry.database import open_database, transaction
 
 MAX_HISTORY_PER_QUERY = 500
 
@@ -49,7 +49,7 @@ class Journal:
         An entry whose `boot` and `seq` the device has sent before is one that was sent again: it stands once.
         """
         told = ({"at": at, "device": device, "body": body} for device, body in history)
-        with self._db:
+        with transaction(self._db):
             self._db.executemany(_TELL, told)
             self._db.executemany(
                 "INSERT INTO reported (at, device, body) VALUES (?, ?, ?) "
@@ -60,7 +60,7 @@ class Journal:
     def audit(self, at: str, actor: str, action: str, subject: str, detail: str = "") -> None:
         """Appends what a person did, chained to what was done before."""
         entry = dict(zip(FIELDS, (at, actor, action, subject, detail), strict=True))
-        with self._db:
+        with transaction(self._db):
             newest = self._db.execute("SELECT hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
             row = (*entry.values(), chained(newest[0] if newest else FIRST, entry))
             self._db.execute(

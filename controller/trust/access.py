@@ -1,6 +1,6 @@
 """Roles, and the permissions that each one has. A permission that is not written here is not given.
 
-An administrator hands out keys and can neither start nor approve a rollout; a person that proposes one cannot approve it.
+An administrator hands out keys and can neither start nor approve a rollout; nobody approves a rollout of their own.
 """
 
 from dataclasses import dataclass

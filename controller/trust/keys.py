@@ -54,7 +54,15 @@ def load_or_make_signer(path: Path) -> Signer:
 def load_signer(path: Path) -> Signer:
     """The signer in `path`; BadInput `config_invalid`."""
     try:
-        return CryptoSigner(serialization.load_pem_private_key(path.read_bytes(), password=None))
+        return CryptoSigner(load_private_key(path))
+    except ValueError as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
+
+
+def load_private_key(path: Path) -> PrivateKeyTypes:
+    """The private key in a PEM file; BadInput `config_invalid`."""
+    try:
+        return serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
 

@@ -145,8 +145,10 @@ def _refuse_rollback(state: State, rollout: Rollout) -> None:
 
 
 def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> Rollout:
-    """Lets a proposed rollout start. BadInput `four_eyes` for the person that proposed it, and for the local token, which
-    cannot tell people apart; `plan_changed` for the digest of another plan; `rollout_conflict`.
+    """Lets a proposed rollout start.
+
+    BadInput `four_eyes` for the person that proposed it, and for the local token, which cannot tell people apart;
+    `plan_changed` for the digest of another plan; `rollout_conflict`.
     """
     rollout = find(state, name)
     if rollout.status != "proposed":
