@@ -236,13 +236,13 @@ class SimController:
             if again or self._network.retained.get(message.topic) != message.payload:
                 self._retain(message)
         for device in devices:
-            self.faults.operation()
             twin = self.world.durable.twins[device]
-            self.published.append((self._clock.now, device, twin.document_version, self._durable_version(device)))
+            durable = self._durable_version(device)
+            self._retain(self._publisher.desired(twin))
+            self.published.append((self._clock.now, device, twin.document_version, durable))
             assigned = twin.desired.get(MODEL)
             if assigned is not None:
                 self.offers.append((self._clock.now, device, assigned.release, assigned.generation))
-            self._retain(self._publisher.desired(twin))
 
     def _durable_version(self, device: str) -> int:
         row = self.tables.rows("devices").get(device)
@@ -255,6 +255,7 @@ class SimController:
                     self._retain(message)
 
     def _retain(self, message: Retained) -> None:
+        self.faults.operation()
         self._network.publish(message.topic, message.payload, retain=True)
 
     def _message(self, topic: str, payload: bytes) -> None:

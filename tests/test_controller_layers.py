@@ -48,6 +48,12 @@ def _verdict(words: str, contract: str) -> str:
     return min(("KEPT", "BROKEN"), key=lambda verdict: behind.find(verdict) % (len(behind) + 1))
 
 
+def test_only_verbs_write_to_the_audit() -> None:
+    files = (ROOT / "controller").rglob("*.py")
+    writers = {file.relative_to(ROOT / "controller").parts[0] for file in files if "journal.audit(" in file.read_text()}
+    assert writers == {"verbs"}
+
+
 def test_without_a_plant_every_contract_is_kept(copy: Path) -> None:
     assert broken_contracts(copy) == []
 
