@@ -61,10 +61,10 @@ class FleetConfig(Message, frozen=True):
     """How the fleet is watched."""
 
     silent_s: Seconds = 90.0
-    """No heartbeat for so long: silent."""
+    """A device without a heartbeat for so long is silent."""
     reconcile_s: Seconds = 1.0
     four_eyes: bool = False
-    """A rollout starts only when somebody else, with the role approver, has approved it."""
+    """A rollout starts only when another person, with the role approver, has approved it."""
     require_signed: bool = False
     """Ignore devices without a certificate. One that has been given a certificate must sign in any case."""
 
@@ -85,7 +85,7 @@ class PublishConfig(Message, frozen=True):
     bucket: Annotated[str, msgspec.Meta(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?)?\Z")] = ""
     """`s3://name/prefix`: a caller that asks the API for a blob is sent there by a presigned address."""
     bucket_endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z")] = ""
-    """Of a store that is not AWS's."""
+    """The address of a store that is not AWS's."""
     neighbours: Annotated[str, msgspec.Meta(max_length=128)] = ""
     """Devices with one value of this label, `site` say, that share what they have confirmed (`[transfer] share`) are
     named to each other before every other source. Empty: none is."""

@@ -40,7 +40,7 @@ async def renew(request: web.Request) -> Certificate:
 
 
 async def revoke(request: web.Request) -> views.Revoked:
-    """Takes a device's certificates away and end its session."""
+    """Takes a device's certificates away and ends its session."""
     device = request.match_info["device"]
     count = await devices.revoke(request.app[STATE], device, actor=actor_of(request))
     return views.Revoked(device=device, certificates=count)

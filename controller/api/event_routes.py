@@ -23,7 +23,7 @@ class DeploymentRequest(Message, frozen=True):
     strategy: str | dict[str, Any] = "canary"
     selector: dict[str, str] = {}
     approval: bool = False
-    """Wait for a second person each time."""
+    """Whether each rollout waits for a second person."""
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""The fleet on one page: who is there, what serves, what is on its way, how rollouts stand. Decides nothing.
+"""The fleet on one page: presence, versions that serve, transfers, rollouts. Decides nothing.
 
 Bounded however large the fleet is: counts of everything, and the first few of what is under way.
 """
@@ -17,11 +17,11 @@ MAX_TRANSFERS = 50
 
 
 class ServedView(Message, frozen=True):
-    """How many devices answer from a version."""
+    """How many devices serve a version."""
 
     model: str
     release: int
-    """0: from one that the controller does not know."""
+    """0: a version that the controller does not know."""
     devices: int
 
 
@@ -38,17 +38,17 @@ class TransferringView(Message, frozen=True):
 
 
 class FleetView(Message, frozen=True):
-    """What an operator looks at first."""
+    """Everything on the fleet's page."""
 
     devices: int
     presence: dict[str, int]
     serving: tuple[ServedView, ...]
     bytes_received: int
-    """By all devices, each since it started."""
+    """Sum over all devices, each since it started."""
     bytes_s: float
     fetching: int
     transfers: tuple[TransferringView, ...]
-    """Those under way, as devices have told at their newest heartbeat; the first 50."""
+    """The first 50 transfers under way, by the devices' newest heartbeats."""
     rollouts: tuple[RolloutSummary, ...]
     """The newest 8, newest first; members are counted while a rollout is open."""
 

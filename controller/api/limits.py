@@ -4,7 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 MAX_BUCKETS = 10_000
-"""Callers that are told apart; beyond it the one heard of longest ago starts anew."""
+"""Callers with a bucket of their own; beyond it the one that called longest ago starts with a full bucket."""
 
 
 @dataclass

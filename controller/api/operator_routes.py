@@ -1,4 +1,4 @@
-"""The routes of people: tokens with roles, and the audit of what everybody did."""
+"""The routes of operators: tokens with roles, and the audit."""
 
 import time
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ class TokenRequest(Message, frozen=True):
 
 
 async def create_token(request: web.Request) -> views.NewToken:
-    """A token; it is shown this once."""
+    """Makes a token; it is shown this once."""
     asked = decode(await request.read(), TokenRequest)
     kept, token = tokens.create_token(
         request.app[STATE], asked.name, asked.roles, days=asked.days, actor=actor_of(request)
@@ -50,7 +50,7 @@ async def audit(request: web.Request) -> list[dict[str, Any]]:
 
 
 async def export_audit(request: web.Request) -> views.AuditExport:
-    """All of it, with the checkpoint that devices hold."""
+    """The whole audit, with the checkpoint that devices hold."""
     state = request.app[STATE]
     entries, witness = state.journal.whole_audit(), state.authority.audit_witness()
     return views.AuditExport(

@@ -35,21 +35,21 @@ class RolloutRequest(PlanRequest, frozen=True):
     """A request to start a rollout."""
 
     plan_digest: str = ""
-    """Of a preview: start that very plan or nothing."""
+    """The digest of a preview: start exactly that plan, or nothing."""
 
 
 class ApprovalRequest(Message, frozen=True):
     """A request to approve a proposed rollout."""
 
     plan_digest: str
-    """Of the plan that was looked at."""
+    """The digest of the plan that was looked at."""
 
 
 class JudgeRequest(Message, frozen=True):
     """A request to judge a rollout again."""
 
     revert: bool = False
-    """Roll it back where a rule fails."""
+    """Whether the rollout is rolled back where a rule fails."""
 
 
 class LateLabel(Message, frozen=True):

@@ -1,4 +1,4 @@
-"""A rollout as the API tells it: members with their outcomes, the newest verdicts. Decides nothing."""
+"""A rollout as the API shows it: members with their outcomes, the newest verdicts. Decides nothing."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -39,15 +39,15 @@ class VerdictView(Message, frozen=True):
 
 
 class TransferView(Message, frozen=True):
-    """What has come across, as far as devices have told: they say so at every heartbeat."""
+    """How much has been transferred, by the devices' newest heartbeats."""
 
     total_bytes: int
-    """To every member, each in the fewest bytes that it can take."""
+    """For all members, each in the fewest bytes that it can take."""
     done_bytes: int
     bytes_s: float
     """Since the rollout began."""
     eta_s: float | None
-    """At that rate; None while nothing has come across."""
+    """Time left at that rate; None while nothing has been transferred."""
 
 
 class RolloutSummary(Message, frozen=True):
@@ -142,7 +142,7 @@ def _summary_fields(rollout: Rollout, world: World, facts: Mapping[str, DeviceFa
 def transfer_view(
     rollout: Rollout, members: Sequence[Member], world: World, facts: Mapping[str, DeviceFact], now: float
 ) -> TransferView:
-    """How far the rollout's bytes are."""
+    """How much of a rollout has been transferred, in bytes."""
     total = done = 0
     for member in members:
         wanted = bytes_for(world, rollout, member)
@@ -153,7 +153,7 @@ def transfer_view(
 
 
 def _across(rollout: Rollout, fact: DeviceFact, wanted: int) -> int:
-    """Of the bytes that a device is to have: all once it probes the release, what it has told while it fetches."""
+    """How many of its bytes a device has: all once it probes the release, what it reports while it fetches."""
     state, assigned = fact.state, fact.assigned
     if state is None:
         return 0

@@ -1,4 +1,4 @@
-"""What the broker must hold: signed documents and blobs as retained chunks. Turns tables into messages.
+"""What the broker must hold: signed documents and blobs as retained chunks. Turns the world into messages.
 
 Decides which messages, never when or over which connection. Blobs of a version come before the role that names it, the
 role before the desired documents that need it.
@@ -104,7 +104,7 @@ def chunk_messages(blob: Blob, data: bytes) -> Iterator[Retained]:
 
 
 def sentinel(blob: Blob) -> str:
-    """Topic of the last chunk: published last, so that its presence vouches for the others."""
+    """Topic of the last chunk: published last, so that its presence shows that the others are there."""
     return topics.chunk(blob.sha256, blob.chunk_count - 1)
 
 

@@ -93,13 +93,13 @@ EMBEDDED_LIMITS = (
 
 @dataclass
 class RunningBroker:
-    """A broker to connect to. `process` is None for one that somebody else runs."""
+    """A broker to connect to. `process` is None for one that was not started here."""
 
     url: str
     kind: str
     process: subprocess.Popen[bytes] | None = None
     files: BrokerFiles | None = None
-    """Of a broker under mutual TLS."""
+    """The files of a broker under mutual TLS."""
     restart: Callable[[], subprocess.Popen[bytes]] | None = None
 
     @property

@@ -1,6 +1,6 @@
 """How a device gets its certificate, keeps it and loses it: claim, enrol, renew, revoke.
 
-Decides who may have one. Refusals say nothing to the caller and everything to the audit. Refuses to know HTTP.
+Decides who may have one. A refusal tells the caller nothing, and the audit everything. Refuses to know HTTP.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ class Enrolment:
         return self._issue(device, public, now)
 
     def renew(self, certificate: str, request: str, signature: str, now: datetime) -> x509.Certificate:
-        """The next certificate, for a new key, to whom the old one belongs: the request is signed with the old key.
+        """The next certificate, for a new key, of a device that signs its request with the old key.
 
         BadInput `request_invalid`, `claim_refused`.
         """

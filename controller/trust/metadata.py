@@ -1,8 +1,9 @@
 """The fleet's metadata: durable, kept current, and signed with whatever keys this controller was given.
 
-Decides what the controller may vouch for by itself: what is current (snapshot, timestamp) and who runs what (director).
-What a model is needs the release signer's key, who signs what needs the targets key: where those are not here, it takes
-documents that were signed elsewhere, after following them as a device would. Refuses to know files and sockets.
+Decides what the controller may vouch for by itself: what is current (snapshot, timestamp) and which device runs what
+(director). What a model is needs the release signer's key, and naming signers needs the targets key: where those are
+not here, it takes documents that were signed elsewhere, after following them as a device would. Refuses to know files
+and sockets.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,15 +24,15 @@ _TABLE = "trust"
 
 
 class Keyring:
-    """What this controller can sign with, by key id. Which of them counts, the metadata says."""
+    """What this controller can sign with, by key id. The metadata says which of them counts."""
 
     def __init__(self, signers: Iterable[Signer], release: Signer | None = None) -> None:
         self._by_id = {signer.public_key.keyid: signer for signer in signers}
         self.release = release
-        """Signs for models that nobody signs for yet. Elsewhere in production."""
+        """Signs for models that have no signer yet. In production it is kept elsewhere."""
 
     def add(self, signer: Signer) -> None:
-        """One key more, for a rotation that is about to come."""
+        """Adds a key, for a rotation that is about to come."""
         self._by_id[signer.public_key.keyid] = signer
 
     def among(self, keyids: Iterable[str]) -> Signer | None:

@@ -38,7 +38,7 @@ class Tokens:
         self._store = store
 
     def create(self, name: str, roles: Iterable[Role], *, created_at: str, expires_at: float) -> tuple[ApiToken, str]:
-        """(what is kept, the token itself, which nobody can ask for again). BadInput `name_invalid`."""
+        """(what is kept, the token itself, which is not shown again). BadInput `name_invalid`."""
         check_name(name, "token")
         identifier, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
         token = f"edg_{identifier}_{secret}"
