@@ -29,7 +29,7 @@ Ints = NDArray[np.int64]
 
 
 class _Unsayable(Exception):
-    """Attributes that the new operator cannot express."""
+    """Raised for an ensemble that the new operator cannot express."""
 
 
 def compact_trees(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -16,11 +16,11 @@ from controller.rollout.plan import Target, join
 
 def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = False) -> dict[str, DeviceFact]:
     """What `decide` may know about each member; `late_only`: about those that joined late."""
-    facts = {}
+    facts, twins = {}, world.durable.twins
     for member in rollout.members:
         if late_only and not member.late:
             continue
-        twin = world.durable.twins.get(member.device) or Twin(member.device)
+        twin = twins.get(member.device) or Twin(member.device)
         facts[member.device] = DeviceFact(
             device=member.device,
             presence=twin.presence(now, world.silent_s),
