@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks import agent, rollouts, serving, simulator, transport, trees, trust
+from benchmarks import agent, rollouts, serving, simulator, store, transport, trees, trust
 from benchmarks.table import show
 
 SUITES = {
@@ -11,6 +11,7 @@ SUITES = {
     "rollouts": rollouts.measure,
     "serving": serving.measure,
     "simulator": simulator.measure,
+    "store": store.measure,
     "trees": trees.measure,
     "transport": transport.measure,
     "trust": trust.measure,

@@ -21,10 +21,13 @@ from benchmarks.table import Row
 from contract import topics
 from contract.messages import Hardware, Heartbeat
 from controller.config import BrokerConfig, Config, StorageConfig
-from controller.reconcile.world import reconcile
+from controller.reconcile.decisions import reconcile
 from controller.rollout.model import FINAL, Rollout
 from controller.rollout.strategies import ALL_AT_ONCE
-from controller.service import Service, stamp
+from controller.service import Service
+from controller.state import State, open_state
+from controller.verbs import rollouts
+from controller.verbs.push import push
 from firmware_sim.checkers.fleet import safety
 from firmware_sim.checkers.law import Violation
 from firmware_sim.scenario import load_scenario
@@ -138,19 +141,20 @@ async def _offer_to_all(scratch: Path) -> tuple[float, float, float]:
     from edgeward.encode import encode_model, encode_rows
 
     config = Config(storage=StorageConfig(data_dir=str(scratch)), broker=BrokerConfig(port=BROKER_PORT))
-    service = Service(config)
+    state = open_state(config)
+    service = Service(state)
     await service.start()
     rows = [[float(x), float(-x)] for x in range(60)]
     kind, raw = encode_model(LogisticRegression().fit(rows, [int(x > 30) for x in range(60)]))
-    await service.operations.push("m", kind, raw, encode_rows(rows), actor="bench", at=stamp(), tags={})
+    await push(state, "m", kind, raw, encode_rows(rows), actor="bench", tags={})
     bare_kb = _rss_kb()
-    _meet(service, 0, OFFERS // 10)
+    _meet(state, 0, OFFERS // 10)
     small_kb = (_rss_kb() - bare_kb) / (OFFERS // 10)
-    _meet(service, OFFERS // 10, OFFERS)
+    _meet(state, OFFERS // 10, OFFERS)
     large_kb = (_rss_kb() - bare_kb) / OFFERS
     heard = _Listener()
     began_s = time.perf_counter()
-    service.rollouts.start("m", None, ALL_AT_ONCE, {}, actor="bench", at=stamp())
+    rollouts.start(state, "m", None, ALL_AT_ONCE, {}, actor="bench")
     await asyncio.to_thread(heard.all.wait, WAIT_S)
     took_s = time.perf_counter() - began_s
     heard.stop()
@@ -159,12 +163,12 @@ async def _offer_to_all(scratch: Path) -> tuple[float, float, float]:
     return OFFERS * 60 / took_s, small_kb, large_kb
 
 
-def _meet(service: Service, first: int, last: int) -> None:
+def _meet(state: State, first: int, last: int) -> None:
     beats = [
         Heartbeat(protocol=1, device=f"d{number:06}", boot=1, seq=1, uptime_s=1, hardware=_HARDWARE)
         for number in range(first, last)
     ]
-    reconcile(service.world, [(beat.device, beat) for beat in beats], time.time())
+    reconcile(state.world, [(beat.device, beat) for beat in beats], time.time())
 
 
 class _Listener:

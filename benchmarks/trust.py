@@ -33,7 +33,7 @@ from controller.config import BrokerConfig
 from controller.registry.credentials import Credentials
 from controller.trust.certificates import open_pki, pem
 from controller.trust.enrolment import Enrolment
-from controller.trust.senders import Voices
+from controller.trust.senders import Senders
 from firmware_sim.fleet_keys import FIRST, KEYS, RELEASE, ROOTS, TARGETS, TRUSTED
 from firmware_sim.models import make_model
 from firmware_sim.real_models import onnx_bytes
@@ -92,7 +92,7 @@ def _end_to_end() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="edgeward-bench-") as scratch:
         home, now = Path(scratch), datetime.now(UTC).replace(microsecond=0)
         (home / "pki").mkdir()
-        enrolment = Enrolment(open_pki(home / "pki", now), Credentials(home / "c.sqlite"), print)
+        enrolment = Enrolment(open_pki(home / "pki", now), Credentials(home / "c.sqlite"))
         broker = start_broker(BrokerConfig(url="mosquitto", tls=True, port=0), home / "broker", (enrolment, now))
         try:
             echo_ms = _round_trips(home, enrolment, broker, now)
@@ -163,13 +163,15 @@ def _reports(home: Path, enrolment: Enrolment, broker: RunningBroker, now: datet
     place.mkdir()
     _device(place, "cam-1", enrolment, now)
     (place / "agent.toml").write_text(_CONFIG.format(home=place, port=broker.port))
-    voices, service = Voices(enrolment.credentials, require_signed=True), _service(broker)
-    voices.believes("cam-1", Report(protocol=1, device="cam-1", boot=0, seq=0), time.time())  # keys from this thread
+    senders, service = Senders(enrolment.credentials, require_signed=True), _service(broker)
+    senders.is_authentic(
+        "cam-1", Report(protocol=1, device="cam-1", boot=0, seq=0), time.time()
+    )  # keys from this thread
     heard: dict[int, float] = {}
 
     def on_message(_client: object, _data: object, message: paho.MQTTMessage) -> None:
         report = decode(bytes(message.payload), Report)
-        verified = voices.believes("cam-1", report, time.time())
+        verified = senders.is_authentic("cam-1", report, time.time())
         settled = report.state is not None and report.state.phase == "steady"
         if verified and settled and report.state is not None:
             heard.setdefault(report.state.generation, time.perf_counter())

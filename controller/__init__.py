@@ -1,5 +1,6 @@
 """The server program: converts, verifies and versions models, decides rollouts, publishes over MQTT.
 
-Data flows api -> convert -> gates -> registry -> rollout -> publish -> link, and back link -> fleet -> reconcile.
+A request goes api -> verbs -> convert, gates, registry. A pass goes broker -> reconcile (fleet, rollout) -> registry ->
+broker. The floors of the rooms are a contract in pyproject.toml.
 Never imports the agent.
 """

@@ -6,21 +6,21 @@ from typing import Any
 
 
 class Background:
-    """Tasks of one owner. The event loop holds tasks weakly: whoever begins one must keep it."""
+    """Tasks of one owner. The event loop holds tasks weakly: the owner must hold them too."""
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[None]] = set()
-        """Those that have not ended."""
+        """Tasks that have not ended."""
 
     def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Let it go on; the task, for who wants to wait."""
+        """Starts the coroutine in the background and returns its task."""
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
 
     async def stop(self) -> None:
-        """Give up what is under way."""
+        """Cancels what is under way and waits until it has ended."""
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

@@ -17,8 +17,9 @@ from aiohttp import web
 from contract.errors import Code, EdgewardError, WorldError
 from controller.api.app import make_app
 from controller.config import Config, load_config
-from controller.registry.atomic_storage import replace_file
+from controller.registry.atomic_file import replace_file
 from controller.service import Service
+from controller.state import State, open_state
 from controller.trust.keys import load_or_make_secret
 
 _log = logging.getLogger("edgeward.controller")
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code."""
+    """Runs one command and returns its exit code."""
     call = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -43,11 +44,12 @@ def run(arguments: list[str]) -> int:
 
 
 async def serve(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT. WorldError `disk_failed` if another controller has the data directory."""
+    """Serves until SIGTERM or SIGINT. WorldError `disk_failed` if another controller has the data directory."""
     lock = _lock(config.data_dir)
     token = load_or_make_secret(config.data_dir / "token", f"edg_{secrets.token_urlsafe(32)}".encode())
-    service = Service(config)
-    runner = web.AppRunner(make_app(service, token), access_log=None)
+    state = open_state(config)
+    service = Service(state)
+    runner = web.AppRunner(make_app(state, token), access_log=None)
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -56,7 +58,7 @@ async def serve(config: Config) -> None:
         await runner.setup()
         site = web.TCPSite(runner, config.api.host, config.api.port)
         await site.start()
-        _announce(config, service, runner)
+        _announce(state, runner)
         await stop.wait()
     finally:
         await runner.cleanup()
@@ -64,11 +66,12 @@ async def serve(config: Config) -> None:
         lock.close()
 
 
-def _announce(config: Config, service: Service, runner: web.AppRunner) -> None:
-    """Say where we are, in the log and in a file that the client finds."""
+def _announce(state: State, runner: web.AppRunner) -> None:
+    """Writes where the API and the broker are, to the log and to a file that the client finds."""
+    config = state.config
     host, port = runner.addresses[0][:2]
-    service.api_port = port
-    where = {"url": f"http://{host}:{port}", "broker": service.broker.shown if service.broker else ""}
+    state.api_port = port
+    where = {"url": f"http://{host}:{port}", "broker": state.broker.shown if state.broker else ""}
     replace_file(config.data_dir / "controller.json", json.dumps(where).encode())
     _log.info("API at %s, token in %s", where["url"], config.data_dir / "token")
     if config.api.host not in ("127.0.0.1", "localhost", "::1"):

@@ -22,7 +22,7 @@ class StorageConfig(Message, frozen=True):
 
 
 class ApiConfig(Message, frozen=True):
-    """Where operators come in."""
+    """Where the API listens."""
 
     host: str = "127.0.0.1"
     port: Port = 8470
@@ -32,7 +32,7 @@ class ApiConfig(Message, frozen=True):
 
 
 class BrokerConfig(Message, frozen=True):
-    """Which MQTT 5 broker."""
+    """Which MQTT 5 broker is used, or started."""
 
     url: str = "auto"
     """auto | mosquitto | embedded (started by the controller), or mqtt://host:port, mqtts://host:port."""
@@ -61,10 +61,10 @@ class FleetConfig(Message, frozen=True):
     """How the fleet is watched."""
 
     silent_s: Seconds = 90.0
-    """No heartbeat for so long: silent."""
+    """A device without a heartbeat for so long is silent."""
     reconcile_s: Seconds = 1.0
     four_eyes: bool = False
-    """A rollout starts only when somebody else, with the role approver, has approved it."""
+    """A rollout starts only when another person, with the role approver, has approved it."""
     require_signed: bool = False
     """Ignore devices without a certificate. One that has been given a certificate must sign in any case."""
 
@@ -83,23 +83,23 @@ class PublishConfig(Message, frozen=True):
     """Tried before the broker, in this order: `https://cdn.example/{sha256}`, or this controller's own API,
     `http://host:8470/v1/blobs/{sha256}`. The list of a blob's chunks lies beside it as `{sha256}.list`."""
     bucket: Annotated[str, msgspec.Meta(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?)?\Z")] = ""
-    """`s3://name/prefix`: who asks the API for a blob is sent there by a presigned address, and fetches it there."""
+    """`s3://name/prefix`: a caller that asks the API for a blob is sent there by a presigned address."""
     bucket_endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z")] = ""
-    """Of a store that is not AWS's."""
+    """The address of a store that is not AWS's."""
     neighbours: Annotated[str, msgspec.Meta(max_length=128)] = ""
     """Devices with one value of this label, `site` say, that share what they have confirmed (`[transfer] share`) are
     named to each other before every other source. Empty: none is."""
 
 
 class EventsConfig(Message, frozen=True):
-    """Who is told what happens to rollouts."""
+    """Where events of rollouts are sent."""
 
     webhooks: tuple[Annotated[str, msgspec.Meta(pattern="^https?://")], ...] = ()
     """Addresses that get every event by POST, as CloudEvents 1.0."""
 
 
 class Config(Message, frozen=True):
-    """Everything."""
+    """The whole configuration."""
 
     storage: StorageConfig = StorageConfig()
     api: ApiConfig = ApiConfig()
@@ -117,7 +117,10 @@ class Config(Message, frozen=True):
 
 
 def load_config(path: Path | None) -> Config:
-    """Read and check, or the defaults for None; BadInput `config_invalid` names the file and the key."""
+    """The configuration in a TOML file, checked; the defaults for None.
+
+    BadInput `config_invalid` names the file and the key.
+    """
     if path is None:
         return Config()
     try:

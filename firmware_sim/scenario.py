@@ -74,6 +74,21 @@ class ControllerDies(Message, frozen=True, tag_field="kind", tag="controller_die
     for_s: Positive
 
 
+class ControllerCrashes(Message, frozen=True, tag_field="kind", tag="controller_crashes"):
+    """The controller may be killed at any write, message or acknowledgement of a pass, and starts again."""
+
+    probability: Probability
+    for_s: Positive = 5.0
+
+
+class DiskFails(Message, frozen=True, tag_field="kind", tag="disk_fails"):
+    """The controller's disk refuses writes for a while, each with this probability."""
+
+    at_s: Seconds
+    for_s: Positive
+    probability: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+
+
 class BrokerForgets(Message, frozen=True, tag_field="kind", tag="broker_forgets"):
     """The broker restarts without anything that it had retained."""
 
@@ -94,7 +109,7 @@ class Brownout(Message, frozen=True, tag_field="kind", tag="brownout"):
     """After a cut the next so many operations are cut with one in two."""
 
 
-Fault = Partition | Storm | ControllerDies | BrokerForgets | CrashLoop | Brownout
+Fault = Partition | Storm | ControllerDies | ControllerCrashes | DiskFails | BrokerForgets | CrashLoop | Brownout
 
 
 class Scenario(Message, frozen=True):

@@ -18,8 +18,10 @@ from firmware_sim.real_models import RealRuntime, make_real_model
 from firmware_sim.scenario import (
     BrokerForgets,
     Brownout,
+    ControllerCrashes,
     ControllerDies,
     CrashLoop,
+    DiskFails,
     Fault,
     Partition,
     Release,
@@ -169,6 +171,12 @@ class FleetWorld:
             case ControllerDies(at_s=at_s, for_s=for_s):
                 self.clock.at(at_s, self.controller.kill)
                 self.clock.at(at_s + for_s, self.controller.start)
+            case ControllerCrashes(probability=probability, for_s=for_s):
+                deaths = stream(self.seed, "controller/process")
+                self.controller.back_after_s = for_s
+                self.controller.faults.dies = lambda: self._faulty and deaths.random() < probability
+            case DiskFails(at_s=at_s, for_s=for_s, probability=probability):
+                self._fail_writes(at_s, at_s + for_s, probability)
             case BrokerForgets(at_s=at_s):
                 self.clock.at(at_s, self._forget)
             case CrashLoop(release=release):
@@ -177,6 +185,16 @@ class FleetWorld:
                     device.crashes_on = digest
             case Brownout():
                 pass  # in the devices' power since they were made
+
+    def _fail_writes(self, first_s: float, last_s: float, probability: float) -> None:
+        refusals, faults = stream(self.seed, f"controller/disk/{first_s}"), self.controller.faults
+        before = faults.disk_fails
+
+        def fails() -> bool:
+            now = self._faulty and first_s <= self.clock.now < last_s
+            return before() or (now and refusals.random() < probability)
+
+        faults.disk_fails = fails
 
     def _storm(self) -> None:
         for device in self.devices.values():

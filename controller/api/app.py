@@ -9,18 +9,18 @@ from controller.api.openapi import openapi
 from controller.api.page import PAGE_FILES, page
 from controller.api.route import Answer
 from controller.api.routes import MAX_BODY_BYTES, ROUTES
-from controller.api.service_key import SERVICE
-from controller.service import Service
+from controller.api.state_key import STATE
+from controller.state import State
 
 OPENAPI = "/v1/openapi.json"
 
 
-def make_app(service: Service, token: str) -> web.Application:
-    """The application of one service."""
+def make_app(state: State, token: str) -> web.Application:
+    """The application of one controller; `token` is the local one, which may do everything."""
     app = web.Application(middlewares=[errors_to_json, guard], client_max_size=MAX_BODY_BYTES)
-    app[SERVICE] = service
+    app[STATE] = state
     app[TOKEN] = token
-    app[TOKENS] = service.tokens
+    app[TOKENS] = state.tokens
     app[FAILED], app[CALLS] = failures(), calls()
     app[NEEDS] = {(route.method, route.path): route.needs for route in ROUTES} | {("GET", OPENAPI): "nothing"}
     for route in ROUTES:

@@ -1,4 +1,4 @@
-"""Who calls, and whether they may: deny by default, slow down who guesses, say nothing about why a token is wrong.
+"""Authentication and permission of every request: deny by default, slow guessing down, never say why a token is wrong.
 
 A route without a permission in the table is closed to everybody. Failed attempts are limited by address, calls by
 subject, so that a flood of wrong tokens never keeps an operator out.
@@ -26,18 +26,18 @@ CALLS = web.AppKey("calls", Limiter)
 
 
 def failures() -> Limiter:
-    """Wrong tokens from one address: twenty at once, then one in three seconds."""
+    """The limit on wrong tokens from one address: twenty at once, then one in three seconds."""
     return Limiter(per_s=1 / 3, burst=20)
 
 
 def calls() -> Limiter:
-    """Calls of one subject."""
+    """The limit on calls of one subject."""
     return Limiter(per_s=100, burst=400)
 
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """BadInput `unauthenticated`, `forbidden`, `rate_limited`."""
+    """Lets a request through or raises BadInput `unauthenticated`, `forbidden`, `rate_limited`."""
     needs = _needs(request)
     if needs == "nothing":
         if request.method == "POST":  # claims and renewals can be guessed at; health cannot
@@ -55,18 +55,18 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def actor_of(request: web.Request) -> str:
-    """Who the audit names."""
+    """The name that the audit gives to the caller of a request."""
     subject = request.get(SUBJECT)
     return subject.name if subject is not None else "unknown"
 
 
 def subject_of(request: web.Request) -> Subject:
-    """Who calls."""
+    """The authenticated caller of a request."""
     return request[SUBJECT]
 
 
 def failed(request: web.Request) -> None:
-    """Count an attempt to prove something that failed."""
+    """Counts a failed attempt to prove an identity, by address."""
     request.app[FAILED].allows(_address(request), time.monotonic())
 
 

@@ -4,69 +4,46 @@ from aiohttp import web
 
 from contract.enrolment import Certificate, Claim, EnrolRequest, RenewRequest
 from contract.errors import BadInput
-from contract.names import check_name
 from contract.wire import decode
 from controller.api import views
 from controller.api.auth import actor_of, failed
 from controller.api.route import Route
-from controller.api.service_key import SERVICE
-from controller.service import stamp, today
-from controller.trust.certificates import pem
+from controller.api.state_key import STATE
+from controller.verbs import devices
 
 MAX_ENROL_BYTES = 32 * 1024
 
 
 async def claim(request: web.Request) -> Claim:
     """A single-use secret for one device."""
-    service, device = request.app[SERVICE], request.match_info["device"]
-    token = service.enrolment.claim(device, today())
-    service.journal.audit(stamp(), actor_of(request), "device claim", device)
-    return Claim(
-        url=service.public_url,
-        token=token,
-        device=device,
-        broker_url=service.broker.url if service.broker else "",
-        ca=service.enrolment.authority.pem,
-        root=service.authority.root(),
-    )
+    return devices.claim(request.app[STATE], request.match_info["device"], actor=actor_of(request))
 
 
 async def enrol(request: web.Request) -> Certificate:
-    """Trade a claim for a certificate."""
-    service = request.app[SERVICE]
+    """Trades a claim for a certificate."""
     asked = decode(await request.read(), EnrolRequest, max_bytes=MAX_ENROL_BYTES)
     try:
-        certificate = service.enrolment.enrol(asked.token, asked.csr, today())
+        return devices.enrol(request.app[STATE], asked)
     except BadInput:
         failed(request)
         raise
-    return _granted(request, pem(certificate), certificate.subject.rfc4514_string().removeprefix("CN="))
 
 
 async def renew(request: web.Request) -> Certificate:
-    """The next certificate for whom the old one belongs to."""
-    service = request.app[SERVICE]
+    """Issues the next certificate to the device that holds the old one's key."""
     asked = decode(await request.read(), RenewRequest, max_bytes=MAX_ENROL_BYTES)
     try:
-        certificate = service.enrolment.renew(asked.certificate, asked.csr, asked.signature, today())
+        return devices.renew(request.app[STATE], asked)
     except BadInput:
         failed(request)
         raise
-    return _granted(request, pem(certificate), certificate.subject.rfc4514_string().removeprefix("CN="))
 
 
 async def revoke(request: web.Request) -> views.Revoked:
-    """Take a device's certificates away and end its session."""
-    device = check_name(request.match_info["device"], "device")
-    count = await request.app[SERVICE].revoke(device, actor_of(request))
+    """Takes a device's certificates away and ends its session."""
+    device = request.match_info["device"]
+    count = await devices.revoke(request.app[STATE], device, actor=actor_of(request))
     return views.Revoked(device=device, certificates=count)
-
-
-def _granted(request: web.Request, certificate: str, device: str) -> Certificate:
-    service = request.app[SERVICE]
-    service.voices.forget(device)
-    service.journal.audit(stamp(), device, "device enrolled", device)
-    return Certificate(device=device, certificate=certificate, ca=service.enrolment.authority.pem)
 
 
 DEVICE_ROUTES = (

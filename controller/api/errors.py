@@ -33,7 +33,7 @@ _STATUS = {
 
 
 def status_of(error: EdgewardError) -> int:
-    """Bad input is 4xx (422 unless said otherwise), the world's faults are 503."""
+    """The HTTP status of an error: bad input is 4xx (422 unless said otherwise), the world's faults 503."""
     if isinstance(error, BadInput):
         return _STATUS.get(error.code, 422)
     return 503
@@ -46,7 +46,7 @@ def answer(code: str, detail: str, status: int) -> web.Response:
 
 @web.middleware
 async def errors_to_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every failure leaves as JSON with a code; what nobody foresaw is logged and says nothing of the inside."""
+    """Turns every failure into JSON with a code; an unforeseen one is logged and reveals nothing of the inside."""
     try:
         return await handler(request)
     except EdgewardError as error:

@@ -8,27 +8,27 @@ from aiohttp import web
 from contract.wire import Message, decode, encode
 from controller.api.auth import actor_of
 from controller.api.route import Route
-from controller.api.service_key import SERVICE
+from controller.api.state_key import STATE
 from controller.events.cloudevents import Event
-from controller.service import stamp
+from controller.verbs import policies
 from controller.verbs.policies import DeploymentPolicy
-from controller.verbs.push import resolve_strategy
+from controller.verbs.rollouts import resolve_strategy
 
 KEEP_ALIVE_S = 15.0
 
 
 class DeploymentRequest(Message, frozen=True):
-    """Let every version that passes its gates go out by itself."""
+    """The policy by which every version of a model that passes its gates is rolled out."""
 
     strategy: str | dict[str, Any] = "canary"
     selector: dict[str, str] = {}
     approval: bool = False
-    """Wait for a second person each time."""
+    """Whether each rollout waits for a second person."""
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
-    """Server-sent events, one CloudEvent each; with `Last-Event-ID` those after it first, as far as they are kept."""
-    events = request.app[SERVICE].events
+    """Streams server-sent events, one CloudEvent each; with `Last-Event-ID` kept ones after it come first."""
+    events = request.app[STATE].events
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await answer.prepare(request)
     listener = events.listen(request.headers.get("Last-Event-ID", ""))
@@ -50,27 +50,26 @@ async def _next(queue: asyncio.Queue[Event]) -> bytes:
 
 async def list_deployments(request: web.Request) -> dict[str, DeploymentPolicy]:
     """Policies by model."""
-    return request.app[SERVICE].deployment.policies()
+    return policies.all_policies(request.app[STATE])
 
 
 async def set_deployment(request: web.Request) -> DeploymentPolicy:
-    """Let a policy hold."""
+    """Sets the policy of a model."""
     wanted = decode(await request.read(), DeploymentRequest)
-    policy = DeploymentPolicy(
-        strategy=resolve_strategy(wanted.strategy),
-        selector=wanted.selector,
+    return policies.set_policy(
+        request.app[STATE],
+        request.match_info["model"],
+        resolve_strategy(wanted.strategy),
+        wanted.selector,
         approval=wanted.approval,
-        set_by=actor_of(request),
-        set_at=stamp(),
+        actor=actor_of(request),
     )
-    request.app[SERVICE].deployment.set(request.match_info["model"], policy)
-    return policy
 
 
 async def remove_deployment(request: web.Request) -> dict[str, str]:
-    """Versions wait for a hand again."""
+    """Removes the policy of a model: a person starts its rollouts again."""
     model = request.match_info["model"]
-    request.app[SERVICE].deployment.remove(model, actor=actor_of(request), at=stamp())
+    policies.remove_policy(request.app[STATE], model, actor=actor_of(request))
     return {"removed": model}
 
 

@@ -1,4 +1,4 @@
-"""The fleet on one page: who is there, what serves, what is on its way, how rollouts stand. Decides nothing.
+"""The fleet on one page: presence, versions that serve, transfers, rollouts. Decides nothing.
 
 Bounded however large the fleet is: counts of everything, and the first few of what is under way.
 """
@@ -17,11 +17,11 @@ MAX_TRANSFERS = 50
 
 
 class ServedView(Message, frozen=True):
-    """How many devices answer from a version."""
+    """How many devices serve a version."""
 
     model: str
     release: int
-    """0: from one that the controller does not know."""
+    """0: a version that the controller does not know."""
     devices: int
 
 
@@ -38,36 +38,37 @@ class TransferringView(Message, frozen=True):
 
 
 class FleetView(Message, frozen=True):
-    """What an operator looks at first."""
+    """Everything on the fleet's page."""
 
     devices: int
     presence: dict[str, int]
     serving: tuple[ServedView, ...]
     bytes_received: int
-    """By all devices, each since it started."""
+    """Sum over all devices, each since it started."""
     bytes_s: float
     fetching: int
     transfers: tuple[TransferringView, ...]
-    """Those under way, as devices have told at their newest heartbeat; the first 50."""
+    """The first 50 transfers under way, by the devices' newest heartbeats."""
     rollouts: tuple[RolloutSummary, ...]
     """The newest 8, newest first; members are counted while a rollout is open."""
 
 
 def fleet_view(world: World, now: float) -> FleetView:
     """The fleet as it is known now."""
-    presence = {device: twin.presence(now, world.silent_s) for device, twin in world.twins.items()}
+    presence = {device: twin.presence(now, world.silent_s) for device, twin in world.durable.twins.items()}
     transfers = [
         found
-        for device, twin in sorted(world.twins.items())
-        for found in _transfers(twin, presence[device], world.traffic.get(device))
+        for device, twin in sorted(world.durable.twins.items())
+        for found in _transfers(twin, presence[device], world.measured.traffic.get(device))
     ]
-    newest = islice(reversed(world.rollouts.values()), MAX_ROLLOUTS)
+    traffic = world.measured.traffic
+    newest = islice(reversed(world.durable.rollouts.values()), MAX_ROLLOUTS)
     return FleetView(
         devices=len(presence),
         presence=dict(sorted(Counter(presence.values()).items())),
         serving=_serving(world),
-        bytes_received=sum(each.newest.bytes_received for each in world.traffic.values()),
-        bytes_s=sum(each.bytes_s for device, each in world.traffic.items() if presence.get(device) == "online"),
+        bytes_received=sum(each.newest.bytes_received for each in traffic.values()),
+        bytes_s=sum(each.bytes_s for device, each in traffic.items() if presence.get(device) == "online"),
         fetching=len(transfers),
         transfers=tuple(transfers[:MAX_TRANSFERS]),
         rollouts=tuple(rollout_summary(rollout, world, now) for rollout in newest),
@@ -76,7 +77,7 @@ def fleet_view(world: World, now: float) -> FleetView:
 
 def _serving(world: World) -> tuple[ServedView, ...]:
     counts: Counter[tuple[str, int]] = Counter()
-    for twin in world.twins.values():
+    for twin in world.durable.twins.values():
         for model, state in twin.reported.items():
             if state.serving:
                 counts[model, serving_release(state) or 0] += 1

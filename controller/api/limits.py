@@ -1,10 +1,10 @@
-"""Token buckets: how often somebody may call. Time is handed in; the number of buckets is bounded."""
+"""Token buckets: how often a caller may call. Time is handed in; the number of buckets is bounded."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
 MAX_BUCKETS = 10_000
-"""Callers that are told apart; beyond it the one heard of longest ago starts anew."""
+"""Callers with a bucket of their own; beyond it the one that called longest ago starts with a full bucket."""
 
 
 @dataclass
@@ -16,7 +16,7 @@ class Limiter:
     _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
 
     def allows(self, caller: str, now: float) -> bool:
-        """Take one from the caller's bucket, if there is one."""
+        """Takes one from the caller's bucket, if there is one."""
         left = self._left(caller, now)
         self._buckets[caller] = (max(0.0, left - 1.0), now)
         self._buckets.move_to_end(caller)

@@ -12,7 +12,7 @@ _REF = "#/components/schemas/{name}"
 
 
 def openapi() -> dict[str, Any]:
-    """The document."""
+    """The OpenAPI document as plain values."""
     types = [route.returns for route in ROUTES] + [route.takes for route in ROUTES if route.takes is not None]
     schemas, components = msgspec.json.schema_components([*types, Error], ref_template=_REF)
     by_type = dict(zip([str(kind) for kind in [*types, Error]], schemas, strict=True))
@@ -31,7 +31,7 @@ def openapi() -> dict[str, Any]:
 
 
 class Error(msgspec.Struct):
-    """Every failure: a stable code, and what to do."""
+    """The body of every failure: a stable code, and what to do."""
 
     code: str
     detail: str

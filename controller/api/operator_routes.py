@@ -1,4 +1,4 @@
-"""The routes of people: tokens with roles, and the audit of what everybody did."""
+"""The routes of operators: tokens with roles, and the audit."""
 
 import time
 from typing import Annotated, Any
@@ -11,16 +11,14 @@ from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.route import Route
-from controller.api.service_key import SERVICE
-from controller.service import Service, stamp
+from controller.api.state_key import STATE
 from controller.trust.access import Role
 from controller.trust.tokens import ApiToken
-
-DAY_S = 86_400.0
+from controller.verbs import tokens
 
 
 class TokenRequest(Message, frozen=True):
-    """Whose token, with which roles, for how long."""
+    """A request for a token: its holder's name, its roles, and for how many days it is good."""
 
     name: str
     roles: Annotated[tuple[Role, ...], msgspec.Meta(min_length=1)]
@@ -28,37 +26,33 @@ class TokenRequest(Message, frozen=True):
 
 
 async def create_token(request: web.Request) -> views.NewToken:
-    """A token; it is shown this once."""
-    service = request.app[SERVICE]
+    """Makes a token; it is shown this once."""
     asked = decode(await request.read(), TokenRequest)
-    expires_at = time.time() + asked.days * DAY_S
-    kept, token = service.tokens.create(asked.name, asked.roles, created_at=stamp(), expires_at=expires_at)
-    _audit(service, request, "token create", f"{kept.id} {kept.name}", ", ".join(kept.roles))
+    kept, token = tokens.create_token(
+        request.app[STATE], asked.name, asked.roles, days=asked.days, actor=actor_of(request)
+    )
     return views.NewToken(token=token, kept=_shown(kept))
 
 
 async def list_tokens(request: web.Request) -> list[views.TokenView]:
     """Every token, without its secret."""
-    return [_shown(kept) for kept in request.app[SERVICE].tokens.all()]
+    return [_shown(kept) for kept in request.app[STATE].tokens.all()]
 
 
 async def revoke_token(request: web.Request) -> views.TokenView:
-    """End a token."""
-    service = request.app[SERVICE]
-    ended = service.tokens.revoke(request.match_info["token"])
-    _audit(service, request, "token revoke", f"{ended.id} {ended.name}", "")
-    return _shown(ended)
+    """Ends a token."""
+    return _shown(tokens.revoke_token(request.app[STATE], request.match_info["token"], actor=actor_of(request)))
 
 
 async def audit(request: web.Request) -> list[dict[str, Any]]:
-    """Newest first."""
-    return request.app[SERVICE].journal.audit_entries()
+    """The newest audit entries, newest first."""
+    return request.app[STATE].journal.audit_entries()
 
 
 async def export_audit(request: web.Request) -> views.AuditExport:
-    """All of it, with the checkpoint that devices hold."""
-    service = request.app[SERVICE]
-    entries, witness = service.journal.whole_audit(), service.authority.audit_witness()
+    """The whole audit, with the checkpoint that devices hold."""
+    state = request.app[STATE]
+    entries, witness = state.journal.whole_audit(), state.authority.audit_witness()
     return views.AuditExport(
         entries=entries, witness=witness, faults=chain.faults(entries, [witness] if witness else [])
     )
@@ -73,10 +67,6 @@ def _shown(kept: ApiToken) -> views.TokenView:
         expires_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept.expires_at)),
         revoked=kept.revoked,
     )
-
-
-def _audit(service: Service, request: web.Request, action: str, subject: str, detail: str) -> None:
-    service.journal.audit(stamp(), actor_of(request), action, subject, detail)
 
 
 OPERATOR_ROUTES = (

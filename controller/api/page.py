@@ -23,7 +23,7 @@ _HEADERS = {
 
 
 async def page(request: web.Request) -> web.Response:
-    """One of the three."""
+    """Serves one of the page's three files."""
     name, kind = PAGE_FILES[request.path]
     text = (_STATIC / name).read_text(encoding="utf-8")
     return web.Response(text=text, content_type=kind, headers=_HEADERS)

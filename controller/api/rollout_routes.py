@@ -3,27 +3,24 @@
 import time
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
-from contract.errors import BadInput, Code
-from contract.messages import Report
 from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of, subject_of
 from controller.api.rollout_views import RolloutView, VerdictView, rollout_view, verdict_view
 from controller.api.route import Route
-from controller.api.service_key import SERVICE
-from controller.reconcile.why import why
-from controller.service import stamp
-from controller.verbs.previews import Preview
-from controller.verbs.push import resolve_strategy
+from controller.api.state_key import STATE
+from controller.reconcile.preview import Preview
+from controller.verbs import devices, rollouts
+from controller.verbs.labels import label_rows as label_rows_of
+from controller.verbs.rollouts import resolve_strategy
 
 MAX_LABELS_BYTES = 4 * 1024 * 1024
 
 
 class PlanRequest(Message, frozen=True):
-    """What a rollout would be about."""
+    """A request to plan a rollout: which version, by which strategy, for which devices."""
 
     model: str
     release: int | None = None
@@ -35,24 +32,24 @@ class PlanRequest(Message, frozen=True):
 
 
 class RolloutRequest(PlanRequest, frozen=True):
-    """Start a rollout."""
+    """A request to start a rollout."""
 
     plan_digest: str = ""
-    """Of a preview: start that very plan or nothing."""
+    """The digest of a preview: start exactly that plan, or nothing."""
 
 
 class ApprovalRequest(Message, frozen=True):
-    """Approve a proposed rollout."""
+    """A request to approve a proposed rollout."""
 
     plan_digest: str
-    """Of the plan that was looked at."""
+    """The digest of the plan that was looked at."""
 
 
 class JudgeRequest(Message, frozen=True):
-    """Judge a rollout again."""
+    """A request to judge a rollout again."""
 
     revert: bool = False
-    """Roll it back where a rule fails."""
+    """Whether the rollout is rolled back where a rule fails."""
 
 
 class LateLabel(Message, frozen=True):
@@ -70,99 +67,92 @@ class LabelsRequest(Message, frozen=True):
 
 async def list_rollouts(request: web.Request) -> list[RolloutView]:
     """Every rollout, newest first."""
-    world = request.app[SERVICE].world
+    world = request.app[STATE].world
     now = time.time()
-    return [rollout_view(rollout, world, now) for rollout in reversed(list(world.rollouts.values()))]
+    return [rollout_view(rollout, world, now) for rollout in reversed(list(world.durable.rollouts.values()))]
 
 
 async def show_rollout(request: web.Request) -> RolloutView:
     """One rollout."""
-    service = request.app[SERVICE]
-    return rollout_view(service.rollouts.rollout(request.match_info["rollout"]), service.world, time.time())
+    state = request.app[STATE]
+    return rollout_view(rollouts.find(state, request.match_info["rollout"]), state.world, time.time())
 
 
 async def plan_rollout(request: web.Request) -> Preview:
     """What a rollout would do; nothing happens."""
     wanted = decode(await request.read(), PlanRequest)
     strategy = resolve_strategy(wanted.strategy)
-    return request.app[SERVICE].rollouts.preview(wanted.model, wanted.release, strategy, wanted.selector)
+    return rollouts.preview(request.app[STATE], wanted.model, wanted.release, strategy, wanted.selector)
 
 
 async def start_rollout(request: web.Request) -> RolloutView:
-    """Plan and start a rollout."""
-    service = request.app[SERVICE]
+    """Plans and starts a rollout."""
+    state = request.app[STATE]
     wanted = decode(await request.read(), RolloutRequest)
-    strategy, version = resolve_strategy(wanted.strategy), service.rollouts.releasable(wanted.model, wanted.release)
-    await service.deliveries.ready(wanted.model, version.manifest)
-    rollout = service.rollouts.start(
+    rollout = await rollouts.prepare_and_start(
+        state,
         wanted.model,
-        version.release,
-        strategy,
+        wanted.release,
+        resolve_strategy(wanted.strategy),
         wanted.selector,
         plan_digest=wanted.plan_digest,
         actor=actor_of(request),
-        at=stamp(),
     )
-    return rollout_view(rollout, service.world, time.time())
+    return rollout_view(rollout, state.world, time.time())
 
 
 async def approve_rollout(request: web.Request) -> RolloutView:
-    """The second pair of eyes."""
-    service = request.app[SERVICE]
+    """Approves a proposed rollout, so that it starts."""
+    state = request.app[STATE]
     digest = decode(await request.read(), ApprovalRequest).plan_digest
     name, subject = request.match_info["rollout"], subject_of(request)
-    started = service.rollouts.approve(name, digest, subject=subject, at=stamp())
-    return rollout_view(started, service.world, time.time())
+    started = rollouts.approve(state, name, digest, subject=subject)
+    return rollout_view(started, state.world, time.time())
 
 
 async def steer_rollout(request: web.Request) -> RolloutView:
-    """Pause, resume, promote, abort or roll back."""
-    service = request.app[SERVICE]
+    """Pauses, resumes, promotes, aborts or rolls back a rollout."""
+    state = request.app[STATE]
     verb = request.path.rpartition("/")[2]
-    steered = service.rollouts.steer(
+    steered = rollouts.steer(
+        state,
         request.match_info["rollout"],
         verb,  # type: ignore[arg-type]  # the route table registers these paths only
         actor=actor_of(request),
-        at=stamp(),
     )
-    return rollout_view(steered, service.world, time.time())
+    return rollout_view(steered, state.world, time.time())
 
 
 async def judge_rollout(request: web.Request) -> list[VerdictView]:
     """What its accuracy rules say now that labels have come late."""
-    service = request.app[SERVICE]
+    state = request.app[STATE]
     revert = decode(await request.read() or b"{}", JudgeRequest).revert
     name, actor = request.match_info["rollout"], actor_of(request)
-    return [verdict_view(each) for each in service.rollouts.judge_again(name, revert=revert, actor=actor, at=stamp())]
+    return [verdict_view(each) for each in rollouts.judge_again(state, name, revert=revert, actor=actor)]
 
 
 async def label_rows(request: web.Request) -> views.Labelled:
-    """Give captured rows the labels that came late."""
+    """Gives captured rows the labels that came late."""
     model = request.match_info["model"]
     wanted = decode(await request.read(), LabelsRequest, max_bytes=MAX_LABELS_BYTES)
     labels = {each.id: each.label for each in wanted.labels}
-    return views.Labelled(request.app[SERVICE].captures.label(model, labels))
+    return views.Labelled(label_rows_of(request.app[STATE], model, labels, actor=actor_of(request)))
 
 
 async def explain_rollout(request: web.Request) -> views.Sentences:
     """Where it stands and what it waits for."""
-    return views.Sentences(request.app[SERVICE].rollouts.explain(request.match_info["rollout"]))
+    return views.Sentences(rollouts.explain(request.app[STATE], request.match_info["rollout"]))
 
 
 async def device_why(request: web.Request) -> views.Sentences:
     """Why a device runs what it runs."""
-    service, name = request.app[SERVICE], request.match_info["device"]
-    twin = service.world.twins.get(name)
-    if twin is None:
-        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {name[:64]!r} has ever reported")
-    history = [(at, msgspec.json.decode(body, type=Report)) for at, body in service.journal.history_of(name)]
-    return views.Sentences(why(twin, service.world.rollouts, history, service.world.quarantine.get(name, {})))
+    return views.Sentences(devices.explain(request.app[STATE], request.match_info["device"]))
 
 
-async def release_device(request: web.Request) -> views.Lifted:
-    """Lift the quarantine of every version on a device."""
+async def unquarantine_device(request: web.Request) -> views.Lifted:
+    """Lifts the quarantine of every version on a device."""
     device = request.match_info["device"]
-    return views.Lifted(request.app[SERVICE].rollouts.release_device(device, actor=actor_of(request), at=stamp()))
+    return views.Lifted(devices.unquarantine(request.app[STATE], device, actor=actor_of(request)))
 
 
 _ONE = "/v1/rollouts/{rollout}"
@@ -181,5 +171,5 @@ ROLLOUT_ROUTES = (
     Route("rollout", "POST", f"{_ONE}/judge", judge_rollout, "Judge it again", list[VerdictView], JudgeRequest),
     Route("push", "POST", "/v1/models/{model}/labels", label_rows, "Labels come late", views.Labelled, LabelsRequest),
     Route("view", "GET", "/v1/devices/{device}/why", device_why, "Why it runs what it runs", views.Sentences),
-    Route("rollout", "POST", "/v1/devices/{device}/release", release_device, "Lift its quarantine", views.Lifted),
+    Route("rollout", "POST", "/v1/devices/{device}/release", unquarantine_device, "Lift its quarantine", views.Lifted),
 )

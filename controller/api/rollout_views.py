@@ -1,4 +1,4 @@
-"""A rollout as the API tells it: members with their outcomes, the newest verdicts. Decides nothing."""
+"""A rollout as the API shows it: members with their outcomes, the newest verdicts. Decides nothing."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,13 @@ from typing import Any
 
 from contract.messages import ModelState
 from contract.wire import Message
-from controller.reconcile.world import World, facts_of
+from controller.reconcile.membership import facts_of
+from controller.reconcile.preview import bytes_for
+from controller.reconcile.world import World
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Member, Rollout
 from controller.rollout.outcome import Outcome, outcome_of
-from controller.verbs.previews import bytes_for
 
 
 class MemberView(Message, frozen=True):
@@ -38,15 +39,15 @@ class VerdictView(Message, frozen=True):
 
 
 class TransferView(Message, frozen=True):
-    """What has come across, as far as devices have told: they say so at every heartbeat."""
+    """How much has been transferred, by the devices' newest heartbeats."""
 
     total_bytes: int
-    """To every member, each in the fewest bytes that it can take."""
+    """For all members, each in the fewest bytes that it can take."""
     done_bytes: int
     bytes_s: float
     """Since the rollout began."""
     eta_s: float | None
-    """At that rate; None while nothing has come across."""
+    """Time left at that rate; None while nothing has been transferred."""
 
 
 class RolloutSummary(Message, frozen=True):
@@ -132,7 +133,7 @@ def _summary_fields(rollout: Rollout, world: World, facts: Mapping[str, DeviceFa
         "reason": rollout.reason,
         "transfer": transfer_view(rollout, members, world, facts, now),
         "counts": dict(sorted(Counter(outcomes).items())),
-        "verdicts": tuple(map(verdict_view, world.verdicts.get(rollout.id, ()))),
+        "verdicts": tuple(map(verdict_view, world.measured.verdicts.get(rollout.id, ()))),
         "created_at": rollout.created_at,
         "created_by": rollout.created_by,
     }
@@ -141,7 +142,7 @@ def _summary_fields(rollout: Rollout, world: World, facts: Mapping[str, DeviceFa
 def transfer_view(
     rollout: Rollout, members: Sequence[Member], world: World, facts: Mapping[str, DeviceFact], now: float
 ) -> TransferView:
-    """How far the rollout's bytes are."""
+    """How much of a rollout has been transferred, in bytes."""
     total = done = 0
     for member in members:
         wanted = bytes_for(world, rollout, member)
@@ -152,7 +153,7 @@ def transfer_view(
 
 
 def _across(rollout: Rollout, fact: DeviceFact, wanted: int) -> int:
-    """Of the bytes that a device is to have: all once it probes the release, what it has told while it fetches."""
+    """How many of its bytes a device has: all once it probes the release, what it reports while it fetches."""
     state, assigned = fact.state, fact.assigned
     if state is None:
         return 0

@@ -19,10 +19,10 @@ from controller.api.fleet_view import FleetView, fleet_view
 from controller.api.operator_routes import OPERATOR_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
-from controller.api.service_key import SERVICE
+from controller.api.state_key import STATE
 from controller.api.trust_routes import TRUST_ROUTES
 from controller.convert.request import VariantName
-from controller.service import stamp
+from controller.verbs.push import push
 
 MAX_BODY_BYTES = min(MAX_BLOB_BYTES, 1024**3)
 T = TypeVar("T")
@@ -38,34 +38,34 @@ class PushRequest(Message, frozen=True):
 
 
 async def health(request: web.Request) -> views.Health:
-    """Liveness for a probe."""
-    service = request.app[SERVICE]
-    broker = service.broker
+    """Whether the controller works, for a liveness probe."""
+    state = request.app[STATE]
+    broker = state.broker
     return views.Health(
-        status="ok" if service.connected else "degraded",
+        status="ok" if state.connected else "degraded",
         broker=f"{broker.kind} {broker.shown}" if broker else "none",
-        broker_connected=service.connected,
-        devices=len(service.world.twins),
-        messages_dropped=service.dropped,
-        messages_disbelieved=service.disbelieved,
+        broker_connected=state.connected,
+        devices=len(state.world.durable.twins),
+        messages_dropped=state.inbox.refused,
+        messages_disbelieved=state.inbox.counts["unsigned"],
     )
 
 
 async def enrolment(request: web.Request) -> views.Enrolment:
     """What `edgeward device config` writes."""
-    service = request.app[SERVICE]
-    url = service.broker.url if service.broker else ""
-    return views.Enrolment(broker_url=url, root=service.authority.root())
+    state = request.app[STATE]
+    url = state.broker.url if state.broker else ""
+    return views.Enrolment(broker_url=url, root=state.authority.root())
 
 
 async def list_models(request: web.Request) -> list[views.ModelView]:
     """Every model."""
-    service = request.app[SERVICE]
+    state = request.app[STATE]
     found = []
-    for name in service.registry.models():
-        versions = service.registry.versions(name)
+    for name in state.registry.models():
+        versions = state.registry.versions(name)
         released = [version.release for version in versions if version.released]
-        devices = sum(name in twin.desired for twin in service.world.twins.values())
+        devices = sum(name in twin.desired for twin in state.world.durable.twins.values())
         found.append(
             views.ModelView(
                 name=name,
@@ -80,29 +80,29 @@ async def list_models(request: web.Request) -> list[views.ModelView]:
 
 async def list_versions(request: web.Request) -> list[views.VersionView]:
     """Versions of a model, oldest first."""
-    versions = request.app[SERVICE].registry.versions(request.match_info["model"])
+    versions = request.app[STATE].registry.versions(request.match_info["model"])
     return [views.VersionView(**views.version_fields(version)) for version in versions]
 
 
 async def show_version(request: web.Request) -> views.VersionDetail:
     """One version with manifest, lineage and evidence."""
     release = _number(request.match_info["release"])
-    service = request.app[SERVICE]
-    version = service.registry.version(request.match_info["model"], release)
-    return views.version_detail(version, service.deliveries.of(version.manifest))
+    state = request.app[STATE]
+    version = state.registry.version(request.match_info["model"], release)
+    return views.version_detail(version, state.deliveries.of(version.manifest))
 
 
 async def push_version(request: web.Request) -> views.VersionDetail:
-    """Convert, judge and register."""
+    """Converts a model, judges it and registers it as a version."""
     parts = await _parts(request)
     wanted = decode(parts["request"], PushRequest)
-    version = await request.app[SERVICE].operations.push(
+    version = await push(
+        request.app[STATE],
         request.match_info["model"],
         wanted.kind,
         parts["model"],
         parts["sample"],
         actor=actor_of(request),
-        at=stamp(),
         tags=wanted.tags,
         variants=wanted.variants,
     )
@@ -111,39 +111,41 @@ async def push_version(request: web.Request) -> views.VersionDetail:
 
 async def captured_rows(request: web.Request) -> list[views.CapturedView]:
     """What devices kept of a model's inferences, oldest first; `after` an id, `limit` at most 10,000."""
-    service = request.app[SERVICE]
+    state = request.app[STATE]
     model = request.match_info["model"]
-    service.registry.versions(model)
+    state.registry.versions(model)
     after, limit = (_number(request.query.get(key, preset)) for key, preset in (("after", "0"), ("limit", "1000")))
     return [
         views.CapturedView(id=number, device=device, row=row)
-        for number, device, row in service.captures.rows_of(model, after, limit)
+        for number, device, row in state.captures.rows_of(model, after, limit)
     ]
 
 
 async def list_devices(request: web.Request) -> list[views.DeviceView]:
     """The fleet."""
-    world = request.app[SERVICE].world
+    world = request.app[STATE].world
     now = time.time()
-    return [views.DeviceView(**views.device_fields(twin, world, now)) for _, twin in sorted(world.twins.items())]
+    return [
+        views.DeviceView(**views.device_fields(twin, world, now)) for _, twin in sorted(world.durable.twins.items())
+    ]
 
 
 async def show_fleet(request: web.Request) -> FleetView:
     """The fleet on one page."""
-    return fleet_view(request.app[SERVICE].world, time.time())
+    return fleet_view(request.app[STATE].world, time.time())
 
 
 async def show_device(request: web.Request) -> views.DeviceDetail:
     """One device with its history."""
-    service = request.app[SERVICE]
+    state = request.app[STATE]
     name = request.match_info["device"]
-    twin = service.world.twins.get(name)
+    twin = state.world.durable.twins.get(name)
     if twin is None:
         raise BadInput(Code.UNKNOWN_DEVICE, f"no device {name[:64]!r} has reported; `edgeward device list` shows all")
     history = tuple(
-        views.HistoryEntry(at=at, report=msgspec.json.decode(body)) for at, body in service.journal.history_of(name)
+        views.HistoryEntry(at=at, report=msgspec.json.decode(body)) for at, body in state.journal.history_of(name)
     )
-    return views.DeviceDetail(history=history, **views.device_fields(twin, service.world, time.time()))
+    return views.DeviceDetail(history=history, **views.device_fields(twin, state.world, time.time()))
 
 
 ROUTES = (

@@ -5,16 +5,14 @@ from typing import Literal
 import msgspec
 from aiohttp import web
 
-from contract.errors import BadInput, Code
 from contract.protocol import MAX_METADATA_BYTES
 from contract.trust import repository
 from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.route import Route
-from controller.api.service_key import SERVICE
-from controller.service import stamp, today
-from controller.trust.keys import make_next
+from controller.api.state_key import STATE
+from controller.verbs import trust
 
 
 class MetadataOffer(Message, frozen=True):
@@ -24,53 +22,45 @@ class MetadataOffer(Message, frozen=True):
 
 
 class KeyRequest(Message, frozen=True):
-    """Ask the controller for the public half of a new key of its own."""
+    """A request for the public half of a new key of the controller's own."""
 
     role: Literal["snapshot", "timestamp", "director"]
 
 
 async def show_trust(request: web.Request) -> views.TrustView:
     """Roles, and every document as it was signed."""
-    service = request.app[SERVICE]
-    files = service.authority.files
-    unsigned = {name: waiting for name in service.registry.models() if (waiting := service.unsigned(name))}
+    state = request.app[STATE]
+    files = state.authority.files
+    unsigned = {name: waiting for name in state.registry.models() if (waiting := trust.unsigned(state, name))}
     return views.TrustView(roles=repository.describe(files), files=files, unsigned=unsigned)
 
 
 async def offer_metadata(request: web.Request) -> views.MetadataTaken:
-    """Take documents that a device could follow."""
-    service = request.app[SERVICE]
+    """Takes documents that were signed elsewhere and that a device could follow."""
     offer = decode(await request.read(), MetadataOffer, max_bytes=8 * MAX_METADATA_BYTES)
-    taken = service.accept_metadata(offer.files)
-    service.journal.audit(stamp(), actor_of(request), "trust accept", ", ".join(taken)[:300])
+    taken = trust.accept_metadata(request.app[STATE], offer.files, actor=actor_of(request))
     return views.MetadataTaken(taken=taken)
 
 
 async def make_key(request: web.Request) -> views.PublicKey:
-    """Make the next key of an online role; its private half never leaves the controller."""
-    service = request.app[SERVICE]
+    """Makes the next key of an online role; its private half never leaves the controller."""
     role = decode(await request.read(), KeyRequest).role
-    signer = make_next(service.config.data_dir / "keys", role, today())
-    service.authority.keys.add(signer)
-    public = signer.public_key
-    service.journal.audit(stamp(), actor_of(request), "trust key", role, public.keyid)
+    public = trust.make_key(request.app[STATE], role, actor=actor_of(request))
     return views.PublicKey(keyid=public.keyid, key=public.to_dict())
 
 
 async def propose_role(request: web.Request) -> views.RoleProposal:
     """What a release signer is asked to vouch for."""
-    service = request.app[SERVICE]
+    state = request.app[STATE]
     model = request.match_info["model"]
-    manifests = service.publisher.manifests(model, service.in_use(model))
-    if not manifests:
-        raise BadInput(Code.NOT_RELEASED, f"no version of {model} has passed its gates")
-    signed, floor = repository.released(service.authority.files, model)
+    manifests = trust.proposal(state, model)
+    signed, floor = repository.released(state.authority.files, model)
     return views.RoleProposal(
         model=model,
         manifests={str(release): msgspec.to_builtins(manifest) for release, manifest in manifests.items()},
         signed=sorted(signed),
         min_release=floor,
-        signers=sorted(repository.signers_of(service.authority.files, model)),
+        signers=sorted(repository.signers_of(state.authority.files, model)),
     )
 
 

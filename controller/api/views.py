@@ -26,7 +26,7 @@ class Health(Message, frozen=True):
     devices: int
     messages_dropped: int
     messages_disbelieved: int
-    """Not signed by the device that their topic names."""
+    """Messages that were not signed by the device that their topic names."""
 
 
 class Enrolment(Message, frozen=True):
@@ -138,7 +138,7 @@ class DeviceDetail(DeviceView, frozen=True):
 
 
 class Sentences(msgspec.Struct, frozen=True):
-    """Words for people, in order."""
+    """Sentences for people, in order."""
 
     sentences: list[str]
 
@@ -150,7 +150,7 @@ class Labelled(msgspec.Struct, frozen=True):
 
 
 class Lifted(msgspec.Struct, frozen=True):
-    """What a device may be offered again."""
+    """How many versions a device may be offered again."""
 
     versions: int
 
@@ -184,7 +184,7 @@ def version_detail(version: Version, deliveries: tuple[Delivery, ...] = ()) -> V
 
 def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
     """Fields of a DeviceView."""
-    traffic = world.traffic.get(twin.device)
+    traffic = world.measured.traffic.get(twin.device)
     newest = traffic.newest if traffic else None
     names = sorted(set(twin.desired) | set(twin.reported))
     return {
@@ -211,7 +211,7 @@ def _device_model(twin: Twin, name: str, world: World) -> DeviceModelView:
     assigned = twin.desired.get(name)
     measured = [
         _measured(release, sums)
-        for (device, model, release), sums in sorted(world.totals.items())
+        for (device, model, release), sums in sorted(world.measured.totals.items())
         if (device, model) == (twin.device, name)
     ]
     return DeviceModelView(
@@ -235,7 +235,7 @@ def _measured(release: int, sums: Sums) -> MeasuredView:
 
 
 class TrustView(Message, frozen=True):
-    """Who may say what, as root and targets put it."""
+    """Roles and their keys, as root and targets define them."""
 
     roles: list[dict[str, Any]]
     files: dict[str, str]
@@ -245,7 +245,7 @@ class TrustView(Message, frozen=True):
 
 
 class MetadataTaken(Message, frozen=True):
-    """What was new in an offer."""
+    """The names of documents that were new in an offer."""
 
     taken: list[str]
 
@@ -271,7 +271,7 @@ class RoleProposal(Message, frozen=True):
 
 
 class Revoked(Message, frozen=True):
-    """What was taken away."""
+    """How many certificates of a device were revoked."""
 
     device: str
     certificates: int
@@ -289,7 +289,7 @@ class TokenView(Message, frozen=True):
 
 
 class NewToken(Message, frozen=True):
-    """A token that was just made: nobody can ask for it again."""
+    """A token that was just made; it is not shown again."""
 
     token: str
     kept: TokenView
@@ -311,7 +311,7 @@ class BundleView(Message, frozen=True):
     blobs: list[Blob]
     """What the documents name; the bytes are at `/v1/blobs`."""
     devices: list[str]
-    """Who finds a document there."""
+    """Devices that find a document there."""
 
 
 class BundleTaken(Message, frozen=True):
@@ -319,4 +319,4 @@ class BundleTaken(Message, frozen=True):
 
     taken: int
     refused: int
-    """Not believed, or no messages: the controller's log says why."""
+    """Messages that were not authentic, or malformed: the controller's log says why."""

@@ -56,35 +56,35 @@ class ControllerLink:
 
     @property
     def connected(self) -> bool:
-        """Whether the broker is there."""
+        """Whether the connection is up."""
         return self._client.is_connected()
 
     def start(self) -> None:
-        """Connect in the background, for ever."""
+        """Connects in the background and reconnects until `stop`."""
         self._client.connect_async(self._host, self._port, keepalive=KEEPALIVE_S, clean_start=True)
         self._client.loop_start()
 
     def stop(self) -> None:
-        """Disconnect and end the thread."""
+        """Disconnects and ends the thread."""
         self._client.disconnect()
         self._client.loop_stop()
 
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        """Queue a QoS 1 message, without properties: devices take those apart with less work (docs/adr/0014)."""
+        """Queues a QoS 1 message, without properties: devices take those apart with less work (docs/adr/0014)."""
         self._client.publish(topic, payload, qos=1, retain=retain)
 
     def retain(self, messages: Iterable[Retained]) -> None:
-        """Queue retained messages."""
+        """Queues retained messages."""
         for message in messages:
             self.publish(message.topic, message.payload, retain=True)
 
     def subscribe(self, topic: str) -> None:
-        """Subscribe anew: unsubscribing first makes every broker send the retained message again."""
+        """Subscribes anew: unsubscribing first makes every broker send the retained message again."""
         self._client.unsubscribe(topic)
         self._client.subscribe(topic, options=paho.SubscribeOptions(qos=1))
 
     def unsubscribe(self, topic: str) -> None:
-        """End a subscription."""
+        """Ends a subscription."""
         self._client.unsubscribe(topic)
 
     def _connected(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:

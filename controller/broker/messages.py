@@ -1,4 +1,4 @@
-"""What the broker must hold: signed documents and blobs as retained chunks. Turns tables into messages.
+"""What the broker must hold: signed documents and blobs as retained chunks. Turns the world into messages.
 
 Decides which messages, never when or over which connection. Blobs of a version come before the role that names it, the
 role before the desired documents that need it.
@@ -30,7 +30,7 @@ class Retained:
 
 
 class Blobs(Protocol):
-    """Where bytes are found by digest."""
+    """Bytes by digest."""
 
     def get(self, digest: str) -> bytes:
         """The bytes."""
@@ -51,7 +51,7 @@ class Publisher:
             yield Retained(topic, payload)
 
     def vouch(self, model: str, in_use: Iterable[int], now: datetime) -> bool:
-        """Let a key that is here sign the role of a model; False if a person must."""
+        """Signs the role of a model if its key is here; False if a person must sign."""
         return self._authority.vouch(model, self.manifests(model, in_use), now)
 
     def manifests(self, model: str, in_use: Iterable[int]) -> dict[int, Manifest]:
@@ -104,7 +104,7 @@ def chunk_messages(blob: Blob, data: bytes) -> Iterator[Retained]:
 
 
 def sentinel(blob: Blob) -> str:
-    """Topic of the last chunk: published last, so that its presence vouches for the others."""
+    """Topic of the last chunk: published last, so that its presence shows that the others are there."""
     return topics.chunk(blob.sha256, blob.chunk_count - 1)
 
 

@@ -17,6 +17,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controller.config import BrokerConfig
+from controller.registry.atomic_file import replace_file
 from controller.trust.certificates import Authority, new_key, pem
 from controller.trust.enrolment import Enrolment, credential_of
 from controller.trust.keys import private_pem, write_secret
@@ -40,7 +41,7 @@ class BrokerFiles:
     """Where this machine reaches the broker."""
 
     def prepare(self, config: BrokerConfig, port: int, enrolment: Enrolment, now: datetime, run_as: str) -> Path:
-        """Write all of it; the path of the configuration. Keys are made where they are missing or about to expire."""
+        """Writes all of it, with new keys and certificates; returns the path of the configuration."""
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "data").mkdir(exist_ok=True)
         (self.directory / "ca.pem").write_text(enrolment.authority.pem, encoding="ascii")
@@ -57,7 +58,7 @@ class BrokerFiles:
         return self._write("mosquitto.conf", self._configuration(config, port, run_as).encode())
 
     def write_access(self, enrolment: Enrolment, now: datetime) -> None:
-        """Put the ACL back and hand a fresh, checked revocation list over."""
+        """Puts the ACL back and hands a fresh, checked revocation list over."""
         self._write("acl", (TEMPLATES / "acl").read_bytes())
         self._write("crl.pem", enrolment.revocations(now))
 
@@ -73,7 +74,7 @@ class BrokerFiles:
         return says_hello(self.host, port, ca, certificate, key)
 
     def end_session(self, port: int, device: str, authority: Authority, now: datetime) -> bool:
-        """End a device's live session by taking it over: a session outlives the revocation of its certificate."""
+        """Ends a device's live session by taking it over: a session outlives the revocation of its certificate."""
         key = new_key()
         certificate = authority.device(device, key.public_key(), now, days=1)
         paths = self.directory / "takeover.pem", self.directory / "takeover.key"
@@ -100,9 +101,8 @@ class BrokerFiles:
         return text + (f"user {run_as}\n" if run_as == "root" else "")
 
     def _write(self, name: str, data: bytes) -> Path:
-        path, scratch = self.directory / name, self.directory / f"{name}.new"
-        scratch.write_bytes(data)
-        scratch.replace(path)
+        path = self.directory / name
+        replace_file(path, data)
         return path
 
 

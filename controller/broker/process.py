@@ -93,13 +93,13 @@ EMBEDDED_LIMITS = (
 
 @dataclass
 class RunningBroker:
-    """A broker to connect to. `process` is None for one that somebody else runs."""
+    """A broker to connect to. `process` is None for one that was not started here."""
 
     url: str
     kind: str
     process: subprocess.Popen[bytes] | None = None
     files: BrokerFiles | None = None
-    """Of a broker under mutual TLS."""
+    """The files of a broker under mutual TLS."""
     restart: Callable[[], subprocess.Popen[bytes]] | None = None
 
     @property
@@ -114,7 +114,7 @@ class RunningBroker:
         return urlsplit(self.url).port or 0
 
     def reload(self) -> bool:
-        """Let a broker under mutual TLS read its revocation list again; False if it had to be started again for that.
+        """Makes a broker under mutual TLS read its revocation list again; False if it had to be started anew for that.
 
         A reload that failed lets everybody in: a certificate that is always revoked must be refused afterwards.
         """
@@ -132,7 +132,7 @@ class RunningBroker:
         return False
 
     def stop(self) -> None:
-        """End a started broker."""
+        """Ends a broker that was started here."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
@@ -146,7 +146,7 @@ class RunningBroker:
 def start_broker(
     config: BrokerConfig, directory: Path, access: tuple[Enrolment, datetime] | None = None
 ) -> RunningBroker:
-    """Start what the configuration asks for, or name what runs elsewhere.
+    """Starts what the configuration asks for, or describes the broker that runs elsewhere.
 
     BadInput `config_invalid` for an unknown kind; WorldError `broker_unreachable` when it does not come up.
     """
@@ -200,7 +200,7 @@ def find_mosquitto() -> str | None:
 
 
 def free_port() -> int:
-    """A TCP port below the ephemeral range that nobody listens on."""
+    """A free TCP port below the ephemeral range."""
     for port in range(20_000 + time.time_ns() % 10_000, 32_000):
         with socket.socket() as probe:
             try:

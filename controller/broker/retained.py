@@ -8,27 +8,26 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-import msgspec
-
 from contract.blobs import Blob
 from controller.broker.link import ControllerLink
 from controller.broker.messages import Publisher, Retained, blobs_in_use, retraction, sentinel
-from controller.reconcile.world import World
-from controller.registry.store import Store
+from controller.reconcile.durable import FleetRecords
+from controller.reconcile.world import Durable
 
 SENTINEL_WAIT_S = 2.0
 
-_log = logging.getLogger("edgeward.broadcast")
+_log = logging.getLogger("edgeward.retained")
 
 
-class Broadcast:
-    """Publishes for one controller."""
+class RetainedState:
+    """What one controller's broker holds for its devices."""
 
-    def __init__(self, world: World, publisher: Publisher, store: Store) -> None:
-        self._world = world
+    def __init__(self, durable: Durable, publisher: Publisher, records: FleetRecords) -> None:
+        self._durable = durable
         self._publisher = publisher
-        self._store = store
-        self._said: dict[str, Retained] = {}
+        self._records = records
+        self._trust: dict[str, Retained] = {}
+        """Trust metadata by topic, as it was published last."""
         self._sentinels: dict[str, asyncio.Event] = {}
         self.link: ControllerLink | None = None
 
@@ -40,44 +39,43 @@ class Broadcast:
         return event is not None
 
     async def restore(self) -> None:
-        """Bring a broker that has just (re)connected up to date."""
+        """Brings a broker that has just (re)connected up to date."""
         await self.ensure_blobs(check=True)
-        self.say_again()
-        models = {model for twin in self._world.twins.values() for model in twin.desired}
+        self.forget_published()
+        models = {model for twin in self._durable.twins.values() for model in twin.desired}
         self.publish_trust(models)
-        self.publish_desired(device for device, twin in self._world.twins.items() if twin.document_version)
+        self.publish_desired(device for device, twin in self._durable.twins.items() if twin.document_version)
 
     def publish_trust(self, models: Iterable[str]) -> None:
-        """Publish the trust bundle and the roles of these models, where they have changed since the last time."""
-        changed = [message for message in self._publisher.trust(models) if self._said.get(message.topic) != message]
-        self._said.update({message.topic: message for message in changed})
+        """Publishes the trust bundle and the roles of these models, where they have changed since the last time."""
+        changed = [message for message in self._publisher.trust(models) if self._trust.get(message.topic) != message]
+        self._trust.update({message.topic: message for message in changed})
         self._retain(changed)
 
     async def ensure_blobs(self, *, check: bool = False) -> None:
-        """Publish blobs that are needed and not there; take back those that are not needed any more."""
-        wanted = blobs_in_use(self._world.twins, self._publisher)
-        published = self._store.all("published")
+        """Publishes blobs that are needed and not there; takes back those that are not needed any more."""
+        wanted = blobs_in_use(self._durable.twins, self._publisher)
+        published = self._records.published()
         for digest, blob in wanted.items():
             if digest not in published or (check and not await self._is_there(blob)):
-                self._store.put("published", {digest: msgspec.to_builtins(blob)})
+                self._records.save_published([blob])
                 self._retain(self._publisher.chunks(blob))
-        for digest, doc in list(published.items()):
-            if digest not in wanted:
-                self._retain(retraction(msgspec.convert(doc, Blob)))
-                self._store.delete("published", digest)
+        for digest in published.keys() - wanted.keys():
+            self._retain(retraction(published[digest]))
+            self._records.save_published([], taken_back=[digest])
 
     def publish_desired(self, devices: Iterable[str]) -> None:
-        """Publish the desired documents of these devices."""
-        self._retain(self._publisher.desired(self._world.twins[device]) for device in devices)
+        """Publishes the desired documents of these devices."""
+        self._retain(self._publisher.desired(self._durable.twins[device]) for device in devices)
 
-    def say_again(self) -> None:
-        """Publish trust anew next time even if it has not changed: somebody may not have heard it."""
-        self._said.clear()
+    def forget_published(self) -> None:
+        """Publishes trust anew next time even if it has not changed: a device may not have heard it."""
+        self._trust.clear()
 
     def publish_for(self, devices: Iterable[str]) -> None:
-        """Publish the roles that these devices' documents need, then the documents."""
+        """Publishes the roles that these devices' documents need, then the documents."""
         named = sorted(devices)
-        self.publish_trust({model for device in named for model in self._world.twins[device].desired})
+        self.publish_trust({model for device in named for model in self._durable.twins[device].desired})
         self.publish_desired(named)
 
     def _retain(self, messages: Iterable[Retained]) -> None:

@@ -63,7 +63,7 @@ class Convertible:
 
 
 def main() -> None:
-    """Convert what lies in the directory named on the command line."""
+    """Converts what lies in the directory named on the command line."""
     directory = Path(sys.argv[1])
     try:
         request = decode((directory / files.REQUEST).read_bytes(), Request)
@@ -192,7 +192,7 @@ def _beside(full: Convertible, model: bytes) -> Compared:
 
 
 def _write_form(directory: Path, name: str, converted: Convertible) -> FormAnswer:
-    """Leave the model and its golden set behind, and measure what loading costs."""
+    """Writes the model and its golden set, and measures what loading costs."""
     model_file, golden_file = (directory / file for file in files.form_files(name))
     session, rows, feed = _session(converted.model), converted.rows, converted.feed
     golden = SampleFrame(rows.frame[:GOLDEN_ROWS], rows.columns, rows.as_matrix)

@@ -39,7 +39,7 @@ async def run_conversion(
     limits: Limits,
     variants: tuple[VariantName, ...] = (),
 ) -> Converted:
-    """Convert out of process. BadInput with the child's code, or `conversion_limit` when it dies or takes too long."""
+    """Converts in a child process. BadInput with its code, or `conversion_limit` when it dies or takes too long."""
     with tempfile.TemporaryDirectory(prefix="edgeward-convert-") as scratch:
         directory = Path(scratch)
         trusted = tuple(limits.trusted_types)

@@ -1,4 +1,4 @@
-"""Estimators as they arrive: skops bytes in, a fitted scikit-learn estimator out, or a refusal that names the culprit.
+"""Estimators as they arrive: skops bytes in, a fitted scikit-learn estimator out, or a refusal that names the type.
 
 Decides which types may be built and which estimators convert wrongly without notice. Never unpickles.
 """
@@ -111,7 +111,7 @@ def addresses_columns(estimator: Any) -> bool:
 
 
 def missable(estimator: Any, rows: SampleFrame) -> list[str]:
-    """Columns in which a row may lack its number; the estimator knows best, so it is asked."""
+    """Columns in which a row may lack its number; the estimator itself is asked."""
     real = [name for name in rows.columns if rows.is_real(name)]
     if _answers(estimator, rows.with_missing(real)):
         return real

@@ -25,7 +25,7 @@ VariantName = Literal["fp16", "int8"]
 
 
 class Request(Message, frozen=True):
-    """What to convert."""
+    """What the child is to convert."""
 
     kind: Literal["skops", "onnx"]
     trusted_types: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class FormAnswer(Message, frozen=True):
 
 
 class Answer(Message, frozen=True):
-    """What the child found out; the bytes lie beside it."""
+    """What the child has measured; the bytes lie beside it."""
 
     task: Literal["classification", "regression", "other"]
     inputs: tuple[Tensor, ...]
@@ -55,9 +55,9 @@ class Answer(Message, frozen=True):
     form: FormAnswer
     parity: Parity
     variants: dict[str, FormAnswer] = {}
-    """Those that were worth making."""
+    """Smaller forms that were made."""
     shrunk: tuple[Shrunk, ...] = ()
-    """Evidence about those that were asked for."""
+    """Evidence about the smaller forms that were asked for."""
     nan: Literal["accept", "refuse"] = "accept"
     estimator: str = ""
     params: dict[str, Any] = {}
@@ -65,7 +65,7 @@ class Answer(Message, frozen=True):
 
 
 class Fault(Message, frozen=True):
-    """Why it did not work."""
+    """Why the conversion failed."""
 
     code: str
     detail: str

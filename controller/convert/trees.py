@@ -29,7 +29,7 @@ Ints = NDArray[np.int64]
 
 
 class _Unsayable(Exception):
-    """The new operator has no words for it."""
+    """Raised for an ensemble that the new operator cannot express."""
 
 
 def compact_trees(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -235,7 +235,7 @@ def _constant(name: str, value: NDArray[Any]) -> onnx.NodeProto:
 
 
 def _counting(lengths: Ints) -> Ints:
-    """0, 1, 2, ... anew for each length."""
+    """Counts 0, 1, 2, ... for each length in turn."""
     ends = np.cumsum(lengths)
     counting: Ints = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     return counting

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 WORTH_IT = 0.9
 """A form that is not smaller than this share of the model is not made."""
 MIN_VALUES = 256
-"""Of a tensor that is worth a cast."""
+"""A smaller tensor is not worth a cast."""
 
 
 def make_variant(model: bytes, name: str) -> bytes | None:

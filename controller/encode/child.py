@@ -10,7 +10,7 @@ from controller.encode.encode import encode_artifact
 
 
 def main() -> None:
-    """Encode one file."""
+    """Encodes one file."""
     target, base, out = sys.argv[1:]
     before = b"" if base == "-" else Path(base).read_bytes()
     Path(out).write_bytes(encode_artifact(Path(target).read_bytes(), before))

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from contract.blobs import describe
 from contract.desired import Delivery
@@ -18,10 +17,9 @@ from contract.encoding import ENCODING
 from contract.errors import EdgewardError
 from contract.manifest import Manifest
 from controller.background import Background
-from controller.reconcile.durable import save_delivery
-
-if TYPE_CHECKING:
-    from controller.service import Service
+from controller.reconcile.durable import FleetRecords
+from controller.reconcile.world import Durable
+from controller.registry.blobs import BlobStore
 
 MAX_BASES = 4
 """Most common versions on the fleet's devices that a change is computed from."""
@@ -38,20 +36,23 @@ _log = logging.getLogger("edgeward.deliveries")
 
 
 class Deliveries:
-    """The encodings of one service."""
+    """The encodings of one controller; `chunk_bytes` is how large the chunks are that they are cut into."""
 
-    def __init__(self, service: "Service") -> None:
-        self._service = service
+    def __init__(self, durable: Durable, records: FleetRecords, blobs: BlobStore, chunk_bytes: int) -> None:
+        self._durable = durable
+        self._records = records
+        self._blobs = blobs
+        self._chunk_bytes = chunk_bytes
         self._lock = asyncio.Lock()
         self._background = Background()
 
     def begin(self, model: str, manifest: Manifest) -> asyncio.Task[None]:
-        """Prepare a version for the fleet as it is, in the background."""
+        """Prepares a version for the fleet as it is, in the background."""
         return self._background.begin(self._prepare(model, manifest))
 
     def of(self, manifest: Manifest) -> tuple[Delivery, ...]:
         """What has been prepared of a version."""
-        known = self._service.world.deliveries
+        known = self._durable.deliveries
         return tuple(each for form in manifest.forms for each in known.get(form.artifact.sha256, {}).values())
 
     @property
@@ -60,11 +61,11 @@ class Deliveries:
         return bool(self._background.tasks)
 
     async def ready(self, model: str, manifest: Manifest) -> None:
-        """Prepare a version before the first device is told; returns after `WAIT_S` in any case."""
+        """Prepares a version before the first device is told; returns after `WAIT_S` in any case."""
         await asyncio.wait({self.begin(model, manifest)}, timeout=WAIT_S)
 
     async def stop(self) -> None:
-        """Give up what is under way."""
+        """Ends what is under way."""
         await self._background.stop()
 
     async def _prepare(self, model: str, manifest: Manifest) -> None:
@@ -77,29 +78,28 @@ class Deliveries:
 
     def _missing(self, model: str, manifest: Manifest) -> list[tuple[str, str]]:
         """(artifact, base) that has not been tried yet."""
-        states = (twin.reported.get(model) for twin in self._service.world.twins.values())
+        states = (twin.reported.get(model) for twin in self._durable.twins.values())
         stable = Counter(state.stable.digest for state in states if state is not None and state.stable is not None)
         bases = ["", *(digest for digest, _ in stable.most_common(MAX_BASES))]
-        tried = self._service.store.all("deliveries")
+        tried = self._records.encoded()
         return [
             (form.artifact.sha256, base)
             for form in manifest.forms
             if MIN_ENCODE_BYTES <= form.artifact.length <= MAX_ENCODE_BYTES
             for base in bases
-            if base != form.artifact.sha256 and f"{form.artifact.sha256}/{base}" not in tried
+            if base != form.artifact.sha256 and (form.artifact.sha256, base) not in tried
         ]
 
     async def _encode(self, artifact: str, base: str) -> None:
-        service = self._service
-        target, before = service.blobs.get(artifact), service.blobs.get(base) if base else b""
+        target, before = self._blobs.get(artifact), self._blobs.get(base) if base else b""
         packed = await _run_child(target, before)
         delivery = None
         if len(packed) < WORTH_IT * len(target):
-            service.blobs.put(packed)
-            blob = describe(packed, service.config.publish.chunk_bytes)
+            self._blobs.put(packed)
+            blob = describe(packed, self._chunk_bytes)
             delivery = Delivery(encoding=ENCODING, blob=blob, base=base)
-            service.world.deliveries.setdefault(artifact, {})[base] = delivery
-        save_delivery(service.store, artifact, base, delivery)
+            self._durable.deliveries.setdefault(artifact, {})[base] = delivery
+        self._records.save_delivery(artifact, base, delivery)
         _log.info("%s from %s: %d of %d bytes", artifact[:12], base[:12] or "nothing", len(packed), len(target))
 
 

@@ -12,12 +12,12 @@ from contract.encoding import HEADER, MAX_SEGMENT_BYTES, Kind, changed, pack, re
 from controller.encode.match import Bytes, Copy, find_copies
 
 TRY_BYTES = 1 << 16
-"""Of a segment, that the choice of its form is tried on."""
+"""How much of a segment each form is tried on."""
 LANES = (1, 2, 4, 8)
 
 
 def encode_artifact(target: bytes, base: bytes = b"") -> bytes:
-    """`target` in fewer bytes for whoever has `base`."""
+    """`target` in fewer bytes for a device that has `base`."""
     return pack(segments(target, base))
 
 
@@ -35,7 +35,7 @@ def segments(target: bytes, base: bytes) -> Iterator[bytes]:
 
 
 def _gap(new: Bytes, old: Bytes, base_at: int) -> Iterator[bytes]:
-    """What is no copy: by itself, and beside what stood there before, where that is known."""
+    """A stretch that is no copy: by itself, and beside what stood there before, where that is known."""
     for at in range(0, len(new), MAX_SEGMENT_BYTES):
         data, beside = (side[at : at + MAX_SEGMENT_BYTES].tobytes() for side in (new, old))
         yield _smallest(data, beside, base_at + at)

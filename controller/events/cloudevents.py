@@ -1,4 +1,4 @@
-"""What has happened, as CloudEvents 1.0: kept for who asks a moment later, handed on to who listens.
+"""What has happened, as CloudEvents 1.0: kept for readers that come back, handed on to listeners.
 
 Decides what is an event and how many are kept. Refuses to know how they travel.
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md.
@@ -12,9 +12,9 @@ from contract.wire import Message
 from controller.rollout.model import Rollout
 
 MAX_KEPT = 1000
-"""Newest events that somebody who was away can still have."""
+"""Newest events that a reader that was away can still get."""
 MAX_WAITING = 1000
-"""Events that wait for one listener; one more and it is let go: it may come back and ask for what it missed."""
+"""Events that wait for one listener; one more and it is dropped: it may come back and ask for what it missed."""
 TYPE = "dev.edgeward.rollout"
 
 
@@ -42,7 +42,7 @@ class Event(Message, frozen=True):
 
 
 class Listener:
-    """One who listens: a queue that is never longer than MAX_WAITING."""
+    """A queue of events for one reader, never longer than MAX_WAITING."""
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Event] = asyncio.Queue(MAX_WAITING)
@@ -61,11 +61,11 @@ class Events:
         self._listeners: set[Listener] = set()
 
     def know(self, rollouts: Iterable[Rollout]) -> None:
-        """Take rollouts as they are: no event, only what later ones are told apart from."""
+        """Notes how rollouts stand, without an event: later changes are compared with this."""
         self._known.update({rollout.id: _standing(rollout) for rollout in rollouts})
 
     def saw(self, rollouts: Iterable[Rollout]) -> None:
-        """Tell of rollouts that stand otherwise than before."""
+        """Makes an event for each rollout that stands otherwise than before."""
         for rollout in rollouts:
             before, now = self._known.get(rollout.id), _standing(rollout)
             if before != now:
@@ -83,7 +83,7 @@ class Events:
         return listener
 
     def leave(self, listener: Listener) -> None:
-        """Hear no more."""
+        """Ends a listener."""
         self._listeners.discard(listener)
 
     def _tell(self, kind: str, rollout: Rollout) -> None:

@@ -1,6 +1,6 @@
 """Events to other programs: each configured address gets every event by POST, in order, tried again a few times.
 
-Decides how often and how long. What an address does not take in time is counted and let go.
+Decides how often and how long. What an address does not take in time is counted and dropped.
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md (structured mode).
 """
 
@@ -33,12 +33,12 @@ class Webhooks:
         self.undelivered: Counter[str] = Counter()
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Begins to deliver."""
         for url in self._urls:
             self._background.begin(self._serve(url))
 
     async def stop(self) -> None:
-        """End; what waits is let go."""
+        """Ends; events that wait are dropped."""
         await self._background.stop()
 
     async def _serve(self, url: str) -> None:
@@ -46,7 +46,7 @@ class Webhooks:
             listener = self._events.listen()
             while True:
                 if listener.lost:
-                    _log.error("webhook %s is too slow: events were let go", url)
+                    _log.error("webhook %s is too slow: events were dropped", url)
                     listener = self._events.listen()
                 event = await listener.queue.get()
                 if not await self._deliver(session, url, event):

@@ -11,7 +11,7 @@ from contract.wire import Message
 from controller.fleet.twin import Twin
 
 MEMORY_SHARE = 0.5
-"""Of a device's memory, that loading a version may take."""
+"""The share of a device's memory that loading a version may take."""
 _ML5_SINCE = (1, 20)
 _OPSET_SINCE = {15: (1, 10), 16: (1, 11), 17: (1, 12), 18: (1, 14), 19: (1, 15), 20: (1, 17), 21: (1, 18), 22: (1, 21)}
 """Source: https://onnxruntime.ai/docs/reference/compatibility.html; a newer operator set is left to the probe."""

@@ -1,4 +1,4 @@
-"""Who near a device holds an artifact already and lets others have it. Pure; refuses to know how it is fetched.
+"""Devices near a device that hold an artifact and share it. Refuses to know how it is fetched.
 
 "Near" is what the operator says it is: devices that have one value of a label, `site` say, are neighbours.
 """
@@ -10,7 +10,7 @@ from contract.names import unit_number
 from controller.fleet.twin import Twin
 
 MAX_NEIGHBOURS = 2
-"""Named to one device: the second for when the first is gone or busy."""
+"""Neighbours that are named to one device; the second is for when the first is gone or busy."""
 MAX_LOOKED_AT = 64
 """Neighbours that are looked at for one device: a site may have thousands."""
 
@@ -19,7 +19,7 @@ Sharing = Mapping[str, Sequence[Twin]]
 
 
 def sharing_by(label: str, twins: Mapping[str, Twin], now: float, silent_s: float) -> Sharing:
-    """Who is there and shares, by the value of `label`; nobody for an empty label."""
+    """Online devices that share, by the value of `label`; none for an empty label."""
     found: dict[str, list[Twin]] = {}
     for _, twin in sorted(twins.items()):
         place = twin.labels.get(label, "") if label else ""

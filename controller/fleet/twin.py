@@ -26,11 +26,11 @@ class Assigned(Message, frozen=True):
     generation: int
     rollout: str
     digest: str = ""
-    """Of the form that was chosen for the device; empty: the version's first."""
+    """The digest of the form that was chosen for the device; empty: the version's first form."""
     delivery: Delivery | None = None
-    """In how few bytes it comes."""
+    """The encoding in which it travels; None: as it is."""
     sources: tuple[str, ...] = ()
-    """Where else than at the broker."""
+    """Addresses where the artifact is found besides the broker."""
     policy: TrialPolicy = TrialPolicy()
     attempt: int = 1
     offered_at: float = 0.0
@@ -59,14 +59,14 @@ class Twin(msgspec.Struct, frozen=True):
     """(boot, seq) of the newest message that was folded in."""
     seen_at: float | None = None
     shares: str = ""
-    """Where neighbours may fetch what it has confirmed."""
+    """The address where neighbours fetch what it has confirmed; empty: it shares nothing."""
     asks: str = ""
     """The nonce that the device wants its document to repeat."""
     answered: str = ""
     """The nonce in its document. Durable: it is part of what was signed."""
 
     def presence(self, now: float, silent_s: float) -> PresenceWord:
-        """Offline: its will says so. Silent: connected, but no heartbeat for `silent_s`."""
+        """Whether it is there. Offline: its will says so. Silent: connected, but no heartbeat for `silent_s`."""
         if self.connected is False:
             return "offline"
         if self.seen_at is None:

@@ -11,7 +11,7 @@ from controller.gates.verdict import GateVerdict
 MAX_ROWS_BEYOND = 0.01
 """Share of sample rows with another label, or for a regression another number."""
 RTOL = ATOL = 0.02
-"""For the numbers of a regression."""
+"""The tolerance for the numbers of a regression."""
 
 
 class Shrunk(Message, frozen=True):
@@ -21,7 +21,7 @@ class Shrunk(Message, frozen=True):
     size_bytes: int
     compared: Compared
     note: str = ""
-    """Why there is none, if there is none."""
+    """Why the form was not made; empty: it was."""
 
 
 def judge_variant(shrunk: Shrunk) -> GateVerdict:

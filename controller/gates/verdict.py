@@ -4,7 +4,7 @@ from contract.wire import Message
 
 
 class GateVerdict(Message, frozen=True):
-    """One gate's word about one version, with the numbers behind it."""
+    """One gate's verdict on one version, with the numbers behind it."""
 
     gate: str
     passed: bool

@@ -1,72 +1,212 @@
-"""What of the world is durable, and the world as it is rebuilt from that: the same for the service and the simulator.
+"""What of the world is durable, as rows, and the world as it is made again from them.
 
-Decides what a controller that starts again must find. Refuses to know when it is written.
+Decides what a controller that starts again must find, and which rows a change touches: those of devices that have
+changed, never the fleet. Refuses to know when rows are written.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from contract.blobs import Blob
 from contract.desired import Delivery
 from contract.messages import Heartbeat
 from contract.wire import decode
 from controller.fleet.twin import Assigned, Twin, fold_heartbeat
-from controller.reconcile.world import World
-from controller.registry.store import Store
-from controller.rollout.model import Rollout
+from controller.reconcile.ports import Rows, Tables
+from controller.reconcile.world import Caches, Durable, World
+from controller.rollout.model import Member, Rollout
+
+TABLES = ("devices", "rollouts", "members", "excluded", "quarantine", "deliveries", "published")
+"""A row a device, a rollout, a member, an excluded device, a device, an encoding, a blob."""
+MOVED_TABLES = ("devices", "rollouts", "quarantine", "deliveries", "published")
+"""Those that were one JSON file each."""
 
 
-def save_devices(store: Store, twins: Iterable[Twin]) -> None:
-    """Make the desired side of these twins durable, in one step."""
-    store.put("devices", {twin.device: _desired_side(twin) for twin in twins})
+class DesiredSide(msgspec.Struct, frozen=True):
+    """The part of a twin that only the controller knows."""
+
+    document_version: int
+    issued_at: int
+    desired: dict[str, Assigned]
+    answered: str
 
 
-def save_rollouts(store: Store, rollouts: Iterable[Rollout]) -> None:
-    """Make these rollouts durable, in one step."""
-    store.put("rollouts", {rollout.id: msgspec.to_builtins(rollout) for rollout in rollouts})
+class FleetRecords:
+    """The durable world on tables. Remembers which members of rollouts are written, to write only new ones."""
 
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._members: dict[str, tuple[Member, ...]] = {}
+        self._excluded: dict[str, dict[str, str]] = {}
 
-def save_quarantine(store: Store, quarantine: Mapping[str, Mapping[str, str]], devices: Iterable[str]) -> None:
-    """Make durable which versions are kept from these devices, in one step."""
-    store.put("quarantine", {device: {"digests": dict(quarantine.get(device, {}))} for device in devices})
+    def save(
+        self, durable: Durable, devices: Iterable[str], rollouts: Iterable[str], quarantined: Iterable[str]
+    ) -> None:
+        """Makes the named twins' desired sides, rollouts and quarantines durable, all in one transaction.
 
+        WorldError `disk_full` or `disk_failed`: then nothing of it is.
+        """
+        changed = [durable.rollouts[name] for name in sorted(rollouts)]
+        rows = {
+            "devices": device_rows(durable.twins[device] for device in sorted(devices)),
+            "quarantine": quarantine_rows(durable.quarantine, sorted(quarantined)),
+            **self._rollout_rows(changed),
+        }
+        if any(rows.values()):
+            self._tables.write(rows)
+        self._written(changed)
 
-def save_delivery(store: Store, artifact: str, base: str, delivery: Delivery | None) -> None:
-    """Make durable in how few bytes an artifact comes; None where encoding it saves too little."""
-    store.put("deliveries", {f"{artifact}/{base}": {"delivery": msgspec.to_builtins(delivery)}})
+    def save_rollouts(self, *rollouts: Rollout) -> None:
+        """Makes these rollouts durable, in one transaction."""
+        self._tables.write(self._rollout_rows(rollouts))
+        self._written(rollouts)
 
+    def lift_quarantine(self, device: str) -> None:
+        """Makes durable that every version may be offered to the device again."""
+        self._tables.write({"quarantine": {device: None}})
 
-def remember(store: Store, last_words: Mapping[str, bytes], silent_s: float) -> World:
-    """The world of a controller that starts: desired from the store, reported from each device's last heartbeat."""
-    world = World(silent_s=silent_s)
-    for device, body in last_words.items():
-        twin = fold_heartbeat(Twin(device), decode(body, Heartbeat), 0.0)
-        world.twins[device] = replace(twin, connected=None, seen_at=None)
-    for device, doc in store.all("devices").items():
-        twin = world.twins.get(device) or Twin(device)
-        desired = {model: msgspec.convert(assigned, Assigned) for model, assigned in doc["desired"].items()}
-        version, issued_at, answered = doc["document_version"], doc["issued_at"], doc["answered"]
-        world.twins[device] = replace(
-            twin, document_version=version, issued_at=issued_at, desired=desired, answered=answered
+    def save_delivery(self, artifact: str, base: str, delivery: Delivery | None) -> None:
+        """Makes durable in how few bytes an artifact comes; None where encoding it saves too little."""
+        self._tables.write({"deliveries": {f"{artifact}/{base}": msgspec.json.encode(delivery)}})
+
+    def encoded(self) -> frozenset[tuple[str, str]]:
+        """(artifact, base) of every encoding that was tried, those that save too little among them."""
+        keys = (key.partition("/") for key in self._tables.rows("deliveries"))
+        return frozenset((artifact, base) for artifact, _, base in keys)
+
+    def published(self) -> dict[str, Blob]:
+        """Blobs that the broker was given, by digest."""
+        found = self._tables.rows("published")
+        return {digest: msgspec.json.decode(body, type=Blob) for digest, body in found.items()}
+
+    def save_published(self, given: Iterable[Blob], taken_back: Iterable[str] = ()) -> None:
+        """Makes durable which blobs the broker has been given, and which (by digest) were taken back."""
+        rows: dict[str, bytes | None] = {blob.sha256: msgspec.json.encode(blob) for blob in given}
+        rows.update(dict.fromkeys(taken_back))
+        if rows:
+            self._tables.write({"published": rows})
+
+    def load_world(self, last_words: Mapping[str, bytes], silent_s: float) -> World:
+        """The world of a controller that starts: desired sides from the tables, reported ones from last heartbeats.
+
+        `last_words` is each device's last heartbeat as it was encoded.
+        """
+        durable = Durable(
+            twins=self._twins(last_words),
+            rollouts=self._rollouts(),
+            quarantine={
+                device: msgspec.json.decode(body, type=dict[str, str])
+                for device, body in self._tables.rows("quarantine").items()
+            },
+            deliveries=self._deliveries(),
         )
-    for name, doc in store.all("rollouts").items():
-        world.rollouts[name] = msgspec.convert(doc, Rollout)
-    for key, doc in store.all("deliveries").items():
-        artifact, _, base = key.partition("/")
-        if doc["delivery"] is not None:
-            delivery = msgspec.convert(doc["delivery"], Delivery)
-            world.deliveries.setdefault(artifact, {})[base] = delivery
-    for device, doc in store.all("quarantine").items():
-        world.quarantine[device] = dict(doc["digests"])
-    world.joining = set(world.twins)
-    return world
+        self._written(durable.rollouts.values())
+        return World(silent_s=silent_s, durable=durable, caches=Caches(joining=set(durable.twins)))
+
+    def _twins(self, last_words: Mapping[str, bytes]) -> dict[str, Twin]:
+        twins: dict[str, Twin] = {}
+        for device, body in last_words.items():
+            twin = fold_heartbeat(Twin(device), decode(body, Heartbeat), 0.0)
+            twins[device] = replace(twin, connected=None, seen_at=None)
+        for device, body in self._tables.rows("devices").items():
+            side = msgspec.json.decode(body, type=DesiredSide)
+            twins[device] = replace(twins.get(device) or Twin(device), **msgspec.structs.asdict(side))
+        return twins
+
+    def _rollouts(self) -> dict[str, Rollout]:
+        members: dict[str, list[Member]] = {}
+        for key, body in sorted(self._tables.rows("members").items()):
+            members.setdefault(key.partition("/")[0], []).append(msgspec.json.decode(body, type=Member))
+        excluded: dict[str, dict[str, str]] = {}
+        for key, body in self._tables.rows("excluded").items():
+            name, _, device = key.partition("/")
+            excluded.setdefault(name, {})[device] = body.decode()
+        return {
+            name: replace(
+                msgspec.json.decode(body, type=Rollout),
+                members=tuple(members.get(name, ())),
+                excluded=excluded.get(name, {}),
+            )
+            for name, body in self._tables.rows("rollouts").items()
+        }
+
+    def _deliveries(self) -> dict[str, dict[str, Delivery]]:
+        found: dict[str, dict[str, Delivery]] = {}
+        for key, body in self._tables.rows("deliveries").items():
+            artifact, _, base = key.partition("/")
+            delivery = msgspec.json.decode(body, type=Delivery | None)
+            if delivery is not None:
+                found.setdefault(artifact, {})[base] = delivery
+        return found
+
+    def _rollout_rows(self, rollouts: Iterable[Rollout]) -> dict[str, dict[str, bytes]]:
+        rows: dict[str, dict[str, bytes]] = {"rollouts": {}, "members": {}, "excluded": {}}
+        for rollout in rollouts:
+            members, excluded = self._members.get(rollout.id, ()), self._excluded.get(rollout.id, {})
+            for table, new in rollout_rows(rollout, members, excluded).items():
+                rows[table].update(new)
+        return rows
+
+    def _written(self, rollouts: Iterable[Rollout]) -> None:
+        self._members.update({rollout.id: rollout.members for rollout in rollouts})
+        self._excluded.update({rollout.id: rollout.excluded for rollout in rollouts})
 
 
-def _desired_side(twin: Twin) -> dict[str, object]:
+def device_rows(twins: Iterable[Twin]) -> dict[str, bytes]:
+    """The desired sides of these twins."""
     return {
-        "document_version": twin.document_version,
-        "issued_at": twin.issued_at,
-        "desired": msgspec.to_builtins(twin.desired),
-        "answered": twin.answered,
+        twin.device: msgspec.json.encode(
+            DesiredSide(twin.document_version, twin.issued_at, twin.desired, twin.answered)
+        )
+        for twin in twins
     }
+
+
+def quarantine_rows(quarantine: Mapping[str, Mapping[str, str]], devices: Iterable[str]) -> dict[str, bytes]:
+    """Which digests are kept from these devices."""
+    return {device: msgspec.json.encode(quarantine.get(device, {})) for device in devices}
+
+
+def rollout_rows(
+    rollout: Rollout, members: tuple[Member, ...] = (), excluded: Mapping[str, str] | None = None
+) -> dict[str, dict[str, bytes]]:
+    """A rollout's own row, and a row for each member and each excluded device that is not written as it is now.
+
+    `members` and `excluded` are those that are written. Members are told apart by identity: a rollout that changes
+    keeps the members that it has, and a fleet is not compared field by field at every pass.
+    """
+    known = excluded if excluded is not None else {}
+    new = {} if rollout.members is members else dict(_new_members(rollout, members))
+    out = {} if rollout.excluded is known else rollout.excluded
+    return {
+        "rollouts": {rollout.id: msgspec.json.encode(replace(rollout, members=(), excluded={}))},
+        "members": new,
+        "excluded": {f"{rollout.id}/{d}": reason.encode() for d, reason in out.items() if known.get(d) != reason},
+    }
+
+
+def _new_members(rollout: Rollout, written: tuple[Member, ...]) -> Iterable[tuple[str, bytes]]:
+    for place, member in enumerate(rollout.members):
+        if place >= len(written) or (written[place] is not member and written[place] != member):
+            yield f"{rollout.id}/{place:08d}", msgspec.json.encode(member)
+
+
+def rows_of_table(table: str, docs: Mapping[str, Any]) -> Rows:
+    """The rows of a table as it was kept before: one JSON file a table, a document a key."""
+    match table:
+        case "devices" | "published":
+            return {table: {key: msgspec.json.encode(doc) for key, doc in docs.items()}}
+        case "quarantine":
+            return {table: {key: msgspec.json.encode(doc["digests"]) for key, doc in docs.items()}}
+        case "deliveries":
+            return {table: {key: msgspec.json.encode(doc["delivery"]) for key, doc in docs.items()}}
+        case "rollouts":
+            rows: dict[str, dict[str, bytes]] = {"rollouts": {}, "members": {}, "excluded": {}}
+            for doc in docs.values():
+                for name, new in rollout_rows(msgspec.convert(doc, Rollout)).items():
+                    rows[name].update(new)
+            return rows
+    raise ValueError(f"no table {table!r}")

@@ -5,14 +5,13 @@ beside itself, synced, and renamed. Refuses to know what the tables hold.
 """
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tinydb.storages import Storage
 
-from contract.errors import BadInput, Code, WorldError
+from contract.errors import BadInput, Code
+from controller.registry.atomic_file import replace_file
 
 Tables = dict[str, dict[str, Any]]
 
@@ -37,29 +36,5 @@ class AtomicStorage(Storage):
         return tables
 
     def write(self, data: Tables) -> None:
-        """Replace the content atomically; WorldError `disk_full` keeps the old content."""
+        """Replaces the content atomically; WorldError `disk_full` keeps the old content."""
         replace_file(self._path, json.dumps(data, separators=(",", ":")).encode())
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write beside, sync, rename, sync the directory. file.write raises on a short write; os.write would not."""
-    beside = path.with_name(f"{path.name}.new")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise WorldError(Code.DISK_FULL, f"{path}: {error.strerror}; what was stored before is intact") from error
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

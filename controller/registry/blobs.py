@@ -5,7 +5,7 @@ from pathlib import Path
 from contract.blobs import sha256_hex
 from contract.errors import BadInput, Code
 from contract.names import is_digest
-from controller.registry.atomic_storage import replace_file
+from controller.registry.atomic_file import replace_file
 
 
 class BlobStore:
@@ -15,7 +15,7 @@ class BlobStore:
         self._directory = directory
 
     def put(self, data: bytes) -> str:
-        """Keep `data` durably; its digest."""
+        """Keeps `data` durably; returns its SHA-256."""
         digest = sha256_hex(data)
         path = self.path(digest)
         if not path.exists():
@@ -34,7 +34,7 @@ class BlobStore:
         return data
 
     def path(self, digest: str) -> Path:
-        """Where the bytes lie; whoever reads them there verifies them."""
+        """The file of a blob. Its reader verifies the bytes. ValueError for what is no digest."""
         if not is_digest(digest):
             raise ValueError(f"not a digest: {digest[:80]!r}")
         return self._directory / digest[:2] / digest

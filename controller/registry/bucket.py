@@ -1,8 +1,8 @@
-"""Blobs in an S3-compatible bucket: who asks the API for one is sent there by an address that is good for an hour.
+"""Blobs in an S3-compatible bucket: the API sends a caller there by an address that is good for an hour.
 
 Decides when a blob is brought to the bucket (when somebody asks for it) and when it is looked for again. The client is
 obstore; credentials are in the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`), or the
-machine's own role. Refuses to know who asks.
+machine's own role. Refuses to know the caller.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ADDRESS_S = 3600
 LOOK_AGAIN_S = 3600.0
-"""Objects may be deleted behind our back: so long what was seen is believed."""
+"""Objects may be deleted without our knowledge: an object that was seen is looked for again after so long."""
 RETRY_S = 60.0
 """After the bucket failed."""
 TIMEOUT_S = 60
@@ -45,7 +45,7 @@ class Bucket:
         self._one_at_a_time = asyncio.Lock()
 
     def address(self, digest: str, path: Path) -> str | None:
-        """Where the blob is; None while it is not there: the first who ask are served from here, and it is brought."""
+        """Where the blob is; None while it is not there: it is brought, and callers are served from here."""
         if self._now() >= self._look_at.get(digest, 0.0):
             self._look_at[digest] = self._now() + RETRY_S
             self._background.begin(self._bring(digest, path))
@@ -56,7 +56,7 @@ class Bucket:
         return sign(self._store, "GET", digest, timedelta(seconds=ADDRESS_S))
 
     async def stop(self) -> None:
-        """Give up what is under way."""
+        """Cancels uploads that are under way."""
         await self._background.stop()
 
     async def _bring(self, digest: str, path: Path) -> None:

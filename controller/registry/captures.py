@@ -10,7 +10,7 @@ import msgspec
 
 from contract.captured import Captured, CapturedRow
 from contract.wire import decode, encode
-from controller.registry.database import open_database
+from controller.registry.database import open_database, transaction
 
 MAX_ROWS_PER_MODEL = 1_000_000
 MAX_ROWS_PER_QUERY = 10_000
@@ -31,12 +31,12 @@ class Captures:
         self._max_rows = max_rows_per_model
 
     def keep(self, batches: Iterable[tuple[str, Captured]]) -> None:
-        """Make (device, batch) durable in one transaction; a batch that came before changes nothing.
+        """Makes (device, batch) durable in one transaction; a batch that came before changes nothing.
 
         Devices send in order, the next one only after an acknowledgement: the newest name tells what came before.
         """
         models = set()
-        with self._db:
+        with transaction(self._db):
             for device, batch in batches:
                 new = self._db.execute(
                     "INSERT INTO newest VALUES (?, ?, ?) ON CONFLICT (device) DO UPDATE "
@@ -59,8 +59,8 @@ class Captures:
         return [(number, device, decode(body, CapturedRow)) for number, device, body in found]
 
     def label(self, model: str, labels: Mapping[int, str | float]) -> int:
-        """Give rows of a model, by id, the labels that came late, in one transaction; how many of them there were."""
-        with self._db:
+        """Gives rows of a model, by id, the labels that came late, in one transaction; how many of them there were."""
+        with transaction(self._db):
             found = {number: self._row(model, number) for number in labels}
             changed = [
                 (encode(msgspec.structs.replace(row, label=labels[number])), number)
@@ -83,7 +83,7 @@ class Captures:
         return decode(found[0], CapturedRow) if found is not None else None
 
     def close(self) -> None:
-        """End the connection."""
+        """Ends the connection."""
         self._db.close()
 
     def _prune(self, model: str) -> None:

@@ -1,4 +1,4 @@
-"""Claims and certificates, in an embedded SQL engine: a claim is used once, whoever asks at the same moment.
+"""Claims and certificates, in an embedded SQL engine: a claim is used once, however many ask at the same moment.
 
 Decides what is atomic. Claims are kept as hashes. Refuses to know certificates' insides.
 """
@@ -6,7 +6,7 @@ Decides what is atomic. Claims are kept as hashes. Refuses to know certificates'
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.registry.database import open_database
+from controller.registry.database import open_database, transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS claims (hash BLOB PRIMARY KEY, device TEXT NOT NULL, expires REAL NOT NULL, used REAL);
@@ -35,13 +35,13 @@ class Credentials:
         self._db = open_database(path, _SCHEMA)
 
     def add_claim(self, digest: bytes, device: str, expires: float) -> None:
-        """Remember a claim by its hash."""
-        with self._db:
+        """Keeps a claim, by its hash."""
+        with transaction(self._db):
             self._db.execute("INSERT INTO claims (hash, device, expires) VALUES (?, ?, ?)", (digest, device, expires))
 
     def use_claim(self, digest: bytes, now: float) -> str | None:
         """The claim's device, once; None for one that is unknown, used or too old."""
-        with self._db:
+        with transaction(self._db):
             row = self._db.execute(
                 "UPDATE claims SET used = ? WHERE hash = ? AND used IS NULL AND expires > ? RETURNING device",
                 (now, digest, now),
@@ -57,9 +57,9 @@ class Credentials:
         return f"claim of {device}: {'used before' if used is not None else 'expired' if expires <= now else 'good'}"
 
     def add_certificate(self, credential: Credential) -> None:
-        """Remember a certificate."""
+        """Keeps what is known of a certificate."""
         row = (hex(credential.serial), credential.device, credential.public_key, credential.expires)
-        with self._db:
+        with transaction(self._db):
             self._db.execute("INSERT INTO certificates (serial, device, public_key, expires) VALUES (?, ?, ?, ?)", row)
 
     def certificate(self, serial: int) -> Credential | None:
@@ -70,8 +70,8 @@ class Credentials:
         return _credential(row) if row else None
 
     def revoke(self, device: str, now: float) -> int:
-        """Revoke every certificate of a device; how many that were."""
-        with self._db:
+        """Revokes every certificate of a device; how many that were."""
+        with transaction(self._db):
             done = self._db.execute(
                 "UPDATE certificates SET revoked = ? WHERE device = ? AND revoked IS NULL", (now, device)
             )
@@ -97,7 +97,7 @@ class Credentials:
 
     def next_list(self, now: float) -> int:
         """The number of the next revocation list."""
-        with self._db:
+        with transaction(self._db):
             return int(self._db.execute("INSERT INTO lists (at) VALUES (?) RETURNING number", (now,)).fetchone()[0])
 
     def newest_list_at(self) -> float:
@@ -105,7 +105,7 @@ class Credentials:
         return float(self._db.execute("SELECT COALESCE(MAX(at), 0) FROM lists").fetchone()[0])
 
     def close(self) -> None:
-        """End the connection."""
+        """Ends the connection."""
         self._db.close()
 
 

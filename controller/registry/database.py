@@ -1,7 +1,11 @@
-"""An embedded SQL file as the journal and the credentials need it: one writer, WAL, and a full sync at every commit."""
+"""An embedded SQL file as the controller needs it: one writer, WAL, a full sync at every commit, faults with a code."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from contract.errors import Code, WorldError
 
 
 def open_database(path: Path, schema: str) -> sqlite3.Connection:
@@ -12,3 +16,13 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
     database.execute("PRAGMA synchronous = FULL")
     database.executescript(schema)
     return database
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All that is executed within, or nothing; WorldError `disk_full` where the disk refuses it."""
+    try:
+        with database:
+            yield
+    except sqlite3.OperationalError as error:
+        raise WorldError(Code.DISK_FULL, f"{error}; what was stored before is intact") from error

@@ -1,4 +1,4 @@
-"""What devices say and operators do, in an embedded SQL engine: append-only history, audit, last words.
+"""What devices say and operators do, in an embedded SQL engine: append-only history, audit, last heartbeats.
 
 Decides what is durable before a report is acknowledged. Refuses to interpret it.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.audit import FIELDS, FIRST, chained, checkpoint
-from controller.registry.database import open_database
+from controller.registry.database import open_database, transaction
 
 MAX_HISTORY_PER_QUERY = 500
 
@@ -44,12 +44,12 @@ class Journal:
     def record(
         self, at: str, history: Iterable[tuple[str, str]] = (), reported: Iterable[tuple[str, bytes]] = ()
     ) -> None:
-        """Append (device, JSON) entries and replace last words, in one durable transaction.
+        """Appends (device, JSON) entries and replaces last heartbeats, in one durable transaction.
 
         An entry whose `boot` and `seq` the device has sent before is one that was sent again: it stands once.
         """
         told = ({"at": at, "device": device, "body": body} for device, body in history)
-        with self._db:
+        with transaction(self._db):
             self._db.executemany(_TELL, told)
             self._db.executemany(
                 "INSERT INTO reported (at, device, body) VALUES (?, ?, ?) "
@@ -58,9 +58,9 @@ class Journal:
             )
 
     def audit(self, at: str, actor: str, action: str, subject: str, detail: str = "") -> None:
-        """Append what somebody did, chained to what was done before."""
+        """Appends what a person did, chained to what was done before."""
         entry = dict(zip(FIELDS, (at, actor, action, subject, detail), strict=True))
-        with self._db:
+        with transaction(self._db):
             newest = self._db.execute("SELECT hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
             row = (*entry.values(), chained(newest[0] if newest else FIRST, entry))
             self._db.execute(
@@ -95,5 +95,5 @@ class Journal:
         return [dict(zip(FIELDS, row, strict=True)) for row in rows]
 
     def close(self) -> None:
-        """End the connection."""
+        """Ends the connection."""
         self._db.close()

@@ -87,7 +87,7 @@ class Registry:
         return max(known, default=0) + 1
 
     def add(self, version: Version) -> None:
-        """Register durably. ValueError if the number is taken: versions are immutable."""
+        """Registers a version durably. ValueError if the number is taken: versions are immutable."""
         key = _key(version.model, version.release)
         if self._store.get("versions", key) is not None:
             raise ValueError(f"{key} exists")

@@ -1,13 +1,15 @@
-"""The narrow store interface of the registry, and TinyDB behind it: one file a table, documents by text key.
+"""The narrow store interface of what people write, and TinyDB behind it: one file a table, documents by text key.
 
-For what people write (models, versions, rollouts): hundreds of documents. Reads come from memory.
+For models, versions, policies, tokens and trust metadata: hundreds of documents, each write replaces its table's file.
+What changes with the fleet is in `fleet_tables`. Reads come from memory.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from tinydb import TinyDB
+from tinydb import TinyDB, where
+from tinydb.middlewares import CachingMiddleware
 
 from controller.registry.atomic_storage import AtomicStorage
 
@@ -26,11 +28,11 @@ class Store(Protocol):
         ...
 
     def put(self, table: str, docs: Mapping[str, Doc]) -> None:
-        """Insert or replace documents in one durable step: all of them, or none."""
+        """Inserts or replaces documents in one durable step: all of them, or none."""
         ...
 
     def delete(self, table: str, key: str) -> None:
-        """Remove a document; a missing one is not an error."""
+        """Removes a document; a missing one is not an error."""
         ...
 
 
@@ -39,7 +41,6 @@ class TinyStore:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._databases: dict[str, TinyDB] = {}
         self._tables: dict[str, dict[str, Doc]] = {}
 
     def get(self, table: str, key: str) -> Doc | None:
@@ -49,26 +50,37 @@ class TinyStore:
     def all(self, table: str) -> Mapping[str, Doc]:
         """Every document of a table."""
         if table not in self._tables:
-            documents = self._database(table).all()
-            self._tables[table] = {document["key"]: document["doc"] for document in documents}
+            self._tables[table] = read_table(self._directory / f"{table}.json")
         return self._tables[table]
 
     def put(self, table: str, docs: Mapping[str, Doc]) -> None:
-        """Insert or replace."""
-        self._replace(table, {**self.all(table), **docs})
+        """Inserts or replaces. TinyDB writes after each step of its own: they are collected and flushed as one."""
+        database = self._open(table)
+        for key, doc in docs.items():
+            database.upsert({"key": key, "doc": doc}, where("key") == key)
+        database.storage.flush()
+        self._tables[table] = {**self.all(table), **docs}
 
     def delete(self, table: str, key: str) -> None:
-        """Remove."""
-        kept = {name: doc for name, doc in self.all(table).items() if name != key}
-        if len(kept) != len(self.all(table)):
-            self._replace(table, kept)
+        """Removes."""
+        if key not in self.all(table):
+            return
+        database = self._open(table)
+        database.remove(where("key") == key)
+        database.storage.flush()
+        self._tables[table] = {name: doc for name, doc in self._tables[table].items() if name != key}
 
-    def _replace(self, table: str, docs: dict[str, Doc]) -> None:
-        rows = {number: {"key": key, "doc": doc} for number, (key, doc) in enumerate(docs.items(), start=1)}
-        self._database(table).storage.write({"_default": {str(number): row for number, row in rows.items()}})
-        self._tables[table] = docs
+    def _open(self, table: str) -> TinyDB:
+        """A database for one change: one that could not be flushed is not asked again."""
+        return _database(self._directory / f"{table}.json")
 
-    def _database(self, table: str) -> TinyDB:
-        if table not in self._databases:
-            self._databases[table] = TinyDB(str(self._directory / f"{table}.json"), storage=AtomicStorage)
-        return self._databases[table]
+
+def read_table(path: Path) -> dict[str, Doc]:
+    """The documents in one table's file by key; BadInput `store_corrupt` if it is not JSON."""
+    return {row["key"]: row["doc"] for row in _database(path).all()}
+
+
+def _database(path: Path) -> TinyDB:
+    database = TinyDB(str(path), storage=CachingMiddleware(AtomicStorage))
+    database.storage.WRITE_CACHE_SIZE = 1 << 62  # never by itself: `flush` is the one durable step
+    return database

@@ -19,7 +19,7 @@ Outcomes = Mapping[str, Outcome]
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """Tell a device to run a release; 0 tells it to run none."""
+    """An order to a device to run a release; 0: to run none."""
 
     device: str
     model: str
@@ -119,7 +119,7 @@ def _advance(found: Decision, facts: Facts, outcomes: Outcomes, now: float) -> D
 
 
 def _may_end_wave(rollout: Rollout, verdicts: tuple[RuleVerdict, ...], now: float) -> bool:
-    """Soaked, every rule passes and nobody holds it; or an operator has said so."""
+    """Whether the wave has soaked, every rule passes and nothing holds it, or an operator has ended it."""
     if rollout.promoted >= rollout.wave:
         return True
     wave = rollout.strategy.waves[rollout.wave]
@@ -142,7 +142,7 @@ def unproven(rollout: Rollout, facts: Facts) -> list[str]:
 def _due_offers(
     rollout: Rollout, turn: list[Member], facts: Facts, outcomes: Outcomes, now: float
 ) -> tuple[Offer, ...]:
-    """To whom the wave's release is offered now: first offers at the wave's pace, other modes, and later attempts."""
+    """The offers that are due now: first offers at the wave's pace, other modes, and later attempts."""
     mode, untold, offers, under_way, told = mode_of(rollout), [], [], 0, 0
     for member in turn:
         fact, pending = facts[member.device], outcomes[member.device] == "pending"
@@ -179,7 +179,10 @@ def _late_offers(rollout: Rollout, facts: Facts) -> tuple[Offer, ...]:
 
 
 def _return_all(rollout: Rollout, facts: Facts, end: Status, *, keep_confirmed: bool) -> Decision:
-    """To the last confirmed release, as a new and higher generation. Done when every reachable device says so."""
+    """Sends every device back to its last confirmed release, as a new and higher generation.
+
+    Done when every reachable device says so.
+    """
     touched = [
         member
         for member in rollout.members

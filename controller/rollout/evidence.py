@@ -35,7 +35,7 @@ def beyond(excess: float, variance: float, looks_shared_by: int = 1) -> bool:
 
 
 def share(hits: int, total: int) -> Difference:
-    """A share of samples."""
+    """A ratio of samples."""
     return Difference(hits / total if total else 0.0, variance_of_share(hits, total), total, 0)
 
 
@@ -72,7 +72,7 @@ def latency_ratio(cells: Sequence[Cell], quantile: float) -> tuple[float, float,
 
 
 def total(sums: Iterable[Sums]) -> Sums:
-    """All added up."""
+    """The sum of all."""
     found = Sums()
     for each in sums:
         found = found.plus(each)

@@ -1,4 +1,4 @@
-"""A rollout in sentences: where it stands, what it waits for, which rule says what, and with which numbers.
+"""A rollout in sentences: where it stands, what it waits for, and each rule's verdict with its numbers.
 
 Decides words. Everything in them comes from the same facts and verdicts that `decide` goes by.
 """

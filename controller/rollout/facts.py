@@ -24,7 +24,7 @@ class Sums(msgspec.Struct, frozen=True):
     agreed: int = 0
 
     def plus(self, other: "Sums | ModelWindow") -> "Sums":
-        """Both together."""
+        """The sum of both."""
         return Sums(
             self.inferences + other.inferences,
             self.errors + other.errors,
@@ -43,7 +43,7 @@ class Cell(msgspec.Struct, frozen=True):
     control: Sums = Sums()
 
     def plus(self, window: ModelWindow, release: int) -> "Cell":
-        """With what one device has told."""
+        """This cell with what one device has measured."""
         if window.version.release == release:
             return Cell(self.treated.plus(window), self.control)
         return Cell(self.treated, self.control.plus(window))

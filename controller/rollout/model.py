@@ -38,8 +38,10 @@ class Rule(Message, frozen=True):
 
 
 class Wave(Message, frozen=True):
-    """One step. Who has had the release when it is done: by `percent` of each stratum or `count` of all devices (both
-    with the waves before), or exactly `devices`, a `selector` of labels, or one wave for each stratum.
+    """One step of a rollout, by the devices that have the release at its end.
+
+    They are `percent` of each stratum or `count` of all devices (both with the waves before), or exactly `devices`, a
+    `selector` of labels, or one wave for each stratum.
     """
 
     percent: Percent | None = None
@@ -53,7 +55,7 @@ class Wave(Message, frozen=True):
     soak_s: Seconds = 0.0
     """How long every device of the wave must have been done before the next wave."""
     hold: bool = False
-    """Wait for `edgeward rollout promote` before the next wave."""
+    """Whether the next wave waits for `edgeward rollout promote`."""
 
 
 class Strategy(Message, frozen=True):
@@ -83,7 +85,7 @@ class Strategy(Message, frozen=True):
     preflight: bool = True
     """Before the second wave every online device must have shown that its stable version is whole on its disk."""
     trial: TrialPolicy = TrialPolicy()
-    """What the devices themselves go by."""
+    """The policy that devices apply to a trial."""
 
 
 class Member(Message, frozen=True):
@@ -93,13 +95,13 @@ class Member(Message, frozen=True):
     wave: int
     stratum: str = ""
     digest: str = ""
-    """Of the form of the release that was chosen for it; empty: the first."""
+    """The digest of the form that was chosen for it; empty: the first form."""
     previous_release: int = 0
     """The last confirmed release: where a roll back goes. 0 for none."""
     previous_digest: str = ""
-    """Of the form that was confirmed."""
+    """The digest of the form that was confirmed."""
     late: bool = False
-    """It joined after the plan was made, at the tail."""
+    """Whether it joined after the plan was made, at the tail."""
 
 
 class Rollout(Message, frozen=True):
@@ -116,7 +118,7 @@ class Rollout(Message, frozen=True):
     excluded: dict[str, str] = {}
     """Devices that match and cannot run the release, with the reason."""
     forms: tuple[Form, ...] = ()
-    """What each form of the release asks of a device: who joins late is fitted as well."""
+    """What each form of the release asks of a device: devices that join late are fitted as well."""
     status: Status = "running"
     wave: int = 0
     began_at: float = 0.0
@@ -132,13 +134,13 @@ class Rollout(Message, frozen=True):
     acknowledged: tuple[str, ...] = ()
     """Devices whose failure an operator has resumed over; only new failures trip a rule again."""
     evidence_since: float = 0.0
-    """What was measured before is acknowledged as well."""
+    """Seconds since 1970; what was measured before is not judged again."""
     created_by: str = ""
     created_at: str = ""
     approved_by: str = ""
 
     def digest_for(self, member: Member) -> str:
-        """Of the form that a member gets."""
+        """The digest of the form that a member gets."""
         return member.digest or self.digest
 
     def carries(self, digest: str) -> bool:
@@ -166,6 +168,6 @@ class Rollout(Message, frozen=True):
 
     @property
     def plan_digest(self) -> str:
-        """Names the plan: who approves it approves this release, by this strategy, to these devices in this order."""
+        """Names the plan: approving it approves this release, by this strategy, to these devices in this order."""
         planned = (self.model, self.release, self.digest, self.strategy, [m for m in self.members if not m.late])
         return hashlib.sha256(encode(planned)).hexdigest()

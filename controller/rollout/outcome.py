@@ -34,7 +34,10 @@ RETRYABLE = frozenset(
 
 
 def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -> Outcome:
-    """Success: its stable digest is the rollout's, as it says itself; in a shadow wave, that the shadow has passed."""
+    """How a member stands at `now`.
+
+    Success: its stable digest is the rollout's, as it says itself; in a shadow wave, that the shadow has passed.
+    """
     if member.wave > rollout.wave:
         return "waiting"
     if rollout.is_stopped(member):

@@ -1,6 +1,6 @@
 """How fast a wave is offered: a cap on what is under way, a rate that may grow, a spread by each device's own hash.
 
-Decides how many and who. Refuses to know what is offered.
+Decides how many devices, and which. Refuses to know what is offered.
 """
 
 import math

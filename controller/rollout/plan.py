@@ -1,4 +1,4 @@
-"""Who gets a release when: waves by a stable hash, so that a preview equals the run and a raised percent only adds."""
+"""The waves of a plan, by a stable hash: a preview equals the run, and a raised percent only adds devices."""
 
 import hashlib
 import math
@@ -18,7 +18,7 @@ class Target(msgspec.Struct, frozen=True):
     stratum: str = ""
     labels: Mapping[str, str] = {}
     digest: str = ""
-    """Of the form that was chosen for it; empty: the first."""
+    """The digest of the form that was chosen for it; empty: the first form."""
 
 
 def rank(rollout: str, device: str) -> str:
@@ -27,7 +27,7 @@ def rank(rollout: str, device: str) -> str:
 
 
 def unit_hash(rollout: str, device: str) -> float:
-    """The device's own number from 0 to 1."""
+    """A stable hash of the order and the device, in [0, 1)."""
     return unit_number(f"{rollout}/{device}")
 
 
@@ -62,7 +62,7 @@ def plan_members(
 
 
 def member_of(target: Target, wave: int, confirmed: Mapping[str, VersionRef], *, late: bool = False) -> Member:
-    """A device's place."""
+    """A device as a member of a wave."""
     previous = confirmed.get(target.device)
     return Member(
         device=target.device,
@@ -86,7 +86,7 @@ def join(
 
 
 def _chosen(wave: Wave, ordered: Sequence[Target]) -> list[Target]:
-    """Whom the wave is about, those of earlier waves among them."""
+    """The devices of a wave, those of earlier waves among them."""
     if wave.percent is not None and not (wave.stratum or wave.selector):
         return _share_of_each(ordered, wave.percent)
     if wave.count is not None:

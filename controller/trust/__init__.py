@@ -1,1 +1,1 @@
-"""Who may do what: metadata, keys, certificates, enrolment, senders, and roles of people."""
+"""Trust: metadata, keys, certificates, enrolment, senders, and roles of people."""

@@ -1,6 +1,6 @@
-"""Who may do what: roles, and the permissions that each one has. Nobody has a permission that is not written here.
+"""Roles, and the permissions that each one has. A permission that is not written here is not given.
 
-An administrator hands out keys and can neither start nor approve a rollout; who proposes one cannot approve it.
+An administrator hands out keys and can neither start nor approve a rollout; nobody approves a rollout of their own.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Somebody who has proved who they are."""
+    """A caller whose identity is proved."""
 
     name: str
     roles: frozenset[Role]

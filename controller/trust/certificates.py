@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from contract.errors import BadInput, Code
-from controller.trust.keys import private_pem, write_secret
+from controller.trust.keys import load_private_key, private_pem, write_secret
 
 AUTHORITY_DAYS, DEVICE_DAYS, SERVICE_DAYS, CRL_DAYS = 3650, 90, 365, 7
 CRL_RENEW_DAYS = 1
@@ -106,7 +106,7 @@ def open_pki(directory: Path, now: datetime) -> Authority:
         made = _self_signed("edgeward devices", now)
         write_secret(key_file, private_pem(made.key))
         certificate_file.write_text(made.pem, encoding="ascii")
-    key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
+    key = load_private_key(key_file)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise BadInput(Code.CONFIG_INVALID, f"{key_file}: not a P-256 key")
     return Authority(x509.load_pem_x509_certificate(certificate_file.read_bytes()), key)

@@ -1,11 +1,10 @@
 """How a device gets its certificate, keeps it and loses it: claim, enrol, renew, revoke.
 
-Decides who may have one. Refusals say nothing to the caller and everything to the audit. Refuses to know HTTP.
+Decides who may have one. A refusal tells the caller nothing, and the audit everything. Refuses to know HTTP.
 """
 
 import hashlib
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,13 +22,20 @@ CLAIM_LIFE_S = 3600.0
 MAX_CERTIFICATE_BYTES = 8192
 
 
+class ClaimRefused(BadInput):
+    """A refusal; `words` say why and are for the audit alone, `detail` is for the caller."""
+
+    def __init__(self, detail: str, words: str) -> None:
+        super().__init__(Code.CLAIM_REFUSED, detail)
+        self.words = words
+
+
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """Verbs over one authority. `refused` hears of every refusal, in words for the audit."""
+    """Claims and certificates of one authority."""
 
     authority: Authority
     credentials: Credentials
-    refused: Callable[[str], None]
 
     def claim(self, device: str, now: datetime) -> str:
         """A secret with which the device may enrol once, within an hour; only its hash is kept."""
@@ -46,20 +52,20 @@ class Enrolment:
         public = read_request(request)
         device = self.credentials.use_claim(_hash(token), now.timestamp())
         if device is None:
-            self.refused(self.credentials.claim_state(_hash(token), now.timestamp()))
-            raise BadInput(Code.CLAIM_REFUSED, "ask the operator for a new claim")
+            words = self.credentials.claim_state(_hash(token), now.timestamp())
+            raise ClaimRefused("ask the operator for a new claim", words)
         return self._issue(device, public, now)
 
     def renew(self, certificate: str, request: str, signature: str, now: datetime) -> x509.Certificate:
-        """The next certificate, for a new key, to whom the old one belongs: the request is signed with the old key.
+        """The next certificate, for a new key, of a device that signs its request with the old key.
 
         BadInput `request_invalid`, `claim_refused`.
         """
         public = read_request(request)
         known = self._known(certificate, now)
         if known is None or not verifies(known.public_key, signature, renewal(request)):
-            self.refused("renewal: unknown, expired or revoked certificate, or a wrong signature")
-            raise BadInput(Code.CLAIM_REFUSED, "this certificate cannot be renewed: ask the operator for a claim")
+            words = "renewal: unknown, expired or revoked certificate, or a wrong signature"
+            raise ClaimRefused("this certificate cannot be renewed: ask the operator for a claim", words)
         return self._issue(known.device, public, now)
 
     def revocations(self, now: datetime) -> bytes:

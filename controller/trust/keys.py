@@ -54,7 +54,15 @@ def load_or_make_signer(path: Path) -> Signer:
 def load_signer(path: Path) -> Signer:
     """The signer in `path`; BadInput `config_invalid`."""
     try:
-        return CryptoSigner(serialization.load_pem_private_key(path.read_bytes(), password=None))
+        return CryptoSigner(load_private_key(path))
+    except ValueError as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
+
+
+def load_private_key(path: Path) -> PrivateKeyTypes:
+    """The private key in a PEM file; BadInput `config_invalid`."""
+    try:
+        return serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
 
@@ -87,7 +95,7 @@ def private_pem(key: PrivateKeyTypes) -> bytes:
 
 
 def write_secret(path: Path, data: bytes) -> None:
-    """A new file that only its owner may read; FileExistsError if it is there."""
+    """Writes a new file that only its owner may read, and syncs it; FileExistsError if it is there."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:

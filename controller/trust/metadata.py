@@ -1,8 +1,9 @@
 """The fleet's metadata: durable, kept current, and signed with whatever keys this controller was given.
 
-Decides what the controller may vouch for by itself: what is current (snapshot, timestamp) and who runs what (director).
-What a model is needs the release signer's key, who signs what needs the targets key: where those are not here, it takes
-documents that were signed elsewhere, after following them as a device would. Refuses to know files and sockets.
+Decides what the controller may vouch for by itself: what is current (snapshot, timestamp) and which device runs what
+(director). What a model is needs the release signer's key, and naming signers needs the targets key: where those are
+not here, it takes documents that were signed elsewhere, after following them as a device would. Refuses to know files
+and sockets.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,15 +24,15 @@ _TABLE = "trust"
 
 
 class Keyring:
-    """What this controller can sign with, by key id. Which of them counts, the metadata says."""
+    """What this controller can sign with, by key id. The metadata says which of them counts."""
 
     def __init__(self, signers: Iterable[Signer], release: Signer | None = None) -> None:
         self._by_id = {signer.public_key.keyid: signer for signer in signers}
         self.release = release
-        """Signs for models that nobody signs for yet. Elsewhere in production."""
+        """Signs for models that have no signer yet. In production it is kept elsewhere."""
 
     def add(self, signer: Signer) -> None:
-        """One key more, for a rotation that is about to come."""
+        """Adds a key, for a rotation that is about to come."""
         self._by_id[signer.public_key.keyid] = signer
 
     def among(self, keyids: Iterable[str]) -> Signer | None:
@@ -54,7 +55,7 @@ class Authority:
         self._store = store
         self.keys = keys
         self.witness: Callable[[], str] = lambda: ""
-        """The audit's newest checkpoint: every timestamp carries one, and so every device holds it."""
+        """The audit's newest checkpoint. Every timestamp but a fleet's first carries it, so every device holds it."""
         self._director: tuple[str, Signer] | None = None
 
     @property
@@ -71,7 +72,7 @@ class Authority:
         return {name: doc["text"] for name, doc in self._store.all(_TABLE).items()}
 
     def begin(self, files: Files, now: datetime) -> None:
-        """Take a new fleet's root and targets, and sign what is current."""
+        """Takes a new fleet's root and targets, and signs what is current."""
         self._keep(self._signed(files, now))
 
     def root(self) -> str:
@@ -106,7 +107,7 @@ class Authority:
         return repository.released(self.files, model)[0]
 
     def vouch(self, model: str, manifests: Mapping[int, Manifest], now: datetime) -> bool:
-        """Sign the role of a model if the release key is here; False if a person must."""
+        """Signs the role of a model if the release key is here; False if a person must."""
         files = self.files
         if not repository.signers_of(files, model):
             targets, release = self.keys.among(repository.targets_keyids(files)), self.keys.release
@@ -123,8 +124,10 @@ class Authority:
         return True
 
     def accept(self, offered: Files, now: datetime) -> list[str]:
-        """Take documents that were signed elsewhere; names of what is new. BadInput with the kind of fault, and then
-        nothing has changed: a device with this fleet's root must be able to follow.
+        """Takes documents that were signed elsewhere; returns the names of those that are new.
+
+        BadInput with the kind of fault, and then nothing has changed: a device with this fleet's root must be able to
+        follow.
         """
         before = self.files
         unknown = [name for name in offered if not _may_be_offered(name)]
@@ -138,7 +141,7 @@ class Authority:
         return sorted(changed)
 
     def refresh(self, now: datetime) -> bool:
-        """Keep the timestamp young; whether there is something new to publish."""
+        """Keeps the timestamp young; returns whether there is something new to publish."""
         files = self.files
         if not repository.due(files, now):
             return False
@@ -158,7 +161,7 @@ def _may_be_offered(name: str) -> bool:
 
 
 def _check_followable(before: Files, files: Files, now: datetime) -> None:
-    """Walk as a device that trusts the first root, and then as one that trusts what was published before."""
+    """Follows the documents as a device that trusts the first root, then as one that trusts what was published."""
     steps = [{name: before[name] for name in before if name.endswith(".root.json")} | dict(files)]
     first = chain.trust_root(before["1.root.json"])
     for version in range(2, repository.newest_root(files) + 1):

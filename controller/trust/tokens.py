@@ -38,7 +38,7 @@ class Tokens:
         self._store = store
 
     def create(self, name: str, roles: Iterable[Role], *, created_at: str, expires_at: float) -> tuple[ApiToken, str]:
-        """(what is kept, the token itself, which nobody can ask for again). BadInput `name_invalid`."""
+        """(what is kept, the token itself, which is not shown again). BadInput `name_invalid`."""
         check_name(name, "token")
         identifier, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
         token = f"edg_{identifier}_{secret}"
@@ -54,7 +54,7 @@ class Tokens:
         return kept, token
 
     def subject(self, token: str, now: float) -> Subject | None:
-        """Whose token this is; None for one that is wrong, revoked or past its end."""
+        """The holder of a token; None for one that is wrong, revoked or past its end."""
         doc = self._store.get(_TABLE, token[4:12]) if token.startswith("edg_") else None
         if doc is None:
             return None
@@ -67,7 +67,7 @@ class Tokens:
         return [msgspec.convert(doc, ApiToken) for doc in self._store.all(_TABLE).values()]
 
     def revoke(self, identifier: str) -> ApiToken:
-        """End a token; BadInput `unknown_token`."""
+        """Ends a token; BadInput `unknown_token`."""
         doc = self._store.get(_TABLE, identifier)
         if doc is None:
             raise BadInput(Code.UNKNOWN_TOKEN, f"no token {identifier[:20]!r}; `edgeward token list` shows all")

@@ -1,1 +1,1 @@
-"""What people can ask the controller for, one file a subject. Each verb takes the state, and audits itself."""
+"""What people can ask for, one file a subject. Every verb takes the State and audits itself; none knows HTTP."""

@@ -4,13 +4,14 @@ Decides whether a request is legal now. Refuses to know HTTP.
 """
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from contract.blobs import describe, sha256_hex
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Limits, Manifest, Runtime, Variant
+from controller.clock import stamp
 from controller.convert.compare import ATOL, RTOL
 from controller.convert.convert import Converted, run_conversion
 from controller.convert.convert import Limits as ConversionLimits
@@ -18,11 +19,8 @@ from controller.convert.request import Answer, FormAnswer, VariantName
 from controller.gates.parity import judge_parity
 from controller.gates.variant import judge_variant
 from controller.registry.registry import Lineage, Version, gate_words
-from controller.rollout.model import Strategy
-from controller.rollout.strategies import STRATEGIES
-
-if TYPE_CHECKING:
-    from controller.service import Service
+from controller.state import State
+from controller.verbs import trust
 
 HARDWARE = ("x86_64", "aarch64", "arm64")
 GOLDEN_MISMATCH = Decimal("0.02")
@@ -31,76 +29,56 @@ MEMORY_FLOOR_MB = 64
 LOAD_FLOOR_S = 10
 
 
-class Operations:
-    """Verbs over one service."""
-
-    def __init__(self, service: "Service") -> None:
-        self._service = service
-
-    async def push(
-        self,
-        model: str,
-        kind: Literal["skops", "onnx"],
-        raw: bytes,
-        sample: bytes,
-        *,
-        actor: str,
-        at: str,
-        tags: dict[str, str],
-        variants: tuple[VariantName, ...] = (),
-    ) -> Version:
-        """Convert, judge and register a version; BadInput `parity_failed` keeps it unreleased, with evidence."""
-        service = self._service
-        service.registry.next_release(model)  # a bad name is refused before minutes of conversion
-        settings = service.config.convert
-        limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types)
-        converted = await run_conversion(kind, raw, sample, limits, variants)
-        lineage = Lineage(
-            created_at=at,
-            created_by=actor,
-            source=kind,
-            source_sha256=sha256_hex(raw),
-            estimator=converted.answer.estimator,
-            params=converted.answer.params,
-            libraries=converted.answer.libraries,
-            tags=tags,
-        )
-        version = self._register(model, converted, lineage)
-        service.journal.audit(at, actor, "push", f"{model} v{version.release}", gate_words(version))
-        if not version.released:
-            raise BadInput(Code.PARITY_FAILED, _parity_words(version))
-        service.vouch(model)
-        service.deliveries.begin(model, version.manifest)
-        return version
-
-    def _register(self, model: str, converted: Converted, lineage: Lineage) -> Version:
-        service = self._service
-        release = service.registry.next_release(model)
-        for form in converted.forms.values():
-            for data in form:
-                service.blobs.put(data)
-        version = Version(
-            model=model,
-            release=release,
-            manifest=_manifest(release, converted, service.config.publish.chunk_bytes),
-            lineage=lineage,
-            evidence=_evidence(converted.answer),
-            gates=(judge_parity(converted.answer.parity),),
-        )
-        service.registry.add(version)
-        return version
+async def push(
+    state: State,
+    model: str,
+    kind: Literal["skops", "onnx"],
+    raw: bytes,
+    sample: bytes,
+    *,
+    actor: str,
+    tags: dict[str, str],
+    variants: tuple[VariantName, ...] = (),
+) -> Version:
+    """Converts, judges and registers a version; BadInput `parity_failed` keeps it unreleased, with evidence."""
+    state.registry.next_release(model)  # a bad name is refused before minutes of conversion
+    settings, at = state.config.convert, stamp()
+    limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types)
+    converted = await run_conversion(kind, raw, sample, limits, variants)
+    lineage = Lineage(
+        created_at=at,
+        created_by=actor,
+        source=kind,
+        source_sha256=sha256_hex(raw),
+        estimator=converted.answer.estimator,
+        params=converted.answer.params,
+        libraries=converted.answer.libraries,
+        tags=tags,
+    )
+    version = _register(state, model, converted, lineage)
+    state.journal.audit(at, actor, "push", f"{model} v{version.release}", gate_words(version))
+    if not version.released:
+        raise BadInput(Code.PARITY_FAILED, _parity_words(version))
+    trust.sign(state, model)
+    state.deliveries.begin(model, version.manifest)
+    return version
 
 
-def resolve_strategy(given: str | dict[str, Any]) -> Strategy:
-    """A strategy by name or by fields; BadInput `strategy_invalid` names the field."""
-    if isinstance(given, str):
-        if given not in STRATEGIES:
-            raise BadInput(Code.STRATEGY_INVALID, f"no strategy {given[:64]!r}; there are {', '.join(STRATEGIES)}")
-        return STRATEGIES[given]
-    try:
-        return msgspec.convert(given, Strategy)
-    except msgspec.ValidationError as error:
-        raise BadInput(Code.STRATEGY_INVALID, f"{error}; configs/rollouts shows every field") from None
+def _register(state: State, model: str, converted: Converted, lineage: Lineage) -> Version:
+    release = state.registry.next_release(model)
+    for form in converted.forms.values():
+        for data in form:
+            state.blobs.put(data)
+    version = Version(
+        model=model,
+        release=release,
+        manifest=_manifest(release, converted, state.config.publish.chunk_bytes),
+        lineage=lineage,
+        evidence=_evidence(converted.answer),
+        gates=(judge_parity(converted.answer.parity),),
+    )
+    state.registry.add(version)
+    return version
 
 
 def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:

@@ -40,7 +40,7 @@ def liveness(world: FleetWorld) -> None:
         hold(stable == wanted, "converges", device.name, ends_at, f"runs v{stable}, not v{wanted}: {_why(device)}")
         serves = record.stable.digest if record.stable else ""
         hold(device.serving == serves, "converges", device.name, ends_at, "does not serve its stable version")
-        twin = world.controller.world.twins[device.name]
+        twin = world.controller.world.durable.twins[device.name]
         told = twin.reported.get(MODEL)
         knows = (told.stable.release if told is not None and told.stable else 0) == stable
         hold(knows, "twin_follows", device.name, ends_at, "the controller believes something else")
@@ -60,6 +60,17 @@ def rollouts(world: FleetWorld) -> None:
         hold(status == release.expect, "rollout_ends", f"r-{number}", world.clock.now, what)
     _nobody_before_its_turn(world)
     _nobody_keeps_a_bad_release(world, latest)
+
+
+def order(world: FleetWorld) -> None:
+    """Durable before published, published before acknowledged: at every moment, whatever failed or was killed."""
+    controller = world.controller
+    for at, device, version, durable in controller.published:
+        kept = version <= durable
+        hold(kept, "durable_before_published", device, at, f"document {version} was published, {durable} was durable")
+    for at, device, ack, durable in controller.acknowledged:
+        what = f"boot {ack.boot} report {ack.seq} was acknowledged and is not durable"
+        hold(durable, "durable_before_acknowledged", device, at, what)
 
 
 def resources(world: FleetWorld) -> None:
@@ -99,7 +110,7 @@ def _given(world: FleetWorld) -> dict[str, int]:
     }
 
 
-CHECKERS: tuple[Checker, ...] = (safety, rollouts, liveness, resources)
+CHECKERS: tuple[Checker, ...] = (safety, order, rollouts, liveness, resources)
 
 
 def check_world(world: FleetWorld) -> None:

@@ -19,9 +19,10 @@ from controller.api.app import make_app
 from controller.api.openapi import openapi
 from controller.api.routes import ROUTES
 from controller.config import Config, StorageConfig
-from controller.reconcile.world import reconcile
-from controller.service import Service
+from controller.reconcile.decisions import reconcile
+from controller.state import State, open_state
 from edgeward.encode import encode_model
+from tests.controller.heard import hear
 
 TOKEN = "edg_test"
 AUTH = {"Authorization": f"Bearer {TOKEN}", "X-Edgeward-Actor": "ada"}
@@ -29,8 +30,8 @@ HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnx
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    made = Service(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+def state(tmp_path: Path) -> Iterator[State]:
+    made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
     yield made
     made.close()
 
@@ -38,25 +39,25 @@ def service(tmp_path: Path) -> Iterator[Service]:
 Talk = Callable[[TestClient], Awaitable[Any]]
 
 
-def talk(service: Service, script: Talk) -> Any:
+def talk(state: State, script: Talk) -> Any:
     async def run() -> Any:
-        async with TestClient(TestServer(make_app(service, TOKEN))) as client:
+        async with TestClient(TestServer(make_app(state, TOKEN))) as client:
             return await script(client)
 
     return asyncio.run(run())
 
 
 def call(
-    service: Service, method: str, path: str, headers: dict[str, str] | None = AUTH, **options: Any
+    state: State, method: str, path: str, headers: dict[str, str] | None = AUTH, **options: Any
 ) -> tuple[int, Any]:
     async def script(client: TestClient) -> tuple[int, Any]:
         answer = await client.request(method, path, headers=headers, **options)
         return answer.status, await answer.json()
 
-    return talk(service, script)
+    return talk(state, script)
 
 
-def push(service: Service, model: Any = None, name: str = "m", drop: str = "") -> tuple[int, Any]:
+def push(state: State, model: Any = None, name: str = "m", drop: str = "") -> tuple[int, Any]:
     import numpy as np
 
     rows = np.random.default_rng(0).normal(size=(200, 3))
@@ -65,16 +66,12 @@ def push(service: Service, model: Any = None, name: str = "m", drop: str = "") -
     for part, content in (("request", json.dumps({"kind": kind})), ("model", raw), ("sample", encode_sample(rows))):
         if part != drop:
             form.add_field(part, content, filename=part)
-    return call(service, "POST", f"/v1/models/{name}/versions", data=form)
+    return call(state, "POST", f"/v1/models/{name}/versions", data=form)
 
 
-def meet(service: Service, *names: str, labels: dict[str, str] | None = None) -> None:
-    beats = [
-        (name, Heartbeat(protocol=1, device=name, boot=1, seq=1, uptime_s=1, hardware=HARDWARE, labels=labels or {}))
-        for name in names
-    ]
-    service._unsaved.take(reconcile(service.world, beats, time.time()))
-    service._persist()
+def meet(state: State, *names: str, labels: dict[str, str] | None = None) -> None:
+    head = {"protocol": 1, "boot": 1, "seq": 1, "uptime_s": 1, "hardware": HARDWARE, "labels": labels or {}}
+    hear(state, *(Heartbeat(device=name, **head) for name in names))
 
 
 @pytest.mark.parametrize(
@@ -82,10 +79,10 @@ def meet(service: Service, *names: str, labels: dict[str, str] | None = None) ->
 )
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_every_route_but_health_enrolment_and_blobs_asks_for_a_token(
-    service: Service, route: Any, headers: dict[str, str] | None
+    state: State, route: Any, headers: dict[str, str] | None
 ) -> None:
     path = route.path.replace("{", "").replace("}", "")
-    status, body = call(service, route.method, path, headers)
+    status, body = call(state, route.method, path, headers)
     if route.needs == "nothing":
         assert route.path in ("/v1/health", "/v1/enrol", "/v1/renew", "/v1/blobs/{name}")
         assert status == {"/v1/health": 200, "/v1/blobs/{name}": 404}.get(route.path, 422)
@@ -106,21 +103,19 @@ def test_every_route_but_health_enrolment_and_blobs_asks_for_a_token(
         ("POST", "/v1/rollouts/none/abort", 404, "unknown_rollout"),
     ],
 )
-def test_what_is_not_there_is_said_with_a_code(
-    service: Service, method: str, path: str, status: int, code: str
-) -> None:
-    found = call(service, method, path)
+def test_what_is_not_there_is_said_with_a_code(state: State, method: str, path: str, status: int, code: str) -> None:
+    found = call(state, method, path)
     assert (found[0], found[1]["code"]) == (status, code)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"model":"m","relase":1}', b'{"model":"m","release":"1"}', b"[" * 9999])
-def test_a_rollout_request_that_is_none_is_refused(service: Service, body: bytes) -> None:
-    status, answer = call(service, "POST", "/v1/rollouts", data=body)
+def test_a_rollout_request_that_is_none_is_refused(state: State, body: bytes) -> None:
+    status, answer = call(state, "POST", "/v1/rollouts", data=body)
     assert (status, answer["code"]) == (422, "message_malformed")
 
 
-def test_a_push_registers_a_version_with_its_evidence(service: Service) -> None:
-    status, version = push(service)
+def test_a_push_registers_a_version_with_its_evidence(state: State) -> None:
+    status, version = push(state)
     assert (status, version["release"], version["released"], version["lineage"]["created_by"]) == (
         200,
         1,
@@ -128,183 +123,176 @@ def test_a_push_registers_a_version_with_its_evidence(service: Service) -> None:
         "local:ada",
     )
     assert version["evidence"]["parity"]["sample"]["rows"] == 200
-    assert call(service, "GET", "/v1/models")[1][0]["newest_released"] == 1
-    assert push(service)[1]["release"] == 2
-    assert [entry["action"] for entry in call(service, "GET", "/v1/audit")[1]] == ["push", "push"]
+    assert call(state, "GET", "/v1/models")[1][0]["newest_released"] == 1
+    assert push(state)[1]["release"] == 2
+    assert [entry["action"] for entry in call(state, "GET", "/v1/audit")[1]] == ["push", "push"]
 
 
-def test_a_push_that_fails_registers_nothing(service: Service) -> None:
-    assert push(service, name="Bad Name")[1]["code"] == "name_invalid"
-    assert push(service, b"not onnx")[1]["code"] == "model_refused"
-    assert push(service, drop="sample")[1]["code"] == "sample_missing"
-    assert push(service, drop="model")[1]["code"] == "request_invalid"
-    assert call(service, "GET", "/v1/models")[1] == []
+def test_a_push_that_fails_registers_nothing(state: State) -> None:
+    assert push(state, name="Bad Name")[1]["code"] == "name_invalid"
+    assert push(state, b"not onnx")[1]["code"] == "model_refused"
+    assert push(state, drop="sample")[1]["code"] == "sample_missing"
+    assert push(state, drop="model")[1]["code"] == "request_invalid"
+    assert call(state, "GET", "/v1/models")[1] == []
 
 
-def test_a_push_that_is_not_multipart_is_refused(service: Service) -> None:
-    assert call(service, "POST", "/v1/models/m/versions", json={})[1]["code"] == "request_invalid"
+def test_a_push_that_is_not_multipart_is_refused(state: State) -> None:
+    assert call(state, "POST", "/v1/models/m/versions", json={})[1]["code"] == "request_invalid"
 
 
 def test_a_version_whose_parity_fails_is_kept_unreleased_with_its_worst_rows(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from controller.gates.verdict import GateVerdict
     from controller.verbs import push as operations
 
     refuse = GateVerdict(gate="parity", passed=False, detail="9 of 200 sample rows differ")
     monkeypatch.setattr(operations, "judge_parity", lambda parity: refuse)
-    status, body = push(service)
+    status, body = push(state)
     assert (status, body["code"]) == (422, "parity_failed")
     assert "9 of 200" in body["detail"]
     monkeypatch.undo()
-    meet(service, "a")
-    assert call(service, "GET", "/v1/models/m/versions")[1][0]["released"] is False
+    meet(state, "a")
+    assert call(state, "GET", "/v1/models/m/versions")[1][0]["released"] is False
     for wanted in ({"model": "m"}, {"model": "m", "release": 1}):
-        assert call(service, "POST", "/v1/rollouts", json=wanted)[1]["code"] == "not_released"
+        assert call(state, "POST", "/v1/rollouts", json=wanted)[1]["code"] == "not_released"
 
 
-def test_a_rollout_is_planned_steered_and_audited(service: Service) -> None:
-    push(service)
-    assert call(service, "POST", "/v1/rollouts", json={"model": "m"})[1]["code"] == "selector_empty"
-    meet(service, "a", "b", labels={"site": "north"})
+def test_a_rollout_is_planned_steered_and_audited(state: State) -> None:
+    push(state)
+    assert call(state, "POST", "/v1/rollouts", json={"model": "m"})[1]["code"] == "selector_empty"
+    meet(state, "a", "b", labels={"site": "north"})
     body = {"model": "m", "strategy": "canary", "selector": {"site": "south"}}
-    status, answer = call(service, "POST", "/v1/rollouts", json=body)
+    status, answer = call(state, "POST", "/v1/rollouts", json=body)
     assert answer["code"] == "selector_empty"
     assert "site=north" in answer["detail"]
-    status, view = call(service, "POST", "/v1/rollouts", json={"model": "m", "selector": {"site": "north"}})
+    status, view = call(state, "POST", "/v1/rollouts", json={"model": "m", "selector": {"site": "north"}})
     assert (status, view["status"], [member["wave"] for member in view["members"]]) == (200, "running", [0, 1])
-    assert call(service, "POST", "/v1/rollouts", json={"model": "m"})[1]["code"] == "rollout_conflict"
+    assert call(state, "POST", "/v1/rollouts", json={"model": "m"})[1]["code"] == "rollout_conflict"
     path = f"/v1/rollouts/{view['id']}"
-    assert call(service, "POST", f"{path}/resume")[1]["code"] == "rollout_conflict"
-    assert call(service, "POST", f"{path}/pause")[1]["status"] == "paused"
-    assert call(service, "POST", f"{path}/resume")[1]["status"] == "running"
-    assert "waits for devices" in call(service, "GET", f"{path}/explain")[1]["sentences"][-1]
-    assert call(service, "POST", f"{path}/promote")[1]["status"] == "running"
-    assert call(service, "POST", f"{path}/rollback")[1]["code"] == "no_way_back"
-    assert call(service, "POST", f"{path}/abort")[1]["status"] == "aborting"
-    actions = [entry["action"] for entry in call(service, "GET", "/v1/audit")[1]]
+    assert call(state, "POST", f"{path}/resume")[1]["code"] == "rollout_conflict"
+    assert call(state, "POST", f"{path}/pause")[1]["status"] == "paused"
+    assert call(state, "POST", f"{path}/resume")[1]["status"] == "running"
+    assert "waits for devices" in call(state, "GET", f"{path}/explain")[1]["sentences"][-1]
+    assert call(state, "POST", f"{path}/promote")[1]["status"] == "running"
+    assert call(state, "POST", f"{path}/rollback")[1]["code"] == "no_way_back"
+    assert call(state, "POST", f"{path}/abort")[1]["status"] == "aborting"
+    actions = [entry["action"] for entry in call(state, "GET", "/v1/audit")[1]]
     assert actions == ["rollout abort", "rollout promote", "rollout resume", "rollout pause", "rollout start", "push"]
 
 
-def test_a_plan_is_previewed_without_a_trace_and_started_as_it_was_seen_or_not_at_all(service: Service) -> None:
-    push(service)
-    meet(service, "a", "b")
-    before = list(service.journal.whole_audit())
-    status, plan = call(service, "POST", "/v1/rollouts/plan", json={"model": "m"})
+def test_a_plan_is_previewed_without_a_trace_and_started_as_it_was_seen_or_not_at_all(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    before = list(state.journal.whole_audit())
+    status, plan = call(state, "POST", "/v1/rollouts/plan", json={"model": "m"})
     assert (status, [wave["devices"] for wave in plan["waves"]], plan["excluded"]) == (200, [1, 1], {})
     assert plan["no_way_back"] == ["a", "b"] or plan["no_way_back"] == ["b", "a"]
-    assert (service.world.rollouts, list(service.journal.whole_audit())) == ({}, before)
-    meet(service, "c")
+    assert (state.world.durable.rollouts, list(state.journal.whole_audit())) == ({}, before)
+    meet(state, "c")
     wanted = {"model": "m", "plan_digest": plan["plan_digest"]}
-    assert call(service, "POST", "/v1/rollouts", json=wanted)[1]["code"] == "plan_changed"
-    wanted["plan_digest"] = call(service, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["plan_digest"]
-    assert call(service, "POST", "/v1/rollouts", json=wanted)[1]["plan_digest"] == wanted["plan_digest"]
+    assert call(state, "POST", "/v1/rollouts", json=wanted)[1]["code"] == "plan_changed"
+    wanted["plan_digest"] = call(state, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["plan_digest"]
+    assert call(state, "POST", "/v1/rollouts", json=wanted)[1]["plan_digest"] == wanted["plan_digest"]
 
 
-def fail_on(service: Service, device: str) -> dict[str, Any]:
+def fail_on(state: State, device: str) -> dict[str, Any]:
     """Roll the newest version out, and let it fail on one device."""
-    _, view = call(service, "POST", "/v1/rollouts", json={"model": "m", "strategy": "all_at_once"})
-    reconcile(service.world, [], time.time())
-    told = service.world.twins[device].desired["m"]
+    _, view = call(state, "POST", "/v1/rollouts", json={"model": "m", "strategy": "all_at_once"})
+    hear(state)
+    told = state.world.durable.twins[device].desired["m"]
     ended = Outcome(
         generation=told.generation,
-        version=VersionRef(release=1, digest=service.registry.version("m", 1).manifest.artifact.sha256),
+        version=VersionRef(release=1, digest=state.registry.version("m", 1).manifest.artifact.sha256),
         result="rolled_back",
         code="health_accuracy",
         detail="accuracy 0.5",
     )
-    state = ModelState(model="m", phase="steady", generation=told.generation, outcome=ended)
-    report = Report(protocol=1, device=device, boot=1, seq=2, state=state)
-    service._unsaved.take(reconcile(service.world, [(device, report)], time.time()))
-    service._persist()
+    failed = ModelState(model="m", phase="steady", generation=told.generation, outcome=ended)
+    hear(state, Report(protocol=1, device=device, boot=1, seq=2, state=failed))
     return view
 
 
-def test_a_version_that_failed_on_a_device_is_kept_from_it_until_somebody_lifts_that(service: Service) -> None:
-    push(service)
-    meet(service, "a", "b")
-    view = fail_on(service, "a")
-    reasons = call(service, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["excluded"]
+def test_a_version_that_failed_on_a_device_is_kept_from_it_until_somebody_lifts_that(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    view = fail_on(state, "a")
+    reasons = call(state, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["excluded"]
     assert view["id"] in reasons["a"]
-    again = Service(service.config)
-    assert again.world.quarantine == service.world.quarantine != {}
+    again = open_state(state.config)
+    assert again.world.durable.quarantine == state.world.durable.quarantine != {}
     again.close()
-    assert call(service, "POST", "/v1/devices/a/release")[1] == {"versions": 1}
-    assert call(service, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["excluded"] == {}
+    assert call(state, "POST", "/v1/devices/a/release")[1] == {"versions": 1}
+    assert call(state, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["excluded"] == {}
 
 
-def test_labels_that_come_late_judge_a_rollout_again_and_revert_it(service: Service) -> None:
-    push(service)
-    meet(service, "a", "b")
-    _, view = call(service, "POST", "/v1/rollouts", json={"model": "m", "strategy": "canary"})
+def test_labels_that_come_late_judge_a_rollout_again_and_revert_it(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    _, view = call(state, "POST", "/v1/rollouts", json={"model": "m", "strategy": "canary"})
     release = {True: view["release"], False: view["release"] + 1}
     rows = tuple(
         CapturedRow(at=time.time(), model="m", release=release[number % 2 == 0], why="sampled", inputs={}, value="1")
         for number in range(400)
     )
-    service.captures.keep([("a", Captured(protocol=1, device="a", boot=1, seq=n, rows=rows[n::2])) for n in (0, 1)])
-    found = call(service, "GET", "/v1/models/m/captured?limit=400")[1]
+    state.captures.keep([("a", Captured(protocol=1, device="a", boot=1, seq=n, rows=rows[n::2])) for n in (0, 1)])
+    found = call(state, "GET", "/v1/models/m/captured?limit=400")[1]
     labels = [{"id": row["id"], "label": str(int(row["row"]["release"] != view["release"]))} for row in found]
-    assert call(service, "POST", "/v1/models/m/labels", json={"labels": labels})[1] == {"rows": 400}
-    (verdict,) = call(service, "POST", f"/v1/rollouts/{view['id']}/judge", json={"revert": False})[1]
+    assert call(state, "POST", "/v1/models/m/labels", json={"labels": labels})[1] == {"rows": 400}
+    (verdict,) = call(state, "POST", f"/v1/rollouts/{view['id']}/judge", json={"revert": False})[1]
     assert (verdict["metric"], verdict["verdict"]) == ("accuracy_drop", "fail")
-    refused = call(service, "POST", f"/v1/rollouts/{view['id']}/judge", json={"revert": True})[1]
+    refused = call(state, "POST", f"/v1/rollouts/{view['id']}/judge", json={"revert": True})[1]
     assert refused["code"] == "no_way_back", "nothing had been confirmed before"
-    assert "rollout judge" in [entry["action"] for entry in call(service, "GET", "/v1/audit")[1]]
+    assert "rollout judge" in [entry["action"] for entry in call(state, "GET", "/v1/audit")[1]]
 
 
-def test_a_device_tells_why_it_runs_what_it_runs(service: Service) -> None:
-    push(service)
-    meet(service, "a", "b")
-    view = fail_on(service, "a")
-    sentences = call(service, "GET", "/v1/devices/a/why")[1]["sentences"]
+def test_a_device_tells_why_it_runs_what_it_runs(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    view = fail_on(state, "a")
+    sentences = call(state, "GET", "/v1/devices/a/why")[1]["sentences"]
     words = " ".join(sentences)
     assert "v1 was rolled back: health_accuracy accuracy 0.5" in sentences[0]
     assert "m: it has confirmed no version." in words
     assert f"by rollout {view['id']}, strategy all_at_once, started by" in words
     assert f"it failed here in {view['id']}" in words
-    assert call(service, "GET", "/v1/devices/none/why")[1]["code"] == "unknown_device"
+    assert call(state, "GET", "/v1/devices/none/why")[1]["code"] == "unknown_device"
 
 
-def test_a_device_is_shown_with_what_it_measured_and_its_history(service: Service) -> None:
-    meet(service, "a")
+def test_a_device_is_shown_with_what_it_measured_and_its_history(state: State) -> None:
+    meet(state, "a")
     version = VersionRef(release=1, digest="d" * 64)
-    state = ModelState(model="m", phase="steady", generation=1, stable=version, serving=version.digest)
+    steady = ModelState(model="m", phase="steady", generation=1, stable=version, serving=version.digest)
     window = ModelWindow(model="m", version=version, inferences=10, errors=1, labelled=8, correct=6, latency_us=(0, 10))
     head = {"protocol": 1, "device": "a", "boot": 1}
-    inbox = [
-        ("a", Report(state=state, seq=2, **head)),
-        ("a", Telemetry(interval_s=1.0, windows=(window,), rss_mb=60.0, seq=3, **head)),
-    ]
-    service._unsaved.take(reconcile(service.world, inbox, time.time()))
-    service._persist()
-    _, device = call(service, "GET", "/v1/devices/a")
+    telemetry = Telemetry(interval_s=1.0, windows=(window,), rss_mb=60.0, seq=3, **head)
+    hear(state, Report(state=steady, seq=2, **head), telemetry)
+    _, device = call(state, "GET", "/v1/devices/a")
     measured = device["models"][0]["measured"][0]
     assert (measured["accuracy"], measured["errors"], device["presence"], device["rss_mb"]) == (0.75, 1, "online", 60.0)
     assert [entry["report"]["seq"] for entry in device["history"]] == [2]
 
 
-def test_a_controller_that_restarts_remembers_versions_devices_and_rollouts(service: Service) -> None:
-    push(service)
-    meet(service, "a", "b")
-    call(service, "POST", "/v1/rollouts", json={"model": "m"})
-    service._unsaved.take(reconcile(service.world, [], time.time()))
-    service._persist()
-    service.close()
-    again = Service(service.config)
-    assert again.world.rollouts == service.world.rollouts
-    assert {name: twin.desired for name, twin in again.world.twins.items()} == {
-        name: twin.desired for name, twin in service.world.twins.items()
+def test_a_controller_that_restarts_remembers_versions_devices_and_rollouts(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    call(state, "POST", "/v1/rollouts", json={"model": "m"})
+    hear(state)
+    state.close()
+    again = open_state(state.config)
+    assert again.world.durable.rollouts == state.world.durable.rollouts
+    assert {name: twin.desired for name, twin in again.world.durable.twins.items()} == {
+        name: twin.desired for name, twin in state.world.durable.twins.items()
     }
-    assert again.authority.files == service.authority.files
+    assert again.authority.files == state.authority.files
     assert call(again, "GET", "/v1/devices/a")[1]["presence"] == "unknown"
     after = reconcile(again.world, [], time.time())
     assert (after.redesired, after.rollouts) == (frozenset(), ()), "a restart asks for nothing twice"
     again.close()
 
 
-def test_the_openapi_document_describes_every_route(service: Service) -> None:
-    status, document = call(service, "GET", "/v1/openapi.json", headers=None)
+def test_the_openapi_document_describes_every_route(state: State) -> None:
+    status, document = call(state, "GET", "/v1/openapi.json", headers=None)
     assert (status, document["openapi"]) == (200, "3.1.0")
     assert document == json.loads(json.dumps(openapi()))
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}

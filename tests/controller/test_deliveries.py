@@ -14,10 +14,11 @@ from contract.messages import Progress, VersionRef
 from controller.api.rollout_views import rollout_view
 from controller.config import Config, StorageConfig
 from controller.fleet.twin import Twin
-from controller.reconcile.durable import remember
-from controller.reconcile.world import World, delivery_for, reconcile
-from controller.service import Service
-from controller.verbs.previews import plan_rollout, preview
+from controller.reconcile.decisions import reconcile
+from controller.reconcile.offers import delivery_for
+from controller.reconcile.preview import plan_rollout, preview
+from controller.reconcile.world import Durable, World
+from controller.state import open_state
 from tests.controller.rollout_worlds import STRATEGY
 from tests.controller.test_rollout_plan import MANIFEST, twin
 
@@ -41,26 +42,26 @@ def delivery(size_bytes: int, base: str = "") -> Delivery:
 
 
 def test_a_version_is_prepared_from_what_the_fleet_runs_and_that_outlives_the_controller(tmp_path: Path) -> None:
-    service = Service(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
     try:
         for data in (OLD, NEW):
-            service.blobs.put(data)
-        service.world.twins = {"a": holding("a", OLD), "b": holding("b", OLD)}
-        asyncio.run(service.deliveries.ready("m", manifest_of(NEW)))
-        found = service.world.deliveries[sha256_hex(NEW)]
+            state.blobs.put(data)
+        state.world.durable.twins = {"a": holding("a", OLD), "b": holding("b", OLD)}
+        asyncio.run(state.deliveries.ready("m", manifest_of(NEW)))
+        found = state.world.durable.deliveries[sha256_hex(NEW)]
         assert set(found) == {sha256_hex(OLD)}, "random bytes do not shrink by themselves"
         assert found[sha256_hex(OLD)].blob.length < 500
-        again = remember(service.store, {}, 90.0)
-        assert again.deliveries == service.world.deliveries
-        assert service.deliveries._missing("m", manifest_of(NEW)) == [], "what saves nothing is not tried twice"
+        again = state.records.load_world({}, 90.0)
+        assert again.durable.deliveries == state.world.durable.deliveries
+        assert state.deliveries._missing("m", manifest_of(NEW)) == [], "what saves nothing is not tried twice"
     finally:
-        service.close()
+        state.close()
 
 
 def test_each_device_gets_the_fewest_bytes_that_it_can_undo() -> None:
     base = sha256_hex(OLD)
     world = World(silent_s=90.0)
-    world.deliveries["new"] = {"": delivery(5000), base: delivery(100, base), "0" * 64: delivery(1, "0" * 64)}
+    world.durable.deliveries["new"] = {"": delivery(5000), base: delivery(100, base), "0" * 64: delivery(1, "0" * 64)}
     chosen = {
         "has the base": holding("a", OLD),
         "has another": holding("b", NEW),
@@ -74,11 +75,11 @@ def test_each_device_gets_the_fewest_bytes_that_it_can_undo() -> None:
 
 
 def world_with(delivered: bool) -> World:
-    made = World(silent_s=90.0, twins={"a": replace(holding("a", OLD), document_version=1)})
+    made = World(silent_s=90.0, durable=Durable({"a": replace(holding("a", OLD), document_version=1)}))
     if delivered:
-        made.deliveries[sha256_hex(NEW)] = {sha256_hex(OLD): delivery(100, sha256_hex(OLD))}
+        made.durable.deliveries[sha256_hex(NEW)] = {sha256_hex(OLD): delivery(100, sha256_hex(OLD))}
     manifest = manifest_of(NEW)
-    made.rollouts["r"] = plan_rollout(made, manifest, AT_ONCE, name="r", model="m", selector={}, now=0.0)
+    made.durable.rollouts["r"] = plan_rollout(made, manifest, AT_ONCE, name="r", model="m", selector={}, now=0.0)
     return made
 
 
@@ -86,26 +87,26 @@ def test_the_plan_counts_what_will_travel_and_the_document_says_how() -> None:
     golden = MANIFEST.golden.blob.length
     for delivered, length in ((True, 100), (False, len(NEW))):
         made = world_with(delivered)
-        assert preview(made, made.rollouts["r"], 0.0).bytes_to_send == length + golden
+        assert preview(made, made.durable.rollouts["r"], 0.0).bytes_to_send == length + golden
         reconcile(made, [], 1.0)
-        assigned = made.twins["a"].desired["m"]
+        assigned = made.durable.twins["a"].desired["m"]
         assert (assigned.delivery is not None) == delivered
 
 
 def test_a_rollout_tells_how_much_is_across_how_fast_and_when_it_will_be_done() -> None:
     made = world_with(delivered=False)
     reconcile(made, [], 1.0)
-    before = rollout_view(made.rollouts["r"], made, 10.0).transfer
+    before = rollout_view(made.durable.rollouts["r"], made, 10.0).transfer
     assert (before.done_bytes, before.eta_s) == (0, None)
-    generation = made.twins["a"].desired["m"].generation
+    generation = made.durable.twins["a"].desired["m"].generation
     for phase, progress, done in (("fetching", 20_000, 20_000), ("probing", 0, before.total_bytes)):
         state = replace(
-            made.twins["a"].reported["m"],
+            made.durable.twins["a"].reported["m"],
             phase=phase,
             generation=generation,
             progress=Progress(done_bytes=progress, total_bytes=len(NEW)),
         )
-        made.twins["a"] = replace(made.twins["a"], reported={"m": state})
-        seen = rollout_view(made.rollouts["r"], made, 10.0).transfer
+        made.durable.twins["a"] = replace(made.durable.twins["a"], reported={"m": state})
+        seen = rollout_view(made.durable.rollouts["r"], made, 10.0).transfer
         assert (seen.done_bytes, seen.bytes_s) == (done, done / 10.0)
         assert seen.eta_s == (before.total_bytes - done) / seen.bytes_s

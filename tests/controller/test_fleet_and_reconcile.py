@@ -10,11 +10,12 @@ from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Pres
 from controller.fleet.fit import Form
 from controller.fleet.selection import select
 from controller.fleet.twin import DOCUMENT_LIFE_S, Twin, fold_heartbeat, fold_presence, fold_report
-from controller.reconcile.durable import remember, save_devices, save_rollouts
-from controller.reconcile.world import SWEEP_S, World, reconcile
+from controller.reconcile.decisions import SWEEP_S, reconcile
+from controller.reconcile.durable import FleetRecords
+from controller.reconcile.world import World
 from controller.rollout.model import Rollout, Strategy, Wave
 from controller.rollout.plan import Target, plan_members
-from firmware_sim.controller import DurableStore
+from firmware_sim.durable import DurableTables
 
 HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
 V2 = VersionRef(release=2, digest="n" * 64)
@@ -81,7 +82,7 @@ def world() -> World:
     strategy = Strategy(name="s", waves=(Wave(percent=100),))
     made = World(silent_s=90.0)
     members = plan_members("r", [Target("a"), Target("b")], strategy, {})
-    made.rollouts["r"] = Rollout(
+    made.durable.rollouts["r"] = Rollout(
         id="r", model="m", release=2, digest=V2.digest, strategy=strategy, members=members, forms=(FORM,)
     )
     return made
@@ -91,23 +92,23 @@ def test_a_pass_offers_once_and_the_generation_is_the_documents_version() -> Non
     made = world()
     changes = reconcile(made, [("a", beat(1)), ("b", beat(1, device="b"))], 0.0)
     assert changes.redesired == {"a", "b"}
-    assigned = made.twins["a"].desired["m"]
-    assert (assigned.release, assigned.generation, made.twins["a"].document_version) == (2, 1, 1)
+    assigned = made.durable.twins["a"].desired["m"]
+    assert (assigned.release, assigned.generation, made.durable.twins["a"].document_version) == (2, 1, 1)
     assert reconcile(made, [], 1.0).redesired == frozenset()
 
 
 def test_an_offer_carries_the_strategys_trial_and_the_way_back_waits_for_nothing() -> None:
     trial = TrialPolicy(soak_s=Decimal(7), windows=("02:00-03:00",), share=Decimal("0.5"))
     made = world()
-    strategy = msgspec.structs.replace(made.rollouts["r"].strategy, trial=trial)
-    members = tuple(msgspec.structs.replace(m, previous_release=1) for m in made.rollouts["r"].members)
-    made.rollouts["r"] = msgspec.structs.replace(made.rollouts["r"], strategy=strategy, members=members)
+    strategy = msgspec.structs.replace(made.durable.rollouts["r"].strategy, trial=trial)
+    members = tuple(msgspec.structs.replace(m, previous_release=1) for m in made.durable.rollouts["r"].members)
+    made.durable.rollouts["r"] = msgspec.structs.replace(made.durable.rollouts["r"], strategy=strategy, members=members)
     reconcile(made, [("a", beat(1))], 5.0)
-    told = made.twins["a"].desired["m"]
+    told = made.durable.twins["a"].desired["m"]
     assert (told.policy, told.release, told.offered_at, told.attempt) == (trial, 2, 5.0, 1)
-    made.rollouts["r"] = msgspec.structs.replace(made.rollouts["r"], status="rolling_back")
+    made.durable.rollouts["r"] = msgspec.structs.replace(made.durable.rollouts["r"], status="rolling_back")
     reconcile(made, [], 6.0)
-    back = made.twins["a"].desired["m"]
+    back = made.durable.twins["a"].desired["m"]
     assert (back.release, back.generation) == (1, told.generation + 1)
     assert (back.policy.soak_s, back.policy.windows, back.policy.share) == (Decimal(7), (), Decimal(1))
 
@@ -115,41 +116,43 @@ def test_an_offer_carries_the_strategys_trial_and_the_way_back_waits_for_nothing
 @pytest.mark.parametrize(("newer", "release"), [("rolled_back", 2), ("aborted", 2), ("completed", 3)])
 def test_who_joins_late_gets_the_newest_release_that_was_not_taken_back(newer: str, release: int) -> None:
     made = world()
-    first = msgspec.structs.replace(made.rollouts["r"], status="completed", began_at=1.0)
+    first = msgspec.structs.replace(made.durable.rollouts["r"], status="completed", began_at=1.0)
     second = msgspec.structs.replace(first, id="r2", release=3, digest="3" * 64, status=newer, began_at=2.0)
     second = replace(second, forms=(replace(FORM, digest=second.digest, release=3),))
-    made.rollouts = {"r": first, "r2": second}
+    made.durable.rollouts = {"r": first, "r2": second}
     reconcile(made, [("late", beat(1, device="late"))], 5.0)
-    assert made.twins["late"].desired["m"].release == release
+    assert made.durable.twins["late"].desired["m"].release == release
     again = remember_all(made)
     assert reconcile(again, [], 6.0).redesired == frozenset(), "a controller that starts again tells nobody twice"
 
 
 def remember_all(made: World) -> World:
     """The world of a controller that was killed and starts again."""
-    store = DurableStore()
-    save_devices(store, made.twins.values())
-    save_rollouts(store, made.rollouts.values())
-    return remember(store, {}, 90.0)
+    records = FleetRecords(DurableTables())
+    records.save(made.durable, made.durable.twins, made.durable.rollouts, made.durable.quarantine)
+    return records.load_world({}, 90.0)
 
 
 def test_another_model_on_the_device_keeps_its_generation() -> None:
     made = world()
     reconcile(made, [], 0.0)
-    made.rollouts["r2"] = msgspec.structs.replace(made.rollouts["r"], id="r2", model="n")
+    made.durable.rollouts["r2"] = msgspec.structs.replace(made.durable.rollouts["r"], id="r2", model="n")
     reconcile(made, [], 1.0)
-    desired = made.twins["a"].desired
+    desired = made.durable.twins["a"].desired
     assert (desired["m"].generation, desired["n"].generation) == (1, 2)
 
 
 def test_a_document_is_issued_anew_at_half_of_its_life_without_a_new_generation() -> None:
     made = world()
     reconcile(made, [], 1000.0)
-    first = made.twins["a"]
+    first = made.durable.twins["a"]
     half = 1000.0 + DOCUMENT_LIFE_S / 2
     assert reconcile(made, [], half).redesired == frozenset()
     assert reconcile(made, [], half + SWEEP_S).redesired == {"a", "b"}
-    assert (made.twins["a"].document_version, made.twins["a"].desired) == (first.document_version + 1, first.desired)
+    assert (made.durable.twins["a"].document_version, made.durable.twins["a"].desired) == (
+        first.document_version + 1,
+        first.desired,
+    )
     assert reconcile(made, [], half + 2 * SWEEP_S).redesired == frozenset()
 
 
@@ -164,8 +167,8 @@ def test_telemetry_adds_up_for_the_rollout_and_for_the_device() -> None:
     window = ModelWindow(model="m", version=V2, inferences=10, errors=1, labelled=5, correct=4, latency_us=(1, 9))
     message = Telemetry(protocol=1, device="a", boot=1, seq=1, interval_s=1.0, windows=(window, window))
     reconcile(made, [("a", message)], 0.0)
-    assert [cell.treated.inferences for cell in made.cells["r"].values()] == [20]
-    assert made.totals["a", "m", 2].correct == 8
+    assert [cell.treated.inferences for cell in made.measured.cells["r"].values()] == [20]
+    assert made.measured.totals["a", "m", 2].correct == 8
 
 
 def test_the_same_world_and_messages_give_the_same_changes() -> None:
@@ -178,14 +181,12 @@ def test_the_same_world_and_messages_give_the_same_changes() -> None:
 def test_a_device_that_asks_by_a_nonce_gets_a_document_that_repeats_it_once() -> None:
     made = world()
     reconcile(made, [], 1000.0)
-    before = made.twins["a"]
+    before = made.durable.twins["a"]
     beat = Heartbeat(protocol=1, device="a", boot=9, seq=1, uptime_s=1, hardware=HARDWARE, nonce="n1")
     assert reconcile(made, [("a", beat)], 1001.0).redesired == {"a"}
-    after = made.twins["a"]
+    after = made.durable.twins["a"]
     assert (after.answered, after.document_version) == ("n1", before.document_version + 1)
     assert after.desired == before.desired, "generations stay: the device does nothing new"
     again = msgspec.structs.replace(beat, seq=2)
     assert reconcile(made, [("a", again)], 1002.0).redesired == frozenset()
-    store = DurableStore()
-    save_devices(store, [after])
-    assert remember(store, {}, 90.0).twins["a"].answered == "n1", "what was signed is durable"
+    assert remember_all(made).durable.twins["a"].answered == "n1", "what was signed is durable"

@@ -11,7 +11,8 @@ from contract.messages import Hardware, Heartbeat, ModelState, Presence, Progres
 from controller.api.fleet_view import MAX_TRANSFERS, fleet_view
 from controller.api.page import PAGE_FILES
 from controller.fleet.traffic import Traffic
-from controller.reconcile.world import World, reconcile
+from controller.reconcile.decisions import reconcile
+from controller.reconcile.world import World
 from controller.rollout.outcome import FAILURES
 from edgeward.cli.main import cli
 from edgeward.cli.render import _FAILURES

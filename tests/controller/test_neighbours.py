@@ -11,8 +11,9 @@ from contract.messages import Hardware, Heartbeat
 from contract.wire import decode, encode
 from controller.fleet.neighbours import MAX_NEIGHBOURS, neighbours_of, sharing_by
 from controller.fleet.twin import Twin, fold_heartbeat
-from controller.reconcile.world import World, reconcile
-from controller.verbs.previews import plan_rollout
+from controller.reconcile.decisions import reconcile
+from controller.reconcile.preview import plan_rollout
+from controller.reconcile.world import World
 from tests.controller.test_deliveries import AT_ONCE, NEW, OLD, delivery, holding, manifest_of
 
 SITE = "site"
@@ -67,22 +68,22 @@ def test_a_site_of_many_asks_them_all_alike_and_each_device_two_of_them() -> Non
 def offered(*, label: str, sources: tuple[str, ...] = ()) -> World:
     """A rollout to one device whose neighbour has the version already, and a change that would be small."""
     made = World(silent_s=90.0, sources=sources, neighbours_by=label)
-    made.twins = {"a": replace(near("a", OLD), document_version=1), "b": near("b", address=2)}
-    made.deliveries[WANTED] = {sha256_hex(OLD): delivery(100, sha256_hex(OLD))}
+    made.durable.twins = {"a": replace(near("a", OLD), document_version=1), "b": near("b", address=2)}
+    made.durable.deliveries[WANTED] = {sha256_hex(OLD): delivery(100, sha256_hex(OLD))}
     planned = plan_rollout(made, manifest_of(NEW), AT_ONCE, name="r", model="m", selector={}, now=100.0)
-    made.rollouts["r"] = planned
+    made.durable.rollouts["r"] = planned
     reconcile(made, [], 110.0)
     return made
 
 
 def test_a_document_names_the_neighbour_before_every_other_source_and_the_artifact_whole() -> None:
-    assigned = offered(label=SITE, sources=("https://cdn.example/{sha256}",)).twins["a"].desired["m"]
+    assigned = offered(label=SITE, sources=("https://cdn.example/{sha256}",)).durable.twins["a"].desired["m"]
     assert assigned.sources == (at(2), "https://cdn.example/{sha256}")
     assert assigned.delivery is None, "a neighbour has no change at hand"
 
 
 def test_without_the_label_nobody_is_named_and_the_change_is() -> None:
-    assigned = offered(label="").twins["a"].desired["m"]
+    assigned = offered(label="").durable.twins["a"].desired["m"]
     assert assigned.sources == ()
     assert assigned.delivery is not None
 

@@ -18,13 +18,14 @@ from controller.api.app import make_app
 from controller.api.auth import NEEDS
 from controller.api.limits import MAX_BUCKETS, Limiter
 from controller.api.routes import ROUTES
+from controller.clock import stamp, today
 from controller.config import Config, FleetConfig, StorageConfig
 from controller.fleet.twin import Twin
-from controller.reconcile.world import reconcile
+from controller.reconcile.decisions import reconcile
 from controller.registry.credentials import Credential
 from controller.registry.journal import Journal
 from controller.rollout.model import Member, Rollout, Strategy, Wave
-from controller.service import Service, stamp, today
+from controller.state import State, open_state
 from controller.trust.access import ALL_ROLES, PERMISSIONS, Role, Subject
 
 LOCAL = "edg_local"
@@ -49,27 +50,27 @@ class Caller:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
+def state(tmp_path: Path) -> Iterator[State]:
     config = Config(storage=StorageConfig(data_dir=str(tmp_path)), fleet=FleetConfig(four_eyes=True))
-    made = Service(config)
-    made.world.twins["a"] = Twin("a", seen_at=time.time(), connected=True)
+    made = open_state(config)
+    made.world.durable.twins["a"] = Twin("a", seen_at=time.time(), connected=True)
     yield made
     made.close()
 
 
-def talk(service: Service, script: Script) -> Any:
+def talk(state: State, script: Script) -> Any:
     async def run() -> Any:
-        async with TestClient(TestServer(make_app(service, LOCAL))) as client:
+        async with TestClient(TestServer(make_app(state, LOCAL))) as client:
             return await script(Caller(client))
 
     return asyncio.run(run())
 
 
-def token(service: Service, name: str, *roles: Role, days: float = 1.0) -> str:
-    return service.tokens.create(name, roles, created_at=stamp(), expires_at=time.time() + days * 86_400)[1]
+def token(state: State, name: str, *roles: Role, days: float = 1.0) -> str:
+    return state.tokens.create(name, roles, created_at=stamp(), expires_at=time.time() + days * 86_400)[1]
 
 
-def proposed(service: Service, by: str = "ada") -> Rollout:
+def proposed(state: State, by: str = "ada") -> Rollout:
     rollout = Rollout(
         id="r-1",
         model="m",
@@ -80,13 +81,13 @@ def proposed(service: Service, by: str = "ada") -> Rollout:
         status="proposed",
         created_by=by,
     )
-    service.save_rollouts(rollout)
+    state.save_rollouts(rollout)
     return rollout
 
 
 @pytest.mark.parametrize("role", ALL_ROLES)
-def test_each_role_may_call_what_its_permissions_say_and_nothing_else(service: Service, role: Role) -> None:
-    mine = token(service, "somebody", role)
+def test_each_role_may_call_what_its_permissions_say_and_nothing_else(state: State, role: Role) -> None:
+    mine = token(state, "somebody", role)
 
     async def script(call: Caller) -> dict[str, str]:
         return {
@@ -97,7 +98,7 @@ def test_each_role_may_call_what_its_permissions_say_and_nothing_else(service: S
             if route.needs != "nothing"
         }
 
-    codes = talk(service, script)
+    codes = talk(state, script)
     for route in ROUTES:
         if route.needs == "nothing":
             continue
@@ -105,9 +106,9 @@ def test_each_role_may_call_what_its_permissions_say_and_nothing_else(service: S
         assert (codes[f"{route.method} {route.path}"] != "forbidden") == allowed, (role, route.path)
 
 
-def test_a_route_that_names_no_permission_is_closed_to_everybody(service: Service) -> None:
+def test_a_route_that_names_no_permission_is_closed_to_everybody(state: State) -> None:
     async def run() -> int:
-        app = make_app(service, LOCAL)
+        app = make_app(state, LOCAL)
         app[NEEDS].pop(("GET", "/v1/models"))
         async with TestClient(TestServer(app)) as client:
             return (await Caller(client)(LOCAL, "GET", "/v1/models"))[0]
@@ -120,10 +121,10 @@ def test_an_admin_can_neither_start_nor_approve_a_rollout() -> None:
     assert not any(admin.may(permission) for permission in ("push", "rollout", "approve"))
 
 
-def test_who_proposes_cannot_approve_and_the_local_token_cannot_either(service: Service) -> None:
-    digest = proposed(service, by="ada").plan_digest
-    both = token(service, "ada", "operator", "approver")
-    other = token(service, "bob", "approver")
+def test_who_proposes_cannot_approve_and_the_local_token_cannot_either(state: State) -> None:
+    digest = proposed(state, by="ada").plan_digest
+    both = token(state, "ada", "operator", "approver")
+    other = token(state, "bob", "approver")
     tokens = {"herself": both, "local": LOCAL, "another": other, "again": other}
 
     async def script(call: Caller) -> dict[str, str]:
@@ -133,66 +134,66 @@ def test_who_proposes_cannot_approve_and_the_local_token_cannot_either(service: 
         found = {name: (await call(each, "POST", path, json=body))[1] for name, each in tokens.items()}
         return found | {"changed": changed}
 
-    assert talk(service, script) == {
+    assert talk(state, script) == {
         "herself": "four_eyes",
         "local": "four_eyes",
         "another": "",
         "again": "rollout_conflict",
         "changed": "plan_changed",
     }
-    assert service.world.rollouts["r-1"].status == "running"
-    assert service.journal.audit_entries()[0]["actor"] == "bob"
-    assert service.journal.audit_entries()[0]["detail"] == digest
-    assert service.world.rollouts["r-1"].approved_by == "bob"
+    assert state.world.durable.rollouts["r-1"].status == "running"
+    assert state.journal.audit_entries()[0]["actor"] == "bob"
+    assert state.journal.audit_entries()[0]["detail"] == digest
+    assert state.world.durable.rollouts["r-1"].approved_by == "bob"
 
 
-def test_a_proposed_rollout_offers_nothing_to_anybody(service: Service) -> None:
-    proposed(service)
+def test_a_proposed_rollout_offers_nothing_to_anybody(state: State) -> None:
+    proposed(state)
     beat = Heartbeat(protocol=1, device="a", boot=1, seq=1, uptime_s=1, hardware=HARDWARE)
-    changes = reconcile(service.world, [("a", beat)], time.time())
+    changes = reconcile(state.world, [("a", beat)], time.time())
     assert (changes.redesired, changes.rollouts) == (frozenset(), ())
 
 
-def test_wrong_revoked_and_ended_tokens_are_refused_alike(service: Service) -> None:
-    good, ended = token(service, "ada", "viewer"), token(service, "bob", "viewer", days=-1)
-    revoked = token(service, "eve", "viewer")
-    service.tokens.revoke(revoked[4:12])
+def test_wrong_revoked_and_ended_tokens_are_refused_alike(state: State) -> None:
+    good, ended = token(state, "ada", "viewer"), token(state, "bob", "viewer", days=-1)
+    revoked = token(state, "eve", "viewer")
+    state.tokens.revoke(revoked[4:12])
     forged = good[:-2] + ("aa" if good[-2:] != "aa" else "bb")
 
     async def script(call: Caller) -> list[tuple[int, str]]:
         return [await call(each, "GET", "/v1/models") for each in (good, ended, revoked, forged, "", "edg_", "ä")]
 
-    found = talk(service, script)
+    found = talk(state, script)
     assert found[0][0] == 200
     assert set(found[1:]) == {(401, "unauthenticated")}
 
 
-def test_tokens_are_kept_as_hashes(service: Service, tmp_path: Path) -> None:
-    mine = token(service, "ada", "viewer")
+def test_tokens_are_kept_as_hashes(state: State, tmp_path: Path) -> None:
+    mine = token(state, "ada", "viewer")
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert mine.encode() not in kept
     assert mine[13:].encode() not in kept
 
 
-def test_guessing_is_slowed_down_and_a_good_token_still_works(service: Service) -> None:
-    mine = token(service, "ada", "viewer")
+def test_guessing_is_slowed_down_and_a_good_token_still_works(state: State) -> None:
+    mine = token(state, "ada", "viewer")
 
     async def script(call: Caller) -> tuple[list[int], list[int]]:
         guesses = [(await call(f"edg_{number:08d}_x", "GET", "/v1/models"))[0] for number in range(60)]
         return guesses, [(await call(mine, "GET", path))[0] for path in ("/v1/models", "/v1/health")]
 
-    guesses, honest = talk(service, script)
+    guesses, honest = talk(state, script)
     assert guesses[:20] == [401] * 20
     assert guesses.count(429) >= 35
     assert honest == [200, 200]
 
 
-def test_guessing_claims_is_slowed_down_too(service: Service) -> None:
+def test_guessing_claims_is_slowed_down_too(state: State) -> None:
     async def script(call: Caller) -> list[int]:
         body = {"token": "edc_x", "csr": "none"}
         return [(await call("", "POST", "/v1/enrol", json=body))[0] for _ in range(40)]
 
-    assert talk(service, script).count(429) >= 15
+    assert talk(state, script).count(429) >= 15
 
 
 def test_a_bucket_fills_again_with_time_and_there_are_not_endlessly_many() -> None:
@@ -238,26 +239,26 @@ def test_a_cut_end_and_a_rewritten_audit_are_shown_by_the_checkpoint(tmp_path: P
     assert "anew" in chain.faults(forged.whole_audit(), [witness])[0]
 
 
-def test_signed_metadata_carries_the_checkpoint_to_every_device(service: Service) -> None:
-    service.journal.audit(stamp(), "ada", "push", "m v1")
-    before = service.journal.checkpoint()
-    service.authority._keep(service.authority._signed(service.authority.files, today()))
-    assert service.authority.audit_witness() == before
-    assert chain.faults(service.journal.whole_audit(), [before]) == []
+def test_signed_metadata_carries_the_checkpoint_to_every_device(state: State) -> None:
+    state.journal.audit(stamp(), "ada", "push", "m v1")
+    before = state.journal.checkpoint()
+    state.authority._keep(state.authority._signed(state.authority.files, today()))
+    assert state.authority.audit_witness() == before
+    assert chain.faults(state.journal.whole_audit(), [before]) == []
 
 
-def test_an_unknown_token_cannot_be_revoked(service: Service) -> None:
+def test_an_unknown_token_cannot_be_revoked(state: State) -> None:
     with pytest.raises(BadInput) as caught:
-        service.tokens.revoke("nothing")
+        state.tokens.revoke("nothing")
     assert caught.value.code == Code.UNKNOWN_TOKEN
 
 
-def test_a_stick_speaks_for_a_device_only_as_the_device_itself_could(service: Service) -> None:
+def test_a_stick_speaks_for_a_device_only_as_the_device_itself_could(state: State) -> None:
     def words(device: str, claims: str) -> dict[str, Any]:
         beat = Heartbeat(protocol=1, device=claims, boot=9, seq=1, hardware=HARDWARE, uptime_s=1)
         return {"topic": topics.heartbeat(device), "text": encode(beat).decode()}
 
-    service.credentials.add_certificate(Credential(1, "enrolled", "-", time.time() + 60, None))
+    state.credentials.add_certificate(Credential(1, "enrolled", "-", time.time() + 60, None))
     sent = [
         words("b", "b"),
         words("b", "c"),
@@ -268,11 +269,12 @@ def test_a_stick_speaks_for_a_device_only_as_the_device_itself_could(service: Se
 
     async def script(call: Caller) -> None:
         body = {"messages": sent}
-        viewer = token(service, "eve", "viewer")
+        viewer = token(state, "eve", "viewer")
         assert await call(viewer, "POST", "/v1/bundle", json=body) == (403, "forbidden")
         assert (await call(LOCAL, "POST", "/v1/bundle", json=body))[0] == 200
         assert await call(LOCAL, "POST", "/v1/bundle", json={"messages": [{}]}) == (422, "message_malformed")
         assert await call(LOCAL, "GET", "/v1/bundle?device=nobody") == (404, "unknown_device")
 
-    talk(service, script)
-    assert [device for device, _ in service._inbox] == ["b"]
+    talk(state, script)
+    assert [device for device, _ in state.inbox.take()[0]] == ["b"]
+    assert state.inbox.counts == {"wrong_device": 1, "unsigned": 1, "malformed": 1}

@@ -12,8 +12,9 @@ from random import Random
 import pytest
 
 from contract.errors import BadInput, Code, WorldError
-from controller.registry import atomic_storage
-from controller.registry.atomic_storage import AtomicStorage, replace_file
+from controller.registry import atomic_file
+from controller.registry.atomic_file import replace_file
+from controller.registry.atomic_storage import AtomicStorage
 from controller.registry.blobs import BlobStore
 from controller.registry.journal import _TOLD, Journal
 from controller.registry.store import TinyStore
@@ -69,7 +70,7 @@ def test_a_full_disk_keeps_the_table_that_was_there(tmp_path: Path, monkeypatch:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(atomic_storage.os, "fsync", full)
+    monkeypatch.setattr(atomic_file.os, "fsync", full)
     with pytest.raises(WorldError) as caught:
         store.put("t", {"a": {"x": 2}})
     assert caught.value.code == Code.DISK_FULL

@@ -14,15 +14,15 @@ from contract.errors import BadInput, Code
 from contract.messages import Hardware, Heartbeat, ModelState
 from controller.fleet.fit import forms_of, stratum_of, why_unfit
 from controller.fleet.twin import Twin, fold_heartbeat
-from controller.reconcile.world import World
+from controller.reconcile.preview import plan_rollout, preview
+from controller.reconcile.world import Durable, World
 from controller.rollout.check import check_power, check_strategy
 from controller.rollout.decide import decide
 from controller.rollout.model import Rule, Strategy, Wave
 from controller.rollout.pace import allowed, due
 from controller.rollout.plan import Target, expand, plan_members
 from controller.rollout.strategies import STRATEGIES
-from controller.verbs.previews import plan_rollout, preview
-from controller.verbs.push import resolve_strategy
+from controller.verbs.rollouts import resolve_strategy
 from firmware_sim.models import make_model
 from tests.controller.rollout_worlds import REFS, STRATEGY, fact, rollout, targets
 
@@ -181,7 +181,7 @@ def test_kinds_of_devices_are_told_apart_by_what_the_strategy_names() -> None:
 
 
 def world(*twins: Twin) -> World:
-    return World(silent_s=90.0, twins={each.device: each for each in twins})
+    return World(silent_s=90.0, durable=Durable({each.device: each for each in twins}))
 
 
 def planned(made: World, strategy: Strategy = STRATEGY) -> Any:
@@ -190,10 +190,10 @@ def planned(made: World, strategy: Strategy = STRATEGY) -> Any:
 
 def test_a_preview_equals_the_run_and_leaves_no_trace() -> None:
     made = world(*(twin(f"d{n}") for n in range(9)), twin("small", memory_mb=64))
-    before = dict(made.twins)
+    before = dict(made.durable.twins)
     plan = planned(made)
     seen = preview(made, plan, 0.0)
-    assert (made.twins, made.rollouts) == (before, {})
+    assert (made.durable.twins, made.durable.rollouts) == (before, {})
     assert seen.plan_digest == planned(made).plan_digest
     assert [wave.devices for wave in seen.waves] == [2, 7]
     assert list(seen.excluded) == ["small"]

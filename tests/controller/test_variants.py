@@ -21,8 +21,9 @@ from contract.trust.verified import ModelRole, Wanted
 from controller.convert.convert import Converted, Limits, run_conversion
 from controller.fleet.fit import choose_form, forms_of
 from controller.gates.variant import judge_variant
-from controller.reconcile.world import World, reconcile
-from controller.verbs.previews import plan_rollout, preview
+from controller.reconcile.decisions import reconcile
+from controller.reconcile.preview import plan_rollout, preview
+from controller.reconcile.world import Durable, World
 from controller.verbs.push import _manifest as manifest_of
 from edgeward.encode import encode_model, encode_rows
 from firmware_sim.models import make_model
@@ -90,36 +91,38 @@ def test_each_kind_of_device_gets_the_first_form_that_fits_it() -> None:
 
 
 def world() -> World:
-    return World(silent_s=90.0, twins={"big": twin("big"), "small": twin("small", memory_mb=480)})
+    return World(silent_s=90.0, durable=Durable({"big": twin("big"), "small": twin("small", memory_mb=480)}))
 
 
 def test_one_rollout_offers_each_device_its_form_and_counts_both_as_the_release() -> None:
     made = world()
     strategy = replace(STRATEGY, waves=STRATEGY.waves[1:])
-    made.rollouts["r"] = rollout = plan_rollout(made, MANIFEST, strategy, name="r", model="m", selector={}, now=0.0)
+    made.durable.rollouts["r"] = rollout = plan_rollout(
+        made, MANIFEST, strategy, name="r", model="m", selector={}, now=0.0
+    )
     seen = preview(made, rollout, 0.0)
     assert seen.variants == {"int8": 1}
     assert seen.bytes_to_send == sum(form.artifact_bytes + form.golden_bytes for form in rollout.forms)
     reconcile(made, [], 1.0)
-    assert {name: each.desired["m"].digest for name, each in made.twins.items()} == {"big": FULL, "small": INT8}
+    assert {name: each.desired["m"].digest for name, each in made.durable.twins.items()} == {"big": FULL, "small": INT8}
     for name, digest in (("big", FULL), ("small", INT8)):
-        state = replace(made.twins[name].reported["m"], stable=VersionRef(release=2, digest=digest))
-        made.twins[name] = replace(made.twins[name], reported={"m": state})
+        state = replace(made.durable.twins[name].reported["m"], stable=VersionRef(release=2, digest=digest))
+        made.durable.twins[name] = replace(made.durable.twins[name], reported={"m": state})
     for now in (2.0, 3.0):
         reconcile(made, [], now)
-    assert made.rollouts["r"].status == "completed"
+    assert made.durable.rollouts["r"].status == "completed"
 
 
 def test_a_roll_back_names_the_form_that_the_device_had_confirmed() -> None:
     made = world()
-    made.rollouts["r"] = plan_rollout(made, MANIFEST, STRATEGY, name="r", model="m", selector={}, now=0.0)
+    made.durable.rollouts["r"] = plan_rollout(made, MANIFEST, STRATEGY, name="r", model="m", selector={}, now=0.0)
     reconcile(made, [], 1.0)
-    made.rollouts["r"] = replace(made.rollouts["r"], status="rolling_back")
-    told = {name for name, each in made.twins.items() if each.desired}
+    made.durable.rollouts["r"] = replace(made.durable.rollouts["r"], status="rolling_back")
+    told = {name for name, each in made.durable.twins.items() if each.desired}
     reconcile(made, [], 2.0)
-    before = {member.device: member.previous_digest for member in made.rollouts["r"].members}
+    before = {member.device: member.previous_digest for member in made.durable.rollouts["r"].members}
     assert told
-    assert all(made.twins[name].desired["m"].digest == before[name] != "" for name in told)
+    assert all(made.durable.twins[name].desired["m"].digest == before[name] != "" for name in told)
 
 
 def role(manifest: Manifest) -> ModelRole:

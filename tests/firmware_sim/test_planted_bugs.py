@@ -1,4 +1,4 @@
-"""Bugs planted in agent, store, transfer, reconcile, rollout and publisher: each is noticed by the law beside it."""
+"""Bugs planted all over agent and controller, `one_pass` among them: each is noticed by the law beside it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ from agent.transfer import chunks as transfer
 from agent.transfer import download
 from agent.trust import pending as admitting
 from agent.uplink import reporter
-from controller.reconcile import durable as memory
-from controller.reconcile import world as reconcile
+from contract.errors import WorldError
+from controller.reconcile import decisions, durable, fold
+from controller.reconcile.durable import FleetRecords
+from controller.reconcile.one_pass import Passes, Unsaved
 from controller.rollout import analysis, decide
 from firmware_sim import controller as sim_controller
 from firmware_sim.flash import Flash
@@ -230,7 +232,7 @@ def all_waves_are_offered_at_once(patch: pytest.MonkeyPatch) -> None:
         found = original(eager, *given)
         return decide.Decision(msgspec.structs.replace(found.rollout, wave=rollout.wave), found.offers, found.verdicts)
 
-    patch.setattr(reconcile, "decide", at_once)
+    patch.setattr(decisions, "decide", at_once)
 
 
 @bug("rollout", "bad_model", "rollout_ends")
@@ -268,12 +270,12 @@ def rolling_back_tells_nobody(patch: pytest.MonkeyPatch) -> None:
 
 @bug("reconcile", "lossy", "rollout_ends")
 def what_was_not_heard_is_not_said_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reconcile, "unheard_documents", lambda world, now: set())
+    patch.setattr(decisions, "unheard_documents", lambda world, now: set())
 
 
 @bug("reconcile", "controller_dies", "rollout_ends")
 def rollouts_are_not_made_durable(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sim_controller, "save_rollouts", lambda store, rollouts: None)
+    patch.setattr(FleetRecords, "_rollout_rows", lambda self, rollouts: {})
 
 
 @bug("rollout", "crash_on_one_stratum", "rollout_ends")
@@ -283,9 +285,9 @@ def a_bad_stratum_stops_everybody(patch: pytest.MonkeyPatch) -> None:
 
 @bug("rollout", "drifting_world", "rollout_ends")
 def both_sides_are_compared_whenever_they_were_measured(patch: pytest.MonkeyPatch) -> None:
-    original = reconcile._add_to_cell
+    original = fold._add_to_cell
     patch.setattr(
-        reconcile,
+        fold,
         "_add_to_cell",
         lambda cells, stratum, window, release, now: original(cells, stratum, window, release, 0.0),
     )
@@ -293,13 +295,51 @@ def both_sides_are_compared_whenever_they_were_measured(patch: pytest.MonkeyPatc
 
 @bug("rollout", "worse_model", "rollout_ends")
 def missing_evidence_is_a_pass(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reconcile, "_add_to_cell", lambda *given: None)
+    patch.setattr(fold, "_add_to_cell", lambda *given: None)
 
 
-@bug("reconcile", "controller_dies", "rollout_ends")
+@bug("reconcile", "controller_dies", "durable_before_published")
 def desired_documents_are_not_made_durable(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(memory, "save_devices", lambda store, twins: None)
-    patch.setattr(sim_controller, "save_devices", lambda store, twins: None)
+    patch.setattr(durable, "device_rows", lambda twins: {})
+
+
+@bug("one_pass", "controller_crashes", "durable_before_acknowledged")
+def a_report_is_acknowledged_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
+    original = Passes._save
+
+    def save(self: Passes, now: float) -> None:
+        self._unacknowledged.extend(self._unsaved.acks)
+        self._unsaved.acks = []
+        self._acknowledge()
+        original(self, now)
+
+    patch.setattr(Passes, "_save", save)
+
+
+@bug("one_pass", "controller_crashes", "durable_before_published")
+def a_document_is_published_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
+    async def run(self: Passes, inbox: Any, now: float) -> None:
+        messages, captured = inbox.take()
+        self._unsaved.take(decisions.reconcile(self._world, messages, now), captured)
+        self._unpublished |= self._unsaved.redesired
+        await self._publish()
+        self._save(now)
+
+    patch.setattr(Passes, "run", run)
+
+
+@bug("one_pass", "disk_fails", "durable_before_published")
+def an_unsaved_change_is_lost_by_a_failed_pass(patch: pytest.MonkeyPatch) -> None:
+    original = Passes._save
+
+    def save(self: Passes, now: float) -> None:
+        try:
+            original(self, now)
+        except WorldError:
+            self._unsaved = Unsaved()
+            raise
+
+    patch.setattr(Passes, "_save", save)
 
 
 @bug("publisher", "storm", "never_stops")
@@ -348,4 +388,12 @@ def test_a_planted_bug_is_caught_by_its_checker(planted: Bug, monkeypatch: pytes
 
 def test_there_are_at_least_twenty_of_them_all_over_the_place() -> None:
     assert len(BUGS) >= 20
-    assert {planted.where for planted in BUGS} >= {"agent", "store", "transfer", "reconcile", "rollout", "publisher"}
+    assert {planted.where for planted in BUGS} >= {
+        "agent",
+        "store",
+        "transfer",
+        "reconcile",
+        "one_pass",
+        "rollout",
+        "publisher",
+    }

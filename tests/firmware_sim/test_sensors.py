@@ -85,6 +85,6 @@ def test_a_good_model_on_sick_sensors_is_less_accurate_and_yet_confirmed() -> No
     noisy = msgspec.structs.replace(scenario, release=scenario.release[:1])
     result, world = run_once(noisy, 1)
     assert result.violation == ""
-    sums = [total for (_, _, release), total in world.controller.world.totals.items() if release == 1]
+    sums = [total for (_, _, release), total in world.controller.world.measured.totals.items() if release == 1]
     correct, labelled = sum(total.correct for total in sums), sum(total.labelled for total in sums)
     assert 0.5 < correct / labelled < 0.99

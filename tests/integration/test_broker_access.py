@@ -141,7 +141,7 @@ def until(what: Any, seconds: float) -> bool:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     directory = tmp_path_factory.mktemp("lab")
     now = datetime.now(UTC)
-    enrolment = Enrolment(open_pki(prepared(directory / "pki"), now), Credentials(directory / "c.sqlite"), print)
+    enrolment = Enrolment(open_pki(prepared(directory / "pki"), now), Credentials(directory / "c.sqlite"))
     config = BrokerConfig(url="mosquitto", tls=True, port=0)
     broker = start_broker(config, directory / "broker", (enrolment, now))
     made = Lab(directory, enrolment, broker)

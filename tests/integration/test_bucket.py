@@ -23,7 +23,7 @@ from controller.api.app import make_app
 from controller.config import Config, PublishConfig, StorageConfig
 from controller.registry import bucket as bucket_room
 from controller.registry.bucket import LOOK_AGAIN_S, RETRY_S, Bucket
-from controller.service import Service
+from controller.state import State, open_state
 from edgeward.demo.processes import Process, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -65,9 +65,9 @@ def ask(address: str, method: str = "GET", data: bytes | None = None) -> bytes:
         return bytes(answer.read())
 
 
-def service_of(directory: Path, endpoint: str) -> Service:
+def state_of(directory: Path, endpoint: str) -> State:
     publish = PublishConfig(bucket="s3://models/edge", bucket_endpoint=endpoint)
-    made = Service(Config(storage=StorageConfig(data_dir=str(directory)), publish=publish))
+    made = open_state(Config(storage=StorageConfig(data_dir=str(directory)), publish=publish))
     made.blobs.put(DATA)
     return made
 
@@ -79,21 +79,21 @@ async def brought(bucket: Bucket) -> None:
 def test_the_first_who_asks_is_served_from_here_and_those_after_it_are_sent_to_the_bucket(
     tmp_path: Path, endpoint: str
 ) -> None:
-    service = service_of(tmp_path, endpoint)
+    state = state_of(tmp_path, endpoint)
 
     async def script() -> tuple[int, int, str]:
-        async with TestClient(TestServer(make_app(service, "edg_test"))) as client:
+        async with TestClient(TestServer(make_app(state, "edg_test"))) as client:
             first = await client.get(f"/v1/blobs/{BLOB.sha256}", allow_redirects=False)
             assert await first.read() == DATA
-            assert service.bucket is not None
-            await brought(service.bucket)
+            assert state.bucket is not None
+            await brought(state.bucket)
             second = await client.get(f"/v1/blobs/{BLOB.sha256}", allow_redirects=False)
             return first.status, second.status, second.headers["Location"]
 
     try:
         first, second, address = asyncio.run(script())
     finally:
-        service.close()
+        state.close()
     assert (first, second) == (200, 307)
     assert address.startswith(f"{endpoint}/models/edge/{BLOB.sha256}?")
     assert "X-Amz-Signature=" in address
@@ -102,7 +102,7 @@ def test_the_first_who_asks_is_served_from_here_and_those_after_it_are_sent_to_t
 
 
 def test_a_device_follows_to_the_bucket_for_every_part_and_asks_the_api_once(tmp_path: Path, endpoint: str) -> None:
-    service = service_of(tmp_path, endpoint)
+    state = state_of(tmp_path, endpoint)
     ask(f"{endpoint}/models/edge/{BLOB.sha256}", "PUT", DATA)
     inbox: queue.Queue[Stimulus] = queue.Queue()
     asked: list[str] = []
@@ -116,18 +116,18 @@ def test_a_device_follows_to_the_bucket_for_every_part_and_asks_the_api_once(tmp
         return found
 
     async def script() -> list[Stimulus]:
-        app = make_app(service, "edg_test")
+        app = make_app(state, "edg_test")
         app.on_response_prepare.append(_noting(asked))
         async with TestServer(app) as server:
-            assert service.bucket is not None
-            service.bucket.address(BLOB.sha256, service.blobs.path(BLOB.sha256))
-            await brought(service.bucket)
+            assert state.bucket is not None
+            state.bucket.address(BLOB.sha256, state.blobs.path(BLOB.sha256))
+            await brought(state.bucket)
             return await asyncio.to_thread(fetch, str(server.make_url("/")))
 
     try:
         found = asyncio.run(script())
     finally:
-        service.close()
+        state.close()
     payloads = [message.payload for message in found if isinstance(message, MessageArrived)]
     assert payloads == [DATA[i * CHUNK : (i + 1) * CHUNK] for i in (0, 1, 2, 4, 5, 6)]
     assert asked == ["307"]

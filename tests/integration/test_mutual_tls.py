@@ -32,9 +32,9 @@ from contract.wire import encode
 from controller.broker.process import find_mosquitto
 from controller.registry.credentials import Credentials
 from controller.trust.certificates import new_key, open_pki, pem
-from controller.trust.enrolment import CLAIM_LIFE_S, Enrolment
+from controller.trust.enrolment import CLAIM_LIFE_S, ClaimRefused, Enrolment
 from controller.trust.keys import private_pem
-from controller.trust.senders import Voices
+from controller.trust.senders import Senders
 from edgeward.client import Client
 from edgeward.demo.models import train_first
 from edgeward.demo.processes import Process, Site, wait_for, weather_file
@@ -148,11 +148,10 @@ def site_health(client: Client) -> dict[str, Any]:
     return dict(client._transport.get("/v1/health"))
 
 
-def enrolment(directory: Path) -> tuple[Enrolment, list[str]]:
-    refused: list[str] = []
+def enrolment(directory: Path) -> Enrolment:
     (directory / "pki").mkdir()
     authority = open_pki(directory / "pki", NOW)
-    return Enrolment(authority, Credentials(directory / "c.sqlite"), refused.append), refused
+    return Enrolment(authority, Credentials(directory / "c.sqlite"))
 
 
 def request(key: Any = None, name: str = "svc.controller") -> str:
@@ -164,21 +163,22 @@ def request(key: Any = None, name: str = "svc.controller") -> str:
 
 
 def test_the_name_comes_from_the_claim_and_never_from_the_request(tmp_path: Path) -> None:
-    made, _ = enrolment(tmp_path)
+    made = enrolment(tmp_path)
     certificate = made.enrol(made.claim("cam-1", NOW), request(name="svc.controller"), NOW)
     assert certificate.subject.rfc4514_string() == "CN=cam-1"
     assert certificate.not_valid_after_utc - NOW < timedelta(days=91)
 
 
 def test_token_theft_and_race_exactly_one_of_twenty_uses_wins(tmp_path: Path) -> None:
-    made, refused = enrolment(tmp_path)
+    made, refused = enrolment(tmp_path), []
     token = made.claim("cam-1", NOW)
 
     def use(number: int) -> str:
-        mine = Enrolment(made.authority, Credentials(tmp_path / "c.sqlite"), refused.append)
+        mine = Enrolment(made.authority, Credentials(tmp_path / "c.sqlite"))
         try:
             mine.enrol(token, request(), NOW)
-        except BadInput as error:
+        except ClaimRefused as error:
+            refused.append(error.words)
             return str(error.code)
         return "won"
 
@@ -189,19 +189,20 @@ def test_token_theft_and_race_exactly_one_of_twenty_uses_wins(tmp_path: Path) ->
 
 
 def test_claims_that_are_old_unknown_or_of_a_revoked_device_are_refused_alike(tmp_path: Path) -> None:
-    made, refused = enrolment(tmp_path)
+    made, refused = enrolment(tmp_path), []
     revoked = made.claim("cam-2", NOW)
     made.credentials.revoke("cam-2", NOW.timestamp())
     late = NOW + timedelta(seconds=CLAIM_LIFE_S + 1)
     for token, now in ((made.claim("cam-1", NOW), late), ("edc_guess", NOW), (revoked, NOW)):
-        with pytest.raises(BadInput) as caught:
+        with pytest.raises(ClaimRefused) as caught:
             made.enrol(token, request(), now)
         assert (caught.value.code, caught.value.detail) == (Code.CLAIM_REFUSED, "ask the operator for a new claim")
+        refused.append(caught.value.words)
     assert refused == ["claim of cam-1: expired", "unknown claim", "claim of cam-2: used before"]
 
 
 def test_a_request_that_is_off_does_not_use_the_claim_up(tmp_path: Path) -> None:
-    made, _ = enrolment(tmp_path)
+    made = enrolment(tmp_path)
     token = made.claim("cam-1", NOW)
     broken = bytearray(base64.b64decode("".join(request().splitlines()[1:-1])))
     broken[-3] ^= 1
@@ -222,14 +223,14 @@ def test_a_request_that_is_off_does_not_use_the_claim_up(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["a/b", "+", "#", "UPPER", "svc.controller", "-x", "", "x" * 64, "a\n"])
 def test_no_claim_is_made_for_a_name_that_could_be_a_topic_or_a_service(tmp_path: Path, name: str) -> None:
-    made, _ = enrolment(tmp_path)
+    made = enrolment(tmp_path)
     with pytest.raises(BadInput) as caught:
         made.claim(name, NOW)
     assert caught.value.code == Code.NAME_INVALID
 
 
 def test_renewal_needs_the_old_key_and_a_certificate_that_still_counts(tmp_path: Path) -> None:
-    made, refused = enrolment(tmp_path)
+    made = enrolment(tmp_path)
     key = new_key()
     old = made.enrol(made.claim("cam-1", NOW), request(key), NOW)
     sign, fresh = signer_of(private_pem(key)), request()
@@ -242,31 +243,30 @@ def test_renewal_needs_the_old_key_and_a_certificate_that_still_counts(tmp_path:
         (sign(renewal(fresh)), "garbage", NOW),
         (sign(renewal(fresh)), pem(old), expired),
     ):
-        with pytest.raises(BadInput) as caught:
+        with pytest.raises(ClaimRefused) as caught:
             made.renew(certificate, fresh, signature, now)
-        assert caught.value.code == Code.CLAIM_REFUSED
+        assert (caught.value.code, caught.value.words[:8]) == (Code.CLAIM_REFUSED, "renewal:")
     assert made.renew(pem(old), fresh, sign(renewal(fresh)), NOW).subject == old.subject
     made.credentials.revoke("cam-1", NOW.timestamp())
-    with pytest.raises(BadInput):
+    with pytest.raises(ClaimRefused):
         made.renew(pem(old), fresh, sign(renewal(fresh)), NOW)
-    assert len(refused) == 6
 
 
 def test_a_device_that_ever_had_a_certificate_is_never_believed_without_its_signature(tmp_path: Path) -> None:
-    made, _ = enrolment(tmp_path)
+    made = enrolment(tmp_path)
     report = Report(protocol=1, device="cam-1", boot=1, seq=1)
     now = NOW.timestamp()
-    assert Voices(made.credentials, require_signed=False).believes("cam-1", report, now)
-    assert not Voices(made.credentials, require_signed=True).believes("cam-1", report, now)
+    assert Senders(made.credentials, require_signed=False).is_authentic("cam-1", report, now)
+    assert not Senders(made.credentials, require_signed=True).is_authentic("cam-1", report, now)
     key = new_key()
     made.enrol(made.claim("cam-1", NOW), request(key), NOW)
-    voices = Voices(made.credentials, require_signed=False)
+    senders = Senders(made.credentials, require_signed=False)
     signed = sign_message(report, signer_of(private_pem(key)))
-    assert not voices.believes("cam-1", report, now)
-    assert voices.believes("cam-1", signed, now)
-    assert not voices.believes("cam-2", signed, now), "the topic is the identity"
-    assert not voices.believes("cam-1", msgspec.structs.replace(signed, seq=2), now), "every field is signed"
+    assert not senders.is_authentic("cam-1", report, now)
+    assert senders.is_authentic("cam-1", signed, now)
+    assert not senders.is_authentic("cam-2", signed, now), "the topic is the identity"
+    assert not senders.is_authentic("cam-1", msgspec.structs.replace(signed, seq=2), now), "every field is signed"
     made.credentials.revoke("cam-1", now)
-    voices.forget("cam-1")
-    assert not voices.believes("cam-1", signed, now)
+    senders.forget("cam-1")
+    assert not senders.is_authentic("cam-1", signed, now)
     assert not is_signed_by(msgspec.structs.replace(signed, signature="####"), [])

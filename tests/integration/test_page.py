@@ -11,8 +11,8 @@ from aiohttp.test_utils import TestServer
 
 from controller.api.app import make_app
 from controller.config import Config, StorageConfig
-from controller.reconcile.world import reconcile
-from controller.service import Service
+from controller.reconcile.decisions import reconcile
+from controller.state import open_state
 from tests.controller.test_fleet_page import fetching
 
 pytestmark = [
@@ -27,17 +27,17 @@ SHOWN_MS = 4000
 
 def seen(directory: Path, fragment: str, name: str = "pi-1") -> str:
     """What the page holds in a browser while a device of this name is in the middle of a fetch."""
-    service = Service(Config(storage=StorageConfig(data_dir=str(directory / "controller"))))
-    reconcile(service.world, [(name, fetching(name, 250))], time.time())
+    state = open_state(Config(storage=StorageConfig(data_dir=str(directory / "controller"))))
+    reconcile(state.world, [(name, fetching(name, 250))], time.time())
 
     async def serve() -> str:
-        async with TestServer(make_app(service, TOKEN)) as server:
+        async with TestServer(make_app(state, TOKEN)) as server:
             return await asyncio.to_thread(_dom, f"{server.make_url('/')}{fragment}", directory / "browser")
 
     try:
         return asyncio.run(serve())
     finally:
-        service.close()
+        state.close()
 
 
 def _dom(url: str, profile: Path) -> str:

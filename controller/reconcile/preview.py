@@ -1,4 +1,4 @@
-"""The plan of a rollout for the fleet as it is: who is in which wave, who is left out and why, what it will cost.
+"""The plan of a rollout for the fleet as it is: devices by wave, devices left out and why, and what it costs.
 
 Pure: the preview, the start and the simulator call the same function, so a preview equals the run. Refuses to know
 what happens after the start.
@@ -15,7 +15,9 @@ from contract.wire import Message
 from controller.fleet.fit import forms_of
 from controller.fleet.selection import select
 from controller.fleet.twin import Twin
-from controller.reconcile.world import World, confirmed_versions, delivery_for, facts_of, fitted
+from controller.reconcile.membership import confirmed_versions, facts_of, fitted
+from controller.reconcile.offers import delivery_for
+from controller.reconcile.world import World
 from controller.rollout.check import check_power, check_strategy, power_of
 from controller.rollout.decide import unproven
 from controller.rollout.model import Member, Rollout, Strategy
@@ -71,9 +73,9 @@ def plan_rollout(
 ) -> Rollout:
     """The rollout as it would start. BadInput `strategy_invalid`, `selector_empty`, `nothing_fits`."""
     check_strategy(strategy)
-    devices = select(world.twins.values(), selector)
+    devices = select(world.durable.twins.values(), selector)
     forms = forms_of(manifest)
-    targets, excluded = fitted(world, (world.twins[device] for device in devices), model, forms, strategy)
+    targets, excluded = fitted(world, (world.durable.twins[device] for device in devices), model, forms, strategy)
     if not targets:
         device, reason = next(iter(excluded.items()))
         raise BadInput(Code.NOTHING_FITS, f"none of {len(devices)} devices can run it; {device}: {reason}")
@@ -125,7 +127,7 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
 
 def bytes_for(world: World, rollout: Rollout, member: Member) -> int:
     """What one device takes off its link: the artifact in its smallest encoding there, and the golden set."""
-    digest, twin = rollout.digest_for(member), world.twins.get(member.device) or Twin(member.device)
+    digest, twin = rollout.digest_for(member), world.durable.twins.get(member.device) or Twin(member.device)
     form = next((form for form in rollout.forms if form.digest == digest), None)
     if form is None:
         return 0
@@ -165,7 +167,7 @@ def _power(world: World, rollout: Rollout) -> Iterable[str]:
 
 
 def _inferences_per_s(world: World, device: str, model: str) -> float:
-    traffic = world.traffic.get(device)
+    traffic = world.measured.traffic.get(device)
     if traffic is None or traffic.newest.interval_s <= 0:
         return 0.0
     newest = traffic.newest

@@ -1,0 +1,104 @@
+"""What devices have said and no pass has taken yet: decoded, told apart from forgeries, bounded.
+
+Decides what is a message, and what is dropped first when too many wait. Refuses to know what messages mean.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from operator import itemgetter
+
+from contract import topics
+from contract.captured import Captured
+from contract.errors import BadInput, Code, EdgewardError
+from contract.messages import Heartbeat, Presence, Report, Telemetry
+from contract.wire import decode
+from controller.reconcile.world import FromDevice
+from controller.trust.senders import Senders
+
+MAX_CAPTURED = 500
+"""Batches of captured inferences that wait for the next pass, of up to 1 MB each. A device sends a batch again until it
+is acknowledged, so what is dropped here comes back."""
+MAX_INBOX = 50_000
+"""Messages that wait for the next pass: ten seconds at the 5,000 a second that one connection carries (docs/adr/0004).
+Beyond it the oldest message of the kind that costs least is dropped and counted: see `_DROPPED_FIRST`."""
+
+_DROPPED_FIRST: tuple[type[FromDevice], ...] = (Telemetry, Heartbeat, Presence, Report)
+"""Telemetry is lost, and others of its device follow. A heartbeat is replaced by the next one, presence too is shown by
+it. A report goes last: dropping it is safe, since its device sends it again until it is acknowledged, but that waits
+for a reconnect or a retry."""
+
+_KINDS: dict[str, type[FromDevice | Captured]] = {
+    topics.UP_CAPTURED: Captured,
+    topics.UP_HEARTBEAT: Heartbeat,
+    topics.UP_REPORT: Report,
+    topics.UP_PRESENCE: Presence,
+    topics.UP_TELEMETRY: Telemetry,
+}
+
+_log = logging.getLogger("edgeward.controller")
+
+
+class Inbox:
+    """Messages in order of arrival. `now` gives seconds since 1970."""
+
+    def __init__(self, senders: Senders, now: Callable[[], float]) -> None:
+        self._senders = senders
+        self._now = now
+        self._arrived = 0
+        self._waiting: dict[type[FromDevice], deque[tuple[int, str, FromDevice]]] = {
+            kind: deque() for kind in _DROPPED_FIRST
+        }
+        self._captured: deque[tuple[str, Captured]] = deque()
+        self.counts: Counter[str] = Counter()
+        """`malformed`, `wrong_device` and `unsigned`: refused. `overflow`: dropped because too many wait."""
+
+    def put(self, topic: str, payload: bytes) -> bool:
+        """Takes in what came on a topic; False, and counted, for what is no message, or not its device's own."""
+        found = topics.parse_up(topic)
+        if found is None or found[1] not in _KINDS or not payload:
+            return False
+        device, kind = found
+        try:
+            message = decode(payload, _KINDS[kind])
+            self._refuse_others(device, message)
+        except EdgewardError as error:
+            self.counts["wrong_device" if error.code == Code.WRONG_DEVICE else "malformed"] += 1
+            _log.warning("message on the topic of %s dropped: %s", device, error)
+            return False
+        if not self._senders.is_authentic(device, message, self._now()):
+            self.counts["unsigned"] += 1
+            return False
+        self._keep(device, message)
+        return True
+
+    def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
+        """(device, message) and (device, batch of captured inferences) in order of arrival; the inbox is empty then."""
+        arrived = sorted((each for queue in self._waiting.values() for each in queue), key=itemgetter(0))
+        captured = list(self._captured)
+        self._captured.clear()
+        for queue in self._waiting.values():
+            queue.clear()
+        return [(device, message) for _, device, message in arrived], captured
+
+    @property
+    def refused(self) -> int:
+        """Messages that were no messages, named another device, or came when too many waited."""
+        return self.counts["malformed"] + self.counts["wrong_device"] + self.counts["overflow"]
+
+    def _refuse_others(self, device: str, message: FromDevice | Captured) -> None:
+        if message.device != device:
+            raise BadInput(Code.WRONG_DEVICE, f"a message on the topic of {device} names {message.device!r}")
+
+    def _keep(self, device: str, message: FromDevice | Captured) -> None:
+        if isinstance(message, Captured):
+            if len(self._captured) >= MAX_CAPTURED:
+                self._captured.popleft()
+                self.counts["overflow"] += 1
+            self._captured.append((device, message))
+            return
+        if sum(map(len, self._waiting.values())) >= MAX_INBOX:
+            next(queue for queue in self._waiting.values() if queue).popleft()
+            self.counts["overflow"] += 1
+        self._arrived += 1
+        self._waiting[type(message)].append((self._arrived, device, message))

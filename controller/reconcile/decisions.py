@@ -1,0 +1,83 @@
+"""The deciding half of a pass: messages are folded into twins, rollouts are decided, what has changed is returned.
+
+Decides everything that a pass changes; the same world, messages and time give the same. Refuses to know how a change
+becomes durable or reaches a device: `one_pass` orders that.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from contract.messages import Ack, Heartbeat, Report
+from controller.reconcile.documents import answer_nonces, reissue_documents, unheard_documents
+from controller.reconcile.fold import fold
+from controller.reconcile.membership import facts_of, is_standing, join_newcomers
+from controller.reconcile.offers import keep_from, offer_release
+from controller.reconcile.world import FromDevice, World
+from controller.rollout.decide import decide
+from controller.rollout.model import FINAL, Rollout
+
+SWEEP_S = 30.0
+"""How often all twins are looked over for stale and unheard documents: a pass costs what came in, not the fleet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one pass has changed, and what it has heard that must be kept."""
+
+    redesired: frozenset[str] = frozenset()
+    """Devices with a new desired document."""
+    unheard: frozenset[str] = frozenset()
+    """Devices that are online and have not acted on their document: it is published again as it is."""
+    rollouts: tuple[Rollout, ...] = ()
+    quarantined: frozenset[str] = frozenset()
+    """Devices on which a release has failed for good."""
+    acks: tuple[tuple[str, Ack], ...] = ()
+    reports: tuple[tuple[str, Report], ...] = ()
+    heartbeats: tuple[tuple[str, Heartbeat], ...] = ()
+
+
+def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> Changes:
+    """Folds (device, message) into `world`, in place, and decides every rollout; returns what has changed."""
+    world.caches.sharing = None
+    acks: dict[tuple[str, Ack], None] = {}
+    reports, heartbeats = [], []
+    for device, message in inbox:
+        fold(world, device, message, now)
+        if isinstance(message, Report):
+            acks[device, Ack(boot=message.boot, seq=message.seq)] = None  # one for a report that came twice
+            reports.append((device, message))
+        elif isinstance(message, Heartbeat):
+            heartbeats.append((device, message))
+    redesired: set[str] = set()
+    changed: dict[str, Rollout] = {}
+    quarantined: set[str] = set()
+    for rollout in join_newcomers(world):
+        world.durable.rollouts[rollout.id] = changed[rollout.id] = rollout
+    for rollout in list(world.durable.rollouts.values()):
+        if rollout.status in FINAL and not is_standing(world, rollout):
+            continue
+        facts = facts_of(world, rollout, now, late_only=rollout.status == "completed")
+        decision = decide(rollout, facts, world.measured.cells.get(rollout.id, {}), now)
+        world.measured.verdicts[rollout.id] = decision.verdicts or world.measured.verdicts.get(rollout.id, ())
+        for offer in decision.offers:
+            offer_release(world, offer, rollout, now)
+            redesired.add(offer.device)
+        quarantined |= keep_from(world, decision.quarantined, rollout)
+        if decision.rollout != rollout:
+            world.durable.rollouts[rollout.id] = changed[rollout.id] = decision.rollout
+    redesired |= answer_nonces(world, (device for device, _ in heartbeats), now)
+    unheard: set[str] = set()
+    if now >= world.caches.sweep_at:
+        world.caches.sweep_at = now + SWEEP_S
+        redesired |= reissue_documents(world, now)
+        unheard = unheard_documents(world, now) - redesired
+    world.caches.published_at.update(dict.fromkeys(redesired | unheard, now))
+    return Changes(
+        redesired=frozenset(redesired),
+        unheard=frozenset(unheard),
+        rollouts=tuple(changed.values()),
+        quarantined=frozenset(quarantined),
+        acks=tuple(acks),
+        reports=tuple(reports),
+        heartbeats=tuple(heartbeats),
+    )

@@ -1,0 +1,51 @@
+"""Desired documents that are due although nothing new is desired: asked for, past half of their life, or not acted on.
+
+Decides which documents are issued or published again. Generations stay, so that devices do nothing new.
+"""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from controller.fleet.twin import DOCUMENT_LIFE_S
+from controller.reconcile.world import World
+
+UNHEARD_S = 300.0
+"""After so long a document that an online device has not acted on is published again."""
+
+
+def answer_nonces(world: World, devices: Iterable[str], now: float) -> set[str]:
+    """Documents that repeat what their devices have asked, with a new version and date; generations stay."""
+    asking = {device for device in devices if (twin := world.durable.twins[device]).asks not in ("", twin.answered)}
+    for device in sorted(asking):
+        twin = world.durable.twins[device]
+        version = twin.document_version + 1
+        world.durable.twins[device] = replace(twin, document_version=version, issued_at=int(now), answered=twin.asks)
+    return asking
+
+
+def reissue_documents(world: World, now: float) -> set[str]:
+    """Gives documents past half of their life a new version and date; the devices' names."""
+    stale = [
+        twin
+        for twin in world.durable.twins.values()
+        if twin.document_version and now - twin.issued_at > DOCUMENT_LIFE_S / 2
+    ]
+    for twin in stale:
+        world.durable.twins[twin.device] = replace(twin, document_version=twin.document_version + 1, issued_at=int(now))
+    return {twin.device for twin in stale}
+
+
+def unheard_documents(world: World, now: float) -> set[str]:
+    """Online devices that have not acted on their document for `UNHEARD_S` since it was published.
+
+    Retained does not mean delivered: a broker whose queue for a device is full drops without a word.
+    """
+    said_before = now - UNHEARD_S
+    return {
+        device
+        for device in world.caches.waiting
+        if world.caches.published_at.get(device, now) < said_before
+        and (twin := world.durable.twins.get(device)) is not None
+        and twin.presence(now, world.silent_s) == "online"
+    }

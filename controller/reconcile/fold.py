@@ -1,0 +1,63 @@
+"""Folds messages of devices into the world: twins from heartbeats, reports and presence, measures from telemetry.
+
+Decides what a message changes. Refuses to know rollouts' decisions.
+"""
+
+from contract.histogram import merge
+from contract.messages import Heartbeat, ModelWindow, Presence, Report, Telemetry
+from controller.fleet.traffic import Traffic
+from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
+from controller.reconcile.world import FromDevice, World, members_of, put_twin
+from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Cells, Sums
+
+
+def fold(world: World, device: str, message: FromDevice, now: float) -> None:
+    """Folds one message of `device` into `world`, in place."""
+    twin = world.durable.twins.get(device) or Twin(device)
+    match message:
+        case Heartbeat():
+            before, twin = twin, fold_heartbeat(twin, message, now)
+            if before.hardware is None or before.labels != twin.labels:
+                world.caches.joining.add(device)
+        case Report():
+            twin = fold_report(twin, message, now)
+        case Presence():
+            twin = fold_presence(twin, message, now)
+        case Telemetry():
+            known = world.measured.traffic.get(device)
+            world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
+            for window in message.windows:
+                _add(world, device, window, now)
+            world.durable.twins.setdefault(device, twin)
+            return
+    put_twin(world, twin)
+
+
+def _add(world: World, device: str, window: ModelWindow, now: float) -> None:
+    release = window.version.release
+    key = (device, window.model, release)
+    world.measured.totals[key] = world.measured.totals.get(key, Sums()).plus(window)
+    if window.features or window.outputs:
+        _add_distribution(world, window)
+    for rollout in world.durable.rollouts.values():
+        if rollout.model == window.model and rollout.status in ("running", "paused"):
+            member = members_of(world, rollout).get(device)
+            if member is not None:
+                _add_to_cell(
+                    world.measured.cells.setdefault(rollout.id, {}), member.stratum, window, rollout.release, now
+                )
+
+
+def _add_to_cell(cells: Cells, stratum: str, window: ModelWindow, release: int, now: float) -> None:
+    place = (stratum, int(now // BUCKET_S))
+    cells[place] = cells.get(place, Cell()).plus(window, release)
+    oldest = place[1] - MAX_BUCKETS
+    if next(iter(cells))[1] < oldest:
+        for stale in [each for each in cells if each[1] < oldest]:
+            del cells[stale]
+
+
+def _add_distribution(world: World, window: ModelWindow) -> None:
+    known = world.measured.distributions.setdefault((window.model, window.version.release), {})
+    for column, counts in (*window.features.items(), ("", window.outputs)):
+        known[column] = merge((known.get(column, ()), counts))

@@ -1,0 +1,87 @@
+"""Who a rollout is about: its members' facts, devices that match it only now, and which form fits each device.
+
+Decides who is a member and why somebody is not. Refuses to know waves and verdicts.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from contract.messages import VersionRef
+from controller.fleet.fit import Form, choose_form, stratum_of
+from controller.fleet.twin import Twin
+from controller.reconcile.world import World, members_of
+from controller.rollout.facts import DeviceFact
+from controller.rollout.model import Rollout, Strategy
+from controller.rollout.plan import Target, join
+
+
+def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = False) -> dict[str, DeviceFact]:
+    """What `decide` may know about each member; `late_only`: about those that joined late."""
+    facts, twins = {}, world.durable.twins
+    for member in rollout.members:
+        if late_only and not member.late:
+            continue
+        twin = twins.get(member.device) or Twin(member.device)
+        facts[member.device] = DeviceFact(
+            device=member.device,
+            presence=twin.presence(now, world.silent_s),
+            assigned=twin.desired.get(rollout.model),
+            state=twin.reported.get(rollout.model),
+        )
+    return facts
+
+
+def is_standing(world: World, rollout: Rollout) -> bool:
+    """Whether a completed rollout is the newest of its model that counts: devices that join later still get it."""
+    others = (
+        other for other in world.durable.rollouts.values() if other.model == rollout.model and other.id != rollout.id
+    )
+    counting = (other for other in others if other.status in ("completed", "running", "paused"))
+    return rollout.status == "completed" and not any(other.began_at > rollout.began_at for other in counting)
+
+
+def join_newcomers(world: World) -> list[Rollout]:
+    """Rollouts that have grown at the tail, by devices that match them only since this pass."""
+    names, world.caches.joining = sorted(world.caches.joining), set()
+    if not names:
+        return []
+    grown = []
+    for rollout in world.durable.rollouts.values():
+        if rollout.status in ("running", "paused") or is_standing(world, rollout):
+            fitting, excluded = _matching(world, rollout, names)
+            found = join(rollout, fitting, excluded, confirmed_versions(world, rollout.model, names))
+            grown += [found] if found is not rollout else []
+    return grown
+
+
+def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> tuple[list[Target], dict[str, str]]:
+    """(newcomers that it fits, why it does not fit the others)."""
+    members = members_of(world, rollout)
+    twins = (world.durable.twins[name] for name in names if name not in members and name not in rollout.excluded)
+    matching = [twin for twin in twins if rollout.selector.items() <= twin.labels.items()]
+    return fitted(world, matching, rollout.model, rollout.forms, rollout.strategy)
+
+
+def fitted(
+    world: World, twins: Iterable[Twin], model: str, forms: tuple[Form, ...], strategy: Strategy
+) -> tuple[list[Target], dict[str, str]]:
+    """(devices that a release fits in one of its forms, as a plan sees them; why it does not fit the others)."""
+    targets, excluded = [], {}
+    for twin in twins:
+        form, reason = choose_form(twin, model, forms, strategy.trial, world.durable.quarantine.get(twin.device, {}))
+        if form is None:
+            excluded[twin.device] = reason
+            continue
+        stratum = stratum_of(twin, strategy.strata)
+        targets.append(Target(device=twin.device, stratum=stratum, labels=twin.labels, digest=form.digest))
+    return targets, excluded
+
+
+def confirmed_versions(world: World, model: str, devices: Iterable[str]) -> Mapping[str, VersionRef]:
+    """The last confirmed version of each device that has one."""
+    found = {}
+    for device in devices:
+        twin = world.durable.twins.get(device)
+        state = twin.reported.get(model) if twin else None
+        if state is not None and state.stable is not None:
+            found[device] = state.stable
+    return found

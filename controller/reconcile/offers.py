@@ -1,0 +1,84 @@
+"""What a device is told: one offer becomes the desired side of a twin, with its delivery, its sources and its trial.
+
+Decides the fewest bytes and the nearest source. Refuses to know why the device gets the offer.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from contract.desired import MAX_SOURCES, Delivery, TrialPolicy
+from controller.fleet.neighbours import neighbours_of, sharing_by
+from controller.fleet.twin import Assigned, Twin
+from controller.reconcile.world import World, members_of, put_twin
+from controller.rollout.decide import Offer
+from controller.rollout.model import Member, Rollout
+
+
+def keep_from(world: World, devices: Iterable[str], rollout: Rollout) -> set[str]:
+    """Quarantines a release on devices where it has failed; returns those where it was not quarantined before."""
+    members, new = members_of(world, rollout), set()
+    for device in devices:
+        kept = world.durable.quarantine.setdefault(device, {})
+        if (digest := rollout.digest_for(members[device])) not in kept:
+            kept[digest] = rollout.id
+            new.add(device)
+    return new
+
+
+def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> None:
+    """Changes what a device is desired to run; the document's version is the target's generation."""
+    twin = world.durable.twins.get(offer.device) or Twin(offer.device)
+    version = twin.document_version + 1
+    desired = {model: assigned for model, assigned in twin.desired.items() if model != offer.model}
+    if offer.release:
+        digest = _digest_for(members_of(world, rollout).get(offer.device), offer, rollout)
+        near = _near(world, twin, offer.model, digest, now)
+        desired[offer.model] = Assigned(
+            release=offer.release,
+            generation=version,
+            rollout=rollout.id,
+            digest=digest,
+            delivery=None if near else delivery_for(world, twin, offer.model, digest),
+            sources=(*near, *world.sources)[:MAX_SOURCES],
+            policy=_policy_of(offer, rollout),
+            attempt=offer.attempt,
+            offered_at=now,
+        )
+    put_twin(world, replace(twin, document_version=version, desired=desired, issued_at=int(now)))
+
+
+def _near(world: World, twin: Twin, model: str, digest: str, now: float) -> tuple[str, ...]:
+    """Addresses of neighbours that have an artifact. They have it whole, so no encoding goes with them."""
+    if not world.neighbours_by:
+        return ()
+    if world.caches.sharing is None:
+        world.caches.sharing = sharing_by(world.neighbours_by, world.durable.twins, now, world.silent_s)
+    return neighbours_of(twin, world.neighbours_by, model, digest, world.caches.sharing)
+
+
+def delivery_for(world: World, twin: Twin, model: str, digest: str) -> Delivery | None:
+    """The fewest bytes in which a device can take an artifact, by what it can undo and what it holds."""
+    state, hardware = twin.reported.get(model), twin.hardware
+    slots = (state.stable, state.trial) if state is not None else ()
+    held = {"", *(slot.digest for slot in slots if slot is not None)}
+    known = world.durable.deliveries.get(digest, {})
+    usable = [known[base] for base in sorted(held & set(known))]
+    fitting = [each for each in usable if hardware is not None and each.encoding in hardware.encodings]
+    return min(fitting, key=lambda each: each.blob.length, default=None)
+
+
+def _digest_for(member: Member | None, offer: Offer, rollout: Rollout) -> str:
+    """Which form: the one that was chosen for the device, or the one that it had confirmed before."""
+    if offer.release != rollout.release:
+        return member.previous_digest if member is not None else ""
+    return rollout.digest_for(member) if member is not None else rollout.digest
+
+
+def _policy_of(offer: Offer, rollout: Rollout) -> TrialPolicy:
+    """The strategy's, in the mode of the wave; the way back waits for nothing and takes all requests."""
+    trial = rollout.strategy.trial
+    if offer.release == rollout.release:
+        return replace(trial, mode="shadow" if offer.mode == "shadow" else "serve")
+    return replace(trial, mode="serve", share=Decimal(1), reverse_share=Decimal(0), windows=(), max_hold_s=Decimal(0))

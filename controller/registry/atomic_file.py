@@ -1,0 +1,38 @@
+"""A file that is replaced as a whole: after a crash or on a full disk it has its old content or its new one.
+
+Decides the order write, sync, rename, sync the directory. Refuses to know what the file holds.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from contract.errors import Code, WorldError
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Replaces the content of `path` durably; WorldError `disk_full` keeps the old content.
+
+    `file.write` raises on a short write; `os.write` would not.
+    """
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise WorldError(Code.DISK_FULL, f"{path}: {error.strerror}; what was stored before is intact") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Makes renames in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,150 @@
+"""What verbs and API handlers share: stores, world, trust, publisher, events, encodings. Built once by `open_state`.
+
+Decides what is opened, in which order, and where it lies. Refuses to know what is done with it: that is in `verbs`.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controller.broker.inbox import Inbox
+from controller.broker.link import ControllerLink
+from controller.broker.messages import Publisher
+from controller.broker.process import RunningBroker
+from controller.clock import stamp, today
+from controller.config import Config
+from controller.encode.deliveries import Deliveries
+from controller.events.cloudevents import Events
+from controller.reconcile.durable import MOVED_TABLES, TABLES, FleetRecords, rows_of_table
+from controller.reconcile.world import World
+from controller.registry.blobs import BlobStore
+from controller.registry.bucket import Bucket
+from controller.registry.captures import Captures
+from controller.registry.credentials import Credentials
+from controller.registry.fleet_tables import FleetTables
+from controller.registry.journal import Journal
+from controller.registry.registry import Registry
+from controller.registry.store import TinyStore
+from controller.rollout.model import Rollout
+from controller.trust.certificates import open_pki
+from controller.trust.enrolment import Enrolment
+from controller.trust.keys import open_authority
+from controller.trust.metadata import Authority
+from controller.trust.senders import Senders
+from controller.trust.tokens import Tokens
+
+
+@dataclass
+class State:
+    """One controller's state. Verbs change it; the service publishes what has changed."""
+
+    config: Config
+    store: TinyStore
+    tables: FleetTables
+    records: FleetRecords
+    blobs: BlobStore
+    journal: Journal
+    captures: Captures
+    credentials: Credentials
+    enrolment: Enrolment
+    senders: Senders
+    registry: Registry
+    authority: Authority
+    publisher: Publisher
+    tokens: Tokens
+    world: World
+    deliveries: Deliveries
+    events: Events
+    inbox: Inbox
+    bucket: Bucket | None
+    broker: RunningBroker | None = None
+    """Once the service has started or found it."""
+    links: Sequence[ControllerLink] = ()
+    """The service's connections to the broker."""
+    api_port: int = 0
+    """Where the API listens, once it does."""
+    trust_changed: bool = False
+    """Whether trust metadata is newer than what the broker holds."""
+    refused_by_policy: dict[str, int] = field(default_factory=dict)
+    """By model, its newest release that its policy could not roll out: it is logged once."""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def public_url(self) -> str:
+        """How devices reach the API."""
+        api = self.config.api
+        return api.public_url or f"http://{api.host}:{self.api_port or api.port}"
+
+    @property
+    def connected(self) -> bool:
+        """Whether every connection to the broker is up."""
+        return bool(self.links) and all(link.connected for link in self.links)
+
+    def poke(self) -> None:
+        """Asks for a pass now: an operator has changed something."""
+        self.wake.set()
+
+    def in_use(self, model: str) -> set[int]:
+        """Releases of `model` that some device is desired to run."""
+        return {twin.desired[model].release for twin in self.world.durable.twins.values() if model in twin.desired}
+
+    def save_rollouts(self, *rollouts: Rollout) -> None:
+        """Makes rollouts durable, lets the next pass see them, and tells of them."""
+        self.records.save_rollouts(*rollouts)
+        self.world.durable.rollouts.update({rollout.id: rollout for rollout in rollouts})
+        self.events.saw(rollouts)
+
+    def close(self) -> None:
+        """Closes the files."""
+        for each in (self.tables, self.journal, self.captures, self.credentials):
+            each.close()
+
+
+def open_state(config: Config) -> State:
+    """Opens or makes everything in the data directory.
+
+    BadInput `store_corrupt`, `config_invalid`; WorldError `disk_full`, `disk_failed`.
+    """
+    directory, now = config.data_dir, today()
+    store, journal = TinyStore(directory / "tables"), Journal(directory / "journal.sqlite")
+    tables = FleetTables(directory / "fleet.sqlite", TABLES)
+    tables.take_over(directory / "tables", MOVED_TABLES, rows_of_table)
+    records = FleetRecords(tables)
+    blobs, registry = BlobStore(directory / "blobs"), Registry(store)
+    credentials = Credentials(directory / "credentials.sqlite")
+    senders = Senders(credentials, require_signed=config.fleet.require_signed)
+    metadata = Path(config.trust.metadata_dir).expanduser() if config.trust.metadata_dir else None
+    authority = open_authority(store, directory / "keys", metadata, now)
+    authority.witness = journal.checkpoint
+    world = records.load_world(journal.last_words(), config.fleet.silent_s)
+    world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
+    events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
+    events.know(world.durable.rollouts.values())
+    return State(
+        config=config,
+        store=store,
+        tables=tables,
+        records=records,
+        blobs=blobs,
+        journal=journal,
+        captures=Captures(directory / "captured.sqlite"),
+        credentials=credentials,
+        enrolment=Enrolment(open_pki(directory / "pki", now), credentials),
+        senders=senders,
+        registry=registry,
+        authority=authority,
+        publisher=Publisher(registry, blobs, authority),
+        tokens=Tokens(store),
+        world=world,
+        deliveries=Deliveries(world.durable, records, blobs, config.publish.chunk_bytes),
+        events=events,
+        inbox=Inbox(senders, time.time),
+        bucket=_bucket(config),
+    )
+
+
+def _bucket(config: Config) -> Bucket | None:
+    wanted = config.publish
+    return Bucket(wanted.bucket, wanted.bucket_endpoint, time.monotonic) if wanted.bucket else None

@@ -1,0 +1,36 @@
+"""What goes to devices without a broker on a stick, and what comes back from them.
+
+Decides which documents and blobs a device needs. Refuses to know how a stick is written.
+"""
+
+from collections.abc import Iterable
+
+from contract.blobs import Blob
+from contract.bundle import Words
+from contract.errors import BadInput, Code
+from controller.broker.messages import blobs_in_use
+from controller.clock import stamp
+from controller.state import State
+
+
+def export(state: State, devices: Iterable[str]) -> tuple[dict[str, str], list[Blob], list[str]]:
+    """(documents by topic, blobs that they name, devices that find a document there) for these devices.
+
+    BadInput `unknown_device`.
+    """
+    twins = state.world.durable.twins
+    named = list(devices)
+    if unknown := [device for device in named if device not in twins]:
+        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {unknown[0][:64]!r} has reported")
+    chosen = {device: twins[device] for device in named if twins[device].document_version}
+    models = {model for twin in chosen.values() for model in twin.desired}
+    retained = [*state.publisher.trust(models), *map(state.publisher.desired, chosen.values())]
+    documents = {message.topic: message.payload.decode() for message in retained}
+    return documents, list(blobs_in_use(chosen, state.publisher).values()), sorted(chosen)
+
+
+def take_words(state: State, words: Words, *, actor: str) -> int:
+    """Takes in what devices wrote to a stick, as if the broker had brought it; how many messages were authentic."""
+    taken = sum(state.inbox.put(each.topic, each.text.encode()) for each in words.messages)
+    state.journal.audit(stamp(), actor, "bundle import", f"{taken} of {len(words.messages)} messages")
+    return taken

@@ -1,0 +1,53 @@
+"""What people can do with trust metadata: offer what was signed elsewhere, make a key, see what waits for a signature.
+
+Decides when the release key that is here may sign. Refuses to know how documents are followed.
+"""
+
+from securesystemslib.signer import Key
+
+from contract.errors import BadInput, Code
+from contract.manifest import Manifest
+from controller.clock import stamp, today
+from controller.state import State
+from controller.trust.keys import make_next
+
+
+def accept_metadata(state: State, files: dict[str, str], *, actor: str) -> list[str]:
+    """Takes documents that were signed elsewhere; names of what is new.
+
+    BadInput with the kind of fault; then nothing has changed.
+    """
+    taken = state.authority.accept(files, today())
+    state.trust_changed = True
+    state.journal.audit(stamp(), actor, "trust accept", ", ".join(taken)[:300])
+    state.poke()
+    return taken
+
+
+def make_key(state: State, role: str, *, actor: str) -> Key:
+    """Makes the next key of an online role; its private half never leaves the controller."""
+    signer = make_next(state.config.data_dir / "keys", role, today())
+    state.authority.keys.add(signer)
+    public = signer.public_key
+    state.journal.audit(stamp(), actor, "trust key", role, public.keyid)
+    return public
+
+
+def sign(state: State, model: str) -> bool:
+    """Lets the release key that is here, if one is, sign what passed its gates; False if a person must sign."""
+    signed = state.publisher.vouch(model, state.in_use(model), today())
+    state.trust_changed |= signed
+    return signed
+
+
+def unsigned(state: State, model: str) -> list[int]:
+    """Releases that passed their gates and that no release signer vouches for."""
+    return sorted(set(state.publisher.manifests(model, state.in_use(model))) - state.authority.signed(model))
+
+
+def proposal(state: State, model: str) -> dict[int, Manifest]:
+    """What a release signer is asked to vouch for, by release. BadInput `unknown_model`, `not_released`."""
+    manifests = state.publisher.manifests(model, state.in_use(model))
+    if not manifests:
+        raise BadInput(Code.NOT_RELEASED, f"no version of {model} has passed its gates")
+    return manifests

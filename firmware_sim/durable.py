@@ -1,0 +1,122 @@
+"""What the simulated controller has made durable, and the faults of its disk and of its process.
+
+Decides what survives a kill: what `write`, `put`, `record` have returned from. Refuses to know what it means.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from contract.captured import Captured
+from contract.errors import Code, WorldError
+from controller.reconcile.ports import Rows
+from controller.registry.store import Doc
+
+
+class ControllerKilled(BaseException):
+    """The controller's process is gone. Not an Exception: no handler of the controller may survive it."""
+
+
+class Faults:
+    """What may go wrong with the controller, asked at each of its operations, in order."""
+
+    def __init__(self) -> None:
+        self.dies: Callable[[], bool] = lambda: False
+        """Whether the process is killed instead of the next operation: a write, a message, an acknowledgement."""
+        self.disk_fails: Callable[[], bool] = lambda: False
+        """Whether the next write is refused by the disk."""
+        self.failed_writes = 0
+
+    def operation(self) -> None:
+        """ControllerKilled if the process does not live to do the next operation."""
+        if self.dies():
+            raise ControllerKilled
+
+    def write(self) -> None:
+        """The same for a write; WorldError `disk_full` if the disk refuses it."""
+        self.operation()
+        if self.disk_fails():
+            self.failed_writes += 1
+            raise WorldError(Code.DISK_FULL, "simulated: the controller's disk is full")
+
+
+class DurableStore:
+    """The Store interface in memory: documents that people write."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, dict[str, Doc]] = {}
+
+    def get(self, table: str, key: str) -> Doc | None:
+        """One document, or None."""
+        return self._tables.get(table, {}).get(key)
+
+    def all(self, table: str) -> Mapping[str, Doc]:
+        """Every document of a table."""
+        return self._tables.get(table, {})
+
+    def put(self, table: str, docs: Mapping[str, Doc]) -> None:
+        """Inserts or replaces."""
+        self._tables.setdefault(table, {}).update(docs)
+
+    def delete(self, table: str, key: str) -> None:
+        """Removes."""
+        self._tables.get(table, {}).pop(key, None)
+
+
+class DurableTables:
+    """The Tables port in memory: rows that change with the fleet."""
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        self._faults = faults or Faults()
+        self._tables: dict[str, dict[str, bytes]] = {}
+        self.rows_written = self.bytes_written = 0
+
+    def rows(self, table: str) -> Mapping[str, bytes]:
+        """Every row of a table."""
+        return self._tables.get(table, {})
+
+    def write(self, rows: Rows) -> None:
+        """All of these rows, or none of them."""
+        self._faults.write()
+        for table, changed in rows.items():
+            kept = self._tables.setdefault(table, {})
+            for key, body in changed.items():
+                self.rows_written += 1
+                self.bytes_written += len(body or b"")
+                if body is None:
+                    kept.pop(key, None)
+                else:
+                    kept[key] = body
+
+
+class DurableHistory:
+    """The History port in memory."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self.last_words: dict[str, bytes] = {}
+        self.states: dict[str, list[dict[str, Any]]] = {}
+        """What each device has reported of itself, in order, a report that came twice once."""
+        self._newest: dict[str, tuple[int, int]] = {}
+        self._reports: set[tuple[str, int, int]] = set()
+
+    def record(self, at: str, history: Iterable[tuple[str, str]], reported: Iterable[tuple[str, bytes]]) -> None:
+        """Reports and last heartbeats."""
+        self._faults.write()
+        self.last_words.update(reported)
+        for device, body in history:
+            report = msgspec.json.decode(body)
+            number = (report["boot"], report["seq"])
+            self._reports.add((device, *number))
+            if report["state"] is not None and number > self._newest.get(device, (0, 0)):
+                self._newest[device] = number
+                self.states.setdefault(device, []).append(report["state"])
+
+    def keep_captured(self, batches: Sequence[tuple[str, Captured]]) -> None:
+        """Batches of captured inferences: no simulated device sends any."""
+        raise AssertionError(f"captured inferences of {batches[0][0]}")
+
+    def holds(self, device: str, boot: int, seq: int) -> bool:
+        """Whether a report is durable."""
+        return (device, boot, seq) in self._reports

@@ -1,0 +1,101 @@
+"""What devices said and no pass has taken: bounded, in order, and told apart from what is not theirs."""
+
+import pytest
+
+from contract import topics
+from contract.captured import Captured
+from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report, Telemetry
+from contract.wire import encode
+from controller.broker import inbox as module
+from controller.broker.inbox import Inbox
+from controller.trust.senders import Senders
+
+HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
+STATE = ModelState(model="m", phase="steady", generation=1)
+
+
+class Keys:
+    """`enrolled` alone has a certificate."""
+
+    def public_keys(self, device: str, now: float) -> list[str]:
+        return []
+
+    def enrolled(self, device: str) -> bool:
+        return device == "enrolled"
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox(Senders(Keys(), require_signed=False), lambda: 0.0)
+
+
+def put(inbox: Inbox, kind: type, seq: int, device: str = "a", topic_of: str = "") -> bool:
+    head = {"protocol": 1, "device": device, "boot": 1, "seq": seq}
+    topic, message = {
+        Heartbeat: (topics.heartbeat, lambda: Heartbeat(**head, uptime_s=1, hardware=HARDWARE)),
+        Report: (topics.report, lambda: Report(**head, state=STATE)),
+        Telemetry: (topics.telemetry, lambda: Telemetry(**head, interval_s=1.0)),
+        Captured: (topics.captured, lambda: Captured(**head, rows=())),
+        Presence: (topics.presence, lambda: Presence(protocol=1, device=device, online=True)),
+    }[kind]
+    return inbox.put(topic(topic_of or device), encode(message()))
+
+
+@pytest.mark.parametrize("kind", [Heartbeat, Report, Telemetry, Captured, Presence])
+def test_a_message_that_names_another_device_is_told_apart_from_one_that_is_not_signed(
+    inbox: Inbox, kind: type
+) -> None:
+    assert not put(inbox, kind, 1, device="enrolled", topic_of="a")
+    assert inbox.counts == {"wrong_device": 1}
+    if kind is not Presence:  # the broker's word carries no signature
+        assert not put(inbox, kind, 1, device="enrolled")
+        assert inbox.counts == {"wrong_device": 1, "unsigned": 1}
+    assert inbox.take() == ([], [])
+
+
+def test_messages_are_taken_once_in_the_order_in_which_they_came(inbox: Inbox) -> None:
+    for number, kind in enumerate((Presence, Heartbeat, Telemetry, Report, Heartbeat)):
+        assert put(inbox, kind, number)
+    messages, _ = inbox.take()
+    assert [type(message) for _, message in messages] == [Presence, Heartbeat, Telemetry, Report, Heartbeat]
+    assert inbox.take() == ([], [])
+
+
+def test_when_too_many_wait_telemetry_goes_first_and_reports_go_last(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_INBOX", 4)
+    for number, kind in enumerate((Report, Heartbeat, Telemetry, Presence)):
+        put(inbox, kind, number)
+    left = []
+    for number in range(4, 8):
+        put(inbox, Report, number)
+        messages, _ = inbox.take()
+        left.append({type(message).__name__ for _, message in messages})
+        for device, message in messages:
+            assert inbox.put(getattr(topics, type(message).__name__.lower())(device), encode(message))
+    assert left == [
+        {"Report", "Heartbeat", "Presence"},
+        {"Report", "Presence"},
+        {"Report"},
+        {"Report"},
+    ]
+    assert (inbox.counts["overflow"], inbox.refused) == (4, 4)
+    seqs = [message.seq for _, message in inbox.take()[0] if isinstance(message, Report)]
+    assert seqs == [4, 5, 6, 7], "the oldest report went; its device says it again"
+
+
+def test_captured_batches_are_bounded_too(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CAPTURED", 2)
+    for seq in (1, 2, 3):
+        put(inbox, Captured, seq)
+    assert [batch.seq for _, batch in inbox.take()[1]] == [2, 3]
+    assert inbox.counts["overflow"] == 1
+
+
+@pytest.mark.parametrize("payload", [b"{", b"[]", b'{"protocol":1}'])
+def test_what_is_no_message_is_counted(inbox: Inbox, payload: bytes) -> None:
+    assert not inbox.put(topics.heartbeat("a"), payload)
+    assert not inbox.put(topics.desired("a"), payload), "not a topic on which devices speak"
+    assert not inbox.put(topics.heartbeat("a"), b""), "a retained message that was taken back"
+    assert inbox.counts == {"malformed": 1}
