@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from agent.adapters.runtime.confinement import FULL, confinable
+from confinement.process import FULL, confinable
 from contract.errors import BadInput, Code
 from contract.onnx_scan import MAX_NESTING, MAX_NODES, scan_onnx
 from firmware_sim.real_models import onnx_bytes
@@ -149,10 +149,11 @@ CHILD = """
 import json, os, socket, subprocess, sys
 from pathlib import Path
 import onnxruntime
-from agent.adapters.runtime.confinement import confine, runtime_paths
-from contract.manifest import Limits
+from confinement.bounds import Bounds
+from confinement.process import confine
+from confinement.surroundings import library_paths
 model = Path(sys.argv[1]) / "model"
-found = {"sandbox": confine(Limits(memory_mb=256, load_s=20), [model, *runtime_paths()])}
+found = {"sandbox": confine(Bounds(memory_mb=256, cpu_s=20), [model, *library_paths()])}
 for name, escape in json.loads(sys.argv[2]).items():
     try:
         exec(escape)

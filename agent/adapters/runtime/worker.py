@@ -17,6 +17,7 @@ from typing import Any
 
 from agent.adapters.runtime.shared_tensors import Region, Said, needed, read_message, write_message
 from agent.ports import Array, Inputs
+from confinement.surroundings import clean_environment
 from contract.errors import Code, WorldError
 from contract.manifest import Manifest
 from contract.wire import encode
@@ -113,6 +114,7 @@ class _Child:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=fds,
+            env=clean_environment(os.path.dirname(artifact)),
         )
         os.close(child_reads)
         os.close(child_writes)
