@@ -59,14 +59,15 @@ class Condition:
 _CLONE_THREAD = 0x00010000
 _O_TMPFILE = 0x00400000
 _TCGETS, _FIOCLEX = 0x5401, 0x5451
-_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC = 0, 1, 2, 3, 4, 1030
+_F_DUPFD_TO_SETLKW, _F_DUPFD_CLOEXEC = tuple(range(8)), 1030
+# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW; what follows sends signals
 _PR_SET_NAME, _PR_GET_NAME = 15, 16
 
 CONDITIONS: Mapping[str, Condition] = {
     "clone": Condition(0, "have", (_CLONE_THREAD,)),
     "openat": Condition(2, "lack", (_O_TMPFILE,)),
     "ioctl": Condition(1, "be one of", (_TCGETS, _FIOCLEX)),
-    "fcntl": Condition(1, "be one of", (_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC)),
+    "fcntl": Condition(1, "be one of", (*_F_DUPFD_TO_SETLKW, _F_DUPFD_CLOEXEC)),
     "prctl": Condition(0, "be one of", (_PR_SET_NAME, _PR_GET_NAME)),
     "prlimit64": Condition(2, "be zero"),
 }

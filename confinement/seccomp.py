@@ -44,7 +44,7 @@ def install_filter(libc: ctypes.CDLL, *, writes: bool) -> str:
 
 
 def filter_program(machine: str, *, writes: bool) -> list[Step]:
-    """The instructions for `machine`, for a child that `writes` to a directory of its own or for one that only reads."""
+    """The instructions for `machine`; `writes`: for a child with a directory of its own."""
     program: list[Step] = [(_LOAD, 0, 0, _ARCH_AT), (_EQUAL, 1, 0, _AUDIT_ARCH[machine]), (_RETURN, 0, 0, KILL)]
     program.append((_LOAD, 0, 0, _NUMBER_AT))
     if machine == "x86_64":  # its third set of calls, with other numbers and 32-bit pointers

@@ -12,7 +12,7 @@ from contract.blobs import describe, sha256_hex
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Limits, Manifest, Runtime, Variant
 from controller.convert.compare import ATOL, RTOL
-from controller.convert.convert import Converted, run_conversion
+from controller.convert.convert import Converted, Converter
 from controller.convert.convert import Limits as ConversionLimits
 from controller.convert.request import Answer, FormAnswer, VariantName
 from controller.gates.parity import judge_parity
@@ -36,6 +36,7 @@ class Operations:
 
     def __init__(self, service: "Service") -> None:
         self._service = service
+        self._converter = Converter()
 
     async def push(
         self,
@@ -53,8 +54,10 @@ class Operations:
         service = self._service
         service.registry.next_release(model)  # a bad name is refused before minutes of conversion
         settings = service.config.convert
-        limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types)
-        converted = await run_conversion(kind, raw, sample, limits, variants)
+        limits = ConversionLimits(
+            settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox
+        )
+        converted = await self._converter.convert(kind, raw, sample, limits, variants)
         lineage = Lineage(
             created_at=at,
             created_by=actor,
@@ -145,7 +148,7 @@ def _evidence(answer: Answer) -> dict[str, Any]:
     variants = [
         msgspec.to_builtins(shrunk) | {"gate": msgspec.to_builtins(judge_variant(shrunk))} for shrunk in answer.shrunk
     ]
-    return {"parity": msgspec.to_builtins(answer.parity), "variants": variants}
+    return {"parity": msgspec.to_builtins(answer.parity), "variants": variants, "sandbox": answer.sandbox}
 
 
 def _parity_words(version: Version) -> str:

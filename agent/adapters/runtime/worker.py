@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from agent.adapters.runtime.shared_tensors import Region, Said, needed, read_message, write_message
@@ -114,7 +115,7 @@ class _Child:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=fds,
-            env=clean_environment(os.path.dirname(artifact)),
+            env=clean_environment(Path(artifact).parent),
         )
         os.close(child_reads)
         os.close(child_writes)
