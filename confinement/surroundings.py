@@ -33,7 +33,7 @@ def library_paths(*own_packages: str) -> list[Path]:
 def clean_environment(directory: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables for a child whose home and temporary files are in `directory`: no tokens, no passwords.
 
-    onnxruntime 1.29 and newer keeps a database in HOME and reports names and hashes of models to its maker, unless told.
+    onnxruntime 1.29 and newer keeps a database in HOME and tells its maker names and hashes of models, unless told.
     """
     kept = {name: value for name, value in environment.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
     return {**kept, "HOME": str(directory), "TMPDIR": str(directory), "ORT_DISABLE_TELEMETRY": "1"}
