@@ -14,9 +14,10 @@ KEPT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 KEPT_PREFIXES = ("OMP_", "OPENBLAS_", "MKL_")
 """How many threads libraries use."""
 _SYSTEM = (
-    "/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache",
-    "/proc/self", "/sys/devices/system/cpu", "/dev/urandom",
+    "/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo",
+    "/proc/self", "/proc/cpuinfo", "/sys/devices/system/cpu", "/sys/fs/cgroup", "/dev/urandom",
 )  # fmt: skip
+"""Libraries load libraries, and count processors to choose how many threads they use."""
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
 

@@ -69,7 +69,7 @@ MESSAGES: dict[str, tuple[Field, ...]] = {
     "attribute": (
         one(1, "text"), one(2, "float"), one(3, "int"), one(4, "text"), one(5, "tensor"), one(6, "graph"),
         many(7, "float"), many(8, "int"), many(9, "text"), many(10, "tensor"), many(11, "graph"), one(13, "text"),
-        one(14, "type"), many(15, "type"), one(20, "int"),
+        one(14, "type"), many(15, "type"), one(20, "int", noted=True),
     ),
     "tensor": (
         many(1, "int", noted=True), one(2, "int", noted=True), many(4, "float"), many(5, "int"), many(6, "text"),

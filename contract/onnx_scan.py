@@ -18,6 +18,7 @@ MAX_DIMS = 8
 MAX_ELEMENTS = 1 << 31
 MAX_OPSETS = 16
 MAX_DATA_TYPE = 28
+MAX_ATTRIBUTE_TYPE = 14
 DOMAINS = frozenset({b"", b"ai.onnx", b"ai.onnx.ml", b"com.microsoft"})
 
 _TAG_BYTES = 2
@@ -141,6 +142,8 @@ def _judge(scan: Scan, name: str, noted: Noted) -> None:
     """Look at the noted values of a message that was walked to its end."""
     if name == "node" and noted:
         _check_domain(noted[7][0])
+    elif name == "attribute" and noted:
+        _check_type(noted[20][0], MAX_ATTRIBUTE_TYPE)
     elif name == "tensor":
         _check_tensor(noted)
     elif name == "operator set":
@@ -158,10 +161,14 @@ def _check_tensor(noted: Noted) -> None:
         elements *= int(size)
         if int(size) >> 63 or elements > MAX_ELEMENTS:
             raise _refused("a tensor of impossible shape")
-    if int(noted.get(2, [0])[0]) > MAX_DATA_TYPE:
-        raise _refused("a tensor of an unknown type")
+    _check_type(noted.get(2, [0])[0], MAX_DATA_TYPE)
     if noted.get(14, [0])[0] != 0:
         raise _refused("external data")
+
+
+def _check_type(code: int | bytes, most: int) -> None:
+    if int(code) > most:
+        raise _refused(f"a type with the unknown number {int(code)}")
 
 
 def _check_domain(domain: int | bytes) -> None:
