@@ -15,7 +15,7 @@ from contract.errors import BadInput, Code
 MAX_PARTS = 1_000_000
 """Objects inside one estimator that are looked at: a forest of 10,000 trees has 100,000. More are refused."""
 
-_OPENS = {
+OPENS = {
     "input": ("content", "its rows are names of files that it would read: fit it with input='content'"),
     "memory": (None, "it keeps its steps in a directory: fit it with memory=None"),
 }
@@ -27,8 +27,8 @@ _RUNS = (partial, BuiltinFunctionType, BuiltinMethodType, MethodType)
 def refuse_opening(estimator: Any) -> None:
     """BadInput `estimator_unsupported` for a part that would open files or call what is no part of scikit-learn."""
     for owner, name, value in _attributes(estimator):
-        if name in _OPENS and _is_parameter(owner, name) and not _is(value, _OPENS[name][0]):
-            raise _refused(owner, f"{name}={value!r:.40}: {_OPENS[name][1]}")
+        if name in OPENS and _is_parameter(owner, name) and not _is(value, OPENS[name][0]):
+            raise _refused(owner, f"{name}={value!r:.40}: {OPENS[name][1]}")
         if isinstance(value, _RUNS):
             raise _refused(owner, f"{name}={value!r:.60} would run while it is converted: leave it out")
 

@@ -42,10 +42,11 @@ def read_file(path: Path, allowed_mb: int) -> bytes:
         opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise BadInput(Code.CONVERSION_FAILED, f"the conversion left no {path.name}: {error.strerror}") from None
+    found = os.fstat(opened)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > allowed_mb * 2**20:
+        os.close(opened)
+        raise BadInput(Code.CONVERSION_FAILED, f"the conversion left a {path.name} that is no file, or too large")
     with os.fdopen(opened, "rb") as file:
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > allowed_mb * 2**20:
-            raise BadInput(Code.CONVERSION_FAILED, f"the conversion left a {path.name} that is no file, or too large")
         return file.read(found.st_size)
 
 

@@ -22,23 +22,27 @@ class Turns:
 
     def __init__(self, *, at_once: int = AT_ONCE, waiting: int = MAX_WAITING, wait_s: float = WAIT_S) -> None:
         self._free = asyncio.Semaphore(at_once)
-        self._may_wait = waiting
+        self._room = at_once + waiting
         self._wait_s = wait_s
-        self._waiting = 0
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """One turn; WorldError `busy` if too many wait already or it does not come in time."""
-        if self._free.locked() and self._waiting >= self._may_wait:
-            raise WorldError(Code.BUSY, f"{self._waiting} others wait already: push again later")
-        self._waiting += 1
+        if not self._room:
+            raise WorldError(Code.BUSY, "many others wait already: push again later")
+        self._room -= 1
         try:
-            await asyncio.wait_for(self._free.acquire(), self._wait_s)
+            await self._wait()
+            try:
+                yield
+            finally:
+                self._free.release()
+        finally:
+            self._room += 1
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._free.acquire()
         except TimeoutError:
             raise WorldError(Code.BUSY, f"no turn came in {self._wait_s:g} s: push again later") from None
-        finally:
-            self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._free.release()
