@@ -160,16 +160,17 @@ for number in range({files}):
     ("code", "said"),
     [
         (FILL.format(files=1, each=2000), "not a skops file: OSError"),
-        (FILL.format(files=100, each=50) + "import time; time.sleep(60)", "wrote more than 257 MB"),
-        (FILL.format(files=100_000, each=0) + "import time; time.sleep(60)", "made more than 1000 files"),
-        ("while True: pass", "took longer than 20 s"),
+        (FILL.format(files=100, each=50) + "import time; time.sleep(600)", "wrote more than 257 MB"),
+        (FILL.format(files=100_000, each=0) + "import time; time.sleep(600)", "made more than 1000 files"),
+        ("while True: pass", "took longer than"),
         ("held = [bytearray(2**20) for _ in range(100_000)]", "ran out of its memory"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "not a skops file: PermissionError"),
     ],
     ids=["one large file", "many files", "countless files", "endless work", "endless memory", "its own end"],
 )
 def test_a_hostile_model_uses_up_no_more_than_its_limits(code: str, said: str) -> None:
-    assert said in run_in_child(code, timeout_s=20, memory_mb=256).detail
+    timeout_s = 15 if said == "took longer than" else 150
+    assert said in run_in_child(code, timeout_s=timeout_s, memory_mb=256).detail
 
 
 def test_a_child_that_talks_without_end_costs_no_memory() -> None:
@@ -219,14 +220,16 @@ def test_steps_that_are_kept_in_a_directory_are_refused(tmp_path: Path) -> None:
 
 
 def test_every_parameter_of_scikit_learn_that_names_files_or_directories_is_known() -> None:
-    """Held to the words of scikit-learn's own documentation, so that a new one is noticed."""
+    """Held to the words of scikit-learn's documentation, so that a new one is noticed; one only speaks of `memory`."""
     found = set()
     for _, estimator in all_estimators():
         words = (estimator.__doc__ or "").split("Attributes\n")[0]
         for name in estimator._get_param_names():
             described = words.partition(f"\n    {name} : ")[2].partition("\n\n    ")[0].split("\n    ")
             text = "\n".join(line for line in described[:1] + [row for row in described[1:] if row.startswith(" ")])
-            if any(word in text for word in ("filename", "directory", "path to", "file object", "caching")):
+            if name != "compute_full_tree" and any(
+                word in text for word in ("filename", "directory", "path to", "file object", "caching")
+            ):
                 found.add(name)
     assert found == set(OPENS)
 
