@@ -63,16 +63,16 @@ _F_DUPFD_TO_SETLKW, _F_DUPFD_CLOEXEC = tuple(range(8)), 1030
 # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW; what follows sends signals
 _PR_SET_NAME, _PR_GET_NAME = 15, 16
 
-CONDITIONS: Mapping[str, Condition] = {
-    "clone": Condition(0, "have", (_CLONE_THREAD,)),
-    "openat": Condition(2, "lack", (_O_TMPFILE,)),
-    "ioctl": Condition(1, "be one of", (_TCGETS, _FIOCLEX)),
-    "fcntl": Condition(1, "be one of", (*_F_DUPFD_TO_SETLKW, _F_DUPFD_CLOEXEC)),
-    "prctl": Condition(0, "be one of", (_PR_SET_NAME, _PR_GET_NAME)),
-    "prlimit64": Condition(2, "be zero"),
+CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
+    "clone": (Condition(0, "have", (_CLONE_THREAD,)),),
+    "openat": (Condition(2, "lack", (_O_TMPFILE,)),),
+    "ioctl": (Condition(1, "be one of", (_TCGETS, _FIOCLEX)),),
+    "fcntl": (Condition(1, "be one of", (*_F_DUPFD_TO_SETLKW, _F_DUPFD_CLOEXEC)),),
+    "prctl": (Condition(0, "be one of", (_PR_SET_NAME, _PR_GET_NAME)),),
+    "prlimit64": (Condition(0, "be one of", (0,)), Condition(2, "be zero")),
 }
 """A thread is made, never a process. A file has a name. No signals by way of a descriptor, no typing into a terminal.
-Limits are read, not set: of no process, and root could raise its own."""
+A process reads its own limits and sets none: root could raise them."""
 
 
 def numbers_of(calls: Mapping[str, Numbers], machine: str) -> dict[str, int]:

@@ -9,6 +9,7 @@ import os
 import struct
 from collections.abc import Iterator
 from errno import ENOSYS, EPERM
+from itertools import chain
 from pathlib import Path
 
 from confinement.calls import CONDITIONS, MACHINES, PRETENDED, READING, SHARED_FROM, WRITING, Condition, numbers_of
@@ -50,7 +51,7 @@ def filter_program(machine: str, *, writes: bool) -> list[Step]:
     if machine == "x86_64":  # its third set of calls, with other numbers and 32-bit pointers
         program += [(_AT_LEAST, 0, 1, _X32_CALLS), (_RETURN, 0, 0, KILL)]
     for name, number in numbers_of({**READING, **(WRITING if writes else {})}, machine).items():
-        program += _when(number, [*_asked(CONDITIONS.get(name)), (_RETURN, 0, 0, ALLOW)])
+        program += _when(number, [*chain.from_iterable(map(_asked, CONDITIONS.get(name, ()))), (_RETURN, 0, 0, ALLOW)])
     for number in numbers_of(PRETENDED if writes else {}, machine).values():
         program += _when(number, [(_RETURN, 0, 0, ERRNO)])
     program += [(_AT_LEAST, 0, 1, SHARED_FROM), (_RETURN, 0, 0, ERRNO | ENOSYS)]
@@ -61,10 +62,8 @@ def _when(number: int, steps: list[Step]) -> list[Step]:
     return [(_EQUAL, 0, len(steps), number), *steps]
 
 
-def _asked(condition: Condition | None) -> Iterator[Step]:
+def _asked(condition: Condition) -> Iterator[Step]:
     """Instructions that answer EPERM unless the condition holds, and go on behind themselves if it does."""
-    if condition is None:
-        return
     low = _ARGUMENTS_AT + 8 * condition.argument
     refuse: Step = (_RETURN, 0, 0, ERRNO | EPERM)
     yield (_LOAD, 0, 0, low)

@@ -110,7 +110,8 @@ CASES = [
     ("prctl", (4,), False),
     ("prlimit64", (0, 7, 0, 1), True),
     ("prlimit64", (0, 7, 1), False),
-    ("prlimit64", (1234, 7, 0x7FFF00000000), False),  # the low half of a pointer may be zero
+    ("prlimit64", (1234, 7, 0, 1), False),
+    ("prlimit64", (0, 7, 0x7FFF00000000), False),  # the low half of a pointer may be zero
 ]
 
 

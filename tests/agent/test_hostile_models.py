@@ -143,10 +143,17 @@ ESCAPES = {
     "run a program": "subprocess.run(['/bin/true'], check=True)",
     "fork": "os.fork()",
     "kill its parent": "os.kill(os.getppid(), 9)",
+    "change the mode of the model": "os.chmod(sys.argv[1] + '/model', 0o777)",
+    "limit its parent": "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)",
+    "raise its own limits": "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))",
+    "slow its parent down": "os.setpriority(os.PRIO_PROCESS, os.getppid(), 1)",
+    "pin its parent": "os.sched_setaffinity(os.getppid(), os.sched_getaffinity(0))",
+    "share memory by a key": "assert ctypes.CDLL(None).shmget(77, 4096, 0o1666) != -1",
+    "trace its parent": "assert ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) != -1",
     "read its parent's environment": "open(f'/proc/{os.getppid()}/environ').read(1)",
 }
 CHILD = """
-import json, os, socket, subprocess, sys
+import ctypes, json, os, resource, socket, subprocess, sys
 from pathlib import Path
 import onnxruntime
 from confinement.bounds import Bounds
