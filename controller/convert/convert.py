@@ -85,32 +85,27 @@ async def run_conversion(
         allowed_mb = limits.memory_mb + (len(model) + len(sample)) // 2**20 + 1
         arguments = ("controller.convert.child", str(directory))
         await run_child(*arguments, directory=directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
-        return await _collect(directory, limits)
+        return await _collect(directory, limits, allowed_mb)
 
 
-async def _collect(directory: Path, limits: Limits) -> Converted:
+async def _collect(directory: Path, limits: Limits, allowed_mb: int) -> Converted:
     if (directory / files.FAULT).exists():
         fault = decode(read_file(directory / files.FAULT, 1), Fault)
-        raise BadInput(Code(fault.code), fault.detail)
+        raise BadInput(fault.code, fault.detail)
     answer = decode(read_file(directory / files.ANSWER, files.MAX_ANSWER_MB), Answer)
     forms, measured = {}, {}
-    for name, form in {"": answer.form, **answer.variants}.items():
+    for name, form in (("", answer.form), *answer.variants.items()):
         model, golden = (directory / file for file in files.form_files(name))
-        measured[name] = await _measured(form, model, limits)
+        measured[name] = await _measured(form, model, limits.memory_mb, allowed_mb)
         forms[name] = (read_file(model, limits.memory_mb), read_file(golden, limits.memory_mb))
-    return Converted(forms, msgspec.structs.replace(answer, form=measured.pop(""), variants=measured))
+    full = measured.pop("")
+    return Converted(forms, msgspec.structs.replace(answer, form=full, variants=measured))
 
 
-async def _measured(form: FormAnswer, model: Path, limits: Limits) -> FormAnswer:
+async def _measured(form: FormAnswer, model: Path, memory_mb: int, allowed_mb: int) -> FormAnswer:
     """The form with what loading it costs; BadInput `conversion_limit` when it does not load."""
-    arguments = (str(model), str(limits.memory_mb), str(MEASURE_TIMEOUT_S))
-    said = await run_child(
-        "controller.convert.measure",
-        *arguments,
-        directory=model.parent,
-        timeout_s=MEASURE_TIMEOUT_S,
-        allowed_mb=limits.memory_mb,
-    )
+    arguments = ("controller.convert.measure", str(model), str(memory_mb), str(MEASURE_TIMEOUT_S))
+    said = await run_child(*arguments, directory=model.parent, timeout_s=MEASURE_TIMEOUT_S, allowed_mb=allowed_mb)
     measured = decode(said, Measured)
     if measured.fault:
         raise BadInput(Code.CONVERSION_LIMIT, f"the converted model does not load: {measured.fault}"[:400])

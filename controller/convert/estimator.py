@@ -34,7 +34,7 @@ def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
             estimator = skops.io.loads(raw, trusted=reported)
             refuse_opening(estimator)
             return estimator
-    except BadInput:
+    except (BadInput, MemoryError):
         raise
     except Exception as error:  # zip, JSON and skops' own errors: hostile bytes raise any of them
         raise BadInput(Code.REQUEST_INVALID, f"not a skops file: {type(error).__name__}: {error}"[:300]) from None

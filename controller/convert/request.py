@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from contract.errors import Code
 from contract.manifest import Tensor
 from contract.wire import Message
 from controller.gates.parity import Parity
@@ -15,7 +16,7 @@ FAULT = "fault.json"
 MODEL_OUT = "model.onnx"
 GOLDEN = "golden.npz"
 
-MAX_ANSWER_MB = 16
+MAX_ANSWER_MB = 4
 """Of what a child says about a model: parameters are cut to 200 characters, rows to five."""
 
 
@@ -68,8 +69,8 @@ class Answer(Message, frozen=True):
     columns: tuple[str, ...]
     form: FormAnswer
     parity: Parity
-    variants: dict[str, FormAnswer] = {}
-    """Those that were worth making."""
+    variants: dict[VariantName, FormAnswer] = {}
+    """Those that were worth making; other names would lead out of the directory."""
     shrunk: tuple[Shrunk, ...] = ()
     """Evidence about those that were asked for."""
     nan: Literal["accept", "refuse"] = "accept"
@@ -83,5 +84,5 @@ class Answer(Message, frozen=True):
 class Fault(Message, frozen=True):
     """Why it did not work."""
 
-    code: str
+    code: Code
     detail: str
