@@ -30,7 +30,7 @@ from contract.wire import decode, encode
 from controller.convert import request as files
 from controller.convert.compare import compare, estimator_outputs, no_reference
 from controller.convert.estimator import addresses_columns, load_estimator, missable, refuse_wrong
-from controller.convert.request import Answer, Fault, FormAnswer, Request, VariantName
+from controller.convert.request import Answer, Fault, FormAnswer, Request
 from controller.convert.sample_frame import SampleFrame, boundary_rows, read_sample
 from controller.convert.variants import make_variant
 from controller.gates.parity import Compared, Parity, judge_parity
@@ -167,11 +167,9 @@ def _finish(request: Request, directory: Path, converted: Convertible, **describ
     )
 
 
-def _variants(
-    request: Request, directory: Path, full: Convertible
-) -> tuple[dict[VariantName, FormAnswer], tuple[Shrunk, ...]]:
+def _variants(request: Request, directory: Path, full: Convertible) -> tuple[dict[str, FormAnswer], tuple[Shrunk, ...]]:
     """(the smaller forms that pass their gate, evidence about all that were asked for)."""
-    made: dict[VariantName, FormAnswer] = {}
+    made: dict[str, FormAnswer] = {}
     shrunk = []
     for name in request.variants:
         model = make_variant(full.model, name)

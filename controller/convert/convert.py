@@ -85,19 +85,21 @@ async def run_conversion(
         allowed_mb = limits.memory_mb + (len(model) + len(sample)) // 2**20 + 1
         arguments = ("controller.convert.child", str(directory))
         await run_child(*arguments, directory=directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
-        return await _collect(directory, limits, allowed_mb)
+        return await _collect(directory, request, allowed_mb)
 
 
-async def _collect(directory: Path, limits: Limits, allowed_mb: int) -> Converted:
+async def _collect(directory: Path, request: Request, allowed_mb: int) -> Converted:
     if (directory / files.FAULT).exists():
         fault = decode(read_file(directory / files.FAULT, 1), Fault)
         raise BadInput(fault.code, fault.detail)
     answer = decode(read_file(directory / files.ANSWER, files.MAX_ANSWER_MB), Answer)
+    if foreign := set(answer.variants) - set(request.variants):  # files are found by these names
+        raise BadInput(Code.CONVERSION_FAILED, f"the conversion made forms that nobody asked for: {foreign!r:.100}")
     forms, measured = {}, {}
     for name, form in (("", answer.form), *answer.variants.items()):
         model, golden = (directory / file for file in files.form_files(name))
-        measured[name] = await _measured(form, model, limits.memory_mb, allowed_mb)
-        forms[name] = (read_file(model, limits.memory_mb), read_file(golden, limits.memory_mb))
+        measured[name] = await _measured(form, model, request.memory_mb, allowed_mb)
+        forms[name] = (read_file(model, request.memory_mb), read_file(golden, request.memory_mb))
     full = measured.pop("")
     return Converted(forms, msgspec.structs.replace(answer, form=full, variants=measured))
 

@@ -69,8 +69,8 @@ class Answer(Message, frozen=True):
     columns: tuple[str, ...]
     form: FormAnswer
     parity: Parity
-    variants: dict[VariantName, FormAnswer] = {}
-    """Those that were worth making; other names would lead out of the directory."""
+    variants: dict[str, FormAnswer] = {}
+    """Those that were worth making."""
     shrunk: tuple[Shrunk, ...] = ()
     """Evidence about those that were asked for."""
     nan: Literal["accept", "refuse"] = "accept"

@@ -108,7 +108,7 @@ def resolve_strategy(given: str | dict[str, Any]) -> Strategy:
 
 def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:
     answer = converted.answer
-    forms: dict[str, FormAnswer] = {"": answer.form, **answer.variants}
+    forms = {"": answer.form, **answer.variants}
     described = {name: _form(converted.forms[name], form, chunk_bytes) for name, form in forms.items()}
     return Manifest(
         release=release,

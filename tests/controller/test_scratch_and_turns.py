@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import BadInput, Code, EdgewardError, WorldError
-from contract.wire import decode
-from controller.convert.request import Answer
+from contract.errors import BadInput, Code, WorldError
+from controller.convert.convert import _collect
+from controller.convert.request import ANSWER, Request
 from controller.convert.scratch import MAX_ENTRIES, excess, read_file, scratch_directory
 from controller.convert.turns import Turns
 
@@ -89,12 +89,13 @@ def test_a_turn_that_does_not_come_is_not_waited_for_without_end() -> None:
     asyncio.run(story())
 
 
-def test_an_answer_names_no_file_outside_the_directory() -> None:
+def test_an_answer_names_no_file_outside_the_directory(tmp_path: Path) -> None:
     """The child chooses the names of forms, and files are found by them."""
     form = {"golden_rows": 1, "ir": 8, "opset": 18, "ml_opset": 3}
     compared = {"rows": 1, "differing": 0, "max_abs_difference": 0.0}
     parity = {"reference": "none", "precision": "x", "sample": compared, "boundary": compared}
     said = {"task": "other", "inputs": [], "outputs": [], "columns": [], "form": form, "parity": parity}
-    assert decode(json.dumps({**said, "variants": {"fp16": form}}).encode(), Answer).variants
-    with pytest.raises(EdgewardError):
-        decode(json.dumps({**said, "variants": {"../../keys": form}}).encode(), Answer)
+    (tmp_path / ANSWER).write_text(json.dumps({**said, "variants": {"../../keys": form}}))
+    with pytest.raises(BadInput) as caught:
+        asyncio.run(_collect(tmp_path, Request(kind="onnx", variants=("fp16",)), 10))
+    assert "../../keys" in caught.value.detail
