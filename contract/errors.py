@@ -69,7 +69,8 @@ class Code(StrEnum):
     ESTIMATOR_UNTRUSTED = "estimator_untrusted"  # types that an operator has not trusted yet
     ESTIMATOR_UNSUPPORTED = "estimator_unsupported"  # a step has no faithful ONNX form
     CONVERSION_FAILED = "conversion_failed"  # the converter raised
-    CONVERSION_LIMIT = "conversion_limit"  # conversion ran into its time or memory limit
+    CONVERSION_LIMIT = "conversion_limit"  # conversion ran into its limit of time, memory or disk
+    BUSY = "busy"  # other conversions run and wait already: push again later
     PARITY_FAILED = "parity_failed"  # ONNX and scikit-learn disagree: nothing is released
     SAMPLE_MISSING = "sample_missing"  # parity needs rows: pass sample=X
     UNKNOWN_MODEL = "unknown_model"  # see `edgeward model list`

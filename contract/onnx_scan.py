@@ -1,27 +1,32 @@
 """What an ONNX file may hold, found by walking its protobuf wire format before anything parses it.
 
-Decides by structure alone and allocates nothing of the file's size: no external data, no foreign operators, no local
-functions, no training or sparse parts, bounded nesting and counts. CPU and memory bombs cannot be seen here: limits of
-the process that loads the model stop those. Field numbers: onnx/onnx.proto, IR version 10.
+Decides by structure alone and allocates nothing of the file's size: fields of an allow-list, each written in the one
+way in which honest writers write it, no external data, no foreign operators, bounded nesting and counts. CPU and memory
+bombs cannot be seen here: limits of the process that loads the model stop those.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from contract.errors import BadInput, Code
+from contract.onnx_fields import BYTES, FORBIDDEN, TAGS, VARINT, WIDTHS, Field, Tagged
 
 MAX_NODES = 50_000
 MAX_TENSORS = 20_000
 MAX_NESTING = 8
+"""Graphs within graphs; types may add as many levels again."""
 MAX_DIMS = 8
 MAX_ELEMENTS = 1 << 31
 MAX_OPSETS = 16
+MAX_DATA_TYPE = 28
+MAX_ATTRIBUTE_TYPE = 14
 DOMAINS = frozenset({b"", b"ai.onnx", b"ai.onnx.ml", b"com.microsoft"})
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_FIXED = {_FIXED64: 8, _FIXED32: 4}
-Field = tuple[int, int, int, int]
-"""(number, wire type, value or start, end)"""
+_TAG_BYTES = 2
+"""Field numbers here are below 2048."""
+_MAX_VARINT_BYTES = 10
+_MAX_NOTED_BYTES = 80
+Noted = dict[int, list[int | bytes]]
+"""Values of a message's noted fields, by number."""
 
 
 @dataclass
@@ -37,129 +42,163 @@ class Scan:
 def scan_onnx(raw: bytes | memoryview) -> Scan:
     """Walk the file; BadInput `model_refused` says what it may not hold."""
     scan = Scan(memoryview(raw))
-    graphs = 0
-    for number, wire, start, end in _fields(scan.raw, 0, len(scan.raw)):
-        if number == 7 and wire == _BYTES:
-            graphs += 1
-            _graph(scan, start, end, 1)
-        elif number == 8 and wire == _BYTES:
-            _opset(scan, start, end)
-        elif number in (20, 25):
-            raise _refused("training information" if number == 20 else "local functions")
-    if graphs != 1 or not scan.opsets:
+    held = _message(scan, "model", 0, len(scan.raw), 0).seen.values()
+    graphs = int("graph" in held)
+    if not graphs or not scan.opsets:
         raise _refused(f"{graphs} graphs and {len(scan.opsets)} operator sets: this is no ONNX model")
     return scan
 
 
-def _opset(scan: Scan, start: int, end: int) -> None:
-    domain, version = b"", 0
-    for number, wire, value, stop in _fields(scan.raw, start, end):
-        if number == 1 and wire == _BYTES:
-            domain = bytes(scan.raw[value : min(stop, value + 80)])
-        elif number == 2 and wire == _VARINT:
-            version = value
-    _check_domain(domain)
-    scan.opsets[domain.decode()] = version
-    if len(scan.opsets) > MAX_OPSETS:
-        raise _refused(f"more than {MAX_OPSETS} operator sets")
+@dataclass(slots=True)
+class _Open:
+    """A message that is being walked."""
+
+    name: str
+    end: int
+    depth: int
+    noted: Noted = field(default_factory=dict)
+    seen: dict[int, str] = field(default_factory=dict)
+    """What its single fields hold, by number."""
 
 
-def _graph(scan: Scan, start: int, end: int, depth: int) -> None:
-    if depth > MAX_NESTING:
-        raise _refused(f"graphs nested deeper than {MAX_NESTING}")
-    for number, wire, value, stop in _fields(scan.raw, start, end):
-        if wire != _BYTES:
-            continue
-        if number == 1:
-            _node(scan, value, stop, depth)
-        elif number == 5:
-            _tensor(scan, value, stop)
-        elif number == 15:
-            raise _refused("a sparse initializer")
-
-
-def _node(scan: Scan, start: int, end: int, depth: int) -> None:
-    scan.nodes += 1
-    if scan.nodes > MAX_NODES:
-        raise _refused(f"more than {MAX_NODES} nodes")
-    for number, wire, value, stop in _fields(scan.raw, start, end):
-        if wire != _BYTES:
-            continue
-        if number == 7:
-            _check_domain(bytes(scan.raw[value : min(stop, value + 80)]))
-        elif number == 5:
-            _attribute(scan, value, stop, depth)
-
-
-def _attribute(scan: Scan, start: int, end: int, depth: int) -> None:
-    for number, wire, value, stop in _fields(scan.raw, start, end):
-        if wire != _BYTES:
-            continue
-        if number in (6, 11):
-            _graph(scan, value, stop, depth + 1)
-        elif number in (5, 10):
-            _tensor(scan, value, stop)
-        elif number in (22, 23):
-            raise _refused("a sparse attribute")
-
-
-def _tensor(scan: Scan, start: int, end: int) -> None:
-    scan.tensors += 1
-    if scan.tensors > MAX_TENSORS:
-        raise _refused(f"more than {MAX_TENSORS} tensors")
-    elements, dims = 1, 0
-    for number, wire, value, stop in _fields(scan.raw, start, end):
-        if number == 1:
-            for size in _dims(scan.raw, wire, value, stop):
-                dims, elements = dims + 1, elements * size
-                if size >> 63 or dims > MAX_DIMS or elements > MAX_ELEMENTS:
-                    raise _refused("a tensor of impossible shape")
-        elif number == 13 or (number == 14 and (wire != _VARINT or value != 0)):
-            raise _refused("external data")
-
-
-def _dims(raw: memoryview, wire: int, value: int, stop: int) -> Iterator[int]:
-    if wire == _VARINT:
-        yield value
-    elif wire == _BYTES:
-        while value < stop:
-            size, value = _varint(raw, value, stop)
-            yield size
-
-
-def _check_domain(domain: bytes) -> None:
-    if domain not in DOMAINS:
-        raise _refused(f"operators of the domain {domain[:40]!r}")
-
-
-def _fields(raw: memoryview, at: int, end: int) -> Iterator[Field]:
+def _message(scan: Scan, name: str, at: int, end: int, depth: int) -> _Open:
+    """Walk one message to its end."""
+    message = _Open(name, end, _enter(scan, name, depth))
+    tags = TAGS[name]
     while at < end:
-        key, at = _varint(raw, at, end)
-        number, wire = key >> 3, key & 7
-        if wire == _VARINT:
-            value, at = _varint(raw, at, end)
-            yield number, wire, value, 0
-            continue
-        if wire == _BYTES:
-            length, at = _varint(raw, at, end)
-        elif wire in _FIXED:
-            length = _FIXED[wire]
-        else:
-            raise _refused(f"wire type {wire} at byte {at}: this is no protobuf")
-        if at + length > end:
-            raise _refused(f"a field at byte {at} that is longer than what holds it")
-        yield number, wire, at, at + length
-        at += length
+        tag, at = _varint(scan.raw, at, end, _TAG_BYTES)
+        tagged = tags.get(tag)
+        if tagged is None:
+            raise _refused(_words(name, tag, at))
+        known = tagged.field
+        if not known.repeated:
+            if known.number in message.seen:
+                raise _refused(f"field {known.number} of a {name} twice")
+            message.seen[known.number] = known.holds
+        at = _value(scan, message, tag & 7, tagged, at)
+    _judge(scan, name, message.noted)
+    return message
 
 
-def _varint(raw: memoryview, at: int, end: int) -> tuple[int, int]:
+def _value(scan: Scan, message: _Open, wire: int, tagged: Tagged, at: int) -> int:
+    """Walk one value; where the next field begins."""
+    known, end = tagged.field, message.end
+    if wire == VARINT:
+        value, at = _varint(scan.raw, at, end, _MAX_VARINT_BYTES)
+        if known.noted:
+            _note(message.noted, known, value)
+    elif wire == BYTES:
+        length, at = _varint(scan.raw, at, end, _MAX_VARINT_BYTES)
+        stop = _within(at + length, at, end)
+        _content(scan, message, tagged, at, stop)
+        at = stop
+    else:
+        at = _within(at + WIDTHS[wire], at, end)
+    if tagged.run is not None and (run := tagged.run.match(scan.raw, at, end)):
+        at = run.end()
+    return at
+
+
+def _content(scan: Scan, message: _Open, tagged: Tagged, at: int, stop: int) -> None:
+    """Walk what lies in a field with a length."""
+    known = tagged.field
+    if tagged.packed is not None:
+        if not tagged.packed.fullmatch(scan.raw, at, stop):
+            raise _refused(f"broken numbers at byte {at}: this is no protobuf")
+        while known.noted and at < stop:
+            value, at = _varint(scan.raw, at, stop, _MAX_VARINT_BYTES)
+            _note(message.noted, known, value)
+    elif known.holds in TAGS:
+        _message(scan, known.holds, at, stop, message.depth)
+    elif known.noted:
+        _note(message.noted, known, bytes(scan.raw[at : min(stop, at + _MAX_NOTED_BYTES)]))
+
+
+def _note(noted: Noted, known: Field, value: int | bytes) -> None:
+    values = noted.setdefault(known.number, [])
+    values.append(value)
+    if len(values) > MAX_DIMS:
+        raise _refused("a tensor of impossible shape")
+
+
+def _enter(scan: Scan, name: str, depth: int) -> int:
+    """Count the message; how deep its content lies."""
+    if name == "node":
+        scan.nodes += 1
+        if scan.nodes > MAX_NODES:
+            raise _refused(f"more than {MAX_NODES} nodes")
+    elif name == "tensor":
+        scan.tensors += 1
+        if scan.tensors > MAX_TENSORS:
+            raise _refused(f"more than {MAX_TENSORS} tensors")
+    elif name in ("graph", "type"):
+        depth += 1
+        if depth > (MAX_NESTING if name == "graph" else 2 * MAX_NESTING):
+            raise _refused(f"graphs or types nested deeper than {MAX_NESTING}")
+    return depth
+
+
+def _judge(scan: Scan, name: str, noted: Noted) -> None:
+    """Look at the noted values of a message that was walked to its end."""
+    if name == "node" and noted:
+        _check_domain(noted[7][0])
+    elif name == "attribute" and noted:
+        _check_type(noted[20][0], MAX_ATTRIBUTE_TYPE)
+    elif name == "tensor":
+        _check_tensor(noted)
+    elif name == "operator set":
+        domain = noted.get(1, [b""])[0]
+        _check_domain(domain)
+        assert isinstance(domain, bytes)
+        scan.opsets[domain.decode()] = int(noted.get(2, [0])[0])
+        if len(scan.opsets) > MAX_OPSETS:
+            raise _refused(f"more than {MAX_OPSETS} operator sets")
+
+
+def _check_tensor(noted: Noted) -> None:
+    elements = 1
+    for size in noted.get(1, ()):
+        elements *= int(size)
+        if int(size) >> 63 or elements > MAX_ELEMENTS:
+            raise _refused("a tensor of impossible shape")
+    _check_type(noted.get(2, [0])[0], MAX_DATA_TYPE)
+    if noted.get(14, [0])[0] != 0:
+        raise _refused("external data")
+
+
+def _check_type(code: int | bytes, most: int) -> None:
+    if int(code) > most:
+        raise _refused(f"a type with the unknown number {int(code)}")
+
+
+def _check_domain(domain: int | bytes) -> None:
+    if domain not in DOMAINS:
+        raise _refused(f"operators of the domain {domain!r:.50}")
+
+
+def _words(name: str, tag: int, at: int) -> str:
+    number, wire = tag >> 3, tag & 7
+    if wire in (3, 4, 6, 7):
+        return f"wire type {wire} at byte {at}: this is no protobuf"
+    return FORBIDDEN.get((name, number), f"field {number} of wire type {wire} in a {name} at byte {at}")
+
+
+def _within(stop: int, at: int, end: int) -> int:
+    if stop > end:
+        raise _refused(f"a field at byte {at} that is longer than what holds it")
+    return stop
+
+
+def _varint(raw: memoryview, at: int, end: int, most: int) -> tuple[int, int]:
+    """(number, where the next byte is): refused when it is cut, longer than it must be, or wider than 64 bits."""
     value = shift = 0
-    while at < end and shift <= 63:
-        byte = raw[at]
-        at += 1
+    for place in range(at, min(end, at + most)):
+        byte = raw[place]
         value |= (byte & 127) << shift
         if byte < 128:
-            return value, at
+            if (byte == 0 and shift) or value >> 64:
+                break
+            return value, place + 1
         shift += 7
     raise _refused(f"a broken number at byte {at}: this is no protobuf")
 

@@ -55,6 +55,8 @@ class ConvertConfig(Message, frozen=True):
     timeout_s: Seconds = 300.0
     memory_mb: Annotated[int, msgspec.Meta(ge=256)] = 4096
     trusted_types: tuple[str, ...] = ()
+    require_sandbox: bool = True
+    """Refuse to convert where the kernel cannot confine a conversion fully; evidence says how far one was."""
 
 
 class FleetConfig(Message, frozen=True):

@@ -15,6 +15,7 @@ from controller.broker.messages import Publisher
 from controller.broker.process import RunningBroker
 from controller.clock import stamp, today
 from controller.config import Config
+from controller.convert.convert import Converter
 from controller.encode.deliveries import Deliveries
 from controller.events.cloudevents import Events
 from controller.reconcile.durable import MOVED_TABLES, TABLES, FleetRecords, rows_of_table
@@ -58,6 +59,7 @@ class State:
     deliveries: Deliveries
     events: Events
     inbox: Inbox
+    converter: Converter
     bucket: Bucket | None
     broker: RunningBroker | None = None
     """Once the service has started or found it."""
@@ -141,6 +143,7 @@ def open_state(config: Config) -> State:
         deliveries=Deliveries(world.durable, records, blobs, config.publish.chunk_bytes),
         events=events,
         inbox=Inbox(senders, time.time),
+        converter=Converter(),
         bucket=_bucket(config),
     )
 

@@ -22,7 +22,7 @@ from controller.rollout.model import Rule, Strategy, Wave
 ROOT = Path(__file__).parents[1]
 SOURCES = [
     path
-    for folder in ("contract", "agent", "controller", "edgeward", "firmware_sim")
+    for folder in ("confinement", "contract", "agent", "controller", "edgeward", "firmware_sim")
     for path in (ROOT / folder).rglob("*.py")
 ]
 

@@ -3,7 +3,6 @@
 Run as ``python -I -m controller.convert.child DIRECTORY``. Whatever it is fed, the service outside survives.
 """
 
-import resource
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,10 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import joblib
 import numpy as np
 import onnx
 import onnxruntime as ort
+from msgspec.structs import replace as replace_fields
 
+from confinement.bounds import Bounds
+from confinement.process import FULL, confine
+from confinement.surroundings import library_paths
 from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
 from contract.golden import join_golden, rows_differ
@@ -26,7 +30,6 @@ from contract.wire import decode, encode
 from controller.convert import request as files
 from controller.convert.compare import compare, estimator_outputs, no_reference
 from controller.convert.estimator import addresses_columns, load_estimator, missable, refuse_wrong
-from controller.convert.measure import measure_load
 from controller.convert.request import Answer, Fault, FormAnswer, Request
 from controller.convert.sample_frame import SampleFrame, boundary_rows, read_sample
 from controller.convert.variants import make_variant
@@ -34,6 +37,8 @@ from controller.gates.parity import Compared, Parity, judge_parity
 from controller.gates.variant import ATOL, RTOL, Shrunk, judge_variant
 
 GOLDEN_ROWS = 64
+OWN_PACKAGES = ("confinement", "contract", "controller")
+"""Read while it converts: modules are imported where they are needed."""
 LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "skops")
 _DATATYPE_OF = {
     "tensor(float)": "FP32",
@@ -67,8 +72,9 @@ def main() -> None:
     directory = Path(sys.argv[1])
     try:
         request = decode((directory / files.REQUEST).read_bytes(), Request)
-        _confine(request.memory_mb)
-        answer = _convert(request, directory)
+        sandbox = _confine(request, directory)
+        with joblib.parallel_config(backend="sequential"):  # an estimator's n_jobs would ask for processes
+            answer = replace_fields(_convert(request, directory), sandbox=sandbox)
     except EdgewardError as error:
         (directory / files.FAULT).write_bytes(encode(Fault(code=error.code, detail=error.detail)))
     except MemoryError:
@@ -192,7 +198,7 @@ def _beside(full: Convertible, model: bytes) -> Compared:
 
 
 def _write_form(directory: Path, name: str, converted: Convertible) -> FormAnswer:
-    """Writes the model and its golden set, and measures what loading costs."""
+    """Writes the model and its golden set into the scratch directory."""
     model_file, golden_file = (directory / file for file in files.form_files(name))
     session, rows, feed = _session(converted.model), converted.rows, converted.feed
     golden = SampleFrame(rows.frame[:GOLDEN_ROWS], rows.columns, rows.as_matrix)
@@ -203,7 +209,6 @@ def _write_form(directory: Path, name: str, converted: Convertible) -> FormAnswe
     any_length = not isinstance(session.get_inputs()[0].shape[0], int)
     reference = _reference(session, rows if any_length else golden, feed)
     golden_file.write_bytes(encode_tensors(join_golden(inputs, outputs) | reference))
-    load_s, load_mb = measure_load(model_file)
     proto = onnx.load_from_string(converted.model)
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     return FormAnswer(
@@ -211,8 +216,6 @@ def _write_form(directory: Path, name: str, converted: Convertible) -> FormAnswe
         ir=proto.ir_version,
         opset=opsets.get("", 1),
         ml_opset=opsets.get("ai.onnx.ml", 1),
-        load_s=load_s,
-        load_mb=load_mb,
     )
 
 
@@ -274,11 +277,14 @@ def _reference(session: ort.InferenceSession, rows: SampleFrame, feed: Feed) -> 
     return reference_of(columns, answers_of(outputs, regression=regression), regression=regression)
 
 
-def _confine(memory_mb: int) -> None:
-    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    allowed = mapped + memory_mb * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def _confine(request: Request, directory: Path) -> str:
+    """How far this process is confined; BadInput `sandbox_missing` if that is not enough."""
+    bounds = Bounds(request.memory_mb, cpu_s=request.cpu_s, file_mb=request.memory_mb)
+    sandbox = confine(bounds, library_paths(*OWN_PACKAGES), [directory])
+    if sandbox != FULL and request.require_sandbox:
+        words = f"a conversion cannot be confined here ({sandbox}): another kernel, or convert.require_sandbox = false"
+        raise BadInput(Code.SANDBOX_MISSING, words)
+    return sandbox
 
 
 if __name__ == "__main__":

@@ -1,26 +1,37 @@
-"""Runs the conversion child with a time and a memory limit and reads what it leaves behind."""
+"""Runs the children of a conversion, one after the other, and reads what they leave behind.
 
-import asyncio
-import sys
-import tempfile
+Decides that the one that has seen a foreign model measures nothing: a second one loads what the first has made.
+"""
+
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from contract.errors import BadInput, Code
 from contract.wire import decode, encode
 from controller.convert import request as files
-from controller.convert.request import Answer, Fault, Request, VariantName
+from controller.convert.children import run_child
+from controller.convert.request import Answer, Fault, FormAnswer, Measured, Request, VariantName
+from controller.convert.scratch import read_file, scratch_directory
+from controller.convert.turns import Turns
+
+MEASURE_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a conversion may cost, and which foreign types an operator trusts."""
+    """What a conversion may cost, which foreign types an operator trusts, and whether it must be fully confined."""
 
     timeout_s: float
     memory_mb: int
+    """Also how much a conversion may write: what it writes it has held."""
     trusted_types: Sequence[str] = ()
+    require_sandbox: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,25 @@ class Converted:
     answer: Answer
 
 
+class Converter:
+    """Conversions of one controller, each in its turn."""
+
+    def __init__(self) -> None:
+        self._turns = Turns()
+
+    async def convert(
+        self,
+        kind: Literal["skops", "onnx"],
+        model: bytes,
+        sample: bytes,
+        limits: Limits,
+        variants: tuple[VariantName, ...] = (),
+    ) -> Converted:
+        """As `run_conversion`; WorldError `busy` when too many wait."""
+        async with self._turns.turn():
+            return await run_conversion(kind, model, sample, limits, variants)
+
+
 async def run_conversion(
     kind: Literal["skops", "onnx"],
     model: bytes,
@@ -40,43 +70,45 @@ async def run_conversion(
     variants: tuple[VariantName, ...] = (),
 ) -> Converted:
     """Converts in a child process. BadInput with its code, or `conversion_limit` when it dies or takes too long."""
-    with tempfile.TemporaryDirectory(prefix="edgeward-convert-") as scratch:
-        directory = Path(scratch)
-        trusted = tuple(limits.trusted_types)
-        request = Request(kind=kind, trusted_types=trusted, memory_mb=limits.memory_mb, variants=variants)
+    with scratch_directory() as directory:
+        request = Request(
+            kind=kind,
+            trusted_types=tuple(limits.trusted_types),
+            memory_mb=limits.memory_mb,
+            cpu_s=math.ceil(limits.timeout_s) * (os.cpu_count() or 1),
+            variants=variants,
+            require_sandbox=limits.require_sandbox,
+        )
         (directory / files.REQUEST).write_bytes(encode(request))
         (directory / files.MODEL_IN).write_bytes(model)
         (directory / files.SAMPLE).write_bytes(sample)
-        await _run_child(directory, limits.timeout_s)
-        return _collect(directory)
+        allowed_mb = limits.memory_mb + (len(model) + len(sample)) // 2**20 + 1
+        arguments = ("controller.convert.child", str(directory))
+        await run_child(*arguments, directory=directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
+        return await _collect(directory, request, allowed_mb)
 
 
-async def _run_child(directory: Path, timeout_s: float) -> None:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-W", "ignore", "-m", "controller.convert.child", str(directory),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        _, stderr = await asyncio.wait_for(child.communicate(), timeout_s)
-    except TimeoutError:
-        child.kill()
-        await child.wait()
-        raise BadInput(Code.CONVERSION_LIMIT, f"conversion took longer than {timeout_s:.0f} s") from None
-    if child.returncode:
-        lines = stderr.decode(errors="replace").strip().splitlines()
-        killed = child.returncode < 0
-        how = f"was ended by signal {-child.returncode}" if killed else f"failed: {lines[-1] if lines else 'no words'}"
-        code = Code.CONVERSION_LIMIT if killed else Code.CONVERSION_FAILED
-        raise BadInput(code, f"the conversion child {how}"[:400])
-
-
-def _collect(directory: Path) -> Converted:
+async def _collect(directory: Path, request: Request, allowed_mb: int) -> Converted:
     if (directory / files.FAULT).exists():
-        fault = decode((directory / files.FAULT).read_bytes(), Fault)
-        raise BadInput(Code(fault.code), fault.detail)
-    answer = decode((directory / files.ANSWER).read_bytes(), Answer)
-    forms = {}
-    for name in ("", *answer.variants):
-        model, golden = ((directory / file).read_bytes() for file in files.form_files(name))
-        forms[name] = (model, golden)
-    return Converted(forms, answer)
+        fault = decode(read_file(directory / files.FAULT, 1), Fault)
+        raise BadInput(fault.code, fault.detail)
+    answer = decode(read_file(directory / files.ANSWER, files.MAX_ANSWER_MB), Answer)
+    if foreign := set(answer.variants) - set(request.variants):  # files are found by these names
+        raise BadInput(Code.CONVERSION_FAILED, f"the conversion made forms that nobody asked for: {foreign!r:.100}")
+    forms, measured = {}, {}
+    for name, form in (("", answer.form), *answer.variants.items()):
+        model, golden = (directory / file for file in files.form_files(name))
+        measured[name] = await _measured(form, model, request.memory_mb, allowed_mb)
+        forms[name] = (read_file(model, request.memory_mb), read_file(golden, request.memory_mb))
+    full = measured.pop("")
+    return Converted(forms, msgspec.structs.replace(answer, form=full, variants=measured))
+
+
+async def _measured(form: FormAnswer, model: Path, memory_mb: int, allowed_mb: int) -> FormAnswer:
+    """The form with what loading it costs; BadInput `conversion_limit` when it does not load."""
+    arguments = ("controller.convert.measure", str(model), str(memory_mb), str(MEASURE_TIMEOUT_S))
+    said = await run_child(*arguments, directory=model.parent, timeout_s=MEASURE_TIMEOUT_S, allowed_mb=allowed_mb)
+    measured = decode(said, Measured)
+    if measured.fault:
+        raise BadInput(Code.CONVERSION_LIMIT, f"the converted model does not load: {measured.fault}"[:400])
+    return msgspec.structs.replace(form, load_s=measured.load_s, load_mb=measured.load_mb)

@@ -1,6 +1,6 @@
 """Estimators as they arrive: skops bytes in, a fitted scikit-learn estimator out, or a refusal that names the type.
 
-Decides which types may be built and which estimators convert wrongly without notice. Never unpickles.
+Decides which estimators convert wrongly without notice. Never unpickles, and opens nothing that a file names.
 """
 
 from collections.abc import Iterator
@@ -9,34 +9,9 @@ from typing import Any
 import skops.io
 
 from contract.errors import BadInput, Code
+from controller.convert.parameters import refuse_opening
 from controller.convert.sample_frame import SampleFrame
-
-TRUSTED_TYPES = frozenset(
-    {
-        "numpy.dtype",
-        "skl2onnx.sklapi.cast_transformer.CastTransformer",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        "sklearn.neighbors._ball_tree.BallTree",
-        "sklearn.neighbors._kd_tree.KDTree",
-        "sklearn.tree._tree.Tree",
-        "sklearn.utils._bunch.Bunch",
-    }
-)
-"""Types of our libraries that skops reports as unknown: plain data inside."""
-
-TRUSTED_MODULES = (
-    "sklearn._loss.",
-    "sklearn.calibration.",
-    "sklearn.gaussian_process.kernels.",
-    "sklearn.linear_model._sgd_fast.",
-    "sklearn.metrics._classification.",
-    "sklearn.metrics._dist_metrics.",
-    "sklearn.metrics._scorer.",
-    "sklearn.model_selection._split.",
-    "sklearn.neural_network._stochastic_optimizers.",
-    "sklearn.utils._metadata_requests.",
-)
-"""scikit-learn's modules in which every type is plain data: losses, kernels, distances, optimisers, scorers, splits."""
+from controller.convert.trusted_types import is_trusted
 
 MAX_MISSING_ASKED = 64
 """Columns that are tried one by one."""
@@ -54,19 +29,19 @@ def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
     """The estimator; BadInput `estimator_untrusted` names unknown types, `request_invalid` says it is no skops."""
     try:
         reported = skops.io.get_untrusted_types(data=raw)
-        unknown = sorted(name for name in reported if not _is_trusted(name, trusted))
+        unknown = sorted(name for name in reported if not is_trusted(name, trusted))
         if not unknown:
-            return skops.io.loads(raw, trusted=reported)
+            estimator = skops.io.loads(raw, trusted=reported)
+            refuse_opening(estimator)
+            return estimator
+    except (BadInput, MemoryError):
+        raise
     except Exception as error:  # zip, JSON and skops' own errors: hostile bytes raise any of them
         raise BadInput(Code.REQUEST_INVALID, f"not a skops file: {type(error).__name__}: {error}"[:300]) from None
     raise BadInput(
         Code.ESTIMATOR_UNTRUSTED,
         f"unknown types {', '.join(unknown)}: an operator can add them to convert.trusted_types if their code is safe",
     )
-
-
-def _is_trusted(name: str, trusted: tuple[str, ...]) -> bool:
-    return name in TRUSTED_TYPES or name in trusted or name.startswith(TRUSTED_MODULES)
 
 
 def walk(estimator: Any, path: str = "") -> Iterator[tuple[str, Any]]:

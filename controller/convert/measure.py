@@ -1,25 +1,49 @@
-"""What loading a model costs, measured in a process of its own: trees take ten times their file, dense nets twice."""
+"""What loading a model costs, measured in a confined process of its own: trees take ten times their file, nets twice.
 
-import json
-import subprocess
+Run as ``python -I -m controller.convert.measure MODEL MEMORY_MB SECONDS``. What the conversion child left is scanned
+as a device will scan it, before anything parses it. Prints a `Measured`.
+"""
+
+import mmap
 import sys
 import time
 from pathlib import Path
 
-from contract.errors import BadInput, Code
+import onnxruntime as ort
 
-TIMEOUT_S = 120
+from confinement.bounds import Bounds
+from confinement.process import confine
+from confinement.surroundings import library_paths
+from contract.errors import BadInput
+from contract.onnx_scan import scan_onnx
+from contract.wire import encode
+from controller.convert.request import Measured
 
 
-def measure_load(model: Path) -> tuple[float, float]:
-    """(seconds, MB of address space) that loading `model` took; BadInput `conversion_limit` when it does not end."""
-    command = [sys.executable, "-I", "-m", "controller.convert.measure", str(model)]
+def main() -> None:
+    """Scan and load the model that is named on the command line."""
+    model, memory_mb, cpu_s = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    confine(Bounds(memory_mb, cpu_s), [model, *library_paths()])
+    sys.stdout.buffer.write(encode(_measure(model)))
+
+
+def _measure(model: Path) -> Measured:
     try:
-        child = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=True)  # noqa: S603 - our own module
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
-        raise BadInput(Code.CONVERSION_LIMIT, f"the converted model does not load: {error}"[:300]) from None
-    load_s, load_mb = json.loads(child.stdout)
-    return load_s, load_mb
+        with model.open("rb") as file:
+            scan_onnx(memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))
+    except (BadInput, ValueError, OSError) as error:
+        return Measured(fault=str(error)[:300])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    before_mb, began = _mapped_mb("VmSize"), time.perf_counter()
+    try:
+        session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        return Measured(fault=f"{type(error).__name__}: {error}"[:300])
+    measured = Measured(load_s=time.perf_counter() - began, load_mb=_mapped_mb("VmPeak") - before_mb)
+    del session
+    return measured
 
 
 def _mapped_mb(field: str) -> float:
@@ -27,17 +51,5 @@ def _mapped_mb(field: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
-def _main() -> None:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    before_mb = _mapped_mb("VmSize")
-    began = time.perf_counter()
-    session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-    json.dump([time.perf_counter() - began, _mapped_mb("VmPeak") - before_mb], sys.stdout)
-    del session
-
-
 if __name__ == "__main__":
-    _main()
+    main()

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from contract.errors import Code
 from contract.manifest import Tensor
 from contract.wire import Message
 from controller.gates.parity import Parity
@@ -14,6 +15,9 @@ ANSWER = "answer.json"
 FAULT = "fault.json"
 MODEL_OUT = "model.onnx"
 GOLDEN = "golden.npz"
+
+MAX_ANSWER_MB = 4
+"""Of what a child says about a model: parameters are cut to 200 characters, rows to five."""
 
 
 def form_files(name: str) -> tuple[str, str]:
@@ -30,8 +34,10 @@ class Request(Message, frozen=True):
     kind: Literal["skops", "onnx"]
     trusted_types: tuple[str, ...] = ()
     memory_mb: int = 4096
+    cpu_s: int = 3600
     variants: tuple[VariantName, ...] = ()
     """Smaller forms to make as well."""
+    require_sandbox: bool = True
 
 
 class FormAnswer(Message, frozen=True):
@@ -41,8 +47,17 @@ class FormAnswer(Message, frozen=True):
     ir: int
     opset: int
     ml_opset: int
-    load_s: float
-    load_mb: float
+    load_s: float = 0.0
+    load_mb: float = 0.0
+    """Both measured afterwards, by a process that has seen nothing but the model."""
+
+
+class Measured(Message, frozen=True):
+    """What loading cost, or why it failed."""
+
+    load_s: float = 0.0
+    load_mb: float = 0.0
+    fault: str = ""
 
 
 class Answer(Message, frozen=True):
@@ -62,10 +77,12 @@ class Answer(Message, frozen=True):
     estimator: str = ""
     params: dict[str, Any] = {}
     libraries: dict[str, str] = {}
+    sandbox: str = ""
+    """How far the conversion was confined."""
 
 
 class Fault(Message, frozen=True):
     """Why the conversion failed."""
 
-    code: str
+    code: Code
     detail: str

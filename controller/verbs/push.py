@@ -13,7 +13,7 @@ from contract.errors import BadInput, Code
 from contract.manifest import Golden, Limits, Manifest, Runtime, Variant
 from controller.clock import stamp
 from controller.convert.compare import ATOL, RTOL
-from controller.convert.convert import Converted, run_conversion
+from controller.convert.convert import Converted
 from controller.convert.convert import Limits as ConversionLimits
 from controller.convert.request import Answer, FormAnswer, VariantName
 from controller.gates.parity import judge_parity
@@ -43,8 +43,8 @@ async def push(
     """Converts, judges and registers a version; BadInput `parity_failed` keeps it unreleased, with evidence."""
     state.registry.next_release(model)  # a bad name is refused before minutes of conversion
     settings, at = state.config.convert, stamp()
-    limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types)
-    converted = await run_conversion(kind, raw, sample, limits, variants)
+    limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
+    converted = await state.converter.convert(kind, raw, sample, limits, variants)
     lineage = Lineage(
         created_at=at,
         created_by=actor,
@@ -123,7 +123,7 @@ def _evidence(answer: Answer) -> dict[str, Any]:
     variants = [
         msgspec.to_builtins(shrunk) | {"gate": msgspec.to_builtins(judge_variant(shrunk))} for shrunk in answer.shrunk
     ]
-    return {"parity": msgspec.to_builtins(answer.parity), "variants": variants}
+    return {"parity": msgspec.to_builtins(answer.parity), "variants": variants, "sandbox": answer.sandbox}
 
 
 def _parity_words(version: Version) -> str:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from agent.adapters.runtime.confinement import FULL, confinable
+from confinement.process import FULL, confinable
 from contract.errors import BadInput, Code
 from contract.onnx_scan import MAX_NESTING, MAX_NODES, scan_onnx
 from firmware_sim.real_models import onnx_bytes
@@ -143,16 +143,24 @@ ESCAPES = {
     "run a program": "subprocess.run(['/bin/true'], check=True)",
     "fork": "os.fork()",
     "kill its parent": "os.kill(os.getppid(), 9)",
+    "change the mode of the model": "os.chmod(sys.argv[1] + '/model', 0o777)",
+    "limit its parent": "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)",
+    "raise its own limits": "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))",
+    "slow its parent down": "os.setpriority(os.PRIO_PROCESS, os.getppid(), 1)",
+    "pin its parent": "os.sched_setaffinity(os.getppid(), os.sched_getaffinity(0))",
+    "share memory by a key": "assert ctypes.CDLL(None).shmget(77, 4096, 0o1666) != -1",
+    "trace its parent": "assert ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) != -1",
     "read its parent's environment": "open(f'/proc/{os.getppid()}/environ').read(1)",
 }
 CHILD = """
-import json, os, socket, subprocess, sys
+import ctypes, json, os, resource, socket, subprocess, sys
 from pathlib import Path
 import onnxruntime
-from agent.adapters.runtime.confinement import confine, runtime_paths
-from contract.manifest import Limits
+from confinement.bounds import Bounds
+from confinement.process import confine
+from confinement.surroundings import library_paths
 model = Path(sys.argv[1]) / "model"
-found = {"sandbox": confine(Limits(memory_mb=256, load_s=20), [model, *runtime_paths()])}
+found = {"sandbox": confine(Bounds(memory_mb=256, cpu_s=20), [model, *library_paths()])}
 for name, escape in json.loads(sys.argv[2]).items():
     try:
         exec(escape)

@@ -144,7 +144,7 @@ def test_policy_decides_when_the_sandbox_is_reduced(
     (tmp_path / "golden").write_bytes(golden)
     manifest = json.loads(encode(assignment(doubling(), golden).manifest))
     request = {"artifact": str(tmp_path / "model"), "golden": str(tmp_path / "golden"), "manifest": manifest}
-    monkeypatch.setattr(probe_child, "confine", lambda limits, readable: "reduced: no landlock")
+    monkeypatch.setattr(probe_child, "confine", lambda bounds, readable: "reduced: no landlock")
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({**request, "require_sandbox": required})))
     said = io.StringIO()
     monkeypatch.setattr("sys.stdout", said)

@@ -15,10 +15,10 @@ import numpy as np
 import onnxruntime as ort
 
 from agent.adapters.runtime import heap
-from agent.adapters.runtime.confinement import confinable
 from agent.core.limits import ENCODINGS
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, ProbeReport, Session, Usage
+from confinement.process import confinable
 from contract.errors import Code, WorldError
 from contract.manifest import Manifest
 from contract.messages import Hardware

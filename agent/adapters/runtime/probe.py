@@ -6,10 +6,12 @@ Decides how long a child may take. Refuses to know what is examined: `probe_chil
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from agent.core.model import Assignment
 from agent.ports import ProbeReport
+from confinement.surroundings import clean_environment
 from contract.errors import Code
 from contract.wire import encode
 
@@ -29,6 +31,7 @@ def run_probe(assignment: Assignment, artifact: str, golden: str) -> ProbeReport
             capture_output=True,
             timeout=PROBE_START_S + manifest.limits.load_s,
             check=False,
+            env=clean_environment(Path(artifact).parent),
         )
     except subprocess.TimeoutExpired:
         return ProbeReport(assignment.digest, Code.PROBE_TIMEOUT, f"no answer in {manifest.limits.load_s} s")

@@ -14,8 +14,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from agent.adapters.runtime.confinement import FULL, confine, runtime_paths
 from agent.adapters.runtime.onnx_runtime import OnnxSession, to_runtime_inputs
+from confinement.bounds import Bounds
+from confinement.process import FULL, confine
+from confinement.surroundings import library_paths
 from contract.errors import BadInput, Code
 from contract.golden import mismatched_rows, split_golden
 from contract.manifest import Manifest
@@ -29,7 +31,8 @@ def main() -> None:
     manifest = msgspec.convert(request["manifest"], Manifest)
     golden = decode_tensors(Path(request["golden"]).read_bytes())
     artifact = Path(request["artifact"])
-    sandbox = confine(manifest.limits, [artifact, *runtime_paths()])
+    bounds = Bounds(manifest.limits.memory_mb, cpu_s=manifest.limits.load_s)
+    sandbox = confine(bounds, [artifact, *library_paths()])
     if sandbox != FULL and request["require_sandbox"]:
         answer: dict[str, Any] = {"code": Code.SANDBOX_MISSING, "detail": sandbox}
     else:

@@ -13,10 +13,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from agent.adapters.runtime.shared_tensors import Region, Said, needed, read_message, write_message
 from agent.ports import Array, Inputs
+from confinement.surroundings import clean_environment
 from contract.errors import Code, WorldError
 from contract.manifest import Manifest
 from contract.wire import encode
@@ -113,6 +115,7 @@ class _Child:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=fds,
+            env=clean_environment(Path(artifact).parent),
         )
         os.close(child_reads)
         os.close(child_writes)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from agent.adapters.runtime.confinement import confine, runtime_paths
 from agent.adapters.runtime.onnx_runtime import OnnxSession
 from agent.adapters.runtime.shared_tensors import Region, Said, as_runtime_input, needed, read_message, write_message
+from confinement.bounds import Bounds
+from confinement.process import confine
+from confinement.surroundings import library_paths
 from contract.manifest import Manifest
 
 
@@ -21,7 +23,7 @@ def main() -> None:
     artifact = Path(sys.argv[4])
     region = Region(memory)
     try:
-        confine(manifest.limits, [artifact, *runtime_paths()], for_life=True)
+        confine(Bounds(manifest.limits.memory_mb, cpu_s=None), [artifact, *library_paths()])
         session = OnnxSession(str(artifact), manifest)
     except Exception as error:  # onnxruntime's exceptions share no base class
         write_message(writes, Said(fault=f"{type(error).__name__}: {error}"[:300]))

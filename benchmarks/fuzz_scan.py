@@ -1,0 +1,110 @@
+"""`python -m benchmarks.fuzz_scan [--mutants N]`: what the scan passes holds nothing forbidden, says protobuf.
+
+Mutants that are passed and hold something end the run with the seeds that repeat them.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from benchmarks.fuzz import mutant as spoilt
+from benchmarks.onnx_models import originals
+from benchmarks.onnx_mutants import mutant
+from benchmarks.onnx_truth import forbidden, parse
+from benchmarks.table import Row, where
+from contract.errors import BadInput
+from contract.onnx_scan import scan_onnx
+
+MUTANTS = 600_000
+SPOILT_SHARE = 0.25
+"""Of the mutants that are changed byte by byte; the others keep the structure of protobuf."""
+
+
+@dataclass
+class Found:
+    """What became of the mutants."""
+
+    refused: int = 0
+    passed: int = 0
+    passed_unparsed: int = 0
+    """Passed, and refused by protobuf: no runtime loads them."""
+    refused_harmless: int = 0
+    """Refused although protobuf finds nothing forbidden: numbers written oddly, fields twice, counts."""
+    escapes: list[str] = field(default_factory=list)
+    held: Counter[str] = field(default_factory=Counter)
+    """What was forbidden in those refused, by kind."""
+    slowest_ms: float = 0.0
+
+
+def hunt(mutants: int, seed: int, *, explain_every: int = 20) -> Found:
+    """Scan mutants; all those passed are parsed, of those refused every `explain_every`th, to see what was planted."""
+    found, models = Found(), originals()
+    for index in range(mutants):
+        rng = random.Random(f"{seed}/{index}")
+        original = rng.choice(models)
+        raw = spoilt(original, rng.choice(models), rng) if rng.random() < SPOILT_SHARE else mutant(original, rng)
+        began = time.perf_counter()
+        try:
+            scan_onnx(raw)
+        except BadInput:
+            found.refused += 1
+            if index % explain_every == 0:
+                _explain(found, raw)
+        else:
+            _judge_passed(found, raw, f"mutant {index} of seed {seed}")
+        found.slowest_ms = max(found.slowest_ms, (time.perf_counter() - began) * 1000)
+    return found
+
+
+def _judge_passed(found: Found, raw: bytes, which: str) -> None:
+    found.passed += 1
+    model = parse(raw)
+    if model is None:
+        found.passed_unparsed += 1
+    elif words := forbidden(model):
+        found.escapes.append(f"{which} is passed and holds {words}")
+
+
+def _explain(found: Found, raw: bytes) -> None:
+    model = parse(raw)
+    words = "no protobuf" if model is None else forbidden(model)
+    found.held[words.split(" ")[0] if words.startswith("domain") else words or "nothing"] += 1
+
+
+def measure() -> list[Row]:
+    """For `python -m benchmarks`: a tenth of the mutants."""
+    began, count = time.perf_counter(), MUTANTS // 10
+    found = hunt(count, seed=2)
+    return [
+        Row("mutants passed that hold something forbidden", len(found.escapes), 0, "", "the goal", goal=0),
+        Row("mutants judged in a second", count / (time.perf_counter() - began), 0, "/s", "nothing"),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.fuzz_scan")
+    parser.add_argument("--mutants", type=int, default=MUTANTS)
+    parser.add_argument("--seed", type=int, default=1)
+    call = parser.parse_args()
+    began = time.perf_counter()
+    found = hunt(call.mutants, call.seed)
+    rate = call.mutants / (time.perf_counter() - began)
+    print(f"seed {call.seed}; {where()}\n")
+    print("| mutants | refused | passed | passed, no protobuf | passed and forbidden | slowest | rate |")
+    print("|---|---|---|---|---|---|---|")
+    print(
+        f"| {call.mutants} | {found.refused} | {found.passed} | {found.passed_unparsed} | {len(found.escapes)} "
+        f"| {found.slowest_ms:.1f} ms | {rate:.0f} /s |"
+    )
+    print("\n| what protobuf finds in refused mutants (a sample) | mutants |\n|---|---|")
+    for words, count in found.held.most_common():
+        print(f"| {words} | {count} |")
+    if found.escapes:
+        sys.exit("\n".join(found.escapes[:20]))
+
+
+if __name__ == "__main__":
+    main()

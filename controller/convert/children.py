@@ -1,0 +1,66 @@
+"""Children of a conversion as their parent sees them: started with nothing to tell, watched, ended, heard.
+
+Decides how long they may take, how much they may write and say. Refuses to know what they do.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from confinement.surroundings import clean_environment
+from contract.errors import BadInput, Code
+from controller.convert.scratch import excess
+
+MAX_WORDS_BYTES = 64 * 1024
+"""Of each stream that is kept; what a child says beyond is read and dropped."""
+WATCH_S = 0.1
+"""Between two looks at what a child has written."""
+
+
+async def run_child(module: str, *arguments: str, directory: Path, timeout_s: float, allowed_mb: int) -> bytes:
+    """What the child printed. BadInput `conversion_limit` if it took or wrote too much, `conversion_failed` else."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-W", "ignore", "-m", module, *arguments,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=clean_environment(directory),
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stderr is not None
+    watch = asyncio.create_task(_watch(child, directory, allowed_mb))
+    try:
+        hearing = asyncio.gather(_heard(child.stdout), _heard(child.stderr), child.wait())
+        said, complaint, code = await asyncio.wait_for(hearing, timeout_s)
+    except TimeoutError:
+        raise BadInput(Code.CONVERSION_LIMIT, f"conversion took longer than {timeout_s:.0f} s") from None
+    finally:
+        watch.cancel()
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    if too_much := excess(directory, allowed_mb):
+        raise BadInput(Code.CONVERSION_LIMIT, f"the conversion child {too_much}")
+    if code:
+        raise _failure(code, complaint)
+    return said
+
+
+def _failure(code: int, complaint: bytes) -> BadInput:
+    if code < 0:
+        return BadInput(Code.CONVERSION_LIMIT, f"the conversion child was ended by signal {-code}")
+    lines = complaint.decode(errors="replace").strip().splitlines()
+    words = lines[-1] if lines else "no words"
+    return BadInput(Code.CONVERSION_FAILED, f"the conversion child failed: {words}"[:400])
+
+
+async def _heard(stream: asyncio.StreamReader) -> bytes:
+    """The end of what it says: an exception's last line matters most."""
+    kept = b""
+    while piece := await stream.read(MAX_WORDS_BYTES):
+        kept = (kept + piece)[-MAX_WORDS_BYTES:]
+    return kept
+
+
+async def _watch(child: asyncio.subprocess.Process, directory: Path, allowed_mb: int) -> None:
+    while not excess(directory, allowed_mb):
+        await asyncio.sleep(WATCH_S)
+    child.kill()

@@ -1,0 +1,76 @@
+"""Parameters by which an estimator would open files, and callables by which it would run what it did not bring.
+
+Decides over everything inside an estimator, fitted parts and parameters alike. Refuses to know types: `trusted_types`.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from types import BuiltinFunctionType, BuiltinMethodType, MethodType
+from typing import Any
+
+import numpy as np
+
+from contract.errors import BadInput, Code
+
+MAX_PARTS = 1_000_000
+"""Objects inside one estimator that are looked at: a forest of 10,000 trees has 100,000. More are refused."""
+
+OPENS = {
+    "input": ("content", "its rows are names of files that it would read: fit it with input='content'"),
+    "memory": (None, "it keeps its steps in a directory: fit it with memory=None"),
+}
+"""By parameter: the value that is harmless, and why others are refused. A test holds this to scikit-learn's words."""
+
+_RUNS = (partial, BuiltinFunctionType, BuiltinMethodType, MethodType)
+
+
+def refuse_opening(estimator: Any) -> None:
+    """BadInput `estimator_unsupported` for a part that would open files or call what is no part of scikit-learn."""
+    for owner, name, value in _attributes(estimator):
+        if name in OPENS and _is_parameter(owner, name) and not _is(value, OPENS[name][0]):
+            raise _refused(owner, f"{name}={value!r:.40}: {OPENS[name][1]}")
+        if isinstance(value, _RUNS):
+            raise _refused(owner, f"{name}={value!r:.60} would run while it is converted: leave it out")
+
+
+def _is_parameter(owner: Any, name: str) -> bool:
+    """`input` and `memory` in dictionaries and fitted data are words like others."""
+    return hasattr(owner, "get_params") and name in type(owner)._get_param_names()
+
+
+def _is(value: Any, harmless: str | None) -> bool:
+    return type(value) is type(harmless) and value == harmless
+
+
+def _refused(owner: Any, words: str) -> BadInput:
+    return BadInput(Code.ESTIMATOR_UNSUPPORTED, f"{type(owner).__name__}: {words}")
+
+
+def _attributes(estimator: Any) -> Iterator[tuple[Any, str, Any]]:
+    """(owner, name, value) of everything that hangs below, each owner once."""
+    seen: dict[int, Any] = {}
+    waiting = [estimator]
+    while waiting:
+        owner = waiting.pop()
+        if id(owner) in seen:
+            continue
+        seen[id(owner)] = owner
+        if len(seen) > MAX_PARTS:
+            raise BadInput(Code.ESTIMATOR_UNSUPPORTED, f"more than {MAX_PARTS} parts")
+        for name, value in _parts(owner):
+            yield owner, name, value
+            if not isinstance(value, (str, bytes, int, float, bool, type(None), np.generic)):
+                waiting.append(value)
+
+
+def _parts(owner: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(owner, np.ndarray):
+        if owner.dtype.hasobject:
+            yield from (("element", value) for value in owner.reshape(-1).tolist())
+        return
+    if isinstance(owner, dict):
+        yield from ((str(key), value) for key, value in owner.items())
+    elif isinstance(owner, (list, tuple, set, frozenset)):
+        yield from (("element", value) for value in owner)
+    if not isinstance(owner, type) and hasattr(owner, "__dict__"):
+        yield from ((str(name), value) for name, value in vars(owner).items())
