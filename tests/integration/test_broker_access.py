@@ -28,6 +28,7 @@ from controller.pki import Authority, new_key, open_pki, pem
 from controller.registry.credentials import Credentials
 
 pytestmark = [
+    pytest.mark.xdist_group("broker access"),  # one broker for all
     pytest.mark.broker,
     pytest.mark.timeout(120),
     pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto here: apt-get install mosquitto (CI does)"),

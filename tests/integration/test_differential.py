@@ -2,13 +2,14 @@
 
 import difflib
 import itertools
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from edgeward.client import Client
 from edgeward.demo.processes import Site, wait_for
 from firmware_sim.device import MODEL
 from firmware_sim.real_models import onnx_bytes
@@ -61,23 +62,40 @@ def real(scenario: Scenario, directory: Path) -> dict[str, Story]:
             ]
             config.write_text("\n".join(lines))
             agent.start()
-        wait_for("all devices", lambda: len(client.device_list()) == scenario.devices or None)
+        wait_for("all devices", lambda: len(client.device_list()) == scenario.devices)
         for number, release in enumerate(scenario.release, start=1):
             client.push(onnx_bytes(number, release.behaviour), name=MODEL, sample=np.zeros((8, 1), dtype=np.float32))
             strategy = msgspec.to_builtins(scenario.strategy)
-            assert (
-                client.rollout(MODEL, release=number, strategy=strategy).wait(timeout_s=60)["status"] == release.expect
-            )
-            time.sleep(3)
-        return {
-            device["device"]: told([entry["report"]["state"] for entry in client.device(device["device"])["history"]])
-            for device in client.device_list()
-        }
+            ended = client.rollout(MODEL, release=number, strategy=strategy).wait(timeout_s=100)
+            assert ended["status"] == release.expect
+            wait_for(f"the last word on release {number}", partial(all_have_ended, client, number))
+        return {device: told(states) for device, states in all_states(client).items()}
     finally:
         site.stop()
 
 
-@pytest.mark.timeout(240)
+def all_states(client: Client) -> dict[str, list[dict[str, Any]]]:
+    """What each device has reported of its model, in order."""
+    names = [device["device"] for device in client.device_list()]
+    return {name: [entry["report"]["state"] for entry in client.device(name)["history"]] for name in names}
+
+
+def all_have_ended(client: Client, release: int) -> bool:
+    newest = [states[-1] if states else {} for states in all_states(client).values()]
+    return all(
+        state.get("phase") == "steady" and (state["outcome"] or {})["version"]["release"] == release for state in newest
+    )
+
+
+def test_the_controller_waits_until_every_device_has_judged() -> None:
+    """A device that is called back before it has judged says so: the story would depend on who is faster."""
+    scenario = load_scenario(SMALL)
+    (rule,) = scenario.strategy.rules
+    assert rule.min_samples == scenario.devices
+    assert rule.threshold * scenario.devices > scenario.devices - 1
+
+
+@pytest.mark.timeout(400)
 def test_real_processes_tell_the_story_that_the_simulator_tells(tmp_path: Path) -> None:
     scenario = load_scenario(SMALL)
     stories = {tuple(story) for story in simulated(scenario).values()}
