@@ -323,7 +323,7 @@ def _skip(original: Any, unless: Callable[[str], bool]) -> Any:
 
 
 SEEDS = range(1, 6)
-"""With nothing planted none of them breaks a law: test_worlds."""
+"""With nothing planted none of them breaks a law: test_worlds, for large worlds from the second on in `make soak`."""
 SCENARIOS = Path(__file__).parents[2] / "configs" / "scenarios"
 
 
