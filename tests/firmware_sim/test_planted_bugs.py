@@ -21,6 +21,7 @@ from firmware_sim.flash import Flash
 from firmware_sim.runs import run_once
 from firmware_sim.scenario import load_scenario
 
+pytestmark = pytest.mark.no_cover  # the same worlds are measured in test_worlds, at two and a half times the cost
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 

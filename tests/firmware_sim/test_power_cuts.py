@@ -113,6 +113,7 @@ def rolled_back_in_memory_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "save_record", save)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("plant", "scenario"),
     [
