@@ -1,7 +1,7 @@
 # Everything a fresh machine needs is Python 3.11+, git and make: each target sets up its own .venv from pinned requirements.
 PYTHON ?= python3
 BIN := .venv/bin
-# Many tests wait for real processes, so one worker more than there are cores costs nothing. One core: WORKERS=1.
+# Three for two cores: many tests wait for real processes. With more cores set more.
 WORKERS ?= 3
 
 .PHONY: help demo test soak check bench pins clean
