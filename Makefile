@@ -1,18 +1,24 @@
 # Everything a fresh machine needs is Python 3.11+, git and make: each target sets up its own .venv from pinned requirements.
 PYTHON ?= python3
 BIN := .venv/bin
+# Three for two cores: many tests wait for real processes. With more cores set more.
+WORKERS ?= 3
 
-.PHONY: help demo test check bench pins clean
+.PHONY: help demo test soak check bench pins clean
 help:
 	@echo "make demo    the whole idea in 90 seconds: real data, real broker, five real agents"
-	@echo "make test    all tests     make check   lint, types, layers     make bench [ONLY=agent] [CHECK=1]"
+	@echo "make test    all tests     make soak    the long ones     make check   lint, types, layers"
+	@echo "make bench   [ONLY=agent] [CHECK=1]"
 
 demo: .venv/ready
 	$(BIN)/edgeward demo $(ARGS)
 
 test: .venv/ready
-	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report --format=total | sed 's/^/line and branch coverage: /;s/$$/ %/'
+
+soak: .venv/ready
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m soak $(ARGS)
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

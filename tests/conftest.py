@@ -21,6 +21,11 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for real processes comes first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: not {"slow", "broker"} & {mark.name for mark in item.iter_markers()})
+
+
 MAX_OPEN_FILES = 300
 """paho waits by select(), which cannot take a file number past 1023: tests that leak files break those after them."""
 

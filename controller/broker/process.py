@@ -5,6 +5,7 @@ Decides configuration and life of a started broker. Refuses to know topics.
 
 import getpass
 import logging
+import os
 import secrets
 import shutil
 import signal
@@ -82,6 +83,19 @@ next_connection_delay_ms = 0
     dynamic_filters = true
         [v5.1.connections.auth]
         edgeward = "{password}"
+"""
+
+_TIED = """\
+import ctypes, os, sys
+parent, *command = sys.argv[1:]
+ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() != int(parent):
+    sys.exit("the controller has gone")
+os.execv(command[0], command)
+"""
+"""Becomes the broker after asking Linux for SIGTERM (15) when the thread that started it ends (PR_SET_PDEATHSIG, 1).
+
+A program of its own, because Python warns of code between fork and exec in a process with threads.
 """
 
 EMBEDDED_LIMITS = (
@@ -229,7 +243,7 @@ def _embedded_command(config: BrokerConfig, port: int, directory: Path, password
 def _start(kind: str, command: list[str], host: str, port: int, directory: Path) -> RunningBroker:
     _refuse_taken(host, port)
     with (directory / f"{kind}.log").open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - our command
+        process = subprocess.Popen(_tied(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
     broker = RunningBroker(f"mqtt://{host}:{port}", kind, process)
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
@@ -241,6 +255,13 @@ def _start(kind: str, command: list[str], host: str, port: int, directory: Path)
             return broker
     broker.stop()
     raise WorldError(Code.BROKER_UNREACHABLE, f"{kind} does not come up on {host}:{port}; see {directory / kind}.log")
+
+
+def _tied(command: list[str]) -> list[str]:
+    """The command, ended with this process even by SIGKILL. Other systems than Linux have no such order."""
+    if sys.platform != "linux":
+        return command
+    return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
 
 
 def _refuse_taken(host: str, port: int) -> None:

@@ -84,14 +84,18 @@ def test_parts_are_given_by_range_and_the_list_of_chunks_beside_them(neighbour: 
 
 
 @pytest.mark.parametrize(
-    "path", ["/", f"/{'0' * 64}", "/../device", f"/{ARTIFACT.sha256}/", f"/x/{ARTIFACT.sha256}", "/record-m"]
+    "path",
+    ["/", f"/{'0' * 64}", "/../device", f"/{ARTIFACT.sha256}/", f"/x/{ARTIFACT.sha256}", "/record-m"],
+    ids=["root", "unknown", "parent", "slash after", "folder before", "record"],
 )
 def test_nothing_but_confirmed_blobs_is_given(neighbour: BlobServer, path: str) -> None:
     assert ask(neighbour, path) == (404, b"")
 
 
 @pytest.mark.parametrize(
-    "wanted", ["bytes=5-4", f"bytes=0-{len(NEW)}", "bytes=-5", "bytes=0-", "lines=0-1", "bytes=0-1,3-4"]
+    "wanted",
+    ["bytes=5-4", f"bytes=0-{len(NEW)}", "bytes=-5", "bytes=0-", "lines=0-1", "bytes=0-1,3-4"],
+    ids=["backwards", "past the end", "from the end", "open", "lines", "two parts"],
 )
 def test_a_range_that_is_not_there_is_refused(neighbour: BlobServer, wanted: str) -> None:
     assert ask(neighbour, f"/{ARTIFACT.sha256}", {"Range": wanted}) == (416, b"")

@@ -30,6 +30,7 @@ from firmware_sim.flash import Flash
 from firmware_sim.runs import run_once
 from firmware_sim.scenario import load_scenario
 
+pytestmark = pytest.mark.no_cover  # the same worlds are measured in test_worlds, at two and a half times the cost
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -370,7 +371,7 @@ def _skip(original: Any, unless: Callable[[str], bool]) -> Any:
 
 
 SEEDS = range(1, 6)
-"""With nothing planted none of them breaks a law: test_worlds."""
+"""With nothing planted none of them breaks a law: test_worlds, for large worlds from the second on in `make soak`."""
 SCENARIOS = Path(__file__).parents[2] / "configs" / "scenarios"
 
 

@@ -17,14 +17,29 @@ from firmware_sim.scenario import load_scenario
 SCENARIOS = sorted((Path(__file__).parents[2] / "configs" / "scenarios").glob("*.toml"))
 
 
-@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_a_scenario_keeps_every_law(path: Path) -> None:
+LARGE = {"crash_on_one_stratum", "drifting_world", "slower_model", "worse_model", "marathon", "uneven_links"}
+"""Seconds a seed: the first shows here that nothing is broken, more of them find what is rare in `make soak`."""
+
+
+def laws_are_kept(path: Path, seeds: range) -> None:
     scenario = load_scenario(path)
     assert scenario.name == path.stem
-    for seed in range(1, 6):
+    for seed in seeds:
         result, _ = run_once(scenario, seed)
         assert result.violation == "", result.reproduce
         assert result.updates >= scenario.devices
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_a_scenario_keeps_every_law(path: Path) -> None:
+    laws_are_kept(path, range(1, 2 if path.stem in LARGE else 6))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_a_scenario_keeps_every_law_with_many_seeds(path: Path) -> None:
+    laws_are_kept(path, range(2, 21))
 
 
 def test_faults_really_act() -> None:

@@ -2,13 +2,18 @@
 
 import difflib
 import itertools
-import time
+from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from agent.core.events import HealthJudged
+from agent.core.model import Verdict
+from agent.device_model import DeviceModel
+from edgeward.client import Client
 from edgeward.demo.processes import Site, wait_for
 from firmware_sim.device import MODEL
 from firmware_sim.real_models import onnx_bytes
@@ -61,23 +66,55 @@ def real(scenario: Scenario, directory: Path) -> dict[str, Story]:
             ]
             config.write_text("\n".join(lines))
             agent.start()
-        wait_for("all devices", lambda: len(client.device_list()) == scenario.devices or None)
+        wait_for("all devices", lambda: len(client.device_list()) == scenario.devices)
         for number, release in enumerate(scenario.release, start=1):
             client.push(onnx_bytes(number, release.behaviour), name=MODEL, sample=np.zeros((8, 1), dtype=np.float32))
             strategy = msgspec.to_builtins(scenario.strategy)
-            assert (
-                client.rollout(MODEL, release=number, strategy=strategy).wait(timeout_s=60)["status"] == release.expect
-            )
-            time.sleep(3)
-        return {
-            device["device"]: told([entry["report"]["state"] for entry in client.device(device["device"])["history"]])
-            for device in client.device_list()
-        }
+            ended = client.rollout(MODEL, release=number, strategy=strategy).wait(timeout_s=100)
+            assert ended["status"] == release.expect
+            wait_for(f"the last word on release {number}", partial(all_have_ended, client, number))
+        return {device: told(states) for device, states in all_states(client).items()}
     finally:
         site.stop()
 
 
-@pytest.mark.timeout(240)
+def all_states(client: Client) -> dict[str, list[dict[str, Any]]]:
+    """What each device has reported of its model, in order."""
+    names = [device["device"] for device in client.device_list()]
+    return {name: [entry["report"]["state"] for entry in client.device(name)["history"]] for name in names}
+
+
+def all_have_ended(client: Client, release: int) -> bool:
+    newest = [states[-1] if states else {} for states in all_states(client).values()]
+    return all(
+        state.get("phase") == "steady" and (state["outcome"] or {})["version"]["release"] == release for state in newest
+    )
+
+
+LATE_LOOKS = 20
+"""Five seconds of judging: long enough for the controller to hear of the others and to call a release back."""
+
+
+def test_a_device_that_judges_late_tells_the_same_story(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is called back before it has judged would say so: the controller waits until all three have."""
+    original = DeviceModel.judge
+    late: list[DeviceModel] = []
+    failures: Counter[str] = Counter()
+
+    def judge(self: DeviceModel) -> HealthJudged | None:
+        found = original(self)
+        late.extend([self] if not late else [])
+        if self is not late[0] or found is None or found.verdict is not Verdict.FAIL:
+            return found
+        failures[found.digest] += 1
+        return found if failures[found.digest] > LATE_LOOKS else None
+
+    monkeypatch.setattr(DeviceModel, "judge", judge)
+    assert len({tuple(story) for story in simulated(load_scenario(SMALL)).values()}) == 1
+    assert len(failures) == 2, "both bad releases were judged late"
+
+
+@pytest.mark.timeout(900)  # 25 s on an idle machine
 def test_real_processes_tell_the_story_that_the_simulator_tells(tmp_path: Path) -> None:
     scenario = load_scenario(SMALL)
     stories = {tuple(story) for story in simulated(scenario).values()}

@@ -41,10 +41,9 @@ def seen(directory: Path, fragment: str, name: str = "pi-1") -> str:
 
 
 def _dom(url: str, profile: Path) -> str:
-    flags = f"--headless --no-sandbox --disable-gpu {QUIET} --virtual-time-budget={SHOWN_MS} --user-data-dir={profile}"
-    ended = subprocess.run(
-        ["chromium", *flags.split(), "--dump-dom", url], capture_output=True, text=True, timeout=90, check=True
-    )
+    flags = f"--headless --no-sandbox --disable-gpu {QUIET} --virtual-time-budget={SHOWN_MS}"
+    command = ["chromium", *flags.split(), f"--user-data-dir={profile}", "--dump-dom", url]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
     return ended.stdout
 
 

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from edgeward.demo.processes import Site, wait_for
 
 pytestmark = pytest.mark.broker
 
+EDGEWARD = Path(sys.executable).with_name("edgeward")
+AGENT = EDGEWARD.with_name("edgeward-agent")
 QUICK = {"name": "quick", "waves": [{"percent": 100}], "trial": {"soak_s": "1", "min_samples": 10}}
 
 
@@ -112,16 +115,15 @@ def test_push_from_ten_lines_of_python_then_rollout_reaches_a_running_agent(tmp_
     try:
         site.start_controller()
         environment = {"EDGEWARD_DATA_DIR": str(site.data_dir), "PATH": "/usr/bin:/bin"}
-        tool = site.controller.command[0].replace("edgeward-controller", "edgeward") if site.controller else ""
 
         def run(*arguments: str) -> dict:
-            done = subprocess.run([tool, *arguments, "--json"], capture_output=True, env=environment, timeout=90)
+            done = subprocess.run([EDGEWARD, *arguments, "--json"], capture_output=True, env=environment, timeout=90)
             assert done.returncode == 0, done.stderr.decode()
             return json.loads(done.stdout)
 
         run("device", "config", "pi-1", "--out", str(tmp_path / "pi-1"))
         agent = subprocess.Popen(
-            [tool.replace("edgeward", "edgeward-agent"), "run", "-c", str(tmp_path / "pi-1" / "agent.toml")],
+            [AGENT, "run", "-c", str(tmp_path / "pi-1" / "agent.toml")],
             stderr=subprocess.DEVNULL,
         )
         try:
