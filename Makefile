@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check bench pins clean
+.PHONY: help demo test check bench mutants pins clean
 help:
 	@echo "make demo    the whole idea in 90 seconds: real data, real broker, five real agents"
 	@echo "make test    all tests     make check   lint, types, layers     make bench [ONLY=agent] [CHECK=1]"
+	@echo "make mutants [ARGS=--seed=7]    whether the tests of the rooms that decide notice 400 small wrong changes"
 
 demo: .venv/ready
 	$(BIN)/edgeward demo $(ARGS)
@@ -23,6 +24,9 @@ check: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(CHECK),--check)
 
+mutants: .venv/mutants
+	$(BIN)/python -m tools.mutants $(ARGS)
+
 pins:
 	$(PYTHON) -m venv .venv/pins
 	.venv/pins/bin/pip install --quiet '.[dev]'
@@ -37,4 +41,8 @@ clean:
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/mutants: .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[mutants]'
 	touch $@

@@ -44,12 +44,13 @@ def code_of(call: Callable[[], object]) -> Code | str:
 
 
 def test_a_followed_bundle_is_kept_as_it_was_signed() -> None:
-    assert FOLLOWED == Trusted(
+    expected = Trusted(
         root=FILES["1.root.json"],
         timestamp=FILES["timestamp.json"],
         snapshot=FILES["snapshot.json"],
         targets=FILES["targets.json"],
     )
+    assert expected == FOLLOWED
     assert chain.follow(FOLLOWED, bundle(NEWER), NOW + HOUR).targets == NEWER["targets.json"]
 
 

@@ -115,8 +115,8 @@ def test_which_failures_may_pass_by_themselves() -> None:
         "probe_timeout",
         "trial_inconclusive",
     }
-    assert FAILURES == {"failed", "rejected", "silent", "regressed"}
-    assert FINAL == {"completed", "aborted", "rolled_back"}
+    assert set(FAILURES) == {"failed", "rejected", "silent", "regressed"}
+    assert set(FINAL) == {"completed", "aborted", "rolled_back"}
 
 
 def test_a_shadow_that_has_passed_succeeds_only_while_the_wave_is_a_shadow() -> None:

@@ -77,6 +77,7 @@ class Drawn:
 
 
 def main() -> int:
+    """Draws, judges, prints; the exit code."""
     call = _arguments()
     rooms = [room for room in _rooms() if not call.room or room.name in call.room]
     equivalent = _equivalent()
