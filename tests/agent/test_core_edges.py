@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from agent.core import machine
+from agent.core.admission import HighWater
 from agent.core.commands import Activate, Fetch, Load, Probe, Prune, Report, Save
 from agent.core.events import (
     ActivationAllowed,
@@ -23,9 +24,10 @@ from agent.core.events import (
     TimerFired,
 )
 from agent.core.health import HealthWindow, Inference, judge
-from agent.core.limits import MAX_FETCH_ATTEMPTS, PROBE_GRACE_S, backoff_s
+from agent.core.limits import ENCODINGS, FALSE_ALARM, MAX_FETCH_ATTEMPTS, PROBE_GRACE_S, backoff_s
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial, Verdict
 from contract.desired import TrialPolicy
+from contract.encoding import ENCODING
 from contract.errors import Code
 from contract.messages import Outcome
 from firmware_sim.models import make_model
@@ -467,3 +469,33 @@ def test_an_event_of_another_phase_or_version_changes_nothing(state: State) -> N
     ]
     for event in strangers:
         assert after(state, event) == (state, ())
+
+
+# What holds before anything has happened.
+
+
+def test_a_window_begins_with_nothing_counted() -> None:
+    made = HealthWindow(5)
+    assert (made.seen, made.errors, made.labelled, made.correct, made.compared, made.agreed) == (0, 0, 0, 0, 0, 0)
+    assert Inference(1.0).error is None
+    assert Inference(1.0).correct is None
+
+
+def test_a_record_a_report_and_a_failure_say_nothing_unless_they_are_told() -> None:
+    record = Record()
+    assert (record.generation, record.stable, record.trial, record.trial_boots) == (0, None, None, 0)
+    assert (Report().code, Report().detail) == ("", "")
+    assert FetchFailed("d", "c", "", retryable=True).spread == 0.0
+    judged = HealthJudged("d", Verdict.PASS)
+    assert (judged.code, judged.detail, judged.measured) == ("", "", None)
+    passed = judge(filled([1.0] * 50), POLICY, None)
+    assert (passed.code, passed.detail) == ("", "")
+    fresh = HighWater()
+    assert (fresh.keyids, fresh.version, fresh.digest, fresh.issued) == ((), 0, "", "")
+    assert (A1.delivery, A1.sources, Fetching(record, A1).attempt, Ready(record, A1, NOW).code) == (None, (), 0, "")
+
+
+def test_the_words_and_limits_that_others_rely_on() -> None:
+    assert [str(verdict) for verdict in Verdict] == ["pass", "fail", "inconclusive"]
+    assert ENCODINGS == (ENCODING,)
+    assert (MAX_FETCH_ATTEMPTS, PROBE_GRACE_S, FALSE_ALARM) == (6, 30.0, 0.001)
