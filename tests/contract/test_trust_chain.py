@@ -9,7 +9,7 @@ from msgspec.structs import replace as but
 from tuf.api.metadata import Targets
 
 from contract.errors import BadInput, Code
-from contract.protocol import MAX_ROOTS_IN_BUNDLE
+from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_BUNDLE
 from contract.trust import chain, repository
 from contract.trust.documents import load, sign
 from contract.trust.verified import Trusted
@@ -236,3 +236,37 @@ def test_trust_expires_with_its_first_part(part: str) -> None:
     signed = load(FILES[f"{name}.json"].encode(), object, max_bytes=10**6).signed
     signed.expires = NOW + DAY
     assert chain.expires(but(FOLLOWED, **{part: sign(signed, TARGETS).decode()})) == NOW + DAY
+
+
+def test_documents_up_to_the_limit_of_metadata_are_taken_and_larger_ones_are_not() -> None:
+    room = MAX_METADATA_BYTES - len(ROLE)
+    padded = ROLE.encode() + b" " * room
+    taken = chain.take_role(FOLLOWED, "m", padded, NOW)
+    assert taken.roles == (("m", padded.decode()),)
+    assert chain.role_of(taken, "m") == chain.role_of(WITH_ROLE, "m")
+    assert not chain.is_early(FOLLOWED, "m", padded)
+    assert chain.with_roles(FOLLOWED, dict(taken.roles)) == taken
+    for refused in (
+        lambda: chain.take_role(FOLLOWED, "m", padded + b" ", NOW),
+        lambda: chain.is_early(FOLLOWED, "m", padded + b" "),
+    ):
+        assert code_of(refused) == Code.MESSAGE_TOO_LARGE
+    made = repository.bundle(FILES)
+    half = MAX_METADATA_BYTES // 2
+    large = encode(but(made, targets=made.targets + " " * half))
+    assert chain.follow(TRUSTED, large, NOW).targets.rstrip() == FILES["targets.json"]
+    over = encode(but(made, targets=made.targets + " " * MAX_METADATA_BYTES))
+    assert code_of(lambda: chain.follow(TRUSTED, over, NOW)) == Code.MESSAGE_TOO_LARGE
+
+
+@pytest.mark.parametrize("part", ["root", "timestamp", "snapshot", "targets"])
+def test_what_is_stored_is_read_up_to_the_limit_of_metadata(part: str) -> None:
+    padding = " " * (MAX_METADATA_BYTES // 2 + 1)
+    padded = but(FOLLOWED, **{part: getattr(FOLLOWED, part) + padding})
+    assert chain.expires(padded) == chain.expires(FOLLOWED)
+    if part == "targets":
+        assert chain.director_keys(padded) == chain.director_keys(FOLLOWED)
+    if part == "snapshot":
+        assert not chain.is_early(padded, "m", ROLE.encode())
+    if part == "root":
+        assert chain.missing_root(padded, bundle(FILES)) is None
