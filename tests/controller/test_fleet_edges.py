@@ -374,6 +374,7 @@ def test_everyone_of_a_small_site_is_looked_at_once_and_only_some_of_a_large_one
         fleet = [sharer(number, holds=number == 0) for number in range(count)]
         for asker in (twin(f"asker-{number}", labels={"site": "north"}) for number in range(12)):
             assert named(fleet, asker) == (sharer(0).shares,)
+    assert MAX_LOOKED_AT == 64
     large = [sharer(number, holds=number == 0) for number in range(4 * MAX_LOOKED_AT)]
     found = [named(large, twin(f"asker-{number}", labels={"site": "north"})) for number in range(60)]
     assert 0 < sum(bool(each) for each in found) < 30

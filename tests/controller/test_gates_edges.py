@@ -2,8 +2,9 @@
 
 import pytest
 
-from controller.gates.parity import Compared
-from controller.gates.variant import Shrunk, judge_variant
+from controller.gates.parity import MAX_BOUNDARY_ROWS_BEYOND, Compared
+from controller.gates.parity import MAX_ROWS_BEYOND as PARITY_ROWS_BEYOND
+from controller.gates.variant import ATOL, MAX_ROWS_BEYOND, RTOL, Shrunk, judge_variant
 
 
 def shrunk(rows: int, differing: int, note: str = "") -> Shrunk:
@@ -33,3 +34,8 @@ def test_the_verdict_on_a_form_carries_its_numbers() -> None:
 def test_no_rows_have_no_share_that_differs() -> None:
     assert Compared(rows=0, differing=0, max_abs_difference=0.0).share == 0.0
     assert Compared(rows=8, differing=2, max_abs_difference=0.0).share == 0.25
+
+
+def test_the_limits_that_were_measured() -> None:
+    assert (PARITY_ROWS_BEYOND, MAX_BOUNDARY_ROWS_BEYOND) == (0.001, 0.01)
+    assert (MAX_ROWS_BEYOND, RTOL, ATOL) == (0.01, 0.02, 0.02)
