@@ -462,6 +462,8 @@ def test_what_is_said_of_each_status() -> None:
         name, sentence = said(rollout(status=status))
         assert name == first
         assert "because" not in sentence
+        assert sentence.endswith(("again.", "It has completed.", "keeps it.", "sent back.", "confirmed release."))
+    assert said(rollout(status="paused"))[1] == "It is paused: resume, abort or roll it back."
     (proposed,) = said(rollout(status="proposed", created_by="anna"))
     assert proposed.endswith(f"approve plan {rollout().plan_digest[:12]}.")
     assert said(rollout(status="paused", reason="x"))[1] == "It is paused, because x: resume, abort or roll it back."
@@ -499,3 +501,13 @@ def test_only_the_first_wave_names_devices_without_a_proven_way_back() -> None:
     assert said(rollout(wave=1, wave_done_at=0.0), 10.0, **unsure)[-1] == "The next pass goes on."
     relaxed = replace(STRATEGY, preflight=False)
     assert said(rollout(relaxed, wave_done_at=0.0), 10.0, **unsure)[-1] == "The next pass goes on."
+
+
+def test_at_most_five_devices_are_named() -> None:
+    many = [f"d{number}" for number in range(9)]
+    made = rollout(among=targets(many), wave_done_at=0.0)
+    first = {member.device: done(member.device) for member in made.members if member.wave == 0}
+    world = {device: fact(device, proven=False) for device in many} | first
+    sentence = explain(made, world, (), 10.0)[-1]
+    assert sentence.startswith("7 devices have not shown")
+    assert len(sentence.partition("whole: ")[2].split(", ")) == 5
