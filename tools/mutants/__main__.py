@@ -12,9 +12,9 @@ import tomllib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
-from random import Random
 
 from tools.mutants.operators import Mutant, mutants_of
 from tools.mutants.tree import Tree
@@ -97,10 +97,20 @@ def main() -> int:
 
 
 def draw(rooms: list[Room], sample: int, seed: int) -> list[Drawn]:
-    """A sample of all mutants of `rooms`, the same for the same code and seed; in the order of the code."""
+    """The mutants that come first in an order by hash, in the order of the code.
+
+    A mutant's place depends on its room, its line and the change alone: what is moved, or added beside it, leaves the
+    rest of the sample as it was.
+    """
     everything = [(room, mutant) for room in rooms for mutant in room.mutants()]
+    seen: Counter[str] = Counter()
+    places: list[tuple[str, int]] = []
+    for index, (room, mutant) in enumerate(everything):
+        name = f"{room.name}\n{mutant.operator}\n{mutant.change()}"
+        seen[name] += 1
+        places.append((sha256(f"{seed}\n{name}\n{seen[name]}".encode()).hexdigest(), index))
     found: dict[int, Drawn] = {}
-    for index in Random(seed).sample(range(len(everything)), len(everything)):
+    for _, index in sorted(places):
         if len(found) < sample and (one := _drawn(*everything[index])) is not None:
             found[index] = one
     return [found[index] for index in sorted(found)]
@@ -135,7 +145,7 @@ def _row(name: str, drawn: int, alive: int) -> str:
 
 def _drawn(room: Room, mutant: Mutant) -> Drawn | None:
     """None for a change that is none, or no Python."""
-    source, original = mutant.source(), mutant.module.code
+    source, original = mutant.source(), mutant.unchanged
     try:
         compile(source, mutant.path, "exec")
     except SyntaxError:

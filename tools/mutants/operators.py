@@ -31,9 +31,16 @@ class Mutant:
     """Relative to the root of the tree, with forward slashes."""
     line: int
     operator: str
+    unchanged: str
+    """The text of the whole file as it stands."""
     module: cst.Module
     original: cst.CSTNode
     mutated: cst.CSTNode
+
+    def change(self) -> str:
+        """The line as it stands, and the changed node before and after."""
+        line = self.unchanged.splitlines()[self.line - 1].strip()
+        return "\n".join([line, *(self.module.code_for_node(node) for node in (self.original, self.mutated))])
 
     def source(self) -> str:
         """The text of the whole file with the change in it."""
@@ -47,7 +54,7 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
     wrapper = MetadataWrapper(cst.parse_module(source))
     positions = wrapper.resolve(PositionProvider)
     return [
-        Mutant(path, positions[original].start.line, operator, wrapper.module, original, mutated)
+        Mutant(path, positions[original].start.line, operator, source, wrapper.module, original, mutated)
         for original, operator, mutated in _changes(wrapper.module)
     ]
 
