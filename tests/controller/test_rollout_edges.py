@@ -511,3 +511,9 @@ def test_at_most_five_devices_are_named() -> None:
     sentence = explain(made, world, (), 10.0)[-1]
     assert sentence.startswith("7 devices have not shown")
     assert len(sentence.partition("whole: ")[2].split(", ")) == 5
+
+
+def test_the_first_release_of_all_is_offered_to_devices_that_were_told_nothing() -> None:
+    world = {device: fact(device, assigned=None, stable=None) for device in DEVICES}
+    assert decide(rollout(release=1), world, {}, 0.0).offers == (Offer(CANARY, "m", 1),)
+    assert decide(rollout(release=1, status="rolling_back"), world, {}, 0.0).offers == ()
