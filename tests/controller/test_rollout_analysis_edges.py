@@ -117,6 +117,7 @@ def test_a_comparison_needs_both_sides() -> None:
     assert word(accuracy, Cell(right, sums(49, accuracy=0.9))) == "inconclusive"
     assert word(accuracy, Cell(sums(49, accuracy=0.9), right)) == "inconclusive"
     assert word(accuracy, Cell(right)) == "inconclusive"
+    assert word(replace(accuracy, min_samples=1), Cell(right)) == "inconclusive"
     latency = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=50)
     assert word(latency) == "inconclusive"
     assert word(replace(latency, min_samples=1)) == "inconclusive"
