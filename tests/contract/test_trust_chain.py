@@ -96,7 +96,7 @@ def test_only_so_many_verifications_are_remembered(monkeypatch: pytest.MonkeyPat
     for number in range(chain.MAX_REMEMBERED + 3):
         follow(but(TRUSTED, roles=((f"m{number}", ""),)), FILES)
         assert len(chain._memo) <= chain.MAX_REMEMBERED
-    assert len(chain._memo) == chain.MAX_REMEMBERED
+    assert len(chain._memo) == chain.MAX_REMEMBERED == 16
     (newest, *_), *_ = list(chain._memo)[-1:]
     assert newest.roles == ((f"m{chain.MAX_REMEMBERED + 2}", ""),)
 

@@ -230,6 +230,8 @@ def test_a_nonce_is_answered_once_with_a_new_version_and_date() -> None:
     assert answer_nonces(made, ["a", "b", "c"], 77.9) == {"a"}
     assert made.twins["a"] == Twin("a", document_version=5, issued_at=77, asks="n", answered="n")
     assert made.twins["b"].document_version == 4
+    made.twins["d"] = Twin("d", asks="", answered="n")
+    assert answer_nonces(made, ["d"], 78.0) == set(), "who asks nothing any more is answered nothing"
 
 
 # What `decide` may know.
