@@ -5,11 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tuf.api.metadata import Metadata
+from tuf.api.metadata import Metadata, Targets
 
 from contract.errors import BadInput, Code
 from contract.protocol import MAX_ROOTS_IN_BUNDLE
 from contract.trust import repository
+from contract.trust.documents import sign
 from contract.trust.repository import LIFE_DAYS, Online
 from firmware_sim.fleet_keys import FIRST, KEYS, RELEASE, ROOTS, TARGETS, WORLD_BEGAN, signer, vouched
 from firmware_sim.models import make_model
@@ -181,6 +182,8 @@ def test_which_keys_are_named_where() -> None:
     }
     assert repository.targets_keyids(FILES) == tuple(keyids("targets"))
     assert repository.signers_of(FILES, "n") == frozenset()
+    bare = sign(Targets(version=1, expires=NOW), TARGETS).decode()
+    assert repository.signers_of({"targets.json": bare}, "m") == frozenset()
 
 
 def test_a_bundle_holds_the_newest_roots_in_order_and_no_more_than_a_device_takes() -> None:

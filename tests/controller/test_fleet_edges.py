@@ -321,6 +321,7 @@ def test_defaults_of_what_a_device_was_told() -> None:
     assert replace(told, policy=TrialPolicy(mode="shadow")).mode == "shadow"
     assert DOCUMENT_LIFE_S == 7 * 24 * 3600
     fresh = Twin("d1")
+    assert (fresh.shares, fresh.asks, fresh.answered, fresh.seen_at, fresh.hardware) == ("", "", "", None, None)
     assert (fresh.document_version, fresh.issued_at, fresh.newest, fresh.connected) == (0, 0, (0, 0), None)
 
 
