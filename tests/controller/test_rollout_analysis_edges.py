@@ -424,6 +424,7 @@ def test_a_rollout_begins_with_nothing_done() -> None:
         False,
     )
     assert RuleVerdict("agreement", "pass", "").stratum == ""
+    assert (Evidence(Counts(), ()).strata, Counts().decided, Counts().pending, Counts().rejected) == (1, 0, 0, 0)
     strategy = Strategy(name="s", waves=(ALL,))
     assert (strategy.attempts, strategy.max_concurrent, strategy.per_minute, strategy.preflight) == (1, 0, 0.0, True)
     assert (strategy.start_s, strategy.deadline_s, strategy.retry_s) == (86_400.0, 86_400.0, 60.0)
