@@ -4,11 +4,12 @@ BIN := .venv/bin
 # Three for two cores: many tests wait for real processes. With more cores set more.
 WORKERS ?= 3
 
-.PHONY: help demo test soak check bench pins clean
+.PHONY: help demo test soak check bench mutants pins clean
 help:
 	@echo "make demo    the whole idea in 90 seconds: real data, real broker, five real agents"
 	@echo "make test    all tests     make soak    the long ones     make check   lint, types, layers"
 	@echo "make bench   [ONLY=agent] [CHECK=1]"
+	@echo "make mutants [ARGS=--seed=7]    whether tests notice 400 small wrong changes to the rooms that decide"
 
 demo: .venv/ready
 	$(BIN)/edgeward demo $(ARGS)
@@ -29,6 +30,9 @@ check: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(CHECK),--check)
 
+mutants: .venv/mutants
+	$(BIN)/python -m tools.mutants $(ARGS)
+
 pins:
 	$(PYTHON) -m venv .venv/pins
 	.venv/pins/bin/pip install --quiet '.[dev]'
@@ -43,4 +47,8 @@ clean:
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/mutants: .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[mutants]'
 	touch $@

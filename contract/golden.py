@@ -36,7 +36,7 @@ def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float) -> 
         same = np.asarray(np.isclose(got, want, rtol=rtol, atol=atol, equal_nan=True))
     else:
         same = np.asarray(actual.astype(np.str_) == expected.astype(np.str_))
-    return np.asarray(~same.reshape(len(expected), -1).all(axis=1))
+    return np.asarray(~same.all(axis=tuple(range(1, same.ndim))))
 
 
 def mismatched_rows(expected: Sequence[Array], actual: Sequence[Array], golden: Golden) -> int:

@@ -1,0 +1,226 @@
+"""What each ceremony and each refresh writes: versions, expiries, keys and thresholds."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tuf.api.metadata import Metadata, Targets
+
+from contract.errors import BadInput, Code
+from contract.protocol import MAX_ROOTS_IN_BUNDLE
+from contract.trust import repository
+from contract.trust.documents import sign
+from contract.trust.repository import LIFE_DAYS, Online
+from firmware_sim.fleet_keys import FIRST, KEYS, RELEASE, ROOTS, TARGETS, WORLD_BEGAN, signer, vouched
+from firmware_sim.models import make_model
+
+NOW = WORLD_BEGAN
+DAY = timedelta(days=1)
+MANIFESTS = {release: make_model(release, "good").manifest for release in (3, 4)}
+FILES = vouched(FIRST, "m", {3: MANIFESTS[3]}, NOW)
+CREATED = repository.create(
+    ROOTS, 2, TARGETS, {name: signer(name).public_key for name in ("snapshot", "timestamp", "director")}, NOW
+)
+
+
+def signed(text: str) -> Any:
+    return Metadata.from_bytes(text.encode()).signed
+
+
+def signers(text: str) -> set[str]:
+    return set(Metadata.from_bytes(text.encode()).signatures)
+
+
+def keyids(*names: str) -> set[str]:
+    return {signer(name).public_key.keyid for name in names}
+
+
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
+    return {name for name in after if after[name] != before.get(name)}
+
+
+def test_how_long_each_document_lives() -> None:
+    assert LIFE_DAYS == {"root": 365, "targets": 365, "models": 180, "snapshot": 30, "timestamp": 2}
+
+
+def test_a_new_fleet_has_a_first_root_and_first_targets() -> None:
+    root, top = signed(CREATED["1.root.json"]), signed(CREATED["targets.json"])
+    assert set(CREATED) == {"1.root.json", "targets.json"}
+    assert (root.version, root.expires, root.consistent_snapshot) == (1, NOW + 365 * DAY, True)
+    assert (root.roles["root"].threshold, root.roles["targets"].threshold) == (2, 1)
+    assert {name: set(role.keyids) for name, role in root.roles.items()} == {
+        "root": keyids("root-1", "root-2", "root-3"),
+        "targets": keyids("targets"),
+        "snapshot": keyids("snapshot"),
+        "timestamp": keyids("timestamp"),
+    }
+    assert signers(CREATED["1.root.json"]) == keyids("root-1", "root-2", "root-3")
+    assert (top.version, top.expires, signers(CREATED["targets.json"])) == (1, NOW + 365 * DAY, keyids("targets"))
+
+
+def test_the_director_signs_desired_documents_and_nothing_else() -> None:
+    top = signed(CREATED["targets.json"])
+    director = top.delegations.roles["director"]
+    assert list(top.delegations.roles) == ["director"]
+    assert (set(director.keyids), director.threshold) == (keyids("director"), 1)
+    assert (director.paths, director.terminating) == (["desired/*"], True)
+
+
+def test_a_model_is_delegated_to_exactly_the_named_keys() -> None:
+    second = signer("second")
+    keys = [RELEASE.public_key, second.public_key]
+    text = repository.delegate(FILES, "n", keys, threshold=2, targets=TARGETS, now=NOW + DAY)
+    top = signed(text)
+    role = top.delegations.roles["models-n"]
+    assert (role.name, role.threshold, role.terminating, role.paths) == ("models-n", 2, True, ["models/n/*"])
+    assert set(role.keyids) == {key.keyid for key in keys}
+    assert (top.version, top.expires) == (signed(FILES["targets.json"]).version + 1, NOW + DAY + 365 * DAY)
+    again = repository.delegate({**FILES, "targets.json": text}, "n", keys[1:], targets=TARGETS, now=NOW)
+    assert signed(again).delegations.roles["models-n"].keyids == [second.public_key.keyid]
+    assert signed(again).delegations.roles["models-n"].threshold == 1
+    assert repository.signers_of({**FILES, "targets.json": text}, "n") == {key.keyid for key in keys}
+
+
+def test_a_new_role_of_a_model_has_the_next_version_and_half_a_year() -> None:
+    first = signed(repository.release(FIRST, "m", MANIFESTS, signers=[RELEASE], now=NOW))
+    text = repository.release(FILES, "m", MANIFESTS, min_release=4, signers=[RELEASE], now=NOW + DAY)
+    assert (first.version, first.expires) == (1, NOW + 180 * DAY)
+    assert (signed(text).version, signed(text).expires) == (2, NOW + 181 * DAY)
+    assert signers(text) == keyids("release")
+    assert repository.released({**FILES, "models-m.json": text}, "m") == ({3, 4}, 4)
+    assert repository.released(FILES, "m") == ({3}, 0)
+    assert repository.released(FILES, "n") == (frozenset(), 0)
+
+
+def test_the_first_refresh_writes_a_first_snapshot_and_timestamp() -> None:
+    snapshot, timestamp = signed(FILES["snapshot.json"]), signed(FILES["timestamp.json"])
+    assert (snapshot.version, snapshot.expires) == (1, NOW + 30 * DAY)
+    assert {name: meta.version for name, meta in snapshot.meta.items()} == {"targets.json": 2, "models-m.json": 1}
+    assert (timestamp.version, timestamp.expires, timestamp.snapshot_meta.version) == (1, NOW + 2 * DAY, 1)
+    assert timestamp.unrecognized_fields == {"x-issued": "2026-01-01T00:00:00+00:00"}
+    assert signers(FILES["snapshot.json"]) == keyids("snapshot")
+    assert signers(FILES["timestamp.json"]) == keyids("timestamp")
+
+
+def test_each_refresh_writes_the_next_timestamp_and_keeps_a_snapshot_that_is_still_right() -> None:
+    later = repository.refresh(FILES, KEYS, NOW + 15 * DAY)
+    assert changed(FILES, later) == {"timestamp.json"}
+    assert (signed(later["timestamp.json"]).version, signed(later["timestamp.json"]).expires) == (2, NOW + 17 * DAY)
+
+
+def test_a_snapshot_is_written_again_once_half_of_its_life_is_over() -> None:
+    later = repository.refresh(FILES, KEYS, NOW + 15 * DAY + timedelta(seconds=1))
+    snapshot = signed(later["snapshot.json"])
+    assert changed(FILES, later) == {"snapshot.json", "timestamp.json"}
+    assert (snapshot.version, snapshot.expires) == (2, NOW + 45 * DAY + timedelta(seconds=1))
+    assert signed(later["timestamp.json"]).snapshot_meta.version == 2
+
+
+def test_a_snapshot_is_written_again_when_what_it_names_or_who_signs_it_has_changed() -> None:
+    role = repository.release(FILES, "m", MANIFESTS, signers=[RELEASE], now=NOW)
+    named = signed(repository.refresh({**FILES, "models-m.json": role}, KEYS, NOW)["snapshot.json"])
+    assert (named.version, named.meta["models-m.json"].version) == (2, 2)
+    other = Online(signer("snapshot-2"), KEYS.timestamp, KEYS.director)
+    rotated = repository.refresh(FILES, other, NOW)
+    assert signed(rotated["snapshot.json"]).version == 2
+    assert signers(rotated["snapshot.json"]) == keyids("snapshot-2")
+
+
+def test_a_timestamp_carries_the_checkpoint_of_the_audit_if_there_is_one() -> None:
+    assert repository.audit_witness(FILES) == ""
+    assert repository.audit_witness(repository.refresh(FILES, KEYS, NOW, "tree 7")) == "tree 7"
+    assert signed(repository.refresh(FILES, KEYS, NOW, "tree 7")["timestamp.json"]).unrecognized_fields == {
+        "x-issued": "2026-01-01T00:00:00+00:00",
+        "x-audit": "tree 7",
+    }
+
+
+def test_a_timestamp_is_due_after_twelve_hours_and_when_there_is_none() -> None:
+    assert repository.due(FIRST, NOW)
+    assert not repository.due(FILES, NOW + timedelta(hours=12))
+    assert repository.due(FILES, NOW + timedelta(hours=12, seconds=1))
+
+
+def test_a_root_is_rotated_by_old_and_new_keys() -> None:
+    new = signer("root-4")
+    swap = {"root": (ROOTS[0].public_key.keyid, new.public_key)}
+    files = repository.rotate_root(FILES, NOW + DAY, [*ROOTS, new], replace=swap)
+    root = signed(files["2.root.json"])
+    assert changed(FILES, files) == {"2.root.json"}
+    assert (root.version, root.expires) == (2, NOW + 366 * DAY)
+    assert set(root.roles["root"].keyids) == keyids("root-2", "root-3", "root-4")
+    assert signers(files["2.root.json"]) == keyids("root-1", "root-2", "root-3", "root-4")
+    assert repository.newest_root(files) == 2
+    renewed = repository.rotate_root(files, NOW, [*ROOTS, new])
+    assert signed(renewed["3.root.json"]).roles == root.roles
+
+
+def test_the_newest_root_is_the_one_with_the_highest_number() -> None:
+    assert repository.newest_root({f"{version}.root.json": "" for version in (9, 10, 2)}) == 10
+
+
+def test_targets_are_signed_again_by_another_key_with_the_next_version() -> None:
+    text = repository.resign_targets(FILES, signer("targets-2"), NOW + DAY)
+    before, after = signed(FILES["targets.json"]), signed(text)
+    assert (after.version, after.expires) == (before.version + 1, NOW + 366 * DAY)
+    assert (after.delegations, signers(text)) == (before.delegations, keyids("targets-2"))
+
+
+def test_a_new_director_takes_the_place_of_the_old_one() -> None:
+    old, new = KEYS.director.public_key.keyid, signer("director-2").public_key
+    text = repository.rotate_director(FILES, old, new, TARGETS, NOW + DAY)
+    files = {**FILES, "targets.json": text}
+    assert signed(text).version == signed(FILES["targets.json"]).version + 1
+    assert repository.online_keyids(files)["director"] == (new.keyid,)
+    assert repository.signers_of(files, "m") == keyids("release")
+
+
+def test_which_keys_are_named_where() -> None:
+    assert repository.online_keyids(FILES) == {
+        name: tuple(keyids(name)) for name in ("snapshot", "timestamp", "director")
+    }
+    assert repository.targets_keyids(FILES) == tuple(keyids("targets"))
+    assert repository.signers_of(FILES, "n") == frozenset()
+    bare = sign(Targets(version=1, expires=NOW), TARGETS).decode()
+    assert repository.signers_of({"targets.json": bare}, "m") == frozenset()
+
+
+def test_a_bundle_holds_the_newest_roots_in_order_and_no_more_than_a_device_takes() -> None:
+    files = dict(FILES)
+    for _ in range(MAX_ROOTS_IN_BUNDLE):
+        files = repository.rotate_root(files, NOW, ROOTS)
+    made, small = repository.bundle(files), repository.bundle(FILES)
+    newest = MAX_ROOTS_IN_BUNDLE + 1
+    assert made.roots == tuple(files[f"{version}.root.json"] for version in range(2, newest + 1))
+    assert small.roots == (FILES["1.root.json"],)
+    assert (small.timestamp, small.snapshot, small.targets) == tuple(
+        FILES[f"{name}.json"] for name in ("timestamp", "snapshot", "targets")
+    )
+
+
+def test_a_document_that_is_not_there_says_how_to_make_it() -> None:
+    with pytest.raises(BadInput, match="edgeward trust init") as caught:
+        repository.current({}, "targets", object)
+    assert caught.value.code == Code.TRUST_MISSING
+
+
+def test_the_description_names_every_role_with_version_expiry_threshold_and_keys() -> None:
+    expected = [
+        ("root", 1, signed(FILES["1.root.json"]).expires, 2, ("root-1", "root-2", "root-3")),
+        ("targets", 2, NOW + 365 * DAY, 1, ("targets",)),
+        ("snapshot", 1, NOW + 30 * DAY, 1, ("snapshot",)),
+        ("timestamp", 1, NOW + 2 * DAY, 1, ("timestamp",)),
+        ("director", None, None, 1, ("director",)),
+        ("models-m", 1, NOW + 180 * DAY, 1, ("release",)),
+    ]
+    assert repository.describe(FILES) == [
+        {
+            "role": role,
+            "version": version,
+            "expires": expires.isoformat() if expires else None,
+            "threshold": threshold,
+            "keyids": sorted(keyids(*names)),
+        }
+        for role, version, expires, threshold, names in expected
+    ]

@@ -1,0 +1,441 @@
+"""Rules exactly at their thresholds, what is compared with what, and strategies that are refused."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from contract.captured import CapturedRow
+from contract.desired import TrialPolicy
+from contract.errors import BadInput
+from contract.messages import ModelWindow
+from contract.sequential import beyond_chance, variance_of_share
+from controller.rollout import evidence
+from controller.rollout.analysis import Counts, Evidence, RuleVerdict, judge, judge_all
+from controller.rollout.check import check_power, check_strategy, power_of
+from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Sums
+from controller.rollout.late import STRETCH_S, judge_late
+from controller.rollout.model import DEVICE_METRICS, Member, Rollout, Rule, Strategy, Wave
+from tests.controller.rollout_worlds import DEVICES, OLD, REFS, STRATEGY, cells, rollout, sums, targets
+
+ALL = Wave(percent=100)
+
+
+def verdict(rule: Rule, *found: Cell, strata: int = 1, **counts: int) -> RuleVerdict:
+    return judge(rule, Evidence(Counts(**counts), found, strata))
+
+
+def word(rule: Rule, *found: Cell, **counts: Any) -> str:
+    return verdict(rule, *found, **counts).word
+
+
+# Ratios of devices.
+
+
+def test_a_ratio_at_its_threshold_passes_and_one_device_more_fails() -> None:
+    rule = Rule(metric="failed_ratio", threshold=0.25)
+    assert word(rule, succeeded=3, failed=1) == "pass"
+    assert word(rule, succeeded=2, failed=1) == "fail"
+    assert word(replace(rule, threshold=0.0), succeeded=3) == "pass"
+    assert word(replace(rule, threshold=0.0)) == "inconclusive"
+
+
+def test_pending_devices_count_as_if_they_will_all_succeed() -> None:
+    rule = Rule(metric="failed_ratio", threshold=0.25, min_samples=5)
+    assert word(rule, failed=1, succeeded=1, pending=2) == "inconclusive"
+    assert word(rule, failed=2, succeeded=1, pending=1) == "fail", "2 of 4 whatever the pending one does"
+    assert word(rule, failed=1, pending=2) == "fail"
+    assert word(rule, failed=1, pending=3) == "inconclusive"
+    assert verdict(rule, failed=1, pending=3).detail == "1 decided devices, 5 needed"
+
+
+def test_a_ratio_is_judged_from_the_minimum_of_decided_devices_on() -> None:
+    rule = Rule(metric="failed_ratio", threshold=0.5, min_samples=4)
+    assert word(rule, succeeded=3) == "inconclusive"
+    assert word(rule, succeeded=4) == "pass"
+    assert word(rule, succeeded=2, failed=2) == "pass"
+
+
+def test_each_ratio_counts_its_own_devices_and_says_so() -> None:
+    counts = {"succeeded": 2, "failed": 6, "rejected": 4, "silent": 3}
+    for metric, sentence in (
+        ("failed_ratio", "6 of 8 decided devices failed, 10% allowed"),
+        ("rejected_ratio", "4 of 8 decided devices were rejected by their device, 10% allowed"),
+        ("silent_ratio", "3 of 8 decided devices fell silent, 10% allowed"),
+    ):
+        found = verdict(Rule(metric=metric, threshold=0.1), **counts)  # type: ignore[arg-type]
+        assert (found.metric, found.word, found.detail) == (metric, "fail", sentence)
+    assert set(DEVICE_METRICS) == {"failed_ratio", "rejected_ratio", "silent_ratio"}
+
+
+def judged(rule: Rule, words: dict[str, str], **changes: Any) -> RuleVerdict:
+    made = rollout(replace(STRATEGY, rules=(rule,)), **changes)
+    outcomes = dict.fromkeys(DEVICES, "waiting") | words
+    (found,) = judge_all(made, {}, outcomes, 0.0)  # type: ignore[arg-type]
+    return found
+
+
+def test_every_kind_of_failure_counts_and_what_was_resumed_over_does_not() -> None:
+    words = {"d0": "failed", "d1": "rejected", "d2": "silent", "d3": "regressed", "d4": "succeeded"}
+    fails = Rule(metric="failed_ratio", threshold=0.0)
+    assert judged(fails, words).detail.startswith("4 of 5")
+    assert judged(fails, words, acknowledged=("d0", "d4")).detail.startswith("3 of 4")
+    assert judged(replace(fails, metric="rejected_ratio"), words).detail.startswith("1 of 5")
+    assert judged(replace(fails, metric="silent_ratio"), words).detail.startswith("1 of 5")
+    others = {"d0": "failed", "d1": "absent", "d2": "stopped", "d3": "waiting", "d4": "pending"}
+    assert judged(fails, others).detail.startswith("1 of 1")
+    half = replace(fails, threshold=0.5)
+    assert judged(half, others).word == "fail"
+    assert judged(half, {"d0": "failed", "d1": "pending"}).word == "fail"
+    assert judged(replace(half, min_samples=3), {"d0": "failed", "d1": "pending"}).word == "inconclusive"
+
+
+# Measured rules.
+
+
+def test_there_is_enough_from_the_minimum_on() -> None:
+    rule = Rule(metric="error_ratio", threshold=0.1, min_samples=50)
+    assert word(rule, Cell(sums(49))) == "inconclusive"
+    assert word(rule, Cell(sums(50))) == "pass"
+    assert verdict(rule, Cell(sums(49))).detail == "49 inferences of the release, 50 needed"
+    skipped = replace(rule, on_missing="skip")
+    assert verdict(skipped).detail == "skipped: no inferences of the release"
+    assert word(skipped, Cell(sums(1))) == "inconclusive"
+    assert word(replace(skipped, min_samples=1), Cell(sums(1))) == "pass"
+
+
+def test_errors_are_those_of_the_release_in_all_cells() -> None:
+    rule = Rule(metric="error_ratio", threshold=0.1, min_samples=50)
+    assert word(rule, Cell(sums(100, errors=0), sums(100, errors=100))) == "pass"
+    found = verdict(rule, Cell(sums(300, errors=100)), Cell(sums(100, errors=50)))
+    assert (found.word, found.detail) == ("fail", "150 of 400 inferences failed, 10.00% allowed")
+
+
+def test_a_comparison_needs_both_sides() -> None:
+    accuracy = Rule(metric="accuracy_drop", threshold=0.05, min_samples=50)
+    right = sums(400, accuracy=0.9)
+    assert word(accuracy, Cell(right, sums(49, accuracy=0.9))) == "inconclusive"
+    assert word(accuracy, Cell(sums(49, accuracy=0.9), right)) == "inconclusive"
+    assert word(accuracy, Cell(right)) == "inconclusive"
+    assert word(replace(accuracy, min_samples=1), Cell(right)) == "inconclusive"
+    latency = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=50)
+    assert word(latency) == "inconclusive"
+    assert word(replace(latency, min_samples=1)) == "inconclusive"
+    assert word(latency, Cell(sums(400))) == "inconclusive"
+    assert word(latency, Cell(sums(400), sums(49))) == "inconclusive"
+    assert word(latency, Cell(sums(50), sums(400))) == "pass"
+
+
+def test_a_latency_at_its_ratio_passes() -> None:
+    rule = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=50)
+    assert word(rule, Cell(sums(100, bucket=12), sums(100, bucket=10))) == "pass"
+    found = verdict(rule, Cell(sums(100, bucket=14), sums(100, bucket=10)))
+    assert (found.word, found.detail) == ("fail", "p95 128 us against 32 us beside it, 2.0 times allowed")
+
+
+def test_latency_is_the_95th_percentile_of_cells_that_have_both_sides() -> None:
+    slow = sums(6, bucket=20).plus(sums(94, bucket=10))
+    few = sums(5, bucket=20).plus(sums(95, bucket=10))
+    alone = Cell(sums(1000, bucket=30))
+    ratio = evidence.latency_ratio([Cell(slow, few), alone], 0.95)
+    assert ratio == (32.0, 1024.0, 32.0, 100)
+    assert evidence.latency_ratio([alone], 0.95) is None
+    assert evidence.latency_ratio([Cell(sums(7), sums(9))], 0.5) == (1.0, 32.0, 32.0, 7)
+
+
+def test_agreement_counts_the_answers_of_both_sides() -> None:
+    rule = Rule(metric="agreement", threshold=0.9, min_samples=150)
+    assert word(rule, Cell(sums(100, agreed=1.0), sums(49, agreed=1.0))) == "inconclusive"
+    found = verdict(rule, Cell(sums(300, agreed=0.5), sums(100, agreed=0.5)))
+    assert (found.word, found.detail) == (
+        "fail",
+        "200 of 400 answers of both versions agree, 90.0% asked for",
+    )
+    assert word(rule, Cell(sums(300, agreed=0.9))) == "pass"
+    assert word(rule, Cell(sums(300, agreed=1.0))) == "pass"
+
+
+def test_a_drop_is_weighted_by_what_both_sides_of_a_cell_have() -> None:
+    big = Cell(sums(100, accuracy=0.8), sums(300, accuracy=0.9))
+    small = Cell(sums(10, accuracy=0.5), sums(10, accuracy=1.0))
+    found = evidence.accuracy_drop([big, small, Cell(sums(50, accuracy=0.1)), Cell(Sums(), sums(50, accuracy=0.1))])
+    assert found is not None
+    weights = (100 * 300 / 400, 10 * 10 / 20)
+    assert found.value == pytest.approx((weights[0] * 0.1 + weights[1] * 0.5) / sum(weights))
+    assert (found.treated, found.control) == (110, 310)
+    variances = (
+        variance_of_share(80, 100) + variance_of_share(270, 300),
+        variance_of_share(5, 10) + variance_of_share(10, 10),
+    )
+    expected = sum(weight**2 * each for weight, each in zip(weights, variances, strict=True)) / sum(weights) ** 2
+    assert found.variance == pytest.approx(expected)
+    assert evidence.accuracy_drop([]) is None
+
+
+def test_a_share_of_nothing_is_none() -> None:
+    assert evidence.share(0, 0).value == 0.0
+    found = evidence.share(1, 4)
+    assert (found.value, found.variance, found.treated, found.control) == (0.25, variance_of_share(1, 4), 4, 0)
+
+
+def test_strata_share_the_chance_of_a_false_alarm() -> None:
+    variance = 1e-4
+    edge = next(excess / 10_000 for excess in range(10_000) if beyond_chance(excess / 10_000, variance, 0.01))
+    assert evidence.beyond(edge, variance)
+    assert not evidence.beyond(edge, variance, 2)
+    assert not evidence.beyond(edge - 0.0002, variance)
+    assert evidence.FALSE_ALARM == 0.01
+
+
+def test_each_stratum_is_judged_by_its_own_evidence_and_shares_the_alarm() -> None:
+    fleet = [*targets(["a1", "a2"], "arm"), *targets(["x1", "x2"], "x86")]
+    rules = (
+        Rule(metric="failed_ratio", threshold=0.0),
+        Rule(metric="error_ratio", threshold=0.1, min_samples=50, scope="stratum"),
+    )
+    made = rollout(replace(STRATEGY, rules=rules), among=fleet)
+    outcomes: Any = {"a1": "failed", "a2": "waiting", "x1": "succeeded", "x2": "succeeded"}
+    measured = cells(sums(500, errors=400), stratum="arm") | cells(sums(500), stratum="x86")
+    found = judge_all(made, measured, outcomes, 1.0)
+    assert [(each.metric, each.stratum, each.rule, each.word) for each in found] == [
+        ("failed_ratio", "", 0, "fail"),
+        ("error_ratio", "arm", 1, "fail"),
+        ("error_ratio", "x86", 1, "pass"),
+    ]
+    assert found[0].detail.startswith("1 of 3")
+    stopped = judge_all(replace(made, stopped_strata=("arm",)), measured, outcomes, 1.0)
+    assert [(each.stratum, each.word) for each in stopped] == [("", "pass"), ("x86", "pass")]
+
+
+def test_a_window_begins_with_the_first_whole_bucket_in_it() -> None:
+    rule = Rule(metric="error_ratio", threshold=0.1, min_samples=50, window_s=120.0)
+    made = rollout(replace(STRATEGY, rules=(rule,)))
+    outcomes: Any = dict.fromkeys(DEVICES, "waiting")
+
+    def at(now: float, changed: Rollout = made) -> str:
+        return judge_all(changed, cells(sums(500), at=5 * BUCKET_S), outcomes, now)[0].word
+
+    assert at(0.0) == "pass"
+    assert at(5 * BUCKET_S + 119.9 - BUCKET_S) == "pass"
+    assert at(5 * BUCKET_S + 120.0 + 0.1) == "inconclusive"
+    endless = rollout(replace(STRATEGY, rules=(replace(rule, window_s=0.0),)))
+    assert at(1e6, endless) == "pass"
+    assert at(1e6, replace(endless, evidence_since=5 * BUCKET_S + 1)) == "inconclusive"
+    assert at(1e6, replace(endless, evidence_since=3 * BUCKET_S + 1)) == "pass"
+
+
+# Sums.
+
+
+def test_sums_add_up_field_by_field_and_begin_at_nothing() -> None:
+    one = Sums(1, 2, 3, 4, (5, 6), 7, 8)
+    assert one.plus(Sums(10, 20, 30, 40, (50,), 70, 80)) == Sums(11, 22, 33, 44, (55, 6), 77, 88)
+    assert Sums().plus(one) == one
+    assert evidence.total([one, one, Sums()]) == Sums(2, 4, 6, 8, (10, 12), 14, 16)
+    assert (BUCKET_S, MAX_BUCKETS) == (60.0, 1440)
+
+
+def test_a_window_counts_for_the_release_or_for_what_runs_beside_it() -> None:
+    window = ModelWindow(model="m", version=REFS[2], inferences=3, errors=1)
+    one = Sums(inferences=3, errors=1)
+    before = Cell(sums(1), sums(2))
+    assert before.plus(window, 2) == Cell(sums(1).plus(one), sums(2))
+    assert before.plus(window, 1) == Cell(sums(1), sums(2).plus(one))
+
+
+# Labels that come late.
+
+
+def kept(device: str, release: int, right: int, wrong: int, at: float = 0.0, **changes: Any) -> list[Any]:
+    row = CapturedRow(at=at, model="m", release=release, why="sampled", inputs={}, value="1", label="1")
+    return [(device, replace(row, **changes))] * right + [(device, replace(row, label="0", **changes))] * wrong
+
+
+LATE = replace(
+    STRATEGY,
+    rules=(Rule(metric="accuracy_drop", threshold=0.02, min_samples=100, window_s=1.0), *STRATEGY.rules),
+)
+
+
+def late(*rows: Any, **changes: Any) -> RuleVerdict:
+    ended = rollout(LATE, status="completed", wave=1, evidence_since=1e9, **changes)
+    (found,) = judge_late(ended, [row for group in rows for row in group])
+    return found
+
+
+def test_late_labels_are_compared_within_the_same_hour_whatever_the_rules_window() -> None:
+    found = late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20))
+    assert (found.word, found.metric) == ("fail", "accuracy_drop")
+    assert "(200 against 200 labelled)" in found.detail
+    assert "accuracy 0.650 below" in found.detail
+    assert late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20, at=STRETCH_S)).word == "inconclusive"
+    assert late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20, at=STRETCH_S - 1)).word == "fail"
+
+
+def test_late_labels_count_each_row_once() -> None:
+    assert late(kept("d0", 2, 99, 0), kept("d1", 1, 100, 0)).word == "inconclusive"
+    assert late(kept("d0", 2, 100, 0), kept("d1", 1, 100, 0)).word == "pass"
+    many = [kept("d0", 2, 50, 150), kept("d1", 1, 180, 20)]
+    again = late(*many, kept("d0", 2, 50, 150, at=2 * STRETCH_S), kept("d1", 1, 180, 20, at=2 * STRETCH_S))
+    assert "(400 against 400 labelled)" in again.detail
+
+
+@pytest.mark.parametrize("changes", [{"why": "hard"}, {"value": None}])
+def test_late_rows_that_say_nothing_are_left_out(changes: dict[str, Any]) -> None:
+    assert late(kept("d0", 2, 0, 200, **changes), kept("d1", 1, 200, 0)).word == "inconclusive"
+    unlabelled = [(device, replace(row, label=None)) for device, row in kept("d0", 2, 0, 200)]
+    assert late(unlabelled, kept("d1", 1, 200, 0)).word == "inconclusive"
+    assert late(kept("stranger", 2, 0, 200), kept("d1", 1, 200, 0)).word == "inconclusive"
+
+
+# Strategies that are refused.
+
+
+def refusal(**changes: Any) -> str:
+    try:
+        check_strategy(replace(STRATEGY, **changes))
+    except BadInput as error:
+        return error.detail
+    return ""
+
+
+SHADOW = Wave(percent=20, mode="shadow")
+
+
+@pytest.mark.parametrize(
+    "waves",
+    [
+        (ALL,),
+        (SHADOW, Wave(percent=20), ALL),
+        (SHADOW, ALL),
+        (Wave(count=3), Wave(percent=10), ALL),
+        (Wave(devices=("d0",)), ALL),
+        (Wave(selector={"a": "b"}), ALL),
+        (Wave(stratum="arm"), ALL),
+        (Wave(each_stratum=True), ALL),
+        (Wave(percent=99), ALL),
+    ],
+)
+def test_every_way_to_name_a_wave_is_accepted(waves: tuple[Wave, ...]) -> None:
+    assert refusal(waves=waves) == ""
+
+
+def test_waves_that_contradict_each_other_are_refused() -> None:
+    assert "percents must rise" in refusal(waves=(Wave(percent=30), Wave(percent=20), ALL))
+    assert "percents must rise" in refusal(waves=(SHADOW, Wave(percent=20), Wave(percent=20), ALL))
+    assert "percents must rise" in refusal(waves=(SHADOW, Wave(percent=10), ALL))
+    assert "a shadow wave comes before" in refusal(waves=(Wave(percent=10), SHADOW, ALL))
+    for last in (Wave(percent=99), Wave(count=9), Wave(percent=100, mode="shadow")):
+        assert "the last wave must be" in refusal(waves=(Wave(percent=20), last))
+    for two in ({"count": 1, "devices": ("a",)}, {"stratum": "a", "selector": {"a": "b"}}, {"each_stratum": True}):
+        assert "waves[0]: name one of" in refusal(waves=(Wave(percent=5, **two), ALL))
+    assert "waves[1]: name one of" in refusal(waves=(Wave(percent=5), Wave(), ALL))
+
+
+def test_agreement_needs_a_shadow_or_a_reverse_share() -> None:
+    rules = (Rule(metric="agreement", threshold=0.9),)
+    assert "nothing is compared" in refusal(rules=rules)
+    assert refusal(rules=rules, waves=(SHADOW, ALL)) == ""
+    assert refusal(rules=rules, trial=TrialPolicy(reverse_share=1)) == ""  # type: ignore[arg-type]
+    assert refusal(rules=(Rule(metric="error_ratio", threshold=0.9),)) == ""
+
+
+def test_a_stratum_goes_back_by_itself_only_if_it_is_judged_by_itself() -> None:
+    rule = Rule(metric="failed_ratio", threshold=0.0, on_fail="roll_back_stratum")
+    assert "needs scope" in refusal(rules=(rule,))
+    assert refusal(rules=(replace(rule, scope="stratum"),)) == ""
+    assert "window" in refusal(trial=TrialPolicy(windows=("02:00-03:00", "noon")))
+
+
+def power(strategy: Strategy, waves: dict[str, int], strata: dict[str, str] | None = None) -> str:
+    members = [Member(device=name, wave=wave, stratum=(strata or {}).get(name, "")) for name, wave in waves.items()]
+    try:
+        check_power(strategy, members)
+    except BadInput as error:
+        return error.detail
+    return ""
+
+
+def test_a_rule_needs_no_more_devices_than_the_first_wave_that_has_any() -> None:
+    def needing(count: int, **changes: Any) -> Strategy:
+        return replace(STRATEGY, rules=(Rule(metric="failed_ratio", threshold=0.1, min_samples=count, **changes),))
+
+    waves = {"a": 1, "b": 1, "c": 2, "d": 2, "e": 2}
+    assert power(needing(2), waves) == ""
+    assert "needs 3 decided devices and the first wave has 2: it could never pass" in power(needing(3), waves)
+    kinds = {"a": "arm", "b": "x86", "c": "x86", "d": "x86", "e": "x86"}
+    assert power(needing(1, scope="stratum"), waves, kinds) == ""
+    assert "has 1 of its smallest stratum" in power(needing(2, scope="stratum"), waves, kinds)
+    measured = replace(STRATEGY, rules=(Rule(metric="error_ratio", threshold=2.0, min_samples=99),))
+    assert power(measured, waves) == ""
+
+
+def test_a_share_of_one_or_more_could_never_trip() -> None:
+    for threshold, fine in ((0.99, True), (1.0, False), (1.5, False)):
+        strategy = replace(STRATEGY, rules=(Rule(metric="silent_ratio", threshold=threshold),))
+        assert (power(strategy, {"a": 0}) == "") is fine
+
+
+def test_what_a_rule_can_detect_is_said_in_a_sentence() -> None:
+    ratio = Rule(metric="failed_ratio", threshold=0.1)
+    assert power_of(ratio, 20, 0.0) == "20 devices: trips at 3 that fail"
+    latency = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=30)
+    assert power_of(latency, 3, 10.0) == "3 devices x 10 inferences = 30: enough"
+    assert power_of(latency, 3, 9.9) == "3 devices x 10 inferences = 29: 30 needed"
+    errors = Rule(metric="error_ratio", threshold=0.02, min_samples=30)
+    assert power_of(errors, 3, 9.0) == "3 devices x 9 inferences = 27, 30 needed"
+    assert power_of(errors, 3, 10.0).startswith("3 devices x 10 inferences detect ")
+
+
+@pytest.mark.parametrize(
+    ("samples", "accuracy"), [(1, 0.9999), (100, 0.9), (10_000, 0.9), (10_000, 0.5), (1_000_000, 0.99)]
+)
+def test_the_smallest_excess_that_is_said_to_be_detected_is_detected_and_half_of_it_is_not(
+    samples: int, accuracy: float
+) -> None:
+    rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=1)
+    sentence = power_of(rule, samples, 1.0, accuracy)
+    said = float(sentence.partition("detect ")[2].partition("%")[0]) / 100
+    variance = 2.0 * accuracy * (1 - accuracy) / samples
+    assert evidence.beyond(said + 0.0006, variance)
+    assert not evidence.beyond(said - 0.0006, variance)
+    assert sentence.endswith("beyond the 2.0% that the rule allows")
+
+
+def test_without_a_sample_nothing_but_everything_is_detected() -> None:
+    rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=1)
+    assert power_of(replace(rule, min_samples=1), 1, 1.0).startswith("1 devices x 1 inferences detect 100.0%")
+
+
+# Defaults that a plan is made of.
+
+
+def test_a_rollout_begins_with_nothing_done() -> None:
+    bare = Rollout(id="r", model="m", release=2, digest=OLD, strategy=STRATEGY, members=())
+    assert (bare.status, bare.wave, bare.promoted, bare.wave_done_at) == ("running", 0, -1, None)
+    assert (bare.began_at, bare.wave_began_at, bare.evidence_since) == (0.0, 0.0, 0.0)
+    assert (bare.reason, bare.created_by, bare.approved_by, bare.created_at) == ("", "", "", "")
+    member = Member(device="d", wave=0)
+    assert (member.stratum, member.digest, member.previous_release, member.previous_digest, member.late) == (
+        "",
+        "",
+        0,
+        "",
+        False,
+    )
+    assert RuleVerdict("agreement", "pass", "").stratum == ""
+    assert (Evidence(Counts(), ()).strata, Counts().decided, Counts().pending, Counts().rejected) == (1, 0, 0, 0)
+    strategy = Strategy(name="s", waves=(ALL,))
+    assert (strategy.attempts, strategy.max_concurrent, strategy.per_minute, strategy.preflight) == (1, 0, 0.0, True)
+    assert (strategy.start_s, strategy.deadline_s, strategy.retry_s) == (86_400.0, 86_400.0, 60.0)
+    assert (strategy.strata, strategy.growth_per_minute, strategy.jitter_s) == (("machine", "memory"), 1.0, 0.0)
+    rule = Rule(metric="agreement", threshold=0.5)
+    assert (rule.scope, rule.min_samples, rule.window_s, rule.on_missing, rule.on_fail) == (
+        "fleet",
+        1,
+        0.0,
+        "wait",
+        "roll_back",
+    )
+    wave = Wave()
+    assert (wave.mode, wave.soak_s, wave.hold, wave.stratum, wave.each_stratum) == ("serve", 0.0, False, "", False)
