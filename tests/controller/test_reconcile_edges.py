@@ -1,5 +1,6 @@
 """One pass at its edges: who is told again, what is measured where, and what each offer carries."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -21,22 +22,11 @@ from contract.messages import (
 )
 from controller.fleet.fit import Form
 from controller.fleet.twin import DOCUMENT_LIFE_S, Assigned, Twin
-from controller.reconcile import (
-    SWEEP_S,
-    UNHEARD_S,
-    Changes,
-    World,
-    answer_nonces,
-    confirmed_versions,
-    delivery_for,
-    facts_of,
-    is_standing,
-    join_newcomers,
-    keep_from,
-    members_of,
-    offer_release,
-    reconcile,
-)
+from controller.reconcile.decisions import SWEEP_S, Changes, reconcile
+from controller.reconcile.documents import UNHEARD_S, answer_nonces
+from controller.reconcile.membership import confirmed_versions, facts_of, is_standing, join_newcomers
+from controller.reconcile.offers import delivery_for, keep_from, offer_release
+from controller.reconcile.world import Caches, Durable, World, members_of
 from controller.rollout.decide import Offer
 from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Sums
 from controller.rollout.model import Member, Rollout, Rule, Strategy, Wave
@@ -87,8 +77,11 @@ def campaign(*devices: str, **changes: Any) -> Rollout:
     return replace(made, **changes)
 
 
-def world(*rollouts: Rollout, **fields: Any) -> World:
-    return World(silent_s=90.0, rollouts={each.id: each for each in rollouts}, **fields)
+def world(*rollouts: Rollout, waiting: Iterable[str] = (), **fields: Any) -> World:
+    kept = {name: fields.pop(name) for name in ("twins", "quarantine", "deliveries") if name in fields}
+    durable = Durable(rollouts={each.id: each for each in rollouts}, **kept)
+    caches = Caches(waiting=set(waiting), published_at=fields.pop("published_at", {}))
+    return World(silent_s=90.0, durable=durable, caches=caches, **fields)
 
 
 # What one pass hands on.
@@ -109,31 +102,31 @@ def test_a_pass_hands_on_acknowledgements_once_and_every_message_in_order() -> N
 def test_the_brokers_word_is_folded() -> None:
     made = world()
     reconcile(made, [("a", Presence(protocol=1, device="a", online=False))], 5.0)
-    assert made.twins["a"].presence(5.0, 90.0) == "offline"
+    assert made.durable.twins["a"].presence(5.0, 90.0) == "offline"
 
 
 def test_a_report_is_folded_and_an_offer_that_was_acted_on_is_waited_for_no_more() -> None:
     made = world(campaign("a"))
     reconcile(made, [beat()], 0.0)
-    assert made.waiting == {"a"}
+    assert made.caches.waiting == {"a"}
     reconcile(made, [report(state=state(generation=0))], 1.0)
-    assert made.waiting == {"a"}
+    assert made.caches.waiting == {"a"}
     reconcile(made, [report(seq=3, state=state(generation=1))], 1.0)
-    assert made.waiting == set()
+    assert made.caches.waiting == set()
 
 
 def test_verdicts_stay_until_there_are_new_ones() -> None:
     rule = Rule(metric="error_ratio", threshold=0.1)
     made = world(campaign("a", strategy=replace(STRATEGY, rules=(rule,))))
     reconcile(made, [beat()], 0.0)
-    (verdict,) = made.verdicts["r"]
+    (verdict,) = made.measured.verdicts["r"]
     assert verdict.word == "inconclusive"
-    made.rollouts["r"] = replace(made.rollouts["r"], status="aborting")
+    made.durable.rollouts["r"] = replace(made.durable.rollouts["r"], status="aborting")
     reconcile(made, [], 1.0)
-    assert made.verdicts["r"] == (verdict,)
+    assert made.measured.verdicts["r"] == (verdict,)
     bare = world(campaign("a"))
     reconcile(bare, [], 0.0)
-    assert bare.verdicts["r"] == ()
+    assert bare.measured.verdicts["r"] == ()
 
 
 def test_a_rollout_is_handed_on_when_it_has_changed_and_only_then() -> None:
@@ -141,7 +134,7 @@ def test_a_rollout_is_handed_on_when_it_has_changed_and_only_then() -> None:
     assert reconcile(made, [beat()], 0.0).rollouts == ()
     ended = report(state=state(stable=V2))
     (changed,) = reconcile(made, [ended], 3.0).rollouts
-    assert (changed.wave_done_at, made.rollouts["r"]) == (3.0, changed)
+    assert (changed.wave_done_at, made.durable.rollouts["r"]) == (3.0, changed)
     assert reconcile(made, [], 4.0).rollouts == (replace(changed, status="completed"),)
     assert reconcile(made, [], 5.0).rollouts == ()
 
@@ -150,7 +143,7 @@ def test_rollouts_that_have_ended_are_not_decided_again() -> None:
     for status in ("aborted", "rolled_back"):
         made = world(campaign("a", status=status))
         reconcile(made, [], 0.0)
-        assert "r" not in made.verdicts
+        assert "r" not in made.measured.verdicts
 
 
 # Quarantine.
@@ -167,7 +160,7 @@ def test_devices_on_which_the_release_failed_are_kept_from_it_in_every_rollout_o
     reconcile(made, [beat("a"), beat("b")], 0.0)
     changes = reconcile(made, [failed("a")], 1.0)
     assert changes.quarantined == {"a"}
-    assert made.quarantine == {"a": {V2.digest: "r"}}
+    assert made.durable.quarantine == {"a": {V2.digest: "r"}}
     assert reconcile(made, [], 2.0).quarantined == frozenset()
 
 
@@ -175,9 +168,9 @@ def test_quarantine_is_by_the_form_that_the_device_had() -> None:
     made = world()
     mixed = campaign(members=(Member(device="a", wave=0, digest="f" * 64), Member(device="b", wave=0)))
     assert keep_from(made, ["a", "b"], mixed) == {"a", "b"}
-    assert made.quarantine == {"a": {"f" * 64: "r"}, "b": {V2.digest: "r"}}
+    assert made.durable.quarantine == {"a": {"f" * 64: "r"}, "b": {V2.digest: "r"}}
     assert keep_from(made, ["a"], replace(mixed, id="later")) == set()
-    assert made.quarantine["a"] == {"f" * 64: "r"}
+    assert made.durable.quarantine["a"] == {"f" * 64: "r"}
 
 
 # What is told again.
@@ -186,24 +179,24 @@ def test_quarantine_is_by_the_form_that_the_device_had() -> None:
 def test_all_documents_are_looked_over_every_so_often() -> None:
     made = world()
     reconcile(made, [], 100.0)
-    assert made.sweep_at == 100.0 + SWEEP_S
+    assert made.caches.sweep_at == 100.0 + SWEEP_S
     reconcile(made, [], 100.0 + SWEEP_S - 0.1)
-    assert made.sweep_at == 100.0 + SWEEP_S
+    assert made.caches.sweep_at == 100.0 + SWEEP_S
     reconcile(made, [], 100.0 + SWEEP_S)
-    assert made.sweep_at == 100.0 + 2 * SWEEP_S
+    assert made.caches.sweep_at == 100.0 + 2 * SWEEP_S
     assert (SWEEP_S, UNHEARD_S) == (30.0, 300.0)
 
 
 def test_a_document_that_an_online_device_did_not_act_on_is_published_again_as_it_is() -> None:
     made = world(campaign("a", "b", "c"))
     reconcile(made, [beat("a"), beat("b"), beat("c")], 0.0)
-    assert made.published_at == {"a": 0.0, "b": 0.0, "c": 0.0}
+    assert made.caches.published_at == {"a": 0.0, "b": 0.0, "c": 0.0}
     reconcile(made, [report("c", state=state(generation=1))], 250.0)
     awake = [beat("a", 9)]
     assert reconcile(made, awake, UNHEARD_S).unheard == frozenset()
     changes = reconcile(made, awake, UNHEARD_S + SWEEP_S)
     assert (changes.unheard, changes.redesired) == ({"a"}, frozenset())
-    assert made.published_at["a"] == UNHEARD_S + SWEEP_S
+    assert made.caches.published_at["a"] == UNHEARD_S + SWEEP_S
     assert reconcile(made, awake, UNHEARD_S + 2 * SWEEP_S).unheard == frozenset()
 
 
@@ -218,19 +211,19 @@ def test_a_document_is_issued_again_past_half_of_its_life() -> None:
         made = world(twins={"a": Twin("a", document_version=document_version, issued_at=1000)})
         changes = reconcile(made, [], 1000 + age_s)
         assert (changes.redesired == {"a"}) is again
-        twin = made.twins["a"]
+        twin = made.durable.twins["a"]
         assert twin.document_version == document_version + again
         assert twin.issued_at == (int(1000 + age_s) if again else 1000)
-        assert made.published_at == ({"a": 1000 + age_s} if again else {})
+        assert made.caches.published_at == ({"a": 1000 + age_s} if again else {})
 
 
 def test_a_nonce_is_answered_once_with_a_new_version_and_date() -> None:
     made = world(twins={name: Twin(name, document_version=4, asks="n" * (name != "c")) for name in "abc"})
-    made.twins["b"] = replace(made.twins["b"], answered="n")
+    made.durable.twins["b"] = replace(made.durable.twins["b"], answered="n")
     assert answer_nonces(made, ["a", "b", "c"], 77.9) == {"a"}
-    assert made.twins["a"] == Twin("a", document_version=5, issued_at=77, asks="n", answered="n")
-    assert made.twins["b"].document_version == 4
-    made.twins["d"] = Twin("d", asks="", answered="n")
+    assert made.durable.twins["a"] == Twin("a", document_version=5, issued_at=77, asks="n", answered="n")
+    assert made.durable.twins["b"].document_version == 4
+    made.durable.twins["d"] = Twin("d", asks="", answered="n")
     assert answer_nonces(made, ["d"], 78.0) == set(), "who asks nothing any more is answered nothing"
 
 
@@ -290,40 +283,40 @@ def test_a_completed_rollout_stands_until_a_newer_one_of_its_model_counts() -> N
 def test_a_device_joins_when_it_is_new_or_has_other_labels() -> None:
     made = world(campaign(selector={"site": "n"}))
     reconcile(made, [beat()], 0.0)
-    assert made.rollouts["r"].members == ()
+    assert made.durable.rollouts["r"].members == ()
     reconcile(made, [beat(seq=2, labels={"site": "n"})], 1.0)
-    assert [member.device for member in made.rollouts["r"].members] == ["a"]
-    assert made.joining == set()
+    assert [member.device for member in made.durable.rollouts["r"].members] == ["a"]
+    assert made.caches.joining == set()
     reconcile(made, [beat(seq=3, labels={"site": "n"})], 2.0)
-    assert len(made.rollouts["r"].members) == 1
+    assert len(made.durable.rollouts["r"].members) == 1
 
 
 def test_a_newcomer_is_fitted_and_otherwise_excluded_with_the_reason() -> None:
     made = world(campaign())
     arm = replace(HARDWARE, machine="armv7l")
     reconcile(made, [beat("b", models=(state(stable=V1),)), beat("a"), beat("c", hardware=arm)], 0.0)
-    joined = made.rollouts["r"]
+    joined = made.durable.rollouts["r"]
     assert [(m.device, m.late, m.digest, m.stratum) for m in joined.members] == [
         ("a", True, V2.digest, "x86_64/512MB"),
         ("b", True, V2.digest, "x86_64/512MB"),
     ]
     assert [(m.previous_release, m.previous_digest) for m in joined.members] == [(0, ""), (1, V1.digest)]
     assert list(joined.excluded) == ["c"]
-    made.joining = {"a", "c"}
+    made.caches.joining = {"a", "c"}
     assert join_newcomers(made) == []
 
 
 def test_who_is_quarantined_for_the_release_does_not_join() -> None:
     made = world(campaign(), quarantine={"a": {V2.digest: "r0"}})
     reconcile(made, [beat()], 0.0)
-    assert (made.rollouts["r"].members, list(made.rollouts["r"].excluded)) == ((), ["a"])
+    assert (made.durable.rollouts["r"].members, list(made.durable.rollouts["r"].excluded)) == ((), ["a"])
 
 
 def test_devices_join_rollouts_that_are_under_way_or_stand() -> None:
     for status, joins in (("running", True), ("paused", True), ("completed", True), ("aborting", False)):
         made = world(campaign(status=status))
         reconcile(made, [beat()], 0.0)
-        assert bool(made.rollouts["r"].members) is joins, status
+        assert bool(made.durable.rollouts["r"].members) is joins, status
 
 
 def test_members_are_looked_up_by_device_and_anew_when_they_change() -> None:
@@ -347,9 +340,9 @@ def test_the_confirmed_version_of_each_device_that_has_one() -> None:
 
 
 def offered(made: World, offer: Offer, rollout: Rollout, now: float = 50.7) -> Assigned | None:
-    made.rollouts[rollout.id] = rollout
+    made.durable.rollouts[rollout.id] = rollout
     offer_release(made, offer, rollout, now)
-    return made.twins[offer.device].desired.get("m")
+    return made.durable.twins[offer.device].desired.get("m")
 
 
 TRIAL = TrialPolicy(
@@ -374,8 +367,8 @@ def test_an_offer_is_the_next_document_with_the_strategys_policy() -> None:
         attempt=3,
         offered_at=50.7,
     )
-    twin = made.twins["a"]
-    assert (twin.document_version, twin.issued_at, made.waiting) == (9, 50, {"a"})
+    twin = made.durable.twins["a"]
+    assert (twin.document_version, twin.issued_at, made.caches.waiting) == (9, 50, {"a"})
 
 
 def test_a_shadow_is_offered_as_one_and_the_policys_own_mode_never_counts() -> None:
@@ -411,7 +404,7 @@ def test_nothing_to_run_takes_the_model_out_and_leaves_the_others() -> None:
     told = Assigned(release=1, generation=1, rollout="r0")
     made = world(twins={"a": Twin("a", document_version=1, desired={"m": told, "n": told})})
     assert offered(made, Offer("a", "m", 0), campaign("a")) is None
-    assert (made.twins["a"].desired, made.twins["a"].document_version) == ({"n": told}, 2)
+    assert (made.durable.twins["a"].desired, made.durable.twins["a"].document_version) == ({"n": told}, 2)
 
 
 def neighbour(name: str, address: int) -> Twin:
@@ -426,12 +419,12 @@ def test_neighbours_are_named_before_the_other_sources_and_bring_the_artifact_wh
     sources = tuple(f"http://s{number}/{{sha256}}" for number in range(MAX_SOURCES))
     asker = Twin("a", labels={"site": "n"}, hardware=replace(HARDWARE, encodings=("e",)))
     made = world(twins={"a": asker, "b": neighbour("b", 2)}, sources=sources, neighbours_by="site")
-    made.deliveries = {V2.digest: {"": delivery}}
+    made.durable.deliveries = {V2.digest: {"": delivery}}
     found = offered(made, Offer("a", "m", 2), campaign("a"))
     assert found is not None
     assert (found.sources, found.delivery) == (("http://10.0.0.2:80/{sha256}", *sources[:-1]), None)
-    alone = replace(made.twins["a"], labels={})
-    made.twins["a"] = alone
+    alone = replace(made.durable.twins["a"], labels={})
+    made.durable.twins["a"] = alone
     found = offered(made, Offer("a", "m", 2), campaign("a"))
     assert found is not None
     assert (found.sources, found.delivery) == (sources, delivery)
@@ -439,12 +432,12 @@ def test_neighbours_are_named_before_the_other_sources_and_bring_the_artifact_wh
 
 def test_who_shares_is_looked_at_anew_in_each_pass() -> None:
     made = world(campaign("a"), twins={"b": neighbour("b", 2)}, neighbours_by="site")
-    made.sharing = {"n": []}
+    made.caches.sharing = {"n": []}
     reconcile(made, [beat(labels={"site": "n"})], 50.0)
-    assert made.twins["a"].desired["m"].sources == ("http://10.0.0.2:80/{sha256}",)
+    assert made.durable.twins["a"].desired["m"].sources == ("http://10.0.0.2:80/{sha256}",)
     unnamed = world(campaign("a"), twins={"b": neighbour("b", 2)})
     reconcile(unnamed, [beat(labels={"site": "n"})], 50.0)
-    assert unnamed.twins["a"].desired["m"].sources == ()
+    assert unnamed.durable.twins["a"].desired["m"].sources == ()
 
 
 def delivery(size_bytes: int, encoding: str = "e", base: str = "") -> Delivery:
@@ -485,43 +478,43 @@ def test_a_window_is_added_to_the_device_and_to_rollouts_of_its_model_that_are_u
     reconcile(made, [telemetry(window(), window(V1))], 130.0)
     place = ("arm", int(130.0 // BUCKET_S))
     cell = Cell(Sums(inferences=10, errors=1), Sums(inferences=10, errors=1))
-    assert made.cells == {"r": {place: cell}, "held": {place: cell}}
-    assert made.totals == {("a", "m", number): Sums(inferences=10, errors=1) for number in (1, 2)}
+    assert made.measured.cells == {"r": {place: cell}, "held": {place: cell}}
+    assert made.measured.totals == {("a", "m", number): Sums(inferences=10, errors=1) for number in (1, 2)}
     reconcile(made, [telemetry(window(), seq=2)], 131.0)
-    assert made.cells["r"][place].treated.inferences == 20
-    assert made.totals["a", "m", 2].inferences == 20
+    assert made.measured.cells["r"][place].treated.inferences == 20
+    assert made.measured.totals["a", "m", 2].inferences == 20
 
 
 def test_measurements_are_kept_for_a_day() -> None:
     made = world(campaign("a"))
     for bucket in (0, 1, MAX_BUCKETS):
         reconcile(made, [telemetry(window())], bucket * BUCKET_S)
-    assert [bucket for _, bucket in made.cells["r"]] == [0, 1, MAX_BUCKETS]
+    assert [bucket for _, bucket in made.measured.cells["r"]] == [0, 1, MAX_BUCKETS]
     reconcile(made, [telemetry(window())], (MAX_BUCKETS + 1) * BUCKET_S)
-    assert [bucket for _, bucket in made.cells["r"]] == [1, MAX_BUCKETS, MAX_BUCKETS + 1]
+    assert [bucket for _, bucket in made.measured.cells["r"]] == [1, MAX_BUCKETS, MAX_BUCKETS + 1]
     reconcile(made, [telemetry(window())], (2 * MAX_BUCKETS + 1) * BUCKET_S)
-    assert [bucket for _, bucket in made.cells["r"]] == [MAX_BUCKETS + 1, 2 * MAX_BUCKETS + 1]
+    assert [bucket for _, bucket in made.measured.cells["r"]] == [MAX_BUCKETS + 1, 2 * MAX_BUCKETS + 1]
 
 
 def test_distributions_add_up_by_model_release_and_column() -> None:
     made = world()
     said = window(features={"x": (1, 2)}, outputs=(3,))
     reconcile(made, [telemetry(said), telemetry(said, window(V1, outputs=(5,)), device="b")], 0.0)
-    assert made.distributions == {("m", 2): {"x": (2, 4), "": (6,)}, ("m", 1): {"": (5,)}}
+    assert made.measured.distributions == {("m", 2): {"x": (2, 4), "": (6,)}, ("m", 1): {"": (5,)}}
     reconcile(made, [telemetry(window(V1, features={"x": (7,)}))], 0.0)
-    assert made.distributions["m", 1] == {"x": (7,), "": (5,)}
+    assert made.measured.distributions["m", 1] == {"x": (7,), "": (5,)}
     reconcile(made, [telemetry(window(VersionRef(release=9, digest="9" * 64)))], 0.0)
-    assert ("m", 9) not in made.distributions
+    assert ("m", 9) not in made.measured.distributions
 
 
 def test_telemetry_tells_what_a_device_moves_and_makes_it_known_without_waiting_for_it() -> None:
     made = world()
     reconcile(made, [telemetry(received=1000)], 100.0)
-    assert made.twins == {"a": Twin("a")}
-    assert (made.traffic["a"].bytes_s, made.traffic["a"].at) == (0.0, 100.0)
+    assert made.durable.twins == {"a": Twin("a")}
+    assert (made.measured.traffic["a"].bytes_s, made.measured.traffic["a"].at) == (0.0, 100.0)
     reconcile(made, [telemetry(received=3000, seq=2)], 110.0)
-    assert made.traffic["a"].bytes_s == 200.0
+    assert made.measured.traffic["a"].bytes_s == 200.0
     known = Twin("a", document_version=3)
-    made.twins["a"] = known
+    made.durable.twins["a"] = known
     reconcile(made, [telemetry(seq=3)], 120.0)
-    assert made.twins["a"] is known
+    assert made.durable.twins["a"] is known
