@@ -33,7 +33,7 @@ from agent.stimuli import (
     Woke,
 )
 from agent.transfer.download import Download
-from agent.uplink.captures import Capturing
+from agent.uplink.captures import Captures
 from agent.uplink.reporter import Reporter
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError
@@ -62,7 +62,7 @@ class Agent:
         runtime: Runtime,
         stepper: Stepper,
         reporter: Reporter,
-        captures: Capturing | None,
+        captures: Captures | None,
         wall_clock: Callable[[], datetime],
         dropped: Counter[str],
     ) -> None:
@@ -236,7 +236,7 @@ class Agent:
             self._telemetry(now)
 
     def _tick_model(self, name: str, model: DeviceModel, now: float) -> None:
-        if model.release_drained(now):
+        if model.drop_drained(now):
             self._runtime.trim()
             self._swap_rss_mb = self._runtime.usage().rss_mb - model.rss_mb_before
         if model.download is not None and (self._reporter.online or not model.download.needs_link):
@@ -257,10 +257,10 @@ class Agent:
 
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._intervals.telemetry_s
-        windows = tuple(window for _, model in sorted(self.models.items()) for window in model.take_windows())
+        intervals = tuple(interval for _, model in sorted(self.models.items()) for interval in model.take_intervals())
         usage = self._runtime.usage()
         self._reporter.telemetry(
-            windows,
+            intervals,
             usage,
             interval_s=now - self._telemetry_since,
             cpu_s=usage.cpu_s - self._cpu_s,

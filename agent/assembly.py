@@ -23,11 +23,11 @@ from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Intervals, Stimulus
 from agent.transfer.carriers import Carriers, OpenSource
 from agent.transfer.download import Download, Pace
-from agent.uplink.captures import Capturing
+from agent.uplink.captures import Captures
 from agent.uplink.reporter import Reporter
 from contract.blobs import Blob
+from contract.maintenance import wait_s
 from contract.names import unit_number
-from contract.windows import wait_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +132,9 @@ class Assembly:
         clock = self._ports.wall_clock
         return Capturer(policy, random=self._ports.random, clock=lambda: clock().timestamp(), dropped=self.dropped)
 
-    def _new_captures(self, identity: Identity) -> Capturing:
+    def _new_captures(self, identity: Identity) -> Captures:
         assert self._ports.captures_disk is not None, "a device that captures rows has a directory for them"
-        return Capturing(
+        return Captures(
             identity.device,
             Spool(self._ports.captures_disk(), self._config.spool.max_bytes),
             self._ports.link,

@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.errors import BadInput, Code
+from contract.maintenance import parse_hours
 from contract.names import check_name
 from contract.toml_config import decode_toml
-from contract.windows import parse_window
 from contract.wire import Message
 
 Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Interval = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
@@ -160,8 +160,8 @@ class Capture(Message, frozen=True):
     """Which inferences of a model are kept for the controller, and what of them never leaves the device."""
 
     model: str
-    rate: Share = 0.0
-    below_confidence: Share = 0.0
+    rate: Fraction = 0.0
+    below_confidence: Fraction = 0.0
     remove: tuple[str, ...] = ()
 
 
@@ -186,7 +186,7 @@ class TransferConfig(Message, frozen=True):
     hours: tuple[str, ...] = ()
     sources: Annotated[tuple[str, ...], msgspec.Meta(max_length=4)] = ()
     keep_mb: Annotated[int, msgspec.Meta(ge=0)] = 64
-    share: str = ""
+    serve_at: str = ""
 
 
 class Config(Message, frozen=True):
@@ -226,30 +226,30 @@ def load_config(path: Path) -> Config:
 
 def check_transfer(transfer: TransferConfig) -> None:
     """Checks hours and addresses of sources. BadInput `config_invalid`."""
-    for window in transfer.hours:
-        parse_window(window)
+    for hours in transfer.hours:
+        parse_hours(hours)
     for source in transfer.sources:
         web = source.startswith(("http://", "https://")) and "{sha256}" in source
         if not web and not source.startswith("file:///"):
             words = '"https://host/path/{sha256}" or "file:///directory"'
             raise BadInput(Code.CONFIG_INVALID, f"transfer.sources {source[:80]!r}: {words}")
-    check_share(transfer.share)
+    check_serve_at(transfer.serve_at)
 
 
-def check_share(share: str) -> tuple[str, int] | None:
+def check_serve_at(serve_at: str) -> tuple[str, int] | None:
     """Returns (address, port) by which neighbours reach this device, None for "". BadInput `config_invalid`."""
-    if not share:
+    if not serve_at:
         return None
     import ipaddress  # here, because most devices share nothing
 
-    host, _, port = share.rpartition(":")
+    host, _, port = serve_at.rpartition(":")
     try:
         address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
         address = None
     if address is None or address.is_unspecified or not port.isdigit() or not 0 < int(port) < 65_536:
         words = 'the address by which neighbours reach this device and a port, "192.168.1.17:8472"'
-        raise BadInput(Code.CONFIG_INVALID, f"transfer.share {share[:80]!r}: {words}")
+        raise BadInput(Code.CONFIG_INVALID, f"transfer.serve_at {serve_at[:80]!r}: {words}")
     return str(address), int(port)
 
 

@@ -64,7 +64,7 @@ class Daemon:
         self._link = LateLink()
         self._connection: Connection | None = None
         self._pipelines: Pipelines | None = None
-        self._blob_server = new_blob_server(config.transfer.share, self._confirmed_blob)
+        self._blob_server = new_blob_server(config.transfer.serve_at, self._confirmed_blob)
         self._device = Assembly(config, self._identity(), self._ports(disk))
         self._agent = self._device.agent
         self._server = self._new_server()
@@ -77,7 +77,7 @@ class Daemon:
             dict(config.device.labels),
             nonce=os.urandom(16).hex() if config.trust.fresh else "",
             sign=late_signer(config.broker.key_file) if config.broker.key_file else None,
-            shares=self._blob_server.address if self._blob_server is not None else "",
+            serve_at=self._blob_server.address if self._blob_server is not None else "",
             pinned={pin.model: pin.release for pin in config.pin},
         )
 

@@ -20,14 +20,14 @@ import onnxruntime
 from agent.adapters import private_parts
 from agent.config import Config
 from agent.trust.credentials import load_root
-from contract.bundle import DOCUMENTS
 from contract.errors import EdgewardError
 from contract.mqtt_address import parse_mqtt_address
+from contract.stick import DOCUMENTS
 
 OLDEST_ONNXRUNTIME = (1, 31)
 """Below it building a session holds the GIL for 120 to 455 ms, and hostile files read outside their bounds."""
 FREE_MB_WANTED = 64
-RELEASED = datetime(2026, 1, 1, tzinfo=UTC)
+OLDEST_RIGHT_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,9 @@ def _state_dir(path: Path) -> tuple[bool, str]:
 
 def _clock() -> tuple[bool, str]:
     now = datetime.now(UTC)
-    return now >= RELEASED, f"{now.isoformat(timespec='seconds')}" + ("" if now >= RELEASED else ": in the past")
+    return now >= OLDEST_RIGHT_TIME, f"{now.isoformat(timespec='seconds')}" + (
+        "" if now >= OLDEST_RIGHT_TIME else ": in the past"
+    )
 
 
 def _broker(url: str) -> tuple[bool, str]:

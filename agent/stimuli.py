@@ -52,7 +52,7 @@ class Identity(msgspec.Struct, frozen=True):
     """Of this boot; only documents that repeat it are accepted. Empty: freshness rests on dates and versions."""
     sign: Sign | None = None
     """Signs what the device says with its key; None for one that has no key."""
-    shares: str = ""
+    serve_at: str = ""
     """Where neighbours may fetch what this device has confirmed."""
     pinned: dict[str, int] = {}
     """Releases that this device's configuration holds models at, whatever is desired."""

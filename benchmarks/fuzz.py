@@ -36,7 +36,7 @@ class Target:
     """Something that reads bytes, honest bytes for it, and what those mean."""
 
     name: str
-    share: float
+    fraction: float
     originals: list[bytes]
     read: Callable[[bytes], object]
     signed: bool
@@ -46,15 +46,15 @@ class Target:
 def targets() -> list[Target]:
     """All kinds, with their share of the mutants."""
     given = chain.trust_root((WIRE / "root.json").read_text())
-    bundle = (WIRE / "trust.json").read_bytes()
-    trusted = chain.follow(given, bundle, WHEN)
+    trust_bundle = (WIRE / "trust.json").read_bytes()
+    trusted = chain.follow(given, trust_bundle, WHEN)
     top = chain.targets_of(trusted)
     models = [onnx_bytes(1, "good"), onnx_bytes(1, "raises")]
     messages = [(WIRE / f"{name}.json").read_bytes() for name in KINDS]
     kinds = list(KINDS.values())
     return [
         Target("model (scan)", 0.4, models, lambda raw: (scan_onnx(raw), 0)[1], signed=False),
-        Target("trust bundle", 0.15, [bundle], lambda raw: _meaning(chain.follow(given, raw, WHEN)), signed=True),
+        Target("trust bundle", 0.15, [trust_bundle], lambda raw: _meaning(chain.follow(given, raw, WHEN)), signed=True),
         Target(
             "model role",
             0.1,
@@ -111,7 +111,7 @@ def mutant(original: bytes, other: bytes, rng: random.Random) -> bytes:
 
 def attack(target: Target, count: int, seed: int) -> tuple[int, int, float]:
     """(refused, believed, slowest in ms); SystemExit with what repeats it on anything else."""
-    refused = believed = 0
+    refused = accepted = 0
     slowest_ms = 0.0
     meanings = [target.read(original) for original in target.originals]
     for number in range(count):
@@ -125,14 +125,14 @@ def attack(target: Target, count: int, seed: int) -> tuple[int, int, float]:
         except Exception as error:
             sys.exit(f"{target.name}: mutant {number} of seed {seed}: {type(error).__name__}: {error}")
         else:
-            believed += 1
+            accepted += 1
             if target.signed and meaning not in meanings:
                 sys.exit(f"{target.name}: mutant {number} of seed {seed} is believed and says something else")
         took_s = time.perf_counter() - began
         slowest_ms = max(slowest_ms, took_s * 1000)
         if took_s > LIMIT_S:
             sys.exit(f"{target.name}: mutant {number} of seed {seed} took {took_s:.1f} s")
-    return refused, believed, slowest_ms
+    return refused, accepted, slowest_ms
 
 
 def main() -> None:
@@ -144,10 +144,10 @@ def main() -> None:
     print("|---|---|---|---|---|")
     total = 0
     for target in targets():
-        count = int(call.mutants * target.share)
-        refused, believed, slowest_ms = attack(target, count, call.seed)
+        count = int(call.mutants * target.fraction)
+        refused, accepted, slowest_ms = attack(target, count, call.seed)
         total += count
-        print(f"| {target.name} | {count} | {refused} | {believed} | {slowest_ms:.1f} ms |", flush=True)
+        print(f"| {target.name} | {count} | {refused} | {accepted} | {slowest_ms:.1f} ms |", flush=True)
     print(f"\n{total} mutants: no crash, no hang, nothing believed that was not signed")
 
 

@@ -19,7 +19,7 @@ from contract.errors import BadInput
 from contract.onnx_scan import scan_onnx
 
 MUTANTS = 600_000
-SPOILT_SHARE = 0.25
+SPOILT_FRACTION = 0.25
 """Of the mutants that are changed byte by byte; the others keep the structure of protobuf."""
 
 
@@ -45,7 +45,7 @@ def hunt(mutants: int, seed: int, *, explain_every: int = 20) -> Found:
     for index in range(mutants):
         rng = random.Random(f"{seed}/{index}")
         original = rng.choice(models)
-        raw = spoilt(original, rng.choice(models), rng) if rng.random() < SPOILT_SHARE else mutant(original, rng)
+        raw = spoilt(original, rng.choice(models), rng) if rng.random() < SPOILT_FRACTION else mutant(original, rng)
         began = time.perf_counter()
         try:
             scan_onnx(raw)

@@ -49,12 +49,12 @@ Judge = Callable[[FleetWorld, Rollout], bool]
 def measure() -> list[Row]:
     """All rows."""
     seeds = int(os.environ.get("EDGEWARD_SEEDS", "20"))
-    rows = [_share(name, seeds, goal) for name, goal in (("worse_model", 0.99), ("slower_model", 0.99))]
-    rows += [_share("crash_on_one_stratum", seeds, 0.99), _share("drifting_world", seeds, 0.95)]
+    rows = [_ratio_stopped(name, seeds, goal) for name, goal in (("worse_model", 0.99), ("slower_model", 0.99))]
+    rows += [_ratio_stopped("crash_on_one_stratum", seeds, 0.99), _ratio_stopped("drifting_world", seeds, 0.95)]
     return [*rows, *_offers()]
 
 
-def _share(name: str, seeds: int, goal: float) -> Row:
+def _ratio_stopped(name: str, seeds: int, goal: float) -> Row:
     with get_context("spawn").Pool(os.cpu_count()) as pool:
         good = sum(pool.starmap(_ends_well, [(name, seed) for seed in range(seeds)], chunksize=4))
     return Row(f"{name}, {seeds} seeds: {_WORDS[name]}", good / seeds, 1.0, "", "all seeds", goal, at_least=True)

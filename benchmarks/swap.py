@@ -21,7 +21,7 @@ from agent.serving.slot import ModelSlot
 from benchmarks.models import FEATURES
 from contract.blobs import describe
 from contract.desired import TrialPolicy
-from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
+from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Tensor
 
 SWAPS = 100
 
@@ -42,7 +42,7 @@ def assignment_for(model: bytes, release: int, name: str = "bench") -> Assignmen
         columns=tuple(f"x{number}" for number in range(FEATURES)),
         hardware=("x86_64",),
         runtime=Runtime(ir=8, opset=18, ml_opset=3),
-        limits=Limits(memory_mb=1024, load_s=60),
+        limits=ModelLimits(memory_mb=1024, load_s=60),
     )
     return Assignment(model=name, generation=release, manifest=manifest, policy=TrialPolicy())
 

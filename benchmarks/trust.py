@@ -83,7 +83,7 @@ def measure() -> list[Row]:
 def _signed_files(manifest: Manifest, now: datetime) -> dict[str, str]:
     files = dict(FIRST)
     files["targets.json"] = repository.delegate(files, "m", [RELEASE.public_key], targets=TARGETS, now=now)
-    files["models-m.json"] = repository.release(files, "m", {1: manifest}, signers=[RELEASE], now=now)
+    files["models-m.json"] = repository.sign_role(files, "m", {1: manifest}, signers=[RELEASE], now=now)
     root = repository.rotate_root(files, now, ROOTS)  # the fixed root of simulated fleets, with a date of today
     return repository.refresh(root, KEYS, now)
 
@@ -187,7 +187,7 @@ def _reports(home: Path, enrolment: Enrolment, broker: RunningBroker, now: datet
             service.publish(topics.chunk(blob.sha256, index), chunk, 1, retain=True)
     files = _signed_files(manifest, now)
     service.publish(topics.model_role("m"), files["models-m.json"].encode(), 1, retain=True)
-    service.publish(topics.trust(), encode(repository.bundle(files)), 1, retain=True)
+    service.publish(topics.trust(), encode(repository.trust_bundle(files)), 1, retain=True)
     command = [str(Path(sys.executable).with_name("edgeward-agent")), "run", "-c", str(place / "agent.toml")]
     agent = subprocess.Popen(command, stderr=(home / "agent.log").open("w"))
     times = []
@@ -210,7 +210,7 @@ def _reports(home: Path, enrolment: Enrolment, broker: RunningBroker, now: datet
 
 def _desired(generation: int, manifest: Manifest, now: datetime) -> bytes:
     policy = TrialPolicy(soak_s=Decimal("0.2"), give_up_s=Decimal(60), min_samples=0)
-    custom = DesiredTarget(slot="m", generation=generation, rollout="r", policy=policy)
+    custom = DesiredTarget(model="m", generation=generation, rollout="r", policy=policy)
     want = Wanted("m", 1, manifest.artifact.length, manifest.artifact.sha256, custom)
     expires = now + timedelta(days=7)
     return sign_desired("cam-1", (want,), version=generation, issued=now, expires=expires, signer=KEYS.director)
@@ -238,14 +238,14 @@ def _evaluation() -> list[Row]:
     now = datetime.now(UTC).replace(microsecond=0)
     manifest = make_model(1, "good").manifest
     files = _signed_files(manifest, now)
-    bundle, role, document = (
-        encode(repository.bundle(files)),
+    trust_bundle, role, document = (
+        encode(repository.trust_bundle(files)),
         files["models-m.json"].encode(),
         _desired(1, manifest, now),
     )
 
     def evaluate() -> None:
-        trusted = chain.follow(TRUSTED, bundle, now)
+        trusted = chain.follow(TRUSTED, trust_bundle, now)
         trusted = chain.take_role(trusted, "m", role, now)
         desired = read_desired(document, chain.targets_of(trusted))
         check_document(desired, device="cam-1", high_water=HighWater(), keyids=chain.director_keys(trusted), now=now)

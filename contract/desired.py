@@ -18,7 +18,7 @@ class TrialPolicy(Message, frozen=True):
 
     mode: Literal["serve", "shadow"] = "serve"
     """serve: the trial answers. shadow: stable answers, the trial repeats what it is asked and is compared."""
-    share: Decimal = Decimal(1)
+    traffic_share: Decimal = Decimal(1)
     """The fraction of requests that the trial answers, in [0, 1]. A stable hash of the key chooses; stable answers the
     rest."""
     shadow_share: Decimal = Decimal(1)
@@ -31,7 +31,7 @@ class TrialPolicy(Message, frozen=True):
     reverse_share: Decimal = Decimal(0)
     """The fraction of the trial's inferences that stable repeats beside it, within `max_shadow_cpu`. It tells a world
     that has drifted from a model that is worse, and keeps stable loaded."""
-    windows: tuple[str, ...] = ()
+    maintenance: tuple[str, ...] = ()
     """Hours in which a device may change what serves, by its own wall clock: `mon-fri 02:00-04:00`. Without any it may
     at any time. The version is fetched and probed before."""
     max_hold_s: Decimal = Decimal(86_400)
@@ -46,7 +46,7 @@ class TrialPolicy(Message, frozen=True):
     """The number of boots that a trial may take before it is rolled back."""
     min_samples: Annotated[int, msgspec.Meta(ge=0)] = 30
     """The number of inferences before a verdict. With fewer the verdict is inconclusive, never pass."""
-    window: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
+    judged_inferences: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     """The number of newest inferences that are judged."""
     max_error_ratio: Decimal = Decimal("0.02")
     """The largest fraction of inferences that may raise or answer a value that is not finite."""
@@ -80,7 +80,7 @@ class Delivery(Message, frozen=True):
 class DesiredTarget(Message, frozen=True):
     """The `custom` field of a desired target."""
 
-    slot: str
+    model: str
     generation: Annotated[int, msgspec.Meta(ge=1)]
     rollout: str
     policy: TrialPolicy

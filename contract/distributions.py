@@ -1,4 +1,4 @@
-"""Histograms with edges that the bundle fixes: what a model was converted with, and what devices meet, add up alike.
+"""Histograms with edges from the golden set: what a model was converted with, and what devices meet, add up alike.
 
 Decides bins and how a value falls into one. The edges and the reference's own counts lie in the golden set, so they are
 signed with the model. Refuses to know when a difference between two histograms matters.
@@ -98,7 +98,7 @@ def reference_of(columns: Mapping[str, Array], answers: Array | None, *, regress
 
 
 def read_reference(arrays: Mapping[str, Array], manifest: Manifest) -> Reference:
-    """The reference in a golden set; of an older bundle, or one that was made otherwise, as much as there is."""
+    """The reference in a golden set; of an older one, or one that was made otherwise, as much as there is."""
     names = {name: _FEATURE + name for name in manifest.columns[:MAX_FEATURES]}
     features = {name: edges for name, key in names.items() if (edges := _edges(arrays, key)) is not None}
     counts = {name: _counts(arrays, _FEATURE + name) for name in features}

@@ -58,7 +58,7 @@ class Code(StrEnum):
     MEMORY_SHORT = "memory_short"  # the device has no memory for the version beside what serves: a smaller variant
     SHADOW_ALONE = "shadow_alone"  # nothing serves that a shadow could run beside: roll a version out first
     UPDATE_HELD = "update_held"  # the application on the device asks for quiet; it goes on by itself, or at the cap
-    WINDOW_CLOSED = "window_closed"  # everything is there and waits for the device's maintenance hours
+    OUTSIDE_MAINTENANCE = "outside_maintenance"  # everything is there and waits for the device's maintenance hours
     PINNED = "pinned"  # the device's own configuration holds the model at another release: change [pin] there
     TRIAL_INCONCLUSIVE = "trial_inconclusive"  # too few inferences to judge before the deadline: lower min_samples
     SUPERSEDED = "superseded"  # a newer desired document replaced it
@@ -79,7 +79,7 @@ class Code(StrEnum):
     UNKNOWN_BLOB = "unknown_blob"  # no device is to have it now: look at the digest, and at `edgeward rollout list`
     UNKNOWN_ROLLOUT = "unknown_rollout"  # see `edgeward rollout list`
     NOT_SIGNED = "not_signed"  # the gates have passed, the release signer has not signed: edgeward trust sign MODEL
-    NOT_RELEASED = "not_released"  # the version's gates have not passed
+    GATES_NOT_PASSED = "gates_not_passed"  # the version's gates have not passed
     # rollouts and the API
     STRATEGY_INVALID = "strategy_invalid"  # a field is unknown or out of range: see configs/rollouts
     SELECTOR_EMPTY = "selector_empty"  # no device matches

@@ -48,7 +48,7 @@ class Golden(Message, frozen=True):
     """The fraction of rows that may miss the tolerance or answer another label."""
 
 
-class Limits(Message, frozen=True):
+class ModelLimits(Message, frozen=True):
     """The most that loading and running the version may cost on a device."""
 
     memory_mb: Positive
@@ -72,7 +72,7 @@ class Variant(Message, frozen=True):
     artifact: Blob
     golden: Golden
     runtime: Runtime
-    limits: Limits
+    limits: ModelLimits
 
 
 class Manifest(Message, frozen=True):
@@ -89,7 +89,7 @@ class Manifest(Message, frozen=True):
     hardware: tuple[str, ...]
     """Machine types (`platform.machine()`) that the version is released for."""
     runtime: Runtime
-    limits: Limits
+    limits: ModelLimits
     nan: Literal["accept", "refuse"] = "accept"
     """What a missing number (NaN) in a request means: the estimator was asked at conversion. Trees and imputers accept
     it, most others would answer nonsense."""

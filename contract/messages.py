@@ -32,7 +32,7 @@ class VersionRef(Message, frozen=True):
     digest: str
 
 
-class Outcome(Message, frozen=True):
+class UpdateOutcome(Message, frozen=True):
     """The end of the newest finished update. It is kept on flash, so that it survives a lost report."""
 
     generation: int
@@ -66,7 +66,7 @@ class ModelState(Message, frozen=True):
     """Since the device booted stable has come back whole from flash and has answered its golden set: a way back."""
     serving: str = ""
     """Digest that answers inferences now; empty when none does."""
-    outcome: Outcome | None = None
+    outcome: UpdateOutcome | None = None
     code: Short = ""
     """The code that says why the phase makes no progress. Empty while it does."""
     detail: Text = ""
@@ -130,7 +130,7 @@ class Heartbeat(Message, frozen=True):
     """Releases that the device's own configuration holds models at."""
     dropped: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
     """Counters of what limits threw away, by name."""
-    shares: NeighbourAddress = ""
+    serve_at: NeighbourAddress = ""
     """The address at which neighbours may fetch what the device has confirmed. Empty: nowhere."""
     nonce: Short = ""
     """Asks for a document that repeats it: the proof that nobody replays an old one."""
@@ -138,7 +138,7 @@ class Heartbeat(Message, frozen=True):
     """The signature by the device's key over all other fields. Empty for a device without a key."""
 
 
-class ModelWindow(Message, frozen=True):
+class ModelInterval(Message, frozen=True):
     """Inferences of one version during one interval; counts add up across devices and intervals."""
 
     model: Short
@@ -148,12 +148,12 @@ class ModelWindow(Message, frozen=True):
     labelled: Count = 0
     correct: Count = 0
     absolute_error_sum: float = 0.0
-    latency_us: Annotated[tuple[Count, ...], msgspec.Meta(max_length=LATENCY_BUCKETS)] = ()
+    latency_counts: Annotated[tuple[Count, ...], msgspec.Meta(max_length=LATENCY_BUCKETS)] = ()
     """Counts per bucket of contract.histogram."""
     predictions: Annotated[dict[Short, Count], msgspec.Meta(max_length=17)] = {}
     """Answers by label, the rarest merged as "other"."""
     features: Annotated[dict[Short, Bins], msgspec.Meta(max_length=MAX_FEATURES)] = {}
-    """Inputs of a sample of the inferences by column: counts per bin of the bundle's reference."""
+    """Inputs of a sample of the inferences by column: counts per bin of the golden set's reference."""
     outputs: Bins = ()
     """Numbers answered, or for a classifier its confidence, of the same sample: counts per bin of the reference."""
     compared: Count = 0
@@ -172,9 +172,9 @@ class Telemetry(Message, frozen=True):
     boot: Count
     seq: Count
     interval_s: float
-    windows: Annotated[tuple[ModelWindow, ...], msgspec.Meta(max_length=2 * MAX_MODELS_PER_DEVICE)] = ()
+    intervals: Annotated[tuple[ModelInterval, ...], msgspec.Meta(max_length=2 * MAX_MODELS_PER_DEVICE)] = ()
     rss_mb: float = 0.0
-    cpu_share: float = 0.0
+    cpu_ratio: float = 0.0
     """The CPU time of the agent during the interval, as a fraction of one core."""
     temperature_c: float | None = None
     """The temperature of the hottest zone. None where the device has none."""

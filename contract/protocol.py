@@ -18,7 +18,7 @@ MAX_DESIRED_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 512 * 1024
 """Largest trust bundle or role document."""
 
-MAX_ROOTS_IN_BUNDLE = 8
+MAX_ROOTS_IN_TRUST_BUNDLE = 8
 """Newest roots that a trust bundle carries; older ones are asked for one by one."""
 
 MAX_CHUNK_BYTES = 512 * 1024

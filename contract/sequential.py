@@ -27,7 +27,7 @@ def _log_ratio(excess: float, variance: float, spread: float) -> float:
     return 0.5 * math.log(variance / wide) + (spread * excess) ** 2 / (2.0 * variance * wide)
 
 
-def variance_of_share(hits: int, total: int) -> float:
+def variance_of_ratio(hits: int, total: int) -> float:
     """Variance of a share of samples: of one with a hit and a miss more, so that few samples never look certain."""
     smooth = (hits + 1) / (total + 2)
     return smooth * (1 - smooth) / max(total, 1)

@@ -89,7 +89,7 @@ class PublishConfig(Message, frozen=True):
     bucket_endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z")] = ""
     """The address of a store that is not AWS's."""
     neighbours: Annotated[str, msgspec.Meta(max_length=128)] = ""
-    """Devices with one value of this label, `site` say, that share what they have confirmed (`[transfer] share`) are
+    """Devices with one value of this label, `site` say, that share what they have confirmed (`[transfer] serve_at`) are
     named to each other before every other source. Empty: none is."""
 
 

@@ -71,7 +71,7 @@ class Service:
     async def one_pass(self) -> None:
         """Keeps trust young, runs a pass, and starts what policies say is due."""
         state = self._state
-        state.trust_changed |= state.authority.refresh(today())
+        state.trust_changed |= state.trust_metadata.refresh(today())
         await self._passes.run(state.inbox, time.time())
         policies.start_due(state)
         await devices.keep_revocations_young(state)

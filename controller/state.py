@@ -31,8 +31,8 @@ from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
 from controller.trust.certificates import open_pki
 from controller.trust.enrolment import Enrolment
-from controller.trust.keys import open_authority
-from controller.trust.metadata import Authority
+from controller.trust.keys import open_trust_metadata
+from controller.trust.metadata import TrustMetadata
 from controller.trust.senders import Senders
 from controller.trust.tokens import Tokens
 
@@ -52,7 +52,7 @@ class State:
     enrolment: Enrolment
     senders: Senders
     registry: Registry
-    authority: Authority
+    trust_metadata: TrustMetadata
     publisher: Publisher
     tokens: Tokens
     world: World
@@ -118,8 +118,8 @@ def open_state(config: Config) -> State:
     credentials = Credentials(directory / "credentials.sqlite")
     senders = Senders(credentials, require_signed=config.fleet.require_signed)
     metadata = Path(config.trust.metadata_dir).expanduser() if config.trust.metadata_dir else None
-    authority = open_authority(store, directory / "keys", metadata, now)
-    authority.witness = journal.checkpoint
+    trust_metadata = open_trust_metadata(store, directory / "keys", metadata, now)
+    trust_metadata.witness = journal.checkpoint
     world = records.load_world(journal.last_words(), config.fleet.silent_s)
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
     events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
@@ -136,8 +136,8 @@ def open_state(config: Config) -> State:
         enrolment=Enrolment(open_pki(directory / "pki", now), credentials),
         senders=senders,
         registry=registry,
-        authority=authority,
-        publisher=Publisher(registry, blobs, authority),
+        trust_metadata=trust_metadata,
+        publisher=Publisher(registry, blobs, trust_metadata),
         tokens=Tokens(store),
         world=world,
         deliveries=Deliveries(world.durable, records, blobs, config.publish.chunk_bytes),

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import msgspec
 
 from contract.blobs import Blob, chunk_list, sha256_hex
-from contract.bundle import ALL_WORDS, DOCUMENTS, MAX_SAID_BYTES, Documents, Words
 from contract.errors import BadInput, Code, WorldError
 from contract.manifest import Manifest
+from contract.stick import ALL_MESSAGES, DOCUMENTS, MAX_MESSAGES_BYTES, StickDocuments, StickMessages
 from contract.wire import decode, encode
 from edgeward.encode import encode_model, encode_rows
 from edgeward.settings import find_settings
@@ -86,29 +86,29 @@ class Client:
         directory.mkdir(parents=True, exist_ok=True)
         return sum(self._write_blob(blob, directory) for blob in blobs)
 
-    def export_bundle(self, devices: Sequence[str], directory: Path) -> dict[str, Any]:
+    def export_stick(self, devices: Sequence[str], directory: Path) -> dict[str, Any]:
         """Write what devices without a broker need to a directory, on a stick: `devices` (none: all) and `bytes`.
 
         The documents come last: who finds them finds what they name. BadInput `unknown_device`.
         """
         query = "&".join(f"device={device}" for device in devices)
-        found = self._dict(f"/v1/bundle?{query}")
+        found = self._dict(f"/v1/stick?{query}")
         directory.mkdir(parents=True, exist_ok=True)
         written = sum(self._write_blob(msgspec.convert(each, Blob), directory) for each in found["blobs"])
         fresh = directory / f"{DOCUMENTS}.tmp"
-        fresh.write_bytes(encode(Documents(documents=found["documents"])))
+        fresh.write_bytes(encode(StickDocuments(documents=found["documents"])))
         fresh.replace(directory / DOCUMENTS)
         return {"devices": found["devices"], "bytes": written}
 
-    def import_bundle(self, directory: Path) -> dict[str, int]:
+    def import_stick(self, directory: Path) -> dict[str, int]:
         """Bring what devices said to a stick to the controller: how many messages it has `taken` and `refused`.
 
         Twice is as good as once. BadInput `message_malformed`, `message_too_large`.
         """
         taken = {"taken": 0, "refused": 0}
-        for path in sorted(directory.glob(ALL_WORDS)):
+        for path in sorted(directory.glob(ALL_MESSAGES)):
             words = _words(path)
-            answer = self._transport.post("/v1/bundle", msgspec.to_builtins(words))
+            answer = self._transport.post("/v1/stick", msgspec.to_builtins(words))
             taken = {key: count + int(answer[key]) for key, count in taken.items()}
         return taken
 
@@ -218,9 +218,9 @@ class Client:
         """Why a device runs what it runs, in order."""
         return list(self._dict(f"/v1/devices/{device}/why")["sentences"])
 
-    def release(self, device: str) -> int:
+    def unquarantine(self, device: str) -> int:
         """Let a device be offered versions again that have failed there; how many those are."""
-        return int(self._transport.post(f"/v1/devices/{device}/release")["versions"])
+        return int(self._transport.post(f"/v1/devices/{device}/unquarantine")["versions"])
 
     def enrolment(self) -> dict[str, Any]:
         """Broker address and root of trust for a new device."""
@@ -371,8 +371,8 @@ def _frame(rows: list[dict[str, Any]]) -> Any:
     return pd.DataFrame(rows)
 
 
-def _words(path: Path) -> Words:
+def _words(path: Path) -> StickMessages:
     try:
-        return decode(path.read_bytes(), Words, max_bytes=2 * MAX_SAID_BYTES)
+        return decode(path.read_bytes(), StickMessages, max_bytes=2 * MAX_MESSAGES_BYTES)
     except BadInput as error:
         raise BadInput(error.code, f"{path}: {error.detail}") from None

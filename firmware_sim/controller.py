@@ -22,7 +22,7 @@ from controller.reconcile.preview import plan_rollout
 from controller.reconcile.world import FromDevice
 from controller.registry.registry import Lineage, Registry, Version
 from controller.rollout.model import FINAL, Rollout, Strategy
-from controller.trust.metadata import Authority, Keyring
+from controller.trust.metadata import Keyring, TrustMetadata
 from firmware_sim.clock import Clock
 from firmware_sim.device import MODEL
 from firmware_sim.durable import ControllerKilled, DurableHistory, DurableStore, DurableTables, Faults
@@ -81,9 +81,9 @@ class SimController:
         self._history = DurableHistory(self.faults)
         self._registry = Registry(store)
         self._blobs = _Blobs()
-        self._authority = Authority(store, Keyring([*KEY_RING, TARGETS, RELEASE], RELEASE))
-        self._authority.begin(FIRST, WORLD_BEGAN)
-        self._publisher = Publisher(self._registry, self._blobs, self._authority)
+        self._trust_metadata = TrustMetadata(store, Keyring([*KEY_RING, TARGETS, RELEASE], RELEASE))
+        self._trust_metadata.begin(FIRST, WORLD_BEGAN)
+        self._publisher = Publisher(self._registry, self._blobs, self._trust_metadata)
         self._inbox: list[tuple[str, FromDevice]] = []
         self._epoch = 0
         self._restore_needed = False
@@ -217,7 +217,7 @@ class SimController:
     def _run_pass(self) -> None:
         if not self._network.controller_up:
             return
-        self._authority.refresh(self._today())
+        self._trust_metadata.refresh(self._today())
         try:
             _to_the_end(self._passes.run(self, self._wall()))
         except WorldError:

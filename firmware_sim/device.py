@@ -296,8 +296,8 @@ class Device:
         self._noted, raw = operations, self._raw_record()
         if look_for_blobs:
             record = decode_record(raw)
-            slots = (slot for slot in (record.stable, record.trial) if slot is not None)
-            blobs = (blob for slot in slots for blob in slot.blobs)
+            kept = (each for each in (record.stable, record.trial) if each is not None)
+            blobs = (blob for each in kept for blob in each.blobs)
             missing = tuple(blob.sha256[:12] for blob in blobs if not self._is_whole(blob.sha256))
             self.history.append(Moment(self._clock.now, self.boots, raw, serving, missing))
             return

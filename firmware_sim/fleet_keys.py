@@ -37,5 +37,5 @@ def vouched(files: Mapping[str, str], model: str, manifests: Mapping[int, Manife
     found = dict(files)
     if not repository.signers_of(found, model):
         found["targets.json"] = repository.delegate(found, model, [RELEASE.public_key], targets=TARGETS, now=now)
-    role = repository.release(found, model, manifests, signers=[RELEASE], now=now)
+    role = repository.sign_role(found, model, manifests, signers=[RELEASE], now=now)
     return repository.refresh({**found, f"{role_name(model)}.json": role}, KEYS, now)

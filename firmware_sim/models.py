@@ -15,7 +15,7 @@ from agent.core.model import Assignment
 from agent.ports import Array, Inputs, ProbeReport, Session, Usage
 from contract.blobs import describe
 from contract.errors import Code, WorldError
-from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
+from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Tensor
 from contract.messages import Hardware
 from firmware_sim.power import ProcessKilled
 
@@ -86,7 +86,7 @@ def make_model(
         columns=("x",),
         hardware=("sim",),
         runtime=Runtime(ir=8, opset=18, ml_opset=3),
-        limits=Limits(memory_mb=64, load_s=10),
+        limits=ModelLimits(memory_mb=64, load_s=10),
     )
     return SimModel(release, behaviour, artifact, golden, manifest)
 

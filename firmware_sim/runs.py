@@ -124,7 +124,7 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
     if scenario.sensor != Signal():
         yield replace(scenario, sensor=Signal())
     if len(scenario.stratum) > 1:
-        yield replace(scenario, stratum=(replace(scenario.stratum[0], share=1.0),))
+        yield replace(scenario, stratum=(replace(scenario.stratum[0], fraction=1.0),))
     if scenario.hours / 2 * 3600 > scenario.heal_at_s + 600:
         yield replace(scenario, hours=scenario.hours / 2)
 

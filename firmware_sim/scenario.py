@@ -17,7 +17,7 @@ from firmware_sim.models import Behaviour
 from firmware_sim.network import Conditions, Probability, Seconds
 from firmware_sim.sensors import Signal
 
-Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Fraction = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e7)]
 
 
@@ -38,7 +38,7 @@ class Stratum(Message, frozen=True):
     """A kind of device."""
 
     name: str
-    share: Share = 1.0
+    fraction: Fraction = 1.0
     loss: Probability | None = None
     bandwidth_bytes_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """The bandwidth of its links; 0: the network's."""
@@ -58,7 +58,7 @@ class Partition(Message, frozen=True, tag_field="kind", tag="partition"):
 
     at_s: Seconds
     for_s: Positive
-    share: Share = 0.5
+    fraction: Fraction = 0.5
 
 
 class Storm(Message, frozen=True, tag_field="kind", tag="storm"):
@@ -167,8 +167,8 @@ def _without_none(plain: Any) -> Any:
 
 def _check(scenario: Scenario, path: Path) -> None:
     names = {stratum.name for stratum in scenario.stratum}
-    if abs(sum(stratum.share for stratum in scenario.stratum) - 1.0) > 1e-6:
-        raise BadInput(Code.CONFIG_INVALID, f"{path}: shares of the strata must add up to 1")
+    if abs(sum(stratum.fraction for stratum in scenario.stratum) - 1.0) > 1e-6:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: fractions of the strata must add up to 1")
     if scenario.heal_at_s >= scenario.ends_at_s:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: heal_at_s must lie before the end ({scenario.ends_at_s:.0f} s)")
     for release in scenario.release:

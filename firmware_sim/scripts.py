@@ -10,7 +10,7 @@ from contract.blobs import Blob, chunk_list, describe, split
 from contract.desired import Delivery, DesiredTarget, TrialPolicy
 from contract.encoding import ENCODING
 from contract.trust.documents import sign_desired
-from contract.trust.repository import bundle
+from contract.trust.repository import trust_bundle
 from contract.trust.verified import Wanted
 from contract.wire import encode
 from controller.encode.encode import encode_artifact
@@ -24,7 +24,7 @@ POLICY = TrialPolicy(
     give_up_s=Decimal(200),
     boot_budget=5,
     min_samples=10,
-    window=100,
+    judged_inferences=100,
     max_accuracy_drop=Decimal("0.1"),
 )
 
@@ -51,11 +51,11 @@ def publish(
     now = WORLD_BEGAN + timedelta(seconds=int(world.now))
     world.files = vouched(world.files, "m", manifests, now)
     world.offer(topics.model_role("m"), world.files["models-m.json"].encode())
-    world.offer(topics.trust(), encode(bundle(world.files)))
+    world.offer(topics.trust(), encode(trust_bundle(world.files)))
     wanted: tuple[Wanted, ...] = ()
     if release is not None:
         artifact = manifests[release].artifact
-        custom = DesiredTarget(slot="m", generation=generation, rollout="r", policy=POLICY, delivery=delivery)
+        custom = DesiredTarget(model="m", generation=generation, rollout="r", policy=POLICY, delivery=delivery)
         wanted = (Wanted("m", release, artifact.length, artifact.sha256, custom),)
     world.offer(topics.desired(NAME), desired_document(generation, wanted))
 

@@ -123,7 +123,7 @@ class FleetWorld:
     def _stratum_of(self, number: int) -> Stratum:
         place, total = (number + 0.5) / self.scenario.devices, 0.0
         for stratum in self.scenario.stratum:
-            total += stratum.share
+            total += stratum.fraction
             if place <= total:
                 return stratum
         return self.scenario.stratum[-1]
@@ -161,9 +161,9 @@ class FleetWorld:
 
     def _arrange(self, fault: Fault) -> None:
         match fault:
-            case Partition(at_s=at_s, for_s=for_s, share=share):
+            case Partition(at_s=at_s, for_s=for_s, fraction=fraction):
                 rng = stream(self.seed, f"partition/{at_s}")
-                cut_off = [device.link for device in self.devices.values() if rng.random() < share]
+                cut_off = [device.link for device in self.devices.values() if rng.random() < fraction]
                 self.clock.at(at_s, lambda: _reach(cut_off, reachable=False))
                 self.clock.at(at_s + for_s, lambda: _reach(cut_off, reachable=True))
             case Storm(at_s=at_s):

@@ -19,26 +19,6 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "glossary.md"
 FOLDERS = ("contract", "agent", "controller", "edgeward", "firmware_sim", "benchmarks", "examples", "tests")
 
-NOT_RENAMED = {
-    "window",
-    "bundle",
-    "share",
-    "released",
-    "release device",
-    "slot",
-    "latency us",
-    "voice",
-    "believes",
-    "remember",
-    "operations",
-    "broadcast",
-    "say again",
-    "commit",
-    "admitting",
-    "capturing",
-}
-"""Words that the code still has. The rename takes each one off this list: a strict xfail says so."""
-
 
 class Retired(msgspec.Struct, frozen=True):
     """One row of the table: forms of a word, whether sentences are searched as well, and where it may stand."""
@@ -189,12 +169,7 @@ def all_sentences() -> list[Place]:
     return sentences()
 
 
-def marked(row: Retired) -> Any:
-    waits = pytest.mark.xfail(strict=True, reason="to be renamed; then take the word off NOT_RENAMED")
-    return pytest.param(row, id=row.word, marks=[waits] if row.word in NOT_RENAMED else [])
-
-
-@pytest.mark.parametrize("row", [marked(row) for row in ROWS])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.word)
 def test_a_retired_word_does_not_come_back(row: Retired, all_names: list[Place], all_sentences: list[Place]) -> None:
     assert uses(row, all_names, all_sentences) == []
 
@@ -203,7 +178,6 @@ def test_the_glossary_retires_words_and_names_each_once() -> None:
     forms = [form for row in ROWS for form in row.forms]
     assert len(ROWS) > 15
     assert len(forms) == len(set(forms))
-    assert {row.word for row in ROWS} >= NOT_RENAMED
 
 
 PLANTED = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
-from agent.config import Broker, ServingConfig, check_share
+from agent.config import Broker, ServingConfig, check_serve_at
 from agent.ports import Link
 from agent.serving.slot import ModelSlot
 from agent.stimuli import Stimulus
@@ -59,19 +59,19 @@ def open_source(address: str, deliver: Callable[[Stimulus], None], ca_file: str)
     return Source(address, deliver, ca_file)
 
 
-def new_blob_server(share: str, find: "Find") -> "BlobServer | None":
+def new_blob_server(serve_at: str, find: "Find") -> "BlobServer | None":
     """What neighbours ask for blobs; None if nothing is to be shared, or if the address cannot be used now.
 
     An address that does not exist yet, or is not this device's, prevents no model from serving.
     """
-    if (address := check_share(share)) is None:
+    if (address := check_serve_at(serve_at)) is None:
         return None
     from agent.adapters.http.blob_server import BlobServer
 
     try:
         return BlobServer(*address, find)
     except OSError as error:
-        _log.warning("transfer.share %s: %s; nothing is shared", share, error.strerror)
+        _log.warning("transfer.serve_at %s: %s; nothing is shared", serve_at, error.strerror)
         return None
 
 

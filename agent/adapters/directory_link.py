@@ -13,8 +13,16 @@ from urllib.parse import unquote, urlsplit
 from agent.adapters.posix_disk import PosixDisk
 from agent.flash.atomic_file import replace
 from agent.stimuli import LinkDown, LinkUp, MessageArrived, Stimulus
-from contract.bundle import DOCUMENTS, MAX_DOCUMENTS_BYTES, MAX_SAID_BYTES, Documents, Said, Words, words_file
 from contract.errors import EdgewardError, WorldError
+from contract.stick import (
+    DOCUMENTS,
+    MAX_DOCUMENTS_BYTES,
+    MAX_MESSAGES_BYTES,
+    StickDocuments,
+    StickMessage,
+    StickMessages,
+    messages_file,
+)
 from contract.topics import UP_CAPTURED, UP_REPORT, parse_up
 from contract.wire import decode, encode
 
@@ -70,7 +78,7 @@ class DirectoryLink:
             elif payload in self._said:
                 return
             self._said[payload] = topic
-            while sum(map(len, self._said)) > MAX_SAID_BYTES // 2:  # quotes are doubled in the file
+            while sum(map(len, self._said)) > MAX_MESSAGES_BYTES // 2:  # quotes are doubled in the file
                 del self._said[next(iter(self._said))]
             self._unwritten = True
 
@@ -122,10 +130,10 @@ class DirectoryLink:
         with self._lock:
             if not self._unwritten:
                 return
-            said = tuple(Said(topic=topic, text=body.decode()) for body, topic in self._said.items())
+            said = tuple(StickMessage(topic=topic, text=body.decode()) for body, topic in self._said.items())
             self._unwritten = False
         try:
-            replace(self._disk, words_file(self._device), encode(Words(messages=said)))
+            replace(self._disk, messages_file(self._device), encode(StickMessages(messages=said)))
         except WorldError:
             self._unwritten = True
             raise
@@ -137,4 +145,4 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 
 def _documents(path: Path) -> dict[str, str]:
-    return decode(path.read_bytes(), Documents, max_bytes=MAX_DOCUMENTS_BYTES).documents
+    return decode(path.read_bytes(), StickDocuments, max_bytes=MAX_DOCUMENTS_BYTES).documents

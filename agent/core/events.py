@@ -57,7 +57,7 @@ class ActivationAllowed(msgspec.Struct, frozen=True):
 
 
 class ActivationHeld(msgspec.Struct, frozen=True):
-    """No maintenance window is open, or an application on the device holds updates."""
+    """These are not maintenance hours, or an application on the device holds updates."""
 
     digest: str
     wait_s: float
@@ -74,14 +74,14 @@ class ModelBroken(msgspec.Struct, frozen=True):
 
 
 class HealthJudged(msgspec.Struct, frozen=True):
-    """The health window of `digest` was judged."""
+    """The newest inferences of `digest` were judged."""
 
     digest: str
     verdict: Verdict
     code: str = ""
     detail: str = ""
     measured: Baseline | None = None
-    """How often the version was right in the window: the yardstick for its successor once it is stable."""
+    """How often the version was right in the judged inferences: the yardstick for its successor once it is stable."""
 
 
 class TimerFired(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The health of a version: a window of its newest inferences, and the verdict on it.
+"""The health of a version: its newest inferences, and the verdict on them.
 
 Decides pass, fail or inconclusive from counts alone. Refuses to know what follows from a verdict.
 """
@@ -12,7 +12,7 @@ from agent.core.limits import FALSE_ALARM
 from agent.core.model import Baseline, Verdict
 from contract.desired import TrialPolicy
 from contract.errors import Code
-from contract.sequential import beyond_chance, variance_of_share
+from contract.sequential import beyond_chance, variance_of_ratio
 
 
 class Inference(msgspec.Struct, frozen=True, gc=False):
@@ -35,7 +35,7 @@ class Judgement(msgspec.Struct, frozen=True):
 _INCONCLUSIVE = Judgement(Verdict.INCONCLUSIVE)
 
 
-class HealthWindow:
+class JudgedInferences:
     """The newest inferences of one version, bounded; counts are kept as they come and go."""
 
     def __init__(self, size: int) -> None:
@@ -54,7 +54,7 @@ class HealthWindow:
         return len(self._newest)
 
     def add(self, inference: Inference) -> None:
-        """Adds one inference; a full window drops its oldest."""
+        """Adds one inference; beyond the limit the oldest is dropped."""
         self._newest.append(inference)
         self.seen += 1
         if inference.error is not None or inference.correct is not None:
@@ -70,13 +70,13 @@ class HealthWindow:
         self.agreed += agreed
 
     def latency_us_p95(self) -> float:
-        """Returns the 95th percentile of the window's latencies in microseconds; 0 for an empty window."""
+        """Returns the 95th percentile of the latencies in microseconds; 0 without inferences."""
         ordered = sorted(inference.latency_us for inference in self._newest)
         return ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)] if ordered else 0.0
 
     @property
     def baseline(self) -> Baseline | None:
-        """The yardstick that this window gives a successor; None without labels."""
+        """The yardstick that these inferences give a successor; None without labels."""
         return Baseline(labelled=self.labelled, correct=self.correct) if self.labelled else None
 
     def _count(self, inference: Inference, sign: int) -> None:
@@ -85,59 +85,60 @@ class HealthWindow:
         self.correct += sign * (inference.correct is True)
 
 
-def judge(window: HealthWindow, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
-    """Judges a trial's window. Fewer inferences than `min_samples` never pass: missing data is not health.
+def judge(inferences: JudgedInferences, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
+    """Judges a trial's inferences. Fewer inferences than `min_samples` never pass: missing data is not health.
 
-    Errors convict early: once there are more than a window of `min_samples` may hold, no later success helps.
+    Errors convict early: once there are more than `min_samples` may hold, no later success helps.
     """
-    if failed := _errors(window, policy):
+    if failed := _errors(inferences, policy):
         return failed
-    if len(window) < policy.min_samples:
+    if len(inferences) < policy.min_samples:
         return _INCONCLUSIVE
-    return _latency(window, policy) or _agreement(window, policy) or _accuracy(window, policy, baseline)
+    return _latency(inferences, policy) or _agreement(inferences, policy) or _accuracy(inferences, policy, baseline)
 
 
-def _errors(window: HealthWindow, policy: TrialPolicy) -> Judgement | None:
-    allowed = float(policy.max_error_ratio) * max(len(window), policy.min_samples)
-    if window.errors <= allowed:
+def _errors(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
+    allowed = float(policy.max_error_ratio) * max(len(inferences), policy.min_samples)
+    if inferences.errors <= allowed:
         return None
-    detail = f"{window.errors} of {len(window)} inferences failed, {float(policy.max_error_ratio):.1%} allowed"
+    detail = f"{inferences.errors} of {len(inferences)} inferences failed, {float(policy.max_error_ratio):.1%} allowed"
     return Judgement(Verdict.FAIL, Code.HEALTH_ERRORS, detail)
 
 
-def _latency(window: HealthWindow, policy: TrialPolicy) -> Judgement | None:
-    p95_ms = window.latency_us_p95() / 1000
+def _latency(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
+    p95_ms = inferences.latency_us_p95() / 1000
     if p95_ms <= float(policy.max_latency_ms_p95):
         return None
-    detail = f"p95 {p95_ms:.1f} ms over {len(window)} inferences, {policy.max_latency_ms_p95} ms allowed"
+    detail = f"p95 {p95_ms:.1f} ms over {len(inferences)} inferences, {policy.max_latency_ms_p95} ms allowed"
     return Judgement(Verdict.FAIL, Code.HEALTH_LATENCY, detail)
 
 
-def _agreement(window: HealthWindow, policy: TrialPolicy) -> Judgement | None:
+def _agreement(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
     if policy.mode != "shadow":
         return None
-    if window.compared < policy.min_samples:
+    if inferences.compared < policy.min_samples:
         return _INCONCLUSIVE
-    ratio = window.agreed / window.compared if window.compared else 1.0
+    ratio = inferences.agreed / inferences.compared if inferences.compared else 1.0
     if ratio >= float(policy.min_agreement):
         return None
-    detail = f"{window.agreed} of {window.compared} answers are stable's, {float(policy.min_agreement):.1%} asked for"
+    asked = f"{float(policy.min_agreement):.1%} asked for"
+    detail = f"{inferences.agreed} of {inferences.compared} answers are stable's, {asked}"
     return Judgement(Verdict.FAIL, Code.HEALTH_AGREEMENT, detail)
 
 
-def _accuracy(window: HealthWindow, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
-    if baseline is None or not baseline.labelled or not window.labelled:
+def _accuracy(inferences: JudgedInferences, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
+    if baseline is None or not baseline.labelled or not inferences.labelled:
         return Judgement(Verdict.PASS)
-    if window.labelled < policy.min_samples:
+    if inferences.labelled < policy.min_samples:
         return _INCONCLUSIVE
-    before, after = baseline.correct / baseline.labelled, window.correct / window.labelled
-    variance = variance_of_share(baseline.correct, baseline.labelled) + variance_of_share(
-        window.correct, window.labelled
+    before, after = baseline.correct / baseline.labelled, inferences.correct / inferences.labelled
+    variance = variance_of_ratio(baseline.correct, baseline.labelled) + variance_of_ratio(
+        inferences.correct, inferences.labelled
     )
     if not beyond_chance(before - after - float(policy.max_accuracy_drop), variance, FALSE_ALARM):
         return Judgement(Verdict.PASS)
     detail = (
-        f"accuracy {after:.3f} of {window.labelled} against {before:.3f} of {baseline.labelled} for stable, "
+        f"accuracy {after:.3f} of {inferences.labelled} against {before:.3f} of {baseline.labelled} for stable, "
         f"a drop of {float(policy.max_accuracy_drop):.3f} allowed"
     )
     return Judgement(Verdict.FAIL, Code.HEALTH_ACCURACY, detail)

@@ -26,7 +26,7 @@ from agent.core.events import (
 from agent.core.limits import MAX_FETCH_ATTEMPTS, PROBE_GRACE_S, backoff_s
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial, Verdict
 from contract.errors import Code
-from contract.messages import Outcome, Result
+from contract.messages import Result, UpdateOutcome
 
 Step = tuple[State, tuple[Command, ...]]
 
@@ -128,7 +128,7 @@ def _adopt_trial(state: State, trial: Assignment, wanted: Assignment, now: float
 
 def _lineup_of(assignment: Assignment) -> tuple[object, ...]:
     policy = assignment.policy
-    return policy.mode, policy.share, policy.isolated
+    return policy.mode, policy.traffic_share, policy.isolated
 
 
 def _refused(state: State, wanted: Assignment, why: tuple[str, str], now: float) -> Step:
@@ -306,7 +306,7 @@ def _reject(record: Record, wanted: Assignment, code: str, detail: str) -> Step:
 
 
 def _with_outcome(record: Record, version: Assignment, result: Result, code: str, detail: str) -> Record:
-    outcome = Outcome(
+    outcome = UpdateOutcome(
         generation=version.generation, version=version.ref, result=result, code=str(code), detail=str(detail)
     )
     return msgspec.structs.replace(record, outcome=outcome)

@@ -10,12 +10,12 @@ import msgspec
 from contract.blobs import Blob
 from contract.desired import Delivery, TrialPolicy
 from contract.manifest import Manifest
-from contract.messages import Outcome, VersionRef
+from contract.messages import UpdateOutcome, VersionRef
 from contract.wire import Message
 
 
 class Verdict(StrEnum):
-    """What a health window says about a version."""
+    """What the judged inferences say about a version."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     FAIL = "fail"
@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 
 class Baseline(Message, frozen=True):
-    """How often stable was right in its newest window; the yardstick for the trial that follows it."""
+    """How often stable was right in its newest inferences; the yardstick for the trial that follows it."""
 
     labelled: int
     correct: int
@@ -67,13 +67,13 @@ class Record(Message, frozen=True):
     trial_boots: int = 0
     baseline: Baseline | None = None
     """How often stable was right. Durable: a trial that follows a reboot is judged by the same yardstick."""
-    outcome: Outcome | None = None
+    outcome: UpdateOutcome | None = None
 
     @property
     def kept_digests(self) -> tuple[str, ...]:
         """Digests of the blobs that pruning must leave."""
-        slots = (slot for slot in (self.stable, self.trial) if slot is not None)
-        return tuple(blob.sha256 for slot in slots for blob in slot.blobs)
+        kept = (each for each in (self.stable, self.trial) if each is not None)
+        return tuple(blob.sha256 for each in kept for blob in each.blobs)
 
 
 class Steady(msgspec.Struct, frozen=True):

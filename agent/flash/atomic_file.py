@@ -16,7 +16,7 @@ TEMPORARY = "tmp-"
 """Begins the name of a file that is being written; after a power cut it is of no use."""
 
 
-def commit(disk: Disk, name: str, body: bytes) -> int:
+def write_atomic(disk: Disk, name: str, body: bytes) -> int:
     """Makes `body` durable under `name` with its checksum; returns the file's size. WorldError as `replace`."""
     raw = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
     replace(disk, name, raw)
@@ -43,7 +43,7 @@ def take_over(disk: Disk, name: str) -> None:
         disk.sync_directory()
 
 
-def read_committed(disk: Disk, name: str) -> bytes:
+def read_atomic(disk: Disk, name: str) -> bytes:
     """Returns what was committed; BadInput `record_corrupt` if the checksum does not match, FileNotFoundError."""
     checksum, _, body = disk.read(name).partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != checksum:

@@ -4,7 +4,7 @@ Decides names, order and what is dropped: beyond the limit the oldest batch, bec
 what a batch holds. Invariant: a name without the prefix ``tmp-`` is complete and durable.
 """
 
-from agent.flash.atomic_file import commit, read_committed
+from agent.flash.atomic_file import read_atomic, write_atomic
 from agent.ports import Disk
 from contract.errors import BadInput
 
@@ -37,7 +37,7 @@ class Spool:
         while self._sizes and (sum(self._sizes.values()) + len(body) > self._max_bytes or len(self) >= MAX_FILES):
             self.drop(min(self._sizes))
             given_up += 1
-        self._sizes[name] = commit(self._disk, _file(name), body)
+        self._sizes[name] = write_atomic(self._disk, _file(name), body)
         return given_up
 
     def oldest(self) -> tuple[Name, bytes] | None:
@@ -45,7 +45,7 @@ class Spool:
         while self._sizes:
             name = min(self._sizes)
             try:
-                return name, read_committed(self._disk, _file(name))
+                return name, read_atomic(self._disk, _file(name))
             except (OSError, BadInput):
                 self.drop(name)
         return None

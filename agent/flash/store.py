@@ -12,7 +12,7 @@ import msgspec
 
 from agent.core.admission import HighWater
 from agent.core.model import Record
-from agent.flash.atomic_file import commit, medium, read_committed
+from agent.flash.atomic_file import medium, read_atomic, write_atomic
 from agent.ports import Disk
 from contract.blobs import Blob, Followed
 from contract.errors import BadInput, Code, WorldError
@@ -63,7 +63,7 @@ class Store:
 
     def save_device(self, record: DeviceRecord) -> None:
         """Makes the device record durable."""
-        self._commit("device", record)
+        self._write("device", record)
 
     def load_trusted(self) -> tuple[Trusted | None, bool]:
         """Returns (what was verified before without roles, None on a new disk; whether it failed its checksum)."""
@@ -83,10 +83,10 @@ class Store:
         known = dict(before.roles)
         for model, text in trusted.roles:
             if known.get(model) != text:
-                self._commit(f"role-{model}", KeptRole(model=model, text=text))
+                self._write(f"role-{model}", KeptRole(model=model, text=text))
         bare = msgspec.structs.replace(trusted, roles=())
         if bare != msgspec.structs.replace(before, roles=()):
-            self._commit("trust", bare)
+            self._write("trust", bare)
 
     def _role(self, model: str) -> KeptRole | None:
         try:
@@ -113,7 +113,7 @@ class Store:
 
     def save_record(self, model: str, record: Record) -> None:
         """Makes the record of `model` durable: the one commit point of an update."""
-        self._commit(f"record-{model}", record)
+        self._write(f"record-{model}", record)
 
     def has(self, blob: Blob) -> bool:
         """Whether the blob is complete on disk and its bytes still have its digest; pruning then keeps it."""
@@ -216,12 +216,12 @@ class Store:
             raise WorldError(Code.DIGEST_MISMATCH, f"blob {blob.sha256[:12]} is damaged or missing")
         return self._disk.read(f"blob-{blob.sha256}")
 
-    def _commit(self, name: str, record: msgspec.Struct) -> None:
-        commit(self._disk, name, encode(record))
+    def _write(self, name: str, record: msgspec.Struct) -> None:
+        write_atomic(self._disk, name, encode(record))
 
     def _load(self, name: str, kind: type[R]) -> R | None:
         try:
-            body = read_committed(self._disk, name)
+            body = read_atomic(self._disk, name)
         except FileNotFoundError:
             return None
         return decode(body, kind, max_bytes=MAX_RECORD_BYTES)

@@ -8,12 +8,12 @@ from datetime import datetime
 from agent.core.events import ActivationAllowed, ActivationHeld
 from agent.core.model import Assignment, Baseline
 from contract.errors import BadInput, Code
-from contract.windows import wait_s
+from contract.maintenance import wait_s
 
 HOLD_LOOK_S = 5.0
 """How often an application that holds updates is asked again."""
-WINDOW_LOOK_S = 3600.0
-"""How often a window that cannot be read is looked at again."""
+MAINTENANCE_LOOK_S = 3600.0
+"""How often maintenance hours that cannot be read are looked at again."""
 
 
 def activation(
@@ -26,10 +26,10 @@ def activation(
         words = f"an application holds updates, for at most {left_s:.0f} s more"
         return ActivationHeld(digest, HOLD_LOOK_S, Code.UPDATE_HELD, words)
     try:
-        closed_s = wait_s(policy.windows, local)
+        closed_s = wait_s(policy.maintenance, local)
     except BadInput as error:  # it was signed all the same: reported, and checked again
-        return ActivationHeld(digest, WINDOW_LOOK_S, error.code, error.detail)
+        return ActivationHeld(digest, MAINTENANCE_LOOK_S, error.code, error.detail)
     if closed_s > 0:
-        words = f"waits for a maintenance window: {', '.join(policy.windows)} local time"
-        return ActivationHeld(digest, closed_s, Code.WINDOW_CLOSED, words)
+        words = f"waits for maintenance hours: {', '.join(policy.maintenance)} local time"
+        return ActivationHeld(digest, closed_s, Code.OUTSIDE_MAINTENANCE, words)
     return ActivationAllowed(digest, baseline)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from agent.core import machine
 from agent.core.events import HealthJudged, ModelBroken
-from agent.core.health import HealthWindow, judge
+from agent.core.health import JudgedInferences, judge
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial
 from agent.ports import Runtime
 from agent.serving.lineup import Lineup
@@ -18,7 +18,7 @@ from agent.serving.plan import plan_lineup
 from agent.serving.slot import ModelSlot, Serving
 from agent.transfer.download import Download, Result
 from contract.errors import Code
-from contract.messages import ModelState, ModelWindow, Phase, Progress
+from contract.messages import ModelInterval, ModelState, Phase, Progress
 
 DRAIN_S = 5.0
 """A replaced session is dropped after this even if inferences run on it: they hold their own reference."""
@@ -50,8 +50,8 @@ class DeviceModel:
     _asked: str = ""
     """Digest of the version that was tested last."""
     _prove_at: float = 0.0
-    _windows: list[ModelWindow] = field(default_factory=list)
-    _judged: tuple[HealthWindow, int, int] | None = None
+    _intervals: list[ModelInterval] = field(default_factory=list)
+    _judged: tuple[JudgedInferences, int, int] | None = None
     _said: tuple[tuple[object, ...], ModelState] | None = None
 
     @property
@@ -108,8 +108,8 @@ class DeviceModel:
         return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable does not come back whole from flash")
 
     def _retire(self, old: Serving, now: float) -> None:
-        if (window := old.take_window()) is not None:
-            self._windows.append(window)
+        if (interval := old.take_interval()) is not None:
+            self._intervals.append(interval)
         self._draining.append((old, now + DRAIN_S))
         self._drain_look_at = now
 
@@ -118,7 +118,7 @@ class DeviceModel:
         if self.lineup.shadow is not None:
             self.lineup.shadow.run(now)
 
-    def release_drained(self, now: float) -> bool:
+    def drop_drained(self, now: float) -> bool:
         """Drops replaced sessions on which no inference runs; returns True if memory can be trimmed."""
         if not self.in_trial and (self.slot.fallback is not None or self.lineup.shadow is not None):
             for old in self.lineup.end_trial():
@@ -138,30 +138,30 @@ class DeviceModel:
         serving = self.lineup.of(trial.digest) if trial is not None else None
         if serving is None or trial is None:
             return None
-        window = serving.observed.window
-        if self._judged == (window, window.seen, trial.generation):
+        judged = serving.observed.judged_inferences
+        if self._judged == (judged, judged.seen, trial.generation):
             return None
-        self._judged = (window, window.seen, trial.generation)
-        found = judge(window, trial.policy, self._yardstick(trial))
-        return HealthJudged(trial.digest, found.verdict, found.code, found.detail, window.baseline)
+        self._judged = (judged, judged.seen, trial.generation)
+        found = judge(judged, trial.policy, self._yardstick(trial))
+        return HealthJudged(trial.digest, found.verdict, found.code, found.detail, judged.baseline)
 
     def _yardstick(self, trial: Assignment) -> Baseline | None:
         """Stable in the same hours where it runs beside the trial, else stable before the trial began."""
         stable = self.state.record.stable
         beside = self.lineup.of(stable.digest) if stable is not None else None
-        measured = beside.observed.window.baseline if beside is not None else None
+        measured = beside.observed.judged_inferences.baseline if beside is not None else None
         enough = measured is not None and measured.labelled >= trial.policy.min_samples
         return measured if enough else self.state.record.baseline
 
     def baseline(self) -> Baseline | None:
         """How often the serving version was right among its newest inferences; None without labels."""
-        return self.slot.serving.observed.window.baseline if self.slot.serving is not None else None
+        return self.slot.serving.observed.judged_inferences.baseline if self.slot.serving is not None else None
 
-    def take_windows(self) -> list[ModelWindow]:
+    def take_intervals(self) -> list[ModelInterval]:
         """Returns what was inferred since the last call, by version."""
-        windows, self._windows = self._windows, []
-        newest = (each.take_window() for each in self.lineup.loaded)
-        return [*windows, *(window for window in newest if window is not None)]
+        intervals, self._intervals = self._intervals, []
+        newest = (each.take_interval() for each in self.lineup.loaded)
+        return [*intervals, *(interval for interval in newest if interval is not None)]
 
     def wake_at(self, *, online: bool) -> float:
         """Returns when this model has something to do; infinity for never."""

@@ -17,7 +17,7 @@ from agent.serving.slot import ModelSlot, Serving, Split
 from contract.errors import Code, EdgewardError, WorldError
 from contract.tensors import Array, decode_tensors
 
-MAX_REMEMBERED = 8
+MAX_KNOWN_NEEDS = 8
 """Versions of which it is remembered how much memory they need."""
 ROOM = 1.3
 """A session is loaded beside another if this much of its size is free."""
@@ -77,8 +77,8 @@ class Lineup:
         self._end_shadow()
         if spare is not None:
             slot.fallback = spare
-        shared = trial is not None and spare is not None and trial.policy.share < 1
-        slot.split = Split(float(trial.policy.share), trial.digest) if shared and trial is not None else None
+        divided = trial is not None and spare is not None and trial.policy.traffic_share < 1
+        slot.split = Split(float(trial.policy.traffic_share), trial.digest) if divided and trial is not None else None
         slot.swap(answers)
         slot.fallback = spare
 
@@ -98,7 +98,7 @@ class Lineup:
         try:
             return self._required(assignment, plan)
         except EdgewardError:
-            if plan.answers is not None and plan.answers.policy.share < 1:
+            if plan.answers is not None and plan.answers.policy.traffic_share < 1:
                 raise
             return None  # the trial serves all the same; requests that it cannot answer fail
 
@@ -129,7 +129,7 @@ class Lineup:
     def probed(self, report: ProbeReport) -> None:
         """Remembers how much memory a version needs."""
         self.memory_mb[report.digest] = report.memory_mb
-        while len(self.memory_mb) > MAX_REMEMBERED:
+        while len(self.memory_mb) > MAX_KNOWN_NEEDS:
             del self.memory_mb[next(iter(self.memory_mb))]
 
     def prove(self, assignment: Assignment) -> bool:

@@ -7,13 +7,13 @@ import math
 from collections import Counter
 from typing import Any
 
-from agent.core.health import HealthWindow, Inference
+from agent.core.health import Inference, JudgedInferences
 from agent.core.model import Assignment
 from agent.serving.shadow import Compared
 from contract.errors import Code
 from contract.histogram import LATENCY_BUCKETS, bucket_of, merge, trimmed
 from contract.labels import Answer, same_label
-from contract.messages import ModelWindow
+from contract.messages import ModelInterval
 
 MAX_LABELS = 16
 """Distinct answers counted by name in one interval; the rest are "other"."""
@@ -42,13 +42,13 @@ class Tally:
         self.agreed = 0
         self.divergence: tuple[int, ...] = ()
 
-    def window(self, assignment: Assignment) -> ModelWindow:
+    def interval(self, assignment: Assignment) -> ModelInterval:
         """The tally as a message."""
         common: dict[str, int] = self.predictions
         if len(common) > MAX_LABELS:
             common = dict(self.predictions.most_common(MAX_LABELS))
             common["other"] = common.get("other", 0) + self.predictions.total() - sum(common.values())
-        return ModelWindow(
+        return ModelInterval(
             model=assignment.model,
             version=assignment.ref,
             inferences=self.inferences,
@@ -56,7 +56,7 @@ class Tally:
             labelled=self.labelled,
             correct=self.correct,
             absolute_error_sum=self.absolute_error_sum,
-            latency_us=trimmed(self.latency),
+            latency_counts=trimmed(self.latency),
             predictions={label[:128]: count for label, count in common.items()},
             compared=self.compared,
             agreed=self.agreed,
@@ -72,19 +72,19 @@ class Observed:
         self._assignment = assignment
         self._classifies = assignment.manifest.task == "classification"
         self._lock = lock
-        self._window = HealthWindow(assignment.policy.window)
+        self._judged_inferences = JudgedInferences(assignment.policy.judged_inferences)
         self._tally = Tally()
         self._longest_s = 0.0
         self._lifetime: tuple[int, ...] = ()
         self._lifetime_s = 0.0
 
     @property
-    def window(self) -> HealthWindow:
+    def judged_inferences(self) -> JudgedInferences:
         """The newest inferences, by which health is judged."""
         self.count()
-        return self._window
+        return self._judged_inferences
 
-    def take_tally(self) -> ModelWindow | None:
+    def take_tally(self) -> ModelInterval | None:
         """Returns what was counted since the last call; None if nothing was inferred."""
         self.count()
         with self._lock:
@@ -92,9 +92,9 @@ class Observed:
             if not tally.inferences:
                 return None
             self._tally = Tally()
-            window = tally.window(self._assignment)
-            self._lifetime = merge((self._lifetime, window.latency_us))
-        return window
+            interval = tally.interval(self._assignment)
+            self._lifetime = merge((self._lifetime, interval.latency_counts))
+        return interval
 
     def lifetime(self) -> tuple[tuple[int, ...], float]:
         """Returns (latency histogram, seconds) of all inferences since the version was loaded."""
@@ -115,7 +115,7 @@ class Observed:
             tally.compared += found.rows
             tally.agreed += found.agreed
             tally.divergence = merge((tally.divergence, found.divergence))
-            self._window.compare(found.rows, found.agreed)
+            self._judged_inferences.compare(found.rows, found.agreed)
 
     def take_longest_s(self) -> float:
         """Returns the seconds of the longest inference since the last call."""
@@ -146,7 +146,7 @@ class Observed:
         correct = None
         if label is not None and value is not None:
             correct = self._labelled(tally, value, label)
-        self._window.add(Inference(latency_us, fault, correct))
+        self._judged_inferences.add(Inference(latency_us, fault, correct))
         tally.inferences += 1
         tally.latency[bucket_of(latency_us)] += 1
         if fault is not None:

@@ -29,6 +29,6 @@ def plan_lineup(wanted: Assignment | None, stable: Assignment | None, *, in_tria
         if stable is None:
             raise WorldError(Code.SHADOW_ALONE, f"{wanted.model} serves nothing that a shadow could be compared with")
         return Plan(stable, shadow=wanted)
-    shared = wanted.policy.share < 1 or wanted.policy.isolated
+    shared = wanted.policy.traffic_share < 1 or wanted.policy.isolated
     reverse = stable if wanted.policy.reverse_share else None
     return Plan(wanted, beside=stable if shared else None, reverse=reverse)

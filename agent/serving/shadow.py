@@ -56,7 +56,7 @@ class Shadow:
         self, candidate: "Serving", policy: TrialPolicy, *, perf_s: Callable[[], float], dropped: Counter[str]
     ) -> None:
         self.candidate = candidate
-        self._share = float(policy.shadow_share if policy.mode == "shadow" else policy.reverse_share)
+        self._repeated_share = float(policy.shadow_share if policy.mode == "shadow" else policy.reverse_share)
         self._pause_ratio = 1.0 / max(float(policy.max_shadow_cpu), 1e-3) - 1.0
         self._perf_s = perf_s
         self._dropped = dropped
@@ -78,7 +78,7 @@ class Shadow:
             self._waiting.append(_Copy(copied, None, outputs, None))
 
     def _takes(self, size: int) -> bool:
-        self._due += self._share
+        self._due += self._repeated_share
         if self._due < 1.0:
             return False
         self._due -= 1.0

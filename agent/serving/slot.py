@@ -18,7 +18,7 @@ from agent.serving.rows import answer_of, encoder_of
 from contract.errors import BadInput, Code, WorldError
 from contract.labels import Answer
 from contract.manifest import Manifest
-from contract.messages import ModelWindow
+from contract.messages import ModelInterval
 
 
 class Prediction(msgspec.Struct, frozen=True, gc=False):
@@ -40,14 +40,14 @@ class _Unloaded:
 class Split(msgspec.Struct, frozen=True):
     """Which requests a trial answers: one key always finds the same version, and a raised share only adds keys."""
 
-    share: float
+    traffic_share: float
     salt: str
     """Names the trial, so that other keys try the next one."""
 
     def has(self, key: str | bytes) -> bool:
         """Whether the trial answers requests of this key."""
         raw = key.encode(errors="replace") if isinstance(key, str) else key
-        return zlib.crc32(raw, zlib.crc32(self.salt.encode())) < self.share * 2**32
+        return zlib.crc32(raw, zlib.crc32(self.salt.encode())) < self.traffic_share * 2**32
 
 
 class Watcher(Protocol):
@@ -132,13 +132,13 @@ class Serving:
         """Drops the session at once, though others may still refer to this version; requests to it fail from now on."""
         self.session = _Unloaded()
 
-    def take_window(self) -> ModelWindow | None:
+    def take_interval(self) -> ModelInterval | None:
         """Returns what was inferred since the last call; None if nothing was."""
-        window = self.observed.take_tally()
-        if window is None or self.distribution is None:
-            return window
+        interval = self.observed.take_tally()
+        if interval is None or self.distribution is None:
+            return interval
         features, outputs = self.distribution.take()
-        return msgspec.structs.replace(window, features=features, outputs=outputs)
+        return msgspec.structs.replace(interval, features=features, outputs=outputs)
 
 
 class ModelSlot:
@@ -255,7 +255,7 @@ class ModelSlot:
             watcher.see_tensors(serving.assignment.manifest, inputs, outputs)
         return serving, outputs
 
-    def take_tally(self) -> ModelWindow | None:
+    def take_tally(self) -> ModelInterval | None:
         """Returns what the version that answers by default has inferred since the last call; None if nothing."""
         serving = self._serving
-        return None if serving is None else serving.take_window()
+        return None if serving is None else serving.take_interval()

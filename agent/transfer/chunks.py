@@ -2,7 +2,7 @@
 
 Decides from arrivals and the time that is handed in. Pure. Refuses to know how chunks travel or where they are kept.
 Chunks are verified in their order: one that comes early is held until those before it have come.
-The window slides and adapts so that about one second of data is in flight: a wider one would delay commands on a slow
+The number of chunks in flight adapts so that they hold about one second of data: more would delay commands on a slow
 link, a narrower one would let the link idle while the next chunks are asked for.
 """
 
@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from contract.blobs import Followed
 from contract.errors import BadInput, Code
 
-WINDOW_FIRST = 2
-WINDOW_MIN = 2
+FIRST_IN_FLIGHT = 2
+MIN_IN_FLIGHT = 2
 """One chunk is on its way while the next is asked for."""
-WINDOW_MAX = 16
+MAX_IN_FLIGHT = 16
 """Also the limit of chunks on their way and chunks held, together: so many are in memory."""
 IN_FLIGHT_S = 1.0
 LAP_S = 0.05
-"""A rate measured over less than this, and over less than a window, is not used: packets come in bursts."""
+"""A rate measured over less than this, and over fewer chunks than are in flight, is not used: packets come in bursts."""
 STALL_S = 8.0
 """Seconds without a chunk until it is asked for again; doubled each time, at least the time of four chunks."""
 STALL_FIRST_S = 32.0
@@ -44,7 +44,7 @@ class Transfer:
         self._asked: dict[int, None] = {}
         self._held: dict[int, bytes] = {}
         """Chunks that have come before their turn."""
-        self._window = WINDOW_FIRST
+        self._in_flight = FIRST_IN_FLIGHT
         self._began = self._lap_began = self._heard_at = now
         self._lap_bytes = self._received = self._claimed = 0
         self._rate = 0.0
@@ -62,9 +62,9 @@ class Transfer:
         return min(self.blob.length, self.followed.count * self.blob.chunk_bytes)
 
     def ask(self, now: float) -> tuple[int, ...]:
-        """Returns chunks to ask for now: half a window at a time, within the device's own limit."""
-        room = min(self._window, WINDOW_MAX - len(self._held)) - len(self._asked)
-        if not self._missing or (self._asked and room < max(1, self._window // 2)) or now < self._free_at():
+        """Returns chunks to ask for now: half of what may be in flight at a time, within the device's own limit."""
+        room = min(self._in_flight, MAX_IN_FLIGHT - len(self._held)) - len(self._asked)
+        if not self._missing or (self._asked and room < max(1, self._in_flight // 2)) or now < self._free_at():
             return ()
         if not self._asked:
             self._heard_at = now
@@ -86,7 +86,7 @@ class Transfer:
         self._heard_at = now
         self._lap_bytes += len(data)
         self._received += len(data)
-        laps = self._lap_bytes / (self._window * self.blob.chunk_bytes)
+        laps = self._lap_bytes / (self._in_flight * self.blob.chunk_bytes)
         if laps >= 1 or (laps >= 1 / 2 and now - self._lap_began >= LAP_S):
             self._adapt(now)
         return True
@@ -133,7 +133,7 @@ class Transfer:
     def count_stall(self) -> bool:
         """Counts a stall; True when the limit is reached."""
         self._stalls += 1
-        self._window = WINDOW_FIRST
+        self._in_flight = FIRST_IN_FLIGHT
         return self._stalls >= MAX_STALLS
 
     def wake_at(self) -> float | None:
@@ -160,11 +160,11 @@ class Transfer:
     def _allowed(self, now: float) -> int:
         """Returns how many chunks the limit allows in the next second; at least one."""
         if not self._max_bytes_s:
-            return self._window
+            return self._in_flight
         return max(1, int((now + IN_FLIGHT_S - self._free_at()) * self._max_bytes_s / self.blob.chunk_bytes))
 
     def _adapt(self, now: float) -> None:
         self._rate = self._lap_bytes / max(now - self._lap_began, 1e-3)
         self._lap_began, self._lap_bytes = now, 0
         fitting = int(self._rate * IN_FLIGHT_S / self.blob.chunk_bytes)
-        self._window = max(WINDOW_MIN, min(WINDOW_MAX, 2 * self._window, fitting))
+        self._in_flight = max(MIN_IN_FLIGHT, min(MAX_IN_FLIGHT, 2 * self._in_flight, fitting))

@@ -1,4 +1,4 @@
-"""Brings the blobs of one assignment to disk: chunk list, chunks in a window, seal; then decodes an encoded artifact.
+"""Brings the blobs of one assignment to disk: chunk list, chunks, seal; then decodes an encoded artifact.
 
 Decides the order, the way that an artifact takes, and when a fetch has failed. Chunks are verified before they touch
 the disk. An encoded artifact that does not unpack is fetched as it is. Refuses to know what a fetch is for.

@@ -13,7 +13,7 @@ from agent.core.model import Assignment
 from agent.flash.store import DeviceRecord, Store
 from agent.ports import Link
 from agent.stimuli import Identity
-from agent.trust.pending import Admitting
+from agent.trust.pending import Pending
 from contract import topics
 from contract.errors import BadInput
 from contract.trust.verified import Trusted
@@ -48,9 +48,9 @@ class Documents:
         self._store = store
         self._link = link
         self._record = record
-        self._admitting = Admitting(identity.device, identity.machine, trusted or given, wall_clock)
+        self._pending = Pending(identity.device, identity.machine, trusted or given, wall_clock)
         if trusted is not None:
-            self._admitting.restore_roles(store.load_roles())
+            self._pending.restore_roles(store.load_roles())
 
     def topics(self, models: Iterable[str]) -> list[str]:
         """Returns topics on which documents are retained for this device; `models` are those that it knows."""
@@ -62,43 +62,43 @@ class Documents:
         if topic == topics.desired(self._identity.device):
             return self._desired(payload, now)
         if topic == topics.trust():
-            self._admitting.hold_bundle(payload)
+            self._pending.hold_trust_bundle(payload)
             return self._follow(now)
         if topic.startswith(topics.trust()):
-            self._keep_trusted(self._admitting.read_root(payload))
+            self._keep_trusted(self._pending.read_root(payload))
             return self._follow(now)
-        if model := self._admitting.role_of(topic):
-            return self._trust(self._admitting.read_role(model, payload), now)
+        if model := self._pending.role_of(topic):
+            return self._trust(self._pending.read_role(model, payload), now)
         return None
 
     def tick(self, now: float) -> Found | None:
         """Reports documents that have not come, once that is due."""
-        return self._admit(now) if now >= self._admitting.wake_at() else None
+        return self._admit(now) if now >= self._pending.wake_at() else None
 
     def wake_at(self) -> float:
         """Returns when `tick` is due; infinity for never."""
-        return self._admitting.wake_at()
+        return self._pending.wake_at()
 
     def _follow(self, now: float) -> Found:
         """Follows the newest bundle; asks first for roots between the trusted one and the bundle's."""
-        if (version := self._admitting.missing_root()) is not None:
+        if (version := self._pending.missing_root()) is not None:
             self._link.subscribe([topics.root(version)])
             return Found()
-        return self._trust(self._admitting.read_bundle(), now)
+        return self._trust(self._pending.read_trust_bundle(), now)
 
     def _trust(self, trusted: Trusted, now: float) -> Found:
         """Relies on verified metadata once it is durable, and retries documents that waited for it."""
         self._keep_trusted(trusted)
-        self._keep_trusted(self._admitting.retry_roles())
-        held, self._admitting.held_desired = self._admitting.held_desired, None
+        self._keep_trusted(self._pending.retry_roles())
+        held, self._pending.held_desired = self._pending.held_desired, None
         return self._desired(held, now) if held is not None else self._admit(now)
 
     def _keep_trusted(self, trusted: Trusted) -> None:
-        if trusted != self._admitting.trusted:
-            self._store.save_trusted(trusted, self._admitting.trusted)
-            self._admitting.trusted = trusted
+        if trusted != self._pending.trusted:
+            self._store.save_trusted(trusted, self._pending.trusted)
+            self._pending.trusted = trusted
         known = self._record.min_releases
-        raised = {name: floor for name, floor in self._admitting.floors().items() if floor > known.get(name, 0)}
+        raised = {name: floor for name, floor in self._pending.floors().items() if floor > known.get(name, 0)}
         if raised:
             self._keep(msgspec.structs.replace(self._record, min_releases=known | raised))
 
@@ -107,20 +107,20 @@ class Documents:
         self._record = record
 
     def _desired(self, payload: bytes, now: float) -> Found:
-        if not self._admitting.current:
-            self._admitting.await_trust(payload, now)
+        if not self._pending.current:
+            self._pending.await_trust(payload, now)
             return self._admit(now)
         before = self._record.high_water
-        document, high_water = self._admitting.read_desired(payload, before, self._identity.nonce)
+        document, high_water = self._pending.read_desired(payload, before, self._identity.nonce)
         if high_water != before:
             self._keep(msgspec.structs.replace(self._record, high_water=high_water))
         named = [want.model for want in document.wanted]
-        self._admitting.await_roles(document, now)
+        self._pending.await_roles(document, now)
         self._link.unsubscribe([topics.model_role(name) for name in named])
         self._link.subscribe([topics.model_role(name) for name in named])
         found = self._admit(now)
         return msgspec.structs.replace(found, named=frozenset(named), version=document.version)
 
     def _admit(self, now: float) -> Found:
-        admitted, refused = self._admitting.take(now, self._record.min_releases)
+        admitted, refused = self._pending.take(now, self._record.min_releases)
         return Found(tuple(admitted), tuple(refused))

@@ -23,7 +23,7 @@ MAX_HELD = 16
 """Roles that wait for the snapshot that names them."""
 
 
-class Admitting:
+class Pending:
     """Verifies documents and joins them."""
 
     def __init__(self, device: str, machine: str, trusted: Trusted, wall_clock: Callable[[], datetime]) -> None:
@@ -31,7 +31,7 @@ class Admitting:
         self._device = device
         self._machine = machine
         self._wall_clock = wall_clock
-        self._bundle: bytes | None = None
+        self._trust_bundle: bytes | None = None
         self._held_roles: dict[str, bytes] = {}
         self.held_desired: bytes | None = None
         """A document that came before the bundle that says who is director."""
@@ -42,17 +42,17 @@ class Admitting:
         """Trusts roles that were verified before, as far as the snapshot still names them."""
         self.trusted = chain.with_roles(self.trusted, roles)
 
-    def hold_bundle(self, raw: bytes) -> None:
+    def hold_trust_bundle(self, raw: bytes) -> None:
         """Keeps the newest bundle."""
-        self._bundle = raw
+        self._trust_bundle = raw
 
     def missing_root(self) -> int | None:
         """Returns the version of the root that must come before the newest bundle, None for none. BadInput."""
-        return chain.missing_root(self.trusted, self._bundle) if self._bundle is not None else None
+        return chain.missing_root(self.trusted, self._trust_bundle) if self._trust_bundle is not None else None
 
-    def read_bundle(self) -> Trusted:
+    def read_trust_bundle(self) -> Trusted:
         """Returns what is trusted after the newest bundle. BadInput with the kind of fault; then nothing changes."""
-        return chain.follow(self.trusted, self._bundle or b"", self._wall_clock())
+        return chain.follow(self.trusted, self._trust_bundle or b"", self._wall_clock())
 
     def read_root(self, raw: bytes) -> Trusted:
         """Returns what is trusted after one more root. BadInput."""

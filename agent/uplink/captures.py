@@ -24,7 +24,7 @@ RESEND_S = 30.0
 _log = logging.getLogger("edgeward.agent")
 
 
-class Capturing:
+class Captures:
     """Captured rows of all models. `queues` returns the rows that wait, a queue for each model."""
 
     def __init__(

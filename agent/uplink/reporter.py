@@ -13,7 +13,7 @@ from agent.stimuli import Identity
 from agent.uplink.telemetry_queue import TelemetryQueue
 from contract import topics
 from contract.errors import EdgewardError
-from contract.messages import Ack, Hardware, Heartbeat, ModelState, ModelWindow, Presence, Refusal, Report, Telemetry
+from contract.messages import Ack, Hardware, Heartbeat, ModelInterval, ModelState, Presence, Refusal, Report, Telemetry
 from contract.protocol import MAX_DETAIL_CHARS, PROTOCOL
 from contract.signatures import Sign, sign_message
 from contract.wire import encode
@@ -90,7 +90,7 @@ class Reporter:
             models=models,
             uptime_s=int(uptime_s),
             dropped=newest,
-            shares=identity.shares,
+            serve_at=identity.serve_at,
             nonce=identity.nonce,
             **self._head(),
         )
@@ -98,7 +98,7 @@ class Reporter:
 
     def telemetry(
         self,
-        windows: tuple[ModelWindow, ...],
+        intervals: tuple[ModelInterval, ...],
         usage: Usage,
         *,
         interval_s: float,
@@ -110,9 +110,9 @@ class Reporter:
         """Queues an interval's measurements and sends what can be sent."""
         message = Telemetry(
             interval_s=round(interval_s, 3),
-            windows=windows,
+            intervals=intervals,
             rss_mb=round(usage.rss_mb, 1),
-            cpu_share=round(cpu_s / interval_s, 4) if interval_s > 0 else 0.0,
+            cpu_ratio=round(cpu_s / interval_s, 4) if interval_s > 0 else 0.0,
             temperature_c=usage.temperature_c,
             swap_stall_ms_max=round(stall_ms, 3),
             swap_rss_mb=round(swap_rss_mb, 1),

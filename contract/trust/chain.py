@@ -18,7 +18,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 
 from contract.errors import BadInput, Code
-from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_BUNDLE
+from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_TRUST_BUNDLE
 from contract.trust.documents import DIRECTOR, ISSUED, load, read_model_role, refusal, role_name, when
 from contract.trust.tuf_core import EnvelopeType, TrustedMetadataSet
 from contract.trust.verified import ModelRole, Trusted
@@ -28,7 +28,7 @@ TARGETS = "targets"
 _TUF_ERRORS = (RepositoryError, DeserializationError)
 
 
-class Bundle(Message, frozen=True):
+class TrustBundle(Message, frozen=True):
     """One retained message: the newest roots in order, then what they vouch for; each file as it was signed."""
 
     roots: tuple[str, ...]
@@ -47,19 +47,19 @@ def trust_root(root: str) -> Trusted:
 
 
 @lru_cache(maxsize=2)
-def read_bundle(raw: bytes) -> Bundle:
+def read_trust_bundle(raw: bytes) -> TrustBundle:
     """A bundle within its limits; BadInput `message_malformed`, `message_too_large`."""
-    bundle = decode(raw, Bundle, max_bytes=MAX_METADATA_BYTES)
-    if len(bundle.roots) > MAX_ROOTS_IN_BUNDLE:
-        raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(bundle.roots)} roots, limit {MAX_ROOTS_IN_BUNDLE}")
-    for text in (*bundle.roots, bundle.timestamp, bundle.snapshot, bundle.targets):
+    trust_bundle = decode(raw, TrustBundle, max_bytes=MAX_METADATA_BYTES)
+    if len(trust_bundle.roots) > MAX_ROOTS_IN_TRUST_BUNDLE:
+        raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(trust_bundle.roots)} roots, limit {MAX_ROOTS_IN_TRUST_BUNDLE}")
+    for text in (*trust_bundle.roots, trust_bundle.timestamp, trust_bundle.snapshot, trust_bundle.targets):
         _no_doubles(text)
-    return bundle
+    return trust_bundle
 
 
 def missing_root(trusted: Trusted, raw: bytes) -> int | None:
     """The root version to ask for when the bundle's oldest is more than one step away; None if the steps are there."""
-    versions = [_version(text) for text in read_bundle(raw).roots]
+    versions = [_version(text) for text in read_trust_bundle(raw).roots]
     here = _version(trusted.root)
     return here + 1 if versions and min(versions) > here + 1 else None
 
@@ -80,47 +80,47 @@ def follow(trusted: Trusted, raw: bytes, now: datetime) -> Trusted:
 
     Roles that do not fit the new snapshot are left behind: their newer documents are on their way.
     """
-    return _remembered((trusted, raw), now, lambda: _follow(trusted, read_bundle(raw), now))
+    return _verified_once((trusted, raw), now, lambda: _follow(trusted, read_trust_bundle(raw), now))
 
 
 def take_role(trusted: Trusted, model: str, raw: bytes, now: datetime) -> Trusted:
     """Trust the release signer's document; BadInput with the kind of fault (`metadata_rollback`: not the version that
     the snapshot names), `not_in_image_repo` for a model without a release signer.
     """
-    return _remembered((trusted, model, raw), now, lambda: _take_role(trusted, model, raw, now))
+    return _verified_once((trusted, model, raw), now, lambda: _take_role(trusted, model, raw, now))
 
 
 Found = tuple[Trusted, datetime]
 """What is trusted, and when the first part of what vouches for it expires."""
-MAX_REMEMBERED = 16
+MAX_VERIFIED = 16
 _memo: dict[tuple[Any, ...], Found] = {}
 
 
-def _remembered(key: tuple[Any, ...], now: datetime, verify: Callable[[], Found]) -> Trusted:
+def _verified_once(key: tuple[Any, ...], now: datetime, verify: Callable[[], Found]) -> Trusted:
     """The same bytes on the same ground give the same until a part expires; retained bytes come with every connect."""
     known = _memo.get(key)
     if known is not None and now < known[1]:
         return known[0]
     found = verify()
-    if len(_memo) >= MAX_REMEMBERED:
+    if len(_memo) >= MAX_VERIFIED:
         del _memo[next(iter(_memo))]
     _memo[key] = found
     return found[0]
 
 
-def _follow(trusted: Trusted, bundle: Bundle, now: datetime) -> Found:
+def _follow(trusted: Trusted, trust_bundle: TrustBundle, now: datetime) -> Found:
     chain = _begin(trusted)
     root = trusted.root
     try:
-        for text in sorted(bundle.roots, key=_version):
+        for text in sorted(trust_bundle.roots, key=_version):
             if _version(text) > chain.root.version:
                 chain.update_root(text.encode())
                 root = text
         chain.reference_time = _floored(trusted, chain.root, now)
-        timestamp = _newer(chain.update_timestamp, trusted.timestamp, bundle.timestamp)
+        timestamp = _newer(chain.update_timestamp, trusted.timestamp, trust_bundle.timestamp)
         snapshot = _fitting(lambda data: chain.update_snapshot(data, trusted=True), trusted.snapshot)
-        snapshot = snapshot or _must(chain.update_snapshot, bundle.snapshot)
-        targets = _fitting(chain.update_targets, trusted.targets) or _must(chain.update_targets, bundle.targets)
+        snapshot = snapshot or _must(chain.update_snapshot, trust_bundle.snapshot)
+        targets = _fitting(chain.update_targets, trusted.targets) or _must(chain.update_targets, trust_bundle.targets)
     except _TUF_ERRORS as error:
         raise refusal("trust bundle", error) from None
     roles = tuple((model, text) for model, text in trusted.roles if _fitting(_role_update(chain, model), text))
@@ -296,7 +296,7 @@ def _floor(root: str, timestamp: str) -> datetime:
     return _floored(trusted, _begin(trusted).root, datetime(1970, 1, 1, tzinfo=UTC))
 
 
-@lru_cache(maxsize=MAX_ROOTS_IN_BUNDLE + 1)
+@lru_cache(maxsize=MAX_ROOTS_IN_TRUST_BUNDLE + 1)
 def _version(text: str) -> int:
     root = load(text.encode(), Root, max_bytes=MAX_METADATA_BYTES).signed
     return int(root.version)

@@ -176,8 +176,8 @@ def refusal(what: str, error: Exception) -> BadInput:
 def _wanted(path: str, target: TargetFile) -> Wanted:
     model, release = parse_target_path(path)
     custom = _convert(target.custom, DesiredTarget)
-    if custom.slot != model:
-        raise BadInput(Code.PATH_INVALID, f"{path} for slot {custom.slot[:40]}")
+    if custom.model != model:
+        raise BadInput(Code.PATH_INVALID, f"{path} for model {custom.model[:40]}")
     return Wanted(model, release, target.length, target.hashes.get("sha256", ""), custom)
 
 

@@ -14,8 +14,8 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Roo
 
 from contract.errors import BadInput, Code
 from contract.manifest import Manifest
-from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_BUNDLE
-from contract.trust.chain import Bundle
+from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_TRUST_BUNDLE
+from contract.trust.chain import TrustBundle
 from contract.trust.documents import DIRECTOR, ISSUED, load, model_role, read_model_role, role_name, sign
 
 Files = Mapping[str, str]
@@ -68,7 +68,7 @@ def delegate(
     return _next(top, "targets", now, targets)
 
 
-def release(
+def sign_role(
     files: Files,
     model: str,
     manifests: Mapping[int, Manifest],
@@ -151,12 +151,12 @@ def rotate_director(files: Files, keyid: str, key: Key, targets: Signer, now: da
     return _next(top, "targets", now, targets)
 
 
-def bundle(files: Files) -> Bundle:
+def trust_bundle(files: Files) -> TrustBundle:
     """The trust bundle: all that devices need to follow, with the newest roots."""
     newest = newest_root(files)
-    first = max(1, newest - MAX_ROOTS_IN_BUNDLE + 1)
+    first = max(1, newest - MAX_ROOTS_IN_TRUST_BUNDLE + 1)
     roots = tuple(files[f"{version}.root.json"] for version in range(first, newest + 1))
-    return Bundle(
+    return TrustBundle(
         roots=roots, timestamp=files["timestamp.json"], snapshot=files["snapshot.json"], targets=files["targets.json"]
     )
 
@@ -191,7 +191,7 @@ def targets_keyids(files: Files) -> tuple[str, ...]:
     return tuple(_load(files[f"{newest_root(files)}.root.json"], Root).roles["targets"].keyids)
 
 
-def released(files: Files, model: str) -> tuple[frozenset[int], int]:
+def signed_releases(files: Files, model: str) -> tuple[frozenset[int], int]:
     """(releases that the signer of `model` vouches for, the oldest that is allowed)."""
     name = f"{role_name(model)}.json"
     if name not in files:

@@ -7,7 +7,7 @@ from controller.api.auth import CALLS, FAILED, NEEDS, TOKEN, TOKENS, calls, fail
 from controller.api.errors import Handler, errors_to_json
 from controller.api.openapi import openapi
 from controller.api.page import PAGE_FILES, page
-from controller.api.route import Answer
+from controller.api.route import Endpoint
 from controller.api.routes import MAX_BODY_BYTES, ROUTES
 from controller.api.state_key import STATE
 from controller.state import State
@@ -32,7 +32,7 @@ def make_app(state: State, token: str) -> web.Application:
     return app
 
 
-def _as_json(answer: Answer) -> Handler:
+def _as_json(answer: Endpoint) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         found = await answer(request)
         if isinstance(found, web.StreamResponse):

@@ -52,7 +52,7 @@ async def audit(request: web.Request) -> list[dict[str, Any]]:
 async def export_audit(request: web.Request) -> views.AuditExport:
     """The whole audit, with the checkpoint that devices hold."""
     state = request.app[STATE]
-    entries, witness = state.journal.whole_audit(), state.authority.audit_witness()
+    entries, witness = state.journal.whole_audit(), state.trust_metadata.audit_witness()
     return views.AuditExport(
         entries=entries, witness=witness, faults=chain.faults(entries, [witness] if witness else [])
     )

@@ -171,5 +171,7 @@ ROLLOUT_ROUTES = (
     Route("rollout", "POST", f"{_ONE}/judge", judge_rollout, "Judge it again", list[VerdictView], JudgeRequest),
     Route("push", "POST", "/v1/models/{model}/labels", label_rows, "Labels come late", views.Labelled, LabelsRequest),
     Route("view", "GET", "/v1/devices/{device}/why", device_why, "Why it runs what it runs", views.Sentences),
-    Route("rollout", "POST", "/v1/devices/{device}/release", unquarantine_device, "Lift its quarantine", views.Lifted),
+    Route(
+        "rollout", "POST", "/v1/devices/{device}/unquarantine", unquarantine_device, "Lift its quarantine", views.Lifted
+    ),
 )

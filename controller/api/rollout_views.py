@@ -12,7 +12,7 @@ from controller.reconcile.world import World
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Member, Rollout
-from controller.rollout.outcome import Outcome, outcome_of
+from controller.rollout.outcome import MemberOutcome, outcome_of
 
 
 class MemberView(Message, frozen=True):
@@ -21,7 +21,7 @@ class MemberView(Message, frozen=True):
     device: str
     wave: int
     stratum: str
-    outcome: Outcome
+    outcome: MemberOutcome
     phase: str
     serving_release: int | None
     code: str
@@ -170,8 +170,8 @@ def serving_release(state: ModelState | None) -> int | None:
     """Which of its versions a device answers from; None for neither, or for none at all."""
     if state is None:
         return None
-    slots = (slot for slot in (state.trial, state.stable) if slot is not None)
-    return next((slot.release for slot in slots if slot.digest == state.serving), None)
+    kept = (each for each in (state.trial, state.stable) if each is not None)
+    return next((each.release for each in kept if each.digest == state.serving), None)
 
 
 def _code(state: ModelState | None) -> str:

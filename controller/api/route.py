@@ -8,7 +8,7 @@ from aiohttp import web
 
 from controller.api.auth import Needs
 
-Answer = Callable[[web.Request], Awaitable[Any]]
+Endpoint = Callable[[web.Request], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Route:
     needs: Needs
     method: str
     path: str
-    handler: Answer
+    handler: Endpoint
     summary: str
     returns: Any
     takes: Any = None

@@ -12,7 +12,6 @@ from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
-from controller.api.bundle_routes import BUNDLE_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
@@ -20,6 +19,7 @@ from controller.api.operator_routes import OPERATOR_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
 from controller.api.state_key import STATE
+from controller.api.stick_routes import STICK_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
 from controller.convert.request import VariantName
 from controller.verbs.push import push
@@ -47,7 +47,7 @@ async def health(request: web.Request) -> views.Health:
         broker_connected=state.connected,
         devices=len(state.world.durable.twins),
         messages_dropped=state.inbox.refused,
-        messages_disbelieved=state.inbox.counts["unsigned"],
+        messages_not_authentic=state.inbox.counts["unsigned"],
     )
 
 
@@ -55,7 +55,7 @@ async def enrolment(request: web.Request) -> views.Enrolment:
     """What `edgeward device config` writes."""
     state = request.app[STATE]
     url = state.broker.url if state.broker else ""
-    return views.Enrolment(broker_url=url, root=state.authority.root())
+    return views.Enrolment(broker_url=url, root=state.trust_metadata.root())
 
 
 async def list_models(request: web.Request) -> list[views.ModelView]:
@@ -64,14 +64,14 @@ async def list_models(request: web.Request) -> list[views.ModelView]:
     found = []
     for name in state.registry.models():
         versions = state.registry.versions(name)
-        released = [version.release for version in versions if version.released]
+        passed = [version.release for version in versions if version.passed]
         devices = sum(name in twin.desired for twin in state.world.durable.twins.values())
         found.append(
             views.ModelView(
                 name=name,
                 versions=len(versions),
                 newest_release=versions[-1].release,
-                newest_released=released[-1] if released else None,
+                newest_passed=passed[-1] if passed else None,
                 devices=devices,
             )
         )
@@ -166,7 +166,7 @@ ROUTES = (
     Route("view", "GET", "/v1/devices", list_devices, "The fleet", list[views.DeviceView]),
     Route("view", "GET", "/v1/devices/{device}", show_device, "One device and its history", views.DeviceDetail),
     *BLOB_ROUTES,
-    *BUNDLE_ROUTES,
+    *STICK_ROUTES,
     *ROLLOUT_ROUTES,
     *EVENT_ROUTES,
     *TRUST_ROUTES,

@@ -30,7 +30,7 @@ class KeyRequest(Message, frozen=True):
 async def show_trust(request: web.Request) -> views.TrustView:
     """Roles, and every document as it was signed."""
     state = request.app[STATE]
-    files = state.authority.files
+    files = state.trust_metadata.files
     unsigned = {name: waiting for name in state.registry.models() if (waiting := trust.unsigned(state, name))}
     return views.TrustView(roles=repository.describe(files), files=files, unsigned=unsigned)
 
@@ -54,13 +54,13 @@ async def propose_role(request: web.Request) -> views.RoleProposal:
     state = request.app[STATE]
     model = request.match_info["model"]
     manifests = trust.proposal(state, model)
-    signed, floor = repository.released(state.authority.files, model)
+    signed, floor = repository.signed_releases(state.trust_metadata.files, model)
     return views.RoleProposal(
         model=model,
         manifests={str(release): msgspec.to_builtins(manifest) for release, manifest in manifests.items()},
         signed=sorted(signed),
         min_release=floor,
-        signers=sorted(repository.signers_of(state.authority.files, model)),
+        signers=sorted(repository.signers_of(state.trust_metadata.files, model)),
     )
 
 

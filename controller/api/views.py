@@ -25,7 +25,7 @@ class Health(Message, frozen=True):
     broker_connected: bool
     devices: int
     messages_dropped: int
-    messages_disbelieved: int
+    messages_not_authentic: int
     """Messages that were not signed by the device that their topic names."""
 
 
@@ -51,7 +51,7 @@ class VersionView(Message, frozen=True):
 
     model: str
     release: int
-    released: bool
+    passed: bool
     digest: str
     size_bytes: int
     task: str
@@ -77,7 +77,7 @@ class ModelView(Message, frozen=True):
     name: str
     versions: int
     newest_release: int
-    newest_released: int | None
+    newest_passed: int | None
     devices: int
 
 
@@ -113,7 +113,7 @@ class DeviceView(Message, frozen=True):
     models: tuple[DeviceModelView, ...]
     dropped: dict[str, int]
     rss_mb: float | None
-    cpu_share: float | None
+    cpu_ratio: float | None
     temperature_c: float | None
     swap_stall_ms_max: float | None
     swap_rss_mb: float | None
@@ -160,7 +160,7 @@ def version_fields(version: Version) -> dict[str, Any]:
     return {
         "model": version.model,
         "release": version.release,
-        "released": version.released,
+        "passed": version.passed,
         "digest": version.manifest.artifact.sha256,
         "size_bytes": version.manifest.artifact.length,
         "task": version.manifest.task,
@@ -196,7 +196,7 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
         "models": tuple(_device_model(twin, name, world) for name in names),
         "dropped": twin.dropped,
         "rss_mb": newest.rss_mb if newest else None,
-        "cpu_share": newest.cpu_share if newest else None,
+        "cpu_ratio": newest.cpu_ratio if newest else None,
         "temperature_c": newest.temperature_c if newest else None,
         "swap_stall_ms_max": newest.swap_stall_ms_max if newest else None,
         "swap_rss_mb": newest.swap_rss_mb if newest else None,
@@ -229,8 +229,8 @@ def _measured(release: int, sums: Sums) -> MeasuredView:
         errors=sums.errors,
         accuracy=sums.correct / sums.labelled if sums.labelled else None,
         labelled=sums.labelled,
-        latency_us_p50=quantile_us(sums.latency_us, 0.5),
-        latency_us_p95=quantile_us(sums.latency_us, 0.95),
+        latency_us_p50=quantile_us(sums.latency_counts, 0.5),
+        latency_us_p95=quantile_us(sums.latency_counts, 0.95),
     )
 
 
@@ -303,7 +303,7 @@ class AuditExport(Message, frozen=True):
     faults: list[str]
 
 
-class BundleView(Message, frozen=True):
+class StickView(Message, frozen=True):
     """What a stick carries to devices that no broker connects."""
 
     documents: dict[str, str]
@@ -314,7 +314,7 @@ class BundleView(Message, frozen=True):
     """Devices that find a document there."""
 
 
-class BundleTaken(Message, frozen=True):
+class StickTaken(Message, frozen=True):
     """What became of the messages on a stick."""
 
     taken: int

@@ -18,7 +18,7 @@ from contract.trust.documents import sign_desired
 from contract.trust.verified import Wanted
 from controller.fleet.twin import DOCUMENT_LIFE_S, Assigned, Twin
 from controller.registry.registry import Registry
-from controller.trust.metadata import Authority
+from controller.trust.metadata import TrustMetadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +40,23 @@ class Blobs(Protocol):
 class Publisher:
     """Builds messages from the registry."""
 
-    def __init__(self, registry: Registry, blobs: Blobs, authority: Authority) -> None:
+    def __init__(self, registry: Registry, blobs: Blobs, trust_metadata: TrustMetadata) -> None:
         self._registry = registry
         self._blobs = blobs
-        self._authority = authority
+        self._trust_metadata = trust_metadata
 
     def trust(self, models: Iterable[str]) -> Iterator[Retained]:
         """What devices follow: the roles of these models, the bundle and every root."""
-        for topic, payload in self._authority.messages(models).items():
+        for topic, payload in self._trust_metadata.messages(models).items():
             yield Retained(topic, payload)
 
     def vouch(self, model: str, in_use: Iterable[int], now: datetime) -> bool:
         """Signs the role of a model if its key is here; False if a person must sign."""
-        return self._authority.vouch(model, self.manifests(model, in_use), now)
+        return self._trust_metadata.vouch(model, self.manifests(model, in_use), now)
 
     def manifests(self, model: str, in_use: Iterable[int]) -> dict[int, Manifest]:
         """What a role lists: the newest versions that passed their gates, and older ones that somebody runs."""
-        passed = {version.release: version.manifest for version in self._registry.versions(model) if version.released}
+        passed = {version.release: version.manifest for version in self._registry.versions(model) if version.passed}
         listed = frozenset(sorted(passed)[-MAX_VERSIONS_PUBLISHED:]) | frozenset(in_use)
         return {release: manifest for release, manifest in passed.items() if release in listed}
 
@@ -67,7 +67,7 @@ class Publisher:
         for model, assigned in sorted(twin.desired.items()):
             artifact = self.form(model, assigned).artifact
             custom = DesiredTarget(
-                slot=model,
+                model=model,
                 generation=assigned.generation,
                 rollout=assigned.rollout,
                 policy=assigned.policy,
@@ -81,7 +81,7 @@ class Publisher:
             version=twin.document_version,
             issued=issued,
             expires=issued + timedelta(seconds=DOCUMENT_LIFE_S),
-            signer=self._authority.director,
+            signer=self._trust_metadata.director,
             nonce=twin.answered,
         )
         return Retained(topics.desired(twin.device), document)

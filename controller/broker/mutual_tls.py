@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from controller.config import BrokerConfig
 from controller.registry.atomic_file import replace_file
-from controller.trust.certificates import Authority, new_key, pem
+from controller.trust.certificates import CertificateAuthority, new_key, pem
 from controller.trust.enrolment import Enrolment, credential_of
 from controller.trust.keys import private_pem, write_secret
 
@@ -73,7 +73,7 @@ class BrokerFiles:
         ca, certificate, key = (self.directory / file for file in ("ca.pem", f"{name}.pem", f"{name}.key"))
         return says_hello(self.host, port, ca, certificate, key)
 
-    def end_session(self, port: int, device: str, authority: Authority, now: datetime) -> bool:
+    def end_session(self, port: int, device: str, authority: CertificateAuthority, now: datetime) -> bool:
         """Ends a device's live session by taking it over: a session outlives the revocation of its certificate."""
         key = new_key()
         certificate = authority.device(device, key.public_key(), now, days=1)

@@ -30,7 +30,7 @@ from contract.wire import decode, encode
 from controller.convert import request as files
 from controller.convert.compare import compare, estimator_outputs, no_reference
 from controller.convert.estimator import addresses_columns, load_estimator, missable, refuse_wrong
-from controller.convert.request import Answer, Fault, FormAnswer, Request
+from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.sample_frame import SampleFrame, boundary_rows, read_sample
 from controller.convert.variants import make_variant
 from controller.gates.parity import Compared, Parity, judge_parity
@@ -84,7 +84,7 @@ def main() -> None:
         (directory / files.ANSWER).write_bytes(encode(answer))
 
 
-def _convert(request: Request, directory: Path) -> Answer:
+def _convert(request: Request, directory: Path) -> Conversion:
     raw = (directory / files.MODEL_IN).read_bytes()
     sample = decode_sample((directory / files.SAMPLE).read_bytes())
     if request.kind == "onnx":
@@ -150,10 +150,10 @@ def _agrees_on_missing(estimator: Any, model: bytes, rows: SampleFrame, real: st
     return compare(lacking, expected, actual, "missing")[0].differing == 0
 
 
-def _finish(request: Request, directory: Path, converted: Convertible, **described: Any) -> Answer:
+def _finish(request: Request, directory: Path, converted: Convertible, **described: Any) -> Conversion:
     session = _session(converted.model)
     variants, shrunk = _variants(request, directory, converted)
-    return Answer(
+    return Conversion(
         task=_task(session),
         inputs=tuple(_tensor(entry) for entry in session.get_inputs()),
         outputs=tuple(_tensor(entry) for entry in session.get_outputs()),
@@ -167,9 +167,11 @@ def _finish(request: Request, directory: Path, converted: Convertible, **describ
     )
 
 
-def _variants(request: Request, directory: Path, full: Convertible) -> tuple[dict[str, FormAnswer], tuple[Shrunk, ...]]:
+def _variants(
+    request: Request, directory: Path, full: Convertible
+) -> tuple[dict[str, ConvertedForm], tuple[Shrunk, ...]]:
     """(the smaller forms that pass their gate, evidence about all that were asked for)."""
-    made: dict[str, FormAnswer] = {}
+    made: dict[str, ConvertedForm] = {}
     shrunk = []
     for name in request.variants:
         model = make_variant(full.model, name)
@@ -197,7 +199,7 @@ def _beside(full: Convertible, model: bytes) -> Compared:
     return Compared(rows=len(want), differing=differing, max_abs_difference=largest)
 
 
-def _write_form(directory: Path, name: str, converted: Convertible) -> FormAnswer:
+def _write_form(directory: Path, name: str, converted: Convertible) -> ConvertedForm:
     """Writes the model and its golden set into the scratch directory."""
     model_file, golden_file = (directory / file for file in files.form_files(name))
     session, rows, feed = _session(converted.model), converted.rows, converted.feed
@@ -211,7 +213,7 @@ def _write_form(directory: Path, name: str, converted: Convertible) -> FormAnswe
     golden_file.write_bytes(encode_tensors(join_golden(inputs, outputs) | reference))
     proto = onnx.load_from_string(converted.model)
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
-    return FormAnswer(
+    return ConvertedForm(
         golden_rows=len(golden),
         ir=proto.ir_version,
         opset=opsets.get("", 1),

@@ -16,7 +16,7 @@ from contract.errors import BadInput, Code
 from contract.wire import decode, encode
 from controller.convert import request as files
 from controller.convert.children import run_child
-from controller.convert.request import Answer, Fault, FormAnswer, Measured, Request, VariantName
+from controller.convert.request import Conversion, ConvertedForm, Fault, Measured, Request, VariantName
 from controller.convert.scratch import read_file, scratch_directory
 from controller.convert.turns import Turns
 
@@ -24,7 +24,7 @@ MEASURE_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConversionLimits:
     """What a conversion may cost, which foreign types an operator trusts, and whether it must be fully confined."""
 
     timeout_s: float
@@ -40,7 +40,7 @@ class Converted:
 
     forms: dict[str, tuple[bytes, bytes]]
     """(model, golden set) by name; "" is the full one."""
-    answer: Answer
+    answer: Conversion
 
 
 class Converter:
@@ -54,7 +54,7 @@ class Converter:
         kind: Literal["skops", "onnx"],
         model: bytes,
         sample: bytes,
-        limits: Limits,
+        limits: ConversionLimits,
         variants: tuple[VariantName, ...] = (),
     ) -> Converted:
         """As `run_conversion`; WorldError `busy` when too many wait."""
@@ -66,7 +66,7 @@ async def run_conversion(
     kind: Literal["skops", "onnx"],
     model: bytes,
     sample: bytes,
-    limits: Limits,
+    limits: ConversionLimits,
     variants: tuple[VariantName, ...] = (),
 ) -> Converted:
     """Converts in a child process. BadInput with its code, or `conversion_limit` when it dies or takes too long."""
@@ -92,7 +92,7 @@ async def _collect(directory: Path, request: Request, allowed_mb: int) -> Conver
     if (directory / files.FAULT).exists():
         fault = decode(read_file(directory / files.FAULT, 1), Fault)
         raise BadInput(fault.code, fault.detail)
-    answer = decode(read_file(directory / files.ANSWER, files.MAX_ANSWER_MB), Answer)
+    answer = decode(read_file(directory / files.ANSWER, files.MAX_ANSWER_MB), Conversion)
     if foreign := set(answer.variants) - set(request.variants):  # files are found by these names
         raise BadInput(Code.CONVERSION_FAILED, f"the conversion made forms that nobody asked for: {foreign!r:.100}")
     forms, measured = {}, {}
@@ -104,7 +104,7 @@ async def _collect(directory: Path, request: Request, allowed_mb: int) -> Conver
     return Converted(forms, msgspec.structs.replace(answer, form=full, variants=measured))
 
 
-async def _measured(form: FormAnswer, model: Path, memory_mb: int, allowed_mb: int) -> FormAnswer:
+async def _measured(form: ConvertedForm, model: Path, memory_mb: int, allowed_mb: int) -> ConvertedForm:
     """The form with what loading it costs; BadInput `conversion_limit` when it does not load."""
     arguments = ("controller.convert.measure", str(model), str(memory_mb), str(MEASURE_TIMEOUT_S))
     said = await run_child(*arguments, directory=model.parent, timeout_s=MEASURE_TIMEOUT_S, allowed_mb=allowed_mb)

@@ -40,7 +40,7 @@ class Request(Message, frozen=True):
     require_sandbox: bool = True
 
 
-class FormAnswer(Message, frozen=True):
+class ConvertedForm(Message, frozen=True):
     """What one form of the model asks of a device."""
 
     golden_rows: int
@@ -60,16 +60,16 @@ class Measured(Message, frozen=True):
     fault: str = ""
 
 
-class Answer(Message, frozen=True):
+class Conversion(Message, frozen=True):
     """What the child has measured; the bytes lie beside it."""
 
     task: Literal["classification", "regression", "other"]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     columns: tuple[str, ...]
-    form: FormAnswer
+    form: ConvertedForm
     parity: Parity
-    variants: dict[str, FormAnswer] = {}
+    variants: dict[str, ConvertedForm] = {}
     """Smaller forms that were made."""
     shrunk: tuple[Shrunk, ...] = ()
     """Evidence about the smaller forms that were asked for."""

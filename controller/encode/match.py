@@ -1,6 +1,6 @@
 """Where stretches of one artifact stand in another: exact copies, found by rolling hashes and extended both ways.
 
-Method: block matching as in rsync (Tridgell, 1999), vectorised: the hash of every window of the target is looked up
+Method: block matching as in rsync (Tridgell, 1999), vectorised: the hash of every stretch of the target is looked up
 among the hashes of the base's blocks. Refuses to know what the bytes mean.
 """
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-WINDOW = 64
+BLOCK_BYTES = 64
 """Bytes that must be equal before a copy is looked at; a copy of twice as much is always found."""
 PIECE = 1 << 16
 """Positions of the target that are looked up at a time."""
@@ -36,11 +36,11 @@ class Copy(NamedTuple):
 
 def find_copies(base: Bytes, target: Bytes) -> Iterator[Copy]:
     """Copies in order of the target, none overlapping another."""
-    if len(base) < WINDOW or len(target) < WINDOW:
+    if len(base) < BLOCK_BYTES or len(target) < BLOCK_BYTES:
         return
     index = _index(base)
     at, found, shift = 0, 0, 0
-    while at + WINDOW <= len(target) and found < MAX_COPIES:
+    while at + BLOCK_BYTES <= len(target) and found < MAX_COPIES:
         copy = _next_copy(base, target, at, shift, index)
         if copy is None:
             at = min(len(target), at + PIECE)
@@ -53,12 +53,12 @@ def find_copies(base: Bytes, target: Bytes) -> Iterator[Copy]:
 def _next_copy(base: Bytes, target: Bytes, at: int, shift: int, index: Index) -> Copy | None:
     """The first copy that begins among the next positions: along the copy before it, or where the hash says."""
     known, places = index
-    hashes = rolling(target[at : at + PIECE + WINDOW - 1])
-    slots = np.searchsorted(known, hashes)
-    slots[slots == len(known)] = 0
-    for hit in np.flatnonzero(known[slots] == hashes):
+    hashes = rolling(target[at : at + PIECE + BLOCK_BYTES - 1])
+    positions = np.searchsorted(known, hashes)
+    positions[positions == len(known)] = 0
+    for hit in np.flatnonzero(known[positions] == hashes):
         place = at + int(hit)
-        candidates = {int(places[slots[hit]]), place + shift}
+        candidates = {int(places[positions[hit]]), place + shift}
         best = max((_extend(base, target, place, where, at) for where in candidates), key=lambda copy: copy.length)
         if best.length >= MIN_COPY:
             return best
@@ -89,10 +89,10 @@ def _equal(one: Bytes, other: Bytes) -> int:
 
 def _index(base: Bytes) -> Index:
     """(sorted hashes of the base's blocks, where each stands first)."""
-    blocks = base[: len(base) // WINDOW * WINDOW].reshape(-1, WINDOW)
+    blocks = base[: len(base) // BLOCK_BYTES * BLOCK_BYTES].reshape(-1, BLOCK_BYTES)
     hashes = np.concatenate([_hashes(some) for some in np.array_split(blocks, 1 + len(blocks) // PIECE)])
     known, first = np.unique(hashes, return_index=True)
-    return known, first * WINDOW
+    return known, first * BLOCK_BYTES
 
 
 def _hashes(blocks: Bytes) -> Hashes:
@@ -101,8 +101,8 @@ def _hashes(blocks: Bytes) -> Hashes:
 
 
 def rolling(data: Bytes) -> Hashes:
-    """The hash of every window of `data`."""
-    count = len(data) - WINDOW + 1
+    """The hash of every stretch of `data`."""
+    count = len(data) - BLOCK_BYTES + 1
     hashes = np.zeros(count, dtype=np.uint64)
     for offset, power in enumerate(_powers()):
         hashes += data[offset : offset + count] * power
@@ -111,5 +111,5 @@ def rolling(data: Bytes) -> Hashes:
 
 def _powers() -> Hashes:
     with np.errstate(over="ignore"):
-        powers: Hashes = np.cumprod(np.full(WINDOW, _FACTOR), dtype=np.uint64)
+        powers: Hashes = np.cumprod(np.full(BLOCK_BYTES, _FACTOR), dtype=np.uint64)
     return powers

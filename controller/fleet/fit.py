@@ -10,7 +10,7 @@ from contract.manifest import Manifest
 from contract.wire import Message
 from controller.fleet.twin import Twin
 
-MEMORY_SHARE = 0.5
+MAX_MEMORY_RATIO = 0.5
 """The share of a device's memory that loading a version may take."""
 _ML5_SINCE = (1, 20)
 _OPSET_SINCE = {15: (1, 10), 16: (1, 11), 17: (1, 12), 18: (1, 14), 19: (1, 15), 20: (1, 17), 21: (1, 18), 22: (1, 21)}
@@ -97,7 +97,7 @@ def choose_form(
 def why_unfit(twin: Twin, model: str, form: Form, policy: TrialPolicy, quarantined: Mapping[str, str]) -> str:
     """Why a device cannot run a version in this form, in words; empty if nothing speaks against it."""
     if (rollout := quarantined.get(form.digest)) is not None:
-        return f"quarantined: it failed there in {rollout}; `edgeward device release {twin.device}` lifts that"
+        return f"quarantined: it failed there in {rollout}; `edgeward device unquarantine {twin.device}` lifts that"
     pin = twin.pinned.get(model, form.release)
     if pin != form.release:
         return f"pinned at v{pin} by the device's own configuration"
@@ -113,18 +113,18 @@ def _unfit_hardware(twin: Twin, form: Form, policy: TrialPolicy) -> str:
         return ""
     if hardware.machine not in form.hardware:
         return f"{hardware.machine}: released for {', '.join(form.hardware)}"
-    if form.memory_mb > hardware.memory_mb * MEMORY_SHARE:
+    if form.memory_mb > hardware.memory_mb * MAX_MEMORY_RATIO:
         return f"{hardware.memory_mb} MB of memory: the version may take {form.memory_mb} to load"
     if policy.require_sandbox and hardware.sandbox != "landlock+seccomp":
         return f"sandbox {hardware.sandbox or 'none'}: the strategy asks for a whole one"
     needed = _OPSET_SINCE.get(form.opset, (0, 0))
     needed = max(needed, _ML5_SINCE) if form.ml_opset >= 5 else needed
-    if _release(hardware.onnxruntime) < needed:
+    if _major_minor(hardware.onnxruntime) < needed:
         return f"onnxruntime {hardware.onnxruntime}: the version needs {needed[0]}.{needed[1]}"
     return ""
 
 
-def _release(version: str) -> tuple[int, int]:
+def _major_minor(version: str) -> tuple[int, int]:
     parts = version.split(".")
     try:
         return int(parts[0]), int(parts[1])

@@ -14,27 +14,27 @@ MAX_NEIGHBOURS = 2
 MAX_LOOKED_AT = 64
 """Neighbours that are looked at for one device: a site may have thousands."""
 
-Sharing = Mapping[str, Sequence[Twin]]
+NeighboursByLabel = Mapping[str, Sequence[Twin]]
 """Devices that share what they have, by the label's value."""
 
 
-def sharing_by(label: str, twins: Mapping[str, Twin], now: float, silent_s: float) -> Sharing:
+def neighbours_by_label(label: str, twins: Mapping[str, Twin], now: float, silent_s: float) -> NeighboursByLabel:
     """Online devices that share, by the value of `label`; none for an empty label."""
     found: dict[str, list[Twin]] = {}
     for _, twin in sorted(twins.items()):
         place = twin.labels.get(label, "") if label else ""
-        if place and twin.shares and twin.presence(now, silent_s) == "online":
+        if place and twin.serve_at and twin.presence(now, silent_s) == "online":
             found.setdefault(place, []).append(twin)
     return found
 
 
-def neighbours_of(twin: Twin, label: str, model: str, digest: str, sharing: Sharing) -> tuple[str, ...]:
+def neighbours_of(twin: Twin, label: str, model: str, digest: str, near_by_label: NeighboursByLabel) -> tuple[str, ...]:
     """Addresses of neighbours that have confirmed the artifact. Each device begins elsewhere: none is asked by all."""
-    near = sharing.get(twin.labels.get(label, ""), ())
+    near = near_by_label.get(twin.labels.get(label, ""), ())
     begin = int(unit_number(twin.device) * len(near))
     looked_at = (near[(begin + step) % len(near)] for step in range(min(MAX_LOOKED_AT, len(near))))
     holders = (each for each in looked_at if each.device != twin.device and _has_confirmed(each, model, digest))
-    return tuple(each.shares for each in islice(holders, MAX_NEIGHBOURS))
+    return tuple(each.serve_at for each in islice(holders, MAX_NEIGHBOURS))
 
 
 def _has_confirmed(twin: Twin, model: str, digest: str) -> bool:

@@ -58,7 +58,7 @@ class Twin(msgspec.Struct, frozen=True):
     newest: tuple[int, int] = (0, 0)
     """(boot, seq) of the newest message that was folded in."""
     seen_at: float | None = None
-    shares: str = ""
+    serve_at: str = ""
     """The address where neighbours fetch what it has confirmed; empty: it shares nothing."""
     asks: str = ""
     """The nonce that the device wants its document to repeat."""
@@ -88,7 +88,7 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         newest=(message.boot, message.seq),
         seen_at=now,
         connected=True,
-        shares=message.shares,
+        serve_at=message.serve_at,
         asks=message.nonce,
     )
 

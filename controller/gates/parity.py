@@ -20,7 +20,7 @@ class Compared(Message, frozen=True):
     max_abs_difference: float
 
     @property
-    def share(self) -> float:
+    def ratio_beyond(self) -> float:
         """Share of rows beyond tolerance."""
         return self.differing / self.rows if self.rows else 0.0
 
@@ -49,7 +49,9 @@ class Parity(Message, frozen=True):
 def judge_parity(parity: Parity) -> GateVerdict:
     """Pass if the shares of differing rows are within their limits and there were rows at all."""
     sample, boundary = parity.sample, parity.boundary
-    passed = sample.rows > 0 and sample.share <= MAX_ROWS_BEYOND and boundary.share <= MAX_BOUNDARY_ROWS_BEYOND
+    passed = (
+        sample.rows > 0 and sample.ratio_beyond <= MAX_ROWS_BEYOND and boundary.ratio_beyond <= MAX_BOUNDARY_ROWS_BEYOND
+    )
     detail = (
         f"{sample.differing} of {sample.rows} sample rows and {boundary.differing} of {boundary.rows} boundary rows "
         f"differ from {parity.reference} in {parity.precision}; largest difference {sample.max_abs_difference:.2g}"

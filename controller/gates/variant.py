@@ -27,7 +27,7 @@ class Shrunk(Message, frozen=True):
 def judge_variant(shrunk: Shrunk) -> GateVerdict:
     """Pass if enough rows keep their answer."""
     compared = shrunk.compared
-    passed = not shrunk.note and compared.rows > 0 and compared.share <= MAX_ROWS_BEYOND
+    passed = not shrunk.note and compared.rows > 0 and compared.ratio_beyond <= MAX_ROWS_BEYOND
     detail = shrunk.note or (
         f"{compared.differing} of {compared.rows} sample rows answer otherwise than the full model; "
         f"largest difference {compared.max_abs_difference:.2g}"

@@ -38,7 +38,7 @@ class Changes:
 
 def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> Changes:
     """Folds (device, message) into `world`, in place, and decides every rollout; returns what has changed."""
-    world.caches.sharing = None
+    world.caches.near_by_label = None
     acks: dict[tuple[str, Ack], None] = {}
     reports, heartbeats = [], []
     for device, message in inbox:

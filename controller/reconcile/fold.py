@@ -4,7 +4,7 @@ Decides what a message changes. Refuses to know rollouts' decisions.
 """
 
 from contract.histogram import merge
-from contract.messages import Heartbeat, ModelWindow, Presence, Report, Telemetry
+from contract.messages import Heartbeat, ModelInterval, Presence, Report, Telemetry
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
 from controller.reconcile.world import FromDevice, World, members_of, put_twin
@@ -26,38 +26,38 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> None:
         case Telemetry():
             known = world.measured.traffic.get(device)
             world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
-            for window in message.windows:
-                _add(world, device, window, now)
+            for interval in message.intervals:
+                _add(world, device, interval, now)
             world.durable.twins.setdefault(device, twin)
             return
     put_twin(world, twin)
 
 
-def _add(world: World, device: str, window: ModelWindow, now: float) -> None:
-    release = window.version.release
-    key = (device, window.model, release)
-    world.measured.totals[key] = world.measured.totals.get(key, Sums()).plus(window)
-    if window.features or window.outputs:
-        _add_distribution(world, window)
+def _add(world: World, device: str, interval: ModelInterval, now: float) -> None:
+    release = interval.version.release
+    key = (device, interval.model, release)
+    world.measured.totals[key] = world.measured.totals.get(key, Sums()).plus(interval)
+    if interval.features or interval.outputs:
+        _add_distribution(world, interval)
     for rollout in world.durable.rollouts.values():
-        if rollout.model == window.model and rollout.status in ("running", "paused"):
+        if rollout.model == interval.model and rollout.status in ("running", "paused"):
             member = members_of(world, rollout).get(device)
             if member is not None:
                 _add_to_cell(
-                    world.measured.cells.setdefault(rollout.id, {}), member.stratum, window, rollout.release, now
+                    world.measured.cells.setdefault(rollout.id, {}), member.stratum, interval, rollout.release, now
                 )
 
 
-def _add_to_cell(cells: Cells, stratum: str, window: ModelWindow, release: int, now: float) -> None:
+def _add_to_cell(cells: Cells, stratum: str, interval: ModelInterval, release: int, now: float) -> None:
     place = (stratum, int(now // BUCKET_S))
-    cells[place] = cells.get(place, Cell()).plus(window, release)
+    cells[place] = cells.get(place, Cell()).plus(interval, release)
     oldest = place[1] - MAX_BUCKETS
     if next(iter(cells))[1] < oldest:
         for stale in [each for each in cells if each[1] < oldest]:
             del cells[stale]
 
 
-def _add_distribution(world: World, window: ModelWindow) -> None:
-    known = world.measured.distributions.setdefault((window.model, window.version.release), {})
-    for column, counts in (*window.features.items(), ("", window.outputs)):
+def _add_distribution(world: World, interval: ModelInterval) -> None:
+    known = world.measured.distributions.setdefault((interval.model, interval.version.release), {})
+    for column, counts in (*interval.features.items(), ("", interval.outputs)):
         known[column] = merge((known.get(column, ()), counts))

@@ -9,7 +9,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from contract.desired import MAX_SOURCES, Delivery, TrialPolicy
-from controller.fleet.neighbours import neighbours_of, sharing_by
+from controller.fleet.neighbours import neighbours_by_label, neighbours_of
 from controller.fleet.twin import Assigned, Twin
 from controller.reconcile.world import World, members_of, put_twin
 from controller.rollout.decide import Offer
@@ -53,16 +53,16 @@ def _near(world: World, twin: Twin, model: str, digest: str, now: float) -> tupl
     """Addresses of neighbours that have an artifact. They have it whole, so no encoding goes with them."""
     if not world.neighbours_by:
         return ()
-    if world.caches.sharing is None:
-        world.caches.sharing = sharing_by(world.neighbours_by, world.durable.twins, now, world.silent_s)
-    return neighbours_of(twin, world.neighbours_by, model, digest, world.caches.sharing)
+    if world.caches.near_by_label is None:
+        world.caches.near_by_label = neighbours_by_label(world.neighbours_by, world.durable.twins, now, world.silent_s)
+    return neighbours_of(twin, world.neighbours_by, model, digest, world.caches.near_by_label)
 
 
 def delivery_for(world: World, twin: Twin, model: str, digest: str) -> Delivery | None:
     """The fewest bytes in which a device can take an artifact, by what it can undo and what it holds."""
     state, hardware = twin.reported.get(model), twin.hardware
-    slots = (state.stable, state.trial) if state is not None else ()
-    held = {"", *(slot.digest for slot in slots if slot is not None)}
+    kept = (state.stable, state.trial) if state is not None else ()
+    held = {"", *(each.digest for each in kept if each is not None)}
     known = world.durable.deliveries.get(digest, {})
     usable = [known[base] for base in sorted(held & set(known))]
     fitting = [each for each in usable if hardware is not None and each.encoding in hardware.encodings]
@@ -81,4 +81,6 @@ def _policy_of(offer: Offer, rollout: Rollout) -> TrialPolicy:
     trial = rollout.strategy.trial
     if offer.release == rollout.release:
         return replace(trial, mode="shadow" if offer.mode == "shadow" else "serve")
-    return replace(trial, mode="serve", share=Decimal(1), reverse_share=Decimal(0), windows=(), max_hold_s=Decimal(0))
+    return replace(
+        trial, mode="serve", traffic_share=Decimal(1), reverse_share=Decimal(0), maintenance=(), max_hold_s=Decimal(0)
+    )

@@ -171,4 +171,4 @@ def _inferences_per_s(world: World, device: str, model: str) -> float:
     if traffic is None or traffic.newest.interval_s <= 0:
         return 0.0
     newest = traffic.newest
-    return sum(window.inferences for window in newest.windows if window.model == model) / newest.interval_s
+    return sum(interval.inferences for interval in newest.intervals if interval.model == model) / newest.interval_s

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from contract.desired import Delivery
 from contract.messages import Heartbeat, Presence, Report, Telemetry
-from controller.fleet.neighbours import Sharing
+from controller.fleet.neighbours import NeighboursByLabel
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin
 from controller.rollout.analysis import RuleVerdict
@@ -37,7 +37,7 @@ class Measured:
     cells: dict[str, Cells] = field(default_factory=dict)
     """By open rollout, since it began: both sides of it in the same minutes."""
     distributions: dict[tuple[str, int], dict[str, tuple[int, ...]]] = field(default_factory=dict)
-    """(model, release) -> column -> counts per bin of the golden set's reference, of the whole fleet; "" for answers"""
+    """(model, release) -> column -> counts per bin of the reference, of the whole fleet; "" for answers"""
     totals: dict[tuple[str, str, int], Sums] = field(default_factory=dict)
     """(device, model, release) -> sums"""
     traffic: dict[str, Traffic] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Measured:
 class Caches:
     """What passes keep for each other: derived from the rest, and made anew by a controller that starts again."""
 
-    sharing: Sharing | None = None
+    near_by_label: NeighboursByLabel | None = None
     """Devices that share with neighbours, as of this pass; None until an offer needs them."""
     places: dict[str, tuple[tuple[Member, ...], dict[str, Member]]] = field(default_factory=dict)
     """Members of rollouts by device, made again when the members change."""

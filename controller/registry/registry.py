@@ -41,7 +41,7 @@ class Version(Message, frozen=True):
     gates: tuple[GateVerdict, ...]
 
     @property
-    def released(self) -> bool:
+    def passed(self) -> bool:
         """Whether every gate has passed; only then may a rollout name the version."""
         return all(gate.passed for gate in self.gates)
 
@@ -73,12 +73,12 @@ class Registry:
             raise BadInput(Code.UNKNOWN_VERSION, f"{model} has no version {release}; the newest is {newest}")
         return msgspec.convert(doc, Version)
 
-    def newest_released(self, model: str) -> Version:
-        """The newest version whose gates have passed; BadInput `not_released`."""
-        released = [version for version in self.versions(model) if version.released]
-        if not released:
-            raise BadInput(Code.NOT_RELEASED, f"no version of {model} has passed its gates")
-        return released[-1]
+    def newest_passed(self, model: str) -> Version:
+        """The newest version whose gates have passed; BadInput `gates_not_passed`."""
+        passed = [version for version in self.versions(model) if version.passed]
+        if not passed:
+            raise BadInput(Code.GATES_NOT_PASSED, f"no version of {model} has passed its gates")
+        return passed[-1]
 
     def next_release(self, model: str) -> int:
         """The number that the next version gets."""

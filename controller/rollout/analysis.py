@@ -1,6 +1,6 @@
 """Rules to verdicts: pass, fail, or inconclusive, each with its numbers in a sentence.
 
-Decides by the rule's metric, scope, window and threshold. Refuses to know what follows.
+Decides by the rule's metric, scope, `judged_s` and threshold. Refuses to know what follows.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ import msgspec
 from controller.rollout import evidence
 from controller.rollout.facts import BUCKET_S, Cell, Cells
 from controller.rollout.model import DEVICE_METRICS, Metric, Rollout, Rule
-from controller.rollout.outcome import FAILURES, Outcome
+from controller.rollout.outcome import FAILURES, MemberOutcome
 
 Word = Literal["pass", "fail", "inconclusive"]
 
@@ -51,7 +51,9 @@ class Evidence(msgspec.Struct, frozen=True):
     """Tests that share the chance of a false alarm."""
 
 
-def judge_all(rollout: Rollout, cells: Cells, outcomes: Mapping[str, Outcome], now: float) -> tuple[RuleVerdict, ...]:
+def judge_all(
+    rollout: Rollout, cells: Cells, outcomes: Mapping[str, MemberOutcome], now: float
+) -> tuple[RuleVerdict, ...]:
     """Every rule, one verdict or one for each stratum that goes on, in the rules' order."""
     going_on = sorted({m.stratum for m in rollout.members if not rollout.is_stopped(m)})
     verdicts: list[RuleVerdict] = []
@@ -75,9 +77,9 @@ def judge(rule: Rule, found: Evidence) -> RuleVerdict:
     return _MEASURED[rule.metric](rule, found)
 
 
-def _count(rollout: Rollout, outcomes: Mapping[str, Outcome], strata: list[str]) -> Counts:
+def _count(rollout: Rollout, outcomes: Mapping[str, MemberOutcome], strata: list[str]) -> Counts:
     known = set(rollout.acknowledged)
-    words: list[Outcome] = [
+    words: list[MemberOutcome] = [
         word
         for member in rollout.members
         if member.stratum in strata and not ((word := outcomes[member.device]) in FAILURES and member.device in known)
@@ -92,7 +94,7 @@ def _count(rollout: Rollout, outcomes: Mapping[str, Outcome], strata: list[str])
 
 
 def _newest(rollout: Rollout, rule: Rule, cells: Cells, strata: list[str], now: float) -> tuple[Cell, ...]:
-    since = max(rollout.evidence_since, now - rule.window_s if rule.window_s else 0.0)
+    since = max(rollout.evidence_since, now - rule.judged_s if rule.judged_s else 0.0)
     first = int(since // BUCKET_S) + (since > 0)
     return tuple(cell for (stratum, bucket), cell in cells.items() if stratum in strata and bucket >= first)
 
@@ -116,7 +118,7 @@ def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
     treated = evidence.total(cell.treated for cell in found.cells)
     if missing := _missing(rule, treated.inferences, "inferences of the release"):
         return missing
-    ratio = evidence.share(treated.errors, treated.inferences)
+    ratio = evidence.ratio_of(treated.errors, treated.inferences)
     detail = f"{treated.errors} of {treated.inferences} inferences failed, {rule.threshold:.2%} allowed"
     return _verdict(rule, ratio, detail, found.strata)
 
@@ -147,7 +149,7 @@ def _agreement(rule: Rule, found: Evidence) -> RuleVerdict:
     both = evidence.total(side for cell in found.cells for side in (cell.treated, cell.control))
     if missing := _missing(rule, both.compared, "answers that were compared"):
         return missing
-    agreed = evidence.share(both.agreed, both.compared)
+    agreed = evidence.ratio_of(both.agreed, both.compared)
     detail = f"{both.agreed} of {both.compared} answers of both versions agree, {rule.threshold:.1%} asked for"
     return _verdict(rule, agreed, detail, found.strata)
 

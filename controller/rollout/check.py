@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from contract.errors import BadInput, Code
-from contract.windows import parse_window
+from contract.maintenance import parse_hours
 from controller.rollout import evidence
 from controller.rollout.model import DEVICE_METRICS, Member, Rule, Strategy, Wave
 
@@ -17,13 +17,13 @@ def check_strategy(strategy: Strategy) -> None:
     """BadInput `strategy_invalid` for a strategy that no fleet could follow."""
     for number, wave in enumerate(strategy.waves):
         _check_wave(f"waves[{number}]", wave)
-    shares = [(wave.percent, wave.mode) for wave in strategy.waves if _is_share(wave)]
-    for (before, mode), (after, _) in pairwise(shares):
+    percents = [(wave.percent, wave.mode) for wave in strategy.waves if _is_percent(wave)]
+    for (before, mode), (after, _) in pairwise(percents):
         rises = after is not None and before is not None and (after > before or (after == before and mode == "shadow"))
         if not rises:
-            raise _wrong(f"waves {[percent for percent, _ in shares]}: percents must rise, or repeat after a shadow")
+            raise _wrong(f"waves {[percent for percent, _ in percents]}: percents must rise, or repeat after a shadow")
     last = strategy.waves[-1]
-    if last.percent != 100 or last.mode != "serve" or not _is_share(last):
+    if last.percent != 100 or last.mode != "serve" or not _is_percent(last):
         raise _wrong("the last wave must be percent = 100: whoever is in no other wave would never have the release")
     modes = [wave.mode for wave in strategy.waves]
     if modes != sorted(modes, reverse=True):
@@ -33,8 +33,8 @@ def check_strategy(strategy: Strategy) -> None:
             raise _wrong(f'rule {rule.metric}: on_fail = "roll_back_stratum" needs scope = "stratum"')
         if rule.metric == "agreement" and "shadow" not in modes and not strategy.trial.reverse_share:
             raise _wrong("rule agreement: no wave is a shadow and trial.reverse_share is 0, so nothing is compared")
-    for window in strategy.trial.windows:
-        parse_window(window)
+    for hours in strategy.trial.maintenance:
+        parse_hours(hours)
 
 
 def check_power(strategy: Strategy, members: Sequence[Member]) -> None:
@@ -94,7 +94,7 @@ def _check_wave(where: str, wave: Wave) -> None:
         raise _wrong(f"{where}: name one of percent, count, devices, selector, stratum, each_stratum")
 
 
-def _is_share(wave: Wave) -> bool:
+def _is_percent(wave: Wave) -> bool:
     return wave.percent is not None
 
 

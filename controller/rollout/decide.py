@@ -11,11 +11,11 @@ import msgspec
 from controller.rollout.analysis import RuleVerdict, judge_all
 from controller.rollout.facts import Cells, DeviceFact
 from controller.rollout.model import Member, Rollout, Status
-from controller.rollout.outcome import Outcome, mode_of, outcome_of, retry_at
+from controller.rollout.outcome import MemberOutcome, mode_of, outcome_of, retry_at
 from controller.rollout.pace import due
 
 Facts = Mapping[str, DeviceFact]
-Outcomes = Mapping[str, Outcome]
+Outcomes = Mapping[str, MemberOutcome]
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -218,5 +218,5 @@ def _holds(rollout: Rollout, fact: DeviceFact) -> bool:
     """Whether the release serves or is tried on the device, or would be after a reboot."""
     if fact.state is None:
         return False
-    slots = [slot.digest for slot in (fact.state.stable, fact.state.trial) if slot is not None]
-    return any(rollout.carries(digest) for digest in (fact.state.serving, *slots))
+    kept = [each.digest for each in (fact.state.stable, fact.state.trial) if each is not None]
+    return any(rollout.carries(digest) for digest in (fact.state.serving, *kept))

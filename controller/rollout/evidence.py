@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from contract.histogram import quantile_us
-from contract.sequential import beyond_chance, variance_of_share
+from contract.sequential import beyond_chance, variance_of_ratio
 from controller.rollout.facts import Cell, Sums
 
 FALSE_ALARM = 0.01
@@ -26,17 +26,17 @@ class Difference(msgspec.Struct, frozen=True):
     control: int
 
 
-def beyond(excess: float, variance: float, looks_shared_by: int = 1) -> bool:
+def beyond(excess: float, variance: float, tests: int = 1) -> bool:
     """Whether an excess over what is allowed is beyond chance, at any number of looks.
 
-    `looks_shared_by`: tests that share the chance of a false alarm, one for each stratum.
+    `tests`: tests that share the chance of a false alarm, one for each stratum.
     """
-    return beyond_chance(excess, variance, FALSE_ALARM / looks_shared_by)
+    return beyond_chance(excess, variance, FALSE_ALARM / tests)
 
 
-def share(hits: int, total: int) -> Difference:
+def ratio_of(hits: int, total: int) -> Difference:
     """A ratio of samples."""
-    return Difference(hits / total if total else 0.0, variance_of_share(hits, total), total, 0)
+    return Difference(hits / total if total else 0.0, variance_of_ratio(hits, total), total, 0)
 
 
 def accuracy_drop(cells: Iterable[Cell]) -> Difference | None:
@@ -51,7 +51,7 @@ def accuracy_drop(cells: Iterable[Cell]) -> Difference | None:
         if not ours.labelled or not theirs.labelled:
             continue
         weight = ours.labelled * theirs.labelled / (ours.labelled + theirs.labelled)
-        after, before = share(ours.correct, ours.labelled), share(theirs.correct, theirs.labelled)
+        after, before = ratio_of(ours.correct, ours.labelled), ratio_of(theirs.correct, theirs.labelled)
         weights += weight
         drops += weight * (before.value - after.value)
         variances += weight**2 * (before.variance + after.variance)
@@ -65,7 +65,7 @@ def latency_ratio(cells: Sequence[Cell], quantile: float) -> tuple[float, float,
     """(ratio, treated and control in microseconds, samples of the smaller side), over cells that have both."""
     both = [cell for cell in cells if cell.treated.inferences and cell.control.inferences]
     treated, control = total(cell.treated for cell in both), total(cell.control for cell in both)
-    after, before = quantile_us(treated.latency_us, quantile), quantile_us(control.latency_us, quantile)
+    after, before = quantile_us(treated.latency_counts, quantile), quantile_us(control.latency_counts, quantile)
     if after is None or before is None:
         return None
     return after / before, after, before, min(treated.inferences, control.inferences)

@@ -3,7 +3,7 @@
 import msgspec
 
 from contract.histogram import merge
-from contract.messages import ModelState, ModelWindow
+from contract.messages import ModelInterval, ModelState
 from controller.fleet.twin import Assigned, PresenceWord
 
 BUCKET_S = 60.0
@@ -19,18 +19,18 @@ class Sums(msgspec.Struct, frozen=True):
     errors: int = 0
     labelled: int = 0
     correct: int = 0
-    latency_us: tuple[int, ...] = ()
+    latency_counts: tuple[int, ...] = ()
     compared: int = 0
     agreed: int = 0
 
-    def plus(self, other: "Sums | ModelWindow") -> "Sums":
+    def plus(self, other: "Sums | ModelInterval") -> "Sums":
         """The sum of both."""
         return Sums(
             self.inferences + other.inferences,
             self.errors + other.errors,
             self.labelled + other.labelled,
             self.correct + other.correct,
-            merge((self.latency_us, other.latency_us)),
+            merge((self.latency_counts, other.latency_counts)),
             self.compared + other.compared,
             self.agreed + other.agreed,
         )
@@ -42,11 +42,11 @@ class Cell(msgspec.Struct, frozen=True):
     treated: Sums = Sums()
     control: Sums = Sums()
 
-    def plus(self, window: ModelWindow, release: int) -> "Cell":
+    def plus(self, interval: ModelInterval, release: int) -> "Cell":
         """This cell with what one device has measured."""
-        if window.version.release == release:
-            return Cell(self.treated.plus(window), self.control)
-        return Cell(self.treated, self.control.plus(window))
+        if interval.version.release == release:
+            return Cell(self.treated.plus(interval), self.control)
+        return Cell(self.treated, self.control.plus(interval))
 
 
 Cells = dict[tuple[str, int], Cell]

@@ -21,7 +21,7 @@ STRETCH_S = 3600.0
 def judge_late(rollout: Rollout, rows: Iterable[tuple[str, CapturedRow]]) -> tuple[RuleVerdict, ...]:
     """What the rollout's own accuracy rules say of (device, row) with labels; stopped strata are left out."""
     rules = tuple(rule for rule in rollout.strategy.rules if rule.metric == "accuracy_drop")
-    strategy = replace(rollout.strategy, rules=tuple(replace(rule, window_s=0.0) for rule in rules))
+    strategy = replace(rollout.strategy, rules=tuple(replace(rule, judged_s=0.0) for rule in rules))
     again = replace(rollout, strategy=strategy, evidence_since=0.0)
     members = {member.device: member for member in rollout.members}
     outcomes = {member.device: "succeeded" for member in rollout.members}

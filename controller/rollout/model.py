@@ -30,7 +30,7 @@ class Rule(Message, frozen=True):
     """Judge all devices together, or each stratum by itself, so that one bad chip family cannot hide in an average."""
     min_samples: Annotated[int, msgspec.Meta(ge=1)] = 1
     """Devices for the ratios of devices, inferences for the others; below it the verdict is inconclusive."""
-    window_s: Seconds = 0.0
+    judged_s: Seconds = 0.0
     """Judge what was measured in the newest so many seconds; 0: since the rollout began."""
     on_missing: Literal["wait", "skip"] = "wait"
     """No data at all: wait for it, or go by the other rules. Missing data is never a pass."""

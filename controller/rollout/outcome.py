@@ -6,19 +6,20 @@ Decides what is success, what is a failure and of which kind, what counts neithe
 from typing import Literal
 
 from contract.errors import Code
-from contract.messages import ModelState
-from contract.messages import Outcome as Ended
+from contract.messages import ModelState, UpdateOutcome
 from controller.fleet.twin import Assigned
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import Member, Rollout
 from controller.rollout.plan import unit_hash
 
-Outcome = Literal["waiting", "pending", "succeeded", "failed", "rejected", "silent", "regressed", "absent", "stopped"]
+MemberOutcome = Literal[
+    "waiting", "pending", "succeeded", "failed", "rejected", "silent", "regressed", "absent", "stopped"
+]
 """waiting: not its turn. pending: to be offered, or offered and undecided. rejected: its probe or its own configuration
 refused the release. silent: it was told and never answered. regressed: it had confirmed and runs something else.
 absent: offline before it could begin; counts neither way. stopped: taken out with its stratum or wave."""
 
-FAILURES: frozenset[Outcome] = frozenset({"failed", "rejected", "silent", "regressed"})
+FAILURES: frozenset[MemberOutcome] = frozenset({"failed", "rejected", "silent", "regressed"})
 
 RETRYABLE = frozenset(
     {
@@ -33,7 +34,7 @@ RETRYABLE = frozenset(
 """Failures that may pass by themselves."""
 
 
-def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -> Outcome:
+def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -> MemberOutcome:
     """How a member stands at `now`.
 
     Success: its stable digest is the rollout's, as it says itself; in a shadow wave, that the shadow has passed.
@@ -74,14 +75,14 @@ def retry_at(rollout: Rollout, fact: DeviceFact) -> float | None:
     return assigned.offered_at + pause_s * (1 + unit_hash(rollout.id, fact.device) / 2)
 
 
-def _ended(state: ModelState | None, assigned: Assigned) -> Ended | None:
+def _ended(state: ModelState | None, assigned: Assigned) -> UpdateOutcome | None:
     """How the device's update to this very generation ended."""
     if state is None or state.outcome is None or state.outcome.generation < assigned.generation:
         return None
     return state.outcome
 
 
-def _decided(rollout: Rollout, assigned: Assigned, ended: Ended) -> Outcome:
+def _decided(rollout: Rollout, assigned: Assigned, ended: UpdateOutcome) -> MemberOutcome:
     if ended.result == "confirmed":
         return "regressed"  # it runs something else by now
     if ended.result == "shadowed":
@@ -91,7 +92,7 @@ def _decided(rollout: Rollout, assigned: Assigned, ended: Ended) -> Outcome:
     return "rejected" if ended.result == "rejected" else "failed"
 
 
-def _undecided(rollout: Rollout, fact: DeviceFact, assigned: Assigned, now: float) -> Outcome:
+def _undecided(rollout: Rollout, fact: DeviceFact, assigned: Assigned, now: float) -> MemberOutcome:
     waited_s = now - assigned.offered_at
     begun = fact.state is not None and fact.state.generation >= assigned.generation
     if not begun:

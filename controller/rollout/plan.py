@@ -88,7 +88,7 @@ def join(
 def _chosen(wave: Wave, ordered: Sequence[Target]) -> list[Target]:
     """The devices of a wave, those of earlier waves among them."""
     if wave.percent is not None and not (wave.stratum or wave.selector):
-        return _share_of_each(ordered, wave.percent)
+        return _percent_of_each(ordered, wave.percent)
     if wave.count is not None:
         return list(ordered[: wave.count])
     if wave.devices:
@@ -98,7 +98,7 @@ def _chosen(wave: Wave, ordered: Sequence[Target]) -> list[Target]:
     return [target for target in ordered if wave.selector.items() <= target.labels.items()]
 
 
-def _share_of_each(ordered: Sequence[Target], percent: int) -> list[Target]:
+def _percent_of_each(ordered: Sequence[Target], percent: int) -> list[Target]:
     """The first `percent` of each stratum, rounded up: each kind of device is among the first."""
     sizes: dict[str, int] = {}
     for target in ordered:

@@ -31,7 +31,7 @@ _CURVES = ("secp256r1", "secp384r1")
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
+class CertificateAuthority:
     """Signs certificates."""
 
     certificate: x509.Certificate
@@ -99,7 +99,7 @@ class Authority:
         return builder.sign(self.key, hashes.SHA256())
 
 
-def open_pki(directory: Path, now: datetime) -> Authority:
+def open_pki(directory: Path, now: datetime) -> CertificateAuthority:
     """The authority in `directory`, made there if missing."""
     key_file, certificate_file = directory / "ca.key", directory / "ca.pem"
     if not key_file.exists():
@@ -109,7 +109,7 @@ def open_pki(directory: Path, now: datetime) -> Authority:
     key = load_private_key(key_file)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise BadInput(Code.CONFIG_INVALID, f"{key_file}: not a P-256 key")
-    return Authority(x509.load_pem_x509_certificate(certificate_file.read_bytes()), key)
+    return CertificateAuthority(x509.load_pem_x509_certificate(certificate_file.read_bytes()), key)
 
 
 def read_request(text: str) -> Public:
@@ -143,7 +143,7 @@ def pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _self_signed(name: str, now: datetime) -> Authority:
+def _self_signed(name: str, now: datetime) -> CertificateAuthority:
     key = new_key()
     certificate = (
         x509.CertificateBuilder()
@@ -158,7 +158,7 @@ def _self_signed(name: str, now: datetime) -> Authority:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return Authority(certificate, key)
+    return CertificateAuthority(certificate, key)
 
 
 def _name(common: str) -> x509.Name:

@@ -16,7 +16,7 @@ from contract.keys import verifies
 from contract.names import check_name
 from contract.signatures import renewal
 from controller.registry.credentials import Credential, Credentials
-from controller.trust.certificates import Authority, Public, read_request
+from controller.trust.certificates import CertificateAuthority, Public, read_request
 
 CLAIM_LIFE_S = 3600.0
 MAX_CERTIFICATE_BYTES = 8192
@@ -34,7 +34,7 @@ class ClaimRefused(BadInput):
 class Enrolment:
     """Claims and certificates of one authority."""
 
-    authority: Authority
+    authority: CertificateAuthority
     credentials: Credentials
 
     def claim(self, device: str, now: datetime) -> str:

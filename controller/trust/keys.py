@@ -18,12 +18,12 @@ from contract.errors import BadInput, Code
 from contract.trust import repository
 from contract.trust.repository import ONLINE
 from controller.registry.store import Store
-from controller.trust.metadata import Authority, Keyring
+from controller.trust.metadata import Keyring, TrustMetadata
 
 _log = logging.getLogger("edgeward.trust")
 
 
-def open_authority(store: Store, directory: Path, metadata: Path | None, now: datetime) -> Authority:
+def open_trust_metadata(store: Store, directory: Path, metadata: Path | None, now: datetime) -> TrustMetadata:
     """The fleet's metadata and the keys in `directory`. At first start: what `edgeward trust init` wrote to `metadata`,
     or, without it, a fleet whose keys are all made here. BadInput `config_invalid`.
     """
@@ -31,12 +31,12 @@ def open_authority(store: Store, directory: Path, metadata: Path | None, now: da
     if new and metadata is None and not any(directory.glob("*.pem")):
         return _generated(store, directory, now)
     signers = {path.stem: load_signer(path) for path in sorted(directory.glob("*.pem"))}
-    authority = Authority(store, Keyring(signers.values(), signers.get("release")))
+    trust_metadata = TrustMetadata(store, Keyring(signers.values(), signers.get("release")))
     if new:
         if metadata is None:
             raise BadInput(Code.CONFIG_INVALID, f"{directory} holds keys, but trust.metadata_dir names no metadata")
-        authority.begin({path.name: path.read_text(encoding="utf-8") for path in metadata.glob("*.json")}, now)
-    return authority
+        trust_metadata.begin({path.name: path.read_text(encoding="utf-8") for path in metadata.glob("*.json")}, now)
+    return trust_metadata
 
 
 def make_next(directory: Path, role: str, now: datetime) -> Signer:
@@ -74,17 +74,17 @@ def load_or_make_secret(path: Path, make: bytes) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
-def _generated(store: Store, directory: Path, now: datetime) -> Authority:
+def _generated(store: Store, directory: Path, now: datetime) -> TrustMetadata:
     _log.warning(
         "made every key of a new fleet in %s: fine for trying out; for production keep root, targets and release keys "
         "elsewhere (edgeward trust init)",
         directory,
     )
     made = {name: load_or_make_signer(directory / f"{name}.pem") for name in ("root", "targets", "release", *ONLINE)}
-    authority = Authority(store, Keyring(made.values(), made["release"]))
+    trust_metadata = TrustMetadata(store, Keyring(made.values(), made["release"]))
     public = {name: made[name].public_key for name in ONLINE}
-    authority.begin(repository.create([made["root"]], 1, made["targets"], public, now), now)
-    return authority
+    trust_metadata.begin(repository.create([made["root"]], 1, made["targets"], public, now), now)
+    return trust_metadata
 
 
 def private_pem(key: PrivateKeyTypes) -> bytes:

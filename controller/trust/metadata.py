@@ -48,7 +48,7 @@ class Keyring:
         return Online(**{name: signer for name, signer in found.items() if signer is not None})
 
 
-class Authority:
+class TrustMetadata:
     """Metadata of one fleet on a Store."""
 
     def __init__(self, store: Store, keys: Keyring) -> None:
@@ -80,9 +80,9 @@ class Authority:
         files = self.files
         return files[f"{repository.newest_root(files)}.root.json"]
 
-    def bundle(self) -> bytes:
+    def trust_bundle(self) -> bytes:
         """The message that devices follow."""
-        return encode(repository.bundle(self.files))
+        return encode(repository.trust_bundle(self.files))
 
     def role(self, model: str) -> bytes | None:
         """The role document of a model; None while nobody has signed one."""
@@ -92,7 +92,7 @@ class Authority:
     def messages(self, models: Iterable[str]) -> dict[str, bytes]:
         """What the broker must hold, by topic: roles, then the bundle, then every root."""
         found = {topics.model_role(model): role for model in sorted(models) if (role := self.role(model)) is not None}
-        found[topics.trust()] = self.bundle()
+        found[topics.trust()] = self.trust_bundle()
         files = self.files
         for version in range(1, repository.newest_root(files) + 1):
             found[topics.root(version)] = files[f"{version}.root.json"].encode()
@@ -104,7 +104,7 @@ class Authority:
 
     def signed(self, model: str) -> frozenset[int]:
         """Releases that a release signer vouches for."""
-        return repository.released(self.files, model)[0]
+        return repository.signed_releases(self.files, model)[0]
 
     def vouch(self, model: str, manifests: Mapping[int, Manifest], now: datetime) -> bool:
         """Signs the role of a model if the release key is here; False if a person must."""
@@ -117,8 +117,8 @@ class Authority:
         signer = self.keys.among(repository.signers_of(files, model))
         if signer is None:
             return False
-        floor = repository.released(files, model)[1]
-        role = repository.release(files, model, manifests, min_release=floor, signers=[signer], now=now)
+        floor = repository.signed_releases(files, model)[1]
+        role = repository.sign_role(files, model, manifests, min_release=floor, signers=[signer], now=now)
         files[f"{role_name(model)}.json"] = role
         self._keep(self._signed(files, now))
         return True
@@ -169,9 +169,9 @@ def _check_followable(before: Files, files: Files, now: datetime) -> None:
     grounds = [first]
     if "timestamp.json" in before:
         known = chain.trust_root(before[f"{repository.newest_root(before)}.root.json"])
-        grounds.append(chain.follow(known, encode(repository.bundle(before)), now))
+        grounds.append(chain.follow(known, encode(repository.trust_bundle(before)), now))
     for ground in grounds:
-        trusted = chain.follow(ground, encode(repository.bundle(steps[0])), now)
+        trusted = chain.follow(ground, encode(repository.trust_bundle(steps[0])), now)
         for name in files:
             if name.startswith("models-"):
                 model = name.removeprefix("models-").removesuffix(".json")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from contract.keys import is_signed_by
 from contract.messages import Presence
 
-REMEMBERED_S = 600.0
+KEYS_KEPT_S = 600.0
 """After so long a certificate's date is looked at again."""
 
 
@@ -50,6 +50,6 @@ class Senders:
 
     def _keys_of(self, device: str, now: float) -> tuple[bool, list[str]]:
         known = self._known.get(device)
-        if known is None or now - known[0] > REMEMBERED_S:
+        if known is None or now - known[0] > KEYS_KEPT_S:
             self._known[device] = known = (now, self._keys.enrolled(device), self._keys.public_keys(device, now))
         return known[1], known[2]

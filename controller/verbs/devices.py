@@ -35,7 +35,7 @@ def claim(state: State, device: str, *, actor: str) -> Claim:
         device=device,
         broker_url=state.broker.url if state.broker else "",
         ca=state.enrolment.authority.pem,
-        root=state.authority.root(),
+        root=state.trust_metadata.root(),
     )
 
 
@@ -88,7 +88,7 @@ def unquarantine(state: State, device: str, *, actor: str) -> int:
     """Lifts every quarantine of a device; how many there were."""
     state.records.lift_quarantine(device)
     lifted = state.world.durable.quarantine.pop(device, {})
-    state.journal.audit(stamp(), actor, "device release", device, f"{len(lifted)} quarantined versions")
+    state.journal.audit(stamp(), actor, "device unquarantine", device, f"{len(lifted)} quarantined versions")
     return len(lifted)
 
 

@@ -84,6 +84,6 @@ def _due(state: State, model: str) -> int | None:
     known = [rollout for rollout in state.world.durable.rollouts.values() if rollout.model == model]
     if any(rollout.status not in FINAL for rollout in known):
         return None
-    released = {version.release for version in state.registry.versions(model) if version.released}
-    newest = max(released & state.authority.signed(model), default=0)
+    passed = {version.release for version in state.registry.versions(model) if version.passed}
+    newest = max(passed & state.trust_metadata.signed(model), default=0)
     return newest if newest > max((rollout.release for rollout in known), default=0) else None

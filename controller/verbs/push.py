@@ -10,12 +10,11 @@ import msgspec
 
 from contract.blobs import describe, sha256_hex
 from contract.errors import BadInput, Code
-from contract.manifest import Golden, Limits, Manifest, Runtime, Variant
+from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Variant
 from controller.clock import stamp
 from controller.convert.compare import ATOL, RTOL
-from controller.convert.convert import Converted
-from controller.convert.convert import Limits as ConversionLimits
-from controller.convert.request import Answer, FormAnswer, VariantName
+from controller.convert.convert import ConversionLimits, Converted
+from controller.convert.request import Conversion, ConvertedForm, VariantName
 from controller.gates.parity import judge_parity
 from controller.gates.variant import judge_variant
 from controller.registry.registry import Lineage, Version, gate_words
@@ -57,7 +56,7 @@ async def push(
     )
     version = _register(state, model, converted, lineage)
     state.journal.audit(at, actor, "push", f"{model} v{version.release}", gate_words(version))
-    if not version.released:
+    if not version.passed:
         raise BadInput(Code.PARITY_FAILED, _parity_words(version))
     trust.sign(state, model)
     state.deliveries.begin(model, version.manifest)
@@ -98,7 +97,7 @@ def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:
     )
 
 
-def _form(made: tuple[bytes, bytes], measured: FormAnswer, chunk_bytes: int) -> dict[str, Any]:
+def _form(made: tuple[bytes, bytes], measured: ConvertedForm, chunk_bytes: int) -> dict[str, Any]:
     """What the manifest says about one form."""
     model, golden = (describe(data, chunk_bytes) for data in made)
     return {
@@ -111,14 +110,14 @@ def _form(made: tuple[bytes, bytes], measured: FormAnswer, chunk_bytes: int) -> 
             max_row_mismatch_ratio=GOLDEN_MISMATCH,
         ),
         "runtime": Runtime(ir=measured.ir, opset=measured.opset, ml_opset=measured.ml_opset),
-        "limits": Limits(
+        "limits": ModelLimits(
             memory_mb=max(MEMORY_FLOOR_MB, int(measured.load_mb * 2) + 32),
             load_s=max(LOAD_FLOOR_S, int(measured.load_s * 20)),
         ),
     }
 
 
-def _evidence(answer: Answer) -> dict[str, Any]:
+def _evidence(answer: Conversion) -> dict[str, Any]:
     """Parity, and what is known of the smaller forms, those that were not good enough among them."""
     variants = [
         msgspec.to_builtins(shrunk) | {"gate": msgspec.to_builtins(judge_variant(shrunk))} for shrunk in answer.shrunk

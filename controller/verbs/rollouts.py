@@ -40,7 +40,7 @@ _LEGAL_FROM: dict[Verb, frozenset[Status]] = {
 
 def preview(state: State, model: str, release: int | None, strategy: Strategy, selector: dict[str, str]) -> Preview:
     """What a start would do, without doing it. BadInput as `start`."""
-    version = releasable(state, model, release)
+    version = passed_and_signed(state, model, release)
     now = time.time()
     planned = plan_rollout(
         state.world, version.manifest, strategy, name="preview", model=model, selector=selector, now=now
@@ -61,11 +61,11 @@ def start(
 ) -> Rollout:
     """Plans and starts; the first devices are told within one reconcile interval.
 
-    BadInput: `unknown_model`, `unknown_version`, `not_released`, `not_signed`, `strategy_invalid`,
+    BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`, `strategy_invalid`,
     `selector_empty`, `nothing_fits`, `rollout_conflict`, `plan_changed` where `plan_digest` names another plan.
     With four eyes, or with `approval`, it waits for somebody else to approve it.
     """
-    version = releasable(state, model, release)
+    version = passed_and_signed(state, model, release)
     _refuse_overlap(state, model)
     name = f"r-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     now = time.time()
@@ -92,7 +92,7 @@ async def prepare_and_start(
     actor: str,
 ) -> Rollout:
     """As `start`, once the version's encodings are there, or after `encode.deliveries.WAIT_S` without them."""
-    version = releasable(state, model, release)
+    version = passed_and_signed(state, model, release)
     await state.deliveries.ready(model, version.manifest)
     return start(state, model, version.release, strategy, selector, plan_digest=plan_digest, actor=actor)
 
@@ -204,16 +204,16 @@ def resolve_strategy(given: str | dict[str, Any]) -> Strategy:
         raise BadInput(Code.STRATEGY_INVALID, f"{error}; configs/rollouts shows every field") from None
 
 
-def releasable(state: State, model: str, release: int | None) -> Version:
+def passed_and_signed(state: State, model: str, release: int | None) -> Version:
     """A version that may be rolled out, the newest if none is named.
 
-    BadInput: `unknown_model`, `unknown_version`, `not_released`, `not_signed`.
+    BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`.
     """
     registry = state.registry
-    version = registry.newest_released(model) if release is None else registry.version(model, release)
-    if not version.released:
-        raise BadInput(Code.NOT_RELEASED, f"{model} v{version.release}: {gate_words(version)}")
-    if version.release not in state.authority.signed(model):
+    version = registry.newest_passed(model) if release is None else registry.version(model, release)
+    if not version.passed:
+        raise BadInput(Code.GATES_NOT_PASSED, f"{model} v{version.release}: {gate_words(version)}")
+    if version.release not in state.trust_metadata.signed(model):
         advice = f"sign it: edgeward trust sign {model}"
         raise BadInput(Code.NOT_SIGNED, f"no release signer vouches for {model} v{version.release}; {advice}")
     return version

@@ -6,8 +6,8 @@ Decides which documents and blobs a device needs. Refuses to know how a stick is
 from collections.abc import Iterable
 
 from contract.blobs import Blob
-from contract.bundle import Words
 from contract.errors import BadInput, Code
+from contract.stick import StickMessages
 from controller.broker.messages import blobs_in_use
 from controller.clock import stamp
 from controller.state import State
@@ -29,8 +29,8 @@ def export(state: State, devices: Iterable[str]) -> tuple[dict[str, str], list[B
     return documents, list(blobs_in_use(chosen, state.publisher).values()), sorted(chosen)
 
 
-def take_words(state: State, words: Words, *, actor: str) -> int:
+def take_messages(state: State, stick: StickMessages, *, actor: str) -> int:
     """Takes in what devices wrote to a stick, as if the broker had brought it; how many messages were authentic."""
-    taken = sum(state.inbox.put(each.topic, each.text.encode()) for each in words.messages)
-    state.journal.audit(stamp(), actor, "bundle import", f"{taken} of {len(words.messages)} messages")
+    taken = sum(state.inbox.put(each.topic, each.text.encode()) for each in stick.messages)
+    state.journal.audit(stamp(), actor, "stick import", f"{taken} of {len(stick.messages)} messages")
     return taken

@@ -17,7 +17,7 @@ def accept_metadata(state: State, files: dict[str, str], *, actor: str) -> list[
 
     BadInput with the kind of fault; then nothing has changed.
     """
-    taken = state.authority.accept(files, today())
+    taken = state.trust_metadata.accept(files, today())
     state.trust_changed = True
     state.journal.audit(stamp(), actor, "trust accept", ", ".join(taken)[:300])
     state.poke()
@@ -27,7 +27,7 @@ def accept_metadata(state: State, files: dict[str, str], *, actor: str) -> list[
 def make_key(state: State, role: str, *, actor: str) -> Key:
     """Makes the next key of an online role; its private half never leaves the controller."""
     signer = make_next(state.config.data_dir / "keys", role, today())
-    state.authority.keys.add(signer)
+    state.trust_metadata.keys.add(signer)
     public = signer.public_key
     state.journal.audit(stamp(), actor, "trust key", role, public.keyid)
     return public
@@ -42,12 +42,12 @@ def sign(state: State, model: str) -> bool:
 
 def unsigned(state: State, model: str) -> list[int]:
     """Releases that passed their gates and that no release signer vouches for."""
-    return sorted(set(state.publisher.manifests(model, state.in_use(model))) - state.authority.signed(model))
+    return sorted(set(state.publisher.manifests(model, state.in_use(model))) - state.trust_metadata.signed(model))
 
 
 def proposal(state: State, model: str) -> dict[int, Manifest]:
-    """What a release signer is asked to vouch for, by release. BadInput `unknown_model`, `not_released`."""
+    """What a release signer is asked to vouch for, by release. BadInput `unknown_model`, `gates_not_passed`."""
     manifests = state.publisher.manifests(model, state.in_use(model))
     if not manifests:
-        raise BadInput(Code.NOT_RELEASED, f"no version of {model} has passed its gates")
+        raise BadInput(Code.GATES_NOT_PASSED, f"no version of {model} has passed its gates")
     return manifests

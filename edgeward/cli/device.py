@@ -114,9 +114,9 @@ def why(name: str, *, as_json: bool) -> None:
 @device.command()
 @click.argument("name")
 @json_option
-def release(name: str, *, as_json: bool) -> None:
+def unquarantine(name: str, *, as_json: bool) -> None:
     """Let a device be offered versions again that have failed there."""
-    lifted = Client().release(name)
+    lifted = Client().unquarantine(name)
     print_json({"versions": lifted}) if as_json else console.print(f"{lifted} versions may be offered to {name} again")
 
 
@@ -151,7 +151,7 @@ def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, 
 
 def _load(found: dict[str, Any]) -> str:
     """CPU and temperature, as far as the device has told them."""
-    cpu = f"{found['cpu_share']:.1%} of a core, " if found["cpu_share"] is not None else ""
+    cpu = f"{found['cpu_ratio']:.1%} of a core, " if found["cpu_ratio"] is not None else ""
     return cpu + (f"{found['temperature_c']:.0f} C, " if found["temperature_c"] is not None else "")
 
 

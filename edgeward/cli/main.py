@@ -6,10 +6,10 @@ import click
 
 from contract.errors import EdgewardError
 from edgeward.cli.audit import audit
-from edgeward.cli.bundle import bundle
 from edgeward.cli.device import device
 from edgeward.cli.model import model
 from edgeward.cli.rollout import rollout
+from edgeward.cli.stick import stick
 from edgeward.cli.token import token
 from edgeward.cli.trust import trust
 from edgeward.demo.command import demo
@@ -45,7 +45,7 @@ def page() -> None:
     click.echo(f"{found.url}/#token={found.token}")
 
 
-for command in (model, rollout, device, bundle, trust, token, audit, demo):
+for command in (model, rollout, device, stick, trust, token, audit, demo):
     cli.add_command(command)
 
 

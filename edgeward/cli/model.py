@@ -91,12 +91,12 @@ def show(name: str, release: int | None, *, as_json: bool) -> None:
         return
     rows = [
         (
-            f"v{v['release']}", "yes" if v["released"] else "no", size(v["size_bytes"]), v["estimator"],
+            f"v{v['release']}", "yes" if v["passed"] else "no", size(v["size_bytes"]), v["estimator"],
             v["created_at"], "; ".join(gate["detail"] for gate in v["gates"]),
         )
         for v in versions
     ]  # fmt: skip
-    console.print(table(name, ("version", "released", "size", "estimator", "created", "evidence"), rows))
+    console.print(table(name, ("version", "passed", "size", "estimator", "created", "evidence"), rows))
 
 
 @model.command()

@@ -97,7 +97,7 @@ def verify(root: Path) -> None:
     """Follow the fleet's metadata as a device would, starting from a root of trust."""
     files = Client().trust()["files"]
     trusted = chain.trust_root(root.read_text(encoding="utf-8"))
-    raw = encode(repository.bundle(files))
+    raw = encode(repository.trust_bundle(files))
     while (version := chain.missing_root(trusted, raw)) is not None:
         trusted = chain.take_root(trusted, files[f"{version}.root.json"])
     trusted = chain.follow(trusted, raw, _now())
@@ -105,7 +105,7 @@ def verify(root: Path) -> None:
         if name.startswith("models-"):
             model = name.removeprefix("models-").removesuffix(".json")
             trusted = chain.take_role(trusted, model, files[name].encode(), _now())
-            releases = ", ".join(f"v{release}" for release in sorted(repository.released(files, model)[0]))
+            releases = ", ".join(f"v{release}" for release in sorted(repository.signed_releases(files, model)[0]))
             console.print(f"{model}: {releases}", highlight=False)
     console.print(f"[green]verified[/], good until {chain.expires(trusted):%Y-%m-%d %H:%M}", highlight=False)
 

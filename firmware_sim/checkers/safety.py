@@ -28,8 +28,8 @@ def _serves_only_known(device: str, moment: Moment, known: Container[str]) -> No
 
 def _serving_follows_record(device: str, moment: Moment) -> None:
     record = moment.record
-    slots = {slot.digest for slot in (record.stable, record.trial) if slot is not None}
-    named = not moment.serving or moment.serving in slots
+    kept = {each.digest for each in (record.stable, record.trial) if each is not None}
+    named = not moment.serving or moment.serving in kept
     hold(named, "serving_follows_record", device, moment.at, "serves what the record does not name")
 
 

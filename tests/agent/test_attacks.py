@@ -59,7 +59,7 @@ def after(device: Solo, *messages: tuple[str, bytes], seconds: float = 60) -> li
 
 
 def want(release: int, manifest: Manifest, generation: int) -> Wanted:
-    custom = DesiredTarget(slot="m", generation=generation, rollout="r", policy=POLICY)
+    custom = DesiredTarget(model="m", generation=generation, rollout="r", policy=POLICY)
     return Wanted("m", release, manifest.artifact.length, manifest.artifact.sha256, custom)
 
 
@@ -80,7 +80,7 @@ def desired(
 
 
 def bundled(files: dict[str, str]) -> tuple[str, bytes]:
-    return topics.trust(), encode(repository.bundle(files))
+    return topics.trust(), encode(repository.trust_bundle(files))
 
 
 def date(device: Solo) -> datetime:
@@ -96,7 +96,7 @@ def honest(device: Solo, version: int, release: int = 2) -> None:
     assert stable.manifest.release == release
 
 
-def test_broker_tampers_or_forges_desired_or_bundle(device: Solo) -> None:
+def test_broker_tampers_or_forges_desired_or_trust_bundle(device: Solo) -> None:
     stranger = signer("stranger")
     assert after(device, desired(9, by=stranger)) == ["signature_invalid"]
     topic, raw = desired(9, want(2, V2.manifest, 9))
@@ -162,7 +162,7 @@ def test_director_key_stolen_changed_hash(device: Solo) -> None:
 def test_director_key_stolen_vulnerable_old_model(device: Solo) -> None:
     manifests = {model.release: model.manifest for model in MODELS}
     now = date(device)
-    role = repository.release(device.files, "m", manifests, min_release=3, signers=[RELEASE], now=now)
+    role = repository.sign_role(device.files, "m", manifests, min_release=3, signers=[RELEASE], now=now)
     device.files = repository.refresh({**device.files, "models-m.json": role}, KEYS, now)
     assert after(device, (ROLE, role.encode()), bundled(device.files)) == []
     assert after(device, desired(9, want(2, V2.manifest, 9))) == ["below_min_release"]
@@ -171,7 +171,7 @@ def test_director_key_stolen_vulnerable_old_model(device: Solo) -> None:
     assert after(device, desired(10, want(2, V2.manifest, 10))) == ["below_min_release"]
 
 
-def test_floor_is_remembered_when_online_keys_forget_it(device: Solo) -> None:
+def test_floor_is_kept_when_online_keys_drop_it(device: Solo) -> None:
     """Snapshot and timestamp keys are rotated, and with them the memory of versions: the floor stays."""
     test_director_key_stolen_vulnerable_old_model(device)
     fresh = Online(signer("snapshot-2"), signer("timestamp-2"), KEYS.director)
@@ -184,7 +184,7 @@ def test_floor_is_remembered_when_online_keys_forget_it(device: Solo) -> None:
         files = repository.rotate_root(files, now, ROOTS, replace=change)
     for name in ("snapshot.json", "timestamp.json"):
         del files[name]
-    older = repository.release({}, "m", {2: V2.manifest}, signers=[RELEASE], now=now)
+    older = repository.sign_role({}, "m", {2: V2.manifest}, signers=[RELEASE], now=now)
     files = repository.refresh({**files, "models-m.json": older}, fresh, now)
     after(device, bundled(files), (ROLE, older.encode()))
     assert "below_min_release" in after(device, desired(11, want(2, V2.manifest, 11)))
@@ -193,14 +193,14 @@ def test_floor_is_remembered_when_online_keys_forget_it(device: Solo) -> None:
 def test_all_controller_keys_stolen(device: Solo) -> None:
     """Snapshot, timestamp and director sign whatever the thief likes; the release signer's key is elsewhere."""
     now = date(device)
-    evil = repository.release(device.files, "m", {9: EVIL.manifest}, signers=[KEYS.director], now=now)
+    evil = repository.sign_role(device.files, "m", {9: EVIL.manifest}, signers=[KEYS.director], now=now)
     stolen = repository.refresh({**device.files, "models-m.json": evil}, KEYS, now)
     codes = after(device, bundled(stolen), (ROLE, evil.encode()), desired(9, want(9, EVIL.manifest, 9)))
     assert set(codes) == {"signature_invalid", "not_in_image_repo"}
     device.files = repository.refresh(stolen | {"models-m.json": device.files["models-m.json"]}, KEYS, now)
     newer = {model.release: model.manifest for model in MODELS}
     for _ in range(2):
-        role = repository.release(device.files, "m", newer, signers=[RELEASE], now=now)
+        role = repository.sign_role(device.files, "m", newer, signers=[RELEASE], now=now)
         device.files = repository.refresh({**device.files, "models-m.json": role}, KEYS, now)
     honest(device, 10)
 
@@ -278,7 +278,7 @@ def test_a_role_dropped_from_the_snapshot(device: Solo) -> None:
     assert after(device, bundled(files)) == ["metadata_mismatch"]
 
 
-@pytest.mark.parametrize("topic", [topics.trust(), ROLE, topics.desired(NAME)], ids=["bundle", "role", "desired"])
+@pytest.mark.parametrize("topic", [topics.trust(), ROLE, topics.desired(NAME)], ids=["trust_bundle", "role", "desired"])
 def test_endless_and_deep_data(device: Solo, topic: str) -> None:
     assert after(device, (topic, b" " * (512 * 1024 + 1))) == ["message_too_large"]
     assert after(device, (topic, b"[" * 50_000)) == ["message_malformed"]

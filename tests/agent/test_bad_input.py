@@ -133,9 +133,9 @@ def test_director_and_signer_that_disagree_are_refused(device: Solo) -> None:
     publish(device, 2, 2, MODELS)
     wanted = device.broker.retained.pop(topics.desired(NAME))
     lying = {1: V1.manifest, 2: evil.manifest}
-    role = repository.release(device.files, "m", lying, signers=[RELEASE], now=WORLD_BEGAN)
+    role = repository.sign_role(device.files, "m", lying, signers=[RELEASE], now=WORLD_BEGAN)
     files = repository.refresh({**device.files, "models-m.json": role}, KEYS, WORLD_BEGAN)
-    device.offer(topics.trust(), encode(repository.bundle(files)))
+    device.offer(topics.trust(), encode(repository.trust_bundle(files)))
     device.offer(topics.model_role("m"), role.encode())
     known = Solo(device.flash, device.broker, MODELS)
     known.run(10)

@@ -13,7 +13,7 @@ from agent.adapters.http import blob_server
 from agent.adapters.http.blob_server import MAX_ASKERS, BlobServer
 from agent.adapters.posix_disk import PosixDisk
 from agent.adapters.sources import Source
-from agent.config import TransferConfig, check_share, check_transfer
+from agent.config import TransferConfig, check_serve_at, check_transfer
 from agent.core.events import FetchDone
 from agent.flash.store import Store
 from agent.stimuli import MessageArrived, SourceFailed, Stimulus
@@ -147,14 +147,14 @@ def test_a_device_that_pauses_finds_its_connection_closed_and_goes_on_by_a_new_o
 
 
 def test_an_address_is_told_as_neighbours_can_use_it() -> None:
-    assert check_share("") is None
-    assert check_share("192.168.1.17:8472") == ("192.168.1.17", 8472)
-    assert check_share("[fd00::7]:8472") == ("fd00::7", 8472)
+    assert check_serve_at("") is None
+    assert check_serve_at("192.168.1.17:8472") == ("192.168.1.17", 8472)
+    assert check_serve_at("[fd00::7]:8472") == ("fd00::7", 8472)
 
 
 @pytest.mark.parametrize(
-    "share", ["0.0.0.0:8472", "[::]:8472", "pi-1.local:8472", "192.168.1.17", "192.168.1.17:0", ":1"]
+    "serve_at", ["0.0.0.0:8472", "[::]:8472", "pi-1.local:8472", "192.168.1.17", "192.168.1.17:0", ":1"]
 )
-def test_an_address_that_nobody_can_reach_is_refused_with_an_example(share: str) -> None:
-    with pytest.raises(BadInput, match=r"transfer\.share .*192\.168\.1\.17:8472"):
-        check_transfer(TransferConfig(share=share))
+def test_an_address_that_nobody_can_reach_is_refused_with_an_example(serve_at: str) -> None:
+    with pytest.raises(BadInput, match=r"transfer\.serve_at .*192\.168\.1\.17:8472"):
+        check_transfer(TransferConfig(serve_at=serve_at))

@@ -15,7 +15,7 @@ from agent.flash.spool import MAX_FILES, Spool
 from agent.ports import Sample
 from agent.serving.capture import MAX_WAITING, Capturer
 from agent.serving.slot import ModelSlot
-from agent.uplink.captures import RESEND_S, Capturing
+from agent.uplink.captures import RESEND_S, Captures
 from benchmarks.swap import assignment_for
 from contract import topics
 from contract.captured import Captured, CapturedRow
@@ -127,7 +127,7 @@ class Device:
         self.dropped: Counter[str] = Counter()
         self.spool = Spool(flash, max_bytes)
         self._boot, self._seq = boot, 0
-        self.capturing = Capturing(
+        self.captures = Captures(
             "d", self.spool, self.link, batch_s=10.0, queues=lambda: [self.queue], dropped=self.dropped
         )
 
@@ -136,7 +136,7 @@ class Device:
         return self._boot, self._seq
 
     def tick(self, now: float, *, online: bool = True) -> None:
-        self.capturing.tick(now, self.name, online=online)
+        self.captures.tick(now, self.name, online=online)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_what_was_written_offline_arrives_after_reboots_in_order_and_once(flash:
     for _ in range(5):
         if later.link.batches:
             newest = later.link.batches[-1]
-            later.capturing.acknowledged(Ack(boot=newest.boot, seq=newest.seq), 1.0)
+            later.captures.acknowledged(Ack(boot=newest.boot, seq=newest.seq), 1.0)
     assert [batch.rows[0].at for batch in later.link.batches] == [1.0, 2.0, 3.0]
     assert len(later.spool) == 0
     assert Device(flash, 5).spool.oldest() is None
@@ -168,8 +168,8 @@ def test_one_batch_is_in_flight_and_is_sent_again_until_it_is_acknowledged(flash
     assert [batch.seq for batch in device.link.batches] == [1]
     device.tick(RESEND_S + 1)
     assert [batch.seq for batch in device.link.batches] == [1, 1]
-    assert not device.capturing.acknowledged(Ack(boot=1, seq=2), 40.0)
-    assert device.capturing.acknowledged(Ack(boot=1, seq=1), 40.0)
+    assert not device.captures.acknowledged(Ack(boot=1, seq=2), 40.0)
+    assert device.captures.acknowledged(Ack(boot=1, seq=1), 40.0)
     assert [batch.seq for batch in device.link.batches] == [1, 1, 2]
 
 

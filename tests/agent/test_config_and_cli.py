@@ -27,7 +27,7 @@ from agent.flash.store import Store
 from agent.trust.credentials import load_root
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
-from contract.messages import Outcome
+from contract.messages import UpdateOutcome
 from firmware_sim.fleet_keys import FIRST, TRUSTED
 from firmware_sim.models import make_model
 
@@ -166,7 +166,7 @@ def test_status_reads_the_disk_of_an_agent_that_is_down(configured: Path, capsys
     assert cli.run(["status", "-c", str(configured)]) == 0
     assert "no model yet" in capsys.readouterr().out
     v2 = Assignment(model="m", generation=2, manifest=make_model(2, "good").manifest, policy=TrialPolicy())
-    outcome = Outcome(generation=3, version=v2.ref, result="rolled_back", code="health_errors")
+    outcome = UpdateOutcome(generation=3, version=v2.ref, result="rolled_back", code="health_errors")
     store = Store(PosixDisk(configured.parent / "state"))
     store.save_record("m", Record(generation=3, stable=v2, outcome=outcome))
     assert cli.run(["status", "-c", str(configured)]) == 0

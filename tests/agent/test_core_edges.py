@@ -23,13 +23,13 @@ from agent.core.events import (
     ModelReady,
     TimerFired,
 )
-from agent.core.health import HealthWindow, Inference, judge
+from agent.core.health import Inference, JudgedInferences, judge
 from agent.core.limits import ENCODINGS, FALSE_ALARM, MAX_FETCH_ATTEMPTS, PROBE_GRACE_S, backoff_s
 from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial, Verdict
 from contract.desired import TrialPolicy
 from contract.encoding import ENCODING
 from contract.errors import Code
-from contract.messages import Outcome
+from contract.messages import UpdateOutcome
 from firmware_sim.models import make_model
 
 POLICY = TrialPolicy(soak_s=Decimal(10), give_up_s=Decimal(50), boot_budget=2, min_samples=20)
@@ -55,15 +55,17 @@ def after(state: State, *events: Event, now: float = NOW) -> tuple[State, tuple[
     return state, commands
 
 
-def outcome(assignment: Assignment, result: Any, code: str = "", detail: str = "") -> Outcome:
-    return Outcome(generation=assignment.generation, version=assignment.ref, result=result, code=code, detail=detail)
+def outcome(assignment: Assignment, result: Any, code: str = "", detail: str = "") -> UpdateOutcome:
+    return UpdateOutcome(
+        generation=assignment.generation, version=assignment.ref, result=result, code=code, detail=detail
+    )
 
 
 # Health: counts of the newest inferences, and what is judged at the edge of each limit.
 
 
-def filled(latencies_us: list[float], size: int = 1000) -> HealthWindow:
-    made = HealthWindow(size)
+def filled(latencies_us: list[float], size: int = 1000) -> JudgedInferences:
+    made = JudgedInferences(size)
     for latency_us in latencies_us:
         made.add(Inference(latency_us))
     return made
@@ -82,7 +84,7 @@ def test_five_slow_answers_in_a_hundred_are_allowed_and_six_are_not() -> None:
 
 
 def test_what_leaves_the_window_is_no_longer_counted() -> None:
-    made = HealthWindow(2)
+    made = JudgedInferences(2)
     made.add(Inference(1.0, Code.HEALTH_OUTPUT))
     made.add(Inference(1.0, None, correct=True))
     assert (made.errors, made.labelled, made.correct) == (1, 1, 1)
@@ -94,7 +96,7 @@ def test_what_leaves_the_window_is_no_longer_counted() -> None:
 
 
 def test_labels_that_were_never_met_are_a_yardstick_too_and_no_labels_are_none() -> None:
-    made = HealthWindow(10)
+    made = JudgedInferences(10)
     assert made.baseline is None
     made.add(Inference(1.0, None, correct=False))
     assert made.baseline == Baseline(labelled=1, correct=0)
@@ -129,8 +131,8 @@ def test_a_trial_that_serves_is_not_asked_to_agree() -> None:
     assert shadowed(100, 0, mode="serve") == (Verdict.PASS, "")
 
 
-def labelled(count: int, correct: int, size: int = 1000) -> HealthWindow:
-    made = HealthWindow(size)
+def labelled(count: int, correct: int, size: int = 1000) -> JudgedInferences:
+    made = JudgedInferences(size)
     for number in range(count):
         made.add(Inference(1.0, None, correct=number < correct))
     return made
@@ -279,7 +281,7 @@ def test_a_new_policy_for_the_trial_is_taken_without_a_new_trial() -> None:
     assert after(TRIAL, DesiredChanged(longer)) == (replace(TRIAL, record=record), (Save(record), Report()))
 
 
-@pytest.mark.parametrize("change", [{"mode": "shadow"}, {"share": Decimal("0.5")}, {"isolated": True}])
+@pytest.mark.parametrize("change", [{"mode": "shadow"}, {"traffic_share": Decimal("0.5")}, {"isolated": True}])
 def test_a_policy_that_changes_who_answers_is_a_new_trial(change: dict[str, Any]) -> None:
     other = version(2, 3, replace(POLICY, **change))
     assert after(TRIAL, DesiredChanged(other)) == (Ready(ON_TRIAL, other, NOW), (Activate(other, NOW),))
@@ -402,10 +404,10 @@ def test_a_probe_is_given_up_at_its_deadline_and_not_before() -> None:
 def test_a_probed_version_asks_whether_it_may_be_tried_and_says_once_why_it_waits() -> None:
     ready, commands = after(Probing(STABLE, B2, 140.0), ModelReady(B2.digest))
     assert (ready, commands) == (Ready(STABLE, B2, NOW), (Activate(B2, NOW),))
-    held = ActivationHeld(B2.digest, 5.0, "window_closed", "until two")
+    held = ActivationHeld(B2.digest, 5.0, "outside_maintenance", "until two")
     waiting, commands = after(ready, held)
-    assert waiting == Ready(STABLE, B2, NOW, NOW + 5, "window_closed")
-    assert commands == (Report("window_closed", "until two"),)
+    assert waiting == Ready(STABLE, B2, NOW, NOW + 5, "outside_maintenance")
+    assert commands == (Report("outside_maintenance", "until two"),)
     assert after(waiting, held, now=NOW + 5) == (replace(waiting, retry_at=NOW + 10), ())
     assert after(waiting, TimerFired(), now=NOW + 4.9) == (waiting, ())
     again = after(waiting, TimerFired(), now=NOW + 5)
@@ -475,7 +477,7 @@ def test_an_event_of_another_phase_or_version_changes_nothing(state: State) -> N
 
 
 def test_a_window_begins_with_nothing_counted() -> None:
-    made = HealthWindow(5)
+    made = JudgedInferences(5)
     assert (made.seen, made.errors, made.labelled, made.correct, made.compared, made.agreed) == (0, 0, 0, 0, 0, 0)
     assert Inference(1.0).error is None
     assert Inference(1.0).correct is None

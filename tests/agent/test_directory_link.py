@@ -10,7 +10,7 @@ import pytest
 from agent.adapters.directory_link import DirectoryLink
 from agent.stimuli import LinkDown, LinkUp, MessageArrived, Stimulus
 from contract import topics
-from contract.bundle import MAX_SAID_BYTES
+from contract.stick import MAX_MESSAGES_BYTES
 
 TRUST = topics.trust()
 
@@ -77,5 +77,5 @@ def test_what_is_kept_has_a_limit_and_the_oldest_goes(stick: Path, link: Directo
     link.start()
     link.stop()
     path = stick / "from-a.json"
-    assert path.stat().st_size < 2 * MAX_SAID_BYTES
+    assert path.stat().st_size < 2 * MAX_MESSAGES_BYTES
     assert json.loads(json.loads(path.read_text())["messages"][-1]["text"])[1] == 19

@@ -1,4 +1,4 @@
-"""What devices count of inputs and answers, by the edges that the model's bundle brings."""
+"""What devices count of inputs and answers, by the edges that the model's golden set brings."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -94,7 +94,7 @@ def test_a_flood_of_inferences_costs_a_bounded_look() -> None:
     assert sum(features["a"]) == MAX_WAITING * MAX_ROWS
 
 
-def test_a_bundle_without_a_reference_costs_the_counts_only() -> None:
+def test_a_golden_set_without_a_reference_costs_the_counts_only() -> None:
     device = distribution({})
     device.see({"X": SAMPLE}, [SAMPLE.sum(axis=1)])
     assert device.take() == ({}, ())

@@ -55,7 +55,7 @@ def begin_trial(model: DeviceModel, *, isolated: bool, reboot: bool = False) -> 
 @pytest.mark.parametrize("reboot", [False, True])
 def test_stable_stays_loaded_beside_an_isolated_trial_also_after_a_reboot(model: DeviceModel, reboot: bool) -> None:
     begin_trial(model, isolated=True, reboot=reboot)
-    model.release_drained(100.0)
+    model.drop_drained(100.0)
     assert model.slot.serving is not None
     assert model.slot.fallback is not None
     assert model.slot.serving.assignment.manifest.release == 2
@@ -77,15 +77,15 @@ def test_what_stable_answered_in_between_is_told(model: DeviceModel) -> None:
     model.slot.serving.session.run = die  # type: ignore[method-assign, assignment]
     assert model.slot.predict(Sample({"x": 1.0})).release == 1  # type: ignore[union-attr]
     model.state = Steady(Record(generation=2, stable=assignment(TRIAL, isolated=True)))
-    model.release_drained(1.0)
-    told = {window.version.release: (window.inferences, window.errors) for window in model.take_windows()}
+    model.drop_drained(1.0)
+    told = {interval.version.release: (interval.inferences, interval.errors) for interval in model.take_intervals()}
     assert told == {1: (1, 0), 2: (1, 1)}
 
 
 def test_stable_is_let_go_once_the_trial_is_decided(model: DeviceModel) -> None:
     begin_trial(model, isolated=True)
     model.state = Steady(Record(generation=2, stable=assignment(TRIAL, isolated=True)))
-    assert model.release_drained(1.0 + DRAIN_S)
+    assert model.drop_drained(1.0 + DRAIN_S)
     assert model.slot.fallback is None
 
 

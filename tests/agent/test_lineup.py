@@ -65,7 +65,7 @@ def assigned(made: SimModel, **policy: Any) -> Assignment:
 
 def test_a_key_finds_the_same_version_each_time_and_a_raised_share_only_adds_keys() -> None:
     keys = [f"customer-{number}" for number in range(2000)]
-    fifth, half = ({key for key in keys if Split(share, "v2").has(key)} for share in (0.2, 0.5))
+    fifth, half = ({key for key in keys if Split(traffic_share, "v2").has(key)} for traffic_share in (0.2, 0.5))
     assert 0.17 < len(fifth) / len(keys) < 0.23
     assert fifth < half
     assert fifth != {key for key in keys if Split(0.2, "v3").has(key)}
@@ -73,7 +73,7 @@ def test_a_key_finds_the_same_version_each_time_and_a_raised_share_only_adds_key
 
 def test_a_trial_with_a_share_answers_its_keys_and_stable_the_others() -> None:
     device = Device()
-    device.try_out(WRONG, share=Decimal("0.3"))
+    device.try_out(WRONG, traffic_share=Decimal("0.3"))
     found = {key: set(device.ask(3, key=key)) for key in map(str, range(300))}
     assert {len(releases) for releases in found.values()} == {1}
     assert 0.2 < sum(releases == {2} for releases in found.values()) / len(found) < 0.4
@@ -81,7 +81,7 @@ def test_a_trial_with_a_share_answers_its_keys_and_stable_the_others() -> None:
 
 def test_rows_without_a_key_are_told_apart_by_what_they_hold() -> None:
     device = Device()
-    device.try_out(WRONG, share=Decimal("0.5"))
+    device.try_out(WRONG, traffic_share=Decimal("0.5"))
     releases = [device.slot.predict(Sample({"x": float(x)})).release for x in range(200)]  # type: ignore[union-attr]
     assert 60 < releases.count(2) < 140
     arrays = [np.array([[x]], dtype=np.float32) for x in range(50)]
@@ -90,7 +90,7 @@ def test_rows_without_a_key_are_told_apart_by_what_they_hold() -> None:
 
 def test_a_split_trial_is_judged_against_stable_in_the_same_hours() -> None:
     device = Device()
-    trial = device.try_out(WRONG, share=Decimal("0.5"), min_samples=20)
+    trial = device.try_out(WRONG, traffic_share=Decimal("0.5"), min_samples=20)
     for number in range(200):
         device.ask(key=str(number), label=1)
     judged = device.model.judge()
@@ -103,7 +103,7 @@ def test_stable_answers_while_a_shadow_repeats_and_is_compared() -> None:
     device.try_out(WRONG, mode="shadow")
     assert device.ask(10, label=1) == [1] * 10
     device.model.run_shadow(0.0)
-    told = {window.version.release: window for window in device.model.take_windows()}
+    told = {interval.version.release: interval for interval in device.model.take_intervals()}
     assert (told[1].inferences, told[1].correct, told[1].compared) == (10, 10, 0)
     assert (told[2].inferences, told[2].correct, told[2].compared, told[2].agreed) == (10, 0, 10, 0)
     assert sum(told[2].divergence) == 10
@@ -116,7 +116,7 @@ def test_a_shadow_sees_tensors_too_and_keeps_none_that_is_the_callers() -> None:
     device.slot.run({"X": rows})
     rows[:] = -1.0
     device.model.run_shadow(0.0)
-    assert [window.agreed for window in device.model.take_windows() if window.version.release == 3] == [1]
+    assert [interval.agreed for interval in device.model.take_intervals() if interval.version.release == 3] == [1]
 
 
 @pytest.mark.parametrize(("asked", "verdict"), [("0.9", Verdict.FAIL), ("0", Verdict.PASS)])
@@ -138,7 +138,10 @@ def test_a_shadow_repeats_its_share() -> None:
     device.try_out(SAME, mode="shadow", shadow_share=Decimal("0.25"))
     device.ask(40)
     device.model.run_shadow(0.0)
-    assert {window.version.release: window.inferences for window in device.model.take_windows()} == {1: 40, 3: 10}
+    assert {interval.version.release: interval.inferences for interval in device.model.take_intervals()} == {
+        1: 40,
+        3: 10,
+    }
 
 
 def test_a_shadow_uses_its_budget_of_time_and_no_more() -> None:
@@ -186,9 +189,9 @@ def test_a_shadow_with_nothing_beside_it_is_refused() -> None:
 
 def test_what_stood_beside_a_trial_goes_when_it_is_decided() -> None:
     device = Device()
-    device.try_out(SAME, share=Decimal("0.5"))
+    device.try_out(SAME, traffic_share=Decimal("0.5"))
     device.model.state = Steady(Record(generation=2, stable=assigned(SAME)))
-    device.model.release_drained(1.0)
+    device.model.drop_drained(1.0)
     assert len(device.lineup.loaded) == 1
     assert device.slot.split is None
 
@@ -217,7 +220,7 @@ def test_with_memory_for_both_nothing_is_unloaded() -> None:
     assert device.dropped["swaps_unloaded_first"] == 0
 
 
-@pytest.mark.parametrize("policy", [{"unload_first": False}, {"mode": "shadow"}, {"share": Decimal("0.5")}])
+@pytest.mark.parametrize("policy", [{"unload_first": False}, {"mode": "shadow"}, {"traffic_share": Decimal("0.5")}])
 def test_short_of_memory_a_version_is_refused_where_stable_must_stay(policy: dict[str, Any]) -> None:
     device = Device()
     device.lineup.memory_mb = {assigned(SAME).digest: 100.0}

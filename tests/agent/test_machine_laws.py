@@ -55,7 +55,7 @@ for _digest in DIGESTS:
         FetchFailed(_digest, "disk_full", "", retryable=False),
         ModelReady(_digest),
         ActivationAllowed(_digest, Baseline(labelled=10, correct=9)),
-        ActivationHeld(_digest, 5.0, "window_closed", ""),
+        ActivationHeld(_digest, 5.0, "outside_maintenance", ""),
         ModelBroken(_digest, "probe_failed", ""),
         *(HealthJudged(_digest, verdict, "health_errors") for verdict in Verdict),
     ]
@@ -142,8 +142,8 @@ def test_law_3_what_serves_after_a_step_is_named_by_the_saved_record(graph: dict
         for event, (after, commands) in steps:
             for command in commands:
                 if isinstance(command, Load) and command.assignment is not None:
-                    slots = {slot.digest for slot in (after.record.stable, after.record.trial) if slot}
-                    assert command.assignment.digest in slots, (state, event)
+                    kept = {each.digest for each in (after.record.stable, after.record.trial) if each}
+                    assert command.assignment.digest in kept, (state, event)
 
 
 def test_a_shadow_becomes_stable_only_after_it_has_served(graph: dict) -> None:
@@ -252,7 +252,7 @@ def test_a_damaged_stable_is_fetched_again_once() -> None:
     assert len(commands) == 1
 
 
-def test_a_baseline_of_a_short_window_does_not_replace_the_durable_one() -> None:
+def test_a_baseline_of_few_judged_inferences_does_not_replace_the_durable_one() -> None:
     policy = replace(POLICY, min_samples=30)
     wanted = replace(B2, policy=policy)
     durable = Baseline(labelled=500, correct=450)

@@ -210,9 +210,9 @@ def test_a_bad_request_is_not_held_against_the_model_but_a_model_that_breaks_is(
     endpoint = endpoint_of(slot)
     assert slot.serving is not None
     assert post(endpoint, {"inputs": [tensor(shape=[9])]})[0] == 400
-    assert len(slot.serving.observed.window) == 0
+    assert len(slot.serving.observed.judged_inferences) == 0
     assert post(endpoint, {"inputs": [tensor()]}) == (500, {"error": "RuntimeError: a kernel broke"})
-    assert slot.serving.observed.window.errors == 1
+    assert slot.serving.observed.judged_inferences.errors == 1
 
 
 def test_unknown_models_versions_and_paths_are_not_found() -> None:

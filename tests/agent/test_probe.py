@@ -19,7 +19,7 @@ from contract.blobs import describe
 from contract.desired import TrialPolicy
 from contract.errors import Code, WorldError
 from contract.golden import join_golden
-from contract.manifest import Golden, Limits, Manifest, Runtime, Tensor
+from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Tensor
 from contract.tensors import encode_tensors
 from contract.wire import encode
 
@@ -54,7 +54,7 @@ def assignment(model: bytes, golden: bytes, *, memory_mb: int = 64, load_s: int 
         columns=("a", "b"),
         hardware=("x86_64",),
         runtime=Runtime(ir=8, opset=18, ml_opset=3),
-        limits=Limits(memory_mb=memory_mb, load_s=load_s),
+        limits=ModelLimits(memory_mb=memory_mb, load_s=load_s),
     )
     return Assignment(model="m", generation=1, manifest=manifest, policy=TrialPolicy())
 

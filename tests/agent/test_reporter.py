@@ -110,4 +110,4 @@ def test_telemetry_tells_the_share_of_a_core_that_the_interval_took() -> None:
     usage = Usage(rss_mb=51.26, cpu_s=9.0, temperature_c=41.5)
     made.telemetry((), usage, interval_s=10.0, cpu_s=0.5, stall_ms=0.0, swap_rss_mb=-3.04, received=0)
     found = decode(wire.sent[-1][1], Telemetry)
-    assert (found.rss_mb, found.cpu_share, found.temperature_c, found.swap_rss_mb) == (51.3, 0.05, 41.5, -3.0)
+    assert (found.rss_mb, found.cpu_ratio, found.temperature_c, found.swap_rss_mb) == (51.3, 0.05, 41.5, -3.0)

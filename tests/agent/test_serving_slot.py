@@ -67,25 +67,30 @@ def test_labels_count_towards_accuracy_in_any_spelling() -> None:
     slot = slot_with(Says(1, 1, 0))
     for label in ("1.0", True, "True"):
         slot.predict(Sample({"x": 0}, label))
-    window = slot.take_tally()
-    assert window is not None
-    assert (window.inferences, window.labelled, window.correct, window.predictions) == (3, 3, 2, {"1": 2, "0": 1})
+    interval = slot.take_tally()
+    assert interval is not None
+    assert (interval.inferences, interval.labelled, interval.correct, interval.predictions) == (
+        3,
+        3,
+        2,
+        {"1": 2, "0": 1},
+    )
 
 
 def test_a_regression_counts_its_absolute_error() -> None:
     slot = slot_with(Says(2.5), task="regression")
     slot.predict(Sample({"x": 0}, 2))
     slot.predict(Sample({"x": 0}, 4))
-    window = slot.take_tally()
-    assert window is not None
-    assert (window.labelled, window.absolute_error_sum) == (2, 2.0)
+    interval = slot.take_tally()
+    assert interval is not None
+    assert (interval.labelled, interval.absolute_error_sum) == (2, 2.0)
 
 
 def test_a_value_that_is_not_finite_counts_as_an_error() -> None:
     slot = slot_with(Says(float("nan")), task="regression")
     slot.predict(Sample({"x": 0}))
     assert slot.serving is not None
-    assert slot.serving.observed.window.errors == 1
+    assert slot.serving.observed.judged_inferences.errors == 1
 
 
 def test_a_session_that_raises_is_counted_and_coded() -> None:
@@ -93,19 +98,19 @@ def test_a_session_that_raises_is_counted_and_coded() -> None:
     with pytest.raises(BadInput) as caught:
         slot.predict(Sample({"x": 1.0}))
     assert caught.value.code == Code.SAMPLE_INVALID
-    window = slot.take_tally()
-    assert window is not None
-    assert (window.inferences, window.errors) == (1, 1)
+    interval = slot.take_tally()
+    assert interval is not None
+    assert (interval.inferences, interval.errors) == (1, 1)
 
 
 def test_rare_labels_are_merged_so_that_a_message_stays_small() -> None:
     slot = slot_with(Says(*range(40)))
     for _ in range(40):
         slot.predict(Sample({"x": 0}))
-    window = slot.take_tally()
-    assert window is not None
-    assert len(window.predictions) == MAX_LABELS + 1
-    assert window.predictions["other"] == 40 - MAX_LABELS
+    interval = slot.take_tally()
+    assert interval is not None
+    assert len(interval.predictions) == MAX_LABELS + 1
+    assert interval.predictions["other"] == 40 - MAX_LABELS
 
 
 def test_a_missing_column_is_named() -> None:
@@ -197,9 +202,9 @@ def test_what_a_dead_worker_cannot_answer_stable_answers_and_health_hears_of_the
     rows = {"X": np.array([[2.0]], dtype=np.float32)}
     assert slot.run(rows)[0].item() == 1
     assert slot.run_or_fall_back(trial, rows)[0] is stable
-    assert (len(trial.observed.window), trial.observed.window.errors) == (3, 3)
+    assert (len(trial.observed.judged_inferences), trial.observed.judged_inferences.errors) == (3, 3)
     assert stable is not None
-    assert stable.observed.window.errors == 0
+    assert stable.observed.judged_inferences.errors == 0
 
 
 def test_without_a_fallback_the_request_fails_and_says_why() -> None:
@@ -218,16 +223,16 @@ def test_nothing_serves_is_an_error_of_the_world_to_who_passes_tensors() -> None
 def test_tensors_are_counted_like_rows() -> None:
     slot = slot_with(Says([1, 0, 1]))
     slot.run({"X": np.zeros((3, 1), dtype=np.float32)})
-    window = slot.take_tally()
-    assert window is not None
-    assert (window.inferences, window.predictions) == (1, {"1": 2, "0": 1})
+    interval = slot.take_tally()
+    assert interval is not None
+    assert (interval.inferences, interval.predictions) == (1, {"1": 2, "0": 1})
 
 
 def test_a_tensor_that_holds_nan_counts_as_an_error() -> None:
     slot = slot_with(Says([0.5, float("nan")]), task="regression")
     slot.run({"X": np.zeros((2, 1), dtype=np.float32)})
     assert slot.serving is not None
-    assert slot.serving.observed.window.errors == 1
+    assert slot.serving.observed.judged_inferences.errors == 1
 
 
 def test_notes_do_not_pile_up_when_nobody_asks() -> None:

@@ -1,13 +1,13 @@
 import pytest
 
 from agent.transfer.chunks import (
+    FIRST_IN_FLIGHT,
     FLOOR_AFTER_S,
+    MAX_IN_FLIGHT,
     MAX_STALLS,
+    MIN_IN_FLIGHT,
     STALL_FIRST_S,
     STALL_S,
-    WINDOW_FIRST,
-    WINDOW_MAX,
-    WINDOW_MIN,
     Transfer,
 )
 from contract.blobs import Followed, chunk_list, describe, parse_chunk_list, split
@@ -30,8 +30,8 @@ def transfer(have: int = 0, max_bytes_s: float = 0.0) -> Transfer:
     return Transfer(followed(have), 0.0, max_bytes_s)
 
 
-def deliver(made: Transfer, window: tuple[int, ...], now: float) -> None:
-    for index in window:
+def deliver(made: Transfer, asked: tuple[int, ...], now: float) -> None:
+    for index in asked:
         assert made.arrived(index, CHUNKS[index], now)
         assert [each for each, _ in made.verified()] == [index]
 
@@ -51,7 +51,9 @@ def test_a_chunk_that_comes_before_its_turn_is_held_and_verified_in_it() -> None
     assert list(made.verified()) == [(first, CHUNKS[first]), (second, CHUNKS[second])]
 
 
-def test_what_is_held_while_one_chunk_stays_away_is_no_more_than_a_window_and_is_not_asked_for_again() -> None:
+def test_what_is_held_while_one_chunk_stays_away_is_no_more_than_what_may_be_in_flight_and_is_not_asked_for_again() -> (
+    None
+):
     made, now = transfer(), 0.0
     deliver(made, made.ask(now), now)
     lost, *others = made.ask(now)
@@ -68,7 +70,7 @@ def test_what_is_held_while_one_chunk_stays_away_is_no_more_than_a_window_and_is
     again = made.ask(now + STALL_S)
     assert again[0] == lost
     assert again[1:] == tuple(range(lost + came + 1, lost + came + len(again)))
-    assert came + len(again) <= WINDOW_MAX
+    assert came + len(again) <= MAX_IN_FLIGHT
     assert made.arrived(lost, CHUNKS[lost], now)
     assert len(list(made.verified())) == came + 1
 
@@ -86,50 +88,50 @@ def test_what_is_held_from_one_who_lies_is_asked_for_again_elsewhere() -> None:
 
 def test_a_chunk_that_is_not_what_the_list_names_counts_as_still_on_its_way() -> None:
     made = transfer()
-    window = made.ask(0.0)
+    asked = made.ask(0.0)
     assert made.arrived(0, CHUNKS[0][::-1], 0.1)
     with pytest.raises(BadInput):
         list(made.verified())
     assert made.awaits(0)
     assert made.stalled(0.1 + STALL_FIRST_S)
-    assert made.retract() == window
+    assert made.retract() == asked
 
 
-def test_the_window_slides_more_is_asked_for_before_it_has_run_empty() -> None:
+def test_more_chunks_are_asked_for_before_none_is_in_flight() -> None:
     made = transfer()
     first = made.ask(0.0)
-    assert len(first) == WINDOW_FIRST
+    assert len(first) == FIRST_IN_FLIGHT
     assert made.ask(0.0) == ()
     deliver(made, first[:1], 0.01)
     assert made.ask(0.01), "the second chunk is still on its way"
 
 
-def test_the_window_grows_on_a_fast_link_and_has_a_limit() -> None:
+def test_more_chunks_are_in_flight_on_a_fast_link_up_to_a_limit() -> None:
     made, now, widest = transfer(), 0.0, 0
     for _ in range(12):
-        window = made.ask(now)
-        widest = max(widest, len(window))
+        asked = made.ask(now)
+        widest = max(widest, len(asked))
         now += 0.001
-        deliver(made, window, now)
-    assert widest == WINDOW_MAX
+        deliver(made, asked, now)
+    assert widest == MAX_IN_FLIGHT
 
 
 def test_on_a_slow_link_no_more_than_a_second_of_data_is_in_flight() -> None:
-    for rate, chunks in ((10_000, 9), (100, WINDOW_MIN)):
+    for rate, chunks in ((10_000, 9), (100, MIN_IN_FLIGHT)):
         made, now = transfer(), 0.0
         for _ in range(12):
-            window = made.ask(now)
-            now += len(window) * CHUNK / rate
-            deliver(made, window, now)
+            asked = made.ask(now)
+            now += len(asked) * CHUNK / rate
+            deliver(made, asked, now)
         assert chunks - 2 < len(made.ask(now)) <= chunks
 
 
 def test_a_device_takes_no_more_off_its_link_than_its_owner_allows() -> None:
     made, now, taken = transfer(max_bytes_s=10_000.0), 0.0, 0
     while now < 30.0:
-        window = made.ask(now)
-        deliver(made, window, now)
-        taken += len(window) * CHUNK
+        asked = made.ask(now)
+        deliver(made, asked, now)
+        taken += len(asked) * CHUNK
         now = max(now + 0.001, made.wake_at() or 0.0)
     assert 270_000 <= taken <= 310_000
 
@@ -146,21 +148,21 @@ def test_a_trickle_is_given_up_and_a_slow_honest_link_is_not() -> None:
 
 def test_short_duplicate_late_and_foreign_chunks_are_not_accepted() -> None:
     made = transfer()
-    window = made.ask(0.0)
-    assert not made.arrived(window[0], CHUNKS[window[0]][:-1], 0.0)
-    assert not made.arrived(window[-1] + 1, CHUNKS[window[-1] + 1], 0.0)
-    deliver(made, window, 0.1)
-    assert not made.arrived(window[0], CHUNKS[window[0]], 0.1)
+    asked = made.ask(0.0)
+    assert not made.arrived(asked[0], CHUNKS[asked[0]][:-1], 0.0)
+    assert not made.arrived(asked[-1] + 1, CHUNKS[asked[-1] + 1], 0.0)
+    deliver(made, asked, 0.1)
+    assert not made.arrived(asked[0], CHUNKS[asked[0]], 0.1)
 
 
 def test_a_stall_is_noticed_retracted_and_counted_to_a_limit() -> None:
     made = transfer()
-    window = made.ask(0.0)
+    asked = made.ask(0.0)
     assert made.wake_at() == STALL_FIRST_S
     assert not made.stalled(STALL_FIRST_S - 0.1)
     assert made.stalled(STALL_FIRST_S)
-    assert made.retract() == window
-    assert made.ask(STALL_FIRST_S) == window
+    assert made.retract() == asked
+    assert made.ask(STALL_FIRST_S) == asked
     assert [made.count_stall() for _ in range(MAX_STALLS)] == [False] * (MAX_STALLS - 1) + [True]
 
 
@@ -179,9 +181,9 @@ def test_a_link_that_has_shown_its_rate_is_waited_for_in_proportion_and_longer_e
 
 def test_an_arrival_forgives_earlier_stalls() -> None:
     made = transfer()
-    window = made.ask(0.0)
+    asked = made.ask(0.0)
     made.count_stall()
-    deliver(made, window, 1.0)
+    deliver(made, asked, 1.0)
     assert [made.count_stall() for _ in range(MAX_STALLS)][-2:] == [False, True]
 
 

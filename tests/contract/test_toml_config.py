@@ -51,7 +51,7 @@ percent = 100
         (20, "[stratum.sensors]", "sensors"),
         (21, "noise = -1", "noise"),
         (28, "percent = 200", "percent"),
-        (26, "share = 1", "share"),
+        (26, "serve_at = 1", "serve_at"),
     ],
 )
 def test_a_mistake_is_said_with_its_line(line: int, wrong: str, said: str) -> None:

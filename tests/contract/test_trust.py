@@ -22,12 +22,12 @@ from firmware_sim.models import make_model
 NOW, LATER = WORLD_BEGAN, WORLD_BEGAN + timedelta(days=7)
 MODEL = make_model(3, "good")
 FILES = vouched(FIRST, "m", {3: MODEL.manifest}, NOW)
-FOLLOWED = chain.follow(TRUSTED, encode(repository.bundle(FILES)), NOW)
+FOLLOWED = chain.follow(TRUSTED, encode(repository.trust_bundle(FILES)), NOW)
 TOP = chain.targets_of(FOLLOWED)
 
 
 def wanted(model: str = "m", release: int = 3) -> Wanted:
-    custom = DesiredTarget(slot=model, generation=4, rollout="r", policy=TrialPolicy())
+    custom = DesiredTarget(model=model, generation=4, rollout="r", policy=TrialPolicy())
     return Wanted(model, release, MODEL.manifest.artifact.length, MODEL.manifest.artifact.sha256, custom)
 
 
@@ -82,7 +82,7 @@ def test_a_role_lists_manifests_by_release() -> None:
 
 def test_a_role_of_one_model_does_not_speak_for_another() -> None:
     both = vouched(FILES, "n", {3: MODEL.manifest}, NOW)
-    trusted = chain.follow(TRUSTED, encode(repository.bundle(both)), NOW)
+    trusted = chain.follow(TRUSTED, encode(repository.trust_bundle(both)), NOW)
     with pytest.raises(BadInput) as caught:
         chain.take_role(trusted, "n", FILES["models-m.json"].encode(), NOW)
     assert caught.value.code == Code.PATH_INVALID  # both models have one release key here, and still
@@ -105,14 +105,14 @@ def test_a_root_that_is_none_is_a_configuration_error() -> None:
         assert caught.value.code == Code.CONFIG_INVALID
 
 
-def test_the_same_bundle_again_changes_nothing() -> None:
-    assert chain.follow(FOLLOWED, encode(repository.bundle(FILES)), NOW) == FOLLOWED
+def test_the_same_trust_bundle_again_changes_nothing() -> None:
+    assert chain.follow(FOLLOWED, encode(repository.trust_bundle(FILES)), NOW) == FOLLOWED
 
 
 def test_a_newer_timestamp_leaves_everything_else_as_it_is() -> None:
     later = repository.refresh(FILES, KEYS, NOW + timedelta(hours=12))
     assert {name for name in later if later[name] != FILES[name]} == {"timestamp.json"}
-    followed = chain.follow(FOLLOWED, encode(repository.bundle(later)), NOW + timedelta(hours=12))
+    followed = chain.follow(FOLLOWED, encode(repository.trust_bundle(later)), NOW + timedelta(hours=12))
     assert (followed.snapshot, followed.targets, followed.root) == (FILES["snapshot.json"], TOPTEXT, FOLLOWED.root)
     assert repository.due(FILES, NOW + timedelta(hours=13))
     assert not repository.due(later, NOW + timedelta(hours=13))
@@ -124,9 +124,9 @@ TOPTEXT = FILES["targets.json"]
 def test_a_role_stays_trusted_until_the_snapshot_names_a_newer_one() -> None:
     trusted = chain.take_role(FOLLOWED, "m", FILES["models-m.json"].encode(), NOW)
     stamped = repository.refresh(FILES, KEYS, NOW)
-    assert chain.follow(trusted, encode(repository.bundle(stamped)), NOW).roles == trusted.roles
+    assert chain.follow(trusted, encode(repository.trust_bundle(stamped)), NOW).roles == trusted.roles
     newer = vouched(FILES, "m", {3: MODEL.manifest, 4: make_model(4, "good").manifest}, NOW)
-    moved = chain.follow(trusted, encode(repository.bundle(newer)), NOW)
+    moved = chain.follow(trusted, encode(repository.trust_bundle(newer)), NOW)
     assert moved.roles == ()
     assert chain.role_of(chain.take_role(moved, "m", newer["models-m.json"].encode(), NOW), "m") is not None
     assert chain.with_roles(moved, {"m": FILES["models-m.json"]}).roles == ()
@@ -150,7 +150,7 @@ def rotated(files: dict[str, str], times: int) -> dict[str, str]:
 def test_a_device_that_was_away_for_a_hundred_rotations_walks_through_all_of_them() -> None:
     files = rotated(dict(FILES), 34)
     assert repository.newest_root(files) == 103
-    raw = encode(repository.bundle(files))
+    raw = encode(repository.trust_bundle(files))
     trusted = TRUSTED
     while (version := chain.missing_root(trusted, raw)) is not None:
         trusted = chain.take_root(trusted, files[f"{version}.root.json"])
@@ -170,9 +170,9 @@ def test_a_second_key_completes_a_threshold_and_the_same_key_twice_does_not() ->
     top = repository.delegate(FILES, "m", keys, threshold=2, targets=TARGETS, now=NOW)
     files = {**FILES, "targets.json": top}
     for signers, enough in (([RELEASE], False), ([RELEASE, RELEASE], False), ([RELEASE, second], True)):
-        text = repository.release(files, "m", {3: MODEL.manifest}, signers=signers, now=NOW)
+        text = repository.sign_role(files, "m", {3: MODEL.manifest}, signers=signers, now=NOW)
         offered = repository.refresh({**files, "models-m.json": text}, KEYS, NOW)
-        trusted = chain.follow(TRUSTED, encode(repository.bundle(offered)), NOW)
+        trusted = chain.follow(TRUSTED, encode(repository.trust_bundle(offered)), NOW)
         if enough:
             assert chain.take_role(trusted, "m", text.encode(), NOW).roles
             continue
@@ -208,10 +208,10 @@ def test_no_mutant_of_a_document_is_believed_or_crashes(data: st.DataObject) -> 
 
 
 @given(st.data())
-def test_no_mutant_of_a_bundle_or_a_role_is_believed_or_crashes(data: st.DataObject) -> None:
-    bundle = mutant(data, encode(repository.bundle(FILES)))
+def test_no_mutant_of_a_trust_bundle_or_a_role_is_trusted_or_crashes(data: st.DataObject) -> None:
+    trust_bundle = mutant(data, encode(repository.trust_bundle(FILES)))
     role = mutant(data, FILES["models-m.json"].encode())
-    for verify in (lambda: chain.follow(TRUSTED, bundle, NOW), lambda: chain.take_role(FOLLOWED, "m", role, NOW)):
+    for verify in (lambda: chain.follow(TRUSTED, trust_bundle, NOW), lambda: chain.take_role(FOLLOWED, "m", role, NOW)):
         try:
             trusted: Trusted = verify()
         except EdgewardError:

@@ -9,7 +9,7 @@ from msgspec.structs import replace as but
 from tuf.api.metadata import Targets
 
 from contract.errors import BadInput, Code
-from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_BUNDLE
+from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_TRUST_BUNDLE
 from contract.trust import chain, repository
 from contract.trust.documents import load, sign
 from contract.trust.verified import Trusted
@@ -25,12 +25,12 @@ NEWER = vouched(FILES, "m", MANIFESTS, NOW + HOUR)
 ROLE = FILES["models-m.json"]
 
 
-def bundle(files: Mapping[str, str]) -> bytes:
-    return encode(repository.bundle(files))
+def trust_bundle(files: Mapping[str, str]) -> bytes:
+    return encode(repository.trust_bundle(files))
 
 
 def follow(trusted: Trusted, files: Mapping[str, str], now: object = NOW) -> Trusted:
-    return chain.follow(trusted, bundle(files), now)  # type: ignore[arg-type]
+    return chain.follow(trusted, trust_bundle(files), now)  # type: ignore[arg-type]
 
 
 FOLLOWED = follow(TRUSTED, FILES)
@@ -51,22 +51,22 @@ def test_a_followed_bundle_is_kept_as_it_was_signed() -> None:
         targets=FILES["targets.json"],
     )
     assert expected == FOLLOWED
-    assert chain.follow(FOLLOWED, bundle(NEWER), NOW + HOUR).targets == NEWER["targets.json"]
+    assert chain.follow(FOLLOWED, trust_bundle(NEWER), NOW + HOUR).targets == NEWER["targets.json"]
 
 
 def test_the_newest_root_of_a_bundle_is_kept_whatever_their_order() -> None:
     files = repository.rotate_root(repository.rotate_root(dict(FILES), NOW, ROOTS), NOW, ROOTS)
-    made = repository.bundle(files)
+    made = repository.trust_bundle(files)
     turned = encode(but(made, roots=tuple(reversed(made.roots))))
     assert chain.follow(TRUSTED, turned, NOW).root == files["3.root.json"]
     ahead = chain.take_root(chain.take_root(TRUSTED, files["2.root.json"]), files["3.root.json"])
-    assert chain.follow(ahead, bundle(FILES), NOW).root == files["3.root.json"]
+    assert chain.follow(ahead, trust_bundle(FILES), NOW).root == files["3.root.json"]
 
 
 @pytest.mark.parametrize("part", ["timestamp", "snapshot", "targets"])
 def test_a_bundle_in_which_a_part_is_another_fleets_is_refused(part: str) -> None:
     stranger = sign(load(FILES[f"{part}.json"].encode(), object, max_bytes=10**6).signed, signer("stranger")).decode()
-    made = encode(but(repository.bundle(FILES), **{part: stranger}))
+    made = encode(but(repository.trust_bundle(FILES), **{part: stranger}))
     assert code_of(lambda: chain.follow(TRUSTED, made, NOW)) == Code.SIGNATURE_INVALID
 
 
@@ -83,7 +83,7 @@ def test_what_was_verified_once_is_verified_again_when_a_part_has_expired() -> N
 
 
 def test_a_role_that_expires_before_what_vouches_for_it_is_verified_again_then() -> None:
-    text = repository.release(FILES, "m", MANIFESTS, signers=[RELEASE], now=NOW - 179 * DAY)
+    text = repository.sign_role(FILES, "m", MANIFESTS, signers=[RELEASE], now=NOW - 179 * DAY)
     files = repository.refresh({**FILES, "models-m.json": text}, KEYS, NOW)
     trusted = follow(TRUSTED, files)
     assert chain.take_role(trusted, "m", text.encode(), NOW).roles == (("m", text),)
@@ -93,12 +93,12 @@ def test_a_role_that_expires_before_what_vouches_for_it_is_verified_again_then()
 
 def test_only_so_many_verifications_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "_memo", {})
-    for number in range(chain.MAX_REMEMBERED + 3):
+    for number in range(chain.MAX_VERIFIED + 3):
         follow(but(TRUSTED, roles=((f"m{number}", ""),)), FILES)
-        assert len(chain._memo) <= chain.MAX_REMEMBERED
-    assert len(chain._memo) == chain.MAX_REMEMBERED == 16
+        assert len(chain._memo) <= chain.MAX_VERIFIED
+    assert len(chain._memo) == chain.MAX_VERIFIED == 16
     (newest, *_), *_ = list(chain._memo)[-1:]
-    assert newest.roles == ((f"m{chain.MAX_REMEMBERED + 2}", ""),)
+    assert newest.roles == ((f"m{chain.MAX_VERIFIED + 2}", ""),)
 
 
 def test_the_same_bundle_on_the_same_ground_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,14 +140,14 @@ def test_a_time_floor_dies_with_the_key_that_signed_it() -> None:
 
 
 def test_a_bundle_holds_so_many_roots_and_no_document_with_doubled_keys() -> None:
-    made = repository.bundle(FILES)
-    limit = encode(but(made, roots=made.roots * MAX_ROOTS_IN_BUNDLE))
-    assert len(chain.read_bundle(limit).roots) == MAX_ROOTS_IN_BUNDLE
-    too_many = encode(but(made, roots=made.roots * (MAX_ROOTS_IN_BUNDLE + 1)))
-    assert code_of(lambda: chain.read_bundle(too_many)) == Code.MESSAGE_TOO_LARGE
+    made = repository.trust_bundle(FILES)
+    limit = encode(but(made, roots=made.roots * MAX_ROOTS_IN_TRUST_BUNDLE))
+    assert len(chain.read_trust_bundle(limit).roots) == MAX_ROOTS_IN_TRUST_BUNDLE
+    too_many = encode(but(made, roots=made.roots * (MAX_ROOTS_IN_TRUST_BUNDLE + 1)))
+    assert code_of(lambda: chain.read_trust_bundle(too_many)) == Code.MESSAGE_TOO_LARGE
     doubled = '{"signed":1,"signed":2}'
     for part in ({"roots": (doubled,)}, {"timestamp": doubled}, {"snapshot": doubled}, {"targets": doubled}):
-        assert code_of(lambda part=part: chain.read_bundle(encode(but(made, **part)))) == Code.MESSAGE_MALFORMED
+        assert code_of(lambda part=part: chain.read_trust_bundle(encode(but(made, **part)))) == Code.MESSAGE_MALFORMED
     assert code_of(lambda: chain.take_root(TRUSTED, doubled)) == Code.MESSAGE_MALFORMED
 
 
@@ -155,7 +155,7 @@ def test_a_device_asks_for_the_next_root_when_the_bundle_begins_past_it() -> Non
     files = dict(FILES)
     for _ in range(3):
         files = repository.rotate_root(files, NOW, ROOTS)
-    made = repository.bundle(files)
+    made = repository.trust_bundle(files)
 
     def missing(first: int) -> int | None:
         return chain.missing_root(TRUSTED, encode(but(made, roots=made.roots[first - 1 :])))
@@ -251,7 +251,7 @@ def test_documents_up_to_the_limit_of_metadata_are_taken_and_larger_ones_are_not
         lambda: chain.is_early(FOLLOWED, "m", padded + b" "),
     ):
         assert code_of(refused) == Code.MESSAGE_TOO_LARGE
-    made = repository.bundle(FILES)
+    made = repository.trust_bundle(FILES)
     half = MAX_METADATA_BYTES // 2
     large = encode(but(made, targets=made.targets + " " * half))
     assert chain.follow(TRUSTED, large, NOW).targets.rstrip() == FILES["targets.json"]
@@ -269,4 +269,4 @@ def test_what_is_stored_is_read_up_to_the_limit_of_metadata(part: str) -> None:
     if part == "snapshot":
         assert not chain.is_early(padded, "m", ROLE.encode())
     if part == "root":
-        assert chain.missing_root(padded, bundle(FILES)) is None
+        assert chain.missing_root(padded, trust_bundle(FILES)) is None

@@ -28,7 +28,7 @@ from firmware_sim.models import make_model
 NOW, LATER = WORLD_BEGAN, WORLD_BEGAN + timedelta(days=7)
 FOUR, THREE = make_model(4, "good").manifest, make_model(3, "good").manifest
 FILES = vouched(FIRST, "m", {3: THREE}, NOW)
-TOP = chain.targets_of(chain.follow(TRUSTED, encode(repository.bundle(FILES)), NOW))
+TOP = chain.targets_of(chain.follow(TRUSTED, encode(repository.trust_bundle(FILES)), NOW))
 
 
 def code_of(call: Callable[[], object]) -> Code | str:
@@ -38,7 +38,7 @@ def code_of(call: Callable[[], object]) -> Code | str:
 
 
 def wanted(model: str = "m", **changes: Any) -> Wanted:
-    custom = DesiredTarget(slot=changes.pop("slot", model), generation=4, rollout="r", policy=TrialPolicy())
+    custom = DesiredTarget(model=changes.pop("custom_model", model), generation=4, rollout="r", policy=TrialPolicy())
     return Wanted(model, changes.pop("release", 3), THREE.artifact.length, THREE.artifact.sha256, custom)
 
 
@@ -133,7 +133,7 @@ def test_a_model_that_is_named_twice_is_malformed() -> None:
 
 
 def test_a_path_and_its_slot_must_name_the_same_model() -> None:
-    assert code_of(lambda: read_desired(desired(wanted(slot="n")), TOP)) == Code.PATH_INVALID
+    assert code_of(lambda: read_desired(desired(wanted(custom_model="n")), TOP)) == Code.PATH_INVALID
 
 
 def test_a_target_without_a_digest_has_none() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tuf.api.metadata import Metadata, Targets
 
 from contract.errors import BadInput, Code
-from contract.protocol import MAX_ROOTS_IN_BUNDLE
+from contract.protocol import MAX_ROOTS_IN_TRUST_BUNDLE
 from contract.trust import repository
 from contract.trust.documents import sign
 from contract.trust.repository import LIFE_DAYS, Online
@@ -83,14 +83,14 @@ def test_a_model_is_delegated_to_exactly_the_named_keys() -> None:
 
 
 def test_a_new_role_of_a_model_has_the_next_version_and_half_a_year() -> None:
-    first = signed(repository.release(FIRST, "m", MANIFESTS, signers=[RELEASE], now=NOW))
-    text = repository.release(FILES, "m", MANIFESTS, min_release=4, signers=[RELEASE], now=NOW + DAY)
+    first = signed(repository.sign_role(FIRST, "m", MANIFESTS, signers=[RELEASE], now=NOW))
+    text = repository.sign_role(FILES, "m", MANIFESTS, min_release=4, signers=[RELEASE], now=NOW + DAY)
     assert (first.version, first.expires) == (1, NOW + 180 * DAY)
     assert (signed(text).version, signed(text).expires) == (2, NOW + 181 * DAY)
     assert signers(text) == keyids("release")
-    assert repository.released({**FILES, "models-m.json": text}, "m") == ({3, 4}, 4)
-    assert repository.released(FILES, "m") == ({3}, 0)
-    assert repository.released(FILES, "n") == (frozenset(), 0)
+    assert repository.signed_releases({**FILES, "models-m.json": text}, "m") == ({3, 4}, 4)
+    assert repository.signed_releases(FILES, "m") == ({3}, 0)
+    assert repository.signed_releases(FILES, "n") == (frozenset(), 0)
 
 
 def test_the_first_refresh_writes_a_first_snapshot_and_timestamp() -> None:
@@ -118,7 +118,7 @@ def test_a_snapshot_is_written_again_once_half_of_its_life_is_over() -> None:
 
 
 def test_a_snapshot_is_written_again_when_what_it_names_or_who_signs_it_has_changed() -> None:
-    role = repository.release(FILES, "m", MANIFESTS, signers=[RELEASE], now=NOW)
+    role = repository.sign_role(FILES, "m", MANIFESTS, signers=[RELEASE], now=NOW)
     named = signed(repository.refresh({**FILES, "models-m.json": role}, KEYS, NOW)["snapshot.json"])
     assert (named.version, named.meta["models-m.json"].version) == (2, 2)
     other = Online(signer("snapshot-2"), KEYS.timestamp, KEYS.director)
@@ -188,10 +188,10 @@ def test_which_keys_are_named_where() -> None:
 
 def test_a_bundle_holds_the_newest_roots_in_order_and_no_more_than_a_device_takes() -> None:
     files = dict(FILES)
-    for _ in range(MAX_ROOTS_IN_BUNDLE):
+    for _ in range(MAX_ROOTS_IN_TRUST_BUNDLE):
         files = repository.rotate_root(files, NOW, ROOTS)
-    made, small = repository.bundle(files), repository.bundle(FILES)
-    newest = MAX_ROOTS_IN_BUNDLE + 1
+    made, small = repository.trust_bundle(files), repository.trust_bundle(FILES)
+    newest = MAX_ROOTS_IN_TRUST_BUNDLE + 1
     assert made.roots == tuple(files[f"{version}.root.json"] for version in range(2, newest + 1))
     assert small.roots == (FILES["1.root.json"],)
     assert (small.timestamp, small.snapshot, small.targets) == tuple(

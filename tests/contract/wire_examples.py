@@ -11,17 +11,17 @@ from contract.messages import (
     Ack,
     Hardware,
     Heartbeat,
+    ModelInterval,
     ModelState,
-    ModelWindow,
-    Outcome,
     Presence,
     Refusal,
     Report,
     Telemetry,
+    UpdateOutcome,
     VersionRef,
 )
 from contract.trust.documents import sign_desired
-from contract.trust.repository import bundle
+from contract.trust.repository import trust_bundle
 from contract.trust.verified import Wanted
 from contract.wire import encode
 from firmware_sim.fleet_keys import FIRST, KEYS, vouched
@@ -37,22 +37,22 @@ STATE = ModelState(
     generation=4,
     stable=V2,
     serving=V2.digest,
-    outcome=Outcome(generation=4, version=V2, result="confirmed"),
+    outcome=UpdateOutcome(generation=4, version=V2, result="confirmed"),
 )
 FILES = vouched(FIRST, "weather", {2: make_model(2, "good").manifest}, WHEN)
-CUSTOM = DesiredTarget(slot="weather", generation=4, rollout="r-1", policy=TrialPolicy())
+CUSTOM = DesiredTarget(model="weather", generation=4, rollout="r-1", policy=TrialPolicy())
 
 
 def examples() -> dict[str, bytes]:
     hardware = Hardware(machine="aarch64", cpus=4, memory_mb=512, python="3.11.2", onnxruntime="1.32.0", agent="0.1.0")
-    window = ModelWindow(
+    interval = ModelInterval(
         model="weather",
         version=V2,
         inferences=10,
         errors=1,
         labelled=9,
         correct=8,
-        latency_us=(0, 3, 7),
+        latency_counts=(0, 3, 7),
         predictions={"1": 9},
     )
     wanted = Wanted("weather", 2, 100, V2.digest, CUSTOM)
@@ -74,9 +74,9 @@ def examples() -> dict[str, bytes]:
         "telemetry": encode(
             Telemetry(
                 interval_s=30.0,
-                windows=(window,),
+                intervals=(interval,),
                 rss_mb=61.5,
-                cpu_share=0.0125,
+                cpu_ratio=0.0125,
                 temperature_c=48.5,
                 swap_rss_mb=-3.5,
                 swap_stall_ms_max=1.25,
@@ -88,7 +88,7 @@ def examples() -> dict[str, bytes]:
         "ack": encode(Ack(boot=3, seq=17)),
         "desired": sign_desired("cam-0001", (wanted,), version=4, issued=WHEN, expires=expires, signer=KEYS.director),
         "root": FIRST["1.root.json"].encode(),
-        "trust": encode(bundle(FILES)),
+        "trust": encode(trust_bundle(FILES)),
         "model_role": FILES["models-weather.json"].encode(),
     }
 

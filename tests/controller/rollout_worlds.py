@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from contract.desired import TrialPolicy
-from contract.messages import ModelState, Outcome, VersionRef
+from contract.messages import ModelState, UpdateOutcome, VersionRef
 from controller.fleet.twin import Assigned, PresenceWord
 from controller.rollout.facts import BUCKET_S, Cell, Cells, DeviceFact, Sums
 from controller.rollout.model import Rollout, Rule, Strategy, Wave
@@ -51,7 +51,7 @@ def fact(
     presence: PresenceWord = "online",
 ) -> DeviceFact:
     """A device whose document has generation 7; `result` is how its update to release 2 ended."""
-    outcome = Outcome(generation=generation, version=REFS[2], result=result, code=code) if result else None  # type: ignore[arg-type]
+    outcome = UpdateOutcome(generation=generation, version=REFS[2], result=result, code=code) if result else None  # type: ignore[arg-type]
     state = ModelState(
         model="m",
         phase="steady",

@@ -13,7 +13,16 @@ from aiohttp.test_utils import TestClient, TestServer
 from sklearn.linear_model import LogisticRegression
 
 from contract.captured import Captured, CapturedRow
-from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Outcome, Report, Telemetry, VersionRef
+from contract.messages import (
+    Hardware,
+    Heartbeat,
+    ModelInterval,
+    ModelState,
+    Report,
+    Telemetry,
+    UpdateOutcome,
+    VersionRef,
+)
 from contract.samples import encode_sample
 from controller.api.app import make_app
 from controller.api.openapi import openapi
@@ -116,14 +125,14 @@ def test_a_rollout_request_that_is_none_is_refused(state: State, body: bytes) ->
 
 def test_a_push_registers_a_version_with_its_evidence(state: State) -> None:
     status, version = push(state)
-    assert (status, version["release"], version["released"], version["lineage"]["created_by"]) == (
+    assert (status, version["release"], version["passed"], version["lineage"]["created_by"]) == (
         200,
         1,
         True,
         "local:ada",
     )
     assert version["evidence"]["parity"]["sample"]["rows"] == 200
-    assert call(state, "GET", "/v1/models")[1][0]["newest_released"] == 1
+    assert call(state, "GET", "/v1/models")[1][0]["newest_passed"] == 1
     assert push(state)[1]["release"] == 2
     assert [entry["action"] for entry in call(state, "GET", "/v1/audit")[1]] == ["push", "push"]
 
@@ -144,18 +153,18 @@ def test_a_version_whose_parity_fails_is_kept_unreleased_with_its_worst_rows(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from controller.gates.verdict import GateVerdict
-    from controller.verbs import push as operations
+    from controller.verbs import push as pushes
 
     refuse = GateVerdict(gate="parity", passed=False, detail="9 of 200 sample rows differ")
-    monkeypatch.setattr(operations, "judge_parity", lambda parity: refuse)
+    monkeypatch.setattr(pushes, "judge_parity", lambda parity: refuse)
     status, body = push(state)
     assert (status, body["code"]) == (422, "parity_failed")
     assert "9 of 200" in body["detail"]
     monkeypatch.undo()
     meet(state, "a")
-    assert call(state, "GET", "/v1/models/m/versions")[1][0]["released"] is False
+    assert call(state, "GET", "/v1/models/m/versions")[1][0]["passed"] is False
     for wanted in ({"model": "m"}, {"model": "m", "release": 1}):
-        assert call(state, "POST", "/v1/rollouts", json=wanted)[1]["code"] == "not_released"
+        assert call(state, "POST", "/v1/rollouts", json=wanted)[1]["code"] == "gates_not_passed"
 
 
 def test_a_rollout_is_planned_steered_and_audited(state: State) -> None:
@@ -201,7 +210,7 @@ def fail_on(state: State, device: str) -> dict[str, Any]:
     _, view = call(state, "POST", "/v1/rollouts", json={"model": "m", "strategy": "all_at_once"})
     hear(state)
     told = state.world.durable.twins[device].desired["m"]
-    ended = Outcome(
+    ended = UpdateOutcome(
         generation=told.generation,
         version=VersionRef(release=1, digest=state.registry.version("m", 1).manifest.artifact.sha256),
         result="rolled_back",
@@ -222,7 +231,7 @@ def test_a_version_that_failed_on_a_device_is_kept_from_it_until_somebody_lifts_
     again = open_state(state.config)
     assert again.world.durable.quarantine == state.world.durable.quarantine != {}
     again.close()
-    assert call(state, "POST", "/v1/devices/a/release")[1] == {"versions": 1}
+    assert call(state, "POST", "/v1/devices/a/unquarantine")[1] == {"versions": 1}
     assert call(state, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["excluded"] == {}
 
 
@@ -263,9 +272,11 @@ def test_a_device_is_shown_with_what_it_measured_and_its_history(state: State) -
     meet(state, "a")
     version = VersionRef(release=1, digest="d" * 64)
     steady = ModelState(model="m", phase="steady", generation=1, stable=version, serving=version.digest)
-    window = ModelWindow(model="m", version=version, inferences=10, errors=1, labelled=8, correct=6, latency_us=(0, 10))
+    interval = ModelInterval(
+        model="m", version=version, inferences=10, errors=1, labelled=8, correct=6, latency_counts=(0, 10)
+    )
     head = {"protocol": 1, "device": "a", "boot": 1}
-    telemetry = Telemetry(interval_s=1.0, windows=(window,), rss_mb=60.0, seq=3, **head)
+    telemetry = Telemetry(interval_s=1.0, intervals=(interval,), rss_mb=60.0, seq=3, **head)
     hear(state, Report(state=steady, seq=2, **head), telemetry)
     _, device = call(state, "GET", "/v1/devices/a")
     measured = device["models"][0]["measured"][0]
@@ -273,7 +284,7 @@ def test_a_device_is_shown_with_what_it_measured_and_its_history(state: State) -
     assert [entry["report"]["seq"] for entry in device["history"]] == [2]
 
 
-def test_a_controller_that_restarts_remembers_versions_devices_and_rollouts(state: State) -> None:
+def test_a_controller_that_restarts_still_knows_versions_devices_and_rollouts(state: State) -> None:
     push(state)
     meet(state, "a", "b")
     call(state, "POST", "/v1/rollouts", json={"model": "m"})
@@ -284,7 +295,7 @@ def test_a_controller_that_restarts_remembers_versions_devices_and_rollouts(stat
     assert {name: twin.desired for name, twin in again.world.durable.twins.items()} == {
         name: twin.desired for name, twin in state.world.durable.twins.items()
     }
-    assert again.authority.files == state.authority.files
+    assert again.trust_metadata.files == state.trust_metadata.files
     assert call(again, "GET", "/v1/devices/a")[1]["presence"] == "unknown"
     after = reconcile(again.world, [], time.time())
     assert (after.redesired, after.rollouts) == (frozenset(), ()), "a restart asks for nothing twice"

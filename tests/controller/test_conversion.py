@@ -28,7 +28,7 @@ from contract.golden import split_golden
 from contract.manifest import Manifest
 from contract.tensors import decode_tensors
 from controller.convert.compare import compare
-from controller.convert.convert import Converted, Limits, run_conversion
+from controller.convert.convert import ConversionLimits, Converted, run_conversion
 from controller.convert.sample_frame import boundary_rows, read_sample
 from controller.convert.sklearn import CAST
 from controller.convert.sklearn import convert as convert_in
@@ -39,15 +39,15 @@ from firmware_sim.models import make_model
 RNG = np.random.default_rng(0)
 X = np.round(RNG.normal(20, 5, (1500, 5)), 1)
 Y = ((X[:, 0] > 20) & (X[:, 1] < 22)).astype(int)
-LIMITS = Limits(timeout_s=120, memory_mb=4096)
+LIMITS = ConversionLimits(timeout_s=120, memory_mb=4096)
 
 
-def convert(model: Any, sample: Any = X, limits: Limits = LIMITS) -> Converted:
+def convert(model: Any, sample: Any = X, limits: ConversionLimits = LIMITS) -> Converted:
     kind, raw = encode_model(model)
     return asyncio.run(run_conversion(kind, raw, encode_rows(sample), limits))
 
 
-def refused(model: Any, sample: Any = X, limits: Limits = LIMITS) -> BadInput:
+def refused(model: Any, sample: Any = X, limits: ConversionLimits = LIMITS) -> BadInput:
     with pytest.raises(BadInput) as caught:
         convert(model, sample, limits)
     return caught.value
@@ -81,7 +81,7 @@ def test_the_float32_trap_is_seen_by_rows_not_by_accuracy() -> None:
     label, probabilities = session.run(None, rows.arrays("float32"))
     expected = {"p": model.predict_proba(X)}
     compared, worst = compare(rows, expected, {"p": probabilities}, "sample")
-    assert compared.share > MAX_ROWS_BEYOND
+    assert compared.ratio_beyond > MAX_ROWS_BEYOND
     assert abs((label == Y).mean() - model.score(X, Y)) < 0.01
     assert worst[0].inputs.keys() == {f"x{number}" for number in range(5)}
 
@@ -232,13 +232,13 @@ def test_bytes_that_are_no_model_are_refused(raw: bytes) -> None:
 
 
 def test_a_conversion_that_takes_too_long_is_ended() -> None:
-    error = refused(LogisticRegression(max_iter=1000).fit(X, Y), limits=Limits(timeout_s=0.2, memory_mb=4096))
+    error = refused(LogisticRegression(max_iter=1000).fit(X, Y), limits=ConversionLimits(timeout_s=0.2, memory_mb=4096))
     assert error.code == Code.CONVERSION_LIMIT
 
 
 def test_a_conversion_that_needs_too_much_memory_is_ended() -> None:
     model = RandomForestClassifier(60, random_state=0).fit(RNG.normal(size=(3000, 5)), RNG.integers(0, 2, 3000))
-    error = refused(model, limits=Limits(timeout_s=120, memory_mb=20))
+    error = refused(model, limits=ConversionLimits(timeout_s=120, memory_mb=20))
     assert error.code in (Code.CONVERSION_LIMIT, Code.CONVERSION_FAILED, Code.REQUEST_INVALID)
     assert skops.io.dumps(model)
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
-from contract.messages import Hardware, Heartbeat, ModelState, ModelWindow, Presence, Report, Telemetry, VersionRef
+from contract.messages import Hardware, Heartbeat, ModelInterval, ModelState, Presence, Report, Telemetry, VersionRef
 from controller.fleet.fit import Form
 from controller.fleet.selection import select
 from controller.fleet.twin import DOCUMENT_LIFE_S, Twin, fold_heartbeat, fold_presence, fold_report
@@ -98,7 +98,7 @@ def test_a_pass_offers_once_and_the_generation_is_the_documents_version() -> Non
 
 
 def test_an_offer_carries_the_strategys_trial_and_the_way_back_waits_for_nothing() -> None:
-    trial = TrialPolicy(soak_s=Decimal(7), windows=("02:00-03:00",), share=Decimal("0.5"))
+    trial = TrialPolicy(soak_s=Decimal(7), maintenance=("02:00-03:00",), traffic_share=Decimal("0.5"))
     made = world()
     strategy = msgspec.structs.replace(made.durable.rollouts["r"].strategy, trial=trial)
     members = tuple(msgspec.structs.replace(m, previous_release=1) for m in made.durable.rollouts["r"].members)
@@ -110,7 +110,7 @@ def test_an_offer_carries_the_strategys_trial_and_the_way_back_waits_for_nothing
     reconcile(made, [], 6.0)
     back = made.durable.twins["a"].desired["m"]
     assert (back.release, back.generation) == (1, told.generation + 1)
-    assert (back.policy.soak_s, back.policy.windows, back.policy.share) == (Decimal(7), (), Decimal(1))
+    assert (back.policy.soak_s, back.policy.maintenance, back.policy.traffic_share) == (Decimal(7), (), Decimal(1))
 
 
 @pytest.mark.parametrize(("newer", "release"), [("rolled_back", 2), ("aborted", 2), ("completed", 3)])
@@ -122,11 +122,11 @@ def test_who_joins_late_gets_the_newest_release_that_was_not_taken_back(newer: s
     made.durable.rollouts = {"r": first, "r2": second}
     reconcile(made, [("late", beat(1, device="late"))], 5.0)
     assert made.durable.twins["late"].desired["m"].release == release
-    again = remember_all(made)
+    again = save_all(made)
     assert reconcile(again, [], 6.0).redesired == frozenset(), "a controller that starts again tells nobody twice"
 
 
-def remember_all(made: World) -> World:
+def save_all(made: World) -> World:
     """The world of a controller that was killed and starts again."""
     records = FleetRecords(DurableTables())
     records.save(made.durable, made.durable.twins, made.durable.rollouts, made.durable.quarantine)
@@ -164,8 +164,10 @@ def test_reports_are_acknowledged_and_handed_on_for_the_journal() -> None:
 
 def test_telemetry_adds_up_for_the_rollout_and_for_the_device() -> None:
     made = world()
-    window = ModelWindow(model="m", version=V2, inferences=10, errors=1, labelled=5, correct=4, latency_us=(1, 9))
-    message = Telemetry(protocol=1, device="a", boot=1, seq=1, interval_s=1.0, windows=(window, window))
+    interval = ModelInterval(
+        model="m", version=V2, inferences=10, errors=1, labelled=5, correct=4, latency_counts=(1, 9)
+    )
+    message = Telemetry(protocol=1, device="a", boot=1, seq=1, interval_s=1.0, intervals=(interval, interval))
     reconcile(made, [("a", message)], 0.0)
     assert [cell.treated.inferences for cell in made.measured.cells["r"].values()] == [20]
     assert made.measured.totals["a", "m", 2].correct == 8
@@ -189,4 +191,4 @@ def test_a_device_that_asks_by_a_nonce_gets_a_document_that_repeats_it_once() ->
     assert after.desired == before.desired, "generations stay: the device does nothing new"
     again = msgspec.structs.replace(beat, seq=2)
     assert reconcile(made, [("a", again)], 1002.0).redesired == frozenset()
-    assert remember_all(made).durable.twins["a"].answered == "n1", "what was signed is durable"
+    assert save_all(made).durable.twins["a"].answered == "n1", "what was signed is durable"

@@ -11,7 +11,7 @@ from contract.errors import BadInput, Code
 from contract.manifest import Limits, Runtime, Variant
 from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report, Telemetry, VersionRef
 from controller.fleet.fit import Form, choose_form, forms_of, stratum_of, why_unfit
-from controller.fleet.neighbours import MAX_LOOKED_AT, MAX_NEIGHBOURS, neighbours_of, sharing_by
+from controller.fleet.neighbours import MAX_LOOKED_AT, MAX_NEIGHBOURS, neighbours_by_label, neighbours_of
 from controller.fleet.selection import select
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import DOCUMENT_LIFE_S, Assigned, Twin, fold_heartbeat, fold_presence, fold_report
@@ -229,7 +229,7 @@ def test_a_selector_that_fits_nobody_says_which_labels_there_are() -> None:
 
 def telemetry(boot: int, received: int, interval_s: float = 0.0) -> Telemetry:
     return Telemetry(
-        protocol=1, device="d", boot=boot, seq=1, interval_s=interval_s, windows=(), bytes_received=received
+        protocol=1, device="d", boot=boot, seq=1, interval_s=interval_s, maintenance=(), bytes_received=received
     )
 
 
@@ -266,7 +266,7 @@ def test_a_heartbeat_replaces_all_that_was_reported() -> None:
         labels={"site": "n"},
         pinned={"m": 1},
         dropped={"telemetry": 2},
-        shares="http://10.0.0.2:80/{sha256}",
+        serve_at="http://10.0.0.2:80/{sha256}",
         nonce="boot-2",
     )
     assert fold_heartbeat(before, said, 50.0) == Twin(
@@ -280,7 +280,7 @@ def test_a_heartbeat_replaces_all_that_was_reported() -> None:
         connected=True,
         newest=(2, 3),
         seen_at=50.0,
-        shares="http://10.0.0.2:80/{sha256}",
+        serve_at="http://10.0.0.2:80/{sha256}",
         asks="boot-2",
     )
 
@@ -321,7 +321,7 @@ def test_defaults_of_what_a_device_was_told() -> None:
     assert replace(told, policy=TrialPolicy(mode="shadow")).mode == "shadow"
     assert DOCUMENT_LIFE_S == 7 * 24 * 3600
     fresh = Twin("d1")
-    assert (fresh.shares, fresh.asks, fresh.answered, fresh.seen_at, fresh.hardware) == ("", "", "", None, None)
+    assert (fresh.serve_at, fresh.asks, fresh.answered, fresh.seen_at, fresh.hardware) == ("", "", "", None, None)
     assert (fresh.document_version, fresh.issued_at, fresh.newest, fresh.connected) == (0, 0, (0, 0), None)
 
 
@@ -332,7 +332,7 @@ def sharer(number: int, *, holds: bool = True, **fields: Any) -> Twin:
     made = twin(
         f"n{number:03}",
         labels={"site": "north"},
-        shares=f"http://10.0.0.{number}:80/{{sha256}}",
+        serve_at=f"http://10.0.0.{number}:80/{{sha256}}",
         connected=True,
         seen_at=100.0,
         reported={"m": state(stable=VersionRef(release=2, digest="n" * 64) if holds else V1)},
@@ -346,25 +346,25 @@ def test_only_devices_that_are_there_and_share_are_neighbours() -> None:
         each.device: each
         for each in (
             there,
-            sharer(2, shares=""),
+            sharer(2, serve_at=""),
             sharer(3, connected=False),
             sharer(4, labels={}),
             sharer(5, seen_at=0.0),
         )
     }
-    assert sharing_by("site", fleet, 110.0, 90.0) == {"north": [there]}
-    assert sharing_by("", fleet, 110.0, 90.0) == {}
+    assert neighbours_by_label("site", fleet, 110.0, 90.0) == {"north": [there]}
+    assert neighbours_by_label("", fleet, 110.0, 90.0) == {}
 
 
 def named(fleet: list[Twin], asker: Twin) -> tuple[str, ...]:
-    sharing = sharing_by("site", {each.device: each for each in fleet}, 110.0, 90.0)
-    return neighbours_of(asker, "site", "m", "n" * 64, sharing)
+    near_by_label = neighbours_by_label("site", {each.device: each for each in fleet}, 110.0, 90.0)
+    return neighbours_of(asker, "site", "m", "n" * 64, near_by_label)
 
 
 def test_at_most_two_holders_are_named_and_never_the_asker() -> None:
     asker = sharer(9)
     assert len(named([sharer(number) for number in range(1, 6)], asker)) == MAX_NEIGHBOURS == 2
-    assert named([asker, sharer(1), sharer(2, holds=False)], asker) == (sharer(1).shares,)
+    assert named([asker, sharer(1), sharer(2, holds=False)], asker) == (sharer(1).serve_at,)
     assert named([sharer(1)], replace(asker, labels={"site": "south"})) == ()
     assert named([sharer(1)], replace(asker, labels={})) == ()
     assert named([], asker) == ()
@@ -374,7 +374,7 @@ def test_everyone_of_a_small_site_is_looked_at_once_and_only_some_of_a_large_one
     for count in (1, 2, 3, 7, MAX_LOOKED_AT):
         fleet = [sharer(number, holds=number == 0) for number in range(count)]
         for asker in (twin(f"asker-{number}", labels={"site": "north"}) for number in range(12)):
-            assert named(fleet, asker) == (sharer(0).shares,)
+            assert named(fleet, asker) == (sharer(0).serve_at,)
     assert MAX_LOOKED_AT == 64
     large = [sharer(number, holds=number == 0) for number in range(4 * MAX_LOOKED_AT)]
     found = [named(large, twin(f"asker-{number}", labels={"site": "north"})) for number in range(60)]

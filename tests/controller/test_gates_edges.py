@@ -32,8 +32,8 @@ def test_the_verdict_on_a_form_carries_its_numbers() -> None:
 
 
 def test_no_rows_have_no_share_that_differs() -> None:
-    assert Compared(rows=0, differing=0, max_abs_difference=0.0).share == 0.0
-    assert Compared(rows=8, differing=2, max_abs_difference=0.0).share == 0.25
+    assert Compared(rows=0, differing=0, max_abs_difference=0.0).ratio_beyond == 0.0
+    assert Compared(rows=8, differing=2, max_abs_difference=0.0).ratio_beyond == 0.25
 
 
 def test_the_limits_that_were_measured() -> None:

@@ -9,7 +9,7 @@ from contract.blobs import sha256_hex
 from contract.errors import BadInput
 from contract.messages import Hardware, Heartbeat
 from contract.wire import decode, encode
-from controller.fleet.neighbours import MAX_NEIGHBOURS, neighbours_of, sharing_by
+from controller.fleet.neighbours import MAX_NEIGHBOURS, neighbours_by_label, neighbours_of
 from controller.fleet.twin import Twin, fold_heartbeat
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.preview import plan_rollout
@@ -28,12 +28,12 @@ def at(address: int) -> str:
 def near(name: str, data: bytes = NEW, *, site: str = "north", address: int = 0) -> Twin:
     """A device of a site; one that has an address shares what it holds."""
     made = replace(holding(name, data), labels={SITE: site}, seen_at=100.0, connected=True)
-    return replace(made, shares=at(address)) if address else made
+    return replace(made, serve_at=at(address)) if address else made
 
 
 def named(asker: Twin, *others: Twin, label: str = SITE, now: float = 110.0) -> tuple[str, ...]:
     twins = {twin.device: twin for twin in (asker, *others)}
-    return neighbours_of(asker, label, "m", WANTED, sharing_by(label, twins, now, 90.0))
+    return neighbours_of(asker, label, "m", WANTED, neighbours_by_label(label, twins, now, 90.0))
 
 
 def test_a_device_at_the_same_site_that_has_confirmed_the_artifact_and_shares_is_named() -> None:
@@ -58,8 +58,8 @@ def test_a_device_is_not_its_own_neighbour() -> None:
 def test_a_site_of_many_asks_them_all_alike_and_each_device_two_of_them() -> None:
     holders = [near(f"h{number:02}", address=number + 1) for number in range(40)]
     askers = [near(f"a{number:03}", OLD) for number in range(400)]
-    sharing = sharing_by(SITE, {twin.device: twin for twin in (*holders, *askers)}, 110.0, 90.0)
-    asked = Counter(address for asker in askers for address in neighbours_of(asker, SITE, "m", WANTED, sharing))
+    near_by_label = neighbours_by_label(SITE, {twin.device: twin for twin in (*holders, *askers)}, 110.0, 90.0)
+    asked = Counter(address for asker in askers for address in neighbours_of(asker, SITE, "m", WANTED, near_by_label))
     assert asked.total() == MAX_NEIGHBOURS * len(askers)
     assert len(asked) == len(holders)
     assert max(asked.values()) <= 3 * asked.total() / len(holders)
@@ -88,18 +88,18 @@ def test_without_the_label_nobody_is_named_and_the_change_is() -> None:
     assert assigned.delivery is not None
 
 
-def heartbeat(shares: str) -> Heartbeat:
-    return Heartbeat(protocol=1, device="a", boot=1, seq=1, uptime_s=1, hardware=HARDWARE, shares=shares)
+def heartbeat(serve_at: str) -> Heartbeat:
+    return Heartbeat(protocol=1, device="a", boot=1, seq=1, uptime_s=1, hardware=HARDWARE, serve_at=serve_at)
 
 
 def test_a_device_says_where_it_shares_and_no_longer_once_it_stops() -> None:
     twin = fold_heartbeat(Twin("a"), heartbeat(at(7)), 1.0)
-    assert twin.shares == at(7)
-    assert fold_heartbeat(twin, replace(heartbeat(""), seq=2), 2.0).shares == ""
+    assert twin.serve_at == at(7)
+    assert fold_heartbeat(twin, replace(heartbeat(""), seq=2), 2.0).serve_at == ""
 
 
 @pytest.mark.parametrize(
-    "shares",
+    "serve_at",
     [
         "http://internal.example/{sha256}",
         "http://10.0.0.7:80/admin?x={sha256}",
@@ -110,7 +110,7 @@ def test_a_device_says_where_it_shares_and_no_longer_once_it_stops() -> None:
         "http://10.0.0.7:80/{sha256}\n",
     ],
 )
-def test_an_address_that_could_make_neighbours_ask_for_anything_but_a_digest_is_no_heartbeat(shares: str) -> None:
+def test_an_address_that_could_make_neighbours_ask_for_anything_but_a_digest_is_no_heartbeat(serve_at: str) -> None:
     with pytest.raises(BadInput):
-        decode(encode(heartbeat(shares)), Heartbeat)
-    assert decode(encode(heartbeat("http://[fd00::7]:8472/{sha256}")), Heartbeat).shares
+        decode(encode(heartbeat(serve_at)), Heartbeat)
+    assert decode(encode(heartbeat("http://[fd00::7]:8472/{sha256}")), Heartbeat).serve_at

@@ -242,8 +242,8 @@ def test_a_cut_end_and_a_rewritten_audit_are_shown_by_the_checkpoint(tmp_path: P
 def test_signed_metadata_carries_the_checkpoint_to_every_device(state: State) -> None:
     state.journal.audit(stamp(), "ada", "push", "m v1")
     before = state.journal.checkpoint()
-    state.authority._keep(state.authority._signed(state.authority.files, today()))
-    assert state.authority.audit_witness() == before
+    state.trust_metadata._keep(state.trust_metadata._signed(state.trust_metadata.files, today()))
+    assert state.trust_metadata.audit_witness() == before
     assert chain.faults(state.journal.whole_audit(), [before]) == []
 
 
@@ -270,10 +270,10 @@ def test_a_stick_speaks_for_a_device_only_as_the_device_itself_could(state: Stat
     async def script(call: Caller) -> None:
         body = {"messages": sent}
         viewer = token(state, "eve", "viewer")
-        assert await call(viewer, "POST", "/v1/bundle", json=body) == (403, "forbidden")
-        assert (await call(LOCAL, "POST", "/v1/bundle", json=body))[0] == 200
-        assert await call(LOCAL, "POST", "/v1/bundle", json={"messages": [{}]}) == (422, "message_malformed")
-        assert await call(LOCAL, "GET", "/v1/bundle?device=nobody") == (404, "unknown_device")
+        assert await call(viewer, "POST", "/v1/stick", json=body) == (403, "forbidden")
+        assert (await call(LOCAL, "POST", "/v1/stick", json=body))[0] == 200
+        assert await call(LOCAL, "POST", "/v1/stick", json={"messages": [{}]}) == (422, "message_malformed")
+        assert await call(LOCAL, "GET", "/v1/stick?device=nobody") == (404, "unknown_device")
 
     talk(state, script)
     assert [device for device, _ in state.inbox.take()[0]] == ["b"]

@@ -12,12 +12,12 @@ from contract.messages import (
     Ack,
     Hardware,
     Heartbeat,
+    ModelInterval,
     ModelState,
-    ModelWindow,
-    Outcome,
     Presence,
     Report,
     Telemetry,
+    UpdateOutcome,
     VersionRef,
 )
 from controller.fleet.fit import Form
@@ -56,15 +56,15 @@ def report(device: str = "a", seq: int = 2, **fields: Any) -> tuple[str, Report]
     return device, Report(protocol=1, device=device, boot=1, seq=seq, **fields)
 
 
-def telemetry(*windows: ModelWindow, device: str = "a", seq: int = 1, received: int = 0) -> tuple[str, Telemetry]:
+def telemetry(*maintenance: ModelInterval, device: str = "a", seq: int = 1, received: int = 0) -> tuple[str, Telemetry]:
     made = Telemetry(
-        protocol=1, device=device, boot=1, seq=seq, interval_s=10.0, windows=windows, bytes_received=received
+        protocol=1, device=device, boot=1, seq=seq, interval_s=10.0, maintenance=maintenance, bytes_received=received
     )
     return device, made
 
 
-def window(version: VersionRef = V2, **fields: Any) -> ModelWindow:
-    return ModelWindow(**{"model": "m", "version": version, "inferences": 10, "errors": 1, **fields})
+def interval(version: VersionRef = V2, **fields: Any) -> ModelInterval:
+    return ModelInterval(**{"model": "m", "version": version, "inferences": 10, "errors": 1, **fields})
 
 
 def state(generation: int = 1, stable: VersionRef | None = V1, **fields: Any) -> ModelState:
@@ -150,7 +150,7 @@ def test_rollouts_that_have_ended_are_not_decided_again() -> None:
 
 
 def failed(device: str, generation: int = 1) -> tuple[str, Report]:
-    ended = Outcome(generation=generation, version=V2, result="rolled_back", code="health_errors")
+    ended = UpdateOutcome(generation=generation, version=V2, result="rolled_back", code="health_errors")
     return report(device, state=state(generation=generation, outcome=ended))
 
 
@@ -347,9 +347,9 @@ def offered(made: World, offer: Offer, rollout: Rollout, now: float = 50.7) -> A
 
 TRIAL = TrialPolicy(
     soak_s=Decimal(7),
-    share=Decimal("0.5"),
+    traffic_share=Decimal("0.5"),
     reverse_share=Decimal("0.1"),
-    windows=("02:00-03:00",),
+    maintenance=("02:00-03:00",),
     max_hold_s=Decimal(60),
 )
 
@@ -385,7 +385,7 @@ def test_the_way_back_serves_all_at_once_and_names_the_form_that_was_confirmed()
     assert found is not None
     assert (found.release, found.digest) == (1, V1.digest)
     assert found.policy == replace(
-        TRIAL, mode="serve", share=Decimal(1), reverse_share=Decimal(0), windows=(), max_hold_s=Decimal(0)
+        TRIAL, mode="serve", traffic_share=Decimal(1), reverse_share=Decimal(0), maintenance=(), max_hold_s=Decimal(0)
     )
     stranger = offered(world(), Offer("x", "m", 1), campaign("a"))
     assert stranger is not None
@@ -408,9 +408,9 @@ def test_nothing_to_run_takes_the_model_out_and_leaves_the_others() -> None:
 
 
 def neighbour(name: str, address: int) -> Twin:
-    shares = f"http://10.0.0.{address}:80/{{sha256}}"
+    serve_at = f"http://10.0.0.{address}:80/{{sha256}}"
     return Twin(
-        name, labels={"site": "n"}, shares=shares, connected=True, seen_at=50.0, reported={"m": state(stable=V2)}
+        name, labels={"site": "n"}, serve_at=serve_at, connected=True, seen_at=50.0, reported={"m": state(stable=V2)}
     )
 
 
@@ -432,7 +432,7 @@ def test_neighbours_are_named_before_the_other_sources_and_bring_the_artifact_wh
 
 def test_who_shares_is_looked_at_anew_in_each_pass() -> None:
     made = world(campaign("a"), twins={"b": neighbour("b", 2)}, neighbours_by="site")
-    made.caches.sharing = {"n": []}
+    made.caches.near_by_label = {"n": []}
     reconcile(made, [beat(labels={"site": "n"})], 50.0)
     assert made.durable.twins["a"].desired["m"].sources == ("http://10.0.0.2:80/{sha256}",)
     unnamed = world(campaign("a"), twins={"b": neighbour("b", 2)})
@@ -475,12 +475,12 @@ def test_a_window_is_added_to_the_device_and_to_rollouts_of_its_model_that_are_u
         campaign(id="ended", members=members, status="aborted"),
         campaign("b", id="elsewhere"),
     )
-    reconcile(made, [telemetry(window(), window(V1))], 130.0)
+    reconcile(made, [telemetry(interval(), interval(V1))], 130.0)
     place = ("arm", int(130.0 // BUCKET_S))
     cell = Cell(Sums(inferences=10, errors=1), Sums(inferences=10, errors=1))
     assert made.measured.cells == {"r": {place: cell}, "held": {place: cell}}
     assert made.measured.totals == {("a", "m", number): Sums(inferences=10, errors=1) for number in (1, 2)}
-    reconcile(made, [telemetry(window(), seq=2)], 131.0)
+    reconcile(made, [telemetry(interval(), seq=2)], 131.0)
     assert made.measured.cells["r"][place].treated.inferences == 20
     assert made.measured.totals["a", "m", 2].inferences == 20
 
@@ -488,22 +488,22 @@ def test_a_window_is_added_to_the_device_and_to_rollouts_of_its_model_that_are_u
 def test_measurements_are_kept_for_a_day() -> None:
     made = world(campaign("a"))
     for bucket in (0, 1, MAX_BUCKETS):
-        reconcile(made, [telemetry(window())], bucket * BUCKET_S)
+        reconcile(made, [telemetry(interval())], bucket * BUCKET_S)
     assert [bucket for _, bucket in made.measured.cells["r"]] == [0, 1, MAX_BUCKETS]
-    reconcile(made, [telemetry(window())], (MAX_BUCKETS + 1) * BUCKET_S)
+    reconcile(made, [telemetry(interval())], (MAX_BUCKETS + 1) * BUCKET_S)
     assert [bucket for _, bucket in made.measured.cells["r"]] == [1, MAX_BUCKETS, MAX_BUCKETS + 1]
-    reconcile(made, [telemetry(window())], (2 * MAX_BUCKETS + 1) * BUCKET_S)
+    reconcile(made, [telemetry(interval())], (2 * MAX_BUCKETS + 1) * BUCKET_S)
     assert [bucket for _, bucket in made.measured.cells["r"]] == [MAX_BUCKETS + 1, 2 * MAX_BUCKETS + 1]
 
 
 def test_distributions_add_up_by_model_release_and_column() -> None:
     made = world()
-    said = window(features={"x": (1, 2)}, outputs=(3,))
-    reconcile(made, [telemetry(said), telemetry(said, window(V1, outputs=(5,)), device="b")], 0.0)
+    said = interval(features={"x": (1, 2)}, outputs=(3,))
+    reconcile(made, [telemetry(said), telemetry(said, interval(V1, outputs=(5,)), device="b")], 0.0)
     assert made.measured.distributions == {("m", 2): {"x": (2, 4), "": (6,)}, ("m", 1): {"": (5,)}}
-    reconcile(made, [telemetry(window(V1, features={"x": (7,)}))], 0.0)
+    reconcile(made, [telemetry(interval(V1, features={"x": (7,)}))], 0.0)
     assert made.measured.distributions["m", 1] == {"x": (7,), "": (5,)}
-    reconcile(made, [telemetry(window(VersionRef(release=9, digest="9" * 64)))], 0.0)
+    reconcile(made, [telemetry(interval(VersionRef(release=9, digest="9" * 64)))], 0.0)
     assert ("m", 9) not in made.measured.distributions
 
 

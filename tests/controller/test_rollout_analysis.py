@@ -85,12 +85,12 @@ def test_a_bad_stratum_cannot_hide_in_an_average() -> None:
     assert [(verdict.stratum, verdict.word) for verdict in verdicts] == [("arm", "fail"), ("x86", "pass"), ("", "pass")]
 
 
-def test_a_window_forgets_what_is_older() -> None:
+def test_a_rule_with_judged_s_forgets_what_is_older() -> None:
     rule = Rule(metric="error_ratio", threshold=0.1, min_samples=50)
     measured = cells(sums(500, errors=400), at=0.0) | cells(sums(500), at=20 * BUCKET_S)
     world, now = facts(**{CANARY: done(CANARY)}), 21 * BUCKET_S
     whole = replace(STRATEGY, rules=(rule,))
-    newest = replace(STRATEGY, rules=(replace(rule, window_s=5 * BUCKET_S),))
+    newest = replace(STRATEGY, rules=(replace(rule, judged_s=5 * BUCKET_S),))
     assert decide(rollout(whole), world, measured, now).rollout.status == "rolling_back"
     assert decide(rollout(newest), world, measured, now).rollout.status == "running"
 
@@ -122,7 +122,7 @@ def _ever_stopped(rng: random.Random, treated: float, control: float) -> bool:
 
 
 def test_more_strata_ask_for_more_evidence() -> None:
-    found = evidence.share(80, 1000)
+    found = evidence.ratio_of(80, 1000)
     assert evidence.beyond(found.value - 0.04, found.variance, 1)
     assert not evidence.beyond(found.value - 0.04, found.variance, 1000)
 

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from contract.captured import CapturedRow
 from contract.desired import TrialPolicy
 from contract.errors import BadInput
-from contract.messages import ModelWindow
-from contract.sequential import beyond_chance, variance_of_share
+from contract.messages import ModelInterval
+from contract.sequential import beyond_chance, variance_of_ratio
 from controller.rollout import evidence
 from controller.rollout.analysis import Counts, Evidence, RuleVerdict, judge, judge_all
 from controller.rollout.check import check_power, check_strategy, power_of
@@ -164,8 +164,8 @@ def test_a_drop_is_weighted_by_what_both_sides_of_a_cell_have() -> None:
     assert found.value == pytest.approx((weights[0] * 0.1 + weights[1] * 0.5) / sum(weights))
     assert (found.treated, found.control) == (110, 310)
     variances = (
-        variance_of_share(80, 100) + variance_of_share(270, 300),
-        variance_of_share(5, 10) + variance_of_share(10, 10),
+        variance_of_ratio(80, 100) + variance_of_ratio(270, 300),
+        variance_of_ratio(5, 10) + variance_of_ratio(10, 10),
     )
     expected = sum(weight**2 * each for weight, each in zip(weights, variances, strict=True)) / sum(weights) ** 2
     assert found.variance == pytest.approx(expected)
@@ -173,9 +173,9 @@ def test_a_drop_is_weighted_by_what_both_sides_of_a_cell_have() -> None:
 
 
 def test_a_share_of_nothing_is_none() -> None:
-    assert evidence.share(0, 0).value == 0.0
-    found = evidence.share(1, 4)
-    assert (found.value, found.variance, found.treated, found.control) == (0.25, variance_of_share(1, 4), 4, 0)
+    assert evidence.ratio_of(0, 0).value == 0.0
+    found = evidence.ratio_of(1, 4)
+    assert (found.value, found.variance, found.treated, found.control) == (0.25, variance_of_ratio(1, 4), 4, 0)
 
 
 def test_strata_share_the_chance_of_a_false_alarm() -> None:
@@ -208,7 +208,7 @@ def test_each_stratum_is_judged_by_its_own_evidence_and_shares_the_alarm() -> No
 
 
 def test_a_window_begins_with_the_first_whole_bucket_in_it() -> None:
-    rule = Rule(metric="error_ratio", threshold=0.1, min_samples=50, window_s=120.0)
+    rule = Rule(metric="error_ratio", threshold=0.1, min_samples=50, judged_s=120.0)
     made = rollout(replace(STRATEGY, rules=(rule,)))
     outcomes: Any = dict.fromkeys(DEVICES, "waiting")
 
@@ -218,7 +218,7 @@ def test_a_window_begins_with_the_first_whole_bucket_in_it() -> None:
     assert at(0.0) == "pass"
     assert at(5 * BUCKET_S + 119.9 - BUCKET_S) == "pass"
     assert at(5 * BUCKET_S + 120.0 + 0.1) == "inconclusive"
-    endless = rollout(replace(STRATEGY, rules=(replace(rule, window_s=0.0),)))
+    endless = rollout(replace(STRATEGY, rules=(replace(rule, judged_s=0.0),)))
     assert at(1e6, endless) == "pass"
     assert at(1e6, replace(endless, evidence_since=5 * BUCKET_S + 1)) == "inconclusive"
     assert at(1e6, replace(endless, evidence_since=3 * BUCKET_S + 1)) == "pass"
@@ -236,11 +236,11 @@ def test_sums_add_up_field_by_field_and_begin_at_nothing() -> None:
 
 
 def test_a_window_counts_for_the_release_or_for_what_runs_beside_it() -> None:
-    window = ModelWindow(model="m", version=REFS[2], inferences=3, errors=1)
+    interval = ModelInterval(model="m", version=REFS[2], inferences=3, errors=1)
     one = Sums(inferences=3, errors=1)
     before = Cell(sums(1), sums(2))
-    assert before.plus(window, 2) == Cell(sums(1).plus(one), sums(2))
-    assert before.plus(window, 1) == Cell(sums(1), sums(2).plus(one))
+    assert before.plus(interval, 2) == Cell(sums(1).plus(one), sums(2))
+    assert before.plus(interval, 1) == Cell(sums(1), sums(2).plus(one))
 
 
 # Labels that come late.
@@ -253,7 +253,7 @@ def kept(device: str, release: int, right: int, wrong: int, at: float = 0.0, **c
 
 LATE = replace(
     STRATEGY,
-    rules=(Rule(metric="accuracy_drop", threshold=0.02, min_samples=100, window_s=1.0), *STRATEGY.rules),
+    rules=(Rule(metric="accuracy_drop", threshold=0.02, min_samples=100, judged_s=1.0), *STRATEGY.rules),
 )
 
 
@@ -344,7 +344,7 @@ def test_a_stratum_goes_back_by_itself_only_if_it_is_judged_by_itself() -> None:
     rule = Rule(metric="failed_ratio", threshold=0.0, on_fail="roll_back_stratum")
     assert "needs scope" in refusal(rules=(rule,))
     assert refusal(rules=(replace(rule, scope="stratum"),)) == ""
-    assert "window" in refusal(trial=TrialPolicy(windows=("02:00-03:00", "noon")))
+    assert "maintenance hours" in refusal(trial=TrialPolicy(maintenance=("02:00-03:00", "noon")))
 
 
 def power(strategy: Strategy, waves: dict[str, int], strata: dict[str, str] | None = None) -> str:
@@ -430,7 +430,7 @@ def test_a_rollout_begins_with_nothing_done() -> None:
     assert (strategy.start_s, strategy.deadline_s, strategy.retry_s) == (86_400.0, 86_400.0, 60.0)
     assert (strategy.strata, strategy.growth_per_minute, strategy.jitter_s) == (("machine", "memory"), 1.0, 0.0)
     rule = Rule(metric="agreement", threshold=0.5)
-    assert (rule.scope, rule.min_samples, rule.window_s, rule.on_missing, rule.on_fail) == (
+    assert (rule.scope, rule.min_samples, rule.judged_s, rule.on_missing, rule.on_fail) == (
         "fleet",
         1,
         0.0,

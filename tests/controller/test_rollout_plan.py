@@ -259,8 +259,8 @@ ALL = Wave(percent=100)
         ({"waves": (Wave(percent=100, mode="shadow"),)}, "the last wave"),
         ({"rules": (Rule(metric="failed_ratio", threshold=0.0, on_fail="roll_back_stratum"),)}, "needs scope"),
         ({"rules": (Rule(metric="agreement", threshold=0.9),)}, "nothing is compared"),
-        ({"trial": TrialPolicy(windows=("02:00-02:00",))}, "it never opens"),
-        ({"trial": TrialPolicy(windows=("noon",))}, 'write "mon-fri'),
+        ({"trial": TrialPolicy(maintenance=("02:00-02:00",))}, "it never opens"),
+        ({"trial": TrialPolicy(maintenance=("noon",))}, 'write "mon-fri'),
     ],
 )
 def test_a_strategy_that_no_fleet_could_follow_is_refused(changes: dict[str, Any], said: str) -> None:

@@ -18,7 +18,7 @@ from contract.messages import VersionRef
 from contract.names import check_name
 from contract.onnx_scan import scan_onnx
 from contract.trust.verified import ModelRole, Wanted
-from controller.convert.convert import Converted, Limits, run_conversion
+from controller.convert.convert import ConversionLimits, Converted, run_conversion
 from controller.fleet.fit import choose_form, forms_of
 from controller.gates.variant import judge_variant
 from controller.reconcile.decisions import reconcile
@@ -44,7 +44,7 @@ FULL, INT8 = (form.artifact.sha256 for form in MANIFEST.forms)
 
 def convert(model: object, variants: tuple[str, ...]) -> Converted:
     kind, raw = encode_model(model)
-    limits = Limits(timeout_s=240.0, memory_mb=4096)
+    limits = ConversionLimits(timeout_s=240.0, memory_mb=4096)
     return asyncio.run(run_conversion(kind, raw, encode_rows(DIGITS[0]), limits, variants))  # type: ignore[arg-type]
 
 
@@ -130,7 +130,7 @@ def role(manifest: Manifest) -> ModelRole:
 
 
 def test_a_device_runs_the_form_that_the_director_names_and_no_other() -> None:
-    custom = DesiredTarget(slot=check_name("m", "model"), generation=1, rollout="r", policy=TrialPolicy())
+    custom = DesiredTarget(model=check_name("m", "model"), generation=1, rollout="r", policy=TrialPolicy())
     form = MANIFEST.forms[1]
     want = Wanted("m", 2, form.artifact.length, form.artifact.sha256, custom)
     assigned = admission.assign(want, role(MANIFEST), 0, "sim")

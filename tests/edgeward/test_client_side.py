@@ -105,7 +105,7 @@ def test_every_command_can_print_json_and_says_what_it_does() -> None:
             *("plan", "start", "watch", "list", "explain", "approve", "policy", "judge"),
             *("pause", "resume", "promote", "abort", "rollback"),
         ),
-        "device": ("list", "show", "why", "release", "config"),
+        "device": ("list", "show", "why", "unquarantine", "config"),
     }
     for group, commands in groups.items():
         for command in commands:

@@ -18,7 +18,7 @@ from agent.flash import store
 from agent.models import device_model
 from agent.transfer import chunks as transfer
 from agent.transfer import download
-from agent.trust import pending as admitting
+from agent.trust import pending
 from agent.uplink import reporter
 from contract.errors import WorldError
 from controller.reconcile import decisions, durable, fold
@@ -79,7 +79,7 @@ def nothing_is_ever_pruned(patch: pytest.MonkeyPatch) -> None:
 @bug("store", "brownout", "record_is_backed")
 def pruning_forgets_the_golden_set(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        Record, "kept_digests", property(lambda self: tuple(slot.digest for slot in (self.stable, self.trial) if slot))
+        Record, "kept_digests", property(lambda self: tuple(each.digest for each in (self.stable, self.trial) if each))
     )
 
 
@@ -151,7 +151,7 @@ def health_is_never_judged_sick(patch: pytest.MonkeyPatch) -> None:
 @bug("agent", "bad_model", "rollout_ends")
 def accuracy_has_no_yardstick(patch: pytest.MonkeyPatch) -> None:
     original = health.judge
-    patch.setattr(device_model, "judge", lambda window, policy, baseline: original(window, policy, None))
+    patch.setattr(device_model, "judge", lambda judged, policy, baseline: original(judged, policy, None))
 
 
 @bug("agent", "bad_model", "never_stops")
@@ -194,7 +194,7 @@ def an_old_document_is_taken_again(patch: pytest.MonkeyPatch) -> None:
 
 
 @bug("transfer", "lossy", "never_falls_over")
-def a_stalled_window_is_never_asked_for_again(patch: pytest.MonkeyPatch) -> None:
+def stalled_chunks_are_never_asked_for_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(transfer.Transfer, "stalled", lambda self, now: False)
 
 
@@ -218,9 +218,9 @@ def the_heartbeat_tells_an_old_state(patch: pytest.MonkeyPatch) -> None:
 
 @bug("agent", "partition", "never_falls_over")
 def roles_are_not_asked_for(patch: pytest.MonkeyPatch) -> None:
-    original = admitting.Admitting.take
+    original = pending.Pending.take
     patch.setattr(
-        admitting.Admitting, "take", lambda self, now, floors: original(self, now, floors) if now < 200 else ([], [])
+        pending.Pending, "take", lambda self, now, floors: original(self, now, floors) if now < 200 else ([], [])
     )
 
 
@@ -290,7 +290,7 @@ def both_sides_are_compared_whenever_they_were_measured(patch: pytest.MonkeyPatc
     patch.setattr(
         fold,
         "_add_to_cell",
-        lambda cells, stratum, window, release, now: original(cells, stratum, window, release, 0.0),
+        lambda cells, stratum, interval, release, now: original(cells, stratum, interval, release, 0.0),
     )
 
 

@@ -1,4 +1,4 @@
-"""Rollouts in virtual time: windows and holds, shadows, a controller that dies at every pass, who joins late."""
+"""Rollouts in virtual time: maintenance hours and holds, shadows, controllers that die, devices that join late."""
 
 import dataclasses
 from collections import Counter
@@ -46,19 +46,19 @@ def served_at_s(world: FleetWorld, release: int = 1) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("offset_h", "opens_s"), [(0.0, 10_800.0), (2.0, 3600.0), (-1.0, 14_400.0)])
-def test_a_device_switches_when_its_window_opens_by_its_own_clock(offset_h: float, opens_s: float) -> None:
+def test_a_device_switches_when_its_maintenance_hours_begin_by_its_own_clock(offset_h: float, opens_s: float) -> None:
     """The world begins at midnight UTC."""
-    strategy = trying(windows=("03:00-04:00",))
+    strategy = trying(maintenance=("03:00-04:00",))
     result, world = run_once(scenario(strategy=strategy, stratum=(Stratum(name="z", utc_offset_h=offset_h),)), 1)
     assert result.violation == ""
     assert opens_s - 0.001 <= served_at_s(world)["d00000"] < opens_s + 60
     waiting = [state for state in world.controller.states["d00000"] if state["phase"] == "ready"]
-    assert [state["code"] for state in waiting] == ["window_closed"], "everything was there before, and said once"
+    assert [state["code"] for state in waiting] == ["outside_maintenance"], "everything was there before, and said once"
 
 
-def test_what_waits_for_its_window_outlives_a_reboot_and_is_not_fetched_again() -> None:
+def test_what_waits_for_its_maintenance_hours_outlives_a_reboot_and_is_not_fetched_again() -> None:
     made = scenario(1, 6.0, "good", "good")
-    waits = replace(made.release[1], size_bytes=200_000, strategy=trying(windows=("03:00-04:00",)))
+    waits = replace(made.release[1], size_bytes=200_000, strategy=trying(maintenance=("03:00-04:00",)))
     world = FleetWorld(replace(made, release=(made.release[0], waits)), 1)
     device, artifact = world.devices["d00000"], world.models[2].manifest.artifact
     world.clock.at(7200.0, device.cut_power)
@@ -70,11 +70,11 @@ def test_what_waits_for_its_window_outlives_a_reboot_and_is_not_fetched_again() 
     assert again < artifact.length / 4, f"{again} bytes came down after the reboot: more than documents"
 
 
-def test_a_roll_back_waits_for_no_window() -> None:
+def test_a_roll_back_waits_for_no_maintenance_hours() -> None:
     bad = replace(
         trying(), waves=(Wave(percent=100, soak_s=3600.0),), rules=(Rule(metric="failed_ratio", threshold=0.0),)
     )
-    made = scenario(1, 6.0, "good", strategy=trying(windows=("00:00-01:00",)))
+    made = scenario(1, 6.0, "good", strategy=trying(maintenance=("00:00-01:00",)))
     made = replace(
         made,
         release=(
@@ -83,7 +83,7 @@ def test_a_roll_back_waits_for_no_window() -> None:
                 at_s=600.0,
                 behaviour="wrong",
                 expect="rolled_back",
-                strategy=replace(bad, trial=replace(TRIAL, windows=("00:00-01:00",))),
+                strategy=replace(bad, trial=replace(TRIAL, maintenance=("00:00-01:00",))),
             ),
         ),
     )

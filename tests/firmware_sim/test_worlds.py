@@ -93,7 +93,7 @@ def test_other_seeds_give_other_worlds() -> None:
         (("[strategy]", "[network]\nloss = 0.99\n\n[strategy]"), "<= 0.9"),
         (("[strategy]", '[[fault]]\nkind = "meteor"\n\n[strategy]'), "meteor"),
         (("[strategy]", '[[fault]]\nkind = "crash_loop"\nrelease = 9\n\n[strategy]'), "release 9"),
-        (("[strategy]", '[[stratum]]\nname = "a"\nshare = 0.5\n\n[strategy]'), "add up to 1"),
+        (("[strategy]", '[[stratum]]\nname = "a"\nfraction = 0.5\n\n[strategy]'), "add up to 1"),
     ],
     ids=[
         "typo",
@@ -104,7 +104,7 @@ def test_other_seeds_give_other_worlds() -> None:
         "impossible rate",
         "unknown fault",
         "missing release",
-        "shares",
+        "fractions",
     ],
 )
 def test_a_scenario_that_makes_no_sense_is_refused_with_the_place(

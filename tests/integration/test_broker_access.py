@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from controller.broker.process import RunningBroker, find_mosquitto, start_broker
 from controller.config import BrokerConfig
 from controller.registry.credentials import Credentials
-from controller.trust.certificates import Authority, new_key, open_pki, pem
+from controller.trust.certificates import CertificateAuthority, new_key, open_pki, pem
 from controller.trust.enrolment import Enrolment, credential_of
 from controller.trust.keys import private_pem
 
@@ -46,7 +46,7 @@ class Lab:
     broker: RunningBroker
     clients: list[Any] = field(default_factory=list)
 
-    def certificate(self, name: str, authority: Authority | None = None, **changes: Any) -> Path:
+    def certificate(self, name: str, authority: CertificateAuthority | None = None, **changes: Any) -> Path:
         """PEM of certificate and key in one file; the path."""
         key, now = new_key(), datetime.now(UTC)
         authority = authority or self.enrolment.authority

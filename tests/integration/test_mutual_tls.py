@@ -127,7 +127,7 @@ def test_forged_health_to_push_a_rollout_is_not_believed(tmp_path: Path) -> None
         stranger = signer_of(private_pem(new_key()))
         for forged in (honest, sign_message(honest, stranger)):
             forger.publish(topics.heartbeat("cam-1"), encode(forged), 1)
-        wait_for("both to be seen through", lambda: site_health(client)["messages_disbelieved"] == 2)
+        wait_for("both to be seen through", lambda: site_health(client)["messages_not_authentic"] == 2)
         assert [device["device"] for device in client.device_list()] == []
         forger.publish(topics.heartbeat("cam-1"), encode(sign_message(honest, key)), 1)
         wait_for("the honest one", client.device_list)

@@ -128,7 +128,7 @@ def test_push_from_ten_lines_of_python_then_rollout_reaches_a_running_agent(tmp_
         )
         try:
             wait_for("the device", lambda: run("device", "list"))
-            assert run("model", "push", str(root / "examples" / "train.py"), "--name", "iris")["released"]
+            assert run("model", "push", str(root / "examples" / "train.py"), "--name", "iris")["passed"]
             strategy = tmp_path / "now.toml"
             strategy.write_text('name = "now"\n[[waves]]\npercent = 100\n[trial]\nsoak_s = "1"\nmin_samples = 0\n')
             view = run("rollout", "start", "iris", "--strategy", str(strategy), "--watch")

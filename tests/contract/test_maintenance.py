@@ -1,4 +1,4 @@
-"""Maintenance windows on a device's own wall clock."""
+"""Maintenance hours on a device's own wall clock."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import BadInput, Code
-from contract.windows import DAYS, parse_window, wait_s
+from contract.maintenance import DAYS, parse_hours, wait_s
 
 MONDAY = datetime(2026, 11, 23)  # noqa: DTZ001 - a wall clock
 
@@ -19,7 +19,7 @@ def at(day: int, clock: str) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("window", "opens", "closed"),
+    ("hours", "opens", "closed"),
     [
         ("02:00-04:00", [(0, "02:00"), (6, "03:59")], [(0, "01:59"), (0, "04:00")]),
         ("mon-fri 02:00-04:00", [(0, "03:00"), (4, "03:00")], [(5, "03:00"), (6, "03:00")]),
@@ -27,11 +27,11 @@ def at(day: int, clock: str) -> datetime:
         ("fri-mon 10:00-11:00", [(4, "10:30"), (0, "10:30")], [(1, "10:30"), (3, "10:30")]),
     ],
 )
-def test_a_window_is_open_when_it_says(
-    window: str, opens: list[tuple[int, str]], closed: list[tuple[int, str]]
+def test_maintenance_hours_are_open_when_they_say(
+    hours: str, opens: list[tuple[int, str]], closed: list[tuple[int, str]]
 ) -> None:
-    assert [parse_window(window).holds(at(*moment)) for moment in opens] == [True] * len(opens)
-    assert [parse_window(window).holds(at(*moment)) for moment in closed] == [False] * len(closed)
+    assert [parse_hours(hours).holds(at(*moment)) for moment in opens] == [True] * len(opens)
+    assert [parse_hours(hours).holds(at(*moment)) for moment in closed] == [False] * len(closed)
 
 
 def test_the_wait_is_until_the_nearest_opening() -> None:
@@ -42,23 +42,25 @@ def test_the_wait_is_until_the_nearest_opening() -> None:
 
 
 @given(st.integers(0, 6), st.integers(0, 1439), st.integers(0, 1439), st.integers(0, 7 * 1440 - 1))
-def test_every_window_that_is_accepted_opens_within_a_week(day: int, begins: int, ends: int, now: int) -> None:
+def test_all_maintenance_hours_that_are_accepted_begin_within_a_week(
+    day: int, begins: int, ends: int, now: int
+) -> None:
     if begins == ends:
         return
     text = f"{DAYS[day]} {begins // 60:02}:{begins % 60:02}-{ends // 60:02}:{ends % 60:02}"
     local = MONDAY + timedelta(minutes=now)
     wait = wait_s((text,), local)
     assert wait <= 7 * 86_400
-    assert parse_window(text).holds(local + timedelta(seconds=wait))
+    assert parse_hours(text).holds(local + timedelta(seconds=wait))
 
 
 def test_in_spring_the_skipped_hour_opens_nothing_and_in_autumn_the_repeated_one_opens_twice() -> None:
-    zone, window = ZoneInfo("Europe/Berlin"), parse_window("02:15-02:45")
+    zone, hours = ZoneInfo("Europe/Berlin"), parse_hours("02:15-02:45")
     utc = ZoneInfo("UTC")
 
     def openings(day: datetime) -> int:
         minutes = [(day + timedelta(minutes=minute)).astimezone(zone) for minute in range(24 * 60)]
-        return sum(window.holds(moment) for moment in minutes)
+        return sum(hours.holds(moment) for moment in minutes)
 
     assert openings(datetime(2026, 3, 28, 23, tzinfo=utc)) == 0
     assert openings(datetime(2026, 10, 24, 22, tzinfo=utc)) == 60
@@ -68,7 +70,7 @@ def test_in_spring_the_skipped_hour_opens_nothing_and_in_autumn_the_repeated_one
 @pytest.mark.parametrize(
     "text", ["", "2:00-4:00", "noon", "mon 25:00-26:00", "day 02:00-04:00", "02:00-02:00", "mon- 1"]
 )
-def test_a_window_that_says_nothing_is_refused_with_the_form(text: str) -> None:
+def test_maintenance_hours_that_say_nothing_are_refused_with_the_form(text: str) -> None:
     with pytest.raises(BadInput) as caught:
-        parse_window(text)
+        parse_hours(text)
     assert caught.value.code == Code.STRATEGY_INVALID

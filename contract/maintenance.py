@@ -1,8 +1,8 @@
-"""Maintenance windows: when a device may change what serves, by its own wall clock.
+"""Maintenance hours: when a device may change what serves, by its own wall clock.
 
-Decides what "mon-fri 02:00-04:00" means and how long it is until the next opening. A window is read on the device's
+Decides what "mon-fri 02:00-04:00" means and how long it is until the next opening. Hours are read on the device's
 local wall clock as it goes: in spring, hours that the clock skips open nothing; in autumn, hours that it repeats open
-twice. A window that lies wholly in a skipped hour opens on the next day that it names.
+twice. Hours that lie wholly in a skipped hour begin on the next day that it names.
 Refuses to know which time zone a device is in.
 """
 
@@ -18,7 +18,7 @@ _FORM = re.compile(r"(?:(?P<days>[a-z,-]+) )?(?P<from>\d\d:\d\d)-(?P<to>\d\d:\d\
 _DAY_MINUTES = 24 * 60
 
 
-class Window(msgspec.Struct, frozen=True):
+class MaintenanceHours(msgspec.Struct, frozen=True):
     """Minutes of the day on some days of the week; one that ends before it begins ends on the next day."""
 
     days: frozenset[int]
@@ -34,7 +34,7 @@ class Window(msgspec.Struct, frozen=True):
         return (day in self.days and minute >= self.begins) or (yesterday in self.days and minute < self.ends)
 
 
-def parse_window(text: str) -> Window:
+def parse_hours(text: str) -> MaintenanceHours:
     """`"02:00-04:00"`, `"sat,sun 22:00-06:00"`, `"mon-fri 01:30-05:00"`; BadInput `strategy_invalid`."""
     found = _FORM.fullmatch(text)
     if found is None:
@@ -42,20 +42,20 @@ def parse_window(text: str) -> Window:
     begins, ends = _minute(text, found["from"]), _minute(text, found["to"])
     if begins == ends:
         raise _wrong(text, "it never opens: it ends when it begins")
-    return Window(_days(text, found["days"]), begins, ends)
+    return MaintenanceHours(_days(text, found["days"]), begins, ends)
 
 
-def wait_s(windows: tuple[str, ...], local: datetime) -> float:
-    """Seconds until one of the windows is open, 0 if one is or there are none. `local` is the device's wall clock."""
-    parsed = [parse_window(window) for window in windows]
-    if not parsed or any(window.holds(local) for window in parsed):
+def wait_s(maintenance: tuple[str, ...], local: datetime) -> float:
+    """Seconds until maintenance hours begin; 0 inside them, or without any. `local` is the device's wall clock."""
+    parsed = [parse_hours(hours) for hours in maintenance]
+    if not parsed or any(hours.holds(local) for hours in parsed):
         return 0.0
     begun = local.replace(second=0, microsecond=0)
     for minute in range(1, 8 * _DAY_MINUTES):
         later = begun + timedelta(minutes=minute)
-        if any(window.holds(later) for window in parsed):
+        if any(hours.holds(later) for hours in parsed):
             return (later - local).total_seconds()
-    raise AssertionError("every window opens within a week")
+    raise AssertionError("maintenance hours begin within a week")
 
 
 def _days(text: str, given: str | None) -> frozenset[int]:
@@ -79,4 +79,4 @@ def _minute(text: str, clock: str) -> int:
 
 
 def _wrong(text: str, words: str) -> BadInput:
-    return BadInput(Code.STRATEGY_INVALID, f"window {text[:40]!r}: {words}")
+    return BadInput(Code.STRATEGY_INVALID, f"maintenance hours {text[:40]!r}: {words}")

@@ -9,33 +9,33 @@ from contract.wire import Message
 
 DOCUMENTS = "documents.json"
 MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024
-MAX_SAID_BYTES = 4 * 1024 * 1024
+MAX_MESSAGES_BYTES = 4 * 1024 * 1024
 """The largest file of one device. Beyond it the oldest messages are dropped."""
 
-ALL_WORDS = "from-*.json"
+ALL_MESSAGES = "from-*.json"
 """The pattern that matches every device's file."""
 
 
-class Documents(Message, frozen=True):
+class StickDocuments(Message, frozen=True):
     """The documents that the broker would hold for these devices."""
 
     documents: dict[str, str]
     """Trust documents, roles and desired documents by topic, as they were signed."""
 
 
-class Said(Message, frozen=True):
+class StickMessage(Message, frozen=True):
     """One message of a device."""
 
     topic: str
     text: str
 
 
-class Words(Message, frozen=True):
+class StickMessages(Message, frozen=True):
     """The messages of one device, oldest first."""
 
-    messages: tuple[Said, ...]
+    messages: tuple[StickMessage, ...]
 
 
-def words_file(device: str) -> str:
+def messages_file(device: str) -> str:
     """The name of the file in which a device leaves its messages."""
     return f"from-{check_name(device, 'device')}.json"

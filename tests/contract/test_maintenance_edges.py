@@ -1,11 +1,11 @@
-"""Maintenance windows to the minute."""
+"""Maintenance hours to the minute."""
 
 from datetime import datetime, timedelta
 
 import pytest
 
 from contract.errors import BadInput
-from contract.windows import DAYS, parse_window, wait_s
+from contract.maintenance import DAYS, parse_hours, wait_s
 
 MONDAY = datetime(2026, 11, 23)  # noqa: DTZ001 - a wall clock
 
@@ -15,7 +15,7 @@ def at(day: int, hour: int, minute: int = 0, second: int = 0) -> datetime:
 
 
 def open_minutes(text: str, day: int) -> list[int]:
-    return [minute for minute in range(24 * 60) if parse_window(text).holds(at(day, 0, minute))]
+    return [minute for minute in range(24 * 60) if parse_hours(text).holds(at(day, 0, minute))]
 
 
 def test_a_window_holds_from_its_first_minute_until_before_its_last() -> None:
@@ -45,11 +45,11 @@ def test_over_midnight_the_day_is_that_of_the_beginning() -> None:
     ],
 )
 def test_days_are_named_one_by_one_or_from_one_to_another(days: str, numbers: set[int]) -> None:
-    assert parse_window(f"{days} 01:00-02:00").days == numbers
+    assert parse_hours(f"{days} 01:00-02:00").days == numbers
 
 
 def test_a_window_without_days_is_of_every_day() -> None:
-    found = parse_window("01:02-03:04")
+    found = parse_hours("01:02-03:04")
     assert (found.days, found.begins, found.ends) == (frozenset(range(7)), 62, 184)
     assert DAYS == ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -59,16 +59,16 @@ def test_a_window_without_days_is_of_every_day() -> None:
 )
 def test_what_is_no_day_or_no_time_of_day_is_refused_with_the_window(text: str) -> None:
     with pytest.raises(BadInput, match=text):
-        parse_window(text)
+        parse_hours(text)
 
 
 def test_the_first_and_the_last_minute_of_a_day_are_times_of_day() -> None:
-    assert (parse_window("00:00-23:59").begins, parse_window("00:00-23:59").ends) == (0, 1439)
+    assert (parse_hours("00:00-23:59").begins, parse_hours("00:00-23:59").ends) == (0, 1439)
 
 
 def test_a_long_text_is_quoted_in_part() -> None:
     with pytest.raises(BadInput) as caught:
-        parse_window("x" * 100)
+        parse_hours("x" * 100)
     assert "x" * 40 in str(caught.value)
     assert "x" * 41 not in str(caught.value)
 

@@ -1,0 +1,35 @@
+"""The routes of sticks: what devices without a broker would find there, and what they said, brought back."""
+
+from aiohttp import web
+
+from contract.stick import StickMessages
+from contract.wire import decode
+from controller.api import views
+from controller.api.auth import actor_of
+from controller.api.route import Route
+from controller.api.state_key import STATE
+from controller.verbs import sticks
+
+MAX_STICK_MESSAGES_BYTES = 16 * 1024 * 1024
+"""Four devices' files at their largest."""
+
+
+async def export_stick(request: web.Request) -> views.StickView:
+    """What the broker holds for the devices that `?device=` names, or for all."""
+    state = request.app[STATE]
+    named = request.query.getall("device", None) or sorted(state.world.durable.twins)
+    documents, blobs, devices = sticks.export(state, named)
+    return views.StickView(documents=documents, blobs=blobs, devices=devices)
+
+
+async def import_stick(request: web.Request) -> views.StickTaken:
+    """Takes what devices wrote to a stick, as if the broker had brought it; devices that must sign have signed it."""
+    messages = decode(await request.read(), StickMessages, max_bytes=MAX_STICK_MESSAGES_BYTES)
+    taken = sticks.take_messages(request.app[STATE], messages, actor=actor_of(request))
+    return views.StickTaken(taken=taken, refused=len(messages.messages) - taken)
+
+
+STICK_ROUTES = (
+    Route("view", "GET", "/v1/stick", export_stick, "What a stick carries to devices", views.StickView),
+    Route("device", "POST", "/v1/stick", import_stick, "What devices said to a stick", views.StickTaken, StickMessages),
+)
