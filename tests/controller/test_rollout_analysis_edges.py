@@ -158,7 +158,8 @@ def test_agreement_counts_the_answers_of_both_sides() -> None:
 def test_a_drop_is_weighted_by_what_both_sides_of_a_cell_have() -> None:
     big = Cell(sums(100, accuracy=0.8), sums(300, accuracy=0.9))
     small = Cell(sums(10, accuracy=0.5), sums(10, accuracy=1.0))
-    found = evidence.accuracy_drop([big, small, Cell(sums(50, accuracy=0.1)), Cell(Sums(), sums(50, accuracy=0.1))])
+    unmatched = [Cell(sums(50, accuracy=0.1)), Cell(Sums(), sums(50, accuracy=0.1))]
+    found = evidence.accuracy_drop([*unmatched, big, small])
     assert found is not None
     weights = (100 * 300 / 400, 10 * 10 / 20)
     assert found.value == pytest.approx((weights[0] * 0.1 + weights[1] * 0.5) / sum(weights))
@@ -273,6 +274,7 @@ def test_late_labels_are_compared_within_the_same_hour_whatever_the_rules_window
 
 
 def test_late_labels_count_each_row_once() -> None:
+    assert STRETCH_S == 3600.0
     assert late(kept("d0", 2, 99, 0), kept("d1", 1, 100, 0)).word == "inconclusive"
     assert late(kept("d0", 2, 100, 0), kept("d1", 1, 100, 0)).word == "pass"
     many = [kept("d0", 2, 50, 150), kept("d1", 1, 180, 20)]

@@ -209,8 +209,10 @@ def test_the_rate_counts_only_what_this_wave_was_offered() -> None:
     world = {CANARY: done(CANARY)}
     assert len(offers(rollout(paced, wave=1), 0.0, **world)) == 1
     assert len(offers(rollout(paced, wave=1), 60.0, **world)) == 2
-    second = next(member.device for member in rollout(paced).members if member.wave == 1)
-    assert len(offers(rollout(paced, wave=1), 60.0, **world, **{second: fact(second, assigned=2)})) == 1
+    second, third = [member.device for member in rollout(paced).members if member.wave == 1][:2]
+    told_one = world | {second: fact(second, assigned=2)}
+    assert len(offers(rollout(paced, wave=1), 60.0, **told_one)) == 1
+    assert offers(rollout(paced, wave=1), 60.0, **told_one, **{third: fact(third, assigned=2)}) == []
 
 
 def test_a_completed_rollout_offers_only_to_those_who_joined_late_and_were_told_nothing() -> None:
