@@ -19,7 +19,7 @@ MAX_IN_FLIGHT = 16
 """Also the limit of chunks on their way and chunks held, together: so many are in memory."""
 IN_FLIGHT_S = 1.0
 LAP_S = 0.05
-"""A rate measured over less than this, and over fewer chunks than are in flight, is not used: packets come in bursts."""
+"""A rate measured over less than this, and over fewer chunks than are in flight, is not used: packets burst."""
 STALL_S = 8.0
 """Seconds without a chunk until it is asked for again; doubled each time, at least the time of four chunks."""
 STALL_FIRST_S = 32.0

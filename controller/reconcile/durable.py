@@ -15,6 +15,7 @@ from contract.desired import Delivery
 from contract.messages import Heartbeat
 from contract.wire import decode
 from controller.fleet.twin import Assigned, Twin, fold_heartbeat
+from controller.reconcile.old_words import in_words_of_now
 from controller.reconcile.ports import Rows, Tables
 from controller.reconcile.world import Caches, Durable, World
 from controller.rollout.model import Member, Rollout
@@ -194,18 +195,9 @@ def _new_members(rollout: Rollout, written: tuple[Member, ...]) -> Iterable[tupl
             yield f"{rollout.id}/{place:08d}", msgspec.json.encode(member)
 
 
-RENAMED_KEYS = {
-    "share": "traffic_share",
-    "windows": "maintenance",
-    "window": "judged_inferences",
-    "window_s": "judged_s",
-}
-"""What a strategy and its trial policy were called while tables were JSON files."""
-
-
 def rows_of_table(table: str, old_docs: Mapping[str, Any]) -> Rows:
     """The rows of a table as it was kept before: one JSON file a table, a document a key, in the words of then."""
-    docs = {key: _in_words_of_now(doc) for key, doc in old_docs.items()}
+    docs = {key: in_words_of_now(doc) for key, doc in old_docs.items()}
     match table:
         case "devices" | "published":
             return {table: {key: msgspec.json.encode(doc) for key, doc in docs.items()}}
@@ -220,12 +212,3 @@ def rows_of_table(table: str, old_docs: Mapping[str, Any]) -> Rows:
                     rows[name].update(new)
             return rows
     raise ValueError(f"no table {table!r}")
-
-
-def _in_words_of_now(doc: Any) -> Any:
-    match doc:
-        case dict():
-            return {RENAMED_KEYS.get(key, key): _in_words_of_now(value) for key, value in doc.items()}
-        case list():
-            return [_in_words_of_now(each) for each in doc]
-    return doc

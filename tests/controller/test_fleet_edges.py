@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from contract.blobs import describe
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
-from contract.manifest import Limits, Runtime, Variant
+from contract.manifest import ModelLimits, Runtime, Variant
 from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report, Telemetry, VersionRef
 from controller.fleet.fit import Form, choose_form, forms_of, stratum_of, why_unfit
 from controller.fleet.neighbours import MAX_LOOKED_AT, MAX_NEIGHBOURS, neighbours_by_label, neighbours_of
@@ -178,7 +178,7 @@ def test_the_forms_of_a_version_carry_what_each_of_them_asks() -> None:
         artifact=blob,
         golden=replace(manifest.golden, blob=blob),
         runtime=Runtime(ir=8, opset=21, ml_opset=5),
-        limits=Limits(memory_mb=32, load_s=1),
+        limits=ModelLimits(memory_mb=32, load_s=1),
     )
     first, second = forms_of(replace(manifest, variants=(variant,)))
     assert first == Form(

@@ -20,6 +20,7 @@ from controller.config import Config, StorageConfig
 from controller.fleet.twin import Assigned, Twin
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.durable import MOVED_TABLES, TABLES, FleetRecords, rows_of_table
+from controller.reconcile.old_words import in_words_of_now
 from controller.reconcile.world import Durable, World
 from controller.registry import fleet_tables
 from controller.registry.fleet_tables import SET_ASIDE, FleetTables
@@ -137,7 +138,7 @@ def old_directory(tmp_path: Path) -> Path:
 
 def old_documents(table: str) -> dict[str, Any]:
     rows = json.loads((OLD_DIRECTORY / "tables" / f"{table}.json").read_text())["_default"].values()
-    return {row["key"]: row["doc"] for row in rows}
+    return {row["key"]: in_words_of_now(row["doc"]) for row in rows}
 
 
 def test_a_directory_of_an_older_controller_is_moved_and_nothing_of_it_is_lost(tmp_path: Path) -> None:

@@ -56,9 +56,9 @@ def report(device: str = "a", seq: int = 2, **fields: Any) -> tuple[str, Report]
     return device, Report(protocol=1, device=device, boot=1, seq=seq, **fields)
 
 
-def telemetry(*maintenance: ModelInterval, device: str = "a", seq: int = 1, received: int = 0) -> tuple[str, Telemetry]:
+def telemetry(*intervals: ModelInterval, device: str = "a", seq: int = 1, received: int = 0) -> tuple[str, Telemetry]:
     made = Telemetry(
-        protocol=1, device=device, boot=1, seq=seq, interval_s=10.0, maintenance=maintenance, bytes_received=received
+        protocol=1, device=device, boot=1, seq=seq, interval_s=10.0, intervals=intervals, bytes_received=received
     )
     return device, made
 
