@@ -229,7 +229,7 @@ def test_a_selector_that_fits_nobody_says_which_labels_there_are() -> None:
 
 def telemetry(boot: int, received: int, interval_s: float = 0.0) -> Telemetry:
     return Telemetry(
-        protocol=1, device="d", boot=boot, seq=1, interval_s=interval_s, maintenance=(), bytes_received=received
+        protocol=1, device="d", boot=boot, seq=1, interval_s=interval_s, intervals=(), bytes_received=received
     )
 
 
