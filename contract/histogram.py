@@ -1,4 +1,4 @@
-"""Latency histograms with fixed edges, so that counts from any device and interval add up.
+"""Latency histograms with fixed edges, so that counts of all devices and intervals can be added.
 
 Edges grow by the square root of two from 1 microsecond to 64 seconds: a quantile is known to within 41 %.
 """
@@ -12,7 +12,7 @@ _EDGES_US = tuple(2 ** (step / 2) for step in range(LATENCY_BUCKETS - 1))
 
 
 def bucket_of(latency_us: float) -> int:
-    """Index of the bucket that holds `latency_us`; the last one is open."""
+    """Returns the index of the bucket of `latency_us`; the last bucket has no upper edge."""
     return bisect_left(_EDGES_US, latency_us)
 
 
@@ -22,7 +22,7 @@ def upper_edge_us(bucket: int) -> float:
 
 
 def merge(histograms: Iterable[Sequence[int]]) -> tuple[int, ...]:
-    """Adds histograms up. The sum is as long as the longest one; missing buckets count as zero."""
+    """Adds histograms, bucket by bucket. The sum has as many buckets as the longest; missing ones count as zero."""
     total: list[int] = []
     for counts in histograms:
         short, long = sorted((total, counts), key=len)
@@ -44,7 +44,7 @@ def quantile_us(counts: Sequence[int], q: float) -> float | None:
 
 
 def trimmed(counts: Sequence[int]) -> tuple[int, ...]:
-    """The histogram without its trailing zeros: what goes on the wire."""
+    """Returns the histogram without its trailing zeros, as it is sent."""
     end = len(counts)
     while end and counts[end - 1] == 0:
         end -= 1

@@ -1,6 +1,6 @@
-"""TOML text to a configuration: a mistake is said with the file, the line, the key and what is allowed there.
+"""TOML text to a configuration: an error names the file, the line, the key and what is allowed there.
 
-Decides where a mistake stands. Refuses to know where the text came from.
+Decides which line an error names. Refuses to know where the text came from.
 """
 
 import re
@@ -33,7 +33,7 @@ def decode_toml(text: str, kind: type[T], source: str) -> T:
 
 
 def line_of(text: str, complaint: str) -> int | None:
-    """The line (from 1) of the key that msgspec complains about; of its table if the key is missing."""
+    """Returns the line (from 1) of the key in msgspec's error, or of its table if the key is missing."""
     place, unknown = _PLACE.search(complaint), _UNKNOWN.search(complaint)
     steps = re.findall(r"[\w\-]+", place["path"]) if place else []
     if unknown:

@@ -14,7 +14,7 @@ from firmware_sim.scripts import SCRIPTS
 
 _PACKAGED = Path(__file__).parent / "scenarios"
 SCENARIOS = _PACKAGED if _PACKAGED.exists() else Path(__file__).parents[1] / "configs" / "scenarios"
-"""A wheel carries them inside; a checkout has them in configs/."""
+"""The scenarios lie inside a wheel, and in configs/ in a checkout."""
 LEGEND = "time, who; stable, trial (version/boots), generation decided, digest that answers, how the last update ended"
 
 
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code."""
+    """Runs one command and returns its exit code."""
     call = _parser().parse_args(arguments)
     try:
         code: int = call.command(call)
@@ -146,7 +146,7 @@ def _sweep(call: argparse.Namespace) -> int:
 
 
 def _progress(done: int, total: int, updates: int, cut: int) -> None:
-    """A bar on a terminal; elsewhere a line for every twentieth of the way."""
+    """Shows progress: a bar on a terminal, elsewhere a line at every 5 percent."""
     bar = f"[{'#' * (30 * done // total):30}] {done}/{total} runs, {updates} updates, {cut} cuts"
     if sys.stderr.isatty():
         print(f"\r{bar}", end="", file=sys.stderr, flush=True)

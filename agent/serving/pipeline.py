@@ -1,6 +1,6 @@
 """The data plane of one sensor: row -> slot -> prediction, until the source ends.
 
-Decides nothing about models: whatever the slot serves answers. A bad row is counted and the next one is taken.
+Decides nothing about models: the version that the slot serves answers. A bad row is counted and skipped.
 """
 
 from collections import Counter

@@ -26,7 +26,7 @@ ONLINE = ("snapshot", "timestamp", DIRECTOR)
 
 @dataclass(frozen=True, slots=True)
 class Online:
-    """Keys that live on the controller: they say what is current and who runs what, never what a model is."""
+    """Roles whose keys are on the controller: they sign what is current and which device runs what, but no model."""
 
     snapshot: Signer
     timestamp: Signer
@@ -144,7 +144,7 @@ def resign_targets(files: Files, targets: Signer, now: datetime) -> str:
 
 
 def rotate_director(files: Files, keyid: str, key: Key, targets: Signer, now: datetime) -> str:
-    """New top-level targets with another director key: what the old one signed is refused from then on."""
+    """New top-level targets with another director key: what the old key signed is refused from then on."""
     top = current(files, "targets", Targets)
     top.revoke_key(keyid, DIRECTOR)
     top.add_key(key, DIRECTOR)
@@ -192,7 +192,7 @@ def targets_keyids(files: Files) -> tuple[str, ...]:
 
 
 def signed_releases(files: Files, model: str) -> tuple[frozenset[int], int]:
-    """(releases that the signer of `model` vouches for, the oldest that is allowed)."""
+    """Returns the releases that the signer of `model` has signed, and the oldest that is allowed."""
     name = f"{role_name(model)}.json"
     if name not in files:
         return frozenset(), 0

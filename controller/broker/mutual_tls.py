@@ -1,4 +1,4 @@
-"""Mosquitto under mutual TLS: its files, its revocation list, and proof that a reload has not let anybody in.
+"""Mosquitto under mutual TLS: its files, its revocation list, and a check of access after every reload.
 
 A reload of Mosquitto that meets a broken list or ACL fails open (measured on 2.0.11). So a list is parsed before it is
 handed over, the ACL is put back before every reload, and afterwards a certificate that is always revoked must be
@@ -24,7 +24,7 @@ from controller.trust.keys import private_pem, write_secret
 
 _PACKAGED = Path(__file__).parents[1] / "mosquitto"
 TEMPLATES = _PACKAGED if _PACKAGED.exists() else Path(__file__).parents[2] / "configs" / "mosquitto"
-"""A wheel carries them inside; a checkout has them in configs/."""
+"""The templates lie inside a wheel, and in configs/ in a checkout."""
 CANARY = "svc.canary"
 SERVICES = ("svc.controller", "svc.telemetry")
 HELLO_S = 3.0
@@ -34,14 +34,14 @@ _log = logging.getLogger("edgeward.broker")
 
 @dataclass(frozen=True, slots=True)
 class BrokerFiles:
-    """Everything that the broker reads, in one directory that is the controller's alone."""
+    """The files that the broker reads, in one directory that only the controller writes."""
 
     directory: Path
     host: str
-    """Where this machine reaches the broker."""
+    """The host name by which this machine reaches the broker."""
 
     def prepare(self, config: BrokerConfig, port: int, enrolment: Enrolment, now: datetime, run_as: str) -> Path:
-        """Writes all of it, with new keys and certificates; returns the path of the configuration."""
+        """Writes every file, with new keys and certificates; returns the path of the configuration."""
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "data").mkdir(exist_ok=True)
         (self.directory / "ca.pem").write_text(enrolment.authority.pem, encoding="ascii")
@@ -58,7 +58,7 @@ class BrokerFiles:
         return self._write("mosquitto.conf", self._configuration(config, port, run_as).encode())
 
     def write_access(self, enrolment: Enrolment, now: datetime) -> None:
-        """Puts the ACL back and hands a fresh, checked revocation list over."""
+        """Writes the ACL again, and a new revocation list that was parsed first."""
         self._write("acl", (TEMPLATES / "acl").read_bytes())
         self._write("crl.pem", enrolment.revocations(now))
 
@@ -74,7 +74,7 @@ class BrokerFiles:
         return says_hello(self.host, port, ca, certificate, key)
 
     def end_session(self, port: int, device: str, authority: CertificateAuthority, now: datetime) -> bool:
-        """Ends a device's live session by taking it over: a session outlives the revocation of its certificate."""
+        """Ends a device's open session by connecting under its name: revoking a certificate does not end a session."""
         key = new_key()
         certificate = authority.device(device, key.public_key(), now, days=1)
         paths = self.directory / "takeover.pem", self.directory / "takeover.key"
@@ -107,7 +107,7 @@ class BrokerFiles:
 
 
 def says_hello(host: str, port: int, ca: Path, certificate: Path, key: Path) -> bool:
-    """Whether a broker answers an MQTT 5 CONNECT under this certificate with success."""
+    """Whether a broker accepts an MQTT 5 CONNECT with this certificate."""
     context = ssl.create_default_context(cafile=str(ca))
     context.load_cert_chain(str(certificate), str(key))
     identifier = f"hello-{os.getpid()}".encode()
@@ -119,6 +119,6 @@ def says_hello(host: str, port: int, ca: Path, certificate: Path, key: Path) -> 
         ):
             secure.sendall(bytes([0x10, len(body)]) + body)
             answer = secure.recv(4)
-    except OSError:  # TLS alerts and resets among them: refused
+    except OSError:  # TLS alerts and connection resets mean that the broker refuses
         return False
     return len(answer) == 4 and answer[0] == 0x20 and answer[3] == 0

@@ -1,4 +1,4 @@
-"""Which devices a rollout is about."""
+"""Selection of the devices of a rollout, by their labels. Pure."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""What a device moves over its link, from one telemetry message to the next. Refuses to know what the bytes were."""
+"""The bytes that a device receives, from one telemetry message to the next. Refuses to know what the bytes were."""
 
 import msgspec
 
@@ -6,14 +6,14 @@ from contract.messages import Telemetry
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """The newest telemetry of a device, when it came, and how fast the device received before it."""
+    """The newest telemetry of a device, when it came, and the rate in bytes per second before it."""
 
     newest: Telemetry
     at: float
     bytes_s: float = 0.0
 
     def then(self, message: Telemetry, now: float) -> "Traffic":
-        """A message later. Counters start anew with each boot, and what was lost in between only takes longer."""
+        """Returns the traffic after the next message. Counters start at zero at each boot."""
         received = message.bytes_received
         if message.boot == self.newest.boot:
             received -= self.newest.bytes_received

@@ -1,4 +1,4 @@
-"""What a gate says."""
+"""The verdict of a gate."""
 
 from contract.wire import Message
 

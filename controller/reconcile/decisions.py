@@ -1,4 +1,4 @@
-"""The deciding half of a pass: messages are folded into twins, rollouts are decided, what has changed is returned.
+"""The deciding half of a pass: messages are folded into twins, rollouts are decided, changes are returned.
 
 Decides everything that a pass changes; the same world, messages and time give the same. Refuses to know how a change
 becomes durable or reaches a device: `one_pass` orders that.
@@ -17,12 +17,12 @@ from controller.rollout.decide import decide
 from controller.rollout.model import FINAL, Rollout
 
 SWEEP_S = 30.0
-"""How often all twins are looked over for stale and unheard documents: a pass costs what came in, not the fleet."""
+"""Seconds between two checks of all twins for stale and unheard documents: other passes look at changed twins only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one pass has changed, and what it has heard that must be kept."""
+    """What one pass has changed, and the messages that must be kept."""
 
     redesired: frozenset[str] = frozenset()
     """Devices with a new desired document."""
@@ -44,7 +44,9 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
     for device, message in inbox:
         fold(world, device, message, now)
         if isinstance(message, Report):
-            acks[device, Ack(boot=message.boot, seq=message.seq)] = None  # one for a report that came twice
+            acks[device, Ack(boot=message.boot, seq=message.seq)] = (
+                None  # a report that came twice is acknowledged once
+            )
             reports.append((device, message))
         elif isinstance(message, Heartbeat):
             heartbeats.append((device, message))

@@ -1,4 +1,4 @@
-"""Folds messages of devices into the world: twins from heartbeats, reports and presence, measures from telemetry.
+"""Folds messages of devices into the world: heartbeats, reports and presence into twins, telemetry into measurements.
 
 Decides what a message changes. Refuses to know rollouts' decisions.
 """

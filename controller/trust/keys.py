@@ -1,4 +1,4 @@
-"""Keys on the controller's disk, mode 0600: what it signs with, and secrets of its own. Made where they are missing.
+"""Keys on the controller's disk, mode 0600: signing keys and secrets. Missing ones are made.
 
 A new controller makes every key itself and says so: root, targets and release keys belong elsewhere in production
 (docs/guides/go-to-production.md). Refuses to know what is signed.
@@ -40,7 +40,7 @@ def open_trust_metadata(store: Store, directory: Path, metadata: Path | None, no
 
 
 def make_next(directory: Path, role: str, now: datetime) -> Signer:
-    """A new key for an online role. It counts once offline keys have signed metadata that name it."""
+    """A new key for an online role. It is valid once offline keys have signed metadata that name it."""
     return load_or_make_signer(directory / f"{role}-{now:%Y%m%dT%H%M%S}.pem")
 
 

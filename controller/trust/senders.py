@@ -1,7 +1,7 @@
 """Whether a message is the device's own: the broker says who sent it, the device's signature proves it.
 
-Decides what is authentic. A device that ever had a certificate must sign from then on, so that nobody can strip
-signatures off. Presence is the broker's word and carries none. Refuses to know where keys are kept.
+Decides what is authentic. A device that ever had a certificate must sign from then on, so
+removing signatures gains nothing. Presence comes from the broker and is not signed. Refuses to know where keys are kept.
 """
 
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from contract.keys import is_signed_by
 from contract.messages import Presence
 
 KEYS_KEPT_S = 600.0
-"""After so long a certificate's date is looked at again."""
+"""Seconds after which a certificate's dates are checked again."""
 
 
 class DeviceKeys(Protocol):
@@ -26,7 +26,7 @@ class DeviceKeys(Protocol):
 
 
 class Senders:
-    """Public keys of devices, remembered until one changes. `now` is seconds since 1970."""
+    """Public keys of devices, cached until one changes. `now` is seconds since 1970."""
 
     def __init__(self, keys: DeviceKeys, *, require_signed: bool) -> None:
         self._keys = keys
@@ -34,7 +34,7 @@ class Senders:
         self._known: dict[str, tuple[float, bool, list[str]]] = {}
 
     def is_authentic(self, device: str, message: Any, now: float) -> bool:
-        """Whether `message`, which came on a topic of `device`, is to be taken in."""
+        """Whether `message`, which came on a topic of `device`, is from that device."""
         if message.device != device:
             return False
         if isinstance(message, Presence):
@@ -45,7 +45,7 @@ class Senders:
         return is_signed_by(message, keys)
 
     def forget(self, device: str) -> None:
-        """Looks its keys up again next time: it has a new certificate, or none any more."""
+        """Drops the cached keys of a device whose certificates have changed."""
         self._known.pop(device, None)
 
     def _keys_of(self, device: str, now: float) -> tuple[bool, list[str]]:

@@ -1,4 +1,4 @@
-"""What an administrator can do with API tokens: make one, end one.
+"""What an administrator can do with API tokens: make one, or end one.
 
 Decides nothing about what a token may do: `trust.access` does.
 """
@@ -15,7 +15,7 @@ DAY_S = 86_400.0
 
 
 def create_token(state: State, name: str, roles: Iterable[Role], *, days: float, actor: str) -> tuple[ApiToken, str]:
-    """(what is kept, the token itself, which is never shown again). BadInput `name_invalid`."""
+    """Returns what is kept, and the token itself, which is never shown again. BadInput `name_invalid`."""
     at, expires_at = stamp(), time.time() + days * DAY_S
     kept, token = state.tokens.create(name, roles, created_at=at, expires_at=expires_at)
     state.journal.audit(at, actor, "token create", f"{kept.id} {kept.name}", ", ".join(kept.roles))

@@ -1,4 +1,4 @@
-"""The probe as its parent sees it: start the confined child, wait, and read what it found out.
+"""The parent's side of a probe: starts the confined child, waits for it, and reads its report.
 
 Decides how long a child may take. Refuses to know what is examined: `probe_child` does.
 """
@@ -16,11 +16,11 @@ from contract.errors import Code
 from contract.wire import encode
 
 PROBE_START_S = 20.0
-"""Starting a child and importing the runtime, on a slow device."""
+"""Seconds to start a child and import the runtime on a slow device."""
 
 
 def run_probe(assignment: Assignment, artifact: str, golden: str) -> ProbeReport:
-    """Runs the probe child to its end and reads its report; a child that dies or hangs gives a report, too."""
+    """Runs the probe child to its end and reads its report; a child that dies or hangs yields a report of that."""
     manifest = assignment.manifest
     plain = {"artifact": artifact, "golden": golden, "manifest": json.loads(encode(manifest))}
     request = json.dumps({**plain, "require_sandbox": assignment.policy.require_sandbox})
