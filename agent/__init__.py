@@ -18,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for one that this function knows
 
     def __getattr__(name: str) -> object:
-        """Loads `Predictor` when it is first asked for: the runtime takes 150 ms, which importing a part must not cost."""
+        """Loads `Predictor` when it is first asked for: the runtime takes 150 ms, too long for a mere part."""
         if name == "Predictor":
             from agent.predictor import Predictor
 

@@ -104,8 +104,8 @@ class DeploymentPolicy(Answer, frozen=True):
 
     strategy: Plain
     """Every field of the strategy, as in configs/rollouts."""
-    selector: dict[str, str] = {}
-    approval: bool = False
+    selector: dict[str, str]
+    approval: bool
     set_by: str
     set_at: Time
 

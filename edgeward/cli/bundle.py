@@ -22,8 +22,8 @@ def export(devices: tuple[str, ...], out: Path) -> None:
     Devices verify it as what comes from a broker. It is good for a day and a half, as long as the timestamp.
     """
     found = Client().export_bundle(devices, out)
-    named = ", ".join(found["devices"]) or "no device: none has been offered a version"
-    console.print(f"{size(found['bytes'])} in {out} for {named}", highlight=False)
+    named = ", ".join(found.devices) or "no device: none has been offered a version"
+    console.print(f"{size(found.size_bytes)} in {out} for {named}", highlight=False)
 
 
 @bundle.command(name="import")
@@ -31,6 +31,6 @@ def export(devices: tuple[str, ...], out: Path) -> None:
 def import_(directory: Path) -> None:
     """Bring what devices left in DIRECTORY to the controller. Twice is as good as once."""
     found = Client().import_bundle(directory)
-    console.print(f"{found['taken']} messages taken, {found['refused']} refused", highlight=False)
-    if found["refused"]:
+    console.print(f"{found.taken} messages taken, {found.refused} refused", highlight=False)
+    if found.refused:
         raise click.exceptions.Exit(1)
