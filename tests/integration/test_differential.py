@@ -61,17 +61,15 @@ def real(scenario: Scenario, directory: Path) -> dict[str, Story]:
             ]
             config.write_text("\n".join(lines))
             agent.start()
-        wait_for("all devices", lambda: len(client.device_list()) == scenario.devices or None)
+        wait_for("all devices", lambda: len(client.devices()) == scenario.devices or None)
         for number, release in enumerate(scenario.release, start=1):
             client.push(onnx_bytes(number, release.behaviour), name=MODEL, sample=np.zeros((8, 1), dtype=np.float32))
             strategy = msgspec.to_builtins(scenario.strategy)
-            assert (
-                client.rollout(MODEL, release=number, strategy=strategy).wait(timeout_s=60)["status"] == release.expect
-            )
+            assert client.rollout(MODEL, release=number, strategy=strategy).wait(timeout_s=60).status == release.expect
             time.sleep(3)
         return {
-            device["device"]: told([entry["report"]["state"] for entry in client.device(device["device"])["history"]])
-            for device in client.device_list()
+            device.device: told([entry["report"]["state"] for entry in client.device(device.device).plain["history"]])
+            for device in client.devices()
         }
     finally:
         site.stop()
