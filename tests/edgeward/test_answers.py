@@ -92,9 +92,7 @@ def kinds(schema: Any, schemas: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("name", sorted(ANSWERED))
 def test_an_answer_has_the_properties_of_the_api_and_takes_their_types(name: str) -> None:
-    (_,), mine = msgspec.json.schema_components(
-        [ANSWERED[name]], schema_hook=lambda kind: {} if kind is object else None
-    )
+    (_,), mine = msgspec.json.schema_components([ANSWERED[name]], schema_hook=lambda _: {"description": "anything"})
     answer, served = mine[ANSWERED[name].__name__], schema_of(name)
     assert set(answer["properties"]) == set(served["properties"])
     for key, schema in served["properties"].items():
