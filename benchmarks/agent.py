@@ -47,7 +47,7 @@ def _memory() -> Row:
         try:
             client = site.start_controller()
             agent = site.start_agent(1)
-            wait_for("the device", lambda: bool(client.device_list()), agent)
+            wait_for("the device", lambda: bool(client.devices()), agent)
             model, sample = train_first()
             client.push(model, name="weather", sample=sample)
             strategy = {"name": "quick", "waves": [{"percent": 100}], "trial": {"soak_s": "1", "min_samples": 10}}

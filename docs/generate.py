@@ -1,19 +1,23 @@
-"""Writes the pages that repeat the code: error codes, the schema of a strategy, the update machine.
+"""Writes the pages that repeat the code: error codes, the Python client, the schema of a strategy, the update machine.
 
 Run as ``python docs/generate.py``. `tests/test_docs.py` holds each page equal to what this makes.
 Refuses to know anything that the code does not say: a page that needs a human sentence is written by hand.
 """
 
 import importlib.util
+import inspect
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import msgspec
 
 from contract.errors import Code
 from controller.rollout.model import Strategy
+from edgeward.client import Client
+from edgeward.rollout_handle import RolloutHandle
 
 ROOT = Path(__file__).parents[1]
 PHASES = ("Steady", "Fetching", "Probing", "Ready", "Trial")
@@ -40,6 +44,30 @@ def strategy_schema() -> str:
     """The JSON schema by which an editor completes and checks a strategy."""
     found = msgspec.json.schema(Strategy)
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **found}, indent=1) + "\n"
+
+
+def python_client() -> str:
+    """Every call of the Python client, what it answers, and the first line of its docstring."""
+    return _CLIENT.format(client="\n".join(_calls(Client)), rollout="\n".join(_calls(RolloutHandle)))
+
+
+def _calls(kind: type) -> list[str]:
+    methods = {name: call for name, call in vars(kind).items() if callable(call) and not name.startswith("_")}
+    return [f"| `{name}` | {_answered(call)} | {_sentence(call)} |" for name, call in methods.items()]
+
+
+def _answered(call: Callable[..., object]) -> str:
+    return "nothing" if call.__annotations__["return"] is None else f"`{_plain_name(call.__annotations__['return'])}`"
+
+
+def _plain_name(kind: object) -> str:
+    inner = [_plain_name(each) for each in get_args(kind)]
+    name = getattr(kind, "__name__", str(kind))
+    return f"{name}[{', '.join(inner)}]" if inner else name
+
+
+def _sentence(call: Callable[..., object]) -> str:
+    return " ".join((inspect.getdoc(call) or "").partition("\n\n")[0].split())
 
 
 class Edge(msgspec.Struct, frozen=True, order=True):
@@ -172,8 +200,35 @@ Where an event has several rows, the record and the time decide:
 {table}
 """
 
+_CLIENT = """\
+# The Python client
+
+Made from `edgeward/client.py` by `docs/generate.py`; `tests/test_docs.py` holds it equal.
+
+Answers are frozen values with the API's names as attributes. Times are datetimes with a zone.
+`plain` gives the JSON that the controller sent. Several answers of a kind come as a `Table`. It is
+a sequence that prints as a table. `to_frame()` makes a DataFrame of it, with times as Timestamps.
+A key that a newer controller adds is ignored. A key that is missing is the error
+`message_malformed`, which names it.
+
+The package ships its types. A type checker knows `to_frame()` where `pandas-stubs` is installed.
+
+## `Client`
+
+| call | answers | what it is |
+|---|---|---|
+{client}
+
+## `RolloutHandle`
+
+| call | answers | what it is |
+|---|---|---|
+{rollout}
+"""
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/codes.md": codes,
+    "docs/reference/python-client.md": python_client,
     "docs/reference/update-machine.md": update_machine,
     "configs/rollouts/strategy.schema.json": strategy_schema,
 }

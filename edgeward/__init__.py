@@ -1,5 +1,39 @@
-"""What operators and data scientists hold: ``from edgeward import Client``, and the `edgeward` command over it."""
+"""The Python client and the `edgeward` command over it: ``from edgeward import Client``.
 
-from edgeward.client import Client, RolloutHandle
+Decides which names a user imports from here. Loads each of them when it is first asked for: `import edgeward` costs
+nothing, so that a part (`edgeward.settings`) never pays for another.
+"""
 
-__all__ = ["Client", "RolloutHandle"]
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contract.errors import BadInput, EdgewardError, WorldError
+    from edgeward.answers.table import Table
+    from edgeward.client import Client
+    from edgeward.rollout_handle import RolloutHandle
+
+    __version__: str
+
+__all__ = ["BadInput", "Client", "EdgewardError", "RolloutHandle", "Table", "WorldError", "__version__"]
+
+_HOMES = {
+    "BadInput": "contract.errors",
+    "Client": "edgeward.client",
+    "EdgewardError": "contract.errors",
+    "RolloutHandle": "edgeward.rollout_handle",
+    "Table": "edgeward.answers.table",
+    "WorldError": "contract.errors",
+}
+
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one that this function knows
+
+    def __getattr__(name: str) -> object:
+        """The name from its module; `__version__` from the installed package's metadata."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("edgeward")
+        if name in _HOMES:
+            return getattr(importlib.import_module(_HOMES[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

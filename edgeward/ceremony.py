@@ -4,7 +4,6 @@ Decides which keys sign what. Keys are PEM files here; any Signer of securesyste
 Private keys never travel. Refuses to know the command line.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +18,9 @@ from contract.manifest import Manifest
 from contract.trust import repository
 from contract.trust.documents import role_name
 from contract.trust.repository import ONLINE, Files
+from edgeward.answers.operators import PublicKey
 from edgeward.client import Client
+from edgeward.files import PRIVATE, move, write_whole
 
 
 def begin(directory: Path, root_keys: int, threshold: int, now: datetime) -> dict[str, str]:
@@ -45,25 +46,25 @@ def vouch(
     client: Client, model: str, signers: Sequence[Signer], *, targets: Signer | None, floor: int, now: datetime
 ) -> list[int]:
     """Sign the versions of `model` that wait, and hand the role in; releases that are vouched for now."""
-    files, proposal = client.trust()["files"], client.proposal(model)
+    files, proposal = client.trust().files, client.proposal(model)
     changed: dict[str, str] = {}
     keys = [signer.public_key for signer in signers]
-    if strangers := [key.keyid for key in keys if key.keyid not in proposal["signers"]]:
+    if strangers := [key.keyid for key in keys if key.keyid not in proposal.signers]:
         if targets is None:
             words = f"key {strangers[0][:12]} may not sign for {model} yet"
             raise BadInput(Code.SIGNATURE_INVALID, f"{words}: add --targets-key, whose owner names the signers")
         named = repository.delegate(files, model, keys, threshold=len(keys), targets=targets, now=now)
         changed["targets.json"] = named
-    manifests = {int(number): msgspec.convert(plain, Manifest) for number, plain in proposal["manifests"].items()}
-    floor = max(floor, proposal["min_release"])
-    role = repository.sign_role({**files, **changed}, model, manifests, min_release=floor, signers=signers, now=now)
+    manifests = {int(number): msgspec.convert(plain, Manifest) for number, plain in proposal.manifests.items()}
+    floor = max(floor, proposal.min_release)
+    role = repository.release({**files, **changed}, model, manifests, min_release=floor, signers=signers, now=now)
     client.offer_metadata({**changed, f"{role_name(model)}.json": role})
     return sorted(manifests)
 
 
 def rotate(client: Client, role: str, keys: Path, now: datetime) -> str:
     """Replace the key of a role with offline keys in `keys`; id of the new key."""
-    files = client.trust()["files"]
+    files = client.trust().files
     if role == "director":
         made = _public(client.make_online_key(role))
         old = repository.online_keyids(files)[role][0]
@@ -91,8 +92,8 @@ def _rotate_offline(client: Client, files: Files, role: str, keys: Path, now: da
     if role == "targets":
         offered["targets.json"] = repository.resign_targets(files, made, now)
     client.offer_metadata(_changed(files, offered))
-    (keys / name).rename(keys / f"retired-{old.public_key.keyid[:8]}-{name}")
-    (keys / f"new-{name}").rename(keys / name)
+    move(keys / name, keys / f"retired-{old.public_key.keyid[:8]}-{name}")
+    move(keys / f"new-{name}", keys / name)
     return made.public_key.keyid
 
 
@@ -115,8 +116,9 @@ def make_key(path: Path) -> CryptoSigner:
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(pem)
+    if path.exists():
+        raise BadInput(Code.REQUEST_INVALID, f"{path} exists: a ceremony never overwrites keys")
+    write_whole(path, pem, mode=PRIVATE)
     return CryptoSigner(key)
 
 
@@ -124,7 +126,7 @@ def write(directory: Path, files: Files) -> None:
     """Metadata as files."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (directory / name).write_text(text, encoding="utf-8")
+        write_whole(directory / name, text)
 
 
 def _roots(keys: Path) -> list[Signer]:
@@ -134,8 +136,8 @@ def _roots(keys: Path) -> list[Signer]:
     return found
 
 
-def _public(made: Mapping[str, object]) -> Key:
-    return SSlibKey.from_dict(str(made["keyid"]), dict(made["key"]))  # type: ignore[call-overload]
+def _public(made: PublicKey) -> Key:
+    return SSlibKey.from_dict(made.keyid, dict(made.key))
 
 
 def _changed(before: Files, after: Files) -> dict[str, str]:

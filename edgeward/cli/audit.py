@@ -9,6 +9,7 @@ from contract import audit as chain
 from contract.errors import BadInput, Code
 from edgeward.cli.render import console
 from edgeward.client import Client
+from edgeward.files import write_whole
 
 
 @click.group()
@@ -25,7 +26,7 @@ def audit() -> None:
 )
 def verify(witnesses: tuple[str, ...], file: Path | None) -> None:
     """Check every link, and the end against the checkpoint in signed metadata."""
-    found = json.loads(file.read_text(encoding="utf-8")) if file else Client().audit()
+    found = json.loads(file.read_text(encoding="utf-8")) if file else Client().audit().plain
     known = [*witnesses, *([found["witness"]] if found["witness"] else [])]
     if faults := chain.faults(found["entries"], known):
         raise BadInput(Code.AUDIT_BROKEN, "; ".join(faults))
@@ -37,5 +38,5 @@ def verify(witnesses: tuple[str, ...], file: Path | None) -> None:
 def export(file: Path) -> None:
     """Write all of the audit, hashes and witness included, to FILE."""
     found = Client().audit()
-    file.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    console.print(f"wrote {len(found['entries'])} entries to {file}", highlight=False)
+    write_whole(file, json.dumps(found.plain, indent=1))
+    console.print(f"wrote {len(found.entries)} entries to {file}", highlight=False)

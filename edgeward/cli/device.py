@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from contract.errors import BadInput, Code
 from contract.names import check_name
+from edgeward.answers.devices import Device, DeviceModel, HistoryEntry
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, json_option, microseconds, print_json, ratio, size, table
+from edgeward.cli.render import console, json_option, microseconds, print_json, ratio, size, table, when
 from edgeward.client import Client
+from edgeward.files import PRIVATE, write_whole
 
 _CONFIG = """\
 # Written by `edgeward device config {name}`. Every key: configs/agent.toml.
@@ -56,9 +57,9 @@ def device() -> None:
 @json_option
 def list_(*, as_json: bool) -> None:
     """All devices and what they run."""
-    devices = Client().device_list()
+    devices = Client().devices()
     if as_json:
-        print_json(devices)
+        print_json(devices.plain)
         return
     rows = [row for entry in devices for row in _rows(entry)]
     columns = ("device", "presence", "model", "desired", "phase", "stable", "accuracy", "seen", "why")
@@ -72,34 +73,32 @@ def show(name: str, *, as_json: bool) -> None:
     """One device: what it runs, what it measured, what it reported."""
     found = Client().device(name)
     if as_json:
-        print_json(found)
+        print_json(found.plain)
         return
-    hardware = found["hardware"] or {}
     console.print(
-        f"[bold]{name}[/] {found['presence']}, {hardware.get('machine')}, agent {hardware.get('agent')}, onnxruntime "
-        f"{hardware.get('onnxruntime')}, {found['rss_mb']} MB resident, {_load(found)}"
-        f"received {size(found['bytes_received'])}, {size(found['bytes_s'])}/s of late",
+        f"[bold]{name}[/] {found.presence}, {_machine(found)}{found.rss_mb} MB resident, {_load(found)}"
+        f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s of late",
         highlight=False,
     )
     measured = [
         (
-            m["model"],
-            f"v{v['release']}",
-            v["inferences"],
-            v["errors"],
-            ratio(v["accuracy"]),
-            microseconds(v["latency_us_p95"]),
+            m.model,
+            f"v{v.release}",
+            v.inferences,
+            v.errors,
+            ratio(v.accuracy),
+            microseconds(v.latency_us_p95),
         )
-        for m in found["models"]
-        for v in m["measured"]
+        for m in found.models
+        for v in m.measured
     ]
-    for each in found["models"]:
-        if progress := (each["state"] or {}).get("progress"):
-            done, total = progress["done_bytes"], progress["total_bytes"]
-            console.print(f"{each['model']}: {size(done)} of {size(total)} are across", highlight=False)
+    for each in found.models:
+        if each.state is not None and (progress := each.state.progress) is not None:
+            words = f"{size(progress.done_bytes)} of {size(progress.total_bytes)} are across"
+            console.print(f"{each.model}: {words}", highlight=False)
     columns = ("model", "version", "inferences", "errors", "accuracy", "p95 below")
     console.print(table("measured since the controller started", columns, measured))
-    console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found["history"]]))
+    console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found.history]))
 
 
 @device.command()
@@ -108,7 +107,7 @@ def show(name: str, *, as_json: bool) -> None:
 def why(name: str, *, as_json: bool) -> None:
     """Tell in order why a device runs what it runs."""
     sentences = Client().why(name)
-    print_json(sentences) if as_json else console.print("\n".join(sentences), highlight=False)
+    print_json(list(sentences.sentences)) if as_json else console.print(str(sentences), highlight=False)
 
 
 @device.command()
@@ -137,22 +136,27 @@ def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, 
     file = out / "agent.toml"
     if file.exists():
         raise BadInput(Code.CONFIG_INVALID, f"{file} exists: choose another --out, or remove it")
-    (out / "root.json").write_text(enrolment["root"], encoding="utf-8")
+    write_whole(out / "root.json", enrolment.root)
     state_dir = (out / "state").resolve()
-    text = _CONFIG.format(name=name, state_dir=state_dir, broker_url=enrolment["broker_url"])
-    file.touch(mode=0o600)  # the broker's address may hold a password
+    text = _CONFIG.format(name=name, state_dir=state_dir, broker_url=enrolment.broker_url)
     serving = _SERVING.format(listen=serve) if serve else ""
-    file.write_text(text + serving + _sensor(replay, label), encoding="utf-8")
+    write_whole(file, text + serving + _sensor(replay, label), mode=PRIVATE)  # the address may hold a password
     if as_json:
         print_json({"config": str(file), "root": str(out / "root.json")})
     else:
         console.print(f"wrote {file} and {out / 'root.json'}; next: edgeward-agent run -c {file}", highlight=False)
 
 
-def _load(found: dict[str, Any]) -> str:
+def _machine(found: Device) -> str:
+    """Machine and programs, as far as the device has told them."""
+    told = found.hardware
+    return f"{told.machine}, agent {told.agent}, onnxruntime {told.onnxruntime}, " if told is not None else ""
+
+
+def _load(found: Device) -> str:
     """CPU and temperature, as far as the device has told them."""
-    cpu = f"{found['cpu_ratio']:.1%} of a core, " if found["cpu_ratio"] is not None else ""
-    return cpu + (f"{found['temperature_c']:.0f} C, " if found["temperature_c"] is not None else "")
+    cpu = f"{found.cpu_share:.1%} of a core, " if found.cpu_share is not None else ""
+    return cpu + (f"{found.temperature_c:.0f} C, " if found.temperature_c is not None else "")
 
 
 def _sensor(replay: str | None, label: str) -> str:
@@ -162,39 +166,34 @@ def _sensor(replay: str | None, label: str) -> str:
     return _REPLAY.format(model=check_name(model, "model"), path=Path(path).resolve(), label=label)
 
 
-def _rows(entry: dict[str, Any]) -> list[tuple[Any, ...]]:
-    head = (entry["device"], entry["presence"])
-    seen = f"{entry['seen_s_ago']:.0f} s ago" if entry["seen_s_ago"] is not None else None
-    rows = [(*head, *_model_cells(model, seen)) for model in entry["models"]]
-    return rows or [(*head, None, None, None, None, None, seen, None)]
+def _rows(entry: Device) -> list[tuple[object, ...]]:
+    seen = f"{entry.seen_s_ago:.0f} s ago" if entry.seen_s_ago is not None else None
+    rows = [(entry.device, entry.presence, *_model_cells(model, seen)) for model in entry.models]
+    return rows or [(entry.device, entry.presence, None, None, None, None, None, seen, None)]
 
 
-def _model_cells(model: dict[str, Any], seen: str | None) -> tuple[Any, ...]:
-    state = model["state"] or {}
-    stable = (state.get("stable") or {}).get("release")
-    accuracy = next((m["accuracy"] for m in model["measured"] if m["release"] == stable), None)
-    outcome = state.get("outcome") or {}
-    why = state.get("code") or outcome.get("code") or None
-    desired = model["desired_release"]
+def _model_cells(model: DeviceModel, seen: str | None) -> tuple[object, ...]:
+    state, measured = model.state, model.serving
     return (
-        model["model"],
-        desired and f"v{desired}",
-        state.get("phase"),
-        stable and f"v{stable}",
-        ratio(accuracy),
+        model.model,
+        model.desired_release and f"v{model.desired_release}",
+        state.phase if state is not None else None,
+        model.stable_release and f"v{model.stable_release}",
+        ratio(measured.accuracy if measured is not None else None),
         seen,
-        why,
+        (state.why or None) if state is not None else None,
     )
 
 
-def _entry(entry: dict[str, Any]) -> tuple[Any, ...]:
-    report = entry["report"]
-    if refusal := report.get("refusal"):
-        return entry["at"], "refused", None, f"{refusal['code']}: {refusal['detail']}"
-    state = report["state"]
-    outcome = state.get("outcome")
-    words = f"v{outcome['version']['release']} {outcome['result']} {outcome['code']}" if outcome else ""
-    return entry["at"], state["phase"], state["generation"], f"{state['model']} {words} {state['code']}".strip()
+def _entry(entry: HistoryEntry) -> tuple[object, ...]:
+    state, refusal = entry.report.state, entry.report.refusal
+    if refusal is not None:
+        return when(entry.at), "refused", None, f"{refusal.code}: {refusal.detail}"
+    if state is None:
+        return when(entry.at), None, None, None
+    outcome = state.outcome
+    words = f"v{outcome.version.release} {outcome.result} {outcome.code}" if outcome is not None else ""
+    return when(entry.at), state.phase, state.generation, f"{state.model} {words} {state.code}".strip()
 
 
 @device.command()
@@ -205,8 +204,7 @@ def enrol(name: str, out: Path) -> None:
     if out.exists():
         raise BadInput(Code.CONFIG_INVALID, f"{out} exists: choose another --out, or remove it")
     claim = Client().claim(name)
-    out.touch(mode=0o600)
-    out.write_text(json.dumps(claim), encoding="utf-8")
+    write_whole(out, json.dumps(claim.plain), mode=PRIVATE)
     console.print(f"wrote {out}; on the device: edgeward-agent enrol {out.name} --out DIRECTORY", highlight=False)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import click
 
 from contract.errors import BadInput, Code
-from edgeward.cli.render import console, json_option, print_json, size, table
+from edgeward.cli.render import console, json_option, print_json, size, table, when
 from edgeward.client import Client
 
 
@@ -49,17 +49,14 @@ def push(
     with console.status(f"converting {file.name}: parity, golden set, limits", spinner="dots"):
         version = client.push(estimator, name=name, sample=sample, tags=pairs(tags), variants=variants)
     if as_json:
-        print_json(version)
+        print_json(version.plain)
         return
-    console.print(
-        f"[green]{name} v{version['release']}[/] released, {size(version['size_bytes'])}, {version['estimator']}"
-    )
-    for gate in version["gates"]:
-        console.print(f"  {gate['gate']}: {gate['detail']}", highlight=False)
-    for variant in version["evidence"]["variants"]:
-        gate = variant["gate"]
-        kept = size(variant["size_bytes"]) if gate["passed"] else "left out"
-        console.print(f"  {gate['gate']}: {kept}; {gate['detail']}", highlight=False)
+    console.print(f"[green]{name} v{version.release}[/] released, {size(version.size_bytes)}, {version.estimator}")
+    for gate in version.gates:
+        console.print(f"  {gate.gate}: {gate.detail}", highlight=False)
+    for variant in version.variants:
+        kept = size(variant.size_bytes) if variant.gate.passed else "left out"
+        console.print(f"  {variant.gate.gate}: {kept}; {variant.gate.detail}", highlight=False)
     console.print(f"next: edgeward rollout start {name} --watch", highlight=False)
 
 
@@ -67,11 +64,11 @@ def push(
 @json_option
 def list_(*, as_json: bool) -> None:
     """All models."""
-    models = Client().models().to_dict("records")
+    models = Client().models()
     if as_json:
-        print_json(models)
+        print_json(models.plain)
         return
-    rows = [(m["name"], m["versions"], f"v{m['newest_release']}", m["devices"]) for m in models]
+    rows = [(m.name, m.versions, f"v{m.newest_release}", m.devices) for m in models]
     console.print(table("models", ("model", "versions", "newest", "devices"), rows))
 
 
@@ -83,16 +80,17 @@ def show(name: str, release: int | None, *, as_json: bool) -> None:
     """Versions of a model, or one with its evidence."""
     client = Client()
     if release is not None:
-        print_json(client.version(name, release)) if as_json else console.print_json(data=client.version(name, release))
+        found = client.version(name, release).plain
+        print_json(found) if as_json else console.print_json(data=found)
         return
-    versions = client.versions(name).to_dict("records")
+    versions = client.versions(name)
     if as_json:
-        print_json(versions)
+        print_json(versions.plain)
         return
     rows = [
         (
-            f"v{v['release']}", "yes" if v["passed"] else "no", size(v["size_bytes"]), v["estimator"],
-            v["created_at"], "; ".join(gate["detail"] for gate in v["gates"]),
+            f"v{v.release}", "yes" if v.released else "no", size(v.size_bytes), v.estimator,
+            when(v.created_at), "; ".join(gate.detail for gate in v.gates),
         )
         for v in versions
     ]  # fmt: skip
@@ -106,7 +104,7 @@ def captured(name: str, out: Path) -> None:
     """Write what devices kept of NAME's inferences to a file: for labelling and retraining."""
     if out.suffix not in (".csv", ".parquet"):
         raise BadInput(Code.REQUEST_INVALID, f"{out}: expected .csv or .parquet")
-    rows = Client().captured(name)
+    rows = Client().captured(name).to_frame()
     rows.to_csv(out, index=False) if out.suffix == ".csv" else rows.to_parquet(out, index=False)
     console.print(f"{len(rows)} rows in {out}", highlight=False)
 

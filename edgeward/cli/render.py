@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
@@ -9,6 +10,8 @@ from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from edgeward.answers.rollouts import Preview, Rollout, Transfer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,77 +63,82 @@ def ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def when(moment: datetime | None) -> str:
+    """A date and time to the minute, in UTC."""
+    return "-" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
 _FAILURES = ("failed", "rejected", "silent", "regressed")
 
 
-def rollout_panel(view: dict[str, Any]) -> RenderableType:
+def rollout_panel(view: Rollout) -> RenderableType:
     """A rollout as bars, one a wave, and what the rules say."""
     head = Text.assemble(
-        (f"{view['id']}  {view['model']} v{view['release']} by {view['strategy']}: ", "bold"),
-        (view["status"], _COLOURS.get(view["status"], "")),
-        f"  {view['reason']}",
+        (f"{view.id}  {view.model} v{view.release} by {view.strategy}: ", "bold"),
+        (view.status, _COLOURS.get(view.status, "")),
+        f"  {view.reason}",
     )
     waves = Table(box=None, pad_edge=False, show_header=False)
-    for number in range(view["waves"]):
-        members = [member for member in view["members"] if member["wave"] == number]
-        done = sum(member["outcome"] == "succeeded" for member in members)
-        failed = sum(member["outcome"] in _FAILURES for member in members)
+    for number in range(view.waves):
+        members = [member for member in view.members if member.wave == number]
+        done = sum(member.outcome == "succeeded" for member in members)
+        failed = sum(member.outcome in _FAILURES for member in members)
         words = f"{done} of {len(members)} have it" + (f", {failed} failed" if failed else "")
         colour = "red" if failed else "green"
         waves.add_row(f"wave {number}", ProgressBar(len(members) or 1, done, width=30, complete_style=colour), words)
     rules = [
         Text.assemble(
             "  ",
-            (verdict["verdict"], _COLOURS.get(verdict["verdict"], "")),
-            f"  {verdict['metric']}{' on ' + verdict['stratum'] if verdict['stratum'] else ''}: {verdict['detail']}",
+            (verdict.verdict, _COLOURS.get(verdict.verdict, "")),
+            f"  {verdict.metric}{' on ' + verdict.stratum if verdict.stratum else ''}: {verdict.detail}",
         )
-        for verdict in view["verdicts"]
+        for verdict in view.verdicts
     ]
     faults = [
-        Text(f"  {member['device']}: {member['code']} {member['detail']}", style="red")
-        for member in view["members"]
-        if member["outcome"] in _FAILURES
+        Text(f"  {member.device}: {member.code} {member.detail}", style="red")
+        for member in view.members
+        if member.outcome in _FAILURES
     ]
-    return Group(head, waves, *_transfer(view["transfer"]), *rules, *faults)
+    return Group(head, waves, *_transfer(view.transfer), *rules, *faults)
 
 
-def _transfer(transfer: dict[str, Any]) -> list[RenderableType]:
+def _transfer(transfer: Transfer) -> list[RenderableType]:
     """A bar of bytes while there are any to come."""
-    done, total = transfer["done_bytes"], transfer["total_bytes"]
+    done, total = transfer.done_bytes, transfer.total_bytes
     if not total or done >= total:
         return []
-    eta = "" if transfer["eta_s"] is None else f", {transfer['eta_s']:.0f} s to go"
-    words = f"{size(done)} of {size(total)} are across, {size(transfer['bytes_s'])}/s{eta}"
+    eta = "" if transfer.eta_s is None else f", {transfer.eta_s:.0f} s to go"
+    words = f"{size(done)} of {size(total)} are across, {size(transfer.bytes_s)}/s{eta}"
     bar = Table(box=None, pad_edge=False, show_header=False)
     bar.add_row("bytes ", ProgressBar(total, done, width=30), words)
     return [bar]
 
 
-def plan_panel(plan: dict[str, Any]) -> RenderableType:
+def plan_panel(plan: Preview) -> RenderableType:
     """A rollout before it happens."""
     rows = [
         (
-            wave["wave"],
-            wave["mode"],
-            wave["devices"],
-            ", ".join(f"{count} {stratum}" for stratum, count in wave["strata"].items()),
-            f"{wave['soak_s']:.0f} s",
-            "promote" if wave["hold"] else "",
+            wave.wave,
+            wave.mode,
+            wave.devices,
+            ", ".join(f"{count} {stratum}" for stratum, count in wave.strata.items()),
+            f"{wave.soak_s:.0f} s",
+            "promote" if wave.hold else "",
         )
-        for wave in plan["waves"]
+        for wave in plan.waves
     ]
-    head = f"{plan['model']} v{plan['release']} by {plan['strategy']} to {plan['devices']} devices"
-    cost = f"sends {size(plan['bytes_to_send'])}, ends in {plan['finish_s'] / 60:.0f} min at the earliest"
-    lines = [Text(f"  {words}") for words in plan["power"]]
-    lines += [Text(f"  left out: {device}: {why}", style="yellow") for device, why in plan["excluded"].items()]
-    lines += [Text(f"  {count} devices get the smaller form {name}") for name, count in plan["variants"].items()]
-    if plan["no_way_back"]:
-        words = f"{len(plan['no_way_back'])} devices run nothing yet: a roll back leaves them with nothing"
+    head = f"{plan.model} v{plan.release} by {plan.strategy} to {plan.devices} devices"
+    cost = f"sends {size(plan.bytes_to_send)}, ends in {plan.finish_s / 60:.0f} min at the earliest"
+    lines = [Text(f"  {words}") for words in plan.power]
+    lines += [Text(f"  left out: {device}: {why}", style="yellow") for device, why in plan.excluded.items()]
+    lines += [Text(f"  {count} devices get the smaller form {name}") for name, count in plan.variants.items()]
+    if plan.no_way_back:
+        words = f"{len(plan.no_way_back)} devices run nothing yet: a roll back leaves them with nothing"
         lines.append(Text(f"  {words}", style="yellow"))
-    if plan["unproven"]:
-        words = f"{len(plan['unproven'])} devices have yet to show that their way back is whole"
+    if plan.unproven:
+        words = f"{len(plan.unproven)} devices have yet to show that their way back is whole"
         lines.append(Text(f"  {words}", style="yellow"))
-    last = Text(f"plan {plan['plan_digest']}", style="dim")
+    last = Text(f"plan {plan.plan_digest}", style="dim")
     columns = ("wave", "mode", "devices", "of which", "soak", "then waits for")
     return Group(Text(head, style="bold"), table(cost, columns, rows), *lines, last)
 

@@ -13,9 +13,11 @@ import click
 from rich.live import Live
 
 from contract.errors import BadInput, Code
+from edgeward.answers.rollouts import Rollout
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, json_option, plan_panel, print_json, rollout_panel, table
-from edgeward.client import Client, RolloutHandle
+from edgeward.cli.render import console, json_option, plan_panel, print_json, rollout_panel, table, when
+from edgeward.client import Client
+from edgeward.rollout_handle import RolloutHandle
 
 
 @click.group()
@@ -44,7 +46,7 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
 def plan(model: str, release: int | None, strategy: str, selectors: tuple[str, ...], *, as_json: bool) -> None:
     """Show what a rollout of MODEL would do; nothing happens."""
     found = Client().plan(model, release=release, strategy=read_strategy(strategy), selector=pairs(selectors))
-    print_json(found) if as_json else console.print(plan_panel(found))
+    print_json(found.plain) if as_json else console.print(plan_panel(found))
 
 
 @rollout.command()
@@ -75,7 +77,7 @@ def start(
 def explain_(rollout_id: str, *, as_json: bool) -> None:
     """Say where a rollout stands and what it waits for."""
     sentences = Client().open_rollout(rollout_id).explain()
-    print_json(sentences) if as_json else console.print("\n".join(sentences), highlight=False)
+    print_json(list(sentences.sentences)) if as_json else console.print(str(sentences), highlight=False)
 
 
 @rollout.command()
@@ -90,10 +92,10 @@ def approve(rollout_id: str, plan_digest: str, *, as_json: bool) -> None:
     if not plan_digest:
         view = handle.show()
         console.print(rollout_panel(view))
-        click.confirm(f"Let plan {view['plan_digest'][:12]} start?", abort=True, err=True)
-        plan_digest = view["plan_digest"]
+        click.confirm(f"Let plan {view.plan_digest[:12]} start?", abort=True, err=True)
+        plan_digest = view.plan_digest
     view = handle.approve(plan_digest)
-    print_json(view) if as_json else console.print(rollout_panel(view))
+    print_json(view.plain) if as_json else console.print(rollout_panel(view))
 
 
 @rollout.command()
@@ -108,11 +110,11 @@ def watch(rollout_id: str, *, as_json: bool) -> None:
 @json_option
 def list_(*, as_json: bool) -> None:
     """All rollouts, newest first."""
-    rollouts = Client().rollouts().to_dict("records")
+    rollouts = Client().rollouts()
     if as_json:
-        print_json(rollouts)
+        print_json(rollouts.plain)
         return
-    rows = [(r["id"], f"{r['model']} v{r['release']}", r["strategy"], r["status"], r["reason"]) for r in rollouts]
+    rows = [(r.id, f"{r.model} v{r.release}", r.strategy, r.status, r.reason) for r in rollouts]
     console.print(table("rollouts", ("id", "version", "strategy", "status", "reason"), rows))
 
 
@@ -134,10 +136,10 @@ def policy(
         client.deploy(model, strategy=read_strategy(strategy), selector=pairs(selectors), approval=approval)
     found = client.deployments()
     if as_json:
-        print_json(found)
+        print_json({name: each.plain for name, each in found.items()})
         return
     rows = [
-        (name, each["strategy"]["name"], "yes" if each["approval"] else "no", each["set_by"], each["set_at"])
+        (name, each.strategy_name, "yes" if each.approval else "no", each.set_by, when(each.set_at))
         for name, each in sorted(found.items())
     ]
     console.print(table("deployment policies", ("model", "strategy", "approval", "set by", "at"), rows))
@@ -148,7 +150,7 @@ def policy(
 def events(after: str) -> None:
     """Print what happens to rollouts, a CloudEvent a line, until the controller ends."""
     for event in Client().events(after):
-        click.echo(json.dumps(event))
+        click.echo(json.dumps(event.plain))
 
 
 @rollout.command()
@@ -159,9 +161,9 @@ def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
     """Judge a rollout again, now that labels have come late (`edgeward model label`)."""
     verdicts = Client().open_rollout(rollout_id).judge(revert=revert)
     if as_json:
-        print_json(verdicts)
+        print_json(verdicts.plain)
         return
-    rows = [(each["verdict"], each["metric"], each["stratum"], each["detail"]) for each in verdicts]
+    rows = [(each.verdict, each.metric, each.stratum, each.detail) for each in verdicts]
     console.print(table("with the labels that there are now", ("verdict", "rule", "stratum", "numbers"), rows))
 
 
@@ -171,7 +173,7 @@ def _steering(verb: str, words: str) -> click.Command:
     @json_option
     def steer(rollout_id: str, *, as_json: bool) -> None:
         view = getattr(Client().open_rollout(rollout_id), verb)()
-        print_json(view) if as_json else console.print(rollout_panel(view))
+        print_json(view.plain) if as_json else console.print(rollout_panel(view))
 
     return steer
 
@@ -206,13 +208,13 @@ def _finish(handle: RolloutHandle, *, watching: bool, as_json: bool) -> None:
         console.print(rollout_panel(view))
         console.print(f"next: edgeward rollout watch {handle.id}", highlight=False)
     if as_json:
-        print_json(view)
-    if watching and view["status"] != "completed":
+        print_json(view.plain)
+    if watching and view.status != "completed":
         sys.exit(1)
 
 
-def _follow(handle: RolloutHandle) -> dict[str, Any]:
-    view: dict[str, Any] = {}
+def _follow(handle: RolloutHandle) -> Rollout:
+    view = handle.show()
     with Live(console=console, refresh_per_second=4) as live:
         for view in handle.watch():
             live.update(rollout_panel(view))

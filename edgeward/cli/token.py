@@ -2,7 +2,7 @@
 
 import click
 
-from edgeward.cli.render import console, json_option, print_json, table
+from edgeward.cli.render import console, json_option, print_json, table, when
 from edgeward.client import Client
 
 _ROLES = ("viewer", "operator", "approver", "admin")
@@ -19,7 +19,7 @@ def token() -> None:
 @click.option("--days", type=float, default=90.0, show_default=True, help="Until it ends.")
 def create(name: str, roles: tuple[str, ...], days: float) -> None:
     """Make a token for NAME. It is printed this once: set it as EDGEWARD_TOKEN."""
-    click.echo(Client().create_token(name, list(roles), days)["token"])
+    click.echo(Client().create_token(name, roles, days).token)
 
 
 @token.command(name="list")
@@ -28,11 +28,10 @@ def list_(*, as_json: bool) -> None:
     """All tokens."""
     found = Client().tokens()
     if as_json:
-        print_json(found)
+        print_json(found.plain)
         return
     rows = [
-        (one["id"], one["name"], " ".join(one["roles"]), one["expires_at"], "revoked" if one["revoked"] else "")
-        for one in found
+        (one.id, one.name, " ".join(one.roles), when(one.expires_at), "revoked" if one.revoked else "") for one in found
     ]
     console.print(table("tokens", ("id", "name", "roles", "ends", ""), rows))
 

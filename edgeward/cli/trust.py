@@ -4,11 +4,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import msgspec
 
+from contract.manifest import Manifest
 from contract.trust import chain, repository
 from contract.wire import encode
 from edgeward import ceremony
-from edgeward.cli.render import console, json_option, print_json, table
+from edgeward.cli.render import console, json_option, print_json, table, when
 from edgeward.client import Client
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -42,20 +44,20 @@ def status(*, as_json: bool) -> None:
     """Roles, versions, expiries, keys, and what waits for a signature."""
     found = Client().trust()
     if as_json:
-        print_json({"roles": found["roles"], "unsigned": found["unsigned"]})
+        print_json({name: found.plain[name] for name in ("roles", "unsigned")})
         return
     rows = [
         (
-            row["role"],
-            row["version"] or "-",
-            (row["expires"] or "-")[:16],
-            f"{row['threshold']} of {len(row['keyids'])}",
-            " ".join(keyid[:8] for keyid in row["keyids"]),
+            row.role,
+            row.version,
+            when(row.expires),
+            f"{row.threshold} of {len(row.keyids)}",
+            " ".join(keyid[:8] for keyid in row.keyids),
         )
-        for row in found["roles"]
+        for row in found.roles
     ]
     console.print(table("trust", ("role", "version", "expires", "signs", "keys"), rows))
-    for model, releases in found["unsigned"].items():
+    for model, releases in found.unsigned.items():
         waiting = ", ".join(f"v{release}" for release in releases)
         console.print(
             f"{model} {waiting} wait for a signature: edgeward trust sign {model} --key FILE", highlight=False
@@ -72,9 +74,10 @@ def status(*, as_json: bool) -> None:
 def sign(model: str, keys: tuple[Path, ...], targets_key: Path | None, min_release: int) -> None:
     """Vouch for the versions of MODEL that have passed their gates."""
     proposal = Client().proposal(model)
-    for release, manifest in proposal["manifests"].items():
-        mark = "signed already" if int(release) in proposal["signed"] else "NEW"
-        console.print(f"v{release}  {manifest['artifact']['sha256']}  {mark}", highlight=False)
+    for release, plain in proposal.manifests.items():
+        mark = "signed already" if int(release) in proposal.signed else "NEW"
+        digest = msgspec.convert(plain, Manifest).artifact.sha256
+        console.print(f"v{release}  {digest}  {mark}", highlight=False)
     targets = ceremony.open_key(targets_key) if targets_key else None
     signed = ceremony.vouch(
         Client(), model, [ceremony.open_key(key) for key in keys], targets=targets, floor=min_release, now=_now()
@@ -95,7 +98,7 @@ def rotate(role: str, keys: Path) -> None:
 @click.option("--root", type=_FILE, required=True, help="The root that devices were given.")
 def verify(root: Path) -> None:
     """Follow the fleet's metadata as a device would, starting from a root of trust."""
-    files = Client().trust()["files"]
+    files = Client().trust().files
     trusted = chain.trust_root(root.read_text(encoding="utf-8"))
     raw = encode(repository.trust_bundle(files))
     while (version := chain.missing_root(trusted, raw)) is not None:

@@ -45,8 +45,8 @@ def demo(broker: str, *, keep: bool, as_json: bool) -> None:
 def _tell_story(site: Site, tell: Tell) -> Story:
     tell("starting the controller and its broker")
     client = site.start_controller()
-    tell(f"{client.health()['broker']}")
-    roles = len(client.trust()["roles"])
+    tell(f"{client.health().broker}")
+    roles = len(client.trust().roles)
     tell(f"generated keys for {roles} roles, all on this machine: fine for a demo (docs/guides/go-to-production.md)")
     for number in range(1, DEVICES + 1):
         site.start_agent(number)
@@ -65,7 +65,7 @@ def _tell_story(site: Site, tell: Tell) -> Story:
 
 
 def _summary(story: Story, took_s: float) -> dict[str, Any]:
-    devices = story.client.device_list()
+    devices = story.client.devices()
     v2, v3 = story.chapters[1], story.chapters[2]
     on_v2, on_v3, failed = story.running(v2.release), story.running(v3.release), story.failed_inferences()
     return {
@@ -75,9 +75,9 @@ def _summary(story: Story, took_s: float) -> dict[str, Any]:
         "devices_on_v3": len(on_v3),
         "inferences": story.inferences(),
         "failed_inferences": failed,
-        "bytes_to_devices": sum(entry["bytes_received"] for entry in devices),
-        "bytes_from_devices": sum(entry["bytes_sent"] for entry in devices),
-        "swap_stall_ms_max": max(entry["swap_stall_ms_max"] or 0.0 for entry in devices),
+        "bytes_to_devices": sum(entry.bytes_received for entry in devices),
+        "bytes_from_devices": sum(entry.bytes_sent for entry in devices),
+        "swap_stall_ms_max": max(entry.swap_stall_ms_max or 0.0 for entry in devices),
         "killed_and_back": story.killed,
         "as_it_must": len(on_v2) == DEVICES and not on_v3 and not failed and v3.status == "rolled_back",
     }

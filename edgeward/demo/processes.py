@@ -140,13 +140,13 @@ class Site:
         directory = self.directory / name
         directory.mkdir(exist_ok=True)
         enrolment = self._client_or_fail().enrolment()
-        (directory / "root.json").write_text(enrolment["root"], encoding="utf-8")
+        (directory / "root.json").write_text(enrolment.root, encoding="utf-8")
         config = directory / "agent.toml"
         text = _AGENT.format(
             name=name,
             directory=directory,
             site="north" if number % 2 else "south",
-            broker_url=enrolment["broker_url"],
+            broker_url=enrolment.broker_url,
             keys=self._keys(name),
             data=weather_file(),
             label=LABEL,
@@ -185,7 +185,7 @@ class Site:
         try:
             where = json.loads((self.data_dir / "controller.json").read_text(encoding="utf-8"))
             client = Client(where["url"], (self.data_dir / "token").read_text(encoding="ascii"))
-            return client if client.health()["broker_connected"] else None
+            return client if client.health().broker_connected else None
         except (OSError, ValueError, WorldError):
             return None
 

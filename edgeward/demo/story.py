@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contract.errors import BadInput, Code
+from edgeward.answers.devices import Device
+from edgeward.answers.rollouts import Rollout
 from edgeward.client import Client
 from edgeward.demo.models import train_better, train_first, train_on_other_scale
 from edgeward.demo.processes import Site, wait_for
@@ -67,7 +69,7 @@ class Story:
         """v1 to all devices at once."""
         chapter = self._push(train_first(), "linear, one year")
         self._roll_out(chapter, ALL)
-        self.unserved_before = {entry["device"]: self._unserved(entry) for entry in self.client.device_list()}
+        self.unserved_before = {entry.device: self._unserved(entry) for entry in self.client.devices()}
         time.sleep(MEASURE_S)
         return self._close(chapter, after=chapter.release)
 
@@ -87,32 +89,27 @@ class Story:
     def failed_inferences(self) -> int:
         """Inferences that raised, and rows that found no model after the first one was installed."""
         failed = 0
-        for entry in self.client.device_list():
-            failed += sum(measured["errors"] for model in entry["models"] for measured in model["measured"])
-            failed += entry["dropped"].get("rows_failed", 0)
-            failed += max(0, self._unserved(entry) - self.unserved_before.get(entry["device"], 0))
+        for entry in self.client.devices():
+            failed += sum(measured.errors for model in entry.models for measured in model.measured)
+            failed += entry.dropped.get("rows_failed", 0)
+            failed += max(0, self._unserved(entry) - self.unserved_before.get(entry.device, 0))
         return failed
 
     def inferences(self) -> int:
         """All that were answered and reported."""
-        devices = self.client.device_list()
-        return sum(m["inferences"] for entry in devices for model in entry["models"] for m in model["measured"])
+        devices = self.client.devices()
+        return sum(m.inferences for entry in devices for model in entry.models for m in model.measured)
 
     def running(self, release: int) -> list[str]:
         """Devices whose stable version is `release`."""
-        found = []
-        for entry in self.client.device_list():
-            for model in entry["models"]:
-                stable = (model["state"] or {}).get("stable") or {}
-                if stable.get("release") == release:
-                    found.append(entry["device"])
-        return found
+        devices = self.client.devices()
+        return [entry.device for entry in devices for model in entry.models if model.stable_release == release]
 
     def wait_for_devices(self) -> None:
         """Until all are online."""
 
         def all_online() -> bool:
-            online = [entry for entry in self.client.device_list() if entry["presence"] == "online"]
+            online = [entry for entry in self.client.devices() if entry.presence == "online"]
             return len(online) == len(self.site.agents)
 
         wait_for("all devices online", all_online)
@@ -120,14 +117,14 @@ class Story:
     def _push(self, trained: tuple[Any, Any], title: str) -> Chapter:
         model, sample = trained
         version = self.client.push(model, name=MODEL, sample=sample, tags={"demo": title})
-        chapter = Chapter(version["release"], title, size_bytes=version["size_bytes"])
+        chapter = Chapter(version.release, title, size_bytes=version.size_bytes)
         self.chapters.append(chapter)
-        self.tell(f"v{chapter.release} ({title}) is ONNX now: {version['gates'][0]['detail']}")
+        self.tell(f"v{chapter.release} ({title}) is ONNX now: {version.gates[0].detail}")
         chapter.accuracy_before = self._accuracy_of_fleet()
         return chapter
 
     def _roll_out(
-        self, chapter: Chapter, strategy: dict[str, Any], meanwhile: Callable[[dict[str, Any]], None] | None = None
+        self, chapter: Chapter, strategy: dict[str, Any], meanwhile: Callable[[Rollout], None] | None = None
     ) -> None:
         handle = self.client.rollout(MODEL, release=chapter.release, strategy=strategy)
         told: dict[str, str] = {}
@@ -139,34 +136,30 @@ class Story:
             if meanwhile is not None:
                 meanwhile(view)
             if time.monotonic() > until:
-                raise BadInput(Code.ROLLOUT_CONFLICT, f"v{chapter.release} is still {view['status']}: {view['counts']}")
-            chapter.status, chapter.reason = view["status"], view["reason"]
+                raise BadInput(Code.ROLLOUT_CONFLICT, f"v{chapter.release} is still {view.status}: {view.counts}")
+            chapter.status, chapter.reason = view.status, view.reason
 
-    def _tell_changes(self, view: dict[str, Any], told: dict[str, str]) -> None:
-        if view["reason"] and told.get("reason") != view["reason"]:
-            told["reason"] = view["reason"]
-            self.tell(f"stopped by itself: {view['reason']}")
-        for member in view["members"]:
-            if member["outcome"] == "waiting":
+    def _tell_changes(self, view: Rollout, told: dict[str, str]) -> None:
+        if view.reason and told.get("reason") != view.reason:
+            told["reason"] = view.reason
+            self.tell(f"stopped by itself: {view.reason}")
+        for member in view.members:
+            if member.outcome == "waiting":
                 continue
-            phase = member["phase"] if member["outcome"] == "pending" else member["outcome"]
-            if (
-                phase
-                and told.get(member["device"]) != phase
-                and (phase, told.get(member["device"])) != ("steady", None)
-            ):
-                told[member["device"]] = phase
-                why = f" ({member['code']}: {member['detail']})" if phase == "failed" else ""
-                self.tell(f"  wave {member['wave']}  {member['device']}  v{view['release']} {phase}{why}")
+            phase = member.phase if member.outcome == "pending" else member.outcome
+            if phase and told.get(member.device) != phase and (phase, told.get(member.device)) != ("steady", None):
+                told[member.device] = phase
+                why = f" ({member.code}: {member.detail})" if phase == "failed" else ""
+                self.tell(f"  wave {member.wave}  {member.device}  v{view.release} {phase}{why}")
 
-    def _kill_one(self, view: dict[str, Any]) -> None:
+    def _kill_one(self, view: Rollout) -> None:
         if self.killed:
             return
-        for member in view["members"]:
-            if member["wave"] > 0 and member["phase"] in ("fetching", "probing", "trial"):
-                self.killed = member["device"]
-                self.tell(f"kill -9 {member['device']} in phase {member['phase']}")
-                self.site.agents[member["device"]].kill()
+        for member in view.members:
+            if member.wave > 0 and member.phase in ("fetching", "probing", "trial"):
+                self.killed = member.device
+                self.tell(f"kill -9 {member.device} in phase {member.phase}")
+                self.site.agents[member.device].kill()
                 return
 
     def _close(self, chapter: Chapter, *, after: int) -> Chapter:
@@ -180,13 +173,13 @@ class Story:
 
     def _accuracy_of_release(self, release: int) -> float | None:
         labelled, correct = 0, 0.0
-        for entry in self.client.device_list():
-            for measured in (m for model in entry["models"] for m in model["measured"]):
-                if measured["release"] == release and measured["accuracy"] is not None:
-                    labelled += measured["labelled"]
-                    correct += measured["accuracy"] * measured["labelled"]
+        for entry in self.client.devices():
+            for measured in (m for model in entry.models for m in model.measured):
+                if measured.release == release and measured.accuracy is not None:
+                    labelled += measured.labelled
+                    correct += measured.accuracy * measured.labelled
         return correct / labelled if labelled else None
 
     @staticmethod
-    def _unserved(entry: dict[str, Any]) -> int:
-        return int(entry["dropped"].get("rows_unserved", 0))
+    def _unserved(entry: Device) -> int:
+        return entry.dropped.get("rows_unserved", 0)

@@ -68,11 +68,11 @@ def test_the_agents_wheel_holds_no_server_and_runs_an_update(tmp_path: Path) -> 
         )
         alone.start()
         site.agents["device-1"] = alone
-        wait_for("the device", lambda: bool(client.device_list()), alone)
+        wait_for("the device", lambda: bool(client.devices()), alone)
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
         strategy = {"name": "quick", "waves": [{"percent": 100}], "trial": {"soak_s": "1", "min_samples": 10}}
-        assert client.rollout("weather", strategy=strategy).wait(timeout_s=60)["status"] == "completed"
+        assert client.rollout("weather", strategy=strategy).wait(timeout_s=60).status == "completed"
         doctor = subprocess.run([command[0], "doctor", "--json", *command[2:]], capture_output=True)
         assert {found["check"]: found["ok"] for found in json.loads(doctor.stdout)}["packages"]
     finally:

@@ -70,10 +70,10 @@ def test_an_update_over_mutual_tls_on_a_broker_that_somebody_else_runs(tmp_path:
     try:
         client = site.start_controller()
         site.start_agent(1)
-        wait_for("the device", lambda: bool(client.device_list()) or None)
+        wait_for("the device", lambda: bool(client.devices()) or None)
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
-        assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60)["status"] == "completed"
+        assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
     finally:
         site.stop()
         broker.stop()
@@ -92,14 +92,14 @@ def test_rows_from_a_topic_are_answered_and_bad_ones_counted(broker_kind: str, t
             + '[[sensor]]\nkind = "topic"\nmodel = "weather"\ntopic = "plant/weather"\nlabel = "rain"\n'
         )
         agent.start()
-        wait_for("the device", lambda: bool(client.device_list()) or None)
+        wait_for("the device", lambda: bool(client.devices()) or None)
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
         patient = {**QUICK, "trial": {"soak_s": "1", "min_samples": 0}}
-        assert client.rollout("weather", strategy=patient).wait(timeout_s=60)["status"] == "completed"
+        assert client.rollout("weather", strategy=patient).wait(timeout_s=60).status == "completed"
         features, rain = load_weather()
         plant = paho.Client(paho.CallbackAPIVersion.VERSION2, "plant", protocol=paho.MQTTv5)
-        broker = urlsplit(client.enrolment()["broker_url"])
+        broker = urlsplit(client.enrolment().broker_url)
         plant.username_pw_set(broker.username or "", broker.password)
         plant.connect("127.0.0.1", broker.port or 0)
         plant.loop_start()
@@ -110,12 +110,12 @@ def test_rows_from_a_topic_are_answered_and_bad_ones_counted(broker_kind: str, t
         plant.publish("plant/weather", b'{"temperature": 1}', qos=1).wait_for_publish(5)
 
         def device() -> dict | None:
-            found = client.device_list()[0]
-            measured = found["models"][0]["measured"]
-            done = measured and measured[0]["labelled"] == 50 and found["dropped"].get("rows_failed") == 1
+            found = client.devices()[0]
+            measured = found.models[0].measured
+            done = measured and measured[0].labelled == 50 and found.dropped.get("rows_failed") == 1
             return found if done else None
 
-        assert wait_for("fifty answers", device)["dropped"]["rows_malformed"] == 1
+        assert wait_for("fifty answers", device).dropped["rows_malformed"] == 1
         plant.disconnect()
         plant.loop_stop()
     finally:
@@ -145,9 +145,9 @@ def test_the_embedded_broker_asks_for_a_password_and_shows_none(tmp_path: Path) 
     site = Site(tmp_path, broker="embedded")
     try:
         client = site.start_controller()
-        broker = urlsplit(client.enrolment()["broker_url"])
+        broker = urlsplit(client.enrolment().broker_url)
         assert broker.password
-        assert broker.password not in client.health()["broker"]
+        assert broker.password not in client.health().broker
         assert broker.password not in (tmp_path / "controller.log").read_text()
         assert "one password for everybody" in (tmp_path / "controller.log").read_text()
         for password, welcome in ((broker.password, True), ("guess", False), (None, False)):

@@ -26,7 +26,7 @@ def test_captured_rows_survive_kill_9_and_reach_the_controller_once(tmp_path: Pa
         agent.start()
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
-        wait_for("the device", lambda: client.device_list() or None)
+        wait_for("the device", lambda: client.devices() or None)
         client.rollout("weather", strategy="all_at_once")
         wait_for("captured rows", lambda: len(client.captured("weather")) > 20)
         assert site.controller is not None
@@ -40,7 +40,7 @@ def test_captured_rows_survive_kill_9_and_reach_the_controller_once(tmp_path: Pa
         before = len(client.captured("weather"))
         agent.start()
         wait_for("what waited", lambda: len(client.captured("weather")) >= before + waiting)
-        rows = client.captured("weather")
+        rows = client.captured("weather").to_frame()
         assert not rows.duplicated(subset=["_at"]).any()
         assert set(rows["_device"]) == {"device-1"}
         assert set(rows["_why"]) == {"sampled"}

@@ -18,7 +18,7 @@ def test_the_whole_story(broker_kind: str, tmp_path: Path) -> None:
     told: list[str] = []
     try:
         client = site.start_controller()
-        assert client.health()["broker"].startswith(broker_kind)
+        assert client.health().broker.startswith(broker_kind)
         for number in range(1, DEVICES + 1):
             site.start_agent(number)
         story = Story(site, client, told.append)
@@ -40,14 +40,14 @@ def test_the_whole_story(broker_kind: str, tmp_path: Path) -> None:
         assert story.failed_inferences() == 0
         assert story.inferences() > 1000
 
-        assert client.versions(MODEL)["release"].tolist() == [1, 2, 3]
-        assert client.version(MODEL, 2)["lineage"]["tags"] == {"demo": "forest, twelve years"}
-        canary = next(member["device"] for member in client.open_rollout(client.rollouts()["id"][0]).show()["members"])
-        words = [entry["report"]["state"] for entry in client.device(canary)["history"] if entry["report"]["state"]]
-        phases = [word["phase"] for word in words]
+        assert [version.release for version in client.versions(MODEL)] == [1, 2, 3]
+        assert client.version(MODEL, 2).lineage.tags == {"demo": "forest, twelve years"}
+        canary = client.rollouts()[0].members[0].device
+        words = [entry.report.state for entry in client.device(canary).history if entry.report.state]
+        phases = [word.phase for word in words]
         assert phases[-1] == "steady"
         assert {"fetching", "probing", "trial", "steady"} <= set(phases)
-        table = client.devices()
+        table = client.devices().to_frame()
         assert set(table["stable"]) == {2}
     finally:
         site.stop()
@@ -72,13 +72,13 @@ def test_everything_but_blobs_is_readable_json(tmp_path: Path) -> None:
     site = Site(tmp_path, broker="mosquitto")
     try:
         client = site.start_controller()
-        port = client.health()["broker"].rpartition(":")[2]
+        port = client.health().broker.rpartition(":")[2]
         log = tmp_path / "seen.txt"
         with log.open("wb") as out:
             watching = subprocess.Popen([subscriber, "-p", port, "-V", "5", "-v", "-t", "edgeward/#"], stdout=out)
             site.start_agent(1)
             model, sample = train_first()
-            wait_for("the device", lambda: bool(client.device_list()))
+            wait_for("the device", lambda: bool(client.devices()))
             client.push(model, name=MODEL, sample=sample)
             strategy = {"name": "quick", "waves": [{"percent": 100}], "trial": {"soak_s": "1", "min_samples": 10}}
             client.rollout(MODEL, strategy=strategy).wait(timeout_s=60)

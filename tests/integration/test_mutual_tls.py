@@ -84,24 +84,24 @@ def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
         with (home / "agent.toml").open("a") as config:
             config.write(SENSOR.format(data=weather_file()))
         agent.start()
-        wait_for("the device", client.device_list, agent)
+        wait_for("the device", lambda: client.devices() or None, agent)
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
-        assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60)["status"] == "completed"
+        assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
 
         agent.stop()
         first = (home / "device.pem").read_text()
         assert "renewed" in told([script("edgeward-agent"), "renew", "-c", str(home / "agent.toml")], site)
         assert (home / "device.pem").read_text() != first
         agent.start()
-        wait_for("it to be back", lambda: client.device("cam-1")["presence"] == "online" or None, agent)
+        wait_for("it to be back", lambda: client.device("cam-1").presence == "online" or None, agent)
 
         began = time.monotonic()
         assert "revoked 2 certificates" in told([script("edgeward"), "device", "revoke", "cam-1"], site)
-        wait_for("its session to end", lambda: client.device("cam-1")["presence"] == "offline" or None, agent)
+        wait_for("its session to end", lambda: client.device("cam-1").presence == "offline" or None, agent)
         assert time.monotonic() - began < 5
         time.sleep(2)
-        assert client.device("cam-1")["presence"] == "offline"
+        assert client.device("cam-1").presence == "offline"
         second = subprocess.run([*enrol[:-1], str(tmp_path / "thief")], capture_output=True, text=True, timeout=60)
         assert (second.returncode, "claim_refused" in second.stderr) == (2, True)
         assert any(entry["detail"] == "claim of cam-1: used before" for entry in client._transport.get("/v1/audit"))
@@ -120,7 +120,7 @@ def test_forged_health_to_push_a_rollout_is_not_believed(tmp_path: Path) -> None
         claim = client.claim("cam-1")
         (tmp_path / "claim.json").write_text(json.dumps(claim))
         enrol_device(tmp_path / "claim.json", tmp_path / "device", PosixDisk)
-        forger = forging_client(claim["broker_url"])
+        forger = forging_client(claim.broker_url)
         beat: dict[str, Any] = json.loads(Path(__file__).parents[1].joinpath("data/wire/heartbeat.json").read_text())
         honest = msgspec.convert({**beat, "device": "cam-1"}, Heartbeat)
         key = signer_of((tmp_path / "device" / "device.key").read_bytes())
@@ -128,9 +128,9 @@ def test_forged_health_to_push_a_rollout_is_not_believed(tmp_path: Path) -> None
         for forged in (honest, sign_message(honest, stranger)):
             forger.publish(topics.heartbeat("cam-1"), encode(forged), 1)
         wait_for("both to be seen through", lambda: site_health(client)["messages_not_authentic"] == 2)
-        assert [device["device"] for device in client.device_list()] == []
+        assert [device.device for device in client.devices()] == []
         forger.publish(topics.heartbeat("cam-1"), encode(sign_message(honest, key)), 1)
-        wait_for("the honest one", client.device_list)
+        wait_for("the honest one", lambda: client.devices() or None)
     finally:
         site.stop()
 

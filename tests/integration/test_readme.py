@@ -77,8 +77,8 @@ def notebook(home: Path) -> None:
     os.environ["EDGEWARD_DATA_DIR"] = str(home / ".edgeward")
     try:
         exec(block.group(1), names)
-        assert "pi-1" in set(names["client"].devices()["device"])
-        assert names["client"].versions("iris")["release"].tolist() == [1, 2]
+        assert "pi-1" in {device.device for device in names["client"].devices()}
+        assert [version.release for version in names["client"].versions("iris")] == [1, 2]
     finally:
         del os.environ["EDGEWARD_DATA_DIR"]
 

@@ -28,20 +28,20 @@ def start_site(tmp_path: Path, kind: str) -> tuple[Site, Client, RunningBroker, 
     site = Site(tmp_path / "site", broker=broker.url)
     client = site.start_controller()
     site.start_agent(1)
-    wait_for("the device", lambda: bool(client.device_list()))
+    wait_for("the device", lambda: bool(client.devices()))
     model, sample = train_first()
     client.push(model, name="weather", sample=sample)
-    assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60)["status"] == "completed"
+    assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
     return site, client, broker, config
 
 
 def inferences(client: Client) -> int:
-    return sum(m["inferences"] for d in client.device_list() for model in d["models"] for m in model["measured"])
+    return sum(m.inferences for d in client.devices() for model in d.models for m in model.measured)
 
 
 def refusals(client: Client) -> list[str]:
-    reports = [entry["report"] for entry in client.device("device-1")["history"]]
-    return [report["refusal"]["code"] for report in reports if report.get("refusal")]
+    reports = [entry.report for entry in client.device("device-1").history]
+    return [report.refusal.code for report in reports if report.refusal]
 
 
 @pytest.mark.timeout(180)
@@ -59,8 +59,8 @@ def test_a_broker_killed_and_emptied_between_two_updates(broker_kind: str, tmp_p
         wait_for("telemetry that was kept while the broker was away", lambda: inferences(client) > before + 150)
         model, sample = train_better()
         client.push(model, name="weather", sample=sample)
-        assert client.rollout("weather", strategy=QUICK).wait(timeout_s=90)["status"] == "completed"
-        assert all(d["dropped"].get("rows_failed", 0) == 0 for d in client.device_list())
+        assert client.rollout("weather", strategy=QUICK).wait(timeout_s=90).status == "completed"
+        assert all(d.dropped.get("rows_failed", 0) == 0 for d in client.devices())
         assert refusals(client) == [], "what is published again is the same bytes"
     finally:
         site.stop()
@@ -75,15 +75,15 @@ def test_a_controller_killed_in_mid_rollout_goes_on_with_the_same_plan(tmp_path:
         client.push(model, name="weather", sample=sample)
         slow = {**QUICK, "trial": {"soak_s": "4", "min_samples": 10}}
         started = client.rollout("weather", strategy=slow)
-        wait_for("the trial", lambda: started.show()["members"][0]["phase"] == "trial")
+        wait_for("the trial", lambda: started.show().members[0].phase == "trial")
         assert site.controller is not None
         site.controller.kill()
         (site.data_dir / "controller.json").unlink()
         client = site.start_controller()
-        assert client.open_rollout(started.id).wait(timeout_s=60)["status"] == "completed"
-        versions = [m["desired_release"] for d in client.device_list() for m in d["models"]]
+        assert client.open_rollout(started.id).wait(timeout_s=60).status == "completed"
+        versions = [m.desired_release for d in client.devices() for m in d.models]
         assert versions == [2]
-        assert client.device("device-1")["document_version"] == 2, "no second offer"
+        assert client.device("device-1").document_version == 2, "no second offer"
         assert refusals(client) == []
     finally:
         site.stop()

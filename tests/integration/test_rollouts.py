@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from edgeward.answers.rollouts import Event
 from edgeward.client import Client
 from edgeward.demo.models import FIRST_YEAR, TRAINED_UNTIL, load_weather, train_better, train_first
 from edgeward.demo.processes import Site, wait_for
@@ -44,14 +45,14 @@ def fleet(tmp_path: Path, agents: int, tables: str = "") -> tuple[Site, Client]:
     client = site.start_controller()
     for number in range(1, agents + 1):
         site.start_agent(number)
-    wait_for("every device", lambda: len(client.device_list()) == agents, within_s=90)
+    wait_for("every device", lambda: len(client.devices()) == agents, within_s=90)
     return site, client
 
 
 def releases(client: Client) -> list[int]:
     """What each device has confirmed."""
-    states = [device["models"][0]["state"] or {} for device in client.device_list() if device["models"]]
-    return sorted((state.get("stable") or {}).get("release", 0) for state in states)
+    models = [device.models[0] for device in client.devices() if device.models]
+    return sorted(model.stable_release or 0 for model in models)
 
 
 @pytest.mark.timeout(300)
@@ -60,24 +61,24 @@ def test_a_slow_model_stops_at_the_canary_says_why_and_goes_back(tmp_path: Path)
     try:
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
-        assert client.rollout("weather", strategy=AT_ONCE).wait(timeout_s=90)["status"] == "completed"
+        assert client.rollout("weather", strategy=AT_ONCE).wait(timeout_s=90).status == "completed"
         model, sample = train_slow()
         client.push(model, name="weather", sample=sample)
         plan = client.plan("weather", strategy=CAREFUL)
-        assert [wave["devices"] for wave in plan["waves"]] == [1, AGENTS - 1]
-        handle = client.rollout("weather", strategy=CAREFUL, plan_digest=plan["plan_digest"])
-        wait_for("the stop", lambda: handle.show()["status"] == "paused", within_s=90)
-        why = handle.explain()[1]
+        assert [wave.devices for wave in plan.waves] == [1, AGENTS - 1]
+        handle = client.rollout("weather", strategy=CAREFUL, plan_digest=plan.plan_digest)
+        wait_for("the stop", lambda: handle.show().status == "paused", within_s=90)
+        why = handle.explain().sentences[1]
         assert why.startswith("It is paused, because latency_ratio_p95: p95 ")
         assert why.endswith("resume, abort or roll it back.")
         assert releases(client).count(2) <= 1, "nobody but the canary has it"
-        assert handle.resume()["status"] == "running"
-        wait_for("new measurements", lambda: handle.show()["status"] == "paused", within_s=90)
-        assert handle.rollback()["status"] == "rolling_back"
-        assert handle.wait(timeout_s=60)["status"] == "rolled_back"
+        assert handle.resume().status == "running"
+        wait_for("new measurements", lambda: handle.show().status == "paused", within_s=90)
+        assert handle.rollback().status == "rolling_back"
+        assert handle.wait(timeout_s=60).status == "rolled_back"
         assert releases(client) == [1] * AGENTS
-        canary = next(member["device"] for member in handle.show()["members"] if member["wave"] == 0)
-        assert f"by rollout {handle.id} rolling v2 back" in client.why(canary)[-1]
+        canary = next(member.device for member in handle.show().members if member.wave == 0)
+        assert f"by rollout {handle.id} rolling v2 back" in client.why(canary).sentences[-1]
     finally:
         site.stop()
 
@@ -108,7 +109,7 @@ def hook() -> Iterator[Any]:
 def test_a_policy_rolls_out_what_passes_its_gates_and_programs_hear_of_it(tmp_path: Path, hook: Any) -> None:
     tables = f'[events]\nwebhooks = ["http://127.0.0.1:{hook.server_port}/"]\n'
     site, client = fleet(tmp_path, 2, tables)
-    streamed: list[dict[str, Any]] = []
+    streamed: list[Event] = []
     threading.Thread(target=lambda: streamed.extend(_until_end(client)), daemon=True).start()
     try:
         model, sample = train_first()
@@ -118,7 +119,7 @@ def test_a_policy_rolls_out_what_passes_its_gates_and_programs_hear_of_it(tmp_pa
         model, sample = train_better()
         client.push(model, name="weather", sample=sample)
         wait_for("version 2, with no further hand", lambda: releases(client) == [2, 2], within_s=60)
-        wait_for("its end", lambda: set(client.rollouts()["status"]) == {"completed"}, within_s=60)
+        wait_for("its end", lambda: {rollout.status for rollout in client.rollouts()} == {"completed"}, within_s=60)
         site.start_agent(3)
         wait_for("a device that joined later", lambda: releases(client) == [2, 2, 2], within_s=60)
         ends = ["dev.edgeward.rollout.running", "dev.edgeward.rollout.completed"] * 2
@@ -126,16 +127,16 @@ def test_a_policy_rolls_out_what_passes_its_gates_and_programs_hear_of_it(tmp_pa
         assert hook.heard[0] == hook.heard[1], "what was not taken comes again, before anything newer"
         assert [event["type"] for _, event in hook.heard[1:]] == ends
         assert {kind for kind, _ in hook.heard} == {"application/cloudevents+json"}
-        wait_for("the stream", lambda: [event["type"] for event in streamed] == ends, within_s=10)
-        again = client.events(after=streamed[1]["id"])
-        assert [next(again)["id"] for _ in range(2)] == [event["id"] for event in streamed[2:]]
+        wait_for("the stream", lambda: [event.type for event in streamed] == ends, within_s=10)
+        again = client.events(after=streamed[1].id)
+        assert [next(again).id for _ in range(2)] == [event.id for event in streamed[2:]]
         client.end_deployment("weather")
         assert client.deployments() == {}
     finally:
         site.stop()
 
 
-def _until_end(client: Client) -> Iterator[dict[str, Any]]:
+def _until_end(client: Client) -> Iterator[Event]:
     yield from itertools.islice(client.events(), 4)
 
 
@@ -147,13 +148,13 @@ def test_a_first_release_that_is_aborted_on_trial_is_taken_back_and_may_come_aga
         client.push(model, name="weather", sample=sample)
         patient = AT_ONCE | {"trial": {"soak_s": "600", "min_samples": 10}}
         handle = client.rollout("weather", strategy=patient)
-        wait_for("the trial", lambda: handle.show()["members"][0]["phase"] == "trial", within_s=60)
+        wait_for("the trial", lambda: handle.show().members[0].phase == "trial", within_s=60)
         handle.abort()
-        assert handle.wait(timeout_s=60)["status"] == "aborted"
-        state = client.device("device-1")["models"][0]["state"]
-        assert (state["phase"], state["trial"], state["serving"]) == ("steady", None, "")
-        assert client.rollout("weather", strategy=AT_ONCE).wait(timeout_s=60)["status"] == "completed"
-        assert client.device("device-1")["dropped"].get("internal_errors", 0) == 0
+        assert handle.wait(timeout_s=60).status == "aborted"
+        state = client.device("device-1").models[0].state
+        assert (state.phase, state.trial, state.serving) == ("steady", None, "")
+        assert client.rollout("weather", strategy=AT_ONCE).wait(timeout_s=60).status == "completed"
+        assert client.device("device-1").dropped.get("internal_errors", 0) == 0
     finally:
         site.stop()
 
@@ -167,12 +168,12 @@ def test_an_application_that_holds_updates_is_waited_for(tmp_path: Path) -> None
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
         handle = client.rollout("weather", strategy=AT_ONCE)
-        wait_for("the wait", lambda: handle.show()["members"][0]["phase"] == "ready", within_s=60)
-        member = handle.show()["members"][0]
-        assert (member["code"], "for 8" in member["detail"]) == ("update_held", True)
+        wait_for("the wait", lambda: handle.show().members[0].phase == "ready", within_s=60)
+        member = handle.show().members[0]
+        assert (member.code, "for 8" in member.detail) == ("update_held", True)
         time.sleep(2.0)
         assert releases(client) == [0]
         hold.unlink()
-        assert handle.wait(timeout_s=60)["status"] == "completed"
+        assert handle.wait(timeout_s=60).status == "completed"
     finally:
         site.stop()

@@ -78,12 +78,12 @@ def test_a_device_that_has_the_forest_gets_the_new_trees_alone(tmp_path: Path) -
     client = site.start_controller()
     site.start_agent(1)
     try:
-        wait_for("the device", lambda: len(client.device_list()) == 1, within_s=60)
+        wait_for("the device", lambda: len(client.devices()) == 1, within_s=60)
         client.push(first, name="weather", sample=sample)
-        assert client.rollout("weather", strategy=AT_ONCE).wait(timeout_s=90)["status"] == "completed"
-        size_bytes = client.push(more, name="weather", sample=sample)["size_bytes"]
+        assert client.rollout("weather", strategy=AT_ONCE).wait(timeout_s=90).status == "completed"
+        size_bytes = client.push(more, name="weather", sample=sample).size_bytes
         handle = client.rollout("weather", strategy=AT_ONCE)
-        assert handle.wait(timeout_s=90)["status"] == "completed"
+        assert handle.wait(timeout_s=90).status == "completed"
         assert releases(client) == [2]
         (agent,) = site.agents.values()
         said = re.findall(r"unpacked: (\d+) of (\d+) bytes", agent.log.read_text())
@@ -101,7 +101,7 @@ def test_a_real_device_takes_blobs_from_a_stick_or_from_the_api(tmp_path: Path, 
     client = site.start_controller()
     client.push(first, name="weather", sample=sample)
     stick = tmp_path / "stick"
-    wait_for("the encoding", lambda: client.version("weather", 1)["deliveries"] or None)
+    wait_for("the encoding", lambda: client.version("weather", 1).deliveries or None)
     client.export("weather", 1, stick)
     assert len(list(stick.iterdir())) == 6, "artifact, golden set, encoded artifact, each with its list"
     address = find_settings(environment={"EDGEWARD_DATA_DIR": str(site.data_dir)}).url
@@ -109,8 +109,8 @@ def test_a_real_device_takes_blobs_from_a_stick_or_from_the_api(tmp_path: Path, 
     site.agent_tables = f'\n[transfer]\nsources = ["{stick.as_uri() if source == "stick" else api}"]\n'
     agent = site.start_agent(1)
     try:
-        wait_for("the device", lambda: len(client.device_list()) == 1, within_s=60)
-        assert client.rollout("weather", strategy=AT_ONCE).wait(timeout_s=90)["status"] == "completed"
+        wait_for("the device", lambda: len(client.devices()) == 1, within_s=60)
+        assert client.rollout("weather", strategy=AT_ONCE).wait(timeout_s=90).status == "completed"
         assert releases(client) == [1]
         assert "source" not in agent.log.read_text(), "nothing failed, so the broker was not asked"
     finally:
@@ -128,11 +128,11 @@ def test_a_real_device_takes_a_version_from_its_neighbour(tmp_path: Path) -> Non
         site.agent_tables = f'\n[transfer]\nshare = "127.0.0.1:{port}"\n'
         agents.append(site.start_agent(number))
     try:
-        wait_for("the devices", lambda: len(client.device_list()) == 2, within_s=60)
+        wait_for("the devices", lambda: len(client.devices()) == 2, within_s=60)
         one_by_one = {**AT_ONCE, "waves": [{"devices": ["device-1"]}, {"percent": 100}]}
-        assert client.rollout("weather", strategy=one_by_one).wait(timeout_s=90)["status"] == "completed"
+        assert client.rollout("weather", strategy=one_by_one).wait(timeout_s=90).status == "completed"
         assert releases(client) == [1, 1]
-        digest = client.version("weather", 1)["digest"]
+        digest = client.version("weather", 1).digest
         giver, taker = (agent.log.read_text() for agent in agents)
         assert f"neighbour 127.0.0.1 has taken the end of {digest[:12]}" in giver
         assert "source" not in taker, "nothing failed, so the broker was not asked"
@@ -141,5 +141,5 @@ def test_a_real_device_takes_a_version_from_its_neighbour(tmp_path: Path) -> Non
 
 
 def releases(client: Client) -> list[int]:
-    states = [device["models"][0]["state"] for device in client.device_list() if device["models"]]
-    return sorted(state["stable"]["release"] for state in states)
+    models = [device.models[0] for device in client.devices() if device.models]
+    return sorted(model.stable_release or 0 for model in models)

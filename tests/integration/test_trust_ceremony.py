@@ -38,7 +38,7 @@ def test_a_fleet_whose_release_key_is_elsewhere(tmp_path: Path) -> None:
     try:
         client = site.start_controller()
         agent = site.start_agent(1)
-        wait_for("the device", client.device_list, agent)
+        wait_for("the device", lambda: client.devices() or None, agent)
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
         with pytest.raises(BadInput) as refused:
@@ -52,10 +52,10 @@ def test_a_fleet_whose_release_key_is_elsewhere(tmp_path: Path) -> None:
         )
         assert "NEW" in signed
         assert "vouched for v1" in signed
-        assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60)["status"] == "completed"
+        assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
 
         rotated_and_still_followed(site, client, keys)
-        refusals = [entry["refusal"] for entry in client.device("device-1")["history"] if entry.get("refusal")]
+        refusals = [entry.report.refusal for entry in client.device("device-1").history if entry.report.refusal]
         assert refusals == []
     finally:
         site.stop()
@@ -70,10 +70,10 @@ def rotated_and_still_followed(site: Site, client: Client, keys: Path) -> None:
     client.push(model, name="weather", sample=sample)
     sign = ("sign", "weather", "--key", offline / "release.pem", "--min-release", 2)
     assert "v1, v2" in edgeward(site, *sign)
-    assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60)["status"] == "completed"
+    assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
     assert "verified" in edgeward(site, "verify", "--root", keys / "metadata" / "1.root.json")
-    roles = {row["role"]: row for row in client.trust()["roles"]}
-    assert roles["root"]["version"] == 5
+    roles = {row.role: row for row in client.trust().roles}
+    assert roles["root"].version == 5
     with pytest.raises(BadInput) as refused:
-        client.offer_metadata({"targets.json": client.trust()["files"]["targets.json"].replace("desired", "desirex")})
+        client.offer_metadata({"targets.json": client.trust().files["targets.json"].replace("desired", "desirex")})
     assert refused.value.code == Code.SIGNATURE_INVALID

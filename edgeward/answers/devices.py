@@ -1,0 +1,187 @@
+"""The fleet: devices, what they run and measure, what they reported, and what a new one needs."""
+
+from typing import ClassVar
+
+from edgeward.answers.answer import Answer, Time
+
+
+class VersionRef(Answer, frozen=True):
+    """A version by its number and its digest."""
+
+    release: int
+    digest: str
+
+
+class Outcome(Answer, frozen=True):
+    """How a device's newest update ended."""
+
+    generation: int
+    version: VersionRef
+    result: str
+    code: str = ""
+    detail: str = ""
+
+
+class Progress(Answer, frozen=True):
+    """How much of a version has come across."""
+
+    done_bytes: int
+    total_bytes: int
+
+
+class ModelState(Answer, frozen=True):
+    """What a device says about one model."""
+
+    model: str
+    phase: str
+    generation: int
+    stable: VersionRef | None = None
+    trial: VersionRef | None = None
+    target: VersionRef | None = None
+    progress: Progress | None = None
+    stable_proven: bool = False
+    serving: str = ""
+    """The digest of the version that answers."""
+    outcome: Outcome | None = None
+    code: str = ""
+    detail: str = ""
+
+    @property
+    def why(self) -> str:
+        """The code of what holds the update up or ended it; empty for neither."""
+        return self.code or (self.outcome.code if self.outcome else "")
+
+
+class Hardware(Answer, frozen=True):
+    """The machine and the programs of a device."""
+
+    machine: str
+    cpus: int
+    memory_mb: int
+    python: str
+    onnxruntime: str
+    agent: str
+    sandbox: str = ""
+    encodings: tuple[str, ...] = ()
+
+
+class Measured(Answer, frozen=True):
+    """Inferences of one release on one device since the controller started."""
+
+    release: int
+    inferences: int
+    errors: int
+    accuracy: float | None
+    labelled: int
+    latency_us_p50: float | None
+    latency_us_p95: float | None
+
+
+class DeviceModel(Answer, frozen=True):
+    """One model on one device: desired, reported, measured."""
+
+    model: str
+    desired_release: int | None
+    state: ModelState | None
+    measured: tuple[Measured, ...]
+
+    @property
+    def stable_release(self) -> int | None:
+        """The release that the device has confirmed; None for none."""
+        return self.state.stable.release if self.state is not None and self.state.stable is not None else None
+
+    @property
+    def serving(self) -> Measured | None:
+        """What was measured of the confirmed release; None before the first telemetry."""
+        return next((each for each in self.measured if each.release == self.stable_release), None)
+
+
+class Device(Answer, frozen=True):
+    """One device."""
+
+    device: str
+    presence: str
+    """`online`, `offline`, `silent` or `unknown`."""
+    labels: dict[str, str]
+    hardware: Hardware | None
+    document_version: int
+    models: tuple[DeviceModel, ...]
+    dropped: dict[str, int]
+    rss_mb: float | None
+    cpu_share: float | None
+    temperature_c: float | None
+    swap_stall_ms_max: float | None
+    swap_rss_mb: float | None
+    bytes_received: int
+    bytes_sent: int
+    bytes_s: float
+    seen_s_ago: float | None
+
+    def table_rows(self) -> list[dict[str, object]]:
+        """One row per model, or one with the model None; labels are columns."""
+        base: dict[str, object] = {"device": self.device, "presence": self.presence, **self.labels}
+        return [base | _model_row(each) for each in self.models] or [base | {"model": None}]
+
+
+class Report(Answer, frozen=True):
+    """One report: a new state, or the refusal of a document."""
+
+    state: ModelState | None = None
+    refusal: "Refusal | None" = None
+
+
+class Refusal(Answer, frozen=True):
+    """Why a device refused a document."""
+
+    code: str
+    detail: str = ""
+
+
+class HistoryEntry(Answer, frozen=True):
+    """One report of a device, and when the controller took it."""
+
+    at: Time
+    report: Report
+
+
+class DeviceDetail(Device, frozen=True):
+    """One device with its newest reports, oldest first."""
+
+    history: tuple[HistoryEntry, ...]
+
+
+class Enrolment(Answer, frozen=True):
+    """What a new device needs to know: the broker's address, and the root of its trust as it was signed."""
+
+    _secret: ClassVar[frozenset[str]] = frozenset({"broker_url"})
+    """The address may hold a password."""
+
+    broker_url: str
+    root: str
+
+
+class Claim(Answer, frozen=True):
+    """All that a device needs to enrol once, within an hour."""
+
+    _secret: ClassVar[frozenset[str]] = frozenset({"token", "broker_url"})
+
+    url: str
+    token: str
+    device: str
+    broker_url: str
+    ca: str
+    """The authority that vouches for broker and devices, in PEM."""
+    root: str
+
+
+def _model_row(model: DeviceModel) -> dict[str, object]:
+    measured = model.serving
+    return {
+        "model": model.model,
+        "desired": model.desired_release,
+        "phase": model.state.phase if model.state is not None else None,
+        "stable": model.stable_release,
+        "inferences": measured.inferences if measured is not None else 0,
+        "accuracy": measured.accuracy if measured is not None else None,
+        "latency_us_p95": measured.latency_us_p95 if measured is not None else None,
+    }

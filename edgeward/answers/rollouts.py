@@ -1,0 +1,138 @@
+"""Rollouts: previews, where they stand, what rules say, policies, events."""
+
+from edgeward.answers.answer import Answer, Plain, Time
+
+
+class WavePreview(Answer, frozen=True):
+    """One wave before it happens."""
+
+    wave: int
+    mode: str
+    devices: int
+    strata: dict[str, int]
+    soak_s: float
+    hold: bool
+    """Whether the wave ends only when somebody promotes it."""
+
+
+class Preview(Answer, frozen=True):
+    """What a rollout would do, as things stand."""
+
+    model: str
+    release: int
+    strategy: str
+    plan_digest: str
+    devices: int
+    waves: tuple[WavePreview, ...]
+    excluded: dict[str, str]
+    """By device, why."""
+    variants: dict[str, int]
+    """Devices that get the release in a smaller form, by its name."""
+    bytes_to_send: int
+    finish_s: float
+    """At the earliest."""
+    power: tuple[str, ...]
+    """What each rule can detect in the first wave."""
+    no_way_back: tuple[str, ...]
+    unproven: tuple[str, ...]
+
+
+class Member(Answer, frozen=True):
+    """One device in a rollout."""
+
+    device: str
+    wave: int
+    stratum: str
+    outcome: str
+    phase: str
+    serving_release: int | None
+    code: str
+    detail: str
+
+
+class Verdict(Answer, frozen=True):
+    """What a rule says now: `pass`, `fail` or `inconclusive`."""
+
+    metric: str
+    stratum: str
+    """Empty where the rule judges all devices together."""
+    verdict: str
+    detail: str
+
+
+class Transfer(Answer, frozen=True):
+    """What has come across, as far as devices have told."""
+
+    total_bytes: int
+    done_bytes: int
+    bytes_s: float
+    eta_s: float | None
+    """At that rate; None while nothing has come across."""
+
+
+class Rollout(Answer, frozen=True):
+    """One rollout as it stands."""
+
+    id: str
+    model: str
+    release: int
+    strategy: str
+    status: str
+    open: bool
+    wave: int
+    waves: int
+    reason: str
+    counts: dict[str, int]
+    """Members by outcome."""
+    transfer: Transfer
+    verdicts: tuple[Verdict, ...]
+    created_at: Time
+    created_by: str
+    members: tuple[Member, ...]
+    excluded: dict[str, str]
+    plan_digest: str
+    approved_by: str
+
+    def table_rows(self) -> list[dict[str, object]]:
+        """One row, without what is a table by itself: members, verdicts, transfer, excluded devices."""
+        (row,) = super().table_rows()
+        return [{k: v for k, v in row.items() if k not in ("members", "verdicts", "transfer", "excluded")}]
+
+
+class DeploymentPolicy(Answer, frozen=True):
+    """How every version of a model that passes its gates goes out by itself."""
+
+    strategy: Plain
+    """Every field of the strategy, as in configs/rollouts."""
+    selector: dict[str, str]
+    approval: bool
+    set_by: str
+    set_at: Time
+
+    @property
+    def strategy_name(self) -> str:
+        """The strategy's name."""
+        return str(self.strategy["name"])
+
+
+class RolloutData(Answer, frozen=True):
+    """Where a rollout stood when an event was told."""
+
+    model: str
+    release: int
+    status: str
+    wave: int
+    reason: str
+
+
+class Event(Answer, frozen=True):
+    """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: Time
+    datacontenttype: str
+    data: RolloutData

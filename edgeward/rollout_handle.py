@@ -1,0 +1,80 @@
+"""One rollout: look at it, wait for its end, steer it."""
+
+import time
+from collections.abc import Iterator
+
+from edgeward.answers.answer import Sentences
+from edgeward.answers.rollouts import Rollout, Verdict
+from edgeward.answers.table import Table
+from edgeward.transport import Transport
+
+POLL_S = 0.5
+
+
+class RolloutHandle:
+    """A rollout by its id."""
+
+    def __init__(self, transport: Transport, rollout: str) -> None:
+        self._transport = transport
+        self.id = rollout
+
+    def __repr__(self) -> str:
+        return f"RolloutHandle({self.id!r})"
+
+    def show(self) -> Rollout:
+        """The rollout as it stands."""
+        return Rollout.read(self._transport.get(f"/v1/rollouts/{self.id}"))
+
+    def watch(self, *, poll_s: float = POLL_S) -> Iterator[Rollout]:
+        """The rollout as it stands, again every `poll_s` seconds, the last time when it has ended."""
+        while True:
+            view = self.show()
+            yield view
+            if not view.open:
+                return
+            time.sleep(poll_s)
+
+    def wait(self, *, timeout_s: float | None = None) -> Rollout:
+        """Waits until it has ended; TimeoutError after `timeout_s` seconds, while it goes on."""
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        for view in self.watch():
+            if not view.open:
+                return view
+            if until is not None and time.monotonic() > until:
+                raise TimeoutError(f"rollout {self.id} is still {view.status} after {timeout_s} s: {view.counts}")
+        raise AssertionError("watch ends only with a rollout that has ended")
+
+    def judge(self, *, revert: bool = False) -> Table[Verdict]:
+        """What its accuracy rules say now that labels have come; with `revert` it is rolled back where one fails."""
+        return Table(map(Verdict.read, self._transport.post(f"/v1/rollouts/{self.id}/judge", {"revert": revert})))
+
+    def explain(self) -> Sentences:
+        """Where it stands and what it waits for, in sentences."""
+        return Sentences.read(self._transport.get(f"/v1/rollouts/{self.id}/explain"))
+
+    def approve(self, plan_digest: str) -> Rollout:
+        """Starts a proposed rollout: the second person's consent to the plan that they have seen."""
+        return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/approve", {"plan_digest": plan_digest}))
+
+    def pause(self) -> Rollout:
+        """Stops starting devices; what is under way goes on."""
+        return self._steer("pause")
+
+    def resume(self) -> Rollout:
+        """Goes on; failures and measurements known by now no longer count."""
+        return self._steer("resume")
+
+    def promote(self) -> Rollout:
+        """Ends the wave now: neither its soak nor a rule that cannot say yet holds it up."""
+        return self._steer("promote")
+
+    def abort(self) -> Rollout:
+        """Stops; devices that have confirmed the release keep it, all others are set back."""
+        return self._steer("abort")
+
+    def rollback(self) -> Rollout:
+        """Sets every touched device back to its last confirmed release."""
+        return self._steer("rollback")
+
+    def _steer(self, verb: str) -> Rollout:
+        return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/{verb}"))

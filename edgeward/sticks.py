@@ -1,0 +1,52 @@
+"""Directories for devices that no broker connects: blobs and signed documents out, what devices said back in.
+
+Decides the order on the stick: a blob after its list, documents after the blobs that they name, each file whole or not
+there. Refuses to know where the bytes come from.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from contract.blobs import chunk_list, sha256_hex
+from contract.bundle import DOCUMENTS, MAX_SAID_BYTES, Documents, Words
+from contract.errors import BadInput, Code, WorldError
+from contract.wire import decode, encode
+from edgeward.answers.blob import Blob
+from edgeward.files import write_whole
+
+Fetch = Callable[[str], bytes]
+"""The bytes of a blob, by its digest."""
+
+
+def write_blobs(blobs: Iterable[Blob], directory: Path, fetch: Fetch) -> int:
+    """Writes those blobs that are not there yet, each under its digest, its list of chunks beside it; their bytes.
+
+    WorldError `digest_mismatch` if one came damaged.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    return sum(_write_blob(blob, directory, fetch) for blob in blobs)
+
+
+def write_documents(documents: Mapping[str, str], directory: Path) -> None:
+    """Writes signed documents, by topic; after the blobs that they name."""
+    write_whole(directory / DOCUMENTS, encode(Documents(documents=dict(documents))))
+
+
+def read_words(path: Path) -> Words:
+    """What a device said to a stick. BadInput `message_malformed`, `message_too_large` with the file's name."""
+    try:
+        return decode(path.read_bytes(), Words, max_bytes=2 * MAX_SAID_BYTES)
+    except BadInput as error:
+        raise BadInput(error.code, f"{path}: {error.detail}") from None
+
+
+def _write_blob(blob: Blob, directory: Path, fetch: Fetch) -> int:
+    path = directory / blob.sha256
+    if path.exists() and sha256_hex(path.read_bytes()) == blob.sha256:
+        return 0
+    data = fetch(blob.sha256)
+    if sha256_hex(data) != blob.sha256:
+        raise WorldError(Code.DIGEST_MISMATCH, f"blob {blob.sha256[:12]} came damaged; try again")
+    write_whole(directory / f"{blob.sha256}.list", chunk_list(data, blob.chunk_bytes))
+    write_whole(path, data)
+    return len(data)

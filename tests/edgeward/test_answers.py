@@ -1,0 +1,214 @@
+"""Each answer of the client against the API's own schema, and how answers read, print and become frames."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pandas as pd
+import pytest
+
+import edgeward
+from contract.errors import BadInput, Code
+from controller.api.openapi import openapi
+from edgeward.answers import devices, models, operators, rollouts
+from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences
+from edgeward.answers.blob import Blob
+from edgeward.answers.table import MAX_PRINTED_ROWS, Table
+
+ANSWERED: dict[str, type[Answer]] = {
+    "Health": operators.Health,
+    "Enrolment": devices.Enrolment,
+    "ModelView": models.Model,
+    "VersionView": models.Version,
+    "VersionDetail": models.VersionDetail,
+    "Delivery": models.VersionDelivery,
+    "Blob": Blob,
+    "GateVerdict": models.Gate,
+    "CapturedView": models.Capture,
+    "CapturedRow": models.CapturedRow,
+    "DeviceView": devices.Device,
+    "DeviceDetail": devices.DeviceDetail,
+    "DeviceModelView": devices.DeviceModel,
+    "MeasuredView": devices.Measured,
+    "ModelState": devices.ModelState,
+    "VersionRef": devices.VersionRef,
+    "Outcome": devices.Outcome,
+    "Progress": devices.Progress,
+    "Hardware": devices.Hardware,
+    "HistoryEntry": devices.HistoryEntry,
+    "Claim": devices.Claim,
+    "BundleView": operators.StickDocuments,
+    "BundleTaken": operators.StickTaken,
+    "RolloutView": rollouts.Rollout,
+    "MemberView": rollouts.Member,
+    "VerdictView": rollouts.Verdict,
+    "TransferView": rollouts.Transfer,
+    "Preview": rollouts.Preview,
+    "WavePreview": rollouts.WavePreview,
+    "DeploymentPolicy": rollouts.DeploymentPolicy,
+    "Event": rollouts.Event,
+    "RolloutData": rollouts.RolloutData,
+    "Sentences": Sentences,
+    "TrustView": operators.Trust,
+    "RoleProposal": operators.RoleProposal,
+    "PublicKey": operators.PublicKey,
+    "TokenView": operators.Token,
+    "NewToken": operators.NewToken,
+    "AuditExport": operators.AuditExport,
+}
+"""By schema of the API: the class in which the client answers it."""
+NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
+"""Schemas of which the client answers the one value that they hold."""
+NOT_ASKED = {"FleetView", "Certificate", "Error"}
+"""Schemas of calls that the page or a device makes."""
+
+SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]
+VERSION = {
+    "model": "m", "release": 2, "released": True, "digest": "ab", "size_bytes": 10, "task": "classification",
+    "estimator": "Forest", "created_at": "2026-01-02T03:04:05+00:00", "created_by": "ada",
+    "gates": [{"gate": "parity", "passed": True, "detail": "all rows"}],
+}  # fmt: skip
+
+
+def schema_of(name: str) -> Any:
+    """The schema by its name; msgspec writes the module before names that two rooms have."""
+    (found,) = [schema for full, schema in SCHEMAS.items() if full == name or full.endswith((f".{name}", f"_{name}"))]
+    return found
+
+
+def kinds(schema: Any, schemas: dict[str, Any]) -> set[str]:
+    """The JSON types that a schema allows; nothing for one that allows everything."""
+    if "$ref" in schema:
+        return kinds(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    if "anyOf" in schema:
+        return {kind for each in schema["anyOf"] for kind in kinds(each, schemas)}
+    if "enum" in schema:
+        return {"null" if value is None else "string" for value in schema["enum"]}
+    named = schema.get("type", [])
+    return {named} if isinstance(named, str) else set(named)
+
+
+@pytest.mark.parametrize("name", sorted(ANSWERED))
+def test_an_answer_has_the_properties_of_the_api_and_takes_their_types(name: str) -> None:
+    (_,), mine = msgspec.json.schema_components([ANSWERED[name]], schema_hook=lambda _: {"description": "anything"})
+    answer, served = mine[ANSWERED[name].__name__], schema_of(name)
+    assert set(answer["properties"]) == set(served["properties"])
+    for key, schema in served["properties"].items():
+        wanted, taken = kinds(schema, SCHEMAS), kinds(answer["properties"][key], mine)
+        assert not taken or wanted <= taken, (name, key)
+
+
+def test_every_schema_that_the_api_answers_has_a_class_or_a_reason() -> None:
+    answered: set[str] = set()
+    for path in openapi()["paths"].values():
+        for operation in path.values():
+            content = operation["responses"]["200"]["content"].get("application/json", {}).get("schema", {})
+            inner = content.get("items") or content.get("additionalProperties") or content
+            if "$ref" in inner:
+                answered.add(inner["$ref"].rpartition("/")[2].rpartition(".")[2])
+    assert answered
+    assert answered <= {*ANSWERED, *NUMBERS, *NOT_ASKED}
+
+
+def test_a_newer_controllers_key_is_ignored_and_a_missing_one_is_named() -> None:
+    found = models.Version.read({**VERSION, "colour": "blue"})
+    assert (found.release, found.plain["colour"]) == (2, "blue")
+    with pytest.raises(BadInput, match="release") as caught:
+        models.Version.read({key: value for key, value in VERSION.items() if key != "release"})
+    assert caught.value.code == Code.MESSAGE_MALFORMED
+    with pytest.raises(BadInput, match="created_at"):
+        models.Version.read({**VERSION, "created_at": "2026-01-02T03:04:05"})
+
+
+def test_times_have_a_zone_and_become_timestamps_in_a_frame() -> None:
+    table = Table([models.Version.read(VERSION)])
+    assert table[0].created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    frame = table.to_frame()
+    assert frame["created_at"][0] == pd.Timestamp("2026-01-02T03:04:05Z")
+    assert str(frame["created_at"].dtype).endswith("UTC]")
+    assert frame["release"].tolist() == [2]
+
+
+def test_an_answer_prints_its_fields_and_cuts_what_is_long() -> None:
+    shown = repr(models.Version.read({**VERSION, "estimator": "E" * 500}))
+    assert shown.startswith("Version(model='m', release=2, released=True")
+    assert "created_at=2026-01-02 03:04:05+00:00" in shown
+    assert "gates=<1>" in shown
+    assert "E" * (MAX_SHOWN_CHARS + 1) not in shown
+
+
+def test_what_a_notebook_shows_is_escaped() -> None:
+    version = models.Version.read({**VERSION, "model": "<script>alert(1)</script>"})
+    explanation = Sentences(sentences=("<b>x</b>",))
+    for html in (version._repr_html_(), Table([version])._repr_html_(), explanation._repr_html_()):
+        assert "<script>" not in html
+        assert "<b>" not in html
+        assert "&lt;" in html
+    device = Table([devices.Device.read(device_json(labels={"<i>": "x"}))])
+    assert "<i>" not in device._repr_html_()
+
+
+def test_no_password_is_printed() -> None:
+    token = {"id": "t", "name": "n", "roles": [], "created_at": VERSION["created_at"], "revoked": False}
+    made = operators.NewToken.read({"token": "s3cret", "kept": {**token, "expires_at": VERSION["created_at"]}})
+    claim = devices.Claim.read(
+        {"url": "u", "token": "s3cret", "device": "d", "broker_url": "mqtt://u:s3cret@h", "ca": "", "root": ""}
+    )
+    enrolment = devices.Enrolment.read({"broker_url": "mqtt://u:s3cret@h", "root": ""})
+    for answer in (made, claim, enrolment):
+        for shown in (repr(answer), answer._repr_html_(), repr(Table([answer])), Table([answer])._repr_html_()):
+            assert "s3cret" not in shown
+    assert made.token == "s3cret"
+
+
+def test_a_table_is_a_sequence_that_prints_its_first_rows_and_counts_the_rest() -> None:
+    table = Table(models.Version.read({**VERSION, "release": number}) for number in range(MAX_PRINTED_ROWS + 5))
+    lines = repr(table).splitlines()
+    assert lines[0].split()[:3] == ["model", "release", "released"]
+    assert (len(lines), lines[-1]) == (MAX_PRINTED_ROWS + 2, "... and 5 more")
+    assert (len(table), table[3].release, table[-2:][0].release) == (MAX_PRINTED_ROWS + 5, 3, MAX_PRINTED_ROWS + 3)
+    assert (repr(Table()), len(Table().to_frame())) == ("(no rows)", 0)
+
+
+def test_the_fleet_is_a_row_per_device_and_model_with_labels_as_columns() -> None:
+    state = {"model": "m", "phase": "steady", "generation": 1, "stable": {"release": 3, "digest": "ab"}}
+    measured = {"release": 3, "inferences": 7, "errors": 0, "accuracy": 0.5, "labelled": 4}
+    latency = {"latency_us_p50": 1.0, "latency_us_p95": 2.0}
+    model = {"model": "m", "desired_release": 4, "state": state, "measured": [{**measured, **latency}]}
+    bare, busy = device_json(device="a"), device_json(device="b", models=[model], labels={"site": "north"})
+    frame = Table([devices.Device.read(bare), devices.Device.read(busy)]).to_frame()
+    assert frame["device"].tolist() == ["a", "b"]
+    assert frame["site"].tolist()[1] == "north"
+    row = frame.iloc[1]
+    assert (row["desired"], row["stable"], row["inferences"], row["accuracy"]) == (4, 3, 7, 0.5)
+
+
+def test_a_captured_row_has_inputs_under_their_names_and_the_rest_behind_an_underscore() -> None:
+    row = {"at": 1.5, "model": "m", "release": 1, "why": "hard", "inputs": {"t": 2.0, "id": "x"}, "value": "yes"}
+    frame = Table([models.Capture.read({"id": 9, "device": "d", "row": row})]).to_frame()
+    assert frame.columns.tolist()[:2] == ["t", "id"]
+    assert (frame["id"][0], frame["_id"][0], frame["_device"][0], frame["_value"][0]) == ("x", 9, "d", "yes")
+    assert frame["_at"][0] == pd.Timestamp("1970-01-01T00:00:01.5Z")
+
+
+def test_importing_the_package_loads_neither_http_nor_pandas_and_the_version_is_the_installed_one() -> None:
+    words = "import sys, edgeward; print(edgeward.__version__, *sys.modules)"
+    version, *loaded = subprocess.run(
+        [sys.executable, "-c", words], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert version == edgeward.__version__
+    assert {"urllib3", "pandas", "numpy", "edgeward.client", "msgspec"}.isdisjoint(loaded)
+    for name in edgeward.__all__:
+        assert getattr(edgeward, name) is not None
+    with pytest.raises(AttributeError, match="Cliemt"):
+        _ = edgeward.Cliemt  # type: ignore[attr-defined]
+
+
+def device_json(**changed: Any) -> dict[str, Any]:
+    """A device that has said nothing yet, as the API tells it."""
+    unknown = ("hardware", "rss_mb", "cpu_share", "temperature_c", "swap_stall_ms_max", "swap_rss_mb", "seen_s_ago")
+    counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
+    base = {"device": "d", "presence": "online", "labels": {}, "models": [], "dropped": {}}
+    return {**base, **counts, **dict.fromkeys(unknown), **changed}
