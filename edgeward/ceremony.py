@@ -57,7 +57,7 @@ def vouch(
         changed["targets.json"] = named
     manifests = {int(number): msgspec.convert(plain, Manifest) for number, plain in proposal.manifests.items()}
     floor = max(floor, proposal.min_release)
-    role = repository.release({**files, **changed}, model, manifests, min_release=floor, signers=signers, now=now)
+    role = repository.sign_role({**files, **changed}, model, manifests, min_release=floor, signers=signers, now=now)
     client.offer_metadata({**changed, f"{role_name(model)}.json": role})
     return sorted(manifests)
 

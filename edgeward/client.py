@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from contract.bundle import ALL_WORDS
 from contract.manifest import Manifest
+from contract.stick import ALL_MESSAGES
 from edgeward import sticks
 from edgeward.answers.answer import Sentences
 from edgeward.answers.blob import Blob
@@ -102,24 +102,24 @@ class Client:
         blobs = [Blob.read(msgspec.to_builtins(each)) for each in named]
         return sticks.write_blobs([*blobs, *(each.blob for each in found.deliveries)], directory, self._blob)
 
-    def export_bundle(self, devices: Sequence[str], directory: Path) -> StickWritten:
+    def export_stick(self, devices: Sequence[str], directory: Path) -> StickWritten:
         """Writes what devices (none: all) without a broker need to a directory, on a stick.
 
         The documents come last: a device that finds them finds what they name. BadInput `unknown_device`.
         """
         query = "&".join(f"device={device}" for device in devices)
-        found = StickDocuments.read(self._transport.get(f"/v1/bundle?{query}"))
+        found = StickDocuments.read(self._transport.get(f"/v1/stick?{query}"))
         written = sticks.write_blobs(found.blobs, directory, self._blob)
         sticks.write_documents(found.documents, directory)
         return StickWritten(devices=found.devices, size_bytes=written)
 
-    def import_bundle(self, directory: Path) -> StickTaken:
+    def import_stick(self, directory: Path) -> StickTaken:
         """Brings what devices said to a stick to the controller; twice is as good as once.
 
         BadInput `message_malformed`, `message_too_large`.
         """
-        words = [sticks.read_words(path) for path in sorted(directory.glob(ALL_WORDS))]
-        answers = [StickTaken.read(self._transport.post("/v1/bundle", msgspec.to_builtins(each))) for each in words]
+        messages = [sticks.read_messages(path) for path in sorted(directory.glob(ALL_MESSAGES))]
+        answers = [StickTaken.read(self._transport.post("/v1/stick", msgspec.to_builtins(each))) for each in messages]
         return StickTaken(taken=sum(each.taken for each in answers), refused=sum(each.refused for each in answers))
 
     def _blob(self, digest: str) -> bytes:
@@ -162,7 +162,7 @@ class Client:
         selector: dict[str, str] | None = None,
         plan_digest: str = "",
     ) -> RolloutHandle:
-        """Starts a rollout of a release (None: the newest released) to devices with these labels (None: all).
+        """Starts a rollout of a release (None: the newest that passed) to devices with these labels (None: all).
 
         With the `plan_digest` of a `plan` that very plan is started, or nothing (`plan_changed`).
         """
@@ -219,9 +219,9 @@ class Client:
         """Why a device runs what it runs, in order."""
         return Sentences.read(self._transport.get(f"/v1/devices/{device}/why"))
 
-    def release(self, device: str) -> int:
+    def unquarantine(self, device: str) -> int:
         """Offers a device versions again that have failed there; how many those are."""
-        return int(self._transport.post(f"/v1/devices/{device}/release")["versions"])
+        return int(self._transport.post(f"/v1/devices/{device}/unquarantine")["versions"])
 
     def enrolment(self) -> Enrolment:
         """Broker address and root of trust for a new device."""

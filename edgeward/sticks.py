@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from contract.blobs import chunk_list, sha256_hex
-from contract.bundle import DOCUMENTS, MAX_SAID_BYTES, Documents, Words
 from contract.errors import BadInput, Code, WorldError
+from contract.stick import DOCUMENTS, MAX_MESSAGES_BYTES, StickDocuments, StickMessages
 from contract.wire import decode, encode
 from edgeward.answers.blob import Blob
 from edgeward.files import write_whole
@@ -29,13 +29,13 @@ def write_blobs(blobs: Iterable[Blob], directory: Path, fetch: Fetch) -> int:
 
 def write_documents(documents: Mapping[str, str], directory: Path) -> None:
     """Writes signed documents, by topic; after the blobs that they name."""
-    write_whole(directory / DOCUMENTS, encode(Documents(documents=dict(documents))))
+    write_whole(directory / DOCUMENTS, encode(StickDocuments(documents=dict(documents))))
 
 
-def read_words(path: Path) -> Words:
+def read_messages(path: Path) -> StickMessages:
     """What a device said to a stick. BadInput `message_malformed`, `message_too_large` with the file's name."""
     try:
-        return decode(path.read_bytes(), Words, max_bytes=2 * MAX_SAID_BYTES)
+        return decode(path.read_bytes(), StickMessages, max_bytes=2 * MAX_MESSAGES_BYTES)
     except BadInput as error:
         raise BadInput(error.code, f"{path}: {error.detail}") from None
 

@@ -1,7 +1,7 @@
 """Whether a message is the device's own: the broker says who sent it, the device's signature proves it.
 
 Decides what is authentic. A device that ever had a certificate must sign from then on, so
-removing signatures gains nothing. Presence comes from the broker and is not signed. Refuses to know where keys are kept.
+removing signatures gains nothing. Presence comes from the broker and is not signed. Refuses to know where keys lie.
 """
 
 from typing import Any, Protocol

@@ -12,7 +12,7 @@ class VersionRef(Answer, frozen=True):
     digest: str
 
 
-class Outcome(Answer, frozen=True):
+class UpdateOutcome(Answer, frozen=True):
     """How a device's newest update ended."""
 
     generation: int
@@ -42,7 +42,7 @@ class ModelState(Answer, frozen=True):
     stable_proven: bool = False
     serving: str = ""
     """The digest of the version that answers."""
-    outcome: Outcome | None = None
+    outcome: UpdateOutcome | None = None
     code: str = ""
     detail: str = ""
 
@@ -108,7 +108,7 @@ class Device(Answer, frozen=True):
     models: tuple[DeviceModel, ...]
     dropped: dict[str, int]
     rss_mb: float | None
-    cpu_share: float | None
+    cpu_ratio: float | None
     temperature_c: float | None
     swap_stall_ms_max: float | None
     swap_rss_mb: float | None

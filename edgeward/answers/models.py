@@ -13,7 +13,7 @@ class Model(Answer, frozen=True):
     name: str
     versions: int
     newest_release: int
-    newest_released: int | None
+    newest_passed: int | None
     """None while no version has passed its gates."""
     devices: int
 
@@ -31,7 +31,7 @@ class Version(Answer, frozen=True):
 
     model: str
     release: int
-    released: bool
+    passed: bool
     """Whether every gate has passed."""
     digest: str
     size_bytes: int

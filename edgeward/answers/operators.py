@@ -14,7 +14,7 @@ class Health(Answer, frozen=True):
     broker_connected: bool
     devices: int
     messages_dropped: int
-    messages_disbelieved: int
+    messages_not_authentic: int
 
 
 class Token(Answer, frozen=True):

@@ -155,7 +155,7 @@ def _machine(found: Device) -> str:
 
 def _load(found: Device) -> str:
     """CPU and temperature, as far as the device has told them."""
-    cpu = f"{found.cpu_share:.1%} of a core, " if found.cpu_share is not None else ""
+    cpu = f"{found.cpu_ratio:.1%} of a core, " if found.cpu_ratio is not None else ""
     return cpu + (f"{found.temperature_c:.0f} C, " if found.temperature_c is not None else "")
 
 

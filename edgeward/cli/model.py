@@ -51,7 +51,9 @@ def push(
     if as_json:
         print_json(version.plain)
         return
-    console.print(f"[green]{name} v{version.release}[/] released, {size(version.size_bytes)}, {version.estimator}")
+    console.print(
+        f"[green]{name} v{version.release}[/] passed its gates, {size(version.size_bytes)}, {version.estimator}"
+    )
     for gate in version.gates:
         console.print(f"  {gate.gate}: {gate.detail}", highlight=False)
     for variant in version.variants:
@@ -89,7 +91,7 @@ def show(name: str, release: int | None, *, as_json: bool) -> None:
         return
     rows = [
         (
-            f"v{v.release}", "yes" if v.released else "no", size(v.size_bytes), v.estimator,
+            f"v{v.release}", "yes" if v.passed else "no", size(v.size_bytes), v.estimator,
             when(v.created_at), "; ".join(gate.detail for gate in v.gates),
         )
         for v in versions

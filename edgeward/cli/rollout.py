@@ -33,7 +33,7 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
             "--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label."
         ),
         click.option("--strategy", default="canary", show_default=True, help=named),
-        click.option("--version", "release", type=int, help="Default: the newest released."),
+        click.option("--version", "release", type=int, help="Default: the newest that passed its gates."),
         click.argument("model"),
     ):
         command = option(command)

@@ -21,7 +21,7 @@ def export(devices: tuple[str, ...], out: Path) -> None:
 
     Devices verify it as what comes from a broker. It is good for a day and a half, as long as the timestamp.
     """
-    found = Client().export_bundle(devices, out)
+    found = Client().export_stick(devices, out)
     named = ", ".join(found.devices) or "no device: none has been offered a version"
     console.print(f"{size(found.size_bytes)} in {out} for {named}", highlight=False)
 
@@ -30,7 +30,7 @@ def export(devices: tuple[str, ...], out: Path) -> None:
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def import_(directory: Path) -> None:
     """Bring what devices left in DIRECTORY to the controller. Twice is as good as once."""
-    found = Client().import_bundle(directory)
+    found = Client().import_stick(directory)
     console.print(f"{found.taken} messages taken, {found.refused} refused", highlight=False)
     if found.refused:
         raise click.exceptions.Exit(1)

@@ -34,13 +34,13 @@ ANSWERED: dict[str, type[Answer]] = {
     "MeasuredView": devices.Measured,
     "ModelState": devices.ModelState,
     "VersionRef": devices.VersionRef,
-    "Outcome": devices.Outcome,
+    "UpdateOutcome": devices.UpdateOutcome,
     "Progress": devices.Progress,
     "Hardware": devices.Hardware,
     "HistoryEntry": devices.HistoryEntry,
     "Claim": devices.Claim,
-    "BundleView": operators.StickDocuments,
-    "BundleTaken": operators.StickTaken,
+    "StickView": operators.StickDocuments,
+    "StickTaken": operators.StickTaken,
     "RolloutView": rollouts.Rollout,
     "MemberView": rollouts.Member,
     "VerdictView": rollouts.Verdict,
@@ -66,7 +66,7 @@ NOT_ASKED = {"FleetView", "Certificate", "Error"}
 
 SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]
 VERSION = {
-    "model": "m", "release": 2, "released": True, "digest": "ab", "size_bytes": 10, "task": "classification",
+    "model": "m", "release": 2, "passed": True, "digest": "ab", "size_bytes": 10, "task": "classification",
     "estimator": "Forest", "created_at": "2026-01-02T03:04:05+00:00", "created_by": "ada",
     "gates": [{"gate": "parity", "passed": True, "detail": "all rows"}],
 }  # fmt: skip
@@ -133,7 +133,7 @@ def test_times_have_a_zone_and_become_timestamps_in_a_frame() -> None:
 
 def test_an_answer_prints_its_fields_and_cuts_what_is_long() -> None:
     shown = repr(models.Version.read({**VERSION, "estimator": "E" * 500}))
-    assert shown.startswith("Version(model='m', release=2, released=True")
+    assert shown.startswith("Version(model='m', release=2, passed=True")
     assert "created_at=2026-01-02 03:04:05+00:00" in shown
     assert "gates=<1>" in shown
     assert "E" * (MAX_SHOWN_CHARS + 1) not in shown
@@ -166,7 +166,7 @@ def test_no_password_is_printed() -> None:
 def test_a_table_is_a_sequence_that_prints_its_first_rows_and_counts_the_rest() -> None:
     table = Table(models.Version.read({**VERSION, "release": number}) for number in range(MAX_PRINTED_ROWS + 5))
     lines = repr(table).splitlines()
-    assert lines[0].split()[:3] == ["model", "release", "released"]
+    assert lines[0].split()[:3] == ["model", "release", "passed"]
     assert (len(lines), lines[-1]) == (MAX_PRINTED_ROWS + 2, "... and 5 more")
     assert (len(table), table[3].release, table[-2:][0].release) == (MAX_PRINTED_ROWS + 5, 3, MAX_PRINTED_ROWS + 3)
     assert (repr(Table()), len(Table().to_frame())) == ("(no rows)", 0)
@@ -208,7 +208,7 @@ def test_importing_the_package_loads_neither_http_nor_pandas_and_the_version_is_
 
 def device_json(**changed: Any) -> dict[str, Any]:
     """A device that has said nothing yet, as the API tells it."""
-    unknown = ("hardware", "rss_mb", "cpu_share", "temperature_c", "swap_stall_ms_max", "swap_rss_mb", "seen_s_ago")
+    unknown = ("hardware", "rss_mb", "cpu_ratio", "temperature_c", "swap_stall_ms_max", "swap_rss_mb", "seen_s_ago")
     counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
     base = {"device": "d", "presence": "online", "labels": {}, "models": [], "dropped": {}}
     return {**base, **counts, **dict.fromkeys(unknown), **changed}

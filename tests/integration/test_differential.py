@@ -80,8 +80,8 @@ def real(scenario: Scenario, directory: Path) -> dict[str, Story]:
 
 def all_states(client: Client) -> dict[str, list[dict[str, Any]]]:
     """What each device has reported of its model, in order."""
-    names = [device["device"] for device in client.device_list()]
-    return {name: [entry["report"]["state"] for entry in client.device(name)["history"]] for name in names}
+    names = [device.device for device in client.devices()]
+    return {name: [entry["report"]["state"] for entry in client.device(name).plain["history"]] for name in names}
 
 
 def all_have_ended(client: Client, release: int) -> bool:

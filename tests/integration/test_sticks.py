@@ -46,20 +46,20 @@ def test_a_stick_takes_a_model_to_a_device_without_a_broker_and_brings_its_repor
     agent = start_agent_on(site, stick)
     try:
         wait_for("the device's first words", lambda: "heartbeat" in said(stick))
-        assert client.import_bundle(stick).refused == 0
+        assert client.import_stick(stick).refused == 0
         wait_for("the device", lambda: client.devices() or None)
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
         handle = client.rollout("weather", strategy=AT_ONCE)
-        exported = wait_for("an offer", lambda: (e := client.export_bundle([], stick)).devices and e)
+        exported = wait_for("an offer", lambda: (e := client.export_stick([], stick)).devices and e)
         assert exported.devices == ("device-1",)
         wait_for("the verdict", lambda: '\\"confirmed\\"' in said(stick), within_s=90)
         assert stable(client) == 0, "nobody has carried the stick back yet"
-        assert client.import_bundle(stick).refused == 0
-        assert client.import_bundle(stick).refused == 0, "twice is as good as once"
+        assert client.import_stick(stick).refused == 0
+        assert client.import_stick(stick).refused == 0, "twice is as good as once"
         assert handle.wait(timeout_s=30).status == "completed"
         assert stable(client) == 1
-        assert client.export_bundle(["device-1"], stick).size_bytes == 0, "what is on the stick is not fetched again"
+        assert client.export_stick(["device-1"], stick).size_bytes == 0, "what is on the stick is not fetched again"
         (stick / "from-device-9.json").write_text("{")
         with pytest.raises(BadInput, match=r"from-device-9\.json"):
             client.import_stick(stick)
@@ -77,12 +77,12 @@ def test_a_stick_that_is_pulled_too_early_or_lies_changes_nothing_until_it_is_wh
     agent = start_agent_on(site, stick)
     try:
         wait_for("the device's first words", lambda: "heartbeat" in said(stick))
-        client.import_bundle(stick)
+        client.import_stick(stick)
         wait_for("the device", lambda: client.devices() or None)
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
         client.rollout("weather", strategy=AT_ONCE)
-        wait_for("an offer", lambda: client.export_bundle([], pulled).devices or None)
+        wait_for("an offer", lambda: client.export_stick([], pulled).devices or None)
         whole = (pulled / "documents.json").read_bytes()
         (stick / "documents.json").write_bytes(whole[:-100])
         wait_for("a word about it", lambda: "message_malformed" in agent.log.read_text())
