@@ -11,6 +11,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from contract.signatures import Sign, encoding
 
@@ -23,9 +24,14 @@ def is_signed_by(message: Any, public_keys: Iterable[str]) -> bool:
     return any(verifies(public, message.signature, signed) for public in public_keys)
 
 
+def private_key_of(pem: bytes) -> PrivateKeyTypes:
+    """Returns the private key in PEM, which must not be encrypted. ValueError or TypeError for anything else."""
+    return serialization.load_pem_private_key(pem, password=None)
+
+
 def signer_of(pem: bytes) -> Sign:
     """Returns a function that signs with a private key in PEM: P-256, P-384 or Ed25519. ValueError for other keys."""
-    key = serialization.load_pem_private_key(pem, password=None)
+    key = private_key_of(pem)
     if isinstance(key, ed25519.Ed25519PrivateKey):
         edwards = key
         return lambda data: base64.b64encode(edwards.sign(data)).decode()

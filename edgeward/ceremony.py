@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
 from contract.errors import BadInput, Code
+from contract.keys import private_key_of
 from contract.manifest import Manifest
 from contract.trust import repository
 from contract.trust.documents import role_name
@@ -106,7 +107,7 @@ def _rotate_in_root(
 def open_key(path: Path) -> Signer:
     """The signer in a PEM file; BadInput `config_invalid`."""
     try:
-        return CryptoSigner(serialization.load_pem_private_key(path.read_bytes(), password=None))
+        return CryptoSigner(private_key_of(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
 

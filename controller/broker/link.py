@@ -10,11 +10,10 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
 
-from contract.errors import BadInput, Code
+from contract.mqtt_address import parse_mqtt_address
 from controller.broker.messages import Retained
 from controller.config import BrokerConfig
 
@@ -102,19 +101,15 @@ class ControllerLink:
 
 
 def _address(client: paho.Client, broker_url: str, tls: BrokerConfig) -> tuple[str, int]:
-    url = urlsplit(broker_url)
-    if not url.hostname:
-        raise BadInput(
-            Code.CONFIG_INVALID, f"broker.url {broker_url!r}: expected mqtt://host:port or mqtts://host:port"
-        )
-    if url.username:
-        client.username_pw_set(url.username, url.password)
-    if url.scheme == "mqtts":
+    address = parse_mqtt_address(broker_url)
+    if address.username:
+        client.username_pw_set(address.username, address.password)
+    if address.tls:
         context = ssl.create_default_context(cafile=tls.ca_file or None)
         if tls.cert_file:
             context.load_cert_chain(tls.cert_file, tls.key_file or None)
         client.tls_set_context(context)
-    return url.hostname, url.port or (8883 if url.scheme == "mqtts" else 1883)
+    return address.host, address.port
 
 
 def _no_delay(_client: Any, _data: Any, sock: Any) -> None:

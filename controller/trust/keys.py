@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from securesystemslib.signer import CryptoSigner, Signer
 
 from contract.errors import BadInput, Code
+from contract.keys import private_key_of
 from contract.trust import repository
 from contract.trust.repository import ONLINE
 from controller.registry.store import Store
@@ -62,7 +63,7 @@ def load_signer(path: Path) -> Signer:
 def load_private_key(path: Path) -> PrivateKeyTypes:
     """The private key in a PEM file; BadInput `config_invalid`."""
     try:
-        return serialization.load_pem_private_key(path.read_bytes(), password=None)
+        return private_key_of(path.read_bytes())
     except (OSError, ValueError, TypeError) as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error}") from None
 
