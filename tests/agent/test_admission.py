@@ -30,7 +30,7 @@ WITH_VARIANT = replace(
 )
 DELIVERY = Delivery(encoding="segments-1", blob=SMALL)
 CUSTOM = DesiredTarget(
-    slot="m",
+    model="m",
     generation=7,
     rollout="r-1",
     policy=TrialPolicy(soak_s=Decimal(5)),

@@ -28,7 +28,7 @@ from sklearn.utils import all_estimators
 from confinement.process import FULL, confinable
 from contract.errors import BadInput, Code
 from controller.convert import child, convert
-from controller.convert.convert import Limits, run_conversion
+from controller.convert.convert import ConversionLimits, run_conversion
 from controller.convert.estimator import load_estimator
 from controller.convert.parameters import OPENS
 from controller.convert.trusted_types import TRUSTED_MODULES, is_trusted
@@ -61,7 +61,7 @@ def calling(module: str, name: str, *arguments: object) -> dict[str, Any]:
 
 
 def push(raw: bytes, sample: Any = X, **limits: Any) -> convert.Converted:
-    chosen = Limits(**{"timeout_s": 120, "memory_mb": 1024, **limits})
+    chosen = ConversionLimits(**{"timeout_s": 120, "memory_mb": 1024, **limits})
     return asyncio.run(run_conversion("skops", raw, encode_rows(sample), chosen))
 
 
@@ -297,7 +297,9 @@ def test_a_child_ends_with_the_request_that_started_it(tmp_path: Path) -> None:
     async def hang_up() -> None:
         raw = skops_file(calling("builtins", "exec", "while True: pass"))
         running = asyncio.create_task(
-            run_conversion("skops", raw, encode_rows(X), Limits(timeout_s=60, memory_mb=512, trusted_types=HOLE))
+            run_conversion(
+                "skops", raw, encode_rows(X), ConversionLimits(timeout_s=60, memory_mb=512, trusted_types=HOLE)
+            )
         )
         await asyncio.sleep(2)
         running.cancel()

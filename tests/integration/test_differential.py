@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agent.device_model import DeviceModel
+from agent.models.device_model import DeviceModel
 
 from agent.core.events import HealthJudged
 from agent.core.model import Verdict

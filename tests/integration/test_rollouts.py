@@ -170,7 +170,7 @@ def test_an_application_that_holds_updates_is_waited_for(tmp_path: Path) -> None
         handle = client.rollout("weather", strategy=AT_ONCE)
         wait_for("the wait", lambda: handle.show().members[0].phase == "ready", within_s=60)
         member = handle.show().members[0]
-        assert (member.code, "for 8" in member.detail) == ("update_held", True)
+        assert (member.code, "for at most 8" in member.detail) == ("update_held", True)
         time.sleep(2.0)
         assert releases(client) == [0]
         hold.unlink()

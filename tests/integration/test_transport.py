@@ -125,7 +125,7 @@ def test_a_real_device_takes_a_version_from_its_neighbour(tmp_path: Path) -> Non
     client.push(first, name="weather", sample=sample)
     agents = []
     for number, port in ((1, 18472), (3, 18473)):
-        site.agent_tables = f'\n[transfer]\nshare = "127.0.0.1:{port}"\n'
+        site.agent_tables = f'\n[transfer]\nserve_at = "127.0.0.1:{port}"\n'
         agents.append(site.start_agent(number))
     try:
         wait_for("the devices", lambda: len(client.devices()) == 2, within_s=60)
