@@ -5,6 +5,7 @@ import asyncio
 import fcntl
 import json
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -12,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from contract.errors import Code, EdgewardError, WorldError
 from controller.api.app import make_app
+from controller.api.door import opened
 from controller.config import Config, load_config
 from controller.registry.atomic_storage import replace_file
 from controller.service import Service
 from controller.trust.keys import load_or_make_secret
+
+PRIVATE_UMASK = 0o077
+"""Whatever the controller writes, and its broker, is for its own user alone: keys, claims, what devices said."""
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -44,29 +48,25 @@ def run(arguments: list[str]) -> int:
 
 async def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. WorldError `disk_failed` if another controller has the data directory."""
+    os.umask(PRIVATE_UMASK)
     lock = _lock(config.data_dir)
     token = load_or_make_secret(config.data_dir / "token", f"edg_{secrets.token_urlsafe(32)}".encode())
     service = Service(config)
-    runner = web.AppRunner(make_app(service, token), access_log=None)
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     try:
         await service.start()
-        await runner.setup()
-        site = web.TCPSite(runner, config.api.host, config.api.port)
-        await site.start()
-        _announce(config, service, runner)
-        await stop.wait()
+        async with opened(make_app(service, token), config.api) as (host, port):
+            _announce(config, service, host, port)
+            await stop.wait()
     finally:
-        await runner.cleanup()
         await service.stop()
         lock.close()
 
 
-def _announce(config: Config, service: Service, runner: web.AppRunner) -> None:
+def _announce(config: Config, service: Service, host: str, port: int) -> None:
     """Say where we are, in the log and in a file that the client finds."""
-    host, port = runner.addresses[0][:2]
     service.api_port = port
     where = {"url": f"http://{host}:{port}", "broker": service.broker.shown if service.broker else ""}
     replace_file(config.data_dir / "controller.json", json.dumps(where).encode())
@@ -76,7 +76,7 @@ def _announce(config: Config, service: Service, runner: web.AppRunner) -> None:
 
 
 def _lock(data_dir: Path) -> Any:
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(data_dir)
     file = (data_dir / "lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,6 +84,14 @@ def _lock(data_dir: Path) -> Any:
         file.close()
         raise WorldError(Code.DISK_FAILED, f"{data_dir} belongs to another running controller") from None
     return file
+
+
+def make_private(data_dir: Path) -> None:
+    """Close the directory, and all that an older controller left open in it, to other users."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in (data_dir, *data_dir.rglob("*")):
+        if not path.is_symlink() and path.stat().st_mode & 0o077:
+            path.chmod(path.stat().st_mode & 0o700)
 
 
 def _parser() -> argparse.ArgumentParser:

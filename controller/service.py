@@ -8,6 +8,7 @@ import logging
 import platform
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +42,7 @@ from controller.rollout.model import Rollout
 from controller.trust.certificates import CRL_RENEW_DAYS, open_pki
 from controller.trust.enrolment import Enrolment
 from controller.trust.keys import open_authority
+from controller.trust.refusals import Refusal, Refusals
 from controller.trust.senders import Voices
 from controller.trust.tokens import Tokens
 from controller.verbs.policies import Deployment
@@ -97,6 +99,7 @@ class Service:
         self.journal = Journal(data_dir / "journal.sqlite")
         self.captures = Captures(data_dir / "captured.sqlite")
         self.credentials = Credentials(data_dir / "credentials.sqlite")
+        self.refusals = Refusals()
         self.enrolment = Enrolment(open_pki(data_dir / "pki", today()), self.credentials, self._refused)
         self.voices = Voices(self.credentials, require_signed=config.fleet.require_signed)
         self.registry = Registry(self.store)
@@ -252,8 +255,17 @@ class Service:
         if not await asyncio.to_thread(self.broker.reload):
             self.journal.audit(stamp(), "controller", "broker restart", "mosquitto", "a reload let the canary in")
 
+    def refuse(self, refusal: Refusal) -> None:
+        """Audit a refused attempt: the first of its kind in a minute, and how many followed."""
+        self.audit_refusals(self.refusals.note(refusal, time.time()))
+
+    def audit_refusals(self, refusals: Iterable[Refusal]) -> None:
+        """Append entries that are due."""
+        for each in refusals:
+            self.journal.audit(stamp(), each.actor, each.action, each.subject, each.detail)
+
     def _refused(self, words: str) -> None:
-        self.journal.audit(stamp(), "unknown", "enrol refused", "device", words)
+        self.refuse(Refusal("unknown", "enrol refused", "device", words))
 
     def save_rollouts(self, *rollouts: Rollout) -> None:
         """Make rollouts durable and let the next pass see them."""

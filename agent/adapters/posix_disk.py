@@ -2,19 +2,24 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+FILE_MODE = 0o600
 PIECE_BYTES = 32 * 1024
 """Written at a time. Linux takes page cache in pieces as large as the write, and above this from memory that the host
 of a virtual machine may have taken back: a chunk of 256 KiB in one piece cost up to half as much again."""
 
 
 class PosixDisk:
-    """Files in one directory, created with mode 0700."""
+    """Files for their owner alone, whatever the umask, in a directory of mode 0700."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_mode & 0o077:
+            with suppress(PermissionError):  # somebody else's, and shared on purpose
+                directory.chmod(0o700)
 
     def read(self, name: str) -> bytes:
         """The whole file."""
@@ -28,12 +33,12 @@ class PosixDisk:
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace the content. Python's buffered write raises on a short write; os.write would not."""
-        with (self._directory / name).open("wb") as file:
+        with open(self.path(name), "wb", opener=_private) as file:
             file.write(data)
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
         """Write into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
-        descriptor = os.open(self.path(name), os.O_WRONLY | (0 if offset else os.O_CREAT), 0o666)
+        descriptor = os.open(self.path(name), os.O_WRONLY | (0 if offset else os.O_CREAT), FILE_MODE)
         try:
             if os.fstat(descriptor).st_size < offset:
                 raise FileNotFoundError(f"{name}: ends before {offset}")
@@ -75,6 +80,10 @@ class PosixDisk:
     def path(self, name: str) -> str:
         """Absolute path."""
         return f"{self._directory}{os.sep}{name}"
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, FILE_MODE)
 
 
 def _fsync(path: Path) -> None:

@@ -44,5 +44,8 @@ async def import_bundle(request: web.Request) -> views.BundleTaken:
 
 BUNDLE_ROUTES = (
     Route("view", "GET", "/v1/bundle", export_bundle, "What a stick carries to devices", views.BundleView),
-    Route("device", "POST", "/v1/bundle", import_bundle, "What devices said to a stick", views.BundleTaken, Words),
-)
+    Route(
+        "device", "POST", "/v1/bundle", import_bundle, "What devices said to a stick", views.BundleTaken, Words,
+        max_body_bytes=MAX_WORDS_BYTES,
+    ),
+)  # fmt: skip

@@ -3,11 +3,10 @@
 from aiohttp import web
 
 from contract.enrolment import Certificate, Claim, EnrolRequest, RenewRequest
-from contract.errors import BadInput
 from contract.names import check_name
 from contract.wire import decode
 from controller.api import views
-from controller.api.auth import actor_of, failed
+from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.service_key import SERVICE
 from controller.service import stamp, today
@@ -35,11 +34,7 @@ async def enrol(request: web.Request) -> Certificate:
     """Trade a claim for a certificate."""
     service = request.app[SERVICE]
     asked = decode(await request.read(), EnrolRequest, max_bytes=MAX_ENROL_BYTES)
-    try:
-        certificate = service.enrolment.enrol(asked.token, asked.csr, today())
-    except BadInput:
-        failed(request)
-        raise
+    certificate = service.enrolment.enrol(asked.token, asked.csr, today())
     return _granted(request, pem(certificate), certificate.subject.rfc4514_string().removeprefix("CN="))
 
 
@@ -47,11 +42,7 @@ async def renew(request: web.Request) -> Certificate:
     """The next certificate for whom the old one belongs to."""
     service = request.app[SERVICE]
     asked = decode(await request.read(), RenewRequest, max_bytes=MAX_ENROL_BYTES)
-    try:
-        certificate = service.enrolment.renew(asked.certificate, asked.csr, asked.signature, today())
-    except BadInput:
-        failed(request)
-        raise
+    certificate = service.enrolment.renew(asked.certificate, asked.csr, asked.signature, today())
     return _granted(request, pem(certificate), certificate.subject.rfc4514_string().removeprefix("CN="))
 
 
@@ -72,6 +63,12 @@ def _granted(request: web.Request, certificate: str, device: str) -> Certificate
 DEVICE_ROUTES = (
     Route("device", "POST", "/v1/devices/{device}/claim", claim, "Let a device enrol, once", Claim, None),
     Route("device", "POST", "/v1/devices/{device}/revoke", revoke, "Take its certificates away", views.Revoked, None),
-    Route("nothing", "POST", "/v1/enrol", enrol, "Trade a claim for a certificate", Certificate, EnrolRequest),
-    Route("nothing", "POST", "/v1/renew", renew, "The next certificate", Certificate, RenewRequest),
-)
+    Route(
+        "nothing", "POST", "/v1/enrol", enrol, "Trade a claim for a certificate", Certificate, EnrolRequest,
+        max_body_bytes=MAX_ENROL_BYTES, proof="claim",
+    ),
+    Route(
+        "nothing", "POST", "/v1/renew", renew, "The next certificate", Certificate, RenewRequest,
+        max_body_bytes=MAX_ENROL_BYTES, proof="signature",
+    ),
+)  # fmt: skip

@@ -16,6 +16,8 @@ from controller.api.service_key import SERVICE
 from controller.service import stamp, today
 from controller.trust.keys import make_next
 
+MAX_OFFER_BYTES = 8 * MAX_METADATA_BYTES
+
 
 class MetadataOffer(Message, frozen=True):
     """Documents that were signed elsewhere, by file name."""
@@ -40,7 +42,7 @@ async def show_trust(request: web.Request) -> views.TrustView:
 async def offer_metadata(request: web.Request) -> views.MetadataTaken:
     """Take documents that a device could follow."""
     service = request.app[SERVICE]
-    offer = decode(await request.read(), MetadataOffer, max_bytes=8 * MAX_METADATA_BYTES)
+    offer = decode(await request.read(), MetadataOffer, max_bytes=MAX_OFFER_BYTES)
     taken = service.accept_metadata(offer.files)
     service.journal.audit(stamp(), actor_of(request), "trust accept", ", ".join(taken)[:300])
     return views.MetadataTaken(taken=taken)
@@ -76,7 +78,16 @@ async def propose_role(request: web.Request) -> views.RoleProposal:
 
 TRUST_ROUTES = (
     Route("view", "GET", "/v1/trust", show_trust, "Who may say what, and what they said", views.TrustView, None),
-    Route("admin", "PUT", "/v1/trust", offer_metadata, "Take signed metadata", views.MetadataTaken, MetadataOffer),
+    Route(
+        "admin",
+        "PUT",
+        "/v1/trust",
+        offer_metadata,
+        "Take signed metadata",
+        views.MetadataTaken,
+        MetadataOffer,
+        max_body_bytes=MAX_OFFER_BYTES,
+    ),
     Route("admin", "POST", "/v1/trust/keys", make_key, "Make the next online key", views.PublicKey, KeyRequest),
     Route(
         "view",

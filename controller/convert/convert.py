@@ -1,6 +1,7 @@
 """Runs the conversion child with a time and a memory limit and reads what it leaves behind."""
 
 import asyncio
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -34,8 +35,8 @@ class Converted:
 
 async def run_conversion(
     kind: Literal["skops", "onnx"],
-    model: bytes,
-    sample: bytes,
+    model: bytes | Path,
+    sample: bytes | Path,
     limits: Limits,
     variants: tuple[VariantName, ...] = (),
 ) -> Converted:
@@ -45,10 +46,18 @@ async def run_conversion(
         trusted = tuple(limits.trusted_types)
         request = Request(kind=kind, trusted_types=trusted, memory_mb=limits.memory_mb, variants=variants)
         (directory / files.REQUEST).write_bytes(encode(request))
-        (directory / files.MODEL_IN).write_bytes(model)
-        (directory / files.SAMPLE).write_bytes(sample)
+        await asyncio.to_thread(_place, model, directory / files.MODEL_IN)
+        await asyncio.to_thread(_place, sample, directory / files.SAMPLE)
         await _run_child(directory, limits.timeout_s)
         return _collect(directory)
+
+
+def _place(given: bytes | Path, target: Path) -> None:
+    """Put bytes, or a copy of a file, where the child looks."""
+    if isinstance(given, bytes):
+        target.write_bytes(given)
+    else:
+        shutil.copyfile(given, target)
 
 
 async def _run_child(directory: Path, timeout_s: float) -> None:

@@ -3,12 +3,15 @@
 Decides whether a request is legal now. Refuses to know HTTP.
 """
 
+import asyncio
+import hashlib
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from contract.blobs import describe, sha256_hex
+from contract.blobs import describe
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Limits, Manifest, Runtime, Variant
 from controller.convert.compare import ATOL, RTOL
@@ -41,8 +44,8 @@ class Operations:
         self,
         model: str,
         kind: Literal["skops", "onnx"],
-        raw: bytes,
-        sample: bytes,
+        raw: Path,
+        sample: Path,
         *,
         actor: str,
         at: str,
@@ -59,7 +62,7 @@ class Operations:
             created_at=at,
             created_by=actor,
             source=kind,
-            source_sha256=sha256_hex(raw),
+            source_sha256=await asyncio.to_thread(_digest, raw),
             estimator=converted.answer.estimator,
             params=converted.answer.params,
             libraries=converted.answer.libraries,
@@ -89,6 +92,11 @@ class Operations:
         )
         service.registry.add(version)
         return version
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def resolve_strategy(given: str | dict[str, Any]) -> Strategy:
