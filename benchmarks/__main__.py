@@ -3,11 +3,12 @@
 import argparse
 import sys
 
-from benchmarks import agent, rollouts, serving, simulator, transport, trees, trust
+from benchmarks import agent, floods, rollouts, serving, simulator, transport, trees, trust
 from benchmarks.table import show
 
 SUITES = {
     "agent": agent.measure,
+    "floods": floods.measure,
     "rollouts": rollouts.measure,
     "serving": serving.measure,
     "simulator": simulator.measure,

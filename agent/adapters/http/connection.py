@@ -5,15 +5,18 @@ httptools' (llhttp). Refuses to know what a path means.
 """
 
 import asyncio
+import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import cast
 
 import httptools
 
+from agent.adapters.http.callers import is_host_served, may_post
 from agent.config import ServingConfig
 from agent.serving.oip import JSON_TYPE, Endpoint, Request, Response, refusal
 
@@ -22,6 +25,10 @@ HEADER_BYTES = 4
 """Colon, space and line end of each header."""
 RECEIVE_BYTES = 256 * 1024
 MAX_PIPELINED = 16
+BODIES_AT_ONCE = 4
+"""Bodies of the largest size that are held at a time, in all; smaller ones than one read are not counted."""
+MAX_HOSTS_KNOWN = 16
+"""Values of `Host` that were found good and are not looked at again."""
 REQUEST_S = 30.0
 """A request that has begun must be whole by then."""
 IDLE_S = 120.0
@@ -37,6 +44,7 @@ _REASONS = {
     403: "Forbidden",
     404: "Not Found",
     413: "Content Too Large",
+    421: "Misdirected Request",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
@@ -54,6 +62,11 @@ class Listening:
     pool: ThreadPoolExecutor
     loop: asyncio.AbstractEventLoop
     connections: "set[Connection]" = field(default_factory=set)
+    per_address: "Counter[str]" = field(default_factory=Counter)
+    hosts: set[bytes] = field(default_factory=set)
+    """Values of `Host` that are good."""
+    held: "Counter[Connection]" = field(default_factory=Counter)
+    """Bytes of large bodies that are on their way, by connection."""
     received: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
     """What a read fills, and what is parsed before the next one: one buffer serves all connections of a loop."""
 
@@ -75,6 +88,9 @@ class Connection(asyncio.BufferedProtocol):
         self._parts: list[bytes] = []
         self._body_bytes = self._header_bytes = 0
         self._json_length: int | None = None
+        self._host = self._origin = b""
+        self._asked_whom = True
+        self._address = ""
         self._continue = False
         self.close_at = time.monotonic() + IDLE_S
 
@@ -89,11 +105,21 @@ class Connection(asyncio.BufferedProtocol):
             self._deaf = True
             self._write(refusal(503, f"{self._serving.config.max_connections} connections are open already"), False)
             return
+        if words := self._too_many():
+            self._deaf = True
+            self._write(refusal(503, words), False)
+            return
         self._serving.connections.add(self)
+        self._serving.per_address[self._address] += 1
 
     def connection_lost(self, _: Exception | None) -> None:
         """The client is gone."""
-        self._serving.connections.discard(self)
+        self._serving.held.pop(self, None)
+        if self in self._serving.connections:
+            self._serving.connections.discard(self)
+            self._serving.per_address[self._address] -= 1
+            if not self._serving.per_address[self._address]:
+                del self._serving.per_address[self._address]
         self._waiting.clear()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -114,6 +140,7 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The client does not read: nothing more is computed for it."""
         self._writable = False
+        self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
@@ -140,11 +167,17 @@ class Connection(asyncio.BufferedProtocol):
             self._json_length = int(value) if value.isdigit() and len(value) < 12 else -1
         elif length == 16 and name.lower() == b"content-encoding" and value.lower() != b"identity":
             self._refuse(501, f"content-encoding {value[:20].decode('latin-1')}: send the body as it is")
+        elif length == 4 and name.lower() == b"host":
+            self._host = value
+        elif length == 6 and name.lower() == b"origin":
+            self._origin = value
         elif length == 6 and name.lower() == b"expect":
             self._continue = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
         """The parser's: the body follows."""
+        if self._asked_whom and (self._origin or (self._host and self._host not in self._serving.hosts)):
+            self._refuse_tricked()
         if self._continue and not self._answering:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -153,6 +186,8 @@ class Connection(asyncio.BufferedProtocol):
         self._body_bytes += len(part)
         if self._body_bytes > self._serving.config.max_body_bytes:
             self._expect_body(self._body_bytes)
+        if self._body_bytes > RECEIVE_BYTES:
+            self._hold(self._body_bytes)
         self._parts.append(part)
 
     def on_message_complete(self) -> None:
@@ -161,6 +196,8 @@ class Connection(asyncio.BufferedProtocol):
         method, path = self._parser.get_method().decode("ascii"), self._path.decode("latin-1")
         request, keep_alive = Request(method, path, body, self._json_length), self._parser.should_keep_alive()
         self._parts = []
+        if self._serving.held:
+            self._serving.held.pop(self, None)
         if not self._waiting and not self._answering and self._writable:
             self._answer(request, keep_alive)
             return
@@ -173,7 +210,38 @@ class Connection(asyncio.BufferedProtocol):
         self._parts = []
         self._body_bytes = self._header_bytes = 0
         self._json_length = None
+        self._host = self._origin = b""
         self._continue = False
+
+    def _too_many(self) -> str:
+        """Why this connection is one too many from its address; "" if it is not."""
+        sock = self._transport.get_extra_info("socket")
+        self._asked_whom = sock.family != socket.AF_UNIX
+        if not self._asked_whom:
+            return ""
+        self._address = str(self._transport.get_extra_info("peername")[0])
+        limit = self._serving.config.max_connections_per_address
+        if self._serving.per_address[self._address] < limit or ip_address(self._address).is_loopback:
+            return ""
+        return f"{limit} connections of {self._address} are open (serving.max_connections_per_address)"
+
+    def _refuse_tricked(self) -> None:
+        """Refuse what a page on the web has sent under a name of its own, or across sites."""
+        host, origin = self._host.decode("latin-1"), self._origin.decode("latin-1")
+        config = self._serving.config
+        if not is_host_served(host, config.names):
+            self._refuse(421, f"host {host[:80]!r} is not served here: name it in serving.names")
+        if origin and not may_post(origin, host, config.origins):
+            self._refuse(403, f"pages of {origin[:80]!r} may not call: name it in serving.origins")
+        if len(self._serving.hosts) < MAX_HOSTS_KNOWN:
+            self._serving.hosts.add(self._host)
+
+    def _hold(self, size_bytes: int) -> None:
+        held = self._serving.held
+        held[self] = size_bytes
+        limit = BODIES_AT_ONCE * self._serving.config.max_body_bytes
+        if held.total() > limit:
+            self._refuse(503, f"{limit} bytes of bodies are on their way: try again")
 
     def _count_header(self, size_bytes: int) -> None:
         self._header_bytes += size_bytes
