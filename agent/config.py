@@ -64,8 +64,6 @@ class ServingConfig(Message, frozen=True):
     listen: str = ""
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=512)] = 128
-    max_connections_per_address: Annotated[int, msgspec.Meta(ge=1, le=512)] = 32
-    """Of one address; programs on this device may have all."""
     names: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
     """Names besides addresses and `localhost` under which requests may ask for this server."""
     origins: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()

@@ -60,18 +60,21 @@ def _port(home: Path) -> int:
 
 
 def _flood(process: psutil.Process, port: int, path: str, token: str) -> float:
+    """Growth in MB. A push with a token must be taken whole, or the figure says nothing."""
     time.sleep(2)
     before = highest = process.memory_info().rss
-    senders = [threading.Thread(target=_send, args=(port, path, token)) for _ in range(CONNECTIONS)]
+    sent: list[int] = []
+    senders = [threading.Thread(target=_send, args=(port, path, token, sent)) for _ in range(CONNECTIONS)]
     for sender in senders:
         sender.start()
     while any(sender.is_alive() for sender in senders):
         highest = max(highest, process.memory_info().rss)
         time.sleep(LOOK_S)
+    assert not token or len(sent) == CONNECTIONS, "a push was cut off"
     return (highest - before) / 1e6
 
 
-def _send(port: int, path: str, token: str) -> None:
+def _send(port: int, path: str, token: str, sent: list[int]) -> None:
     """Push until the whole body is sent, or the controller has had enough."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection, suppress(OSError):
         lines = [f"POST {path} HTTP/1.1", "Host: c", f"Content-Length: {BODY_BYTES}", f"Authorization: Bearer {token}"]
@@ -81,5 +84,6 @@ def _send(port: int, path: str, token: str) -> None:
         while left > 0:
             connection.sendall(PIECE[:left])
             left -= len(PIECE)
+        sent.append(BODY_BYTES)
         while connection.recv(65536):
             pass

@@ -11,7 +11,6 @@ from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import cast
 
 import httptools
@@ -62,7 +61,6 @@ class Listening:
     pool: ThreadPoolExecutor
     loop: asyncio.AbstractEventLoop
     connections: "set[Connection]" = field(default_factory=set)
-    per_address: "Counter[str]" = field(default_factory=Counter)
     hosts: set[bytes] = field(default_factory=set)
     """Values of `Host` that are good."""
     held: "Counter[Connection]" = field(default_factory=Counter)
@@ -90,7 +88,7 @@ class Connection(asyncio.BufferedProtocol):
         self._json_length: int | None = None
         self._host = self._origin = b""
         self._asked_whom = True
-        self._address = ""
+        """Not of a Unix socket: no page reaches one."""
         self._continue = False
         self.close_at = time.monotonic() + IDLE_S
 
@@ -105,21 +103,13 @@ class Connection(asyncio.BufferedProtocol):
             self._deaf = True
             self._write(refusal(503, f"{self._serving.config.max_connections} connections are open already"), False)
             return
-        if words := self._too_many():
-            self._deaf = True
-            self._write(refusal(503, words), False)
-            return
+        self._asked_whom = self._transport.get_extra_info("socket").family != socket.AF_UNIX
         self._serving.connections.add(self)
-        self._serving.per_address[self._address] += 1
 
     def connection_lost(self, _: Exception | None) -> None:
         """The client is gone."""
         self._serving.held.pop(self, None)
-        if self in self._serving.connections:
-            self._serving.connections.discard(self)
-            self._serving.per_address[self._address] -= 1
-            if not self._serving.per_address[self._address]:
-                del self._serving.per_address[self._address]
+        self._serving.connections.discard(self)
         self._waiting.clear()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -212,18 +202,6 @@ class Connection(asyncio.BufferedProtocol):
         self._json_length = None
         self._host = self._origin = b""
         self._continue = False
-
-    def _too_many(self) -> str:
-        """Why this connection is one too many from its address; "" if it is not."""
-        sock = self._transport.get_extra_info("socket")
-        self._asked_whom = sock.family != socket.AF_UNIX
-        if not self._asked_whom:
-            return ""
-        self._address = str(self._transport.get_extra_info("peername")[0])
-        limit = self._serving.config.max_connections_per_address
-        if self._serving.per_address[self._address] < limit or ip_address(self._address).is_loopback:
-            return ""
-        return f"{limit} connections of {self._address} are open (serving.max_connections_per_address)"
 
     def _refuse_tricked(self) -> None:
         """Refuse what a page on the web has sent under a name of its own, or across sites."""
