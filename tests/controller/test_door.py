@@ -1,7 +1,10 @@
 """The API's door on real sockets: bodies, slow callers, crowds, proxies, streams of ended tokens, refused attempts."""
 
 import asyncio
+import base64
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -9,15 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+from contract.enrolment import EnrolRequest, RenewRequest
+from contract.signatures import renewal
+from contract.wire import encode
 from controller import cli
 from controller.api.addresses import block_of, client_of
 from controller.api.app import make_app
 from controller.api.body import MAX_PUSHES
 from controller.api.door import opened
-from controller.clock import stamp
+from controller.clock import stamp, today
 from controller.config import ApiConfig, Config, StorageConfig
 from controller.state import State, open_state
+from controller.trust.certificates import pem
 from controller.trust.refusals import MAX_KINDS, Refusal, Refusals
 from controller.verbs import refusals
 
@@ -187,6 +198,33 @@ def test_wrong_tokens_and_claims_of_others_refuse_no_claim_and_no_renewal(data_d
     assert renewal != 429
 
 
+def test_a_good_claim_and_a_good_renewal_succeed_after_others_have_used_up_all_attempts(data_dir: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    csr = certificate_request(key)
+
+    async def script(state: State, callers: Callers) -> list[int]:
+        async def enrol(claim: str) -> int:
+            return await callers.status("POST", "/v1/enrol", encode(EnrolRequest(token=claim, csr=csr)))
+
+        async def renew(certificate: str, signature: str) -> int:
+            asked = RenewRequest(certificate=certificate, csr=csr, signature=signature)
+            return await callers.status("POST", "/v1/renew", encode(asked))
+
+        held = pem(state.enrolment.enrol(state.enrolment.claim("cam-1", today()), csr, today()))
+        good = state.enrolment.claim("cam-2", today())
+        signature = base64.b64encode(key.sign(renewal(csr), ec.ECDSA(hashes.SHA256()))).decode()
+        wrong = [(await enrol("edc_guess"), await renew(held, "AAAA")) for _ in range(25)]
+        return [*wrong[0], *wrong[-1], await enrol(good), await renew(held, signature)]
+
+    assert talk(data_dir, script) == [403, 403, 429, 429, 200, 200]
+
+
+def certificate_request(key: ec.EllipticCurvePrivateKey) -> str:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cam")])
+    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
 def test_callers_behind_a_trusted_proxy_have_buckets_of_their_own_and_others_cannot_pretend(data_dir: Path) -> None:
     async def script(state: State, callers: Callers) -> list[int]:
         async def wrong(said: str) -> int:
@@ -258,3 +296,18 @@ def test_the_data_directory_is_for_its_owner_alone_also_one_that_was_open(tmp_pa
     cli.make_private(tmp_path / "d")
     paths = [tmp_path / "d", *(tmp_path / "d").rglob("*")]
     assert {path.stat().st_mode & 0o077 for path in paths} == {0}
+
+
+def test_a_controller_that_runs_writes_for_its_owner_alone_whatever_the_umask(data_dir: Path) -> None:
+    command = [sys.executable, "-c", "from controller.cli import main; main()", "run", "--data-dir", str(data_dir)]
+    command += ["--port", "0", "--broker", "embedded", "--broker-port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, umask=0) as controller:
+        try:
+            until = time.monotonic() + 60
+            while not (data_dir / "controller.json").exists() and time.monotonic() < until:
+                time.sleep(0.1)
+            modes = {str(path.relative_to(data_dir)): path.stat().st_mode & 0o077 for path in data_dir.rglob("*")}
+        finally:
+            controller.terminate()
+    assert {"token", "controller.json", "journal.sqlite", "keys"} <= modes.keys()
+    assert {name for name, mode in modes.items() if mode} == set()

@@ -324,6 +324,29 @@ def test_a_page_on_the_web_reaches_no_model_by_rebinding_a_name_nor_across_sites
         server.stop()
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (("Host: anything",), b"200"),
+        (("Host: anything", "Origin: https://evil.example"), b"403"),
+        (("Host: evil.example", "Origin: http://evil.example"), b"403"),
+        (("Host: anything", "Origin: http://dashboard.local:3000"), b"200"),
+    ],
+)
+def test_a_page_on_the_web_reaches_no_model_through_a_proxy_before_a_unix_socket(
+    tmp_path: Path, headers: tuple[str, ...], status: bytes
+) -> None:
+    server = serve(f"unix:{tmp_path / 'serving.sock'}", origins=("http://dashboard.local:3000",))
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(tmp_path / "serving.sock"))
+            lines = [f"POST {INFER} HTTP/1.1", f"Content-Length: {len(BODY)}", "Connection: close", *headers]
+            connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + BODY)
+            assert read_all(connection).split(b" ")[1] == status
+    finally:
+        server.stop()
+
+
 def test_large_bodies_that_never_end_are_refused_beyond_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.adapters.http.connection.RECEIVE_BYTES", 1000)
     server = serve("127.0.0.1:0", max_body_bytes=64 * 1024)
