@@ -63,14 +63,10 @@ def _run(config: Config, call: argparse.Namespace) -> int:
     return 0
 
 
-def _private_disk(directory: Path) -> PosixDisk:
-    return PosixDisk(directory, file_mode=0o600)
-
-
 def _enrol(call: argparse.Namespace) -> int:
     from agent.trust.enrol import enrol
 
-    config = enrol(call.claim, call.out, _private_disk)
+    config = enrol(call.claim, call.out, PosixDisk)
     print(f"enrolled; wrote {config}; next: edgeward-agent run -c {config}")
     return 0
 
@@ -78,7 +74,7 @@ def _enrol(call: argparse.Namespace) -> int:
 def _renew(config: Config, call: argparse.Namespace) -> int:
     from agent.trust.enrol import renew
 
-    print(f"renewed {renew(config, _private_disk)}; restart the agent to use it")
+    print(f"renewed {renew(config, PosixDisk)}; restart the agent to use it")
     return 0
 
 

@@ -64,6 +64,10 @@ class ServingConfig(Message, frozen=True):
     listen: str = ""
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=512)] = 128
+    names: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
+    """Names besides addresses and `localhost` under which requests may ask for this server."""
+    origins: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
+    """Pages that may call from a browser, besides those that come from this server."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from agent.adapters.configured import late_signer, new_blob_server, new_connection, new_server, open_source
 from agent.adapters.directory_lock import lock_directory
 from agent.adapters.late_link import LateLink
-from agent.adapters.posix_disk import PosixDisk
+from agent.adapters.posix_disk import PosixDisk, make_private
 from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.assembly import Assembly, Ports
 from agent.config import Config
@@ -60,6 +60,7 @@ class Daemon:
         self._holders: list[None] = []
         """One entry for each holder: appending and popping are atomic, which `+= 1` is not."""
         disk = PosixDisk(self._state_dir)
+        make_private(self._state_dir)
         self._lock_file = lock_directory(self._state_dir)
         self._link = LateLink()
         self._connection: Connection | None = None

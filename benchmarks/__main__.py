@@ -3,11 +3,12 @@
 import argparse
 import sys
 
-from benchmarks import agent, fuzz_scan, rollouts, serving, simulator, store, transport, trees, trust
+from benchmarks import agent, floods, fuzz_scan, rollouts, serving, simulator, store, transport, trees, trust
 from benchmarks.table import show
 
 SUITES = {
     "agent": agent.measure,
+    "floods": floods.measure,
     "fuzz": fuzz_scan.measure,
     "rollouts": rollouts.measure,
     "serving": serving.measure,

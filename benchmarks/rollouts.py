@@ -146,7 +146,9 @@ async def _offer_to_all(scratch: Path) -> tuple[float, float, float]:
     await service.start()
     rows = [[float(x), float(-x)] for x in range(60)]
     kind, raw = encode_model(LogisticRegression().fit(rows, [int(x > 30) for x in range(60)]))
-    await push(state, "m", kind, raw, encode_rows(rows), actor="bench", tags={})
+    (scratch / "model").write_bytes(raw)
+    (scratch / "sample").write_bytes(encode_rows(rows))
+    await push(state, "m", kind, scratch / "model", scratch / "sample", actor="bench", tags={})
     bare_kb = _rss_kb()
     _meet(state, 0, OFFERS // 10)
     small_kb = (_rss_kb() - bare_kb) / (OFFERS // 10)

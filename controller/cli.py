@@ -5,6 +5,7 @@ import asyncio
 import fcntl
 import json
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -12,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from contract.errors import Code, EdgewardError, WorldError
 from controller.api.app import make_app
+from controller.api.door import opened
 from controller.config import Config, load_config
 from controller.registry.atomic_file import replace_file
 from controller.service import Service
 from controller.state import State, open_state
 from controller.trust.keys import load_or_make_secret
+
+PRIVATE_UMASK = 0o077
+"""Whatever the controller writes, and its broker, is for its own user alone: keys, claims, what devices said."""
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -45,31 +49,28 @@ def run(arguments: list[str]) -> int:
 
 async def serve(config: Config) -> None:
     """Serves until SIGTERM or SIGINT. WorldError `disk_failed` if another controller has the data directory."""
+    os.umask(PRIVATE_UMASK)
     lock = _lock(config.data_dir)
+    make_private(config.data_dir)
     token = load_or_make_secret(config.data_dir / "token", f"edg_{secrets.token_urlsafe(32)}".encode())
     state = open_state(config)
     service = Service(state)
-    runner = web.AppRunner(make_app(state, token), access_log=None)
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     try:
         await service.start()
-        await runner.setup()
-        site = web.TCPSite(runner, config.api.host, config.api.port)
-        await site.start()
-        _announce(state, runner)
-        await stop.wait()
+        async with opened(make_app(state, token), config.api) as (host, port):
+            _announce(state, host, port)
+            await stop.wait()
     finally:
-        await runner.cleanup()
         await service.stop()
         lock.close()
 
 
-def _announce(state: State, runner: web.AppRunner) -> None:
+def _announce(state: State, host: str, port: int) -> None:
     """Writes where the API and the broker are, to the log and to a file that the client finds."""
     config = state.config
-    host, port = runner.addresses[0][:2]
     state.api_port = port
     where = {"url": f"http://{host}:{port}", "broker": state.broker.shown if state.broker else ""}
     replace_file(config.data_dir / "controller.json", json.dumps(where).encode())
@@ -87,6 +88,19 @@ def _lock(data_dir: Path) -> Any:
         file.close()
         raise WorldError(Code.DISK_FAILED, f"{data_dir} belongs to another running controller") from None
     return file
+
+
+def make_private(data_dir: Path) -> None:
+    """Closes the directory, and all that an older controller left open in it, to other users.
+
+    WorldError `disk_failed` for what belongs to another user.
+    """
+    try:
+        for path in (data_dir, *data_dir.rglob("*")):
+            if not path.is_symlink() and path.stat().st_mode & 0o077:
+                path.chmod(path.stat().st_mode & 0o700)
+    except OSError as error:
+        raise WorldError(Code.DISK_FAILED, f"{error.filename or data_dir}: {error.strerror}") from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,8 @@
 """The controller's configuration: strict TOML, every key with its default here and in configs/controller.toml."""
 
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -27,6 +28,14 @@ class ApiConfig(Message, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8470
     """0 picks a free port."""
+    max_connections: Annotated[int, msgspec.Meta(ge=4, le=10_000)] = 256
+    """One more is told so and closed."""
+    max_connections_per_address: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
+    """Of one address, or of one /64; trusted proxies may have more."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks whose word about the caller's address counts."""
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """The one header that those proxies set: another one may come from the caller."""
     public_url: str = ""
     """How devices and people reach the API, through a TLS proxy for instance; empty: host and port."""
 
@@ -126,6 +135,12 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        return decode_toml(path.read_text(encoding="utf-8"), Config, str(path))
+        config = decode_toml(path.read_text(encoding="utf-8"), Config, str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {getattr(error, 'strerror', error)}") from None
+    for proxy in config.api.trusted_proxies:
+        try:
+            ip_network(proxy)
+        except ValueError as error:
+            raise BadInput(Code.CONFIG_INVALID, f"{path}: $.api.trusted_proxies: {error}") from None
+    return config

@@ -33,6 +33,7 @@ from controller.trust.certificates import open_pki
 from controller.trust.enrolment import Enrolment
 from controller.trust.keys import open_trust_metadata
 from controller.trust.metadata import TrustMetadata
+from controller.trust.refusals import Refusals
 from controller.trust.senders import Senders
 from controller.trust.tokens import Tokens
 
@@ -69,6 +70,8 @@ class State:
     """Where the API listens, once it does."""
     trust_changed: bool = False
     """Whether trust metadata is newer than what the broker holds."""
+    refusals: Refusals = field(default_factory=Refusals)
+    """Refused attempts of this minute."""
     refused_by_policy: dict[str, int] = field(default_factory=dict)
     """By model, its newest release that its policy could not roll out: it is logged once."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from agent.adapters.posix_disk import PosixDisk
+from agent.adapters.posix_disk import SHARED_MODE, PosixDisk
 from agent.flash.atomic_file import replace
 from agent.stimuli import LinkDown, LinkUp, MessageArrived, Stimulus
 from contract.errors import EdgewardError, WorldError
@@ -37,7 +37,7 @@ class DirectoryLink:
 
     def __init__(self, url: str, device: str, deliver: Callable[[Stimulus], None]) -> None:
         self._directory = Path(unquote(urlsplit(url).path))
-        self._disk = PosixDisk(self._directory, create=False)
+        self._disk = PosixDisk(self._directory, file_mode=SHARED_MODE, create=False)
         self._device = device
         self._deliver = deliver
         self._up = False

@@ -2,8 +2,13 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+PRIVATE_MODE = 0o600
+"""For the agent's own user alone, whatever the umask."""
+SHARED_MODE = 0o666
+"""For what others are to read: files on a stick."""
 PIECE_BYTES = 32 * 1024
 """Bytes written at a time. Linux takes page cache in pieces as large as the write, and above this from memory that the
 host of a virtual machine may have taken back: a chunk of 256 KiB in one piece took up to half as long again."""
@@ -16,7 +21,7 @@ class PosixDisk:
     directory of the same name.
     """
 
-    def __init__(self, directory: Path, *, file_mode: int = 0o666, create: bool = True) -> None:
+    def __init__(self, directory: Path, *, file_mode: int = PRIVATE_MODE, create: bool = True) -> None:
         self._directory = directory
         self._file_mode = file_mode
         if create:
@@ -84,6 +89,13 @@ class PosixDisk:
 
     def _open(self, path: str, flags: int) -> int:
         return os.open(path, flags, self._file_mode)
+
+
+def make_private(directory: Path) -> None:
+    """Closes a directory that an older agent, or its installer, left open to other users; not one of another user."""
+    if directory.stat().st_mode & 0o077:
+        with suppress(PermissionError):  # another user's, and shared on purpose
+            directory.chmod(0o700)
 
 
 def _fsync(path: Path) -> None:

@@ -1,35 +1,76 @@
 """The aiohttp application: the route table behind authentication, errors as JSON."""
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
 import msgspec
 from aiohttp import web
 
-from controller.api.auth import CALLS, FAILED, NEEDS, TOKEN, TOKENS, calls, failures, guard
+from controller.api.auth import (
+    API,
+    CALLS,
+    FAILED,
+    NEEDS,
+    PROOFS,
+    TOKEN,
+    TOKENS,
+    calls,
+    failures,
+    guard,
+    note_refusals,
+)
+from controller.api.body import BODY_LIMITS, PUSHES, Pushes, let_wait, read_body
+from controller.api.door import HANDLER_ARGS
 from controller.api.errors import Handler, errors_to_json
 from controller.api.openapi import openapi
 from controller.api.page import PAGE_FILES, page
 from controller.api.route import Endpoint
-from controller.api.routes import MAX_BODY_BYTES, ROUTES
+from controller.api.routes import ROUTES
 from controller.api.state_key import STATE
 from controller.state import State
+from controller.verbs import refusals
 
 OPENAPI = "/v1/openapi.json"
+TELL_S = 5.0
+"""Seconds between two looks at whether a minute of refused attempts is over."""
 
 
 def make_app(state: State, token: str) -> web.Application:
     """The application of one controller; `token` is the local one, which may do everything."""
-    app = web.Application(middlewares=[errors_to_json, guard], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[errors_to_json, note_refusals, guard, read_body], handler_args=HANDLER_ARGS)
     app[STATE] = state
     app[TOKEN] = token
     app[TOKENS] = state.tokens
+    app[API] = state.config.api
     app[FAILED], app[CALLS] = failures(), calls()
+    app[PUSHES] = Pushes(state.config.data_dir / "incoming")
+    app[PROOFS] = {(route.method, route.path): route.proof for route in ROUTES}
+    app[BODY_LIMITS] = {(route.method, route.path): route.max_body_bytes for route in ROUTES}
     app[NEEDS] = {(route.method, route.path): route.needs for route in ROUTES} | {("GET", OPENAPI): "nothing"}
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, _as_json(route.handler))
+        app.router.add_route(route.method, route.path, _as_json(route.handler), expect_handler=let_wait)
     app.router.add_get(OPENAPI, _as_json(_openapi))
     for path in PAGE_FILES:
         app[NEEDS]["GET", path] = "nothing"
         app.router.add_get(path, page)
+    app.cleanup_ctx.append(_tell_refusals)
     return app
+
+
+async def _tell_refusals(app: web.Application) -> AsyncIterator[None]:
+    """Audits how many attempts were refused when a minute is over, and at the end."""
+    state = app[STATE]
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(TELL_S)
+            refusals.audit(state, state.refusals.due(time.time()))
+
+    telling = asyncio.create_task(tell())
+    yield
+    telling.cancel()
+    refusals.audit(state, state.refusals.rest())
 
 
 def _as_json(answer: Endpoint) -> Handler:

@@ -1,33 +1,42 @@
 """Authentication and permission of every request: deny by default, slow guessing down, never say why a token is wrong.
 
-A route without a permission in the table is closed to everybody. Failed attempts are limited by address, calls by
-subject, so that a flood of wrong tokens never keeps an operator out.
+A route without a permission in the table is closed to everybody. Failed attempts are limited by address and by kind of
+proof, calls by subject: a proof is looked at before its bucket, so that no flood of wrong ones keeps a good one out.
 """
 
 import hmac
 import time
-from typing import Literal
+from typing import Literal, get_args
 
 from aiohttp import web
 
 from contract.errors import BadInput, Code
-from controller.api.errors import Handler
+from controller.api.addresses import block_of, client_of
+from controller.api.errors import Handler, status_of
 from controller.api.limits import Limiter
+from controller.api.state_key import STATE
+from controller.config import ApiConfig
 from controller.trust.access import ALL_ROLES, Permission, Subject
+from controller.trust.refusals import Refusal
 from controller.trust.tokens import Tokens
+from controller.verbs import refusals
 
 Needs = Permission | Literal["nothing"]
+Proof = Literal["token", "claim", "signature"]
 TOKEN = web.AppKey("token", str)
 TOKENS = web.AppKey("tokens", Tokens)
 NEEDS = web.AppKey("needs", dict[tuple[str, str], Needs])
+PROOFS = web.AppKey("proofs", dict[tuple[str, str], Proof])
+API = web.AppKey("api", ApiConfig)
 SUBJECT = web.RequestKey("subject", Subject)
-FAILED = web.AppKey("failed", Limiter)
+FAILED = web.AppKey("failed", dict[Proof, Limiter])
 CALLS = web.AppKey("calls", Limiter)
+AUDITED = (401, 403, 429)
 
 
-def failures() -> Limiter:
-    """The limit on wrong tokens from one address: twenty at once, then one in three seconds."""
-    return Limiter(per_s=1 / 3, burst=20)
+def failures() -> dict[Proof, Limiter]:
+    """Limits on failed attempts from one address, by kind of proof: twenty at once, then one in three seconds."""
+    return {proof: Limiter(per_s=1 / 3, burst=20) for proof in get_args(Proof)}
 
 
 def calls() -> Limiter:
@@ -36,13 +45,26 @@ def calls() -> Limiter:
 
 
 @web.middleware
+async def note_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Hands every attempt that is refused to the audit, under the subject's name or the caller's address."""
+    try:
+        return await handler(request)
+    except BadInput as error:
+        if status_of(error) in AUDITED:
+            method, path = _entry(request)
+            where = f"{method} {path}" if request.match_info.http_exception is None else "no such route"
+            subject = request.get(SUBJECT)
+            actor = subject.name if subject else address_of(request)
+            refusals.refuse(request.app[STATE], Refusal(actor, "refused", error.code, where))
+        raise
+
+
+@web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Lets a request through or raises BadInput `unauthenticated`, `forbidden`, `rate_limited`."""
-    needs = _needs(request)
+    needs = request.app[NEEDS].get(_entry(request))
     if needs == "nothing":
-        if request.method == "POST":  # claims and renewals can be guessed at; health cannot
-            _slow_down(request, request.app[FAILED])
-        return await handler(request)
+        return await _prove(request, handler)
     subject = _authenticate(request)
     request[SUBJECT] = subject
     if not request.app[CALLS].allows(subject.name, time.monotonic()):
@@ -65,34 +87,52 @@ def subject_of(request: web.Request) -> Subject:
     return request[SUBJECT]
 
 
-def failed(request: web.Request) -> None:
-    """Counts a failed attempt to prove an identity, by address."""
-    request.app[FAILED].allows(_address(request), time.monotonic())
+def address_of(request: web.Request) -> str:
+    """The address, or the block of addresses, that a request is counted under."""
+    api = request.app[API]
+    said = request.headers.getall(api.forwarded_header, [])
+    return block_of(client_of(request.remote or "", said, api.trusted_proxies, api.forwarded_header))
+
+
+def still_good(request: web.Request) -> bool:
+    """Whether the token of a request that goes on is good now: not revoked, not past its end."""
+    return _subject(request) is not None
+
+
+async def _prove(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answers a call whose body carries its proof. A good one is never refused for what others have tried."""
+    proof = request.app[PROOFS].get(_entry(request), "token")
+    try:
+        return await handler(request)
+    except BadInput:
+        if proof != "token":
+            _count_failure(request, proof)
+        raise
 
 
 def _authenticate(request: web.Request) -> Subject:
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if hmac.compare_digest(given.encode(), request.app[TOKEN].encode()):
-        name = request.headers.get("X-Edgeward-Actor", "somebody")[:64]
-        return Subject(f"local:{name}", frozenset(ALL_ROLES), local=True)
-    subject = request.app[TOKENS].subject(given, time.time())
+    subject = _subject(request)
     if subject is None:
-        _slow_down(request, request.app[FAILED])
-        failed(request)
+        _count_failure(request, "token")
         raise BadInput(Code.UNAUTHENTICATED, "send a good token: Authorization: Bearer TOKEN")
     return subject
 
 
-def _slow_down(request: web.Request, limiter: Limiter) -> None:
-    if limiter.spent(_address(request), time.monotonic()):
+def _subject(request: web.Request) -> Subject | None:
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if hmac.compare_digest(given.encode(errors="surrogateescape"), request.app[TOKEN].encode()):
+        name = request.headers.get("X-Edgeward-Actor", "somebody")[:64]
+        return Subject(f"local:{name}", frozenset(ALL_ROLES), local=True)
+    return request.app[TOKENS].subject(given, time.time())
+
+
+def _count_failure(request: web.Request, proof: Proof) -> None:
+    """Counts a failed attempt; BadInput `rate_limited` once the address has failed too often with such proofs."""
+    if not request.app[FAILED][proof].allows(address_of(request), time.monotonic()):
         raise BadInput(Code.RATE_LIMITED, "too many failed attempts from this address: wait a minute")
 
 
-def _needs(request: web.Request) -> Needs | None:
+def _entry(request: web.Request) -> tuple[str, str]:
+    """The route's method and path as the table has them."""
     resource = request.match_info.route.resource
-    path = resource.canonical if resource is not None else request.path
-    return request.app[NEEDS].get((request.method, path))
-
-
-def _address(request: web.Request) -> str:
-    return request.remote or "unknown"
+    return request.method, resource.canonical if resource is not None else request.path

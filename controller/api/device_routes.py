@@ -3,10 +3,9 @@
 from aiohttp import web
 
 from contract.enrolment import Certificate, Claim, EnrolRequest, RenewRequest
-from contract.errors import BadInput
 from contract.wire import decode
 from controller.api import views
-from controller.api.auth import actor_of, failed
+from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.verbs import devices
@@ -22,21 +21,13 @@ async def claim(request: web.Request) -> Claim:
 async def enrol(request: web.Request) -> Certificate:
     """Trades a claim for a certificate."""
     asked = decode(await request.read(), EnrolRequest, max_bytes=MAX_ENROL_BYTES)
-    try:
-        return devices.enrol(request.app[STATE], asked)
-    except BadInput:
-        failed(request)
-        raise
+    return devices.enrol(request.app[STATE], asked)
 
 
 async def renew(request: web.Request) -> Certificate:
     """Issues the next certificate to the device that holds the old one's key."""
     asked = decode(await request.read(), RenewRequest, max_bytes=MAX_ENROL_BYTES)
-    try:
-        return devices.renew(request.app[STATE], asked)
-    except BadInput:
-        failed(request)
-        raise
+    return devices.renew(request.app[STATE], asked)
 
 
 async def revoke(request: web.Request) -> views.Revoked:
@@ -49,6 +40,12 @@ async def revoke(request: web.Request) -> views.Revoked:
 DEVICE_ROUTES = (
     Route("device", "POST", "/v1/devices/{device}/claim", claim, "Let a device enrol, once", Claim, None),
     Route("device", "POST", "/v1/devices/{device}/revoke", revoke, "Take its certificates away", views.Revoked, None),
-    Route("nothing", "POST", "/v1/enrol", enrol, "Trade a claim for a certificate", Certificate, EnrolRequest),
-    Route("nothing", "POST", "/v1/renew", renew, "The next certificate", Certificate, RenewRequest),
-)
+    Route(
+        "nothing", "POST", "/v1/enrol", enrol, "Trade a claim for a certificate", Certificate, EnrolRequest,
+        max_body_bytes=MAX_ENROL_BYTES, proof="claim",
+    ),
+    Route(
+        "nothing", "POST", "/v1/renew", renew, "The next certificate", Certificate, RenewRequest,
+        max_body_bytes=MAX_ENROL_BYTES, proof="signature",
+    ),
+)  # fmt: skip

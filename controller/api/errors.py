@@ -28,6 +28,7 @@ _STATUS = {
     Code.PLAN_CHANGED: 409,
     Code.NO_WAY_BACK: 409,
     Code.MESSAGE_TOO_LARGE: 413,
+    Code.REQUEST_SLOW: 408,
     Code.STORE_CORRUPT: 500,
 }
 

@@ -1,12 +1,13 @@
 """The routes of events and of deployment policies."""
 
 import asyncio
+import time
 from typing import Any
 
 from aiohttp import web
 
 from contract.wire import Message, decode, encode
-from controller.api.auth import actor_of
+from controller.api.auth import actor_of, still_good
 from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.events.cloudevents import Event
@@ -15,6 +16,10 @@ from controller.verbs.policies import DeploymentPolicy
 from controller.verbs.rollouts import resolve_strategy
 
 KEEP_ALIVE_S = 15.0
+RECHECK_S = 1.0
+"""A stream ends at most this long after its token: nothing that happens later is told."""
+WRITE_S = 30.0
+"""For a listener that reads nothing: it is let go."""
 
 
 class DeploymentRequest(Message, frozen=True):
@@ -33,18 +38,33 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     await answer.prepare(request)
     listener = events.listen(request.headers.get("Last-Event-ID", ""))
     try:
-        while not listener.lost:
-            await answer.write(await _next(listener.queue))
+        while not listener.lost and (text := await _next(request, listener.queue)):
+            async with asyncio.timeout(WRITE_S):
+                await answer.write(text)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
     finally:
         events.leave(listener)
     return answer
 
 
-async def _next(queue: asyncio.Queue[Event]) -> bytes:
-    try:
-        event = await asyncio.wait_for(queue.get(), KEEP_ALIVE_S)
-    except TimeoutError:
-        return b": still here\n\n"
+async def _next(request: web.Request, queue: asyncio.Queue[Event]) -> bytes:
+    """What to say next; nothing once the caller's token is revoked or past its end."""
+    until = time.monotonic() + KEEP_ALIVE_S
+    while time.monotonic() < until:
+        try:
+            event = await asyncio.wait_for(queue.get(), RECHECK_S)
+        except TimeoutError:
+            event = None
+        if not still_good(request):
+            return b""
+        if event is not None:
+            return _as_text(event)
+    return b": still here\n\n"
+
+
+def _as_text(event: Event) -> bytes:
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (event.id.encode(), event.type.encode(), encode(event))
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from controller.api.auth import Needs
+from controller.api.auth import Needs, Proof
+from controller.api.body import MAX_BODY_BYTES
 
 Endpoint = Callable[[web.Request], Awaitable[Any]]
 
@@ -23,3 +24,7 @@ class Route:
     returns: Any
     takes: Any = None
     multipart: bool = False
+    max_body_bytes: int = MAX_BODY_BYTES
+    """0: the route reads its own body, within its own limits."""
+    proof: Proof = "token"
+    """What an attempt that fails counts as."""

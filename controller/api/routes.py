@@ -1,17 +1,17 @@
 """The routes as a table: method, path, handler, what goes in, what comes out. The OpenAPI document is made from it."""
 
 import time
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 from aiohttp import web
 
 from contract.errors import BadInput, Code
-from contract.protocol import MAX_BLOB_BYTES, MAX_TENSORS_BYTES
 from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
+from controller.api.body import PUSHES
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
@@ -23,9 +23,6 @@ from controller.api.stick_routes import STICK_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
 from controller.convert.request import VariantName
 from controller.verbs.push import push
-
-MAX_BODY_BYTES = min(MAX_BLOB_BYTES, 1024**3)
-T = TypeVar("T")
 
 
 class PushRequest(Message, frozen=True):
@@ -94,18 +91,19 @@ async def show_version(request: web.Request) -> views.VersionDetail:
 
 async def push_version(request: web.Request) -> views.VersionDetail:
     """Converts a model, judges it and registers it as a version."""
-    parts = await _parts(request)
-    wanted = decode(parts["request"], PushRequest)
-    version = await push(
-        request.app[STATE],
-        request.match_info["model"],
-        wanted.kind,
-        parts["model"],
-        parts["sample"],
-        actor=actor_of(request),
-        tags=wanted.tags,
-        variants=wanted.variants,
-    )
+    state = request.app[STATE]
+    async with request.app[PUSHES].received(request) as came:
+        wanted = decode(came.request, PushRequest)
+        version = await push(
+            state,
+            request.match_info["model"],
+            wanted.kind,
+            came.model,
+            came.sample,
+            actor=actor_of(request),
+            tags=wanted.tags,
+            variants=wanted.variants,
+        )
     return views.version_detail(version)
 
 
@@ -156,7 +154,7 @@ ROUTES = (
     Route("view", "GET", "/v1/models/{model}/versions/{release}", show_version, "One version", views.VersionDetail),
     Route(
         "push", "POST", "/v1/models/{model}/versions", push_version, "Push a version", views.VersionDetail, PushRequest,
-        multipart=True,
+        multipart=True, max_body_bytes=0,
     ),
     Route(
         "view", "GET", "/v1/models/{model}/captured", captured_rows, "Inferences that devices kept",
@@ -173,24 +171,6 @@ ROUTES = (
     *DEVICE_ROUTES,
     *OPERATOR_ROUTES,
 )  # fmt: skip
-
-
-async def _parts(request: web.Request) -> dict[str, bytes]:
-    if not request.content_type.startswith("multipart/"):
-        raise BadInput(Code.REQUEST_INVALID, "expected multipart/form-data with the parts request, model and sample")
-    limits = {"request": 64 * 1024, "model": MAX_BODY_BYTES, "sample": MAX_TENSORS_BYTES}
-    parts: dict[str, bytes] = {}
-    async for part in await request.multipart():
-        name = getattr(part, "name", None)
-        if name not in limits:
-            raise BadInput(Code.REQUEST_INVALID, f"unknown part {name!r}: expected request, model and sample")
-        parts[name] = bytes(await part.read())  # type: ignore[union-attr]  # a nested multipart has no name
-        if len(parts[name]) > limits[name]:
-            raise BadInput(Code.MESSAGE_TOO_LARGE, f"part {name}: {len(parts[name])} bytes, limit {limits[name]}")
-    if missing := sorted(set(limits) - set(parts)):
-        code = Code.SAMPLE_MISSING if missing == ["sample"] else Code.REQUEST_INVALID
-        raise BadInput(code, f"missing parts: {', '.join(missing)}")
-    return parts
 
 
 def _number(text: str) -> int:

@@ -31,5 +31,8 @@ async def import_stick(request: web.Request) -> views.StickTaken:
 
 STICK_ROUTES = (
     Route("view", "GET", "/v1/stick", export_stick, "What a stick carries to devices", views.StickView),
-    Route("device", "POST", "/v1/stick", import_stick, "What devices said to a stick", views.StickTaken, StickMessages),
-)
+    Route(
+        "device", "POST", "/v1/stick", import_stick, "What devices said to a stick", views.StickTaken, StickMessages,
+        max_body_bytes=MAX_STICK_MESSAGES_BYTES,
+    ),
+)  # fmt: skip

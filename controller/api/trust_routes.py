@@ -14,6 +14,8 @@ from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.verbs import trust
 
+MAX_OFFER_BYTES = 8 * MAX_METADATA_BYTES
+
 
 class MetadataOffer(Message, frozen=True):
     """Documents that were signed elsewhere, by file name."""
@@ -37,7 +39,7 @@ async def show_trust(request: web.Request) -> views.TrustView:
 
 async def offer_metadata(request: web.Request) -> views.MetadataTaken:
     """Takes documents that were signed elsewhere and that a device could follow."""
-    offer = decode(await request.read(), MetadataOffer, max_bytes=8 * MAX_METADATA_BYTES)
+    offer = decode(await request.read(), MetadataOffer, max_bytes=MAX_OFFER_BYTES)
     taken = trust.accept_metadata(request.app[STATE], offer.files, actor=actor_of(request))
     return views.MetadataTaken(taken=taken)
 
@@ -66,7 +68,16 @@ async def propose_role(request: web.Request) -> views.RoleProposal:
 
 TRUST_ROUTES = (
     Route("view", "GET", "/v1/trust", show_trust, "Who may say what, and what they said", views.TrustView, None),
-    Route("admin", "PUT", "/v1/trust", offer_metadata, "Take signed metadata", views.MetadataTaken, MetadataOffer),
+    Route(
+        "admin",
+        "PUT",
+        "/v1/trust",
+        offer_metadata,
+        "Take signed metadata",
+        views.MetadataTaken,
+        MetadataOffer,
+        max_body_bytes=MAX_OFFER_BYTES,
+    ),
     Route("admin", "POST", "/v1/trust/keys", make_key, "Make the next online key", views.PublicKey, KeyRequest),
     Route(
         "view",

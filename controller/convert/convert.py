@@ -3,8 +3,10 @@
 Decides that the one that has seen a foreign model measures nothing: a second one loads what the first has made.
 """
 
+import asyncio
 import math
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +54,8 @@ class Converter:
     async def convert(
         self,
         kind: Literal["skops", "onnx"],
-        model: bytes,
-        sample: bytes,
+        model: bytes | Path,
+        sample: bytes | Path,
         limits: ConversionLimits,
         variants: tuple[VariantName, ...] = (),
     ) -> Converted:
@@ -64,8 +66,8 @@ class Converter:
 
 async def run_conversion(
     kind: Literal["skops", "onnx"],
-    model: bytes,
-    sample: bytes,
+    model: bytes | Path,
+    sample: bytes | Path,
     limits: ConversionLimits,
     variants: tuple[VariantName, ...] = (),
 ) -> Converted:
@@ -80,12 +82,20 @@ async def run_conversion(
             require_sandbox=limits.require_sandbox,
         )
         (directory / files.REQUEST).write_bytes(encode(request))
-        (directory / files.MODEL_IN).write_bytes(model)
-        (directory / files.SAMPLE).write_bytes(sample)
-        allowed_mb = limits.memory_mb + (len(model) + len(sample)) // 2**20 + 1
+        given_bytes = await asyncio.to_thread(_place, model, directory / files.MODEL_IN)
+        given_bytes += await asyncio.to_thread(_place, sample, directory / files.SAMPLE)
+        allowed_mb = limits.memory_mb + given_bytes // 2**20 + 1
         arguments = ("controller.convert.child", str(directory))
         await run_child(*arguments, directory=directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
         return await _collect(directory, request, allowed_mb)
+
+
+def _place(given: bytes | Path, target: Path) -> int:
+    """Puts bytes, or a copy of a file, where the child looks; how many bytes that were."""
+    if isinstance(given, bytes):
+        return target.write_bytes(given)
+    shutil.copyfile(given, target)
+    return target.stat().st_size
 
 
 async def _collect(directory: Path, request: Request, allowed_mb: int) -> Converted:

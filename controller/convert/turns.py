@@ -12,7 +12,7 @@ from contract.errors import Code, WorldError
 AT_ONCE = 1
 """Conversions at once: one fills a core and may take `convert.memory_mb`."""
 MAX_WAITING = 8
-"""Each holds a model and a sample in memory meanwhile."""
+"""Each holds a model and a sample on disk meanwhile."""
 WAIT_S = 120.0
 """A client of ours waits longer than this for its answer; a proxy before it often does not."""
 

@@ -21,6 +21,8 @@ from controller.reconcile.why import why
 from controller.state import State
 from controller.trust.certificates import CRL_RENEW_DAYS, pem
 from controller.trust.enrolment import ClaimRefused
+from controller.trust.refusals import Refusal
+from controller.verbs import refusals
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -110,7 +112,7 @@ def _granted(state: State, certificate: x509.Certificate) -> Certificate:
 
 
 def _refused(state: State, error: ClaimRefused) -> None:
-    state.journal.audit(stamp(), "unknown", "enrol refused", "device", error.words)
+    refusals.refuse(state, Refusal("unknown", "enrol refused", "device", error.words))
 
 
 async def _enforce_revocations(state: State, now: datetime) -> None:

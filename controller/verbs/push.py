@@ -3,12 +3,15 @@
 Decides whether a request is legal now. Refuses to know HTTP.
 """
 
+import asyncio
+import hashlib
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from contract.blobs import describe, sha256_hex
+from contract.blobs import describe
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Variant
 from controller.clock import stamp
@@ -32,14 +35,17 @@ async def push(
     state: State,
     model: str,
     kind: Literal["skops", "onnx"],
-    raw: bytes,
-    sample: bytes,
+    raw: Path,
+    sample: Path,
     *,
     actor: str,
     tags: dict[str, str],
     variants: tuple[VariantName, ...] = (),
 ) -> Version:
-    """Converts, judges and registers a version; BadInput `parity_failed` keeps it unreleased, with evidence."""
+    """Converts, judges and registers a version from the files `raw` and `sample`, which stay where they are.
+
+    BadInput `parity_failed` keeps the version unreleased, with evidence.
+    """
     state.registry.next_release(model)  # a bad name is refused before minutes of conversion
     settings, at = state.config.convert, stamp()
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
@@ -48,7 +54,7 @@ async def push(
         created_at=at,
         created_by=actor,
         source=kind,
-        source_sha256=sha256_hex(raw),
+        source_sha256=await asyncio.to_thread(_digest, raw),
         estimator=converted.answer.estimator,
         params=converted.answer.params,
         libraries=converted.answer.libraries,
@@ -61,6 +67,11 @@ async def push(
     trust.sign(state, model)
     state.deliveries.begin(model, version.manifest)
     return version
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _register(state: State, model: str, converted: Converted, lineage: Lineage) -> Version:

@@ -50,7 +50,7 @@ def test_file_and_directory_are_synced_before_and_after_the_rename(
 
 
 def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    replace(PosixDisk(tmp_path, file_mode=0o600), "device.key", b"secret")
+    replace(PosixDisk(tmp_path), "device.key", b"secret")
     assert stat.S_IMODE((tmp_path / "device.key").stat().st_mode) == 0o600
 
 

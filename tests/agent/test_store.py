@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from agent.adapters.posix_disk import PosixDisk
+from agent.adapters.posix_disk import PosixDisk, make_private
 from agent.core.admission import HighWater
 from agent.core.model import Record
 from agent.flash.store import RESERVE_BYTES, DeviceRecord, Store
@@ -186,3 +186,17 @@ def test_a_disk_that_cannot_be_read_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(WorldError) as caught:
         store.has(BLOB)
     assert caught.value.code == Code.DISK_FAILED
+
+
+def test_files_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        disk = PosixDisk(tmp_path / "state")
+        make_private(tmp_path / "state")
+        disk.write("record", b"x")
+        disk.write_at("blob", 0, b"x")
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "state", *(tmp_path / "state").iterdir())]
+    assert modes == [0o700, 0o600, 0o600]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ CONNECTIONS = int(os.environ.get("EDGEWARD_TEST_CONNECTIONS", "1000"))
 """10,000 take two minutes where a connection costs milliseconds; they were run by hand."""
 
 
-def serve(listen: str, **limits: int) -> HttpServer:
+def serve(listen: str, **limits: Any) -> HttpServer:
     made = make_real_model(3, "good")
     slot = ModelSlot("plant", perf_s=time.perf_counter, lock=threading.Lock())
     assignment = Assignment(model="plant", generation=1, manifest=made.manifest, policy=TrialPolicy())
@@ -81,7 +82,7 @@ def connect(server: HttpServer) -> socket.socket:
 
 
 def request(body: bytes = BODY, path: str = INFER, *headers: str) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers]
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
@@ -181,7 +182,7 @@ def test_requests_sent_in_one_go_are_answered_in_their_order(server: HttpServer)
 
 def test_a_body_beyond_the_limit_is_refused_before_it_is_sent(server: HttpServer) -> None:
     with connect(server) as connection:
-        connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n".encode())
+        connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n".encode())
         found = read_all(connection)
     assert found.startswith(b"HTTP/1.1 413 ")
     assert b"serving.max_body_bytes" in found
@@ -190,7 +191,7 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_sent(server: HttpServer
 
 def test_a_chunked_body_that_never_ends_is_cut_off(server: HttpServer) -> None:
     with connect(server) as connection:
-        connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         for _ in range(9):
             connection.sendall(b"2000\r\n" + b" " * 0x2000 + b"\r\n")
         found = read_all(connection)
@@ -295,3 +296,71 @@ def test_a_port_that_is_taken_is_named(server: HttpServer) -> None:
     with pytest.raises(WorldError) as caught:
         serve(f"127.0.0.1:{server.port}")
     assert (caught.value.code, str(server.port) in caught.value.detail) == (Code.PORT_TAKEN, True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (("Host: evil.example",), b"421"),
+        (("Host: localhost.evil.example:80",), b"421"),
+        (("Host: 127.0.0.1", "Origin: https://evil.example"), b"403"),
+        (("Host: localhost:8000", "Origin: null"), b"403"),
+        (("Host: localhost:8000", "Origin: http://localhost:8000"), b"200"),
+        (("Host: [::1]:8000",), b"200"),
+        (("Host: pi-7.local", "Origin: http://dashboard.local:3000"), b"200"),
+        ((), b"200"),
+    ],
+)
+def test_a_page_on_the_web_reaches_no_model_by_rebinding_a_name_nor_across_sites(
+    headers: tuple[str, ...], status: bytes
+) -> None:
+    server = serve("127.0.0.1:0", names=("pi-7.local",), origins=("http://dashboard.local:3000",))
+    try:
+        with connect(server) as connection:
+            lines = [f"POST {INFER} HTTP/1.1", f"Content-Length: {len(BODY)}", "Connection: close", *headers]
+            connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + BODY)
+            assert read_all(connection).split(b" ")[1] == status
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (("Host: anything",), b"200"),
+        (("Host: anything", "Origin: https://evil.example"), b"403"),
+        (("Host: evil.example", "Origin: http://evil.example"), b"403"),
+        (("Host: anything", "Origin: http://dashboard.local:3000"), b"200"),
+    ],
+)
+def test_a_page_on_the_web_reaches_no_model_through_a_proxy_before_a_unix_socket(
+    tmp_path: Path, headers: tuple[str, ...], status: bytes
+) -> None:
+    server = serve(f"unix:{tmp_path / 'serving.sock'}", origins=("http://dashboard.local:3000",))
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(tmp_path / "serving.sock"))
+            lines = [f"POST {INFER} HTTP/1.1", f"Content-Length: {len(BODY)}", "Connection: close", *headers]
+            connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + BODY)
+            assert read_all(connection).split(b" ")[1] == status
+    finally:
+        server.stop()
+
+
+def test_large_bodies_that_never_end_are_refused_beyond_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.adapters.http.connection.RECEIVE_BYTES", 1000)
+    server = serve("127.0.0.1:0", max_body_bytes=64 * 1024)
+    held = [connect(server) for _ in range(4)]
+    half = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65536\r\n\r\n".encode() + b" " * 65_000
+    try:
+        for connection in held:
+            connection.sendall(half)
+        time.sleep(0.3)
+        with connect(server) as extra:
+            extra.sendall(half)
+            assert read_all(extra).startswith(b"HTTP/1.1 503 ")
+        assert ask(server) == 200
+    finally:
+        for connection in held:
+            connection.close()
+        server.stop()

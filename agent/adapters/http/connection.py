@@ -5,8 +5,9 @@ httptools' (llhttp). Refuses to know what a path means.
 """
 
 import asyncio
+import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import cast
 
 import httptools
 
+from agent.adapters.http.callers import is_host_served, may_post
 from agent.config import ServingConfig
 from agent.serving.oip import JSON_TYPE, Endpoint, Request, Response, refusal
 
@@ -22,6 +24,10 @@ HEADER_BYTES = 4
 """Bytes of colon, space and line end of each header."""
 RECEIVE_BYTES = 256 * 1024
 MAX_PIPELINED = 16
+BODIES_AT_ONCE = 4
+"""Bodies of the largest size that are held at a time, in all; smaller ones than one read are not counted."""
+MAX_HOSTS_KNOWN = 16
+"""Values of `Host` that were found good and are not looked at again."""
 REQUEST_S = 30.0
 """Seconds in which a request must be complete."""
 IDLE_S = 120.0
@@ -37,6 +43,7 @@ _REASONS = {
     403: "Forbidden",
     404: "Not Found",
     413: "Content Too Large",
+    421: "Misdirected Request",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
@@ -54,6 +61,10 @@ class Listening:
     pool: ThreadPoolExecutor
     loop: asyncio.AbstractEventLoop
     connections: "set[Connection]" = field(default_factory=set)
+    hosts: set[bytes] = field(default_factory=set)
+    """Values of `Host` that are good."""
+    held: "Counter[Connection]" = field(default_factory=Counter)
+    """Bytes of large bodies that are on their way, by connection."""
     received: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
     """The buffer of a read, parsed before the next read: one serves all connections of a loop."""
 
@@ -75,6 +86,9 @@ class Connection(asyncio.BufferedProtocol):
         self._parts: list[bytes] = []
         self._body_bytes = self._header_bytes = 0
         self._json_length: int | None = None
+        self._host = self._origin = b""
+        self._asked_whom = True
+        """Whether `Host` is looked at: not on a Unix socket, where no name leads. `Origin` is looked at on both."""
         self._continue = False
         self.close_at = time.monotonic() + IDLE_S
 
@@ -89,10 +103,12 @@ class Connection(asyncio.BufferedProtocol):
             self._deaf = True
             self._write(refusal(503, f"{self._serving.config.max_connections} connections are open already"), False)
             return
+        self._asked_whom = self._transport.get_extra_info("socket").family != socket.AF_UNIX
         self._serving.connections.add(self)
 
     def connection_lost(self, _: Exception | None) -> None:
         """Forgets a client that has disconnected."""
+        self._serving.held.pop(self, None)
         self._serving.connections.discard(self)
         self._waiting.clear()
 
@@ -114,6 +130,7 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """Stops computing for a client that does not read."""
         self._writable = False
+        self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Goes on for a client that reads again."""
@@ -140,11 +157,17 @@ class Connection(asyncio.BufferedProtocol):
             self._json_length = int(value) if value.isdigit() and len(value) < 12 else -1
         elif length == 16 and name.lower() == b"content-encoding" and value.lower() != b"identity":
             self._refuse(501, f"content-encoding {value[:20].decode('latin-1')}: send the body as it is")
+        elif length == 4 and name.lower() == b"host":
+            self._host = value
+        elif length == 6 and name.lower() == b"origin":
+            self._origin = value
         elif length == 6 and name.lower() == b"expect":
             self._continue = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
         """Asks for the body if the client waits for that (called by the parser)."""
+        if self._origin or (self._asked_whom and self._host and self._host not in self._serving.hosts):
+            self._refuse_tricked()
         if self._continue and not self._answering:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -153,6 +176,8 @@ class Connection(asyncio.BufferedProtocol):
         self._body_bytes += len(part)
         if self._body_bytes > self._serving.config.max_body_bytes:
             self._expect_body(self._body_bytes)
+        if self._body_bytes > RECEIVE_BYTES:
+            self._hold(self._body_bytes)
         self._parts.append(part)
 
     def on_message_complete(self) -> None:
@@ -161,6 +186,8 @@ class Connection(asyncio.BufferedProtocol):
         method, path = self._parser.get_method().decode("ascii"), self._path.decode("latin-1")
         request, keep_alive = Request(method, path, body, self._json_length), self._parser.should_keep_alive()
         self._parts = []
+        if self._serving.held:
+            self._serving.held.pop(self, None)
         if not self._waiting and not self._answering and self._writable:
             self._answer(request, keep_alive)
             return
@@ -173,7 +200,26 @@ class Connection(asyncio.BufferedProtocol):
         self._parts = []
         self._body_bytes = self._header_bytes = 0
         self._json_length = None
+        self._host = self._origin = b""
         self._continue = False
+
+    def _refuse_tricked(self) -> None:
+        """Refuses what a page on the web has sent under a name of its own, or across sites."""
+        host, origin = self._host.decode("latin-1"), self._origin.decode("latin-1")
+        config = self._serving.config
+        if self._asked_whom and not is_host_served(host, config.names):
+            self._refuse(421, f"host {host[:80]!r} is not served here: name it in serving.names")
+        if origin and not may_post(origin, host if self._asked_whom else "", config.origins):
+            self._refuse(403, f"pages of {origin[:80]!r} may not call: name it in serving.origins")
+        if self._asked_whom and len(self._serving.hosts) < MAX_HOSTS_KNOWN:
+            self._serving.hosts.add(self._host)
+
+    def _hold(self, size_bytes: int) -> None:
+        held = self._serving.held
+        held[self] = size_bytes
+        limit = BODIES_AT_ONCE * self._serving.config.max_body_bytes
+        if held.total() > limit:
+            self._refuse(503, f"{limit} bytes of bodies are on their way: try again")
 
     def _count_header(self, size_bytes: int) -> None:
         self._header_bytes += size_bytes

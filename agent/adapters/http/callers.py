@@ -1,0 +1,37 @@
+"""Whether a browser was tricked into calling: the names that a request may be for, and the pages that may send one.
+
+Decides by `Host` and `Origin` alone. A page on the web can point a name of its own at this device (DNS rebinding), or
+post across sites; it can choose neither header. Addresses and `localhost` cannot be pointed elsewhere. Refuses to know
+sockets. On a Unix socket `Origin` alone is looked at: no name leads there, but a proxy may pass on what pages send.
+"""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+LOCAL_NAMES = ("localhost",)
+
+
+def is_host_served(host: str, names: Sequence[str]) -> bool:
+    """Whether a `Host` header is an address, `localhost`, or one of `names`, with or without a port."""
+    name = _without_port(host.strip().lower())
+    if name in LOCAL_NAMES or name in names:
+        return True
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def may_post(origin: str, host: str, origins: Sequence[str]) -> bool:
+    """Whether a page of `origin` may call: one that came from this very server `host`, or one of `origins`.
+
+    No page comes from a server without a name: `host` is empty on a Unix socket.
+    """
+    found, name = origin.strip().lower(), host.strip().lower()
+    return found in origins or (bool(name) and found == f"http://{name}")
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() and not (":" in name and not name.endswith("]")) else host

@@ -1,0 +1,89 @@
+"""What a flood costs the controller: four connections with 900 MB bodies, with and without a token; a real process."""
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from benchmarks.table import Row
+
+CONNECTIONS = 4
+BODY_BYTES = 900_000_000
+PIECE = b"\0" * (1 << 20)
+START_S = 60.0
+LOOK_S = 0.02
+GROWTH_MB = 32.0
+_PART = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n'
+
+
+def measure() -> list[Row]:
+    """Growth of the controller's resident memory at its highest."""
+    rows = []
+    for what, path, with_token in (
+        ("four bodies of 900 MB without a token", "/v1/enrol", False),
+        ("four pushes of 900 MB without a token", "/v1/models/m/versions", False),
+        ("four pushes of 900 MB with a token", "/v1/models/m/versions", True),
+    ):
+        rows.append(Row(f"RSS growth, {what}", _growth_mb(path, with_token), GROWTH_MB, "MB", "the bar of 32 MB", 1.0))
+    return rows
+
+
+def _growth_mb(path: str, with_token: bool) -> float:
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) / "data"
+        start = "from controller.cli import main; main()"
+        command = [sys.executable, "-c", start, "run", "--data-dir", str(home), "--port", "0"]
+        command += ["--broker", "embedded", "--broker-port", "0"]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as controller:
+            try:
+                port = _port(home)
+                token = (home / "token").read_text() if with_token else ""
+                return _flood(psutil.Process(controller.pid), port, path, token)
+            finally:
+                controller.terminate()
+
+
+def _port(home: Path) -> int:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        with suppress(OSError, ValueError):
+            return int(json.loads((home / "controller.json").read_text())["url"].rpartition(":")[2])
+        time.sleep(0.1)
+    raise TimeoutError("the controller does not start")
+
+
+def _flood(process: psutil.Process, port: int, path: str, token: str) -> float:
+    """Growth in MB. A push with a token must be taken whole, or the figure says nothing."""
+    time.sleep(2)
+    before = highest = process.memory_info().rss
+    sent: list[int] = []
+    senders = [threading.Thread(target=_send, args=(port, path, token, sent)) for _ in range(CONNECTIONS)]
+    for sender in senders:
+        sender.start()
+    while any(sender.is_alive() for sender in senders):
+        highest = max(highest, process.memory_info().rss)
+        time.sleep(LOOK_S)
+    assert not token or len(sent) == CONNECTIONS, "a push was cut off"
+    return (highest - before) / 1e6
+
+
+def _send(port: int, path: str, token: str, sent: list[int]) -> None:
+    """Push until the whole body is sent, or the controller has had enough."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection, suppress(OSError):
+        lines = [f"POST {path} HTTP/1.1", "Host: c", f"Content-Length: {BODY_BYTES}", f"Authorization: Bearer {token}"]
+        lines += ["Content-Type: multipart/form-data; boundary=b", "Connection: close"]
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + _PART)
+        left = BODY_BYTES - len(_PART)
+        while left > 0:
+            connection.sendall(PIECE[:left])
+            left -= len(PIECE)
+        sent.append(BODY_BYTES)
+        while connection.recv(65536):
+            pass

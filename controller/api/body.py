@@ -1,0 +1,153 @@
+"""Bodies: how large each route's may be and how long it may take, and pushes, which go to disk.
+
+Decides what is refused before it is read: nothing is read of whoever may not call. Refuses to know what is in a body.
+"""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from aiohttp import BodyPartReader, web
+
+from contract.errors import BadInput, Code, WorldError
+from contract.protocol import MAX_BLOB_BYTES, MAX_MESSAGE_BYTES, MAX_TENSORS_BYTES
+from controller.api.errors import Handler
+
+MAX_BODY_BYTES = MAX_MESSAGE_BYTES
+"""Of a route that does not say otherwise: the largest JSON message that is decoded."""
+MAX_MODEL_BYTES = min(MAX_BLOB_BYTES, 1024**3)
+MAX_PUSH_REQUEST_BYTES = 64 * 1024
+BODY_S = 30.0
+"""For a body that is read into memory, and for a push before its pace counts."""
+SLOWEST_BYTES_S = 32 * 1024
+"""A push that comes more slowly than this in the mean is ended: 1 GiB may take nine hours."""
+MAX_PUSHES = 4
+"""Pushes under way, being received ones among them: 4.3 GB of disk at most. One more is told to wait."""
+PIECE_BYTES = 256 * 1024
+_LIMITS = {"request": MAX_PUSH_REQUEST_BYTES, "model": MAX_MODEL_BYTES, "sample": MAX_TENSORS_BYTES}
+BODY_LIMITS = web.AppKey("body_limits", dict[tuple[str, str], int])
+"""Bytes by method and path; 0: the route reads its own body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A push whose parts lie on disk, but for the request."""
+
+    request: bytes
+    model: Path
+    sample: Path
+
+
+@web.middleware
+async def read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Reads the body within the route's limit and BODY_S. BadInput `message_too_large`, `request_slow`."""
+    resource = request.match_info.route.resource
+    path = resource.canonical if resource is not None else request.path
+    limit = request.app[BODY_LIMITS].get((request.method, path), MAX_BODY_BYTES)
+    if not request.body_exists or limit == 0:
+        return await handler(request)
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise BadInput(Code.REQUEST_INVALID, "Content-Encoding: send the body as it is")
+    if (request.content_length or 0) > limit:
+        raise BadInput(Code.MESSAGE_TOO_LARGE, f"body of {request.content_length} bytes, limit {limit}")
+    await _invite(request)
+    bounded = request.clone(client_max_size=limit)
+    bounded.update(request)
+    try:
+        async with asyncio.timeout(BODY_S):
+            await bounded.read()
+    except TimeoutError:
+        raise BadInput(Code.REQUEST_SLOW, f"the body was not whole after {BODY_S:g} s") from None
+    return await handler(bounded)
+
+
+async def let_wait(_: web.Request) -> None:
+    """Says nothing to `Expect: 100-continue` yet: who may not call is not asked for a body."""
+
+
+class Pushes:
+    """Pushes under way, in a directory that is emptied first: a controller that was killed left pieces there."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._under_way = 0
+        shutil.rmtree(directory, ignore_errors=True)
+
+    @asynccontextmanager
+    async def received(self, request: web.Request) -> AsyncIterator[Received]:
+        """The parts of a push, for as long as the block lasts.
+
+        BadInput `rate_limited` for one too many, before its body is read, `message_too_large`, `request_slow`,
+        `request_invalid`, `sample_missing`; WorldError `disk_full`.
+        """
+        if self._under_way >= MAX_PUSHES:
+            raise BadInput(Code.RATE_LIMITED, f"{MAX_PUSHES} pushes are under way: try again in a minute")
+        if not request.content_type.startswith("multipart/"):
+            raise BadInput(
+                Code.REQUEST_INVALID, "expected multipart/form-data with the parts request, model and sample"
+            )
+        most = sum(_LIMITS.values()) + PIECE_BYTES
+        if (request.content_length or 0) > most:
+            raise BadInput(Code.MESSAGE_TOO_LARGE, f"body of {request.content_length} bytes, limit {most}")
+        self._under_way += 1
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._directory) as scratch:
+                await _invite(request)
+                yield await _receive(request, Path(scratch))
+        finally:
+            self._under_way -= 1
+
+
+PUSHES = web.AppKey("pushes", Pushes)
+
+
+async def _receive(request: web.Request, scratch: Path) -> Received:
+    began = time.monotonic()
+    came: set[str] = set()
+    try:
+        async with asyncio.timeout(BODY_S) as deadline:
+            received = 0
+            async for part in await request.multipart():
+                name = part.name if isinstance(part, BodyPartReader) else None
+                if not isinstance(part, BodyPartReader) or name not in _LIMITS or name in came:
+                    raise BadInput(
+                        Code.REQUEST_INVALID, f"part {str(name)[:64]!r}: expected request, model and sample, each once"
+                    )
+                came.add(name)
+                with (scratch / name).open("wb") as file:
+                    async for size_bytes in _pieces(part, file, name):
+                        received += size_bytes
+                        allowed_s = BODY_S + received / SLOWEST_BYTES_S
+                        deadline.reschedule(asyncio.get_running_loop().time() + began + allowed_s - time.monotonic())
+    except TimeoutError:
+        raise BadInput(Code.REQUEST_SLOW, f"the push comes more slowly than {SLOWEST_BYTES_S} bytes a second") from None
+    except OSError as error:
+        raise WorldError(Code.DISK_FULL, f"{scratch}: {error.strerror}") from error
+    if missing := sorted(set(_LIMITS) - came):
+        code = Code.SAMPLE_MISSING if missing == ["sample"] else Code.REQUEST_INVALID
+        raise BadInput(code, f"missing parts: {', '.join(missing)}")
+    return Received((scratch / "request").read_bytes(), scratch / "model", scratch / "sample")
+
+
+async def _pieces(part: BodyPartReader, file: BinaryIO, name: str) -> AsyncIterator[int]:
+    """Writes a part to `file`; the size of each piece."""
+    size_bytes = 0
+    while piece := await part.read_chunk(PIECE_BYTES):
+        size_bytes += len(piece)
+        if size_bytes > _LIMITS[name]:
+            raise BadInput(Code.MESSAGE_TOO_LARGE, f"part {name}: more than {_LIMITS[name]} bytes")
+        await asyncio.to_thread(file.write, piece)
+        yield len(piece)
+
+
+async def _invite(request: web.Request) -> None:
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0

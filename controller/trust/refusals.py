@@ -1,0 +1,57 @@
+"""Refused attempts as the audit keeps them: the first of a kind at once, the rest as a count a minute.
+
+Decides how many entries a flood of attempts can cause. Refuses to know what was refused, and where entries go. Time is
+handed in.
+"""
+
+from dataclasses import dataclass, field, replace
+
+MINUTE_S = 60.0
+MAX_KINDS = 20
+"""Told apart within one minute; what is beyond them is counted together: 29,000 entries a day at the very most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One entry for the audit."""
+
+    actor: str
+    action: str
+    subject: str
+    detail: str
+
+
+OTHERS = Refusal("unknown", "refused", "others", "more than can be told apart")
+
+
+@dataclass
+class Refusals:
+    """What was refused in this minute."""
+
+    _counts: dict[Refusal, int] = field(default_factory=dict)
+    _ends_at: float = 0.0
+
+    def note(self, refusal: Refusal, now: float) -> list[Refusal]:
+        """Count one attempt; the entries to write now."""
+        due = self.due(now)
+        if not self._counts:
+            self._ends_at = now + MINUTE_S
+        known = refusal in self._counts or len(self._counts) < MAX_KINDS
+        key = refusal if known else OTHERS
+        first = key not in self._counts
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return [*due, key] if first else due
+
+    def due(self, now: float) -> list[Refusal]:
+        """The counts of a minute that is over."""
+        return self.rest() if now >= self._ends_at else []
+
+    def rest(self) -> list[Refusal]:
+        """All counts, at the end."""
+        told = [
+            replace(refusal, detail=f"{count - 1} more within a minute: {refusal.detail}")
+            for refusal, count in self._counts.items()
+            if count > 1
+        ]
+        self._counts.clear()
+        return told
