@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import paho.mqtt.client as paho
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.core.admission import HighWater, check_document
-from agent.trust.enrol import _new_key, _request
+from agent.trust.enrol import _pem, _request
 from benchmarks.table import Row
 from contract import topics
 from contract.blobs import chunk_list, describe, split
@@ -107,7 +108,9 @@ def _end_to_end() -> list[Row]:
 
 
 def _device(home: Path, name: str, enrolment: Enrolment, now: datetime) -> None:
-    request = _request(_new_key(home / "device.key"), name)
+    key = ec.generate_private_key(ec.SECP256R1())
+    (home / "device.key").write_bytes(_pem(key))
+    request = _request(key, name)
     certificate = enrolment.enrol(enrolment.claim(name, now), request, now)
     (home / "device.pem").write_text(pem(certificate))
     (home / "ca.pem").write_text(enrolment.authority.pem)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agent.models.device_model import DeviceModel
 
 from agent.core.events import HealthJudged
 from agent.core.model import Verdict
+from agent.models.device_model import DeviceModel
 from edgeward.client import Client
 from edgeward.demo.processes import Site, wait_for
 from firmware_sim.device import MODEL
