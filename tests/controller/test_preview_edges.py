@@ -1,0 +1,104 @@
+"""The plan in figures: how long offers take, what the first wave can show, and which words old plans were kept in."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from contract.desired import TrialPolicy
+from contract.messages import ModelInterval, ModelState, Telemetry, VersionRef
+from controller.fleet.fit import Form
+from controller.fleet.traffic import Traffic
+from controller.fleet.twin import Twin
+from controller.reconcile.old_words import in_words_of_now
+from controller.reconcile.preview import preview
+from controller.reconcile.world import Durable, World
+from controller.rollout.check import power_of
+from controller.rollout.model import Member, Rollout, Rule, Strategy, Wave
+
+V1 = VersionRef(release=1, digest="1" * 64)
+FORM = Form(
+    name="", digest="2" * 64, artifact_bytes=1, golden_bytes=1, release=2, hardware=("x86_64",), memory_mb=64, opset=18,
+    ml_opset=3,
+)  # fmt: skip
+TRIAL = TrialPolicy(soak_s=Decimal(10))
+
+
+def rollout(*members: Member, **strategy: Any) -> Rollout:
+    waves = (Wave(percent=50, soak_s=5.0), Wave(percent=100, soak_s=7.0))
+    known = Strategy(**{"name": "s", "waves": waves, "trial": TRIAL, **strategy})
+    return Rollout(id="r", model="m", release=2, digest=FORM.digest, strategy=known, members=members, forms=(FORM,))
+
+
+def members(first: int, second: int = 0) -> tuple[Member, ...]:
+    named = [Member(device=f"a{number}", wave=0) for number in range(first)]
+    return (*named, *(Member(device=f"b{number}", wave=1) for number in range(second)))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "finish_s"),
+    [
+        ({}, (10 + 5) + (10 + 7)),
+        ({"per_minute": 60.0}, (119 + 10 + 5) + (10 + 7)),
+        ({"per_minute": 60.0, "jitter_s": 200.0}, (200 + 10 + 5) + (200 + 10 + 7)),
+        ({"per_minute": 60.0, "growth_per_minute": 60.0}, (71 / 60 * 28.5 + 10 + 5) + (10 + 7)),
+    ],
+)
+def test_a_wave_takes_its_offers_at_their_pace_then_the_trial_and_the_wave_soak(
+    strategy: dict[str, float], finish_s: float
+) -> None:
+    seen = preview(World(silent_s=90.0), rollout(*members(120, 1), **strategy), 0.0)
+    assert abs(seen.finish_s - finish_s) <= 4.0
+
+
+def test_long_offers_are_reckoned_in_steps_of_a_hundredth() -> None:
+    seen = preview(World(silent_s=90.0), rollout(*members(1000), per_minute=6.0), 0.0)
+    assert 9_990 <= seen.finish_s - 15 <= 9_990 * 1.02
+
+
+def test_power_is_that_of_the_first_wave_at_the_rate_that_its_devices_have() -> None:
+    made = World(silent_s=90.0)
+    interval = ModelInterval(model="m", version=V1, inferences=20, errors=0)
+    other = replace(interval, model="n", inferences=999)
+    for name, wave_rate in (("a0", 1), ("b0", 50)):
+        said = Telemetry(
+            protocol=1,
+            device=name,
+            boot=1,
+            seq=1,
+            interval_s=10.0,
+            intervals=(replace(interval, inferences=20 * wave_rate), other),
+        )
+        made.measured.traffic[name] = Traffic(said, 0.0)
+    rule = Rule(metric="error_ratio", threshold=0.1)
+    seen = preview(made, rollout(*members(2, 3), rules=(rule,)), 0.0)
+    assert seen.power == (f"error_ratio: {power_of(rule, 2, 15.0 * 2.0 / 2)}",)
+    silent = preview(World(silent_s=90.0), rollout(*members(2), rules=(rule,)), 0.0)
+    assert silent.power == (f"error_ratio: {power_of(rule, 2, 0.0)}",)
+
+
+def test_devices_of_every_wave_that_have_not_shown_their_stable_version_are_named_before_the_start() -> None:
+    stable = ModelState(model="m", phase="steady", generation=1, stable=V1)
+    twins = {
+        name: Twin(name, reported={"m": replace(stable, stable_proven=name == "a1")}, connected=True, seen_at=0.0)
+        for name in ("a0", "a1", "b0")
+    }
+    named = tuple(replace(each, previous_release=1) for each in members(2, 1))
+    seen = preview(World(silent_s=90.0, durable=Durable(twins=twins)), rollout(*named), 0.0)
+    assert seen.unproven == ("a0", "b0")
+    assert [(wave.wave, wave.devices) for wave in seen.waves] == [(0, 2), (1, 1)]
+
+
+def test_old_words_are_renamed_in_trial_policies_and_rules_and_nowhere_else() -> None:
+    old = {"share": "1", "windows": [], "window": 9, "window_s": 5.0, "soak_s": "1"}
+    new = {"traffic_share": "1", "maintenance": [], "judged_inferences": 9, "judged_s": 5.0, "soak_s": "1"}
+    assert in_words_of_now({"policy": old, "selector": {"window": "north", "share": "a"}}) == {
+        "policy": new,
+        "selector": {"window": "north", "share": "a"},
+    }
+    assert in_words_of_now({"strategy": {"trial": old, "rules": [old, old]}}) == {
+        "strategy": {"trial": new, "rules": [new, new]}
+    }
+    assert in_words_of_now([{"policy": old}, 7, "window"]) == [{"policy": new}, 7, "window"]
+    assert in_words_of_now({"policy": None}) == {"policy": None}

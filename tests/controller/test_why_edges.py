@@ -1,0 +1,87 @@
+"""Why a device runs what it runs: each sentence, as it follows from what was told and said."""
+
+from typing import Any
+
+import pytest
+
+from contract.messages import ModelState, Refusal, Report, UpdateOutcome, VersionRef
+from controller.fleet.twin import Assigned, Twin
+from controller.reconcile.why import why
+from controller.rollout.model import Member, Rollout, Strategy, Wave
+
+V1, V2 = (VersionRef(release=number, digest=str(number) * 64) for number in (1, 2))
+ROLLOUT = Rollout(
+    id="r",
+    model="m",
+    release=2,
+    digest=V2.digest,
+    strategy=Strategy(name="canary", waves=(Wave(percent=100),)),
+    members=(Member(device="a", wave=0),),
+    created_by="ana",
+)
+
+
+def state(phase: Any = "steady", **fields: Any) -> ModelState:
+    return ModelState(**{"model": "m", "phase": phase, "generation": 1, "stable": V1, **fields})
+
+
+def told(made: ModelState) -> list[str]:
+    report = Report(protocol=1, device="a", boot=1, seq=1, state=made)
+    return why(Twin("a"), {}, [("noon", report)], {})
+
+
+def ended(result: Any, code: str = "", detail: str = "") -> UpdateOutcome:
+    return UpdateOutcome(generation=1, version=V2, result=result, code=code, detail=detail)
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (state("fetching", target=V2), "it fetches v2"),
+        (
+            state("fetching", target=V2, code="digest_mismatch", detail="chunk 3"),
+            "it fetches v2 (digest_mismatch chunk 3)",
+        ),
+        (state("probing", target=V2), "it probes v2"),
+        (state("ready", target=V2, code="update_held", detail="5 s"), "v2 is there and waits (update_held 5 s)"),
+        (state("trial", trial=V2), "v2 is on trial"),
+        (state("trial", trial=V2, outcome=ended("shadowed")), "v2 has passed as a shadow"),
+        (state("trial", trial=V2, outcome=ended("confirmed")), "v2 is on trial"),
+        (state(), "it runs v1"),
+        (state(stable=None), "it runs nothing"),
+        (state(outcome=ended("confirmed")), "v2 was confirmed"),
+        (state(outcome=ended("rolled_back", "health_errors", "3 of 9")), "v2 was rolled back: health_errors 3 of 9"),
+        (state(outcome=ended("rolled_back", "health_errors")), "v2 was rolled back: health_errors"),
+    ],
+)
+def test_a_report_becomes_a_sentence_by_its_phase(made: ModelState, sentence: str) -> None:
+    assert told(made) == [f"noon: m: {sentence}."]
+
+
+def test_a_refusal_is_told_with_its_code_and_words() -> None:
+    report = Report(protocol=1, device="a", boot=1, seq=1, refusal=Refusal(code="desired_rollback", detail="3 after 4"))
+    assert why(Twin("a"), {}, [("noon", report)], {}) == ["noon: it refused a document: desired_rollback 3 after 4."]
+
+
+def test_what_it_runs_and_is_asked_to_run_comes_last_in_the_order_of_models() -> None:
+    asked = Assigned(release=2, generation=7, rollout="r", attempt=2, offered_at=0.5)
+    back = Assigned(release=1, generation=8, rollout="r", offered_at=60.0)
+    gone = Assigned(release=1, generation=9, rollout="old", offered_at=60.0)
+    twin = Twin(
+        "a",
+        reported={"n": state(stable=None), "m": state(stable_proven=True), "k": state()},
+        desired={"n": back, "m": asked, "k": gone},
+        pinned={"p": 3},
+    )
+    assert why(twin, {"r": ROLLOUT}, [], {V2.digest: "r0"}) == [
+        "k: its last confirmed version is v1.",
+        "m: its last confirmed version is v1 and has shown that it is whole and answers its golden set.",
+        "n: it has confirmed no version.",
+        "k: at 1970-01-01T00:01:00+00:00 it was asked to run v1 (generation 9).",
+        "m: at 1970-01-01T00:00:00+00:00 it was asked to run v2 (generation 7, attempt 2) by rollout r, strategy "
+        "canary, started by ana.",
+        "n: at 1970-01-01T00:01:00+00:00 it was asked to run v1 (generation 8) by rollout r rolling v2 back, strategy "
+        "canary, started by ana.",
+        "Its own configuration holds p at v3.",
+        "Version 222222222222 is kept from it: it failed here in r0.",
+    ]
