@@ -35,8 +35,8 @@ class Client:
         self._transport = Transport(find_settings(url, token))
 
     def health(self) -> dict[str, Any]:
-        """Whether controller and broker work."""
-        return self._dict("/v1/health")
+        """Whether controller and broker work: `status` is ok, or failing with `findings`."""
+        return dict(self._transport.get("/v1/health", also=(503,)))
 
     def push(
         self,

@@ -115,6 +115,8 @@ class RunningBroker:
     files: BrokerFiles | None = None
     """The files of a broker under mutual TLS."""
     restart: Callable[[], subprocess.Popen[bytes]] | None = None
+    fault: str = ""
+    """Why a broker that was started here is not up; empty while it is."""
 
     @property
     def shown(self) -> str:
