@@ -27,6 +27,8 @@ from controller.verbs.health import tell_changes
 
 MAX_ERROR_CHARS = 300
 """Of a fault's words that are shown: the log has all of them."""
+TEND_S = 1.0
+"""Between two looks at a started broker."""
 HEALTH_S = 5.0
 """Between two looks at the controller's health. With the limits of `controller.health` a fault is told in 60 s."""
 
@@ -160,11 +162,15 @@ class Service:
             _log.exception("pass failed, trying again")
 
     async def _watch(self) -> None:
-        """Tells of what is wrong, also while a pass hangs."""
+        """Tends a started broker and tells of what is wrong, also while a pass hangs."""
+        broker, judge_at = self._state.broker, 0.0
         while True:
-            await asyncio.sleep(HEALTH_S)
+            await asyncio.sleep(min(TEND_S, HEALTH_S))
             try:
-                self._findings = tell_changes(self._state, self._findings)
+                changed = broker is not None and await asyncio.to_thread(broker.tend, time.monotonic())
+                if changed or time.monotonic() >= judge_at:
+                    self._findings = tell_changes(self._state, self._findings)
+                    judge_at = time.monotonic() + HEALTH_S
             except Exception:  # a fault of the watch must not end it
                 _log.exception("health could not be judged")
 
