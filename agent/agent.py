@@ -36,7 +36,7 @@ from agent.transfer.download import Download
 from agent.uplink.captures import Captures
 from agent.uplink.reporter import Reporter
 from contract import topics
-from contract.errors import BadInput, Code, EdgewardError
+from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.messages import Ack
 from contract.trust.verified import Trusted
 from contract.wire import decode
@@ -44,11 +44,14 @@ from contract.wire import decode
 if TYPE_CHECKING:
     from agent.trust.documents import Documents, Found
 
+BOOT_RETRY_S = 30.0
+"""Between attempts to make this boot's count durable on a disk that refused it."""
+
 _log = logging.getLogger("edgeward.agent")
 
 
 class Agent:
-    """One device. Call `boot` once: confirmed versions serve. Then `take_up_trust` once, before any stimulus;
+    """One device. Call `boot` once: confirmed versions serve. Then `take_up_trust` once, before any message;
     then `receive` for every stimulus and whenever `wake_at` has come.
     """
 
@@ -78,6 +81,9 @@ class Agent:
         self.dropped = dropped
         self._documents: Documents | None = None
         self._device_record = DeviceRecord(boots=0)
+        self._boot_durable = False
+        self._boot_retry_at = float("inf")
+        stepper.before_save = self._make_boot_durable
         self._pruned = False
         """Whether remains of a power cut were deleted. A document comes first: it may ask for some of them."""
         self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
@@ -90,13 +96,15 @@ class Agent:
         return self._stepper.models
 
     def boot(self, now: float) -> None:
-        """Resumes from flash. WorldError if the disk cannot hold even the boot counter."""
+        """Resumes from flash. A disk that cannot hold even the boot counter prevents no confirmed version from serving:
+        until it can, nothing is saved, and so no trial begins.
+        """
         records, corrupt = self._store.load_records()
         before, damaged = self._store.load_device()
         before = before or DeviceRecord(boots=max(0, int(self._wall_clock().timestamp())))
         self._device_record = msgspec.structs.replace(before, boots=before.boots + 1)
-        self._store.save_device(self._device_record)
         self._reporter.begin(self._device_record.boots)
+        self._try_boot_durable(now)
         self._booted_at = self._telemetry_since = now
         self._telemetry_at = now + self._intervals.telemetry_s
         for name in (*corrupt, *(("the device",) if damaged else ())):
@@ -105,6 +113,24 @@ class Agent:
             self._stepper.add(name, record)
         for name in sorted(records):
             self._stepper.resume(name, now)
+
+    def kept_trust(self) -> Trusted | None:
+        """Returns what was verified before and is on flash; None on a new disk."""
+        return self._store.load_trusted()[0]
+
+    def _make_boot_durable(self) -> None:
+        """Makes the record of this boot durable unless it is. WorldError `disk_full`, `disk_failed`."""
+        if self._boot_durable:
+            return
+        self._store.save_device(self._device_record if self._documents is None else self._documents.record)
+        self._boot_durable, self._boot_retry_at = True, float("inf")
+
+    def _try_boot_durable(self, now: float) -> None:
+        try:
+            self._make_boot_durable()
+        except WorldError as error:
+            self._boot_retry_at = now + BOOT_RETRY_S
+            self._reporter.refuse(error, now)
 
     def take_up_trust(self, given: Trusted, now: float) -> None:
         """Accepts documents from here on, by the metadata verified before, or on a new disk by the root `given`.
@@ -152,7 +178,7 @@ class Agent:
             due = min(due, self._documents.wake_at())
         if self._captures is not None:
             due = min(due, self._captures.wake_at())
-        due = min(due, self._stepper.retry_at())
+        due = min(due, self._stepper.retry_at(), self._boot_retry_at)
         for model in self.models.values():
             due = min(due, model.wake_at(online=self._reporter.online))
             if model.in_trial and self._judge_at < due:
@@ -223,6 +249,8 @@ class Agent:
         if self._documents is not None and (found := self._documents.tick(now)) is not None:
             self._take(found, now)
         self._reporter.tick(now)
+        if now >= self._boot_retry_at:
+            self._try_boot_durable(now)
         if self._captures is not None:
             self._captures.tick(now, self._reporter.number, online=self._reporter.online)
         self._stepper.retry(now)

@@ -87,9 +87,18 @@ def _status(config: Config, call: argparse.Namespace) -> int:
             print(_line(name, record))
         if not records:
             print(f"no model yet; state in {config.device.state_dir}")
+    for problem in _problems(config, call.config):
+        print(problem, file=sys.stderr)
     for name in corrupt:
         print(f"{name}: its record was damaged and has been set aside", file=sys.stderr)
     return 1 if corrupt else 0
+
+
+def _problems(config: Config, path: Path) -> list[str]:
+    """What is wrong with this device's own files, in words; nothing is connected here."""
+    from agent.doctor import DEVICE_FILES, examine
+
+    return [f"{found.check}: {found.detail}" for found in examine(config, path, DEVICE_FILES) if not found.ok]
 
 
 def _line(name: str, record: Record) -> str:

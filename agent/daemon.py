@@ -29,16 +29,20 @@ from agent.config import Config
 from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, LinkUp, MessageArrived, Stimulus, Woke
 from contract.blobs import Blob
+from contract.errors import BadInput, Code, EdgewardError
 
 if TYPE_CHECKING:
     from agent.adapters.configured import Connection
     from agent.adapters.http.server import HttpServer
     from agent.adapters.sensors.pipelines import Pipelines
+    from contract.trust.verified import Trusted
 
 INBOX_SIZE = 256
 """Stimuli that wait for the worker; a full inbox holds up the network thread, and with it the broker."""
 WATCHDOG_S = 5.0
 """Between two looks at whether the network thread lives."""
+CONNECT_MIN_S, CONNECT_MAX_S = 1.0, 60.0
+"""Between attempts to take up trust and a connection, doubled each time: a person mends the file that is missing."""
 COLLECT_AFTER = 10_000
 """Objects, as the collector counts them, between two searches for cycles, of which there are few. Python's own 700
 means a search every 1,000 requests, 0.1 to 1 ms in which every request waits."""
@@ -64,6 +68,9 @@ class Daemon:
         self._lock_file = lock_directory(self._state_dir)
         self._link = LateLink()
         self._connection: Connection | None = None
+        self._connect_at, self._connect_s = 0.0, CONNECT_MIN_S
+        self.fault: EdgewardError | None = None
+        """Why no connection can be made; None while nothing is wrong. A broker that is away is no fault."""
         self._pipelines: Pipelines | None = None
         self._blob_server = new_blob_server(config.transfer.serve_at, self._confirmed_blob)
         self._device = Assembly(config, self._identity(), self._ports(disk))
@@ -104,10 +111,10 @@ class Daemon:
             signal.signal(name, lambda *_: self.stop())
         self.start()
         try:
-            connection = self.connect()
+            self._connect()
             gc.freeze()  # modules are never freed: a full collection over them would delay every request by 13 ms
             gc.set_threshold(COLLECT_AFTER)
-            self._work(connection)
+            self.work()
         finally:
             self.close()
 
@@ -121,31 +128,74 @@ class Daemon:
         if self._server is not None:
             self._server.start()
 
-    def connect(self) -> "Connection":
-        """Loads trust, connects, and starts the sensors. BadInput `config_invalid`.
+    def _connect(self) -> None:
+        """Starts the sensors, loads trust and connects. What cannot be done is `fault`, and is tried again later.
 
         Separate from `start`, with late imports: it takes 65 ms, for which a first answer need not wait.
         """
+        try:
+            self._start_sensors()
+            self._take_up_connection()
+        except (EdgewardError, OSError) as error:
+            self.fault = BadInput(Code.CONFIG_INVALID, str(error)) if isinstance(error, OSError) else error
+            self._connect_at = time.monotonic() + self._connect_s
+            _log.error("no link to the controller, trying again in %.0f s: %s", self._connect_s, self.fault)
+            self._connect_s = min(2 * self._connect_s, CONNECT_MAX_S)
+        else:
+            self.fault = None
+
+    def _start_sensors(self) -> None:
         from agent.adapters.sensors.pipelines import Pipelines
-        from agent.trust.credentials import load_root, load_signer
+
+        if self._pipelines is None:
+            self._pipelines = Pipelines(
+                self._config, self._config_path, link=self._link, dropped=self._device.dropped, slot=self.slot
+            )
+
+    def _root(self) -> "Trusted":
+        """The root of trust. One that cannot be read is needed on a new disk alone: flash holds what followed it."""
+        from agent.trust.credentials import load_root
+
+        try:
+            return load_root(self._config, self._config_path)
+        except BadInput as error:
+            if (kept := self._agent.kept_trust()) is None:
+                raise
+            _log.error("%s; going on with the trust that was verified before", error.detail)
+            return kept
+
+    def _take_up_connection(self) -> None:
+        from agent.trust.credentials import load_signer
 
         if key_file := self._config.broker.key_file:
             load_signer(key_file)
-        self._agent.take_up_trust(load_root(self._config, self._config_path), time.monotonic())
-        self._connection = new_connection(self._config.broker, self._config.device.name, self._deliver)
-        self._link.begin(self._connection)
-        self._pipelines = Pipelines(
-            self._config, self._config_path, link=self._link, dropped=self._device.dropped, slot=self.slot
-        )
-        self._connection.start()
+        given = self._root()
+        connection = new_connection(self._config.broker, self._config.device.name, self._deliver)
+        self._agent.take_up_trust(given, time.monotonic())
+        self._connection = connection
+        self._link.begin(connection)
+        connection.start()
         if self._blob_server is not None:
             self._blob_server.start()
         _log.info("device %s is up, state in %s", self._config.device.name, self._state_dir)
-        return self._connection
 
     def work(self) -> None:
-        """Connects, then handles stimuli until `stop`. BadInput `config_invalid`; confirmed versions then serve on."""
-        self._work(self.connect())
+        """Connects, again and again where that cannot be done, and handles stimuli until `stop`."""
+        watchdog_at = time.monotonic() + WATCHDOG_S
+        while not self._stop.is_set():
+            if self._connection is None and time.monotonic() >= self._connect_at:
+                self._connect()
+            self._receive(self._next())
+            if self._connection is not None and time.monotonic() >= watchdog_at:
+                self._connection.revive()
+                watchdog_at = time.monotonic() + WATCHDOG_S
+
+    def _next(self) -> Stimulus:
+        pause_s = max(0.0, min(self._agent.wake_at() - time.monotonic(), 0.5))
+        try:
+            return self._inbox.get(timeout=pause_s) if pause_s else self._inbox.get_nowait()
+        except queue.Empty:
+            return Woke()
 
     def close(self) -> None:
         """Ends the threads and unlocks the state directory."""
@@ -160,22 +210,9 @@ class Daemon:
         self._lock_file.close()
         _log.info("device %s has stopped", self._config.device.name)
 
-    def _work(self, connection: "Connection") -> None:
-        watchdog_at = time.monotonic() + WATCHDOG_S
-        while not self._stop.is_set():
-            pause_s = max(0.0, min(self._agent.wake_at() - time.monotonic(), 0.5))
-            try:
-                stimulus = self._inbox.get(timeout=pause_s) if pause_s else self._inbox.get_nowait()
-            except queue.Empty:
-                stimulus = Woke()
-            if isinstance(stimulus, LinkUp) and self._pipelines is not None:
-                self._pipelines.subscribe()
-            self._receive(stimulus)
-            if time.monotonic() >= watchdog_at:
-                connection.revive()
-                watchdog_at = time.monotonic() + WATCHDOG_S
-
     def _receive(self, stimulus: Stimulus) -> None:
+        if isinstance(stimulus, LinkUp) and self._pipelines is not None:
+            self._pipelines.subscribe()
         try:
             self._agent.receive(stimulus, time.monotonic())
         except Exception:  # a fault of the agent must not stop inference in the other threads

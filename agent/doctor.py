@@ -15,10 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import onnxruntime
-
-from agent.adapters import private_parts
-from agent.config import Config
+from agent.config import Broker, Config
 from agent.trust.credentials import load_root
 from contract.errors import EdgewardError
 from contract.mqtt_address import parse_mqtt_address
@@ -27,6 +24,8 @@ from contract.stick import DOCUMENTS
 OLDEST_ONNXRUNTIME = (1, 31)
 """Below it building a session holds the GIL for 120 to 455 ms, and hostile files read outside their bounds."""
 FREE_MB_WANTED = 64
+DEVICE_FILES = frozenset({"root of trust", "state directory", "certificates"})
+"""Checks of this device's own files: `status` makes them, too."""
 OLDEST_RIGHT_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -39,8 +38,8 @@ class Finding:
     detail: str
 
 
-def examine(config: Config, config_path: Path) -> Iterator[Finding]:
-    """Yields all findings one by one; a check that raises gives a finding, too."""
+def examine(config: Config, config_path: Path, only: frozenset[str] | None = None) -> Iterator[Finding]:
+    """Yields the findings one by one, of the checks in `only` or of all; a check that raises gives a finding, too."""
     checks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
         ("packages", _owners),
         ("onnxruntime", _onnxruntime),
@@ -48,9 +47,12 @@ def examine(config: Config, config_path: Path) -> Iterator[Finding]:
         ("root of trust", lambda: (True, _root_words(load_root(config, config_path).root))),
         ("state directory", lambda: _state_dir(Path(config.device.state_dir))),
         ("clock", _clock),
+        ("certificates", lambda: _certificates(config.broker)),
         ("broker", lambda: _broker(config.broker.url)),
     ]
     for name, check in checks:
+        if only is not None and name not in only:
+            continue
         try:
             yield Finding(name, *check())
         except (OSError, EdgewardError) as error:
@@ -70,6 +72,8 @@ def _owners() -> tuple[bool, str]:
 
 
 def _onnxruntime() -> tuple[bool, str]:
+    import onnxruntime  # here, because it takes 150 ms, and `status` does without
+
     version = onnxruntime.__version__
     new_enough = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_ONNXRUNTIME
     wanted = ".".join(str(part) for part in OLDEST_ONNXRUNTIME)
@@ -77,16 +81,21 @@ def _onnxruntime() -> tuple[bool, str]:
 
 
 def _private_parts() -> tuple[bool, str]:
+    from agent.adapters import private_parts  # it imports what it looks at
+
     found = private_parts.faults()
     return not found, "; ".join(found) or f"all {len(private_parts.PARTS)} are as the agent uses them"
 
 
 def _state_dir(path: Path) -> tuple[bool, str]:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path, prefix="tmp-doctor-") as file:
-        file.write(b"edgeward")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path, prefix="tmp-doctor-") as file:
+            file.write(b"edgeward")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return False, f"{path}: {error.strerror}: confirmed versions serve, no update is taken until it can be written"
     free_mb = shutil.disk_usage(path).free // 10**6
     return free_mb >= FREE_MB_WANTED, f"{path} is writable, {free_mb} MB free ({FREE_MB_WANTED} wanted)"
 
@@ -104,5 +113,19 @@ def _broker(url: str) -> tuple[bool, str]:
         documents = Path(unquote(parts.path)) / DOCUMENTS
         return documents.is_file(), f"{documents} is {'there' if documents.is_file() else 'not there'}"
     address = parse_mqtt_address(url)
-    with socket.create_connection((address.host, address.port), timeout=5):
-        return True, f"{address.host}:{address.port} accepts connections"
+    try:
+        with socket.create_connection((address.host, address.port), timeout=5):
+            return True, f"{address.host}:{address.port} accepts connections"
+    except socket.gaierror as error:
+        return False, f"the name {address.host} cannot be resolved ({error.strerror}): look at broker.url and the DNS"
+    except OSError as error:
+        return False, f"{address.host}:{address.port}: {error.strerror or error}"
+
+
+def _certificates(broker: Broker) -> tuple[bool, str]:
+    if not broker.url.startswith("mqtts:"):
+        return True, "none are needed: broker.url is not mqtts://"
+    from agent.adapters.mqtt.paho_link import tls_context  # as above: `status` needs paho for TLS alone
+
+    tls_context(broker)
+    return True, f"{', '.join(filter(None, (broker.ca_file, broker.cert_file, broker.key_file)))} can be read"

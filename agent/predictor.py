@@ -76,17 +76,20 @@ class Predictor:
     """The agent of a configuration file. Confirmed versions serve at once, with or without a link.
 
     Raises BadInput `config_invalid`, WorldError `disk_failed` if another agent has the state directory. A
-    configuration that allows no link is found later (`fault`); confirmed versions go on serving.
+    configuration that allows no link is found later (`fault`) and tried again; confirmed versions go on serving.
     """
 
     def __init__(self, config: str | Path) -> None:
         path = Path(config)
         self._daemon = Daemon(load_config(path), path)
-        self.fault: EdgewardError | None = None
-        """Why the configuration allows no link to the controller; None while nothing is wrong."""
         self._daemon.start()
-        self._thread = threading.Thread(target=self._work, name="agent", daemon=True)
+        self._thread = threading.Thread(target=self._daemon.work, name="agent", daemon=True)
         self._thread.start()
+
+    @property
+    def fault(self) -> EdgewardError | None:
+        """Why no link to the controller can be made now; None while nothing is wrong. It is tried again."""
+        return self._daemon.fault
 
     def model(self, name: str) -> Model:
         """Returns a model by name, whether a version has come or not."""
@@ -98,13 +101,6 @@ class Predictor:
         Versions are fetched and probed meanwhile. A roll back does not wait.
         """
         return self._daemon.hold_updates()
-
-    def _work(self) -> None:
-        try:
-            self._daemon.work()
-        except EdgewardError as error:
-            _log.error("no link to the controller: %s", error)
-            self.fault = error
 
     def close(self) -> None:
         """Ends the agent. Its models need not answer after this."""

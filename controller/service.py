@@ -18,10 +18,19 @@ from controller.broker.process import start_broker
 from controller.broker.retained import RetainedState
 from controller.clock import today
 from controller.events.webhooks import Webhooks
+from controller.health import Finding
 from controller.reconcile.one_pass import Passes
 from controller.rollout.model import Rollout
 from controller.state import State
 from controller.verbs import devices, policies
+from controller.verbs.health import tell_changes
+
+MAX_ERROR_CHARS = 300
+"""Of a fault's words that are shown: the log has all of them."""
+TEND_S = 1.0
+"""Between two looks at a started broker."""
+HEALTH_S = 5.0
+"""Between two looks at the controller's health. With the limits of `controller.health` a fault is told in 60 s."""
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -34,7 +43,8 @@ class Service:
         self._retained = RetainedState(state.world.durable, state.publisher, state.records)
         self._webhooks = Webhooks(state.config.events.webhooks, state.events)
         self._passes = Passes(state.world, state.records, history=_History(state), broker=self, listener=self)
-        self._loop_task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._findings: tuple[Finding, ...] = ()
         self._restore_needed = False
 
     async def start(self) -> None:
@@ -49,15 +59,15 @@ class Service:
         for link in state.links:
             link.start()
         self._webhooks.start()
-        self._loop_task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._watch())]
         _log.info("%s broker at %s", state.broker.kind, state.broker.shown)
 
     async def stop(self) -> None:
         """Ends everything that `start` began, and closes the state."""
         state = self._state
-        if self._loop_task is not None:
-            self._loop_task.cancel()
-            await asyncio.gather(self._loop_task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._webhooks.stop()
         await state.deliveries.stop()
         if state.bucket is not None:
@@ -132,17 +142,37 @@ class Service:
     async def _run(self) -> None:
         wake = self._state.wake
         while True:
-            try:
-                await self.one_pass()
-            except EdgewardError as error:
-                _log.error("pass failed, trying again: %s", error)
-            except Exception:  # one bad pass must not end the controller
-                _log.exception("pass failed, trying again")
+            await self._pass_and_note()
             wake.clear()
             try:
                 await asyncio.wait_for(wake.wait(), self._state.config.fleet.reconcile_s)
             except TimeoutError:
                 continue
+
+    async def _pass_and_note(self) -> None:
+        passes = self._state.passes
+        try:
+            await self.one_pass()
+            passes.passed(time.monotonic())
+        except EdgewardError as error:
+            passes.failed(time.monotonic(), str(error))
+            _log.error("pass failed, trying again: %s", error)
+        except Exception as error:  # one bad pass must not end the controller
+            passes.failed(time.monotonic(), f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS])
+            _log.exception("pass failed, trying again")
+
+    async def _watch(self) -> None:
+        """Tends a started broker and tells of what is wrong, also while a pass hangs."""
+        broker, judge_at = self._state.broker, 0.0
+        while True:
+            await asyncio.sleep(min(TEND_S, HEALTH_S))
+            try:
+                changed = broker is not None and await asyncio.to_thread(broker.tend, time.monotonic())
+                if changed or time.monotonic() >= judge_at:
+                    self._findings = tell_changes(self._state, self._findings)
+                    judge_at = time.monotonic() + HEALTH_S
+            except Exception:  # a fault of the watch must not end it
+                _log.exception("health could not be judged")
 
 
 class _History:

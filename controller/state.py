@@ -18,6 +18,7 @@ from controller.config import Config
 from controller.convert.convert import Converter
 from controller.encode.deliveries import Deliveries
 from controller.events.cloudevents import Events
+from controller.health import PassRecord
 from controller.reconcile.durable import MOVED_TABLES, TABLES, FleetRecords, rows_of_table
 from controller.reconcile.world import World
 from controller.registry.blobs import BlobStore
@@ -62,6 +63,7 @@ class State:
     inbox: Inbox
     converter: Converter
     bucket: Bucket | None
+    passes: PassRecord
     broker: RunningBroker | None = None
     """Once the service has started or found it."""
     links: Sequence[ControllerLink] = ()
@@ -148,6 +150,7 @@ def open_state(config: Config) -> State:
         inbox=Inbox(senders, time.time),
         converter=Converter(),
         bucket=_bucket(config),
+        passes=PassRecord(time.monotonic()),
     )
 
 

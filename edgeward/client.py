@@ -52,8 +52,8 @@ class Client:
         self._transport = Transport(find_settings(url, token))
 
     def health(self) -> Health:
-        """Whether controller and broker work."""
-        return Health.read(self._transport.get("/v1/health"))
+        """Whether controller and broker work: `status` is ok, or failing with `findings`."""
+        return Health.read(self._transport.get("/v1/health", also=(503,)))
 
     def push(
         self,

@@ -25,9 +25,9 @@ class Transport:
         retries = urllib3.Retry(total=2, connect=2, read=0, backoff_factor=0.2, allowed_methods=None)
         self._pool = urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S))
 
-    def get(self, path: str) -> Any:
-        """GET, and the JSON that comes back."""
-        return self._call("GET", path)
+    def get(self, path: str, *, also: tuple[int, ...] = ()) -> Any:
+        """GET, and the JSON that comes back; statuses in `also` are answers, not failures."""
+        return _read(self._request("GET", path), also)
 
     def post(self, path: str, body: Any = None) -> Any:
         """POST a JSON body."""
@@ -93,12 +93,12 @@ class Transport:
         return WorldError(Code.CONTROLLER_UNREACHABLE, words)
 
 
-def _read(answer: urllib3.BaseHTTPResponse) -> Any:
+def _read(answer: urllib3.BaseHTTPResponse, also: tuple[int, ...] = ()) -> Any:
     try:
         body = json.loads(answer.data)
     except ValueError:
         raise WorldError(Code.CONTROLLER_UNREACHABLE, f"HTTP {answer.status} without JSON: not a controller?") from None
-    if answer.status < 400:
+    if answer.status < 400 or answer.status in also:
         return body
     raise _error(answer.status, body)
 

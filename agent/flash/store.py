@@ -6,6 +6,7 @@ Invariant: a name without a prefix ``tmp-`` or ``part-`` is complete and was dur
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -58,7 +59,7 @@ class Store:
         try:
             return self._load("device", DeviceRecord), False
         except BadInput:
-            self._disk.rename("device", "bad-device")
+            self._set_aside("device")
             return None, True
 
     def save_device(self, record: DeviceRecord) -> None:
@@ -70,7 +71,7 @@ class Store:
         try:
             return self._load("trust", Trusted), False
         except BadInput:
-            self._disk.rename("trust", "bad-trust")
+            self._set_aside("trust")
             return None, True
 
     def load_roles(self) -> Mapping[str, str]:
@@ -105,7 +106,7 @@ class Store:
                 record = self._load(name, Record)
             except BadInput:
                 corrupt.append(model)
-                self._disk.rename(name, f"bad-{name}")
+                self._set_aside(name)
                 continue
             if record is not None:
                 records[model] = record
@@ -224,7 +225,14 @@ class Store:
             body = read_atomic(self._disk, name)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise BadInput(Code.RECORD_CORRUPT, f"{name}: {error.strerror or error}") from None
         return decode(body, kind, max_bytes=MAX_RECORD_BYTES)
+
+    def _set_aside(self, name: str) -> None:
+        """Keeps a damaged record for whoever looks for the cause. A disk that is read-only keeps it where it is."""
+        with suppress(OSError):
+            self._disk.rename(name, f"bad-{name}")
 
     def _size_of(self, name: str) -> int:
         try:

@@ -43,6 +43,8 @@ class Stepper:
         dropped: Counter[str],
     ) -> None:
         self.models: dict[str, DeviceModel] = {}
+        self.before_save: Callable[[], None] = lambda: None
+        """Called before each record is saved; WorldError keeps it from being saved."""
         self._store = store
         self._runtime = runtime
         self._reporter = reporter
@@ -118,6 +120,7 @@ class Stepper:
     def _saved(self, name: str, command: Save, event: Event | None, now: float) -> bool:
         """Whether the record is durable; if not, the whole step is left undone and taken again later."""
         try:
+            self.before_save()
             self._store.save_record(name, command.record)
         except WorldError as error:
             self._reporter.refuse(error, now)

@@ -47,7 +47,8 @@ class Documents:
         self._identity = identity
         self._store = store
         self._link = link
-        self._record = record
+        self.record = record
+        """What the device remembers beyond single models, as it is now."""
         self._pending = Pending(identity.device, identity.machine, trusted or given, wall_clock)
         if trusted is not None:
             self._pending.restore_roles(store.load_roles())
@@ -97,23 +98,23 @@ class Documents:
         if trusted != self._pending.trusted:
             self._store.save_trusted(trusted, self._pending.trusted)
             self._pending.trusted = trusted
-        known = self._record.min_releases
+        known = self.record.min_releases
         raised = {name: floor for name, floor in self._pending.floors().items() if floor > known.get(name, 0)}
         if raised:
-            self._keep(msgspec.structs.replace(self._record, min_releases=known | raised))
+            self._keep(msgspec.structs.replace(self.record, min_releases=known | raised))
 
     def _keep(self, record: DeviceRecord) -> None:
         self._store.save_device(record)
-        self._record = record
+        self.record = record
 
     def _desired(self, payload: bytes, now: float) -> Found:
         if not self._pending.current:
             self._pending.await_trust(payload, now)
             return self._admit(now)
-        before = self._record.high_water
+        before = self.record.high_water
         document, high_water = self._pending.read_desired(payload, before, self._identity.nonce)
         if high_water != before:
-            self._keep(msgspec.structs.replace(self._record, high_water=high_water))
+            self._keep(msgspec.structs.replace(self.record, high_water=high_water))
         named = [want.model for want in document.wanted]
         self._pending.await_roles(document, now)
         self._link.unsubscribe([topics.model_role(name) for name in named])
@@ -122,5 +123,5 @@ class Documents:
         return msgspec.structs.replace(found, named=frozenset(named), version=document.version)
 
     def _admit(self, now: float) -> Found:
-        admitted, refused = self._pending.take(now, self._record.min_releases)
+        admitted, refused = self._pending.take(now, self.record.min_releases)
         return Found(tuple(admitted), tuple(refused))

@@ -95,7 +95,7 @@ async def remove_deployment(request: web.Request) -> dict[str, str]:
 
 _POLICY = "/v1/models/{model}/deployment"
 EVENT_ROUTES = (
-    Route("view", "GET", "/v1/events", stream_events, "Server-sent CloudEvents of all rollouts", Event),
+    Route("view", "GET", "/v1/events", stream_events, "Server-sent CloudEvents of rollouts and of health", Event),
     Route("view", "GET", "/v1/deployments", list_deployments, "Policies by model", dict[str, DeploymentPolicy]),
     Route("rollout", "PUT", _POLICY, set_deployment, "Roll out what passes", DeploymentPolicy, DeploymentRequest),
     Route("rollout", "DELETE", _POLICY, remove_deployment, "Wait for a hand again", dict[str, str]),

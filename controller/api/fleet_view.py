@@ -10,6 +10,7 @@ from contract.wire import Message
 from controller.api.rollout_views import RolloutSummary, rollout_summary, serving_release
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import PresenceWord, Twin
+from controller.health import Finding
 from controller.reconcile.world import World
 
 MAX_ROLLOUTS = 8
@@ -40,6 +41,8 @@ class TransferringView(Message, frozen=True):
 class FleetView(Message, frozen=True):
     """Everything on the fleet's page."""
 
+    findings: tuple[Finding, ...]
+    """What is wrong with the controller."""
     devices: int
     presence: dict[str, int]
     serving: tuple[ServedView, ...]
@@ -53,7 +56,7 @@ class FleetView(Message, frozen=True):
     """The newest 8, newest first; members are counted while a rollout is open."""
 
 
-def fleet_view(world: World, now: float) -> FleetView:
+def fleet_view(world: World, now: float, findings: tuple[Finding, ...] = ()) -> FleetView:
     """The fleet as it is known now."""
     presence = {device: twin.presence(now, world.silent_s) for device, twin in world.durable.twins.items()}
     transfers = [
@@ -64,6 +67,7 @@ def fleet_view(world: World, now: float) -> FleetView:
     traffic = world.measured.traffic
     newest = islice(reversed(world.durable.rollouts.values()), MAX_ROLLOUTS)
     return FleetView(
+        findings=findings,
         devices=len(presence),
         presence=dict(sorted(Counter(presence.values()).items())),
         serving=_serving(world),

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from contract.errors import BadInput, Code
-from contract.wire import Message, decode
+from contract.wire import Message, decode, encode
 from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
@@ -22,6 +22,8 @@ from controller.api.state_key import STATE
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
 from controller.convert.request import VariantName
+from controller.health import findings_of, nearest_expiry
+from controller.verbs.health import facts_of
 from controller.verbs.push import push
 
 
@@ -34,18 +36,24 @@ class PushRequest(Message, frozen=True):
     """Smaller forms to make as well, for devices on which the full one does not fit."""
 
 
-async def health(request: web.Request) -> views.Health:
-    """Whether the controller works, for a liveness probe."""
+async def health(request: web.Request) -> web.Response:
+    """Whether the controller works, for monitors: 503 where it does not. What is wrong in words needs a token."""
     state = request.app[STATE]
-    broker = state.broker
-    return views.Health(
-        status="ok" if state.connected else "degraded",
-        broker=f"{broker.kind} {broker.shown}" if broker else "none",
-        broker_connected=state.connected,
+    facts = facts_of(state)
+    found = findings_of(facts)
+    body = views.Health(
+        status="failing" if found else "ok",
+        findings=tuple(each.code for each in found),
+        pass_age_s=round(facts.pass_age_s, 1),
+        broker=facts.broker,
+        broker_connected=facts.broker_connected,
+        free_bytes=facts.free_bytes,
+        expiry_days=round(nearest_expiry(facts)[1], 1),
         devices=len(state.world.durable.twins),
         messages_dropped=state.inbox.refused,
         messages_not_authentic=state.inbox.counts["unsigned"],
     )
+    return web.json_response(body=encode(body), status=503 if found else 200)
 
 
 async def enrolment(request: web.Request) -> views.Enrolment:
@@ -130,7 +138,8 @@ async def list_devices(request: web.Request) -> list[views.DeviceView]:
 
 async def show_fleet(request: web.Request) -> FleetView:
     """The fleet on one page."""
-    return fleet_view(request.app[STATE].world, time.time())
+    state = request.app[STATE]
+    return fleet_view(state.world, time.time(), findings_of(facts_of(state)))
 
 
 async def show_device(request: web.Request) -> views.DeviceDetail:

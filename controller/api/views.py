@@ -21,8 +21,17 @@ class Health(Message, frozen=True):
     """Whether the controller works."""
 
     status: str
+    """ok | failing; the HTTP status is 503 then."""
+    findings: tuple[str, ...]
+    """Codes of what is wrong; `/v1/fleet` says it in words, to those who have a token."""
+    pass_age_s: float
+    """Since the last good pass."""
     broker: str
     broker_connected: bool
+    free_bytes: int
+    """In the data directory."""
+    expiry_days: float
+    """Until the first certificate or role of the controller expires."""
     devices: int
     messages_dropped: int
     messages_not_authentic: int

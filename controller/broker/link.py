@@ -49,6 +49,7 @@ class ControllerLink:
         self._client.max_inflight_messages_set(100)
         self._client.reconnect_delay_set(1, 15)
         self._client.on_connect = self._connected
+        self._client.on_disconnect = self._disconnected
         self._client.on_message = self._message
         self._client.on_socket_open = _no_delay
         self._host, self._port = _address(self._client, broker_url, tls)
@@ -92,6 +93,10 @@ class ControllerLink:
             return
         client.subscribe([(topic, paho.SubscribeOptions(qos=1)) for topic in self._filters])
         self._loop.call_soon_threadsafe(self._on_connected)
+
+    def _disconnected(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            _log.error("the connection to the broker is lost (%s): trying again", reason)
 
     def _message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
         try:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controller.config import BrokerConfig
@@ -61,6 +62,13 @@ class BrokerFiles:
         """Writes the ACL again, and a new revocation list that was parsed first."""
         self._write("acl", (TEMPLATES / "acl").read_bytes())
         self._write("crl.pem", enrolment.revocations(now))
+
+    @property
+    def ends(self) -> dict[str, datetime]:
+        """When each certificate of the broker and of the controller's connections expires."""
+        names = ("server", *SERVICES)
+        found = ((name, _certificate(self.directory / f"{name}.pem")) for name in names)
+        return {f"certificate {name}": certificate.not_valid_after_utc for name, certificate in found}
 
     def client(self, config: BrokerConfig, name: str) -> BrokerConfig:
         """`config` with the TLS files of a service."""
@@ -122,3 +130,7 @@ def says_hello(host: str, port: int, ca: Path, certificate: Path, key: Path) -> 
     except OSError:  # TLS alerts and connection resets mean that the broker refuses
         return False
     return len(answer) == 4 and answer[0] == 0x20 and answer[3] == 0
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())

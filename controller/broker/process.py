@@ -6,84 +6,41 @@ Decides configuration and life of a started broker. Refuses to know topics.
 import getpass
 import logging
 import os
-import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from contract.errors import BadInput, Code, WorldError
+from contract.errors import BadInput, Code, EdgewardError, WorldError
+from controller.broker.configurations import USER, embedded_command, free_port, mosquitto_command, password_of
 from controller.broker.mutual_tls import BrokerFiles
 from controller.config import BrokerConfig
 from controller.trust.enrolment import Enrolment
-from controller.trust.keys import load_or_make_secret, write_secret
 
 START_S = 15.0
 RELOAD_S = 2.0
-USER = "edgeward"
 LOOPBACK = ("127.0.0.1", "0.0.0.0", "localhost")  # noqa: S104 - a wildcard, compared with
 """Hosts under which this machine reaches its own broker as localhost."""
 STOP_S = 5.0
+PORT_WAIT_S = 10.0
+"""For a port that is taken: the broker of a controller that was killed ends, and writes its database, just then."""
+RESTART_MIN_S, RESTART_MAX_S = 1.0, 30.0
+"""Between attempts to start a broker again that has ended: doubled each time, as agents' reconnects are."""
+STEADY_S = 60.0
+"""A broker that has run for so long starts its back-off anew."""
+MAX_SET_ASIDE = 3
+"""Damaged databases that are kept for whoever wants to know why. Each holds at most the retained state of a fleet."""
 MOSQUITTO_PLACES = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 _log = logging.getLogger("edgeward.broker")
-
-_MOSQUITTO = """\
-# Written by edgeward-controller at every start: changes here are lost.
-listener {port} {host}
-allow_anonymous true
-set_tcp_nodelay true
-max_packet_size 1048576
-max_inflight_messages 100
-max_queued_messages 100000
-max_keepalive 600
-persistence true
-persistence_location {directory}/
-autosave_interval 60
-log_dest stderr
-log_type error
-log_type warning
-"""
-
-_EMBEDDED = """\
-# Written by edgeward-controller. MQTT 3.1.1 and 5 need a listener each.
-id = 0
-[router]
-id = 0
-max_connections = 10010
-max_outgoing_packet_count = 20000
-max_segment_size = 104857600
-max_segment_count = 10
-[v4.1]
-name = "mqtt-3"
-listen = "{host}:{v4_port}"
-next_connection_delay_ms = 0
-    [v4.1.connections]
-    connection_timeout_ms = 60000
-    max_payload_size = 1048576
-    max_inflight_count = 100
-    dynamic_filters = true
-        [v4.1.connections.auth]
-        edgeward = "{password}"
-[v5.1]
-name = "mqtt-5"
-listen = "{host}:{port}"
-next_connection_delay_ms = 0
-    [v5.1.connections]
-    connection_timeout_ms = 60000
-    max_payload_size = 1048576
-    max_inflight_count = 100
-    dynamic_filters = true
-        [v5.1.connections.auth]
-        edgeward = "{password}"
-"""
 
 _TIED = """\
 import ctypes, os, sys
@@ -115,6 +72,13 @@ class RunningBroker:
     files: BrokerFiles | None = None
     """The files of a broker under mutual TLS."""
     restart: Callable[[], subprocess.Popen[bytes]] | None = None
+    fault: str = ""
+    """Why a broker that was started here is not up; empty while it is."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stopped: bool = False
+    _started_at: float = 0.0
+    _restart_at: float = 0.0
+    _restart_s: float = RESTART_MIN_S
 
     @property
     def shown(self) -> str:
@@ -127,12 +91,54 @@ class RunningBroker:
         """Where it listens."""
         return urlsplit(self.url).port or 0
 
+    def tend(self, now: float) -> bool:
+        """Starts a broker again that has ended by itself; whether `fault` has changed. `now` is monotonic seconds.
+
+        It waits before each attempt, twice as long as before the last one.
+        """
+        with self._lock:
+            if self.process is None or self.restart is None or self._stopped:
+                return False
+            before = self.fault
+            if self.process.poll() is None:
+                return False
+            if not before:
+                self._noticed(now)
+            elif now >= self._restart_at:
+                self._try_restart(now)
+            return self.fault != before
+
+    def _noticed(self, now: float) -> None:
+        assert self.process is not None
+        if now - self._started_at > STEADY_S:
+            self._restart_s = RESTART_MIN_S
+        self._wait(now, f"it ended with status {self.process.returncode}")
+
+    def _try_restart(self, now: float) -> None:
+        assert self.restart is not None
+        try:
+            self.process = self.restart()
+        except EdgewardError as error:
+            self._wait(now, error.detail)
+            return
+        self.fault, self._started_at = "", now
+        _log.warning("%s runs again; the controller publishes what it must hold", self.kind)
+
+    def _wait(self, now: float, words: str) -> None:
+        self.fault, self._restart_at = f"{words}; starting it again", now + self._restart_s
+        _log.error("%s: %s in %.0f s", self.kind, self.fault, self._restart_s)
+        self._restart_s = min(2 * self._restart_s, RESTART_MAX_S)
+
     def reload(self) -> bool:
         """Makes a broker under mutual TLS read its revocation list again; False if it had to be started anew for that.
 
         A reload that failed lets everybody in: a certificate that is always revoked must be refused afterwards.
         """
-        if self.files is None or self.process is None or self.restart is None:
+        with self._lock:
+            return self._reload()
+
+    def _reload(self) -> bool:
+        if self.files is None or self.process is None or self.restart is None or self.process.poll() is not None:
             return True
         self.process.send_signal(signal.SIGHUP)
         until = time.monotonic() + RELOAD_S
@@ -141,20 +147,19 @@ class RunningBroker:
                 return True
             time.sleep(0.1)
         _log.error("after a reload the broker lets a revoked certificate in: starting it again")
-        self.stop()
+        self._end()
         self.process = self.restart()
         return False
 
     def stop(self) -> None:
-        """Ends a broker that was started here."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        """Ends a broker that was started here, for good."""
+        with self._lock:
+            self._stopped = True
+            self._end()
+
+    def _end(self) -> None:
+        if self.process is not None:
+            _end_process(self.process)
 
 
 def start_broker(
@@ -179,12 +184,14 @@ def start_broker(
         if mosquitto is None or config.url == "embedded" or access is None:
             raise BadInput(Code.CONFIG_INVALID, "broker.tls needs Mosquitto: the embedded broker has no access control")
         return _start_secure(mosquitto, config, port, directory, enrolment=access[0], now=access[1])
+    password = password_of(directory)
     if mosquitto is not None and config.url != "embedded":
-        return _start("mosquitto", _mosquitto_command(mosquitto, config, port, directory), config.host, port, directory)
-    _log.warning(EMBEDDED_LIMITS)
-    password = load_or_make_secret(directory / "password", secrets.token_urlsafe(24).encode())
-    command = _embedded_command(config, port, directory, password)
-    broker = _start("embedded", command, config.host, port, directory)
+        broker = _tended(
+            "mosquitto", mosquitto_command(mosquitto, config, port, directory, password), config.host, port, directory
+        )
+    else:
+        _log.warning(EMBEDDED_LIMITS)
+        broker = _tended("embedded", embedded_command(config, port, directory, password), config.host, port, directory)
     broker.url = f"mqtt://{USER}:{password}@{config.host}:{port}"
     return broker
 
@@ -195,16 +202,9 @@ def _start_secure(
     files = BrokerFiles(directory / "tls", "localhost" if config.host in LOOPBACK else config.host)
     conf = files.prepare(config, port, enrolment, now, getpass.getuser())
     command = [mosquitto, "-c", str(conf)]
-    broker = _start("mosquitto", command, config.host, port, directory)
+    broker = _tended("mosquitto", command, config.host, port, directory)
     broker.url = f"mqtts://{(*config.names, files.host)[0]}:{port}"
     broker.files = files
-
-    def restart() -> subprocess.Popen[bytes]:
-        started = _start("mosquitto", command, config.host, port, directory).process
-        assert started is not None
-        return started
-
-    broker.restart = restart
     return broker
 
 
@@ -213,38 +213,50 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path=":".join(MOSQUITTO_PLACES))
 
 
-def free_port() -> int:
-    """A free TCP port below the ephemeral range."""
-    for port in range(20_000 + time.time_ns() % 10_000, 32_000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise WorldError(Code.BROKER_UNREACHABLE, "no free port between 20000 and 32000")
+def _tended(kind: str, command: list[str], host: str, port: int, directory: Path) -> RunningBroker:
+    """A broker that can be started again in the same way."""
+
+    def start() -> subprocess.Popen[bytes]:
+        return _start_over_damage(kind, command, host, port, directory)
+
+    broker = RunningBroker(f"mqtt://{host}:{port}", kind, start(), restart=start)
+    broker._started_at = time.monotonic()
+    return broker
 
 
-def _mosquitto_command(path: str, config: BrokerConfig, port: int, directory: Path) -> list[str]:
-    file = directory / "mosquitto.conf"
-    text = _MOSQUITTO.format(host=config.host, port=port, directory=directory.resolve())
-    file.write_text(text + ("user root\n" if getpass.getuser() == "root" else ""), encoding="utf-8")
-    return [path, "-c", str(file)]
+def _start_over_damage(kind: str, command: list[str], host: str, port: int, directory: Path) -> subprocess.Popen[bytes]:
+    """Starts a broker; one that a damaged database keeps down starts without, and the controller publishes again."""
+    try:
+        return _start(kind, command, host, port, directory)
+    except BrokerEndedError as error:
+        database = next((path for path in _databases(directory) if path.exists()), None)
+        if database is None:
+            raise
+        aside = database.with_name(f"{database.name}.bad-{time.time_ns()}")
+        database.replace(aside)
+        try:
+            process = _start(kind, command, host, port, directory)
+        except WorldError:
+            aside.replace(database)  # it was something else
+            raise error from None
+    _log.error("the broker's database was damaged and is now %s; what it must hold is published again", aside)
+    for old in sorted(database.parent.glob(f"{database.name}.bad-*"))[:-MAX_SET_ASIDE]:
+        old.unlink()
+    return process
 
 
-def _embedded_command(config: BrokerConfig, port: int, directory: Path, password: str) -> list[str]:
-    file = directory / "embedded.toml"
-    file.unlink(missing_ok=True)
-    text = _EMBEDDED.format(host=config.host, port=port, v4_port=free_port(), password=password)
-    write_secret(file, text.encode())
-    return [sys.executable, "-I", "-m", "iotcore", "--config", str(file), "--log-level", "CRITICAL"]
+def _databases(directory: Path) -> tuple[Path, ...]:
+    return directory / "mosquitto.db", directory / "tls" / "data" / "mosquitto.db"
 
 
-def _start(kind: str, command: list[str], host: str, port: int, directory: Path) -> RunningBroker:
-    _refuse_taken(host, port)
+class BrokerEndedError(WorldError):
+    """A broker that ended while it was to come up."""
+
+
+def _start(kind: str, command: list[str], host: str, port: int, directory: Path) -> subprocess.Popen[bytes]:
+    _await_port(host, port)
     with (directory / f"{kind}.log").open("ab") as log:
         process = subprocess.Popen(_tied(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
-    broker = RunningBroker(f"mqtt://{host}:{port}", kind, process)
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -252,9 +264,22 @@ def _start(kind: str, command: list[str], host: str, port: int, directory: Path)
         except OSError:
             time.sleep(0.05)
         else:
-            return broker
-    broker.stop()
-    raise WorldError(Code.BROKER_UNREACHABLE, f"{kind} does not come up on {host}:{port}; see {directory / kind}.log")
+            return process
+    ended = process.poll() is not None
+    _end_process(process)
+    words = f"{kind} does not come up on {host}:{port}; see {directory / kind}.log"
+    raise (BrokerEndedError if ended else WorldError)(Code.BROKER_UNREACHABLE, words)
+
+
+def _end_process(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _tied(command: list[str]) -> list[str]:
@@ -262,6 +287,20 @@ def _tied(command: list[str]) -> list[str]:
     if sys.platform != "linux":
         return command
     return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
+
+
+def _await_port(host: str, port: int) -> None:
+    """Waits until nobody has the port; WorldError `broker_unreachable` for a port that stays taken."""
+    until = time.monotonic() + PORT_WAIT_S
+    while True:
+        try:
+            _refuse_taken(host, port)
+        except WorldError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _refuse_taken(host: str, port: int) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from contract.wire import Message
+from controller.health import Finding
 from controller.rollout.model import Rollout
 
 MAX_KEPT = 1000
@@ -16,9 +17,10 @@ MAX_KEPT = 1000
 MAX_WAITING = 1000
 """Events that wait for one listener; one more and it is dropped: it may come back and ask for what it missed."""
 TYPE = "dev.edgeward.rollout"
+HEALTH_TYPE = "dev.edgeward.health"
 
 
-class RolloutData(Message, frozen=True):
+class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
     """Where a rollout stands."""
 
     model: str
@@ -26,6 +28,12 @@ class RolloutData(Message, frozen=True):
     status: str
     wave: int
     reason: str
+
+
+class HealthData(Message, frozen=True, tag_field="kind", tag="health"):
+    """What is wrong with the controller; nothing, once all of it is over."""
+
+    findings: tuple[Finding, ...]
 
 
 class Event(Message, frozen=True):
@@ -38,7 +46,7 @@ class Event(Message, frozen=True):
     subject: str
     time: str
     datacontenttype: str
-    data: RolloutData
+    data: RolloutData | HealthData
 
 
 class Listener:
@@ -72,6 +80,11 @@ class Events:
                 self._known[rollout.id] = now
                 self._tell(_kind(before, rollout), rollout)
 
+    def tell_health(self, findings: tuple[Finding, ...]) -> None:
+        """Makes an event for findings that have come or gone."""
+        kind = "failing" if findings else "ok"
+        self._send(f"{HEALTH_TYPE}.{kind}", "controller", HealthData(findings=findings))
+
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""
         listener = Listener()
@@ -87,7 +100,6 @@ class Events:
         self._listeners.discard(listener)
 
     def _tell(self, kind: str, rollout: Rollout) -> None:
-        self._number += 1
         data = RolloutData(
             model=rollout.model,
             release=rollout.release,
@@ -95,12 +107,16 @@ class Events:
             wave=rollout.wave,
             reason=rollout.reason,
         )
+        self._send(f"{TYPE}.{kind}", rollout.id, data)
+
+    def _send(self, kind: str, subject: str, data: RolloutData | HealthData) -> None:
+        self._number += 1
         event = Event(
             specversion="1.0",
             id=str(self._number),
             source=self._source,
-            type=f"{TYPE}.{kind}",
-            subject=rollout.id,
+            type=kind,
+            subject=subject,
             time=self._stamp(),
             datacontenttype="application/json",
             data=data,

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from contract.errors import BadInput, Code
+from controller.registry.atomic_file import replace_file
 from controller.trust.keys import load_private_key, private_pem, write_secret
 
 AUTHORITY_DAYS, DEVICE_DAYS, SERVICE_DAYS, CRL_DAYS = 3650, 90, 365, 7
@@ -103,12 +104,12 @@ def open_pki(directory: Path, now: datetime) -> CertificateAuthority:
     """The authority in `directory`, made there if missing."""
     key_file, certificate_file = directory / "ca.key", directory / "ca.pem"
     if not key_file.exists():
-        made = _self_signed("edgeward devices", now)
-        write_secret(key_file, private_pem(made.key))
-        certificate_file.write_text(made.pem, encoding="ascii")
+        write_secret(key_file, private_pem(new_key()))
     key = load_private_key(key_file)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise BadInput(Code.CONFIG_INVALID, f"{key_file}: not a P-256 key")
+    if not certificate_file.exists():  # killed in between, or lost: the same name and key, so chains still hold
+        replace_file(certificate_file, pem(_self_signed("edgeward devices", key, now)).encode())
     return CertificateAuthority(x509.load_pem_x509_certificate(certificate_file.read_bytes()), key)
 
 
@@ -143,9 +144,8 @@ def pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _self_signed(name: str, now: datetime) -> CertificateAuthority:
-    key = new_key()
-    certificate = (
+def _self_signed(name: str, key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
+    return (
         x509.CertificateBuilder()
         .subject_name(_name(name))
         .issuer_name(_name(name))
@@ -158,7 +158,6 @@ def _self_signed(name: str, now: datetime) -> CertificateAuthority:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return CertificateAuthority(certificate, key)
 
 
 def _name(common: str) -> x509.Name:

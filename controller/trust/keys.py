@@ -18,8 +18,12 @@ from contract.errors import BadInput, Code
 from contract.keys import private_key_of
 from contract.trust import repository
 from contract.trust.repository import ONLINE
+from controller.registry.atomic_file import replace_file, sync_directory
 from controller.registry.store import Store
 from controller.trust.metadata import Keyring, TrustMetadata
+
+BEGUN = "first-start"
+"""A file beside the keys while a new fleet's are being made: some of them are there, and no metadata names them yet."""
 
 _log = logging.getLogger("edgeward.trust")
 
@@ -29,7 +33,8 @@ def open_trust_metadata(store: Store, directory: Path, metadata: Path | None, no
     or, without it, a fleet whose keys are all made here. BadInput `config_invalid`.
     """
     new = not store.all("trust")
-    if new and metadata is None and not any(directory.glob("*.pem")):
+    begun = directory / BEGUN
+    if new and metadata is None and (begun.exists() or not any(directory.glob("*.pem"))):
         return _generated(store, directory, now)
     signers = {path.stem: load_signer(path) for path in sorted(directory.glob("*.pem"))}
     trust_metadata = TrustMetadata(store, Keyring(signers.values(), signers.get("release")))
@@ -37,6 +42,7 @@ def open_trust_metadata(store: Store, directory: Path, metadata: Path | None, no
         if metadata is None:
             raise BadInput(Code.CONFIG_INVALID, f"{directory} holds keys, but trust.metadata_dir names no metadata")
         trust_metadata.begin({path.name: path.read_text(encoding="utf-8") for path in metadata.glob("*.json")}, now)
+    begun.unlink(missing_ok=True)
     return trust_metadata
 
 
@@ -81,10 +87,13 @@ def _generated(store: Store, directory: Path, now: datetime) -> TrustMetadata:
         "elsewhere (edgeward trust init)",
         directory,
     )
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    replace_file(directory / BEGUN, b"keys are being made here; safe to go on after a kill\n")
     made = {name: load_or_make_signer(directory / f"{name}.pem") for name in ("root", "targets", "release", *ONLINE)}
     trust_metadata = TrustMetadata(store, Keyring(made.values(), made["release"]))
     public = {name: made[name].public_key for name in ONLINE}
     trust_metadata.begin(repository.create([made["root"]], 1, made["targets"], public, now), now)
+    (directory / BEGUN).unlink()
     return trust_metadata
 
 
@@ -96,10 +105,20 @@ def private_pem(key: PrivateKeyTypes) -> bytes:
 
 
 def write_secret(path: Path, data: bytes) -> None:
-    """Writes a new file that only its owner may read, and syncs it; FileExistsError if it is there."""
+    """Writes a new file that only its owner may read, durably; FileExistsError if it is there.
+
+    Killed at any moment, it leaves the whole file or none: it is written beside its name, then linked to it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    beside = path.with_name(f"{path.name}.new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(beside)
+    finally:
+        beside.unlink()
+    sync_directory(path.parent)

@@ -10,8 +10,12 @@ class Health(Answer, frozen=True):
     """Whether the controller and its broker work."""
 
     status: str
+    findings: tuple[str, ...]
+    pass_age_s: float
     broker: str
     broker_connected: bool
+    free_bytes: int
+    expiry_days: float
     devices: int
     messages_dropped: int
     messages_not_authentic: int

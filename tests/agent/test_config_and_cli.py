@@ -192,6 +192,7 @@ def test_doctor_finds_what_is_wrong_and_says_so(configured: Path, capsys: pytest
         "root of trust",
         "state directory",
         "clock",
+        "certificates",
         "broker",
     }
     (configured.parent / "root.json").unlink()

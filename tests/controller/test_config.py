@@ -7,7 +7,8 @@ import pytest
 
 from contract.errors import BadInput, Code, WorldError
 from controller import cli
-from controller.broker.process import free_port, start_broker
+from controller.broker.configurations import free_port
+from controller.broker.process import start_broker
 from controller.config import BrokerConfig, Config, load_config
 from controller.trust.keys import load_or_make_secret, load_or_make_signer
 

@@ -180,7 +180,7 @@ def test_guessing_is_slowed_down_and_a_good_token_still_works(state: State) -> N
 
     async def script(call: Caller) -> tuple[list[int], list[int]]:
         guesses = [(await call(f"edg_{number:08d}_x", "GET", "/v1/models"))[0] for number in range(60)]
-        return guesses, [(await call(mine, "GET", path))[0] for path in ("/v1/models", "/v1/health")]
+        return guesses, [(await call(mine, "GET", path))[0] for path in ("/v1/models", "/v1/fleet")]
 
     guesses, honest = talk(state, script)
     assert guesses[:20] == [401] * 20

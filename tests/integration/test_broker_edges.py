@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from controller.broker.process import find_mosquitto, free_port
+from controller.broker.configurations import free_port
+from controller.broker.process import find_mosquitto
 from edgeward.demo.models import load_weather, train_first
 from edgeward.demo.processes import Process, Site, wait_for
 

@@ -26,7 +26,7 @@ def test_a_broker_never_outlives_its_controller(broker_kind: str, end: str, tmp_
     assert site.controller.child is not None
     (broker,) = psutil.Process(site.controller.child.pid).children()
     try:
-        port = urlsplit(client.health()["broker"].split()[-1]).port
+        port = urlsplit(client.health().broker.split()[-1]).port
         assert port is not None
         assert is_listening(port)
         getattr(site.controller, end)()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.broker.process import free_port, start_broker
+from controller.broker.configurations import free_port
+from controller.broker.process import start_broker
 from controller.config import BrokerConfig
 from edgeward.demo.models import train_first
 from edgeward.demo.processes import Site, wait_for

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.broker.process import RunningBroker, free_port, start_broker
+from controller.broker.configurations import free_port
+from controller.broker.process import RunningBroker, start_broker
 from controller.config import BrokerConfig
 from edgeward.client import Client
 from edgeward.demo.models import train_better, train_first

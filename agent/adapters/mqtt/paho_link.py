@@ -19,7 +19,7 @@ from agent.adapters.mqtt.bare_client import BareClient
 from agent.config import Broker
 from agent.stimuli import LinkDown, LinkUp, MessageArrived, Stimulus
 from contract import topics
-from contract.errors import Code
+from contract.errors import BadInput, Code
 from contract.messages import Presence
 from contract.mqtt_address import MqttAddress, parse_mqtt_address
 from contract.protocol import PROTOCOL
@@ -131,11 +131,21 @@ def _configure(client: paho.Client, broker: Broker) -> MqttAddress:
     if address.username:
         client.username_pw_set(address.username, address.password or None)
     if address.tls:
+        client.tls_set_context(tls_context(broker))
+    return address
+
+
+def tls_context(broker: Broker) -> ssl.SSLContext:
+    """What the files of `broker` say. BadInput `config_invalid` names the file that is missing or is no PEM."""
+    try:
+        named = f"broker.ca_file {broker.ca_file}"
         context = ssl.create_default_context(cafile=broker.ca_file or None)
         if broker.cert_file:
+            named = f"broker.cert_file {broker.cert_file}, broker.key_file {broker.key_file}"
             context.load_cert_chain(broker.cert_file, broker.key_file or None)
-        client.tls_set_context(context)
-    return address
+    except OSError as error:  # ssl.SSLError is one
+        raise BadInput(Code.CONFIG_INVALID, f"{named}: {error.strerror or error}") from None
+    return context
 
 
 def _no_delay(_client: Any, _data: Any, sock: Any) -> None:

@@ -103,6 +103,8 @@ function rows(id, found, words, columns) {
 }
 
 function show(fleet) {
+  at("findings").replaceChildren(...fleet.findings.map((each) => made("li", `${each.code}: ${each.detail}`, "bad")));
+  at("findings").hidden = !fleet.findings.length;
   at("numbers").replaceChildren(...numbers(fleet));
   at("rollouts").replaceChildren(...(fleet.rollouts.length ? fleet.rollouts.map(rollout) : [made("p", "none yet", "none")]));
   rows("transfers", fleet.transfers.map(transfer), "nothing is being fetched", 5);

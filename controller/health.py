@@ -1,0 +1,117 @@
+"""Whether the controller works: facts in, findings out. Without a finding it is well.
+
+Decides what is a finding, and by which figures. Refuses to know where facts come from, clocks and HTTP.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contract.wire import Message
+
+PASS_FAILING_S = 10.0
+"""Passes that fail for so long are a finding: a full disk or a reconnect may cost one or two, each a second apart."""
+PASS_LATE_S = 45.0
+"""A controller without a good pass for so long is late, also if its pass hangs. With a look every 5 s, an operator is
+told within a minute."""
+PASS_LATE_INTERVALS = 3.0
+"""The same, counted in intervals between passes, where these are configured to be long."""
+FREE_BYTES_WANTED = 256 * 1024**2
+"""Free space in the data directory: one conversion with its artifact, and records for days."""
+EXPIRY_DAYS = 7.0
+"""Certificates and roles with fewer days left are a finding: a working week in which somebody can sign."""
+
+
+class Finding(Message, frozen=True):
+    """One thing that is wrong."""
+
+    code: str
+    """passes_fail | passes_late | broker_lost | disk_low | expires_soon"""
+    detail: str
+
+
+@dataclass
+class PassRecord:
+    """How the newest passes ended. Times are monotonic seconds; before the first pass, `good_at` is the start."""
+
+    good_at: float
+    failing_since: float | None = None
+    """When the first pass failed after the last good one."""
+    last_error: str = ""
+    """In words; it stays after a good pass, for whoever asks what has been wrong."""
+
+    def passed(self, now: float) -> None:
+        """Notes a good pass."""
+        self.good_at, self.failing_since = now, None
+
+    def failed(self, now: float, words: str) -> None:
+        """Notes a pass that failed."""
+        self.last_error = words
+        if self.failing_since is None:
+            self.failing_since = now
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What health is judged by."""
+
+    pass_age_s: float
+    """Since the last good pass."""
+    failing_s: float | None
+    """Since the first pass failed after it; None while they are good."""
+    last_error: str
+    reconcile_s: float
+    """The configured interval between passes."""
+    broker: str
+    """The kind and the address of the broker."""
+    broker_connected: bool
+    broker_fault: str
+    """Why a started broker is not up; empty while it is, and for brokers elsewhere."""
+    free_bytes: int
+    """In the data directory."""
+    expiry_days: Mapping[str, float]
+    """Days that are left, by certificate and role."""
+
+
+def findings_of(facts: Facts) -> tuple[Finding, ...]:
+    """Everything that is wrong, the worst first."""
+    return tuple(
+        Finding(code=code, detail=detail)
+        for code, detail in (_passes(facts), _broker(facts), _disk(facts), _expiry(facts))
+        if detail
+    )
+
+
+def nearest_expiry(facts: Facts) -> tuple[str, float]:
+    """What expires first, and in how many days; ("", infinity) if nothing does."""
+    return min(facts.expiry_days.items(), key=lambda item: item[1], default=("", float("inf")))
+
+
+def _passes(facts: Facts) -> tuple[str, str]:
+    if facts.failing_s is not None and facts.failing_s >= PASS_FAILING_S:
+        words = f"no pass has succeeded for {facts.pass_age_s:.0f} s; the last one failed: {facts.last_error}"
+        return "passes_fail", words
+    if facts.pass_age_s > max(PASS_LATE_S, PASS_LATE_INTERVALS * facts.reconcile_s):
+        return "passes_late", f"the last pass ended {facts.pass_age_s:.0f} s ago, and the next one has not"
+    return "", ""
+
+
+def _broker(facts: Facts) -> tuple[str, str]:
+    if facts.broker_fault:
+        return "broker_lost", f"{facts.broker}: {facts.broker_fault}"
+    if not facts.broker_connected:
+        return "broker_lost", f"no connection to the broker ({facts.broker}): trying again"
+    return "", ""
+
+
+def _disk(facts: Facts) -> tuple[str, str]:
+    if facts.free_bytes >= FREE_BYTES_WANTED:
+        return "", ""
+    free_mb, wanted_mb = facts.free_bytes // 10**6, FREE_BYTES_WANTED // 10**6
+    return "disk_low", f"{free_mb} MB are free in the data directory, {wanted_mb} wanted"
+
+
+def _expiry(facts: Facts) -> tuple[str, str]:
+    what, days = nearest_expiry(facts)
+    if days >= EXPIRY_DAYS:
+        return "", ""
+    return "expires_soon", f"{what} expires in {days:.1f} days" if days > 0 else f"{what} has expired"

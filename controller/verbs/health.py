@@ -1,0 +1,75 @@
+"""The health of this controller: gathers the facts, and tells of findings that come and go.
+
+Decides where facts are read. What they amount to is decided by `controller.health`.
+"""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from controller.clock import today
+from controller.health import Facts, Finding, findings_of
+from controller.state import State
+
+SELF_RENEWED = ("snapshot", "timestamp")
+"""Roles that a pass keeps young: where it cannot, passes fail, which is a finding of its own."""
+DAY_S = 86_400.0
+
+_log = logging.getLogger("edgeward.controller")
+
+
+def facts_of(state: State) -> Facts:
+    """What is known now. WorldError and OSError do not arise: a disk that cannot be asked has no free space."""
+    now, passes, broker = time.monotonic(), state.passes, state.broker
+    return Facts(
+        pass_age_s=now - passes.good_at,
+        failing_s=None if passes.failing_since is None else now - passes.failing_since,
+        last_error=passes.last_error,
+        reconcile_s=state.config.fleet.reconcile_s,
+        broker=f"{broker.kind} {broker.shown}" if broker else "none",
+        broker_connected=state.connected,
+        broker_fault=broker.fault if broker else "not started",
+        free_bytes=_free_bytes(state),
+        expiry_days=_expiry_days(state, today()),
+    )
+
+
+def tell_changes(state: State, before: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Logs what has changed since `before`, and makes an event of it; returns the findings of now."""
+    found = findings_of(facts_of(state))
+    codes, known = {each.code for each in found}, {each.code for each in before}
+    for each in found:
+        if each.code not in known:
+            _log.error("health: %s: %s", each.code, each.detail)
+    for code in sorted(known - codes):
+        _log.info("health: %s is over", code)
+    if codes != known:
+        state.events.tell_health(found)
+    return found
+
+
+def _free_bytes(state: State) -> int:
+    try:
+        return shutil.disk_usage(state.config.data_dir).free
+    except OSError:
+        return 0
+
+
+def _expiry_days(state: State, now: datetime) -> Mapping[str, float]:
+    ends = {"the device authority's certificate": state.enrolment.authority.certificate.not_valid_after_utc}
+    if state.broker is not None and state.broker.files is not None:
+        ends |= state.broker.files.ends
+    for name, text in _newest_roles(state.trust_metadata.files).items():
+        ends[f"role {name}"] = datetime.fromisoformat(json.loads(text)["signed"]["expires"])
+    return {what: (end.astimezone(UTC) - now).total_seconds() / DAY_S for what, end in ends.items()}
+
+
+def _newest_roles(files: Mapping[str, str]) -> dict[str, str]:
+    """Documents by role: of roots the newest alone, since the older ones are only read on the way to it."""
+    roots = sorted((name for name in files if name.endswith(".root.json")), key=lambda name: int(name.split(".")[0]))
+    others = {name.removesuffix(".json"): name for name in files if not name.endswith(".root.json")}
+    named = {"root": roots[-1]} if roots else {}
+    return {role: files[name] for role, name in (named | others).items() if role not in SELF_RENEWED}

@@ -1,0 +1,176 @@
+"""What makes the controller unwell, who is told, and how soon."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from contract.errors import Code, WorldError
+from controller import service as service_module
+from controller.api.app import make_app
+from controller.broker.process import RunningBroker
+from controller.config import Config, FleetConfig, StorageConfig
+from controller.health import (
+    EXPIRY_DAYS,
+    FREE_BYTES_WANTED,
+    PASS_FAILING_S,
+    PASS_LATE_S,
+    Facts,
+    PassRecord,
+    findings_of,
+    nearest_expiry,
+)
+from controller.service import HEALTH_S, Service
+from controller.state import State, open_state
+from controller.verbs.health import facts_of, tell_changes
+
+WELL = Facts(
+    pass_age_s=0.5,
+    failing_s=None,
+    last_error="",
+    reconcile_s=1.0,
+    broker="mosquitto mqtt://127.0.0.1:1883",
+    broker_connected=True,
+    broker_fault="",
+    free_bytes=10 * FREE_BYTES_WANTED,
+    expiry_days={"role root": 300.0, "certificate server": 90.0},
+)
+
+
+class Link:
+    connected = True
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path)), fleet=FleetConfig(reconcile_s=0.05)))
+    made.broker, made.links = RunningBroker("mqtt://127.0.0.1:1", "external"), (Link(),)  # type: ignore[assignment]
+    yield made
+    made.close()
+
+
+def asked(state: State, path: str = "/v1/health") -> tuple[int, Any]:
+    async def run() -> tuple[int, Any]:
+        async with TestClient(TestServer(make_app(state, "edg_test"))) as client:
+            answer = await client.get(path, headers={"Authorization": "Bearer edg_test"})
+            return answer.status, await answer.json()
+
+    return asyncio.run(run())
+
+
+def test_nothing_is_wrong_with_a_controller_that_is_well() -> None:
+    assert findings_of(WELL) == ()
+    assert nearest_expiry(WELL) == ("certificate server", 90.0)
+
+
+@pytest.mark.parametrize(
+    ("fact", "code", "words"),
+    [
+        (
+            {"failing_s": PASS_FAILING_S, "pass_age_s": 12.0, "last_error": "disk_full: x"},
+            "passes_fail",
+            "disk_full: x",
+        ),
+        ({"pass_age_s": PASS_LATE_S + 1}, "passes_late", "46 s ago"),
+        ({"broker_connected": False}, "broker_lost", "trying again"),
+        ({"broker_fault": "it ended 3 times"}, "broker_lost", "it ended 3 times"),
+        ({"free_bytes": FREE_BYTES_WANTED - 1}, "disk_low", "268 MB are free"),
+        ({"expiry_days": {"role root": EXPIRY_DAYS - 0.1}}, "expires_soon", "role root expires in 6.9 days"),
+        ({"expiry_days": {"role targets": -1.0}}, "expires_soon", "role targets has expired"),
+    ],
+)
+def test_each_fault_is_one_finding_in_words(fact: dict[str, Any], code: str, words: str) -> None:
+    (found,) = findings_of(replace(WELL, **fact))
+    assert found.code == code
+    assert words in found.detail
+
+
+def test_a_single_pass_that_failed_is_no_finding_and_long_intervals_are_not_late() -> None:
+    assert findings_of(replace(WELL, failing_s=PASS_FAILING_S - 1, last_error="x")) == ()
+    assert findings_of(replace(WELL, pass_age_s=1000.0, reconcile_s=600.0)) == ()
+
+
+def test_limits_and_looks_add_up_to_less_than_a_minute() -> None:
+    assert max(PASS_FAILING_S, PASS_LATE_S) + HEALTH_S < 60.0
+
+
+def test_passes_that_fail_are_counted_from_the_first_and_a_good_one_ends_that() -> None:
+    record = PassRecord(good_at=0.0)
+    record.failed(5.0, "first")
+    record.failed(9.0, "second")
+    assert (record.failing_since, record.last_error) == (5.0, "second")
+    record.passed(10.0)
+    assert (record.failing_since, record.good_at) == (None, 10.0)
+
+
+def test_health_answers_503_with_codes_and_the_words_need_a_token(state: State) -> None:
+    status, body = asked(state)
+    assert (status, body["status"], body["findings"]) == (200, "ok", [])
+    state.passes.failed(time.monotonic() - PASS_FAILING_S, "disk_full: /secret/path")
+    status, body = asked(state)
+    assert (status, body["status"], body["findings"]) == (503, "failing", ["passes_fail"])
+    assert "/secret/path" not in json.dumps(body)
+    assert "/secret/path" in asked(state, "/v1/fleet")[1]["findings"][0]["detail"]
+
+
+def test_an_expiry_of_a_role_and_of_the_authority_is_seen_and_self_renewed_roles_are_not(state: State) -> None:
+    seen = facts_of(state).expiry_days
+    assert {"role root", "role targets", "the device authority's certificate"} <= set(seen)
+    assert not {"role timestamp", "role snapshot"} & set(seen)
+    assert all(days > 30 for days in seen.values())
+
+
+def test_findings_that_come_and_go_are_logged_once_and_told_as_events(
+    state: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> list[Any]:
+        listener = state.events.listen()
+        before = tell_changes(state, ())
+        Link.connected = False
+        try:
+            before = tell_changes(state, before)
+            before = tell_changes(state, before)
+        finally:
+            Link.connected = True
+        tell_changes(state, before)
+        return [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
+
+    with caplog.at_level("INFO"):
+        events = asyncio.run(run())
+    assert [event.type for event in events] == ["dev.edgeward.health.failing", "dev.edgeward.health.ok"]
+    assert events[0].data.findings[0].code == "broker_lost"
+    assert caplog.text.count("broker_lost: no connection") == 1
+    assert caplog.text.count("broker_lost is over") == 1
+
+
+def test_a_service_whose_every_pass_fails_says_so(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, "HEALTH_S", 0.05)
+    monkeypatch.setattr("controller.health.PASS_FAILING_S", 0.2)
+
+    class Failing(Service):
+        async def one_pass(self) -> None:
+            raise WorldError(Code.DISK_FULL, "no space")
+
+    async def run() -> Any:
+        service = Failing(state)
+        tasks = [asyncio.create_task(each) for each in (service._run(), service._watch())]
+        listener = state.events.listen()
+        try:
+            return await asyncio.wait_for(listener.queue.get(), 10)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    event = asyncio.run(run())
+    assert event.type == "dev.edgeward.health.failing"
+    assert "no space" in event.data.findings[0].detail
