@@ -122,6 +122,7 @@ def open_state(config: Config) -> State:
     trust_metadata.witness = journal.checkpoint
     world = records.load_world(journal.last_words(), config.fleet.silent_s)
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
+    world.registered = registry.registered
     events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
     events.know(world.durable.rollouts.values())
     return State(
