@@ -1,8 +1,8 @@
 r"""Which names are legal for devices, models and rollouts.
 
-The name of a model or a rollout becomes a topic level, a file name and a role: its alphabet is the intersection of what
-is safe in all three. A device is called what its maker calls it (a serial, a MAC address, a host name): its name is safe
-in topics, certificates and addresses as it is, and is escaped in names of files.
+The name of a model or a rollout becomes a topic level, a file name and a role: its alphabet is the intersection of
+what is safe in all three. A device is called what its maker calls it (a serial, a MAC address, a host name): its name
+is safe in topics, certificates and addresses as it is, and is escaped in names of files.
 Patterns end in ``\Z``, not ``$``, which would accept a trailing newline.
 """
 
@@ -42,8 +42,8 @@ def check_device_name(name: str) -> str:
     if not is_device_name(name):
         raise BadInput(
             Code.NAME_INVALID,
-            f"device name {name[:80]!r}: use 1 to 64 letters, digits, '.', '_', ':' and '-', beginning with a letter or "
-            f"a digit, and not with {SERVICE_PREFIX!r}",
+            f"device name {name[:80]!r}: use 1 to 64 letters, digits, '.', '_', ':' and '-', beginning with a letter "
+            f"or a digit; {SERVICE_PREFIX!r} begins no device's name",
         )
     return name
 

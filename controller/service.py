@@ -94,6 +94,7 @@ class Service:
             twins = state.world.durable.twins.values()
             self._retained.publish_trust({model for twin in twins for model in twin.desired})
         state.trust_changed = False
+        await self._retained.try_again()
         return True
 
     def acknowledge(self, device: str, ack: Ack) -> None:

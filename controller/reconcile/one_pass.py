@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from contract.captured import Captured
+from contract.errors import EdgewardError
 from contract.messages import Ack, Heartbeat, Report
 from contract.wire import encode
 from controller.reconcile.decisions import Changes, reconcile
@@ -93,8 +94,12 @@ class Passes:
             self._listener.saved([durable.rollouts[name] for name in sorted(unsaved.rollouts)])
 
     async def _publish(self) -> None:
-        if not await self._broker.publish(frozenset(self._unpublished), again=self._again):
-            return
+        try:
+            if not await self._broker.publish(frozenset(self._unpublished), again=self._again):
+                return
+        except EdgewardError:
+            self._acknowledge()  # it says that words are durable here: no document is a reason to hold it back
+            raise
         self._unpublished.clear()
         self._again = False
         self._acknowledge()

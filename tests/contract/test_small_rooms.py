@@ -16,8 +16,8 @@ from contract.errors import BadInput, Code
 from contract.golden import rows_differ
 from contract.histogram import LATENCY_BUCKETS, bucket_of, merge, quantile_us, trimmed, upper_edge_us
 from contract.names import check_device_name, check_name, parse_target_path, target_path
-from contract.stick import messages_file
 from contract.samples import decode_sample, encode_sample
+from contract.stick import messages_file
 from contract.tensors import decode_tensors, encode_tensors
 
 
