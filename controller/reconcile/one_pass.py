@@ -16,7 +16,7 @@ from contract.wire import encode
 from controller.reconcile.decisions import Changes, reconcile
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.ports import Broker, History, Inbox, Listener
-from controller.reconcile.world import World
+from controller.reconcile.world import World, known_rows
 
 
 @dataclass
@@ -71,7 +71,8 @@ class Passes:
         """
         self._save(now)
         messages, captured = inbox.take()
-        self._unsaved.take(reconcile(self._world, messages, now), captured)
+        known = [(device, known_rows(self._world, batch)) for device, batch in captured]
+        self._unsaved.take(reconcile(self._world, messages, now), known)
         self._save(now)
         await self._publish()
 

@@ -6,6 +6,9 @@ Decides where a fact is kept. Refuses to know how it changes: `fold`, `offers` a
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
+from contract.captured import Captured
 from contract.desired import Delivery
 from contract.messages import Heartbeat, Presence, Report, Telemetry, VersionRef
 from controller.fleet.neighbours import NeighboursByLabel
@@ -99,6 +102,13 @@ def holds(world: World, model: str, version: VersionRef) -> bool:
     if world.registered is None:
         return True
     return version.digest in world.registered.get(model, {}).get(version.release, ())
+
+
+def known_rows(world: World, batch: Captured) -> Captured:
+    """The batch without rows of models that the registry lacks: each model's rows have a limit, names have none."""
+    if world.registered is None:
+        return batch
+    return replace(batch, rows=tuple(row for row in batch.rows if row.model in world.registered))
 
 
 def put_twin(world: World, twin: Twin) -> None:

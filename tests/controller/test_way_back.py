@@ -1,17 +1,27 @@
 """The way back: whom a roll back waits for and how long, and that it leads only to what the registry holds."""
 
+import time
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
+from contract.errors import BadInput, Code
 from contract.messages import VersionRef
+from controller.clock import today
+from controller.config import Config, StorageConfig
 from controller.fleet.twin import PresenceWord
+from controller.gates.verdict import GateVerdict
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.membership import confirmed_versions
 from controller.reconcile.preview import plan_rollout, preview
 from controller.reconcile.world import Durable, World
+from controller.registry.registry import Lineage, Version
 from controller.rollout.decide import ABSENT_S, decide, waits_for_absentees_only
 from controller.rollout.explain import explain
-from tests.controller.rollout_worlds import CANARY, DEVICES, STRATEGY, fact, facts, rollout
+from controller.state import open_state
+from controller.verbs import rollouts
+from tests.controller.rollout_worlds import CANARY, DEVICES, NEW, STRATEGY, fact, facts, rollout
 from tests.controller.test_rollout_plan import MANIFEST, twin
 
 
@@ -70,3 +80,29 @@ def test_a_device_that_says_it_runs_what_the_registry_lacks_has_no_way_back_and_
     reconcile(world, [], 2.0)
     assert "m" not in world.durable.twins["a"].desired, "it is told to run nothing, not a release that nobody has"
     assert world.durable.twins["b"].desired["m"].release == good.release
+
+
+def test_a_newer_rollout_may_start_when_only_absent_devices_keep_a_roll_back_open(tmp_path: Path) -> None:
+    state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    try:
+        gate = GateVerdict(gate="parity", passed=True, detail="")
+        lineage = Lineage(created_at="", created_by="ada", source="onnx", source_sha256="")
+        version = Version(
+            model="m", release=MANIFEST.release, manifest=MANIFEST, lineage=lineage, evidence={}, gates=(gate,)
+        )
+        state.registry.add(version)
+        assert state.publisher.vouch("m", (), today())
+        durable, holding = state.world.durable, VersionRef(release=2, digest=NEW)
+        for device in DEVICES:
+            known = twin(device)
+            kept = replace(known.reported["m"], stable=holding)
+            durable.twins[device] = replace(known, reported={"m": kept}, seen_at=time.time(), connected=True)
+        state.save_rollouts(rollout(status="rolling_back", wave=1, returning_since=time.time()))
+        with pytest.raises(BadInput) as caught:
+            rollouts.start(state, "m", None, STRATEGY, {}, actor="ada")
+        assert caught.value.code == Code.ROLLOUT_CONFLICT, "they are there, and it waits for them"
+        durable.twins.update({device: replace(durable.twins[device], seen_at=0.0) for device in DEVICES})
+        assert rollouts.start(state, "m", None, STRATEGY, {}, actor="ada").status == "running"
+        assert durable.rollouts["r-1"].status == "rolled_back"
+    finally:
+        state.close()
