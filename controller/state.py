@@ -4,6 +4,7 @@ Decides what is opened, in which order, and where it lies. Refuses to know what 
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ from controller.trust.keys import open_trust_metadata
 from controller.trust.metadata import TrustMetadata
 from controller.trust.senders import Senders
 from controller.trust.tokens import Tokens
+
+_log = logging.getLogger("edgeward.controller")
 
 
 @dataclass
@@ -123,6 +126,8 @@ def open_state(config: Config) -> State:
     world = records.load_world(journal.last_words(), config.fleet.silent_s)
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
     world.registered = registry.registered
+    for row, why in records.unreadable.items():
+        _log.error("%s cannot be read and was left aside: %s", row, why)
     events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
     events.know(world.durable.rollouts.values())
     return State(

@@ -5,7 +5,6 @@ changed, never the fleet. A row that cannot be read is left aside and named: the
 Refuses to know when rows are written.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -30,7 +29,6 @@ MOVED_TABLES = ("devices", "rollouts", "quarantine", "deliveries", "published")
 """Those that were one JSON file each."""
 
 T = TypeVar("T")
-_log = logging.getLogger("edgeward.controller")
 
 
 class DesiredSide(msgspec.Struct, frozen=True):
@@ -154,7 +152,6 @@ class FleetRecords:
 
     def _set_aside(self, row: str, why: str) -> None:
         self.unreadable[row] = why
-        _log.error("%s cannot be read and was left aside: %s", row, why)
 
     def _rollouts(self) -> dict[str, Rollout]:
         members: dict[str, list[Member]] = {}
