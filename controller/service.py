@@ -31,7 +31,7 @@ class Service:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._retained = RetainedState(state.world.durable, state.publisher, state.records)
+        self._retained = RetainedState(state.world.durable, state.publisher, state.records, state.skipped)
         self._webhooks = Webhooks(state.config.events.webhooks, state.events)
         self._passes = Passes(state.world, state.records, history=_History(state), broker=self, listener=self)
         self._loop_task: asyncio.Task[None] | None = None

@@ -14,6 +14,7 @@ from controller.broker.inbox import Inbox
 from controller.broker.link import ControllerLink
 from controller.broker.messages import Publisher
 from controller.broker.process import RunningBroker
+from controller.broker.skipped import Skipped
 from controller.clock import stamp, today
 from controller.config import Config
 from controller.convert.convert import Converter
@@ -74,6 +75,8 @@ class State:
     """Whether trust metadata is newer than what the broker holds."""
     refused_by_policy: dict[str, int] = field(default_factory=dict)
     """By model, its newest release that its policy could not roll out: it is logged once."""
+    skipped: Skipped = field(default_factory=Skipped)
+    """Documents and blobs that could not be published, for health to show."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

@@ -5,8 +5,9 @@ Decides who is throttled. A device that floods costs its own messages and nobody
 
 from contract.stick import MAX_MESSAGES_BYTES
 
-BURST_BYTES = MAX_MESSAGES_BYTES
-"""What a device may say at once: all that it has kept for a stick, or through a night without a link."""
+BURST_BYTES = 2 * MAX_MESSAGES_BYTES
+"""What a device may say at once: all that it has kept for a stick (with `OVERHEAD_BYTES` for each of its messages), or
+through a night without a link."""
 BYTES_PER_S = 64 * 1024
 """What it may say for good: fifty times the telemetry of sixteen models every ten seconds."""
 OVERHEAD_BYTES = 512

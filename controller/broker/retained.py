@@ -32,6 +32,7 @@ class RetainedState:
         durable: Durable,
         publisher: Publisher,
         records: FleetRecords,
+        skipped: Skipped,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._durable = durable
@@ -42,8 +43,7 @@ class RetainedState:
         self._sentinels: dict[str, asyncio.Event] = {}
         self._clock = clock
         self.link: ControllerLink | None = None
-        self.skipped = Skipped()
-        """Documents and blobs that could not be made."""
+        self.skipped = skipped
 
     def saw(self, topic: str) -> bool:
         """Whether `topic` is a sentinel that was looked for; notes that it is there."""

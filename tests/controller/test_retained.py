@@ -74,7 +74,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 def retained_of(state: State, clock: Clock | None = None) -> tuple[RetainedState, Broker]:
     broker = Broker()
-    made = RetainedState(state.world.durable, state.publisher, state.records, clock or Clock())
+    made = RetainedState(state.world.durable, state.publisher, state.records, state.skipped, clock or Clock())
     made.link = broker  # type: ignore[assignment]
     broker.saw = made.saw
     return made, broker
