@@ -269,6 +269,7 @@ def test_a_device_tells_why_it_runs_what_it_runs(state: State) -> None:
 
 
 def test_a_device_is_shown_with_what_it_measured_and_its_history(state: State) -> None:
+    push(state)
     meet(state, "a")
     version = VersionRef(release=1, digest="d" * 64)
     steady = ModelState(model="m", phase="steady", generation=1, stable=version, serving=version.digest)
