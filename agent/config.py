@@ -10,7 +10,7 @@ import msgspec
 
 from contract.errors import BadInput, Code
 from contract.maintenance import parse_hours
-from contract.names import check_name
+from contract.names import check_device_name, check_name
 from contract.toml_config import decode_toml
 from contract.wire import Message
 
@@ -216,7 +216,7 @@ def load_config(path: Path) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {getattr(error, 'strerror', error)}") from None
     try:
-        check_name(config.device.name, "device")
+        check_device_name(config.device.name)
         check_listen(config.serving.listen)
         check_transfer(config.transfer)
         for sensor in config.sensor:

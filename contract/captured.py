@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.messages import Count, Short, Signature
-from contract.wire import Message
+from contract.wire import Said
 
 MAX_ROWS = 256
 MAX_COLUMNS = 512
@@ -17,7 +17,7 @@ MAX_BATCH_BYTES = 128 * 1024
 Cell = float | int | bool | str | None
 
 
-class CapturedRow(Message, frozen=True):
+class CapturedRow(Said, frozen=True):
     """One captured inference."""
 
     at: float
@@ -35,7 +35,7 @@ class CapturedRow(Message, frozen=True):
     label: str | float | None = None
 
 
-class Captured(Message, frozen=True):
+class Captured(Said, frozen=True):
     """One batch of captured inferences."""
 
     protocol: int

@@ -16,7 +16,7 @@ class Code(StrEnum):
     MESSAGE_MALFORMED = "message_malformed"  # not the JSON that the protocol describes: compare both sides' versions
     MESSAGE_TOO_LARGE = "message_too_large"  # larger than the named limit: nothing was read
     PROTOCOL_UNKNOWN = "protocol_unknown"  # the other side speaks another protocol version: upgrade the older one
-    NAME_INVALID = "name_invalid"  # choose a name of lower-case letters, digits and '-'
+    NAME_INVALID = "name_invalid"  # choose a name as the detail says: models and devices have other letters
     PATH_INVALID = "path_invalid"  # a signed document names a path outside models/: sign a correct one
     TENSORS_INVALID = "tensors_invalid"  # arrays could not be read: send npz without pickled objects
     # trust

@@ -7,20 +7,23 @@ import base64
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from contract.signatures import Sign, encoding
+from contract.signatures import Sign, signed_as_sent
+from contract.wire import encode
 
 
-def is_signed_by(message: Any, public_keys: Iterable[str]) -> bool:
-    """Tells whether one of these keys (PEM) signed the message."""
+def is_signed_by(message: Any, public_keys: Iterable[str], raw: bytes = b"") -> bool:
+    """Tells whether one of these keys (PEM) signed the message; `raw` is how it came, if it came over a wire."""
     if not message.signature:
         return False
-    signed = encoding(msgspec.structs.replace(message, signature=""))
+    try:
+        signed = signed_as_sent(raw or encode(message), message.signature)
+    except ValueError:
+        return False
     return any(verifies(public, message.signature, signed) for public in public_keys)
 
 

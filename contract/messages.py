@@ -1,6 +1,7 @@
 """Messages between devices and the controller, apart from signed documents: one struct per message.
 
 Every message of a device carries (boot, seq). A later pair replaces an earlier one, and a duplicate changes nothing.
+Unknown keys are ignored, so that agents and controllers of neighbouring versions understand each other.
 """
 
 from typing import Annotated, Literal
@@ -9,7 +10,7 @@ import msgspec
 
 from contract.histogram import LATENCY_BUCKETS
 from contract.protocol import MAX_BINS, MAX_DETAIL_CHARS, MAX_FEATURES, MAX_MODELS_PER_DEVICE
-from contract.wire import Message
+from contract.wire import Said
 
 Phase = Literal["steady", "fetching", "probing", "ready", "trial"]
 Result = Literal["confirmed", "rolled_back", "rejected", "shadowed"]
@@ -17,6 +18,7 @@ Result = Literal["confirmed", "rolled_back", "rejected", "shadowed"]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)]
 Short = Annotated[str, msgspec.Meta(max_length=128)]
+Digest = Annotated[str, msgspec.Meta(max_length=64)]
 Bins = Annotated[tuple[Count, ...], msgspec.Meta(max_length=MAX_BINS)]
 NeighbourAddress = Annotated[
     str, msgspec.Meta(pattern=r"^(http://([0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0-9]{1,5}/\{sha256\})?\Z")
@@ -25,14 +27,14 @@ NeighbourAddress = Annotated[
 Signature = Annotated[str, msgspec.Meta(max_length=256)]
 
 
-class VersionRef(Message, frozen=True):
+class VersionRef(Said, frozen=True):
     """A version by its release number and its artifact's digest."""
 
     release: int
-    digest: str
+    digest: Digest
 
 
-class UpdateOutcome(Message, frozen=True):
+class UpdateOutcome(Said, frozen=True):
     """The end of the newest finished update. It is kept on flash, so that it survives a lost report."""
 
     generation: int
@@ -42,14 +44,14 @@ class UpdateOutcome(Message, frozen=True):
     detail: Text = ""
 
 
-class Progress(Message, frozen=True):
+class Progress(Said, frozen=True):
     """The progress of one transfer."""
 
     done_bytes: Count
     total_bytes: Count
 
 
-class ModelState(Message, frozen=True):
+class ModelState(Said, frozen=True):
     """One model on one device."""
 
     model: Short
@@ -64,7 +66,7 @@ class ModelState(Message, frozen=True):
     """The progress of the fetch, if there is one."""
     stable_proven: bool = False
     """Since the device booted stable has come back whole from flash and has answered its golden set: a way back."""
-    serving: str = ""
+    serving: Digest = ""
     """Digest that answers inferences now; empty when none does."""
     outcome: UpdateOutcome | None = None
     code: Short = ""
@@ -72,14 +74,14 @@ class ModelState(Message, frozen=True):
     detail: Text = ""
 
 
-class Refusal(Message, frozen=True):
+class Refusal(Said, frozen=True):
     """A document or message that was not accepted; what served goes on serving."""
 
     code: Short
     detail: Text = ""
 
 
-class Presence(Message, frozen=True):
+class Presence(Said, frozen=True):
     """Retained; the last will says online=false."""
 
     protocol: int
@@ -87,7 +89,7 @@ class Presence(Message, frozen=True):
     online: bool
 
 
-class Report(Message, frozen=True):
+class Report(Said, frozen=True):
     """A change of phase, or a refusal."""
 
     protocol: int
@@ -100,7 +102,7 @@ class Report(Message, frozen=True):
     """The signature by the device's key over all other fields. Empty for a device without a key."""
 
 
-class Hardware(Message, frozen=True):
+class Hardware(Said, frozen=True):
     """The facts about a device that a selector or a fit check may use."""
 
     machine: Short
@@ -115,7 +117,7 @@ class Hardware(Message, frozen=True):
     """Forms of an artifact on the wire that the device can undo."""
 
 
-class Heartbeat(Message, frozen=True):
+class Heartbeat(Said, frozen=True):
     """The full reported state; alone enough to rebuild the twin."""
 
     protocol: int
@@ -138,7 +140,7 @@ class Heartbeat(Message, frozen=True):
     """The signature by the device's key over all other fields. Empty for a device without a key."""
 
 
-class ModelInterval(Message, frozen=True):
+class ModelInterval(Said, frozen=True):
     """Inferences of one version during one interval; counts add up across devices and intervals."""
 
     model: Short
@@ -164,7 +166,7 @@ class ModelInterval(Message, frozen=True):
     """Of them, by how far the answers lay apart: counts per bin of contract.distributions.DIVERGENCE_EDGES."""
 
 
-class Telemetry(Message, frozen=True):
+class Telemetry(Said, frozen=True):
     """What was measured during one interval."""
 
     protocol: int
@@ -188,7 +190,7 @@ class Telemetry(Message, frozen=True):
     """The signature by the device's key over all other fields. Empty for a device without a key."""
 
 
-class Ack(Message, frozen=True):
+class Ack(Said, frozen=True):
     """The controller holds the report (boot, seq) durably."""
 
     boot: Count

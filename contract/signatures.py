@@ -23,6 +23,17 @@ def sign_message(message: M, sign: Sign | None) -> M:
     return msgspec.structs.replace(message, signature=sign(encoding(message)))
 
 
+def signed_as_sent(raw: bytes, signature: str) -> bytes:
+    """The bytes that a signature covers, from a message as it came: also fields that only a newer version knows.
+
+    ValueError unless the signature stands there once, so that there is one way to read what was signed.
+    """
+    field = b'"signature":"%s"' % signature.encode()
+    if raw.count(field) != 1:
+        raise ValueError("the signature does not stand in the message once, as it is encoded")
+    return _pre_authentication(raw.replace(field, b'"signature":""'))
+
+
 def renewal(request: str) -> bytes:
     """What a device signs with its old key when it asks for a certificate for a new one."""
     return b"DSSEv1 renewal " + request.encode()
@@ -30,5 +41,9 @@ def renewal(request: str) -> bytes:
 
 def encoding(message: Any) -> bytes:
     """The bytes that a signature covers."""
-    body, kind = encode(message), PAYLOAD_TYPE.encode()
+    return _pre_authentication(encode(message))
+
+
+def _pre_authentication(body: bytes) -> bytes:
+    kind = PAYLOAD_TYPE.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)

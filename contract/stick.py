@@ -4,7 +4,7 @@ Decides the files and their limits. Refuses to know who signs, and what a messag
 under their digests, each with the list of its chunks as `{sha256}.list`.
 """
 
-from contract.names import check_name
+from contract.names import in_file_name
 from contract.wire import Message
 
 DOCUMENTS = "documents.json"
@@ -38,4 +38,4 @@ class StickMessages(Message, frozen=True):
 
 def messages_file(device: str) -> str:
     """The name of the file in which a device leaves its messages."""
-    return f"from-{check_name(device, 'device')}.json"
+    return f"from-{in_file_name(device)}.json"

@@ -3,7 +3,7 @@
 Everything readable lives under ``edgeward/``; blobs have a root of their own, so that nobody's wildcard draws them in.
 """
 
-from contract.names import check_name, is_digest
+from contract.names import check_device_name, check_name, is_device_name, is_digest
 
 ROOT = "edgeward/v1"
 BLOB_ROOT = "edgeward-blobs/v1"
@@ -42,12 +42,12 @@ def captured(device: str) -> str:
 
 def desired(device: str) -> str:
     """Retained: the signed document of what the device shall run."""
-    return f"{ROOT}/d/{check_name(device, 'device')}/down/desired"
+    return f"{ROOT}/d/{check_device_name(device)}/down/desired"
 
 
 def ack(device: str) -> str:
     """The controller has stored the report with this sequence number."""
-    return f"{ROOT}/d/{check_name(device, 'device')}/down/ack"
+    return f"{ROOT}/d/{check_device_name(device)}/down/ack"
 
 
 def model_role(model: str) -> str:
@@ -81,11 +81,14 @@ def up_filter(kind: str) -> str:
 
 
 def parse_up(topic: str) -> tuple[str, str] | None:
-    """(device, kind) of a topic written by a device, or None. The topic is the identity, not the payload."""
+    """(device, kind) of a topic written by a device, or None. The topic is the identity, not the payload.
+
+    None also for a name that no device may have: nothing behind this line meets one.
+    """
     parts = topic.split("/")
     if len(parts) != 6 or "/".join(parts[:2]) != ROOT or parts[2] != "d" or parts[4] != "up":
         return None
-    return parts[3], parts[5]
+    return (parts[3], parts[5]) if is_device_name(parts[3]) else None
 
 
 def parse_blob(topic: str) -> tuple[str, int | None] | None:
@@ -99,4 +102,4 @@ def parse_blob(topic: str) -> tuple[str, int | None] | None:
 
 
 def _up(device: str, kind: str) -> str:
-    return f"{ROOT}/d/{check_name(device, 'device')}/up/{kind}"
+    return f"{ROOT}/d/{check_device_name(device)}/up/{kind}"

@@ -20,6 +20,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """An immutable value that refuses unknown keys and wrong types when decoded."""
 
 
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """An immutable value that somebody else says of itself: keys of a newer version are ignored when decoded."""
+
+
 def encode(message: Any) -> bytes:
     """Compact JSON in field order: the golden files in tests/data hold these bytes."""
     return msgspec.json.encode(message)

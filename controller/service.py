@@ -40,7 +40,7 @@ class Service:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._retained = RetainedState(state.world.durable, state.publisher, state.records)
+        self._retained = RetainedState(state.world.durable, state.publisher, state.records, state.skipped)
         self._webhooks = Webhooks(state.config.events.webhooks, state.events)
         self._passes = Passes(state.world, state.records, history=_History(state), broker=self, listener=self)
         self._tasks: list[asyncio.Task[None]] = []
@@ -104,6 +104,7 @@ class Service:
             twins = state.world.durable.twins.values()
             self._retained.publish_trust({model for twin in twins for model in twin.desired})
         state.trust_changed = False
+        await self._retained.try_again()
         return True
 
     def acknowledge(self, device: str, ack: Ack) -> None:

@@ -4,6 +4,7 @@ Decides what is opened, in which order, and where it lies. Refuses to know what 
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from controller.broker.inbox import Inbox
 from controller.broker.link import ControllerLink
 from controller.broker.messages import Publisher
 from controller.broker.process import RunningBroker
+from controller.broker.skipped import Skipped
 from controller.clock import stamp, today
 from controller.config import Config
 from controller.convert.convert import Converter
@@ -37,6 +39,8 @@ from controller.trust.metadata import TrustMetadata
 from controller.trust.refusals import Refusals
 from controller.trust.senders import Senders
 from controller.trust.tokens import Tokens
+
+_log = logging.getLogger("edgeward.controller")
 
 
 @dataclass
@@ -76,6 +80,8 @@ class State:
     """Refused attempts of this minute."""
     refused_by_policy: dict[str, int] = field(default_factory=dict)
     """By model, its newest release that its policy could not roll out: it is logged once."""
+    skipped: Skipped = field(default_factory=Skipped)
+    """Documents and blobs that could not be published, for health to show."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -127,6 +133,9 @@ def open_state(config: Config) -> State:
     trust_metadata.witness = journal.checkpoint
     world = records.load_world(journal.last_words(), config.fleet.silent_s)
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
+    world.registered = registry.registered
+    for row, why in records.unreadable.items():
+        _log.error("%s cannot be read and was left aside: %s", row, why)
     events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
     events.know(world.durable.rollouts.values())
     return State(

@@ -100,6 +100,7 @@ class SimController:
         """Begins from what is durable."""
         self._records = FleetRecords(self.tables)
         self.world = self._records.load_world(self._history.last_words, SILENT_S)
+        self.world.registered = self._registry.registered
         self._passes = Passes(self.world, self._records, history=self._history, broker=self, listener=self)
 
     def _register(self, model: SimModel) -> None:

@@ -12,7 +12,8 @@ from contract import topics
 from contract.captured import Captured
 from contract.errors import BadInput, Code, EdgewardError
 from contract.messages import Heartbeat, Presence, Report, Telemetry
-from contract.wire import decode
+from contract.said import decode_said
+from controller.broker.allowance import Allowance
 from controller.reconcile.world import FromDevice
 from controller.trust.senders import Senders
 
@@ -45,28 +46,40 @@ class Inbox:
     def __init__(self, senders: Senders, now: Callable[[], float]) -> None:
         self._senders = senders
         self._now = now
+        self._allowance = Allowance()
         self._arrived = 0
         self._waiting: dict[type[FromDevice], deque[tuple[int, str, FromDevice]]] = {
             kind: deque() for kind in _DROPPED_FIRST
         }
         self._captured: deque[tuple[str, Captured]] = deque()
         self.counts: Counter[str] = Counter()
-        """`malformed`, `wrong_device` and `unsigned`: refused. `overflow`: dropped because too many wait."""
+        """`malformed`, `wrong_name`, `wrong_device` and `unsigned`: refused. `overflow`: dropped because too many wait.
+        `throttled`: its device had said too much, and it was not even decoded. `parts`: of messages that were taken in,
+        what could not be read."""
 
     def put(self, topic: str, payload: bytes) -> bool:
         """Takes in what came on a topic; False, and counted, for what is no message, or not its device's own."""
         found = topics.parse_up(topic)
-        if found is None or found[1] not in _KINDS or not payload:
+        if found is None:
+            if not self.counts["wrong_name"]:
+                _log.warning("message on %r dropped: no device has such a name; others are only counted", topic[:200])
+            self.counts["wrong_name"] += 1
+            return False
+        if found[1] not in _KINDS or not payload:
             return False
         device, kind = found
+        if not self._allowance.spend(device, len(payload), self._now()):
+            self.counts["throttled"] += 1
+            return False
         try:
-            message = decode(payload, _KINDS[kind])
+            message, dropped = decode_said(payload, _KINDS[kind])
+            self.counts.update({"parts": dropped} if dropped else {})
             self._refuse_others(device, message)
         except EdgewardError as error:
             self.counts["wrong_device" if error.code == Code.WRONG_DEVICE else "malformed"] += 1
             _log.warning("message on the topic of %s dropped: %s", device, error)
             return False
-        if not self._senders.is_authentic(device, message, self._now()):
+        if not self._senders.is_authentic(device, message, self._now(), payload):
             self.counts["unsigned"] += 1
             return False
         self._keep(device, message)
@@ -83,8 +96,8 @@ class Inbox:
 
     @property
     def refused(self) -> int:
-        """Messages that were no messages, named another device, or came when too many waited."""
-        return self.counts["malformed"] + self.counts["wrong_device"] + self.counts["overflow"]
+        """Messages that were no messages, under another name or none, too many for their device, or too many in all."""
+        return sum(self.counts[why] for why in ("malformed", "wrong_name", "wrong_device", "throttled", "overflow"))
 
     def _refuse_others(self, device: str, message: FromDevice | Captured) -> None:
         if message.device != device:

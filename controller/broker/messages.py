@@ -5,6 +5,7 @@ role before the desired documents that need it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -12,6 +13,7 @@ from typing import Protocol
 from contract import topics
 from contract.blobs import Blob, chunk_list, split
 from contract.desired import DesiredTarget
+from contract.errors import BadInput
 from contract.manifest import Manifest
 from contract.protocol import MAX_VERSIONS_PUBLISHED
 from contract.trust.documents import sign_desired
@@ -116,13 +118,16 @@ def retraction(blob: Blob) -> Iterator[Retained]:
 
 
 def blobs_in_use(twins: Mapping[str, Twin], publisher: Publisher) -> dict[str, Blob]:
-    """Blobs that some desired document needs, by digest: artifacts as they are, golden sets, and what comes encoded."""
+    """Blobs that some desired document needs, by digest: artifacts as they are, golden sets, and what comes encoded.
+
+    A version that the registry lacks needs none: the document that names it cannot be made either, and says so.
+    """
     wanted = [(model, each) for twin in twins.values() for model, each in twin.desired.items()]
     named = {(model, each.release, each.digest): each for model, each in wanted}
     packed = [each.delivery.blob for _, each in wanted if each.delivery is not None]
     found = {blob.sha256: blob for blob in packed}
     for key in sorted(named):
-        form = publisher.form(key[0], named[key])
-        for blob in (form.artifact, form.golden.blob):
-            found[blob.sha256] = blob
+        with suppress(BadInput):
+            form = publisher.form(key[0], named[key])
+            found |= {blob.sha256: blob for blob in (form.artifact, form.golden.blob)}
     return found

@@ -2,19 +2,24 @@
 
 After every connection documents are published again (they are small) and each blob's sentinel chunk is looked for; a
 blob whose sentinel is missing is published again. Blobs that no desired document needs any more are taken back.
+What cannot be made is left out by itself, named in `skipped` and tried again: a bad document costs one device.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
 from contract.blobs import Blob
+from contract.errors import BadInput
 from controller.broker.link import ControllerLink
 from controller.broker.messages import Publisher, Retained, blobs_in_use, retraction, sentinel
+from controller.broker.skipped import Skipped
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.world import Durable
 
 SENTINEL_WAIT_S = 2.0
+_DESIRED, _BLOB = "desired ", "blob "
 
 _log = logging.getLogger("edgeward.retained")
 
@@ -22,14 +27,23 @@ _log = logging.getLogger("edgeward.retained")
 class RetainedState:
     """What one controller's broker holds for its devices."""
 
-    def __init__(self, durable: Durable, publisher: Publisher, records: FleetRecords) -> None:
+    def __init__(
+        self,
+        durable: Durable,
+        publisher: Publisher,
+        records: FleetRecords,
+        skipped: Skipped,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._durable = durable
         self._publisher = publisher
         self._records = records
         self._trust: dict[str, Retained] = {}
         """Trust metadata by topic, as it was published last."""
         self._sentinels: dict[str, asyncio.Event] = {}
+        self._clock = clock
         self.link: ControllerLink | None = None
+        self.skipped = skipped
 
     def saw(self, topic: str) -> bool:
         """Whether `topic` is a sentinel that was looked for; notes that it is there."""
@@ -56,17 +70,32 @@ class RetainedState:
         """Publishes blobs that are needed and not there; takes back those that are not needed any more."""
         wanted = blobs_in_use(self._durable.twins, self._publisher)
         published = self._records.published()
+        self.skipped.keep_only(_BLOB, frozenset(wanted))
+        lost = await self._lost(wanted[digest] for digest in wanted if digest in published) if check else set()
         for digest, blob in wanted.items():
-            if digest not in published or (check and not await self._is_there(blob)):
-                self._records.save_published([blob])
-                self._retain(self._publisher.chunks(blob))
+            if digest not in published or digest in lost:
+                self._publish_blob(blob)
         for digest in published.keys() - wanted.keys():
             self._retain(retraction(published[digest]))
             self._records.save_published([], taken_back=[digest])
 
     def publish_desired(self, devices: Iterable[str]) -> None:
-        """Publishes the desired documents of these devices."""
-        self._retain(self._publisher.desired(self._durable.twins[device]) for device in devices)
+        """Publishes the desired documents of these devices, each by itself."""
+        for device in devices:
+            try:
+                self._retain([self._publisher.desired(self._durable.twins[device])])
+                self.skipped.forget(_DESIRED + device)
+            except BadInput as error:
+                self.skipped.failed(_DESIRED + device, error, self._clock())
+
+    async def try_again(self) -> None:
+        """Publishes what was left out a while ago, as far as it can be made now."""
+        now = self._clock()
+        self.skipped.keep_only(_DESIRED, frozenset(self._durable.twins))
+        if self.skipped.due(_BLOB, now):
+            await self.ensure_blobs()
+        if devices := self.skipped.due(_DESIRED, now):
+            self.publish_for(devices)
 
     def forget_published(self) -> None:
         """Publishes trust anew next time even if it has not changed: a device may not have heard it."""
@@ -81,6 +110,25 @@ class RetainedState:
     def _retain(self, messages: Iterable[Retained]) -> None:
         assert self.link is not None
         self.link.retain(messages)
+
+    def _publish_blob(self, blob: Blob) -> None:
+        name, now = _BLOB + blob.sha256, self._clock()
+        if self.skipped.rests(name, now):
+            return
+        try:
+            chunks = self._publisher.chunks(blob)
+        except BadInput as error:
+            self.skipped.failed(name, error, now)
+            return
+        self.skipped.forget(name)
+        self._records.save_published([blob])
+        self._retain(chunks)
+
+    async def _lost(self, blobs: Iterable[Blob]) -> set[str]:
+        """Digests of those that the broker does not hold, all looked for at once: however many, it takes one wait."""
+        looked_for = list(blobs)
+        there = await asyncio.gather(*map(self._is_there, looked_for))
+        return {blob.sha256 for blob, found in zip(looked_for, there, strict=True) if not found}
 
     async def _is_there(self, blob: Blob) -> bool:
         assert self.link is not None

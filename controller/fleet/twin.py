@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from contract.desired import Delivery, TrialPolicy
 from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report
+from contract.protocol import MAX_MODELS_PER_DEVICE
 from contract.wire import Message
 
 DOCUMENT_LIFE_S = 7 * 86_400
@@ -97,7 +98,9 @@ def fold_report(twin: Twin, message: Report, now: float) -> Twin:
     """One model's state replaces what was reported about it, unless something newer is known."""
     if (message.boot, message.seq) <= twin.newest:
         return twin
-    reported = twin.reported if message.state is None else {**twin.reported, message.state.model: message.state}
+    reported = twin.reported
+    if message.state is not None and (message.state.model in reported or len(reported) < MAX_MODELS_PER_DEVICE):
+        reported = {**reported, message.state.model: message.state}
     return replace(twin, reported=reported, newest=(message.boot, message.seq), seen_at=now, connected=True)
 
 

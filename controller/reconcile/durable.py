@@ -1,19 +1,22 @@
 """What of the world is durable, as rows, and the world as it is made again from them.
 
 Decides what a controller that starts again must find, and which rows a change touches: those of devices that have
-changed, never the fleet. Refuses to know when rows are written.
+changed, never the fleet. A row that cannot be read is left aside and named: the controller starts without it.
+Refuses to know when rows are written.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from contract.blobs import Blob
 from contract.desired import Delivery
+from contract.errors import BadInput
 from contract.messages import Heartbeat
-from contract.wire import decode
+from contract.names import is_device_name
+from contract.said import decode_said
 from controller.fleet.twin import Assigned, Twin, fold_heartbeat
 from controller.reconcile.old_words import in_words_of_now
 from controller.reconcile.ports import Rows, Tables
@@ -25,6 +28,8 @@ TABLES = ("devices", "rollouts", "members", "excluded", "quarantine", "deliverie
 MOVED_TABLES = ("devices", "rollouts", "quarantine", "deliveries", "published")
 """Those that were one JSON file each."""
 
+T = TypeVar("T")
+
 
 class DesiredSide(msgspec.Struct, frozen=True):
     """The part of a twin that only the controller knows."""
@@ -35,6 +40,17 @@ class DesiredSide(msgspec.Struct, frozen=True):
     answered: str
 
 
+_DESIRED_SIDE = msgspec.json.Decoder(DesiredSide)
+_QUARANTINE = msgspec.json.Decoder(dict[str, str])
+_MEMBER = msgspec.json.Decoder(Member)
+_ROLLOUT = msgspec.json.Decoder(Rollout)
+_DELIVERY: msgspec.json.Decoder[Delivery | None] = msgspec.json.Decoder(Delivery | None)
+
+
+def _last_words(body: bytes) -> tuple[Heartbeat, int]:
+    return decode_said(body, Heartbeat)
+
+
 class FleetRecords:
     """The durable world on tables. Remembers which members of rollouts are written, to write only new ones."""
 
@@ -42,6 +58,8 @@ class FleetRecords:
         self._tables = tables
         self._members: dict[str, tuple[Member, ...]] = {}
         self._excluded: dict[str, dict[str, str]] = {}
+        self.unreadable: dict[str, str] = {}
+        """By table and key, rows that `load_world` could not read, and why."""
 
     def save(
         self, durable: Durable, devices: Iterable[str], rollouts: Iterable[str], quarantined: Iterable[str]
@@ -98,10 +116,7 @@ class FleetRecords:
         durable = Durable(
             twins=self._twins(last_words),
             rollouts=self._rollouts(),
-            quarantine={
-                device: msgspec.json.decode(body, type=dict[str, str])
-                for device, body in self._tables.rows("quarantine").items()
-            },
+            quarantine=self._readable("quarantine", self._tables.rows("quarantine"), _QUARANTINE.decode),
             deliveries=self._deliveries(),
         )
         self._written(durable.rollouts.values())
@@ -109,36 +124,52 @@ class FleetRecords:
 
     def _twins(self, last_words: Mapping[str, bytes]) -> dict[str, Twin]:
         twins: dict[str, Twin] = {}
-        for device, body in last_words.items():
-            twin = fold_heartbeat(Twin(device), decode(body, Heartbeat), 0.0)
-            twins[device] = replace(twin, connected=None, seen_at=None)
-        for device, body in self._tables.rows("devices").items():
-            side = msgspec.json.decode(body, type=DesiredSide)
+        said = {device: body for device, body in last_words.items() if self._may_be("last words", device)}
+        for device, (words, _) in self._readable("last words", said, _last_words).items():
+            twins[device] = replace(fold_heartbeat(Twin(device), words, 0.0), connected=None, seen_at=None)
+        rows = {
+            device: body for device, body in self._tables.rows("devices").items() if self._may_be("devices", device)
+        }
+        for device, side in self._readable("devices", rows, _DESIRED_SIDE.decode).items():
             twins[device] = replace(twins.get(device) or Twin(device), **msgspec.structs.asdict(side))
         return twins
 
+    def _may_be(self, table: str, device: str) -> bool:
+        """Whether a device may have this name; if not, its row was made before names were checked, and is set aside."""
+        if not is_device_name(device):
+            self._set_aside(f"{table} {device[:80]!r}", "no device may have this name")
+        return is_device_name(device)
+
+    def _readable(self, table: str, rows: Mapping[str, bytes], read: Callable[[bytes], T]) -> dict[str, T]:
+        """Rows as `read` gives them. One that cannot be read costs itself: it stays where it is, and is named."""
+        found: dict[str, T] = {}
+        for key, body in rows.items():
+            try:
+                found[key] = read(body)
+            except (BadInput, msgspec.DecodeError, UnicodeDecodeError) as error:
+                self._set_aside(f"{table} {key}", str(error))
+        return found
+
+    def _set_aside(self, row: str, why: str) -> None:
+        self.unreadable[row] = why
+
     def _rollouts(self) -> dict[str, Rollout]:
         members: dict[str, list[Member]] = {}
-        for key, body in sorted(self._tables.rows("members").items()):
-            members.setdefault(key.partition("/")[0], []).append(msgspec.json.decode(body, type=Member))
+        for key, member in sorted(self._readable("members", self._tables.rows("members"), _MEMBER.decode).items()):
+            members.setdefault(key.partition("/")[0], []).append(member)
         excluded: dict[str, dict[str, str]] = {}
         for key, body in self._tables.rows("excluded").items():
             name, _, device = key.partition("/")
             excluded.setdefault(name, {})[device] = body.decode()
         return {
-            name: replace(
-                msgspec.json.decode(body, type=Rollout),
-                members=tuple(members.get(name, ())),
-                excluded=excluded.get(name, {}),
-            )
-            for name, body in self._tables.rows("rollouts").items()
+            name: replace(rollout, members=tuple(members.get(name, ())), excluded=excluded.get(name, {}))
+            for name, rollout in self._readable("rollouts", self._tables.rows("rollouts"), _ROLLOUT.decode).items()
         }
 
     def _deliveries(self) -> dict[str, dict[str, Delivery]]:
         found: dict[str, dict[str, Delivery]] = {}
-        for key, body in self._tables.rows("deliveries").items():
+        for key, delivery in self._readable("deliveries", self._tables.rows("deliveries"), _DELIVERY.decode).items():
             artifact, _, base = key.partition("/")
-            delivery = msgspec.json.decode(body, type=Delivery | None)
             if delivery is not None:
                 found.setdefault(artifact, {})[base] = delivery
         return found

@@ -5,6 +5,7 @@ Decides what a message changes. Refuses to know rollouts' decisions.
 
 from contract.histogram import merge
 from contract.messages import Heartbeat, ModelInterval, Presence, Report, Telemetry
+from contract.protocol import MAX_FEATURES
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
 from controller.reconcile.world import FromDevice, World, members_of, put_twin
@@ -27,10 +28,16 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> None:
             known = world.measured.traffic.get(device)
             world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
             for interval in message.intervals:
-                _add(world, device, interval, now)
+                if _is_known(world, interval):
+                    _add(world, device, interval, now)
             world.durable.twins.setdefault(device, twin)
             return
     put_twin(world, twin)
+
+
+def _is_known(world: World, interval: ModelInterval) -> bool:
+    """Whether the registry has the version: sums are kept for each, and a device may invent any number of them."""
+    return world.registered is None or interval.version.release in world.registered.get(interval.model, {})
 
 
 def _add(world: World, device: str, interval: ModelInterval, now: float) -> None:
@@ -59,5 +66,7 @@ def _add_to_cell(cells: Cells, stratum: str, interval: ModelInterval, release: i
 
 def _add_distribution(world: World, interval: ModelInterval) -> None:
     known = world.measured.distributions.setdefault((interval.model, interval.version.release), {})
-    for column, counts in (*interval.features.items(), ("", interval.outputs)):
+    for column, counts in (("", interval.outputs), *interval.features.items()):
+        if column not in known and len(known) > MAX_FEATURES:
+            continue  # a version has no more columns than that: these are invented
         known[column] = merge((known.get(column, ()), counts))

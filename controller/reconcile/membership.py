@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contract.messages import VersionRef
 from controller.fleet.fit import Form, choose_form, stratum_of
 from controller.fleet.twin import Twin
-from controller.reconcile.world import World, members_of
+from controller.reconcile.world import World, holds, members_of
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import Rollout, Strategy
 from controller.rollout.plan import Target, join
@@ -77,11 +77,20 @@ def fitted(
 
 
 def confirmed_versions(world: World, model: str, devices: Iterable[str]) -> Mapping[str, VersionRef]:
-    """The last confirmed version of each device that has one."""
-    found = {}
-    for device in devices:
-        twin = world.durable.twins.get(device)
-        state = twin.reported.get(model) if twin else None
-        if state is not None and state.stable is not None:
-            found[device] = state.stable
-    return found
+    """The last confirmed version of each device that has one which it could be sent again."""
+    said = ((device, _stable_of(world, model, device)) for device in devices)
+    return {device: stable for device, stable in said if stable is not None and holds(world, model, stable)}
+
+
+def why_no_way_back(world: World, model: str, device: str) -> str:
+    """Why a roll back has no release to send a device to, in words."""
+    stable = _stable_of(world, model, device)
+    if stable is None:
+        return "it runs nothing yet"
+    return f"it runs v{stable.release} ({stable.digest[:12]}), which the registry does not hold"
+
+
+def _stable_of(world: World, model: str, device: str) -> VersionRef | None:
+    twin = world.durable.twins.get(device)
+    state = twin.reported.get(model) if twin is not None else None
+    return state.stable if state is not None else None

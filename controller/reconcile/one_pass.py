@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from contract.captured import Captured
+from contract.errors import EdgewardError
 from contract.messages import Ack, Heartbeat, Report
 from contract.wire import encode
 from controller.reconcile.decisions import Changes, reconcile
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.ports import Broker, History, Inbox, Listener
-from controller.reconcile.world import World
+from controller.reconcile.world import World, known_rows
 
 
 @dataclass
@@ -70,7 +71,8 @@ class Passes:
         """
         self._save(now)
         messages, captured = inbox.take()
-        self._unsaved.take(reconcile(self._world, messages, now), captured)
+        known = [(device, known_rows(self._world, batch)) for device, batch in captured]
+        self._unsaved.take(reconcile(self._world, messages, now), known)
         self._save(now)
         await self._publish()
 
@@ -93,8 +95,12 @@ class Passes:
             self._listener.saved([durable.rollouts[name] for name in sorted(unsaved.rollouts)])
 
     async def _publish(self) -> None:
-        if not await self._broker.publish(frozenset(self._unpublished), again=self._again):
-            return
+        try:
+            if not await self._broker.publish(frozenset(self._unpublished), again=self._again):
+                return
+        except EdgewardError:
+            self._acknowledge()  # it says that words are durable here: no document is a reason to hold it back
+            raise
         self._unpublished.clear()
         self._again = False
         self._acknowledge()

@@ -15,7 +15,7 @@ from contract.wire import Message
 from controller.fleet.fit import forms_of
 from controller.fleet.selection import select
 from controller.fleet.twin import Twin
-from controller.reconcile.membership import confirmed_versions, facts_of, fitted
+from controller.reconcile.membership import confirmed_versions, facts_of, fitted, why_no_way_back
 from controller.reconcile.offers import delivery_for
 from controller.reconcile.world import World
 from controller.rollout.check import check_power, check_strategy, power_of
@@ -55,8 +55,8 @@ class Preview(Message, frozen=True):
     """At the earliest: offers at their pace, soaks, and nothing for slow links."""
     power: tuple[str, ...]
     """What each rule can detect in the first wave."""
-    no_way_back: tuple[str, ...]
-    """Devices that run nothing yet: a roll back leaves them with nothing."""
+    no_way_back: dict[str, str]
+    """Devices that a roll back leaves with nothing, and why: they run nothing yet, or what the registry lacks."""
     unproven: tuple[str, ...]
     """Devices that have not shown since they booted that their stable version is whole."""
 
@@ -120,7 +120,11 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
         variants=dict(Counter(name for member in rollout.members if (name := names[rollout.digest_for(member)]))),
         finish_s=sum(_wave_s(rollout, wave) for wave in range(rollout.final_wave + 1)),
         power=tuple(_power(world, rollout)),
-        no_way_back=tuple(member.device for member in rollout.members if not member.previous_release),
+        no_way_back={
+            member.device: why_no_way_back(world, rollout.model, member.device)
+            for member in rollout.members
+            if not member.previous_release
+        },
         unproven=tuple(unproven(replace(rollout, wave=-1), facts)),
     )
 

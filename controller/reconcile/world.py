@@ -3,10 +3,14 @@
 Decides where a fact is kept. Refuses to know how it changes: `fold`, `offers` and `documents` do that.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
+from contract.captured import Captured
 from contract.desired import Delivery
-from contract.messages import Heartbeat, Presence, Report, Telemetry
+from contract.messages import Heartbeat, Presence, Report, Telemetry, VersionRef
 from controller.fleet.neighbours import NeighboursByLabel
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin
@@ -15,6 +19,10 @@ from controller.rollout.facts import Cells, Sums
 from controller.rollout.model import Member, Rollout
 
 FromDevice = Heartbeat | Report | Presence | Telemetry
+
+
+Registered = Mapping[str, Mapping[int, frozenset[str]]]
+"""model -> release -> digests of its forms"""
 
 
 @dataclass
@@ -66,13 +74,15 @@ class Caches:
 
 @dataclass
 class World:
-    """What the controller knows, and the three settings that decisions depend on."""
+    """What the controller knows, and the four settings that decisions depend on."""
 
     silent_s: float
     sources: tuple[str, ...] = ()
     """Where devices find blobs besides the broker."""
     neighbours_by: str = ""
     """The label whose value neighbours have in common; empty: nobody fetches from another device."""
+    registered: Registered | None = None
+    """What the registry holds: what devices say of anything else is no way back. None: no registry was handed in."""
     durable: Durable = field(default_factory=Durable)
     measured: Measured = field(default_factory=Measured)
     caches: Caches = field(default_factory=Caches)
@@ -85,6 +95,20 @@ def members_of(world: World, rollout: Rollout) -> dict[str, Member]:
         known = (rollout.members, {member.device: member for member in rollout.members})
         world.caches.places[rollout.id] = known
     return known[1]
+
+
+def holds(world: World, model: str, version: VersionRef) -> bool:
+    """Whether a device could be sent this version of `model`: the registry has it, with this digest."""
+    if world.registered is None:
+        return True
+    return version.digest in world.registered.get(model, {}).get(version.release, ())
+
+
+def known_rows(world: World, batch: Captured) -> Captured:
+    """The batch without rows of models that the registry lacks: each model's rows have a limit, names have none."""
+    if world.registered is None:
+        return batch
+    return replace(batch, rows=tuple(row for row in batch.rows if row.model in world.registered))
 
 
 def put_twin(world: World, twin: Twin) -> None:

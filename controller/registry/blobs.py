@@ -29,6 +29,8 @@ class BlobStore:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
             raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} is missing") from None
+        except OSError as error:
+            raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} cannot be read: {error.strerror}") from None
         if sha256_hex(data) != digest:
             raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} is damaged; restore it from a backup")
         return data

@@ -1,9 +1,12 @@
 """What devices say and operators do, in an embedded SQL engine: append-only history, audit, last heartbeats.
 
-Decides what is durable before a report is acknowledged. Refuses to interpret it.
+Decides what is durable before a report is acknowledged, and how much history is kept (of the audit: all). Refuses to
+interpret it.
 """
 
+from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,14 @@ from contract.audit import FIELDS, FIRST, chained, checkpoint
 from controller.registry.database import open_database, transaction
 
 MAX_HISTORY_PER_QUERY = 500
+MAX_HISTORY_PER_DEVICE = 5_000
+"""Newest entries of one device that are kept: ten updates a day for a quarter; 5 MB of one that floods."""
+MAX_HISTORY_DAYS = 400
+"""Older entries go: a year and the month in which somebody asks about it."""
+PRUNE_EVERY = 256
+"""Entries between two looks at how many their devices have: a look costs as much as there are."""
+PRUNE_OLDEST = 1_000
+"""Entries whose age is looked at in one transaction, oldest first: more than come in, so the rest follows soon."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, at TEXT NOT NULL, device TEXT NOT NULL, body TEXT NOT NULL);
@@ -33,6 +44,12 @@ _TOLD = """
 SELECT at, body FROM history WHERE device = ?
 ORDER BY json_extract(body, '$.boot') DESC, json_extract(body, '$.seq') DESC, id DESC LIMIT ?
 """
+_FORGET_OLD = "DELETE FROM history WHERE id IN (SELECT id FROM history ORDER BY id LIMIT ?) AND at < ?"
+_FORGET_MANY = """
+DELETE FROM history WHERE device = ? AND id IN (
+    SELECT id FROM history WHERE device = ?
+    ORDER BY json_extract(body, '$.boot') DESC, json_extract(body, '$.seq') DESC, id DESC LIMIT -1 OFFSET ?)
+"""
 
 
 class Journal:
@@ -40,6 +57,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._db = open_database(path, _SCHEMA)
+        self._told: Counter[str] = Counter()
+        """Entries by device since history was pruned last."""
 
     def record(
         self, at: str, history: Iterable[tuple[str, str]] = (), reported: Iterable[tuple[str, bytes]] = ()
@@ -48,14 +67,24 @@ class Journal:
 
         An entry whose `boot` and `seq` the device has sent before is one that was sent again: it stands once.
         """
-        told = ({"at": at, "device": device, "body": body} for device, body in history)
+        told = [{"at": at, "device": device, "body": body} for device, body in history]
         with transaction(self._db):
             self._db.executemany(_TELL, told)
+            self._prune(at, [entry["device"] for entry in told])
             self._db.executemany(
                 "INSERT INTO reported (at, device, body) VALUES (?, ?, ?) "
                 "ON CONFLICT (device) DO UPDATE SET at = excluded.at, body = excluded.body",
                 [(at, device, body) for device, body in reported],
             )
+
+    def _prune(self, at: str, devices: Iterable[str]) -> None:
+        """Lets go of what is too old, and of the oldest entries of devices that have too many."""
+        self._told.update(devices)
+        if self._told.total() >= PRUNE_EVERY:
+            since = (datetime.fromisoformat(at) - timedelta(days=MAX_HISTORY_DAYS)).isoformat()
+            self._db.execute(_FORGET_OLD, (PRUNE_OLDEST, since))
+            self._db.executemany(_FORGET_MANY, [(each, each, MAX_HISTORY_PER_DEVICE) for each in self._told])
+            self._told.clear()
 
     def audit(self, at: str, actor: str, action: str, subject: str, detail: str = "") -> None:
         """Appends what a person did, chained to what was done before."""

@@ -51,6 +51,10 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.registered: dict[str, dict[int, frozenset[str]]] = {}
+        """model -> release -> digests of its forms: what a device can be sent, in the terms in which it reports."""
+        for doc in store.all("versions").values():
+            self._note(msgspec.convert(doc, Version))
 
     def models(self) -> list[str]:
         """Names in order of their first version."""
@@ -92,6 +96,11 @@ class Registry:
         if self._store.get("versions", key) is not None:
             raise ValueError(f"{key} exists")
         self._store.put("versions", {key: msgspec.to_builtins(version)})
+        self._note(version)
+
+    def _note(self, version: Version) -> None:
+        digests = frozenset(form.artifact.sha256 for form in version.manifest.forms)
+        self.registered.setdefault(version.model, {})[version.release] = digests
 
 
 def _key(model: str, release: int) -> str:

@@ -14,6 +14,10 @@ from controller.rollout.model import Member, Rollout, Status
 from controller.rollout.outcome import MemberOutcome, mode_of, outcome_of, retry_at
 from controller.rollout.pace import due
 
+ABSENT_S = 300.0
+"""A roll back waits so long for devices that are silent, or of which nothing has been heard: a controller that has just
+started has heard nobody yet, and several heartbeats fit in. It waits for none that is offline."""
+
 Facts = Mapping[str, DeviceFact]
 Outcomes = Mapping[str, MemberOutcome]
 
@@ -46,9 +50,9 @@ def decide(rollout: Rollout, facts: Facts, cells: Cells, now: float) -> Decision
         case "completed":
             return Decision(rollout, _late_offers(rollout, facts))
         case "rolling_back":
-            return _return_all(rollout, facts, "rolled_back", keep_confirmed=False)
+            return _return_all(rollout, facts, "rolled_back", now)
         case "aborting":
-            return _return_all(rollout, facts, "aborted", keep_confirmed=True)
+            return _return_all(rollout, facts, "aborted", now)
         case "running" | "paused":
             return _go_on(rollout, facts, cells, now)
 
@@ -178,23 +182,53 @@ def _late_offers(rollout: Rollout, facts: Facts) -> tuple[Offer, ...]:
     )
 
 
-def _return_all(rollout: Rollout, facts: Facts, end: Status, *, keep_confirmed: bool) -> Decision:
+def _return_all(rollout: Rollout, facts: Facts, end: Status, now: float) -> Decision:
     """Sends every device back to its last confirmed release, as a new and higher generation.
 
-    Done when every reachable device says so.
+    Done when every device that it waits for says so. The others find the document, which is retained, when they come.
     """
-    touched = [
+    offers = _back(rollout, _returning(rollout, facts), facts)
+    if rollout.returning_since is None:
+        rollout = msgspec.structs.replace(rollout, returning_since=now)
+    if offers or awaited(rollout, facts, now):
+        return Decision(rollout, offers)
+    return Decision(msgspec.structs.replace(rollout, status=end, returning_since=None))
+
+
+def awaited(rollout: Rollout, facts: Facts, now: float) -> list[str]:
+    """Devices that have the release and for whose way back the rollout waits: no longer than its deadline."""
+    waited_s = now - (now if rollout.returning_since is None else rollout.returning_since)
+    return [
+        member.device
+        for member in _returning(rollout, facts)
+        if _holds(rollout, facts[member.device]) and waited_s <= _patience_s(rollout, facts[member.device])
+    ]
+
+
+def waits_for_absentees_only(rollout: Rollout, facts: Facts, now: float) -> bool:
+    """Whether every device was told to go back and none of those that are there is still to do it."""
+    told = rollout.returning_since is not None and not _back(rollout, _returning(rollout, facts), facts)
+    return told and all(facts[device].presence != "online" for device in awaited(rollout, facts, now))
+
+
+def _patience_s(rollout: Rollout, fact: DeviceFact) -> float:
+    match fact.presence:
+        case "online":
+            return rollout.strategy.deadline_s
+        case "offline":
+            return -1.0
+        case _:
+            return min(ABSENT_S, rollout.strategy.deadline_s)
+
+
+def _returning(rollout: Rollout, facts: Facts) -> list[Member]:
+    """Members that go back: all whose turn had come; of an aborted rollout those that have not confirmed."""
+    keeps = rollout.status == "aborting"
+    return [
         member
         for member in rollout.members
-        if member.wave <= rollout.wave and not (keep_confirmed and _has_confirmed(rollout, facts[member.device]))
+        if member.wave <= rollout.wave and not (keeps and _has_confirmed(rollout, facts[member.device]))
     ]
-    offers = _back(rollout, touched, facts)
-    still = any(
-        facts[member.device].presence != "offline" and _holds(rollout, facts[member.device]) for member in touched
-    )
-    if offers or still:
-        return Decision(rollout, offers)
-    return Decision(msgspec.structs.replace(rollout, status=end))
 
 
 def _back(rollout: Rollout, members: list[Member], facts: Facts) -> tuple[Offer, ...]:

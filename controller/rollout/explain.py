@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from controller.rollout.analysis import RuleVerdict
-from controller.rollout.decide import Facts, unproven
-from controller.rollout.model import Rollout
+from controller.rollout.decide import Facts, awaited, unproven, waits_for_absentees_only
+from controller.rollout.model import RETURNING, Rollout
 from controller.rollout.outcome import outcome_of
+
+MAX_NAMED = 3
+"""Devices that a sentence names: enough to go and look at, few enough to read."""
 
 _ENDS = {
     "completed": "It has completed",
@@ -29,7 +32,7 @@ def explain(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now
         ]
     because = f", because {rollout.reason}" if rollout.reason else ""
     if rollout.status in _ENDS:
-        return [what, f"{_ENDS[rollout.status]}{because}."]
+        return [what, f"{_ENDS[rollout.status]}{because}.", *_returns(rollout, facts, now)]
     sentences = [what]
     if rollout.status == "paused":
         sentences.append(f"It is paused{because}: resume, abort or roll it back.")
@@ -37,6 +40,16 @@ def explain(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now
         sentences.append(f"{rollout.reason}.")
     sentences += [*_devices(rollout, facts, now), *_waits(rollout, facts, verdicts, now)]
     return sentences
+
+
+def _returns(rollout: Rollout, facts: Facts, now: float) -> list[str]:
+    """Which devices the way back waits for, at most `MAX_NAMED` of them by name."""
+    if rollout.status not in RETURNING or not (devices := awaited(rollout, facts, now)):
+        return []
+    named = ", ".join(f"{device} ({facts[device].presence})" for device in devices[:MAX_NAMED])
+    more = f" and {len(devices) - MAX_NAMED} more" if len(devices) > MAX_NAMED else ""
+    absent = " A newer rollout may start now." if waits_for_absentees_only(rollout, facts, now) else ""
+    return [f"It waits for {named}{more}.{absent}"]
 
 
 def _devices(rollout: Rollout, facts: Facts, now: float) -> list[str]:

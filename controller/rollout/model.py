@@ -18,6 +18,7 @@ DEVICE_METRICS: frozenset[Metric] = frozenset({"failed_ratio", "rejected_ratio",
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
+RETURNING: frozenset[Status] = frozenset({"aborting", "rolling_back"})
 FINAL: frozenset[Status] = frozenset({"completed", "aborted", "rolled_back"})
 
 
@@ -125,6 +126,8 @@ class Rollout(Message, frozen=True):
     wave_began_at: float = 0.0
     wave_done_at: float | None = None
     """When every device of the wave had decided."""
+    returning_since: float | None = None
+    """While it rolls back or is aborted: when its devices were told to go back."""
     promoted: int = -1
     """The newest wave whose end an operator has declared."""
     reason: str = ""

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 
 from contract.errors import BadInput, Code
 from contract.keys import verifies
-from contract.names import check_name
+from contract.names import check_device_name
 from contract.signatures import renewal
 from controller.registry.credentials import Credential, Credentials
 from controller.trust.certificates import CertificateAuthority, Public, read_request
@@ -39,7 +39,7 @@ class Enrolment:
 
     def claim(self, device: str, now: datetime) -> str:
         """A secret with which the device may enrol once, within an hour; only its hash is kept."""
-        check_name(device, "device")
+        check_device_name(device)
         token = f"edc_{secrets.token_urlsafe(32)}"
         self.credentials.add_claim(_hash(token), device, now.timestamp() + CLAIM_LIFE_S)
         return token

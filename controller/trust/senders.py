@@ -33,8 +33,8 @@ class Senders:
         self._require_signed = require_signed
         self._known: dict[str, tuple[float, bool, list[str]]] = {}
 
-    def is_authentic(self, device: str, message: Any, now: float) -> bool:
-        """Whether `message`, which came on a topic of `device`, is from that device."""
+    def is_authentic(self, device: str, message: Any, now: float, raw: bytes = b"") -> bool:
+        """Whether `message`, which came as `raw` on a topic of `device`, is from that device."""
         if message.device != device:
             return False
         if isinstance(message, Presence):
@@ -42,7 +42,7 @@ class Senders:
         enrolled, keys = self._keys_of(device, now)
         if not enrolled:
             return not self._require_signed
-        return is_signed_by(message, keys)
+        return is_signed_by(message, keys, raw)
 
     def forget(self, device: str) -> None:
         """Drops the cached keys of a device whose certificates have changed."""

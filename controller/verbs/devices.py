@@ -15,7 +15,7 @@ from cryptography import x509
 from contract.enrolment import Certificate, Claim, EnrolRequest, RenewRequest
 from contract.errors import BadInput, Code
 from contract.messages import Report
-from contract.names import check_name
+from contract.names import check_device_name
 from controller.clock import stamp, today
 from controller.reconcile.why import why
 from controller.state import State
@@ -64,7 +64,7 @@ async def revoke(state: State, device: str, *, actor: str) -> int:
 
     BadInput `name_invalid`.
     """
-    check_name(device, "device")
+    check_device_name(device)
     now = today()
     count = state.credentials.revoke(device, now.timestamp())
     state.senders.forget(device)

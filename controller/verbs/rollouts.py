@@ -17,9 +17,10 @@ from controller.reconcile.preview import Preview, plan_rollout
 from controller.reconcile.preview import preview as preview_of
 from controller.registry.registry import Version, gate_words
 from controller.rollout.analysis import RuleVerdict
+from controller.rollout.decide import waits_for_absentees_only
 from controller.rollout.explain import explain as sentences
 from controller.rollout.late import judge_late
-from controller.rollout.model import FINAL, Rollout, Status, Strategy
+from controller.rollout.model import FINAL, RETURNING, Rollout, Status, Strategy
 from controller.rollout.outcome import FAILURES, outcome_of
 from controller.rollout.strategies import STRATEGIES
 from controller.state import State
@@ -66,6 +67,7 @@ def start(
     With four eyes, or with `approval`, it waits for somebody else to approve it.
     """
     version = passed_and_signed(state, model, release)
+    _end_if_only_absent(state, model)
     _refuse_overlap(state, model)
     name = f"r-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     now = time.time()
@@ -224,6 +226,16 @@ def _failures(state: State, rollout: Rollout) -> list[str]:
     facts = facts_of(state.world, rollout, now)
     members = rollout.members
     return [m.device for m in members if outcome_of(rollout, m, facts[m.device], now) in FAILURES]
+
+
+def _end_if_only_absent(state: State, model: str) -> None:
+    """Ends a way back of `model` that only absent devices keep open: a newer rollout need not wait for them."""
+    now = time.time()
+    known = state.world.durable.rollouts.values()
+    for other in [each for each in known if each.model == model and each.status in RETURNING]:
+        if waits_for_absentees_only(other, facts_of(state.world, other, now), now):
+            end: Status = "aborted" if other.status == "aborting" else "rolled_back"
+            state.save_rollouts(replace(other, status=end, returning_since=None))
 
 
 def _refuse_overlap(state: State, model: str) -> None:

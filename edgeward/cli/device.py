@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from contract.errors import BadInput, Code
-from contract.names import check_name
+from contract.names import check_device_name, check_name
 from edgeward.answers.devices import Device, DeviceModel, HistoryEntry
 from edgeward.cli.model import pairs
 from edgeward.cli.render import console, json_option, microseconds, print_json, ratio, size, table, when
@@ -130,7 +130,7 @@ def unquarantine(name: str, *, as_json: bool) -> None:
 @json_option
 def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, as_json: bool) -> None:
     """Write agent.toml and root.json for a new device called NAME."""
-    check_name(name, "device")
+    check_device_name(name)
     enrolment = Client().enrolment()
     out.mkdir(parents=True, exist_ok=True)
     file = out / "agent.toml"

@@ -131,7 +131,7 @@ def test_a_typo_is_named_with_its_table(tmp_path: Path) -> None:
     [
         ("", "device"),
         ("[device]\nname = 7\n", "$.device.name"),
-        ('[device]\nname = "A B"\n', "lower-case"),
+        ('[device]\nname = "A B"\n', "1 to 64 letters"),
         ('[device]\nname = "a"\n[intervals]\nheartbeat_s = 0\n', "$.intervals.heartbeat_s"),
         ('[device]\nname = "a"\n[[sensor]]\nkind = "camera"\nmodel = "m"\n', "camera"),
         ('[device]\nname = "a"\n[[sensor]]\nkind = "replay"\nmodel = "m"\npath = "x"\nrate_hz = -1\n', "rate_hz"),

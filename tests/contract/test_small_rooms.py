@@ -1,6 +1,7 @@
 """Names, topics, blobs, tensors, samples, histograms."""
 
 import io
+import re
 import zipfile
 
 import numpy as np
@@ -14,21 +15,48 @@ from contract.blobs import Followed, chunk_list, describe, parse_chunk_list, sha
 from contract.errors import BadInput, Code
 from contract.golden import rows_differ
 from contract.histogram import LATENCY_BUCKETS, bucket_of, merge, quantile_us, trimmed, upper_edge_us
-from contract.names import check_name, parse_target_path, target_path
+from contract.names import check_device_name, check_name, parse_target_path, target_path
 from contract.samples import decode_sample, encode_sample
+from contract.stick import messages_file
 from contract.tensors import decode_tensors, encode_tensors
 
 
 @pytest.mark.parametrize("name", ["a", "cam-0001", "x" * 63, "0"])
 def test_a_legal_name_is_taken(name: str) -> None:
-    assert check_name(name, "device") == name
+    assert check_name(name, "model") == name
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a/b", "a+", "#", "a\n", "x" * 64, "..", "ä"])
 def test_a_name_that_could_escape_its_topic_or_folder_is_refused(name: str) -> None:
     with pytest.raises(BadInput) as caught:
-        check_name(name, "device")
+        check_name(name, "model")
     assert caught.value.code == Code.NAME_INVALID
+
+
+FLEET_NAMES = ["cam-0001", "Pi_1", "b8:27:eb:12:34:56", "gate-3.plant.example.com", "SN0042-A", "x" * 64]
+
+
+@pytest.mark.parametrize("name", FLEET_NAMES)
+def test_a_name_that_a_real_fleet_has_is_legal_for_a_device(name: str) -> None:
+    assert check_device_name(name) == name
+    assert topics.parse_up(topics.heartbeat(name)) == (name, "heartbeat")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Bad Name", "..", ".hidden", "-h", "a/b", "a+", "#", "a\n", "x" * 65, "ä", "svc.controller", "SVC.x"]
+)
+def test_a_name_that_no_device_may_have_is_refused_where_its_topic_is_parsed(name: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        check_device_name(name)
+    assert caught.value.code == Code.NAME_INVALID
+    assert topics.parse_up(f"{topics.ROOT}/d/{name}/up/heartbeat") is None
+
+
+def test_names_of_devices_become_file_names_that_any_stick_can_hold_and_tell_apart() -> None:
+    files = {messages_file(name) for name in [*FLEET_NAMES, "PI_1", "pi_1"]}
+    assert len({file.lower() for file in files}) == len(FLEET_NAMES) + 2
+    assert all(re.fullmatch(r"from-[a-z0-9._%-]+\.json", file) and len(file) < 255 for file in files)
+    assert messages_file("cam-1") == "from-cam-1.json", "as it was on sticks that were written before"
 
 
 def test_a_target_path_is_read_as_it_was_written() -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code, EdgewardError
 from contract.messages import Ack, Heartbeat, Report, Telemetry
 from contract.protocol import MAX_MESSAGE_BYTES
@@ -27,9 +28,14 @@ def test_a_truncated_message_is_malformed(end: int) -> None:
     assert refused(ACK[:end]).code == Code.MESSAGE_MALFORMED
 
 
-def test_an_unknown_field_is_named() -> None:
-    error = refused(b'{"boot":1,"seq":2,"sqe":3}')
-    assert (error.code, "sqe" in error.detail) == (Code.MESSAGE_MALFORMED, True)
+def test_an_unknown_field_of_what_is_to_be_obeyed_is_named() -> None:
+    with pytest.raises(BadInput) as caught:
+        decode(b'{"traffic_shere":"0.5"}', TrialPolicy)
+    assert (caught.value.code, "traffic_shere" in caught.value.detail) == (Code.MESSAGE_MALFORMED, True)
+
+
+def test_an_unknown_field_of_what_is_only_said_is_ignored() -> None:
+    assert decode(b'{"boot":1,"seq":2,"since":3}', Ack) == Ack(boot=1, seq=2)
 
 
 def test_a_missing_field_is_named() -> None:

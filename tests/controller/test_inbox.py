@@ -98,4 +98,4 @@ def test_what_is_no_message_is_counted(inbox: Inbox, payload: bytes) -> None:
     assert not inbox.put(topics.heartbeat("a"), payload)
     assert not inbox.put(topics.desired("a"), payload), "not a topic on which devices speak"
     assert not inbox.put(topics.heartbeat("a"), b""), "a retained message that was taken back"
-    assert inbox.counts == {"malformed": 1}
+    assert inbox.counts == {"malformed": 1, "wrong_name": 1}

@@ -135,6 +135,17 @@ def test_without_a_broker_documents_and_acknowledgements_wait_for_it(world: Worl
     assert run(made, outside) == ["take", "publish"]
 
 
+def test_a_fault_of_publishing_keeps_no_acknowledgement_back_and_is_tried_again(world: World, outside: Outside) -> None:
+    made = passes(world, outside)
+    outside.waiting, outside.full = [("a", REPORT)], "publish"
+    with pytest.raises(WorldError):
+        run(made, outside)
+    assert outside.asked[-2:] == ["publish", "ack 3"]
+    outside.full = ""
+    assert run(made, outside) == ["take", "publish"]
+    assert outside.published == [({"a"}, False)]
+
+
 def test_what_an_operator_decides_while_the_disk_is_full_is_not_overwritten_by_an_older_change(
     world: World, outside: Outside
 ) -> None:

@@ -78,7 +78,7 @@ def test_rolling_back_offers_the_last_confirmed_release_and_ends_when_devices_sa
     rolling = rollout(status="rolling_back")
     assert step(rolling, facts(**{CANARY: done(CANARY)})).offers == (Offer(CANARY, "m", 1),)
     still_new = facts(**{CANARY: fact(CANARY, assigned=1, stable=2)})
-    assert step(rolling, still_new) == Decision(rolling)
+    assert step(rolling, still_new) == Decision(replace(rolling, returning_since=0.0))
     assert step(rolling, facts()).rollout.status == "rolled_back"
 
 

@@ -200,7 +200,7 @@ def test_a_preview_equals_the_run_and_leaves_no_trace() -> None:
     assert seen.bytes_to_send == 9 * (MANIFEST.artifact.length + MANIFEST.golden.blob.length)
     assert seen.finish_s == 2 * 300.0 + 10.0
     assert seen.power == ("failed_ratio: 2 devices: trips at 1 that fail",)
-    assert (seen.no_way_back, seen.unproven) == ((), ())
+    assert (seen.no_way_back, seen.unproven) == ({}, ())
 
 
 def test_a_preview_says_what_the_samples_can_show() -> None:

@@ -131,14 +131,14 @@ def test_a_controller_tells_of_its_brokers_end_and_devices_come_back(broker_kind
     try:
         client = site.start_controller()
         site.start_agent(1)
-        wait_for("the device", lambda: bool(client.device_list()) or None)
+        wait_for("the device", lambda: len(client.devices()) > 0)
         assert site.controller is not None
         assert site.controller.child is not None
         (broker,) = psutil.Process(site.controller.child.pid).children()
         os.kill(broker.pid, signal.SIGKILL)
         wait_for("the finding", lambda: client.health().findings == ("broker_lost",) or None)
         wait_for("health", lambda: client.health().status == "ok" or None)
-        wait_for("the device", lambda: client.device_list()[0]["presence"] == "online" or None)
+        wait_for("the device", lambda: client.devices()[0].presence == "online")
         log = site.controller.log
         wait_for("the end of the finding", lambda: "health: broker_lost is over" in log.read_text())
         assert "it ended with status -9; starting it again in 1 s" in log.read_text()

@@ -54,7 +54,7 @@ def test_what_was_confirmed_answers_whatever_is_wrong_at_boot_and_the_device_com
     try:
         client = site.start_controller()
         agent = site.start_agent(1)
-        wait_for("the device", lambda: bool(client.device_list()))
+        wait_for("the device", lambda: len(client.devices()) > 0)
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
         assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60)["status"] == "completed"
@@ -77,7 +77,7 @@ def test_what_was_confirmed_answers_whatever_is_wrong_at_boot_and_the_device_com
         root = tmp_path / "device-1" / "root.json"
         root.write_text("torn")
         agent.start()
-        wait_for("the device", lambda: client.device_list()[0]["presence"] == "online", agent)
+        wait_for("the device", lambda: client.devices()[0].presence == "online", agent)
         assert "going on with the trust that was verified before" in agent.log.read_text()
     finally:
         site.stop()
@@ -95,6 +95,6 @@ def test_a_new_device_whose_root_is_missing_connects_once_it_is_there(tmp_path: 
         agent.start()
         wait_for("the reason", lambda: "trust.root_file" in agent.log.read_text(), agent)
         root.write_text(text)
-        wait_for("the device", lambda: bool(client.device_list()), agent)
+        wait_for("the device", lambda: len(client.devices()) > 0, agent)
     finally:
         site.stop()
