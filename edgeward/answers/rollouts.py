@@ -33,7 +33,7 @@ class Preview(Answer, frozen=True):
     """At the earliest."""
     power: tuple[str, ...]
     """What each rule can detect in the first wave."""
-    no_way_back: tuple[str, ...]
+    no_way_back: dict[str, str]
     unproven: tuple[str, ...]
 
 
@@ -115,7 +115,7 @@ class DeploymentPolicy(Answer, frozen=True):
         return str(self.strategy["name"])
 
 
-class RolloutData(Answer, frozen=True):
+class RolloutData(Answer, frozen=True, tag_field="kind", tag="rollout"):
     """Where a rollout stood when an event was told."""
 
     model: str
@@ -125,8 +125,21 @@ class RolloutData(Answer, frozen=True):
     reason: str
 
 
+class Finding(Answer, frozen=True):
+    """One thing that is wrong with the controller."""
+
+    code: str
+    detail: str
+
+
+class HealthData(Answer, frozen=True, tag_field="kind", tag="health"):
+    """What was wrong with the controller; nothing, once all of it was over."""
+
+    findings: tuple[Finding, ...]
+
+
 class Event(Answer, frozen=True):
-    """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout."""
+    """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout or `controller`."""
 
     specversion: str
     id: str
@@ -135,4 +148,4 @@ class Event(Answer, frozen=True):
     subject: str
     time: Time
     datacontenttype: str
-    data: RolloutData
+    data: RolloutData | HealthData

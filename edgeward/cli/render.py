@@ -1,6 +1,7 @@
 """What a person sees: tables, bars, times. Refuses to know where the data comes from."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -132,9 +133,8 @@ def plan_panel(plan: Preview) -> RenderableType:
     lines = [Text(f"  {words}") for words in plan.power]
     lines += [Text(f"  left out: {device}: {why}", style="yellow") for device, why in plan.excluded.items()]
     lines += [Text(f"  {count} devices get the smaller form {name}") for name, count in plan.variants.items()]
-    if plan.no_way_back:
-        words = f"{len(plan.no_way_back)} devices run nothing yet: a roll back leaves them with nothing"
-        lines.append(Text(f"  {words}", style="yellow"))
+    for reason, count in Counter(plan.no_way_back.values()).items():
+        lines.append(Text(f"  no way back for {count} devices: {reason}", style="yellow"))
     if plan.unproven:
         words = f"{len(plan.unproven)} devices have yet to show that their way back is whole"
         lines.append(Text(f"  {words}", style="yellow"))

@@ -277,4 +277,4 @@ def test_a_stick_speaks_for_a_device_only_as_the_device_itself_could(state: Stat
 
     talk(state, script)
     assert [device for device, _ in state.inbox.take()[0]] == ["b"]
-    assert state.inbox.counts == {"wrong_device": 1, "unsigned": 1, "malformed": 1}
+    assert state.inbox.counts == {"wrong_device": 1, "unsigned": 1, "malformed": 1, "wrong_name": 1}

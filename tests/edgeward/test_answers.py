@@ -50,6 +50,8 @@ ANSWERED: dict[str, type[Answer]] = {
     "DeploymentPolicy": rollouts.DeploymentPolicy,
     "Event": rollouts.Event,
     "RolloutData": rollouts.RolloutData,
+    "HealthData": rollouts.HealthData,
+    "Finding": rollouts.Finding,
     "Sentences": Sentences,
     "TrustView": operators.Trust,
     "RoleProposal": operators.RoleProposal,
