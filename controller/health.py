@@ -25,7 +25,7 @@ class Finding(Message, frozen=True):
     """One thing that is wrong."""
 
     code: str
-    """passes_fail | passes_late | broker_lost | disk_low | expires_soon"""
+    """passes_fail | passes_late | broker_lost | not_published | rows_unreadable | disk_low | expires_soon"""
     detail: str
 
 
@@ -70,13 +70,24 @@ class Facts:
     """In the data directory."""
     expiry_days: Mapping[str, float]
     """Days that are left, by certificate and role."""
+    skipped: Mapping[str, str]
+    """By desired document and blob that could not be published, the fault."""
+    unreadable: Mapping[str, str]
+    """By row of the store that was set aside at the start, the fault."""
 
 
 def findings_of(facts: Facts) -> tuple[Finding, ...]:
     """Everything that is wrong, the worst first."""
     return tuple(
         Finding(code=code, detail=detail)
-        for code, detail in (_passes(facts), _broker(facts), _disk(facts), _expiry(facts))
+        for code, detail in (
+            _passes(facts),
+            _broker(facts),
+            _left_out("not_published", "could not be published", facts.skipped),
+            _left_out("rows_unreadable", "could not be read at the start", facts.unreadable),
+            _disk(facts),
+            _expiry(facts),
+        )
         if detail
     )
 
@@ -101,6 +112,14 @@ def _broker(facts: Facts) -> tuple[str, str]:
     if not facts.broker_connected:
         return "broker_lost", f"no connection to the broker ({facts.broker}): trying again"
     return "", ""
+
+
+def _left_out(code: str, what: str, faults: Mapping[str, str]) -> tuple[str, str]:
+    if not faults:
+        return "", ""
+    name, fault = min(faults.items())
+    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return code, f"{name} {what}: {fault}{more}"
 
 
 def _disk(facts: Facts) -> tuple[str, str]:

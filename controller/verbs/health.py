@@ -34,6 +34,8 @@ def facts_of(state: State) -> Facts:
         broker_fault=broker.fault if broker else "not started",
         free_bytes=_free_bytes(state),
         expiry_days=_expiry_days(state, today()),
+        skipped=state.skipped.why,
+        unreadable=state.records.unreadable,
     )
 
 

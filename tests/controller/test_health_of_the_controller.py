@@ -40,6 +40,8 @@ WELL = Facts(
     broker_fault="",
     free_bytes=10 * FREE_BYTES_WANTED,
     expiry_days={"role root": 300.0, "certificate server": 90.0},
+    skipped={},
+    unreadable={},
 )
 
 
@@ -83,6 +85,13 @@ def test_nothing_is_wrong_with_a_controller_that_is_well() -> None:
         ({"pass_age_s": PASS_LATE_S + 1}, "passes_late", "46 s ago"),
         ({"broker_connected": False}, "broker_lost", "trying again"),
         ({"broker_fault": "it ended 3 times"}, "broker_lost", "it ended 3 times"),
+        (
+            {"skipped": {"desired a": "lost", "blob 1f": "damaged"}},
+            "not_published",
+            "blob 1f could not be published: damaged",
+        ),
+        ({"skipped": {"desired a": "lost", "blob 1f": "damaged"}}, "not_published", ", and 1 more"),
+        ({"unreadable": {"devices/a": "null"}}, "rows_unreadable", "devices/a could not be read at the start: null"),
         ({"free_bytes": FREE_BYTES_WANTED - 1}, "disk_low", "268 MB are free"),
         ({"expiry_days": {"role root": EXPIRY_DAYS - 0.1}}, "expires_soon", "role root expires in 6.9 days"),
         ({"expiry_days": {"role targets": -1.0}}, "expires_soon", "role targets has expired"),
