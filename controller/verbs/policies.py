@@ -11,6 +11,7 @@ import msgspec
 from contract.errors import BadInput, Code
 from contract.wire import Message
 from controller.clock import stamp
+from controller.reconcile.old_words import in_words_of_now
 from controller.rollout.check import check_strategy
 from controller.rollout.model import FINAL, Strategy
 from controller.state import State
@@ -34,7 +35,9 @@ class DeploymentPolicy(Message, frozen=True):
 
 def all_policies(state: State) -> dict[str, DeploymentPolicy]:
     """Every policy, by model."""
-    return {model: msgspec.convert(doc, DeploymentPolicy) for model, doc in state.store.all(_TABLE).items()}
+    return {
+        model: msgspec.convert(in_words_of_now(doc), DeploymentPolicy) for model, doc in state.store.all(_TABLE).items()
+    }
 
 
 def set_policy(

@@ -26,6 +26,7 @@ from controller.registry import fleet_tables
 from controller.registry.fleet_tables import SET_ASIDE, FleetTables
 from controller.rollout.model import Rollout
 from controller.state import open_state
+from controller.verbs.policies import all_policies
 from firmware_sim.durable import DurableTables
 from tests.controller.rollout_worlds import REFS, rollout, targets
 
@@ -220,3 +221,13 @@ def test_the_database_is_synced_at_every_commit(tmp_path: Path) -> None:
     tables = FleetTables(tmp_path / "fleet.sqlite", TABLES)
     pragmas = {name: tables._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")}
     assert pragmas == {"journal_mode": "wal", "synchronous": 2}
+
+
+def test_a_policy_that_was_kept_in_the_words_of_before_still_holds(tmp_path: Path) -> None:
+    state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    strategy = {"name": "s", "waves": [{"percent": 100}], "trial": {"share": "0.5", "window": 50}}
+    state.store.put("deployments", {"m": {"strategy": strategy, "selector": {"window": "north"}}})
+    policy = all_policies(state)["m"]
+    assert (str(policy.strategy.trial.traffic_share), policy.strategy.trial.judged_inferences) == ("0.5", 50)
+    assert policy.selector == {"window": "north"}
+    state.close()
