@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.mqtt_address import parse_mqtt_address
 from controller.broker.process import find_mosquitto
 from edgeward.demo.processes import Site
 from edgeward.demo.story import DEVICES, MODEL, Story
@@ -72,10 +73,11 @@ def test_everything_but_blobs_is_readable_json(tmp_path: Path) -> None:
     site = Site(tmp_path, broker="mosquitto")
     try:
         client = site.start_controller()
-        port = client.health().broker.rpartition(":")[2]
+        broker = parse_mqtt_address(client.enrolment().broker_url)
+        login = ["-p", str(broker.port), "-u", broker.username, "-P", broker.password]
         log = tmp_path / "seen.txt"
         with log.open("wb") as out:
-            watching = subprocess.Popen([subscriber, "-p", port, "-V", "5", "-v", "-t", "edgeward/#"], stdout=out)
+            watching = subprocess.Popen([subscriber, *login, "-V", "5", "-v", "-t", "edgeward/#"], stdout=out)
             site.start_agent(1)
             model, sample = train_first()
             wait_for("the device", lambda: bool(client.devices()))
