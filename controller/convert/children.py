@@ -36,7 +36,8 @@ async def run_child(module: str, *arguments: str, directory: Path, timeout_s: fl
         watch.cancel()
         if child.returncode is None:
             child.kill()
-            await child.wait()
+            # `wait` ends with the pipes, and a pipe that nobody reads does not end
+            await asyncio.gather(_heard(child.stdout), _heard(child.stderr), child.wait())
     if too_much := excess(directory, allowed_mb):
         raise BadInput(Code.CONVERSION_LIMIT, f"the conversion child {too_much}")
     if code:

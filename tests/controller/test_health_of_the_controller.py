@@ -153,7 +153,7 @@ def test_findings_that_come_and_go_are_logged_once_and_told_as_events(
         tell_changes(state, before)
         return [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
 
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="edgeward.controller"):
         events = asyncio.run(run())
     assert [event.type for event in events] == ["dev.edgeward.health.failing", "dev.edgeward.health.ok"]
     assert events[0].data.findings[0].code == "broker_lost"

@@ -57,7 +57,7 @@ def test_what_was_confirmed_answers_whatever_is_wrong_at_boot_and_the_device_com
         wait_for("the device", lambda: len(client.devices()) > 0)
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
-        assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60)["status"] == "completed"
+        assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
         agent.stop()
         check_full_disk(agent, port)
 

@@ -35,7 +35,7 @@ reveal_type(client.captured("m")[0].row.inputs)
 reveal_type(client.why("d").sentences)
 reveal_type(client.plan("m").waves)
 reveal_type(client.trust().roles[0].expires)
-reveal_type([event.data.status for event in client.events()])
+reveal_type([event.data for event in client.events()])
 """
 MISTAKE = """\
 from edgeward import Client
