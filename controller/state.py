@@ -17,7 +17,7 @@ from controller.broker.process import RunningBroker
 from controller.broker.skipped import Skipped
 from controller.clock import stamp, today
 from controller.config import Config
-from controller.convert.convert import Converter
+from controller.convert.turns import Turns
 from controller.encode.deliveries import Deliveries
 from controller.events.cloudevents import Events
 from controller.health import PassRecord
@@ -65,7 +65,7 @@ class State:
     deliveries: Deliveries
     events: Events
     inbox: Inbox
-    converter: Converter
+    conversions: Turns
     bucket: Bucket | None
     passes: PassRecord
     broker: RunningBroker | None = None
@@ -157,7 +157,7 @@ def open_state(config: Config) -> State:
         deliveries=Deliveries(world.durable, records, blobs, config.publish.chunk_bytes),
         events=events,
         inbox=Inbox(senders, time.time),
-        converter=Converter(),
+        conversions=Turns(),
         bucket=_bucket(config),
         passes=PassRecord(time.monotonic()),
     )

@@ -20,7 +20,6 @@ from controller.convert import request as files
 from controller.convert.children import run_child
 from controller.convert.request import Conversion, ConvertedForm, Fault, Measured, Request, VariantName
 from controller.convert.scratch import read_file, scratch_directory
-from controller.convert.turns import Turns
 
 MEASURE_TIMEOUT_S = 120
 
@@ -43,25 +42,6 @@ class Converted:
     forms: dict[str, tuple[bytes, bytes]]
     """(model, golden set) by name; "" is the full one."""
     answer: Conversion
-
-
-class Converter:
-    """Conversions of one controller, each in its turn."""
-
-    def __init__(self) -> None:
-        self._turns = Turns()
-
-    async def convert(
-        self,
-        kind: Literal["skops", "onnx"],
-        model: bytes | Path,
-        sample: bytes | Path,
-        limits: ConversionLimits,
-        variants: tuple[VariantName, ...] = (),
-    ) -> Converted:
-        """As `run_conversion`; WorldError `busy` when too many wait."""
-        async with self._turns.turn():
-            return await run_conversion(kind, model, sample, limits, variants)
 
 
 async def run_conversion(

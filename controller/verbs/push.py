@@ -16,7 +16,7 @@ from contract.errors import BadInput, Code
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Variant
 from controller.clock import stamp
 from controller.convert.compare import ATOL, RTOL
-from controller.convert.convert import ConversionLimits, Converted
+from controller.convert.convert import ConversionLimits, Converted, run_conversion
 from controller.convert.request import Conversion, ConvertedForm, VariantName
 from controller.gates.parity import judge_parity
 from controller.gates.variant import judge_variant
@@ -49,7 +49,8 @@ async def push(
     state.registry.next_release(model)  # a bad name is refused before minutes of conversion
     settings, at = state.config.convert, stamp()
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
-    converted = await state.converter.convert(kind, raw, sample, limits, variants)
+    async with state.conversions.turn():
+        converted = await run_conversion(kind, raw, sample, limits, variants)
     lineage = Lineage(
         created_at=at,
         created_by=actor,
