@@ -71,6 +71,8 @@ def test_a_device_that_joins_late_is_one_member_more_and_not_all_of_them_again()
     world.durable.rollouts[started.id] = grown
     records.save(world.durable, [], {started.id}, [])
     assert tables.rows_written == 3
+    records.save(world.durable, [], {started.id}, [])
+    assert tables.rows_written == 4, "who is a member and who is left out has not changed"
     assert records.load_world({}, 90.0).durable.rollouts[started.id] == grown
 
 

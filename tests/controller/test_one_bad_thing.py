@@ -66,7 +66,13 @@ def test_one_unreadable_row_is_set_aside_and_named_and_the_controller_starts() -
     twins = {name: Twin(name, document_version=3, desired={"m": Assigned(1, 3, "r")}) for name in ("a", "b")}  # type: ignore[misc]
     started = rollout(among=targets(["a", "b"]))
     records.save(Durable(twins, {started.id: started}), twins, [started.id], [])
-    tables.write({"devices": {"a": b'{"document_version":'}, "rollouts": {"r-9": b"\xff"}, "quarantine": {"a": b"[]"}})
+    tables.write(
+        {
+            "devices": {"a": b'{"document_version":', "Bad Name": b"{}"},
+            "rollouts": {"r-9": b"\xff"},
+            "quarantine": {"a": b"[]"},
+        }
+    )
     words = {"a": encode(beat("a")), "b": b"{", "Bad Name": encode(beat("Bad Name"))}
     again = FleetRecords(tables)
     world = again.load_world(words, 90.0)
@@ -74,7 +80,7 @@ def test_one_unreadable_row_is_set_aside_and_named_and_the_controller_starts() -
     assert world.durable.twins["a"].hardware == HARDWARE
     assert set(world.durable.rollouts) == {started.id}
     assert set(again.unreadable) == {
-        "last words 'Bad Name'", "last words b", "devices a", "rollouts r-9", "quarantine a",
+        "last words 'Bad Name'", "last words b", "devices 'Bad Name'", "devices a", "rollouts r-9", "quarantine a",
     }  # fmt: skip
     assert tables.rows("rollouts")["r-9"] == b"\xff", "it stays where it is, for a person to look at"
 

@@ -58,6 +58,14 @@ def test_explain_names_up_to_three_devices_that_the_way_back_waits_for() -> None
     assert not waits_for_absentees_only(replace(made, returning_since=None), world, 1.0), "nobody was told yet"
 
 
+def test_explain_names_the_devices_that_an_abort_waits_for() -> None:
+    tries = fact(CANARY, assigned=1)
+    assert tries.state is not None
+    tries = replace(tries, state=replace(tries.state, trial=VersionRef(release=2, digest=NEW)))
+    made = rollout(status="aborting", returning_since=0.0)
+    assert explain(made, facts(**{CANARY: tries}), (), 1.0)[-1] == f"It waits for {CANARY} (online)."
+
+
 def test_a_device_that_says_it_runs_what_the_registry_lacks_has_no_way_back_and_the_others_roll_back() -> None:
     twins = {name: twin(name) for name in ("a", "b")}
     good = twins["b"].reported["m"].stable
