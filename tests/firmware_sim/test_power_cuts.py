@@ -15,6 +15,7 @@ from firmware_sim.flash import Flash
 from firmware_sim.scripts import SCRIPTS, Script
 
 
+@pytest.mark.no_cover  # see test_worlds
 @pytest.mark.parametrize("scenario", SCRIPTS, ids=lambda scenario: scenario.name)
 def test_every_cut_recovers(scenario: Script) -> None:
     results = [*every_cut(scenario, seed=1), *sampled_pairs(scenario, seed=1, count=10)]
@@ -113,7 +114,7 @@ def rolled_back_in_memory_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "save_record", save)
 
 
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # see test_worlds
 @pytest.mark.parametrize(
     ("plant", "scenario"),
     [
