@@ -11,7 +11,7 @@ from contract.errors import Code, WorldError
 
 
 def lock_directory(directory: Path) -> TextIO:
-    """Locks the directory until the returned file is closed. WorldError `disk_failed` if another agent holds the lock."""
+    """Locks the directory until the returned file is closed. WorldError `disk_failed` if another agent holds it."""
     file = _open(directory / "lock")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -62,7 +62,7 @@ class Captures:
         return True
 
     def tick(self, now: float, name: Callable[[], Name], *, online: bool) -> None:
-        """Writes the waiting rows when a batch is due. Sends a batch if none is in flight, or one that is overdue again."""
+        """Writes the waiting rows when a batch is due. Sends the oldest batch if none is in flight or it is late."""
         if now >= self._batch_at:
             self._batch_at = now + self._batch_s
             while rows := self._take():

@@ -123,4 +123,6 @@ async def _enforce_revocations(state: State, now: datetime) -> None:
     assert state.broker.files is not None
     state.broker.files.write_access(state.enrolment, now)
     if not await asyncio.to_thread(state.broker.reload):
-        state.journal.audit(stamp(), "controller", "broker restart", "mosquitto", "a reload did not revoke a certificate")
+        state.journal.audit(
+            stamp(), "controller", "broker restart", "mosquitto", "a reload did not revoke a certificate"
+        )
