@@ -1,12 +1,12 @@
-"""The models of this device inside an application: the whole agent, in threads beside the application's own.
+"""The models of this device inside an application. The whole agent runs in threads of the application's process.
 
     with Predictor("agent.toml") as predictor:
         plant = predictor.model("plant")
         plant.wait(timeout_s=60)
         label, probabilities = plant.run({"X": rows})
 
-Updates, trials and roll backs go on as in `edgeward-agent run`; each call is answered by the version of that moment.
-Decides nothing. Refuses to know updates.
+Updates, trials and roll backs go on as in `edgeward-agent run`. The version that serves at the moment of a call answers
+it. Decides nothing. Refuses to know updates.
 """
 
 import logging
@@ -24,6 +24,7 @@ from agent.serving.slot import ModelSlot, Prediction
 from contract.errors import Code, EdgewardError, WorldError
 
 LOOK_S = 0.02
+"""Seconds between two checks of whether a version serves."""
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -37,16 +38,19 @@ class Model:
         self._run = slot.run
 
     def run(self, inputs: Inputs, key: str = "") -> list[Array]:
-        """Returns the outputs in the manifest's order; arrays are not copied. WorldError `not_serving`.
+        """Returns the output arrays in the manifest's order; arrays are not copied. WorldError `not_serving`.
 
         `inputs` are arrays by input name, of the shapes (rows, ...) and dtypes that the manifest names. While a trial
-        answers a share of the requests, requests of one `key` go to one version.
-        Raises what onnxruntime raises for arrays that the model does not take; that counts against its health.
+        answers a fraction of the requests, all requests with the same `key` go to the same version.
+        Raises what onnxruntime raises for arrays that the model does not take; such an error counts against its health.
         """
         return self._run(inputs, key)
 
     def predict(self, row: Mapping[str, Any], label: str | float | None = None, key: str = "") -> Prediction:
-        """Answers one row by column name. BadInput `sample_invalid` names the column; WorldError `not_serving`."""
+        """Returns the prediction for one row, given as values by column name; `label` is the truth, if it is known.
+
+        BadInput `sample_invalid` names the column that is wrong; WorldError `not_serving`.
+        """
         prediction = self._slot.predict(Sample(row, label, key))
         if prediction is None:
             raise WorldError(Code.NOT_SERVING, f"{self._slot.model} has no version yet")
@@ -54,14 +58,14 @@ class Model:
 
     @property
     def release(self) -> int | None:
-        """The release that answers now; None before the first."""
+        """The number of the release that answers now; None while no version serves."""
         serving = self._slot.serving
         return serving.assignment.manifest.release if serving is not None else None
 
     def wait(self, timeout_s: float) -> None:
         """Returns once a version serves; WorldError `not_serving` after `timeout_s`.
 
-        Raises what prevents a link to the controller: BadInput `config_invalid`.
+        BadInput `config_invalid` if the configuration allows no link to the controller.
         """
         deadline = time.monotonic() + timeout_s
         while self._slot.serving is None:
@@ -73,10 +77,10 @@ class Model:
 
 
 class Predictor:
-    """The agent of a configuration file. Confirmed versions serve at once, with or without a link.
+    """The agent that a configuration file describes. Confirmed versions serve at once, with or without a link.
 
-    Raises BadInput `config_invalid`, WorldError `disk_failed` if another agent has the state directory. A
-    configuration that allows no link is found later (`fault`) and tried again; confirmed versions go on serving.
+    Raises BadInput `config_invalid`, and WorldError `disk_failed` if another agent uses the state directory. Settings
+    that prevent a link to the controller show in `fault`. The link is tried again; confirmed versions go on serving.
     """
 
     def __init__(self, config: str | Path) -> None:
@@ -88,22 +92,22 @@ class Predictor:
 
     @property
     def fault(self) -> EdgewardError | None:
-        """Why no link to the controller can be made now; None while nothing is wrong. It is tried again."""
+        """The error that prevents a link to the controller; None while there is none. The link is tried again."""
         return self._daemon.fault
 
     def model(self, name: str) -> Model:
-        """Returns a model by name, whether a version has come or not."""
+        """Returns a model by name, even before a version of it has arrived."""
         return Model(self._daemon.slot(name), lambda: self.fault)
 
     def hold_updates(self) -> AbstractContextManager[None]:
-        """Prevents swaps while the context lasts, up to each version's `max_hold_s`.
+        """Returns a context that prevents swaps while it lasts, up to each version's `max_hold_s`.
 
-        Versions are fetched and probed meanwhile. A roll back does not wait.
+        The agent goes on fetching and probing versions. A roll back does not wait for the end of the context.
         """
         return self._daemon.hold_updates()
 
     def close(self) -> None:
-        """Ends the agent. Its models need not answer after this."""
+        """Ends the agent. Its models must not be called after this."""
         self._daemon.stop()
         self._thread.join(timeout=10)
         self._daemon.close()

@@ -1,4 +1,4 @@
-"""The agent: memory against a bare runtime, and the price of one row of a sensor."""
+"""The agent: its memory against a bare runtime, and the time that it adds to one row of a sensor."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ sys.stdin.read()
 
 
 def measure() -> list[Row]:
-    """All rows."""
+    """Returns the rows of this benchmark."""
     return [_memory(), *_one_row()]
 
 
@@ -63,7 +63,10 @@ def _memory() -> Row:
 
 
 def _side_by_side(agent_pid: int, model: Path) -> tuple[float, float]:
-    """Both measured while both run: pages of libraries that they share are private to neither."""
+    """Returns the private memory in MB of the agent and of a bare runtime, measured while both run.
+
+    Pages of libraries that both use then count as private for neither.
+    """
     command = [sys.executable, "-c", _BARE, str(model)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as bare:
         assert bare.stdout is not None
@@ -88,7 +91,7 @@ def _overhead(name: str, session: Any, assignment: Assignment) -> Row:
     sample = Sample({f"x{number}": 0.1 * number for number in range(FEATURES)})
     arrays = RowEncoder(assignment.manifest).arrays(sample.values)
     ours, bare = [], []
-    for _ in range(ROWS):  # interleaved: whatever disturbs the machine disturbs both
+    for _ in range(ROWS):  # interleaved, so that a disturbance of the machine affects both
         began = time.perf_counter()
         slot.predict(sample)
         between = time.perf_counter()

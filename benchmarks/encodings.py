@@ -1,6 +1,6 @@
 """Bytes on the wire for a new version of a model, by what has changed: ours beside raw, zstd, zstd's patch and bsdiff.
 
-Each row is a pair of real ONNX files as the controller converts them. Memory to undo is measured in a child.
+Each row is a pair of real ONNX files as the controller converts them.
 """
 
 import time
@@ -15,7 +15,7 @@ from controller.encode.encode import encode_artifact
 
 
 def pairs() -> dict[str, tuple[bytes, bytes]]:
-    """(the version that a device has, the new one) by what has changed."""
+    """Returns (the ONNX file that a device has, the new one) by what has changed."""
     found = {
         "forest, full retrain": (as_onnx(fitted("forest-100")), as_onnx(fitted("forest-100", seed=1))),
         "forest, 5 % more trees": _warm_forest(),
@@ -57,7 +57,7 @@ def _warm_boosted() -> tuple[bytes, bytes]:
 
 
 def _tuned(network: Any, layers: slice) -> bytes:
-    """The network after small steps of some of its layers."""
+    """Returns the network as ONNX after small random changes to the weights of these layers."""
     from copy import deepcopy
 
     rng, tuned = np.random.default_rng(2), deepcopy(network)
@@ -67,14 +67,14 @@ def _tuned(network: Any, layers: slice) -> bytes:
 
 
 def zstd_19(data: bytes) -> int:
-    """Bytes of the whole file at level 19."""
+    """Returns the size in bytes of the whole file, compressed by zstd at level 19."""
     from backports import zstd
 
     return len(zstd.compress(data, level=19))
 
 
 def zstd_patch(base: bytes, data: bytes) -> int:
-    """Bytes of zstd's own patch: the base as a prefix."""
+    """Returns the size in bytes of zstd's own patch, which uses the base as a prefix."""
     from backports import zstd
 
     parameters = zstd.CompressionParameter
@@ -88,14 +88,17 @@ def zstd_patch(base: bytes, data: bytes) -> int:
 
 
 def bsdiff(base: bytes, data: bytes) -> int:
-    """Bytes of bsdiff4's patch."""
+    """Returns the size in bytes of bsdiff4's patch."""
     import bsdiff4
 
     return len(bsdiff4.diff(base, data))
 
 
 def rows() -> list[dict[str, Any]]:
-    """One for each pair. `SystemExit` where what it compares with is not installed."""
+    """Returns sizes in bytes and the time to encode, one row for each pair.
+
+    SystemExit if the libraries for the comparison are not installed.
+    """
     if missing := [name for name in ("backports", "bsdiff4") if find_spec(name) is None]:
         raise SystemExit(f"{' and '.join(missing)} not installed: pip install -e '.[bench]' in this environment first")
     found = []

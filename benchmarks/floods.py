@@ -1,4 +1,4 @@
-"""What a flood costs the controller: four connections with 900 MB bodies, with and without a token; a real process."""
+"""The memory that a flood costs a real controller: four connections send 900 MB each, with and without a token."""
 
 import json
 import socket
@@ -24,7 +24,7 @@ _PART = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n'
 
 
 def measure() -> list[Row]:
-    """Growth of the controller's resident memory at its highest."""
+    """Returns the highest growth of the controller's resident memory during each flood, in MB."""
     rows = []
     for what, path, with_token in (
         ("four bodies of 900 MB without a token", "/v1/enrol", False),
@@ -60,7 +60,7 @@ def _port(home: Path) -> int:
 
 
 def _flood(process: psutil.Process, port: int, path: str, token: str) -> float:
-    """Growth in MB. A push with a token must be taken whole, or the figure says nothing."""
+    """Returns the growth in MB. A push with a token must be received whole, else the figure would have no meaning."""
     time.sleep(2)
     before = highest = process.memory_info().rss
     sent: list[int] = []
@@ -75,7 +75,7 @@ def _flood(process: psutil.Process, port: int, path: str, token: str) -> float:
 
 
 def _send(port: int, path: str, token: str, sent: list[int]) -> None:
-    """Push until the whole body is sent, or the controller has had enough."""
+    """Sends the whole body, or as much of it as the controller takes before it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection, suppress(OSError):
         lines = [f"POST {path} HTTP/1.1", "Host: c", f"Content-Length: {BODY_BYTES}", f"Authorization: Bearer {token}"]
         lines += ["Content-Type: multipart/form-data; boundary=b", "Connection: close"]

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.fuzz [--mutants N]`: mutants of everything that comes from outside, in a table by kind.
+"""Mutants of every kind of input from outside, in a table by kind: `python -m benchmarks.fuzz [--mutants N]`.
 
-A mutant may be refused with a code, or mean what the original meant. Anything else (another exception, a document that
-is believed though it says something else, longer than LIMIT_S) ends the run with the seed that repeats it.
+A mutant may be refused with a code, or may be accepted if it means what the original meant. Anything else ends the run
+and prints the seed that repeats it: another exception, an accepted document with another meaning, more than LIMIT_S.
 """
 
 import argparse
@@ -33,18 +33,18 @@ JUNK = (b"", b"\0", b"\xff", b"{", b"[", b'"', b"}", b"]", b":", b"1e999", b"NaN
 
 @dataclass
 class Target:
-    """Something that reads bytes, honest bytes for it, and what those mean."""
+    """A function that reads bytes, and valid inputs for it."""
 
     name: str
     fraction: float
     originals: list[bytes]
     read: Callable[[bytes], object]
     signed: bool
-    """A mutant that is believed must mean what an original means."""
+    """Whether an accepted mutant must mean what one of the originals means."""
 
 
 def targets() -> list[Target]:
-    """All kinds, with their share of the mutants."""
+    """Returns every kind of input, with its fraction of the mutants."""
     given = chain.trust_root((WIRE / "root.json").read_text())
     trust_bundle = (WIRE / "trust.json").read_bytes()
     trusted = chain.follow(given, trust_bundle, WHEN)
@@ -70,7 +70,7 @@ def targets() -> list[Target]:
 
 
 def _any_of(raw: bytes, kinds: list[type]) -> None:
-    """Read as every kind; the refusal if none of them takes it."""
+    """Decodes `raw` as each of these kinds; raises the first refusal if none of them takes it."""
     refusals = []
     for kind in kinds:
         try:
@@ -82,13 +82,13 @@ def _any_of(raw: bytes, kinds: list[type]) -> None:
 
 
 def _meaning(trusted: chain.Trusted) -> list[object]:
-    """What was signed: `2026-01-3` and blanks read the same, and the signature is over what was read."""
+    """Returns the signed content. `2026-01-3` and extra blanks give the same content, and only that is signed."""
     texts = (trusted.root, trusted.timestamp, trusted.snapshot, trusted.targets)
     return [Metadata.from_bytes(text.encode()).signed.to_dict() for text in texts]
 
 
 def mutant(original: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One to four changes: bytes, deletions, repetitions, junk, a piece of another input."""
+    """Returns `original` with one to four changes: bytes, deletions, repetitions, junk, a piece of another input."""
     raw = bytearray(original)
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(len(raw) + 1)
@@ -110,7 +110,10 @@ def mutant(original: bytes, other: bytes, rng: random.Random) -> bytes:
 
 
 def attack(target: Target, count: int, seed: int) -> tuple[int, int, float]:
-    """(refused, believed, slowest in ms); SystemExit with what repeats it on anything else."""
+    """Returns (mutants refused, mutants accepted, slowest in ms) of `count` mutants.
+
+    SystemExit names the mutant that did anything else, and the seed that repeats it.
+    """
     refused = accepted = 0
     slowest_ms = 0.0
     meanings = [target.read(original) for original in target.originals]
@@ -127,7 +130,7 @@ def attack(target: Target, count: int, seed: int) -> tuple[int, int, float]:
         else:
             accepted += 1
             if target.signed and meaning not in meanings:
-                sys.exit(f"{target.name}: mutant {number} of seed {seed} is believed and says something else")
+                sys.exit(f"{target.name}: mutant {number} of seed {seed} is accepted and has another meaning")
         took_s = time.perf_counter() - began
         slowest_ms = max(slowest_ms, took_s * 1000)
         if took_s > LIMIT_S:
@@ -148,7 +151,7 @@ def main() -> None:
         refused, accepted, slowest_ms = attack(target, count, call.seed)
         total += count
         print(f"| {target.name} | {count} | {refused} | {accepted} | {slowest_ms:.1f} ms |", flush=True)
-    print(f"\n{total} mutants: no crash, no hang, nothing believed that was not signed")
+    print(f"\n{total} mutants: no crash, no hang, nothing accepted that was not signed")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Models of several kinds and sizes, as scikit-learn fits them and as ONNX."""
+"""Models of several kinds and sizes, as fitted estimators and as ONNX."""
 
 from typing import Any
 
@@ -8,7 +8,10 @@ FEATURES = 20
 
 
 def fitted(kind: str, seed: int = 0) -> Any:
-    """An estimator: `logreg`, `boosted`, `mlp`, `mlp-20MB`, or `forest-N` of N trees."""
+    """Fits a binary classifier on 6,000 rows of FEATURES float32 columns.
+
+    `kind` is `logreg`, `boosted`, `mlp`, `mlp-20MB`, or `forest-N` for N trees.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
@@ -30,7 +33,10 @@ def fitted(kind: str, seed: int = 0) -> Any:
 
 
 def as_onnx(estimator: Any, *, compact: bool = True) -> bytes:
-    """What the controller's converter makes of it, in float32; without `compact` what skl2onnx makes of it."""
+    """Converts an estimator to ONNX in float32: input `X` of shape (rows, FEATURES).
+
+    `compact`: large tree ensembles are rewritten as the controller's converter does; without it skl2onnx's own output.
+    """
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
 

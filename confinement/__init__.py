@@ -1,1 +1,1 @@
-"""Confinement of a child process that reads hostile bytes. Shared by agent and controller; needs nothing but Linux."""
+"""Confinement of a child process that reads hostile bytes. Agent and controller share it; it needs only Linux."""

@@ -1,7 +1,7 @@
-"""The desired document: what one device shall run, signed by the director.
+"""The fields of the desired document, which says what one device must run and which the director signs.
 
-Decides its fields: a TUF targets file with `x-edge` beside it. Refuses to know whether the release signer agrees:
-admission compares both.
+Decides the fields beside those of TUF: `custom` of each target, and `x-edge`. Refuses to know whether the release
+signer has signed the same version: the agent compares both documents.
 """
 
 from decimal import Decimal
@@ -17,7 +17,7 @@ class TrialPolicy(Message, frozen=True):
     """The policy by which a device tries a version, and confirms it or rolls it back by itself and offline."""
 
     mode: Literal["serve", "shadow"] = "serve"
-    """serve: the trial answers. shadow: stable answers, the trial repeats what it is asked and is compared."""
+    """serve: the trial answers requests. shadow: stable answers; the trial gets the same inputs and is compared."""
     traffic_share: Decimal = Decimal(1)
     """The fraction of requests that the trial answers, in [0, 1]. A stable hash of the key chooses; stable answers the
     rest."""
@@ -26,18 +26,19 @@ class TrialPolicy(Message, frozen=True):
     max_shadow_cpu: Decimal = Decimal("0.1")
     """The fraction of one core that a shadow may use. Inferences beyond it are counted and not repeated."""
     min_agreement: Decimal = Decimal(0)
-    """The smallest fraction of a shadow's answers that must equal stable's. 0: a better model may well answer
-    otherwise."""
+    """The smallest fraction of a shadow's answers that must equal stable's. The default is 0, because a better model
+    may give other answers."""
     reverse_share: Decimal = Decimal(0)
-    """The fraction of the trial's inferences that stable repeats beside it, within `max_shadow_cpu`. It tells a world
-    that has drifted from a model that is worse, and keeps stable loaded."""
+    """The fraction of the trial's inferences that stable repeats, within `max_shadow_cpu`. The comparison shows whether
+    the inputs have drifted or the model is worse. Stable stays loaded for it."""
     maintenance: tuple[str, ...] = ()
-    """Hours in which a device may change what serves, by its own wall clock: `mon-fri 02:00-04:00`. Without any it may
-    at any time. The version is fetched and probed before."""
+    """Hours in which a device may swap versions, by its own wall clock: `mon-fri 02:00-04:00`. If there are none, it
+    may swap at any time. It fetches and probes the version before these hours."""
     max_hold_s: Decimal = Decimal(86_400)
     """The longest time that the application on the device may delay an update."""
     unload_first: bool = True
-    """Where memory is too short for two sessions. True: nothing serves for a moment. False: the version is refused."""
+    """What to do if memory is too small for two sessions. True: unload stable first, so that nothing serves for a
+    moment. False: refuse the version."""
     soak_s: Decimal = Decimal(300)
     """The time that the trial must stay healthy."""
     give_up_s: Decimal = Decimal(86_400)
@@ -45,36 +46,39 @@ class TrialPolicy(Message, frozen=True):
     boot_budget: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
     """The number of boots that a trial may take before it is rolled back."""
     min_samples: Annotated[int, msgspec.Meta(ge=0)] = 30
-    """The number of inferences before a verdict. With fewer the verdict is inconclusive, never pass."""
+    """The number of inferences that a pass needs. With fewer the verdict is inconclusive, or fail for too many
+    errors."""
     judged_inferences: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     """The number of newest inferences that are judged."""
     max_error_ratio: Decimal = Decimal("0.02")
-    """The largest fraction of inferences that may raise or answer a value that is not finite."""
+    """The largest fraction of inferences that may raise an error or answer a value that is not finite."""
     max_latency_ms_p95: Decimal = Decimal(100)
+    """The largest 95th percentile of the latency, in milliseconds."""
     require_sandbox: bool = False
     """Whether the version is refused where the probe cannot be fully confined."""
     isolated: bool = False
-    """Whether a confined process of its own serves the version, so that a crash or a hang leaves the agent alive."""
+    """Whether the version serves in a confined process of its own, so that the agent survives its crash or hang."""
     max_accuracy_drop: Decimal = Decimal("0.05")
-    """How far the trial's accuracy may lie below stable's, where the sensor brings labels."""
+    """The largest drop of accuracy from stable to the trial, as a fraction, where the sensor brings labels."""
 
 
 MAX_SOURCES = 4
-"""The largest number of sources in one document."""
+"""The largest number of sources of one target."""
 Source = Annotated[str, msgspec.Meta(pattern=r"^https?://[^{}\s]+\{sha256\}[^{}\s]*\Z", max_length=512)]
 
 
 class Delivery(Message, frozen=True):
     """The artifact in fewer bytes, for a device that can undo the encoding and has the base.
 
-    The director's word, as the release signer knows neither: what comes out is held against the manifest's digest.
+    Only the director signs it. The device therefore checks the result against the digest in the manifest, which the
+    release signer has signed.
     """
 
     encoding: Annotated[str, msgspec.Meta(max_length=32)]
-    """The name of the encoding. A device passes over a name that it does not know."""
+    """The name of the encoding. A device that does not know the name fetches the whole artifact."""
     blob: Blob
     base: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
-    """The digest of the artifact that it is a change to. Empty: it needs no base."""
+    """The digest of the artifact from which the blob makes the new one. Empty: it needs no base."""
 
 
 class DesiredTarget(Message, frozen=True):
@@ -86,7 +90,8 @@ class DesiredTarget(Message, frozen=True):
     policy: TrialPolicy
     delivery: Delivery | None = None
     sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=MAX_SOURCES)] = ()
-    """Where blobs may be fetched besides the broker, in order of preference; `{sha256}` stands for the blob's name."""
+    """Addresses from which blobs may be fetched besides the broker, the preferred one first. `{sha256}` stands for the
+    blob's digest."""
 
 
 class EdgeFields(Message, frozen=True):
@@ -96,4 +101,4 @@ class EdgeFields(Message, frozen=True):
     device: str
     issued: str
     nonce: str = ""
-    """The nonce of the device's newest heartbeat. It proves that the document is not older than the heartbeat."""
+    """The nonce of the device's newest heartbeat. It proves that the document is newer than that heartbeat."""

@@ -1,6 +1,7 @@
-"""Golden sets: inputs and recorded answers of a version, and when an answer counts as the same.
+"""Golden sets: inputs and recorded answers of a version, and the comparison of answers with them.
 
-One comparison serves the converter's parity evidence and the device's probe. Refuses to know who runs the model.
+Decides when two answers count as equal. The converter's parity check and the device's probe use the same comparison.
+Refuses to know who runs the model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,20 +15,24 @@ _IN, _OUT = "in/", "out/"
 
 
 def join_golden(inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Array]:
-    """One set of arrays from inputs and outputs by tensor name."""
+    """Joins inputs and outputs, by tensor name, into one set of arrays; the names get the prefixes `in/` and `out/`."""
     return {_IN + name: array for name, array in inputs.items()} | {
         _OUT + name: array for name, array in outputs.items()
     }
 
 
 def split_golden(arrays: Mapping[str, Array], manifest: Manifest) -> tuple[dict[str, Array], list[Array]]:
-    """(inputs by name, outputs in the manifest's order). KeyError if the set is not of this manifest."""
+    """Returns (inputs by name, outputs in the manifest's order). KeyError if a tensor of the manifest is missing."""
     inputs = {tensor.name: arrays[_IN + tensor.name] for tensor in manifest.inputs}
     return inputs, [arrays[_OUT + tensor.name] for tensor in manifest.outputs]
 
 
 def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float) -> Array:
-    """Which rows differ: labels by equality, numbers by ``|a - e| <= atol + rtol |e|`` with NaN equal to NaN."""
+    """Returns a bool array of shape (rows,): which rows differ. Both arrays have the shape (rows, ...).
+
+    Labels and integers must be equal. Real numbers must keep ``|actual - expected| <= atol + rtol * |expected|``; NaN
+    equals NaN. If the shapes differ, every row differs.
+    """
     if expected.shape != actual.shape:
         return np.ones(len(expected), dtype=bool)
     same: Array
@@ -40,7 +45,10 @@ def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float) -> 
 
 
 def mismatched_rows(expected: Sequence[Array], actual: Sequence[Array], golden: Golden) -> int:
-    """Number of rows that differ in any output beyond the golden set's tolerance."""
+    """Returns the number of rows that differ in any output by more than the tolerance of the golden set.
+
+    ValueError if the numbers of outputs differ.
+    """
     rtol, atol = float(golden.rtol), float(golden.atol)
     differ = [rows_differ(want, got, rtol=rtol, atol=atol) for want, got in zip(expected, actual, strict=True)]
     return int(np.logical_or.reduce(differ).sum())

@@ -1,6 +1,7 @@
-"""Keys in PEM that sign and check what `signatures` says is signed. Refuses to know whose they are.
+"""Keys in PEM that sign messages and check signatures, over the bytes that `contract/signatures.py` defines.
 
-Apart from `signatures`, because a device that starts encodes messages before it needs cryptography (30 ms to import).
+Decides which kinds of keys are taken. Refuses to know whose they are. This file is apart from `signatures.py`, because
+a device that starts encodes messages before it needs cryptography, which takes 30 ms to import.
 """
 
 import base64
@@ -17,7 +18,11 @@ from contract.wire import encode
 
 
 def is_signed_by(message: Any, public_keys: Iterable[str], raw: bytes = b"") -> bool:
-    """Tells whether one of these keys (PEM) signed the message; `raw` is how it came, if it came over a wire."""
+    """Tells whether one of these public keys (PEM) signed the message.
+
+    `raw` is the message as it was received; without it the message is encoded again. ValueError for a key that is no
+    PEM.
+    """
     if not message.signature:
         return False
     try:
@@ -28,7 +33,7 @@ def is_signed_by(message: Any, public_keys: Iterable[str], raw: bytes = b"") -> 
 
 
 def private_key_of(pem: bytes) -> PrivateKeyTypes:
-    """Returns the private key in PEM, which must not be encrypted. ValueError or TypeError for anything else."""
+    """Reads a private key from PEM that is not encrypted. ValueError or TypeError for anything else."""
     return serialization.load_pem_private_key(pem, password=None)
 
 
@@ -45,7 +50,10 @@ def signer_of(pem: bytes) -> Sign:
 
 
 def verifies(public: str, signature: str, signed: bytes) -> bool:
-    """Tells whether the owner of this public key (PEM) signed these bytes."""
+    """Tells whether the owner of this public key (PEM) made this signature (base64) over these bytes.
+
+    ValueError for a key that is no PEM.
+    """
     key = serialization.load_pem_public_key(public.encode())
     try:
         raw = base64.b64decode(signature, validate=True)

@@ -1,6 +1,6 @@
-"""A device's signature on what it says: DSSE's pre-authentication encoding over the message's bytes, in its own field.
+"""A device's signature on a message: made over DSSE's pre-authentication encoding, kept in a field of the message.
 
-Decides what is signed: the message as it is encoded with an empty signature. It stays readable JSON on the wire.
+Decides what is signed: the message as it is encoded with an empty signature. The message stays readable JSON.
 Source of the encoding: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md. Refuses to know keys.
 """
 
@@ -17,30 +17,34 @@ M = TypeVar("M", bound=msgspec.Struct)
 
 
 def sign_message(message: M, sign: Sign | None) -> M:
-    """The message with its signature; as it is for a device without a key."""
+    """Returns the message with its signature; unchanged if `sign` is None, for a device without a key."""
     if sign is None:
         return message
     return msgspec.structs.replace(message, signature=sign(encoding(message)))
 
 
 def signed_as_sent(raw: bytes, signature: str) -> bytes:
-    """The bytes that a signature covers, from a message as it came: also fields that only a newer version knows.
+    """Returns the bytes that a signature covers, from a message as it was received.
 
-    ValueError unless the signature stands there once, so that there is one way to read what was signed.
+    They include fields that only a newer version knows. ValueError unless the message holds the signature exactly once:
+    otherwise the signed content would be ambiguous.
     """
     field = b'"signature":"%s"' % signature.encode()
     if raw.count(field) != 1:
-        raise ValueError("the signature does not stand in the message once, as it is encoded")
+        raise ValueError("the message must hold its signature exactly once, as it is encoded")
     return _pre_authentication(raw.replace(field, b'"signature":""'))
 
 
 def renewal(request: str) -> bytes:
-    """What a device signs with its old key when it asks for a certificate for a new one."""
+    """Returns the bytes that a device signs with its old key when it asks for a certificate for a new key.
+
+    `request` is the certificate request (CSR) in PEM.
+    """
     return b"DSSEv1 renewal " + request.encode()
 
 
 def encoding(message: Any) -> bytes:
-    """The bytes that a signature covers."""
+    """Returns the bytes that a signature of this message covers."""
     return _pre_authentication(encode(message))
 
 

@@ -1,4 +1,4 @@
-"""TOML text to a configuration: an error names the file, the line, the key and what is allowed there.
+"""TOML text read as a configuration. An error names the file, the line, the key and what is allowed there.
 
 Decides which line an error names. Refuses to know where the text came from.
 """
@@ -19,7 +19,7 @@ _TABLE = re.compile(r"^\s*\[(?P<array>\[)?\s*(?P<name>[\w.\-]+)\s*\]")
 
 
 def decode_toml(text: str, kind: type[T], source: str) -> T:
-    """`text` as `kind`; BadInput `config_invalid` with ``source:line: what is wrong``."""
+    """Returns `text` as a `kind`; BadInput `config_invalid` with ``source:line: what is wrong``."""
     try:
         plain = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -46,7 +46,7 @@ def line_of(text: str, complaint: str) -> int | None:
 
 
 def _find(lines: list[str], wanted: list[str]) -> int | None:
-    """The line on which the key or table at this path is written. An index in the path counts `[[tables]]` from 0."""
+    """Returns the line of the key or table at this path. A number in the path is an index of `[[tables]]`, from 0."""
     table: list[str] = []
     seen: dict[tuple[str, ...], int] = {}
     for number, line in enumerate(lines, start=1):

@@ -1,6 +1,7 @@
-"""Topic names: who writes where, who reads where.
+"""Names of MQTT topics, and what each topic carries.
 
-Everything readable lives under ``edgeward/``; blobs have a root of their own, so that nobody's wildcard draws them in.
+Decides how topics are named and parsed. Refuses to know what messages mean. Readable messages are under ``edgeward/``.
+Blobs have a root of their own, so that a wildcard subscription to ``edgeward/#`` does not receive them.
 """
 
 from contract.names import check_device_name, check_name, is_device_name, is_digest
@@ -16,42 +17,42 @@ UP_CAPTURED = "captured"
 
 
 def presence(device: str) -> str:
-    """Retained; also the device's last will."""
+    """Retained: whether the device is online. It is also the topic of the device's last will."""
     return _up(device, UP_PRESENCE)
 
 
 def heartbeat(device: str) -> str:
-    """The full reported state, sent at an interval and after every reconnect."""
+    """The full reported state, sent at an interval and after every connection."""
     return _up(device, UP_HEARTBEAT)
 
 
 def report(device: str) -> str:
-    """Changes of phase, and refusals. Sent again until acknowledged."""
+    """Changes of phase, and refusals; sent again until acknowledged."""
     return _up(device, UP_REPORT)
 
 
 def telemetry(device: str) -> str:
-    """Counts and histograms of an interval; may be lost."""
+    """Counts and histograms of an interval; a message may be lost."""
     return _up(device, UP_TELEMETRY)
 
 
 def captured(device: str) -> str:
-    """Inferences that are worth keeping; sent again until acknowledged."""
+    """Captured inferences; sent again until acknowledged."""
     return _up(device, UP_CAPTURED)
 
 
 def desired(device: str) -> str:
-    """Retained: the signed document of what the device shall run."""
+    """Retained: the signed document that says what the device must run."""
     return f"{ROOT}/d/{check_device_name(device)}/down/desired"
 
 
 def ack(device: str) -> str:
-    """The controller has stored the report with this sequence number."""
+    """Acknowledgements: the controller has made a report or a captured batch durable."""
     return f"{ROOT}/d/{check_device_name(device)}/down/ack"
 
 
 def model_role(model: str) -> str:
-    """Retained: the signed document of a model's versions and their manifests."""
+    """Retained: the signed document that lists a model's versions with their manifests."""
     return f"{ROOT}/pub/models/{check_name(model, 'model')}"
 
 
@@ -61,7 +62,7 @@ def trust() -> str:
 
 
 def root(version: int) -> str:
-    """Retained: one root of trust, for devices that were away for many rotations."""
+    """Retained: one version of the root of trust, for devices that were offline for many rotations."""
     return f"{ROOT}/pub/trust/root/{version}"
 
 
@@ -76,14 +77,14 @@ def chunk_list(digest: str) -> str:
 
 
 def up_filter(kind: str) -> str:
-    """What the controller subscribes to for all devices."""
+    """The filter by which the controller subscribes to one kind of message from all devices."""
     return f"{ROOT}/d/+/up/{kind}"
 
 
 def parse_up(topic: str) -> tuple[str, str] | None:
-    """(device, kind) of a topic written by a device, or None. The topic is the identity, not the payload.
+    """Returns (device, kind) of a topic that a device writes, or None for any other topic.
 
-    None also for a name that no device may have: nothing behind this line meets one.
+    The device is identified by its topic, not by the payload. A name that no device may have gives None, too.
     """
     parts = topic.split("/")
     if len(parts) != 6 or "/".join(parts[:2]) != ROOT or parts[2] != "d" or parts[4] != "up":
@@ -92,7 +93,7 @@ def parse_up(topic: str) -> tuple[str, str] | None:
 
 
 def parse_blob(topic: str) -> tuple[str, int | None] | None:
-    """(digest, index) of a blob topic, index None for the chunk list; None for any other topic."""
+    """Returns (digest, index) of a blob's topic, with index None for its chunk list; None for any other topic."""
     parts = topic.split("/")
     if len(parts) != 4 or "/".join(parts[:2]) != BLOB_ROOT or not is_digest(parts[2]):
         return None

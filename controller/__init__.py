@@ -1,6 +1,5 @@
-"""The server program: converts, verifies and versions models, decides rollouts, publishes over MQTT.
+"""The server program. It converts, verifies and versions models, decides rollouts, and publishes over MQTT.
 
 A request goes api -> verbs -> convert, gates, registry. A pass goes broker -> reconcile (fleet, rollout) -> registry ->
-broker. The floors of the rooms are a contract in pyproject.toml.
-Never imports the agent.
+broker. Which folder may import which is a contract of import-linter in pyproject.toml. Never imports the agent.
 """

@@ -24,7 +24,7 @@ PHASES = ("Steady", "Fetching", "Probing", "Ready", "Trial")
 
 
 def codes() -> str:
-    """The reference of error codes, made from the comments beside them in contract/errors.py."""
+    """Returns the reference of error codes, made from the comments beside them in contract/errors.py."""
     text = (ROOT / "contract" / "errors.py").read_text()
     rows = [
         "# Error codes",
@@ -41,13 +41,13 @@ def codes() -> str:
 
 
 def strategy_schema() -> str:
-    """The JSON schema by which an editor completes and checks a strategy."""
+    """Returns the JSON schema by which an editor completes and checks a strategy."""
     found = msgspec.json.schema(Strategy)
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **found}, indent=1) + "\n"
 
 
 def python_client() -> str:
-    """Every call of the Python client, what it answers, and the first line of its docstring."""
+    """Returns the reference of the Python client: every call, its answer, and the first line of its docstring."""
     return _CLIENT.format(client="\n".join(_calls(Client)), rollout="\n".join(_calls(RolloutHandle)))
 
 
@@ -82,7 +82,7 @@ class Edge(msgspec.Struct, frozen=True, order=True):
 
 
 def update_machine() -> str:
-    """The update machine as a diagram and a table, from the steps that the tests of its laws enumerate."""
+    """Returns the update machine as a diagram and a table, from the steps that the tests of its laws enumerate."""
     laws = _load(ROOT / "tests" / "agent" / "test_machine_laws.py")
     graph = laws.reachable()
     boots = _sorted(_boot(state, laws.machine.resume(state.record, laws.NOW)) for state in graph)
@@ -121,7 +121,7 @@ OWN_CODES = {Code.BOOT_BUDGET_SPENT, Code.SUPERSEDED, Code.PROBE_TIMEOUT, Code.T
 
 
 def _named(event: msgspec.Struct) -> str:
-    """The event by its kind, with what in it changes where it leads."""
+    """Returns the kind of the event, with the field that decides which state follows."""
     match type(event).__name__:
         case "HealthJudged":
             return f"HealthJudged {event.verdict.value}"  # type: ignore[attr-defined]
@@ -132,7 +132,7 @@ def _named(event: msgspec.Struct) -> str:
 
 
 def _sorted(edges: Iterable[Edge]) -> list[Edge]:
-    """Each once; a step that records again what the record said already is no row of its own."""
+    """Returns each edge once. A step that repeats a recorded outcome gets no row of its own."""
     found = set(edges)
     told = {msgspec.structs.replace(edge, outcome="") for edge in found if edge.outcome}
     return sorted(found - told, key=_order)
@@ -143,7 +143,7 @@ def _order(edge: Edge) -> tuple[object, ...]:
 
 
 def _arrows(edges: list[Edge]) -> list[str]:
-    """One arrow from a state to another one, with all events that lead there; the table has those that stay."""
+    """Returns one arrow for each pair of different states, with all events that lead from one to the other."""
     found: dict[tuple[str, str], list[str]] = {}
     for edge in edges:
         if edge.before == edge.after:
@@ -178,8 +178,8 @@ _PAGE = """\
 Made from `agent/core/machine.py` by `docs/generate.py`; `tests/test_docs.py` holds it equal.
 Each model on a device has one machine of its own: `step(state, event, now) -> (state, commands)`.
 The rows below are all the steps that a search over {states} reachable states and {events} events finds.
-A pair that has no row changes nothing.
-Its event came late, came twice, or is about another version.
+A state and an event that have no row together change nothing.
+Such an event came late, came twice, or is about another version.
 
 | state | meaning |
 |---|---|
@@ -190,10 +190,10 @@ stateDiagram-v2
 {diagram}
 ```
 
-The picture leaves out events after which the machine stays in its state; the table has them.
-Commands are performed in their order, and `Save` is durable before the next one begins.
-Where an event has several rows, the record and the time decide:
-[the machine](../../agent/core/machine.py) is shorter than any sentence about it.
+The diagram leaves out events after which the machine stays in its state; the table has them.
+Commands are performed in their order, and `Save` is durable before the next command begins.
+Where an event has several rows, the record and the time decide which row holds.
+[The machine](../../agent/core/machine.py) shows how.
 
 | state | event | next state | commands | newly recorded outcome |
 |---|---|---|---|---|

@@ -1,6 +1,6 @@
-"""The top layer: the real agent and the real reconcile in virtual time, on simulated flash, power and links.
+"""The simulator: the real agent and the real reconcile in virtual time, on simulated flash, power and links.
 
-Read `world.py` (a fleet), `device.py` (one device), `checkers/` (the laws).
+Start to read at `world.py` (a fleet), `device.py` (one device) or `checkers/` (the laws that histories must keep).
 """
 
 import logging

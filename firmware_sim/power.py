@@ -1,6 +1,6 @@
-"""Power that can fail: counts operations on flash and cuts where a plan says.
+"""A power supply that can fail: it counts the operations on flash and cuts the power where a plan says.
 
-Decides when. Refuses to know what is lost: that is flash.
+Decides when power fails. Refuses to know what is lost then: `flash.py` knows.
 """
 
 from collections.abc import Callable
@@ -8,15 +8,15 @@ from random import Random
 
 
 class PowerCut(BaseException):
-    """The supply is gone. Not an Exception: no handler of the device may survive it."""
+    """The power has failed. It is no Exception, so that no `except Exception` of the device's code can catch it."""
 
 
 class ProcessKilled(BaseException):
-    """The agent's process is gone, by the kernel or by its own fault; flash keeps what was written."""
+    """The agent's process has ended, killed by the kernel or by its own fault; flash keeps what was written."""
 
 
 Plan = Callable[[int], bool]
-"""Says for the running number of a mutating operation (from 1) whether power fails at it."""
+"""Tells whether power fails at an operation that changes flash, given the operation's number, from 1."""
 
 
 def never() -> Plan:
@@ -36,7 +36,7 @@ def at_random(probability: float, rng: Random) -> Plan:
 
 
 def in_bursts(probability: float, length: int, rng: Random) -> Plan:
-    """A plan like a loose contact: after a random cut each of the next `length` operations fails one time in two."""
+    """A plan like a loose cable: after a random cut each of the next `length` operations fails with probability 0.5."""
     left = 0
 
     def fails(operation: int) -> bool:
@@ -60,7 +60,7 @@ class Power:
         self.cuts = 0
 
     def draw(self) -> bool:
-        """Counts one operation. True if power fails during it."""
+        """Counts one operation; True if power fails during it."""
         self.operations += 1
         if self.plan(self.operations):
             self.cuts += 1

@@ -1,6 +1,7 @@
-"""A fleet in virtual time: real agents, the real reconcile, simulated flash, power and links; faults that end.
+"""A fleet in virtual time: real agents and the real reconcile; simulated flash, power and links; faults that end.
 
-One seed draws everything, by named streams. Writes traces; refuses to judge them.
+Decides when each device boots and when each fault begins and ends. All random numbers come from one seed, in named
+streams. Refuses to judge the histories that it records.
 """
 
 import hashlib
@@ -63,7 +64,7 @@ class FleetWorld:
         self.clock.run(self.scenario.ends_at_s)
 
     def trace_hash(self) -> str:
-        """A digest of every history: the same seed gives the same, in any process."""
+        """Returns the SHA-256 (hex) of every history: one scenario and one seed give the same digest in any process."""
         sha = hashlib.sha256()
         for name, device in self.devices.items():
             for moment in device.history:
@@ -76,7 +77,7 @@ class FleetWorld:
 
     @property
     def updates(self) -> int:
-        """Updates that devices have finished, well or badly."""
+        """The number of updates that devices have finished, successful or not."""
         return sum(
             before.record.outcome != after.record.outcome
             for device in self.devices.values()
@@ -184,7 +185,7 @@ class FleetWorld:
                 for device in self.devices.values():
                     device.crashes_on = digest
             case Brownout():
-                pass  # in the devices' power since they were made
+                pass  # `_plan` has put it into the power supply of each device
 
     def _fail_writes(self, first_s: float, last_s: float, probability: float) -> None:
         refusals, faults = stream(self.seed, f"controller/disk/{first_s}"), self.controller.faults

@@ -1,4 +1,7 @@
-"""A lock on a directory that one process holds at a time. It ends with the process, however that ends."""
+"""A lock on a directory, which one process at a time can hold. It ends with its process, even after a crash.
+
+Decides what happens on a disk that refuses writes. Refuses to know what the directory holds.
+"""
 
 import fcntl
 from pathlib import Path
@@ -8,7 +11,7 @@ from contract.errors import Code, WorldError
 
 
 def lock_directory(directory: Path) -> TextIO:
-    """Locks the directory until the returned file is closed; WorldError `disk_failed` if another agent has it."""
+    """Locks the directory until the returned file is closed. WorldError `disk_failed` if another agent holds it."""
     file = _open(directory / "lock")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -19,7 +22,7 @@ def lock_directory(directory: Path) -> TextIO:
 
 
 def _open(path: Path) -> TextIO:
-    """The lock file, made where it is missing; on a read-only or full disk the one that is there locks as well."""
+    """Opens the lock file, and makes it if it is missing. On a read-only or full disk opens an existing one to read."""
     try:
         return path.open("w")
     except OSError as error:

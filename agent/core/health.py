@@ -36,18 +36,18 @@ _INCONCLUSIVE = Judgement(Verdict.INCONCLUSIVE)
 
 
 class JudgedInferences:
-    """The newest inferences of one version, bounded; counts are kept as they come and go."""
+    """The newest inferences of one version, at most `size`, and their counts."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._newest: deque[Inference] = deque()
         self.seen = 0
-        """Inferences that were ever added."""
+        """The number of all inferences that were added, also those dropped since."""
         self.errors = 0
         self.labelled = 0
         self.correct = 0
         self.compared = 0
-        """Rows that a shadow has answered; all of them, not only the newest."""
+        """The number of all rows that a shadow has answered, not only the newest."""
         self.agreed = 0
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class JudgedInferences:
                 self._count(oldest, -1)
 
     def compare(self, rows: int, agreed: int) -> None:
-        """Adds how many of a shadow's answers were stable's."""
+        """Adds the rows that a shadow answered, and how many of its answers equalled stable's."""
         self.compared += rows
         self.agreed += agreed
 
@@ -76,7 +76,7 @@ class JudgedInferences:
 
     @property
     def baseline(self) -> Baseline | None:
-        """The yardstick that these inferences give a successor; None without labels."""
+        """The accuracy with which the next version is compared; None without labels."""
         return Baseline(labelled=self.labelled, correct=self.correct) if self.labelled else None
 
     def _count(self, inference: Inference, sign: int) -> None:
@@ -86,9 +86,9 @@ class JudgedInferences:
 
 
 def judge(inferences: JudgedInferences, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
-    """Judges a trial's inferences. Fewer inferences than `min_samples` never pass: missing data is not health.
+    """Returns the verdict on a trial's inferences. Fewer inferences than `min_samples` never pass.
 
-    Errors convict early: once there are more than `min_samples` may hold, no later success helps.
+    Errors may fail a trial before `min_samples` inferences: as soon as more have failed than `min_samples` allow.
     """
     if failed := _errors(inferences, policy):
         return failed
@@ -122,7 +122,7 @@ def _agreement(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement |
     if ratio >= float(policy.min_agreement):
         return None
     asked = f"{float(policy.min_agreement):.1%} asked for"
-    detail = f"{inferences.agreed} of {inferences.compared} answers are stable's, {asked}"
+    detail = f"{inferences.agreed} of {inferences.compared} answers equal stable's, {asked}"
     return Judgement(Verdict.FAIL, Code.HEALTH_AGREEMENT, detail)
 
 
@@ -139,6 +139,6 @@ def _accuracy(inferences: JudgedInferences, policy: TrialPolicy, baseline: Basel
         return Judgement(Verdict.PASS)
     detail = (
         f"accuracy {after:.3f} of {inferences.labelled} against {before:.3f} of {baseline.labelled} for stable, "
-        f"a drop of {float(policy.max_accuracy_drop):.3f} allowed"
+        f"a drop of at most {float(policy.max_accuracy_drop):.3f} is allowed"
     )
     return Judgement(Verdict.FAIL, Code.HEALTH_ACCURACY, detail)

@@ -1,7 +1,7 @@
-"""Tensors of the Open Inference Protocol to arrays and back: as JSON, and as raw little-endian bytes.
+"""Tensors of the Open Inference Protocol, converted to arrays and back, as JSON and as raw little-endian bytes.
 
-Decides what a tensor must look like to be one of a model's inputs, and says which field was wrong.
-Refuses to know routes and sessions. Source: https://github.com/triton-inference-server/server, protocol extensions.
+Decides which tensors a model's inputs accept, and which field an error names. Refuses to know routes and sessions.
+Source: https://github.com/triton-inference-server/server, protocol extensions.
 """
 
 import math
@@ -41,8 +41,9 @@ class GivenTensor(msgspec.Struct):
 
 
 def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, *, refuse_nan: bool) -> Array:
-    """Returns the array in `given`, of its own shape and of the manifest's datatype (object for BYTES).
+    """Returns the array that `given` describes: its own shape, the manifest's datatype (dtype object for BYTES).
 
+    `binary` are the raw bytes of the data; None: the data is JSON. `refuse_nan`: NaN is an error.
     BadInput `tensors_invalid` names the tensor and the field.
     """
     if given.datatype != wanted.datatype:
@@ -50,18 +51,18 @@ def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, *
     count = _check_shape(given, wanted)
     array = _from_json(given, count) if binary is None else _from_binary(given, count, binary)
     if refuse_nan and array.dtype.kind == "f" and np.isnan(array).any():
-        raise _wrong(given, "data", "holds NaN, and the model was not fitted to miss a value")
+        raise _wrong(given, "data", "holds NaN, and the model was not fitted with missing values")
     return array.reshape(given.shape)
 
 
 def as_json(tensor: Tensor, array: Array) -> dict[str, Any]:
-    """Returns an output with its data as a flat list, from an array of any shape."""
+    """Returns an output tensor for JSON, with its data as a flat list, from an array of any shape."""
     data = array.tolist() if array.ndim == 1 else array.ravel().tolist()
     return {"name": tensor.name, "shape": array.shape, "datatype": tensor.datatype, "data": data}
 
 
 def as_binary(tensor: Tensor, array: Array) -> tuple[dict[str, Any], bytes]:
-    """Returns an output, from an array of any shape, and its data: little-endian bytes that follow the JSON."""
+    """Returns an output tensor for JSON and its data as little-endian bytes, from an array of any shape."""
     raw = _text_bytes(array) if tensor.datatype == "BYTES" else _little_endian(array)
     parameters = {"binary_data_size": len(raw)}
     shape = list(array.shape)
@@ -97,7 +98,7 @@ def _from_json(given: GivenTensor, count: int) -> Array:
 
 @lru_cache(maxsize=64)
 def _decoder(datatype: str, depth: int) -> Callable[[msgspec.Raw], Any]:
-    """Reads lists of a datatype's cells, `depth` deep."""
+    """Returns a function that parses JSON lists of a datatype's values, nested `depth` levels deep."""
     kind: Any = _CELL.get(datatype, int)
     for _ in range(depth):
         kind = GenericAlias(list, (kind,))

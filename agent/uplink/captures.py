@@ -1,4 +1,4 @@
-"""From captured rows to batches: durable on flash first, then sent one at a time until the controller acknowledges.
+"""Captured rows in batches. A batch is first made durable on flash, then sent until the controller acknowledges it.
 
 Decides when a batch is written and sent again. Refuses to know why a row was chosen.
 """
@@ -19,13 +19,13 @@ from contract.signatures import Sign, sign_message
 from contract.wire import decode, encode
 
 RESEND_S = 30.0
-"""A batch without an acknowledgement is sent again after this."""
+"""Seconds after which a batch without an acknowledgement is sent again."""
 
 _log = logging.getLogger("edgeward.agent")
 
 
 class Captures:
-    """Captured rows of all models. `queues` returns the rows that wait, a queue for each model."""
+    """Captured rows of all models on one device. `queues` returns the waiting rows, in one queue for each model."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class Captures:
         self._resend_at = math.inf
 
     def link_down(self) -> None:
-        """Forgets the batch in flight: it is sent again."""
+        """Forgets which batch is in flight, so that it is sent again."""
         self._in_flight, self._resend_at = None, math.inf
 
     def acknowledged(self, ack: Ack, now: float) -> bool:
-        """Whether the acknowledgement is for a batch; then sends the next one."""
+        """Drops the batch in flight and sends the next one, if `ack` is for that batch; returns whether it is."""
         if self._in_flight != (ack.boot, ack.seq):
             return False
         self._spool.drop((ack.boot, ack.seq))
@@ -62,7 +62,7 @@ class Captures:
         return True
 
     def tick(self, now: float, name: Callable[[], Name], *, online: bool) -> None:
-        """Writes waiting rows when a batch is due; sends the next batch, or again one that was not acknowledged."""
+        """Writes the waiting rows when a batch is due. Sends the oldest batch if none is in flight or it is late."""
         if now >= self._batch_at:
             self._batch_at = now + self._batch_s
             while rows := self._take():
@@ -76,7 +76,7 @@ class Captures:
         return min(self._batch_at if waiting else math.inf, self._resend_at)
 
     def _take(self) -> list[CapturedRow]:
-        """Removes and returns as many waiting rows as fit a batch; a row is far smaller than a batch."""
+        """Removes and returns as many waiting rows as fit into half a batch; a row is far smaller than a batch."""
         rows: list[CapturedRow] = []
         size_bytes = 0
         for queue in self._queues():

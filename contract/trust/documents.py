@@ -1,7 +1,7 @@
-"""Signed documents in TUF's shape: the model role (which versions exist) and the desired document (who runs which).
+"""Signed documents in TUF's form: the model role (versions of a model) and the desired document (what a device runs).
 
-Decides how both are built, signed and read once their signatures are verified. Refuses to know where keys live, what
-time it is, and what was accepted before.
+Decides how both are built, signed and read. Refuses to know where keys are kept, what time it is, and what was
+accepted before.
 """
 
 import json
@@ -32,11 +32,14 @@ _COMPACT = JSONSerializer(compact=True)
 
 
 _UNLIKE_CANONICAL = re.compile(r"\\|[:\[,]-?(?:\d+[.eE]|[IN])")
-"""An escape, or a number that is no integer (text that looks like one only costs the slow path)."""
+"""Finds an escape, or a number that is no integer. Text that looks like one is serialized by the slow path, too."""
 
 
 class _CanonicalJson(CanonicalJSONSerializer):
-    """The bytes that are signed. Standard JSON with sorted keys is canonical JSON unless something is escaped: 6 x."""
+    """A serializer of the bytes that are signed, 6 times as fast as its base class.
+
+    Standard JSON with sorted keys is canonical JSON, unless it holds an escape or a number that is no integer.
+    """
 
     def serialize(self, signed_obj: Signed) -> bytes:
         plain = signed_obj.to_dict()
@@ -48,14 +51,14 @@ _CANONICAL = _CanonicalJson()
 
 
 def role_name(model: str) -> str:
-    """The TUF role of a model's release signer."""
+    """Returns the name of the TUF role of a model's release signer. BadInput `name_invalid`."""
     return f"models-{check_name(model, 'model')}"
 
 
 def model_role(
     model: str, manifests: Mapping[int, Manifest], *, version: int, expires: datetime, min_release: int = 0
 ) -> Targets:
-    """The unsigned role of `model`: every released version with its manifest."""
+    """Returns the unsigned role of `model`: every signed version with its manifest, by release number."""
     targets = {}
     for release, manifest in sorted(manifests.items()):
         path = target_path(model, release)
@@ -65,7 +68,7 @@ def model_role(
 
 
 def read_model_role(role: Targets, model: str) -> ModelRole:
-    """Manifests by release number. BadInput: `message_malformed`, `path_invalid`, `image_mismatch`."""
+    """Reads the manifests by release number. BadInput `message_malformed`, `path_invalid`, `image_mismatch`."""
     manifests = {}
     for path, target in role.targets.items():
         named, release = parse_target_path(path)
@@ -91,7 +94,7 @@ def sign_desired(
     signer: Signer,
     nonce: str = "",
 ) -> bytes:
-    """The desired document of `device`, signed by the director."""
+    """Returns the desired document of `device` as JSON, signed by the director."""
     targets = {}
     for want in wanted:
         path = target_path(want.model, want.release)
@@ -103,7 +106,7 @@ def sign_desired(
 
 
 def read_desired(raw: bytes, targets: Targets) -> Desired:
-    """A desired document that the director of these top-level targets has signed.
+    """Reads a desired document that the director has signed; `targets` are the verified top-level targets.
 
     BadInput: `signature_invalid`, `message_malformed`, `message_too_large`, `protocol_unknown`, `path_invalid`.
     """
@@ -129,7 +132,7 @@ def read_desired(raw: bytes, targets: Targets) -> Desired:
 
 
 def sign(signed: Any, *signers: Signer) -> bytes:
-    """Metadata with the signatures of all signers, in compact JSON."""
+    """Returns metadata with the signatures of all signers, as compact JSON."""
     metadata: Metadata[Any] = Metadata(signed)
     for signer in signers:
         metadata.sign(signer, append=True, signed_serializer=_CANONICAL)
@@ -137,8 +140,8 @@ def sign(signed: Any, *signers: Signer) -> bytes:
 
 
 def load(raw: bytes, kind: type[Any], *, max_bytes: int) -> Metadata[Any]:
-    """Parsed and unverified metadata of one type; BadInput `message_malformed`, `message_too_large`."""
-    plain = decode_plain(raw, max_bytes=max_bytes)  # no duplicate keys: two readers would see two documents
+    """Parses metadata of one type without verifying it. BadInput `message_malformed`, `message_too_large`."""
+    plain = decode_plain(raw, max_bytes=max_bytes)  # refuses duplicate keys, which two parsers could read differently
     try:
         metadata: Metadata[Any] = Metadata.from_dict(plain)
     except Exception as error:  # what python-tuf raises for plain values of wrong shape shares no base class
@@ -149,7 +152,7 @@ def load(raw: bytes, kind: type[Any], *, max_bytes: int) -> Metadata[Any]:
 
 
 def when(text: str) -> datetime:
-    """A date with a time zone; BadInput `message_malformed`."""
+    """Parses an ISO 8601 date with a time zone. BadInput `message_malformed`."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -160,7 +163,7 @@ def when(text: str) -> datetime:
 
 
 def refusal(what: str, error: Exception) -> BadInput:
-    """What a device says about metadata that python-tuf did not accept: the kind of attack it may be."""
+    """Returns the refusal for an error of python-tuf; its code names the kind of fault or attack in the metadata."""
     code = Code.METADATA_MISMATCH
     if isinstance(error, UnsignedMetadataError):
         code = Code.SIGNATURE_INVALID

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, generated from the route table and the structs that it names."""
+"""The OpenAPI 3.1 document, generated from the route table and the structs that the table names."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ _REF = "#/components/schemas/{name}"
 
 
 def openapi() -> dict[str, Any]:
-    """The OpenAPI document as plain values."""
+    """Returns the OpenAPI document as plain values, ready for JSON."""
     types = [route.returns for route in ROUTES] + [route.takes for route in ROUTES if route.takes is not None]
     schemas, components = msgspec.json.schema_components([*types, Error], ref_template=_REF)
     by_type = dict(zip([str(kind) for kind in [*types, Error]], schemas, strict=True))
@@ -31,7 +31,7 @@ def openapi() -> dict[str, Any]:
 
 
 class Error(msgspec.Struct):
-    """The body of every failure: a stable code, and what to do."""
+    """The body of every error answer: a stable code, and a text that says what was wrong."""
 
     code: str
     detail: str

@@ -1,4 +1,4 @@
-"""The routes of operators: tokens with roles, and the audit."""
+"""The API routes for tokens with roles and for the audit. Decides nothing."""
 
 import time
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from controller.verbs import tokens
 
 
 class TokenRequest(Message, frozen=True):
-    """A request for a token: its holder's name, its roles, and for how many days it is good."""
+    """A request for a token: the name of its holder, its roles, and the number of days for which it is valid."""
 
     name: str
     roles: Annotated[tuple[Role, ...], msgspec.Meta(min_length=1)]
@@ -26,7 +26,7 @@ class TokenRequest(Message, frozen=True):
 
 
 async def create_token(request: web.Request) -> views.NewToken:
-    """Makes a token; it is shown this once."""
+    """Makes a token. Only this answer contains its secret."""
     asked = decode(await request.read(), TokenRequest)
     kept, token = tokens.create_token(
         request.app[STATE], asked.name, asked.roles, days=asked.days, actor=actor_of(request)
@@ -35,22 +35,22 @@ async def create_token(request: web.Request) -> views.NewToken:
 
 
 async def list_tokens(request: web.Request) -> list[views.TokenView]:
-    """Every token, without its secret."""
+    """Returns every token, without its secret."""
     return [_shown(kept) for kept in request.app[STATE].tokens.all()]
 
 
 async def revoke_token(request: web.Request) -> views.TokenView:
-    """Ends a token."""
+    """Revokes a token."""
     return _shown(tokens.revoke_token(request.app[STATE], request.match_info["token"], actor=actor_of(request)))
 
 
 async def audit(request: web.Request) -> list[dict[str, Any]]:
-    """The newest audit entries, newest first."""
+    """Returns the newest audit entries, newest first."""
     return request.app[STATE].journal.audit_entries()
 
 
 async def export_audit(request: web.Request) -> views.AuditExport:
-    """The whole audit, with the checkpoint that devices hold."""
+    """Returns the whole audit, the checkpoint that devices hold, and the faults that were found in the chain."""
     state = request.app[STATE]
     entries, witness = state.journal.whole_audit(), state.trust_metadata.audit_witness()
     return views.AuditExport(
@@ -72,7 +72,7 @@ def _shown(kept: ApiToken) -> views.TokenView:
 OPERATOR_ROUTES = (
     Route("admin", "GET", "/v1/tokens", list_tokens, "All tokens", list[views.TokenView]),
     Route("admin", "POST", "/v1/tokens", create_token, "Make a token", views.NewToken, TokenRequest),
-    Route("admin", "POST", "/v1/tokens/{token}/revoke", revoke_token, "End a token", views.TokenView),
-    Route("view", "GET", "/v1/audit", audit, "Who did what", list[dict[str, Any]]),
-    Route("view", "GET", "/v1/audit/export", export_audit, "All of the audit", views.AuditExport),
+    Route("admin", "POST", "/v1/tokens/{token}/revoke", revoke_token, "Revoke a token", views.TokenView),
+    Route("view", "GET", "/v1/audit", audit, "The newest audit entries", list[dict[str, Any]]),
+    Route("view", "GET", "/v1/audit/export", export_audit, "The whole audit", views.AuditExport),
 )

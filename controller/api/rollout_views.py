@@ -29,7 +29,7 @@ class MemberView(Message, frozen=True):
 
 
 class VerdictView(Message, frozen=True):
-    """What a rule says now."""
+    """The newest verdict of a rule."""
 
     metric: str
     stratum: str
@@ -39,15 +39,15 @@ class VerdictView(Message, frozen=True):
 
 
 class TransferView(Message, frozen=True):
-    """How much has been transferred, by the devices' newest heartbeats."""
+    """How much of a rollout has been transferred, according to the devices' newest heartbeats."""
 
     total_bytes: int
-    """For all members, each in the fewest bytes that it can take."""
+    """The bytes for all members together; for each member the smallest encoding that it can take."""
     done_bytes: int
     bytes_s: float
-    """Since the rollout began."""
+    """The mean rate since the rollout began, in bytes a second."""
     eta_s: float | None
-    """Time left at that rate; None while nothing has been transferred."""
+    """The seconds left at that rate; None while nothing has been transferred."""
 
 
 class RolloutSummary(Message, frozen=True):
@@ -71,7 +71,7 @@ class RolloutSummary(Message, frozen=True):
 
 
 class RolloutView(RolloutSummary, frozen=True):
-    """One rollout as it stands."""
+    """One rollout with its members and its plan."""
 
     members: tuple[MemberView, ...]
     excluded: dict[str, str]
@@ -80,12 +80,12 @@ class RolloutView(RolloutSummary, frozen=True):
 
 
 def verdict_view(verdict: RuleVerdict) -> VerdictView:
-    """What a rule says."""
+    """Returns the view of a rule's verdict."""
     return VerdictView(metric=verdict.metric, stratum=verdict.stratum, verdict=verdict.word, detail=verdict.detail)
 
 
 def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
-    """A rollout with its members' outcomes and the newest verdicts."""
+    """Returns a rollout with its members' outcomes and the newest verdicts. `now` is seconds since 1970."""
     facts = facts_of(world, rollout, now)
     members = []
     for member in rollout.members:
@@ -112,13 +112,16 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
 
 
 def rollout_summary(rollout: Rollout, world: World, now: float) -> RolloutSummary:
-    """A rollout without its members. One that has ended is not counted through again: its status says how it ended."""
+    """Returns a rollout without its members. `now` is seconds since 1970.
+
+    The members of a rollout that has ended are not counted: its status says how it ended.
+    """
     facts = facts_of(world, rollout, now) if rollout.status not in FINAL else {}
     return RolloutSummary(**_summary_fields(rollout, world, facts, now))
 
 
 def _summary_fields(rollout: Rollout, world: World, facts: Mapping[str, DeviceFact], now: float) -> dict[str, Any]:
-    """`facts` of those members that are counted."""
+    """Returns the fields of a summary. Only members that have an entry in `facts` are counted."""
     members = [member for member in rollout.members if member.device in facts]
     outcomes = [outcome_of(rollout, member, facts[member.device], now) for member in members]
     return {
@@ -142,7 +145,7 @@ def _summary_fields(rollout: Rollout, world: World, facts: Mapping[str, DeviceFa
 def transfer_view(
     rollout: Rollout, members: Sequence[Member], world: World, facts: Mapping[str, DeviceFact], now: float
 ) -> TransferView:
-    """How much of a rollout has been transferred, in bytes."""
+    """Returns how much of a rollout has been transferred to `members`. `now` is seconds since 1970."""
     total = done = 0
     for member in members:
         wanted = bytes_for(world, rollout, member)
@@ -153,7 +156,7 @@ def transfer_view(
 
 
 def _across(rollout: Rollout, fact: DeviceFact, wanted: int) -> int:
-    """How many of its bytes a device has: all once it probes the release, what it reports while it fetches."""
+    """Returns how many of the `wanted` bytes a device has: the reported number while it fetches, afterwards all."""
     state, assigned = fact.state, fact.assigned
     if state is None:
         return 0
@@ -167,7 +170,7 @@ def _across(rollout: Rollout, fact: DeviceFact, wanted: int) -> int:
 
 
 def serving_release(state: ModelState | None) -> int | None:
-    """Which of its versions a device answers from; None for neither, or for none at all."""
+    """Returns the release of the trial or of stable, whichever answers on a device; None if neither does."""
     if state is None:
         return None
     kept = (each for each in (state.trial, state.stable) if each is not None)

@@ -1,4 +1,4 @@
-"""The routes as a table: method, path, handler, what goes in, what comes out. The OpenAPI document is made from it."""
+"""The API's routes as a table: method, path, function, request, answer. The OpenAPI document is made from it."""
 
 import time
 from typing import Literal
@@ -28,16 +28,19 @@ from controller.verbs.push import push
 
 
 class PushRequest(Message, frozen=True):
-    """The JSON part of a push; beside it the multipart parts `model` (bytes) and `sample` (npz)."""
+    """The JSON part of a push. The other multipart parts are `model` (bytes) and `sample` (npz)."""
 
     kind: Literal["skops", "onnx"]
     tags: dict[str, str] = {}
     variants: tuple[VariantName, ...] = ()
-    """Smaller forms to make as well, for devices on which the full one does not fit."""
+    """The smaller forms to make too, for devices on which the full form does not fit."""
 
 
 async def health(request: web.Request) -> web.Response:
-    """Whether the controller works, for monitors: 503 where it does not. What is wrong in words needs a token."""
+    """Tells monitors whether the controller works: 200, or 503 with the codes of findings.
+
+    Details of the findings need a token: `GET /v1/fleet`.
+    """
     state = request.app[STATE]
     facts = facts_of(state)
     found = findings_of(facts)
@@ -57,14 +60,14 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def enrolment(request: web.Request) -> views.Enrolment:
-    """What `edgeward device config` writes."""
+    """Returns what `edgeward device config` writes: the broker's address and the root of trust."""
     state = request.app[STATE]
     url = state.broker.url if state.broker else ""
     return views.Enrolment(broker_url=url, root=state.trust_metadata.root())
 
 
 async def list_models(request: web.Request) -> list[views.ModelView]:
-    """Every model."""
+    """Returns every model with its versions and devices as numbers."""
     state = request.app[STATE]
     found = []
     for name in state.registry.models():
@@ -84,13 +87,13 @@ async def list_models(request: web.Request) -> list[views.ModelView]:
 
 
 async def list_versions(request: web.Request) -> list[views.VersionView]:
-    """Versions of a model, oldest first."""
+    """Returns the versions of a model, oldest first."""
     versions = request.app[STATE].registry.versions(request.match_info["model"])
     return [views.VersionView(**views.version_fields(version)) for version in versions]
 
 
 async def show_version(request: web.Request) -> views.VersionDetail:
-    """One version with manifest, lineage and evidence."""
+    """Returns one version with manifest, lineage and evidence."""
     release = _number(request.match_info["release"])
     state = request.app[STATE]
     version = state.registry.version(request.match_info["model"], release)
@@ -98,7 +101,7 @@ async def show_version(request: web.Request) -> views.VersionDetail:
 
 
 async def push_version(request: web.Request) -> views.VersionDetail:
-    """Converts a model, judges it and registers it as a version."""
+    """Converts a model, checks it by the gates and registers it as a version."""
     state = request.app[STATE]
     async with request.app[PUSHES].received(request) as came:
         wanted = decode(came.request, PushRequest)
@@ -116,7 +119,7 @@ async def push_version(request: web.Request) -> views.VersionDetail:
 
 
 async def captured_rows(request: web.Request) -> list[views.CapturedView]:
-    """What devices kept of a model's inferences, oldest first; `after` an id, `limit` at most 10,000."""
+    """Returns the captured inferences of a model, oldest first: at most `limit` of those with an id above `after`."""
     state = request.app[STATE]
     model = request.match_info["model"]
     state.registry.versions(model)
@@ -128,7 +131,7 @@ async def captured_rows(request: web.Request) -> list[views.CapturedView]:
 
 
 async def list_devices(request: web.Request) -> list[views.DeviceView]:
-    """The fleet."""
+    """Returns all devices, sorted by name."""
     world = request.app[STATE].world
     now = time.time()
     return [
@@ -137,13 +140,13 @@ async def list_devices(request: web.Request) -> list[views.DeviceView]:
 
 
 async def show_fleet(request: web.Request) -> FleetView:
-    """The fleet on one page."""
+    """Returns a summary of the fleet for the page of the controller."""
     state = request.app[STATE]
     return fleet_view(state.world, time.time(), findings_of(facts_of(state)))
 
 
 async def show_device(request: web.Request) -> views.DeviceDetail:
-    """One device with its history."""
+    """Returns one device with its history."""
     state = request.app[STATE]
     name = request.match_info["device"]
     twin = state.world.durable.twins.get(name)
@@ -156,7 +159,7 @@ async def show_device(request: web.Request) -> views.DeviceDetail:
 
 
 ROUTES = (
-    Route("nothing", "GET", "/v1/health", health, "Is the controller well?", views.Health),
+    Route("nothing", "GET", "/v1/health", health, "Whether the controller works", views.Health),
     Route("view", "GET", "/v1/enrolment", enrolment, "What a new device needs to know", views.Enrolment),
     Route("view", "GET", "/v1/models", list_models, "All models", list[views.ModelView]),
     Route("view", "GET", "/v1/models/{model}/versions", list_versions, "Versions of a model", list[views.VersionView]),
@@ -184,5 +187,5 @@ ROUTES = (
 
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise BadInput(Code.REQUEST_INVALID, f"version {text[:20]!r}: expected a number")
+        raise BadInput(Code.REQUEST_INVALID, f"{text[:20]!r}: expected a whole number of at most 9 digits")
     return int(text)

@@ -1,6 +1,6 @@
-"""The sample as the estimator takes it and as ONNX takes it, and rows that lie on decision boundaries.
+"""The sample in two forms, for the estimator and for ONNX, and rows that lie on decision boundaries.
 
-Decides whether the model gets one matrix or one input per column.
+Decides whether the model gets one matrix or one input per column. Refuses to know what the estimator answers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ MATRIX_INPUT = "X"
 
 @dataclass(frozen=True)
 class SampleFrame:
-    """Rows in both forms. `frame` feeds the estimator, `arrays(precision)` feeds onnxruntime."""
+    """Rows in both forms: `frame` (a DataFrame or an array) feeds the estimator, `arrays(real)` feeds onnxruntime."""
 
     frame: Any
     columns: tuple[str, ...]
@@ -30,19 +30,23 @@ class SampleFrame:
         return len(self.frame)
 
     def arrays(self, real: str) -> dict[str, Array]:
-        """Inputs by name; `real` is the dtype of real numbers: float32 or float64."""
+        """Returns the inputs by name. `real` is the dtype of real numbers: `float32` or `float64`.
+
+        A matrix has the shape (rows, columns) and is all `real`. A column has the shape (rows, 1), and is `real`, int64
+        or, for text, object.
+        """
         if self.as_matrix:
             return {MATRIX_INPUT: np.asarray(self.frame, dtype=real)}
         return {name: _column(self.frame[name].to_numpy(), real) for name in self.columns}
 
     def is_real(self, name: str) -> bool:
-        """Whether a column holds real numbers."""
+        """Tells whether a column holds real numbers."""
         if isinstance(self.frame, pd.DataFrame):
             return bool(pd.api.types.is_float_dtype(self.frame[name]))
         return bool(np.issubdtype(self.frame.dtype, np.floating))
 
     def with_missing(self, names: Sequence[str]) -> "SampleFrame":
-        """The first rows; in the one or the other of the columns `names` each lacks its number."""
+        """Returns at most MISSING_ROWS rows, the first ones; each lacks its number in one of the columns `names`."""
         count = min(len(self), MISSING_ROWS)
         frame = self.frame[:count].copy()
         for number, name in enumerate(names):
@@ -54,13 +58,16 @@ class SampleFrame:
         return SampleFrame(frame, self.columns, self.as_matrix)
 
     def row(self, index: int) -> dict[str, str]:
-        """One row as text, for people."""
+        """Returns one row as text by column name, for people."""
         values = self.frame.iloc[index] if isinstance(self.frame, pd.DataFrame) else self.frame[index]
         return {name: str(value) for name, value in zip(self.columns, values, strict=True)}
 
 
 def read_sample(sample: Array | Mapping[str, Array], *, named: bool) -> SampleFrame:
-    """A frame of at most MAX_PARITY_ROWS rows. `named`: the estimator addresses columns by name."""
+    """Returns the first MAX_PARITY_ROWS rows of a matrix (rows, columns) or of columns (rows,) by name.
+
+    `named`: the estimator addresses columns by name.
+    """
     if isinstance(sample, np.ndarray):
         columns = tuple(f"x{index}" for index in range(sample.shape[1]))
         return SampleFrame(sample[:MAX_PARITY_ROWS], columns, as_matrix=True)
@@ -70,7 +77,10 @@ def read_sample(sample: Array | Mapping[str, Array], *, named: bool) -> SampleFr
 
 
 def boundary_rows(sample: SampleFrame, seed: int = 0) -> SampleFrame:
-    """Rows whose numbers lie midway between neighbouring values: exactly where trees put their thresholds."""
+    """Returns at most MAX_BOUNDARY_ROWS rows whose real numbers lie midway between neighbouring values of their column.
+
+    Decision trees put their thresholds exactly there. Other columns keep the values of a sample row.
+    """
     rng = np.random.default_rng(seed)
     picked = rng.integers(0, len(sample), size=min(MAX_BOUNDARY_ROWS, 4 * len(sample)))
     frame = sample.frame

@@ -1,7 +1,7 @@
-"""scikit-learn -> ONNX bytes, in one of three precisions.
+"""Converts a scikit-learn estimator to ONNX bytes, in one of three precisions.
 
-Settings are measured (docs/adr/0002): opset 18 and ai.onnx.ml 3 load on every onnxruntime since 1.15; a fixed graph
-name keeps the digest stable; probabilities come as an array; large tree ensembles are said in ai.onnx.ml 5 (0009).
+Decides the settings, which docs/adr/0002 measured. Opset 18 and ai.onnx.ml 3 load on every onnxruntime since 1.15. A
+fixed graph name keeps the digest stable. Probabilities are an array. Large tree ensembles use ai.onnx.ml 5 (ADR 9).
 """
 
 from typing import Any, Literal
@@ -28,23 +28,24 @@ TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
 Precision = Literal["float32", "float64", "float64 to the last step, which gets float32"]
 CAST: Precision = "float64 to the last step, which gets float32"
 PRECISIONS: tuple[Precision, ...] = ("float32", "float64", CAST)
-"""In order of preference. The third is for trees behind a scaler: scaling in float32 moves rows across thresholds."""
+"""All precisions, the preferred one first. The third is for trees after a scaler, because scaling in float32 moves rows
+across the trees' thresholds."""
 
 
 def real_dtype(precision: Precision) -> str:
-    """The dtype of real inputs."""
+    """Returns the dtype of real inputs: `float32` or `float64`."""
     return "float32" if precision == "float32" else "float64"
 
 
 def precisions_for(estimator: Any) -> tuple[Precision, ...]:
-    """What is worth trying: Gaussian processes need float64, the cast needs a pipeline to sit in."""
+    """Returns the precisions to try. Gaussian processes need float64; a cast needs a pipeline of two or more steps."""
     if any(type(part).__name__.startswith("GaussianProcess") for _, part in walk(estimator)):
         return ("float64",)
     return PRECISIONS if isinstance(estimator, Pipeline) and len(estimator.steps) > 1 else PRECISIONS[:2]
 
 
 def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
-    """ONNX bytes; BadInput `estimator_unsupported` or `conversion_failed` with the failing step."""
+    """Returns ONNX bytes. BadInput `estimator_unsupported` names the failing step, `conversion_failed` the error."""
     model = _with_cast(estimator) if precision == CAST else estimator
     options = {id(model): {"zipmap": False}} if is_classifier(estimator) else None
     try:
@@ -86,5 +87,7 @@ def _blame(estimator: Any, error: Exception) -> str:
     said = str(error)
     for path, part in walk(estimator):
         if f"{type(part).__module__}.{type(part).__name__}'" in said:
-            return f"{path} ({type(part).__name__}) has no ONNX form: replace this step or push ONNX of your own"
+            return (
+                f"{path} ({type(part).__name__}) cannot be converted to ONNX: replace this step, or push an ONNX file"
+            )
     return said[:300]

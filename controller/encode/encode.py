@@ -1,6 +1,7 @@
-"""An artifact as segments: copies from a base, changes to it, new bytes, whichever packs smallest, in one stream.
+"""Encodes an artifact as one stream of segments: copies from a base, changes to it, or new bytes.
 
-Decides by packing samples. Refuses to know which pairs of versions are worth it.
+Decides the form of each segment: the one whose beginning packs smallest. Refuses to know which pairs of versions are
+worth encoding.
 """
 
 import zlib
@@ -12,17 +13,17 @@ from contract.encoding import HEADER, MAX_SEGMENT_BYTES, Kind, changed, pack, re
 from controller.encode.match import Bytes, Copy, find_copies
 
 TRY_BYTES = 1 << 16
-"""How much of a segment each form is tried on."""
+"""The bytes at the beginning of a segment on which each form is tried."""
 LANES = (1, 2, 4, 8)
 
 
 def encode_artifact(target: bytes, base: bytes = b"") -> bytes:
-    """`target` in fewer bytes for a device that has `base`."""
+    """Returns `target` encoded in fewer bytes, for a device that has `base`; without `base` for any device."""
     return pack(segments(target, base))
 
 
 def segments(target: bytes, base: bytes) -> Iterator[bytes]:
-    """Headers with their bytes, in order of the target."""
+    """Yields segments, each a header with its bytes, in the order of the target."""
     new, old = (np.frombuffer(data, np.uint8) for data in (target, base))
     at, expected = 0, 0
     for copy in (*find_copies(old, new), Copy(len(target), len(base), 0)):
@@ -35,14 +36,14 @@ def segments(target: bytes, base: bytes) -> Iterator[bytes]:
 
 
 def _gap(new: Bytes, old: Bytes, base_at: int) -> Iterator[bytes]:
-    """A stretch that is no copy: by itself, and beside what stood there before, where that is known."""
+    """Yields segments for bytes that are no copy. `old` are the bytes of the base at the same place; empty: unknown."""
     for at in range(0, len(new), MAX_SEGMENT_BYTES):
         data, beside = (side[at : at + MAX_SEGMENT_BYTES].tobytes() for side in (new, old))
         yield _smallest(data, beside, base_at + at)
 
 
 def _smallest(data: bytes, beside: bytes, before: int) -> bytes:
-    """The form of one segment that packs smallest, tried on its beginning."""
+    """Returns one segment in the form whose beginning packs smallest."""
     forms: list[tuple[Kind, bytes]] = [(Kind.NEW, data)]
     if len(beside) == len(data):
         forms.append((Kind.CHANGED, changed(data, beside)))

@@ -1,1 +1,1 @@
-"""Pure knowledge of the fleet: a twin per device, folded from messages; selection; views."""
+"""Pure functions on the fleet: twins folded from messages, selection by labels, neighbours."""

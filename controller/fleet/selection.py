@@ -1,4 +1,4 @@
-"""Selection of the devices of a rollout, by their labels. Pure."""
+"""Selection of the devices of a rollout by their labels. Pure. Refuses to know rollouts."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +7,10 @@ from controller.fleet.twin import Twin
 
 
 def select(twins: Iterable[Twin], selector: Mapping[str, str]) -> list[str]:
-    """Names of devices whose labels hold every pair of `selector` (none: all), sorted; BadInput `selector_empty`."""
+    """Returns the sorted names of devices whose labels contain all of `selector`; an empty selector selects all.
+
+    BadInput `selector_empty` if no device is selected; the message lists the labels that exist.
+    """
     known = list(twins)
     found = sorted(twin.device for twin in known if selector.items() <= twin.labels.items())
     if not found:

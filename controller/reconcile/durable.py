@@ -1,8 +1,7 @@
-"""What of the world is durable, as rows, and the world as it is made again from them.
+"""The durable part of the world as table rows, and the world that is made from these rows at a start.
 
-Decides what a controller that starts again must find, and which rows a change touches: those of devices that have
-changed, never the fleet. A row that cannot be read is left aside and named: the controller starts without it.
-Refuses to know when rows are written.
+Decides what a restarted controller must find, and which rows a change writes: those of changed devices, never the whole
+fleet. A row that cannot be read is skipped and named in `unreadable`. Refuses to know when rows are written.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,9 +23,9 @@ from controller.reconcile.world import Caches, Durable, World
 from controller.rollout.model import Member, Rollout
 
 TABLES = ("devices", "rollouts", "members", "excluded", "quarantine", "deliveries", "published")
-"""A row a device, a rollout, a member, an excluded device, a device, an encoding, a blob."""
+"""The tables. One row is for one: device, rollout, member, excluded device, device, encoding, blob."""
 MOVED_TABLES = ("devices", "rollouts", "quarantine", "deliveries", "published")
-"""Those that were one JSON file each."""
+"""The tables that an older version kept as one JSON file each."""
 
 T = TypeVar("T")
 
@@ -52,21 +51,21 @@ def _last_words(body: bytes) -> tuple[Heartbeat, int]:
 
 
 class FleetRecords:
-    """The durable world on tables. Remembers which members of rollouts are written, to write only new ones."""
+    """The durable world in tables. It knows which members of rollouts are written, so that it writes only new ones."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._members: dict[str, tuple[Member, ...]] = {}
         self._excluded: dict[str, dict[str, str]] = {}
         self.unreadable: dict[str, str] = {}
-        """By table and key, rows that `load_world` could not read, and why."""
+        """The reasons why `load_world` could not read rows, by table and key."""
 
     def save(
         self, durable: Durable, devices: Iterable[str], rollouts: Iterable[str], quarantined: Iterable[str]
     ) -> None:
         """Makes the named twins' desired sides, rollouts and quarantines durable, all in one transaction.
 
-        WorldError `disk_full` or `disk_failed`: then nothing of it is.
+        WorldError `disk_full` or `disk_failed`: then none of them is durable.
         """
         changed = [durable.rollouts[name] for name in sorted(rollouts)]
         rows = {
@@ -88,30 +87,31 @@ class FleetRecords:
         self._tables.write({"quarantine": {device: None}})
 
     def save_delivery(self, artifact: str, base: str, delivery: Delivery | None) -> None:
-        """Makes durable in how few bytes an artifact comes; None where encoding it saves too little."""
+        """Makes the encoding of an artifact durable; None where encoding saves too little. `base` may be empty."""
         self._tables.write({"deliveries": {f"{artifact}/{base}": msgspec.json.encode(delivery)}})
 
     def encoded(self) -> frozenset[tuple[str, str]]:
-        """(artifact, base) of every encoding that was tried, those that save too little among them."""
+        """Returns (artifact, base) of every encoding that was tried, also of those that save too little."""
         keys = (key.partition("/") for key in self._tables.rows("deliveries"))
         return frozenset((artifact, base) for artifact, _, base in keys)
 
     def published(self) -> dict[str, Blob]:
-        """Blobs that the broker was given, by digest."""
+        """Returns the blobs that the broker was given, by digest."""
         found = self._tables.rows("published")
         return {digest: msgspec.json.decode(body, type=Blob) for digest, body in found.items()}
 
     def save_published(self, given: Iterable[Blob], taken_back: Iterable[str] = ()) -> None:
-        """Makes durable which blobs the broker has been given, and which (by digest) were taken back."""
+        """Makes durable which blobs the broker has been given, and which (by digest) were removed from it."""
         rows: dict[str, bytes | None] = {blob.sha256: msgspec.json.encode(blob) for blob in given}
         rows.update(dict.fromkeys(taken_back))
         if rows:
             self._tables.write({"published": rows})
 
     def load_world(self, last_words: Mapping[str, bytes], silent_s: float) -> World:
-        """The world of a controller that starts: desired sides from the tables, reported ones from last heartbeats.
+        """Makes the world of a controller that starts, from the tables and from the last heartbeats.
 
-        `last_words` is each device's last heartbeat as it was encoded.
+        Tables hold the desired side of each twin. `last_words` is the last heartbeat of each device, as it was encoded;
+        it gives the reported side. `silent_s` is the time in seconds after which a device counts as silent.
         """
         durable = Durable(
             twins=self._twins(last_words),
@@ -135,13 +135,13 @@ class FleetRecords:
         return twins
 
     def _may_be(self, table: str, device: str) -> bool:
-        """Whether a device may have this name; if not, its row was made before names were checked, and is set aside."""
+        """Tells whether a device may have this name. A row of an older version may have another name: it is skipped."""
         if not is_device_name(device):
             self._set_aside(f"{table} {device[:80]!r}", "no device may have this name")
         return is_device_name(device)
 
     def _readable(self, table: str, rows: Mapping[str, bytes], read: Callable[[bytes], T]) -> dict[str, T]:
-        """Rows as `read` gives them. One that cannot be read costs itself: it stays where it is, and is named."""
+        """Returns the rows that `read` can decode. A row that cannot be decoded is named, and stays in its table."""
         found: dict[str, T] = {}
         for key, body in rows.items():
             try:
@@ -188,7 +188,7 @@ class FleetRecords:
 
 
 def device_rows(twins: Iterable[Twin]) -> dict[str, bytes]:
-    """The desired sides of these twins."""
+    """Returns a row with the desired side of each twin, by device."""
     return {
         twin.device: msgspec.json.encode(
             DesiredSide(twin.document_version, twin.issued_at, twin.desired, twin.answered)
@@ -198,17 +198,17 @@ def device_rows(twins: Iterable[Twin]) -> dict[str, bytes]:
 
 
 def quarantine_rows(quarantine: Mapping[str, Mapping[str, str]], devices: Iterable[str]) -> dict[str, bytes]:
-    """Which digests are kept from these devices."""
+    """Returns a row with the quarantined digests of each device, by device."""
     return {device: msgspec.json.encode(quarantine.get(device, {})) for device in devices}
 
 
 def rollout_rows(
     rollout: Rollout, members: tuple[Member, ...] = (), excluded: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, bytes]]:
-    """A rollout's own row, and a row for each member and each excluded device that is not written as it is now.
+    """Returns a rollout's own row, and a row for each member and each excluded device that has changed.
 
-    `members` and `excluded` are those that are written. Members are told apart by identity: a rollout that changes
-    keeps the members that it has, and a fleet is not compared field by field at every pass.
+    `members` and `excluded` are those that are written already. Members are compared by identity first, because a
+    changed rollout keeps its member objects. So a pass does not compare a whole fleet field by field.
     """
     known = excluded if excluded is not None else {}
     new = {} if rollout.members is members else dict(_new_members(rollout, members))
@@ -227,7 +227,10 @@ def _new_members(rollout: Rollout, written: tuple[Member, ...]) -> Iterable[tupl
 
 
 def rows_of_table(table: str, old_docs: Mapping[str, Any]) -> Rows:
-    """The rows of a table as it was kept before: one JSON file a table, a document a key, in the words of then."""
+    """Returns the rows of a table that an older version kept as one JSON file, with that version's field names.
+
+    ValueError for a table that was not kept in this way.
+    """
     docs = {key: in_words_of_now(doc) for key, doc in old_docs.items()}
     match table:
         case "devices" | "published":

@@ -1,6 +1,7 @@
-"""What a device is told: one offer becomes the desired side of a twin, with its delivery, its sources and its trial.
+"""Offers applied to twins: one offer becomes the desired side of a twin, with delivery, sources and trial policy.
 
-Decides the fewest bytes and the nearest source. Refuses to know why the device gets the offer.
+Decides which delivery has the fewest bytes and which neighbours are sources. Refuses to know why the device gets the
+offer.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from controller.rollout.model import Member, Rollout
 
 
 def keep_from(world: World, devices: Iterable[str], rollout: Rollout) -> set[str]:
-    """Quarantines a release on devices where it has failed; returns those where it was not quarantined before."""
+    """Quarantines a release on devices where it has failed; returns the devices where that is new."""
     members, new = members_of(world, rollout), set()
     for device in devices:
         kept = world.durable.quarantine.setdefault(device, {})
@@ -28,7 +29,10 @@ def keep_from(world: World, devices: Iterable[str], rollout: Rollout) -> set[str
 
 
 def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> None:
-    """Changes what a device is desired to run; the document's version is the target's generation."""
+    """Changes the desired side of a device's twin. The new document version is also the generation of the target.
+
+    `now` is seconds since 1970.
+    """
     twin = world.durable.twins.get(offer.device) or Twin(offer.device)
     version = twin.document_version + 1
     desired = {model: assigned for model, assigned in twin.desired.items() if model != offer.model}
@@ -50,7 +54,7 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
 
 
 def _near(world: World, twin: Twin, model: str, digest: str, now: float) -> tuple[str, ...]:
-    """Addresses of neighbours that have an artifact. They have it whole, so no encoding goes with them."""
+    """Returns the addresses of neighbours that have an artifact. They serve it whole, so no encoding is named."""
     if not world.neighbours_by:
         return ()
     if world.caches.near_by_label is None:
@@ -59,7 +63,10 @@ def _near(world: World, twin: Twin, model: str, digest: str, now: float) -> tupl
 
 
 def delivery_for(world: World, twin: Twin, model: str, digest: str) -> Delivery | None:
-    """The fewest bytes in which a device can take an artifact, by what it can undo and what it holds."""
+    """Returns the smallest delivery of an artifact that a device can use; None if the whole artifact must be sent.
+
+    A device can use an encoding that it knows, from a base that it holds.
+    """
     state, hardware = twin.reported.get(model), twin.hardware
     kept = (state.stable, state.trial) if state is not None else ()
     held = {"", *(each.digest for each in kept if each is not None)}
@@ -70,14 +77,14 @@ def delivery_for(world: World, twin: Twin, model: str, digest: str) -> Delivery 
 
 
 def _digest_for(member: Member | None, offer: Offer, rollout: Rollout) -> str:
-    """Which form: the one that was chosen for the device, or the one that it had confirmed before."""
+    """Returns the digest of the form that was chosen for the device, or on the way back of what it had confirmed."""
     if offer.release != rollout.release:
         return member.previous_digest if member is not None else ""
     return rollout.digest_for(member) if member is not None else rollout.digest
 
 
 def _policy_of(offer: Offer, rollout: Rollout) -> TrialPolicy:
-    """The strategy's, in the mode of the wave; the way back waits for nothing and takes all requests."""
+    """Returns the strategy's trial policy in the mode of the wave. On the way back: no waiting, all requests."""
     trial = rollout.strategy.trial
     if offer.release == rollout.release:
         return replace(trial, mode="shadow" if offer.mode == "shadow" else "serve")

@@ -1,7 +1,7 @@
 """One pass of the controller, and its order: durable before published, published before acknowledged.
 
-Decides what follows what, for the service and for the simulator alike. A pass whose write fails changes nothing more:
-the next one begins with that write. Refuses to know where rows go and how messages travel.
+Decides the order of the steps, for the service and for the simulator. A pass whose write fails ends there, and the next
+pass begins with that write. Refuses to know where rows are stored and how messages travel.
 """
 
 from collections import deque
@@ -21,7 +21,7 @@ from controller.reconcile.world import World, known_rows
 
 @dataclass
 class Unsaved:
-    """Changes that are not durable yet. Names, not values: what is written is what the world holds by then."""
+    """Changes that are not durable yet. Most are names: the values are read from the world when they are written."""
 
     redesired: set[str] = field(default_factory=set)
     unheard: set[str] = field(default_factory=set)
@@ -33,7 +33,7 @@ class Unsaved:
     acks: list[tuple[str, Ack]] = field(default_factory=list)
 
     def take(self, changes: Changes, captured: Iterable[tuple[str, Captured]] = ()) -> None:
-        """Adds what a pass has changed, and batches of captured inferences that came since the last one."""
+        """Adds the changes of a pass, and the (device, batch) of captured inferences that came since the last pass."""
         self.redesired |= changes.redesired
         self.unheard |= changes.unheard
         self.rollouts.update(rollout.id for rollout in changes.rollouts)
@@ -47,7 +47,7 @@ class Unsaved:
 
 
 class Passes:
-    """The passes of one controller, and what one of them leaves to the next."""
+    """The passes of one controller, with the work that one pass leaves to the next."""
 
     def __init__(
         self, world: World, records: FleetRecords, *, history: History, broker: Broker, listener: Listener
@@ -60,14 +60,14 @@ class Passes:
         self._unsaved = Unsaved()
         self._unpublished: set[str] = set()
         self._again = False
-        """Whether a device has not heard what was published before."""
+        """Whether all retained messages must be published again, because a device has not received them."""
         self._unacknowledged: deque[tuple[str, Ack]] = deque()
 
     async def run(self, inbox: Inbox, now: float) -> None:
-        """Folds, decides, makes durable, publishes, acknowledges. `now` is seconds since 1970.
+        """Folds messages, decides, makes changes durable, publishes, acknowledges. `now` is seconds since 1970.
 
-        WorldError where a write fails: the changes wait for the next pass, and nothing of them has been published or
-        acknowledged. That pass writes them before it takes messages: a world that is not durable changes no further.
+        WorldError if a write fails. Its changes are then neither published nor acknowledged. The next pass writes them
+        before it takes messages, so that the world does not change further while it is not durable.
         """
         self._save(now)
         messages, captured = inbox.take()
@@ -99,7 +99,7 @@ class Passes:
             if not await self._broker.publish(frozenset(self._unpublished), again=self._again):
                 return
         except EdgewardError:
-            self._acknowledge()  # it says that words are durable here: no document is a reason to hold it back
+            self._acknowledge()  # reports are durable, so a document that fails to publish does not delay their acks
             raise
         self._unpublished.clear()
         self._again = False

@@ -1,4 +1,4 @@
-"""What a pass needs from outside: durable tables, a journal, a broker. The simulator has its own of each.
+"""The ports of a pass: inbox, durable tables, history, broker, listener. Service and simulator implement them.
 
 Decides what a pass may rely on. Refuses to know SQL, sockets and files.
 """
@@ -12,14 +12,14 @@ from controller.reconcile.world import FromDevice
 from controller.rollout.model import Rollout
 
 Rows = Mapping[str, Mapping[str, bytes | None]]
-"""By table and key: the new content of a row, None to remove it."""
+"""The new content of rows by table and key; None removes a row."""
 
 
 class Inbox(Protocol):
-    """What devices have said since the last pass."""
+    """The messages of devices since the last pass."""
 
     def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
-        """(device, message) and (device, captured inferences), oldest first; they are gone from the inbox."""
+        """Removes and returns all (device, message) and all (device, captured inferences), oldest first."""
         ...
 
 
@@ -27,44 +27,44 @@ class Tables(Protocol):
     """Rows by table and key."""
 
     def rows(self, table: str) -> Mapping[str, bytes]:
-        """Every row of a table by its key."""
+        """Returns every row of a table by its key."""
         ...
 
     def write(self, rows: Rows) -> None:
-        """Writes all of these rows in one transaction; WorldError `disk_full` or `disk_failed`: then none of them."""
+        """Writes these rows in one transaction. WorldError `disk_full` or `disk_failed`: then no row has changed."""
         ...
 
 
 class History(Protocol):
-    """What devices have said, for good. What its verbs have returned from is durable; WorldError as for Tables."""
+    """The durable history of devices. Once a method has returned, its data is durable. WorldError as for Tables."""
 
     def record(self, at: str, history: Iterable[tuple[str, str]], reported: Iterable[tuple[str, bytes]]) -> None:
-        """Appends (device, report as JSON) and replaces (device, last heartbeat)."""
+        """Appends (device, report as JSON) and replaces (device, last heartbeat). `at` is the time in ISO 8601."""
         ...
 
     def keep_captured(self, batches: Sequence[tuple[str, Captured]]) -> None:
-        """Keeps (device, batch of inferences)."""
+        """Stores each (device, batch of captured inferences)."""
         ...
 
 
 class Broker(Protocol):
-    """What devices read."""
+    """The broker from which devices read."""
 
     async def publish(self, devices: frozenset[str], *, again: bool) -> bool:
-        """Publishes what these devices need, blobs and trust first; all that is retained too if `again`.
+        """Publishes what these devices need, blobs and trust first. `again`: publishes all retained messages, too.
 
-        False: there is no connection now, and the next pass asks once more.
+        Returns False without a connection; the next pass then tries again.
         """
         ...
 
     def acknowledge(self, device: str, ack: Ack) -> None:
-        """Tells a device that a message of its own is durable here: it forgets the message."""
+        """Tells a device that one of its messages is durable at the controller, so that it sends it no more."""
         ...
 
 
 class Listener(Protocol):
-    """Is told what has become durable."""
+    """A receiver of changes that have become durable."""
 
     def saved(self, rollouts: Sequence[Rollout]) -> None:
-        """Rollouts that a pass has changed, as they stand now."""
+        """Receives the rollouts that a pass has changed, in their new state."""
         ...

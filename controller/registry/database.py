@@ -1,4 +1,7 @@
-"""An embedded SQL file as the controller needs it: one writer, WAL, a full sync at every commit, faults with a code."""
+"""A SQLite file with the controller's settings: one writer, WAL, a full sync at every commit, errors with a code.
+
+Decides these settings. Refuses to know the tables.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,7 +12,7 @@ from contract.errors import Code, WorldError
 
 
 def open_database(path: Path, schema: str) -> sqlite3.Connection:
-    """A connection to `path`, whose tables are made where they are missing."""
+    """Opens the file at `path` and makes the tables of `schema` that are missing; returns the connection."""
     path.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path)
     database.execute("PRAGMA journal_mode = WAL")
@@ -20,7 +23,7 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All that is executed within, or nothing; WorldError `disk_full` where the disk refuses it."""
+    """A context whose statements take effect all together or not at all. WorldError `disk_full` if the disk refuses."""
     try:
         with database:
             yield

@@ -1,7 +1,8 @@
-"""``decide(rollout, facts, cells, now)``: what is missing between what is and what the rollout wants.
+"""``decide(rollout, facts, cells, now)``: what must be done next, so that devices run what the rollout wants.
 
-It never remembers what it did: called again with the same facts it asks for the same again, and for nothing once the
-facts have changed. At most one change of status or wave a pass. A controller that dies needs no recovery of decisions.
+Decides offers, and at most one change of status or wave for each pass. It keeps no state: the same facts give the same
+decision again, and facts that show an offer as done give no such offer. A controller that restarts recovers nothing.
+Refuses to know how offers travel.
 """
 
 from collections.abc import Mapping
@@ -15,15 +16,15 @@ from controller.rollout.outcome import MemberOutcome, mode_of, outcome_of, retry
 from controller.rollout.pace import due
 
 ABSENT_S = 300.0
-"""A roll back waits so long for devices that are silent, or of which nothing has been heard: a controller that has just
-started has heard nobody yet, and several heartbeats fit in. It waits for none that is offline."""
+"""Seconds that a roll back waits for devices that are silent or have not reported yet. A controller that has just
+started has no reports yet; several heartbeats arrive in this time. It does not wait for a device that is offline."""
 
 Facts = Mapping[str, DeviceFact]
 Outcomes = Mapping[str, MemberOutcome]
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """An order to a device to run a release; 0: to run none."""
+    """An order to a device to run a release. Release 0: the device must run no version of the model."""
 
     device: str
     model: str
@@ -33,17 +34,20 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What to do now, and the rollout as it stands then."""
+    """What to do now, and the rollout after that."""
 
     rollout: Rollout
     offers: tuple[Offer, ...] = ()
     verdicts: tuple[RuleVerdict, ...] = ()
     quarantined: tuple[str, ...] = ()
-    """Devices on which the release has failed for good: no other rollout offers it to them."""
+    """Devices on which the release has failed for good. No other rollout offers it to them."""
 
 
 def decide(rollout: Rollout, facts: Facts, cells: Cells, now: float) -> Decision:
-    """One pass over one rollout. `facts` holds every member; once it has completed, the late ones are enough."""
+    """Returns the decision of one pass over one rollout. `now` is seconds since 1970.
+
+    `facts` must hold every member; for a completed rollout the members that joined late are enough.
+    """
     match rollout.status:
         case "proposed" | "aborted" | "rolled_back":
             return Decision(rollout)
@@ -74,7 +78,7 @@ def _with(decision: Decision, **changes: object) -> Decision:
 
 
 def _tripped(rollout: Rollout, verdicts: tuple[RuleVerdict, ...]) -> Rollout | None:
-    """The rollout after the first rule that failed and that has anything left to do."""
+    """Returns the rollout after the first failed rule that still changes something; None if there is no such rule."""
     for verdict in verdicts:
         if verdict.word == "fail":
             after = _after_trip(rollout, verdict)
@@ -123,7 +127,7 @@ def _advance(found: Decision, facts: Facts, outcomes: Outcomes, now: float) -> D
 
 
 def _may_end_wave(rollout: Rollout, verdicts: tuple[RuleVerdict, ...], now: float) -> bool:
-    """Whether the wave has soaked, every rule passes and nothing holds it, or an operator has ended it."""
+    """Tells whether the wave may end: promoted by an operator, or soaked, not held, and all rules pass."""
     if rollout.promoted >= rollout.wave:
         return True
     wave = rollout.strategy.waves[rollout.wave]
@@ -132,7 +136,7 @@ def _may_end_wave(rollout: Rollout, verdicts: tuple[RuleVerdict, ...], now: floa
 
 
 def unproven(rollout: Rollout, facts: Facts) -> list[str]:
-    """Devices of later waves that have a way back and have not shown since they booted that it is whole."""
+    """Returns online devices of later waves whose stable version has not been verified since they booted."""
     found = []
     for member in rollout.members:
         fact = facts[member.device]
@@ -146,7 +150,7 @@ def unproven(rollout: Rollout, facts: Facts) -> list[str]:
 def _due_offers(
     rollout: Rollout, turn: list[Member], facts: Facts, outcomes: Outcomes, now: float
 ) -> tuple[Offer, ...]:
-    """The offers that are due now: first offers at the wave's pace, other modes, and later attempts."""
+    """Returns the offers that are due now: first offers at the wave's pace, changes of mode, and new attempts."""
     mode, untold, offers, under_way, told = mode_of(rollout), [], [], 0, 0
     for member in turn:
         fact, pending = facts[member.device], outcomes[member.device] == "pending"
@@ -169,12 +173,12 @@ def _due_offers(
 
 
 def _stopped_offers(rollout: Rollout, facts: Facts) -> tuple[Offer, ...]:
-    """The way back for strata and waves that were taken out."""
+    """Returns the offers that roll back members of stopped strata and waves."""
     return _back(rollout, [member for member in rollout.members if rollout.is_stopped(member)], facts)
 
 
 def _late_offers(rollout: Rollout, facts: Facts) -> tuple[Offer, ...]:
-    """A rollout that has completed still reaches devices that join later."""
+    """Returns offers for devices that joined after a rollout was planned and have been told nothing yet."""
     return tuple(
         Offer(member.device, rollout.model, rollout.release)
         for member in rollout.members
@@ -183,9 +187,10 @@ def _late_offers(rollout: Rollout, facts: Facts) -> tuple[Offer, ...]:
 
 
 def _return_all(rollout: Rollout, facts: Facts, end: Status, now: float) -> Decision:
-    """Sends every device back to its last confirmed release, as a new and higher generation.
+    """Offers every returning device its previous release again, as a new and higher generation.
 
-    Done when every device that it waits for says so. The others find the document, which is retained, when they come.
+    The rollout gets the status `end` when every device that it waits for has reported that it is back. The others
+    receive the retained document when they connect.
     """
     offers = _back(rollout, _returning(rollout, facts), facts)
     if rollout.returning_since is None:
@@ -196,7 +201,7 @@ def _return_all(rollout: Rollout, facts: Facts, end: Status, now: float) -> Deci
 
 
 def awaited(rollout: Rollout, facts: Facts, now: float) -> list[str]:
-    """Devices that have the release and for whose way back the rollout waits: no longer than its deadline."""
+    """Returns devices that still have the release and for which a roll back waits, at most until its deadline."""
     waited_s = now - (now if rollout.returning_since is None else rollout.returning_since)
     return [
         member.device
@@ -206,12 +211,13 @@ def awaited(rollout: Rollout, facts: Facts, now: float) -> list[str]:
 
 
 def waits_for_absentees_only(rollout: Rollout, facts: Facts, now: float) -> bool:
-    """Whether every device was told to go back and none of those that are there is still to do it."""
+    """Tells whether every device was told to go back, and no device that is still to do it is online."""
     told = rollout.returning_since is not None and not _back(rollout, _returning(rollout, facts), facts)
     return told and all(facts[device].presence != "online" for device in awaited(rollout, facts, now))
 
 
 def _patience_s(rollout: Rollout, fact: DeviceFact) -> float:
+    """Returns for how many seconds a roll back waits for this device; negative: not at all."""
     match fact.presence:
         case "online":
             return rollout.strategy.deadline_s
@@ -222,7 +228,7 @@ def _patience_s(rollout: Rollout, fact: DeviceFact) -> float:
 
 
 def _returning(rollout: Rollout, facts: Facts) -> list[Member]:
-    """Members that go back: all whose turn had come; of an aborted rollout those that have not confirmed."""
+    """Returns the members of all waves that have begun; for an aborted rollout only those that have not confirmed."""
     keeps = rollout.status == "aborting"
     return [
         member
@@ -249,7 +255,7 @@ def _has_confirmed(rollout: Rollout, fact: DeviceFact) -> bool:
 
 
 def _holds(rollout: Rollout, fact: DeviceFact) -> bool:
-    """Whether the release serves or is tried on the device, or would be after a reboot."""
+    """Tells whether the release serves on the device, or is its stable version or its trial."""
     if fact.state is None:
         return False
     kept = [each.digest for each in (fact.state.stable, fact.state.trial) if each is not None]

@@ -1,6 +1,6 @@
-"""Roles, and the permissions that each one has. A permission that is not written here is not given.
+"""Roles, and the permissions that each role has. A permission that is not listed here is not given.
 
-An administrator hands out keys and can neither start nor approve a rollout; nobody approves a rollout of their own.
+An administrator makes tokens and can neither start nor approve a rollout. Nobody approves a rollout that they started.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A caller whose identity is proved."""
+    """The authenticated caller of a request."""
 
     name: str
     roles: frozenset[Role]
     local: bool = False
-    """By the token in the controller's own directory: all roles, but no second pair of eyes."""
+    """Whether the caller used the token in the controller's data directory: all roles, but no right to approve."""
 
     def may(self, permission: Permission) -> bool:
-        """Whether one of the roles has the permission."""
+        """Tells whether one of the caller's roles has the permission."""
         return any(permission in PERMISSIONS[role] for role in self.roles)

@@ -1,1 +1,4 @@
-"""What people can ask for, one file a subject. Every verb takes the State and audits itself; none knows HTTP."""
+"""Everything that people can ask for, one file per subject. A verb takes the State and audits what it changes.
+
+Refuses to know HTTP.
+"""

@@ -1,7 +1,7 @@
-"""What an operator and a device can ask about one device: claim, enrol, renew, revoke, lift a quarantine, say why.
+"""Requests about one device: claim, enrol, renew, revoke, unquarantine, explain.
 
-Decides what an end of trust means: certificates, the broker's revocation list, and the live session. Refuses to know
-HTTP, and how certificates are made.
+Decides what a revocation ends: certificates, the broker's permission by its revocation list, and the open session.
+Refuses to know HTTP, and how certificates are made.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _log = logging.getLogger("edgeward.controller")
 
 
 def claim(state: State, device: str, *, actor: str) -> Claim:
-    """A secret with which the device may enrol once, and what else it needs. BadInput `name_invalid`."""
+    """Makes a claim: a secret with which the device can enrol once, and what else it needs. BadInput `name_invalid`."""
     token = state.enrolment.claim(device, today())
     state.journal.audit(stamp(), actor, "device claim", device)
     return Claim(
@@ -42,7 +42,7 @@ def claim(state: State, device: str, *, actor: str) -> Claim:
 
 
 def enrol(state: State, asked: EnrolRequest) -> Certificate:
-    """Trades a claim for a certificate. BadInput `request_invalid`, `claim_refused`."""
+    """Makes the certificate of a device that holds a claim. BadInput `request_invalid`, `claim_refused`."""
     try:
         return _granted(state, state.enrolment.enrol(asked.token, asked.csr, today()))
     except ClaimRefused as error:
@@ -51,7 +51,10 @@ def enrol(state: State, asked: EnrolRequest) -> Certificate:
 
 
 def renew(state: State, asked: RenewRequest) -> Certificate:
-    """The next certificate of a device that holds the old one's key. BadInput `request_invalid`, `claim_refused`."""
+    """Makes a new certificate for a device that signed the request with its old key.
+
+    BadInput `request_invalid`, `claim_refused`.
+    """
     try:
         return _granted(state, state.enrolment.renew(asked.certificate, asked.csr, asked.signature, today()))
     except ClaimRefused as error:
@@ -60,7 +63,7 @@ def renew(state: State, asked: RenewRequest) -> Certificate:
 
 
 async def revoke(state: State, device: str, *, actor: str) -> int:
-    """Takes a device's certificates away and ends its session; how many certificates that were.
+    """Revokes a device's certificates and ends its session; returns the number of certificates.
 
     BadInput `name_invalid`.
     """
@@ -74,12 +77,12 @@ async def revoke(state: State, device: str, *, actor: str) -> int:
         ended = await asyncio.to_thread(
             state.broker.files.end_session, state.broker.port, device, state.enrolment.authority, now
         )
-        _log.info("revoked %s; its session was %s", device, "ended" if ended else "not there")
+        _log.info("revoked %s; it had %s", device, "a session, which was ended" if ended else "no session")
     return count
 
 
 async def keep_revocations_young(state: State) -> None:
-    """Makes a new revocation list every day: a list past its date locks every device out."""
+    """Makes a new revocation list when it is CRL_RENEW_DAYS old, because an expired list locks every device out."""
     if state.broker is None or state.broker.files is None:
         return
     if time.time() - state.credentials.newest_list_at() > CRL_RENEW_DAYS * 86_400:
@@ -87,7 +90,7 @@ async def keep_revocations_young(state: State) -> None:
 
 
 def unquarantine(state: State, device: str, *, actor: str) -> int:
-    """Lifts every quarantine of a device; how many there were."""
+    """Lifts every quarantine of a device; returns the number of versions that were quarantined."""
     state.records.lift_quarantine(device)
     lifted = state.world.durable.quarantine.pop(device, {})
     state.journal.audit(stamp(), actor, "device unquarantine", device, f"{len(lifted)} quarantined versions")
@@ -95,7 +98,7 @@ def unquarantine(state: State, device: str, *, actor: str) -> int:
 
 
 def explain(state: State, device: str) -> list[str]:
-    """Why a device runs what it runs, in sentences. BadInput `unknown_device`."""
+    """Explains in sentences why a device runs its versions. BadInput `unknown_device`."""
     durable = state.world.durable
     twin = durable.twins.get(device)
     if twin is None:
@@ -120,4 +123,6 @@ async def _enforce_revocations(state: State, now: datetime) -> None:
     assert state.broker.files is not None
     state.broker.files.write_access(state.enrolment, now)
     if not await asyncio.to_thread(state.broker.reload):
-        state.journal.audit(stamp(), "controller", "broker restart", "mosquitto", "a reload let the canary in")
+        state.journal.audit(
+            stamp(), "controller", "broker restart", "mosquitto", "a reload did not revoke a certificate"
+        )

@@ -1,6 +1,7 @@
-"""What becomes of refused attempts: the first of a kind goes to the audit at once, the rest as a count.
+"""Refused attempts in the audit: the first of a kind is written at once, the others as a count.
 
-Decides nothing but the time. Refuses to know what was refused, and how entries are counted: that is `trust.refusals`.
+Decides only the time of an entry. Refuses to know what was refused, and how attempts are counted:
+`controller/trust/refusals.py` does that.
 """
 
 import time
@@ -12,11 +13,11 @@ from controller.trust.refusals import Refusal
 
 
 def refuse(state: State, refusal: Refusal) -> None:
-    """Audits a refused attempt: the first of its kind in a minute, and later how many followed."""
+    """Counts a refused attempt, and audits the entries that are due: the first of a kind in a minute, or a count."""
     audit(state, state.refusals.note(refusal, time.time()))
 
 
 def audit(state: State, due: Iterable[Refusal]) -> None:
-    """Appends entries that are due."""
+    """Appends these entries to the audit."""
     for each in due:
         state.journal.audit(stamp(), each.actor, each.action, each.subject, each.detail)

@@ -1,4 +1,4 @@
-"""What goes to devices without a broker on a stick, and what comes back from them.
+"""The documents and blobs that a stick carries to devices without a broker, and the messages that it brings back.
 
 Decides which documents and blobs a device needs. Refuses to know how a stick is written.
 """
@@ -14,9 +14,9 @@ from controller.state import State
 
 
 def export(state: State, devices: Iterable[str]) -> tuple[dict[str, str], list[Blob], list[str]]:
-    """(documents by topic, blobs that they name, devices that find a document there) for these devices.
+    """Returns what a stick for these devices holds: documents by topic, blobs that they name, devices with a document.
 
-    BadInput `unknown_device`.
+    BadInput `unknown_device` for a device that has never reported.
     """
     twins = state.world.durable.twins
     named = list(devices)
@@ -30,7 +30,7 @@ def export(state: State, devices: Iterable[str]) -> tuple[dict[str, str], list[B
 
 
 def take_messages(state: State, stick: StickMessages, *, actor: str) -> int:
-    """Takes in what devices wrote to a stick, as if the broker had brought it; how many messages were authentic."""
+    """Puts the messages on a stick into the inbox, like messages from the broker; returns how many were authentic."""
     taken = sum(state.inbox.put(each.topic, each.text.encode()) for each in stick.messages)
     state.journal.audit(stamp(), actor, "stick import", f"{taken} of {len(stick.messages)} messages")
     return taken

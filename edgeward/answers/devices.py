@@ -1,4 +1,4 @@
-"""The fleet: devices, what they run and measure, what they reported, and what a new one needs."""
+"""Answers about the fleet: devices, what they run, measure and report, and what a new device needs."""
 
 from typing import ClassVar
 
@@ -23,7 +23,7 @@ class UpdateOutcome(Answer, frozen=True):
 
 
 class Progress(Answer, frozen=True):
-    """How much of a version has come across."""
+    """How much of a version the device has received."""
 
     done_bytes: int
     total_bytes: int
@@ -48,12 +48,12 @@ class ModelState(Answer, frozen=True):
 
     @property
     def why(self) -> str:
-        """The code of what holds the update up or ended it; empty for neither."""
+        """The code of the fault that delays the update or has ended it; empty if there is none."""
         return self.code or (self.outcome.code if self.outcome else "")
 
 
 class Hardware(Answer, frozen=True):
-    """The machine and the programs of a device."""
+    """The machine and the program versions of a device."""
 
     machine: str
     cpus: int
@@ -87,12 +87,12 @@ class DeviceModel(Answer, frozen=True):
 
     @property
     def stable_release(self) -> int | None:
-        """The release that the device has confirmed; None for none."""
+        """The release that the device has confirmed; None if it has confirmed none."""
         return self.state.stable.release if self.state is not None and self.state.stable is not None else None
 
     @property
     def serving(self) -> Measured | None:
-        """What was measured of the confirmed release; None before the first telemetry."""
+        """The measurements of the confirmed release; None before the first telemetry."""
         return next((each for each in self.measured if each.release == self.stable_release), None)
 
 
@@ -118,7 +118,7 @@ class Device(Answer, frozen=True):
     seen_s_ago: float | None
 
     def table_rows(self) -> list[dict[str, object]]:
-        """One row per model, or one with the model None; labels are columns."""
+        """Returns one row for each model, by column name; labels are columns. Without models: one row, model None."""
         base: dict[str, object] = {"device": self.device, "presence": self.presence, **self.labels}
         return [base | _model_row(each) for each in self.models] or [base | {"model": None}]
 
@@ -138,7 +138,7 @@ class Refusal(Answer, frozen=True):
 
 
 class HistoryEntry(Answer, frozen=True):
-    """One report of a device, and when the controller took it."""
+    """One report of a device, and when the controller stored it."""
 
     at: Time
     report: Report
@@ -151,7 +151,7 @@ class DeviceDetail(Device, frozen=True):
 
 
 class Enrolment(Answer, frozen=True):
-    """What a new device needs to know: the broker's address, and the root of its trust as it was signed."""
+    """What a new device needs to know: the broker's address, and the signed root of trust (JSON)."""
 
     _secret: ClassVar[frozenset[str]] = frozenset({"broker_url"})
     """The address may hold a password."""
@@ -161,7 +161,7 @@ class Enrolment(Answer, frozen=True):
 
 
 class Claim(Answer, frozen=True):
-    """All that a device needs to enrol once, within an hour."""
+    """All that a device needs to enrol. It can be used once, within an hour."""
 
     _secret: ClassVar[frozenset[str]] = frozenset({"token", "broker_url"})
 
@@ -170,7 +170,7 @@ class Claim(Answer, frozen=True):
     device: str
     broker_url: str
     ca: str
-    """The authority that vouches for broker and devices, in PEM."""
+    """The certificate of the authority that signs the broker's and the devices' certificates, in PEM."""
     root: str
 
 

@@ -14,18 +14,24 @@ from edgeward.files import write_whole
 
 @click.group()
 def audit() -> None:
-    """Who did what, in a chain that shows every change."""
+    """Show and check the audit: a chain of entries in which every later change is visible."""
 
 
 @audit.command()
 @click.option(
-    "--witness", "witnesses", multiple=True, metavar="N:HASH", help="A checkpoint kept elsewhere: a device's timestamp."
+    "--witness",
+    "witnesses",
+    multiple=True,
+    metavar="N:HASH",
+    help="A checkpoint from elsewhere, e.g. a device's timestamp.",
 )
 @click.option(
-    "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="An export; else the controller."
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An exported file; default: ask the controller.",
 )
 def verify(witnesses: tuple[str, ...], file: Path | None) -> None:
-    """Check every link, and the end against the checkpoint in signed metadata."""
+    """Check the hash of every entry, and the chain against the checkpoint in signed metadata."""
     found = json.loads(file.read_text(encoding="utf-8")) if file else Client().audit().plain
     known = [*witnesses, *([found["witness"]] if found["witness"] else [])]
     if faults := chain.faults(found["entries"], known):
@@ -36,7 +42,7 @@ def verify(witnesses: tuple[str, ...], file: Path | None) -> None:
 @audit.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def export(file: Path) -> None:
-    """Write all of the audit, hashes and witness included, to FILE."""
+    """Write the whole audit with hashes and checkpoint to FILE."""
     found = Client().audit()
     write_whole(file, json.dumps(found.plain, indent=1))
     console.print(f"wrote {len(found.entries)} entries to {file}", highlight=False)

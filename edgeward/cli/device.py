@@ -1,4 +1,4 @@
-"""`edgeward device list | show | why | release | config`."""
+"""`edgeward device list | show | why | unquarantine | config | enrol | revoke`."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ listen = "{listen}"
 
 """
 _NO_SENSOR = """\
-# Where rows come from; without a sensor the device only holds the model.
+# The source of rows. Without a sensor the device only holds the model.
 # [[sensor]]
 # kind = "stdin"
 # model = "my-model"
@@ -50,13 +50,13 @@ loop = true
 
 @click.group()
 def device() -> None:
-    """The fleet."""
+    """Show and manage the devices of the fleet."""
 
 
 @device.command(name="list")
 @json_option
 def list_(*, as_json: bool) -> None:
-    """All devices and what they run."""
+    """List all devices and what they run."""
     devices = Client().devices()
     if as_json:
         print_json(devices.plain)
@@ -70,14 +70,14 @@ def list_(*, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:
-    """One device: what it runs, what it measured, what it reported."""
+    """Show one device: what it runs, what it measured, what it reported."""
     found = Client().device(name)
     if as_json:
         print_json(found.plain)
         return
     console.print(
         f"[bold]{name}[/] {found.presence}, {_machine(found)}{found.rss_mb} MB resident, {_load(found)}"
-        f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s of late",
+        f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s recently",
         highlight=False,
     )
     measured = [
@@ -94,7 +94,7 @@ def show(name: str, *, as_json: bool) -> None:
     ]
     for each in found.models:
         if each.state is not None and (progress := each.state.progress) is not None:
-            words = f"{size(progress.done_bytes)} of {size(progress.total_bytes)} are across"
+            words = f"{size(progress.done_bytes)} of {size(progress.total_bytes)} received"
             console.print(f"{each.model}: {words}", highlight=False)
     columns = ("model", "version", "inferences", "errors", "accuracy", "p95 below")
     console.print(table("measured since the controller started", columns, measured))
@@ -114,7 +114,7 @@ def why(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def unquarantine(name: str, *, as_json: bool) -> None:
-    """Let a device be offered versions again that have failed there."""
+    """Lift every quarantine of a device, so that versions that failed there may be offered again."""
     lifted = Client().unquarantine(name)
     print_json({"versions": lifted}) if as_json else console.print(f"{lifted} versions may be offered to {name} again")
 
@@ -125,7 +125,7 @@ def unquarantine(name: str, *, as_json: bool) -> None:
 @click.option(
     "--replay", metavar="MODEL=FILE", help="Feed a model with the rows of a CSV or Parquet file, ten a second."
 )
-@click.option("--label", default="", help="Column of the replayed file that holds the truth.")
+@click.option("--label", default="", help="Column of the replayed file that holds the true label.")
 @click.option("--serve", default="", metavar="HOST:PORT", help="Answer local programs by the Open Inference Protocol.")
 @json_option
 def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, as_json: bool) -> None:
@@ -148,13 +148,13 @@ def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, 
 
 
 def _machine(found: Device) -> str:
-    """Machine and programs, as far as the device has told them."""
+    """Returns the machine and the program versions as text; empty if the device has not reported them."""
     told = found.hardware
     return f"{told.machine}, agent {told.agent}, onnxruntime {told.onnxruntime}, " if told is not None else ""
 
 
 def _load(found: Device) -> str:
-    """CPU and temperature, as far as the device has told them."""
+    """Returns CPU load and temperature as text; empty if the device has not reported them."""
     cpu = f"{found.cpu_ratio:.1%} of a core, " if found.cpu_ratio is not None else ""
     return cpu + (f"{found.temperature_c:.0f} C, " if found.temperature_c is not None else "")
 
@@ -200,7 +200,7 @@ def _entry(entry: HistoryEntry) -> tuple[object, ...]:
 @click.argument("name")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("claim.json"), show_default=True)
 def enrol(name: str, out: Path) -> None:
-    """Write a claim with which the device NAME can enrol, once, within an hour."""
+    """Write a claim for the device NAME. With it the device can enrol once, within an hour."""
     if out.exists():
         raise BadInput(Code.CONFIG_INVALID, f"{out} exists: choose another --out, or remove it")
     claim = Client().claim(name)
@@ -211,6 +211,6 @@ def enrol(name: str, out: Path) -> None:
 @device.command()
 @click.argument("name")
 def revoke(name: str) -> None:
-    """Take the certificates of the device NAME away and end its session."""
+    """Revoke the certificates of the device NAME and end its session."""
     count = Client().revoke(name)
     console.print(f"revoked {count} certificates of {name}", highlight=False)

@@ -1,4 +1,7 @@
-"""Real processes for the demo: one controller, any number of agents, and a supervisor that restarts what dies."""
+"""Real processes for the demo: one controller, any number of agents, and a supervisor that restarts agents.
+
+Decides their configuration. Refuses to know the demo's story.
+"""
 
 import json
 import signal
@@ -56,7 +59,7 @@ loop = true
 
 @dataclass
 class Process:
-    """A child and its log."""
+    """A child process and its log file."""
 
     name: str
     command: list[str]
@@ -65,24 +68,24 @@ class Process:
     starts: int = 0
 
     def start(self) -> None:
-        """Start it, or start it again."""
+        """Starts the process, or starts it again."""
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
         self.starts += 1
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the process runs."""
         return self.child is not None and self.child.poll() is None
 
     def kill(self) -> None:
-        """As a power cut would: SIGKILL."""
+        """Ends the process at once with SIGKILL, as a power cut would."""
         assert self.child is not None
         self.child.send_signal(signal.SIGKILL)
         self.child.wait()
 
     def stop(self) -> None:
-        """Politely, then not."""
+        """Ends the process with SIGTERM, and with SIGKILL if it still runs after STOP_S seconds."""
         if self.child is None or not self.alive:
             return
         self.child.terminate()
@@ -110,11 +113,11 @@ class Site:
 
     @property
     def data_dir(self) -> Path:
-        """Of the controller."""
+        """The data directory of the controller."""
         return self.directory / "controller"
 
     def start_controller(self) -> Client:
-        """Start the controller and wait until it answers; a client for it."""
+        """Starts the controller, waits until it answers, and returns a client for it. WorldError if it does not."""
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "controller.toml"
         config.write_text(
@@ -128,13 +131,13 @@ class Site:
         return wait_for("the controller", self._client, self.controller)
 
     def start_agent(self, number: int) -> Process:
-        """Start the device `device-<number>`."""
+        """Starts the agent of `device-<number>`."""
         agent = self.prepare_agent(number)
         agent.start()
         return agent
 
     def prepare_agent(self, number: int) -> Process:
-        """Write the configuration of `device-<number>`, which replays rows of its own; the process, not started."""
+        """Writes the configuration of `device-<number>`; returns the process, not started. It replays its own rows."""
         assert self.controller is not None
         name = f"device-{number}"
         directory = self.directory / name
@@ -159,14 +162,14 @@ class Site:
         return self.agents[name]
 
     def supervise(self) -> list[str]:
-        """Start agents again that have died, as systemd would; their names."""
+        """Restarts agents that have ended, as systemd would; returns their names."""
         dead = [agent for agent in self.agents.values() if not agent.alive]
         for agent in dead:
             agent.start()
         return [agent.name for agent in dead]
 
     def stop(self) -> None:
-        """Stop everything."""
+        """Stops all agents and the controller."""
         for agent in self.agents.values():
             if agent.child is not None and agent.alive:
                 agent.child.terminate()
@@ -193,7 +196,10 @@ class Site:
 def wait_for(
     what: str, look: Callable[[], T | None], process: Process | None = None, *, within_s: float = START_S
 ) -> T:
-    """Poll until `look` answers; WorldError with the end of the process's log if it dies or time runs out."""
+    """Calls `look` until it returns something other than None or False, and returns that.
+
+    WorldError with the end of the process's log if the process ends or `within_s` has passed.
+    """
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         found = look()

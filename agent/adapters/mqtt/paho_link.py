@@ -1,8 +1,8 @@
-"""The Link port on paho-mqtt: MQTT 5, no reliance on broker sessions, callbacks that only enqueue.
+"""The Link port on paho-mqtt: MQTT 5, independent of broker sessions, with callbacks that only put into a queue.
 
-Decides delays and limits of the connection. An exception in a callback would end paho's thread while `is_connected()`
-stays true: every callback is wrapped, and `revive` starts the thread again if it ends nevertheless. Refuses to know
-what messages mean.
+Decides delays and limits of the connection. Refuses to know what messages mean. An exception in a callback would end
+paho's thread while `is_connected()` stays true. Therefore every callback is wrapped, and `revive` starts a thread that
+has ended.
 """
 
 import logging
@@ -35,7 +35,7 @@ _log = logging.getLogger("edgeward.link")
 
 
 class PahoLink:
-    """One connection that comes back by itself."""
+    """One connection to the broker, which reconnects by itself."""
 
     def __init__(self, broker: Broker, device: str, deliver: Callable[[Stimulus], None]) -> None:
         self._deliver = deliver
@@ -55,7 +55,7 @@ class PahoLink:
         self._address = _configure(self._client, broker)
 
     def start(self) -> None:
-        """Connects in the background; retries without end, with a bounded delay."""
+        """Connects in the background; tries again without end, after 1 s to 30 s."""
         self._client.connect_async(self._address.host, self._address.port, keepalive=KEEPALIVE_S, clean_start=True)
         self._client.loop_start()
 
@@ -77,7 +77,7 @@ class PahoLink:
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> None:
-        """Queues a message, with properties only if it expires: no receiver reads others."""
+        """Queues a message. Only a message with `expiry_s` has properties, because no receiver reads others."""
         properties = None
         if expiry_s is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
@@ -85,12 +85,12 @@ class PahoLink:
         self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
 
     def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
-        """Subscribes; to nothing for a document without models, for which paho would raise."""
+        """Subscribes to the topics while connected. Without topics does nothing, because paho would raise."""
         if topics and self._client.is_connected():
             self._client.subscribe([(topic, paho.SubscribeOptions(qos=qos)) for topic in topics])
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
-        """Unsubscribes; what was sent before may still arrive."""
+        """Unsubscribes from the topics while connected. Messages that were sent before may still arrive."""
         if topics and self._client.is_connected():
             self._client.unsubscribe(list(topics))
 
@@ -126,7 +126,7 @@ class PahoLink:
 
 
 def _configure(client: paho.Client, broker: Broker) -> MqttAddress:
-    """Gives the client the broker's password and certificates. BadInput `config_invalid`."""
+    """Sets the password and the certificates of the client; returns the broker's address. BadInput `config_invalid`."""
     address = parse_mqtt_address(broker.url)
     if address.username:
         client.username_pw_set(address.username, address.password or None)
@@ -136,7 +136,10 @@ def _configure(client: paho.Client, broker: Broker) -> MqttAddress:
 
 
 def tls_context(broker: Broker) -> ssl.SSLContext:
-    """What the files of `broker` say. BadInput `config_invalid` names the file that is missing or is no PEM."""
+    """Returns a TLS context from the files that `broker` names.
+
+    BadInput `config_invalid` names the file that is missing or is not PEM.
+    """
     try:
         named = f"broker.ca_file {broker.ca_file}"
         context = ssl.create_default_context(cafile=broker.ca_file or None)
@@ -149,5 +152,5 @@ def tls_context(broker: Broker) -> ssl.SSLContext:
 
 
 def _no_delay(_client: Any, _data: Any, sock: Any) -> None:
-    """Disables Nagle's algorithm: a QoS 1 round trip would wait for delayed acknowledgements, 44 ms, not 0.4 ms."""
+    """Disables Nagle's algorithm, with which a QoS 1 round trip takes 44 ms in place of 0.4 ms."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
