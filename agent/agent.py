@@ -101,9 +101,8 @@ class Agent:
         """
         records, corrupt = self._store.load_records()
         before, damaged = self._store.load_device()
-        before = before or DeviceRecord(boots=max(0, int(self._wall_clock().timestamp())))
+        before = before or DeviceRecord(boots=0)
         self._device_record = msgspec.structs.replace(before, boots=before.boots + 1)
-        self._reporter.begin(self._device_record.boots)
         self._try_boot_durable(now)
         self._booted_at = self._telemetry_since = now
         self._telemetry_at = now + self._intervals.telemetry_s

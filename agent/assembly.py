@@ -49,6 +49,8 @@ class Ports:
     """A new lock, as a context manager."""
     random: Callable[[], float]
     """Numbers from 0 to 1, for the choice of captured rows."""
+    boot: int
+    """A random number for this start of the agent, from 1 to 2**53: messages are ordered by it, not by clocks."""
     holds: Callable[[], bool] = bool
     """Whether an application asks that nothing is swapped in now."""
     open_source: OpenSource | None = None
@@ -96,7 +98,7 @@ class Assembly:
 
     def _new_agent(self, identity: Identity) -> Agent:
         ports, intervals = self._ports, self._config.intervals
-        reporter = Reporter(identity.device, ports.link, self.dropped, identity.sign)
+        reporter = Reporter(identity.device, ports.boot, ports.link, self.dropped, identity.sign)
         stepper = Stepper(
             store=self._store,
             runtime=ports.runtime,

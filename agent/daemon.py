@@ -10,6 +10,7 @@ import os
 import platform
 import queue
 import random
+import secrets
 import signal
 import threading
 import time
@@ -59,6 +60,7 @@ class Daemon:
         self._config = config
         self._config_path = config_path
         self._state_dir = Path(config.device.state_dir)
+        self._boot = secrets.randbelow(2**53) + 1
         self._inbox: queue.Queue[Stimulus] = queue.Queue(INBOX_SIZE)
         self._stop = threading.Event()
         self._holders: list[None] = []
@@ -100,6 +102,7 @@ class Daemon:
             perf_s=time.perf_counter,
             new_lock=threading.Lock,
             random=random.random,
+            boot=self._boot,
             holds=self._holds_updates,
             open_source=lambda address: open_source(address, self._inbox.put, self._config.broker.ca_file),
             captures_disk=lambda: PosixDisk(self._state_dir / "captured"),
@@ -170,7 +173,7 @@ class Daemon:
         if key_file := self._config.broker.key_file:
             load_signer(key_file)
         given = self._root()
-        connection = new_connection(self._config.broker, self._config.device.name, self._deliver)
+        connection = new_connection(self._config.broker, self._config.device.name, self._boot, self._deliver)
         self._agent.take_up_trust(given, time.monotonic())
         self._connection = connection
         self._link.begin(connection)

@@ -1,6 +1,7 @@
 """Messages between devices and the controller, apart from signed documents: one struct per message.
 
-Every message of a device carries (boot, seq). A later pair replaces an earlier one, and a duplicate changes nothing.
+Every message of a device carries (boot, seq). `boot` is a random number for each start of the agent, `seq` counts that
+start's messages. A later number replaces an earlier one of the same start, and a duplicate changes nothing.
 Unknown keys are ignored, so that agents and controllers of neighbouring versions understand each other.
 """
 
@@ -87,6 +88,8 @@ class Presence(Said, frozen=True):
     protocol: int
     device: Short
     online: bool
+    boot: Count = 0
+    """The start of the agent that opened the connection; 0: it does not say."""
 
 
 class Report(Said, frozen=True):

@@ -3,7 +3,7 @@
 Decides what is a finding, and by which figures. Refuses to know where facts come from, clocks and HTTP.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contract.wire import Message
@@ -20,12 +20,16 @@ FREE_BYTES_WANTED = 256 * 1024**2
 EXPIRY_DAYS = 7.0
 """Certificates and roles with fewer days left are a finding: a working week in which somebody can sign."""
 
+MAX_NAMED = 3
+"""Devices that a finding names."""
+
 
 class Finding(Message, frozen=True):
     """One thing that is wrong."""
 
     code: str
-    """passes_fail | passes_late | broker_lost | not_published | rows_unreadable | disk_low | expires_soon"""
+    """passes_fail | passes_late | broker_lost | not_published | rows_unreadable | disk_low | expires_soon |
+    identity_taken"""
     detail: str
 
 
@@ -74,6 +78,8 @@ class Facts:
     """By desired document and blob that could not be published, the fault."""
     unreadable: Mapping[str, str]
     """By row of the store that was set aside at the start, the fault."""
+    taken: Sequence[str] = ()
+    """Devices under whose names two of them speak."""
 
 
 def findings_of(facts: Facts) -> tuple[Finding, ...]:
@@ -87,6 +93,7 @@ def findings_of(facts: Facts) -> tuple[Finding, ...]:
             _left_out("rows_unreadable", "could not be read at the start", facts.unreadable),
             _disk(facts),
             _expiry(facts),
+            _taken(facts),
         )
         if detail
     )
@@ -120,6 +127,16 @@ def _left_out(code: str, what: str, faults: Mapping[str, str]) -> tuple[str, str
     name, fault = min(faults.items())
     more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
     return code, f"{name} {what}: {fault}{more}"
+
+
+def _taken(facts: Facts) -> tuple[str, str]:
+    if not facts.taken:
+        return "", ""
+    more = f" and {len(facts.taken) - MAX_NAMED} more" if len(facts.taken) > MAX_NAMED else ""
+    named = ", ".join(sorted(facts.taken)[:MAX_NAMED])
+    return "identity_taken", (
+        f"two devices speak as {named}{more}: stop the copy, or give it a name and a certificate of its own"
+    )
 
 
 def _disk(facts: Facts) -> tuple[str, str]:

@@ -256,6 +256,10 @@ class Device:
         if serving and (serving == self.crashes_on or serving in self._deadly):
             self._clock.at(self._row_at, self._drain_in, self._epoch)
 
+    def _boot_id(self) -> int:
+        """Returns the number of this start, as random as the name and the count of starts make it."""
+        return int.from_bytes(hashlib.sha256(f"{self.name} {self.boots}".encode()).digest()[:6]) + 1
+
     def _new_agent(self) -> Agent:
         clock = self._clock
 
@@ -273,6 +277,7 @@ class Device:
             perf_s=lambda: clock.now + self._spent_s,
             new_lock=Lock,
             random=_no_randomness,
+            boot=self._boot_id(),
         )
         self._agent = None
         self._wake_at = float("inf")

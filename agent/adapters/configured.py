@@ -41,15 +41,18 @@ class Connection(Link, Protocol):
         ...
 
 
-def new_connection(broker: Broker, device: str, deliver: Callable[[Stimulus], None]) -> Connection:
-    """The link that `broker.url` names: a broker, or a directory. BadInput `config_invalid`."""
+def new_connection(broker: Broker, device: str, boot: int, deliver: Callable[[Stimulus], None]) -> Connection:
+    """The link that `broker.url` names: a broker, or a directory. BadInput `config_invalid`.
+
+    `boot` is the number of this start of the agent.
+    """
     if broker.url.startswith("file:"):
         from agent.adapters.directory_link import DirectoryLink
 
         return DirectoryLink(broker.url, device, deliver)
     from agent.adapters.mqtt.paho_link import PahoLink
 
-    return PahoLink(broker, device, deliver)
+    return PahoLink(broker, device, boot, deliver)
 
 
 def open_source(address: str, deliver: Callable[[Stimulus], None], ca_file: str) -> Carrier:

@@ -4,6 +4,8 @@ Decides names, order and what is dropped: beyond the limit the oldest batch, bec
 what a batch holds. Invariant: a name without the prefix ``tmp-`` is complete and durable.
 """
 
+import re
+
 from agent.flash.atomic_file import read_atomic, write_atomic
 from agent.ports import Disk
 from contract.errors import BadInput
@@ -11,7 +13,8 @@ from contract.errors import BadInput
 PREFIX = "captured-"
 MAX_FILES = 4096
 Name = tuple[int, int]
-"""(boot, seq) of a batch."""
+"""(boot, seq) of a batch. The first says nothing about order: files are numbered by their place in the queue."""
+_FILE = re.compile(rf"{PREFIX}([0-9]+)-([0-9]+)-([0-9]+)")
 
 
 class Spool:
@@ -20,41 +23,46 @@ class Spool:
     def __init__(self, disk: Disk, max_bytes: int) -> None:
         self._disk = disk
         self._max_bytes = max_bytes
-        self._sizes: dict[Name, int] = {}
+        self._files: dict[Name, tuple[str, int]] = {}
+        """By name, oldest first, the file and its size in bytes."""
+        found: dict[int, tuple[Name, str]] = {}
         for name in disk.names():
-            if name.startswith(PREFIX):
-                boot, _, seq = name.removeprefix(PREFIX).partition("-")
-                self._sizes[int(boot), int(seq)] = disk.size_bytes(name)
+            if (known := _FILE.fullmatch(name)) is not None:
+                found[int(known[1])] = ((int(known[2]), int(known[3])), name)
             else:
                 disk.delete(name)  # half-written before a power cut: no other program uses the directory
+        for _, (batch, name) in sorted(found.items()):
+            self._files[batch] = (name, disk.size_bytes(name))
+        self._next = max(found, default=0) + 1
 
     def __len__(self) -> int:
-        return len(self._sizes)
+        return len(self._files)
 
     def put(self, name: Name, body: bytes) -> int:
         """Makes a batch durable; returns how many old ones were dropped for it."""
         given_up = 0
-        while self._sizes and (sum(self._sizes.values()) + len(body) > self._max_bytes or len(self) >= MAX_FILES):
-            self.drop(min(self._sizes))
+        while self._files and (self._size_bytes() + len(body) > self._max_bytes or len(self) >= MAX_FILES):
+            self.drop(next(iter(self._files)))
             given_up += 1
-        self._sizes[name] = write_atomic(self._disk, _file(name), body)
+        file = f"{PREFIX}{self._next}-{name[0]}-{name[1]}"
+        self._files[name] = (file, write_atomic(self._disk, file, body))
+        self._next += 1
         return given_up
 
     def oldest(self) -> tuple[Name, bytes] | None:
         """Returns the batch to send next, None if none waits. Drops damaged ones."""
-        while self._sizes:
-            name = min(self._sizes)
+        while self._files:
+            name, (file, _) = next(iter(self._files.items()))
             try:
-                return name, read_atomic(self._disk, _file(name))
+                return name, read_atomic(self._disk, file)
             except (OSError, BadInput):
                 self.drop(name)
         return None
 
     def drop(self, name: Name) -> None:
         """Deletes a batch that has arrived or must make room. One that a power cut brings back does no harm."""
-        if self._sizes.pop(name, None) is not None:
-            self._disk.delete(_file(name))
+        if (known := self._files.pop(name, None)) is not None:
+            self._disk.delete(known[0])
 
-
-def _file(name: Name) -> str:
-    return f"{PREFIX}{name[0]}-{name[1]}"
+    def _size_bytes(self) -> int:
+        return sum(size_bytes for _, size_bytes in self._files.values())

@@ -32,7 +32,7 @@ class DeviceRecord(Message, frozen=True):
     """What the device remembers beyond single models."""
 
     boots: int
-    """Counted from the date of the first boot: a device whose disk was wiped is later than its former life."""
+    """How often the agent has started on this disk. Each start writes it, to see whether the disk takes records."""
     high_water: HighWater = HighWater()
     min_releases: dict[str, int] = {}
     """The highest floor that each model's release signer has ever set."""

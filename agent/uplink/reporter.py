@@ -29,12 +29,12 @@ TELEMETRY_EXPIRY_S = 3600
 
 
 class Reporter:
-    """Sends for one device. `begin` comes first: messages are numbered within a boot."""
+    """Sends for one device. `boot` is a random number for this start of the agent; messages are numbered within it."""
 
-    def __init__(self, device: str, link: Link, dropped: Counter[str], sign: Sign | None = None) -> None:
+    def __init__(self, device: str, boot: int, link: Link, dropped: Counter[str], sign: Sign | None = None) -> None:
         self._sign = sign
         self._device = device
-        self._boot = 0
+        self._boot = boot
         self._link = link
         self._dropped = dropped
         self._seq = 0
@@ -45,15 +45,11 @@ class Reporter:
         self.online = False
         self.bytes_sent = 0
 
-    def begin(self, boot: int) -> None:
-        """Numbers messages within this boot, which is counted on flash."""
-        self._boot = boot
-
     def link_up(self, now: float) -> None:
         """Announces the device, then sends what was kept while the link was down."""
         self.online = True
         self._resend_s = RESEND_S
-        presence = Presence(protocol=PROTOCOL, device=self._device, online=True)
+        presence = Presence(protocol=PROTOCOL, device=self._device, online=True, boot=self._boot)
         self._send(topics.presence(self._device), encode(presence), retain=True)
         self._resend(now)
         self._flush_telemetry()

@@ -1,6 +1,6 @@
 """The twin: what a device was told (desired), what it says (reported), whether it is there (presence).
 
-Decides how a message changes a twin. Duplicates and late arrivals change nothing: every message carries (boot, seq).
+Decides how a message changes a twin. Duplicates and late arrivals change nothing: `boots` tells them apart.
 Refuses to know rollouts.
 """
 
@@ -13,6 +13,7 @@ from contract.desired import Delivery, TrialPolicy
 from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report
 from contract.protocol import MAX_MODELS_PER_DEVICE
 from contract.wire import Message
+from controller.fleet.boots import Boots
 
 DOCUMENT_LIFE_S = 7 * 86_400
 """A desired document expires so long after it was issued; at half of it a new one is issued."""
@@ -56,8 +57,10 @@ class Twin(msgspec.Struct, frozen=True):
     pinned: dict[str, int] = {}
     dropped: dict[str, int] = {}
     connected: bool | None = None
-    newest: tuple[int, int] = (0, 0)
-    """(boot, seq) of the newest message that was folded in."""
+    announced: int = 0
+    """The start of the agent that opened the newest connection; 0: none has said so."""
+    boots: Boots = Boots()
+    """The starts of its agent that were heard, and the newest message of each."""
     seen_at: float | None = None
     serve_at: str = ""
     """The address where neighbours fetch what it has confirmed; empty: it shares nothing."""
@@ -77,8 +80,9 @@ class Twin(msgspec.Struct, frozen=True):
 
 def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
     """The full state replaces what was reported, unless something newer is known."""
-    if (message.boot, message.seq) <= twin.newest:
-        return replace(twin, seen_at=now, connected=True)
+    boots, is_news = twin.boots.heard(message.boot, message.seq, now)
+    if not is_news:
+        return replace(twin, boots=boots, seen_at=now, connected=True)
     return replace(
         twin,
         reported={state.model: state for state in message.models},
@@ -86,7 +90,7 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         labels=dict(message.labels),
         pinned=dict(message.pinned),
         dropped=dict(message.dropped),
-        newest=(message.boot, message.seq),
+        boots=boots,
         seen_at=now,
         connected=True,
         serve_at=message.serve_at,
@@ -96,15 +100,19 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
 
 def fold_report(twin: Twin, message: Report, now: float) -> Twin:
     """One model's state replaces what was reported about it, unless something newer is known."""
-    if (message.boot, message.seq) <= twin.newest:
-        return twin
+    boots, is_news = twin.boots.heard(message.boot, message.seq, now)
+    if not is_news:
+        return replace(twin, boots=boots)
     reported = twin.reported
     if message.state is not None and (message.state.model in reported or len(reported) < MAX_MODELS_PER_DEVICE):
         reported = {**reported, message.state.model: message.state}
-    return replace(twin, reported=reported, newest=(message.boot, message.seq), seen_at=now, connected=True)
+    return replace(twin, reported=reported, boots=boots, seen_at=now, connected=True)
 
 
 def fold_presence(twin: Twin, message: Presence, now: float) -> Twin:
-    """The broker's word about the connection."""
-    seen_at = now if message.online else twin.seen_at
-    return replace(twin, connected=message.online, seen_at=seen_at)
+    """The broker's word about the connection. The last will of an earlier start says nothing about the newest one."""
+    if message.online:
+        return replace(twin, announced=message.boot, connected=True, seen_at=now)
+    if message.boot and twin.announced and message.boot != twin.announced:
+        return twin
+    return replace(twin, connected=False)

@@ -5,7 +5,7 @@ becomes durable or reaches a device: `one_pass` orders that.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contract.messages import Ack, Heartbeat, Report
 from controller.reconcile.documents import answer_nonces, reissue_documents, unheard_documents
@@ -29,6 +29,8 @@ class Changes:
     unheard: frozenset[str] = frozenset()
     """Devices that are online and have not acted on their document: it is published again as it is."""
     rollouts: tuple[Rollout, ...] = ()
+    restarted: frozenset[str] = frozenset()
+    """Devices whose agent has started again: the start before is remembered durably."""
     quarantined: frozenset[str] = frozenset()
     """Devices on which a release has failed for good."""
     acks: tuple[tuple[str, Ack], ...] = ()
@@ -39,17 +41,7 @@ class Changes:
 def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> Changes:
     """Folds (device, message) into `world`, in place, and decides every rollout; returns what has changed."""
     world.caches.near_by_label = None
-    acks: dict[tuple[str, Ack], None] = {}
-    reports, heartbeats = [], []
-    for device, message in inbox:
-        fold(world, device, message, now)
-        if isinstance(message, Report):
-            acks[device, Ack(boot=message.boot, seq=message.seq)] = (
-                None  # a report that came twice is acknowledged once
-            )
-            reports.append((device, message))
-        elif isinstance(message, Heartbeat):
-            heartbeats.append((device, message))
+    heard = _fold_all(world, inbox, now)
     redesired: set[str] = set()
     changed: dict[str, Rollout] = {}
     quarantined: set[str] = set()
@@ -67,7 +59,7 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         quarantined |= keep_from(world, decision.quarantined, rollout)
         if decision.rollout != rollout:
             world.durable.rollouts[rollout.id] = changed[rollout.id] = decision.rollout
-    redesired |= answer_nonces(world, (device for device, _ in heartbeats), now)
+    redesired |= answer_nonces(world, (device for device, _ in heard.heartbeats), now)
     unheard: set[str] = set()
     if now >= world.caches.sweep_at:
         world.caches.sweep_at = now + SWEEP_S
@@ -78,8 +70,32 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         redesired=frozenset(redesired),
         unheard=frozenset(unheard),
         rollouts=tuple(changed.values()),
+        restarted=frozenset(heard.restarted),
         quarantined=frozenset(quarantined),
-        acks=tuple(acks),
-        reports=tuple(reports),
-        heartbeats=tuple(heartbeats),
+        acks=tuple(heard.acks),
+        reports=tuple(heard.reports),
+        heartbeats=tuple(heard.heartbeats),
     )
+
+
+@dataclass
+class _Heard:
+    """The messages of a pass that must be kept or answered. A report that came twice is acknowledged once."""
+
+    restarted: set[str] = field(default_factory=set)
+    acks: dict[tuple[str, Ack], None] = field(default_factory=dict)
+    reports: list[tuple[str, Report]] = field(default_factory=list)
+    heartbeats: list[tuple[str, Heartbeat]] = field(default_factory=list)
+
+
+def _fold_all(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> _Heard:
+    heard = _Heard()
+    for device, message in inbox:
+        if fold(world, device, message, now):
+            heard.restarted.add(device)
+        if isinstance(message, Report):
+            heard.acks[device, Ack(boot=message.boot, seq=message.seq)] = None
+            heard.reports.append((device, message))
+        elif isinstance(message, Heartbeat):
+            heard.heartbeats.append((device, message))
+    return heard

@@ -16,6 +16,7 @@ from contract.errors import BadInput
 from contract.messages import Heartbeat
 from contract.names import is_device_name
 from contract.said import decode_said
+from controller.fleet.boots import of_past
 from controller.fleet.twin import Assigned, Twin, fold_heartbeat
 from controller.reconcile.old_words import in_words_of_now
 from controller.reconcile.ports import Rows, Tables
@@ -37,6 +38,8 @@ class DesiredSide(msgspec.Struct, frozen=True):
     issued_at: int
     desired: dict[str, Assigned]
     answered: str
+    past_boots: tuple[tuple[int, int], ...] = ()
+    """(id, highest number) of earlier starts of its agent: what they said is never news again."""
 
 
 _DESIRED_SIDE = msgspec.json.Decoder(DesiredSide)
@@ -131,7 +134,7 @@ class FleetRecords:
             device: body for device, body in self._tables.rows("devices").items() if self._may_be("devices", device)
         }
         for device, side in self._readable("devices", rows, _DESIRED_SIDE.decode).items():
-            twins[device] = replace(twins.get(device) or Twin(device), **msgspec.structs.asdict(side))
+            twins[device] = _with_side(twins.get(device) or Twin(device), side)
         return twins
 
     def _may_be(self, table: str, device: str) -> bool:
@@ -187,11 +190,22 @@ class FleetRecords:
         self._excluded.update({rollout.id: rollout.excluded for rollout in rollouts})
 
 
+def _with_side(twin: Twin, side: DesiredSide) -> Twin:
+    return replace(
+        twin,
+        document_version=side.document_version,
+        issued_at=side.issued_at,
+        desired=side.desired,
+        answered=side.answered,
+        boots=replace(of_past(side.past_boots), current=twin.boots.current),
+    )
+
+
 def device_rows(twins: Iterable[Twin]) -> dict[str, bytes]:
     """Returns a row with the desired side of each twin, by device."""
     return {
         twin.device: msgspec.json.encode(
-            DesiredSide(twin.document_version, twin.issued_at, twin.desired, twin.answered)
+            DesiredSide(twin.document_version, twin.issued_at, twin.desired, twin.answered, twin.boots.kept())
         )
         for twin in twins
     }

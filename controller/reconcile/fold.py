@@ -12,9 +12,10 @@ from controller.reconcile.world import FromDevice, World, members_of, put_twin
 from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Cells, Sums
 
 
-def fold(world: World, device: str, message: FromDevice, now: float) -> None:
-    """Folds one message of `device` into `world`, in place."""
+def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
+    """Folds one message of `device` into `world`, in place; returns whether an earlier start of its agent is new."""
     twin = world.durable.twins.get(device) or Twin(device)
+    past = twin.boots.past
     match message:
         case Heartbeat():
             before, twin = twin, fold_heartbeat(twin, message, now)
@@ -31,8 +32,9 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> None:
                 if _is_known(world, interval):
                     _add(world, device, interval, now)
             world.durable.twins.setdefault(device, twin)
-            return
-    put_twin(world, twin)
+    if not isinstance(message, Telemetry):
+        put_twin(world, twin)
+    return [each.id for each in twin.boots.past] != [each.id for each in past]
 
 
 def _is_known(world: World, interval: ModelInterval) -> bool:

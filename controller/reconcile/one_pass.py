@@ -26,6 +26,7 @@ class Unsaved:
     redesired: set[str] = field(default_factory=set)
     unheard: set[str] = field(default_factory=set)
     rollouts: set[str] = field(default_factory=set)
+    restarted: set[str] = field(default_factory=set)
     quarantined: set[str] = field(default_factory=set)
     reports: list[tuple[str, Report]] = field(default_factory=list)
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Unsaved:
         self.redesired |= changes.redesired
         self.unheard |= changes.unheard
         self.rollouts.update(rollout.id for rollout in changes.rollouts)
+        self.restarted |= changes.restarted
         self.quarantined |= changes.quarantined
         self.reports += changes.reports
         self.heartbeats.update(changes.heartbeats)
@@ -80,7 +82,7 @@ class Passes:
         unsaved, durable = self._unsaved, self._world.durable
         if unsaved == Unsaved():
             return
-        self._records.save(durable, unsaved.redesired, unsaved.rollouts, unsaved.quarantined)
+        self._records.save(durable, unsaved.redesired | unsaved.restarted, unsaved.rollouts, unsaved.quarantined)
         if unsaved.captured:
             self._history.keep_captured(unsaved.captured)
         if unsaved.reports or unsaved.heartbeats:

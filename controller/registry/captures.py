@@ -14,12 +14,23 @@ from controller.registry.database import open_database, transaction
 
 MAX_ROWS_PER_MODEL = 1_000_000
 MAX_ROWS_PER_QUERY = 10_000
+MAX_BOOTS_PER_DEVICE = 64
+"""Starts of a device's agent whose newest batch is remembered. Batches wait on flash while it starts again."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS newest (device TEXT PRIMARY KEY, boot INTEGER NOT NULL, seq INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS received (device TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
+                                     PRIMARY KEY (device, boot));
 CREATE TABLE IF NOT EXISTS captured (id INTEGER PRIMARY KEY, model TEXT NOT NULL, device TEXT NOT NULL,
                                      body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS captured_model ON captured (model, id);
+"""
+_RECEIVE = """
+INSERT INTO received VALUES (?, ?, ?) ON CONFLICT (device, boot) DO UPDATE SET seq = excluded.seq
+WHERE excluded.seq > received.seq
+"""
+_FORGET = """
+DELETE FROM received WHERE device = ? AND rowid NOT IN (
+    SELECT rowid FROM received WHERE device = ? ORDER BY rowid DESC LIMIT ?)
 """
 
 
@@ -33,17 +44,14 @@ class Captures:
     def keep(self, batches: Iterable[tuple[str, Captured]]) -> None:
         """Makes (device, batch) durable in one transaction; a batch that came before changes nothing.
 
-        Devices send in order, the next one only after an acknowledgement: the newest name tells what came before.
+        Devices send in order, the next one only after an acknowledgement: the newest number of a start of the agent
+        tells what came before. The newest `MAX_BOOTS_PER_DEVICE` starts are remembered.
         """
         models = set()
         with transaction(self._db):
             for device, batch in batches:
-                new = self._db.execute(
-                    "INSERT INTO newest VALUES (?, ?, ?) ON CONFLICT (device) DO UPDATE "
-                    "SET boot = excluded.boot, seq = excluded.seq WHERE (excluded.boot, excluded.seq) > (boot, seq)",
-                    (device, batch.boot, batch.seq),
-                ).rowcount
-                if new:
+                if self._db.execute(_RECEIVE, (device, batch.boot, batch.seq)).rowcount:
+                    self._db.execute(_FORGET, (device, device, MAX_BOOTS_PER_DEVICE))
                     rows = [(row.model, device, encode(row)) for row in batch.rows]
                     self._db.executemany("INSERT INTO captured (model, device, body) VALUES (?, ?, ?)", rows)
                     models |= {row.model for row in batch.rows}

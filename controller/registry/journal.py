@@ -40,16 +40,14 @@ INSERT INTO history (at, device, body) SELECT :at, :device, :body WHERE NOT EXIS
     SELECT 1 FROM history WHERE device = :device AND json_extract(body, '$.boot') = json_extract(:body, '$.boot')
                                                  AND json_extract(body, '$.seq') = json_extract(:body, '$.seq'))
 """
-_TOLD = """
-SELECT at, body FROM history WHERE device = ?
-ORDER BY json_extract(body, '$.boot') DESC, json_extract(body, '$.seq') DESC, id DESC LIMIT ?
+_OF_DEVICE = """
+(SELECT id, at, body, MIN(id) OVER (PARTITION BY json_extract(body, '$.boot')) AS began FROM history WHERE device = ?)
+ORDER BY began DESC, json_extract(body, '$.seq') DESC, id DESC LIMIT ?
 """
+"""Newest first: starts of the agent in the order in which they were heard first, and each start's entries by number."""
+_TOLD = f"SELECT at, body FROM {_OF_DEVICE}"  # noqa: S608  # constants alone
 _FORGET_OLD = "DELETE FROM history WHERE id IN (SELECT id FROM history ORDER BY id LIMIT ?) AND at < ?"
-_FORGET_MANY = """
-DELETE FROM history WHERE device = ? AND id IN (
-    SELECT id FROM history WHERE device = ?
-    ORDER BY json_extract(body, '$.boot') DESC, json_extract(body, '$.seq') DESC, id DESC LIMIT -1 OFFSET ?)
-"""
+_FORGET_MANY = f"DELETE FROM history WHERE device = ? AND id NOT IN (SELECT id FROM {_OF_DEVICE})"  # noqa: S608  # constants alone
 
 
 class Journal:

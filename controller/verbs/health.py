@@ -36,6 +36,7 @@ def facts_of(state: State) -> Facts:
         expiry_days=_expiry_days(state, today()),
         skipped=state.skipped.why,
         unreadable=state.records.unreadable,
+        taken=[name for name, twin in state.world.durable.twins.items() if twin.boots.is_taken(time.time())],
     )
 
 

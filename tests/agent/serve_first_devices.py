@@ -64,6 +64,7 @@ class TrialDevice:
             perf_s=lambda: 0.0,
             new_lock=nullcontext,
             random=lambda: 0.5,
+            boot=1,
         )
         self._device = Assembly(Config(device=Device(name="d")), Identity("d", "sim", {}), ports)
         self.agent = self._device.agent

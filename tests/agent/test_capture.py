@@ -194,11 +194,22 @@ def test_the_number_of_files_is_limited(flash: Flash, monkeypatch: pytest.Monkey
     assert MAX_FILES > 1000
 
 
+def test_batches_keep_their_order_over_starts_of_the_agent_whose_numbers_say_nothing_about_it(flash: Flash) -> None:
+    for number in (900, 7, 30):
+        Spool(flash, 1_000_000).put((number, 1), b"x")
+    again = Spool(flash, 1_000_000)
+    order = []
+    while (oldest := again.oldest()) is not None:
+        order.append(oldest[0])
+        again.drop(oldest[0])
+    assert order == [(900, 1), (7, 1), (30, 1)]
+
+
 def test_a_damaged_batch_is_dropped_and_the_next_one_goes(flash: Flash) -> None:
     spool = Spool(flash, 1_000_000)
     spool.put((1, 1), b"first")
     spool.put((1, 2), b"second")
-    flash.write("captured-1-1", b"?" * 40)
+    flash.write("captured-1-1-1", b"?" * 40)
     assert spool.oldest() == ((1, 2), b"second")
 
 

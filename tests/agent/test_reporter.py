@@ -29,9 +29,7 @@ class Wire:
 
 def reporter() -> tuple[Reporter, Wire, Counter[str]]:
     wire, dropped = Wire(), Counter[str]()
-    made = Reporter("cam-1", wire, dropped)
-    made.begin(boot=3)
-    return made, wire, dropped
+    return Reporter("cam-1", 3, wire, dropped), wire, dropped
 
 
 STATE = ModelState(model="m", phase="steady", generation=1)

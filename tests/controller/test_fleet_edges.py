@@ -10,6 +10,7 @@ from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
 from contract.manifest import ModelLimits, Runtime, Variant
 from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report, Telemetry, VersionRef
+from controller.fleet.boots import Boot, Boots
 from controller.fleet.fit import Form, choose_form, forms_of, stratum_of, why_unfit
 from controller.fleet.neighbours import MAX_LOOKED_AT, MAX_NEIGHBOURS, neighbours_by_label, neighbours_of
 from controller.fleet.selection import select
@@ -278,7 +279,7 @@ def test_a_heartbeat_replaces_all_that_was_reported() -> None:
         pinned={"m": 1},
         dropped={"telemetry": 2},
         connected=True,
-        newest=(2, 3),
+        boots=Boots(Boot(2, 3, 50.0, 50.0)),
         seen_at=50.0,
         serve_at="http://10.0.0.2:80/{sha256}",
         asks="boot-2",
@@ -286,17 +287,18 @@ def test_a_heartbeat_replaces_all_that_was_reported() -> None:
 
 
 def test_what_is_not_newer_only_shows_that_the_device_is_there() -> None:
-    known = Twin("d1", newest=(2, 3), connected=False)
-    for boot, seq in ((2, 3), (2, 2), (1, 9)):
+    known = Twin("d1", boots=Boots(Boot(2, 3), (Boot(8, 9),)), connected=False)
+    for boot, seq in ((2, 3), (2, 2), (8, 9)):
         assert fold_heartbeat(known, beat(boot, seq), 50.0) == replace(known, seen_at=50.0, connected=True)
-        assert fold_report(known, Report(protocol=1, device="d1", boot=boot, seq=seq, state=state()), 50.0) is known
-    assert fold_heartbeat(known, beat(3, 1), 50.0).newest == (3, 1)
+        assert fold_report(known, Report(protocol=1, device="d1", boot=boot, seq=seq, state=state()), 50.0) == known
+    assert fold_heartbeat(known, beat(1, 1), 50.0).boots.current == Boot(1, 1, 50.0, 50.0)
 
 
 def test_a_report_replaces_one_model_and_a_refusal_none() -> None:
-    known = Twin("d1", reported={"n": state("n")}, newest=(1, 1))
+    known = Twin("d1", reported={"n": state("n")}, boots=Boots(Boot(1, 1)))
     said = fold_report(known, Report(protocol=1, device="d1", boot=1, seq=2, state=state()), 50.0)
-    assert said == Twin("d1", reported={"n": state("n"), "m": state()}, newest=(1, 2), seen_at=50.0, connected=True)
+    assert (said.reported, said.seen_at, said.connected) == ({"n": state("n"), "m": state()}, 50.0, True)
+    assert said.boots == Boots(Boot(1, 2, heard_at=50.0))
     assert fold_report(known, Report(protocol=1, device="d1", boot=1, seq=2), 50.0).reported == known.reported
 
 
@@ -322,7 +324,7 @@ def test_defaults_of_what_a_device_was_told() -> None:
     assert DOCUMENT_LIFE_S == 7 * 24 * 3600
     fresh = Twin("d1")
     assert (fresh.serve_at, fresh.asks, fresh.answered, fresh.seen_at, fresh.hardware) == ("", "", "", None, None)
-    assert (fresh.document_version, fresh.issued_at, fresh.newest, fresh.connected) == (0, 0, (0, 0), None)
+    assert (fresh.document_version, fresh.issued_at, fresh.boots, fresh.connected) == (0, 0, Boots(), None)
 
 
 # Neighbours.

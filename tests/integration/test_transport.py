@@ -54,7 +54,7 @@ def test_a_chunk_reaches_a_device_without_pahos_search_for_properties(
     first, second = (topics.chunk(blob.sha256, index) for index in range(2))
     broker = start_broker(BrokerConfig(url=broker_kind, port=0), tmp_path)
     heard: queue.Queue[Any] = queue.Queue()
-    link = PahoLink(Broker(url=broker.url), "device-1", heard.put)
+    link = PahoLink(Broker(url=broker.url), "device-1", 1, heard.put)
     try:
         upload(broker.url, data, blob)
         searched.clear()

@@ -30,6 +30,8 @@ RECONNECT_MIN_S = 1
 RECONNECT_MAX_S = 30
 MAX_QUEUED = 1000
 """QoS 1 messages that wait inside paho while the broker is away."""
+SESSION_TAKEN_OVER = 0x8E
+"""The reason code with which a broker ends a connection whose client identifier has connected again."""
 
 _log = logging.getLogger("edgeward.link")
 
@@ -37,19 +39,19 @@ _log = logging.getLogger("edgeward.link")
 class PahoLink:
     """One connection to the broker, which reconnects by itself."""
 
-    def __init__(self, broker: Broker, device: str, deliver: Callable[[Stimulus], None]) -> None:
+    def __init__(self, broker: Broker, device: str, boot: int, deliver: Callable[[Stimulus], None]) -> None:
         self._deliver = deliver
         self._client = BareClient(device, self._wrapped(self._arrived))
         self._client.max_queued_messages_set(MAX_QUEUED)
         self._client.max_inflight_messages_set(100)
         self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
         self._client.on_connect = self._wrapped(self._on_connect)
-        self._client.on_disconnect = self._wrapped(lambda *_: deliver(LinkDown()))
+        self._client.on_disconnect = self._wrapped(self._on_disconnect)
         self._client.on_connect_fail = self._wrapped(self._on_connect_fail)
         self._client.on_publish = self._wrapped(self._on_publish)
         self._client.on_message = self._wrapped(self._on_message)
         self._client.on_socket_open = self._wrapped(_no_delay)
-        gone = Presence(protocol=PROTOCOL, device=device, online=False)
+        gone = Presence(protocol=PROTOCOL, device=device, online=False, boot=boot)
         self._gone = (topics.presence(device), encode(gone))
         self._client.will_set(*self._gone, qos=1, retain=True)
         self._address = _configure(self._client, broker)
@@ -99,6 +101,11 @@ class PahoLink:
             _log.error("broker refused the connection: %s", reason)
             return
         self._deliver(LinkUp())
+
+    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.value == SESSION_TAKEN_OVER:
+            _log.error("another client has connected under this device's name: does a copy of this device run?")
+        self._deliver(LinkDown())
 
     def _on_connect_fail(self, *_: Any) -> None:
         _log.warning(
