@@ -51,6 +51,8 @@ class Moment:
     serving: str
     missing: tuple[str, ...] = ()
     """Blobs that the record on flash names and flash does not hold; looked for when power returns."""
+    card: int = 0
+    """Counts the cards that the device has had: nothing that one remembers binds the next."""
 
     @property
     def record(self) -> Record:
@@ -92,6 +94,10 @@ class Device:
         self.history: list[Moment] = []
         self.nonce = ""
         """What its documents must repeat; empty: they need not."""
+        self.clock_ahead_s = 0.0
+        """How far its date is ahead of the world's."""
+        self.boot_id = 0
+        """The number of its newest start, as it says it."""
         self.crashes_on = ""
         """Serving this digest, the device loses power at the next row."""
         self.faulty: Callable[[], bool] = lambda: True
@@ -115,6 +121,7 @@ class Device:
         self._stimuli = 0
         self._noted = 0
         """Operations of the flash when the history was looked at last."""
+        self._card = 0
         self._power = _Power(self)
 
     @property
@@ -175,6 +182,20 @@ class Device:
         self.link.detach()
         self.flash.lose_power()
         self._clock.after(REBOOT_S, self.boot)
+
+    def change_card(self, files: dict[str, bytes]) -> None:
+        """Runs from a card with these files from its next start on."""
+        self.switch_off()
+        self.flash.load(files)
+        self._card += 1
+        self._noted = -1
+        self._clock.after(REBOOT_S, self.boot)
+
+    def switch_off(self) -> None:
+        """Loses power for good."""
+        self._epoch += 1
+        self._agent = None
+        self.link.detach()
 
     def _restart(self) -> None:
         """The process is gone; flash and what the kernel holds of it are not."""
@@ -256,12 +277,13 @@ class Device:
         if serving and (serving == self.crashes_on or serving in self._deadly):
             self._clock.at(self._row_at, self._drain_in, self._epoch)
 
-    def _boot_id(self) -> int:
+    def _next_boot_id(self) -> int:
         """Returns the number of this start, as random as the name and the count of starts make it."""
         return int.from_bytes(hashlib.sha256(f"{self.name} {self.boots}".encode()).digest()[:6]) + 1
 
     def _new_agent(self) -> Agent:
         clock = self._clock
+        self.boot_id = self.link.boot = self._next_boot_id()
 
         def enqueue(stimulus: Stimulus) -> None:
             epoch = self._epoch
@@ -272,12 +294,14 @@ class Device:
             link=self.link,
             runtime=self._new_runtime(self._models, self.flash.read, self._spend),
             enqueue=enqueue,
-            wall_clock=lambda: WORLD_BEGAN + timedelta(seconds=clock.now),
-            local_clock=lambda: WORLD_BEGAN + timedelta(seconds=clock.now, hours=self._habits.utc_offset_h),
+            wall_clock=lambda: WORLD_BEGAN + timedelta(seconds=clock.now + self.clock_ahead_s),
+            local_clock=lambda: (
+                WORLD_BEGAN + timedelta(seconds=clock.now + self.clock_ahead_s, hours=self._habits.utc_offset_h)
+            ),
             perf_s=lambda: clock.now + self._spent_s,
             new_lock=Lock,
             random=_no_randomness,
-            boot=self._boot_id(),
+            boot=self.boot_id,
         )
         self._agent = None
         self._wake_at = float("inf")
@@ -304,11 +328,11 @@ class Device:
             kept = (each for each in (record.stable, record.trial) if each is not None)
             blobs = (blob for each in kept for blob in each.blobs)
             missing = tuple(blob.sha256[:12] for blob in blobs if not self._is_whole(blob.sha256))
-            self.history.append(Moment(self._clock.now, self.boots, raw, serving, missing))
+            self.history.append(Moment(self._clock.now, self.boots, raw, serving, missing, self._card))
             return
         last = self.history[-1]
         if (raw is not last.raw_record and raw != last.raw_record) or serving != last.serving:
-            self.history.append(Moment(self._clock.now, self.boots, raw, serving))
+            self.history.append(Moment(self._clock.now, self.boots, raw, serving, card=self._card))
 
 
 class _Power:

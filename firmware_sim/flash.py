@@ -121,6 +121,18 @@ class Flash:
         """The name itself: the simulated runtime opens files by name."""
         return name
 
+    def image(self) -> dict[str, bytes]:
+        """Returns what a backup of the card holds: every durable file by its name."""
+        return {name: self._files[number].synced for name, number in self._durable_names.items()}
+
+    def load(self, files: dict[str, bytes]) -> None:
+        """Replaces everything by the files of another card."""
+        self._files = {number: _File(data, data) for number, data in enumerate(files.values())}
+        self._names = {name: number for number, name in enumerate(files)}
+        self._durable_names = dict(self._names)
+        self._pending.clear()
+        self._next = len(files)
+
     def lose_power(self) -> None:
         """What the medium holds when power returns."""
         for change in self._pending[: self.rng.randint(0, len(self._pending))]:

@@ -71,6 +71,7 @@ class Network:
         self.controller_up = True
         self.messages = 0
         self._subscribers: dict[str, dict[str, SimLink]] = {}
+        self._sessions: dict[str, SimLink] = {}
 
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Publishes for the controller, whose link has no faults."""
@@ -88,6 +89,13 @@ class Network:
             self.retained[topic] = payload
         if self.controller_up:
             self.to_controller(topic, payload)
+
+    def connected(self, link: "SimLink") -> None:
+        """Begins a session. One under the same name ends, as in a real broker, and its client connects again."""
+        other = self._sessions.get(link.device)
+        self._sessions[link.device] = link
+        if other is not None and other is not link and other.up:
+            other.taken_over()
 
     def subscribe(self, link: "SimLink", topic: str) -> None:
         """Subscribes a link. Retained messages come first."""
@@ -107,6 +115,8 @@ class SimLink:
         self.device = device
         self.up = False
         self.reachable = True
+        self.boot = 0
+        """The number of the start that uses it: the last will names it."""
         self.bytes_down = self.bytes_up = 0
         self.loss: float | None = None
         """The conditions of this link alone. None: the network's."""
@@ -144,6 +154,11 @@ class SimLink:
             self._network.clock.after(self._network.conditions.keepalive_s, self._will, epoch)
             if self._receiver is not None:
                 self._receiver.link_down()
+
+    def taken_over(self) -> None:
+        """Another client has connected under this name."""
+        self.break_off()
+        self._connect_later()
 
     def set_reachable(self, reachable: bool) -> None:
         """Begins or ends a partition."""
@@ -229,6 +244,7 @@ class SimLink:
             return
         self.up = True
         self._epoch += 1
+        self._network.connected(self)
         waiting, self._waiting = self._waiting, []
         for topic, payload, retain in waiting:
             self.publish(topic, payload, retain=retain)
@@ -236,5 +252,5 @@ class SimLink:
 
     def _will(self, epoch: int) -> None:
         if self._epoch == epoch and not self.up:
-            gone = Presence(protocol=PROTOCOL, device=self.device, online=False)
+            gone = Presence(protocol=PROTOCOL, device=self.device, online=False, boot=self.boot)
             self._network.arrived(topics.presence(self.device), encode(gone), retain=True)

@@ -13,6 +13,7 @@ from contract.errors import BadInput, Code
 from contract.toml_config import decode_toml
 from contract.wire import Message
 from controller.rollout.model import Strategy, Wave
+from firmware_sim.cards import CardFault
 from firmware_sim.models import Behaviour
 from firmware_sim.network import Conditions, Probability, Seconds
 from firmware_sim.sensors import Signal
@@ -109,7 +110,17 @@ class Brownout(Message, frozen=True, tag_field="kind", tag="brownout"):
     """After a cut the next so many operations are cut with one in two."""
 
 
-Fault = Partition | Storm | ControllerDies | ControllerCrashes | DiskFails | BrokerForgets | CrashLoop | Brownout
+Fault = (
+    Partition
+    | Storm
+    | ControllerDies
+    | ControllerCrashes
+    | DiskFails
+    | BrokerForgets
+    | CrashLoop
+    | Brownout
+    | CardFault
+)
 
 
 class Scenario(Message, frozen=True):

@@ -5,9 +5,12 @@ streams. Refuses to judge the histories that it records.
 """
 
 import hashlib
+from collections.abc import Callable
+from random import Random
 
 from agent.stimuli import Intervals
 from firmware_sim import power
+from firmware_sim.cards import CardFault, Seen, arrange_card_fault
 from firmware_sim.clock import Clock, late_stream, stream
 from firmware_sim.controller import SimController
 from firmware_sim.device import Device, Habits
@@ -50,13 +53,18 @@ class FleetWorld:
         self.models = {number: _model(number, release, real=self._real) for number, release in numbered}
         self.strata: dict[str, Stratum] = {}
         self.devices: dict[str, Device] = {}
+        self._copies: dict[str, Callable[[Random], Device]] = {}
+        self.seen = Seen()
         self._faulty = True
         for number in range(scenario.devices):
             self._add_device(number)
         for number, release in enumerate(scenario.release, start=1):
             self._roll_out_at(release.at_s, number)
         for fault in scenario.fault:
-            self._arrange(fault)
+            if isinstance(fault, CardFault):
+                arrange_card_fault(self, fault)
+            else:
+                self._arrange(fault)
         self.clock.at(scenario.heal_at_s, self._heal)
 
     def run(self) -> None:
@@ -74,6 +82,10 @@ class FleetWorld:
             sha.update(f"{at:.6f}|{rollout.id}|{rollout.status}|{rollout.wave}|{rollout.reason}\n".encode())
         sha.update(f"{self.clock.events}|{self.network.messages}".encode())
         return sha.hexdigest()
+
+    def new_copy(self, name: str, rng: Random) -> Device:
+        """Returns a second device under a name, which is off and whose card is empty."""
+        return self._copies[name](rng)
 
     @property
     def updates(self) -> int:
@@ -116,6 +128,15 @@ class FleetWorld:
         device.faulty = lambda: self._faulty
         self.strata[name] = stratum
         self.devices[name] = device
+        self._copies[name] = lambda rng: Device(
+            name,
+            self.clock,
+            flash=Flash(rng, Power(power.never()), stratum.flash_bytes),
+            link=SimLink(self.network, name, rng),
+            models=models,
+            habits=habits,
+            new_runtime=RealRuntime if self._real else SimRuntime,
+        )
         boot_rng = stream(self.seed, f"device/{number}/boot")
         self.clock.at(boot_rng.random() * BOOT_SPREAD_S, device.boot)
         if stratum.offline_every_s is not None:

@@ -14,7 +14,7 @@ def check_safety(device: str, history: Sequence[Moment], soaks: Mapping[str, flo
         _serves_only_known(device, after, soaks)
         _serving_follows_record(device, after)
         _record_names_what_is_there(device, after)
-        if position:
+        if position and history[position - 1].card == after.card:
             before = history[position - 1]
             _never_stops_serving(device, before, after, may_stop=may_stop)
             _generation_never_falls(device, before, after)

@@ -1,0 +1,123 @@
+"""Faults of a device's card: restored from a backup, flashed again after a start with a wrong clock, copied.
+
+Decides which devices they meet and when. Refuses to know laws: what was seen is noted for `checkers.identity`.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from contract.wire import Message
+from firmware_sim.clock import stream
+from firmware_sim.device import REBOOT_S, Device
+from firmware_sim.network import Seconds
+
+if TYPE_CHECKING:
+    from firmware_sim.world import FleetWorld
+
+HEARD_WITHIN_S = 60.0
+"""After its start a device with another card must be heard within this time: it connects and sends a heartbeat."""
+TOLD_WITHIN_S = 180.0
+"""A second device under a name must be told within this time: three heartbeats of a scenario, which are 60 s apart."""
+DAY_S = 86_400.0
+
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e7)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class RestoredCard(Message, frozen=True, tag_field="kind", tag="restored_card"):
+    """The first devices get a backup of their own card back, while they run something newer."""
+
+    taken_at_s: Seconds
+    at_s: Seconds
+    devices: Count = 1
+
+
+class ReflashedCard(Message, frozen=True, tag_field="kind", tag="reflashed_card"):
+    """The first devices start with an empty card and a clock in the future, then with an empty card and a right clock."""
+
+    at_s: Seconds
+    for_s: Positive
+    devices: Count = 1
+    ahead_days: Positive = 400.0
+
+
+class ClonedIdentity(Message, frozen=True, tag_field="kind", tag="cloned_identity"):
+    """Copies of the first devices run beside them for a while, under the same names."""
+
+    at_s: Seconds
+    for_s: Positive
+    devices: Count = 1
+
+
+CardFault = RestoredCard | ReflashedCard | ClonedIdentity
+
+
+@dataclass
+class Seen:
+    """What the controller knew at moments at which it had to know it."""
+
+    heard: list[tuple[float, str, bool]] = field(default_factory=list)
+    """(time, device, whether its newest start was heard)."""
+    told: list[tuple[float, str, bool]] = field(default_factory=list)
+    """(time, device, whether a second one was told)."""
+
+
+def arrange_card_fault(world: "FleetWorld", fault: CardFault) -> None:
+    """Puts a fault into the world's clock."""
+    names = list(world.devices)[: fault.devices]
+    match fault:
+        case RestoredCard():
+            for name in names:
+                _restore(world, world.devices[name], fault)
+        case ReflashedCard():
+            for name in names:
+                _flash_again(world, world.devices[name], fault)
+        case ClonedIdentity():
+            for name in names:
+                _copy(world, name, fault)
+
+
+def _restore(world: "FleetWorld", device: Device, fault: RestoredCard) -> None:
+    backup: dict[str, bytes] = {}
+    world.clock.at(fault.taken_at_s, lambda: backup.update(device.flash.image()))
+    world.clock.at(fault.at_s, lambda: device.change_card(backup))
+    _look_whether_heard(world, device, fault.at_s)
+
+
+def _flash_again(world: "FleetWorld", device: Device, fault: ReflashedCard) -> None:
+    def start(ahead_s: float) -> None:
+        device.clock_ahead_s = ahead_s
+        device.change_card({})
+
+    world.clock.at(fault.at_s, lambda: start(fault.ahead_days * DAY_S))
+    world.clock.at(fault.at_s + fault.for_s, lambda: start(0.0))
+    _look_whether_heard(world, device, fault.at_s + fault.for_s)
+
+
+def _copy(world: "FleetWorld", name: str, fault: ClonedIdentity) -> None:
+    copy = world.new_copy(name, stream(world.seed, f"copy/{name}"))
+    began = fault.at_s + REBOOT_S
+
+    def begin() -> None:
+        copy.flash.load(world.devices[name].flash.image())
+        copy.boots = 1_000_000  # the numbers of its starts are its own
+        copy.boot()
+
+    def look() -> None:
+        twin = world.controller.world.durable.twins[name]
+        world.seen.told.append((world.clock.now, name, twin.boots.is_taken(world.clock.now)))
+
+    world.clock.at(began, begin)
+    world.clock.at(began + TOLD_WITHIN_S, look)
+    world.clock.at(fault.at_s + fault.for_s, copy.switch_off)
+
+
+def _look_whether_heard(world: "FleetWorld", device: Device, at_s: float) -> None:
+    def look() -> None:
+        current = world.controller.world.durable.twins[device.name].boots.current
+        is_heard = current is not None and current.id == device.boot_id
+        world.seen.heard.append((world.clock.now, device.name, is_heard))
+
+    world.clock.at(at_s + REBOOT_S + HEARD_WITHIN_S, look)

@@ -1,0 +1,19 @@
+"""Laws of names and cards: whoever starts is heard, a copy is told, and none is invented."""
+
+from controller.fleet.boots import RETURNS_OF_A_COPY
+from firmware_sim.cards import ClonedIdentity
+from firmware_sim.checkers.law import hold
+from firmware_sim.world import FleetWorld
+
+
+def identity(world: FleetWorld) -> None:
+    """Checks that a device is heard after every start, and that two devices under one name are told, and only these."""
+    for at, device, is_heard in world.seen.heard:
+        hold(is_heard, "heard_after_every_start", device, at, "the controller still goes by an earlier start")
+    for at, device, is_told in world.seen.told:
+        hold(is_told, "copy_is_told", device, at, "two devices under one name, and nobody was told")
+    copied = any(isinstance(fault, ClonedIdentity) for fault in world.scenario.fault)
+    for name, twin in world.controller.world.durable.twins.items():
+        returns = max((boot.returns for boot in twin.boots.past), default=0)
+        what = f"one device was taken for two: an earlier start returned {returns} times"
+        hold(copied or returns < RETURNS_OF_A_COPY, "no_copy_is_invented", name, world.clock.now, what)
