@@ -35,7 +35,7 @@ class RestoredCard(Message, frozen=True, tag_field="kind", tag="restored_card"):
 
 
 class ReflashedCard(Message, frozen=True, tag_field="kind", tag="reflashed_card"):
-    """The first devices start with an empty card and a clock in the future, then with an empty card and a right clock."""
+    """The first devices start with an empty card and a clock in the future, then with another one and a right clock."""
 
     at_s: Seconds
     for_s: Positive
