@@ -45,7 +45,8 @@ from contract.wire import decode
 if TYPE_CHECKING:
     from agent.trust.documents import Documents, Found
 
-WAITING = "what a document waits for"
+BOOT, WAITING = "the record of the boot", "what a document waits for"
+"""What a fault concerns, where no topic says it."""
 BOOT_RETRY_S = 30.0
 """Between attempts to make this boot's count durable on a disk that refused it."""
 
@@ -128,15 +129,14 @@ class Agent:
             return
         self._store.save_device(self._device_record if self._documents is None else self._documents.record)
         self._boot_durable, self._boot_retry_at = True, float("inf")
+        self._faults.over(BOOT)
 
     def _try_boot_durable(self, now: float) -> None:
         try:
             self._make_boot_durable()
         except WorldError as error:
             self._boot_retry_at = now + BOOT_RETRY_S
-            self._refuse("boot", error, now)
-        else:
-            self._faults.over("boot")
+            self._refuse(BOOT, error, now)
 
     def take_up_trust(self, given: Trusted, now: float) -> None:
         """Accepts documents from here on, by the metadata verified before, or on a new disk by the root `given`.

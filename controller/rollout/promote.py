@@ -49,6 +49,7 @@ def _at(rollout: Rollout, facts: Facts, device: str) -> str:
     fact = facts[device]
     if fact.assigned is None or fact.assigned.rollout != rollout.id:
         return "not offered yet"
-    if fact.presence != "online" or fact.state is None:
+    if fact.presence != "online":
         return fact.presence
-    return fact.state.phase if fact.state.generation >= fact.assigned.generation else "has not begun"
+    begun = fact.state is not None and fact.state.generation >= fact.assigned.generation
+    return fact.state.phase if begun and fact.state is not None else "has not begun"

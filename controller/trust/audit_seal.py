@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from securesystemslib.exceptions import VerificationError
+from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import Signature
 
 from contract.errors import BadInput, WorldError
@@ -94,6 +94,6 @@ class AuditSeal:
             seal = decode(self._path.read_bytes(), Seal)
             key = repository.timestamp_keys(self._trust_metadata.files)[seal.keyid]
             key.verify_signature(Signature(seal.keyid, seal.signature), _PREFIX + seal.checkpoint.encode())
-        except (OSError, BadInput, KeyError, VerificationError):
+        except (OSError, BadInput, KeyError, UnverifiedSignatureError):
             return None
         return seal
