@@ -19,8 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 console = Console()
 _COLOURS = {
     "running": "cyan", "paused": "yellow", "completed": "green", "rolling_back": "red", "rolled_back": "red",
-    "succeeded": "green", "sent_back": "yellow", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
-    "pass": "green", "fail": "red", "inconclusive": "yellow",
+    "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
+    "pass": "green", "fail": "red", "inconclusive": "yellow", "sent_back": "yellow",
 }  # fmt: skip
 
 
