@@ -25,7 +25,9 @@ class Finding(Message, frozen=True):
     """One thing that is wrong."""
 
     code: str
-    """passes_fail | passes_late | broker_lost | not_published | rows_unreadable | disk_low | expires_soon"""
+    """passes_fail | passes_late | broker_lost | audit_broken | not_published | rows_unreadable | disk_low |
+    expires_soon
+    """
     detail: str
 
 
@@ -74,6 +76,8 @@ class Facts:
     """By desired document and blob that could not be published, the fault."""
     unreadable: Mapping[str, str]
     """By row of the store that was set aside at the start, the fault."""
+    audit_fault: str = ""
+    """What was wrong with the audit at some start; empty if nothing was, or once somebody has looked into it."""
 
 
 def findings_of(facts: Facts) -> tuple[Finding, ...]:
@@ -83,6 +87,7 @@ def findings_of(facts: Facts) -> tuple[Finding, ...]:
         for code, detail in (
             _passes(facts),
             _broker(facts),
+            ("audit_broken", facts.audit_fault),
             _left_out("not_published", "could not be published", facts.skipped),
             _left_out("rows_unreadable", "could not be read at the start", facts.unreadable),
             _disk(facts),

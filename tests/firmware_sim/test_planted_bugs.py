@@ -238,7 +238,7 @@ def all_waves_are_offered_at_once(patch: pytest.MonkeyPatch) -> None:
 
 @bug("rollout", "bad_model", "rollout_ends")
 def a_tripped_rule_only_logs(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "_tripped", lambda rollout, verdicts: None)
+    patch.setattr(decide, "_tripped", lambda *_: None)
 
 
 @bug("rollout", "mixed_fleet", "rollout_ends")
@@ -281,7 +281,7 @@ def rollouts_are_not_made_durable(patch: pytest.MonkeyPatch) -> None:
 
 @bug("rollout", "crash_on_one_stratum", "rollout_ends")
 def a_bad_stratum_stops_everybody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "_after_trip", lambda rollout, verdict: msgspec.structs.replace(rollout, status="aborting"))
+    patch.setattr(decide, "_after_trip", lambda rollout, *_: msgspec.structs.replace(rollout, status="aborting"))
 
 
 @bug("rollout", "drifting_world", "rollout_ends")
