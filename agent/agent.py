@@ -34,6 +34,7 @@ from agent.stimuli import (
 )
 from agent.transfer.download import Download
 from agent.uplink.captures import Captures
+from agent.uplink.faults import Faults
 from agent.uplink.reporter import Reporter
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError, WorldError
@@ -44,6 +45,8 @@ from contract.wire import decode
 if TYPE_CHECKING:
     from agent.trust.documents import Documents, Found
 
+BOOT, WAITING = "the record of the boot", "what a document waits for"
+"""What a fault concerns, where no topic says it."""
 BOOT_RETRY_S = 30.0
 """Between attempts to make this boot's count durable on a disk that refused it."""
 
@@ -79,6 +82,8 @@ class Agent:
         self._captures = captures
         self._wall_clock = wall_clock
         self.dropped = dropped
+        self._faults = Faults()
+        """What is wrong with this device now, for the heartbeat."""
         self._documents: Documents | None = None
         self._device_record = DeviceRecord(boots=0)
         self._boot_durable = False
@@ -123,13 +128,14 @@ class Agent:
             return
         self._store.save_device(self._device_record if self._documents is None else self._documents.record)
         self._boot_durable, self._boot_retry_at = True, float("inf")
+        self._faults.over(BOOT)
 
     def _try_boot_durable(self, now: float) -> None:
         try:
             self._make_boot_durable()
         except WorldError as error:
             self._boot_retry_at = now + BOOT_RETRY_S
-            self._reporter.refuse(error, now)
+            self._refuse(BOOT, error, now)
 
     def take_up_trust(self, given: Trusted, now: float) -> None:
         """Accepts documents from here on, by the metadata verified before, or on a new disk by the root `given`.
@@ -203,11 +209,19 @@ class Agent:
             elif topic == topics.ack(self._identity.device):
                 self._acknowledged(decode(payload, Ack), now)
             elif self._documents is not None and (found := self._documents.receive(topic, payload, now)) is not None:
+                self._faults.over(topic)
                 self._take(found, now)
             else:
                 self.dropped["messages_foreign"] += 1
         except EdgewardError as error:
+            if topics.is_document(topic):
+                self._faults.note(topic, error)
             self._reporter.refuse(error, now)
+
+    def _refuse(self, what: str, error: EdgewardError, now: float) -> None:
+        """Reports a fault, and keeps it for heartbeats until `what` (a topic, the boot) has gone well."""
+        self._faults.note(what, error)
+        self._reporter.refuse(error, now)
 
     def _acknowledged(self, ack: Ack, now: float) -> None:
         if self._captures is None or not self._captures.acknowledged(ack, now):
@@ -222,7 +236,9 @@ class Agent:
             self._stepper.add(assignment.model, Record())
             self._stepper.step(assignment.model, told(assignment, self._identity.pinned), now)
         for error in found.refused:
-            self._reporter.refuse(error, now)
+            self._refuse(WAITING, error, now)
+        if not found.refused and (found.named is not None or found.admitted):
+            self._faults.over(WAITING)
         if found.named is not None and not self._pruned:
             self._pruned = True
             self._stepper.prune(now)
@@ -279,8 +295,10 @@ class Agent:
         for name, model in self.models.items():
             self._stepper.step(name, model.prove(now), now)
         states = tuple(model.message() for _, model in sorted(self.models.items()))
-        identity, uptime_s = self._identity, now - self._booted_at
-        self._reporter.heartbeat(self._runtime.hardware(), identity, states, uptime_s)
+        identity, uptime_s, date = self._identity, now - self._booted_at, self._wall_clock()
+        self._faults.look(self._stepper.disk_fault, self._documents.clock_fault(date) if self._documents else None)
+        at, faults = max(0, int(date.timestamp())), self._faults.by_code()
+        self._reporter.heartbeat(self._runtime.hardware(), identity, states, uptime_s, at=at, faults=faults)
 
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._intervals.telemetry_s

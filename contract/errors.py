@@ -42,6 +42,8 @@ class Code(StrEnum):
     DISK_FULL = "disk_full"  # free space on the device; what serves goes on serving
     DISK_FAILED = "disk_failed"  # the device's disk refused a write: look at its kernel log
     RECORD_CORRUPT = "record_corrupt"  # a record on flash fails its checksum and was set aside
+    CLOCK_WRONG = "clock_wrong"  # the device's clock is off: give it a time server, or a clock that a battery keeps
+    IDENTITY_TAKEN = "identity_taken"  # two devices speak under one name: stop the copy, or give it a name of its own
     # models
     MODEL_LOAD_FAILED = "model_load_failed"  # onnxruntime refused the file: check opset and runtime of the device
     MODEL_REFUSED = "model_refused"  # the file holds what no model may: external data, foreign operators, bombs
@@ -87,6 +89,8 @@ class Code(StrEnum):
     PLAN_CHANGED = "plan_changed"  # the fleet or the strategy is not what was looked at: preview it again
     NO_WAY_BACK = "no_way_back"  # no device had confirmed a version before: roll another release out
     FOUR_EYES = "four_eyes"  # somebody else with the role approver must approve what was proposed
+    VERSION_ROLLED_BACK = "version_rolled_back"  # the detail says by which rollout and why; start it again with --again
+    VERSION_WITHDRAWN = "version_withdrawn"  # somebody has withdrawn it, and the detail says why: take another version
     ROLLOUT_CONFLICT = "rollout_conflict"  # another rollout of the model runs, or the step does not fit the status
     CONFIG_INVALID = "config_invalid"  # the configuration names an unknown key or a wrong value
     CLAIM_REFUSED = "claim_refused"  # used, expired or unknown: ask for a new claim; the audit says which

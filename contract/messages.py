@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.histogram import LATENCY_BUCKETS
-from contract.protocol import MAX_BINS, MAX_DETAIL_CHARS, MAX_FEATURES, MAX_MODELS_PER_DEVICE
+from contract.protocol import MAX_BINS, MAX_DETAIL_CHARS, MAX_FAULTS, MAX_FEATURES, MAX_MODELS_PER_DEVICE
 from contract.wire import Said
 
 Phase = Literal["steady", "fetching", "probing", "ready", "trial"]
@@ -137,6 +137,10 @@ class Heartbeat(Said, frozen=True):
     """Counters of what limits threw away, by name."""
     serve_at: NeighbourAddress = ""
     """The address at which neighbours may fetch what the device has confirmed. Empty: nowhere."""
+    at: Count = 0
+    """Seconds since 1970 in UTC by the device's own clock; 0 from an agent that does not say."""
+    faults: Annotated[dict[Short, Text], msgspec.Meta(max_length=MAX_FAULTS)] = {}
+    """By code, what is wrong with the device now: a disk that takes nothing, a document that it has refused."""
     nonce: Short = ""
     """Asks for a document that repeats it: the proof that nobody replays an old one."""
     signature: Signature = ""

@@ -47,3 +47,6 @@ MAX_VERSIONS_PUBLISHED = 50
 
 MAX_DETAIL_CHARS = 500
 """Longest free text beside a code."""
+
+MAX_FAULTS = 16
+"""Faults that a heartbeat tells: there are fewer kinds, and a device that invents codes takes no more memory."""

@@ -66,6 +66,11 @@ def root(version: int) -> str:
     return f"{ROOT}/pub/trust/root/{version}"
 
 
+def is_document(topic: str) -> bool:
+    """Whether a topic carries what is signed to be obeyed: a desired document, metadata, a role."""
+    return topic.startswith(f"{ROOT}/pub/") or (topic.startswith(f"{ROOT}/d/") and topic.endswith("/down/desired"))
+
+
 def chunk(digest: str, index: int) -> str:
     """Retained: chunk `index` of the blob `digest`."""
     return f"{BLOB_ROOT}/{digest}/{index}"

@@ -11,3 +11,8 @@ def today() -> datetime:
 def stamp() -> str:
     """The date and time as text in ISO 8601."""
     return today().isoformat()
+
+
+def stamp_of(seconds: float) -> str:
+    """Seconds since 1970 as text, in the same form."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()

@@ -28,8 +28,9 @@ class Finding(Message, frozen=True):
     """One thing that is wrong."""
 
     code: str
-    """passes_fail | passes_late | broker_lost | not_published | rows_unreadable | disk_low | expires_soon |
-    identity_taken"""
+    """passes_fail | passes_late | broker_lost | audit_broken | not_published | rows_unreadable | disk_low |
+    expires_soon | identity_taken
+    """
     detail: str
 
 
@@ -80,6 +81,8 @@ class Facts:
     """By row of the store that was set aside at the start, the fault."""
     taken: Sequence[str] = ()
     """Devices under whose names two of them speak."""
+    audit_fault: str = ""
+    """What was wrong with the audit at some start; empty if nothing was, or once somebody has looked into it."""
 
 
 def findings_of(facts: Facts) -> tuple[Finding, ...]:
@@ -89,6 +92,7 @@ def findings_of(facts: Facts) -> tuple[Finding, ...]:
         for code, detail in (
             _passes(facts),
             _broker(facts),
+            ("audit_broken", facts.audit_fault),
             _left_out("not_published", "could not be published", facts.skipped),
             _left_out("rows_unreadable", "could not be read at the start", facts.unreadable),
             _disk(facts),

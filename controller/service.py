@@ -19,10 +19,11 @@ from controller.broker.retained import RetainedState
 from controller.clock import today
 from controller.events.webhooks import Webhooks
 from controller.health import Finding
+from controller.reconcile.deeds import Deed
 from controller.reconcile.one_pass import Passes
 from controller.rollout.model import Rollout
 from controller.state import State
-from controller.verbs import devices, policies
+from controller.verbs import audit, devices, policies
 from controller.verbs.health import tell_changes
 
 MAX_ERROR_CHARS = 300
@@ -50,6 +51,7 @@ class Service:
     async def start(self) -> None:
         """Starts or finds the broker, connects, and begins to reconcile."""
         state = self._state
+        audit.begin(state)
         state.broker = start_broker(state.config.broker, state.config.data_dir / "broker", (state.enrolment, today()))
         kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE, topics.UP_CAPTURED)
         reports = self._link("svc.controller", [topics.up_filter(kind) for kind in kinds], self._connected)
@@ -104,6 +106,7 @@ class Service:
             twins = state.world.durable.twins.values()
             self._retained.publish_trust({model for twin in twins for model in twin.desired})
         state.trust_changed = False
+        audit.tell_new_root(state)
         await self._retained.try_again()
         return True
 
@@ -169,6 +172,8 @@ class Service:
             await asyncio.sleep(min(TEND_S, HEALTH_S))
             try:
                 changed = broker is not None and await asyncio.to_thread(broker.tend, time.monotonic())
+                if changed and broker is not None:
+                    audit.tell_broker(self._state, broker.kind, broker.fault)
                 if changed or time.monotonic() >= judge_at:
                     self._findings = tell_changes(self._state, self._findings)
                     judge_at = time.monotonic() + HEALTH_S
@@ -177,8 +182,13 @@ class Service:
 
 
 class _History:
-    """What devices have said, in the journal and in the store of captured inferences."""
+    """What devices have said and the controller has done, in the journal and in the store of captured inferences."""
 
     def __init__(self, state: State) -> None:
         self.record = state.journal.record
+        self._state = state
         self.keep_captured = state.captures.keep
+
+    def audit(self, deeds: Sequence[Deed]) -> None:
+        """As `reconcile.ports.History` says."""
+        audit.note(self._state, *deeds)

@@ -32,6 +32,7 @@ from controller.registry.journal import Journal
 from controller.registry.registry import Registry
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
+from controller.trust.audit_seal import AuditSeal
 from controller.trust.certificates import open_pki
 from controller.trust.enrolment import Enrolment
 from controller.trust.keys import open_trust_metadata
@@ -39,6 +40,9 @@ from controller.trust.metadata import TrustMetadata
 from controller.trust.refusals import Refusals
 from controller.trust.senders import Senders
 from controller.trust.tokens import Tokens
+
+STARTED = "controller start"
+"""The action of a controller's first entry in the audit: whoever writes it seals the audit as well."""
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -68,6 +72,11 @@ class State:
     conversions: Turns
     bucket: Bucket | None
     passes: PassRecord
+    audit_seal: AuditSeal
+    audit_fault: str = ""
+    """What this start found wrong with the audit."""
+    told_root: str = ""
+    """The newest root that the audit is known to name."""
     broker: RunningBroker | None = None
     """Once the service has started or found it."""
     links: Sequence[ControllerLink] = ()
@@ -131,9 +140,12 @@ def open_state(config: Config) -> State:
     metadata = Path(config.trust.metadata_dir).expanduser() if config.trust.metadata_dir else None
     trust_metadata = open_trust_metadata(store, directory / "keys", metadata, now)
     trust_metadata.witness = journal.checkpoint
+    audit_seal = AuditSeal(directory / "audit.seal", trust_metadata)
+    audit_fault = audit_seal.examine(journal.hash_of, sealed=journal.holds(STARTED))
+    journal.seal = audit_seal.renew
     world = records.load_world(journal.last_words(), config.fleet.silent_s)
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
-    world.registered = registry.registered
+    world.registered, world.withdrawn = registry.registered, registry.withdrawn
     for row, why in records.unreadable.items():
         _log.error("%s cannot be read and was left aside: %s", row, why)
     events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
@@ -160,6 +172,8 @@ def open_state(config: Config) -> State:
         conversions=Turns(),
         bucket=_bucket(config),
         passes=PassRecord(time.monotonic()),
+        audit_seal=audit_seal,
+        audit_fault=audit_fault,
     )
 
 

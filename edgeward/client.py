@@ -5,8 +5,10 @@ one and becomes a DataFrame with `to_frame()`. Errors are coded and say what to 
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -18,6 +20,7 @@ from edgeward.answers.blob import Blob
 from edgeward.answers.devices import Claim, Device, DeviceDetail, Enrolment
 from edgeward.answers.models import Capture, Model, Version, VersionDetail
 from edgeward.answers.operators import (
+    AuditEntry,
     AuditExport,
     Health,
     NewToken,
@@ -36,6 +39,8 @@ from edgeward.rollout_handle import RolloutHandle
 from edgeward.settings import find_settings
 from edgeward.transport import Transport
 
+AUDIT_PAGE = 1_000
+"""Entries of the audit per call: the most that the controller answers."""
 CAPTURED_PAGE = 10_000
 """Rows of captured inferences per call: the most that the controller answers."""
 
@@ -89,6 +94,15 @@ class Client:
     def version(self, model: str, release: int) -> VersionDetail:
         """One version with manifest, lineage and evidence."""
         return VersionDetail.read(self._transport.get(f"/v1/models/{model}/versions/{release}"))
+
+    def withdraw(self, model: str, release: int, reason: str) -> VersionDetail:
+        """Keeps a version from every rollout that starts from now on; its `devices` have it and go on."""
+        answer = self._transport.post(f"/v1/models/{model}/versions/{release}/withdraw", {"reason": reason})
+        return VersionDetail.read(answer)
+
+    def reinstate(self, model: str, release: int) -> VersionDetail:
+        """Lets a withdrawn version be rolled out again."""
+        return VersionDetail.read(self._transport.post(f"/v1/models/{model}/versions/{release}/reinstate"))
 
     def export(self, model: str, release: int, directory: Path) -> int:
         """Writes the blobs of a version, all its forms and encodings, to a directory for devices; its bytes.
@@ -148,9 +162,10 @@ class Client:
         release: int | None = None,
         strategy: str | dict[str, Any] = "canary",
         selector: dict[str, str] | None = None,
+        again: bool = False,
     ) -> Preview:
         """What `rollout` would do: waves, who is left out and why, bytes, earliest end, what its rules can detect."""
-        body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}}
+        body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
         return Preview.read(self._transport.post("/v1/rollouts/plan", body))
 
     def rollout(
@@ -161,12 +176,14 @@ class Client:
         strategy: str | dict[str, Any] = "canary",
         selector: dict[str, str] | None = None,
         plan_digest: str = "",
+        again: bool = False,
     ) -> RolloutHandle:
         """Starts a rollout of a release (None: the newest that passed) to devices with these labels (None: all).
 
-        With the `plan_digest` of a `plan` that very plan is started, or nothing (`plan_changed`).
+        With the `plan_digest` of a `plan` that very plan is started, or nothing (`plan_changed`). A version that was
+        rolled back is started only `again` (`version_rolled_back`).
         """
-        body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}}
+        body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
         body["plan_digest"] = plan_digest
         return RolloutHandle(self._transport, self._transport.post("/v1/rollouts", body)["id"])
 
@@ -240,8 +257,36 @@ class Client:
         """Ends a token."""
         self._transport.post(f"/v1/tokens/{identifier}/revoke")
 
+    def audit_entries(
+        self,
+        *,
+        since: datetime | str = "",
+        until: datetime | str = "",
+        actor: str = "",
+        action: str = "",
+        subject: str = "",
+        limit: int | None = 100,
+    ) -> Table[AuditEntry]:
+        """Newest entries of the audit, newest first; `limit` None: all of them.
+
+        Dates are datetimes with a zone, or texts in ISO 8601; entries at `until` are left out. `actor` is the whole
+        name (`controller` for what nobody asked for), `action` how the action begins, `subject` a part of the subject.
+        """
+        asked = {"since": _text_of(since), "until": _text_of(until), "actor": actor, "action": action}
+        asked["subject"] = subject
+        found: list[AuditEntry] = []
+        while limit is None or len(found) < limit:
+            page = AUDIT_PAGE if limit is None else min(AUDIT_PAGE, limit - len(found))
+            before = found[-1].number if found else 0
+            query = urlencode({name: text for name, text in asked.items() if text} | {"limit": page, "before": before})
+            came = [AuditEntry.read(each) for each in self._transport.get(f"/v1/audit?{query}")]
+            found += came
+            if len(came) < page:
+                break
+        return Table(found)
+
     def audit(self) -> AuditExport:
-        """All of the audit, with the checkpoint that signed metadata carries."""
+        """All of the audit, with the checkpoints that are kept elsewhere."""
         return AuditExport.read(self._transport.get("/v1/audit/export"))
 
     def claim(self, device: str) -> Claim:
@@ -267,3 +312,7 @@ class Client:
     def make_online_key(self, role: str) -> PublicKey:
         """The public half of a new key of the controller's."""
         return PublicKey.read(self._transport.post("/v1/trust/keys", {"role": role}))
+
+
+def _text_of(moment: datetime | str) -> str:
+    return moment.isoformat() if isinstance(moment, datetime) else moment

@@ -65,7 +65,7 @@ class RolloutHandle:
         return self._steer("resume")
 
     def promote(self) -> Rollout:
-        """Ends the wave now: neither its soak nor a rule that cannot say yet holds it up."""
+        """Ends the wave now, whatever its soak and undecided rules say, or says why not (`rollout_conflict`)."""
         return self._steer("promote")
 
     def abort(self) -> Rollout:

@@ -10,6 +10,7 @@ import msgspec
 
 from contract.captured import Captured
 from contract.errors import Code, WorldError
+from controller.reconcile.deeds import Deed
 from controller.reconcile.ports import Rows
 from controller.registry.store import Doc
 
@@ -100,6 +101,13 @@ class DurableHistory:
         """What each device has reported of itself, in order, a report that came twice once."""
         self._newest: dict[str, tuple[int, int]] = {}
         self._reports: set[tuple[str, int, int]] = set()
+        self.deeds: list[Deed] = []
+        """What the controller did of its own accord, oldest first."""
+
+    def audit(self, deeds: Sequence[Deed]) -> None:
+        """What a pass did."""
+        self._faults.write()
+        self.deeds += deeds
 
     def record(self, at: str, history: Iterable[tuple[str, str]], reported: Iterable[tuple[str, bytes]]) -> None:
         """Reports and last heartbeats."""

@@ -55,6 +55,7 @@ class Stepper:
         self._dropped = dropped
         self._retry: dict[str, tuple[float, Event | None]] = {}
         """By model: when to step again, and the event; None for the resumption after a boot."""
+        self._refused: WorldError | None = None
 
     def add(self, name: str, record: Record) -> DeviceModel:
         """Returns the model of this name; a new one starts from `record`."""
@@ -87,6 +88,11 @@ class Stepper:
                     self.resume(name, now)
                 else:
                     self.step(name, event, now)
+
+    @property
+    def disk_fault(self) -> WorldError | None:
+        """Why the disk has refused a record that is still to be saved; None while there is none."""
+        return self._refused if self._retry else None
 
     def retry_at(self) -> float:
         """Returns when `retry` is due; infinity for never."""
@@ -124,7 +130,7 @@ class Stepper:
             self._store.save_record(name, command.record)
         except WorldError as error:
             self._reporter.refuse(error, now)
-            self._retry[name] = (now + SAVE_RETRY_S, event)
+            self._retry[name], self._refused = (now + SAVE_RETRY_S, event), error
             return False
         return True
 

@@ -15,8 +15,12 @@ from agent.ports import Link
 from agent.stimuli import Identity
 from agent.trust.pending import Pending
 from contract import topics
-from contract.errors import BadInput
+from contract.errors import BadInput, Code
+from contract.trust import chain
 from contract.trust.verified import Trusted
+
+MAX_BEHIND_S = 120.0
+"""A clock that is further behind signed time is wrong; the controller's own may be off by a little."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -52,6 +56,13 @@ class Documents:
         self._pending = Pending(identity.device, identity.machine, trusted or given, wall_clock)
         if trusted is not None:
             self._pending.restore_roles(store.load_roles())
+
+    def clock_fault(self, now: datetime) -> BadInput | None:
+        """What is wrong with a clock that says `now`, if anything is: signed time shows one that is behind."""
+        behind_s = (chain.time_floor(self._pending.trusted, now) - now).total_seconds()
+        if behind_s <= MAX_BEHIND_S:
+            return None
+        return BadInput(Code.CLOCK_WRONG, f"the clock says {now:%Y-%m-%d %H:%M}, signed time is {behind_s:.0f} s later")
 
     def topics(self, models: Iterable[str]) -> list[str]:
         """Returns topics on which documents are retained for this device; `models` are those that it knows."""

@@ -6,6 +6,8 @@ Decides what is sent again and what is dropped. Refuses to know why something is
 import logging
 import math
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from agent.ports import Link, Usage
@@ -14,7 +16,7 @@ from agent.uplink.telemetry_queue import TelemetryQueue
 from contract import topics
 from contract.errors import EdgewardError
 from contract.messages import Ack, Hardware, Heartbeat, ModelInterval, ModelState, Presence, Refusal, Report, Telemetry
-from contract.protocol import MAX_DETAIL_CHARS, PROTOCOL
+from contract.protocol import MAX_DETAIL_CHARS, MAX_FAULTS, PROTOCOL
 from contract.signatures import Sign, sign_message
 from contract.wire import encode
 
@@ -26,6 +28,7 @@ RESEND_S = 15.0
 """Reports without an acknowledgement are sent again after this, then after twice this, and so on."""
 MAX_RESEND_S = 240.0
 TELEMETRY_EXPIRY_S = 3600
+NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 
 
 class Reporter:
@@ -74,8 +77,11 @@ class Reporter:
         identity: Identity,
         models: tuple[ModelState, ...],
         uptime_s: float,
+        *,
+        at: int = 0,
+        faults: Mapping[str, str] = NO_FAULTS,
     ) -> None:
-        """Sends the full state; does nothing while offline."""
+        """Sends the full state; does nothing while offline. `at`: seconds since 1970, `faults`: by code what holds."""
         if not self.online:
             return
         newest = dict(sorted(self._dropped.items())[:32])
@@ -87,6 +93,8 @@ class Reporter:
             uptime_s=int(uptime_s),
             dropped=newest,
             serve_at=identity.serve_at,
+            at=at,
+            faults=dict(sorted(faults.items())[:MAX_FAULTS]),
             nonce=identity.nonce,
             **self._head(),
         )

@@ -112,12 +112,21 @@ def refresh(files: Files, online: Online, now: datetime, audit: str = "") -> dic
     return found
 
 
-def due(files: Files, now: datetime) -> bool:
-    """Whether the timestamp is missing or past a quarter of its life (12 hours)."""
+def due(files: Files, now: datetime, audit: str = "") -> bool:
+    """Whether the timestamp is missing, past a quarter of its life (12 hours), or older than the first entry of the
+    audit whose checkpoint is `audit`.
+    """
     if "timestamp.json" not in files:
+        return True
+    if _has_entries(audit) and not _has_entries(audit_witness(files)):
         return True
     expires: datetime = _load(files["timestamp.json"], Timestamp).expires
     return expires - now < timedelta(days=LIFE_DAYS["timestamp"]) * 0.75
+
+
+def _has_entries(checkpoint: str) -> bool:
+    """Whether a checkpoint witnesses any entry of the audit."""
+    return checkpoint.partition(":")[0] not in ("", "0")
 
 
 def rotate_root(
@@ -184,6 +193,12 @@ def online_keyids(files: Files) -> dict[str, tuple[str, ...]]:
     found = {name: tuple(root.roles[name].keyids) for name in ("snapshot", "timestamp")}
     top = current(files, "targets", Targets)
     return {**found, DIRECTOR: tuple(top.delegations.roles[DIRECTOR].keyids)}
+
+
+def timestamp_keys(files: Files) -> dict[str, Key]:
+    """Keys, by id, that some root of this fleet, the newest or an older one, names for the timestamp."""
+    roots = [_load(text, Root) for name, text in files.items() if name.endswith(".root.json")]
+    return {keyid: root.keys[keyid] for root in roots for keyid in root.roles["timestamp"].keyids}
 
 
 def targets_keyids(files: Files) -> tuple[str, ...]:

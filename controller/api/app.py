@@ -1,6 +1,7 @@
 """The aiohttp application: the route table behind authentication, errors as JSON."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 
@@ -35,6 +36,8 @@ OPENAPI = "/v1/openapi.json"
 TELL_S = 5.0
 """Seconds between two looks at whether a minute of refused attempts is over."""
 
+_log = logging.getLogger("edgeward.api")
+
 
 def make_app(state: State, token: str) -> web.Application:
     """The application of one controller; `token` is the local one, which may do everything."""
@@ -65,7 +68,10 @@ async def _tell_refusals(app: web.Application) -> AsyncIterator[None]:
     async def tell() -> None:
         while True:
             await asyncio.sleep(TELL_S)
-            refusals.audit(state, state.refusals.due(time.time()))
+            try:
+                refusals.audit(state, state.refusals.due(time.time()))
+            except Exception:  # one bad look must not end the task: attempts would be counted and never told
+                _log.exception("refused attempts could not be audited")
 
     telling = asyncio.create_task(tell())
     yield

@@ -8,6 +8,7 @@ from itertools import islice
 
 from contract.wire import Message
 from controller.api.rollout_views import RolloutSummary, rollout_summary, serving_release
+from controller.fleet.faults import faults_of
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import PresenceWord, Twin
 from controller.health import Finding
@@ -45,6 +46,8 @@ class FleetView(Message, frozen=True):
     """What is wrong with the controller."""
     devices: int
     presence: dict[str, int]
+    faults: dict[str, int]
+    """Devices by the code of what is wrong with them."""
     serving: tuple[ServedView, ...]
     bytes_received: int
     """Sum over all devices, each since it started."""
@@ -70,6 +73,7 @@ def fleet_view(world: World, now: float, findings: tuple[Finding, ...] = ()) -> 
         findings=findings,
         devices=len(presence),
         presence=dict(sorted(Counter(presence.values()).items())),
+        faults=dict(sorted(_faults(world, now).items())),
         serving=_serving(world),
         bytes_received=sum(each.newest.bytes_received for each in traffic.values()),
         bytes_s=sum(each.bytes_s for device, each in traffic.items() if presence.get(device) == "online"),
@@ -86,6 +90,10 @@ def _serving(world: World) -> tuple[ServedView, ...]:
             if state.serving:
                 counts[model, serving_release(state) or 0] += 1
     return tuple(ServedView(model=model, release=release, devices=n) for (model, release), n in sorted(counts.items()))
+
+
+def _faults(world: World, now: float) -> Counter[str]:
+    return Counter(code for twin in world.durable.twins.values() for code in faults_of(twin, world.withdrawn, now))
 
 
 def _transfers(twin: Twin, presence: PresenceWord, traffic: Traffic | None) -> list[TransferringView]:

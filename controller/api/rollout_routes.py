@@ -29,6 +29,8 @@ class PlanRequest(Message, frozen=True):
     """A name, or the fields of a strategy."""
     selector: dict[str, str] = {}
     """Labels that a device must have; empty: every device."""
+    again: bool = False
+    """Whether a version may be started that was rolled back."""
 
 
 class RolloutRequest(PlanRequest, frozen=True):
@@ -82,7 +84,9 @@ async def plan_rollout(request: web.Request) -> Preview:
     """What a rollout would do; nothing happens."""
     wanted = decode(await request.read(), PlanRequest)
     strategy = resolve_strategy(wanted.strategy)
-    return rollouts.preview(request.app[STATE], wanted.model, wanted.release, strategy, wanted.selector)
+    return rollouts.preview(
+        request.app[STATE], wanted.model, wanted.release, strategy, wanted.selector, again=wanted.again
+    )
 
 
 async def start_rollout(request: web.Request) -> RolloutView:
@@ -96,6 +100,7 @@ async def start_rollout(request: web.Request) -> RolloutView:
         resolve_strategy(wanted.strategy),
         wanted.selector,
         plan_digest=wanted.plan_digest,
+        again=wanted.again,
         actor=actor_of(request),
     )
     return rollout_view(rollout, state.world, time.time())

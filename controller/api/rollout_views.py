@@ -1,7 +1,7 @@
 """A rollout as the API shows it: members with their outcomes, the newest verdicts. Decides nothing."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from contract.messages import ModelState
@@ -10,6 +10,7 @@ from controller.reconcile.membership import facts_of
 from controller.reconcile.preview import bytes_for
 from controller.reconcile.world import World
 from controller.rollout.analysis import RuleVerdict
+from controller.rollout.endings import Ending, Endings, shown
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Member, Rollout
 from controller.rollout.outcome import MemberOutcome, outcome_of
@@ -22,7 +23,9 @@ class MemberView(Message, frozen=True):
     wave: int
     stratum: str
     outcome: MemberOutcome
+    """How it stands; once the rollout has ended, how it ended for the device, whatever the device has done since."""
     phase: str
+    """What the device is at now."""
     serving_release: int | None
     code: str
     detail: str
@@ -77,6 +80,8 @@ class RolloutView(RolloutSummary, frozen=True):
     excluded: dict[str, str]
     plan_digest: str
     approved_by: str
+    proposers: tuple[str, ...]
+    """Everybody behind it: none of them may approve it."""
 
 
 def verdict_view(verdict: RuleVerdict) -> VerdictView:
@@ -85,37 +90,24 @@ def verdict_view(verdict: RuleVerdict) -> VerdictView:
 
 
 def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
-    """Returns a rollout with its members' outcomes and the newest verdicts. `now` is seconds since 1970."""
-    facts = facts_of(world, rollout, now)
-    members = []
-    for member in rollout.members:
-        state = facts[member.device].state
-        members.append(
-            MemberView(
-                device=member.device,
-                wave=member.wave,
-                stratum=member.stratum,
-                outcome=outcome_of(rollout, member, facts[member.device], now),
-                phase=state.phase if state else "",
-                serving_release=serving_release(state),
-                code=_code(state),
-                detail=_detail(state),
-            )
-        )
+    """A rollout with its members' outcomes and the newest verdicts."""
+    facts, endings = facts_of(world, rollout, now), world.durable.endings.get(rollout.id, {})
+    members = (
+        _member_view(rollout, member, facts[member.device], now, endings.get(member.device))
+        for member in rollout.members
+    )
     return RolloutView(
         members=tuple(members),
         excluded=rollout.excluded,
         plan_digest=rollout.plan_digest,
         approved_by=rollout.approved_by,
+        proposers=rollout.people,
         **_summary_fields(rollout, world, facts, now),
     )
 
 
 def rollout_summary(rollout: Rollout, world: World, now: float) -> RolloutSummary:
-    """Returns a rollout without its members. `now` is seconds since 1970.
-
-    The members of a rollout that has ended are not counted: its status says how it ended.
-    """
+    """A rollout without its members. One that has ended is counted by the endings that were kept."""
     facts = facts_of(world, rollout, now) if rollout.status not in FINAL else {}
     return RolloutSummary(**_summary_fields(rollout, world, facts, now))
 
@@ -123,7 +115,7 @@ def rollout_summary(rollout: Rollout, world: World, now: float) -> RolloutSummar
 def _summary_fields(rollout: Rollout, world: World, facts: Mapping[str, DeviceFact], now: float) -> dict[str, Any]:
     """Returns the fields of a summary. Only members that have an entry in `facts` are counted."""
     members = [member for member in rollout.members if member.device in facts]
-    outcomes = [outcome_of(rollout, member, facts[member.device], now) for member in members]
+    endings = world.durable.endings.get(rollout.id, {})
     return {
         "id": rollout.id,
         "model": rollout.model,
@@ -135,11 +127,39 @@ def _summary_fields(rollout: Rollout, world: World, facts: Mapping[str, DeviceFa
         "waves": rollout.final_wave + 1,
         "reason": rollout.reason,
         "transfer": transfer_view(rollout, members, world, facts, now),
-        "counts": dict(sorted(Counter(outcomes).items())),
+        "counts": dict(sorted(Counter(_outcomes(rollout, facts, endings, now)).items())),
         "verdicts": tuple(map(verdict_view, world.measured.verdicts.get(rollout.id, ()))),
         "created_at": rollout.created_at,
         "created_by": rollout.created_by,
     }
+
+
+def _member_view(rollout: Rollout, member: Member, fact: DeviceFact, now: float, known: Ending | None) -> MemberView:
+    state, live = fact.state, outcome_of(rollout, member, fact, now)
+    outcome = shown(rollout, live, known)
+    kept = known is not None and known.outcome == outcome
+    return MemberView(
+        device=member.device,
+        wave=member.wave,
+        stratum=member.stratum,
+        outcome=outcome,
+        phase=state.phase if state else "",
+        serving_release=serving_release(state),
+        code=known.code if known is not None and kept else "" if outcome == "waiting" else _code(state),
+        detail=known.detail if known is not None and kept else "" if outcome == "waiting" else _detail(state),
+    )
+
+
+def _outcomes(
+    rollout: Rollout, facts: Mapping[str, DeviceFact], endings: Endings, now: float
+) -> Iterable[MemberOutcome]:
+    """The outcome of each member that is counted: all whose ending was kept, and those of which there are facts."""
+    for member in rollout.members:
+        known, fact = endings.get(member.device), facts.get(member.device)
+        if fact is not None:
+            yield shown(rollout, outcome_of(rollout, member, fact, now), known)
+        elif known is not None:
+            yield known.outcome
 
 
 def transfer_view(

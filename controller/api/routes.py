@@ -9,6 +9,7 @@ from aiohttp import web
 from contract.errors import BadInput, Code
 from contract.wire import Message, decode, encode
 from controller.api import views
+from controller.api.audit_routes import AUDIT_ROUTES
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
 from controller.api.body import PUSHES
@@ -21,10 +22,12 @@ from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
+from controller.api.version_routes import VERSION_ROUTES, known_of, number_of
 from controller.convert.request import VariantName
 from controller.health import findings_of, nearest_expiry
 from controller.verbs.health import facts_of
 from controller.verbs.push import push
+from controller.verbs.versions import devices_by_release
 
 
 class PushRequest(Message, frozen=True):
@@ -60,7 +63,7 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def enrolment(request: web.Request) -> views.Enrolment:
-    """Returns what `edgeward device config` writes: the broker's address and the root of trust."""
+    """What `edgeward device config` writes. The broker's address may hold a password: not for viewers."""
     state = request.app[STATE]
     url = state.broker.url if state.broker else ""
     return views.Enrolment(broker_url=url, root=state.trust_metadata.root())
@@ -72,7 +75,8 @@ async def list_models(request: web.Request) -> list[views.ModelView]:
     found = []
     for name in state.registry.models():
         versions = state.registry.versions(name)
-        passed = [version.release for version in versions if version.passed]
+        withdrawn = state.registry.withdrawn
+        passed = [each.release for each in versions if each.passed and (name, each.release) not in withdrawn]
         devices = sum(name in twin.desired for twin in state.world.durable.twins.values())
         found.append(
             views.ModelView(
@@ -87,17 +91,21 @@ async def list_models(request: web.Request) -> list[views.ModelView]:
 
 
 async def list_versions(request: web.Request) -> list[views.VersionView]:
-    """Returns the versions of a model, oldest first."""
-    versions = request.app[STATE].registry.versions(request.match_info["model"])
-    return [views.VersionView(**views.version_fields(version)) for version in versions]
+    """Versions of a model, oldest first."""
+    state, model = request.app[STATE], request.match_info["model"]
+    withdrawal, devices = state.registry.withdrawal, devices_by_release(state, model)
+    return [
+        views.VersionView(**views.version_fields(each, withdrawal(model, each.release), devices.get(each.release, ())))
+        for each in state.registry.versions(model)
+    ]
 
 
 async def show_version(request: web.Request) -> views.VersionDetail:
-    """Returns one version with manifest, lineage and evidence."""
-    release = _number(request.match_info["release"])
+    """One version with manifest, lineage and evidence."""
+    release = number_of(request.match_info["release"])
     state = request.app[STATE]
     version = state.registry.version(request.match_info["model"], release)
-    return views.version_detail(version, state.deliveries.of(version.manifest))
+    return views.version_detail(version, *known_of(state, version), state.deliveries.of(version.manifest))
 
 
 async def push_version(request: web.Request) -> views.VersionDetail:
@@ -115,7 +123,7 @@ async def push_version(request: web.Request) -> views.VersionDetail:
             tags=wanted.tags,
             variants=wanted.variants,
         )
-    return views.version_detail(version)
+    return views.version_detail(version, *known_of(state, version))
 
 
 async def captured_rows(request: web.Request) -> list[views.CapturedView]:
@@ -123,7 +131,7 @@ async def captured_rows(request: web.Request) -> list[views.CapturedView]:
     state = request.app[STATE]
     model = request.match_info["model"]
     state.registry.versions(model)
-    after, limit = (_number(request.query.get(key, preset)) for key, preset in (("after", "0"), ("limit", "1000")))
+    after, limit = (number_of(request.query.get(key, preset)) for key, preset in (("after", "0"), ("limit", "1000")))
     return [
         views.CapturedView(id=number, device=device, row=row)
         for number, device, row in state.captures.rows_of(model, after, limit)
@@ -159,8 +167,8 @@ async def show_device(request: web.Request) -> views.DeviceDetail:
 
 
 ROUTES = (
-    Route("nothing", "GET", "/v1/health", health, "Whether the controller works", views.Health),
-    Route("view", "GET", "/v1/enrolment", enrolment, "What a new device needs to know", views.Enrolment),
+    Route("nothing", "GET", "/v1/health", health, "Is the controller well?", views.Health),
+    Route("device", "GET", "/v1/enrolment", enrolment, "What a new device needs to know", views.Enrolment),
     Route("view", "GET", "/v1/models", list_models, "All models", list[views.ModelView]),
     Route("view", "GET", "/v1/models/{model}/versions", list_versions, "Versions of a model", list[views.VersionView]),
     Route("view", "GET", "/v1/models/{model}/versions/{release}", show_version, "One version", views.VersionDetail),
@@ -182,10 +190,6 @@ ROUTES = (
     *TRUST_ROUTES,
     *DEVICE_ROUTES,
     *OPERATOR_ROUTES,
+    *AUDIT_ROUTES,
+    *VERSION_ROUTES,
 )  # fmt: skip
-
-
-def _number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise BadInput(Code.REQUEST_INVALID, f"{text[:20]!r}: expected a whole number of at most 9 digits")
-    return int(text)

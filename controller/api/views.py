@@ -1,5 +1,6 @@
 """What the API shows: structs with a schema, made from the world. OpenAPI and the client's tables follow from them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,11 +11,15 @@ from contract.desired import Delivery
 from contract.histogram import quantile_us
 from contract.messages import Hardware, ModelState
 from contract.wire import Message
+from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
 from controller.gates.verdict import GateVerdict
 from controller.reconcile.world import World
-from controller.registry.registry import Version
+from controller.registry.registry import Version, Withdrawal
 from controller.rollout.facts import Sums
+
+MAX_DEVICES_NAMED = 50
+"""Devices that a version is shown with: the first of them to look at; `/v1/devices` has all."""
 
 
 class Health(Message, frozen=True):
@@ -68,6 +73,10 @@ class VersionView(Message, frozen=True):
     created_at: str
     created_by: str
     gates: tuple[GateVerdict, ...]
+    withdrawn: Withdrawal | None
+    """By whom, when and why it was withdrawn: no rollout may bring it."""
+    devices: tuple[str, ...]
+    """Devices that have it, serving or on trial, as they say themselves: the first 50."""
 
 
 class VersionDetail(VersionView, frozen=True):
@@ -111,11 +120,21 @@ class DeviceModelView(Message, frozen=True):
     measured: tuple[MeasuredView, ...]
 
 
+class FaultView(Message, frozen=True):
+    """One thing that is wrong with a device."""
+
+    code: str
+    """A code of docs/reference/codes.md: `clock_wrong`, `disk_full`, that of a refused document."""
+    detail: str
+
+
 class DeviceView(Message, frozen=True):
     """One device."""
 
     device: str
     presence: str
+    faults: tuple[FaultView, ...]
+    """What is wrong with it now, as far as it has told or can be seen from here."""
     labels: dict[str, str]
     hardware: Hardware | None
     document_version: int
@@ -164,9 +183,11 @@ class Lifted(msgspec.Struct, frozen=True):
     versions: int
 
 
-def version_fields(version: Version) -> dict[str, Any]:
-    """Fields of a VersionView."""
+def version_fields(version: Version, withdrawn: Withdrawal | None, devices: Sequence[str]) -> dict[str, Any]:
+    """Fields of a VersionView; `devices` have the version."""
     return {
+        "withdrawn": withdrawn,
+        "devices": tuple(devices[:MAX_DEVICES_NAMED]),
         "model": version.model,
         "release": version.release,
         "passed": version.passed,
@@ -180,14 +201,16 @@ def version_fields(version: Version) -> dict[str, Any]:
     }
 
 
-def version_detail(version: Version, deliveries: tuple[Delivery, ...] = ()) -> VersionDetail:
+def version_detail(
+    version: Version, withdrawn: Withdrawal | None, devices: Sequence[str], deliveries: tuple[Delivery, ...] = ()
+) -> VersionDetail:
     """Everything about a version."""
     return VersionDetail(
         manifest=msgspec.to_builtins(version.manifest),
         deliveries=deliveries,
         lineage=msgspec.to_builtins(version.lineage),
         evidence=version.evidence,
-        **version_fields(version),
+        **version_fields(version, withdrawn, devices),
     )
 
 
@@ -199,6 +222,9 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
     return {
         "device": twin.device,
         "presence": twin.presence(now, world.silent_s),
+        "faults": tuple(
+            FaultView(code=code, detail=words) for code, words in faults_of(twin, world.withdrawn, now).items()
+        ),
         "labels": twin.labels,
         "hardware": twin.hardware,
         "document_version": twin.document_version,
@@ -304,11 +330,28 @@ class NewToken(Message, frozen=True):
     kept: TokenView
 
 
-class AuditExport(Message, frozen=True):
-    """Every entry with its hash, the checkpoint that signed metadata carries, and what is wrong, if anything is."""
+class AuditEntry(Message, frozen=True):
+    """Who did what to what, and the hash that chains the entry to the one before it."""
 
-    entries: list[dict[str, Any]]
+    number: int
+    """Counts up from 1 without a gap."""
+    at: str
+    actor: str
+    """`controller` for what nobody has asked for at that moment."""
+    action: str
+    subject: str
+    detail: str
+    hash: str
+
+
+class AuditExport(Message, frozen=True):
+    """Every entry with its hash, the checkpoints that are kept elsewhere, and what is wrong, if anything is."""
+
+    entries: list[AuditEntry]
     witness: str
+    """The checkpoint that signed metadata carries."""
+    seal: str
+    """The checkpoint in the audit's seal, which is renewed with each entry."""
     faults: list[str]
 
 

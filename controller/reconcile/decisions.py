@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from contract.messages import Ack, Heartbeat, Report
+from controller.reconcile.deeds import Deed, deeds_of, joined, quarantines
 from controller.reconcile.documents import answer_nonces, reissue_documents, unheard_documents
 from controller.reconcile.fold import fold
 from controller.reconcile.membership import facts_of, is_standing, join_newcomers
 from controller.reconcile.offers import keep_from, offer_release
 from controller.reconcile.world import FromDevice, World
-from controller.rollout.decide import decide
+from controller.rollout.decide import Decision, decide
 from controller.rollout.model import FINAL, Rollout
 
 SWEEP_S = 30.0
@@ -33,6 +34,10 @@ class Changes:
     """Devices whose agent has started again: the start before is remembered durably."""
     quarantined: frozenset[str] = frozenset()
     """Devices on which a release has failed for good."""
+    endings: frozenset[tuple[str, str]] = frozenset()
+    """(rollout, device) whose ending is new."""
+    deeds: tuple[Deed, ...] = ()
+    """What was done of the controller's own accord, for the audit."""
     acks: tuple[tuple[str, Ack], ...] = ()
     reports: tuple[tuple[str, Report], ...] = ()
     heartbeats: tuple[tuple[str, Heartbeat], ...] = ()
@@ -45,18 +50,21 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
     redesired: set[str] = set()
     changed: dict[str, Rollout] = {}
     quarantined: set[str] = set()
+    endings: set[tuple[str, str]] = set()
+    deeds: list[Deed] = []
     for rollout in join_newcomers(world):
+        deeds += joined(world.durable.rollouts[rollout.id], rollout)
         world.durable.rollouts[rollout.id] = changed[rollout.id] = rollout
     for rollout in list(world.durable.rollouts.values()):
         if rollout.status in FINAL and not is_standing(world, rollout):
             continue
-        facts = facts_of(world, rollout, now, late_only=rollout.status == "completed")
-        decision = decide(rollout, facts, world.measured.cells.get(rollout.id, {}), now)
-        world.measured.verdicts[rollout.id] = decision.verdicts or world.measured.verdicts.get(rollout.id, ())
+        decision, kept_from, done = _decide_one(world, rollout, now)
+        endings |= {(rollout.id, device) for device in decision.endings}
         for offer in decision.offers:
             offer_release(world, offer, rollout, now)
             redesired.add(offer.device)
-        quarantined |= keep_from(world, decision.quarantined, rollout)
+        quarantined |= kept_from
+        deeds += done
         if decision.rollout != rollout:
             world.durable.rollouts[rollout.id] = changed[rollout.id] = decision.rollout
     redesired |= answer_nonces(world, (device for device, _ in heard.heartbeats), now)
@@ -72,6 +80,8 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         rollouts=tuple(changed.values()),
         restarted=frozenset(heard.restarted),
         quarantined=frozenset(quarantined),
+        endings=frozenset(endings),
+        deeds=tuple(deeds),
         acks=tuple(heard.acks),
         reports=tuple(heard.reports),
         heartbeats=tuple(heard.heartbeats),
@@ -99,3 +109,18 @@ def _fold_all(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         elif isinstance(message, Heartbeat):
             heard.heartbeats.append((device, message))
     return heard
+
+
+def _decide_one(world: World, rollout: Rollout, now: float) -> tuple[Decision, set[str], list[Deed]]:
+    """(what is to be done about a rollout, devices that the release is kept from now, what the audit is told).
+
+    Endings, verdicts and quarantines are noted in `world`.
+    """
+    facts = facts_of(world, rollout, now, late_only=rollout.status == "completed")
+    kept = world.durable.endings.get(rollout.id, {})
+    decision = decide(rollout, facts, world.measured.cells.get(rollout.id, {}), now, kept)
+    if decision.endings:
+        world.durable.endings[rollout.id] = kept = {**kept, **decision.endings}
+    world.measured.verdicts[rollout.id] = decision.verdicts or world.measured.verdicts.get(rollout.id, ())
+    kept_from = keep_from(world, decision.quarantined, rollout)
+    return decision, kept_from, [*quarantines(rollout, kept_from, kept), *deeds_of(rollout, decision.rollout, kept)]

@@ -21,10 +21,11 @@ from controller.fleet.twin import Assigned, Twin, fold_heartbeat
 from controller.reconcile.old_words import in_words_of_now
 from controller.reconcile.ports import Rows, Tables
 from controller.reconcile.world import Caches, Durable, World
+from controller.rollout.endings import Ending
 from controller.rollout.model import Member, Rollout
 
-TABLES = ("devices", "rollouts", "members", "excluded", "quarantine", "deliveries", "published")
-"""The tables. One row is for one: device, rollout, member, excluded device, device, encoding, blob."""
+TABLES = ("devices", "rollouts", "members", "excluded", "endings", "quarantine", "deliveries", "published")
+"""A row a device, a rollout, a member, an excluded device, a member's ending, a device, an encoding, a blob."""
 MOVED_TABLES = ("devices", "rollouts", "quarantine", "deliveries", "published")
 """The tables that an older version kept as one JSON file each."""
 
@@ -45,6 +46,7 @@ class DesiredSide(msgspec.Struct, frozen=True):
 _DESIRED_SIDE = msgspec.json.Decoder(DesiredSide)
 _QUARANTINE = msgspec.json.Decoder(dict[str, str])
 _MEMBER = msgspec.json.Decoder(Member)
+_ENDING = msgspec.json.Decoder(Ending)
 _ROLLOUT = msgspec.json.Decoder(Rollout)
 _DELIVERY: msgspec.json.Decoder[Delivery | None] = msgspec.json.Decoder(Delivery | None)
 
@@ -64,9 +66,15 @@ class FleetRecords:
         """The reasons why `load_world` could not read rows, by table and key."""
 
     def save(
-        self, durable: Durable, devices: Iterable[str], rollouts: Iterable[str], quarantined: Iterable[str]
+        self,
+        durable: Durable,
+        devices: Iterable[str],
+        rollouts: Iterable[str],
+        quarantined: Iterable[str],
+        endings: Iterable[tuple[str, str]] = (),
     ) -> None:
-        """Makes the named twins' desired sides, rollouts and quarantines durable, all in one transaction.
+        """Makes the named twins' desired sides, rollouts, quarantines and endings (by rollout and device) durable, all
+        in one transaction.
 
         WorldError `disk_full` or `disk_failed`: then none of them is durable.
         """
@@ -74,6 +82,10 @@ class FleetRecords:
         rows = {
             "devices": device_rows(durable.twins[device] for device in sorted(devices)),
             "quarantine": quarantine_rows(durable.quarantine, sorted(quarantined)),
+            "endings": {
+                f"{name}/{device}": msgspec.json.encode(durable.endings[name][device])
+                for name, device in sorted(endings)
+            },
             **self._rollout_rows(changed),
         }
         if any(rows.values()):
@@ -121,6 +133,7 @@ class FleetRecords:
             rollouts=self._rollouts(),
             quarantine=self._readable("quarantine", self._tables.rows("quarantine"), _QUARANTINE.decode),
             deliveries=self._deliveries(),
+            endings=self._endings(),
         )
         self._written(durable.rollouts.values())
         return World(silent_s=silent_s, durable=durable, caches=Caches(joining=set(durable.twins)))
@@ -129,7 +142,8 @@ class FleetRecords:
         twins: dict[str, Twin] = {}
         said = {device: body for device, body in last_words.items() if self._may_be("last words", device)}
         for device, (words, _) in self._readable("last words", said, _last_words).items():
-            twins[device] = replace(fold_heartbeat(Twin(device), words, 0.0), connected=None, seen_at=None)
+            told = fold_heartbeat(Twin(device), words, 0.0)
+            twins[device] = replace(told, connected=None, seen_at=None, heard=None, clock_off_s=0.0)
         rows = {
             device: body for device, body in self._tables.rows("devices").items() if self._may_be("devices", device)
         }
@@ -168,6 +182,13 @@ class FleetRecords:
             name: replace(rollout, members=tuple(members.get(name, ())), excluded=excluded.get(name, {}))
             for name, rollout in self._readable("rollouts", self._tables.rows("rollouts"), _ROLLOUT.decode).items()
         }
+
+    def _endings(self) -> dict[str, dict[str, Ending]]:
+        found: dict[str, dict[str, Ending]] = {}
+        for key, ending in self._readable("endings", self._tables.rows("endings"), _ENDING.decode).items():
+            name, _, device = key.partition("/")
+            found.setdefault(name, {})[device] = ending
+        return found
 
     def _deliveries(self) -> dict[str, dict[str, Delivery]]:
         found: dict[str, dict[str, Delivery]] = {}

@@ -32,6 +32,8 @@ def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = Fa
 
 def is_standing(world: World, rollout: Rollout) -> bool:
     """Whether a completed rollout is the newest of its model that counts: devices that join later still get it."""
+    if (rollout.model, rollout.release) in world.withdrawn:
+        return False
     others = (
         other for other in world.durable.rollouts.values() if other.model == rollout.model and other.id != rollout.id
     )

@@ -14,6 +14,7 @@ from contract.errors import EdgewardError
 from contract.messages import Ack, Heartbeat, Report
 from contract.wire import encode
 from controller.reconcile.decisions import Changes, reconcile
+from controller.reconcile.deeds import Deed
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.ports import Broker, History, Inbox, Listener
 from controller.reconcile.world import World, known_rows
@@ -32,6 +33,8 @@ class Unsaved:
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
     captured: list[tuple[str, Captured]] = field(default_factory=list)
     acks: list[tuple[str, Ack]] = field(default_factory=list)
+    endings: set[tuple[str, str]] = field(default_factory=set)
+    deeds: list[Deed] = field(default_factory=list)
 
     def take(self, changes: Changes, captured: Iterable[tuple[str, Captured]] = ()) -> None:
         """Adds the changes of a pass, and the (device, batch) of captured inferences that came since the last pass."""
@@ -43,6 +46,8 @@ class Unsaved:
         self.reports += changes.reports
         self.heartbeats.update(changes.heartbeats)
         self.acks += changes.acks
+        self.endings |= changes.endings
+        self.deeds += changes.deeds
         for device, batch in captured:
             self.captured.append((device, batch))
             self.acks.append((device, Ack(boot=batch.boot, seq=batch.seq)))
@@ -82,7 +87,11 @@ class Passes:
         unsaved, durable = self._unsaved, self._world.durable
         if unsaved == Unsaved():
             return
-        self._records.save(durable, unsaved.redesired | unsaved.restarted, unsaved.rollouts, unsaved.quarantined)
+        if unsaved.deeds:  # first: killed in between, a deed stands in the audit twice, and never is one missing there
+            self._history.audit(unsaved.deeds)
+            unsaved.deeds = []
+        devices = unsaved.redesired | unsaved.restarted
+        self._records.save(durable, devices, unsaved.rollouts, unsaved.quarantined, unsaved.endings)
         if unsaved.captured:
             self._history.keep_captured(unsaved.captured)
         if unsaved.reports or unsaved.heartbeats:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from contract.captured import Captured
 from contract.messages import Ack
+from controller.reconcile.deeds import Deed
 from controller.reconcile.world import FromDevice
 from controller.rollout.model import Rollout
 
@@ -36,7 +37,13 @@ class Tables(Protocol):
 
 
 class History(Protocol):
-    """The durable history of devices. Once a method has returned, its data is durable. WorldError as for Tables."""
+    """What devices have said and the controller has done, for good. What its verbs have returned from is durable;
+    WorldError as for Tables.
+    """
+
+    def audit(self, deeds: Sequence[Deed]) -> None:
+        """Appends to the audit what a pass did of its own accord."""
+        ...
 
     def record(self, at: str, history: Iterable[tuple[str, str]], reported: Iterable[tuple[str, bytes]]) -> None:
         """Appends (device, report as JSON) and replaces (device, last heartbeat). `at` is the time in ISO 8601."""

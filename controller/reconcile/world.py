@@ -15,6 +15,7 @@ from controller.fleet.neighbours import NeighboursByLabel
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin
 from controller.rollout.analysis import RuleVerdict
+from controller.rollout.endings import Ending
 from controller.rollout.facts import Cells, Sums
 from controller.rollout.model import Member, Rollout
 
@@ -36,6 +37,8 @@ class Durable:
     """device -> digest -> the rollout in which it failed there"""
     deliveries: dict[str, dict[str, Delivery]] = field(default_factory=dict)
     """artifact -> base -> in how few bytes the artifact comes to a device that has the base; "" for no base"""
+    endings: dict[str, dict[str, Ending]] = field(default_factory=dict)
+    """rollout -> device -> how it ended for the device"""
 
 
 @dataclass
@@ -74,7 +77,7 @@ class Caches:
 
 @dataclass
 class World:
-    """What the controller knows, and the four settings that decisions depend on."""
+    """What the controller knows, and the settings that decisions depend on."""
 
     silent_s: float
     sources: tuple[str, ...] = ()
@@ -83,6 +86,8 @@ class World:
     """The label whose value neighbours have in common; empty: nobody fetches from another device."""
     registered: Registered | None = None
     """What the registry holds: what devices say of anything else is no way back. None: no registry was handed in."""
+    withdrawn: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """(model, release) -> why nobody is to get it any more"""
     durable: Durable = field(default_factory=Durable)
     measured: Measured = field(default_factory=Measured)
     caches: Caches = field(default_factory=Caches)

@@ -4,13 +4,16 @@ Decides what is durable before a report is acknowledged, and how much history is
 interpret it.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from contract.audit import FIELDS, FIRST, chained, checkpoint
+from contract.errors import WorldError
 from controller.registry.database import open_database, transaction
 
 MAX_HISTORY_PER_QUERY = 500
@@ -47,7 +50,35 @@ ORDER BY began DESC, json_extract(body, '$.seq') DESC, id DESC LIMIT ?
 """Newest first: starts of the agent in the order in which they were heard first, and each start's entries by number."""
 _TOLD = f"SELECT at, body FROM {_OF_DEVICE}"  # noqa: S608  # constants alone
 _FORGET_OLD = "DELETE FROM history WHERE id IN (SELECT id FROM history ORDER BY id LIMIT ?) AND at < ?"
-_FORGET_MANY = f"DELETE FROM history WHERE device = ? AND id NOT IN (SELECT id FROM {_OF_DEVICE})"  # noqa: S608  # constants alone
+_FORGET_MANY = f"DELETE FROM history WHERE device = ? AND id NOT IN (SELECT id FROM {_OF_DEVICE})"  # noqa: S608
+_AUDIT = """
+SELECT id, at, actor, action, subject, detail, hash FROM audit
+WHERE (:before = 0 OR id < :before) AND at >= :since AND (:until = '' OR at < :until)
+    AND (:actor = '' OR actor = :actor) AND substr(action, 1, length(:action)) = :action
+    AND instr(subject, :subject) > 0
+ORDER BY id DESC LIMIT :limit
+"""
+_COLUMNS = ("number", *FIELDS, "hash")
+
+_log = logging.getLogger("edgeward.controller")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which entries of the audit are asked for. What is empty leaves nothing out."""
+
+    since: str = ""
+    """The earliest date and time, as entries have it."""
+    until: str = ""
+    """The date and time before which entries lie."""
+    actor: str = ""
+    action: str = ""
+    """How the action begins: `rollout` finds `rollout start`."""
+    subject: str = ""
+    """A part of the subject."""
+
+
+EVERYTHING = AuditFilter()
 
 
 class Journal:
@@ -57,6 +88,8 @@ class Journal:
         self._db = open_database(path, _SCHEMA)
         self._told: Counter[str] = Counter()
         """Entries by device since history was pruned last."""
+        self.seal: Callable[[str], None] = lambda checkpoint: None
+        """Keeps the newest checkpoint in a second place, after each entry."""
 
     def record(
         self, at: str, history: Iterable[tuple[str, str]] = (), reported: Iterable[tuple[str, bytes]] = ()
@@ -85,25 +118,46 @@ class Journal:
             self._told.clear()
 
     def audit(self, at: str, actor: str, action: str, subject: str, detail: str = "") -> None:
-        """Appends what a person did, chained to what was done before."""
-        entry = dict(zip(FIELDS, (at, actor, action, subject, detail), strict=True))
+        """Appends what somebody did, chained to what was done before. WorldError `disk_full`: then it is not there."""
+        self.audit_all(at, actor, [(action, subject, detail)])
+
+    def audit_all(self, at: str, actor: str, deeds: Iterable[tuple[str, str, str]]) -> None:
+        """Appends (action, subject, detail) of one actor in one transaction: all of them, or none."""
         with transaction(self._db):
-            newest = self._db.execute("SELECT hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
-            row = (*entry.values(), chained(newest[0] if newest else FIRST, entry))
-            self._db.execute(
-                "INSERT INTO audit (at, actor, action, subject, detail, hash) VALUES (?, ?, ?, ?, ?, ?)", row
-            )
+            before = self._newest()[1]
+            for deed in deeds:
+                entry = dict(zip(FIELDS, (at, actor, *deed), strict=True))
+                before = chained(before, entry)
+                self._db.execute(
+                    "INSERT INTO audit (at, actor, action, subject, detail, hash) VALUES (?, ?, ?, ?, ?, ?)",
+                    (*entry.values(), before),
+                )
+        try:
+            self.seal(self.checkpoint())
+        except WorldError as error:  # the entry is durable; the seal is one behind until the next one
+            _log.error("the audit's seal could not be written: %s", error)
 
     def checkpoint(self) -> str:
         """How many entries there are and the newest one's hash, for signed metadata to carry."""
-        row = self._db.execute("SELECT COUNT(*), MAX(id) FROM audit").fetchone()
-        newest = self._db.execute("SELECT hash FROM audit WHERE id = ?", (row[1],)).fetchone()
-        return checkpoint(row[0], newest[0] if newest else FIRST)
+        return checkpoint(*self._newest())
+
+    def hash_of(self, number: int) -> str | None:
+        """The hash of an entry by its number, from 1 on; None if there is none."""
+        row = self._db.execute("SELECT hash FROM audit WHERE id = ?", (number,)).fetchone()
+        return FIRST if number == 0 else str(row[0]) if row else None
+
+    def holds(self, action: str) -> bool:
+        """Whether any entry has this very action."""
+        return self._db.execute("SELECT 1 FROM audit WHERE action = ? LIMIT 1", (action,)).fetchone() is not None
 
     def whole_audit(self) -> list[dict[str, Any]]:
-        """Every entry with its hash, oldest first."""
-        rows = self._db.execute("SELECT at, actor, action, subject, detail, hash FROM audit ORDER BY id").fetchall()
-        return [dict(zip((*FIELDS, "hash"), row, strict=True)) for row in rows]
+        """Every entry with its number and its hash, oldest first."""
+        rows = self._db.execute("SELECT id, at, actor, action, subject, detail, hash FROM audit ORDER BY id").fetchall()
+        return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+
+    def _newest(self) -> tuple[int, str]:
+        """The number and the hash of the newest entry. Numbers have no gaps: entries are only ever appended."""
+        return self._db.execute("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1").fetchone() or (0, FIRST)
 
     def history_of(self, device: str, limit: int = 50) -> list[tuple[str, str]]:
         """Newest (at, JSON) entries of a device in the order in which it said them, oldest of them first."""
@@ -114,12 +168,12 @@ class Journal:
         """The last heartbeat of every device."""
         return dict(self._db.execute("SELECT device, body FROM reported").fetchall())
 
-    def audit_entries(self, limit: int = 100) -> list[dict[str, Any]]:
-        """Newest audit entries, newest first."""
-        rows = self._db.execute(
-            "SELECT at, actor, action, subject, detail FROM audit ORDER BY id DESC LIMIT ?", (limit,)
-        ).fetchall()
-        return [dict(zip(FIELDS, row, strict=True)) for row in rows]
+    def audit_entries(
+        self, limit: int = 100, *, wanted: AuditFilter = EVERYTHING, before: int = 0
+    ) -> list[dict[str, Any]]:
+        """Newest entries that are wanted, newest first; only those with numbers below `before`, unless it is 0."""
+        rows = self._db.execute(_AUDIT, asdict(wanted) | {"before": before, "limit": limit}).fetchall()
+        return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
 
     def close(self) -> None:
         """Ends the connection."""

@@ -14,6 +14,8 @@ from contract.wire import Message
 from controller.gates.verdict import GateVerdict
 from controller.registry.store import Store
 
+_WITHDRAWN = "withdrawn"
+
 
 class Lineage(Message, frozen=True):
     """Where a version came from."""
@@ -46,6 +48,14 @@ class Version(Message, frozen=True):
         return all(gate.passed for gate in self.gates)
 
 
+class Withdrawal(Message, frozen=True):
+    """Who has withdrawn a version, when, and why."""
+
+    by: str
+    at: str
+    reason: str
+
+
 class Registry:
     """Versions on a Store."""
 
@@ -55,6 +65,11 @@ class Registry:
         """model -> release -> digests of its forms: what a device can be sent, in the terms in which it reports."""
         for doc in store.all("versions").values():
             self._note(msgspec.convert(doc, Version))
+        self.withdrawn: dict[tuple[str, int], str] = {}
+        """(model, release) -> why nobody is to get it any more."""
+        for key, doc in store.all(_WITHDRAWN).items():
+            model, _, release = key.rpartition("/")
+            self.withdrawn[model, int(release)] = str(doc["reason"])
 
     def models(self) -> list[str]:
         """Names in order of their first version."""
@@ -78,11 +93,30 @@ class Registry:
         return msgspec.convert(doc, Version)
 
     def newest_passed(self, model: str) -> Version:
-        """The newest version whose gates have passed; BadInput `gates_not_passed`."""
+        """The newest version whose gates have passed and that is not withdrawn; BadInput `gates_not_passed`."""
         passed = [version for version in self.versions(model) if version.passed]
         if not passed:
             raise BadInput(Code.GATES_NOT_PASSED, f"no version of {model} has passed its gates")
-        return passed[-1]
+        free = [version for version in passed if (model, version.release) not in self.withdrawn]
+        if not free:
+            raise BadInput(Code.VERSION_WITHDRAWN, f"every version of {model} that has passed its gates is withdrawn")
+        return free[-1]
+
+    def withdrawal(self, model: str, release: int) -> Withdrawal | None:
+        """By whom, when and why a version was withdrawn; None for one that was not, or that was reinstated."""
+        doc = self._store.get(_WITHDRAWN, _key(model, release))
+        return None if doc is None else msgspec.convert(doc, Withdrawal)
+
+    def withdraw(self, model: str, release: int, withdrawal: Withdrawal) -> None:
+        """Keeps durably that no rollout may bring a version any more. BadInput `unknown_model`, `unknown_version`."""
+        self.version(model, release)
+        self._store.put(_WITHDRAWN, {_key(model, release): msgspec.to_builtins(withdrawal)})
+        self.withdrawn[model, release] = withdrawal.reason
+
+    def reinstate(self, model: str, release: int) -> None:
+        """Ends a withdrawal."""
+        self._store.delete(_WITHDRAWN, _key(model, release))
+        self.withdrawn.pop((model, release), None)
 
     def next_release(self, model: str) -> int:
         """The number that the next version gets."""

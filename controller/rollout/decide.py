@@ -6,13 +6,15 @@ Refuses to know how offers travel.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
 from controller.rollout.analysis import RuleVerdict, judge_all
+from controller.rollout.endings import Ending, Endings, ending_of, named_failures
 from controller.rollout.facts import Cells, DeviceFact
-from controller.rollout.model import Member, Rollout, Status
-from controller.rollout.outcome import MemberOutcome, mode_of, outcome_of, retry_at
+from controller.rollout.model import RETURNING, Member, Rollout, Status
+from controller.rollout.outcome import DECIDED, MemberOutcome, mode_of, outcome_of, retry_at
 from controller.rollout.pace import due
 
 ABSENT_S = 300.0
@@ -21,6 +23,7 @@ started has no reports yet; several heartbeats arrive in this time. It does not 
 
 Facts = Mapping[str, DeviceFact]
 Outcomes = Mapping[str, MemberOutcome]
+NO_ENDINGS: Endings = MappingProxyType({})
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -40,33 +43,46 @@ class Decision(msgspec.Struct, frozen=True):
     offers: tuple[Offer, ...] = ()
     verdicts: tuple[RuleVerdict, ...] = ()
     quarantined: tuple[str, ...] = ()
-    """Devices on which the release has failed for good. No other rollout offers it to them."""
+    """Devices on which the release has failed for good: no other rollout offers it to them."""
+    endings: Mapping[str, Ending] = {}
+    """By device, what is to be kept of how it stands: of those alone for which that is new."""
 
 
-def decide(rollout: Rollout, facts: Facts, cells: Cells, now: float) -> Decision:
-    """Returns the decision of one pass over one rollout. `now` is seconds since 1970.
+def decide(rollout: Rollout, facts: Facts, cells: Cells, now: float, endings: Endings = NO_ENDINGS) -> Decision:
+    """One pass over one rollout. `facts` holds every member; once it has completed, the late ones are enough.
 
-    `facts` must hold every member; for a completed rollout the members that joined late are enough.
+    `endings` are those that are kept.
     """
+    if rollout.status in ("proposed", "aborted", "rolled_back"):
+        return Decision(rollout)
+    outcomes = _outcomes(rollout, facts, now)
+    new = _new_endings(rollout, facts, outcomes, endings)
+    kept = {**endings, **new} if new else endings
+    decision = _decide(rollout, facts, cells, now, outcomes=outcomes, endings=kept)
+    return _with(decision, endings=new) if new else decision
+
+
+def _decide(
+    rollout: Rollout, facts: Facts, cells: Cells, now: float, *, outcomes: Outcomes, endings: Endings
+) -> Decision:
     match rollout.status:
-        case "proposed" | "aborted" | "rolled_back":
-            return Decision(rollout)
         case "completed":
             return Decision(rollout, _late_offers(rollout, facts))
         case "rolling_back":
             return _return_all(rollout, facts, "rolled_back", now)
         case "aborting":
             return _return_all(rollout, facts, "aborted", now)
-        case "running" | "paused":
-            return _go_on(rollout, facts, cells, now)
+        case _:
+            return _go_on(rollout, facts, cells, now, outcomes=outcomes, endings=endings)
 
 
-def _go_on(rollout: Rollout, facts: Facts, cells: Cells, now: float) -> Decision:
-    outcomes = {member.device: outcome_of(rollout, member, facts[member.device], now) for member in rollout.members}
+def _go_on(
+    rollout: Rollout, facts: Facts, cells: Cells, now: float, *, outcomes: Outcomes, endings: Endings
+) -> Decision:
     verdicts = judge_all(rollout, cells, outcomes, now)
     bad = tuple(device for device, word in outcomes.items() if word in ("failed", "rejected"))
     found = Decision(rollout, _stopped_offers(rollout, facts), verdicts, bad)
-    if (tripped := _tripped(rollout, verdicts)) is not None:
+    if (tripped := _tripped(rollout, verdicts, endings)) is not None:
         return _with(found, rollout=tripped)
     if rollout.status == "paused":
         return found
@@ -77,11 +93,34 @@ def _with(decision: Decision, **changes: object) -> Decision:
     return msgspec.structs.replace(decision, **changes)
 
 
-def _tripped(rollout: Rollout, verdicts: tuple[RuleVerdict, ...]) -> Rollout | None:
-    """Returns the rollout after the first failed rule that still changes something; None if there is no such rule."""
+def _outcomes(rollout: Rollout, facts: Facts, now: float) -> Outcomes:
+    """How each member stands of which there are facts."""
+    return {
+        member.device: outcome_of(rollout, member, facts[member.device], now)
+        for member in rollout.members
+        if member.device in facts
+    }
+
+
+def _new_endings(rollout: Rollout, facts: Facts, outcomes: Outcomes, known: Endings) -> dict[str, Ending]:
+    """The endings that differ from those that are kept. While it goes on, what is undecided is not looked at twice."""
+    looked_at = DECIDED | {"stopped"} if rollout.status not in RETURNING else None
+    found = {}
+    for member in rollout.members:
+        word, kept = outcomes.get(member.device), known.get(member.device)
+        if word is None or (looked_at is not None and word not in looked_at):
+            continue
+        ending = ending_of(rollout, member, facts[member.device], word, kept)
+        if ending is not None:
+            found[member.device] = ending
+    return found
+
+
+def _tripped(rollout: Rollout, verdicts: tuple[RuleVerdict, ...], endings: Endings) -> Rollout | None:
+    """The rollout after the first rule that failed and that has anything left to do."""
     for verdict in verdicts:
         if verdict.word == "fail":
-            after = _after_trip(rollout, verdict)
+            after = _after_trip(rollout, verdict, named_failures(rollout, endings, verdict.stratum))
             if after is not None:
                 return after
     return None
@@ -90,9 +129,10 @@ def _tripped(rollout: Rollout, verdicts: tuple[RuleVerdict, ...]) -> Rollout | N
 _STATUS_AFTER: dict[str, Status] = {"pause": "paused", "abort": "aborting", "roll_back": "rolling_back"}
 
 
-def _after_trip(rollout: Rollout, verdict: RuleVerdict) -> Rollout | None:
+def _after_trip(rollout: Rollout, verdict: RuleVerdict, failures: str) -> Rollout | None:
     where = f" on {verdict.stratum}" if verdict.stratum else ""
-    reason, change = f"{verdict.metric}{where}: {verdict.detail}", msgspec.structs.replace
+    who = f"; failed: {failures}" if failures else ""
+    reason, change = f"{verdict.metric}{where}: {verdict.detail}{who}", msgspec.structs.replace
     match rollout.strategy.rules[verdict.rule].on_fail:
         case "roll_back_stratum" if verdict.stratum:
             stopped = (*rollout.stopped_strata, verdict.stratum)
@@ -118,12 +158,21 @@ def _advance(found: Decision, facts: Facts, outcomes: Outcomes, now: float) -> D
         return _with(found, rollout=msgspec.structs.replace(rollout, wave_done_at=now))
     if not _may_end_wave(rollout, found.verdicts, now):
         return found
-    if rollout.wave >= rollout.final_wave:
-        return _with(found, rollout=msgspec.structs.replace(rollout, status="completed"))
-    if rollout.strategy.preflight and rollout.wave == 0 and unproven(rollout, facts):
+    if rollout.wave < rollout.final_wave and waits_for_proof(rollout, facts):
         return found
-    promoted = msgspec.structs.replace(rollout, wave=rollout.wave + 1, wave_began_at=now, wave_done_at=None)
-    return _with(found, rollout=promoted)
+    return _with(found, rollout=after_wave(rollout, now))
+
+
+def after_wave(rollout: Rollout, now: float) -> Rollout:
+    """The rollout once its wave has ended: in the next wave, or completed."""
+    if rollout.wave >= rollout.final_wave:
+        return msgspec.structs.replace(rollout, status="completed")
+    return msgspec.structs.replace(rollout, wave=rollout.wave + 1, wave_began_at=now, wave_done_at=None)
+
+
+def waits_for_proof(rollout: Rollout, facts: Facts) -> list[str]:
+    """Devices that must show that their way back is whole before the second wave; none where nothing asks for that."""
+    return unproven(rollout, facts) if rollout.strategy.preflight and rollout.wave == 0 else []
 
 
 def _may_end_wave(rollout: Rollout, verdicts: tuple[RuleVerdict, ...], now: float) -> bool:

@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from controller.rollout.analysis import RuleVerdict
-from controller.rollout.decide import Facts, awaited, unproven, waits_for_absentees_only
+from controller.rollout.decide import NO_ENDINGS, Facts, awaited, unproven, waits_for_absentees_only
+from controller.rollout.endings import MAX_NAMED, Endings, named
 from controller.rollout.model import RETURNING, Rollout
-from controller.rollout.outcome import outcome_of
-
-MAX_NAMED = 3
-"""Devices that a sentence names: enough to go and look at, few enough to read."""
+from controller.rollout.outcome import FAILURES, outcome_of
 
 _ENDS = {
     "completed": "It has completed",
@@ -23,33 +21,54 @@ _ENDS = {
 }
 
 
-def explain(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now: float) -> list[str]:
-    """Sentences, the most important first."""
+def explain(
+    rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now: float, endings: Endings = NO_ENDINGS
+) -> list[str]:
+    """Sentences, the most important first; `endings` are those that are kept of its members."""
     what = f"{rollout.id} brings {rollout.model} v{rollout.release} by {rollout.strategy.name}."
     if rollout.status == "proposed":
         return [
-            f"{what} It waits for somebody other than {rollout.created_by} to approve plan {rollout.plan_digest[:12]}."
+            f"{what} It waits for somebody other than {' and '.join(rollout.people) or 'nobody'} "
+            f"to approve plan {rollout.plan_digest[:12]}."
         ]
     because = f", because {rollout.reason}" if rollout.reason else ""
     if rollout.status in _ENDS:
-        return [what, f"{_ENDS[rollout.status]}{because}.", *_returns(rollout, facts, now)]
+        ended = f"{_ENDS[rollout.status]}{because}."
+        return [what, ended, *_ended(rollout, endings), *_failed(rollout, endings), *_returns(rollout, facts, now)]
     sentences = [what]
     if rollout.status == "paused":
         sentences.append(f"It is paused{because}: resume, abort or roll it back.")
     elif rollout.reason:
         sentences.append(f"{rollout.reason}.")
-    sentences += [*_devices(rollout, facts, now), *_waits(rollout, facts, verdicts, now)]
-    return sentences
+    sentences += [*_devices(rollout, facts, now), *_failed(rollout, endings)]
+    return [*sentences, *_waits(rollout, facts, verdicts, now)]
+
+
+def _ended(rollout: Rollout, endings: Endings) -> list[str]:
+    """How many members ended in which way."""
+    words = Counter(endings[member.device].outcome for member in rollout.members if member.device in endings)
+    counts = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in words.most_common())
+    return [f"Of {len(rollout.members)} devices: {counts}."] if words else []
+
+
+def _failed(rollout: Rollout, endings: Endings) -> list[str]:
+    """The first devices that have failed, a sentence each, and how many more there are."""
+    failed = [
+        (member.device, ending)
+        for member in rollout.members
+        if (ending := endings.get(member.device)) is not None and ending.outcome in FAILURES
+    ]
+    more = [f"{len(failed) - MAX_NAMED} more have failed."] if len(failed) > MAX_NAMED else []
+    return [*(f"{device} {ending.outcome}: {ending.label}." for device, ending in failed[:MAX_NAMED]), *more]
 
 
 def _returns(rollout: Rollout, facts: Facts, now: float) -> list[str]:
     """Which devices the way back waits for, at most `MAX_NAMED` of them by name."""
     if rollout.status not in RETURNING or not (devices := awaited(rollout, facts, now)):
         return []
-    named = ", ".join(f"{device} ({facts[device].presence})" for device in devices[:MAX_NAMED])
-    more = f" and {len(devices) - MAX_NAMED} more" if len(devices) > MAX_NAMED else ""
+    waited = named([f"{device} ({facts[device].presence})" for device in devices])
     absent = " A newer rollout may start now." if waits_for_absentees_only(rollout, facts, now) else ""
-    return [f"It waits for {named}{more}.{absent}"]
+    return [f"It waits for {waited}.{absent}"]
 
 
 def _devices(rollout: Rollout, facts: Facts, now: float) -> list[str]:

@@ -22,6 +22,11 @@ RETURNING: frozenset[Status] = frozenset({"aborting", "rolling_back"})
 FINAL: frozenset[Status] = frozenset({"completed", "aborted", "rolled_back"})
 
 
+def person(actor: str) -> str:
+    """The person that an actor's name in the audit stands for, be it by a policy or by the controller's own token."""
+    return actor.removeprefix("policy of ").removeprefix("local:")
+
+
 class Rule(Message, frozen=True):
     """An analysis rule: trips when `metric` is above `threshold` (`agreement`: below it), beyond chance."""
 
@@ -141,6 +146,13 @@ class Rollout(Message, frozen=True):
     created_by: str = ""
     created_at: str = ""
     approved_by: str = ""
+    proposers: tuple[str, ...] = ()
+    """Everybody behind the proposal: who started it or wrote the policy that did, and who pushed the version."""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The names of `proposers` and of `created_by`, each once, without what says in which way they acted."""
+        return tuple(dict.fromkeys(name for each in (self.created_by, *self.proposers) if (name := person(each))))
 
     def digest_for(self, member: Member) -> str:
         """The digest of the form that a member gets."""

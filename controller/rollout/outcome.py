@@ -6,20 +6,23 @@ Decides what is success, what is a failure and of which kind, what counts neithe
 from typing import Literal
 
 from contract.errors import Code
-from contract.messages import ModelState, UpdateOutcome
+from contract.messages import UpdateOutcome
 from controller.fleet.twin import Assigned
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import Member, Rollout
 from controller.rollout.plan import unit_hash
 
 MemberOutcome = Literal[
-    "waiting", "pending", "succeeded", "failed", "rejected", "silent", "regressed", "absent", "stopped"
+    "waiting", "pending", "succeeded", "failed", "rejected", "silent", "regressed", "absent", "stopped", "sent_back"
 ]
 """waiting: not its turn. pending: to be offered, or offered and undecided. rejected: its probe or its own configuration
 refused the release. silent: it was told and never answered. regressed: it had confirmed and runs something else.
-absent: offline before it could begin; counts neither way. stopped: taken out with its stratum or wave."""
+absent: offline before it could begin; counts neither way. stopped: taken out with its stratum or wave. sent_back: had
+it or was at it when the rollout was ended; an ending only."""
 
 FAILURES: frozenset[MemberOutcome] = frozenset({"failed", "rejected", "silent", "regressed"})
+DECIDED: frozenset[MemberOutcome] = FAILURES | {"succeeded", "absent"}
+"""Outcomes that stand until the device says otherwise."""
 
 RETRYABLE = frozenset(
     {
@@ -48,7 +51,7 @@ def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -
         return "succeeded"
     if assigned is None or assigned.release != rollout.release:
         return "pending"
-    ended = _ended(state, assigned)
+    ended = ended_in(fact)
     if ended is not None:
         return _decided(rollout, assigned, ended)
     return _undecided(rollout, fact, assigned, now)
@@ -68,16 +71,17 @@ def retry_at(rollout: Rollout, fact: DeviceFact) -> float | None:
     assigned = fact.assigned
     if assigned is None or assigned.release != rollout.release or assigned.attempt >= rollout.strategy.attempts:
         return None
-    ended = _ended(fact.state, assigned)
+    ended = ended_in(fact)
     if ended is None or ended.code not in RETRYABLE:
         return None
     pause_s = rollout.strategy.retry_s * 2.0 ** (assigned.attempt - 1)
     return assigned.offered_at + pause_s * (1 + unit_hash(rollout.id, fact.device) / 2)
 
 
-def _ended(state: ModelState | None, assigned: Assigned) -> UpdateOutcome | None:
-    """How the device's update to this very generation ended."""
-    if state is None or state.outcome is None or state.outcome.generation < assigned.generation:
+def ended_in(fact: DeviceFact) -> UpdateOutcome | None:
+    """How the device's update to the very generation that it was told ended; None while it has not."""
+    state, assigned = fact.state, fact.assigned
+    if state is None or assigned is None or state.outcome is None or state.outcome.generation < assigned.generation:
         return None
     return state.outcome
 

@@ -55,7 +55,9 @@ class TrustMetadata:
         self._store = store
         self.keys = keys
         self.witness: Callable[[], str] = lambda: ""
-        """The audit's newest checkpoint. Every timestamp but a fleet's first carries it, so every device holds it."""
+        """The audit's newest checkpoint. Timestamps carry it, so every device holds it: a fleet's first one says that
+        there is no entry yet, the next one follows with the first entry.
+        """
         self._director: tuple[str, Signer] | None = None
 
     @property
@@ -65,6 +67,16 @@ class TrustMetadata:
         if self._director is None or self._director[0] != targets:
             self._director = (targets, self.keys.online(self.files).director)
         return self._director[1]
+
+    @property
+    def timestamp_signer(self) -> Signer:
+        """Signs what is current, and the audit's seal."""
+        return self.keys.online(self.files).timestamp
+
+    @property
+    def newest_root(self) -> int:
+        """The version of the newest root."""
+        return repository.newest_root(self.files)
 
     @property
     def files(self) -> dict[str, str]:
@@ -143,7 +155,7 @@ class TrustMetadata:
     def refresh(self, now: datetime) -> bool:
         """Keeps the timestamp young; returns whether there is something new to publish."""
         files = self.files
-        if not repository.due(files, now):
+        if not repository.due(files, now, self.witness()):
             return False
         self._keep(self._signed(files, now))
         return True

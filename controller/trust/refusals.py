@@ -4,9 +4,12 @@ Decides how many entries a flood of attempts can cause. Refuses to know what was
 handed in.
 """
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 
 MINUTE_S = 60.0
+MAX_UNWRITTEN = 1_000
+"""Entries that wait for a disk that takes them: half an hour of the worst flood; the oldest go first."""
 MAX_KINDS = 20
 """Told apart within one minute; what is beyond them is counted together: 29,000 entries a day at the very most."""
 
@@ -30,6 +33,8 @@ class Refusals:
 
     _counts: dict[Refusal, int] = field(default_factory=dict)
     _ends_at: float = 0.0
+    unwritten: deque[Refusal] = field(default_factory=lambda: deque(maxlen=MAX_UNWRITTEN))
+    """Entries that were due and that the disk has not taken yet."""
 
     def note(self, refusal: Refusal, now: float) -> list[Refusal]:
         """Count one attempt; the entries to write now."""

@@ -37,6 +37,7 @@ def facts_of(state: State) -> Facts:
         skipped=state.skipped.why,
         unreadable=state.records.unreadable,
         taken=[name for name, twin in state.world.durable.twins.items() if twin.boots.is_taken(time.time())],
+        audit_fault=_audit_fault(state),
     )
 
 
@@ -52,6 +53,11 @@ def tell_changes(state: State, before: tuple[Finding, ...]) -> tuple[Finding, ..
     if codes != known:
         state.events.tell_health(found)
     return found
+
+
+def _audit_fault(state: State) -> str:
+    fault = state.audit_seal.fault
+    return f"{fault}; once it is understood, remove {state.audit_seal.fault_path}" if fault else ""
 
 
 def _free_bytes(state: State) -> int:

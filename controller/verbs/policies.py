@@ -16,6 +16,7 @@ from controller.rollout.check import check_strategy
 from controller.rollout.model import FINAL, Strategy
 from controller.state import State
 from controller.verbs import rollouts
+from controller.verbs.audit import CONTROLLER
 
 _TABLE = "deployments"
 
@@ -72,10 +73,16 @@ def start_due(state: State) -> None:
         release = _due(state, model)
         if release is None or state.refused_by_policy.get(model) == release:
             continue
-        actor = f"policy of {policy.set_by}"[:64]
         try:
             rollouts.start(
-                state, model, release, policy.strategy, policy.selector, approval=policy.approval, actor=actor
+                state,
+                model,
+                release,
+                policy.strategy,
+                policy.selector,
+                approval=policy.approval,
+                actor=CONTROLLER,
+                policy_of=policy.set_by,
             )
         except BadInput as error:
             state.refused_by_policy[model] = release
@@ -88,5 +95,6 @@ def _due(state: State, model: str) -> int | None:
     if any(rollout.status not in FINAL for rollout in known):
         return None
     passed = {version.release for version in state.registry.versions(model) if version.passed}
-    newest = max(passed & state.trust_metadata.signed(model), default=0)
+    withdrawn = {release for name, release in state.registry.withdrawn if name == model}
+    newest = max((passed - withdrawn) & state.trust_metadata.signed(model), default=0)
     return newest if newest > max((rollout.release for rollout in known), default=0) else None

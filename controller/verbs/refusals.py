@@ -1,15 +1,19 @@
 """Refused attempts in the audit: the first of a kind is written at once, the others as a count.
 
-Decides only the time of an entry. Refuses to know what was refused, and how attempts are counted:
-`controller/trust/refusals.py` does that.
+Decides that a disk which takes no entry changes no answer, and that such entries wait for a better one. Refuses to know
+what was refused, and how entries are counted: that is `trust.refusals`.
 """
 
+import logging
 import time
 from collections.abc import Iterable
 
+from contract.errors import WorldError
 from controller.clock import stamp
 from controller.state import State
 from controller.trust.refusals import Refusal
+
+_log = logging.getLogger("edgeward.controller")
 
 
 def refuse(state: State, refusal: Refusal) -> None:
@@ -18,6 +22,13 @@ def refuse(state: State, refusal: Refusal) -> None:
 
 
 def audit(state: State, due: Iterable[Refusal]) -> None:
-    """Appends these entries to the audit."""
-    for each in due:
-        state.journal.audit(stamp(), each.actor, each.action, each.subject, each.detail)
+    """Appends entries that are due, behind those that an earlier fault of the disk has kept back."""
+    waiting = state.refusals.unwritten
+    waiting.extend(due)
+    try:
+        while waiting:
+            each = waiting[0]
+            state.journal.audit(stamp(), each.actor, each.action, each.subject, each.detail)
+            waiting.popleft()
+    except WorldError as error:
+        _log.error("%d refused attempts could not be audited and wait: %s", len(waiting), error)

@@ -12,19 +12,23 @@ from msgspec.structs import replace
 
 from contract.errors import BadInput, Code
 from controller.clock import stamp
+from controller.reconcile.deeds import Deed
 from controller.reconcile.membership import facts_of, is_standing
 from controller.reconcile.preview import Preview, plan_rollout
 from controller.reconcile.preview import preview as preview_of
 from controller.registry.registry import Version, gate_words
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.decide import waits_for_absentees_only
+from controller.rollout.endings import named_failures
 from controller.rollout.explain import explain as sentences
 from controller.rollout.late import judge_late
-from controller.rollout.model import FINAL, RETURNING, Rollout, Status, Strategy
+from controller.rollout.model import FINAL, RETURNING, Rollout, Status, Strategy, person
 from controller.rollout.outcome import FAILURES, outcome_of
+from controller.rollout.promote import promoted, why_not_promoted
 from controller.rollout.strategies import STRATEGIES
 from controller.state import State
 from controller.trust.access import Subject
+from controller.verbs import audit
 
 MAX_LATE_ROWS = 100_000
 """Newest captured rows that a rollout is judged by again."""
@@ -37,11 +41,30 @@ _LEGAL_FROM: dict[Verb, frozenset[Status]] = {
     "abort": frozenset({"proposed", "running", "paused"}),
     "rollback": frozenset({"running", "paused", "completed", "aborted"}),
 }
+_FIRST: dict[Status, str] = {
+    "proposed": "somebody has to approve it first",
+    "running": "it is under way",
+    "paused": "resume, abort or roll it back",
+    "aborting": "wait until it has ended",
+    "rolling_back": "wait until it has ended",
+    "completed": "it has ended; it can still be rolled back",
+    "aborted": "it has ended; it can still be rolled back",
+    "rolled_back": "it has ended; start another one",
+}
+"""What to do about a step that does not fit the status."""
 
 
-def preview(state: State, model: str, release: int | None, strategy: Strategy, selector: dict[str, str]) -> Preview:
+def preview(
+    state: State,
+    model: str,
+    release: int | None,
+    strategy: Strategy,
+    selector: dict[str, str],
+    *,
+    again: bool = False,
+) -> Preview:
     """What a start would do, without doing it. BadInput as `start`."""
-    version = passed_and_signed(state, model, release)
+    version = may_start(state, model, release, again=again)
     now = time.time()
     planned = plan_rollout(
         state.world, version.manifest, strategy, name="preview", model=model, selector=selector, now=now
@@ -58,15 +81,18 @@ def start(
     *,
     plan_digest: str = "",
     approval: bool = False,
+    again: bool = False,
     actor: str,
+    policy_of: str = "",
 ) -> Rollout:
     """Plans and starts; the first devices are told within one reconcile interval.
 
-    BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`, `strategy_invalid`,
-    `selector_empty`, `nothing_fits`, `rollout_conflict`, `plan_changed` where `plan_digest` names another plan.
-    With four eyes, or with `approval`, it waits for somebody else to approve it.
+    BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`, `version_withdrawn`,
+    `version_rolled_back` without `again`, `strategy_invalid`, `selector_empty`, `nothing_fits`, `rollout_conflict`,
+    `plan_changed` where `plan_digest` names another plan. With four eyes, or with `approval`, it waits for somebody
+    else to approve it. `policy_of`: whose policy has started it, where no person did.
     """
-    version = passed_and_signed(state, model, release)
+    version = may_start(state, model, release, again=again)
     _end_if_only_absent(state, model)
     _refuse_overlap(state, model)
     name = f"r-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
@@ -74,10 +100,18 @@ def start(
     planned = plan_rollout(state.world, version.manifest, strategy, name=name, model=model, selector=selector, now=now)
     _same_plan(planned, plan_digest)
     waits = approval or state.config.fleet.four_eyes
-    rollout = replace(planned, status="proposed" if waits else "running", created_by=actor, created_at=stamp())
+    created_by = f"policy of {policy_of}"[:64] if policy_of else actor
+    rollout = replace(
+        planned,
+        status="proposed" if waits else "running",
+        created_by=created_by,
+        created_at=stamp(),
+        proposers=tuple(dict.fromkeys((policy_of or actor, version.lineage.created_by))),
+    )
     state.save_rollouts(rollout)
     left_out = f", {len(rollout.excluded)} left out" if rollout.excluded else ""
     detail = f"{model} v{version.release} by {strategy.name} to {len(rollout.members)} devices{left_out}"
+    detail += f", by the {created_by}" if policy_of else ""
     state.journal.audit(stamp(), actor, "rollout start", name, detail)
     state.poke()
     return rollout
@@ -91,24 +125,35 @@ async def prepare_and_start(
     selector: dict[str, str],
     *,
     plan_digest: str,
+    again: bool,
     actor: str,
 ) -> Rollout:
     """As `start`, once the version's encodings are there, or after `encode.deliveries.WAIT_S` without them."""
-    version = passed_and_signed(state, model, release)
+    version = may_start(state, model, release, again=again)
     await state.deliveries.ready(model, version.manifest)
-    return start(state, model, version.release, strategy, selector, plan_digest=plan_digest, actor=actor)
+    return start(state, model, version.release, strategy, selector, plan_digest=plan_digest, again=again, actor=actor)
 
 
 def steer(state: State, name: str, verb: Verb, *, actor: str) -> Rollout:
     """Changes where a rollout stands; BadInput `unknown_rollout`, `rollout_conflict`, `no_way_back`."""
     rollout = find(state, name)
     if rollout.status not in _LEGAL_FROM[verb]:
-        raise BadInput(Code.ROLLOUT_CONFLICT, f"{name} is {rollout.status}: it cannot {verb}")
-    changed = _steered(state, rollout, verb, f"{verb} by {actor}")
+        raise BadInput(Code.ROLLOUT_CONFLICT, f"{name} is {rollout.status}: it cannot {verb}; {_FIRST[rollout.status]}")
+    failures = named_failures(rollout, state.world.durable.endings.get(name, {}))
+    reason = f"{verb} by {actor}" + (f"; failed: {failures}" if failures else "")
+    changed = _steered(state, rollout, verb, reason)
     state.save_rollouts(changed)
-    state.journal.audit(stamp(), actor, f"rollout {verb}", name)
+    state.journal.audit(stamp(), actor, f"rollout {verb}", name, _done(rollout, changed))
     state.poke()
     return changed
+
+
+def _done(before: Rollout, after: Rollout) -> str:
+    """What a step has led to, for the audit."""
+    what = f"{after.model} v{after.release}"
+    if after.wave != before.wave:
+        return f"{what}: wave {before.wave + 1} has ended, wave {after.wave + 1} of {after.final_wave + 1} begins"
+    return f"{what}: it was {before.status} and is {after.status}"
 
 
 def _steered(state: State, rollout: Rollout, verb: Verb, reason: str) -> Rollout:
@@ -126,7 +171,10 @@ def _steered(state: State, rollout: Rollout, verb: Verb, reason: str) -> Rollout
                 stopped_waves=(),
             )
         case "promote":
-            return replace(rollout, promoted=rollout.wave)
+            now = time.time()
+            if words := why_not_promoted(rollout, facts_of(state.world, rollout, now), now):
+                raise BadInput(Code.ROLLOUT_CONFLICT, f"{rollout.id}, wave {rollout.wave + 1}: {words}")
+            return promoted(rollout, now)
         case "abort":
             end: Status = "aborted" if rollout.status == "proposed" else "aborting"
             return replace(rollout, status=end, reason=reason)
@@ -149,14 +197,16 @@ def _refuse_rollback(state: State, rollout: Rollout) -> None:
 def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> Rollout:
     """Lets a proposed rollout start.
 
-    BadInput `four_eyes` for the person that proposed it, and for the local token, which cannot tell people apart;
-    `plan_changed` for the digest of another plan; `rollout_conflict`.
+    BadInput `four_eyes` for everybody behind it (who started it, who wrote the policy that did, who pushed the version)
+    and for the local token, which cannot tell people apart; `plan_changed` for the digest of another plan;
+    `rollout_conflict`.
     """
     rollout = find(state, name)
     if rollout.status != "proposed":
         raise BadInput(Code.ROLLOUT_CONFLICT, f"{name} is {rollout.status}: there is nothing to approve")
-    if subject.local or subject.name == rollout.created_by:
-        raise BadInput(Code.FOUR_EYES, f"{name} was proposed by {rollout.created_by}: somebody else approves it")
+    if subject.local or person(subject.name) in rollout.people:
+        behind = " and ".join(rollout.people)
+        raise BadInput(Code.FOUR_EYES, f"{behind} stand behind {name}: somebody else approves it, with a token")
     _same_plan(rollout, plan_digest)
     now = time.time()
     started = replace(rollout, status="running", began_at=now, wave_began_at=now, approved_by=subject.name)
@@ -177,7 +227,8 @@ def find(state: State, name: str) -> Rollout:
 def explain(state: State, name: str) -> list[str]:
     """Where it stands and what it waits for, in sentences."""
     rollout, world, now = find(state, name), state.world, time.time()
-    return sentences(rollout, facts_of(world, rollout, now), world.measured.verdicts.get(name, ()), now)
+    verdicts, endings = world.measured.verdicts.get(name, ()), world.durable.endings.get(name, {})
+    return sentences(rollout, facts_of(world, rollout, now), verdicts, now, endings)
 
 
 def judge_again(state: State, name: str, *, revert: bool, actor: str) -> tuple[RuleVerdict, ...]:
@@ -221,6 +272,38 @@ def passed_and_signed(state: State, model: str, release: int | None) -> Version:
     return version
 
 
+def may_start(state: State, model: str, release: int | None, *, again: bool) -> Version:
+    """A version that a rollout may bring now.
+
+    BadInput as `passed_and_signed`, and `version_withdrawn`; `version_rolled_back` for one whose newest rollout was
+    rolled back, unless it is wanted `again`.
+    """
+    version = passed_and_signed(state, model, release)
+    if (withdrawn := state.registry.withdrawal(model, version.release)) is not None:
+        raise BadInput(
+            Code.VERSION_WITHDRAWN,
+            f"{model} v{version.release} was withdrawn by {withdrawn.by} at {withdrawn.at}: {withdrawn.reason}; "
+            f"`edgeward version reinstate {model} {version.release}` takes that back",
+        )
+    known = state.world.durable.rollouts.values()
+    newest = next((each for each in reversed(known) if (each.model, each.release) == (model, version.release)), None)
+    if newest is not None and not again and _is_rolled_back(state, newest):
+        raise BadInput(
+            Code.VERSION_ROLLED_BACK,
+            f"{model} v{version.release} was rolled back by {newest.id}: {newest.reason}; start it with --again "
+            "if the cause is gone",
+        )
+    return version
+
+
+def _is_rolled_back(state: State, rollout: Rollout) -> bool:
+    """Whether a rollout was rolled back: also where only absent devices keep that open."""
+    if rollout.status != "rolling_back":
+        return rollout.status == "rolled_back"
+    now = time.time()
+    return waits_for_absentees_only(rollout, facts_of(state.world, rollout, now), now)
+
+
 def _failures(state: State, rollout: Rollout) -> list[str]:
     now = time.time()
     facts = facts_of(state.world, rollout, now)
@@ -236,6 +319,8 @@ def _end_if_only_absent(state: State, model: str) -> None:
         if waits_for_absentees_only(other, facts_of(state.world, other, now), now):
             end: Status = "aborted" if other.status == "aborting" else "rolled_back"
             state.save_rollouts(replace(other, status=end, returning_since=None))
+            words = f"{model} v{other.release}: only absent devices kept it open, and a newer rollout is wanted"
+            audit.note(state, Deed(f"rollout {end.replace('_', ' ')}", other.id, words))
 
 
 def _refuse_overlap(state: State, model: str) -> None:

@@ -8,8 +8,10 @@ from securesystemslib.signer import Key
 from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from controller.clock import stamp, today
+from controller.reconcile.deeds import Deed
 from controller.state import State
 from controller.trust.keys import make_next
+from controller.verbs import audit
 
 
 def accept_metadata(state: State, files: dict[str, str], *, actor: str) -> list[str]:
@@ -35,8 +37,12 @@ def make_key(state: State, role: str, *, actor: str) -> Key:
 
 def sign(state: State, model: str) -> bool:
     """Lets the release key that is here, if one is, sign what passed its gates; False if a person must sign."""
+    before = state.trust_metadata.signed(model)
     signed = state.publisher.vouch(model, state.in_use(model), today())
     state.trust_changed |= signed
+    if new := sorted(state.trust_metadata.signed(model) - before):
+        releases = ", ".join(f"v{release}" for release in new)
+        audit.note(state, Deed("trust sign", model, f"{releases} passed and the release key is here"))
     return signed
 
 

@@ -96,12 +96,22 @@ class DeviceModel(Answer, frozen=True):
         return next((each for each in self.measured if each.release == self.stable_release), None)
 
 
+class Fault(Answer, frozen=True):
+    """One thing that is wrong with a device."""
+
+    code: str
+    """`clock_wrong`, `disk_full`, the code of a refused document: docs/reference/codes.md has each."""
+    detail: str
+
+
 class Device(Answer, frozen=True):
     """One device."""
 
     device: str
     presence: str
     """`online`, `offline`, `silent` or `unknown`."""
+    faults: tuple[Fault, ...]
+    """What is wrong with it now; empty for nothing."""
     labels: dict[str, str]
     hardware: Hardware | None
     document_version: int
@@ -118,8 +128,9 @@ class Device(Answer, frozen=True):
     seen_s_ago: float | None
 
     def table_rows(self) -> list[dict[str, object]]:
-        """Returns one row for each model, by column name; labels are columns. Without models: one row, model None."""
-        base: dict[str, object] = {"device": self.device, "presence": self.presence, **self.labels}
+        """One row per model, or one with the model None; labels are columns."""
+        faults = " ".join(each.code for each in self.faults)
+        base: dict[str, object] = {"device": self.device, "presence": self.presence, "faults": faults, **self.labels}
         return [base | _model_row(each) for each in self.models] or [base | {"model": None}]
 
 

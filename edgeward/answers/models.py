@@ -40,6 +40,18 @@ class Version(Answer, frozen=True):
     created_at: Time
     created_by: str
     gates: tuple[Gate, ...]
+    withdrawn: "Withdrawal | None"
+    """By whom, when and why it was withdrawn; None for a version that may be rolled out."""
+    devices: tuple[str, ...]
+    """Devices that have it, the first 50."""
+
+
+class Withdrawal(Answer, frozen=True):
+    """Who has withdrawn a version, when, and why."""
+
+    by: str
+    at: Time
+    reason: str
 
 
 class Lineage(Answer, frozen=True):

@@ -44,8 +44,11 @@ class NewToken(Answer, frozen=True):
 class AuditEntry(Answer, frozen=True):
     """Who did what to what, and the hash that chains the entry to the one before it."""
 
+    number: int
+    """Counts up from 1 without a gap."""
     at: Time
     actor: str
+    """`controller` for what nobody had asked for at that moment."""
     action: str
     subject: str
     detail: str
@@ -58,6 +61,8 @@ class AuditExport(Answer, frozen=True):
     entries: tuple[AuditEntry, ...]
     witness: str
     """The checkpoint that signed metadata carries."""
+    seal: str
+    """The checkpoint in the audit's seal, which is renewed with each entry."""
     faults: tuple[str, ...]
 
 

@@ -92,6 +92,8 @@ class Rollout(Answer, frozen=True):
     excluded: dict[str, str]
     plan_digest: str
     approved_by: str
+    proposers: tuple[str, ...]
+    """Everybody behind it: none of them may approve it."""
 
     def table_rows(self) -> list[dict[str, object]]:
         """One row, without what is a table by itself: members, verdicts, transfer, excluded devices."""

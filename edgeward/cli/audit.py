@@ -1,20 +1,63 @@
-"""`edgeward audit verify | export`."""
+"""`edgeward audit list | verify | export`."""
 
+import csv
+import io
 import json
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
 from contract import audit as chain
 from contract.errors import BadInput, Code
-from edgeward.cli.render import console
+from edgeward.answers.operators import AuditEntry
+from edgeward.cli.render import console, json_option, print_json, table
 from edgeward.client import Client
 from edgeward.files import write_whole
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_COLUMNS = ("number", "at", "actor", "action", "subject", "detail", "hash")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet would run. Source: https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 @click.group()
 def audit() -> None:
     """Show and check the audit: a chain of entries in which every later change is visible."""
+
+
+def _filters(command: Callable[..., None]) -> Callable[..., None]:
+    """Which entries: the same for a list and for a file."""
+    for option in (
+        click.option("--subject", default="", help="A part of the subject: a device, a rollout, a model."),
+        click.option("--action", default="", help="How the action begins: rollout finds rollout start."),
+        click.option("--actor", default="", help="The whole name; controller for what nobody has asked for."),
+        click.option("--until", default="", metavar="WHEN", help="As --since; entries at that moment are left out."),
+        click.option(
+            "--since", default="", metavar="WHEN", help="2026-01-31, 2026-01-31T13:00+01:00 (else UTC), 2h, 7d."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@audit.command(name="list")
+@_filters
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Newest entries.")
+@json_option
+def list_(*, limit: int, as_json: bool, **wanted: str) -> None:
+    """Entries, newest first."""
+    found = Client().audit_entries(limit=limit, **_asked(wanted))
+    if as_json:
+        print_json(found.plain)
+        return
+    rows = [(e.number, f"{e.at:%Y-%m-%d %H:%M:%S}", e.actor, e.action, e.subject, e.detail) for e in found]
+    console.print(table("audit, times in UTC", ("number", "at", "actor", "action", "subject", "detail"), rows))
+    if len(found) == limit:
+        console.print(f"older entries are left out: --limit, or --until {found[-1].at.isoformat()}", highlight=False)
 
 
 @audit.command()
@@ -31,18 +74,57 @@ def audit() -> None:
     help="An exported file; default: ask the controller.",
 )
 def verify(witnesses: tuple[str, ...], file: Path | None) -> None:
-    """Check the hash of every entry, and the chain against the checkpoint in signed metadata."""
-    found = json.loads(file.read_text(encoding="utf-8")) if file else Client().audit().plain
-    known = [*witnesses, *([found["witness"]] if found["witness"] else [])]
-    if faults := chain.faults(found["entries"], known):
+    """Check every link, and the end against the checkpoints in signed metadata and in the audit's seal."""
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file else Client().audit().plain
+    known = [*witnesses, *(found[name] for name in ("witness", "seal") if found.get(name))]
+    faults = dict.fromkeys([*chain.faults(found["entries"], known), *found.get("faults", [])])
+    if faults:
         raise BadInput(Code.AUDIT_BROKEN, "; ".join(faults))
     console.print(f"[green]unbroken[/]: {len(found['entries'])} entries, {len(known)} witnesses", highlight=False)
 
 
 @audit.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def export(file: Path) -> None:
-    """Write the whole audit with hashes and checkpoint to FILE."""
+@_filters
+def export(file: Path, **wanted: str) -> None:
+    """Write the audit to FILE: as .csv the entries that are asked for, oldest first; else all of it as JSON, with what
+    proves it whole.
+    """
+    if file.suffix == ".csv":
+        entries = Client().audit_entries(limit=None, **_asked(wanted))
+        write_whole(file, as_csv(reversed(entries)))
+        console.print(f"wrote {len(entries)} entries to {file}", highlight=False)
+        return
+    if any(wanted.values()):
+        raise BadInput(Code.REQUEST_INVALID, f"{file}: a part of the audit goes to a .csv; its chain covers all of it")
     found = Client().audit()
     write_whole(file, json.dumps(found.plain, indent=1))
     console.print(f"wrote {len(found.entries)} entries to {file}", highlight=False)
+
+
+def as_csv(entries: Iterable[AuditEntry]) -> str:
+    """Entries as CSV with a line of names. A text that a spreadsheet would run as a formula has a quote before it."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    for entry in entries:
+        writer.writerow([_cell(entry.plain[name]) for name in _COLUMNS])
+    return text.getvalue()
+
+
+def moment(text: str, now: datetime) -> str:
+    """A moment as the controller takes it: `2h` is two hours before `now`; anything else is left as it is."""
+    ago = re.fullmatch(r"(\d{1,6})([mhdw])", text)
+    if ago is None:
+        return text
+    return (now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).isoformat(timespec="seconds")
+
+
+def _asked(wanted: dict[str, str]) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    return wanted | {name: moment(wanted[name], now) for name in ("since", "until")}
+
+
+def _cell(value: object) -> str:
+    text = str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
 from contract.errors import BadInput, Code
 from contract.names import check_device_name, check_name
@@ -62,7 +63,7 @@ def list_(*, as_json: bool) -> None:
         print_json(devices.plain)
         return
     rows = [row for entry in devices for row in _rows(entry)]
-    columns = ("device", "presence", "model", "desired", "phase", "stable", "accuracy", "seen", "why")
+    columns = ("device", "presence", "faults", "model", "desired", "phase", "stable", "accuracy", "seen", "why")
     console.print(table(f"{len(devices)} devices", columns, rows))
 
 
@@ -80,6 +81,8 @@ def show(name: str, *, as_json: bool) -> None:
         f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s recently",
         highlight=False,
     )
+    for fault in found.faults:
+        console.print(f"[red]{fault.code}[/]: {escape(fault.detail)}", highlight=False)
     measured = [
         (
             m.model,
@@ -168,8 +171,9 @@ def _sensor(replay: str | None, label: str) -> str:
 
 def _rows(entry: Device) -> list[tuple[object, ...]]:
     seen = f"{entry.seen_s_ago:.0f} s ago" if entry.seen_s_ago is not None else None
-    rows = [(entry.device, entry.presence, *_model_cells(model, seen)) for model in entry.models]
-    return rows or [(entry.device, entry.presence, None, None, None, None, None, seen, None)]
+    head = (entry.device, entry.presence, " ".join(each.code for each in entry.faults) or None)
+    rows = [(*head, *_model_cells(model, seen)) for model in entry.models]
+    return rows or [(*head, None, None, None, None, None, seen, None)]
 
 
 def _model_cells(model: DeviceModel, seen: str | None) -> tuple[object, ...]:

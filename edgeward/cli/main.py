@@ -12,6 +12,7 @@ from edgeward.cli.rollout import rollout
 from edgeward.cli.stick import stick
 from edgeward.cli.token import token
 from edgeward.cli.trust import trust
+from edgeward.cli.version import version
 from edgeward.demo.command import demo
 from edgeward.settings import find_settings
 
@@ -45,7 +46,7 @@ def page() -> None:
     click.echo(f"{found.url}/#token={found.token}")
 
 
-for command in (model, rollout, device, stick, trust, token, audit, demo):
+for command in (model, version, rollout, device, stick, trust, token, audit, demo):
     cli.add_command(command)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import click
 
 from contract.errors import BadInput, Code
+from edgeward.answers.models import Version
 from edgeward.cli.render import console, json_option, print_json, size, table, when
 from edgeward.client import Client
 
@@ -91,8 +92,8 @@ def show(name: str, release: int | None, *, as_json: bool) -> None:
         return
     rows = [
         (
-            f"v{v.release}", "yes" if v.passed else "no", size(v.size_bytes), v.estimator,
-            when(v.created_at), "; ".join(gate.detail for gate in v.gates),
+            f"v{v.release}", "withdrawn" if v.withdrawn else "yes" if v.passed else "no", size(v.size_bytes),
+            v.estimator, when(v.created_at), _evidence(v),
         )
         for v in versions
     ]  # fmt: skip
@@ -136,6 +137,13 @@ def label(name: str, file: Path) -> None:
         raise BadInput(Code.REQUEST_INVALID, f"{file}: expected the columns id and label")
     labels = dict(zip(rows["id"].tolist(), rows["label"].tolist(), strict=True))
     console.print(f"{Client().label(name, labels)} of {len(labels)} rows have a label now", highlight=False)
+
+
+def _evidence(version: Version) -> str:
+    """What the gates said, after the reason of a withdrawal."""
+    withdrawn = version.withdrawn
+    why = [] if withdrawn is None else [f"withdrawn by {withdrawn.by} at {when(withdrawn.at)}: {withdrawn.reason}"]
+    return "; ".join([*why, *(gate.detail for gate in version.gates)])
 
 
 def pairs(texts: tuple[str, ...]) -> dict[str, str]:

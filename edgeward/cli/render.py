@@ -20,7 +20,7 @@ console = Console()
 _COLOURS = {
     "running": "cyan", "paused": "yellow", "completed": "green", "rolling_back": "red", "rolled_back": "red",
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
-    "pass": "green", "fail": "red", "inconclusive": "yellow",
+    "pass": "green", "fail": "red", "inconclusive": "yellow", "sent_back": "yellow",
 }  # fmt: skip
 
 

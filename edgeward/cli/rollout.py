@@ -29,6 +29,7 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
     """What a rollout is about: the same for a preview and for a start."""
     named = "A name, or a TOML file as in configs/rollouts."
     for option in (
+        click.option("--again", is_flag=True, help="Also a version that was rolled back."),
         click.option(
             "--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label."
         ),
@@ -43,9 +44,12 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
 @rollout.command()
 @_about
 @json_option
-def plan(model: str, release: int | None, strategy: str, selectors: tuple[str, ...], *, as_json: bool) -> None:
+def plan(
+    model: str, release: int | None, strategy: str, selectors: tuple[str, ...], *, again: bool, as_json: bool
+) -> None:
     """Show what a rollout of MODEL would do; nothing happens."""
-    found = Client().plan(model, release=release, strategy=read_strategy(strategy), selector=pairs(selectors))
+    chosen = pairs(selectors)
+    found = Client().plan(model, release=release, strategy=read_strategy(strategy), selector=chosen, again=again)
     print_json(found.plain) if as_json else console.print(plan_panel(found))
 
 
@@ -61,12 +65,18 @@ def start(
     selectors: tuple[str, ...],
     plan_digest: str,
     *,
+    again: bool,
     watching: bool,
     as_json: bool,
 ) -> None:
     """Start a rollout of MODEL."""
     handle = Client().rollout(
-        model, release=release, strategy=read_strategy(strategy), selector=pairs(selectors), plan_digest=plan_digest
+        model,
+        release=release,
+        strategy=read_strategy(strategy),
+        selector=pairs(selectors),
+        plan_digest=plan_digest,
+        again=again,
     )
     _finish(handle, watching=watching, as_json=as_json)
 
@@ -180,7 +190,9 @@ def _steering(verb: str, words: str) -> click.Command:
 
 rollout.add_command(_steering("pause", "Stop starting devices; what is under way goes on."))
 rollout.add_command(_steering("resume", "Go on; failures known by now no longer count."))
-rollout.add_command(_steering("promote", "End the wave now: no soak, no undecided rule holds it up."))
+rollout.add_command(
+    _steering("promote", "End the wave now, or say why it cannot end: no soak and no undecided rule holds it.")
+)
 rollout.add_command(
     _steering("abort", "Stop: devices that have confirmed the release keep it, all others are set back.")
 )

@@ -111,7 +111,7 @@ def _given(world: FleetWorld) -> dict[str, int]:
     }
 
 
-CHECKERS: tuple[Checker, ...] = (safety, order, rollouts, identity, liveness, resources)
+CHECKERS: tuple[Checker, ...] = (safety, order, identity, rollouts, liveness, resources)
 
 
 def check_world(world: FleetWorld) -> None:

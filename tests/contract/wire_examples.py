@@ -68,6 +68,8 @@ def examples() -> dict[str, bytes]:
                 labels={"site": "north"},
                 models=(STATE,),
                 dropped={"reports": 1},
+                at=1_767_225_600,
+                faults={"disk_full": "no space left"},
                 **HEAD,
             )
         ),

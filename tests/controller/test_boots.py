@@ -1,6 +1,6 @@
 """The order of what a device says: starts of its agent, repetitions, late messages, and a second device."""
 
-from contract.messages import Presence
+from contract.messages import ModelState, Phase, Presence, Report
 from controller.fleet.boots import (
     FORGOTTEN_S,
     MAX_PAST_BOOTS,
@@ -12,6 +12,10 @@ from controller.fleet.boots import (
     of_past,
 )
 from controller.fleet.twin import Twin, fold_presence
+from controller.reconcile.decisions import reconcile
+from controller.reconcile.durable import FleetRecords
+from controller.reconcile.world import World
+from firmware_sim.durable import DurableTables
 
 BACKUP, LATER, COPY = 7, 5, 3
 """Numbers of starts. The later one is smaller: nothing may compare them."""
@@ -106,6 +110,23 @@ def test_a_controller_that_starts_again_knows_earlier_starts() -> None:
     boots, news = after(of_past(((BACKUP, 5),)), (BACKUP, 5, 0.0), (LATER, 1, 1.0))
     assert news == [False, True]
     assert boots.kept() == ((BACKUP, 5),)
+
+
+def test_a_replay_is_no_news_after_the_controller_has_started_again() -> None:
+    tables = DurableTables()
+    records = FleetRecords(tables)
+    world = World(silent_s=90.0)
+
+    def told(boot: int, seq: int, phase: Phase) -> tuple[str, Report]:
+        state = ModelState(model="m", phase=phase, generation=1)
+        return "d", Report(protocol=1, device="d", boot=boot, seq=seq, state=state)
+
+    changes = reconcile(world, [told(BACKUP, 5, "trial"), told(LATER, 1, "steady")], 10.0)
+    assert changes.restarted == {"d"}
+    records.save(world.durable, changes.restarted, [], [])
+    again = FleetRecords(tables).load_world({}, 90.0)
+    reconcile(again, [told(LATER, 2, "steady"), told(BACKUP, 5, "trial")], 1000.0)
+    assert again.durable.twins["d"].reported["m"].phase == "steady"
 
 
 def test_the_last_will_of_an_earlier_start_does_not_take_the_newest_offline() -> None:

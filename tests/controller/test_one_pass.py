@@ -11,6 +11,7 @@ from contract.captured import Captured
 from contract.errors import Code, WorldError
 from contract.messages import Ack, Hardware, Heartbeat, ModelState, Report
 from controller.fleet.twin import Twin
+from controller.reconcile.deeds import Deed
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes
 from controller.reconcile.ports import Rows
@@ -37,6 +38,7 @@ class Outside(DurableTables):
         self.batches: list[tuple[str, Captured]] = []
         self.published: list[tuple[set[str], bool]] = []
         self.stand: list[str] = []
+        self.deeds: list[Deed] = []
 
     def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
         self._note("take")
@@ -47,6 +49,10 @@ class Outside(DurableTables):
     def write(self, rows: Rows) -> None:
         self._note("write")
         super().write(rows)
+
+    def audit(self, deeds: Sequence[Deed]) -> None:
+        self._note("audit")
+        self.deeds += deeds
 
     def record(self, at: str, history: Iterable[tuple[str, str]], reported: Iterable[tuple[str, bytes]]) -> None:
         self._note("record")

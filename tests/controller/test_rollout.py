@@ -63,9 +63,9 @@ def test_the_next_wave_waits_for_the_soak_of_the_one_before() -> None:
 def test_it_completes_when_the_last_wave_is_done() -> None:
     everywhere = {device: done(device) for device in DEVICES}
     at_end = rollout(wave=1, wave_done_at=10.0)
-    completed = step(at_end, everywhere, 10.0).rollout
-    assert completed.status == "completed"
-    assert step(completed, everywhere, 11.0) == Decision(completed)
+    at_last = step(at_end, everywhere, 10.0)
+    assert at_last.rollout.status == "completed"
+    assert decide(at_last.rollout, everywhere, {}, 11.0, at_last.endings) == Decision(at_last.rollout)
 
 
 def test_a_failed_canary_rolls_the_rollout_back_with_the_reason_and_is_quarantined() -> None:
@@ -78,7 +78,8 @@ def test_rolling_back_offers_the_last_confirmed_release_and_ends_when_devices_sa
     rolling = rollout(status="rolling_back")
     assert step(rolling, facts(**{CANARY: done(CANARY)})).offers == (Offer(CANARY, "m", 1),)
     still_new = facts(**{CANARY: fact(CANARY, assigned=1, stable=2)})
-    assert step(rolling, still_new) == Decision(replace(rolling, returning_since=0.0))
+    waiting = step(rolling, still_new)
+    assert (waiting.rollout, waiting.offers) == (replace(rolling, returning_since=0.0), ())
     assert step(rolling, facts()).rollout.status == "rolled_back"
 
 

@@ -322,7 +322,7 @@ def test_who_has_not_shown_its_way_back() -> None:
 
 def test_a_rule_that_trips_says_metric_stratum_and_numbers() -> None:
     after = decide(rollout(), facts(**{CANARY: broken(CANARY)}), {}, 0.0).rollout
-    assert after.reason == "failed_ratio: 1 of 1 decided devices failed, 0% allowed"
+    assert after.reason == "failed_ratio: 1 of 1 decided devices failed, 0% allowed; failed: d3 (health_accuracy)"
 
 
 def test_a_wave_that_was_stopped_is_not_stopped_again() -> None:

@@ -110,7 +110,10 @@ def test_a_newer_rollout_may_start_when_only_absent_devices_keep_a_roll_back_ope
             rollouts.start(state, "m", None, STRATEGY, {}, actor="ada")
         assert caught.value.code == Code.ROLLOUT_CONFLICT, "they are there, and it waits for them"
         durable.twins.update({device: replace(durable.twins[device], seen_at=0.0) for device in DEVICES})
-        assert rollouts.start(state, "m", None, STRATEGY, {}, actor="ada").status == "running"
+        with pytest.raises(BadInput) as caught:
+            rollouts.start(state, "m", None, STRATEGY, {}, actor="ada")
+        assert caught.value.code == Code.VERSION_ROLLED_BACK, "it is the version that goes back"
+        assert rollouts.start(state, "m", None, STRATEGY, {}, again=True, actor="ada").status == "running"
         assert durable.rollouts["r-1"].status == "rolled_back"
     finally:
         state.close()

@@ -58,7 +58,10 @@ ANSWERED: dict[str, type[Answer]] = {
     "PublicKey": operators.PublicKey,
     "TokenView": operators.Token,
     "NewToken": operators.NewToken,
+    "AuditEntry": operators.AuditEntry,
     "AuditExport": operators.AuditExport,
+    "Withdrawal": models.Withdrawal,
+    "FaultView": devices.Fault,
 }
 """By schema of the API: the class in which the client answers it."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
@@ -70,7 +73,7 @@ SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]
 VERSION = {
     "model": "m", "release": 2, "passed": True, "digest": "ab", "size_bytes": 10, "task": "classification",
     "estimator": "Forest", "created_at": "2026-01-02T03:04:05+00:00", "created_by": "ada",
-    "gates": [{"gate": "parity", "passed": True, "detail": "all rows"}],
+    "gates": [{"gate": "parity", "passed": True, "detail": "all rows"}], "withdrawn": None, "devices": [],
 }  # fmt: skip
 
 
@@ -212,5 +215,5 @@ def device_json(**changed: Any) -> dict[str, Any]:
     """A device that has said nothing yet, as the API tells it."""
     unknown = ("hardware", "rss_mb", "cpu_ratio", "temperature_c", "swap_stall_ms_max", "swap_rss_mb", "seen_s_ago")
     counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
-    base = {"device": "d", "presence": "online", "labels": {}, "models": [], "dropped": {}}
+    base = {"device": "d", "presence": "online", "faults": [], "labels": {}, "models": [], "dropped": {}}
     return {**base, **counts, **dict.fromkeys(unknown), **changed}

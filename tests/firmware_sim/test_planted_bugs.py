@@ -21,6 +21,8 @@ from agent.transfer import download
 from agent.trust import pending
 from agent.uplink import reporter
 from contract.errors import WorldError
+from controller.fleet import boots
+from controller.fleet.boots import Boots
 from controller.reconcile import decisions, durable, fold
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes, Unsaved
@@ -238,7 +240,7 @@ def all_waves_are_offered_at_once(patch: pytest.MonkeyPatch) -> None:
 
 @bug("rollout", "bad_model", "rollout_ends")
 def a_tripped_rule_only_logs(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "_tripped", lambda rollout, verdicts: None)
+    patch.setattr(decide, "_tripped", lambda *_: None)
 
 
 @bug("rollout", "mixed_fleet", "rollout_ends")
@@ -281,7 +283,7 @@ def rollouts_are_not_made_durable(patch: pytest.MonkeyPatch) -> None:
 
 @bug("rollout", "crash_on_one_stratum", "rollout_ends")
 def a_bad_stratum_stops_everybody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "_after_trip", lambda rollout, verdict: msgspec.structs.replace(rollout, status="aborting"))
+    patch.setattr(decide, "_after_trip", lambda rollout, *_: msgspec.structs.replace(rollout, status="aborting"))
 
 
 @bug("rollout", "drifting_world", "rollout_ends")
@@ -358,6 +360,31 @@ def blobs_that_the_broker_lost_stay_lost(patch: pytest.MonkeyPatch) -> None:
 @bug("agent", "lossy", "never_falls_over")
 def reports_are_numbered_from_nowhere(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reporter.Reporter, "_head", lambda self: {"protocol": 1, "device": "d", "boot": -1, "seq": 0})
+
+
+@bug("reconcile", "reflashed_card", "heard_after_every_start")
+def starts_are_put_in_order_by_their_number(patch: pytest.MonkeyPatch) -> None:
+    original = Boots.heard
+
+    def by_number(self: Boots, boot: int, seq: int, now: float) -> tuple[Boots, bool]:
+        if self.current is not None and boot < self.current.id:
+            return self, False
+        return original(self, boot, seq, now)
+
+    patch.setattr(Boots, "heard", by_number)
+
+
+@bug("reconcile", "cloned_identity", "copy_is_told")
+def a_second_device_is_taken_for_late_messages(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(boots, "SPACING_S", 1e9)
+
+
+@bug("reconcile", "cloned_identity", "copy_is_told")
+def whoever_spoke_last_is_the_newest_start(patch: pytest.MonkeyPatch) -> None:
+    def last_word(self: Boots, boot: int, seq: int, now: float) -> tuple[Boots, bool]:
+        return Boots(boots.Boot(boot, seq, now, now)), True
+
+    patch.setattr(Boots, "heard", last_word)
 
 
 @bug("agent", "calm", "never_falls_over")

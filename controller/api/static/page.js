@@ -5,7 +5,7 @@ const EVERY_MS = 3000;
 const KINDS = {
   running: "busy", completed: "good", succeeded: "good", online: "good", pass: "good",
   paused: "warn", proposed: "warn", silent: "warn", inconclusive: "warn",
-  failed: "bad", rolled_back: "bad", rolling_back: "bad", rejected: "bad", aborted: "bad", offline: "bad", fail: "bad",
+  failed: "bad", rolled_back: "bad", rolling_back: "bad", rejected: "bad", sent_back: "warn", aborted: "bad", offline: "bad", fail: "bad",
 };
 const FAILURES = ["failed", "rejected", "silent", "regressed"];
 
@@ -51,7 +51,8 @@ function time(seconds) {
 function numbers(fleet) {
   const shown = [["devices", fleet.devices], ...Object.entries(fleet.presence), ["fetching", fleet.fetching],
     ["received", size(fleet.bytes_received)], ["now", `${size(fleet.bytes_s)}/s`]];
-  return shown.map(([name, value]) => made("div", [made("dt", name), made("dd", value, KINDS[name])]));
+  const faults = Object.entries(fleet.faults).map(([code, count]) => [code, count, "bad"]);
+  return [...shown, ...faults].map(([name, value, kind]) => made("div", [made("dt", name), made("dd", value, kind || KINDS[name])]));
 }
 
 function line(name, progress, words) {

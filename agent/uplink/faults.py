@@ -1,0 +1,44 @@
+"""What is wrong with the device now, for its heartbeat: by what was concerned, until that has gone well.
+
+Decides what holds and what is over: a report tells of a fault once, a heartbeat for as long as it lasts. Refuses to
+know what to do about it.
+"""
+
+from contract.errors import Code, EdgewardError
+from contract.protocol import MAX_FAULTS
+
+_DISK, _CLOCK = "a record", "the clock"
+_PASSING = frozenset({Code.DESIRED_NOT_FRESH})
+"""On its way: a document that does not answer this boot yet. The next one does."""
+
+
+class Faults:
+    """Faults by what was concerned: a topic, the record of a boot or of a model, the clock."""
+
+    def __init__(self) -> None:
+        self._by_place: dict[str, EdgewardError] = {}
+
+    def note(self, what: str, error: EdgewardError) -> None:
+        """Notes a fault in place of an older one; of more than `MAX_FAULTS` the oldest goes."""
+        if error.code in _PASSING:
+            return
+        self._by_place.pop(what, None)
+        if len(self._by_place) >= MAX_FAULTS:
+            del self._by_place[next(iter(self._by_place))]
+        self._by_place[what] = error
+
+    def over(self, what: str) -> None:
+        """Forgets a fault: what it concerned has gone well."""
+        self._by_place.pop(what, None)
+
+    def look(self, disk: EdgewardError | None, clock: EdgewardError | None) -> None:
+        """Takes over what records and the clock say now; None where nothing is wrong with them."""
+        for place, error in ((_DISK, disk), (_CLOCK, clock)):
+            if error is None:
+                self.over(place)
+            else:
+                self.note(place, error)
+
+    def by_code(self) -> dict[str, str]:
+        """The detail of each fault that holds, by its code."""
+        return {str(error.code): error.detail for error in self._by_place.values()}

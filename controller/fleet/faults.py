@@ -1,0 +1,40 @@
+"""What is wrong with a device, by stable codes: what it says itself, and what only the controller can see.
+
+Decides which codes a device is shown with. Refuses to know how they are shown.
+"""
+
+from collections.abc import Mapping
+
+from contract.errors import Code
+from controller.fleet.twin import Twin
+
+CLOCK_OFF_S = 120.0
+"""A clock that is further off is a fault. Measurements are compared within stretches of 60 s, and a heartbeat may take
+a while on a bad link; a clock that is kept by NTP is off by less than a second."""
+DISK_CODES = frozenset({str(Code.DISK_FULL), str(Code.DISK_FAILED)})
+
+
+def faults_of(twin: Twin, withdrawn: Mapping[tuple[str, int], str], now: float) -> dict[str, str]:
+    """By code, in words; empty for a device with which nothing is wrong. `withdrawn`: (model, release) -> why."""
+    found = {}
+    if abs(twin.clock_off_s) > CLOCK_OFF_S:
+        side = "ahead of" if twin.clock_off_s > 0 else "behind"
+        found[str(Code.CLOCK_WRONG)] = f"its clock is {_duration(abs(twin.clock_off_s))} {side} the controller's"
+    if twin.boots.is_taken(now):
+        found[str(Code.IDENTITY_TAKEN)] = (
+            "two devices speak under this name: stop the copy, or give it a name of its own"
+        )
+    for model, state in sorted(twin.reported.items()):
+        if state.code in DISK_CODES:
+            found[state.code] = f"{model}: {state.detail}"
+        kept = (each for each in (state.stable, state.trial) if each is not None)
+        for release in sorted({each.release for each in kept if (model, each.release) in withdrawn}):
+            found[str(Code.VERSION_WITHDRAWN)] = f"{model} v{release} is withdrawn: {withdrawn[model, release]}"
+    return found | twin.faults
+
+
+def _duration(seconds: float) -> str:
+    for size_s, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size_s:
+            return f"{seconds / size_s:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,79 @@
+"""What a pass did to rollouts and devices of its own accord, in words for the audit: each with its cause.
+
+Decides what is worth an entry, and how many entries one pass can cause. Refuses to know who reads them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from controller.rollout.endings import Ending, named
+from controller.rollout.model import Rollout, Status
+
+MAX_QUARANTINED_NAMED = 20
+"""Devices of one rollout that one pass gives an entry of their own: a bad release in a large wave is one fault, and the
+audit keeps every entry for good. The others are counted; `device why` and the rollout itself name each."""
+
+
+class Deed(msgspec.Struct, frozen=True):
+    """One entry for the audit: what was done, to what, and why."""
+
+    action: str
+    subject: str
+    detail: str = ""
+
+
+_ACTIONS: Mapping[Status, str] = {
+    "paused": "rollout pause",
+    "aborting": "rollout abort",
+    "rolling_back": "rollout rollback",
+    "completed": "rollout completed",
+    "aborted": "rollout aborted",
+    "rolled_back": "rollout rolled back",
+}
+"""What a person may do has the name that it has when a person does it."""
+
+
+def deeds_of(before: Rollout, after: Rollout, endings: Mapping[str, Ending]) -> list[Deed]:
+    """What has become of a rollout between two passes; nothing for what only its bookkeeping shows."""
+    found: list[Deed] = []
+    if after.status != before.status:
+        found.append(Deed(_ACTIONS[after.status], after.id, _cause(after, endings)))
+    elif after.wave != before.wave:
+        found.append(Deed("rollout wave", after.id, f"wave {after.wave + 1} of {after.final_wave + 1} begins"))
+    stopped = [f"kind {each}" for each in after.stopped_strata[len(before.stopped_strata) :]]
+    stopped += [f"wave {each + 1}" for each in after.stopped_waves[len(before.stopped_waves) :]]
+    return [*found, *(Deed("rollout stop", after.id, f"devices of {each} go back: {after.reason}") for each in stopped)]
+
+
+def joined(before: Rollout, after: Rollout) -> list[Deed]:
+    """Devices that have joined a rollout at its tail."""
+    devices = [member.device for member in after.members[len(before.members) :]]
+    return [Deed("rollout join", after.id, f"{len(devices)} devices: {named(devices)}")] if devices else []
+
+
+def quarantines(rollout: Rollout, devices: Iterable[str], endings: Mapping[str, Ending]) -> list[Deed]:
+    """Devices from which the release is kept from now on."""
+    what = f"{rollout.model} v{rollout.release} failed there in {rollout.id}"
+    ordered = sorted(devices)
+    found = [
+        Deed("device quarantine", device, f"{what}: {endings[device].label}" if device in endings else what)
+        for device in ordered[:MAX_QUARANTINED_NAMED]
+    ]
+    if rest := ordered[MAX_QUARANTINED_NAMED:]:
+        found.append(Deed("device quarantine", f"{len(rest)} more devices", f"{what}: {named(rest)}"))
+    return found
+
+
+def _cause(rollout: Rollout, endings: Mapping[str, Ending]) -> str:
+    what = f"{rollout.model} v{rollout.release}"
+    match rollout.status:
+        case "completed":
+            return f"{what}: {_counts([endings[each.device] for each in rollout.members if each.device in endings])}"
+        case _:
+            return f"{what}: {rollout.reason}" if rollout.reason else what
+
+
+def _counts(endings: Sequence[Ending]) -> str:
+    have = sum(each.outcome == "succeeded" for each in endings)
+    return f"{have} of {len(endings)} devices have it"

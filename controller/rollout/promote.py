@@ -1,0 +1,55 @@
+"""The end of a wave by an operator's word: whether it can end now, and if not, why not.
+
+Decides that devices which have not decided hold up no wave but the last one: there nothing would judge them afterwards.
+Refuses to know the operator.
+"""
+
+from msgspec.structs import replace
+
+from controller.rollout.decide import Facts, after_wave, waits_for_proof
+from controller.rollout.endings import named
+from controller.rollout.model import Rollout
+from controller.rollout.outcome import outcome_of
+
+
+def why_not_promoted(rollout: Rollout, facts: Facts, now: float) -> str:
+    """What a wave that an operator wants to end waits for, in words; empty if it can end."""
+    if rollout.wave < rollout.final_wave:
+        missing = waits_for_proof(rollout, facts)
+        return (
+            ""
+            if not missing
+            else (
+                f"{len(missing)} devices of later waves have not shown since they booted that their way back is whole: "
+                f"{named(missing)}; they show it with a heartbeat, or set preflight = false in the strategy"
+            )
+        )
+    pending = [
+        f"{member.device} ({_at(rollout, facts, member.device)})"
+        for member in rollout.members
+        if outcome_of(rollout, member, facts[member.device], now) == "pending"
+    ]
+    return (
+        ""
+        if not pending
+        else (
+            f"it is the last wave, after which nothing is judged, and {len(pending)} devices have not decided: "
+            f"{named(pending)}; wait for them, or abort it: what has confirmed the release keeps it"
+        )
+    )
+
+
+def promoted(rollout: Rollout, now: float) -> Rollout:
+    """The rollout with its wave ended: neither its soak nor a rule that cannot say yet holds it up."""
+    return replace(after_wave(rollout, now), promoted=rollout.wave)
+
+
+def _at(rollout: Rollout, facts: Facts, device: str) -> str:
+    """What a device is at, in a word or two."""
+    fact = facts[device]
+    if fact.assigned is None or fact.assigned.rollout != rollout.id:
+        return "not offered yet"
+    if fact.presence != "online":
+        return fact.presence
+    begun = fact.state is not None and fact.state.generation >= fact.assigned.generation
+    return fact.state.phase if begun and fact.state is not None else "has not begun"

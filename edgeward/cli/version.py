@@ -1,0 +1,47 @@
+"""`edgeward version withdraw | reinstate`."""
+
+import click
+
+from edgeward.answers.models import VersionDetail
+from edgeward.cli.render import console, json_option, print_json
+from edgeward.client import Client
+
+
+@click.group()
+def version() -> None:
+    """A version that nobody is to get any more. `edgeward model show` lists versions."""
+
+
+@version.command()
+@click.argument("model")
+@click.argument("release", metavar="VERSION", type=int)
+@click.option("--reason", required=True, help="Why: whoever wants to start it is told.")
+@json_option
+def withdraw(model: str, release: int, reason: str, *, as_json: bool) -> None:
+    """Keep VERSION of MODEL from every rollout that starts from now on.
+
+    Devices that have it go on, and `edgeward device list` shows them with version_withdrawn. While a rollout brings it,
+    end that first. A way back that a device has confirmed before stays open.
+    """
+    found = Client().withdraw(model, release, reason)
+    if as_json:
+        print_json(found.plain)
+        return
+    console.print(f"{model} v{release} is withdrawn: {reason}", highlight=False)
+    console.print(_with_it(found), highlight=False)
+
+
+@version.command()
+@click.argument("model")
+@click.argument("release", metavar="VERSION", type=int)
+@json_option
+def reinstate(model: str, release: int, *, as_json: bool) -> None:
+    """Let a withdrawn VERSION of MODEL be rolled out again."""
+    found = Client().reinstate(model, release)
+    print_json(found.plain) if as_json else console.print(f"{model} v{release} may be rolled out again")
+
+
+def _with_it(found: VersionDetail) -> str:
+    if not found.devices:
+        return "no device has it"
+    return f"{len(found.devices)} devices have it and go on: {', '.join(found.devices)}"

@@ -1,0 +1,100 @@
+"""What is wrong with a device stands in each heartbeat for as long as it lasts, and no longer."""
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+
+from agent.agent import BOOT_RETRY_S
+from agent.uplink.faults import Faults
+from contract import topics
+from contract.errors import BadInput, Code, WorldError
+from contract.messages import Heartbeat
+from contract.protocol import MAX_FAULTS
+from contract.wire import decode
+from firmware_sim.flash import Flash
+from firmware_sim.fleet_keys import WORLD_BEGAN
+from firmware_sim.models import make_model
+from firmware_sim.scripts import publish
+from firmware_sim.solo import NAME, Broker, Solo
+from tests.agent.serve_first_devices import NOW, TrialDevice, full_disk
+
+V1, V2 = make_model(1, "good"), make_model(2, "good")
+
+
+def test_a_fault_holds_until_what_it_concerned_has_gone_well() -> None:
+    faults = Faults()
+    faults.note("pub/trust", BadInput(Code.METADATA_EXPIRED, "old"))
+    faults.note("desired", BadInput(Code.DESIRED_EXPIRED, "older"))
+    assert faults.by_code() == {"metadata_expired": "old", "desired_expired": "older"}
+    faults.over("pub/trust")
+    assert faults.by_code() == {"desired_expired": "older"}
+    faults.note("desired", BadInput(Code.SIGNATURE_INVALID, "forged"))
+    assert faults.by_code() == {"signature_invalid": "forged"}, "the newest document there is what counts"
+
+
+def test_disk_and_clock_are_looked_at_before_each_heartbeat() -> None:
+    faults = Faults()
+    faults.look(WorldError(Code.DISK_FULL, "full"), BadInput(Code.CLOCK_WRONG, "1970"))
+    assert faults.by_code() == {"disk_full": "full", "clock_wrong": "1970"}
+    faults.look(None, None)
+    assert faults.by_code() == {}
+
+
+def test_a_document_that_is_on_its_way_is_no_fault_and_faults_are_few() -> None:
+    faults = Faults()
+    faults.note("desired", BadInput(Code.DESIRED_NOT_FRESH, "x"))
+    assert faults.by_code() == {}
+    for number in range(100):
+        faults.note(f"t{number}", BadInput(list(Code)[number % len(Code)], str(number)))
+    assert len(faults._by_place) == MAX_FAULTS
+
+
+@pytest.fixture
+def device() -> Solo:
+    """A device on which v1 is stable."""
+    made = Solo(Flash(Random(1)), Broker(), (V1, V2))
+    publish(made, 1, 1, (V1, V2))
+    made.run(120)
+    return made
+
+
+def told(device: Solo) -> dict[str, str]:
+    """What the newest heartbeat says is wrong."""
+    beats = [raw for topic, raw in device.broker.published if topic == topics.heartbeat(NAME)]
+    return dict(decode(beats[-1], Heartbeat).faults)
+
+
+def test_a_refused_document_stands_in_heartbeats_until_a_good_one_has_come(device: Solo) -> None:
+    assert told(device) == {}
+    device.offer(topics.desired(NAME), b"{}")
+    device.run(device.now + 120)
+    assert list(told(device)) == ["message_malformed"]
+    device.run(device.now + 3600)
+    assert list(told(device)) == ["message_malformed"], "an hour later as well: it still has no good one"
+    publish(device, 2, 2, (V1, V2))
+    device.run(device.now + 120)
+    assert told(device) == {}
+
+
+def test_heartbeats_say_the_devices_own_date_and_a_clock_behind_signed_time_is_a_fault(device: Solo) -> None:
+    beats = [raw for topic, raw in device.broker.published if topic == topics.heartbeat(NAME)]
+    assert 0 <= WORLD_BEGAN.timestamp() + device.now - decode(beats[-1], Heartbeat).at <= 120
+    agent = device.device._agent
+    assert agent is not None
+    assert agent._documents is not None
+    assert agent._documents.clock_fault(WORLD_BEGAN + timedelta(days=1)) is None
+    behind = agent._documents.clock_fault(datetime(1970, 1, 1, tzinfo=UTC))
+    assert behind is not None
+    assert behind.code == Code.CLOCK_WRONG
+
+
+def test_a_disk_that_takes_no_record_is_a_fault_until_it_takes_one() -> None:
+    device = TrialDevice(trial=True)
+    device.boot(full_disk)
+    agent = device.agent
+    assert "disk_full" in agent._faults.by_code()
+    device.mend()
+    device.wake(NOW + BOOT_RETRY_S)
+    agent._heartbeat(NOW + 60)
+    assert agent._faults.by_code() == {}

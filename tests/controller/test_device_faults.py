@@ -1,0 +1,132 @@
+"""A device with a wrong clock, a refused document or a full disk is seen in the list by a code, while it lasts."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
+
+from contract.messages import Heartbeat, ModelState, Refusal, Report
+from contract.protocol import MAX_FAULTS
+from contract.wire import encode
+from controller.api.fleet_view import fleet_view
+from controller.config import Config, StorageConfig
+from controller.fleet.faults import CLOCK_OFF_S, faults_of
+from controller.fleet.twin import Twin, clock_off, fold_heartbeat, fold_report
+from controller.reconcile.durable import FleetRecords
+from controller.reconcile.world import Durable, World
+from controller.state import State, open_state
+from edgeward.answers.devices import Device
+from edgeward.answers.table import Table
+from edgeward.cli import device as cli_device
+from edgeward.cli.main import cli
+from firmware_sim.durable import DurableTables
+from tests.controller.heard import hear
+from tests.controller.test_api import HARDWARE, call
+
+NOW = 1_000_000.0
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    yield made
+    made.close()
+
+
+def beat(seq: int = 1, **fields: Any) -> Heartbeat:
+    return Heartbeat(protocol=1, device="a", boot=1, seq=seq, uptime_s=1, hardware=HARDWARE, **fields)
+
+
+def codes(twin: Twin) -> list[str]:
+    return sorted(faults_of(twin, {}, NOW))
+
+
+@pytest.mark.parametrize("ahead_s", [CLOCK_OFF_S + 1, 86_400 * 365 * 70])
+def test_a_clock_that_is_ahead_is_a_fault_with_the_first_heartbeat(ahead_s: float) -> None:
+    twin = fold_heartbeat(Twin("a"), beat(at=int(NOW + ahead_s)), NOW)
+    assert codes(twin) == ["clock_wrong"]
+    assert "ahead of the controller's" in faults_of(twin, {}, NOW)["clock_wrong"]
+
+
+def test_a_clock_that_is_a_little_off_is_none() -> None:
+    assert codes(fold_heartbeat(Twin("a"), beat(at=int(NOW + CLOCK_OFF_S)), NOW)) == []
+    assert codes(fold_heartbeat(Twin("a"), beat(at=0), NOW)) == [], "an agent that does not say"
+
+
+def test_a_slow_clock_is_believed_once_two_heartbeats_show_that_it_runs_beside_this_one() -> None:
+    slow = fold_heartbeat(Twin("a"), beat(1, at=int(NOW) - 86_400 * 3), NOW)
+    assert codes(slow) == [], "it may have waited in the broker"
+    slow = fold_heartbeat(slow, beat(2, at=int(NOW) - 86_400 * 3 + 30), NOW + 30)
+    assert faults_of(slow, {}, NOW) == {"clock_wrong": "its clock is 3 days behind the controller's"}
+    right = fold_heartbeat(slow, beat(3, at=int(NOW) + 60), NOW + 60)
+    assert codes(right) == []
+
+
+def test_heartbeats_that_waited_for_the_controller_or_on_a_stick_are_no_slow_clock() -> None:
+    twin = Twin("a")
+    for seq, said in enumerate(range(0, 300, 30), start=1):
+        twin = fold_heartbeat(twin, beat(seq, at=int(NOW) - 7200 + said), NOW)
+        assert codes(twin) == []
+    assert clock_off((NOW, NOW - 7200), (NOW + 600.0, NOW - 7200 + 30)) == 0.0, "the next stick"
+
+
+def test_what_a_device_says_is_wrong_is_shown_until_it_says_otherwise() -> None:
+    full = fold_heartbeat(Twin("a"), beat(1, faults={"disk_full": "no space", "signature_invalid": "trust"}), NOW)
+    assert codes(full) == ["disk_full", "signature_invalid"]
+    assert codes(fold_heartbeat(full, beat(2), NOW)) == []
+
+
+def test_a_refusal_is_shown_at_once_and_the_next_heartbeat_says_whether_it_holds() -> None:
+    refused = Report(protocol=1, device="a", boot=1, seq=2, refusal=Refusal(code="desired_expired", detail="d"))
+    twin = fold_report(fold_heartbeat(Twin("a"), beat(1), NOW), refused, NOW)
+    assert faults_of(twin, {}, NOW) == {"desired_expired": "d"}
+    assert codes(fold_heartbeat(twin, beat(3), NOW)) == []
+
+
+def test_a_device_that_invents_codes_takes_no_memory() -> None:
+    twin = Twin("a")
+    for seq in range(1, 200):
+        refusal = Refusal(code=f"c{seq}")
+        twin = fold_report(twin, Report(protocol=1, device="a", boot=1, seq=seq, refusal=refusal), NOW)
+    assert len(twin.faults) == MAX_FAULTS
+
+
+def test_a_model_that_waits_for_a_disk_is_a_fault_of_the_device() -> None:
+    stuck = ModelState(model="m", phase="fetching", generation=1, code="disk_full", detail="9 MB wanted")
+    assert faults_of(fold_heartbeat(Twin("a"), beat(models=(stuck,)), NOW), {}, NOW) == {"disk_full": "m: 9 MB wanted"}
+
+
+def test_a_controller_that_starts_shows_faults_from_last_words_and_judges_no_clock_by_them() -> None:
+    words = {"a": encode(beat(at=1, faults={"disk_full": "d"}))}
+    twin = FleetRecords(DurableTables()).load_world(words, 90.0).durable.twins["a"]
+    assert (twin.faults, twin.clock_off_s, twin.heard) == ({"disk_full": "d"}, 0.0, None)
+
+
+def test_faults_are_in_the_list_of_devices_of_the_api_the_client_and_the_command(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hear(state, beat(at=int(time.time()) + 3600, faults={"disk_full": "no space"}))
+    hear(state, replace(beat(), device="b"))
+    _, devices = call(state, "GET", "/v1/devices")
+    assert [[each["code"] for each in device["faults"]] for device in devices] == [["clock_wrong", "disk_full"], []]
+    found = Table(map(Device.read, devices))
+    assert [row["faults"] for device in found for row in device.table_rows()] == ["clock_wrong disk_full", ""]
+
+    class Answers:
+        def devices(self) -> Table[Device]:
+            return found
+
+    monkeypatch.setattr(cli_device, "Client", Answers)
+    monkeypatch.setattr(cli_device.console, "_width", 200)
+    said = CliRunner().invoke(cli, ["device", "list"]).output
+    assert "faults" in said
+    assert "clock_wrong disk_full" in said
+
+
+def test_the_fleets_page_counts_devices_by_fault() -> None:
+    twins = {name: Twin(name, faults={"disk_full": "d"}) for name in ("a", "b")} | {"c": Twin("c", clock_off_s=9e9)}
+    assert fleet_view(World(silent_s=90.0, durable=Durable(twins)), NOW).faults == {"clock_wrong": 1, "disk_full": 2}

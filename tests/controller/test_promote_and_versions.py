@@ -1,0 +1,207 @@
+"""promote ends a wave or says why not; what was rolled back comes again only on purpose; versions are withdrawn."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from contract.messages import ModelState, Report, VersionRef
+from controller.config import Config, StorageConfig
+from controller.reconcile.membership import is_standing
+from controller.rollout.decide import decide
+from controller.rollout.promote import promoted, why_not_promoted
+from controller.state import State, open_state
+from controller.verbs import policies
+from tests.controller.heard import hear
+from tests.controller.rollout_worlds import CANARY, DEVICES, done, fact, facts, rollout
+from tests.controller.test_api import call, fail_on, meet, push
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    yield made
+    made.close()
+
+
+def test_promote_ends_a_wave_that_a_silent_device_keeps_open(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    _, view = call(state, "POST", "/v1/rollouts", json={"model": "m"})
+    hear(state)
+    assert view["wave"] == 0
+    _, after = call(state, "POST", f"/v1/rollouts/{view['id']}/promote")
+    assert (after["status"], after["wave"]) == ("running", 1), (
+        "at once: not with the canary's word, which may never come"
+    )
+    hear(state)
+    assert {twin.desired["m"].release for twin in state.world.durable.twins.values()} == {1}
+    last = state.journal.audit_entries(1)[0]
+    assert (last["action"], last["detail"]) == ("rollout promote", "m v1: wave 1 has ended, wave 2 of 2 begins")
+
+
+def test_promote_says_that_the_last_wave_waits_for_devices_and_which(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    _, view = call(state, "POST", "/v1/rollouts", json={"model": "m"})
+    path = f"/v1/rollouts/{view['id']}"
+    hear(state)
+    call(state, "POST", f"{path}/promote")
+    status, refused = call(state, "POST", f"{path}/promote")
+    assert (status, refused["code"]) == (409, "rollout_conflict")
+    assert "it is the last wave" in refused["detail"]
+    assert "2 devices have not decided: " in refused["detail"]
+    for words in ("a (", "b (", "not offered yet"):
+        assert words in refused["detail"]
+    hear(state)
+    assert "has not begun" in call(state, "POST", f"{path}/promote")[1]["detail"]
+
+
+def test_promote_says_which_devices_have_not_shown_their_way_back() -> None:
+    made = rollout()
+    others = [device for device in DEVICES if device != CANARY]
+    unproven = {device: fact(device, proven=False) for device in others} | {CANARY: done(CANARY)}
+    words = why_not_promoted(made, unproven, 1.0)
+    assert words.startswith("4 devices of later waves have not shown since they booted that their way back is whole: ")
+    assert "and 1 more" in words
+    assert why_not_promoted(made, facts(**{CANARY: done(CANARY)}), 1.0) == ""
+
+
+def test_promote_completes_a_last_wave_whose_soak_or_rules_are_not_over() -> None:
+    everywhere = {device: done(device) for device in DEVICES}
+    at_last = rollout(wave=1, wave_done_at=0.0)
+    assert why_not_promoted(at_last, everywhere, 1.0) == ""
+    assert promoted(at_last, 1.0).status == "completed"
+    after = promoted(rollout(), 9.0)
+    assert (after.wave, after.promoted, after.wave_began_at, after.wave_done_at) == (1, 0, 9.0, None)
+    assert decide(after, facts(), {}, 9.0).rollout.wave == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [("paused", "resume"), ("completed", "rolled back"), ("proposed", "approve")]
+)
+def test_a_step_that_does_not_fit_says_what_to_do_first(state: State, status: Any, words: str) -> None:
+    state.save_rollouts(rollout(status=status))
+    refused = call(state, "POST", "/v1/rollouts/r-1/promote")[1]
+    assert refused["code"] == "rollout_conflict"
+    assert words in refused["detail"]
+
+
+def test_a_version_that_was_rolled_back_is_started_again_only_on_purpose(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    view = fail_on(state, "a")
+    rolled = state.world.durable.rollouts[view["id"]]
+    state.save_rollouts(replace(rolled, status="rolled_back"))
+    for path in ("/v1/rollouts", "/v1/rollouts/plan"):
+        status, refused = call(state, "POST", path, json={"model": "m"})
+        assert (status, refused["code"]) == (409, "version_rolled_back")
+        for words in (view["id"], "health_accuracy", "--again"):
+            assert words in refused["detail"]
+    status, started = call(state, "POST", "/v1/rollouts", json={"model": "m", "again": True})
+    assert (status, started["release"]) == (200, 1)
+    state.save_rollouts(replace(state.world.durable.rollouts[started["id"]], status="completed"))
+    assert call(state, "POST", "/v1/rollouts", json={"model": "m"})[0] == 200, "the newest rollout of it has completed"
+
+
+def test_another_version_is_not_held_up_by_one_that_was_rolled_back(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    view = fail_on(state, "a")
+    state.save_rollouts(replace(state.world.durable.rollouts[view["id"]], status="rolled_back"))
+    push(state)
+    assert call(state, "POST", "/v1/rollouts", json={"model": "m"})[1]["release"] == 2
+
+
+def withdraw(state: State, release: int = 1, verb: str = "withdraw") -> tuple[int, Any]:
+    body = {"json": {"reason": "it reads the wrong column"}} if verb == "withdraw" else {}
+    return call(state, "POST", f"/v1/models/m/versions/{release}/{verb}", **body)
+
+
+def test_a_withdrawn_version_is_brought_by_no_rollout_and_the_refusal_says_who_and_why(state: State) -> None:
+    push(state)
+    push(state)
+    meet(state, "a")
+    assert withdraw(state, 2)[1]["withdrawn"]["reason"] == "it reads the wrong column"
+    for path in ("/v1/rollouts", "/v1/rollouts/plan"):
+        status, refused = call(state, "POST", path, json={"model": "m", "release": 2, "again": True})
+        assert (status, refused["code"]) == (409, "version_withdrawn")
+        for words in ("local:ada", "it reads the wrong column", "edgeward version reinstate m 2"):
+            assert words in refused["detail"]
+    assert call(state, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["release"] == 1, (
+        "the newest that may go out"
+    )
+    assert call(state, "GET", "/v1/models")[1][0]["newest_passed"] == 1
+    again = open_state(state.config)
+    assert again.world.withdrawn == {("m", 2): "it reads the wrong column"}
+    again.close()
+    assert withdraw(state, 2, "reinstate")[1]["withdrawn"] is None
+    assert call(state, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["release"] == 2
+    actions = [each["action"] for each in call(state, "GET", "/v1/audit?action=version")[1]]
+    assert actions == ["version reinstate", "version withdraw"]
+
+
+def test_when_every_version_is_withdrawn_a_start_says_so(state: State) -> None:
+    push(state)
+    meet(state, "a")
+    withdraw(state)
+    assert call(state, "POST", "/v1/rollouts", json={"model": "m"})[1]["code"] == "version_withdrawn"
+
+
+def test_a_policy_rolls_out_no_withdrawn_version_and_none_that_was_rolled_back(state: State) -> None:
+    push(state)
+    withdraw(state)
+    meet(state, "a", "b")
+    call(state, "PUT", "/v1/models/m/deployment", json={"strategy": "all_at_once"})
+    policies.start_due(state)
+    assert state.world.durable.rollouts == {}
+    withdraw(state, 1, "reinstate")
+    policies.start_due(state)
+    assert len(state.world.durable.rollouts) == 1
+
+
+def test_a_version_that_a_rollout_brings_is_not_withdrawn_under_it(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    _, view = call(state, "POST", "/v1/rollouts", json={"model": "m"})
+    status, refused = withdraw(state)
+    assert (status, refused["code"]) == (409, "rollout_conflict")
+    assert view["id"] in refused["detail"]
+
+
+def test_devices_that_run_a_withdrawn_version_are_shown_and_newcomers_do_not_get_it(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    _, view = call(state, "POST", "/v1/rollouts", json={"model": "m", "strategy": "all_at_once"})
+    held = VersionRef(release=1, digest=state.registry.version("m", 1).manifest.artifact.sha256)
+    steady = ModelState(model="m", phase="steady", generation=1, stable=held, serving=held.digest)
+    hear(state, Report(protocol=1, device="a", boot=1, seq=5, state=steady))
+    completed = replace(state.world.durable.rollouts[view["id"]], status="completed")
+    state.save_rollouts(completed)
+    assert is_standing(state.world, completed)
+    assert withdraw(state)[1]["devices"] == ["a"]
+    devices = {each["device"]: each for each in call(state, "GET", "/v1/devices")[1]}
+    assert [each["code"] for each in devices["a"]["faults"]] == ["version_withdrawn"]
+    assert devices["a"]["faults"][0]["detail"] == "m v1 is withdrawn: it reads the wrong column"
+    assert devices["b"]["faults"] == []
+    assert not is_standing(state.world, completed)
+    meet(state, "newcomer")
+    assert state.world.durable.twins["newcomer"].desired == {}
+
+
+@pytest.mark.parametrize(
+    ("release", "verb", "body", "code"),
+    [
+        (9, "withdraw", {"reason": "r"}, "unknown_version"),
+        (1, "withdraw", {"reason": " "}, "request_invalid"),
+        (1, "withdraw", {}, "message_malformed"),
+        (1, "reinstate", {}, "request_invalid"),
+    ],
+)
+def test_a_withdrawal_that_makes_no_sense_is_refused(
+    state: State, release: int, verb: str, body: dict[str, str], code: str
+) -> None:
+    push(state)
+    assert call(state, "POST", f"/v1/models/m/versions/{release}/{verb}", json=body)[1]["code"] == code
