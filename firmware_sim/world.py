@@ -6,21 +6,25 @@ One seed draws everything, by named streams. Writes traces; refuses to judge the
 import hashlib
 
 from agent.stimuli import Intervals
+from controller.reconcile.world import FromDevice
 from firmware_sim import power
 from firmware_sim.clock import Clock, late_stream, stream
 from firmware_sim.controller import SimController
 from firmware_sim.device import Device, Habits
 from firmware_sim.flash import Flash
+from firmware_sim.forged import saying_that_it_runs_another
 from firmware_sim.models import SimModel, SimRuntime, make_model
 from firmware_sim.network import Network, SimLink
 from firmware_sim.power import Power
 from firmware_sim.real_models import RealRuntime, make_real_model
 from firmware_sim.scenario import (
     BrokerForgets,
+    BrokerLost,
     Brownout,
     ControllerCrashes,
     ControllerDies,
     CrashLoop,
+    DamagedBlob,
     DiskFails,
     Fault,
     Partition,
@@ -28,6 +32,7 @@ from firmware_sim.scenario import (
     Scenario,
     Storm,
     Stratum,
+    UnknownRelease,
 )
 from firmware_sim.sensors import SimSensor
 
@@ -179,6 +184,15 @@ class FleetWorld:
                 self._fail_writes(at_s, at_s + for_s, probability)
             case BrokerForgets(at_s=at_s):
                 self.clock.at(at_s, self._forget)
+            case BrokerLost(at_s=at_s, for_s=for_s):
+                self.clock.at(at_s, self._lose_broker)
+                self.clock.at(at_s + for_s, self._broker_returns)
+            case DamagedBlob(at_s=at_s, for_s=for_s, release=release):
+                damaged, digest = self.controller.blobs.damaged, self.models[release].manifest.artifact.sha256
+                self.clock.at(at_s, damaged.add, digest)
+                self.clock.at(at_s + for_s, damaged.discard, digest)
+            case UnknownRelease(at_s=at_s, instead_of=release, fraction=fraction):
+                self._put_words_in_mouths(at_s, self.models[release].manifest.artifact.sha256, fraction)
             case CrashLoop(release=release):
                 digest = self.models[release].manifest.artifact.sha256
                 for device in self.devices.values():
@@ -207,8 +221,29 @@ class FleetWorld:
         if self.network.controller_up:
             self.controller.restore()
 
+    def _lose_broker(self) -> None:
+        self.network.set_broker(up=False)
+        _reach([device.link for device in self.devices.values()], reachable=False)
+
+    def _broker_returns(self) -> None:
+        self.network.set_broker(up=True)
+        _reach([device.link for device in self.devices.values()], reachable=True)
+        if self.network.controller_up:
+            self.controller.restore()
+
+    def _put_words_in_mouths(self, at_s: float, digest: str, fraction: float) -> None:
+        rng = stream(self.seed, f"unknown_release/{at_s}")
+        moved = {name for name in self.devices if rng.random() < fraction}
+
+        def hears(device: str, message: FromDevice) -> FromDevice:
+            forged = self._faulty and self.clock.now >= at_s and device in moved
+            return saying_that_it_runs_another(message, digest) if forged else message
+
+        self.controller.hears = hears
+
     def _heal(self) -> None:
         self._faulty = False
+        self.controller.blobs.damaged.clear()
         self.network.conditions = self.network.conditions.calm()
         for device in self.devices.values():
             device.link.loss = None

@@ -1,4 +1,4 @@
-"""The controller's MQTT edge: paho in a thread, messages handed to the event loop, retained state checked and restored.
+"""The controller's MQTT edge: paho in a thread, messages handed to the event loop, what others retain watched.
 
 Measured choice (docs/adr/0004): paho is enough below 5,000 messages/s. Telemetry has a connection of its own, so that a
 flood of it cannot push reports out of the broker's queue. Refuses to know what messages mean.
@@ -20,14 +20,23 @@ from controller.config import BrokerConfig
 KEEPALIVE_S = 30
 MAX_QUEUED = 20_000
 
+_AS_PUBLISHED = paho.SubscribeOptions(qos=1, retainAsPublished=True)
+_BY_OTHERS = paho.SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True, retainHandling=2)
+"""What others publish from now on, without what is retained already. At QoS 0 no flood of it pushes reports out of the
+broker's queue."""
+
 _log = logging.getLogger("edgeward.link")
 
-OnMessage = Callable[[str, bytes], None]
+OnMessage = Callable[[str, bytes, bool], None]
+"""Topic, payload, and whether whoever published it asked the broker to retain it."""
 OnConnected = Callable[[], None]
 
 
 class ControllerLink:
-    """One connection that comes back by itself. Callbacks run in the event loop."""
+    """One connection that comes back by itself. Callbacks run in the event loop.
+
+    Of the topics `watched` it brings what others publish there, never its own messages.
+    """
 
     def __init__(
         self,
@@ -36,12 +45,14 @@ class ControllerLink:
         tls: BrokerConfig,
         filters: Iterable[str],
         *,
+        watched: Iterable[str] = (),
         loop: asyncio.AbstractEventLoop,
         on_message: OnMessage,
         on_connected: OnConnected,
     ) -> None:
         self._loop = loop
-        self._filters = list(filters)
+        self._filters = [(topic, _AS_PUBLISHED) for topic in filters]
+        self._filters += [(topic, _BY_OTHERS) for topic in watched]
         self._on_message = on_message
         self._on_connected = on_connected
         self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
@@ -91,7 +102,7 @@ class ControllerLink:
         if reason.is_failure:
             _log.error("broker refused the connection: %s", reason)
             return
-        client.subscribe([(topic, paho.SubscribeOptions(qos=1)) for topic in self._filters])
+        client.subscribe(self._filters)
         self._loop.call_soon_threadsafe(self._on_connected)
 
     def _disconnected(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
@@ -100,7 +111,8 @@ class ControllerLink:
 
     def _message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._on_message, message.topic, bytes(message.payload))
+            payload = bytes(message.payload)
+            self._loop.call_soon_threadsafe(self._on_message, message.topic, payload, message.retain)
         except RuntimeError:
             _log.debug("the event loop has ended; message dropped")
 

@@ -193,11 +193,14 @@ class Site:
 def wait_for(
     what: str, look: Callable[[], T | None], process: Process | None = None, *, within_s: float = START_S
 ) -> T:
-    """Poll until `look` answers; WorldError with the end of the process's log if it dies or time runs out."""
+    """Poll until `look` finds something: an empty list, a zero and no answer are nothing.
+
+    WorldError with the end of the process's log if it dies or time runs out.
+    """
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         found = look()
-        if found is not None and found is not False:
+        if found:
             return found
         if process is not None and not process.alive:
             break
