@@ -165,7 +165,7 @@ class Service:
             _log.exception("pass failed, trying again")
 
     async def _watch(self) -> None:
-        """Tends a started broker, puts right what others retain, and tells of what is wrong, also while a pass hangs."""
+        """Tends a started broker, puts right what others retain, tells of what is wrong, also while a pass hangs."""
         broker, judge_at = self._state.broker, 0.0
         while True:
             await asyncio.sleep(min(TEND_S, HEALTH_S))

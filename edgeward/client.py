@@ -104,7 +104,7 @@ class Client:
         return sticks.write_blobs([*blobs, *(each.blob for each in found.deliveries)], directory, self._blob)
 
     def export_stick(self, devices: Sequence[str], directory: Path) -> StickWritten:
-        """Writes what devices (none: all) without a broker need to a directory, on a stick; `missing` names what is not.
+        """Writes what devices (none: all) without a broker need to a directory, on a stick; `missing`: what is not.
 
         The documents come last: a device that finds them finds what they name. BadInput `unknown_device`.
         """

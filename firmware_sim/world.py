@@ -173,6 +173,21 @@ class FleetWorld:
                 self.clock.at(at_s + for_s, lambda: _reach(cut_off, reachable=True))
             case Storm(at_s=at_s):
                 self.clock.at(at_s, self._storm)
+            case UnknownRelease(at_s=at_s, instead_of=release, fraction=fraction):
+                self._put_words_in_mouths(at_s, self.models[release].manifest.artifact.sha256, fraction)
+            case CrashLoop(release=release):
+                digest = self.models[release].manifest.artifact.sha256
+                for device in self.devices.values():
+                    device.crashes_on = digest
+            case Brownout():
+                pass  # in the devices' power since they were made
+            case _:
+                self._arrange_for_the_controller(fault)
+
+    def _arrange_for_the_controller(
+        self, fault: ControllerDies | ControllerCrashes | DiskFails | BrokerForgets | BrokerLost | DamagedBlob
+    ) -> None:
+        match fault:
             case ControllerDies(at_s=at_s, for_s=for_s):
                 self.clock.at(at_s, self.controller.kill)
                 self.clock.at(at_s + for_s, self.controller.start)
@@ -191,14 +206,6 @@ class FleetWorld:
                 damaged, digest = self.controller.blobs.damaged, self.models[release].manifest.artifact.sha256
                 self.clock.at(at_s, damaged.add, digest)
                 self.clock.at(at_s + for_s, damaged.discard, digest)
-            case UnknownRelease(at_s=at_s, instead_of=release, fraction=fraction):
-                self._put_words_in_mouths(at_s, self.models[release].manifest.artifact.sha256, fraction)
-            case CrashLoop(release=release):
-                digest = self.models[release].manifest.artifact.sha256
-                for device in self.devices.values():
-                    device.crashes_on = digest
-            case Brownout():
-                pass  # in the devices' power since they were made
 
     def _fail_writes(self, first_s: float, last_s: float, probability: float) -> None:
         refusals, faults = stream(self.seed, f"controller/disk/{first_s}"), self.controller.faults

@@ -1,4 +1,4 @@
-"""`/metrics` of the controller: its health as Prometheus text, for whoever is woken by it. No names of devices or models.
+"""`/metrics` of the controller: its health as Prometheus text, without names of devices or models.
 
 Decides names and labels; docs/reference/metrics.md lists them. Open as `/v1/health` is, with the same facts. Source:
 https://prometheus.io/docs/practices/naming/.

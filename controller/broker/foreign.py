@@ -77,7 +77,9 @@ class Foreign:
 
     def _begin(self, name: str, now: float) -> _Topic:
         if len(self._topics) >= MAX_TOPICS:
-            for each in [each for each, topic in self._topics.items() if topic.put_right_at + QUIET_S < now < topic.due_at]:
+            for each in [
+                each for each, topic in self._topics.items() if topic.put_right_at + QUIET_S < now < topic.due_at
+            ]:
                 del self._topics[each]
         if len(self._topics) >= MAX_TOPICS:
             name = EVERYTHING

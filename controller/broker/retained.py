@@ -1,7 +1,7 @@
 """Keeps the broker's retained state equal to the tables, whatever the broker forgets.
 
-After every connection documents are published again (they are small) and each blob's list and last chunk are looked for;
-a blob of which one is missing is published again. Blobs that no desired document needs any more are taken back.
+After every connection documents are published again (they are small) and each blob's list and last chunk are looked
+for; a blob of which one is missing is published again. Blobs that no desired document needs any more are taken back.
 What cannot be made is left out by itself, named in `skipped` and tried again: a bad document costs one device.
 What others retain in its place, or where nobody may retain anything, is put right: `foreign` says when.
 """
@@ -102,7 +102,7 @@ class RetainedState:
         return False
 
     def _right(self, topic: str, chunks: dict[str, dict[str, Retained]]) -> Retained | None:
-        """What belongs on a topic, an empty message where nothing does; None if that is not known, or cannot be made."""
+        """What belongs on a topic, empty where nothing does; None if that is not known, or cannot be made."""
         if (device := topics.parse_desired(topic)) is not None:
             twin = self._durable.twins.get(device)
             if twin is None or not twin.document_version:
@@ -167,9 +167,11 @@ class RetainedState:
         published = self._records.published()
         self.skipped.keep_only(_BLOB, frozenset(wanted))
         held = [wanted[digest] for digest in wanted if digest in published]
-        lost = await self._lost(held) if check and held else set()
+        if lost := await self._lost(held) if check and held else set():
+            self._records.save_published([], taken_back=sorted(lost))  # also one that cannot be read now is tried again
+            published = self._records.published()
         for digest, blob in wanted.items():
-            if digest not in published or digest in lost:
+            if digest not in published:
                 self._publish_blob(blob)
         for digest in published.keys() - wanted.keys():
             self._retain(retraction(published[digest]))

@@ -1,6 +1,7 @@
 """What goes to devices without a broker on a stick, and what comes back from them.
 
-Decides which documents and blobs a device needs, and that a fault costs the device whose it is. Refuses to know how a stick is written.
+Decides which documents and blobs a device needs, and that a fault costs the device whose it is. Refuses to know how a
+stick is written.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -65,9 +65,11 @@ def _of_blobs(world: FleetWorld) -> Iterator[Trouble]:
         reads.setdefault(digest, []).append((at, whole))
     for history in reads.values():
         began: float | None = None
-        for (at, whole), (later, _) in pairwise([*history, (float("inf"), True)]):
-            began = None if whole else at if began is None else began
-            if began is not None and later - at > ONE_TROUBLE_S:
+        for (at, whole), (later, mended) in pairwise([*history, (float("inf"), True)]):
+            if whole:
+                continue
+            began = at if began is None else began
+            if mended or later - at > ONE_TROUBLE_S:
                 yield Trouble(frozenset({"not_published"}), began, at)
                 began = None
 

@@ -202,9 +202,9 @@ def test_an_answer_that_is_taken_a_byte_at_a_time_is_ended(
     with socket.create_connection(("127.0.0.1", port_of(neighbour))) as slow, suppress(OSError):
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.sendall(f"GET /{'f' * 64} HTTP/1.1\r\n\r\n".encode())
-        while slow.recv(1024) and time.monotonic() - began < 5:
+        while (slow.recv(1024) and neighbour._server._addresses) or time.monotonic() - began < 0.3:
             time.sleep(0.01)
-    assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 5, "it still has its place"
 
 
 def test_a_request_with_a_body_is_refused_and_nothing_of_the_body_is_read(neighbour: BlobServer) -> None:

@@ -170,7 +170,7 @@ def test_a_push_for_which_the_disk_has_no_room_is_refused_before_its_body_is_rea
 ) -> None:
     kind = "multipart/form-data; boundary=b"
     raw = head("POST", "/v1/models/m/versions", 100 * MIB, Authorization=f"Bearer {LOCAL}", Content_Type=kind)
-    usage = shutil.disk_usage(data_dir)._replace(free=RESERVE_BYTES + 99 * MIB)
+    usage = shutil.disk_usage(data_dir.parent)._replace(free=RESERVE_BYTES + 99 * MIB)
     monkeypatch.setattr("controller.api.body.shutil.disk_usage", lambda _: usage)
 
     async def script(_: State, callers: Callers) -> bytes:

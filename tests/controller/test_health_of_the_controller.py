@@ -157,15 +157,15 @@ def test_metrics_say_what_health_says_without_a_token_and_without_names(state: S
     assert 'edgeward_controller_finding{code="passes_fail"} 1\n' in text
     assert "edgeward_controller_not_published 1\n" in text
     assert 'edgeward_controller_messages_dropped_total{reason="malformed"} 1\n' in text
-    age = re.search(r"edgeward_controller_pass_age_seconds (\S+)", text)
+    age = re.search(r"edgeward_controller_pass_age_seconds ([0-9.]+)", text)
     assert age is not None
     assert 100 <= float(age[1]) < 160
     assert "secret" not in text
 
 
 def test_every_reason_that_the_inbox_counts_has_a_series() -> None:
-    named = re.findall(r'counts\["(\w+)"', Path(inbox.__file__).read_text()) + ["wrong_device", "malformed", "parts"]
-    assert set(named) == set(REASONS)
+    named = set(re.findall(r'counts\["(\w+)"', Path(inbox.__file__).read_text())) | {"malformed", "parts"}
+    assert named == set(REASONS)
 
 
 def test_an_expiry_of_a_role_and_of_the_authority_is_seen_and_self_renewed_roles_are_not(state: State) -> None:

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from contract import topics
-from contract.blobs import chunk_list, describe, sha256_hex
+from contract.blobs import Blob, chunk_list, describe, sha256_hex
 from controller.broker import retained as module
 from controller.broker import sentinels
 from controller.broker.foreign import AGAIN_MAX_S, AGAIN_MIN_S, EVERYTHING, MAX_AT_ONCE, MAX_TOPICS, TOLD_S, Foreign
@@ -131,6 +132,25 @@ def test_five_damaged_bytes_of_one_blob_cost_no_other_device_its_rollout(
     assert name not in made.skipped.why
 
 
+def test_a_blob_that_was_damaged_when_the_broker_lost_it_is_published_once_it_is_whole(state: State) -> None:
+    blob, clock = manifest_of(DAMAGED).artifact, Clock()
+    state.records.save_published([blob])
+    damage(state, DAMAGED)
+    made, broker = retained_of(state, clock)
+
+    async def all_of(blobs: Sequence[Blob]) -> set[str]:
+        return {each.sha256 for each in blobs}
+
+    made._lost = all_of
+    asyncio.run(made.restore())
+    assert made.skipped.why
+    state.blobs.path(blob.sha256).write_bytes(DAMAGED)  # a backup has come back, the connection has not been away
+    clock.now += RETRY_S
+    asyncio.run(made.try_again())
+    assert chunk_of(DAMAGED) in broker.topics
+    assert made.skipped.why == {}
+
+
 def test_a_version_that_the_registry_lacks_keeps_back_the_documents_that_name_it_and_no_others(state: State) -> None:
     twins = state.world.durable.twins
     lost = Assigned(release=77, generation=2, rollout="r")
@@ -231,7 +251,7 @@ def test_two_who_disagree_about_a_topic_speak_ever_more_rarely() -> None:
         for topic, _ in foreign.due():
             foreign.put_right(topic)
             said.append(second)
-    waits = [after - before for before, after in zip(said, said[1:], strict=False)]
+    waits = [after - before for before, after in pairwise(said)]
     assert said[0] == 0
     assert waits[0] == AGAIN_MIN_S
     assert max(waits) == AGAIN_MAX_S

@@ -354,7 +354,23 @@ def blobs_that_the_broker_lost_stay_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sim_controller.SimController, "_lost", none)
 
 
-@bug("publisher", "damaged_blob", "health_tells")
+@bug("health", "damaged_blob", "health_tells")
+def health_does_not_look_at_what_is_not_published(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(controller_health, "_left_out", lambda code, what, faults: ("", ""))
+
+
+@bug("publisher", "damaged_blob", "well_again")
+def a_blob_that_was_lost_while_it_was_damaged_is_never_tried_again(patch: pytest.MonkeyPatch) -> None:
+    original = RetainedState._publish_blob
+
+    def notes_it_as_published(self: Any, blob: Any) -> None:
+        original(self, blob)
+        self._records.save_published([blob])
+
+    patch.setattr(RetainedState, "_publish_blob", notes_it_as_published)
+
+
+@bug("publisher", "damaged_blob", "rollout_ends")
 def what_cannot_be_published_is_left_out_in_silence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Skipped, "failed", lambda self, name, error, now: None)
 

@@ -1,9 +1,8 @@
-"""What others retain on a real Mosquitto: over the controller's documents, or where nobody may, is put right and told."""
+"""What others retain on a Mosquitto, over the controller's documents or where nobody may, is put right, and told."""
 
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
@@ -21,6 +20,7 @@ pytestmark = [
     pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto here: apt-get install mosquitto (CI does)"),
 ]
 SOON_S = 5.0
+QUICK = {"name": "quick", "waves": [{"percent": 100}], "trial": {"soak_s": "1", "min_samples": 1}}
 
 
 class Stranger:
@@ -59,7 +59,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     wait_for("the device", client.devices)
     model, sample = train_first()
     client.push(model, name="weather", sample=sample)
-    client.rollout("weather", strategy="all_at_once").wait(timeout_s=60)
+    client.rollout("weather", strategy=QUICK).wait(timeout_s=90)
     yield made
     made.stop()
 
@@ -88,11 +88,12 @@ def test_documents_that_somebody_writes_over_are_said_again_within_seconds_and_t
     assert client.health().retained_put_right - put_right == len(written)
     wait_for("the finding", lambda: "retained_by_others" in client.health().findings, within_s=10)
     assert site.controller is not None
-    log = site.controller.log.read_text()
-    assert f"{topics.trust()} was retained by somebody else (1 times): put right" in log
-    assert "health: retained_by_others" in log
-    event = next(each for each in client.events("1") if "retained_by_others" in str(each))
+    log = site.controller.log
+    assert f"{topics.trust()} was retained by somebody else (1 times): put right" in log.read_text()
+    wait_for("the log", lambda: "health: retained_by_others" in log.read_text(), within_s=10)
+    event = next(each for each in client.events("1") if each.type.startswith("dev.edgeward.health"))
     assert event.type == "dev.edgeward.health.failing"
+    assert [found.code for found in event.data.findings] == ["retained_by_others"]
     stranger.mqtt.disconnect()
 
 

@@ -31,7 +31,7 @@ TIMEOUT_S = 20.0
 HEAD_S = 10.0
 """From a connection's opening, or the end of an answer, to the end of the next request's head, however it trickles."""
 SLOWEST_BYTES_S = 4 * 1024
-"""An answer that is taken more slowly than this in the mean is ended: on such a link the broker is the better source."""
+"""An answer that is taken more slowly than this in the mean is ended: the broker is the better source then."""
 LOOK_S = 0.5
 """Between two looks at the deadlines."""
 _RANGE = re.compile(r"bytes=(\d{1,12})-(\d{1,12})\Z")
