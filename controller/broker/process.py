@@ -57,8 +57,8 @@ A program of its own, because Python warns of code between fork and exec in a pr
 """
 
 NO_BROKER = (
-    "no broker to start: install Mosquitto (apt-get install mosquitto), or pip install 'edgeward[embedded]' for a first "
-    "try, or set broker.url to a broker that runs"
+    "no broker to start: install Mosquitto (apt-get install mosquitto), or for a first try pip install "
+    "'edgeward[embedded]', or set broker.url to a broker that runs"
 )
 EMBEDDED_LIMITS = (
     "embedded broker: for one machine and small fleets; one password for everybody, so any device can read and write "
