@@ -65,9 +65,12 @@ class Foreign:
         self.count += 1
         return known.times
 
-    def forget(self, topic: str) -> None:
-        """It is what belongs there, or nobody here knows what does."""
-        self._topics.pop(topic, None)
+    def leave(self, topic: str) -> None:
+        """It is what belongs there, or nobody here knows what does. How often it was put right is not forgotten."""
+        known = self._topics[topic]
+        known.due_at = float("inf")
+        if not known.times:
+            del self._topics[topic]
 
     def told(self) -> Mapping[str, str]:
         """What health tells of: by topic, how often it was put right."""

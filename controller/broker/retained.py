@@ -94,7 +94,7 @@ class RetainedState:
                 return True
             right = self._right(topic, chunks)
             if right is None or sha256_hex(right.payload) == digest:
-                self.foreign.forget(topic)
+                self.foreign.leave(topic)
                 continue
             times = self.foreign.put_right(topic)
             _log.error("%s was retained by somebody else (%d times): put right", topic, times)

@@ -62,8 +62,7 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
+def two_devices(tmp_path: Path) -> State:
     """Device `a` is to run model `m` in the bytes WHOLE, device `b` model `n` in the bytes DAMAGED."""
     made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
     for device, model, data in (("a", "m", WHOLE), ("b", "n", DAMAGED)):
@@ -76,6 +75,12 @@ def state(tmp_path: Path) -> Iterator[State]:
         )
         told = Assigned(release=1, generation=1, rollout="r", digest=sha256_hex(data))
         made.world.durable.twins[device] = Twin(device, document_version=1, issued_at=1, desired={model: told})
+    return made
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    made = two_devices(tmp_path)
     yield made
     made.close()
 
@@ -259,6 +264,17 @@ def test_two_who_disagree_about_a_topic_speak_ever_more_rarely() -> None:
     assert foreign.told() == {"t": f"put right {len(said)} times"}
     clock.now += TOLD_S + 1 + AGAIN_MAX_S
     assert foreign.told() == {}
+
+
+def test_somebody_who_says_the_right_thing_between_wrong_ones_is_answered_no_faster(state: State) -> None:
+    clock = Clock()
+    retained, broker = retained_of(state, clock)
+    right = state.publisher.desired(state.world.durable.twins["a"])
+    for second in range(600):
+        clock.now = float(second)
+        retained.saw(right.topic, b"EVIL" if second % 2 else right.payload, retained=True)
+        retained.put_right()
+    assert 2 <= len(broker.topics) < 12
 
 
 def test_whoever_writes_over_more_topics_than_are_counted_is_answered_by_publishing_everything(state: State) -> None:
