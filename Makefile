@@ -8,7 +8,7 @@ WORKERS ?= 3
 help:
 	@echo "make demo    the whole idea in 90 seconds: real data, real broker, five real agents"
 	@echo "make test    all tests     make soak    the long ones     make check   lint, types, layers"
-	@echo "make bench   [ONLY=agent] [CHECK=1]"
+	@echo "make bench   [ONLY=agent] [CHECK=1] [MUTANTS=60000, of ONLY=fuzz]"
 	@echo "make mutants [ARGS=--seed=7]    whether tests notice 400 small wrong changes to the rooms that decide"
 
 demo: .venv/ready
@@ -28,7 +28,7 @@ check: .venv/ready
 	$(BIN)/lint-imports
 
 bench: .venv/ready
-	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(CHECK),--check)
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(CHECK),--check) $(if $(MUTANTS),--mutants $(MUTANTS))
 
 mutants: .venv/mutants
 	$(BIN)/python -m tools.mutants $(ARGS)

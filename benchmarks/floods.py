@@ -1,23 +1,21 @@
-"""The memory that a flood costs a real controller: four connections send 900 MB each, with and without a token."""
+"""What a flood costs the controller: four connections with 900 MB bodies, with and without a token, and one device that
+never stops; real processes.
+"""
 
-import json
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 
+from benchmarks import message_flood
+from benchmarks.message_flood import load, running
 from benchmarks.table import Row
 
 CONNECTIONS = 4
 BODY_BYTES = 900_000_000
 PIECE = b"\0" * (1 << 20)
-START_S = 60.0
 LOOK_S = 0.02
 GROWTH_MB = 32.0
 _PART = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n'
@@ -31,32 +29,14 @@ def measure() -> list[Row]:
         ("four pushes of 900 MB without a token", "/v1/models/m/versions", False),
         ("four pushes of 900 MB with a token", "/v1/models/m/versions", True),
     ):
-        rows.append(Row(f"RSS growth, {what}", _growth_mb(path, with_token), GROWTH_MB, "MB", "the bar of 32 MB", 1.0))
-    return rows
+        growth_mb = _growth_mb(path, with_token)
+        rows.append(Row(f"RSS growth, {what}", growth_mb, GROWTH_MB, "MB", f"the bar; {load()}", 1.0))
+    return [*rows, *message_flood.measure()]
 
 
 def _growth_mb(path: str, with_token: bool) -> float:
-    with tempfile.TemporaryDirectory() as scratch:
-        home = Path(scratch) / "data"
-        start = "from controller.cli import main; main()"
-        command = [sys.executable, "-c", start, "run", "--data-dir", str(home), "--port", "0"]
-        command += ["--broker", "embedded", "--broker-port", "0"]
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as controller:
-            try:
-                port = _port(home)
-                token = (home / "token").read_text() if with_token else ""
-                return _flood(psutil.Process(controller.pid), port, path, token)
-            finally:
-                controller.terminate()
-
-
-def _port(home: Path) -> int:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until:
-        with suppress(OSError, ValueError):
-            return int(json.loads((home / "controller.json").read_text())["url"].rpartition(":")[2])
-        time.sleep(0.1)
-    raise TimeoutError("the controller does not start")
+    with running("--broker", "embedded") as (process, home, port):
+        return _flood(process, port, path, (home / "token").read_text() if with_token else "")
 
 
 def _flood(process: psutil.Process, port: int, path: str, token: str) -> float:

@@ -54,7 +54,7 @@ def targets() -> list[Target]:
     kinds = list(KINDS.values())
     return [
         Target("model (scan)", 0.4, models, lambda raw: (scan_onnx(raw), 0)[1], signed=False),
-        Target("trust bundle", 0.15, [trust_bundle], lambda raw: _meaning(chain.follow(given, raw, WHEN)), signed=True),
+        Target("trust bundle", 0.15, [trust_bundle], lambda raw: _followed(given, trusted, raw), signed=True),
         Target(
             "model role",
             0.1,
@@ -81,10 +81,21 @@ def _any_of(raw: bytes, kinds: list[type]) -> None:
         raise refusals[0]
 
 
+def _followed(given: chain.Trusted, honest: chain.Trusted, raw: bytes) -> list[object]:
+    """What is believed of a trust bundle; what stays of a refused one must have been signed, too."""
+    try:
+        return _meaning(chain.follow(given, raw, WHEN))
+    except chain.FollowedInPartError as fault:
+        signed = _meaning(honest)
+        if not all(part in signed for part in _meaning(fault.verified)):
+            raise ValueError("a part that nobody has signed stays") from None
+        raise
+
+
 def _meaning(trusted: chain.Trusted) -> list[object]:
     """Returns the signed content. `2026-01-3` and extra blanks give the same content, and only that is signed."""
     texts = (trusted.root, trusted.timestamp, trusted.snapshot, trusted.targets)
-    return [Metadata.from_bytes(text.encode()).signed.to_dict() for text in texts]
+    return [Metadata.from_bytes(text.encode()).signed.to_dict() for text in texts if text]
 
 
 def mutant(original: bytes, other: bytes, rng: random.Random) -> bytes:

@@ -39,7 +39,7 @@ class Code(StrEnum):
     CHUNK_INVALID = "chunk_invalid"  # a chunk differs from its signed digest and was dropped
     DIGEST_MISMATCH = "digest_mismatch"  # the assembled blob is not what the manifest names: publish it again
     ENCODING_INVALID = "encoding_invalid"  # an encoded artifact does not unpack to what it stands for: encode it again
-    DISK_FULL = "disk_full"  # free space on the device; what serves goes on serving
+    DISK_FULL = "disk_full"  # free space on the device or the controller, as said; what serves goes on serving
     DISK_FAILED = "disk_failed"  # the device's disk refused a write: look at its kernel log
     RECORD_CORRUPT = "record_corrupt"  # a record on flash fails its checksum and was set aside
     CLOCK_WRONG = "clock_wrong"  # the device's clock is off: give it a time server, or a clock that a battery keeps
@@ -72,7 +72,7 @@ class Code(StrEnum):
     ESTIMATOR_UNSUPPORTED = "estimator_unsupported"  # a step has no faithful ONNX form
     CONVERSION_FAILED = "conversion_failed"  # the converter raised
     CONVERSION_LIMIT = "conversion_limit"  # conversion ran into its limit of time, memory or disk
-    BUSY = "busy"  # other conversions run and wait already: push again later
+    BUSY = "busy"  # other pushes are under way, or none had its turn in time: push again later
     PARITY_FAILED = "parity_failed"  # ONNX and scikit-learn disagree: nothing is released
     SAMPLE_MISSING = "sample_missing"  # parity needs rows: pass sample=X
     UNKNOWN_MODEL = "unknown_model"  # see `edgeward model list`

@@ -14,6 +14,8 @@ UP_HEARTBEAT = "heartbeat"
 UP_REPORT = "report"
 UP_TELEMETRY = "telemetry"
 UP_CAPTURED = "captured"
+RETAINED_FILTERS = (f"{ROOT}/d/+/down/desired", f"{ROOT}/pub/#", f"{BLOB_ROOT}/+/+")
+"""All that the controller retains."""
 
 
 def presence(device: str) -> str:
@@ -95,6 +97,19 @@ def parse_up(topic: str) -> tuple[str, str] | None:
     if len(parts) != 6 or "/".join(parts[:2]) != ROOT or parts[2] != "d" or parts[4] != "up":
         return None
     return (parts[3], parts[5]) if is_device_name(parts[3]) else None
+
+
+def is_up(topic: str) -> bool:
+    """Whether a device writes to a topic, whatever the device is called."""
+    parts = topic.split("/")
+    return len(parts) == 6 and "/".join(parts[:3]) == f"{ROOT}/d" and parts[4] == "up"
+
+
+def parse_desired(topic: str) -> str | None:
+    """The device whose desired document a topic carries, or None."""
+    parts = topic.split("/")
+    named = len(parts) == 6 and is_device_name(parts[3])
+    return parts[3] if named and topic == desired(parts[3]) else None
 
 
 def parse_blob(topic: str) -> tuple[str, int | None] | None:

@@ -24,13 +24,18 @@ MAX_NAMED = 3
 """Devices that a finding names."""
 
 
+CODES = (
+    "passes_fail", "passes_late", "broker_lost", "audit_broken", "not_published", "retained_by_others",
+    "rows_unreadable", "disk_low", "expires_soon", "identity_taken",
+)  # fmt: skip
+"""All that a finding may be."""
+
+
 class Finding(Message, frozen=True):
     """One thing that is wrong."""
 
     code: str
-    """passes_fail | passes_late | broker_lost | audit_broken | not_published | rows_unreadable | disk_low |
-    expires_soon | identity_taken
-    """
+    """One of CODES."""
     detail: str
 
 
@@ -77,6 +82,8 @@ class Facts:
     """Days that are left, by certificate and role."""
     skipped: Mapping[str, str]
     """By desired document and blob that could not be published, the fault."""
+    foreign: Mapping[str, str]
+    """By topic on which somebody else has retained something lately, how often it was put right."""
     unreadable: Mapping[str, str]
     """By row of the store that was set aside at the start, the fault."""
     taken: Sequence[str] = ()
@@ -94,6 +101,7 @@ def findings_of(facts: Facts) -> tuple[Finding, ...]:
             _broker(facts),
             ("audit_broken", facts.audit_fault),
             _left_out("not_published", "could not be published", facts.skipped),
+            _left_out("retained_by_others", "was retained by somebody else", facts.foreign),
             _left_out("rows_unreadable", "could not be read at the start", facts.unreadable),
             _disk(facts),
             _expiry(facts),

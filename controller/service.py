@@ -16,6 +16,7 @@ from contract.wire import encode
 from controller.broker.link import ControllerLink
 from controller.broker.process import start_broker
 from controller.broker.retained import RetainedState
+from controller.broker.sentinels import Sentinels
 from controller.clock import today
 from controller.events.webhooks import Webhooks
 from controller.health import Finding
@@ -41,12 +42,19 @@ class Service:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._retained = RetainedState(state.world.durable, state.publisher, state.records, state.skipped)
+        self._sentinels = Sentinels()
+        self._retained = RetainedState(
+            state.world.durable,
+            state.publisher,
+            state.records,
+            state.skipped,
+            state.foreign,
+            lost=self._sentinels.lost,
+        )
         self._webhooks = Webhooks(state.config.events.webhooks, state.events)
         self._passes = Passes(state.world, state.records, history=_History(state), broker=self, listener=self)
         self._tasks: list[asyncio.Task[None]] = []
         self._findings: tuple[Finding, ...] = ()
-        self._restore_needed = False
 
     async def start(self) -> None:
         """Starts or finds the broker, connects, and begins to reconcile."""
@@ -54,10 +62,11 @@ class Service:
         audit.begin(state)
         state.broker = start_broker(state.config.broker, state.config.data_dir / "broker", (state.enrolment, today()))
         kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE, topics.UP_CAPTURED)
-        reports = self._link("svc.controller", [topics.up_filter(kind) for kind in kinds], self._connected)
-        telemetry = self._link("svc.telemetry", [topics.up_filter(topics.UP_TELEMETRY)], lambda: None)
+        watched = topics.RETAINED_FILTERS if state.broker.kind != "embedded" else ()
+        reports = self._link("svc.controller", [topics.up_filter(kind) for kind in kinds], watched, self._connected)
+        telemetry = self._link("svc.telemetry", [topics.up_filter(topics.UP_TELEMETRY)], (), lambda: None)
         state.links = (reports, telemetry)
-        self._retained.link = reports
+        self._retained.link = self._sentinels.link = reports
         for link in state.links:
             link.start()
         self._webhooks.start()
@@ -92,22 +101,11 @@ class Service:
         """As `reconcile.ports.Broker` says; after a reconnect everything, since a broker may have forgotten it."""
         state = self._state
         if not state.connected:
-            self._restore_needed = True
+            self._retained.restore_needed = True
             return False
-        if self._restore_needed:
-            await self._retained.restore()
-            self._restore_needed = False
-        elif devices:
-            if again:
-                self._retained.forget_published()
-            await self._retained.ensure_blobs()
-            self._retained.publish_for(devices)
-        elif state.trust_changed:
-            twins = state.world.durable.twins.values()
-            self._retained.publish_trust({model for twin in twins for model in twin.desired})
+        await self._retained.publish(devices, again=again, trust_changed=state.trust_changed)
         state.trust_changed = False
         audit.tell_new_root(state)
-        await self._retained.try_again()
         return True
 
     def acknowledge(self, device: str, ack: Ack) -> None:
@@ -121,7 +119,9 @@ class Service:
             reason = f" ({rollout.reason})" if rollout.reason else ""
             _log.info("rollout %s: %s, wave %d%s", rollout.id, rollout.status, rollout.wave, reason)
 
-    def _link(self, name: str, filters: list[str], connected: Callable[[], None]) -> ControllerLink:
+    def _link(
+        self, name: str, filters: list[str], watched: Sequence[str], connected: Callable[[], None]
+    ) -> ControllerLink:
         broker, config = self._state.broker, self._state.config.broker
         assert broker is not None
         files = broker.files
@@ -130,18 +130,20 @@ class Service:
             broker.url if files is None else f"mqtts://{files.host}:{broker.port}",
             config if files is None else files.client(config, name),
             filters,
+            watched=watched,
             loop=asyncio.get_running_loop(),
             on_message=self._message,
             on_connected=connected,
         )
 
     def _connected(self) -> None:
-        self._restore_needed = True
+        self._retained.restore_needed = True
         self._state.poke()
 
-    def _message(self, topic: str, payload: bytes) -> None:
-        if not self._retained.saw(topic):
-            self._state.inbox.put(topic, payload)
+    def _message(self, topic: str, payload: bytes, retained: bool) -> None:
+        if self._sentinels.saw(topic, payload) or self._retained.saw(topic, payload, retained=retained):
+            return
+        self._state.inbox.put(topic, payload)
 
     async def _run(self) -> None:
         wake = self._state.wake
@@ -166,7 +168,7 @@ class Service:
             _log.exception("pass failed, trying again")
 
     async def _watch(self) -> None:
-        """Tends a started broker and tells of what is wrong, also while a pass hangs."""
+        """Tends a started broker, puts right what others retain, tells of what is wrong, also while a pass hangs."""
         broker, judge_at = self._state.broker, 0.0
         while True:
             await asyncio.sleep(min(TEND_S, HEALTH_S))
@@ -174,6 +176,9 @@ class Service:
                 changed = broker is not None and await asyncio.to_thread(broker.tend, time.monotonic())
                 if changed and broker is not None:
                     audit.tell_broker(self._state, broker.kind, broker.fault)
+                if self._state.connected and self._retained.put_right():
+                    self._retained.restore_needed = True
+                    self._state.poke()
                 if changed or time.monotonic() >= judge_at:
                     self._findings = tell_changes(self._state, self._findings)
                     judge_at = time.monotonic() + HEALTH_S

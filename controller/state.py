@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from controller.broker.foreign import Foreign
 from controller.broker.inbox import Inbox
 from controller.broker.link import ControllerLink
 from controller.broker.messages import Publisher
@@ -91,6 +92,8 @@ class State:
     """By model, its newest release that its policy could not roll out: it is logged once."""
     skipped: Skipped = field(default_factory=Skipped)
     """Documents and blobs that could not be published, for health to show."""
+    foreign: Foreign = field(default_factory=lambda: Foreign(time.monotonic))
+    """What others have retained on the broker, for health to show."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

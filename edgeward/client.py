@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from contract.errors import BadInput
 from contract.manifest import Manifest
 from contract.stick import ALL_MESSAGES
 from edgeward import sticks
@@ -117,23 +118,31 @@ class Client:
         return sticks.write_blobs([*blobs, *(each.blob for each in found.deliveries)], directory, self._blob)
 
     def export_stick(self, devices: Sequence[str], directory: Path) -> StickWritten:
-        """Writes what devices (none: all) without a broker need to a directory, on a stick.
+        """Writes what devices (none: all) without a broker need to a directory, on a stick; `missing`: what is not.
 
         The documents come last: a device that finds them finds what they name. BadInput `unknown_device`.
         """
         query = "&".join(f"device={device}" for device in devices)
         found = StickDocuments.read(self._transport.get(f"/v1/stick?{query}"))
-        written = sticks.write_blobs(found.blobs, directory, self._blob)
+        written, missing = sticks.write_good_blobs(found.blobs, directory, self._blob)
         sticks.write_documents(found.documents, directory)
-        return StickWritten(devices=found.devices, size_bytes=written)
+        return StickWritten(devices=found.devices, size_bytes=written, missing=found.missing | missing)
 
     def import_stick(self, directory: Path) -> StickTaken:
         """Brings what devices said to a stick to the controller; twice is as good as once.
 
-        BadInput `message_malformed`, `message_too_large`.
+        BadInput `message_malformed`, `message_too_large` for a file that cannot be read, once all others are brought.
         """
-        messages = [sticks.read_messages(path) for path in sorted(directory.glob(ALL_MESSAGES))]
-        answers = [StickTaken.read(self._transport.post("/v1/stick", msgspec.to_builtins(each))) for each in messages]
+        answers, faults = [], []
+        for path in sorted(directory.glob(ALL_MESSAGES)):
+            try:
+                messages = msgspec.to_builtins(sticks.read_messages(path))
+            except BadInput as error:
+                faults.append(error)
+                continue
+            answers.append(StickTaken.read(self._transport.post("/v1/stick", messages)))
+        if faults:
+            raise faults[0]
         return StickTaken(taken=sum(each.taken for each in answers), refused=sum(each.refused for each in answers))
 
     def _blob(self, digest: str) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from contract.blobs import chunk_list, sha256_hex
-from contract.errors import BadInput, Code, WorldError
+from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.stick import DOCUMENTS, MAX_MESSAGES_BYTES, StickDocuments, StickMessages
 from contract.wire import decode, encode
 from edgeward.answers.blob import Blob
@@ -16,6 +16,9 @@ from edgeward.files import write_whole
 
 Fetch = Callable[[str], bytes]
 """The bytes of a blob, by its digest."""
+
+_OF_ONE_BLOB = (Code.UNKNOWN_BLOB, Code.DIGEST_MISMATCH, Code.STORE_CORRUPT)
+"""Faults that say nothing about the next blob."""
 
 
 def write_blobs(blobs: Iterable[Blob], directory: Path, fetch: Fetch) -> int:
@@ -25,6 +28,20 @@ def write_blobs(blobs: Iterable[Blob], directory: Path, fetch: Fetch) -> int:
     """
     directory.mkdir(parents=True, exist_ok=True)
     return sum(_write_blob(blob, directory, fetch) for blob in blobs)
+
+
+def write_good_blobs(blobs: Iterable[Blob], directory: Path, fetch: Fetch) -> tuple[int, dict[str, str]]:
+    """As `write_blobs`, but a blob that the controller lacks or has damaged costs no other; (bytes, faults by blob)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written, missing = 0, {}
+    for blob in blobs:
+        try:
+            written += _write_blob(blob, directory, fetch)
+        except EdgewardError as error:
+            if error.code not in _OF_ONE_BLOB:
+                raise
+            missing[f"blob {blob.sha256[:12]}"] = str(error)
+    return written, missing
 
 
 def write_documents(documents: Mapping[str, str], directory: Path) -> None:

@@ -3,19 +3,24 @@
 Decides nothing about rollouts, nor in which order a pass does things. Refuses to know what devices are.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from contract import topics
+from contract.blobs import Blob
 from contract.captured import Captured
-from contract.errors import EdgewardError, WorldError
+from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.wire import decode, encode
-from controller.broker.messages import Publisher, Retained, blobs_in_use, sentinel
+from controller.broker.foreign import Foreign
+from controller.broker.messages import Publisher, Retained, sentinel
+from controller.broker.retained import RetainedState
+from controller.broker.skipped import Skipped
 from controller.gates.verdict import GateVerdict
+from controller.health import FREE_BYTES_WANTED, Facts, PassRecord, findings_of
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes
 from controller.reconcile.preview import plan_rollout
@@ -31,6 +36,8 @@ from firmware_sim.models import SimModel
 from firmware_sim.network import Network
 
 SILENT_S = 600.0
+LOOK_S = 5.0
+"""Between two looks at health, as the service looks."""
 _KINDS: dict[str, type[FromDevice]] = {
     topics.UP_HEARTBEAT: Heartbeat,
     topics.UP_REPORT: Report,
@@ -46,14 +53,22 @@ class _Version(msgspec.Struct):
     document_version: int
 
 
-class _Blobs:
-    """Blobs by digest, in memory."""
+class Blobs:
+    """Blobs by digest, in memory; some may be damaged, as on a disk that ages."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.by_digest: dict[str, bytes] = {}
+        self.damaged: set[str] = set()
+        self.reads: list[tuple[float, str, bool]] = []
+        """(time, digest, whether the bytes were whole)"""
+        self._clock = clock
 
     def get(self, digest: str) -> bytes:
-        """The bytes."""
+        """The bytes; BadInput `store_corrupt` for damaged ones."""
+        whole = digest not in self.damaged
+        self.reads.append((self._clock.now, digest, whole))
+        if not whole:
+            raise BadInput(Code.STORE_CORRUPT, f"simulated: blob {digest[:12]} is damaged")
         return self.by_digest[digest]
 
 
@@ -72,6 +87,12 @@ class SimController:
         """(time, device, version of the document that was published, version that was durable then)"""
         self.acknowledged: list[tuple[float, str, Ack, bool]] = []
         """(time, device, what was acknowledged, whether it was durable then)"""
+        self.passes: list[tuple[float, bool]] = []
+        """(time, whether the pass ended well) for every pass, also of one that was killed in it."""
+        self.told: list[tuple[float, frozenset[str] | None]] = []
+        """(time, codes that health tells from then on), None while there is nobody to tell."""
+        self.hears: Callable[[str, FromDevice], FromDevice] = lambda _, message: message
+        """What comes in place of a device's message: somebody may put words in its mouth."""
         self.kills = 0
         self._clock = clock
         self._network = network
@@ -80,13 +101,12 @@ class SimController:
         self.tables = DurableTables(self.faults)
         self._history = DurableHistory(self.faults)
         self._registry = Registry(store)
-        self._blobs = _Blobs()
+        self.blobs = Blobs(clock)
         self._trust_metadata = TrustMetadata(store, Keyring([*KEY_RING, TARGETS, RELEASE], RELEASE))
         self._trust_metadata.begin(FIRST, WORLD_BEGAN)
-        self._publisher = Publisher(self._registry, self._blobs, self._trust_metadata)
+        self._publisher = Publisher(self._registry, self.blobs, self._trust_metadata)
         self._inbox: list[tuple[str, FromDevice]] = []
         self._epoch = 0
-        self._restore_needed = False
         network.to_controller = self._message
         self._load()
         self._pass_later()
@@ -102,11 +122,26 @@ class SimController:
         self.world = self._records.load_world(self._history.last_words, SILENT_S)
         self.world.registered = self._registry.registered
         self._passes = Passes(self.world, self._records, history=self._history, broker=self, listener=self)
+        self._skipped, self._foreign = Skipped(), Foreign(lambda: self._clock.now)
+        self._retained = RetainedState(
+            self.world.durable,
+            self._publisher,
+            self._records,
+            self._skipped,
+            self._foreign,
+            lost=self._lost,
+            clock=lambda: self._clock.now,
+        )
+        self._retained.link = self
+        self._trust_changed = False
+        self._pass_record = PassRecord(self._clock.now)
+        self.told.append((self._clock.now, frozenset()))
+        self._look(self._epoch)
 
     def _register(self, model: SimModel) -> None:
         """A version that has passed its gates, and that the release signer vouches for."""
         for data in (model.artifact, model.golden):
-            self._blobs.by_digest[_digest(model, data)] = data
+            self.blobs.by_digest[_digest(model, data)] = data
         gate = GateVerdict(gate="parity", passed=True, detail="simulated")
         self._registry.add(
             Version(
@@ -151,6 +186,7 @@ class SimController:
         """SIGKILL: memory is gone."""
         self.kills += 1
         self._epoch += 1
+        self.told.append((self._clock.now, None))
         self._network.controller_up = False
         self._inbox.clear()
 
@@ -163,25 +199,31 @@ class SimController:
         became = [rollout for rollout in self.world.durable.rollouts.values() if known.get(rollout.id) != rollout]
         self.history += [(self._clock.now, rollout) for rollout in became]  # durable, and killed before it was noted
         self._network.controller_up = True
-        self._restore_needed = True
+        self._retained.restore_needed = True
         self._run_pass()
         self._pass_later()
 
     def restore(self) -> None:
         """After a reconnect a pass brings the broker up to date at once."""
-        self._restore_needed = True
+        self._retained.restore_needed = True
         self._run_pass()
 
     async def publish(self, devices: frozenset[str], *, again: bool) -> bool:
-        """As `reconcile.ports.Broker` says; after a reconnect everything."""
-        if self._restore_needed:
-            twins = self.world.durable.twins
-            devices = frozenset(name for name, twin in twins.items() if twin.document_version)
-            self._restore_needed = False
-        if devices:
-            self._ensure_blobs()
-            self._publish_for(sorted(devices), again=again)
+        """As `reconcile.ports.Broker` says."""
+        if not self._network.broker_up:
+            self._retained.restore_needed = True
+            return False
+        await self._retained.publish(devices, again=again, trust_changed=self._trust_changed)
+        self._trust_changed = False
         return True
+
+    def retain(self, messages: Iterable[Retained]) -> None:
+        """As `broker.retained.Link` says: each message is an operation at which the process may die."""
+        for message in messages:
+            self.faults.operation()
+            self._network.publish(message.topic, message.payload, retain=True)
+            if (device := topics.parse_desired(message.topic)) is not None:
+                self._note_published(device)
 
     def acknowledge(self, device: str, ack: Ack) -> None:
         """As `reconcile.ports.Broker` says."""
@@ -218,46 +260,62 @@ class SimController:
     def _run_pass(self) -> None:
         if not self._network.controller_up:
             return
-        self._trust_metadata.refresh(self._today())
+        self._trust_changed |= self._trust_metadata.refresh(self._today())
+        self.passes.append((self._clock.now, False))
         try:
             _to_the_end(self._passes.run(self, self._wall()))
-        except WorldError:
-            pass  # the disk is full: the next pass begins with what this one could not write
+        except EdgewardError as error:  # the next pass begins with what this one could not write
+            self._pass_record.failed(self._clock.now, str(error))
         except ControllerKilled:
             self._die()
+        else:
+            self._pass_record.passed(self._clock.now)
+            self.passes[-1] = (self._clock.now, True)
 
     def _die(self) -> None:
         self.kill()
         self._clock.after(self.back_after_s, self.start)
 
-    def _publish_for(self, devices: list[str], *, again: bool = False) -> None:
-        if not devices:
-            return
-        for message in self._publisher.trust([MODEL]):
-            if again or self._network.retained.get(message.topic) != message.payload:
-                self._retain(message)
-        for device in devices:
-            twin = self.world.durable.twins[device]
-            durable = self._durable_version(device)
-            self._retain(self._publisher.desired(twin))
-            self.published.append((self._clock.now, device, twin.document_version, durable))
-            assigned = twin.desired.get(MODEL)
-            if assigned is not None:
-                self.offers.append((self._clock.now, device, assigned.release, assigned.generation))
+    def _note_published(self, device: str) -> None:
+        twin = self.world.durable.twins[device]
+        self.published.append((self._clock.now, device, twin.document_version, self._durable_version(device)))
+        assigned = twin.desired.get(MODEL)
+        if assigned is not None:
+            self.offers.append((self._clock.now, device, assigned.release, assigned.generation))
 
     def _durable_version(self, device: str) -> int:
         row = self.tables.rows("devices").get(device)
         return 0 if row is None else msgspec.json.decode(row, type=_Version).document_version
 
-    def _ensure_blobs(self) -> None:
-        for blob in blobs_in_use(self.world.durable.twins, self._publisher).values():
-            if sentinel(blob) not in self._network.retained:
-                for message in self._publisher.chunks(blob):
-                    self._retain(message)
+    async def _lost(self, blobs: Sequence[Blob]) -> set[str]:
+        """As `broker.retained.LookForBlobs` says, without waiting for an answer."""
+        return {blob.sha256 for blob in blobs if sentinel(blob) not in self._network.retained}
 
-    def _retain(self, message: Retained) -> None:
-        self.faults.operation()
-        self._network.publish(message.topic, message.payload, retain=True)
+    def _look(self, epoch: int) -> None:
+        """Looks at health as the service does, and notes what it tells."""
+        if epoch != self._epoch:
+            return
+        found = frozenset(each.code for each in findings_of(self._facts()))
+        if found != self.told[-1][1]:
+            self.told.append((self._clock.now, found))
+        self._clock.after(LOOK_S, self._look, epoch)
+
+    def _facts(self) -> Facts:
+        now, record = self._clock.now, self._pass_record
+        return Facts(
+            pass_age_s=now - record.good_at,
+            failing_s=None if record.failing_since is None else now - record.failing_since,
+            last_error=record.last_error,
+            reconcile_s=self._every_s,
+            broker="simulated",
+            broker_connected=self._network.broker_up,
+            broker_fault="",
+            free_bytes=10 * FREE_BYTES_WANTED,
+            expiry_days={},
+            skipped=self._skipped.why,
+            foreign=self._foreign.told(),
+            unreadable=self._records.unreadable,
+        )
 
     def _message(self, topic: str, payload: bytes) -> None:
         found = topics.parse_up(topic)
@@ -265,7 +323,7 @@ class SimController:
             return
         device, kind = found
         try:
-            self._inbox.append((device, decode(payload, _KINDS[kind])))
+            self._inbox.append((device, self.hears(device, decode(payload, _KINDS[kind]))))
         except (EdgewardError, KeyError) as error:
             raise AssertionError(f"{device} sent what the controller does not understand: {error}") from error
 

@@ -69,12 +69,22 @@ class Network:
         self.retained: dict[str, bytes] = {}
         self.to_controller: Callable[[str, bytes], None] = lambda topic, payload: None
         self.controller_up = True
+        self.broker_up = True
+        self.broker_history: list[tuple[float, bool]] = []
+        """(time, whether the broker is up from then on)"""
         self.messages = 0
         self._subscribers: dict[str, dict[str, SimLink]] = {}
         self._sessions: dict[str, SimLink] = {}
 
+    def set_broker(self, *, up: bool) -> None:
+        """The broker ends, or is there again with what it had retained."""
+        self.broker_up = up
+        self.broker_history.append((self.clock.now, up))
+
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Publishes for the controller, whose link has no faults."""
+        if not self.broker_up:
+            return
         if retain and payload:
             self.retained[topic] = payload
         elif retain:
@@ -84,6 +94,8 @@ class Network:
 
     def arrived(self, topic: str, payload: bytes, retain: bool) -> None:
         """Takes a message that a device has published."""
+        if not self.broker_up:
+            return  # the will of a device whose connection ended with the broker
         self.messages += 1
         if retain:
             self.retained[topic] = payload

@@ -96,6 +96,32 @@ class BrokerForgets(Message, frozen=True, tag_field="kind", tag="broker_forgets"
     at_s: Seconds
 
 
+class BrokerLost(Message, frozen=True, tag_field="kind", tag="broker_lost"):
+    """The broker ends and comes back a while later, with what it had retained."""
+
+    at_s: Seconds
+    for_s: Positive
+
+
+class DamagedBlob(Message, frozen=True, tag_field="kind", tag="damaged_blob"):
+    """The controller's disk has damaged the artifact of this release (from 1) until a backup comes back."""
+
+    at_s: Seconds
+    for_s: Positive
+    release: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class UnknownRelease(Message, frozen=True, tag_field="kind", tag="unknown_release"):
+    """A fraction of the devices say that they run a release that the registry lacks, in place of release `instead_of`.
+
+    Each came from another fleet, or the registry was restored, or somebody puts the words in its mouth.
+    """
+
+    at_s: Seconds
+    instead_of: Annotated[int, msgspec.Meta(ge=1)] = 1
+    fraction: Fraction = 0.2
+
+
 class CrashLoop(Message, frozen=True, tag_field="kind", tag="crash_loop"):
     """Devices lose power at the first row that this release (from 1) answers."""
 
@@ -110,17 +136,20 @@ class Brownout(Message, frozen=True, tag_field="kind", tag="brownout"):
     """After a cut the next so many operations are cut with one in two."""
 
 
-Fault = (
+WorldFault = (
     Partition
     | Storm
     | ControllerDies
     | ControllerCrashes
     | DiskFails
     | BrokerForgets
+    | BrokerLost
+    | DamagedBlob
+    | UnknownRelease
     | CrashLoop
     | Brownout
-    | CardFault
 )
+Fault = WorldFault | CardFault
 
 
 class Scenario(Message, frozen=True):

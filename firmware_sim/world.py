@@ -9,29 +9,34 @@ from collections.abc import Callable
 from random import Random
 
 from agent.stimuli import Intervals
+from controller.reconcile.world import FromDevice
 from firmware_sim import power
 from firmware_sim.cards import CardFault, Seen, arrange_card_fault
 from firmware_sim.clock import Clock, late_stream, stream
 from firmware_sim.controller import SimController
 from firmware_sim.device import Device, Habits
 from firmware_sim.flash import Flash
+from firmware_sim.forged import saying_that_it_runs_another
 from firmware_sim.models import SimModel, SimRuntime, make_model
 from firmware_sim.network import Network, SimLink
 from firmware_sim.power import Power
 from firmware_sim.real_models import RealRuntime, make_real_model
 from firmware_sim.scenario import (
     BrokerForgets,
+    BrokerLost,
     Brownout,
     ControllerCrashes,
     ControllerDies,
     CrashLoop,
+    DamagedBlob,
     DiskFails,
-    Fault,
     Partition,
     Release,
     Scenario,
     Storm,
     Stratum,
+    UnknownRelease,
+    WorldFault,
 )
 from firmware_sim.sensors import SimSensor
 
@@ -181,7 +186,7 @@ class FleetWorld:
 
         self.clock.at(at_s, start)
 
-    def _arrange(self, fault: Fault) -> None:
+    def _arrange(self, fault: WorldFault) -> None:
         match fault:
             case Partition(at_s=at_s, for_s=for_s, fraction=fraction):
                 rng = stream(self.seed, f"partition/{at_s}")
@@ -190,6 +195,21 @@ class FleetWorld:
                 self.clock.at(at_s + for_s, lambda: _reach(cut_off, reachable=True))
             case Storm(at_s=at_s):
                 self.clock.at(at_s, self._storm)
+            case UnknownRelease(at_s=at_s, instead_of=release, fraction=fraction):
+                self._put_words_in_mouths(at_s, self.models[release].manifest.artifact.sha256, fraction)
+            case CrashLoop(release=release):
+                digest = self.models[release].manifest.artifact.sha256
+                for device in self.devices.values():
+                    device.crashes_on = digest
+            case Brownout():
+                pass  # in the devices' power since they were made
+            case _:
+                self._arrange_for_the_controller(fault)
+
+    def _arrange_for_the_controller(
+        self, fault: ControllerDies | ControllerCrashes | DiskFails | BrokerForgets | BrokerLost | DamagedBlob
+    ) -> None:
+        match fault:
             case ControllerDies(at_s=at_s, for_s=for_s):
                 self.clock.at(at_s, self.controller.kill)
                 self.clock.at(at_s + for_s, self.controller.start)
@@ -201,12 +221,13 @@ class FleetWorld:
                 self._fail_writes(at_s, at_s + for_s, probability)
             case BrokerForgets(at_s=at_s):
                 self.clock.at(at_s, self._forget)
-            case CrashLoop(release=release):
-                digest = self.models[release].manifest.artifact.sha256
-                for device in self.devices.values():
-                    device.crashes_on = digest
-            case Brownout():
-                pass  # `_plan` has put it into the power supply of each device
+            case BrokerLost(at_s=at_s, for_s=for_s):
+                self.clock.at(at_s, self._lose_broker)
+                self.clock.at(at_s + for_s, self._broker_returns)
+            case DamagedBlob(at_s=at_s, for_s=for_s, release=release):
+                damaged, digest = self.controller.blobs.damaged, self.models[release].manifest.artifact.sha256
+                self.clock.at(at_s, damaged.add, digest)
+                self.clock.at(at_s + for_s, damaged.discard, digest)
 
     def _fail_writes(self, first_s: float, last_s: float, probability: float) -> None:
         refusals, faults = stream(self.seed, f"controller/disk/{first_s}"), self.controller.faults
@@ -229,8 +250,29 @@ class FleetWorld:
         if self.network.controller_up:
             self.controller.restore()
 
+    def _lose_broker(self) -> None:
+        self.network.set_broker(up=False)
+        _reach([device.link for device in self.devices.values()], reachable=False)
+
+    def _broker_returns(self) -> None:
+        self.network.set_broker(up=True)
+        _reach([device.link for device in self.devices.values()], reachable=True)
+        if self.network.controller_up:
+            self.controller.restore()
+
+    def _put_words_in_mouths(self, at_s: float, digest: str, fraction: float) -> None:
+        rng = stream(self.seed, f"unknown_release/{at_s}")
+        moved = {name for name in self.devices if rng.random() < fraction}
+
+        def hears(device: str, message: FromDevice) -> FromDevice:
+            forged = self._faulty and self.clock.now >= at_s and device in moved
+            return saying_that_it_runs_another(message, digest) if forged else message
+
+        self.controller.hears = hears
+
     def _heal(self) -> None:
         self._faulty = False
+        self.controller.blobs.damaged.clear()
         self.network.conditions = self.network.conditions.calm()
         for device in self.devices.values():
             device.link.loss = None

@@ -17,6 +17,7 @@ from agent.serving.metrics import FAMILIES
 from contract.desired import TrialPolicy
 from contract.errors import Code
 from contract.protocol import VERSION
+from controller.api.metrics import FAMILIES as OF_THE_CONTROLLER
 from controller.rollout.model import Rule, Strategy, Wave
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +53,8 @@ def test_the_page_of_the_update_machine_names_every_state_event_and_command() ->
 
 def test_the_reference_of_metrics_is_the_metrics() -> None:
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
-    rows = [f"| `{name}` | {kind} | {words} |" for name, (kind, words) in FAMILIES.items()]
+    families = {**FAMILIES, **OF_THE_CONTROLLER}
+    rows = [f"| `{name}` | {kind} | {words} |" for name, (kind, words) in families.items()]
     assert [line for line in page.splitlines() if line.startswith("| `")] == rows
 
 

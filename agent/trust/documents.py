@@ -17,6 +17,7 @@ from agent.trust.pending import Pending
 from contract import topics
 from contract.errors import BadInput, Code
 from contract.trust import chain
+from contract.trust.chain import FollowedInPartError
 from contract.trust.verified import Trusted
 
 MAX_BEHIND_S = 120.0
@@ -35,7 +36,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Documents:
-    """The signed side of one device. Raises BadInput with the kind of fault; then nothing has changed."""
+    """The signed side of one device. Raises BadInput with the kind of fault; what was verified before it stays."""
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class Documents:
             self._pending.hold_trust_bundle(payload)
             return self._follow(now)
         if topic.startswith(topics.trust()):
-            self._keep_trusted(self._pending.read_root(payload))
+            self._keep_trusted(self._pending.read_root(payload.decode(errors="replace")))
             return self._follow(now)
         if model := self._pending.role_of(topic):
             return self._trust(self._pending.read_role(model, payload), now)
@@ -92,11 +93,22 @@ class Documents:
         return self._pending.wake_at()
 
     def _follow(self, now: float) -> Found:
-        """Follows the newest bundle; asks first for roots between the trusted one and the bundle's."""
+        """Follows the newest bundle; asks first for roots between the trusted one and the bundle's.
+
+        Each root is durable before anything else is looked at: a key that it revokes is believed no more, whatever
+        stands behind it in the bundle.
+        """
         if (version := self._pending.missing_root()) is not None:
             self._link.subscribe([topics.root(version)])
             return Found()
-        return self._trust(self._pending.read_trust_bundle(), now)
+        for text in self._pending.newer_roots():
+            self._keep_trusted(self._pending.read_root(text))
+        try:
+            trusted = self._pending.read_trust_bundle()
+        except FollowedInPartError as fault:
+            self._keep_trusted(fault.verified)
+            raise
+        return self._trust(trusted, now)
 
     def _trust(self, trusted: Trusted, now: float) -> Found:
         """Relies on verified metadata once it is durable, and retries documents that waited for it."""

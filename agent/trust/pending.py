@@ -36,6 +36,8 @@ class Pending:
         self.held_desired: bytes | None = None
         """A document that came before the bundle that says who is director."""
         self._waiting: dict[str, Wanted] = {}
+        self._named_by: tuple[str, ...] = ()
+        """Key ids of the director whose document named those that wait."""
         self._complain_at: float | None = None
 
     def restore_roles(self, roles: Mapping[str, str]) -> None:
@@ -50,19 +52,23 @@ class Pending:
         """Returns the version of the root that must come before the newest bundle, None for none. BadInput."""
         return chain.missing_root(self.trusted, self._trust_bundle) if self._trust_bundle is not None else None
 
+    def newer_roots(self) -> list[str]:
+        """Returns the roots of the newest bundle that come after the trusted one, unverified. BadInput."""
+        return chain.newer_roots(self.trusted, self._trust_bundle or b"")
+
     def read_trust_bundle(self) -> Trusted:
-        """Returns what is trusted after the newest bundle. BadInput with the kind of fault; then nothing changes."""
+        """Returns what is trusted after the newest bundle. FollowedInPartError: what was verified before the fault."""
         return chain.follow(self.trusted, self._trust_bundle or b"", self._wall_clock())
 
-    def read_root(self, raw: bytes) -> Trusted:
+    def read_root(self, text: str) -> Trusted:
         """Returns what is trusted after one more root. BadInput."""
-        return chain.take_root(self.trusted, raw.decode(errors="replace"))
+        return chain.take_root(self.trusted, text)
 
     @property
     def current(self) -> bool:
-        """Whether metadata has come and has not expired: only then are documents read."""
+        """Whether the newest root vouches for what has come, and nothing has expired: documents are read only then."""
         now = chain.time_floor(self.trusted, self._wall_clock())
-        return self.trusted.complete and now < chain.expires(self.trusted)
+        return chain.is_vouched(self.trusted) and now < chain.expires(self.trusted)
 
     def await_trust(self, document: bytes, now: float) -> None:
         """Keeps a document until a valid bundle says who is director."""
@@ -118,10 +124,13 @@ class Pending:
         """Waits for the roles of `document`'s targets, in place of those of an older document."""
         self.held_desired = None
         self._waiting = {want.model: want for want in document.wanted}
+        self._named_by = chain.director_keys(self.trusted)
         self._complain_at = now + ROLE_WAIT_S
 
     def take(self, now: float, min_releases: dict[str, int]) -> tuple[list[Assignment], list[BadInput]]:
         """Returns what can be decided now: admitted assignments, and refusals to report."""
+        if chain.is_vouched(self.trusted) and chain.director_keys(self.trusted) != self._named_by:
+            self._waiting = {}  # a director that has been replaced has no say in what it named before
         if not self._waiting:
             return [], self._complain_of_trust(now)
         admitted: list[Assignment] = []
@@ -153,7 +162,7 @@ class Pending:
     def _complain_of_trust(self, now: float) -> list[BadInput]:
         if not self._untrusting:
             return []
-        if self.trusted.complete:
+        if chain.is_vouched(self.trusted):
             return self._complain(now, Code.METADATA_EXPIRED, "a document waits for a trust bundle that is not expired")
         return self._complain(now, Code.TRUST_MISSING, "a document waits for a trust bundle")
 

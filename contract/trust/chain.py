@@ -28,6 +28,15 @@ TARGETS = "targets"
 _TUF_ERRORS = (RepositoryError, DeserializationError)
 
 
+class FollowedInPartError(BadInput):
+    """A trust bundle with a fault behind parts that are good: those stay, as they replace older ones."""
+
+    def __init__(self, fault: BadInput, verified: Trusted) -> None:
+        super().__init__(fault.code, fault.detail)
+        self.verified = verified
+        """What is trusted up to the fault."""
+
+
 class TrustBundle(Message, frozen=True):
     """One retained message: the newest roots in order, then what they vouch for; each file as it was signed."""
 
@@ -59,9 +68,20 @@ def read_trust_bundle(raw: bytes) -> TrustBundle:
 
 def missing_root(trusted: Trusted, raw: bytes) -> int | None:
     """The root version to ask for when the bundle's oldest is more than one step away; None if the steps are there."""
-    versions = [_version(text) for text in read_trust_bundle(raw).roots]
+    versions = [version for text in _roots_in(raw) if (version := _readable_version(text)) is not None]
     here = _version(trusted.root)
     return here + 1 if versions and min(versions) > here + 1 else None
+
+
+def newer_roots(trusted: Trusted, raw: bytes) -> list[str]:
+    """Roots of a bundle that come after the trusted one, in their order, those that cannot be read last; unverified.
+
+    BadInput `message_malformed`, `message_too_large`. The rest of the bundle is not looked at.
+    """
+    versions = {text: _readable_version(text) for text in _roots_in(raw)}
+    here = _version(trusted.root)
+    readable = sorted((version, text) for text, version in versions.items() if version is not None and version > here)
+    return [*(text for _, text in readable), *(text for text, version in versions.items() if version is None)]
 
 
 def take_root(trusted: Trusted, text: str) -> Trusted:
@@ -76,11 +96,11 @@ def take_root(trusted: Trusted, text: str) -> Trusted:
 
 
 def follow(trusted: Trusted, raw: bytes, now: datetime) -> Trusted:
-    """What is trusted after a trust bundle. BadInput with the kind of fault; then nothing has changed.
+    """What is trusted after a trust bundle. FollowedInPartError: the kind of fault, and what was verified before it.
 
     Roles that do not fit the new snapshot are left behind: their newer documents are on their way.
     """
-    return _verified_once((trusted, raw), now, lambda: _follow(trusted, read_trust_bundle(raw), now))
+    return _verified_once((trusted, raw), now, lambda: _follow(trusted, raw, now))
 
 
 def take_role(trusted: Trusted, model: str, raw: bytes, now: datetime) -> Trusted:
@@ -108,28 +128,32 @@ def _verified_once(key: tuple[Any, ...], now: datetime, verify: Callable[[], Fou
     return found[0]
 
 
-def _follow(trusted: Trusted, trust_bundle: TrustBundle, now: datetime) -> Found:
-    chain = _begin(trusted)
-    root = trusted.root
+def _follow(trusted: Trusted, raw: bytes, now: datetime) -> Found:
+    """Roots first, each for itself: one that revokes a key counts whatever stands behind it."""
+    verified = trusted
     try:
-        for text in sorted(trust_bundle.roots, key=_version):
-            if _version(text) > chain.root.version:
-                chain.update_root(text.encode())
-                root = text
+        for text in newer_roots(trusted, raw):
+            verified = take_root(verified, text)
+        trust_bundle = read_trust_bundle(raw)
+        chain = _begin(verified)
         chain.reference_time = _floored(trusted, chain.root, now)
+        replace = msgspec.structs.replace
         timestamp = _newer(chain.update_timestamp, trusted.timestamp, trust_bundle.timestamp)
+        verified = replace(verified, timestamp=timestamp)
         snapshot = _fitting(lambda data: chain.update_snapshot(data, trusted=True), trusted.snapshot)
-        snapshot = snapshot or _must(chain.update_snapshot, trust_bundle.snapshot)
+        verified = replace(verified, snapshot=snapshot or _must(chain.update_snapshot, trust_bundle.snapshot))
         targets = _fitting(chain.update_targets, trusted.targets) or _must(chain.update_targets, trust_bundle.targets)
+    except BadInput as fault:
+        raise FollowedInPartError(fault, verified) from None
     except _TUF_ERRORS as error:
-        raise refusal("trust bundle", error) from None
+        raise FollowedInPartError(refusal("trust bundle", error), verified) from None
     roles = tuple((model, text) for model, text in trusted.roles if _fitting(_role_update(chain, model), text))
-    return Trusted(root=root, timestamp=timestamp, snapshot=snapshot, targets=targets, roles=roles), _expires(chain)
+    return replace(verified, targets=targets, roles=roles), _expires(chain)
 
 
 def _take_role(trusted: Trusted, model: str, raw: bytes, now: datetime) -> Found:
     decode_plain(raw, max_bytes=MAX_METADATA_BYTES)
-    if not trusted.complete:
+    if not is_vouched(trusted):
         raise BadInput(Code.TRUST_MISSING, "no trust bundle has come yet")
     chain = _begin(trusted)
     try:
@@ -156,32 +180,42 @@ def _expires(chain: Any) -> datetime:
 def is_early(trusted: Trusted, model: str, raw: bytes) -> bool:
     """Whether a role, unverified as it is, claims to be newer than what the snapshot names. BadInput."""
     claimed = _claimed_version(raw)
-    named = _named_versions(trusted.snapshot).get(f"{role_name(model)}.json") if trusted.complete else None
+    named = _named_versions(trusted.snapshot).get(f"{role_name(model)}.json") if is_vouched(trusted) else None
     return named is None or claimed > named
 
 
 def role_of(trusted: Trusted, model: str) -> ModelRole | None:
-    """What the release signer of `model` vouches for; None before its document has come."""
+    """What the release signer of `model` vouches for; None before its document has come, or while trust is lacking."""
     text = dict(trusted.roles).get(model)
-    return None if text is None else _parsed_role(text, model)
+    return None if text is None or not is_vouched(trusted) else _parsed_role(text, model)
 
 
 def with_roles(trusted: Trusted, roles: Mapping[str, str]) -> Trusted:
-    """`trusted` with roles that were verified before, as far as its snapshot still names them."""
-    if not trusted.complete or not roles:
+    """`trusted` with roles that were verified before, as far as its snapshot and its targets still vouch for them."""
+    if not roles or not is_vouched(trusted):
         return trusted
-    named = _named_versions(trusted.snapshot)
-    fitting = {
-        model: text
-        for model, text in roles.items()
-        if named.get(f"{role_name(model)}.json") == _parsed_targets(text).version
-    }
-    return msgspec.structs.replace(trusted, roles=tuple(sorted(fitting.items())))
+    chain = _vouched(trusted)
+    fitting = ((model, text) for model, text in sorted(roles.items()) if _fitting(_role_update(chain, model), text))
+    return msgspec.structs.replace(trusted, roles=tuple(fitting))
+
+
+@lru_cache(maxsize=4)
+def is_vouched(trusted: Trusted) -> bool:
+    """Whether desired documents can be verified: the newest root vouches for everything up to the director.
+
+    A root that has revoked a key, or a part that has not come, leaves what was trusted before as a memory against
+    rollbacks, which vouches for nobody. Expiry is looked at elsewhere.
+    """
+    try:
+        _vouched(trusted)
+    except (*_TUF_ERRORS, RuntimeError):
+        return False
+    return True
 
 
 def targets_of(trusted: Trusted) -> Targets:
     """The top-level targets: who is director, who signs which model. BadInput `trust_missing` before a bundle came."""
-    if not trusted.complete:
+    if not is_vouched(trusted):
         raise BadInput(Code.TRUST_MISSING, "no trust bundle has come yet")
     return _parsed_targets(trusted.targets)
 
@@ -248,6 +282,15 @@ def _begin(trusted: Trusted) -> Any:
     return chain
 
 
+def _vouched(trusted: Trusted) -> Any:
+    """The chain from root to targets, whenever its parts expire. python-tuf's errors where a part does not fit."""
+    chain = _begin(trusted)
+    chain.update_timestamp(trusted.timestamp.encode())
+    chain.update_snapshot(trusted.snapshot.encode(), trusted=True)
+    chain.update_targets(trusted.targets.encode())
+    return chain
+
+
 def _role_update(chain: Any, model: str) -> Callable[[bytes], Any]:
     return lambda data: chain.update_delegated_targets(data, role_name(model), TARGETS)
 
@@ -300,6 +343,27 @@ def _floor(root: str, timestamp: str) -> datetime:
 def _version(text: str) -> int:
     root = load(text.encode(), Root, max_bytes=MAX_METADATA_BYTES).signed
     return int(root.version)
+
+
+def _readable_version(text: str) -> int | None:
+    try:
+        return _version(text)
+    except BadInput:
+        return None
+
+
+class _Roots(msgspec.Struct):
+    """The roots of a bundle, whatever else it holds."""
+
+    roots: tuple[str, ...]
+
+
+@lru_cache(maxsize=2)
+def _roots_in(raw: bytes) -> tuple[str, ...]:
+    roots = decode(raw, _Roots, max_bytes=MAX_METADATA_BYTES).roots
+    if len(roots) > MAX_ROOTS_IN_TRUST_BUNDLE:
+        raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(roots)} roots, limit {MAX_ROOTS_IN_TRUST_BUNDLE}")
+    return roots
 
 
 def _no_doubles(text: str) -> None:

@@ -26,7 +26,7 @@ class Trusted(Message, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """Whether desired documents can be verified."""
+        """Whether every part has come once; whether they vouch for each other now says `chain.is_vouched`."""
         return bool(self.targets)
 
 

@@ -24,6 +24,7 @@ from controller.api.auth import (
 from controller.api.body import BODY_LIMITS, PUSHES, Pushes, let_wait, read_body
 from controller.api.door import HANDLER_ARGS
 from controller.api.errors import Handler, errors_to_json
+from controller.api.metrics import metrics
 from controller.api.openapi import openapi
 from controller.api.page import PAGE_FILES, page
 from controller.api.route import Endpoint
@@ -32,7 +33,7 @@ from controller.api.state_key import STATE
 from controller.state import State
 from controller.verbs import refusals
 
-OPENAPI = "/v1/openapi.json"
+OPENAPI, METRICS = "/v1/openapi.json", "/metrics"
 TELL_S = 5.0
 """Seconds between two looks at whether a minute of refused attempts is over."""
 
@@ -54,6 +55,8 @@ def make_app(state: State, token: str) -> web.Application:
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _as_json(route.handler), expect_handler=let_wait)
     app.router.add_get(OPENAPI, _as_json(_openapi))
+    app[NEEDS]["GET", METRICS] = "nothing"
+    app.router.add_get(METRICS, metrics)
     for path in PAGE_FILES:
         app[NEEDS]["GET", path] = "nothing"
         app.router.add_get(path, page)

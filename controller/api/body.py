@@ -18,6 +18,7 @@ from aiohttp import BodyPartReader, web
 from contract.errors import BadInput, Code, WorldError
 from contract.protocol import MAX_BLOB_BYTES, MAX_MESSAGE_BYTES, MAX_TENSORS_BYTES
 from controller.api.errors import Handler
+from controller.health import FREE_BYTES_WANTED
 
 MAX_BODY_BYTES = MAX_MESSAGE_BYTES
 """Of a route that does not say otherwise: the largest JSON message that is decoded."""
@@ -28,7 +29,12 @@ BODY_S = 30.0
 SLOWEST_BYTES_S = 32 * 1024
 """A push that comes more slowly than this in the mean is ended: 1 GiB may take nine hours."""
 MAX_PUSHES = 4
-"""Pushes under way, being received ones among them: 4.3 GB of disk at most. One more is told to wait."""
+"""Pushes under way, those that are received and those that wait for their turn to be converted among them: 4.3 GB of
+disk at most. One more is told that the controller is `busy`. There is no other bound behind this one."""
+RESERVE_BYTES = FREE_BYTES_WANTED
+"""Free space that no push may use: the store, the audit and the journal need it to go on, and health looks at it."""
+LOOK_EVERY_BYTES = 16 * 1024**2
+"""Of a push that is received, between two looks at the free space: others write to the disk meanwhile."""
 PIECE_BYTES = 256 * 1024
 _LIMITS = {"request": MAX_PUSH_REQUEST_BYTES, "model": MAX_MODEL_BYTES, "sample": MAX_TENSORS_BYTES}
 BODY_LIMITS = web.AppKey("body_limits", dict[tuple[str, str], int])
@@ -83,11 +89,11 @@ class Pushes:
     async def received(self, request: web.Request) -> AsyncIterator[Received]:
         """The parts of a push, for as long as the block lasts.
 
-        BadInput `rate_limited` for one too many, before its body is read, `message_too_large`, `request_slow`,
-        `request_invalid`, `sample_missing`; WorldError `disk_full`.
+        Before anything of its body is read: WorldError `busy` for one too many, `disk_full` where it would leave less
+        than RESERVE_BYTES. Then BadInput `message_too_large`, `request_slow`, `request_invalid`, `sample_missing`.
         """
         if self._under_way >= MAX_PUSHES:
-            raise BadInput(Code.RATE_LIMITED, f"{MAX_PUSHES} pushes are under way: try again in a minute")
+            raise WorldError(Code.BUSY, f"{MAX_PUSHES} pushes are under way: push again in a minute")
         if not request.content_type.startswith("multipart/"):
             raise BadInput(
                 Code.REQUEST_INVALID, "expected multipart/form-data with the parts request, model and sample"
@@ -95,9 +101,10 @@ class Pushes:
         most = sum(_LIMITS.values()) + PIECE_BYTES
         if (request.content_length or 0) > most:
             raise BadInput(Code.MESSAGE_TOO_LARGE, f"body of {request.content_length} bytes, limit {most}")
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_room(self._directory, request.content_length or 0)
         self._under_way += 1
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self._directory) as scratch:
                 await _invite(request)
                 yield await _receive(request, Path(scratch))
@@ -113,7 +120,7 @@ async def _receive(request: web.Request, scratch: Path) -> Received:
     came: set[str] = set()
     try:
         async with asyncio.timeout(BODY_S) as deadline:
-            received = 0
+            received = looked_at = 0
             async for part in await request.multipart():
                 name = part.name if isinstance(part, BodyPartReader) else None
                 if not isinstance(part, BodyPartReader) or name not in _LIMITS or name in came:
@@ -124,12 +131,15 @@ async def _receive(request: web.Request, scratch: Path) -> Received:
                 with (scratch / name).open("wb") as file:
                     async for size_bytes in _pieces(part, file, name):
                         received += size_bytes
+                        if received - looked_at >= LOOK_EVERY_BYTES:
+                            looked_at = received
+                            _check_room(scratch, 0)
                         allowed_s = BODY_S + received / SLOWEST_BYTES_S
                         deadline.reschedule(asyncio.get_running_loop().time() + began + allowed_s - time.monotonic())
     except TimeoutError:
         raise BadInput(Code.REQUEST_SLOW, f"the push comes more slowly than {SLOWEST_BYTES_S} bytes a second") from None
     except OSError as error:
-        raise WorldError(Code.DISK_FULL, f"{scratch}: {error.strerror}") from error
+        raise WorldError(Code.DISK_FULL, f"a push could not be written: {error.strerror}") from error
     if missing := sorted(set(_LIMITS) - came):
         code = Code.SAMPLE_MISSING if missing == ["sample"] else Code.REQUEST_INVALID
         raise BadInput(code, f"missing parts: {', '.join(missing)}")
@@ -145,6 +155,17 @@ async def _pieces(part: BodyPartReader, file: BinaryIO, name: str) -> AsyncItera
             raise BadInput(Code.MESSAGE_TOO_LARGE, f"part {name}: more than {_LIMITS[name]} bytes")
         await asyncio.to_thread(file.write, piece)
         yield len(piece)
+
+
+def _check_room(directory: Path, size_bytes: int) -> None:
+    """WorldError `disk_full` unless RESERVE_BYTES are free beside so many bytes."""
+    free = shutil.disk_usage(directory).free
+    if free < size_bytes + RESERVE_BYTES:
+        free_mb, wanted_mb = free // 10**6, (size_bytes + RESERVE_BYTES) // 10**6
+        raise WorldError(
+            Code.DISK_FULL,
+            f"{free_mb} MB are free on the controller, {wanted_mb} MB are needed for this push and what must stay free",
+        )
 
 
 async def _invite(request: web.Request) -> None:

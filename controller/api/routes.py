@@ -58,6 +58,7 @@ async def health(request: web.Request) -> web.Response:
         devices=len(state.world.durable.twins),
         messages_dropped=state.inbox.refused,
         messages_not_authentic=state.inbox.counts["unsigned"],
+        retained_put_right=state.foreign.count,
     )
     return web.json_response(body=encode(body), status=503 if found else 200)
 

@@ -18,8 +18,13 @@ async def export_stick(request: web.Request) -> views.StickView:
     """What the broker holds for the devices that `?device=` names, or for all."""
     state = request.app[STATE]
     named = request.query.getall("device", None) or sorted(state.world.durable.twins)
-    documents, blobs, devices = sticks.export(state, named)
-    return views.StickView(documents=documents, blobs=blobs, devices=devices)
+    found = sticks.export(state, named)
+    return views.StickView(
+        documents=dict(found.documents),
+        blobs=list(found.blobs),
+        devices=list(found.devices),
+        missing=dict(found.missing),
+    )
 
 
 async def import_stick(request: web.Request) -> views.StickTaken:

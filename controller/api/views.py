@@ -41,6 +41,8 @@ class Health(Message, frozen=True):
     messages_dropped: int
     messages_not_authentic: int
     """Messages that were not signed by the device that their topic names."""
+    retained_put_right: int
+    """Times that somebody else had retained something over what the controller retains, or where nobody may."""
 
 
 class Enrolment(Message, frozen=True):
@@ -364,6 +366,8 @@ class StickView(Message, frozen=True):
     """What the documents name; the bytes are at `/v1/blobs`."""
     devices: list[str]
     """Devices that find a document there."""
+    missing: dict[str, str]
+    """By device whose document could not be made, why."""
 
 
 class StickTaken(Message, frozen=True):

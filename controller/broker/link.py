@@ -1,4 +1,4 @@
-"""The controller's MQTT edge: paho in a thread, messages handed to the event loop, retained state checked and restored.
+"""The controller's MQTT edge: paho in a thread, messages handed to the event loop, what others retain watched.
 
 Measured choice (docs/adr/0004): paho is enough below 5,000 messages/s. Telemetry has a connection of its own, so that a
 flood of it cannot push reports out of the broker's queue. Refuses to know what messages mean.
@@ -8,6 +8,8 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,15 +21,48 @@ from controller.config import BrokerConfig
 
 KEEPALIVE_S = 30
 MAX_QUEUED = 20_000
+MAX_ARRIVED, MAX_ARRIVED_BYTES = 5_000, 8 * 1024**2
+"""Messages that wait for the event loop: half a second of what one connection carries, and eight of the largest. Beyond
+it the connection is not read, and the broker keeps or drops what it sends, by its own limits."""
+PAUSE_S = 0.005
+READ_AT_ONCE = 100
+"""Messages that are read before paho looks after pings and what it has to send."""
+TURN = 200
+"""Messages that are given out before others in the event loop have their turn: some 5 ms."""
+
+_AS_PUBLISHED = paho.SubscribeOptions(qos=1, retainAsPublished=True)
+_BY_OTHERS = paho.SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True, retainHandling=2)
+"""What others publish from now on, without what is retained already. At QoS 0 no flood of it pushes reports out of the
+broker's queue."""
 
 _log = logging.getLogger("edgeward.link")
 
-OnMessage = Callable[[str, bytes], None]
+OnMessage = Callable[[str, bytes, bool], None]
+"""Topic, payload, and whether whoever published it asked the broker to retain it."""
 OnConnected = Callable[[], None]
 
 
+class _Reader(paho.Client):
+    """paho's client, which looks for the next message before it asks the kernel whether there is one: half the time."""
+
+    messages = 0
+    """Counted by whoever takes them."""
+
+    def loop_read(self, max_packets: int = 1) -> paho.MQTTErrorCode:
+        """Reads what has come, up to READ_AT_ONCE messages (called by paho's loop)."""
+        for _ in range(READ_AT_ONCE):
+            before = self.messages
+            code = super().loop_read(max_packets)
+            if code != paho.MQTT_ERR_SUCCESS or self.messages == before:
+                return code
+        return paho.MQTT_ERR_SUCCESS
+
+
 class ControllerLink:
-    """One connection that comes back by itself. Callbacks run in the event loop."""
+    """One connection that comes back by itself. Callbacks run in the event loop.
+
+    Of the topics `watched` it brings what others publish there, never its own messages.
+    """
 
     def __init__(
         self,
@@ -36,15 +71,17 @@ class ControllerLink:
         tls: BrokerConfig,
         filters: Iterable[str],
         *,
+        watched: Iterable[str] = (),
         loop: asyncio.AbstractEventLoop,
         on_message: OnMessage,
         on_connected: OnConnected,
     ) -> None:
         self._loop = loop
-        self._filters = list(filters)
+        self._filters = [(topic, _AS_PUBLISHED) for topic in filters]
+        self._filters += [(topic, _BY_OTHERS) for topic in watched]
         self._on_message = on_message
         self._on_connected = on_connected
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
+        self._client = _Reader(paho.CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
         self._client.max_queued_messages_set(MAX_QUEUED)
         self._client.max_inflight_messages_set(100)
         self._client.reconnect_delay_set(1, 15)
@@ -53,6 +90,10 @@ class ControllerLink:
         self._client.on_message = self._message
         self._client.on_socket_open = _no_delay
         self._host, self._port = _address(self._client, broker_url, tls)
+        self._arrived: deque[tuple[str, bytes, bool]] = deque()
+        self._received_bytes = self._given_bytes = 0
+        """Each is counted by one thread alone: paho's, the event loop's."""
+        self._woken = self._stopped = False
 
     @property
     def connected(self) -> bool:
@@ -66,6 +107,7 @@ class ControllerLink:
 
     def stop(self) -> None:
         """Disconnects and ends the thread."""
+        self._stopped = True
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -91,7 +133,7 @@ class ControllerLink:
         if reason.is_failure:
             _log.error("broker refused the connection: %s", reason)
             return
-        client.subscribe([(topic, paho.SubscribeOptions(qos=1)) for topic in self._filters])
+        client.subscribe(self._filters)
         self._loop.call_soon_threadsafe(self._on_connected)
 
     def _disconnected(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
@@ -99,10 +141,33 @@ class ControllerLink:
             _log.error("the connection to the broker is lost (%s): trying again", reason)
 
     def _message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        """Hands a message over, in paho's thread. One wake-up of the loop brings all that have come by then."""
+        self._client.messages += 1
+        while self._is_full() and not self._stopped:
+            time.sleep(PAUSE_S)
+        self._received_bytes += len(message.payload)
+        self._arrived.append((message.topic, bytes(message.payload), message.retain))
+        if self._woken:
+            return
+        self._woken = True
         try:
-            self._loop.call_soon_threadsafe(self._on_message, message.topic, bytes(message.payload))
+            self._loop.call_soon_threadsafe(self._take_arrived)
         except RuntimeError:
             _log.debug("the event loop has ended; message dropped")
+
+    def _is_full(self) -> bool:
+        return len(self._arrived) >= MAX_ARRIVED or self._received_bytes - self._given_bytes >= MAX_ARRIVED_BYTES
+
+    def _take_arrived(self) -> None:
+        """Gives out messages, in the event loop; after TURN of them others in the loop have theirs."""
+        self._woken = False  # before: what arrives from here on wakes the loop again
+        for _ in range(min(TURN, len(self._arrived))):
+            topic, payload, retained = self._arrived.popleft()
+            self._given_bytes += len(payload)
+            self._on_message(topic, payload, retained)
+        if self._arrived and not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._take_arrived)
 
 
 def _address(client: paho.Client, broker_url: str, tls: BrokerConfig) -> tuple[str, int]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -55,6 +56,10 @@ os.execv(command[0], command)
 A program of its own, because Python warns of code between fork and exec in a process with threads.
 """
 
+NO_BROKER = (
+    "no broker to start: install Mosquitto (apt-get install mosquitto), or for a first try pip install "
+    "'edgeward[embedded]', or set broker.url to a broker that runs"
+)
 EMBEDDED_LIMITS = (
     "embedded broker: for one machine and small fleets; one password for everybody, so any device can read and write "
     "every topic (signed documents still hold, reports of enrolled devices too); no TLS; nothing survives its restart "
@@ -184,6 +189,8 @@ def start_broker(
         if mosquitto is None or config.url == "embedded" or access is None:
             raise BadInput(Code.CONFIG_INVALID, "broker.tls needs Mosquitto: the embedded broker has no access control")
         return _start_secure(mosquitto, config, port, directory, enrolment=access[0], now=access[1])
+    if find_spec("iotcore") is None and (mosquitto is None or config.url == "embedded"):
+        raise BadInput(Code.CONFIG_INVALID, NO_BROKER)
     password = password_of(directory)
     if mosquitto is not None and config.url != "embedded":
         broker = _tended(

@@ -1,27 +1,42 @@
 """Keeps the broker's retained state equal to the tables, whatever the broker forgets.
 
-After every connection documents are published again (they are small) and each blob's sentinel chunk is looked for; a
-blob whose sentinel is missing is published again. Blobs that no desired document needs any more are taken back.
+After every connection documents are published again (they are small) and each blob's list and last chunk are looked
+for; a blob of which one is missing is published again. Blobs that no desired document needs any more are taken back.
 What cannot be made is left out by itself, named in `skipped` and tried again: a bad document costs one device.
+What others retain in its place, or where nobody may retain anything, is put right: `foreign` says when.
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Protocol
 
-from contract.blobs import Blob
+from contract import topics
+from contract.blobs import Blob, sha256_hex
 from contract.errors import BadInput
-from controller.broker.link import ControllerLink
-from controller.broker.messages import Publisher, Retained, blobs_in_use, retraction, sentinel
+from controller.broker.foreign import EVERYTHING, Foreign
+from controller.broker.messages import Publisher, Retained, blobs_in_use, retraction
 from controller.broker.skipped import Skipped
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.world import Durable
 
-SENTINEL_WAIT_S = 2.0
+MAX_PRESENCE_BYTES = 4096
+"""Of the one message that a device may retain: four of its longest texts. What it holds is decoded elsewhere."""
 _DESIRED, _BLOB = "desired ", "blob "
 
+LookForBlobs = Callable[[Sequence[Blob]], Awaitable[set[str]]]
+"""Answers the digests of those blobs that the broker does not hold."""
+
 _log = logging.getLogger("edgeward.retained")
+
+
+class Link(Protocol):
+    """A connection to the broker."""
+
+    def retain(self, messages: Iterable[Retained]) -> None:
+        """Queues retained messages."""
+        ...
 
 
 class RetainedState:
@@ -33,6 +48,9 @@ class RetainedState:
         publisher: Publisher,
         records: FleetRecords,
         skipped: Skipped,
+        foreign: Foreign,
+        *,
+        lost: LookForBlobs,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._durable = durable
@@ -40,17 +58,94 @@ class RetainedState:
         self._records = records
         self._trust: dict[str, Retained] = {}
         """Trust metadata by topic, as it was published last."""
-        self._sentinels: dict[str, asyncio.Event] = {}
+        self._lost = lost
         self._clock = clock
-        self.link: ControllerLink | None = None
+        self.link: Link | None = None
+        self.restore_needed = False
+        """Whether the broker may have forgotten everything: it was away."""
         self.skipped = skipped
+        self.foreign = foreign
 
-    def saw(self, topic: str) -> bool:
-        """Whether `topic` is a sentinel that was looked for; notes that it is there."""
-        event = self._sentinels.get(topic)
-        if event is not None:
-            event.set()
-        return event is not None
+    def saw(self, topic: str, payload: bytes, *, retained: bool) -> bool:
+        """Whether a message is about what is retained, and none that a device has sent to be read.
+
+        Notes what others retain on topics of the controller's, and what devices retain where presence alone may be.
+        """
+        if not topics.is_up(topic):
+            if retained:
+                self.foreign.saw(topic, payload)
+            return True
+        may_stay = topic.endswith(f"/{topics.UP_PRESENCE}") and len(payload) <= MAX_PRESENCE_BYTES
+        stray = retained and bool(payload) and not may_stay
+        if stray:
+            self.foreign.saw(topic, None)
+        return stray
+
+    def put_right(self) -> bool:
+        """Publishes again what others have written over, and clears what may not be retained.
+
+        True: so much of it is foreign that everything must be published again.
+        """
+        chunks: dict[str, dict[str, Retained]] = {}
+        for topic, digest in self.foreign.due():
+            if topic == EVERYTHING:
+                self.foreign.put_right(topic)
+                _log.error("others write over more topics than are counted: everything is published again")
+                return True
+            right = self._right(topic, chunks)
+            if right is None or sha256_hex(right.payload) == digest:
+                self.foreign.leave(topic)
+                continue
+            times = self.foreign.put_right(topic)
+            _log.error("%s was retained by somebody else (%d times): put right", topic, times)
+            self._retain([right])
+        return False
+
+    def _right(self, topic: str, chunks: dict[str, dict[str, Retained]]) -> Retained | None:
+        """What belongs on a topic, empty where nothing does; None if that is not known, or cannot be made."""
+        if (device := topics.parse_desired(topic)) is not None:
+            twin = self._durable.twins.get(device)
+            if twin is None or not twin.document_version:
+                return Retained(topic, b"")
+            with suppress(BadInput):
+                return self._publisher.desired(twin)
+            return None
+        if topics.is_up(topic):
+            return Retained(topic, b"")
+        if (found := topics.parse_blob(topic)) is not None:
+            return self._chunks_of(found[0], chunks).get(topic)
+        models = {model for twin in self._durable.twins.values() for model in twin.desired}
+        return next((message for message in self._publisher.trust(models) if message.topic == topic), None)
+
+    def _chunks_of(self, digest: str, known: dict[str, dict[str, Retained]]) -> dict[str, Retained]:
+        if digest not in known:
+            known[digest] = {}
+            blob = self._records.published().get(digest)
+            with suppress(BadInput):
+                found = self._publisher.chunks(blob) if blob is not None else ()
+                known[digest] = {message.topic: message for message in found}
+        return known[digest]
+
+    async def publish(self, devices: frozenset[str], *, again: bool, trust_changed: bool) -> None:
+        """Publishes what these devices need, blobs and trust first; after the broker was away everything.
+
+        `again`: all that is retained for them too, whether it has changed or not.
+        """
+        if self.restore_needed:
+            self.restore_needed = False  # before: it may go away again meanwhile
+            try:
+                await self.restore()
+            except Exception:
+                self.restore_needed = True
+                raise
+        elif devices:
+            if again:
+                self.forget_published()
+            await self.ensure_blobs()
+            self.publish_for(devices)
+        elif trust_changed:
+            self.publish_trust({model for twin in self._durable.twins.values() for model in twin.desired})
+        await self.try_again()
 
     async def restore(self) -> None:
         """Brings a broker that has just (re)connected up to date."""
@@ -71,9 +166,12 @@ class RetainedState:
         wanted = blobs_in_use(self._durable.twins, self._publisher)
         published = self._records.published()
         self.skipped.keep_only(_BLOB, frozenset(wanted))
-        lost = await self._lost(wanted[digest] for digest in wanted if digest in published) if check else set()
+        held = [wanted[digest] for digest in wanted if digest in published]
+        if lost := await self._lost(held) if check and held else set():
+            self._records.save_published([], taken_back=sorted(lost))  # also one that cannot be read now is tried again
+            published = self._records.published()
         for digest, blob in wanted.items():
-            if digest not in published or digest in lost:
+            if digest not in published:
                 self._publish_blob(blob)
         for digest in published.keys() - wanted.keys():
             self._retain(retraction(published[digest]))
@@ -123,25 +221,3 @@ class RetainedState:
         self.skipped.forget(name)
         self._records.save_published([blob])
         self._retain(chunks)
-
-    async def _lost(self, blobs: Iterable[Blob]) -> set[str]:
-        """Digests of those that the broker does not hold, all looked for at once: however many, it takes one wait."""
-        looked_for = list(blobs)
-        there = await asyncio.gather(*map(self._is_there, looked_for))
-        return {blob.sha256 for blob, found in zip(looked_for, there, strict=True) if not found}
-
-    async def _is_there(self, blob: Blob) -> bool:
-        assert self.link is not None
-        topic = sentinel(blob)
-        event = self._sentinels.setdefault(topic, asyncio.Event())
-        event.clear()
-        self.link.subscribe(topic)
-        try:
-            await asyncio.wait_for(event.wait(), SENTINEL_WAIT_S)
-        except TimeoutError:
-            _log.warning("the broker has lost blob %s; publishing it again", blob.sha256[:12])
-            return False
-        finally:
-            self.link.unsubscribe(topic)
-            del self._sentinels[topic]
-        return True

@@ -1,6 +1,7 @@
-"""Turns for work that is dear: a few at once, a few more wait, whoever comes beyond is told to come again.
+"""Turns for work that is dear: one after the other, and whoever waits too long is told to come again.
 
-Decides who waits and for how long. Refuses to know what the work is.
+Decides for how long one waits. Refuses to know what the work is, and how many may wait: that is decided where they come
+in (`api.body`), before anything of theirs is read.
 """
 
 import asyncio
@@ -11,8 +12,6 @@ from contract.errors import Code, WorldError
 
 AT_ONCE = 1
 """Conversions at once: one fills a core and may take `convert.memory_mb`."""
-MAX_WAITING = 8
-"""Each holds a model and a sample on disk meanwhile."""
 WAIT_S = 120.0
 """A client of ours waits longer than this for its answer; a proxy before it often does not."""
 
@@ -20,25 +19,18 @@ WAIT_S = 120.0
 class Turns:
     """Turns of one controller. Used within one event loop."""
 
-    def __init__(self, *, at_once: int = AT_ONCE, waiting: int = MAX_WAITING, wait_s: float = WAIT_S) -> None:
+    def __init__(self, *, at_once: int = AT_ONCE, wait_s: float = WAIT_S) -> None:
         self._free = asyncio.Semaphore(at_once)
-        self._room = at_once + waiting
         self._wait_s = wait_s
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """One turn; WorldError `busy` if too many wait already or it does not come in time."""
-        if not self._room:
-            raise WorldError(Code.BUSY, "many others wait already: push again later")
-        self._room -= 1
+        """One turn; WorldError `busy` if it does not come in time."""
+        await self._wait()
         try:
-            await self._wait()
-            try:
-                yield
-            finally:
-                self._free.release()
+            yield
         finally:
-            self._room += 1
+            self._free.release()
 
     async def _wait(self) -> None:
         try:

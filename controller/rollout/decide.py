@@ -291,7 +291,14 @@ def _back(rollout: Rollout, members: list[Member], facts: Facts) -> tuple[Offer,
         Offer(member.device, rollout.model, member.previous_release)
         for member in members
         if _release_of(facts[member.device]) == rollout.release
+        and not _keeps_its_own(rollout, member, facts[member.device])
     )
+
+
+def _keeps_its_own(rollout: Rollout, member: Member, fact: DeviceFact) -> bool:
+    """Whether a device without a way back has confirmed something else than the release: withdrawing ends that, too."""
+    stable = fact.state.stable if fact.state is not None else None
+    return not member.previous_release and stable is not None and not rollout.carries(stable.digest)
 
 
 def _release_of(fact: DeviceFact) -> int:

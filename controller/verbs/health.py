@@ -35,6 +35,7 @@ def facts_of(state: State) -> Facts:
         free_bytes=_free_bytes(state),
         expiry_days=_expiry_days(state, today()),
         skipped=state.skipped.why,
+        foreign=state.foreign.told(),
         unreadable=state.records.unreadable,
         taken=[name for name, twin in state.world.durable.twins.items() if twin.boots.is_taken(time.time())],
         audit_fault=_audit_fault(state),

@@ -1,9 +1,11 @@
 """The documents and blobs that a stick carries to devices without a broker, and the messages that it brings back.
 
-Decides which documents and blobs a device needs. Refuses to know how a stick is written.
+Decides which documents and blobs a device needs, and that a fault costs the device whose it is. Refuses to know how a
+stick is written.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from contract.blobs import Blob
 from contract.errors import BadInput, Code
@@ -13,8 +15,22 @@ from controller.clock import stamp
 from controller.state import State
 
 
-def export(state: State, devices: Iterable[str]) -> tuple[dict[str, str], list[Blob], list[str]]:
-    """Returns what a stick for these devices holds: documents by topic, blobs that they name, devices with a document.
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What a stick carries, and what it lacks."""
+
+    documents: Mapping[str, str]
+    """By topic."""
+    blobs: Sequence[Blob]
+    """Those that the documents name."""
+    devices: Sequence[str]
+    """Devices that find a document there."""
+    missing: Mapping[str, str]
+    """By device whose document could not be made, why."""
+
+
+def export(state: State, devices: Iterable[str]) -> Export:
+    """Gathers what these devices need. What cannot be made for one of them is left out by itself, and named.
 
     BadInput `unknown_device` for a device that has never reported.
     """
@@ -23,10 +39,16 @@ def export(state: State, devices: Iterable[str]) -> tuple[dict[str, str], list[B
     if unknown := [device for device in named if device not in twins]:
         raise BadInput(Code.UNKNOWN_DEVICE, f"no device {unknown[0][:64]!r} has reported")
     chosen = {device: twins[device] for device in named if twins[device].document_version}
-    models = {model for twin in chosen.values() for model in twin.desired}
-    retained = [*state.publisher.trust(models), *map(state.publisher.desired, chosen.values())]
-    documents = {message.topic: message.payload.decode() for message in retained}
-    return documents, list(blobs_in_use(chosen, state.publisher).values()), sorted(chosen)
+    made, missing = [], {}
+    for device, twin in sorted(chosen.items()):
+        try:
+            made.append(state.publisher.desired(twin))
+        except BadInput as error:
+            missing[device] = str(error)
+    found = {device: twin for device, twin in chosen.items() if device not in missing}
+    models = {model for twin in found.values() for model in twin.desired}
+    documents = {each.topic: each.payload.decode() for each in (*state.publisher.trust(models), *made)}
+    return Export(documents, list(blobs_in_use(found, state.publisher).values()), sorted(found), missing)
 
 
 def take_messages(state: State, stick: StickMessages, *, actor: str) -> int:

@@ -19,6 +19,7 @@ class Health(Answer, frozen=True):
     devices: int
     messages_dropped: int
     messages_not_authentic: int
+    retained_put_right: int
 
 
 class Token(Answer, frozen=True):
@@ -112,6 +113,8 @@ class StickDocuments(Answer, frozen=True):
     """By topic, as they were signed."""
     blobs: tuple[Blob, ...]
     devices: tuple[str, ...]
+    missing: dict[str, str]
+    """By device whose document could not be made, why."""
 
 
 class StickWritten(Answer, frozen=True):
@@ -119,6 +122,8 @@ class StickWritten(Answer, frozen=True):
 
     devices: tuple[str, ...]
     size_bytes: int
+    missing: dict[str, str]
+    """By device whose document, and by blob that could not be brought, why. Everything else is there."""
 
 
 class StickTaken(Answer, frozen=True):

@@ -24,6 +24,10 @@ def export(devices: tuple[str, ...], out: Path) -> None:
     found = Client().export_stick(devices, out)
     named = ", ".join(found.devices) or "no device: none has been offered a version"
     console.print(f"{size(found.size_bytes)} in {out} for {named}", highlight=False)
+    for what, why in sorted(found.missing.items()):
+        console.print(f"[red]missing[/] {what}: {why}", highlight=False)
+    if found.missing:
+        raise click.exceptions.Exit(1)
 
 
 @stick.command(name="import")

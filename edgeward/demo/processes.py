@@ -196,14 +196,14 @@ class Site:
 def wait_for(
     what: str, look: Callable[[], T | None], process: Process | None = None, *, within_s: float = START_S
 ) -> T:
-    """Calls `look` until it returns something other than None or False, and returns that.
+    """Calls `look` until it finds something, and returns that: an empty list, a zero and no answer are nothing.
 
     WorldError with the end of the process's log if the process ends or `within_s` has passed.
     """
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         found = look()
-        if found is not None and found is not False:
+        if found:
             return found
         if process is not None and not process.alive:
             break

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from controller.rollout.model import FINAL, Rollout
+from firmware_sim.checkers.health import health_tells
 from firmware_sim.checkers.identity import identity
 from firmware_sim.checkers.law import hold
 from firmware_sim.checkers.safety import check_safety
@@ -111,7 +112,7 @@ def _given(world: FleetWorld) -> dict[str, int]:
     }
 
 
-CHECKERS: tuple[Checker, ...] = (safety, order, identity, rollouts, liveness, resources)
+CHECKERS: tuple[Checker, ...] = (safety, order, identity, health_tells, rollouts, liveness, resources)
 
 
 def check_world(world: FleetWorld) -> None:

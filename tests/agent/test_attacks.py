@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Snapshot, Timestamp
 
+from agent.core.model import Steady
 from contract import topics
 from contract.desired import DesiredTarget
 from contract.manifest import Manifest
@@ -297,6 +299,81 @@ def test_a_broken_trust_file_on_flash_is_set_aside_and_trust_starts_from_the_roo
     device.run(device.now + 60)
     assert "record_corrupt" in refusals(device)
     honest(device, 2)
+
+
+NEW_TARGETS = signer("targets-2")
+
+
+def without_the_targets_key(device: Solo) -> dict[str, str]:
+    """The fleet's metadata after its root has revoked the targets key, which had named the director."""
+    change = {"targets": (TARGETS.public_key.keyid, NEW_TARGETS.public_key)}
+    files = repository.rotate_root(device.files, date(device), ROOTS, replace=change)
+    files["targets.json"] = repository.resign_targets(files, NEW_TARGETS, date(device))
+    return repository.refresh(files, KEYS, date(device))
+
+
+@pytest.mark.parametrize("spoilt", ["timestamp", "snapshot", "targets", "another root"])
+def test_a_root_in_a_refused_bundle_stays_and_the_key_that_it_revokes_is_believed_no_more(
+    device: Solo, spoilt: str
+) -> None:
+    """The broker holds back everything but a root. It cannot make the device forget that root, not by a restart."""
+    before, files = dict(device.files), without_the_targets_key(device)
+    made = repository.trust_bundle(files)
+    part = {"roots": (*made.roots, "garbage")} if spoilt == "another root" else {spoilt: "garbage"}
+    assert after(device, (topics.trust(), encode(replace(made, **part)))) == ["message_malformed"]
+    assert after(device, desired(9, want(2, V2.manifest, 9))) == ["trust_missing"]
+    device.device.cut_power()
+    device.run(device.now + 60)
+    assert "signature_invalid" in after(device, bundled(before)), "what the revoked key signed, said again"
+    assert after(device, desired(10, want(2, V2.manifest, 10)))[-1:] == ["trust_missing"]
+    device.files = files
+    honest(device, 11)
+
+
+def test_what_was_verified_before_a_fault_stays_and_a_director_that_it_replaces_is_believed_no_more(
+    device: Solo,
+) -> None:
+    """The new targets do not come whole, but timestamp and snapshot say that there are new ones."""
+    old = KEYS.director.public_key.keyid
+    files = dict(device.files)
+    files["targets.json"] = repository.rotate_director(
+        files, old, signer("director-2").public_key, TARGETS, date(device)
+    )
+    files = repository.refresh(files, KEYS, date(device))
+    cut = {**files, "targets.json": device.files["targets.json"]}
+    assert after(device, bundled(cut)) == ["metadata_rollback"]
+    assert after(device, desired(9, want(2, V2.manifest, 9))) == ["trust_missing"]
+    assert after(device, bundled(device.files)) == ["metadata_rollback"], "an older timestamp than the one that stayed"
+    device.device.cut_power()
+    device.run(device.now + 60)
+    assert after(device, desired(10, want(2, V2.manifest, 10)))[-1:] == ["trust_missing"]
+    assert after(device, bundled(files), desired(11, want(2, V2.manifest, 11)))[-1:] == ["signature_invalid"]
+
+
+def test_a_version_that_a_former_director_named_is_not_admitted_when_its_role_comes(device: Solo) -> None:
+    v4 = make_model(4, "good")
+    assert after(device, desired(2, want(4, v4.manifest, 2)), seconds=5) == []
+    rotate_director(device)
+    newer = {model.release: model.manifest for model in (*MODELS, v4)}
+    role = repository.sign_role(device.files, "m", newer, signers=[RELEASE], now=date(device))
+    device.files = repository.refresh({**device.files, "models-m.json": role}, KEYS, date(device))
+    after(device, bundled(device.files), (ROLE, role.encode()))
+    agent = device.device._agent
+    assert agent is not None
+    assert isinstance(agent.models["m"].state, Steady), "and nothing is fetched"
+
+
+def test_a_role_on_flash_whose_signer_was_replaced_is_not_trusted_after_a_restart(device: Solo) -> None:
+    """Its version is the one that the snapshot names; its signature is not of a key that targets name by now."""
+    other = signer("release-2")
+    files = dict(device.files)
+    files["targets.json"] = repository.delegate(files, "m", [other.public_key], targets=TARGETS, now=date(device))
+    device.files = repository.refresh(files, KEYS, date(device))
+    assert after(device, bundled(device.files)) == []
+    del device.broker.retained[topics.trust()], device.broker.retained[ROLE]
+    device.device.cut_power()
+    device.run(device.now + 60)
+    assert "not_in_image_repo" in after(device, desired(9, want(2, V2.manifest, 9)))
 
 
 def rotate_director(device: Solo) -> CryptoSigner:

@@ -5,12 +5,13 @@ import queue
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from agent.adapters.http import blob_server
-from agent.adapters.http.blob_server import MAX_ASKERS, BlobServer
+from agent.adapters.http.blob_server import MAX_ASKERS, MAX_ASKERS_PER_ADDRESS, BlobServer
 from agent.adapters.posix_disk import PosixDisk
 from agent.adapters.sources import Source
 from agent.config import TransferConfig, check_serve_at, check_transfer
@@ -158,3 +159,69 @@ def test_an_address_is_told_as_neighbours_can_use_it() -> None:
 def test_an_address_that_nobody_can_reach_is_refused_with_an_example(serve_at: str) -> None:
     with pytest.raises(BadInput, match=r"transfer\.serve_at .*192\.168\.1\.17:8472"):
         check_transfer(TransferConfig(serve_at=serve_at))
+
+
+def trickling(server: BlobServer, first: bytes, piece: bytes, limit_s: float = 5.0) -> float:
+    """How long a connection lives that sends `first`, then `piece` after `piece`, never idle for long."""
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port_of(server))) as slow:
+        slow.settimeout(0.05)
+        slow.sendall(first)
+        while time.monotonic() - began < limit_s:
+            try:
+                slow.sendall(piece)
+                if slow.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+    return time.monotonic() - began
+
+
+def test_a_head_that_trickles_is_ended_and_leaves_its_place(
+    neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No single read is slow: what counts is the whole head."""
+    monkeypatch.setattr(blob_server, "HEAD_S", 0.3)
+    assert trickling(neighbour, b"GET / HTTP/1.1\r\nX-Slow: ", b"x") < 3
+    assert trickling(neighbour, f"GET /{'0' * 64} HTTP/1.1\r\n\r\n".encode(), b"") < 3, "an idle connection, too"
+    assert ask(neighbour, f"/{ARTIFACT.sha256}")[1] == NEW
+
+
+def test_an_answer_that_is_taken_a_byte_at_a_time_is_ended(
+    neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 16_000_000)
+    monkeypatch.setattr(blob_server, "HEAD_S", 0.3)
+    monkeypatch.setattr(blob_server, "SLOWEST_BYTES_S", 50_000_000)
+    monkeypatch.setitem(BLOBS, "f" * 64, (describe(b"x" * 16_000_000, CHUNK), b""))
+    neighbour._server.find = lambda digest: (BLOBS[digest][0], str(large)) if digest in BLOBS else None
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port_of(neighbour))) as slow, suppress(OSError):
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.sendall(f"GET /{'f' * 64} HTTP/1.1\r\n\r\n".encode())
+        while (slow.recv(1024) and neighbour._server._addresses) or time.monotonic() - began < 0.3:
+            time.sleep(0.01)
+            assert time.monotonic() - began < 5, "it still has its place"
+
+
+def test_a_request_with_a_body_is_refused_and_nothing_of_the_body_is_read(neighbour: BlobServer) -> None:
+    assert ask(neighbour, f"/{ARTIFACT.sha256}", {"Content-Length": "900000000"})[0] == 400
+    assert ask(neighbour, f"/{ARTIFACT.sha256}", {"Transfer-Encoding": "chunked"})[0] == 400
+
+
+def test_one_neighbour_does_not_take_all_places(neighbour: BlobServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blob_server, "_is_here", lambda _: False)
+    held = [socket.create_connection(("127.0.0.1", port_of(neighbour))) for _ in range(MAX_ASKERS)]
+    time.sleep(0.2)
+    try:
+        for one in held:
+            one.settimeout(1)
+        assert [one.recv(1) for one in held[MAX_ASKERS_PER_ADDRESS:]] == [b""] * (MAX_ASKERS - MAX_ASKERS_PER_ADDRESS)
+        with pytest.raises(TimeoutError):
+            held[0].recv(1)
+    finally:
+        for one in held:
+            one.close()

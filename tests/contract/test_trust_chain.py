@@ -172,6 +172,34 @@ def test_a_root_that_its_predecessor_did_not_sign_is_refused_with_what_it_is() -
     assert (after.timestamp, after.targets) == (FOLLOWED.timestamp, FOLLOWED.targets)
 
 
+def test_a_refused_bundle_says_what_was_verified_before_the_fault() -> None:
+    files = repository.rotate_root(NEWER, NOW, ROOTS)
+    made = repository.trust_bundle(files)
+    for part in ({"roots": (*made.roots, "?")}, {"timestamp": "?"}, {"snapshot": "?"}, {"targets": "?"}):
+        with pytest.raises(chain.FollowedInPartError) as caught:
+            chain.follow(FOLLOWED, encode(but(made, **part)), NOW + HOUR)
+        assert caught.value.code == Code.MESSAGE_MALFORMED
+        assert caught.value.verified == but(FOLLOWED, root=files["2.root.json"]), (
+            "all parts are looked at for doubled keys first"
+        )
+    old = encode(but(made, targets=FILES["targets.json"], snapshot=FILES["snapshot.json"]))
+    with pytest.raises(chain.FollowedInPartError) as caught:
+        chain.follow(FOLLOWED, old, NOW + HOUR)
+    assert caught.value.verified == but(FOLLOWED, root=files["2.root.json"], timestamp=files["timestamp.json"])
+    assert not chain.is_vouched(caught.value.verified)
+
+
+def test_roots_of_a_bundle_are_taken_in_order_and_those_that_cannot_be_read_last() -> None:
+    files = dict(FILES)
+    for _ in range(2):
+        files = repository.rotate_root(files, NOW, ROOTS)
+    made = repository.trust_bundle(files)
+    mixed = encode(but(made, roots=("?", *reversed(made.roots))))
+    assert chain.newer_roots(TRUSTED, mixed) == [files["2.root.json"], files["3.root.json"], "?"]
+    assert chain.missing_root(TRUSTED, encode(but(made, roots=("?", made.roots[2])))) == 2
+    assert chain.missing_root(TRUSTED, encode(but(made, roots=("?",)))) is None
+
+
 def test_a_role_needs_a_bundle_before_it() -> None:
     assert code_of(lambda: chain.take_role(TRUSTED, "m", ROLE.encode(), NOW)) == Code.TRUST_MISSING
     assert code_of(lambda: chain.targets_of(TRUSTED)) == Code.TRUST_MISSING

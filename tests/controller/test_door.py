@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from contract.wire import encode
 from controller import cli
 from controller.api.addresses import block_of, client_of
 from controller.api.app import make_app
-from controller.api.body import MAX_PUSHES
+from controller.api.body import MAX_PUSHES, RESERVE_BYTES
 from controller.api.door import opened
 from controller.clock import stamp, today
 from controller.config import ApiConfig, Config, StorageConfig
@@ -159,7 +160,45 @@ def test_one_push_too_many_waits_before_its_body_is_read(data_dir: Path) -> None
             for _, writer in held:
                 writer.close()
 
-    assert b"429" in talk(data_dir, script)[:20]
+    answer = talk(data_dir, script)
+    assert b"503" in answer[:20]
+    assert b'"busy"' in answer
+
+
+def test_a_push_for_which_the_disk_has_no_room_is_refused_before_its_body_is_read(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = "multipart/form-data; boundary=b"
+    raw = head("POST", "/v1/models/m/versions", 100 * MIB, Authorization=f"Bearer {LOCAL}", Content_Type=kind)
+    usage = shutil.disk_usage(data_dir.parent)._replace(free=RESERVE_BYTES + 99 * MIB)
+    monkeypatch.setattr("controller.api.body.shutil.disk_usage", lambda _: usage)
+
+    async def script(_: State, callers: Callers) -> bytes:
+        return await callers.ask(raw)
+
+    answer = talk(data_dir, script)
+    assert b"503" in answer[:20]
+    assert b'"disk_full"' in answer
+
+
+def test_a_disk_that_others_fill_ends_a_push_before_the_reserve_is_used_up(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.api.body.LOOK_EVERY_BYTES", 64 * 1024)
+    left = iter([RESERVE_BYTES + 100 * MIB])
+    monkeypatch.setattr(
+        "controller.api.body.shutil.disk_usage",
+        lambda _: shutil._ntuple_diskusage(1, 1, next(left, RESERVE_BYTES - 1)),  # type: ignore[attr-defined]
+    )
+    kind = "multipart/form-data; boundary=b"
+    part = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n' + b"x" * MIB
+    raw = head("POST", "/v1/models/m/versions", 90 * MIB, Authorization=f"Bearer {LOCAL}", Content_Type=kind) + part
+
+    async def script(_: State, callers: Callers) -> bytes:
+        return await callers.ask(raw)
+
+    assert b'"disk_full"' in talk(data_dir, script)
+    assert list((data_dir / "incoming").iterdir()) == []
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /v1/health HTTP/1.1\r\nHost: c\r\nX-Slow: "])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from contract.errors import Code, WorldError
+from contract.errors import BadInput, Code, WorldError
 from controller import service as service_module
 from controller.api.app import make_app
+from controller.api.metrics import REASONS
+from controller.broker import inbox
 from controller.broker.process import RunningBroker
 from controller.config import Config, FleetConfig, StorageConfig
 from controller.health import (
+    CODES,
     EXPIRY_DAYS,
     FREE_BYTES_WANTED,
     PASS_FAILING_S,
@@ -41,6 +45,7 @@ WELL = Facts(
     free_bytes=10 * FREE_BYTES_WANTED,
     expiry_days={"role root": 300.0, "certificate server": 90.0},
     skipped={},
+    foreign={},
     unreadable={},
 )
 
@@ -91,6 +96,7 @@ def test_nothing_is_wrong_with_a_controller_that_is_well() -> None:
             "blob 1f could not be published: damaged",
         ),
         ({"skipped": {"desired a": "lost", "blob 1f": "damaged"}}, "not_published", ", and 1 more"),
+        ({"foreign": {"edgeward/v1/pub/trust": "put right 2 times"}}, "retained_by_others", "trust was retained by"),
         ({"unreadable": {"devices/a": "null"}}, "rows_unreadable", "devices/a could not be read at the start: null"),
         ({"free_bytes": FREE_BYTES_WANTED - 1}, "disk_low", "268 MB are free"),
         ({"expiry_days": {"role root": EXPIRY_DAYS - 0.1}}, "expires_soon", "role root expires in 6.9 days"),
@@ -100,6 +106,7 @@ def test_nothing_is_wrong_with_a_controller_that_is_well() -> None:
 def test_each_fault_is_one_finding_in_words(fact: dict[str, Any], code: str, words: str) -> None:
     (found,) = findings_of(replace(WELL, **fact))
     assert found.code == code
+    assert code in CODES
     assert words in found.detail
 
 
@@ -129,6 +136,36 @@ def test_health_answers_503_with_codes_and_the_words_need_a_token(state: State) 
     assert (status, body["status"], body["findings"]) == (503, "failing", ["passes_fail"])
     assert "/secret/path" not in json.dumps(body)
     assert "/secret/path" in asked(state, "/v1/fleet")[1]["findings"][0]["detail"]
+
+
+def test_metrics_say_what_health_says_without_a_token_and_without_names(state: State) -> None:
+    async def scrape() -> str:
+        async with TestClient(TestServer(make_app(state, "edg_test"))) as client:
+            answer = await client.get("/metrics")
+            assert (answer.status, answer.content_type) == (200, "text/plain")
+            return await answer.text()
+
+    text = asyncio.run(scrape())
+    assert "edgeward_controller_healthy 1\n" in text
+    assert all(f'edgeward_controller_finding{{code="{code}"}} 0\n' in text for code in CODES)
+    state.passes.failed(time.monotonic() - PASS_FAILING_S, "disk_full: /secret/path")
+    state.skipped.failed("desired secret-device", BadInput(Code.STORE_CORRUPT, "lost"), 0.0)
+    state.inbox.put("edgeward/v1/d/cam-1/up/heartbeat", b"{")
+    state.passes.good_at -= 100
+    text = asyncio.run(scrape())
+    assert "edgeward_controller_healthy 0\n" in text
+    assert 'edgeward_controller_finding{code="passes_fail"} 1\n' in text
+    assert "edgeward_controller_not_published 1\n" in text
+    assert 'edgeward_controller_messages_dropped_total{reason="malformed"} 1\n' in text
+    age = re.search(r"edgeward_controller_pass_age_seconds ([0-9.]+)", text)
+    assert age is not None
+    assert 100 <= float(age[1]) < 160
+    assert "secret" not in text
+
+
+def test_every_reason_that_the_inbox_counts_has_a_series() -> None:
+    named = set(re.findall(r'counts\["(\w+)"', Path(inbox.__file__).read_text())) | {"malformed", "parts"}
+    assert named == set(REASONS)
 
 
 def test_an_expiry_of_a_role_and_of_the_authority_is_seen_and_self_renewed_roles_are_not(state: State) -> None:

@@ -2,17 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from contract import topics
-from contract.blobs import describe, sha256_hex
+from contract.blobs import Blob, chunk_list, describe, sha256_hex
 from controller.broker import retained as module
+from controller.broker import sentinels
+from controller.broker.foreign import AGAIN_MAX_S, AGAIN_MIN_S, EVERYTHING, MAX_AT_ONCE, MAX_TOPICS, TOLD_S, Foreign
 from controller.broker.messages import Retained, sentinel
 from controller.broker.retained import RetainedState
+from controller.broker.sentinels import Sentinels
 from controller.broker.skipped import RETRY_S
 from controller.config import Config, StorageConfig
 from controller.fleet.twin import Assigned, Twin
@@ -32,17 +36,21 @@ class Broker:
 
     def __init__(self) -> None:
         self.topics: list[str] = []
-        self.held: set[str] = set()
+        self.messages: list[Retained] = []
+        self.held: dict[str, bytes] = {}
         self.asked: list[str] = []
-        self.saw = lambda _topic: False
+        self.sentinels = Sentinels()
+        self.sentinels.link = self  # type: ignore[assignment]
 
     def retain(self, messages: Iterable[Retained]) -> None:
-        self.topics += [message.topic for message in messages]
+        for message in messages:
+            self.topics.append(message.topic)
+            self.messages.append(message)
 
     def subscribe(self, topic: str) -> None:
         self.asked.append(topic)
         if topic in self.held:
-            self.saw(topic)
+            self.sentinels.saw(topic, self.held[topic])
 
     def unsubscribe(self, topic: str) -> None: ...
 
@@ -54,8 +62,7 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
+def two_devices(tmp_path: Path) -> State:
     """Device `a` is to run model `m` in the bytes WHOLE, device `b` model `n` in the bytes DAMAGED."""
     made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
     for device, model, data in (("a", "m", WHOLE), ("b", "n", DAMAGED)):
@@ -68,15 +75,28 @@ def state(tmp_path: Path) -> Iterator[State]:
         )
         told = Assigned(release=1, generation=1, rollout="r", digest=sha256_hex(data))
         made.world.durable.twins[device] = Twin(device, document_version=1, issued_at=1, desired={model: told})
+    return made
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    made = two_devices(tmp_path)
     yield made
     made.close()
 
 
 def retained_of(state: State, clock: Clock | None = None) -> tuple[RetainedState, Broker]:
-    broker = Broker()
-    made = RetainedState(state.world.durable, state.publisher, state.records, state.skipped, clock or Clock())
-    made.link = broker  # type: ignore[assignment]
-    broker.saw = made.saw
+    broker, clock = Broker(), clock or Clock()
+    made = RetainedState(
+        state.world.durable,
+        state.publisher,
+        state.records,
+        state.skipped,
+        Foreign(clock),
+        lost=broker.sentinels.lost,
+        clock=clock,
+    )
+    made.link = broker
     return made, broker
 
 
@@ -117,6 +137,25 @@ def test_five_damaged_bytes_of_one_blob_cost_no_other_device_its_rollout(
     assert name not in made.skipped.why
 
 
+def test_a_blob_that_was_damaged_when_the_broker_lost_it_is_published_once_it_is_whole(state: State) -> None:
+    blob, clock = manifest_of(DAMAGED).artifact, Clock()
+    state.records.save_published([blob])
+    damage(state, DAMAGED)
+    made, broker = retained_of(state, clock)
+
+    async def all_of(blobs: Sequence[Blob]) -> set[str]:
+        return {each.sha256 for each in blobs}
+
+    made._lost = all_of
+    asyncio.run(made.restore())
+    assert made.skipped.why
+    state.blobs.path(blob.sha256).write_bytes(DAMAGED)  # a backup has come back, the connection has not been away
+    clock.now += RETRY_S
+    asyncio.run(made.try_again())
+    assert chunk_of(DAMAGED) in broker.topics
+    assert made.skipped.why == {}
+
+
 def test_a_version_that_the_registry_lacks_keeps_back_the_documents_that_name_it_and_no_others(state: State) -> None:
     twins = state.world.durable.twins
     lost = Assigned(release=77, generation=2, rollout="r")
@@ -137,10 +176,13 @@ def test_a_version_that_the_registry_lacks_keeps_back_the_documents_that_name_it
 def test_however_many_blobs_a_broker_has_lost_they_are_looked_for_in_one_wait(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SENTINEL_WAIT_S", 0.2)
-    state.records.save_published([manifest_of(WHOLE).artifact, manifest_of(DAMAGED).artifact])
+    monkeypatch.setattr(sentinels, "SENTINEL_WAIT_S", 0.2)
+    whole, damaged = manifest_of(WHOLE).artifact, manifest_of(DAMAGED).artifact
+    state.records.save_published([whole, damaged])
     made, broker = retained_of(state)
-    broker.held = {chunk_of(WHOLE)}
+    broker.held = {chunk_of(WHOLE): WHOLE, topics.chunk_list(whole.sha256): chunk_list(WHOLE, whole.chunk_bytes)}
+    broker.held[chunk_of(DAMAGED)] = DAMAGED
+    broker.held[topics.chunk_list(damaged.sha256)] = b"somebody has written over it while nobody looked"
 
     async def restore() -> float:
         loop = asyncio.get_running_loop()
@@ -149,7 +191,102 @@ def test_however_many_blobs_a_broker_has_lost_they_are_looked_for_in_one_wait(
         return loop.time() - began
 
     took_s = asyncio.run(restore())
-    assert set(broker.asked) == {chunk_of(WHOLE), chunk_of(DAMAGED)}
+    lists = {topics.chunk_list(blob.sha256) for blob in (whole, damaged)}
+    assert set(broker.asked) == {chunk_of(WHOLE), chunk_of(DAMAGED), *lists}
     assert chunk_of(WHOLE) not in broker.topics
     assert chunk_of(DAMAGED) in broker.topics
     assert took_s < 0.4, "two waits, one after the other, would be 0.4 s"
+
+
+def test_what_somebody_else_retains_over_a_document_is_put_right_by_what_belongs_there(state: State) -> None:
+    retained, broker = retained_of(state)
+    asyncio.run(retained.ensure_blobs())
+    right = state.publisher.desired(state.world.durable.twins["a"]).payload
+    whole = describe(WHOLE, 4096)
+    for topic, payload in (
+        (topics.desired("a"), b"EVIL"),
+        (topics.trust(), b""),
+        (topics.root(1), b"EVIL"),
+        (topics.chunk_list(whole.sha256), b"EVIL"),
+        (topics.chunk(whole.sha256, 0), b"EVIL"),
+        (topics.desired("stranger"), b"EVIL"),
+        ("edgeward/v1/pub/whatever", b"not ours to judge"),
+    ):
+        assert retained.saw(topic, payload, retained=True)
+    broker.messages.clear()
+    assert not retained.put_right()
+    found = {message.topic: message.payload for message in broker.messages}
+    assert found[topics.desired("a")] == right
+    assert found[topics.trust()] == state.trust_metadata.trust_bundle()
+    assert found[topics.root(1)] == state.trust_metadata.root().encode()
+    assert found[topics.chunk(whole.sha256, 0)] == WHOLE
+    assert found[topics.desired("stranger")] == b""
+    assert len(found) == 6
+    assert retained.foreign.count == 6
+
+
+def test_the_same_bytes_from_somebody_else_and_what_is_not_retained_are_no_fault(state: State) -> None:
+    retained, broker = retained_of(state)
+    right = state.publisher.desired(state.world.durable.twins["a"])
+    assert retained.saw(right.topic, right.payload, retained=True), "a bridge that says what we have said"
+    assert retained.saw(right.topic, b"EVIL", retained=False), "heard once, and kept by nobody"
+    retained.put_right()
+    assert (broker.topics, retained.foreign.count) == ([], 0)
+
+
+def test_what_a_device_retains_where_only_presence_may_be_is_cleared_and_not_heard(state: State) -> None:
+    retained, broker = retained_of(state)
+    assert retained.saw(topics.heartbeat("a"), b"junk", retained=True)
+    assert retained.saw("edgeward/v1/d/Bad Name/up/report", b"junk", retained=True)
+    assert retained.saw(topics.presence("a"), b" " * (module.MAX_PRESENCE_BYTES + 1), retained=True)
+    assert not retained.saw(topics.presence("a"), b"{}", retained=True)
+    assert not retained.saw(topics.heartbeat("a"), b"{}", retained=False)
+    assert not retained.saw(topics.heartbeat("a"), b"", retained=True), "the clearing itself"
+    retained.put_right()
+    cleared = {topics.heartbeat("a"), "edgeward/v1/d/Bad Name/up/report", topics.presence("a")}
+    assert {(message.topic, message.payload) for message in broker.messages} == {(topic, b"") for topic in cleared}
+
+
+def test_two_who_disagree_about_a_topic_speak_ever_more_rarely() -> None:
+    clock = Clock()
+    foreign, said = Foreign(clock), []
+    for second in range(3600):
+        clock.now = float(second)
+        foreign.saw("t", b"mine")
+        for topic, _ in foreign.due():
+            foreign.put_right(topic)
+            said.append(second)
+    waits = [after - before for before, after in pairwise(said)]
+    assert said[0] == 0
+    assert waits[0] == AGAIN_MIN_S
+    assert max(waits) == AGAIN_MAX_S
+    assert len(said) < 25
+    assert foreign.told() == {"t": f"put right {len(said)} times"}
+    clock.now += TOLD_S + 1 + AGAIN_MAX_S
+    assert foreign.told() == {}
+
+
+def test_somebody_who_says_the_right_thing_between_wrong_ones_is_answered_no_faster(state: State) -> None:
+    clock = Clock()
+    retained, broker = retained_of(state, clock)
+    right = state.publisher.desired(state.world.durable.twins["a"])
+    for second in range(600):
+        clock.now = float(second)
+        retained.saw(right.topic, b"EVIL" if second % 2 else right.payload, retained=True)
+        retained.put_right()
+    assert 2 <= len(broker.topics) < 12
+
+
+def test_whoever_writes_over_more_topics_than_are_counted_is_answered_by_publishing_everything(state: State) -> None:
+    clock = Clock()
+    retained, broker = retained_of(state, clock)
+    for number in range(3 * MAX_TOPICS):
+        retained.saw(topics.desired(f"d{number}"), b"EVIL", retained=True)
+    everything = []
+    for second in range(MAX_TOPICS // MAX_AT_ONCE + 2):
+        clock.now = float(second)
+        before = len(broker.topics)
+        everything.append(retained.put_right())
+        assert len(broker.topics) - before <= MAX_AT_ONCE
+    assert everything.count(True) == 1
+    assert EVERYTHING in retained.foreign.told()

@@ -86,8 +86,14 @@ def test_a_device_that_says_it_runs_what_the_registry_lacks_has_no_way_back_and_
     assert {each.desired["m"].release for each in world.durable.twins.values()} == {MANIFEST.release}
     world.durable.rollouts["r"] = replace(world.durable.rollouts["r"], status="rolling_back")
     reconcile(world, [], 2.0)
-    assert "m" not in world.durable.twins["a"].desired, "it is told to run nothing, not a release that nobody has"
+    assert world.durable.twins["a"].desired["m"].release == MANIFEST.release, "to withdraw it would end what it runs"
     assert world.durable.twins["b"].desired["m"].release == good.release
+
+    bad = replace(told, stable=VersionRef(release=MANIFEST.release, digest=MANIFEST.artifact.sha256))
+    world.durable.twins["a"] = replace(world.durable.twins["a"], reported={"m": bad})
+    world.durable.rollouts["r"] = replace(world.durable.rollouts["r"], status="rolling_back")
+    reconcile(world, [], 3.0)
+    assert "m" not in world.durable.twins["a"].desired, "it has confirmed what is rolled back, and runs nothing else"
 
 
 def test_a_newer_rollout_may_start_when_only_absent_devices_keep_a_roll_back_open(tmp_path: Path) -> None:

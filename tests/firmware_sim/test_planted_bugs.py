@@ -21,9 +21,12 @@ from agent.transfer import download
 from agent.trust import pending
 from agent.uplink import reporter
 from contract.errors import WorldError
+from controller import health as controller_health
+from controller.broker.retained import RetainedState
+from controller.broker.skipped import Skipped
 from controller.fleet import boots
 from controller.fleet.boots import Boots
-from controller.reconcile import decisions, durable, fold
+from controller.reconcile import decisions, durable, fold, membership
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes, Unsaved
 from controller.rollout import analysis, decide
@@ -347,14 +350,56 @@ def an_unsaved_change_is_lost_by_a_failed_pass(patch: pytest.MonkeyPatch) -> Non
 
 @bug("publisher", "storm", "never_stops")
 def blobs_that_the_broker_lost_stay_lost(patch: pytest.MonkeyPatch) -> None:
-    original = sim_controller.SimController._ensure_blobs
+    async def none(_: Any, __: Any) -> set[str]:
+        return set()
 
-    def once(self: Any) -> None:
-        if not getattr(self, "_published", False):
-            original(self)
-        self._published = True
+    patch.setattr(sim_controller.SimController, "_lost", none)
 
-    patch.setattr(sim_controller.SimController, "_ensure_blobs", once)
+
+@bug("health", "damaged_blob", "health_tells")
+def health_does_not_look_at_what_is_not_published(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(controller_health, "_left_out", lambda code, what, faults: ("", ""))
+
+
+@bug("publisher", "damaged_blob", "well_again")
+def a_blob_that_was_lost_while_it_was_damaged_is_never_tried_again(patch: pytest.MonkeyPatch) -> None:
+    original = RetainedState._publish_blob
+
+    def notes_it_as_published(self: Any, blob: Any) -> None:
+        original(self, blob)
+        self._records.save_published([blob])
+
+    patch.setattr(RetainedState, "_publish_blob", notes_it_as_published)
+
+
+@bug("publisher", "damaged_blob", "rollout_ends")
+def what_cannot_be_published_is_left_out_in_silence(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Skipped, "failed", lambda self, name, error, now: None)
+
+
+@bug("publisher", "damaged_blob", "health_tells")
+def one_damaged_blob_ends_the_pass(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RetainedState, "_publish_blob", lambda self, blob: self._retain(self._publisher.chunks(blob)))
+
+
+@bug("health", "broker_lost", "health_tells")
+def health_does_not_look_at_the_broker(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(controller_health, "_broker", lambda facts: ("", ""))
+
+
+@bug("health", "disk_fails", "health_tells")
+def health_is_ok_while_every_pass_fails(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(controller_health, "_passes", lambda facts: ("", ""))
+
+
+@bug("decide", "unknown_release", "never_stops")
+def a_device_without_a_way_back_is_left_with_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "_keeps_its_own", lambda rollout, member, fact: False)
+
+
+@bug("reconcile", "unknown_release", "well_again")
+def a_way_back_leads_to_a_release_that_the_registry_lacks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(membership, "holds", lambda world, model, version: True)
 
 
 @bug("agent", "lossy", "never_falls_over")

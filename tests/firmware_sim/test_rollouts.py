@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from agent.assembly import Assembly
 from agent.serving.shadow import Shadow
 from contract.desired import TrialPolicy
+from controller.broker.retained import RetainedState
 from controller.rollout.model import Rule, Strategy, Wave
 from firmware_sim.controller import SimController
 from firmware_sim.durable import ControllerKilled, DurableHistory, DurableTables
@@ -190,7 +191,7 @@ def _kill_at_every_pass(patch: pytest.MonkeyPatch) -> Counter[str]:
     """Let each pass die at the step whose turn it is, and start the controller again a second later."""
     kills: Counter[str] = Counter()
     turn = {"at": 0}
-    run_pass, publish = SimController._pass, SimController._publish_for
+    run_pass, publish = SimController._pass, RetainedState.publish_for
 
     def dies_at(step: str) -> bool:
         return STEPS[turn["at"] % len(STEPS)] == step
@@ -219,7 +220,7 @@ def _kill_at_every_pass(patch: pytest.MonkeyPatch) -> Counter[str]:
             self._die()
 
     patch.setattr(SimController, "_pass", one_pass)
-    patch.setattr(SimController, "_publish_for", cut("published", publish))
+    patch.setattr(RetainedState, "publish_for", cut("published", publish))
     patch.setattr(DurableTables, "write", cut("rows written", DurableTables.write))
     patch.setattr(DurableHistory, "record", cut("history written", DurableHistory.record))
     return kills

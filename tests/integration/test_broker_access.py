@@ -213,6 +213,8 @@ def test_nothing_foreign_is_delivered(lab: Lab, controller: Client, topic: str) 
         f"{BLOBS}/{'0' * 64}/0",
         "$SYS/x",
         f"{ROOT}/d/dev-a/upx",
+        f"{ROOT}/d/dev-a/up/anything",
+        f"{ROOT}/d/dev-a/up/report/more",
         f"{ROOT}/cmd",
     ],
 )
@@ -221,6 +223,23 @@ def test_a_device_writes_nowhere_but_to_its_own_topics(lab: Lab, controller: Cli
     device = lab.named("dev-a", protocol=protocol)
     device.publish(topic, b"EVIL", retain=True)
     assert [heard for heard in controller.heard if heard[1] == b"EVIL"] == []
+
+
+def test_a_device_that_retains_without_end_leaves_one_message_on_each_of_its_five_topics(
+    lab: Lab, controller: Client
+) -> None:
+    device = lab.named("dev-d")
+    kinds = ("presence", "heartbeat", "report", "telemetry", "captured")
+    for topic in (*kinds, *(f"junk-{number}" for number in range(20)), *(f"report/{number}" for number in range(20))):
+        device.mqtt.publish(f"{ROOT}/d/dev-d/up/{topic}", b"EVIL", 1, retain=True)
+    time.sleep(0.5)
+    device.mqtt.disconnect()
+    late = lab.named("svc.controller")
+    late.subscribe("#")
+    found = sorted(topic for topic, payload in late.heard if payload == b"EVIL")
+    assert found == sorted(f"{ROOT}/d/dev-d/up/{kind}" for kind in kinds)
+    for kind in kinds:
+        late.mqtt.publish(f"{ROOT}/d/dev-d/up/{kind}", b"", 1, retain=True)
 
 
 def test_its_own_report_arrives(lab: Lab, controller: Client) -> None:

@@ -11,7 +11,7 @@ import paho.mqtt.client as paho
 import psutil
 import pytest
 
-from contract.errors import Code, WorldError
+from contract.errors import BadInput, Code, WorldError
 from controller.broker import process as process_module
 from controller.broker.configurations import free_port
 from controller.broker.process import MAX_SET_ASIDE, RunningBroker, find_mosquitto, start_broker
@@ -79,6 +79,15 @@ def test_a_broker_that_ended_alone_is_started_again_and_one_that_was_stopped_is_
     assert not broker.tend(now + 60.0)
     assert broker.process is not None
     assert broker.process.poll() is not None
+
+
+def test_without_any_broker_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_module, "find_mosquitto", lambda: None)
+    monkeypatch.setattr(process_module, "find_spec", lambda _: None)
+    for kind in ("auto", "embedded"):
+        with pytest.raises(BadInput, match="apt-get install mosquitto") as caught:
+            start_broker(BrokerConfig(url=kind, port=0), tmp_path)
+        assert caught.value.code == Code.CONFIG_INVALID
 
 
 def test_attempts_to_start_a_broker_again_grow_apart_to_a_bound(tmp_path: Path) -> None:

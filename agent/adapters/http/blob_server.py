@@ -1,17 +1,21 @@
 """Blobs for neighbours: confirmed blobs, for any device on the network that names the digest.
 
-Decides how many are served at a time. Refuses to know who asks: as at the broker, a digest is enough, and the receiver
-verifies the blob. Uses the standard library's server: few neighbours at a time, and latency does not matter.
+Decides how many are served at a time, and how long each may take: a place is for whoever uses it. Refuses to know who
+asks: as at the broker, a digest is enough, and the receiver verifies the blob. Uses the standard library's server: few
+neighbours at a time, and latency does not matter.
 """
 
 import logging
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,8 +24,16 @@ from contract.names import is_digest
 
 MAX_ASKERS = 4
 """Connections at a time; a further one is closed, and its device asks another source."""
+MAX_ASKERS_PER_ADDRESS = 2
+"""From one address: a neighbour that opens more leaves places for the others."""
 TIMEOUT_S = 20.0
 """For one read or write: a neighbour that does nothing for so long is disconnected."""
+HEAD_S = 10.0
+"""From a connection's opening, or the end of an answer, to the end of the next request's head, however it trickles."""
+SLOWEST_BYTES_S = 4 * 1024
+"""An answer that is taken more slowly than this in the mean is ended: the broker is the better source then."""
+LOOK_S = 0.5
+"""Between two looks at the deadlines."""
 _RANGE = re.compile(r"bytes=(\d{1,12})-(\d{1,12})\Z")
 
 _log = logging.getLogger("edgeward.agent")
@@ -35,7 +47,9 @@ class BlobServer:
 
     def __init__(self, host: str, port: int, find: Find) -> None:
         self._server = _Server(host, port, find)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="neighbours", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(LOOK_S,), name="neighbours", daemon=True
+        )
         shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{self._server.server_port}/{{sha256}}"
         """The address that neighbours are told."""
@@ -60,11 +74,14 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, host: str, port: int, find: Find) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.find = find
-        self._places = threading.BoundedSemaphore(MAX_ASKERS)
+        self._lock = threading.Lock()
+        self._deadlines: dict[socket.socket, float] = {}
+        """When each connection is ended, in monotonic seconds."""
+        self._addresses: dict[socket.socket, str] = {}
         super().__init__((host, port), _Asker)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._places.acquire(blocking=False):
+        if self._takes_place(request, str(client_address[0])):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -73,10 +90,42 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            with self._lock:
+                self._deadlines.pop(request, None)
+                self._addresses.pop(request, None)
+
+    def service_actions(self) -> None:
+        """Ends connections whose time is over; their threads meet a closed socket (called every LOOK_S)."""
+        now = time.monotonic()
+        with self._lock:
+            for request in [each for each, deadline in self._deadlines.items() if now >= deadline]:
+                self._deadlines[request] = float("inf")
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def may_take(self, request: Any, seconds: float) -> None:
+        """Sets a connection's deadline anew."""
+        with self._lock:
+            if request in self._deadlines:
+                self._deadlines[request] = time.monotonic() + seconds
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         _log.debug("a neighbour disconnected", exc_info=True)
+
+    def _takes_place(self, request: socket.socket, address: str) -> bool:
+        with self._lock:
+            theirs = sum(each == address for each in self._addresses.values())
+            too_many = theirs >= MAX_ASKERS_PER_ADDRESS and not _is_here(address)
+            if len(self._addresses) >= MAX_ASKERS or too_many:
+                return False
+            self._addresses[request] = address
+            self._deadlines[request] = time.monotonic() + HEAD_S
+            return True
+
+
+def _is_here(address: str) -> bool:
+    """Whether an address is this machine's own: a proxy, or a fleet on one machine, speaks for many."""
+    return ip_address(address.partition("%")[0]).is_loopback
 
 
 class _Asker(BaseHTTPRequestHandler):
@@ -86,8 +135,17 @@ class _Asker(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = TIMEOUT_S
 
+    def handle_one_request(self) -> None:
+        """Gives each request's head its time, and no more after an answer."""
+        self.server.may_take(self.connection, HEAD_S)
+        super().handle_one_request()
+
     def do_GET(self) -> None:
         """Answers a GET; the standard library sets the name."""
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # nothing is read of a body that no request here has
+            self._refuse(HTTPStatus.BAD_REQUEST)
+            return
         name = self.path.removeprefix("/")
         digest = name.removesuffix(".list")
         found = self.server.find(digest) if is_digest(digest) else None
@@ -114,6 +172,7 @@ class _Asker(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(last - first + 1))
         self.send_header("Content-Range", f"bytes {first}-{last}/{length}")
         self.end_headers()
+        self.server.may_take(self.connection, HEAD_S + (last - first + 1) / SLOWEST_BYTES_S)
         if isinstance(file, BytesIO):
             self.wfile.write(file.getvalue()[first : last + 1])
         else:
