@@ -5,8 +5,8 @@
         plant.wait(timeout_s=60)
         label, probabilities = plant.run({"X": rows})
 
-Updates, trials and roll backs go on as in `edgeward-agent run`. The version that serves at the moment of a call answers
-it. Decides nothing. Refuses to know updates.
+Updates, trials and roll backs continue as in `edgeward-agent run`. The version that serves at the moment of a call
+answers it. Decides nothing. Refuses to know updates.
 """
 
 import logging

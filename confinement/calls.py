@@ -50,7 +50,10 @@ end."""
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What the argument number `argument` must be. Arguments are 64 bits wide; `zero` alone looks at all of them."""
+    """What the argument number `argument` must be. Arguments are 64 bits wide.
+
+    `be zero` checks all bits; the other conditions check the low 32 bits.
+    """
 
     argument: int
     must: Literal["be one of", "have", "lack", "be zero"]

@@ -1,7 +1,7 @@
 """Batches that wait on flash for the controller, in a bounded queue of files that survives power loss.
 
-Decides names, order and what is dropped: beyond the limit the oldest batch, because new ones say more. Refuses to know
-what a batch holds. Invariant: a name without the prefix ``tmp-`` is complete and durable.
+Decides names, order and losses: beyond the limit the oldest batch is dropped, because newer ones tell more. Refuses to
+know what a batch holds. Invariant: a file whose name has no prefix ``tmp-`` is complete and durable.
 """
 
 from agent.flash.atomic_file import read_atomic, write_atomic
@@ -15,7 +15,7 @@ Name = tuple[int, int]
 
 
 class Spool:
-    """First in, first out. Raises WorldError `disk_full` or `disk_failed` when the medium refuses."""
+    """A queue, first in, first out. Raises WorldError `disk_full` or `disk_failed` when the medium refuses."""
 
     def __init__(self, disk: Disk, max_bytes: int) -> None:
         self._disk = disk
@@ -26,13 +26,13 @@ class Spool:
                 boot, _, seq = name.removeprefix(PREFIX).partition("-")
                 self._sizes[int(boot), int(seq)] = disk.size_bytes(name)
             else:
-                disk.delete(name)  # half-written before a power cut: no other program uses the directory
+                disk.delete(name)  # written in part before a power cut: no other program uses the directory
 
     def __len__(self) -> int:
         return len(self._sizes)
 
     def put(self, name: Name, body: bytes) -> int:
-        """Makes a batch durable; returns how many old ones were dropped for it."""
+        """Makes a batch durable. Returns the number of old batches that were dropped for it."""
         given_up = 0
         while self._sizes and (sum(self._sizes.values()) + len(body) > self._max_bytes or len(self) >= MAX_FILES):
             self.drop(min(self._sizes))
@@ -41,7 +41,7 @@ class Spool:
         return given_up
 
     def oldest(self) -> tuple[Name, bytes] | None:
-        """Returns the batch to send next, None if none waits. Drops damaged ones."""
+        """Returns the batch to send next; None if none waits. Drops damaged batches."""
         while self._sizes:
             name = min(self._sizes)
             try:
@@ -51,7 +51,7 @@ class Spool:
         return None
 
     def drop(self, name: Name) -> None:
-        """Deletes a batch that has arrived or must make room. One that a power cut brings back does no harm."""
+        """Deletes a batch that was acknowledged or must make room. If a power cut restores it, that does no harm."""
         if self._sizes.pop(name, None) is not None:
             self._disk.delete(_file(name))
 

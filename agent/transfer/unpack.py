@@ -1,7 +1,7 @@
 """Decodes an artifact on disk from its encoded form and a version that the device has.
 
-Decides how much at a time: the agent does other work in between. Needs 10 MB, however large the artifact is.
-Refuses to know how the encoded form arrived.
+Decides how much is decoded at a time, because the agent does other work in between. Needs 10 MB of memory for an
+artifact of any size. Refuses to know how the encoded form arrived.
 """
 
 import logging

@@ -1,1 +1,2 @@
-"""Artifacts in fewer bytes: what changed since another version, and what compresses better in another order."""
+"""Encodings of artifacts in fewer bytes: changes since another version, and numbers in an order that compresses
+better."""

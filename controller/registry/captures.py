@@ -1,6 +1,6 @@
-"""Inferences that devices have kept, in an embedded SQL file: what people look at and what retraining starts from.
+"""Inferences that devices have captured, in an embedded SQL file. People read them, and retraining starts from them.
 
-Decides what is durable before a batch is acknowledged, and what a model may take up: the oldest rows go.
+Decides that a batch is durable before it is acknowledged, and how many rows a model may have: the oldest are deleted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,9 +31,11 @@ class Captures:
         self._max_rows = max_rows_per_model
 
     def keep(self, batches: Iterable[tuple[str, Captured]]) -> None:
-        """Makes (device, batch) durable in one transaction; a batch that came before changes nothing.
+        """Makes each (device, batch) durable in one transaction. A batch that was stored before changes nothing.
+        WorldError `disk_full`.
 
-        Devices send in order, the next one only after an acknowledgement: the newest name tells what came before.
+        A device sends its batches in order, the next one only after an acknowledgement. So the newest (boot, seq) tells
+        which batches were stored.
         """
         models = set()
         with transaction(self._db):
@@ -51,7 +53,7 @@ class Captures:
                 self._prune(model)
 
     def rows_of(self, model: str, after: int = 0, limit: int = 1000) -> list[tuple[int, str, CapturedRow]]:
-        """(id, device, row) of a model, oldest first, from the one behind `after`."""
+        """Returns (id, device, row) of a model's rows with an id above `after`, oldest first."""
         found = self._db.execute(
             "SELECT id, device, body FROM captured WHERE model = ? AND id > ? ORDER BY id LIMIT ?",
             (model, after, min(limit, MAX_ROWS_PER_QUERY)),
@@ -59,7 +61,7 @@ class Captures:
         return [(number, device, decode(body, CapturedRow)) for number, device, body in found]
 
     def label(self, model: str, labels: Mapping[int, str | float]) -> int:
-        """Gives rows of a model, by id, the labels that came late, in one transaction; how many of them there were."""
+        """Sets late labels of a model's rows, by id, in one transaction. Returns how many of these rows exist."""
         with transaction(self._db):
             found = {number: self._row(model, number) for number in labels}
             changed = [
@@ -71,7 +73,8 @@ class Captures:
         return len(changed)
 
     def newest_of(self, model: str, since: float, limit: int) -> list[tuple[str, CapturedRow]]:
-        """(device, row) of a model's newest rows that devices kept after `since`, newest first."""
+        """Returns (device, row) of a model's newest rows that were captured after `since` (seconds since 1970), newest
+        first."""
         found = self._db.execute(
             "SELECT device, body FROM captured WHERE model = ? ORDER BY id DESC LIMIT ?", (model, limit)
         ).fetchall()
@@ -83,7 +86,7 @@ class Captures:
         return decode(found[0], CapturedRow) if found is not None else None
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._db.close()
 
     def _prune(self, model: str) -> None:

@@ -39,7 +39,7 @@ Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Room:
-    """A part of the code and the tests that hold it."""
+    """A part of the code, and the tests that must find its mutants."""
 
     name: str
     paths: list[str]
@@ -55,7 +55,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A mutant that is to be judged."""
+    """A mutant that is to be tested."""
 
     room: Room
     mutant: Mutant
