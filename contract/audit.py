@@ -39,5 +39,5 @@ def faults(entries: Iterable[Mapping[str, Any]], witnesses: Iterable[str] = ()) 
         if not count.isdigit() or int(count) >= len(hashes):
             found.append(f"a witness knows {count} entries, there are {len(hashes) - 1}: the end was cut off")
         elif hashes[int(count)] != newest:
-            found.append(f"a witness knows another entry {count}: the audit was written anew")
+            found.append(f"a witness knows another entry {count}: the audit was written again")
     return found

@@ -26,7 +26,7 @@ class CapturedRow(Said, frozen=True):
     model: Short
     release: Count
     why: Literal["sampled", "hard"]
-    """Why the row was captured. `hard`: the model's confidence was below the limit in the device's configuration."""
+    """The reason for capturing the row. `hard`: the confidence was below the limit in the device's configuration."""
     inputs: Annotated[dict[str, Cell], msgspec.Meta(max_length=MAX_COLUMNS)]
     """Input cells by column, without the columns that the device's configuration removes."""
     value: str | float | None

@@ -60,7 +60,7 @@ class _Open:
     depth: int
     noted: Noted = field(default_factory=dict)
     seen: dict[int, str] = field(default_factory=dict)
-    """What its fields that may occur once hold, by field number."""
+    """The content of its fields that may occur once, by field number."""
 
 
 def _message(scan: Scan, name: str, at: int, end: int, depth: int) -> _Open:

@@ -70,7 +70,7 @@ class ConvertConfig(Message, frozen=True):
 
 
 class FleetConfig(Message, frozen=True):
-    """How the fleet is observed."""
+    """The observation of the fleet, and the rules for its devices and rollouts."""
 
     silent_s: Seconds = 90.0
     """A device without a heartbeat for this long is silent."""

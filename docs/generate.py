@@ -126,7 +126,7 @@ def _named(event: msgspec.Struct) -> str:
         case "HealthJudged":
             return f"HealthJudged {event.verdict.value}"  # type: ignore[attr-defined]
         case "FetchFailed":
-            return "FetchFailed, " + ("retryable" if event.retryable else "for good")  # type: ignore[attr-defined]
+            return "FetchFailed, " + ("retryable" if event.retryable else "final")  # type: ignore[attr-defined]
         case name:
             return name
 

@@ -43,7 +43,7 @@ RuntimeMaker = Callable[[tuple[SimModel, ...], Callable[[str], bytes], Callable[
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a device serves, and its record, from this time on. An entry is written when one of them changes."""
+    """The version that a device serves and its record, from this time on. A change of either makes a new entry."""
 
     at: float
     boots: int

@@ -29,7 +29,7 @@ VariantName = Literal["fp16", "int8"]
 
 
 class Request(Message, frozen=True):
-    """What the child must convert, and within which limits."""
+    """The task of the child, and its limits."""
 
     kind: Literal["skops", "onnx"]
     trusted_types: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Request(Message, frozen=True):
 
 
 class ConvertedForm(Message, frozen=True):
-    """What one form of the model needs on a device."""
+    """The requirements of one form of the model."""
 
     golden_rows: int
     ir: int
@@ -78,11 +78,11 @@ class Conversion(Message, frozen=True):
     params: dict[str, Any] = {}
     libraries: dict[str, str] = {}
     sandbox: str = ""
-    """How far the conversion was confined."""
+    """The extent to which the conversion was confined, in words."""
 
 
 class Fault(Message, frozen=True):
-    """Why the conversion failed."""
+    """The reason why the conversion failed."""
 
     code: Code
     detail: str

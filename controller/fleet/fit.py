@@ -50,7 +50,7 @@ def _memory_class(memory_mb: int) -> str:
 
 
 class Form(Message, frozen=True):
-    """What one form of a version needs on a device."""
+    """The requirements of one form of a version."""
 
     name: str
     """`fp16`, `int8`; "" for the full version."""

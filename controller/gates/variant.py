@@ -22,7 +22,7 @@ class Shrunk(Message, frozen=True):
     size_bytes: int
     compared: Compared
     note: str = ""
-    """Why the form was not made; empty: it was made."""
+    """The reason why the form was not made; empty: it was made."""
 
 
 def judge_variant(shrunk: Shrunk) -> GateVerdict:

@@ -37,7 +37,7 @@ class WavePreview(Message, frozen=True):
 
 
 class Preview(Message, frozen=True):
-    """What a rollout would do if it started now."""
+    """The effects of a rollout that would start now."""
 
     model: str
     release: int
@@ -55,7 +55,7 @@ class Preview(Message, frozen=True):
     """The earliest end in seconds from the start: the rate of offers and the soak times, without the time of
     transfers."""
     power: tuple[str, ...]
-    """What each rule can detect in the first wave, in sentences."""
+    """One sentence for each rule: the difference that it can detect in the first wave."""
     no_way_back: dict[str, str]
     """Devices that have no stable version to roll back to, with the reason: they run none yet, or the registry lacks
     it."""

@@ -1,4 +1,4 @@
-"""Why a device runs what it runs, in order: what it was asked to run, by which rollout, and what it reported.
+"""The history of a device in sentences: its reports, what it runs now, and which rollout has asked for that.
 
 Decides the words. Refuses to know where the history is kept.
 """
