@@ -44,7 +44,7 @@ def check_device_name(name: str) -> str:
         raise BadInput(
             Code.NAME_INVALID,
             f"device name {name[:80]!r}: use 1 to 64 letters, digits, '.', '_', ':' and '-', beginning with a letter "
-            f"or a digit; {SERVICE_PREFIX!r} begins no device's name",
+            f"or a digit; {SERVICE_PREFIX!r} may not begin a device's name",
         )
     return name
 

@@ -60,7 +60,7 @@ class Source:
         try:
             self._asks.put_nowait((blob, None if indices is None else tuple(indices)))
         except queue.Full:
-            self._deliver(SourceFailed(self.url, "more is asked of it than it brings"))
+            self._deliver(SourceFailed(self.url, "too many requests wait for it"))
 
     def take_back(self, blob: Blob, indices: Sequence[int] | None) -> None:
         """Cancels the request for these chunks."""
@@ -160,7 +160,7 @@ def _location(answer: "HTTPResponse") -> str:
     others."""
     address = answer.headers.get("Location", "")
     if len(address) > MAX_ADDRESS_CHARS or not address.startswith(("http://", "https://")):
-        raise OSError(f"sent to {address[:80]!r}, which is no address of a web server")
+        raise OSError(f"redirected to {address[:80]!r}, which is not an HTTP address")
     return address
 
 
@@ -178,5 +178,5 @@ def _runs(indices: Sequence[int]) -> Iterator[list[int]]:
 
 def _exactly(data: bytes, size: int) -> bytes:
     if len(data) != size:
-        raise OSError(f"{len(data)} bytes where {size} were asked for")
+        raise OSError(f"{len(data)} bytes where {size} were requested")
     return data

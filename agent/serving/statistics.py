@@ -13,7 +13,7 @@ MAX_VERSIONS = 64
 
 @dataclass(slots=True)
 class VersionStatistics:
-    """Sums since the agent started: counts, and times in nanoseconds."""
+    """Sums since the agent started, with the time of the newest request in ms since 1970 (`last_ms`)."""
 
     requests: int = 0
     failures: int = 0

@@ -111,7 +111,7 @@ class Download:
                 return self._next_source(now)
             self._list_stalls += 1
             if self._list_stalls >= MAX_STALLS:
-                return self._failed(WorldError(Code.TRANSFER_STALLED, "the chunk list does not come"))
+                return self._failed(WorldError(Code.TRANSFER_STALLED, "the chunk list does not arrive"))
             return self._ask_again(now)
         return self._tick_transfer(self._transfer, now) if self._transfer is not None else None
 

@@ -84,7 +84,7 @@ class Bucket:
         except FileNotFoundError:
             pass
         await put_async(self._store, digest, path)
-        _log.info("brought %s to bucket %s", digest[:12], self._url)
+        _log.info("uploaded %s to bucket %s", digest[:12], self._url)
 
 
 def _store(url: str, endpoint: str) -> "S3Store":

@@ -98,7 +98,7 @@ def _print(story: Story, summary: dict[str, Any]) -> None:
         f"\n{summary['inferences']} inferences, [bold]{summary['failed_inferences']} failed[/]; "
         f"longest inference during a swap {summary['swap_stall_ms_max']:.1f} ms\n"
         f"{size(summary['bytes_to_devices'])} sent to devices, {size(summary['bytes_from_devices'])} back; "
-        f"{summary['killed_and_back']} was killed in mid-update and came back; {summary['took_s']} s",
+        f"{summary['killed_and_back']} was killed during its update and recovered; {summary['took_s']} s",
         highlight=False,
         soft_wrap=True,
     )

@@ -120,7 +120,7 @@ class Story:
         version = self.client.push(model, name=MODEL, sample=sample, tags={"demo": title})
         chapter = Chapter(version.release, title, size_bytes=version.size_bytes)
         self.chapters.append(chapter)
-        self.tell(f"v{chapter.release} ({title}) is ONNX now: {version.gates[0].detail}")
+        self.tell(f"v{chapter.release} ({title}) is converted to ONNX: {version.gates[0].detail}")
         chapter.accuracy_before = self._accuracy_of_fleet()
         return chapter
 
@@ -133,7 +133,7 @@ class Story:
         for view in handle.watch(poll_s=0.1):
             self._tell_changes(view, told)
             for name in self.site.supervise():
-                self.tell(f"{name} is back by itself")
+                self.tell(f"{name} has restarted")
             if meanwhile is not None:
                 meanwhile(view)
             if time.monotonic() > until:
@@ -143,7 +143,7 @@ class Story:
     def _tell_changes(self, view: Rollout, told: dict[str, str]) -> None:
         if view.reason and told.get("reason") != view.reason:
             told["reason"] = view.reason
-            self.tell(f"stopped by itself: {view.reason}")
+            self.tell(f"the rollout has stopped: {view.reason}")
         for member in view.members:
             if member.outcome == "waiting":
                 continue
