@@ -19,7 +19,8 @@ if not TYPE_CHECKING:  # a type checker would accept every misspelt name, becaus
 
     def __getattr__(name: str) -> object:
         """Loads `Predictor` when it is first used: the runtime takes 150 ms, which other parts of the package do not
-        need."""
+        need.
+        """
         if name == "Predictor":
             from agent.predictor import Predictor
 

@@ -295,8 +295,11 @@ def _swap_run(command: list[str]) -> dict[str, float]:
 
 
 def _swap_rows(what: str, runs: list[dict[str, float]]) -> list[Row]:
-    """Returns the rows for runs of one model. The median of the longest stalls is taken: a swap's own cost shows in
-    every run, but a pause of the machine only in one."""
+    """Returns the rows for runs of one model.
+
+    The median of the longest stalls is taken: a swap's own cost shows in every run, but a pause of the machine only in
+    one.
+    """
     failures, answers, swaps = (sum(run[key] for run in runs) for key in ("failures", "answers", "swaps"))
     stall_ms, machine_ms = (float(np.median([run[key] for run in runs])) for key in ("longest_ms", "hashing_ms"))
     grown = max(runs, key=lambda run: run["last_mb"] / run["first_mb"])

@@ -1,5 +1,6 @@
 """The simulator: simulated device-hours a second on one core, and memory and CPU for each device, for 100 to 10,000
-devices."""
+devices.
+"""
 
 import json
 import subprocess
@@ -14,8 +15,10 @@ GOAL_DEVICE_HOURS_PER_S = 1_000.0
 
 
 def measure() -> list[Row]:
-    """Returns the rows of this benchmark. Each size runs in a process of its own, so that its memory can be
-    measured."""
+    """Returns the rows of this benchmark.
+
+    Each size runs in a process of its own, so that its memory can be measured.
+    """
     found = {}
     for devices in SIZES:
         command = [sys.executable, "-m", "benchmarks.simulator", str(devices)]

@@ -49,8 +49,10 @@ def assignment_for(model: bytes, release: int, name: str = "bench") -> Assignmen
 
 
 class Inferring:
-    """Constant inference in a thread. Counts answers and failures, and measures the longest time between two
-    answers."""
+    """Constant inference in a thread.
+
+    Counts answers and failures, and measures the longest time between two answers.
+    """
 
     def __init__(self, slot: ModelSlot) -> None:
         self._slot = slot

@@ -12,7 +12,8 @@ import onnxruntime
 @dataclass(frozen=True, slots=True)
 class Row:
     """One comparison. `goal` is the highest allowed ratio, or the lowest with `at_least`; None: the row is only
-    printed."""
+    printed.
+    """
 
     what: str
     ours: float

@@ -40,8 +40,10 @@ wait for one interpreter, which happens on no device."""
 
 
 def measure() -> list[Row]:
-    """Returns the rows of this benchmark. The rows that need optional libraries are measured first, so that it ends
-    early without them."""
+    """Returns the rows of this benchmark.
+
+    The rows that need optional libraries are measured first, so that it ends early without them.
+    """
     rows = encoding_rows()
     for size_mb, devices in ((10, 200), (100, 50)):
         rows += fleet_rows(size_mb, devices, "mosquitto", goal=1.3)
@@ -81,8 +83,10 @@ class Child:
         assert self.process.stdout.readline() == "READY\n"
 
     def go(self) -> None:
-        """Starts the process, or ends it once all have finished. A process that has finished uses no CPU until it
-        ends."""
+        """Starts the process, or ends it once all have finished.
+
+        A process that has finished uses no CPU until it ends.
+        """
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -117,7 +121,8 @@ def fetcher(name: str, url: str, devices: int, directory: Path, blob: Blob, **mo
 
 class Run(NamedTuple):
     """The figures of a fleet that fetched a blob: seconds, CPU seconds of all clients and of the server, and the growth
-    of the server's memory in MB."""
+    of the server's memory in MB.
+    """
 
     took_s: float
     clients_s: float
@@ -306,8 +311,10 @@ def restart(running: RunningBroker, scratch: Path) -> RunningBroker:
 
 
 def uneven_rows() -> list[Row]:
-    """Simulates 1,000 devices with outages on links from 10 kbit/s to 100 Mbit/s. Counts those that have the release,
-    and the bytes beside the smallest possible number."""
+    """Simulates 1,000 devices with outages on links from 10 kbit/s to 100 Mbit/s.
+
+    Counts those that have the release, and the bytes beside the smallest possible number.
+    """
     scenario = replace(load_scenario(Path("configs/scenarios/uneven_links.toml")), devices=1_000)
     result, world = run_once(scenario, 1)
     assert not result.law, result.violation

@@ -31,8 +31,10 @@ def serve(file: Path) -> None:
 
 
 async def fetch(url: str, count: int, directory: Path, sha256: str) -> dict[str, float]:
-    """Fetches `url` with `count` clients. Returns the seconds until all have the file, and the CPU seconds of this
-    process."""
+    """Fetches `url` with `count` clients.
+
+    Returns the seconds until all have the file, and the CPU seconds of this process.
+    """
 
     async def one(session: ClientSession, number: int) -> None:
         sha = hashlib.sha256()

@@ -38,7 +38,8 @@ _UNITS = {"load": "ms", "memory": "MB", "row p50": "us", "free": "ms"}
 
 def measure() -> list[Row]:
     """Returns rows for file size, load, memory, one row, and the time for which freeing a session holds the
-    interpreter."""
+    interpreter.
+    """
     rows = []
     with tempfile.TemporaryDirectory(prefix="edgeward-bench-") as scratch:
         for kind in KINDS:

@@ -17,8 +17,10 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 def confine(bounds: Bounds, readable: Iterable[Path], writable: Iterable[Path] = ()) -> str:
-    """Confines this process permanently. Returns FULL, or in words what is missing. Slow imports belong before this
-    call."""
+    """Confines this process permanently. Returns FULL, or in words what is missing.
+
+    Slow imports belong before this call.
+    """
     apply_bounds(bounds)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:

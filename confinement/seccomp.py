@@ -64,8 +64,10 @@ def _when(number: int, steps: list[Step]) -> list[Step]:
 
 
 def _asked(condition: Condition) -> Iterator[Step]:
-    """Yields instructions that return EPERM unless the condition holds. If it holds, the program continues after
-    them."""
+    """Yields instructions that return EPERM unless the condition holds.
+
+    If it holds, the program continues after them.
+    """
     low = _ARGUMENTS_AT + 8 * condition.argument
     refuse: Step = (_RETURN, 0, 0, ERRNO | EPERM)
     yield (_LOAD, 0, 0, low)

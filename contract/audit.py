@@ -25,8 +25,10 @@ def checkpoint(count: int, newest: str) -> str:
 
 
 def faults(entries: Iterable[Mapping[str, Any]], witnesses: Iterable[str] = ()) -> list[str]:
-    """Returns what is wrong with a whole audit, as sentences. `entries` begin with the oldest. Empty: nothing was
-    changed."""
+    """Returns what is wrong with a whole audit, as sentences. `entries` begin with the oldest.
+
+    Empty: nothing was changed.
+    """
     found, before, hashes = [], FIRST, [FIRST]
     for number, entry in enumerate(entries, start=1):
         before = chained(before, entry)

@@ -68,8 +68,10 @@ def split(data: bytes, chunk_bytes: int) -> list[bytes]:
 
 
 def chunk_list(data: bytes, chunk_bytes: int) -> bytes:
-    """Returns the chunk list: for each chunk the 32 bytes of the SHA-256 of the data up to its end. The last is the
-    blob's own."""
+    """Returns the chunk list: for each chunk the 32 bytes of the SHA-256 of the data up to its end.
+
+    The last is the blob's own.
+    """
     return chunk_list_of(BytesIO(data), chunk_bytes)
 
 
@@ -116,7 +118,8 @@ class Followed:
 
     def follow(self, chunk: bytes) -> bool:
         """Verifies the next chunk. Returns True and counts it if its bytes are right; otherwise changes nothing,
-        returns False."""
+        returns False.
+        """
         if self.whole or len(chunk) != self.blob.span(self.count)[1]:
             return False
         sha = self._sha.copy()

@@ -67,8 +67,10 @@ def pack(segments: Iterator[bytes]) -> bytes:
 
 
 class Unpacked:
-    """Decompresses an xz stream piece by piece. BadInput `encoding_invalid` if it is damaged or needs too much
-    memory."""
+    """Decompresses an xz stream piece by piece.
+
+    BadInput `encoding_invalid` if it is damaged or needs too much memory.
+    """
 
     def __init__(self, read_packed: Callable[[], bytes]) -> None:
         self._read_packed = read_packed

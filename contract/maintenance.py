@@ -46,8 +46,10 @@ def parse_hours(text: str) -> MaintenanceHours:
 
 
 def wait_s(maintenance: tuple[str, ...], local: datetime) -> float:
-    """Returns the seconds until maintenance hours begin; 0 within them, or without any. `local` is the device's wall
-    clock."""
+    """Returns the seconds until maintenance hours begin; 0 within them, or without any.
+
+    `local` is the device's wall clock.
+    """
     parsed = [parse_hours(hours) for hours in maintenance]
     if not parsed or any(hours.holds(local) for hours in parsed):
         return 0.0

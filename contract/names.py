@@ -50,8 +50,10 @@ def check_device_name(name: str) -> str:
 
 
 def in_file_name(device: str) -> str:
-    """Returns a device's name as a part of a file name. Names that differ only in capitals stay different, and there is
-    no colon, because of FAT."""
+    """Returns a device's name as a part of a file name.
+
+    Names that differ only in capitals stay different, and there is no colon, because of FAT.
+    """
     return _UNSAFE_IN_FILE.sub(lambda found: f"%{ord(found.group()):02x}", check_device_name(device))
 
 
@@ -66,8 +68,10 @@ def target_path(model: str, release: int) -> str:
 
 
 def parse_target_path(path: str) -> tuple[str, int]:
-    """Parses a target path into (model, release). BadInput `path_invalid` for anything else, also for path
-    traversal."""
+    """Parses a target path into (model, release).
+
+    BadInput `path_invalid` for anything else, also for path traversal.
+    """
     found = _PATH.match(path)
     if found is None:
         raise BadInput(Code.PATH_INVALID, f"target path {path[:80]!r}: expected models/<model>/v<number>.onnx")

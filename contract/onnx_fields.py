@@ -42,8 +42,10 @@ class Tagged:
 
 
 def one(number: int, holds: str, *, noted: bool = False) -> Field:
-    """Returns a field that may occur once. A parser merges two of them, and a check of each alone would miss the
-    result."""
+    """Returns a field that may occur once.
+
+    A parser merges two of them, and a check of each alone would miss the result.
+    """
     return Field(number, holds, noted=noted)
 
 

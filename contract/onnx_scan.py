@@ -192,8 +192,10 @@ def _within(stop: int, at: int, end: int) -> int:
 
 
 def _varint(raw: memoryview, at: int, end: int, most: int) -> tuple[int, int]:
-    """Returns (number, the place after it). Refuses a number that is cut off, longer than necessary, or wider than 64
-    bits."""
+    """Returns (number, the place after it).
+
+    Refuses a number that is cut off, longer than necessary, or wider than 64 bits.
+    """
     value = shift = 0
     for place in range(at, min(end, at + most)):
         byte = raw[place]

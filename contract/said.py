@@ -30,8 +30,10 @@ def decode_said(raw: bytes, kind: type[T]) -> tuple[T, int]:
 
 
 def _read(value: Any, kind: Any) -> tuple[Any, int]:
-    """Returns (`value` as `kind`, the number of dropped parts). ValidationError if it is not valid without these parts
-    either."""
+    """Returns (`value` as `kind`, the number of dropped parts).
+
+    ValidationError if it is not valid without these parts either.
+    """
     try:
         return msgspec.convert(value, kind), 0
     except msgspec.ValidationError:

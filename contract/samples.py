@@ -22,8 +22,10 @@ def encode_sample(sample: Array | Mapping[str, Array]) -> bytes:
 
 
 def decode_sample(raw: bytes) -> Array | dict[str, Array]:
-    """Returns the argument of `encode_sample`. BadInput `sample_missing` without rows; `tensors_invalid` for all
-    else."""
+    """Returns the argument of `encode_sample`.
+
+    BadInput `sample_missing` without rows; `tensors_invalid` for all else.
+    """
     arrays = decode_tensors(raw)
     sample: Array | dict[str, Array]
     if list(arrays) == [MATRIX] and arrays[MATRIX].ndim == 2:

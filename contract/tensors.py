@@ -24,7 +24,8 @@ def encode_tensors(arrays: Mapping[str, Array]) -> bytes:
 
 def decode_tensors(raw: bytes, *, max_bytes: int = MAX_TENSORS_BYTES) -> dict[str, Array]:
     """Decodes arrays from npz. BadInput `tensors_invalid` for pickles, bombs, truncated bytes and anything that is not
-    npz."""
+    npz.
+    """
     import zipfile  # a device answers before it reads its first golden set, so this import can wait
 
     if len(raw) > max_bytes:

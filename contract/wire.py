@@ -21,8 +21,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """An immutable value that another program says of itself. When it is decoded, the keys of a newer version are
-    ignored."""
+    """An immutable value that another program says of itself.
+
+    When it is decoded, the keys of a newer version are ignored.
+    """
 
 
 def encode(message: Any) -> bytes:
@@ -53,8 +55,10 @@ def decode_plain(raw: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
 
 
 def _decode_canonical(raw: bytes, kind: Any) -> Any:
-    """Returns the message if `encode` would give exactly `raw`, else None. Such bytes hold no duplicate key and no NaN.
-    4 times as fast."""
+    """Returns the message if `encode` would give exactly `raw`, else None.
+
+    Such bytes hold no duplicate key and no NaN. 4 times as fast.
+    """
     try:
         message = _typed_decoder(kind).decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

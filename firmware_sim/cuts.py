@@ -50,8 +50,10 @@ def every_cut(scenario: Script, seed: int) -> Iterator[CutResult]:
 
 
 def sampled_pairs(scenario: Script, seed: int, count: int) -> Iterator[CutResult]:
-    """Yields the results of runs with two cuts. The second comes soon after the first, so that it falls into
-    recovery."""
+    """Yields the results of runs with two cuts.
+
+    The second comes soon after the first, so that it falls into recovery.
+    """
     operations = run_once(scenario, seed, ())[1].flash.power.operations
     rng = Random(f"{seed}/{scenario.name}/pairs")  # noqa: S311 - a simulation
     for number in range(count):

@@ -232,8 +232,10 @@ class Device:
         self._take(Woke())
 
     def _answer_rows(self) -> None:
-        """Answers all rows that were due by now. Nothing changes between stimuli, so rows need no event of their
-        own."""
+        """Answers all rows that were due by now.
+
+        Nothing changes between stimuli, so rows need no event of their own.
+        """
         now = self._clock.now
         if self._row_at > now or self._agent is None:
             return
@@ -329,8 +331,10 @@ class _Power:
 
 @lru_cache(maxsize=8_192)
 def _configuration(name: str, intervals: Intervals) -> Config:
-    """Returns the configuration of a device. Unused blobs are deleted at once, because checkers look for left-over
-    blobs."""
+    """Returns the configuration of a device.
+
+    Unused blobs are deleted at once, because checkers look for left-over blobs.
+    """
     speaks = IntervalsConfig(
         heartbeat_s=intervals.heartbeat_s, telemetry_s=intervals.telemetry_s, judge_s=intervals.judge_s
     )

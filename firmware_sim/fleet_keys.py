@@ -1,5 +1,7 @@
-"""The keys and the first metadata of every simulated fleet. They are public: a seed must give the same world
-everywhere."""
+"""The keys and the first metadata of every simulated fleet.
+
+They are public: a seed must give the same world everywhere.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

@@ -29,8 +29,7 @@ def make_real_model(release: int, behaviour: Behaviour) -> SimModel:
 
 
 def onnx_bytes(release: int, behaviour: Behaviour) -> bytes:
-    """Returns ONNX that tells whether x is positive; `wrong`: the opposite; `raises`: an error for every x above
-    zero."""
+    """Returns ONNX that tells whether x is positive; `wrong`: the opposite; `raises`: an error for x above zero."""
     compare = "LessOrEqual" if behaviour == "wrong" else "Greater"
     nodes = [helper.make_node(compare, ["X", "zero"], ["answer"])]
     nodes += _raising() if behaviour == "raises" else [_cast("answer", "label")]
@@ -50,8 +49,7 @@ def onnx_bytes(release: int, behaviour: Behaviour) -> bytes:
 
 
 def _raising() -> list[NodeProto]:
-    """Returns nodes whose index is out of range for a positive x: the probe's row passes, but the sensor's rows
-    fail."""
+    """Returns nodes whose index is out of range for a positive x: the probe passes, but rows of the sensor fail."""
     return [_cast("answer", "index"), helper.make_node("Gather", ["answers", "index"], ["label"])]
 
 

@@ -38,8 +38,10 @@ class PosixDisk:
             return file.read(size_bytes)
 
     def write(self, name: str, data: bytes) -> None:
-        """Creates the file or replaces its content. Python's write raises an error where os.write would write only a
-        part."""
+        """Creates the file or replaces its content.
+
+        Python's write raises an error where os.write would write only a part.
+        """
         with open(self._directory / name, "wb", opener=self._open) as file:  # Path.open takes no opener
             file.write(data)
 
@@ -93,8 +95,7 @@ class PosixDisk:
 
 
 def make_private(directory: Path) -> None:
-    """Closes a directory that an older agent, or its installer, left open to other users, if it belongs to this
-    user."""
+    """Closes a directory of this user that an older agent, or its installer, left open to other users."""
     if directory.stat().st_mode & 0o077:
         with suppress(PermissionError):  # the directory of another user, who has opened it on purpose
             directory.chmod(0o700)

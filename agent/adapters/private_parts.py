@@ -17,7 +17,8 @@ import paho.mqtt.client as paho
 @dataclass(frozen=True, slots=True)
 class PrivatePart:
     """One part: its name, the module that uses it, the purpose, and a check that returns what is wrong, or an empty
-    text."""
+    text.
+    """
 
     name: str
     used_in: str

@@ -156,8 +156,10 @@ def _holds(answer: "HTTPResponse", offset: int, total: int) -> bool:
 
 
 def _location(answer: "HTTPResponse") -> str:
-    """Returns the address of a redirect: one step, HTTP and HTTPS only. Chunks from there are verified like all
-    others."""
+    """Returns the address of a redirect: one step, HTTP and HTTPS only.
+
+    Chunks from there are verified like all others.
+    """
     address = answer.headers.get("Location", "")
     if len(address) > MAX_ADDRESS_CHARS or not address.startswith(("http://", "https://")):
         raise OSError(f"redirected to {address[:80]!r}, which is not an HTTP address")

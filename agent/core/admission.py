@@ -76,8 +76,10 @@ def assign(want: Wanted, role: ModelRole, min_release: int, machine: str) -> Ass
 
 
 def told(assignment: Assignment, pinned: Mapping[str, int]) -> DesiredChanged | DesiredRefused:
-    """Returns the event of an admitted assignment. The device's own configuration may pin a model to another
-    release."""
+    """Returns the event of an admitted assignment.
+
+    The device's own configuration may pin a model to another release.
+    """
     release = pinned.get(assignment.model, assignment.manifest.release)
     if release == assignment.manifest.release:
         return DesiredChanged(assignment)

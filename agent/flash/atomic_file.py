@@ -17,23 +17,29 @@ TEMPORARY = "tmp-"
 
 
 def write_atomic(disk: Disk, name: str, body: bytes) -> int:
-    """Makes `body` durable under `name`, with its checksum. Returns the file's size in bytes. WorldError as in
-    `replace`."""
+    """Makes `body` durable under `name`, with its checksum. Returns the file's size in bytes.
+
+    WorldError as in `replace`.
+    """
     raw = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
     replace(disk, name, raw)
     return len(raw)
 
 
 def replace(disk: Disk, name: str, content: bytes) -> None:
-    """Makes `content` durable under `name`; before that, the old content stays. WorldError `disk_full` or
-    `disk_failed`."""
+    """Makes `content` durable under `name`; before that, the old content stays.
+
+    WorldError `disk_full` or `disk_failed`.
+    """
     prepare(disk, name, content)
     take_over(disk, name)
 
 
 def prepare(disk: Disk, name: str, content: bytes) -> None:
-    """Makes `content` durable under a temporary name, for `take_over`. Files that belong together are all prepared
-    first."""
+    """Makes `content` durable under a temporary name, for `take_over`.
+
+    Files that belong together are all prepared first.
+    """
     with medium():
         disk.write(f"{TEMPORARY}{name}", content)
         disk.sync(f"{TEMPORARY}{name}")
@@ -48,7 +54,8 @@ def take_over(disk: Disk, name: str) -> None:
 
 def read_atomic(disk: Disk, name: str) -> bytes:
     """Returns the body under `name`. BadInput `record_corrupt` if the checksum differs; FileNotFoundError if it is
-    missing."""
+    missing.
+    """
     checksum, _, body = disk.read(name).partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != checksum:
         raise BadInput(Code.RECORD_CORRUPT, f"{name}: checksum does not match")
@@ -57,8 +64,10 @@ def read_atomic(disk: Disk, name: str) -> bytes:
 
 @contextmanager
 def medium(*, gone: str = "") -> Iterator[None]:
-    """Turns errors of the medium into WorldError. With `gone`, a missing file becomes `digest_mismatch` with this
-    text."""
+    """Turns errors of the medium into WorldError.
+
+    With `gone`, a missing file becomes `digest_mismatch` with this text.
+    """
     try:
         yield
     except OSError as error:

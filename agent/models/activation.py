@@ -19,8 +19,10 @@ MAINTENANCE_LOOK_S = 3600.0
 def activation(
     assignment: Assignment, *, held: bool, waited_s: float, local: datetime, baseline: Baseline | None
 ) -> ActivationAllowed | ActivationHeld:
-    """Answers `Activate`. `local` is the device's wall clock. `waited_s` is the time in seconds since the version was
-    ready."""
+    """Answers `Activate`. `local` is the device's wall clock.
+
+    `waited_s` is the time in seconds since the version was ready.
+    """
     policy, digest = assignment.policy, assignment.digest
     left_s = float(policy.max_hold_s) - waited_s
     if held and left_s > 0:

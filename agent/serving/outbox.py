@@ -26,7 +26,8 @@ class Predicted(Message, frozen=True):
 
 class Outbox:
     """A queue, first in, first out. A batch is due when it is full, or when its oldest prediction has waited for
-    `batch_s`."""
+    `batch_s`.
+    """
 
     def __init__(self, batch: int, batch_s: float, dropped: Counter[str], condition: Any) -> None:
         self._batch = batch

@@ -35,8 +35,10 @@ class LinkCarrier:
         self._link = link
 
     def ask(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Subscribes to these chunks, or for None to the chunk list. QoS 0: a chunk that does not arrive is requested
-        again."""
+        """Subscribes to these chunks, or for None to the chunk list.
+
+        QoS 0: a chunk that does not arrive is requested again.
+        """
         self._link.subscribe(_names(blob, indices), qos=0)
 
     def take_back(self, blob: Blob, indices: Sequence[int] | None) -> None:

@@ -64,8 +64,10 @@ class Transfer:
         return min(self.blob.length, self.followed.count * self.blob.chunk_bytes)
 
     def ask(self, now: float) -> tuple[int, ...]:
-        """Returns the chunks to request now, within the device's own limit. Requests at least half of `_in_flight` at a
-        time."""
+        """Returns the chunks to request now, within the device's own limit.
+
+        Requests at least half of `_in_flight` at a time.
+        """
         room = min(self._in_flight, MAX_IN_FLIGHT - len(self._held)) - len(self._asked)
         if not self._missing or (self._asked and room < max(1, self._in_flight // 2)) or now < self._free_at():
             return ()
@@ -129,8 +131,10 @@ class Transfer:
         return asked
 
     def distrust(self) -> None:
-        """Drops the chunks that are held, so that they are requested again. They are not verified, and their source
-        failed."""
+        """Drops the chunks that are held, so that they are requested again.
+
+        They are not verified, and their source failed.
+        """
         self._lack(self._held)
         self._held = {}
 

@@ -102,8 +102,10 @@ class Download:
         return self._guarded(lambda: self._take_chunk(index, payload, now))
 
     def tick(self, now: float) -> Result:
-        """Continues decoding, or requests chunks that are due or late. Ends the fetch as failed when a limit is
-        reached."""
+        """Continues decoding, or requests chunks that are due or late.
+
+        Ends the fetch as failed when a limit is reached.
+        """
         if self._unpacking is not None:
             return self._guarded(lambda: self._unpack(now))
         if self._list_asked_at is not None and now - self._list_asked_at >= STALL_S:

@@ -36,8 +36,7 @@ AUDITED = (401, 403, 429)
 
 
 def failures() -> dict[Proof, Limiter]:
-    """Returns limits on failed attempts from one address, by kind of proof: twenty at once, then one in three
-    seconds."""
+    """Returns limits on failed attempts of an address, by kind of proof: twenty at once, then one in three seconds."""
     return {proof: Limiter(per_s=1 / 3, burst=20) for proof in get_args(Proof)}
 
 
@@ -63,8 +62,10 @@ async def note_refusals(request: web.Request, handler: Handler) -> web.StreamRes
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Checks a request and calls its handler. BadInput `unauthenticated`, `forbidden` or `rate_limited` if it is
-    refused."""
+    """Checks a request and calls its handler.
+
+    BadInput `unauthenticated`, `forbidden` or `rate_limited` if it is refused.
+    """
     needs = request.app[NEEDS].get(_entry(request))
     if needs == "nothing":
         return await _prove(request, handler)

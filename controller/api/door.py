@@ -121,8 +121,10 @@ def _peer(transport: asyncio.Transport) -> str:
 
 
 def _end_unread(transport: asyncio.Transport) -> None:
-    """Makes the kernel end a connection whose peer reads nothing. Linux only; elsewhere only the limits on connections
-    help."""
+    """Makes the kernel end a connection whose peer reads nothing.
+
+    Linux only; elsewhere only the limits on connections help.
+    """
     sock = transport.get_extra_info("socket")
     if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))

@@ -24,8 +24,10 @@ class Allowance:
         """By device: (bytes that were left, the time in seconds of that)."""
 
     def spend(self, device: str, size_bytes: int, now: float) -> bool:
-        """Tells whether the device may send this many bytes now. If so, takes them from its bucket. `now` is in
-        seconds."""
+        """Tells whether the device may send this many bytes now. If so, takes them from its bucket.
+
+        `now` is in seconds.
+        """
         left = self._left_of(device, now) - size_bytes - OVERHEAD_BYTES
         if left < 0:
             return False

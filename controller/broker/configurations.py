@@ -76,8 +76,10 @@ next_connection_delay_ms = 0
 
 
 def password_of(directory: Path) -> str:
-    """Returns the password of the broker in `directory`. At the first start it is made there, in a file of mode
-    0600."""
+    """Returns the password of the broker in `directory`.
+
+    At the first start it is made there, in a file of mode 0600.
+    """
     return load_or_make_secret(directory / "password", secrets.token_urlsafe(24).encode())
 
 

@@ -59,7 +59,8 @@ class Inbox:
 
     def put(self, topic: str, payload: bytes) -> bool:
         """Adds the message from a topic. Returns False, and counts it, if it is not a message, or not from the topic's
-        device."""
+        device.
+        """
         found = topics.parse_up(topic)
         if found is None:
             if not self.counts["wrong_name"]:
@@ -90,7 +91,8 @@ class Inbox:
 
     def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
         """Removes and returns all (device, message) and all (device, batch of captured inferences), in the order of
-        arrival."""
+        arrival.
+        """
         arrived = sorted((each for queue in self._waiting.values() for each in queue), key=itemgetter(0))
         captured = list(self._captured)
         self._captured.clear()

@@ -47,8 +47,10 @@ class Skipped:
             self._causes -= Counter([cause])
 
     def keep_only(self, kind: str, names: frozenset[str]) -> None:
-        """Removes the items of this kind whose names are not among `names`. `kind` is a prefix: `desired ` or `blob
-        `."""
+        """Removes the items of this kind whose names are not among `names`.
+
+        `kind` is a prefix: `desired ` or `blob `.
+        """
         for name in [each for each in self.why if each.startswith(kind) and each.removeprefix(kind) not in names]:
             self.forget(name)
 

@@ -1,2 +1,4 @@
-"""Conversion of estimators to ONNX, with evidence, in a confined child; one file for each framework. Never
-unpickles."""
+"""Conversion of estimators to ONNX, with evidence, in a confined child; one file for each framework.
+
+Never unpickles.
+"""

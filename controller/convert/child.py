@@ -143,7 +143,8 @@ def _parity(estimator: Any, model: bytes, rows: SampleFrame, precision: str, rea
 
 def _agrees_on_missing(estimator: Any, model: bytes, rows: SampleFrame, real: str) -> bool:
     """Tells whether rows may lack numbers: estimator and onnxruntime must both answer such rows, and answer them
-    equally."""
+    equally.
+    """
     columns = missable(estimator, rows)
     if not columns:
         return False
@@ -192,8 +193,10 @@ def _variants(
 
 
 def _beside(full: Convertible, model: bytes) -> Compared:
-    """Compares the answers of a smaller form on the sample. The first output is compared: labels, or numbers of a
-    regression."""
+    """Compares the answers of a smaller form on the sample.
+
+    The first output is compared: labels, or numbers of a regression.
+    """
     before, after = _session(full.model), _session(model)
     name = before.get_outputs()[0].name
     inputs = full.feed(full.rows, before)
@@ -227,8 +230,10 @@ def _write_form(directory: Path, name: str, converted: Convertible) -> Converted
 
 
 def _feed_as_declared(rows: SampleFrame, session: ort.InferenceSession) -> dict[str, Array]:
-    """Returns the inputs by name, in the datatypes that a pushed ONNX model declares. BadInput `sample_missing` if
-    counts differ."""
+    """Returns the inputs by name, in the datatypes that a pushed ONNX model declares.
+
+    BadInput `sample_missing` if counts differ.
+    """
     declared = {entry.name: np.dtype(DATATYPES[_DATATYPE_OF[entry.type]]) for entry in session.get_inputs()}
     arrays = list(rows.arrays("float32").values())
     if len(arrays) != len(declared):

@@ -66,7 +66,8 @@ def _worst(rows: SampleFrame, index: int, expected: dict[str, Array], actual: di
 
 def no_reference(rows: int) -> Parity:
     """Returns the evidence for a model that was pushed as ONNX: without an estimator there is no other answer to
-    compare."""
+    compare.
+    """
     nothing = Compared(rows=0, differing=0, max_abs_difference=0.0)
     return Parity(
         reference="none",

@@ -27,7 +27,8 @@ _DEFAULT_TOKENS = r"(?u)\b\w\w+\b"
 
 def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
     """Returns the estimator. BadInput `estimator_untrusted` names unknown types; `request_invalid`: the bytes are not
-    skops."""
+    skops.
+    """
     try:
         reported = skops.io.get_untrusted_types(data=raw)
         unknown = sorted(name for name in reported if not is_trusted(name, trusted))
@@ -63,8 +64,7 @@ def _inner(estimator: Any) -> Iterator[tuple[str, Any]]:
 
 
 def refuse_wrong(estimator: Any) -> None:
-    """Raises BadInput `estimator_unsupported` for an estimator that would convert without an error but answer
-    wrongly."""
+    """Raises BadInput `estimator_unsupported` for an estimator that would convert but answer wrongly."""
     for path, part in walk(estimator):
         name = type(part).__name__
         if name in _WRONG:

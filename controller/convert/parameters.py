@@ -36,8 +36,10 @@ def refuse_opening(estimator: Any) -> None:
 
 
 def _is_parameter(owner: Any, name: str) -> bool:
-    """Tells whether `name` is a parameter of an estimator. In dictionaries and fitted data, these words have no such
-    meaning."""
+    """Tells whether `name` is a parameter of an estimator.
+
+    In dictionaries and fitted data, these words have no such meaning.
+    """
     return hasattr(owner, "get_params") and name in type(owner)._get_param_names()
 
 

@@ -37,8 +37,10 @@ def excess(directory: Path, allowed_mb: int) -> str:
 
 
 def read_file(path: Path, allowed_mb: int) -> bytes:
-    """Returns the bytes of a regular file. BadInput `conversion_failed` for a link, a pipe, a missing or too large
-    file."""
+    """Returns the bytes of a regular file.
+
+    BadInput `conversion_failed` for a link, a pipe, a missing or too large file.
+    """
     try:
         opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -52,8 +54,10 @@ def read_file(path: Path, allowed_mb: int) -> bytes:
 
 
 def _walk(directory: Path) -> Iterator[os.DirEntry[str]]:
-    """Yields every entry below, folders before their content. It does not use recursion, which a child could
-    exhaust."""
+    """Yields every entry below, folders before their content.
+
+    It does not use recursion, which a child could exhaust.
+    """
     folders: list[str | Path] = [directory]
     while folders:
         try:

@@ -35,7 +35,8 @@ class _Unsayable(Exception):
 
 def compact_trees(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns the model with its ensembles in the new operator; the model itself where that is impossible or gains
-    nothing."""
+    nothing.
+    """
     old = [node for node in model.graph.node if node.op_type in _OLD]
     if sum(_size(node) for node in old) < MIN_NODES or not all(_survives(node) for node in model.graph.node):
         return model
@@ -70,7 +71,8 @@ def _survives(node: onnx.NodeProto) -> bool:
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:
     """Returns the element types by tensor name, as far as they can be inferred. onnx does not infer those of
-    ai.onnx.ml."""
+    ai.onnx.ml.
+    """
     known = onnx.ModelProto()
     known.CopyFrom(model)
     made = [name for node in model.graph.node if node.op_type in _MAKE_FLOATS for name in node.output]

@@ -1,2 +1,1 @@
-"""Encodings of artifacts in fewer bytes: changes since another version, and numbers in an order that compresses
-better."""
+"""Encodings of artifacts in fewer bytes: changes since another version, and a better order of the bytes of numbers."""

@@ -38,8 +38,10 @@ class Copy(NamedTuple):
 
 
 def find_copies(base: Bytes, target: Bytes) -> Iterator[Copy]:
-    """Yields copies in the order of the target, without overlap. `base` and `target` are uint8 arrays of shape
-    (bytes,)."""
+    """Yields copies in the order of the target, without overlap.
+
+    `base` and `target` are uint8 arrays of shape (bytes,).
+    """
     if len(base) < BLOCK_BYTES or len(target) < BLOCK_BYTES:
         return
     index = _index(base)
@@ -56,7 +58,8 @@ def find_copies(base: Bytes, target: Bytes) -> Iterator[Copy]:
 
 def _next_copy(base: Bytes, target: Bytes, at: int, shift: int, index: Index) -> Copy | None:
     """Returns the first copy among the next positions: at the shift of the copy before it, or at the place of an equal
-    hash."""
+    hash.
+    """
     known, places = index
     hashes = rolling(target[at : at + PIECE + BLOCK_BYTES - 1])
     positions = np.searchsorted(known, hashes)
@@ -107,7 +110,8 @@ def _hashes(blocks: Bytes) -> Hashes:
 
 def rolling(data: Bytes) -> Hashes:
     """Returns the hash of the BLOCK_BYTES bytes at every position of `data`: uint64 of shape (bytes - BLOCK_BYTES +
-    1,)."""
+    1,).
+    """
     count = len(data) - BLOCK_BYTES + 1
     hashes = np.zeros(count, dtype=np.uint64)
     for offset, power in enumerate(_powers()):

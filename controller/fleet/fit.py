@@ -42,7 +42,8 @@ def _word(twin: Twin, key: str) -> str:
 
 def _memory_class(memory_mb: int) -> str:
     """Returns the size class: the power of two of which the memory is at least three quarters, because kernels keep a
-    part."""
+    part.
+    """
     size = 128
     while size * 1.5 < memory_mb:
         size *= 2
@@ -86,7 +87,8 @@ def choose_form(
     twin: Twin, model: str, forms: Sequence[Form], policy: TrialPolicy, quarantined: Mapping[str, str]
 ) -> tuple[Form | None, str]:
     """Returns (the first form that fits, ""); if none fits, (None, why the first one does not fit, and how many
-    others)."""
+    others).
+    """
     reasons = []
     for form in forms:
         reason = why_unfit(twin, model, form, policy, quarantined)

@@ -29,8 +29,10 @@ def neighbours_by_label(label: str, twins: Mapping[str, Twin], now: float, silen
 
 
 def neighbours_of(twin: Twin, label: str, model: str, digest: str, near_by_label: NeighboursByLabel) -> tuple[str, ...]:
-    """Returns addresses of neighbours that have confirmed the artifact. Devices begin at different neighbours, so that
-    no neighbour serves all of them."""
+    """Returns addresses of neighbours that have confirmed the artifact.
+
+    Devices begin at different neighbours, so that no neighbour serves all of them.
+    """
     near = near_by_label.get(twin.labels.get(label, ""), ())
     begin = int(unit_number(twin.device) * len(near))
     looked_at = (near[(begin + step) % len(near)] for step in range(min(MAX_LOOKED_AT, len(near))))

@@ -36,8 +36,10 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> None:
 
 
 def _is_known(world: World, interval: ModelInterval) -> bool:
-    """Tells whether the registry has the version. Sums are kept for each version, and a device may send any number of
-    invented ones."""
+    """Tells whether the registry has the version.
+
+    Sums are kept for each version, and a device may send any number of invented ones.
+    """
     return world.registered is None or interval.version.release in world.registered.get(interval.model, {})
 
 

@@ -28,8 +28,10 @@ def in_words_of_now(doc: Any) -> Any:
 
 
 def _renamed(part: Any) -> Any:
-    """Renames the keys of a trial policy or of a strategy's rules. Labels and selectors keep all keys that people have
-    chosen."""
+    """Renames the keys of a trial policy or of a strategy's rules.
+
+    Labels and selectors keep all keys that people have chosen.
+    """
     if isinstance(part, list):
         return [_renamed(each) for each in part]
     return {RENAMED_KEYS.get(key, key): value for key, value in part.items()} if isinstance(part, dict) else part

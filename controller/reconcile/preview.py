@@ -133,7 +133,8 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
 
 def bytes_for(world: World, rollout: Rollout, member: Member) -> int:
     """Returns the bytes that one device receives: the artifact in its smallest encoding for that device, and the golden
-    set."""
+    set.
+    """
     digest, twin = rollout.digest_for(member), world.durable.twins.get(member.device) or Twin(member.device)
     form = next((form for form in rollout.forms if form.digest == digest), None)
     if form is None:

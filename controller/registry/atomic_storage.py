@@ -17,8 +17,7 @@ Tables = dict[str, dict[str, Any]]
 
 
 class AtomicStorage(Storage):
-    """One JSON file. Once `write` has returned, the new content is durable; before that the old content stays
-    complete."""
+    """One JSON file. Once `write` has returned, the new content is durable; before that the old content stays."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)

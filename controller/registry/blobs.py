@@ -36,8 +36,10 @@ class BlobStore:
         return data
 
     def path(self, digest: str) -> Path:
-        """Returns the path of a blob's file, whose reader must verify the bytes. ValueError if `digest` is not a
-        digest."""
+        """Returns the path of a blob's file, whose reader must verify the bytes.
+
+        ValueError if `digest` is not a digest.
+        """
         if not is_digest(digest):
             raise ValueError(f"not a digest: {digest[:80]!r}")
         return self._directory / digest[:2] / digest

@@ -74,7 +74,8 @@ class Captures:
 
     def newest_of(self, model: str, since: float, limit: int) -> list[tuple[str, CapturedRow]]:
         """Returns (device, row) of a model's newest rows that were captured after `since` (seconds since 1970), newest
-        first."""
+        first.
+        """
         found = self._db.execute(
             "SELECT device, body FROM captured WHERE model = ? ORDER BY id DESC LIMIT ?", (model, limit)
         ).fetchall()

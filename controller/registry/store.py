@@ -56,7 +56,8 @@ class TinyStore:
 
     def put(self, table: str, docs: Mapping[str, Doc]) -> None:
         """Inserts or replaces documents. TinyDB writes after each of its steps; here the steps are collected and
-        written once."""
+        written once.
+        """
         database = self._open(table)
         for key, doc in docs.items():
             database.upsert({"key": key, "doc": doc}, where("key") == key)

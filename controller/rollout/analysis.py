@@ -28,8 +28,10 @@ class RuleVerdict(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """The results of devices whose turn has come. Failures that an operator has acknowledged by a resume are not
-    counted."""
+    """The results of devices whose turn has come.
+
+    Failures that an operator has acknowledged by a resume are not counted.
+    """
 
     succeeded: int = 0
     failed: int = 0
@@ -55,8 +57,7 @@ class Evidence(msgspec.Struct, frozen=True):
 def judge_all(
     rollout: Rollout, cells: Cells, outcomes: Mapping[str, MemberOutcome], now: float
 ) -> tuple[RuleVerdict, ...]:
-    """Judges every rule, in the rules' order: one verdict for each rule, or one for each stratum that is not
-    stopped."""
+    """Judges the rules in their order: one verdict for each rule, or one for each stratum that is not stopped."""
     going_on = sorted({m.stratum for m in rollout.members if not rollout.is_stopped(m)})
     verdicts: list[RuleVerdict] = []
     for number, rule in enumerate(rollout.strategy.rules):

@@ -64,7 +64,8 @@ def accuracy_drop(cells: Iterable[Cell]) -> Difference | None:
 
 def latency_ratio(cells: Sequence[Cell], quantile: float) -> tuple[float, float, float, int] | None:
     """Returns (ratio, treated and control in microseconds, samples of the smaller side), over cells that have both
-    sides."""
+    sides.
+    """
     both = [cell for cell in cells if cell.treated.inferences and cell.control.inferences]
     treated, control = total(cell.treated for cell in both), total(cell.control for cell in both)
     after, before = quantile_us(treated.latency_counts, quantile), quantile_us(control.latency_counts, quantile)

@@ -33,7 +33,8 @@ def unit_hash(rollout: str, device: str) -> float:
 
 def expand(strategy: Strategy, targets: Iterable[Target]) -> Strategy:
     """Returns the strategy with one wave for each stratum, in the order of names, in place of a wave with
-    `each_stratum`."""
+    `each_stratum`.
+    """
     strata = sorted({target.stratum for target in targets})
     waves: list[Wave] = []
     for wave in strategy.waves:

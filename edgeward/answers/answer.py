@@ -44,13 +44,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The JSON that the controller sent, with the keys of a newer controller. For a part of an answer, its own
-        fields."""
+        """The JSON that the controller sent, with the keys of a newer controller.
+
+        For a part of an answer, its own fields.
+        """
         return dict(self.__dict__.get("_plain") or msgspec.to_builtins(self))
 
     def table_rows(self) -> list[dict[str, object]]:
-        """Returns the rows of this value in a table, by column: one row with its fields, unless a class defines
-        more."""
+        """Returns the rows of this value in a table, by column: one row of its fields unless a class defines more."""
         return [{name: getattr(self, name) for name in self.__struct_fields__ if name not in self._secret}]
 
     def shown(self) -> list[tuple[str, str]]:

@@ -52,8 +52,10 @@ def train_better() -> tuple[Any, Any]:
 
 
 def train_on_other_scale() -> tuple[Any, Any]:
-    """Returns v3, fitted on readings in another unit. ONNX and scikit-learn answer the same, so parity cannot detect
-    it."""
+    """Returns v3, fitted on readings in another unit.
+
+    ONNX and scikit-learn answer the same, so parity cannot detect it.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -88,7 +88,8 @@ class Story:
 
     def failed_inferences(self) -> int:
         """Returns the number of inferences that failed, and of rows without a model after the first version was
-        installed."""
+        installed.
+        """
         failed = 0
         for entry in self.client.devices():
             failed += sum(measured.errors for model in entry.models for measured in model.measured)

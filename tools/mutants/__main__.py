@@ -65,8 +65,10 @@ class Drawn:
 
     @property
     def key(self) -> Key:
-        """The key by which equivalent.toml names the mutant. It stays the same as long as the changed lines stay the
-        same."""
+        """The key by which equivalent.toml names the mutant.
+
+        It stays the same as long as the changed lines stay the same.
+        """
         return self.mutant.path, self.mutant.operator, _flat(self.before), _flat(self.after)
 
     def show(self) -> str:
@@ -118,8 +120,10 @@ def draw(rooms: list[Room], sample: int, seed: int) -> list[Drawn]:
 
 
 def judge(rooms: list[Room], drawn: list[Drawn], scratch: Path) -> list[bool]:
-    """Returns for each mutant whether it survives, in order. The unchanged code is tested first, to set the time
-    limits."""
+    """Returns for each mutant whether it survives, in order.
+
+    The unchanged code is tested first, to set the time limits.
+    """
     trees: SimpleQueue[Tree] = SimpleQueue()
     for number in range(AT_ONCE):
         trees.put(Tree(ROOT, scratch / str(number)))

@@ -32,8 +32,10 @@ class Tree:
         compileall.compile_dir(scratch, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
     def survives(self, path: str, source: str, tests: list[str], timeout_s: float) -> bool:
-        """Runs the tests with `source` in the place of the file. Returns whether all pass; a run past its time limit
-        fails."""
+        """Runs the tests with `source` in the place of the file.
+
+        Returns whether all pass; a run past its time limit fails.
+        """
         file = self._root / path
         before = file.read_bytes()
         file.write_text(source, encoding="utf-8")

@@ -70,8 +70,10 @@ class Region:
             self.size_bytes = size_bytes
 
     def put(self, arrays: Mapping[str, Array]) -> list[Placed]:
-        """Copies arrays of any shape into the region. They must fit (`needed`). Text (object) is stored with a fixed
-        width (U)."""
+        """Copies arrays of any shape into the region. They must fit (`needed`).
+
+        Text (object) is stored with a fixed width (U).
+        """
         placed, offset = [], 0
         for name, array in arrays.items():
             plain = _plain(array)
@@ -82,8 +84,10 @@ class Region:
         return placed
 
     def view(self, placed: Placed) -> Array:
-        """Returns the described array with its shape and dtype, not copied. WorldError `worker_failed` if it is not
-        valid."""
+        """Returns the described array with its shape and dtype, not copied.
+
+        WorldError `worker_failed` if it is not valid.
+        """
         try:
             dtype = np.dtype(placed.dtype)
             if dtype.kind not in _KINDS or placed.offset < 0 or any(size < 0 for size in placed.shape):

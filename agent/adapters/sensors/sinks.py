@@ -92,7 +92,8 @@ def _joined(lines: list[bytes]) -> bytes:
 
 def _append(path: Path, lines: list[bytes], max_bytes: int) -> None:
     """Appends lines. If the file would become too large, it is first renamed to ``NAME.1``, which replaces an older
-    one."""
+    one.
+    """
     data = _joined(lines) + b"\n"
     if path.exists() and path.stat().st_size + len(data) > max_bytes:
         path.replace(path.with_name(f"{path.name}.1"))
