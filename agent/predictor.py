@@ -5,8 +5,8 @@
         plant.wait(timeout_s=60)
         label, probabilities = plant.run({"X": rows})
 
-Updates, trials and roll backs go on as in `edgeward-agent run`. The version that serves at the moment of a call answers
-it. Decides nothing. Refuses to know updates.
+Updates, trials and roll backs continue as in `edgeward-agent run`. The version that serves at the moment of a call
+answers it. Decides nothing. Refuses to know updates.
 """
 
 import logging
@@ -80,7 +80,7 @@ class Predictor:
     """The agent that a configuration file describes. Confirmed versions serve at once, with or without a link.
 
     Raises BadInput `config_invalid`, and WorldError `disk_failed` if another agent uses the state directory. Settings
-    that prevent a link to the controller show in `fault`. The link is tried again; confirmed versions go on serving.
+    that prevent a link to the controller show in `fault`. The agent tries again; confirmed versions serve.
     """
 
     def __init__(self, config: str | Path) -> None:
@@ -102,7 +102,7 @@ class Predictor:
     def hold_updates(self) -> AbstractContextManager[None]:
         """Returns a context that prevents swaps while it lasts, up to each version's `max_hold_s`.
 
-        The agent goes on fetching and probing versions. A roll back does not wait for the end of the context.
+        The agent continues to fetch and probe versions. A roll back does not wait for the end of the context.
         """
         return self._daemon.hold_updates()
 

@@ -1,1 +1,1 @@
-"""Measurements, not tests: each prints a table, both sides measured in one run. `make bench [ONLY=agent] [CHECK=1]`."""
+"""Measurements. Each prints a table, and measures both sides in one run: `make bench [ONLY=agent] [CHECK=1]`."""

@@ -1,4 +1,4 @@
-"""A real agent process whose flash holds confirmed models: what serves when the link is away."""
+"""A real agent process whose flash holds confirmed models. It serves them without a link to a broker."""
 
 import http.client
 import os
@@ -19,7 +19,10 @@ START_S = 30.0
 
 
 def write_device(directory: Path, models: dict[str, bytes]) -> Path:
-    """The configuration of a device that has confirmed these models."""
+    """Writes a device's flash and configuration, as if it had confirmed these models. Returns the configuration's path.
+
+    `models` are ONNX files by the model's name.
+    """
     store = Store(PosixDisk(directory / "state"))
     for name, raw in models.items():
         assignment = assignment_for(raw, 1, name)
@@ -36,7 +39,7 @@ def write_device(directory: Path, models: dict[str, bytes]) -> Path:
 
 
 class Agent:
-    """`edgeward-agent run` on one core, ready to answer."""
+    """A process of `edgeward-agent run` on one core. It answers requests once the constructor returns."""
 
     def __init__(self, config: Path, core: int = 0) -> None:
         script = str(Path(sys.executable).with_name("edgeward-agent"))
@@ -53,7 +56,7 @@ class Agent:
 
 
 def wait_for_answer(host: str, port: int, path: str) -> None:
-    """Return at the first 200."""
+    """Returns at the first answer with status 200. TimeoutError if none comes within START_S."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         try:
@@ -68,12 +71,12 @@ def wait_for_answer(host: str, port: int, path: str) -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far."""
+    """Returns the CPU seconds that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory of a process."""
+    """Returns the resident memory of a process in MB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmRSS"))

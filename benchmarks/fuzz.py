@@ -40,7 +40,7 @@ class Target:
     originals: list[bytes]
     read: Callable[[bytes], object]
     signed: bool
-    """Whether an accepted mutant must mean what one of the originals means."""
+    """True: an accepted mutant must have the same meaning as one of the originals."""
 
 
 def targets() -> list[Target]:

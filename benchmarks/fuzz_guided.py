@@ -1,6 +1,7 @@
-"""`python -m benchmarks.fuzz_guided -max_total_time=60 ...`: the same readers under atheris, which follows coverage.
+"""Runs the readers of `benchmarks.fuzz` under atheris, which is guided by coverage.
 
-Needs `pip install atheris`, which nothing else here does. Arguments are libFuzzer's.
+`python -m benchmarks.fuzz_guided -max_total_time=60 ...` takes the arguments of libFuzzer. It needs `pip install
+atheris`, which no other part of Edgeward uses.
 """
 
 import sys
@@ -15,7 +16,7 @@ TARGETS = targets()
 
 
 def one(data: bytes) -> None:
-    """The first byte picks the reader."""
+    """Reads one input: its first byte chooses the reader, the other bytes are given to it."""
     if not data:
         return
     target = TARGETS[data[0] % len(TARGETS)]

@@ -1,4 +1,4 @@
-"""Honest models, small and different, that mutants are made from."""
+"""Small valid models of different structure, from which mutants are made."""
 
 from functools import cache
 
@@ -10,7 +10,7 @@ from firmware_sim.real_models import onnx_bytes
 
 @cache
 def originals() -> list[bytes]:
-    """A few hundred bytes each, so that a change hits structure and not weights."""
+    """Returns ONNX files of a few hundred bytes each, so that most changes hit structure and not weights."""
     return [onnx_bytes(1, "good"), onnx_bytes(1, "raises"), _branches(), _trees(), _sequence()]
 
 
@@ -25,7 +25,7 @@ def _saved(nodes: list[object], gives: object, tensors: list[object], ml: int = 
 
 
 def _branches() -> bytes:
-    """Graphs within a graph."""
+    """Returns a model with graphs inside a graph."""
     gives = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
 
     def branch(name: str) -> object:
@@ -38,7 +38,7 @@ def _branches() -> bytes:
 
 
 def _trees() -> bytes:
-    """Lists of numbers and of texts in attributes."""
+    """Returns a model whose attributes hold lists of numbers and of texts."""
     gives = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])
     node = helper.make_node(
         "TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1,
@@ -50,7 +50,7 @@ def _trees() -> bytes:
 
 
 def _sequence() -> bytes:
-    """Types within types, and tensors whose numbers lie in every kind of field."""
+    """Returns a model with types inside types, and with tensors that use every kind of data field."""
     gives = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
     tensors = [
         helper.make_tensor("floats", TensorProto.FLOAT, [1, 4], [1.0, 2.0, 3.0, 4.0]),

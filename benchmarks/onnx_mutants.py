@@ -1,7 +1,7 @@
-"""Mutants of ONNX models that keep the structure of protobuf: what hides from a scan has to be a legal file otherwise.
+"""Mutants of ONNX models that keep the structure of protobuf, because only a valid file can hide something from a scan.
 
-A model is taken apart into fields, one to three of them are changed, and all lengths are made right again. Half of the
-mutants plant something that no model may hold, in one of the ways in which a tag or a number can be written.
+A model is parsed into fields, one to three fields are changed, and all lengths are corrected. Half of the mutants
+contain something that no model may hold, written with one of the possible spellings of a tag or number.
 """
 
 import random
@@ -18,11 +18,11 @@ MESSAGES = {
     "tensor type": {2: "shape"},
     "shape": {1: "dimension"},
 }
-"""By message: which fields hold messages, so that a mutant reaches into them."""
+"""The fields that hold messages, by message: the mutants change these inner messages too."""
 
 
 def number(value: int, pad: int = 0) -> bytes:
-    """A protobuf number; `pad`: bytes more than it needs."""
+    """Encodes a protobuf number. `pad` is the number of unnecessary bytes that are added."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -34,7 +34,7 @@ def number(value: int, pad: int = 0) -> bytes:
 
 @dataclass
 class Part:
-    """One field: its tag as written, its wire type, and its value, bytes or further fields."""
+    """One field: its tag as written, its wire type, and its value, which is bytes or further fields."""
 
     tag: bytes
     wire: int
@@ -43,7 +43,7 @@ class Part:
     pad: int = 0
 
     def write(self) -> bytes:
-        """The field in bytes, with the right length."""
+        """Returns the field as bytes, with the correct length."""
         if self.wire != 2:
             assert isinstance(self.value, bytes)
             return self.tag + self.value
@@ -53,17 +53,17 @@ class Part:
 
 @dataclass
 class Model:
-    """A model in parts."""
+    """A model as a list of fields."""
 
     parts: list[Part] = field(default_factory=list)
 
     def write(self) -> bytes:
-        """The model in bytes."""
+        """Returns the model as bytes."""
         return b"".join(part.write() for part in self.parts)
 
 
 def take_apart(raw: bytes, holds: str = "model") -> list[Part]:
-    """The fields of an honest message, down to those that hold no message."""
+    """Parses a valid message into fields, down to those that hold no message."""
     parts, at = [], 0
     while at < len(raw):
         key, start = _read(raw, at)
@@ -102,14 +102,15 @@ PLANTS: dict[str, list[tuple[int, bytes]]] = {
     "type": [_text(7, b"\x0a\x01x"), _text(8, b"\x08\x01")],
     "tensor type": [_text(3, b"")],
 }
-"""(tag, value) by message: what no model may hold, and doubles that a parser merges or takes in place of the first."""
+"""(tag, value) by message: content that no model may hold, and repeated fields that a parser merges or takes instead of
+the first one."""
 
 
 def write_tag(tag: int, rng: random.Random) -> bytes:
-    """A tag, as it should be or in a way that a careless reader takes for another."""
+    """Encodes a tag, correctly or in a form that a careless parser takes for another tag."""
     match rng.randrange(5):
         case 0:
-            return number(tag | rng.randrange(1, 8) << 32)  # 32 bits are looked at by some
+            return number(tag | rng.randrange(1, 8) << 32)  # some parsers compare only the low 32 bits
         case 1:
             return number(tag, pad=rng.randint(1, 4))
         case 2:
@@ -119,7 +120,7 @@ def write_tag(tag: int, rng: random.Random) -> bytes:
 
 
 def mutant(original: bytes, rng: random.Random) -> bytes:
-    """One to three changes of the structure."""
+    """Returns `original` with one to three changes of its structure."""
     model = Model(take_apart(original))
     for _ in range(rng.randint(1, 3)):
         holds, parts = rng.choice(_messages("model", model.parts))
@@ -128,7 +129,7 @@ def mutant(original: bytes, rng: random.Random) -> bytes:
 
 
 def _messages(holds: str, parts: list[Part]) -> list[tuple[str, list[Part]]]:
-    """Every message that can be changed; those whose content was not taken apart are, now."""
+    """Returns every message that can be changed. Messages that are still bytes are parsed first."""
     found = [(holds, parts)]
     for part in parts:
         if part.holds and isinstance(part.value, bytes):
@@ -154,7 +155,7 @@ def _drop(holds: str, parts: list[Part], rng: random.Random) -> None:
 
 
 def _rename(holds: str, parts: list[Part], rng: random.Random) -> None:
-    """The same content under another field, wire type or spelling of the tag."""
+    """Gives the content another field number, wire type or spelling of the tag."""
     if parts:
         part = rng.choice(parts)
         part.tag = write_tag(rng.randint(1, 30) << 3 | part.wire, rng)
@@ -166,7 +167,7 @@ def _pad(holds: str, parts: list[Part], rng: random.Random) -> None:
 
 
 def _spoil(holds: str, parts: list[Part], rng: random.Random) -> None:
-    """A byte of what lies at the end of the tree."""
+    """Changes one byte of a value that holds no message."""
     leaves = [part for part in parts if isinstance(part.value, bytes) and part.value]
     if leaves:
         part = rng.choice(leaves)

@@ -1,6 +1,7 @@
-"""What protobuf finds in an ONNX file: the yardstick of the scan, which must never pass what is forbidden here.
+"""Forbidden content of an ONNX file, as protobuf finds it. The scan must refuse every file in which this module finds
+some.
 
-Written against onnx's own classes and not against the scan's tables. A file that protobuf refuses loads nowhere.
+It uses onnx's own classes and not the tables of the scan. A file that protobuf refuses is loaded by no runtime.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ _FIELDS = ("external_data", "ref_attr_name", "overload")
 
 
 def parse(raw: bytes) -> Any:
-    """The model, or None if protobuf refuses the bytes."""
+    """Returns the model, or None if protobuf refuses the bytes."""
     model = onnx.ModelProto()
     try:
         model.ParseFromString(raw)
@@ -31,7 +32,7 @@ def parse(raw: bytes) -> Any:
 
 
 def forbidden(model: Any) -> str:
-    """What the model holds that none may, in words; empty if nothing."""
+    """Returns the first forbidden content of the model in words, or an empty text if there is none."""
     nodes = tensors = 0
     for message, graphs in _everything(model, 0):
         if words := _wrong(message):
@@ -54,7 +55,7 @@ def _wrong(message: Any) -> str:
         if held.name in _FIELDS:
             return f"{held.name} in {name}"
     if name in ("NodeProto", "OperatorSetIdProto"):
-        domain = message.domain  # bytes where it is no text
+        domain = message.domain  # bytes where the domain is not valid UTF-8
         if (domain.encode() if isinstance(domain, str) else domain) not in DOMAINS:
             return f"domain {domain!r}"
     if name == "TensorProto":
@@ -72,7 +73,7 @@ def _wrong_tensor(tensor: Any) -> str:
 
 
 def _everything(message: Message, graphs: int) -> Iterator[tuple[Message, int]]:
-    """(message, graphs around it) for everything in it."""
+    """Yields (message, number of graphs around it) for this message and all messages inside it."""
     graphs += message.DESCRIPTOR.name == "GraphProto"
     yield message, graphs
     for held, value in message.ListFields():

@@ -1,6 +1,6 @@
-"""Rollouts: how often bad releases are stopped in time over many seeds, and how fast a controller tells a fleet.
+"""Rollouts: how often bad releases are stopped in time over many seeds, and how fast a controller offers to a fleet.
 
-Seeds of each scenario: EDGEWARD_SEEDS, 20 unless it says otherwise. Results: benchmarks/results/rollouts.md.
+EDGEWARD_SEEDS is the number of seeds for each scenario; the default is 20. Results: benchmarks/results/rollouts.md.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ Judge = Callable[[FleetWorld, Rollout], bool]
 
 
 def measure() -> list[Row]:
-    """All rows."""
+    """Returns the rows of this benchmark."""
     seeds = int(os.environ.get("EDGEWARD_SEEDS", "20"))
     rows = [_ratio_stopped(name, seeds, goal) for name, goal in (("worse_model", 0.99), ("slower_model", 0.99))]
     rows += [_ratio_stopped("crash_on_one_stratum", seeds, 0.99), _ratio_stopped("drifting_world", seeds, 0.95)]
@@ -61,7 +61,10 @@ def _ratio_stopped(name: str, seeds: int, goal: float) -> Row:
 
 
 def _ends_well(name: str, seed: int) -> bool:
-    """Runs until the second rollout has ended: what follows is idle. Every device must have been safe all the while."""
+    """Runs one seed until the second rollout has ended, and returns whether it ended as it must.
+
+    Every device must have been safe at every moment.
+    """
     gc.disable()
     world = FleetWorld(load_scenario(SCENARIOS / f"{name}.toml"), seed)
     while world.clock.now < world.scenario.ends_at_s and _second(world).status not in FINAL:
@@ -75,7 +78,7 @@ def _ends_well(name: str, seed: int) -> bool:
 
 
 def _second(world: FleetWorld) -> Rollout:
-    """The rollout that the scenario is about, as it stands; before it has begun one that reaches nobody."""
+    """Returns the second rollout in its last state. Before it has begun, returns a rollout without members."""
     return {rollout.id: rollout for _, rollout in world.controller.history}.get("r-2", _NOT_YET)
 
 
@@ -96,7 +99,7 @@ def _completed(world: FleetWorld, rollout: Rollout) -> bool:
 
 
 def _reached(world: FleetWorld, rollout: Rollout) -> float:
-    """Share of the fleet on which the release ever answered."""
+    """Returns the fraction of the fleet on which the release has served at any time."""
     served = sum(any(moment.serving == rollout.digest for moment in d.history) for d in world.devices.values())
     return served / len(world.devices)
 
@@ -174,7 +177,7 @@ def _meet(state: State, first: int, last: int) -> None:
 
 
 class _Listener:
-    """Every device's subscription, in one client."""
+    """One client that subscribes to the documents of all devices."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -192,7 +195,7 @@ class _Listener:
             self.all.set()
 
     def stop(self) -> None:
-        """Disconnect."""
+        """Disconnects from the broker."""
         self._client.disconnect()
         self._client.loop_stop()
 

@@ -1,4 +1,4 @@
-"""Serving: the price of a call beside onnxruntime's own, the protocol beside MLServer's, swaps, idleness, start.
+"""Serving: the time of a call beside onnxruntime's, the protocol beside MLServer's, swaps, idle CPU and start time.
 
 MLServer needs a virtual environment of its own, and `wrk` must be installed:
     python3 -m venv V && V/bin/pip install mlserver mlserver-sklearn && EDGEWARD_MLSERVER=V make bench ONLY=serving
@@ -35,7 +35,7 @@ CALLS = 5000
 WRK_S = 5
 ROUNDS = 5
 WARM_S = 2
-"""Before anything is measured: both servers still import while they say that they are ready."""
+"""Seconds of load before a measurement: both servers still import modules after they report that they are ready."""
 MLSERVER_PORT = 8972
 IDLE_S = 15.0
 BINARY = "1,000 binary rows"
@@ -67,8 +67,8 @@ file:close()
 
 
 def measure() -> list[Row]:
-    """All rows; those that need MLServer or wrk say what is missing."""
-    for package in ("agent", "contract"):  # as an installation is; a checkout may be told to write no bytecode
+    """Returns the rows of this benchmark. Prints what is missing where MLServer or wrk is not installed."""
+    for package in ("agent", "contract"):  # installed packages have bytecode; a checkout may have none
         compileall.compile_dir(Path(__file__).parents[1] / package, quiet=2)
     estimators = {kind: fitted(kind) for kind in ("logreg", "forest-100", "boosted", "mlp")}
     raws = {kind: as_onnx(estimator) for kind, estimator in estimators.items()}
@@ -88,7 +88,7 @@ def _in_process(kind: str, raw: bytes) -> Row:
     bare, names = session._session, ["label", "probabilities"]
     inputs = {"X": np.full((1, FEATURES), 0.1, dtype=np.float32)}
     ours, theirs = [], []
-    for _ in range(CALLS):  # interleaved: whatever disturbs the machine disturbs both
+    for _ in range(CALLS):  # interleaved, so that a disturbance of the machine affects both
         began = time.perf_counter()
         slot.run(inputs)
         between = time.perf_counter()
@@ -129,7 +129,7 @@ def _protocol(scratch: Path, estimators: dict[str, Any], raws: dict[str, bytes])
 
 @dataclass(frozen=True)
 class _Server:
-    """One that answers on core 0."""
+    """A server that runs on core 0."""
 
     port: int
     kind: str
@@ -165,9 +165,10 @@ def _mlserver(directory: Path, kind: str, estimator: Any, venv: Path) -> Iterato
 
 
 def _load(directory: Path, *servers: _Server) -> list[dict[str, dict[str, float]]]:
-    """What wrk finds from the other core with 8 connections, and resident memory after it, for each server.
+    """Runs wrk from the other core with 8 connections. Returns rates, latencies and resident memory for each server.
 
-    In turn, several times, the median of each figure: one of two runs beside each other may meet a busy machine.
+    Servers are asked in turn, ROUNDS times, and the median of each figure is taken, because a single run may meet a
+    busy machine.
     """
     found: list[dict[str, dict[str, float]]] = [{} for _ in servers]
     for case, rows, binary in (("one JSON row", 1, False), ("1,000 JSON rows", 1000, False), (BINARY, 1000, True)):
@@ -183,7 +184,7 @@ def _load(directory: Path, *servers: _Server) -> list[dict[str, dict[str, float]
 
 
 def _asks(servers: Sequence[_Server], values: Any, *, binary: bool) -> dict[int, tuple[str, bytes, dict[str, str]]]:
-    """(address, body, headers) for each server that takes such a request, by its number."""
+    """Returns (address, body, headers) by the number of the server, for each server that accepts such a request."""
     found = {}
     for number, server in enumerate(servers):
         body, headers = _binary_body(server.input, values) if binary else (_json_body(server.input, values), {})
@@ -206,7 +207,10 @@ def _binary_body(name: str, values: Any) -> tuple[bytes, dict[str, str]]:
 
 
 def _takes(url: str, body: bytes, headers: dict[str, str]) -> bool:
-    """MLServer 1.7.1 does not speak the binary extension over HTTP: it reads every body as JSON."""
+    """Returns whether a server answers this request with status 200.
+
+    MLServer 1.7.1 does not support the binary extension over HTTP: it parses every body as JSON.
+    """
     try:
         with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as answer:
             return answer.status == 200
@@ -291,7 +295,11 @@ def _swap_run(command: list[str]) -> dict[str, float]:
 
 
 def _swap_rows(what: str, runs: list[dict[str, float]]) -> list[Row]:
-    """What a swap costs shows in every run; a pause of the machine in one: hence the median of the longest stalls."""
+    """Returns the rows for runs of one model.
+
+    The median of the longest stalls is taken: a swap's own cost shows in every run, but a pause of the machine only in
+    one.
+    """
     failures, answers, swaps = (sum(run[key] for run in runs) for key in ("failures", "answers", "swaps"))
     stall_ms, machine_ms = (float(np.median([run[key] for run in runs])) for key in ("longest_ms", "hashing_ms"))
     grown = max(runs, key=lambda run: run["last_mb"] / run["first_mb"])

@@ -1,4 +1,6 @@
-"""The simulator: device-hours a second on one core, memory and cost per device from 100 to 10,000 devices."""
+"""The simulator: simulated device-hours a second on one core, and memory and CPU for each device, for 100 to 10,000
+devices.
+"""
 
 import json
 import subprocess
@@ -13,7 +15,10 @@ GOAL_DEVICE_HOURS_PER_S = 1_000.0
 
 
 def measure() -> list[Row]:
-    """All rows; each size runs in a process of its own, so that memory is its own."""
+    """Returns the rows of this benchmark.
+
+    Each size runs in a process of its own, so that its memory can be measured.
+    """
     found = {}
     for devices in SIZES:
         command = [sys.executable, "-m", "benchmarks.simulator", str(devices)]
@@ -46,7 +51,7 @@ def _one(devices: int) -> dict[str, float]:
 
     fleet = load_scenario(Path(__file__).with_name("fleet.toml"))
     scenario = msgspec.structs.replace(fleet, devices=devices)
-    gc.disable()  # one world, which ends with this process: a collection would only walk through it
+    gc.disable()  # one world, which ends with this process: a collection would find nothing to free
     before_kb = _rss_kb()
     began_s = time.process_time()
     result, world = run_once(scenario, 1)

@@ -1,4 +1,4 @@
-"""A TCP proxy with a rate, in a thread: a slow link that can be cut, and that counts what has passed to the device."""
+"""A slow link: a TCP proxy with a limited rate, in a thread. It can cut connections, and counts bytes to the device."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ STEP_BYTES = 4096
 
 
 class SlowLink:
-    """Forwards a local port to another; `bytes_s` limits what flows to the device."""
+    """Forwards a free local port to `port` of this machine. `bytes_s` limits the bytes a second towards the device."""
 
     def __init__(self, port: int, bytes_s: float) -> None:
         self.bytes_down = 0
@@ -23,7 +23,7 @@ class SlowLink:
         self._ready.wait()
 
     def cut(self) -> None:
-        """Close every connection that is open now."""
+        """Closes every connection that is open now."""
         self._loop.call_soon_threadsafe(lambda: [writer.transport.abort() for writer in self._writers])
 
     def _run(self) -> None:

@@ -1,6 +1,7 @@
-"""How long a wave takes to be durable: rows of the devices that changed, or one JSON file of the whole fleet.
+"""The time until a wave is durable: rows of the devices that changed, beside one JSON file of the whole fleet.
 
-The yardstick is the controller's own way until fleet tables came: one TinyDB table, written as a whole at every change.
+The yardstick is how the controller stored twins before it had fleet tables: one TinyDB table, written whole at every
+change.
 """
 
 import statistics
@@ -23,12 +24,12 @@ from controller.registry.fleet_tables import FleetTables
 
 TWINS, WAVE = 100_000, 1_000
 WAVES = 5
-"""Median of so many."""
+"""Number of waves; the median of their times is taken."""
 GOAL = 1 / 20
 
 
 def measure() -> list[Row]:
-    """All rows."""
+    """Returns the rows of this benchmark."""
     twins = {name: _twin(name, 1) for name in (f"d{number:06}" for number in range(TWINS))}
     with tempfile.TemporaryDirectory() as scratch:
         old = _median_s(_OneFile(Path(scratch), twins).save, twins)
@@ -37,7 +38,7 @@ def measure() -> list[Row]:
 
 
 class _OneFile:
-    """The desired sides as one TinyDB table: what `save_devices` and `TinyStore` were."""
+    """The desired sides as one TinyDB table, as the earlier `save_devices` and `TinyStore` wrote them."""
 
     def __init__(self, directory: Path, twins: Mapping[str, Twin]) -> None:
         self._database = TinyDB(str(directory / "devices.json"), storage=AtomicStorage)
@@ -45,14 +46,14 @@ class _OneFile:
         self.save(twins)
 
     def save(self, twins: Mapping[str, Twin]) -> None:
-        """Writes all documents, the new ones among them."""
+        """Writes all documents, the changed ones and all others."""
         self._docs = {**self._docs, **{name: _desired_side(twin) for name, twin in twins.items()}}
         rows = {number: {"key": key, "doc": doc} for number, (key, doc) in enumerate(self._docs.items(), start=1)}
         self._database.storage.write({"_default": {str(number): row for number, row in rows.items()}})
 
 
 class _Rows:
-    """The desired sides as rows."""
+    """The desired sides as rows of fleet tables."""
 
     def __init__(self, directory: Path, twins: Mapping[str, Twin]) -> None:
         self._records = FleetRecords(FleetTables(directory / "fleet.sqlite", TABLES))

@@ -1,7 +1,8 @@
-"""Swaps between two models under constant inference, in a process that holds nothing but the agent's own stack.
+"""Swaps between two models under constant inference, in a process with the agent's own libraries only.
 
-Run as ``python -m benchmarks.swap A.onnx B.onnx [--isolated]``; prints one JSON. A machine whose cores are shared
-stalls by itself once both are busy: the same loop is measured beside a thread that only hashes, for as long.
+Run as ``python -m benchmarks.swap A.onnx B.onnx [--isolated]``; prints one JSON object. A machine with shared cores has
+stalls of its own once both cores are busy. The same loop is therefore measured for as long beside a thread that only
+hashes.
 """
 
 import hashlib
@@ -48,7 +49,10 @@ def assignment_for(model: bytes, release: int, name: str = "bench") -> Assignmen
 
 
 class Inferring:
-    """Constant inference in a thread: failures and the longest gap between two answers."""
+    """Constant inference in a thread.
+
+    Counts answers and failures, and measures the longest time between two answers.
+    """
 
     def __init__(self, slot: ModelSlot) -> None:
         self._slot = slot
@@ -81,7 +85,10 @@ class Inferring:
 
 
 def swap_under_inference(paths: list[Path], *, isolated: bool) -> dict[str, float]:
-    """Figures of the swaps, and of the same time without one."""
+    """Returns the figures of SWAPS swaps, and the longest stall of as much time without a swap.
+
+    Keys end in their unit: `_ms` and `_mb`; `swaps`, `answers` and `failures` are counts.
+    """
     runtime = OnnxRuntime()
     load = partial(runtime.load, isolated=isolated)
     assignments = [assignment_for(path.read_bytes(), number + 1) for number, path in enumerate(paths)]
@@ -117,14 +124,14 @@ def _swap_once(slot: ModelSlot, load: Callable[[str, Manifest], Session], assign
 
 
 def _hash_for(duration_s: float) -> None:
-    """Keep the other core busy with work that holds neither the interpreter's lock nor the allocator's."""
+    """Keeps the other core busy with work that holds neither the interpreter's lock nor the allocator's."""
     block, ends = bytes(8_000_000), time.perf_counter() + duration_s
     while time.perf_counter() < ends:
         hashlib.sha256(block)
 
 
 def private_mb(pid: int | str = "self") -> float:
-    """Memory that a process shares with nobody."""
+    """Returns the memory in MB that no other process uses."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1000
 

@@ -1,4 +1,4 @@
-"""Rows of a benchmark and how they are shown and checked."""
+"""Rows of a benchmark, and how they are printed and compared with goals."""
 
 import platform
 import subprocess
@@ -11,7 +11,9 @@ import onnxruntime
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison. `goal` bounds the ratio from above, or from below with `at_least`; None: printed only."""
+    """One comparison. `goal` is the highest allowed ratio, or the lowest with `at_least`; None: the row is only
+    printed.
+    """
 
     what: str
     ours: float
@@ -23,19 +25,19 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """Ours over the yardstick; for a yardstick of zero, ours itself."""
+        """Returns ours divided by the yardstick; for a yardstick of zero, ours itself."""
         return self.ours / self.yardstick if self.yardstick else self.ours
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None without a goal."""
+        """Returns whether the goal is met; None without a goal."""
         if self.goal is None:
             return None
         return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
 
 
 def show(title: str, rows: Sequence[Row]) -> None:
-    """Print the table with the machine and the commit that it was measured on."""
+    """Prints the table, with the machine and the commit on which it was measured."""
     print(f"\n{title}\n{where()}")
     lines = [("what", "ours", "yardstick", "ratio", "goal", "met", "yardstick is")]
     for row in rows:
@@ -50,7 +52,7 @@ def show(title: str, rows: Sequence[Row]) -> None:
 
 
 def where() -> str:
-    """The machine and the commit."""
+    """Returns the machine, the versions of Python and onnxruntime, and the commit."""
     root = Path(__file__).parents[1]
     described = ["git", "-C", str(root), "describe", "--always", "--dirty"]
     commit = subprocess.run(described, capture_output=True, text=True, check=False).stdout.strip()

@@ -1,4 +1,4 @@
-"""Getting models across: many links beside a plain file server, a slow link, little memory, kills; encodings."""
+"""Transport of models: many links beside an HTTP file server, a slow link, little memory, kills, and encodings."""
 
 import json
 import os
@@ -35,11 +35,15 @@ SLOW_CHUNK = 64 * 1024
 SLOW_BYTES_S = 100_000.0
 ROUNDS = 5
 PROCESSES = 25
-"""Links and HTTP clients share as many. In two, a hundred links wait for one interpreter, as no device does."""
+"""Number of processes that run the links, and of those that run the HTTP clients. With two processes, a hundred links
+wait for one interpreter, which happens on no device."""
 
 
 def measure() -> list[Row]:
-    """All rows; first those that may lack what they compare with."""
+    """Returns the rows of this benchmark.
+
+    The rows that need optional libraries are measured first, so that it ends early without them.
+    """
     rows = encoding_rows()
     for size_mb, devices in ((10, 200), (100, 50)):
         rows += fleet_rows(size_mb, devices, "mosquitto", goal=1.3)
@@ -49,7 +53,7 @@ def measure() -> list[Row]:
 
 @contextmanager
 def broker(kind: str) -> Iterator[tuple[RunningBroker, Path]]:
-    """A broker as the controller starts it, in a directory of its own."""
+    """Starts a broker as the controller does, in a directory of its own. Yields the broker and the directory."""
     with tempfile.TemporaryDirectory(prefix="edgeward-transport-") as scratch:
         running = start_broker(BrokerConfig(url=kind, port=0), Path(scratch) / "broker")
         try:
@@ -59,7 +63,7 @@ def broker(kind: str) -> Iterator[tuple[RunningBroker, Path]]:
 
 
 def connect(port: int) -> paho.Client:
-    """A plain client of a broker on this machine."""
+    """Returns a connected paho client of a broker on this machine."""
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
     client.connect("127.0.0.1", port)
     client.loop_start()
@@ -67,32 +71,35 @@ def connect(port: int) -> paho.Client:
 
 
 class Child:
-    """One process of a fleet, which says when it is ready and waits to be let go."""
+    """One process of a fleet. It prints READY, starts at the first `go` and ends at the second."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ready(self) -> None:
-        """Wait until it is."""
+        """Waits until the process has printed READY."""
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "READY\n"
 
     def go(self) -> None:
-        """Begin, or end once all are done: whoever is done takes nothing from those who are not."""
+        """Starts the process, or ends it once all have finished.
+
+        A process that has finished uses no CPU until it ends.
+        """
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
     def result(self) -> dict[str, Any]:
-        """What it printed."""
+        """Returns the JSON object that the process prints when it has finished."""
         assert self.process.stdout is not None
         found: dict[str, Any] = json.loads(self.process.stdout.readline())
         return found
 
 
 def together(children: list[Child]) -> list[dict[str, Any]]:
-    """Their results, once all were ready at the same time."""
+    """Starts all children once every one is ready. Returns their results."""
     for child in children:
         child.ready()
     for child in children:
@@ -105,7 +112,7 @@ def together(children: list[Child]) -> list[dict[str, Any]]:
 
 
 def fetcher(name: str, url: str, devices: int, directory: Path, blob: Blob, **more: Any) -> Child:
-    """A process of agent links."""
+    """Starts a process with `devices` agent links that fetch one blob."""
     told = {"name": name, "url": url, "devices": devices, "directory": str(directory)}
     file = directory / f"{name}.json"
     file.write_text(json.dumps(told | {"blob": msgspec.to_builtins(blob)} | more))
@@ -113,7 +120,9 @@ def fetcher(name: str, url: str, devices: int, directory: Path, blob: Blob, **mo
 
 
 class Run(NamedTuple):
-    """A fleet that has fetched a blob. Seconds; CPU of all clients, of the server; growth of the server's memory."""
+    """The figures of a fleet that fetched a blob: seconds, CPU seconds of all clients and of the server, and the growth
+    of the server's memory in MB.
+    """
 
     took_s: float
     clients_s: float
@@ -122,7 +131,7 @@ class Run(NamedTuple):
 
 
 def fleet_rows(size_mb: int, devices: int, kind: str, goal: float | None) -> list[Row]:
-    """Time beside HTTP, both in turn, and what it does to the broker's memory."""
+    """Measures MQTT and HTTP in turn. Returns rows for time, CPU and the growth of the broker's memory."""
     data = os.urandom(size_mb << 20)
     runs = [(over_mqtt(data, devices, kind), over_http(data, devices)) for _ in range(ROUNDS)]
     ours, http = (Run(*map(median, zip(*each, strict=True))) for each in zip(*runs, strict=True))
@@ -138,7 +147,7 @@ def fleet_rows(size_mb: int, devices: int, kind: str, goal: float | None) -> lis
 
 
 def over_mqtt(data: bytes, devices: int, kind: str) -> Run:
-    """By real agent links."""
+    """Measures one transfer to real agent links over MQTT."""
     blob = describe(data, FLEET_CHUNK)
     with broker(kind) as (running, scratch):
         before_mb = rss_mb(running)
@@ -152,7 +161,7 @@ def over_mqtt(data: bytes, devices: int, kind: str) -> Run:
 
 
 def over_http(data: bytes, devices: int) -> Run:
-    """By the yardstick."""
+    """Measures one transfer to aiohttp clients from an aiohttp file server."""
     with tempfile.TemporaryDirectory(prefix="edgeward-http-") as scratch:
         directory = Path(scratch)
         (directory / "blob").write_bytes(data)
@@ -179,25 +188,25 @@ def _run(found: list[dict[str, Any]], server_s: float, grown_mb: float = 0.0) ->
 
 
 def cpu_s(process: int) -> float:
-    """CPU seconds that a process has used."""
+    """Returns the CPU seconds that a process has used."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_mb(running: RunningBroker) -> float:
-    """Resident memory of the broker's process."""
+    """Returns the resident memory of the broker's process in MiB."""
     lines = Path(f"/proc/{pid(running)}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def pid(running: RunningBroker) -> int:
-    """Of the broker."""
+    """Returns the process id of the broker."""
     assert running.process is not None
     return running.process.pid
 
 
 class Peak:
-    """Looks at the broker's memory ten times a second."""
+    """Measures the broker's memory ten times a second, in a thread."""
 
     def __init__(self, running: RunningBroker) -> None:
         self._running = running
@@ -207,7 +216,7 @@ class Peak:
         self._thread.start()
 
     def stop(self) -> float:
-        """The highest that was seen."""
+        """Ends the thread and returns the highest value in MiB."""
         self._ends.set()
         self._thread.join()
         return self._highest
@@ -218,7 +227,7 @@ class Peak:
 
 
 def slow_rows() -> list[Row]:
-    """Commands that arrive in the middle of a transfer over 100 KB/s, and how much of the link the transfer uses."""
+    """Measures how late commands arrive during a transfer over 100 KB/s, and how much of the link the transfer uses."""
     data = os.urandom(4 << 20)
     blob = describe(data, SLOW_CHUNK)
     with broker("mosquitto") as (running, scratch):
@@ -250,7 +259,7 @@ def slow_rows() -> list[Row]:
 
 
 def memory_rows() -> list[Row]:
-    """200 MB to an agent that may map 96 MB beyond what it maps before."""
+    """Measures a transfer of 200 MB to an agent that may map only 96 MB more than it has mapped at its start."""
     data = os.urandom(200 << 20)
     blob = describe(data, SLOW_CHUNK)
     with broker("mosquitto") as (running, scratch):
@@ -260,7 +269,7 @@ def memory_rows() -> list[Row]:
 
 
 def kill_rows() -> list[Row]:
-    """kill -9 fifty times, the link cut twenty times, the broker restarted five times: bytes beside the blob's."""
+    """Counts the bytes to a device that is killed 50 times, with 20 cut links and 5 restarts of the broker."""
     data, rng = os.urandom(100 << 20), random.Random(7)
     blob = describe(data, SLOW_CHUNK)
     with broker("mosquitto") as (first, scratch):
@@ -295,14 +304,17 @@ def kill_rows() -> list[Row]:
 
 
 def restart(running: RunningBroker, scratch: Path) -> RunningBroker:
-    """SIGKILL, and the same broker on the same port again."""
+    """Kills the broker with SIGKILL and starts it again on the same port."""
     os.kill(pid(running), signal.SIGKILL)
     running.stop()
     return start_broker(BrokerConfig(url="mosquitto", port=running.port), scratch / "broker")
 
 
 def uneven_rows() -> list[Row]:
-    """1,000 simulated devices on links from 10 kbit/s to 100 Mbit/s with outages: all converge; bytes beside ideal."""
+    """Simulates 1,000 devices with outages on links from 10 kbit/s to 100 Mbit/s.
+
+    Counts those that have the release, and the bytes beside the smallest possible number.
+    """
     scenario = replace(load_scenario(Path("configs/scenarios/uneven_links.toml")), devices=1_000)
     result, world = run_once(scenario, 1)
     assert not result.law, result.violation
@@ -317,7 +329,7 @@ def uneven_rows() -> list[Row]:
 
 
 def encoding_rows() -> list[Row]:
-    """Bytes on the wire for each kind of change, beside the smallest of the others."""
+    """Compares the bytes on the wire for each kind of change with the smallest of the other methods."""
     rows = []
     for row in encodings.rows():
         others = {name: row[name] for name in ("raw", "zstd-19", "bsdiff4")}

@@ -1,6 +1,7 @@
-"""Real agent links, stores and downloads, many in one process: `python -m benchmarks.transport_fleet JOB.json`.
+"""Many real agent links, stores and downloads in one process: `python -m benchmarks.transport_fleet JOB.json`.
 
-Says READY once all are connected, begins at a line on stdin, and prints a line of JSON when all have their blob.
+Prints READY once all links are connected, and starts at a line on stdin. Prints one line of JSON when all have their
+blob, and ends at another line on stdin.
 """
 
 import gc
@@ -35,7 +36,7 @@ PING = "edgeward/v1/pub/ping"
 
 
 class Fetcher:
-    """One device as far as transport is concerned."""
+    """The transport of one device: its link, its store and one download."""
 
     def __init__(self, url: str, name: str, directory: Path, blob: Blob) -> None:
         self.connected, self.begun, self.done = threading.Event(), False, threading.Event()
@@ -48,7 +49,7 @@ class Fetcher:
         assignment = Assignment(model="m", generation=1, manifest=manifest, policy=TrialPolicy())
         self.dropped: Counter[str] = Counter()
         self.store = Store(PosixDisk(directory))
-        self.store.write_chunk(manifest.golden.blob, 0, made.golden)  # as from the version before
+        self.store.write_chunk(manifest.golden.blob, 0, made.golden)  # as left by the version before
         self.store.seal(manifest.golden.blob)
         self._download = Download(
             assignment, store=self.store, carriers=Carriers(self._link), drop=lambda what: self.dropped.update([what])
@@ -56,13 +57,13 @@ class Fetcher:
         self._link.start()
 
     def begin(self) -> None:
-        """Ask for the first chunks."""
+        """Asks for the first chunks."""
         with self._lock:
             self.begun = True
             self._fold(self._download.start(time.monotonic()))
 
     def tick(self) -> None:
-        """What the agent does now and then."""
+        """Advances the download, as the agent does at intervals."""
         with self._lock:
             if self.begun and not self.done.is_set():
                 self._fold(self._download.tick(time.monotonic()))
@@ -114,7 +115,7 @@ def main() -> None:
     used = {"took_s": took_s, "cpu_s": used_s, "peak_mb": _kb("VmHWM") / 1024}
     found = used | {"delays_s": delays, "dropped": dict(dropped)}
     print(json.dumps(found), flush=True)
-    sys.stdin.readline()  # whoever is done takes nothing from those who are not
+    sys.stdin.readline()  # a process that has finished uses no CPU that others need
 
 
 def _kb(field: str) -> float:

@@ -1,4 +1,4 @@
-"""The yardstick: a plain aiohttp file server, and as many aiohttp clients that verify and write what they fetch.
+"""The yardstick of transport: an aiohttp file server, and aiohttp clients that verify and write what they fetch.
 
 `python -m benchmarks.transport_http serve FILE` or `... fetch URL COUNT DIRECTORY SHA256`.
 """
@@ -15,7 +15,7 @@ from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 
 
 def serve(file: Path) -> None:
-    """One file at /blob, on a free port that is printed."""
+    """Serves one file at /blob. Prints the free port that it has chosen."""
 
     async def run() -> None:
         app = web.Application()
@@ -31,7 +31,10 @@ def serve(file: Path) -> None:
 
 
 async def fetch(url: str, count: int, directory: Path, sha256: str) -> dict[str, float]:
-    """Seconds until all clients have the file, and of CPU."""
+    """Fetches `url` with `count` clients.
+
+    Returns the seconds until all have the file, and the CPU seconds of this process.
+    """
 
     async def one(session: ClientSession, number: int) -> None:
         sha = hashlib.sha256()
@@ -43,7 +46,7 @@ async def fetch(url: str, count: int, directory: Path, sha256: str) -> dict[str,
         assert sha.hexdigest() == sha256
 
     async with ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=None)) as session:
-        gc.freeze()  # as the links do
+        gc.freeze()  # as the agent links do
         print("READY", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         began, began_cpu_s = time.monotonic(), time.process_time()
@@ -56,4 +59,4 @@ if __name__ == "__main__":
         serve(Path(sys.argv[2]))
     else:
         print(json.dumps(asyncio.run(fetch(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), sys.argv[5]))), flush=True)
-        sys.stdin.readline()  # whoever is done takes nothing from those who are not
+        sys.stdin.readline()  # a process that has finished uses no CPU that others need

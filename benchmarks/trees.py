@@ -1,4 +1,4 @@
-"""Tree ensembles: the compact operator beside the one that skl2onnx writes, in a fresh process each, one core."""
+"""Tree ensembles: the compact operator beside skl2onnx's own, each in a fresh process on one core."""
 
 import json
 import subprocess
@@ -37,7 +37,9 @@ _UNITS = {"load": "ms", "memory": "MB", "row p50": "us", "free": "ms"}
 
 
 def measure() -> list[Row]:
-    """File, load, memory, one row, and how long freeing the session holds the interpreter."""
+    """Returns rows for file size, load, memory, one row, and the time for which freeing a session holds the
+    interpreter.
+    """
     rows = []
     with tempfile.TemporaryDirectory(prefix="edgeward-bench-") as scratch:
         for kind in KINDS:

@@ -1,4 +1,4 @@
-"""A blob on its way to a broker as the product sends it. Refuses to know who will fetch it."""
+"""Uploads a blob to a broker as the controller does. Refuses to know which devices will fetch it."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ UPLOADED_S = 120.0
 
 
 def upload(url: str, data: bytes, blob: Blob) -> None:
-    """Retain a blob by the controller's own link, until the broker has all of it; TimeoutError if it has not."""
+    """Retains a blob by the controller's own link. Returns once the broker has all chunks; TimeoutError otherwise."""
 
     async def run() -> None:
         connected, held = asyncio.Event(), asyncio.Event()

@@ -1,1 +1,1 @@
-"""Confinement of a child process that reads hostile bytes. Agent and controller share it; it needs only Linux."""
+"""Confinement of a child process that reads hostile bytes. Agent and controller both use it; it needs only Linux."""

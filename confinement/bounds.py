@@ -1,6 +1,6 @@
-"""What a confined child may use up: memory, processor time, open files, the size of a file.
+"""The resource limits of a confined child: memory, processor time, open files, the size of a file.
 
-Decides that no core is dumped. Refuses to know how much is right for a model.
+Decides that no core is dumped. Refuses to know which limits a model needs.
 """
 
 import resource
@@ -12,18 +12,18 @@ OPEN_FILES = 64
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Limits for one child."""
+    """The limits for one child."""
 
     memory_mb: int
-    """Address space beyond what is mapped already, which is not the model's."""
+    """Address space in MiB beyond the space that is mapped already, which the model does not use."""
     cpu_s: int | None
-    """Processor time of all threads; None: for a child that lives on."""
+    """Processor time of all threads in seconds; None: no limit, for a child that serves."""
     file_mb: int = 0
-    """The largest file that it may write; 0: none."""
+    """The largest file in MiB that it may write; 0: it may write none."""
 
 
 def apply_bounds(bounds: Bounds) -> None:
-    """Set the limits of this process; soft and hard ones alike."""
+    """Sets the soft and hard limits of this process."""
     mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     allowed = mapped + bounds.memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))

@@ -1,8 +1,8 @@
-"""The system calls that a confined child may make, and how each must be asked, for two machines.
+"""The system calls that a confined child may make, with conditions on their arguments, for two machines.
 
-Decides by name; everything else is refused. The list was found by running the probe, the worker and the conversion
-child under strace and keeping what they need. Numbers: the kernel's syscall_64.tbl and asm-generic/unistd.h; a test
-holds them to the headers where those are installed. Refuses to know how a filter is written or installed.
+Decides by name; every other call is refused. The list was found by running the probe, the worker and the conversion
+child under strace. Numbers: the kernel's syscall_64.tbl and asm-generic/unistd.h; a test compares them with the kernel
+headers where these are installed. Refuses to know how a filter is written or installed.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from typing import Literal
 MACHINES = ("x86_64", "aarch64")
 
 SHARED_FROM = 424
-"""Calls from this number on have one number on every machine, and are so new that libraries can do without."""
+"""Calls from this number on have one number on every machine. They are so new that libraries also work without them."""
 
 Numbers = tuple[int | None, int | None]
-"""(on x86_64, on aarch64); None: the machine has no such call."""
+"""The number of a call (on x86_64, on aarch64); None: the machine has no such call."""
 
 READING: Mapping[str, Numbers] = {
     "read": (0, 63), "write": (1, 64), "futex": (202, 98), "madvise": (28, 233), "mmap": (9, 222), "munmap": (11, 215),
@@ -35,21 +35,25 @@ READING: Mapping[str, Numbers] = {
     "prlimit64": (302, 261), "getrlimit": (97, 163), "prctl": (157, 167), "poll": (7, None), "ppoll": (271, 73),
     "select": (23, None), "pselect6": (270, 72),
 }  # fmt: skip
-"""For a child that reads, computes and answers on descriptors that it was given."""
+"""The calls of a child that reads, computes, and answers on descriptors that it was given."""
 
 WRITING: Mapping[str, Numbers] = {
     "mkdir": (83, None), "mkdirat": (258, 34), "ftruncate": (77, 46), "fsync": (74, 82), "fdatasync": (75, 83),
 }  # fmt: skip
-"""Added for a child with a directory of its own."""
+"""Further calls of a child with a directory of its own."""
 
 PRETENDED: Mapping[str, Numbers] = {"unlink": (87, None), "unlinkat": (263, 35), "rmdir": (84, None)}
-"""Answered with success and not done, for a child with a directory of its own: what it has written stays in sight
-of whoever counts it. Libraries clear their temporary files; the parent deletes the whole directory anyway."""
+"""Calls that succeed without any effect, for a child with a directory of its own: the parent must be able to count all
+that the child has written. Libraries delete their temporary files; the parent deletes the whole directory at the
+end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What the argument number `argument` must be. Arguments are 64 bits wide; `zero` alone looks at all of them."""
+    """What the argument number `argument` must be. Arguments are 64 bits wide.
+
+    `be zero` checks all bits; the other conditions check the low 32 bits.
+    """
 
     argument: int
     must: Literal["be one of", "have", "lack", "be zero"]
@@ -60,7 +64,7 @@ _CLONE_THREAD = 0x00010000
 _O_TMPFILE = 0x00400000
 _TCGETS, _FIOCLEX = 0x5401, 0x5451
 _F_DUPFD_TO_SETLKW, _F_DUPFD_CLOEXEC = tuple(range(8)), 1030
-# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW; what follows sends signals
+# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW; later commands send signals
 _PR_SET_NAME, _PR_GET_NAME = 15, 16
 
 CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
@@ -71,11 +75,11 @@ CONDITIONS: Mapping[str, tuple[Condition, ...]] = {
     "prctl": (Condition(0, "be one of", (_PR_SET_NAME, _PR_GET_NAME)),),
     "prlimit64": (Condition(0, "be one of", (0,)), Condition(2, "be zero")),
 }
-"""A thread is made, never a process. A file has a name. No signals by way of a descriptor, no typing into a terminal.
-A process reads its own limits and sets none: root could raise them."""
+"""`clone` makes threads, never processes. `openat` makes no file without a name. `fcntl` sends no signals, and `ioctl`
+types nothing into a terminal. `prlimit64` reads the process's own limits and sets none: root could raise them."""
 
 
 def numbers_of(calls: Mapping[str, Numbers], machine: str) -> dict[str, int]:
-    """The calls that `machine` has, with their numbers there. ValueError for a machine without a table."""
+    """Returns the numbers of the calls that `machine` has, by name. ValueError for a machine without a table."""
     column = MACHINES.index(machine)
     return {name: number for name, numbers in calls.items() if (number := numbers[column]) is not None}

@@ -1,6 +1,7 @@
-"""The files that a confined child reaches: those named, and below them, nothing else; no network, no foreign signals.
+"""The files that a confined child can open: the named paths and all below them. It has no network and sends no signals
+to other processes.
 
-Decides which rights a path gets. Refuses to know which paths. Linux 5.13 and newer; newer kernels close more.
+Decides which rights a path gets. Refuses to know which paths. Needs Linux 5.13; newer kernels restrict more.
 """
 
 import ctypes
@@ -15,17 +16,17 @@ _WRITE_FILE, _REMOVE_DIRECTORY, _REMOVE_FILE, _MAKE_DIRECTORY, _MAKE_REGULAR = 1
 _TRUNCATE = 1 << 14
 _FIRST_RIGHTS = (1 << 13) - 1
 _RIGHTS_SINCE = ((2, 1 << 13), (3, _TRUNCATE), (5, 1 << 15))
-"""(version, right): moving between directories, truncating, device controls."""
+"""(version, right): rename between directories, truncate, ioctl on devices."""
 _BENEATH = 1
 
 
 def landlock_version(libc: ctypes.CDLL) -> int:
-    """The kernel's landlock version; below 1: it has none."""
+    """Returns the kernel's landlock version; below 1: it has no landlock."""
     return int(libc.syscall(_CREATE, None, 0, 1))
 
 
 def restrict_files(libc: ctypes.CDLL, readable: Iterable[Path], writable: Iterable[Path]) -> str:
-    """Restrict this process for good; what was refused in words, empty if nothing. Needs no_new_privs."""
+    """Restricts this process permanently. Returns in words what was refused, or an empty text. Needs no_new_privs."""
     version = landlock_version(libc)
     if version < 1:
         return "no landlock"

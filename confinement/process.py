@@ -1,7 +1,7 @@
-"""Confinement of the process that calls: limits, then no way to files, network or other processes.
+"""Confinement of the calling process: limits, then no access to files, network or other processes.
 
-Decides the order: limits, no_new_privs, landlock, seccomp. By ctypes: half a millisecond and nothing to install. What
-a kernel lacks is said in words; who calls decides whether that is enough.
+Decides the order: limits, no_new_privs, landlock, seccomp. Uses ctypes, which takes half a millisecond and installs
+nothing. It reports in words what the kernel lacks; the caller decides whether the rest is enough.
 """
 
 import ctypes
@@ -17,7 +17,10 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 def confine(bounds: Bounds, readable: Iterable[Path], writable: Iterable[Path] = ()) -> str:
-    """Confine this process for good; FULL, or what is missing in words. Import libraries before, where that is dear."""
+    """Confines this process permanently. Returns FULL, or in words what is missing.
+
+    Slow imports belong before this call.
+    """
     apply_bounds(bounds)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
@@ -28,7 +31,7 @@ def confine(bounds: Bounds, readable: Iterable[Path], writable: Iterable[Path] =
 
 
 def confinable() -> str:
-    """How far a child can be confined here, without confining anything: FULL, or what is missing in words."""
+    """Returns how far a child can be confined on this machine: FULL, or in words what is missing. Confines nothing."""
     no_landlock = "no landlock" if landlock_version(ctypes.CDLL(None)) < 1 else ""
     return _in_words((no_landlock, seccomp_missing()))
 

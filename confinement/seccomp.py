@@ -1,7 +1,8 @@
-"""The filter that the kernel runs at each system call of a confined child: written as classic BPF, installed for good.
+"""The filter that the kernel runs at each system call of a confined child. It is classic BPF and is installed
+permanently.
 
-Decides the order and the answers: what is allowed runs, what is pretended answers 0, what is too new for a table
-answers ENOSYS as an older kernel would, everything else EPERM. Refuses to know which calls those are.
+Decides the order and the results: an allowed call runs, a pretended call returns 0, a call that is newer than the table
+fails with ENOSYS as on an older kernel, and every other call fails with EPERM. Refuses to know which calls these are.
 """
 
 import ctypes
@@ -15,7 +16,7 @@ from pathlib import Path
 from confinement.calls import CONDITIONS, MACHINES, PRETENDED, READING, SHARED_FROM, WRITING, Condition, numbers_of
 
 Step = tuple[int, int, int, int]
-"""One instruction: operation, how far to jump when true, when false, operand."""
+"""One instruction: operation, instructions to skip if true, instructions to skip if false, operand."""
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -26,14 +27,14 @@ _NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
 
 
 def seccomp_missing() -> str:
-    """Why this machine cannot filter calls, in words; empty if it can."""
+    """Returns in words why this machine cannot filter calls; an empty text if it can."""
     if os.uname().machine not in MACHINES:
         return f"no seccomp table for {os.uname().machine}"
     return "" if Path("/proc/sys/kernel/seccomp/actions_avail").exists() else "no seccomp"
 
 
 def install_filter(libc: ctypes.CDLL, *, writes: bool) -> str:
-    """Filter this process's calls from now on; what was refused in words, empty if nothing. Needs no_new_privs."""
+    """Installs the filter for this process. Returns in words what was refused, or an empty text. Needs no_new_privs."""
     machine = os.uname().machine
     if machine not in MACHINES:
         return f"no seccomp table for {machine}"
@@ -45,10 +46,10 @@ def install_filter(libc: ctypes.CDLL, *, writes: bool) -> str:
 
 
 def filter_program(machine: str, *, writes: bool) -> list[Step]:
-    """The instructions for `machine`; `writes`: for a child with a directory of its own."""
+    """Returns the instructions for `machine`. `writes`: for a child with a directory of its own."""
     program: list[Step] = [(_LOAD, 0, 0, _ARCH_AT), (_EQUAL, 1, 0, _AUDIT_ARCH[machine]), (_RETURN, 0, 0, KILL)]
     program.append((_LOAD, 0, 0, _NUMBER_AT))
-    if machine == "x86_64":  # its third set of calls, with other numbers and 32-bit pointers
+    if machine == "x86_64":  # x32 calls: other numbers and 32-bit pointers
         program += [(_AT_LEAST, 0, 1, _X32_CALLS), (_RETURN, 0, 0, KILL)]
     for name, number in numbers_of({**READING, **(WRITING if writes else {})}, machine).items():
         program += _when(number, [*chain.from_iterable(map(_asked, CONDITIONS.get(name, ()))), (_RETURN, 0, 0, ALLOW)])
@@ -63,7 +64,10 @@ def _when(number: int, steps: list[Step]) -> list[Step]:
 
 
 def _asked(condition: Condition) -> Iterator[Step]:
-    """Instructions that answer EPERM unless the condition holds, and go on behind themselves if it does."""
+    """Yields instructions that return EPERM unless the condition holds.
+
+    If it holds, the program continues after them.
+    """
     low = _ARGUMENTS_AT + 8 * condition.argument
     refuse: Step = (_RETURN, 0, 0, ERRNO | EPERM)
     yield (_LOAD, 0, 0, low)

@@ -1,6 +1,6 @@
-"""What a confined child needs of the machine around it: libraries to read, and an environment without secrets.
+"""The surroundings of a confined child: the libraries that it may read, and an environment without secrets.
 
-Decides by name. Only directories of libraries are readable, never a prefix or a working tree that may hold data too.
+Decides by name. Only directories of libraries are readable, never a prefix or a working tree that may also hold data.
 """
 
 import os
@@ -12,18 +12,18 @@ from pathlib import Path
 KEPT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 """Variables that a child inherits, besides those whose names begin with one of KEPT_PREFIXES."""
 KEPT_PREFIXES = ("OMP_", "OPENBLAS_", "MKL_")
-"""How many threads libraries use."""
+"""Variables that set the number of threads of libraries."""
 _SYSTEM = (
     "/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo",
     "/proc/self", "/proc/cpuinfo", "/sys/devices/system/cpu", "/sys/fs/cgroup", "/dev/urandom",
 )  # fmt: skip
-"""Libraries load libraries, and count processors to choose how many threads they use."""
+"""Libraries load other libraries, and count processors to choose their number of threads."""
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
 
 def library_paths(*own_packages: str) -> list[Path]:
-    """What Python and its libraries read while they run, with the folders of `own_packages`, wherever those lie."""
-    paths = [Path(os.__file__).parents[1]]  # the standard library, and what lies beside it
+    """Returns the paths that Python and its libraries read while they run, and the folders of `own_packages`."""
+    paths = [Path(os.__file__).parents[1]]  # the standard library, and the libraries beside it
     paths += [Path(entry) for entry in sys.path if Path(entry).name in _PACKAGE_FOLDERS]
     for name in own_packages:
         spec = find_spec(name)
@@ -32,9 +32,10 @@ def library_paths(*own_packages: str) -> list[Path]:
 
 
 def clean_environment(directory: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables for a child whose home and temporary files are in `directory`: no tokens, no passwords.
+    """Returns the variables for a child, without tokens and passwords. `directory` is its home and temporary directory.
 
-    onnxruntime 1.29 and newer keeps a database in HOME and tells its maker names and hashes of models, unless told.
+    onnxruntime 1.29 and newer keeps a database in HOME and reports names and hashes of models to its maker, unless a
+    variable disables that.
     """
     kept = {name: value for name, value in environment.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
     return {**kept, "HOME": str(directory), "TMPDIR": str(directory), "ORT_DISABLE_TELEMETRY": "1"}

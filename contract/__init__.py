@@ -1,5 +1,5 @@
-"""What the programs agree on: words on the wire, and nothing else.
+"""The contract between the programs: the messages and files that one program gives to another, and nothing else.
 
-Decides the shape of every byte that crosses from one program to another.
-Refuses to know about files, sockets, clocks or random numbers.
+Decides the format of every byte that crosses from one program to another. Refuses to know files, sockets, clocks and
+random numbers.
 """

@@ -1,7 +1,7 @@
-"""The audit as a hash chain: each entry's hash covers the one before it, so that no entry can be changed or taken out.
+"""The audit as a hash chain: each entry's hash covers the one before it, so that a changed or removed entry is found.
 
-A chain alone does not show that its end was cut off or that all of it was written anew: for that a checkpoint travels
-in signed metadata, and every device holds a witness. Refuses to know where entries are kept.
+A chain alone does not show that its end was cut off, or that all of it was written again. Therefore signed metadata
+carries a checkpoint, and every device stores it as a witness. Refuses to know where entries are kept.
 """
 
 import hashlib
@@ -15,17 +15,20 @@ FIELDS = ("at", "actor", "action", "subject", "detail")
 
 
 def chained(before: str, entry: Mapping[str, Any]) -> str:
-    """The SHA-256 of `entry`, chained to the entry whose hash is `before`."""
+    """Returns the SHA-256 (hexadecimal) of `entry`, chained to the entry whose hash is `before`."""
     return hashlib.sha256(before.encode() + encode([str(entry[field]) for field in FIELDS])).hexdigest()
 
 
 def checkpoint(count: int, newest: str) -> str:
-    """The checkpoint that signed metadata carries: the number of entries and the newest one's hash."""
+    """Returns the checkpoint for signed metadata: the number of entries and the hash of the newest one."""
     return f"{count}:{newest}"
 
 
 def faults(entries: Iterable[Mapping[str, Any]], witnesses: Iterable[str] = ()) -> list[str]:
-    """Lists what is wrong with a whole audit, oldest entry first. An untouched audit gives an empty list."""
+    """Returns what is wrong with a whole audit, as sentences. `entries` begin with the oldest.
+
+    Empty: nothing was changed.
+    """
     found, before, hashes = [], FIRST, [FIRST]
     for number, entry in enumerate(entries, start=1):
         before = chained(before, entry)
@@ -38,5 +41,5 @@ def faults(entries: Iterable[Mapping[str, Any]], witnesses: Iterable[str] = ()) 
         if not count.isdigit() or int(count) >= len(hashes):
             found.append(f"a witness knows {count} entries, there are {len(hashes) - 1}: the end was cut off")
         elif hashes[int(count)] != newest:
-            found.append(f"a witness knows another entry {count}: the audit was written anew")
+            found.append(f"a witness knows another entry {count}: the audit was written again")
     return found

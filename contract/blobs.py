@@ -1,7 +1,8 @@
-"""A blob is bytes named by their SHA-256, cut into chunks that are each verified before they touch a disk.
+"""Blobs: bytes that are named by their SHA-256 and cut into chunks. Each chunk is verified before it is written to
+disk.
 
-Decides how a blob is cut and how chunks are checked: the list names the digest of the blob up to the end of each chunk,
-so that one pass over the bytes verifies every chunk and, with the last, the whole. Refuses to know how chunks travel.
+Decides how a blob is cut and how chunks are checked. The list names the digest of the blob up to the end of each chunk:
+one pass over the bytes verifies every chunk and, with the last, the whole. Refuses to know how chunks travel.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ class Blob(Message, frozen=True):
 
     @property
     def chunk_count(self) -> int:
-        """The number of chunks that the blob is cut into."""
+        """The number of chunks of the blob."""
         return -(-self.length // self.chunk_bytes)
 
     @property
@@ -38,18 +39,18 @@ class Blob(Message, frozen=True):
         return DIGEST_BYTES * self.chunk_count
 
     def span(self, index: int) -> tuple[int, int]:
-        """(offset, size in bytes) of chunk `index`."""
+        """Returns (offset, size in bytes) of chunk `index`."""
         offset = index * self.chunk_bytes
         return offset, min(self.chunk_bytes, self.length - offset)
 
 
 def sha256_hex(data: bytes) -> str:
-    """Lower-case hexadecimal SHA-256."""
+    """Returns the SHA-256 in lower-case hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def describe(data: bytes, chunk_bytes: int) -> Blob:
-    """The Blob of `data` when cut into `chunk_bytes`; ValueError for no data."""
+    """Returns the Blob of `data` when it is cut into chunks of `chunk_bytes`. ValueError for empty data."""
     if not data:
         raise ValueError("a blob has at least one byte")
     listed = chunk_list(data, chunk_bytes)
@@ -62,17 +63,20 @@ def describe(data: bytes, chunk_bytes: int) -> Blob:
 
 
 def split(data: bytes, chunk_bytes: int) -> list[bytes]:
-    """The chunks of `data`, in order."""
+    """Returns the chunks of `data`, in order."""
     return [data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)]
 
 
 def chunk_list(data: bytes, chunk_bytes: int) -> bytes:
-    """The SHA-256 of the data up to the end of each chunk, joined: 32 bytes each, the last is that of the whole."""
+    """Returns the chunk list: for each chunk the 32 bytes of the SHA-256 of the data up to its end.
+
+    The last is the blob's own.
+    """
     return chunk_list_of(BytesIO(data), chunk_bytes)
 
 
 def chunk_list_of(file: BinaryIO, chunk_bytes: int) -> bytes:
-    """The same as `chunk_list`, for an open file; one chunk is in memory at a time."""
+    """Returns the same as `chunk_list` for an open file. Only one chunk is in memory at a time."""
     sha, digests = hashlib.sha256(), []
     while chunk := file.read(chunk_bytes):
         sha.update(chunk)
@@ -81,9 +85,9 @@ def chunk_list_of(file: BinaryIO, chunk_bytes: int) -> bytes:
 
 
 def parse_chunk_list(raw: bytes, blob: Blob) -> tuple[bytes, ...]:
-    """The digests of `blob` up to each chunk's end, from a list off the wire.
+    """Returns the digests of `blob` up to each chunk's end, from a list that was received.
 
-    BadInput `chunk_invalid` if it is not the signed list, or if that does not end in the blob's own digest.
+    BadInput `chunk_invalid` if it is not the signed list, or if the list does not end with the blob's own digest.
     """
     if len(raw) != blob.list_bytes or sha256_hex(raw) != blob.chunks_sha256:
         raise BadInput(Code.CHUNK_INVALID, f"chunk list of {blob.sha256[:12]} is not the signed one")
@@ -93,7 +97,7 @@ def parse_chunk_list(raw: bytes, blob: Blob) -> tuple[bytes, ...]:
 
 
 def sole_chunk(blob: Blob) -> tuple[bytes, ...] | None:
-    """The digests of a blob of one chunk, which are known without a list; None for larger blobs."""
+    """Returns the digests of a blob with one chunk, which are known without a list; None for larger blobs."""
     return (bytes.fromhex(blob.sha256),) if blob.chunk_count == 1 else None
 
 
@@ -109,11 +113,13 @@ class Followed:
 
     @property
     def whole(self) -> bool:
-        """Whether the last chunk is verified, and with it the blob's own digest."""
+        """Tells whether the last chunk is verified, and with it the blob's own digest."""
         return self.count == self.blob.chunk_count
 
     def follow(self, chunk: bytes) -> bool:
-        """Takes the next chunk and returns True if these are its bytes. Otherwise changes nothing and returns False."""
+        """Verifies the next chunk. Returns True and counts it if its bytes are right; otherwise changes nothing,
+        returns False.
+        """
         if self.whole or len(chunk) != self.blob.span(self.count)[1]:
             return False
         sha = self._sha.copy()

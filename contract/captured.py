@@ -1,6 +1,7 @@
-"""What a device kept of its inferences for people and for retraining: inputs, the answer, and why this one.
+"""Captured inferences, for people and for retraining: inputs, the answer, and why the row was captured.
 
-Kept on flash until the controller holds it durably; (boot, seq) names a batch, a duplicate changes nothing.
+A device keeps a batch on flash until the controller has it durably. (boot, seq) names a batch, and a batch that arrives
+twice changes nothing.
 """
 
 from typing import Annotated, Literal
@@ -25,7 +26,7 @@ class CapturedRow(Said, frozen=True):
     model: Short
     release: Count
     why: Literal["sampled", "hard"]
-    """Why the row was kept. `hard`: the model was less sure than the device's configuration asks."""
+    """The reason for capturing the row. `hard`: the confidence was below the limit in the device's configuration."""
     inputs: Annotated[dict[str, Cell], msgspec.Meta(max_length=MAX_COLUMNS)]
     """Input cells by column, without the columns that the device's configuration removes."""
     value: str | float | None

@@ -1,8 +1,8 @@
-"""How an artifact travels in fewer bytes: an xz stream of segments, each a copy from a base, a change to it, or new.
+"""The encoding of artifacts: an xz stream of segments. Each segment is a copy from a base, a change to it, or new.
 
-A segment is at most a mebibyte and the stream's dictionary eight: whoever undoes it needs that and no more, however
-large the artifact. Bytes of numbers are reordered (all first bytes, then all second ones) where that compresses better.
-Decides the format and its limits. Refuses to know where the base is kept and how segments were found.
+A segment has at most 1 MiB and the stream's dictionary 8 MiB, so decoding needs little memory for any artifact. Bytes
+of numbers are reordered (all first bytes, then all second ones) where that compresses better. Decides the format and
+its limits. Refuses to know where the base is kept and how segments were found.
 """
 
 import lzma
@@ -16,13 +16,13 @@ import numpy as np
 from contract.errors import BadInput, Code
 
 ENCODING = "segments-1"
-"""The name under which a device says that it can undo this encoding."""
+"""The name by which a device says that it can decode this encoding."""
 DICTIONARY_BYTES = 8 << 20
 MAX_UNPACK_BYTES = 32 << 20
-"""Memory of the unpacker: a stream that asks for a larger dictionary is refused."""
+"""The memory limit of the decoder. A stream that needs a larger dictionary is refused."""
 MAX_SEGMENT_BYTES = 1 << 20
 HEADER = struct.Struct("<BBQI")
-"""kind, lanes (bytes of one number, 1 for none), offset in the base, length"""
+"""kind, lanes (bytes of one number, 1: not reordered), offset in the base, length in bytes"""
 LANES = frozenset({1, 2, 4, 8})
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -36,30 +36,30 @@ class Kind(IntEnum):
     COPY = 0
     NEW = 1
     CHANGED = 2
-    """The XOR of the segment with the base."""
+    """The segment holds its XOR with the base."""
 
 
 def reorder(data: bytes, lanes: int) -> bytes:
-    """All first bytes of numbers of `lanes` bytes, then all second ones; what is left over stays at the end."""
+    """Puts all first bytes of numbers of `lanes` bytes first, then all second ones. Left-over bytes stay at the end."""
     whole = len(data) // lanes * lanes
     planes = np.frombuffer(data, np.uint8, whole).reshape(-1, lanes).T
     return planes.tobytes() + data[whole:]
 
 
 def restore(data: bytes, lanes: int) -> bytes:
-    """Undoes `reorder`."""
+    """Reverses `reorder`."""
     whole = len(data) // lanes * lanes
     numbers = np.frombuffer(data, np.uint8, whole).reshape(lanes, -1).T
     return numbers.tobytes() + data[whole:]
 
 
 def changed(data: bytes, base: bytes) -> bytes:
-    """XOR of two stretches of one length; it undoes itself."""
+    """Returns the XOR of two byte strings of the same length. It is its own reverse."""
     return bytes((np.frombuffer(data, np.uint8) ^ np.frombuffer(base, np.uint8)).tobytes())
 
 
 def pack(segments: Iterator[bytes]) -> bytes:
-    """The stream of these segments."""
+    """Returns the xz stream of these segments."""
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": DICTIONARY_BYTES}]
     packer = lzma.LZMACompressor(format=lzma.FORMAT_XZ, check=lzma.CHECK_NONE, filters=filters)
     parts = [packer.compress(segment) for segment in segments]
@@ -67,7 +67,10 @@ def pack(segments: Iterator[bytes]) -> bytes:
 
 
 class Unpacked:
-    """Reads an xz stream piece by piece; BadInput `encoding_invalid` for one that is damaged or asks for too much."""
+    """Decompresses an xz stream piece by piece.
+
+    BadInput `encoding_invalid` if it is damaged or needs too much memory.
+    """
 
     def __init__(self, read_packed: Callable[[], bytes]) -> None:
         self._read_packed = read_packed
@@ -90,9 +93,10 @@ class Unpacked:
 
 
 def decode_segments(read: Callable[[int], bytes], read_base: ReadBase, length: int) -> Iterator[bytes]:
-    """The artifact of `length` bytes, segment by segment. `read(n)` gives the next n bytes of the unpacked stream.
+    """Yields the artifact of `length` bytes, segment by segment. `read(n)` returns the next n bytes of the unpacked
+    stream.
 
-    BadInput `encoding_invalid` for a segment that is too large, a stream that ends early or goes on for too long.
+    BadInput `encoding_invalid` for a segment that is too large, or a stream that is too short or too long.
     """
     done = 0
     while done < length:

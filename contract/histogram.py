@@ -1,4 +1,4 @@
-"""Latency histograms with fixed edges, so that counts of all devices and intervals can be added.
+"""Latency histograms with fixed edges, so that the counts of all devices and intervals can be added.
 
 Edges grow by the square root of two from 1 microsecond to 64 seconds: a quantile is known to within 41 %.
 """
@@ -17,7 +17,7 @@ def bucket_of(latency_us: float) -> int:
 
 
 def upper_edge_us(bucket: int) -> float:
-    """Upper edge of a bucket in microseconds; infinity for the last."""
+    """Returns the upper edge of a bucket in microseconds; infinity for the last."""
     return _EDGES_US[bucket] if bucket < len(_EDGES_US) else float("inf")
 
 
@@ -31,7 +31,7 @@ def merge(histograms: Iterable[Sequence[int]]) -> tuple[int, ...]:
 
 
 def quantile_us(counts: Sequence[int], q: float) -> float | None:
-    """Upper edge of the bucket in which quantile `q` (0 to 1) lies, in microseconds; None without samples."""
+    """Returns the upper edge in microseconds of the bucket that holds quantile `q` (0 to 1); None without samples."""
     total = sum(counts)
     if total == 0:
         return None

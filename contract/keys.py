@@ -1,7 +1,7 @@
 """Keys in PEM that sign messages and check signatures, over the bytes that `contract/signatures.py` defines.
 
-Decides which kinds of keys are taken. Refuses to know whose they are. This file is apart from `signatures.py`, because
-a device that starts encodes messages before it needs cryptography, which takes 30 ms to import.
+Decides which kinds of keys are accepted. Refuses to know whose keys they are. It is separate from `signatures.py`: a
+device that starts encodes messages before it needs cryptography, which takes 30 ms to import.
 """
 
 import base64

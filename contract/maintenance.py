@@ -1,9 +1,9 @@
-"""Maintenance hours: when a device may change what serves, by its own wall clock.
+"""Maintenance hours: the hours in which a device may change the version that serves, by its own wall clock.
 
-Decides what "mon-fri 02:00-04:00" means and how long it is until the next opening. Hours are read on the device's
-local wall clock as it goes: in spring, hours that the clock skips open nothing; in autumn, hours that it repeats open
-twice. Hours that lie wholly in a skipped hour begin on the next day that it names.
-Refuses to know which time zone a device is in.
+Decides what "mon-fri 02:00-04:00" means, and how long it is until the next hours begin. Hours are compared with the
+device's local wall clock. In spring, hours that the clock skips do not occur, and hours that lie wholly within them
+begin on the next day that is named. In autumn, hours that the clock repeats occur twice. Refuses to know which time
+zone a device is in.
 """
 
 import re
@@ -19,7 +19,7 @@ _DAY_MINUTES = 24 * 60
 
 
 class MaintenanceHours(msgspec.Struct, frozen=True):
-    """Minutes of the day on some days of the week; one that ends before it begins ends on the next day."""
+    """Minutes of the day on some days of the week. If `ends` is before `begins`, they end on the next day."""
 
     days: frozenset[int]
     begins: int
@@ -35,7 +35,7 @@ class MaintenanceHours(msgspec.Struct, frozen=True):
 
 
 def parse_hours(text: str) -> MaintenanceHours:
-    """`"02:00-04:00"`, `"sat,sun 22:00-06:00"`, `"mon-fri 01:30-05:00"`; BadInput `strategy_invalid`."""
+    """Parses `"02:00-04:00"`, `"sat,sun 22:00-06:00"`, `"mon-fri 01:30-05:00"`. BadInput `strategy_invalid`."""
     found = _FORM.fullmatch(text)
     if found is None:
         raise _wrong(text, 'write "mon-fri 02:00-04:00", days may be left out')
@@ -46,7 +46,10 @@ def parse_hours(text: str) -> MaintenanceHours:
 
 
 def wait_s(maintenance: tuple[str, ...], local: datetime) -> float:
-    """Seconds until maintenance hours begin; 0 inside them, or without any. `local` is the device's wall clock."""
+    """Returns the seconds until maintenance hours begin; 0 within them, or without any.
+
+    `local` is the device's wall clock.
+    """
     parsed = [parse_hours(hours) for hours in maintenance]
     if not parsed or any(hours.holds(local) for hours in parsed):
         return 0.0

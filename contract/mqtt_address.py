@@ -1,6 +1,6 @@
 """The address of an MQTT broker, `mqtt://` or `mqtts://`, as devices and the controller write it in `broker.url`.
 
-Decides what a legal address is and which port it means. Refuses to know sockets and certificates.
+Decides which addresses are valid and which port they mean. Refuses to know sockets and certificates.
 """
 
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from urllib.parse import unquote, urlsplit
 from contract.errors import BadInput, Code
 
 MQTT_PORT, MQTTS_PORT = 1883, 8883
-"""Registered with IANA as `mqtt` and `secure-mqtt`."""
+"""Ports that IANA has registered as `mqtt` and `secure-mqtt`."""
 
 
 class MqttAddress(NamedTuple):
-    """Where a broker listens, and who connects."""
+    """The address of a broker, and the user that connects."""
 
     host: str
     port: int
@@ -38,5 +38,5 @@ def parse_mqtt_address(url: str) -> MqttAddress:
 
 
 def _wrong(url: str, words: str) -> BadInput:
-    shown = url.rpartition("@")[2]  # what stands before it may be a password
+    shown = url.rpartition("@")[2]  # the part before it may be a password
     return BadInput(Code.CONFIG_INVALID, f"broker.url {shown[:200]!r}: {words}")

@@ -1,7 +1,7 @@
-"""The fields that an ONNX file may hold: each message with what it allows, by the exact tag that announces it.
+"""The fields that an ONNX file may hold: each message with its allowed fields, by their exact tags.
 
-Decides by allow-list: what is not here is refused, as are fields that a newer ONNX adds. Field numbers:
-onnx/onnx.proto, IR version 14. Refuses to know what a field's value may be: `onnx_scan` does.
+Decides by allow-list: a field that is not in it is refused, also a field that a newer ONNX adds. Field numbers:
+onnx/onnx.proto, IR version 14. Refuses to know which values a field may have: see `onnx_scan`.
 """
 
 import re
@@ -14,7 +14,7 @@ Scalar = Literal["int", "float", "double", "text"]
 _WIRES: dict[str, int] = {"int": VARINT, "float": FIXED32, "double": FIXED64}
 
 NUMBER = rb"(?:[\x00-\x7f]|[\x80-\xff]{1,8}[\x01-\x7f]|[\x80-\xff]{9}\x01)"
-"""A number as honest writers write it: no longer than it must be, at most 64 bits."""
+"""A number in the shortest form, at most 64 bits, as every correct writer writes it."""
 _VALUES = {VARINT: NUMBER, FIXED32: rb"(?s:.{4})", FIXED64: rb"(?s:.{8})"}
 
 
@@ -27,27 +27,30 @@ class Field:
     """A scalar, or the name of a message in MESSAGES."""
     repeated: bool = False
     noted: bool = False
-    """Its value is looked at."""
+    """True: the scan checks its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """A field under one of its tags."""
+    """A field with one of its tags."""
 
     field: Field
     packed: re.Pattern[bytes] | None = None
-    """Its content must match this wholly: many numbers in one field."""
+    """The pattern that the whole content must match: many numbers in one field."""
     run: re.Pattern[bytes] | None = None
-    """The same field again and again, tag by tag: walked over at once."""
+    """The pattern of the same field many times in a row, tag by tag. The scan passes all of them at once."""
 
 
 def one(number: int, holds: str, *, noted: bool = False) -> Field:
-    """A field that occurs once: two would be merged by a parser, which no check of each would see."""
+    """Returns a field that may occur once.
+
+    A parser merges two of them, and a check of each alone would miss the result.
+    """
     return Field(number, holds, noted=noted)
 
 
 def many(number: int, holds: str, *, noted: bool = False) -> Field:
-    """A field that may be repeated."""
+    """Returns a field that may be repeated."""
     return Field(number, holds, repeated=True, noted=noted)
 
 
@@ -88,7 +91,7 @@ MESSAGES: dict[str, tuple[Field, ...]] = {
     "annotation": (one(1, "text"), many(2, "entry")),
     "entry": (one(1, "text"), one(2, "text")),
 }  # fmt: skip
-"""What each message may hold. A sequence and an optional value are written alike."""
+"""The allowed fields of each message. A sequence and an optional value have the same encoding."""
 
 FORBIDDEN = {
     ("model", 20): "training information",
@@ -105,7 +108,7 @@ FORBIDDEN = {
     ("type", 7): "an opaque type",
     ("type", 8): "a sparse type",
 }
-"""Fields that ONNX knows and no model here may hold, in words."""
+"""Fields that ONNX defines but no model here may hold, with their names for people."""
 
 
 def _tagged(field: Field) -> dict[int, Tagged]:
@@ -124,4 +127,4 @@ TAGS: dict[str, dict[int, Tagged]] = {
     name: {tag: tagged for field in fields for tag, tagged in _tagged(field).items()}
     for name, fields in MESSAGES.items()
 }
-"""By message and tag. Fields of repeated numbers all have tags of one byte."""
+"""Fields by message and tag. The tags of repeated numbers all have one byte."""

@@ -1,8 +1,10 @@
-"""What an ONNX file may hold, found by walking its protobuf wire format before anything parses it.
+"""The scan of an ONNX file: walks its protobuf wire format, before anything parses it, and refuses what it may not
+hold.
 
-Decides by structure alone and allocates nothing of the file's size: fields of an allow-list, each written in the one
-way in which honest writers write it, no external data, no foreign operators, bounded nesting and counts. CPU and memory
-bombs cannot be seen here: limits of the process that loads the model stop those.
+Decides by structure alone, and allocates no memory in proportion to the file. Fields must be on an allow-list, each
+written in the one form that correct writers use. External data, foreign operators, and too deep or too many parts are
+refused. Models that use too much CPU or memory cannot be detected here: the limits of the process that loads the model
+stop these.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from contract.onnx_fields import BYTES, FORBIDDEN, TAGS, VARINT, WIDTHS, Field, 
 MAX_NODES = 50_000
 MAX_TENSORS = 20_000
 MAX_NESTING = 8
-"""Graphs within graphs; types may add as many levels again."""
+"""The depth of graphs within graphs; types may add as many levels again."""
 MAX_DIMS = 8
 MAX_ELEMENTS = 1 << 31
 MAX_OPSETS = 16
@@ -22,16 +24,16 @@ MAX_ATTRIBUTE_TYPE = 14
 DOMAINS = frozenset({b"", b"ai.onnx", b"ai.onnx.ml", b"com.microsoft"})
 
 _TAG_BYTES = 2
-"""Field numbers here are below 2048."""
+"""Bytes of the longest tag: all field numbers here are below 2048."""
 _MAX_VARINT_BYTES = 10
 _MAX_NOTED_BYTES = 80
 Noted = dict[int, list[int | bytes]]
-"""Values of a message's noted fields, by number."""
+"""Values of a message's fields that are checked, by field number."""
 
 
 @dataclass
 class Scan:
-    """What was counted on the way."""
+    """The counts of a scan."""
 
     raw: memoryview
     nodes: int = 0
@@ -40,7 +42,7 @@ class Scan:
 
 
 def scan_onnx(raw: bytes | memoryview) -> Scan:
-    """Walk the file; BadInput `model_refused` says what it may not hold."""
+    """Scans the file. BadInput `model_refused` says which forbidden content it holds."""
     scan = Scan(memoryview(raw))
     held = _message(scan, "model", 0, len(scan.raw), 0).seen.values()
     graphs = int("graph" in held)
@@ -51,18 +53,18 @@ def scan_onnx(raw: bytes | memoryview) -> Scan:
 
 @dataclass(slots=True)
 class _Open:
-    """A message that is being walked."""
+    """A message that is being scanned."""
 
     name: str
     end: int
     depth: int
     noted: Noted = field(default_factory=dict)
     seen: dict[int, str] = field(default_factory=dict)
-    """What its single fields hold, by number."""
+    """The content of its fields that may occur once, by field number."""
 
 
 def _message(scan: Scan, name: str, at: int, end: int, depth: int) -> _Open:
-    """Walk one message to its end."""
+    """Scans one message to its end."""
     message = _Open(name, end, _enter(scan, name, depth))
     tags = TAGS[name]
     while at < end:
@@ -81,7 +83,7 @@ def _message(scan: Scan, name: str, at: int, end: int, depth: int) -> _Open:
 
 
 def _value(scan: Scan, message: _Open, wire: int, tagged: Tagged, at: int) -> int:
-    """Walk one value; where the next field begins."""
+    """Scans one value. Returns the place where the next field begins."""
     known, end = tagged.field, message.end
     if wire == VARINT:
         value, at = _varint(scan.raw, at, end, _MAX_VARINT_BYTES)
@@ -100,7 +102,7 @@ def _value(scan: Scan, message: _Open, wire: int, tagged: Tagged, at: int) -> in
 
 
 def _content(scan: Scan, message: _Open, tagged: Tagged, at: int, stop: int) -> None:
-    """Walk what lies in a field with a length."""
+    """Scans the content of a field with a length."""
     known = tagged.field
     if tagged.packed is not None:
         if not tagged.packed.fullmatch(scan.raw, at, stop):
@@ -122,7 +124,7 @@ def _note(noted: Noted, known: Field, value: int | bytes) -> None:
 
 
 def _enter(scan: Scan, name: str, depth: int) -> int:
-    """Count the message; how deep its content lies."""
+    """Counts the message. Returns the depth of its content."""
     if name == "node":
         scan.nodes += 1
         if scan.nodes > MAX_NODES:
@@ -139,7 +141,7 @@ def _enter(scan: Scan, name: str, depth: int) -> int:
 
 
 def _judge(scan: Scan, name: str, noted: Noted) -> None:
-    """Look at the noted values of a message that was walked to its end."""
+    """Checks the noted values of a message that was scanned to its end."""
     if name == "node" and noted:
         _check_domain(noted[7][0])
     elif name == "attribute" and noted:
@@ -190,7 +192,10 @@ def _within(stop: int, at: int, end: int) -> int:
 
 
 def _varint(raw: memoryview, at: int, end: int, most: int) -> tuple[int, int]:
-    """(number, where the next byte is): refused when it is cut, longer than it must be, or wider than 64 bits."""
+    """Returns (number, the place after it).
+
+    Refuses a number that is cut off, longer than necessary, or wider than 64 bits.
+    """
     value = shift = 0
     for place in range(at, min(end, at + most)):
         byte = raw[place]

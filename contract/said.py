@@ -1,7 +1,7 @@
-"""What a device says, read for what is known of it: unknown keys are ignored, a bad part costs that part alone.
+"""Reads the messages that a device says of itself: unknown keys are ignored, and a bad part is dropped alone.
 
-Decides what a part is: an element of a list, an entry of a table, a field that may be missing. What is signed to be
-obeyed is never read this way: `wire.decode` refuses it whole. Refuses to know what a message means.
+Decides what a part is: an element of a list, an entry of a table, a field that may be missing. A signed document that
+must be obeyed is never read in this way: `wire.decode` refuses it as a whole. Refuses to know what a message means.
 """
 
 from types import NoneType, UnionType
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def decode_said(raw: bytes, kind: type[T]) -> tuple[T, int]:
-    """(the message, how many parts of it were dropped). BadInput where what must be there is missing or wrong."""
+    """Returns (the message, the number of dropped parts). BadInput if a required part is missing or wrong."""
     try:
         return decode(raw, kind), 0
     except BadInput as error:
@@ -30,7 +30,10 @@ def decode_said(raw: bytes, kind: type[T]) -> tuple[T, int]:
 
 
 def _read(value: Any, kind: Any) -> tuple[Any, int]:
-    """(`value` as `kind`, parts that were dropped); ValidationError if the rest is no `kind` either."""
+    """Returns (`value` as `kind`, the number of dropped parts).
+
+    ValidationError if it is not valid without these parts either.
+    """
     try:
         return msgspec.convert(value, kind), 0
     except msgspec.ValidationError:
@@ -75,7 +78,7 @@ def _read_all(parts: Any, kind: Any) -> tuple[dict[Any, Any], int]:
 
 
 def _plain_kind(kind: Any) -> Any:
-    """The type without its bounds and without None."""
+    """Returns the type without its bounds and without None."""
     if get_origin(kind) is Annotated:
         return _plain_kind(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):

@@ -1,4 +1,4 @@
-"""A sample: rows that stand for what devices will see, as a matrix or as named columns of several types.
+"""Samples: rows that represent the inputs of devices, as a matrix or as named columns of several types.
 
 Decides how a sample is written into arrays and read back. Refuses to know pandas: columns are plain arrays.
 """
@@ -15,14 +15,17 @@ _COLUMN = "column/"
 
 
 def encode_sample(sample: Array | Mapping[str, Array]) -> bytes:
-    """A matrix of shape (rows, features), or columns of shape (rows,) by name in order."""
+    """Encodes a matrix of shape (rows, features), or columns of shape (rows,) by name in order."""
     if isinstance(sample, np.ndarray):
         return encode_tensors({MATRIX: sample})
     return encode_tensors({_COLUMN + name: column for name, column in sample.items()})
 
 
 def decode_sample(raw: bytes) -> Array | dict[str, Array]:
-    """What `encode_sample` took; BadInput `sample_missing` for no rows, `tensors_invalid` for anything else."""
+    """Returns the argument of `encode_sample`.
+
+    BadInput `sample_missing` without rows; `tensors_invalid` for all else.
+    """
     arrays = decode_tensors(raw)
     sample: Array | dict[str, Array]
     if list(arrays) == [MATRIX] and arrays[MATRIX].ndim == 2:

@@ -1,7 +1,7 @@
-"""What a stick carries between the controller and devices that no broker connects: documents there, words back.
+"""The files on a stick between the controller and devices without a broker: documents to devices, messages back.
 
-Decides the files and their limits. Refuses to know who signs, and what a message means. Blobs lie beside these files
-under their digests, each with the list of its chunks as `{sha256}.list`.
+Decides the files and their limits. Refuses to know which key signs, and what a message means. Blobs are beside these
+files under their digests, each with the list of its chunks as `{sha256}.list`.
 """
 
 from contract.names import in_file_name

@@ -1,6 +1,6 @@
-"""Named arrays to bytes and back: samples, golden sets.
+"""Named arrays as bytes, for samples and golden sets. The format is npz without pickles.
 
-The format is npz without pickles. Decides which arrays are acceptable; refuses to know what they mean.
+Decides which arrays are accepted. Refuses to know what they mean.
 """
 
 import io
@@ -16,15 +16,17 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def encode_tensors(arrays: Mapping[str, Array]) -> bytes:
-    """Arrays as npz; the same arrays give the same bytes. Object arrays of text become unicode arrays."""
+    """Encodes arrays as npz. The same arrays give the same bytes. Object arrays of text become unicode arrays."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{name: _storable(array) for name, array in arrays.items()})
     return buffer.getvalue()
 
 
 def decode_tensors(raw: bytes, *, max_bytes: int = MAX_TENSORS_BYTES) -> dict[str, Array]:
-    """Arrays from npz; BadInput `tensors_invalid` for pickles, bombs, truncation and anything that is not npz."""
-    import zipfile  # a device answers before it reads its first golden set
+    """Decodes arrays from npz. BadInput `tensors_invalid` for pickles, bombs, truncated bytes and anything that is not
+    npz.
+    """
+    import zipfile  # a device answers before it reads its first golden set, so this import can wait
 
     if len(raw) > max_bytes:
         raise BadInput(Code.TENSORS_INVALID, f"{len(raw)} bytes, limit {max_bytes}")

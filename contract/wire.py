@@ -1,7 +1,7 @@
-"""Bytes to structs and back, strictly: the only way in for anything that came over a wire or from a file.
+"""Strict decoding of bytes into structs, and encoding. All input from a wire or a file comes in here.
 
-Decides what malformed means: too large, not UTF-8, a duplicate or unknown key, a wrong type, NaN.
-Refuses to know what a message means.
+Decides which input is malformed: too large, not UTF-8, a duplicate or unknown key, a wrong type, NaN. Refuses to know
+what a message means.
 """
 
 import json
@@ -21,11 +21,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """An immutable value that somebody else says of itself: keys of a newer version are ignored when decoded."""
+    """An immutable value that another program says of itself.
+
+    When it is decoded, the keys of a newer version are ignored.
+    """
 
 
 def encode(message: Any) -> bytes:
-    """Compact JSON in field order: the golden files in tests/data hold these bytes."""
+    """Encodes a message as compact JSON in field order. The golden files in tests/data hold these bytes."""
     return msgspec.json.encode(message)
 
 
@@ -42,7 +45,7 @@ def decode(raw: bytes, kind: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES) -> 
 
 
 def decode_plain(raw: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
-    """JSON to plain values, refusing what `json` would let pass: duplicate keys, NaN, deep nesting, bad UTF-8."""
+    """Decodes JSON to plain values. Refuses what `json` would accept: duplicate keys, NaN, deep nesting, bad UTF-8."""
     if len(raw) > max_bytes:
         raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(raw)} bytes, limit {max_bytes}")
     try:
@@ -52,7 +55,10 @@ def decode_plain(raw: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
 
 
 def _decode_canonical(raw: bytes, kind: Any) -> Any:
-    """The message if `raw` is what `encode` makes of it: then it can hold no duplicate key and no NaN. 4 x as fast."""
+    """Returns the message if `encode` would give exactly `raw`, else None.
+
+    Such bytes hold no duplicate key and no NaN. 4 times as fast.
+    """
     try:
         message = _typed_decoder(kind).decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -77,4 +83,4 @@ def _no_constant(text: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant)
-"""Made once: `json.loads` with hooks makes a decoder for every message."""
+"""Made once, because `json.loads` with hooks makes a decoder for every message."""

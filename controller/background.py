@@ -1,4 +1,4 @@
-"""Work that goes on beside the service until it ends or the service stops. Refuses to know what the work is."""
+"""Tasks that run beside the service until they end or the service stops. Refuses to know what they do."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Background:
-    """Tasks of one owner. The event loop holds tasks weakly: the owner must hold them too."""
+    """The tasks of one owner. The event loop holds tasks only weakly, so the owner must hold them, too."""
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[None]] = set()
@@ -20,7 +20,7 @@ class Background:
         return task
 
     async def stop(self) -> None:
-        """Cancels what is under way and waits until it has ended."""
+        """Cancels the tasks that run and waits until they have ended."""
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

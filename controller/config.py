@@ -17,96 +17,98 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
 
 class StorageConfig(Message, frozen=True):
-    """Where everything is kept."""
+    """The directory that holds everything that the controller keeps."""
 
     data_dir: str = "~/.edgeward"
 
 
 class ApiConfig(Message, frozen=True):
-    """Where the API listens."""
+    """The addresses of the API, and its limits on connections."""
 
     host: str = "127.0.0.1"
     port: Port = 8470
     """0 picks a free port."""
     max_connections: Annotated[int, msgspec.Meta(ge=4, le=10_000)] = 256
-    """One more is told so and closed."""
+    """A further connection is answered with an error and closed."""
     max_connections_per_address: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
-    """Of one address, or of one /64; trusted proxies may have more."""
+    """Connections of one address, or of one IPv6 /64; trusted proxies may have more."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses and networks whose word about the caller's address counts."""
+    """Addresses and networks of proxies whose header names the caller's address."""
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
-    """The one header that those proxies set: another one may come from the caller."""
+    """The one header that these proxies set. A caller may have sent other headers."""
     public_url: str = ""
-    """How devices and people reach the API, through a TLS proxy for instance; empty: host and port."""
+    """The address of the API for devices and people, for example a TLS proxy's; empty: host and port."""
 
 
 class BrokerConfig(Message, frozen=True):
-    """Which MQTT 5 broker is used, or started."""
+    """The MQTT 5 broker that is used or started."""
 
     url: str = "auto"
     """auto | mosquitto | embedded (started by the controller), or mqtt://host:port, mqtts://host:port."""
     host: str = "127.0.0.1"
-    """Where a started broker listens."""
+    """The address at which a started broker listens."""
     port: Port = 1883
     """0 picks a free port."""
     tls: bool = False
-    """A started Mosquitto asks every client for a certificate of this controller's authority."""
+    """A started Mosquitto requires a certificate of this controller's authority from every client."""
     names: tuple[str, ...] = ()
-    """Names and addresses under which devices reach a started broker; the first one is given to them."""
+    """Names and addresses by which devices reach a started broker; devices are given the first one."""
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
 
 
 class ConvertConfig(Message, frozen=True):
-    """What a conversion may cost and which types it may build."""
+    """The limits of a conversion, and the types that it may build."""
 
     timeout_s: Seconds = 300.0
     memory_mb: Annotated[int, msgspec.Meta(ge=256)] = 4096
     trusted_types: tuple[str, ...] = ()
     require_sandbox: bool = True
-    """Refuse to convert where the kernel cannot confine a conversion fully; evidence says how far one was."""
+    """Refuse to convert where the kernel cannot confine a conversion fully. The evidence records how far it was
+    confined."""
 
 
 class FleetConfig(Message, frozen=True):
-    """How the fleet is watched."""
+    """The observation of the fleet, and the rules for its devices and rollouts."""
 
     silent_s: Seconds = 90.0
-    """A device without a heartbeat for so long is silent."""
+    """A device without a heartbeat for this long is silent."""
     reconcile_s: Seconds = 1.0
     four_eyes: bool = False
-    """A rollout starts only when another person, with the role approver, has approved it."""
+    """A rollout starts only after another person, with the role approver, has approved it."""
     require_signed: bool = False
-    """Ignore devices without a certificate. One that has been given a certificate must sign in any case."""
+    """Ignore devices without a certificate. A device that once had a certificate must always sign."""
 
 
 class TrustConfig(Message, frozen=True):
-    """Where a new fleet's metadata comes from."""
+    """The origin of a new fleet's metadata."""
 
     metadata_dir: str = ""
 
 
 class PublishConfig(Message, frozen=True):
-    """How blobs are cut, and where devices find them besides the broker."""
+    """The size of chunks, and the sources of blobs besides the broker."""
 
     chunk_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_CHUNK_BYTES)] = DEFAULT_CHUNK_BYTES
     sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=MAX_SOURCES)] = ()
-    """Tried before the broker, in this order: `https://cdn.example/{sha256}`, or this controller's own API,
-    `http://host:8470/v1/blobs/{sha256}`. The list of a blob's chunks lies beside it as `{sha256}.list`."""
+    """Addresses that devices try before the broker, in this order: `https://cdn.example/{sha256}`, or this controller's
+    own API, `http://host:8470/v1/blobs/{sha256}`. The list of a blob's chunks is at the same address with the suffix
+    `.list`."""
     bucket: Annotated[str, msgspec.Meta(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?)?\Z")] = ""
-    """`s3://name/prefix`: a caller that asks the API for a blob is sent there by a presigned address."""
+    """`s3://name/prefix`: a caller that asks the API for a blob is redirected there, to a presigned address."""
     bucket_endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z")] = ""
-    """The address of a store that is not AWS's."""
+    """The address of a store other than AWS."""
     neighbours: Annotated[str, msgspec.Meta(max_length=128)] = ""
-    """Devices with one value of this label, `site` say, that share what they have confirmed (`[transfer] serve_at`) are
-    named to each other before every other source. Empty: none is."""
+    """A label, for example `site`. Devices with the same value of it and with `[transfer] serve_at` are neighbours: a
+    device is given their addresses before all other sources. Empty: there are no neighbours."""
 
 
 class EventsConfig(Message, frozen=True):
-    """Where events of rollouts are sent."""
+    """The receivers of rollout events."""
 
     webhooks: tuple[Annotated[str, msgspec.Meta(pattern="^https?://")], ...] = ()
-    """Addresses that get every event by POST, as CloudEvents 1.0."""
+    """Addresses that receive every event by POST, as CloudEvents 1.0."""
 
 
 class Config(Message, frozen=True):
@@ -128,7 +130,7 @@ class Config(Message, frozen=True):
 
 
 def load_config(path: Path | None) -> Config:
-    """The configuration in a TOML file, checked; the defaults for None.
+    """Returns the checked configuration from a TOML file; for None, the defaults.
 
     BadInput `config_invalid` names the file and the key.
     """

@@ -1,7 +1,7 @@
 """Writes the pages that repeat the code: error codes, the Python client, the schema of a strategy, the update machine.
 
-Run as ``python docs/generate.py``. `tests/test_docs.py` holds each page equal to what this makes.
-Refuses to know anything that the code does not say: a page that needs a human sentence is written by hand.
+Run as ``python docs/generate.py``. `tests/test_docs.py` compares each page with this output. Refuses to know anything
+that the code does not say: other sentences are written by hand.
 """
 
 import importlib.util
@@ -78,7 +78,7 @@ class Edge(msgspec.Struct, frozen=True, order=True):
     after: str
     commands: tuple[str, ...]
     outcome: str
-    """What the record says newly about how an update ended; empty if nothing."""
+    """The outcome of an update that the record newly states; empty if there is none."""
 
 
 def update_machine() -> str:
@@ -126,7 +126,7 @@ def _named(event: msgspec.Struct) -> str:
         case "HealthJudged":
             return f"HealthJudged {event.verdict.value}"  # type: ignore[attr-defined]
         case "FetchFailed":
-            return "FetchFailed, " + ("retryable" if event.retryable else "for good")  # type: ignore[attr-defined]
+            return "FetchFailed, " + ("retryable" if event.retryable else "final")  # type: ignore[attr-defined]
         case name:
             return name
 
@@ -232,7 +232,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/update-machine.md": update_machine,
     "configs/rollouts/strategy.schema.json": strategy_schema,
 }
-"""What makes each page, by its path."""
+"""The function that makes each page, by its path."""
 
 if __name__ == "__main__":
     for name, make in PAGES.items():

@@ -1,6 +1,6 @@
 """The Python client and the `edgeward` command over it: ``from edgeward import Client``.
 
-Decides which names a user imports from here. Loads each of them when it is first asked for: `import edgeward` costs
+Decides which names a user imports from here. Loads each of them when it is first used: `import edgeward` costs
 nothing, so that a part (`edgeward.settings`) never pays for another.
 """
 
@@ -26,10 +26,10 @@ _HOMES = {
     "WorldError": "contract.errors",
 }
 
-if not TYPE_CHECKING:  # a type checker would take every misspelt name for one that this function knows
+if not TYPE_CHECKING:  # a type checker would accept every misspelt name, because this function takes any
 
     def __getattr__(name: str) -> object:
-        """The name from its module; `__version__` from the installed package's metadata."""
+        """Returns the name from its module; `__version__` comes from the installed package's metadata."""
         if name == "__version__":
             from importlib.metadata import version
 

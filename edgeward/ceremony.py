@@ -1,7 +1,7 @@
-"""Keys and signatures that do not live on the controller: the ceremonies of root, targets and release signers.
+"""Keys and signatures that are not on the controller: the ceremonies of root, targets and release signers.
 
-Decides which keys sign what. Keys are PEM files here; any Signer of securesystemslib (HSM, KMS) fits the same calls.
-Private keys never travel. Refuses to know the command line.
+Decides which keys sign what. Keys are PEM files here, but any Signer of securesystemslib (HSM, KMS) fits the same
+calls. Private keys are never sent. Refuses to know the command line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,10 @@ from edgeward.files import PRIVATE, move, write_whole
 
 
 def begin(directory: Path, root_keys: int, threshold: int, now: datetime) -> dict[str, str]:
-    """Make every key of a new fleet and sign its first root and targets; BadInput if the directory is not empty.
+    """Makes every key of a new fleet and signs its first root and targets. Returns the metadata by file name.
 
-    `offline/` stays with people, `controller/` goes to the controller's keys/ and `metadata/` beside it.
+    People keep `offline/`. `controller/` goes to the controller's keys/, and `metadata/` beside it. BadInput
+    `request_invalid` if the directory is not empty or the threshold is impossible.
     """
     if not 1 <= threshold <= root_keys:
         raise BadInput(Code.REQUEST_INVALID, f"a threshold of {threshold} with {root_keys} root keys")
@@ -46,7 +47,7 @@ def begin(directory: Path, root_keys: int, threshold: int, now: datetime) -> dic
 def vouch(
     client: Client, model: str, signers: Sequence[Signer], *, targets: Signer | None, floor: int, now: datetime
 ) -> list[int]:
-    """Sign the versions of `model` that wait, and hand the role in; releases that are vouched for now."""
+    """Signs the versions of `model` that wait, and sends the role. Returns the releases that are signed now."""
     files, proposal = client.trust().files, client.proposal(model)
     changed: dict[str, str] = {}
     keys = [signer.public_key for signer in signers]
@@ -64,7 +65,7 @@ def vouch(
 
 
 def rotate(client: Client, role: str, keys: Path, now: datetime) -> str:
-    """Replace the key of a role with offline keys in `keys`; id of the new key."""
+    """Replaces the key of a role. `keys` is the directory of the offline keys. Returns the id of the new key."""
     files = client.trust().files
     if role == "director":
         made = _public(client.make_online_key(role))
@@ -105,7 +106,7 @@ def _rotate_in_root(
 
 
 def open_key(path: Path) -> Signer:
-    """The signer in a PEM file; BadInput `config_invalid`."""
+    """Returns the signer of a PEM file. BadInput `config_invalid` if it cannot be read."""
     try:
         return CryptoSigner(private_key_of(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
@@ -113,7 +114,7 @@ def open_key(path: Path) -> Signer:
 
 
 def make_key(path: Path) -> CryptoSigner:
-    """A new Ed25519 key in `path`, mode 0600."""
+    """Makes a new Ed25519 key in the file `path`, mode 0600. BadInput `request_invalid` if the file exists."""
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -124,7 +125,7 @@ def make_key(path: Path) -> CryptoSigner:
 
 
 def write(directory: Path, files: Files) -> None:
-    """Metadata as files."""
+    """Writes metadata as files into `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         write_whole(directory / name, text)

@@ -1,6 +1,7 @@
-"""Estimators and samples into bytes: skops instead of pickle, ONNX as it is, rows as plain arrays.
+"""Encodes estimators and samples for a push: estimators as skops and never pickle, ONNX unchanged, rows as plain
+arrays.
 
-Decides what can be sent. Refuses to know HTTP.
+Decides what can be pushed. Refuses to know HTTP.
 """
 
 from pathlib import Path
@@ -16,7 +17,10 @@ Kind = Literal["skops", "onnx"]
 
 
 def encode_model(model: Any) -> tuple[Kind, bytes]:
-    """(kind, bytes) of a fitted estimator, ONNX bytes, an `onnx.ModelProto`, or a path to .onnx or .skops."""
+    """Returns (kind, bytes) of a fitted estimator, ONNX bytes, an `onnx.ModelProto`, or a path to .onnx or .skops.
+
+    BadInput `request_invalid` for anything else, or a file that cannot be read.
+    """
     if isinstance(model, str | Path):
         return _from_file(Path(model))
     if isinstance(model, bytes):
@@ -34,7 +38,10 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
 
 
 def encode_rows(sample: Any) -> bytes:
-    """Rows as a matrix (2-D array) or as named columns (a DataFrame, or a dict of 1-D arrays)."""
+    """Encodes rows: a 2-D array of numbers, or named columns (a DataFrame, or a dict of 1-D arrays).
+
+    BadInput `sample_missing` for other shapes and types.
+    """
     if hasattr(sample, "columns") and hasattr(sample, "to_numpy"):
         return encode_sample({str(name): _plain(sample[name].to_numpy()) for name in sample.columns})
     if isinstance(sample, dict):

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their name, synced, renamed.
+"""Files that are complete or absent: written under a temporary name, synced, renamed.
 
 Decides the order: content, sync of the file, rename, sync of the directory. Refuses to know what is written.
 """
@@ -8,16 +8,17 @@ from pathlib import Path
 
 PUBLIC = 0o644
 PRIVATE = 0o600
-"""For keys and passwords: the owner alone."""
+"""The mode of files with keys and passwords: only the owner may read them."""
 
 
 def write_whole(path: Path, data: bytes | str, *, mode: int = PUBLIC) -> None:
-    """Replaces the file at `path` with `data`; text as UTF-8. After a power cut the old or the new file is there.
+    """Replaces the file at `path` with `data`; text is written as UTF-8. After a power cut the old or the new file
+    exists.
 
-    OSError as the disk says it; the old file stays then, and nothing is left beside it.
+    OSError if the disk refuses; then the old file stays, and no temporary file.
     """
     beside = path.with_name(f".{path.name}.tmp")
-    beside.unlink(missing_ok=True)  # left by a power cut; its mode may be another
+    beside.unlink(missing_ok=True)  # left by a power cut, perhaps with another mode
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
@@ -31,13 +32,13 @@ def write_whole(path: Path, data: bytes | str, *, mode: int = PUBLIC) -> None:
 
 
 def move(path: Path, to: Path) -> None:
-    """Renames a file within its directory, for good."""
+    """Renames a file within its directory, durably."""
     path.rename(to)
     sync_directory(to.parent)
 
 
 def sync_directory(directory: Path) -> None:
-    """Writes the directory's names to the disk."""
+    """Makes the names in a directory durable."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Where the controller is and what opens it: arguments, then the environment, then the files of a local controller."""
+"""The controller's address and token: from arguments, then the environment, then the files of a local controller."""
 
 import json
 import os
@@ -13,7 +13,7 @@ DEFAULT_DATA_DIR = "~/.edgeward"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A controller's address and the token for it."""
+    """The address of a controller, and the token for it."""
 
     url: str
     token: str
@@ -22,7 +22,11 @@ class Settings:
 def find_settings(
     url: str | None = None, token: str | None = None, environment: Mapping[str, str] | None = None
 ) -> Settings:
-    """EDGEWARD_URL and EDGEWARD_TOKEN, else the files in EDGEWARD_DATA_DIR (default ~/.edgeward); else BadInput."""
+    """Returns the settings from arguments, then EDGEWARD_URL and EDGEWARD_TOKEN, then files in EDGEWARD_DATA_DIR
+    (~/.edgeward).
+
+    BadInput `config_invalid` if address or token is missing.
+    """
     known = os.environ if environment is None else environment
     directory = Path(known.get("EDGEWARD_DATA_DIR", DEFAULT_DATA_DIR)).expanduser()
     url = url or known.get("EDGEWARD_URL") or _local_url(directory)

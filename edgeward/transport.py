@@ -1,4 +1,4 @@
-"""HTTP to the controller: one call, JSON back, failures as coded errors. Refuses to know what is asked for."""
+"""HTTP calls to the controller: JSON in, JSON out, failures as coded errors. Refuses to know what a call means."""
 
 import getpass
 import io
@@ -14,11 +14,11 @@ from edgeward.settings import Settings
 CONNECT_S = 5.0
 READ_S = 60.0
 PUSH_S = 900.0
-"""A conversion may take minutes; the controller has its own limit."""
+"""Seconds for a push: a conversion may take minutes, and the controller has its own limit."""
 
 
 class Transport:
-    """Calls one controller. Retries only what is safe to repeat: connecting, and reading."""
+    """Calls one controller. Retries only what is safe to repeat: connection attempts."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -26,32 +26,32 @@ class Transport:
         self._pool = urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S))
 
     def get(self, path: str, *, also: tuple[int, ...] = ()) -> Any:
-        """GET, and the JSON that comes back; statuses in `also` are answers, not failures."""
+        """Sends GET and returns the JSON of the answer. Statuses in `also` are answers, not failures."""
         return _read(self._request("GET", path), also)
 
     def post(self, path: str, body: Any = None) -> Any:
-        """POST a JSON body."""
+        """Sends POST with a JSON body and returns the JSON of the answer."""
         payload = json.dumps({} if body is None else body).encode()
         return self._call("POST", path, body=payload, headers={"Content-Type": "application/json"})
 
     def put(self, path: str, body: Any) -> Any:
-        """PUT a JSON body."""
+        """Sends PUT with a JSON body and returns the JSON of the answer."""
         payload = json.dumps(body).encode()
         return self._call("PUT", path, body=payload, headers={"Content-Type": "application/json"})
 
     def delete(self, path: str) -> Any:
-        """DELETE, and the JSON that comes back."""
+        """Sends DELETE and returns the JSON of the answer."""
         return self._call("DELETE", path)
 
     def fetch(self, path: str) -> bytes:
-        """GET bytes."""
+        """Sends GET and returns the bytes of the answer."""
         answer = self._request("GET", path)
         if answer.status >= 400:
             _read(answer)
         return answer.data
 
     def events(self, path: str, after: str) -> Iterator[dict[str, Any]]:
-        """Server-sent events, until the controller ends the stream."""
+        """Yields server-sent events until the controller ends the stream."""
         headers = {"Accept": "text/event-stream", "Last-Event-ID": after} if after else {}
         answer = self._request("GET", path, headers=headers, preload_content=False)
         if answer.status >= 400:
@@ -64,7 +64,7 @@ class Transport:
             raise self._unreachable(error) from None
 
     def push(self, path: str, request: dict[str, Any], model: bytes, sample: bytes) -> Any:
-        """POST a multipart push."""
+        """Sends a multipart push and returns the JSON of the answer."""
         fields = {
             "request": ("request.json", json.dumps(request).encode(), "application/json"),
             "model": ("model", model, "application/octet-stream"),

@@ -1,6 +1,6 @@
-"""Ask a device for a prediction over the Open Inference Protocol: python examples/ask.py MODEL NUMBER...
+"""Asks a device for a prediction over the Open Inference Protocol: python examples/ask.py MODEL NUMBER...
 
-Any KServe or Triton client does the same, faster; this one needs nothing but Python.
+Any KServe or Triton client does the same, and faster. This one needs only Python.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The simulator: the real agent and the real reconcile in virtual time, on simulated flash, power and links.
 
-Start to read at `world.py` (a fleet), `device.py` (one device) or `checkers/` (the laws that histories must keep).
+Read `world.py` first (a fleet), then `device.py` (one device) and `checkers/` (the laws that every history must keep).
 """
 
 import logging

@@ -14,12 +14,14 @@ from firmware_sim.scripts import SCRIPTS
 
 _PACKAGED = Path(__file__).parent / "scenarios"
 SCENARIOS = _PACKAGED if _PACKAGED.exists() else Path(__file__).parents[1] / "configs" / "scenarios"
-"""The scenarios lie inside a wheel, and in configs/ in a checkout."""
-LEGEND = "time, who; stable, trial (version/boots), generation decided, digest that answers, how the last update ended"
+"""The scenarios are inside the package in a wheel, and in configs/ in a checkout."""
+LEGEND = (
+    "time, device; stable, trial (version/boots), generation decided, digest that answers, how the last update ended"
+)
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Runs the console script."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -40,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="run | sweep | replay | shrink | cuts")
     for name, command, words in (
         ("run", _run, "one scenario with one seed"),
-        ("replay", _replay, "the same, with its trace"),
+        ("replay", _replay, "the same run, with its trace"),
         ("shrink", _shrink, "a smaller scenario that breaks the same law"),
     ):
         one = commands.add_parser(name, help=words, description=words)
@@ -49,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--devices", type=int)
         one.add_argument("--hours", type=float)
         one.set_defaults(command=command, device=None)
-    commands.choices["replay"].add_argument("--device", help="whose moments to show; default: where a law was broken")
+    commands.choices["replay"].add_argument("--device", help="the device to show; default: the one with the broken law")
     many = commands.add_parser("sweep", help="many seeds; stops at the first broken law")
     many.add_argument("scenario", nargs="*", help="names in configs/scenarios, or TOML files")
     many.add_argument("--all", action="store_true", help="every scenario in configs/scenarios")

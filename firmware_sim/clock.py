@@ -1,7 +1,9 @@
-"""Virtual time: callbacks by (time, sequence). No wall clock, no threads; ties go by order of arrival.
+"""Virtual time: callbacks by (time, sequence). No wall clock and no threads; at equal times, callbacks run in order of
+arrival.
 
-What is far away waits unordered, by the second in which it is due; only the present second is a heap. A single heap of
-a hundred thousand entries would be walked through cold memory at every step: a tenth of what a fleet costs.
+Distant callbacks wait unordered, by the second in which they are due; only the callbacks of the present second are a
+heap. A single heap with a hundred thousand entries would read cold memory at every step, which is a tenth of a fleet's
+cost.
 """
 
 from collections.abc import Callable
@@ -56,24 +58,26 @@ class Clock:
         self.now = max(self.now, until)
 
     def _turn_to(self, until: float) -> bool:
-        """Make the next second in which something is due the present one; False if nothing is due by `until`."""
+        """Makes the next second with due callbacks the present one. Returns False if none is due by `until`."""
         if self._near:
             return True
         if not self._seconds or self._seconds[0] > until:
             return False
         self._second = heappop(self._seconds)
         self._near = self._far.pop(self._second)
-        self._near.sort()  # no two have one sequence: callbacks are never compared
+        self._near.sort()  # no two have the same sequence, so callbacks are never compared
         return True
 
 
 def stream(seed: int, name: str) -> Random:
-    """A random source of its own for each name. A new fault in one place then changes no draw in another place."""
+    """Returns a random source of its own for each name, so that a new fault in one place changes no draw in another
+    place.
+    """
     return Random(f"{seed}/{name}")  # noqa: S311 - a simulation
 
 
 def late_stream(seed: int, name: str) -> Random:
-    """The same source, seeded when it is first drawn from: 2.5 kB that most devices of a fleet never need."""
+    """Returns the same source, seeded at its first draw: it takes 2.5 kB, which most devices of a fleet never need."""
     return cast("Random", _Late(lambda: stream(seed, name)))
 
 

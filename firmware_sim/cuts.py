@@ -1,4 +1,4 @@
-"""Every power cut of every single-device scenario, and sampled pairs, so that recovery is cut too."""
+"""Power cuts at every operation of every script with one device, and sampled pairs of cuts, which also hit recovery."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class CutResult:
 
 
 def run_once(scenario: Script, seed: int, operations: tuple[int, ...]) -> tuple[CutResult, Solo]:
-    """Run a scenario with cuts at these operations on flash."""
+    """Runs a script with cuts at these operations on flash. Returns the result and the world."""
     flash = Flash(Random(f"{seed}/flash"), power.Power(power.at(*operations)))  # noqa: S311 - a simulation
     world = Solo(flash, Broker(), scenario.models)
     try:
@@ -42,7 +42,7 @@ def run_once(scenario: Script, seed: int, operations: tuple[int, ...]) -> tuple[
 
 
 def every_cut(scenario: Script, seed: int) -> Iterator[CutResult]:
-    """One run without a cut, then one per operation that it made."""
+    """Yields the results of one run without a cut, then of one run for each operation of it."""
     calm, world = run_once(scenario, seed, ())
     yield calm
     for operation in range(1, world.flash.power.operations + 1):
@@ -50,7 +50,10 @@ def every_cut(scenario: Script, seed: int) -> Iterator[CutResult]:
 
 
 def sampled_pairs(scenario: Script, seed: int, count: int) -> Iterator[CutResult]:
-    """Runs with two cuts each. The second comes soon after the first, so that it falls into recovery."""
+    """Yields the results of runs with two cuts.
+
+    The second comes soon after the first, so that it falls into recovery.
+    """
     operations = run_once(scenario, seed, ())[1].flash.power.operations
     rng = Random(f"{seed}/{scenario.name}/pairs")  # noqa: S311 - a simulation
     for number in range(count):
@@ -59,5 +62,5 @@ def sampled_pairs(scenario: Script, seed: int, count: int) -> Iterator[CutResult
 
 
 def by_name(name: str) -> Script:
-    """The scenario of this name; KeyError otherwise."""
+    """Returns the script of this name. KeyError if there is none."""
     return {scenario.name: scenario for scenario in SCRIPTS}[name]

@@ -1,6 +1,6 @@
 """One simulated device: the real Agent on simulated flash and a simulated link, in virtual time, with a sensor.
 
-Decides the order of stimuli. Writes a history of what changed, for checkers. Refuses to judge it.
+Decides the order of stimuli. Writes a history of changes for checkers. Refuses to judge it.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ MODEL = "m"
 _RECORD = f"record-{MODEL}"
 REBOOT_S = 5.0
 MAX_STIMULI = 100_000
-"""A device that takes more has a loop in it."""
+"""A device that receives more stimuli has an endless loop."""
 _PATIENT = Intervals(heartbeat_s=30.0, telemetry_s=30.0, judge_s=1.0)
 
 
@@ -43,7 +43,7 @@ RuntimeMaker = Callable[[tuple[SimModel, ...], Callable[[str], bytes], Callable[
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a device serves and remembers from here on: an entry is written when one of them changes."""
+    """The version that a device serves and its record, from this time on. A change of either makes a new entry."""
 
     at: float
     boots: int
@@ -62,7 +62,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How a device lives."""
+    """The settings of a simulated device: intervals, labels, flash, time zone."""
 
     intervals: Intervals = _PATIENT
     sample_every_s: float = 0.5
@@ -72,7 +72,7 @@ class Habits:
 
 
 class Device:
-    """Boots, lives, loses power, boots again."""
+    """One device. It boots, runs, loses power, and boots again."""
 
     def __init__(
         self,
@@ -99,9 +99,9 @@ class Device:
         self.boot_id = 0
         """The number of its newest start, as it says it."""
         self.crashes_on = ""
-        """Serving this digest, the device loses power at the next row."""
+        """While the device serves this digest, it loses power at the next row."""
         self.faulty: Callable[[], bool] = lambda: True
-        """Whether behaviours other than good still apply: a world heals before it is judged."""
+        """Returns whether behaviours other than good still apply. A world heals before it is judged."""
         self._clock = clock
         self._models = models
         self._trusted = trusted
@@ -113,7 +113,7 @@ class Device:
         self._agent: Agent | None = None
         self._epoch = 0
         self._wake_at = self._due_at = float("inf")
-        """When it is woken next, and when it has asked to be: later, if what it waited for has come."""
+        """The time at which it is woken next, and the time that it has requested, which may be later."""
         self._inbox: list[Stimulus] = []
         self._busy = False
         self._idle_at = 0.0
@@ -126,28 +126,28 @@ class Device:
 
     @property
     def record(self) -> Record:
-        """The record on flash; looking does not touch it."""
+        """The record on flash. To read it counts as no operation."""
         return decode_record(self._raw_record())
 
     @property
     def serving(self) -> str:
-        """Digest that answers now."""
+        """The digest of the version that answers now."""
         model = self._agent.models.get(MODEL) if self._agent is not None else None
         serving = model.slot.serving if model is not None else None
         return serving.assignment.digest if serving is not None else ""
 
     @property
     def powered(self) -> bool:
-        """Whether it runs."""
+        """Tells whether the device has power and runs."""
         return self._agent is not None
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Counters of what limits threw away since boot."""
+        """Counters of dropped messages and rows since the last boot."""
         return dict(self._agent.dropped) if self._agent else {}
 
     def boot(self) -> None:
-        """Power is there."""
+        """Power returns: the device boots."""
         self._epoch += 1
         self.boots += 1
         self._inbox.clear()
@@ -163,20 +163,20 @@ class Device:
             self._after()
 
     def link_up(self) -> None:
-        """The broker is there."""
+        """The connection to the broker is there."""
         self._take(LinkUp())
 
     def link_down(self) -> None:
-        """The broker is gone."""
+        """The connection to the broker is lost."""
         if self._agent is not None:
             self._take(LinkDown())
 
     def message(self, topic: str, payload: bytes) -> None:
-        """From the broker."""
+        """A message from the broker arrives."""
         self._take(MessageArrived(topic, payload))
 
     def cut_power(self) -> None:
-        """Lose power now; it comes back."""
+        """Power fails now. It returns after REBOOT_S."""
         self._epoch += 1
         self._agent = None
         self.link.detach()
@@ -198,7 +198,7 @@ class Device:
         self.link.detach()
 
     def _restart(self) -> None:
-        """The process is gone; flash and what the kernel holds of it are not."""
+        """The process ends and starts again after REBOOT_S. Flash and the kernel's cache of it stay."""
         self._epoch += 1
         self._agent = None
         self.link.detach()
@@ -253,7 +253,10 @@ class Device:
         self._take(Woke())
 
     def _answer_rows(self) -> None:
-        """Answer all rows that were due by now: nothing changes between stimuli, so rows need no event of their own."""
+        """Answers all rows that were due by now.
+
+        Nothing changes between stimuli, so rows need no event of their own.
+        """
         now = self._clock.now
         if self._row_at > now or self._agent is None:
             return
@@ -269,10 +272,10 @@ class Device:
             try:
                 model.slot.predict(row)
             except BadInput:
-                continue  # counted by the slot: that is what health judges
+                continue  # the slot has counted it, and health judges these counts
 
     def _watch_deadly_row(self) -> None:
-        """A model that ends the process does so when its row is due, and not at the next stimulus."""
+        """Makes a model that ends the process do so when its row is due, and not only at the next stimulus."""
         serving = self.serving
         if serving and (serving == self.crashes_on or serving in self._deadly):
             self._clock.at(self._row_at, self._drain_in, self._epoch)
@@ -336,7 +339,7 @@ class Device:
 
 
 class _Power:
-    """While the device acts: a power cut inside ends its act, and begins the outage."""
+    """A context around an act of the device: a power cut inside it ends the act and begins the outage."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -357,7 +360,10 @@ class _Power:
 
 @lru_cache(maxsize=8_192)
 def _configuration(name: str, intervals: Intervals) -> Config:
-    """What `agent.toml` would hold. Blobs that nothing needs are deleted at once: checkers look for what is left."""
+    """Returns the configuration of a device.
+
+    Unused blobs are deleted at once, because checkers look for left-over blobs.
+    """
     speaks = IntervalsConfig(
         heartbeat_s=intervals.heartbeat_s, telemetry_s=intervals.telemetry_s, judge_s=intervals.judge_s
     )
@@ -370,7 +376,7 @@ def _no_randomness() -> NoReturn:
 
 @lru_cache(maxsize=8_192)
 def decode_record(raw: bytes) -> Record:
-    """The record in a file's bytes; an empty one for a file that is damaged, which is left for the agent to find."""
+    """Returns the record in a file's bytes; an empty record for a damaged file, which the agent must detect."""
     try:
         return decode(raw.partition(b"\n")[2], Record, max_bytes=MAX_RECORD_BYTES)
     except BadInput:

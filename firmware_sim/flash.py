@@ -1,8 +1,8 @@
-"""The Disk port on simulated flash: what is not synced may be lost or torn when power fails.
+"""The Disk port on simulated flash: data that is not synced may be lost or torn when power fails.
 
-Content is durable after `sync`, names after `sync_directory`. A rename is one operation but stays pending until then.
-At a cut every unsynced file is kept, lost or torn sector by sector, and pending name changes survive as a prefix of
-their order, as on a journaling file system. Invariant: what was synced is never lost.
+Content is durable after `sync`, names after `sync_directory`. A rename is one operation, but it is pending until then.
+At a cut, every unsynced file is kept, lost or torn sector by sector. Of the pending name changes, the first ones
+survive, in their order, as on a journaling file system. Invariant: synced data is never lost.
 """
 
 import errno
@@ -21,7 +21,7 @@ NameChange = Callable[[Names], None]
 
 @lru_cache(maxsize=1024)
 def _one_copy(data: bytes) -> bytes:
-    """Thousands of devices hold the same metadata and blobs: one copy serves them all."""
+    """Returns one shared copy: thousands of devices hold the same metadata and blobs."""
     return data
 
 
@@ -51,16 +51,16 @@ class Flash:
         return self._file(name).current
 
     def read_at(self, name: str, offset: int, size_bytes: int) -> bytes:
-        """Part of a file."""
+        """Returns up to `size_bytes` from `offset`."""
         return self._file(name).current[offset : offset + size_bytes]
 
     def write(self, name: str, data: bytes) -> None:
-        """Create or replace the content."""
+        """Creates the file or replaces its content. OSError ENOSPC if flash is full."""
         self._room(len(data) - (self.size_bytes(name) if name in self._names else 0))
         self._write(name, data, data)
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
-        """Write into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
+        """Writes into a file; creates or extends it. FileNotFoundError if the file ends before `offset`."""
         before = self._file(name).current if name in self._names else b""
         if len(before) < offset:
             raise FileNotFoundError(f"{name}: ends before {offset}")
@@ -92,7 +92,7 @@ class Flash:
         self._change(change)
 
     def delete(self, name: str) -> None:
-        """Deletes a file; a missing one is no error. The change is pending until `sync_directory`."""
+        """Deletes a file; a missing one is not an error. The change is pending until `sync_directory`."""
         if name in self._names:
             self._draw()
 
@@ -102,23 +102,23 @@ class Flash:
             self._change(change)
 
     def names(self) -> Sequence[str]:
-        """All names, sorted."""
+        """Returns all names, sorted."""
         return sorted(self._names)
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file, as the running system sees it."""
+        """Tells whether there is such a file, as the running system sees it."""
         return name in self._names
 
     def size_bytes(self, name: str) -> int:
-        """Length of a file."""
+        """Returns the length of a file in bytes."""
         return len(self._file(name).current)
 
     def free_bytes(self) -> int:
-        """Capacity that is left."""
+        """Returns the free bytes."""
         return self.capacity_bytes - sum(len(self._files[number].current) for number in self._names.values())
 
     def path(self, name: str) -> str:
-        """The name itself: the simulated runtime opens files by name."""
+        """Returns the name itself: the simulated runtime opens files by name."""
         return name
 
     def image(self) -> dict[str, bytes]:
@@ -134,7 +134,7 @@ class Flash:
         self._next = len(files)
 
     def lose_power(self) -> None:
-        """What the medium holds when power returns."""
+        """Replaces the content by what the medium holds when power returns."""
         for change in self._pending[: self.rng.randint(0, len(self._pending))]:
             change(self._durable_names)
         self._pending.clear()

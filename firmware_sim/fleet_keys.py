@@ -1,4 +1,7 @@
-"""The keys and the first metadata of every simulated fleet. Not secrets: a seed must give the same world anywhere."""
+"""The keys and the first metadata of every simulated fleet.
+
+They are public: a seed must give the same world everywhere.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,7 +20,7 @@ _CEREMONY = WORLD_BEGAN - timedelta(days=1)
 
 
 def signer(name: str) -> CryptoSigner:
-    """The key that `name` always has."""
+    """Returns the key that belongs to `name`, always the same."""
     return CryptoSigner(
         Ed25519PrivateKey.from_private_bytes(f"edgeward-simulator/{name}".encode().ljust(32, b".")[:32])
     )
@@ -29,11 +32,11 @@ KEYS = Online(*(signer(name) for name in ONLINE))
 KEY_RING = (KEYS.snapshot, KEYS.timestamp, KEYS.director)
 FIRST = repository.create(ROOTS, 2, TARGETS, {name: signer(name).public_key for name in ONLINE}, _CEREMONY)
 TRUSTED = trust_root(FIRST["1.root.json"])
-"""What every simulated device is given."""
+"""The root of trust of every simulated device."""
 
 
 def vouched(files: Mapping[str, str], model: str, manifests: Mapping[int, Manifest], now: datetime) -> dict[str, str]:
-    """`files` in which the release signer vouches for these versions, and everything that follows from it."""
+    """Returns `files` after the release signer has signed these versions, with all metadata that follows from it."""
     found = dict(files)
     if not repository.signers_of(found, model):
         found["targets.json"] = repository.delegate(found, model, [RELEASE.public_key], targets=TARGETS, now=now)

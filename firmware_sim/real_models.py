@@ -1,6 +1,7 @@
-"""Releases as real ONNX models in real onnxruntime sessions, for worlds that ask for it.
+"""Releases as real ONNX models in real onnxruntime sessions, for scenarios with `runtime = "onnxruntime"`.
 
-Only behaviours that a model's graph can have: good, wrong, raises. Loading, running and their faults are onnxruntime's.
+Only behaviours that a model's graph can have are possible: good, wrong, raises. onnxruntime itself loads, runs and
+fails.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ _ROW = {"X": np.array([[0.0]], dtype=np.float32)}
 
 
 def make_real_model(release: int, behaviour: Behaviour) -> SimModel:
-    """A version whose artifact is ONNX. BadInput `config_invalid` for behaviours that no graph has."""
+    """Returns a version whose artifact is ONNX. BadInput `config_invalid` for behaviours that no graph can have."""
     if behaviour not in GRAPHS:
         words = ", ".join(GRAPHS)
         raise BadInput(Code.CONFIG_INVALID, f"behaviour {behaviour!r} with runtime onnxruntime: there are {words}")
@@ -28,7 +29,7 @@ def make_real_model(release: int, behaviour: Behaviour) -> SimModel:
 
 
 def onnx_bytes(release: int, behaviour: Behaviour) -> bytes:
-    """ONNX that says whether x is positive, or the opposite; one that raises does so for every x above zero."""
+    """Returns ONNX that tells whether x is positive; `wrong`: the opposite; `raises`: an error for x above zero."""
     compare = "LessOrEqual" if behaviour == "wrong" else "Greater"
     nodes = [helper.make_node(compare, ["X", "zero"], ["answer"])]
     nodes += _raising() if behaviour == "raises" else [_cast("answer", "label")]
@@ -48,7 +49,7 @@ def onnx_bytes(release: int, behaviour: Behaviour) -> bytes:
 
 
 def _raising() -> list[NodeProto]:
-    """An index that is out of range for a positive x: the probe's row passes, the sensor's do not."""
+    """Returns nodes whose index is out of range for a positive x: the probe passes, but rows of the sensor fail."""
     return [_cast("answer", "index"), helper.make_node("Gather", ["answers", "index"], ["label"])]
 
 
@@ -57,10 +58,10 @@ def _cast(source: str, target: str) -> NodeProto:
 
 
 class RealRuntime(SimRuntime):
-    """Sessions of onnxruntime over bytes from simulated flash; the probe runs one row in this process."""
+    """Sessions of onnxruntime from bytes on simulated flash. The probe runs one row in this process."""
 
     def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
-        """Loads the model and runs one row; the caller queues the answer."""
+        """Loads the model and runs one row. Calls `done` with the report."""
         try:
             self.load(artifact, assignment.manifest).run(_ROW)
         except Exception as error:  # onnxruntime's exceptions share no base class
@@ -69,7 +70,7 @@ class RealRuntime(SimRuntime):
         done(ProbeReport(assignment.digest))
 
     def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
-        """A real session; WorldError `model_load_failed` in onnxruntime's own words."""
+        """Returns a real session. WorldError `model_load_failed` with onnxruntime's own words."""
         try:
             return OnnxSession(self.read(artifact), manifest)
         except Exception as error:  # onnxruntime's exceptions share no base class

@@ -1,6 +1,6 @@
-"""One run of a scenario with one seed, and what can be done with runs: sweep, shrink, replay.
+"""One run of a scenario with one seed, and operations on runs: sweep, shrink, trace.
 
-Decides what a result is. Refuses to know how it is shown.
+Decides the content of a result. Refuses to know how it is shown.
 """
 
 import gc
@@ -44,14 +44,14 @@ class RunResult:
 
     @property
     def reproduce(self) -> str:
-        """The command that repeats it."""
+        """The command that repeats this run."""
         return f"edgeward-sim run {self.scenario} --seed {self.seed} --devices {self.devices}"
 
 
 def run_once(scenario: Scenario, seed: int) -> tuple[RunResult, FleetWorld]:
-    """Run and check; a violation, or an agent that falls over, is a result, not an exception."""
+    """Runs and checks a scenario. A violation, or an exception in the agent, is a result and is not raised."""
     collects = gc.isenabled()
-    gc.disable()  # a world is large and lives as a whole: looking it over for cycles is a tenth of a run
+    gc.disable()  # a world is large and lives until the end: a search for cycles would take a tenth of the run
     try:
         return _run_and_check(FleetWorld(scenario, seed))
     finally:
@@ -93,7 +93,7 @@ def _result_only(job: tuple[Scenario, int]) -> RunResult:
 
 
 def shrink(scenario: Scenario, seed: int, law: str) -> tuple[Scenario, int]:
-    """A smaller scenario that breaks the same law with the same seed, and how many runs that took."""
+    """Returns a smaller scenario that breaks the same law with the same seed, and the number of runs that this took."""
     runs = 0
     smaller = True
     while smaller and runs < MAX_SHRINK_RUNS:
@@ -109,7 +109,7 @@ def shrink(scenario: Scenario, seed: int, law: str) -> tuple[Scenario, int]:
 
 
 def _smaller(scenario: Scenario) -> Iterator[Scenario]:
-    """Fewer devices, faults, strata and releases; a quieter network; a shorter run."""
+    """Yields scenarios with fewer devices, faults, strata and releases, a quieter network, or a shorter run."""
     replace = msgspec.structs.replace
     for devices in (1, scenario.devices // 2, scenario.devices - 1):
         if 0 < devices < scenario.devices:
@@ -130,7 +130,7 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
 
 
 def resized(scenario: Scenario, devices: int | None, hours: float | None) -> Scenario:
-    """The scenario with another size; BadInput `config_invalid` if its faults would not end before it does."""
+    """Returns the scenario with another size. BadInput `config_invalid` if it would end before its faults do."""
     if devices is not None:
         scenario = msgspec.structs.replace(scenario, devices=devices)
     if hours is not None:
@@ -142,7 +142,7 @@ def resized(scenario: Scenario, devices: int | None, hours: float | None) -> Sce
 
 
 def trace_lines(world: FleetWorld, device: str | None, until: float = math.inf) -> Iterator[str]:
-    """What happened, in order of time, aligned: rollouts and the chosen device's moments."""
+    """Yields lines in the order of time, aligned: changes of rollouts, and the moments of the chosen device."""
     entries: list[tuple[float, str]] = []
     for at, rollout in world.controller.history:
         entries.append((at, f"controller  {rollout.id} {rollout.status}, wave {rollout.wave} {rollout.reason}"))

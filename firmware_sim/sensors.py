@@ -1,7 +1,7 @@
-"""Signals that sensors see, and what is wrong with the sensors: noise, drift, stuck values, spikes, dropouts, seasons.
+"""The signals of sensors, and the faults of sensors: noise, drift, stuck values, spikes, dropouts.
 
-The truth is a level with a season; its label says whether it is positive. A sensor shows the truth with its faults,
-so that a good model becomes wrong when its sensor does. Refuses to know models.
+The true signal is a level with a season. The label tells whether it is positive. A sensor shows the signal with its
+faults, so a good model answers wrongly when its sensor is faulty. Refuses to know models.
 """
 
 import math
@@ -27,14 +27,14 @@ class Signal(Message, frozen=True):
     """Amplitude of the season around the level."""
     season_h: Annotated[float, msgspec.Meta(gt=0, le=1e5)] = 24.0
     noise: Magnitude = 0.0
-    """Standard deviation of what the sensor adds to each value."""
+    """The standard deviation of the noise that the sensor adds to each value."""
     drift_per_h: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)] = 0.0
-    """The value that the sensor adds to each value for every hour that passes."""
+    """The value that the sensor adds to each value for every hour that has passed."""
     spike: Rate = 0.0
-    """The fraction of values that are off by `spike_size`, either way."""
+    """The fraction of values to which `spike_size` is added or from which it is subtracted."""
     spike_size: Magnitude = 10.0
     dropout: Rate = 0.0
-    """The fraction of values that do not come."""
+    """The fraction of values that are missing."""
     stuck: Rate = 0.0
     """The fraction of values at which the sensor gets stuck for `stuck_rows` rows."""
     stuck_rows: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
@@ -52,7 +52,7 @@ class SimSensor:
         self._shown = signal.level
 
     def row(self, at: float, *, faulty: bool) -> Sample | None:
-        """The row due at `at` (seconds since the world began) with its label; None if the sensor drops it."""
+        """Returns the row due at `at` (seconds since the world began) with its label; None if the sensor drops it."""
         if self._steady:
             return _STEADY
         truth = self._truth(at)

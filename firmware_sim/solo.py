@@ -1,4 +1,4 @@
-"""A world of one device, for scripts that publish by hand: power cuts, bad input."""
+"""A world of one device, for scripts that publish directly: power cuts, bad input."""
 
 from firmware_sim.clock import Clock, stream
 from firmware_sim.device import Device, Moment
@@ -12,7 +12,7 @@ _QUIET = Conditions(latency_s=0.02, reconnect_s=0.2)
 
 
 class Broker:
-    """What the broker holds and what devices have sent; handed from one world to the next, it outlives a device."""
+    """The retained messages, and the messages of devices. It can be used in several worlds, so it outlives a device."""
 
     def __init__(self) -> None:
         self.retained: dict[str, bytes] = {}
@@ -41,7 +41,7 @@ class Solo:
 
     @property
     def now(self) -> float:
-        """Virtual seconds."""
+        """The virtual time in seconds."""
         return self.clock.now
 
     @property
@@ -50,9 +50,9 @@ class Solo:
         return self.device.history
 
     def offer(self, topic: str, payload: bytes) -> None:
-        """The controller publishes a retained message; an empty one is delivered, too."""
+        """Publishes a retained message, as the controller does. An empty one is delivered, too."""
         self._network.publish(topic, payload, retain=True)
 
     def run(self, until: float) -> None:
-        """Runs the world for some virtual seconds."""
+        """Runs the world until this virtual time in seconds."""
         self.clock.run(until)

@@ -1,6 +1,6 @@
-"""The Link port before there is a link: what was confirmed serves while paho-mqtt is still being imported (17 ms).
+"""The Link port before a link exists: confirmed versions serve while paho-mqtt is still being imported (17 ms).
 
-Decides nothing: messages before `begin` are dropped, as by a link that is down. Refuses to know which link it is.
+Decides nothing: messages before `begin` are dropped, as with a link that is down. Refuses to know which link it is.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from agent.ports import Link
 
 
 class LateLink:
-    """Forwards to a link from `begin` on."""
+    """Forwards calls to a link, from `begin` on. Before, it drops them."""
 
     def __init__(self) -> None:
         self._link: Link | None = None
 
     def begin(self, link: Link) -> None:
-        """Forwards to `link`."""
+        """Sets the link to which all later calls are forwarded."""
         self._link = link
 
     def publish(
@@ -31,6 +31,6 @@ class LateLink:
             self._link.subscribe(topics, qos=qos)
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
-        """Unsubscribes; what was sent before may still arrive."""
+        """Unsubscribes; messages that were sent before may still arrive."""
         if self._link is not None:
             self._link.unsubscribe(topics)

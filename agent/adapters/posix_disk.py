@@ -6,12 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 PRIVATE_MODE = 0o600
-"""For the agent's own user alone, whatever the umask."""
+"""Only the agent's own user may read, whatever the umask."""
 SHARED_MODE = 0o666
-"""For what others are to read: files on a stick."""
+"""Other users may read, as far as the umask allows: for files on a stick."""
 PIECE_BYTES = 32 * 1024
-"""Bytes written at a time. Linux takes page cache in pieces as large as the write, and above this from memory that the
-host of a virtual machine may have taken back: a chunk of 256 KiB in one piece took up to half as long again."""
+"""Bytes written at a time. Linux allocates page cache in pieces as large as the write. Larger pieces come from memory
+that the host of a virtual machine may have reclaimed: a chunk of 256 KiB in one piece took up to half as long again."""
 
 
 class PosixDisk:
@@ -38,12 +38,15 @@ class PosixDisk:
             return file.read(size_bytes)
 
     def write(self, name: str, data: bytes) -> None:
-        """Creates the file or replaces its content. Python's write raises where os.write would write a part."""
+        """Creates the file or replaces its content.
+
+        Python's write raises an error where os.write would write only a part.
+        """
         with open(self._directory / name, "wb", opener=self._open) as file:  # Path.open takes no opener
             file.write(data)
 
     def write_at(self, name: str, offset: int, data: bytes) -> None:
-        """Writes into a file, creating or growing it; FileNotFoundError for what should come before `offset`."""
+        """Writes into a file; creates or extends it. FileNotFoundError if the file ends before `offset`."""
         descriptor = os.open(self.path(name), os.O_WRONLY | (0 if offset else os.O_CREAT), self._file_mode)
         try:
             if os.fstat(descriptor).st_size < offset:
@@ -55,11 +58,11 @@ class PosixDisk:
             os.close(descriptor)
 
     def sync(self, name: str) -> None:
-        """fsync the file."""
+        """Makes the content of a file durable with fsync."""
         _fsync(self._directory / name)
 
     def sync_directory(self) -> None:
-        """fsync the directory."""
+        """Makes names in the directory durable with fsync."""
         _fsync(self._directory)
 
     def rename(self, source: str, target: str) -> None:
@@ -79,7 +82,7 @@ class PosixDisk:
         return (self._directory / name).stat().st_size
 
     def free_bytes(self) -> int:
-        """Returns the space left on the file system."""
+        """Returns the free bytes of the file system."""
         found = os.statvfs(self._directory)
         return found.f_bavail * found.f_frsize
 
@@ -92,9 +95,9 @@ class PosixDisk:
 
 
 def make_private(directory: Path) -> None:
-    """Closes a directory that an older agent, or its installer, left open to other users; not one of another user."""
+    """Closes a directory of this user that an older agent, or its installer, left open to other users."""
     if directory.stat().st_mode & 0o077:
-        with suppress(PermissionError):  # another user's, and shared on purpose
+        with suppress(PermissionError):  # the directory of another user, who has opened it on purpose
             directory.chmod(0o700)
 
 

@@ -1,7 +1,7 @@
-"""Parts of libraries that their authors do not promise to keep, and that the agent relies on.
+"""Private parts of libraries on which the agent relies, although their authors do not promise to keep them.
 
-Decides whether each part exists in the shape that the agent uses; `edgeward-agent doctor` reports it after an upgrade.
-Refuses to know what happens without a part: the module that uses it does.
+Decides whether each part exists in the shape that the agent uses. `edgeward-agent doctor` reports a missing part after
+an upgrade. Refuses to know what happens without a part: the module that uses it decides that.
 """
 
 import ctypes
@@ -16,7 +16,9 @@ import paho.mqtt.client as paho
 
 @dataclass(frozen=True, slots=True)
 class PrivatePart:
-    """One part: its name, the module that uses it and for what, and what is wrong with it ("" for nothing)."""
+    """One part: its name, the module that uses it, the purpose, and a check that returns what is wrong, or an empty
+    text.
+    """
 
     name: str
     used_in: str
@@ -25,7 +27,7 @@ class PrivatePart:
 
 
 def faults() -> list[str]:
-    """Returns one sentence for each part that is missing or of another shape; a check that raises is one too."""
+    """Returns one sentence for each part that is missing or has another shape, or whose check raises."""
     found = []
     for part in PARTS:
         try:
@@ -38,7 +40,7 @@ def faults() -> list[str]:
 
 
 def _paho_packets() -> str:
-    """A PUBLISH packet is taken in by `_handle_publish()`, and lies in `_in_packet` meanwhile."""
+    """paho calls `_handle_publish()` for a PUBLISH packet, while the packet is in `_in_packet`."""
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, "doctor", protocol=paho.MQTTv5)
     if list(inspect.signature(client._handle_publish).parameters):
         return "_handle_publish takes arguments"
@@ -49,13 +51,13 @@ def _paho_packets() -> str:
 
 
 def _paho_thread() -> str:
-    """`_thread` is None, or the thread that `loop_start` began."""
+    """`_thread` is None before `loop_start`, and then its thread."""
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, "doctor", protocol=paho.MQTTv5)
     return "" if client._thread is None else "_thread is set before loop_start"
 
 
 def _selector() -> str:
-    """The selector asks an object of the kernel's, `_selector`, by `poll(timeout, how many)`."""
+    """The selector asks its kernel object, `_selector`, by `poll(timeout, number of events)`."""
     asked: list[tuple[float, int]] = []
 
     class Asked:
@@ -74,14 +76,14 @@ def _selector() -> str:
 
 
 def _glibc() -> str:
-    """`mallopt` takes a setting and says 1; `malloc_trim` is there."""
+    """glibc has `mallopt` and `malloc_trim`."""
     libc = ctypes.CDLL(None)
     missing = [name for name in ("mallopt", "malloc_trim") if not hasattr(libc, name)]
     return f"{' and '.join(missing)} missing: another C library keeps freed memory" if missing else ""
 
 
 def _tuf_core() -> str:
-    """The checks of python-tuf's client, without its files and network."""
+    """The checks of python-tuf's client exist without its files and network."""
     from contract.trust.tuf_core import EnvelopeType, TrustedMetadataSet
 
     wanted = {
@@ -133,4 +135,4 @@ PARTS = (
         _tuf_core,
     ),
 )
-"""All of them; a test for each breaks the library and sees that it is noticed."""
+"""All parts. For each, a test breaks the library and checks that the fault is reported."""

@@ -1,7 +1,8 @@
 """Chunks from sources other than the broker: HTTP(S) with ranges, or a directory, such as a stick.
 
-Decides how chunks are requested. One thread delivers them as if the broker had sent them; they are verified likewise. A
-source that fails is reported once, and the download goes on with the next. Refuses to know what chunks are for.
+Decides how chunks are requested. One thread delivers them as if the broker had sent them, and they are verified in the
+same way. A source that fails is reported once, and the download continues with the next. Refuses to know what chunks
+are for.
 """
 
 import logging
@@ -25,9 +26,9 @@ TIMEOUT_S = 20.0
 MAX_CONNECTIONS = 2
 MAX_ADDRESS_CHARS = 4096
 MAX_REFUSAL_BYTES = 64 * 1024
-"""Bytes of a useless response that are read, so that its connection can be used again."""
+"""The bytes of a response without chunks that are read, so that its connection can be used again."""
 MAX_WAITING = 64
-"""Requests that wait for the thread; a transfer has one or two at a time."""
+"""The number of requests that may wait for the thread; a transfer has one or two at a time."""
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -35,7 +36,7 @@ Ask = tuple[Blob, tuple[int, ...] | None]
 
 
 class Source:
-    """One place with blobs under their digests: `http://host/path/{sha256}` or `file:///directory`."""
+    """One source with blobs under their digests: `http://host/path/{sha256}` or `file:///directory`."""
 
     def __init__(self, url: str, deliver: Callable[[Stimulus], None], ca_file: str = "") -> None:
         self.url = url
@@ -45,9 +46,9 @@ class Source:
         self._taken_back: set[tuple[str, int]] = set()
         self._thread: threading.Thread | None = None
         self._connections: dict[str, HTTPConnection] = {}
-        """By scheme and host: the source's own, and where it redirected to."""
+        """Connections by scheme and host: one to the source, and one to the server to which it redirects."""
         self._moved: dict[str, str] = {}
-        """Redirected addresses by file name; of the newest blob only."""
+        """The redirected address by file name, for the newest blob only."""
 
     def ask(self, blob: Blob, indices: Sequence[int] | None) -> None:
         """Requests these chunks, or for None the chunk list."""
@@ -59,10 +60,10 @@ class Source:
         try:
             self._asks.put_nowait((blob, None if indices is None else tuple(indices)))
         except queue.Full:
-            self._deliver(SourceFailed(self.url, "more is asked of it than it brings"))
+            self._deliver(SourceFailed(self.url, "too many requests wait for it"))
 
     def take_back(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Cancels the request for these."""
+        """Cancels the request for these chunks."""
         self._taken_back.update((blob.sha256, index) for index in indices or ())
 
     def _work(self) -> None:
@@ -103,7 +104,7 @@ class Source:
             yield _exactly(answer.read(size), size)
 
     def _request(self, name: str, offset: int, total: int) -> "HTTPResponse":
-        """Requests a part of a file. A redirected address may expire: then the source itself is asked again, once."""
+        """Requests a part of a file. If a redirected address has expired, asks the source itself again, once."""
         wanted = f"bytes={offset}-{offset + total - 1}"
         if (moved := self._moved.get(name)) is not None:
             answer = self._get(moved, wanted)
@@ -126,7 +127,7 @@ class Source:
         place = f"{url.scheme}://{url.netloc}"
         path = f"{url.path}?{url.query}" if url.query else url.path
         if (known := self._connections.pop(place, None)) is not None:
-            with suppress(ConnectionError):  # the server closed the idle connection: no fault of the source
+            with suppress(ConnectionError):  # the server closed the idle connection; this is no fault of the source
                 return self._ask_on(known, place, path, wanted)
         if len(self._connections) >= MAX_CONNECTIONS:
             self._connections.clear()
@@ -149,21 +150,24 @@ class Source:
 
 
 def _holds(answer: "HTTPResponse", offset: int, total: int) -> bool:
-    """Whether the response is the part that was requested, or a whole file of the same size."""
+    """Tells whether the response is the part that was requested, or a whole file of the same size."""
     whole = answer.status == HTTPStatus.OK and offset == 0 and int(answer.headers.get("Content-Length", "-1")) == total
     return answer.status == HTTPStatus.PARTIAL_CONTENT or whole
 
 
 def _location(answer: "HTTPResponse") -> str:
-    """Returns the address of a redirect: one step, HTTP only. Chunks from there are verified like all others."""
+    """Returns the address of a redirect: one step, HTTP and HTTPS only.
+
+    Chunks from there are verified like all others.
+    """
     address = answer.headers.get("Location", "")
     if len(address) > MAX_ADDRESS_CHARS or not address.startswith(("http://", "https://")):
-        raise OSError(f"sent to {address[:80]!r}, which is no address of a web server")
+        raise OSError(f"redirected to {address[:80]!r}, which is not an HTTP address")
     return address
 
 
 def _runs(indices: Sequence[int]) -> Iterator[list[int]]:
-    """Groups consecutive chunks: one request for each group."""
+    """Groups consecutive indices; each group needs one request."""
     run: list[int] = []
     for index in sorted(indices):
         if run and index != run[-1] + 1:
@@ -176,5 +180,5 @@ def _runs(indices: Sequence[int]) -> Iterator[list[int]]:
 
 def _exactly(data: bytes, size: int) -> bytes:
     if len(data) != size:
-        raise OSError(f"{len(data)} bytes where {size} were asked for")
+        raise OSError(f"{len(data)} bytes where {size} were requested")
     return data

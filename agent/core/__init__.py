@@ -1,4 +1,4 @@
-"""Pure decisions of the device: facts in, orders out. No clock, no files, no network, no threads.
+"""Pure decisions of the device: facts in, commands out. No clock, no files, no network, no threads.
 
-Read `model.py` (what there is), then `machine.py` (what happens).
+Read `model.py` first (the data), then `machine.py` (the transitions).
 """

@@ -1,4 +1,4 @@
-"""Which verified documents a device acts on: the checks that need memory, time or the other authority's document.
+"""The admission of verified documents: the checks that need stored values, the time or the other authority's document.
 
 Decides whether to refuse or admit. Refuses to know how signatures are checked (contract.trust) or records are kept.
 """
@@ -14,16 +14,17 @@ from contract.wire import Message
 
 
 class HighWater(Message, frozen=True):
-    """What a device remembers of its director; durable before anything is done about it.
+    """The values that a device keeps of its director. They are durable before the device acts on a document.
 
-    Valid as long as the director's keys: a version or time that a stolen key raised is forgotten when keys rotate.
+    They are valid as long as the director's keys. A version or time that a stolen key has raised is dropped when keys
+    rotate.
     """
 
     keyids: tuple[str, ...] = ()
     version: int = 0
     digest: str = ""
     issued: str = ""
-    """The newest time that this director has signed: the clock is never behind it."""
+    """The newest time that this director has signed. The device treats its clock as never behind it."""
 
 
 def check_document(
@@ -75,7 +76,10 @@ def assign(want: Wanted, role: ModelRole, min_release: int, machine: str) -> Ass
 
 
 def told(assignment: Assignment, pinned: Mapping[str, int]) -> DesiredChanged | DesiredRefused:
-    """Returns the event of an admitted assignment; the device's own configuration may pin models to releases."""
+    """Returns the event of an admitted assignment.
+
+    The device's own configuration may pin a model to another release.
+    """
     release = pinned.get(assignment.model, assignment.manifest.release)
     if release == assignment.manifest.release:
         return DesiredChanged(assignment)

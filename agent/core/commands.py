@@ -1,4 +1,4 @@
-"""What a machine orders, in the imperative. The shell performs them in order; `Save` is durable before the next."""
+"""The commands of a machine. The shell performs them in order. A `Save` is durable before the next command."""
 
 import msgspec
 
@@ -12,36 +12,36 @@ class Save(msgspec.Struct, frozen=True):
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    """Bring the blobs of `assignment` to disk; answer FetchDone or FetchFailed."""
+    """Bring the blobs of `assignment` to disk. Answer with FetchDone or FetchFailed."""
 
     assignment: Assignment
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """Examine `assignment` in a confined child; answer ModelReady or ModelBroken."""
+    """Examine `assignment` in a confined child. Answer with ModelReady or ModelBroken."""
 
     assignment: Assignment
 
 
 class Activate(msgspec.Struct, frozen=True):
-    """Find out whether `assignment` may be tried now; answer ActivationAllowed or ActivationHeld."""
+    """Find out whether `assignment` may be tried now. Answer with ActivationAllowed or ActivationHeld."""
 
     assignment: Assignment
     ready_since: float
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Serve `assignment` (None: serve nothing); answer ModelBroken if it does not load."""
+    """Serve `assignment` (None: serve nothing). Answer with ModelBroken if it does not load."""
 
     assignment: Assignment | None
 
 
 class Prune(msgspec.Struct, frozen=True):
-    """Delete what neither the record nor another model needs."""
+    """Delete the blobs that neither the record nor another model needs."""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Report the new state, and why it makes no progress, if it makes none."""
+    """Report the new state and, if the machine makes no progress, the reason."""
 
     code: str = ""
     detail: str = ""

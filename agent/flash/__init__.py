@@ -1,1 +1,1 @@
-"""What survives a power cut: the store, atomic files, and the spool."""
+"""Data that survives a power cut: the store, atomic files, and the spool."""

@@ -1,7 +1,7 @@
-"""Files that are whole or absent: written beside their name, synced, renamed; records with a checksum in front.
+"""Files that are complete or absent: written under a temporary name, synced, renamed; records begin with a checksum.
 
-Decides the order that survives a power cut, and names what the medium refused. Every file of the agent that must be
-whole is written here. Refuses to know what a file holds.
+Decides the order of operations that survives a power cut, and the error for a refusal of the medium. The agent writes
+every file that must be complete with this module. Refuses to know what a file holds.
 """
 
 import errno
@@ -13,38 +13,49 @@ from agent.ports import Disk
 from contract.errors import BadInput, Code, WorldError
 
 TEMPORARY = "tmp-"
-"""Begins the name of a file that is being written; after a power cut it is of no use."""
+"""The prefix of a file that is being written. After a power cut such a file is useless."""
 
 
 def write_atomic(disk: Disk, name: str, body: bytes) -> int:
-    """Makes `body` durable under `name` with its checksum; returns the file's size. WorldError as `replace`."""
+    """Makes `body` durable under `name`, with its checksum. Returns the file's size in bytes.
+
+    WorldError as in `replace`.
+    """
     raw = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
     replace(disk, name, raw)
     return len(raw)
 
 
 def replace(disk: Disk, name: str, content: bytes) -> None:
-    """Makes `content` durable under `name`; until then the old content stays. WorldError `disk_full`, `disk_failed`."""
+    """Makes `content` durable under `name`; before that, the old content stays.
+
+    WorldError `disk_full` or `disk_failed`.
+    """
     prepare(disk, name, content)
     take_over(disk, name)
 
 
 def prepare(disk: Disk, name: str, content: bytes) -> None:
-    """Makes `content` durable beside `name`, for `take_over`: files that belong together are all prepared first."""
+    """Makes `content` durable under a temporary name, for `take_over`.
+
+    Files that belong together are all prepared first.
+    """
     with medium():
         disk.write(f"{TEMPORARY}{name}", content)
         disk.sync(f"{TEMPORARY}{name}")
 
 
 def take_over(disk: Disk, name: str) -> None:
-    """Gives what was prepared its name, durably."""
+    """Renames the prepared file to `name`, durably."""
     with medium():
         disk.rename(f"{TEMPORARY}{name}", name)
         disk.sync_directory()
 
 
 def read_atomic(disk: Disk, name: str) -> bytes:
-    """Returns what was committed; BadInput `record_corrupt` if the checksum does not match, FileNotFoundError."""
+    """Returns the body under `name`. BadInput `record_corrupt` if the checksum differs; FileNotFoundError if it is
+    missing.
+    """
     checksum, _, body = disk.read(name).partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != checksum:
         raise BadInput(Code.RECORD_CORRUPT, f"{name}: checksum does not match")
@@ -53,7 +64,10 @@ def read_atomic(disk: Disk, name: str) -> bytes:
 
 @contextmanager
 def medium(*, gone: str = "") -> Iterator[None]:
-    """Turns what the medium refused into WorldError; with `gone` a missing file is `digest_mismatch` in these words."""
+    """Turns errors of the medium into WorldError.
+
+    With `gone`, a missing file becomes `digest_mismatch` with this text.
+    """
     try:
         yield
     except OSError as error:

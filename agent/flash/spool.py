@@ -1,7 +1,7 @@
 """Batches that wait on flash for the controller, in a bounded queue of files that survives power loss.
 
-Decides names, order and what is dropped: beyond the limit the oldest batch, because new ones say more. Refuses to know
-what a batch holds. Invariant: a name without the prefix ``tmp-`` is complete and durable.
+Decides names, order and losses: beyond the limit the oldest batch is dropped, because newer ones tell more. Refuses to
+know what a batch holds. Invariant: a file whose name has no prefix ``tmp-`` is complete and durable.
 """
 
 import re
@@ -18,7 +18,7 @@ _FILE = re.compile(rf"{PREFIX}([0-9]+)-([0-9]+)-([0-9]+)")
 
 
 class Spool:
-    """First in, first out. Raises WorldError `disk_full` or `disk_failed` when the medium refuses."""
+    """A queue, first in, first out. Raises WorldError `disk_full` or `disk_failed` when the medium refuses."""
 
     def __init__(self, disk: Disk, max_bytes: int) -> None:
         self._disk = disk
@@ -39,7 +39,7 @@ class Spool:
         return len(self._files)
 
     def put(self, name: Name, body: bytes) -> int:
-        """Makes a batch durable; returns how many old ones were dropped for it."""
+        """Makes a batch durable. Returns the number of old batches that were dropped for it."""
         given_up = 0
         while self._files and (self._size_bytes() + len(body) > self._max_bytes or len(self) >= MAX_FILES):
             self.drop(next(iter(self._files)))

@@ -1,6 +1,6 @@
-"""Whether a version that is on disk and probed may be tried now: maintenance hours, and applications that hold updates.
+"""Activation: whether a probed version may be tried now, by maintenance hours and by applications that hold updates.
 
-Decides yes, or when to ask again. Pure. Refuses to know how an application holds updates and who reads the clock.
+Decides yes, or when to ask again. Pure. Refuses to know how an application holds updates, and how the time is read.
 """
 
 from datetime import datetime
@@ -11,15 +11,18 @@ from contract.errors import BadInput, Code
 from contract.maintenance import wait_s
 
 HOLD_LOOK_S = 5.0
-"""How often an application that holds updates is asked again."""
+"""Seconds until an application that holds updates is asked again."""
 MAINTENANCE_LOOK_S = 3600.0
-"""How often maintenance hours that cannot be read are looked at again."""
+"""Seconds until maintenance hours that cannot be parsed are checked again."""
 
 
 def activation(
     assignment: Assignment, *, held: bool, waited_s: float, local: datetime, baseline: Baseline | None
 ) -> ActivationAllowed | ActivationHeld:
-    """Answers `Activate`. `local` is the device's wall clock, `waited_s` how long the version has been ready."""
+    """Answers `Activate`. `local` is the device's wall clock.
+
+    `waited_s` is the time in seconds since the version was ready.
+    """
     policy, digest = assignment.policy, assignment.digest
     left_s = float(policy.max_hold_s) - waited_s
     if held and left_s > 0:
@@ -27,7 +30,7 @@ def activation(
         return ActivationHeld(digest, HOLD_LOOK_S, Code.UPDATE_HELD, words)
     try:
         closed_s = wait_s(policy.maintenance, local)
-    except BadInput as error:  # it was signed all the same: reported, and checked again
+    except BadInput as error:  # the document is signed, so the error is reported, and the hours are checked again
         return ActivationHeld(digest, MAINTENANCE_LOOK_S, error.code, error.detail)
     if closed_s > 0:
         words = f"waits for maintenance hours: {', '.join(policy.maintenance)} local time"

@@ -1,6 +1,7 @@
-"""Predictions on their way to a sink: a bounded queue that hands out batches by count and by time.
+"""Predictions that wait for a sink: a bounded queue that returns batches by count and by time.
 
-Decides what is in a batch and what is dropped. Refuses to know where it goes. Thread-safe by `condition`, handed in.
+Decides the content of a batch, and what is dropped. Refuses to know the receiver. `condition`, handed in, makes it
+thread-safe.
 """
 
 from collections import Counter, deque
@@ -10,7 +11,7 @@ from agent.serving.slot import Prediction
 from contract.wire import Message, encode
 
 MAX_WAITING = 1000
-"""Predictions that wait for a sink; beyond it the oldest is dropped and counted."""
+"""The number of predictions that wait for a sink. Beyond it the oldest is dropped and counted."""
 
 
 class Predicted(Message, frozen=True):
@@ -24,7 +25,9 @@ class Predicted(Message, frozen=True):
 
 
 class Outbox:
-    """First in, first out. A batch is due when it is full or when its oldest has waited for `batch_s`."""
+    """A queue, first in, first out. A batch is due when it is full, or when its oldest prediction has waited for
+    `batch_s`.
+    """
 
     def __init__(self, batch: int, batch_s: float, dropped: Counter[str], condition: Any) -> None:
         self._batch = batch
@@ -35,7 +38,7 @@ class Outbox:
         self._closed = False
 
     def put(self, prediction: Prediction, now: float, at: float) -> None:
-        """Adds one; `now` is monotonic seconds, `at` seconds since 1970."""
+        """Adds one prediction. `now` is monotonic seconds, `at` seconds since 1970."""
         line = encode(Predicted(at=at, model=prediction.model, release=prediction.release, value=prediction.value))
         with self._condition:
             if len(self._waiting) == MAX_WAITING:
@@ -46,7 +49,7 @@ class Outbox:
                 self._condition.notify()
 
     def close(self) -> None:
-        """Ends waiting: the rest is handed out at once, then None."""
+        """Ends all waiting. `take` then returns the rest at once, and None after that."""
         with self._condition:
             self._closed = True
             self._condition.notify()

@@ -1,4 +1,4 @@
-"""Time that requests take, by model and version: Triton's statistics extension, and the source of `/metrics`.
+"""The time that requests take, by model and version, for Triton's statistics extension and for `/metrics`.
 
 Decides how a request's time is split. Refuses to know inferences and health: `observed` counts those.
 """
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_VERSIONS = 64
-"""Versions that are remembered; beyond it the oldest is forgotten."""
+"""The number of versions with statistics; beyond it the oldest is dropped."""
 
 
 @dataclass(slots=True)
 class VersionStatistics:
-    """Sums since the agent started."""
+    """Sums since the agent started, with the time of the newest request in ms since 1970 (`last_ms`)."""
 
     requests: int = 0
     failures: int = 0
@@ -27,7 +27,7 @@ class VersionStatistics:
 
 
 class Stopwatch:
-    """One request's time, in three parts."""
+    """The time of one request, in three parts."""
 
     __slots__ = ("_now_ns", "began", "infer_until", "input_until")
 
@@ -83,7 +83,7 @@ class Statistics:
             sums.fail_ns += end - clock.began
 
     def told(self, model: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
-        """Returns the statistics extension's list, of one model or of all."""
+        """Returns the list of the statistics extension, for one model or for all."""
         return [
             _told(name, release, sums)
             for (name, release), sums in sorted(self.versions.items())

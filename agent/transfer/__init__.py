@@ -1,1 +1,1 @@
-"""How bytes come to the device: downloads, chunks in flight, carriers, and unpacking."""
+"""The transfer of blobs to the device: downloads, chunks in flight, carriers, and unpacking."""

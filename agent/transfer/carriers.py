@@ -1,6 +1,6 @@
-"""What brings chunks: the broker, which always has them, or sources that are asked first.
+"""Carriers of chunks: the broker, which always has them, and sources that are asked before it.
 
-Decides in which order. Refuses to know how a source works.
+Decides the order. Refuses to know how a source works.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,7 @@ class Carrier(Protocol):
         ...
 
     def take_back(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Cancels the request for these."""
+        """Cancels the request for these chunks."""
         ...
 
 
@@ -29,22 +29,25 @@ OpenSource = Callable[[str], Carrier]
 
 
 class LinkCarrier:
-    """Retained chunks, asked for by subscription. Unsubscribing first makes every broker send them again."""
+    """Retained chunks, which are requested by subscription. After an unsubscribe every broker sends them again."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
 
     def ask(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Subscribes to these chunks, or for None to the chunk list. QoS 0: what does not come is asked for again."""
+        """Subscribes to these chunks, or for None to the chunk list.
+
+        QoS 0: a chunk that does not arrive is requested again.
+        """
         self._link.subscribe(_names(blob, indices), qos=0)
 
     def take_back(self, blob: Blob, indices: Sequence[int] | None) -> None:
-        """Unsubscribes from these."""
+        """Unsubscribes from these chunks."""
         self._link.unsubscribe(_names(blob, indices))
 
 
 class Carriers:
-    """The sources of one device, opened at their first use, and the broker behind them."""
+    """The sources of one device, opened at their first use, and after them the broker."""
 
     def __init__(self, link: Link, open_source: OpenSource | None = None, own: Sequence[str] = ()) -> None:
         self._broker = LinkCarrier(link)

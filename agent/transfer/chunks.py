@@ -1,9 +1,9 @@
-"""One blob on its way to the device: which chunks to ask for, how many at a time, when to give up.
+"""One blob in transfer: which chunks to request, how many at a time, when to give up.
 
 Decides from arrivals and the time that is handed in. Pure. Refuses to know how chunks travel or where they are kept.
-Chunks are verified in their order: one that comes early is held until those before it have come.
-The number of chunks in flight adapts so that they hold about one second of data: more would delay commands on a slow
-link, a narrower one would let the link idle while the next chunks are asked for.
+Chunks are verified in their order: a chunk that arrives early is held until those before it have arrived. The number of
+chunks in flight adapts, so that they hold about one second of data. With more, commands would be late on a slow link.
+With fewer, the link would be idle until the next request arrives.
 """
 
 import math
@@ -14,27 +14,29 @@ from contract.errors import BadInput, Code
 
 FIRST_IN_FLIGHT = 2
 MIN_IN_FLIGHT = 2
-"""One chunk is on its way while the next is asked for."""
+"""One chunk is in transfer while the next is requested."""
 MAX_IN_FLIGHT = 16
-"""Also the limit of chunks on their way and chunks held, together: so many are in memory."""
+"""The limit of chunks in flight and chunks held, together: all of them may be in memory."""
 IN_FLIGHT_S = 1.0
 LAP_S = 0.05
-"""A rate measured over less than this, and over fewer chunks than are in flight, is not used: packets burst."""
+"""Seconds. A rate that was measured over less than this, and over fewer chunks than are in flight, is not used, because
+packets come in bursts."""
 STALL_S = 8.0
-"""Seconds without a chunk until it is asked for again; doubled each time, at least the time of four chunks."""
+"""Seconds without a chunk until chunks are requested again. Doubled each time; at least the time of four chunks."""
 STALL_FIRST_S = 32.0
-"""The same before the first chunk has shown the link's rate: at 16 kbit/s one chunk takes so long."""
+"""The same before the first chunk has shown the link's rate: at 16 kbit/s one chunk takes this long."""
 MAX_STALLS = 4
-"""Stalls in a row before the transfer ends as `transfer_stalled`."""
+"""The number of stalls in a row after which the transfer ends as `transfer_stalled`."""
 FLOOR_BYTES_S = 256.0
 FLOOR_AFTER_S = 900.0
-"""Seconds below the floor until the transfer ends: a chunk now and then could delay a device without end."""
+"""Seconds below FLOOR_BYTES_S after which the transfer ends. A chunk from time to time could otherwise delay a device
+forever."""
 
 
 class Transfer:
-    """Bookkeeping of one blob. `followed` are its chunks on disk.
+    """The state of one blob's transfer. `followed` are its chunks on disk.
 
-    `max_bytes_s` is what this device may take off its link; 0 for no limit.
+    `max_bytes_s` is the device's own limit in bytes a second; 0: no limit.
     """
 
     def __init__(self, followed: Followed, now: float, max_bytes_s: float = 0.0) -> None:
@@ -43,7 +45,7 @@ class Transfer:
         self._missing = list(reversed(range(followed.count, self.blob.chunk_count)))
         self._asked: dict[int, None] = {}
         self._held: dict[int, bytes] = {}
-        """Chunks that have come before their turn."""
+        """Chunks that have arrived before their turn."""
         self._in_flight = FIRST_IN_FLIGHT
         self._began = self._lap_began = self._heard_at = now
         self._lap_bytes = self._received = self._claimed = 0
@@ -53,16 +55,19 @@ class Transfer:
 
     @property
     def done(self) -> bool:
-        """Whether every chunk is on disk."""
+        """Tells whether every chunk is on disk."""
         return self.followed.whole
 
     @property
     def have_bytes(self) -> int:
-        """Returns how many bytes of the blob are on disk."""
+        """Returns the number of bytes of the blob that are on disk."""
         return min(self.blob.length, self.followed.count * self.blob.chunk_bytes)
 
     def ask(self, now: float) -> tuple[int, ...]:
-        """Returns chunks to ask for now: half of what may be in flight at a time, within the device's own limit."""
+        """Returns the chunks to request now, within the device's own limit.
+
+        Requests at least half of `_in_flight` at a time.
+        """
         room = min(self._in_flight, MAX_IN_FLIGHT - len(self._held)) - len(self._asked)
         if not self._missing or (self._asked and room < max(1, self._in_flight // 2)) or now < self._free_at():
             return ()
@@ -74,11 +79,11 @@ class Transfer:
         return wanted
 
     def awaits(self, index: int) -> bool:
-        """Whether the chunk was asked for and has not come."""
+        """Tells whether the chunk was requested and has not arrived."""
         return index in self._asked
 
     def arrived(self, index: int, data: bytes, now: float) -> bool:
-        """Holds the bytes of a chunk until they are verified in order; False for late, duplicate and foreign ones."""
+        """Holds the bytes of a chunk until they can be verified. False for late, duplicate and foreign chunks."""
         if index not in self._asked or len(data) != self.blob.span(index)[1]:
             return False
         del self._asked[index]
@@ -92,9 +97,9 @@ class Transfer:
         return True
 
     def verified(self) -> Iterator[tuple[int, bytes]]:
-        """Yields verified chunks in order; each must be on disk before the next is asked for.
+        """Yields verified chunks in order. Each must be written to disk before the next is taken.
 
-        BadInput `chunk_invalid` for one that is not what the list names: it counts as still on its way.
+        BadInput `chunk_invalid` for a chunk that differs from the list; it counts as still in flight.
         """
         while (chunk := self._held.pop(index := self.followed.count, None)) is not None:
             if not self.followed.follow(chunk):
@@ -104,7 +109,7 @@ class Transfer:
             yield index, chunk
 
     def stalled(self, now: float) -> bool:
-        """Whether the chunks on their way must be asked for again; call `retract` then."""
+        """Tells whether the chunks in flight must be requested again; the caller then calls `retract`."""
         return bool(self._asked) and now - self._heard_at >= self._patience_s
 
     def rest(self, now: float) -> None:
@@ -113,12 +118,12 @@ class Transfer:
         self._claimed = sum(self.blob.span(index)[1] for index in self._asked)
 
     def too_slow(self, now: float) -> bool:
-        """Whether chunks come so slowly that the transfer counts as stalled."""
+        """Tells whether chunks arrive so slowly that the transfer counts as stalled."""
         waited_s = now - self._began
         return waited_s >= FLOOR_AFTER_S and self._received < FLOOR_BYTES_S * waited_s and not self._max_bytes_s
 
     def retract(self) -> tuple[int, ...]:
-        """Marks the chunks on their way to be asked for again; returns them."""
+        """Marks the chunks in flight as missing, so that they are requested again. Returns their indices."""
         asked = tuple(sorted(self._asked))
         self._claimed -= sum(self.blob.span(index)[1] for index in asked)
         self._asked = {}
@@ -126,7 +131,10 @@ class Transfer:
         return asked
 
     def distrust(self) -> None:
-        """Drops held chunks, to be asked for again: they are not verified, and their source is asked no more."""
+        """Drops the chunks that are held, so that they are requested again.
+
+        They are not verified, and their source failed.
+        """
         self._lack(self._held)
         self._held = {}
 
@@ -137,7 +145,7 @@ class Transfer:
         return self._stalls >= MAX_STALLS
 
     def wake_at(self) -> float | None:
-        """Returns when `stalled` may become true, or more may be asked for; None for never."""
+        """Returns the time at which `stalled` may become true, or more may be requested; None: never."""
         if self._asked:
             return self._heard_at + self._patience_s
         return self._free_at() if self._missing else None
@@ -152,13 +160,13 @@ class Transfer:
         self._missing = sorted({*self._missing, *indices}, reverse=True)
 
     def _free_at(self) -> float:
-        """Returns when the device's own limit allows the next request."""
+        """Returns the time from which the device's own limit allows the next request."""
         if not self._max_bytes_s:
             return -math.inf
         return self._began + self._claimed / self._max_bytes_s
 
     def _allowed(self, now: float) -> int:
-        """Returns how many chunks the limit allows in the next second; at least one."""
+        """Returns the number of chunks that the limit allows in the next second; at least one."""
         if not self._max_bytes_s:
             return self._in_flight
         return max(1, int((now + IN_FLIGHT_S - self._free_at()) * self._max_bytes_s / self.blob.chunk_bytes))

@@ -1,7 +1,8 @@
-"""Brings the blobs of one assignment to disk: chunk list, chunks, seal; then decodes an encoded artifact.
+"""Brings the blobs of one assignment to disk: chunk list, chunks, seal. Then decodes an encoded artifact.
 
-Decides the order, the way that an artifact takes, and when a fetch has failed. Chunks are verified before they touch
-the disk. An encoded artifact that does not unpack is fetched as it is. Refuses to know what a fetch is for.
+Decides the order, the form in which an artifact is fetched, and when a fetch has failed. Chunks are verified before
+they are written to disk. An encoded artifact that cannot be decoded is fetched without encoding. Refuses to know what a
+fetch is for.
 """
 
 from collections.abc import Callable
@@ -25,22 +26,23 @@ if TYPE_CHECKING:
 
 Result = FetchDone | FetchFailed | None
 TAKEN_BACK = 32
-"""Chunks that have come are unsubscribed in groups of this size: each time sends a packet in both directions."""
+"""Chunks that have arrived are unsubscribed in groups of this size, because each group costs a packet in both
+directions."""
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """What the device's owner allows a download to take."""
+    """The limits that the device's owner has set for downloads."""
 
     max_bytes_s: float = 0.0
-    """0: what the link gives."""
+    """Bytes a second; 0: no limit."""
     closed_s: Callable[[], float] = float
-    """Seconds until chunks may be fetched; 0 now."""
+    """Returns the seconds until chunks may be fetched; 0: now."""
     spread: float = 0.0
-    """The device's own number from 0 to 1."""
+    """The device's own number in [0, 1), which spreads retries."""
 
 
 class Download:
-    """One fetch. Methods of type Result return how the fetch ended, or None while it goes on."""
+    """One fetch. Methods of type Result return how the fetch ended, or None while it continues."""
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class Download:
         self._blob: Blob | None = None
         self._transfer: Transfer | None = None
         self._arrived: list[int] = []
-        """Chunks that have come and are still subscribed; they are unsubscribed together."""
+        """Chunks that have arrived and are still subscribed. They are unsubscribed together."""
         self._unpacking: Unpacking | None = None
         self._delivery = assignment.delivery
         self._list_asked_at: float | None = None
@@ -71,7 +73,7 @@ class Download:
 
     @property
     def progress(self) -> Progress:
-        """Returns how many bytes of the current blob have come."""
+        """Returns how many bytes of the current blob are on disk."""
         if self._blob is None:
             return Progress(done_bytes=0, total_bytes=0)
         done = self._transfer.have_bytes if self._transfer is not None else 0
@@ -79,15 +81,15 @@ class Download:
 
     @property
     def needs_link(self) -> bool:
-        """Whether it waits for chunks."""
+        """Tells whether the fetch waits for chunks."""
         return self._unpacking is None
 
     def wants(self, digest: str) -> bool:
-        """Whether the blob `digest` is being fetched now."""
+        """Tells whether the blob `digest` is being fetched now."""
         return self._blob is not None and self._blob.sha256 == digest
 
     def start(self, now: float) -> Result:
-        """Begins, or goes on with the next blob that is not on disk yet."""
+        """Starts with the first blob that is not on disk yet."""
         return self._guarded(lambda: self._next_blob(now))
 
     def receive(self, digest: str, index: int | None, payload: bytes, now: float) -> Result:
@@ -100,7 +102,10 @@ class Download:
         return self._guarded(lambda: self._take_chunk(index, payload, now))
 
     def tick(self, now: float) -> Result:
-        """Goes on decoding; asks for more chunks if that had to wait, again for missing ones; gives up at the limit."""
+        """Continues decoding, or requests chunks that are due or late.
+
+        Ends the fetch as failed when a limit is reached.
+        """
         if self._unpacking is not None:
             return self._guarded(lambda: self._unpack(now))
         if self._list_asked_at is not None and now - self._list_asked_at >= STALL_S:
@@ -108,7 +113,7 @@ class Download:
                 return self._next_source(now)
             self._list_stalls += 1
             if self._list_stalls >= MAX_STALLS:
-                return self._failed(WorldError(Code.TRANSFER_STALLED, "the chunk list does not come"))
+                return self._failed(WorldError(Code.TRANSFER_STALLED, "the chunk list does not arrive"))
             return self._ask_again(now)
         return self._tick_transfer(self._transfer, now) if self._transfer is not None else None
 
@@ -121,7 +126,7 @@ class Download:
         return self._ask_again(now) if stalled else self._guarded(lambda: self._ask(now))
 
     def link_up(self, now: float) -> Result:
-        """Goes on with every source, as one that failed may work again. The time without a link is not counted."""
+        """Continues with all sources, since one that failed may work again. The time without a link is not counted."""
         self.cancel()
         self._carriers = list(self._all_carriers)
         if self._transfer is not None:
@@ -129,7 +134,7 @@ class Download:
         return self._ask_again(now)
 
     def _ask_again(self, now: float) -> Result:
-        """Asks again after unsubscribing: only then does every broker send retained messages again."""
+        """Requests again after unsubscribing: only then does every broker send retained messages again."""
         self.cancel()
         if self._unpacking is not None:
             return None
@@ -146,13 +151,13 @@ class Download:
             self._list_asked_at = None
 
     def _take_back(self, blob: Blob, asked: tuple[int, ...] = ()) -> None:
-        """Cancels requests for chunks that came, and for those that did not."""
+        """Cancels the requests for chunks that have arrived, and for the chunks `asked`."""
         if indices := (*self._arrived, *asked):
             self._arrived.clear()
             self._carrier.take_back(blob, indices)
 
     def source_failed(self, source: str, now: float) -> Result:
-        """Goes on with the next source, if this one is being asked."""
+        """Continues with the next source if this one is in use."""
         if self._carriers[0][0] != source or not source:
             return None
         return self._next_source(now)
@@ -170,7 +175,7 @@ class Download:
         return self._carriers[0][1]
 
     def wake_at(self) -> float | None:
-        """Returns when `tick` is due; None for never."""
+        """Returns the time at which `tick` is due; None: never."""
         if self._unpacking is not None:
             return 0.0
         if self._list_asked_at is not None:
@@ -263,7 +268,7 @@ class Download:
         return self._ask(now)
 
     def _refuse(self, now: float, *, lies: bool) -> Result:
-        """Drops a chunk. A source that sent a wrong one (`lies`) is asked no more, unless it is the last."""
+        """Drops a chunk. If a source sent a wrong one (`lies`), the next source is used, unless there is none."""
         self._drop("chunks_invalid")
         return self._next_source(now) if lies and len(self._carriers) > 1 else None
 
@@ -301,6 +306,6 @@ class Download:
 
     def _failed(self, error: EdgewardError) -> FetchFailed:
         self.cancel()
-        self._transfer = None  # it may have verified chunks that the disk refused
+        self._transfer = None  # the transfer may hold verified chunks that the disk refused
         spread = self._pace.spread
         return FetchFailed(self.assignment.digest, error.code, error.detail, retryable=True, spread=spread)

@@ -1,7 +1,7 @@
 """Decodes an artifact on disk from its encoded form and a version that the device has.
 
-Decides how much at a time: the agent does other work in between. Needs 10 MB, however large the artifact is.
-Refuses to know how the encoded form arrived.
+Decides how much is decoded at a time, because the agent does other work in between. Needs 10 MB of memory for an
+artifact of any size. Refuses to know how the encoded form arrived.
 """
 
 import logging
@@ -39,7 +39,7 @@ class Unpacking:
             if self._written >= until:
                 return False
         self._store.seal(self._target)
-        _log.info("unpacked: %d of %d bytes have travelled", self._delivery.blob.length, self._target.length)
+        _log.info("unpacked: %d bytes were sent for %d", self._delivery.blob.length, self._target.length)
         return True
 
     def _read_packed(self) -> bytes:
@@ -49,5 +49,5 @@ class Unpacking:
 
     def _read_base(self, offset: int, size: int) -> bytes:
         if not self._delivery.base:
-            raise BadInput(Code.ENCODING_INVALID, "encoded artifact: it copies from a base and names none")
+            raise BadInput(Code.ENCODING_INVALID, "the encoded artifact copies from a base but names none")
         return self._store.read_part(self._delivery.base, offset, size)

@@ -1,1 +1,1 @@
-"""What arrives signed, and who this device is: documents, pending versions, credentials, enrolment."""
+"""Signed documents, and the identity of this device: documents, pending versions, credentials, enrolment."""

@@ -1,6 +1,6 @@
-"""What a device received at enrolment, read from its files: the root of trust, and the key that signs its messages.
+"""The credentials of a device, read from the files of its enrolment: the root of trust, and the key for its messages.
 
-Decides whether the files can be used. Separate from `config`, because it imports python-tuf and cryptography.
+Decides whether the files can be used. It is separate from `config`, because it imports python-tuf and cryptography.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from contract.trust.verified import Trusted
 
 
 def load_signer(key_file: str) -> Sign:
-    """Returns what signs with the key of the device's certificate. BadInput `config_invalid`."""
+    """Returns the function that signs with the key of the device's certificate. BadInput `config_invalid`."""
     try:
         return signer_of(Path(key_file).read_bytes())
     except (OSError, ValueError, TypeError) as error:

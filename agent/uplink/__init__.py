@@ -1,1 +1,1 @@
-"""What the device says back: reports, telemetry, captured rows."""
+"""Messages to the controller: reports, telemetry, captured rows."""

@@ -50,7 +50,7 @@ class Captures:
         self._resend_at = math.inf
 
     def link_down(self) -> None:
-        """Forgets which batch is in flight, so that it is sent again."""
+        """Marks no batch as in flight, so that the oldest is sent again."""
         self._in_flight, self._resend_at = None, math.inf
 
     def acknowledged(self, ack: Ack, now: float) -> bool:

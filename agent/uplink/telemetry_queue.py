@@ -1,4 +1,4 @@
-"""Telemetry that waits for the link: a bounded queue that drops its oldest entry and counts what it dropped.
+"""Telemetry that waits for the link: a bounded queue that drops its oldest entry and counts the drops.
 
 Decides which intervals are kept. Refuses to know what is measured or how it is sent.
 """
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contract.messages import Telemetry
 
 MAX_QUEUED = 120
-"""Intervals kept while offline: an hour at the default interval of 30 s."""
+"""Intervals that are kept while offline: an hour at the default interval of 30 s."""
 
 
 class TelemetryQueue:
-    """First in, first out; a full queue drops its oldest entry."""
+    """A queue, first in, first out. A full queue drops its oldest entry."""
 
     def __init__(self, dropped: Counter[str], limit: int = MAX_QUEUED) -> None:
         self._queue: deque[Telemetry] = deque()
@@ -31,6 +31,6 @@ class TelemetryQueue:
         self._queue.append(message)
 
     def drain(self) -> Iterator[Telemetry]:
-        """Hands out everything, oldest first."""
+        """Removes and yields all entries, oldest first."""
         while self._queue:
             yield self._queue.popleft()

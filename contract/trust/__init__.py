@@ -1,4 +1,5 @@
-"""Who may say what a device runs: TUF metadata and a director beside it (Uptane's two authorities, one root).
+"""The signatures that decide what a device runs: TUF metadata and a director beside it (Uptane's two authorities).
 
-`documents` are what is signed, `repository` signs them, `chain` follows them on a device. Bytes in, values out.
+`documents` defines the signed documents, `repository` signs them, `chain` verifies them on a device. Bytes in, values
+out.
 """

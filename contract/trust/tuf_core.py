@@ -1,7 +1,7 @@
-"""The core of python-tuf's client without the package around it, whose `__init__` brings an HTTP stack: 2 MB a device.
+"""The core of python-tuf's client without its package, whose `__init__` imports an HTTP stack: 2 MB on a device.
 
-Decides nothing. The package is put aside while its two pure modules are imported, and whoever imports `tuf.ngclient`
-itself later gets the real one.
+Decides nothing. An empty package stands in for the real one while its two pure modules are imported. A later import of
+`tuf.ngclient` gives the real package.
 """
 
 import sys

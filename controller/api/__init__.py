@@ -1,1 +1,1 @@
-"""The HTTP edge, and the only place that knows HTTP: routes, authentication, errors to status codes, OpenAPI."""
+"""The HTTP edge, and the only room that knows HTTP: routes, authentication, status codes of errors, OpenAPI."""

@@ -1,7 +1,7 @@
-"""From which address a request comes, through proxies that the operator trusts.
+"""The address from which a request comes, also behind proxies that the operator trusts.
 
-Decides whose word about an address counts: only that of a trusted proxy, read strictly from the right. Refuses to know
-what is limited by address.
+Decides which header values count: only those that trusted proxies have added, read from the right. Refuses to know what
+is limited by address.
 """
 
 import re
@@ -11,17 +11,18 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 
 UNKNOWN = "unknown"
 IPV6_BLOCK_BITS = 64
-"""What one customer is given: whoever has one address of it has all of them."""
+"""The size of the block that one customer usually gets: a caller with one address of it can use all of them."""
 MAX_HOPS = 16
-"""Longest chain of proxies that is read."""
+"""The number of addresses, from the right, that are read from the header."""
 _FORWARDED_FOR = re.compile(r'(?:^|;)\s*for=(?:"\[?([0-9A-Fa-f:.]+)\]?(?::\d+)?"|([0-9.]+))\s*(?:;|$)', re.IGNORECASE)
 
 
 def client_of(peer: str, said: Sequence[str], trusted: tuple[str, ...], header: str) -> str:
-    """The address that a request comes from: `peer`, or what trusted proxies say in the values `said` of `header`.
+    """Returns the address from which a request comes.
 
-    The rightmost address that is no trusted proxy. Anything that is not an address ends the reading: then it is the
-    last proxy that vouched for itself.
+    `peer` is the address of the connection. `said` are the values of `header` in their order. The result is the
+    rightmost address that is not a trusted proxy. A value that is not an address ends the search; the result is then
+    the last trusted proxy.
     """
     found = peer
     if not is_trusted(found, trusted):
@@ -38,7 +39,7 @@ def client_of(peer: str, said: Sequence[str], trusted: tuple[str, ...], header: 
 
 
 def is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
-    """Whether an address is in one of the networks."""
+    """Tells whether an address is in one of the networks."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -47,7 +48,7 @@ def is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
 
 
 def block_of(address: str) -> str:
-    """What is counted as one caller: an IPv4 address, or the /64 of an IPv6 address."""
+    """Returns the address or block that is counted as one caller: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,7 +1,8 @@
-"""Authentication and permission of every request: deny by default, slow guessing down, never say why a token is wrong.
+"""Authentication and permission of every request: deny by default, limit guessing, never say why a token is wrong.
 
-A route without a permission in the table is closed to everybody. Failed attempts are limited by address and by kind of
-proof, calls by subject: a proof is looked at before its bucket, so that no flood of wrong ones keeps a good one out.
+A route without a permission in the table is closed to all callers. Failed attempts are limited by address and kind of
+proof, calls by subject. A proof is checked before the limit applies, so that many wrong proofs never block a correct
+one.
 """
 
 import hmac
@@ -35,12 +36,12 @@ AUDITED = (401, 403, 429)
 
 
 def failures() -> dict[Proof, Limiter]:
-    """Limits on failed attempts from one address, by kind of proof: twenty at once, then one in three seconds."""
+    """Returns limits on failed attempts of an address, by kind of proof: twenty at once, then one in three seconds."""
     return {proof: Limiter(per_s=1 / 3, burst=20) for proof in get_args(Proof)}
 
 
 def calls() -> Limiter:
-    """The limit on calls of one subject."""
+    """Returns the limit on calls of one subject."""
     return Limiter(per_s=100, burst=400)
 
 
@@ -61,7 +62,10 @@ async def note_refusals(request: web.Request, handler: Handler) -> web.StreamRes
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Lets a request through or raises BadInput `unauthenticated`, `forbidden`, `rate_limited`."""
+    """Checks a request and calls its handler.
+
+    BadInput `unauthenticated`, `forbidden` or `rate_limited` if it is refused.
+    """
     needs = request.app[NEEDS].get(_entry(request))
     if needs == "nothing":
         return await _prove(request, handler)
@@ -70,7 +74,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not request.app[CALLS].allows(subject.name, time.monotonic()):
         raise BadInput(Code.RATE_LIMITED, "too many calls: wait a second")
     if request.match_info.http_exception is not None:
-        return await handler(request)  # no such route: 404 and 405 are nobody's secret
+        return await handler(request)  # no such route: the answers 404 and 405 reveal nothing
     if needs is None or not subject.may(needs):
         raise BadInput(Code.FORBIDDEN, f"{subject.name} may not do this: it needs {needs or 'a permission'}")
     return await handler(request)
@@ -88,19 +92,19 @@ def subject_of(request: web.Request) -> Subject:
 
 
 def address_of(request: web.Request) -> str:
-    """The address, or the block of addresses, that a request is counted under."""
+    """The address, or the block of addresses, under which a request is counted."""
     api = request.app[API]
     said = request.headers.getall(api.forwarded_header, [])
     return block_of(client_of(request.remote or "", said, api.trusted_proxies, api.forwarded_header))
 
 
 def still_good(request: web.Request) -> bool:
-    """Whether the token of a request that goes on is good now: not revoked, not past its end."""
+    """Tells whether the token of a long request is still valid: neither revoked nor expired."""
     return _subject(request) is not None
 
 
 async def _prove(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers a call whose body carries its proof. A good one is never refused for what others have tried."""
+    """Answers a call whose body carries its proof. Failed attempts of other callers never block a correct proof."""
     proof = request.app[PROOFS].get(_entry(request), "token")
     try:
         return await handler(request)
@@ -114,7 +118,7 @@ def _authenticate(request: web.Request) -> Subject:
     subject = _subject(request)
     if subject is None:
         _count_failure(request, "token")
-        raise BadInput(Code.UNAUTHENTICATED, "send a good token: Authorization: Bearer TOKEN")
+        raise BadInput(Code.UNAUTHENTICATED, "send a valid token: Authorization: Bearer TOKEN")
     return subject
 
 
@@ -133,6 +137,6 @@ def _count_failure(request: web.Request, proof: Proof) -> None:
 
 
 def _entry(request: web.Request) -> tuple[str, str]:
-    """The route's method and path as the table has them."""
+    """Returns the route's method and path as they are written in the table."""
     resource = request.match_info.route.resource
     return request.method, resource.canonical if resource is not None else request.path

@@ -1,7 +1,7 @@
-"""Blobs over HTTP, with ranges: for devices that reach the API faster than the broker, and for caches in front of it.
-Where there is a bucket, callers are sent there.
+"""Blobs over HTTP, with ranges, for devices that reach the API faster than the broker, and for caches.
+With a bucket, callers are redirected to it.
 
-A caller that knows a digest may fetch the blob, as any device may at the broker; it is verified where it arrives.
+A caller that knows a digest may fetch the blob, as any device may at the broker. The device verifies what it receives.
 """
 
 from aiohttp import web
@@ -16,7 +16,7 @@ FOREVER = "public, max-age=31536000, immutable"
 
 
 async def blob(request: web.Request) -> web.StreamResponse:
-    """The bytes of a blob, or `{sha256}.list`: the digests of its chunks."""
+    """Returns the bytes of a blob. For `{sha256}.list` it returns the digests of the blob's chunks."""
     state, name = request.app[STATE], request.match_info["name"]
     digest = name.removesuffix(".list")
     if not is_digest(digest) or not state.blobs.path(digest).exists():
@@ -27,7 +27,7 @@ async def blob(request: web.Request) -> web.StreamResponse:
         return web.FileResponse(state.blobs.path(digest), headers={"Cache-Control": FOREVER})
     published = state.records.published().get(digest)
     if published is None:
-        raise BadInput(Code.UNKNOWN_BLOB, f"no device is to have {digest[:12]} now: how it is cut is not known")
+        raise BadInput(Code.UNKNOWN_BLOB, f"no device needs {digest[:12]} now, so the size of its chunks is not known")
     listed = chunk_list(state.blobs.get(digest), published.chunk_bytes)
     return web.Response(body=listed, headers={"Cache-Control": FOREVER})
 

@@ -1,4 +1,4 @@
-"""The routes of enrolment: a claim from an operator, a certificate for a device, and the end of both."""
+"""The routes of enrolment: a claim for an operator, a certificate for a device, and the revocation of certificates."""
 
 from aiohttp import web
 
@@ -14,38 +14,38 @@ MAX_ENROL_BYTES = 32 * 1024
 
 
 async def claim(request: web.Request) -> Claim:
-    """A single-use secret for one device."""
+    """Makes a single-use secret with which one device can enrol."""
     return devices.claim(request.app[STATE], request.match_info["device"], actor=actor_of(request))
 
 
 async def enrol(request: web.Request) -> Certificate:
-    """Trades a claim for a certificate."""
+    """Exchanges a claim for a certificate."""
     asked = decode(await request.read(), EnrolRequest, max_bytes=MAX_ENROL_BYTES)
     return devices.enrol(request.app[STATE], asked)
 
 
 async def renew(request: web.Request) -> Certificate:
-    """Issues the next certificate to the device that holds the old one's key."""
+    """Issues the next certificate to the device that holds the old certificate's key."""
     asked = decode(await request.read(), RenewRequest, max_bytes=MAX_ENROL_BYTES)
     return devices.renew(request.app[STATE], asked)
 
 
 async def revoke(request: web.Request) -> views.Revoked:
-    """Takes a device's certificates away and ends its session."""
+    """Revokes a device's certificates and ends its session."""
     device = request.match_info["device"]
     count = await devices.revoke(request.app[STATE], device, actor=actor_of(request))
     return views.Revoked(device=device, certificates=count)
 
 
 DEVICE_ROUTES = (
-    Route("device", "POST", "/v1/devices/{device}/claim", claim, "Let a device enrol, once", Claim, None),
-    Route("device", "POST", "/v1/devices/{device}/revoke", revoke, "Take its certificates away", views.Revoked, None),
+    Route("device", "POST", "/v1/devices/{device}/claim", claim, "Make a claim to enrol a device once", Claim, None),
+    Route("device", "POST", "/v1/devices/{device}/revoke", revoke, "Revoke its certificates", views.Revoked, None),
     Route(
-        "nothing", "POST", "/v1/enrol", enrol, "Trade a claim for a certificate", Certificate, EnrolRequest,
+        "nothing", "POST", "/v1/enrol", enrol, "Exchange a claim for a certificate", Certificate, EnrolRequest,
         max_body_bytes=MAX_ENROL_BYTES, proof="claim",
     ),
     Route(
-        "nothing", "POST", "/v1/renew", renew, "The next certificate", Certificate, RenewRequest,
+        "nothing", "POST", "/v1/renew", renew, "Issue the next certificate", Certificate, RenewRequest,
         max_body_bytes=MAX_ENROL_BYTES, proof="signature",
     ),
 )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Connections to the API: how many there may be, in all and from one address, and how long each may take.
+"""Limits on connections to the API: their number in total and for each address, and the time that each may take.
 
-Decides who is turned away before a request is read. On aiohttp's own server, whose hooks for a connection and for a
-request's head are all that is needed. Refuses to know what a request asks.
+Decides which connections are closed before a request is read. It extends aiohttp's own server by its hooks for a new
+connection and for the head of a request. Refuses to know what a request asks.
 """
 
 import asyncio
@@ -17,18 +17,21 @@ from controller.api.addresses import block_of, is_trusted
 from controller.config import ApiConfig
 
 HEAD_S = 15.0
-"""From a connection's opening to the end of its first request's head: a phone on a bad link needs two or three."""
+"""Seconds from the opening of a connection to the end of its first request's head: a phone on a bad link needs two or
+three."""
 KEEP_ALIVE_S = 75.0
-"""From an answer to the end of the next request's head: longer than the 60 s that proxies keep connections."""
+"""Seconds from an answer to the end of the next request's head: longer than the 60 s for which proxies keep
+connections."""
 LINGER_S = 2.0
-"""How long the rest of a refused body is read and dropped, so that its sender sees the answer."""
+"""Seconds for which the rest of a refused body is read and dropped, so that its sender sees the answer."""
 UNREAD_S = 60.0
-"""For bytes of an answer that are not taken at all; a slow reader that takes some has longer."""
+"""Seconds after which a client that reads nothing of its answer is disconnected. A client that reads slowly has more
+time."""
 SHUTDOWN_S = 10.0
-"""Requests under way at the end have this long."""
+"""Seconds that requests in progress have when the server stops."""
 MAX_HEADERS = 50
 MAX_HEADER_BYTES = 4096
-"""Of one header: all headers of 256 connections are 50 MB at most."""
+"""Bytes of one header: all headers of 256 connections take at most 50 MB."""
 HANDLER_ARGS: dict[str, Any] = {
     "keepalive_timeout": KEEP_ALIVE_S,
     "lingering_time": LINGER_S,
@@ -43,7 +46,7 @@ _FULL = (
 
 
 class Door(web.Server):
-    """aiohttp's server with caps and a deadline for the first head."""
+    """aiohttp's server with limits on connections and a deadline for the first head."""
 
     def __init__(self, inside: web.Server, api: ApiConfig) -> None:
         super().__init__(inside.request_handler, request_factory=self._begun, access_log=None, **HANDLER_ARGS)
@@ -53,7 +56,7 @@ class Door(web.Server):
         self._heads: dict[web.RequestHandler, asyncio.TimerHandle] = {}
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Counts a new connection, or turns it away (called by aiohttp)."""
+        """Counts a new connection, or refuses it (called by aiohttp)."""
         super().connection_made(handler, transport)
         peer = _peer(transport)
         block = block_of(peer)
@@ -68,7 +71,7 @@ class Door(web.Server):
         _end_unread(transport)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        """Forgets a connection that has ended (called by aiohttp)."""
+        """Removes a connection that has ended from the counts (called by aiohttp)."""
         super().connection_lost(handler, exc)
         self._head_came(handler)
         block = self._blocks.pop(handler, None)
@@ -97,7 +100,7 @@ class Door(web.Server):
 
 @asynccontextmanager
 async def opened(app: web.Application, api: ApiConfig) -> AsyncIterator[tuple[str, int]]:
-    """Serves `app` for as long as the block lasts; the address and port where it listens."""
+    """Serves `app` until the block ends. Yields the address and the port on which it listens."""
     inside = web.AppRunner(app, access_log=None)
     await inside.setup()
     assert inside.server is not None
@@ -118,7 +121,10 @@ def _peer(transport: asyncio.Transport) -> str:
 
 
 def _end_unread(transport: asyncio.Transport) -> None:
-    """Lets the kernel end a connection whose peer takes nothing (Linux; elsewhere the caps must do)."""
+    """Makes the kernel end a connection whose peer reads nothing.
+
+    Linux only; elsewhere only the limits on connections help.
+    """
     sock = transport.get_extra_info("socket")
     if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))

@@ -17,9 +17,9 @@ from controller.verbs.rollouts import resolve_strategy
 
 KEEP_ALIVE_S = 15.0
 RECHECK_S = 1.0
-"""A stream ends at most this long after its token: nothing that happens later is told."""
+"""Seconds between checks of the caller's token: a stream ends at most this long after its token."""
 WRITE_S = 30.0
-"""For a listener that reads nothing: it is let go."""
+"""Seconds after which a listener that reads nothing is disconnected."""
 
 
 class DeploymentRequest(Message, frozen=True):
@@ -28,11 +28,11 @@ class DeploymentRequest(Message, frozen=True):
     strategy: str | dict[str, Any] = "canary"
     selector: dict[str, str] = {}
     approval: bool = False
-    """Whether each rollout waits for a second person."""
+    """True: each rollout waits for the approval of a second person."""
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
-    """Streams server-sent events, one CloudEvent each; with `Last-Event-ID` kept ones after it come first."""
+    """Streams server-sent events, one CloudEvent each. With `Last-Event-ID`, kept events after that one come first."""
     events = request.app[STATE].events
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await answer.prepare(request)
@@ -50,7 +50,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
 
 
 async def _next(request: web.Request, queue: asyncio.Queue[Event]) -> bytes:
-    """What to say next; nothing once the caller's token is revoked or past its end."""
+    """Returns the next text of the stream; an empty text once the caller's token is revoked or expired."""
     until = time.monotonic() + KEEP_ALIVE_S
     while time.monotonic() < until:
         try:
@@ -69,7 +69,7 @@ def _as_text(event: Event) -> bytes:
 
 
 async def list_deployments(request: web.Request) -> dict[str, DeploymentPolicy]:
-    """Policies by model."""
+    """Returns the policies by model."""
     return policies.all_policies(request.app[STATE])
 
 
@@ -87,7 +87,7 @@ async def set_deployment(request: web.Request) -> DeploymentPolicy:
 
 
 async def remove_deployment(request: web.Request) -> dict[str, str]:
-    """Removes the policy of a model: a person starts its rollouts again."""
+    """Removes the policy of a model. After that a person must start its rollouts."""
     model = request.match_info["model"]
     policies.remove_policy(request.app[STATE], model, actor=actor_of(request))
     return {"removed": model}
@@ -97,6 +97,14 @@ _POLICY = "/v1/models/{model}/deployment"
 EVENT_ROUTES = (
     Route("view", "GET", "/v1/events", stream_events, "Server-sent CloudEvents of rollouts and of health", Event),
     Route("view", "GET", "/v1/deployments", list_deployments, "Policies by model", dict[str, DeploymentPolicy]),
-    Route("rollout", "PUT", _POLICY, set_deployment, "Roll out what passes", DeploymentPolicy, DeploymentRequest),
-    Route("rollout", "DELETE", _POLICY, remove_deployment, "Wait for a hand again", dict[str, str]),
+    Route(
+        "rollout",
+        "PUT",
+        _POLICY,
+        set_deployment,
+        "Roll out each version that passes its gates",
+        DeploymentPolicy,
+        DeploymentRequest,
+    ),
+    Route("rollout", "DELETE", _POLICY, remove_deployment, "Let people start rollouts again", dict[str, str]),
 )

@@ -1,22 +1,23 @@
-"""Token buckets: how often a caller may call. Time is handed in; the number of buckets is bounded."""
+"""Token buckets, which limit how often a caller may call. Time is handed in; the number of buckets is bounded."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
 MAX_BUCKETS = 10_000
-"""Callers with a bucket of their own; beyond it the one that called longest ago starts with a full bucket."""
+"""Number of callers with a bucket of their own. Beyond it, the bucket of the caller that called longest ago is dropped;
+its next call starts with a full bucket."""
 
 
 @dataclass
 class Limiter:
-    """A bucket for each caller: `burst` calls at once, `per_s` in the long run."""
+    """A bucket for each caller: `burst` calls at once, then `per_s` calls a second. `now` is seconds of one clock."""
 
     per_s: float
     burst: float
     _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
 
     def allows(self, caller: str, now: float) -> bool:
-        """Takes one from the caller's bucket, if there is one."""
+        """Takes one call from the caller's bucket. Returns whether the bucket had one."""
         left = self._left(caller, now)
         self._buckets[caller] = (max(0.0, left - 1.0), now)
         self._buckets.move_to_end(caller)
@@ -25,7 +26,7 @@ class Limiter:
         return left >= 1.0
 
     def spent(self, caller: str, now: float) -> bool:
-        """Whether nothing is left, without taking anything."""
+        """Tells whether the bucket is empty, without taking a call from it."""
         return self._left(caller, now) < 1.0
 
     def _left(self, caller: str, now: float) -> float:

@@ -1,6 +1,6 @@
-"""The fleet's page: three files without a secret. What they show comes from `/v1/fleet`, with the reader's token.
+"""The fleet's page: three files without a secret. Its content comes from `/v1/fleet`, with the reader's token.
 
-Refuses to make HTML: names that devices chose reach the page as data and stay text there.
+Refuses to make HTML: names that devices chose reach the page as data and remain text there.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One entry of the route table: method, path, who may call, what goes in, what comes out."""
+"""One entry of the route table: method, path, permission, request and answer."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,6 +25,6 @@ class Route:
     takes: Any = None
     multipart: bool = False
     max_body_bytes: int = MAX_BODY_BYTES
-    """0: the route reads its own body, within its own limits."""
+    """The largest body in bytes; 0: the route reads its own body, within its own limits."""
     proof: Proof = "token"
-    """What an attempt that fails counts as."""
+    """The kind of proof under which a failed attempt is counted."""

@@ -1,4 +1,4 @@
-"""Where handlers find the controller's state in aiohttp's application."""
+"""The key under which handlers find the controller's state in aiohttp's application."""
 
 from aiohttp import web
 

@@ -1,30 +1,33 @@
-"""How much each device may say: a token bucket in bytes, asked before anything is decoded.
+"""The number of bytes that each device may send: a token bucket, checked before anything is decoded.
 
-Decides who is throttled. A device that floods costs its own messages and nobody else's. Refuses to know messages.
+Decides which device is throttled. A device that sends too much loses only its own messages. Refuses to know messages.
 """
 
 from contract.stick import MAX_MESSAGES_BYTES
 
 BURST_BYTES = 2 * MAX_MESSAGES_BYTES
-"""What a device may say at once: all that it has kept for a stick (with `OVERHEAD_BYTES` for each of its messages), or
-through a night without a link."""
+"""Bytes that a device may send at once: all messages that it has kept for a stick (with `OVERHEAD_BYTES` for each), or
+during a night without a link."""
 BYTES_PER_S = 64 * 1024
-"""What it may say for good: fifty times the telemetry of sixteen models every ten seconds."""
+"""Bytes a second that a device may send permanently: fifty times the telemetry of sixteen models every ten seconds."""
 OVERHEAD_BYTES = 512
-"""What a message costs beside its bytes: a decoded heartbeat takes that much memory however short it was."""
+"""Bytes that a message costs beside its length: a decoded heartbeat takes this much memory, however short it was."""
 MAX_BUCKETS = 20_000
-"""Devices that are kept account of; then those that have said nothing lately are forgotten, which changes nothing."""
+"""The number of devices with a bucket. Beyond it, full buckets are dropped, which changes no decision."""
 
 
 class Allowance:
-    """A bucket for each device that has spoken lately."""
+    """A bucket for each device that has sent a message recently."""
 
     def __init__(self) -> None:
         self._left: dict[str, tuple[float, float]] = {}
-        """device -> (bytes that were left, when)"""
+        """By device: (bytes that were left, the time in seconds of that)."""
 
     def spend(self, device: str, size_bytes: int, now: float) -> bool:
-        """Whether the device may say so many bytes now; if so, they are spent."""
+        """Tells whether the device may send this many bytes now. If so, takes them from its bucket.
+
+        `now` is in seconds.
+        """
         left = self._left_of(device, now) - size_bytes - OVERHEAD_BYTES
         if left < 0:
             return False

@@ -1,7 +1,7 @@
-"""What a started broker without TLS reads: its configuration, and the password that every client must know.
+"""The configuration of a started broker without TLS, and the password that every client needs.
 
-Decides both. Refuses to know processes. Nobody connects without the password from a broker's first second on: it is
-written before the broker starts, and devices get it within the broker's address.
+Decides both. Refuses to know processes. The password is written before the broker starts, so no client ever connects
+without it. Devices receive it within the broker's address.
 """
 
 import base64
@@ -20,7 +20,8 @@ from controller.trust.keys import load_or_make_secret, write_secret
 
 USER = "edgeward"
 ROUNDS = 101
-"""Of PBKDF2, as mosquitto_passwd does it: the password is 192 random bits, which no number of rounds adds to."""
+"""Rounds of PBKDF2, as in mosquitto_passwd. The password is 192 random bits, so more rounds would not protect it
+better."""
 
 _MOSQUITTO = """\
 # Written by edgeward-controller at every start: changes here are lost.
@@ -75,12 +76,15 @@ next_connection_delay_ms = 0
 
 
 def password_of(directory: Path) -> str:
-    """The password of the broker in `directory`, made there at first start with mode 0600."""
+    """Returns the password of the broker in `directory`.
+
+    At the first start it is made there, in a file of mode 0600.
+    """
     return load_or_make_secret(directory / "password", secrets.token_urlsafe(24).encode())
 
 
 def mosquitto_command(path: str, config: BrokerConfig, port: int, directory: Path, password: str) -> list[str]:
-    """Writes Mosquitto's files; returns the command that starts it."""
+    """Writes Mosquitto's files. Returns the command that starts it."""
     passwords = directory / "mosquitto.passwords"
     passwords.unlink(missing_ok=True)
     write_secret(passwords, _hashed(USER, password, secrets.token_bytes(12)))
@@ -91,7 +95,7 @@ def mosquitto_command(path: str, config: BrokerConfig, port: int, directory: Pat
 
 
 def embedded_command(config: BrokerConfig, port: int, directory: Path, password: str) -> list[str]:
-    """Writes the embedded broker's file; returns the command that starts it."""
+    """Writes the embedded broker's file. Returns the command that starts it."""
     file = directory / "embedded.toml"
     file.unlink(missing_ok=True)
     text = _EMBEDDED.format(host=config.host, port=port, v4_port=free_port(), password=password)
@@ -100,7 +104,7 @@ def embedded_command(config: BrokerConfig, port: int, directory: Path, password:
 
 
 def free_port() -> int:
-    """A free TCP port below the ephemeral range."""
+    """Returns a free TCP port below the ephemeral range. WorldError `broker_unreachable` if there is none."""
     for port in range(20_000 + time.time_ns() % 10_000, 32_000):
         with socket.socket() as probe:
             try:
@@ -112,7 +116,7 @@ def free_port() -> int:
 
 
 def _hashed(user: str, password: str, salt: bytes) -> bytes:
-    """A line of Mosquitto's password file (mosquitto_passwd(1), format 7: PBKDF2 with SHA-512)."""
+    """Returns a line of Mosquitto's password file (mosquitto_passwd(1), format 7: PBKDF2 with SHA-512)."""
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ROUNDS)
     encoded = (base64.b64encode(part).decode() for part in (salt, digest))
     return f"{user}:$7${ROUNDS}${'$'.join(encoded)}\n".encode()

@@ -1,6 +1,6 @@
-"""What devices have said and no pass has taken yet: decoded, told apart from forgeries, bounded.
+"""The messages of devices that wait for the next pass: decoded, authenticated, bounded.
 
-Decides what is a message, and what is dropped first when too many wait. Refuses to know what messages mean.
+Decides what counts as a message, and what is dropped first when too many wait. Refuses to know what messages mean.
 """
 
 import logging
@@ -19,15 +19,15 @@ from controller.trust.senders import Senders
 
 MAX_CAPTURED = 500
 """Batches of captured inferences that wait for the next pass, of up to 1 MB each. A device sends a batch again until it
-is acknowledged, so what is dropped here comes back."""
+is acknowledged, so a dropped batch arrives later."""
 MAX_INBOX = 50_000
 """Messages that wait for the next pass: ten seconds at the 5,000 a second that one connection carries (docs/adr/0004).
-Beyond it the oldest message of the kind that costs least is dropped and counted: see `_DROPPED_FIRST`."""
+Beyond it, the oldest message of the first kind in `_DROPPED_FIRST` is dropped and counted."""
 
 _DROPPED_FIRST: tuple[type[FromDevice], ...] = (Telemetry, Heartbeat, Presence, Report)
-"""Telemetry is lost, and others of its device follow. A heartbeat is replaced by the next one, presence too is shown by
-it. A report goes last: dropping it is safe, since its device sends it again until it is acknowledged, but that waits
-for a reconnect or a retry."""
+"""Kinds of messages in the order in which they are dropped. Telemetry goes first: the next telemetry follows soon. The
+next heartbeat replaces a lost one, and also shows presence. Reports go last: a device sends a report again until it is
+acknowledged, but only after a reconnect or a retry."""
 
 _KINDS: dict[str, type[FromDevice | Captured]] = {
     topics.UP_CAPTURED: Captured,
@@ -41,7 +41,7 @@ _log = logging.getLogger("edgeward.controller")
 
 
 class Inbox:
-    """Messages in order of arrival. `now` gives seconds since 1970."""
+    """Messages in the order of arrival. `now` returns seconds since 1970."""
 
     def __init__(self, senders: Senders, now: Callable[[], float]) -> None:
         self._senders = senders
@@ -53,16 +53,20 @@ class Inbox:
         }
         self._captured: deque[tuple[str, Captured]] = deque()
         self.counts: Counter[str] = Counter()
-        """`malformed`, `wrong_name`, `wrong_device` and `unsigned`: refused. `overflow`: dropped because too many wait.
-        `throttled`: its device had said too much, and it was not even decoded. `parts`: of messages that were taken in,
-        what could not be read."""
+        """Counts by reason. `malformed`, `wrong_name`, `wrong_device` and `unsigned`: refused. `overflow`: dropped
+        because too many wait. `throttled`: not even decoded, because the device had sent too much. `parts`: parts of
+        accepted messages that could not be decoded."""
 
     def put(self, topic: str, payload: bytes) -> bool:
-        """Takes in what came on a topic; False, and counted, for what is no message, or not its device's own."""
+        """Adds the message from a topic. Returns False, and counts it, if it is not a message, or not from the topic's
+        device.
+        """
         found = topics.parse_up(topic)
         if found is None:
             if not self.counts["wrong_name"]:
-                _log.warning("message on %r dropped: no device has such a name; others are only counted", topic[:200])
+                _log.warning(
+                    "message on %r dropped: no device has such a name; later ones are only counted", topic[:200]
+                )
             self.counts["wrong_name"] += 1
             return False
         if found[1] not in _KINDS or not payload:
@@ -86,7 +90,9 @@ class Inbox:
         return True
 
     def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
-        """(device, message) and (device, batch of captured inferences) in order of arrival; the inbox is empty then."""
+        """Removes and returns all (device, message) and all (device, batch of captured inferences), in the order of
+        arrival.
+        """
         arrived = sorted((each for queue in self._waiting.values() for each in queue), key=itemgetter(0))
         captured = list(self._captured)
         self._captured.clear()
@@ -96,7 +102,7 @@ class Inbox:
 
     @property
     def refused(self) -> int:
-        """Messages that were no messages, under another name or none, too many for their device, or too many in all."""
+        """The number of messages that were refused as malformed or under a wrong name, throttled, or dropped."""
         return sum(self.counts[why] for why in ("malformed", "wrong_name", "wrong_device", "throttled", "overflow"))
 
     def _refuse_others(self, device: str, message: FromDevice | Captured) -> None:

@@ -1,6 +1,7 @@
-"""What could not be published, and why: named once, counted, and due again after a while.
+"""The documents and blobs that could not be published, with the reason. The log names each reason once, and each is
+tried again after RETRY_S.
 
-Decides how long a fault is left alone, and when the log names it. Refuses to know what is published and how.
+Decides when a failed item is tried again, and when the log names it. Refuses to know what is published and how.
 """
 
 import logging
@@ -9,28 +10,29 @@ from collections import Counter
 from contract.errors import EdgewardError
 
 RETRY_S = 30.0
-"""After so long it is tried again: a blob is read whole for that, and a backup takes longer to come back than this."""
+"""Seconds until an item is tried again. An attempt reads a whole blob, and to restore a backup takes longer than
+this."""
 
 _log = logging.getLogger("edgeward.retained")
 
 
 class Skipped:
-    """By name, what was left out: at most each device and each blob once. `now` is in seconds of a steady clock."""
+    """The skipped items by name: at most each device and each blob once. `now` is in seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self.why: dict[str, str] = {}
-        """By `desired <device>` or `blob <digest>`, the fault."""
+        """The fault by `desired <device>` or `blob <digest>`."""
         self.count = 0
-        """Attempts that have failed since the controller started."""
+        """The number of failed attempts since the controller started."""
         self._tried_at: dict[str, float] = {}
         self._causes: Counter[str] = Counter()
 
     def failed(self, name: str, error: EdgewardError, now: float) -> None:
-        """Notes a fault. The log says it once for a cause: ten thousand devices may wait for one lost version."""
+        """Notes a fault. The log names each cause once, because ten thousand devices may wait for one lost version."""
         cause, known = str(error), self.why.get(name)
         self.count += 1
         if not self._causes[cause]:
-            _log.error("%s is not published, what does not need it is: %s", name, cause)
+            _log.error("%s is not published, all that does not depend on it is: %s", name, cause)
         if known != cause:
             self.forget(name)
             self.why[name] = cause
@@ -38,21 +40,24 @@ class Skipped:
         self._tried_at[name] = now
 
     def forget(self, name: str) -> None:
-        """It is published now, or nobody needs it any more."""
+        """Removes an item that is published now, or that no device needs any more."""
         cause = self.why.pop(name, None)
         if cause is not None:
             del self._tried_at[name]
             self._causes -= Counter([cause])
 
     def keep_only(self, kind: str, names: frozenset[str]) -> None:
-        """Forgets those after `kind` that are not among `names`."""
+        """Removes the items of this kind whose names are not among `names`.
+
+        `kind` is a prefix: `desired ` or `blob `.
+        """
         for name in [each for each in self.why if each.startswith(kind) and each.removeprefix(kind) not in names]:
             self.forget(name)
 
     def rests(self, name: str, now: float) -> bool:
-        """Whether it failed so recently that trying again is too early."""
+        """Tells whether the item failed less than RETRY_S ago."""
         return name in self._tried_at and now - self._tried_at[name] < RETRY_S
 
     def due(self, kind: str, now: float) -> set[str]:
-        """Names after `kind` that failed and are due again."""
+        """Returns the names of this kind, without the prefix, that failed and are due for another attempt."""
         return {name.removeprefix(kind) for name in self.why if name.startswith(kind) and not self.rests(name, now)}

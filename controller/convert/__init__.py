@@ -1,1 +1,4 @@
-"""Estimator -> ONNX with evidence, in a confined child; one file per framework. Nothing here ever unpickles."""
+"""Conversion of estimators to ONNX, with evidence, in a confined child; one file for each framework.
+
+Never unpickles.
+"""

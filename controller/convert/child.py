@@ -1,6 +1,6 @@
-"""The conversion child: confined, it reads a scratch directory, converts, compares, records the golden set, answers.
+"""The conversion child. Confined to a scratch directory, it converts, compares, and records the golden set.
 
-Run as ``python -I -m controller.convert.child DIRECTORY``. Whatever it is fed, the service outside survives.
+Run as ``python -I -m controller.convert.child DIRECTORY``. No input can harm the service that started it.
 """
 
 import sys
@@ -38,7 +38,7 @@ from controller.gates.variant import ATOL, RTOL, Shrunk, judge_variant
 
 GOLDEN_ROWS = 64
 OWN_PACKAGES = ("confinement", "contract", "controller")
-"""Read while it converts: modules are imported where they are needed."""
+"""Packages that stay readable, because modules are imported while the conversion runs."""
 LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "skops")
 _DATATYPE_OF = {
     "tensor(float)": "FP32",
@@ -59,7 +59,7 @@ Feed = Callable[[SampleFrame, ort.InferenceSession], dict[str, Array]]
 
 @dataclass(frozen=True, slots=True)
 class Convertible:
-    """A model that runs, how it is fed, and the rows that it is measured by."""
+    """A model that onnxruntime loads, with the function that makes its inputs, and the rows by which it is measured."""
 
     model: bytes
     rows: SampleFrame
@@ -68,7 +68,7 @@ class Convertible:
 
 
 def main() -> None:
-    """Converts what lies in the directory named on the command line."""
+    """Converts the model in the directory that the command line names."""
     directory = Path(sys.argv[1])
     try:
         request = decode((directory / files.REQUEST).read_bytes(), Request)
@@ -105,7 +105,10 @@ def _convert(request: Request, directory: Path) -> Conversion:
 
 
 def _best_precision(estimator: Any, rows: SampleFrame) -> tuple[bytes, Parity, str]:
-    """The first precision whose parity passes; if none does, the first one that could be judged, to be refused."""
+    """Returns the model, its parity and the dtype of its inputs, in the first precision whose parity passes.
+
+    If none passes, returns the first that could be compared; the parity gate then refuses it. BadInput if none could.
+    """
     from controller.convert.sklearn import convert, precisions_for, real_dtype
 
     judged: tuple[bytes, Parity, str] | None = None
@@ -139,7 +142,9 @@ def _parity(estimator: Any, model: bytes, rows: SampleFrame, precision: str, rea
 
 
 def _agrees_on_missing(estimator: Any, model: bytes, rows: SampleFrame, real: str) -> bool:
-    """Whether rows may lack numbers: the estimator answers such rows, and onnxruntime answers them as it does."""
+    """Tells whether rows may lack numbers: estimator and onnxruntime must both answer such rows, and answer them
+    equally.
+    """
     columns = missable(estimator, rows)
     if not columns:
         return False
@@ -170,7 +175,7 @@ def _finish(request: Request, directory: Path, converted: Convertible, **describ
 def _variants(
     request: Request, directory: Path, full: Convertible
 ) -> tuple[dict[str, ConvertedForm], tuple[Shrunk, ...]]:
-    """(the smaller forms that pass their gate, evidence about all that were asked for)."""
+    """Returns (the smaller forms that pass their gate, evidence about all forms that were requested)."""
     made: dict[str, ConvertedForm] = {}
     shrunk = []
     for name in request.variants:
@@ -188,7 +193,10 @@ def _variants(
 
 
 def _beside(full: Convertible, model: bytes) -> Compared:
-    """How a smaller form answers the sample: first outputs are compared, labels or the numbers of a regression."""
+    """Compares the answers of a smaller form on the sample.
+
+    The first output is compared: labels, or numbers of a regression.
+    """
     before, after = _session(full.model), _session(model)
     name = before.get_outputs()[0].name
     inputs = full.feed(full.rows, before)
@@ -200,7 +208,7 @@ def _beside(full: Convertible, model: bytes) -> Compared:
 
 
 def _write_form(directory: Path, name: str, converted: Convertible) -> ConvertedForm:
-    """Writes the model and its golden set into the scratch directory."""
+    """Writes the model and its golden set into the scratch directory. Returns what the manifest says about them."""
     model_file, golden_file = (directory / file for file in files.form_files(name))
     session, rows, feed = _session(converted.model), converted.rows, converted.feed
     golden = SampleFrame(rows.frame[:GOLDEN_ROWS], rows.columns, rows.as_matrix)
@@ -222,7 +230,10 @@ def _write_form(directory: Path, name: str, converted: Convertible) -> Converted
 
 
 def _feed_as_declared(rows: SampleFrame, session: ort.InferenceSession) -> dict[str, Array]:
-    """Arrays in the types that a pushed ONNX model declares."""
+    """Returns the inputs by name, in the datatypes that a pushed ONNX model declares.
+
+    BadInput `sample_missing` if counts differ.
+    """
     declared = {entry.name: np.dtype(DATATYPES[_DATATYPE_OF[entry.type]]) for entry in session.get_inputs()}
     arrays = list(rows.arrays("float32").values())
     if len(arrays) != len(declared):
@@ -271,7 +282,7 @@ def _task(session: ort.InferenceSession) -> Literal["classification", "regressio
 
 
 def _reference(session: ort.InferenceSession, rows: SampleFrame, feed: Feed) -> dict[str, Array]:
-    """How the sample is distributed, and what the model makes of it: devices count by the same edges."""
+    """Returns histograms of the sample's columns and of the model's answers. Devices count with the same bin edges."""
     inputs = feed(rows, session)
     outputs = _run(session, [output.name for output in session.get_outputs()], inputs)
     regression = _task(session) == "regression"
@@ -280,7 +291,7 @@ def _reference(session: ort.InferenceSession, rows: SampleFrame, feed: Feed) -> 
 
 
 def _confine(request: Request, directory: Path) -> str:
-    """How far this process is confined; BadInput `sandbox_missing` if that is not enough."""
+    """Confines this process. Returns how far; BadInput `sandbox_missing` if the request requires more."""
     bounds = Bounds(request.memory_mb, cpu_s=request.cpu_s, file_mb=request.memory_mb)
     sandbox = confine(bounds, library_paths(*OWN_PACKAGES), [directory])
     if sandbox != FULL and request.require_sandbox:

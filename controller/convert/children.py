@@ -1,6 +1,6 @@
-"""Children of a conversion as their parent sees them: started with nothing to tell, watched, ended, heard.
+"""The child processes of a conversion: start, limits, output and end.
 
-Decides how long they may take, how much they may write and say. Refuses to know what they do.
+Decides how long they may run, and how much they may write and print. Refuses to know what they do.
 """
 
 import asyncio
@@ -12,13 +12,17 @@ from contract.errors import BadInput, Code
 from controller.convert.scratch import excess
 
 MAX_WORDS_BYTES = 64 * 1024
-"""Of each stream that is kept; what a child says beyond is read and dropped."""
+"""The last bytes of each output stream that are kept. All other output is read and dropped."""
 WATCH_S = 0.1
-"""Between two looks at what a child has written."""
+"""Seconds between two checks of what a child has written."""
 
 
 async def run_child(module: str, *arguments: str, directory: Path, timeout_s: float, allowed_mb: int) -> bytes:
-    """What the child printed. BadInput `conversion_limit` if it took or wrote too much, `conversion_failed` else."""
+    """Runs a module in a child and returns its output.
+
+    BadInput `conversion_limit` if it ran too long, wrote too much or was killed by a signal; `conversion_failed` for
+    any other failure.
+    """
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-W", "ignore", "-m", module, *arguments,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -36,7 +40,7 @@ async def run_child(module: str, *arguments: str, directory: Path, timeout_s: fl
         watch.cancel()
         if child.returncode is None:
             child.kill()
-            # `wait` ends with the pipes, and a pipe that nobody reads does not end
+            # `wait` ends only after the pipes are closed, and a pipe that is not read stays open
             await asyncio.gather(_heard(child.stdout), _heard(child.stderr), child.wait())
     if too_much := excess(directory, allowed_mb):
         raise BadInput(Code.CONVERSION_LIMIT, f"the conversion child {too_much}")
@@ -54,7 +58,7 @@ def _failure(code: int, complaint: bytes) -> BadInput:
 
 
 async def _heard(stream: asyncio.StreamReader) -> bytes:
-    """The end of what it says: an exception's last line matters most."""
+    """Returns the last bytes of a stream: the last line of an exception matters most."""
     kept = b""
     while piece := await stream.read(MAX_WORDS_BYTES):
         kept = (kept + piece)[-MAX_WORDS_BYTES:]

@@ -1,4 +1,4 @@
-"""Parity: the same rows through the estimator and through onnxruntime, and what differs."""
+"""Parity: the same rows through the estimator and through onnxruntime, and the differences between the answers."""
 
 from typing import Any
 
@@ -15,7 +15,10 @@ MAX_WORST = 5
 
 
 def estimator_outputs(estimator: Any, sample: SampleFrame, names: list[str]) -> dict[str, Array]:
-    """The estimator's answers by name of the ONNX output: label or value first, then probabilities or scores."""
+    """Returns the estimator's answers by ONNX output name: label or value first, then probabilities or scores.
+
+    Arrays have the shape (rows,) or (rows, classes).
+    """
     frame = sample.frame
     answers = [np.asarray(_first(estimator, frame))]
     if len(names) > 1:
@@ -40,7 +43,7 @@ def _second(estimator: Any, frame: Any) -> Any:
 def compare(
     rows: SampleFrame, expected: dict[str, Array], actual: dict[str, Array], kind: str
 ) -> tuple[Compared, list[WorstRow]]:
-    """The comparison over `rows`, and its worst rows."""
+    """Compares the outputs over `rows`. Returns the counts, and at most MAX_WORST rows that differ."""
     differing = np.zeros(len(rows), dtype=bool)
     largest = 0.0
     for name, want in expected.items():
@@ -62,7 +65,9 @@ def _worst(rows: SampleFrame, index: int, expected: dict[str, Array], actual: di
 
 
 def no_reference(rows: int) -> Parity:
-    """Evidence for a model that came as ONNX: nothing but onnxruntime can answer."""
+    """Returns the evidence for a model that was pushed as ONNX: without an estimator there is no other answer to
+    compare.
+    """
     nothing = Compared(rows=0, differing=0, max_abs_difference=0.0)
     return Parity(
         reference="none",

@@ -1,6 +1,6 @@
-"""Runs the children of a conversion, one after the other, and reads what they leave behind.
+"""Runs the children of a conversion, one after the other, and reads their results.
 
-Decides that the one that has seen a foreign model measures nothing: a second one loads what the first has made.
+Decides that the child that has read the foreign model measures nothing: a second child loads the result of the first.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ MEASURE_TIMEOUT_S = 120
 
 @dataclass(frozen=True, slots=True)
 class ConversionLimits:
-    """What a conversion may cost, which foreign types an operator trusts, and whether it must be fully confined."""
+    """The limits of a conversion, the foreign types that an operator trusts, and whether it must be fully confined."""
 
     timeout_s: float
     memory_mb: int
-    """Also how much a conversion may write: what it writes it has held."""
+    """Memory in MiB; a conversion may also write this much to disk, because it held in memory all that it writes."""
     trusted_types: Sequence[str] = ()
     require_sandbox: bool = True
 
@@ -40,7 +40,7 @@ class Converted:
     """A model that onnxruntime runs, its golden set, and the evidence."""
 
     forms: dict[str, tuple[bytes, bytes]]
-    """(model, golden set) by name; "" is the full one."""
+    """(model, golden set) as bytes, by the form's name; "" is the full form."""
     answer: Conversion
 
 
@@ -51,7 +51,10 @@ async def run_conversion(
     limits: ConversionLimits,
     variants: tuple[VariantName, ...] = (),
 ) -> Converted:
-    """Converts in a child process. BadInput with its code, or `conversion_limit` when it dies or takes too long."""
+    """Converts a model in child processes. `model` and `sample` are bytes or files.
+
+    BadInput with the child's code, or `conversion_limit` if it was killed or ran too long.
+    """
     with scratch_directory() as directory:
         request = Request(
             kind=kind,
@@ -71,7 +74,7 @@ async def run_conversion(
 
 
 def _place(given: bytes | Path, target: Path) -> int:
-    """Puts bytes, or a copy of a file, where the child looks; how many bytes that were."""
+    """Writes bytes, or a copy of a file, to `target`. Returns the number of bytes."""
     if isinstance(given, bytes):
         return target.write_bytes(given)
     shutil.copyfile(given, target)
@@ -84,7 +87,7 @@ async def _collect(directory: Path, request: Request, allowed_mb: int) -> Conver
         raise BadInput(fault.code, fault.detail)
     answer = decode(read_file(directory / files.ANSWER, files.MAX_ANSWER_MB), Conversion)
     if foreign := set(answer.variants) - set(request.variants):  # files are found by these names
-        raise BadInput(Code.CONVERSION_FAILED, f"the conversion made forms that nobody asked for: {foreign!r:.100}")
+        raise BadInput(Code.CONVERSION_FAILED, f"the conversion made forms that were not requested: {foreign!r:.100}")
     forms, measured = {}, {}
     for name, form in (("", answer.form), *answer.variants.items()):
         model, golden = (directory / file for file in files.form_files(name))
@@ -95,7 +98,7 @@ async def _collect(directory: Path, request: Request, allowed_mb: int) -> Conver
 
 
 async def _measured(form: ConvertedForm, model: Path, memory_mb: int, allowed_mb: int) -> ConvertedForm:
-    """The form with what loading it costs; BadInput `conversion_limit` when it does not load."""
+    """Returns the form with the time and memory of loading it. BadInput `conversion_limit` if it does not load."""
     arguments = ("controller.convert.measure", str(model), str(memory_mb), str(MEASURE_TIMEOUT_S))
     said = await run_child(*arguments, directory=model.parent, timeout_s=MEASURE_TIMEOUT_S, allowed_mb=allowed_mb)
     measured = decode(said, Measured)

@@ -1,6 +1,6 @@
-"""Estimators as they arrive: skops bytes in, a fitted scikit-learn estimator out, or a refusal that names the type.
+"""Loads estimators: skops bytes in, a fitted scikit-learn estimator out, or an error that names the type.
 
-Decides which estimators convert wrongly without notice. Never unpickles, and opens nothing that a file names.
+Decides which estimators would convert wrongly without an error. Never unpickles, and opens no file that the bytes name.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from controller.convert.sample_frame import SampleFrame
 from controller.convert.trusted_types import is_trusted
 
 MAX_MISSING_ASKED = 64
-"""Columns that are tried one by one."""
+"""The number of columns that are tried one by one."""
 
 _WRONG = {
     "TunedThresholdClassifierCV": "its threshold is lost in ONNX (20 % of labels differ): set it in your application",
@@ -26,7 +26,9 @@ _DEFAULT_TOKENS = r"(?u)\b\w\w+\b"
 
 
 def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
-    """The estimator; BadInput `estimator_untrusted` names unknown types, `request_invalid` says it is no skops."""
+    """Returns the estimator. BadInput `estimator_untrusted` names unknown types; `request_invalid`: the bytes are not
+    skops.
+    """
     try:
         reported = skops.io.get_untrusted_types(data=raw)
         unknown = sorted(name for name in reported if not is_trusted(name, trusted))
@@ -45,7 +47,7 @@ def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
 
 
 def walk(estimator: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(path of steps, estimator) for the estimator and everything fitted inside it."""
+    """Yields (path of steps, estimator) for the estimator and every estimator fitted inside it."""
     yield path or "estimator", estimator
     for name, inner in _inner(estimator):
         yield from walk(inner, f"{path} > {name}" if path else name)
@@ -62,7 +64,7 @@ def _inner(estimator: Any) -> Iterator[tuple[str, Any]]:
 
 
 def refuse_wrong(estimator: Any) -> None:
-    """BadInput `estimator_unsupported` for what would convert but answer wrongly."""
+    """Raises BadInput `estimator_unsupported` for an estimator that would convert but answer wrongly."""
     for path, part in walk(estimator):
         name = type(part).__name__
         if name in _WRONG:
@@ -81,12 +83,12 @@ def _splits_words_by_default(part: Any) -> bool:
 
 
 def addresses_columns(estimator: Any) -> bool:
-    """Whether some part selects columns by name, so that ONNX needs one input per column."""
+    """Tells whether a part selects columns by name, so that the ONNX model needs one input for each column."""
     return any(type(part).__name__ == "ColumnTransformer" for _, part in walk(estimator))
 
 
 def missable(estimator: Any, rows: SampleFrame) -> list[str]:
-    """Columns in which a row may lack its number; the estimator itself is asked."""
+    """Returns the columns in which a row may lack its number. The estimator's own `predict` decides."""
     real = [name for name in rows.columns if rows.is_real(name)]
     if _answers(estimator, rows.with_missing(real)):
         return real

@@ -1,8 +1,8 @@
-"""What loading a model costs, measured in a confined process of its own: trees take ten times their file, nets twice.
+"""Measures time and memory of loading a model, in a confined process: trees take ten times their file, networks twice.
 
-Run as ``python -I -m controller.convert.measure MODEL MEMORY_MB SECONDS``. What the conversion child left is scanned
-as a device will scan it, before anything parses it. Prints the JSON of `request.Measured`, whose module
-would take longer to import than most models to load.
+Run as ``python -I -m controller.convert.measure MODEL MEMORY_MB SECONDS``. The file of the conversion child is scanned
+as on a device before anything parses it. Prints the JSON of `request.Measured`. The module `request` is not imported,
+because its import takes longer than most models take to load.
 """
 
 import json
@@ -22,7 +22,7 @@ from contract.onnx_scan import scan_onnx
 
 
 def main() -> None:
-    """Scan and load the model that is named on the command line."""
+    """Scans and loads the model that the command line names, and prints the result."""
     model, memory_mb, cpu_s = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     confine(Bounds(memory_mb, cpu_s), [model, *library_paths()])
     json.dump(_measure(model), sys.stdout)

@@ -1,6 +1,6 @@
-"""Parameters by which an estimator would open files, and callables by which it would run what it did not bring.
+"""Parameters by which an estimator would open files, and callables by which it would run foreign code.
 
-Decides over everything inside an estimator, fitted parts and parameters alike. Refuses to know types: `trusted_types`.
+Decides about every object inside an estimator: fitted parts and parameters. Refuses to know types: see `trusted_types`.
 """
 
 from collections.abc import Iterator
@@ -13,19 +13,21 @@ import numpy as np
 from contract.errors import BadInput, Code
 
 MAX_PARTS = 1_000_000
-"""Objects inside one estimator that are looked at: a forest of 10,000 trees has 100,000. More are refused."""
+"""Objects inside one estimator that are checked: a forest of 10,000 trees has 100,000. An estimator with more is
+refused."""
 
 OPENS = {
     "input": ("content", "its rows are names of files that it would read: fit it with input='content'"),
     "memory": (None, "it keeps its steps in a directory: fit it with memory=None"),
 }
-"""By parameter: the value that is harmless, and why others are refused. A test holds this to scikit-learn's words."""
+"""By parameter: its harmless value, and why others are refused. A test compares this table with scikit-learn's
+documentation."""
 
 _RUNS = (partial, BuiltinFunctionType, BuiltinMethodType, MethodType)
 
 
 def refuse_opening(estimator: Any) -> None:
-    """BadInput `estimator_unsupported` for a part that would open files or call what is no part of scikit-learn."""
+    """Raises BadInput `estimator_unsupported` for a part that would open files or call code outside scikit-learn."""
     for owner, name, value in _attributes(estimator):
         if name in OPENS and _is_parameter(owner, name) and not _is(value, OPENS[name][0]):
             raise _refused(owner, f"{name}={value!r:.40}: {OPENS[name][1]}")
@@ -34,7 +36,10 @@ def refuse_opening(estimator: Any) -> None:
 
 
 def _is_parameter(owner: Any, name: str) -> bool:
-    """`input` and `memory` in dictionaries and fitted data are words like others."""
+    """Tells whether `name` is a parameter of an estimator.
+
+    In dictionaries and fitted data, these words have no such meaning.
+    """
     return hasattr(owner, "get_params") and name in type(owner)._get_param_names()
 
 
@@ -47,7 +52,7 @@ def _refused(owner: Any, words: str) -> BadInput:
 
 
 def _attributes(estimator: Any) -> Iterator[tuple[Any, str, Any]]:
-    """(owner, name, value) of everything that hangs below, each owner once."""
+    """Yields (owner, name, value) for every object inside the estimator, each owner once."""
     seen: dict[int, Any] = {}
     waiting = [estimator]
     while waiting:

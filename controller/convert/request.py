@@ -1,4 +1,4 @@
-"""What goes into the conversion child and what comes out: files in one scratch directory."""
+"""The files in one scratch directory that go into the conversion child and come out of it."""
 
 from typing import Any, Literal
 
@@ -17,11 +17,11 @@ MODEL_OUT = "model.onnx"
 GOLDEN = "golden.npz"
 
 MAX_ANSWER_MB = 4
-"""Of what a child says about a model: parameters are cut to 200 characters, rows to five."""
+"""Size limit of the child's answer: parameters are cut to 200 characters, worst rows to five."""
 
 
 def form_files(name: str) -> tuple[str, str]:
-    """Where the model and the golden set of a form lie; "" is the full one."""
+    """Returns the file names of a form's model and golden set; "" is the full form."""
     return (f"{name}-{MODEL_OUT}", f"{name}-{GOLDEN}") if name else (MODEL_OUT, GOLDEN)
 
 
@@ -29,19 +29,19 @@ VariantName = Literal["fp16", "int8"]
 
 
 class Request(Message, frozen=True):
-    """What the child is to convert."""
+    """The task of the child, and its limits."""
 
     kind: Literal["skops", "onnx"]
     trusted_types: tuple[str, ...] = ()
     memory_mb: int = 4096
     cpu_s: int = 3600
     variants: tuple[VariantName, ...] = ()
-    """Smaller forms to make as well."""
+    """The smaller forms that it must also make."""
     require_sandbox: bool = True
 
 
 class ConvertedForm(Message, frozen=True):
-    """What one form of the model asks of a device."""
+    """The requirements of one form of the model."""
 
     golden_rows: int
     ir: int
@@ -49,11 +49,11 @@ class ConvertedForm(Message, frozen=True):
     ml_opset: int
     load_s: float = 0.0
     load_mb: float = 0.0
-    """Both measured afterwards, by a process that has seen nothing but the model."""
+    """Seconds and MiB, measured afterwards by a process that has read only the model."""
 
 
 class Measured(Message, frozen=True):
-    """What loading cost, or why it failed."""
+    """The cost of loading a model, or why it failed."""
 
     load_s: float = 0.0
     load_mb: float = 0.0
@@ -61,7 +61,7 @@ class Measured(Message, frozen=True):
 
 
 class Conversion(Message, frozen=True):
-    """What the child has measured; the bytes lie beside it."""
+    """The measurements of the child; the models and golden sets are files in the same directory."""
 
     task: Literal["classification", "regression", "other"]
     inputs: tuple[Tensor, ...]
@@ -70,19 +70,19 @@ class Conversion(Message, frozen=True):
     form: ConvertedForm
     parity: Parity
     variants: dict[str, ConvertedForm] = {}
-    """Smaller forms that were made."""
+    """The smaller forms that were made."""
     shrunk: tuple[Shrunk, ...] = ()
-    """Evidence about the smaller forms that were asked for."""
+    """Evidence about the smaller forms that were requested."""
     nan: Literal["accept", "refuse"] = "accept"
     estimator: str = ""
     params: dict[str, Any] = {}
     libraries: dict[str, str] = {}
     sandbox: str = ""
-    """How far the conversion was confined."""
+    """The extent to which the conversion was confined, in words."""
 
 
 class Fault(Message, frozen=True):
-    """Why the conversion failed."""
+    """The reason why the conversion failed."""
 
     code: Code
     detail: str

@@ -1,6 +1,6 @@
-"""The directory that a conversion child may write to, as its parent sees it: measured, read with suspicion, removed.
+"""The directory that a conversion child may write to, as its parent uses it: measured, read with care, removed.
 
-Decides that nothing in it is believed to be what its name says. Refuses to know what the files mean.
+Decides that a name in it proves nothing about a file. Refuses to know what the files mean.
 """
 
 import os
@@ -13,12 +13,12 @@ from pathlib import Path
 from contract.errors import BadInput, Code
 
 MAX_ENTRIES = 1000
-"""Files and folders; an honest conversion with every variant leaves 30."""
+"""Files and folders that a child may make; a correct conversion with every variant makes 30."""
 
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """A new directory, gone afterwards whatever a child has put there."""
+    """Yields a new directory and removes it afterwards, with everything in it."""
     directory = Path(tempfile.mkdtemp(prefix="edgeward-convert-"))
     try:
         yield directory
@@ -27,7 +27,7 @@ def scratch_directory() -> Iterator[Path]:
 
 
 def excess(directory: Path, allowed_mb: int) -> str:
-    """What is too much in `directory`, in words; empty while it keeps within its bounds."""
+    """Returns in words which limit the content of `directory` exceeds; an empty text if it exceeds none."""
     blocks = 0
     for count, entry in enumerate(_walk(directory), start=1):
         blocks += entry.stat(follow_symlinks=False).st_blocks
@@ -37,7 +37,10 @@ def excess(directory: Path, allowed_mb: int) -> str:
 
 
 def read_file(path: Path, allowed_mb: int) -> bytes:
-    """A regular file that a child has left; BadInput `conversion_failed` for a link, a pipe, or nothing at all."""
+    """Returns the bytes of a regular file.
+
+    BadInput `conversion_failed` for a link, a pipe, a missing or too large file.
+    """
     try:
         opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -51,12 +54,15 @@ def read_file(path: Path, allowed_mb: int) -> bytes:
 
 
 def _walk(directory: Path) -> Iterator[os.DirEntry[str]]:
-    """Everything below, folders before what they hold; without recursion, which a child could exhaust."""
+    """Yields every entry below, folders before their content.
+
+    It does not use recursion, which a child could exhaust.
+    """
     folders: list[str | Path] = [directory]
     while folders:
         try:
             found = list(os.scandir(folders.pop()))
-        except OSError:  # gone meanwhile
+        except OSError:  # removed in the meantime
             continue
         for entry in found:
             yield entry

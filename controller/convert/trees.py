@@ -1,10 +1,10 @@
-"""Tree ensembles in the compact operator of ai.onnx.ml 5, where the older one keeps a string for every node.
+"""Rewrites tree ensembles to the compact operator of ai.onnx.ml 5. The older operator keeps a string for every node.
 
-The strings ("BRANCH_LEQ") are most of a forest's file, of its memory while it loads, and of the time that freeing it
-holds the interpreter (docs/adr/0009 has the figures). Decides which ensembles can be said in the new operator; one
-that cannot leaves the whole model as it was, because opset 5 knows the old operators no more. Parity is judged after.
-Source: https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsemble.html; what a binary classifier's scores mean is
-onnxruntime's own (core/providers/cpu/ml/tree_ensemble_aggregator.h).
+These strings ("BRANCH_LEQ") make up most of a forest's file and of its memory while it loads. They also take most of
+the time for which freeing a session holds the interpreter (figures in docs/adr/0009). Decides which ensembles the new
+operator can express. If one cannot be expressed, the whole model stays unchanged, because opset 5 no longer has the old
+operators. Parity is judged afterwards. Sources: https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsemble.html; for the
+scores of binary classifiers, onnxruntime's core/providers/cpu/ml/tree_ensemble_aggregator.h.
 """
 
 from collections.abc import Generator, Iterator
@@ -18,7 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 ML = "ai.onnx.ml"
 OPSET = 5
 MIN_NODES = 2_000
-"""Smaller ensembles gain nothing, and each operator around the new one costs a row half a microsecond."""
+"""The smallest number of nodes that is rewritten. Smaller ensembles gain nothing, and each operator around the new one
+costs half a microsecond a row."""
 _OLD = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 _MAKE_FLOATS = ("Scaler", "Normalizer", "OneHotEncoder", "FeatureVectorizer")
 _MODES = {b"BRANCH_LEQ": 0, b"BRANCH_LT": 1, b"BRANCH_GTE": 2, b"BRANCH_GT": 3, b"BRANCH_EQ": 4, b"BRANCH_NEQ": 5}
@@ -33,7 +34,9 @@ class _Unsayable(Exception):
 
 
 def compact_trees(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with its ensembles in the new operator; the model itself where that cannot be or gains nothing."""
+    """Returns the model with its ensembles in the new operator; the model itself where that is impossible or gains
+    nothing.
+    """
     old = [node for node in model.graph.node if node.op_type in _OLD]
     if sum(_size(node) for node in old) < MIN_NODES or not all(_survives(node) for node in model.graph.node):
         return model
@@ -59,7 +62,7 @@ def _size(node: onnx.NodeProto) -> int:
 
 
 def _survives(node: onnx.NodeProto) -> bool:
-    """Whether a node means the same under the newer opset, or is about to be rewritten."""
+    """Tells whether a node means the same under the newer opset, or will be rewritten."""
     if node.domain != ML or node.op_type in _OLD:
         return True
     schema = onnx.defs.get_schema(node.op_type, OPSET, ML)
@@ -67,7 +70,9 @@ def _survives(node: onnx.NodeProto) -> bool:
 
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:
-    """Element types by name, as far as they can be inferred; onnx itself does not know those of ai.onnx.ml."""
+    """Returns the element types by tensor name, as far as they can be inferred. onnx does not infer those of
+    ai.onnx.ml.
+    """
     known = onnx.ModelProto()
     known.CopyFrom(model)
     made = [name for node in model.graph.node if node.op_type in _MAKE_FLOATS for name in node.output]
@@ -114,8 +119,10 @@ def _classifier(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any
 
 
 def _of_two(score: str, out: str, post: bytes, leaves: "_Leaves") -> Iterator[onnx.NodeProto]:
-    """Probabilities of both classes from one score: onnxruntime takes weights that are all positive for probabilities
-    of the second class, and others for a margin whose sign decides.
+    """Yields nodes that make the probabilities of both classes from one score.
+
+    If all weights are positive, onnxruntime reads the score as the probability of the second class. Otherwise it reads
+    the score as a margin whose sign decides.
     """
     positive = bool((leaves.weights >= 0).all())
     if post == b"NONE" and positive:
@@ -150,7 +157,7 @@ def _named_class(probabilities: str, label: str, classes: list[Any]) -> Iterator
 def _scored(
     node: onnx.NodeProto, given: dict[str, Any], leaves: "_Leaves", sums: dict[str, int]
 ) -> Generator[onnx.NodeProto, None, str]:
-    """The ensemble itself, and what is added to every row's sum; the name of the result."""
+    """Yields the ensemble and the addition of its base values. Returns the name of the resulting tensor."""
     score, dtype = f"{node.name or node.output[0]}_score", leaves.weights.dtype
     base = _values(given, "base_values", dtype)
     if base.size not in (0, sums["n_targets"]):
@@ -165,7 +172,7 @@ def _scored(
 
 
 class _Places:
-    """Where the nodes of the old layout, one list of branches and leaves, stand in the new one, which has two."""
+    """The places of the nodes. The old layout has one list of branches and leaves; the new one has two lists."""
 
     def __init__(self, given: dict[str, Any]) -> None:
         trees, numbers = np.array(given["nodes_treeids"]), np.array(given["nodes_nodeids"])
@@ -183,7 +190,7 @@ class _Places:
 
 
 class _Leaves:
-    """One target and one weight for each leaf; a leaf that votes for several classes cannot be said."""
+    """One target and one weight for each leaf. A leaf that votes for several classes cannot be expressed."""
 
     def __init__(self, places: _Places, given: dict[str, Any], kind: str, dtype: np.dtype[Any]) -> None:
         self.places = places
@@ -224,7 +231,7 @@ def _structure(places: _Places, given: dict[str, Any], dtype: np.dtype[Any]) -> 
 
 
 def _values(given: dict[str, Any], name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Numbers that the old operator keeps in a list or, since version 3, in a tensor."""
+    """Returns the numbers that the old operator keeps in a list or, since version 3, in a tensor."""
     tensor = given.get(f"{name}_as_tensor")
     found = numpy_helper.to_array(tensor) if tensor is not None else np.array(given.get(name) or [], np.float32)
     return found.astype(dtype)
@@ -235,7 +242,7 @@ def _constant(name: str, value: NDArray[Any]) -> onnx.NodeProto:
 
 
 def _counting(lengths: Ints) -> Ints:
-    """Counts 0, 1, 2, ... for each length in turn."""
+    """Returns 0, 1, 2, ... up to each length in turn."""
     ends = np.cumsum(lengths)
     counting: Ints = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     return counting

@@ -1,7 +1,8 @@
-"""Which types a skops file may build: scikit-learn's own, plain data beside them, and what an operator has named.
+"""The types that a skops file may build: scikit-learn's own, plain data beside them, and types that an operator has
+named.
 
-Decides by the real object, not by the path under which a file asks for it: `sklearn.calibration.partial` is no type
-of scikit-learn. Refuses to know what a type does: that is why a conversion is confined as well.
+Decides by the real object and not by the path in the file: `sklearn.calibration.partial` is not a type of scikit-learn.
+Refuses to know what a type does; therefore a conversion is also confined.
 """
 
 import importlib
@@ -17,7 +18,7 @@ TRUSTED_TYPES = frozenset(
         "sklearn.utils._bunch.Bunch",
     }
 )
-"""Types of our libraries that skops reports as unknown: plain data inside."""
+"""Types of our libraries that skops reports as unknown. They hold plain data."""
 
 TRUSTED_MODULES = (
     "sklearn._loss",
@@ -31,11 +32,12 @@ TRUSTED_MODULES = (
     "sklearn.neural_network._stochastic_optimizers",
     "sklearn.utils._metadata_requests",
 )
-"""scikit-learn's modules in which every type and function is plain: losses, kernels, distances, optimisers, scorers."""
+"""scikit-learn's modules in which every type and function is harmless: losses, kernels, distances, optimisers,
+scorers."""
 
 
 def is_trusted(name: str, named_by_operator: tuple[str, ...]) -> bool:
-    """Whether `name`, a module and an attribute of it joined by a dot, may be built."""
+    """Tells whether the type `name` (module, dot, attribute) may be built."""
     if name in TRUSTED_TYPES or name in named_by_operator:
         return True
     module, _, attribute = name.rpartition(".")
@@ -47,7 +49,7 @@ def _is_ours(module: str) -> bool:
 
 
 def _is_defined_there(module: str, attribute: str) -> bool:
-    """Whether the object is a class or a function whose home is `module`; imported names live elsewhere."""
+    """Tells whether the object is a class or function that `module` defines. An imported name is defined elsewhere."""
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except ImportError:

@@ -1,7 +1,8 @@
-"""Smaller forms of a converted model: weights in half the bytes (fp16), or a quarter of them (int8).
+"""Smaller forms of a converted model: weights in half of the bytes (fp16) or in a quarter (int8).
 
-fp16 keeps the arithmetic (weights are cast back at load: any runtime, same speed); int8 multiplies integers (a quarter
-of the size, faster from a megabyte up). Trees have no weights to shrink. Refuses to know whether a form is good enough.
+fp16 keeps the arithmetic: weights are cast back at load, on any runtime, at the same speed. int8 multiplies integers:
+it is a quarter of the size, and faster from one megabyte on. Trees have no weights to shrink. Refuses to know whether a
+form is good enough.
 """
 
 import tempfile
@@ -13,13 +14,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 WORTH_IT = 0.9
-"""A form that is not smaller than this share of the model is not made."""
+"""The largest fraction of the model's size at which a smaller form is kept."""
 MIN_VALUES = 256
-"""A smaller tensor is not worth a cast."""
+"""The number of values below which a tensor is not converted, because the cast would cost more than it saves."""
 
 
 def make_variant(model: bytes, name: str) -> bytes | None:
-    """The model in the form `name`; None if that saves nothing. KeyError for an unknown form."""
+    """Returns the model in the form `name`; None if that saves too little. KeyError for an unknown form."""
     made = MAKERS[name](model)
     return made if len(made) < WORTH_IT * len(model) else None
 

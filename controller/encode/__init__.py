@@ -1,1 +1,1 @@
-"""Artifacts in fewer bytes: what changed since another version, and what compresses better in another order."""
+"""Encodings of artifacts in fewer bytes: changes since another version, and a better order of the bytes of numbers."""

@@ -1,6 +1,6 @@
-"""The encoding child: ``python -I -m controller.encode.child TARGET BASE OUT`` with files; BASE may be ``-`` for none.
+"""The encoding child: ``python -I -m controller.encode.child TARGET BASE OUT`` with files; BASE ``-`` means no base.
 
-A process of its own, because it takes seconds of a core and ten times the artifact's memory.
+It is a separate process, because it takes seconds of a core and ten times the artifact's memory.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""Prepares the bytes that travel: for a version, and for each version that the fleet runs now, the smallest encoding.
+"""Prepares encodings of a version: one without a base, and one for each version that most devices run now.
 
-Decides which pairs are worth the time. Runs the encoder in a child, one at a time; what is not ready when a device is
-told travels as it is. Refuses to know the encoding.
+Decides which pairs are encoded. Runs the encoder in a child, one at a time. An artifact whose encoding is not ready
+when a device is told is sent without encoding. Refuses to know the encoding.
 """
 
 import asyncio
@@ -22,21 +22,21 @@ from controller.reconcile.world import Durable
 from controller.registry.blobs import BlobStore
 
 MAX_BASES = 4
-"""Most common versions on the fleet's devices that a change is computed from."""
+"""The number of versions, the most common on the fleet's devices, that are used as a base."""
 MAX_ENCODE_BYTES = 512 << 20
 MIN_ENCODE_BYTES = 4096
-"""Smaller artifacts fit a packet or two as they are."""
+"""Smaller artifacts already fit into one or two packets."""
 TIMEOUT_S = 600.0
 WAIT_S = 30.0
-"""For how long a rollout that is started waits for its encodings."""
+"""Seconds for which the start of a rollout waits for its encodings."""
 WORTH_IT = 0.95
-"""An encoding that is not smaller than this share of the artifact is not kept."""
+"""The largest fraction of the artifact's size at which an encoding is kept."""
 
 _log = logging.getLogger("edgeward.deliveries")
 
 
 class Deliveries:
-    """The encodings of one controller; `chunk_bytes` is how large the chunks are that they are cut into."""
+    """The encodings of one controller. `chunk_bytes` is the size of the chunks in which they are sent."""
 
     def __init__(self, durable: Durable, records: FleetRecords, blobs: BlobStore, chunk_bytes: int) -> None:
         self._durable = durable
@@ -47,25 +47,25 @@ class Deliveries:
         self._background = Background()
 
     def begin(self, model: str, manifest: Manifest) -> asyncio.Task[None]:
-        """Prepares a version for the fleet as it is, in the background."""
+        """Prepares a version for the current fleet in the background. Returns the task."""
         return self._background.begin(self._prepare(model, manifest))
 
     def of(self, manifest: Manifest) -> tuple[Delivery, ...]:
-        """What has been prepared of a version."""
+        """Returns the deliveries that have been prepared for a version."""
         known = self._durable.deliveries
         return tuple(each for form in manifest.forms for each in known.get(form.artifact.sha256, {}).values())
 
     @property
     def busy(self) -> bool:
-        """Whether something is being encoded."""
+        """Tells whether the encoder is running."""
         return bool(self._background.tasks)
 
     async def ready(self, model: str, manifest: Manifest) -> None:
-        """Prepares a version before the first device is told; returns after `WAIT_S` in any case."""
+        """Prepares a version before the first device is told. Returns after `WAIT_S` in any case."""
         await asyncio.wait({self.begin(model, manifest)}, timeout=WAIT_S)
 
     async def stop(self) -> None:
-        """Ends what is under way."""
+        """Cancels encodings that are not finished."""
         await self._background.stop()
 
     async def _prepare(self, model: str, manifest: Manifest) -> None:
@@ -74,10 +74,10 @@ class Deliveries:
                 try:
                     await self._encode(artifact, base)
                 except (EdgewardError, OSError, TimeoutError) as error:
-                    _log.warning("%s travels as it is: %s", artifact[:12], error)
+                    _log.warning("%s is sent without encoding: %s", artifact[:12], error)
 
     def _missing(self, model: str, manifest: Manifest) -> list[tuple[str, str]]:
-        """(artifact, base) that has not been tried yet."""
+        """Returns each (artifact, base) that has not been tried yet."""
         states = (twin.reported.get(model) for twin in self._durable.twins.values())
         stable = Counter(state.stable.digest for state in states if state is not None and state.stable is not None)
         bases = ["", *(digest for digest, _ in stable.most_common(MAX_BASES))]

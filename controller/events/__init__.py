@@ -1,1 +1,1 @@
-"""What happened, as CloudEvents, and the webhooks that carry them."""
+"""Events of rollouts and devices as CloudEvents, and the webhooks that send them."""

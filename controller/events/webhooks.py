@@ -1,6 +1,6 @@
-"""Events to other programs: each configured address gets every event by POST, in order, tried again a few times.
+"""Sends events to other programs: each configured address receives every event by POST, in order, with a few retries.
 
-Decides how often and how long. What an address does not take in time is counted and dropped.
+Decides the number and the delay of retries. An event that an address does not accept in time is counted and dropped.
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md (structured mode).
 """
 
@@ -33,12 +33,12 @@ class Webhooks:
         self.undelivered: Counter[str] = Counter()
 
     def start(self) -> None:
-        """Begins to deliver."""
+        """Starts to deliver events."""
         for url in self._urls:
             self._background.begin(self._serve(url))
 
     async def stop(self) -> None:
-        """Ends; events that wait are dropped."""
+        """Stops. Events that wait are dropped."""
         await self._background.stop()
 
     async def _serve(self, url: str) -> None:

@@ -1,1 +1,1 @@
-"""Pure functions on the fleet: twins folded from messages, selection by labels, neighbours."""
+"""Pure functions about the fleet: twins folded from messages, selection by labels, neighbours."""

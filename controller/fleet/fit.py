@@ -1,6 +1,6 @@
-"""What kind a device is, and whether a version can run there: before a byte is sent.
+"""The kind of a device, and whether a version can run on it, before a byte is sent.
 
-Decides by what the device has said of itself. Refuses to know rollouts.
+Decides by the hardware that the device has reported. Refuses to know rollouts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,15 @@ from contract.wire import Message
 from controller.fleet.twin import Twin
 
 MAX_MEMORY_RATIO = 0.5
-"""The share of a device's memory that loading a version may take."""
+"""The fraction of a device's memory that loading a version may take."""
 _ML5_SINCE = (1, 20)
 _OPSET_SINCE = {15: (1, 10), 16: (1, 11), 17: (1, 12), 18: (1, 14), 19: (1, 15), 20: (1, 17), 21: (1, 18), 22: (1, 21)}
-"""Source: https://onnxruntime.ai/docs/reference/compatibility.html; a newer operator set is left to the probe."""
+"""The first onnxruntime for each operator set. Source: https://onnxruntime.ai/docs/reference/compatibility.html. A
+newer operator set is checked by the probe."""
 
 
 def stratum_of(twin: Twin, keys: tuple[str, ...]) -> str:
-    """The kind of device: the words of `keys` joined by "/"."""
+    """Returns the kind of the device: the values of `keys` joined by "/"."""
     return "/".join(_word(twin, key) for key in keys)
 
 
@@ -40,7 +41,9 @@ def _word(twin: Twin, key: str) -> str:
 
 
 def _memory_class(memory_mb: int) -> str:
-    """The power of two that the memory fills at least three quarters of: kernels keep some for themselves."""
+    """Returns the size class: the power of two of which the memory is at least three quarters, because kernels keep a
+    part.
+    """
     size = 128
     while size * 1.5 < memory_mb:
         size *= 2
@@ -48,10 +51,10 @@ def _memory_class(memory_mb: int) -> str:
 
 
 class Form(Message, frozen=True):
-    """What one form of a version asks of a device."""
+    """The requirements of one form of a version."""
 
     name: str
-    """`fp16`, `int8`; "" for the version as it was converted."""
+    """`fp16`, `int8`; "" for the full version."""
     digest: str
     artifact_bytes: int
     golden_bytes: int
@@ -63,7 +66,7 @@ class Form(Message, frozen=True):
 
 
 def forms_of(manifest: Manifest) -> tuple[Form, ...]:
-    """The forms of a version, in order of preference."""
+    """Returns the forms of a version in the order of preference."""
     return tuple(
         Form(
             name=name,
@@ -83,7 +86,9 @@ def forms_of(manifest: Manifest) -> tuple[Form, ...]:
 def choose_form(
     twin: Twin, model: str, forms: Sequence[Form], policy: TrialPolicy, quarantined: Mapping[str, str]
 ) -> tuple[Form | None, str]:
-    """(the first form that fits, ""), or (None, why the first one does not and how many others do not either)."""
+    """Returns (the first form that fits, ""); if none fits, (None, why the first one does not fit, and how many
+    others).
+    """
     reasons = []
     for form in forms:
         reason = why_unfit(twin, model, form, policy, quarantined)
@@ -95,7 +100,7 @@ def choose_form(
 
 
 def why_unfit(twin: Twin, model: str, form: Form, policy: TrialPolicy, quarantined: Mapping[str, str]) -> str:
-    """Why a device cannot run a version in this form, in words; empty if nothing speaks against it."""
+    """Returns in words why a device cannot run this form; an empty text if it can."""
     if (rollout := quarantined.get(form.digest)) is not None:
         return f"quarantined: it failed there in {rollout}; `edgeward device unquarantine {twin.device}` lifts that"
     pin = twin.pinned.get(model, form.release)
@@ -103,7 +108,7 @@ def why_unfit(twin: Twin, model: str, form: Form, policy: TrialPolicy, quarantin
         return f"pinned at v{pin} by the device's own configuration"
     stable = twin.reported[model].stable if model in twin.reported else None
     if policy.mode == "shadow" and stable is None:
-        return "nothing serves that a shadow could run beside"
+        return "no version serves, so a shadow has nothing to run beside"
     return _unfit_hardware(twin, form, policy)
 
 
@@ -116,7 +121,7 @@ def _unfit_hardware(twin: Twin, form: Form, policy: TrialPolicy) -> str:
     if form.memory_mb > hardware.memory_mb * MAX_MEMORY_RATIO:
         return f"{hardware.memory_mb} MB of memory: the version may take {form.memory_mb} to load"
     if policy.require_sandbox and hardware.sandbox != "landlock+seccomp":
-        return f"sandbox {hardware.sandbox or 'none'}: the strategy asks for a whole one"
+        return f"sandbox {hardware.sandbox or 'none'}: the strategy requires a complete one"
     needed = _OPSET_SINCE.get(form.opset, (0, 0))
     needed = max(needed, _ML5_SINCE) if form.ml_opset >= 5 else needed
     if _major_minor(hardware.onnxruntime) < needed:

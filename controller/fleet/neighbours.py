@@ -1,6 +1,6 @@
-"""Devices near a device that hold an artifact and share it. Refuses to know how it is fetched.
+"""Neighbours of a device that hold an artifact and serve it. Refuses to know how it is fetched.
 
-"Near" is what the operator says it is: devices that have one value of a label, `site` say, are neighbours.
+The operator decides which devices are neighbours: those with the same value of a label, for example `site`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,16 +10,16 @@ from contract.names import unit_number
 from controller.fleet.twin import Twin
 
 MAX_NEIGHBOURS = 2
-"""Neighbours that are named to one device; the second is for when the first is gone or busy."""
+"""The number of neighbours whose addresses one device gets. The second is for when the first is offline or busy."""
 MAX_LOOKED_AT = 64
-"""Neighbours that are looked at for one device: a site may have thousands."""
+"""The number of neighbours that are considered for one device, because a site may have thousands."""
 
 NeighboursByLabel = Mapping[str, Sequence[Twin]]
-"""Devices that share what they have, by the label's value."""
+"""Devices that serve artifacts, by the label's value."""
 
 
 def neighbours_by_label(label: str, twins: Mapping[str, Twin], now: float, silent_s: float) -> NeighboursByLabel:
-    """Online devices that share, by the value of `label`; none for an empty label."""
+    """Returns the online devices that serve artifacts, by the value of `label`; none for an empty label."""
     found: dict[str, list[Twin]] = {}
     for _, twin in sorted(twins.items()):
         place = twin.labels.get(label, "") if label else ""
@@ -29,7 +29,10 @@ def neighbours_by_label(label: str, twins: Mapping[str, Twin], now: float, silen
 
 
 def neighbours_of(twin: Twin, label: str, model: str, digest: str, near_by_label: NeighboursByLabel) -> tuple[str, ...]:
-    """Addresses of neighbours that have confirmed the artifact. Each device begins elsewhere: none is asked by all."""
+    """Returns addresses of neighbours that have confirmed the artifact.
+
+    Devices begin at different neighbours, so that no neighbour serves all of them.
+    """
     near = near_by_label.get(twin.labels.get(label, ""), ())
     begin = int(unit_number(twin.device) * len(near))
     looked_at = (near[(begin + step) % len(near)] for step in range(min(MAX_LOOKED_AT, len(near))))

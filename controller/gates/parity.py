@@ -1,15 +1,15 @@
-"""The parity gate: ONNX must answer as the estimator does, on the sample and on rows that lie on decision boundaries.
+"""The parity gate: ONNX must answer as the estimator does, on sample rows and on rows at decision boundaries.
 
-Aggregate accuracy hides the float32 trap (a scaler before trees moves 14 % of rows): the gate looks at shares of rows.
+Overall accuracy hides rounding in float32 (a scaler before trees changes 14 % of the rows), so the gate counts rows.
 """
 
 from contract.wire import Message
 from controller.gates.verdict import GateVerdict
 
 MAX_ROWS_BEYOND = 0.001
-"""Share of sample rows that may differ: exact vote ties in forests reach 0.02 %."""
+"""The fraction of sample rows that may differ: exact ties of votes in forests reach 0.02 %."""
 MAX_BOUNDARY_ROWS_BEYOND = 0.01
-"""Boundary rows sit where a rounding error of the last bit may flip a branch."""
+"""The fraction of boundary rows that may differ: there a rounding error in the last bit may change a branch."""
 
 
 class Compared(Message, frozen=True):
@@ -21,12 +21,12 @@ class Compared(Message, frozen=True):
 
     @property
     def ratio_beyond(self) -> float:
-        """Share of rows beyond tolerance."""
+        """The fraction of rows beyond tolerance."""
         return self.differing / self.rows if self.rows else 0.0
 
 
 class WorstRow(Message, frozen=True):
-    """A row that differs most, for the error message."""
+    """A row that differs, for the error message."""
 
     row: str
     """`sample 17` or `boundary 3`."""
@@ -39,7 +39,7 @@ class Parity(Message, frozen=True):
     """Evidence: the same inputs through both runtimes."""
 
     reference: str
-    """What answered beside onnxruntime; `none` when the model came as ONNX."""
+    """The library that answered beside onnxruntime; `none` if the model was pushed as ONNX."""
     precision: str
     sample: Compared
     boundary: Compared
@@ -47,7 +47,7 @@ class Parity(Message, frozen=True):
 
 
 def judge_parity(parity: Parity) -> GateVerdict:
-    """Pass if the shares of differing rows are within their limits and there were rows at all."""
+    """Passes if the fractions of differing rows are within their limits and there is at least one sample row."""
     sample, boundary = parity.sample, parity.boundary
     passed = (
         sample.rows > 0 and sample.ratio_beyond <= MAX_ROWS_BEYOND and boundary.ratio_beyond <= MAX_BOUNDARY_ROWS_BEYOND

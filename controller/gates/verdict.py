@@ -4,7 +4,7 @@ from contract.wire import Message
 
 
 class GateVerdict(Message, frozen=True):
-    """One gate's verdict on one version, with the numbers behind it."""
+    """The verdict of one gate on one version, with the numbers behind it."""
 
     gate: str
     passed: bool

@@ -1,1 +1,1 @@
-"""From messages to twins to rollout decisions: the world, how it is folded, and the one pass that makes it durable."""
+"""From messages to twins to decisions: the world, the fold of messages, and the one pass that makes it durable."""

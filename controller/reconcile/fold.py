@@ -1,6 +1,6 @@
 """Folds messages of devices into the world: heartbeats, reports and presence into twins, telemetry into measurements.
 
-Decides what a message changes. Refuses to know rollouts' decisions.
+Decides what a message changes. Refuses to know the decisions of rollouts.
 """
 
 from contract.histogram import merge
@@ -38,7 +38,10 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
 
 
 def _is_known(world: World, interval: ModelInterval) -> bool:
-    """Whether the registry has the version: sums are kept for each, and a device may invent any number of them."""
+    """Tells whether the registry has the version.
+
+    Sums are kept for each version, and a device may send any number of invented ones.
+    """
     return world.registered is None or interval.version.release in world.registered.get(interval.model, {})
 
 
@@ -70,5 +73,5 @@ def _add_distribution(world: World, interval: ModelInterval) -> None:
     known = world.measured.distributions.setdefault((interval.model, interval.version.release), {})
     for column, counts in (("", interval.outputs), *interval.features.items()):
         if column not in known and len(known) > MAX_FEATURES:
-            continue  # a version has no more columns than that: these are invented
+            continue  # a version has no more columns than MAX_FEATURES: the others are invented
         known[column] = merge((known.get(column, ()), counts))

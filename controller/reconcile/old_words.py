@@ -1,6 +1,6 @@
-"""Documents that were kept when tables were JSON files, in the words of today.
+"""Renames the keys of documents that an older version kept as JSON files.
 
-Decides which keys have other names now. Refuses to know what they mean. Pure.
+Decides which keys have new names. Refuses to know what they mean. Pure.
 """
 
 from typing import Any
@@ -11,11 +11,11 @@ RENAMED_KEYS = {
     "window": "judged_inferences",
     "window_s": "judged_s",
 }
-"""What a strategy and its trial policy were called while tables were JSON files."""
+"""The old and the new names of fields of a strategy and its trial policy."""
 
 
 def in_words_of_now(doc: Any) -> Any:
-    """The document with the names of today in trial policies and rules; everything else stays as it is."""
+    """Returns the document with the new names in trial policies and rules. All other keys stay the same."""
     match doc:
         case dict():
             return {
@@ -28,7 +28,10 @@ def in_words_of_now(doc: Any) -> Any:
 
 
 def _renamed(part: Any) -> Any:
-    """A trial policy, or a strategy's rules; labels and selectors keep their keys, whatever people call them."""
+    """Renames the keys of a trial policy or of a strategy's rules.
+
+    Labels and selectors keep all keys that people have chosen.
+    """
     if isinstance(part, list):
         return [_renamed(each) for each in part]
     return {RENAMED_KEYS.get(key, key): value for key, value in part.items()} if isinstance(part, dict) else part

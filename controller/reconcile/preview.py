@@ -1,7 +1,7 @@
-"""The plan of a rollout for the fleet as it is: devices by wave, devices left out and why, and what it costs.
+"""The plan of a rollout for the current fleet: devices by wave, excluded devices with reasons, and costs.
 
-Pure: the preview, the start and the simulator call the same function, so a preview equals the run. Refuses to know
-what happens after the start.
+Pure: the preview, the start and the simulator call the same function, so a preview equals the run. Refuses to know what
+happens after the start.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ from controller.rollout.plan import expand, plan_members
 
 
 class WavePreview(Message, frozen=True):
-    """One wave before it happens."""
+    """One wave as it is planned."""
 
     wave: int
     mode: str
@@ -37,7 +37,7 @@ class WavePreview(Message, frozen=True):
 
 
 class Preview(Message, frozen=True):
-    """What a rollout would do, as things stand."""
+    """The effects of a rollout that would start now."""
 
     model: str
     release: int
@@ -47,18 +47,20 @@ class Preview(Message, frozen=True):
     devices: int
     waves: tuple[WavePreview, ...]
     excluded: dict[str, str]
-    """By device, why."""
+    """The reason by device."""
     variants: dict[str, int]
-    """Devices that get the release in a smaller form, by its name."""
+    """The number of devices that get the release in a smaller form, by the form's name."""
     bytes_to_send: int
     finish_s: float
-    """At the earliest: offers at their pace, soaks, and nothing for slow links."""
+    """The earliest end in seconds from the start: the rate of offers and the soak times, without the time of
+    transfers."""
     power: tuple[str, ...]
-    """What each rule can detect in the first wave."""
+    """One sentence for each rule: the difference that it can detect in the first wave."""
     no_way_back: dict[str, str]
-    """Devices that a roll back leaves with nothing, and why: they run nothing yet, or what the registry lacks."""
+    """Devices that have no stable version to roll back to, with the reason: they run none yet, or the registry lacks
+    it."""
     unproven: tuple[str, ...]
-    """Devices that have not shown since they booted that their stable version is whole."""
+    """Devices that have not shown since their boot that their stable version is complete."""
 
 
 def plan_rollout(
@@ -71,7 +73,7 @@ def plan_rollout(
     selector: dict[str, str],
     now: float,
 ) -> Rollout:
-    """The rollout as it would start. BadInput `strategy_invalid`, `selector_empty`, `nothing_fits`."""
+    """Returns the rollout as it would start. BadInput `strategy_invalid`, `selector_empty` or `nothing_fits`."""
     check_strategy(strategy)
     devices = select(world.durable.twins.values(), selector)
     forms = forms_of(manifest)
@@ -99,7 +101,7 @@ def plan_rollout(
 
 
 def preview(world: World, rollout: Rollout, now: float) -> Preview:
-    """The plan in figures."""
+    """Returns the plan in figures."""
     facts = facts_of(world, rollout, now)
     held = {
         device
@@ -130,7 +132,9 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
 
 
 def bytes_for(world: World, rollout: Rollout, member: Member) -> int:
-    """What one device takes off its link: the artifact in its smallest encoding there, and the golden set."""
+    """Returns the bytes that one device receives: the artifact in its smallest encoding for that device, and the golden
+    set.
+    """
     digest, twin = rollout.digest_for(member), world.durable.twins.get(member.device) or Twin(member.device)
     form = next((form for form in rollout.forms if form.digest == digest), None)
     if form is None:

@@ -1,6 +1,6 @@
-"""Why a device runs what it runs, in order: what it was told, by whom, and what it said to it.
+"""The history of a device in sentences: its reports, what it runs now, and which rollout has asked for that.
 
-Decides words. Refuses to know where the history is kept.
+Decides the words. Refuses to know where the history is kept.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,14 @@ from controller.rollout.model import Rollout
 def why(
     twin: Twin, rollouts: Mapping[str, Rollout], history: Iterable[tuple[str, Report]], quarantined: Mapping[str, str]
 ) -> list[str]:
-    """Sentences, oldest first; the last ones say what it runs now and what it is asked to run."""
+    """Returns sentences, the oldest first. The last ones say what it runs now and what it is asked to run."""
     told = [line for at, report in history if (line := _reported(at, report))]
     now = [_runs(model, state) for model, state in sorted(twin.reported.items())]
     asked = [_asked(model, assigned, rollouts) for model, assigned in sorted(twin.desired.items())]
-    kept = [f"Version {digest[:12]} is kept from it: it failed here in {name}." for digest, name in quarantined.items()]
+    kept = [
+        f"Version {digest[:12]} is quarantined on it: it failed there in {name}."
+        for digest, name in quarantined.items()
+    ]
     pins = [f"Its own configuration holds {model} at v{release}." for model, release in sorted(twin.pinned.items())]
     return [*told, *now, *asked, *pins, *kept]
 
@@ -40,7 +43,7 @@ def _phase(state: ModelState) -> str:
         case "probing" if state.target is not None:
             return f"it probes v{state.target.release}"
         case "ready" if state.target is not None:
-            return f"v{state.target.release} is there and waits{code}"
+            return f"v{state.target.release} has arrived and waits{code}"
         case "trial" if state.trial is not None:
             passed = state.outcome is not None and state.outcome.result == "shadowed"
             return f"v{state.trial.release} {'has passed as a shadow' if passed else 'is on trial'}"
@@ -60,7 +63,7 @@ def _ended(state: ModelState) -> str:
 def _runs(model: str, state: ModelState) -> str:
     if state.stable is None:
         return f"{model}: it has confirmed no version."
-    how = " and has shown that it is whole and answers its golden set" if state.stable_proven else ""
+    how = " and has shown that it is complete and reproduces its golden set" if state.stable_proven else ""
     return f"{model}: its last confirmed version is v{state.stable.release}{how}."
 
 

@@ -1,1 +1,3 @@
-"""The controller's memory: tables that people write, blobs by digest, and the journal of what devices say."""
+"""The controller's durable data: tables that people write, rows of the fleet, blobs by digest, and the journal of
+reports.
+"""

@@ -1,6 +1,6 @@
-"""A file that is replaced as a whole: after a crash or on a full disk it has its old content or its new one.
+"""Replaces a file as a whole: after a crash or on a full disk it has its old content or its new one.
 
-Decides the order write, sync, rename, sync the directory. Refuses to know what the file holds.
+Decides the order: write, sync, rename, sync the directory. Refuses to know what the file holds.
 """
 
 import os
@@ -11,7 +11,7 @@ from contract.errors import Code, WorldError
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Replaces the content of `path` durably; WorldError `disk_full` keeps the old content.
+    """Replaces the content of `path` durably. WorldError `disk_full` keeps the old content.
 
     `file.write` raises on a short write; `os.write` would not.
     """

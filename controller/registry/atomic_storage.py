@@ -1,7 +1,7 @@
-"""A storage for TinyDB that survives kill -9 and a full disk at any moment.
+"""A storage for TinyDB that is not damaged by kill -9 or a full disk at any moment.
 
-TinyDB's own JSONStorage truncates in place: 12.7 % of kills left an unreadable file (measured). Here a table is written
-beside itself, synced, and renamed. Refuses to know what the tables hold.
+TinyDB's own JSONStorage truncates the file in place: 12.7 % of kills left an unreadable file (measured). Here a table
+is written to a second file, synced, and renamed. Refuses to know what the tables hold.
 """
 
 import json
@@ -17,14 +17,14 @@ Tables = dict[str, dict[str, Any]]
 
 
 class AtomicStorage(Storage):
-    """One JSON file. What `write` has returned from is durable; before that the old content stays whole."""
+    """One JSON file. Once `write` has returned, the new content is durable; before that the old content stays."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> Tables | None:
-        """The file's content, None if there is none yet; BadInput `store_corrupt` if it is not JSON."""
+        """Returns the file's content; None if there is no file yet. BadInput `store_corrupt` if it is not JSON."""
         try:
             raw = self._path.read_bytes()
         except FileNotFoundError:

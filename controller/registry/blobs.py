@@ -1,4 +1,4 @@
-"""Content-addressed blobs in a directory: a file is named by its SHA-256, so it cannot be wrong nor written twice."""
+"""Content-addressed blobs in a directory. A file is named by its SHA-256, so its content can be verified."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ class BlobStore:
         self._directory = directory
 
     def put(self, data: bytes) -> str:
-        """Keeps `data` durably; returns its SHA-256."""
+        """Stores `data` durably. Returns its SHA-256 as a hexadecimal text. WorldError `disk_full`."""
         digest = sha256_hex(data)
         path = self.path(digest)
         if not path.exists():
@@ -24,7 +24,7 @@ class BlobStore:
         return digest
 
     def get(self, digest: str) -> bytes:
-        """The bytes, verified; BadInput `store_corrupt` if the disk has changed or lost them."""
+        """Returns the verified bytes. BadInput `store_corrupt` if they are missing, unreadable or changed."""
         try:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
@@ -36,7 +36,10 @@ class BlobStore:
         return data
 
     def path(self, digest: str) -> Path:
-        """The file of a blob. Its reader verifies the bytes. ValueError for what is no digest."""
+        """Returns the path of a blob's file, whose reader must verify the bytes.
+
+        ValueError if `digest` is not a digest.
+        """
         if not is_digest(digest):
             raise ValueError(f"not a digest: {digest[:80]!r}")
         return self._directory / digest[:2] / digest

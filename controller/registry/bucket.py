@@ -1,8 +1,8 @@
-"""Blobs in an S3-compatible bucket: the API sends a caller there by an address that is good for an hour.
+"""Blobs in an S3-compatible bucket. The API redirects a caller there, to an address that is valid for an hour.
 
-Decides when a blob is brought to the bucket (when somebody asks for it) and when it is looked for again. The client is
-obstore; credentials are in the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`), or the
-machine's own role. Refuses to know the caller.
+Decides when a blob is uploaded (when it is first requested), and when the bucket is checked for it again. The client is
+obstore. Credentials are in the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`), or come from
+the machine's own role. Refuses to know the caller.
 """
 
 import asyncio
@@ -21,31 +21,34 @@ if TYPE_CHECKING:
 
 ADDRESS_S = 3600
 LOOK_AGAIN_S = 3600.0
-"""Objects may be deleted without our knowledge: an object that was seen is looked for again after so long."""
+"""Seconds until a known object is checked again, because objects may be deleted from outside."""
 RETRY_S = 60.0
-"""After the bucket failed."""
+"""Seconds until the next attempt after a failure of the bucket."""
 TIMEOUT_S = 60
-"""For one request, an upload included where it is short; longer ones go in parts."""
+"""Seconds for one request. A long upload is split into parts of one request each."""
 MAX_RETRIES = 2
 
 _log = logging.getLogger("edgeward.bucket")
 
 
 class Bucket:
-    """One bucket, `s3://name/prefix`; `now` is monotonic seconds. BadInput `config_invalid` without obstore."""
+    """One bucket, `s3://name/prefix`; `now` returns monotonic seconds. BadInput `config_invalid` without obstore."""
 
     def __init__(self, url: str, endpoint: str, now: Callable[[], float]) -> None:
         self._url = url
         self._store = _store(url, endpoint)
         self._now = now
         self._look_at: dict[str, float] = {}
-        """When each blob is looked for, or brought, next; those that are there are in `_there`."""
+        """The time of the next check or upload for each blob. Blobs that are in the bucket are in `_there`."""
         self._there: set[str] = set()
         self._background = Background()
         self._one_at_a_time = asyncio.Lock()
 
     def address(self, digest: str, path: Path) -> str | None:
-        """Where the blob is; None while it is not there: it is brought, and callers are served from here."""
+        """Returns a presigned address of the blob.
+
+        Returns None while the blob is not in the bucket; then its upload begins, and the API serves it meanwhile.
+        """
         if self._now() >= self._look_at.get(digest, 0.0):
             self._look_at[digest] = self._now() + RETRY_S
             self._background.begin(self._bring(digest, path))
@@ -56,7 +59,7 @@ class Bucket:
         return sign(self._store, "GET", digest, timedelta(seconds=ADDRESS_S))
 
     async def stop(self) -> None:
-        """Cancels uploads that are under way."""
+        """Cancels uploads that run."""
         await self._background.stop()
 
     async def _bring(self, digest: str, path: Path) -> None:
@@ -81,7 +84,7 @@ class Bucket:
         except FileNotFoundError:
             pass
         await put_async(self._store, digest, path)
-        _log.info("brought %s to bucket %s", digest[:12], self._url)
+        _log.info("uploaded %s to bucket %s", digest[:12], self._url)
 
 
 def _store(url: str, endpoint: str) -> "S3Store":

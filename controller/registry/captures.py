@@ -1,6 +1,6 @@
-"""Inferences that devices have kept, in an embedded SQL file: what people look at and what retraining starts from.
+"""Inferences that devices have captured, in an embedded SQL file. People read them, and retraining starts from them.
 
-Decides what is durable before a batch is acknowledged, and what a model may take up: the oldest rows go.
+Decides that a batch is durable before it is acknowledged, and how many rows a model may have: the oldest are deleted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,7 +42,8 @@ class Captures:
         self._max_rows = max_rows_per_model
 
     def keep(self, batches: Iterable[tuple[str, Captured]]) -> None:
-        """Makes (device, batch) durable in one transaction; a batch that came before changes nothing.
+        """Makes each (device, batch) durable in one transaction. A batch that was stored before changes nothing.
+        WorldError `disk_full`.
 
         Devices send in order, the next one only after an acknowledgement: the newest number of a start of the agent
         tells what came before. The newest `MAX_BOOTS_PER_DEVICE` starts are remembered.
@@ -59,7 +60,7 @@ class Captures:
                 self._prune(model)
 
     def rows_of(self, model: str, after: int = 0, limit: int = 1000) -> list[tuple[int, str, CapturedRow]]:
-        """(id, device, row) of a model, oldest first, from the one behind `after`."""
+        """Returns (id, device, row) of a model's rows with an id above `after`, oldest first."""
         found = self._db.execute(
             "SELECT id, device, body FROM captured WHERE model = ? AND id > ? ORDER BY id LIMIT ?",
             (model, after, min(limit, MAX_ROWS_PER_QUERY)),
@@ -67,7 +68,7 @@ class Captures:
         return [(number, device, decode(body, CapturedRow)) for number, device, body in found]
 
     def label(self, model: str, labels: Mapping[int, str | float]) -> int:
-        """Gives rows of a model, by id, the labels that came late, in one transaction; how many of them there were."""
+        """Sets late labels of a model's rows, by id, in one transaction. Returns how many of these rows exist."""
         with transaction(self._db):
             found = {number: self._row(model, number) for number in labels}
             changed = [
@@ -79,7 +80,9 @@ class Captures:
         return len(changed)
 
     def newest_of(self, model: str, since: float, limit: int) -> list[tuple[str, CapturedRow]]:
-        """(device, row) of a model's newest rows that devices kept after `since`, newest first."""
+        """Returns (device, row) of a model's newest rows that were captured after `since` (seconds since 1970), newest
+        first.
+        """
         found = self._db.execute(
             "SELECT device, body FROM captured WHERE model = ? ORDER BY id DESC LIMIT ?", (model, limit)
         ).fetchall()
@@ -91,7 +94,7 @@ class Captures:
         return decode(found[0], CapturedRow) if found is not None else None
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._db.close()
 
     def _prune(self, model: str) -> None:

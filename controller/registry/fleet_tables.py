@@ -1,7 +1,8 @@
-"""What changes with the fleet, in an embedded SQL engine: a row a device, one transaction a pass.
+"""The data that changes with the fleet, in an embedded SQL engine: one row for each device, one transaction for each
+pass.
 
-Decides what is atomic and in which order rows are read back: that of their first insertion. Refuses to know what a row
-holds. A wave of 1,000 devices in a fleet of 100,000 is 1,000 rows here; as one JSON file it was 100,000 (`make bench
+Decides what is atomic, and that rows are read in the order of their first insertion. Refuses to know what a row holds.
+A wave of 1,000 devices in a fleet of 100,000 writes 1,000 rows here. With one JSON file it wrote 100,000 (`make bench
 ONLY=store`).
 """
 
@@ -16,13 +17,13 @@ from controller.registry.store import read_table
 
 Rows = Mapping[str, Mapping[str, bytes | None]]
 SET_ASIDE = ".moved-to-sqlite"
-"""Appended to the name of a table's JSON file when its documents are rows."""
+"""The suffix for the name of a table's JSON file once its documents are rows."""
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS moved (name TEXT PRIMARY KEY);"
 
 
 class FleetTables:
-    """One SQLite file in WAL mode with full syncs; `names` are the tables, each a key and a body."""
+    """One SQLite file in WAL mode with full syncs. `names` are the tables; each row has a key and a body."""
 
     def __init__(self, path: Path, names: Iterable[str]) -> None:
         self._names = frozenset(names)
@@ -33,21 +34,21 @@ class FleetTables:
         self._db = open_database(path, "\n".join([_SCHEMA, *tables]))
 
     def rows(self, table: str) -> dict[str, bytes]:
-        """Every row of a table by its key, in order of insertion."""
+        """Returns every row of a table by its key, in the order of insertion."""
         return dict(self._db.execute(f"SELECT key, body FROM {self._known(table)} ORDER BY id").fetchall())  # noqa: S608 - our own names
 
     def write(self, rows: Rows) -> None:
-        """Writes all of these rows in one transaction, None removes one; WorldError `disk_full`: then none of them."""
+        """Writes these rows in one transaction; None removes a row. WorldError `disk_full`: then no row has changed."""
         with transaction(self._db):
             self._write(rows)
 
     def take_over(
         self, directory: Path, names: Iterable[str], rows_of: Callable[[str, Mapping[str, Any]], Rows]
     ) -> None:
-        """Moves tables that were JSON files in `directory` here, once; each file is then set aside.
+        """Moves tables that were JSON files in `directory` into this file, once. Each JSON file is then renamed.
 
-        Killed at any moment, it is right to do again: the rows and the note that a table has moved are one
-        transaction, and a file whose table has moved is only set aside.
+        It may be killed at any moment and run again. The rows and the note that a table has moved are one transaction,
+        and a file whose table has moved is only renamed.
         """
         for name in names:
             path = directory / f"{name}.json"
@@ -61,7 +62,7 @@ class FleetTables:
             _set_aside(path)
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._db.close()
 
     def _write(self, rows: Rows) -> None:

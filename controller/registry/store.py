@@ -1,7 +1,8 @@
-"""The narrow store interface of what people write, and TinyDB behind it: one file a table, documents by text key.
+"""The narrow store interface for data that people write, and TinyDB behind it: one file for each table, documents by
+text key.
 
-For models, versions, policies, tokens and trust metadata: hundreds of documents, each write replaces its table's file.
-What changes with the fleet is in `fleet_tables`. Reads come from memory.
+For models, versions, policies, tokens and trust metadata: hundreds of documents. Each write replaces its table's file.
+Reads come from memory. Data that changes with the fleet is in `fleet_tables`.
 """
 
 from collections.abc import Mapping
@@ -17,14 +18,14 @@ Doc = dict[str, Any]
 
 
 class Store(Protocol):
-    """Tables of documents. What `put` and `delete` have returned from is durable."""
+    """Tables of documents. Once `put` or `delete` has returned, the change is durable."""
 
     def get(self, table: str, key: str) -> Doc | None:
-        """One document, or None."""
+        """Returns one document, or None."""
         ...
 
     def all(self, table: str) -> Mapping[str, Doc]:
-        """Every document of a table by key, in order of insertion."""
+        """Returns every document of a table by key, in the order of insertion."""
         ...
 
     def put(self, table: str, docs: Mapping[str, Doc]) -> None:
@@ -37,24 +38,26 @@ class Store(Protocol):
 
 
 class TinyStore:
-    """Store on TinyDB in one directory; one process at a time."""
+    """Store on TinyDB in one directory, for one process at a time."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._tables: dict[str, dict[str, Doc]] = {}
 
     def get(self, table: str, key: str) -> Doc | None:
-        """One document, or None."""
+        """Returns one document, or None."""
         return self.all(table).get(key)
 
     def all(self, table: str) -> Mapping[str, Doc]:
-        """Every document of a table."""
+        """Returns every document of a table by key."""
         if table not in self._tables:
             self._tables[table] = read_table(self._directory / f"{table}.json")
         return self._tables[table]
 
     def put(self, table: str, docs: Mapping[str, Doc]) -> None:
-        """Inserts or replaces. TinyDB writes after each step of its own: they are collected and flushed as one."""
+        """Inserts or replaces documents. TinyDB writes after each of its steps; here the steps are collected and
+        written once.
+        """
         database = self._open(table)
         for key, doc in docs.items():
             database.upsert({"key": key, "doc": doc}, where("key") == key)
@@ -62,7 +65,7 @@ class TinyStore:
         self._tables[table] = {**self.all(table), **docs}
 
     def delete(self, table: str, key: str) -> None:
-        """Removes."""
+        """Removes a document; a missing one is not an error."""
         if key not in self.all(table):
             return
         database = self._open(table)
@@ -71,16 +74,16 @@ class TinyStore:
         self._tables[table] = {name: doc for name, doc in self._tables[table].items() if name != key}
 
     def _open(self, table: str) -> TinyDB:
-        """A database for one change: one that could not be flushed is not asked again."""
+        """Returns a database for one change. After a failed write it is not used again."""
         return _database(self._directory / f"{table}.json")
 
 
 def read_table(path: Path) -> dict[str, Doc]:
-    """The documents in one table's file by key; BadInput `store_corrupt` if it is not JSON."""
+    """Returns the documents in one table's file by key. BadInput `store_corrupt` if it is not JSON."""
     return {row["key"]: row["doc"] for row in _database(path).all()}
 
 
 def _database(path: Path) -> TinyDB:
     database = TinyDB(str(path), storage=CachingMiddleware(AtomicStorage))
-    database.storage.WRITE_CACHE_SIZE = 1 << 62  # never by itself: `flush` is the one durable step
+    database.storage.WRITE_CACHE_SIZE = 1 << 62  # never written by itself: `flush` is the one durable step
     return database

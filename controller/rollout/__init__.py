@@ -1,4 +1,4 @@
-"""Pure rollout engine: plan the waves, decide the next step, analyse evidence. Facts in, actions out, idempotent.
+"""The pure rollout engine: plan the waves, decide the next step, analyse evidence. Facts in, actions out, idempotent.
 
-Read `model.py`, then `decide.py`.
+Read `model.py` first, then `decide.py`.
 """

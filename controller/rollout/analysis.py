@@ -1,6 +1,6 @@
-"""Rules to verdicts: pass, fail, or inconclusive, each with its numbers in a sentence.
+"""Judges rules: pass, fail or inconclusive, each with its numbers in a sentence.
 
-Decides by the rule's metric, scope, `judged_s` and threshold. Refuses to know what follows.
+Decides by the rule's metric, scope, `judged_s` and threshold. Refuses to know what follows from a verdict.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,18 +17,21 @@ Word = Literal["pass", "fail", "inconclusive"]
 
 
 class RuleVerdict(msgspec.Struct, frozen=True):
-    """What one rule says now, of all devices or of one stratum."""
+    """The current verdict of one rule, for all devices or for one stratum."""
 
     metric: Metric
     word: Word
     detail: str
     stratum: str = ""
     rule: int = 0
-    """Its place among the strategy's rules."""
+    """Its index among the strategy's rules."""
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How devices whose turn has come have decided; failures that an operator has resumed over are not among them."""
+    """The results of devices whose turn has come.
+
+    Failures that an operator has acknowledged by a resume are not counted.
+    """
 
     succeeded: int = 0
     failed: int = 0
@@ -38,23 +41,23 @@ class Counts(msgspec.Struct, frozen=True):
 
     @property
     def decided(self) -> int:
-        """Devices that count."""
+        """The number of devices with a result."""
         return self.succeeded + self.failed
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What a rule is judged by: all devices, or one stratum."""
+    """The data by which a rule is judged: all devices, or one stratum."""
 
     counts: Counts
     cells: tuple[Cell, ...]
     strata: int = 1
-    """Tests that share the chance of a false alarm."""
+    """The number of tests between which the chance of a false alarm is divided."""
 
 
 def judge_all(
     rollout: Rollout, cells: Cells, outcomes: Mapping[str, MemberOutcome], now: float
 ) -> tuple[RuleVerdict, ...]:
-    """Every rule, one verdict or one for each stratum that goes on, in the rules' order."""
+    """Judges the rules in their order: one verdict for each rule, or one for each stratum that is not stopped."""
     going_on = sorted({m.stratum for m in rollout.members if not rollout.is_stopped(m)})
     verdicts: list[RuleVerdict] = []
     for number, rule in enumerate(rollout.strategy.rules):
@@ -71,7 +74,7 @@ def judge_all(
 
 
 def judge(rule: Rule, found: Evidence) -> RuleVerdict:
-    """One rule."""
+    """Judges one rule."""
     if rule.metric in DEVICE_METRICS:
         return _devices(rule, found.counts)
     return _MEASURED[rule.metric](rule, found)
@@ -108,7 +111,7 @@ def _devices(rule: Rule, counts: Counts) -> RuleVerdict:
     }[rule.metric]
     detail = f"{hits} of {decided} decided devices {words}, {rule.threshold:.0%} allowed"
     if hits and hits > rule.threshold * (decided + counts.pending):
-        return RuleVerdict(rule.metric, "fail", detail)  # whatever the pending ones do, the ratio is exceeded
+        return RuleVerdict(rule.metric, "fail", detail)  # with any result of the pending ones, the ratio is exceeded
     if decided < rule.min_samples:
         return RuleVerdict(rule.metric, "inconclusive", f"{decided} decided devices, {rule.min_samples} needed")
     return RuleVerdict(rule.metric, "fail" if hits > rule.threshold * decided else "pass", detail)
@@ -161,7 +164,7 @@ def _verdict(rule: Rule, found: evidence.Difference, detail: str, strata: int) -
 
 
 def _missing(rule: Rule, count: int, what: str) -> RuleVerdict | None:
-    """The verdict when there is too little to judge; None when there is enough."""
+    """Returns the verdict if there is too little data to judge; None if there is enough."""
     if count >= rule.min_samples:
         return None
     if count == 0 and rule.on_missing == "skip":

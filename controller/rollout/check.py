@@ -1,6 +1,6 @@
-"""Whether a strategy can do what it says, for this very fleet: before anything is started.
+"""Checks before the start whether a strategy can work, in itself and with the devices of this fleet.
 
-Decides what is refused, with the arithmetic and what to change. Refuses to know how devices are told.
+Decides what is refused, with the arithmetic and the change that would help. Refuses to know how devices are told.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from controller.rollout.model import DEVICE_METRICS, Member, Rule, Strategy, Wav
 
 
 def check_strategy(strategy: Strategy) -> None:
-    """BadInput `strategy_invalid` for a strategy that no fleet could follow."""
+    """Raises BadInput `strategy_invalid` for a strategy that no fleet could follow."""
     for number, wave in enumerate(strategy.waves):
         _check_wave(f"waves[{number}]", wave)
     percents = [(wave.percent, wave.mode) for wave in strategy.waves if _is_percent(wave)]
@@ -24,7 +24,9 @@ def check_strategy(strategy: Strategy) -> None:
             raise _wrong(f"waves {[percent for percent, _ in percents]}: percents must rise, or repeat after a shadow")
     last = strategy.waves[-1]
     if last.percent != 100 or last.mode != "serve" or not _is_percent(last):
-        raise _wrong("the last wave must be percent = 100: whoever is in no other wave would never have the release")
+        raise _wrong(
+            "the last wave must be percent = 100: a device that is in no other wave would never get the release"
+        )
     modes = [wave.mode for wave in strategy.waves]
     if modes != sorted(modes, reverse=True):
         raise _wrong(f"waves {modes}: a shadow wave comes before every wave that serves")
@@ -38,7 +40,7 @@ def check_strategy(strategy: Strategy) -> None:
 
 
 def check_power(strategy: Strategy, members: Sequence[Member]) -> None:
-    """BadInput `strategy_invalid` for a rule that cannot trip or pass with the devices that there are."""
+    """Raises BadInput `strategy_invalid` for a rule that can never fail, or never pass, with these devices."""
     waves = Counter(member.wave for member in members)
     for rule in strategy.rules:
         if rule.metric in DEVICE_METRICS:
@@ -55,15 +57,17 @@ def _check_reach(rule: Rule, waves: Counter[int], members: Sequence[Member]) -> 
             f"could never pass. Make the first wave {rule.min_samples} devices or more, or min_samples {first} or less"
         )
     if rule.threshold >= 1.0:
-        raise _wrong(f"rule {rule.metric} allows {rule.threshold:.0%} of devices: it cannot trip; name a share below 1")
+        raise _wrong(
+            f"rule {rule.metric} allows {rule.threshold:.0%} of devices: it can never fail; set a threshold below 1"
+        )
 
 
 def power_of(rule: Rule, first_wave: int, inferences_per_device: float, accuracy: float = 0.9) -> str:
-    """What a rule can detect with the first wave's devices, in a sentence."""
+    """Returns in a sentence what a rule can detect with the devices of the first wave."""
     samples = int(first_wave * inferences_per_device)
     if rule.metric in DEVICE_METRICS:
         trips = int(rule.threshold * first_wave) + 1
-        return f"{first_wave} devices: trips at {trips} that fail"
+        return f"{first_wave} devices: fails at {trips} failed devices"
     if rule.metric == "latency_ratio_p95":
         enough = "enough" if samples >= rule.min_samples else f"{rule.min_samples} needed"
         return f"{first_wave} devices x {inferences_per_device:.0f} inferences = {samples}: {enough}"

@@ -1,6 +1,6 @@
-"""Two sides of a comparison, matched in kind of device and in time.
+"""The two sides of a comparison, matched by kind of device and by time.
 
-Decides what is compared with what. Whether a difference is beyond chance is `contract.sequential`'s. Refuses to know
+Decides what is compared with what. `contract.sequential` decides whether a difference is beyond chance. Refuses to know
 what follows from it.
 """
 
@@ -13,36 +13,37 @@ from contract.sequential import beyond_chance, variance_of_ratio
 from controller.rollout.facts import Cell, Sums
 
 FALSE_ALARM = 0.01
-"""Chance that a rule ever stops a rollout whose release is as good as it should be."""
+"""The chance that a rule ever stops a rollout whose release is as good as required."""
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """An estimate of how far apart two sides are, and how sure that is."""
+    """An estimate of the difference between two sides, with its variance."""
 
     value: float
     variance: float
     treated: int
-    """Samples of each side that had a match."""
+    """The number of samples of this side that had a match."""
     control: int
 
 
 def beyond(excess: float, variance: float, tests: int = 1) -> bool:
-    """Whether an excess over what is allowed is beyond chance, at any number of looks.
+    """Tells whether an excess over the allowed value is beyond chance, however often it is checked.
 
-    `tests`: tests that share the chance of a false alarm, one for each stratum.
+    `tests`: the number of tests between which the chance of a false alarm is divided, one for each stratum.
     """
     return beyond_chance(excess, variance, FALSE_ALARM / tests)
 
 
 def ratio_of(hits: int, total: int) -> Difference:
-    """A ratio of samples."""
+    """Returns a ratio of samples with its variance."""
     return Difference(hits / total if total else 0.0, variance_of_ratio(hits, total), total, 0)
 
 
 def accuracy_drop(cells: Iterable[Cell]) -> Difference | None:
-    """How much less often the release was right than what ran beside it, in the same stratum at the same time.
+    """Returns how much less accurate the release was than the other version in the same stratum at the same time.
 
-    Cells are weighted as by Mantel and Haenszel; what has no match counts for nothing. None without any match.
+    Cells are weighted as by Mantel and Haenszel. A cell with labels on one side only does not count. None if no cell
+    counts.
     """
     weights = drops = variances = 0.0
     treated = control = 0
@@ -62,7 +63,9 @@ def accuracy_drop(cells: Iterable[Cell]) -> Difference | None:
 
 
 def latency_ratio(cells: Sequence[Cell], quantile: float) -> tuple[float, float, float, int] | None:
-    """(ratio, treated and control in microseconds, samples of the smaller side), over cells that have both."""
+    """Returns (ratio, treated and control in microseconds, samples of the smaller side), over cells that have both
+    sides.
+    """
     both = [cell for cell in cells if cell.treated.inferences and cell.control.inferences]
     treated, control = total(cell.treated for cell in both), total(cell.control for cell in both)
     after, before = quantile_us(treated.latency_counts, quantile), quantile_us(control.latency_counts, quantile)
@@ -72,7 +75,7 @@ def latency_ratio(cells: Sequence[Cell], quantile: float) -> tuple[float, float,
 
 
 def total(sums: Iterable[Sums]) -> Sums:
-    """The sum of all."""
+    """Returns the sum of all."""
     found = Sums()
     for each in sums:
         found = found.plus(each)

@@ -1,7 +1,7 @@
-"""Labels that come late: what devices kept of their inferences, as evidence about a rollout that may have ended.
+"""Late labels of captured inferences, as evidence about a rollout that may have ended.
 
-Decides which rows count: those that were sampled, because rows kept for being hard say nothing about the rest.
-Refuses to know where rows are kept.
+Decides which rows count: only rows that were sampled, because rows that were captured as difficult do not represent the
+others. Refuses to know where rows are kept.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,11 +15,11 @@ from controller.rollout.facts import Cell, Cells, Sums
 from controller.rollout.model import Member, Rollout
 
 STRETCH_S = 3600.0
-"""Sampled rows are few: two sides are compared within an hour."""
+"""Length in seconds of the interval in which two sides are compared. Sampled rows are few, so it is an hour."""
 
 
 def judge_late(rollout: Rollout, rows: Iterable[tuple[str, CapturedRow]]) -> tuple[RuleVerdict, ...]:
-    """What the rollout's own accuracy rules say of (device, row) with labels; stopped strata are left out."""
+    """Judges the rollout's own accuracy rules by (device, row) with labels. Stopped strata are left out."""
     rules = tuple(rule for rule in rollout.strategy.rules if rule.metric == "accuracy_drop")
     strategy = replace(rollout.strategy, rules=tuple(replace(rule, judged_s=0.0) for rule in rules))
     again = replace(rollout, strategy=strategy, evidence_since=0.0)

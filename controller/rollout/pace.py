@@ -1,6 +1,6 @@
-"""How fast a wave is offered: a cap on what is under way, a rate that may grow, a spread by each device's own hash.
+"""The pace of a wave: a limit on devices in progress, a rate that may grow, and a delay by each device's own hash.
 
-Decides how many devices, and which. Refuses to know what is offered.
+Decides how many devices are offered the release now, and which. Refuses to know what is offered.
 """
 
 import math
@@ -11,9 +11,10 @@ from controller.rollout.plan import unit_hash
 
 
 def due(rollout: Rollout, untold: Sequence[str], *, told: int, under_way: int, now: float) -> list[str]:
-    """Of the devices that still are to be offered the release, those whose time has come, in their order.
+    """Returns the devices of `untold` whose time has come, in their order.
 
-    `told`: devices of this wave that were offered it. `under_way`: devices of any wave that have not decided.
+    `untold`: devices that must still be offered the release. `told`: the number of devices of this wave that were
+    offered it. `under_way`: the number of devices of any wave without a result. `now` is in seconds since 1970.
     """
     strategy, waited_s = rollout.strategy, now - rollout.wave_began_at
     ready = [name for name in untold if waited_s >= strategy.jitter_s * unit_hash(rollout.id + "/jitter", name)]
@@ -26,7 +27,7 @@ def due(rollout: Rollout, untold: Sequence[str], *, told: int, under_way: int, n
 
 
 def allowed(per_minute: float, growth: float, waited_s: float) -> int:
-    """Offers that a wave may have made after `waited_s`: the integral of the rate, and one to begin with."""
+    """Returns the number of offers that a wave may have made after `waited_s`: one, plus the integral of the rate."""
     minutes = waited_s / 60.0
     grown = minutes if growth == 1.0 else (growth**minutes - 1.0) / math.log(growth)
     return 1 + int(per_minute * grown)

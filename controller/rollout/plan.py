@@ -1,4 +1,4 @@
-"""The waves of a plan, by a stable hash: a preview equals the run, and a raised percent only adds devices."""
+"""Plans the waves by a stable hash: a preview equals the run, and a higher percentage only adds devices."""
 
 import hashlib
 import math
@@ -12,7 +12,7 @@ from controller.rollout.model import Member, Rollout, Strategy, Wave
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A device that a rollout is about."""
+    """A device that a rollout can include."""
 
     device: str
     stratum: str = ""
@@ -22,17 +22,19 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def rank(rollout: str, device: str) -> str:
-    """The device's place in the rollout's order."""
+    """Returns the device's sort key in the rollout's order."""
     return hashlib.sha256(f"{rollout}/{device}".encode()).hexdigest()
 
 
 def unit_hash(rollout: str, device: str) -> float:
-    """A stable hash of the order and the device, in [0, 1)."""
+    """Returns a stable hash of the order and the device, in [0, 1)."""
     return unit_number(f"{rollout}/{device}")
 
 
 def expand(strategy: Strategy, targets: Iterable[Target]) -> Strategy:
-    """The strategy with a wave of its own for each stratum, in order of name, where it asks for that."""
+    """Returns the strategy with one wave for each stratum, in the order of names, in place of a wave with
+    `each_stratum`.
+    """
     strata = sorted({target.stratum for target in targets})
     waves: list[Wave] = []
     for wave in strategy.waves:
@@ -44,9 +46,10 @@ def expand(strategy: Strategy, targets: Iterable[Target]) -> Strategy:
 def plan_members(
     rollout: str, targets: Sequence[Target], strategy: Strategy, confirmed: Mapping[str, VersionRef]
 ) -> tuple[Member, ...]:
-    """Members in order of their turn. No wave is empty while there are devices, but for one that follows a shadow.
+    """Returns the members in the order of their turn.
 
-    `confirmed` maps a device to its last confirmed version. `strategy` is expanded.
+    A wave has at least one device while devices remain, except a wave that follows a shadow wave. `confirmed` maps a
+    device to its last confirmed version. `strategy` is expanded.
     """
     ordered = sorted(targets, key=lambda target: rank(rollout, target.device))
     members: list[Member] = []
@@ -62,7 +65,7 @@ def plan_members(
 
 
 def member_of(target: Target, wave: int, confirmed: Mapping[str, VersionRef], *, late: bool = False) -> Member:
-    """A device as a member of a wave."""
+    """Returns a device as a member of a wave."""
     previous = confirmed.get(target.device)
     return Member(
         device=target.device,
@@ -78,7 +81,7 @@ def member_of(target: Target, wave: int, confirmed: Mapping[str, VersionRef], *,
 def join(
     rollout: Rollout, targets: Iterable[Target], excluded: Mapping[str, str], confirmed: Mapping[str, VersionRef]
 ) -> Rollout:
-    """The rollout with devices that match it only now, at the tail, and with those that cannot run it."""
+    """Returns the rollout with devices that match it only now, in its last wave, and with those that cannot run it."""
     joined = tuple(member_of(target, rollout.final_wave, confirmed, late=True) for target in targets)
     if not joined and not excluded:
         return rollout
@@ -86,7 +89,7 @@ def join(
 
 
 def _chosen(wave: Wave, ordered: Sequence[Target]) -> list[Target]:
-    """The devices of a wave, those of earlier waves among them."""
+    """Returns the devices that a wave selects; devices of earlier waves may be among them."""
     if wave.percent is not None and not (wave.stratum or wave.selector):
         return _percent_of_each(ordered, wave.percent)
     if wave.count is not None:
@@ -99,7 +102,7 @@ def _chosen(wave: Wave, ordered: Sequence[Target]) -> list[Target]:
 
 
 def _percent_of_each(ordered: Sequence[Target], percent: int) -> list[Target]:
-    """The first `percent` of each stratum, rounded up: each kind of device is among the first."""
+    """Returns the first `percent` of each stratum, rounded up, so that each kind of device is included."""
     sizes: dict[str, int] = {}
     for target in ordered:
         sizes[target.stratum] = sizes.get(target.stratum, 0) + 1

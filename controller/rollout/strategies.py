@@ -1,4 +1,4 @@
-"""The strategies that ship. configs/rollouts holds the same as commented TOML; a test compares them."""
+"""The strategies that ship with Edgeward. configs/rollouts holds the same as commented TOML; a test compares them."""
 
 from decimal import Decimal
 
@@ -9,7 +9,7 @@ from controller.rollout.model import Rule, Strategy, Wave
 
 _TRIAL = TrialPolicy(soak_s=Decimal(60), min_samples=30)
 _COMPARED = replace(_TRIAL, reverse_share=Decimal("0.1"))
-"""Stable goes on beside a trial on a tenth of what it is asked: what happens to the world then happens to both."""
+"""Stable repeats a tenth of the trial's inferences: a change of the input data then affects both versions."""
 
 _FAILED = Rule(metric="failed_ratio", threshold=0.0, min_samples=1)
 _RULES = (

@@ -1,1 +1,1 @@
-"""Trust: metadata, keys, certificates, enrolment, senders, and roles of people."""
+"""Trust: metadata, keys, certificates, enrolment, senders, and the roles of people."""

@@ -1,6 +1,7 @@
-"""Roles, and the permissions that each role has. A permission that is not listed here is not given.
+"""Roles, and the permissions of each role. A permission that is not listed here is not given.
 
-An administrator makes tokens and can neither start nor approve a rollout. Nobody approves a rollout that they started.
+An administrator makes tokens, but can neither start nor approve a rollout. No person approves a rollout that they
+started.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Subject:
     name: str
     roles: frozenset[Role]
     local: bool = False
-    """Whether the caller used the token in the controller's data directory: all roles, but no right to approve."""
+    """True: the caller used the token in the controller's data directory. It has all roles, but no right to approve."""
 
     def may(self, permission: Permission) -> bool:
         """Tells whether one of the caller's roles has the permission."""

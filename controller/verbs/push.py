@@ -1,6 +1,6 @@
-"""What a data scientist can ask for: push a version. Converts, judges, registers, audits.
+"""Pushes a version: converts, judges, registers, audits.
 
-Decides whether a request is legal now. Refuses to know HTTP.
+Decides whether a request is allowed now. Refuses to know HTTP.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from controller.verbs import trust
 
 HARDWARE = ("x86_64", "aarch64", "arm64")
 GOLDEN_MISMATCH = Decimal("0.02")
-"""Share of golden rows that a device may answer differently: CPUs round differently, a vote may tie."""
+"""The fraction of golden rows that a device may answer differently: processors round differently, and votes may tie."""
 MEMORY_FLOOR_MB = 64
 LOAD_FLOOR_S = 10
 
@@ -42,11 +42,11 @@ async def push(
     tags: dict[str, str],
     variants: tuple[VariantName, ...] = (),
 ) -> Version:
-    """Converts, judges and registers a version from the files `raw` and `sample`, which stay where they are.
+    """Converts, judges and registers a version from the files `raw` and `sample`. The files are not changed.
 
-    BadInput `parity_failed` keeps the version unreleased, with evidence.
+    BadInput `parity_failed`: the version is registered with its evidence, but it cannot be rolled out.
     """
-    state.registry.next_release(model)  # a bad name is refused before minutes of conversion
+    state.registry.next_release(model)  # a bad name must be refused before minutes of conversion
     settings, at = state.config.convert, stamp()
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
     async with state.conversions.turn():
@@ -110,7 +110,7 @@ def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:
 
 
 def _form(made: tuple[bytes, bytes], measured: ConvertedForm, chunk_bytes: int) -> dict[str, Any]:
-    """What the manifest says about one form."""
+    """Returns the fields of the manifest that describe one form."""
     model, golden = (describe(data, chunk_bytes) for data in made)
     return {
         "artifact": model,
@@ -130,7 +130,7 @@ def _form(made: tuple[bytes, bytes], measured: ConvertedForm, chunk_bytes: int) 
 
 
 def _evidence(answer: Conversion) -> dict[str, Any]:
-    """Parity, and what is known of the smaller forms, those that were not good enough among them."""
+    """Returns the evidence: parity, and all smaller forms, also those that were not good enough."""
     variants = [
         msgspec.to_builtins(shrunk) | {"gate": msgspec.to_builtins(judge_variant(shrunk))} for shrunk in answer.shrunk
     ]

@@ -1,1 +1,1 @@
-"""What the client's calls answer, one file per noun: frozen values with the API's names, times as datetimes."""
+"""The answers of the client's calls, one file for each noun: frozen values with the API's names, times as datetimes."""

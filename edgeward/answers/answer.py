@@ -1,7 +1,7 @@
 """The common part of every answer: how it is read from the API's JSON, and how it prints.
 
-Decides that a key of a newer controller is ignored and that a missing or mistyped one is an error which names it.
-Refuses to know what an answer is about and how it came.
+Decides that a key of a newer controller is ignored, and that a missing or mistyped key is an error that names it.
+Refuses to know what an answer means and how it was received.
 """
 
 import html
@@ -13,16 +13,18 @@ import msgspec
 from contract.errors import BadInput, Code
 
 MAX_SHOWN_CHARS = 60
-"""Longer texts are cut in a repr: a signed document would fill the screen. 60 holds a gate's sentence and a time."""
+"""Characters after which a text is cut in a repr, because a signed document would fill the screen. 60 hold the sentence
+of a gate and a time."""
 MAX_SHOWN_ITEMS = 4
-"""Longer sequences and mappings are counted in a repr; 4 labels or roles still fit on a line."""
+"""Items up to which a sequence or mapping prints in a repr; longer ones are counted. 4 labels or roles still fit on a
+line."""
 HIDDEN = "<hidden>"
-"""What a repr says in place of a password: notebooks are saved with what they showed."""
+"""The text in place of a password in a repr, because notebooks are saved with their output."""
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
-"""A date and time with its zone. The controller says UTC."""
+"""A date and time with its zone. The controller sends UTC."""
 Plain = dict[str, object]
-"""JSON whose keys are not fixed: what a converter measured, a signed document."""
+"""JSON whose keys are not fixed, such as the measurements of a converter or a signed document."""
 
 K = TypeVar("K")
 
@@ -35,22 +37,25 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @classmethod
     def read(cls, plain: object) -> Self:
-        """The answer in the API's JSON `plain`. BadInput `message_malformed` with the path of the fault."""
+        """Returns the answer in the API's JSON `plain`. BadInput `message_malformed` with the path of the fault."""
         made = read(plain, cls)
         made.__dict__["_plain"] = plain
         return made
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The JSON that the controller sent, with the keys of a newer one; for a part of an answer, its own fields."""
+        """The JSON that the controller sent, with the keys of a newer controller.
+
+        For a part of an answer, its own fields.
+        """
         return dict(self.__dict__.get("_plain") or msgspec.to_builtins(self))
 
     def table_rows(self) -> list[dict[str, object]]:
-        """The rows that this value fills in a table, by column; one row with its fields unless a class says more."""
+        """Returns the rows of this value in a table, by column: one row of its fields unless a class defines more."""
         return [{name: getattr(self, name) for name in self.__struct_fields__ if name not in self._secret}]
 
     def shown(self) -> list[tuple[str, str]]:
-        """Each field and its value as one short text, passwords hidden."""
+        """Returns (field, value as a short text) for each field, with hidden passwords."""
         return [(name, self._show(name)) for name in self.__struct_fields__]
 
     def _show(self, name: str) -> str:
@@ -60,7 +65,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in self.shown())})"
 
     def _repr_html_(self) -> str:
-        """A small table for notebooks; every text is escaped."""
+        """Returns a small HTML table for notebooks; every text is escaped."""
         rows = "".join(f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in self.shown())
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
@@ -81,7 +86,7 @@ class Sentences(Answer, frozen=True):
 
 
 def read(plain: object, kind: type[K]) -> K:
-    """`plain` as a value of `kind`. BadInput `message_malformed` with the path of the fault."""
+    """Returns `plain` as a value of `kind`. BadInput `message_malformed` with the path of the fault."""
     try:
         return msgspec.convert(plain, kind)
     except msgspec.ValidationError as error:
@@ -91,7 +96,7 @@ def read(plain: object, kind: type[K]) -> K:
 
 
 def show(value: object) -> str:
-    """A value as one short text: long texts are cut, long sequences counted, times to the second."""
+    """Returns a value as one short text: long texts are cut, long sequences counted, times given to the second."""
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""A blob as the API describes it; unlike the contract's, a key of a newer controller is ignored."""
+"""A blob as the API describes it. Unlike the contract's Blob, it ignores the keys of a newer controller."""
 
 from contract.blobs import Digest
 from edgeward.answers.answer import Answer

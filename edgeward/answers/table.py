@@ -1,7 +1,7 @@
 """A sequence of answers that prints as a table and becomes a DataFrame.
 
 Decides the columns (those that the answers name, in the order of their first appearance) and how many rows print.
-Refuses to know what the rows are about.
+Refuses to know what the rows mean.
 """
 
 import html
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Answer)
 MAX_PRINTED_ROWS = 30
-"""More rows are counted and not printed: a screen shows about 30."""
+"""The number of rows that print; further rows are only counted. A screen shows about 30."""
 
 
 class Table(Sequence[T], Generic[T]):
@@ -52,8 +52,8 @@ class Table(Sequence[T], Generic[T]):
         return [row.plain for row in self._rows]
 
     def to_frame(self) -> "pd.DataFrame":
-        """A DataFrame with the rows' fields as columns; times are Timestamps in UTC."""
-        import pandas as pd  # 0.4 s to import: only where a frame is meant
+        """Returns a DataFrame with the rows' fields as columns; times are Timestamps in UTC."""
+        import pandas as pd  # takes 0.4 s to import, so it is imported only for a frame
 
         rows = self._table_rows()
         frame = pd.DataFrame(rows, columns=_columns(rows))
@@ -70,7 +70,7 @@ class Table(Sequence[T], Generic[T]):
         return "\n".join(line.rstrip() for line in (head or "(no rows)", *lines, *left_out))
 
     def _repr_html_(self) -> str:
-        """A table for notebooks; every text is escaped."""
+        """Returns an HTML table for notebooks; every text is escaped."""
         columns, cells, left_out = self._printed()
         head = _html_row(columns, "th")
         body = "".join(_html_row(row, "td") for row in cells)
@@ -80,7 +80,7 @@ class Table(Sequence[T], Generic[T]):
         return [row for answer in self._rows for row in answer.table_rows()]
 
     def _printed(self) -> tuple[list[str], list[list[str]], list[str]]:
-        """(columns, cells as texts, a sentence about rows that are left out)."""
+        """Returns (columns, cells as texts, a sentence about rows that are not printed)."""
         rows = [row for answer in self._rows[:MAX_PRINTED_ROWS] for row in answer.table_rows()]
         columns = _columns(rows)
         cells = [[_cell(row.get(name)) for name in columns] for row in rows]

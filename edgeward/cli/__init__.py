@@ -1,1 +1,1 @@
-"""The `edgeward` command, one file per noun. Everything prints JSON with --json."""
+"""The `edgeward` command, one file for each noun. Every command prints JSON with --json."""

@@ -1,4 +1,4 @@
-"""What a person sees: tables, bars, times. Refuses to know where the data comes from."""
+"""The output for people: tables, bars, times. Refuses to know where the data comes from."""
 
 import json
 from collections import Counter
@@ -25,28 +25,28 @@ _COLOURS = {
 
 
 def json_option(command: F) -> F:
-    """The --json flag that every command has."""
+    """Adds the --json flag, which every command has."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Prints one JSON document on stdout."""
     click.echo(json.dumps(value))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """A table; None shows as a dash, known words in their colour."""
+    """Returns a table. None is shown as a dash, known words in their colour."""
     made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for position, column in enumerate(columns):
         last = position == len(columns) - 1
-        made.add_column(column, no_wrap=not last, overflow="fold")  # names and ids are copied: they stay whole
+        made.add_column(column, no_wrap=not last, overflow="fold")  # names and ids are copied, so they are not cut
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     return made
 
 
 def size(count: float) -> str:
-    """Bytes for people."""
+    """Returns a number of bytes as text for people."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -55,17 +55,17 @@ def size(count: float) -> str:
 
 
 def microseconds(value: float | None) -> str:
-    """A latency, which is known to within a histogram bucket."""
+    """Returns a latency as text. It is known to within a bucket of the histogram."""
     return "-" if value is None else f"{value:.0f} us"
 
 
 def ratio(value: float | None) -> str:
-    """An accuracy."""
+    """Returns an accuracy as text."""
     return "-" if value is None else f"{value:.3f}"
 
 
 def when(moment: datetime | None) -> str:
-    """A date and time to the minute, in UTC."""
+    """Returns a date and time to the minute, in UTC."""
     return "-" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
@@ -73,7 +73,7 @@ _FAILURES = ("failed", "rejected", "silent", "regressed")
 
 
 def rollout_panel(view: Rollout) -> RenderableType:
-    """A rollout as bars, one a wave, and what the rules say."""
+    """Returns a rollout as bars, one for each wave, with the verdicts of its rules."""
     head = Text.assemble(
         (f"{view.id}  {view.model} v{view.release} by {view.strategy}: ", "bold"),
         (view.status, _COLOURS.get(view.status, "")),
@@ -104,19 +104,19 @@ def rollout_panel(view: Rollout) -> RenderableType:
 
 
 def _transfer(transfer: Transfer) -> list[RenderableType]:
-    """A bar of bytes while there are any to come."""
+    """Returns a bar of bytes while some are still to be sent."""
     done, total = transfer.done_bytes, transfer.total_bytes
     if not total or done >= total:
         return []
     eta = "" if transfer.eta_s is None else f", {transfer.eta_s:.0f} s to go"
-    words = f"{size(done)} of {size(total)} are across, {size(transfer.bytes_s)}/s{eta}"
+    words = f"{size(done)} of {size(total)} received, {size(transfer.bytes_s)}/s{eta}"
     bar = Table(box=None, pad_edge=False, show_header=False)
     bar.add_row("bytes ", ProgressBar(total, done, width=30), words)
     return [bar]
 
 
 def plan_panel(plan: Preview) -> RenderableType:
-    """A rollout before it happens."""
+    """Returns the plan of a rollout before it starts."""
     rows = [
         (
             wave.wave,
@@ -134,9 +134,9 @@ def plan_panel(plan: Preview) -> RenderableType:
     lines += [Text(f"  left out: {device}: {why}", style="yellow") for device, why in plan.excluded.items()]
     lines += [Text(f"  {count} devices get the smaller form {name}") for name, count in plan.variants.items()]
     for reason, count in Counter(plan.no_way_back.values()).items():
-        lines.append(Text(f"  no way back for {count} devices: {reason}", style="yellow"))
+        lines.append(Text(f"  {count} devices cannot roll back: {reason}", style="yellow"))
     if plan.unproven:
-        words = f"{len(plan.unproven)} devices have yet to show that their way back is whole"
+        words = f"{len(plan.unproven)} devices have not shown yet that they can roll back"
         lines.append(Text(f"  {words}", style="yellow"))
     last = Text(f"plan {plan.plan_digest}", style="dim")
     columns = ("wave", "mode", "devices", "of which", "soak", "then waits for")

@@ -10,22 +10,22 @@ _ROLES = ("viewer", "operator", "approver", "admin")
 
 @click.group()
 def token() -> None:
-    """Who may call the controller, and what they may do."""
+    """Tokens: the people and programs that may call the controller, and their roles."""
 
 
 @token.command()
 @click.argument("name")
 @click.option("--role", "roles", multiple=True, required=True, type=click.Choice(_ROLES), help="May be repeated.")
-@click.option("--days", type=float, default=90.0, show_default=True, help="Until it ends.")
+@click.option("--days", type=float, default=90.0, show_default=True, help="Days until it expires.")
 def create(name: str, roles: tuple[str, ...], days: float) -> None:
-    """Make a token for NAME. It is printed this once: set it as EDGEWARD_TOKEN."""
+    """Make a token for NAME. It is printed only now: set it as EDGEWARD_TOKEN."""
     click.echo(Client().create_token(name, roles, days).token)
 
 
 @token.command(name="list")
 @json_option
 def list_(*, as_json: bool) -> None:
-    """All tokens."""
+    """List all tokens."""
     found = Client().tokens()
     if as_json:
         print_json(found.plain)
@@ -39,6 +39,6 @@ def list_(*, as_json: bool) -> None:
 @token.command()
 @click.argument("identifier")
 def revoke(identifier: str) -> None:
-    """End the token with this id."""
+    """Revoke the token with this id."""
     Client().revoke_token(identifier)
     console.print(f"revoked {identifier}", highlight=False)

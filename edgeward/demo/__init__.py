@@ -1,1 +1,1 @@
-"""The demo: the whole idea on one machine, with real processes and real data. Also the integration test's script."""
+"""The demo: all steps on one machine, with real processes and real data. An integration test runs the same script."""

@@ -1,4 +1,4 @@
-"""`edgeward demo`: tells the story as it happens, then a table. Exit code 1 if it did not end as it must."""
+"""`edgeward demo`: prints each step as it happens, then a table. Exit code 1 if it did not end as it must."""
 
 import shutil
 import sys
@@ -19,7 +19,7 @@ from edgeward.demo.story import DEVICES, Story, Tell
 @click.option("--broker", default="auto", show_default=True, help="auto, mosquitto, embedded, or mqtt://host:port.")
 @json_option
 def demo(broker: str, *, keep: bool, as_json: bool) -> None:
-    """The whole idea in 90 seconds: real weather, a real broker, five real devices, three versions of a model."""
+    """All steps in 90 seconds: real weather, a real broker, five real devices, three versions of a model."""
     began = time.monotonic()
     site = Site(Path(tempfile.mkdtemp(prefix="edgeward-demo-")), broker=broker)
 
@@ -60,7 +60,7 @@ def _tell_story(site: Site, tell: Tell) -> Story:
     ):
         tell(f"[bold]{heading}[/]")
         chapter()
-    time.sleep(1.5)  # the last telemetry is on its way
+    time.sleep(1.5)  # the last telemetry must arrive first
     return story
 
 
@@ -93,12 +93,12 @@ def _print(story: Story, summary: dict[str, Any]) -> None:
         )
     columns = ("version", "what it is", "size", "rollout", "devices", "before", "accuracy")
     console.print()
-    console.print(table("what became of it", columns, rows))
+    console.print(table("results", columns, rows))
     console.print(
         f"\n{summary['inferences']} inferences, [bold]{summary['failed_inferences']} failed[/]; "
         f"longest inference during a swap {summary['swap_stall_ms_max']:.1f} ms\n"
         f"{size(summary['bytes_to_devices'])} sent to devices, {size(summary['bytes_from_devices'])} back; "
-        f"{summary['killed_and_back']} was killed in mid-update and came back; {summary['took_s']} s",
+        f"{summary['killed_and_back']} was killed during its update and recovered; {summary['took_s']} s",
         highlight=False,
         soft_wrap=True,
     )

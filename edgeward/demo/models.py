@@ -1,4 +1,4 @@
-"""Three models on 50 years of daily weather from Bellevue, Nebraska: will it rain?
+"""Three models on 50 years of daily weather from Bellevue, Nebraska, which predict rain.
 
 The data is NOAA's (a work of the US government, in the public domain), standardised as in Souza et al. 2020.
 """
@@ -12,18 +12,18 @@ import numpy as np
 
 LABEL = "rain"
 TRAINED_UNTIL = 4500
-"""Rows before this one train; devices replay what comes after."""
+"""The rows before this one are for training; devices replay the later ones."""
 FIRST_YEAR = 365
 
 
 def weather_file() -> Path:
-    """The data as a file on disk."""
+    """Returns the path of the data as a file on disk."""
     with as_file(files("edgeward.demo") / "weather.csv.gz") as path:
         return path
 
 
 def load_weather() -> tuple[Any, Any]:
-    """(features as a DataFrame of float32, labels), in order of time."""
+    """Returns (features as a DataFrame of float32, labels as a Series of int) in the order of time."""
     import pandas as pd
 
     with gzip.open(weather_file(), "rt") as file:
@@ -32,7 +32,7 @@ def load_weather() -> tuple[Any, Any]:
 
 
 def train_first() -> tuple[Any, Any]:
-    """v1: a linear model on the first year. (fitted model, sample rows)."""
+    """Returns v1 (fitted model, sample rows): a linear model of the first year."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -43,7 +43,7 @@ def train_first() -> tuple[Any, Any]:
 
 
 def train_better() -> tuple[Any, Any]:
-    """v2: a forest on twelve years."""
+    """Returns v2 (fitted model, sample rows): a forest of twelve years."""
     from sklearn.ensemble import RandomForestClassifier
 
     features, rain = load_weather()
@@ -52,7 +52,10 @@ def train_better() -> tuple[Any, Any]:
 
 
 def train_on_other_scale() -> tuple[Any, Any]:
-    """v3: fitted on readings in another unit. ONNX agrees with scikit-learn to the last bit: parity cannot see it."""
+    """Returns v3, fitted on readings in another unit.
+
+    ONNX and scikit-learn answer the same, so parity cannot detect it.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

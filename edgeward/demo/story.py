@@ -1,4 +1,4 @@
-"""The demo's steps, each of them checkable: install, improve, refuse. The command tells them, a test asserts them."""
+"""The demo's steps, each with a result that can be checked: install, improve, refuse. A test checks all of them."""
 
 import time
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from edgeward.demo.processes import Site, wait_for
 MODEL = "weather"
 DEVICES = 5
 MEASURE_S = 5.0
-"""How long a version runs before its accuracy is read."""
+"""Seconds for which a version runs before its accuracy is read."""
 WITHIN_S = 60.0
 
 A_YEAR = 365
-"""Weather has seasons: a version is judged over as many daily rows as a year has."""
+"""Weather has seasons, so a version is judged over as many daily rows as a year has."""
 
 _TRIAL = {
     "soak_s": "2",
@@ -42,7 +42,7 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Chapter:
-    """What became of one version."""
+    """The result of one version."""
 
     release: int
     title: str
@@ -56,7 +56,7 @@ class Chapter:
 
 @dataclass
 class Story:
-    """The demo while it is told."""
+    """The steps of the demo, with what has happened so far."""
 
     site: Site
     client: Client
@@ -66,7 +66,7 @@ class Story:
     unserved_before: dict[str, int] = field(default_factory=dict)
 
     def install_first(self) -> Chapter:
-        """v1 to all devices at once."""
+        """Rolls v1 out to all devices at once."""
         chapter = self._push(train_first(), "linear, one year")
         self._roll_out(chapter, ALL)
         self.unserved_before = {entry.device: self._unserved(entry) for entry in self.client.devices()}
@@ -74,20 +74,22 @@ class Story:
         return self._close(chapter, after=chapter.release)
 
     def improve(self) -> Chapter:
-        """v2 by canary; one device is killed in mid-update."""
+        """Rolls v2 out by canary; one device is killed in the middle of its update."""
         chapter = self._push(train_better(), "forest, twelve years")
         self._roll_out(chapter, CANARY, meanwhile=self._kill_one)
         time.sleep(MEASURE_S)
         return self._close(chapter, after=chapter.release)
 
     def refuse(self) -> Chapter:
-        """v3, bad in a way that parity cannot see."""
+        """Rolls v3 out, which is bad in a way that parity cannot detect."""
         chapter = self._push(train_on_other_scale(), "mis-scaled data")
         self._roll_out(chapter, CANARY)
         return self._close(chapter, after=chapter.release)
 
     def failed_inferences(self) -> int:
-        """Inferences that raised, and rows that found no model after the first one was installed."""
+        """Returns the number of inferences that failed, and of rows without a model after the first version was
+        installed.
+        """
         failed = 0
         for entry in self.client.devices():
             failed += sum(measured.errors for model in entry.models for measured in model.measured)
@@ -96,17 +98,17 @@ class Story:
         return failed
 
     def inferences(self) -> int:
-        """All that were answered and reported."""
+        """Returns the number of inferences that devices have reported."""
         devices = self.client.devices()
         return sum(m.inferences for entry in devices for model in entry.models for m in model.measured)
 
     def running(self, release: int) -> list[str]:
-        """Devices whose stable version is `release`."""
+        """Returns the devices whose stable version is `release`."""
         devices = self.client.devices()
         return [entry.device for entry in devices for model in entry.models if model.stable_release == release]
 
     def wait_for_devices(self) -> None:
-        """Until all are online."""
+        """Waits until all devices are online."""
 
         def all_online() -> bool:
             online = [entry for entry in self.client.devices() if entry.presence == "online"]
@@ -119,7 +121,7 @@ class Story:
         version = self.client.push(model, name=MODEL, sample=sample, tags={"demo": title})
         chapter = Chapter(version.release, title, size_bytes=version.size_bytes)
         self.chapters.append(chapter)
-        self.tell(f"v{chapter.release} ({title}) is ONNX now: {version.gates[0].detail}")
+        self.tell(f"v{chapter.release} ({title}) is converted to ONNX: {version.gates[0].detail}")
         chapter.accuracy_before = self._accuracy_of_fleet()
         return chapter
 
@@ -132,7 +134,7 @@ class Story:
         for view in handle.watch(poll_s=0.1):
             self._tell_changes(view, told)
             for name in self.site.supervise():
-                self.tell(f"{name} is back by itself")
+                self.tell(f"{name} has restarted")
             if meanwhile is not None:
                 meanwhile(view)
             if time.monotonic() > until:
@@ -142,7 +144,7 @@ class Story:
     def _tell_changes(self, view: Rollout, told: dict[str, str]) -> None:
         if view.reason and told.get("reason") != view.reason:
             told["reason"] = view.reason
-            self.tell(f"stopped by itself: {view.reason}")
+            self.tell(f"the rollout has stopped: {view.reason}")
         for member in view.members:
             if member.outcome == "waiting":
                 continue

@@ -1,1 +1,1 @@
-"""Laws. Checkers read histories, traces and disks, never the world's plans; each violation names its law."""
+"""The laws. Checkers read histories, traces and disks, never the plans of the world. A violation names its law."""

@@ -1,4 +1,4 @@
-"""Laws of a script with one device: what it must have kept and reached."""
+"""The laws of a script with one device: which version it must have at the end, and safety at every moment."""
 
 from firmware_sim.checkers.law import hold
 from firmware_sim.checkers.safety import check_safety

@@ -1,8 +1,8 @@
-"""The message of a broken law."""
+"""The exception for a broken law."""
 
 
 class Violation(AssertionError):
-    """A law was broken; the message says which, where and when."""
+    """A law was broken. The message names the law, the device and the time in seconds."""
 
     def __init__(self, law: str, where: str, at: float, what: str) -> None:
         super().__init__(f"{law}: {where} at {at:.2f} s: {what}")

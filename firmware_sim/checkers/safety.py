@@ -1,4 +1,4 @@
-"""Safety of one device, at every moment of its history: end states alone miss faults that heal."""
+"""Safety of one device at every moment of its history, because the end alone does not show faults that heal."""
 
 from collections.abc import Container, Mapping, Sequence
 
@@ -7,8 +7,10 @@ from firmware_sim.device import Moment
 
 
 def check_safety(device: str, history: Sequence[Moment], soaks: Mapping[str, float], *, may_stop: bool = False) -> None:
-    """Raise Violation for the first broken law. `soaks`: by digest of every manifest of the world, how long it must
-    have served before it may become stable.
+    """Raises Violation for the first broken law.
+
+    `soaks` gives, by digest of every manifest of the world, the seconds for which it must have served before it may
+    become stable. `may_stop`: the script allows that the device stops serving.
     """
     for position, after in enumerate(history):
         _serves_only_known(device, after, soaks)

@@ -380,7 +380,7 @@ def test_a_share_of_one_or_more_could_never_trip() -> None:
 
 def test_what_a_rule_can_detect_is_said_in_a_sentence() -> None:
     ratio = Rule(metric="failed_ratio", threshold=0.1)
-    assert power_of(ratio, 20, 0.0) == "20 devices: trips at 3 that fail"
+    assert power_of(ratio, 20, 0.0) == "20 devices: fails at 3 failed devices"
     latency = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=30)
     assert power_of(latency, 3, 10.0) == "3 devices x 10 inferences = 30: enough"
     assert power_of(latency, 3, 9.9) == "3 devices x 10 inferences = 29: 30 needed"

@@ -161,7 +161,7 @@ MANIFEST = make_model(2, "good").manifest
         ({"onnxruntime": "nightly"}, {}, {}, ""),
         ({"sandbox": "landlock"}, {"require_sandbox": True}, {}, "sandbox landlock"),
         ({"pinned": {"m": 1}}, {}, {}, "pinned at v1"),
-        ({"stable": False}, {"mode": "shadow"}, {}, "nothing serves"),
+        ({"stable": False}, {"mode": "shadow"}, {}, "no version serves"),
         ({}, {}, {MANIFEST.artifact.sha256: "r-0"}, "quarantined: it failed there in r-0"),
     ],
 )
@@ -199,7 +199,7 @@ def test_a_preview_equals_the_run_and_leaves_no_trace() -> None:
     assert list(seen.excluded) == ["small"]
     assert seen.bytes_to_send == 9 * (MANIFEST.artifact.length + MANIFEST.golden.blob.length)
     assert seen.finish_s == 2 * 300.0 + 10.0
-    assert seen.power == ("failed_ratio: 2 devices: trips at 1 that fail",)
+    assert seen.power == ("failed_ratio: 2 devices: fails at 1 failed devices",)
     assert (seen.no_way_back, seen.unproven) == ({}, ())
 
 
@@ -282,7 +282,7 @@ def test_a_rule_that_could_never_trip_is_refused() -> None:
     strategy = replace(STRATEGY, rules=(Rule(metric="failed_ratio", threshold=1.0),))
     with pytest.raises(BadInput) as caught:
         check_power(strategy, rollout(strategy).members)
-    assert "it cannot trip" in caught.value.detail
+    assert "it can never fail" in caught.value.detail
 
 
 def test_a_rule_of_each_stratum_is_measured_by_the_smallest() -> None:

@@ -43,7 +43,7 @@ def ended(result: Any, code: str = "", detail: str = "") -> UpdateOutcome:
             "it fetches v2 (digest_mismatch chunk 3)",
         ),
         (state("probing", target=V2), "it probes v2"),
-        (state("ready", target=V2, code="update_held", detail="5 s"), "v2 is there and waits (update_held 5 s)"),
+        (state("ready", target=V2, code="update_held", detail="5 s"), "v2 has arrived and waits (update_held 5 s)"),
         (state("trial", trial=V2), "v2 is on trial"),
         (state("trial", trial=V2, outcome=ended("shadowed")), "v2 has passed as a shadow"),
         (state("trial", trial=V2, outcome=ended("confirmed")), "v2 is on trial"),
@@ -75,7 +75,7 @@ def test_what_it_runs_and_is_asked_to_run_comes_last_in_the_order_of_models() ->
     )
     assert why(twin, {"r": ROLLOUT}, [], {V2.digest: "r0"}) == [
         "k: its last confirmed version is v1.",
-        "m: its last confirmed version is v1 and has shown that it is whole and answers its golden set.",
+        "m: its last confirmed version is v1 and has shown that it is complete and reproduces its golden set.",
         "n: it has confirmed no version.",
         "k: at 1970-01-01T00:01:00+00:00 it was asked to run v1 (generation 9).",
         "m: at 1970-01-01T00:00:00+00:00 it was asked to run v2 (generation 7, attempt 2) by rollout r, strategy "
@@ -83,5 +83,5 @@ def test_what_it_runs_and_is_asked_to_run_comes_last_in_the_order_of_models() ->
         "n: at 1970-01-01T00:01:00+00:00 it was asked to run v1 (generation 8) by rollout r rolling v2 back, strategy "
         "canary, started by ana.",
         "Its own configuration holds p at v3.",
-        "Version 222222222222 is kept from it: it failed here in r0.",
+        "Version 222222222222 is quarantined on it: it failed there in r0.",
     ]

@@ -1,1 +1,1 @@
-"""Small wrong changes to the code that decides, and whether the tests beside it notice: `make mutants`."""
+"""Mutants: small wrong changes to the pure code, and a run of its tests to see whether they fail: `make mutants`."""

@@ -26,12 +26,12 @@ EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 SEED = 20
 SAMPLE = 400
 WANTED_PERCENT = 85.0
-"""Of the whole sample; those that are named as equivalent count as survivors."""
+"""The percentage of the whole sample that must be killed; mutants that are named as equivalent count as survivors."""
 AT_ONCE = 2
-"""Mutants at a time: the tests of a room are single processes, and a laptop has two cores to spare."""
+"""Mutants that are tested at the same time: the tests of a room run in one process, and a laptop has two free cores."""
 TIMEOUT_FLOOR_S = 30.0
 TIMEOUT_TIMES = 5.0
-"""A run that takes so many times what the unchanged code takes hangs: the mutant counts as killed."""
+"""A run that takes this many times as long as the unchanged code counts as endless: the mutant is killed."""
 
 Key = tuple[str, str, str, str]
 """(file, operator, lines before, lines after), the lines without their indentation."""
@@ -39,14 +39,14 @@ Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Room:
-    """A part of the code and the tests that hold it."""
+    """A part of the code, and the tests that must find its mutants."""
 
     name: str
     paths: list[str]
     tests: list[str]
 
     def mutants(self) -> list[Mutant]:
-        """All of the room's mutants, files by name."""
+        """Returns all mutants of the room, in the order of file names."""
         found = []
         for path in sorted(file for each in self.paths for file in _files(ROOT / each)):
             found += mutants_of(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
@@ -55,7 +55,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A mutant that is to be judged."""
+    """A mutant that is to be tested."""
 
     room: Room
     mutant: Mutant
@@ -65,11 +65,14 @@ class Drawn:
 
     @property
     def key(self) -> Key:
-        """What names it as long as its lines stay as they are."""
+        """The key by which equivalent.toml names the mutant.
+
+        It stays the same as long as the changed lines stay the same.
+        """
         return self.mutant.path, self.mutant.operator, _flat(self.before), _flat(self.after)
 
     def show(self) -> str:
-        """File, line, operator and what was changed."""
+        """Returns file, line, operator and the change, as text."""
         lines = [f"{self.mutant.path}:{self.mutant.line} ({self.mutant.operator})"]
         lines += [f"  - {line}" for line in self.before.splitlines()]
         lines += [f"  + {line}" for line in self.after.splitlines()]
@@ -77,7 +80,7 @@ class Drawn:
 
 
 def main() -> int:
-    """Draws, judges, prints; the exit code."""
+    """Draws mutants, tests them, prints the result. Returns the exit code."""
     call = _arguments()
     rooms = [room for room in _rooms() if not call.room or room.name in call.room]
     equivalent = _equivalent()
@@ -97,10 +100,10 @@ def main() -> int:
 
 
 def draw(rooms: list[Room], sample: int, seed: int) -> list[Drawn]:
-    """The mutants that come first in an order by hash, in the order of the code.
+    """Returns the mutants that come first in an order by hash, listed in the order of the code.
 
-    A mutant's place depends on its room, its line and the change alone: what is moved, or added beside it, leaves the
-    rest of the sample as it was.
+    A mutant's hash depends only on its room, its line and the change. A line that is moved, or added beside it, leaves
+    the rest of the sample as it was.
     """
     everything = [(room, mutant) for room in rooms for mutant in room.mutants()]
     seen: Counter[str] = Counter()
@@ -117,7 +120,10 @@ def draw(rooms: list[Room], sample: int, seed: int) -> list[Drawn]:
 
 
 def judge(rooms: list[Room], drawn: list[Drawn], scratch: Path) -> list[bool]:
-    """Whether each mutant survives, in order. The unchanged code must pass first, and says how long is too long."""
+    """Returns for each mutant whether it survives, in order.
+
+    The unchanged code is tested first, to set the time limits.
+    """
     trees: SimpleQueue[Tree] = SimpleQueue()
     for number in range(AT_ONCE):
         trees.put(Tree(ROOT, scratch / str(number)))
@@ -127,7 +133,7 @@ def judge(rooms: list[Room], drawn: list[Drawn], scratch: Path) -> list[bool]:
 
 
 def show_table(rooms: list[Room], drawn: list[Drawn], survivors: list[Drawn], unnamed: int) -> int:
-    """Prints a line for each room and the sum; the exit code."""
+    """Prints a line for each room and the sum. Returns the exit code."""
     drawn_of, alive_of = (Counter(one.room.name for one in group) for group in (drawn, survivors))
     print(f"\n{'room':30} {'killed':>7} {'survived':>9} {'%':>6}")
     for room in rooms:
@@ -144,7 +150,7 @@ def _row(name: str, drawn: int, alive: int) -> str:
 
 
 def _drawn(room: Room, mutant: Mutant) -> Drawn | None:
-    """None for a change that is none, or no Python."""
+    """Returns the mutant with its changed lines; None if the source stays the same or is not valid Python."""
     source, original = mutant.source(), mutant.unchanged
     try:
         compile(source, mutant.path, "exec")

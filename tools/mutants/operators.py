@@ -1,8 +1,8 @@
 """The mutants of one source text, made by mutmut's operators.
 
-Decides which of mutmut's changes are drawn. Left out is what another check already refuses or what no test should
-hold: `None` in place of a value and misspelt keyword arguments (`mypy --strict`), annotations and decorators, and the
-wording of sentences (a text with a blank in it, a formatted text). Refuses to know which tests run.
+Decides which of mutmut's changes are drawn. Changes that another check refuses are left out: `None` in place of a value
+and wrong keyword arguments (`mypy --strict`), annotations and decorators. The wording of sentences is left out, too,
+because no test should fix it (a text with a blank in it, a formatted text). Refuses to know which tests run.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,29 +28,29 @@ class Mutant:
     """One changed node of one file."""
 
     path: str
-    """Relative to the root of the tree, with forward slashes."""
+    """The path relative to the root of the tree, with forward slashes."""
     line: int
     operator: str
     unchanged: str
-    """The text of the whole file as it stands."""
+    """The text of the whole file before the change."""
     module: cst.Module
     original: cst.CSTNode
     mutated: cst.CSTNode
 
     def change(self) -> str:
-        """The line as it stands, and the changed node before and after."""
+        """Returns the line before the change, then the changed node before and after."""
         line = self.unchanged.splitlines()[self.line - 1].strip()
         return "\n".join([line, *(self.module.code_for_node(node) for node in (self.original, self.mutated))])
 
     def source(self) -> str:
-        """The text of the whole file with the change in it."""
+        """Returns the text of the whole file after the change."""
         changed = self.module.deep_replace(self.original, self.mutated)
         assert isinstance(changed, cst.Module)
         return changed.code
 
 
 def mutants_of(path: str, source: str) -> list[Mutant]:
-    """Every mutant of `source`, in the order of the text: the same for the same source."""
+    """Returns every mutant of `source` in the order of the text. The same source gives the same mutants."""
     wrapper = MetadataWrapper(cst.parse_module(source))
     positions = wrapper.resolve(PositionProvider)
     return [
@@ -82,7 +82,7 @@ def _is_left_out(node: cst.CSTNode) -> bool:
 
 
 def _is_prose(node: cst.CSTNode) -> bool:
-    """Whether a text is written for people; the words that the code compares have no blank in them."""
+    """Tells whether a text is written for people: it has a blank in it. Texts that the code compares have none."""
     match node:
         case cst.SimpleString(value=value):
             return " " in value
@@ -95,7 +95,7 @@ def _is_prose(node: cst.CSTNode) -> bool:
 
 
 def _is_none_or_prose(original: cst.CSTNode, mutated: cst.CSTNode) -> bool:
-    """Whether an argument became None, or the argument that went is a sentence."""
+    """Tells whether an argument became None, or the removed argument is a sentence."""
     if not isinstance(original, cst.Call) or not isinstance(mutated, cst.Call):
         return False
     if len(original.args) == len(mutated.args):

@@ -1,8 +1,9 @@
-"""Whether a browser was tricked into calling: the names that a request may be for, and the pages that may send one.
+"""Checks against requests that a web page makes a browser send: the host names and the pages that are accepted.
 
 Decides by `Host` and `Origin` alone. A page on the web can point a name of its own at this device (DNS rebinding), or
-post across sites; it can choose neither header. Addresses and `localhost` cannot be pointed elsewhere. Refuses to know
-sockets. On a Unix socket `Origin` alone is looked at: no name leads there, but a proxy may pass on what pages send.
+post across sites, but it can choose neither header. Addresses and `localhost` cannot be pointed elsewhere. On a Unix
+socket only `Origin` is checked: no name leads there, but a proxy may forward the requests of pages. Refuses to know
+sockets.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ LOCAL_NAMES = ("localhost",)
 
 
 def is_host_served(host: str, names: Sequence[str]) -> bool:
-    """Whether a `Host` header is an address, `localhost`, or one of `names`, with or without a port."""
+    """Tells whether a `Host` header is an address, `localhost`, or one of `names`, with or without a port."""
     name = _without_port(host.strip().lower())
     if name in LOCAL_NAMES or name in names:
         return True
@@ -24,7 +25,7 @@ def is_host_served(host: str, names: Sequence[str]) -> bool:
 
 
 def may_post(origin: str, host: str, origins: Sequence[str]) -> bool:
-    """Whether a page of `origin` may call: one that came from this very server `host`, or one of `origins`.
+    """Tells whether a page of `origin` may call: a page of the server `host` itself, or one of `origins`.
 
     No page comes from a server without a name: `host` is empty on a Unix socket.
     """

@@ -1,6 +1,6 @@
 """HTTP/1.1 on loopback or a Unix socket, in a thread of its own.
 
-Decides where it listens, how many threads there are, and when a connection is closed. Why this server: docs/adr/0008.
+Decides the address, how many threads there are, and when a connection is closed. Why this server: docs/adr/0008.
 Refuses to know what a request means.
 """
 
@@ -24,7 +24,7 @@ SWEEP_S = 5.0
 BACKLOG = 64
 START_S = 10.0
 TURN = 4
-"""Connections that are answered before the kernel is asked for others that wait."""
+"""The number of connections that are answered before the kernel is asked for more."""
 
 _log = logging.getLogger("edgeward.serving")
 
@@ -87,10 +87,10 @@ class HttpServer:
 
 
 class _Turns(selectors.DefaultSelector):
-    """Serves connections in turn, few at a time: the kernel puts answered ones behind those that wait.
+    """A selector that reports few connections at a time, so that they are served in turn.
 
-    Asked for all at once, epoll leaves out the one that was answered last, whose next request is still on its way, and
-    puts it behind all others: with eight clients every seventh request waited twice as long as the rest.
+    If epoll reports all connections at once, it misses the one that was answered last, whose next request is still on
+    its way. That one is then served after all others: with eight clients every seventh request waited twice as long.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class _Turns(selectors.DefaultSelector):
 
 
 class _Few:
-    """The kernel's object that watches sockets, asked for a few events at a time."""
+    """The kernel's object that watches sockets. It is asked for a few events at a time."""
 
     def __init__(self, watched: Any) -> None:
         self._watched = watched
@@ -130,7 +130,7 @@ def _bind_tcp(host: str, port: int) -> socket.socket:
 
 
 def _bind_unix(path: str) -> socket.socket:
-    """Binds; replaces a socket on which no process listens, as a killed process leaves it."""
+    """Binds the socket. Replaces a socket file on which no process listens; a killed process leaves such a file."""
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     place = Path(path)
     if place.is_socket() and not _answers(path):

@@ -1,1 +1,1 @@
-"""MQTT on the device, by paho."""
+"""MQTT on the device, with paho."""

@@ -1,8 +1,8 @@
 """paho's client, except that a bare message (QoS 0, no properties, as every chunk is) is parsed with one copy.
 
-paho looks for properties in every message and copies the payload five times: more than a third of a chunk's time in
-Python, with no public way around it (docs/adr/0014, adapters/private_parts.py). Decides which messages are bare; paho
-handles all others. Refuses to know what messages mean.
+paho searches every message for properties and copies the payload five times. That is more than a third of a chunk's
+time in Python, and there is no public way around it (docs/adr/0014, adapters/private_parts.py). Decides which messages
+are bare; paho handles all others. Refuses to know what messages mean.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import paho.mqtt.client as paho
 
 _QOS = 0b0110
-"""Bits of a PUBLISH packet's first byte."""
+"""The bits of a PUBLISH packet's first byte that hold its QoS."""
 
 
 class BareClient(paho.Client):
@@ -29,9 +29,10 @@ class BareClient(paho.Client):
 
 
 def bare_message(header: int, packet: bytes | bytearray) -> tuple[str, bytes] | None:
-    """Returns (topic, payload) of a PUBLISH packet of MQTT 5 after first byte and length; None unless bare and valid.
+    """Returns (topic, payload) of an MQTT 5 PUBLISH packet. None if it is not bare or not valid.
 
-    Source: MQTT 5.0, 3.3.2: topic behind its length, a packet number with QoS 1 and 2 only, properties behind theirs.
+    `header` is the packet's first byte, `packet` its bytes after the length. Source: MQTT 5.0, 3.3.2. The topic follows
+    its length, a packet number exists with QoS 1 and 2 only, and the properties follow their length.
     """
     ends = 2 + int.from_bytes(packet[:2])
     if header & _QOS or ends == 2 or len(packet) <= ends or packet[ends]:

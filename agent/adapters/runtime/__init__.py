@@ -1,7 +1,7 @@
 """onnxruntime on the device: sessions, the confined probe, and the worker process.
 
-Decides, before anything imports onnxruntime, that it reports nothing: from 1.29 on it tells its maker the names and
-hashes of models unless this variable is set.
+Decides, before any module imports onnxruntime, that it sends no telemetry. From version 1.29 on it reports names and
+hashes of models to its maker unless this variable is set.
 """
 
 import os

@@ -1,16 +1,17 @@
 """Settings of glibc's heap for a process that loads and drops models, receives chunks and answers requests.
 
-Decides how much freed memory is kept for the next use. Refuses to know who allocates. Leaves other C libraries alone.
+Decides how much freed memory is kept for the next use. Refuses to know which code allocates. Does not change other C
+libraries.
 """
 
 import ctypes
 
 _M_MXFAST, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = 1, -1, -3, -8
 _SETTINGS = {_M_MXFAST: 0, _M_ARENA_MAX: 2, _M_MMAP_THRESHOLD: 1024 * 1024, _M_TRIM_THRESHOLD: 1536 * 1024}
-"""Few heaps for many threads. Blocks above the first threshold, and what lies free above the second, go back to the
-kernel at once; memory that is used repeatedly (a chunk of 256 KiB is copied three times) stays: a page that comes back
-takes 3 us. By default, glibc raises both thresholds with the largest block that was ever freed, and keeps a loaded
-forest's small blocks to merge them all at once, 22 ms in which no other thread can allocate."""
+"""Few heaps for many threads. Blocks above the first threshold return to the kernel at once, and so does free memory
+above the second. Memory that is used repeatedly stays (a chunk of 256 KiB is copied three times), because a page that
+returns takes 3 us. By default, glibc raises both thresholds with the largest block that was ever freed. It also keeps
+the small blocks of a freed forest and merges them all at once: for 22 ms no other thread can allocate."""
 
 _libc = ctypes.CDLL(None)
 
@@ -23,6 +24,6 @@ def tune() -> None:
 
 
 def trim() -> None:
-    """Returns freed memory to the kernel: without it a replaced forest stays in RSS."""
+    """Returns freed memory to the kernel. Without this call, a replaced forest stays in resident memory."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)

@@ -1,6 +1,6 @@
 """The parent's side of a probe: starts the confined child, waits for it, and reads its report.
 
-Decides how long a child may take. Refuses to know what is examined: `probe_child` does.
+Decides how long a child may take. Refuses to know the checks: see `probe_child`.
 """
 
 import json
@@ -20,7 +20,7 @@ PROBE_START_S = 20.0
 
 
 def run_probe(assignment: Assignment, artifact: str, golden: str) -> ProbeReport:
-    """Runs the probe child to its end and reads its report; a child that dies or hangs yields a report of that."""
+    """Runs the probe child to its end. Returns its report, or a report that the child died or took too long."""
     manifest = assignment.manifest
     plain = {"artifact": artifact, "golden": golden, "manifest": json.loads(encode(manifest))}
     request = json.dumps({**plain, "require_sandbox": assignment.policy.require_sandbox})

@@ -1,6 +1,7 @@
-"""The probe, run as a child: confine, scan, load, answer the golden inputs, measure. One JSON in, one JSON out.
+"""The probe as a child process: confine, scan, load, answer the golden inputs, measure. JSON on stdin and stdout.
 
-Decides whether this device's runtime answers as the converter's did. Refuses to know what happens to the model then.
+Decides whether this device's runtime answers as the converter's did. Refuses to know what happens to the model after
+that.
 """
 
 import json
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 def _scan(artifact: Path) -> dict[str, Any]:
-    """Scans the file before anything parses it; returns why it is refused, or nothing."""
+    """Scans the file before any library parses it. Returns the error's code and detail, or an empty dict."""
     try:
         with artifact.open("rb") as file:
             scan_onnx(memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))

@@ -1,7 +1,7 @@
-"""Tensors in memory that an agent and its worker share: laid one after the other, described by one short message.
+"""Tensors in memory that an agent and its worker share: one after the other, described by one short message.
 
-Decides the layout, and checks every description from the other side: an attacker may control a worker.
-The region is a memfd sealed against shrinking, so that nothing the worker does makes the agent's reads fault.
+Decides the layout, and checks every description that the other side sends: an attacker may control a worker. The region
+is a memfd sealed against shrinking, so that no act of the worker makes the agent's reads fail.
 """
 
 import fcntl
@@ -38,13 +38,13 @@ class Said(msgspec.Struct):
 
     tensors: list[Placed] = []
     size_bytes: int = 0
-    """Size of the region; from a worker: the size that its answer needs."""
+    """The size of the region in bytes; from a worker: the size that its answer needs."""
     fault: str = ""
     """The runtime's exception as text."""
 
 
 class Region:
-    """The shared memory as one side sees it."""
+    """The shared memory, mapped into this process."""
 
     def __init__(self, fd: int | None = None) -> None:
         if fd is None:
@@ -56,7 +56,7 @@ class Region:
         self._map = mmap.mmap(fd, self.size_bytes)
 
     def grow(self, size_bytes: int) -> None:
-        """Makes room; WorldError `worker_failed` beyond the limit."""
+        """Makes the region at least this large. WorldError `worker_failed` beyond MAX_BYTES."""
         if size_bytes > MAX_BYTES:
             raise WorldError(Code.WORKER_FAILED, f"{size_bytes} bytes of tensors, limit {MAX_BYTES}")
         if size_bytes > self.size_bytes:
@@ -70,7 +70,10 @@ class Region:
             self.size_bytes = size_bytes
 
     def put(self, arrays: Mapping[str, Array]) -> list[Placed]:
-        """Copies arrays of any shape in; they must fit (`needed`). Text (object) is stored with a fixed width (U)."""
+        """Copies arrays of any shape into the region. They must fit (`needed`).
+
+        Text (object) is stored with a fixed width (U).
+        """
         placed, offset = [], 0
         for name, array in arrays.items():
             plain = _plain(array)
@@ -81,7 +84,10 @@ class Region:
         return placed
 
     def view(self, placed: Placed) -> Array:
-        """Returns the array of a description, with its shape and dtype, not copied. WorldError `worker_failed`."""
+        """Returns the described array with its shape and dtype, not copied.
+
+        WorldError `worker_failed` if it is not valid.
+        """
         try:
             dtype = np.dtype(placed.dtype)
             if dtype.kind not in _KINDS or placed.offset < 0 or any(size < 0 for size in placed.shape):
@@ -91,12 +97,12 @@ class Region:
             raise WorldError(Code.WORKER_FAILED, f"tensor {placed.name[:64]!r}: {error}") from None
 
     def close(self) -> None:
-        """Closes the descriptor; the mapping lives as long as arrays in it do."""
+        """Closes the descriptor. The mapping exists as long as arrays in it."""
         os.close(self.fd)
 
 
 def needed(arrays: Mapping[str, Array]) -> int:
-    """Returns the bytes that `put` takes."""
+    """Returns the number of bytes that `put` needs."""
     return sum(_aligned(_plain(array).nbytes) for array in arrays.values())
 
 

@@ -1,6 +1,6 @@
 """The worker's own program: confine, load, then answer from shared memory until the agent closes the pipe.
 
-Decides nothing: `shared_tensors` checks what it sends. Refuses to know what a request is for.
+Decides nothing: the agent's `shared_tensors` checks its messages. Refuses to know the purpose of a request.
 """
 
 import sys

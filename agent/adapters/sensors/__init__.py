@@ -1,1 +1,1 @@
-"""Where samples come from and where predictions go: files, ports, topics, images, sinks."""
+"""The sources of samples and the sinks of predictions: files, ports, topics, images."""

@@ -1,7 +1,7 @@
 """Rows from a directory of images: each file that appears becomes one row of pixels.
 
-Decides which files are new and complete, and the size of a picture as the model sees it. Scaling of values belongs to
-the model's own pipeline. Refuses to know which model answers. Needs Pillow: the extra `edgeward[images]`.
+Decides which files are new and complete, and the size of the picture that the model gets. The model's own pipeline
+scales the values. Refuses to know which model answers. Needs Pillow: the extra `edgeward[images]`.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,13 +14,14 @@ from contract.errors import BadInput, Code
 
 KINDS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 64 * 1024 * 1024
-"""Pixels of a picture in its file: a small file may claim a very large picture."""
+"""The largest number of pixels of a picture: a small file may claim a very large picture."""
 
 
 def from_images(config: ImagesSensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample | BadInput]:
-    """Yields samples until `wait(seconds)`, which pauses, returns True; for a file that is no picture, the error.
+    """Yields samples until `wait(seconds)`, which pauses, returns True. For a file that is not a picture, yields the
+    error.
 
-    BadInput `config_invalid` where Pillow or the directory is missing.
+    BadInput `config_invalid` if Pillow or the directory is missing.
     """
     image = _pillow()
     directory = beside.parent / config.path
@@ -39,7 +40,7 @@ def from_images(config: ImagesSensor, beside: Path, wait: Callable[[float], bool
 
 
 def _listed(directory: Path) -> dict[Path, int]:
-    """Returns pictures with their sizes; skips files that vanish meanwhile."""
+    """Returns the pictures with their sizes in bytes. Skips files that are deleted at this moment."""
     found = {}
     for path in directory.iterdir():
         if path.suffix.lower() in KINDS:

@@ -1,6 +1,6 @@
-"""Sensors, models and sinks put together as the configuration says: a thread for each sensor.
+"""Connects sensors, models and sinks as the configuration says, with a thread for each sensor.
 
-Decides nothing about rows. Refuses to know updates: whatever a slot serves answers.
+Decides nothing about rows. Refuses to know updates: the version that a slot serves answers.
 """
 
 import logging
@@ -21,7 +21,7 @@ _log = logging.getLogger("edgeward.agent")
 
 
 class Pipelines:
-    """All sensors of a device. `slot` returns a model's slot."""
+    """All sensors of a device. `slot` returns the slot of a model by its name."""
 
     def __init__(
         self, config: Config, beside: Path, *, link: Link, dropped: Counter[str], slot: Callable[[str], ModelSlot]
@@ -37,19 +37,19 @@ class Pipelines:
             threading.Thread(target=self._run, args=arguments, name=f"sensor-{number}", daemon=True).start()
 
     def subscribe(self) -> None:
-        """Subscribes to the topics that rows come from."""
+        """Subscribes to the topics from which rows come."""
         if self._topics:
             self._link.subscribe(sorted(self._topics))
 
     def take(self, topic: str, payload: bytes) -> bool:
-        """Gives a message that is a row to its sensor; returns whether it was one."""
+        """Gives a message on a sensor's topic to that sensor. Returns whether the topic belongs to a sensor."""
         queue = self._topics.get(topic)
         if queue is not None:
             queue.put(payload)
         return queue is not None
 
     def close(self) -> None:
-        """Ends the sensors; predictions that wait for a sink are delivered once."""
+        """Ends the sensors. Predictions that wait for a sink are sent once more."""
         self._stop.set()
         for sink in self._sinks:
             sink.close()

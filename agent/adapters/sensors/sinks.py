@@ -1,7 +1,7 @@
-"""Sinks: where predictions of a sensor's rows go. Each takes a batch of JSON lines and raises OSError or ValueError.
+"""Sinks: the receivers of predictions. Each sends a batch of JSON lines, and raises OSError or ValueError on failure.
 
-Decides retries, and when a batch is dropped. A sink that fails never delays the sensor: its outbox is bounded. Refuses
-to know which model answered.
+Decides retries, and when a batch is dropped. A failing sink never delays the sensor, because its outbox is bounded.
+Refuses to know which model answered.
 """
 
 import logging
@@ -28,7 +28,7 @@ Deliver = Callable[[list[bytes]], None]
 
 
 class Sink(Protocol):
-    """What a sensor's thread sees of a sink."""
+    """The interface of a sink to a sensor's thread."""
 
     def put(self, prediction: Prediction) -> None:
         """Takes one prediction; never blocks."""
@@ -36,7 +36,7 @@ class Sink(Protocol):
 
 
 class SinkThread:
-    """One sink with its outbox and a thread that empties it."""
+    """One sink with its outbox, and a thread that empties the outbox."""
 
     def __init__(
         self, config: FileSink | TopicSink | WebhookSink, beside: Path, link: Link, dropped: Counter[str]
@@ -53,7 +53,7 @@ class SinkThread:
         self._outbox.put(prediction, time.monotonic(), time.time())
 
     def close(self) -> None:
-        """Delivers what waits once, and ends the thread."""
+        """Sends the waiting predictions once, and ends the thread."""
         self._stopping.set()
         self._outbox.close()
         self._thread.join(timeout=TIMEOUT_S)
@@ -91,7 +91,9 @@ def _joined(lines: list[bytes]) -> bytes:
 
 
 def _append(path: Path, lines: list[bytes], max_bytes: int) -> None:
-    """Appends lines; a full file becomes ``NAME.1`` in place of the one before it."""
+    """Appends lines. If the file would become too large, it is first renamed to ``NAME.1``, which replaces an older
+    one.
+    """
     data = _joined(lines) + b"\n"
     if path.exists() and path.stat().st_size + len(data) > max_bytes:
         path.replace(path.with_name(f"{path.name}.1"))
