@@ -103,6 +103,8 @@ class Service:
         elif state.trust_changed:
             twins = state.world.durable.twins.values()
             self._retained.publish_trust({model for twin in twins for model in twin.desired})
+        if state.trust_changed:
+            self._retained.follow_director()
         state.trust_changed = False
         await self._retained.try_again()
         return True

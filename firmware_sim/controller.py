@@ -3,9 +3,10 @@
 Decides nothing about rollouts, nor in which order a pass does things. Refuses to know what devices are.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -16,13 +17,15 @@ from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.wire import decode, encode
 from controller.broker.messages import Publisher, Retained, blobs_in_use, sentinel
 from controller.gates.verdict import GateVerdict
+from controller.reconcile import restored
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes
 from controller.reconcile.preview import plan_rollout
 from controller.reconcile.world import FromDevice
 from controller.registry.registry import Lineage, Registry, Version
 from controller.rollout.model import FINAL, Rollout, Strategy
-from controller.trust.metadata import Keyring, TrustMetadata
+from controller.trust.keyring import Keyring
+from controller.trust.metadata import TrustMetadata
 from firmware_sim.clock import Clock
 from firmware_sim.device import MODEL
 from firmware_sim.durable import ControllerKilled, DurableHistory, DurableStore, DurableTables, Faults
@@ -57,6 +60,16 @@ class _Blobs:
         return self.by_digest[digest]
 
 
+@dataclass(frozen=True, slots=True)
+class _Backup:
+    """What is durable at one moment."""
+
+    made_at: str
+    store: DurableStore
+    tables: DurableTables
+    words: dict[str, bytes]
+
+
 class SimController:
     """Lives, is killed, starts again. Its passes are `reconcile.one_pass`; this is the disk and the broker for them."""
 
@@ -73,17 +86,16 @@ class SimController:
         self.acknowledged: list[tuple[float, str, Ack, bool]] = []
         """(time, device, what was acknowledged, whether it was durable then)"""
         self.kills = 0
+        self.restores = 0
         self._clock = clock
         self._network = network
         self._every_s = every_s
-        store = DurableStore()
         self.tables = DurableTables(self.faults)
         self._history = DurableHistory(self.faults)
-        self._registry = Registry(store)
         self._blobs = _Blobs()
-        self._trust_metadata = TrustMetadata(store, Keyring([*KEY_RING, TARGETS, RELEASE], RELEASE))
+        self._open(DurableStore())
         self._trust_metadata.begin(FIRST, WORLD_BEGAN)
-        self._publisher = Publisher(self._registry, self._blobs, self._trust_metadata)
+        self._backup: _Backup | None = None
         self._inbox: list[tuple[str, FromDevice]] = []
         self._epoch = 0
         self._restore_needed = False
@@ -95,6 +107,17 @@ class SimController:
     def states(self) -> dict[str, list[dict[str, Any]]]:
         """What each device has reported of itself, in order, a report that came twice once."""
         return self._history.states
+
+    @property
+    def refusals(self) -> list[tuple[str, str, str]]:
+        """(date and time, device, code) of everything that a device has refused."""
+        return self._history.refusals
+
+    def _open(self, store: DurableStore) -> None:
+        self._store = store
+        self._registry = Registry(store)
+        self._trust_metadata = TrustMetadata(store, Keyring([*KEY_RING, TARGETS, RELEASE], RELEASE))
+        self._publisher = Publisher(self._registry, self._blobs, self._trust_metadata)
 
     def _load(self) -> None:
         """Begins from what is durable."""
@@ -161,7 +184,7 @@ class SimController:
         self._load()
         known = {rollout.id: rollout for _, rollout in self.history}
         became = [rollout for rollout in self.world.durable.rollouts.values() if known.get(rollout.id) != rollout]
-        self.history += [(self._clock.now, rollout) for rollout in became]  # durable, and killed before it was noted
+        self._note(became)  # durable, and killed before it was noted
         self._network.controller_up = True
         self._restore_needed = True
         self._run_pass()
@@ -192,7 +215,33 @@ class SimController:
 
     def saved(self, rollouts: Sequence[Rollout]) -> None:
         """As `reconcile.ports.Listener` says."""
-        self.history += [(self._clock.now, rollout) for rollout in rollouts]
+        self._note(rollouts)
+
+    def _note(self, rollouts: Iterable[Rollout]) -> None:
+        """Writes to the trace; not what a rollout became that had ended in a life which a restore took away."""
+        ended = {rollout.id for _, rollout in self.history if rollout.status in FINAL} if self.restores else set()
+        self.history += [(self._clock.now, rollout) for rollout in rollouts if rollout.id not in ended]
+
+    def back_up(self) -> None:
+        """Keeps all that is durable now."""
+        self._backup = _Backup(self._today().isoformat(), self._store.copy(), self.tables.copy(), dict(self._words))
+
+    def restore_backup(self) -> None:
+        """Puts the newest backup in the place of all that is durable, and starts."""
+        assert self._backup is not None
+        self.restores += 1
+        self.tables = self._backup.tables.copy()
+        self._open(self._backup.store.copy())
+        self._history.last_words = dict(self._backup.words)
+        self._load()
+        devices, ended = restored.take_up(self.world, self._backup.made_at, self._wall())
+        self._records.save(self.world.durable, devices, [rollout.id for rollout in ended], ())
+        self._trust_metadata.after_restore(_no_key, self._today())
+        self.start()
+
+    @property
+    def _words(self) -> dict[str, bytes]:
+        return self._history.last_words
 
     def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
         """As `reconcile.ports.Inbox` says."""
@@ -268,6 +317,10 @@ class SimController:
             self._inbox.append((device, decode(payload, _KINDS[kind])))
         except (EdgewardError, KeyError) as error:
             raise AssertionError(f"{device} sent what the controller does not understand: {error}") from error
+
+
+def _no_key(role: str) -> NoReturn:
+    raise AssertionError(f"the root keys of a simulated fleet are with people: no key for {role} can be put in place")
 
 
 def _to_the_end(work: Coroutine[Any, Any, None]) -> None:

@@ -89,6 +89,16 @@ class DiskFails(Message, frozen=True, tag_field="kind", tag="disk_fails"):
     probability: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
 
 
+class ControllerRestored(Message, frozen=True, tag_field="kind", tag="controller_restored"):
+    """The controller's disk is lost, and it starts again from a backup."""
+
+    backup_after_s: Seconds
+    backup_before_s: Seconds
+    """The backup was made at a moment between these two, which the seed draws."""
+    at_s: Seconds
+    for_s: Positive
+
+
 class BrokerForgets(Message, frozen=True, tag_field="kind", tag="broker_forgets"):
     """The broker restarts without anything that it had retained."""
 
@@ -109,7 +119,17 @@ class Brownout(Message, frozen=True, tag_field="kind", tag="brownout"):
     """After a cut the next so many operations are cut with one in two."""
 
 
-Fault = Partition | Storm | ControllerDies | ControllerCrashes | DiskFails | BrokerForgets | CrashLoop | Brownout
+Fault = (
+    Partition
+    | Storm
+    | ControllerDies
+    | ControllerCrashes
+    | ControllerRestored
+    | DiskFails
+    | BrokerForgets
+    | CrashLoop
+    | Brownout
+)
 
 
 class Scenario(Message, frozen=True):

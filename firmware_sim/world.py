@@ -20,6 +20,7 @@ from firmware_sim.scenario import (
     Brownout,
     ControllerCrashes,
     ControllerDies,
+    ControllerRestored,
     CrashLoop,
     DiskFails,
     Fault,
@@ -168,15 +169,8 @@ class FleetWorld:
                 self.clock.at(at_s + for_s, lambda: _reach(cut_off, reachable=True))
             case Storm(at_s=at_s):
                 self.clock.at(at_s, self._storm)
-            case ControllerDies(at_s=at_s, for_s=for_s):
-                self.clock.at(at_s, self.controller.kill)
-                self.clock.at(at_s + for_s, self.controller.start)
-            case ControllerCrashes(probability=probability, for_s=for_s):
-                deaths = stream(self.seed, "controller/process")
-                self.controller.back_after_s = for_s
-                self.controller.faults.dies = lambda: self._faulty and deaths.random() < probability
-            case DiskFails(at_s=at_s, for_s=for_s, probability=probability):
-                self._fail_writes(at_s, at_s + for_s, probability)
+            case ControllerDies() | ControllerCrashes() | ControllerRestored() | DiskFails():
+                self._arrange_controllers(fault)
             case BrokerForgets(at_s=at_s):
                 self.clock.at(at_s, self._forget)
             case CrashLoop(release=release):
@@ -185,6 +179,26 @@ class FleetWorld:
                     device.crashes_on = digest
             case Brownout():
                 pass  # in the devices' power since they were made
+
+    def _arrange_controllers(self, fault: ControllerDies | ControllerCrashes | ControllerRestored | DiskFails) -> None:
+        match fault:
+            case ControllerDies(at_s=at_s, for_s=for_s):
+                self.clock.at(at_s, self.controller.kill)
+                self.clock.at(at_s + for_s, self.controller.start)
+            case ControllerCrashes(probability=probability, for_s=for_s):
+                deaths = stream(self.seed, "controller/process")
+                self.controller.back_after_s = for_s
+                self.controller.faults.dies = lambda: self._faulty and deaths.random() < probability
+            case ControllerRestored():
+                self._restore_from_backup(fault)
+            case DiskFails(at_s=at_s, for_s=for_s, probability=probability):
+                self._fail_writes(at_s, at_s + for_s, probability)
+
+    def _restore_from_backup(self, fault: ControllerRestored) -> None:
+        backed_up_s = stream(self.seed, "backup").uniform(fault.backup_after_s, fault.backup_before_s)
+        self.clock.at(backed_up_s, self.controller.back_up)
+        self.clock.at(fault.at_s, self.controller.kill)
+        self.clock.at(fault.at_s + fault.for_s, self.controller.restore_backup)
 
     def _fail_writes(self, first_s: float, last_s: float, probability: float) -> None:
         refusals, faults = stream(self.seed, f"controller/disk/{first_s}"), self.controller.faults

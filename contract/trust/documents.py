@@ -24,6 +24,7 @@ from contract.manifest import Manifest
 from contract.names import check_name, parse_target_path, target_path
 from contract.protocol import MAX_DESIRED_BYTES, MAX_MODELS_PER_DEVICE, PROTOCOL
 from contract.trust.verified import Desired, ModelRole, Wanted
+from contract.versions import MAX_VERSION
 from contract.wire import decode_plain
 
 DIRECTOR = "director"
@@ -90,6 +91,7 @@ def sign_desired(
     expires: datetime,
     signer: Signer,
     nonce: str = "",
+    withdrawn: Mapping[str, int] | None = None,
 ) -> bytes:
     """The desired document of `device`, signed by the director."""
     targets = {}
@@ -97,7 +99,8 @@ def sign_desired(
         path = target_path(want.model, want.release)
         fields = {"custom": msgspec.to_builtins(want.custom)}
         targets[path] = TargetFile(want.length, {"sha256": want.sha256}, path, fields)
-    edge = EdgeFields(protocol=PROTOCOL, device=device, issued=issued.isoformat(timespec="seconds"), nonce=nonce)
+    at, gone = issued.isoformat(timespec="seconds"), dict(withdrawn or {})
+    edge = EdgeFields(protocol=PROTOCOL, device=device, issued=at, nonce=nonce, withdrawn=gone)
     extra = {"x-edge": msgspec.to_builtins(edge)}
     return sign(Targets(version=version, expires=expires, targets=targets, unrecognized_fields=extra), signer)
 
@@ -122,10 +125,20 @@ def read_desired(raw: bytes, targets: Targets) -> Desired:
     if len(signed.targets) > MAX_MODELS_PER_DEVICE:
         raise BadInput(Code.MESSAGE_MALFORMED, f"{len(signed.targets)} models, limit {MAX_MODELS_PER_DEVICE}")
     wanted = tuple(_wanted(path, target) for path, target in sorted(signed.targets.items()))
-    if len({want.model for want in wanted}) != len(wanted):
+    if len({*edge.withdrawn, *(want.model for want in wanted)}) != len(wanted) + len(edge.withdrawn):
         raise BadInput(Code.MESSAGE_MALFORMED, "a model is named twice")
-    digest = sha256_hex(signed_bytes)
-    return Desired(edge.device, signed.version, digest, when(edge.issued), signed.expires, edge.nonce, wanted)
+    if signed.version > MAX_VERSION:
+        raise BadInput(Code.MESSAGE_MALFORMED, f"version {signed.version}: the largest is {MAX_VERSION}")
+    return Desired(
+        edge.device,
+        signed.version,
+        sha256_hex(signed_bytes),
+        when(edge.issued),
+        signed.expires,
+        edge.nonce,
+        wanted,
+        edge.withdrawn,
+    )
 
 
 def sign(signed: Any, *signers: Signer) -> bytes:

@@ -10,6 +10,7 @@ from contract.manifest import Manifest
 from controller.clock import stamp, today
 from controller.state import State
 from controller.trust.keys import make_next
+from controller.trust.rotation import Role
 
 
 def accept_metadata(state: State, files: dict[str, str], *, actor: str) -> list[str]:
@@ -31,6 +32,16 @@ def make_key(state: State, role: str, *, actor: str) -> Key:
     public = signer.public_key
     state.journal.audit(stamp(), actor, "trust key", role, public.keyid)
     return public
+
+
+def rotate(state: State, role: Role, *, actor: str) -> Key:
+    """Replaces the key of a role in a fleet whose keys are here; the new public key. BadInput `signature_invalid`."""
+    keys, now = state.config.data_dir / "keys", today()
+    made = state.trust_metadata.rotate(role, lambda name: make_next(keys, name, now), now)
+    state.trust_changed = True
+    state.journal.audit(stamp(), actor, "trust rotate", role, made.keyid)
+    state.poke()
+    return made
 
 
 def sign(state: State, model: str) -> bool:
