@@ -99,9 +99,9 @@ def sign_desired(
         path = target_path(want.model, want.release)
         fields = {"custom": msgspec.to_builtins(want.custom)}
         targets[path] = TargetFile(want.length, {"sha256": want.sha256}, path, fields)
-    at, gone = issued.isoformat(timespec="seconds"), dict(withdrawn or {})
-    edge = EdgeFields(protocol=PROTOCOL, device=device, issued=at, nonce=nonce, withdrawn=gone)
-    extra = {"x-edge": msgspec.to_builtins(edge)}
+    edge = EdgeFields(protocol=PROTOCOL, device=device, issued=issued.isoformat(timespec="seconds"), nonce=nonce)
+    plain = msgspec.structs.asdict(edge) | {"withdrawn": dict(withdrawn or {})}
+    extra = {"x-edge": {name: value for name, value in plain.items() if name != "withdrawn" or value}}
     return sign(Targets(version=version, expires=expires, targets=targets, unrecognized_fields=extra), signer)
 
 

@@ -11,12 +11,13 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from contract.errors import BadInput, Code, WorldError
 from contract.wire import Said, decode, encode
-from controller.registry.atomic_file import replace_file, sync_directory
+from controller.registry.atomic_file import sync_directory
 from controller.registry.backup import ASIDE, BLOCK_BYTES, FORMAT, LIST, PRIVATE, SCRATCH, BackedUpFile, BackupList
 
 MAX_LIST_BYTES = 64 << 20
@@ -49,7 +50,9 @@ def restore(file: Path, data_dir: Path, *, replace: bool, now: str) -> tuple[Bac
     contents = _unpacked(file, scratch)
     with _disk(data_dir):
         mark = Restored(backed_up_at=contents.made_at, restored_at=now)
-        replace_file(scratch / MARK, encode(mark))
+        _written(BytesIO(encode(mark)), scratch / MARK)
+        for directory in (scratch, *(path for path in scratch.rglob("*") if path.is_dir())):
+            sync_directory(directory)
         aside = _moved_aside(before, data_dir / f"{ASIDE}{now.translate({ord(':'): None})}") if before else None
         for path in sorted(scratch.iterdir()):
             path.rename(data_dir / path.name)
@@ -142,7 +145,6 @@ def _written(source: BinaryIO, path: Path) -> str:
             file.write(block)
         file.flush()
         os.fsync(file.fileno())
-    sync_directory(path.parent)
     return sha.hexdigest()
 
 

@@ -50,7 +50,10 @@ def open_trust_metadata(store: Store, directory: Path, metadata: Path | None, no
 
 def make_next(directory: Path, role: str, now: datetime) -> Signer:
     """A new key for an online role. It is valid once offline keys have signed metadata that name it."""
-    return load_or_make_signer(directory / f"{role}-{now:%Y%m%dT%H%M%S}.pem")
+    path = directory / f"{role}-{now:%Y%m%dT%H%M%S}.pem"
+    while path.exists():  # another one of this second
+        path = path.with_name(f"{path.stem}x.pem")
+    return load_or_make_signer(path)
 
 
 def load_or_make_signer(path: Path) -> Signer:
