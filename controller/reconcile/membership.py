@@ -59,21 +59,21 @@ def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> tuple[lis
     members = members_of(world, rollout)
     twins = (world.durable.twins[name] for name in names if name not in members and name not in rollout.excluded)
     matching = [twin for twin in twins if rollout.selector.items() <= twin.labels.items()]
-    settled = {twin.device: why for twin in matching if (why := _why_left_alone(twin, rollout.model))}
+    settled = {twin.device: why for twin in matching if (why := _why_left_alone(world, twin, rollout.model))}
     newcomers = (twin for twin in matching if twin.device not in settled)
     targets, excluded = fitted(world, newcomers, rollout.model, rollout.forms, rollout.strategy)
     return targets, excluded | settled
 
 
-def _why_left_alone(twin: Twin, model: str) -> str:
-    """Why a device that comes with a version of the model is not given another one of its own accord; empty if it may.
+def _why_left_alone(world: World, twin: Twin, model: str) -> str:
+    """Why a device that comes with a version of the model is given no other one unasked; empty if it may be.
 
     It was moved here, or was given the version by this controller before that was restored from a backup.
     """
     state = twin.reported.get(model)
-    if state is None or state.stable is None or model in twin.desired:
+    if state is None or state.stable is None or model in twin.desired or holds(world, model, state.stable):
         return ""
-    return f"it runs v{state.stable.release}, which this controller did not give it: start a rollout to change that"
+    return f"it runs v{state.stable.release}, which the registry does not hold: start a rollout to change that"
 
 
 def fitted(

@@ -109,6 +109,7 @@ def test_a_newcomer_that_runs_a_version_already_is_left_alone_and_one_that_runs_
 ) -> None:
     """It was enrolled after the backup, or moved here from another controller."""
     world = restored_world()
+    world.registered = {"m": {2: frozenset({NEW})}}
     world.durable.rollouts = {"r-1": rollout(id="r-1", status="completed", members=(), forms=(FORM,))}
     reconcile(world, [("c", beat(1, *([state] if state else []), device="c"))], NOW)
     changes = reconcile(world, [], NOW + 1)
