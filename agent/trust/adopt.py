@@ -76,7 +76,7 @@ def _free_directory(parent: Path) -> Path:
 
 
 def _checked(edited: str, config: Config, changed: Mapping[str, Mapping[str, str]], path: Path) -> str:
-    """The edited text, if it says what the old one said but for what was changed; BadInput says what to write by hand."""
+    """The edited text, if it says what the old one said but for what was changed; BadInput names the keys otherwise."""
     wanted: dict[str, Any] = msgspec.to_builtins(config)
     for table, values in changed.items():
         wanted[table] = {**wanted[table], **values}
