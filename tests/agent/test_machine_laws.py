@@ -13,6 +13,7 @@ from agent.core.events import (
     DesiredChanged,
     DesiredRefused,
     DesiredWithdrawn,
+    DirectorChanged,
     Event,
     FetchDone,
     FetchFailed,
@@ -46,6 +47,7 @@ EVENTS: list[Event] = [
     DesiredRefused(A4, "pinned", ""),
     DesiredWithdrawn(2),
     DesiredWithdrawn(5),
+    DirectorChanged(),
     TimerFired(),
 ]
 for _digest in DIGESTS:
@@ -160,7 +162,11 @@ def test_a_shadow_becomes_stable_only_after_it_has_served(graph: dict) -> None:
 
 def test_a_shadow_that_has_passed_says_so_and_waits(graph: dict) -> None:
     passed = [state for state in graph if state.record.outcome and state.record.outcome.result == "shadowed"]
-    waiting = [state for state in passed if isinstance(state, Trial) and state.record.trial == SHADOW2]
+    waiting = [
+        state
+        for state in passed
+        if isinstance(state, Trial) and state.record.trial == SHADOW2 and state.record.outcome.generation == 2
+    ]
     assert waiting
     for state in waiting:
         assert machine.deadline(state) is None
@@ -182,13 +188,22 @@ def test_what_the_device_itself_refuses_is_decided_and_changes_nothing_that_runs
 def test_law_4_the_generation_never_falls_and_stable_changes_only_by_confirmation(graph: dict) -> None:
     for state, steps in graph.items():
         for event, (after, _) in steps:
-            assert after.record.generation >= state.record.generation
+            assert after.record.generation >= state.record.generation or isinstance(event, DirectorChanged)
             old, new = state.record.stable, after.record.stable
             if new is not None and (old is None or old.digest != new.digest):
                 assert isinstance(state, Trial), (state, event)
                 assert state.record.trial is not None
                 assert new.digest == state.record.trial.digest
                 assert state.soak_until <= NOW
+
+
+def test_another_director_begins_its_own_numbers_and_changes_nothing_that_runs(graph: dict) -> None:
+    for state, steps in graph.items():
+        for event, (after, commands) in steps:
+            if isinstance(event, DirectorChanged):
+                assert machine.newest_generation(after) == 0
+                assert replace(after.record, generation=state.record.generation) == state.record
+                assert [type(command) for command in commands] == [Save] * (after.record != state.record)
 
 
 def test_law_5_after_a_reboot_the_soak_starts_again_and_boots_are_counted(graph: dict) -> None:
@@ -210,7 +225,8 @@ def test_law_5_after_a_reboot_the_soak_starts_again_and_boots_are_counted(graph:
 def test_every_state_that_waits_has_a_deadline(graph: dict) -> None:
     for state in graph:
         outcome, trial = state.record.outcome, state.record.trial
-        shadowed = trial == SHADOW2 and outcome is not None and outcome.result == "shadowed"
+        passed = trial is not None and outcome is not None and outcome.result == "shadowed"
+        shadowed = passed and outcome.generation == trial.generation
         waits = (
             isinstance(state, Probing)
             or (isinstance(state, Trial) and not shadowed)

@@ -1,4 +1,4 @@
-"""What we wrote for ourselves, read by the program of before: unknown keys are left out at any depth, the rest holds."""
+"""What we wrote for ourselves, as a program of before reads it: unknown keys are left out, the rest holds."""
 
 import json
 from decimal import Decimal
