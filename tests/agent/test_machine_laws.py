@@ -97,8 +97,9 @@ def reachable() -> dict[State, list[tuple[Event, machine.Step]]]:
         if state in graph:
             continue
         graph[state] = [(event, machine.step(state, event, NOW)) for event in EVENTS]
-        for _, (after, _) in graph[state]:
-            todo += variants(after)
+        for event, (after, _) in graph[state]:
+            if not isinstance(event, DirectorChanged):  # what follows is the same again, with other numbers
+                todo += variants(after)
         todo += variants(machine.resume(state.record, NOW)[0])
     return graph
 
@@ -162,11 +163,7 @@ def test_a_shadow_becomes_stable_only_after_it_has_served(graph: dict) -> None:
 
 def test_a_shadow_that_has_passed_says_so_and_waits(graph: dict) -> None:
     passed = [state for state in graph if state.record.outcome and state.record.outcome.result == "shadowed"]
-    waiting = [
-        state
-        for state in passed
-        if isinstance(state, Trial) and state.record.trial == SHADOW2 and state.record.outcome.generation == 2
-    ]
+    waiting = [state for state in passed if isinstance(state, Trial) and state.record.trial == SHADOW2]
     assert waiting
     for state in waiting:
         assert machine.deadline(state) is None
@@ -225,8 +222,7 @@ def test_law_5_after_a_reboot_the_soak_starts_again_and_boots_are_counted(graph:
 def test_every_state_that_waits_has_a_deadline(graph: dict) -> None:
     for state in graph:
         outcome, trial = state.record.outcome, state.record.trial
-        passed = trial is not None and outcome is not None and outcome.result == "shadowed"
-        shadowed = passed and outcome.generation == trial.generation
+        shadowed = trial == SHADOW2 and outcome is not None and outcome.result == "shadowed"
         waits = (
             isinstance(state, Probing)
             or (isinstance(state, Trial) and not shadowed)

@@ -21,7 +21,9 @@ from agent.transfer import download
 from agent.trust import pending
 from agent.uplink import reporter
 from contract.errors import WorldError
-from controller.reconcile import decisions, durable, fold
+from contract.trust import repository
+from controller.fleet.twin import Twin
+from controller.reconcile import decisions, durable, fold, restored
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes, Unsaved
 from controller.rollout import analysis, decide
@@ -341,6 +343,42 @@ def an_unsaved_change_is_lost_by_a_failed_pass(patch: pytest.MonkeyPatch) -> Non
             raise
 
     patch.setattr(Passes, "_save", save)
+
+
+@bug("restore", "controller_restored", "rollout_ends")
+def documents_are_numbered_from_the_backup_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Twin, "next_version", lambda self, now: self.document_version + 1)
+
+
+@bug("restore", "controller_restored_early", "nothing_refused_for_ever")
+def metadata_is_numbered_from_the_backup_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(repository, "next_version", lambda previous, now_s: previous + 1)
+
+
+@bug("restore", "controller_restored", "rollout_ends")
+def rollouts_that_were_open_in_the_backup_go_on(patch: pytest.MonkeyPatch) -> None:
+    original = restored.take_up
+
+    def take_up(world: Any, backed_up_at: str, now: float) -> Any:
+        before = dict(world.durable.rollouts)
+        devices, _ = original(world, backed_up_at, now)
+        world.durable.rollouts = before
+        return devices, []
+
+    patch.setattr(restored, "take_up", take_up)
+
+
+@bug("restore", "controller_restored_early", "keeps_its_model")
+def what_a_restored_controller_does_not_know_is_withdrawn(patch: pytest.MonkeyPatch) -> None:
+    original = restored.take_up
+
+    def take_up(world: Any, backed_up_at: str, now: float) -> Any:
+        twins = world.durable.twins
+        for name, twin in twins.items():
+            twins[name] = msgspec.structs.replace(twin, document_version=1, withdrawn={"m": int(now)})
+        return original(world, backed_up_at, now)
+
+    patch.setattr(restored, "take_up", take_up)
 
 
 @bug("publisher", "storm", "never_stops")
