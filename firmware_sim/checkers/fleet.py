@@ -133,7 +133,7 @@ def _given(world: FleetWorld) -> dict[str, int]:
     }
 
 
-CHECKERS: tuple[Checker, ...] = (keeps_its_model, safety, order, refusals, rollouts, liveness, resources)
+CHECKERS: tuple[Checker, ...] = (safety, order, keeps_its_model, refusals, rollouts, liveness, resources)
 
 
 def check_world(world: FleetWorld) -> None:

@@ -226,8 +226,7 @@ def test_fast_forward_of_generations_dies_with_the_directors_key_whenever_power_
     assert device.device.record.generation == MAX_VERSION
     new = rotate_director(device)
     if cut is not None:
-        operations = device.flash.power.operations
-        device.flash.power.plan = power.at(operations + cut)
+        device.flash.power.plan = power.at(device.flash.power.operations + cut)
     device.offer(*desired(16, want(2, V2.manifest, 16), by=new))
     device.run(device.now + 180)
     assert device.device.serving == V2.manifest.artifact.sha256

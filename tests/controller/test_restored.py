@@ -152,8 +152,8 @@ def test_a_restore_is_taken_up_once_and_is_in_the_audit(state: State) -> None:
 
 def follow(state: State, trusted: Any) -> Any:
     """What a device trusts after the newest bundle and role."""
-    bundle = state.trust_metadata.trust_bundle()
-    found = chain.follow(trusted, bundle, today())
+    trust_bundle = state.trust_metadata.trust_bundle()
+    found = chain.follow(trusted, trust_bundle, today())
     return chain.take_role(found, "m", state.trust_metadata.role("m") or b"", today())
 
 

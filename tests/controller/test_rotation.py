@@ -52,10 +52,10 @@ def test_a_key_is_replaced_and_a_device_that_knows_the_old_one_follows(
     state: State, role: Role, tmp_path: Path
 ) -> None:
     def follow(trusted: chain.Trusted) -> chain.Trusted:
-        bundle = state.trust_metadata.trust_bundle()
-        while (version := chain.missing_root(trusted, bundle)) is not None:
+        trust_bundle = state.trust_metadata.trust_bundle()
+        while (version := chain.missing_root(trusted, trust_bundle)) is not None:
             trusted = chain.take_root(trusted, state.trust_metadata.files[f"{version}.root.json"])
-        found = chain.follow(trusted, bundle, today())
+        found = chain.follow(trusted, trust_bundle, today())
         return chain.take_role(found, "m", state.trust_metadata.role("m") or b"", today())
 
     known = follow(chain.trust_root(state.trust_metadata.root()))

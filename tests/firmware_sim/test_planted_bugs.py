@@ -28,9 +28,12 @@ from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes, Unsaved
 from controller.rollout import analysis, decide
 from firmware_sim import controller as sim_controller
+from firmware_sim.checkers.fleet import keeps_its_model
+from firmware_sim.checkers.law import Violation
 from firmware_sim.flash import Flash
 from firmware_sim.runs import run_once
 from firmware_sim.scenario import load_scenario
+from firmware_sim.world import FleetWorld
 
 pytestmark = pytest.mark.no_cover  # the same worlds are measured in test_worlds, at two and a half times the cost
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -368,7 +371,7 @@ def rollouts_that_were_open_in_the_backup_go_on(patch: pytest.MonkeyPatch) -> No
     patch.setattr(restored, "take_up", take_up)
 
 
-@bug("restore", "controller_restored_early", "keeps_its_model")
+@bug("restore", "controller_restored_early", "never_stops")
 def what_a_restored_controller_does_not_know_is_withdrawn(patch: pytest.MonkeyPatch) -> None:
     original = restored.take_up
 
@@ -423,6 +426,14 @@ def laws_broken(scenario: str) -> str:
 def test_a_planted_bug_is_caught_by_its_checker(planted: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     planted.plant(monkeypatch)
     assert laws_broken(planted.scenario) == planted.law
+
+
+def test_a_model_that_is_lost_is_noticed_by_a_law_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    what_a_restored_controller_does_not_know_is_withdrawn(monkeypatch)
+    world = FleetWorld(load_scenario(SCENARIOS / "controller_restored_early.toml"), 1)
+    world.run()
+    with pytest.raises(Violation, match="keeps_its_model"):
+        keeps_its_model(world)
 
 
 def test_there_are_at_least_twenty_of_them_all_over_the_place() -> None:
