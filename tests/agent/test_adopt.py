@@ -17,6 +17,7 @@ from agent.core.admission import HighWater
 from agent.core.model import Assignment, Record
 from agent.flash.store import DeviceRecord, Store
 from agent.trust import adopt as module
+from agent.trust import enrol as enrol_module
 from agent.trust.credentials import load_root
 from contract.desired import TrialPolicy
 from contract.enrolment import Certificate, Claim
@@ -192,3 +193,14 @@ def test_a_second_move_leaves_the_credentials_of_the_first(home: Path, asked: li
     first, second = moved(home), moved(home)
     assert (first.name, second.name) == ("controller-2", "controller-3")
     assert load_config(home / "agent.toml").broker.key_file == str(second / "device.key")
+
+
+def test_new_hardware_is_enrolled_with_the_labels_that_its_claim_carries(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = json.loads((home / "claim.json").read_text()) | {"labels": {"site": 'north "3"', "floor": "2"}}
+    (home / "claim.json").write_text(json.dumps(claim))
+    answer = Certificate(device="cam-7", certificate="the certificate", ca="")
+    monkeypatch.setattr(enrol_module, "certificate_for", lambda *_: answer)
+    path = enrol_module.enrol(home / "claim.json", home / "fresh", PosixDisk)
+    assert load_config(path).device.labels == {"site": 'north "3"', "floor": "2"}
