@@ -15,7 +15,7 @@ import msgspec
 
 from agent.core import machine
 from agent.core.admission import told
-from agent.core.events import DesiredWithdrawn, ModelBroken, ModelReady, TimerFired
+from agent.core.events import DesiredWithdrawn, DirectorChanged, ModelBroken, ModelReady, TimerFired
 from agent.core.model import Record
 from agent.flash.store import DeviceRecord, Store
 from agent.models.device_model import DeviceModel
@@ -229,19 +229,26 @@ class Agent:
 
     def _take(self, found: "Found", now: float) -> None:
         """Steps the models that a document concerns: withdrawals first, then assignments, then refusals."""
-        if found.named is not None:
-            for name in sorted(set(self.models) - found.named):
-                self._stepper.step(name, DesiredWithdrawn(found.version), now)
+        if found.new_director:
+            self._begin_numbering(now)
+        for name in sorted(set(self.models) & set(found.withdrawn)):
+            self._stepper.step(name, DesiredWithdrawn(found.withdrawn[name]), now)
         for assignment in found.admitted:
             self._stepper.add(assignment.model, Record())
             self._stepper.step(assignment.model, told(assignment, self._identity.pinned), now)
         for error in found.refused:
             self._refuse(WAITING, error, now)
-        if not found.refused and (found.named is not None or found.admitted):
+        if not found.refused and (found.is_desired or found.admitted):
             self._faults.over(WAITING)
-        if found.named is not None and not self._pruned:
+        if found.is_desired and not self._pruned:
             self._pruned = True
             self._stepper.prune(now)
+
+    def _begin_numbering(self, now: float) -> None:
+        assert self._documents is not None
+        for name in sorted(self.models):
+            self._stepper.step(name, DirectorChanged(), now)
+        self._documents.begin_numbering()
 
     def _blob(self, digest: str, index: int | None, payload: bytes, now: float) -> None:
         for name, download in self._downloads():

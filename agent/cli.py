@@ -1,4 +1,4 @@
-"""`edgeward-agent enrol | run | renew | status | doctor`. Exit codes: 0 fine, 1 wrong, 2 wrong call."""
+"""`edgeward-agent enrol | adopt | run | renew | status | doctor`. Exit codes: 0 fine, 1 wrong, 2 wrong call."""
 
 import argparse
 import json
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgeward-agent", description="Runs models on this device, and keeps them right."
     )
-    commands = parser.add_subparsers(required=True, metavar="enrol | run | renew | status | doctor")
+    commands = parser.add_subparsers(required=True, metavar="enrol | adopt | run | renew | status | doctor")
     words = "make a key, trade a claim for its certificate, write a configuration"
     first = commands.add_parser("enrol", help=words, description=words)
     first.add_argument("claim", type=Path, help="the file that `edgeward device enrol` wrote")
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     first.set_defaults(config=None)
     for name, command, words in (
         ("run", _run, "serve until it is stopped"),
+        ("adopt", _adopt, "follow another controller from now on, with the models that this device serves"),
         ("renew", _renew, "a new key and certificate in place of the old ones"),
         ("status", _status, "what this device runs, read from its disk (also while the agent is down)"),
         ("doctor", _doctor, "check everything around the agent that can keep it from working"),
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
             "--json", action="store_true", help="print JSON" if name in ("status", "doctor") else argparse.SUPPRESS
         )
         sub.set_defaults(command=command)
+    commands.choices["adopt"].add_argument("claim", type=Path, help="the file that `edgeward device adopt` wrote")
     return parser
 
 
@@ -68,6 +70,19 @@ def _enrol(call: argparse.Namespace) -> int:
 
     config = enrol(call.claim, call.out, PosixDisk)
     print(f"enrolled; wrote {config}; next: edgeward-agent run -c {config}")
+    return 0
+
+
+def _adopt(config: Config, call: argparse.Namespace) -> int:
+    from agent.adapters.directory_lock import lock_directory
+    from agent.trust.adopt import adopt
+
+    lock = lock_directory(Path(config.device.state_dir))  # the agent must be stopped: it holds what is changed here
+    try:
+        home = adopt(call.claim, config, call.config, PosixDisk)
+    finally:
+        lock.close()
+    print(f"follows {config.device.name}'s new controller with the credentials in {home}; start the agent again")
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.blobs import Blob
+from contract.versions import MAX_VERSION
 from contract.wire import Message
 
 
@@ -62,6 +63,9 @@ class TrialPolicy(Message, frozen=True):
     """The largest drop of accuracy from stable to the trial, as a fraction, where the sensor brings labels."""
 
 
+Generation = Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)]
+MAX_WITHDRAWN = 16
+"""Models that one document may withdraw: as many as a device may have."""
 MAX_SOURCES = 4
 """The largest number of sources of one target."""
 Source = Annotated[str, msgspec.Meta(pattern=r"^https?://[^{}\s]+\{sha256\}[^{}\s]*\Z", max_length=512)]
@@ -85,7 +89,7 @@ class DesiredTarget(Message, frozen=True):
     """The `custom` field of a desired target."""
 
     model: str
-    generation: Annotated[int, msgspec.Meta(ge=1)]
+    generation: Generation
     rollout: str
     policy: TrialPolicy
     delivery: Delivery | None = None
@@ -102,3 +106,6 @@ class EdgeFields(Message, frozen=True):
     issued: str
     nonce: str = ""
     """The nonce of the device's newest heartbeat. It proves that the document is newer than that heartbeat."""
+    withdrawn: Annotated[dict[str, Generation], msgspec.Meta(max_length=MAX_WITHDRAWN)] = {}
+    """Models that the device shall no longer run, by the generation of that order. A model that is named nowhere stays
+    as it is: a controller that was restored, or that took a device over, does not know all that it has."""

@@ -18,6 +18,8 @@ class Claim(Message, frozen=True):
     """The authority that vouches for broker and devices, in PEM."""
     root: str
     """The fleet's newest root, as it was signed: where the device's trust starts."""
+    labels: dict[str, str] = {}
+    """Labels that the device of this name has had: new hardware takes them over."""
 
 
 class EnrolRequest(Message, frozen=True):

@@ -105,6 +105,8 @@ class Code(StrEnum):
     BROKER_UNREACHABLE = "broker_unreachable"  # start it, or correct broker.url
     CONTROLLER_UNREACHABLE = "controller_unreachable"  # start `edgeward-controller run`, or correct EDGEWARD_URL
     STORE_CORRUPT = "store_corrupt"  # a table of the registry cannot be read: restore it from a backup
+    BACKUP_INVALID = "backup_invalid"  # the file is no whole backup, or of a newer version: take another one
+    DEVICE_RETIRED = "device_retired"  # it was retired: `edgeward device adopt NAME` takes it in again
 
 
 class EdgewardError(Exception):

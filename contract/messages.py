@@ -11,12 +11,13 @@ import msgspec
 
 from contract.histogram import LATENCY_BUCKETS
 from contract.protocol import MAX_BINS, MAX_DETAIL_CHARS, MAX_FAULTS, MAX_FEATURES, MAX_MODELS_PER_DEVICE
+from contract.versions import MAX_VERSION
 from contract.wire import Said
 
 Phase = Literal["steady", "fetching", "probing", "ready", "trial"]
 Result = Literal["confirmed", "rolled_back", "rejected", "shadowed"]
 """shadowed: the trial has run beside stable for its soak and passed; it waits to be told to serve."""
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_VERSION)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)]
 Short = Annotated[str, msgspec.Meta(max_length=128)]
 Digest = Annotated[str, msgspec.Meta(max_length=64)]

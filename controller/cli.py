@@ -1,4 +1,4 @@
-"""`edgeward-controller run`: the server process. Exit codes: 0 fine, 2 wrong call or configuration."""
+"""`edgeward-controller run | backup | restore`. Exit codes: 0 fine, 1 not all of it, 2 wrong call or configuration."""
 
 import argparse
 import asyncio
@@ -17,11 +17,15 @@ import msgspec
 from contract.errors import Code, EdgewardError, WorldError
 from controller.api.app import make_app
 from controller.api.door import opened
+from controller.clock import stamp
 from controller.config import Config, load_config
 from controller.registry.atomic_file import replace_file
+from controller.registry.backup import Backup, back_up
+from controller.registry.restore import check_whole, restore
 from controller.service import Service
 from controller.state import State, open_state
 from controller.trust.keys import load_or_make_secret
+from controller.verbs import restored
 
 PRIVATE_UMASK = 0o077
 """Whatever the controller writes, and its broker, is for its own user alone: keys, claims, what devices said."""
@@ -39,11 +43,46 @@ def run(arguments: list[str]) -> int:
     call = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        config = _with_flags(load_config(call.config), call)
-        asyncio.run(serve(config))
+        code: int = call.command(_with_flags(load_config(call.config), call), call)
     except EdgewardError as error:
         print(f"edgeward-controller: {error}", file=sys.stderr)
         return 2
+    return code
+
+
+def _run(config: Config, _: argparse.Namespace) -> int:
+    asyncio.run(serve(config))
+    return 0
+
+
+def _back_up(config: Config, call: argparse.Namespace) -> int:
+    made = back_up(config.data_dir, call.file, stamp())
+    print(backup_words(made, call.file))
+    return 1 if made.damaged else 0
+
+
+def backup_words(made: Backup, file: Path) -> str:
+    """What a backup holds, in sentences: above all which keys."""
+    size_bytes = sum(each.size_bytes for each in made.contents.files.values())
+    lines = [
+        f"wrote {file}: {len(made.contents.files)} files, {size_bytes / 1e6:.1f} MB, mode 0600",
+        f"it holds {', '.join(made.contents.secrets)}:",
+        "whoever reads it can speak for this controller. Keep it where you would keep these keys.",
+    ]
+    return "\n".join([*lines, *(f"damaged already, and not in it: blob {digest}" for digest in made.damaged)])
+
+
+def _restore(config: Config, call: argparse.Namespace) -> int:
+    os.umask(PRIVATE_UMASK)
+    lock = _lock(config.data_dir)
+    try:
+        contents, aside = restore(call.file, config.data_dir, replace=call.replace, now=stamp())
+    finally:
+        lock.close()
+    print(f"restored {len(contents.files)} files of {contents.made_at} to {config.data_dir}")
+    if aside is not None:
+        print(f"what was there before is in {aside}; remove it when you no longer need it")
+    print("next: edgeward-controller run. docs/guides/backup-and-restore.md says what to look at")
     return 0
 
 
@@ -51,9 +90,11 @@ async def serve(config: Config) -> None:
     """Serves until SIGTERM or SIGINT. WorldError `disk_failed` if another controller has the data directory."""
     os.umask(PRIVATE_UMASK)
     lock = _lock(config.data_dir)
+    check_whole(config.data_dir)
     make_private(config.data_dir)
     token = load_or_make_secret(config.data_dir / "token", f"edg_{secrets.token_urlsafe(32)}".encode())
     state = open_state(config)
+    restored.take_up(state)
     service = Service(state)
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -105,10 +146,21 @@ def make_private(data_dir: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edgeward-controller", description="Converts, verifies, versions, rolls out.")
-    commands = parser.add_subparsers(required=True, metavar="run")
-    runs = commands.add_parser("run", help="serve until told to stop", description="Flags win over the file.")
-    runs.add_argument("-c", "--config", type=Path, help="TOML file; see configs/controller.toml")
-    runs.add_argument("--data-dir", help="where everything is kept")
+    commands = parser.add_subparsers(required=True, metavar="run | backup | restore")
+    for name, command, words in (
+        ("run", _run, "serve until told to stop"),
+        ("backup", _back_up, "write all that a controller must find again to one new file, also while it runs"),
+        ("restore", _restore, "put what a backup holds into the data directory of a controller that does not run"),
+    ):
+        one = commands.add_parser(name, help=words, description="Flags win over the file.")
+        one.add_argument("-c", "--config", type=Path, help="TOML file; see configs/controller.toml")
+        one.add_argument("--data-dir", help="where everything is kept")
+        one.set_defaults(command=command, port=None, broker=None, broker_port=None)
+    for name in ("backup", "restore"):
+        commands.choices[name].add_argument("file", type=Path, help="the backup")
+    aside = "move what is in the data directory aside first"
+    commands.choices["restore"].add_argument("--replace", action="store_true", help=aside)
+    runs = commands.choices["run"]
     runs.add_argument("--port", type=int, help="of the API; 0 picks a free one")
     runs.add_argument("--broker", help="auto, mosquitto, embedded, mqtt://host:port or mqtts://host:port")
     runs.add_argument("--broker-port", type=int, help="of a broker that is started; 0 picks a free one")

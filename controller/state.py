@@ -149,6 +149,7 @@ def open_state(config: Config) -> State:
     world = records.load_world(journal.last_words(), config.fleet.silent_s)
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
     world.registered, world.withdrawn = registry.registered, registry.withdrawn
+    senders.retired = world.durable.retired
     for row, why in records.unreadable.items():
         _log.error("%s cannot be read and was left aside: %s", row, why)
     events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)

@@ -18,7 +18,7 @@ from contract.stick import ALL_MESSAGES
 from edgeward import sticks
 from edgeward.answers.answer import Sentences
 from edgeward.answers.blob import Blob
-from edgeward.answers.devices import Claim, Device, DeviceDetail, Enrolment
+from edgeward.answers.devices import Claim, Device, DeviceAnswer, DeviceDetail, Enrolment, Retired
 from edgeward.answers.models import Capture, Model, Version, VersionDetail
 from edgeward.answers.operators import (
     AuditEntry,
@@ -306,6 +306,33 @@ class Client:
         """Takes a device's certificates away; how many those were."""
         return int(self._transport.post(f"/v1/devices/{device}/revoke")["certificates"])
 
+    def retire(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
+        """Takes devices, by name or labels, out of the fleet for good; what became of each.
+
+        Certificates and sessions end, rollouts count them neither way, their history stays.
+        """
+        return self._devices("retire", devices, selector)
+
+    def replace(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
+        """Prepares new hardware under known names: old keys end, labels and what is desired stay; a claim for each."""
+        return self._devices("replace", devices, selector)
+
+    def adopt(self, devices: Sequence[str]) -> Table[DeviceAnswer]:
+        """Takes over devices from another controller, or after `retire`; a claim for each, for `edgeward-agent adopt`.
+
+        What they serve they go on serving.
+        """
+        answers = self._transport.post("/v1/devices/adopt", {"devices": list(devices)})
+        return Table(map(DeviceAnswer.read, answers))
+
+    def retired(self) -> Table[Retired]:
+        """Devices that were taken out of the fleet."""
+        return Table(map(Retired.read, self._transport.get("/v1/retired")))
+
+    def _devices(self, verb: str, devices: Sequence[str], selector: dict[str, str] | None) -> Table[DeviceAnswer]:
+        body = {"devices": list(devices), "selector": selector or {}}
+        return Table(map(DeviceAnswer.read, self._transport.post(f"/v1/devices/{verb}", body)))
+
     def trust(self) -> Trust:
         """Roles, every signed document, and what waits for a signature."""
         return Trust.read(self._transport.get("/v1/trust"))
@@ -317,6 +344,13 @@ class Client:
     def offer_metadata(self, files: dict[str, str]) -> list[str]:
         """Hands in documents that were signed here; names of those that were new."""
         return list(self._transport.put("/v1/trust", {"files": files})["taken"])
+
+    def rotate(self, role: str) -> PublicKey:
+        """Replaces the key of a role in a fleet whose keys are on the controller; the new one's public half.
+
+        BadInput `signature_invalid` where offline keys must agree: `edgeward trust rotate ROLE --keys DIRECTORY`.
+        """
+        return PublicKey.read(self._transport.post("/v1/trust/rotate", {"role": role}))
 
     def make_online_key(self, role: str) -> PublicKey:
         """The public half of a new key of the controller's."""

@@ -4,8 +4,9 @@ Decides nothing about rollouts, nor in which order a pass does things. Refuses t
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -21,13 +22,15 @@ from controller.broker.retained import RetainedState
 from controller.broker.skipped import Skipped
 from controller.gates.verdict import GateVerdict
 from controller.health import FREE_BYTES_WANTED, Facts, PassRecord, findings_of
+from controller.reconcile import restored
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes
 from controller.reconcile.preview import plan_rollout
 from controller.reconcile.world import FromDevice
 from controller.registry.registry import Lineage, Registry, Version
 from controller.rollout.model import FINAL, Rollout, Strategy
-from controller.trust.metadata import Keyring, TrustMetadata
+from controller.trust.keyring import Keyring
+from controller.trust.metadata import TrustMetadata
 from firmware_sim.clock import Clock
 from firmware_sim.device import MODEL
 from firmware_sim.durable import ControllerKilled, DurableHistory, DurableStore, DurableTables, Faults
@@ -72,6 +75,16 @@ class Blobs:
         return self.by_digest[digest]
 
 
+@dataclass(frozen=True, slots=True)
+class _Backup:
+    """What is durable at one moment."""
+
+    made_at: str
+    store: DurableStore
+    tables: DurableTables
+    words: dict[str, bytes]
+
+
 class SimController:
     """Lives, is killed, starts again. Its passes are `reconcile.one_pass`; this is the disk and the broker for them."""
 
@@ -94,17 +107,16 @@ class SimController:
         self.hears: Callable[[str, FromDevice], FromDevice] = lambda _, message: message
         """What comes in place of a device's message: somebody may put words in its mouth."""
         self.kills = 0
+        self.restores = 0
         self._clock = clock
         self._network = network
         self._every_s = every_s
-        store = DurableStore()
         self.tables = DurableTables(self.faults)
         self._history = DurableHistory(self.faults)
-        self._registry = Registry(store)
         self.blobs = Blobs(clock)
-        self._trust_metadata = TrustMetadata(store, Keyring([*KEY_RING, TARGETS, RELEASE], RELEASE))
+        self._open(DurableStore())
         self._trust_metadata.begin(FIRST, WORLD_BEGAN)
-        self._publisher = Publisher(self._registry, self.blobs, self._trust_metadata)
+        self._backup: _Backup | None = None
         self._inbox: list[tuple[str, FromDevice]] = []
         self._epoch = 0
         network.to_controller = self._message
@@ -115,6 +127,17 @@ class SimController:
     def states(self) -> dict[str, list[dict[str, Any]]]:
         """What each device has reported of itself, in order, a report that came twice once."""
         return self._history.states
+
+    @property
+    def refusals(self) -> list[tuple[str, str, str]]:
+        """(date and time, device, code) of everything that a device has refused."""
+        return self._history.refusals
+
+    def _open(self, store: DurableStore) -> None:
+        self._store = store
+        self._registry = Registry(store)
+        self._trust_metadata = TrustMetadata(store, Keyring([*KEY_RING, TARGETS, RELEASE], RELEASE))
+        self._publisher = Publisher(self._registry, self.blobs, self._trust_metadata)
 
     def _load(self) -> None:
         """Begins from what is durable."""
@@ -197,7 +220,7 @@ class SimController:
         self._load()
         known = {rollout.id: rollout for _, rollout in self.history}
         became = [rollout for rollout in self.world.durable.rollouts.values() if known.get(rollout.id) != rollout]
-        self.history += [(self._clock.now, rollout) for rollout in became]  # durable, and killed before it was noted
+        self._note(became)  # durable, and killed before it was noted
         self._network.controller_up = True
         self._retained.restore_needed = True
         self._run_pass()
@@ -234,7 +257,33 @@ class SimController:
 
     def saved(self, rollouts: Sequence[Rollout]) -> None:
         """As `reconcile.ports.Listener` says."""
-        self.history += [(self._clock.now, rollout) for rollout in rollouts]
+        self._note(rollouts)
+
+    def _note(self, rollouts: Iterable[Rollout]) -> None:
+        """Writes to the trace; not what a rollout became that had ended in a life which a restore took away."""
+        ended = {rollout.id for _, rollout in self.history if rollout.status in FINAL} if self.restores else set()
+        self.history += [(self._clock.now, rollout) for rollout in rollouts if rollout.id not in ended]
+
+    def back_up(self) -> None:
+        """Keeps all that is durable now."""
+        self._backup = _Backup(self._today().isoformat(), self._store.copy(), self.tables.copy(), dict(self._words))
+
+    def restore_backup(self) -> None:
+        """Puts the newest backup in the place of all that is durable, and starts."""
+        assert self._backup is not None
+        self.restores += 1
+        self.tables = self._backup.tables.copy()
+        self._open(self._backup.store.copy())
+        self._history.last_words = dict(self._backup.words)
+        self._load()
+        devices, ended = restored.take_up(self.world, self._backup.made_at, self._wall())
+        self._records.save(self.world.durable, devices, [rollout.id for rollout in ended], ())
+        self._trust_metadata.after_restore(_no_key, self._today())
+        self.start()
+
+    @property
+    def _words(self) -> dict[str, bytes]:
+        return self._history.last_words
 
     def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
         """As `reconcile.ports.Inbox` says."""
@@ -326,6 +375,10 @@ class SimController:
             self._inbox.append((device, self.hears(device, decode(payload, _KINDS[kind]))))
         except (EdgewardError, KeyError) as error:
             raise AssertionError(f"{device} sent what the controller does not understand: {error}") from error
+
+
+def _no_key(role: str) -> NoReturn:
+    raise AssertionError(f"the root keys of a simulated fleet are with people: no key for {role} can be put in place")
 
 
 def _to_the_end(work: Coroutine[Any, Any, None]) -> None:

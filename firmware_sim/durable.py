@@ -56,6 +56,12 @@ class DurableStore:
         """Every document of a table."""
         return self._tables.get(table, {})
 
+    def copy(self) -> "DurableStore":
+        """Another store with the same documents, for a backup."""
+        made = DurableStore()
+        made._tables = {table: dict(docs) for table, docs in self._tables.items()}
+        return made
+
     def put(self, table: str, docs: Mapping[str, Doc]) -> None:
         """Inserts or replaces."""
         self._tables.setdefault(table, {}).update(docs)
@@ -76,6 +82,12 @@ class DurableTables:
     def rows(self, table: str) -> Mapping[str, bytes]:
         """Every row of a table."""
         return self._tables.get(table, {})
+
+    def copy(self) -> "DurableTables":
+        """Other tables with the same rows, for a backup."""
+        made = DurableTables(self._faults)
+        made._tables = {table: dict(rows) for table, rows in self._tables.items()}
+        return made
 
     def write(self, rows: Rows) -> None:
         """All of these rows, or none of them."""
@@ -99,6 +111,8 @@ class DurableHistory:
         self.last_words: dict[str, bytes] = {}
         self.states: dict[str, list[dict[str, Any]]] = {}
         """What each device has reported of itself, in order, a report that came twice once."""
+        self.refusals: list[tuple[str, str, str]] = []
+        """(date and time, device, code) of everything that a device has refused, a report that came twice once."""
         self._newest: dict[str, tuple[int, int]] = {}
         self._reports: set[tuple[str, int, int]] = set()
         self.deeds: list[Deed] = []
@@ -116,6 +130,8 @@ class DurableHistory:
         for device, body in history:
             report = msgspec.json.decode(body)
             number = (report["boot"], report["seq"])
+            if report["refusal"] is not None and (device, *number) not in self._reports:
+                self.refusals.append((at, device, report["refusal"]["code"]))
             self._reports.add((device, *number))
             if report["state"] is not None and number > self._newest.get(device, (0, 0)):
                 self._newest[device] = number

@@ -90,6 +90,16 @@ class DiskFails(Message, frozen=True, tag_field="kind", tag="disk_fails"):
     probability: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
 
 
+class ControllerRestored(Message, frozen=True, tag_field="kind", tag="controller_restored"):
+    """The controller's disk is lost, and it starts again from a backup."""
+
+    backup_after_s: Seconds
+    backup_before_s: Seconds
+    """The backup was made at a moment between these two, which the seed draws."""
+    at_s: Seconds
+    for_s: Positive
+
+
 class BrokerForgets(Message, frozen=True, tag_field="kind", tag="broker_forgets"):
     """The broker restarts without anything that it had retained."""
 
@@ -141,6 +151,7 @@ WorldFault = (
     | Storm
     | ControllerDies
     | ControllerCrashes
+    | ControllerRestored
     | DiskFails
     | BrokerForgets
     | BrokerLost

@@ -1,6 +1,6 @@
 """Updates of a single device, each with the ending that it must reach whatever power does in between."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -53,17 +53,28 @@ def publish(
     world.offer(topics.model_role("m"), world.files["models-m.json"].encode())
     world.offer(topics.trust(), encode(trust_bundle(world.files)))
     wanted: tuple[Wanted, ...] = ()
+    withdrawn = {"m": generation} if release is None else {}
     if release is not None:
         artifact = manifests[release].artifact
         custom = DesiredTarget(model="m", generation=generation, rollout="r", policy=POLICY, delivery=delivery)
         wanted = (Wanted("m", release, artifact.length, artifact.sha256, custom),)
-    world.offer(topics.desired(NAME), desired_document(generation, wanted))
+    world.offer(topics.desired(NAME), desired_document(generation, wanted, withdrawn=withdrawn))
 
 
-def desired_document(version: int, wanted: tuple[Wanted, ...], device: str = NAME) -> bytes:
+def desired_document(
+    version: int, wanted: tuple[Wanted, ...], device: str = NAME, withdrawn: Mapping[str, int] | None = None
+) -> bytes:
     """The desired document, signed by the director of all simulated fleets."""
     expires = WORLD_BEGAN + timedelta(days=7)
-    return sign_desired(device, wanted, version=version, issued=WORLD_BEGAN, expires=expires, signer=KEYS.director)
+    return sign_desired(
+        device,
+        wanted,
+        version=version,
+        issued=WORLD_BEGAN,
+        expires=expires,
+        signer=KEYS.director,
+        withdrawn=withdrawn,
+    )
 
 
 def _publish_blob(world: Solo, data: bytes, blob: Blob) -> None:

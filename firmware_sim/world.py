@@ -27,6 +27,7 @@ from firmware_sim.scenario import (
     Brownout,
     ControllerCrashes,
     ControllerDies,
+    ControllerRestored,
     CrashLoop,
     DamagedBlob,
     DiskFails,
@@ -207,18 +208,18 @@ class FleetWorld:
                 self._arrange_for_the_controller(fault)
 
     def _arrange_for_the_controller(
-        self, fault: ControllerDies | ControllerCrashes | DiskFails | BrokerForgets | BrokerLost | DamagedBlob
+        self,
+        fault: ControllerDies
+        | ControllerCrashes
+        | ControllerRestored
+        | DiskFails
+        | BrokerForgets
+        | BrokerLost
+        | DamagedBlob,
     ) -> None:
         match fault:
-            case ControllerDies(at_s=at_s, for_s=for_s):
-                self.clock.at(at_s, self.controller.kill)
-                self.clock.at(at_s + for_s, self.controller.start)
-            case ControllerCrashes(probability=probability, for_s=for_s):
-                deaths = stream(self.seed, "controller/process")
-                self.controller.back_after_s = for_s
-                self.controller.faults.dies = lambda: self._faulty and deaths.random() < probability
-            case DiskFails(at_s=at_s, for_s=for_s, probability=probability):
-                self._fail_writes(at_s, at_s + for_s, probability)
+            case ControllerDies() | ControllerCrashes() | ControllerRestored() | DiskFails():
+                self._arrange_controllers(fault)
             case BrokerForgets(at_s=at_s):
                 self.clock.at(at_s, self._forget)
             case BrokerLost(at_s=at_s, for_s=for_s):
@@ -228,6 +229,26 @@ class FleetWorld:
                 damaged, digest = self.controller.blobs.damaged, self.models[release].manifest.artifact.sha256
                 self.clock.at(at_s, damaged.add, digest)
                 self.clock.at(at_s + for_s, damaged.discard, digest)
+
+    def _arrange_controllers(self, fault: ControllerDies | ControllerCrashes | ControllerRestored | DiskFails) -> None:
+        match fault:
+            case ControllerDies(at_s=at_s, for_s=for_s):
+                self.clock.at(at_s, self.controller.kill)
+                self.clock.at(at_s + for_s, self.controller.start)
+            case ControllerCrashes(probability=probability, for_s=for_s):
+                deaths = stream(self.seed, "controller/process")
+                self.controller.back_after_s = for_s
+                self.controller.faults.dies = lambda: self._faulty and deaths.random() < probability
+            case ControllerRestored():
+                self._restore_from_backup(fault)
+            case DiskFails(at_s=at_s, for_s=for_s, probability=probability):
+                self._fail_writes(at_s, at_s + for_s, probability)
+
+    def _restore_from_backup(self, fault: ControllerRestored) -> None:
+        backed_up_s = stream(self.seed, "backup").uniform(fault.backup_after_s, fault.backup_before_s)
+        self.clock.at(backed_up_s, self.controller.back_up)
+        self.clock.at(fault.at_s, self.controller.kill)
+        self.clock.at(fault.at_s + fault.for_s, self.controller.restore_backup)
 
     def _fail_writes(self, first_s: float, last_s: float, probability: float) -> None:
         refusals, faults = stream(self.seed, f"controller/disk/{first_s}"), self.controller.faults

@@ -20,9 +20,13 @@ class DesiredRefused(msgspec.Struct, frozen=True):
 
 
 class DesiredWithdrawn(msgspec.Struct, frozen=True):
-    """A verified document with this version no longer names the model."""
+    """A verified document says that the model shall no longer run."""
 
     generation: int
+
+
+class DirectorChanged(msgspec.Struct, frozen=True):
+    """Another key than before says what runs here. What the former one has numbered counts no longer."""
 
 
 class FetchDone(msgspec.Struct, frozen=True):
@@ -92,6 +96,7 @@ Event = (
     DesiredChanged
     | DesiredRefused
     | DesiredWithdrawn
+    | DirectorChanged
     | FetchDone
     | FetchFailed
     | ModelReady

@@ -15,6 +15,7 @@ from agent.core.events import (
     DesiredChanged,
     DesiredRefused,
     DesiredWithdrawn,
+    DirectorChanged,
     Event,
     FetchDone,
     FetchFailed,
@@ -61,7 +62,7 @@ def deadline(state: State) -> float | None:
 def step(state: State, event: Event, now: float) -> Step:
     """Handles one event. For one that does not fit, returns the same state and no commands."""
     match event:
-        case DesiredChanged() | DesiredRefused() | DesiredWithdrawn():
+        case DesiredChanged() | DesiredRefused() | DesiredWithdrawn() | DirectorChanged():
             return _told(state, event, now)
         case _:
             pass
@@ -80,7 +81,10 @@ def step(state: State, event: Event, now: float) -> Step:
             assert_never(state)
 
 
-def _told(state: State, event: DesiredChanged | DesiredRefused | DesiredWithdrawn, now: float) -> Step:
+Told = DesiredChanged | DesiredRefused | DesiredWithdrawn | DirectorChanged
+
+
+def _told(state: State, event: Told, now: float) -> Step:
     """Handles what a document says, in any state."""
     match event:
         case DesiredChanged(assignment):
@@ -89,6 +93,8 @@ def _told(state: State, event: DesiredChanged | DesiredRefused | DesiredWithdraw
             return _refused(state, assignment, (code, detail), now)
         case DesiredWithdrawn(generation):
             return _withdrawn(state, generation)
+        case DirectorChanged():
+            return _begin_numbering(state)
         case _:
             assert_never(event)
 
@@ -168,6 +174,17 @@ def _withdrawn(state: State, generation: int) -> Step:
         return state, ()
     empty = Record(generation=generation, outcome=record.outcome)
     return Steady(empty), (Save(empty), Load(None), Prune(), Report())
+
+
+def _begin_numbering(state: State) -> Step:
+    """Forgets generations, which a stolen key may have driven up: whatever the new director asks for is newer."""
+    begun = state
+    if isinstance(state, Fetching | Probing | Ready):
+        begun = msgspec.structs.replace(state, assignment=msgspec.structs.replace(state.assignment, generation=0))
+    if not state.record.generation:
+        return begun, ()
+    record = msgspec.structs.replace(state.record, generation=0)
+    return msgspec.structs.replace(begun, record=record), (Save(record),)
 
 
 def _steady(state: Steady, event: Event) -> Step:

@@ -17,8 +17,9 @@ from agent.flash.atomic_file import medium, read_atomic, write_atomic
 from agent.ports import Disk
 from contract.blobs import Blob, Followed
 from contract.errors import BadInput, Code, WorldError
+from contract.kept import decode_kept
 from contract.trust.verified import Trusted
-from contract.wire import Message, decode, encode
+from contract.wire import Message, encode
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -34,6 +35,8 @@ class DeviceRecord(Message, frozen=True):
     boots: int
     """How often the agent has started on this disk. Each start writes it, to see whether the disk takes records."""
     high_water: HighWater = HighWater()
+    numbered_by: tuple[str, ...] = ()
+    """Key ids of the director whose generations the records of models hold."""
     min_releases: dict[str, int] = {}
     """The highest floor that each model's release signer has ever set."""
 
@@ -88,6 +91,13 @@ class Store:
         bare = msgspec.structs.replace(trusted, roles=())
         if bare != msgspec.structs.replace(before, roles=()):
             self._write("trust", bare)
+
+    def forget_trusted(self) -> None:
+        """Deletes all verified metadata, durably: trust begins anew from the root that the device is given."""
+        with medium():
+            for name in [each for each in self._disk.names() if each == "trust" or each.startswith("role-")]:
+                self._disk.delete(name)
+            self._disk.sync_directory()
 
     def _role(self, model: str) -> KeptRole | None:
         try:
@@ -227,7 +237,7 @@ class Store:
             return None
         except OSError as error:
             raise BadInput(Code.RECORD_CORRUPT, f"{name}: {error.strerror or error}") from None
-        return decode(body, kind, max_bytes=MAX_RECORD_BYTES)
+        return decode_kept(body, kind, max_bytes=MAX_RECORD_BYTES)
 
     def _set_aside(self, name: str) -> None:
         """Keeps a damaged record for whoever looks for the cause. A disk that is read-only keeps it where it is."""

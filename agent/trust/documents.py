@@ -4,7 +4,7 @@ Makes verified metadata and high-water marks durable before anything follows fro
 documents are handled; `pending` decides whether one is admitted. Refuses to know what becomes of an assignment.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -25,14 +25,16 @@ MAX_BEHIND_S = 120.0
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What follows from a document, for the models that it names and for those that it no longer names."""
+    """What follows from a document, for the models that it names. All others stay as they are."""
 
     admitted: tuple[Assignment, ...] = ()
     refused: tuple[BadInput, ...] = ()
-    named: frozenset[str] | None = None
-    """Models of a new desired document; None where there is none."""
-    version: int = 0
-    """Version of that document."""
+    withdrawn: Mapping[str, int] = {}
+    """Models that the device shall no longer run, by the generation of that order."""
+    new_director: bool = False
+    """Whether another key than before says what runs here: it numbers what it says by itself."""
+    is_desired: bool = False
+    """Whether it follows from a desired document that has just been accepted."""
 
 
 class Documents:
@@ -136,14 +138,20 @@ class Documents:
             return self._admit(now)
         before = self.record.high_water
         document, high_water = self._pending.read_desired(payload, before, self._identity.nonce)
+        numbered_by = self.record.numbered_by or before.keyids or high_water.keyids
         if high_water != before:
-            self._keep(msgspec.structs.replace(self.record, high_water=high_water))
+            self._keep(msgspec.structs.replace(self.record, high_water=high_water, numbered_by=numbered_by))
         named = [want.model for want in document.wanted]
         self._pending.await_roles(document, now)
         self._link.unsubscribe([topics.model_role(name) for name in named])
         self._link.subscribe([topics.model_role(name) for name in named])
         found = self._admit(now)
-        return msgspec.structs.replace(found, named=frozenset(named), version=document.version)
+        rotated = numbered_by != high_water.keyids
+        return msgspec.structs.replace(found, withdrawn=document.withdrawn, new_director=rotated, is_desired=True)
+
+    def begin_numbering(self) -> None:
+        """Makes durable that the records of models hold no generation of a former director any more."""
+        self._keep(msgspec.structs.replace(self.record, numbered_by=self.record.high_water.keyids))
 
     def _admit(self, now: float) -> Found:
         admitted, refused = self._pending.take(now, self.record.min_releases)

@@ -36,7 +36,7 @@ _CONFIG = """\
 [device]
 name = "{device}"
 state_dir = "{state_dir}"
-
+{labels}
 [broker]
 url = "{broker_url}"
 ca_file = "{directory}/ca.pem"
@@ -57,15 +57,20 @@ def enrol(claim_file: Path, directory: Path, open_disk: OpenDisk) -> Path:
     BadInput: not a claim, or one that is used or too old (`claim_refused`); a directory that holds a device already.
     WorldError `disk_full`, `disk_failed`, `controller_unreachable`.
     """
-    claim = _read_claim(claim_file)
+    claim = read_claim(claim_file)
     disk, home = open_disk(directory), directory.resolve()
     if "agent.toml" in disk.names():
         raise BadInput(Code.CONFIG_INVALID, f"{directory / 'agent.toml'} exists: this directory holds a device already")
     key = ec.generate_private_key(ec.SECP256R1())
-    replace(disk, "device.key", _pem(key))
-    answer = _post(claim.url, "/v1/enrol", EnrolRequest(token=claim.token, csr=_request(key, claim.device)))
+    replace(disk, "device.key", key_pem(key))
+    answer = certificate_for(claim, key)
     text = _CONFIG.format(
-        device=claim.device, state_dir=home / "state", broker_url=claim.broker_url, directory=home, url=claim.url
+        device=claim.device,
+        state_dir=home / "state",
+        labels=_labels(claim),
+        broker_url=claim.broker_url,
+        directory=home,
+        url=claim.url,
     )
     files = {"root.json": claim.root, "ca.pem": claim.ca, "device.pem": answer.certificate, "agent.toml": text}
     for name, content in files.items():
@@ -88,7 +93,7 @@ def renew(config: Config, open_disk: OpenDisk) -> Path:
     signature = load_signer(broker.key_file)(renewal(request))
     asked = RenewRequest(certificate=certificate.read_text(encoding="ascii"), csr=request, signature=signature)
     answer = _post(config.enrolment.url, "/v1/renew", asked)
-    pair = ((key_file, _pem(key)), (certificate, answer.certificate.encode()))
+    pair = ((key_file, key_pem(key)), (certificate, answer.certificate.encode()))
     for path, content in pair:
         prepare(open_disk(path.parent), path.name, content)
     for path, _ in pair:
@@ -96,7 +101,13 @@ def renew(config: Config, open_disk: OpenDisk) -> Path:
     return certificate
 
 
-def _read_claim(file: Path) -> Claim:
+def certificate_for(claim: Claim, key: ec.EllipticCurvePrivateKey) -> Certificate:
+    """Trades a claim for a certificate for this key. BadInput `claim_refused`; WorldError `controller_unreachable`."""
+    return _post(claim.url, "/v1/enrol", EnrolRequest(token=claim.token, csr=_request(key, claim.device)))
+
+
+def read_claim(file: Path) -> Claim:
+    """Returns the claim in a file. BadInput `config_invalid`, `message_malformed`."""
     try:
         claim = decode(file.read_bytes(), Claim, max_bytes=MAX_CLAIM_BYTES)
     except OSError as error:
@@ -107,7 +118,14 @@ def _read_claim(file: Path) -> Claim:
     return claim
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _labels(claim: Claim) -> str:
+    """Labels as a line of TOML; JSON's texts are TOML's."""
+    pairs = ", ".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in sorted(claim.labels.items()))
+    return f"labels = {{ {pairs} }}\n" if pairs else ""
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Returns a private key in PEM, not encrypted."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

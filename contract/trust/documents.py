@@ -24,6 +24,7 @@ from contract.manifest import Manifest
 from contract.names import check_name, parse_target_path, target_path
 from contract.protocol import MAX_DESIRED_BYTES, MAX_MODELS_PER_DEVICE, PROTOCOL
 from contract.trust.verified import Desired, ModelRole, Wanted
+from contract.versions import MAX_VERSION
 from contract.wire import decode_plain
 
 DIRECTOR = "director"
@@ -93,6 +94,7 @@ def sign_desired(
     expires: datetime,
     signer: Signer,
     nonce: str = "",
+    withdrawn: Mapping[str, int] | None = None,
 ) -> bytes:
     """Returns the desired document of `device` as JSON, signed by the director."""
     targets = {}
@@ -101,7 +103,8 @@ def sign_desired(
         fields = {"custom": msgspec.to_builtins(want.custom)}
         targets[path] = TargetFile(want.length, {"sha256": want.sha256}, path, fields)
     edge = EdgeFields(protocol=PROTOCOL, device=device, issued=issued.isoformat(timespec="seconds"), nonce=nonce)
-    extra = {"x-edge": msgspec.to_builtins(edge)}
+    plain = msgspec.structs.asdict(edge) | {"withdrawn": dict(withdrawn or {})}
+    extra = {"x-edge": {name: value for name, value in plain.items() if name != "withdrawn" or value}}
     return sign(Targets(version=version, expires=expires, targets=targets, unrecognized_fields=extra), signer)
 
 
@@ -125,10 +128,20 @@ def read_desired(raw: bytes, targets: Targets) -> Desired:
     if len(signed.targets) > MAX_MODELS_PER_DEVICE:
         raise BadInput(Code.MESSAGE_MALFORMED, f"{len(signed.targets)} models, limit {MAX_MODELS_PER_DEVICE}")
     wanted = tuple(_wanted(path, target) for path, target in sorted(signed.targets.items()))
-    if len({want.model for want in wanted}) != len(wanted):
+    if len({*edge.withdrawn, *(want.model for want in wanted)}) != len(wanted) + len(edge.withdrawn):
         raise BadInput(Code.MESSAGE_MALFORMED, "a model is named twice")
-    digest = sha256_hex(signed_bytes)
-    return Desired(edge.device, signed.version, digest, when(edge.issued), signed.expires, edge.nonce, wanted)
+    if signed.version > MAX_VERSION:
+        raise BadInput(Code.MESSAGE_MALFORMED, f"version {signed.version}: the largest is {MAX_VERSION}")
+    return Desired(
+        edge.device,
+        signed.version,
+        sha256_hex(signed_bytes),
+        when(edge.issued),
+        signed.expires,
+        edge.nonce,
+        wanted,
+        edge.withdrawn,
+    )
 
 
 def sign(signed: Any, *signers: Signer) -> bytes:

@@ -2,6 +2,7 @@
 
 Pure: files in, changed files out; signers are handed in, wherever their keys live (file, HSM, KMS). A file keeps its
 name without a version, except roots, of which every version stays: a device that was away walks through all of them.
+Versions of all but roots follow the clock (`contract.versions`): a restored controller is ahead of what it has lost.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from contract.manifest import Manifest
 from contract.protocol import MAX_METADATA_BYTES, MAX_ROOTS_IN_TRUST_BUNDLE
 from contract.trust.chain import TrustBundle
 from contract.trust.documents import DIRECTOR, ISSUED, load, model_role, read_model_role, role_name, sign
+from contract.versions import next_version
 
 Files = Mapping[str, str]
 LIFE_DAYS = {"root": 365, "targets": 365, "models": 180, "snapshot": 30, "timestamp": 2}
@@ -79,7 +81,8 @@ def sign_role(
 ) -> str:
     """A new role document of `model` that lists these versions."""
     name = role_name(model)
-    version = _load(files[f"{name}.json"], Targets).version + 1 if f"{name}.json" in files else 1
+    before = _load(files[f"{name}.json"], Targets).version if f"{name}.json" in files else 0
+    version = next_version(before, now.timestamp())
     expires = now + timedelta(days=LIFE_DAYS["models"])
     role = model_role(model, manifests, version=version, expires=expires, min_release=min_release)
     return sign(role, *signers).decode()
@@ -98,7 +101,7 @@ def refresh(files: Files, online: Online, now: datetime, audit: str = "") -> dic
     found = dict(files)
     signed = old is not None and _signed_by(files["snapshot.json"], online.snapshot)
     if old is None or not signed or old.meta != metas or _half_over(old.expires, "snapshot", now):
-        version = old.version + 1 if old else 1
+        version = next_version(old.version if old else 0, now.timestamp())
         life = timedelta(days=LIFE_DAYS["snapshot"])
         found["snapshot.json"] = sign(
             Snapshot(version=version, expires=now + life, meta=metas), online.snapshot
@@ -107,7 +110,8 @@ def refresh(files: Files, online: Online, now: datetime, audit: str = "") -> dic
     extra = {ISSUED: now.isoformat(timespec="seconds")} | ({AUDIT: audit} if audit else {})
     meta = MetaFile(_load(found["snapshot.json"], Snapshot).version)
     expires = now + timedelta(days=LIFE_DAYS["timestamp"])
-    timestamp = Timestamp(version=stamp + 1, expires=expires, snapshot_meta=meta, unrecognized_fields=extra)
+    version = next_version(stamp, now.timestamp())
+    timestamp = Timestamp(version=version, expires=expires, snapshot_meta=meta, unrecognized_fields=extra)
     found["timestamp.json"] = sign(timestamp, online.timestamp).decode()
     return found
 
@@ -206,13 +210,31 @@ def targets_keyids(files: Files) -> tuple[str, ...]:
     return tuple(_load(files[f"{newest_root(files)}.root.json"], Root).roles["targets"].keyids)
 
 
+def root_keys(files: Files) -> tuple[tuple[str, ...], int]:
+    """(key ids that may sign the next root, how many of them must)."""
+    role = _load(files[f"{newest_root(files)}.root.json"], Root).roles["root"]
+    return tuple(role.keyids), int(role.threshold)
+
+
+def models_of(files: Files) -> list[str]:
+    """Models whose roles are among the files, sorted."""
+    names = (name for name in files if name.startswith("models-"))
+    return sorted(name.removeprefix("models-").removesuffix(".json") for name in names)
+
+
+def role_contents(files: Files, model: str) -> tuple[Mapping[int, Manifest], int]:
+    """The manifests that the signer of `model` has signed, by release, and the oldest release that is allowed."""
+    role = read_model_role(_load(files[f"{role_name(model)}.json"], Targets), model)
+    return role.manifests, role.min_release
+
+
 def signed_releases(files: Files, model: str) -> tuple[frozenset[int], int]:
     """Returns the releases that the signer of `model` has signed, and the oldest that is allowed."""
     name = f"{role_name(model)}.json"
     if name not in files:
         return frozenset(), 0
-    role = read_model_role(_load(files[name], Targets), model)
-    return frozenset(role.manifests), role.min_release
+    manifests, floor = role_contents(files, model)
+    return frozenset(manifests), floor
 
 
 def signers_of(files: Files, model: str) -> frozenset[str]:
@@ -246,7 +268,7 @@ def _row(name: str, document: Any, role: Any) -> dict[str, Any]:
 
 
 def _next(top: Targets, name: str, now: datetime, signer: Signer) -> str:
-    top.version += 1
+    top.version = next_version(top.version, now.timestamp())
     top.expires = now + timedelta(days=LIFE_DAYS[name])
     return sign(top, signer).decode()
 

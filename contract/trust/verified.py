@@ -51,6 +51,8 @@ class Desired(msgspec.Struct, frozen=True):
     expires: datetime
     nonce: str
     wanted: tuple[Wanted, ...]
+    withdrawn: Mapping[str, int] = {}
+    """Models that the device shall no longer run, by the generation of that order."""
 
 
 class ModelRole(msgspec.Struct, frozen=True):

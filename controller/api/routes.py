@@ -13,6 +13,7 @@ from controller.api.audit_routes import AUDIT_ROUTES
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
 from controller.api.body import PUSHES
+from controller.api.device_life_routes import DEVICE_LIFE_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
@@ -24,6 +25,7 @@ from controller.api.stick_routes import STICK_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
 from controller.api.version_routes import VERSION_ROUTES, known_of, number_of
 from controller.convert.request import VariantName
+from controller.fleet.twin import Twin
 from controller.health import findings_of, nearest_expiry
 from controller.verbs.health import facts_of
 from controller.verbs.push import push
@@ -159,6 +161,8 @@ async def show_device(request: web.Request) -> views.DeviceDetail:
     state = request.app[STATE]
     name = request.match_info["device"]
     twin = state.world.durable.twins.get(name)
+    if twin is None and name in state.world.durable.retired:
+        twin = Twin(name)
     if twin is None:
         raise BadInput(Code.UNKNOWN_DEVICE, f"no device {name[:64]!r} has reported; `edgeward device list` shows all")
     history = tuple(
@@ -190,6 +194,7 @@ ROUTES = (
     *EVENT_ROUTES,
     *TRUST_ROUTES,
     *DEVICE_ROUTES,
+    *DEVICE_LIFE_ROUTES,
     *OPERATOR_ROUTES,
     *AUDIT_ROUTES,
     *VERSION_ROUTES,

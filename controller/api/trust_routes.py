@@ -12,6 +12,7 @@ from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.state_key import STATE
+from controller.trust.rotation import Role
 from controller.verbs import trust
 
 MAX_OFFER_BYTES = 8 * MAX_METADATA_BYTES
@@ -51,6 +52,19 @@ async def make_key(request: web.Request) -> views.PublicKey:
     return views.PublicKey(keyid=public.keyid, key=public.to_dict())
 
 
+class RotationRequest(Message, frozen=True):
+    """A request to replace the key of a role with one that the controller makes, where it holds what must agree."""
+
+    role: Role
+
+
+async def rotate_key(request: web.Request) -> views.PublicKey:
+    """Replaces a key of a fleet that its controller made itself."""
+    role = decode(await request.read(), RotationRequest).role
+    public = trust.rotate(request.app[STATE], role, actor=actor_of(request))
+    return views.PublicKey(keyid=public.keyid, key=public.to_dict())
+
+
 async def propose_role(request: web.Request) -> views.RoleProposal:
     """What a release signer is asked to vouch for."""
     state = request.app[STATE]
@@ -79,6 +93,7 @@ TRUST_ROUTES = (
         max_body_bytes=MAX_OFFER_BYTES,
     ),
     Route("admin", "POST", "/v1/trust/keys", make_key, "Make the next online key", views.PublicKey, KeyRequest),
+    Route("admin", "POST", "/v1/trust/rotate", rotate_key, "Replace a key", views.PublicKey, RotationRequest),
     Route(
         "view",
         "GET",

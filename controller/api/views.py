@@ -154,6 +154,14 @@ class DeviceView(Message, frozen=True):
     seen_s_ago: float | None
 
 
+class RetiredView(Message, frozen=True):
+    """A device that was taken out of the fleet."""
+
+    device: str
+    at: str
+    by: str
+
+
 class HistoryEntry(Message, frozen=True):
     """One report of a device."""
 
@@ -223,7 +231,7 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
     names = sorted(set(twin.desired) | set(twin.reported))
     return {
         "device": twin.device,
-        "presence": twin.presence(now, world.silent_s),
+        "presence": "retired" if twin.device in world.durable.retired else twin.presence(now, world.silent_s),
         "faults": tuple(
             FaultView(code=code, detail=words) for code, words in faults_of(twin, world.withdrawn, now).items()
         ),

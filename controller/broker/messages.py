@@ -52,6 +52,11 @@ class Publisher:
         for topic, payload in self._trust_metadata.messages(models).items():
             yield Retained(topic, payload)
 
+    @property
+    def director(self) -> str:
+        """Id of the key that signs desired documents."""
+        return self._trust_metadata.director.public_key.keyid
+
     def vouch(self, model: str, in_use: Iterable[int], now: datetime) -> bool:
         """Signs the role of a model if its key is here; False if a person must sign."""
         return self._trust_metadata.vouch(model, self.manifests(model, in_use), now)
@@ -85,6 +90,7 @@ class Publisher:
             expires=issued + timedelta(seconds=DOCUMENT_LIFE_S),
             signer=self._trust_metadata.director,
             nonce=twin.answered,
+            withdrawn=twin.withdrawn,
         )
         return Retained(topics.desired(twin.device), document)
 
@@ -115,6 +121,12 @@ def retraction(blob: Blob) -> Iterator[Retained]:
     yield Retained(topics.chunk_list(blob.sha256), b"")
     for index in range(blob.chunk_count):
         yield Retained(topics.chunk(blob.sha256, index), b"")
+
+
+def farewell(device: str) -> Iterator[Retained]:
+    """Empty messages in place of what the broker keeps for a device, and of what the device has left there."""
+    yield Retained(topics.desired(device), b"")
+    yield Retained(topics.presence(device), b"")
 
 
 def blobs_in_use(twins: Mapping[str, Twin], publisher: Publisher) -> dict[str, Blob]:

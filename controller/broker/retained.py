@@ -16,7 +16,7 @@ from contract import topics
 from contract.blobs import Blob, sha256_hex
 from contract.errors import BadInput
 from controller.broker.foreign import EVERYTHING, Foreign
-from controller.broker.messages import Publisher, Retained, blobs_in_use, retraction
+from controller.broker.messages import Publisher, Retained, blobs_in_use, farewell, retraction
 from controller.broker.skipped import Skipped
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.world import Durable
@@ -59,6 +59,8 @@ class RetainedState:
         self._trust: dict[str, Retained] = {}
         """Trust metadata by topic, as it was published last."""
         self._lost = lost
+        self._director = ""
+        """Id of the key that signed the documents that the broker holds; empty until all were published."""
         self._clock = clock
         self.link: Link | None = None
         self.restore_needed = False
@@ -145,6 +147,8 @@ class RetainedState:
             self.publish_for(devices)
         elif trust_changed:
             self.publish_trust({model for twin in self._durable.twins.values() for model in twin.desired})
+        if trust_changed:
+            self.follow_director()
         await self.try_again()
 
     async def restore(self) -> None:
@@ -153,13 +157,24 @@ class RetainedState:
         self.forget_published()
         models = {model for twin in self._durable.twins.values() for model in twin.desired}
         self.publish_trust(models)
-        self.publish_desired(device for device, twin in self._durable.twins.items() if twin.document_version)
+        self._publish_all_desired()
+        for device in self._durable.retired:
+            self._retain(farewell(device))
 
     def publish_trust(self, models: Iterable[str]) -> None:
         """Publishes the trust bundle and the roles of these models, where they have changed since the last time."""
         changed = [message for message in self._publisher.trust(models) if self._trust.get(message.topic) != message]
         self._trust.update({message.topic: message for message in changed})
         self._retain(changed)
+
+    def follow_director(self) -> None:
+        """Publishes every document anew if another key signs them now: a device that comes later refuses the old."""
+        if self._director != self._publisher.director:
+            self._publish_all_desired()
+
+    def _publish_all_desired(self) -> None:
+        self._director = self._publisher.director
+        self.publish_desired(device for device, twin in self._durable.twins.items() if twin.document_version)
 
     async def ensure_blobs(self, *, check: bool = False) -> None:
         """Publishes blobs that are needed and not there; takes back those that are not needed any more."""
@@ -201,7 +216,7 @@ class RetainedState:
 
     def publish_for(self, devices: Iterable[str]) -> None:
         """Publishes the roles that these devices' documents need, then the documents."""
-        named = sorted(devices)
+        named = sorted(device for device in devices if device in self._durable.twins)
         self.publish_trust({model for device in named for model in self._durable.twins[device].desired})
         self.publish_desired(named)
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from contract.desired import Delivery, TrialPolicy
 from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report
 from contract.protocol import MAX_FAULTS, MAX_MODELS_PER_DEVICE
+from contract.versions import next_version
 from contract.wire import Message
 from controller.fleet.boots import Boots
 
@@ -20,6 +21,9 @@ DOCUMENT_LIFE_S = 7 * 86_400
 
 LIVE_S = 5.0
 """Two heartbeats that came further apart than this did not wait together: those that did come within a second."""
+FOLLOWED_VERSION = 2**40
+"""A generation that a device says is followed up to here, the seconds of 34,000 years: from here on there are 9 million
+billion more, so that no lie of one device can use them up."""
 
 PresenceWord = Literal["online", "offline", "silent", "unknown"]
 
@@ -77,6 +81,8 @@ class Twin(msgspec.Struct, frozen=True):
     """When the newest heartbeat came, and when it was said by the device's own clock."""
     clock_off_s: float = 0.0
     """How far its clock is ahead of this one; below 0 behind it."""
+    withdrawn: dict[str, int] = {}
+    """Models that it shall no longer run, by the generation of that order."""
 
     def presence(self, now: float, silent_s: float) -> PresenceWord:
         """Whether it is there. Offline: its will says so. Silent: connected, but no heartbeat for `silent_s`."""
@@ -85,6 +91,15 @@ class Twin(msgspec.Struct, frozen=True):
         if self.seen_at is None:
             return "unknown"
         return "online" if now - self.seen_at <= silent_s else "silent"
+
+    def next_version(self, now: float) -> int:
+        """The version of its next document: later than the last one, than what it says it was told, and than a backup.
+
+        What it says counts where this controller's own row was lost, or its clock was set back.
+        """
+        said = (state.generation for state in self.reported.values())
+        told = max((generation for generation in said if generation <= FOLLOWED_VERSION), default=0)
+        return next_version(max(self.document_version, told), now)
 
 
 def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:

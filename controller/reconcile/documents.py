@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from controller.fleet.twin import DOCUMENT_LIFE_S
+from controller.fleet.twin import DOCUMENT_LIFE_S, Twin
 from controller.reconcile.world import World
 
 UNHEARD_S = 300.0
@@ -19,7 +19,7 @@ def answer_nonces(world: World, devices: Iterable[str], now: float) -> set[str]:
     asking = {device for device in devices if (twin := world.durable.twins[device]).asks not in ("", twin.answered)}
     for device in sorted(asking):
         twin = world.durable.twins[device]
-        version = twin.document_version + 1
+        version = twin.next_version(now)
         world.durable.twins[device] = replace(twin, document_version=version, issued_at=int(now), answered=twin.asks)
     return asking
 
@@ -32,8 +32,13 @@ def reissue_documents(world: World, now: float) -> set[str]:
         if twin.document_version and now - twin.issued_at > DOCUMENT_LIFE_S / 2
     ]
     for twin in stale:
-        world.durable.twins[twin.device] = replace(twin, document_version=twin.document_version + 1, issued_at=int(now))
+        issue_again(world, twin, now)
     return {twin.device for twin in stale}
+
+
+def issue_again(world: World, twin: Twin, now: float) -> None:
+    """Gives a device's document a new version and date; generations stay."""
+    world.durable.twins[twin.device] = replace(twin, document_version=twin.next_version(now), issued_at=int(now))
 
 
 def unheard_documents(world: World, now: float) -> set[str]:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from contract.blobs import Blob
 from contract.desired import Delivery
 from contract.errors import BadInput
+from contract.kept import row_reader
 from contract.messages import Heartbeat
 from contract.names import is_device_name
 from contract.said import decode_said
@@ -20,12 +21,13 @@ from controller.fleet.boots import of_past
 from controller.fleet.twin import Assigned, Twin, fold_heartbeat
 from controller.reconcile.old_words import in_words_of_now
 from controller.reconcile.ports import Rows, Tables
-from controller.reconcile.world import Caches, Durable, World
+from controller.reconcile.world import Caches, Durable, Retired, World
 from controller.rollout.endings import Ending
 from controller.rollout.model import Member, Rollout
 
-TABLES = ("devices", "rollouts", "members", "excluded", "endings", "quarantine", "deliveries", "published")
-"""A row a device, a rollout, a member, an excluded device, a member's ending, a device, an encoding, a blob."""
+TABLES = ("devices", "rollouts", "members", "excluded", "endings", "quarantine", "deliveries", "published", "retired")
+"""A row a device, a rollout, a member, an excluded device, a member's ending, a device, an encoding, a blob, a device.
+"""
 MOVED_TABLES = ("devices", "rollouts", "quarantine", "deliveries", "published")
 """The tables that an older version kept as one JSON file each."""
 
@@ -41,14 +43,17 @@ class DesiredSide(msgspec.Struct, frozen=True):
     answered: str
     past_boots: tuple[tuple[int, int], ...] = ()
     """(id, highest number) of earlier starts of its agent: what they said is never news again."""
+    withdrawn: dict[str, int] = {}
 
 
-_DESIRED_SIDE = msgspec.json.Decoder(DesiredSide)
-_QUARANTINE = msgspec.json.Decoder(dict[str, str])
-_MEMBER = msgspec.json.Decoder(Member)
-_ENDING = msgspec.json.Decoder(Ending)
-_ROLLOUT = msgspec.json.Decoder(Rollout)
-_DELIVERY: msgspec.json.Decoder[Delivery | None] = msgspec.json.Decoder(Delivery | None)
+_desired_side = row_reader(DesiredSide)
+_quarantine = row_reader(dict[str, str])
+_retired = row_reader(Retired)
+_member = row_reader(Member)
+_ending = row_reader(Ending)
+_rollout = row_reader(Rollout)
+_delivery: Callable[[bytes], Delivery | None] = row_reader(Delivery | None)  # type: ignore[arg-type]  # a union is no class
+_blob = row_reader(Blob)
 
 
 def _last_words(body: bytes) -> tuple[Heartbeat, int]:
@@ -80,7 +85,7 @@ class FleetRecords:
         """
         changed = [durable.rollouts[name] for name in sorted(rollouts)]
         rows = {
-            "devices": device_rows(durable.twins[device] for device in sorted(devices)),
+            "devices": device_rows(durable.twins[device] for device in sorted(devices) if device in durable.twins),
             "quarantine": quarantine_rows(durable.quarantine, sorted(quarantined)),
             "endings": {
                 f"{name}/{device}": msgspec.json.encode(durable.endings[name][device])
@@ -101,6 +106,16 @@ class FleetRecords:
         """Makes durable that every version may be offered to the device again."""
         self._tables.write({"quarantine": {device: None}})
 
+    def retire(self, retired: Mapping[str, Retired]) -> None:
+        """Makes durable that these devices are no longer part of the fleet, in one transaction."""
+        gone: dict[str, bytes | None] = dict.fromkeys(retired)
+        rows = {device: msgspec.json.encode(each) for device, each in retired.items()}
+        self._tables.write({"retired": rows, "devices": gone, "quarantine": gone})
+
+    def take_in(self, device: str) -> None:
+        """Makes durable that a device that was retired is heard again."""
+        self._tables.write({"retired": {device: None}})
+
     def save_delivery(self, artifact: str, base: str, delivery: Delivery | None) -> None:
         """Makes the encoding of an artifact durable; None where encoding saves too little. `base` may be empty."""
         self._tables.write({"deliveries": {f"{artifact}/{base}": msgspec.json.encode(delivery)}})
@@ -113,7 +128,7 @@ class FleetRecords:
     def published(self) -> dict[str, Blob]:
         """Returns the blobs that the broker was given, by digest."""
         found = self._tables.rows("published")
-        return {digest: msgspec.json.decode(body, type=Blob) for digest, body in found.items()}
+        return {digest: _blob(body) for digest, body in found.items()}
 
     def save_published(self, given: Iterable[Blob], taken_back: Iterable[str] = ()) -> None:
         """Makes durable which blobs the broker has been given, and which (by digest) were removed from it."""
@@ -128,10 +143,12 @@ class FleetRecords:
         Tables hold the desired side of each twin. `last_words` is the last heartbeat of each device, as it was encoded;
         it gives the reported side. `silent_s` is the time in seconds after which a device counts as silent.
         """
+        retired = self._readable("retired", self._tables.rows("retired"), _retired)
         durable = Durable(
-            twins=self._twins(last_words),
+            twins=self._twins({name: words for name, words in last_words.items() if name not in retired}),
+            retired=retired,
             rollouts=self._rollouts(),
-            quarantine=self._readable("quarantine", self._tables.rows("quarantine"), _QUARANTINE.decode),
+            quarantine=self._readable("quarantine", self._tables.rows("quarantine"), _quarantine),
             deliveries=self._deliveries(),
             endings=self._endings(),
         )
@@ -147,7 +164,7 @@ class FleetRecords:
         rows = {
             device: body for device, body in self._tables.rows("devices").items() if self._may_be("devices", device)
         }
-        for device, side in self._readable("devices", rows, _DESIRED_SIDE.decode).items():
+        for device, side in self._readable("devices", rows, _desired_side).items():
             twins[device] = _with_side(twins.get(device) or Twin(device), side)
         return twins
 
@@ -172,7 +189,7 @@ class FleetRecords:
 
     def _rollouts(self) -> dict[str, Rollout]:
         members: dict[str, list[Member]] = {}
-        for key, member in sorted(self._readable("members", self._tables.rows("members"), _MEMBER.decode).items()):
+        for key, member in sorted(self._readable("members", self._tables.rows("members"), _member).items()):
             members.setdefault(key.partition("/")[0], []).append(member)
         excluded: dict[str, dict[str, str]] = {}
         for key, body in self._tables.rows("excluded").items():
@@ -180,19 +197,19 @@ class FleetRecords:
             excluded.setdefault(name, {})[device] = body.decode()
         return {
             name: replace(rollout, members=tuple(members.get(name, ())), excluded=excluded.get(name, {}))
-            for name, rollout in self._readable("rollouts", self._tables.rows("rollouts"), _ROLLOUT.decode).items()
+            for name, rollout in self._readable("rollouts", self._tables.rows("rollouts"), _rollout).items()
         }
 
     def _endings(self) -> dict[str, dict[str, Ending]]:
         found: dict[str, dict[str, Ending]] = {}
-        for key, ending in self._readable("endings", self._tables.rows("endings"), _ENDING.decode).items():
+        for key, ending in self._readable("endings", self._tables.rows("endings"), _ending).items():
             name, _, device = key.partition("/")
             found.setdefault(name, {})[device] = ending
         return found
 
     def _deliveries(self) -> dict[str, dict[str, Delivery]]:
         found: dict[str, dict[str, Delivery]] = {}
-        for key, delivery in self._readable("deliveries", self._tables.rows("deliveries"), _DELIVERY.decode).items():
+        for key, delivery in self._readable("deliveries", self._tables.rows("deliveries"), _delivery).items():
             artifact, _, base = key.partition("/")
             if delivery is not None:
                 found.setdefault(artifact, {})[base] = delivery
@@ -218,6 +235,7 @@ def _with_side(twin: Twin, side: DesiredSide) -> Twin:
         issued_at=side.issued_at,
         desired=side.desired,
         answered=side.answered,
+        withdrawn=side.withdrawn,
         boots=replace(of_past(side.past_boots), current=twin.boots.current),
     )
 
@@ -226,7 +244,14 @@ def device_rows(twins: Iterable[Twin]) -> dict[str, bytes]:
     """Returns a row with the desired side of each twin, by device."""
     return {
         twin.device: msgspec.json.encode(
-            DesiredSide(twin.document_version, twin.issued_at, twin.desired, twin.answered, twin.boots.kept())
+            DesiredSide(
+                document_version=twin.document_version,
+                issued_at=twin.issued_at,
+                desired=twin.desired,
+                answered=twin.answered,
+                past_boots=twin.boots.kept(),
+                withdrawn=twin.withdrawn,
+            )
         )
         for twin in twins
     }

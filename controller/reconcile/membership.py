@@ -26,6 +26,7 @@ def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = Fa
             presence=twin.presence(now, world.silent_s),
             assigned=twin.desired.get(rollout.model),
             state=twin.reported.get(rollout.model),
+            retired=member.device in world.durable.retired,
         )
     return facts
 
@@ -60,7 +61,21 @@ def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> tuple[lis
     members = members_of(world, rollout)
     twins = (world.durable.twins[name] for name in names if name not in members and name not in rollout.excluded)
     matching = [twin for twin in twins if rollout.selector.items() <= twin.labels.items()]
-    return fitted(world, matching, rollout.model, rollout.forms, rollout.strategy)
+    settled = {twin.device: why for twin in matching if (why := _why_left_alone(world, twin, rollout.model))}
+    newcomers = (twin for twin in matching if twin.device not in settled)
+    targets, excluded = fitted(world, newcomers, rollout.model, rollout.forms, rollout.strategy)
+    return targets, excluded | settled
+
+
+def _why_left_alone(world: World, twin: Twin, model: str) -> str:
+    """Why a device that comes with a version of the model is given no other one unasked; empty if it may be.
+
+    It was moved here, or was given the version by this controller before that was restored from a backup.
+    """
+    state = twin.reported.get(model)
+    if state is None or state.stable is None or model in twin.desired or holds(world, model, state.stable):
+        return ""
+    return f"it runs v{state.stable.release}, which the registry does not hold: start a rollout to change that"
 
 
 def fitted(

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from contract.desired import MAX_SOURCES, Delivery, TrialPolicy
+from contract.desired import MAX_SOURCES, MAX_WITHDRAWN, Delivery, TrialPolicy
 from controller.fleet.neighbours import neighbours_by_label, neighbours_of
 from controller.fleet.twin import Assigned, Twin
 from controller.reconcile.world import World, members_of, put_twin
@@ -34,8 +34,9 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
     `now` is seconds since 1970.
     """
     twin = world.durable.twins.get(offer.device) or Twin(offer.device)
-    version = twin.document_version + 1
+    version = twin.next_version(now)
     desired = {model: assigned for model, assigned in twin.desired.items() if model != offer.model}
+    withdrawn = {model: generation for model, generation in twin.withdrawn.items() if model != offer.model}
     if offer.release:
         digest = _digest_for(members_of(world, rollout).get(offer.device), offer, rollout)
         near = _near(world, twin, offer.model, digest, now)
@@ -50,7 +51,11 @@ def offer_release(world: World, offer: Offer, rollout: Rollout, now: float) -> N
             attempt=offer.attempt,
             offered_at=now,
         )
-    put_twin(world, replace(twin, document_version=version, desired=desired, issued_at=int(now)))
+    else:
+        withdrawn[offer.model] = version
+    newest = dict(list(withdrawn.items())[-MAX_WITHDRAWN:])
+    told = replace(twin, document_version=version, desired=desired, withdrawn=newest, issued_at=int(now))
+    put_twin(world, told)
 
 
 def _near(world: World, twin: Twin, model: str, digest: str, now: float) -> tuple[str, ...]:

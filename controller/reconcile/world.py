@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from contract.captured import Captured
 from contract.desired import Delivery
 from contract.messages import Heartbeat, Presence, Report, Telemetry, VersionRef
+from contract.wire import Said
 from controller.fleet.neighbours import NeighboursByLabel
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin
@@ -20,6 +21,14 @@ from controller.rollout.facts import Cells, Sums
 from controller.rollout.model import Member, Rollout
 
 FromDevice = Heartbeat | Report | Presence | Telemetry
+
+
+class Retired(Said, frozen=True):
+    """A device that is no longer part of the fleet."""
+
+    at: str
+    """The date and time, in ISO 8601."""
+    by: str
 
 
 Registered = Mapping[str, Mapping[int, frozenset[str]]]
@@ -35,6 +44,8 @@ class Durable:
     rollouts: dict[str, Rollout] = field(default_factory=dict)
     quarantine: dict[str, dict[str, str]] = field(default_factory=dict)
     """device -> digest -> the rollout in which it failed there"""
+    retired: dict[str, Retired] = field(default_factory=dict)
+    """Devices that were taken out of the fleet: what anybody says in their names is not heard."""
     deliveries: dict[str, dict[str, Delivery]] = field(default_factory=dict)
     """artifact -> base -> in how few bytes the artifact comes to a device that has the base; "" for no base"""
     endings: dict[str, dict[str, Ending]] = field(default_factory=dict)
@@ -114,6 +125,18 @@ def known_rows(world: World, batch: Captured) -> Captured:
     if world.registered is None:
         return batch
     return replace(batch, rows=tuple(row for row in batch.rows if row.model in world.registered))
+
+
+def drop_twin(world: World, device: str) -> None:
+    """Forgets a device in everything but rollouts, of which it was a member."""
+    world.durable.twins.pop(device, None)
+    world.durable.quarantine.pop(device, None)
+    world.measured.traffic.pop(device, None)
+    for key in [key for key in world.measured.totals if key[0] == device]:
+        del world.measured.totals[key]
+    world.caches.joining.discard(device)
+    world.caches.waiting.discard(device)
+    world.caches.published_at.pop(device, None)
 
 
 def put_twin(world: World, twin: Twin) -> None:

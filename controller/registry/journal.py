@@ -168,6 +168,11 @@ class Journal:
         """The last heartbeat of every device."""
         return dict(self._db.execute("SELECT device, body FROM reported").fetchall())
 
+    def forget_last_words(self, device: str) -> None:
+        """Drops the last heartbeat of a device whose hardware is replaced: another one speaks next."""
+        with transaction(self._db):
+            self._db.execute("DELETE FROM reported WHERE device = ?", (device,))
+
     def audit_entries(
         self, limit: int = 100, *, wanted: AuditFilter = EVERYTHING, before: int = 0
     ) -> list[dict[str, Any]]:

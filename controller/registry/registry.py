@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from contract.errors import BadInput, Code
+from contract.kept import convert_kept
 from contract.manifest import Manifest
 from contract.names import check_name
 from contract.wire import Message
@@ -64,7 +65,7 @@ class Registry:
         self.registered: dict[str, dict[int, frozenset[str]]] = {}
         """model -> release -> digests of its forms: what a device can be sent, in the terms in which it reports."""
         for doc in store.all("versions").values():
-            self._note(msgspec.convert(doc, Version))
+            self._note(convert_kept(doc, Version))
         self.withdrawn: dict[tuple[str, int], str] = {}
         """(model, release) -> why nobody is to get it any more."""
         for key, doc in store.all(_WITHDRAWN).items():
@@ -82,7 +83,7 @@ class Registry:
             raise BadInput(
                 Code.UNKNOWN_MODEL, f"no model {model[:64]!r}; there are: {', '.join(self.models()) or 'none'}"
             )
-        return [msgspec.convert(doc, Version) for doc in found]
+        return [convert_kept(doc, Version) for doc in found]
 
     def version(self, model: str, release: int) -> Version:
         """One version; BadInput `unknown_model`, `unknown_version`."""
@@ -90,7 +91,7 @@ class Registry:
         if doc is None:
             newest = self.versions(model)[-1].release
             raise BadInput(Code.UNKNOWN_VERSION, f"{model} has no version {release}; the newest is {newest}")
-        return msgspec.convert(doc, Version)
+        return convert_kept(doc, Version)
 
     def newest_passed(self, model: str) -> Version:
         """The newest version whose gates have passed and that is not withdrawn; BadInput `gates_not_passed`."""

@@ -231,8 +231,12 @@ def _late_offers(rollout: Rollout, facts: Facts) -> tuple[Offer, ...]:
     return tuple(
         Offer(member.device, rollout.model, rollout.release)
         for member in rollout.members
-        if member.late and not rollout.is_stopped(member) and facts[member.device].assigned is None
+        if member.late and not rollout.is_stopped(member) and _is_untold(facts[member.device])
     )
+
+
+def _is_untold(fact: DeviceFact) -> bool:
+    return fact.assigned is None and not fact.retired
 
 
 def _return_all(rollout: Rollout, facts: Facts, end: Status, now: float) -> Decision:

@@ -60,3 +60,5 @@ class DeviceFact(msgspec.Struct, frozen=True):
     presence: PresenceWord
     assigned: Assigned | None
     state: ModelState | None
+    retired: bool = False
+    """Whether it has left the fleet."""

@@ -13,12 +13,22 @@ from controller.rollout.model import Member, Rollout
 from controller.rollout.plan import unit_hash
 
 MemberOutcome = Literal[
-    "waiting", "pending", "succeeded", "failed", "rejected", "silent", "regressed", "absent", "stopped", "sent_back"
+    "waiting",
+    "pending",
+    "succeeded",
+    "failed",
+    "rejected",
+    "silent",
+    "regressed",
+    "absent",
+    "stopped",
+    "sent_back",
+    "retired",
 ]
 """waiting: not its turn. pending: to be offered, or offered and undecided. rejected: its probe or its own configuration
 refused the release. silent: it was told and never answered. regressed: it had confirmed and runs something else.
 absent: offline before it could begin; counts neither way. stopped: taken out with its stratum or wave. sent_back: had
-it or was at it when the rollout was ended; an ending only."""
+it or was at it when the rollout was ended; an ending only. retired: it has left the fleet; counts neither way."""
 
 FAILURES: frozenset[MemberOutcome] = frozenset({"failed", "rejected", "silent", "regressed"})
 DECIDED: frozenset[MemberOutcome] = FAILURES | {"succeeded", "absent"}
@@ -42,8 +52,8 @@ def outcome_of(rollout: Rollout, member: Member, fact: DeviceFact, now: float) -
 
     Success: its stable digest is the rollout's, as it says itself; in a shadow wave, that the shadow has passed.
     """
-    if member.wave > rollout.wave:
-        return "waiting"
+    if fact.retired or member.wave > rollout.wave:
+        return "retired" if fact.retired else "waiting"
     if rollout.is_stopped(member):
         return "stopped"
     state, assigned = fact.state, fact.assigned
@@ -79,11 +89,14 @@ def retry_at(rollout: Rollout, fact: DeviceFact) -> float | None:
 
 
 def ended_in(fact: DeviceFact) -> UpdateOutcome | None:
-    """How the device's update to the very generation that it was told ended; None while it has not."""
-    state, assigned = fact.state, fact.assigned
-    if state is None or assigned is None or state.outcome is None or state.outcome.generation < assigned.generation:
+    """How the device's update to this generation or a later one, and to this very artifact, ended; else None.
+
+    A controller that was restored may give a number anew that the one before it had given to another version.
+    """
+    assigned, ended = fact.assigned, fact.state.outcome if fact.state is not None else None
+    if ended is None or assigned is None or ended.generation < assigned.generation:
         return None
-    return state.outcome
+    return ended if assigned.digest in ("", ended.version.digest) else None
 
 
 def _decided(rollout: Rollout, assigned: Assigned, ended: UpdateOutcome) -> MemberOutcome:

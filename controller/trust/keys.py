@@ -20,7 +20,8 @@ from contract.trust import repository
 from contract.trust.repository import ONLINE
 from controller.registry.atomic_file import replace_file, sync_directory
 from controller.registry.store import Store
-from controller.trust.metadata import Keyring, TrustMetadata
+from controller.trust.keyring import Keyring
+from controller.trust.metadata import TrustMetadata
 
 BEGUN = "first-start"
 """A file beside the keys while a new fleet's are being made: some of them are there, and no metadata names them yet."""
@@ -37,7 +38,8 @@ def open_trust_metadata(store: Store, directory: Path, metadata: Path | None, no
     if new and metadata is None and (begun.exists() or not any(directory.glob("*.pem"))):
         return _generated(store, directory, now)
     signers = {path.stem: load_signer(path) for path in sorted(directory.glob("*.pem"))}
-    trust_metadata = TrustMetadata(store, Keyring(signers.values(), signers.get("release")))
+    release = max((name for name in signers if name.partition("-")[0] == "release"), default="")
+    trust_metadata = TrustMetadata(store, Keyring(signers.values(), signers.get(release)))
     if new:
         if metadata is None:
             raise BadInput(Code.CONFIG_INVALID, f"{directory} holds keys, but trust.metadata_dir names no metadata")
@@ -48,7 +50,10 @@ def open_trust_metadata(store: Store, directory: Path, metadata: Path | None, no
 
 def make_next(directory: Path, role: str, now: datetime) -> Signer:
     """A new key for an online role. It is valid once offline keys have signed metadata that name it."""
-    return load_or_make_signer(directory / f"{role}-{now:%Y%m%dT%H%M%S}.pem")
+    path = directory / f"{role}-{now:%Y%m%dT%H%M%S}.pem"
+    while path.exists():  # another one of this second
+        path = path.with_name(f"{path.stem}x.pem")
+    return load_or_make_signer(path)
 
 
 def load_or_make_signer(path: Path) -> Signer:

@@ -9,43 +9,23 @@ and sockets.
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
-from securesystemslib.signer import Signer
+from securesystemslib.signer import Key, Signer
 
 from contract import topics
 from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from contract.trust import chain, repository
 from contract.trust.documents import role_name
-from contract.trust.repository import Files, Online
+from contract.trust.repository import Files
 from contract.wire import encode
 from controller.registry.store import Store
+from controller.trust import rotation
+from controller.trust.keyring import Keyring
 
 _TABLE = "trust"
-
-
-class Keyring:
-    """What this controller can sign with, by key id. The metadata says which of them counts."""
-
-    def __init__(self, signers: Iterable[Signer], release: Signer | None = None) -> None:
-        self._by_id = {signer.public_key.keyid: signer for signer in signers}
-        self.release = release
-        """Signs for models that have no signer yet. In production it is kept elsewhere."""
-
-    def add(self, signer: Signer) -> None:
-        """Adds a key, for a rotation that is about to come."""
-        self._by_id[signer.public_key.keyid] = signer
-
-    def among(self, keyids: Iterable[str]) -> Signer | None:
-        """A key that is here and among these."""
-        return next((self._by_id[keyid] for keyid in keyids if keyid in self._by_id), None)
-
-    def online(self, files: Files) -> Online:
-        """The keys that root and targets name for the controller; BadInput `signature_invalid` if one is not here."""
-        found = {name: self.among(keyids) for name, keyids in repository.online_keyids(files).items()}
-        missing = [name for name, signer in found.items() if signer is None]
-        if missing:
-            raise BadInput(Code.SIGNATURE_INVALID, f"the key that root names for {', '.join(missing)} is not here")
-        return Online(**{name: signer for name, signer in found.items() if signer is not None})
+ROOTS_AFTER_RESTORE = 4
+"""Roots in a row that a restored fleet signs: devices that have followed up to three which the backup has not seen, by
+the same root keys, go on from there. Each is 2 kB of a trust bundle."""
 
 
 class TrustMetadata:
@@ -151,6 +131,56 @@ class TrustMetadata:
         _check_followable(before, files, now)
         self._keep(files)
         return sorted(changed)
+
+    def rotate(self, role: rotation.Role, make: Callable[[str], Signer], now: datetime) -> Key:
+        """Replaces the key of a role with one that `make` makes, with the keys that are here; the new public key.
+
+        BadInput `signature_invalid` if those that must agree are elsewhere; then nothing has changed.
+        """
+        before = self.files
+        files, key = rotation.rotated(before, role, self.keys, make, now)
+        files = self._signed(files, now)
+        _check_followable(before, files, now)
+        self._keep(files)
+        return key
+
+    def after_restore(self, make: Callable[[str], Signer], now: datetime) -> list[str]:
+        """Signs anew what is here to sign with, so that devices which know more than the backup follow; names of the
+        documents that people must sign again. `make` makes a key for a role.
+
+        A device never goes back behind a snapshot that it has seen. A snapshot's memory ends with its key, so both
+        keys that say what is current are replaced, where root keys are here.
+        """
+        files, waiting = self._signed_again(now)
+        if (roots := self.keys.enough(*repository.root_keys(files))) is None:
+            waiting += ["snapshot", "timestamp"]
+        else:
+            made = {role: make(role) for role in ("snapshot", "timestamp")}
+            for signer in made.values():
+                self.keys.add(signer)
+            old = repository.online_keyids(files)
+            replaced = {role: (old[role][0], signer.public_key) for role, signer in made.items()}
+            files = repository.rotate_root(files, now, roots, replace=replaced)
+            for _ in range(ROOTS_AFTER_RESTORE - 1):
+                files = repository.rotate_root(files, now, roots)
+        self._keep(self._signed(files, now))
+        return waiting
+
+    def _signed_again(self, now: datetime) -> tuple[dict[str, str], list[str]]:
+        """(documents with newer versions of roles and targets, names of those whose keys are elsewhere)."""
+        files, waiting = self.files, []
+        for model in repository.models_of(files):
+            signer = self.keys.among(repository.signers_of(files, model))
+            if signer is None:
+                waiting.append(role_name(model))
+                continue
+            manifests, floor = repository.role_contents(files, model)
+            files[f"{role_name(model)}.json"] = repository.sign_role(
+                files, model, manifests, min_release=floor, signers=[signer], now=now
+            )
+        if (targets := self.keys.among(repository.targets_keyids(files))) is not None:
+            files["targets.json"] = repository.resign_targets(files, targets, now)
+        return files, waiting
 
     def refresh(self, now: datetime) -> bool:
         """Keeps the timestamp young; returns whether there is something new to publish."""

@@ -4,6 +4,7 @@ Decides what is authentic. A device that ever had a certificate must sign from t
 removing signatures gains nothing. Presence comes from the broker and is not signed. Refuses to know where keys lie.
 """
 
+from collections.abc import Container
 from typing import Any, Protocol
 
 from contract.keys import is_signed_by
@@ -32,10 +33,12 @@ class Senders:
         self._keys = keys
         self._require_signed = require_signed
         self._known: dict[str, tuple[float, bool, list[str]]] = {}
+        self.retired: Container[str] = ()
+        """Devices that have left the fleet: nothing is theirs any more, presence neither."""
 
     def is_authentic(self, device: str, message: Any, now: float, raw: bytes = b"") -> bool:
         """Whether `message`, which came as `raw` on a topic of `device`, is from that device."""
-        if message.device != device:
+        if message.device != device or device in self.retired:
             return False
         if isinstance(message, Presence):
             return True

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from contract.errors import BadInput, Code
+from contract.kept import convert_kept
 from contract.names import check_name
 from contract.wire import Message
 from controller.registry.store import Store
@@ -58,21 +59,21 @@ class Tokens:
         doc = self._store.get(_TABLE, token[4:12]) if token.startswith("edg_") else None
         if doc is None:
             return None
-        kept = msgspec.convert(doc, ApiToken)
+        kept = convert_kept(doc, ApiToken)
         good = hmac.compare_digest(kept.sha256, _hash(token)) and not kept.revoked and now < kept.expires_at
         return Subject(kept.name, frozenset(kept.roles)) if good else None
 
     def all(self) -> list[ApiToken]:
         """Every token that was ever made."""
-        return [msgspec.convert(doc, ApiToken) for doc in self._store.all(_TABLE).values()]
+        return [convert_kept(doc, ApiToken) for doc in self._store.all(_TABLE).values()]
 
     def revoke(self, identifier: str) -> ApiToken:
         """Ends a token; BadInput `unknown_token`."""
         doc = self._store.get(_TABLE, identifier)
         if doc is None:
             raise BadInput(Code.UNKNOWN_TOKEN, f"no token {identifier[:20]!r}; `edgeward token list` shows all")
-        ended = msgspec.structs.replace(msgspec.convert(doc, ApiToken), revoked=True)
-        self._store.put(_TABLE, {identifier: msgspec.to_builtins(ended)})
+        ended = msgspec.structs.replace(convert_kept(doc, ApiToken), revoked=True)
+        self._store.put(_TABLE, {identifier: {**doc, **msgspec.to_builtins(ended)}})
         return ended
 
 

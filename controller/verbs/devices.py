@@ -17,6 +17,7 @@ from contract.errors import BadInput, Code
 from contract.messages import Report
 from contract.names import check_device_name
 from controller.clock import stamp, today
+from controller.fleet.twin import Twin
 from controller.reconcile.why import why
 from controller.state import State
 from controller.trust.certificates import CRL_RENEW_DAYS, pem
@@ -27,10 +28,16 @@ from controller.verbs import refusals
 _log = logging.getLogger("edgeward.controller")
 
 
-def claim(state: State, device: str, *, actor: str) -> Claim:
-    """Makes a claim: a secret with which the device can enrol once, and what else it needs. BadInput `name_invalid`."""
+def claim(state: State, device: str, *, actor: str, action: str = "device claim") -> Claim:
+    """A secret with which the device may enrol once, and what else it needs. BadInput `name_invalid`, `device_retired`.
+
+    A device whose labels are known gets them with it: new hardware has none of its own.
+    """
+    if device in state.world.durable.retired:
+        raise BadInput(Code.DEVICE_RETIRED, f"{device} was retired: `edgeward device adopt {device}` takes it in again")
     token = state.enrolment.claim(device, today())
-    state.journal.audit(stamp(), actor, "device claim", device)
+    twin = state.world.durable.twins.get(device)
+    state.journal.audit(stamp(), actor, action, device)
     return Claim(
         url=state.public_url,
         token=token,
@@ -38,6 +45,7 @@ def claim(state: State, device: str, *, actor: str) -> Claim:
         broker_url=state.broker.url if state.broker else "",
         ca=state.enrolment.authority.pem,
         root=state.trust_metadata.root(),
+        labels=twin.labels if twin is not None else {},
     )
 
 
@@ -73,7 +81,7 @@ async def revoke(state: State, device: str, *, actor: str) -> int:
     state.senders.forget(device)
     state.journal.audit(stamp(), actor, "device revoke", device, f"{count} certificates")
     if state.broker is not None and state.broker.files is not None:
-        await _enforce_revocations(state, now)
+        await enforce_revocations(state, now)
         ended = await asyncio.to_thread(
             state.broker.files.end_session, state.broker.port, device, state.enrolment.authority, now
         )
@@ -86,7 +94,7 @@ async def keep_revocations_young(state: State) -> None:
     if state.broker is None or state.broker.files is None:
         return
     if time.time() - state.credentials.newest_list_at() > CRL_RENEW_DAYS * 86_400:
-        await _enforce_revocations(state, today())
+        await enforce_revocations(state, today())
 
 
 def unquarantine(state: State, device: str, *, actor: str) -> int:
@@ -100,11 +108,12 @@ def unquarantine(state: State, device: str, *, actor: str) -> int:
 def explain(state: State, device: str) -> list[str]:
     """Explains in sentences why a device runs its versions. BadInput `unknown_device`."""
     durable = state.world.durable
-    twin = durable.twins.get(device)
-    if twin is None:
+    twin, retired = durable.twins.get(device), durable.retired.get(device)
+    if twin is None and retired is None:
         raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has ever reported")
     history = [(at, msgspec.json.decode(body, type=Report)) for at, body in state.journal.history_of(device)]
-    return why(twin, durable.rollouts, history, durable.quarantine.get(device, {}))
+    told = why(twin or Twin(device), durable.rollouts, history, durable.quarantine.get(device, {}))
+    return told if retired is None else [*told, f"It was retired at {retired.at} by {retired.by}."]
 
 
 def _granted(state: State, certificate: x509.Certificate) -> Certificate:
@@ -118,7 +127,8 @@ def _refused(state: State, error: ClaimRefused) -> None:
     refusals.refuse(state, Refusal("unknown", "enrol refused", "device", error.words))
 
 
-async def _enforce_revocations(state: State, now: datetime) -> None:
+async def enforce_revocations(state: State, now: datetime) -> None:
+    """Gives a broker under mutual TLS a new list of revoked certificates, and makes sure that it goes by it."""
     assert state.broker is not None
     assert state.broker.files is not None
     state.broker.files.write_access(state.enrolment, now)

@@ -9,6 +9,7 @@ import logging
 import msgspec
 
 from contract.errors import BadInput, Code
+from contract.kept import convert_kept
 from contract.wire import Message
 from controller.clock import stamp
 from controller.reconcile.old_words import in_words_of_now
@@ -32,12 +33,14 @@ class DeploymentPolicy(Message, frozen=True):
     """Wait for a second person each time."""
     set_by: str = ""
     set_at: str = ""
+    after_release: int = 0
+    """Only newer versions are due: set where a controller was restored and cannot know what devices had since."""
 
 
 def all_policies(state: State) -> dict[str, DeploymentPolicy]:
     """Every policy, by model."""
     return {
-        model: msgspec.convert(in_words_of_now(doc), DeploymentPolicy) for model, doc in state.store.all(_TABLE).items()
+        model: convert_kept(in_words_of_now(doc), DeploymentPolicy) for model, doc in state.store.all(_TABLE).items()
     }
 
 
@@ -65,12 +68,24 @@ def remove_policy(state: State, model: str, *, actor: str) -> None:
     state.journal.audit(stamp(), actor, "deployment remove", model)
 
 
+def hold_back(state: State) -> list[str]:
+    """Lets no policy start a version that is there already; models whose policies had one to start."""
+    held = []
+    for model, policy in all_policies(state).items():
+        newest = state.registry.versions(model)[-1].release
+        held += [model] if newest > policy.after_release and _due(state, model, policy) is not None else []
+        kept = msgspec.structs.replace(policy, after_release=newest)
+        doc = state.store.get(_TABLE, model) or {}
+        state.store.put(_TABLE, {model: {**doc, **msgspec.to_builtins(kept)}})
+    return held
+
+
 def start_due(state: State) -> None:
     """Starts what is due. What cannot start is logged once, and tried again with the next version or policy."""
     if state.deliveries.busy:
         return  # what is being encoded for a version that has just come
     for model, policy in all_policies(state).items():
-        release = _due(state, model)
+        release = _due(state, model, policy)
         if release is None or state.refused_by_policy.get(model) == release:
             continue
         try:
@@ -89,7 +104,7 @@ def start_due(state: State) -> None:
             _log.warning("v%d of %s is not rolled out by its policy: %s", release, model, error)
 
 
-def _due(state: State, model: str) -> int | None:
+def _due(state: State, model: str, policy: DeploymentPolicy) -> int | None:
     """The newest version that is released and signed and that no rollout was ever about; None while one is open."""
     known = [rollout for rollout in state.world.durable.rollouts.values() if rollout.model == model]
     if any(rollout.status not in FINAL for rollout in known):
@@ -97,4 +112,5 @@ def _due(state: State, model: str) -> int | None:
     passed = {version.release for version in state.registry.versions(model) if version.passed}
     withdrawn = {release for name, release in state.registry.withdrawn if name == model}
     newest = max((passed - withdrawn) & state.trust_metadata.signed(model), default=0)
-    return newest if newest > max((rollout.release for rollout in known), default=0) else None
+    before = max((rollout.release for rollout in known), default=0)
+    return newest if newest > max(before, policy.after_release) else None

@@ -11,6 +11,7 @@ from controller.clock import stamp, today
 from controller.reconcile.deeds import Deed
 from controller.state import State
 from controller.trust.keys import make_next
+from controller.trust.rotation import Role
 from controller.verbs import audit
 
 
@@ -33,6 +34,16 @@ def make_key(state: State, role: str, *, actor: str) -> Key:
     public = signer.public_key
     state.journal.audit(stamp(), actor, "trust key", role, public.keyid)
     return public
+
+
+def rotate(state: State, role: Role, *, actor: str) -> Key:
+    """Replaces the key of a role in a fleet whose keys are here; the new public key. BadInput `signature_invalid`."""
+    keys, now = state.config.data_dir / "keys", today()
+    made = state.trust_metadata.rotate(role, lambda name: make_next(keys, name, now), now)
+    state.trust_changed = True
+    state.journal.audit(stamp(), actor, "trust rotate", role, made.keyid)
+    state.poke()
+    return made
 
 
 def sign(state: State, model: str) -> bool:

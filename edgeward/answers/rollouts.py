@@ -110,6 +110,8 @@ class DeploymentPolicy(Answer, frozen=True):
     approval: bool
     set_by: str
     set_at: Time
+    after_release: int = 0
+    """Only newer versions are due: set where the controller was restored from a backup."""
 
     @property
     def strategy_name(self) -> str:

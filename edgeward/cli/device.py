@@ -1,4 +1,4 @@
-"""`edgeward device list | show | why | unquarantine | config | enrol | revoke`."""
+"""`edgeward device list | show | why | unquarantine | config | enrol | revoke`; the rest is in `device_life`."""
 
 import json
 from pathlib import Path

@@ -6,7 +6,9 @@ import click
 
 from contract.errors import EdgewardError
 from edgeward.cli.audit import audit
+from edgeward.cli.backup import backup, restore
 from edgeward.cli.device import device
+from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.model import model
 from edgeward.cli.rollout import rollout
 from edgeward.cli.stick import stick
@@ -46,8 +48,10 @@ def page() -> None:
     click.echo(f"{found.url}/#token={found.token}")
 
 
-for command in (model, version, rollout, device, stick, trust, token, audit, demo):
+for command in (model, version, rollout, device, stick, trust, token, audit, backup, restore, demo):
     cli.add_command(command)
+for command in (retire, replace, adopt, retired):
+    device.add_command(command)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from edgeward.client import Client
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
-_ROLES = ("director", "timestamp", "snapshot", "targets", "root-1", "root-2", "root-3")
+_ROLES = ("director", "timestamp", "snapshot", "targets", "root", "release", "root-1", "root-2", "root-3")
 
 
 @click.group()
@@ -87,11 +87,15 @@ def sign(model: str, keys: tuple[Path, ...], targets_key: Path | None, min_relea
 
 @trust.command()
 @click.argument("role", type=click.Choice(_ROLES))
-@click.option("--keys", type=_DIRECTORY, required=True, help="Offline keys: root-*.pem, targets.pem.")
-def rotate(role: str, keys: Path) -> None:
-    """Replace the key of ROLE. What the old key signs is refused from then on."""
-    made = ceremony.rotate(Client(), role, keys, _now())
+@click.option("--keys", type=_DIRECTORY, help="Offline keys: root-*.pem, targets.pem. Without it the controller's own.")
+def rotate(role: str, keys: Path | None) -> None:
+    """Replace the key of ROLE. What the old key signs is refused from then on.
+
+    `root` and `release` are keys of a fleet that its controller made itself; `root-1` and so on lie with people.
+    """
+    made = Client().rotate(role).keyid if keys is None else ceremony.rotate(Client(), role, keys, _now())
     console.print(f"{role} signs with key {made[:12]} from now on", highlight=False)
+    console.print("next: edgeward backup FILE, since older backups do not hold this key", highlight=False)
 
 
 @trust.command()

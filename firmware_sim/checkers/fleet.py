@@ -1,6 +1,8 @@
 """Laws of a fleet: liveness, rollouts, resources. They read histories, the controller's trace and the disks."""
 
 from collections.abc import Callable
+from datetime import datetime
+from itertools import pairwise
 
 from controller.rollout.model import FINAL, Rollout
 from firmware_sim.checkers.health import health_tells
@@ -8,12 +10,15 @@ from firmware_sim.checkers.identity import identity
 from firmware_sim.checkers.law import hold
 from firmware_sim.checkers.safety import check_safety
 from firmware_sim.device import MODEL, Device
+from firmware_sim.fleet_keys import WORLD_BEGAN
 from firmware_sim.world import FleetWorld
 
 MAX_RECORD_BYTES = 20_000
 RECORD_WEAR = 2
 """Times that a record may be written for each change of it: a power cut repeats one."""
 MAX_RETAINED_PER_DEVICE = 2
+QUIET_S = 600.0
+"""At the end of a run no device has refused anything for so long."""
 
 Checker = Callable[[FleetWorld], None]
 
@@ -46,6 +51,24 @@ def liveness(world: FleetWorld) -> None:
         told = twin.reported.get(MODEL)
         knows = (told.stable.release if told is not None and told.stable else 0) == stable
         hold(knows, "twin_follows", device.name, ends_at, "the controller believes something else")
+
+
+def refusals(world: FleetWorld) -> None:
+    """Checks that devices have long had nothing to refuse when the world ends: no fault leaves one locked out."""
+    quiet_since = world.clock.now - QUIET_S
+    for when, device, code in world.controller.refusals:
+        at = (datetime.fromisoformat(when) - WORLD_BEGAN).total_seconds()
+        hold(at < quiet_since, "nothing_refused_for_ever", device, at, f"still refuses what it is told: {code}")
+
+
+def keeps_its_model(world: FleetWorld) -> None:
+    """Checks that no device loses its stable version, unless a rollout goes back to where it had none."""
+    goes_back = [at for at, rollout in world.controller.history if rollout.status in ("rolling_back", "aborting")]
+    for device in world.devices.values():
+        for before, after in pairwise(device.history):
+            lost = before.record.stable is not None and after.record.stable is None
+            meant = any(at <= after.at for at in goes_back)
+            hold(meant or not lost, "keeps_its_model", device.name, after.at, "lost its stable version")
 
 
 def rollouts(world: FleetWorld) -> None:
@@ -112,7 +135,9 @@ def _given(world: FleetWorld) -> dict[str, int]:
     }
 
 
-CHECKERS: tuple[Checker, ...] = (safety, order, identity, health_tells, rollouts, liveness, resources)
+CHECKERS: tuple[Checker, ...] = (
+    safety, order, keeps_its_model, refusals, identity, health_tells, rollouts, liveness, resources,
+)  # fmt: skip
 
 
 def check_world(world: FleetWorld) -> None:

@@ -21,7 +21,9 @@ from contract.trust import repository
 from contract.trust.documents import sign, sign_desired
 from contract.trust.repository import Online
 from contract.trust.verified import Wanted
+from contract.versions import MAX_VERSION
 from contract.wire import decode, encode
+from firmware_sim import power
 from firmware_sim.flash import Flash
 from firmware_sim.fleet_keys import KEYS, RELEASE, ROOTS, TARGETS, WORLD_BEGAN, signer
 from firmware_sim.models import make_model
@@ -215,6 +217,48 @@ def test_fast_forward_of_versions_dies_with_the_directors_key(device: Solo) -> N
     device.offer(*desired(16, want(2, V2.manifest, 16), by=new))
     device.run(device.now + 120)
     assert device.device.serving == V2.manifest.artifact.sha256
+
+
+@pytest.mark.parametrize("cut", [None, 1, 2, 3, 4])
+def test_fast_forward_of_generations_dies_with_the_directors_key_whenever_power_fails(
+    device: Solo, cut: int | None
+) -> None:
+    """The largest number that a document may give, for the version that runs already: nothing is higher."""
+    assert after(device, desired(MAX_VERSION, want(1, V1.manifest, MAX_VERSION))) == []
+    assert device.device.record.generation == MAX_VERSION
+    new = rotate_director(device)
+    if cut is not None:
+        device.flash.power.plan = power.at(device.flash.power.operations + cut)
+    device.offer(*desired(16, want(2, V2.manifest, 16), by=new))
+    device.run(device.now + 180)
+    assert device.device.serving == V2.manifest.artifact.sha256
+    assert device.device.record.generation == 16
+
+
+def test_no_document_counts_further_than_every_reader_of_json_can(device: Solo) -> None:
+    past = DesiredTarget(model="m", generation=MAX_VERSION + 1, rollout="r", policy=POLICY)
+    too_far = Wanted("m", 2, V2.manifest.artifact.length, V2.manifest.artifact.sha256, past)
+    assert after(device, desired(9, too_far)) == ["message_malformed"]
+    assert after(device, desired(MAX_VERSION + 1, want(2, V2.manifest, 9))) == ["message_malformed"]
+
+
+def test_a_document_that_does_not_name_a_model_leaves_it_and_only_a_withdrawal_ends_it(device: Solo) -> None:
+    """A controller that was restored, or that took a device over, does not know all that it runs."""
+    assert after(device, desired(9)) == []
+    gone = sign_desired(
+        NAME, (), version=10, issued=date(device), expires=date(device) + timedelta(days=7), signer=KEYS.director,
+        withdrawn={"m": 10},
+    )  # fmt: skip
+    device.offer(topics.desired(NAME), gone)
+    device.run(device.now + 60)
+    assert (device.device.serving, device.device.record.stable) == ("", None)
+    assert after_withdrawal_comes_back(device)
+
+
+def after_withdrawal_comes_back(device: Solo) -> bool:
+    device.offer(*desired(11, want(2, V2.manifest, 11)))
+    device.run(device.now + 180)
+    return device.device.serving == V2.manifest.artifact.sha256
 
 
 def test_fast_forward_of_time_dies_with_the_directors_key(device: Solo) -> None:

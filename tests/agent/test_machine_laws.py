@@ -13,6 +13,7 @@ from agent.core.events import (
     DesiredChanged,
     DesiredRefused,
     DesiredWithdrawn,
+    DirectorChanged,
     Event,
     FetchDone,
     FetchFailed,
@@ -46,6 +47,7 @@ EVENTS: list[Event] = [
     DesiredRefused(A4, "pinned", ""),
     DesiredWithdrawn(2),
     DesiredWithdrawn(5),
+    DirectorChanged(),
     TimerFired(),
 ]
 for _digest in DIGESTS:
@@ -95,8 +97,9 @@ def reachable() -> dict[State, list[tuple[Event, machine.Step]]]:
         if state in graph:
             continue
         graph[state] = [(event, machine.step(state, event, NOW)) for event in EVENTS]
-        for _, (after, _) in graph[state]:
-            todo += variants(after)
+        for event, (after, _) in graph[state]:
+            if not isinstance(event, DirectorChanged):  # what follows is the same again, with other numbers
+                todo += variants(after)
         todo += variants(machine.resume(state.record, NOW)[0])
     return graph
 
@@ -182,13 +185,22 @@ def test_what_the_device_itself_refuses_is_decided_and_changes_nothing_that_runs
 def test_law_4_the_generation_never_falls_and_stable_changes_only_by_confirmation(graph: dict) -> None:
     for state, steps in graph.items():
         for event, (after, _) in steps:
-            assert after.record.generation >= state.record.generation
+            assert after.record.generation >= state.record.generation or isinstance(event, DirectorChanged)
             old, new = state.record.stable, after.record.stable
             if new is not None and (old is None or old.digest != new.digest):
                 assert isinstance(state, Trial), (state, event)
                 assert state.record.trial is not None
                 assert new.digest == state.record.trial.digest
                 assert state.soak_until <= NOW
+
+
+def test_another_director_begins_its_own_numbers_and_changes_nothing_that_runs(graph: dict) -> None:
+    for state, steps in graph.items():
+        for event, (after, commands) in steps:
+            if isinstance(event, DirectorChanged):
+                assert machine.newest_generation(after) == 0
+                assert replace(after.record, generation=state.record.generation) == state.record
+                assert [type(command) for command in commands] == [Save] * (after.record != state.record)
 
 
 def test_law_5_after_a_reboot_the_soak_starts_again_and_boots_are_counted(graph: dict) -> None:

@@ -17,6 +17,8 @@ from firmware_sim.models import make_model
 
 NOW = WORLD_BEGAN
 DAY = timedelta(days=1)
+AT = int(NOW.timestamp())
+DAY_S = 86_400
 MANIFESTS = {release: make_model(release, "good").manifest for release in (3, 4)}
 FILES = vouched(FIRST, "m", {3: MANIFESTS[3]}, NOW)
 CREATED = repository.create(
@@ -75,18 +77,18 @@ def test_a_model_is_delegated_to_exactly_the_named_keys() -> None:
     role = top.delegations.roles["models-n"]
     assert (role.name, role.threshold, role.terminating, role.paths) == ("models-n", 2, True, ["models/n/*"])
     assert set(role.keyids) == {key.keyid for key in keys}
-    assert (top.version, top.expires) == (signed(FILES["targets.json"]).version + 1, NOW + DAY + 365 * DAY)
+    assert (top.version, top.expires) == (AT + DAY_S, NOW + DAY + 365 * DAY)
     again = repository.delegate({**FILES, "targets.json": text}, "n", keys[1:], targets=TARGETS, now=NOW)
     assert signed(again).delegations.roles["models-n"].keyids == [second.public_key.keyid]
     assert signed(again).delegations.roles["models-n"].threshold == 1
     assert repository.signers_of({**FILES, "targets.json": text}, "n") == {key.keyid for key in keys}
 
 
-def test_a_new_role_of_a_model_has_the_next_version_and_half_a_year() -> None:
+def test_a_new_role_of_a_model_is_numbered_by_the_clock_and_lives_for_half_a_year() -> None:
     first = signed(repository.sign_role(FIRST, "m", MANIFESTS, signers=[RELEASE], now=NOW))
     text = repository.sign_role(FILES, "m", MANIFESTS, min_release=4, signers=[RELEASE], now=NOW + DAY)
-    assert (first.version, first.expires) == (1, NOW + 180 * DAY)
-    assert (signed(text).version, signed(text).expires) == (2, NOW + 181 * DAY)
+    assert (first.version, first.expires) == (AT, NOW + 180 * DAY)
+    assert (signed(text).version, signed(text).expires) == (AT + DAY_S, NOW + 181 * DAY)
     assert signers(text) == keyids("release")
     assert repository.signed_releases({**FILES, "models-m.json": text}, "m") == ({3, 4}, 4)
     assert repository.signed_releases(FILES, "m") == ({3}, 0)
@@ -95,9 +97,9 @@ def test_a_new_role_of_a_model_has_the_next_version_and_half_a_year() -> None:
 
 def test_the_first_refresh_writes_a_first_snapshot_and_timestamp() -> None:
     snapshot, timestamp = signed(FILES["snapshot.json"]), signed(FILES["timestamp.json"])
-    assert (snapshot.version, snapshot.expires) == (1, NOW + 30 * DAY)
-    assert {name: meta.version for name, meta in snapshot.meta.items()} == {"targets.json": 2, "models-m.json": 1}
-    assert (timestamp.version, timestamp.expires, timestamp.snapshot_meta.version) == (1, NOW + 2 * DAY, 1)
+    assert (snapshot.version, snapshot.expires) == (AT, NOW + 30 * DAY)
+    assert {name: meta.version for name, meta in snapshot.meta.items()} == {"targets.json": AT, "models-m.json": AT}
+    assert (timestamp.version, timestamp.expires, timestamp.snapshot_meta.version) == (AT, NOW + 2 * DAY, AT)
     assert timestamp.unrecognized_fields == {"x-issued": "2026-01-01T00:00:00+00:00"}
     assert signers(FILES["snapshot.json"]) == keyids("snapshot")
     assert signers(FILES["timestamp.json"]) == keyids("timestamp")
@@ -106,24 +108,26 @@ def test_the_first_refresh_writes_a_first_snapshot_and_timestamp() -> None:
 def test_each_refresh_writes_the_next_timestamp_and_keeps_a_snapshot_that_is_still_right() -> None:
     later = repository.refresh(FILES, KEYS, NOW + 15 * DAY)
     assert changed(FILES, later) == {"timestamp.json"}
-    assert (signed(later["timestamp.json"]).version, signed(later["timestamp.json"]).expires) == (2, NOW + 17 * DAY)
+    timestamp = signed(later["timestamp.json"])
+    assert (timestamp.version, timestamp.expires) == (AT + 15 * DAY_S, NOW + 17 * DAY)
 
 
 def test_a_snapshot_is_written_again_once_half_of_its_life_is_over() -> None:
     later = repository.refresh(FILES, KEYS, NOW + 15 * DAY + timedelta(seconds=1))
     snapshot = signed(later["snapshot.json"])
     assert changed(FILES, later) == {"snapshot.json", "timestamp.json"}
-    assert (snapshot.version, snapshot.expires) == (2, NOW + 45 * DAY + timedelta(seconds=1))
-    assert signed(later["timestamp.json"]).snapshot_meta.version == 2
+    written = AT + 15 * DAY_S + 1
+    assert (snapshot.version, snapshot.expires) == (written, NOW + 45 * DAY + timedelta(seconds=1))
+    assert signed(later["timestamp.json"]).snapshot_meta.version == written
 
 
 def test_a_snapshot_is_written_again_when_what_it_names_or_who_signs_it_has_changed() -> None:
     role = repository.sign_role(FILES, "m", MANIFESTS, signers=[RELEASE], now=NOW)
     named = signed(repository.refresh({**FILES, "models-m.json": role}, KEYS, NOW)["snapshot.json"])
-    assert (named.version, named.meta["models-m.json"].version) == (2, 2)
+    assert (named.version, named.meta["models-m.json"].version) == (AT + 1, AT + 1), "in the same second one more"
     other = Online(signer("snapshot-2"), KEYS.timestamp, KEYS.director)
     rotated = repository.refresh(FILES, other, NOW)
-    assert signed(rotated["snapshot.json"]).version == 2
+    assert signed(rotated["snapshot.json"]).version == AT + 1
     assert signers(rotated["snapshot.json"]) == keyids("snapshot-2")
 
 
@@ -163,7 +167,7 @@ def test_the_newest_root_is_the_one_with_the_highest_number() -> None:
 def test_targets_are_signed_again_by_another_key_with_the_next_version() -> None:
     text = repository.resign_targets(FILES, signer("targets-2"), NOW + DAY)
     before, after = signed(FILES["targets.json"]), signed(text)
-    assert (after.version, after.expires) == (before.version + 1, NOW + 366 * DAY)
+    assert (after.version, after.expires) == (before.version + DAY_S, NOW + 366 * DAY)
     assert (after.delegations, signers(text)) == (before.delegations, keyids("targets-2"))
 
 
@@ -171,7 +175,7 @@ def test_a_new_director_takes_the_place_of_the_old_one() -> None:
     old, new = KEYS.director.public_key.keyid, signer("director-2").public_key
     text = repository.rotate_director(FILES, old, new, TARGETS, NOW + DAY)
     files = {**FILES, "targets.json": text}
-    assert signed(text).version == signed(FILES["targets.json"]).version + 1
+    assert signed(text).version == AT + DAY_S
     assert repository.online_keyids(files)["director"] == (new.keyid,)
     assert repository.signers_of(files, "m") == keyids("release")
 
@@ -208,11 +212,11 @@ def test_a_document_that_is_not_there_says_how_to_make_it() -> None:
 def test_the_description_names_every_role_with_version_expiry_threshold_and_keys() -> None:
     expected = [
         ("root", 1, signed(FILES["1.root.json"]).expires, 2, ("root-1", "root-2", "root-3")),
-        ("targets", 2, NOW + 365 * DAY, 1, ("targets",)),
-        ("snapshot", 1, NOW + 30 * DAY, 1, ("snapshot",)),
-        ("timestamp", 1, NOW + 2 * DAY, 1, ("timestamp",)),
+        ("targets", AT, NOW + 365 * DAY, 1, ("targets",)),
+        ("snapshot", AT, NOW + 30 * DAY, 1, ("snapshot",)),
+        ("timestamp", AT, NOW + 2 * DAY, 1, ("timestamp",)),
         ("director", None, None, 1, ("director",)),
-        ("models-m", 1, NOW + 180 * DAY, 1, ("release",)),
+        ("models-m", AT, NOW + 180 * DAY, 1, ("release",)),
     ]
     assert repository.describe(FILES) == [
         {
@@ -224,3 +228,22 @@ def test_the_description_names_every_role_with_version_expiry_threshold_and_keys
         }
         for role, version, expires, threshold, names in expected
     ]
+
+
+def test_a_fleet_signed_from_a_backup_is_ahead_of_what_was_signed_since_by_the_clock_alone() -> None:
+    """Roots alone count one by one: a device walks through every one of them."""
+    lost = FILES
+    for step in range(50):
+        role = repository.sign_role(lost, "m", MANIFESTS, signers=[RELEASE], now=NOW + timedelta(seconds=step))
+        targets = repository.resign_targets(lost, TARGETS, NOW + timedelta(seconds=step))
+        changed_ones = {"models-m.json": role, "targets.json": targets}
+        lost = repository.refresh({**lost, **changed_ones}, KEYS, NOW + timedelta(seconds=step))
+    now = NOW + timedelta(minutes=5)
+    again = {
+        **FILES,
+        "models-m.json": repository.sign_role(FILES, "m", MANIFESTS, signers=[RELEASE], now=now),
+        "targets.json": repository.resign_targets(FILES, TARGETS, now),
+    }
+    restored = repository.refresh(again, KEYS, now)
+    for name in ("models-m.json", "targets.json", "snapshot.json", "timestamp.json"):
+        assert signed(restored[name]).version > signed(lost[name]).version, name

@@ -39,6 +39,8 @@ ANSWERED: dict[str, type[Answer]] = {
     "Hardware": devices.Hardware,
     "HistoryEntry": devices.HistoryEntry,
     "Claim": devices.Claim,
+    "DeviceAnswer": devices.DeviceAnswer,
+    "RetiredView": devices.Retired,
     "StickView": operators.StickDocuments,
     "StickTaken": operators.StickTaken,
     "RolloutView": rollouts.Rollout,

@@ -21,19 +21,24 @@ from agent.transfer import download
 from agent.trust import pending
 from agent.uplink import reporter
 from contract.errors import WorldError
+from contract.trust import repository
 from controller import health as controller_health
 from controller.broker.retained import RetainedState
 from controller.broker.skipped import Skipped
 from controller.fleet import boots
 from controller.fleet.boots import Boots
-from controller.reconcile import decisions, durable, fold, membership
+from controller.fleet.twin import Twin
+from controller.reconcile import decisions, durable, fold, membership, restored
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes, Unsaved
 from controller.rollout import analysis, decide
 from firmware_sim import controller as sim_controller
+from firmware_sim.checkers.fleet import keeps_its_model
+from firmware_sim.checkers.law import Violation
 from firmware_sim.flash import Flash
 from firmware_sim.runs import run_once
 from firmware_sim.scenario import load_scenario
+from firmware_sim.world import FleetWorld
 
 pytestmark = pytest.mark.no_cover  # the same worlds are measured in test_worlds, at two and a half times the cost
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -348,6 +353,42 @@ def an_unsaved_change_is_lost_by_a_failed_pass(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Passes, "_save", save)
 
 
+@bug("restore", "controller_restored", "rollout_ends")
+def documents_are_numbered_from_the_backup_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Twin, "next_version", lambda self, now: self.document_version + 1)
+
+
+@bug("restore", "controller_restored_early", "nothing_refused_for_ever")
+def metadata_is_numbered_from_the_backup_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(repository, "next_version", lambda previous, now_s: previous + 1)
+
+
+@bug("restore", "controller_restored", "rollout_ends")
+def rollouts_that_were_open_in_the_backup_go_on(patch: pytest.MonkeyPatch) -> None:
+    original = restored.take_up
+
+    def take_up(world: Any, backed_up_at: str, now: float) -> Any:
+        before = dict(world.durable.rollouts)
+        devices, _ = original(world, backed_up_at, now)
+        world.durable.rollouts = before
+        return devices, []
+
+    patch.setattr(restored, "take_up", take_up)
+
+
+@bug("restore", "controller_restored_early", "never_stops")
+def what_a_restored_controller_does_not_know_is_withdrawn(patch: pytest.MonkeyPatch) -> None:
+    original = restored.take_up
+
+    def take_up(world: Any, backed_up_at: str, now: float) -> Any:
+        twins = world.durable.twins
+        for name, twin in twins.items():
+            twins[name] = msgspec.structs.replace(twin, document_version=1, withdrawn={"m": int(now)})
+        return original(world, backed_up_at, now)
+
+    patch.setattr(restored, "take_up", take_up)
+
+
 @bug("publisher", "storm", "never_stops")
 def blobs_that_the_broker_lost_stay_lost(patch: pytest.MonkeyPatch) -> None:
     async def none(_: Any, __: Any) -> set[str]:
@@ -457,6 +498,14 @@ def laws_broken(scenario: str) -> str:
 def test_a_planted_bug_is_caught_by_its_checker(planted: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     planted.plant(monkeypatch)
     assert laws_broken(planted.scenario) == planted.law
+
+
+def test_a_model_that_is_lost_is_noticed_by_a_law_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    what_a_restored_controller_does_not_know_is_withdrawn(monkeypatch)
+    world = FleetWorld(load_scenario(SCENARIOS / "controller_restored_early.toml"), 1)
+    world.run()
+    with pytest.raises(Violation, match="keeps_its_model"):
+        keeps_its_model(world)
 
 
 def test_there_are_at_least_twenty_of_them_all_over_the_place() -> None:

@@ -1,0 +1,81 @@
+"""What a program of ours wrote for itself, read by an older or a newer one: unknown keys are left out, the rest holds.
+
+Decides that a key is unknown by the type that is asked for, at any depth. Unlike in what others say (`said`), no part
+is dropped: half a strategy would be another strategy. Refuses to know where it was kept.
+"""
+
+from collections.abc import Callable
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from contract.errors import BadInput, Code
+from contract.protocol import MAX_MESSAGE_BYTES
+from contract.wire import decode, decode_plain
+
+T = TypeVar("T")
+
+
+def decode_kept(raw: bytes, kind: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES) -> T:
+    """`raw` as `kind`, for what it is known of it. BadInput `message_too_large`, `message_malformed`."""
+    try:
+        return decode(raw, kind, max_bytes=max_bytes)
+    except BadInput as error:
+        if error.code != Code.MESSAGE_MALFORMED:
+            raise
+        try:
+            return msgspec.convert(_known(decode_plain(raw, max_bytes=max_bytes), kind), kind)
+        except msgspec.ValidationError:
+            raise error from None
+
+
+def convert_kept(plain: Any, kind: type[T]) -> T:
+    """A document as `kind`, for what is known of it. BadInput `store_corrupt` with the path of the fault."""
+    try:
+        return msgspec.convert(plain, kind)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return msgspec.convert(_known(plain, kind), kind)
+    except msgspec.ValidationError as error:
+        raise BadInput(Code.STORE_CORRUPT, f"{kind.__name__}: {error}") from None
+
+
+def row_reader(kind: type[T]) -> Callable[[bytes], T]:
+    """A function that reads a row as `kind`, for what is known of it. msgspec.DecodeError if it cannot be read."""
+    decoder = msgspec.json.Decoder(kind)
+
+    def read(row: bytes) -> T:
+        try:
+            return decoder.decode(row)
+        except msgspec.ValidationError:
+            return msgspec.convert(_known(msgspec.json.decode(row), kind), kind)
+
+    return read
+
+
+def _known(value: Any, kind: Any) -> Any:
+    """`value` without the keys of structs that `kind` does not name."""
+    plain = _plain_kind(kind)
+    arguments = get_args(plain)
+    if isinstance(value, dict) and isinstance(plain, type) and issubclass(plain, msgspec.Struct):
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(plain)}
+        return {key: _known(each, fields[key]) for key, each in value.items() if key in fields}
+    if isinstance(value, dict) and get_origin(plain) is dict:
+        return {key: _known(each, arguments[1]) for key, each in value.items()}
+    if isinstance(value, list) and get_origin(plain) in (tuple, list):
+        if get_origin(plain) is tuple and arguments[-1] is not Ellipsis:
+            return [_known(each, inner) for each, inner in zip(value, arguments, strict=False)]
+        return [_known(each, arguments[0]) for each in value]
+    return value
+
+
+def _plain_kind(kind: Any) -> Any:
+    """The type without its bounds and without None; a union of several stays as it is."""
+    if get_origin(kind) is Annotated:
+        return _plain_kind(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        others = [each for each in get_args(kind) if each is not NoneType]
+        return _plain_kind(others[0]) if len(others) == 1 else kind
+    return kind

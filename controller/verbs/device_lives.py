@@ -1,0 +1,159 @@
+"""What an operator can do with the life of devices: retire, put new hardware under an old name, take one over.
+
+Decides what each of them ends and what it keeps. One device that cannot be served costs no other one: each has its own
+answer. Refuses to know HTTP, and how certificates are made.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from msgspec.structs import replace as changed
+
+from contract.enrolment import Claim
+from contract.errors import BadInput, Code
+from contract.names import check_device_name, is_device_name
+from contract.wire import Message
+from controller.broker.messages import farewell
+from controller.clock import stamp, today
+from controller.fleet.selection import select
+from controller.fleet.twin import Twin
+from controller.reconcile.world import Retired, drop_twin, put_twin
+from controller.state import State
+from controller.verbs import devices
+
+MAX_DEVICES = 10_000
+"""In one call: a region of a large fleet. Each costs a certificate's row and a look for its session."""
+
+
+class DeviceAnswer(Message, frozen=True):
+    """What became of one device in a call about many."""
+
+    device: str
+    certificates: int = 0
+    """How many were revoked."""
+    claim: Claim | None = None
+    """A password for an hour, where the device is to enrol."""
+    code: str = ""
+    """Why nothing was done; empty where it was."""
+    detail: str = ""
+
+
+def chosen(state: State, names: Iterable[str], selector: Mapping[str, str]) -> list[str]:
+    """Devices by name and by their labels, each once. BadInput `request_invalid` for none or too many,
+    `selector_empty`: no call is about the whole fleet because somebody left something out.
+    """
+    found = dict.fromkeys(names)
+    if selector:
+        found |= dict.fromkeys(select(state.world.durable.twins.values(), selector))
+    if not 0 < len(found) <= MAX_DEVICES:
+        raise BadInput(Code.REQUEST_INVALID, f"{len(found)} devices: name 1 to {MAX_DEVICES}, or a selector of labels")
+    return list(found)
+
+
+async def retire(state: State, names: Iterable[str], *, actor: str) -> list[DeviceAnswer]:
+    """Takes devices out of the fleet: certificates and sessions end, retained documents go, history stays.
+
+    They count neither way in rollouts, and what is said in their names is not heard until they are adopted again.
+    """
+    at = stamp()
+    known, answers = _known(state, names)
+    counts = await _end_trust(state, known, today())
+    state.records.retire({device: Retired(at=at, by=actor) for device in known})
+    for device in known:
+        state.world.durable.retired[device] = Retired(at=at, by=actor)
+        drop_twin(state.world, device)
+        state.journal.audit(at, actor, "device retire", device, f"{counts[device]} certificates")
+        if state.links:
+            state.links[0].retain(farewell(device))
+        answers.append(DeviceAnswer(device=device, certificates=counts[device]))
+    state.poke()
+    return answers
+
+
+async def replace(state: State, names: Iterable[str], *, actor: str) -> list[DeviceAnswer]:
+    """Prepares new hardware under known names: old keys end, labels and what is desired stay; a claim for each.
+
+    What failed on the old hardware may be offered to the new one.
+    """
+    known, answers = _known(state, names)
+    counts = await _end_trust(state, known, today())
+    for device in known:
+        if (twin := state.world.durable.twins.get(device)) is not None:
+            put_twin(state.world, _without_hardware(twin))
+        state.records.lift_quarantine(device)
+        state.world.durable.quarantine.pop(device, None)
+        state.journal.forget_last_words(device)
+        claim = devices.claim(state, device, actor=actor, action="device replace")
+        answers.append(DeviceAnswer(device=device, certificates=counts[device], claim=claim))
+    return answers
+
+
+def adopt(state: State, names: Iterable[str], *, actor: str) -> list[DeviceAnswer]:
+    """Takes over devices from another controller, and those that were retired here: a claim for each.
+
+    What a device serves it goes on serving: `edgeward-agent adopt` changes whom it trusts, and nothing else.
+    """
+    answers = []
+    for device in names:
+        try:
+            answers.append(DeviceAnswer(device=device, claim=_adopted(state, device, actor)))
+        except BadInput as error:
+            answers.append(_refused(device, error))
+    return answers
+
+
+def _adopted(state: State, device: str, actor: str) -> Claim:
+    check_device_name(device)
+    if state.credentials.public_keys(device, today().timestamp()):
+        raise BadInput(
+            Code.REQUEST_INVALID, f"{device} is enrolled here: `edgeward device replace` is for new hardware"
+        )
+    if device in state.world.durable.retired:
+        state.records.take_in(device)
+        state.journal.forget_last_words(device)
+        del state.world.durable.retired[device]
+    return devices.claim(state, device, actor=actor, action="device adopt")
+
+
+def _known(state: State, names: Iterable[str]) -> tuple[list[str], list[DeviceAnswer]]:
+    """(devices of this fleet, answers for names that are none)."""
+    durable, known, refused = state.world.durable, [], []
+    for device in names:
+        if device in durable.retired:
+            refused.append(_refused(device, BadInput(Code.DEVICE_RETIRED, f"{device} was retired before")))
+        elif device in durable.twins or (is_device_name(device) and state.credentials.enrolled(device)):
+            known.append(device)
+        else:
+            refused.append(_refused(device, BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has reported")))
+    return known, refused
+
+
+def _refused(device: str, error: BadInput) -> DeviceAnswer:
+    return DeviceAnswer(device=device[:64], code=error.code, detail=error.detail)
+
+
+async def _end_trust(state: State, names: list[str], now: datetime) -> dict[str, int]:
+    """Revokes certificates and claims and ends sessions, with one new list for all; how many certificates each had."""
+    counts = {device: state.credentials.revoke(device, now.timestamp()) for device in names}
+    for device in names:
+        state.senders.forget(device)
+    broker = state.broker
+    if broker is not None and broker.files is not None and any(counts.values()):
+        await devices.enforce_revocations(state, now)
+        for device in (device for device in names if counts[device]):
+            await asyncio.to_thread(broker.files.end_session, broker.port, device, state.enrolment.authority, now)
+    return counts
+
+
+def _without_hardware(twin: Twin) -> Twin:
+    """The twin as it was told, with its labels, and without a word of the hardware that is gone."""
+    bare = Twin(twin.device, labels=twin.labels)
+    return changed(
+        bare,
+        document_version=twin.document_version,
+        issued_at=twin.issued_at,
+        desired=twin.desired,
+        withdrawn=twin.withdrawn,
+        answered=twin.answered,
+    )
