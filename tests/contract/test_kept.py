@@ -39,7 +39,7 @@ ASSIGNED = Assigned(
     delivery=Delivery(encoding="segments-1", blob=MANIFEST.artifact),
     policy=TrialPolicy(traffic_share=Decimal("0.5"), maintenance=("02:00-03:00",)),
 )
-DESIRED = DesiredSide(7, 9, {"m": ASSIGNED}, "n", {"old": 5})
+DESIRED = DesiredSide(7, 9, {"m": ASSIGNED}, "n", past_boots=((5, 5),), withdrawn={"old": 5})
 VERSION = Version(
     model="m",
     release=1,

@@ -19,6 +19,7 @@ from controller.broker.messages import Retained, farewell
 from controller.broker.retained import RetainedState
 from controller.clock import stamp
 from controller.config import Config, StorageConfig
+from controller.fleet.boots import Boot, Boots
 from controller.fleet.twin import Assigned, Twin
 from controller.registry.credentials import Credential
 from controller.rollout.decide import decide
@@ -49,7 +50,7 @@ def state(tmp_path: Path) -> Iterator[State]:
             issued_at=3,
             desired={"m": told},
             reported={"m": RUNS},
-            newest=(5, 5),
+            boots=Boots(Boot(5, 5)),
             labels=LABELS,
         )
     made.records.save(made.world.durable, "abc", [], [])
@@ -129,7 +130,7 @@ def test_new_hardware_has_the_old_labels_and_orders_and_none_of_the_old_keys(sta
     assert (answer.certificates, answer.claim.device, answer.claim.labels) == (1, "a", LABELS)
     twin = state.world.durable.twins["a"]
     assert (twin.labels, twin.desired["m"].release, twin.document_version) == (LABELS, 1, 3)
-    assert (twin.reported, twin.hardware, twin.newest) == ({}, None, (0, 0)), "the old hardware's words are over"
+    assert (twin.reported, twin.hardware, twin.boots) == ({}, None, Boots()), "the old hardware's words are over"
     assert state.credentials.public_keys("a", time.time()) == []
     assert "a" not in state.world.durable.quarantine
     assert "a" not in state.journal.last_words()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -88,10 +89,19 @@ def test_what_needs_keys_that_are_elsewhere_says_so_and_changes_nothing(state: S
     assert state.trust_metadata.files == files
 
 
+async def nothing_lost(_: Any) -> set[Any]:
+    return set()
+
+
 def test_another_directors_documents_take_the_place_of_the_old_ones_at_once(state: State) -> None:
     """A device that comes later would refuse what the old key has signed, for half of a document's life."""
     state.world.durable.twins["a"] = Twin("a", document_version=3, issued_at=3)
-    made, broker = RetainedState(state.world.durable, state.publisher, state.records, state.skipped), Broker()
+    made, broker = (
+        RetainedState(
+            state.world.durable, state.publisher, state.records, state.skipped, state.foreign, lost=nothing_lost
+        ),
+        Broker(),
+    )
     made.link = broker  # type: ignore[assignment]
     asyncio.run(made.restore())
     made.follow_director()
