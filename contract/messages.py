@@ -134,6 +134,8 @@ class Heartbeat(Said, frozen=True):
     """Counters of what limits threw away, by name."""
     serve_at: NeighbourAddress = ""
     """The address at which neighbours may fetch what the device has confirmed. Empty: nowhere."""
+    expiries: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
+    """When certificates and roles expire that the device has or relies on, by name, in seconds since 1970."""
     nonce: Short = ""
     """Asks for a document that repeats it: the proof that nobody replays an old one."""
     signature: Signature = ""
