@@ -22,7 +22,7 @@ from controller.health import Finding
 from controller.reconcile.one_pass import Passes
 from controller.rollout.model import Rollout
 from controller.state import State
-from controller.verbs import devices, policies
+from controller.verbs import certificates, devices, policies
 from controller.verbs.health import tell_changes
 
 MAX_ERROR_CHARS = 300
@@ -51,16 +51,27 @@ class Service:
         """Starts or finds the broker, connects, and begins to reconcile."""
         state = self._state
         state.broker = start_broker(state.config.broker, state.config.data_dir / "broker", (state.enrolment, today()))
-        kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE, topics.UP_CAPTURED)
-        reports = self._link("svc.controller", [topics.up_filter(kind) for kind in kinds], self._connected)
-        telemetry = self._link("svc.telemetry", [topics.up_filter(topics.UP_TELEMETRY)], lambda: None)
-        state.links = (reports, telemetry)
-        self._retained.link = reports
-        for link in state.links:
-            link.start()
+        self._connect()
         self._webhooks.start()
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._watch())]
         _log.info("%s broker at %s", state.broker.kind, state.broker.shown)
+
+    def _connect(self) -> None:
+        """Makes the connections to the broker, with the certificates that count now."""
+        kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE, topics.UP_CAPTURED)
+        reports = self._link("svc.controller", [topics.up_filter(kind) for kind in kinds], self._connected)
+        telemetry = self._link("svc.telemetry", [topics.up_filter(topics.UP_TELEMETRY)], lambda: None)
+        self._state.links = (reports, telemetry)
+        self._retained.link = reports
+        for link in self._state.links:
+            link.start()
+
+    async def _connect_anew(self) -> None:
+        """Replaces the connections: what a device says meanwhile it says again, since nobody acknowledges it."""
+        for link in self._state.links:
+            await asyncio.to_thread(link.stop)
+        self._connect()
+        _log.info("connected anew with renewed certificates")
 
     async def stop(self) -> None:
         """Ends everything that `start` began, and closes the state."""
@@ -85,6 +96,8 @@ class Service:
         await self._passes.run(state.inbox, time.time())
         policies.start_due(state)
         await devices.keep_revocations_young(state)
+        if await certificates.keep_young(state):
+            await self._connect_anew()
 
     async def publish(self, devices: frozenset[str], *, again: bool) -> bool:
         """As `reconcile.ports.Broker` says; after a reconnect everything, since a broker may have forgotten it."""

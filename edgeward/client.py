@@ -7,6 +7,7 @@ one and becomes a DataFrame with `to_frame()`. Errors are coded and say what to 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -19,6 +20,8 @@ from edgeward.answers.devices import Claim, Device, DeviceDetail, Enrolment
 from edgeward.answers.models import Capture, Model, Version, VersionDetail
 from edgeward.answers.operators import (
     AuditExport,
+    Authority,
+    Certificate,
     Health,
     NewToken,
     PublicKey,
@@ -251,6 +254,26 @@ class Client:
     def revoke(self, device: str) -> int:
         """Takes a device's certificates away; how many those were."""
         return int(self._transport.post(f"/v1/devices/{device}/revoke")["certificates"])
+
+    def certificates(self, subject: str = "svc.") -> Table[Certificate]:
+        """Certificates of a device, newest first; "svc.": those of the controller's services, "": the newest of all."""
+        return Table(map(Certificate.read, self._transport.get(f"/v1/certificates?subject={quote(subject)}")))
+
+    def revoke_certificate(self, serial: str) -> Certificate:
+        """Takes one certificate away; a service of the controller's gets a new one at once."""
+        return Certificate.read(self._transport.post(f"/v1/certificates/{serial}/revoke"))
+
+    def authorities(self) -> Table[Authority]:
+        """Authorities that vouch for devices and the broker, oldest first."""
+        return Table(map(Authority.read, self._transport.get("/v1/authorities")))
+
+    def add_authority(self) -> Table[Authority]:
+        """Makes an authority beside the others, which issues from now on."""
+        return Table(map(Authority.read, self._transport.post("/v1/authorities")))
+
+    def retire_authority(self, name: str, *, force: bool = False) -> Table[Authority]:
+        """Ends trust in an authority; `force` also where devices have nothing else, and then need new claims."""
+        return Table(map(Authority.read, self._transport.post(f"/v1/authorities/{name}/retire", {"force": force})))
 
     def trust(self) -> Trust:
         """Roles, every signed document, and what waits for a signature."""

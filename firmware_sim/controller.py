@@ -26,7 +26,7 @@ from controller.trust.metadata import Keyring, TrustMetadata
 from firmware_sim.clock import Clock
 from firmware_sim.device import MODEL
 from firmware_sim.durable import ControllerKilled, DurableHistory, DurableStore, DurableTables, Faults
-from firmware_sim.fleet_keys import FIRST, KEY_RING, RELEASE, TARGETS, WORLD_BEGAN
+from firmware_sim.fleet_keys import FIRST, KEY_RING, RELEASE, ROOTS, TARGETS, WORLD_BEGAN
 from firmware_sim.models import SimModel
 from firmware_sim.network import Network
 
@@ -81,7 +81,7 @@ class SimController:
         self._history = DurableHistory(self.faults)
         self._registry = Registry(store)
         self._blobs = _Blobs()
-        self._trust_metadata = TrustMetadata(store, Keyring([*KEY_RING, TARGETS, RELEASE], RELEASE))
+        self._trust_metadata = TrustMetadata(store, Keyring([*KEY_RING, *ROOTS, TARGETS, RELEASE], RELEASE))
         self._trust_metadata.begin(FIRST, WORLD_BEGAN)
         self._publisher = Publisher(self._registry, self._blobs, self._trust_metadata)
         self._inbox: list[tuple[str, FromDevice]] = []

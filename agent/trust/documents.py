@@ -16,7 +16,7 @@ from agent.stimuli import Identity
 from agent.trust.pending import Pending
 from contract import topics
 from contract.errors import BadInput
-from contract.trust.verified import Trusted
+from contract.trust.verified import Trusted, role_expiries
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -48,6 +48,7 @@ class Documents:
         self._store = store
         self._link = link
         self.record = record
+        self._expiries: tuple[Trusted, dict[str, int]] | None = None
         """What the device remembers beyond single models, as it is now."""
         self._pending = Pending(identity.device, identity.machine, trusted or given, wall_clock)
         if trusted is not None:
@@ -79,6 +80,13 @@ class Documents:
     def wake_at(self) -> float:
         """Returns when `tick` is due; infinity for never."""
         return self._pending.wake_at()
+
+    def expiries(self) -> dict[str, int]:
+        """When the roles expire that are relied on, by name, in seconds since 1970; from any thread."""
+        trusted = self._pending.trusted
+        if self._expiries is None or self._expiries[0] is not trusted:
+            self._expiries = (trusted, role_expiries(trusted))
+        return self._expiries[1]
 
     def _follow(self, now: float) -> Found:
         """Follows the newest bundle; asks first for roots between the trusted one and the bundle's."""

@@ -6,6 +6,7 @@ Decides what is sent again and what is dropped. Refuses to know why something is
 import logging
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from agent.ports import Link, Usage
@@ -26,6 +27,8 @@ RESEND_S = 15.0
 """Reports without an acknowledgement are sent again after this, then after twice this, and so on."""
 MAX_RESEND_S = 240.0
 TELEMETRY_EXPIRY_S = 3600
+MAX_EXPIRIES = 32
+"""Certificates and roles in a heartbeat: those of the most models that a device can have, and a few beside them."""
 
 
 class Reporter:
@@ -78,6 +81,7 @@ class Reporter:
         identity: Identity,
         models: tuple[ModelState, ...],
         uptime_s: float,
+        expiries: Mapping[str, int],
     ) -> None:
         """Sends the full state; does nothing while offline."""
         if not self.online:
@@ -91,6 +95,7 @@ class Reporter:
             uptime_s=int(uptime_s),
             dropped=newest,
             serve_at=identity.serve_at,
+            expiries=dict(list(expiries.items())[:MAX_EXPIRIES]),
             nonce=identity.nonce,
             **self._head(),
         )

@@ -12,6 +12,7 @@ from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
 from controller.api.body import PUSHES
+from controller.api.certificate_routes import CERTIFICATE_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
@@ -177,6 +178,7 @@ ROUTES = (
     *ROLLOUT_ROUTES,
     *EVENT_ROUTES,
     *TRUST_ROUTES,
+    *CERTIFICATE_ROUTES,
     *DEVICE_ROUTES,
     *OPERATOR_ROUTES,
 )  # fmt: skip

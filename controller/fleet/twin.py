@@ -59,6 +59,8 @@ class Twin(msgspec.Struct, frozen=True):
     newest: tuple[int, int] = (0, 0)
     """(boot, seq) of the newest message that was folded in."""
     seen_at: float | None = None
+    expiries: dict[str, int] = {}
+    """When certificates and roles expire that the device has or relies on, as it says, in seconds since 1970."""
     serve_at: str = ""
     """The address where neighbours fetch what it has confirmed; empty: it shares nothing."""
     asks: str = ""
@@ -86,6 +88,7 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         labels=dict(message.labels),
         pinned=dict(message.pinned),
         dropped=dict(message.dropped),
+        expiries=dict(message.expiries),
         newest=(message.boot, message.seq),
         seen_at=now,
         connected=True,

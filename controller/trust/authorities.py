@@ -77,7 +77,7 @@ class Authorities:
     def retire(self, name: str) -> None:
         """Ends trust in an authority. BadInput `request_invalid` for the one that issues, or one that is not there."""
         if name not in self.trusted:
-            raise BadInput(Code.REQUEST_INVALID, f"no trusted authority {name[:20]!r}: `edgeward certificate authorities`")
+            raise BadInput(Code.REQUEST_INVALID, f"no trusted authority {name[:20]!r}: `edgeward certificate list`")
         if name == self.issuing_name:
             raise BadInput(Code.REQUEST_INVALID, f"{name} issues certificates: add another authority first")
         replace_file(self._mark(name), b"nobody relies on it; its key introduces others to devices that were away\n")

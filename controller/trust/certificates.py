@@ -123,6 +123,17 @@ def is_young(certificate: x509.Certificate, now: datetime) -> bool:
     return begins <= now < begins + (ends - begins) * RENEW_AT
 
 
+def names_hosts(certificate: x509.Certificate, hosts: Sequence[str]) -> bool:
+    """Whether a server's certificate is for these names and addresses, all of them."""
+    if not hosts:
+        return True
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    return {_general_name(host) for host in hosts} == set(found)
+
+
 def read_request(text: str) -> Public:
     """The public key of a certificate request whose signature proves that the sender has the private one.
 

@@ -30,9 +30,12 @@ MAX_CERTIFICATE_BYTES = 8192
 class ClaimRefused(BadInput):
     """A refusal; `words` say why and are for the audit alone, `detail` is for the caller."""
 
-    def __init__(self, detail: str, words: str) -> None:
+    def __init__(self, detail: str, words: str, known: Credential | None = None) -> None:
         super().__init__(Code.CLAIM_REFUSED, detail)
         self.words = words
+        self.device = known.device if known is not None else ""
+        """The device that has proved that it is this one; empty if none has."""
+        self.expires = known.expires if known is not None else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,12 @@ class Enrolment:
         """
         public = read_request(request)
         known = self._known(certificate)
-        words = "not signed with its key" if known and not self._signed(known, request, signature) else ""
-        words = words or self._why_not(known, now)
-        if known is None or words:
-            raise ClaimRefused("this certificate cannot be renewed: ask the operator for a claim", f"renewal: {words}")
+        detail = "this certificate cannot be renewed: ask the operator for a claim"
+        if known is None or not self._signed(known, request, signature):
+            words = f"not signed with the key of {known.device}" if known else "unknown certificate"
+            raise ClaimRefused(detail, f"renewal: {words}")
+        if words := self._why_not(known, now):
+            raise ClaimRefused(detail, f"renewal: {words}", known)
         return self._issue(known.device, public, now, parent=known.serial)
 
     def register(self, certificate: x509.Certificate, subject: str, now: datetime) -> None:
@@ -105,15 +110,15 @@ class Enrolment:
     def _signed(self, known: Credential, request: str, signature: str) -> bool:
         return verifies(known.public_key, signature, renewal(request))
 
-    def _why_not(self, known: Credential | None, now: datetime) -> str:
+    def _why_not(self, known: Credential, now: datetime) -> str:
         """Why a certificate cannot be renewed, for the audit; empty if it can."""
-        if known is None:
-            return "unknown certificate"
         late_s = now.timestamp() - known.expires
         if known.revoked is not None:
             return f"certificate of {known.device}: revoked"
         if late_s > RENEWAL_GRACE_DAYS * DAY_S:
-            return f"certificate of {known.device}: expired {late_s / DAY_S:.0f} days ago, grace {RENEWAL_GRACE_DAYS:.0f}"
+            return (
+                f"certificate of {known.device}: expired {late_s / DAY_S:.0f} days ago, grace {RENEWAL_GRACE_DAYS:.0f}"
+            )
         if late_s > 0 and self.credentials.superseded(known.serial):
             return f"certificate of {known.device}: expired, and its device has gone on to a newer key"
         return ""
@@ -132,7 +137,12 @@ class Enrolment:
 
 
 def credential_of(
-    certificate: x509.Certificate, device: str, *, authority: str = FIRST, issued: float = 0.0, parent: int | None = None
+    certificate: x509.Certificate,
+    device: str,
+    *,
+    authority: str = FIRST,
+    issued: float = 0.0,
+    parent: int | None = None,
 ) -> Credential:
     """What is remembered of a certificate."""
     public = certificate.public_key().public_bytes(

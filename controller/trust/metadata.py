@@ -39,6 +39,11 @@ class Keyring:
         """A key that is here and among these."""
         return next((self._by_id[keyid] for keyid in keyids if keyid in self._by_id), None)
 
+    def enough(self, keyids: Iterable[str], threshold: int) -> list[Signer]:
+        """As many keys among these as must sign; none if fewer are here."""
+        found = [self._by_id[keyid] for keyid in keyids if keyid in self._by_id]
+        return found[:threshold] if len(found) >= threshold else []
+
     def online(self, files: Files) -> Online:
         """The keys that root and targets name for the controller; BadInput `signature_invalid` if one is not here."""
         found = {name: self.among(keyids) for name, keyids in repository.online_keyids(files).items()}
@@ -141,10 +146,16 @@ class TrustMetadata:
         return sorted(changed)
 
     def refresh(self, now: datetime) -> bool:
-        """Keeps the timestamp young; returns whether there is something new to publish."""
+        """Keeps the timestamp young, and with it what else this controller has the keys for: root, targets, models.
+
+        Returns whether there is something new to publish.
+        """
         files = self.files
         if not repository.due(files, now):
             return False
+        for role in sorted(repository.aged(files, now)):
+            if signers := self.keys.enough(*repository.signers_wanted(files, role)):
+                files = repository.resign(files, role, signers, now)
         self._keep(self._signed(files, now))
         return True
 

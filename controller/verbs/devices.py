@@ -24,6 +24,9 @@ from controller.trust.enrolment import ClaimRefused
 from controller.trust.refusals import Refusal
 from controller.verbs import refusals
 
+REFUSED_MARK = -1
+"""Beside the marks of `fleet.expiry`: a device asked for renewal with its own key, and it was too late."""
+
 _log = logging.getLogger("edgeward.controller")
 
 
@@ -36,7 +39,7 @@ def claim(state: State, device: str, *, actor: str) -> Claim:
         token=token,
         device=device,
         broker_url=state.broker.url if state.broker else "",
-        ca=state.enrolment.authority.pem,
+        ca=state.enrolment.authorities.pem,
         root=state.trust_metadata.root(),
     )
 
@@ -44,7 +47,7 @@ def claim(state: State, device: str, *, actor: str) -> Claim:
 def enrol(state: State, asked: EnrolRequest) -> Certificate:
     """Trades a claim for a certificate. BadInput `request_invalid`, `claim_refused`."""
     try:
-        return _granted(state, state.enrolment.enrol(asked.token, asked.csr, today()))
+        return _granted(state, state.enrolment.enrol(asked.token, asked.csr, today()), asked.csr, "device enrolled")
     except ClaimRefused as error:
         _refused(state, error)
         raise
@@ -53,7 +56,8 @@ def enrol(state: State, asked: EnrolRequest) -> Certificate:
 def renew(state: State, asked: RenewRequest) -> Certificate:
     """The next certificate of a device that holds the old one's key. BadInput `request_invalid`, `claim_refused`."""
     try:
-        return _granted(state, state.enrolment.renew(asked.certificate, asked.csr, asked.signature, today()))
+        certificate = state.enrolment.renew(asked.certificate, asked.csr, asked.signature, today())
+        return _granted(state, certificate, asked.csr, "certificate renewed")
     except ClaimRefused as error:
         _refused(state, error)
         raise
@@ -70,12 +74,18 @@ async def revoke(state: State, device: str, *, actor: str) -> int:
     state.senders.forget(device)
     state.journal.audit(stamp(), actor, "device revoke", device, f"{count} certificates")
     if state.broker is not None and state.broker.files is not None:
-        await _enforce_revocations(state, now)
-        ended = await asyncio.to_thread(
-            state.broker.files.end_session, state.broker.port, device, state.enrolment.authority, now
-        )
-        _log.info("revoked %s; its session was %s", device, "ended" if ended else "not there")
+        await enforce_revocations(state, now)
+        await end_session(state, device, now)
     return count
+
+
+async def end_session(state: State, device: str, now: datetime) -> None:
+    """Ends the session of a device whose certificate was revoked, on a broker under mutual TLS."""
+    broker = state.broker
+    assert broker is not None
+    assert broker.files is not None
+    ended = await asyncio.to_thread(broker.files.end_session, broker.port, device, state.enrolment.authority, now)
+    _log.info("revoked %s; its session was %s", device, "ended" if ended else "not there")
 
 
 async def keep_revocations_young(state: State) -> None:
@@ -83,7 +93,16 @@ async def keep_revocations_young(state: State) -> None:
     if state.broker is None or state.broker.files is None:
         return
     if time.time() - state.credentials.newest_list_at() > CRL_RENEW_DAYS * 86_400:
-        await _enforce_revocations(state, today())
+        await enforce_revocations(state, today())
+
+
+async def enforce_revocations(state: State, now: datetime) -> None:
+    """Gives the broker under mutual TLS a new revocation list."""
+    assert state.broker is not None
+    assert state.broker.files is not None
+    state.broker.files.write_access(state.enrolment, now)
+    if not await asyncio.to_thread(state.broker.reload):
+        state.journal.audit(stamp(), "controller", "broker restart", "mosquitto", "a reload let the canary in")
 
 
 def unquarantine(state: State, device: str, *, actor: str) -> int:
@@ -104,20 +123,16 @@ def explain(state: State, device: str) -> list[str]:
     return why(twin, durable.rollouts, history, durable.quarantine.get(device, {}))
 
 
-def _granted(state: State, certificate: x509.Certificate) -> Certificate:
+def _granted(state: State, certificate: x509.Certificate, request: str, action: str) -> Certificate:
     device = certificate.subject.rfc4514_string().removeprefix("CN=")
     state.senders.forget(device)
-    state.journal.audit(stamp(), device, "device enrolled", device)
-    return Certificate(device=device, certificate=pem(certificate), ca=state.enrolment.authority.pem)
+    state.journal.audit(stamp(), device, action, device)
+    authorities = state.enrolment.authorities
+    introductions = authorities.introductions(request)
+    return Certificate(device=device, certificate=pem(certificate), ca=authorities.pem, introductions=introductions)
 
 
 def _refused(state: State, error: ClaimRefused) -> None:
     refusals.refuse(state, Refusal("unknown", "enrol refused", "device", error.words))
-
-
-async def _enforce_revocations(state: State, now: datetime) -> None:
-    assert state.broker is not None
-    assert state.broker.files is not None
-    state.broker.files.write_access(state.enrolment, now)
-    if not await asyncio.to_thread(state.broker.reload):
-        state.journal.audit(stamp(), "controller", "broker restart", "mosquitto", "a reload let the canary in")
+    if error.device and state.credentials.warn_once(error.device, "renewal", error.expires, REFUSED_MARK):
+        state.events.tell_expiry(error.device, "renewal", error.expires, time.time())

@@ -1,6 +1,7 @@
 """`edgeward device list | show | why | release | config`."""
 
 import json
+import time
 from pathlib import Path
 
 import click
@@ -62,7 +63,7 @@ def list_(*, as_json: bool) -> None:
         print_json(devices.plain)
         return
     rows = [row for entry in devices for row in _rows(entry)]
-    columns = ("device", "presence", "model", "desired", "phase", "stable", "accuracy", "seen", "why")
+    columns = ("device", "presence", "model", "desired", "phase", "stable", "accuracy", "seen", "expires", "why")
     console.print(table(f"{len(devices)} devices", columns, rows))
 
 
@@ -80,6 +81,9 @@ def show(name: str, *, as_json: bool) -> None:
         f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s of late",
         highlight=False,
     )
+    if found.expiries:
+        words = ", ".join(_left(what, at) for what, at in sorted(found.expiries.items(), key=lambda item: item[1]))
+        console.print(f"expires: {words}", highlight=False)
     measured = [
         (
             m.model,
@@ -168,11 +172,18 @@ def _sensor(replay: str | None, label: str) -> str:
 
 def _rows(entry: Device) -> list[tuple[object, ...]]:
     seen = f"{entry.seen_s_ago:.0f} s ago" if entry.seen_s_ago is not None else None
-    rows = [(entry.device, entry.presence, *_model_cells(model, seen)) for model in entry.models]
-    return rows or [(entry.device, entry.presence, None, None, None, None, None, seen, None)]
+    ends = _left(*entry.nearest_expiry) if entry.nearest_expiry is not None else None
+    rows = [(entry.device, entry.presence, *_model_cells(model, seen, ends)) for model in entry.models]
+    return rows or [(entry.device, entry.presence, None, None, None, None, None, seen, ends, None)]
 
 
-def _model_cells(model: DeviceModel, seen: str | None) -> tuple[object, ...]:
+def _left(what: str, at: float) -> str:
+    """What expires, and in how many days."""
+    days = (at - time.time()) / 86_400
+    return f"{what} in {days:.0f} d" if days >= 1 else f"{what} in {days * 24:.0f} h" if days > 0 else f"{what} EXPIRED"
+
+
+def _model_cells(model: DeviceModel, seen: str | None, ends: str | None) -> tuple[object, ...]:
     state, measured = model.state, model.serving
     return (
         model.model,
@@ -181,6 +192,7 @@ def _model_cells(model: DeviceModel, seen: str | None) -> tuple[object, ...]:
         model.stable_release and f"v{model.stable_release}",
         ratio(measured.accuracy if measured is not None else None),
         seen,
+        ends,
         (state.why or None) if state is not None else None,
     )
 

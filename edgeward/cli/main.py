@@ -6,6 +6,7 @@ import click
 
 from contract.errors import EdgewardError
 from edgeward.cli.audit import audit
+from edgeward.cli.certificate import certificate
 from edgeward.cli.device import device
 from edgeward.cli.model import model
 from edgeward.cli.rollout import rollout
@@ -45,7 +46,7 @@ def page() -> None:
     click.echo(f"{found.url}/#token={found.token}")
 
 
-for command in (model, rollout, device, stick, trust, token, audit, demo):
+for command in (model, rollout, device, stick, trust, certificate, token, audit, demo):
     cli.add_command(command)
 
 

@@ -31,7 +31,8 @@ from contract.signatures import renewal, sign_message
 from contract.wire import encode
 from controller.broker.process import find_mosquitto
 from controller.registry.credentials import Credentials
-from controller.trust.certificates import new_key, open_pki, pem
+from controller.trust.authorities import Authorities
+from controller.trust.certificates import new_key, pem
 from controller.trust.enrolment import CLAIM_LIFE_S, ClaimRefused, Enrolment
 from controller.trust.keys import private_pem
 from controller.trust.senders import Senders
@@ -149,9 +150,7 @@ def site_health(client: Client) -> dict[str, Any]:
 
 
 def enrolment(directory: Path) -> Enrolment:
-    (directory / "pki").mkdir()
-    authority = open_pki(directory / "pki", NOW)
-    return Enrolment(authority, Credentials(directory / "c.sqlite"))
+    return Enrolment(Authorities(directory / "pki", NOW), Credentials(directory / "c.sqlite"))
 
 
 def request(key: Any = None, name: str = "svc.controller") -> str:
@@ -174,7 +173,7 @@ def test_token_theft_and_race_exactly_one_of_twenty_uses_wins(tmp_path: Path) ->
     token = made.claim("cam-1", NOW)
 
     def use(number: int) -> str:
-        mine = Enrolment(made.authority, Credentials(tmp_path / "c.sqlite"))
+        mine = Enrolment(made.authorities, Credentials(tmp_path / "c.sqlite"))
         try:
             mine.enrol(token, request(), NOW)
         except ClaimRefused as error:
