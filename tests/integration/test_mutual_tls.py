@@ -33,7 +33,7 @@ from controller.broker.process import find_mosquitto
 from controller.registry.credentials import Credentials
 from controller.trust.authorities import Authorities
 from controller.trust.certificates import new_key, pem
-from controller.trust.enrolment import CLAIM_LIFE_S, ClaimRefused, Enrolment
+from controller.trust.enrolment import CLAIM_LIFE_S, RENEWAL_GRACE_DAYS, ClaimRefused, Enrolment
 from controller.trust.keys import private_pem
 from controller.trust.senders import Senders
 from edgeward.client import Client
@@ -91,9 +91,9 @@ def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
         assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
 
         agent.stop()
-        first = (home / "device.pem").read_text()
-        assert "renewed" in told([script("edgeward-agent"), "renew", "-c", str(home / "agent.toml")], site)
-        assert (home / "device.pem").read_text() != first
+        assert "renewed, good until" in told([script("edgeward-agent"), "renew", "-c", str(home / "agent.toml")], site)
+        renewed = home / "state" / "identity.pem"
+        assert stat.S_IMODE(renewed.stat().st_mode) == 0o600
         agent.start()
         wait_for("it to be back", lambda: client.device("cam-1").presence == "online" or None, agent)
 
@@ -234,7 +234,7 @@ def test_renewal_needs_the_old_key_and_a_certificate_that_still_counts(tmp_path:
     old = made.enrol(made.claim("cam-1", NOW), request(key), NOW)
     sign, fresh = signer_of(private_pem(key)), request()
     thief = signer_of(private_pem(new_key()))
-    expired = NOW + timedelta(days=91)
+    expired = NOW + timedelta(days=90 + RENEWAL_GRACE_DAYS + 1)
     for signature, certificate, now in (
         (thief(renewal(fresh)), pem(old), NOW),
         (sign(renewal(request())), pem(old), NOW),
