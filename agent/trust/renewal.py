@@ -52,7 +52,8 @@ class Renewal:
         self._first_authorities = authorities
         self._ask = ask
         self._accepted = accepted
-        self._retry_at = 0.0
+        self.retry_at = 0.0
+        """Before it `is_due` is false, in the seconds of `now`."""
         self._retry_s = 0.0
         self._refused = 0
         self.fault: EdgewardError | None = None
@@ -65,7 +66,7 @@ class Renewal:
 
     def is_due(self, now: float, today: datetime) -> bool:
         """Whether `attempt` is to be called now."""
-        if now < self._retry_at:
+        if now < self.retry_at:
             return False
         return self._pairs.next() is not None or today >= due_at(self._pairs.current(), self._device)
 
@@ -78,7 +79,7 @@ class Renewal:
             return False
         life_s = self._life_s()
         self.fault, self._refused, self._retry_s = None, 0, 0.0
-        self._retry_at = now + min(RETRY_MAX_S, life_s * RETRY_FRACTION)  # a clock in the future does not renew on end
+        self.retry_at = now + min(RETRY_MAX_S, life_s * RETRY_FRACTION)  # a clock in the future does not renew on end
         return True
 
     def _go(self) -> None:
@@ -101,7 +102,7 @@ class Renewal:
         most_s = min(RETRY_MAX_S, self._life_s() * RETRY_FRACTION * 10)
         first_s = min(RETRY_MIN_S, self._life_s() * RETRY_FRACTION)
         self._retry_s = min(2 * self._retry_s, most_s) if self._retry_s else first_s
-        self._retry_at = now + self._retry_s
+        self.retry_at = now + self._retry_s
 
     def _life_s(self) -> float:
         pair = self._pairs.current()

@@ -215,5 +215,5 @@ def device_json(**changed: Any) -> dict[str, Any]:
     """A device that has said nothing yet, as the API tells it."""
     unknown = ("hardware", "rss_mb", "cpu_ratio", "temperature_c", "swap_stall_ms_max", "swap_rss_mb", "seen_s_ago")
     counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
-    base = {"device": "d", "presence": "online", "labels": {}, "models": [], "dropped": {}}
+    base = {"device": "d", "presence": "online", "labels": {}, "models": [], "dropped": {}, "expiries": {}}
     return {**base, **counts, **dict.fromkeys(unknown), **changed}

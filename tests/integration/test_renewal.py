@@ -155,8 +155,10 @@ def test_a_second_authority_is_taken_by_a_running_device_and_the_first_is_retire
         wait_for("a certificate by it", lambda: of_device(client)[0].authority == "ca-2" or None, agent, within_s=40)
         wait_for(
             "both authorities",
-            lambda: (home / "state" / "authorities.pem").exists()
-            and (home / "state" / "authorities.pem").read_text().count("BEGIN") == 2,
+            lambda: (
+                (home / "state" / "authorities.pem").exists()
+                and (home / "state" / "authorities.pem").read_text().count("BEGIN") == 2
+            ),
             agent,
         )
         wait_for("the end of the first", lambda: client.authorities()[0].devices == 0 or None, within_s=40)
@@ -192,5 +194,3 @@ def test_a_revoked_certificate_of_a_service_is_refused_and_the_controller_goes_o
         assert not says_hello("localhost", port, tls / "ca.pem", stolen, stolen)
     finally:
         site.stop()
-
-
