@@ -284,10 +284,8 @@ class CertificateWorld:
             hold(off or not by[life.name], "nobody_warns_in_vain", life.name, now, f"warned at {by[life.name]} days")
             if not self._is_off(life):
                 hold(not self._why_refused(life.pairs.current()), "inside_is_let_in", life.name, now, "at the end")
-        retired = list(self.authorities.trusted) == ["ca-2"]
-        hold(
-            retired, "authority_is_retired", "controller", now, f"trusted at the end: {list(self.authorities.trusted)}"
-        )
+        left = list(self.authorities.trusted)
+        hold(left == ["ca-2"], "authority_is_retired", "controller", now, f"trusted at the end: {left}")
 
 
 def _interval(draws: Random, day: float, days: float, *, exact: bool = False) -> tuple[float, float]:

@@ -1,4 +1,7 @@
-"""`edgeward-sim run | sweep | replay | shrink | certificates | cuts`. Exit codes: 0 all laws kept, 1 a law broken, 2 wrong call."""
+"""`edgeward-sim run | sweep | replay | shrink | certificates | cuts`.
+
+Exit codes: 0 all laws kept, 1 a law broken, 2 wrong call.
+"""
 
 import argparse
 import os

@@ -175,9 +175,8 @@ def test_who_sits_between_device_and_controller_brings_in_no_authority(lab: Lab,
 
     def between(asked: RenewRequest) -> Certificate:
         honest = lab.ask(asked)
-        made = stranger.authorities.issuing.device(
-            "cam-1", x509.load_pem_x509_csr(asked.csr.encode()).public_key(), NOW
-        )  # type: ignore[arg-type]
+        public = x509.load_pem_x509_csr(asked.csr.encode()).public_key()
+        made = stranger.authorities.issuing.device("cam-1", public, NOW)  # type: ignore[arg-type]
         ca = stranger.authorities.pem
         words = {
             "a stranger's authority": honest.introductions,

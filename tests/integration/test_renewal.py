@@ -150,7 +150,7 @@ def test_a_second_authority_is_taken_by_a_running_device_and_the_first_is_retire
         wait_for("the device", lambda: client.devices() or None, agent)
         first, second = client.add_authority()
         assert (first.name, first.issues, second.name, second.issues) == ("ca", False, "ca-2", True)
-        with pytest.raises(Exception, match="authority_in_use.*cam-1"):
+        with pytest.raises(Exception, match=r"authority_in_use.*cam-1"):
             client.retire_authority("ca")
         wait_for("a certificate by it", lambda: of_device(client)[0].authority == "ca-2" or None, agent, within_s=40)
         wait_for(

@@ -6,6 +6,7 @@ session for it, which comes back by itself. Refuses to know paho: it would try a
 
 import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -107,7 +108,8 @@ def _greet_securely(
 
 def _greet(stream: socket.socket, address: MqttAddress, device: str) -> Welcome:
     try:
-        stream.sendall(_connect_packet(address, device))
+        with suppress(OSError):  # a broker that has refused already: what it said is still to be read
+            stream.sendall(_connect_packet(address, device))
         answer = stream.recv(4)
         if len(answer) == 4 and answer[3] == 0:
             stream.sendall(b"\xe0\x00")  # DISCONNECT: without it the broker says that the device is gone
