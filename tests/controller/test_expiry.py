@@ -85,10 +85,12 @@ def test_a_broker_elsewhere_is_told_of_once_for_the_fleet_and_a_started_one_by_t
 def test_everybody_is_told_once_for_each_mark_also_after_the_controller_starts_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING", logger="edgeward.controller")
     config = Config(storage=StorageConfig(data_dir=str(tmp_path)))
+    soon = int(time.time() + 20 * DAY_S)
     for number in range(2):
         state = open_state(config)
-        hear(state, "cam-1", {"certificate": int(time.time() + 20 * DAY_S), "timestamp": 1})
+        hear(state, "cam-1", {"certificate": soon, "timestamp": 1})
         certificates.warn(state)
         certificates.warn(state)
         assert told(state) == ([("expiring", "cam-1", "certificate")] if number == 0 else [])
@@ -99,7 +101,7 @@ def test_everybody_is_told_once_for_each_mark_also_after_the_controller_starts_a
     hear(state, "cam-1", {"certificate": int(time.time() - DAY_S)})
     certificates.warn(state)
     assert told(state) == [("expiring", "cam-1", "certificate"), ("expired", "cam-1", "certificate")]
-    assert "certificate of cam-1 expires in 20.0 days" in caplog.text
+    assert "certificate of cam-1 has expired" in caplog.text
     state.close()
 
 
@@ -141,7 +143,7 @@ def test_an_expired_unrevoked_known_key_renews_within_the_grace_and_not_after_it
     late = NOW + timedelta(days=90 + RENEWAL_GRACE_DAYS + 1)
     with pytest.raises(ClaimRefused) as caught:
         renewed(made, sign, old, late)
-    assert "expired 181 days ago, which may be 180" in caught.value.words or "grace 180" in caught.value.words
+    assert "expired 181 days ago" in caught.value.words
     assert caught.value.device == "cam-1"
     assert renewed(made, sign, old, late - timedelta(days=2))[1].subject == old.subject
 

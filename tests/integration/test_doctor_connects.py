@@ -89,17 +89,18 @@ def test_a_name_that_does_not_resolve_and_a_port_that_nobody_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "begins_days", "clock", "words"),
+    ("host", "begins_days", "clock_and_words"),
     [
-        ("127.0.0.1", -60, TODAY, "is expired; it is valid from"),
-        ("127.0.0.1", +10, TODAY, "is not yet valid; it is valid from"),
-        ("127.0.0.1", +10, datetime(1970, 1, 1, tzinfo=UTC), "the clock is wrong, set it"),
-        ("other.example.org", 0, TODAY, "use a name that it holds in broker.url"),
+        ("127.0.0.1", -60, (TODAY, "is expired; it is valid from")),
+        ("127.0.0.1", +10, (TODAY, "is not yet valid; it is valid from")),
+        ("127.0.0.1", +10, (datetime(1970, 1, 1, tzinfo=UTC), "the clock is wrong, set it")),
+        ("other.example.org", 0, (TODAY, "use a name that it holds in broker.url")),
     ],
 )
 def test_a_certificate_of_the_broker_that_does_not_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, begins_days: int, clock: datetime, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, begins_days: int, clock_and_words: tuple[datetime, str]
 ) -> None:
+    clock, words = clock_and_words
     authority = authority_in(tmp_path / "pki")
     server = server_of(tmp_path, authority, host, TODAY + timedelta(days=begins_days), monkeypatch)
     try:
