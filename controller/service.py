@@ -58,6 +58,8 @@ class Service:
 
     def _connect(self) -> None:
         """Makes the connections to the broker, with the certificates that count now."""
+        files = self._state.broker.files if self._state.broker is not None else None
+        self._state.linked_by = files.service_serials() if files is not None else ()
         kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE, topics.UP_CAPTURED)
         reports = self._link("svc.controller", [topics.up_filter(kind) for kind in kinds], self._connected)
         telemetry = self._link("svc.telemetry", [topics.up_filter(topics.UP_TELEMETRY)], lambda: None)

@@ -82,8 +82,12 @@ class State:
     """By model, its newest release that its policy could not roll out: it is logged once."""
     broker_outdated: bool = False
     """Whether the broker must start again: it relies on other authorities than it should."""
+    linked_by: tuple[int, ...] = ()
+    """Serial numbers of the certificates by which `links` have connected."""
     own_look_at: float = 0.0
-    """When the controller's own certificates and everybody's expiries are looked at next, in monotonic seconds."""
+    """When the controller's own certificates are looked at next, in monotonic seconds."""
+    warn_look_at: float = 0.0
+    """When everybody's expiries are looked at next, in monotonic seconds."""
     skipped: Skipped = field(default_factory=Skipped)
     """Documents and blobs that could not be published, for health to show."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)

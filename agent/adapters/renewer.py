@@ -19,7 +19,7 @@ from agent.config import Broker, Config
 from agent.trust.enrol import ask_renewal
 from agent.trust.keypair import AUTHORITIES, NEXT, PAIR, KeyPair, KeyPairs, whole_pair
 from agent.trust.renewal import RETRY_FRACTION, Renewal
-from contract.errors import Code, WorldError
+from contract.errors import Code, EdgewardError, WorldError
 
 LOOK_S = 30.0
 """Between two looks at whether renewal is due, or a part of the certificate's life if that is shorter."""
@@ -95,12 +95,18 @@ class Renewer:
         self._thread: threading.Thread | None = None
 
     def tick(self, now: float) -> None:
-        """Looks whether renewal is due, and begins it. Returns at once. BadInput if no pair is whole any more."""
+        """Looks whether renewal is due, and begins it. Returns at once."""
         if now < self._look_at or (self._thread is not None and self._thread.is_alive()):
             return
-        pair = self._pairs.current()
-        self._look_at = now + min(LOOK_S, (pair.ends - pair.begins).total_seconds() * RETRY_FRACTION / 2)
-        if self._renewal.is_due(now, datetime.now(UTC)):
+        self._look_at = now + LOOK_S
+        try:
+            pair = self._pairs.current()
+            self._look_at = now + min(LOOK_S, (pair.ends - pair.begins).total_seconds() * RETRY_FRACTION / 2)
+            due = self._renewal.is_due(now, datetime.now(UTC))
+        except EdgewardError as error:  # the files were damaged while the agent runs, which goes on with what it has
+            _log.error("no certificate to renew: %s", error)
+            return
+        if due:
             self._thread = threading.Thread(target=self._renew, args=(now,), name="renewal", daemon=True)
             self._thread.start()
 

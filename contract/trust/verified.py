@@ -30,11 +30,11 @@ class Trusted(Message, frozen=True):
         return bool(self.targets)
 
 
-class _Expiring(msgspec.Struct):
+class _Expiring(msgspec.Struct, frozen=True):
     expires: datetime
 
 
-class _Document(msgspec.Struct):
+class _Document(msgspec.Struct, frozen=True):
     signed: _Expiring
 
 

@@ -109,6 +109,10 @@ class BrokerFiles:
         self._write("acl", (TEMPLATES / "acl").read_bytes())
         self._write("crl.pem", enrolment.revocations(now))
 
+    def service_serials(self) -> tuple[int, ...]:
+        """Serial numbers of the services' certificates."""
+        return tuple(_certificate(self.directory / f"{name}.pem").serial_number for name in SERVICES)
+
     @property
     def ends(self) -> dict[str, datetime]:
         """When each certificate of the broker and of the controller's connections expires."""

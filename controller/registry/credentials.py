@@ -64,6 +64,7 @@ class Credentials:
 
     def __init__(self, path: Path) -> None:
         self._db = open_database(path, _SCHEMA)
+        self._warned = {tuple(row) for row in self._db.execute("SELECT subject, what, expires, days FROM warned")}
         there = {str(row[1]) for row in self._db.execute("PRAGMA table_info(certificates)")}
         for column, kind in _ADDED.items():
             if column not in there:
@@ -141,15 +142,17 @@ class Credentials:
         with transaction(self._db):
             self._db.execute(_FORGET, (before,))
             self._db.execute("DELETE FROM warned WHERE expires < ?", (before,))
+        self._warned = {row for row in self._warned if row[2] >= before}
 
     def warn_once(self, subject: str, what: str, expires: float, days: int) -> bool:
         """Whether nobody was warned of this before, in this controller's life or a former one; notes that now."""
+        row = (subject, what, expires, days)
+        if row in self._warned:
+            return False
         with transaction(self._db):
-            done = self._db.execute(
-                "INSERT OR IGNORE INTO warned (subject, what, expires, days) VALUES (?, ?, ?, ?)",
-                (subject, what, expires, days),
-            )
-        return done.rowcount > 0
+            self._db.execute("INSERT INTO warned (subject, what, expires, days) VALUES (?, ?, ?, ?)", row)
+        self._warned.add(row)
+        return True
 
     def revoke_serial(self, serial: int, now: float) -> bool:
         """Revokes one certificate; whether it was good before."""

@@ -117,6 +117,11 @@ def open_pki(directory: Path, now: datetime, name: str = "ca") -> CertificateAut
     return CertificateAuthority(x509.load_pem_x509_certificate(certificate_file.read_bytes()), key)
 
 
+def certificate_end(path: Path) -> datetime:
+    """When the certificate in a PEM file expires. OSError, ValueError."""
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+
+
 def is_young(certificate: x509.Certificate, now: datetime) -> bool:
     """Whether less than two thirds of its life are over."""
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc

@@ -10,7 +10,8 @@ import time
 
 from contract.errors import BadInput, Code
 from contract.names import SERVICE_PREFIX
-from controller.broker.mutual_tls import SERVICES
+from controller.broker.mutual_tls import BrokerFiles
+from controller.broker.process import RunningBroker
 from controller.clock import stamp, today
 from controller.fleet.expiry import MAX_WARNINGS, expiring
 from controller.registry.credentials import Credential
@@ -20,38 +21,37 @@ from controller.verbs.devices import end_session, enforce_revocations
 from controller.verbs.health import own_expiries
 
 LOOK_S = 10.0
-"""Between two looks at the controller's own certificates and at what expires: a look reads four small files."""
+"""Between two looks at the controller's own certificates: a look reads eight small files."""
+WARN_S = 300.0
+"""Between two looks at what expires in the whole fleet: warnings are days ahead."""
 
 _log = logging.getLogger("edgeward.controller")
 
 
 async def keep_young(state: State) -> bool:
     """Renews the controller's own certificates and warns of what expires; whether its connections must be made anew."""
-    if time.monotonic() < state.own_look_at:
+    now = time.monotonic()
+    if now >= state.warn_look_at:
+        state.warn_look_at = now + WARN_S
+        warn(state)
+    if now < state.own_look_at or state.broker is None or state.broker.files is None:
         return False
-    state.own_look_at = time.monotonic() + LOOK_S
-    renewed = await _renew_own(state)
-    warn(state)
-    return bool(set(renewed) & set(SERVICES)) or "authorities" in renewed
+    state.own_look_at = now + LOOK_S
+    await _renew_own(state, state.broker, state.broker.files)
+    return state.broker.files.service_serials() != state.linked_by
 
 
-async def _renew_own(state: State) -> tuple[str, ...]:
-    """Names of what was renewed; `authorities` among them if the broker has started again for new ones."""
-    broker = state.broker
-    if broker is None or broker.files is None:
-        return ()
-    config, now, outdated = state.config.broker, today(), state.broker_outdated
-    if not outdated and not broker.files.stale(config, state.enrolment, now):
-        return ()
-    renewed = broker.files.renew(config, state.enrolment, now)
+async def _renew_own(state: State, broker: RunningBroker, files: BrokerFiles) -> None:
+    config, now = state.config.broker, today()
+    if not state.broker_outdated and not files.stale(config, state.enrolment, now):
+        return
+    renewed = files.renew(config, state.enrolment, now)
     state.journal.audit(stamp(), "controller", "certificates renewed", "broker", ", ".join(renewed))
-    if outdated:
+    if state.broker_outdated:
         await asyncio.to_thread(broker.start_again)
         state.broker_outdated = False
-        return (*renewed, "authorities")
-    if not await asyncio.to_thread(broker.show_new_certificate):
+    elif not await asyncio.to_thread(broker.show_new_certificate):
         state.journal.audit(stamp(), "controller", "broker restart", "mosquitto", "a reload did not take all files")
-    return renewed
 
 
 def warn(state: State) -> None:
@@ -70,7 +70,8 @@ def warn(state: State) -> None:
             told += 1
         if told >= MAX_WARNINGS:
             break
-    state.credentials.forget_expired(now - 2 * RENEWAL_GRACE_DAYS * DAY_S)
+    if told:
+        state.credentials.forget_expired(now - 2 * RENEWAL_GRACE_DAYS * DAY_S)
 
 
 async def revoke(state: State, serial: int, *, actor: str) -> Credential:

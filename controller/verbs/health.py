@@ -8,12 +8,15 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from controller.clock import today
 from controller.fleet.expiry import SELF_RENEWED
 from controller.health import Facts, Finding, findings_of
 from controller.state import State
+from controller.trust.certificates import certificate_end
 
 DAY_S = 86_400.0
 
@@ -65,6 +68,9 @@ def own_expiries(state: State) -> dict[str, datetime]:
     ends = {f"authority {name}": each.certificate.not_valid_after_utc for name, each in authorities.items()}
     if state.broker is not None and state.broker.files is not None:
         ends |= state.broker.files.ends
+    if cert_file := state.config.broker.cert_file:
+        with suppress(OSError, ValueError):  # connecting names what is wrong with the file
+            ends["broker.cert_file"] = certificate_end(Path(cert_file))
     for name, text in _newest_roles(state.trust_metadata.files).items():
         ends[f"role {name}"] = datetime.fromisoformat(json.loads(text)["signed"]["expires"])
     return {what: end.astimezone(UTC) for what, end in ends.items()}

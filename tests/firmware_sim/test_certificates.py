@@ -52,7 +52,7 @@ def test_a_device_that_renews_at_the_end_makes_people_warn_in_vain(monkeypatch: 
     late = lambda pair, _: pair.ends - timedelta(hours=6)  # noqa: E731
     monkeypatch.setattr("firmware_sim.certificates.due_at", late)
     words = broken(monkeypatch, renewal, "due_at", late)
-    assert words.startswith(("nobody_warns_in_vain", "inside_is_let_in"))
+    assert words.startswith(("nobody_warns_in_vain", "outside_is_told"))
 
 
 @pytest.mark.timeout(120)
