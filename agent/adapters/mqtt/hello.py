@@ -65,7 +65,6 @@ class Welcome:
 def say_hello(broker: Broker, device: str, today: datetime) -> Welcome:
     """Connects to `broker.url` as `device`, over TLS where it says so. BadInput `config_invalid` for wrong files."""
     address = parse_mqtt_address(broker.url)
-    context = tls_context(broker) if address.tls else None
     where = f"{address.host}:{address.port}"
     try:
         plain = socket.create_connection((address.host, address.port), timeout=HELLO_S)
@@ -79,9 +78,9 @@ def say_hello(broker: Broker, device: str, today: datetime) -> Welcome:
         words = f"{where} cannot be reached: {error.strerror or error or 'no answer'}"
         return Welcome(accepted=False, words=words, reached=False)
     with plain:
-        if context is None:
+        if not address.tls:
             return _greet(plain, address, device)
-        return _greet_securely(plain, context, address, device, today)
+        return _greet_securely(plain, tls_context(broker), address, device, today)
 
 
 def _greet_securely(
