@@ -133,7 +133,7 @@ def test_health_answers_503_with_codes_and_the_words_need_a_token(state: State) 
 
 def test_an_expiry_of_a_role_and_of_the_authority_is_seen_and_self_renewed_roles_are_not(state: State) -> None:
     seen = facts_of(state).expiry_days
-    assert {"role root", "role targets", "the device authority's certificate"} <= set(seen)
+    assert {"role root", "role targets", "authority ca"} <= set(seen)
     assert not {"role timestamp", "role snapshot"} & set(seen)
     assert all(days > 30 for days in seen.values())
 
