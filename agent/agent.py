@@ -22,6 +22,7 @@ from agent.models.device_model import DeviceModel
 from agent.models.stepper import Stepper
 from agent.ports import Link, ProbeReport, Runtime
 from agent.stimuli import (
+    ExpiriesRead,
     Identity,
     Intervals,
     LinkDown,
@@ -84,6 +85,7 @@ class Agent:
         self.dropped = dropped
         self._faults = Faults()
         """What is wrong with this device now, for the heartbeat."""
+        self._read_expiries: dict[str, int] = {}
         self._documents: Documents | None = None
         self._device_record = DeviceRecord(boots=0)
         self._boot_durable = False
@@ -99,6 +101,12 @@ class Agent:
     def models(self) -> dict[str, DeviceModel]:
         """The models that this device knows, by name."""
         return self._stepper.models
+
+    @property
+    def expiries(self) -> dict[str, int]:
+        """When certificates and roles expire that the device has or relies on, in seconds since 1970; any thread."""
+        roles = self._documents.expiries() if self._documents is not None else {}
+        return {**self._read_expiries, **roles}
 
     def boot(self, now: float) -> None:
         """Resumes from flash. A disk that cannot hold even the boot counter prevents no confirmed version from serving:
@@ -158,8 +166,11 @@ class Agent:
     def receive(self, stimulus: Stimulus, now: float) -> None:
         """Handles one stimulus. Never raises for what came from outside: faults are reported and counted."""
         match stimulus:
-            case LinkUp():
+            case LinkUp(broker_expires):
+                self._read_expiries.update({"broker": broker_expires} if broker_expires else {})
                 self._link_up(now)
+            case ExpiriesRead(expiries):
+                self._read_expiries.update(expiries)
             case LinkDown():
                 self._reporter.online = False
                 if self._captures is not None:
@@ -168,13 +179,16 @@ class Agent:
                 self._bytes_received += len(payload)
                 self._message(topic, payload, now)
             case SourceFailed(source, _):
-                for name, download in self._downloads():
-                    self._stepper.step(name, download.source_failed(source, now), now)
+                self._source_failed(source, now)
             case ProbeEnded(name, report):
                 self._probe_ended(name, report, now)
             case Woke():
                 pass
         self._tick(now)
+
+    def _source_failed(self, source: str, now: float) -> None:
+        for name, download in self._downloads():
+            self._stepper.step(name, download.source_failed(source, now), now)
 
     def wake_at(self) -> float:
         """Returns when `Woke` is due at the latest, in the seconds of `now`."""
@@ -305,7 +319,9 @@ class Agent:
         identity, uptime_s, date = self._identity, now - self._booted_at, self._wall_clock()
         self._faults.look(self._stepper.disk_fault, self._documents.clock_fault(date) if self._documents else None)
         at, faults = max(0, int(date.timestamp())), self._faults.by_code()
-        self._reporter.heartbeat(self._runtime.hardware(), identity, states, uptime_s, at=at, faults=faults)
+        self._reporter.heartbeat(
+            self._runtime.hardware(), identity, states, uptime_s, self.expiries, at=at, faults=faults
+        )
 
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._intervals.telemetry_s

@@ -4,13 +4,14 @@ import argparse
 import json
 import logging
 import sys
+import time
 from pathlib import Path
 
 from agent.adapters.posix_disk import PosixDisk
 from agent.config import Config, load_config
 from agent.core.model import Record
 from agent.flash.store import Store
-from contract.errors import EdgewardError
+from contract.errors import BadInput, Code, EdgewardError
 from contract.wire import encode
 
 
@@ -44,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, words in (
         ("run", _run, "serve until it is stopped"),
         ("adopt", _adopt, "follow another controller from now on, with the models that this device serves"),
-        ("renew", _renew, "a new key and certificate in place of the old ones"),
+        ("renew", _renew, "a new key and certificate now; an agent that runs does this by itself in time"),
         ("status", _status, "what this device runs, read from its disk (also while the agent is down)"),
         ("doctor", _doctor, "check everything around the agent that can keep it from working"),
     ):
@@ -87,9 +88,18 @@ def _adopt(config: Config, call: argparse.Namespace) -> int:
 
 
 def _renew(config: Config, call: argparse.Namespace) -> int:
-    from agent.trust.enrol import renew
+    from agent.adapters.directory_lock import lock_directory
+    from agent.adapters.renewer import new_renewal, open_pairs
 
-    print(f"renewed {renew(config, PosixDisk)}; restart the agent to use it")
+    if not config.broker.cert_file or not config.enrolment.url:
+        raise BadInput(Code.CONFIG_INVALID, "broker.cert_file and enrolment.url: this device was not enrolled")
+    pairs = open_pairs(config)
+    with lock_directory(Path(config.device.state_dir)):  # an agent that runs renews by itself
+        renewal = new_renewal(config, pairs)
+        if not renewal.attempt(time.monotonic()):
+            assert renewal.fault is not None
+            raise renewal.fault
+    print(f"renewed, good until {pairs.current().ends:%Y-%m-%d %H:%M} UTC")
     return 0
 
 

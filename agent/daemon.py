@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.adapters.configured import late_signer, new_blob_server, new_connection, new_server, open_source
+from agent.adapters.configured import LateSigner, new_blob_server, new_connection, new_server, open_source
 from agent.adapters.directory_lock import lock_directory
 from agent.adapters.late_link import LateLink
 from agent.adapters.posix_disk import PosixDisk, make_private
@@ -28,14 +28,16 @@ from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.assembly import Assembly, Ports
 from agent.config import Config
 from agent.serving.slot import ModelSlot
-from agent.stimuli import Identity, LinkUp, MessageArrived, Stimulus, Woke
+from agent.stimuli import ExpiriesRead, Identity, LinkUp, MessageArrived, Stimulus, Woke
 from contract.blobs import Blob
 from contract.errors import BadInput, Code, EdgewardError
 
 if TYPE_CHECKING:
     from agent.adapters.configured import Connection
     from agent.adapters.http.server import HttpServer
+    from agent.adapters.renewer import Renewer
     from agent.adapters.sensors.pipelines import Pipelines
+    from agent.config import Broker
     from contract.trust.verified import Trusted
 
 INBOX_SIZE = 256
@@ -70,6 +72,8 @@ class Daemon:
         self._lock_file = lock_directory(self._state_dir)
         self._link = LateLink()
         self._connection: Connection | None = None
+        self._renewer: Renewer | None = None
+        self._sign = LateSigner(config) if config.broker.key_file else None
         self._connect_at, self._connect_s = 0.0, CONNECT_MIN_S
         self.fault: EdgewardError | None = None
         """Why no connection can be made; None while nothing is wrong. A broker that is away is no fault."""
@@ -86,7 +90,7 @@ class Daemon:
             platform.machine(),
             dict(config.device.labels),
             nonce=os.urandom(16).hex() if config.trust.fresh else "",
-            sign=late_signer(config.broker.key_file) if config.broker.key_file else None,
+            sign=self._sign,
             serve_at=self._blob_server.address if self._blob_server is not None else "",
             pinned={pin.model: pin.release for pin in config.pin},
         )
@@ -168,12 +172,13 @@ class Daemon:
             return kept
 
     def _take_up_connection(self) -> None:
-        from agent.trust.credentials import load_signer
-
-        if key_file := self._config.broker.key_file:
-            load_signer(key_file)
+        broker = self._config.broker
+        if self._sign is not None:
+            self._sign.renewed()
+        if broker.cert_file:
+            broker = self._take_up_pair()
         given = self._root()
-        connection = new_connection(self._config.broker, self._config.device.name, self._boot, self._deliver)
+        connection = new_connection(broker, self._config.device.name, self._boot, self._deliver)
         self._agent.take_up_trust(given, time.monotonic())
         self._connection = connection
         self._link.begin(connection)
@@ -182,6 +187,32 @@ class Daemon:
             self._blob_server.start()
         _log.info("device %s is up, state in %s", self._config.device.name, self._state_dir)
 
+    def _take_up_pair(self) -> "Broker":
+        """The broker as the pair says that counts, which is renewed from here on, also while nothing connects."""
+        from agent.adapters.renewer import Renewer, broker_by, expiries_of, open_pairs
+
+        pairs = open_pairs(self._config)
+        if self._renewer is None and self._config.enrolment.url:
+            self._renewer = Renewer(self._config, pairs, self._renewed)
+        self._inbox.put(ExpiriesRead(expiries_of(self._config, pairs)))
+        return broker_by(self._config, pairs)
+
+    def _renewed(self, broker: "Broker") -> None:
+        """Goes on with the new pair, in the renewer's thread: the worker never waits for a network."""
+        from agent.adapters.renewer import expiries_of, open_pairs
+
+        if self._sign is not None:
+            self._sign.renewed()
+        self._inbox.put(ExpiriesRead(expiries_of(self._config, open_pairs(self._config))))
+        old = self._connection
+        if old is None or not broker.url.startswith("mqtts:"):
+            return
+        new = new_connection(broker, self._config.device.name, self._boot, self._deliver)
+        self._connection = new
+        self._link.begin(new)
+        old.hand_over()
+        new.start()
+
     def work(self) -> None:
         """Connects, again and again where that cannot be done, and handles stimuli until `stop`."""
         watchdog_at = time.monotonic() + WATCHDOG_S
@@ -189,6 +220,8 @@ class Daemon:
             if self._connection is None and time.monotonic() >= self._connect_at:
                 self._connect()
             self._receive(self._next())
+            if self._renewer is not None:
+                self._renewer.tick(time.monotonic())
             if self._connection is not None and time.monotonic() >= watchdog_at:
                 self._connection.revive()
                 watchdog_at = time.monotonic() + WATCHDOG_S
@@ -248,4 +281,7 @@ class Daemon:
 
     def _new_server(self) -> "HttpServer | None":
         device, config = self._device, self._config.serving
-        return new_server(config, lambda: device.slots, device.dropped.copy) if config.listen else None
+        if not config.listen:
+            return None
+        expiries = lambda: device.agent.expiries  # noqa: E731 - one attribute, looked up at each request
+        return new_server(config, lambda: device.slots, counters=device.dropped.copy, expiries=expiries)

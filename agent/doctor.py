@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from urllib.parse import unquote, urlsplit
 from agent.config import Broker, Config
 from agent.trust.credentials import load_root
 from contract.errors import EdgewardError
-from contract.mqtt_address import parse_mqtt_address
 from contract.stick import DOCUMENTS
 
 OLDEST_ONNXRUNTIME = (1, 31)
@@ -27,6 +25,9 @@ FREE_MB_WANTED = 64
 DEVICE_FILES = frozenset({"root of trust", "state directory", "certificates"})
 """Checks of this device's own files: `status` makes them, too."""
 OLDEST_RIGHT_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+DAY_S = 86_400.0
+WARN_S = 7 * DAY_S
+"""A certificate with less is wrong: it should have been renewed three weeks ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ def examine(config: Config, config_path: Path, only: frozenset[str] | None = Non
         ("root of trust", lambda: (True, _root_words(load_root(config, config_path).root))),
         ("state directory", lambda: _state_dir(Path(config.device.state_dir))),
         ("clock", _clock),
-        ("certificates", lambda: _certificates(config.broker)),
-        ("broker", lambda: _broker(config.broker.url)),
+        ("certificates", lambda: _certificates(config)),
+        ("broker", lambda: _broker(config)),
     ]
     for name, check in checks:
         if only is not None and name not in only:
@@ -107,25 +108,43 @@ def _clock() -> tuple[bool, str]:
     )
 
 
-def _broker(url: str) -> tuple[bool, str]:
-    parts = urlsplit(url)
+def _broker(config: Config) -> tuple[bool, str]:
+    parts = urlsplit(config.broker.url)
     if parts.scheme == "file":
         documents = Path(unquote(parts.path)) / DOCUMENTS
         return documents.is_file(), f"{documents} is {'there' if documents.is_file() else 'not there'}"
-    address = parse_mqtt_address(url)
-    try:
-        with socket.create_connection((address.host, address.port), timeout=5):
-            return True, f"{address.host}:{address.port} accepts connections"
-    except socket.gaierror as error:
-        return False, f"the name {address.host} cannot be resolved ({error.strerror}): look at broker.url and the DNS"
-    except OSError as error:
-        return False, f"{address.host}:{address.port}: {error.strerror or error}"
+    from agent.adapters.mqtt.hello import say_hello  # as above
+
+    found = say_hello(_broker_now(config), config.device.name, datetime.now(UTC))
+    until = f", its certificate is good until {found.broker_expires:%Y-%m-%d}" if found.broker_expires else ""
+    return found.accepted, found.words + (until if found.accepted else "")
 
 
-def _certificates(broker: Broker) -> tuple[bool, str]:
-    if not broker.url.startswith("mqtts:"):
-        return True, "none are needed: broker.url is not mqtts://"
-    from agent.adapters.mqtt.paho_link import tls_context  # as above: `status` needs paho for TLS alone
+def _certificates(config: Config) -> tuple[bool, str]:
+    broker = config.broker
+    if not broker.cert_file:
+        if not broker.url.startswith("mqtts:"):
+            return True, "none are needed: broker.url is not mqtts://"
+        from agent.adapters.mqtt.paho_link import tls_context  # as above: `status` needs paho for TLS alone
 
-    tls_context(broker)
-    return True, f"{', '.join(filter(None, (broker.ca_file, broker.cert_file, broker.key_file)))} can be read"
+        tls_context(broker)
+        return True, f"{broker.ca_file or 'the system'} vouches for the broker, this device has no certificate"
+    from agent.adapters.mqtt.paho_link import tls_context
+    from agent.adapters.renewer import expiries_of, open_pairs
+
+    now = _broker_now(config)
+    tls_context(now)
+    left = {what: at - datetime.now(UTC).timestamp() for what, at in expiries_of(config, open_pairs(config)).items()}
+    words = ", ".join(f"{what} {_left_words(seconds)}" for what, seconds in left.items())
+    return min(left.values()) > WARN_S, f"{words}; {', '.join(filter(None, (now.ca_file, now.cert_file)))}"
+
+
+def _broker_now(config: Config) -> Broker:
+    """The broker by the pair that counts, which may have been renewed since the configuration was written."""
+    from agent.adapters.renewer import broker_by, open_pairs
+
+    return broker_by(config, open_pairs(config)) if config.broker.cert_file else config.broker
+
+
+def _left_words(seconds: float) -> str:
+    return f"expires in {seconds / DAY_S:.1f} days" if seconds > 0 else f"expired {-seconds / DAY_S:.1f} days ago"

@@ -9,6 +9,9 @@ from contract.signatures import Sign
 class LinkUp(msgspec.Struct, frozen=True):
     """The broker has accepted the connection."""
 
+    broker_expires: int = 0
+    """When the certificate that it showed expires, in seconds since 1970; 0 without one."""
+
 
 class LinkDown(msgspec.Struct, frozen=True):
     """The connection has ended."""
@@ -39,7 +42,13 @@ class SourceFailed(msgspec.Struct, frozen=True):
     detail: str
 
 
-Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | SourceFailed | Woke
+class ExpiriesRead(msgspec.Struct, frozen=True):
+    """When the device's certificate and its authority expire, by name, in seconds since 1970."""
+
+    expiries: dict[str, int]
+
+
+Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | SourceFailed | Woke | ExpiriesRead
 
 
 class Identity(msgspec.Struct, frozen=True):

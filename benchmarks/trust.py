@@ -32,7 +32,8 @@ from contract.wire import decode, encode
 from controller.broker.process import RunningBroker, start_broker
 from controller.config import BrokerConfig
 from controller.registry.credentials import Credentials
-from controller.trust.certificates import open_pki, pem
+from controller.trust.authorities import Authorities
+from controller.trust.certificates import pem
 from controller.trust.enrolment import Enrolment
 from controller.trust.senders import Senders
 from firmware_sim.fleet_keys import FIRST, KEYS, RELEASE, ROOTS, TARGETS, TRUSTED
@@ -93,7 +94,7 @@ def _end_to_end() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="edgeward-bench-") as scratch:
         home, now = Path(scratch), datetime.now(UTC).replace(microsecond=0)
         (home / "pki").mkdir()
-        enrolment = Enrolment(open_pki(home / "pki", now), Credentials(home / "c.sqlite"))
+        enrolment = Enrolment(Authorities(home / "pki", now), Credentials(home / "c.sqlite"))
         broker = start_broker(BrokerConfig(url="mosquitto", tls=True, port=0), home / "broker", (enrolment, now))
         try:
             echo_ms = _round_trips(home, enrolment, broker, now)
@@ -113,7 +114,7 @@ def _device(home: Path, name: str, enrolment: Enrolment, now: datetime) -> None:
     request = _request(key, name)
     certificate = enrolment.enrol(enrolment.claim(name, now), request, now)
     (home / "device.pem").write_text(pem(certificate))
-    (home / "ca.pem").write_text(enrolment.authority.pem)
+    (home / "ca.pem").write_text(enrolment.authorities.pem)
     (home / "root.json").write_text(FIRST["1.root.json"])
 
 

@@ -3,7 +3,7 @@
 Refuses to know who may have one, and how keys are kept.
 """
 
-from contract.wire import Message
+from contract.wire import Message, Said
 
 
 class Claim(Message, frozen=True):
@@ -37,9 +37,14 @@ class RenewRequest(Message, frozen=True):
     signature: str
 
 
-class Certificate(Message, frozen=True):
-    """A device's certificate and the authority that signed it, in PEM."""
+class Certificate(Said, frozen=True):
+    """A device's certificate, and the authorities that it shall rely on, in PEM."""
 
     device: str
     certificate: str
     ca: str
+    introductions: tuple[str, ...] = ()
+    """Signatures by authorities, old ones too, over `contract.signatures.introduction` of `ca` and the request.
+
+    A device takes authorities that it does not know on the word of one that it knows, and for its own request alone.
+    """

@@ -93,6 +93,9 @@ class Code(StrEnum):
     VERSION_WITHDRAWN = "version_withdrawn"  # somebody has withdrawn it, and the detail says why: take another version
     ROLLOUT_CONFLICT = "rollout_conflict"  # another rollout of the model runs, or the step does not fit the status
     CONFIG_INVALID = "config_invalid"  # the configuration names an unknown key or a wrong value
+    CERTIFICATE_INVALID = "certificate_invalid"  # not for this key and name, or by a stranger: look at enrolment.url
+    AUTHORITY_IN_USE = "authority_in_use"  # devices still rely on it: wait until they have renewed
+    UNKNOWN_CERTIFICATE = "unknown_certificate"  # see `edgeward certificate list`
     CLAIM_REFUSED = "claim_refused"  # used, expired or unknown: ask for a new claim; the audit says which
     UNAUTHENTICATED = "unauthenticated"  # no token, or one that is wrong, revoked or past its end
     FORBIDDEN = "forbidden"  # the token's roles do not allow it: ask an administrator for another one

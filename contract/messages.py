@@ -142,6 +142,8 @@ class Heartbeat(Said, frozen=True):
     """Seconds since 1970 in UTC by the device's own clock; 0 from an agent that does not say."""
     faults: Annotated[dict[Short, Text], msgspec.Meta(max_length=MAX_FAULTS)] = {}
     """By code, what is wrong with the device now: a disk that takes nothing, a document that it has refused."""
+    expiries: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
+    """When certificates and roles expire that the device has or relies on, by name, in seconds since 1970."""
     nonce: Short = ""
     """Asks for a document that repeats it: the proof that nobody replays an old one."""
     signature: Signature = ""

@@ -43,6 +43,11 @@ def renewal(request: str) -> bytes:
     return b"DSSEv1 renewal " + request.encode()
 
 
+def introduction(authorities: str, request: str) -> bytes:
+    """What an authority signs to introduce others (PEM) to the device that has sent this certificate request."""
+    return b"DSSEv1 authorities %d %s %s" % (len(authorities), authorities.encode(), request.encode())
+
+
 def encoding(message: Any) -> bytes:
     """Returns the bytes that a signature of this message covers."""
     return _pre_authentication(encode(message))

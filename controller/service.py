@@ -24,7 +24,7 @@ from controller.reconcile.deeds import Deed
 from controller.reconcile.one_pass import Passes
 from controller.rollout.model import Rollout
 from controller.state import State
-from controller.verbs import audit, devices, policies
+from controller.verbs import audit, certificates, devices, policies
 from controller.verbs.health import tell_changes
 
 MAX_ERROR_CHARS = 300
@@ -61,17 +61,31 @@ class Service:
         state = self._state
         audit.begin(state)
         state.broker = start_broker(state.config.broker, state.config.data_dir / "broker", (state.enrolment, today()))
-        kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE, topics.UP_CAPTURED)
-        watched = topics.RETAINED_FILTERS if state.broker.kind != "embedded" else ()
-        reports = self._link("svc.controller", [topics.up_filter(kind) for kind in kinds], watched, self._connected)
-        telemetry = self._link("svc.telemetry", [topics.up_filter(topics.UP_TELEMETRY)], (), lambda: None)
-        state.links = (reports, telemetry)
-        self._retained.link = self._sentinels.link = reports
-        for link in state.links:
-            link.start()
+        self._connect()
         self._webhooks.start()
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._watch())]
         _log.info("%s broker at %s", state.broker.kind, state.broker.shown)
+
+    def _connect(self) -> None:
+        """Makes the connections to the broker, with the certificates that count now."""
+        broker = self._state.broker
+        assert broker is not None
+        self._state.linked_by = broker.files.service_serials() if broker.files is not None else ()
+        watched = topics.RETAINED_FILTERS if broker.kind != "embedded" else ()
+        kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE, topics.UP_CAPTURED)
+        reports = self._link("svc.controller", [topics.up_filter(kind) for kind in kinds], watched, self._connected)
+        telemetry = self._link("svc.telemetry", [topics.up_filter(topics.UP_TELEMETRY)], (), lambda: None)
+        self._state.links = (reports, telemetry)
+        self._retained.link = self._sentinels.link = reports
+        for link in self._state.links:
+            link.start()
+
+    async def _connect_anew(self) -> None:
+        """Replaces the connections: what a device says meanwhile it says again, since nobody acknowledges it."""
+        for link in self._state.links:
+            await asyncio.to_thread(link.stop)
+        self._connect()
+        _log.info("connected anew with renewed certificates")
 
     async def stop(self) -> None:
         """Ends everything that `start` began, and closes the state."""
@@ -96,6 +110,8 @@ class Service:
         await self._passes.run(state.inbox, time.time())
         policies.start_due(state)
         await devices.keep_revocations_young(state)
+        if await certificates.keep_young(state):
+            await self._connect_anew()
 
     async def publish(self, devices: frozenset[str], *, again: bool) -> bool:
         """As `reconcile.ports.Broker` says; after a reconnect everything, since a broker may have forgotten it."""

@@ -34,7 +34,7 @@ from controller.registry.registry import Registry
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
 from controller.trust.audit_seal import AuditSeal
-from controller.trust.certificates import open_pki
+from controller.trust.authorities import Authorities
 from controller.trust.enrolment import Enrolment
 from controller.trust.keys import open_trust_metadata
 from controller.trust.metadata import TrustMetadata
@@ -90,6 +90,14 @@ class State:
     """Refused attempts of this minute."""
     refused_by_policy: dict[str, int] = field(default_factory=dict)
     """By model, its newest release that its policy could not roll out: it is logged once."""
+    broker_outdated: bool = False
+    """Whether the broker must start again: it relies on other authorities than it should."""
+    linked_by: tuple[int, ...] = ()
+    """Serial numbers of the certificates by which `links` have connected."""
+    own_look_at: float = 0.0
+    """When the controller's own certificates are looked at next, in monotonic seconds."""
+    warn_look_at: float = 0.0
+    """When everybody's expiries are looked at next, in monotonic seconds."""
     skipped: Skipped = field(default_factory=Skipped)
     """Documents and blobs that could not be published, for health to show."""
     foreign: Foreign = field(default_factory=lambda: Foreign(time.monotonic))
@@ -163,7 +171,7 @@ def open_state(config: Config) -> State:
         journal=journal,
         captures=Captures(directory / "captured.sqlite"),
         credentials=credentials,
-        enrolment=Enrolment(open_pki(directory / "pki", now), credentials),
+        enrolment=Enrolment(Authorities(directory / "pki", now), credentials),
         senders=senders,
         registry=registry,
         trust_metadata=trust_metadata,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -23,6 +23,8 @@ from edgeward.answers.models import Capture, Model, Version, VersionDetail
 from edgeward.answers.operators import (
     AuditEntry,
     AuditExport,
+    Authority,
+    Certificate,
     Health,
     NewToken,
     PublicKey,
@@ -332,6 +334,26 @@ class Client:
     def _devices(self, verb: str, devices: Sequence[str], selector: dict[str, str] | None) -> Table[DeviceAnswer]:
         body = {"devices": list(devices), "selector": selector or {}}
         return Table(map(DeviceAnswer.read, self._transport.post(f"/v1/devices/{verb}", body)))
+
+    def certificates(self, subject: str = "svc.") -> Table[Certificate]:
+        """Certificates of a device, newest first; "svc.": those of the controller's services, "": the newest of all."""
+        return Table(map(Certificate.read, self._transport.get(f"/v1/certificates?subject={quote(subject)}")))
+
+    def revoke_certificate(self, serial: str) -> Certificate:
+        """Takes one certificate away; a service of the controller's gets a new one at once."""
+        return Certificate.read(self._transport.post(f"/v1/certificates/{serial}/revoke"))
+
+    def authorities(self) -> Table[Authority]:
+        """Authorities that vouch for devices and the broker, oldest first."""
+        return Table(map(Authority.read, self._transport.get("/v1/authorities")))
+
+    def add_authority(self) -> Table[Authority]:
+        """Makes an authority beside the others, which issues from now on."""
+        return Table(map(Authority.read, self._transport.post("/v1/authorities")))
+
+    def retire_authority(self, name: str, *, force: bool = False) -> Table[Authority]:
+        """Ends trust in an authority; `force` also where devices have nothing else, and then need new claims."""
+        return Table(map(Authority.read, self._transport.post(f"/v1/authorities/{name}/retire", {"force": force})))
 
     def trust(self) -> Trust:
         """Roles, every signed document, and what waits for a signature."""

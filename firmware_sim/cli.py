@@ -1,4 +1,7 @@
-"""`edgeward-sim run | sweep | replay | shrink | cuts`. Exit codes: 0 all laws kept, 1 a law broken, 2 wrong call."""
+"""`edgeward-sim run | sweep | replay | shrink | certificates | cuts`.
+
+Exit codes: 0 all laws kept, 1 a law broken, 2 wrong call.
+"""
 
 import argparse
 import os
@@ -8,6 +11,7 @@ from pathlib import Path
 
 from contract.errors import BadInput, Code, EdgewardError
 from firmware_sim import cuts
+from firmware_sim.certificates import DAYS, run_certificates, sweep_certificates
 from firmware_sim.runs import RunResult, resized, run_once, shrink, sweep, trace_lines
 from firmware_sim.scenario import Scenario, encode_scenario, load_scenario
 from firmware_sim.scripts import SCRIPTS
@@ -39,7 +43,7 @@ def run(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     words = "The real agent and the real reconcile in a simulated world."
     parser = argparse.ArgumentParser(prog="edgeward-sim", description=words)
-    commands = parser.add_subparsers(required=True, metavar="run | sweep | replay | shrink | cuts")
+    commands = parser.add_subparsers(required=True, metavar="run | sweep | replay | shrink | certificates | cuts")
     for name, command, words in (
         ("run", _run, "one scenario with one seed"),
         ("replay", _replay, "the same run, with its trace"),
@@ -54,11 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     commands.choices["replay"].add_argument("--device", help="the device to show; default: the one with the broken law")
     many = commands.add_parser("sweep", help="many seeds; stops at the first broken law")
     many.add_argument("scenario", nargs="*", help="names in configs/scenarios, or TOML files")
-    many.add_argument("--all", action="store_true", help="every scenario in configs/scenarios")
+    many.add_argument(
+        "--all", action="store_true", help="every scenario in configs/scenarios, and 400 days of certificates"
+    )
     many.add_argument("--seeds", type=int, default=20)
     many.add_argument("--first-seed", type=int, default=1)
     many.add_argument("--devices", type=int)
     many.set_defaults(command=_sweep)
+    words = f"{DAYS} days in which certificates expire and are renewed, devices are off, authorities change"
+    days = commands.add_parser("certificates", help=words, description=words)
+    days.add_argument("--seed", type=int, default=1)
+    days.set_defaults(command=_certificates)
     power = commands.add_parser("cuts", help="power cuts at every operation on flash of one device")
     power.add_argument("--script", choices=[script.name for script in SCRIPTS], help="only this one")
     power.add_argument("--seed", type=int, default=1)
@@ -139,12 +149,30 @@ def _sweep(call: argparse.Namespace) -> int:
             print()
             _verdict(result)
             return 1
+    if call.all and not _certificates_kept(seeds):
+        return 1
     took_s = time.perf_counter() - began
     print(
         f"\n{total} runs ({len(scenarios)} scenarios x {len(seeds)} seeds from {call.first_seed}), {updates} updates, "
         f"{cut} power cuts, 0 violations, {took_s:.0f} s"
     )
     return 0
+
+
+def _certificates_kept(seeds: range) -> bool:
+    """Runs 400 days of certificates with every seed; whether no law was broken."""
+    for seed, violation in sweep_certificates(seeds, os.cpu_count() or 1):
+        if violation:
+            print(f"\nBROKEN {violation}\nreproduce: edgeward-sim certificates --seed {seed}")
+            return False
+    print(f"\n{len(seeds)} fleets of {DAYS} days of certificates, 0 violations", file=sys.stderr)
+    return True
+
+
+def _certificates(call: argparse.Namespace) -> int:
+    violation = run_certificates(call.seed)
+    print(f"BROKEN {violation}" if violation else f"{DAYS} days of certificates: all laws kept")
+    return 1 if violation else 0
 
 
 def _progress(done: int, total: int, updates: int, cut: int) -> None:

@@ -7,10 +7,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
-from agent.config import Broker, ServingConfig, check_serve_at
+from agent.config import Broker, Config, ServingConfig, check_serve_at
 from agent.ports import Link
 from agent.serving.slot import ModelSlot
 from agent.stimuli import Stimulus
@@ -34,6 +33,10 @@ class Connection(Link, Protocol):
 
     def stop(self) -> None:
         """Disconnects and ends the thread."""
+        ...
+
+    def hand_over(self) -> None:
+        """Ends without a word about the device: another connection of it takes its place."""
         ...
 
     def revive(self) -> None:
@@ -79,7 +82,11 @@ def new_blob_server(serve_at: str, find: "Find") -> "BlobServer | None":
 
 
 def new_server(
-    config: ServingConfig, slots: Callable[[], Mapping[str, ModelSlot]], counters: Callable[[], Mapping[str, int]]
+    config: ServingConfig,
+    slots: Callable[[], Mapping[str, ModelSlot]],
+    *,
+    counters: Callable[[], Mapping[str, int]],
+    expiries: Callable[[], Mapping[str, int]],
 ) -> "HttpServer":
     """The server of the Open Inference Protocol. asyncio and httptools cost 3 MB and 30 ms. WorldError `port_taken`."""
     from agent.adapters.http.server import HttpServer
@@ -87,19 +94,33 @@ def new_server(
     from agent.serving.statistics import Statistics
 
     statistics = Statistics(time.perf_counter_ns, time.time, threading.Lock())
-    return HttpServer(Endpoint(slots, statistics, version=VERSION, counters=counters), config)
+    return HttpServer(Endpoint(slots, statistics, version=VERSION, counters=counters, expiries=expiries), config)
 
 
-def late_signer(key_file: str) -> Sign:
-    """Signs with the key of the device's certificate, which is read, and cryptography imported, at first use."""
+class LateSigner:
+    """Signs with the device's key, which is read, and cryptography imported, at first use; from any thread."""
 
-    @cache
-    def signer() -> Sign:
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._sign: Sign | None = None
+
+    def __call__(self, data: bytes) -> str:
+        """The signature over `data`. BadInput `config_invalid` if there is no key."""
+        sign = self._sign or self._load()
+        self._sign = sign
+        return sign(data)
+
+    def renewed(self) -> None:
+        """Signs with the key that counts now from here on."""
+        self._sign = self._load()
+
+    def _load(self) -> Sign:
         from agent.trust.credentials import load_signer
 
-        return load_signer(key_file)
+        broker = self._config.broker
+        if not broker.cert_file:
+            return load_signer(broker.key_file)
+        from agent.adapters.renewer import open_pairs
+        from contract.keys import signer_of
 
-    def sign(data: bytes) -> str:
-        return signer()(data)
-
-    return sign
+        return signer_of(open_pairs(self._config).current().key)

@@ -62,6 +62,10 @@ class DirectoryLink:
         if self._thread.is_alive():
             self._thread.join(STOP_S)
 
+    def hand_over(self) -> None:
+        """Ends the thread: another link takes its place."""
+        self.stop()
+
     def revive(self) -> None:
         """Does nothing: the thread treats every fault of the directory as a link that is down."""
 

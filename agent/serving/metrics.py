@@ -16,10 +16,13 @@ FAMILIES = {
     "edgeward_inference_duration_seconds": ("histogram", "Runs of the model, for every caller."),
     "edgeward_model_serving": ("gauge", "1 for the version that answers now."),
     "edgeward_dropped_total": ("counter", "What limits discarded, by kind."),
+    "edgeward_expiry_timestamp_seconds": ("gauge", "When certificates and roles expire, by what, since 1970."),
 }
 
 
-def exposition(statistics: Statistics, serving: Mapping[str, Serving], counters: Mapping[str, int]) -> bytes:
+def exposition(
+    statistics: Statistics, serving: Mapping[str, Serving], counters: Mapping[str, int], expiries: Mapping[str, int]
+) -> bytes:
     """Returns all metric families in Prometheus' text format."""
     lines = {name: [f"# HELP {name} {words}", f"# TYPE {name} {kind}"] for name, (kind, words) in FAMILIES.items()}
     for (model, version), sums in sorted(statistics.versions.items()):
@@ -37,6 +40,10 @@ def exposition(statistics: Statistics, serving: Mapping[str, Serving], counters:
         lines["edgeward_inference_duration_seconds"] += _histogram(labels, now)
     for kind, count in sorted(counters.items()):
         lines["edgeward_dropped_total"].append(f'edgeward_dropped_total{{kind="{_escaped(kind)}"}} {count}')
+    for what, at in sorted(expiries.items()):
+        lines["edgeward_expiry_timestamp_seconds"].append(
+            f'edgeward_expiry_timestamp_seconds{{what="{_escaped(what)}"}} {at}'
+        )
     return "".join(f"{line}\n" for family in lines.values() for line in family).encode()
 
 

@@ -93,11 +93,13 @@ class Endpoint:
         *,
         version: str,
         counters: Callable[[], Mapping[str, int]] = dict,
+        expiries: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._slots = slots
         self._statistics = statistics
         self._version = version
         self._counters = counters
+        self._expiries = expiries
 
     def answer(self, request: Request) -> Response:
         """Returns the response to any request; never raises."""
@@ -122,9 +124,8 @@ class Endpoint:
     def _route(self, request: Request) -> Response:
         parts = _parts(request.path)
         if parts == ("metrics",) and request.method == "GET":
-            return Response(
-                200, exposition(self._statistics, self._serving(), self._counters()), "text/plain; version=0.0.4"
-            )
+            text = exposition(self._statistics, self._serving(), self._counters(), self._expiries())
+            return Response(200, text, "text/plain; version=0.0.4")
         if parts[0] != "v2":
             raise Refused(404, f"no such path: {request.path[:100]!r}; this server speaks the protocol below /v2")
         match request.method, parts[1:]:

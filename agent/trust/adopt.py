@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from agent.config import Config
 from agent.flash.atomic_file import replace
 from agent.flash.store import Store
-from agent.trust.enrol import OpenDisk, certificate_for, key_pem, read_claim
+from agent.trust.enrol import OpenDisk, certificate_for, read_claim
+from agent.trust.keypair import KeyPairs, whole_pair
+from agent.trust.renewal import private_key_pem
 from contract.errors import BadInput, Code
 from contract.toml_config import decode_toml
 from contract.toml_edit import with_values
@@ -50,12 +52,13 @@ def adopt(claim_file: Path, config: Config, config_path: Path, open_disk: OpenDi
     edited = _checked(with_values(text, changed), config, changed, config_path)
     key = ec.generate_private_key(ec.SECP256R1())
     disk = open_disk(home)
-    replace(disk, "device.key", key_pem(key))
+    replace(disk, "device.key", private_key_pem(key))
     answer = certificate_for(claim, key)
     for name, content in (("device.pem", answer.certificate), ("ca.pem", claim.ca), ("root.json", claim.root)):
         replace(disk, name, content.encode())
     _forget(Store(open_disk(Path(config.device.state_dir))))
     replace(open_disk(config_path.parent), config_path.name, edited.encode())
+    KeyPairs(open_disk(Path(config.device.state_dir)), first=lambda: whole_pair(b"", b"")).forget()
     return home
 
 

@@ -18,7 +18,7 @@ from contract import topics
 from contract.errors import BadInput, Code
 from contract.trust import chain
 from contract.trust.chain import FollowedInPartError
-from contract.trust.verified import Trusted
+from contract.trust.verified import Trusted, role_expiries
 
 MAX_BEHIND_S = 120.0
 """A clock that is further behind signed time is wrong; the controller's own may be off by a little."""
@@ -55,6 +55,7 @@ class Documents:
         self._store = store
         self._link = link
         self.record = record
+        self._expiries: tuple[Trusted, dict[str, int]] | None = None
         """What the device remembers beyond single models, as it is now."""
         self._pending = Pending(identity.device, identity.machine, trusted or given, wall_clock)
         if trusted is not None:
@@ -93,6 +94,13 @@ class Documents:
     def wake_at(self) -> float:
         """Returns when `tick` is due; infinity for never."""
         return self._pending.wake_at()
+
+    def expiries(self) -> dict[str, int]:
+        """When the roles expire that are relied on, by name, in seconds since 1970; from any thread."""
+        trusted = self._pending.trusted
+        if self._expiries is None or self._expiries[0] is not trusted:
+            self._expiries = (trusted, role_expiries(trusted))
+        return self._expiries[1]
 
     def _follow(self, now: float) -> Found:
         """Follows the newest bundle; asks first for roots between the trusted one and the bundle's.

@@ -1,4 +1,4 @@
-"""Enrolment and renewal: a key that never leaves the device, a certificate for it, and a configuration that uses both.
+"""Enrolment: a key that never leaves the device, a certificate for it, and a configuration that uses both.
 
 Decides what is written, and in which order: a certificate is in its place before anything refers to it. Asks the
 controller over HTTP, by the standard library. Refuses to know MQTT, and how a file becomes durable.
@@ -11,18 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from agent.config import Config
-from agent.flash.atomic_file import prepare, replace, take_over
+from agent.flash.atomic_file import replace
 from agent.ports import Disk
-from agent.trust.credentials import load_signer
+from agent.trust.renewal import certificate_request, private_key_pem
 from contract.enrolment import Certificate, Claim, EnrolRequest, RenewRequest
 from contract.errors import BadInput, Code, WorldError
-from contract.signatures import renewal
 from contract.trust.chain import trust_root
 from contract.wire import Message, decode, encode
 
@@ -62,7 +57,7 @@ def enrol(claim_file: Path, directory: Path, open_disk: OpenDisk) -> Path:
     if "agent.toml" in disk.names():
         raise BadInput(Code.CONFIG_INVALID, f"{directory / 'agent.toml'} exists: this directory holds a device already")
     key = ec.generate_private_key(ec.SECP256R1())
-    replace(disk, "device.key", key_pem(key))
+    replace(disk, "device.key", private_key_pem(key))
     answer = certificate_for(claim, key)
     text = _CONFIG.format(
         device=claim.device,
@@ -78,32 +73,14 @@ def enrol(claim_file: Path, directory: Path, open_disk: OpenDisk) -> Path:
     return directory / "agent.toml"
 
 
-def renew(config: Config, open_disk: OpenDisk) -> Path:
-    """Puts a new key and its certificate in place of the old ones; returns the certificate's path.
-
-    The agent uses them from its next start on. BadInput: this device was not enrolled, or may not renew. WorldError as
-    `enrol`. Two files cannot change at once: a power cut between them is mended by a new claim.
-    """
-    broker = config.broker
-    if not broker.cert_file or not config.enrolment.url:
-        raise BadInput(Code.CONFIG_INVALID, "broker.cert_file and enrolment.url: this device was not enrolled")
-    certificate, key_file = Path(broker.cert_file), Path(broker.key_file)
-    key = ec.generate_private_key(ec.SECP256R1())
-    request = _request(key, config.device.name)
-    signature = load_signer(broker.key_file)(renewal(request))
-    asked = RenewRequest(certificate=certificate.read_text(encoding="ascii"), csr=request, signature=signature)
-    answer = _post(config.enrolment.url, "/v1/renew", asked)
-    pair = ((key_file, key_pem(key)), (certificate, answer.certificate.encode()))
-    for path, content in pair:
-        prepare(open_disk(path.parent), path.name, content)
-    for path, _ in pair:
-        take_over(open_disk(path.parent), path.name)
-    return certificate
+def ask_renewal(url: str, asked: RenewRequest) -> Certificate:
+    """The controller's answer to a renewal. BadInput `claim_refused`, WorldError `controller_unreachable`."""
+    return _post(url, "/v1/renew", asked)
 
 
 def certificate_for(claim: Claim, key: ec.EllipticCurvePrivateKey) -> Certificate:
     """Trades a claim for a certificate for this key. BadInput `claim_refused`; WorldError `controller_unreachable`."""
-    return _post(claim.url, "/v1/enrol", EnrolRequest(token=claim.token, csr=_request(key, claim.device)))
+    return _post(claim.url, "/v1/enrol", EnrolRequest(token=claim.token, csr=certificate_request(key, claim.device)))
 
 
 def read_claim(file: Path) -> Claim:
@@ -122,19 +99,6 @@ def _labels(claim: Claim) -> str:
     """Labels as a line of TOML; JSON's texts are TOML's."""
     pairs = ", ".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in sorted(claim.labels.items()))
     return f"labels = {{ {pairs} }}\n" if pairs else ""
-
-
-def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Returns a private key in PEM, not encrypted."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _request(key: ec.EllipticCurvePrivateKey, device: str) -> str:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device)])
-    made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-    return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _post(url: str, path: str, body: Message) -> Certificate:

@@ -29,6 +29,8 @@ RESEND_S = 15.0
 MAX_RESEND_S = 240.0
 TELEMETRY_EXPIRY_S = 3600
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
+MAX_EXPIRIES = 32
+"""Certificates and roles in a heartbeat: those of the most models that a device can have, and a few beside them."""
 
 
 class Reporter:
@@ -77,6 +79,7 @@ class Reporter:
         identity: Identity,
         models: tuple[ModelState, ...],
         uptime_s: float,
+        expiries: Mapping[str, int],
         *,
         at: int = 0,
         faults: Mapping[str, str] = NO_FAULTS,
@@ -95,6 +98,7 @@ class Reporter:
             serve_at=identity.serve_at,
             at=at,
             faults=dict(sorted(faults.items())[:MAX_FAULTS]),
+            expiries=dict(list(expiries.items())[:MAX_EXPIRIES]),
             nonce=identity.nonce,
             **self._head(),
         )

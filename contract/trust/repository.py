@@ -133,6 +133,37 @@ def _has_entries(checkpoint: str) -> bool:
     return checkpoint.partition(":")[0] not in ("", "0")
 
 
+def aged(files: Files, now: datetime) -> frozenset[str]:
+    """Names of root, targets and roles of models that have less than a third of their life left."""
+    names = {"root": (f"{newest_root(files)}.root.json", Root), "targets": ("targets.json", Targets)}
+    names |= {name.removesuffix(".json"): (name, Targets) for name in files if name.startswith("models-")}
+    found = set()
+    for role, (name, kind) in names.items():
+        life = timedelta(days=LIFE_DAYS["models" if role.startswith("models-") else role])
+        if name in files and _load(files[name], kind).expires - now < life / 3:
+            found.add(role)
+    return frozenset(found)
+
+
+def signers_wanted(files: Files, role: str) -> tuple[tuple[str, ...], int]:
+    """(key ids that may sign for root, targets or a model's role, how many of them must)."""
+    if role in ("root", "targets"):
+        found = _load(files[f"{newest_root(files)}.root.json"], Root).roles[role]
+    else:
+        found = current(files, "targets", Targets).delegations.roles[role]
+    return tuple(found.keyids), found.threshold
+
+
+def resign(files: Files, role: str, signers: Sequence[Signer], now: datetime) -> dict[str, str]:
+    """`files` in which root, targets or a model's role says what it said, signed anew with a new end."""
+    if role == "root":
+        return rotate_root(files, now, signers)
+    document = _load(files[f"{role}.json"], Targets)
+    document.version = next_version(document.version, now.timestamp())
+    document.expires = now + timedelta(days=LIFE_DAYS["targets" if role == "targets" else "models"])
+    return {**files, f"{role}.json": sign(document, *signers).decode()}
+
+
 def rotate_root(
     files: Files,
     now: datetime,

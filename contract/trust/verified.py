@@ -30,6 +30,24 @@ class Trusted(Message, frozen=True):
         return bool(self.targets)
 
 
+class _Expiring(msgspec.Struct, frozen=True):
+    expires: datetime
+
+
+class _Document(msgspec.Struct, frozen=True):
+    signed: _Expiring
+
+
+_DOCUMENT = msgspec.json.Decoder(_Document)
+
+
+def role_expiries(trusted: Trusted) -> dict[str, int]:
+    """When each role that was verified expires, by its name, in seconds since 1970."""
+    texts = {name: getattr(trusted, name) for name in ("root", "targets", "snapshot", "timestamp")}
+    texts |= {f"models-{model}": text for model, text in trusted.roles}
+    return {name: int(_DOCUMENT.decode(text).signed.expires.timestamp()) for name, text in texts.items() if text}
+
+
 class Wanted(msgspec.Struct, frozen=True):
     """One entry of a desired document: the director's words about one model."""
 

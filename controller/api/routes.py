@@ -13,6 +13,7 @@ from controller.api.audit_routes import AUDIT_ROUTES
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
 from controller.api.body import PUSHES
+from controller.api.certificate_routes import CERTIFICATE_ROUTES
 from controller.api.device_life_routes import DEVICE_LIFE_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
@@ -193,6 +194,7 @@ ROUTES = (
     *ROLLOUT_ROUTES,
     *EVENT_ROUTES,
     *TRUST_ROUTES,
+    *CERTIFICATE_ROUTES,
     *DEVICE_ROUTES,
     *DEVICE_LIFE_ROUTES,
     *OPERATOR_ROUTES,

@@ -142,6 +142,8 @@ class DeviceView(Message, frozen=True):
     document_version: int
     models: tuple[DeviceModelView, ...]
     dropped: dict[str, int]
+    expiries: dict[str, int]
+    """When certificates and roles expire that it has or relies on, in seconds since 1970."""
     rss_mb: float | None
     cpu_ratio: float | None
     temperature_c: float | None
@@ -240,6 +242,7 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
         "document_version": twin.document_version,
         "models": tuple(_device_model(twin, name, world) for name in names),
         "dropped": twin.dropped,
+        "expiries": twin.expiries,
         "rss_mb": newest.rss_mb if newest else None,
         "cpu_ratio": newest.cpu_ratio if newest else None,
         "temperature_c": newest.temperature_c if newest else None,
@@ -313,6 +316,31 @@ class RoleProposal(Message, frozen=True):
     min_release: int
     signers: list[str]
     """Key ids that may sign; none for a model whose signer the targets key has yet to name."""
+
+
+class CertificateView(Message, frozen=True):
+    """A certificate that was issued."""
+
+    serial: str
+    """In hexadecimal."""
+    subject: str
+    """A device, or a service of the controller's: `svc.controller`."""
+    authority: str
+    expires_at: str
+    revoked: bool
+
+
+class AuthorityView(Message, frozen=True):
+    """An authority that vouches for devices, services and the broker."""
+
+    name: str
+    issues: bool
+    """Whether new certificates are its."""
+    trusted: bool
+    """False once it is retired."""
+    expires_at: str
+    devices: int
+    """Devices that have no good certificate but from it."""
 
 
 class Revoked(Message, frozen=True):

@@ -9,19 +9,23 @@ import logging
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from contract.errors import EdgewardError
 from controller.config import BrokerConfig
 from controller.registry.atomic_file import replace_file
-from controller.trust.certificates import CertificateAuthority, new_key, pem
-from controller.trust.enrolment import Enrolment, credential_of
-from controller.trust.keys import private_pem, write_secret
+from controller.trust.certificates import CertificateAuthority, is_young, names_hosts, new_key, pem
+from controller.trust.enrolment import Enrolment
+from controller.trust.keys import load_private_key, private_pem, write_secret
 
 _PACKAGED = Path(__file__).parents[1] / "mosquitto"
 TEMPLATES = _PACKAGED if _PACKAGED.exists() else Path(__file__).parents[2] / "configs" / "mosquitto"
@@ -42,26 +46,72 @@ class BrokerFiles:
     """The host name by which this machine reaches the broker."""
 
     def prepare(self, config: BrokerConfig, port: int, enrolment: Enrolment, now: datetime, run_as: str) -> Path:
-        """Writes every file, with new keys and certificates; returns the path of the configuration."""
+        """Writes every file; returns the path of the configuration. Certificates in their first two thirds stay."""
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "data").mkdir(exist_ok=True)
-        (self.directory / "ca.pem").write_text(enrolment.authority.pem, encoding="ascii")
-        hosts = list(dict.fromkeys((*config.names, self.host, "localhost", "127.0.0.1")))
-        server = self._new_secret("server")
-        self._write("server.pem", pem(enrolment.authority.server(hosts, server.public_key(), now)).encode())
-        for name in (*SERVICES, CANARY):
-            certificate = enrolment.authority.service(name, self._new_secret(name).public_key(), now)
-            self._write(f"{name}.pem", pem(certificate).encode())
-            if name == CANARY:
-                enrolment.credentials.add_certificate(credential_of(certificate, CANARY))
-                enrolment.credentials.revoke(CANARY, now.timestamp())
-        self.write_access(enrolment, now)
+        self.renew(config, enrolment, now)
         return self._write("mosquitto.conf", self._configuration(config, port, run_as).encode())
+
+    def renew(self, config: BrokerConfig, enrolment: Enrolment, now: datetime) -> tuple[str, ...]:
+        """Makes what is missing, foreign, revoked or past two thirds of its life anew, with new keys; their names.
+
+        What a new certificate of a service follows is revoked: its key is gone. The broker reads the files when it is
+        told to (`RunningBroker.reload`, `RunningBroker.start_again`).
+        """
+        self._write("ca.pem", enrolment.authorities.pem.encode())
+        stale = self.stale(config, enrolment, now)
+        for name in stale:
+            if name == "server":
+                public, oldest = self._new_secret("server").public_key(), enrolment.authorities.oldest
+                self._write("server.pem", pem(oldest.server(self._hosts(config), public, now)).encode())
+            else:
+                self._renew_service(name, enrolment, now)
+        self.write_access(enrolment, now)
+        return stale
+
+    def stale(self, config: BrokerConfig, enrolment: Enrolment, now: datetime) -> tuple[str, ...]:
+        """Names of certificates that must be made anew; reads and changes nothing else."""
+        serves = self._serves("server", enrolment.authorities.oldest, now, self._hosts(config))
+        services = (name for name in (*SERVICES, CANARY) if not self._is_known(name, enrolment, now))
+        return (*(() if serves else ("server",)), *services)
+
+    def _hosts(self, config: BrokerConfig) -> list[str]:
+        return list(dict.fromkeys((*config.names, self.host, "localhost", "127.0.0.1")))
+
+    def _renew_service(self, name: str, enrolment: Enrolment, now: datetime) -> None:
+        certificate = enrolment.authority.service(name, self._new_secret(name).public_key(), now)
+        self._write(f"{name}.pem", pem(certificate).encode())
+        enrolment.credentials.revoke(name, now.timestamp())
+        enrolment.register(certificate, name, now)
+        if name == CANARY:
+            enrolment.credentials.revoke(CANARY, now.timestamp())
+
+    def _is_known(self, name: str, enrolment: Enrolment, now: datetime) -> bool:
+        """Whether a service's certificate goes on: registered, by the authority that issues, revoked only as canary."""
+        if not self._serves(name, enrolment.authority, now):
+            return False
+        known = enrolment.credentials.certificate(_certificate(self.directory / f"{name}.pem").serial_number)
+        return known is not None and (known.revoked is not None) == (name == CANARY)
+
+    def _serves(self, name: str, authority: CertificateAuthority, now: datetime, hosts: Sequence[str] = ()) -> bool:
+        """Whether certificate and key fit, are this authority's and young, and name these hosts."""
+        try:
+            certificate = _certificate(self.directory / f"{name}.pem")
+            key = load_private_key(self.directory / f"{name}.key")
+            certificate.verify_directly_issued_by(authority.certificate)
+            fits = isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == certificate.public_key()
+        except (OSError, ValueError, TypeError, InvalidSignature, EdgewardError):
+            return False
+        return fits and is_young(certificate, now) and names_hosts(certificate, hosts)
 
     def write_access(self, enrolment: Enrolment, now: datetime) -> None:
         """Writes the ACL again, and a new revocation list that was parsed first."""
         self._write("acl", (TEMPLATES / "acl").read_bytes())
         self._write("crl.pem", enrolment.revocations(now))
+
+    def service_serials(self) -> tuple[int, ...]:
+        """Serial numbers of the services' certificates."""
+        return tuple(_certificate(self.directory / f"{name}.pem").serial_number for name in SERVICES)
 
     @property
     def ends(self) -> dict[str, datetime]:
@@ -75,6 +125,11 @@ class BrokerFiles:
         files = (self.directory / "ca.pem", self.directory / f"{name}.pem", self.directory / f"{name}.key")
         ca, certificate, key = (str(file) for file in files)
         return msgspec.structs.replace(config, ca_file=ca, cert_file=certificate, key_file=key)
+
+    def shows_its_newest(self, port: int) -> bool:
+        """Whether the broker shows the certificate that lies in its file."""
+        shown = shown_certificate(self.host, port, self.directory / "ca.pem")
+        return shown == _certificate(self.directory / "server.pem").public_bytes(serialization.Encoding.DER)
 
     def lets_in(self, port: int, name: str = CANARY) -> bool:
         """Whether the broker accepts the certificate `name`."""
@@ -112,6 +167,19 @@ class BrokerFiles:
         path = self.directory / name
         replace_file(path, data)
         return path
+
+
+def shown_certificate(host: str, port: int, ca: Path) -> bytes:
+    """The certificate (DER) that a broker shows; empty where there is none that `ca` vouches for."""
+    context = ssl.create_default_context(cafile=str(ca))
+    try:
+        with (
+            socket.create_connection((host, port), timeout=HELLO_S) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secure,
+        ):
+            return secure.getpeercert(binary_form=True) or b""
+    except OSError:
+        return b""
 
 
 def says_hello(host: str, port: int, ca: Path, certificate: Path, key: Path) -> bool:

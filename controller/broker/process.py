@@ -156,6 +156,33 @@ class RunningBroker:
         self.process = self.restart()
         return False
 
+    def show_new_certificate(self) -> bool:
+        """Makes a broker under mutual TLS show a new certificate; False if it had to be started anew for that.
+
+        Sessions outlast a reload, and no start anew.
+        """
+        with self._lock:
+            if self.files is None or self.process is None or self.restart is None:
+                return True
+            reloaded = self._reload()
+            until = time.monotonic() + RELOAD_S
+            while reloaded and time.monotonic() < until:
+                if self.files.shows_its_newest(self.port):
+                    return True
+                time.sleep(0.1)
+            if reloaded:
+                _log.error("after a reload the broker shows its old certificate: starting it again")
+                self._end()
+                self.process = self.restart()
+            return False
+
+    def start_again(self) -> None:
+        """Ends and starts a broker under mutual TLS: what a change of authorities takes (docs/adr/0004)."""
+        with self._lock:
+            if self.process is not None and self.restart is not None and not self._stopped:
+                self._end()
+                self.process = self.restart()
+
     def stop(self) -> None:
         """Ends a broker that was started here, for good."""
         with self._lock:

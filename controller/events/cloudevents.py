@@ -18,6 +18,7 @@ MAX_WAITING = 1000
 """Events that wait for one listener; one more and it is dropped: it may come back and ask for what it missed."""
 TYPE = "dev.edgeward.rollout"
 HEALTH_TYPE = "dev.edgeward.health"
+EXPIRY_TYPE = "dev.edgeward.expiry"
 
 
 class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
@@ -36,6 +37,16 @@ class HealthData(Message, frozen=True, tag_field="kind", tag="health"):
     findings: tuple[Finding, ...]
 
 
+class ExpiryData(Message, frozen=True, tag_field="kind", tag="expiry"):
+    """Something that expires soon, or has; `what` is `renewal` for a device that came back too late to renew."""
+
+    what: str
+    expires: float
+    """Seconds since 1970."""
+    left_s: float
+    """Negative once it has expired."""
+
+
 class Event(Message, frozen=True):
     """One event; `id` counts up within `source`."""
 
@@ -46,7 +57,7 @@ class Event(Message, frozen=True):
     subject: str
     time: str
     datacontenttype: str
-    data: RolloutData | HealthData
+    data: RolloutData | HealthData | ExpiryData
 
 
 class Listener:
@@ -85,6 +96,11 @@ class Events:
         kind = "failing" if findings else "ok"
         self._send(f"{HEALTH_TYPE}.{kind}", "controller", HealthData(findings=findings))
 
+    def tell_expiry(self, subject: str, what: str, expires: float, now: float) -> None:
+        """Makes an event for what expires soon or has: of a device, of the `fleet`, or of the `controller`."""
+        kind = "refused" if what == "renewal" else "expiring" if expires > now else "expired"
+        self._send(f"{EXPIRY_TYPE}.{kind}", subject, ExpiryData(what=what, expires=expires, left_s=expires - now))
+
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""
         listener = Listener()
@@ -109,7 +125,7 @@ class Events:
         )
         self._send(f"{TYPE}.{kind}", rollout.id, data)
 
-    def _send(self, kind: str, subject: str, data: RolloutData | HealthData) -> None:
+    def _send(self, kind: str, subject: str, data: RolloutData | HealthData | ExpiryData) -> None:
         self._number += 1
         event = Event(
             specversion="1.0",

@@ -69,6 +69,8 @@ class Twin(msgspec.Struct, frozen=True):
     boots: Boots = Boots()
     """The starts of its agent that were heard, and the newest message of each."""
     seen_at: float | None = None
+    expiries: dict[str, int] = {}
+    """When certificates and roles expire that the device has or relies on, as it says, in seconds since 1970."""
     serve_at: str = ""
     """The address where neighbours fetch what it has confirmed; empty: it shares nothing."""
     asks: str = ""
@@ -118,6 +120,7 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         labels=dict(message.labels),
         pinned=dict(message.pinned),
         dropped=dict(message.dropped),
+        expiries=dict(message.expiries),
         boots=boots,
         seen_at=now,
         connected=True,

@@ -14,7 +14,33 @@ CREATE TABLE IF NOT EXISTS certificates (serial TEXT PRIMARY KEY, device TEXT NO
                                          expires REAL NOT NULL, revoked REAL);
 CREATE INDEX IF NOT EXISTS certificates_device ON certificates (device);
 CREATE TABLE IF NOT EXISTS lists (number INTEGER PRIMARY KEY, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS warned (subject TEXT NOT NULL, what TEXT NOT NULL, expires REAL NOT NULL,
+                                   days INTEGER NOT NULL, PRIMARY KEY (subject, what, expires, days));
 """
+_ADDED = {"authority": "TEXT NOT NULL DEFAULT 'ca'", "issued": "REAL NOT NULL DEFAULT 0", "parent": "TEXT"}
+"""Columns of `certificates` that files of before lack."""
+_COLUMNS = "serial, device, public_key, expires, revoked, authority, issued, parent"
+_SUPERSEDED = """
+SELECT 1 FROM certificates AS old WHERE old.serial = ? AND (
+    EXISTS (SELECT 1 FROM certificates AS next JOIN certificates AS after ON after.parent = next.serial
+            WHERE next.parent = old.serial)
+    OR EXISTS (SELECT 1 FROM certificates AS other
+               WHERE other.device = old.device AND other.parent IS NULL AND other.issued > old.issued))
+"""
+_RELY = """
+SELECT DISTINCT device FROM certificates AS here
+WHERE authority = :authority AND revoked IS NULL AND expires > :now AND NOT EXISTS (
+    SELECT 1 FROM certificates AS there WHERE there.device = here.device AND there.authority != :authority
+                                              AND there.revoked IS NULL AND there.expires > :now)
+ORDER BY device
+"""
+_FORGET = """
+DELETE FROM certificates WHERE expires < ? AND EXISTS (
+    SELECT 1 FROM certificates AS newer WHERE newer.device = certificates.device
+                                              AND newer.rowid > certificates.rowid)
+"""
+MAX_LISTED = 1_000
+"""Certificates that one answer holds, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +52,11 @@ class Credential:
     public_key: str
     expires: float
     revoked: float | None
+    authority: str = "ca"
+    """The name of the authority that issued it."""
+    issued: float = 0.0
+    parent: int | None = None
+    """The serial number of the certificate that was renewed by it; None for one that a claim was traded for."""
 
 
 class Credentials:
@@ -33,6 +64,11 @@ class Credentials:
 
     def __init__(self, path: Path) -> None:
         self._db = open_database(path, _SCHEMA)
+        self._warned = {tuple(row) for row in self._db.execute("SELECT subject, what, expires, days FROM warned")}
+        there = {str(row[1]) for row in self._db.execute("PRAGMA table_info(certificates)")}
+        for column, kind in _ADDED.items():
+            if column not in there:
+                self._db.execute(f"ALTER TABLE certificates ADD COLUMN {column} {kind}")
 
     def add_claim(self, digest: bytes, device: str, expires: float) -> None:
         """Keeps a claim, by its hash."""
@@ -58,16 +94,73 @@ class Credentials:
 
     def add_certificate(self, credential: Credential) -> None:
         """Keeps what is known of a certificate."""
-        row = (hex(credential.serial), credential.device, credential.public_key, credential.expires)
+        row = (
+            hex(credential.serial), credential.device, credential.public_key, credential.expires, credential.revoked,
+            credential.authority, credential.issued, None if credential.parent is None else hex(credential.parent),
+        )  # fmt: skip
         with transaction(self._db):
-            self._db.execute("INSERT INTO certificates (serial, device, public_key, expires) VALUES (?, ?, ?, ?)", row)
+            self._db.execute(f"INSERT INTO certificates ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
 
     def certificate(self, serial: int) -> Credential | None:
         """A certificate by its serial number."""
         row = self._db.execute(
-            "SELECT serial, device, public_key, expires, revoked FROM certificates WHERE serial = ?", (hex(serial),)
+            f"SELECT {_COLUMNS} FROM certificates WHERE serial = ?",  # noqa: S608 - columns are our own
+            (hex(serial),),
         ).fetchone()
         return _credential(row) if row else None
+
+    def certificates(self, subject: str) -> list[Credential]:
+        """Certificates of a device or service, newest first; with "svc." those of all services, with "" all."""
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM certificates WHERE device = ? OR ? = '' OR (? = 'svc.' AND device LIKE 'svc.%') "  # noqa: S608
+            "ORDER BY rowid DESC LIMIT ?",
+            (subject, subject, subject, MAX_LISTED),
+        )
+        return [_credential(row) for row in rows]
+
+    def superseded(self, serial: int) -> bool:
+        """Whether its device has surely gone on: by a claim, or by a renewal that was itself renewed.
+
+        The next certificate alone proves nothing: it may have been lost on its way.
+        """
+        return self._db.execute(_SUPERSEDED, (hex(serial),)).fetchone() is not None
+
+    def rely_on(self, authority: str, now: float) -> list[str]:
+        """Devices and services that have no good certificate but from this authority."""
+        return [str(row[0]) for row in self._db.execute(_RELY, {"authority": authority, "now": now})]
+
+    def newest_expiries(self, now: float) -> dict[str, float]:
+        """When the newest certificate of each device expires, or has expired; not of revoked ones and services."""
+        rows = self._db.execute(
+            "SELECT device, MAX(expires) FROM certificates "
+            "WHERE revoked IS NULL AND device NOT LIKE 'svc.%' GROUP BY device"
+        )
+        return {str(device): float(expires) for device, expires in rows}
+
+    def forget_expired(self, before: float) -> None:
+        """Forgets certificates that have expired before, but the newest of each device: its name stays taken."""
+        with transaction(self._db):
+            self._db.execute(_FORGET, (before,))
+            self._db.execute("DELETE FROM warned WHERE expires < ?", (before,))
+        self._warned = {row for row in self._warned if row[2] >= before}
+
+    def warn_once(self, subject: str, what: str, expires: float, days: int) -> bool:
+        """Whether nobody was warned of this before, in this controller's life or a former one; notes that now."""
+        row = (subject, what, expires, days)
+        if row in self._warned:
+            return False
+        with transaction(self._db):
+            self._db.execute("INSERT INTO warned (subject, what, expires, days) VALUES (?, ?, ?, ?)", row)
+        self._warned.add(row)
+        return True
+
+    def revoke_serial(self, serial: int, now: float) -> bool:
+        """Revokes one certificate; whether it was good before."""
+        with transaction(self._db):
+            done = self._db.execute(
+                "UPDATE certificates SET revoked = ? WHERE serial = ? AND revoked IS NULL", (now, hex(serial))
+            )
+        return done.rowcount > 0
 
     def revoke(self, device: str, now: float) -> int:
         """Revokes every certificate of a device; how many that were."""
@@ -90,9 +183,12 @@ class Credentials:
         found = self._db.execute("SELECT 1 FROM certificates WHERE device = ? LIMIT 1", (device,)).fetchone()
         return found is not None
 
-    def revoked(self, now: float) -> list[int]:
-        """Serial numbers for the revocation list; expired ones need no place there."""
-        rows = self._db.execute("SELECT serial FROM certificates WHERE revoked IS NOT NULL AND expires > ?", (now,))
+    def revoked(self, now: float, authority: str = "ca") -> list[int]:
+        """Serial numbers for the revocation list of an authority; expired ones need no place there."""
+        rows = self._db.execute(
+            "SELECT serial FROM certificates WHERE revoked IS NOT NULL AND expires > ? AND authority = ?",
+            (now, authority),
+        )
         return [int(row[0], 16) for row in rows]
 
     def next_list(self, now: float) -> int:
@@ -109,6 +205,7 @@ class Credentials:
         self._db.close()
 
 
-def _credential(row: tuple[str, str, str, float, float | None]) -> Credential:
-    serial, device, public_key, expires, revoked = row
-    return Credential(int(serial, 16), device, public_key, expires, revoked)
+def _credential(row: tuple[str, str, str, float, float | None, str, float, str | None]) -> Credential:
+    serial, device, public_key, expires, revoked, authority, issued, parent = row
+    above = None if parent is None else int(parent, 16)
+    return Credential(int(serial, 16), device, public_key, expires, revoked, authority, issued, above)

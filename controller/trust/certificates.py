@@ -26,8 +26,10 @@ CRL_RENEW_DAYS = 1
 BACKDATE = timedelta(minutes=5)
 MAX_CSR_BYTES = 8192
 Public = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
-Life = tuple[datetime, int]
+Life = tuple[datetime, float]
 """From when, and for how many days."""
+RENEW_AT = 2 / 3
+"""Of a certificate's life. The last third is for mending whatever keeps it from being renewed."""
 _CURVES = ("secp256r1", "secp384r1")
 
 
@@ -43,8 +45,9 @@ class CertificateAuthority:
         """What clients and the broker trust."""
         return pem(self.certificate)
 
-    def device(self, name: str, public: Public, now: datetime, days: int = DEVICE_DAYS) -> x509.Certificate:
+    def device(self, name: str, public: Public, now: datetime, days: float | None = None) -> x509.Certificate:
         """A client certificate for a device."""
+        days = DEVICE_DAYS if days is None else days
         names = [x509.UniformResourceIdentifier(f"urn:edgeward:device:{name}")]
         return self._issue(name, public, names, ExtendedKeyUsageOID.CLIENT_AUTH, (now, days))
 
@@ -100,17 +103,40 @@ class CertificateAuthority:
         return builder.sign(self.key, hashes.SHA256())
 
 
-def open_pki(directory: Path, now: datetime) -> CertificateAuthority:
-    """The authority in `directory`, made there if missing."""
-    key_file, certificate_file = directory / "ca.key", directory / "ca.pem"
+def open_pki(directory: Path, now: datetime, name: str = "ca") -> CertificateAuthority:
+    """The authority called `name` in `directory`, made there if missing."""
+    key_file, certificate_file = directory / f"{name}.key", directory / f"{name}.pem"
     if not key_file.exists():
         write_secret(key_file, private_pem(new_key()))
     key = load_private_key(key_file)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise BadInput(Code.CONFIG_INVALID, f"{key_file}: not a P-256 key")
     if not certificate_file.exists():  # killed in between, or lost: the same name and key, so chains still hold
-        replace_file(certificate_file, pem(_self_signed("edgeward devices", key, now)).encode())
+        words = f"edgeward devices{name.removeprefix('ca').replace('-', ' ')}"  # lists are found by their issuer's name
+        replace_file(certificate_file, pem(_self_signed(words, key, now)).encode())
     return CertificateAuthority(x509.load_pem_x509_certificate(certificate_file.read_bytes()), key)
+
+
+def certificate_end(path: Path) -> datetime:
+    """When the certificate in a PEM file expires. OSError, ValueError."""
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+
+
+def is_young(certificate: x509.Certificate, now: datetime) -> bool:
+    """Whether less than two thirds of its life are over."""
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return begins <= now < begins + (ends - begins) * RENEW_AT
+
+
+def names_hosts(certificate: x509.Certificate, hosts: Sequence[str]) -> bool:
+    """Whether a server's certificate is for these names and addresses, all of them."""
+    if not hosts:
+        return True
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    return {_general_name(host) for host in hosts} == set(found)
 
 
 def read_request(text: str) -> Public:

@@ -16,26 +16,39 @@ from contract.keys import verifies
 from contract.names import check_device_name
 from contract.signatures import renewal
 from controller.registry.credentials import Credential, Credentials
+from controller.trust.authorities import FIRST, Authorities
 from controller.trust.certificates import CertificateAuthority, Public, read_request
 
 CLAIM_LIFE_S = 3600.0
+RENEWAL_GRACE_DAYS = 180.0
+"""After a certificate's end its key may still renew it: a device that lay in a store for a season comes back by itself.
+Its key proves who it is as well as before; what ends is the time in which nobody looked at the device."""
+DAY_S = 86_400.0
 MAX_CERTIFICATE_BYTES = 8192
 
 
 class ClaimRefused(BadInput):
     """A refusal; `words` say why and are for the audit alone, `detail` is for the caller."""
 
-    def __init__(self, detail: str, words: str) -> None:
+    def __init__(self, detail: str, words: str, known: Credential | None = None) -> None:
         super().__init__(Code.CLAIM_REFUSED, detail)
         self.words = words
+        self.device = known.device if known is not None else ""
+        """The device that has proved that it is this one; empty if none has."""
+        self.expires = known.expires if known is not None else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """Claims and certificates of one authority."""
+    """Claims and certificates of one controller."""
 
-    authority: CertificateAuthority
+    authorities: Authorities
     credentials: Credentials
+
+    @property
+    def authority(self) -> CertificateAuthority:
+        """The one that issues certificates for devices and services."""
+        return self.authorities.issuing
 
     def claim(self, device: str, now: datetime) -> str:
         """A secret with which the device may enrol once, within an hour; only its hash is kept."""
@@ -62,43 +75,81 @@ class Enrolment:
         BadInput `request_invalid`, `claim_refused`.
         """
         public = read_request(request)
-        known = self._known(certificate, now)
-        if known is None or not verifies(known.public_key, signature, renewal(request)):
-            words = "renewal: unknown, expired or revoked certificate, or a wrong signature"
-            raise ClaimRefused("this certificate cannot be renewed: ask the operator for a claim", words)
-        return self._issue(known.device, public, now)
+        known = self._known(certificate)
+        detail = "this certificate cannot be renewed: ask the operator for a claim"
+        if known is None or not self._signed(known, request, signature):
+            words = f"not signed with the key of {known.device}" if known else "unknown certificate"
+            raise ClaimRefused(detail, f"renewal: {words}")
+        if words := self._why_not(known, now):
+            raise ClaimRefused(detail, f"renewal: {words}", known)
+        return self._issue(known.device, public, now, parent=known.serial)
+
+    def register(self, certificate: x509.Certificate, subject: str, now: datetime) -> None:
+        """Keeps what is known of a certificate that was issued for a service."""
+        self.credentials.add_certificate(self._credential(certificate, subject, now))
 
     def revocations(self, now: datetime) -> bytes:
-        """A new revocation list, checked. The canary is always on it."""
-        serials = self.credentials.revoked(now.timestamp())
-        raw = self.authority.revocations(serials, self.credentials.next_list(now.timestamp()), now)
-        self.authority.check_revocations(raw, now)
+        """A new revocation list of each authority, checked. The canary is always on one."""
+        number = self.credentials.next_list(now.timestamp())
+        return b"".join(self._list(name, each, number, now) for name, each in self.authorities.trusted.items())
+
+    def _list(self, name: str, authority: CertificateAuthority, number: int, now: datetime) -> bytes:
+        raw = authority.revocations(self.credentials.revoked(now.timestamp(), name), number, now)
+        authority.check_revocations(raw, now)
         return raw
 
-    def _known(self, certificate: str, now: datetime) -> Credential | None:
+    def _known(self, certificate: str) -> Credential | None:
         try:
             if len(certificate) > MAX_CERTIFICATE_BYTES:
                 return None
             serial = x509.load_pem_x509_certificate(certificate.encode()).serial_number
         except ValueError:
             return None
-        known = self.credentials.certificate(serial)
-        good = known is not None and known.revoked is None and known.expires > now.timestamp()
-        return known if good else None
+        return self.credentials.certificate(serial)
 
-    def _issue(self, device: str, public: Public, now: datetime) -> x509.Certificate:
+    def _signed(self, known: Credential, request: str, signature: str) -> bool:
+        return verifies(known.public_key, signature, renewal(request))
+
+    def _why_not(self, known: Credential, now: datetime) -> str:
+        """Why a certificate cannot be renewed, for the audit; empty if it can."""
+        late_s = now.timestamp() - known.expires
+        if known.revoked is not None:
+            return f"certificate of {known.device}: revoked"
+        if late_s > RENEWAL_GRACE_DAYS * DAY_S:
+            return (
+                f"certificate of {known.device}: expired {late_s / DAY_S:.0f} days ago, grace {RENEWAL_GRACE_DAYS:.0f}"
+            )
+        if late_s > 0 and self.credentials.superseded(known.serial):
+            return f"certificate of {known.device}: expired, and its device has gone on to a newer key"
+        return ""
+
+    def _issue(self, device: str, public: Public, now: datetime, parent: int | None = None) -> x509.Certificate:
         certificate = self.authority.device(device, public, now)
-        self.credentials.add_certificate(credential_of(certificate, device))
+        self.credentials.add_certificate(self._credential(certificate, device, now, parent))
         return certificate
 
+    def _credential(
+        self, certificate: x509.Certificate, subject: str, now: datetime, parent: int | None = None
+    ) -> Credential:
+        return credential_of(
+            certificate, subject, authority=self.authorities.issuing_name, issued=now.timestamp(), parent=parent
+        )
 
-def credential_of(certificate: x509.Certificate, device: str) -> Credential:
+
+def credential_of(
+    certificate: x509.Certificate,
+    device: str,
+    *,
+    authority: str = FIRST,
+    issued: float = 0.0,
+    parent: int | None = None,
+) -> Credential:
     """What is remembered of a certificate."""
     public = certificate.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     expires = certificate.not_valid_after_utc.astimezone(UTC).timestamp()
-    return Credential(certificate.serial_number, device, public.decode(), expires, None)
+    return Credential(certificate.serial_number, device, public.decode(), expires, None, authority, issued, parent)
 
 
 def _hash(token: str) -> bytes:

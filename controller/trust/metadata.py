@@ -183,10 +183,16 @@ class TrustMetadata:
         return files, waiting
 
     def refresh(self, now: datetime) -> bool:
-        """Keeps the timestamp young; returns whether there is something new to publish."""
+        """Keeps the timestamp young, and with it what else this controller has the keys for: root, targets, models.
+
+        Returns whether there is something new to publish.
+        """
         files = self.files
         if not repository.due(files, now, self.witness()):
             return False
+        for role in sorted(repository.aged(files, now)):
+            if signers := self.keys.enough(*repository.signers_wanted(files, role)):
+                files = repository.resign(files, role, signers, now)
         self._keep(self._signed(files, now))
         return True
 

@@ -25,6 +25,9 @@ from controller.trust.enrolment import ClaimRefused
 from controller.trust.refusals import Refusal
 from controller.verbs import refusals
 
+REFUSED_MARK = -1
+"""Beside the marks of `fleet.expiry`: a device asked for renewal with its own key, and it was too late."""
+
 _log = logging.getLogger("edgeward.controller")
 
 
@@ -43,7 +46,7 @@ def claim(state: State, device: str, *, actor: str, action: str = "device claim"
         token=token,
         device=device,
         broker_url=state.broker.url if state.broker else "",
-        ca=state.enrolment.authority.pem,
+        ca=state.enrolment.authorities.pem,
         root=state.trust_metadata.root(),
         labels=twin.labels if twin is not None else {},
     )
@@ -52,7 +55,7 @@ def claim(state: State, device: str, *, actor: str, action: str = "device claim"
 def enrol(state: State, asked: EnrolRequest) -> Certificate:
     """Makes the certificate of a device that holds a claim. BadInput `request_invalid`, `claim_refused`."""
     try:
-        return _granted(state, state.enrolment.enrol(asked.token, asked.csr, today()))
+        return _granted(state, state.enrolment.enrol(asked.token, asked.csr, today()), asked.csr, "device enrolled")
     except ClaimRefused as error:
         _refused(state, error)
         raise
@@ -64,7 +67,8 @@ def renew(state: State, asked: RenewRequest) -> Certificate:
     BadInput `request_invalid`, `claim_refused`.
     """
     try:
-        return _granted(state, state.enrolment.renew(asked.certificate, asked.csr, asked.signature, today()))
+        certificate = state.enrolment.renew(asked.certificate, asked.csr, asked.signature, today())
+        return _granted(state, certificate, asked.csr, "certificate renewed")
     except ClaimRefused as error:
         _refused(state, error)
         raise
@@ -82,11 +86,17 @@ async def revoke(state: State, device: str, *, actor: str) -> int:
     state.journal.audit(stamp(), actor, "device revoke", device, f"{count} certificates")
     if state.broker is not None and state.broker.files is not None:
         await enforce_revocations(state, now)
-        ended = await asyncio.to_thread(
-            state.broker.files.end_session, state.broker.port, device, state.enrolment.authority, now
-        )
-        _log.info("revoked %s; it had %s", device, "a session, which was ended" if ended else "no session")
+        await end_session(state, device, now)
     return count
+
+
+async def end_session(state: State, device: str, now: datetime) -> None:
+    """Ends the session of a device whose certificate was revoked, on a broker under mutual TLS."""
+    broker = state.broker
+    assert broker is not None
+    assert broker.files is not None
+    ended = await asyncio.to_thread(broker.files.end_session, broker.port, device, state.enrolment.authority, now)
+    _log.info("revoked %s; its session was %s", device, "ended" if ended else "not there")
 
 
 async def keep_revocations_young(state: State) -> None:
@@ -116,15 +126,19 @@ def explain(state: State, device: str) -> list[str]:
     return told if retired is None else [*told, f"It was retired at {retired.at} by {retired.by}."]
 
 
-def _granted(state: State, certificate: x509.Certificate) -> Certificate:
+def _granted(state: State, certificate: x509.Certificate, request: str, action: str) -> Certificate:
     device = certificate.subject.rfc4514_string().removeprefix("CN=")
     state.senders.forget(device)
-    state.journal.audit(stamp(), device, "device enrolled", device)
-    return Certificate(device=device, certificate=pem(certificate), ca=state.enrolment.authority.pem)
+    state.journal.audit(stamp(), device, action, device)
+    authorities = state.enrolment.authorities
+    introductions = authorities.introductions(request)
+    return Certificate(device=device, certificate=pem(certificate), ca=authorities.pem, introductions=introductions)
 
 
 def _refused(state: State, error: ClaimRefused) -> None:
     refusals.refuse(state, Refusal("unknown", "enrol refused", "device", error.words))
+    if error.device and state.credentials.warn_once(error.device, "renewal", error.expires, REFUSED_MARK):
+        state.events.tell_expiry(error.device, "renewal", error.expires, time.time())
 
 
 async def enforce_revocations(state: State, now: datetime) -> None:

@@ -8,14 +8,16 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from controller.clock import today
+from controller.fleet.expiry import SELF_RENEWED
 from controller.health import Facts, Finding, findings_of
 from controller.state import State
+from controller.trust.certificates import certificate_end
 
-SELF_RENEWED = ("snapshot", "timestamp")
-"""Roles that a pass keeps young: where it cannot, passes fail, which is a finding of its own."""
 DAY_S = 86_400.0
 
 _log = logging.getLogger("edgeward.controller")
@@ -68,13 +70,22 @@ def _free_bytes(state: State) -> int:
         return 0
 
 
-def _expiry_days(state: State, now: datetime) -> Mapping[str, float]:
-    ends = {"the device authority's certificate": state.enrolment.authority.certificate.not_valid_after_utc}
+def own_expiries(state: State) -> dict[str, datetime]:
+    """When the controller's certificates, those of its broker, and the roles expire that no pass keeps young."""
+    authorities = state.enrolment.authorities.trusted
+    ends = {f"authority {name}": each.certificate.not_valid_after_utc for name, each in authorities.items()}
     if state.broker is not None and state.broker.files is not None:
         ends |= state.broker.files.ends
+    if cert_file := state.config.broker.cert_file:
+        with suppress(OSError, ValueError):  # connecting names what is wrong with the file
+            ends["broker.cert_file"] = certificate_end(Path(cert_file))
     for name, text in _newest_roles(state.trust_metadata.files).items():
         ends[f"role {name}"] = datetime.fromisoformat(json.loads(text)["signed"]["expires"])
-    return {what: (end.astimezone(UTC) - now).total_seconds() / DAY_S for what, end in ends.items()}
+    return {what: end.astimezone(UTC) for what, end in ends.items()}
+
+
+def _expiry_days(state: State, now: datetime) -> Mapping[str, float]:
+    return {what: (end - now).total_seconds() / DAY_S for what, end in own_expiries(state).items()}
 
 
 def _newest_roles(files: Mapping[str, str]) -> dict[str, str]:

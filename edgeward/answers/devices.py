@@ -117,6 +117,8 @@ class Device(Answer, frozen=True):
     document_version: int
     models: tuple[DeviceModel, ...]
     dropped: dict[str, int]
+    expiries: dict[str, int]
+    """When certificates and roles expire that it has or relies on, in seconds since 1970."""
     rss_mb: float | None
     cpu_ratio: float | None
     temperature_c: float | None
@@ -126,6 +128,12 @@ class Device(Answer, frozen=True):
     bytes_sent: int
     bytes_s: float
     seen_s_ago: float | None
+
+    @property
+    def nearest_expiry(self) -> tuple[str, float] | None:
+        """What expires first and when, in seconds since 1970; without roles that the controller signs by the day."""
+        others = {what: at for what, at in self.expiries.items() if what not in ("snapshot", "timestamp")}
+        return min(others.items(), key=lambda item: item[1], default=None)
 
     def table_rows(self) -> list[dict[str, object]]:
         """One row per model, or one with the model None; labels are columns."""

@@ -42,6 +42,29 @@ class NewToken(Answer, frozen=True):
     kept: Token
 
 
+class Certificate(Answer, frozen=True):
+    """A certificate that was issued, to a device or to a service of the controller's."""
+
+    serial: str
+    subject: str
+    authority: str
+    expires_at: Time
+    revoked: bool
+
+
+class Authority(Answer, frozen=True):
+    """An authority that vouches for devices, services and the broker."""
+
+    name: str
+    issues: bool
+    """Whether new certificates are its."""
+    trusted: bool
+    """False once it is retired."""
+    expires_at: Time
+    devices: int
+    """Devices that have no good certificate but from it."""
+
+
 class AuditEntry(Answer, frozen=True):
     """Who did what to what, and the hash that chains the entry to the one before it."""
 

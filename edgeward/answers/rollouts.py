@@ -142,8 +142,18 @@ class HealthData(Answer, frozen=True, tag_field="kind", tag="health"):
     findings: tuple[Finding, ...]
 
 
+class ExpiryData(Answer, frozen=True, tag_field="kind", tag="expiry"):
+    """Something that expires soon, or has; `what` is `renewal` for a device that came back too late to renew."""
+
+    what: str
+    expires: float
+    """Seconds since 1970."""
+    left_s: float
+    """Negative once it has expired."""
+
+
 class Event(Answer, frozen=True):
-    """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout or `controller`."""
+    """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout, the device or `controller`."""
 
     specversion: str
     id: str
@@ -152,4 +162,4 @@ class Event(Answer, frozen=True):
     subject: str
     time: Time
     datacontenttype: str
-    data: RolloutData | HealthData
+    data: RolloutData | HealthData | ExpiryData

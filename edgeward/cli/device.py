@@ -1,6 +1,7 @@
 """`edgeward device list | show | why | unquarantine | config | enrol | revoke`; the rest is in `device_life`."""
 
 import json
+import time
 from pathlib import Path
 
 import click
@@ -63,7 +64,9 @@ def list_(*, as_json: bool) -> None:
         print_json(devices.plain)
         return
     rows = [row for entry in devices for row in _rows(entry)]
-    columns = ("device", "presence", "faults", "model", "desired", "phase", "stable", "accuracy", "seen", "why")
+    columns = (
+        "device", "presence", "faults", "model", "desired", "phase", "stable", "accuracy", "seen", "expires", "why"
+    )  # fmt: skip
     console.print(table(f"{len(devices)} devices", columns, rows))
 
 
@@ -83,6 +86,9 @@ def show(name: str, *, as_json: bool) -> None:
     )
     for fault in found.faults:
         console.print(f"[red]{fault.code}[/]: {escape(fault.detail)}", highlight=False)
+    if found.expiries:
+        words = ", ".join(_left(what, at) for what, at in sorted(found.expiries.items(), key=lambda item: item[1]))
+        console.print(f"expires: {words}", highlight=False)
     measured = [
         (
             m.model,
@@ -171,12 +177,19 @@ def _sensor(replay: str | None, label: str) -> str:
 
 def _rows(entry: Device) -> list[tuple[object, ...]]:
     seen = f"{entry.seen_s_ago:.0f} s ago" if entry.seen_s_ago is not None else None
+    ends = _left(*entry.nearest_expiry) if entry.nearest_expiry is not None else None
     head = (entry.device, entry.presence, " ".join(each.code for each in entry.faults) or None)
-    rows = [(*head, *_model_cells(model, seen)) for model in entry.models]
-    return rows or [(*head, None, None, None, None, None, seen, None)]
+    rows = [(*head, *_model_cells(model, seen, ends)) for model in entry.models]
+    return rows or [(*head, None, None, None, None, None, seen, ends, None)]
 
 
-def _model_cells(model: DeviceModel, seen: str | None) -> tuple[object, ...]:
+def _left(what: str, at: float) -> str:
+    """What expires, and in how many days."""
+    days = (at - time.time()) / 86_400
+    return f"{what} in {days:.0f} d" if days >= 1 else f"{what} in {days * 24:.0f} h" if days > 0 else f"{what} EXPIRED"
+
+
+def _model_cells(model: DeviceModel, seen: str | None, ends: str | None) -> tuple[object, ...]:
     state, measured = model.state, model.serving
     return (
         model.model,
@@ -185,6 +198,7 @@ def _model_cells(model: DeviceModel, seen: str | None) -> tuple[object, ...]:
         model.stable_release and f"v{model.stable_release}",
         ratio(measured.accuracy if measured is not None else None),
         seen,
+        ends,
         (state.why or None) if state is not None else None,
     )
 

@@ -7,6 +7,7 @@ import click
 from contract.errors import EdgewardError
 from edgeward.cli.audit import audit
 from edgeward.cli.backup import backup, restore
+from edgeward.cli.certificate import certificate
 from edgeward.cli.device import device
 from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.model import model
@@ -48,7 +49,9 @@ def page() -> None:
     click.echo(f"{found.url}/#token={found.token}")
 
 
-for command in (model, version, rollout, device, stick, trust, token, audit, backup, restore, demo):
+for command in (
+    model, version, rollout, device, stick, trust, certificate, token, audit, backup, restore, demo
+):  # fmt: skip
     cli.add_command(command)
 for command in (retire, replace, adopt, retired):
     device.add_command(command)

@@ -170,7 +170,7 @@ def test_every_reason_that_the_inbox_counts_has_a_series() -> None:
 
 def test_an_expiry_of_a_role_and_of_the_authority_is_seen_and_self_renewed_roles_are_not(state: State) -> None:
     seen = facts_of(state).expiry_days
-    assert {"role root", "role targets", "the device authority's certificate"} <= set(seen)
+    assert {"role root", "role targets", "authority ca"} <= set(seen)
     assert not {"role timestamp", "role snapshot"} & set(seen)
     assert all(days > 30 for days in seen.values())
 

@@ -53,6 +53,9 @@ ANSWERED: dict[str, type[Answer]] = {
     "Event": rollouts.Event,
     "RolloutData": rollouts.RolloutData,
     "HealthData": rollouts.HealthData,
+    "ExpiryData": rollouts.ExpiryData,
+    "CertificateView": operators.Certificate,
+    "AuthorityView": operators.Authority,
     "Finding": rollouts.Finding,
     "Sentences": Sentences,
     "TrustView": operators.Trust,
@@ -217,5 +220,7 @@ def device_json(**changed: Any) -> dict[str, Any]:
     """A device that has said nothing yet, as the API tells it."""
     unknown = ("hardware", "rss_mb", "cpu_ratio", "temperature_c", "swap_stall_ms_max", "swap_rss_mb", "seen_s_ago")
     counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
-    base = {"device": "d", "presence": "online", "faults": [], "labels": {}, "models": [], "dropped": {}}
+    base = {
+        "device": "d", "presence": "online", "faults": [], "labels": {}, "models": [], "dropped": {}, "expiries": {}
+    }  # fmt: skip
     return {**base, **counts, **dict.fromkeys(unknown), **changed}

@@ -23,6 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from controller.broker.process import RunningBroker, find_mosquitto, start_broker
 from controller.config import BrokerConfig
 from controller.registry.credentials import Credentials
+from controller.trust.authorities import Authorities
 from controller.trust.certificates import CertificateAuthority, new_key, open_pki, pem
 from controller.trust.enrolment import Enrolment, credential_of
 from controller.trust.keys import private_pem
@@ -142,7 +143,7 @@ def until(what: Any, seconds: float) -> bool:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     directory = tmp_path_factory.mktemp("lab")
     now = datetime.now(UTC)
-    enrolment = Enrolment(open_pki(prepared(directory / "pki"), now), Credentials(directory / "c.sqlite"))
+    enrolment = Enrolment(Authorities(directory / "pki", now), Credentials(directory / "c.sqlite"))
     config = BrokerConfig(url="mosquitto", tls=True, port=0)
     broker = start_broker(config, directory / "broker", (enrolment, now))
     made = Lab(directory, enrolment, broker)

@@ -31,8 +31,9 @@ from contract.signatures import renewal, sign_message
 from contract.wire import encode
 from controller.broker.process import find_mosquitto
 from controller.registry.credentials import Credentials
-from controller.trust.certificates import new_key, open_pki, pem
-from controller.trust.enrolment import CLAIM_LIFE_S, ClaimRefused, Enrolment
+from controller.trust.authorities import Authorities
+from controller.trust.certificates import new_key, pem
+from controller.trust.enrolment import CLAIM_LIFE_S, RENEWAL_GRACE_DAYS, ClaimRefused, Enrolment
 from controller.trust.keys import private_pem
 from controller.trust.senders import Senders
 from edgeward.client import Client
@@ -90,9 +91,9 @@ def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
         assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
 
         agent.stop()
-        first = (home / "device.pem").read_text()
-        assert "renewed" in told([script("edgeward-agent"), "renew", "-c", str(home / "agent.toml")], site)
-        assert (home / "device.pem").read_text() != first
+        assert "renewed, good until" in told([script("edgeward-agent"), "renew", "-c", str(home / "agent.toml")], site)
+        renewed = home / "state" / "identity.pem"
+        assert stat.S_IMODE(renewed.stat().st_mode) == 0o600
         agent.start()
         wait_for("it to be back", lambda: client.device("cam-1").presence == "online" or None, agent)
 
@@ -149,9 +150,7 @@ def site_health(client: Client) -> dict[str, Any]:
 
 
 def enrolment(directory: Path) -> Enrolment:
-    (directory / "pki").mkdir()
-    authority = open_pki(directory / "pki", NOW)
-    return Enrolment(authority, Credentials(directory / "c.sqlite"))
+    return Enrolment(Authorities(directory / "pki", NOW), Credentials(directory / "c.sqlite"))
 
 
 def request(key: Any = None, name: str = "svc.controller") -> str:
@@ -174,7 +173,7 @@ def test_token_theft_and_race_exactly_one_of_twenty_uses_wins(tmp_path: Path) ->
     token = made.claim("cam-1", NOW)
 
     def use(number: int) -> str:
-        mine = Enrolment(made.authority, Credentials(tmp_path / "c.sqlite"))
+        mine = Enrolment(made.authorities, Credentials(tmp_path / "c.sqlite"))
         try:
             mine.enrol(token, request(), NOW)
         except ClaimRefused as error:
@@ -235,7 +234,7 @@ def test_renewal_needs_the_old_key_and_a_certificate_that_still_counts(tmp_path:
     old = made.enrol(made.claim("cam-1", NOW), request(key), NOW)
     sign, fresh = signer_of(private_pem(key)), request()
     thief = signer_of(private_pem(new_key()))
-    expired = NOW + timedelta(days=91)
+    expired = NOW + timedelta(days=90 + RENEWAL_GRACE_DAYS + 1)
     for signature, certificate, now in (
         (thief(renewal(fresh)), pem(old), NOW),
         (sign(renewal(request())), pem(old), NOW),

@@ -68,6 +68,11 @@ class PahoLink:
         self._client.disconnect()
         self._client.loop_stop()
 
+    def hand_over(self) -> None:
+        """Ends this connection without a word about the device: another one of it takes its place."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
     def revive(self) -> None:
         """Starts the network thread again if it has died."""
         thread = self._client._thread  # no public way to ask (adapters/private_parts.py)
@@ -100,7 +105,7 @@ class PahoLink:
         if reason.is_failure:
             _log.error("broker refused the connection: %s", reason)
             return
-        self._deliver(LinkUp())
+        self._deliver(LinkUp(_broker_expires(self._client.socket())))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.value == SESSION_TAKEN_OVER:
@@ -140,6 +145,12 @@ def _configure(client: paho.Client, broker: Broker) -> MqttAddress:
     if address.tls:
         client.tls_set_context(tls_context(broker))
     return address
+
+
+def _broker_expires(stream: Any) -> int:
+    """When the certificate expires that the broker has shown, in seconds since 1970; 0 without TLS."""
+    shown = stream.getpeercert() if isinstance(stream, ssl.SSLSocket) else None
+    return int(ssl.cert_time_to_seconds(str(shown["notAfter"]))) if shown else 0
 
 
 def tls_context(broker: Broker) -> ssl.SSLContext:

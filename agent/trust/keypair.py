@@ -1,0 +1,124 @@
+"""The key of this device and its certificate, on flash: the pair that counts, and the next one, not yet accepted.
+
+Decides which pair counts: of those that are whole the one that was issued last, so that a new enrolment counts over
+what was renewed before. A pair is one file, because two files cannot change at once. Refuses to know who issues it.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from agent.flash.atomic_file import medium, replace
+from agent.ports import Disk
+from contract.errors import BadInput, Code
+from contract.keys import private_key_of
+
+PAIR, NEXT, AUTHORITIES = "identity.pem", "next-identity.pem", "authorities.pem"
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+
+
+class KeyPair(msgspec.Struct, frozen=True):
+    """A private key and the certificate for it, both in PEM."""
+
+    key: bytes
+    certificate: str
+
+    @property
+    def begins(self) -> datetime:
+        """When the certificate becomes valid."""
+        return self._read.not_valid_before_utc
+
+    @property
+    def ends(self) -> datetime:
+        """When the certificate expires."""
+        return self._read.not_valid_after_utc
+
+    @property
+    def _read(self) -> x509.Certificate:
+        return x509.load_pem_x509_certificate(self.certificate.encode())
+
+
+def whole_pair(key: bytes, certificate: bytes) -> KeyPair:
+    """The pair of both. BadInput `config_invalid` unless they can be read and belong together."""
+    try:
+        read, private = x509.load_pem_x509_certificate(certificate), private_key_of(key)
+        spki = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        fits = read.public_key().public_bytes(*spki) == private.public_key().public_bytes(*spki)
+        text = certificate.decode("ascii")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"broker.cert_file, broker.key_file: {error}") from None
+    if not fits:
+        raise BadInput(Code.CONFIG_INVALID, "broker.cert_file is for another key than broker.key_file")
+    return KeyPair(key, text)
+
+
+class KeyPairs:
+    """Pairs on one disk. `first` reads the pair of the enrolment: BadInput or OSError where it is gone."""
+
+    def __init__(self, disk: Disk, first: Callable[[], KeyPair]) -> None:
+        self._disk = disk
+        self._first = first
+
+    def current(self) -> KeyPair:
+        """The pair that counts. BadInput `config_invalid` if neither is whole."""
+        renewed = self._on_disk(PAIR)
+        try:
+            first = self._first()
+        except (OSError, BadInput) as error:
+            if renewed is None:
+                raise error if isinstance(error, BadInput) else BadInput(Code.CONFIG_INVALID, str(error)) from None
+            return renewed
+        return renewed if renewed is not None and renewed.begins >= first.begins else first
+
+    @property
+    def renewed(self) -> bool:
+        """Whether the pair that counts is one that was renewed here."""
+        return self.current() == self._on_disk(PAIR)
+
+    def next(self) -> KeyPair | None:
+        """The pair that is durable and not yet accepted; None for none."""
+        return self._on_disk(NEXT)
+
+    def keep_next(self, pair: KeyPair) -> None:
+        """Makes a new pair durable beside the one that counts. WorldError `disk_full`, `disk_failed`."""
+        replace(self._disk, NEXT, pair.key + pair.certificate.encode())
+
+    def accept_next(self) -> None:
+        """Lets the next pair count from now on, by one rename."""
+        with medium():
+            self._disk.rename(NEXT, PAIR)
+            self._disk.sync_directory()
+
+    def discard_next(self) -> None:
+        """Forgets the next pair."""
+        with medium():
+            self._disk.delete(NEXT)
+
+    def forget(self) -> None:
+        """Forgets everything that was renewed here: this device follows another controller from now on."""
+        with medium():
+            for name in (PAIR, NEXT, AUTHORITIES):
+                self._disk.delete(name)
+            self._disk.sync_directory()
+
+    def authorities(self) -> str:
+        """The authorities (PEM) that were taken with a renewal; empty for none."""
+        return self._disk.read(AUTHORITIES).decode("ascii", "replace") if AUTHORITIES in self._disk.names() else ""
+
+    def keep_authorities(self, text: str) -> None:
+        """Makes the authorities durable."""
+        replace(self._disk, AUTHORITIES, text.encode())
+
+    def path(self, name: str) -> str:
+        """The path of a file that TLS reads."""
+        return self._disk.path(name)
+
+    def _on_disk(self, name: str) -> KeyPair | None:
+        try:
+            key, begin, certificate = self._disk.read(name).partition(_BEGIN)
+            return whole_pair(key, begin + certificate)
+        except (OSError, BadInput):
+            return None

@@ -1,0 +1,71 @@
+"""`edgeward certificate list | revoke | authorities | add-authority | retire-authority`."""
+
+import click
+
+from edgeward.answers.operators import Authority
+from edgeward.answers.table import Table
+from edgeward.cli.render import console, json_option, print_json, table, when
+from edgeward.client import Client
+
+
+@click.group()
+def certificate() -> None:
+    """What was issued to devices and services, and the authorities behind it."""
+
+
+@certificate.command(name="list")
+@click.option("--subject", default="svc.", show_default=True, help='A device or a service; "svc.": services, "": all.')
+@json_option
+def list_(subject: str, *, as_json: bool) -> None:
+    """Certificates, newest first."""
+    found = Client().certificates(subject)
+    if as_json:
+        print_json(found.plain)
+        return
+    rows = [
+        (one.subject, one.authority, when(one.expires_at), "revoked" if one.revoked else "", one.serial)
+        for one in found
+    ]
+    console.print(table("certificates", ("of", "by", "expires", "", "serial"), rows))
+
+
+@certificate.command()
+@click.argument("serial")
+def revoke(serial: str) -> None:
+    """Take one certificate away. A service of the controller's gets a new one at once."""
+    ended = Client().revoke_certificate(serial)
+    console.print(f"revoked {ended.serial} of {ended.subject}", highlight=False)
+
+
+@certificate.command()
+@json_option
+def authorities(*, as_json: bool) -> None:
+    """Who vouches for devices and for the broker."""
+    _show(Client().authorities(), as_json=as_json)
+
+
+@certificate.command(name="add-authority")
+@json_option
+def add_authority(*, as_json: bool) -> None:
+    """Make an authority beside the others. It issues from now on; devices take it when they renew."""
+    _show(Client().add_authority(), as_json=as_json)
+
+
+@certificate.command(name="retire-authority")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Also where devices have nothing else: they need new claims then.")
+@json_option
+def retire_authority(name: str, *, force: bool, as_json: bool) -> None:
+    """End trust in an authority that no device needs any more."""
+    _show(Client().retire_authority(name, force=force), as_json=as_json)
+
+
+def _show(found: Table[Authority], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found.plain)
+        return
+    rows = [
+        (one.name, "retired" if not one.trusted else "issues" if one.issues else "", when(one.expires_at), one.devices)
+        for one in found
+    ]
+    console.print(table("authorities", ("name", "", "expires", "devices that have nothing else"), rows))
