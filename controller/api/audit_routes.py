@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from contract.errors import BadInput, Code
-from controller.api import views
+from controller.api import operator_views as views
 from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.api.version_routes import number_of

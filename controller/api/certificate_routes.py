@@ -6,7 +6,7 @@ from aiohttp import web
 
 from contract.errors import BadInput, Code
 from contract.wire import Message, decode
-from controller.api import views
+from controller.api import operator_views as views
 from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.state_key import STATE

@@ -10,7 +10,7 @@ import hashlib
 import os
 import sqlite3
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -102,7 +102,7 @@ def _write(data_dir: Path, beside: Path, made_at: str, scratch: Path) -> Backup:
     damaged = []
     opened = os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb")
     with opened as raw, tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in _in_order(_paths(data_dir)):
+        for path in _in_order(data_dir):
             if _is_damaged_blob(data_dir / path):
                 damaged.append(path.name)
                 continue
@@ -133,15 +133,17 @@ def _paths(data_dir: Path) -> Iterator[PurePosixPath]:
             yield relative
 
 
-def _in_order(paths: Iterable[PurePosixPath]) -> list[PurePosixPath]:
-    """What names other files first, what is named last."""
+def _in_order(data_dir: Path) -> Iterator[PurePosixPath]:
+    """What names other files first, what is named last: it is looked for after the rows that name it were copied."""
 
     def place(path: PurePosixPath) -> tuple[int, str]:
         if path.suffix == ".sqlite":
             return 0 if path.name == "fleet.sqlite" else 1, str(path)
         return {"tables": 2, "blobs": 4}.get(path.parts[0], 3), str(path)
 
-    return sorted(paths, key=place)
+    databases = sorted((path for path in _paths(data_dir) if path.suffix == ".sqlite"), key=place)
+    yield from databases
+    yield from sorted((path for path in _paths(data_dir) if path.suffix != ".sqlite"), key=place)
 
 
 def _copied(database: Path, scratch: Path) -> Path:

@@ -270,7 +270,7 @@ def test_a_device_tells_why_it_runs_what_it_runs(state: State) -> None:
     assert "v1 was rolled back: health_accuracy accuracy 0.5" in sentences[0]
     assert "m: it has confirmed no version." in words
     assert f"by rollout {view['id']}, strategy all_at_once, started by" in words
-    assert f"it failed here in {view['id']}" in words
+    assert f"it failed there in {view['id']}" in words
     assert call(state, "GET", "/v1/devices/none/why")[1]["code"] == "unknown_device"
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -95,9 +96,18 @@ def test_a_retired_device_is_out_for_good_and_its_history_stays(state: State) ->
     assert refused.value.code == Code.DEVICE_RETIRED
 
 
+async def nothing_lost(_: Any) -> set[Any]:
+    return set()
+
+
 def test_after_every_reconnect_nothing_of_a_retired_device_is_retained(state: State) -> None:
     asyncio.run(device_lives.retire(state, ["a", "b", "c"], actor="ada"))
-    made, link = RetainedState(state.world.durable, state.publisher, state.records, state.skipped), Link()
+    made, link = (
+        RetainedState(
+            state.world.durable, state.publisher, state.records, state.skipped, state.foreign, lost=nothing_lost
+        ),
+        Link(),
+    )
     made.link = link  # type: ignore[assignment]
     asyncio.run(made.restore())
     assert set(farewell("b")) <= set(link.given)

@@ -236,7 +236,7 @@ def test_a_cut_end_and_a_rewritten_audit_are_shown_by_the_checkpoint(tmp_path: P
     for number in range(5):
         forged.audit(f"2026-01-0{number + 1}", "nobody", "push", f"m v{number}")
     assert chain.faults(forged.whole_audit()) == []
-    assert "anew" in chain.faults(forged.whole_audit(), [witness])[0]
+    assert "written again" in chain.faults(forged.whole_audit(), [witness])[0]
 
 
 def test_signed_metadata_carries_the_checkpoint_to_every_device(state: State) -> None:

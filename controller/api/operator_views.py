@@ -1,0 +1,138 @@
+"""Answers of the API about keys, certificates, tokens, the audit and sticks. Refuses to know how they come about."""
+
+from typing import Any
+
+from contract.blobs import Blob
+from contract.wire import Message
+
+
+class TrustView(Message, frozen=True):
+    """Roles and their keys, as root and targets define them."""
+
+    roles: list[dict[str, Any]]
+    files: dict[str, str]
+    """Every document as it was signed."""
+    unsigned: dict[str, list[int]]
+    """Versions that passed their gates and wait for a release signer, by model."""
+
+
+class MetadataTaken(Message, frozen=True):
+    """The names of documents that were new in an offer."""
+
+    taken: list[str]
+
+
+class PublicKey(Message, frozen=True):
+    """A key's public half, in securesystemslib's form."""
+
+    keyid: str
+    key: dict[str, Any]
+
+
+class RoleProposal(Message, frozen=True):
+    """What a release signer is asked to vouch for."""
+
+    model: str
+    manifests: dict[str, Any]
+    """By release: digest, size, inputs, limits."""
+    signed: list[int]
+    """Releases that are vouched for already."""
+    min_release: int
+    signers: list[str]
+    """Key ids that may sign; none for a model whose signer the targets key has yet to name."""
+
+
+class CertificateView(Message, frozen=True):
+    """A certificate that was issued."""
+
+    serial: str
+    """In hexadecimal."""
+    subject: str
+    """A device, or a service of the controller's: `svc.controller`."""
+    authority: str
+    expires_at: str
+    revoked: bool
+
+
+class AuthorityView(Message, frozen=True):
+    """An authority that vouches for devices, services and the broker."""
+
+    name: str
+    issues: bool
+    """Whether new certificates are its."""
+    trusted: bool
+    """False once it is retired."""
+    expires_at: str
+    devices: int
+    """Devices that have no good certificate but from it."""
+
+
+class Revoked(Message, frozen=True):
+    """How many certificates of a device were revoked."""
+
+    device: str
+    certificates: int
+
+
+class TokenView(Message, frozen=True):
+    """A token without its secret."""
+
+    id: str
+    name: str
+    roles: list[str]
+    created_at: str
+    expires_at: str
+    revoked: bool
+
+
+class NewToken(Message, frozen=True):
+    """A token that was just made; it is not shown again."""
+
+    token: str
+    kept: TokenView
+
+
+class AuditEntry(Message, frozen=True):
+    """Who did what to what, and the hash that chains the entry to the one before it."""
+
+    number: int
+    """Counts up from 1 without a gap."""
+    at: str
+    actor: str
+    """`controller` for what nobody has asked for at that moment."""
+    action: str
+    subject: str
+    detail: str
+    hash: str
+
+
+class AuditExport(Message, frozen=True):
+    """Every entry with its hash, the checkpoints that are kept elsewhere, and what is wrong, if anything is."""
+
+    entries: list[AuditEntry]
+    witness: str
+    """The checkpoint that signed metadata carries."""
+    seal: str
+    """The checkpoint in the audit's seal, which is renewed with each entry."""
+    faults: list[str]
+
+
+class StickView(Message, frozen=True):
+    """What a stick carries to devices that no broker connects."""
+
+    documents: dict[str, str]
+    """By topic, as they were signed."""
+    blobs: list[Blob]
+    """What the documents name; the bytes are at `/v1/blobs`."""
+    devices: list[str]
+    """Devices that find a document there."""
+    missing: dict[str, str]
+    """By device whose document could not be made, why."""
+
+
+class StickTaken(Message, frozen=True):
+    """What became of the messages on a stick."""
+
+    taken: int
+    refused: int
+    """Messages that were not authentic, or malformed: the controller's log says why."""
