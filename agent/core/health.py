@@ -1,116 +1,90 @@
 """The health of a version: its newest inferences, and the verdict on them.
 
-Decides pass, fail or inconclusive from counts alone. Refuses to know what follows from a verdict.
+Decides pass, fail or inconclusive from counts alone, against what is allowed and against stable. Every conviction is
+beyond chance: its test is wrong with at most `FALSE_ALARM`, however often it is looked at (contract.sequential).
+Refuses to know what follows from a verdict.
 """
 
 import math
-from collections import deque
 
-import msgspec
-
-from agent.core.limits import FALSE_ALARM
-from agent.core.model import Baseline, Verdict
+from agent.core.judged import JudgedInferences
+from agent.core.limits import FALSE_ALARM, MIN_STABLE_INFERENCES
+from agent.core.model import Baseline, Judgement, Verdict
 from contract.desired import TrialPolicy
 from contract.errors import Code
-from contract.sequential import beyond_chance, variance_of_ratio
+from contract.histogram import upper_edge_us
+from contract.sequential import beyond_chance, share_beyond, variance_of_mean, variance_of_ratio
 
-
-class Inference(msgspec.Struct, frozen=True, gc=False):
-    """One inference: its latency, fault and correctness."""
-
-    latency_us: float
-    error: Code | None = None
-    correct: bool | None = None
-    """Whether the answer met the label; None without a label."""
-
-
-class Judgement(msgspec.Struct, frozen=True):
-    """A verdict, and for a failure the code and the numbers behind it."""
-
-    verdict: Verdict
-    code: str = ""
-    detail: str = ""
-
+SLOW_SHARE = 0.05
+"""Inferences that may be slower than a limit of the 95th percentile."""
+ROUNDING = 1e-6
+"""A mean error below this share of the labels' size counts as this much: a perfect stable is no yardstick."""
 
 _INCONCLUSIVE = Judgement(Verdict.INCONCLUSIVE)
+_PASS = Judgement(Verdict.PASS)
 
 
-class JudgedInferences:
-    """The newest inferences of one version, bounded; counts are kept as they come and go."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._newest: deque[Inference] = deque()
-        self.seen = 0
-        """Inferences that were ever added."""
-        self.errors = 0
-        self.labelled = 0
-        self.correct = 0
-        self.compared = 0
-        """Rows that a shadow has answered; all of them, not only the newest."""
-        self.agreed = 0
-
-    def __len__(self) -> int:
-        return len(self._newest)
-
-    def add(self, inference: Inference) -> None:
-        """Adds one inference; beyond the limit the oldest is dropped."""
-        self._newest.append(inference)
-        self.seen += 1
-        if inference.error is not None or inference.correct is not None:
-            self._count(inference, 1)
-        if len(self._newest) > self._size:
-            oldest = self._newest.popleft()
-            if oldest.error is not None or oldest.correct is not None:
-                self._count(oldest, -1)
-
-    def compare(self, rows: int, agreed: int) -> None:
-        """Adds how many of a shadow's answers were stable's."""
-        self.compared += rows
-        self.agreed += agreed
-
-    def latency_us_p95(self) -> float:
-        """Returns the 95th percentile of the latencies in microseconds; 0 without inferences."""
-        ordered = sorted(inference.latency_us for inference in self._newest)
-        return ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)] if ordered else 0.0
-
-    @property
-    def baseline(self) -> Baseline | None:
-        """The yardstick that these inferences give a successor; None without labels."""
-        return Baseline(labelled=self.labelled, correct=self.correct) if self.labelled else None
-
-    def _count(self, inference: Inference, sign: int) -> None:
-        self.errors += sign * (inference.error is not None)
-        self.labelled += sign * (inference.correct is not None)
-        self.correct += sign * (inference.correct is True)
-
-
-def judge(inferences: JudgedInferences, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
+def judge(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement:
     """Judges a trial's inferences. Fewer inferences than `min_samples` never pass: missing data is not health.
 
-    Errors convict early: once there are more than `min_samples` may hold, no later success helps.
+    `stable` is what stable has measured on the same stretch, or before the trial began where it does not run beside
+    it. Errors and refusals convict before `min_samples`; where stable fails as much they convict nobody, and the
+    judgement is inconclusive with `device_sick`.
     """
-    if failed := _errors(inferences, policy):
-        return failed
+    for early in (_refusals(inferences, policy), _errors(inferences, policy, stable)):
+        if early is not None:
+            return early
     if len(inferences) < policy.min_samples:
         return _INCONCLUSIVE
-    return _latency(inferences, policy) or _agreement(inferences, policy) or _accuracy(inferences, policy, baseline)
+    later = _latency(inferences, policy, stable) or _agreement(inferences, policy)
+    return later or _error_size(inferences, policy, stable) or _accuracy(inferences, policy, stable)
 
 
-def _errors(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
-    allowed = float(policy.max_error_ratio) * max(len(inferences), policy.min_samples)
-    if inferences.errors <= allowed:
+def _refusals(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
+    """Rows that the trial refuses and stable's signature takes: the same rows on both sides, so nothing confounds."""
+    alone, total = inferences.refused_alone, inferences.seen + inferences.refused
+    if not share_beyond(alone, total, float(policy.max_refused_increase), FALSE_ALARM):
         return None
-    detail = f"{inferences.errors} of {len(inferences)} inferences failed, {float(policy.max_error_ratio):.1%} allowed"
-    return Judgement(Verdict.FAIL, Code.HEALTH_ERRORS, detail)
+    allowed = f"{float(policy.max_refused_increase):.1%} allowed"
+    words = f"{alone} of {total} requests are refused that stable takes, {allowed}"
+    return _fail(Code.HEALTH_REFUSALS, words + _first(inferences.refusal_words))
 
 
-def _latency(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
+def _errors(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
+    allowed = float(policy.max_error_ratio)
+    failed, total = inferences.errors, len(inferences)
+    if not share_beyond(failed, total, allowed, FALSE_ALARM):
+        return None
+    words = f"{failed} of {total} inferences failed, {allowed:.1%} allowed"
+    before = (stable.errors, stable.inferences) if stable is not None else (0, 0)
+    return _against_stable(Code.HEALTH_ERRORS, words, (failed, total), before, allowed, _first(inferences.error_words))
+
+
+def _latency(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
+    limit_us = float(policy.max_latency_ms_p95) * 1000
+    slow, total = inferences.slower_than(limit_us), len(inferences)
+    if not share_beyond(slow, total, SLOW_SHARE, FALSE_ALARM):
+        return None
     p95_ms = inferences.latency_us_p95() / 1000
-    if p95_ms <= float(policy.max_latency_ms_p95):
-        return None
-    detail = f"p95 {p95_ms:.1f} ms over {len(inferences)} inferences, {policy.max_latency_ms_p95} ms allowed"
-    return Judgement(Verdict.FAIL, Code.HEALTH_LATENCY, detail)
+    words = f"p95 {p95_ms:.1f} ms for a row over {total} inferences, {policy.max_latency_ms_p95} ms allowed"
+    counts = stable.row_latency_counts if stable is not None else ()
+    before = sum(count for bucket, count in enumerate(counts) if upper_edge_us(bucket) > limit_us)
+    return _against_stable(Code.HEALTH_LATENCY, words, (slow, total), (before, sum(counts)), SLOW_SHARE)
+
+
+def _against_stable(
+    code: Code, words: str, trial: tuple[int, int], stable: tuple[int, int], allowed: float, first: str = ""
+) -> Judgement:
+    """The judgement on a trial with more hits than are allowed; each side is (hits, inferences)."""
+    if stable[1] < MIN_STABLE_INFERENCES:
+        return _fail(code, words + first)
+    before, after = stable[0] / stable[1], trial[0] / trial[1]
+    if beyond_chance(after - before, variance_of_ratio(*trial) + variance_of_ratio(*stable), FALSE_ALARM):
+        return _fail(code, words + first)
+    if before <= allowed:
+        return _INCONCLUSIVE
+    words = f"{words}; of stable's {stable[1]} it is {stable[0]}, so the device is to blame and no version{first}"
+    return Judgement(Verdict.INCONCLUSIVE, Code.DEVICE_SICK, words)
 
 
 def _agreement(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
@@ -122,13 +96,35 @@ def _agreement(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement |
     if ratio >= float(policy.min_agreement):
         return None
     asked = f"{float(policy.min_agreement):.1%} asked for"
-    detail = f"{inferences.agreed} of {inferences.compared} answers are stable's, {asked}"
-    return Judgement(Verdict.FAIL, Code.HEALTH_AGREEMENT, detail)
+    return _fail(Code.HEALTH_AGREEMENT, f"{inferences.agreed} of {inferences.compared} answers are stable's, {asked}")
+
+
+def _error_size(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
+    """Judges a regression by its mean absolute error beside stable's; None for a model without numbers to judge."""
+    now = inferences.errors_measured()
+    if stable is None or stable.measured < 2 or not now.measured:
+        return None
+    if now.measured < policy.min_samples or now.measured < 2:
+        return _INCONCLUSIVE
+    allowed = 1 + float(policy.max_error_increase)
+    before, after = stable.absolute_error_sum / stable.measured, now.absolute_error_sum / now.measured
+    scale = allowed * max(before, ROUNDING * math.sqrt(stable.squared_label_sum / stable.measured))
+    if scale <= 0.0:
+        return None  # labels and errors are all zero
+    variance = variance_of_mean(now.absolute_error_sum, now.squared_error_sum, now.measured)
+    variance += allowed**2 * variance_of_mean(stable.absolute_error_sum, stable.squared_error_sum, stable.measured)
+    if after <= scale or not beyond_chance(after / scale - 1, variance / scale**2, FALSE_ALARM):
+        return None
+    return _fail(
+        Code.HEALTH_ERROR_SIZE,
+        f"mean absolute error {after:.4g} of {now.measured} against {before:.4g} of {stable.measured} for stable, "
+        f"{float(policy.max_error_increase):.0%} more allowed",
+    )
 
 
 def _accuracy(inferences: JudgedInferences, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
     if baseline is None or not baseline.labelled or not inferences.labelled:
-        return Judgement(Verdict.PASS)
+        return _PASS
     if inferences.labelled < policy.min_samples:
         return _INCONCLUSIVE
     before, after = baseline.correct / baseline.labelled, inferences.correct / inferences.labelled
@@ -136,9 +132,17 @@ def _accuracy(inferences: JudgedInferences, policy: TrialPolicy, baseline: Basel
         inferences.correct, inferences.labelled
     )
     if not beyond_chance(before - after - float(policy.max_accuracy_drop), variance, FALSE_ALARM):
-        return Judgement(Verdict.PASS)
-    detail = (
+        return _PASS
+    return _fail(
+        Code.HEALTH_ACCURACY,
         f"accuracy {after:.3f} of {inferences.labelled} against {before:.3f} of {baseline.labelled} for stable, "
-        f"a drop of {float(policy.max_accuracy_drop):.3f} allowed"
+        f"a drop of {float(policy.max_accuracy_drop):.3f} allowed",
     )
-    return Judgement(Verdict.FAIL, Code.HEALTH_ACCURACY, detail)
+
+
+def _fail(code: Code, words: str) -> Judgement:
+    return Judgement(Verdict.FAIL, code, words)
+
+
+def _first(words: str) -> str:
+    return f"; the first: {words}" if words else ""

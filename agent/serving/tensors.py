@@ -6,7 +6,7 @@ Refuses to know routes and sessions. Source: https://github.com/triton-inference
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import GenericAlias
 from typing import Any
@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from agent.ports import Array
+from agent.serving.cells import reader_of
 from contract.errors import BadInput, Code
 from contract.manifest import DATATYPES, Tensor
 
@@ -40,17 +41,18 @@ class GivenTensor(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw()
 
 
-def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, *, refuse_nan: bool) -> Array:
+def read_tensor(
+    given: GivenTensor, wanted: Tensor, binary: memoryview | None, stand_ins: Sequence[str | None] = ()
+) -> Array:
     """Returns the array in `given`, of its own shape and of the manifest's datatype (object for BYTES).
 
-    BadInput `tensors_invalid` names the tensor and the field.
+    `stand_ins` has what stands for a missing text in each column; None refuses it. BadInput `tensors_invalid` names
+    the tensor and the field; `value_range`, `value_missing`.
     """
     if given.datatype != wanted.datatype:
         raise _wrong(given, "datatype", f"{given.datatype[:20]!r}, the model takes {wanted.datatype}")
     count = _check_shape(given, wanted)
-    array = _from_json(given, count) if binary is None else _from_binary(given, count, binary)
-    if refuse_nan and array.dtype.kind == "f" and np.isnan(array).any():
-        raise _wrong(given, "data", "holds NaN, and the model was not fitted to miss a value")
+    array = _from_json(given, count, stand_ins) if binary is None else _from_binary(given, count, binary)
     return array.reshape(given.shape)
 
 
@@ -81,18 +83,62 @@ def _check_shape(given: GivenTensor, wanted: Tensor) -> int:
     return count
 
 
-def _from_json(given: GivenTensor, count: int) -> Array:
+def _from_json(given: GivenTensor, count: int, stand_ins: Sequence[str | None]) -> Array:
     if not given.data:
         raise _wrong(given, "data", "is missing")
-    decode = _decoder(given.datatype, _depth(bytes(memoryview(given.data)[:64]), len(given.shape)))
+    depth = _depth(bytes(memoryview(given.data)[:64]), len(given.shape))
+    dtype: Any = object if given.datatype == "BYTES" else _WIRE[given.datatype]
     try:
-        cells = decode(given.data)
-        array = np.array(cells, dtype=object if given.datatype == "BYTES" else _WIRE[given.datatype])
+        cells = _decoder(given.datatype, depth)(given.data)
+        if given.datatype in ("FP16", "FP32"):
+            array = _narrowed(given, np.array(cells, dtype=np.float64), np.dtype(dtype))
+        else:
+            array = np.array(cells, dtype=dtype)
+    except msgspec.ValidationError as error:
+        array = _read_cells(given, dtype, stand_ins, str(error)[:200])
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise _wrong(given, "data", str(error)[:200]) from None
     if array.size != count:
         raise _wrong(given, "data", f"{array.size} elements for shape {given.shape[:8]}")
     return array
+
+
+def _narrowed(given: GivenTensor, wide: Array, dtype: np.dtype[Any]) -> Array:
+    """Returns float64 numbers in a narrower type; BadInput `value_range` for those that do not fit."""
+    largest = float(np.finfo(dtype).max)
+    if not np.vdot(wide, wide) <= largest * largest and np.abs(wide).max(initial=0.0) > largest:
+        raise BadInput(Code.VALUE_RANGE, f"input {given.name[:64]!r}: a number is too large for {given.datatype}")
+    return wide.astype(dtype)
+
+
+def _read_cells(given: GivenTensor, dtype: Any, stand_ins: Sequence[str | None], words: str) -> Array:
+    """Reads data cell by cell as a sensor's row is read: null is a missing value, 3.0 a whole number, true is 1."""
+    try:
+        cells = msgspec.json.decode(given.data)
+    except (msgspec.MsgspecError, RecursionError):
+        raise _wrong(given, "data", words) from None
+    while isinstance(cells, list) and cells and isinstance(cells[0], list):
+        cells = [cell for row in cells if isinstance(row, list) for cell in row]
+    if not isinstance(cells, list):
+        raise _wrong(given, "data", words)
+    read = reader_of(given.name[:64], given.datatype)
+    found = []
+    for at, cell in enumerate(cells):
+        if cell is None:
+            found.append(_stand_in(given, stand_ins[at % len(stand_ins)] if stand_ins else None))
+        elif isinstance(cell, str) is not (given.datatype == "BYTES"):
+            raise _wrong(given, "data", words)
+        else:
+            found.append(read(cell))
+    return np.array(found, dtype=dtype)
+
+
+def _stand_in(given: GivenTensor, text: str | None) -> float | str:
+    if given.datatype.startswith("FP"):
+        return float("nan")  # `acceptance` says whether the model takes it
+    if given.datatype == "BYTES" and text is not None:
+        return text
+    raise BadInput(Code.VALUE_MISSING, f"input {given.name[:64]!r}: null, and the model requires every value")
 
 
 @lru_cache(maxsize=64)
