@@ -15,6 +15,8 @@ STEPS = 12
 """Shares between the allowed one and 1 that the mixture of `share_beyond` expects, in equal parts."""
 SMALLEST_SHARE = 1e-3
 """An allowed share of nothing is taken as this: of a single hit nobody can tell that it was no accident."""
+MIN_HITS = 3
+"""Hits below which no share is beyond chance: failures come in bursts, and the first two are one event."""
 VARIATION = math.pi / 2 - 1
 """Variance of an absolute error over its squared mean, of errors that are normal: few samples never look surer."""
 
@@ -35,10 +37,10 @@ def share_beyond(hits: int, total: int, allowed: float, false_alarm: float) -> b
     """Whether more than the share `allowed` of samples are hits, beyond chance, at any number of looks.
 
     Exact for independent samples, few or many: each alternative's likelihood ratio shrinks, on average, while the true
-    share is at most `allowed`. One hit alone is never beyond chance.
+    share is at most `allowed`. Fewer than `MIN_HITS` are never beyond chance.
     """
     allowed = max(allowed, SMALLEST_SHARE)
-    if hits < 2 or hits <= allowed * total or allowed >= 1.0:
+    if hits < MIN_HITS or hits <= allowed * total or allowed >= 1.0:
         return False
     return _mixed([_log_likelihoods(hits, total - hits, allowed, share) for share in _shares(allowed)]) >= -math.log(
         false_alarm

@@ -57,7 +57,9 @@ def _errors(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline 
         return None
     words = f"{failed} of {total} inferences failed, {allowed:.1%} allowed"
     before = (stable.errors, stable.inferences) if stable is not None else (0, 0)
-    return _against_stable(Code.HEALTH_ERRORS, words, (failed, total), before, allowed, _first(inferences.error_words))
+    return _against_stable(
+        Code.HEALTH_ERRORS, words, (failed, total), before, allowed=allowed, first=_first(inferences.error_words)
+    )
 
 
 def _latency(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
@@ -69,11 +71,11 @@ def _latency(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline
     words = f"p95 {p95_ms:.1f} ms for a row over {total} inferences, {policy.max_latency_ms_p95} ms allowed"
     counts = stable.row_latency_counts if stable is not None else ()
     before = sum(count for bucket, count in enumerate(counts) if upper_edge_us(bucket) > limit_us)
-    return _against_stable(Code.HEALTH_LATENCY, words, (slow, total), (before, sum(counts)), SLOW_SHARE)
+    return _against_stable(Code.HEALTH_LATENCY, words, (slow, total), (before, sum(counts)), allowed=SLOW_SHARE)
 
 
 def _against_stable(
-    code: Code, words: str, trial: tuple[int, int], stable: tuple[int, int], allowed: float, first: str = ""
+    code: Code, words: str, trial: tuple[int, int], stable: tuple[int, int], *, allowed: float, first: str = ""
 ) -> Judgement:
     """The judgement on a trial with more hits than are allowed; each side is (hits, inferences)."""
     if stable[1] < MIN_STABLE_INFERENCES:
@@ -108,12 +110,12 @@ def _error_size(inferences: JudgedInferences, policy: TrialPolicy, stable: Basel
         return _INCONCLUSIVE
     allowed = 1 + float(policy.max_error_increase)
     before, after = stable.absolute_error_sum / stable.measured, now.absolute_error_sum / now.measured
-    scale = allowed * max(before, ROUNDING * math.sqrt(stable.squared_label_sum / stable.measured))
-    if scale <= 0.0:
-        return None  # labels and errors are all zero
+    limit = allowed * max(before, ROUNDING * math.sqrt(stable.squared_label_sum / stable.measured))
+    if after <= limit:
+        return None
     variance = variance_of_mean(now.absolute_error_sum, now.squared_error_sum, now.measured)
     variance += allowed**2 * variance_of_mean(stable.absolute_error_sum, stable.squared_error_sum, stable.measured)
-    if after <= scale or not beyond_chance(after / scale - 1, variance / scale**2, FALSE_ALARM):
+    if not beyond_chance((after - limit) / after, variance / after**2, FALSE_ALARM):
         return None
     return _fail(
         Code.HEALTH_ERROR_SIZE,

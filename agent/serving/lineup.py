@@ -67,7 +67,7 @@ class Lineup:
         return [each for each in before if each not in now]
 
     def _compare(self, plan: Plan, versions: tuple[Serving | None, ...]) -> None:
-        """Prepares both sides of a trial: stable is judged by what follows, the trial's refusals by what stable takes."""
+        """Prepares both sides of a trial: stable is judged by what follows, refusals by what stable takes."""
         if plan.stable is None:
             return
         for each in {id(version): version for version in versions if version is not None}.values():

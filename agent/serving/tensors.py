@@ -118,7 +118,9 @@ def _read_cells(given: GivenTensor, dtype: Any, stand_ins: Sequence[str | None],
     except (msgspec.MsgspecError, RecursionError):
         raise _wrong(given, "data", words) from None
     while isinstance(cells, list) and cells and isinstance(cells[0], list):
-        cells = [cell for row in cells if isinstance(row, list) for cell in row]
+        if {len(row) if isinstance(row, list) else -1 for row in cells} != {len(cells[0])}:
+            raise _wrong(given, "data", words)
+        cells = [cell for row in cells for cell in row]
     if not isinstance(cells, list):
         raise _wrong(given, "data", words)
     read = reader_of(given.name[:64], given.datatype)
