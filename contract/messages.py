@@ -160,13 +160,15 @@ class ModelInterval(Said, frozen=True):
     faults: Annotated[dict[Short, Text], msgspec.Meta(max_length=16)] = {}
     """The first failing or refused row's words by code, now and then. No cell of a row stands in them."""
     labelled: Count = 0
+    """Inferences with a label."""
     correct: Count = 0
-    """Of a classifier."""
+    """Of a classifier, those that met it."""
+    measured: Count = 0
+    """Of a regression, the numbers that have a label; the sums below are over them."""
     labels_unusable: Count = 0
     """Labels that were there and no labels: infinity, text for a regression. Missing ones are not counted."""
     absolute_error_sum: Sum = 0.0
     squared_error_sum: Sum = 0.0
-    """Of a regression, over the labelled inferences, as the sums below."""
     label_sum: Annotated[float, msgspec.Meta(ge=-MAX_SUM, le=MAX_SUM)] = 0.0
     squared_label_sum: Sum = 0.0
     latency_counts: Annotated[tuple[Count, ...], msgspec.Meta(max_length=LATENCY_BUCKETS)] = ()

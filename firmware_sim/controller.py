@@ -194,6 +194,9 @@ class SimController:
         """As `reconcile.ports.Listener` says."""
         self.history += [(self._clock.now, rollout) for rollout in rollouts]
 
+    def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
+        """Nobody listens: checkers read what devices say themselves."""
+
     def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
         """As `reconcile.ports.Inbox` says."""
         inbox, self._inbox = self._inbox, []

@@ -30,6 +30,7 @@ class Tally:
         self.faults: dict[str, str] = {}
         self.labelled = 0
         self.correct = 0
+        self.measured = 0
         self.labels_unusable = 0
         self.absolute_error_sum = self.squared_error_sum = 0.0
         self.label_sum = self.squared_label_sum = 0.0
@@ -73,6 +74,7 @@ class Tally:
         """Adds a regression's answer that has a label; returns how far apart they are, at most `LARGEST`."""
         distance = min(abs(value - label), LARGEST)
         self.labelled += 1
+        self.measured += 1
         self.absolute_error_sum += distance
         self.squared_error_sum += distance * distance
         self.label_sum += label
@@ -103,6 +105,7 @@ class Tally:
             faults=dict(self.faults),
             labelled=self.labelled,
             correct=self.correct,
+            measured=self.measured,
             labels_unusable=self.labels_unusable,
             absolute_error_sum=self.absolute_error_sum,
             squared_error_sum=self.squared_error_sum,

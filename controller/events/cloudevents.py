@@ -18,6 +18,7 @@ MAX_WAITING = 1000
 """Events that wait for one listener; one more and it is dropped: it may come back and ask for what it missed."""
 TYPE = "dev.edgeward.rollout"
 HEALTH_TYPE = "dev.edgeward.health"
+SICK_TYPE = "dev.edgeward.device.sick"
 
 
 class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
@@ -36,6 +37,13 @@ class HealthData(Message, frozen=True, tag_field="kind", tag="health"):
     findings: tuple[Finding, ...]
 
 
+class SickData(Message, frozen=True, tag_field="kind", tag="sick"):
+    """A device on which the stable version fails as much as the one on trial: no version is to blame."""
+
+    model: str
+    detail: str
+
+
 class Event(Message, frozen=True):
     """One event; `id` counts up within `source`."""
 
@@ -46,7 +54,7 @@ class Event(Message, frozen=True):
     subject: str
     time: str
     datacontenttype: str
-    data: RolloutData | HealthData
+    data: RolloutData | HealthData | SickData
 
 
 class Listener:
@@ -85,6 +93,10 @@ class Events:
         kind = "failing" if findings else "ok"
         self._send(f"{HEALTH_TYPE}.{kind}", "controller", HealthData(findings=findings))
 
+    def tell_sick(self, device: str, model: str, detail: str) -> None:
+        """Makes an event for a device that is to blame for what fails on it."""
+        self._send(SICK_TYPE, device, SickData(model=model, detail=detail))
+
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""
         listener = Listener()
@@ -109,7 +121,7 @@ class Events:
         )
         self._send(f"{TYPE}.{kind}", rollout.id, data)
 
-    def _send(self, kind: str, subject: str, data: RolloutData | HealthData) -> None:
+    def _send(self, kind: str, subject: str, data: RolloutData | HealthData | SickData) -> None:
         self._number += 1
         event = Event(
             specversion="1.0",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from contract.captured import Captured
-from contract.messages import Ack
+from contract.messages import Ack, Report
 from controller.reconcile.world import FromDevice
 from controller.rollout.model import Rollout
 
@@ -67,4 +67,8 @@ class Listener(Protocol):
 
     def saved(self, rollouts: Sequence[Rollout]) -> None:
         """Rollouts that a pass has changed, as they stand now."""
+        ...
+
+    def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
+        """What devices have reported of themselves, as (device, report)."""
         ...

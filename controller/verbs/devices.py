@@ -101,7 +101,13 @@ def explain(state: State, device: str) -> list[str]:
     if twin is None:
         raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has ever reported")
     history = [(at, msgspec.json.decode(body, type=Report)) for at, body in state.journal.history_of(device)]
-    return why(twin, durable.rollouts, history, durable.quarantine.get(device, {}))
+    faults = [
+        (model, release, code, words)
+        for (name, model, release), found in sorted(state.world.measured.faults.items())
+        if name == device
+        for code, words in sorted(found.items())
+    ]
+    return why(twin, durable.rollouts, history, durable.quarantine.get(device, {}), faults=faults)
 
 
 def _granted(state: State, certificate: x509.Certificate) -> Certificate:

@@ -138,8 +138,15 @@ class HealthData(Answer, frozen=True, tag_field="kind", tag="health"):
     findings: tuple[Finding, ...]
 
 
+class SickData(Answer, frozen=True, tag_field="kind", tag="sick"):
+    """A device on which the stable version fails as much as the one on trial: no version is to blame."""
+
+    model: str
+    detail: str
+
+
 class Event(Answer, frozen=True):
-    """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout or `controller`."""
+    """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout, the device or `controller`."""
 
     specversion: str
     id: str
@@ -148,4 +155,4 @@ class Event(Answer, frozen=True):
     subject: str
     time: Time
     datacontenttype: str
-    data: RolloutData | HealthData
+    data: RolloutData | HealthData | SickData

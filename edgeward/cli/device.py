@@ -1,6 +1,7 @@
 """`edgeward device list | show | why | release | config`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from contract.errors import BadInput, Code
 from contract.names import check_device_name, check_name
 from edgeward.answers.devices import Device, DeviceModel, HistoryEntry
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, json_option, microseconds, print_json, ratio, size, table, when
+from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, when
 from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
 
@@ -62,7 +63,7 @@ def list_(*, as_json: bool) -> None:
         print_json(devices.plain)
         return
     rows = [row for entry in devices for row in _rows(entry)]
-    columns = ("device", "presence", "model", "desired", "phase", "stable", "accuracy", "seen", "why")
+    columns = ("device", "presence", "model", "desired", "phase", "stable", "accuracy or error", "seen", "why")
     console.print(table(f"{len(devices)} devices", columns, rows))
 
 
@@ -86,7 +87,8 @@ def show(name: str, *, as_json: bool) -> None:
             f"v{v.release}",
             v.inferences,
             v.errors,
-            ratio(v.accuracy),
+            sum(v.refused.values()),
+            how_right(v),
             microseconds(v.latency_us_p95),
         )
         for m in found.models
@@ -96,8 +98,10 @@ def show(name: str, *, as_json: bool) -> None:
         if each.state is not None and (progress := each.state.progress) is not None:
             words = f"{size(progress.done_bytes)} of {size(progress.total_bytes)} are across"
             console.print(f"{each.model}: {words}", highlight=False)
-    columns = ("model", "version", "inferences", "errors", "accuracy", "p95 below")
+    columns = ("model", "version", "inferences", "errors", "refused", "accuracy or error", "p95 below")
     console.print(table("measured since the controller started", columns, measured))
+    for words in _faults(found):
+        console.print(words, highlight=False, markup=False)
     console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found.history]))
 
 
@@ -153,6 +157,18 @@ def _machine(found: Device) -> str:
     return f"{told.machine}, agent {told.agent}, onnxruntime {told.onnxruntime}, " if told is not None else ""
 
 
+def _faults(found: Device) -> Iterator[str]:
+    """What failed or was refused, by version and code, with the newest words about it."""
+    for model in found.models:
+        for each in model.measured:
+            counts = dict(sorted(each.refused.items()))
+            for code, words in sorted({**dict.fromkeys(counts, ""), **each.faults}.items()):
+                times = f", {counts[code]} times" if code in counts else ""
+                yield f"{model.model} v{each.release}: {code}{times}{f': {words}' if words else ''}"
+            if each.labels_unusable:
+                yield f"{model.model} v{each.release}: {each.labels_unusable} labels were none"
+
+
 def _load(found: Device) -> str:
     """CPU and temperature, as far as the device has told them."""
     cpu = f"{found.cpu_ratio:.1%} of a core, " if found.cpu_ratio is not None else ""
@@ -179,7 +195,7 @@ def _model_cells(model: DeviceModel, seen: str | None) -> tuple[object, ...]:
         model.desired_release and f"v{model.desired_release}",
         state.phase if state is not None else None,
         model.stable_release and f"v{model.stable_release}",
-        ratio(measured.accuracy if measured is not None else None),
+        how_right(measured),
         seen,
         (state.why or None) if state is not None else None,
     )
@@ -192,7 +208,9 @@ def _entry(entry: HistoryEntry) -> tuple[object, ...]:
     if state is None:
         return when(entry.at), None, None, None
     outcome = state.outcome
-    words = f"v{outcome.version.release} {outcome.result} {outcome.code}" if outcome is not None else ""
+    words = (
+        f"v{outcome.version.release} {outcome.result} {outcome.code} {outcome.detail}" if outcome is not None else ""
+    )
     return when(entry.at), state.phase, state.generation, f"{state.model} {words} {state.code}".strip()
 
 

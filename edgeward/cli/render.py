@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from edgeward.answers.devices import Measured
 from edgeward.answers.rollouts import Preview, Rollout, Transfer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,6 +63,14 @@ def microseconds(value: float | None) -> str:
 def ratio(value: float | None) -> str:
     """An accuracy."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def how_right(measured: Measured | None) -> str:
+    """How right a version is: the accuracy of a classifier, the mean absolute error and R2 of a regression."""
+    if measured is None or measured.mean_absolute_error is None:
+        return ratio(measured.accuracy if measured is not None else None)
+    r2 = "" if measured.r2 is None else f", R2 {measured.r2:.3f}"
+    return f"MAE {measured.mean_absolute_error:.4g}{r2}"
 
 
 def when(moment: datetime | None) -> str:

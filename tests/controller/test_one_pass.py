@@ -67,6 +67,9 @@ class Outside(DurableTables):
         self._note("tell")
         self.stand = [each.status for each in rollouts]
 
+    def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
+        self._note("hear")
+
     def _note(self, what: str) -> None:
         self.asked.append(what)
         if what == self.full:
