@@ -13,9 +13,9 @@ from agent.core.model import Baseline, Judgement, Verdict
 from contract.desired import TrialPolicy
 from contract.errors import Code
 from contract.histogram import upper_edge_us
-from contract.sequential import beyond_chance, share_beyond, variance_of_mean, variance_of_ratio
+from contract.sequential import beyond_chance, ratio_beyond, variance_of_mean, variance_of_ratio
 
-SLOW_SHARE = 0.05
+SLOW_RATIO = 0.05
 """Inferences that may be slower than a limit of the 95th percentile."""
 ROUNDING = 1e-6
 """A mean error below this share of the labels' size counts as this much: a perfect stable is no yardstick."""
@@ -43,7 +43,7 @@ def judge(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | 
 def _refusals(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
     """Rows that the trial refuses and stable's signature takes: the same rows on both sides, so nothing confounds."""
     alone, total = inferences.refused_alone, inferences.seen + inferences.refused
-    if not share_beyond(alone, total, float(policy.max_refused_increase), FALSE_ALARM):
+    if not ratio_beyond(alone, total, float(policy.max_refused_increase), FALSE_ALARM):
         return None
     allowed = f"{float(policy.max_refused_increase):.1%} allowed"
     words = f"{alone} of {total} requests are refused that stable takes, {allowed}"
@@ -53,7 +53,7 @@ def _refusals(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | 
 def _errors(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
     allowed = float(policy.max_error_ratio)
     failed, total = inferences.errors, len(inferences)
-    if not share_beyond(failed, total, allowed, FALSE_ALARM):
+    if not ratio_beyond(failed, total, allowed, FALSE_ALARM):
         return None
     words = f"{failed} of {total} inferences failed, {allowed:.1%} allowed"
     before = (stable.errors, stable.inferences) if stable is not None else (0, 0)
@@ -65,13 +65,13 @@ def _errors(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline 
 def _latency(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
     limit_us = float(policy.max_latency_ms_p95) * 1000
     slow, total = inferences.slower_than(limit_us), len(inferences)
-    if not share_beyond(slow, total, SLOW_SHARE, FALSE_ALARM):
+    if not ratio_beyond(slow, total, SLOW_RATIO, FALSE_ALARM):
         return None
     p95_ms = inferences.latency_us_p95() / 1000
     words = f"p95 {p95_ms:.1f} ms for a row over {total} inferences, {policy.max_latency_ms_p95} ms allowed"
     counts = stable.row_latency_counts if stable is not None else ()
     before = sum(count for bucket, count in enumerate(counts) if upper_edge_us(bucket) > limit_us)
-    return _against_stable(Code.HEALTH_LATENCY, words, (slow, total), (before, sum(counts)), allowed=SLOW_SHARE)
+    return _against_stable(Code.HEALTH_LATENCY, words, (slow, total), (before, sum(counts)), allowed=SLOW_RATIO)
 
 
 def _against_stable(

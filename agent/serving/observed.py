@@ -24,7 +24,7 @@ MAX_NOTES = 32
 MAX_NOTED_VALUES = 1024
 """Values of a tensor's answer that are counted; a larger answer counts as an inference only."""
 
-SAY_AGAIN_S = 3600.0
+WORDS_EVERY_S = 3600.0
 """Seconds until a code's words are told again: the first ones say what is wrong, a thousand more say no more."""
 
 Note = tuple[float, Code | None, Any, Answer | None, int]
@@ -167,7 +167,7 @@ class Observed:
     def _say(self, code: str, words: str) -> None:
         """Keeps a code's words for the message and the log, unless they were told lately."""
         now = self._perf_s()
-        if now - self._said_at.get(code, -math.inf) >= SAY_AGAIN_S:
+        if now - self._said_at.get(code, -math.inf) >= WORDS_EVERY_S:
             self._said_at[code] = now
             self._untold[code] = self._tally.faults[str(code)] = sayable(words)
 

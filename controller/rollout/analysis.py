@@ -13,7 +13,7 @@ from controller.rollout.facts import BUCKET_S, Cell, Cells
 from controller.rollout.model import DEVICE_METRICS, Metric, Rollout, Rule
 from controller.rollout.outcome import FAILURES, MemberOutcome
 
-SLOW_SHARE = 0.05
+SLOW_RATIO = 0.05
 """Inferences that may take longer than is allowed of a 95th percentile."""
 
 Word = Literal["pass", "fail", "inconclusive"]
@@ -122,7 +122,7 @@ def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
     if missing := _missing(rule, treated.inferences, "inferences of the release"):
         return missing
     detail = f"{treated.errors} of {treated.inferences} inferences failed, {rule.threshold:.2%} allowed"
-    if not evidence.share_is_beyond(treated.errors, treated.inferences, rule.threshold, found.strata):
+    if not evidence.ratio_is_beyond(treated.errors, treated.inferences, rule.threshold, found.strata):
         return RuleVerdict(rule.metric, "pass", detail)
     both = [cell for cell in found.cells if cell.control.inferences and cell.treated.inferences]
     control, beside = evidence.total(cell.control for cell in both), evidence.total(cell.treated for cell in both)
@@ -171,7 +171,7 @@ def _latency(rule: Rule, found: Evidence) -> RuleVerdict:
         f"p95 {ratio.after:.0f} us for a row against {ratio.before:.0f} us beside it, "
         f"{rule.threshold:.1f} times allowed; {ratio.slow} of {ratio.treated} took longer than that"
     )
-    failed = evidence.share_is_beyond(ratio.slow, ratio.treated, SLOW_SHARE, found.strata)
+    failed = evidence.ratio_is_beyond(ratio.slow, ratio.treated, SLOW_RATIO, found.strata)
     return RuleVerdict(rule.metric, "fail" if failed else "pass", detail)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from contract.histogram import quantile_us, upper_edge_us
-from contract.sequential import beyond_chance, share_beyond, variance_of_mean, variance_of_ratio
+from contract.sequential import beyond_chance, ratio_beyond, variance_of_mean, variance_of_ratio
 from controller.rollout.facts import Cell, Sums
 
 FALSE_ALARM = 0.01
@@ -34,9 +34,9 @@ def beyond(excess: float, variance: float, tests: int = 1) -> bool:
     return beyond_chance(excess, variance, FALSE_ALARM / tests)
 
 
-def share_is_beyond(hits: int, samples: int, allowed: float, tests: int = 1) -> bool:
+def ratio_is_beyond(hits: int, samples: int, allowed: float, tests: int = 1) -> bool:
     """Whether a share of samples exceeds what is allowed beyond chance, at any number of looks; few samples too."""
-    return share_beyond(hits, samples, allowed, FALSE_ALARM / tests)
+    return ratio_beyond(hits, samples, allowed, FALSE_ALARM / tests)
 
 
 def ratio_of(hits: int, total: int) -> Difference:

@@ -71,22 +71,24 @@ class Measured(Answer, frozen=True):
     release: int
     inferences: int
     errors: int
-    rows: int
-    refused: dict[str, int]
-    """Requests that were not what the release takes, by code. They are no inferences."""
-    refused_alone: int
-    """Of them, those that the stable version beside the trial would have taken."""
-    faults: dict[str, str]
-    """The newest words about a failing or refused row, by code."""
     accuracy: float | None
     """Of a classifier; None for a regression."""
-    mean_absolute_error: float | None
-    """Of a regression, in the unit of its labels."""
-    r2: float | None
     labelled: int
-    labels_unusable: int
     latency_us_p50: float | None
     latency_us_p95: float | None
+    rows: int = 0
+    """Rows in the inferences: a request may hold many."""
+    refused: dict[str, int] = {}
+    """Requests that were not what the release takes, by code. They are no inferences."""
+    refused_alone: int = 0
+    """Of them, those that the stable version beside the trial would have taken."""
+    faults: dict[str, str] = {}
+    """The newest words about a failing or refused row, by code."""
+    mean_absolute_error: float | None = None
+    """Of a regression, in the unit of its labels."""
+    r2: float | None = None
+    labels_unusable: int = 0
+    """Labels that were there and no labels."""
 
 
 class DeviceModel(Answer, frozen=True):

@@ -10,7 +10,7 @@ from agent.core.judged import Inference, JudgedInferences
 from agent.core.model import Baseline, Verdict
 from contract.desired import TrialPolicy
 from contract.errors import Code
-from contract.sequential import share_beyond
+from contract.sequential import ratio_beyond
 
 POLICY = TrialPolicy(
     min_samples=50,
@@ -177,7 +177,7 @@ def test_the_exact_test_of_a_share_is_wrong_less_often_than_it_promises_at_any_n
         hits = 0
         for total in range(1, 601):
             hits += rng.random() < 0.02
-            if share_beyond(hits, total, 0.02, 0.01):
+            if ratio_beyond(hits, total, 0.02, 0.01):
                 wrong += 1
                 break
     assert wrong <= 4
