@@ -6,7 +6,6 @@ they travel to the controller, and what a row holds may not. Refuses to know who
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ def is_missing(cell: Any) -> bool:
 
 def lacks_text(cell: Any) -> bool:
     """Whether a cell of a column of text lacks its value: None or NaN. An empty text is a text."""
-    return cell is None or (isinstance(cell, Real) and math.isnan(cell))
+    return cell is None or (isinstance(cell, float | np.floating) and math.isnan(cell))
 
 
 def reader_of(column: str, datatype: str) -> Read:

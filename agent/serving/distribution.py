@@ -36,8 +36,8 @@ class Distribution:
     def see(self, inputs: Inputs, outputs: list[Array]) -> None:
         """Takes an inference, if there is room. Of arrays of shape (rows, ...) the first rows are copied."""
         if len(self._waiting) < MAX_WAITING:
-            rows = [array[:MAX_ROWS].copy() for array in inputs.values()]
-            self._waiting.append((rows, [array[:MAX_ROWS] for array in outputs]))
+            rows = [array[:MAX_ROWS].copy() for array in inputs.values() if array.ndim]
+            self._waiting.append((rows, [array[:MAX_ROWS] if array.ndim else array for array in outputs]))
 
     def count(self) -> None:
         """Counts what waits."""

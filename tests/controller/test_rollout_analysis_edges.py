@@ -147,7 +147,7 @@ def test_requests_of_many_rows_are_compared_by_their_time_for_one_row() -> None:
     bulk = replace(sums(100, bucket=30), row_latency_counts=sums(100, bucket=10).latency_counts)
     assert word(rule, Cell(bulk, sums(100, bucket=10))) == "pass"
     both = bulk.plus(sums(50, bucket=12))
-    assert both.row_latency_counts == (0,) * 10 + (100, 0, 50)
+    assert both.row_latency_counts[10:13] == (100, 0, 50)
     assert sum(both.latency_counts) == 150
 
 
