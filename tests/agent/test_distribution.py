@@ -116,7 +116,7 @@ def test_requests_of_other_widths_and_answers_of_other_sizes_cost_no_other_reque
     device.see({"X": SAMPLE[:4]}, [SAMPLE[:4].sum(axis=1)])
     device.see({"X": np.ones((2, 7), dtype=np.float32)}, [np.ones((2, 3), dtype=np.float32)])
     device.see({"X": np.ones((1, 2, 3), dtype=np.float32)}, [np.zeros((0,), dtype=np.float32)])
-    device.see({"X": SAMPLE[4:6]}, [np.float32(3.0).reshape(())])
+    device.see({"X": SAMPLE[4:6]}, [np.array(3.0, dtype=np.float32)])
     features, output = device.take()
     assert sum(features["a"]) == 6
     assert sum(output) == 6
