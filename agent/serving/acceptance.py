@@ -4,6 +4,7 @@ Decides after a failed run whether the arrays were to blame: the check costs a r
 Refuses to know how arrays came.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,8 @@ from agent.ports import Array
 from contract.errors import BadInput, Code
 from contract.manifest import DATATYPES, Manifest, Tensor
 
+FEW = 2048
+"""Numbers up to which the sum of squares is computed at once."""
 ROWS = "rows"
 """The name of the first dimension where a manifest names none: one input for each column has one row each."""
 
@@ -54,7 +57,7 @@ class Acceptance:
 
     def check_values(self, name: str, array: Array) -> None:
         """Checks for NaN where the model requires a number, and for infinity; BadInput."""
-        if array.dtype.kind != "f" or np.isfinite(array).all():
+        if array.dtype.kind != "f" or _is_finite(array):
             return
         if np.isinf(array).any():
             raise BadInput(Code.VALUE_RANGE, f"input {name!r}: infinity is no measurement")
@@ -82,6 +85,16 @@ class Acceptance:
         if array.ndim != 2 or array.shape[1] != len(self._columns):
             return []
         return [self._columns[at] for at in self._required if np.isnan(array[:, at]).any()]
+
+
+def _is_finite(array: Array) -> bool:
+    """Whether a float array holds neither infinity nor NaN.
+
+    The sum of squares shows both in a third of the time, of a few numbers: more of them would be spread over threads.
+    """
+    if array.size <= FEW and math.isfinite(np.vdot(array, array)):
+        return True
+    return bool(np.isfinite(array).all())
 
 
 @lru_cache(maxsize=8)

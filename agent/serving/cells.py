@@ -6,6 +6,7 @@ they travel to the controller, and what a row holds may not. Refuses to know who
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,8 @@ def _number(column: str, cell: Any) -> int | float:
     plain = cell.item() if isinstance(cell, np.generic) else cell
     if isinstance(plain, bool | int | float):
         return _bounded(column, plain)
+    if isinstance(plain, Decimal):
+        return float(plain)
     if isinstance(plain, str):
         return _number_in(column, plain.strip())
     raise BadInput(Code.SAMPLE_INVALID, f"column {column!r}: a {type(plain).__name__} where a number belongs")

@@ -265,8 +265,7 @@ def _inputs(manifest: Manifest, asked: _InferRequest, tail: memoryview) -> dict[
         size = given.parameters.binary_data_size if given.parameters is not None else None
         binary = None if size is None else _cut(tail, at, size, given.name)
         at += size or 0
-        arrays[given.name] = read_tensor(given, tensor, binary, acceptance.stand_ins(given.name))
-        acceptance.check_values(given.name, arrays[given.name])
+        arrays[given.name] = read_tensor(given, tensor, binary, acceptance)
     if len(arrays) < len(wanted):
         raise BadInput(Code.TENSORS_INVALID, f"input {min(wanted.keys() - arrays)!r} is missing")
     if at != len(tail):

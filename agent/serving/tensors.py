@@ -15,10 +15,18 @@ import msgspec
 import numpy as np
 
 from agent.ports import Array
+from agent.serving.acceptance import Acceptance
 from agent.serving.cells import reader_of
 from contract.errors import BadInput, Code
 from contract.manifest import DATATYPES, Tensor
 
+_NARROW: dict[str, tuple[str, Any, float]] = {
+    "FP16": ("e", np.dtype(np.float16), float(np.finfo(np.float16).max)),
+    "FP32": ("f", np.dtype(np.float32), float(np.finfo(np.float32).max)),
+}
+"""By datatype: how `struct` names it, numpy's dtype, the largest number."""
+MAX_PACKED = 1024
+"""Cells up to which packing them is faster than numpy."""
 MAX_ELEMENTS = 16 * 1024 * 1024
 _CELL: dict[str, Any] = {"BOOL": bool, "BYTES": str, "FP16": float, "FP32": float, "FP64": float}
 _WIRE = {**DATATYPES, "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64"}
@@ -41,18 +49,19 @@ class GivenTensor(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw()
 
 
-def read_tensor(
-    given: GivenTensor, wanted: Tensor, binary: memoryview | None, stand_ins: Sequence[str | None] = ()
-) -> Array:
+def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, acceptance: Acceptance) -> Array:
     """Returns the array in `given`, of its own shape and of the manifest's datatype (object for BYTES).
 
-    `stand_ins` has what stands for a missing text in each column; None refuses it. BadInput `tensors_invalid` names
-    the tensor and the field; `value_range`, `value_missing`.
+    BadInput `tensors_invalid` names the tensor and the field; `value_range`, `value_missing`.
     """
     if given.datatype != wanted.datatype:
         raise _wrong(given, "datatype", f"{given.datatype[:20]!r}, the model takes {wanted.datatype}")
     count = _check_shape(given, wanted)
-    array = _from_json(given, count, stand_ins) if binary is None else _from_binary(given, count, binary)
+    if binary is None:
+        array = _from_json(given, count, acceptance)
+    else:
+        array = _from_binary(given, count, binary)
+        acceptance.check_values(given.name, array.reshape(given.shape))
     return array.reshape(given.shape)
 
 
@@ -83,19 +92,18 @@ def _check_shape(given: GivenTensor, wanted: Tensor) -> int:
     return count
 
 
-def _from_json(given: GivenTensor, count: int, stand_ins: Sequence[str | None]) -> Array:
+def _from_json(given: GivenTensor, count: int, acceptance: Acceptance) -> Array:
     if not given.data:
         raise _wrong(given, "data", "is missing")
     depth = _depth(bytes(memoryview(given.data)[:64]), len(given.shape))
     dtype: Any = object if given.datatype == "BYTES" else _WIRE[given.datatype]
     try:
         cells = _decoder(given.datatype, depth)(given.data)
-        if given.datatype in ("FP16", "FP32"):
-            array = _narrowed(given, np.array(cells, dtype=np.float64), np.dtype(dtype))
-        else:
-            array = np.array(cells, dtype=dtype)
+        array = _narrowed(given, cells, count) if given.datatype in _NARROW else np.array(cells, dtype=dtype)
     except msgspec.ValidationError as error:
-        array = _read_cells(given, dtype, stand_ins, str(error)[:200])
+        array = _read_cells(given, dtype, acceptance.stand_ins(given.name), str(error)[:200])
+        if array.size == count:
+            acceptance.check_values(given.name, array.reshape(given.shape))
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise _wrong(given, "data", str(error)[:200]) from None
     if array.size != count:
@@ -103,12 +111,29 @@ def _from_json(given: GivenTensor, count: int, stand_ins: Sequence[str | None]) 
     return array
 
 
-def _narrowed(given: GivenTensor, wide: Array, dtype: np.dtype[Any]) -> Array:
-    """Returns float64 numbers in a narrower type; BadInput `value_range` for those that do not fit."""
-    largest = float(np.finfo(dtype).max)
-    if not np.vdot(wide, wide) <= largest * largest and np.abs(wide).max(initial=0.0) > largest:
-        raise BadInput(Code.VALUE_RANGE, f"input {given.name[:64]!r}: a number is too large for {given.datatype}")
-    return wide.astype(dtype)
+def _narrowed(given: GivenTensor, cells: list[Any], count: int) -> Array:
+    """Returns numbers as FP16 or FP32; BadInput `value_range` for those that do not fit.
+
+    Packing refuses them by itself, and takes a few cells faster than numpy does.
+    """
+    row = cells[0] if len(cells) == 1 and isinstance(cells[0], list) else cells
+    code, dtype, largest = _NARROW[given.datatype]
+    try:
+        if count == len(row) <= MAX_PACKED:
+            return np.frombuffer(_packer(count, code)(*row), dtype)
+        wide = np.array(cells, dtype=np.float64)
+        if not wide.size or -largest <= wide.min() <= wide.max() <= largest:
+            return wide.astype(dtype)
+    except struct.error:  # nested deeper than it looked
+        return _narrowed(given, [np.array(cells, dtype=np.float64).ravel().tolist()], count)
+    except OverflowError:
+        pass
+    raise BadInput(Code.VALUE_RANGE, f"input {given.name[:64]!r}: a number is too large for {given.datatype}")
+
+
+@lru_cache(maxsize=64)
+def _packer(count: int, code: str) -> Callable[..., bytes]:
+    return struct.Struct(f"={count}{code}").pack
 
 
 def _read_cells(given: GivenTensor, dtype: Any, stand_ins: Sequence[str | None], words: str) -> Array:

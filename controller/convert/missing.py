@@ -25,10 +25,9 @@ def required_columns(estimator: Any, rows: SampleFrame, ask: Ask) -> tuple[str, 
     """Columns of numbers that no row may lack; None if that is all of them."""
     real = [name for name in rows.columns if rows.is_real(name)]
     columns = missable(estimator, rows)
-    if columns and not _alike(estimator, rows.with_missing(columns), ask):
-        each = [name for name in columns[:MAX_MISSING_ASKED] if _alike(estimator, rows.with_missing([name]), ask)]
-        columns = each if _alike(estimator, rows.with_missing(each), ask) else []
-    return tuple(name for name in real if name not in columns) if columns else None
+    if not columns or not _alike(estimator, rows.with_missing(columns), ask):
+        return None  # one column alone may agree by luck: trees look at it in few rows
+    return tuple(name for name in real if name not in columns)
 
 
 def stand_ins_of(estimator: Any, rows: SampleFrame, ask: Ask) -> dict[str, str]:
