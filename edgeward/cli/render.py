@@ -21,7 +21,7 @@ console = Console()
 _COLOURS = {
     "running": "cyan", "paused": "yellow", "completed": "green", "rolling_back": "red", "rolled_back": "red",
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
-    "pass": "green", "fail": "red", "inconclusive": "yellow",
+    "device_sick": "red", "pass": "green", "fail": "red", "inconclusive": "yellow",
 }  # fmt: skip
 
 
