@@ -41,7 +41,8 @@ class Model:
 
         `inputs` are arrays by input name, of the shapes (rows, ...) and dtypes that the manifest names. While a trial
         answers a share of the requests, requests of one `key` go to one version.
-        Raises what onnxruntime raises for arrays that the model does not take; that counts against its health.
+        BadInput `tensors_invalid`, `value_range`, `value_missing` for arrays that the model does not take; they are
+        counted beside its inferences. Raises what onnxruntime raises for others, which counts against its health.
         """
         return self._run(inputs, key)
 

@@ -23,6 +23,7 @@ from agent.core.model import (
     State,
     Steady,
     Trial,
+    Verdict,
     yardstick,
 )
 from agent.ports import Runtime
@@ -158,7 +159,8 @@ class DeviceModel:
             return None
         self._judged = counted
         found = judge(judged, trial.policy, self._yardstick(trial))
-        return HealthJudged(trial.digest, found.verdict, found.code, found.detail, judged.baseline)
+        measured = judged.baseline if found.verdict is Verdict.PASS else None
+        return HealthJudged(trial.digest, found.verdict, found.code, found.detail, measured)
 
     def _yardstick(self, trial: Assignment) -> Baseline | None:
         """Stable on the same stretch where it runs beside the trial, else stable before the trial began."""

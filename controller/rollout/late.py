@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from contract.captured import CapturedRow
-from contract.labels import LARGEST, Answer, same_label, settle_label
+from contract.labels import LARGEST, Answer, Unusable, same_label, settle_label
 from controller.rollout.analysis import RuleVerdict, judge_all
 from controller.rollout.facts import Cell, Cells, Sums
 from controller.rollout.model import Member, Rollout
@@ -37,7 +37,8 @@ def _cells(rollout: Rollout, members: Mapping[str, Member], rows: Iterable[tuple
         if member is None or row.why != "sampled" or row.label is None or row.value is None:
             continue
         place = (member.stratum, int(row.at // STRETCH_S))
-        one = _one(row.value, row.label)
+        if (one := _one(row.value, row.label)) is None:
+            continue
         before = cells.get(place, Cell())
         if row.release == rollout.release:
             cells[place] = Cell(before.treated.plus(one), before.control)
@@ -46,8 +47,10 @@ def _cells(rollout: Rollout, members: Mapping[str, Member], rows: Iterable[tuple
     return cells
 
 
-def _one(value: Answer, label: Answer) -> Sums:
-    """One row: right or wrong, and where both are numbers, how far apart. Which of them counts, the rules say."""
+def _one(value: Answer, label: Answer) -> Sums | None:
+    """One row: right or wrong, and where both are numbers, how far apart; None where the label is missing or none."""
+    if settle_label(label, regression=False) in (None, Unusable.LABEL):
+        return None
     correct = same_label(value, label)
     truth = settle_label(label, regression=True)
     if not isinstance(value, float) or not isinstance(truth, float) or abs(value) > LARGEST:

@@ -347,6 +347,21 @@ def test_late_labels_are_compared_within_the_same_hour_whatever_the_rules_window
     assert late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20, at=STRETCH_S - 1)).word == "fail"
 
 
+def test_late_labels_of_a_regression_are_judged_by_the_size_of_errors_and_empty_ones_by_nothing() -> None:
+    def numbers(device: str, release: int, error: float, label: Any = 5.0) -> list[tuple[str, CapturedRow]]:
+        row = CapturedRow(at=10.0, model="m", release=release, why="sampled", inputs={}, value=5.0, label=label)
+        return [(device, replace(row, value=5.0 + error * (-1) ** number)) for number in range(120)]
+
+    rule = Rule(metric="error_increase", threshold=0.1, min_samples=100)
+    ended = rollout(replace(STRATEGY, rules=(rule,)), status="completed", wave=1)
+    (bad,) = judge_late(ended, [*numbers("d0", 2, 50.0), *numbers("d1", 1, 1.0)])
+    assert (bad.metric, bad.word) == ("error_increase", "fail")
+    (good,) = judge_late(ended, [*numbers("d0", 2, 1.0), *numbers("d1", 1, 1.0)])
+    assert good.word == "pass"
+    (none,) = judge_late(ended, [*numbers("d0", 2, 50.0, ""), *numbers("d1", 1, 1.0)])
+    assert none.word == "inconclusive"
+
+
 def test_late_labels_count_each_row_once() -> None:
     assert STRETCH_S == 3600.0
     assert late(kept("d0", 2, 99, 0), kept("d1", 1, 100, 0)).word == "inconclusive"
