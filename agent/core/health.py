@@ -28,16 +28,23 @@ def judge(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | 
     """Judges a trial's inferences. Fewer inferences than `min_samples` never pass: missing data is not health.
 
     `stable` is what stable has measured on the same stretch, or before the trial began where it does not run beside
-    it. Errors and refusals convict before `min_samples`; where stable fails as much they convict nobody, and the
-    judgement is inconclusive with `device_sick`.
+    it. Errors and refusals convict before `min_samples`. More than is allowed and not beyond chance is inconclusive,
+    as is more than is allowed of which stable has as much: then with `device_sick`.
     """
-    for early in (_refusals(inferences, policy), _errors(inferences, policy, stable)):
-        if early is not None:
-            return early
+    found = [_refusals(inferences, policy), _errors(inferences, policy, stable)]
     if len(inferences) < policy.min_samples:
-        return _INCONCLUSIVE
-    later = _latency(inferences, policy, stable) or _agreement(inferences, policy)
-    return later or _error_size(inferences, policy, stable) or _accuracy(inferences, policy, stable)
+        found.append(_INCONCLUSIVE)
+    else:
+        found += [_latency(inferences, policy, stable), _agreement(inferences, policy)]
+        found += [_error_size(inferences, policy, stable), _accuracy(inferences, policy, stable)]
+    return _worst([each for each in found if each is not None])
+
+
+def _worst(found: list[Judgement]) -> Judgement:
+    """The first failure; without one what is inconclusive, first of all what says why."""
+    failed = [each for each in found if each.verdict is Verdict.FAIL]
+    unsure = [each for each in found if each.verdict is Verdict.INCONCLUSIVE]
+    return next(iter([*failed, *sorted(unsure, key=lambda each: not each.code)]), _PASS)
 
 
 def _refusals(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
@@ -51,41 +58,39 @@ def _refusals(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | 
 
 
 def _errors(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
-    allowed = float(policy.max_error_ratio)
-    failed, total = inferences.errors, len(inferences)
-    if not ratio_beyond(failed, total, allowed, FALSE_ALARM):
-        return None
-    words = f"{failed} of {total} inferences failed, {allowed:.1%} allowed"
+    allowed, trial = float(policy.max_error_ratio), (inferences.errors, len(inferences))
+    words = f"{trial[0]} of {trial[1]} inferences failed, {allowed:.1%} allowed"
     before = (stable.errors, stable.inferences) if stable is not None else (0, 0)
-    return _against_stable(
-        Code.HEALTH_ERRORS, words, (failed, total), before, allowed=allowed, first=_first(inferences.error_words)
-    )
+    charge = Judgement(Verdict.FAIL, Code.HEALTH_ERRORS, words + _first(inferences.error_words))
+    return _beside(charge, trial, before, allowed)
 
 
 def _latency(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
     limit_us = float(policy.max_latency_ms_p95) * 1000
     slow, total = inferences.slower_than(limit_us), len(inferences)
-    if not ratio_beyond(slow, total, SLOW_RATIO, FALSE_ALARM):
-        return None
     p95_ms = inferences.latency_us_p95() / 1000
     words = f"p95 {p95_ms:.1f} ms for a row over {total} inferences, {policy.max_latency_ms_p95} ms allowed"
     counts = stable.row_latency_counts if stable is not None else ()
     before = sum(count for bucket, count in enumerate(counts) if upper_edge_us(bucket) > limit_us)
-    return _against_stable(Code.HEALTH_LATENCY, words, (slow, total), (before, sum(counts)), allowed=SLOW_RATIO)
+    return _beside(_fail(Code.HEALTH_LATENCY, words), (slow, total), (before, sum(counts)), SLOW_RATIO)
 
 
-def _against_stable(
-    code: Code, words: str, trial: tuple[int, int], stable: tuple[int, int], *, allowed: float, first: str = ""
-) -> Judgement:
-    """The judgement on a trial with more hits than are allowed; each side is (hits, inferences)."""
-    if stable[1] < MIN_STABLE_INFERENCES:
-        return _fail(code, words + first)
-    before, after = stable[0] / stable[1], trial[0] / trial[1]
-    if beyond_chance(after - before, variance_of_ratio(*trial) + variance_of_ratio(*stable), FALSE_ALARM):
-        return _fail(code, words + first)
+def _beside(charge: Judgement, trial: tuple[int, int], stable: tuple[int, int], allowed: float) -> Judgement | None:
+    """What becomes of a charge; each side is (hits, inferences). None where no more are hits than are allowed."""
+    hits, total = trial
+    known = stable[1] >= MIN_STABLE_INFERENCES
+    before = stable[0] / stable[1] if known else 0.0
+    if hits <= allowed * total:
+        return None
+    if not ratio_beyond(hits, total, allowed, FALSE_ALARM):
+        unsure = Judgement(Verdict.INCONCLUSIVE, "", f"{charge.detail}; chance may explain it")
+        return None if known and hits <= before * total else unsure
+    variance = variance_of_ratio(*trial) + variance_of_ratio(*stable)
+    if not known or beyond_chance(hits / total - before, variance, FALSE_ALARM):
+        return charge
     if before <= allowed:
-        return _INCONCLUSIVE
-    words = f"{words}; of stable's {stable[1]} it is {stable[0]}, so the device is to blame and no version{first}"
+        return Judgement(Verdict.INCONCLUSIVE, "", f"{charge.detail}; stable may have as much")
+    words = f"{charge.detail}; of stable's {stable[1]} it is {stable[0]}, so the device is to blame and no version"
     return Judgement(Verdict.INCONCLUSIVE, Code.DEVICE_SICK, words)
 
 

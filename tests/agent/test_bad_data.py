@@ -242,8 +242,15 @@ def test_one_name_of_a_dimension_has_one_size_in_a_request(manifest: Manifest) -
         slot.run({"a": one, "b": three})
     assert caught.value.code == Code.TENSORS_INVALID
     slot.run({"a": three, "b": three})
+    endpoint = Endpoint(lambda: {"m": slot}, Statistics(time.perf_counter_ns, time.time, threading.Lock()), version="1")
+    tensors = [
+        {"name": name, "shape": [rows, 1], "datatype": "FP32", "data": [1.0] * rows}
+        for name, rows in (("a", 1), ("b", 3))
+    ]
+    body = json.dumps({"inputs": tensors}).encode()
+    assert endpoint.answer(Request("POST", "/v2/models/m/infer", body)).status == 400
     found = interval_of(slot)
-    assert (found.inferences, found.rows, found.errors, found.refused) == (1, 3, 0, {Code.TENSORS_INVALID: 1})
+    assert (found.inferences, found.rows, found.errors, found.refused) == (1, 3, 0, {Code.TENSORS_INVALID: 2})
 
 
 def test_two_inputs_without_names_for_their_sizes_are_left_to_the_model() -> None:

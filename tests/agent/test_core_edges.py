@@ -89,10 +89,12 @@ def test_the_95th_percentile_is_the_smallest_latency_that_95_percent_do_not_exce
     assert filled([float(number) for number in range(count, 0, -1)]).latency_us_p95() == p95
 
 
-def test_five_slow_answers_in_a_hundred_are_allowed_and_what_chance_explains_beyond_them() -> None:
+def test_five_slow_answers_in_a_hundred_are_allowed_and_what_chance_explains_is_waited_for() -> None:
     policy = replace(POLICY, max_latency_ms_p95=Decimal(1))
     assert judge(filled([1000.0] * 95 + [9000.0] * 5), policy, None).verdict is Verdict.PASS
-    assert judge(filled([1000.0] * 84 + [9000.0] * 16), policy, None).verdict is Verdict.PASS
+    unsure = judge(filled([1000.0] * 84 + [9000.0] * 16), policy, None)
+    assert (unsure.verdict, unsure.code) == (Verdict.INCONCLUSIVE, "")
+    assert unsure.detail.endswith("over 100 inferences, 1 ms allowed; chance may explain it")
     found = judge(filled([1000.0] * 83 + [9000.0] * 17), policy, None)
     assert (found.verdict, found.code) == (Verdict.FAIL, Code.HEALTH_LATENCY)
 

@@ -46,9 +46,16 @@ def test_inferences_without_a_fault_pass() -> None:
 
 
 def test_errors_beyond_the_ratio_fail_where_chance_does_not_explain_them() -> None:
-    assert verdict(judged(100, errors=3)) == (Verdict.PASS, "")
-    assert verdict(judged(100, errors=10)) == (Verdict.PASS, "")
+    assert verdict(judged(100, errors=2)) == (Verdict.PASS, "")
+    assert verdict(judged(100, errors=3)) == (Verdict.INCONCLUSIVE, "")
+    assert verdict(judged(100, errors=10)) == (Verdict.INCONCLUSIVE, "")
     assert verdict(judged(100, errors=11)) == (Verdict.FAIL, Code.HEALTH_ERRORS)
+    assert verdict(judged(100, errors=3), Baseline(inferences=100, errors=3)) == (Verdict.PASS, "")
+
+
+def test_what_is_certain_is_not_held_up_by_what_is_not() -> None:
+    made = judged(200, errors=5, accuracy=0.5)
+    assert verdict(made) == (Verdict.FAIL, Code.HEALTH_ACCURACY)
 
 
 def test_one_error_convicts_nobody_whatever_is_allowed_and_three_in_a_row_convict_early() -> None:
@@ -225,7 +232,7 @@ def test_only_the_newest_inferences_count() -> None:
     ("changes", "made"),
     [
         ({"min_samples": 1000}, judged(200)),
-        ({"max_error_ratio": Decimal(0)}, judged(100, errors=4)),
+        ({"max_error_ratio": Decimal(0)}, judged(200, errors=4)),
         ({"max_latency_ms_p95": Decimal("0.01")}, judged(100)),
         ({"max_accuracy_drop": Decimal("0.01")}, judged(200, accuracy=0.7)),
         ({"max_refused_increase": Decimal("0.01")}, refusing(200, 20)),
