@@ -306,6 +306,9 @@ class Agent:
         if model.download is not None and (self._reporter.online or not model.download.needs_link):
             self._stepper.step(name, model.download.tick(now), now)
         model.run_shadow(now)
+        if now >= self._judge_at:
+            for release, code, words in model.take_faults():
+                _log.warning("%s v%d: %s: %s", name, release, code, words)
         if model.in_trial and now >= self._judge_at:
             self._stepper.step(name, model.judge(), now)
         if (due := machine.deadline(model.state)) is not None and now >= due:
@@ -325,7 +328,7 @@ class Agent:
 
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._intervals.telemetry_s
-        intervals = tuple(interval for _, model in sorted(self.models.items()) for interval in model.take_intervals())
+        intervals = tuple(interval for name in sorted(self.models) for interval in self.models[name].take_intervals())
         usage = self._runtime.usage()
         self._reporter.telemetry(
             intervals,

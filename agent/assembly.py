@@ -83,7 +83,8 @@ class Assembly:
         """Returns the slot of a model, whether the device knows the model yet or not; from any thread."""
         with self._slots_lock:
             if name not in self.slots:
-                made = ModelSlot(name, perf_s=self._ports.perf_s, lock=self._ports.new_lock())
+                lock = self._ports.new_lock()
+                made = ModelSlot(name, perf_s=self._ports.perf_s, lock=lock, dropped=self.dropped)
                 if (capturer := self._capturers.get(name)) is not None:
                     made.watchers = (capturer,)
                 self.slots = {**self.slots, name: made}

@@ -130,7 +130,8 @@ def _line(name: str, record: Record) -> str:
     stable = f"v{record.stable.manifest.release}" if record.stable else "none"
     trial = f", trial v{record.trial.manifest.release} (boot {record.trial_boots})" if record.trial else ""
     ended = record.outcome
-    outcome = f", v{ended.version.release} {ended.result}" + (f": {ended.code}" if ended.code else "") if ended else ""
+    why = f": {ended.code} {ended.detail}".rstrip() if ended is not None and ended.code else ""
+    outcome = f", v{ended.version.release} {ended.result}{why}" if ended is not None else ""
     return f"{name}: stable {stable}{trial}, generation {record.generation}{outcome}"
 
 

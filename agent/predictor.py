@@ -41,8 +41,9 @@ class Model:
         """Returns the output arrays in the manifest's order; arrays are not copied. WorldError `not_serving`.
 
         `inputs` are arrays by input name, of the shapes (rows, ...) and dtypes that the manifest names. While a trial
-        answers a fraction of the requests, all requests with the same `key` go to the same version.
-        Raises what onnxruntime raises for arrays that the model does not take; such an error counts against its health.
+        answers a share of the requests, requests of one `key` go to one version.
+        BadInput `tensors_invalid`, `value_range`, `value_missing` for arrays that the model does not take; they are
+        counted beside its inferences. Raises what onnxruntime raises for others, which counts against its health.
         """
         return self._run(inputs, key)
 

@@ -52,15 +52,24 @@ class TrialPolicy(Message, frozen=True):
     judged_inferences: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     """The number of newest inferences that are judged."""
     max_error_ratio: Decimal = Decimal("0.02")
-    """The largest fraction of inferences that may raise an error or answer a value that is not finite."""
+    """The largest fraction of inferences that may raise or answer a value that is not finite. More convict the trial
+    where it is beyond chance and stable does not fail as much. Refused rows are no inferences."""
     max_latency_ms_p95: Decimal = Decimal(100)
-    """The largest 95th percentile of the latency, in milliseconds."""
+    """The 95th percentile of the time for one row. A request of many rows counts with its time divided by them."""
+    max_refused_increase: Decimal = Decimal("0.1")
+    """The largest fraction of rows that the trial may refuse and that stable's signature takes."""
+    signature: Literal["same", "may_change"] = "same"
+    """same: the version is refused where the names, types or shapes of its inputs and outputs are not those of the
+    version that runs, because callers would be refused from then on."""
     require_sandbox: bool = False
     """Whether the version is refused where the probe cannot be fully confined."""
     isolated: bool = False
     """Whether the version serves in a confined process of its own, so that the agent survives its crash or hang."""
     max_accuracy_drop: Decimal = Decimal("0.05")
-    """The largest drop of accuracy from stable to the trial, as a fraction, where the sensor brings labels."""
+    """How far a classifier's accuracy may lie below stable's, where rows bring labels."""
+    max_error_increase: Decimal = Decimal("0.2")
+    """How far a regression's mean absolute error may lie above stable's, as a fraction of stable's, where rows bring
+    labels."""
 
 
 Generation = Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)]

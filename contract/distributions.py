@@ -77,8 +77,8 @@ def answers_of(outputs: Sequence[Array], *, regression: bool) -> Array | None:
     """
     if regression:
         first = outputs[0]
-        return first.reshape(len(first), -1)[:, 0] if first.ndim and first.dtype.kind in "fiu" else None
-    if len(outputs) > 1 and outputs[1].ndim == 2 and outputs[1].dtype.kind == "f":
+        return first.reshape(len(first), -1)[:, 0] if first.ndim and first.size and first.dtype.kind in "fiu" else None
+    if len(outputs) > 1 and outputs[1].ndim == 2 and outputs[1].size and outputs[1].dtype.kind == "f":
         return np.asarray(outputs[1].max(axis=1))
     return None
 

@@ -64,7 +64,13 @@ class Code(StrEnum):
     PINNED = "pinned"  # the device's own configuration holds the model at another release: change [pin] there
     TRIAL_INCONCLUSIVE = "trial_inconclusive"  # too few inferences to judge before the deadline: lower min_samples
     SUPERSEDED = "superseded"  # a newer desired document replaced it
+    HEALTH_ERROR_SIZE = "health_error_size"  # the trial's numbers are farther from the labels than stable's were
+    HEALTH_REFUSALS = "health_refusals"  # the trial refuses rows that stable takes: its signature is another one
+    DEVICE_SICK = "device_sick"  # stable fails as much as the trial: look at the device, not at the version
+    SIGNATURE_CHANGED = "signature_changed"  # callers would be refused: signature = "may_change" once they are ready
     SAMPLE_INVALID = "sample_invalid"  # an input row lacks a column or has the wrong type
+    VALUE_MISSING = "value_missing"  # a row lacks a value that the model requires: mend the source of the rows
+    VALUE_RANGE = "value_range"  # a number does not fit the input's type: infinite, too large, or not whole
     WORKER_FAILED = "worker_failed"  # the model's own process died or hung: stable answers; look at the model
     NOT_SERVING = "not_serving"  # no version of the model serves yet: roll one out, look at `edgeward device show`
     # conversion and registry

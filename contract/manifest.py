@@ -35,6 +35,9 @@ class Tensor(Message, frozen=True):
     name: str
     datatype: str
     shape: tuple[int, ...]
+    dimensions: tuple[str, ...] = ()
+    """Names of the dynamic dimensions, in the order of `shape`; "" for one without a name. One name has one size in a
+    request. Empty: no dimension has a name."""
 
 
 class Golden(Message, frozen=True):
@@ -93,6 +96,11 @@ class Manifest(Message, frozen=True):
     nan: Literal["accept", "refuse"] = "accept"
     """What a missing number (NaN) in a request means: the estimator was asked at conversion. Trees and imputers accept
     it, most others would answer nonsense."""
+    required: tuple[str, ...] = ()
+    """Columns of numbers that no row may lack, although `nan` is accept: the estimator answers without others only."""
+    missing_text: tuple[tuple[str, str], ...] = ()
+    """(column, the text that stands for a missing one in the model's input). A row that lacks the text of any other
+    column is refused."""
     variants: Annotated[tuple[Variant, ...], msgspec.Meta(max_length=4)] = ()
     """Other forms, in order of preference after the one above."""
 

@@ -26,6 +26,9 @@ NeighbourAddress = Annotated[
     str, msgspec.Meta(pattern=r"^(http://([0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0-9]{1,5}/\{sha256\})?\Z")
 ]
 """An IP address and a port, and nothing else that the sender of the address could choose."""
+MAX_SUM = 1e300
+"""Sums beyond it are nobody's measurements; they would be infinite soon."""
+Sum = Annotated[float, msgspec.Meta(ge=0, le=MAX_SUM)]
 Signature = Annotated[str, msgspec.Meta(max_length=256)]
 
 
@@ -157,11 +160,31 @@ class ModelInterval(Said, frozen=True):
     version: VersionRef
     inferences: Count
     errors: Count
+    """Inferences that raised or answered a value that is not finite. They are among the inferences."""
+    rows: Count = 0
+    """Rows in the inferences: a request may hold many."""
+    refused: Annotated[dict[Short, Count], msgspec.Meta(max_length=16)] = {}
+    """Requests and rows that were not what the version takes, by code. They are no inferences."""
+    refused_alone: Count = 0
+    """Of them, those that stable's signature would have taken."""
+    faults: Annotated[dict[Short, Text], msgspec.Meta(max_length=16)] = {}
+    """The first failing or refused row's words by code, now and then. No cell of a row stands in them."""
     labelled: Count = 0
+    """Inferences with a label."""
     correct: Count = 0
-    absolute_error_sum: float = 0.0
+    """Of a classifier, those that met it."""
+    measured: Count = 0
+    """Of a regression, the numbers that have a label; the sums below are over them."""
+    labels_unusable: Count = 0
+    """Labels that were there and no labels: infinity, text for a regression. Missing ones are not counted."""
+    absolute_error_sum: Sum = 0.0
+    squared_error_sum: Sum = 0.0
+    label_sum: Annotated[float, msgspec.Meta(ge=-MAX_SUM, le=MAX_SUM)] = 0.0
+    squared_label_sum: Sum = 0.0
     latency_counts: Annotated[tuple[Count, ...], msgspec.Meta(max_length=LATENCY_BUCKETS)] = ()
-    """Counts per bucket of contract.histogram."""
+    """Inferences per bucket of contract.histogram."""
+    row_latency_counts: Annotated[tuple[Count, ...], msgspec.Meta(max_length=LATENCY_BUCKETS)] = ()
+    """The same with each inference's time divided by its rows. Empty: every inference had one row."""
     predictions: Annotated[dict[Short, Count], msgspec.Meta(max_length=17)] = {}
     """Answers by label, the rarest merged as "other"."""
     features: Annotated[dict[Short, Bins], msgspec.Meta(max_length=MAX_FEATURES)] = {}

@@ -3,6 +3,7 @@
 Decides how a sample is written into arrays and read back. Refuses to know pandas: columns are plain arrays.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,14 +12,22 @@ from contract.errors import BadInput, Code
 from contract.tensors import Array, decode_tensors, encode_tensors
 
 MATRIX = "matrix"
-_COLUMN = "column/"
+_COLUMN, _MISSING = "column/", "missing/"
+_NAN, _NONE = 1, 2
+"""How a cell of text says that it is missing. Estimators tell the two apart, and text of either is neither."""
 
 
 def encode_sample(sample: Array | Mapping[str, Array]) -> bytes:
     """Encodes a matrix of shape (rows, features), or columns of shape (rows,) by name in order."""
     if isinstance(sample, np.ndarray):
         return encode_tensors({MATRIX: sample})
-    return encode_tensors({_COLUMN + name: column for name, column in sample.items()})
+    arrays: dict[str, Array] = {}
+    for name, column in sample.items():
+        missing = _missing_cells(column)
+        arrays[_COLUMN + name] = np.where(missing > 0, "", column) if missing.any() else column
+        if missing.any():
+            arrays[_MISSING + name] = missing
+    return encode_tensors(arrays)
 
 
 def decode_sample(raw: bytes) -> Array | dict[str, Array]:
@@ -30,9 +39,11 @@ def decode_sample(raw: bytes) -> Array | dict[str, Array]:
     sample: Array | dict[str, Array]
     if list(arrays) == [MATRIX] and arrays[MATRIX].ndim == 2:
         sample, lengths = arrays[MATRIX], {len(arrays[MATRIX])}
-    elif arrays and all(name.startswith(_COLUMN) and array.ndim == 1 for name, array in arrays.items()):
-        sample = {name.removeprefix(_COLUMN): array for name, array in arrays.items()}
+    elif arrays and all(name.startswith((_COLUMN, _MISSING)) and array.ndim == 1 for name, array in arrays.items()):
         lengths = {len(array) for array in arrays.values()}
+        sample = {name.removeprefix(_COLUMN): array for name, array in arrays.items() if name.startswith(_COLUMN)}
+        if len(lengths) == 1:
+            sample = {name: _with_missing(column, arrays.get(_MISSING + name)) for name, column in sample.items()}
     else:
         raise BadInput(Code.TENSORS_INVALID, "a sample is one 2-D matrix or named 1-D columns")
     if lengths == {0}:
@@ -40,3 +51,25 @@ def decode_sample(raw: bytes) -> Array | dict[str, Array]:
     if len(lengths) != 1:
         raise BadInput(Code.TENSORS_INVALID, "columns of a sample have different lengths")
     return sample
+
+
+def _missing_cells(column: Array) -> Array:
+    """How each cell of a column of text is missing: uint8 of shape (rows,), 0 for one that is there."""
+    if column.dtype != object:
+        return np.zeros(len(column), dtype=np.uint8)
+    return np.array([_how_missing(cell) for cell in column.tolist()], dtype=np.uint8)
+
+
+def _how_missing(cell: object) -> int:
+    if cell is None:
+        return _NONE
+    return _NAN if isinstance(cell, float) and math.isnan(cell) else 0
+
+
+def _with_missing(column: Array, missing: Array | None) -> Array:
+    if missing is None:
+        return column
+    cells = column.astype(object)
+    cells[missing == _NAN] = np.nan
+    cells[missing == _NONE] = None
+    return cells

@@ -1,25 +1,31 @@
 """Whether a difference is beyond chance, for tests that are looked at again and again.
 
-A trial and a rollout are judged at every pass, so their test must hold however often it is looked at: a mixture
-sequential probability ratio test, which is wrong with at most the given probability over its whole life. Source:
-Johari, Pekelis, Walsh, "Always Valid Inference" (2015), https://arxiv.org/abs/1512.04922.
-Refuses to know what is compared.
+A trial and a rollout are judged at every pass, so their test must hold however often it is looked at. Two tests, each
+wrong with at most the given probability over its whole life: `beyond_chance`, a mixture sequential probability ratio
+test of a difference (Johari, Pekelis, Walsh, "Always Valid Inference", 2015, https://arxiv.org/abs/1512.04922), and
+`ratio_beyond`, the exact mixture likelihood ratio of a ratio of hits (Ville's inequality; Howard, Ramdas, McAuliffe,
+Sekhon, "Time-uniform Chernoff bounds", 2020, https://arxiv.org/abs/1808.03204). Refuses to know what is compared.
 """
 
 import math
 
 SPREADS = (0.03, 0.1, 0.3, 1.0)
 """Standard deviations of the differences that the mixture expects, in equal parts: a few points, and disasters."""
+STEPS = 12
+"""Ratios between the allowed one and 1 that the mixture of `ratio_beyond` expects, in equal parts."""
+SMALLEST_RATIO = 1e-3
+"""An allowed ratio of nothing is taken as this: of a single hit nobody can tell that it was no accident."""
+MIN_HITS = 3
+"""Hits below which no ratio is beyond chance: failures come in bursts, and the first two are one event."""
+VARIATION = math.pi / 2 - 1
+"""Variance of an absolute error over its squared mean, of errors that are normal: few samples never look surer."""
 
 
 def beyond_chance(excess: float, variance: float, false_alarm: float) -> bool:
     """Whether an excess over what is allowed is beyond chance, at any number of looks. `variance` is above 0."""
     if excess <= 0.0:
         return False
-    logs = [_log_ratio(excess, variance, spread) for spread in SPREADS]
-    largest = max(logs)
-    mixed = largest + math.log(sum(math.exp(each - largest) for each in logs) / len(logs))
-    return mixed >= -math.log(false_alarm)
+    return _mixed([_log_ratio(excess, variance, spread) for spread in SPREADS]) >= -math.log(false_alarm)
 
 
 def _log_ratio(excess: float, variance: float, spread: float) -> float:
@@ -27,7 +33,50 @@ def _log_ratio(excess: float, variance: float, spread: float) -> float:
     return 0.5 * math.log(variance / wide) + (spread * excess) ** 2 / (2.0 * variance * wide)
 
 
+def ratio_beyond(hits: int, total: int, allowed: float, false_alarm: float) -> bool:
+    """Whether more than the fraction `allowed` of samples are hits, beyond chance, at any number of looks.
+
+    Exact for independent samples, few or many: each alternative's likelihood ratio shrinks, on average, while the true
+    fraction is at most `allowed`. Fewer than `MIN_HITS` are never beyond chance.
+    """
+    allowed = max(allowed, SMALLEST_RATIO)
+    if hits < MIN_HITS or hits <= allowed * total or allowed >= 1.0:
+        return False
+    return _mixed(
+        [_log_likelihoods(hits, total - hits, allowed, ratio) for ratio in _alternatives(allowed)]
+    ) >= -math.log(false_alarm)
+
+
+def _alternatives(allowed: float) -> list[float]:
+    """Ratios above `allowed`, equally far apart by their odds, up to nearly 1."""
+    low, high = math.log(allowed / (1 - allowed)), math.log(0.99 / 0.01)
+    steps = (low + (max(high, low + 1.0) - low) * step / STEPS for step in range(1, STEPS + 1))
+    return [1 / (1 + math.exp(-odds)) for odds in steps]
+
+
+def _log_likelihoods(hits: int, others: int, allowed: float, ratio: float) -> float:
+    return hits * math.log(ratio / allowed) + others * math.log((1 - ratio) / (1 - allowed))
+
+
+def _mixed(logs: list[float]) -> float:
+    """The logarithm of the mean of likelihood ratios that are given as logarithms."""
+    largest = max(logs)
+    return largest + math.log(sum(math.exp(each - largest) for each in logs) / len(logs))
+
+
 def variance_of_ratio(hits: int, total: int) -> float:
-    """Variance of a share of samples: of one with a hit and a miss more, so that few samples never look certain."""
+    """Variance of a ratio of samples: of one with a hit and a miss more, so that few samples never look certain."""
     smooth = (hits + 1) / (total + 2)
     return smooth * (1 - smooth) / max(total, 1)
+
+
+def variance_of_mean(total: float, squares: float, count: int) -> float:
+    """Variance of the mean of `count` absolute errors, from their sum and the sum of their squares.
+
+    Never below that of normal errors of this mean: a few that happen to be alike are no proof.
+    """
+    if count < 2:
+        return math.inf
+    mean = total / count
+    measured = max(0.0, (squares - count * mean * mean) / (count - 1))
+    return max(measured, VARIATION * mean * mean) / count

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from contract import topics
-from contract.errors import EdgewardError
-from contract.messages import Ack
+from contract.errors import Code, EdgewardError
+from contract.messages import Ack, Report
 from contract.wire import encode
 from controller.broker.link import ControllerLink
 from controller.broker.process import start_broker
@@ -134,6 +134,14 @@ class Service:
         for rollout in rollouts:
             reason = f" ({rollout.reason})" if rollout.reason else ""
             _log.info("rollout %s: %s, wave %d%s", rollout.id, rollout.status, rollout.wave, reason)
+
+    def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
+        """Tells of devices whose stable version fails as much as the one on trial."""
+        for device, report in reports:
+            state = report.state
+            if state is not None and state.code == Code.DEVICE_SICK:
+                self._state.events.tell_sick(device, state.model, state.detail)
+                _log.warning("device %s: %s: %s %s", device, state.model, state.code, state.detail)
 
     def _link(
         self, name: str, filters: list[str], watched: Sequence[str], connected: Callable[[], None]

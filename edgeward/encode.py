@@ -4,6 +4,7 @@ arrays.
 Decides what can be pushed. Refuses to know HTTP.
 """
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from contract.samples import encode_sample
 from contract.tensors import Array
 
 Kind = Literal["skops", "onnx"]
+_MISSING_TYPES = frozenset({"NAType", "NaTType"})
+"""pandas' own ways to say that a cell is missing; pandas itself is not imported for them."""
 
 
 def encode_model(model: Any) -> tuple[Kind, bytes]:
@@ -71,4 +74,16 @@ def _from_file(path: Path) -> tuple[Kind, bytes]:
 
 
 def _plain(column: Array) -> Array:
-    return column.astype(np.str_) if column.dtype.kind not in "fiub" else column
+    """A column as numbers, or as text in which a missing cell stays None or NaN."""
+    if column.dtype.kind in "fiub":
+        return column
+    if column.dtype.kind != "O":
+        return column.astype(np.str_)
+    cells = [float("nan") if type(cell).__name__ in _MISSING_TYPES else cell for cell in column.tolist()]
+    there = [cell for cell in cells if not (cell is None or (isinstance(cell, float) and math.isnan(cell)))]
+    if all(isinstance(cell, bool | int | float) for cell in there):
+        return np.array([float("nan") if cell is None else cell for cell in cells], dtype=np.float64)
+    kept = [cell if cell is None or isinstance(cell, float | str) else str(cell) for cell in cells]
+    made = np.empty(len(kept), dtype=object)
+    made[:] = [cell if cell is None or isinstance(cell, str) or math.isnan(cell) else str(cell) for cell in kept]
+    return made

@@ -285,6 +285,9 @@ class SimController:
     def _words(self) -> dict[str, bytes]:
         return self._history.last_words
 
+    def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
+        """Nobody listens: checkers read what devices say themselves."""
+
     def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
         """As `reconcile.ports.Inbox` says."""
         inbox, self._inbox = self._inbox, []

@@ -1,116 +1,97 @@
 """The health of a version: its newest inferences, and the verdict on them.
 
-Decides pass, fail or inconclusive from counts alone. Refuses to know what follows from a verdict.
+Decides pass, fail or inconclusive from counts alone, against what is allowed and against stable. Every conviction is
+beyond chance: its test is wrong with at most `FALSE_ALARM`, however often it is looked at (contract.sequential).
+Refuses to know what follows from a verdict.
 """
 
 import math
-from collections import deque
 
-import msgspec
-
-from agent.core.limits import FALSE_ALARM
-from agent.core.model import Baseline, Verdict
+from agent.core.judged import JudgedInferences
+from agent.core.limits import FALSE_ALARM, MIN_STABLE_INFERENCES
+from agent.core.model import Baseline, Judgement, Verdict
 from contract.desired import TrialPolicy
 from contract.errors import Code
-from contract.sequential import beyond_chance, variance_of_ratio
+from contract.histogram import upper_edge_us
+from contract.sequential import beyond_chance, ratio_beyond, variance_of_mean, variance_of_ratio
 
-
-class Inference(msgspec.Struct, frozen=True, gc=False):
-    """One inference: its latency, fault and correctness."""
-
-    latency_us: float
-    error: Code | None = None
-    correct: bool | None = None
-    """Whether the answer met the label; None without a label."""
-
-
-class Judgement(msgspec.Struct, frozen=True):
-    """A verdict, and for a failure the code and the numbers behind it."""
-
-    verdict: Verdict
-    code: str = ""
-    detail: str = ""
-
+SLOW_RATIO = 0.05
+"""Inferences that may be slower than a limit of the 95th percentile."""
+ROUNDING = 1e-6
+"""A mean error below this share of the labels' size counts as this much: a perfect stable is no yardstick."""
 
 _INCONCLUSIVE = Judgement(Verdict.INCONCLUSIVE)
+_PASS = Judgement(Verdict.PASS)
 
 
-class JudgedInferences:
-    """The newest inferences of one version, at most `size`, and their counts."""
+def judge(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement:
+    """Judges a trial's inferences. Fewer inferences than `min_samples` never pass: missing data is not health.
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._newest: deque[Inference] = deque()
-        self.seen = 0
-        """The number of all inferences that were added, also those dropped since."""
-        self.errors = 0
-        self.labelled = 0
-        self.correct = 0
-        self.compared = 0
-        """The number of all rows that a shadow has answered, not only the newest."""
-        self.agreed = 0
-
-    def __len__(self) -> int:
-        return len(self._newest)
-
-    def add(self, inference: Inference) -> None:
-        """Adds one inference; beyond the limit the oldest is dropped."""
-        self._newest.append(inference)
-        self.seen += 1
-        if inference.error is not None or inference.correct is not None:
-            self._count(inference, 1)
-        if len(self._newest) > self._size:
-            oldest = self._newest.popleft()
-            if oldest.error is not None or oldest.correct is not None:
-                self._count(oldest, -1)
-
-    def compare(self, rows: int, agreed: int) -> None:
-        """Adds the rows that a shadow answered, and how many of its answers equalled stable's."""
-        self.compared += rows
-        self.agreed += agreed
-
-    def latency_us_p95(self) -> float:
-        """Returns the 95th percentile of the latencies in microseconds; 0 without inferences."""
-        ordered = sorted(inference.latency_us for inference in self._newest)
-        return ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)] if ordered else 0.0
-
-    @property
-    def baseline(self) -> Baseline | None:
-        """The accuracy with which the next version is compared; None without labels."""
-        return Baseline(labelled=self.labelled, correct=self.correct) if self.labelled else None
-
-    def _count(self, inference: Inference, sign: int) -> None:
-        self.errors += sign * (inference.error is not None)
-        self.labelled += sign * (inference.correct is not None)
-        self.correct += sign * (inference.correct is True)
-
-
-def judge(inferences: JudgedInferences, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
-    """Returns the verdict on a trial's inferences. Fewer inferences than `min_samples` never pass.
-
-    Errors may fail a trial before `min_samples` inferences: as soon as more have failed than `min_samples` allow.
+    `stable` is what stable has measured on the same stretch, or before the trial began where it does not run beside
+    it. Errors and refusals convict before `min_samples`. More than is allowed and not beyond chance is inconclusive,
+    as is more than is allowed of which stable has as much: then with `device_sick`.
     """
-    if failed := _errors(inferences, policy):
-        return failed
+    found = [_refusals(inferences, policy), _errors(inferences, policy, stable)]
     if len(inferences) < policy.min_samples:
-        return _INCONCLUSIVE
-    return _latency(inferences, policy) or _agreement(inferences, policy) or _accuracy(inferences, policy, baseline)
+        found.append(_INCONCLUSIVE)
+    else:
+        found += [_latency(inferences, policy, stable), _agreement(inferences, policy)]
+        found += [_error_size(inferences, policy, stable), _accuracy(inferences, policy, stable)]
+    return _worst([each for each in found if each is not None])
 
 
-def _errors(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
-    allowed = float(policy.max_error_ratio) * max(len(inferences), policy.min_samples)
-    if inferences.errors <= allowed:
+def _worst(found: list[Judgement]) -> Judgement:
+    """The first failure; without one what is inconclusive, first of all what says why."""
+    failed = [each for each in found if each.verdict is Verdict.FAIL]
+    unsure = [each for each in found if each.verdict is Verdict.INCONCLUSIVE]
+    return next(iter([*failed, *sorted(unsure, key=lambda each: not each.code)]), _PASS)
+
+
+def _refusals(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
+    """Rows that the trial refuses and stable's signature takes: the same rows on both sides, so nothing confounds."""
+    alone, total = inferences.refused_alone, inferences.seen + inferences.refused
+    if not ratio_beyond(alone, total, float(policy.max_refused_increase), FALSE_ALARM):
         return None
-    detail = f"{inferences.errors} of {len(inferences)} inferences failed, {float(policy.max_error_ratio):.1%} allowed"
-    return Judgement(Verdict.FAIL, Code.HEALTH_ERRORS, detail)
+    allowed = f"{float(policy.max_refused_increase):.1%} allowed"
+    words = f"{alone} of {total} requests are refused that stable takes, {allowed}"
+    return _fail(Code.HEALTH_REFUSALS, words + _first(inferences.refusal_words))
 
 
-def _latency(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
+def _errors(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
+    allowed, trial = float(policy.max_error_ratio), (inferences.errors, len(inferences))
+    words = f"{trial[0]} of {trial[1]} inferences failed, {allowed:.1%} allowed"
+    before = (stable.errors, stable.inferences) if stable is not None else (0, 0)
+    charge = Judgement(Verdict.FAIL, Code.HEALTH_ERRORS, words + _first(inferences.error_words))
+    return _beside(charge, trial, before, allowed)
+
+
+def _latency(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
+    limit_us = float(policy.max_latency_ms_p95) * 1000
+    slow, total = inferences.slower_than(limit_us), len(inferences)
     p95_ms = inferences.latency_us_p95() / 1000
-    if p95_ms <= float(policy.max_latency_ms_p95):
+    words = f"p95 {p95_ms:.1f} ms for a row over {total} inferences, {policy.max_latency_ms_p95} ms allowed"
+    counts = stable.row_latency_counts if stable is not None else ()
+    before = sum(count for bucket, count in enumerate(counts) if upper_edge_us(bucket) > limit_us)
+    return _beside(_fail(Code.HEALTH_LATENCY, words), (slow, total), (before, sum(counts)), SLOW_RATIO)
+
+
+def _beside(charge: Judgement, trial: tuple[int, int], stable: tuple[int, int], allowed: float) -> Judgement | None:
+    """What becomes of a charge; each side is (hits, inferences). None where no more are hits than are allowed."""
+    hits, total = trial
+    known = stable[1] >= MIN_STABLE_INFERENCES
+    before = stable[0] / stable[1] if known else 0.0
+    if hits <= allowed * total:
         return None
-    detail = f"p95 {p95_ms:.1f} ms over {len(inferences)} inferences, {policy.max_latency_ms_p95} ms allowed"
-    return Judgement(Verdict.FAIL, Code.HEALTH_LATENCY, detail)
+    if not ratio_beyond(hits, total, allowed, FALSE_ALARM):
+        unsure = Judgement(Verdict.INCONCLUSIVE, "", f"{charge.detail}; chance may explain it")
+        return None if known and hits <= before * total else unsure
+    variance = variance_of_ratio(*trial) + variance_of_ratio(*stable)
+    if not known or beyond_chance(hits / total - before, variance, FALSE_ALARM):
+        return charge
+    if before <= allowed:
+        return Judgement(Verdict.INCONCLUSIVE, "", f"{charge.detail}; stable may have as much")
+    words = f"{charge.detail}; of stable's {stable[1]} it is {stable[0]}, so the device is to blame and no version"
+    return Judgement(Verdict.INCONCLUSIVE, Code.DEVICE_SICK, words)
 
 
 def _agreement(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement | None:
@@ -122,13 +103,35 @@ def _agreement(inferences: JudgedInferences, policy: TrialPolicy) -> Judgement |
     if ratio >= float(policy.min_agreement):
         return None
     asked = f"{float(policy.min_agreement):.1%} asked for"
-    detail = f"{inferences.agreed} of {inferences.compared} answers equal stable's, {asked}"
-    return Judgement(Verdict.FAIL, Code.HEALTH_AGREEMENT, detail)
+    return _fail(Code.HEALTH_AGREEMENT, f"{inferences.agreed} of {inferences.compared} answers are stable's, {asked}")
+
+
+def _error_size(inferences: JudgedInferences, policy: TrialPolicy, stable: Baseline | None) -> Judgement | None:
+    """Judges a regression by its mean absolute error beside stable's; None for a model without numbers to judge."""
+    now = inferences.errors_measured()
+    if stable is None or stable.measured < 2 or not now.measured:
+        return None
+    if now.measured < policy.min_samples or now.measured < 2:
+        return _INCONCLUSIVE
+    allowed = 1 + float(policy.max_error_increase)
+    before, after = stable.absolute_error_sum / stable.measured, now.absolute_error_sum / now.measured
+    limit = allowed * max(before, ROUNDING * math.sqrt(stable.squared_label_sum / stable.measured))
+    if after <= limit:
+        return None
+    variance = variance_of_mean(now.absolute_error_sum, now.squared_error_sum, now.measured)
+    variance += allowed**2 * variance_of_mean(stable.absolute_error_sum, stable.squared_error_sum, stable.measured)
+    if not beyond_chance((after - limit) / after, variance / after**2, FALSE_ALARM):
+        return None
+    return _fail(
+        Code.HEALTH_ERROR_SIZE,
+        f"mean absolute error {after:.4g} of {now.measured} against {before:.4g} of {stable.measured} for stable, "
+        f"{float(policy.max_error_increase):.0%} more allowed",
+    )
 
 
 def _accuracy(inferences: JudgedInferences, policy: TrialPolicy, baseline: Baseline | None) -> Judgement:
     if baseline is None or not baseline.labelled or not inferences.labelled:
-        return Judgement(Verdict.PASS)
+        return _PASS
     if inferences.labelled < policy.min_samples:
         return _INCONCLUSIVE
     before, after = baseline.correct / baseline.labelled, inferences.correct / inferences.labelled
@@ -136,9 +139,17 @@ def _accuracy(inferences: JudgedInferences, policy: TrialPolicy, baseline: Basel
         inferences.correct, inferences.labelled
     )
     if not beyond_chance(before - after - float(policy.max_accuracy_drop), variance, FALSE_ALARM):
-        return Judgement(Verdict.PASS)
-    detail = (
+        return _PASS
+    return _fail(
+        Code.HEALTH_ACCURACY,
         f"accuracy {after:.3f} of {inferences.labelled} against {before:.3f} of {baseline.labelled} for stable, "
-        f"a drop of at most {float(policy.max_accuracy_drop):.3f} is allowed"
+        f"a drop of {float(policy.max_accuracy_drop):.3f} allowed",
     )
-    return Judgement(Verdict.FAIL, Code.HEALTH_ACCURACY, detail)
+
+
+def _fail(code: Code, words: str) -> Judgement:
+    return Judgement(Verdict.FAIL, code, words)
+
+
+def _first(words: str) -> str:
+    return f"; the first: {words}" if words else ""

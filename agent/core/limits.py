@@ -10,7 +10,11 @@ PROBE_GRACE_S = 30.0
 """Added to a manifest's load limit before a probe that never answered counts as broken."""
 
 FALSE_ALARM = 0.001
-"""Chance that a device ever rolls back a trial of good accuracy, however often it judges."""
+"""Chance that a device ever rolls back a trial that is as good as it should be, however often it judges: of each test,
+for errors, refusals, latency, accuracy and the size of errors."""
+
+MIN_STABLE_INFERENCES = 10
+"""Of stable, for its errors and latency to be a yardstick: of fewer nobody knows whether it fails as much."""
 
 
 def backoff_s(attempt: int, spread: float = 0.0) -> float:

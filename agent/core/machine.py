@@ -25,8 +25,21 @@ from agent.core.events import (
     TimerFired,
 )
 from agent.core.limits import MAX_FETCH_ATTEMPTS, PROBE_GRACE_S, backoff_s
-from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial, Verdict
+from agent.core.model import (
+    Assignment,
+    Baseline,
+    Fetching,
+    Probing,
+    Ready,
+    Record,
+    State,
+    Steady,
+    Trial,
+    Verdict,
+    yardstick,
+)
 from contract.errors import Code
+from contract.interface import interface_change
 from contract.messages import Result, UpdateOutcome
 
 Step = tuple[State, tuple[Command, ...]]
@@ -116,10 +129,19 @@ def _desired(state: State, wanted: Assignment, now: float) -> Step:
         return _adopt_trial(state, record.trial, wanted, now)
     if _is_stable(record, wanted):
         return _adopt_stable(record, wanted)
+    if why := _other_interface(record, wanted):
+        return _refused(state, wanted, (Code.SIGNATURE_CHANGED, why), now)
     if record.trial is not None:
         settled, commands = _roll_back(record, record.trial, Code.SUPERSEDED, f"by generation {wanted.generation}")
         return Fetching(settled.record, wanted), (*commands[:-1], Fetch(wanted), Report())
     return Fetching(record, wanted), (Fetch(wanted), Report())
+
+
+def _other_interface(record: Record, wanted: Assignment) -> str:
+    """How callers of stable would be refused by what is wanted, in words; empty if the policy allows that."""
+    if record.stable is None or wanted.policy.signature == "may_change":
+        return ""
+    return interface_change(record.stable.manifest, wanted.manifest)
 
 
 def _adopt_trial(state: State, trial: Assignment, wanted: Assignment, now: float) -> Step:
@@ -256,8 +278,9 @@ def _trial(state: Trial, event: Event, now: float) -> Step:
             return _roll_back(record, trial, code, detail)
         case HealthJudged(digest, Verdict.FAIL, code, detail) if digest == trial.digest:
             return _roll_back(record, trial, code, detail)
-        case HealthJudged(digest, verdict, measured=measured) if digest == trial.digest:
-            return _judge_soak(state, msgspec.structs.replace(state, verdict=verdict, measured=measured), trial, now)
+        case HealthJudged(digest, verdict, code, detail, measured) if digest == trial.digest:
+            judged = Trial(record, state.soak_until, state.give_up_at, verdict, measured, code, detail)
+            return _judge_soak(state, judged, trial, now)
         case TimerFired():
             return _judge_soak(state, state, trial, now)
         case _:
@@ -271,16 +294,15 @@ def _judge_soak(before: Trial, state: Trial, trial: Assignment, now: float) -> S
         shadow = trial.policy.mode == "shadow"
         return _shadowed(state, trial) if shadow else _confirm(state.record, trial, state.measured)
     if now >= state.give_up_at:
-        return _roll_back(state.record, trial, Code.TRIAL_INCONCLUSIVE, "too few inferences to judge")
-    return (before if state == before else state), ()
+        detail = state.detail or "too few inferences to judge"
+        return _roll_back(state.record, trial, state.code or Code.TRIAL_INCONCLUSIVE, detail)
+    changed = state.code != before.code
+    return (before if state == before else state), (Report(state.code, state.detail),) if changed else ()
 
 
 def _begin_trial(record: Record, wanted: Assignment, baseline: Baseline | None, now: float) -> Step:
-    enough = baseline is not None and baseline.labelled >= wanted.policy.min_samples
-    yardstick = baseline if enough or record.baseline is None else record.baseline
-    begun = msgspec.structs.replace(
-        record, generation=wanted.generation, trial=wanted, trial_boots=1, baseline=yardstick
-    )
+    stable = yardstick(baseline, record.baseline, wanted.policy.min_samples)
+    begun = msgspec.structs.replace(record, generation=wanted.generation, trial=wanted, trial_boots=1, baseline=stable)
     return _enter_trial(begun, wanted, now)
 
 

@@ -22,11 +22,53 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-class Baseline(Message, frozen=True):
-    """How often stable was right in its newest inferences; the yardstick for the trial that follows it."""
+class Judgement(msgspec.Struct, frozen=True):
+    """A verdict, and for a failure, or a device that is to blame, the code and the numbers behind it."""
 
-    labelled: int
-    correct: int
+    verdict: Verdict
+    code: str = ""
+    detail: str = ""
+
+
+class Baseline(Message, frozen=True):
+    """What stable measured in its newest inferences; the yardstick for the trial that follows it."""
+
+    labelled: int = 0
+    correct: int = 0
+    """Answers of a classifier that met their label."""
+    inferences: int = 0
+    errors: int = 0
+    row_latency_counts: tuple[int, ...] = ()
+    """Inferences per bucket of contract.histogram, by their time for a row."""
+    measured: int = 0
+    """Numbers of a regression that have a label."""
+    absolute_error_sum: float = 0.0
+    squared_error_sum: float = 0.0
+    squared_label_sum: float = 0.0
+
+    @property
+    def truths(self) -> int:
+        """Answers that could be held against a label."""
+        return self.labelled + self.measured
+
+    def with_truths_of(self, other: "Baseline") -> "Baseline":
+        """This yardstick with what `other` has found out by labels."""
+        return msgspec.structs.replace(
+            self,
+            labelled=other.labelled,
+            correct=other.correct,
+            measured=other.measured,
+            absolute_error_sum=other.absolute_error_sum,
+            squared_error_sum=other.squared_error_sum,
+            squared_label_sum=other.squared_label_sum,
+        )
+
+
+def yardstick(newer: Baseline | None, older: Baseline | None, min_truths: int) -> Baseline | None:
+    """The newer measurements; labels from the older ones where the newer have fewer than `min_truths`."""
+    if newer is None or older is None:
+        return newer or older
+    return newer if newer.truths >= min_truths else newer.with_truths_of(older)
 
 
 class Assignment(Message, frozen=True):
@@ -66,7 +108,7 @@ class Record(Message, frozen=True):
     trial: Assignment | None = None
     trial_boots: int = 0
     baseline: Baseline | None = None
-    """How often stable was right. Durable: a trial that follows a reboot is judged by the same yardstick."""
+    """How stable did. Durable: a trial that follows a reboot is judged by the same yardstick."""
     outcome: UpdateOutcome | None = None
 
     @property
@@ -119,6 +161,9 @@ class Trial(msgspec.Struct, frozen=True):
     give_up_at: float
     verdict: Verdict = Verdict.INCONCLUSIVE
     measured: Baseline | None = None
+    code: str = ""
+    """Why it cannot be judged, where that is known: the device is sick."""
+    detail: str = ""
 
 
 State = Steady | Fetching | Probing | Ready | Trial

@@ -5,17 +5,32 @@ identity, and the wire.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from agent.core import machine
 from agent.core.events import HealthJudged, ModelBroken
-from agent.core.health import JudgedInferences, judge
-from agent.core.model import Assignment, Baseline, Fetching, Probing, Ready, Record, State, Steady, Trial
+from agent.core.health import judge
+from agent.core.judged import JudgedInferences
+from agent.core.limits import MIN_STABLE_INFERENCES
+from agent.core.model import (
+    Assignment,
+    Baseline,
+    Fetching,
+    Probing,
+    Ready,
+    Record,
+    State,
+    Steady,
+    Trial,
+    Verdict,
+    yardstick,
+)
 from agent.ports import Runtime
 from agent.serving.lineup import Lineup
 from agent.serving.plan import plan_lineup
-from agent.serving.slot import ModelSlot, Serving
+from agent.serving.serving import Serving
+from agent.serving.slot import ModelSlot
 from agent.transfer.download import Download, Result
 from contract.errors import Code
 from contract.messages import ModelInterval, ModelState, Phase, Progress
@@ -133,35 +148,50 @@ class DeviceModel:
         return True
 
     def judge(self) -> HealthJudged | None:
-        """Judges the health of the trial; None if nothing was inferred since the last judgement."""
+        """Judges the health of the trial; None if nothing was inferred or refused since the last judgement."""
         trial = self.state.record.trial
         serving = self.lineup.of(trial.digest) if trial is not None else None
         if serving is None or trial is None:
             return None
         judged = serving.observed.judged_inferences
-        if self._judged == (judged, judged.seen, trial.generation):
+        counted = (judged, judged.seen + judged.refused, trial.generation)
+        if self._judged == counted:
             return None
-        self._judged = (judged, judged.seen, trial.generation)
+        self._judged = counted
         found = judge(judged, trial.policy, self._yardstick(trial))
-        return HealthJudged(trial.digest, found.verdict, found.code, found.detail, judged.baseline)
+        measured = judged.baseline if found.verdict is Verdict.PASS else None
+        return HealthJudged(trial.digest, found.verdict, found.code, found.detail, measured)
 
     def _yardstick(self, trial: Assignment) -> Baseline | None:
-        """Stable in the same hours where it runs beside the trial, else stable before the trial began."""
+        """Stable on the same stretch where it runs beside the trial, else stable before the trial began."""
         stable = self.state.record.stable
         beside = self.lineup.of(stable.digest) if stable is not None else None
         measured = beside.observed.judged_inferences.baseline if beside is not None else None
-        enough = measured is not None and measured.labelled >= trial.policy.min_samples
-        return measured if enough else self.state.record.baseline
+        if measured is not None and measured.inferences < MIN_STABLE_INFERENCES:
+            measured = None
+        return yardstick(measured, self.state.record.baseline, trial.policy.min_samples)
 
     def baseline(self) -> Baseline | None:
-        """How often the serving version was right among its newest inferences; None without labels."""
+        """What the serving version has measured in its newest inferences; None without any."""
         return self.slot.serving.observed.judged_inferences.baseline if self.slot.serving is not None else None
+
+    def take_faults(self) -> Iterator[tuple[int, str, str]]:
+        """Yields (release, code, words) of what went wrong for the first time of late."""
+        for serving in self.lineup.loaded:
+            for code, words in serving.observed.take_faults().items():
+                yield serving.assignment.manifest.release, code, words
 
     def take_intervals(self) -> list[ModelInterval]:
         """Returns what was inferred since the last call, by version."""
         intervals, self._intervals = self._intervals, []
-        newest = (each.take_interval() for each in self.lineup.loaded)
-        return [*intervals, *(interval for interval in newest if interval is not None)]
+        for each in self.lineup.loaded:
+            try:
+                interval = each.take_interval()
+            except Exception:  # one version's measures cost no other's
+                self.slot.dropped["intervals_skipped"] += 1
+                continue
+            intervals += [interval] if interval is not None else []
+        return intervals
 
     def wake_at(self, *, online: bool) -> float:
         """Returns when this model has something to do; infinity for never."""

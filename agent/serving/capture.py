@@ -39,16 +39,24 @@ class Capturer:
         self.waiting: deque[CapturedRow] = deque()
 
     def see_row(
-        self, manifest: Manifest, values: Mapping[str, Any], outputs: list[Array], label: Answer | None = None
+        self,
+        manifest: Manifest,
+        values: Mapping[str, Any],
+        outputs: list[Array] | None,
+        label: Answer | None = None,
     ) -> None:
         """Keeps an answered row, by column name, if it is chosen. `outputs` have shapes (1, ...)."""
+        if outputs is None:
+            return
         confidence = _confidence(outputs, 0)
         why = self._why(confidence)
         if why is not None:
             self._keep(manifest, (why, confidence), values, answer_of(outputs, regression=_is_real(manifest)), label)
 
-    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array]) -> None:
+    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None) -> None:
         """Keeps chosen rows of answered tensors, shapes (rows, ...). Skips inputs without named columns."""
+        if outputs is None:
+            return
         rows = _rows(manifest, inputs)
         for number in range(min(rows, MAX_ROWS_OF_REQUEST)):
             confidence = _confidence(outputs, number)

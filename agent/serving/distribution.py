@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from agent.ports import Array, Inputs
-from contract.distributions import Reference, answers_of, columns_of, count, read_reference
+from contract.distributions import Edges, Reference, answers_of, columns_of, count, read_reference
 from contract.manifest import Manifest
 
 MAX_WAITING = 64
@@ -36,8 +36,8 @@ class Distribution:
     def see(self, inputs: Inputs, outputs: list[Array]) -> None:
         """Takes an inference, if there is room. Of arrays of shape (rows, ...) the first rows are copied."""
         if len(self._waiting) < MAX_WAITING:
-            rows = [array[:MAX_ROWS].copy() for array in inputs.values()]
-            self._waiting.append((rows, [array[:MAX_ROWS] for array in outputs]))
+            rows = [array[:MAX_ROWS].copy() for array in inputs.values() if array.ndim]
+            self._waiting.append((rows, [array[:MAX_ROWS] if array.ndim else array for array in outputs]))
 
     def count(self) -> None:
         """Counts what waits."""
@@ -47,18 +47,22 @@ class Distribution:
                 return
             if self._reference is None:
                 self._reference = read_reference(self._load(), self._manifest)
-            inputs = _joined([given for given, _ in batch])
-            outputs = _joined([answered for _, answered in batch])
-            self._count(self._reference, inputs, outputs)
+            self._count(self._reference, batch)
 
-    def _count(self, reference: Reference, inputs: list[Array], outputs: list[Array]) -> None:
-        for name, column in columns_of(self._manifest.columns, inputs).items():
-            if (edges := reference.features.get(name)) is not None:
-                counted = count(column, edges)
+    def _count(self, reference: Reference, batch: list[tuple[list[Array], list[Array]]]) -> None:
+        """Counts column by column: inferences of other widths or sizes are joined by column, or left out alone."""
+        columns: dict[str, list[Array]] = {}
+        answers: list[Array] = []
+        regression = self._manifest.task == "regression"
+        for inputs, outputs in batch:
+            for name, column in columns_of(self._manifest.columns, inputs).items():
+                columns.setdefault(name, []).append(column)
+            if (found := answers_of(outputs, regression=regression)) is not None:
+                answers.append(found)
+        for name, pieces in columns.items():
+            if (edges := reference.features.get(name)) is not None and (counted := _counted(pieces, edges)) is not None:
                 self._features[name] = counted + self._features[name] if name in self._features else counted
-        answers = answers_of(outputs, regression=self._manifest.task == "regression")
-        if answers is not None and reference.output is not None:
-            counted = count(answers, reference.output)
+        if reference.output is not None and (counted := _counted(answers, reference.output)) is not None:
             self._output = counted if self._output is None else self._output + counted
 
     def take(self) -> Counts:
@@ -71,6 +75,11 @@ class Distribution:
         return plain, () if output is None else tuple(output.tolist())
 
 
-def _joined(rows: list[list[Array]]) -> list[Array]:
-    """Concatenates the arrays of several inferences by rows, input by input."""
-    return [np.concatenate(arrays) for arrays in zip(*rows, strict=True)]
+def _counted(pieces: list[Array], edges: Edges) -> Array | None:
+    """Counts 1-D arrays of one column, any number of them; None where there is nothing, or nothing that can be told."""
+    if not pieces:
+        return None
+    try:
+        return count(np.concatenate(pieces), edges)
+    except (TypeError, ValueError):
+        return None

@@ -12,9 +12,11 @@ from agent.flash.store import Store
 from agent.ports import ProbeReport, Runtime
 from agent.serving.distribution import Distribution
 from agent.serving.plan import Plan
+from agent.serving.serving import Serving
 from agent.serving.shadow import Shadow
-from agent.serving.slot import ModelSlot, Serving, Split
+from agent.serving.slot import ModelSlot, Split
 from contract.errors import Code, EdgewardError, WorldError
+from contract.manifest import Manifest
 from contract.tensors import Array, decode_tensors
 
 MAX_KNOWN_NEEDS = 8
@@ -57,15 +59,28 @@ class Lineup:
         candidate = self._required(plan.shadow, plan)
         spare = self._optional(plan.beside, plan)
         reverse = spare or self._optional(plan.reverse, plan)
+        self._compare(plan, (answers, candidate, spare, reverse))
         self._install(plan, answers, spare)
         if (repeats := candidate or (reverse if plan.reverse is not None else None)) is not None:
             self._begin_shadow(repeats, plan)
         now = self.loaded
         return [each for each in before if each not in now]
 
+    def _compare(self, plan: Plan, versions: tuple[Serving | None, ...]) -> None:
+        """Prepares both sides of a trial: stable is judged by what follows, refusals by what stable takes."""
+        if plan.stable is None:
+            return
+        for each in {id(version): version for version in versions if version is not None}.values():
+            if each.assignment.digest == plan.stable.digest:
+                each.observed.judge_anew()
+            else:
+                each.predecessor = _unlike(plan.stable.manifest, each.assignment.manifest)
+
     def end_trial(self) -> list[Serving]:
         """Removes the versions beside a trial that has ended; returns them."""
         before = self.loaded
+        for each in before:
+            each.predecessor = None
         self._slot.split = None
         self._slot.fallback = None
         self._end_shadow()
@@ -181,3 +196,11 @@ class Lineup:
                 return {}  # with a damaged golden set nothing is counted; answers go on
 
         return Distribution(assignment.manifest, load, self._slot.lock)
+
+
+def _unlike(stable: Manifest, trial: Manifest) -> Manifest | None:
+    """Stable's manifest if the trial does not take the very same rows."""
+    before, after = (
+        (each.inputs, each.columns, each.nan, each.required, each.missing_text) for each in (stable, trial)
+    )
+    return stable if before != after else None

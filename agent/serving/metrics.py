@@ -5,7 +5,7 @@ Decides names and labels; docs/reference/metrics.md lists them. Source: https://
 
 from collections.abc import Iterator, Mapping
 
-from agent.serving.slot import Serving
+from agent.serving.serving import Serving
 from agent.serving.statistics import Statistics
 from contract.histogram import upper_edge_us
 

@@ -1,79 +1,55 @@
 """What is measured about inferences: a note for each, which takes 0.1 us, and counts made later from many notes.
 
-Decides what is counted, and when. Refuses to know how an inference is made.
+Decides what is counted, and when: a note that cannot be counted costs nothing but itself. Refuses to know how an
+inference is made.
 """
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
-from agent.core.health import Inference, JudgedInferences
+from agent.core.judged import Inference, JudgedInferences
 from agent.core.model import Assignment
 from agent.serving.shadow import Compared
+from agent.serving.tally import Tally, sayable
 from contract.errors import Code
-from contract.histogram import LATENCY_BUCKETS, bucket_of, merge, trimmed
-from contract.labels import Answer, same_label
+from contract.histogram import merge
+from contract.labels import LARGEST, Answer, same_label
 from contract.messages import ModelInterval
 
-MAX_LABELS = 16
-"""Distinct answers counted by name in one interval; the rest are "other"."""
 MAX_NOTES = 32
 """Inferences that may wait to be counted: counting takes 2 us each, for which the next request waits."""
 
 MAX_NOTED_VALUES = 1024
 """Values of a tensor's answer that are counted; a larger answer counts as an inference only."""
 
-Note = tuple[float, Code | None, Any, Answer | None]
-"""Seconds; the fault; the answer (of tensors the first output as nested lists); the label, if there is one."""
+WORDS_EVERY_S = 3600.0
+"""Seconds until a code's words are told again: the first ones say what is wrong, a thousand more say no more."""
 
-
-class Tally:
-    """Counts of one version during one telemetry interval."""
-
-    def __init__(self) -> None:
-        self.inferences = 0
-        self.errors = 0
-        self.labelled = 0
-        self.correct = 0
-        self.absolute_error_sum = 0.0
-        self.latency = [0] * LATENCY_BUCKETS
-        self.predictions: Counter[str] = Counter()
-        self.compared = 0
-        self.agreed = 0
-        self.divergence: tuple[int, ...] = ()
-
-    def interval(self, assignment: Assignment) -> ModelInterval:
-        """The tally as a message."""
-        common: dict[str, int] = self.predictions
-        if len(common) > MAX_LABELS:
-            common = dict(self.predictions.most_common(MAX_LABELS))
-            common["other"] = common.get("other", 0) + self.predictions.total() - sum(common.values())
-        return ModelInterval(
-            model=assignment.model,
-            version=assignment.ref,
-            inferences=self.inferences,
-            errors=self.errors,
-            labelled=self.labelled,
-            correct=self.correct,
-            absolute_error_sum=self.absolute_error_sum,
-            latency_counts=trimmed(self.latency),
-            predictions={label[:128]: count for label, count in common.items()},
-            compared=self.compared,
-            agreed=self.agreed,
-            divergence=self.divergence,
-        )
+Note = tuple[float, Code | None, Any, Answer | None, int]
+"""Seconds; the fault; the answer (of tensors the first output as nested lists); the label, if there is one; rows."""
 
 
 class Observed:
-    """The notes of one version and the counts made from them. `lock` guards the counts; notes need none."""
+    """The notes of one version and the counts made from them. `lock` guards the counts; notes need none.
 
-    def __init__(self, assignment: Assignment, lock: Any) -> None:
+    `perf_s` is a monotonic clock in seconds, for how often words are told. `dropped` counts notes that were skipped.
+    """
+
+    def __init__(
+        self, assignment: Assignment, lock: Any, *, perf_s: Callable[[], float], dropped: Counter[str] | None = None
+    ) -> None:
         self.notes: list[Note] = []
         self._assignment = assignment
         self._classifies = assignment.manifest.task == "classification"
         self._lock = lock
+        self._perf_s = perf_s
+        self._dropped: Counter[str] = Counter() if dropped is None else dropped
         self._judged_inferences = JudgedInferences(assignment.policy.judged_inferences)
         self._tally = Tally()
+        self._said_at: dict[str, float] = {}
+        self._untold: dict[str, str] = {}
         self._longest_s = 0.0
         self._lifetime: tuple[int, ...] = ()
         self._lifetime_s = 0.0
@@ -85,16 +61,24 @@ class Observed:
         return self._judged_inferences
 
     def take_tally(self) -> ModelInterval | None:
-        """Returns what was counted since the last call; None if nothing was inferred."""
+        """Returns what was counted since the last call; None if nothing was."""
         self.count()
         with self._lock:
             tally = self._tally
-            if not tally.inferences:
+            if tally.is_empty:
                 return None
             self._tally = Tally()
             interval = tally.interval(self._assignment)
             self._lifetime = merge((self._lifetime, interval.latency_counts))
         return interval
+
+    def take_faults(self) -> dict[str, str]:
+        """Returns words by code that were not taken yet: what was wrong with the first row of each."""
+        if not self._untold:
+            return {}
+        with self._lock:
+            untold, self._untold = self._untold, {}
+        return untold
 
     def lifetime(self) -> tuple[tuple[int, ...], float]:
         """Returns (latency histogram, seconds) of all inferences since the version was loaded."""
@@ -102,20 +86,42 @@ class Observed:
         with self._lock:
             return merge((self._lifetime, self._tally.latency)), self._lifetime_s
 
-    def note(self, seconds: float, fault: Code | None, value: Any, label: Answer | None) -> None:
-        """Notes one inference."""
-        self.notes.append((seconds, fault, value, label))
+    def note(self, seconds: float, fault: Code, words: str, rows: int = 1) -> None:
+        """Notes an inference that failed, and what was wrong in words."""
+        self.notes.append((seconds, fault, None, None, rows))
+        self.fault(fault, words)
         if len(self.notes) >= MAX_NOTES:
             self.count()
+
+    def fault(self, fault: Code, words: str) -> None:
+        """Keeps what was wrong with an inference, in words, where they are the first of their code."""
+        with self._lock:
+            self._say(fault, words)
+            self._judged_inferences.error_words = self._judged_inferences.error_words or sayable(words)
+
+    def refuse(self, code: Code, words: str, *, alone: bool = False) -> None:
+        """Counts a request that was not what the version takes: no inference. `alone`: stable would have taken it."""
+        with self._lock:
+            self._tally.refuse(code, alone=alone)
+            self._judged_inferences.refuse(sayable(words), alone=alone)
+            self._say(code, words)
+
+    def refuse_label(self) -> None:
+        """Counts a label that is none; the row is answered all the same."""
+        with self._lock:
+            self._tally.labels_unusable += 1
 
     def compared(self, found: Compared) -> None:
         """Counts how a shadow's answers compare with stable's."""
         with self._lock:
-            tally = self._tally
-            tally.compared += found.rows
-            tally.agreed += found.agreed
-            tally.divergence = merge((tally.divergence, found.divergence))
+            self._tally.compare(found)
             self._judged_inferences.compare(found.rows, found.agreed)
+
+    def judge_anew(self) -> None:
+        """Judges by what follows alone: of stable, when a trial begins beside it."""
+        self.count()
+        with self._lock:
+            self._judged_inferences = JudgedInferences(self._assignment.policy.judged_inferences)
 
     def take_longest_s(self) -> float:
         """Returns the seconds of the longest inference since the last call."""
@@ -132,48 +138,47 @@ class Observed:
             del self.notes[: len(batch)]
             named: list[str] = []
             for note in batch:
-                self._count(*note, named)
+                try:
+                    self._count(note, named)
+                except Exception:  # whatever an answer holds, it costs this note alone
+                    self._dropped["notes_skipped"] += 1
             self._tally.predictions.update(named)
 
-    def _count(self, seconds: float, fault: Code | None, value: Any, label: Answer | None, named: list[str]) -> None:
-        tally, latency_us = self._tally, seconds * 1e6
+    def _count(self, note: Note, named: list[str]) -> None:
+        seconds, fault, value, label, rows = note
         self._lifetime_s += seconds
         self._longest_s = max(self._longest_s, seconds)
-        if type(value) is list:
-            fault = self._count_tensor(value, named)
-        elif type(value) is float and not math.isfinite(value):
-            fault = Code.HEALTH_OUTPUT
-        correct = None
-        if label is not None and value is not None:
-            correct = self._labelled(tally, value, label)
-        self._judged_inferences.add(Inference(latency_us, fault, correct))
-        tally.inferences += 1
-        tally.latency[bucket_of(latency_us)] += 1
-        if fault is not None:
-            tally.errors += 1
-        if isinstance(value, str):
-            named.append(value)
+        row_us = self._tally.add_inference(seconds * 1e6, rows, fault)
+        if value is None:
+            self._judged_inferences.add(Inference(row_us, fault))
+            return
+        correct = distance = None
+        truth = 0.0
+        if label is not None and fault is None and type(value) is not list:
+            if self._classifies:
+                correct = same_label(value, label)
+                self._tally.add_class(correct=correct)
+            elif not isinstance(value, str) and abs(value) <= LARGEST:
+                truth = float(label)
+                distance = self._tally.add_number(value, truth)
+        self._judged_inferences.add(Inference(row_us, fault, correct, distance, truth))
+        _name(value, named, classifies=self._classifies)
 
-    def _count_tensor(self, values: list[Any], named: list[str]) -> Code | None:
-        """Counts class names in a tensor's answer; returns a fault for NaN or infinity in it."""
-        while values and type(values[0]) is list:
-            values = [cell for row in values for cell in row]
-        if self._classifies and values and not isinstance(values[0], float):
-            named.extend(map(str, values))
-            return None
-        return None if all(map(_is_usable, values)) else Code.HEALTH_OUTPUT
-
-    def _labelled(self, tally: Tally, value: Any, label: Answer) -> bool | None:
-        if self._classifies:
-            correct = same_label(value, label)
-            tally.labelled += 1
-            tally.correct += correct
-            return correct
-        if math.isfinite(value):
-            tally.labelled += 1
-            tally.absolute_error_sum += abs(value - float(label))
-        return None
+    def _say(self, code: str, words: str) -> None:
+        """Keeps a code's words for the message and the log, unless they were told lately."""
+        now = self._perf_s()
+        if now - self._said_at.get(code, -math.inf) >= WORDS_EVERY_S:
+            self._said_at[code] = now
+            self._untold[code] = self._tally.faults[str(code)] = sayable(words)
 
 
-def _is_usable(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
+def _name(value: Any, named: list[str], *, classifies: bool) -> None:
+    """Adds the class names in an answer, which is one value or nested lists."""
+    if isinstance(value, str):
+        named.append(value)
+        return
+    values = value if type(value) is list else [value]
+    while values and type(values[0]) is list:
+        values = [cell for row in values for cell in row]
+    if classifies and values and not isinstance(values[0], float):
+        named.extend(map(str, values))

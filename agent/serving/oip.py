@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 
 from agent.ports import Array
+from agent.serving.acceptance import acceptance_of
 from agent.serving.metrics import exposition
-from agent.serving.slot import ModelSlot, Serving
+from agent.serving.serving import Serving
+from agent.serving.slot import ModelSlot
 from agent.serving.statistics import Statistics
 from agent.serving.tensors import GivenTensor, as_binary, as_json, read_tensor
-from contract.errors import BadInput, WorldError
-from contract.manifest import Tensor
+from contract.errors import BadInput, Code, WorldError
+from contract.manifest import Manifest, Tensor
 
 SERVER = "edgeward-agent"
 EXTENSIONS = ("binary_tensor_data", "statistics", "model_repository")
@@ -181,10 +183,10 @@ class Endpoint:
         clock = self._statistics.begin()
         rows = 0
         try:
-            asked, tail = _read(request)
+            asked, tail = _parsed(serving, request)
             if slot.split is not None and not chosen:
                 serving = slot.answering(_key(asked, request)) or serving
-            inputs = self._inputs(serving, asked, tail)
+            inputs = _accepted(serving, asked, tail)
             rows = _rows(inputs)
             clock.read()
             serving, outputs = slot.run_or_fall_back(serving, inputs)
@@ -195,25 +197,6 @@ class Endpoint:
             raise
         self._statistics.succeeded(slot.model, serving.version, clock, rows)
         return response
-
-    def _inputs(self, serving: Serving, asked: _InferRequest, tail: memoryview) -> dict[str, Array]:
-        wanted, refuse_nan = serving.inputs, serving.assignment.manifest.nan == "refuse"
-        arrays: dict[str, Array] = {}
-        at = 0
-        for given in asked.inputs:
-            tensor = wanted.get(given.name)
-            if tensor is None or given.name in arrays:
-                why = "is given twice" if given.name in arrays else f"is unknown; the model takes {', '.join(wanted)}"
-                raise Refused(400, f"input {given.name[:64]!r} {why}"[:500])
-            size = given.parameters.binary_data_size if given.parameters is not None else None
-            binary = None if size is None else _cut(tail, at, size, given.name)
-            at += size or 0
-            arrays[given.name] = read_tensor(given, tensor, binary, refuse_nan=refuse_nan)
-        if len(arrays) < len(wanted):
-            raise Refused(400, f"input {min(wanted.keys() - arrays)!r} is missing")
-        if at != len(tail):
-            raise Refused(400, f"{len(tail) - at} bytes follow the tensors that binary_data_size names")
-        return arrays
 
     def _slot(self, name: str) -> ModelSlot:
         slot = self._slots().get(name)
@@ -252,6 +235,46 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(path.partition("?")[0].strip("/").split("/"))
 
 
+def _parsed(serving: Serving, request: Request) -> tuple[_InferRequest, memoryview]:
+    """Reads a request. One that nobody could read counts as refused by the version that answers by default."""
+    try:
+        return _read(request)
+    except Refused as refused:
+        serving.observed.refuse(Code.REQUEST_INVALID, str(refused))
+        raise
+
+
+def _accepted(serving: Serving, asked: _InferRequest, tail: memoryview) -> dict[str, Array]:
+    """Returns the inputs as arrays. What the version does not take counts as refused, and is raised as BadInput."""
+    try:
+        return _inputs(serving.assignment.manifest, asked, tail)
+    except BadInput as error:
+        serving.refuse(error, lambda manifest: _inputs(manifest, asked, tail))
+        raise
+
+
+def _inputs(manifest: Manifest, asked: _InferRequest, tail: memoryview) -> dict[str, Array]:
+    acceptance = acceptance_of(manifest)
+    wanted = acceptance.tensors
+    arrays: dict[str, Array] = {}
+    at = 0
+    for given in asked.inputs:
+        tensor = wanted.get(given.name)
+        if tensor is None or given.name in arrays:
+            why = "is given twice" if given.name in arrays else f"is unknown; the model takes {', '.join(wanted)}"
+            raise BadInput(Code.TENSORS_INVALID, f"input {given.name[:64]!r} {why}"[:500])
+        size = given.parameters.binary_data_size if given.parameters is not None else None
+        binary = None if size is None else _cut(tail, at, size, given.name)
+        at += size or 0
+        arrays[given.name] = read_tensor(given, tensor, binary, acceptance)
+    if len(arrays) < len(wanted):
+        raise BadInput(Code.TENSORS_INVALID, f"input {min(wanted.keys() - arrays)!r} is missing")
+    if at != len(tail):
+        words = f"{len(tail) - at} bytes follow the tensors that binary_data_size names"
+        raise BadInput(Code.TENSORS_INVALID, words)
+    return arrays
+
+
 def _key(asked: _InferRequest, request: Request) -> str | bytes:
     """Returns the routing key of a request."""
     named = asked.parameters.routing_key if asked.parameters is not None else ""
@@ -276,7 +299,8 @@ def _read(request: Request) -> tuple[_InferRequest, memoryview]:
 def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:
     if size < 0 or at + size > len(tail):
         left = len(tail) - at
-        raise Refused(400, f"input {name[:64]!r}: binary_data_size says {size}, {left} bytes are left in the body")
+        words = f"input {name[:64]!r}: binary_data_size says {size}, {left} bytes are left in the body"
+        raise BadInput(Code.TENSORS_INVALID, words)
     return tail[at : at + size]
 
 
@@ -331,9 +355,14 @@ def _metadata(found: tuple[ModelSlot, Serving]) -> dict[str, Any]:
         "name": slot.model,
         "versions": sorted(each.version for each in slot.versions),
         "platform": PLATFORM,
-        "inputs": manifest.inputs,
-        "outputs": manifest.outputs,
+        "inputs": [_described(tensor) for tensor in manifest.inputs],
+        "outputs": [_described(tensor) for tensor in manifest.outputs],
     }
+
+
+def _described(tensor: Tensor) -> dict[str, Any]:
+    """A tensor as the protocol describes it; names of dimensions are no part of that."""
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
 
 
 def _plain(value: Any, status: int = 200) -> Response:

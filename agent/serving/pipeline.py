@@ -27,6 +27,9 @@ def run_pipeline(
         except BadInput:
             dropped["rows_failed"] += 1
             continue
+        except Exception:  # whatever a row holds, it costs this row alone and never the sensor's thread
+            dropped["rows_broken"] += 1
+            continue
         if prediction is None:
             dropped["rows_unserved"] += 1
         elif on_prediction is not None:

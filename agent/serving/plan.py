@@ -19,6 +19,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Repeats what was answered, to be compared."""
     reverse: Assignment | None = None
     """Stable as a shadow of the trial; the trial serves without it, too."""
+    stable: Assignment | None = None
+    """What callers were made for, while something is tried."""
 
 
 def plan_lineup(wanted: Assignment | None, stable: Assignment | None, *, in_trial: bool) -> Plan:
@@ -28,7 +30,7 @@ def plan_lineup(wanted: Assignment | None, stable: Assignment | None, *, in_tria
     if wanted.policy.mode == "shadow":
         if stable is None:
             raise WorldError(Code.SHADOW_ALONE, f"{wanted.model} serves nothing that a shadow could be compared with")
-        return Plan(stable, shadow=wanted)
+        return Plan(stable, shadow=wanted, stable=stable)
     shared = wanted.policy.traffic_share < 1 or wanted.policy.isolated
     reverse = stable if wanted.policy.reverse_share else None
-    return Plan(wanted, beside=stable if shared else None, reverse=reverse)
+    return Plan(wanted, beside=stable if shared else None, reverse=reverse, stable=stable)

@@ -1,9 +1,9 @@
 """Between a sensor's row and a model's arrays: columns to inputs, and the first output to an answer.
 
-Decides how a cell becomes a number. Refuses to know who asks.
+Decides which columns a row must have. Refuses to know who asks; `cells` reads what stands in them.
 """
 
-import math
+import struct
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -11,9 +11,28 @@ from typing import Any
 import numpy as np
 
 from agent.ports import Array
+from agent.serving.cells import Read, is_missing, lacks_text, reader_of
 from contract.errors import BadInput, Code
 from contract.labels import Answer
 from contract.manifest import DATATYPES, Manifest
+
+_PACKED = {2: "e", 4: "f", 8: "d"}
+"""How `struct` names floats of so many bytes."""
+MAX_NAMED = 8
+"""Columns that a sentence names."""
+
+
+class _Column:
+    """One column: how its cells are read, and what stands for a missing one."""
+
+    def __init__(self, manifest: Manifest, name: str, datatype: str) -> None:
+        self.name = name
+        self.read: Read = reader_of(name, datatype)
+        self.is_text = datatype == "BYTES"
+        texts = dict(manifest.missing_text)
+        self.stand_in: Any = texts.get(name) if self.is_text else float("nan")
+        accepts_nan = datatype.startswith("FP") and manifest.nan == "accept" and name not in manifest.required
+        self.may_miss = name in texts if self.is_text else accepts_nan
 
 
 class RowEncoder:
@@ -21,33 +40,80 @@ class RowEncoder:
 
     def __init__(self, manifest: Manifest) -> None:
         self._matrix = len(manifest.inputs) == 1
-        self._columns = manifest.columns
-        self._refuses_nan = manifest.nan == "refuse"
+        self._names = manifest.columns
         self._inputs = [(tensor.name, np.dtype(DATATYPES[tensor.datatype])) for tensor in manifest.inputs]
+        types = [tensor.datatype for tensor in manifest.inputs]
+        self._columns = [
+            _Column(manifest, name, types[0] if self._matrix else types[at])
+            for at, name in enumerate(manifest.columns)
+            if self._matrix or at < len(types)
+        ]
+        self._quick = self._matrix and self._inputs[0][1].kind == "f"
+        if self._quick:
+            dtype = self._inputs[0][1]
+            self._pack = struct.Struct(f"={len(self._names)}{_PACKED[dtype.itemsize]}").pack
+            self._square = _largest_square(dtype)
 
     def arrays(self, values: Mapping[str, Any]) -> dict[str, Array]:
         """Returns arrays of one row by input name: one of shape (1, columns), or one of (1, 1) for each column.
 
-        Dtypes are the manifest's, text as object. BadInput `sample_invalid` names the column that is missing or wrong.
+        Dtypes are the manifest's, text as object. BadInput names the column: `sample_invalid` for one that is not
+        there or no number, `value_missing`, `value_range`.
         """
-        arrays = self._encode(values)
-        if self._refuses_nan and any(_misses(array) for array in arrays.values()):
-            missing = [column for column in self._columns if _is_missing(values[column])]
-            raise BadInput(Code.SAMPLE_INVALID, f"no value for {', '.join(missing)[:200]}; the model requires one")
-        return arrays
-
-    def _encode(self, values: Mapping[str, Any]) -> dict[str, Array]:
         try:
-            row = [values[column] for column in self._columns]
-            if self._matrix:
-                name, dtype = self._inputs[0]
-                return {name: _cells(row, dtype)}
-            pairs = zip(self._inputs, row, strict=True)
-            return {name: _cells([value], dtype) for (name, dtype), value in pairs}
+            row = [values[column] for column in self._names]
         except KeyError as error:
-            raise BadInput(Code.SAMPLE_INVALID, f"column {error} is missing") from None
-        except (TypeError, ValueError) as error:
-            raise BadInput(Code.SAMPLE_INVALID, f"{error}; columns are {', '.join(self._columns)[:200]}") from None
+            raise BadInput(Code.SAMPLE_INVALID, f"column {error} is not there") from None
+        if self._quick and (found := self._quick_matrix(row)) is not None:
+            return found
+        return self._read(row)
+
+    def _quick_matrix(self, row: list[Any]) -> dict[str, Array] | None:
+        """Returns the matrix of a row of plain numbers; None where a cell has to be looked at.
+
+        Packing refuses a number that is too large for the dtype, and what is none; the sum shows infinity and NaN. It
+        takes 0.9 us for 20 columns, less than numpy does to convert them without a look.
+        """
+        name, dtype = self._inputs[0]
+        try:
+            total = sum(row)
+            if total - total == 0.0:
+                return {name: np.frombuffer(self._pack(*row), dtype).reshape(1, -1)}
+        except (struct.error, TypeError, ValueError, OverflowError):
+            return self._quick_text(row)
+        return None
+
+    def _quick_text(self, row: list[Any]) -> dict[str, Array] | None:
+        """Returns the matrix of a row of numbers in text, as CSV has them; None where a cell has to be looked at."""
+        name, dtype = self._inputs[0]
+        try:
+            matrix = np.array([row], dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            return None
+        if matrix.ndim != 2 or not np.vdot(matrix, matrix) <= self._square:
+            return None
+        return {name: matrix.astype(dtype)}
+
+    def _read(self, row: list[Any]) -> dict[str, Array]:
+        if len(self._columns) != len(row):
+            raise BadInput(Code.SAMPLE_INVALID, f"the model takes {len(self._inputs)} inputs, not a row of columns")
+        missing: list[str] = []
+        cells = [self._cell(column, cell, missing) for column, cell in zip(self._columns, row, strict=True)]
+        if missing:
+            words = f"no value for {', '.join(missing[:MAX_NAMED])[:200]}; the model requires one"
+            raise BadInput(Code.VALUE_MISSING, words)
+        if self._matrix:
+            name, dtype = self._inputs[0]
+            return {name: np.array([cells], dtype=_held(dtype))}
+        pairs = zip(self._inputs, cells, strict=True)
+        return {name: np.array([[cell]], dtype=_held(dtype)) for (name, dtype), cell in pairs}
+
+    def _cell(self, column: _Column, cell: Any, missing: list[str]) -> Any:
+        if lacks_text(cell) if column.is_text else is_missing(cell):
+            if not column.may_miss:
+                missing.append(column.name)
+            return column.stand_in
+        return column.read(cell)
 
 
 @lru_cache(maxsize=8)
@@ -64,18 +130,11 @@ def answer_of(outputs: list[Array], *, regression: bool) -> Answer:
     return first if isinstance(first, float) else str(first)
 
 
-def _cells(row: list[Any], dtype: np.dtype[Any]) -> Array:
-    if dtype.kind == "U":
-        return np.array([[str(cell) for cell in row]], dtype=object)
-    return np.array([row], dtype=dtype)
+def _largest_square(dtype: np.dtype[Any]) -> float:
+    """The largest sum of squares at which no cell can be too large for `dtype`."""
+    largest = float(np.finfo(dtype).max)
+    return largest * largest if largest < 1e150 else float(np.finfo(np.float64).max)
 
 
-def _misses(array: Array) -> bool:
-    return array.dtype.kind == "f" and bool(np.isnan(array).any())
-
-
-def _is_missing(cell: Any) -> bool:
-    try:
-        return cell is None or math.isnan(float(cell))
-    except (TypeError, ValueError):
-        return False
+def _held(dtype: np.dtype[Any]) -> Any:
+    return object if dtype.kind == "U" else dtype

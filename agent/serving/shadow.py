@@ -19,7 +19,7 @@ from contract.labels import Answer
 from contract.manifest import Manifest
 
 if TYPE_CHECKING:
-    from agent.serving.slot import Serving
+    from agent.serving.serving import Serving
 
 MAX_WAITING = 64
 """Inferences that wait to be repeated; a further one is dropped and counted."""
@@ -34,7 +34,9 @@ AGREEING = 0.1
 class _Copy(msgspec.Struct, gc=False):
     inputs: Inputs | None
     values: Mapping[str, Any] | None
-    outputs: list[Array]
+    outputs: list[Array] | None
+    """None where the other version failed: its failures are repeated as often as its answers, so that both sides count
+    the same rows."""
     label: Answer | None
 
 
@@ -65,15 +67,21 @@ class Shadow:
         self._waiting: deque[_Copy] = deque()
 
     def see_row(
-        self, manifest: Manifest, values: Mapping[str, Any], outputs: list[Array], label: Answer | None = None
+        self,
+        manifest: Manifest,
+        values: Mapping[str, Any],
+        outputs: list[Array] | None,
+        label: Answer | None = None,
     ) -> None:
-        """Queues a row that stable has answered, if share and budget allow."""
-        if self._takes(len(values)):
+        """Queues a row that the other version was asked, if share and budget allow."""
+        if manifest is not self.candidate.assignment.manifest and self._takes(len(values)):
             self._waiting.append(_Copy(None, dict(values), outputs, label))
 
-    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array]) -> None:
-        """Queues tensors that stable has answered, shapes (rows, ...), if share and budget allow. Inputs are copied."""
-        if self._takes(sum(array.size for array in inputs.values())):
+    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None) -> None:
+        """Queues copies of tensors that the other version was asked, shapes (rows, ...), if share and budget allow."""
+        if manifest is not self.candidate.assignment.manifest and self._takes(
+            sum(array.size for array in inputs.values())
+        ):
             copied = {name: array.copy() for name, array in inputs.items()}
             self._waiting.append(_Copy(copied, None, outputs, None))
 
@@ -105,6 +113,8 @@ class Shadow:
         try:
             _, outputs, _, _ = candidate.infer(copy.inputs, copy.values, copy.label)
         except Exception:  # the runtime's exceptions share no base class; a sick shadow is counted and stops nothing
+            return
+        if copy.outputs is None:
             return
         compared = compare(copy.outputs, outputs, classifies=candidate.assignment.manifest.task == "classification")
         candidate.observed.compared(compared)

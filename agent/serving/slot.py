@@ -1,10 +1,11 @@
-"""The slot that serves one model: an atomic reference to a session, and what is measured around it.
+"""The slot that serves one model: an atomic reference to a version, and those that watch what it answers.
 
-Decides how a session is swapped and drained, which version answers a request, and what an inference notes. Refuses to
-know why a swap happens.
+Decides how a version is swapped and which one answers a request. Refuses to know why a swap happens, and what an
+inference notes: `serving` does.
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -13,8 +14,7 @@ import msgspec
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Session
 from agent.serving.distribution import Distribution
-from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
-from agent.serving.rows import answer_of, encoder_of
+from agent.serving.serving import Serving
 from contract.errors import BadInput, Code, WorldError
 from contract.labels import Answer
 from contract.manifest import Manifest
@@ -28,13 +28,6 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     release: int
     value: Answer
     latency_us: float
-
-
-class _Unloaded:
-    """Stands in for a session whose memory was needed."""
-
-    def run(self, inputs: Inputs) -> list[Array]:
-        raise WorldError(Code.NOT_SERVING, "unloaded: its memory was needed for the version that is being loaded")
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -51,94 +44,24 @@ class Split(msgspec.Struct, frozen=True):
 
 
 class Watcher(Protocol):
-    """Sees answered inferences. It must be quick and must copy arrays that it keeps: they belong to the caller."""
+    """Sees inferences. It must be quick and must copy arrays that it keeps: they belong to the caller.
+
+    `outputs` is None where the model failed on what it takes.
+    """
 
     def see_row(
-        self, manifest: Manifest, values: Mapping[str, Any], outputs: list[Array], label: Answer | None = None
-    ) -> None:
-        """Takes an answered row by column name; `outputs` have shapes (1, ...)."""
-        ...
-
-    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array]) -> None:
-        """Takes answered tensors; shapes (rows, ...) and dtypes are the manifest's."""
-        ...
-
-
-class Serving:
-    """One session in the slot, with its inferences in flight counted so that it can be drained."""
-
-    def __init__(
         self,
-        assignment: Assignment,
-        session: Session,
-        *,
-        perf_s: Callable[[], float],
-        lock: Any,
-        distribution: Distribution | None = None,
+        manifest: Manifest,
+        values: Mapping[str, Any],
+        outputs: list[Array] | None,
+        label: Answer | None = None,
     ) -> None:
-        manifest = assignment.manifest
-        self._perf_s = perf_s
-        self.assignment = assignment
-        self.session = session
-        self.version = str(manifest.release)
-        self.regression = manifest.task == "regression"
-        self.row = encoder_of(manifest)
-        self.inputs = {tensor.name: tensor for tensor in manifest.inputs}
-        self.observed = Observed(assignment, lock)
-        self._notes = self.observed.notes
-        self.distribution = distribution
-        self.in_flight: list[None] = []
-        """One entry for each inference: appending and popping are atomic, which `+= 1` is not."""
-        self.typical_s = 0.0
-        """Recent seconds of an inference, a moving average: the server decides by it which thread runs the next one."""
+        """Takes a row by column name; `outputs` have shapes (1, ...)."""
+        ...
 
-    def infer(
-        self, inputs: Inputs | None, row: Mapping[str, Any] | None = None, label: Answer | None = None
-    ) -> tuple[Inputs, list[Array], Any, float]:
-        """Runs the session on tensors or, where `inputs` is None, on one row by column name, and notes what it cost.
-
-        Returns (inputs, outputs in the manifest's order, the answer as it was noted, seconds). The answer of a row is
-        its label or number; of tensors the first output as nested lists, or None beyond `MAX_NOTED_VALUES`.
-        Whatever raises is noted as a fault and raised on: BadInput `sample_invalid`, WorldError, the runtime's own.
-        """
-        in_flight, perf_s = self.in_flight, self._perf_s
-        value: Any
-        in_flight.append(None)
-        began_s = perf_s()
-        try:
-            if inputs is None:
-                assert row is not None
-                inputs = self.row.arrays(row)
-                outputs = self.session.run(inputs)
-                value = answer_of(outputs, regression=self.regression)
-            else:
-                outputs = self.session.run(inputs)
-                first = outputs[0]
-                value = first.tolist() if first.size <= MAX_NOTED_VALUES else None
-        except Exception as error:  # the runtime's exceptions share no base class
-            fault = error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS
-            self.observed.note(perf_s() - began_s, fault, None, None)
-            raise
-        finally:
-            in_flight.pop()
-        seconds = perf_s() - began_s
-        notes = self._notes
-        notes.append((seconds, None, value, label))
-        if len(notes) >= MAX_NOTES:
-            self.observed.count()
-        return inputs, outputs, value, seconds
-
-    def unload(self) -> None:
-        """Drops the session at once, though others may still refer to this version; requests to it fail from now on."""
-        self.session = _Unloaded()
-
-    def take_interval(self) -> ModelInterval | None:
-        """Returns what was inferred since the last call; None if nothing was."""
-        interval = self.observed.take_tally()
-        if interval is None or self.distribution is None:
-            return interval
-        features, outputs = self.distribution.take()
-        return msgspec.structs.replace(interval, features=features, outputs=outputs)
+    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None) -> None:
+        """Takes tensors; shapes (rows, ...) and dtypes are the manifest's."""
+        ...
 
 
 class ModelSlot:
@@ -148,8 +71,12 @@ class ModelSlot:
     lock; `lock`, a context manager, guards the counts made from them.
     """
 
-    def __init__(self, model: str, *, perf_s: Callable[[], float], lock: Any) -> None:
+    def __init__(
+        self, model: str, *, perf_s: Callable[[], float], lock: Any, dropped: Counter[str] | None = None
+    ) -> None:
         self.model = model
+        self.dropped: Counter[str] = Counter() if dropped is None else dropped
+        """What limits and faults of watchers discarded, by kind."""
         self.perf_s = perf_s
         self.lock = lock
         self._serving: Serving | None = None
@@ -173,7 +100,14 @@ class ModelSlot:
 
     def prepare(self, assignment: Assignment, session: Session, distribution: Distribution | None = None) -> Serving:
         """Returns a loaded version, ready to be swapped in."""
-        return Serving(assignment, session, perf_s=self.perf_s, lock=self.lock, distribution=distribution)
+        return Serving(
+            assignment,
+            session,
+            perf_s=self.perf_s,
+            lock=self.lock,
+            distribution=distribution,
+            dropped=self.dropped,
+        )
 
     def swap(self, serving: Serving | None) -> Serving | None:
         """Makes `serving` answer from now on; returns the version before it, which is to be drained."""
@@ -211,24 +145,45 @@ class ModelSlot:
             raise BadInput(Code.SAMPLE_INVALID, f"{error.code}: {error.detail}"[:200]) from error
 
     def _predict_on(self, serving: Serving, sample: Sample) -> Prediction:
+        manifest = serving.assignment.manifest
+        label = None if sample.label is None else serving.settle(sample.label)
         try:
-            inputs, outputs, value, seconds = serving.infer(None, sample.values, sample.label)
+            inputs, outputs, value, seconds = serving.infer(None, sample.values, label)
         except (BadInput, WorldError):
             raise
         except Exception as error:  # the runtime's exceptions share no base class
+            self._show_row(serving, sample.values, None, label)
             raise BadInput(Code.SAMPLE_INVALID, f"{type(error).__name__}: {error}"[:200]) from error
-        manifest = serving.assignment.manifest
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
-        for watcher in self.watchers:
-            watcher.see_row(manifest, sample.values, outputs, sample.label)
+        if self.watchers:
+            self._show_row(serving, sample.values, outputs, label)
         return Prediction(self.model, manifest.release, value, seconds * 1e6)
+
+    def _show_row(
+        self, serving: Serving, values: Mapping[str, Any], outputs: list[Array] | None, label: Answer | None
+    ) -> None:
+        """Shows a row to all watchers; one that cannot take it is no reason not to answer."""
+        for watcher in self.watchers:
+            try:
+                watcher.see_row(serving.assignment.manifest, values, outputs, label)
+            except Exception:  # whatever a row holds, it costs this watcher this row
+                self.dropped["rows_unwatched"] += 1
+
+    def _show_tensors(self, serving: Serving, inputs: Inputs, outputs: list[Array] | None) -> None:
+        """Shows tensors to all watchers, as `_show_row` does."""
+        for watcher in self.watchers:
+            try:
+                watcher.see_tensors(serving.assignment.manifest, inputs, outputs)
+            except Exception:  # as above
+                self.dropped["rows_unwatched"] += 1
 
     def run(self, inputs: Inputs, key: str = "") -> list[Array]:
         """Returns outputs in the manifest's order, shapes (rows, ...), not copied. WorldError `not_serving`.
 
         `inputs` are arrays by input name, shapes (rows, ...) and dtypes as in the manifest. Requests of one `key` go to
-        one version; without a key the first input's bytes are the key.
+        one version; without a key the first input's bytes are the key. BadInput `tensors_invalid`, `value_missing`,
+        `value_range` for arrays that the version does not take; raises what the runtime raises for others.
         """
         serving = self._serving
         if serving is None:
@@ -239,7 +194,8 @@ class ModelSlot:
 
     def run_or_fall_back(self, serving: Serving, inputs: Inputs) -> tuple[Serving, list[Array]]:
         """Returns outputs as `run` does, and which version gave them: the fallback where the version's own process
-        died. WorldError if there is no fallback; raises what the runtime raises, which is counted.
+        died. WorldError if there is no fallback; BadInput for what the version does not take; raises what the runtime
+        raises, which is counted.
         """
         try:
             _, outputs, _, seconds = serving.infer(inputs)
@@ -248,11 +204,16 @@ class ModelSlot:
                 raise
             serving = fallback
             _, outputs, _, seconds = serving.infer(inputs)
+        except BadInput:
+            raise
+        except Exception:  # the runtime's exceptions share no base class
+            self._show_tensors(serving, inputs, None)
+            raise
         serving.typical_s += 0.05 * (seconds - serving.typical_s)
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
-        for watcher in self.watchers:
-            watcher.see_tensors(serving.assignment.manifest, inputs, outputs)
+        if self.watchers:
+            self._show_tensors(serving, inputs, outputs)
         return serving, outputs
 
     def take_tally(self) -> ModelInterval | None:

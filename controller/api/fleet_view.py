@@ -4,8 +4,10 @@ Bounded however large the fleet is: counts of everything, and the first few of w
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 
+from contract.errors import Code
 from contract.wire import Message
 from controller.api.rollout_views import RolloutSummary, rollout_summary, serving_release
 from controller.fleet.faults import faults_of
@@ -13,9 +15,12 @@ from controller.fleet.traffic import Traffic
 from controller.fleet.twin import PresenceWord, Twin
 from controller.health import Finding
 from controller.reconcile.world import World
+from controller.rollout.evidence import total
+from controller.rollout.facts import Sums
 
 MAX_ROLLOUTS = 8
 MAX_TRANSFERS = 50
+MAX_SICK = 50
 
 
 class ServedView(Message, frozen=True):
@@ -25,6 +30,22 @@ class ServedView(Message, frozen=True):
     release: int
     """0: a version that the controller does not know."""
     devices: int
+    inferences: int
+    errors: int
+    refused: int
+    accuracy: float | None
+    """Of a classifier, over all devices since the controller started."""
+    mean_absolute_error: float | None
+    """Of a regression, as above."""
+    r2: float | None
+
+
+class SickView(Message, frozen=True):
+    """A device on which the stable version fails as much as the one on trial."""
+
+    device: str
+    model: str
+    detail: str
 
 
 class TransferringView(Message, frozen=True):
@@ -49,6 +70,8 @@ class FleetView(Message, frozen=True):
     faults: dict[str, int]
     """Devices by the code of what is wrong with them."""
     serving: tuple[ServedView, ...]
+    sick: tuple[SickView, ...]
+    """The first 50 devices that are to blame for what fails on them."""
     bytes_received: int
     """Sum over all devices, each since it started."""
     bytes_s: float
@@ -75,6 +98,7 @@ def fleet_view(world: World, now: float, findings: tuple[Finding, ...] = ()) -> 
         presence=dict(sorted(Counter(presence.values()).items())),
         faults=dict(sorted(_faults(world, now).items())),
         serving=_serving(world),
+        sick=tuple(islice(_sick(world), MAX_SICK)),
         bytes_received=sum(each.newest.bytes_received for each in traffic.values()),
         bytes_s=sum(each.bytes_s for device, each in traffic.items() if presence.get(device) == "online"),
         fetching=len(transfers),
@@ -89,7 +113,37 @@ def _serving(world: World) -> tuple[ServedView, ...]:
         for model, state in twin.reported.items():
             if state.serving:
                 counts[model, serving_release(state) or 0] += 1
-    return tuple(ServedView(model=model, release=release, devices=n) for (model, release), n in sorted(counts.items()))
+    sums: dict[tuple[str, int], list[Sums]] = {}
+    for (_, model, release), found in world.measured.totals.items():
+        sums.setdefault((model, release), []).append(found)
+    return tuple(
+        _served(model, release, n, total(sums.get((model, release), ())))
+        for (model, release), n in sorted(counts.items())
+    )
+
+
+def _served(model: str, release: int, devices: int, sums: Sums) -> ServedView:
+    return ServedView(
+        model=model,
+        release=release,
+        devices=devices,
+        inferences=sums.inferences,
+        errors=sums.errors,
+        refused=sum(sums.refused.values()),
+        accuracy=sums.accuracy,
+        mean_absolute_error=sums.mean_absolute_error,
+        r2=sums.r2,
+    )
+
+
+def _sick(world: World) -> Iterator[SickView]:
+    for device, twin in sorted(world.durable.twins.items()):
+        for model, state in sorted(twin.reported.items()):
+            ended = state.outcome
+            if state.code == Code.DEVICE_SICK:
+                yield SickView(device=device, model=model, detail=state.detail)
+            elif ended is not None and ended.code == Code.DEVICE_SICK:
+                yield SickView(device=device, model=model, detail=ended.detail)
 
 
 def _faults(world: World, now: float) -> Counter[str]:

@@ -106,8 +106,22 @@ class MeasuredView(Message, frozen=True):
     release: int
     inferences: int
     errors: int
+    rows: int
+    """Rows in the inferences: a request may hold many."""
+    refused: dict[str, int]
+    """Requests that were not what the release takes, by code. They are no inferences."""
+    refused_alone: int
+    """Of them, those that the stable version beside the trial would have taken."""
+    faults: dict[str, str]
+    """The newest words about a failing or refused row, by code."""
     accuracy: float | None
+    """Of a classifier."""
+    mean_absolute_error: float | None
+    """Of a regression, in the unit of its labels."""
+    r2: float | None
     labelled: int
+    labels_unusable: int
+    """Labels that were there and no labels."""
     latency_us_p50: float | None
     latency_us_p95: float | None
 
@@ -257,7 +271,7 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
 def _device_model(twin: Twin, name: str, world: World) -> DeviceModelView:
     assigned = twin.desired.get(name)
     measured = [
-        _measured(release, sums)
+        _measured(release, sums, world.measured.faults.get((device, model, release), {}))
         for (device, model, release), sums in sorted(world.measured.totals.items())
         if (device, model) == (twin.device, name)
     ]
@@ -269,13 +283,20 @@ def _device_model(twin: Twin, name: str, world: World) -> DeviceModelView:
     )
 
 
-def _measured(release: int, sums: Sums) -> MeasuredView:
+def _measured(release: int, sums: Sums, faults: dict[str, str]) -> MeasuredView:
     return MeasuredView(
         release=release,
         inferences=sums.inferences,
         errors=sums.errors,
-        accuracy=sums.correct / sums.labelled if sums.labelled else None,
+        rows=sums.rows,
+        refused=dict(sums.refused),
+        refused_alone=sums.refused_alone,
+        faults=faults,
+        accuracy=sums.accuracy,
+        mean_absolute_error=sums.mean_absolute_error,
+        r2=sums.r2,
         labelled=sums.labelled,
+        labels_unusable=sums.labels_unusable,
         latency_us_p50=quantile_us(sums.latency_counts, 0.5),
         latency_us_p95=quantile_us(sums.latency_counts, 0.95),
     )

@@ -29,7 +29,8 @@ from contract.tensors import Array, encode_tensors
 from contract.wire import decode, encode
 from controller.convert import request as files
 from controller.convert.compare import compare, estimator_outputs, no_reference
-from controller.convert.estimator import addresses_columns, load_estimator, missable, refuse_wrong
+from controller.convert.estimator import addresses_columns, load_estimator, refuse_wrong
+from controller.convert.missing import Ask, named, required_columns, stand_ins_of
 from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.sample_frame import SampleFrame, boundary_rows, read_sample
 from controller.convert.variants import make_variant
@@ -94,36 +95,40 @@ def _convert(request: Request, directory: Path) -> Conversion:
     estimator = load_estimator(raw, request.trusted_types)
     refuse_wrong(estimator)
     rows = read_sample(sample, named=addresses_columns(estimator))
-    model, parity, real = _best_precision(estimator, rows)
+    model, parity, real, rows = _best_precision(estimator, rows)
     described: dict[str, Any] = {
         "estimator": type(estimator).__name__,
         "params": {name: repr(value)[:200] for name, value in sorted(estimator.get_params(deep=False).items())},
     }
-    described["nan"] = "accept" if _agrees_on_missing(estimator, model, rows, real) else "refuse"
+    required = required_columns(estimator, rows, _asks(model, real))
+    described["nan"] = "accept" if required is not None else "refuse"
+    described["required"] = required or ()
+    described["missing_text"] = named(dict(rows.stand_ins), rows.columns)
     converted = Convertible(model, rows, lambda frame, _: frame.arrays(real), parity)
     return _finish(request, directory, converted, **described)
 
 
-def _best_precision(estimator: Any, rows: SampleFrame) -> tuple[bytes, Parity, str]:
-    """Returns the model, its parity and the dtype of its inputs, in the first precision whose parity passes.
+def _best_precision(estimator: Any, rows: SampleFrame) -> tuple[bytes, Parity, str, SampleFrame]:
+    """The first precision whose parity passes; if none does, the first one that could be judged, to be refused.
 
-    If none passes, returns the first that could be compared; the parity gate then refuses it. BadInput if none could.
+    (the model, its parity, the dtype of real inputs, the rows with what stands for missing texts in this model).
     """
     from controller.convert.sklearn import convert, precisions_for, real_dtype
 
-    judged: tuple[bytes, Parity, str] | None = None
+    judged: tuple[bytes, Parity, str, SampleFrame] | None = None
     fault: BadInput | None = None
     for precision in precisions_for(estimator):
         try:
             model = convert(estimator, rows, precision)
             real = real_dtype(precision)
-            parity = _parity(estimator, model, rows, precision, real)
+            given = replace(rows, stand_ins=stand_ins_of(estimator, rows, _asks(model, real)))
+            parity = _parity(estimator, model, given, precision, real)
         except BadInput as error:
             fault = fault or error
             continue
-        judged = judged or (model, parity, real)
+        judged = judged or (model, parity, real, given)
         if judge_parity(parity).passed:
-            return model, parity, real
+            return model, parity, real, given
     if judged is None:
         raise fault or BadInput(Code.CONVERSION_FAILED, "no precision could be tried")
     return judged
@@ -141,18 +146,11 @@ def _parity(estimator: Any, model: bytes, rows: SampleFrame, precision: str, rea
     return Parity(reference="scikit-learn", precision=precision, worst=tuple(worst[:5]), **compared)
 
 
-def _agrees_on_missing(estimator: Any, model: bytes, rows: SampleFrame, real: str) -> bool:
-    """Tells whether rows may lack numbers: estimator and onnxruntime must both answer such rows, and answer them
-    equally.
-    """
-    columns = missable(estimator, rows)
-    if not columns:
-        return False
-    session, lacking = _session(model), rows.with_missing(columns)
+def _asks(model: bytes, real: str) -> Ask:
+    """How the converted model is asked about other rows."""
+    session = _session(model)
     names = [output.name for output in session.get_outputs()]
-    expected = estimator_outputs(estimator, lacking, names)
-    actual = dict(zip(names, _run(session, names, lacking.arrays(real)), strict=True))
-    return compare(lacking, expected, actual, "missing")[0].differing == 0
+    return lambda rows: dict(zip(names, _run(session, names, rows.arrays(real)), strict=True))
 
 
 def _finish(request: Request, directory: Path, converted: Convertible, **described: Any) -> Conversion:
@@ -211,7 +209,7 @@ def _write_form(directory: Path, name: str, converted: Convertible) -> Converted
     """Writes the model and its golden set into the scratch directory. Returns what the manifest says about them."""
     model_file, golden_file = (directory / file for file in files.form_files(name))
     session, rows, feed = _session(converted.model), converted.rows, converted.feed
-    golden = SampleFrame(rows.frame[:GOLDEN_ROWS], rows.columns, rows.as_matrix)
+    golden = replace(rows, frame=rows.frame[:GOLDEN_ROWS])
     inputs = feed(golden, session)
     names = [output.name for output in session.get_outputs()]
     outputs = dict(zip(names, _run(session, names, inputs), strict=True))
@@ -270,7 +268,9 @@ def _tensor(entry: Any) -> Tensor:
     if entry.type not in _DATATYPE_OF:
         raise BadInput(Code.ESTIMATOR_UNSUPPORTED, f"{entry.name} has type {entry.type}, which no device can be fed")
     shape = tuple(size if isinstance(size, int) and size > 0 else -1 for size in entry.shape)
-    return Tensor(name=entry.name, datatype=_DATATYPE_OF[entry.type], shape=shape)
+    names = tuple(size[:64] if isinstance(size, str) else "" for size in entry.shape)
+    dimensions = names if any(names) else ()
+    return Tensor(name=entry.name, datatype=_DATATYPE_OF[entry.type], shape=shape, dimensions=dimensions)
 
 
 def _task(session: ort.InferenceSession) -> Literal["classification", "regression", "other"]:

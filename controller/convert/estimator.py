@@ -90,12 +90,13 @@ def addresses_columns(estimator: Any) -> bool:
 def missable(estimator: Any, rows: SampleFrame) -> list[str]:
     """Returns the columns in which a row may lack its number. The estimator's own `predict` decides."""
     real = [name for name in rows.columns if rows.is_real(name)]
-    if _answers(estimator, rows.with_missing(real)):
+    if answers(estimator, rows.with_missing(real)):
         return real
-    return [name for name in real[:MAX_MISSING_ASKED] if _answers(estimator, rows.with_missing([name]))]
+    return [name for name in real[:MAX_MISSING_ASKED] if answers(estimator, rows.with_missing([name]))]
 
 
-def _answers(estimator: Any, rows: SampleFrame) -> bool:
+def answers(estimator: Any, rows: SampleFrame) -> bool:
+    """Whether an estimator takes rows."""
     try:
         (estimator.predict if hasattr(estimator, "predict") else estimator.transform)(rows.frame)
     except (ValueError, TypeError):

@@ -74,6 +74,10 @@ class Conversion(Message, frozen=True):
     shrunk: tuple[Shrunk, ...] = ()
     """Evidence about the smaller forms that were requested."""
     nan: Literal["accept", "refuse"] = "accept"
+    required: tuple[str, ...] = ()
+    """Columns of numbers that no row may lack although others may."""
+    missing_text: tuple[tuple[str, str], ...] = ()
+    """(column, the text that stands for a missing one)."""
     estimator: str = ""
     params: dict[str, Any] = {}
     libraries: dict[str, str] = {}

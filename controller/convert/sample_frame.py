@@ -4,7 +4,7 @@ Decides whether the model gets one matrix or one input per column. Refuses to kn
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ class SampleFrame:
     frame: Any
     columns: tuple[str, ...]
     as_matrix: bool
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    """By column, the text that stands for a missing one in ONNX, which knows no missing text."""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -37,7 +39,18 @@ class SampleFrame:
         """
         if self.as_matrix:
             return {MATRIX_INPUT: np.asarray(self.frame, dtype=real)}
-        return {name: _column(self.frame[name].to_numpy(), real) for name in self.columns}
+        return {name: _column(self.frame[name].to_numpy(), real, self.stand_ins.get(name, "")) for name in self.columns}
+
+    @property
+    def text_columns(self) -> list[str]:
+        """Columns that hold text."""
+        if not isinstance(self.frame, pd.DataFrame):
+            return []
+        return [name for name in self.columns if _is_text(self.frame[name].to_numpy())]
+
+    def has_text(self, name: str, text: str) -> bool:
+        """Whether a cell of a column holds this very text."""
+        return bool((self.frame[name] == text).any())
 
     def is_real(self, name: str) -> bool:
         """Tells whether a column holds real numbers."""
@@ -46,16 +59,16 @@ class SampleFrame:
         return bool(np.issubdtype(self.frame.dtype, np.floating))
 
     def with_missing(self, names: Sequence[str]) -> "SampleFrame":
-        """Returns at most MISSING_ROWS rows, the first ones; each lacks its number in one of the columns `names`."""
+        """The first rows; in the one or the other of the columns `names` each lacks its number or its text."""
         count = min(len(self), MISSING_ROWS)
         frame = self.frame[:count].copy()
         for number, name in enumerate(names):
             lacking = np.arange(count) % len(names) == number
             if isinstance(frame, pd.DataFrame):
-                frame.loc[lacking, name] = np.nan
+                frame.loc[lacking, name] = _how_missing(self.frame[name])
             else:
                 frame[lacking, self.columns.index(name)] = np.nan
-        return SampleFrame(frame, self.columns, self.as_matrix)
+        return replace(self, frame=frame)
 
     def row(self, index: int) -> dict[str, str]:
         """Returns one row as text by column name, for people."""
@@ -93,7 +106,7 @@ def boundary_rows(sample: SampleFrame, seed: int = 0) -> SampleFrame:
         if between.size:
             drawn = rng.choice(between, size=len(picked)).astype(column.dtype)
             _assign(moved, name, position, drawn)
-    return SampleFrame(moved, sample.columns, sample.as_matrix)
+    return replace(sample, frame=moved)
 
 
 def _assign(moved: Any, name: str, position: int, drawn: Array) -> None:
@@ -109,12 +122,23 @@ def _midpoints(column: Array) -> Array:
     return middle
 
 
-def _column(column: Array, real: str) -> Array:
+def _how_missing(column: Any) -> Any:
+    """How a column says that a cell is missing: None where it does so in the sample, else NaN."""
+    return None if any(cell is None for cell in column.to_numpy()) else np.nan
+
+
+def _is_text(column: Array) -> bool:
+    return not (np.issubdtype(column.dtype, np.number) or np.issubdtype(column.dtype, np.bool_))
+
+
+def _column(column: Array, real: str, stand_in: str) -> Array:
     if np.issubdtype(column.dtype, np.floating):
         return column.astype(real).reshape(-1, 1)
     if np.issubdtype(column.dtype, np.bool_) or np.issubdtype(column.dtype, np.integer):
         return column.astype(np.int64).reshape(-1, 1)
-    return column.astype(str).astype(object).reshape(-1, 1)
+    texts = column.astype(str).astype(object)
+    texts[pd.isna(column)] = stand_in
+    return texts.reshape(-1, 1)
 
 
 def _plain(column: Array) -> Array:

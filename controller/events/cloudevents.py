@@ -19,6 +19,7 @@ MAX_WAITING = 1000
 TYPE = "dev.edgeward.rollout"
 HEALTH_TYPE = "dev.edgeward.health"
 EXPIRY_TYPE = "dev.edgeward.expiry"
+SICK_TYPE = "dev.edgeward.device.sick"
 
 
 class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
@@ -47,6 +48,13 @@ class ExpiryData(Message, frozen=True, tag_field="kind", tag="expiry"):
     """Negative once it has expired."""
 
 
+class SickData(Message, frozen=True, tag_field="kind", tag="sick"):
+    """A device on which the stable version fails as much as the one on trial: no version is to blame."""
+
+    model: str
+    detail: str
+
+
 class Event(Message, frozen=True):
     """One event; `id` counts up within `source`."""
 
@@ -57,7 +65,7 @@ class Event(Message, frozen=True):
     subject: str
     time: str
     datacontenttype: str
-    data: RolloutData | HealthData | ExpiryData
+    data: RolloutData | HealthData | ExpiryData | SickData
 
 
 class Listener:
@@ -101,6 +109,10 @@ class Events:
         kind = "refused" if what == "renewal" else "expiring" if expires > now else "expired"
         self._send(f"{EXPIRY_TYPE}.{kind}", subject, ExpiryData(what=what, expires=expires, left_s=expires - now))
 
+    def tell_sick(self, device: str, model: str, detail: str) -> None:
+        """Makes an event for a device that is to blame for what fails on it."""
+        self._send(SICK_TYPE, device, SickData(model=model, detail=detail))
+
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""
         listener = Listener()
@@ -125,7 +137,7 @@ class Events:
         )
         self._send(f"{TYPE}.{kind}", rollout.id, data)
 
-    def _send(self, kind: str, subject: str, data: RolloutData | HealthData | ExpiryData) -> None:
+    def _send(self, kind: str, subject: str, data: RolloutData | HealthData | ExpiryData | SickData) -> None:
         self._number += 1
         event = Event(
             specversion="1.0",

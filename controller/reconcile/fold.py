@@ -9,7 +9,7 @@ from contract.protocol import MAX_FEATURES
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
 from controller.reconcile.world import FromDevice, World, members_of, put_twin
-from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Cells, Sums
+from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, MAX_CODES, Cell, Cells, Sums
 
 
 def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
@@ -49,6 +49,11 @@ def _add(world: World, device: str, interval: ModelInterval, now: float) -> None
     release = interval.version.release
     key = (device, interval.model, release)
     world.measured.totals[key] = world.measured.totals.get(key, Sums()).plus(interval)
+    if interval.faults:
+        known = world.measured.faults.setdefault(key, {})
+        known.update(
+            {code: words for code, words in interval.faults.items() if code in known or len(known) < MAX_CODES}
+        )
     if interval.features or interval.outputs:
         _add_distribution(world, interval)
     for rollout in world.durable.rollouts.values():

@@ -94,5 +94,11 @@ def _policy_of(offer: Offer, rollout: Rollout) -> TrialPolicy:
     if offer.release == rollout.release:
         return replace(trial, mode="shadow" if offer.mode == "shadow" else "serve")
     return replace(
-        trial, mode="serve", traffic_share=Decimal(1), reverse_share=Decimal(0), maintenance=(), max_hold_s=Decimal(0)
+        trial,
+        mode="serve",
+        traffic_share=Decimal(1),
+        reverse_share=Decimal(0),
+        maintenance=(),
+        max_hold_s=Decimal(0),
+        signature="may_change",
     )

@@ -98,6 +98,7 @@ class Passes:
             history = ((device, encode(report).decode()) for device, report in unsaved.reports)
             reported = ((device, encode(heartbeat)) for device, heartbeat in unsaved.heartbeats.items())
             self._history.record(_stamp(now), history, reported)
+            self._listener.reported(unsaved.reports)
         self._unsaved = Unsaved()
         self._unpublished |= unsaved.redesired | unsaved.unheard
         self._again |= bool(unsaved.unheard)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from contract.captured import Captured
-from contract.messages import Ack
+from contract.messages import Ack, Report
 from controller.reconcile.deeds import Deed
 from controller.reconcile.world import FromDevice
 from controller.rollout.model import Rollout
@@ -74,4 +74,8 @@ class Listener(Protocol):
 
     def saved(self, rollouts: Sequence[Rollout]) -> None:
         """Receives the rollouts that a pass has changed, in their new state."""
+        ...
+
+    def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
+        """What devices have reported of themselves, as (device, report)."""
         ...

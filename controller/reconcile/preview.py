@@ -5,11 +5,12 @@ happens after the start.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
 from contract.errors import BadInput, Code
+from contract.interface import interface_change
 from contract.manifest import Manifest
 from contract.wire import Message
 from controller.fleet.fit import forms_of
@@ -18,7 +19,7 @@ from controller.fleet.twin import Twin
 from controller.reconcile.membership import confirmed_versions, facts_of, fitted, why_no_way_back
 from controller.reconcile.offers import delivery_for
 from controller.reconcile.world import World
-from controller.rollout.check import check_power, check_strategy, power_of
+from controller.rollout.check import check_power, check_strategy, check_task, power_of
 from controller.rollout.decide import unproven
 from controller.rollout.model import Member, Rollout, Strategy
 from controller.rollout.pace import allowed
@@ -72,10 +73,16 @@ def plan_rollout(
     model: str,
     selector: dict[str, str],
     now: float,
+    running: Mapping[int, Manifest] = {},
 ) -> Rollout:
-    """Returns the rollout as it would start. BadInput `strategy_invalid`, `selector_empty` or `nothing_fits`."""
+    """The rollout as it would start; `running` holds the releases that devices may run now.
+
+    BadInput `strategy_invalid`, `selector_empty`, `nothing_fits`, `signature_changed`.
+    """
     check_strategy(strategy)
+    check_task(strategy, manifest.task)
     devices = select(world.durable.twins.values(), selector)
+    _check_interface(world, manifest, strategy, (model, devices), running)
     forms = forms_of(manifest)
     targets, excluded = fitted(world, (world.durable.twins[device] for device in devices), model, forms, strategy)
     if not targets:
@@ -98,6 +105,24 @@ def plan_rollout(
         began_at=now,
         wave_began_at=now,
     )
+
+
+def _check_interface(
+    world: World, manifest: Manifest, strategy: Strategy, about: tuple[str, list[str]], running: Mapping[int, Manifest]
+) -> None:
+    """BadInput `signature_changed` where callers of what devices run now would be refused by the release."""
+    if strategy.trial.signature == "may_change":
+        return
+    model, devices = about
+    stable = Counter(version.release for version in confirmed_versions(world, model, devices).values())
+    for release, count in sorted(stable.items()):
+        before = running.get(release)
+        if before is not None and (words := interface_change(before, manifest)):
+            raise BadInput(
+                Code.SIGNATURE_CHANGED,
+                f"{words}: so v{manifest.release} refuses callers of v{release}, which {count} devices run. Push one "
+                'that takes the same, or set signature = "may_change" under [trial] once callers are ready',
+            )
 
 
 def preview(world: World, rollout: Rollout, now: float) -> Preview:

@@ -12,9 +12,17 @@ from controller.rollout.model import Rollout
 
 
 def why(
-    twin: Twin, rollouts: Mapping[str, Rollout], history: Iterable[tuple[str, Report]], quarantined: Mapping[str, str]
+    twin: Twin,
+    rollouts: Mapping[str, Rollout],
+    history: Iterable[tuple[str, Report]],
+    quarantined: Mapping[str, str],
+    *,
+    faults: Iterable[tuple[str, int, str, str]] = (),
 ) -> list[str]:
-    """Returns sentences, the oldest first. The last ones say what it runs now and what it is asked to run."""
+    """Sentences, oldest first; the last ones say what it runs now and what it is asked to run.
+
+    `faults` are (model, release, code, words) of rows that failed or were refused.
+    """
     told = [line for at, report in history if (line := _reported(at, report))]
     now = [_runs(model, state) for model, state in sorted(twin.reported.items())]
     asked = [_asked(model, assigned, rollouts) for model, assigned in sorted(twin.desired.items())]
@@ -23,7 +31,8 @@ def why(
         for digest, name in quarantined.items()
     ]
     pins = [f"Its own configuration holds {model} at v{release}." for model, release in sorted(twin.pinned.items())]
-    return [*told, *now, *asked, *pins, *kept]
+    failed = [f"{model} v{release}: {code}: {words}." for model, release, code, words in faults]
+    return [*told, *now, *failed, *asked, *pins, *kept]
 
 
 def _reported(at: str, report: Report) -> str:

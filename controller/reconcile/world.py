@@ -62,6 +62,8 @@ class Measured:
     """(model, release) -> column -> counts per bin of the reference, of the whole fleet; "" for answers"""
     totals: dict[tuple[str, str, int], Sums] = field(default_factory=dict)
     """(device, model, release) -> sums"""
+    faults: dict[tuple[str, str, int], dict[str, str]] = field(default_factory=dict)
+    """(device, model, release) -> code -> the newest words about a failing or refused row"""
     traffic: dict[str, Traffic] = field(default_factory=dict)
     """What a device moves, and the rest of its newest telemetry: memory, stalls."""
     verdicts: dict[str, tuple[RuleVerdict, ...]] = field(default_factory=dict)

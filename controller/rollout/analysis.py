@@ -13,6 +13,9 @@ from controller.rollout.facts import BUCKET_S, Cell, Cells
 from controller.rollout.model import DEVICE_METRICS, Metric, Rollout, Rule
 from controller.rollout.outcome import FAILURES, MemberOutcome
 
+SLOW_RATIO = 0.05
+"""Inferences that may take longer than is allowed of a 95th percentile."""
+
 Word = Literal["pass", "fail", "inconclusive"]
 
 
@@ -121,9 +124,17 @@ def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
     treated = evidence.total(cell.treated for cell in found.cells)
     if missing := _missing(rule, treated.inferences, "inferences of the release"):
         return missing
-    ratio = evidence.ratio_of(treated.errors, treated.inferences)
     detail = f"{treated.errors} of {treated.inferences} inferences failed, {rule.threshold:.2%} allowed"
-    return _verdict(rule, ratio, detail, found.strata)
+    if not evidence.ratio_is_beyond(treated.errors, treated.inferences, rule.threshold, found.strata):
+        return RuleVerdict(rule.metric, "pass", detail)
+    both = [cell for cell in found.cells if cell.control.inferences and cell.treated.inferences]
+    control, beside = evidence.total(cell.control for cell in both), evidence.total(cell.treated for cell in both)
+    if evidence.ratio_of(control.errors, control.inferences).value <= rule.threshold:
+        return RuleVerdict(rule.metric, "fail", detail)
+    words = f"{detail}; beside it {control.errors} of {control.inferences} failed too"
+    ours, theirs = (evidence.ratio_of(side.errors, side.inferences) for side in (beside, control))
+    worse = evidence.beyond(ours.value - theirs.value, ours.variance + theirs.variance, found.strata)
+    return RuleVerdict(rule.metric, "fail" if worse else "inconclusive", words)
 
 
 def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:
@@ -139,13 +150,32 @@ def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:
     return _verdict(rule, drop, detail, found.strata)
 
 
+def _error_increase(rule: Rule, found: Evidence) -> RuleVerdict:
+    errors = evidence.error_increase(found.cells, rule.threshold)
+    samples = min(errors.treated, errors.control) if errors is not None else 0
+    if missing := _missing(rule, samples, "labelled numbers on either side at the same time"):
+        return missing
+    assert errors is not None
+    detail = (
+        f"mean absolute error {errors.after:.4g} against {errors.before:.4g} on the same kind of device in the same "
+        f"minutes ({errors.treated} against {errors.control} labelled), {rule.threshold:.0%} more allowed"
+    )
+    failed = evidence.beyond(errors.excess, errors.variance, found.strata)
+    return RuleVerdict(rule.metric, "fail" if failed else "pass", detail)
+
+
 def _latency(rule: Rule, found: Evidence) -> RuleVerdict:
-    ratio = evidence.latency_ratio(found.cells, 0.95)
-    if missing := _missing(rule, ratio[3] if ratio is not None else 0, "inferences on either side at the same time"):
+    ratio = evidence.latency_ratio(found.cells, 0.95, rule.threshold)
+    samples = min(ratio.treated, ratio.control) if ratio is not None else 0
+    if missing := _missing(rule, samples, "inferences on either side at the same time"):
         return missing
     assert ratio is not None
-    detail = f"p95 {ratio[1]:.0f} us against {ratio[2]:.0f} us beside it, {rule.threshold:.1f} times allowed"
-    return RuleVerdict(rule.metric, "fail" if ratio[0] > rule.threshold else "pass", detail)
+    detail = (
+        f"p95 {ratio.after:.0f} us for a row against {ratio.before:.0f} us beside it, "
+        f"{rule.threshold:.1f} times allowed; {ratio.slow} of {ratio.treated} took longer than that"
+    )
+    failed = evidence.ratio_is_beyond(ratio.slow, ratio.treated, SLOW_RATIO, found.strata)
+    return RuleVerdict(rule.metric, "fail" if failed else "pass", detail)
 
 
 def _agreement(rule: Rule, found: Evidence) -> RuleVerdict:
@@ -175,6 +205,7 @@ def _missing(rule: Rule, count: int, what: str) -> RuleVerdict | None:
 _MEASURED: dict[Metric, Callable[[Rule, Evidence], RuleVerdict]] = {
     "error_ratio": _errors,
     "accuracy_drop": _accuracy,
+    "error_increase": _error_increase,
     "latency_ratio_p95": _latency,
     "agreement": _agreement,
 }

@@ -9,8 +9,9 @@ from itertools import pairwise
 
 from contract.errors import BadInput, Code
 from contract.maintenance import parse_hours
+from contract.sequential import VARIATION
 from controller.rollout import evidence
-from controller.rollout.model import DEVICE_METRICS, Member, Rule, Strategy, Wave
+from controller.rollout.model import DEVICE_METRICS, Member, Metric, Rule, Strategy, Wave
 
 
 def check_strategy(strategy: Strategy) -> None:
@@ -39,6 +40,18 @@ def check_strategy(strategy: Strategy) -> None:
         parse_hours(hours)
 
 
+def check_task(strategy: Strategy, task: str) -> None:
+    """BadInput `strategy_invalid` where labels would be judged by a rule that the model's answers do not allow."""
+    metrics = {rule.metric for rule in strategy.rules}
+    of_task: dict[str, tuple[Metric, Metric]] = {
+        "classification": ("accuracy_drop", "error_increase"),
+        "regression": ("error_increase", "accuracy_drop"),
+    }
+    right, wrong = of_task.get(task, (None, None))
+    if wrong in metrics and right not in metrics:
+        raise _wrong(f"rule {wrong}: it can't be measured of a {task}; use {right} in its place, or beside it")
+
+
 def check_power(strategy: Strategy, members: Sequence[Member]) -> None:
     """Raises BadInput `strategy_invalid` for a rule that can never fail, or never pass, with these devices."""
     waves = Counter(member.wave for member in members)
@@ -65,6 +78,7 @@ def _check_reach(rule: Rule, waves: Counter[int], members: Sequence[Member]) -> 
 def power_of(rule: Rule, first_wave: int, inferences_per_device: float, accuracy: float = 0.9) -> str:
     """Returns in a sentence what a rule can detect with the devices of the first wave."""
     samples = int(first_wave * inferences_per_device)
+    spread_of_one = VARIATION if rule.metric == "error_increase" else accuracy * (1 - accuracy)
     if rule.metric in DEVICE_METRICS:
         trips = int(rule.threshold * first_wave) + 1
         return f"{first_wave} devices: fails at {trips} failed devices"
@@ -73,7 +87,7 @@ def power_of(rule: Rule, first_wave: int, inferences_per_device: float, accuracy
         return f"{first_wave} devices x {inferences_per_device:.0f} inferences = {samples}: {enough}"
     if samples < rule.min_samples:
         return f"{first_wave} devices x {inferences_per_device:.0f} inferences = {samples}, {rule.min_samples} needed"
-    seen = _smallest_excess(samples, accuracy * (1 - accuracy))
+    seen = _smallest_excess(samples, spread_of_one)
     return (
         f"{first_wave} devices x {inferences_per_device:.0f} inferences detect {seen:.1%} beyond the "
         f"{rule.threshold:.1%} that the rule allows"

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from contract.histogram import quantile_us
-from contract.sequential import beyond_chance, variance_of_ratio
+from contract.histogram import quantile_us, upper_edge_us
+from contract.sequential import beyond_chance, ratio_beyond, variance_of_mean, variance_of_ratio
 from controller.rollout.facts import Cell, Sums
 
 FALSE_ALARM = 0.01
@@ -34,6 +34,11 @@ def beyond(excess: float, variance: float, tests: int = 1) -> bool:
     return beyond_chance(excess, variance, FALSE_ALARM / tests)
 
 
+def ratio_is_beyond(hits: int, samples: int, allowed: float, tests: int = 1) -> bool:
+    """Whether a share of samples exceeds what is allowed beyond chance, at any number of looks; few samples too."""
+    return ratio_beyond(hits, samples, allowed, FALSE_ALARM / tests)
+
+
 def ratio_of(hits: int, total: int) -> Difference:
     """Returns a ratio of samples with its variance."""
     return Difference(hits / total if total else 0.0, variance_of_ratio(hits, total), total, 0)
@@ -49,7 +54,7 @@ def accuracy_drop(cells: Iterable[Cell]) -> Difference | None:
     treated = control = 0
     for cell in cells:
         ours, theirs = cell.treated, cell.control
-        if not ours.labelled or not theirs.labelled:
+        if not ours.labelled or not theirs.labelled or ours.measured or theirs.measured:
             continue
         weight = ours.labelled * theirs.labelled / (ours.labelled + theirs.labelled)
         after, before = ratio_of(ours.correct, ours.labelled), ratio_of(theirs.correct, theirs.labelled)
@@ -62,16 +67,69 @@ def accuracy_drop(cells: Iterable[Cell]) -> Difference | None:
     return Difference(drops / weights, variances / weights**2, treated, control)
 
 
-def latency_ratio(cells: Sequence[Cell], quantile: float) -> tuple[float, float, float, int] | None:
-    """Returns (ratio, treated and control in microseconds, samples of the smaller side), over cells that have both
-    sides.
+class ErrorIncrease(msgspec.Struct, frozen=True):
+    """The mean absolute errors of both sides of a regression, matched, and what is beyond the allowed increase."""
+
+    after: float
+    before: float
+    excess: float
+    """Of `after` beyond what is allowed, as a fraction of `after`; 0 or less for none."""
+    variance: float
+    treated: int
+    control: int
+
+
+def error_increase(cells: Iterable[Cell], allowed: float) -> ErrorIncrease | None:
+    """How far the release's numbers lie from the labels, beside what ran in the same stratum at the same time.
+
+    `allowed` is the fraction of the other side's mean absolute error by which the release's may be larger. Cells are
+    weighted as in `accuracy_drop`; a cell with a single label on a side says nothing. None without any match.
     """
+    weights = after = before = variances = 0.0
+    treated = control = 0
+    for cell in cells:
+        ours, theirs = cell.treated, cell.control
+        if ours.measured < 2 or theirs.measured < 2:
+            continue
+        weight = ours.measured * theirs.measured / (ours.measured + theirs.measured)
+        weights += weight
+        after += weight * ours.absolute_error_sum / ours.measured
+        before += weight * theirs.absolute_error_sum / theirs.measured
+        variances += weight**2 * (_variance(ours) + (1 + allowed) ** 2 * _variance(theirs))
+        treated, control = treated + ours.measured, control + theirs.measured
+    if not weights:
+        return None
+    mean, other, variance = after / weights, before / weights, variances / weights**2
+    if mean <= 0.0:
+        return ErrorIncrease(mean, other, 0.0, 1.0, treated, control)
+    return ErrorIncrease(mean, other, 1 - (1 + allowed) * other / mean, variance / mean**2, treated, control)
+
+
+def _variance(side: Sums) -> float:
+    return variance_of_mean(side.absolute_error_sum, side.squared_error_sum, side.measured)
+
+
+class LatencyRatio(msgspec.Struct, frozen=True):
+    """The time for a row on both sides, in microseconds, and how many inferences took longer than is allowed."""
+
+    after: float
+    before: float
+    slow: int
+    """Inferences of the release that took longer than `allowed` times the other side's quantile."""
+    treated: int
+    control: int
+
+
+def latency_ratio(cells: Sequence[Cell], quantile: float, allowed: float) -> LatencyRatio | None:
+    """Compares the time for a row over cells that have both sides; None without any."""
     both = [cell for cell in cells if cell.treated.inferences and cell.control.inferences]
     treated, control = total(cell.treated for cell in both), total(cell.control for cell in both)
-    after, before = quantile_us(treated.latency_counts, quantile), quantile_us(control.latency_counts, quantile)
+    counts = treated.time_for_a_row
+    after, before = quantile_us(counts, quantile), quantile_us(control.time_for_a_row, quantile)
     if after is None or before is None:
         return None
-    return after / before, after, before, min(treated.inferences, control.inferences)
+    slow = sum(count for bucket, count in enumerate(counts) if upper_edge_us(bucket) > allowed * before)
+    return LatencyRatio(after, before, slow, treated.inferences, control.inferences)
 
 
 def total(sums: Iterable[Sums]) -> Sums:

@@ -1,5 +1,7 @@
 """What `decide` may know: about each device, and what devices measured since the rollout began."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from contract.histogram import merge
@@ -12,6 +14,10 @@ MAX_BUCKETS = 1440
 """The newest that are kept: a day."""
 
 
+MAX_CODES = 16
+"""Codes of refused rows that are counted by name for one release on one device; a device may invent any number."""
+
+
 class Sums(msgspec.Struct, frozen=True):
     """Inferences of one release, on one device or on several added up."""
 
@@ -22,6 +28,19 @@ class Sums(msgspec.Struct, frozen=True):
     latency_counts: tuple[int, ...] = ()
     compared: int = 0
     agreed: int = 0
+    row_latency_counts: tuple[int, ...] = ()
+    """By the time for one row; empty while every inference has had one row."""
+    rows: int = 0
+    refused: Mapping[str, int] = {}
+    """Requests that were not what the release takes, by code."""
+    refused_alone: int = 0
+    labels_unusable: int = 0
+    measured: int = 0
+    """Numbers of a regression that have a label; the sums below are over them."""
+    absolute_error_sum: float = 0.0
+    squared_error_sum: float = 0.0
+    label_sum: float = 0.0
+    squared_label_sum: float = 0.0
 
     def plus(self, other: "Sums | ModelInterval") -> "Sums":
         """The sum of both."""
@@ -33,7 +52,59 @@ class Sums(msgspec.Struct, frozen=True):
             merge((self.latency_counts, other.latency_counts)),
             self.compared + other.compared,
             self.agreed + other.agreed,
+            _by_row(self, other),
+            self.rows + other.rows,
+            _by_code(self.refused, other.refused),
+            self.refused_alone + other.refused_alone,
+            self.labels_unusable + other.labels_unusable,
+            self.measured + other.measured,
+            self.absolute_error_sum + other.absolute_error_sum,
+            self.squared_error_sum + other.squared_error_sum,
+            self.label_sum + other.label_sum,
+            self.squared_label_sum + other.squared_label_sum,
         )
+
+    @property
+    def time_for_a_row(self) -> tuple[int, ...]:
+        """Inferences per bucket of contract.histogram by their time for one row."""
+        return self.row_latency_counts or self.latency_counts
+
+    @property
+    def accuracy(self) -> float | None:
+        """How often a classifier was right; None without labels, and for a regression."""
+        judged = self.labelled - self.measured
+        return self.correct / judged if judged > 0 else None
+
+    @property
+    def mean_absolute_error(self) -> float | None:
+        """How far a regression was from its labels, in their unit; None without labels, and for a classifier."""
+        return self.absolute_error_sum / self.measured if self.measured else None
+
+    @property
+    def r2(self) -> float | None:
+        """The share of the labels' variance that a regression explains; None where the labels do not vary."""
+        if self.measured < 2:
+            return None
+        spread = self.squared_label_sum - self.label_sum**2 / self.measured
+        enough = spread > 1e-12 * self.squared_label_sum
+        return 1.0 - self.squared_error_sum / spread if enough else None
+
+
+def _by_row(ours: "Sums", theirs: "Sums | ModelInterval") -> tuple[int, ...]:
+    """The sum of both by the time for a row; empty while neither has had an inference of many rows."""
+    if not ours.row_latency_counts and not theirs.row_latency_counts:
+        return ()
+    return merge(each.row_latency_counts or each.latency_counts for each in (ours, theirs))
+
+
+def _by_code(ours: Mapping[str, int], theirs: Mapping[str, int]) -> Mapping[str, int]:
+    if not theirs:
+        return ours
+    found = dict(ours)
+    for code, count in theirs.items():
+        name = code if code in found or len(found) < MAX_CODES else "other"
+        found[name] = found.get(name, 0) + count
+    return found
 
 
 class Cell(msgspec.Struct, frozen=True):

@@ -9,18 +9,20 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from contract.captured import CapturedRow
-from contract.labels import same_label
+from contract.labels import LARGEST, Answer, Unusable, same_label, settle_label
 from controller.rollout.analysis import RuleVerdict, judge_all
 from controller.rollout.facts import Cell, Cells, Sums
 from controller.rollout.model import Member, Rollout
+
+LABEL_METRICS = frozenset({"accuracy_drop", "error_increase"})
 
 STRETCH_S = 3600.0
 """Length in seconds of the interval in which two sides are compared. Sampled rows are few, so it is an hour."""
 
 
 def judge_late(rollout: Rollout, rows: Iterable[tuple[str, CapturedRow]]) -> tuple[RuleVerdict, ...]:
-    """Judges the rollout's own accuracy rules by (device, row) with labels. Stopped strata are left out."""
-    rules = tuple(rule for rule in rollout.strategy.rules if rule.metric == "accuracy_drop")
+    """What the rollout's own rules about labels say of (device, row) with labels; stopped strata are left out."""
+    rules = tuple(rule for rule in rollout.strategy.rules if rule.metric in LABEL_METRICS)
     strategy = replace(rollout.strategy, rules=tuple(replace(rule, judged_s=0.0) for rule in rules))
     again = replace(rollout, strategy=strategy, evidence_since=0.0)
     members = {member.device: member for member in rollout.members}
@@ -35,10 +37,31 @@ def _cells(rollout: Rollout, members: Mapping[str, Member], rows: Iterable[tuple
         if member is None or row.why != "sampled" or row.label is None or row.value is None:
             continue
         place = (member.stratum, int(row.at // STRETCH_S))
-        one = Sums(inferences=1, labelled=1, correct=same_label(row.value, row.label))
+        if (one := _one(row.value, row.label)) is None:
+            continue
         before = cells.get(place, Cell())
         if row.release == rollout.release:
             cells[place] = Cell(before.treated.plus(one), before.control)
         else:
             cells[place] = Cell(before.treated, before.control.plus(one))
     return cells
+
+
+def _one(value: Answer, label: Answer) -> Sums | None:
+    """One row: right or wrong, and where both are numbers, how far apart; None where the label is missing or none."""
+    if settle_label(label, regression=False) in (None, Unusable.LABEL):
+        return None
+    correct = same_label(value, label)
+    truth = settle_label(label, regression=True)
+    if not isinstance(value, float) or not isinstance(truth, float) or abs(value) > LARGEST:
+        return Sums(inferences=1, labelled=1, correct=correct)
+    distance = min(abs(value - truth), LARGEST)
+    return Sums(
+        inferences=1,
+        labelled=1,
+        measured=1,
+        absolute_error_sum=distance,
+        squared_error_sum=distance * distance,
+        label_sum=truth,
+        squared_label_sum=truth * truth,
+    )

@@ -12,7 +12,14 @@ from controller.fleet.fit import Form
 Status = Literal["proposed", "running", "paused", "completed", "aborting", "aborted", "rolling_back", "rolled_back"]
 OnFail = Literal["pause", "abort", "roll_back_wave", "roll_back_stratum", "roll_back"]
 Metric = Literal[
-    "failed_ratio", "rejected_ratio", "silent_ratio", "error_ratio", "accuracy_drop", "latency_ratio_p95", "agreement"
+    "failed_ratio",
+    "rejected_ratio",
+    "silent_ratio",
+    "error_ratio",
+    "accuracy_drop",
+    "error_increase",
+    "latency_ratio_p95",
+    "agreement",
 ]
 DEVICE_METRICS: frozenset[Metric] = frozenset({"failed_ratio", "rejected_ratio", "silent_ratio"})
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]

@@ -27,8 +27,9 @@ MemberOutcome = Literal[
 ]
 """waiting: not its turn. pending: to be offered, or offered and undecided. rejected: its probe or its own configuration
 refused the release. silent: it was told and never answered. regressed: it had confirmed and runs something else.
-absent: offline before it could begin; counts neither way. stopped: taken out with its stratum or wave. sent_back: had
-it or was at it when the rollout was ended; an ending only. retired: it has left the fleet; counts neither way."""
+absent: offline before it could begin, or so sick that its stable version fails as much; counts neither way. stopped:
+taken out with its stratum or wave. sent_back: had it or was at it when the rollout was ended; an ending only. retired:
+it has left the fleet; counts neither way."""
 
 FAILURES: frozenset[MemberOutcome] = frozenset({"failed", "rejected", "silent", "regressed"})
 DECIDED: frozenset[MemberOutcome] = FAILURES | {"succeeded", "absent"}
@@ -42,6 +43,7 @@ RETRYABLE = frozenset(
         Code.MEMORY_SHORT,
         Code.PROBE_TIMEOUT,
         Code.TRIAL_INCONCLUSIVE,
+        Code.DEVICE_SICK,
     }
 )
 """Failures that may pass by themselves."""
@@ -106,6 +108,8 @@ def _decided(rollout: Rollout, assigned: Assigned, ended: UpdateOutcome) -> Memb
         return "succeeded" if mode_of(rollout) == "shadow" else "pending"
     if ended.code in RETRYABLE and assigned.attempt < rollout.strategy.attempts:
         return "pending"
+    if ended.code == Code.DEVICE_SICK:
+        return "absent"  # its stable version fails as much: that says nothing about the release
     return "rejected" if ended.result == "rejected" else "failed"
 
 

@@ -16,9 +16,10 @@ _RULES = (
     _FAILED,
     Rule(metric="error_ratio", threshold=0.02, min_samples=30, on_missing="skip"),
     Rule(metric="accuracy_drop", threshold=0.02, min_samples=100, on_missing="skip"),
+    Rule(metric="error_increase", threshold=0.1, min_samples=100, on_missing="skip"),
     Rule(metric="latency_ratio_p95", threshold=3.0, min_samples=30, on_missing="skip", on_fail="pause"),
 )
-_BY_STRATUM = tuple(replace(rule, scope="stratum", on_fail="roll_back_stratum") for rule in _RULES[:3])
+_BY_STRATUM = tuple(replace(rule, scope="stratum", on_fail="roll_back_stratum") for rule in _RULES[:4])
 
 ALL_AT_ONCE = Strategy(name="all_at_once", waves=(Wave(percent=100),), rules=_RULES[:1], trial=_TRIAL)
 CANARY = Strategy(
@@ -32,7 +33,7 @@ STAGED = Strategy(
         Wave(percent=50, soak_s=600.0),
         Wave(percent=100),
     ),
-    rules=(*_BY_STRATUM, _RULES[3]),
+    rules=(*_BY_STRATUM, _RULES[4]),
     start_s=86_400.0,
     max_concurrent=500,
     per_minute=50.0,
@@ -55,7 +56,7 @@ SHADOW_THEN_CANARY = Strategy(
 BLUE_GREEN_BY_STRATUM = Strategy(
     name="blue_green_by_stratum",
     waves=(Wave(percent=5, soak_s=300.0), Wave(each_stratum=True, soak_s=300.0, hold=True), Wave(percent=100)),
-    rules=(*_BY_STRATUM, _RULES[3]),
+    rules=(*_BY_STRATUM, _RULES[4]),
     trial=_COMPARED,
 )
 

@@ -122,7 +122,13 @@ def explain(state: State, device: str) -> list[str]:
     if twin is None and retired is None:
         raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has ever reported")
     history = [(at, msgspec.json.decode(body, type=Report)) for at, body in state.journal.history_of(device)]
-    told = why(twin or Twin(device), durable.rollouts, history, durable.quarantine.get(device, {}))
+    faults = [
+        (model, release, code, words)
+        for (name, model, release), found in sorted(state.world.measured.faults.items())
+        if name == device
+        for code, words in sorted(found.items())
+    ]
+    told = why(twin or Twin(device), durable.rollouts, history, durable.quarantine.get(device, {}), faults=faults)
     return told if retired is None else [*told, f"It was retired at {retired.at} by {retired.by}."]
 
 

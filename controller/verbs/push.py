@@ -105,6 +105,8 @@ def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:
         outputs=answer.outputs,
         columns=answer.columns,
         nan=answer.nan,
+        required=answer.required,
+        missing_text=answer.missing_text,
         hardware=HARDWARE,
     )
 

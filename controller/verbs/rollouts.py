@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from contract.errors import BadInput, Code
+from contract.manifest import Manifest
 from controller.clock import stamp
 from controller.reconcile.deeds import Deed
 from controller.reconcile.membership import facts_of, is_standing
@@ -67,7 +68,14 @@ def preview(
     version = may_start(state, model, release, again=again)
     now = time.time()
     planned = plan_rollout(
-        state.world, version.manifest, strategy, name="preview", model=model, selector=selector, now=now
+        state.world,
+        version.manifest,
+        strategy,
+        name="preview",
+        model=model,
+        selector=selector,
+        now=now,
+        running=_running(state, model),
     )
     return preview_of(state.world, planned, now)
 
@@ -88,7 +96,8 @@ def start(
     """Plans and starts; the first devices are told within one reconcile interval.
 
     BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`, `version_withdrawn`,
-    `version_rolled_back` without `again`, `strategy_invalid`, `selector_empty`, `nothing_fits`, `rollout_conflict`,
+    `version_rolled_back` without `again`, `strategy_invalid`, `selector_empty`, `nothing_fits`, `signature_changed`,
+    `rollout_conflict`,
     `plan_changed` where `plan_digest` names another plan. With four eyes, or with `approval`, it waits for somebody
     else to approve it. `policy_of`: whose policy has started it, where no person did.
     """
@@ -97,7 +106,16 @@ def start(
     _refuse_overlap(state, model)
     name = f"r-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     now = time.time()
-    planned = plan_rollout(state.world, version.manifest, strategy, name=name, model=model, selector=selector, now=now)
+    planned = plan_rollout(
+        state.world,
+        version.manifest,
+        strategy,
+        name=name,
+        model=model,
+        selector=selector,
+        now=now,
+        running=_running(state, model),
+    )
     _same_plan(planned, plan_digest)
     waits = approval or state.config.fleet.four_eyes
     created_by = f"policy of {policy_of}"[:64] if policy_of else actor
@@ -115,6 +133,14 @@ def start(
     state.journal.audit(stamp(), actor, "rollout start", name, detail)
     state.poke()
     return rollout
+
+
+def _running(state: State, model: str) -> dict[int, Manifest]:
+    """The manifests of the releases that devices say they have confirmed and that the registry has."""
+    said = (twin.reported.get(model) for twin in state.world.durable.twins.values())
+    releases = {each.stable.release for each in said if each is not None and each.stable is not None}
+    known = releases & set(state.registry.registered.get(model, {}))
+    return {release: state.registry.version(model, release).manifest for release in known}
 
 
 async def prepare_and_start(

@@ -72,9 +72,23 @@ class Measured(Answer, frozen=True):
     inferences: int
     errors: int
     accuracy: float | None
+    """Of a classifier; None for a regression."""
     labelled: int
     latency_us_p50: float | None
     latency_us_p95: float | None
+    rows: int = 0
+    """Rows in the inferences: a request may hold many."""
+    refused: dict[str, int] = {}
+    """Requests that were not what the release takes, by code. They are no inferences."""
+    refused_alone: int = 0
+    """Of them, those that the stable version beside the trial would have taken."""
+    faults: dict[str, str] = {}
+    """The newest words about a failing or refused row, by code."""
+    mean_absolute_error: float | None = None
+    """Of a regression, in the unit of its labels."""
+    r2: float | None = None
+    labels_unusable: int = 0
+    """Labels that were there and no labels."""
 
 
 class DeviceModel(Answer, frozen=True):
@@ -229,6 +243,10 @@ def _model_row(model: DeviceModel) -> dict[str, object]:
         "phase": model.state.phase if model.state is not None else None,
         "stable": model.stable_release,
         "inferences": measured.inferences if measured is not None else 0,
+        "errors": measured.errors if measured is not None else 0,
+        "refused": sum(measured.refused.values()) if measured is not None else 0,
         "accuracy": measured.accuracy if measured is not None else None,
+        "mean_absolute_error": measured.mean_absolute_error if measured is not None else None,
+        "r2": measured.r2 if measured is not None else None,
         "latency_us_p95": measured.latency_us_p95 if measured is not None else None,
     }

@@ -152,6 +152,13 @@ class ExpiryData(Answer, frozen=True, tag_field="kind", tag="expiry"):
     """Negative once it has expired."""
 
 
+class SickData(Answer, frozen=True, tag_field="kind", tag="sick"):
+    """A device on which the stable version fails as much as the one on trial: no version is to blame."""
+
+    model: str
+    detail: str
+
+
 class Event(Answer, frozen=True):
     """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout, the device or `controller`."""
 
@@ -162,4 +169,4 @@ class Event(Answer, frozen=True):
     subject: str
     time: Time
     datacontenttype: str
-    data: RolloutData | HealthData | ExpiryData
+    data: RolloutData | HealthData | ExpiryData | SickData

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from contract.errors import BadInput, Code
 from contract.names import check_device_name, check_name
 from edgeward.answers.devices import Device, DeviceModel, HistoryEntry
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, json_option, microseconds, print_json, ratio, size, table, when
+from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, when
 from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
 
@@ -65,7 +66,8 @@ def list_(*, as_json: bool) -> None:
         return
     rows = [row for entry in devices for row in _rows(entry)]
     columns = (
-        "device", "presence", "faults", "model", "desired", "phase", "stable", "accuracy", "seen", "expires", "why"
+        "device", "presence", "faults", "model", "desired", "phase", "stable", "accuracy or error", "seen", "expires",
+        "why",
     )  # fmt: skip
     console.print(table(f"{len(devices)} devices", columns, rows))
 
@@ -95,7 +97,8 @@ def show(name: str, *, as_json: bool) -> None:
             f"v{v.release}",
             v.inferences,
             v.errors,
-            ratio(v.accuracy),
+            sum(v.refused.values()),
+            how_right(v),
             microseconds(v.latency_us_p95),
         )
         for m in found.models
@@ -105,8 +108,10 @@ def show(name: str, *, as_json: bool) -> None:
         if each.state is not None and (progress := each.state.progress) is not None:
             words = f"{size(progress.done_bytes)} of {size(progress.total_bytes)} received"
             console.print(f"{each.model}: {words}", highlight=False)
-    columns = ("model", "version", "inferences", "errors", "accuracy", "p95 below")
+    columns = ("model", "version", "inferences", "errors", "refused", "accuracy or error", "p95 below")
     console.print(table("measured since the controller started", columns, measured))
+    for words in _faults(found):
+        console.print(words, highlight=False, markup=False)
     console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found.history]))
 
 
@@ -162,6 +167,18 @@ def _machine(found: Device) -> str:
     return f"{told.machine}, agent {told.agent}, onnxruntime {told.onnxruntime}, " if told is not None else ""
 
 
+def _faults(found: Device) -> Iterator[str]:
+    """What failed or was refused, by version and code, with the newest words about it."""
+    for model in found.models:
+        for each in model.measured:
+            counts = dict(sorted(each.refused.items()))
+            for code, words in sorted({**dict.fromkeys(counts, ""), **each.faults}.items()):
+                times = f", {counts[code]} times" if code in counts else ""
+                yield f"{model.model} v{each.release}: {code}{times}{f': {words}' if words else ''}"
+            if each.labels_unusable:
+                yield f"{model.model} v{each.release}: {each.labels_unusable} labels were none"
+
+
 def _load(found: Device) -> str:
     """Returns CPU load and temperature as text; empty if the device has not reported them."""
     cpu = f"{found.cpu_ratio:.1%} of a core, " if found.cpu_ratio is not None else ""
@@ -196,7 +213,7 @@ def _model_cells(model: DeviceModel, seen: str | None, ends: str | None) -> tupl
         model.desired_release and f"v{model.desired_release}",
         state.phase if state is not None else None,
         model.stable_release and f"v{model.stable_release}",
-        ratio(measured.accuracy if measured is not None else None),
+        how_right(measured),
         seen,
         ends,
         (state.why or None) if state is not None else None,
@@ -210,7 +227,9 @@ def _entry(entry: HistoryEntry) -> tuple[object, ...]:
     if state is None:
         return when(entry.at), None, None, None
     outcome = state.outcome
-    words = f"v{outcome.version.release} {outcome.result} {outcome.code}" if outcome is not None else ""
+    words = (
+        f"v{outcome.version.release} {outcome.result} {outcome.code} {outcome.detail}" if outcome is not None else ""
+    )
     return when(entry.at), state.phase, state.generation, f"{state.model} {words} {state.code}".strip()
 
 

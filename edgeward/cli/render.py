@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from edgeward.answers.devices import Measured
 from edgeward.answers.rollouts import Preview, Rollout, Transfer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -20,7 +21,7 @@ console = Console()
 _COLOURS = {
     "running": "cyan", "paused": "yellow", "completed": "green", "rolling_back": "red", "rolled_back": "red",
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
-    "pass": "green", "fail": "red", "inconclusive": "yellow", "sent_back": "yellow",
+    "pass": "green", "fail": "red", "inconclusive": "yellow", "sent_back": "yellow", "device_sick": "red",
 }  # fmt: skip
 
 
@@ -62,6 +63,14 @@ def microseconds(value: float | None) -> str:
 def ratio(value: float | None) -> str:
     """Returns an accuracy as text."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def how_right(measured: Measured | None) -> str:
+    """How right a version is: the accuracy of a classifier, the mean absolute error and R2 of a regression."""
+    if measured is None or measured.mean_absolute_error is None:
+        return ratio(measured.accuracy if measured is not None else None)
+    r2 = "" if measured.r2 is None else f", R2 {measured.r2:.3f}"
+    return f"MAE {measured.mean_absolute_error:.4g}{r2}"
 
 
 def when(moment: datetime | None) -> str:

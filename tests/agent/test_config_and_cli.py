@@ -166,11 +166,13 @@ def test_status_reads_the_disk_of_an_agent_that_is_down(configured: Path, capsys
     assert cli.run(["status", "-c", str(configured)]) == 0
     assert "no model yet" in capsys.readouterr().out
     v2 = Assignment(model="m", generation=2, manifest=make_model(2, "good").manifest, policy=TrialPolicy())
-    outcome = UpdateOutcome(generation=3, version=v2.ref, result="rolled_back", code="health_errors")
+    outcome = UpdateOutcome(
+        generation=3, version=v2.ref, result="rolled_back", code="health_errors", detail="3 of 3; the first: x"
+    )
     store = Store(PosixDisk(configured.parent / "state"))
     store.save_record("m", Record(generation=3, stable=v2, outcome=outcome))
     assert cli.run(["status", "-c", str(configured)]) == 0
-    assert capsys.readouterr().out == "m: stable v2, generation 3, v2 rolled_back: health_errors\n"
+    assert capsys.readouterr().out == "m: stable v2, generation 3, v2 rolled_back: health_errors 3 of 3; the first: x\n"
     assert cli.run(["status", "--json", "-c", str(configured)]) == 0
     assert json.loads(capsys.readouterr().out)["m"]["generation"] == 3
 

@@ -109,3 +109,24 @@ def test_a_wide_model_reports_its_first_columns() -> None:
 @pytest.mark.parametrize("arrays", [[np.zeros((2, 2))], [np.zeros((2, 3, 3))], [np.zeros((2, 1))] * 2])
 def test_tensors_that_are_no_table_are_not_counted_by_column(arrays: list[Array]) -> None:
     assert columns_of(("a", "b", "c"), arrays) == {}
+
+
+def test_requests_of_other_widths_and_answers_of_other_sizes_cost_no_other_request() -> None:
+    device = distribution()
+    device.see({"X": SAMPLE[:4]}, [SAMPLE[:4].sum(axis=1)])
+    device.see({"X": np.ones((2, 7), dtype=np.float32)}, [np.ones((2, 3), dtype=np.float32)])
+    device.see({"X": np.ones((1, 2, 3), dtype=np.float32)}, [np.zeros((0,), dtype=np.float32)])
+    device.see({"X": SAMPLE[4:6]}, [np.array(3.0, dtype=np.float32)])
+    features, output = device.take()
+    assert sum(features["a"]) == 6
+    assert sum(output) == 6
+
+
+def test_a_column_that_cannot_be_told_is_skipped_and_the_others_are_counted() -> None:
+    arrays = golden()
+    device = distribution(arrays)
+    words = np.array([["warm", 1.0, 2.0]], dtype=object)
+    device.see({"X": words}, [np.array([1.0], dtype=np.float32)])
+    features, output = device.take()
+    assert "a" not in features
+    assert (sum(features["b"]), sum(output)) == (1, 1)

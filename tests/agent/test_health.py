@@ -1,12 +1,16 @@
+import random
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
 import pytest
 
-from agent.core.health import Inference, JudgedInferences, judge
+from agent.core.health import judge
+from agent.core.judged import Inference, JudgedInferences
 from agent.core.model import Baseline, Verdict
 from contract.desired import TrialPolicy
 from contract.errors import Code
+from contract.sequential import ratio_beyond
 
 POLICY = TrialPolicy(
     min_samples=50,
@@ -41,14 +45,149 @@ def test_inferences_without_a_fault_pass() -> None:
     assert verdict(judged(50)) == (Verdict.PASS, "")
 
 
-def test_errors_beyond_the_ratio_fail() -> None:
+def test_errors_beyond_the_ratio_fail_where_chance_does_not_explain_them() -> None:
     assert verdict(judged(100, errors=2)) == (Verdict.PASS, "")
-    assert verdict(judged(100, errors=3)) == (Verdict.FAIL, Code.HEALTH_ERRORS)
+    assert verdict(judged(100, errors=3)) == (Verdict.INCONCLUSIVE, "")
+    assert verdict(judged(100, errors=10)) == (Verdict.INCONCLUSIVE, "")
+    assert verdict(judged(100, errors=11)) == (Verdict.FAIL, Code.HEALTH_ERRORS)
+    assert verdict(judged(100, errors=3), Baseline(inferences=100, errors=3)) == (Verdict.PASS, "")
 
 
-def test_errors_convict_before_min_samples_when_no_success_could_help() -> None:
-    assert verdict(judged(2, errors=2)) == (Verdict.FAIL, Code.HEALTH_ERRORS)
-    assert verdict(judged(2, errors=1)) == (Verdict.INCONCLUSIVE, "")
+def test_what_is_certain_is_not_held_up_by_what_is_not() -> None:
+    made = judged(200, errors=5, accuracy=0.5)
+    assert verdict(made) == (Verdict.FAIL, Code.HEALTH_ACCURACY)
+
+
+def test_one_error_convicts_nobody_whatever_is_allowed_and_three_in_a_row_convict_early() -> None:
+    assert verdict(judged(1, errors=1)) == (Verdict.INCONCLUSIVE, "")
+    assert verdict(judged(1, errors=1), max_error_ratio=Decimal(0)) == (Verdict.INCONCLUSIVE, "")
+    assert verdict(judged(2, errors=2)) == (Verdict.INCONCLUSIVE, "")
+    assert verdict(judged(3, errors=3)) == (Verdict.FAIL, Code.HEALTH_ERRORS)
+
+
+SICK = Baseline(inferences=500, errors=150, row_latency_counts=(0,) * 30 + (500,))
+
+
+def test_a_trial_that_fails_as_much_as_stable_is_not_convicted_and_the_device_is_named() -> None:
+    found = judge(judged(200, errors=60), POLICY, SICK)
+    assert (found.verdict, found.code) == (Verdict.INCONCLUSIVE, Code.DEVICE_SICK)
+    assert "60 of 200 inferences failed, 2.0% allowed; of stable's 500 it is 150" in found.detail
+    assert verdict(judged(200, errors=120), SICK) == (Verdict.FAIL, Code.HEALTH_ERRORS)
+
+
+def test_a_trial_that_is_as_slow_as_stable_is_not_convicted_either() -> None:
+    slow = judged(100, latency_us=20_000.0)
+    assert verdict(slow, SICK) == (Verdict.INCONCLUSIVE, Code.DEVICE_SICK)
+    assert verdict(slow, Baseline(inferences=500, row_latency_counts=(500,))) == (Verdict.FAIL, Code.HEALTH_LATENCY)
+
+
+def test_errors_that_stable_may_share_wait_for_more_of_stable_and_name_no_device() -> None:
+    few = Baseline(inferences=12, errors=0)
+    assert verdict(judged(100, errors=12), few) == (Verdict.INCONCLUSIVE, "")
+    assert verdict(judged(100, errors=12), Baseline(inferences=9)) == (Verdict.FAIL, Code.HEALTH_ERRORS)
+    assert verdict(judged(100, errors=40), few) == (Verdict.FAIL, Code.HEALTH_ERRORS)
+
+
+def test_the_sentence_ends_with_the_words_of_the_first_failing_row() -> None:
+    made = judged(10, errors=10)
+    made.error_words = "RuntimeError: index out of range"
+    assert judge(made, POLICY, None).detail.endswith("; the first: RuntimeError: index out of range")
+
+
+def refusing(total: int, alone: int) -> JudgedInferences:
+    made = judged(total - alone)
+    for _ in range(alone):
+        made.refuse("input 'X': datatype", alone=True)
+    return made
+
+
+def test_refused_rows_convict_only_where_stable_takes_them_and_beyond_chance() -> None:
+    mixed = judged(100)
+    for _ in range(400):
+        mixed.refuse("column 'x' is not there", alone=False)
+    assert verdict(mixed) == (Verdict.PASS, "")
+    assert verdict(refusing(100, 12)) == (Verdict.PASS, "")
+    assert verdict(refusing(100, 40)) == (Verdict.FAIL, Code.HEALTH_REFUSALS)
+    assert verdict(refusing(100, 40), max_refused_increase=Decimal("0.5")) == (Verdict.PASS, "")
+    assert verdict(refusing(1, 1)) == (Verdict.INCONCLUSIVE, "")
+    assert judge(refusing(8, 8), POLICY, None).detail == (
+        "8 of 8 requests are refused that stable takes, 10.0% allowed; the first: input 'X': datatype"
+    )
+
+
+def measured(distances: Iterable[float], *, label: float = 10.0) -> JudgedInferences:
+    made = JudgedInferences(1000)
+    for distance in distances:
+        made.add(Inference(1.0, distance=distance, label=label))
+    return made
+
+
+def yardstick_of(distances: Iterable[float], *, label: float = 10.0) -> Baseline:
+    found = measured(distances, label=label).baseline
+    assert found is not None
+    return found
+
+
+_RNG = random.Random(1)
+GOOD_ERRORS = yardstick_of(abs(_RNG.gauss(0, 1)) for _ in range(500))
+
+
+def test_a_regression_that_is_farther_from_the_labels_than_stable_was_fails_with_its_numbers() -> None:
+    rng = random.Random(2)
+    found = judge(measured(1000 * abs(rng.gauss(0, 1)) for _ in range(50)), POLICY, GOOD_ERRORS)
+    assert (found.verdict, found.code) == (Verdict.FAIL, Code.HEALTH_ERROR_SIZE)
+    assert "mean absolute error" in found.detail
+    assert "of 50 against" in found.detail
+    assert "20% more allowed" in found.detail
+
+
+def test_a_regression_as_good_as_stable_passes_and_too_few_labels_are_inconclusive() -> None:
+    rng = random.Random(3)
+    assert verdict(measured(abs(rng.gauss(0, 1)) for _ in range(200)), GOOD_ERRORS) == (Verdict.PASS, "")
+    made = judged(60)
+    for _ in range(49):
+        made.add(Inference(1.0, distance=900.0))
+    assert verdict(made, GOOD_ERRORS) == (Verdict.INCONCLUSIVE, "")
+
+
+def test_a_stable_that_was_never_wrong_convicts_for_real_errors_and_not_for_rounding() -> None:
+    perfect = yardstick_of([0.0] * 200)
+    assert verdict(measured([1.0] * 60), perfect) == (Verdict.FAIL, Code.HEALTH_ERROR_SIZE)
+    assert verdict(measured([1e-6] * 60), perfect) == (Verdict.PASS, "")
+    assert verdict(measured([0.0] * 60, label=0.0), yardstick_of([0.0] * 60, label=0.0)) == (Verdict.PASS, "")
+
+
+@pytest.mark.parametrize("shape", ["normal", "exponential", "heavy"])
+def test_a_regression_as_good_as_stable_is_convicted_in_less_than_one_life_in_a_hundred(shape: str) -> None:
+    """200 lives of 400 labels, judged every 20; the test promises one in a thousand for errors that are alike."""
+    rng = random.Random(4)
+    draw = {
+        "normal": lambda: abs(rng.gauss(0, 1)),
+        "exponential": lambda: rng.expovariate(1.0),
+        "heavy": lambda: rng.lognormvariate(0, 1),
+    }[shape]
+    convicted = 0
+    for _ in range(200):
+        stable, trial = yardstick_of(draw() for _ in range(200)), JudgedInferences(1000)
+        for number in range(400):
+            trial.add(Inference(1.0, distance=draw()))
+            if number % 20 == 19 and judge(trial, POLICY, stable).verdict is Verdict.FAIL:
+                convicted += 1
+                break
+    assert convicted <= 1
+
+
+def test_the_exact_test_of_a_share_is_wrong_less_often_than_it_promises_at_any_number_of_looks() -> None:
+    rng = random.Random(5)
+    wrong = 0
+    for _ in range(400):
+        hits = 0
+        for total in range(1, 601):
+            hits += rng.random() < 0.02
+            if ratio_beyond(hits, total, 0.02, 0.01):
+                wrong += 1
+                break
+    assert wrong <= 4
 
 
 def test_a_slow_trial_fails_with_its_numbers() -> None:
@@ -93,9 +232,10 @@ def test_only_the_newest_inferences_count() -> None:
     ("changes", "made"),
     [
         ({"min_samples": 1000}, judged(200)),
-        ({"max_error_ratio": Decimal(0)}, judged(100, errors=2)),
+        ({"max_error_ratio": Decimal(0)}, judged(200, errors=4)),
         ({"max_latency_ms_p95": Decimal("0.01")}, judged(100)),
         ({"max_accuracy_drop": Decimal("0.01")}, judged(200, accuracy=0.7)),
+        ({"max_refused_increase": Decimal("0.01")}, refusing(200, 20)),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -103,3 +243,10 @@ def test_no_knob_is_dead(changes: dict, made: JudgedInferences) -> None:
     relaxed = {"max_accuracy_drop": Decimal("0.5")} if "max_accuracy_drop" in changes else {}
     assert verdict(made, **relaxed) == (Verdict.PASS, "")
     assert verdict(made, **changes)[0] is not Verdict.PASS
+
+
+def test_the_allowed_increase_of_the_error_is_no_dead_knob() -> None:
+    rng = random.Random(6)
+    worse = measured(1.6 * abs(rng.gauss(0, 1)) for _ in range(900))
+    assert verdict(worse, GOOD_ERRORS, max_error_increase=Decimal("0.9")) == (Verdict.PASS, "")
+    assert verdict(worse, GOOD_ERRORS) == (Verdict.FAIL, Code.HEALTH_ERROR_SIZE)

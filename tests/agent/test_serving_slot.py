@@ -8,10 +8,11 @@ import pytest
 
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample
-from agent.serving.observed import MAX_LABELS, MAX_NOTES
+from agent.serving.observed import MAX_NOTES
 from agent.serving.pipeline import run_pipeline
 from agent.serving.rows import RowEncoder
 from agent.serving.slot import ModelSlot
+from agent.serving.tally import MAX_LABELS
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code, WorldError
 from contract.manifest import Manifest, Tensor
@@ -119,11 +120,11 @@ def test_a_missing_column_is_named() -> None:
     assert "'x'" in caught.value.detail
 
 
-def test_text_that_is_no_number_is_refused_with_the_columns() -> None:
+def test_text_that_is_no_number_is_refused_with_its_column_and_without_the_text() -> None:
     encoder = RowEncoder(make_model(1, "good").manifest)
     with pytest.raises(BadInput) as caught:
         encoder.arrays({"x": "warm"})
-    assert "columns are x" in caught.value.detail
+    assert caught.value.detail == "column 'x': text of 4 characters that is no number"
 
 
 def test_an_empty_cell_is_nan() -> None:

@@ -255,3 +255,67 @@ class _Unconvertible(ClassifierMixin, BaseEstimator):
 
     def predict(self, features: Any) -> Any:
         return np.zeros(len(features))
+
+
+def with_text(encoder: Any, cells: list[Any], labels: Any) -> tuple[Any, pd.DataFrame]:
+    frame = pd.DataFrame({"t": np.linspace(0, 1, len(cells)), "site": pd.Series(cells, dtype=object)})
+    model = make_pipeline(
+        ColumnTransformer([("n", "passthrough", ["t"]), ("c", encoder, ["site"])]), LogisticRegression()
+    )
+    return model.fit(frame, labels), frame
+
+
+SITES = ["a", "b", "c"] * 40
+IS_A = [site == "a" for site in SITES]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "cells", "stand_ins"),
+    [
+        (OneHotEncoder(handle_unknown="ignore"), SITES, (("site", "nan"),)),
+        (OneHotEncoder(), SITES, ()),
+        (OneHotEncoder(handle_unknown="ignore"), [*SITES[:-3], "", "", ""], (("site", ""),)),
+    ],
+    ids=["unknown is ignored", "unknown is an error", "the empty text is a category"],
+)
+def test_the_estimator_says_what_stands_for_a_missing_text(encoder: Any, cells: Any, stand_ins: Any) -> None:
+    model, frame = with_text(encoder, cells, IS_A)
+    answer = convert(model, frame).answer
+    assert judge_parity(answer.parity).passed
+    assert answer.missing_text == stand_ins
+
+
+@pytest.mark.parametrize("missing", [np.nan, None], ids=["NaN", "None"])
+def test_a_missing_text_in_the_sample_is_missing_to_the_estimator_and_answered_alike_by_onnx(missing: Any) -> None:
+    cells = [missing if number % 10 == 0 else site for number, site in enumerate(SITES)]
+    model, frame = with_text(OneHotEncoder(handle_unknown="ignore"), cells, [cell is missing for cell in cells])
+    converted = convert(model, frame)
+    assert judge_parity(converted.answer.parity).passed, converted.answer.parity
+    ((column, text),) = converted.answer.missing_text
+    assert column == "site"
+    (golden,) = (golden for _, golden in converted.forms.values())
+    given = decode_tensors(golden)["in/site"].ravel().tolist()
+    assert given[:2] == [text, "b"]
+
+
+def test_a_column_that_the_estimator_cannot_do_without_is_required_and_others_are_not() -> None:
+    rows = X.copy()
+    rows[::7, 1] = np.nan
+    frame = pd.DataFrame(rows, columns=list("abcde"))
+    model = make_pipeline(
+        ColumnTransformer([("i", SimpleImputer(), ["b"]), ("p", "passthrough", ["a", "c", "d", "e"])]),
+        LogisticRegression(),
+    )
+    answer = convert(model.fit(frame, Y), frame).answer
+    assert (answer.nan, answer.required) == ("accept", ("a", "c", "d", "e"))
+
+
+def test_names_of_dimensions_are_kept_from_a_pushed_model() -> None:
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("Add", ["a", "b"], ["c"])
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 1]) for name in "abc"]
+    graph = helper.make_graph([node], "g", tensors[:2], tensors[2:])
+    raw = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8).SerializeToString()
+    answer = convert(raw, pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})).answer
+    assert [tensor.dimensions for tensor in answer.inputs] == [("batch", ""), ("batch", "")]

@@ -73,6 +73,9 @@ class Outside(DurableTables):
         self._note("tell")
         self.stand = [each.status for each in rollouts]
 
+    def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
+        self._note("hear")
+
     def _note(self, what: str) -> None:
         self.asked.append(what)
         if what == self.full:
@@ -102,7 +105,16 @@ def run(made: Passes, outside: Any, now: float = 5.0) -> list[str]:
 
 def test_what_changes_is_durable_then_published_then_acknowledged(world: World, outside: Outside) -> None:
     outside.waiting, outside.batches = [("a", BEAT), ("a", REPORT)], [("a", BATCH)]
-    assert run(passes(world, outside), outside) == ["take", "write", "keep", "record", "publish", "ack 3", "ack 9"]
+    assert run(passes(world, outside), outside) == [
+        "take",
+        "write",
+        "keep",
+        "record",
+        "hear",
+        "publish",
+        "ack 3",
+        "ack 9",
+    ]
     assert outside.published == [({"a"}, False)]
 
 
@@ -123,10 +135,10 @@ def test_a_write_that_fails_is_done_first_by_the_next_pass_and_nobody_was_told(
     for _ in range(2):
         with pytest.raises(WorldError):
             run(made, outside)
-        assert not {"publish", "ack 3", "ack 9", "tell"} & set(outside.asked)
+        assert not {"publish", "ack 3", "ack 9", "tell", "hear"} & set(outside.asked)
     assert "take" not in outside.asked, "a world that is not durable takes no message"
     outside.full = ""
-    assert run(made, outside) == ["write", "keep", "record", "take", "publish", "ack 3", "ack 9"]
+    assert run(made, outside) == ["write", "keep", "record", "hear", "take", "publish", "ack 3", "ack 9"]
     assert outside.published == [({"a"}, False)]
     assert b'"release":2' in outside.rows("devices")["a"]
 

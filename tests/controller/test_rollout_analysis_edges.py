@@ -1,5 +1,6 @@
 """Rules exactly at their thresholds, what is compared with what, and strategies that are refused."""
 
+import math
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from contract.messages import ModelInterval
 from contract.sequential import beyond_chance, variance_of_ratio
 from controller.rollout import evidence
 from controller.rollout.analysis import Counts, Evidence, RuleVerdict, judge, judge_all
-from controller.rollout.check import check_power, check_strategy, power_of
+from controller.rollout.check import check_power, check_strategy, check_task, power_of
 from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Sums
 from controller.rollout.late import STRETCH_S, judge_late
 from controller.rollout.model import DEVICE_METRICS, Member, Rollout, Rule, Strategy, Wave
@@ -130,17 +131,90 @@ def test_a_latency_at_its_ratio_passes() -> None:
     rule = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=50)
     assert word(rule, Cell(sums(100, bucket=12), sums(100, bucket=10))) == "pass"
     found = verdict(rule, Cell(sums(100, bucket=14), sums(100, bucket=10)))
-    assert (found.word, found.detail) == ("fail", "p95 128 us against 32 us beside it, 2.0 times allowed")
+    words = "p95 128 us for a row against 32 us beside it, 2.0 times allowed; 100 of 100 took longer than that"
+    assert (found.word, found.detail) == ("fail", words)
+
+
+def test_a_few_slow_answers_that_chance_explains_trip_no_latency_rule() -> None:
+    rule = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=50)
+    some = sums(93, bucket=10).plus(sums(7, bucket=20))
+    assert word(rule, Cell(some, sums(100, bucket=10))) == "pass"
+    assert word(rule, Cell(sums(60, bucket=10).plus(sums(40, bucket=20)), sums(100, bucket=10))) == "fail"
+
+
+def test_requests_of_many_rows_are_compared_by_their_time_for_one_row() -> None:
+    rule = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=50)
+    bulk = replace(sums(100, bucket=30), row_latency_counts=sums(100, bucket=10).latency_counts)
+    assert word(rule, Cell(bulk, sums(100, bucket=10))) == "pass"
+    both = bulk.plus(sums(50, bucket=12))
+    assert both.row_latency_counts[10:13] == (100, 0, 50)
+    assert sum(both.latency_counts) == 150
 
 
 def test_latency_is_the_95th_percentile_of_cells_that_have_both_sides() -> None:
     slow = sums(6, bucket=20).plus(sums(94, bucket=10))
     few = sums(5, bucket=20).plus(sums(95, bucket=10))
     alone = Cell(sums(1000, bucket=30))
-    ratio = evidence.latency_ratio([Cell(slow, few), alone], 0.95)
-    assert ratio == (32.0, 1024.0, 32.0, 100)
-    assert evidence.latency_ratio([alone], 0.95) is None
-    assert evidence.latency_ratio([Cell(sums(7), sums(9))], 0.5) == (1.0, 32.0, 32.0, 7)
+    ratio = evidence.latency_ratio([Cell(slow, few), alone], 0.95, 2.0)
+    assert ratio == evidence.LatencyRatio(1024.0, 32.0, 6, 100, 100)
+    assert evidence.latency_ratio([alone], 0.95, 2.0) is None
+    assert evidence.latency_ratio([Cell(sums(7), sums(9))], 0.5, 1.0) == evidence.LatencyRatio(32.0, 32.0, 0, 7, 9)
+
+
+def regressing(count: int, error: float, label: float = 10.0) -> Sums:
+    """Labels that lie `label` either way of 0, and answers off by `error` on average, as normal errors are."""
+    return Sums(
+        inferences=count,
+        labelled=count,
+        measured=count,
+        absolute_error_sum=count * error,
+        squared_error_sum=count * error * error * math.pi / 2,
+        label_sum=0.0,
+        squared_label_sum=count * label * label,
+    )
+
+
+def test_a_regression_is_compared_by_the_size_of_its_errors_in_the_same_cells() -> None:
+    rule = Rule(metric="error_increase", threshold=0.1, min_samples=100)
+    assert word(rule, Cell(regressing(500, 1.0), regressing(500, 1.0))) == "pass"
+    assert word(rule, Cell(regressing(500, 1.1), regressing(500, 1.0))) == "pass"
+    found = verdict(rule, Cell(regressing(500, 1000.0), regressing(500, 1.0)))
+    assert found.word == "fail"
+    assert found.detail.startswith("mean absolute error 1000 against 1 on the same kind of device")
+    assert word(rule, Cell(regressing(99, 1000.0), regressing(500, 1.0))) == "inconclusive"
+    assert word(rule, Cell(regressing(500, 1000.0)), Cell(Sums(), regressing(500, 1.0))) == "inconclusive"
+    assert word(rule, Cell(regressing(500, 0.0), regressing(500, 0.0))) == "pass"
+
+
+def test_a_regression_has_an_error_and_r2_and_no_accuracy_and_a_classifier_the_other_way_round() -> None:
+    found = regressing(100, 2.0)
+    assert (found.accuracy, found.mean_absolute_error) == (None, 2.0)
+    assert found.r2 == pytest.approx(1 - 4 * math.pi / 2 / 100)
+    assert replace(found, label_sum=1000.0).r2 is None
+    right = sums(100, accuracy=0.8)
+    assert (right.accuracy, right.mean_absolute_error, right.r2) == (0.8, None, None)
+    assert evidence.accuracy_drop([Cell(found, found)]) is None
+
+
+def test_errors_that_what_runs_beside_has_too_convict_no_release() -> None:
+    rule = Rule(metric="error_ratio", threshold=0.02, min_samples=30)
+    sick = Cell(sums(300, errors=60), sums(300, errors=60))
+    found = verdict(rule, sick)
+    assert (found.word, "beside it 60 of 300 failed too" in found.detail) == ("inconclusive", True)
+    assert word(rule, Cell(sums(300, errors=60), sums(300))) == "fail"
+    assert word(rule, Cell(sums(300, errors=180), sums(300, errors=60))) == "fail"
+
+
+@pytest.mark.parametrize(
+    ("task", "rule", "instead"),
+    [("regression", "accuracy_drop", "error_increase"), ("classification", "error_increase", "accuracy_drop")],
+)
+def test_a_rule_that_a_task_cannot_measure_is_refused_with_the_one_to_use(task: str, rule: str, instead: str) -> None:
+    wrong = replace(STRATEGY, rules=(Rule(metric=rule, threshold=0.1),))  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=f"use {instead} in its place"):
+        check_task(wrong, task)
+    check_task(wrong, "other")
+    check_task(replace(wrong, rules=(*wrong.rules, Rule(metric=instead, threshold=0.1))), task)  # type: ignore[arg-type]
 
 
 def test_agreement_counts_the_answers_of_both_sides() -> None:
@@ -271,6 +345,21 @@ def test_late_labels_are_compared_within_the_same_hour_whatever_the_rules_window
     assert "accuracy 0.650 below" in found.detail
     assert late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20, at=STRETCH_S)).word == "inconclusive"
     assert late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20, at=STRETCH_S - 1)).word == "fail"
+
+
+def test_late_labels_of_a_regression_are_judged_by_the_size_of_errors_and_empty_ones_by_nothing() -> None:
+    def numbers(device: str, release: int, error: float, label: Any = 5.0) -> list[tuple[str, CapturedRow]]:
+        row = CapturedRow(at=10.0, model="m", release=release, why="sampled", inputs={}, value=5.0, label=label)
+        return [(device, replace(row, value=5.0 + error * (-1) ** number)) for number in range(120)]
+
+    rule = Rule(metric="error_increase", threshold=0.1, min_samples=100)
+    ended = rollout(replace(STRATEGY, rules=(rule,)), status="completed", wave=1)
+    (bad,) = judge_late(ended, [*numbers("d0", 2, 50.0), *numbers("d1", 1, 1.0)])
+    assert (bad.metric, bad.word) == ("error_increase", "fail")
+    (good,) = judge_late(ended, [*numbers("d0", 2, 1.0), *numbers("d1", 1, 1.0)])
+    assert good.word == "pass"
+    (none,) = judge_late(ended, [*numbers("d0", 2, 50.0, ""), *numbers("d1", 1, 1.0)])
+    assert none.word == "inconclusive"
 
 
 def test_late_labels_count_each_row_once() -> None:

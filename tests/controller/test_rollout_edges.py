@@ -90,7 +90,7 @@ def test_only_an_outcome_of_this_generation_or_a_later_one_counts() -> None:
     assert outcome(replace(told(), state=None), now=50.0) == "pending"
 
 
-@pytest.mark.parametrize("code", sorted(RETRYABLE))
+@pytest.mark.parametrize("code", sorted(RETRYABLE - {Code.DEVICE_SICK}))
 def test_a_failure_that_may_pass_is_pending_until_the_last_attempt(code: str) -> None:
     for attempt, word in ((1, "pending"), (2, "pending"), (3, "rejected"), (4, "rejected")):
         stuck = told(result="rejected", code=code, attempt=attempt)
@@ -106,6 +106,13 @@ def test_every_other_failure_is_final_at_once(code: str) -> None:
     assert retry_at(rollout(RETRYING), told(result="rejected", code=code)) is None
 
 
+def test_a_device_whose_stable_version_fails_as_much_is_asked_again_and_then_counts_neither_way() -> None:
+    for attempt, word in ((1, "pending"), (2, "pending"), (3, "absent")):
+        sick = told(result="rolled_back", code=Code.DEVICE_SICK, attempt=attempt)
+        assert outcome(sick, made=rollout(RETRYING)) == word
+    assert "absent" not in FAILURES
+
+
 def test_which_failures_may_pass_by_themselves() -> None:
     assert set(RETRYABLE) == {
         "transfer_stalled",
@@ -114,6 +121,7 @@ def test_which_failures_may_pass_by_themselves() -> None:
         "memory_short",
         "probe_timeout",
         "trial_inconclusive",
+        "device_sick",
     }
     assert set(FAILURES) == {"failed", "rejected", "silent", "regressed"}
     assert set(FINAL) == {"completed", "aborted", "rolled_back"}

@@ -85,3 +85,9 @@ def test_what_it_runs_and_is_asked_to_run_comes_last_in_the_order_of_models() ->
         "Its own configuration holds p at v3.",
         "Version 222222222222 is quarantined on it: it failed there in r0.",
     ]
+
+
+def test_rows_that_failed_or_were_refused_are_told_with_their_words() -> None:
+    faults = [("m", 2, "value_missing", "no value for x; the model requires one")]
+    twin = Twin("a", reported={"m": state()})
+    assert why(twin, {}, [], {}, faults=faults)[-1] == "m v2: value_missing: no value for x; the model requires one."

@@ -16,6 +16,7 @@ from edgeward.answers import devices, models, operators, rollouts
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences
 from edgeward.answers.blob import Blob
 from edgeward.answers.table import MAX_PRINTED_ROWS, Table
+from edgeward.cli.render import how_right
 
 ANSWERED: dict[str, type[Answer]] = {
     "Health": operators.Health,
@@ -193,6 +194,25 @@ def test_the_fleet_is_a_row_per_device_and_model_with_labels_as_columns() -> Non
     assert frame["site"].tolist()[1] == "north"
     row = frame.iloc[1]
     assert (row["desired"], row["stable"], row["inferences"], row["accuracy"]) == (4, 3, 7, 0.5)
+
+
+def test_a_regression_is_a_row_with_its_error_and_r2_and_an_empty_accuracy() -> None:
+    state = {"model": "m", "phase": "steady", "generation": 1, "stable": {"release": 3, "digest": "ab"}}
+    measured = {
+        "release": 3,
+        "inferences": 7,
+        "errors": 1,
+        "accuracy": None,
+        "labelled": 4,
+        "refused": {"a": 2, "b": 3},
+    }
+    errors = {"mean_absolute_error": 1.25, "r2": 0.9, "latency_us_p50": 1.0, "latency_us_p95": 2.0}
+    model = {"model": "m", "desired_release": 3, "state": state, "measured": [{**measured, **errors}]}
+    (row,) = devices.Device.read(device_json(device="a", models=[model])).table_rows()
+    assert (row["accuracy"], row["mean_absolute_error"], row["r2"]) == (None, 1.25, 0.9)
+    assert (row["errors"], row["refused"]) == (1, 5)
+    assert how_right(devices.Device.read(device_json(models=[model])).models[0].serving) == "MAE 1.25, R2 0.900"
+    assert how_right(None) == "-"
 
 
 def test_a_captured_row_has_inputs_under_their_names_and_the_rest_behind_an_underscore() -> None:

@@ -12,7 +12,7 @@ import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from agent.adapters.sensors.streams import parse_row, to_sample
+from agent.adapters.sensors.streams import from_cells, parse_row, to_sample
 from agent.config import SerialSensor
 from agent.ports import Sample
 from contract.errors import BadInput, Code
@@ -77,7 +77,7 @@ def _sample(line: bytes, config: SerialSensor) -> Sample | BadInput:
             return parse_row(line, config.label, config.key)
         cells = next(csv.reader([line.decode()]))
         values = dict(zip(config.columns, (cell.strip() for cell in cells), strict=True))
-        return to_sample(values, config.label, config.key)
+        return to_sample(from_cells(values), config.label, config.key)
     except BadInput as error:
         return error
     except (ValueError, csv.Error):

@@ -24,9 +24,14 @@ MAX_WAITING = 1000
 
 
 def to_sample(values: dict[str, Any], label: str, key: str = "") -> Sample:
-    """Makes a sample of a row; takes the label column out. An empty cell becomes None, which numpy reads as NaN."""
-    features = {column: None if value == "" else value for column, value in values.items() if column != label}
+    """Makes a sample of a row; takes the label column out. None is a missing cell, an empty text is a text."""
+    features = {column: value for column, value in values.items() if column != label}
     return Sample(features, values.get(label) if label else None, str(values.get(key, "")) if key else "")
+
+
+def from_cells(cells: dict[str, Any]) -> dict[str, Any]:
+    """Returns the cells of a line of CSV: an empty one is missing, as CSV has no other way to say it."""
+    return {column: None if cell == "" else cell for column, cell in cells.items()}
 
 
 def parse_row(raw: bytes | str, label: str, key: str = "") -> Sample:
@@ -105,7 +110,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             yield from _parquet_rows(path)
             return
         with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
-            yield from csv.DictReader(file)
+            yield from map(from_cells, csv.DictReader(file))
     except OSError as error:
         raise BadInput(Code.CONFIG_INVALID, f"sensor path {path}: {error}") from None
 

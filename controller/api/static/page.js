@@ -94,7 +94,19 @@ function transfer(view) {
 
 function served(view, all) {
   const name = view.release ? `${view.model} v${view.release}` : `${view.model}, a version that is not known here`;
-  return made("tr", [made("td", name), made("td", view.devices, "figure"), made("td", [bar(view.devices, all, "good")])]);
+  return made("tr", [made("td", name), made("td", view.devices, "figure"), made("td", [bar(view.devices, all, "good")]),
+    made("td", right(view), "figure"), made("td", `${view.errors} + ${view.refused}`, "figure")]);
+}
+
+function right(view) {
+  if (view.accuracy !== null) return `${(100 * view.accuracy).toFixed(1)} % right`;
+  if (view.mean_absolute_error === null) return "";
+  return `MAE ${view.mean_absolute_error.toPrecision(4)}${view.r2 === null ? "" : `, R2 ${view.r2.toFixed(3)}`}`;
+}
+
+function wrong(fleet) {
+  const sick = fleet.sick.map((each) => `device_sick: ${each.device}, ${each.model}: ${each.detail}`);
+  return [...fleet.findings.map((each) => `${each.code}: ${each.detail}`), ...sick];
 }
 
 function rows(id, found, words, columns) {
@@ -104,12 +116,12 @@ function rows(id, found, words, columns) {
 }
 
 function show(fleet) {
-  at("findings").replaceChildren(...fleet.findings.map((each) => made("li", `${each.code}: ${each.detail}`, "bad")));
-  at("findings").hidden = !fleet.findings.length;
+  at("findings").replaceChildren(...wrong(fleet).map((words) => made("li", words, "bad")));
+  at("findings").hidden = !wrong(fleet).length;
   at("numbers").replaceChildren(...numbers(fleet));
   at("rollouts").replaceChildren(...(fleet.rollouts.length ? fleet.rollouts.map(rollout) : [made("p", "none yet", "none")]));
   rows("transfers", fleet.transfers.map(transfer), "nothing is being fetched", 5);
-  rows("serving", fleet.serving.map((view) => served(view, fleet.devices)), "no device answers yet", 3);
+  rows("serving", fleet.serving.map((view) => served(view, fleet.devices)), "no device answers yet", 5);
 }
 
 function say(words, bad) {

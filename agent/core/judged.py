@@ -1,0 +1,117 @@
+"""The newest inferences of one version, by which it is judged, and the yardstick that they give a successor.
+
+Decides what is counted for judging. Refuses to know what is allowed: `health` judges.
+"""
+
+import math
+from collections import deque
+
+import msgspec
+
+from agent.core.model import Baseline
+from contract.errors import Code
+from contract.histogram import LATENCY_BUCKETS, bucket_of, trimmed
+
+
+class Inference(msgspec.Struct, frozen=True, gc=False):
+    """One inference: its latency, fault and correctness."""
+
+    latency_us: float
+    """Of one row: the time of a request of many is divided by them."""
+    error: Code | None = None
+    correct: bool | None = None
+    """Whether a classifier's answer met the label; None without a label."""
+    distance: float | None = None
+    """How far a regression's number lies from the label; None without a label."""
+    label: float = 0.0
+    """The label of a regression."""
+
+
+class JudgedInferences:
+    """The newest inferences of one version, bounded; counts are kept as they come and go."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._newest: deque[Inference] = deque()
+        self.seen = 0
+        """Inferences that were ever added."""
+        self.errors = 0
+        self.labelled = 0
+        self.correct = 0
+        self.compared = 0
+        """Rows that a shadow has answered; all of them, not only the newest."""
+        self.agreed = 0
+        self.refused = 0
+        """Requests that were not what the version takes; all of them. They are no inferences."""
+        self.refused_alone = 0
+        """Of them, those that stable's signature takes."""
+        self.error_words = ""
+        """What was wrong with the first inference that failed."""
+        self.refusal_words = ""
+        """What was wrong with the first request that was refused."""
+
+    def __len__(self) -> int:
+        return len(self._newest)
+
+    def add(self, inference: Inference) -> None:
+        """Adds one inference; beyond the limit the oldest is dropped."""
+        self._newest.append(inference)
+        self.seen += 1
+        if inference.error is not None or inference.correct is not None:
+            self._count(inference, 1)
+        if len(self._newest) > self._size:
+            oldest = self._newest.popleft()
+            if oldest.error is not None or oldest.correct is not None:
+                self._count(oldest, -1)
+
+    def refuse(self, words: str, *, alone: bool) -> None:
+        """Counts a request that was refused; `alone`: stable's signature takes it."""
+        self.refused += 1
+        self.refused_alone += alone
+        self.refusal_words = self.refusal_words or words
+
+    def compare(self, rows: int, agreed: int) -> None:
+        """Adds how many of a shadow's answers were stable's."""
+        self.compared += rows
+        self.agreed += agreed
+
+    def latency_us_p95(self) -> float:
+        """Returns the 95th percentile of the latencies in microseconds; 0 without inferences."""
+        ordered = sorted(inference.latency_us for inference in self._newest)
+        return ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)] if ordered else 0.0
+
+    def slower_than(self, limit_us: float) -> int:
+        """Returns how many inferences took longer than `limit_us` for a row."""
+        return sum(inference.latency_us > limit_us for inference in self._newest)
+
+    def errors_measured(self) -> Baseline:
+        """Returns the sums of a regression's distances from its labels; all zero without any."""
+        found = [(each.distance, each.label) for each in self._newest if each.distance is not None]
+        return Baseline(
+            measured=len(found),
+            absolute_error_sum=math.fsum(distance for distance, _ in found),
+            squared_error_sum=math.fsum(distance * distance for distance, _ in found),
+            squared_label_sum=math.fsum(label * label for _, label in found),
+        )
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """The yardstick that these inferences give a successor; None without inferences."""
+        if not self._newest:
+            return None
+        latency = [0] * LATENCY_BUCKETS
+        for inference in self._newest:
+            latency[bucket_of(inference.latency_us)] += 1
+        return msgspec.structs.replace(
+            self.errors_measured(),
+            labelled=self.labelled,
+            correct=self.correct,
+            inferences=len(self._newest),
+            errors=self.errors,
+            row_latency_counts=trimmed(latency),
+        )
+
+    def _count(self, inference: Inference, sign: int) -> None:
+        self.errors += sign * (inference.error is not None)
+        self.labelled += sign * (inference.correct is not None)
+        self.correct += sign * (inference.correct is True)

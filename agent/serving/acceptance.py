@@ -1,0 +1,152 @@
+"""What one version takes of arrays: names, types, ranks and sizes, one size for each named dimension, what may miss.
+
+Decides after a failed run whether the arrays were to blame: the check costs a request nothing that the model takes.
+Refuses to know how arrays came.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from agent.ports import Array
+from contract.errors import BadInput, Code
+from contract.manifest import DATATYPES, Manifest, Tensor
+
+FEW = 2048
+"""Numbers up to which the sum of squares is computed at once."""
+ROWS = "rows"
+"""The name of the first dimension where a manifest names none: one input for each column has one row each."""
+
+
+class Acceptance:
+    """The arrays that one version takes; decisions are made once, from its manifest."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.tensors = {tensor.name: tensor for tensor in manifest.inputs}
+        self._refuses_nan = manifest.nan == "refuse"
+        self._required = [at for at, name in enumerate(manifest.columns) if name in manifest.required]
+        self._columns = manifest.columns
+        self._texts = dict(manifest.missing_text)
+        self._stand_ins = tuple(self._texts.get(name) for name in manifest.columns)
+        self.tied = _tied(manifest)
+        """Axes that must have one size: for each name of a dimension (input, axis), two or more of them."""
+
+    def check(self, inputs: Mapping[str, Any]) -> None:
+        """Checks everything; BadInput `tensors_invalid`, `value_missing`, `value_range` names the input."""
+        for name in inputs:
+            if name not in self.tensors:
+                raise _wrong(f"input {name[:64]!r} is unknown; the model takes {', '.join(self.tensors)}")
+        for name, tensor in self.tensors.items():
+            if name not in inputs:
+                raise _wrong(f"input {name!r} is missing")
+            _check_array(tensor, inputs[name])
+        self.check_sizes(inputs)
+        for name in self.tensors:
+            self.check_values(name, inputs[name])
+
+    def check_sizes(self, inputs: Mapping[str, Array]) -> None:
+        """Checks that dimensions of one name have one size; BadInput `tensors_invalid`."""
+        for name, axes in self.tied:
+            sizes = {inputs[each].shape[axis] for each, axis in axes if inputs[each].ndim > axis}
+            if len(sizes) > 1:
+                found = ", ".join(f"{each} has {inputs[each].shape[axis]}" for each, axis in axes[:4])
+                raise _wrong(f"dimension {name!r} has one size in a request; {found}")
+
+    def check_values(self, name: str, array: Array) -> None:
+        """Checks for NaN where the model requires a number, and for infinity; BadInput."""
+        if array.dtype.kind != "f" or _is_finite(array):
+            return
+        if np.isinf(array).any():
+            raise BadInput(Code.VALUE_RANGE, f"input {name!r}: infinity is no measurement")
+        if self._refuses_nan:
+            raise BadInput(Code.VALUE_MISSING, f"input {name!r}: holds NaN, and the model requires every value")
+        if lacking := self._lacking(name, array):
+            raise BadInput(Code.VALUE_MISSING, f"input {name!r}: NaN in {', '.join(lacking[:8])[:200]}, required")
+
+    def stand_ins(self, name: str) -> tuple[str | None, ...]:
+        """Returns what stands for a missing text in each column of an input; None where the column requires one."""
+        return self._stand_ins if len(self.tensors) == 1 else (self._texts.get(name),)
+
+    def blame(self, inputs: Mapping[str, Any]) -> BadInput | None:
+        """Returns what is wrong with arrays on which a run failed; None if the model is to blame."""
+        try:
+            self.check(inputs)
+        except BadInput as error:
+            return error
+        return None
+
+    def _lacking(self, name: str, array: Array) -> list[str]:
+        """Returns the required columns in which a float array holds NaN."""
+        if len(self.tensors) > 1:
+            return [name] if name in self._columns and self._columns.index(name) in self._required else []
+        if array.ndim != 2 or array.shape[1] != len(self._columns):
+            return []
+        return [self._columns[at] for at in self._required if np.isnan(array[:, at]).any()]
+
+
+def _is_finite(array: Array) -> bool:
+    """Whether a float array holds neither infinity nor NaN.
+
+    The sum of squares shows both in a third of the time, of a few numbers: more of them would be spread over threads.
+    """
+    if array.size <= FEW and math.isfinite(np.vdot(array, array)):
+        return True
+    return bool(np.isfinite(array).all())
+
+
+@lru_cache(maxsize=8)
+def acceptance_of(manifest: Manifest) -> Acceptance:
+    """Returns the acceptance of a version, cached: it depends on the manifest alone."""
+    return Acceptance(manifest)
+
+
+def unanswerable(inputs: Mapping[str, Array], answers: Array) -> bool:
+    """Whether every answer that is not finite answers a row that holds infinity or NaN.
+
+    `answers` is float of shape (rows, ...). No model can be blamed for those; another non-finite answer is its own.
+    """
+    rows = len(answers) if answers.ndim else 1
+    bad = ~np.isfinite(answers.reshape(rows, -1)).all(axis=1)
+    excused = np.zeros(rows, dtype=bool)
+    for array in inputs.values():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            fits = array.ndim > 0 and len(array) == rows
+            excused |= ~np.isfinite(array.reshape(rows, -1)).all(axis=1) if fits else True
+    return bool((excused | ~bad).all())
+
+
+def _check_array(tensor: Tensor, array: Any) -> None:
+    if not isinstance(array, np.ndarray):
+        raise _wrong(f"input {tensor.name!r} is a {type(array).__name__}; the model takes a numpy array")
+    wanted = DATATYPES[tensor.datatype]
+    fits = array.dtype.kind in "OU" if wanted == "str" else array.dtype == np.dtype(wanted)
+    if not fits:
+        raise _wrong(f"input {tensor.name!r} is {array.dtype}; the model takes {wanted}")
+    sizes = zip(array.shape, tensor.shape, strict=False)
+    if array.ndim != len(tensor.shape) or any(expected not in (-1, size) for size, expected in sizes):
+        raise _wrong(f"input {tensor.name!r} has shape {list(array.shape)}; the model takes {list(tensor.shape)}")
+
+
+def _tied(manifest: Manifest) -> list[tuple[str, list[tuple[str, int]]]]:
+    by_name: dict[str, list[tuple[str, int]]] = {}
+    for name, tensor, axis in _named_axes(manifest):
+        by_name.setdefault(name, []).append((tensor, axis))
+    return [(name, axes) for name, axes in by_name.items() if len(axes) > 1]
+
+
+def _named_axes(manifest: Manifest) -> Iterable[tuple[str, str, int]]:
+    """Yields (name of the dimension, input, axis)."""
+    by_column = len(manifest.inputs) > 1 and len(manifest.inputs) == len(manifest.columns)
+    for tensor in manifest.inputs:
+        for axis, name in enumerate(tensor.dimensions):
+            if name:
+                yield name, tensor.name, axis
+        if by_column and not tensor.dimensions and tensor.shape[:1] == (-1,):
+            yield ROWS, tensor.name, 0
+
+
+def _wrong(words: str) -> BadInput:
+    return BadInput(Code.TENSORS_INVALID, words[:400])

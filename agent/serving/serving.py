@@ -1,0 +1,185 @@
+"""One loaded version: its session, and what is measured around each inference.
+
+Decides what an inference notes, and whether its arrays or the model are to blame for one that fails. Refuses to know
+which version answers a request: `slot` does.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agent.core.model import Assignment
+from agent.ports import Array, Inputs, Session
+from agent.serving.acceptance import acceptance_of, unanswerable
+from agent.serving.distribution import Distribution
+from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
+from agent.serving.rows import answer_of, encoder_of
+from contract.errors import BadInput, Code, WorldError
+from contract.labels import Answer, Unusable, settle_label
+from contract.manifest import Manifest
+from contract.messages import ModelInterval
+
+
+class _Unloaded:
+    """Stands in for a session whose memory was needed."""
+
+    def run(self, inputs: Inputs) -> list[Array]:
+        raise WorldError(Code.NOT_SERVING, "unloaded: its memory was needed for the version that is being loaded")
+
+
+class Serving:
+    """One session in the slot, with its inferences in flight counted so that it can be drained."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        session: Session,
+        *,
+        perf_s: Callable[[], float],
+        lock: Any,
+        distribution: Distribution | None = None,
+        dropped: Counter[str] | None = None,
+    ) -> None:
+        manifest = assignment.manifest
+        self._perf_s = perf_s
+        self.assignment = assignment
+        self.session = session
+        self.version = str(manifest.release)
+        self.regression = manifest.task == "regression"
+        self._classifies = manifest.task == "classification"
+        self.row = encoder_of(manifest)
+        self.acceptance = acceptance_of(manifest)
+        self._tied = bool(self.acceptance.tied)
+        self.inputs = {tensor.name: tensor for tensor in manifest.inputs}
+        self.predecessor: Manifest | None = None
+        """Stable's manifest, of a trial that takes something else: would stable have taken what the trial refuses?"""
+        self._dropped: Counter[str] = Counter() if dropped is None else dropped
+        self.observed = Observed(assignment, lock, perf_s=perf_s, dropped=self._dropped)
+        self._notes = self.observed.notes
+        self.distribution = distribution
+        self.in_flight: list[None] = []
+        """One entry for each inference: appending and popping are atomic, which `+= 1` is not."""
+        self.typical_s = 0.0
+        """Recent seconds of an inference, a moving average: the server decides by it which thread runs the next one."""
+
+    def infer(
+        self, inputs: Inputs | None, row: Mapping[str, Any] | None = None, label: Answer | None = None
+    ) -> tuple[Inputs, list[Array], Any, float]:
+        """Runs the session on tensors or, where `inputs` is None, on one row by column name, and notes what it cost.
+
+        Returns (inputs, outputs in the manifest's order, the answer as it was noted, seconds). The answer of a row is
+        its label or number; of tensors the first output as nested lists, its only value, or None beyond
+        `MAX_NOTED_VALUES`. `label` is a settled one (`settle`).
+        What the version does not take is counted as refused and raised as BadInput. Whatever else raises is noted as a
+        fault and raised on: WorldError, the runtime's own.
+        """
+        in_flight, perf_s, rows, finite = self.in_flight, self._perf_s, 1, True
+        value: Any
+        in_flight.append(None)
+        began_s = perf_s()
+        try:
+            if inputs is None:
+                assert row is not None
+                inputs = self.row.arrays(row)
+                outputs = self.session.run(inputs)
+                value = answer_of(outputs, regression=self.regression)
+            else:
+                if self._tied:
+                    self.acceptance.check_sizes(inputs)
+                outputs = self.session.run(inputs)
+                first = outputs[0]
+                if first.size == 1:
+                    value = first.item()
+                else:
+                    rows = next(iter(inputs.values())).shape[0]
+                    value = first.tolist() if first.size <= MAX_NOTED_VALUES else None
+                    finite = first.dtype.kind != "f" or bool(np.isfinite(first).all())
+        except Exception as error:  # the runtime's exceptions share no base class
+            told = self._failed(error, inputs, row, perf_s() - began_s)
+            if told is error:
+                raise
+            raise told from error
+        finally:
+            in_flight.pop()
+        seconds = perf_s() - began_s
+        if type(value) is float:
+            finite = value - value == 0.0
+        if not finite and self._is_unanswerable(inputs, outputs[0]):
+            return inputs, outputs, value, seconds
+        notes = self._notes
+        notes.append((seconds, None if finite else self._wrong_answer(), value, label, rows))
+        if len(notes) >= MAX_NOTES:
+            self.observed.count()
+        return inputs, outputs, value, seconds
+
+    def settle(self, label: Any) -> Answer | None:
+        """Returns the label as this version's answers are held against it; None where it is missing, or none at all.
+
+        One that is none is counted.
+        """
+        settled = settle_label(label, regression=not self._classifies)
+        if isinstance(settled, Unusable):
+            self.observed.refuse_label()
+            return None
+        return settled
+
+    def refuse(self, error: BadInput, takes: Callable[[Manifest], object]) -> None:
+        """Counts a request that this version does not take. `takes` raises BadInput if another one does not either."""
+        alone = False
+        if self.predecessor is not None:
+            try:
+                takes(self.predecessor)
+                alone = True
+            except BadInput:
+                alone = False
+        self.observed.refuse(error.code, error.detail, alone=alone)
+
+    def unload(self) -> None:
+        """Drops the session at once, though others may still refer to this version; requests to it fail from now on."""
+        self.session = _Unloaded()
+
+    def take_interval(self) -> ModelInterval | None:
+        """Returns what was inferred since the last call; None if nothing was."""
+        interval = self.observed.take_tally()
+        if interval is None or self.distribution is None:
+            return interval
+        try:
+            features, outputs = self.distribution.take()
+        except Exception:  # a distribution that cannot be counted costs no other measure
+            self._dropped["distributions_skipped"] += 1
+            return interval
+        return msgspec.structs.replace(interval, features=features, outputs=outputs)
+
+    def _failed(
+        self, error: Exception, inputs: Inputs | None, row: Mapping[str, Any] | None, seconds: float
+    ) -> Exception:
+        """Counts a request that failed, as refused or as a fault; returns what the caller is told."""
+        blame: BadInput | None = None
+        if isinstance(error, BadInput):
+            blame = error
+        elif row is None and inputs is not None and not isinstance(error, WorldError):
+            blame = self.acceptance.blame(inputs)  # of a row the encoder has made what the manifest names
+        if blame is None:
+            self.observed.note(seconds, Code.HEALTH_ERRORS, f"{type(error).__name__}: {error}")
+            return error
+        if row is not None:
+            self.refuse(blame, lambda manifest: encoder_of(manifest).arrays(row))
+        elif inputs is not None:
+            given = inputs
+            self.refuse(blame, lambda manifest: acceptance_of(manifest).check(given))
+        return blame
+
+    def _is_unanswerable(self, inputs: Inputs, answers: Array) -> bool:
+        """Counts an answer that is not finite as refused where its row is to blame; returns whether it is."""
+        if answers.dtype.kind != "f" or not unanswerable(inputs, answers):
+            return False
+        words = "the row holds infinity or NaN, and so does the answer"
+        self.observed.refuse(Code.VALUE_RANGE, words)
+        return True
+
+    def _wrong_answer(self) -> Code:
+        self.observed.fault(Code.HEALTH_OUTPUT, "the answer holds infinity or NaN, and the row does not")
+        return Code.HEALTH_OUTPUT

@@ -1,0 +1,54 @@
+"""What callers of a model rely on: the names, types and shapes of its inputs and outputs, and its columns.
+
+Decides whether callers of one version can call another one unchanged. Refuses to know what follows if they cannot.
+"""
+
+from contract.manifest import Manifest, Tensor
+
+MAX_NAMED = 3
+"""Differences that a sentence names: the first ones say what has happened."""
+
+
+def interface_change(before: Manifest, after: Manifest) -> str:
+    """How `after` differs for a caller of `before`, in words; empty where it does not.
+
+    Inputs are compared by name, because requests name them. An output that has been added breaks nobody.
+    """
+    found = [*_tensors("input", before.inputs, after.inputs), *_tensors("output", before.outputs, after.outputs)]
+    found += [f"input {tensor.name!r} is new" for tensor in _only_in(after.inputs, before.inputs)]
+    if not found and before.columns != after.columns:
+        found.append(_columns(before.columns, after.columns))
+    if before.task != after.task:
+        found.append(f"it is a {after.task}, not a {before.task}")
+    more = f", and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    return "; ".join(found[:MAX_NAMED]) + more
+
+
+def _tensors(kind: str, before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -> list[str]:
+    now = {tensor.name: tensor for tensor in after}
+    found = []
+    for tensor in before:
+        other = now.get(tensor.name)
+        if other is None:
+            found.append(f"{kind} {tensor.name!r} is gone")
+        elif (other.datatype, other.shape) != (tensor.datatype, tensor.shape):
+            found.append(f"{kind} {tensor.name!r} is {_described(other)}, it was {_described(tensor)}")
+    return found
+
+
+def _only_in(these: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> list[Tensor]:
+    known = {tensor.name for tensor in others}
+    return [tensor for tensor in these if tensor.name not in known]
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{tensor.datatype} {list(tensor.shape)}"
+
+
+def _columns(before: tuple[str, ...], after: tuple[str, ...]) -> str:
+    gone, new = [name for name in before if name not in after], [name for name in after if name not in before]
+    if not gone and not new:
+        return "its columns come in another order"
+    words = [f"without {', '.join(gone[:MAX_NAMED])}"] if gone else []
+    words += [f"with {', '.join(new[:MAX_NAMED])}"] if new else []
+    return f"its columns are {' and '.join(words)}"
