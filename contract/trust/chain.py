@@ -352,7 +352,7 @@ def _readable_version(text: str) -> int | None:
         return None
 
 
-class _Roots(msgspec.Struct):
+class _Roots(msgspec.Struct, frozen=True):
     """The roots of a bundle, whatever else it holds."""
 
     roots: tuple[str, ...]

@@ -106,9 +106,15 @@ def _fold_all(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         if isinstance(message, Report):
             heard.acks[device, Ack(boot=message.boot, seq=message.seq)] = None
             heard.reports.append((device, message))
-        elif isinstance(message, Heartbeat):
+        elif isinstance(message, Heartbeat) and _is_newest(world, device, message):
             heard.heartbeats.append((device, message))
     return heard
+
+
+def _is_newest(world: World, device: str, message: Heartbeat) -> bool:
+    """Whether a heartbeat is what the device said last: an older one must not be kept as its last words."""
+    current = world.durable.twins[device].boots.current
+    return current is not None and (current.id, current.seq) == (message.boot, message.seq)
 
 
 def _decide_one(world: World, rollout: Rollout, now: float) -> tuple[Decision, set[str], list[Deed]]:

@@ -66,7 +66,7 @@ def keeps_its_model(world: FleetWorld) -> None:
     goes_back = [at for at, rollout in world.controller.history if rollout.status in ("rolling_back", "aborting")]
     for device in world.devices.values():
         for before, after in pairwise(device.history):
-            lost = before.record.stable is not None and after.record.stable is None
+            lost = before.record.stable is not None and after.record.stable is None and before.card == after.card
             meant = any(at <= after.at for at in goes_back)
             hold(meant or not lost, "keeps_its_model", device.name, after.at, "lost its stable version")
 

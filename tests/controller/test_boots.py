@@ -1,6 +1,6 @@
 """The order of what a device says: starts of its agent, repetitions, late messages, and a second device."""
 
-from contract.messages import ModelState, Phase, Presence, Report
+from contract.messages import Hardware, Heartbeat, ModelState, Phase, Presence, Report
 from controller.fleet.boots import (
     FORGOTTEN_S,
     MAX_PAST_BOOTS,
@@ -127,6 +127,17 @@ def test_a_replay_is_no_news_after_the_controller_has_started_again() -> None:
     again = FleetRecords(tables).load_world({}, 90.0)
     reconcile(again, [told(LATER, 2, "steady"), told(BACKUP, 5, "trial")], 1000.0)
     assert again.durable.twins["d"].reported["m"].phase == "steady"
+
+
+def test_a_replayed_heartbeat_is_not_kept_as_a_devices_last_words() -> None:
+    def beat(boot: int, seq: int) -> tuple[str, Heartbeat]:
+        hardware = Hardware(machine="m", cpus=1, memory_mb=1, python="", onnxruntime="", agent="")
+        return "d", Heartbeat(protocol=1, device="d", boot=boot, seq=seq, uptime_s=1, hardware=hardware)
+
+    world = World(silent_s=90.0)
+    reconcile(world, [beat(BACKUP, 5), beat(LATER, 1)], 10.0)
+    assert reconcile(world, [beat(BACKUP, 5), beat(BACKUP, 6)], 20.0).heartbeats == ()
+    assert [told.seq for _, told in reconcile(world, [beat(LATER, 2)], 30.0).heartbeats] == [2]
 
 
 def test_the_last_will_of_an_earlier_start_does_not_take_the_newest_offline() -> None:

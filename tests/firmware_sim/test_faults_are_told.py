@@ -58,7 +58,15 @@ def test_device_show_counts_refusals_by_code_with_their_words() -> None:
     }
     device = dict.fromkeys(("hardware", "rss_mb", "cpu_ratio", "temperature_c", "swap_stall_ms_max"))
     device |= {"swap_rss_mb": None, "seen_s_ago": None, "bytes_received": 0, "bytes_sent": 0, "bytes_s": 0.0}
-    device |= {"device": "d", "presence": "online", "labels": {}, "document_version": 1, "dropped": {}}
+    device |= {
+        "device": "d",
+        "presence": "online",
+        "labels": {},
+        "document_version": 1,
+        "dropped": {},
+        "faults": [],
+        "expiries": {},
+    }
     model = {"model": "m", "desired_release": 2, "state": None, "measured": [measured]}
     assert list(_faults(Device.read({**device, "models": [model]}))) == [
         "m v2: value_range, 7 times: column 'x': infinity is no measurement",

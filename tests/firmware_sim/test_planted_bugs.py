@@ -76,7 +76,7 @@ def records_are_renamed_before_they_are_synced(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Flash, "sync", _skip(Flash.sync, lambda name: name.startswith("tmp-")))
 
 
-@bug("store", "brownout", "generation_monotonic")
+@bug("store", "brownout", "never_stops")
 def the_directory_is_never_synced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flash, "sync_directory", lambda self: None)
 
