@@ -13,13 +13,12 @@ from contract.errors import BadInput, Code
 from contract.toml_config import decode_toml
 from contract.wire import Message
 from controller.rollout.model import Strategy, Wave
-from firmware_sim.cards import CardFault
+from firmware_sim.cards import CardFault, Positive
 from firmware_sim.models import Behaviour
 from firmware_sim.network import Conditions, Probability, Seconds
 from firmware_sim.sensors import Signal
 
 Fraction = Annotated[float, msgspec.Meta(gt=0, le=1)]
-Positive = Annotated[float, msgspec.Meta(gt=0, le=1e7)]
 
 
 class Release(Message, frozen=True):

@@ -17,7 +17,7 @@ from agent.config import Config
 from agent.flash.atomic_file import replace
 from agent.flash.store import Store
 from agent.trust.enrol import OpenDisk, certificate_for, read_claim
-from agent.trust.keypair import KeyPairs, whole_pair
+from agent.trust.keypair import forget_pairs
 from agent.trust.renewal import private_key_pem
 from contract.errors import BadInput, Code
 from contract.toml_config import decode_toml
@@ -58,7 +58,7 @@ def adopt(claim_file: Path, config: Config, config_path: Path, open_disk: OpenDi
         replace(disk, name, content.encode())
     _forget(Store(open_disk(Path(config.device.state_dir))))
     replace(open_disk(config_path.parent), config_path.name, edited.encode())
-    KeyPairs(open_disk(Path(config.device.state_dir)), first=lambda: whole_pair(b"", b"")).forget()
+    forget_pairs(open_disk(Path(config.device.state_dir)))
     return home
 
 

@@ -55,6 +55,14 @@ def whole_pair(key: bytes, certificate: bytes) -> KeyPair:
     return KeyPair(key, text)
 
 
+def forget_pairs(disk: Disk) -> None:
+    """Forgets everything that was renewed on this disk: its device follows another controller from now on."""
+    with medium():
+        for name in (PAIR, NEXT, AUTHORITIES):
+            disk.delete(name)
+        disk.sync_directory()
+
+
 class KeyPairs:
     """Pairs on one disk. `first` reads the pair of the enrolment: BadInput or OSError where it is gone."""
 
@@ -96,13 +104,6 @@ class KeyPairs:
         """Forgets the next pair."""
         with medium():
             self._disk.delete(NEXT)
-
-    def forget(self) -> None:
-        """Forgets everything that was renewed here: this device follows another controller from now on."""
-        with medium():
-            for name in (PAIR, NEXT, AUTHORITIES):
-                self._disk.delete(name)
-            self._disk.sync_directory()
 
     def authorities(self) -> str:
         """The authorities (PEM) that were taken with a renewal; empty for none."""

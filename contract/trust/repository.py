@@ -146,22 +146,21 @@ def aged(files: Files, now: datetime) -> frozenset[str]:
 
 
 def signers_wanted(files: Files, role: str) -> tuple[tuple[str, ...], int]:
-    """(key ids that may sign for root, targets or a model's role, how many of them must)."""
+    """(key ids that may sign for root, targets or a model's role, how many of them must); ((), 1) for no such role."""
     if role in ("root", "targets"):
         found = _load(files[f"{newest_root(files)}.root.json"], Root).roles[role]
     else:
-        found = current(files, "targets", Targets).delegations.roles[role]
-    return tuple(found.keyids), found.threshold
+        delegations = current(files, "targets", Targets).delegations
+        found = delegations.roles.get(role) if delegations else None
+    return (tuple(found.keyids), int(found.threshold)) if found else ((), 1)
 
 
 def resign(files: Files, role: str, signers: Sequence[Signer], now: datetime) -> dict[str, str]:
     """`files` in which root, targets or a model's role says what it said, signed anew with a new end."""
     if role == "root":
         return rotate_root(files, now, signers)
-    document = _load(files[f"{role}.json"], Targets)
-    document.version = next_version(document.version, now.timestamp())
-    document.expires = now + timedelta(days=LIFE_DAYS["targets" if role == "targets" else "models"])
-    return {**files, f"{role}.json": sign(document, *signers).decode()}
+    life = "targets" if role == "targets" else "models"
+    return {**files, f"{role}.json": _next(current(files, role, Targets), life, now, *signers)}
 
 
 def rotate_root(
@@ -238,13 +237,7 @@ def timestamp_keys(files: Files) -> dict[str, Key]:
 
 def targets_keyids(files: Files) -> tuple[str, ...]:
     """Key ids that may say who signs which model."""
-    return tuple(_load(files[f"{newest_root(files)}.root.json"], Root).roles["targets"].keyids)
-
-
-def root_keys(files: Files) -> tuple[tuple[str, ...], int]:
-    """(key ids that may sign the next root, how many of them must)."""
-    role = _load(files[f"{newest_root(files)}.root.json"], Root).roles["root"]
-    return tuple(role.keyids), int(role.threshold)
+    return signers_wanted(files, "targets")[0]
 
 
 def models_of(files: Files) -> list[str]:
@@ -270,9 +263,7 @@ def signed_releases(files: Files, model: str) -> tuple[frozenset[int], int]:
 
 def signers_of(files: Files, model: str) -> frozenset[str]:
     """Key ids that may sign for `model`."""
-    top = current(files, "targets", Targets)
-    role = top.delegations.roles.get(role_name(model)) if top.delegations else None
-    return frozenset(role.keyids) if role else frozenset()
+    return frozenset(signers_wanted(files, role_name(model))[0])
 
 
 def describe(files: Files) -> list[dict[str, Any]]:
@@ -298,10 +289,10 @@ def _row(name: str, document: Any, role: Any) -> dict[str, Any]:
     }
 
 
-def _next(top: Targets, name: str, now: datetime, signer: Signer) -> str:
-    top.version = next_version(top.version, now.timestamp())
-    top.expires = now + timedelta(days=LIFE_DAYS[name])
-    return sign(top, signer).decode()
+def _next(document: Targets, life: str, now: datetime, *signers: Signer) -> str:
+    document.version = next_version(document.version, now.timestamp())
+    document.expires = now + timedelta(days=LIFE_DAYS[life])
+    return sign(document, *signers).decode()
 
 
 def _signed_by(text: str, signer: Signer) -> bool:

@@ -56,6 +56,12 @@ class Boots(msgspec.Struct, frozen=True):
         """Returns whether two devices use this identity: a second one has spoken in the last `FORGOTTEN_S`."""
         return any(each.returns >= RETURNS_OF_A_COPY and now - each.heard_at <= FORGOTTEN_S for each in self.past)
 
+    def changes_past_of(self, before: "Boots") -> bool:
+        """Returns whether the earlier starts are others than `before`: that happens only with another newest start."""
+        if self.current is before.current or (self.current and before.current and self.current.id == before.current.id):
+            return False
+        return [each.id for each in self.past] != [each.id for each in before.past]
+
     def kept(self) -> tuple[tuple[int, int], ...]:
         """Returns (id, highest number) of earlier starts, oldest first: what must survive the controller."""
         return tuple((each.id, each.seq) for each in self.past)

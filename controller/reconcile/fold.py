@@ -15,7 +15,7 @@ from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, MAX_CODES, Cell, Cel
 def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
     """Folds one message of `device` into `world`, in place; returns whether an earlier start of its agent is new."""
     twin = world.durable.twins.get(device) or Twin(device)
-    past = twin.boots.past
+    boots = twin.boots
     match message:
         case Heartbeat():
             before, twin = twin, fold_heartbeat(twin, message, now)
@@ -34,7 +34,7 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
             world.durable.twins.setdefault(device, twin)
     if not isinstance(message, Telemetry):
         put_twin(world, twin)
-    return [each.id for each in twin.boots.past] != [each.id for each in past]
+    return twin.boots.changes_past_of(boots)
 
 
 def _is_known(world: World, interval: ModelInterval) -> bool:

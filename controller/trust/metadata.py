@@ -152,7 +152,7 @@ class TrustMetadata:
         keys that say what is current are replaced, where root keys are here.
         """
         files, waiting = self._signed_again(now)
-        if (roots := self.keys.enough(*repository.root_keys(files))) is None:
+        if (roots := self.keys.enough(*repository.signers_wanted(files, "root"))) is None:
             waiting += ["snapshot", "timestamp"]
         else:
             made = {role: make(role) for role in ("snapshot", "timestamp")}
@@ -169,17 +169,11 @@ class TrustMetadata:
     def _signed_again(self, now: datetime) -> tuple[dict[str, str], list[str]]:
         """(documents with newer versions of roles and targets, names of those whose keys are elsewhere)."""
         files, waiting = self.files, []
-        for model in repository.models_of(files):
-            signer = self.keys.among(repository.signers_of(files, model))
-            if signer is None:
-                waiting.append(role_name(model))
-                continue
-            manifests, floor = repository.role_contents(files, model)
-            files[f"{role_name(model)}.json"] = repository.sign_role(
-                files, model, manifests, min_release=floor, signers=[signer], now=now
-            )
-        if (targets := self.keys.among(repository.targets_keyids(files))) is not None:
-            files["targets.json"] = repository.resign_targets(files, targets, now)
+        for role in [*map(role_name, repository.models_of(files)), "targets"]:
+            if signers := self.keys.enough(*repository.signers_wanted(files, role)):
+                files = repository.resign(files, role, signers, now)
+            elif role != "targets":
+                waiting.append(role)
         return files, waiting
 
     def refresh(self, now: datetime) -> bool:

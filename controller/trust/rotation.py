@@ -34,7 +34,7 @@ def rotated(files: Files, role: Role, keys: Keyring, make: Make, now: datetime) 
 
 
 def _rotated_in_root(files: Files, role: Role, keys: Keyring, make: Make, now: datetime) -> tuple[dict[str, str], Key]:
-    known, threshold = repository.root_keys(files)
+    known, threshold = repository.signers_wanted(files, "root")
     roots = keys.enough(known, threshold)
     if roots is None or (role == "root" and len(known) > 1):
         raise BadInput(Code.SIGNATURE_INVALID, f"a root key {ELSEWHERE}")
@@ -58,10 +58,7 @@ def _rotated_release(files: Files, keys: Keyring, make: Make, now: datetime) -> 
         if repository.signers_of(files, model) != {old.public_key.keyid}:
             continue
         changed["targets.json"] = repository.delegate(changed, model, [made.public_key], targets=targets, now=now)
-        manifests, floor = repository.role_contents(files, model)
-        changed[f"{role_name(model)}.json"] = repository.sign_role(
-            changed, model, manifests, min_release=floor, signers=[made], now=now
-        )
+        changed = repository.resign(changed, role_name(model), [made], now)
     keys.release = made
     return changed, made.public_key
 

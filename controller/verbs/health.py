@@ -25,7 +25,7 @@ _log = logging.getLogger("edgeward.controller")
 
 def facts_of(state: State) -> Facts:
     """What is known now. WorldError and OSError do not arise: a disk that cannot be asked has no free space."""
-    now, passes, broker = time.monotonic(), state.passes, state.broker
+    now, date, passes, broker = time.monotonic(), time.time(), state.passes, state.broker
     return Facts(
         pass_age_s=now - passes.good_at,
         failing_s=None if passes.failing_since is None else now - passes.failing_since,
@@ -39,7 +39,7 @@ def facts_of(state: State) -> Facts:
         skipped=state.skipped.why,
         foreign=state.foreign.told(),
         unreadable=state.records.unreadable,
-        taken=[name for name, twin in state.world.durable.twins.items() if twin.boots.is_taken(time.time())],
+        taken=[name for name, twin in state.world.durable.twins.items() if twin.boots.is_taken(date)],
         audit_fault=_audit_fault(state),
     )
 

@@ -184,7 +184,7 @@ def test_a_device_that_knows_more_than_the_backup_follows_a_restored_fleet(state
 def test_a_fleet_whose_roots_are_elsewhere_says_who_must_sign(state: State) -> None:
     state.trust_metadata.vouch("m", {1: replace(MANIFEST, release=1)}, today())
     files = state.trust_metadata.files
-    for keyid in (*repository.root_keys(files)[0], *repository.signers_of(files, "m")):
+    for keyid in (*repository.signers_wanted(files, "root")[0], *repository.signers_of(files, "m")):
         del state.trust_metadata.keys._by_id[keyid]
     waiting = state.trust_metadata.after_restore(lambda role: pytest.fail(role), today())
     assert waiting == [role_name("m"), "snapshot", "timestamp"]

@@ -39,7 +39,7 @@ def keys_of(state: State, role: Role) -> tuple[str, ...]:
     files = state.trust_metadata.files
     match role:
         case "root":
-            return repository.root_keys(files)[0]
+            return repository.signers_wanted(files, "root")[0]
         case "targets":
             return repository.targets_keyids(files)
         case "release":
@@ -80,7 +80,7 @@ def test_a_key_is_replaced_and_a_device_that_knows_the_old_one_follows(
 
 def test_what_needs_keys_that_are_elsewhere_says_so_and_changes_nothing(state: State) -> None:
     files, ring = state.trust_metadata.files, state.trust_metadata.keys
-    for keyid in (*repository.root_keys(files)[0], *repository.targets_keyids(files)):
+    for keyid in (*repository.signers_wanted(files, "root")[0], *repository.targets_keyids(files)):
         del ring._by_id[keyid]
     for role in ROLES:
         with pytest.raises(BadInput, match="--keys DIRECTORY") as refused:
