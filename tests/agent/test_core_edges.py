@@ -1,7 +1,4 @@
-"""Edges of the device's pure core: what happens exactly at a limit, and what each order carries."""
-
-from decimal import Decimal
-from typing import Any
+"""Edges of the device's update machine: what happens exactly at a limit, and what each command carries."""
 
 import pytest
 from msgspec.structs import replace
@@ -13,8 +10,6 @@ from agent.core.events import (
     ActivationAllowed,
     ActivationHeld,
     DesiredChanged,
-    DesiredRefused,
-    DesiredWithdrawn,
     Event,
     FetchDone,
     FetchFailed,
@@ -27,7 +22,6 @@ from agent.core.health import judge
 from agent.core.judged import Inference, JudgedInferences
 from agent.core.limits import ENCODINGS, FALSE_ALARM, MAX_FETCH_ATTEMPTS, PROBE_GRACE_S, backoff_s
 from agent.core.model import (
-    Assignment,
     Baseline,
     Fetching,
     Probing,
@@ -39,158 +33,23 @@ from agent.core.model import (
     Verdict,
     yardstick,
 )
-from contract.desired import TrialPolicy
 from contract.encoding import ENCODING
 from contract.errors import Code
-from contract.messages import UpdateOutcome
-from firmware_sim.models import make_model
-
-POLICY = TrialPolicy(soak_s=Decimal(10), give_up_s=Decimal(50), boot_budget=2, min_samples=20)
-SHADOW = replace(POLICY, mode="shadow")
-NOW = 100.0
-
-
-def version(release: int, generation: int, policy: TrialPolicy = POLICY) -> Assignment:
-    return Assignment(model="m", generation=generation, manifest=make_model(release, "good").manifest, policy=policy)
-
-
-A1, B2 = version(1, 1), version(2, 2)
-GOOD = Baseline(labelled=100, correct=90)
-STABLE = Record(generation=1, stable=A1, baseline=GOOD)
-ON_TRIAL = Record(generation=2, stable=A1, trial=B2, trial_boots=1, baseline=GOOD)
-TRIAL = Trial(ON_TRIAL, soak_until=NOW + 10, give_up_at=NOW + 50)
-
-
-def after(state: State, *events: Event, now: float = NOW) -> tuple[State, tuple[Any, ...]]:
-    commands: tuple[Any, ...] = ()
-    for event in events:
-        state, commands = machine.step(state, event, now)
-    return state, commands
-
-
-def outcome(assignment: Assignment, result: Any, code: str = "", detail: str = "") -> UpdateOutcome:
-    return UpdateOutcome(
-        generation=assignment.generation, version=assignment.ref, result=result, code=code, detail=detail
-    )
-
-
-# Health: counts of the newest inferences, and what is judged at the edge of each limit.
-
-
-def filled(latencies_us: list[float], size: int = 1000) -> JudgedInferences:
-    made = JudgedInferences(size)
-    for latency_us in latencies_us:
-        made.add(Inference(latency_us))
-    return made
-
-
-@pytest.mark.parametrize(("count", "p95"), [(0, 0), (1, 1), (2, 2), (19, 19), (20, 19), (21, 20), (100, 95), (101, 96)])
-def test_the_95th_percentile_is_the_smallest_latency_that_95_percent_do_not_exceed(count: int, p95: int) -> None:
-    assert filled([float(number) for number in range(count, 0, -1)]).latency_us_p95() == p95
-
-
-def test_five_slow_answers_in_a_hundred_are_allowed_and_what_chance_explains_is_waited_for() -> None:
-    policy = replace(POLICY, max_latency_ms_p95=Decimal(1))
-    assert judge(filled([1000.0] * 95 + [9000.0] * 5), policy, None).verdict is Verdict.PASS
-    unsure = judge(filled([1000.0] * 84 + [9000.0] * 16), policy, None)
-    assert (unsure.verdict, unsure.code) == (Verdict.INCONCLUSIVE, "")
-    assert unsure.detail.endswith("over 100 inferences, 1 ms allowed; chance may explain it")
-    found = judge(filled([1000.0] * 83 + [9000.0] * 17), policy, None)
-    assert (found.verdict, found.code) == (Verdict.FAIL, Code.HEALTH_LATENCY)
-
-
-def test_what_leaves_the_window_is_no_longer_counted() -> None:
-    made = JudgedInferences(2)
-    made.add(Inference(1.0, Code.HEALTH_OUTPUT))
-    made.add(Inference(1.0, None, correct=True))
-    assert (made.errors, made.labelled, made.correct) == (1, 1, 1)
-    made.add(Inference(1.0, None, correct=False))
-    assert (made.errors, made.labelled, made.correct) == (0, 2, 1)
-    made.add(Inference(1.0))
-    made.add(Inference(1.0))
-    assert (made.errors, made.labelled, made.correct, made.seen, len(made)) == (0, 0, 0, 5, 2)
-
-
-def test_labels_that_were_never_met_are_a_yardstick_too_and_no_labels_are_none() -> None:
-    made = JudgedInferences(10)
-    assert made.baseline is None
-    made.add(Inference(1.0, None, correct=False))
-    assert made.baseline == Baseline(labelled=1, correct=0, inferences=1, row_latency_counts=(1,))
-    made.add(Inference(2.0, Code.HEALTH_OUTPUT, correct=True))
-    assert made.baseline == Baseline(labelled=2, correct=1, inferences=2, errors=1, row_latency_counts=(1, 0, 1))
-
-
-def shadowed(compared: int, agreed: int, **changes: Any) -> tuple[Verdict, str]:
-    made = filled([1.0] * 50)
-    half = compared // 2, agreed // 2
-    made.compare(*half)
-    made.compare(compared - half[0], agreed - half[1])
-    assert (made.compared, made.agreed) == (compared, agreed)
-    found = judge(made, replace(SHADOW, min_agreement=Decimal("0.9"), **changes), None)
-    return found.verdict, found.code
-
-
-def test_a_shadow_is_judged_from_the_minimum_of_compared_rows_on() -> None:
-    assert shadowed(0, 0) == (Verdict.INCONCLUSIVE, "")
-    assert shadowed(19, 0) == (Verdict.INCONCLUSIVE, "")
-    assert shadowed(20, 0) == (Verdict.FAIL, Code.HEALTH_AGREEMENT)
-    assert shadowed(20, 18) == (Verdict.PASS, "")
-
-
-def test_a_shadow_must_agree_as_often_as_it_was_asked_to_and_no_more() -> None:
-    assert shadowed(100, 90) == (Verdict.PASS, "")
-    assert shadowed(100, 89) == (Verdict.FAIL, Code.HEALTH_AGREEMENT)
-    assert shadowed(0, 0, min_samples=0) == (Verdict.PASS, "")
-
-
-def test_a_trial_that_serves_is_not_asked_to_agree() -> None:
-    assert shadowed(100, 0, mode="serve") == (Verdict.PASS, "")
-
-
-def labelled(count: int, correct: int, size: int = 1000) -> JudgedInferences:
-    made = JudgedInferences(size)
-    for number in range(count):
-        made.add(Inference(1.0, None, correct=number < correct))
-    return made
-
-
-def test_accuracy_needs_labels_on_both_sides() -> None:
-    assert judge(labelled(100, 0), POLICY, Baseline(labelled=0, correct=0)).verdict is Verdict.PASS
-    assert judge(labelled(100, 0), POLICY, GOOD).code == Code.HEALTH_ACCURACY
-    some = filled([1.0] * 30)
-    some.add(Inference(1.0, None, correct=False))
-    assert judge(some, POLICY, GOOD).verdict is Verdict.INCONCLUSIVE
-
-
-def test_accuracy_is_judged_from_the_minimum_of_labels_on() -> None:
-    made = filled([1.0] * 10)
-    for _ in range(19):
-        made.add(Inference(1.0, None, correct=False))
-    assert judge(made, POLICY, GOOD).verdict is Verdict.INCONCLUSIVE
-    made.add(Inference(1.0, None, correct=False))
-    assert judge(made, POLICY, GOOD).verdict is Verdict.FAIL
-
-
-def test_a_small_yardstick_convicts_nobody_of_a_drop_that_a_large_one_would() -> None:
-    worse = labelled(200, 120)
-    assert judge(worse, POLICY, Baseline(labelled=10, correct=9)).verdict is Verdict.PASS
-    found = judge(worse, POLICY, Baseline(labelled=1000, correct=900))
-    assert (found.verdict, found.code) == (Verdict.FAIL, Code.HEALTH_ACCURACY)
-    assert "0.600 of 200 against 0.900 of 1000" in found.detail
-
-
-def test_as_many_errors_as_are_allowed_pass_and_the_sentence_gives_the_numbers() -> None:
-    policy = replace(POLICY, max_error_ratio=Decimal("0.05"))
-    made = filled([1.0] * 38)
-    for _ in range(2):
-        made.add(Inference(1.0, Code.HEALTH_OUTPUT))
-    assert judge(made, policy, None).verdict is Verdict.PASS
-    for _ in range(10):
-        made.add(Inference(1.0, Code.HEALTH_OUTPUT))
-    found = judge(made, policy, None)
-    assert (found.verdict, found.code) == (Verdict.FAIL, Code.HEALTH_ERRORS)
-    assert found.detail == "12 of 50 inferences failed, 5.0% allowed"
-
+from tests.agent.core_records import (
+    A1,
+    B2,
+    GOOD,
+    NOW,
+    ON_TRIAL,
+    POLICY,
+    SHADOW,
+    STABLE,
+    TRIAL,
+    after,
+    filled,
+    outcome,
+    version,
+)
 
 # The pause after a failed fetch.
 
@@ -262,105 +121,6 @@ def test_a_shadow_that_has_passed_waits_for_nothing() -> None:
     assert after(done, HealthJudged(beside.digest, Verdict.FAIL, "c", "d"))[0].record.outcome == outcome(
         beside, "rolled_back", "c", "d"
     )
-
-
-# What a document means.
-
-
-def test_a_new_version_is_fetched_and_an_older_generation_is_not_acted_on() -> None:
-    assert after(Steady(STABLE), DesiredChanged(B2)) == (Fetching(STABLE, B2), (Fetch(B2), Report()))
-    assert after(Steady(STABLE), DesiredChanged(version(2, 1))) == (Steady(STABLE), ())
-    assert after(Fetching(STABLE, B2), DesiredChanged(version(3, 2))) == (Fetching(STABLE, B2), ())
-    newer = version(3, 3)
-    assert after(Fetching(STABLE, B2), DesiredChanged(newer)) == (Fetching(STABLE, newer), (Fetch(newer), Report()))
-
-
-def test_the_newest_generation_is_that_of_the_version_under_way() -> None:
-    for state in (Fetching(STABLE, B2), Probing(STABLE, B2, 0.0), Ready(STABLE, B2, 0.0)):
-        assert machine.newest_generation(state) == 2
-    assert machine.newest_generation(Fetching(replace(STABLE, generation=5), A1)) == 5
-    assert machine.newest_generation(TRIAL) == 2
-
-
-def test_another_version_during_a_trial_rolls_back_first_and_then_fetches() -> None:
-    third = version(3, 3)
-    superseded = outcome(B2, "rolled_back", Code.SUPERSEDED, "by generation 3")
-    back = Record(generation=2, stable=A1, baseline=GOOD, outcome=superseded)
-    assert after(TRIAL, DesiredChanged(third)) == (
-        Fetching(back, third),
-        (Save(back), Load(A1), Prune(), Fetch(third), Report()),
-    )
-
-
-def test_a_new_policy_for_the_trial_is_taken_without_a_new_trial() -> None:
-    longer = version(2, 3, replace(POLICY, soak_s=Decimal(99)))
-    record = replace(ON_TRIAL, trial=longer, generation=3)
-    assert after(TRIAL, DesiredChanged(longer)) == (replace(TRIAL, record=record), (Save(record), Report()))
-
-
-@pytest.mark.parametrize("change", [{"mode": "shadow"}, {"traffic_share": Decimal("0.5")}, {"isolated": True}])
-def test_a_policy_that_changes_who_answers_is_a_new_trial(change: dict[str, Any]) -> None:
-    other = version(2, 3, replace(POLICY, **change))
-    assert after(TRIAL, DesiredChanged(other)) == (Ready(ON_TRIAL, other, NOW), (Activate(other, NOW),))
-
-
-def test_a_promotion_that_is_taken_back_goes_on_with_the_trial() -> None:
-    again = version(2, 4)
-    promoted = Ready(ON_TRIAL, version(2, 3, SHADOW), NOW - 5)
-    record = replace(ON_TRIAL, trial=again, generation=4)
-    assert after(promoted, DesiredChanged(again)) == (
-        Trial(record, NOW + 10, NOW + 50),
-        (Save(record), Load(again), Report()),
-    )
-
-
-def test_stable_desired_again_ends_what_was_under_way() -> None:
-    again = version(1, 3)
-    settled = replace(STABLE, generation=3, stable=again)
-    assert after(Fetching(STABLE, B2), DesiredChanged(again)) == (Steady(settled), (Save(settled), Prune(), Report()))
-    rolled = replace(settled, outcome=outcome(B2, "rolled_back", Code.SUPERSEDED, "stable is desired again"))
-    assert after(TRIAL, DesiredChanged(again)) == (
-        Steady(rolled),
-        (Save(rolled), Load(again), Prune(), Report()),
-    )
-
-
-def test_a_refusal_by_the_devices_own_configuration_is_decided_at_once() -> None:
-    refusal = DesiredRefused(B2, "pinned", "this device holds m at v1")
-    decided = replace(STABLE, generation=2, outcome=outcome(B2, "rejected", "pinned", "this device holds m at v1"))
-    report = Report("pinned", "this device holds m at v1")
-    assert after(Steady(STABLE), refusal) == (Steady(decided), (Save(decided), Prune(), report))
-    assert after(Fetching(STABLE, version(3, 1)), refusal) == (Steady(decided), (Save(decided), Prune(), report))
-    assert after(Steady(decided), refusal) == (Steady(decided), ())
-
-
-def test_a_refusal_lets_a_trial_and_a_repair_go_on() -> None:
-    refusal = DesiredRefused(version(3, 3), "pinned", "why")
-    state, commands = after(TRIAL, refusal)
-    assert state == replace(TRIAL, record=state.record)
-    assert (state.record.trial, state.record.generation) == (B2, 3)
-    assert commands == (Save(state.record), Report("pinned", "why"))
-    for repair in (Fetching(STABLE, A1), Probing(STABLE, A1, 140.0)):
-        state, commands = after(repair, refusal)
-        assert state == replace(repair, record=state.record)
-        assert commands == (Save(state.record), Report("pinned", "why"))
-
-
-def test_a_refusal_while_a_promotion_waits_goes_back_to_the_trial() -> None:
-    state, commands = after(Ready(ON_TRIAL, version(2, 3), NOW - 5), DesiredRefused(version(3, 4), "pinned", "why"))
-    assert isinstance(state, Trial)
-    assert (state.soak_until, state.give_up_at) == (NOW + 10, NOW + 50)
-    assert commands == (Save(state.record), Load(B2), Report())
-
-
-def test_a_model_that_is_no_longer_named_is_let_go_with_its_last_outcome_kept() -> None:
-    told = replace(STABLE, outcome=outcome(A1, "confirmed"))
-    empty = Record(generation=5, outcome=told.outcome)
-    assert after(Steady(told), DesiredWithdrawn(5)) == (Steady(empty), (Save(empty), Load(None), Prune(), Report()))
-    assert after(Steady(told), DesiredWithdrawn(1)) == (Steady(told), ())
-    assert after(Fetching(told, B2), DesiredWithdrawn(2)) == (Fetching(told, B2), ())
-    assert after(Steady(empty), DesiredWithdrawn(6)) == (Steady(empty), ())
-    assert after(Fetching(empty, version(2, 6)), DesiredWithdrawn(7))[0] == Steady(replace(empty, generation=7))
 
 
 # Each phase and its own events.

@@ -1,4 +1,4 @@
-"""Rules exactly at their thresholds, what is compared with what, and strategies that are refused."""
+"""Edges of the rules of a rollout: ratios, sums, and what is judged exactly at each limit."""
 
 import math
 from typing import Any
@@ -6,29 +6,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from contract.captured import CapturedRow
-from contract.desired import TrialPolicy
 from contract.errors import BadInput
 from contract.messages import ModelInterval
 from contract.sequential import beyond_chance, variance_of_ratio
 from controller.rollout import evidence
-from controller.rollout.analysis import Counts, Evidence, RuleVerdict, judge, judge_all
-from controller.rollout.check import check_power, check_strategy, check_task, power_of
+from controller.rollout.analysis import RuleVerdict, judge_all
+from controller.rollout.check import check_task
 from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Sums
-from controller.rollout.late import STRETCH_S, judge_late
-from controller.rollout.model import DEVICE_METRICS, Member, Rollout, Rule, Strategy, Wave
-from tests.controller.rollout_worlds import DEVICES, OLD, REFS, STRATEGY, cells, rollout, sums, targets
-
-ALL = Wave(percent=100)
-
-
-def verdict(rule: Rule, *found: Cell, strata: int = 1, **counts: int) -> RuleVerdict:
-    return judge(rule, Evidence(Counts(**counts), found, strata))
-
-
-def word(rule: Rule, *found: Cell, **counts: Any) -> str:
-    return verdict(rule, *found, **counts).word
-
+from controller.rollout.model import DEVICE_METRICS, Rollout, Rule
+from tests.controller.rollout_worlds import DEVICES, REFS, STRATEGY, cells, rollout, sums, targets
+from tests.controller.rule_verdicts import verdict, word
 
 # Ratios of devices.
 
@@ -316,217 +303,3 @@ def test_a_window_counts_for_the_release_or_for_what_runs_beside_it() -> None:
     before = Cell(sums(1), sums(2))
     assert before.plus(interval, 2) == Cell(sums(1).plus(one), sums(2))
     assert before.plus(interval, 1) == Cell(sums(1), sums(2).plus(one))
-
-
-# Labels that come late.
-
-
-def kept(device: str, release: int, right: int, wrong: int, at: float = 0.0, **changes: Any) -> list[Any]:
-    row = CapturedRow(at=at, model="m", release=release, why="sampled", inputs={}, value="1", label="1")
-    return [(device, replace(row, **changes))] * right + [(device, replace(row, label="0", **changes))] * wrong
-
-
-LATE = replace(
-    STRATEGY,
-    rules=(Rule(metric="accuracy_drop", threshold=0.02, min_samples=100, judged_s=1.0), *STRATEGY.rules),
-)
-
-
-def late(*rows: Any, **changes: Any) -> RuleVerdict:
-    ended = rollout(LATE, status="completed", wave=1, evidence_since=1e9, **changes)
-    (found,) = judge_late(ended, [row for group in rows for row in group])
-    return found
-
-
-def test_late_labels_are_compared_within_the_same_hour_whatever_the_rules_window() -> None:
-    found = late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20))
-    assert (found.word, found.metric) == ("fail", "accuracy_drop")
-    assert "(200 against 200 labelled)" in found.detail
-    assert "accuracy 0.650 below" in found.detail
-    assert late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20, at=STRETCH_S)).word == "inconclusive"
-    assert late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20, at=STRETCH_S - 1)).word == "fail"
-
-
-def test_late_labels_of_a_regression_are_judged_by_the_size_of_errors_and_empty_ones_by_nothing() -> None:
-    def numbers(device: str, release: int, error: float, label: Any = 5.0) -> list[tuple[str, CapturedRow]]:
-        row = CapturedRow(at=10.0, model="m", release=release, why="sampled", inputs={}, value=5.0, label=label)
-        return [(device, replace(row, value=5.0 + error * (-1) ** number)) for number in range(120)]
-
-    rule = Rule(metric="error_increase", threshold=0.1, min_samples=100)
-    ended = rollout(replace(STRATEGY, rules=(rule,)), status="completed", wave=1)
-    (bad,) = judge_late(ended, [*numbers("d0", 2, 50.0), *numbers("d1", 1, 1.0)])
-    assert (bad.metric, bad.word) == ("error_increase", "fail")
-    (good,) = judge_late(ended, [*numbers("d0", 2, 1.0), *numbers("d1", 1, 1.0)])
-    assert good.word == "pass"
-    (none,) = judge_late(ended, [*numbers("d0", 2, 50.0, ""), *numbers("d1", 1, 1.0)])
-    assert none.word == "inconclusive"
-
-
-def test_late_labels_count_each_row_once() -> None:
-    assert STRETCH_S == 3600.0
-    assert late(kept("d0", 2, 99, 0), kept("d1", 1, 100, 0)).word == "inconclusive"
-    assert late(kept("d0", 2, 100, 0), kept("d1", 1, 100, 0)).word == "pass"
-    many = [kept("d0", 2, 50, 150), kept("d1", 1, 180, 20)]
-    again = late(*many, kept("d0", 2, 50, 150, at=2 * STRETCH_S), kept("d1", 1, 180, 20, at=2 * STRETCH_S))
-    assert "(400 against 400 labelled)" in again.detail
-
-
-@pytest.mark.parametrize("changes", [{"why": "hard"}, {"value": None}])
-def test_late_rows_that_say_nothing_are_left_out(changes: dict[str, Any]) -> None:
-    assert late(kept("d0", 2, 0, 200, **changes), kept("d1", 1, 200, 0)).word == "inconclusive"
-    unlabelled = [(device, replace(row, label=None)) for device, row in kept("d0", 2, 0, 200)]
-    assert late(unlabelled, kept("d1", 1, 200, 0)).word == "inconclusive"
-    assert late(kept("stranger", 2, 0, 200), kept("d1", 1, 200, 0)).word == "inconclusive"
-
-
-# Strategies that are refused.
-
-
-def refusal(**changes: Any) -> str:
-    try:
-        check_strategy(replace(STRATEGY, **changes))
-    except BadInput as error:
-        return error.detail
-    return ""
-
-
-SHADOW = Wave(percent=20, mode="shadow")
-
-
-@pytest.mark.parametrize(
-    "waves",
-    [
-        (ALL,),
-        (SHADOW, Wave(percent=20), ALL),
-        (SHADOW, ALL),
-        (Wave(count=3), Wave(percent=10), ALL),
-        (Wave(devices=("d0",)), ALL),
-        (Wave(selector={"a": "b"}), ALL),
-        (Wave(stratum="arm"), ALL),
-        (Wave(each_stratum=True), ALL),
-        (Wave(percent=99), ALL),
-    ],
-)
-def test_every_way_to_name_a_wave_is_accepted(waves: tuple[Wave, ...]) -> None:
-    assert refusal(waves=waves) == ""
-
-
-def test_waves_that_contradict_each_other_are_refused() -> None:
-    assert "percents must rise" in refusal(waves=(Wave(percent=30), Wave(percent=20), ALL))
-    assert "percents must rise" in refusal(waves=(SHADOW, Wave(percent=20), Wave(percent=20), ALL))
-    assert "percents must rise" in refusal(waves=(SHADOW, Wave(percent=10), ALL))
-    assert "a shadow wave comes before" in refusal(waves=(Wave(percent=10), SHADOW, ALL))
-    for last in (Wave(percent=99), Wave(count=9), Wave(percent=100, mode="shadow")):
-        assert "the last wave must be" in refusal(waves=(Wave(percent=20), last))
-    for two in ({"count": 1, "devices": ("a",)}, {"stratum": "a", "selector": {"a": "b"}}, {"each_stratum": True}):
-        assert "waves[0]: name one of" in refusal(waves=(Wave(percent=5, **two), ALL))
-    assert "waves[1]: name one of" in refusal(waves=(Wave(percent=5), Wave(), ALL))
-
-
-def test_agreement_needs_a_shadow_or_a_reverse_share() -> None:
-    rules = (Rule(metric="agreement", threshold=0.9),)
-    assert "nothing is compared" in refusal(rules=rules)
-    assert refusal(rules=rules, waves=(SHADOW, ALL)) == ""
-    assert refusal(rules=rules, trial=TrialPolicy(reverse_share=1)) == ""  # type: ignore[arg-type]
-    assert refusal(rules=(Rule(metric="error_ratio", threshold=0.9),)) == ""
-
-
-def test_a_stratum_goes_back_by_itself_only_if_it_is_judged_by_itself() -> None:
-    rule = Rule(metric="failed_ratio", threshold=0.0, on_fail="roll_back_stratum")
-    assert "needs scope" in refusal(rules=(rule,))
-    assert refusal(rules=(replace(rule, scope="stratum"),)) == ""
-    assert "maintenance hours" in refusal(trial=TrialPolicy(maintenance=("02:00-03:00", "noon")))
-
-
-def power(strategy: Strategy, waves: dict[str, int], strata: dict[str, str] | None = None) -> str:
-    members = [Member(device=name, wave=wave, stratum=(strata or {}).get(name, "")) for name, wave in waves.items()]
-    try:
-        check_power(strategy, members)
-    except BadInput as error:
-        return error.detail
-    return ""
-
-
-def test_a_rule_needs_no_more_devices_than_the_first_wave_that_has_any() -> None:
-    def needing(count: int, **changes: Any) -> Strategy:
-        return replace(STRATEGY, rules=(Rule(metric="failed_ratio", threshold=0.1, min_samples=count, **changes),))
-
-    waves = {"a": 1, "b": 1, "c": 2, "d": 2, "e": 2}
-    assert power(needing(2), waves) == ""
-    assert "needs 3 decided devices and the first wave has 2: it could never pass" in power(needing(3), waves)
-    kinds = {"a": "arm", "b": "x86", "c": "x86", "d": "x86", "e": "x86"}
-    assert power(needing(1, scope="stratum"), waves, kinds) == ""
-    assert "has 1 of its smallest stratum" in power(needing(2, scope="stratum"), waves, kinds)
-    measured = replace(STRATEGY, rules=(Rule(metric="error_ratio", threshold=2.0, min_samples=99),))
-    assert power(measured, waves) == ""
-
-
-def test_a_share_of_one_or_more_could_never_trip() -> None:
-    for threshold, fine in ((0.99, True), (1.0, False), (1.5, False)):
-        strategy = replace(STRATEGY, rules=(Rule(metric="silent_ratio", threshold=threshold),))
-        assert (power(strategy, {"a": 0}) == "") is fine
-
-
-def test_what_a_rule_can_detect_is_said_in_a_sentence() -> None:
-    ratio = Rule(metric="failed_ratio", threshold=0.1)
-    assert power_of(ratio, 20, 0.0) == "20 devices: fails at 3 failed devices"
-    latency = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=30)
-    assert power_of(latency, 3, 10.0) == "3 devices x 10 inferences = 30: enough"
-    assert power_of(latency, 3, 9.9) == "3 devices x 10 inferences = 29: 30 needed"
-    errors = Rule(metric="error_ratio", threshold=0.02, min_samples=30)
-    assert power_of(errors, 3, 9.0) == "3 devices x 9 inferences = 27, 30 needed"
-    assert power_of(errors, 3, 10.0).startswith("3 devices x 10 inferences detect ")
-
-
-@pytest.mark.parametrize(
-    ("samples", "accuracy"), [(1, 0.9999), (100, 0.9), (10_000, 0.9), (10_000, 0.5), (1_000_000, 0.99)]
-)
-def test_the_smallest_excess_that_is_said_to_be_detected_is_detected_and_half_of_it_is_not(
-    samples: int, accuracy: float
-) -> None:
-    rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=1)
-    sentence = power_of(rule, samples, 1.0, accuracy)
-    said = float(sentence.partition("detect ")[2].partition("%")[0]) / 100
-    variance = 2.0 * accuracy * (1 - accuracy) / samples
-    assert evidence.beyond(said + 0.0006, variance)
-    assert not evidence.beyond(said - 0.0006, variance)
-    assert sentence.endswith("beyond the 2.0% that the rule allows")
-
-
-def test_without_a_sample_nothing_but_everything_is_detected() -> None:
-    rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=1)
-    assert power_of(replace(rule, min_samples=1), 1, 1.0).startswith("1 devices x 1 inferences detect 100.0%")
-
-
-# Defaults that a plan is made of.
-
-
-def test_a_rollout_begins_with_nothing_done() -> None:
-    bare = Rollout(id="r", model="m", release=2, digest=OLD, strategy=STRATEGY, members=())
-    assert (bare.status, bare.wave, bare.promoted, bare.wave_done_at) == ("running", 0, -1, None)
-    assert (bare.began_at, bare.wave_began_at, bare.evidence_since) == (0.0, 0.0, 0.0)
-    assert (bare.reason, bare.created_by, bare.approved_by, bare.created_at) == ("", "", "", "")
-    member = Member(device="d", wave=0)
-    assert (member.stratum, member.digest, member.previous_release, member.previous_digest, member.late) == (
-        "",
-        "",
-        0,
-        "",
-        False,
-    )
-    assert RuleVerdict("agreement", "pass", "").stratum == ""
-    assert (Evidence(Counts(), ()).strata, Counts().decided, Counts().pending, Counts().rejected) == (1, 0, 0, 0)
-    strategy = Strategy(name="s", waves=(ALL,))
-    assert (strategy.attempts, strategy.max_concurrent, strategy.per_minute, strategy.preflight) == (1, 0, 0.0, True)
-    assert (strategy.start_s, strategy.deadline_s, strategy.retry_s) == (86_400.0, 86_400.0, 60.0)
-    assert (strategy.strata, strategy.growth_per_minute, strategy.jitter_s) == (("machine", "memory"), 1.0, 0.0)
-    rule = Rule(metric="agreement", threshold=0.5)
-    assert (rule.scope, rule.min_samples, rule.judged_s, rule.on_missing, rule.on_fail) == (
-        "fleet",
-        1,
-        0.0,
-        "wait",
-        "roll_back",
-    )
-    wave = Wave()
-    assert (wave.mode, wave.soak_s, wave.hold, wave.stratum, wave.each_stratum) == ("serve", 0.0, False, "", False)

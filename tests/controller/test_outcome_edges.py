@@ -1,0 +1,150 @@
+"""Edges of where one device stands in a rollout: deadlines, attempts, and which outcomes count."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from contract.errors import Code
+from contract.messages import VersionRef
+from controller.fleet.fit import Form
+from controller.rollout.model import FINAL, Wave
+from controller.rollout.outcome import FAILURES, RETRYABLE, mode_of, retry_at
+from controller.rollout.plan import unit_hash
+from tests.controller.rollout_words import RETRYING, STALLED, outcome, told
+from tests.controller.rollout_worlds import (
+    CANARY,
+    NEW,
+    STRATEGY,
+    broken,
+    done,
+    fact,
+    rollout,
+)
+
+
+def test_a_device_waits_until_its_wave_has_come() -> None:
+    assert outcome(done("d"), member=-1) == "waiting"
+    assert outcome(done("d"), member=-1, made=rollout(wave=1)) == "succeeded"
+
+
+def test_a_stopped_device_counts_neither_way() -> None:
+    assert outcome(done(CANARY), made=rollout(stopped_waves=(0,))) == "stopped"
+    assert outcome(broken(CANARY), made=rollout(stopped_waves=(1,))) == "failed"
+    assert outcome(done(CANARY), made=rollout(stopped_strata=("",))) == "stopped"
+
+
+def test_a_release_is_carried_in_any_of_its_forms() -> None:
+    small = Form(
+        name="int8",
+        digest="s" * 64,
+        artifact_bytes=1,
+        golden_bytes=1,
+        release=2,
+        hardware=(),
+        memory_mb=1,
+        opset=18,
+        ml_opset=3,
+    )
+    with_form = rollout(forms=(small,))
+    runs_it = told()
+    runs_it = replace(runs_it, state=replace(runs_it.state, stable=VersionRef(release=2, digest="s" * 64)))
+    assert (outcome(runs_it, made=with_form), outcome(runs_it)) == ("succeeded", "pending")
+    assert (with_form.carries(NEW), with_form.carries("x" * 64)) == (True, False)
+    member = with_form.members[0]
+    assert (with_form.digest_for(member), with_form.digest_for(replace(member, digest="s" * 64))) == (NEW, "s" * 64)
+
+
+def test_what_was_told_about_another_release_says_nothing_about_this_one() -> None:
+    assert outcome(fact(CANARY, assigned=None, result="rolled_back")) == "pending"
+    assert outcome(fact(CANARY, assigned=1, result="rolled_back")) == "pending"
+
+
+def test_only_an_outcome_of_this_generation_or_a_later_one_counts() -> None:
+    assert outcome(told(result="rolled_back", generation=6)) == "pending"
+    assert outcome(told(result="rolled_back", generation=7)) == "failed"
+    assert outcome(told(result="rolled_back", generation=8)) == "failed"
+    assert outcome(replace(told(), state=None), now=50.0) == "pending"
+
+
+@pytest.mark.parametrize("code", sorted(RETRYABLE - {Code.DEVICE_SICK}))
+def test_a_failure_that_may_pass_is_pending_until_the_last_attempt(code: str) -> None:
+    for attempt, word in ((1, "pending"), (2, "pending"), (3, "rejected"), (4, "rejected")):
+        stuck = told(result="rejected", code=code, attempt=attempt)
+        assert outcome(stuck, made=rollout(RETRYING)) == word
+    assert outcome(told(result="rolled_back", code=code, attempt=3), made=rollout(RETRYING)) == "failed"
+    assert outcome(told(result="rejected", code=code), made=rollout(STRATEGY)) == "rejected"
+
+
+@pytest.mark.parametrize("code", sorted(set(Code) - RETRYABLE))
+def test_every_other_failure_is_final_at_once(code: str) -> None:
+    assert outcome(told(result="rejected", code=code), made=rollout(RETRYING)) == "rejected"
+    assert outcome(told(result="rolled_back", code=code), made=rollout(RETRYING)) == "failed"
+    assert retry_at(rollout(RETRYING), told(result="rejected", code=code)) is None
+
+
+def test_a_device_whose_stable_version_fails_as_much_is_asked_again_and_then_counts_neither_way() -> None:
+    for attempt, word in ((1, "pending"), (2, "pending"), (3, "absent")):
+        sick = told(result="rolled_back", code=Code.DEVICE_SICK, attempt=attempt)
+        assert outcome(sick, made=rollout(RETRYING)) == word
+    assert "absent" not in FAILURES
+
+
+def test_which_failures_may_pass_by_themselves() -> None:
+    assert set(RETRYABLE) == {
+        "transfer_stalled",
+        "disk_full",
+        "disk_failed",
+        "memory_short",
+        "probe_timeout",
+        "trial_inconclusive",
+        "device_sick",
+    }
+    assert set(FAILURES) == {"failed", "rejected", "silent", "regressed"}
+    assert set(FINAL) == {"completed", "aborted", "rolled_back"}
+
+
+def test_a_shadow_that_has_passed_succeeds_only_while_the_wave_is_a_shadow() -> None:
+    shadow = replace(STRATEGY, waves=(Wave(percent=20, mode="shadow"), Wave(percent=100)))
+    passed = told(result="shadowed", mode="shadow")
+    assert (mode_of(rollout(shadow)), mode_of(rollout(shadow, wave=1))) == ("shadow", "serve")
+    assert outcome(passed, made=rollout(shadow)) == "succeeded"
+    assert outcome(passed, made=rollout(shadow, wave=1)) == "pending"
+
+
+@pytest.mark.parametrize(
+    ("now", "changes", "word"),
+    [
+        (110.0, {"generation": 6}, "pending"),
+        (110.1, {"generation": 6}, "silent"),
+        (110.1, {"generation": 6, "presence": "offline"}, "absent"),
+        (110.1, {"generation": 6, "presence": "unknown"}, "silent"),
+        (210.0, {"generation": 7}, "pending"),
+        (210.1, {"generation": 7}, "failed"),
+        (210.1, {"generation": 8}, "failed"),
+        (210.1, {"generation": 7, "presence": "silent"}, "silent"),
+    ],
+)
+def test_a_deadline_is_over_only_after_it(now: float, changes: dict[str, Any], word: str) -> None:
+    assert outcome(told(offered_at=10.0, **changes), now) == word
+
+
+def test_a_device_that_never_said_anything_has_not_begun() -> None:
+    assert outcome(replace(told(), state=None), now=101.0) == "silent"
+
+
+def test_each_attempt_waits_twice_as_long_and_up_to_half_more_by_the_devices_own_hash() -> None:
+    made = rollout(RETRYING)
+    spread = 1 + unit_hash("r-1", CANARY) / 2
+    assert 1.0 <= spread <= 1.5
+    for attempt, pause_s in ((1, 10.0), (2, 20.0)):
+        stuck = told(result="rejected", code=STALLED, offered_at=50.0, attempt=attempt)
+        assert retry_at(made, stuck) == pytest.approx(50.0 + pause_s * spread)
+    assert retry_at(made, told(result="rejected", code=STALLED, attempt=3)) is None
+
+
+def test_what_has_not_failed_is_not_offered_again() -> None:
+    made = rollout(RETRYING)
+    assert retry_at(made, told()) is None
+    assert retry_at(made, fact(CANARY, assigned=None, result="rejected", code=STALLED)) is None
+    assert retry_at(made, fact(CANARY, assigned=1, result="rejected", code=STALLED)) is None
