@@ -4,7 +4,6 @@ Decides how a version is swapped and which one answers a request. Refuses to kno
 inference notes: `serving` does.
 """
 
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Session
 from agent.serving.distribution import Distribution
 from agent.serving.serving import Serving
+from agent.serving.split import Split
 from contract.errors import BadInput, Code, WorldError
 from contract.labels import Answer
 from contract.manifest import Manifest
@@ -28,19 +28,6 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     release: int
     value: Answer
     latency_us: float
-
-
-class Split(msgspec.Struct, frozen=True):
-    """Which requests a trial answers: one key always finds the same version, and a raised share only adds keys."""
-
-    traffic_share: float
-    salt: str
-    """Names the trial, so that other keys try the next one."""
-
-    def has(self, key: str | bytes) -> bool:
-        """Whether the trial answers requests of this key."""
-        raw = key.encode(errors="replace") if isinstance(key, str) else key
-        return zlib.crc32(raw, zlib.crc32(self.salt.encode())) < self.traffic_share * 2**32
 
 
 class Watcher(Protocol):
