@@ -5,7 +5,7 @@ inference notes: `serving` does.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Session
 from agent.serving.distribution import Distribution
+from agent.serving.rows import confidence_of
 from agent.serving.serving import Serving
 from agent.serving.split import Split
 from contract.errors import BadInput, Code, WorldError
@@ -21,13 +22,24 @@ from contract.manifest import Manifest
 from contract.messages import ModelInterval
 
 
-class Prediction(msgspec.Struct, frozen=True, gc=False):
+class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One answer, and which version gave it."""
 
     model: str
     release: int
     value: Answer
     latency_us: float
+    id: str = ""
+    """Names this answer until its truth is known: hand it to `feedback` with the label."""
+    row: Sample | None = None
+    """What was asked."""
+    outputs: Sequence[Array] = ()
+    """All outputs in the manifest's order, shapes (1, ...)."""
+
+    @property
+    def confidence(self) -> float | None:
+        """The largest probability, in [0, 1]; None where the model gives no probabilities."""
+        return confidence_of(self.outputs, 0)
 
 
 class Watcher(Protocol):

@@ -137,9 +137,9 @@ def test_a_shadow_that_answers_otherwise_fails_where_the_policy_asks_for_agreeme
 def test_a_shadow_repeats_its_share() -> None:
     device = Device()
     device.try_out(SAME, mode="shadow", shadow_share=Decimal("0.25"))
-    for _ in range(40):
+    for turn in range(40):
         device.ask(10)
-        device.model.run_shadow(0.0)
+        device.model.run_shadow(100.0 * turn)
     found = {interval.version.release: interval.inferences for interval in device.model.take_intervals()}
     assert found[1] == 400
     assert 70 < found[3] < 130

@@ -1,5 +1,7 @@
 """Keys of trials are independent of each other, and rows that a shadow repeats are not every n-th."""
 
+from itertools import pairwise
+
 from agent.serving.split import Split, hashed
 
 KEYS = [f"customer-{number}" for number in range(4000)]
@@ -8,7 +10,7 @@ KEYS = [f"customer-{number}" for number in range(4000)]
 def test_two_trials_of_a_fifth_each_share_a_fifth_of_their_keys() -> None:
     """1,000 pairs of 1,001 trials, each with the next one."""
     chosen = [{key for key in KEYS if Split(0.2, f"{number:064x}").has(key)} for number in range(1001)]
-    overlaps = [len(one & other) / len(one) for one, other in zip(chosen, chosen[1:], strict=False)]
+    overlaps = [len(one & other) / len(one) for one, other in pairwise(chosen)]
     within = [overlap for overlap in overlaps if abs(overlap - 0.2) <= 0.06]
     assert len(within) == len(overlaps) == 1000, "5 standard deviations of 0.014, either way"
     assert abs(sum(overlaps) / 1000 - 0.2) < 0.003
