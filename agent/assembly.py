@@ -16,7 +16,7 @@ from agent.flash.spool import Spool
 from agent.flash.store import Store
 from agent.models.device_model import DeviceModel
 from agent.models.stepper import Stepper
-from agent.ports import Disk, Link, Runtime
+from agent.ports import Disk, Link, Lives, Runtime
 from agent.serving.capture import Capturer
 from agent.serving.lineup import Lineup
 from agent.serving.slot import ModelSlot
@@ -55,6 +55,8 @@ class Ports:
     """Whether an application asks that nothing is swapped in now."""
     open_source: OpenSource | None = None
     """Opens a source of chunks by its address; None where only the broker brings chunks."""
+    lives: Callable[[], Lives] = lambda: ((), ())
+    """What sensors and sinks have done so far, from any thread."""
     captures_disk: Callable[[], Disk] | None = None
     """Opens the directory of captured rows; called only if the configuration captures any."""
 
@@ -99,7 +101,7 @@ class Assembly:
 
     def _new_agent(self, identity: Identity) -> Agent:
         ports, intervals = self._ports, self._config.intervals
-        reporter = Reporter(identity.device, ports.boot, ports.link, self.dropped, identity.sign)
+        reporter = Reporter(identity.device, ports.boot, ports.link, self.dropped, identity.sign, lives=ports.lives)
         stepper = Stepper(
             store=self._store,
             runtime=ports.runtime,

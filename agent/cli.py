@@ -5,8 +5,10 @@ import json
 import logging
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+from agent.adapters.kept_lives import SavedLives, load_lives, sensor_words, sink_words
 from agent.adapters.posix_disk import PosixDisk
 from agent.config import Config, load_config
 from agent.core.model import Record
@@ -105,18 +107,32 @@ def _renew(config: Config, call: argparse.Namespace) -> int:
 
 def _status(config: Config, call: argparse.Namespace) -> int:
     records, corrupt = Store(PosixDisk(Path(config.device.state_dir))).load_records()
+    lives = load_lives(Path(config.device.state_dir))
     if call.json:
-        print(json.dumps({name: json.loads(encode(record)) for name, record in sorted(records.items())}))
+        told = {name: json.loads(encode(record)) for name, record in sorted(records.items())}
+        print(json.dumps(told | _lives_as_json(lives)))
     else:
         for name, record in sorted(records.items()):
             print(_line(name, record))
         if not records:
             print(f"no model yet; state in {config.device.state_dir}")
+        if lives is not None:
+            print(f"sensors and sinks at {datetime.fromtimestamp(lives.at, UTC).isoformat(timespec='seconds')}:")
+            for words in (*map(sensor_words, lives.sensors), *map(sink_words, lives.sinks)):
+                print(words)
     for problem in _problems(config, call.config):
         print(problem, file=sys.stderr)
     for name in corrupt:
         print(f"{name}: its record was damaged and has been set aside", file=sys.stderr)
     return 1 if corrupt else 0
+
+
+def _lives_as_json(lives: SavedLives | None) -> dict[str, object]:
+    """Sensors and sinks under names that no model can have."""
+    if lives is None:
+        return {}
+    told = json.loads(encode(lives))
+    return {f"@{name}": told[name] for name in ("at", "sensors", "sinks")}
 
 
 def _problems(config: Config, path: Path) -> list[str]:

@@ -10,6 +10,7 @@ import msgspec
 
 from contract.errors import BadInput, Code
 from contract.maintenance import parse_hours
+from contract.messages import MAX_SENSORS
 from contract.names import check_device_name, check_name
 from contract.toml_config import decode_toml
 from contract.wire import Message
@@ -17,6 +18,8 @@ from contract.wire import Message
 Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Interval = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+HeaderName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\\Z")]
+HeaderValue = Annotated[str, msgspec.Meta(pattern="^[\\x20-\\x7e]{0,1024}\\Z")]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
@@ -79,6 +82,7 @@ class FileSink(Message, frozen=True, tag_field="kind", tag="file"):
     max_bytes: Annotated[int, msgspec.Meta(ge=4096)] = 10_000_000
     batch: Batch = 1
     batch_s: Interval = 1.0
+    inputs: tuple[str, ...] = ()
 
 
 class TopicSink(Message, frozen=True, tag_field="kind", tag="topic"):
@@ -87,21 +91,26 @@ class TopicSink(Message, frozen=True, tag_field="kind", tag="topic"):
     topic: str
     batch: Batch = 1
     batch_s: Interval = 1.0
+    inputs: tuple[str, ...] = ()
 
 
 class WebhookSink(Message, frozen=True, tag_field="kind", tag="webhook"):
-    """A JSON array by POST; tried again three times."""
+    """A JSON array by POST; tried again three times, unless the answer says that it never will be taken."""
 
     url: Annotated[str, msgspec.Meta(pattern="^https?://")]
+    headers: Annotated[dict[HeaderName, HeaderValue], msgspec.Meta(max_length=16)] = {}
+    token_file: str = ""
+    secret_file: str = ""
     batch: Batch = 1
     batch_s: Interval = 1.0
+    inputs: tuple[str, ...] = ()
 
 
 Sink = FileSink | TopicSink | WebhookSink
 
 
 class ReplaySensor(Message, frozen=True, tag_field="kind", tag="replay"):
-    """Rows of a CSV (also .gz) or Parquet file at a steady rate."""
+    """Rows of a CSV (also .gz) or Parquet file at a steady rate. With `follow`: what is appended, CSV or JSON lines."""
 
     model: str
     path: str
@@ -110,6 +119,8 @@ class ReplaySensor(Message, frozen=True, tag_field="kind", tag="replay"):
     key: str = ""
     start_row: Annotated[int, msgspec.Meta(ge=0)] = 0
     loop: bool = False
+    follow: bool = False
+    existing: bool = False
     sink: Sink | None = None
 
 
@@ -204,7 +215,7 @@ class Config(Message, frozen=True):
     serving: ServingConfig = ServingConfig()
     spool: SpoolConfig = SpoolConfig()
     transfer: TransferConfig = TransferConfig()
-    sensor: tuple[Sensor, ...] = ()
+    sensor: Annotated[tuple[Sensor, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
     capture: tuple[Capture, ...] = ()
     pin: tuple[Pin, ...] = ()
 
@@ -221,11 +232,21 @@ def load_config(path: Path) -> Config:
         check_transfer(config.transfer)
         for sensor in config.sensor:
             check_name(sensor.model, "model")
+            check_follow(sensor)
         for model in (*(capture.model for capture in config.capture), *(pin.model for pin in config.pin)):
             check_name(model, "model")
     except BadInput as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error.detail}") from None
     return config
+
+
+def check_follow(sensor: Sensor) -> None:
+    """Checks that a file that is followed can grow. BadInput `config_invalid`."""
+    if not isinstance(sensor, ReplaySensor) or not sensor.follow:
+        return
+    if sensor.loop or sensor.path.endswith((".gz", ".parquet")):
+        words = "follow reads what is appended to a file of CSV or JSON lines, and never comes to its end"
+        raise BadInput(Code.CONFIG_INVALID, f"sensor path {sensor.path[:80]!r}: {words}")
 
 
 def check_transfer(transfer: TransferConfig) -> None:

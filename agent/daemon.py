@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING
 
 from agent.adapters.configured import LateSigner, new_blob_server, new_connection, new_server, open_source
 from agent.adapters.directory_lock import lock_directory
+from agent.adapters.kept_lives import KeptLives
 from agent.adapters.late_link import LateLink
 from agent.adapters.posix_disk import PosixDisk, make_private
 from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.assembly import Assembly, Ports
 from agent.config import Config
+from agent.ports import Lives
 from agent.serving.slot import ModelSlot
 from agent.stimuli import ExpiriesRead, Identity, LinkUp, MessageArrived, Stimulus, Woke
 from contract.blobs import Blob
@@ -78,6 +80,7 @@ class Daemon:
         self.fault: EdgewardError | None = None
         """Why no connection can be made; None while nothing is wrong. A broker that is away is no fault."""
         self._pipelines: Pipelines | None = None
+        self._kept_lives = KeptLives(self._state_dir)
         self._blob_server = new_blob_server(config.transfer.serve_at, self._confirmed_blob)
         self._device = Assembly(config, self._identity(), self._ports(disk))
         self._agent = self._device.agent
@@ -109,6 +112,7 @@ class Daemon:
             boot=self._boot,
             holds=self._holds_updates,
             open_source=lambda address: open_source(address, self._inbox.put, self._config.broker.ca_file),
+            lives=self._lives,
             captures_disk=lambda: PosixDisk(self._state_dir / "captured"),
         )
 
@@ -222,6 +226,8 @@ class Daemon:
             self._receive(self._next())
             if self._renewer is not None:
                 self._renewer.tick(time.monotonic())
+            if self._pipelines is not None and time.monotonic() >= watchdog_at:
+                self._kept_lives.keep(self._pipelines.lives(), time.monotonic(), time.time())
             if self._connection is not None and time.monotonic() >= watchdog_at:
                 self._connection.revive()
                 watchdog_at = time.monotonic() + WATCHDOG_S
@@ -271,6 +277,9 @@ class Daemon:
 
     def _holds_updates(self) -> bool:
         return bool(self._holders) or (self._state_dir / HOLD_FILE).exists()
+
+    def _lives(self) -> Lives:
+        return self._pipelines.lives() if self._pipelines is not None else ((), ())
 
     def slot(self, name: str) -> ModelSlot:
         """Returns the slot of a model, whether the device knows the model yet or not; from any thread."""

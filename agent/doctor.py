@@ -49,6 +49,8 @@ def examine(config: Config, config_path: Path, only: frozenset[str] | None = Non
         ("state directory", lambda: _state_dir(Path(config.device.state_dir))),
         ("clock", _clock),
         ("certificates", lambda: _certificates(config)),
+        ("sensors", lambda: _sensors(Path(config.device.state_dir))),
+        ("sinks", lambda: _sinks(Path(config.device.state_dir))),
         ("broker", lambda: _broker(config)),
     ]
     for name, check in checks:
@@ -99,6 +101,22 @@ def _state_dir(path: Path) -> tuple[bool, str]:
         return False, f"{path}: {error.strerror}: confirmed versions serve, no update is taken until it can be written"
     free_mb = shutil.disk_usage(path).free // 10**6
     return free_mb >= FREE_MB_WANTED, f"{path} is writable, {free_mb} MB free ({FREE_MB_WANTED} wanted)"
+
+
+def _sensors(path: Path) -> tuple[bool, str]:
+    from agent.adapters.kept_lives import load_lives, sensor_words
+
+    found = lives.sensors if (lives := load_lives(path)) is not None else ()
+    sick = [sensor_words(each) for each in found if each.state == "waiting"]
+    return not sick, "; ".join(sick) or f"{len(found)} have run, and none waits for its source"
+
+
+def _sinks(path: Path) -> tuple[bool, str]:
+    from agent.adapters.kept_lives import load_lives, sink_words
+
+    found = lives.sinks if (lives := load_lives(path)) is not None else ()
+    sick = [sink_words(each) for each in found if each.state == "failing"]
+    return not sick, "; ".join(sick) or f"{len(found)} have run, and none fails"
 
 
 def _clock() -> tuple[bool, str]:

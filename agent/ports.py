@@ -11,11 +11,13 @@ import numpy as np
 
 from agent.core.model import Assignment
 from contract.manifest import Manifest
-from contract.messages import Hardware
+from contract.messages import Hardware, SensorState, SinkState
 
 Array = np.ndarray[Any, np.dtype[Any]]
 """A numpy array of any shape and dtype. `numpy.typing` has the same name and takes a device 15 ms to import."""
 Inputs = Mapping[str, Array]
+Lives = tuple[tuple[SensorState, ...], tuple[SinkState, ...]]
+"""What all sensors and all sinks of a device have done."""
 
 
 class Disk(Protocol):
@@ -167,3 +169,5 @@ class Sample(msgspec.Struct, frozen=True):
     label: str | float | None = None
     key: str = ""
     """Who or what the row belongs to. While a trial answers only a share, one version answers all rows of one key."""
+    file: str = ""
+    """The name of the file that the row comes from, of an image."""

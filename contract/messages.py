@@ -26,6 +26,8 @@ NeighbourAddress = Annotated[
     str, msgspec.Meta(pattern=r"^(http://([0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0-9]{1,5}/\{sha256\})?\Z")
 ]
 """An IP address and a port, and nothing else that the sender of the address could choose."""
+MAX_SENSORS = 32
+"""Sensors and sinks that a device may have: a heartbeat names each."""
 MAX_SUM = 1e300
 """Sums beyond it are nobody's measurements; they would be infinite soon."""
 Sum = Annotated[float, msgspec.Meta(ge=0, le=MAX_SUM)]
@@ -124,6 +126,48 @@ class Hardware(Said, frozen=True):
     """Forms of an artifact on the wire that the device can undo."""
 
 
+class SensorState(Said, frozen=True):
+    """One source of rows on a device. Counts are since the agent started."""
+
+    name: Short
+    """Its kind and its place in the configuration: `serial-1`."""
+    kind: Short
+    model: Short
+    state: Short
+    """starting | running | waiting | ended. waiting: the source has failed, and is opened again after a pause."""
+    rows: Count = 0
+    """Rows that came, good and bad ones."""
+    answered: Count = 0
+    refused: Count = 0
+    """Rows that could not be read, or that the model does not take."""
+    unserved: Count = 0
+    """Rows that came while no version served."""
+    failures: Count = 0
+    """How often the source itself failed."""
+    error: Text = ""
+    """The newest fault of a row or of the source, in words."""
+    row_age_s: float | None = None
+    """Seconds since the newest row; None before the first."""
+
+
+class SinkState(Said, frozen=True):
+    """One receiver of predictions on a device. Counts are since the agent started."""
+
+    name: Short
+    kind: Short
+    state: Short
+    """starting | running | failing | ended"""
+    delivered: Count = 0
+    """Predictions that were taken."""
+    undelivered: Count = 0
+    """Predictions that were given up: refused, or tried too often, or waiting for too long."""
+    failures: Count = 0
+    """Attempts that failed."""
+    error: Text = ""
+    delivered_age_s: float | None = None
+    """Seconds since the newest delivery; None before the first."""
+
+
 class Heartbeat(Said, frozen=True):
     """The full reported state; alone enough to rebuild the twin."""
 
@@ -145,6 +189,8 @@ class Heartbeat(Said, frozen=True):
     """Seconds since 1970 in UTC by the device's own clock; 0 from an agent that does not say."""
     faults: Annotated[dict[Short, Text], msgspec.Meta(max_length=MAX_FAULTS)] = {}
     """By code, what is wrong with the device now: a disk that takes nothing, a document that it has refused."""
+    sensors: Annotated[tuple[SensorState, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
+    sinks: Annotated[tuple[SinkState, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
     expiries: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
     """When certificates and roles expire that the device has or relies on, by name, in seconds since 1970."""
     nonce: Short = ""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from agent.config import Capture
 from agent.ports import Array, Inputs
-from agent.serving.rows import answer_of
+from agent.serving.rows import answer_of, confidence_of
 from contract.captured import MAX_COLUMNS, CapturedRow, Cell
 from contract.labels import Answer
 from contract.manifest import Manifest
@@ -48,7 +48,7 @@ class Capturer:
         """Keeps an answered row, by column name, if it is chosen. `outputs` have shapes (1, ...)."""
         if outputs is None:
             return
-        confidence = _confidence(outputs, 0)
+        confidence = confidence_of(outputs, 0)
         why = self._why(confidence)
         if why is not None:
             self._keep(manifest, (why, confidence), values, answer_of(outputs, regression=_is_real(manifest)), label)
@@ -59,7 +59,7 @@ class Capturer:
             return
         rows = _rows(manifest, inputs)
         for number in range(min(rows, MAX_ROWS_OF_REQUEST)):
-            confidence = _confidence(outputs, number)
+            confidence = confidence_of(outputs, number)
             why = self._why(confidence)
             if why is not None and len(outputs[0]) == rows:
                 value = answer_of([outputs[0][number : number + 1]], regression=_is_real(manifest))
@@ -85,7 +85,7 @@ class Capturer:
             model=self._policy.model,
             release=manifest.release,
             why=why,
-            inputs={column: _cell(values.get(column)) for column in kept},
+            inputs={column: plain_cell(values.get(column)) for column in kept},
             value=_finite(value),
             confidence=None if confidence is None else round(confidence, 4),
             label=_finite(label),
@@ -94,14 +94,6 @@ class Capturer:
             self.waiting.popleft()
             self._dropped["captured_rows"] += 1
         self.waiting.append(row)
-
-
-def _confidence(outputs: list[Array], number: int) -> float | None:
-    """Returns a row's largest probability if the second output is float, shape (rows, classes); else None."""
-    if len(outputs) < 2 or outputs[1].ndim != 2 or outputs[1].dtype.kind != "f" or number >= len(outputs[1]):
-        return None
-    largest = float(outputs[1][number].max())
-    return largest if 0.0 <= largest <= 1.0 else None
 
 
 def _rows(manifest: Manifest, inputs: Inputs) -> int:
@@ -121,7 +113,8 @@ def _by_column(manifest: Manifest, inputs: Inputs, number: int) -> dict[str, Any
     return {name: array[number, 0] for name, array in inputs.items()}
 
 
-def _cell(value: Any) -> Cell:
+def plain_cell(value: Any) -> Cell:
+    """Returns a cell as JSON can carry it: a short text, a finite number, or None."""
     plain = value.item() if hasattr(value, "item") else value
     if isinstance(plain, float):
         return _finite(plain)

@@ -14,7 +14,8 @@ from agent.serving.distribution import Distribution
 from agent.serving.plan import Plan
 from agent.serving.serving import Serving
 from agent.serving.shadow import Shadow
-from agent.serving.slot import ModelSlot, Split
+from agent.serving.slot import ModelSlot
+from agent.serving.split import Split
 from contract.errors import Code, EdgewardError, WorldError
 from contract.manifest import Manifest
 from contract.tensors import Array, decode_tensors

@@ -5,23 +5,54 @@ thread-safe.
 """
 
 from collections import Counter, deque
+from collections.abc import Collection
 from typing import Any
 
+from agent.serving.capture import plain_cell
 from agent.serving.slot import Prediction
+from contract.captured import Cell
 from contract.wire import Message, encode
 
 MAX_WAITING = 1000
 """The number of predictions that wait for a sink. Beyond it the oldest is dropped and counted."""
 
 
-class Predicted(Message, frozen=True):
-    """One line of a sink."""
+class Predicted(Message, frozen=True, omit_defaults=True):
+    """One line of a sink. What a row does not have is left out."""
 
     at: float
     """Seconds since 1970."""
     model: str
     release: int
     value: str | float
+    id: str = ""
+    """Names the answer, for a label that comes later."""
+    key: str = ""
+    confidence: float | None = None
+    """The largest probability, in [0, 1]; None where the model gives none."""
+    file: str = ""
+    """The name of the image's file."""
+    inputs: dict[str, Cell] = {}
+    """Input cells by column, of the columns that the sink's configuration names."""
+
+
+def line_of(prediction: Prediction, at: float, columns: Collection[str] = (), *, with_key: bool = True) -> bytes:
+    """Returns one line of a sink as JSON. `at` is seconds since 1970, `columns` the input cells that go with it."""
+    row = prediction.row
+    values = row.values if row is not None else {}
+    return encode(
+        Predicted(
+            at=at,
+            model=prediction.model,
+            release=prediction.release,
+            value=prediction.value,
+            id=prediction.id,
+            key=row.key if row is not None and with_key else "",
+            confidence=prediction.confidence,
+            file=row.file if row is not None else "",
+            inputs={column: plain_cell(values.get(column)) for column in columns},
+        )
+    )
 
 
 class Outbox:
@@ -29,7 +60,18 @@ class Outbox:
     `batch_s`.
     """
 
-    def __init__(self, batch: int, batch_s: float, dropped: Counter[str], condition: Any) -> None:
+    def __init__(
+        self,
+        batch: int,
+        batch_s: float,
+        dropped: Counter[str],
+        condition: Any,
+        columns: Collection[str] = (),
+        *,
+        with_key: bool = True,
+    ) -> None:
+        self._columns = columns
+        self._with_key = with_key
         self._batch = batch
         self._batch_s = batch_s
         self._dropped = dropped
@@ -37,16 +79,20 @@ class Outbox:
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._closed = False
 
-    def put(self, prediction: Prediction, now: float, at: float) -> None:
-        """Adds one prediction. `now` is monotonic seconds, `at` seconds since 1970."""
-        line = encode(Predicted(at=at, model=prediction.model, release=prediction.release, value=prediction.value))
+    def put(self, prediction: Prediction, now: float, at: float) -> int:
+        """Adds one prediction; returns how many were dropped for it. `now` is monotonic seconds, `at` seconds since
+        1970.
+        """
+        line = line_of(prediction, at, self._columns, with_key=self._with_key)
         with self._condition:
-            if len(self._waiting) == MAX_WAITING:
+            full = len(self._waiting) == MAX_WAITING
+            if full:
                 self._waiting.popleft()
                 self._dropped["predictions_dropped"] += 1
             self._waiting.append((now, line))
             if len(self._waiting) in (1, self._batch):
                 self._condition.notify()
+        return int(full)
 
     def close(self) -> None:
         """Ends all waiting. `take` then returns the rest at once, and None after that."""

@@ -4,7 +4,7 @@ Decides which columns a row must have. Refuses to know who asks; `cells` reads w
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -128,6 +128,14 @@ def answer_of(outputs: list[Array], *, regression: bool) -> Answer:
     if regression:
         return float(first)
     return first if isinstance(first, float) else str(first)
+
+
+def confidence_of(outputs: Sequence[Array], number: int) -> float | None:
+    """Returns a row's largest probability if the second output is float, shape (rows, classes); else None."""
+    if len(outputs) < 2 or outputs[1].ndim != 2 or outputs[1].dtype.kind != "f" or number >= len(outputs[1]):
+        return None
+    largest = float(outputs[1][number].max())
+    return largest if 0.0 <= largest <= 1.0 else None
 
 
 def _largest_square(dtype: np.dtype[Any]) -> float:

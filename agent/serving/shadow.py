@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from agent.ports import Array, Inputs
+from agent.serving.split import hashed
 from contract.desired import TrialPolicy
 from contract.distributions import DIVERGENCE_EDGES
 from contract.labels import Answer
@@ -62,7 +63,8 @@ class Shadow:
         self._pause_ratio = 1.0 / max(float(policy.max_shadow_cpu), 1e-3) - 1.0
         self._perf_s = perf_s
         self._dropped = dropped
-        self._due = 0.0
+        self._salt = candidate.assignment.digest
+        self._seen = 0
         self._resume_at = 0.0
         self._waiting: deque[_Copy] = deque()
 
@@ -86,10 +88,9 @@ class Shadow:
             self._waiting.append(_Copy(copied, None, outputs, None))
 
     def _takes(self, size: int) -> bool:
-        self._due += self._repeated_share
-        if self._due < 1.0:
+        self._seen += 1  # two threads may count one number twice: then both are taken, or neither
+        if self._repeated_share < 1.0 and hashed(b"%d" % self._seen, self._salt) >= self._repeated_share:
             return False
-        self._due -= 1.0
         if size > MAX_VALUES or len(self._waiting) >= MAX_WAITING:
             self._dropped["shadow_inferences"] += 1
             return False

@@ -4,9 +4,8 @@ Decides how a version is swapped and which one answers a request. Refuses to kno
 inference notes: `serving` does.
 """
 
-import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -14,33 +13,33 @@ import msgspec
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Session
 from agent.serving.distribution import Distribution
+from agent.serving.rows import confidence_of
 from agent.serving.serving import Serving
+from agent.serving.split import Split
 from contract.errors import BadInput, Code, WorldError
 from contract.labels import Answer
 from contract.manifest import Manifest
 from contract.messages import ModelInterval
 
 
-class Prediction(msgspec.Struct, frozen=True, gc=False):
+class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One answer, and which version gave it."""
 
     model: str
     release: int
     value: Answer
     latency_us: float
+    id: str = ""
+    """Names this answer until its truth is known: hand it to `feedback` with the label."""
+    row: Sample | None = None
+    """What was asked."""
+    outputs: Sequence[Array] = ()
+    """All outputs in the manifest's order, shapes (1, ...)."""
 
-
-class Split(msgspec.Struct, frozen=True):
-    """Which requests a trial answers: one key always finds the same version, and a raised share only adds keys."""
-
-    traffic_share: float
-    salt: str
-    """Names the trial, so that other keys try the next one."""
-
-    def has(self, key: str | bytes) -> bool:
-        """Whether the trial answers requests of this key."""
-        raw = key.encode(errors="replace") if isinstance(key, str) else key
-        return zlib.crc32(raw, zlib.crc32(self.salt.encode())) < self.traffic_share * 2**32
+    @property
+    def confidence(self) -> float | None:
+        """The largest probability, in [0, 1]; None where the model gives no probabilities."""
+        return confidence_of(self.outputs, 0)
 
 
 class Watcher(Protocol):

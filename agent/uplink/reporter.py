@@ -6,16 +6,27 @@ Decides what is sent again and what is dropped. Refuses to know why something is
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from agent.ports import Link, Usage
+from agent.ports import Link, Lives, Usage
 from agent.stimuli import Identity
 from agent.uplink.telemetry_queue import TelemetryQueue
 from contract import topics
 from contract.errors import EdgewardError
-from contract.messages import Ack, Hardware, Heartbeat, ModelInterval, ModelState, Presence, Refusal, Report, Telemetry
+from contract.messages import (
+    MAX_SENSORS,
+    Ack,
+    Hardware,
+    Heartbeat,
+    ModelInterval,
+    ModelState,
+    Presence,
+    Refusal,
+    Report,
+    Telemetry,
+)
 from contract.protocol import MAX_DETAIL_CHARS, MAX_FAULTS, PROTOCOL
 from contract.signatures import Sign, sign_message
 from contract.wire import encode
@@ -36,7 +47,17 @@ MAX_EXPIRIES = 32
 class Reporter:
     """Sends for one device. `boot` is a random number for this start of the agent; messages are numbered within it."""
 
-    def __init__(self, device: str, boot: int, link: Link, dropped: Counter[str], sign: Sign | None = None) -> None:
+    def __init__(
+        self,
+        device: str,
+        boot: int,
+        link: Link,
+        dropped: Counter[str],
+        sign: Sign | None = None,
+        *,
+        lives: Callable[[], Lives] = lambda: ((), ()),
+    ) -> None:
+        self._lives = lives
         self._sign = sign
         self._device = device
         self._boot = boot
@@ -88,6 +109,7 @@ class Reporter:
         if not self.online:
             return
         newest = dict(sorted(self._dropped.items())[:32])
+        sensors, sinks = self._lives()
         message = Heartbeat(
             hardware=hardware,
             labels=identity.labels,
@@ -96,6 +118,8 @@ class Reporter:
             uptime_s=int(uptime_s),
             dropped=newest,
             serve_at=identity.serve_at,
+            sensors=sensors[:MAX_SENSORS],
+            sinks=sinks[:MAX_SENSORS],
             at=at,
             faults=dict(sorted(faults.items())[:MAX_FAULTS]),
             expiries=dict(list(expiries.items())[:MAX_EXPIRIES]),

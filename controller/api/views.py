@@ -8,7 +8,7 @@ import msgspec
 from contract.captured import CapturedRow
 from contract.desired import Delivery
 from contract.histogram import quantile_us
-from contract.messages import Hardware, ModelState
+from contract.messages import Hardware, ModelState, SensorState, SinkState
 from contract.wire import Message
 from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
@@ -155,6 +155,8 @@ class DeviceView(Message, frozen=True):
     document_version: int
     models: tuple[DeviceModelView, ...]
     dropped: dict[str, int]
+    sensors: tuple[SensorState, ...]
+    sinks: tuple[SinkState, ...]
     expiries: dict[str, int]
     """When certificates and roles expire that it has or relies on, in seconds since 1970."""
     rss_mb: float | None
@@ -255,6 +257,8 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
         "document_version": twin.document_version,
         "models": tuple(_device_model(twin, name, world) for name in names),
         "dropped": twin.dropped,
+        "sensors": twin.sensors,
+        "sinks": twin.sinks,
         "expiries": twin.expiries,
         "rss_mb": newest.rss_mb if newest else None,
         "cpu_ratio": newest.cpu_ratio if newest else None,

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from contract.desired import Delivery, TrialPolicy
-from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report
+from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report, SensorState, SinkState
 from contract.protocol import MAX_FAULTS, MAX_MODELS_PER_DEVICE
 from contract.versions import next_version
 from contract.wire import Message
@@ -63,6 +63,8 @@ class Twin(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     pinned: dict[str, int] = {}
     dropped: dict[str, int] = {}
+    sensors: tuple[SensorState, ...] = ()
+    sinks: tuple[SinkState, ...] = ()
     connected: bool | None = None
     announced: int = 0
     """The start of the agent that opened the newest connection; 0: none has said so."""
@@ -120,6 +122,8 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         labels=dict(message.labels),
         pinned=dict(message.pinned),
         dropped=dict(message.dropped),
+        sensors=message.sensors,
+        sinks=message.sinks,
         expiries=dict(message.expiries),
         boots=boots,
         seen_at=now,

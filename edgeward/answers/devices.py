@@ -65,6 +65,37 @@ class Hardware(Answer, frozen=True):
     encodings: tuple[str, ...] = ()
 
 
+class Sensor(Answer, frozen=True):
+    """One source of rows on a device. Counts are since the agent started."""
+
+    name: str
+    kind: str
+    model: str
+    state: str
+    """`starting`, `running`, `waiting` (the source has failed and is opened again) or `ended`."""
+    rows: int = 0
+    answered: int = 0
+    refused: int = 0
+    unserved: int = 0
+    failures: int = 0
+    error: str = ""
+    row_age_s: float | None = None
+
+
+class Sink(Answer, frozen=True):
+    """One receiver of predictions on a device. Counts are since the agent started."""
+
+    name: str
+    kind: str
+    state: str
+    """`starting`, `running`, `failing` or `ended`."""
+    delivered: int = 0
+    undelivered: int = 0
+    failures: int = 0
+    error: str = ""
+    delivered_age_s: float | None = None
+
+
 class Measured(Answer, frozen=True):
     """Inferences of one release on one device since the controller started."""
 
@@ -142,6 +173,8 @@ class Device(Answer, frozen=True):
     bytes_sent: int
     bytes_s: float
     seen_s_ago: float | None
+    sensors: tuple[Sensor, ...]
+    sinks: tuple[Sink, ...]
 
     @property
     def nearest_expiry(self) -> tuple[str, float] | None:

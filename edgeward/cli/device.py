@@ -110,6 +110,8 @@ def show(name: str, *, as_json: bool) -> None:
             console.print(f"{each.model}: {words}", highlight=False)
     columns = ("model", "version", "inferences", "errors", "refused", "accuracy or error", "p95 below")
     console.print(table("measured since the controller started", columns, measured))
+    if found.sensors or found.sinks:
+        console.print(table("sensors and sinks", _LIFE_COLUMNS, _lives(found)))
     for words in _faults(found):
         console.print(words, highlight=False, markup=False)
     console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found.history]))
@@ -177,6 +179,27 @@ def _faults(found: Device) -> Iterator[str]:
                 yield f"{model.model} v{each.release}: {code}{times}{f': {words}' if words else ''}"
             if each.labels_unusable:
                 yield f"{model.model} v{each.release}: {each.labels_unusable} labels were none"
+
+
+_LIFE_COLUMNS = ("name", "model", "state", "rows", "done", "refused", "newest", "error")
+
+
+def _lives(found: Device) -> list[tuple[object, ...]]:
+    """A row for each sensor and each sink: what came, what was answered or delivered, what was not."""
+    rows: list[tuple[object, ...]] = [
+        (each.name, each.model, each.state, each.rows, each.answered, each.refused, _ago(each.row_age_s), each.error)
+        for each in found.sensors
+    ]
+    rows += [
+        (f"sink {each.name}", "", each.state, each.delivered + each.undelivered, each.delivered, each.undelivered,
+         _ago(each.delivered_age_s), each.error)
+        for each in found.sinks
+    ]  # fmt: skip
+    return rows
+
+
+def _ago(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.0f} s before"
 
 
 def _load(found: Device) -> str:

@@ -195,6 +195,8 @@ def test_doctor_finds_what_is_wrong_and_says_so(configured: Path, capsys: pytest
         "state directory",
         "clock",
         "certificates",
+        "sensors",
+        "sinks",
         "broker",
     }
     (configured.parent / "root.json").unlink()

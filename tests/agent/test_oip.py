@@ -14,7 +14,8 @@ import pytest
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs
 from agent.serving.oip import Endpoint, Request
-from agent.serving.slot import ModelSlot, Split
+from agent.serving.slot import ModelSlot
+from agent.serving.split import Split
 from agent.serving.statistics import MAX_VERSIONS, Statistics
 from contract.desired import TrialPolicy
 from contract.manifest import Tensor

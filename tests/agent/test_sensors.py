@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from agent.adapters.sensors.image_files import from_images
-from agent.adapters.sensors.serial_port import REOPEN_S, from_serial
+from agent.adapters.sensors.serial_port import from_serial
 from agent.adapters.sensors.streams import MAX_WAITING, TopicQueue, from_stdin, parse_row, replay
 from agent.config import ImagesSensor, ReplaySensor, SerialSensor, StdinSensor, TopicSensor
 from agent.ports import Sample
@@ -79,7 +79,7 @@ def test_a_row_that_is_no_json_object_is_a_bad_sample(raw: str) -> None:
 
 
 def test_stdin_hands_on_bad_lines_as_errors_and_goes_on() -> None:
-    found = list(from_stdin(StdinSensor(model="m", label="y"), io.StringIO('{"x":1,"y":2}\n\nnonsense\n{"x":3}\n')))
+    found = list(from_stdin(StdinSensor(model="m", label="y"), io.BytesIO(b'{"x":1,"y":2}\n\nnonsense\n{"x":3}\n')))
     assert found[0] == Sample({"x": 1}, 2)
     assert isinstance(found[1], BadInput)
     assert found[2] == Sample({"x": 3}, None)
@@ -132,21 +132,14 @@ def test_a_serial_line_without_line_ends_is_bounded() -> None:
     wire.stop.set()
 
 
-def test_a_serial_port_that_is_not_there_is_tried_again() -> None:
-    waits: list[float] = []
-
-    def wait(seconds: float) -> bool:
-        waits.append(seconds)
-        return len(waits) > 4
-
-    found = list(from_serial(SerialSensor(model="m", path="/dev/none"), Path("agent.toml"), wait))
-    assert [isinstance(each, BadInput) for each in found] == [True, True]
-    assert REOPEN_S in waits
+def test_a_serial_port_that_is_not_there_is_a_fault_of_the_source() -> None:
+    with pytest.raises(FileNotFoundError):
+        next(from_serial(SerialSensor(model="m", path="/dev/none"), Path("agent.toml"), lambda _: False))
 
 
 def test_the_key_column_says_whose_row_it_is_and_stays_a_feature() -> None:
     config = StdinSensor(model="m", key="customer")
-    assert list(from_stdin(config, io.StringIO('{"x":1,"customer":7}\n'))) == [
+    assert list(from_stdin(config, io.BytesIO(b'{"x":1,"customer":7}\n'))) == [
         Sample({"x": 1, "customer": 7}, None, "7")
     ]
 
@@ -175,7 +168,7 @@ def test_a_picture_that_appears_is_a_row_of_pixels_named_by_its_file(tmp_path: P
     made = ImagesSensor(model="m", path=str(tmp_path), width=2, height=1)
     left = iter(range(5))
     seen = list(from_images(made, Path("agent.toml"), lambda _: (appear(), next(left, None) is None)[1]))
-    assert seen == [Sample({"x0": 7.0, "x1": 200.0}, None, "new.png")]
+    assert seen == [Sample({"x0": 7.0, "x1": 200.0}, None, "new.png", "new.png")]
     assert list(found) == [], "both are there at its start"
 
 
@@ -184,7 +177,7 @@ def test_existing_pictures_colours_and_files_that_are_none(tmp_path: Path) -> No
     (tmp_path / "b.png").write_bytes(b"no picture")
     (tmp_path / "c.txt").write_text("not looked at")
     colour, broken = pictures(tmp_path, 3, existing=True, colours=True)
-    assert colour == Sample({f"x{at}": float(at + 1) for at in range(6)}, None, "a.png")
+    assert colour == Sample({f"x{at}": float(at + 1) for at in range(6)}, None, "a.png", "a.png")
     assert isinstance(broken, BadInput)
     assert broken.detail.startswith("b.png: ")
 
@@ -202,7 +195,7 @@ def test_a_picture_that_still_grows_is_waited_for(tmp_path: Path) -> None:
     left = iter(range(8))
     made = ImagesSensor(model="m", path=str(tmp_path), width=2, height=1)
     found = list(from_images(made, Path("agent.toml"), lambda _: (grow(), next(left, None) is None)[1]))
-    assert found == [Sample({"x0": 5.0, "x1": 6.0}, None, "a.png")]
+    assert found == [Sample({"x0": 5.0, "x1": 6.0}, None, "a.png", "a.png")]
 
 
 def test_a_directory_that_is_missing_is_a_configuration_error(tmp_path: Path) -> None:

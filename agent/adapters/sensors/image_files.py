@@ -5,6 +5,7 @@ scales the values. Refuses to know which model answers. Needs Pillow: the extra 
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ MAX_PIXELS = 64 * 1024 * 1024
 """The largest number of pixels of a picture: a small file may claim a very large picture."""
 
 
-def from_images(config: ImagesSensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample | BadInput]:
+@dataclass
+class Seen:
+    """Pictures that were handed on, or were there at the start: a directory that is opened again is no new one."""
+
+    paths: frozenset[Path] | None = None
+
+
+def from_images(
+    config: ImagesSensor, beside: Path, wait: Callable[[float], bool], before: Seen | None = None
+) -> Iterator[Sample | BadInput]:
     """Yields samples until `wait(seconds)`, which pauses, returns True. For a file that is not a picture, yields the
     error.
 
@@ -27,16 +37,19 @@ def from_images(config: ImagesSensor, beside: Path, wait: Callable[[float], bool
     directory = beside.parent / config.path
     if not directory.is_dir():
         raise BadInput(Code.CONFIG_INVALID, f"{directory}: no such directory")
-    seen = frozenset() if config.existing else frozenset(_listed(directory))
+    before = before or Seen()
+    if before.paths is None:
+        before.paths = frozenset() if config.existing else frozenset(_listed(directory))
+    seen = before.paths
     growing: dict[Path, int] = {}
     while not wait(config.look_s):
         listed = _listed(directory)
         for path in sorted(listed.keys() - seen):
             if growing.get(path) == listed[path]:
-                seen |= {path}
+                before.paths = seen = seen | {path}
                 yield _sample(image, path, config)
         growing = listed
-        seen &= listed.keys()
+        before.paths = seen = seen & listed.keys()
 
 
 def _listed(directory: Path) -> dict[Path, int]:
@@ -58,7 +71,9 @@ def _sample(image: Any, path: Path, config: ImagesSensor) -> Sample | BadInput:
             if picture.width * picture.height > MAX_PIXELS:
                 return BadInput(Code.SAMPLE_INVALID, f"{path.name}: {picture.width} x {picture.height} is too large")
             small = picture.convert("RGB" if config.colours else "L").resize((config.width, config.height))
-            return Sample({f"x{at}": float(value) for at, value in enumerate(small.tobytes())}, None, path.name)
+            return Sample(
+                {f"x{at}": float(value) for at, value in enumerate(small.tobytes())}, None, path.name, path.name
+            )
     except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
         return BadInput(Code.SAMPLE_INVALID, f"{path.name}: {type(error).__name__}: {error}"[:200])
 

@@ -3,21 +3,21 @@
 Decides nothing about rows. Refuses to know updates: the version that a slot serves answers.
 """
 
-import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from agent.adapters.sensors.sinks import SinkThread
-from agent.adapters.sensors.streams import TopicQueue, from_stdin, replay
-from agent.config import Config, ImagesSensor, ReplaySensor, Sensor, SerialSensor, Sink, StdinSensor, TopicSensor
-from agent.ports import Link, Sample
+from agent.adapters.sensors.streams import Place, TopicQueue, from_stdin, replay
+from agent.adapters.sensors.supervisor import tend
+from agent.config import Config, ImagesSensor, ReplaySensor, Sensor, SerialSensor, StdinSensor, TopicSensor
+from agent.ports import Link, Lives, Sample
+from agent.serving.lives import SensorLife
 from agent.serving.pipeline import run_pipeline
 from agent.serving.slot import ModelSlot
 from contract.errors import BadInput
-
-_log = logging.getLogger("edgeward.agent")
 
 
 class Pipelines:
@@ -32,9 +32,19 @@ class Pipelines:
         self._stop = threading.Event()
         self._topics: dict[str, TopicQueue] = {}
         self._sinks: list[SinkThread] = []
-        for number, sensor in enumerate(config.sensor):
-            arguments = (self._rows(sensor), slot(sensor.model), self._sink(sensor.sink))
-            threading.Thread(target=self._run, args=arguments, name=f"sensor-{number}", daemon=True).start()
+        self._removed = {capture.model: capture.remove for capture in config.capture}
+        self._lives: list[SensorLife] = []
+        for number, sensor in enumerate(config.sensor, 1):
+            kind = str(type(sensor).__struct_config__.tag)
+            life = SensorLife(f"{kind}-{number}", kind, sensor.model)
+            self._lives.append(life)
+            arguments = (life, self._source(sensor), slot(sensor.model), self._sink(sensor, number))
+            threading.Thread(target=self._run, args=arguments, name=f"sensor-{life.name}", daemon=True).start()
+
+    def lives(self) -> Lives:
+        """Returns what every sensor and sink has done, from any thread."""
+        now = time.perf_counter()
+        return tuple(life.told(now) for life in self._lives), tuple(sink.life.told(now) for sink in self._sinks)
 
     def subscribe(self) -> None:
         """Subscribes to the topics from which rows come."""
@@ -56,34 +66,51 @@ class Pipelines:
         for waiting in self._topics.values():
             waiting.put(None)
 
-    def _rows(self, sensor: Sensor) -> Iterable[Sample | BadInput]:
+    def _source(self, sensor: Sensor) -> Callable[[], Iterable[Sample | BadInput]]:
+        """Returns a function that opens the sensor's source; a later call goes on where the one before was."""
+        beside, wait = self._beside, self._stop.wait
         match sensor:
+            case ReplaySensor(follow=True):
+                from agent.adapters.sensors.followed import Followed, follow  # few devices read logs
+
+                followed = Followed()
+                return lambda: follow(sensor, beside, wait, followed)
             case ReplaySensor():
-                return replay(sensor, self._beside, self._stop.wait)
+                place = Place()
+                return lambda: replay(sensor, beside, wait, place)
             case StdinSensor():
-                return from_stdin(sensor)
+                return lambda: from_stdin(sensor)
             case SerialSensor():
                 from agent.adapters.sensors.serial_port import from_serial  # few devices have one
 
-                return from_serial(sensor, self._beside, self._stop.wait)
+                return lambda: from_serial(sensor, beside, wait)
             case ImagesSensor():
-                from agent.adapters.sensors.image_files import from_images  # few devices have a camera
+                from agent.adapters.sensors.image_files import Seen, from_images  # few devices have a camera
 
-                return from_images(sensor, self._beside, self._stop.wait)
+                seen = Seen()
+                return lambda: from_images(sensor, beside, wait, seen)
             case TopicSensor():
-                return self._topics.setdefault(sensor.topic, TopicQueue(sensor, self._dropped))
+                queue = self._topics.setdefault(sensor.topic, TopicQueue(sensor, self._dropped))
+                return lambda: queue
 
-    def _sink(self, config: Sink | None) -> SinkThread | None:
-        if config is None:
+    def _sink(self, sensor: Sensor, number: int) -> SinkThread | None:
+        """Starts a sensor's sink. Columns that may not leave the device with captured rows are in no line either."""
+        if sensor.sink is None:
             return None
-        self._sinks.append(SinkThread(config, self._beside, self._link, self._dropped))
+        removed = self._removed.get(sensor.model, ())
+        named = not isinstance(sensor, ImagesSensor) and sensor.key not in removed
+        made = SinkThread(
+            sensor.sink, self._beside, self._link, self._dropped, number=number, removed=removed, with_key=named
+        )
+        self._sinks.append(made)
         return self._sinks[-1]
 
-    def _run(self, rows: Iterable[Sample | BadInput], slot: ModelSlot, sink: SinkThread | None) -> None:
-        try:
-            run_pipeline(rows, slot, self._dropped, sink.put if sink is not None else None)
-            _log.info("the sensor of %s has ended", slot.model)
-        except BadInput as error:
-            _log.error("the sensor of %s: %s", slot.model, error)
-        except Exception:  # a sensor that breaks must not end the agent
-            _log.exception("the sensor of %s broke", slot.model)
+    def _run(
+        self,
+        life: SensorLife,
+        open_rows: Callable[[], Iterable[Sample | BadInput]],
+        slot: ModelSlot,
+        sink: SinkThread | None,
+    ) -> None:
+        put = sink.put if sink is not None else None
+        tend(life, open_rows, lambda rows: run_pipeline(rows, slot, self._dropped, put, life), self._stop.wait)

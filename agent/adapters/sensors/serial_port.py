@@ -20,28 +20,16 @@ from contract.errors import BadInput, Code
 MAX_LINE_BYTES = 64 * 1024
 READ_BYTES = 4096
 WAIT_S = 0.5
-REOPEN_S = 2.0
-"""Seconds until a port that failed is opened again: a cable was pulled."""
 
 
 def from_serial(config: SerialSensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample | BadInput]:
     """Yields samples until `wait(seconds)`, which pauses, returns True. For a bad line, yields the error."""
-    path = beside.parent / config.path
-    while not wait(0.0):
-        try:
-            port = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
-        except OSError as error:
-            yield BadInput(Code.SAMPLE_INVALID, f"{path}: {error.strerror}")
-            wait(REOPEN_S)
-            continue
-        try:
-            _set_up(port, config.baud)
-            yield from _rows(port, config, wait)
-        except (OSError, termios.error) as error:
-            yield BadInput(Code.SAMPLE_INVALID, f"{path}: {error}"[:200])
-            wait(REOPEN_S)
-        finally:
-            os.close(port)
+    port = os.open(beside.parent / config.path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        _set_up(port, config.baud)
+        yield from _rows(port, config, wait)
+    finally:
+        os.close(port)
 
 
 def _set_up(port: int, baud: int) -> None:
@@ -60,7 +48,7 @@ def _rows(port: int, config: SerialSensor, wait: Callable[[float], bool]) -> Ite
             continue
         came = os.read(port, READ_BYTES)
         if not came:
-            return
+            raise OSError("the port has closed")
         *lines, rest = (rest + came).split(b"\n")
         if len(rest) > MAX_LINE_BYTES:
             rest = b""

@@ -7,24 +7,31 @@ Refuses to know which model answered.
 import logging
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
 from agent.config import FileSink, TopicSink, WebhookSink
 from agent.ports import Link
+from agent.serving.lives import SinkLife
 from agent.serving.outbox import Outbox
 from agent.serving.slot import Prediction
 
 RETRIES = 3
 FIRST_PAUSE_S = 0.5
 TIMEOUT_S = 5.0
+KIND_CHARS = 60
+"""Of a fault's words: what follows differs from one batch to the next. Each kind is logged once ..."""
+MAX_KINDS = 64
+"""... and no more kinds than this."""
 
 _log = logging.getLogger("edgeward.agent")
 Deliver = Callable[[list[bytes]], None]
+
+
+class NeverTaken(Exception):
+    """The receiver has said that it will never take this batch: it is not tried again."""
 
 
 class Sink(Protocol):
@@ -39,18 +46,35 @@ class SinkThread:
     """One sink with its outbox, and a thread that empties the outbox."""
 
     def __init__(
-        self, config: FileSink | TopicSink | WebhookSink, beside: Path, link: Link, dropped: Counter[str]
+        self,
+        config: FileSink | TopicSink | WebhookSink,
+        beside: Path,
+        link: Link,
+        dropped: Counter[str],
+        *,
+        number: int = 1,
+        removed: Collection[str] = (),
+        with_key: bool = True,
     ) -> None:
+        columns = [column for column in config.inputs if column not in removed]
+        kind = str(type(config).__struct_config__.tag)
+        self.life = SinkLife(f"{kind}-{number}", kind)
         self._deliver = _delivery(config, beside, link)
-        self._outbox = Outbox(config.batch, config.batch_s, dropped, threading.Condition())
+        self._outbox = Outbox(config.batch, config.batch_s, dropped, threading.Condition(), columns, with_key=with_key)
         self._dropped = dropped
+        self._said: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sink-{config.__class__.__name__}", daemon=True)
         self._thread.start()
 
     def put(self, prediction: Prediction) -> None:
         """Takes one prediction; never blocks."""
-        self._outbox.put(prediction, time.monotonic(), time.time())
+        try:
+            self.life.undelivered += self._outbox.put(prediction, time.monotonic(), time.time())
+        except Exception as error:  # whatever an answer holds, it costs this sink this line, and no sensor its thread
+            self._dropped["predictions_unsayable"] += 1
+            self.life.undelivered += 1
+            self._note(error)
 
     def close(self) -> None:
         """Sends the waiting predictions once, and ends the thread."""
@@ -59,21 +83,37 @@ class SinkThread:
         self._thread.join(timeout=TIMEOUT_S)
 
     def _run(self) -> None:
+        self.life.state = "running"
         while (lines := self._outbox.take(time.monotonic)) is not None:
-            if not self._delivered(lines):
+            if self._delivered(lines):
+                self.life.took(len(lines), time.perf_counter())
+            else:
                 self._dropped["predictions_undelivered"] += len(lines)
+                self.life.undelivered += len(lines)
+        self.life.state = "ended"
 
     def _delivered(self, lines: list[bytes]) -> bool:
         for attempt in range(1 + RETRIES):
             try:
                 self._deliver(lines)
-            except (OSError, ValueError) as error:
-                _log.warning("sink: %s", error)
-                if self._stopping.wait(FIRST_PAUSE_S * 2**attempt):
+            except NeverTaken as error:
+                self._note(error)
+                return False
+            except Exception as error:  # a receiver may answer anything; its thread lives
+                self._note(error)
+                if attempt < RETRIES and self._stopping.wait(FIRST_PAUSE_S * 2**attempt):
                     return False
             else:
                 return True
         return False
+
+    def _note(self, error: Exception) -> None:
+        words = str(error) if isinstance(error, NeverTaken) else f"{type(error).__name__}: {error}"
+        self.life.failed(words)
+        kind = words[:KIND_CHARS]
+        if kind not in self._said and len(self._said) < MAX_KINDS:
+            self._said.add(kind)
+            _log.warning("the sink %s: %s", self.life.name, words[:500])
 
 
 def _delivery(config: FileSink | TopicSink | WebhookSink, beside: Path, link: Link) -> Deliver:
@@ -82,8 +122,10 @@ def _delivery(config: FileSink | TopicSink | WebhookSink, beside: Path, link: Li
             return lambda lines: _append(beside.parent / path, lines, max_bytes)
         case TopicSink(topic=topic):
             return lambda lines: link.publish(topic, _joined(lines))
-        case WebhookSink(url=url):
-            return lambda lines: _post(url, b"[" + b",".join(lines) + b"]")
+        case WebhookSink():
+            from agent.adapters.sensors.webhook import Webhook  # most devices have none
+
+            return Webhook(config, beside).deliver
 
 
 def _joined(lines: list[bytes]) -> bytes:
@@ -99,10 +141,3 @@ def _append(path: Path, lines: list[bytes], max_bytes: int) -> None:
         path.replace(path.with_name(f"{path.name}.1"))
     with path.open("ab") as file:
         file.write(data)
-
-
-def _post(url: str, body: bytes) -> None:
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, body, headers)  # noqa: S310 - config.py lets only http and https pass
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-        answer.read(1024)

@@ -12,9 +12,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, cast
 
+from agent.adapters.sensors.lines import Lines
 from agent.config import ReplaySensor, StdinSensor, TopicSensor
 from agent.ports import Sample
 from contract.errors import BadInput, Code
@@ -45,24 +47,48 @@ def parse_row(raw: bytes | str, label: str, key: str = "") -> Sample:
     return to_sample(row, label, key)
 
 
-def replay(config: ReplaySensor, beside: Path, wait: Callable[[float], bool]) -> Iterator[Sample]:
-    """Yields rows at `rate_hz`. `wait(seconds)` pauses and returns whether to stop. No burst follows a late row."""
+@dataclass
+class Place:
+    """How far a file was read: a source that is opened again goes on there, and not with rows that were answered."""
+
+    row: int = 0
+    """Rows that were handed on of this pass through the file."""
+
+
+def replay(
+    config: ReplaySensor, beside: Path, wait: Callable[[float], bool], place: Place | None = None
+) -> Iterator[Sample | BadInput]:
+    """Yields rows at `rate_hz`; for a bad line, the error. `wait(seconds)` pauses and returns whether to stop.
+
+    No burst follows a late row. BadInput `config_invalid` where the file cannot be opened.
+    """
     path = beside.parent / config.path
     period_s = 1.0 / config.rate_hz
+    place = place or Place()
     while True:
         due = time.monotonic()
-        for row in itertools.islice(_rows(path), config.start_row, None):
+        for row in itertools.islice(_rows(path), config.start_row + place.row, None):
             due = max(due + period_s, time.monotonic())
             if wait(max(0.0, due - time.monotonic())):
                 return
-            yield to_sample(row, config.label, config.key)
+            place.row += 1
+            yield row if isinstance(row, BadInput) else to_sample(row, config.label, config.key)
+        place.row = 0
         if not config.loop:
             return
 
 
-def from_stdin(config: StdinSensor, stream: TextIO | None = None) -> Iterator[Sample | BadInput]:
+def from_stdin(config: StdinSensor, stream: BinaryIO | None = None) -> Iterator[Sample | BadInput]:
     """Yields a sample for each line, a JSON object; for a bad line, the error."""
-    for line in stream or sys.stdin:
+    lines = Lines(stream or sys.stdin.buffer)
+    while True:
+        try:
+            line = next(lines)
+        except StopIteration:
+            return
+        except BadInput as error:
+            yield error
+            continue
         if line.strip():
             yield _or_error(line, config)
 
@@ -104,15 +130,35 @@ def _or_error(raw: bytes | str, config: TopicSensor | StdinSensor) -> Sample | B
         return error
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _rows(path: Path) -> Iterator[dict[str, Any] | BadInput]:
     try:
         if path.suffix == ".parquet":
             yield from _parquet_rows(path)
             return
-        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
-            yield from map(from_cells, csv.DictReader(file))
+        with cast("BinaryIO", gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")) as file:
+            yield from _csv_rows(file, path.name)
     except OSError as error:
         raise BadInput(Code.CONFIG_INVALID, f"sensor path {path}: {error}") from None
+
+
+def _csv_rows(file: BinaryIO, name: str) -> Iterator[dict[str, Any] | BadInput]:
+    reader = csv.DictReader(Lines(file))
+    try:
+        if reader.fieldnames is None:
+            return
+    except csv.Error as error:
+        raise BadInput(Code.SAMPLE_INVALID, f"{name}: the line of names: {error}") from None
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except BadInput as error:
+            yield BadInput(Code.SAMPLE_INVALID, f"{name}: {error.detail}")
+        except csv.Error as error:
+            yield BadInput(Code.SAMPLE_INVALID, f"{name} line {reader.line_num}: {error}")
+        else:
+            yield from_cells(row)
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

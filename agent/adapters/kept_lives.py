@@ -1,0 +1,78 @@
+"""What sensors and sinks have done, in a file of the state directory: for `status` and `doctor`.
+
+Decides when it is written: at each change of a state or a fault, and else seldom, for the sake of the flash. Refuses to
+know what a sensor is. The file is a note and no record: it is not synced, and one that is damaged is no file.
+"""
+
+import logging
+from pathlib import Path
+
+from agent.ports import Lives
+from contract.errors import BadInput
+from contract.messages import SensorState, SinkState
+from contract.wire import Said, decode, encode
+
+FILE = "sensors.json"
+KEEP_S = 300.0
+"""Seconds between two writings while nothing changes but counts."""
+MAX_FILE_BYTES = 256 * 1024
+
+_log = logging.getLogger("edgeward.agent")
+
+
+class SavedLives(Said, frozen=True):
+    """The content of the file."""
+
+    at: float
+    """Seconds since 1970 when it was written."""
+    sensors: tuple[SensorState, ...] = ()
+    sinks: tuple[SinkState, ...] = ()
+
+
+class KeptLives:
+    """Writes the file."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE
+        self._due = 0.0
+        self._known: list[tuple[str, str, str]] | None = None
+
+    def keep(self, lives: Lives, now: float, at: float) -> None:
+        """Writes it if that is due. `now` is monotonic seconds, `at` seconds since 1970."""
+        sensors, sinks = lives
+        standing = [(each.name, each.state, each.error) for each in sensors]
+        standing += [(each.name, each.state, each.error) for each in sinks]
+        if not standing or (standing == self._known and now < self._due):
+            return
+        self._known, self._due = standing, now + KEEP_S
+        new = self._path.with_name(f"tmp-{FILE}")
+        try:
+            new.write_bytes(encode(SavedLives(at=at, sensors=sensors, sinks=sinks)))
+            new.replace(self._path)
+        except OSError as error:  # a full disk stops no sensor
+            _log.warning("%s: %s", self._path, error.strerror)
+
+
+def load_lives(directory: Path) -> SavedLives | None:
+    """Returns what the agent wrote last; None if there is nothing to read."""
+    try:
+        return decode((directory / FILE).read_bytes(), SavedLives, max_bytes=MAX_FILE_BYTES)
+    except (OSError, BadInput):
+        return None
+
+
+def sensor_words(found: SensorState) -> str:
+    """A sensor's state in one line."""
+    age = "no row yet" if found.row_age_s is None else f"newest row {found.row_age_s:.0f} s before"
+    counts = f"{found.rows} rows, {found.answered} answered, {found.refused} refused, {found.unserved} unserved"
+    failures = f", the source failed {found.failures} times" if found.failures else ""
+    error = f": {found.error}" if found.error else ""
+    return f"sensor {found.name} of {found.model}: {found.state}, {counts}, {age}{failures}{error}"
+
+
+def sink_words(found: SinkState) -> str:
+    """A sink's state in one line."""
+    age = "nothing delivered yet" if found.delivered_age_s is None else f"newest {found.delivered_age_s:.0f} s before"
+    error = f": {found.error}" if found.error else ""
+    counts = f"{found.delivered} delivered, {found.undelivered} given up"
+    return f"sink {found.name}: {found.state}, {counts}, {age}{error}"

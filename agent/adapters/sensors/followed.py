@@ -1,0 +1,141 @@
+"""Rows that other programs append to a file, as they come: CSV with a line of names, or a JSON object a line.
+
+Decides what is a whole line, and when a file was rotated (moved away and made anew) or cut. Refuses to know which model
+answers. A file that was moved away is read to its end before the new one.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from agent.adapters.sensors.lines import MAX_LINE_BYTES, text_of
+from agent.adapters.sensors.streams import from_cells, parse_row, to_sample
+from agent.config import ReplaySensor
+from agent.ports import Sample
+from contract.errors import BadInput, Code
+
+LOOK_S = 0.2
+"""Seconds between two looks at a file that has not grown."""
+
+
+@dataclass
+class Followed:
+    """How far a file was read, for a source that is opened again."""
+
+    file: tuple[int, int] | None = None
+    """Device and inode of the file; None before the first."""
+    offset: int = 0
+    names: tuple[str, ...] = ()
+    """Columns; empty: a JSON object a line."""
+
+
+def follow(
+    config: ReplaySensor, beside: Path, wait: Callable[[float], bool], place: Followed | None = None
+) -> Iterator[Sample | BadInput]:
+    """Yields a sample for each whole line that is appended, for a bad line the error, until `wait` returns True.
+
+    The file's rows of before are skipped, unless `existing`. OSError where the file is not there or cannot be read.
+    """
+    path = beside.parent / config.path
+    place = place or Followed()
+    begins = place.file is None and not config.existing
+    if place.file is None and not path.exists():
+        place.file = (0, 0)  # all that is in a file which comes later is new
+    while True:
+        with path.open("rb") as file:
+            if place.file != _identity(file) or os.fstat(file.fileno()).st_size < place.offset:
+                place.file, place.offset, place.names = _identity(file), 0, ()
+            yield from _read(file, path, config, wait, place, at_end=begins)
+        begins = False
+        if wait(0.0):
+            return
+
+
+def _read(
+    file: BinaryIO,
+    path: Path,
+    config: ReplaySensor,
+    wait: Callable[[float], bool],
+    place: Followed,
+    *,
+    at_end: bool,
+) -> Iterator[Sample | BadInput]:
+    """Yields rows of one file until it was rotated or cut, or `wait` returns True."""
+    if place.offset == 0 and (at_end or config.start_row):
+        _skip(file, place, None if at_end else config.start_row)
+    file.seek(place.offset)
+    too_long = False
+    while True:
+        line = file.readline(MAX_LINE_BYTES + 1)
+        whole = line.endswith(b"\n")
+        if whole or len(line) > MAX_LINE_BYTES:
+            first, place.offset = place.offset == 0, file.tell()
+            if not whole or too_long:
+                if not too_long:
+                    yield BadInput(Code.SAMPLE_INVALID, f"{path.name}: a line of more than {MAX_LINE_BYTES} bytes")
+                too_long = not whole
+            elif (found := _row(line, config, place, first=first)) is not None:
+                yield found
+            continue
+        file.seek(place.offset)  # half a line is read again when it is whole
+        moved = _moved(file, path, place)
+        if moved and line and not too_long and (found := _row(line, config, place, first=False)) is not None:
+            yield found
+        if moved or wait(LOOK_S):
+            return
+
+
+def _skip(file: BinaryIO, place: Followed, rows: int | None) -> None:
+    """Reads the line of names, and skips so many rows; None: all whole ones that are there."""
+    left = -1 if rows is None else rows + 1
+    while left and (line := file.readline(MAX_LINE_BYTES)):
+        if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
+            return
+        if place.offset == 0:
+            place.names = _names(line)
+            if not place.names:
+                left -= 1
+        place.offset = file.tell()
+        left -= 1
+
+
+def _moved(file: BinaryIO, path: Path, place: Followed) -> bool:
+    """Whether another file has the name now, or this one was cut. One that is only gone may still be written to."""
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        return False
+    return (now.st_dev, now.st_ino) != place.file or os.fstat(file.fileno()).st_size < place.offset
+
+
+def _row(line: bytes, config: ReplaySensor, place: Followed, *, first: bool) -> Sample | BadInput | None:
+    """Returns what a line holds; None for the line of names and for an empty one."""
+    try:
+        if first and (names := _names(line)):
+            place.names = names
+            return None
+        if not line.strip():
+            return None
+        if not place.names:
+            return parse_row(line, config.label, config.key)
+        cells = next(csv.reader([text_of(line, 2)]))
+        values = dict(zip(place.names, cells, strict=True))
+    except BadInput as error:
+        return error
+    except (ValueError, csv.Error) as error:
+        return BadInput(Code.SAMPLE_INVALID, f"{line[:80]!r}: {error}"[:200])
+    return to_sample(from_cells(values), config.label, config.key)
+
+
+def _names(line: bytes) -> tuple[str, ...]:
+    """Returns the names of columns in the first line; empty if it is a JSON object."""
+    text = text_of(line, 1).strip()
+    return () if text.startswith("{") else tuple(next(csv.reader([text]), ()))
+
+
+def _identity(file: BinaryIO) -> tuple[int, int]:
+    found = os.fstat(file.fileno())
+    return found.st_dev, found.st_ino

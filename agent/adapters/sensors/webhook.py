@@ -1,0 +1,80 @@
+"""Predictions by POST to an address: the headers that the configuration names, a token, and a signature.
+
+Decides what is sent and which answers are final. Refuses to know when a batch is tried again: `sinks` does. Redirects
+are not followed, because the token would go with them. Source of the signature: https://www.standardwebhooks.com (1.0).
+"""
+
+import base64
+import hashlib
+import hmac
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from agent.adapters.sensors.sinks import TIMEOUT_S, NeverTaken
+from agent.config import WebhookSink
+from contract.errors import BadInput, Code
+
+LATER = frozenset({408, 425, 429})
+"""Statuses below 500 that ask to come again: a time-out, too early, too many requests."""
+SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks marks a secret
+
+
+class Webhook:
+    """One address. Files of secrets are read for each batch, so that a changed one counts at once."""
+
+    def __init__(self, config: WebhookSink, beside: Path) -> None:
+        self._config = config
+        self._beside = beside.parent
+        self._opener = urllib.request.build_opener(_NoRedirect())
+
+    def deliver(self, lines: list[bytes]) -> None:
+        """Sends JSON objects as one array. NeverTaken for an answer that is final; else raises whatever went wrong."""
+        body = b"[" + b",".join(lines) + b"]"
+        request = urllib.request.Request(self._config.url, body, self._headers(body, int(time.time())))  # noqa: S310 - config.py lets only http and https pass
+        try:
+            self._opener.open(request, timeout=TIMEOUT_S).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code < 500 and error.code not in LATER:
+                raise NeverTaken(f"{error.code} {error.reason}: given up, not tried again") from None
+            raise OSError(f"{error.code} {error.reason}") from None
+
+    def _headers(self, body: bytes, at: int) -> dict[str, str]:
+        config = self._config
+        found = {"Content-Type": "application/json", "User-Agent": "edgeward-agent"} | config.headers
+        if config.token_file:
+            found["Authorization"] = f"Bearer {self._read(config.token_file)}"
+        if config.secret_file:
+            found |= signed_headers(body, self._read(config.secret_file), at)
+        return found
+
+    def _read(self, name: str) -> str:
+        return (self._beside / name).read_text(encoding="ascii").strip()
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Leaves a redirect to the caller, who sees its status."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def signed_headers(body: bytes, secret: str, at: int) -> dict[str, str]:
+    """Returns Standard Webhooks' three headers. The id is of the body, so that a repeated batch is known as one.
+
+    `secret` is base64, with or without the prefix `whsec_`; `at` is seconds since 1970. BadInput `config_invalid`.
+    """
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except ValueError:
+        raise BadInput(Code.CONFIG_INVALID, "secret_file: expected base64, after whsec_") from None
+    name = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
+    proof = hmac.new(key, f"{name}.{at}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "webhook-id": name,
+        "webhook-timestamp": str(at),
+        "webhook-signature": f"v1,{base64.b64encode(proof).decode()}",
+    }

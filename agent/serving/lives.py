@@ -1,0 +1,102 @@
+"""What sensors and sinks have done since the agent started: counts, states, and the newest fault in words.
+
+Decides what is counted. Written by the one thread of the sensor or sink, read by any. Refuses to know where rows come
+from. `now` is monotonic seconds.
+"""
+
+import msgspec
+
+from contract.messages import SensorState, SinkState
+from contract.protocol import MAX_DETAIL_CHARS
+
+
+class SensorLife(msgspec.Struct):
+    """One sensor."""
+
+    name: str
+    kind: str
+    model: str
+    state: str = "starting"
+    rows: int = 0
+    answered: int = 0
+    refused: int = 0
+    unserved: int = 0
+    failures: int = 0
+    error: str = ""
+    row_at: float | None = None
+
+    def row_came(self, now: float) -> None:
+        """Counts a row, good or bad."""
+        self.state = "running"
+        self.rows += 1
+        self.row_at = now
+
+    def row_refused(self, words: str) -> None:
+        """Counts a row that got no answer because of what it holds."""
+        self.refused += 1
+        self.error = words[:MAX_DETAIL_CHARS]
+
+    def failed(self, words: str) -> None:
+        """Counts a fault of the source."""
+        self.state = "waiting"
+        self.failures += 1
+        self.error = words[:MAX_DETAIL_CHARS]
+
+    def told(self, now: float) -> SensorState:
+        """Returns all of it as a message."""
+        return SensorState(
+            name=self.name,
+            kind=self.kind,
+            model=self.model,
+            state=self.state,
+            rows=self.rows,
+            answered=self.answered,
+            refused=self.refused,
+            unserved=self.unserved,
+            failures=self.failures,
+            error=sayable(self.error),
+            row_age_s=None if self.row_at is None else round(now - self.row_at, 1),
+        )
+
+
+class SinkLife(msgspec.Struct):
+    """One sink."""
+
+    name: str
+    kind: str
+    state: str = "starting"
+    delivered: int = 0
+    undelivered: int = 0
+    failures: int = 0
+    error: str = ""
+    delivered_at: float | None = None
+
+    def took(self, count: int, now: float) -> None:
+        """Counts predictions that were taken."""
+        self.state = "running"
+        self.delivered += count
+        self.delivered_at = now
+
+    def failed(self, words: str) -> None:
+        """Counts an attempt that failed."""
+        self.state = "failing"
+        self.failures += 1
+        self.error = words[:MAX_DETAIL_CHARS]
+
+    def told(self, now: float) -> SinkState:
+        """Returns all of it as a message."""
+        return SinkState(
+            name=self.name,
+            kind=self.kind,
+            state=self.state,
+            delivered=self.delivered,
+            undelivered=self.undelivered,
+            failures=self.failures,
+            error=sayable(self.error),
+            delivered_age_s=None if self.delivered_at is None else round(now - self.delivered_at, 1),
+        )
+
+
+def sayable(words: str) -> str:
+    """Returns words as a message can carry them: file names may hold bytes that are no text."""
+    return words.encode(errors="replace").decode()

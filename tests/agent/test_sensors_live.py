@@ -1,0 +1,413 @@
+"""Sensors and sinks outlive whatever happens to what they read and to what they write to."""
+
+import base64
+import gzip
+import hashlib
+import hmac
+import http.server
+import json
+import os
+import pty
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.adapters.kept_lives import KeptLives, load_lives
+from agent.adapters.sensors import sinks, supervisor
+from agent.adapters.sensors.pipelines import Pipelines
+from agent.adapters.sensors.sinks import SinkThread
+from agent.adapters.sensors.supervisor import tend
+from agent.config import (
+    Capture,
+    Config,
+    Device,
+    FileSink,
+    ReplaySensor,
+    Sensor,
+    SerialSensor,
+    WebhookSink,
+    load_config,
+)
+from agent.ports import Sample
+from agent.serving.lives import SensorLife
+from agent.serving.slot import ModelSlot, Prediction
+from contract.errors import BadInput, Code
+
+
+class NoLink:
+    def publish(self, *_: object, **__: object) -> None:
+        pass
+
+    def subscribe(self, *_: object, **__: object) -> None:
+        pass
+
+
+class Sensors:
+    """A device's sensors over a slot that answers every row with an x."""
+
+    def __init__(self, directory: Path, *sensor: Sensor, **parts: Any) -> None:
+        self.slot = ModelSlot("m", perf_s=time.perf_counter, lock=nullcontext())
+        self.slot.predict = lambda sample: self._predict(sample)  # type: ignore[method-assign]
+        self.answered: list[Any] = []
+        config = Config(device=Device(name="d"), sensor=sensor, **parts)
+        self.dropped: Counter[str] = Counter()
+        link: Any = NoLink()
+        self.pipelines = Pipelines(
+            config, directory / "agent.toml", link=link, dropped=self.dropped, slot=lambda _: self.slot
+        )
+
+    def _predict(self, sample: Sample) -> Prediction:
+        if "x" not in sample.values or sample.values["x"] is None:
+            raise BadInput(Code.SAMPLE_INVALID, "column 'x' is not there")
+        self.answered.append(sample.values["x"])
+        return Prediction("m", 1, str(sample.values["x"]), 1.0, row=sample)
+
+    @property
+    def sensor(self) -> Any:
+        return self.pipelines.lives()[0][0]
+
+
+def taken(device: "Sensors") -> tuple[int, int]:
+    sink = device.pipelines.lives()[1][0]
+    return sink.delivered, sink.undelivered
+
+
+def until(true: Callable[[], object], timeout_s: float = 15.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, "it has not become true"
+        time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(supervisor, "MAX_PAUSE_S", 0.05)
+    monkeypatch.setattr(sinks, "FIRST_PAUSE_S", 0.01)
+
+
+def follow(**changes: Any) -> ReplaySensor:
+    return ReplaySensor(model="m", path="log.csv", follow=True, **changes)
+
+
+def test_any_exception_of_a_source_is_counted_and_the_source_opened_again_later_and_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    life, pauses, openings, logged = SensorLife("topic-1", "topic", "m"), [], [], []
+    faults = [MemoryError("all of it"), OSError(5, "gone"), OSError(5, "gone"), KeyError("x"), UnicodeError("no")]
+    monkeypatch.setattr(supervisor._log, "error", lambda *words: logged.append(words))
+
+    def rows() -> Iterator[Sample]:
+        openings.append(1)
+        if faults:
+            raise faults.pop(0)
+        yield Sample({})
+
+    def answer(each: Iterable[Sample | BadInput]) -> None:
+        for _ in each:
+            life.row_came(1.0)
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        return False
+
+    tend(life, rows, answer, wait)
+    assert len(openings) == 6
+    assert [pause for pause in pauses if pause] == [0.01, 0.02, 0.04, 0.05, 0.05]
+    assert (life.state, life.failures, life.rows, life.error) == ("ended", 5, 1, "UnicodeError: no")
+    assert len(logged) == 4, "the second OSError is of a kind that was logged"
+
+
+def test_a_file_that_is_not_there_is_waited_for_and_every_row_of_it_answered_once(tmp_path: Path) -> None:
+    device = Sensors(tmp_path, ReplaySensor(model="m", path="rows.csv", rate_hz=10_000.0))
+    until(lambda: device.sensor.failures > 2)
+    assert device.sensor.state == "waiting"
+    assert "rows.csv" in device.sensor.error
+    (tmp_path / "new").write_text("x\n1\n2\n3\n")
+    (tmp_path / "new").rename(tmp_path / "rows.csv")
+    until(lambda: device.sensor.state == "ended")
+    assert device.answered == ["1", "2", "3"]
+    assert (device.sensor.rows, device.sensor.answered, device.sensor.refused) == (3, 3, 0)
+
+
+def test_a_cell_of_ten_megabytes_a_line_that_is_no_text_and_nul_cost_their_rows_alone(tmp_path: Path) -> None:
+    lines = [b"x,y", b"1,a", b"2," + b"z" * 10_000_000, b"3,c", b"4,\xff\xfe", b'5,"' + b"w" * 200_000 + b'"', b"6,f"]
+    (tmp_path / "rows.csv").write_bytes(b"\n".join(lines) + b"\n")
+    device = Sensors(tmp_path, ReplaySensor(model="m", path="rows.csv", rate_hz=10_000.0))
+    until(lambda: device.sensor.state == "ended")
+    assert device.answered == ["1", "3", "6"]
+    assert (device.sensor.rows, device.sensor.answered, device.sensor.refused, device.sensor.failures) == (6, 3, 3, 0)
+
+
+def test_a_packed_file_that_is_cut_off_gives_its_rows_once_and_is_read_on_when_it_is_whole(tmp_path: Path) -> None:
+    text = "x\n" + "".join(f"{number}\n" for number in range(50_000))
+    whole = gzip.compress(text.encode(), mtime=0)
+    (tmp_path / "rows.csv.gz").write_bytes(whole[: len(whole) // 2])
+    device = Sensors(tmp_path, ReplaySensor(model="m", path="rows.csv.gz", rate_hz=100_000.0))
+    until(lambda: device.sensor.failures)
+    (tmp_path / "new").write_bytes(whole)
+    (tmp_path / "new").rename(tmp_path / "rows.csv.gz")
+    until(lambda: device.sensor.state == "ended", 60.0)
+    assert device.answered == [str(number) for number in range(50_000)]
+
+
+def test_what_is_appended_to_a_file_is_answered_through_rotation_and_cuts(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("x,y\nold,0\n")
+    device = Sensors(tmp_path, follow())
+    until(lambda: device.sensor.state == "running")
+    time.sleep(0.3)
+    with log.open("a") as file:
+        file.write("1,a\n2,b\n3,")
+        file.flush()
+        until(lambda: device.answered == ["1", "2"])
+        file.write("c\n")
+        file.flush()
+        until(lambda: device.answered == ["1", "2", "3"])
+        log.rename(tmp_path / "log.csv.1")
+        file.write("4,d\n")
+    log.write_text("y,x\ne,5\n")
+    until(lambda: device.answered == ["1", "2", "3", "4", "5"])
+    with log.open("r+") as file:  # as `copytruncate` of logrotate does
+        file.truncate()
+        time.sleep(0.5)
+        file.write("x\n6\n")
+    until(lambda: device.answered[-1:] == ["6"])
+    log.unlink()
+    time.sleep(0.3)
+    log.write_text('{"x": 7}\nnonsense\n{"x": 8}\n')
+    until(lambda: device.answered == ["1", "2", "3", "4", "5", "6", 7, 8])
+    assert (device.sensor.rows, device.sensor.answered, device.sensor.refused) == (9, 8, 1)
+
+
+def test_a_file_that_is_followed_may_come_later_and_lines_without_end_are_bounded(tmp_path: Path) -> None:
+    device = Sensors(tmp_path, follow())
+    until(lambda: device.sensor.failures)
+    (tmp_path / "new").write_bytes(b"x\n1\n" + b"9" * 3_000_000 + b"\n2\n")
+    (tmp_path / "new").rename(tmp_path / "log.csv")
+    until(lambda: device.answered == ["1", "2"])
+    assert device.sensor.refused == 1
+
+
+def test_rows_of_before_are_answered_where_the_configuration_says_so(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("x\n1\n2\n3\n")
+    device = Sensors(tmp_path, follow(existing=True, start_row=1))
+    until(lambda: device.answered == ["2", "3"])
+
+
+def test_a_serial_port_that_goes_is_opened_again(tmp_path: Path) -> None:
+    far, near = pty.openpty()
+    port = tmp_path / "port"
+    port.symlink_to(os.ttyname(near))
+    device = Sensors(tmp_path, SerialSensor(model="m", path="port"))
+    until(lambda: device.sensor.state == "running")
+    time.sleep(0.3)
+    os.write(far, b'cut\n{"x": 1}\n')
+    until(lambda: device.answered == [1])
+    port.unlink()
+    os.close(near)
+    os.close(far)
+    until(lambda: device.sensor.failures > 1)
+    assert device.sensor.state == "waiting"
+    assert device.sensor.refused == 0, "a port that is gone is no bad row"
+    far, near = pty.openpty()
+    port.symlink_to(os.ttyname(near))
+    until(lambda: device.sensor.error and os.write(far, b'x\n{"x": 2}\n') and device.answered[-1] == 2)
+    assert device.sensor.state == "running"
+
+
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        answers: list[int] = self.server.answers  # type: ignore[attr-defined]
+        status = answers.pop(0) if answers else 200
+        self.server.came.append((dict(self.headers), body, status))  # type: ignore[attr-defined]
+        if status == 0:
+            self.wfile.write(b"rubbish, and no HTTP\r\n\r\n")
+            self.close_connection = True
+            return
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", self.path)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hook() -> Iterator[Any]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        server.came, server.answers = [], []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def webhook(hook: Any, directory: Path = Path(), **changes: Any) -> SinkThread:
+    config = WebhookSink(url=f"http://127.0.0.1:{hook.server_port}/x", **changes)
+    return SinkThread(config, directory / "agent.toml", NoLink(), Counter())  # type: ignore[arg-type]
+
+
+def test_a_webhook_that_answers_rubbish_is_tried_again_and_its_thread_lives(hook: Any) -> None:
+    hook.answers[:] = [0, 0]
+    sink = webhook(hook)
+    sink.put(Prediction("m", 1, "a", 1.0))
+    until(lambda: sink.life.delivered == 1)
+    assert (sink.life.failures, sink.life.state) == (2, "running")
+    assert "BadStatusLine" in sink.life.error
+    ids = {headers["User-Agent"] for headers, _, _ in hook.came}
+    assert ids == {"edgeward-agent"}
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(400, 1), (404, 1), (410, 1), (302, 1), (429, 2), (503, 2)])
+def test_what_a_webhook_refuses_is_not_sent_again_and_what_it_puts_off_is(
+    hook: Any, status: int, attempts: int
+) -> None:
+    hook.answers[:] = [status]
+    sink = webhook(hook)
+    sink.put(Prediction("m", 1, "a", 1.0))
+    until(lambda: sink.life.delivered + sink.life.undelivered == 1)
+    sink.put(Prediction("m", 1, "b", 1.0))
+    until(lambda: sink.life.delivered + sink.life.undelivered == 2)
+    assert len(hook.came) == attempts + 1
+    assert sink.life.undelivered == 2 - attempts
+    assert str(status) in sink.life.error
+
+
+def test_a_webhook_gets_headers_token_and_a_signature_that_a_receiver_can_check(hook: Any, tmp_path: Path) -> None:
+    key = b"0123456789abcdef01234567"
+    (tmp_path / "token").write_text("t0ken\n")
+    (tmp_path / "secret").write_text(f"whsec_{base64.b64encode(key).decode()}\n")
+    hook.answers[:] = [500]
+    sink = webhook(hook, tmp_path, headers={"X-Plant": "7"}, token_file="token", secret_file="secret")
+    sink.put(Prediction("m", 1, "a", 1.0))
+    until(lambda: sink.life.delivered == 1)
+    (first, body, _), (again, _, _) = hook.came
+    assert (first["X-plant"] if "X-plant" in first else first["X-Plant"]) == "7"
+    found = {name.lower(): value for name, value in first.items()}
+    assert found["authorization"] == "Bearer t0ken"
+    signed = f"{found['webhook-id']}.{found['webhook-timestamp']}.".encode() + body
+    proof = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert found["webhook-signature"] == f"v1,{proof}"
+    assert abs(int(found["webhook-timestamp"]) - time.time()) < 60
+    assert {name.lower(): value for name, value in again.items()}["webhook-id"] == found["webhook-id"]
+
+
+def test_a_token_that_cannot_be_read_costs_no_thread(hook: Any, tmp_path: Path) -> None:
+    sink = webhook(hook, tmp_path, token_file="none")
+    sink.put(Prediction("m", 1, "a", 1.0))
+    until(lambda: sink.life.undelivered == 1)
+    (tmp_path / "none").write_text("now")
+    sink.put(Prediction("m", 1, "b", 1.0))
+    until(lambda: sink.life.delivered == 1)
+
+
+def test_an_answer_that_is_no_text_costs_its_line_alone(tmp_path: Path) -> None:
+    sink = SinkThread(FileSink(path="out"), tmp_path / "agent.toml", NoLink(), Counter())  # type: ignore[arg-type]
+    sink.put(Prediction("m", 1, "\ud800", 1.0))
+    sink.put(Prediction("m", 1, "b", 1.0))
+    sink.close()
+    assert [json.loads(line)["value"] for line in (tmp_path / "out").read_bytes().splitlines()] == ["b"]
+    assert (sink.life.delivered, sink.life.undelivered, sink.life.state) == (1, 1, "ended")
+
+
+def test_a_line_of_a_sink_says_which_row_it_is_about_and_keeps_what_must_not_leave(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x,who,secret\n1,Ann,s\n")
+    sink = FileSink(path="out", inputs=("x", "secret"))
+    sensor = ReplaySensor(model="m", path="rows.csv", rate_hz=1000.0, key="who", sink=sink)
+    device = Sensors(tmp_path, sensor, capture=(Capture(model="m", remove=("secret",)),))
+    until(lambda: (tmp_path / "out").exists() and (tmp_path / "out").stat().st_size)
+    device.pipelines.close()
+    (line,) = (json.loads(each) for each in (tmp_path / "out").read_bytes().splitlines())
+    assert (line["key"], line["inputs"], line["release"], line["value"]) == ("Ann", {"x": "1"}, 1, "1")
+
+
+def test_a_key_that_must_not_leave_is_in_no_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x,who\n1,Ann\n")
+    sensor = ReplaySensor(model="m", path="rows.csv", rate_hz=1000.0, key="who", sink=FileSink(path="out"))
+    device = Sensors(tmp_path, sensor, capture=(Capture(model="m", remove=("who",)),))
+    until(lambda: (tmp_path / "out").exists() and (tmp_path / "out").stat().st_size)
+    device.pipelines.close()
+    assert b"Ann" not in (tmp_path / "out").read_bytes()
+
+
+def test_what_sensors_have_done_is_kept_for_status_and_seldom_written(tmp_path: Path) -> None:
+    kept, life = KeptLives(tmp_path), SensorLife("serial-1", "serial", "m")
+    kept.keep(((), ()), 0.0, 5.0)
+    assert load_lives(tmp_path) is None
+    kept.keep(((life.told(0.0),), ()), 0.0, 5.0)
+    life.row_came(1.0)
+    life.state = "starting"
+    kept.keep(((life.told(2.0),), ()), 2.0, 7.0)
+    found = load_lives(tmp_path)
+    assert found is not None
+    assert (found.at, found.sensors[0].rows) == (5.0, 0), "only a count has changed"
+    life.failed("the port is gone")
+    kept.keep(((life.told(3.0),), ()), 3.0, 8.0)
+    found = load_lives(tmp_path)
+    assert found is not None
+    assert (found.at, found.sensors[0].state, found.sensors[0].error) == (8.0, "waiting", "the port is gone")
+    (tmp_path / "sensors.json").write_bytes(b"{")
+    assert load_lives(tmp_path) is None
+
+
+def test_a_day_of_chaos_leaves_every_thread_alive_and_every_count_exact(tmp_path: Path) -> None:
+    """Files rotate and vanish, rows are bad, the webhook lies: 400 turns, each standing for minutes of a day."""
+    log = tmp_path / "log.csv"
+    log.write_text("x\n")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    server.came, server.answers = [], []  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    hook = WebhookSink(url=f"http://127.0.0.1:{server.server_port}/x", batch=10, batch_s=0.05)
+    device = Sensors(tmp_path, follow(existing=True, sink=hook))
+    good = bad = 0
+    for turn in range(400):
+        if turn % 5 == 4 and not server.answers:  # type: ignore[attr-defined]
+            server.answers += [0, 503][: turn % 3]  # type: ignore[attr-defined]
+        if turn % 20 == 19:
+            log.rename(tmp_path / f"log.{turn}")
+            log.write_text("x\n")
+        with log.open("a") as file:
+            file.write(f"{turn}\n" + ("\n" if turn % 7 else "broken,row\n"))
+        good, bad = good + 1, bad + (turn % 7 == 0)
+        if turn % 20 == 18:
+            until(lambda want=good: len(device.answered) == want)  # type: ignore[misc]
+    until(lambda: device.sensor.rows == good + bad)
+    until(lambda: sum(taken(device)) == good)
+    (sensor,), (sink,) = device.pipelines.lives()
+    assert (sensor.answered, sensor.refused, sensor.state) == (good, bad, "running")
+    took = [json.loads(body) for _, body, status in server.came if status == 200]  # type: ignore[attr-defined]
+    assert sink.delivered == sum(map(len, took))
+    assert sink.delivered > 300
+    assert sink.failures > 0
+    assert {"sensor-replay-1"} <= {thread.name for thread in threading.enumerate()}
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("wrong", ["loop = true", 'path = "x.csv.gz"', 'path = "x.parquet"'])
+def test_a_file_that_cannot_grow_is_not_followed(tmp_path: Path, wrong: str) -> None:
+    lines = {"kind": 'kind = "replay"', "model": 'model = "m"', "path": 'path = "x.csv"', "follow": "follow = true"}
+    lines[wrong.split(" ", maxsplit=1)[0]] = wrong
+    (tmp_path / "agent.toml").write_text('[device]\nname = "d"\n[[sensor]]\n' + "\n".join(lines.values()))
+    with pytest.raises(BadInput, match="follow"):
+        load_config(tmp_path / "agent.toml")
+
+
+def test_a_port_that_nobody_listens_on_is_told_in_words(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    config = WebhookSink(url=f"http://127.0.0.1:{port}/x")
+    sink = SinkThread(config, tmp_path / "agent.toml", NoLink(), Counter())  # type: ignore[arg-type]
+    sink.put(Prediction("m", 1, "a", 1.0))
+    until(lambda: sink.life.undelivered == 1)
+    assert "refused" in sink.life.error
+    assert sink.life.state == "failing"
