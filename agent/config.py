@@ -69,6 +69,8 @@ class ServingConfig(Message, frozen=True):
     origins: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
     """Pages that may call from a browser, besides those that come from this server."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    ready_when_empty: bool = True
+    worker_deadline_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 

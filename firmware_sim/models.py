@@ -12,7 +12,7 @@ import numpy as np
 
 from agent.core.limits import ENCODINGS
 from agent.core.model import Assignment
-from agent.ports import Array, Inputs, ProbeReport, Session, Usage
+from agent.ports import Array, Inputs, ProbeReport, Session, Stop, Usage
 from contract.blobs import describe
 from contract.errors import Code, WorldError
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Tensor
@@ -104,7 +104,7 @@ class SimSession:
         self._wrong = behaviour == "wrong"
         self._worse = behaviour == "worse"
 
-    def run(self, inputs: Inputs) -> list[Array]:
+    def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
         """Returns one label for one row, shape (1,)."""
         self._spend(self._latency_s)
         if self._raises:

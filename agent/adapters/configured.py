@@ -84,7 +84,8 @@ def new_server(
     from agent.serving.statistics import Statistics
 
     statistics = Statistics(time.perf_counter_ns, time.time, threading.Lock())
-    return HttpServer(Endpoint(slots, statistics, version=VERSION, counters=counters), config)
+    endpoint = Endpoint(slots, statistics, version=VERSION, counters=counters, ready_when_empty=config.ready_when_empty)
+    return HttpServer(endpoint, config)
 
 
 def late_signer(key_file: str) -> Sign:

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import msgspec
 
 from agent.core.model import Assignment
-from agent.ports import Array, Inputs, Sample, Session
+from agent.ports import Array, Inputs, Sample, Session, Stop, Stopped
+from agent.serving.cost import Cost
 from agent.serving.distribution import Distribution
 from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
 from agent.serving.rows import answer_of, encoder_of
@@ -33,7 +34,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
 class _Unloaded:
     """Stands in for a session whose memory was needed."""
 
-    def run(self, inputs: Inputs) -> list[Array]:
+    def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
         raise WorldError(Code.NOT_SERVING, "unloaded: its memory was needed for the version that is being loaded")
 
 
@@ -89,17 +90,21 @@ class Serving:
         self.distribution = distribution
         self.in_flight: list[None] = []
         """One entry for each inference: appending and popping are atomic, which `+= 1` is not."""
-        self.typical_s = 0.0
-        """Recent seconds of an inference, a moving average: the server decides by it which thread runs the next one."""
+        self.cost = Cost(manifest.inputs)
 
     def infer(
-        self, inputs: Inputs | None, row: Mapping[str, Any] | None = None, label: Answer | None = None
+        self,
+        inputs: Inputs | None,
+        row: Mapping[str, Any] | None = None,
+        label: Answer | None = None,
+        stop: Stop | None = None,
     ) -> tuple[Inputs, list[Array], Any, float]:
         """Runs the session on tensors or, where `inputs` is None, on one row by column name, and notes what it cost.
 
         Returns (inputs, outputs in the manifest's order, the answer as it was noted, seconds). The answer of a row is
         its label or number; of tensors the first output as nested lists, or None beyond `MAX_NOTED_VALUES`.
         Whatever raises is noted as a fault and raised on: BadInput `sample_invalid`, WorldError, the runtime's own.
+        Not noted is what `stop` has ended: `Stopped`.
         """
         in_flight, perf_s = self.in_flight, self._perf_s
         value: Any
@@ -112,9 +117,11 @@ class Serving:
                 outputs = self.session.run(inputs)
                 value = answer_of(outputs, regression=self.regression)
             else:
-                outputs = self.session.run(inputs)
+                outputs = self.session.run(inputs) if stop is None else self._run_until(inputs, stop)
                 first = outputs[0]
                 value = first.tolist() if first.size <= MAX_NOTED_VALUES else None
+        except Stopped:
+            raise
         except Exception as error:  # the runtime's exceptions share no base class
             fault = error.code if isinstance(error, BadInput) else Code.HEALTH_ERRORS
             self.observed.note(perf_s() - began_s, fault, None, None)
@@ -127,6 +134,19 @@ class Serving:
         if len(notes) >= MAX_NOTES:
             self.observed.count()
         return inputs, outputs, value, seconds
+
+    def _run_until(self, inputs: Inputs, stop: Stop) -> list[Array]:
+        """Runs the session unless `stop` is set; `Stopped` if it was set meanwhile and has ended the inference."""
+        if stop.why:
+            raise Stopped(stop.why)
+        try:
+            return self.session.run(inputs, stop)
+        except Exception as error:
+            if stop.why:
+                raise Stopped(stop.why) from error
+            raise
+        finally:
+            stop.ends_by(None)
 
     def unload(self) -> None:
         """Drops the session at once, though others may still refer to this version; requests to it fail from now on."""
@@ -160,6 +180,9 @@ class ModelSlot:
         """Stable beside a trial: answers requests that are not the trial's or that its dead worker failed."""
         self.split: Split | None = None
         """Which requests the trial answers; None if it answers all."""
+        self.due = False
+        """Whether a version must serve: one was confirmed here, or is on trial. A newcomer that is being fetched, or
+        was rejected, is not due."""
 
     @property
     def serving(self) -> Serving | None:
@@ -237,18 +260,19 @@ class ModelSlot:
             serving = self.answering(key or next(iter(inputs.values())).tobytes()) or serving
         return self.run_or_fall_back(serving, inputs)[1]
 
-    def run_or_fall_back(self, serving: Serving, inputs: Inputs) -> tuple[Serving, list[Array]]:
+    def run_or_fall_back(
+        self, serving: Serving, inputs: Inputs, stop: Stop | None = None
+    ) -> tuple[Serving, list[Array]]:
         """Returns outputs as `run` does, and which version gave them: the fallback where the version's own process
-        died. WorldError if there is no fallback; raises what the runtime raises, which is counted.
+        died. WorldError if there is no fallback, `Stopped` by `stop`; raises what the runtime raises, which is counted.
         """
         try:
-            _, outputs, _, seconds = serving.infer(inputs)
+            outputs = serving.infer(inputs, stop=stop)[1]
         except WorldError:
             if (fallback := self.fallback) is None or fallback is serving:
                 raise
             serving = fallback
-            _, outputs, _, seconds = serving.infer(inputs)
-        serving.typical_s += 0.05 * (seconds - serving.typical_s)
+            outputs = serving.infer(inputs, stop=stop)[1]
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
         for watcher in self.watchers:

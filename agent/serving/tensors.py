@@ -20,14 +20,13 @@ from contract.manifest import DATATYPES, Tensor
 
 MAX_ELEMENTS = 16 * 1024 * 1024
 _CELL: dict[str, Any] = {"BOOL": bool, "BYTES": str, "FP16": float, "FP32": float, "FP64": float}
-_WIRE = {**DATATYPES, "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64"}
 
 
 class TensorParameters(msgspec.Struct):
     """Parameters of a tensor. Unknown ones are ignored, as the protocol requires."""
 
     binary_data_size: int | None = None
-    binary_data: bool | None = None
+    shared_memory_region: str | None = None
 
 
 class GivenTensor(msgspec.Struct):
@@ -50,7 +49,7 @@ def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, *
     count = _check_shape(given, wanted)
     array = _from_json(given, count) if binary is None else _from_binary(given, count, binary)
     if refuse_nan and array.dtype.kind == "f" and np.isnan(array).any():
-        raise _wrong(given, "data", "holds NaN, and the model was not fitted to miss a value")
+        raise _wrong(given, "data", "holds null or NaN, and the model was not fitted to miss a value")
     return array.reshape(given.shape)
 
 
@@ -84,10 +83,10 @@ def _check_shape(given: GivenTensor, wanted: Tensor) -> int:
 def _from_json(given: GivenTensor, count: int) -> Array:
     if not given.data:
         raise _wrong(given, "data", "is missing")
-    decode = _decoder(given.datatype, _depth(bytes(memoryview(given.data)[:64]), len(given.shape)))
+    depth = _depth(bytes(memoryview(given.data)[:64]), len(given.shape))
     try:
-        cells = decode(given.data)
-        array = np.array(cells, dtype=object if given.datatype == "BYTES" else _WIRE[given.datatype])
+        cells = _cells(given, depth)
+        array = np.array(cells, dtype=object if given.datatype == "BYTES" else DATATYPES[given.datatype])
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise _wrong(given, "data", str(error)[:200]) from None
     if array.size != count:
@@ -95,10 +94,22 @@ def _from_json(given: GivenTensor, count: int) -> Array:
     return array
 
 
+def _cells(given: GivenTensor, depth: int) -> Any:
+    """Reads nested lists. Real numbers may be null, which becomes NaN: they are looked for where reading has failed."""
+    try:
+        return _decoder(given.datatype, depth)(given.data)
+    except msgspec.ValidationError:
+        if _CELL.get(given.datatype) is not float or b"null" not in bytes(given.data):
+            raise
+        return _decoder(given.datatype, depth, nullable=True)(given.data)
+
+
 @lru_cache(maxsize=64)
-def _decoder(datatype: str, depth: int) -> Callable[[msgspec.Raw], Any]:
+def _decoder(datatype: str, depth: int, *, nullable: bool = False) -> Callable[[msgspec.Raw], Any]:
     """Reads lists of a datatype's cells, `depth` deep."""
     kind: Any = _CELL.get(datatype, int)
+    if nullable:
+        kind = kind | None
     for _ in range(depth):
         kind = GenericAlias(list, (kind,))
     return msgspec.json.Decoder(kind).decode
@@ -112,13 +123,13 @@ def _depth(start: bytes, most: int) -> int:
             opened += 1
         elif byte not in b" \t\r\n":
             break
-    return max(1, min(opened, most))
+    return max(1, min(opened, most)) if opened or most else 0
 
 
 def _from_binary(given: GivenTensor, count: int, raw: memoryview) -> Array:
     if given.datatype == "BYTES":
         return _texts(given, count, raw)
-    dtype = np.dtype(_WIRE[given.datatype]).newbyteorder("<")
+    dtype = np.dtype(DATATYPES[given.datatype]).newbyteorder("<")
     if len(raw) != count * dtype.itemsize:
         raise _wrong(
             given, "binary_data_size", f"{len(raw)} bytes, shape {given.shape[:8]} needs {count * dtype.itemsize}"
@@ -136,7 +147,10 @@ def _texts(given: GivenTensor, count: int, raw: memoryview) -> Array:
         at += 4 + length
         if at > len(raw):
             break
-        found.append(bytes(raw[at - length : at]).decode(errors="replace"))
+        try:
+            found.append(bytes(raw[at - length : at]).decode())
+        except UnicodeDecodeError as error:
+            raise _wrong(given, "data", f"element {len(found)} is no UTF-8: {error.reason}") from None
     if len(found) != count or at != len(raw):
         raise _wrong(given, "binary_data_size", f"{len(raw)} bytes do not hold {count} strings with their lengths")
     return np.array(found, dtype=object)

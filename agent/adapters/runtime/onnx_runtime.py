@@ -17,7 +17,7 @@ import onnxruntime as ort
 from agent.adapters.runtime import heap
 from agent.core.limits import ENCODINGS
 from agent.core.model import Assignment
-from agent.ports import Array, Inputs, ProbeReport, Session, Usage
+from agent.ports import Array, Inputs, ProbeReport, Session, Stop, Usage
 from confinement.process import confinable
 from contract.errors import Code, WorldError
 from contract.manifest import Manifest
@@ -49,9 +49,9 @@ class OnnxSession:
         self._session = ort.InferenceSession(artifact, session_options(), providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in manifest.outputs]
 
-    def run(self, inputs: Inputs) -> list[Array]:
+    def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
         """Returns an array for each of the manifest's outputs, in order; shapes and dtypes as in the Session port."""
-        outputs: list[Array] = self._session.run(self._outputs, inputs)
+        outputs: list[Array] = self._session.run(self._outputs, inputs, None if stop is None else _ended_by(stop))
         return outputs
 
 
@@ -123,6 +123,17 @@ class OnnxRuntime:
         degrees = [found for zone in self._zones if (found := _temperature_c(zone)) is not None]
         rss_mb = resident_pages * os.sysconf("SC_PAGE_SIZE") / 1e6
         return Usage(rss_mb, time.process_time(), max(degrees, default=None))
+
+
+def _ended_by(stop: Stop) -> ort.RunOptions:
+    """Returns options by which onnxruntime ends between two operators, once `stop` is set."""
+    options = ort.RunOptions()
+
+    def end() -> None:
+        options.terminate = True
+
+    stop.ends_by(end)
+    return options
 
 
 def _hardware() -> Hardware:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters.runtime.shared_tensors import Region, Said, needed, read_message, write_message
-from agent.ports import Array, Inputs
+from agent.ports import Array, Inputs, Stop, Stopped
 from confinement.surroundings import clean_environment
 from contract.errors import Code, WorldError
 from contract.manifest import Manifest
@@ -59,9 +59,15 @@ class WorkerSession:
         child = self._child
         return child.process.pid if child is not None else None
 
-    def run(self, inputs: Inputs) -> list[Array]:
-        """Returns outputs as the Session port says. WorldError `worker_failed`: it died, hung or sent wrong data."""
+    def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
+        """Returns outputs as the Session port says. WorldError `worker_failed`: it died, hung or sent wrong data.
+
+        BadInput `tensors_invalid` for tensors that are larger than a worker can share. A request that has begun runs
+        to its end: `stop` keeps one that waits for its turn from beginning.
+        """
         with self._lock:
+            if stop is not None and stop.why:
+                raise Stopped(stop.why)
             child = self._child or self._replace()
             try:
                 answer = child.ask(inputs, self._deadline_s)
