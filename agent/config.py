@@ -147,13 +147,16 @@ class SerialSensor(Message, frozen=True, tag_field="kind", tag="serial"):
 
 
 class ImagesSensor(Message, frozen=True, tag_field="kind", tag="images"):
-    """Pictures that appear in a directory, each one row of pixels."""
+    """Pictures that appear in a directory, each one row: of columns, or of the one tensor that `input` names."""
 
     model: str
     path: str
     width: Annotated[int, msgspec.Meta(ge=1, le=512)]
     height: Annotated[int, msgspec.Meta(ge=1, le=512)]
     colours: bool = False
+    layout: Literal["columns", "hwc", "chw"] = "columns"
+    """Columns x0, x1, ...; or a tensor of height, width and channels in this order."""
+    input: str = ""
     look_s: Interval = 1.0
     existing: bool = False
     sink: Sink | None = None
@@ -223,6 +226,8 @@ def load_config(path: Path) -> Config:
         check_transfer(config.transfer)
         for sensor in config.sensor:
             check_name(sensor.model, "model")
+            if isinstance(sensor, ImagesSensor) and (sensor.layout == "columns") == bool(sensor.input):
+                raise BadInput(Code.CONFIG_INVALID, 'an images sensor with layout "hwc" or "chw" names its input')
         for model in (*(capture.model for capture in config.capture), *(pin.model for pin in config.pin)):
             check_name(model, "model")
     except BadInput as error:

@@ -93,7 +93,7 @@ class Daemon:
         return Ports(
             disk=disk,
             link=self._link,
-            runtime=OnnxRuntime(self._config.serving.memory_mb),
+            runtime=OnnxRuntime(self._config.serving.memory_mb, self._config.serving.worker_deadline_s),
             enqueue=self._inbox.put,
             wall_clock=lambda: datetime.now(UTC),
             local_clock=datetime.now,

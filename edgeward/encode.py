@@ -3,6 +3,7 @@
 Decides what can be sent. Refuses to know HTTP.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,19 +35,19 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
 
 
 def encode_rows(sample: Any) -> bytes:
-    """Rows as a matrix (2-D array) or as named columns (a DataFrame, or a dict of 1-D arrays)."""
+    """Rows as one array (rows, ...), as columns (a DataFrame), or as arrays by name (a dict, an opened .npz)."""
     if hasattr(sample, "columns") and hasattr(sample, "to_numpy"):
         return encode_sample({str(name): _plain(sample[name].to_numpy()) for name in sample.columns})
-    if isinstance(sample, dict):
-        return encode_sample({str(name): _plain(np.asarray(column)) for name, column in sample.items()})
-    matrix = np.asarray(sample)
-    if matrix.ndim != 2 or matrix.dtype.kind not in "fiub":
+    if isinstance(sample, Mapping):
+        return encode_sample({str(name): _plain(np.asarray(array)) for name, array in sample.items()})
+    rows = np.asarray(sample)
+    if rows.ndim < 2 or rows.dtype.kind not in "fiub":
         raise BadInput(
             Code.SAMPLE_MISSING,
-            f"sample has shape {matrix.shape} and type {matrix.dtype}: pass a DataFrame, or a 2-D array of numbers "
-            "(rows, features) as devices will see them",
+            f"sample has shape {rows.shape} and type {rows.dtype}: pass a DataFrame, an array of numbers (rows, "
+            "features) as devices will see them, or arrays by input name, whose first axis counts rows",
         )
-    return encode_sample(matrix)
+    return encode_sample(rows)
 
 
 def _from_file(path: Path) -> tuple[Kind, bytes]:

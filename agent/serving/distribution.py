@@ -28,6 +28,11 @@ class Distribution:
         self._manifest = manifest
         self._load = load
         self._lock = lock
+        self._inputs = tuple(tensor.name for tensor in manifest.inputs) if manifest.columns else ()
+        """Whose rows are counted: of pictures and states nothing is, and nothing is kept."""
+        plain = all(1 <= len(tensor.shape) <= 2 for tensor in manifest.outputs[:2])
+        self._outputs = 2 if plain else 0
+        """Outputs that may hold an answer to be counted, or its probabilities."""
         self._reference: Reference | None = None
         self._waiting: list[tuple[list[Array], list[Array]]] = []
         self._features: dict[str, Array] = {}
@@ -36,8 +41,8 @@ class Distribution:
     def see(self, inputs: Inputs, outputs: list[Array]) -> None:
         """Takes an inference, if there is room. Of arrays of shape (rows, ...) the first rows are copied."""
         if len(self._waiting) < MAX_WAITING:
-            rows = [array[:MAX_ROWS].copy() for array in inputs.values()]
-            self._waiting.append((rows, [array[:MAX_ROWS] for array in outputs]))
+            rows = [inputs[name][:MAX_ROWS].copy() for name in self._inputs]
+            self._waiting.append((rows, [array[:MAX_ROWS] for array in outputs[: self._outputs]]))
 
     def count(self) -> None:
         """Counts what waits."""
@@ -56,7 +61,7 @@ class Distribution:
             if (edges := reference.features.get(name)) is not None:
                 counted = count(column, edges)
                 self._features[name] = counted + self._features[name] if name in self._features else counted
-        answers = answers_of(outputs, regression=self._manifest.task == "regression")
+        answers = answers_of(outputs, regression=self._manifest.task == "regression") if outputs else None
         if answers is not None and reference.output is not None:
             counted = count(answers, reference.output)
             self._output = counted if self._output is None else self._output + counted

@@ -280,8 +280,7 @@ def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:
 
 
 def _rows(inputs: Mapping[str, Array]) -> int:
-    first = next(iter(inputs.values()))
-    return int(first.shape[0]) if first.ndim else 1
+    return next((int(array.shape[0]) for array in inputs.values() if array.ndim), 1)
 
 
 def _respond(model: str, serving: Serving, asked: InferRequest, chosen: _Chosen, arrays: list[Array]) -> Response:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from agent.ports import Array
+from agent.serving.tensor_rows import TensorRows
 from contract.errors import BadInput, Code
 from contract.labels import Answer
 from contract.manifest import DATATYPES, Manifest
@@ -21,7 +22,7 @@ class RowEncoder:
 
     def __init__(self, manifest: Manifest) -> None:
         self._matrix = len(manifest.inputs) == 1
-        self._columns = manifest.columns
+        self._columns = manifest.columns if self._matrix else tuple(tensor.name for tensor in manifest.inputs)
         self._refuses_nan = manifest.nan == "refuse"
         self._inputs = [(tensor.name, np.dtype(DATATYPES[tensor.datatype])) for tensor in manifest.inputs]
 
@@ -51,9 +52,9 @@ class RowEncoder:
 
 
 @lru_cache(maxsize=8)
-def encoder_of(manifest: Manifest) -> RowEncoder:
+def encoder_of(manifest: Manifest) -> RowEncoder | TensorRows:
     """Returns the encoder of a version, cached: it depends on the manifest alone."""
-    return RowEncoder(manifest)
+    return RowEncoder(manifest) if manifest.columns else TensorRows(manifest)
 
 
 def answer_of(outputs: list[Array], *, regression: bool) -> Answer:

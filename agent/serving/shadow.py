@@ -68,7 +68,7 @@ class Shadow:
         self, manifest: Manifest, values: Mapping[str, Any], outputs: list[Array], label: Answer | None = None
     ) -> None:
         """Queues a row that stable has answered, if share and budget allow."""
-        if self._takes(len(values)):
+        if self._takes(sum(getattr(cell, "size", 1) for cell in values.values())):
             self._waiting.append(_Copy(None, dict(values), outputs, label))
 
     def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array]) -> None:

@@ -56,10 +56,14 @@ class OnnxSession:
 
 
 class OnnxRuntime:
-    """Loads models in this process, probes them in another. `memory_mb` limits the whole agent; 0: by the device."""
+    """Loads models in this process, probes them in another. `memory_mb` limits the whole agent; 0: by the device.
 
-    def __init__(self, memory_mb: int = 0) -> None:
+    `worker_deadline_s` is what a model in a process of its own may take for one request.
+    """
+
+    def __init__(self, memory_mb: int = 0, worker_deadline_s: float = 5.0) -> None:
         self._memory_mb = memory_mb
+        self._worker_deadline_s = worker_deadline_s
         self._hardware = _hardware()
         self._zones = sorted(Path("/sys/class/thermal").glob("thermal_zone*/temp"))[:MAX_ZONES]
         heap.tune()
@@ -73,7 +77,7 @@ class OnnxRuntime:
         if isolated:
             from agent.adapters.runtime.worker import WorkerSession
 
-            return WorkerSession(artifact, manifest)
+            return WorkerSession(artifact, manifest, deadline_s=self._worker_deadline_s)
         try:
             session = OnnxSession(artifact, manifest)
         except Exception as error:  # onnxruntime's exceptions share no base class
@@ -95,15 +99,13 @@ class OnnxRuntime:
 
     def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
         """Whether a loaded session answers its golden set (npz bytes) as at conversion; False if it cannot be read."""
-        from contract.golden import (
-            mismatched_rows,
-            split_golden,
-        )  # needed once per boot
+        from contract.golden import answers, mismatched_rows, ranks_of, split_golden  # needed once per boot
         from contract.tensors import decode_tensors
 
         try:
             inputs, expected = split_golden(decode_tensors(golden), manifest)
-            missed = mismatched_rows(expected, session.run(to_runtime_inputs(inputs)), manifest.golden)
+            found = answers(session.run, to_runtime_inputs(inputs), ranks_of(manifest))
+            missed = mismatched_rows(expected, found, manifest.golden)
         except Exception:  # onnxruntime's exceptions share no base class
             return False
         return missed <= float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows

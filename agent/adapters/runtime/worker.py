@@ -16,16 +16,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.adapters.runtime.shared_tensors import Region, Said, needed, read_message, write_message
+from agent.adapters.runtime.shared_tensors import FIRST_BYTES, Region, Said, lay, needed, read_message, write_message
 from agent.ports import Array, Inputs, Stop, Stopped
 from confinement.surroundings import clean_environment
-from contract.errors import Code, WorldError
+from contract.errors import BadInput, Code, WorldError
 from contract.manifest import Manifest
 from contract.wire import encode
 
 START_S = 20.0
-DEADLINE_S = 5.0
-"""A request that takes longer counts as a hang."""
+_SHORT_OF_MEMORY = ("bad_alloc", "allocate memory", "MemoryError")
+"""What onnxruntime, the kernel and Python say where memory ends: of a large request that is the caller's fault."""
 MAX_DEATHS = 3
 """Deaths in a row without an answer between them; then a pause before each further start."""
 MAX_PAUSE_S = 60.0
@@ -34,14 +34,16 @@ _log = logging.getLogger("edgeward.agent")
 
 
 class WorkerSession:
-    """The Session port over a worker. One request at a time, from any thread."""
+    """The Session port over a worker. One request at a time, from any thread; one that takes longer than `deadline_s`
+    counts as a hang.
+    """
 
     def __init__(
         self,
         artifact: str,
         manifest: Manifest,
         *,
-        deadline_s: float = DEADLINE_S,
+        deadline_s: float = 5.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._artifact = artifact
@@ -142,18 +144,29 @@ class _Child:
 
     def ask(self, inputs: Inputs, deadline_s: float) -> list[Array] | str:
         """Returns the outputs, or the runtime's exception as text."""
-        self._region.grow(needed(inputs))
-        self._tell(Said(self._region.put(inputs), self._region.size_bytes))
+        laid = lay(inputs)
+        self._region.grow(needed(laid))
+        self._tell(Said(self._region.put(laid), self._region.size_bytes))
         said = self._hear(deadline_s)
         if said.size_bytes > self._region.size_bytes:
-            self._region.grow(said.size_bytes)
-            self._tell(Said(size_bytes=self._region.size_bytes))
+            self._make_room(said.size_bytes)
             said = self._hear(deadline_s)
         if said.fault:
+            if needed(laid) > FIRST_BYTES and any(words in said.fault for words in _SHORT_OF_MEMORY):
+                raise BadInput(Code.TENSORS_INVALID, f"too much for the model's memory limit: {said.fault}"[:300])
             return said.fault
         if len(said.tensors) != self._outputs:
             raise WorldError(Code.WORKER_FAILED, f"{len(said.tensors)} outputs, {self._outputs} expected")
         return [_own(self._region.view(placed)) for placed in said.tensors]
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Makes room for outputs; BadInput if they are more than can be shared, which the worker survives."""
+        try:
+            self._region.grow(size_bytes)
+        except BadInput:
+            self._tell(Said())
+            raise
+        self._tell(Said(size_bytes=self._region.size_bytes))
 
     def _tell(self, said: Said) -> None:
         try:
@@ -173,8 +186,8 @@ class _Child:
 
 
 def _own(view: Array) -> Array:
-    """Copies an array, because the next request overwrites the region."""
-    return view.astype(object) if view.dtype.kind == "U" else view.copy()
+    """Copies numbers, because the next request overwrites the region; text is copied already."""
+    return view if view.dtype == object else view.copy()
 
 
 def _end(process: "subprocess.Popen[bytes]", region: Region, fds: tuple[int, ...]) -> None:
