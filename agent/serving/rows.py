@@ -24,6 +24,8 @@ class RowEncoder:
         self._matrix = len(manifest.inputs) == 1
         self._columns = manifest.columns if self._matrix else tuple(tensor.name for tensor in manifest.inputs)
         self._refuses_nan = manifest.nan == "refuse"
+        self._whole = TensorRows(manifest)
+        """Encodes a row that is given as one list, by the name of the input."""
         self._inputs = [(tensor.name, np.dtype(DATATYPES[tensor.datatype])) for tensor in manifest.inputs]
 
     def arrays(self, values: Mapping[str, Any]) -> dict[str, Array]:
@@ -46,6 +48,8 @@ class RowEncoder:
             pairs = zip(self._inputs, row, strict=True)
             return {name: _cells([value], dtype) for (name, dtype), value in pairs}
         except KeyError as error:
+            if self._matrix and self._inputs[0][0] in values:
+                return self._whole.arrays(values)
             raise BadInput(Code.SAMPLE_INVALID, f"column {error} is missing") from None
         except (TypeError, ValueError) as error:
             raise BadInput(Code.SAMPLE_INVALID, f"{error}; columns are {', '.join(self._columns)[:200]}") from None
