@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from contract.desired import Provider
 from contract.errors import BadInput, Code
 from contract.maintenance import parse_hours
 from contract.names import check_device_name, check_name
@@ -69,6 +70,9 @@ class ServingConfig(Message, frozen=True):
     origins: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
     """Pages that may call from a browser, besides those that come from this server."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    model_threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    providers: Annotated[tuple[Provider, ...], msgspec.Meta(max_length=8)] = ()
+    """Execution providers of onnxruntime that versions may ask for, besides the CPU's."""
     ready_when_empty: bool = True
     worker_deadline_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0

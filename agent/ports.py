@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from agent.core.model import Assignment
+from contract.desired import TrialPolicy
 from contract.manifest import Manifest
 from contract.messages import Hardware
 
@@ -169,8 +170,11 @@ class Runtime(Protocol):
         """Examines an artifact in another process and calls `done` once, later, from any thread."""
         ...
 
-    def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
-        """Loads a model into this process or a new one. WorldError `model_load_failed` if the runtime refuses it."""
+    def load(self, artifact: str, manifest: Manifest, policy: TrialPolicy) -> Session:
+        """Loads a model into this process or a new one, with the threads and providers that its policy asks for.
+
+        WorldError `model_load_failed` if the runtime refuses it.
+        """
         ...
 
     def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:

@@ -12,6 +12,8 @@ import msgspec
 from contract.blobs import Blob
 from contract.wire import Message
 
+Provider = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,40}ExecutionProvider\Z")]
+
 
 class TrialPolicy(Message, frozen=True):
     """The policy by which a device tries a version, and confirms it or rolls it back by itself and offline."""
@@ -55,6 +57,11 @@ class TrialPolicy(Message, frozen=True):
     """Whether the version is refused where the probe cannot be fully confined."""
     isolated: bool = False
     """Whether a confined process of its own serves the version, so that a crash or a hang leaves the agent alive."""
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """The threads that one inference may use, within `serving.model_threads` of the device."""
+    providers: Annotated[tuple[Provider, ...], msgspec.Meta(max_length=4)] = ()
+    """Execution providers of onnxruntime, in order of preference, of those that `serving.providers` of the device
+    allows. The CPU's comes last of itself."""
     max_accuracy_drop: Decimal = Decimal("0.05")
     """How far the trial's accuracy may lie below stable's, where the sensor brings labels."""
 

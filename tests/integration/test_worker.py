@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.adapters.runtime.shared_tensors import MAX_BYTES, Placed, Region, Said, lay, needed, read_message
 from agent.adapters.runtime.worker import MAX_DEATHS, WorkerSession
+from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code, WorldError
 from contract.manifest import Tensor
 from firmware_sim.models import SimModel
@@ -32,7 +33,7 @@ def made() -> SimModel:
 def worker(made: SimModel, tmp_path: Path) -> Iterator[WorkerSession]:
     path = tmp_path / "model.onnx"
     path.write_bytes(made.artifact)
-    found = OnnxRuntime().load(str(path), made.manifest, isolated=True)
+    found = OnnxRuntime().load(str(path), made.manifest, TrialPolicy(isolated=True))
     assert isinstance(found, WorkerSession)
     yield found
     if found._child is not None:

@@ -15,10 +15,12 @@ import numpy as np
 import onnxruntime as ort
 
 from agent.adapters.runtime import heap
+from agent.adapters.runtime.session_settings import PLAIN, SMALLEST, Budget, SessionSettings
 from agent.core.limits import ENCODINGS
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, ProbeReport, Session, Stop, Usage
 from confinement.process import confinable
+from contract.desired import TrialPolicy
 from contract.errors import Code, WorldError
 from contract.manifest import Manifest
 from contract.messages import Hardware
@@ -28,10 +30,10 @@ MAX_ZONES = 16
 _GROUP = Path("/sys/fs/cgroup")
 
 
-def session_options() -> ort.SessionOptions:
-    """Returns options: one thread, no spinning: idle CPU 52 % -> 6 % at 10 Hz and no worse latency on small models."""
+def session_options(threads: int = 1) -> ort.SessionOptions:
+    """Returns options: no spinning, one thread: idle CPU 52 % -> 6 % at 10 Hz, no worse latency on small models."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -44,9 +46,10 @@ def session_options() -> ort.SessionOptions:
 class OnnxSession:
     """A loaded model."""
 
-    def __init__(self, artifact: str | bytes, manifest: Manifest) -> None:
+    def __init__(self, artifact: str | bytes, manifest: Manifest, settings: SessionSettings = PLAIN) -> None:
         # Without `providers` onnxruntime retries on failure and prints to stdout.
-        self._session = ort.InferenceSession(artifact, session_options(), providers=["CPUExecutionProvider"])
+        options, providers = session_options(settings.threads), list(settings.providers)
+        self._session = ort.InferenceSession(artifact, options, providers=providers)
         self._outputs = [output.name for output in manifest.outputs]
 
     def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
@@ -58,12 +61,13 @@ class OnnxSession:
 class OnnxRuntime:
     """Loads models in this process, probes them in another. `memory_mb` limits the whole agent; 0: by the device.
 
-    `worker_deadline_s` is what a model in a process of its own may take for one request.
+    `worker_deadline_s` is what a model in a process of its own may take for one request, `budget` what sessions use.
     """
 
-    def __init__(self, memory_mb: int = 0, worker_deadline_s: float = 5.0) -> None:
+    def __init__(self, memory_mb: int = 0, worker_deadline_s: float = 5.0, budget: Budget = SMALLEST) -> None:
         self._memory_mb = memory_mb
         self._worker_deadline_s = worker_deadline_s
+        self._budget, self._providers = budget, ort.get_available_providers()
         self._hardware = _hardware()
         self._zones = sorted(Path("/sys/class/thermal").glob("thermal_zone*/temp"))[:MAX_ZONES]
         heap.tune()
@@ -72,14 +76,15 @@ class OnnxRuntime:
         """Returns the device's machine, memory and versions."""
         return self._hardware
 
-    def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
+    def load(self, artifact: str, manifest: Manifest, policy: TrialPolicy) -> Session:
         """Loads a model. WorldError `model_load_failed` with onnxruntime's own message."""
-        if isolated:
+        settings = self._budget.settings(policy, self._providers)
+        if policy.isolated:
             from agent.adapters.runtime.worker import WorkerSession
 
-            return WorkerSession(artifact, manifest, deadline_s=self._worker_deadline_s)
+            return WorkerSession(artifact, manifest, settings, deadline_s=self._worker_deadline_s)
         try:
-            session = OnnxSession(artifact, manifest)
+            session = OnnxSession(artifact, manifest, settings)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise WorldError(Code.MODEL_LOAD_FAILED, f"{type(error).__name__}: {error}") from error
         self.trim()
@@ -89,7 +94,7 @@ class OnnxRuntime:
         """Probes in a child; a thread waits for it."""
         from agent.adapters.runtime.probe import run_probe
 
-        arguments = (assignment, artifact, golden)
+        arguments = (assignment, artifact, golden, self._budget.settings(assignment.policy, self._providers))
         thread = threading.Thread(target=lambda: done(run_probe(*arguments)), name="probe", daemon=True)
         thread.start()
 

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from agent.adapters.runtime.onnx_runtime import OnnxSession, to_runtime_inputs
+from agent.adapters.runtime.session_settings import SessionSettings
 from confinement.bounds import Bounds
 from confinement.process import FULL, confine
 from confinement.surroundings import library_paths
@@ -29,6 +30,7 @@ def main() -> None:
     """Reads a request from stdin, writes the report to stdout."""
     request = json.load(sys.stdin)
     manifest = msgspec.convert(request["manifest"], Manifest)
+    settings = msgspec.convert(request.get("settings", {}), SessionSettings)
     golden = decode_tensors(Path(request["golden"]).read_bytes())
     artifact = Path(request["artifact"])
     bounds = Bounds(manifest.limits.memory_mb, cpu_s=manifest.limits.load_s)
@@ -36,7 +38,7 @@ def main() -> None:
     if sandbox != FULL and request["require_sandbox"]:
         answer: dict[str, Any] = {"code": Code.SANDBOX_MISSING, "detail": sandbox}
     else:
-        answer = _scan(artifact) or _probe(str(artifact), manifest, golden)
+        answer = _scan(artifact) or _probe(str(artifact), manifest, golden, settings)
     json.dump({"sandbox": sandbox, **answer}, sys.stdout)
 
 
@@ -50,10 +52,10 @@ def _scan(artifact: Path) -> dict[str, Any]:
     return {}
 
 
-def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any]) -> dict[str, Any]:
+def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any], settings: SessionSettings) -> dict[str, Any]:
     began, idle_mb = time.perf_counter(), _peak_mb()
     try:
-        session = OnnxSession(artifact, manifest)
+        session = OnnxSession(artifact, manifest, settings)
     except Exception as error:  # onnxruntime's exceptions share no base class
         return {"code": Code.MODEL_LOAD_FAILED, "detail": f"{type(error).__name__}: {error}"[:300]}
     load_ms = (time.perf_counter() - began) * 1000

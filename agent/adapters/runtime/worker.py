@@ -16,12 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from agent.adapters.runtime.session_settings import PLAIN, SessionSettings
 from agent.adapters.runtime.shared_tensors import FIRST_BYTES, Region, Said, lay, needed, read_message, write_message
 from agent.ports import Array, Inputs, Stop, Stopped
 from confinement.surroundings import clean_environment
 from contract.errors import BadInput, Code, WorldError
 from contract.manifest import Manifest
-from contract.wire import encode
 
 START_S = 20.0
 _SHORT_OF_MEMORY = ("bad_alloc", "allocate memory", "MemoryError")
@@ -42,18 +44,20 @@ class WorkerSession:
         self,
         artifact: str,
         manifest: Manifest,
+        settings: SessionSettings = PLAIN,
         *,
         deadline_s: float = 5.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._artifact = artifact
         self._manifest = manifest
+        self._settings = settings
         self._deadline_s = deadline_s
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._deaths = 0
         self._start_at = 0.0
-        self._child: _Child | None = _Child(artifact, manifest)
+        self._child: _Child | None = _Child(artifact, manifest, settings)
 
     @property
     def pid(self) -> int | None:
@@ -104,14 +108,14 @@ class WorkerSession:
         wait_s = self._start_at - self._monotonic()
         if wait_s > 0:
             raise WorldError(Code.WORKER_FAILED, f"it died {self._deaths} times in a row; next start in {wait_s:.0f} s")
-        self._child = _Child(self._artifact, self._manifest)
+        self._child = _Child(self._artifact, self._manifest, self._settings)
         return self._child
 
 
 class _Child:
     """One process, from its start to its end."""
 
-    def __init__(self, artifact: str, manifest: Manifest) -> None:
+    def __init__(self, artifact: str, manifest: Manifest, settings: SessionSettings) -> None:
         self._outputs = len(manifest.outputs)
         self._region = Region()
         child_reads, self._to_child = os.pipe()
@@ -133,7 +137,7 @@ class _Child:
         assert self.process.stdin is not None
         try:
             with self.process.stdin as stdin:
-                stdin.write(encode(manifest))
+                stdin.write(msgspec.json.encode((manifest, settings)))
             ready = self._hear(START_S)
         except (OSError, WorldError) as error:
             self.end()

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from agent.adapters.runtime.onnx_runtime import OnnxSession
+from agent.adapters.runtime.session_settings import SessionSettings
 from agent.adapters.runtime.shared_tensors import MAX_BYTES, Region, Said, lay, needed, read_message, write_message
 from confinement.bounds import Bounds
 from confinement.process import confine
@@ -17,15 +18,15 @@ from contract.manifest import Manifest
 
 
 def main() -> None:
-    """Runs the worker. Arguments: descriptors to read, to write, of the region; the artifact. Manifest on stdin."""
+    """Runs the worker. Arguments: descriptors to read, to write, of the region; the artifact. On stdin what it runs."""
     reads, writes, memory = (int(fd) for fd in sys.argv[1:4])
-    manifest = msgspec.json.decode(sys.stdin.buffer.read(), type=Manifest)
+    manifest, settings = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Manifest, SessionSettings])
     artifact = Path(sys.argv[4])
     region = Region(memory)
     try:
         shared_mb = 2 * MAX_BYTES >> 20  # what is shared is the agent's, and mapped twice while it grows
         confine(Bounds(manifest.limits.memory_mb + shared_mb, cpu_s=None), [artifact, *library_paths()])
-        session = OnnxSession(str(artifact), manifest)
+        session = OnnxSession(str(artifact), manifest, settings)
     except Exception as error:  # onnxruntime's exceptions share no base class
         write_message(writes, Said(fault=f"{type(error).__name__}: {error}"[:300]))
         return
