@@ -29,21 +29,27 @@ class Cost:
         self._row_s: float | None = None
         self._learned = False
 
-    def rows_in(self, body: bytes, json_length: int | None) -> int:
-        """Returns about how many rows a request holds: by its commas where it is JSON, by its bytes where it is raw."""
-        if json_length is None:
-            return body.count(b",") // self._values
-        return body.count(b",", 0, json_length) // self._values + (len(body) - json_length) // self._bytes
+    def expected_s(self, body: bytes, json_length: int | None) -> float:
+        """Returns the expected seconds of a request's inference; infinity before the first one.
 
-    def of(self, rows: int) -> float:
-        """Returns the expected seconds of an inference; infinity before the first one."""
+        Rows are told by commas where it is JSON, by bytes where it is raw.
+        """
         if not self._learned:
             return math.inf
-        return self._fixed_s + (rows * (self._fixed_s if self._row_s is None else self._row_s) if rows > 1 else 0.0)
+        if json_length is None:
+            rows = body.count(b",") // self._values
+        else:
+            rows = body.count(b",", 0, json_length) // self._values + (len(body) - json_length) // self._bytes
+        if rows <= 1:
+            return self._fixed_s
+        return self._fixed_s + rows * (self._fixed_s if self._row_s is None else self._row_s)
 
     def learn(self, inputs: Mapping[str, Array], seconds: float) -> None:
         """Learns from an inference: from one row the fixed part, from many what each adds."""
-        rows = sum(array.size for array in inputs.values()) // self._values
+        size = 0
+        for array in inputs.values():
+            size += array.size
+        rows = size // self._values
         if rows <= 1:
             self._fixed_s += (NEWEST if self._fixed_s else 1.0) * (seconds - self._fixed_s)
         else:

@@ -77,23 +77,18 @@ class Endpoint:
 
     def expected_s(self, request: Request) -> float:
         """Returns the seconds that an inference will take, by its size; infinity if that is unknown, else 0."""
-        parts = _parts(request.path)
-        if parts[-1] != "infer" or len(parts) < 4:
-            return 0.0
-        slot = self._slots().get(parts[2])
+        parts, posts = _parts(request.path)
+        slot = self._slots().get(parts[2]) if posts else None
         serving = slot.serving if slot is not None else None
-        if serving is None:
-            return 0.0
-        return serving.cost.of(serving.cost.rows_in(request.body, request.json_length))
+        return 0.0 if serving is None else serving.cost.expected_s(request.body, request.json_length)
 
     def _route(self, request: Request) -> Response:
-        parts, method = _parts(request.path), request.method
-        posts = _takes_post(parts)
+        (parts, posts), method = _parts(request.path), request.method
         if posts and method == "POST":
             return self._post(parts, request)
         if not posts and method in ("GET", "HEAD"):
             return self._look(parts)
-        return self._other(parts, method, "POST, OPTIONS" if posts else "GET, HEAD, OPTIONS")
+        return self._other(parts, method, posts=posts)
 
     def _post(self, parts: tuple[str, ...], request: Request) -> Response:
         match parts[1:]:
@@ -105,9 +100,10 @@ class Endpoint:
                 return plain([entry for name in sorted(self._slots()) for entry in self._indexed(name)])
         raise Refused(403, "models come by signed rollouts from the controller: edgeward rollout start")
 
-    def _other(self, parts: tuple[str, ...], method: str, allow: str) -> Response:
+    def _other(self, parts: tuple[str, ...], method: str, *, posts: bool) -> Response:
         """Answers OPTIONS, and refuses a method that a path does not take; 404 for a path that there is not."""
-        if parts != ("*",) and not _takes_post(parts):
+        allow = "POST, OPTIONS" if posts else "GET, HEAD, OPTIONS"
+        if parts != ("*",) and not posts:
             try:
                 self._look(parts)
             except Refused as refused:
@@ -241,12 +237,15 @@ class Endpoint:
 
 
 @lru_cache(maxsize=64)
-def _parts(path: str) -> tuple[str, ...]:
-    """Splits a path without its query at the slashes. Cached: clients send the same few paths."""
-    return tuple(path.partition("?")[0].strip("/").split("/"))
+def _parts(path: str) -> tuple[tuple[str, ...], bool]:
+    """Splits a path without its query at the slashes, and tells whether it takes POST.
+
+    Cached: clients send the same few paths.
+    """
+    parts = tuple(path.partition("?")[0].strip("/").split("/"))
+    return parts, _takes_post(parts)
 
 
-@lru_cache(maxsize=64)
 def _takes_post(parts: tuple[str, ...]) -> bool:
     match parts:
         case ["v2", "models", _, "infer"] | ["v2", "models", _, "versions", _, "infer"] | ["v2", "repository", "index"]:

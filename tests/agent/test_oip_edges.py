@@ -279,13 +279,14 @@ def test_a_large_response_is_packed_as_the_client_prefers(accept: bytes, coding:
 
 def test_the_cost_of_a_request_is_told_from_its_size_and_from_what_was_learned() -> None:
     cost = Cost((Tensor(name="X", datatype="FP32", shape=(-1, 20)),))
-    assert cost.of(1) == float("inf")
+    assert cost.expected_s(b"", None) == float("inf")
     row = json.dumps({"inputs": [{"name": "X", "shape": [1, 20], "datatype": "FP32", "data": [0.5] * 20}]}).encode()
-    assert (cost.rows_in(row, None), cost.rows_in(b"{}" + bytes(80 * 500), 2)) == (1, 500)
     cost.learn({"X": np.zeros((1, 20), np.float32)}, 0.001)
-    assert (cost.of(1), cost.of(10)) == (0.001, pytest.approx(0.011))
+    raw = {rows: b"{}" + bytes(80 * rows) for rows in (1, 10, 1000)}
+    assert cost.expected_s(row, None) == cost.expected_s(raw[1], 2) == 0.001
+    assert cost.expected_s(raw[10], 2) == pytest.approx(0.011)
     cost.learn({"X": np.zeros((1000, 20), np.float32)}, 0.002)
-    assert cost.of(1000) == pytest.approx(0.002)
+    assert cost.expected_s(raw[1000], 2) == pytest.approx(0.002)
 
 
 def test_a_large_raw_request_of_a_slow_model_is_expected_to_be_slow() -> None:

@@ -90,7 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self._host = self._origin = self._content_type = self._coding = self._accept = b""
         self._asked_whom = True
         """Whether `Host` is looked at: not on a Unix socket, where no name leads. `Origin` is looked at on both."""
-        self._continue = False
+        self._continue = self._says_connection = self._offers = False
         self.close_at = time.monotonic() + IDLE_S
 
     def abort(self) -> None:
@@ -191,7 +191,10 @@ class Connection(asyncio.BufferedProtocol):
         elif length == 31 and name.lower() == b"inference-header-content-length":
             self._json_length = int(value) if value.isdigit() and len(value) < 12 else -1
         elif length == 12 and name.lower() == b"content-type":
-            self._content_type = value
+            self._content_type = b"" if value == b"application/json" else value
+        elif length in (7, 10):
+            self._says_connection = self._says_connection or name.lower() == b"connection"
+            self._offers = self._offers or name.lower() == b"upgrade"
         elif length == 15 and name.lower() == b"accept-encoding":
             self._accept = value
         elif length == 16 and name.lower() == b"content-encoding" and value.lower() != b"identity":
@@ -205,7 +208,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         """Asks for the body if the client waits for that (called by the parser)."""
-        if self._parser.should_upgrade():
+        if self._offers and self._parser.should_upgrade():
             return
         if self._origin or (self._asked_whom and self._host and self._host not in self._serving.hosts):
             self._refuse_tricked()
@@ -223,7 +226,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_message_complete(self) -> None:
         """Answers a complete request, or queues it (called by the parser)."""
-        if self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
+        if self._offers and self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
             return
         request = self._request()
         if self._serving.held:
@@ -238,22 +241,12 @@ class Connection(asyncio.BufferedProtocol):
     def _request(self) -> Request:
         """Returns the request that was parsed, and forgets its body."""
         method, keep_alive = self._parser.get_method().decode("ascii"), self._parser.should_keep_alive()
-        old = self._parser.get_http_version() == "1.0"
+        old = self._says_connection and self._parser.get_http_version() == "1.0"
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
-        return Request(
-            method,
-            self._path.decode("latin-1"),
-            body,
-            self._json_length,
-            content_type=self._content_type,
-            content_encoding=self._coding,
-            accept_encoding=self._accept,
-            origin=self._origin,
-            keep_alive=keep_alive,
-            plain=keep_alive and not old and not self._origin and method != "HEAD",
-            received_ns=time.perf_counter_ns(),
-        )
+        path, plain = self._path.decode("latin-1"), keep_alive and not (old or self._origin or method == "HEAD")
+        headers = (self._content_type, self._coding, self._accept, self._origin)
+        return Request(method, path, body, self._json_length, *headers, keep_alive, plain, time.perf_counter_ns())
 
     def _begin_request(self) -> None:
         self._path = b""
@@ -262,7 +255,7 @@ class Connection(asyncio.BufferedProtocol):
         self._body_bytes = self._header_bytes = 0
         self._json_length = None
         self._host = self._origin = self._content_type = self._coding = self._accept = b""
-        self._continue = False
+        self._continue = self._says_connection = self._offers = False
 
     def _refuse_tricked(self) -> None:
         """Refuses what a page on the web has sent under a name of its own, or across sites."""
