@@ -11,9 +11,9 @@ from agent.serving.oip_messages import Refused, Response
 TAKEN = ("gzip", "x-gzip", "deflate")
 HEADER = "Accept-Encoding: gzip, deflate"
 MIN_PACKED_BYTES = 16 * 1024
-"""A smaller response is sent as it is: packing takes 20 us a KiB, and most clients are on this device."""
+"""A smaller response is sent as it is: packing takes 10 us a KiB, and most clients are on this device."""
 LEVEL = 1
-"""Numbers as text shrink to 45 % at level 1 and to 42 % at level 9, which takes five times as long."""
+"""Numbers as text shrink to 38 to 47 % at level 1, to 30 to 44 % at level 6, which takes seven times as long."""
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 """Window bits by which zlib knows the format."""
 

@@ -296,3 +296,22 @@ def test_a_large_raw_request_of_a_slow_model_is_expected_to_be_slow() -> None:
     small, large = (Request("POST", INFER, head + bytes(12 * rows), len(head)) for rows in (1, 100_000))
     assert endpoint.expected_s(small) < 0.002 < endpoint.expected_s(large)
     assert endpoint.expected_s(Request("GET", "/v2/health/live")) == 0.0
+
+
+def test_a_long_list_is_read_in_slices_to_the_same_numbers() -> None:
+    wide = Tensor(name="X", datatype="FP32", shape=(-1,))
+    numbers = [round(at / 7, 3) for at in range(100_000)]
+
+    class Echo:
+        def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
+            return [inputs["X"]]
+
+    endpoint = endpoint_of(slot_of(Echo(), inputs=(wide,)))
+    status, told = post(endpoint, {"inputs": [tensor(shape=[100_000], data=numbers)]})
+    assert (status, np.allclose(told["outputs"][0]["data"], numbers)) == (200, True)
+    whole = json.dumps({"inputs": [tensor(shape=[100_000], data=numbers)]})
+    for broken in (whole.replace("]}]}", ",]}]}"), whole.replace("[0.0", "[,0.0"), whole.replace(", 7.0,", ", ,7.0,")):
+        assert post(endpoint, broken.encode())[0] == 400
+    missing = whole.replace(" 7.0,", " null,").encode()
+    assert post(endpoint, missing)[1]["outputs"][0]["data"][49] is None
+    assert post(endpoint, whole.replace(" 7.0,", ' "7",').encode())[0] == 400
