@@ -1,4 +1,4 @@
-"""Rows of models that take tensors: pictures, windows of sound, states; by the names of their inputs."""
+"""Rows of models that take tensors: pictures, sound, states; by the names of their inputs."""
 
 import threading
 import time

@@ -27,7 +27,7 @@ from edgeward.demo.processes import Site, wait_for
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(400)]
 RNG = np.random.default_rng(7)
-SPEECH = np.sin(np.arange(8 * 512, dtype=np.float32) / 9).reshape(8, 1, 512)
+SOUND = np.sin(np.arange(8 * 512, dtype=np.float32) / 9).reshape(8, 1, 512)
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class Real:
 
 
 REAL = {
-    "voice": Real(  # three inputs, a state of rank 3, a rate of rank 0
+    "speech": Real(  # three inputs, a state of rank 3, a rate of rank 0
         "silero-vad==6.2.3",
         "silero_vad/data/silero_vad.onnx",
         {
             "state": RNG.normal(size=(8, 2, 1, 128)).astype(np.float32),
             "sr": np.array(16_000),
-            "input": SPEECH,
+            "input": SOUND,
         },
         runs=True,
     ),
@@ -151,12 +151,12 @@ def test_what_a_wheel_carries_is_served_over_the_protocol_as_onnxruntime_alone_a
 def test_a_state_that_the_client_carries_along_gives_the_answers_of_one_long_sound(
     site: tuple[Site, Client, int], raws: dict[str, bytes]
 ) -> None:
-    client, bare = triton.InferenceServerClient(f"127.0.0.1:{site[2]}"), Bare(raws["voice"])
-    wait_for("voice", lambda: client.is_model_ready("voice") or None)
+    client, bare = triton.InferenceServerClient(f"127.0.0.1:{site[2]}"), Bare(raws["speech"])
+    wait_for("speech", lambda: client.is_model_ready("speech") or None)
     ours = theirs = np.zeros((2, 1, 128), np.float32)
-    for window in SPEECH:
-        found = asked(client, "voice", {"input": window, "state": ours, "sr": 16_000})
-        want, theirs = bare({"input": window, "state": theirs, "sr": 16_000})
+    for part in SOUND:
+        found = asked(client, "speech", {"input": part, "state": ours, "sr": 16_000})
+        want, theirs = bare({"input": part, "state": theirs, "sr": 16_000})
         ours = found.as_numpy("stateN")
         np.testing.assert_allclose(found.as_numpy("output"), want, atol=1e-5)
     client.close()
@@ -184,8 +184,8 @@ def test_what_a_wheel_carries_answers_in_an_application(site: tuple[Site, Client
 def test_a_sample_whose_names_are_not_the_models_is_refused_with_both_lists(
     site: tuple[Site, Client, int], raws: dict[str, bytes]
 ) -> None:
-    sample = {"sound": SPEECH, "state": REAL["voice"].sample["state"], "sr": np.array(16_000)}
+    sample = {"sound": SOUND, "state": REAL["speech"].sample["state"], "sr": np.array(16_000)}
     with pytest.raises(BadInput) as caught:
-        site[1].push(raws["voice"], name="voice", sample=sample)
+        site[1].push(raws["speech"], name="speech", sample=sample)
     assert caught.value.code == Code.SAMPLE_INVALID
     assert "takes input, state, sr; the sample has sound, state, sr" in caught.value.detail
