@@ -101,7 +101,7 @@ def _from_json(given: GivenTensor, count: int) -> Array:
 
 def _in_slices(data: bytes, datatype: str) -> Array:
     """Reads a long flat list piece by piece, cut at commas, so that other threads have their turn between two."""
-    inner, at, arrays = data.strip()[1:-1], 0, []
+    inner, at, arrays = data.strip()[1:-1], 0, list[Array]()
     while at <= len(inner):
         cut = inner.find(b",", at + SLICE_BYTES)
         end = len(inner) if cut < 0 else cut
