@@ -76,12 +76,12 @@ def test_cells_are_arrays_or_lists_of_the_inputs_rank_or_one_less_where_rows_com
 @pytest.mark.parametrize(
     ("cells", "words"),
     [
-        ({"sound": [1, 2, 3, 4], "rate": 1}, "input 'state' is missing; the row has sound, rate"),
+        ({"sound": [1, 2, 3, 4], "rate": 1}, "input 'state' is not there; the row has sound, rate"),
         ({"sound": [1, 2, 3]}, "input 'sound': shape [1, 3], the model takes [-1, 4]"),
         ({"sound": [[[1, 2, 3, 4]]]}, "input 'sound': shape [1, 1, 4]"),
         ({"sound": ["a", 2, 3, 4]}, "input 'sound': could not convert"),
         ({"sound": [[1], [2, 3]]}, "input 'sound': "),
-        ({"sound": [1, 2, 3, float("nan")]}, "input 'sound' holds NaN"),
+        ({"sound": [1, 2, 3, float("nan")]}, "input 'sound': holds NaN"),
     ],
 )
 def test_what_is_wrong_with_a_cell_is_named_with_its_input(cells: dict[str, Any], words: str) -> None:
@@ -95,7 +95,7 @@ def test_a_matrix_may_be_given_by_column_or_as_one_list_by_its_name() -> None:
     encoder = encoder_of(manifest_of(SOUND, columns=("x0", "x1", "x2", "x3")))
     by_column = encoder.arrays({f"x{at}": at for at in range(4)})
     assert np.array_equal(by_column["sound"], encoder.arrays({"sound": [0, 1, 2, 3]})["sound"])
-    with pytest.raises(BadInput, match="column 'x3' is missing"):
+    with pytest.raises(BadInput, match="column 'x3' is not there"):
         encoder.arrays({"x0": 1, "x1": 1, "x2": 1})
 
 
@@ -118,7 +118,7 @@ def test_a_picture_beyond_the_shadows_limit_is_not_kept_for_it() -> None:
     candidate = Serving(assignment, Keeps(), perf_s=time.perf_counter, lock=threading.Lock())
     dropped: Counter[str] = Counter()
     shadow = Shadow(candidate, assignment.policy, perf_s=time.perf_counter, dropped=dropped)
-    shadow.see_row(assignment.manifest, {"picture": np.zeros(MAX_VALUES + 1)}, [np.ones((1, 1))])
+    shadow.see_row(manifest_of(PICTURE), {"picture": np.zeros(MAX_VALUES + 1)}, [np.ones((1, 1))])
     assert (dropped["shadow_inferences"], shadow.wake_at()) == (1, None)
 
 
