@@ -127,7 +127,7 @@ def _midpoints(column: Array) -> Array:
 
 
 def _how_missing(column: Any) -> Any:
-    """How a column says that a cell is missing: None where it does so in the sample, else NaN."""
+    """Returns what marks a missing cell in a column: None if the sample holds None, else NaN."""
     return None if any(cell is None for cell in column.to_numpy()) else np.nan
 
 
