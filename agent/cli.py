@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import shlex
 import sys
 import time
 from datetime import UTC, datetime
@@ -72,7 +73,7 @@ def _enrol(call: argparse.Namespace) -> int:
     from agent.trust.enrol import enrol
 
     config = enrol(call.claim, call.out, PosixDisk)
-    print(f"enrolled; wrote {config}; next: edgeward-agent run -c {config}")
+    print(f"enrolled; wrote {config}; next: edgeward-agent run -c {shlex.quote(str(config))}")
     return 0
 
 
@@ -85,7 +86,8 @@ def _adopt(config: Config, call: argparse.Namespace) -> int:
         home = adopt(call.claim, config, call.config, PosixDisk)
     finally:
         lock.close()
-    print(f"follows {config.device.name}'s new controller with the credentials in {home}; start the agent again")
+    print(f"follows {config.device.name}'s new controller with the credentials in {home}")
+    print(f"next, to start it again: edgeward-agent run -c {shlex.quote(str(call.config))}")
     return 0
 
 

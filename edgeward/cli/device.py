@@ -1,6 +1,7 @@
 """`edgeward device list | show | why | unquarantine | config | enrol | revoke`; the rest is in `device_life`."""
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,10 @@ import click
 from rich.markup import escape
 
 from contract.errors import BadInput, Code
-from contract.names import check_device_name, check_name
+from contract.names import check_device_name, check_name, in_file_name
 from edgeward.answers.devices import Device, DeviceModel, HistoryEntry
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, when
+from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, tell, when
 from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
 
@@ -160,7 +161,7 @@ def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, 
     if as_json:
         print_json({"config": str(file), "root": str(out / "root.json")})
     else:
-        console.print(f"wrote {file} and {out / 'root.json'}; next: edgeward-agent run -c {file}", highlight=False)
+        tell(f"wrote {file} and {out / 'root.json'}; next: {shlex.join(('edgeward-agent', 'run', '-c', str(file)))}")
 
 
 def _machine(found: Device) -> str:
@@ -265,7 +266,8 @@ def enrol(name: str, out: Path) -> None:
         raise BadInput(Code.CONFIG_INVALID, f"{out} exists: choose another --out, or remove it")
     claim = Client().claim(name)
     write_whole(out, json.dumps(claim.plain), mode=PRIVATE)
-    console.print(f"wrote {out}; on the device: edgeward-agent enrol {out.name} --out DIRECTORY", highlight=False)
+    then = shlex.join(["edgeward-agent", "enrol", out.name, "--out", in_file_name(name)])
+    tell(f"wrote {out}; on the device: {then}")
 
 
 @device.command()

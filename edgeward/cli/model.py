@@ -8,7 +8,7 @@ import click
 
 from contract.errors import BadInput, Code
 from edgeward.answers.models import Version
-from edgeward.cli.render import console, json_option, print_json, size, table, when
+from edgeward.cli.render import console, json_option, print_json, size, table, tell, when
 from edgeward.client import Client
 
 
@@ -60,7 +60,7 @@ def push(
     for variant in version.variants:
         kept = size(variant.size_bytes) if variant.gate.passed else "left out"
         console.print(f"  {variant.gate.gate}: {kept}; {variant.gate.detail}", highlight=False)
-    console.print(f"next: edgeward rollout start {name} --watch", highlight=False)
+    tell(f"next: edgeward rollout start {name} --watch")
 
 
 @model.command(name="list")

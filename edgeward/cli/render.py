@@ -35,6 +35,11 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value))
 
 
+def tell(words: str) -> None:
+    """Prints lines from which people copy a command: nothing is wrapped, cut or taken for markup."""
+    console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """Returns a table. None is shown as a dash, known words in their colour."""
     made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)

@@ -15,7 +15,7 @@ from rich.live import Live
 from contract.errors import BadInput, Code
 from edgeward.answers.rollouts import Rollout
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, json_option, plan_panel, print_json, rollout_panel, table, when
+from edgeward.cli.render import console, json_option, plan_panel, print_json, rollout_panel, table, tell, when
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
 
@@ -218,7 +218,7 @@ def _finish(handle: RolloutHandle, *, watching: bool, as_json: bool) -> None:
         view = _follow(handle)
     elif not as_json:
         console.print(rollout_panel(view))
-        console.print(f"next: edgeward rollout watch {handle.id}", highlight=False)
+        tell(f"next: edgeward rollout watch {handle.id}")
     if as_json:
         print_json(view.plain)
     if watching and view.status != "completed":
