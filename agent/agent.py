@@ -126,6 +126,11 @@ class Agent:
         for name in sorted(records):
             self._stepper.resume(name, now)
 
+    @property
+    def faults(self) -> dict[str, str]:
+        """What is wrong with this device now, by code; any thread."""
+        return self._faults.by_code()
+
     def kept_trust(self) -> Trusted | None:
         """Returns what was verified before and is on flash; None on a new disk."""
         return self._store.load_trusted()[0]
@@ -220,6 +225,8 @@ class Agent:
         try:
             if blob := topics.parse_blob(topic):
                 self._blob(*blob, payload, now)
+            elif not payload and topics.is_document(topic):
+                self._removed(topic)
             elif topic == topics.ack(self._identity.device):
                 self._acknowledged(decode(payload, Ack), now)
             elif self._documents is not None and (found := self._documents.receive(topic, payload, now)) is not None:
@@ -231,6 +238,14 @@ class Agent:
             if topics.is_document(topic):
                 self._faults.note(topic, error)
             self._reporter.refuse(error, now)
+
+    def _removed(self, topic: str) -> None:
+        """Notes that the controller has emptied a document, or somebody at the broker: it says nothing to obey."""
+        if topic != topics.desired(self._identity.device):
+            self.dropped["documents_removed"] += 1
+        elif topic not in self._faults:
+            self._faults.note(topic, BadInput(Code.DEVICE_RETIRED, _RETIRED.format(device=self._identity.device)))
+            _log.error(_RETIRED.format(device=self._identity.device))
 
     def _refuse(self, what: str, error: EdgewardError, now: float) -> None:
         """Reports a fault, and keeps it for heartbeats until `what` (a topic, the boot) has gone well."""
@@ -341,6 +356,12 @@ class Agent:
         )
         self._cpu_s = usage.cpu_s
         self._telemetry_since = now
+
+
+_RETIRED = (
+    "this device was retired by the controller: its document is gone, what it runs goes on, and what it says is not "
+    "heard; to take it in again: edgeward device adopt {device} there, then edgeward-agent adopt with the claim here"
+)
 
 
 def _set_aside(name: str) -> BadInput:

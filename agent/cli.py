@@ -118,10 +118,12 @@ def _status(config: Config, call: argparse.Namespace) -> int:
             print(_line(name, record))
         if not records:
             print(f"no model yet; state in {config.device.state_dir}")
-        if lives is not None:
-            print(f"sensors and sinks at {datetime.fromtimestamp(lives.at, UTC).isoformat(timespec='seconds')}:")
+        if lives is not None and (lives.sensors or lives.sinks):
+            print(f"sensors and sinks at {_moment(lives.at)}:")
             for words in (*map(sensor_words, lives.sensors), *map(sink_words, lives.sinks)):
                 print(words)
+    for problem in _noted(lives):
+        print(problem, file=sys.stderr)
     for problem in _problems(config, call.config):
         print(problem, file=sys.stderr)
     for name in corrupt:
@@ -129,12 +131,21 @@ def _status(config: Config, call: argparse.Namespace) -> int:
     return 1 if corrupt else 0
 
 
+def _noted(lives: SavedLives | None) -> list[str]:
+    """What the agent has noted that is wrong, in words."""
+    return [] if lives is None else [f"{code} at {_moment(lives.at)}: {what}" for code, what in lives.faults.items()]
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
 def _lives_as_json(lives: SavedLives | None) -> dict[str, object]:
-    """Sensors and sinks under names that no model can have."""
+    """Sensors, sinks and faults under names that no model can have."""
     if lives is None:
         return {}
     told = json.loads(encode(lives))
-    return {f"@{name}": told[name] for name in ("at", "sensors", "sinks")}
+    return {f"@{name}": told[name] for name in ("at", "sensors", "sinks", "faults")}
 
 
 def _problems(config: Config, path: Path) -> list[str]:

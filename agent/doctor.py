@@ -54,6 +54,7 @@ def examine(config: Config, config_path: Path, only: frozenset[str] | None = Non
         ("certificates", lambda: _certificates(config)),
         ("sensors", lambda: _sensors(Path(config.device.state_dir))),
         ("sinks", lambda: _sinks(Path(config.device.state_dir))),
+        ("faults", lambda: _faults(Path(config.device.state_dir))),
         ("broker", lambda: _with_config(_broker(config), config_path)),
     ]
     for name, check in checks:
@@ -120,6 +121,13 @@ def _sinks(path: Path) -> tuple[bool, str]:
     found = lives.sinks if (lives := load_lives(path)) is not None else ()
     sick = [sink_words(each) for each in found if each.state == "failing"]
     return not sick, "; ".join(sick) or f"{len(found)} have run, and none fails"
+
+
+def _faults(path: Path) -> tuple[bool, str]:
+    from agent.adapters.kept_lives import load_lives
+
+    found = lives.faults if (lives := load_lives(path)) is not None else {}
+    return not found, "; ".join(f"{code}: {words}" for code, words in found.items()) or "the agent has noted none"
 
 
 def _clock() -> tuple[bool, str]:

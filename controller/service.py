@@ -14,6 +14,7 @@ from contract.errors import Code, EdgewardError
 from contract.messages import Ack, Report
 from contract.wire import encode
 from controller.broker.link import ControllerLink
+from controller.broker.messages import farewell
 from controller.broker.process import start_broker
 from controller.broker.retained import RetainedState
 from controller.broker.sentinels import Sentinels
@@ -108,10 +109,17 @@ class Service:
         state = self._state
         state.trust_changed |= state.trust_metadata.refresh(today())
         await self._passes.run(state.inbox, time.time())
+        self._tell_retired()
         policies.start_due(state)
         await devices.keep_revocations_young(state)
         if await certificates.keep_young(state):
             await self._connect_anew()
+
+    def _tell_retired(self) -> None:
+        """Empties the documents of devices that have come back without knowing that they have left the fleet."""
+        names, self._state.inbox.retired_heard = self._state.inbox.retired_heard, set()
+        for name in sorted(names) if self._state.connected else ():
+            self._state.links[0].retain(farewell(name))
 
     async def publish(self, devices: frozenset[str], *, again: bool) -> bool:
         """As `reconcile.ports.Broker` says; after a reconnect everything, since a broker may have forgotten it."""

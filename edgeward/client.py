@@ -339,6 +339,10 @@ class Client:
         """Certificates of a device, newest first; "svc.": those of the controller's services, "": the newest of all."""
         return Table(map(Certificate.read, self._transport.get(f"/v1/certificates?subject={quote(subject)}")))
 
+    def expiring_certificates(self, within_days: int = 30) -> Table[Certificate]:
+        """Good certificates that expire so soon, of devices and services with no newer one; the first end first."""
+        return Table(map(Certificate.read, self._transport.get(f"/v1/certificates?within_days={within_days}")))
+
     def revoke_certificate(self, serial: str) -> Certificate:
         """Takes one certificate away; a service of the controller's gets a new one at once."""
         return Certificate.read(self._transport.post(f"/v1/certificates/{serial}/revoke"))

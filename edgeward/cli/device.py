@@ -83,7 +83,7 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     console.print(
-        f"[bold]{name}[/] {found.presence}, {_machine(found)}{found.rss_mb} MB resident, {_load(found)}"
+        f"[bold]{name}[/] {found.presence}, {_machine(found)}{_load(found)}"
         f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s recently",
         highlight=False,
     )
@@ -204,9 +204,10 @@ def _ago(seconds: float | None) -> str:
 
 
 def _load(found: Device) -> str:
-    """Returns CPU load and temperature as text; empty if the device has not reported them."""
+    """Returns memory, CPU load and temperature as text; empty if the device has not reported them."""
+    memory = f"{found.rss_mb:.0f} MB resident, " if found.rss_mb is not None else ""
     cpu = f"{found.cpu_ratio:.1%} of a core, " if found.cpu_ratio is not None else ""
-    return cpu + (f"{found.temperature_c:.0f} C, " if found.temperature_c is not None else "")
+    return memory + cpu + (f"{found.temperature_c:.0f} C, " if found.temperature_c is not None else "")
 
 
 def _sensor(replay: str | None, label: str) -> str:
@@ -218,7 +219,8 @@ def _sensor(replay: str | None, label: str) -> str:
 
 def _rows(entry: Device) -> list[tuple[object, ...]]:
     seen = f"{entry.seen_s_ago:.0f} s ago" if entry.seen_s_ago is not None else None
-    ends = _left(*entry.nearest_expiry) if entry.nearest_expiry is not None else None
+    nearest = entry.nearest_expiry(time.time())
+    ends = _left(*nearest) if nearest is not None else None
     head = (entry.device, entry.presence, " ".join(each.code for each in entry.faults) or None)
     rows = [(*head, *_model_cells(model, seen, ends)) for model in entry.models]
     return rows or [(*head, None, None, None, None, None, seen, ends, None)]

@@ -92,7 +92,7 @@ def show(name: str, release: int | None, *, as_json: bool) -> None:
         return
     rows = [
         (
-            f"v{v.release}", "withdrawn" if v.withdrawn else "yes" if v.passed else "no", size(v.size_bytes),
+            f"v{v.release}", _standing(v), size(v.size_bytes),
             v.estimator, when(v.created_at), _evidence(v),
         )
         for v in versions
@@ -139,10 +139,20 @@ def label(name: str, file: Path) -> None:
     console.print(f"{Client().label(name, labels)} of {len(labels)} rows have a label now", highlight=False)
 
 
+def _standing(version: Version) -> str:
+    """Whether a version may go out, in a word or two."""
+    if version.withdrawn is not None:
+        return "withdrawn"
+    if version.rolled_back is not None:
+        return "rolled back"
+    return "yes" if version.passed else "no"
+
+
 def _evidence(version: Version) -> str:
-    """What the gates said, after the reason of a withdrawal."""
-    withdrawn = version.withdrawn
+    """What the gates said, after the reasons of a withdrawal and of a roll back."""
+    withdrawn, back = version.withdrawn, version.rolled_back
     why = [] if withdrawn is None else [f"withdrawn by {withdrawn.by} at {when(withdrawn.at)}: {withdrawn.reason}"]
+    why += [] if back is None else [f"rolled back by {back.rollout}: {back.reason}"]
     return "; ".join([*why, *(gate.detail for gate in version.gates)])
 
 

@@ -1,13 +1,16 @@
 """The output for people: tables, bars, times. Refuses to know where the data comes from."""
 
 import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +20,18 @@ from edgeward.answers.rollouts import Preview, Rollout, Transfer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-console = Console()
+WIDE = 1000
+"""Columns of an output that is no screen, such as a pipe: programs look for a row on one line."""
+MIN_LAST_COLUMN = 24
+"""Columns that the last column of a table needs at least: sentences in fewer are hard to read."""
+
+
+def _width() -> int | None:
+    """Columns to print; None for those of the screen, or of COLUMNS."""
+    return None if sys.stdout.isatty() or os.environ.get("COLUMNS") else WIDE
+
+
+console = Console(width=_width())
 _COLOURS = {
     "running": "cyan", "paused": "yellow", "completed": "green", "rolling_back": "red", "rolled_back": "red",
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
@@ -40,15 +54,46 @@ def tell(words: str) -> None:
     console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> RenderableType:
     """Returns a table. None is shown as a dash, known words in their colour."""
-    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for position, column in enumerate(columns):
-        last = position == len(columns) - 1
-        made.add_column(column, no_wrap=not last, overflow="fold")  # names and ids are copied, so they are not cut
-    for row in rows:
-        made.add_row(*(_cell(value) for value in row))
-    return made
+    return _Fitted(title, tuple(columns), [tuple(_cell(value) for value in row) for row in rows])
+
+
+class _Fitted:
+    """A table where there is room for it; on a narrower screen the rows one by one, each cell under its column's name.
+
+    The last column may wrap. Others may not: names and ids are copied, so they are neither cut nor left out.
+    """
+
+    def __init__(self, title: str, columns: tuple[str, ...], rows: list[tuple[Text, ...]]) -> None:
+        self._title = title
+        self._columns = columns
+        self._rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [
+            max(cell_len(name), *(cell_len(row[place].plain) for row in self._rows), 0)
+            for place, name in enumerate(self._columns)
+        ]
+        *others, last = widths
+        needed = sum(others) + len(others) + min(last, MIN_LAST_COLUMN)
+        yield self._as_table() if needed <= options.max_width else Group(*self._as_records())
+
+    def _as_table(self) -> Table:
+        made = Table(title=self._title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+        for column in self._columns:
+            made.add_column(column, no_wrap=column != self._columns[-1], overflow="fold")
+        for row in self._rows:
+            made.add_row(*row)
+        return made
+
+    def _as_records(self) -> Iterable[Text]:
+        yield Text(self._title, style="italic")
+        for first, *others in self._rows:
+            yield Text.assemble((first.plain, "bold"))
+            named = zip(self._columns[1:], others, strict=True)
+            for name, cell in [(name, cell) for name, cell in named if cell.plain not in ("-", "")]:
+                yield Text.assemble("  ", (f"{name or 'note'}: ", "dim"), cell, overflow="fold")
 
 
 def size(count: float) -> str:
