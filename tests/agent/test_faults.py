@@ -13,6 +13,7 @@ from agent.config import load_config
 from agent.doctor import examine
 from agent.uplink.faults import Faults
 from contract import topics
+from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code, WorldError
 from contract.messages import Heartbeat
 from contract.protocol import MAX_FAULTS
@@ -141,3 +142,9 @@ def test_what_is_wrong_is_in_status_and_doctor_until_it_is_over(
 def test_a_device_without_sensors_and_faults_writes_no_file(tmp_path: Path) -> None:
     KeptLives(tmp_path).keep(((), ()), 0.0, 1e9)
     assert load_lives(tmp_path) is None
+
+
+def test_a_trial_says_how_many_inferences_it_has_of_those_that_it_needs() -> None:
+    tried = TrialDevice(trial=True)
+    tried.boot(lambda _: None)
+    assert tried.agent.models["m"].message().detail == f"0 of {TrialPolicy().min_samples} inferences"
