@@ -38,6 +38,10 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_NOT_KEPT = (
+    "what only the old device knew is not here: copy [[sensor]], [serving], [spool], [transfer], "
+    "[intervals], [[capture]] and [[pin]] from its agent.toml by hand; enrol writes name, labels and certificates"
+)
 _select = click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Devices with this label.")
 _out = click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where the claims are written."
@@ -68,6 +72,8 @@ def replace(
     _confirm("replace", chosen, selectors, yes=yes)
     answers = Client().replace(chosen, selector=pairs(selectors))
     _write_claims(answers, out, "on the device: edgeward-agent enrol {claim} --out {device}", as_json=as_json)
+    if not as_json and any(each.claim is not None for each in answers):
+        tell(_NOT_KEPT)
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """`edgeward model push | list | show | export | captured | label`."""
 
 import runpy
+import traceback
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,11 @@ from contract.errors import BadInput, Code
 from edgeward.answers.models import Version
 from edgeward.cli.render import console, json_option, print_json, size, table, tell, when
 from edgeward.client import Client
+
+MAX_OWN_LINES = 3
+"""Lines of the user's own files that an error is shown with, the innermost last."""
+MAX_ERROR_CHARS = 240
+"""Of an error's own words: a library may print a whole table into them."""
 
 
 @click.group()
@@ -172,12 +178,32 @@ def _load(file: Path, sample_path: Path | None) -> tuple[Any, Any]:
         if sample_path is None:
             raise BadInput(Code.SAMPLE_MISSING, f"{file}: parity needs rows: add --sample rows.csv")
         return file, _rows(sample_path)
-    left = runpy.run_path(str(file))
+    left = _run(file)
     if missing := [name for name in ("model", "sample") if name not in left]:
         raise BadInput(
             Code.REQUEST_INVALID, f"{file} leaves no {' and no '.join(missing)}: assign a fitted `model` and `sample`"
         )
     return left["model"], left["sample"] if sample_path is None else _rows(sample_path)
+
+
+def _run(file: Path) -> dict[str, Any]:
+    """What a Python file leaves behind. BadInput `request_invalid` with the lines of the user's own files."""
+    try:
+        return runpy.run_path(str(file))
+    except Exception as error:
+        raise BadInput(Code.REQUEST_INVALID, f"{file} has failed: {own_lines(error, file)}") from None
+
+
+def own_lines(error: BaseException, file: Path) -> str:
+    """The error with those lines of its trace that are in the directory of `file`, and not in a library."""
+    home = str(file.resolve().parent)
+    frames = [
+        each
+        for each in traceback.extract_tb(error.__traceback__)
+        if str(Path(each.filename).resolve()).startswith(home) and "site-packages" not in each.filename
+    ]
+    where = "".join(f"\n  {each.filename}:{each.lineno}: {each.line}" for each in frames[-MAX_OWN_LINES:])
+    return "".join(traceback.format_exception_only(error)).strip()[:MAX_ERROR_CHARS] + where
 
 
 def _rows(path: Path) -> Any:

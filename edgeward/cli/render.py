@@ -105,6 +105,14 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
+def duration(seconds: float) -> str:
+    """Returns seconds as text in the unit that fits."""
+    for unit, length_s in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length_s:
+            return f"{seconds / length_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def microseconds(value: float | None) -> str:
     """Returns a latency as text. It is known to within a bucket of the histogram."""
     return "-" if value is None else f"{value:.0f} us"
@@ -145,7 +153,9 @@ def rollout_panel(view: Rollout) -> RenderableType:
         failed = sum(member.outcome in _FAILURES for member in members)
         words = f"{done} of {len(members)} have it" + (f", {failed} failed" if failed else "")
         colour = "red" if failed else "green"
-        waves.add_row(f"wave {number}", ProgressBar(len(members) or 1, done, width=30, complete_style=colour), words)
+        waves.add_row(
+            f"wave {number + 1}", ProgressBar(len(members) or 1, done, width=30, complete_style=colour), words
+        )
     rules = [
         Text.assemble(
             "  ",
@@ -178,17 +188,17 @@ def plan_panel(plan: Preview) -> RenderableType:
     """Returns the plan of a rollout before it starts."""
     rows = [
         (
-            wave.wave,
+            wave.wave + 1,
             wave.mode,
             wave.devices,
             ", ".join(f"{count} {stratum}" for stratum, count in wave.strata.items()),
             f"{wave.soak_s:.0f} s",
-            "promote" if wave.hold else "",
+            "a person: rollout promote" if wave.hold else "soak and rules",
         )
         for wave in plan.waves
     ]
     head = f"{plan.model} v{plan.release} by {plan.strategy} to {plan.devices} devices"
-    cost = f"sends {size(plan.bytes_to_send)}, ends in {plan.finish_s / 60:.0f} min at the earliest"
+    cost = f"sends {size(plan.bytes_to_send)}, takes at least {duration(plan.finish_s)}"
     lines = [Text(f"  {words}") for words in plan.power]
     lines += [Text(f"  left out: {device}: {why}", style="yellow") for device, why in plan.excluded.items()]
     lines += [Text(f"  {count} devices get the smaller form {name}") for name, count in plan.variants.items()]
@@ -198,7 +208,7 @@ def plan_panel(plan: Preview) -> RenderableType:
         words = f"{len(plan.unproven)} devices have not shown yet that they can roll back"
         lines.append(Text(f"  {words}", style="yellow"))
     last = Text(f"plan {plan.plan_digest}", style="dim")
-    columns = ("wave", "mode", "devices", "of which", "soak", "then waits for")
+    columns = ("wave", "mode", "devices", "kinds of devices", "soak", "ends by")
     return Group(Text(head, style="bold"), table(cost, columns, rows), *lines, last)
 
 
