@@ -90,7 +90,7 @@ def test_of_an_error_in_a_users_file_the_users_lines_are_shown(
     said = caught.value.detail
     assert f"{file} has failed: " in said
     assert what in said
-    assert [line.split(":")[1] for line in said.splitlines() if line.startswith(f"  {file}:")] == ["6", "3"][:lines]
+    assert [line.split(":")[1] for line in said.splitlines() if line.startswith(f"  {file}:")] == ["5", "3"][:lines]
     assert "site-packages" not in said
 
 
