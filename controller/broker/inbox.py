@@ -11,10 +11,10 @@ from operator import itemgetter
 from contract import topics
 from contract.captured import Captured
 from contract.errors import BadInput, Code, EdgewardError
-from contract.messages import Heartbeat, Presence, Report, Telemetry
+from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.said import decode_said
 from controller.broker.allowance import Allowance
-from controller.broker.strangers import Strangers
+from controller.broker.strangers import MAX_NAMES, Strangers
 from controller.reconcile.world import FromDevice
 from controller.trust.senders import Senders
 
@@ -59,6 +59,8 @@ class Inbox:
         accepted messages that could not be decoded. `retired`: of devices that have left the fleet."""
         self.retired_heard: set[str] = set()
         """Devices that have left the fleet and have come back since somebody has looked: they do not know it."""
+        self.unheard: dict[str, Ack] = {}
+        """By device, the answer to a heartbeat whose signature does not count, since somebody has looked."""
         self._strangers = Strangers()
 
     def put(self, topic: str, payload: bytes) -> bool:
@@ -120,6 +122,8 @@ class Inbox:
         if not self._senders.is_authentic(device, message, self._now(), payload):
             self.counts["unsigned"] += 1
             self._strangers.note(device, self._now())
+            if isinstance(message, Heartbeat) and message.signature and len(self.unheard) < MAX_NAMES:
+                self.unheard[device] = Ack(boot=message.boot, seq=message.seq, heard=False)
             return False
         return True
 

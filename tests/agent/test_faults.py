@@ -15,9 +15,9 @@ from agent.uplink.faults import Faults
 from contract import topics
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code, WorldError
-from contract.messages import Heartbeat
+from contract.messages import Ack, Heartbeat
 from contract.protocol import MAX_FAULTS
-from contract.wire import decode
+from contract.wire import decode, encode
 from firmware_sim.flash import Flash
 from firmware_sim.fleet_keys import WORLD_BEGAN
 from firmware_sim.models import make_model
@@ -148,3 +148,17 @@ def test_a_trial_says_how_many_inferences_it_has_of_those_that_it_needs() -> Non
     tried = TrialDevice(trial=True)
     tried.boot(lambda _: None)
     assert tried.agent.models["m"].message().detail == f"0 of {TrialPolicy().min_samples} inferences"
+
+
+def test_a_device_that_is_not_heard_knows_it_until_it_is_or_has_another_key(device: Solo) -> None:
+    def answered(boot: int, *, heard: bool) -> None:
+        device.offer(topics.ack(NAME), encode(Ack(boot=boot, seq=1, heard=heard)))
+        device.run(device.now + 60)
+
+    boot = device.device.boot_id
+    answered(boot + 1, heard=False)
+    assert told(device) == {}, "said to another start"
+    answered(boot, heard=False)
+    assert list(told(device)) == ["certificate_invalid"]
+    answered(boot, heard=True)
+    assert told(device) == {}

@@ -4,7 +4,7 @@ import pytest
 
 from contract import topics
 from contract.captured import Captured
-from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report, Telemetry
+from contract.messages import Ack, Hardware, Heartbeat, ModelState, Presence, Report, Telemetry
 from contract.wire import encode
 from controller.broker import inbox as module
 from controller.broker.inbox import Inbox
@@ -123,3 +123,13 @@ def test_a_retired_device_that_comes_back_is_counted_apart_and_noted_to_be_told(
     for kind in (Heartbeat, Presence):
         assert not put(made, kind, 1, device="gone")
     assert (dict(made.counts), made.retired_heard, made.strangers()) == ({"retired": 2}, {"gone"}, {})
+
+
+def test_a_device_that_signs_with_a_key_that_does_not_count_is_told_so_once_a_look() -> None:
+    made = Inbox(Senders(Keys(), require_signed=False), lambda: 1000.0)
+    for seq, signature in ((1, ""), (2, "x"), (3, "x")):
+        signed = Heartbeat(
+            protocol=1, device="enrolled", boot=7, seq=seq, uptime_s=1, hardware=HARDWARE, signature=signature
+        )
+        made.put(topics.heartbeat("enrolled"), encode(signed))
+    assert made.unheard == {"enrolled": Ack(boot=7, seq=3, heard=False)}
