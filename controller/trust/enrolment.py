@@ -28,6 +28,11 @@ DAY_S = 86_400.0
 MAX_CERTIFICATE_BYTES = 8192
 
 
+MAX_GOOD = 24
+"""Good certificates of one device: one every two months, and some whose answer was lost. Each is a key by which its
+messages are verified, a row, and an entry of the audit that is kept for good: no key may ask for them without end."""
+
+
 class ClaimRefused(BadInput):
     """A refusal; `words` say why and are for the audit alone, `detail` is for the caller."""
 
@@ -92,6 +97,9 @@ class Enrolment:
             raise ClaimRefused(detail, f"renewal: {words}")
         if words := self._why_not(known, now):
             raise ClaimRefused(detail, f"renewal: {words}", known)
+        if len(self.credentials.public_keys(known.device, now.timestamp())) >= MAX_GOOD:
+            words = f"{known.device} has {MAX_GOOD} good certificates"
+            raise ClaimRefused(f"{words}: if its key was stolen, revoke it", f"renewal: {words}", known)
         if self.credentials.certificate(known.serial) is None:
             self.credentials.add_certificate(known)
         return self._issue(known.device, public, now, parent=known.serial)

@@ -24,9 +24,10 @@ from controller.fleet.expiry import DAY_S, MARKS_DAYS, expiring, mark_of
 from controller.fleet.twin import Twin, fold_heartbeat
 from controller.registry.credentials import Credentials
 from controller.state import State, open_state
+from controller.trust import senders
 from controller.trust.authorities import MAX_AUTHORITIES, Authorities
 from controller.trust.certificates import new_key, pem
-from controller.trust.enrolment import RENEWAL_GRACE_DAYS, ClaimRefused, Enrolment
+from controller.trust.enrolment import MAX_GOOD, RENEWAL_GRACE_DAYS, ClaimRefused, Enrolment
 from controller.trust.keys import private_pem
 from controller.trust.metadata import Keyring, TrustMetadata
 from controller.verbs import certificates, devices
@@ -366,3 +367,40 @@ def test_what_is_taken_in_is_in_the_audit(state: State, tmp_path: Path) -> None:
         devices.renew(state, RenewRequest(certificate=pem(old), csr=asked, signature=sign(renewal(asked))))
     actions = [each["action"] for each in state.journal.audit_entries()]
     assert actions[:2] == ["certificate renewed", "certificate taken in"]
+
+
+def test_a_key_renews_no_more_than_so_often_whoever_holds_it_and_a_revocation_ends_all(made: Enrolment) -> None:
+    sign, old = enrolled(made, NOW)
+    for _ in range(MAX_GOOD - 1):
+        sign, old = renewed(made, sign, old, NOW)
+    with pytest.raises(ClaimRefused) as caught:
+        renewed(made, sign, old, NOW)
+    assert "24 good certificates" in caught.value.words
+    assert len(made.credentials.public_keys("cam-1", NOW.timestamp())) == MAX_GOOD
+    renewed(made, sign, old, NOW + timedelta(days=91))  # the others have expired
+    assert made.credentials.revoke("cam-1", NOW.timestamp()) == MAX_GOOD + 1
+
+
+def test_of_many_keys_the_one_that_signed_last_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Keys:
+        def public_keys(self, device: str, now: float) -> list[str]:
+            return ["old", "new", "newest"]
+
+        def enrolled(self, device: str) -> bool:
+            return True
+
+    tried: list[str] = []
+
+    def is_signed_by(message: Any, keys: list[str], raw: bytes) -> bool:
+        tried.extend(keys)
+        return keys == ["new"]
+
+    monkeypatch.setattr(senders, "is_signed_by", is_signed_by)
+    made, beat = senders.Senders(Keys(), require_signed=False), fake_beat()
+    for _ in range(3):
+        assert made.is_authentic("cam-1", beat, 1.0)
+    assert tried == ["old", "new", "new", "new"]
+
+
+def fake_beat() -> Heartbeat:
+    return Heartbeat(protocol=1, device="cam-1", boot=1, seq=1, uptime_s=1, hardware=HARDWARE)
