@@ -29,6 +29,9 @@ CODES = (
     "rows_unreadable", "disk_low", "expires_soon", "identity_taken", "not_authentic",
 )  # fmt: skip
 """All that a finding may be."""
+OF_DEVICES = frozenset({"identity_taken", "not_authentic"})
+"""What one device can cause: it is told, and the controller is as well as before. Whoever holds one device's key must
+not be able to have a controller started again and again by what watches it."""
 
 
 class Finding(Message, frozen=True):
@@ -112,6 +115,11 @@ def findings_of(facts: Facts) -> tuple[Finding, ...]:
         )
         if detail
     )
+
+
+def is_failing(findings: Sequence[Finding]) -> bool:
+    """Whether something is wrong with the controller itself."""
+    return any(each.code not in OF_DEVICES for each in findings)
 
 
 def nearest_expiry(facts: Facts) -> tuple[str, float]:

@@ -60,7 +60,7 @@ class Client:
         self._transport = Transport(find_settings(url, token))
 
     def health(self) -> Health:
-        """Whether controller and broker work: `status` is ok, or failing with `findings`."""
+        """Whether controller and broker work: `status` is ok or failing. `findings` may name devices, too."""
         return Health.read(self._transport.get("/v1/health", also=(503,)))
 
     def push(

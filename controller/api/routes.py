@@ -27,7 +27,7 @@ from controller.api.trust_routes import TRUST_ROUTES
 from controller.api.version_routes import VERSION_ROUTES, number_of, standing_of
 from controller.convert.request import VariantName
 from controller.fleet.twin import Twin
-from controller.health import findings_of, nearest_expiry
+from controller.health import findings_of, is_failing, nearest_expiry
 from controller.verbs.health import facts_of
 from controller.verbs.push import push
 from controller.verbs.versions import devices_by_release
@@ -43,7 +43,7 @@ class PushRequest(Message, frozen=True):
 
 
 async def health(request: web.Request) -> web.Response:
-    """Tells monitors whether the controller works: 200, or 503 with the codes of findings.
+    """Tells monitors whether the controller works: 200, or 503 where it does not; with the codes of findings.
 
     Details of the findings need a token: `GET /v1/fleet`.
     """
@@ -51,7 +51,7 @@ async def health(request: web.Request) -> web.Response:
     facts = facts_of(state)
     found = findings_of(facts)
     body = views.Health(
-        status="failing" if found else "ok",
+        status="failing" if is_failing(found) else "ok",
         findings=tuple(each.code for each in found),
         pass_age_s=round(facts.pass_age_s, 1),
         broker=facts.broker,
@@ -63,7 +63,7 @@ async def health(request: web.Request) -> web.Response:
         messages_not_authentic=state.inbox.counts["unsigned"],
         retained_put_right=state.foreign.count,
     )
-    return web.json_response(body=encode(body), status=503 if found else 200)
+    return web.json_response(body=encode(body), status=503 if is_failing(found) else 200)
 
 
 async def enrolment(request: web.Request) -> views.Enrolment:
