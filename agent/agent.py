@@ -376,8 +376,8 @@ class Agent:
 
 
 _UNHEARD_WORDS = (
-    "the controller does not know this device's key, so it does not hear what the device says: it is renewed now; if "
-    "that is refused, ask the operator for a new claim, then edgeward-agent enrol"
+    "the controller does not know this device's key, and may not hear what the device says: it is renewed now; if that "
+    "is refused, ask the operator for a new claim, then edgeward-agent enrol"
 )
 _RETIRED = (
     "this device was retired by the controller: its document is gone, what it runs goes on, and what it says is not "

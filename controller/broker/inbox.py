@@ -122,10 +122,16 @@ class Inbox:
         if not self._senders.is_authentic(device, message, self._now(), payload):
             self.counts["unsigned"] += 1
             self._strangers.note(device, self._now())
-            if isinstance(message, Heartbeat) and message.signature and len(self.unheard) < MAX_NAMES:
-                self.unheard[device] = Ack(boot=message.boot, seq=message.seq, heard=False)
+            self._answer_unheard(device, message)
             return False
+        if not self._senders.has_keys(device, self._now()):
+            self._answer_unheard(device, message)
         return True
+
+    def _answer_unheard(self, device: str, message: FromDevice | Captured) -> None:
+        """Notes that a device is to be told that its key is not known: it shows its certificate then, by renewing."""
+        if isinstance(message, Heartbeat) and message.signature and len(self.unheard) < MAX_NAMES:
+            self.unheard[device] = Ack(boot=message.boot, seq=message.seq, heard=False)
 
     def _refuse_others(self, device: str, message: FromDevice | Captured) -> None:
         if message.device != device:

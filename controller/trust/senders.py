@@ -49,6 +49,10 @@ class Senders:
             return not self._require_signed
         return self._is_signed(device, message, keys, raw)
 
+    def has_keys(self, device: str, now: float) -> bool:
+        """Whether a key is known by which the device may sign now."""
+        return bool(self._keys_of(device, now)[1])
+
     def _is_signed(self, device: str, message: Any, keys: list[str], raw: bytes) -> bool:
         """Tries the key that signed last before all others: each one that is tried takes 0.1 ms."""
         last = self._signed_last.get(device, "")

@@ -133,3 +133,9 @@ def test_a_device_that_signs_with_a_key_that_does_not_count_is_told_so_once_a_lo
         )
         made.put(topics.heartbeat("enrolled"), encode(signed))
     assert made.unheard == {"enrolled": Ack(boot=7, seq=3, heard=False)}
+    made.unheard.clear()
+    for name, signature in (("never enrolled here", "x"), ("plain", "")):
+        head = {"protocol": 1, "device": name.replace(" ", "-"), "boot": 7, "seq": 4, "uptime_s": 1}
+        beat = Heartbeat(**head, hardware=HARDWARE, signature=signature)
+        assert made.put(topics.heartbeat(beat.device), encode(beat)), "it is heard as devices without a key are"
+    assert made.unheard == {"never-enrolled-here": Ack(boot=7, seq=4, heard=False)}
