@@ -27,8 +27,9 @@ from controller.reconcile.world import Durable
 
 MAX_PRESENCE_BYTES = 4096
 """Of the one message that a device may retain: four of its longest texts. What it holds is decoded elsewhere."""
-DOUBT_S = 120.0
-"""Between two times that a blob is published again because a device cannot fetch it: a slow link is no damage."""
+DOUBT_S, DOUBT_MAX_S = 120.0, 7200.0
+"""Between two times that a blob is published again because a device cannot fetch it, the first time and after many: a
+slow link is no damage, and one device's word must not keep the broker busy."""
 _DESIRED, _BLOB = "desired ", "blob "
 
 LookForBlobs = Callable[[Sequence[Blob]], Awaitable[set[str]]]
@@ -73,7 +74,8 @@ class RetainedState:
         """Whether the broker may have forgotten everything: it was away."""
         self._doubted: set[str] = set()
         """Blobs that devices could not fetch: what the broker holds of them may be damaged."""
-        self._doubted_at: dict[str, float] = {}
+        self._doubted_at: dict[str, tuple[float, float]] = {}
+        """By digest, when it was published again for that, and for how many seconds it is not."""
         self.skipped = skipped
         self.foreign = foreign
 
@@ -87,8 +89,9 @@ class RetainedState:
         if twin is None or assigned is None:
             return
         for digest in blobs_in_use({device: replace(twin, desired={model: assigned})}, self._publisher):
-            if now - self._doubted_at.get(digest, -math.inf) >= DOUBT_S:
-                self._doubted_at[digest] = now
+            at, wait_s = self._doubted_at.get(digest, (-math.inf, 0.0))
+            if now - at >= wait_s:
+                self._doubted_at[digest] = now, min(max(2 * wait_s, DOUBT_S), DOUBT_MAX_S)
                 self._doubted.add(digest)
 
     def saw(self, topic: str, payload: bytes, *, retained: bool) -> bool:
@@ -179,7 +182,8 @@ class RetainedState:
     async def _publish_doubted(self) -> None:
         held = self._records.published().keys() & self._doubted
         self._doubted.clear()
-        self._doubted_at = {digest: at for digest, at in self._doubted_at.items() if self._clock() - at < DOUBT_S}
+        forget = self._clock() - 2 * DOUBT_MAX_S
+        self._doubted_at = {digest: known for digest, known in self._doubted_at.items() if known[0] > forget}
         for digest in sorted(held):
             _log.warning("a device cannot fetch blob %s: publishing it again", digest[:12])
         self._records.save_published([], taken_back=sorted(held))

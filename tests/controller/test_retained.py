@@ -16,7 +16,7 @@ from controller.broker import retained as module
 from controller.broker import sentinels
 from controller.broker.foreign import AGAIN_MAX_S, AGAIN_MIN_S, EVERYTHING, MAX_AT_ONCE, MAX_TOPICS, TOLD_S, Foreign
 from controller.broker.messages import Retained, sentinel
-from controller.broker.retained import DOUBT_S, RetainedState
+from controller.broker.retained import DOUBT_MAX_S, DOUBT_S, RetainedState
 from controller.broker.sentinels import Sentinels
 from controller.broker.skipped import RETRY_S
 from controller.config import Config, StorageConfig
@@ -306,10 +306,16 @@ def test_a_blob_that_a_device_cannot_fetch_is_published_again_and_none_is_withou
         asyncio.run(made.publish(frozenset(), again=False, trust_changed=False))
     assert broker.topics.count(chunk_of(WHOLE)) == 1
     assert chunk_of(DAMAGED) not in broker.topics
-    clock.now += DOUBT_S
-    made.doubt("a", "m")
-    asyncio.run(made.publish(frozenset(), again=False, trust_changed=False))
-    assert broker.topics.count(chunk_of(WHOLE)) == 2
+    for times, wait_s in ((2, DOUBT_S), (2, DOUBT_S), (3, DOUBT_S)):
+        clock.now += wait_s
+        made.doubt("a", "m")
+        asyncio.run(made.publish(frozenset(), again=False, trust_changed=False))
+        assert broker.topics.count(chunk_of(WHOLE)) == times, "twice as long each time"
+    for _ in range(1000):
+        clock.now += DOUBT_S
+        made.doubt("a", "m")
+        asyncio.run(made.publish(frozenset(), again=False, trust_changed=False))
+    assert broker.topics.count(chunk_of(WHOLE)) < 3 + 10 + 1000 * DOUBT_S / DOUBT_MAX_S
 
 
 def test_a_report_of_a_stalled_transfer_is_what_raises_the_doubt(state: State) -> None:
