@@ -46,7 +46,7 @@ from contract.wire import decode
 if TYPE_CHECKING:
     from agent.trust.documents import Documents, Found
 
-BOOT, WAITING = "the record of the boot", "what a document waits for"
+BOOT, WAITING, UNHEARD = "the record of the boot", "what a document waits for", "the key"
 """What a fault concerns, where no topic says it."""
 BOOT_RETRY_S = 30.0
 """Between attempts to make this boot's count durable on a disk that refused it."""
@@ -126,6 +126,11 @@ class Agent:
         for name in sorted(records):
             self._stepper.resume(name, now)
 
+    @property
+    def faults(self) -> dict[str, str]:
+        """What is wrong with this device now, by code; any thread."""
+        return self._faults.by_code()
+
     def kept_trust(self) -> Trusted | None:
         """Returns what was verified before and is on flash; None on a new disk."""
         return self._store.load_trusted()[0]
@@ -171,6 +176,7 @@ class Agent:
                 self._link_up(now)
             case ExpiriesRead(expiries):
                 self._read_expiries.update(expiries)
+                self._faults.over(UNHEARD)  # after a renewal with another key, until the controller says so again
             case LinkDown():
                 self._reporter.online = False
                 if self._captures is not None:
@@ -220,6 +226,8 @@ class Agent:
         try:
             if blob := topics.parse_blob(topic):
                 self._blob(*blob, payload, now)
+            elif not payload and topics.is_document(topic):
+                self._removed(topic)
             elif topic == topics.ack(self._identity.device):
                 self._acknowledged(decode(payload, Ack), now)
             elif self._documents is not None and (found := self._documents.receive(topic, payload, now)) is not None:
@@ -232,14 +240,38 @@ class Agent:
                 self._faults.note(topic, error)
             self._reporter.refuse(error, now)
 
+    def _removed(self, topic: str) -> None:
+        """Notes that the controller has emptied a document, or somebody at the broker: it says nothing to obey."""
+        if topic != topics.desired(self._identity.device):
+            self.dropped["documents_removed"] += 1
+        elif topic not in self._faults:
+            self._faults.note(topic, BadInput(Code.DEVICE_RETIRED, _RETIRED.format(device=self._identity.device)))
+            _log.error(_RETIRED.format(device=self._identity.device))
+
     def _refuse(self, what: str, error: EdgewardError, now: float) -> None:
         """Reports a fault, and keeps it for heartbeats until `what` (a topic, the boot) has gone well."""
         self._faults.note(what, error)
         self._reporter.refuse(error, now)
 
     def _acknowledged(self, ack: Ack, now: float) -> None:
+        if not ack.heard:
+            self._not_heard(ack)
+            return
+        self._faults.over(UNHEARD)
         if self._captures is None or not self._captures.acknowledged(ack, now):
             self._reporter.acknowledged(ack)
+
+    def _not_heard(self, ack: Ack) -> None:
+        """Notes that the controller does not know this device's key: it was restored from a backup, or revoked it."""
+        if ack.boot == self._reporter.boot and UNHEARD not in self._faults:
+            error = BadInput(Code.CERTIFICATE_INVALID, _UNHEARD_WORDS)
+            self._faults.note(UNHEARD, error)
+            _log.error("%s", error)
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the controller says that it does not know this device's key; any thread."""
+        return UNHEARD in self._faults
 
     def _take(self, found: "Found", now: float) -> None:
         """Steps the models that a document concerns: withdrawals first, then assignments, then refusals."""
@@ -341,6 +373,16 @@ class Agent:
         )
         self._cpu_s = usage.cpu_s
         self._telemetry_since = now
+
+
+_UNHEARD_WORDS = (
+    "the controller does not know this device's key, and may not hear what the device says: it is renewed now; if that "
+    "is refused, ask the operator for a new claim, then edgeward-agent enrol"
+)
+_RETIRED = (
+    "this device was retired by the controller: its document is gone, what it runs goes on, and what it says is not "
+    "heard; to take it in again: edgeward device adopt {device} there, then edgeward-agent adopt with the claim here"
+)
 
 
 def _set_aside(name: str) -> BadInput:

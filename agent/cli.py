@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import shlex
 import sys
 import time
 from datetime import UTC, datetime
@@ -72,7 +73,7 @@ def _enrol(call: argparse.Namespace) -> int:
     from agent.trust.enrol import enrol
 
     config = enrol(call.claim, call.out, PosixDisk)
-    print(f"enrolled; wrote {config}; next: edgeward-agent run -c {config}")
+    print(f"enrolled; wrote {config}; next: edgeward-agent run -c {shlex.quote(str(config))}")
     return 0
 
 
@@ -85,7 +86,8 @@ def _adopt(config: Config, call: argparse.Namespace) -> int:
         home = adopt(call.claim, config, call.config, PosixDisk)
     finally:
         lock.close()
-    print(f"follows {config.device.name}'s new controller with the credentials in {home}; start the agent again")
+    print(f"follows {config.device.name}'s new controller with the credentials in {home}")
+    print(f"next, to start it again: edgeward-agent run -c {shlex.quote(str(call.config))}")
     return 0
 
 
@@ -116,10 +118,12 @@ def _status(config: Config, call: argparse.Namespace) -> int:
             print(_line(name, record))
         if not records:
             print(f"no model yet; state in {config.device.state_dir}")
-        if lives is not None:
-            print(f"sensors and sinks at {datetime.fromtimestamp(lives.at, UTC).isoformat(timespec='seconds')}:")
+        if lives is not None and (lives.sensors or lives.sinks):
+            print(f"sensors and sinks at {_moment(lives.at)}:")
             for words in (*map(sensor_words, lives.sensors), *map(sink_words, lives.sinks)):
                 print(words)
+    for problem in _noted(lives):
+        print(problem, file=sys.stderr)
     for problem in _problems(config, call.config):
         print(problem, file=sys.stderr)
     for name in corrupt:
@@ -127,12 +131,21 @@ def _status(config: Config, call: argparse.Namespace) -> int:
     return 1 if corrupt else 0
 
 
+def _noted(lives: SavedLives | None) -> list[str]:
+    """What the agent has noted that is wrong, in words."""
+    return [] if lives is None else [f"{code} at {_moment(lives.at)}: {what}" for code, what in lives.faults.items()]
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
 def _lives_as_json(lives: SavedLives | None) -> dict[str, object]:
-    """Sensors and sinks under names that no model can have."""
+    """Sensors, sinks and faults under names that no model can have."""
     if lives is None:
         return {}
     told = json.loads(encode(lives))
-    return {f"@{name}": told[name] for name in ("at", "sensors", "sinks")}
+    return {f"@{name}": told[name] for name in ("at", "sensors", "sinks", "faults")}
 
 
 def _problems(config: Config, path: Path) -> list[str]:

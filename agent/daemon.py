@@ -228,9 +228,9 @@ class Daemon:
                 self._connect()
             self._receive(self._next())
             if self._renewer is not None:
-                self._renewer.tick(time.monotonic())
-            if self._pipelines is not None and time.monotonic() >= watchdog_at:
-                self._kept_lives.keep(self._pipelines.lives(), time.monotonic(), time.time())
+                self._renewer.tick(time.monotonic(), unheard=self._agent.unheard)
+            if time.monotonic() >= watchdog_at:
+                self._kept_lives.keep(self._lives(), time.monotonic(), time.time(), self._agent.faults)
             if self._connection is not None and time.monotonic() >= watchdog_at:
                 self._connection.revive()
                 watchdog_at = time.monotonic() + WATCHDOG_S

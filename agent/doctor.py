@@ -6,6 +6,7 @@ Decides what is in order. Each check returns a finding and changes at most a scr
 import importlib.metadata
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ FREE_MB_WANTED = 64
 DEVICE_FILES = frozenset({"root of trust", "state directory", "certificates"})
 """Checks of this device's own files: `status` makes them, too."""
 OLDEST_RIGHT_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+RENEW = "edgeward-agent renew"
+"""The command that words about a certificate name."""
 DAY_S = 86_400.0
 WARN_S = 7 * DAY_S
 """A certificate with less is wrong: it should have been renewed three weeks ago."""
@@ -51,7 +54,8 @@ def examine(config: Config, config_path: Path, only: frozenset[str] | None = Non
         ("certificates", lambda: _certificates(config)),
         ("sensors", lambda: _sensors(Path(config.device.state_dir))),
         ("sinks", lambda: _sinks(Path(config.device.state_dir))),
-        ("broker", lambda: _broker(config)),
+        ("faults", lambda: _faults(Path(config.device.state_dir))),
+        ("broker", lambda: _with_config(_broker(config), config_path)),
     ]
     for name, check in checks:
         if only is not None and name not in only:
@@ -119,6 +123,13 @@ def _sinks(path: Path) -> tuple[bool, str]:
     return not sick, "; ".join(sick) or f"{len(found)} have run, and none fails"
 
 
+def _faults(path: Path) -> tuple[bool, str]:
+    from agent.adapters.kept_lives import load_lives
+
+    found = lives.faults if (lives := load_lives(path)) is not None else {}
+    return not found, "; ".join(f"{code}: {words}" for code, words in found.items()) or "the agent has noted none"
+
+
 def _clock() -> tuple[bool, str]:
     now = datetime.now(UTC)
     return now >= OLDEST_RIGHT_TIME, f"{now.isoformat(timespec='seconds')}" + (
@@ -136,6 +147,11 @@ def _broker(config: Config) -> tuple[bool, str]:
     found = say_hello(_broker_now(config), config.device.name, datetime.now(UTC))
     until = f", its certificate is good until {found.broker_expires:%Y-%m-%d}" if found.broker_expires else ""
     return found.accepted, found.words + (until if found.accepted else "")
+
+
+def _with_config(found: tuple[bool, str], path: Path) -> tuple[bool, str]:
+    """The finding with commands that name the configuration that was examined."""
+    return found[0], found[1].replace(RENEW, f"{RENEW} -c {shlex.quote(str(path))}")
 
 
 def _certificates(config: Config) -> tuple[bool, str]:

@@ -270,7 +270,9 @@ class Telemetry(Said, frozen=True):
 
 
 class Ack(Said, frozen=True):
-    """The controller holds the report (boot, seq) durably."""
+    """The controller holds the report (boot, seq) durably; or it does not know the key that signed a heartbeat."""
 
     boot: Count
     seq: Count
+    heard: bool = True
+    """False: the message (boot, seq) was not heard, since its signature is by no key that counts for the device."""

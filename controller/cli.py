@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import secrets
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -29,6 +30,9 @@ from controller.verbs import restored
 
 PRIVATE_UMASK = 0o077
 """Whatever the controller writes, and its broker, is for its own user alone: keys, claims, what devices said."""
+
+_ORDER = "Flags win over EDGEWARD_DATA_DIR, and that over the file."
+_DATA_DIR = "where everything is kept; else EDGEWARD_DATA_DIR, else as the file says"
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -82,8 +86,16 @@ def _restore(config: Config, call: argparse.Namespace) -> int:
     print(f"restored {len(contents.files)} files of {contents.made_at} to {config.data_dir}")
     if aside is not None:
         print(f"what was there before is in {aside}; remove it when you no longer need it")
-    print("next: edgeward-controller run. docs/guides/backup-and-restore.md says what to look at")
+    print(f"next: {run_words(call)}")
+    print("docs/guides/backup-and-restore.md says what to look at")
     return 0
+
+
+def run_words(call: argparse.Namespace) -> str:
+    """The command that serves what this call was about, to be copied."""
+    flags = (("--config", call.config), ("--data-dir", call.data_dir))
+    given = [word for flag, value in flags if value is not None for word in (flag, str(value))]
+    return shlex.join(["edgeward-controller", "run", *given])
 
 
 async def serve(config: Config) -> None:
@@ -152,9 +164,9 @@ def _parser() -> argparse.ArgumentParser:
         ("backup", _back_up, "write all that a controller must find again to one new file, also while it runs"),
         ("restore", _restore, "put what a backup holds into the data directory of a controller that does not run"),
     ):
-        one = commands.add_parser(name, help=words, description="Flags win over the file.")
+        one = commands.add_parser(name, help=words, description=_ORDER)
         one.add_argument("-c", "--config", type=Path, help="TOML file; see configs/controller.toml")
-        one.add_argument("--data-dir", help="where everything is kept")
+        one.add_argument("--data-dir", default=os.environ.get("EDGEWARD_DATA_DIR") or None, help=_DATA_DIR)
         one.set_defaults(command=command, port=None, broker=None, broker_port=None)
     for name in ("backup", "restore"):
         commands.choices[name].add_argument("file", type=Path, help="the backup")

@@ -4,7 +4,7 @@ Decides what is a finding, and by which figures. Refuses to know where facts com
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contract.wire import Message
 
@@ -26,9 +26,12 @@ MAX_NAMED = 3
 
 CODES = (
     "passes_fail", "passes_late", "broker_lost", "audit_broken", "not_published", "retained_by_others",
-    "rows_unreadable", "disk_low", "expires_soon", "identity_taken",
+    "rows_unreadable", "disk_low", "expires_soon", "identity_taken", "not_authentic",
 )  # fmt: skip
 """All that a finding may be."""
+OF_DEVICES = frozenset({"identity_taken", "not_authentic"})
+"""What one device can cause: it is told, and the controller is as well as before. Whoever holds one device's key must
+not be able to have a controller started again and again by what watches it."""
 
 
 class Finding(Message, frozen=True):
@@ -88,6 +91,8 @@ class Facts:
     """By row of the store that was set aside at the start, the fault."""
     taken: Sequence[str] = ()
     """Devices under whose names two of them speak."""
+    strangers: Mapping[str, str] = field(default_factory=dict)
+    """By device, how many messages came in its name lately that it has not signed."""
     audit_fault: str = ""
     """What was wrong with the audit at some start; empty if nothing was, or once somebody has looked into it."""
 
@@ -106,9 +111,15 @@ def findings_of(facts: Facts) -> tuple[Finding, ...]:
             _disk(facts),
             _expiry(facts),
             _taken(facts),
+            _strangers(facts),
         )
         if detail
     )
+
+
+def is_failing(findings: Sequence[Finding]) -> bool:
+    """Whether something is wrong with the controller itself."""
+    return any(each.code not in OF_DEVICES for each in findings)
 
 
 def nearest_expiry(facts: Facts) -> tuple[str, float]:
@@ -148,6 +159,17 @@ def _taken(facts: Facts) -> tuple[str, str]:
     named = ", ".join(sorted(facts.taken)[:MAX_NAMED])
     return "identity_taken", (
         f"two devices speak as {named}{more}: stop the copy, or give it a name and a certificate of its own"
+    )
+
+
+def _strangers(facts: Facts) -> tuple[str, str]:
+    if not facts.strangers:
+        return "", ""
+    name, words = min(facts.strangers.items())
+    more = f", and {len(facts.strangers) - 1} more" if len(facts.strangers) > 1 else ""
+    return "not_authentic", (
+        f"not signed by {name}: {words}{more}. Its key was lost or replaced, or somebody else writes in its name: "
+        f"look at that device, and give it a new claim (edgeward device enrol {name})"
     )
 
 

@@ -14,6 +14,7 @@ from contract.errors import Code, EdgewardError
 from contract.messages import Ack, Report
 from contract.wire import encode
 from controller.broker.link import ControllerLink
+from controller.broker.messages import farewell
 from controller.broker.process import start_broker
 from controller.broker.retained import RetainedState
 from controller.broker.sentinels import Sentinels
@@ -31,6 +32,8 @@ MAX_ERROR_CHARS = 300
 """Of a fault's words that are shown: the log has all of them."""
 TEND_S = 1.0
 """Between two looks at a started broker."""
+UNFETCHED = frozenset({Code.TRANSFER_STALLED, Code.CHUNK_INVALID, Code.DIGEST_MISMATCH})
+"""What a device reports where the broker holds no whole blob for it."""
 HEALTH_S = 5.0
 """Between two looks at the controller's health. With the limits of `controller.health` a fault is told in 60 s."""
 
@@ -108,10 +111,23 @@ class Service:
         state = self._state
         state.trust_changed |= state.trust_metadata.refresh(today())
         await self._passes.run(state.inbox, time.time())
+        self._tell_unheard()
         policies.start_due(state)
         await devices.keep_revocations_young(state)
         if await certificates.keep_young(state):
             await self._connect_anew()
+
+    def _tell_unheard(self) -> None:
+        """Tells devices that they are not heard: that they have left the fleet, or that their key does not count."""
+        inbox = self._state.inbox
+        names, inbox.retired_heard = inbox.retired_heard, set()
+        answers, inbox.unheard = inbox.unheard, {}
+        if not self._state.connected:
+            return
+        for name in sorted(names):
+            self._state.links[0].retain(farewell(name))
+        for device, answer in answers.items():
+            self.acknowledge(device, answer)
 
     async def publish(self, devices: frozenset[str], *, again: bool) -> bool:
         """As `reconcile.ports.Broker` says; after a reconnect everything, since a broker may have forgotten it."""
@@ -136,9 +152,11 @@ class Service:
             _log.info("rollout %s: %s, wave %d%s", rollout.id, rollout.status, rollout.wave, reason)
 
     def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
-        """Tells of devices whose stable version fails as much as the one on trial."""
+        """Tells of devices whose stable version fails as much as the one on trial, and mends what they cannot fetch."""
         for device, report in reports:
             state = report.state
+            if state is not None and state.code in UNFETCHED:
+                self._retained.doubt(device, state.model)
             if state is not None and state.code == Code.DEVICE_SICK:
                 self._state.events.tell_sick(device, state.model, state.detail)
                 _log.warning("device %s: %s: %s %s", device, state.model, state.code, state.detail)

@@ -60,7 +60,7 @@ class Client:
         self._transport = Transport(find_settings(url, token))
 
     def health(self) -> Health:
-        """Whether controller and broker work: `status` is ok, or failing with `findings`."""
+        """Whether controller and broker work: `status` is ok or failing. `findings` may name devices, too."""
         return Health.read(self._transport.get("/v1/health", also=(503,)))
 
     def push(
@@ -338,6 +338,10 @@ class Client:
     def certificates(self, subject: str = "svc.") -> Table[Certificate]:
         """Certificates of a device, newest first; "svc.": those of the controller's services, "": the newest of all."""
         return Table(map(Certificate.read, self._transport.get(f"/v1/certificates?subject={quote(subject)}")))
+
+    def expiring_certificates(self, within_days: int = 30) -> Table[Certificate]:
+        """Good certificates that expire so soon, of devices and services with no newer one; the first end first."""
+        return Table(map(Certificate.read, self._transport.get(f"/v1/certificates?within_days={within_days}")))
 
     def revoke_certificate(self, serial: str) -> Certificate:
         """Takes one certificate away; a service of the controller's gets a new one at once."""

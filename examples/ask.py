@@ -1,22 +1,64 @@
-"""Asks a device for a prediction over the Open Inference Protocol: python examples/ask.py MODEL NUMBER...
+"""Asks a device for a prediction over the Open Inference Protocol: python examples/ask.py MODEL CELL...
 
 Any KServe or Triton client does the same, and faster. This one needs only Python.
 """
 
 import json
 import sys
+from typing import Any
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 URL = "http://127.0.0.1:8190/v2/models"
 
-name, *row = sys.argv[1:]
-with urlopen(f"{URL}/{name}") as answer:  # noqa: S310 - http, as written above
-    model = json.load(answer)
-cells = [[float(cell) for cell in row]] if len(model["inputs"]) == 1 else [[float(cell)] for cell in row]
-inputs = [
-    {"name": tensor["name"], "datatype": tensor["datatype"], "shape": [1, len(data)], "data": data}
-    for tensor, data in zip(model["inputs"], cells, strict=True)
-]
-with urlopen(f"{URL}/{name}/infer", json.dumps({"inputs": inputs}).encode()) as answer:  # noqa: S310 - as above
-    found = json.load(answer)
-print(f"{name} v{found['model_version']}:", {output["name"]: output["data"] for output in found["outputs"]})
+
+def ask(address: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Returns the JSON at an address, or ends with what the device says is wrong."""
+    raw = None if body is None else json.dumps(body).encode()
+    try:
+        with urlopen(address, raw) as answer:  # noqa: S310 - http, as written above
+            found: dict[str, Any] = json.load(answer)
+    except HTTPError as error:
+        sys.exit(f"{address}: {error.code}: {error.read().decode(errors='replace')[:500]}")
+    except URLError as error:
+        sys.exit(f"{address}: {error.reason}: does an agent serve here ([serving] listen in its agent.toml)?")
+    return found
+
+
+def cell(text: str, tensor: dict[str, Any]) -> str | float | int | bool:
+    """Returns a word of the command line as a value that the tensor takes."""
+    if tensor["datatype"] == "BYTES":
+        return text
+    try:
+        if tensor["datatype"] == "BOOL":
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        return float(text) if tensor["datatype"].startswith("FP") else int(text)
+    except (KeyError, ValueError):
+        sys.exit(f"{tensor['name']}: {text!r} is no {tensor['datatype']}")
+
+
+def main() -> None:
+    """Asks and prints the answer."""
+    if len(sys.argv) < 3:
+        sys.exit("usage: python examples/ask.py MODEL CELL...")
+    name, *row = sys.argv[1:]
+    tensors = ask(f"{URL}/{name}")["inputs"]
+    wanted = tensors[0]["shape"][-1] if len(tensors) == 1 else len(tensors)
+    if wanted not in (-1, len(row)):
+        sys.exit(f"{name} takes {wanted} cells, not {len(row)}: {', '.join(tensor['name'] for tensor in tensors)}")
+    parts = [row] if len(tensors) == 1 else [[text] for text in row]
+    inputs = [
+        {
+            "name": tensor["name"],
+            "datatype": tensor["datatype"],
+            "shape": [1, len(part)],
+            "data": [cell(text, tensor) for text in part],
+        }
+        for tensor, part in zip(tensors, parts, strict=True)
+    ]
+    found = ask(f"{URL}/{name}/infer", {"inputs": inputs})
+    print(f"{name} v{found['model_version']}:", {output["name"]: output["data"] for output in found["outputs"]})
+
+
+if __name__ == "__main__":
+    main()

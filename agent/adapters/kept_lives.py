@@ -1,11 +1,13 @@
-"""What sensors and sinks have done, in a file of the state directory: for `status` and `doctor`.
+"""What sensors and sinks have done and what is wrong with the device, in a file: for `status` and `doctor`.
 
 Decides when it is written: at each change of a state or a fault, and else seldom, for the sake of the flash. Refuses to
 know what a sensor is. The file is a note and no record: it is not synced, and one that is damaged is no file.
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from agent.ports import Lives
 from contract.errors import BadInput
@@ -15,6 +17,7 @@ from contract.wire import Said, decode, encode
 FILE = "sensors.json"
 KEEP_S = 300.0
 """Seconds between two writings while nothing changes but counts."""
+NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 MAX_FILE_BYTES = 256 * 1024
 
 _log = logging.getLogger("edgeward.agent")
@@ -27,6 +30,8 @@ class SavedLives(Said, frozen=True):
     """Seconds since 1970 when it was written."""
     sensors: tuple[SensorState, ...] = ()
     sinks: tuple[SinkState, ...] = ()
+    faults: dict[str, str] = {}
+    """By code."""
 
 
 class KeptLives:
@@ -37,17 +42,20 @@ class KeptLives:
         self._due = 0.0
         self._known: list[tuple[str, str, str]] | None = None
 
-    def keep(self, lives: Lives, now: float, at: float) -> None:
-        """Writes it if that is due. `now` is monotonic seconds, `at` seconds since 1970."""
+    def keep(self, lives: Lives, now: float, at: float, faults: Mapping[str, str] = NO_FAULTS) -> None:
+        """Writes it if that is due. `now` is monotonic seconds, `at` seconds since 1970; `faults` are by code."""
         sensors, sinks = lives
         standing = [(each.name, each.state, each.error) for each in sensors]
         standing += [(each.name, each.state, each.error) for each in sinks]
-        if not standing or (standing == self._known and now < self._due):
+        standing += [(code, "fault", words) for code, words in sorted(faults.items())]
+        if not standing and not self._known:
+            return
+        if standing == self._known and now < self._due:
             return
         self._known, self._due = standing, now + KEEP_S
         new = self._path.with_name(f"tmp-{FILE}")
         try:
-            new.write_bytes(encode(SavedLives(at=at, sensors=sensors, sinks=sinks)))
+            new.write_bytes(encode(SavedLives(at=at, sensors=sensors, sinks=sinks, faults=dict(faults))))
             new.replace(self._path)
         except OSError as error:  # a full disk stops no sensor
             _log.warning("%s: %s", self._path, error.strerror)

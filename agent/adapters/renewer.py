@@ -21,6 +21,8 @@ from agent.trust.keypair import AUTHORITIES, NEXT, PAIR, KeyPair, KeyPairs, whol
 from agent.trust.renewal import RETRY_FRACTION, Renewal
 from contract.errors import Code, EdgewardError, WorldError
 
+UNHEARD_S = 3600.0
+"""Between two renewals because the controller does not know the key: whoever is at the broker may say so."""
 LOOK_S = 30.0
 """Between two looks at whether renewal is due, or a part of the certificate's life if that is shorter."""
 
@@ -91,11 +93,17 @@ class Renewer:
         self._pairs = pairs
         self._on_renewed = on_renewed
         self._renewal = new_renewal(config, pairs)
-        self._look_at = 0.0
+        self._look_at = self._unheard_at = 0.0
         self._thread: threading.Thread | None = None
 
-    def tick(self, now: float) -> None:
-        """Looks whether renewal is due, and begins it. Returns at once."""
+    def tick(self, now: float, *, unheard: bool = False) -> None:
+        """Looks whether renewal is due, and begins it. Returns at once.
+
+        `unheard`: the controller does not know the key. A restored one takes the certificate when it is shown.
+        """
+        asked = unheard and now >= self._unheard_at
+        if asked:
+            self._look_at = now
         if now < self._look_at or (self._thread is not None and self._thread.is_alive()):
             return
         self._look_at = now + LOOK_S
@@ -106,7 +114,9 @@ class Renewer:
         except EdgewardError as error:  # the files were damaged while the agent runs, which goes on with what it has
             _log.error("no certificate to renew: %s", error)
             return
-        if due:
+        if asked:
+            self._unheard_at = now + UNHEARD_S
+        if due or asked:
             self._thread = threading.Thread(target=self._renew, args=(now,), name="renewal", daemon=True)
             self._thread.start()
 

@@ -211,12 +211,24 @@ class DeviceModel:
         stable = self.state.record.stable
         proven = stable is not None and stable.digest in self.lineup.proven
         progress = self.download.progress if self.download is not None else None
-        facts = (self.state, self.slot.serving, self.code, self.detail, proven, progress)
-        if self._said is None or any(before is not now for before, now in zip(self._said[0], facts, strict=True)):
-            self._said = (facts, self._message(progress, proven=proven))
-        return self._said[1]
+        detail = self.detail or self._waits()
+        facts = (self.state, self.slot.serving, self.code, proven, progress)
+        said = self._said
+        if said is None or said[1].detail != detail or any(a is not b for a, b in zip(said[0], facts, strict=True)):
+            self._said = said = (facts, self._message(progress, detail, proven=proven))
+        return said[1]
 
-    def _message(self, progress: Progress | None, *, proven: bool) -> ModelState:
+    def _waits(self) -> str:
+        """How many inferences a trial has of those that it needs; empty once it has them, and for no trial."""
+        trial = self.state.record.trial if isinstance(self.state, Trial) else None
+        serving = self.lineup.of(trial.digest) if trial is not None else None
+        if trial is None or serving is None:
+            return ""
+        judged, wanted = serving.observed.judged_inferences, trial.policy.min_samples
+        count = judged.compared if trial.policy.mode == "shadow" else len(judged)
+        return f"{count} of {wanted} inferences" if count < wanted else ""
+
+    def _message(self, progress: Progress | None, detail: str, *, proven: bool) -> ModelState:
         record, serving = self.state.record, self.slot.serving
         target = self.state.assignment if isinstance(self.state, Fetching | Probing | Ready) else None
         return ModelState(
@@ -231,7 +243,7 @@ class DeviceModel:
             stable_proven=proven,
             outcome=record.outcome,
             code=self.code,
-            detail=self.detail,
+            detail=detail,
         )
 
 

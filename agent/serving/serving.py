@@ -23,6 +23,9 @@ from contract.labels import Answer, Unusable, settle_label
 from contract.manifest import Manifest
 from contract.messages import ModelInterval
 
+_UNKNOWN_CATEGORY = "Unknown Category"
+"""Words of onnxruntime's OneHotEncoder where scikit-learn's refuses a row, too: the row is to blame."""
+
 
 class _Unloaded:
     """Stands in for a session whose memory was needed."""
@@ -181,6 +184,10 @@ class Serving:
             blame = error
         elif row is None and inputs is not None and not isinstance(error, WorldError):
             blame = self.acceptance.blame(inputs)  # of a row the encoder has made what the manifest names
+        if blame is None and _UNKNOWN_CATEGORY in str(error):
+            words = "a category that the model was not trained on; handle_unknown='ignore' in its encoder takes it"
+            self.observed.refuse(Code.VALUE_RANGE, words)
+            return BadInput(Code.VALUE_RANGE, words)
         if blame is None:
             self.observed.note(seconds, Code.HEALTH_ERRORS, f"{type(error).__name__}: {error}")
             return error

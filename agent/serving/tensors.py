@@ -55,6 +55,9 @@ def read_tensor(given: GivenTensor, wanted: Tensor, binary: memoryview | None, a
 
     BadInput `tensors_invalid` names the tensor and the field; `value_range`, `value_missing`.
     """
+    if given.datatype == "BOOL" and wanted.datatype.startswith("INT"):
+        truths = msgspec.structs.replace(wanted, datatype="BOOL")
+        return read_tensor(given, truths, binary, acceptance).astype(DATATYPES[wanted.datatype])
     if given.datatype != wanted.datatype:
         raise _wrong(given, "datatype", f"{given.datatype[:20]!r}, the model takes {wanted.datatype}")
     count = _check_shape(given, wanted)

@@ -18,6 +18,9 @@ class Faults:
     def __init__(self) -> None:
         self._by_place: dict[str, EdgewardError] = {}
 
+    def __contains__(self, what: str) -> bool:
+        return what in self._by_place
+
     def note(self, what: str, error: EdgewardError) -> None:
         """Notes a fault in place of an older one; of more than `MAX_FAULTS` the oldest goes."""
         if error.code in _PASSING:
@@ -41,4 +44,4 @@ class Faults:
 
     def by_code(self) -> dict[str, str]:
         """The detail of each fault that holds, by its code."""
-        return {str(error.code): error.detail for error in self._by_place.values()}
+        return {str(error.code): error.detail for error in list(self._by_place.values())}

@@ -60,7 +60,7 @@ class Reporter:
         self._lives = lives
         self._sign = sign
         self._device = device
-        self._boot = boot
+        self.boot = boot
         self._link = link
         self._dropped = dropped
         self._seq = 0
@@ -75,7 +75,7 @@ class Reporter:
         """Announces the device, then sends what was kept while the link was down."""
         self.online = True
         self._resend_s = RESEND_S
-        presence = Presence(protocol=PROTOCOL, device=self._device, online=True, boot=self._boot)
+        presence = Presence(protocol=PROTOCOL, device=self._device, online=True, boot=self.boot)
         self._send(topics.presence(self._device), encode(presence), retain=True)
         self._resend(now)
         self._flush_telemetry()
@@ -157,7 +157,7 @@ class Reporter:
 
     def acknowledged(self, ack: Ack) -> None:
         """Forgets a report that the controller holds."""
-        if ack.boot == self._boot and self._unacked.pop(ack.seq, None) is not None:
+        if ack.boot == self.boot and self._unacked.pop(ack.seq, None) is not None:
             self._resend_s = RESEND_S
             if not self._unacked:
                 self._resend_at = None
@@ -175,7 +175,7 @@ class Reporter:
     def number(self) -> tuple[int, int]:
         """Returns (boot, seq) for one more message."""
         self._seq += 1
-        return self._boot, self._seq
+        return self.boot, self._seq
 
     def _head(self) -> dict[str, Any]:
         boot, seq = self.number()

@@ -1,5 +1,6 @@
 """The routes of certificates: what was issued, the end of one, and the authorities."""
 
+import time
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -10,6 +11,8 @@ from controller.api import operator_views as views
 from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.state_key import STATE
+from controller.api.version_routes import number_of
+from controller.fleet.expiry import DAY_S
 from controller.registry.credentials import Credential
 from controller.state import State
 from controller.verbs import certificates
@@ -22,8 +25,14 @@ class Retirement(Message, frozen=True):
 
 
 async def list_certificates(request: web.Request) -> list[views.CertificateView]:
-    """Those of `subject`, newest first: a device, a service, `svc.` for all services, nothing for the newest of all."""
-    return [_shown(each) for each in request.app[STATE].credentials.certificates(request.query.get("subject", ""))]
+    """Those of `subject`, newest first: a device, a service, `svc.` for all services, nothing for the newest of all.
+
+    With `within_days` those that expire so soon, of devices and services with no newer one, the first end first.
+    """
+    credentials = request.app[STATE].credentials
+    if (days := request.query.get("within_days")) is not None:
+        return [_shown(each) for each in credentials.expiring(time.time() + number_of(days) * DAY_S)]
+    return [_shown(each) for each in credentials.certificates(request.query.get("subject", ""))]
 
 
 async def revoke_certificate(request: web.Request) -> views.CertificateView:

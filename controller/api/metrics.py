@@ -25,7 +25,7 @@ FAMILIES = {
     "edgeward_controller_messages_dropped_total": ("counter", "Messages that were refused or dropped, by reason."),
     "edgeward_controller_retained_put_right_total": ("counter", "Times that others had retained over a topic."),
 }
-REASONS = ("malformed", "overflow", "parts", "throttled", "unsigned", "wrong_device", "wrong_name")
+REASONS = ("malformed", "overflow", "parts", "retired", "throttled", "unsigned", "wrong_device", "wrong_name")
 """All of `Inbox.counts`: a series that is there from the start, with 0, can be alarmed on."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

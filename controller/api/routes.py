@@ -24,10 +24,10 @@ from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
-from controller.api.version_routes import VERSION_ROUTES, known_of, number_of
+from controller.api.version_routes import VERSION_ROUTES, number_of, standing_of
 from controller.convert.request import VariantName
 from controller.fleet.twin import Twin
-from controller.health import findings_of, nearest_expiry
+from controller.health import findings_of, is_failing, nearest_expiry
 from controller.verbs.health import facts_of
 from controller.verbs.push import push
 from controller.verbs.versions import devices_by_release
@@ -43,7 +43,7 @@ class PushRequest(Message, frozen=True):
 
 
 async def health(request: web.Request) -> web.Response:
-    """Tells monitors whether the controller works: 200, or 503 with the codes of findings.
+    """Tells monitors whether the controller works: 200, or 503 where it does not; with the codes of findings.
 
     Details of the findings need a token: `GET /v1/fleet`.
     """
@@ -51,7 +51,7 @@ async def health(request: web.Request) -> web.Response:
     facts = facts_of(state)
     found = findings_of(facts)
     body = views.Health(
-        status="failing" if found else "ok",
+        status="failing" if is_failing(found) else "ok",
         findings=tuple(each.code for each in found),
         pass_age_s=round(facts.pass_age_s, 1),
         broker=facts.broker,
@@ -63,7 +63,7 @@ async def health(request: web.Request) -> web.Response:
         messages_not_authentic=state.inbox.counts["unsigned"],
         retained_put_right=state.foreign.count,
     )
-    return web.json_response(body=encode(body), status=503 if found else 200)
+    return web.json_response(body=encode(body), status=503 if is_failing(found) else 200)
 
 
 async def enrolment(request: web.Request) -> views.Enrolment:
@@ -97,9 +97,9 @@ async def list_models(request: web.Request) -> list[views.ModelView]:
 async def list_versions(request: web.Request) -> list[views.VersionView]:
     """Versions of a model, oldest first."""
     state, model = request.app[STATE], request.match_info["model"]
-    withdrawal, devices = state.registry.withdrawal, devices_by_release(state, model)
+    devices = devices_by_release(state, model)
     return [
-        views.VersionView(**views.version_fields(each, withdrawal(model, each.release), devices.get(each.release, ())))
+        views.VersionView(**views.version_fields(each, standing_of(state, each, devices)))
         for each in state.registry.versions(model)
     ]
 
@@ -109,7 +109,7 @@ async def show_version(request: web.Request) -> views.VersionDetail:
     release = number_of(request.match_info["release"])
     state = request.app[STATE]
     version = state.registry.version(request.match_info["model"], release)
-    return views.version_detail(version, *known_of(state, version), state.deliveries.of(version.manifest))
+    return views.version_detail(version, standing_of(state, version), state.deliveries.of(version.manifest))
 
 
 async def push_version(request: web.Request) -> views.VersionDetail:
@@ -127,7 +127,7 @@ async def push_version(request: web.Request) -> views.VersionDetail:
             tags=wanted.tags,
             variants=wanted.variants,
         )
-    return views.version_detail(version, *known_of(state, version))
+    return views.version_detail(version, standing_of(state, version))
 
 
 async def captured_rows(request: web.Request) -> list[views.CapturedView]:

@@ -1,5 +1,7 @@
 """The routes of withdrawing a version, and of taking that back; and what every view of a version needs to know."""
 
+from collections.abc import Mapping, Sequence
+
 from aiohttp import web
 
 from contract.errors import BadInput, Code
@@ -8,9 +10,9 @@ from controller.api import views
 from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.state_key import STATE
-from controller.registry.registry import Version, Withdrawal
+from controller.registry.registry import Version
 from controller.state import State
-from controller.verbs import versions
+from controller.verbs import rollouts, versions
 
 
 class WithdrawRequest(Message, frozen=True):
@@ -26,7 +28,7 @@ async def withdraw_version(request: web.Request) -> views.VersionDetail:
     reason = decode(await request.read(), WithdrawRequest).reason
     model, release = request.match_info["model"], number_of(request.match_info["release"])
     version = versions.withdraw(state, model, release, reason=reason, actor=actor_of(request))
-    return views.version_detail(version, *known_of(state, version))
+    return views.version_detail(version, standing_of(state, version))
 
 
 async def reinstate_version(request: web.Request) -> views.VersionDetail:
@@ -34,13 +36,15 @@ async def reinstate_version(request: web.Request) -> views.VersionDetail:
     state = request.app[STATE]
     model, release = request.match_info["model"], number_of(request.match_info["release"])
     version = versions.reinstate(state, model, release, actor=actor_of(request))
-    return views.version_detail(version, *known_of(state, version))
+    return views.version_detail(version, standing_of(state, version))
 
 
-def known_of(state: State, version: Version) -> tuple[Withdrawal | None, list[str]]:
-    """(by whom, when and why it was withdrawn, devices that have it)."""
-    known = state.registry.withdrawal(version.model, version.release)
-    return known, versions.devices_by_release(state, version.model).get(version.release, [])
+def standing_of(state: State, version: Version, devices: Mapping[int, Sequence[str]] | None = None) -> views.Standing:
+    """What has become of a version; `devices` are those of all versions of the model, where they are known already."""
+    model, release = version.model, version.release
+    having = versions.devices_by_release(state, model) if devices is None else devices
+    withdrawn = state.registry.withdrawal(model, release)
+    return views.Standing(withdrawn, rollouts.rolled_back_by(state, model, release), having.get(release, ()))
 
 
 def number_of(text: str) -> int:

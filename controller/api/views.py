@@ -1,7 +1,7 @@
 """What the API shows: structs with a schema, made from the world. OpenAPI and the client's tables follow from them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,7 @@ from controller.gates.verdict import GateVerdict
 from controller.reconcile.world import World
 from controller.registry.registry import Version, Withdrawal
 from controller.rollout.facts import Sums
+from controller.rollout.model import Rollout
 
 MAX_DEVICES_NAMED = 50
 """Devices that a version is shown with: the first of them to look at; `/v1/devices` has all."""
@@ -61,6 +62,13 @@ class CapturedView(Message, frozen=True):
     row: CapturedRow
 
 
+class RolledBackView(Message, frozen=True):
+    """How the newest rollout of a version has ended."""
+
+    rollout: str
+    reason: str
+
+
 class VersionView(Message, frozen=True):
     """One version."""
 
@@ -76,6 +84,8 @@ class VersionView(Message, frozen=True):
     gates: tuple[GateVerdict, ...]
     withdrawn: Withdrawal | None
     """By whom, when and why it was withdrawn: no rollout may bring it."""
+    rolled_back: RolledBackView | None
+    """The newest rollout of it, if that was rolled back: another one is started only on purpose."""
     devices: tuple[str, ...]
     """Devices that have it, serving or on trial, as they say themselves: the first 50."""
 
@@ -210,11 +220,22 @@ class Lifted(msgspec.Struct, frozen=True):
     versions: int
 
 
-def version_fields(version: Version, withdrawn: Withdrawal | None, devices: Sequence[str]) -> dict[str, Any]:
-    """Fields of a VersionView; `devices` have the version."""
+class Standing(NamedTuple):
+    """What has become of a version since it passed its gates."""
+
+    withdrawn: Withdrawal | None
+    rolled_back: Rollout | None
+    devices: Sequence[str]
+    """Those that have it."""
+
+
+def version_fields(version: Version, standing: Standing) -> dict[str, Any]:
+    """Fields of a VersionView."""
+    back = standing.rolled_back
     return {
-        "withdrawn": withdrawn,
-        "devices": tuple(devices[:MAX_DEVICES_NAMED]),
+        "withdrawn": standing.withdrawn,
+        "rolled_back": None if back is None else RolledBackView(rollout=back.id, reason=back.reason),
+        "devices": tuple(standing.devices[:MAX_DEVICES_NAMED]),
         "model": version.model,
         "release": version.release,
         "passed": version.passed,
@@ -228,16 +249,14 @@ def version_fields(version: Version, withdrawn: Withdrawal | None, devices: Sequ
     }
 
 
-def version_detail(
-    version: Version, withdrawn: Withdrawal | None, devices: Sequence[str], deliveries: tuple[Delivery, ...] = ()
-) -> VersionDetail:
+def version_detail(version: Version, standing: Standing, deliveries: tuple[Delivery, ...] = ()) -> VersionDetail:
     """Everything about a version."""
     return VersionDetail(
         manifest=msgspec.to_builtins(version.manifest),
         deliveries=deliveries,
         lineage=msgspec.to_builtins(version.lineage),
         evidence=version.evidence,
-        **version_fields(version, withdrawn, devices),
+        **version_fields(version, standing),
     )
 
 

@@ -11,9 +11,10 @@ from operator import itemgetter
 from contract import topics
 from contract.captured import Captured
 from contract.errors import BadInput, Code, EdgewardError
-from contract.messages import Heartbeat, Presence, Report, Telemetry
+from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.said import decode_said
 from controller.broker.allowance import Allowance
+from controller.broker.strangers import MAX_NAMES, Strangers
 from controller.reconcile.world import FromDevice
 from controller.trust.senders import Senders
 
@@ -55,7 +56,12 @@ class Inbox:
         self.counts: Counter[str] = Counter()
         """Counts by reason. `malformed`, `wrong_name`, `wrong_device` and `unsigned`: refused. `overflow`: dropped
         because too many wait. `throttled`: not even decoded, because the device had sent too much. `parts`: parts of
-        accepted messages that could not be decoded."""
+        accepted messages that could not be decoded. `retired`: of devices that have left the fleet."""
+        self.retired_heard: set[str] = set()
+        """Devices that have left the fleet and have come back since somebody has looked: they do not know it."""
+        self.unheard: dict[str, Ack] = {}
+        """By device, the answer to a heartbeat whose signature does not count, since somebody has looked."""
+        self._strangers = Strangers()
 
     def put(self, topic: str, payload: bytes) -> bool:
         """Adds the message from a topic. Returns False, and counts it, if it is not a message, or not from the topic's
@@ -83,11 +89,9 @@ class Inbox:
             self.counts["wrong_device" if error.code == Code.WRONG_DEVICE else "malformed"] += 1
             _log.warning("message on the topic of %s dropped: %s", device, error)
             return False
-        if not self._senders.is_authentic(device, message, self._now(), payload):
-            self.counts["unsigned"] += 1
-            return False
-        self._keep(device, message)
-        return True
+        if heard := self._is_heard(device, message, payload):
+            self._keep(device, message)
+        return heard
 
     def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
         """Removes and returns all (device, message) and all (device, batch of captured inferences), in the order of
@@ -100,10 +104,34 @@ class Inbox:
             queue.clear()
         return [(device, message) for _, device, message in arrived], captured
 
+    def strangers(self) -> dict[str, str]:
+        """By device, how many messages came lately in its name that it has not signed, in words."""
+        return self._strangers.told(self._now())
+
     @property
     def refused(self) -> int:
         """The number of messages that were refused as malformed or under a wrong name, throttled, or dropped."""
         return sum(self.counts[why] for why in ("malformed", "wrong_name", "wrong_device", "throttled", "overflow"))
+
+    def _is_heard(self, device: str, message: FromDevice | Captured, payload: bytes) -> bool:
+        """Whether a message is from its device and that is part of the fleet; counts it where not."""
+        if device in self._senders.retired:
+            self.counts["retired"] += 1
+            self.retired_heard |= {device} if isinstance(message, Presence) and message.online else set()
+            return False
+        if not self._senders.is_authentic(device, message, self._now(), payload):
+            self.counts["unsigned"] += 1
+            self._strangers.note(device, self._now())
+            self._answer_unheard(device, message)
+            return False
+        if not self._senders.has_keys(device, self._now()):
+            self._answer_unheard(device, message)
+        return True
+
+    def _answer_unheard(self, device: str, message: FromDevice | Captured) -> None:
+        """Notes that a device is to be told that its key is not known: it shows its certificate then, by renewing."""
+        if isinstance(message, Heartbeat) and message.signature and len(self.unheard) < MAX_NAMES:
+            self.unheard[device] = Ack(boot=message.boot, seq=message.seq, heard=False)
 
     def _refuse_others(self, device: str, message: FromDevice | Captured) -> None:
         if message.device != device:

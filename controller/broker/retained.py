@@ -1,16 +1,20 @@
 """Keeps the broker's retained state equal to the tables, whatever the broker forgets.
 
 After every connection documents are published again (they are small) and each blob's list and last chunk are looked
-for; a blob of which one is missing is published again. Blobs that no desired document needs any more are taken back.
+for; a blob of which one is missing is published again, and so is one that a device cannot fetch.
+Blobs that no desired document needs any more are taken back.
 What cannot be made is left out by itself, named in `skipped` and tried again: a bad document costs one device.
 What others retain in its place, or where nobody may retain anything, is put right: `foreign` says when.
 """
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from contract import topics
 from contract.blobs import Blob, sha256_hex
@@ -23,6 +27,9 @@ from controller.reconcile.world import Durable
 
 MAX_PRESENCE_BYTES = 4096
 """Of the one message that a device may retain: four of its longest texts. What it holds is decoded elsewhere."""
+DOUBT_S, DOUBT_MAX_S = 120.0, 7200.0
+"""Between two times that a blob is published again because a device cannot fetch it, the first time and after many: a
+slow link is no damage, and one device's word must not keep the broker busy."""
 _DESIRED, _BLOB = "desired ", "blob "
 
 LookForBlobs = Callable[[Sequence[Blob]], Awaitable[set[str]]]
@@ -65,8 +72,27 @@ class RetainedState:
         self.link: Link | None = None
         self.restore_needed = False
         """Whether the broker may have forgotten everything: it was away."""
+        self._doubted: set[str] = set()
+        """Blobs that devices could not fetch: what the broker holds of them may be damaged."""
+        self._doubted_at: dict[str, tuple[float, float]] = {}
+        """By digest, when it was published again for that, and for how many seconds it is not."""
         self.skipped = skipped
         self.foreign = foreign
+
+    def doubt(self, device: str, model: str) -> None:
+        """Notes that a device cannot fetch what it is to run: its blobs are published again, each once in a while.
+
+        The broker may have been given another chunk while nobody looked, which no list shows.
+        """
+        twin, now = self._durable.twins.get(device), self._clock()
+        assigned = twin.desired.get(model) if twin is not None else None
+        if twin is None or assigned is None:
+            return
+        for digest in blobs_in_use({device: replace(twin, desired={model: assigned})}, self._publisher):
+            at, wait_s = self._doubted_at.get(digest, (-math.inf, 0.0))
+            if now - at >= wait_s:
+                self._doubted_at[digest] = now, min(max(2 * wait_s, DOUBT_S), DOUBT_MAX_S)
+                self._doubted.add(digest)
 
     def saw(self, topic: str, payload: bytes, *, retained: bool) -> bool:
         """Whether a message is about what is retained, and none that a device has sent to be read.
@@ -149,7 +175,19 @@ class RetainedState:
             self.publish_trust({model for twin in self._durable.twins.values() for model in twin.desired})
         if trust_changed:
             self.follow_director()
+        if self._doubted:
+            await self._publish_doubted()
         await self.try_again()
+
+    async def _publish_doubted(self) -> None:
+        held = self._records.published().keys() & self._doubted
+        self._doubted.clear()
+        forget = self._clock() - 2 * DOUBT_MAX_S
+        self._doubted_at = {digest: known for digest, known in self._doubted_at.items() if known[0] > forget}
+        for digest in sorted(held):
+            _log.warning("a device cannot fetch blob %s: publishing it again", digest[:12])
+        self._records.save_published([], taken_back=sorted(held))
+        await self.ensure_blobs()
 
     async def restore(self) -> None:
         """Brings a broker that has just (re)connected up to date."""

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from contract.messages import Ack, Heartbeat, Report
-from controller.reconcile.deeds import Deed, deeds_of, joined, quarantines
+from controller.fleet.twin import Twin
+from controller.reconcile.deeds import Deed, deeds_of, failed_late, joined, quarantines
 from controller.reconcile.documents import answer_nonces, reissue_documents, unheard_documents
+from controller.reconcile.failed_there import Failed, keep_from_failed, news_of_failures
 from controller.reconcile.fold import fold
 from controller.reconcile.membership import facts_of, is_standing, join_newcomers
 from controller.reconcile.offers import keep_from, offer_release
@@ -67,6 +69,10 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         deeds += done
         if decision.rollout != rollout:
             world.durable.rollouts[rollout.id] = changed[rollout.id] = decision.rollout
+    failed_late, failed_endings, told_late = _keep_failed(world, heard)
+    quarantined |= failed_late
+    endings |= failed_endings
+    deeds += told_late
     redesired |= answer_nonces(world, (device for device, _ in heard.heartbeats), now)
     unheard: set[str] = set()
     if now >= world.caches.sweep_at:
@@ -96,19 +102,29 @@ class _Heard:
     acks: dict[tuple[str, Ack], None] = field(default_factory=dict)
     reports: list[tuple[str, Report]] = field(default_factory=list)
     heartbeats: list[tuple[str, Heartbeat]] = field(default_factory=list)
+    failures: list[Failed] = field(default_factory=list)
 
 
 def _fold_all(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> _Heard:
     heard = _Heard()
     for device, message in inbox:
+        before = world.durable.twins.get(device) or Twin(device)
         if fold(world, device, message, now):
             heard.restarted.add(device)
+        if isinstance(message, Report | Heartbeat):
+            heard.failures += news_of_failures(before, world.durable.twins[device])
         if isinstance(message, Report):
             heard.acks[device, Ack(boot=message.boot, seq=message.seq)] = None
             heard.reports.append((device, message))
         elif isinstance(message, Heartbeat) and _is_newest(world, device, message):
             heard.heartbeats.append((device, message))
     return heard
+
+
+def _keep_failed(world: World, heard: _Heard) -> tuple[set[str], set[tuple[str, str]], list[Deed]]:
+    """(devices that a release is kept from, endings that have changed, deeds): of rollouts that are over, too."""
+    kept_from, endings = keep_from_failed(world, heard.failures)
+    return kept_from, endings, [failed_late(*each) for each in heard.failures if each[0] in kept_from]
 
 
 def _is_newest(world: World, device: str, message: Heartbeat) -> bool:

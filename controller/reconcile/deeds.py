@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from contract.messages import UpdateOutcome
 from controller.rollout.endings import Ending, named
 from controller.rollout.model import Rollout, Status
 
@@ -63,6 +64,12 @@ def quarantines(rollout: Rollout, devices: Iterable[str], endings: Mapping[str, 
     if rest := ordered[MAX_QUARANTINED_NAMED:]:
         found.append(Deed("device quarantine", f"{len(rest)} more devices", f"{what}: {named(rest)}"))
     return found
+
+
+def failed_late(device: str, model: str, ended: UpdateOutcome) -> Deed:
+    """A device from which a release is kept from now on, though no open rollout has asked it to run that."""
+    words = f"{model} v{ended.version.release} failed there: {ended.code} {ended.detail}".rstrip()
+    return Deed("device quarantine", device, words)
 
 
 def _cause(rollout: Rollout, endings: Mapping[str, Ending]) -> str:

@@ -11,6 +11,9 @@ from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_repo
 from controller.reconcile.world import FromDevice, World, members_of, put_twin
 from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, MAX_CODES, Cell, Cells, Sums
 
+MAX_STARTS = 32
+"""Starts of one device whose telemetry is told from a repetition, the newest: as many as for what it reports."""
+
 
 def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
     """Folds one message of `device` into `world`, in place; returns whether an earlier start of its agent is new."""
@@ -25,6 +28,8 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
             twin = fold_report(twin, message, now)
         case Presence():
             twin = fold_presence(twin, message, now)
+        case Telemetry() if not _is_counted_first(world, device, message):
+            return False
         case Telemetry():
             known = world.measured.traffic.get(device)
             world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
@@ -35,6 +40,21 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
     if not isinstance(message, Telemetry):
         put_twin(world, twin)
     return twin.boots.changes_past_of(boots)
+
+
+def _is_counted_first(world: World, device: str, message: Telemetry) -> bool:
+    """Whether telemetry is no repetition, by its start's count, and notes that.
+
+    A broker repeats what was not acknowledged, and whoever holds the device's key may repeat what it has signed.
+    """
+    heard = world.measured.heard.setdefault(device, {})
+    if message.seq <= heard.get(message.boot, -1):
+        return False
+    heard.pop(message.boot, None)
+    heard[message.boot] = message.seq
+    if len(heard) > MAX_STARTS:
+        del heard[next(iter(heard))]
+    return True
 
 
 def _is_known(world: World, interval: ModelInterval) -> bool:

@@ -55,7 +55,8 @@ def _phase(state: ModelState) -> str:
             return f"v{state.target.release} has arrived and waits{code}"
         case "trial" if state.trial is not None:
             passed = state.outcome is not None and state.outcome.result == "shadowed"
-            return f"v{state.trial.release} {'has passed as a shadow' if passed else 'is on trial'}"
+            waits = f", {state.detail} so far" if state.detail and not state.code else ""
+            return f"v{state.trial.release} {'has passed as a shadow' if passed else f'is on trial{waits}'}{code}"
         case _:
             return _ended(state) + code
 
@@ -70,10 +71,11 @@ def _ended(state: ModelState) -> str:
 
 
 def _runs(model: str, state: ModelState) -> str:
+    trial = f" Now {_phase(state)}." if state.phase == "trial" else ""
     if state.stable is None:
-        return f"{model}: it has confirmed no version."
+        return f"{model}: it has confirmed no version.{trial}"
     how = " and has shown that it is complete and reproduces its golden set" if state.stable_proven else ""
-    return f"{model}: its last confirmed version is v{state.stable.release}{how}."
+    return f"{model}: its last confirmed version is v{state.stable.release}{how}.{trial}"
 
 
 def _asked(model: str, assigned: Assigned, rollouts: Mapping[str, Rollout]) -> str:

@@ -66,6 +66,8 @@ class Measured:
     """(device, model, release) -> code -> the newest words about a failing or refused row"""
     traffic: dict[str, Traffic] = field(default_factory=dict)
     """What a device moves, and the rest of its newest telemetry: memory, stalls."""
+    heard: dict[str, dict[int, int]] = field(default_factory=dict)
+    """device -> start of its agent -> the highest number of telemetry that was counted: none is counted twice"""
     verdicts: dict[str, tuple[RuleVerdict, ...]] = field(default_factory=dict)
     """By rollout, what its rules said last."""
 
@@ -134,6 +136,7 @@ def drop_twin(world: World, device: str) -> None:
     world.durable.twins.pop(device, None)
     world.durable.quarantine.pop(device, None)
     world.measured.traffic.pop(device, None)
+    world.measured.heard.pop(device, None)
     for key in [key for key in world.measured.totals if key[0] == device]:
         del world.measured.totals[key]
     world.caches.joining.discard(device)

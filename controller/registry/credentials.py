@@ -39,6 +39,12 @@ DELETE FROM certificates WHERE expires < ? AND EXISTS (
     SELECT 1 FROM certificates AS newer WHERE newer.device = certificates.device
                                               AND newer.rowid > certificates.rowid)
 """
+_EXPIRING = f"""
+SELECT {_COLUMNS} FROM certificates AS here WHERE revoked IS NULL AND expires < :before AND NOT EXISTS (
+    SELECT 1 FROM certificates AS newer WHERE newer.device = here.device AND newer.revoked IS NULL
+                                              AND newer.expires > here.expires)
+ORDER BY expires LIMIT :limit
+"""  # noqa: S608 - columns are named above
 MAX_LISTED = 1_000
 """Certificates that one answer holds, newest first."""
 
@@ -117,6 +123,10 @@ class Credentials:
             (subject, subject, subject, MAX_LISTED),
         )
         return [_credential(row) for row in rows]
+
+    def expiring(self, before: float) -> list[Credential]:
+        """The good certificates that expire before, of devices and services with no newer one; the first end first."""
+        return [_credential(row) for row in self._db.execute(_EXPIRING, {"before": before, "limit": MAX_LISTED})]
 
     def superseded(self, serial: int) -> bool:
         """Whether its device has surely gone on: by a claim, or by a renewal that was itself renewed.

@@ -7,6 +7,7 @@ never deleted. Refuses to know what files mean; `verbs.restored` does what follo
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -65,7 +66,8 @@ def restore(file: Path, data_dir: Path, *, replace: bool, now: str) -> tuple[Bac
 def check_whole(data_dir: Path) -> None:
     """BadInput `store_corrupt` if a restore into this directory has begun and not ended."""
     if (data_dir / SCRATCH).exists():
-        words = f"a restore into {data_dir} has not ended: run `edgeward restore FILE --replace` again"
+        again = f"edgeward restore FILE --replace --data-dir {shlex.quote(str(data_dir))}"
+        words = f"a restore into {data_dir} has not ended: run it again with the same FILE: {again}"
         raise BadInput(Code.STORE_CORRUPT, words)
 
 

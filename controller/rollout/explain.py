@@ -10,7 +10,7 @@ from controller.rollout.analysis import RuleVerdict
 from controller.rollout.decide import NO_ENDINGS, Facts, awaited, unproven, waits_for_absentees_only
 from controller.rollout.endings import MAX_NAMED, Endings, named
 from controller.rollout.model import RETURNING, Rollout
-from controller.rollout.outcome import FAILURES, outcome_of
+from controller.rollout.outcome import FAILURES, at_now, outcome_of
 
 _ENDS = {
     "completed": "It has completed",
@@ -84,7 +84,7 @@ def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now:
     if rollout.status != "running":
         return [_says(verdict) for verdict in verdicts if verdict.word == "fail"]
     if rollout.wave_done_at is None:
-        return ["It waits for devices that have not decided."]
+        return [f"It waits for devices that have not decided{_undecided(rollout, facts, now)}."]
     wave = rollout.strategy.waves[rollout.wave]
     left_s = wave.soak_s - (now - rollout.wave_done_at)
     waits = [f"It soaks for {left_s:.0f} s more."] if left_s > 0 else []
@@ -95,6 +95,16 @@ def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now:
         names = ", ".join(missing[:5])
         waits.append(f"{len(missing)} devices have not shown that their way back is whole: {names}.")
     return waits or ["The next pass goes on."]
+
+
+def _undecided(rollout: Rollout, facts: Facts, now: float) -> str:
+    """Up to `MAX_NAMED` devices of which the wave is not over, each with what it is at."""
+    pending = [
+        f"{member.device} ({at_now(rollout, facts[member.device])})"
+        for member in rollout.members
+        if outcome_of(rollout, member, facts[member.device], now) == "pending"
+    ]
+    return f": {named(pending)}" if pending else ""
 
 
 def _says(verdict: RuleVerdict) -> str:

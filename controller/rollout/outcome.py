@@ -123,3 +123,16 @@ def _undecided(rollout: Rollout, fact: DeviceFact, assigned: Assigned, now: floa
     if waited_s <= rollout.strategy.deadline_s:
         return "pending"
     return "failed" if fact.presence == "online" else "silent"
+
+
+def at_now(rollout: Rollout, fact: DeviceFact) -> str:
+    """What a device is at, in its own words where it has said any."""
+    state = fact.state
+    if fact.assigned is None or fact.assigned.rollout != rollout.id:
+        return "not offered yet"
+    if fact.presence != "online":
+        return fact.presence
+    if state is None or state.generation < fact.assigned.generation:
+        return "has not begun"
+    words = " ".join(each for each in (state.code, state.detail) if each)
+    return f"{state.phase}: {words}" if words else state.phase

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from controller.rollout.decide import Facts, after_wave, waits_for_proof
 from controller.rollout.endings import named
 from controller.rollout.model import Rollout
-from controller.rollout.outcome import outcome_of
+from controller.rollout.outcome import at_now, outcome_of
 
 
 def why_not_promoted(rollout: Rollout, facts: Facts, now: float) -> str:
@@ -25,7 +25,7 @@ def why_not_promoted(rollout: Rollout, facts: Facts, now: float) -> str:
             )
         )
     pending = [
-        f"{member.device} ({_at(rollout, facts, member.device)})"
+        f"{member.device} ({at_now(rollout, facts[member.device])})"
         for member in rollout.members
         if outcome_of(rollout, member, facts[member.device], now) == "pending"
     ]
@@ -42,14 +42,3 @@ def why_not_promoted(rollout: Rollout, facts: Facts, now: float) -> str:
 def promoted(rollout: Rollout, now: float) -> Rollout:
     """The rollout with its wave ended: neither its soak nor a rule that cannot say yet holds it up."""
     return replace(after_wave(rollout, now), promoted=rollout.wave)
-
-
-def _at(rollout: Rollout, facts: Facts, device: str) -> str:
-    """What a device is at, in a word or two."""
-    fact = facts[device]
-    if fact.assigned is None or fact.assigned.rollout != rollout.id:
-        return "not offered yet"
-    if fact.presence != "online":
-        return fact.presence
-    begun = fact.state is not None and fact.state.generation >= fact.assigned.generation
-    return fact.state.phase if begun and fact.state is not None else "has not begun"

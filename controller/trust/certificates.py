@@ -30,6 +30,7 @@ Life = tuple[datetime, float]
 """From when, and for how many days."""
 RENEW_AT = 2 / 3
 """Of a certificate's life. The last third is for mending whatever keeps it from being renewed."""
+_DEVICE_URL = "urn:edgeward:device:"
 _CURVES = ("secp256r1", "secp384r1")
 
 
@@ -45,10 +46,21 @@ class CertificateAuthority:
         """What clients and the broker trust."""
         return pem(self.certificate)
 
+    def issued_device(self, certificate: x509.Certificate) -> str:
+        """The device that this authority has issued a certificate for; empty for any other certificate."""
+        try:
+            certificate.verify_directly_issued_by(self.certificate)
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+            return ""
+        urls = names.get_values_for_type(x509.UniformResourceIdentifier)
+        named = [url.removeprefix(_DEVICE_URL) for url in urls if url.startswith(_DEVICE_URL)]
+        return named[0] if len(named) == 1 else ""
+
     def device(self, name: str, public: Public, now: datetime, days: float | None = None) -> x509.Certificate:
         """A client certificate for a device."""
         days = DEVICE_DAYS if days is None else days
-        names = [x509.UniformResourceIdentifier(f"urn:edgeward:device:{name}")]
+        names = [x509.UniformResourceIdentifier(f"{_DEVICE_URL}{name}")]
         return self._issue(name, public, names, ExtendedKeyUsageOID.CLIENT_AUTH, (now, days))
 
     def service(self, name: str, public: Public, now: datetime) -> x509.Certificate:

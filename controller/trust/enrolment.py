@@ -5,6 +5,7 @@ Decides who may have one. A refusal tells the caller nothing, and the audit ever
 
 import hashlib
 import secrets
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,11 +14,11 @@ from cryptography.hazmat.primitives import serialization
 
 from contract.errors import BadInput, Code
 from contract.keys import verifies
-from contract.names import check_device_name
+from contract.names import check_device_name, is_device_name
 from contract.signatures import renewal
 from controller.registry.credentials import Credential, Credentials
 from controller.trust.authorities import FIRST, Authorities
-from controller.trust.certificates import CertificateAuthority, Public, read_request
+from controller.trust.certificates import BACKDATE, CertificateAuthority, Public, read_request
 
 CLAIM_LIFE_S = 3600.0
 RENEWAL_GRACE_DAYS = 180.0
@@ -25,6 +26,11 @@ RENEWAL_GRACE_DAYS = 180.0
 Its key proves who it is as well as before; what ends is the time in which nobody looked at the device."""
 DAY_S = 86_400.0
 MAX_CERTIFICATE_BYTES = 8192
+
+
+MAX_GOOD = 24
+"""Good certificates of one device: one every two months, and some whose answer was lost. Each is a key by which its
+messages are verified, a row, and an entry of the audit that is kept for good: no key may ask for them without end."""
 
 
 class ClaimRefused(BadInput):
@@ -69,19 +75,33 @@ class Enrolment:
             raise ClaimRefused("ask the operator for a new claim", words)
         return self._issue(device, public, now)
 
-    def renew(self, certificate: str, request: str, signature: str, now: datetime) -> x509.Certificate:
+    def knows(self, certificate: str) -> bool:
+        """Whether a certificate (PEM) is one of those that were issued, as far as this controller remembers."""
+        return self._known(certificate) is not None
+
+    def renew(
+        self, certificate: str, request: str, signature: str, now: datetime, *, gone: Container[str] = ()
+    ) -> x509.Certificate:
         """The next certificate, for a new key, of a device that signs its request with the old key.
+
+        A certificate that this controller has issued and does not remember, because it was restored from a backup, is
+        as good, unless its device has been revoked since or is `gone`.
 
         BadInput `request_invalid`, `claim_refused`.
         """
         public = read_request(request)
-        known = self._known(certificate)
+        known = self._known(certificate) or self._left_behind(certificate, now, gone)
         detail = "this certificate cannot be renewed: ask the operator for a claim"
         if known is None or not self._signed(known, request, signature):
             words = f"not signed with the key of {known.device}" if known else "unknown certificate"
             raise ClaimRefused(detail, f"renewal: {words}")
         if words := self._why_not(known, now):
             raise ClaimRefused(detail, f"renewal: {words}", known)
+        if len(self.credentials.public_keys(known.device, now.timestamp())) >= MAX_GOOD:
+            words = f"{known.device} has {MAX_GOOD} good certificates"
+            raise ClaimRefused(f"{words}: if its key was stolen, revoke it", f"renewal: {words}", known)
+        if self.credentials.certificate(known.serial) is None:
+            self.credentials.add_certificate(known)
         return self._issue(known.device, public, now, parent=known.serial)
 
     def register(self, certificate: x509.Certificate, subject: str, now: datetime) -> None:
@@ -106,6 +126,25 @@ class Enrolment:
         except ValueError:
             return None
         return self.credentials.certificate(serial)
+
+    def _left_behind(self, text: str, now: datetime, gone: Container[str]) -> Credential | None:
+        """What a certificate says of itself that no row is known of and that an authority of this controller issued.
+
+        It was issued after the backup that this controller was restored from. A device whose keys were revoked since
+        then has no part in that: revocations win.
+        """
+        try:
+            certificate = x509.load_pem_x509_certificate(text[:MAX_CERTIFICATE_BYTES].encode())
+        except ValueError:
+            return None
+        issuers = {name: each.issued_device(certificate) for name, each in self.authorities.trusted.items()}
+        authority, device = next(((name, device) for name, device in issuers.items() if device), ("", ""))
+        issued, ends = certificate.not_valid_before_utc + BACKDATE, certificate.not_valid_after_utc
+        revoked = [each.revoked for each in self.credentials.certificates(device) if each.revoked is not None]
+        ended = max(revoked, default=0.0) >= issued.timestamp() or device in gone or not issued <= now <= ends
+        if not is_device_name(device) or ended:
+            return None
+        return credential_of(certificate, device, authority=authority, issued=issued.timestamp())
 
     def _signed(self, known: Credential, request: str, signature: str) -> bool:
         return verifies(known.public_key, signature, renewal(request))

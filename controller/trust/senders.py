@@ -33,6 +33,8 @@ class Senders:
         self._keys = keys
         self._require_signed = require_signed
         self._known: dict[str, tuple[float, bool, list[str]]] = {}
+        self._signed_last: dict[str, str] = {}
+        """By device, the key that its newest message was signed with."""
         self.retired: Container[str] = ()
         """Devices that have left the fleet: nothing is theirs any more, presence neither."""
 
@@ -45,11 +47,25 @@ class Senders:
         enrolled, keys = self._keys_of(device, now)
         if not enrolled:
             return not self._require_signed
-        return is_signed_by(message, keys, raw)
+        return self._is_signed(device, message, keys, raw)
+
+    def has_keys(self, device: str, now: float) -> bool:
+        """Whether a key is known by which the device may sign now."""
+        return bool(self._keys_of(device, now)[1])
+
+    def _is_signed(self, device: str, message: Any, keys: list[str], raw: bytes) -> bool:
+        """Tries the key that signed last before all others: each one that is tried takes 0.1 ms."""
+        last = self._signed_last.get(device, "")
+        for key in sorted(keys, key=lambda each: each != last):
+            if is_signed_by(message, [key], raw):
+                self._signed_last[device] = key
+                return True
+        return False
 
     def forget(self, device: str) -> None:
         """Drops the cached keys of a device whose certificates have changed."""
         self._known.pop(device, None)
+        self._signed_last.pop(device, None)
 
     def _keys_of(self, device: str, now: float) -> tuple[bool, list[str]]:
         known = self._known.get(device)

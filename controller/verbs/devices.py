@@ -67,8 +67,10 @@ def renew(state: State, asked: RenewRequest) -> Certificate:
     BadInput `request_invalid`, `claim_refused`.
     """
     try:
-        certificate = state.enrolment.renew(asked.certificate, asked.csr, asked.signature, today())
-        return _granted(state, certificate, asked.csr, "certificate renewed")
+        known, gone = state.enrolment.knows(asked.certificate), state.world.durable.retired
+        certificate = state.enrolment.renew(asked.certificate, asked.csr, asked.signature, today(), gone=gone)
+        action = "certificate renewed" if known else "certificate taken in"
+        return _granted(state, certificate, asked.csr, action)
     except ClaimRefused as error:
         _refused(state, error)
         raise

@@ -40,6 +40,7 @@ def facts_of(state: State) -> Facts:
         foreign=state.foreign.told(),
         unreadable=state.records.unreadable,
         taken=[name for name, twin in state.world.durable.twins.items() if twin.boots.is_taken(date)],
+        strangers=state.inbox.strangers(),
         audit_fault=_audit_fault(state),
     )
 

@@ -288,14 +288,36 @@ def passed_and_signed(state: State, model: str, release: int | None) -> Version:
 
     BadInput: `unknown_model`, `unknown_version`, `gates_not_passed`, `not_signed`.
     """
-    registry = state.registry
-    version = registry.newest_passed(model) if release is None else registry.version(model, release)
+    version = _newest_wanted(state, model) if release is None else state.registry.version(model, release)
     if not version.passed:
         raise BadInput(Code.GATES_NOT_PASSED, f"{model} v{version.release}: {gate_words(version)}")
     if version.release not in state.trust_metadata.signed(model):
         advice = f"sign it: edgeward trust sign {model}"
         raise BadInput(Code.NOT_SIGNED, f"no release signer vouches for {model} v{version.release}; {advice}")
     return version
+
+
+def _newest_wanted(state: State, model: str) -> Version:
+    """The newest version that has passed its gates.
+
+    BadInput `version_withdrawn` where that was withdrawn: an older one goes out only if it is named.
+    """
+    free = state.registry.newest_passed(model)
+    later = [each for each in state.registry.versions(model) if each.passed and each.release > free.release]
+    if later:
+        words = f"name the version that you want instead, for example --version {free.release}"
+        raise BadInput(Code.VERSION_WITHDRAWN, f"{_withdrawn_words(state, later[-1])}; {words}")
+    return free
+
+
+def _is_free(state: State, version: Version) -> bool:
+    return state.registry.withdrawal(version.model, version.release) is None
+
+
+def _withdrawn_words(state: State, version: Version) -> str:
+    known = state.registry.withdrawal(version.model, version.release)
+    who = "" if known is None else f" by {known.by} at {known.at}: {known.reason}"
+    return f"{version.model} v{version.release} was withdrawn{who}"
 
 
 def may_start(state: State, model: str, release: int | None, *, again: bool) -> Version:
@@ -305,21 +327,24 @@ def may_start(state: State, model: str, release: int | None, *, again: bool) -> 
     rolled back, unless it is wanted `again`.
     """
     version = passed_and_signed(state, model, release)
-    if (withdrawn := state.registry.withdrawal(model, version.release)) is not None:
-        raise BadInput(
-            Code.VERSION_WITHDRAWN,
-            f"{model} v{version.release} was withdrawn by {withdrawn.by} at {withdrawn.at}: {withdrawn.reason}; "
-            f"`edgeward version reinstate {model} {version.release}` takes that back",
-        )
-    known = state.world.durable.rollouts.values()
-    newest = next((each for each in reversed(known) if (each.model, each.release) == (model, version.release)), None)
-    if newest is not None and not again and _is_rolled_back(state, newest):
+    if not _is_free(state, version):
+        back = f"`edgeward version reinstate {model} {version.release}` takes that back"
+        raise BadInput(Code.VERSION_WITHDRAWN, f"{_withdrawn_words(state, version)}; {back}")
+    newest = rolled_back_by(state, model, version.release)
+    if newest is not None and not again:
         raise BadInput(
             Code.VERSION_ROLLED_BACK,
             f"{model} v{version.release} was rolled back by {newest.id}: {newest.reason}; start it with --again "
             "if the cause is gone",
         )
     return version
+
+
+def rolled_back_by(state: State, model: str, release: int) -> Rollout | None:
+    """The newest rollout of a version, if that was rolled back."""
+    known = reversed(state.world.durable.rollouts.values())
+    newest = next((each for each in known if (each.model, each.release) == (model, release)), None)
+    return newest if newest is not None and _is_rolled_back(state, newest) else None
 
 
 def _is_rolled_back(state: State, rollout: Rollout) -> bool:

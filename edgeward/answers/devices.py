@@ -4,6 +4,11 @@ from typing import ClassVar
 
 from edgeward.answers.answer import Answer, Time
 
+DAY_S = 86_400.0
+OVERDUE_DAYS = {"timestamp": 1.0, "snapshot": 10.0}
+"""Roles that the controller signs anew long before they expire (after half a day of 2 days, 15 of 30). With fewer days
+left a device has missed that."""
+
 
 class VersionRef(Answer, frozen=True):
     """A version by its number and its digest."""
@@ -176,11 +181,17 @@ class Device(Answer, frozen=True):
     sensors: tuple[Sensor, ...]
     sinks: tuple[Sink, ...]
 
-    @property
-    def nearest_expiry(self) -> tuple[str, float] | None:
-        """What expires first and when, in seconds since 1970; without roles that the controller signs by the day."""
-        others = {what: at for what, at in self.expiries.items() if what not in ("snapshot", "timestamp")}
-        return min(others.items(), key=lambda item: item[1], default=None)
+    def nearest_expiry(self, now: float) -> tuple[str, float] | None:
+        """What expires first and when, in seconds since 1970; `now` likewise.
+
+        A role that the controller signs anew by itself counts from when that is overdue on.
+        """
+        told = {
+            what: at
+            for what, at in self.expiries.items()
+            if what not in OVERDUE_DAYS or at - now < OVERDUE_DAYS[what] * DAY_S
+        }
+        return min(told.items(), key=lambda item: item[1], default=None)
 
     def table_rows(self) -> list[dict[str, object]]:
         """One row per model, or one with the model None; labels are columns."""
@@ -275,9 +286,9 @@ def _model_row(model: DeviceModel) -> dict[str, object]:
         "desired": model.desired_release,
         "phase": model.state.phase if model.state is not None else None,
         "stable": model.stable_release,
-        "inferences": measured.inferences if measured is not None else 0,
-        "errors": measured.errors if measured is not None else 0,
-        "refused": sum(measured.refused.values()) if measured is not None else 0,
+        "inferences": sum(each.inferences for each in model.measured),
+        "errors": sum(each.errors for each in model.measured),
+        "refused": sum(sum(each.refused.values()) for each in model.measured),
         "accuracy": measured.accuracy if measured is not None else None,
         "mean_absolute_error": measured.mean_absolute_error if measured is not None else None,
         "r2": measured.r2 if measured is not None else None,

@@ -44,6 +44,8 @@ class Version(Answer, frozen=True):
     """By whom, when and why it was withdrawn; None for a version that may be rolled out."""
     devices: tuple[str, ...]
     """Devices that have it, the first 50."""
+    rolled_back: "RolledBack | None"
+    """How the newest rollout of it was rolled back; None where it was not."""
 
 
 class Withdrawal(Answer, frozen=True):
@@ -51,6 +53,13 @@ class Withdrawal(Answer, frozen=True):
 
     by: str
     at: Time
+    reason: str
+
+
+class RolledBack(Answer, frozen=True):
+    """The rollout of a version that was rolled back, and why."""
+
+    rollout: str
     reason: str
 
 

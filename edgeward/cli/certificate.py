@@ -4,8 +4,13 @@ import click
 
 from edgeward.answers.operators import Authority
 from edgeward.answers.table import Table
-from edgeward.cli.render import console, json_option, print_json, table, when
+from edgeward.cli.render import console, json_option, print_json, table, tell, when
 from edgeward.client import Client
+
+MAX_LISTED = 1000
+"""Certificates that one answer of the controller holds."""
+SOON_DAYS = 30
+"""What has fewer days left is listed unasked: the controller warns at the same mark for the first time."""
 
 
 @click.group()
@@ -14,11 +19,12 @@ def certificate() -> None:
 
 
 @certificate.command(name="list")
-@click.option("--subject", default="svc.", show_default=True, help='A device or a service; "svc.": services, "": all.')
+@click.option("--subject", help='A device or a service; "svc.": services, "": all. Default: what expires soon.')
 @json_option
-def list_(subject: str, *, as_json: bool) -> None:
-    """Certificates, newest first."""
-    found = Client().certificates(subject)
+def list_(subject: str | None, *, as_json: bool) -> None:
+    """Certificates, newest first; without --subject those of devices and services that expire soon."""
+    client = Client()
+    found = client.expiring_certificates(SOON_DAYS) if subject is None else client.certificates(subject)
     if as_json:
         print_json(found.plain)
         return
@@ -26,7 +32,19 @@ def list_(subject: str, *, as_json: bool) -> None:
         (one.subject, one.authority, when(one.expires_at), "revoked" if one.revoked else "", one.serial)
         for one in found
     ]
-    console.print(table("certificates", ("of", "by", "expires", "", "serial"), rows))
+    if rows:
+        console.print(table("certificates", ("of", "by", "expires", "", "serial"), rows))
+    if subject is None:
+        tell(f"{len(rows) or 'none'} of {_count(client)} expires within {SOON_DAYS} days and has nothing newer")
+        tell('all: edgeward certificate list --subject ""')
+    elif not rows:
+        tell(f"no certificates of {subject or 'anybody'}")
+
+
+def _count(client: Client) -> str:
+    """How many certificates there are; one answer holds no more than MAX_LISTED."""
+    count = len(client.certificates(""))
+    return f"{count} certificates" if count < MAX_LISTED else f"{count} certificates or more"
 
 
 @certificate.command()

@@ -1,6 +1,7 @@
 """`edgeward device list | show | why | unquarantine | config | enrol | revoke`; the rest is in `device_life`."""
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,10 @@ import click
 from rich.markup import escape
 
 from contract.errors import BadInput, Code
-from contract.names import check_device_name, check_name
+from contract.names import check_device_name, check_name, in_file_name
 from edgeward.answers.devices import Device, DeviceModel, HistoryEntry
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, when
+from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, tell, when
 from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
 
@@ -82,7 +83,7 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     console.print(
-        f"[bold]{name}[/] {found.presence}, {_machine(found)}{found.rss_mb} MB resident, {_load(found)}"
+        f"[bold]{name}[/] {found.presence}, {_machine(found)}{_load(found)}"
         f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s recently",
         highlight=False,
     )
@@ -160,7 +161,7 @@ def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, 
     if as_json:
         print_json({"config": str(file), "root": str(out / "root.json")})
     else:
-        console.print(f"wrote {file} and {out / 'root.json'}; next: edgeward-agent run -c {file}", highlight=False)
+        tell(f"wrote {file} and {out / 'root.json'}; next: {shlex.join(('edgeward-agent', 'run', '-c', str(file)))}")
 
 
 def _machine(found: Device) -> str:
@@ -203,9 +204,10 @@ def _ago(seconds: float | None) -> str:
 
 
 def _load(found: Device) -> str:
-    """Returns CPU load and temperature as text; empty if the device has not reported them."""
+    """Returns memory, CPU load and temperature as text; empty if the device has not reported them."""
+    memory = f"{found.rss_mb:.0f} MB resident, " if found.rss_mb is not None else ""
     cpu = f"{found.cpu_ratio:.1%} of a core, " if found.cpu_ratio is not None else ""
-    return cpu + (f"{found.temperature_c:.0f} C, " if found.temperature_c is not None else "")
+    return memory + cpu + (f"{found.temperature_c:.0f} C, " if found.temperature_c is not None else "")
 
 
 def _sensor(replay: str | None, label: str) -> str:
@@ -217,7 +219,8 @@ def _sensor(replay: str | None, label: str) -> str:
 
 def _rows(entry: Device) -> list[tuple[object, ...]]:
     seen = f"{entry.seen_s_ago:.0f} s ago" if entry.seen_s_ago is not None else None
-    ends = _left(*entry.nearest_expiry) if entry.nearest_expiry is not None else None
+    nearest = entry.nearest_expiry(time.time())
+    ends = _left(*nearest) if nearest is not None else None
     head = (entry.device, entry.presence, " ".join(each.code for each in entry.faults) or None)
     rows = [(*head, *_model_cells(model, seen, ends)) for model in entry.models]
     return rows or [(*head, None, None, None, None, None, seen, ends, None)]
@@ -265,7 +268,8 @@ def enrol(name: str, out: Path) -> None:
         raise BadInput(Code.CONFIG_INVALID, f"{out} exists: choose another --out, or remove it")
     claim = Client().claim(name)
     write_whole(out, json.dumps(claim.plain), mode=PRIVATE)
-    console.print(f"wrote {out}; on the device: edgeward-agent enrol {out.name} --out DIRECTORY", highlight=False)
+    then = shlex.join(["edgeward-agent", "enrol", out.name, "--out", in_file_name(name)])
+    tell(f"wrote {out}; on the device: {then}")
 
 
 @device.command()

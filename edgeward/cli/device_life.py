@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ from contract.names import check_device_name, in_file_name
 from edgeward.answers.devices import DeviceAnswer
 from edgeward.answers.table import Table
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, json_option, print_json, table, when
+from edgeward.cli.render import console, json_option, print_json, table, tell, when
 from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
 
@@ -37,6 +38,10 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_NOT_KEPT = (
+    "what only the old device knew is not here: copy [[sensor]], [serving], [spool], [transfer], "
+    "[intervals], [[capture]] and [[pin]] from its agent.toml by hand; enrol writes name, labels and certificates"
+)
 _select = click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Devices with this label.")
 _out = click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where the claims are written."
@@ -66,7 +71,9 @@ def replace(
     chosen = _chosen(names, file)
     _confirm("replace", chosen, selectors, yes=yes)
     answers = Client().replace(chosen, selector=pairs(selectors))
-    _write_claims(answers, out, "edgeward-agent enrol {claim} --out DIRECTORY", as_json=as_json)
+    _write_claims(answers, out, "on the device: edgeward-agent enrol {claim} --out {device}", as_json=as_json)
+    if not as_json and any(each.claim is not None for each in answers):
+        tell(_NOT_KEPT)
 
 
 @click.command()
@@ -78,7 +85,12 @@ def adopt(names: tuple[str, ...], file: Path | None, out: Path, *, yes: bool, as
     chosen = _chosen(names, file)
     _confirm("adopt", chosen, (), yes=yes)
     answers = Client().adopt(chosen)
-    _write_claims(answers, out, "edgeward-agent adopt {claim} -c agent.toml", as_json=as_json)
+    _write_claims(
+        answers,
+        out,
+        "beside its agent.toml, with its agent stopped: edgeward-agent adopt {claim} -c agent.toml",
+        as_json=as_json,
+    )
 
 
 @click.command()
@@ -148,7 +160,6 @@ def _write_claims(answers: Table[DeviceAnswer], out: Path, then: str, *, as_json
             file = out / f"{in_file_name(each.device)}.claim.json"
             write_whole(file, json.dumps(each.claim.plain), mode=PRIVATE)
             if not as_json:
-                console.print(
-                    f"wrote {file}; within an hour, on the device: {then.format(claim=file.name)}", highlight=False
-                )
+                told = then.format(claim=shlex.quote(file.name), device=shlex.quote(in_file_name(each.device)))
+                tell(f"wrote {file}; within an hour, {told}")
     _show(answers, as_json=as_json)

@@ -1,6 +1,7 @@
 """`edgeward model push | list | show | export | captured | label`."""
 
 import runpy
+import traceback
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,8 +9,13 @@ import click
 
 from contract.errors import BadInput, Code
 from edgeward.answers.models import Version
-from edgeward.cli.render import console, json_option, print_json, size, table, when
+from edgeward.cli.render import console, json_option, print_json, size, table, tell, when
 from edgeward.client import Client
+
+MAX_OWN_LINES = 3
+"""Lines of the user's own files that an error is shown with, the innermost last."""
+MAX_ERROR_CHARS = 240
+"""Of an error's own words: a library may print a whole table into them."""
 
 
 @click.group()
@@ -63,7 +69,7 @@ def push(
     for variant in version.variants:
         kept = size(variant.size_bytes) if variant.gate.passed else "left out"
         console.print(f"  {variant.gate.gate}: {kept}; {variant.gate.detail}", highlight=False)
-    console.print(f"next: edgeward rollout start {name} --watch", highlight=False)
+    tell(f"next: edgeward rollout start {name} --watch")
 
 
 @model.command(name="list")
@@ -95,7 +101,7 @@ def show(name: str, release: int | None, *, as_json: bool) -> None:
         return
     rows = [
         (
-            f"v{v.release}", "withdrawn" if v.withdrawn else "yes" if v.passed else "no", size(v.size_bytes),
+            f"v{v.release}", _standing(v), size(v.size_bytes),
             v.estimator, when(v.created_at), _evidence(v),
         )
         for v in versions
@@ -142,10 +148,20 @@ def label(name: str, file: Path) -> None:
     console.print(f"{Client().label(name, labels)} of {len(labels)} rows have a label now", highlight=False)
 
 
+def _standing(version: Version) -> str:
+    """Whether a version may go out, in a word or two."""
+    if version.withdrawn is not None:
+        return "withdrawn"
+    if version.rolled_back is not None:
+        return "rolled back"
+    return "yes" if version.passed else "no"
+
+
 def _evidence(version: Version) -> str:
-    """What the gates said, after the reason of a withdrawal."""
-    withdrawn = version.withdrawn
+    """What the gates said, after the reasons of a withdrawal and of a roll back."""
+    withdrawn, back = version.withdrawn, version.rolled_back
     why = [] if withdrawn is None else [f"withdrawn by {withdrawn.by} at {when(withdrawn.at)}: {withdrawn.reason}"]
+    why += [] if back is None else [f"rolled back by {back.rollout}: {back.reason}"]
     return "; ".join([*why, *(gate.detail for gate in version.gates)])
 
 
@@ -165,12 +181,32 @@ def _load(file: Path, sample_path: Path | None) -> tuple[Any, Any]:
         if sample_path is None:
             raise BadInput(Code.SAMPLE_MISSING, f"{file}: parity needs rows: add --sample rows.csv")
         return file, _rows(sample_path)
-    left = runpy.run_path(str(file))
+    left = _run(file)
     if missing := [name for name in ("model", "sample") if name not in left]:
         raise BadInput(
             Code.REQUEST_INVALID, f"{file} leaves no {' and no '.join(missing)}: assign a fitted `model` and `sample`"
         )
     return left["model"], left["sample"] if sample_path is None else _rows(sample_path)
+
+
+def _run(file: Path) -> dict[str, Any]:
+    """What a Python file leaves behind. BadInput `request_invalid` with the lines of the user's own files."""
+    try:
+        return runpy.run_path(str(file))
+    except Exception as error:
+        raise BadInput(Code.REQUEST_INVALID, f"{file} has failed: {own_lines(error, file)}") from None
+
+
+def own_lines(error: BaseException, file: Path) -> str:
+    """The error with those lines of its trace that are in the directory of `file`, and not in a library."""
+    home = str(file.resolve().parent)
+    frames = [
+        each
+        for each in traceback.extract_tb(error.__traceback__)
+        if str(Path(each.filename).resolve()).startswith(home) and "site-packages" not in each.filename
+    ]
+    where = "".join(f"\n  {each.filename}:{each.lineno}: {each.line}" for each in frames[-MAX_OWN_LINES:])
+    return "".join(traceback.format_exception_only(error)).strip()[:MAX_ERROR_CHARS] + where
 
 
 def _rows(path: Path) -> Any:

@@ -1,13 +1,16 @@
 """The output for people: tables, bars, times. Refuses to know where the data comes from."""
 
 import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +20,18 @@ from edgeward.answers.rollouts import Preview, Rollout, Transfer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-console = Console()
+WIDE = 1000
+"""Columns of an output that is no screen, such as a pipe: programs look for a row on one line."""
+MIN_LAST_COLUMN = 24
+"""Columns that the last column of a table needs at least: sentences in fewer are hard to read."""
+
+
+def _width() -> int | None:
+    """Columns to print; None for those of the screen, or of COLUMNS."""
+    return None if sys.stdout.isatty() or os.environ.get("COLUMNS") else WIDE
+
+
+console = Console(width=_width())
 _COLOURS = {
     "running": "cyan", "paused": "yellow", "completed": "green", "rolling_back": "red", "rolled_back": "red",
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
@@ -35,15 +49,51 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+def tell(words: str) -> None:
+    """Prints lines from which people copy a command: nothing is wrapped, cut or taken for markup."""
+    console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> RenderableType:
     """Returns a table. None is shown as a dash, known words in their colour."""
-    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for position, column in enumerate(columns):
-        last = position == len(columns) - 1
-        made.add_column(column, no_wrap=not last, overflow="fold")  # names and ids are copied, so they are not cut
-    for row in rows:
-        made.add_row(*(_cell(value) for value in row))
-    return made
+    return _Fitted(title, tuple(columns), [tuple(_cell(value) for value in row) for row in rows])
+
+
+class _Fitted:
+    """A table where there is room for it; on a narrower screen the rows one by one, each cell under its column's name.
+
+    The last column may wrap. Others may not: names and ids are copied, so they are neither cut nor left out.
+    """
+
+    def __init__(self, title: str, columns: tuple[str, ...], rows: list[tuple[Text, ...]]) -> None:
+        self._title = title
+        self._columns = columns
+        self._rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [
+            max(cell_len(name), *(cell_len(row[place].plain) for row in self._rows), 0)
+            for place, name in enumerate(self._columns)
+        ]
+        *others, last = widths
+        needed = sum(others) + len(others) + min(last, MIN_LAST_COLUMN)
+        yield self._as_table() if needed <= options.max_width else Group(*self._as_records())
+
+    def _as_table(self) -> Table:
+        made = Table(title=self._title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+        for column in self._columns:
+            made.add_column(column, no_wrap=column != self._columns[-1], overflow="fold")
+        for row in self._rows:
+            made.add_row(*row)
+        return made
+
+    def _as_records(self) -> Iterable[Text]:
+        yield Text(self._title, style="italic")
+        for first, *others in self._rows:
+            yield Text.assemble((first.plain, "bold"))
+            named = zip(self._columns[1:], others, strict=True)
+            for name, cell in [(name, cell) for name, cell in named if cell.plain not in ("-", "")]:
+                yield Text.assemble("  ", (f"{name or 'note'}: ", "dim"), cell, overflow="fold")
 
 
 def size(count: float) -> str:
@@ -53,6 +103,14 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds as text in the unit that fits."""
+    for unit, length_s in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length_s:
+            return f"{seconds / length_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def microseconds(value: float | None) -> str:
@@ -95,7 +153,9 @@ def rollout_panel(view: Rollout) -> RenderableType:
         failed = sum(member.outcome in _FAILURES for member in members)
         words = f"{done} of {len(members)} have it" + (f", {failed} failed" if failed else "")
         colour = "red" if failed else "green"
-        waves.add_row(f"wave {number}", ProgressBar(len(members) or 1, done, width=30, complete_style=colour), words)
+        waves.add_row(
+            f"wave {number + 1}", ProgressBar(len(members) or 1, done, width=30, complete_style=colour), words
+        )
     rules = [
         Text.assemble(
             "  ",
@@ -128,17 +188,17 @@ def plan_panel(plan: Preview) -> RenderableType:
     """Returns the plan of a rollout before it starts."""
     rows = [
         (
-            wave.wave,
+            wave.wave + 1,
             wave.mode,
             wave.devices,
             ", ".join(f"{count} {stratum}" for stratum, count in wave.strata.items()),
             f"{wave.soak_s:.0f} s",
-            "promote" if wave.hold else "",
+            "a person: rollout promote" if wave.hold else "soak and rules",
         )
         for wave in plan.waves
     ]
     head = f"{plan.model} v{plan.release} by {plan.strategy} to {plan.devices} devices"
-    cost = f"sends {size(plan.bytes_to_send)}, ends in {plan.finish_s / 60:.0f} min at the earliest"
+    cost = f"sends {size(plan.bytes_to_send)}, takes at least {duration(plan.finish_s)}"
     lines = [Text(f"  {words}") for words in plan.power]
     lines += [Text(f"  left out: {device}: {why}", style="yellow") for device, why in plan.excluded.items()]
     lines += [Text(f"  {count} devices get the smaller form {name}") for name, count in plan.variants.items()]
@@ -148,7 +208,7 @@ def plan_panel(plan: Preview) -> RenderableType:
         words = f"{len(plan.unproven)} devices have not shown yet that they can roll back"
         lines.append(Text(f"  {words}", style="yellow"))
     last = Text(f"plan {plan.plan_digest}", style="dim")
-    columns = ("wave", "mode", "devices", "of which", "soak", "then waits for")
+    columns = ("wave", "mode", "devices", "kinds of devices", "soak", "ends by")
     return Group(Text(head, style="bold"), table(cost, columns, rows), *lines, last)
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.live import Live
 from contract.errors import BadInput, Code
 from edgeward.answers.rollouts import Rollout
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, json_option, plan_panel, print_json, rollout_panel, table, when
+from edgeward.cli.render import console, json_option, plan_panel, print_json, rollout_panel, table, tell, when
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
 
@@ -205,7 +206,7 @@ def read_strategy(given: str) -> str | dict[str, Any]:
     if path.suffix != ".toml":
         return given
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return {"name": path.stem[:64], **tomllib.loads(path.read_text(encoding="utf-8"))}
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise BadInput(Code.STRATEGY_INVALID, f"{path}: {error}") from None
 
@@ -218,7 +219,7 @@ def _finish(handle: RolloutHandle, *, watching: bool, as_json: bool) -> None:
         view = _follow(handle)
     elif not as_json:
         console.print(rollout_panel(view))
-        console.print(f"next: edgeward rollout watch {handle.id}", highlight=False)
+        tell(f"next: edgeward rollout watch {handle.id}")
     if as_json:
         print_json(view.plain)
     if watching and view.status != "completed":
@@ -227,7 +228,27 @@ def _finish(handle: RolloutHandle, *, watching: bool, as_json: bool) -> None:
 
 def _follow(handle: RolloutHandle) -> Rollout:
     view = handle.show()
+    if not console.is_terminal:
+        return _follow_in_lines(handle)
     with Live(console=console, refresh_per_second=4) as live:
         for view in handle.watch():
             live.update(rollout_panel(view))
     return view
+
+
+def _follow_in_lines(handle: RolloutHandle) -> Rollout:
+    """Prints a line for each change: for logs, scripts and pipes, where nothing can be drawn over."""
+    view, said = handle.show(), ""
+    for view in handle.watch():
+        if (line := progress_line(view)) != said:
+            tell(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}")
+            said = line
+    return view
+
+
+def progress_line(view: Rollout) -> str:
+    """Where a rollout stands, on one line."""
+    counts = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in view.counts.items() if count)
+    reason = f"; {view.reason}" if view.reason else ""
+    head = f"{view.id} {view.model} v{view.release} {view.status}"
+    return f"{head}, wave {view.wave + 1} of {view.waves}: {counts or 'no device yet'}{reason}"

@@ -10,7 +10,7 @@ from contract.manifest import Manifest
 from contract.trust import chain, repository
 from contract.wire import encode
 from edgeward import ceremony
-from edgeward.cli.render import console, json_option, print_json, table, when
+from edgeward.cli.render import console, json_option, print_json, table, tell, when
 from edgeward.client import Client
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -95,7 +95,7 @@ def rotate(role: str, keys: Path | None) -> None:
     """
     made = Client().rotate(role).keyid if keys is None else ceremony.rotate(Client(), role, keys, _now())
     console.print(f"{role} signs with key {made[:12]} from now on", highlight=False)
-    console.print("next: edgeward backup FILE, since older backups do not hold this key", highlight=False)
+    tell("next, since older backups do not hold this key: edgeward backup after-rotation.tar")
 
 
 @trust.command()

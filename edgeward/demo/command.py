@@ -1,5 +1,6 @@
 """`edgeward demo`: prints each step as it happens, then a table. Exit code 1 if it did not end as it must."""
 
+import shlex
 import shutil
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 
-from edgeward.cli.render import console, json_option, print_json, ratio, size, table
+from edgeward.cli.render import console, json_option, print_json, ratio, size, table, tell
 from edgeward.demo.processes import Site
 from edgeward.demo.story import DEVICES, Story, Tell
 
@@ -105,8 +106,7 @@ def _print(story: Story, summary: dict[str, Any]) -> None:
 
 
 def _explain_keep(site: Site) -> None:
-    console.print(
-        f"\nstill running: export EDGEWARD_DATA_DIR={site.data_dir}\n"
-        f"then: edgeward device list; stop it with: pkill -f {site.directory}",
-        highlight=False,
+    tell(
+        f"\nstill running: export EDGEWARD_DATA_DIR={shlex.quote(str(site.data_dir))}\n"
+        f"then: edgeward device list; stop it with: pkill -f {shlex.quote(str(site.directory))}",
     )

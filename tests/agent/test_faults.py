@@ -1,17 +1,23 @@
 """What is wrong with a device stands in each heartbeat for as long as it lasts, and no longer."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from agent.adapters.kept_lives import KeptLives, load_lives
 from agent.agent import BOOT_RETRY_S
+from agent.cli import run
+from agent.config import load_config
+from agent.doctor import examine
 from agent.uplink.faults import Faults
 from contract import topics
+from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code, WorldError
-from contract.messages import Heartbeat
+from contract.messages import Ack, Heartbeat
 from contract.protocol import MAX_FAULTS
-from contract.wire import decode
+from contract.wire import decode, encode
 from firmware_sim.flash import Flash
 from firmware_sim.fleet_keys import WORLD_BEGAN
 from firmware_sim.models import make_model
@@ -98,3 +104,61 @@ def test_a_disk_that_takes_no_record_is_a_fault_until_it_takes_one() -> None:
     device.wake(NOW + BOOT_RETRY_S)
     agent._heartbeat(NOW + 60)
     assert agent._faults.by_code() == {}
+
+
+def test_a_device_that_was_retired_knows_it_and_how_to_come_back_and_serves(device: Solo) -> None:
+    device.offer(topics.desired(NAME), b"")
+    device.run(device.now + 120)
+    assert list(told(device)) == ["device_retired"]
+    for words in ("was retired by the controller", f"edgeward device adopt {NAME}", "edgeward-agent adopt"):
+        assert words in told(device)["device_retired"]
+    assert device.device.serving == V1.manifest.artifact.sha256
+    publish(device, 2, 2, (V1, V2))
+    device.run(device.now + 120)
+    assert told(device) == {}, "it was taken in again"
+
+
+def test_other_documents_that_are_emptied_change_nothing(device: Solo) -> None:
+    device.offer(topics.trust(), b"")
+    device.run(device.now + 120)
+    assert told(device) == {}
+
+
+def test_what_is_wrong_is_in_status_and_doctor_until_it_is_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(f'[device]\nname = "a"\nstate_dir = "{tmp_path}"\n')
+    kept = KeptLives(tmp_path)
+    kept.keep(((), ()), 0.0, 1e9, {"device_retired": "this device was retired"})
+    run(["status", "-c", str(config)])
+    assert "device_retired at 2001-09-09T01:46:40+00:00: this device was retired" in capsys.readouterr().err
+    assert not next(each for each in examine(load_config(config), config) if each.check == "faults").ok
+    kept.keep(((), ()), 1.0, 1e9)
+    run(["status", "-c", str(config)])
+    assert "device_retired" not in capsys.readouterr().err
+
+
+def test_a_device_without_sensors_and_faults_writes_no_file(tmp_path: Path) -> None:
+    KeptLives(tmp_path).keep(((), ()), 0.0, 1e9)
+    assert load_lives(tmp_path) is None
+
+
+def test_a_trial_says_how_many_inferences_it_has_of_those_that_it_needs() -> None:
+    tried = TrialDevice(trial=True)
+    tried.boot(lambda _: None)
+    assert tried.agent.models["m"].message().detail == f"0 of {TrialPolicy().min_samples} inferences"
+
+
+def test_a_device_that_is_not_heard_knows_it_until_it_is_or_has_another_key(device: Solo) -> None:
+    def answered(boot: int, *, heard: bool) -> None:
+        device.offer(topics.ack(NAME), encode(Ack(boot=boot, seq=1, heard=heard)))
+        device.run(device.now + 60)
+
+    boot = device.device.boot_id
+    answered(boot + 1, heard=False)
+    assert told(device) == {}, "said to another start"
+    answered(boot, heard=False)
+    assert list(told(device)) == ["certificate_invalid"]
+    answered(boot, heard=True)
+    assert told(device) == {}

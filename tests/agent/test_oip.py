@@ -333,3 +333,20 @@ def test_both_versions_of_a_split_can_be_asked_for_by_number() -> None:
     assert "3 does" in get(endpoint, "/v2/models/plant/versions/9")[1]["error"]
     index = json.loads(endpoint.answer(Request("POST", "/v2/repository/index", b"{}")).body)
     assert [entry["version"] for entry in index] == ["4", "3"]
+
+
+def test_truths_are_taken_by_a_column_that_was_trained_as_0_and_1() -> None:
+    class Keeps:
+        seen: Any = None
+
+        def run(self, inputs: Any) -> list[Any]:
+            Keeps.seen = inputs["door"]
+            return [np.ones(len(inputs["door"]), dtype=np.float32)]
+
+    door = Tensor(name="door", datatype="INT64", shape=(-1, 1))
+    endpoint = endpoint_of(slot_of(Keeps(), inputs=(door,)))
+    truths = {"name": "door", "shape": [2, 1], "datatype": "BOOL", "data": [True, False]}
+    assert post(endpoint, {"inputs": [truths]})[0] == 200
+    assert (Keeps.seen.dtype, Keeps.seen.tolist()) == (np.int64, [[1], [0]])
+    status, said = post(endpoint, {"inputs": [{**truths, "datatype": "FP32"}]})
+    assert (status, "takes INT64" in said["error"]) == (400, True)

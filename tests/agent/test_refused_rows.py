@@ -182,3 +182,19 @@ def test_a_large_request_counts_with_its_time_for_one_row() -> None:
     found = interval_of(slot)
     assert (found.rows, sum(found.latency_counts), sum(found.row_latency_counts)) == (10_002, 4, 4)
     assert len(found.row_latency_counts) < len(found.latency_counts)
+
+
+def test_a_category_that_the_model_was_not_trained_on_is_a_refused_row_and_no_failure_of_the_model() -> None:
+    class Refuses:
+        def run(self, inputs: Inputs) -> list[Array]:
+            raise RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Status Message: Unknown Category and zeros = 0.")
+
+    slot = slot_of(Refuses())
+    for ask in (
+        lambda: slot.run({"X": np.ones((1, 2), dtype=np.float32)}),
+        lambda: slot.predict(Sample({"a": 1.0, "b": 2.0})),
+    ):
+        with pytest.raises(BadInput, match="a category that the model was not trained on"):
+            ask()
+    found = interval_of(slot)
+    assert (found.inferences, found.errors, found.refused, found.refused_alone) == (0, 0, {Code.VALUE_RANGE: 2}, 0)

@@ -4,11 +4,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cryptography import x509
 
+from agent.adapters import renewer
 from agent.adapters.posix_disk import PosixDisk
+from agent.config import Config, Device
 from agent.trust.keypair import AUTHORITIES, NEXT, PAIR, KeyPair, KeyPairs, whole_pair
 from agent.trust.renewal import MAX_REFUSED, RETRY_MAX_S, Renewal, certificate_request, due_at, private_key_pem
 from contract.enrolment import Certificate, RenewRequest
@@ -208,3 +212,27 @@ def test_a_certificate_for_another_name_or_key_is_not_taken(lab: Lab) -> None:
 
     named("cam-2")
     named("cam-1", new_key().public_key())
+
+
+def test_a_device_that_is_not_heard_renews_at_once_and_then_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[float] = []
+
+    class Thread:
+        def __init__(self, *, target: object, args: tuple[float], name: str, daemon: bool) -> None:
+            begun.append(args[0])
+
+        def start(self) -> None: ...
+        def is_alive(self) -> bool:
+            return False
+
+    class Pairs:
+        def current(self) -> Any:
+            return SimpleNamespace(begins=NOW, ends=NOW + timedelta(days=90))
+
+    monkeypatch.setattr(renewer, "new_renewal", lambda *_: SimpleNamespace(is_due=lambda *_: False))
+    monkeypatch.setattr(renewer.threading, "Thread", Thread)
+    made = renewer.Renewer(Config(device=Device(name="cam-1")), Pairs(), lambda _: None)  # type: ignore[arg-type]
+    made.tick(1.0)
+    for now in (2.0, 3.0, 40.0, renewer.UNHEARD_S + 1.0, renewer.UNHEARD_S + 2.0):
+        made.tick(now, unheard=True)
+    assert begun == [2.0, renewer.UNHEARD_S + 2.0]

@@ -52,6 +52,18 @@ def test_the_oldest_rows_of_a_full_model_go_and_other_models_keep_theirs(path: P
     captures.close()
 
 
+def test_a_device_that_sends_without_end_costs_no_other_a_row(path: Path) -> None:
+    captures = Captures(path, max_rows_per_model=10)
+    captures.keep([("a", batch(1, 1, 1, 2)), ("b", batch(1, 1, 3))])
+    for number in range(2, 50):
+        captures.keep([("flood", batch(1, number, 100 + number, 200 + number))])
+    found = [(device, row.at) for _, device, row in captures.rows_of("m")]
+    assert found[:3] == [("a", 1.0), ("a", 2.0), ("b", 3.0)]
+    assert found[-1] == ("flood", 249.0)
+    assert len(found) == 10
+    captures.close()
+
+
 def test_labels_come_late_and_only_to_rows_of_the_model(path: Path) -> None:
     captures = Captures(path)
     captures.keep([("d", batch(1, 1, 1, 2)), ("e", batch(1, 1, 3, model="other"))])

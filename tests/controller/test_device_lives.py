@@ -26,6 +26,7 @@ from controller.registry.credentials import Credential
 from controller.rollout.decide import decide
 from controller.rollout.model import Rollout
 from controller.rollout.outcome import outcome_of
+from controller.service import Service
 from controller.state import State, open_state
 from controller.verbs import device_lives, devices
 from edgeward.cli.device_life import read_names
@@ -94,6 +95,19 @@ def test_a_retired_device_is_out_for_good_and_its_history_stays(state: State) ->
     with pytest.raises(BadInput) as refused:
         devices.claim(state, "a", actor="ada")
     assert refused.value.code == Code.DEVICE_RETIRED
+
+
+def test_a_retired_device_that_comes_back_later_is_told_so_by_an_empty_document(state: State) -> None:
+    asyncio.run(device_lives.retire(state, ["a"], actor="ada"))
+    link = Link()
+    state.links = (link,)  # type: ignore[assignment]
+    there = Presence(protocol=1, device="a", online=True)
+    for _ in range(3):
+        state.inbox.put(topics.presence("a"), encode(there))
+    service = Service(state)
+    service._tell_unheard()
+    service._tell_unheard()
+    assert link.given == list(farewell("a")), "once for each time that it was heard of"
 
 
 async def nothing_lost(_: Any) -> set[Any]:

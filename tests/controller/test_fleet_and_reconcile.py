@@ -12,6 +12,7 @@ from controller.fleet.selection import select
 from controller.fleet.twin import DOCUMENT_LIFE_S, Twin, fold_heartbeat, fold_presence, fold_report
 from controller.reconcile.decisions import SWEEP_S, reconcile
 from controller.reconcile.durable import FleetRecords
+from controller.reconcile.fold import MAX_STARTS
 from controller.reconcile.world import World
 from controller.rollout.model import Rollout, Strategy, Wave
 from controller.rollout.plan import Target, plan_members
@@ -160,6 +161,25 @@ def test_reports_are_acknowledged_and_handed_on_for_the_journal() -> None:
     changes = reconcile(world(), [("a", report(3, "trial")), ("a", report(3, "trial"))], 0.0)
     assert [(device, ack.boot, ack.seq) for device, ack in changes.acks] == [("a", 1, 3)]
     assert len(changes.reports) == 2
+
+
+def test_telemetry_that_comes_twice_is_counted_once_whatever_came_between() -> None:
+    world = World(silent_s=90.0)
+
+    def said(boot: int, seq: int) -> Telemetry:
+        version = VersionRef(release=1, digest="d")
+        interval = ModelInterval(model="m", version=version, inferences=1, errors=0)
+        return Telemetry(protocol=1, device="a", boot=boot, seq=seq, interval_s=1.0, intervals=(interval,))
+
+    def count() -> int:
+        return world.measured.totals["a", "m", 1].inferences
+
+    for boot, seq in ((1, 5), (1, 5), (1, 4), (1, 7), (2, 1), (1, 7), (1, 8), (2, 1)):
+        reconcile(world, [("a", said(boot, seq))], 1.0)
+    assert count() == 4, "1/5, 1/7, 2/1 and 1/8, which came late from the start before"
+    for boot in range(3, 3 + 2 * MAX_STARTS):
+        reconcile(world, [("a", said(boot, 1))], 1.0)
+    assert len(world.measured.heard["a"]) == MAX_STARTS
 
 
 def test_telemetry_adds_up_for_the_rollout_and_for_the_device() -> None:

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from contract import topics
 from contract.errors import BadInput, Code, WorldError
+from contract.messages import Hardware, Heartbeat
+from contract.wire import encode
 from controller import service as service_module
 from controller.api.app import make_app
 from controller.api.metrics import REASONS
@@ -23,6 +26,7 @@ from controller.health import (
     CODES,
     EXPIRY_DAYS,
     FREE_BYTES_WANTED,
+    OF_DEVICES,
     PASS_FAILING_S,
     PASS_LATE_S,
     Facts,
@@ -30,10 +34,12 @@ from controller.health import (
     findings_of,
     nearest_expiry,
 )
+from controller.registry.credentials import Credential
 from controller.service import HEALTH_S, Service
 from controller.state import State, open_state
 from controller.verbs.health import facts_of, tell_changes
 
+HARDWARE = Hardware(machine="m", cpus=1, memory_mb=1, python="3", onnxruntime="1", agent="0")
 WELL = Facts(
     pass_age_s=0.5,
     failing_s=None,
@@ -74,6 +80,16 @@ def asked(state: State, path: str = "/v1/health") -> tuple[int, Any]:
     return asyncio.run(run())
 
 
+def test_what_one_device_can_cause_is_told_and_fails_nobody(state: State) -> None:
+    state.passes.passed(time.monotonic())
+    state.credentials.add_certificate(Credential(1, "a", "no key", time.time() + 900, None))
+    unsigned = Heartbeat(protocol=1, device="a", boot=1, seq=1, uptime_s=1, hardware=HARDWARE)
+    assert not state.inbox.put(topics.heartbeat("a"), encode(unsigned))
+    status, said = asked(state)
+    assert (status, said["status"], said["findings"]) == (200, "ok", ["not_authentic"])
+    assert all(code in CODES for code in OF_DEVICES)
+
+
 def test_nothing_is_wrong_with_a_controller_that_is_well() -> None:
     assert findings_of(WELL) == ()
     assert nearest_expiry(WELL) == ("certificate server", 90.0)
@@ -99,6 +115,7 @@ def test_nothing_is_wrong_with_a_controller_that_is_well() -> None:
         ({"foreign": {"edgeward/v1/pub/trust": "put right 2 times"}}, "retained_by_others", "trust was retained by"),
         ({"unreadable": {"devices/a": "null"}}, "rows_unreadable", "devices/a could not be read at the start: null"),
         ({"free_bytes": FREE_BYTES_WANTED - 1}, "disk_low", "268 MB are free"),
+        ({"strangers": {"b": "3 messages, the newest 4 s ago"}}, "not_authentic", "not signed by b: 3 messages, the"),
         ({"expiry_days": {"role root": EXPIRY_DAYS - 0.1}}, "expires_soon", "role root expires in 6.9 days"),
         ({"expiry_days": {"role targets": -1.0}}, "expires_soon", "role targets has expired"),
     ],

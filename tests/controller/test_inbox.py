@@ -4,10 +4,11 @@ import pytest
 
 from contract import topics
 from contract.captured import Captured
-from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report, Telemetry
+from contract.messages import Ack, Hardware, Heartbeat, ModelState, Presence, Report, Telemetry
 from contract.wire import encode
 from controller.broker import inbox as module
 from controller.broker.inbox import Inbox
+from controller.broker.strangers import LATELY_S, MAX_NAMES, Strangers
 from controller.trust.senders import Senders
 
 HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
@@ -99,3 +100,42 @@ def test_what_is_no_message_is_counted(inbox: Inbox, payload: bytes) -> None:
     assert not inbox.put(topics.desired("a"), payload), "not a topic on which devices speak"
     assert not inbox.put(topics.heartbeat("a"), b""), "a retained message that was taken back"
     assert inbox.counts == {"malformed": 1, "wrong_name": 1}
+
+
+def test_messages_that_a_device_has_not_signed_are_told_of_for_a_while_and_by_its_name() -> None:
+    at = [1000.0]
+    made = Inbox(Senders(Keys(), require_signed=False), lambda: at[0])
+    for seq in (1, 2):
+        put(made, Heartbeat, seq, device="enrolled")
+    assert made.strangers() == {"enrolled": "2 messages, the newest 0 s ago"}
+    at[0] += LATELY_S + 1
+    assert made.strangers() == {}
+    strangers = Strangers()
+    for number in range(MAX_NAMES + 5):
+        strangers.note(f"d{number}", 1.0)
+    assert len(strangers.told(1.0)) == MAX_NAMES
+
+
+def test_a_retired_device_that_comes_back_is_counted_apart_and_noted_to_be_told() -> None:
+    senders = Senders(Keys(), require_signed=False)
+    senders.retired = {"gone"}
+    made = Inbox(senders, lambda: 1000.0)
+    for kind in (Heartbeat, Presence):
+        assert not put(made, kind, 1, device="gone")
+    assert (dict(made.counts), made.retired_heard, made.strangers()) == ({"retired": 2}, {"gone"}, {})
+
+
+def test_a_device_that_signs_with_a_key_that_does_not_count_is_told_so_once_a_look() -> None:
+    made = Inbox(Senders(Keys(), require_signed=False), lambda: 1000.0)
+    for seq, signature in ((1, ""), (2, "x"), (3, "x")):
+        signed = Heartbeat(
+            protocol=1, device="enrolled", boot=7, seq=seq, uptime_s=1, hardware=HARDWARE, signature=signature
+        )
+        made.put(topics.heartbeat("enrolled"), encode(signed))
+    assert made.unheard == {"enrolled": Ack(boot=7, seq=3, heard=False)}
+    made.unheard.clear()
+    for name, signature in (("never enrolled here", "x"), ("plain", "")):
+        head = {"protocol": 1, "device": name.replace(" ", "-"), "boot": 7, "seq": 4, "uptime_s": 1}
+        beat = Heartbeat(**head, hardware=HARDWARE, signature=signature)
+        assert made.put(topics.heartbeat(beat.device), encode(beat)), "it is heard as devices without a key are"
+    assert made.unheard == {"never-enrolled-here": Ack(boot=7, seq=4, heard=False)}

@@ -13,6 +13,7 @@ from controller.rollout.plan import Target, expand, join, member_of, plan_member
 from tests.controller.rollout_worlds import (
     CANARY,
     DEVICES,
+    REFS,
     STRATEGY,
     done,
     fact,
@@ -121,6 +122,11 @@ def test_what_a_wave_waits_for() -> None:
     turn = "Wave 1 of 2, 1 of 5 devices have had their turn: 1 succeeded."
     ready = {CANARY: done(CANARY)}
     assert said(rollout(), **ready)[1:] == [turn, "It waits for devices that have not decided."]
+    trial = replace(fact(CANARY, assigned=2).state, phase="trial", trial=REFS[2], detail="0 of 20 inferences")
+    tried = {CANARY: replace(fact(CANARY, assigned=2), state=trial)}
+    assert said(rollout(), **tried)[2] == (
+        f"It waits for devices that have not decided: {CANARY} (trial: 0 of 20 inferences)."
+    )
     assert said(rollout(wave_done_at=0.0), **ready)[1:] == [turn, "It soaks for 7 s more."]
     assert said(rollout(wave_done_at=0.0), 10.0, **ready)[1:] == [turn, "The next pass goes on."]
     held = replace(STRATEGY, waves=(Wave(percent=20, hold=True), Wave(percent=100)))

@@ -102,10 +102,13 @@ def test_a_version_that_was_rolled_back_is_started_again_only_on_purpose(state: 
         assert (status, refused["code"]) == (409, "version_rolled_back")
         for words in (view["id"], "health_accuracy", "--again"):
             assert words in refused["detail"]
+    (shown,) = call(state, "GET", "/v1/models/m/versions")[1]
+    assert shown["rolled_back"] == {"rollout": view["id"], "reason": state.world.durable.rollouts[view["id"]].reason}
     status, started = call(state, "POST", "/v1/rollouts", json={"model": "m", "again": True})
     assert (status, started["release"]) == (200, 1)
     state.save_rollouts(replace(state.world.durable.rollouts[started["id"]], status="completed"))
     assert call(state, "POST", "/v1/rollouts", json={"model": "m"})[0] == 200, "the newest rollout of it has completed"
+    assert call(state, "GET", "/v1/models/m/versions/1")[1]["rolled_back"] is None
 
 
 def test_another_version_is_not_held_up_by_one_that_was_rolled_back(state: State) -> None:
@@ -132,9 +135,11 @@ def test_a_withdrawn_version_is_brought_by_no_rollout_and_the_refusal_says_who_a
         assert (status, refused["code"]) == (409, "version_withdrawn")
         for words in ("local:ada", "it reads the wrong column", "edgeward version reinstate m 2"):
             assert words in refused["detail"]
-    assert call(state, "POST", "/v1/rollouts/plan", json={"model": "m"})[1]["release"] == 1, (
-        "the newest that may go out"
-    )
+    status, refused = call(state, "POST", "/v1/rollouts/plan", json={"model": "m"})
+    assert (status, refused["code"]) == (409, "version_withdrawn"), "an older one goes out only if it is named"
+    assert "it reads the wrong column" in refused["detail"]
+    assert refused["detail"].endswith("name the version that you want instead, for example --version 1")
+    assert call(state, "POST", "/v1/rollouts/plan", json={"model": "m", "release": 1})[1]["release"] == 1
     assert call(state, "GET", "/v1/models")[1][0]["newest_passed"] == 1
     again = open_state(state.config)
     assert again.world.withdrawn == {("m", 2): "it reads the wrong column"}

@@ -11,17 +11,19 @@ from msgspec.structs import replace
 
 from contract import topics
 from contract.blobs import Blob, chunk_list, describe, sha256_hex
+from contract.messages import ModelState, Report
 from controller.broker import retained as module
 from controller.broker import sentinels
 from controller.broker.foreign import AGAIN_MAX_S, AGAIN_MIN_S, EVERYTHING, MAX_AT_ONCE, MAX_TOPICS, TOLD_S, Foreign
 from controller.broker.messages import Retained, sentinel
-from controller.broker.retained import RetainedState
+from controller.broker.retained import DOUBT_MAX_S, DOUBT_S, RetainedState
 from controller.broker.sentinels import Sentinels
 from controller.broker.skipped import RETRY_S
 from controller.config import Config, StorageConfig
 from controller.fleet.twin import Assigned, Twin
 from controller.gates.verdict import GateVerdict
 from controller.registry.registry import Lineage, Version
+from controller.service import Service
 from controller.state import State, open_state
 from tests.controller.test_deliveries import manifest_of
 from tests.controller.test_rollout_plan import MANIFEST
@@ -290,3 +292,37 @@ def test_whoever_writes_over_more_topics_than_are_counted_is_answered_by_publish
         assert len(broker.topics) - before <= MAX_AT_ONCE
     assert everything.count(True) == 1
     assert EVERYTHING in retained.foreign.told()
+
+
+def test_a_blob_that_a_device_cannot_fetch_is_published_again_and_none_is_without_end(state: State) -> None:
+    clock = Clock()
+    made, broker = retained_of(state, clock)
+    asyncio.run(made.restore())
+    broker.topics.clear()
+    for _ in range(3):
+        made.doubt("a", "m")
+        made.doubt("a", "n")  # it is not to run that
+        made.doubt("stranger", "m")
+        asyncio.run(made.publish(frozenset(), again=False, trust_changed=False))
+    assert broker.topics.count(chunk_of(WHOLE)) == 1
+    assert chunk_of(DAMAGED) not in broker.topics
+    for times, wait_s in ((2, DOUBT_S), (2, DOUBT_S), (3, DOUBT_S)):
+        clock.now += wait_s
+        made.doubt("a", "m")
+        asyncio.run(made.publish(frozenset(), again=False, trust_changed=False))
+        assert broker.topics.count(chunk_of(WHOLE)) == times, "twice as long each time"
+    for _ in range(1000):
+        clock.now += DOUBT_S
+        made.doubt("a", "m")
+        asyncio.run(made.publish(frozenset(), again=False, trust_changed=False))
+    assert broker.topics.count(chunk_of(WHOLE)) < 3 + 10 + 1000 * DOUBT_S / DOUBT_MAX_S
+
+
+def test_a_report_of_a_stalled_transfer_is_what_raises_the_doubt(state: State) -> None:
+    service = Service(state)
+    doubted: list[tuple[str, str]] = []
+    service._retained.doubt = lambda device, model: doubted.append((device, model))  # type: ignore[method-assign]
+    for code in ("", "health_accuracy", "transfer_stalled"):
+        stalled = ModelState(model="m", phase="fetching", generation=1, code=code)
+        service.reported([("a", Report(protocol=1, device="a", boot=1, seq=1, state=stalled))])
+    assert doubted == [("a", "m")]

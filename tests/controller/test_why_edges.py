@@ -45,6 +45,7 @@ def ended(result: Any, code: str = "", detail: str = "") -> UpdateOutcome:
         (state("probing", target=V2), "it probes v2"),
         (state("ready", target=V2, code="update_held", detail="5 s"), "v2 has arrived and waits (update_held 5 s)"),
         (state("trial", trial=V2), "v2 is on trial"),
+        (state("trial", trial=V2, detail="0 of 20 inferences"), "v2 is on trial, 0 of 20 inferences so far"),
         (state("trial", trial=V2, outcome=ended("shadowed")), "v2 has passed as a shadow"),
         (state("trial", trial=V2, outcome=ended("confirmed")), "v2 is on trial"),
         (state(), "it runs v1"),

@@ -26,6 +26,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "VersionDetail": models.VersionDetail,
     "Delivery": models.VersionDelivery,
     "Blob": Blob,
+    "RolledBackView": models.RolledBack,
     "GateVerdict": models.Gate,
     "CapturedView": models.Capture,
     "CapturedRow": models.CapturedRow,
@@ -79,7 +80,8 @@ SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]
 VERSION = {
     "model": "m", "release": 2, "passed": True, "digest": "ab", "size_bytes": 10, "task": "classification",
     "estimator": "Forest", "created_at": "2026-01-02T03:04:05+00:00", "created_by": "ada",
-    "gates": [{"gate": "parity", "passed": True, "detail": "all rows"}], "withdrawn": None, "devices": [],
+    "gates": [{"gate": "parity", "passed": True, "detail": "all rows"}], "withdrawn": None,
+    "rolled_back": None, "devices": [],
 }  # fmt: skip
 
 
@@ -241,6 +243,7 @@ def device_json(**changed: Any) -> dict[str, Any]:
     unknown = ("hardware", "rss_mb", "cpu_ratio", "temperature_c", "swap_stall_ms_max", "swap_rss_mb", "seen_s_ago")
     counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
     base = {
-        "device": "d", "presence": "online", "faults": [], "labels": {}, "models": [], "dropped": {}, "expiries": {}
+        "device": "d", "presence": "online", "faults": [], "labels": {}, "models": [], "dropped": {}, "expiries": {},
+        "sensors": [], "sinks": [],
     }  # fmt: skip
     return {**base, **counts, **dict.fromkeys(unknown), **changed}

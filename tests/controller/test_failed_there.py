@@ -1,0 +1,117 @@
+"""A version is kept from a device that has rolled it back, also where that came after the end of its rollout."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from contract.errors import BadInput
+from contract.messages import Heartbeat, ModelState, Report, UpdateOutcome, VersionRef
+from controller.config import Config, StorageConfig
+from controller.rollout.endings import Ending
+from controller.state import State, open_state
+from controller.verbs import rollouts
+from tests.controller.heard import hear
+from tests.controller.test_api import HARDWARE, call, meet, push
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    yield made
+    made.close()
+
+
+def ended(state: State, code: str = "health_accuracy", result: Any = "rolled_back", generation: int = 0) -> ModelState:
+    told = generation or state.world.durable.twins["a"].desired["m"].generation
+    version = VersionRef(release=1, digest=state.registry.version("m", 1).manifest.artifact.sha256)
+    outcome = UpdateOutcome(generation=told, version=version, result=result, code=code, detail="accuracy 0.5")
+    return ModelState(model="m", phase="steady", generation=told, outcome=outcome)
+
+
+def rolled_back_before_it_was_heard(state: State) -> str:
+    """Two devices are told, an operator rolls the rollout back, and it ends; neither has said anything yet."""
+    push(state)
+    meet(state, "a", "b")
+    view = call(state, "POST", "/v1/rollouts", json={"model": "m", "strategy": "all_at_once"})[1]
+    hear(state)
+    name = str(view["id"])
+    over = replace(state.world.durable.rollouts[name], status="rolled_back", reason="rollback by ada")
+    state.world.durable.endings[name] = {device: Ending(outcome="sent_back", detail="why") for device in ("a", "b")}
+    state.save_rollouts(over)
+    return name
+
+
+def excluded(state: State) -> dict[str, str]:
+    wanted = {"model": "m", "again": True}
+    return dict(call(state, "POST", "/v1/rollouts/plan", json=wanted)[1]["excluded"])
+
+
+def test_a_version_is_kept_from_a_device_that_rolled_it_back_after_the_rollout_had_ended(state: State) -> None:
+    name = rolled_back_before_it_was_heard(state)
+    hear(state, Report(protocol=1, device="a", boot=1, seq=2, state=ended(state)))
+    assert excluded(state) == {
+        "a": f"quarantined: it failed there in {name}; `edgeward device unquarantine a` lifts that"
+    }
+    kept = state.world.durable.endings[name]
+    assert kept["a"] == Ending(outcome="failed", code="health_accuracy", detail="accuracy 0.5"), "by itself"
+    assert kept["b"].outcome == "sent_back"
+    said = state.journal.audit_entries(wanted=rollouts.audit.AuditFilter(actor="controller"))
+    assert ("device quarantine", "a") in [(each["action"], each["subject"]) for each in said]
+    again = open_state(state.config)
+    assert again.world.durable.quarantine == state.world.durable.quarantine != {}
+    assert again.world.durable.endings[name]["a"].outcome == "failed", "also over a restart"
+    again.close()
+
+
+def test_a_plan_for_devices_that_have_all_rolled_it_back_says_so(state: State) -> None:
+    rolled_back_before_it_was_heard(state)
+    for device in ("a", "b"):
+        hear(state, Report(protocol=1, device=device, boot=1, seq=2, state=ended(state)))
+    with pytest.raises(BadInput, match=r"none of 2 devices can run it; .: quarantined: it failed there"):
+        rollouts.preview(state, "m", 1, rollouts.resolve_strategy("all_at_once"), {}, again=True)
+
+
+def test_a_heartbeat_tells_it_as_well_and_an_old_one_does_not_undo_what_somebody_has_lifted(state: State) -> None:
+    rolled_back_before_it_was_heard(state)
+    failed = ended(state)
+    for seq in (2, 3):
+        said = Heartbeat(protocol=1, device="a", boot=1, seq=seq, uptime_s=9, hardware=HARDWARE, models=(failed,))
+        hear(state, said)
+        assert list(excluded(state)) == (["a"] if seq == 2 else [])
+        call(state, "POST", "/v1/devices/a/unquarantine")
+
+
+@pytest.mark.parametrize(
+    ("code", "result"),
+    [
+        ("superseded", "rolled_back"),
+        ("transfer_stalled", "rejected"),
+        ("device_sick", "rolled_back"),
+        ("", "confirmed"),
+    ],
+)
+def test_what_passes_by_itself_and_what_an_operator_took_back_keeps_nothing_away(
+    state: State, code: str, result: str
+) -> None:
+    rolled_back_before_it_was_heard(state)
+    hear(state, Report(protocol=1, device="a", boot=1, seq=2, state=ended(state, code, result)))
+    assert excluded(state) == {}
+
+
+def test_a_version_that_the_registry_lacks_is_not_remembered(state: State) -> None:
+    meet(state, "a")
+    version = VersionRef(release=7, digest="7" * 64)
+    outcome = UpdateOutcome(generation=3, version=version, result="rolled_back", code="health_accuracy")
+    strange = ModelState(model="m", phase="steady", generation=3, outcome=outcome)
+    hear(state, Report(protocol=1, device="a", boot=1, seq=2, state=strange))
+    assert not state.world.durable.quarantine.get("a")
+
+
+def test_of_a_rollout_that_is_not_known_here_the_version_is_kept_away_as_well(state: State) -> None:
+    push(state)
+    meet(state, "a", "b")
+    hear(state, Report(protocol=1, device="a", boot=1, seq=2, state=ended(state, generation=3)))
+    assert "a rollout that is not known here" in excluded(state)["a"]

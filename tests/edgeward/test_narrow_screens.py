@@ -1,0 +1,148 @@
+"""What the commands print: nothing is lost on a narrow screen, and what people copy works."""
+
+import io
+import shlex
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from edgeward.answers.devices import Claim, Device
+from edgeward.answers.models import Version
+from edgeward.answers.operators import Certificate
+from edgeward.answers.table import Table
+from edgeward.cli import certificate, device, model
+from edgeward.cli.main import cli
+from edgeward.cli.render import table
+from tests.edgeward.test_answers import device_json
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+
+
+def printed(width: int, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    file = io.StringIO()
+    Console(file=file, width=width).print(table("a title", columns, rows))
+    return file.getvalue()
+
+
+ROW = ("cam-00000001", "rolled_back", "r-20261127-081500-abcd", "10000000abcdef", "failed_ratio: 1 of 3 devices failed")
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 100, 200])
+def test_no_cell_is_cut_or_left_out_however_narrow_the_screen(width: int) -> None:
+    said = printed(width, ("name", "status", "rollout", "digest", "why"), [ROW, ("b", None, None, None, None)])
+    assert all(cell in "".join(said.split("\n")) or cell in " ".join(said.split()) for cell in ROW)
+    assert max(map(len, said.splitlines())) <= width
+
+
+def test_a_row_is_on_one_line_where_there_is_room_for_it() -> None:
+    said = printed(200, ("name", "status", "rollout", "digest", "why"), [ROW])
+    assert [line.split("  ")[0] for line in said.splitlines() if ROW[0] in line] == [ROW[0]]
+    assert ROW[-1] in next(line for line in said.splitlines() if ROW[0] in line)
+
+
+class Answers:
+    """A controller's answers."""
+
+    found: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: self.found[name]
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for module in (certificate, device, model):
+        monkeypatch.setattr(module, "Client", Answers)
+        monkeypatch.setattr(module.console, "_width", 80)
+    monkeypatch.setattr(Answers, "found", found)
+    return found
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def state_json(**changed: Any) -> dict[str, Any]:
+    return {"model": "weather", "phase": "steady", "generation": 7, "code": "health_accuracy", **changed}
+
+
+def test_the_list_of_devices_says_why_at_80_columns(answers: dict[str, Any]) -> None:
+    one = {"model": "weather", "desired_release": 2, "state": state_json(), "measured": []}
+    answers["devices"] = Table([Device.read(device_json(device="kitchen-pi-1", models=[one]))])
+    assert "why: health_accuracy" in run("device", "list")
+
+
+def device_of(**changed: Any) -> Device:
+    return Device.read(device_json(**changed))
+
+
+def test_a_role_that_the_controller_signs_anew_counts_as_soon_as_that_is_overdue() -> None:
+    hour, now = 3600, 1_000_000
+    late = {"root": now + 900 * hour, "timestamp": now + 20 * hour, "snapshot": now + 700 * hour}
+    assert device_of(expiries=late).nearest_expiry(now) == ("timestamp", now + 20 * hour)
+    in_time = {**late, "timestamp": now + 40 * hour}
+    assert device_of(expiries=in_time).nearest_expiry(now) == ("root", now + 900 * hour)
+    assert device_of(expiries={**in_time, "snapshot": now + 200 * hour}).nearest_expiry(now) == (
+        "snapshot", now + 200 * hour,
+    )  # fmt: skip
+
+
+def test_a_device_that_has_confirmed_nothing_yet_is_counted_as_its_own_page_counts_it() -> None:
+    measured = {"release": 1, "inferences": 1, "errors": 1, "accuracy": None, "labelled": 0, "latency_us_p50": None}
+    measured |= {"latency_us_p95": None, "refused": {"value_missing": 3}}
+    one = {"model": "weather", "desired_release": 1, "state": None, "measured": [measured]}
+    (row,) = device_of(models=[one]).table_rows()
+    assert (row["inferences"], row["errors"], row["refused"]) == (1, 1, 3)
+
+
+def test_what_a_device_has_not_said_is_left_out(answers: dict[str, Any]) -> None:
+    from edgeward.answers.devices import DeviceDetail
+
+    answers["device"] = DeviceDetail.read(device_json(history=[]))
+    assert "None" not in run("device", "show", "d")
+
+
+def certificate_json(subject: str, days: float, **changed: Any) -> Certificate:
+    base = {"serial": "ab", "subject": subject, "authority": "ca", "revoked": False}
+    return Certificate.read({**base, "expires_at": (NOW + days * DAY).isoformat(), **changed})
+
+
+def test_a_list_without_anything_that_expires_says_so_and_how_to_see_all(answers: dict[str, Any]) -> None:
+    answers["expiring_certificates"] = Table()
+    answers["certificates"] = Table([certificate_json("a", 80), certificate_json("b", 80)])
+    said = run("certificate", "list")
+    assert "none of 2 certificates expires within 30 days" in said
+    assert run(*shlex.split(said.split("all: edgeward ")[1])).count("  ca  ") == 2, "the command that it prints"
+    answers["expiring_certificates"] = Table([certificate_json("cam-7", 3)])
+    assert "cam-7" in run("certificate", "list")
+
+
+def test_the_list_of_versions_says_which_was_rolled_back_and_why(answers: dict[str, Any]) -> None:
+    known = {"model": "m", "release": 2, "passed": True, "digest": "ab", "size_bytes": 1, "task": "", "estimator": "e"}
+    known |= {"created_at": NOW.isoformat(), "created_by": "ada", "gates": [], "withdrawn": None, "devices": []}
+    answers["versions"] = Table([Version.read({**known, "rolled_back": {"rollout": "r-1", "reason": "1 of 3 failed"}})])
+    said = " ".join(run("model", "show", "m").split())
+    assert "rolled back by r-1: 1 of 3 failed" in said
+
+
+CLAIM = {"url": "http://c", "token": "edc_x", "device": "cam 1", "broker_url": "mqtts://b", "ca": "", "root": "{}"}
+
+
+def test_the_command_for_a_claim_can_be_copied_whatever_the_length_of_its_path(
+    answers: dict[str, Any], tmp_path: Path
+) -> None:
+    answers["claim"] = Claim.read(CLAIM)
+    file = tmp_path / ("a" * 60) / "my claim[1].json"
+    file.parent.mkdir()
+    said = run("device", "enrol", "cam-1", "--out", str(file))
+    assert str(file) in said
+    words = shlex.split(said.strip().split("on the device: ")[1])
+    assert words == ["edgeward-agent", "enrol", "my claim[1].json", "--out", "cam-1"]

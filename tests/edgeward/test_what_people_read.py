@@ -1,0 +1,117 @@
+"""What people read while something runs or fails: a line for each change, and no library's trace."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from agent.config import Config
+from contract.errors import BadInput
+from edgeward.answers.rollouts import Rollout
+from edgeward.cli import device_life, rollout
+from edgeward.cli.main import cli
+from edgeward.cli.model import _load
+from edgeward.cli.render import duration
+
+ROOT = Path(__file__).parents[2]
+
+
+def view(status: str, **changed: Any) -> Rollout:
+    plain = {
+        "id": "r-1", "model": "m", "release": 2, "strategy": "canary", "status": status, "wave": 0, "waves": 2,
+        "open": status == "running", "reason": "", "counts": {"pending": 3}, "verdicts": [], "members": [],
+        "transfer": {"done_bytes": 0, "total_bytes": 0, "bytes_s": 0.0, "eta_s": None}, "excluded": {},
+        "created_at": "2026-01-02T03:04:05+00:00", "created_by": "ada", "plan_digest": "", "approved_by": "",
+        "proposers": [],
+    }  # fmt: skip
+    return Rollout.read({**plain, **changed})
+
+
+class Handle:
+    """A rollout that changes twice and is looked at five times."""
+
+    id = "r-1"
+
+    def __init__(self) -> None:
+        self.views = [view("running"), view("running"), view("running", counts={"succeeded": 1, "pending": 2})]
+        self.views += [self.views[-1], view("rolled_back", reason="failed_ratio: 1 of 3")]
+
+    def show(self) -> Rollout:
+        return self.views[0]
+
+    def watch(self) -> Any:
+        yield from self.views
+
+
+def test_a_rollout_that_is_watched_by_a_program_is_a_line_for_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        def open_rollout(self, _: str) -> Handle:
+            return Handle()
+
+    monkeypatch.setattr(rollout, "Client", Client)
+    done = CliRunner().invoke(cli, ["rollout", "watch", "r-1"])
+    assert done.exit_code == 1
+    assert [line.split(" ", 1)[1] for line in done.output.splitlines()] == [
+        "r-1 m v2 running, wave 1 of 2: 3 pending",
+        "r-1 m v2 running, wave 1 of 2: 1 succeeded, 2 pending",
+        "r-1 m v2 rolled_back, wave 1 of 2: 3 pending; failed_ratio: 1 of 3",
+    ]
+
+
+def test_a_strategy_without_a_name_has_its_files(tmp_path: Path) -> None:
+    file = tmp_path / "careful.toml"
+    file.write_text("[[waves]]\npercent = 100\n")
+    assert rollout.read_strategy(str(file)) == {"name": "careful", "waves": [{"percent": 100}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "lines"),
+    [
+        (
+            "import numpy as np\ndef fit():\n    np.linalg.inv(np.zeros((2, 2)))\n\nfit()\n",
+            "LinAlgError: Singular",
+            2,
+        ),
+        ("model = = 3\n", "SyntaxError", 0),
+    ],
+)
+def test_of_an_error_in_a_users_file_the_users_lines_are_shown(
+    tmp_path: Path, text: str, what: str, lines: int
+) -> None:
+    file = tmp_path / "train.py"
+    file.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        _load(file, None)
+    said = caught.value.detail
+    assert f"{file} has failed: " in said
+    assert what in said
+    assert [line.split(":")[1] for line in said.splitlines() if line.startswith(f"  {file}:")] == ["5", "3"][:lines]
+    assert "site-packages" not in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(20, "20 s"), (119, "119 s"), (1200, "20 min"), (7300, "2 h"), (8e5, "9 d")]
+)
+def test_a_time_is_said_in_the_unit_that_fits(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_what_a_replacement_must_be_given_by_hand_is_all_that_enrolment_does_not_write() -> None:
+    written = {"device", "broker", "trust", "enrolment"}
+    for table in {field.name for field in msgspec.structs.fields(Config)} - written:
+        assert f"[{table}]" in device_life._NOT_KEPT
+
+
+def test_the_example_says_what_is_wrong_with_a_cell_and_shows_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = runpy.run_path(str(ROOT / "examples" / "ask.py"))
+    assert ask["cell"]("kitchen", {"name": "room", "datatype": "BYTES"}) == "kitchen"
+    assert ask["cell"]("true", {"name": "door", "datatype": "BOOL"}) is True
+    with pytest.raises(SystemExit, match="size: 'large' is no FP32"):
+        ask["cell"]("large", {"name": "size", "datatype": "FP32"})
+    done = subprocess.run([sys.executable, ROOT / "examples" / "ask.py"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "usage: python examples/ask.py MODEL CELL...\n")
