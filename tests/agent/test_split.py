@@ -2,11 +2,14 @@
 
 from itertools import pairwise
 
+import pytest
+
 from agent.serving.split import Split, hashed
 
 KEYS = [f"customer-{number}" for number in range(4000)]
 
 
+@pytest.mark.no_cover  # four million times the lines that the next test measures
 def test_two_trials_of_a_fifth_each_share_a_fifth_of_their_keys() -> None:
     """1,000 pairs of 1,001 trials, each with the next one."""
     chosen = [{key for key in KEYS if Split(0.2, f"{number:064x}").has(key)} for number in range(1001)]
