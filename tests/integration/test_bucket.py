@@ -26,7 +26,7 @@ from controller.registry.bucket import LOOK_AGAIN_S, RETRY_S, Bucket
 from controller.state import State, open_state
 from edgeward.demo.processes import Process, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("bucket")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 CHUNK = 4096
 DATA = bytes(range(256)) * 100
 BLOB = describe(DATA, CHUNK)
