@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("path", sorted(ONE_WORKER))
-def test_a_file_that_goes_to_one_worker_shares_a_fixture_of_its_module(path: str) -> None:
+def test_a_file_that_goes_to_one_worker_makes_something_once_for_its_module(path: str) -> None:
     assert 'scope="module"' in (ROOT / path).read_text()
 
 
