@@ -3,9 +3,11 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from controller.broker.process import find_mosquitto
 
@@ -30,6 +32,28 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What waits for real processes comes first, so that no worker is left alone with it at the end."""
     items.sort(key=lambda item: not {"slow", "broker"} & {mark.name for mark in item.iter_markers()})
+
+
+ONE_WORKER = {
+    "tests/agent/test_machine_laws.py",  # one search
+    "tests/integration/test_broker_access.py",  # one broker
+    "tests/integration/test_bucket.py",  # one environment with a store
+}
+"""Files whose tests share what is made once: one worker runs them all. pytest 9.2 ignores the marks xdist_group of
+pytest-xdist 3.8, which sets an attribute that is no longer read: each worker made its own."""
+
+
+class FilesInOnePiece(LoadScopeScheduling):
+    """Sends the files of ONE_WORKER whole, and all other tests one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return path if path in ONE_WORKER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesInOnePiece | None:
+    return FilesInOnePiece(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 MAX_OPEN_FILES = 300

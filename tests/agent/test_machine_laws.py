@@ -104,9 +104,6 @@ def reachable() -> dict[State, list[tuple[Event, machine.Step]]]:
     return graph
 
 
-pytestmark = pytest.mark.xdist_group("machine laws")  # one search for all
-
-
 @pytest.fixture(scope="module")
 def graph() -> dict[State, list[tuple[Event, machine.Step]]]:
     return reachable()

@@ -43,11 +43,13 @@ def broken(monkeypatch: pytest.MonkeyPatch, target: Any, name: str, value: Any) 
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.no_cover  # the worlds above are measured, which pass through the same lines
 def test_a_controller_without_grace_locks_a_device_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "d00" in broken(monkeypatch, enrolment, "RENEWAL_GRACE_DAYS", 0.0)
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.no_cover
 def test_a_device_that_renews_at_the_end_makes_people_warn_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
     late = lambda pair, _: pair.ends - timedelta(hours=6)  # noqa: E731
     monkeypatch.setattr("firmware_sim.certificates.due_at", late)
@@ -56,6 +58,7 @@ def test_a_device_that_renews_at_the_end_makes_people_warn_in_vain(monkeypatch: 
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.no_cover
 def test_a_controller_that_introduces_no_authority_locks_devices_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert broken(monkeypatch, Authorities, "introductions", lambda *_: ()) != ""
 
@@ -67,6 +70,7 @@ def keep_in_place(pairs: KeyPairs, pair: KeyPair) -> None:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.no_cover
 def test_a_pair_that_is_overwritten_in_place_is_lost_to_a_power_cut(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -29,7 +29,6 @@ from controller.trust.enrolment import Enrolment, credential_of
 from controller.trust.keys import private_pem
 
 pytestmark = [
-    pytest.mark.xdist_group("broker access"),  # one broker for all
     pytest.mark.broker,
     pytest.mark.timeout(120),
     pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto here: apt-get install mosquitto (CI does)"),

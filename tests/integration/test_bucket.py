@@ -26,7 +26,7 @@ from controller.registry.bucket import LOOK_AGAIN_S, RETRY_S, Bucket
 from controller.state import State, open_state
 from edgeward.demo.processes import Process, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("bucket")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 CHUNK = 4096
 DATA = bytes(range(256)) * 100
 BLOB = describe(DATA, CHUNK)
@@ -38,9 +38,9 @@ SERVER = ("moto==5.2.5", "flask==3.1.3", "flask-cors==6.0.5")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an S3 store in which nothing is."""
     environment = tmp_path_factory.mktemp("moto")
-    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-    installs = [str(environment / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", *SERVER]
-    subprocess.run(installs, check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "-q", "--no-compile", *SERVER], check=True)  # it runs once
     command = [str(environment / "bin" / "moto_server"), "-H", "127.0.0.1", "-p", "0"]
     log = environment / "log"
     process = Process("moto", command, log)
