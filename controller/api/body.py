@@ -7,11 +7,11 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from aiohttp import BodyPartReader, web
 
@@ -35,7 +35,10 @@ RESERVE_BYTES = FREE_BYTES_WANTED
 """Free space that no push may use: the store, the audit and the journal need it to go on, and health looks at it."""
 LOOK_EVERY_BYTES = 16 * 1024**2
 """Of a push that is received, between two looks at the free space: others write to the disk meanwhile."""
+T = TypeVar("T")
 PIECE_BYTES = 256 * 1024
+LOOK_S = 0.2
+"""Seconds between two looks at whether somebody still waits for the answer to a push."""
 _LIMITS = {"request": MAX_PUSH_REQUEST_BYTES, "model": MAX_MODEL_BYTES, "sample": MAX_TENSORS_BYTES}
 BODY_LIMITS = web.AppKey("body_limits", dict[tuple[str, str], int])
 """Bytes by method and path; 0: the route reads its own body."""
@@ -113,6 +116,19 @@ class Pushes:
 
 
 PUSHES = web.AppKey("pushes", Pushes)
+
+
+async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """Awaits `work`, and cancels it once the caller has hung up: then CancelledError, which nobody is there to hear."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=LOOK_S)
+            if request.transport is None or request.transport.is_closing():
+                task.cancel()
+        return await task
+    finally:
+        task.cancel()
 
 
 async def _receive(request: web.Request, scratch: Path) -> Received:

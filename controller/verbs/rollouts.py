@@ -17,7 +17,7 @@ from controller.reconcile.deeds import Deed
 from controller.reconcile.membership import facts_of, is_standing
 from controller.reconcile.preview import Preview, plan_rollout
 from controller.reconcile.preview import preview as preview_of
-from controller.registry.registry import Version, gate_words
+from controller.registry.version import Version, gate_words
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.decide import waits_for_absentees_only
 from controller.rollout.endings import named_failures
@@ -311,6 +311,9 @@ def may_start(state: State, model: str, release: int | None, *, again: bool) -> 
             f"{model} v{version.release} was withdrawn by {withdrawn.by} at {withdrawn.at}: {withdrawn.reason}; "
             f"`edgeward version reinstate {model} {version.release}` takes that back",
         )
+    if (removal := state.registry.removal(model, version.release)) is not None:
+        words = f"{removal.by} let the blobs of {model} v{version.release} go at {removal.at}: push the model again"
+        raise BadInput(Code.VERSION_REMOVED, words)
     known = state.world.durable.rollouts.values()
     newest = next((each for each in reversed(known) if (each.model, each.release) == (model, version.release)), None)
     if newest is not None and not again and _is_rolled_back(state, newest):

@@ -1,4 +1,4 @@
-"""`edgeward model push | list | show | export | captured | label`."""
+"""`edgeward model push | list | show | export | captured | label`, and the commands of `cli.registry`."""
 
 import runpy
 from pathlib import Path
@@ -8,6 +8,8 @@ import click
 
 from contract.errors import BadInput, Code
 from edgeward.answers.models import Version
+from edgeward.cli.named import HOW, split_name
+from edgeward.cli.registry import COMMANDS
 from edgeward.cli.render import console, json_option, print_json, size, table, when
 from edgeward.client import Client
 
@@ -31,29 +33,50 @@ def model() -> None:
     type=click.Choice(["fp16", "int8"]),
     help="A smaller form to make as well, for devices on which the full one does not fit; may be repeated.",
 )
+@click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="Measured on it; may be repeated.")
+@click.option("--parent", default="", help="The version from which it follows; default: the newest.")
+@click.option("--licence", default="", help="An SPDX identifier, as Apache-2.0.")
 @json_option
 def push(
     file: Path,
+    *,
     name: str,
     sample_path: Path | None,
     tags: tuple[str, ...],
+    metrics: tuple[str, ...],
+    parent: str,
+    licence: str,
     variants: tuple[Literal["fp16", "int8"], ...],
-    *,
     as_json: bool,
 ) -> None:
     """Convert, verify and register FILE as a new version.
 
-    FILE is a Python file that leaves a fitted `model` and its `sample` rows, or .skops or .onnx with --sample.
+    FILE is a Python file that leaves a fitted `model` and its `sample` rows, or .skops or .onnx with --sample. Ctrl-C
+    ends it on the controller too.
     """
     estimator, sample = _load(file, sample_path)
     client = Client()
+    measured = _numbers(metrics)
     with console.status(f"converting {file.name}: parity, golden set, limits", spinner="dots"):
-        version = client.push(estimator, name=name, sample=sample, tags=pairs(tags), variants=variants)
+        version = client.push(
+            estimator,
+            name=name,
+            sample=sample,
+            tags=pairs(tags),
+            variants=variants,
+            metrics=measured,
+            parent=parent,
+            licence=licence,
+        )
     if as_json:
         print_json(version.plain)
         return
+    if not version.new:
+        console.print(f"same bytes as v{version.release}: no version was made", highlight=False)
+        return
     console.print(
-        f"[green]{name} v{version.release}[/] passed its gates, {size(version.size_bytes)}, {version.estimator}"
+        f"[green]{name} v{version.release}[/] ({version.semver}) passed its gates, {size(version.size_bytes)}, "
+        f"{version.estimator}"
     )
     for gate in version.gates:
         console.print(f"  {gate.gate}: {gate.detail}", highlight=False)
@@ -77,11 +100,12 @@ def list_(*, as_json: bool) -> None:
 
 @model.command()
 @click.argument("name")
-@click.option("--version", "release", type=int, help="Everything about one version, evidence included.")
+@click.option("--version", "release", help=f"Everything about one version, evidence included. {HOW}")
 @json_option
-def show(name: str, release: int | None, *, as_json: bool) -> None:
+def show(name: str, release: str | None, *, as_json: bool) -> None:
     """Versions of a model, or one with its evidence."""
     client = Client()
+    name, release = split_name(name, release)
     if release is not None:
         found = client.version(name, release).plain
         print_json(found) if as_json else console.print_json(data=found)
@@ -92,12 +116,14 @@ def show(name: str, release: int | None, *, as_json: bool) -> None:
         return
     rows = [
         (
-            f"v{v.release}", "withdrawn" if v.withdrawn else "yes" if v.passed else "no", size(v.size_bytes),
-            v.estimator, when(v.created_at), _evidence(v),
+            f"v{v.release}", v.semver, ", ".join(v.aliases),
+            "withdrawn" if v.withdrawn else "removed" if v.removed else "yes" if v.passed else "no",
+            size(v.size_bytes), v.estimator, when(v.created_at), _evidence(v),
         )
         for v in versions
     ]  # fmt: skip
-    console.print(table(name, ("version", "passed", "size", "estimator", "created", "evidence"), rows))
+    columns = ("version", "semver", "aliases", "passed", "size", "estimator", "created", "evidence")
+    console.print(table(name, columns, rows))
 
 
 @model.command()
@@ -114,15 +140,17 @@ def captured(name: str, out: Path) -> None:
 
 @model.command()
 @click.argument("name")
-@click.option("--version", "release", type=int, required=True, help="Which one.")
+@click.option("--version", "release", help=f"Which one; default: newest. {HOW}")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A directory, on a stick.")
-def export(name: str, release: int, out: Path) -> None:
+def export(name: str, release: str | None, out: Path) -> None:
     """Write the files of a version to a directory: for devices that have it as `file:///...` in [transfer] sources.
 
     What devices find there they verify as what comes from the broker.
     """
-    written = Client().export(name, release, out)
-    console.print(f"{size(written)} of {name} v{release} in {out}", highlight=False)
+    name, release = split_name(name, release)
+    found = Client().version(name, release or "newest")
+    written = Client().export(name, found.release, out)
+    console.print(f"{size(written)} of {name} v{found.release} in {out}", highlight=False)
 
 
 @model.command()
@@ -140,9 +168,11 @@ def label(name: str, file: Path) -> None:
 
 
 def _evidence(version: Version) -> str:
-    """What the gates said, after the reason of a withdrawal."""
+    """What the gates said, after the reasons of a withdrawal and of waivers."""
     withdrawn = version.withdrawn
     why = [] if withdrawn is None else [f"withdrawn by {withdrawn.by} at {when(withdrawn.at)}: {withdrawn.reason}"]
+    waived = [(gate.gate, gate.waiver) for gate in version.gates if gate.waiver is not None]
+    why += [f"{gate} waived by {waiver.by}: {waiver.reason}" for gate, waiver in waived]
     return "; ".join([*why, *(gate.detail for gate in version.gates)])
 
 
@@ -155,6 +185,14 @@ def pairs(texts: tuple[str, ...]) -> dict[str, str]:
             raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected KEY=VALUE")
         found[key] = value
     return found
+
+
+def _numbers(texts: tuple[str, ...]) -> dict[str, float]:
+    """NAME=NUMBER texts as a dict; BadInput `request_invalid` for anything else."""
+    try:
+        return {name: float(text) for name, text in pairs(texts).items()}
+    except ValueError as error:
+        raise BadInput(Code.REQUEST_INVALID, f"--metric: {error}") from None
 
 
 def _load(file: Path, sample_path: Path | None) -> tuple[Any, Any]:
@@ -178,3 +216,7 @@ def _rows(path: Path) -> Any:
     if path.suffix not in readers:
         raise BadInput(Code.REQUEST_INVALID, f"{path}: expected .csv, .csv.gz, .parquet or .npy")
     return readers[path.suffix](path)
+
+
+for command in COMMANDS:
+    model.add_command(command)
