@@ -18,6 +18,7 @@ from edgeward.answers.models import (
     Cleaned,
     Comparison,
     Found,
+    GatePolicy,
     Model,
     Notes,
     Pushed,
@@ -26,6 +27,7 @@ from edgeward.answers.models import (
 )
 from edgeward.answers.table import Table
 from edgeward.encode import encode_model, encode_rows
+from edgeward.held_out import HeldOut, OwnGate, run_gates
 from edgeward.lineage import told_of
 from edgeward.transport import Transport
 
@@ -45,6 +47,8 @@ class VersionCalls:
         parent: str | int = "",
         metrics: Mapping[str, float] | None = None,
         licence: str = "",
+        held_out: HeldOut | None = None,
+        gates: Mapping[str, OwnGate] | None = None,
         tags: dict[str, str] | None = None,
         variants: Sequence[Literal["fp16", "int8"]] = (),
     ) -> Pushed:
@@ -57,14 +61,20 @@ class VersionCalls:
         Where it comes from is kept with it: the commit of the current directory, the installed packages and the
         estimator's parameters are found out. `data` are the rows it was trained on, of which only a digest is sent;
         `parent` the version from which it follows (the newest, if none is named), `metrics` what was measured on it,
-        `licence` an SPDX identifier. The same bytes as a version that is there make no other one: `new` is False then.
-        BadInput: `parity_failed`, `gates_not_passed`, `estimator_unsupported`, `estimator_untrusted`,
-        `conversion_limit` and their like.
+        `licence` an SPDX identifier. `held_out` are rows for the gates before release, which the controller answers by
+        the converted model and deletes after the push; `gates` are your own, functions of (model, held-out rows) that
+        run here and whose verdicts are recorded as yours.
+
+        The same bytes as a version that is there make no other one: `new` is False then. BadInput: `parity_failed`,
+        `gates_not_passed`, `estimator_unsupported`, `estimator_untrusted`, `conversion_limit` and their like.
         """
         kind, raw = encode_model(model)
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
-        request = {"kind": kind, "tags": tags or {}, "variants": list(variants), "told": told}
-        return Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, raw, encode_rows(sample)))
+        own = run_gates(gates or {}, model, held_out)
+        request = {"kind": kind, "tags": tags or {}, "variants": list(variants), "told": told, "own_gates": own}
+        parts = {"model": raw, "sample": encode_rows(sample)}
+        parts |= {} if held_out is None else {"held_out": held_out.encode()}
+        return Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts))
 
     def models(self) -> Table[Model]:
         """All models."""
@@ -109,6 +119,14 @@ class VersionCalls:
         return VersionDetail.read(
             self._transport.post(f"{_path(model, release)}/waive", {"gate": gate, "reason": reason})
         )
+
+    def gate_policy(self, model: str) -> GatePolicy:
+        """Limits that versions of a model must keep to before release."""
+        return GatePolicy.read(self._transport.get(f"/v1/models/{model}/gates"))
+
+    def set_gate_policy(self, model: str, policy: Mapping[str, Any]) -> GatePolicy:
+        """Sets the limits for versions that are pushed from now on; `policy` as in configs/gates/example.toml."""
+        return GatePolicy.read(self._transport.put(f"/v1/models/{model}/gates", dict(policy)))
 
     def aliases(self, model: str) -> Table[Alias]:
         """Aliases of a model, and the version that each names now."""

@@ -39,7 +39,11 @@ T = TypeVar("T")
 PIECE_BYTES = 256 * 1024
 LOOK_S = 0.2
 """Seconds between two looks at whether somebody still waits for the answer to a push."""
-_LIMITS = {"request": MAX_PUSH_REQUEST_BYTES, "model": MAX_MODEL_BYTES, "sample": MAX_TENSORS_BYTES}
+_LIMITS = {
+    "request": MAX_PUSH_REQUEST_BYTES, "model": MAX_MODEL_BYTES, "sample": MAX_TENSORS_BYTES,
+    "held_out": MAX_TENSORS_BYTES,
+}  # fmt: skip
+_REQUIRED = frozenset({"request", "model", "sample"})
 BODY_LIMITS = web.AppKey("body_limits", dict[tuple[str, str], int])
 """Bytes by method and path; 0: the route reads its own body."""
 
@@ -51,6 +55,8 @@ class Received:
     request: bytes
     model: Path
     sample: Path
+    held_out: Path | None
+    """Held-out rows, if some were sent."""
 
 
 @web.middleware
@@ -141,7 +147,8 @@ async def _receive(request: web.Request, scratch: Path) -> Received:
                 name = part.name if isinstance(part, BodyPartReader) else None
                 if not isinstance(part, BodyPartReader) or name not in _LIMITS or name in came:
                     raise BadInput(
-                        Code.REQUEST_INVALID, f"part {str(name)[:64]!r}: expected request, model and sample, each once"
+                        Code.REQUEST_INVALID,
+                        f"part {str(name)[:64]!r}: expected request, model, sample and held_out, each once",
                     )
                 came.add(name)
                 with (scratch / name).open("wb") as file:
@@ -156,10 +163,11 @@ async def _receive(request: web.Request, scratch: Path) -> Received:
         raise BadInput(Code.REQUEST_SLOW, f"the push comes more slowly than {SLOWEST_BYTES_S} bytes a second") from None
     except OSError as error:
         raise WorldError(Code.DISK_FULL, f"a push could not be written: {error.strerror}") from error
-    if missing := sorted(set(_LIMITS) - came):
+    if missing := sorted(_REQUIRED - came):
         code = Code.SAMPLE_MISSING if missing == ["sample"] else Code.REQUEST_INVALID
         raise BadInput(code, f"missing parts: {', '.join(missing)}")
-    return Received((scratch / "request").read_bytes(), scratch / "model", scratch / "sample")
+    held_out = scratch / "held_out" if "held_out" in came else None
+    return Received((scratch / "request").read_bytes(), scratch / "model", scratch / "sample", held_out)
 
 
 async def _pieces(part: BodyPartReader, file: BinaryIO, name: str) -> AsyncIterator[int]:

@@ -31,12 +31,15 @@ from controller.convert.request import VariantName
 from controller.fleet.twin import Twin
 from controller.health import findings_of, nearest_expiry
 from controller.registry.version import Told
+from controller.verbs.gates import Brought, OwnVerdict
 from controller.verbs.health import facts_of
 from controller.verbs.push import push
 
 
 class PushRequest(Message, frozen=True):
-    """The JSON part of a push. The other multipart parts are `model` (bytes) and `sample` (npz)."""
+    """The JSON part of a push. The other multipart parts are `model` (bytes), `sample` and, if there are held-out rows,
+    `held_out` (npz).
+    """
 
     kind: Literal["skops", "onnx"]
     tags: dict[str, str] = {}
@@ -44,6 +47,8 @@ class PushRequest(Message, frozen=True):
     """The smaller forms to make too, for devices on which the full form does not fit."""
     told: Told = Told()
     """Where the model comes from: data, code, environment, parameters, metrics."""
+    own_gates: tuple[OwnVerdict, ...] = ()
+    """Verdicts of gates of the user's own, which ran where the model was pushed."""
 
 
 async def health(request: web.Request) -> web.Response:
@@ -110,6 +115,7 @@ async def push_version(request: web.Request) -> PushAnswer:
                 tags=wanted.tags,
                 variants=wanted.variants,
                 told=wanted.told,
+                brought=Brought(came.held_out, wanted.own_gates),
             ),
         )
     return PushAnswer(new=pushed.new, **detail_fields(state, pushed.version))

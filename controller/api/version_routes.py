@@ -8,11 +8,13 @@ from controller.api import version_views as views
 from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.state_key import STATE
+from controller.gates.policy import GatePolicy
 from controller.registry.compare import Comparison, compare_versions
 from controller.registry.notes import Notes
 from controller.registry.search import DEFAULT_PAGE, read_query
 from controller.state import State
 from controller.verbs import versions, writing
+from controller.verbs.gates import policy_of, set_gates
 
 
 class WithdrawRequest(Message, frozen=True):
@@ -115,6 +117,17 @@ async def waive_gate(request: web.Request) -> views.VersionDetail:
     return views.version_detail(state, version)
 
 
+async def show_gates(request: web.Request) -> GatePolicy:
+    """Limits that versions of a model must keep to; without limits where nobody has set some."""
+    return policy_of(request.app[STATE], request.match_info["model"])
+
+
+async def put_gates(request: web.Request) -> GatePolicy:
+    """Sets the limits for versions that are pushed from now on."""
+    policy = decode(await request.read(), GatePolicy)
+    return set_gates(request.app[STATE], request.match_info["model"], policy, actor=actor_of(request))
+
+
 async def list_aliases(request: web.Request) -> list[views.AliasView]:
     """Aliases of a model, sorted by name."""
     state, model = request.app[STATE], request.match_info["model"]
@@ -204,6 +217,8 @@ VERSION_ROUTES = (
     ),
     Route("rollout", "POST", f"{_ONE}/reinstate", reinstate_version, "Take that back", views.VersionDetail),
     Route("rollout", "POST", f"{_ONE}/waive", waive_gate, "Waive a failed gate", views.VersionDetail, WaiveRequest),
+    Route("view", "GET", f"{_MODEL}/gates", show_gates, "Limits before release", GatePolicy),
+    Route("rollout", "PUT", f"{_MODEL}/gates", put_gates, "Set limits before release", GatePolicy, GatePolicy),
     Route("view", "GET", f"{_MODEL}/aliases", list_aliases, "Aliases of a model", list[views.AliasView]),
     Route("push", "PUT", f"{_MODEL}/aliases/{{alias}}", set_alias, "Name a version", views.AliasView, AliasRequest),
     Route("push", "DELETE", f"{_MODEL}/aliases/{{alias}}", remove_alias, "End an alias", list[views.AliasView]),

@@ -21,14 +21,15 @@ from controller.clock import stamp
 from controller.convert.compare import ATOL, RTOL
 from controller.convert.convert import ConversionLimits, Converted, run_conversion
 from controller.convert.request import Conversion, ConvertedForm, VariantName
-from controller.gates.parity import judge_parity
 from controller.gates.variant import judge_variant
+from controller.gates.verdict import GateVerdict
 from controller.registry.journal import AuditFilter
 from controller.registry.notes import check_tags
 from controller.registry.semver import next_semver
 from controller.registry.version import Environment, Lineage, Told, Version, check_told, gate_words, same_bytes
 from controller.state import State
-from controller.verbs import trust
+from controller.verbs import gates, trust
+from controller.verbs.gates import Brought, check_brought
 
 HARDWARE = ("x86_64", "aarch64", "arm64")
 GOLDEN_MISMATCH = Decimal("0.02")
@@ -36,6 +37,7 @@ GOLDEN_MISMATCH = Decimal("0.02")
 MEMORY_FLOOR_MB = 64
 LOAD_FLOOR_S = 10
 NOTHING = Told()
+NO_MORE = Brought()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ async def push(
     tags: dict[str, str],
     variants: tuple[VariantName, ...] = (),
     told: Told = NOTHING,
+    brought: Brought = NO_MORE,
 ) -> Pushed:
     """Converts, judges and registers a version from the files `raw` and `sample`. The files are not changed.
 
@@ -67,18 +70,23 @@ async def push(
     state.registry.next_release(model)  # a bad name must be refused before minutes of conversion
     check_tags(tags)
     check_told(told)
+    check_brought(brought)
     parent = _parent(state, model, told.parent)
     settings, at = state.config.convert, stamp()
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
     try:
         async with state.conversions.turn():
             converted = await run_conversion(kind, raw, sample, limits, variants)
+            manifest = _manifest(state.registry.next_release(model), converted, state.config.publish.chunk_bytes)
+            verdicts = await gates.judge(
+                state, model, manifest, converted, brought=brought, licence=told.licence, actor=actor
+            )
         digests = [await asyncio.to_thread(_digest, each) for each in (raw, sample)]
     except asyncio.CancelledError:
         state.journal.audit(stamp(), actor, "push cancel", model, "whoever pushed has gone: nothing was registered")
         raise
     lineage = _lineage(converted.answer, told, parent, at=at, actor=actor, kind=kind, digests=digests, tags=tags)
-    pushed = _register(state, model, converted, lineage, told.environment)
+    pushed = _register(state, model, converted, lineage, environment=told.environment, verdicts=verdicts)
     if not pushed.new:
         words = f"the same bytes as v{pushed.version.release}: no version was made"
         state.journal.audit(at, actor, "push again", f"{model} v{pushed.version.release}", words)
@@ -170,7 +178,13 @@ def _digest(path: Path) -> str:
 
 
 def _register(
-    state: State, model: str, converted: Converted, lineage: Lineage, environment: Environment | None
+    state: State,
+    model: str,
+    converted: Converted,
+    lineage: Lineage,
+    *,
+    environment: Environment | None,
+    verdicts: tuple[GateVerdict, ...],
 ) -> Pushed:
     """Keeps the version, or finds the one that has these bytes; then its blobs are brought again if they were gone."""
     version = Version(
@@ -179,7 +193,7 @@ def _register(
         manifest=_manifest(state.registry.next_release(model), converted, state.config.publish.chunk_bytes),
         lineage=lineage,
         evidence=_evidence(converted.answer),
-        gates=(judge_parity(converted.answer.parity),),
+        gates=verdicts,
     )
     known = state.registry.having(model, version.manifest.artifact.sha256)
     same = next((each for each in reversed(known) if same_bytes(each, version)), None)

@@ -40,6 +40,21 @@ class Gate(Answer, frozen=True):
     waiver: Waiver | None = None
 
 
+class GatePolicy(Answer, frozen=True):
+    """Limits that versions of a model must keep to before release; configs/gates/example.toml describes them."""
+
+    max_size_bytes: int | None = None
+    max_latency_us_p95: float | None = None
+    max_memory_mb: float | None = None
+    held_out: Plain = {}
+    slices: Plain = {}
+    fairness: Plain = {}
+    same_signature: bool = False
+    licences: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+
+
 class Withdrawal(Answer, frozen=True):
     """Who has withdrawn a version, when, and why."""
 

@@ -1,8 +1,10 @@
-"""`edgeward model search | diff | lineage | gates | waive | alias | tag | note | comment | clean`.
+"""`edgeward model search | diff | lineage | gates | policy | waive | alias | tag | note | comment | clean`.
 
 Decides how versions and what people write about them look in a terminal. Refuses to know how they are kept.
 """
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import click
@@ -90,6 +92,25 @@ def gates(name: str, *, as_json: bool) -> None:
         return
     rows = [(each.gate, _verdict(each), each.detail, each.power, each.remedy) for each in found.gates]
     console.print(table(f"{model} v{found.release}", ("gate", "verdict", "evidence", "power", "remedy"), rows))
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--set", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML file as configs/gates/example.toml: its limits hold for versions that are pushed from now on.",
+)  # fmt: skip
+def policy(name: str, file: Path | None) -> None:
+    """Show the limits that versions of NAME must keep to before release, as JSON, or set them."""
+    client = Client()
+    if file is None:
+        print_json(client.gate_policy(name).plain)
+        return
+    try:
+        wanted = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{file}: {error}") from None
+    print_json(client.set_gate_policy(name, wanted).plain)
 
 
 @click.command()
@@ -187,7 +208,7 @@ def clean(name: str, keep: int, *, apply: bool, as_json: bool) -> None:
         console.print(f"{size(found.removed_bytes)} are free again", highlight=False)
 
 
-COMMANDS = (search, diff, lineage, gates, waive, alias, tag, note, comment, clean)
+COMMANDS = (search, diff, lineage, gates, policy, waive, alias, tag, note, comment, clean)
 _COLUMNS = ("model", "version", "semver", "aliases", "passed", "size", "estimator", "created", "metrics", "tags")
 
 

@@ -5,11 +5,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
+from onnx import TensorProto, helper, numpy_helper
 
 from contract.blobs import describe
+from contract.golden import join_golden
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Tensor
+from contract.tensors import encode_tensors
 from controller.convert.convert import Converted
 from controller.convert.request import Conversion, ConvertedForm
 from controller.gates.parity import Compared, Parity
@@ -76,6 +80,27 @@ def converted(model: bytes = b"onnx", *, differing: int = 0, **changes: Any) -> 
         estimator="Planted",
     )
     return Converted(forms={"": (model, b"golden set of " + model)}, answer=replace(answer, **changes))
+
+
+def threshold_model(weights: tuple[float, float, float]) -> Converted:
+    """A real model: the label is 1 where the weighted sum of the three columns is above 0."""
+    wanted = numpy_helper.from_array(np.array(weights, dtype=np.float32).reshape(3, 1), "w")
+    zero = numpy_helper.from_array(np.zeros(1, dtype=np.float32), "zero")
+    flat = numpy_helper.from_array(np.array([-1], dtype=np.int64), "flat")
+    nodes = [
+        helper.make_node("MatMul", ["X", "w"], ["sum"]),
+        helper.make_node("Greater", ["sum", "zero"], ["above"]),
+        helper.make_node("Cast", ["above"], ["number"], to=TensorProto.INT64),
+        helper.make_node("Reshape", ["number", "flat"], ["label"]),
+    ]
+    takes = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 3])
+    gives = helper.make_tensor_value_info("label", TensorProto.INT64, [None])
+    graph = helper.make_graph(nodes, "model", [takes], [gives], [wanted, zero, flat])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    rows = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    answers = (rows @ np.array(weights, dtype=np.float32) > 0).astype(np.int64)
+    golden = encode_tensors(join_golden({"X": rows}, {"label": answers}))
+    return Converted(forms={"": (made.SerializeToString(), golden)}, answer=converted().answer)
 
 
 @pytest.fixture

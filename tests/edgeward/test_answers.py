@@ -37,6 +37,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "Retained": models.Retained,
     "Removal": models.Removal,
     "Waiver": models.Waiver,
+    "GatePolicy": models.GatePolicy,
     "Delivery": models.VersionDelivery,
     "Blob": Blob,
     "GateVerdict": models.Gate,
