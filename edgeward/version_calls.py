@@ -26,7 +26,7 @@ from edgeward.answers.models import (
     VersionDetail,
 )
 from edgeward.answers.table import Table
-from edgeward.encode import encode_model, encode_rows
+from edgeward.encode import encode_model_and_rows
 from edgeward.held_out import HeldOut, OwnGate, run_gates
 from edgeward.lineage import told_of
 from edgeward.transport import Transport
@@ -42,7 +42,7 @@ class VersionCalls:
         model: Any,
         *,
         name: str,
-        sample: Any,
+        sample: Any = None,
         data: Any = None,
         parent: str | int = "",
         metrics: Mapping[str, float] | None = None,
@@ -54,9 +54,10 @@ class VersionCalls:
     ) -> Pushed:
         """Converts, verifies and registers a version; what the controller knows about it.
 
-        `model` is a fitted estimator or pipeline, ONNX bytes, or a path to .onnx or .skops; `sample` holds rows as
-        devices will see them (2-D array or DataFrame). `variants` are smaller forms to make as well, for devices on
-        which the full one does not fit; those that answer otherwise are left out.
+        `model` is a fitted estimator or pipeline, ONNX bytes, a path to .onnx or .skops, or the path of a folder:
+        MLflow's, Hugging Face's or an OCI layout. `sample` holds rows as devices will see them (2-D array or
+        DataFrame); a folder that `export_folder` wrote brings its own. `variants` are smaller forms to make as well,
+        for devices on which the full one does not fit; those that answer otherwise are left out.
 
         Where it comes from is kept with it: the commit of the current directory, the installed packages and the
         estimator's parameters are found out. `data` are the rows it was trained on, of which only a digest is sent;
@@ -68,11 +69,11 @@ class VersionCalls:
         The same bytes as a version that is there make no other one: `new` is False then. BadInput: `parity_failed`,
         `gates_not_passed`, `estimator_unsupported`, `estimator_untrusted`, `conversion_limit` and their like.
         """
-        kind, raw = encode_model(model)
+        kind, raw, rows = encode_model_and_rows(model, sample)
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
         own = run_gates(gates or {}, model, held_out)
         request = {"kind": kind, "tags": tags or {}, "variants": list(variants), "told": told, "own_gates": own}
-        parts = {"model": raw, "sample": encode_rows(sample)}
+        parts = {"model": raw, "sample": rows}
         parts |= {} if held_out is None else {"held_out": held_out.encode()}
         return Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts))
 
@@ -170,6 +171,24 @@ class VersionCalls:
         named = [each for form in forms for each in (form.artifact, form.golden.blob)]
         blobs = [Blob.read(msgspec.to_builtins(each)) for each in named]
         return sticks.write_blobs([*blobs, *(each.blob for each in found.deliveries)], directory, self._blob)
+
+    def export_folder(
+        self,
+        model: str,
+        release: int | str,
+        directory: Path,
+        form: Literal["mlflow", "huggingface", "oci"],
+        sign_with: Path | None = None,
+    ) -> int:
+        """Writes a version as a folder that MLflow, Hugging Face or a registry of containers reads; its bytes.
+
+        `sign_with` is a private key in PEM, by which the folder gets an OpenSSF model signature, `model.sig`.
+        BadInput `request_invalid` if the directory is not empty; WorldError `digest_mismatch`.
+        """
+        from edgeward.exports.exported import collect  # yaml takes 30 ms to import, and few calls export
+        from edgeward.exports.folders import write_folder
+
+        return write_folder(collect(self.version(model, release), self._blob), directory, form, sign_with)
 
     def _blob(self, digest: str) -> bytes:
         return self._transport.fetch(f"/v1/blobs/{digest}")

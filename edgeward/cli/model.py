@@ -20,7 +20,7 @@ def model() -> None:
 
 
 @model.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", required=True, help="The model's name: lower-case letters, digits, '-'.")
 @click.option(
     "--sample", "sample_path", type=click.Path(exists=True, path_type=Path), help="Rows: .csv, .parquet, .npy."
@@ -51,8 +51,8 @@ def push(
 ) -> None:
     """Convert, verify and register FILE as a new version.
 
-    FILE is a Python file that leaves a fitted `model` and its `sample` rows, or .skops or .onnx with --sample. Ctrl-C
-    ends it on the controller too.
+    FILE is a Python file that leaves a fitted `model` and its `sample` rows, or .skops or .onnx with --sample, or a
+    folder: MLflow's, Hugging Face's or an OCI layout. Ctrl-C ends it on the controller too.
     """
     estimator, sample = _load(file, sample_path)
     client = Client()
@@ -142,14 +142,30 @@ def captured(name: str, out: Path) -> None:
 @click.argument("name")
 @click.option("--version", "release", help=f"Which one; default: newest. {HOW}")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A directory, on a stick.")
-def export(name: str, release: str | None, out: Path) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["devices", "mlflow", "huggingface", "oci"]),
+    default="devices",
+    show_default=True,
+    help="For whom it is.",
+)
+@click.option(
+    "--sign-with", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A private key (PEM, P-256): adds an OpenSSF model signature, model.sig. Not for devices.",
+)  # fmt: skip
+def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path | None) -> None:
     """Write the files of a version to a directory: for devices that have it as `file:///...` in [transfer] sources.
 
-    What devices find there they verify as what comes from the broker.
+    What devices find there they verify as what comes from the broker. Other formats are folders that MLflow, Hugging
+    Face or a registry of containers reads, and that `edgeward model push` takes again.
     """
     name, release = split_name(name, release)
     found = Client().version(name, release or "newest")
-    written = Client().export(name, found.release, out)
+    if form == "devices":
+        written = Client().export(name, found.release, out)
+    else:
+        written = Client().export_folder(name, found.release, out, form, sign_with)
     console.print(f"{size(written)} of {name} v{found.release} in {out}", highlight=False)
 
 
@@ -196,6 +212,8 @@ def _numbers(texts: tuple[str, ...]) -> dict[str, float]:
 
 
 def _load(file: Path, sample_path: Path | None) -> tuple[Any, Any]:
+    if file.is_dir():
+        return file, None if sample_path is None else _rows(sample_path)
     if file.suffix != ".py":
         if sample_path is None:
             raise BadInput(Code.SAMPLE_MISSING, f"{file}: parity needs rows: add --sample rows.csv")
