@@ -42,11 +42,11 @@ def told_of(
 
 def source_code(directory: Path) -> dict[str, Any] | None:
     """The commit of the working tree that holds `directory`, and whether files differ from it; None without git."""
-    commit = _git(directory, "rev-parse", "HEAD")
-    if commit is None:
+    revision = _git(directory, "rev-parse", "HEAD")
+    if revision is None:
         return None
     changed = _git(directory, "status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit.strip(), "dirty": changed is None or bool(changed.strip())}
+    return {"revision": revision.strip(), "dirty": changed is None or bool(changed.strip())}
 
 
 def environment() -> dict[str, Any]:

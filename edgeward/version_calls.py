@@ -92,7 +92,7 @@ class VersionCalls:
     def search(self, *where: str, text: str = "", sort: str = "-created_at", limit: int = 50, offset: int = 0) -> Found:
         """Versions of all models that meet every condition: `search("metric.accuracy > 0.9", "tag.site = oslo")`.
 
-        Fields: model, release, semver, created_at, created_by, estimator, task, digest, licence, commit, data,
+        Fields: model, release, semver, created_at, created_by, estimator, task, digest, licence, revision, data,
         size_bytes, passed, withdrawn, and tag.NAME, metric.NAME, param.NAME, alias.NAME. Operators: = != < <= > >=, and
         ~ for a part of a text. `text` stands anywhere in names, tags, note or comments; `sort` is a field, with `-`
         before it descending, and versions without that tag, metric, parameter or alias are left out.

@@ -111,7 +111,7 @@ def _latency(session: ort.InferenceSession, inputs: dict[str, Array]) -> dict[st
             took_us.append((time.perf_counter() - at) * 1e6)
         if at - began > MAX_RUN_S:
             break
-    return {f"latency_us_p{share}": float(np.percentile(took_us, share)) for share in (50, 95)}
+    return {f"latency_us_p{percent}": float(np.percentile(took_us, percent)) for percent in (50, 95)}
 
 
 def _operators(graph: Any) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class Catalogue:
         for model in registry.models():
             for version in registry.versions(model):
                 self._insert(version)
-        self._db.execute("COMMIT")
+        self._db.execute("END")
         registry.changed = self.follow
 
     def follow(self, model: str, release: int) -> None:
@@ -69,17 +69,26 @@ class Catalogue:
             self._db.execute("DELETE FROM facts WHERE version = ?", known)
             self._db.execute("DELETE FROM versions WHERE id = ?", known)
         self._insert(self._registry.version(model, release))
-        self._db.execute("COMMIT")
+        self._db.execute("END")
 
     def search(self, query: Query) -> Found:
         """The page of a query."""
-        joined, ordered, values = _ordered(query.order)
+        joined, ordered, named = _ordered(query.order)
         tests, bound = _tests(query)
         where = f" WHERE {' AND '.join(tests)}" if tests else ""
         source = f"FROM versions v{joined}{where}"
-        total = self._db.execute(f"SELECT count(*) {source}", (*values, *bound)).fetchone()[0]
-        page = f"SELECT v.model, v.release {source} ORDER BY {ordered} LIMIT ? OFFSET ?"
-        return Found(total, tuple(self._db.execute(page, (*values, *bound, query.limit, query.offset)).fetchall()))
+        values: list[str | float] = [*named, *bound]
+        if not tests:
+            total = self._count(source, values)
+            page = f"SELECT v.model, v.release {source} ORDER BY {ordered} LIMIT ? OFFSET ?"
+            return Found(total, tuple(self._db.execute(page, (*values, query.limit, query.offset)).fetchall()))
+        page = f"SELECT v.model, v.release, count(*) OVER () {source} ORDER BY {ordered} LIMIT ? OFFSET ?"
+        rows = self._db.execute(page, (*values, query.limit, query.offset)).fetchall()
+        total = rows[0][2] if rows else self._count(source, values) if query.offset else 0
+        return Found(total, tuple((model, release) for model, release, _ in rows))
+
+    def _count(self, source: str, values: list[str | float]) -> int:
+        return int(self._db.execute(f"SELECT count(*) {source}", values).fetchone()[0])
 
     def counts(self) -> list[Count]:
         """Every model, in the order of its first version."""
@@ -98,7 +107,8 @@ class Catalogue:
             "model": model, "semver": version.semver, "created_at": lineage.created_at,
             "created_by": lineage.created_by, "estimator": lineage.estimator, "task": version.manifest.task,
             "digest": version.manifest.artifact.sha256, "licence": lineage.licence,
-            "commit": lineage.code.commit if lineage.code else "", "data": lineage.data.sha256 if lineage.data else "",
+            "revision": lineage.code.revision if lineage.code else "",
+            "data": lineage.data.sha256 if lineage.data else "",
             "release": release, "size_bytes": version.manifest.artifact.length, "passed": int(version.passed),
             "withdrawn": int((model, release) in self._registry.withdrawn), "words": "\n".join(words).lower(),
         }  # fmt: skip

@@ -97,7 +97,7 @@ def _lineage(version: Version) -> dict[str, Any]:
         "data": lineage.data.sha256 if lineage.data else None,
         "data_rows": lineage.data.rows if lineage.data else None,
         "sample": lineage.sample_sha256 or None,
-        "commit": lineage.code.commit if lineage.code else None,
+        "revision": lineage.code.revision if lineage.code else None,
         "dirty": lineage.code.dirty if lineage.code else None,
         "parent": lineage.parent,
         "licence": lineage.licence or None,

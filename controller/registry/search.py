@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from contract.errors import BadInput, Code
 
 TEXTS = (
-    "model", "semver", "created_at", "created_by", "estimator", "task", "digest", "licence", "commit", "data",
+    "model", "semver", "created_at", "created_by", "estimator", "task", "digest", "licence", "revision", "data",
 )  # fmt: skip
 NUMBERS = ("release", "size_bytes", "passed", "withdrawn")
 FACTS = ("tag", "metric", "param", "alias")

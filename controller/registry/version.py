@@ -21,7 +21,7 @@ MAX_METRICS = 100
 class SourceCode(Message, frozen=True):
     """The state of the code that trained a version."""
 
-    commit: str
+    revision: str
     dirty: bool
     """Whether files differed from that commit, so that the commit alone does not reproduce the training."""
 

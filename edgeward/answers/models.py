@@ -116,7 +116,7 @@ class Found(Answer, frozen=True):
 class SourceCode(Answer, frozen=True):
     """The commit that trained a version, and whether files differed from it."""
 
-    commit: str
+    revision: str
     dirty: bool
 
 

@@ -29,7 +29,7 @@ SHOWN_CHARS = 60
 def search(text: str, where: tuple[str, ...], sort: str, limit: int, offset: int, *, as_json: bool) -> None:
     """Find versions of all models: TEXT in names, tags and comments, and every condition.
 
-    Fields are model, release, semver, created_at, created_by, estimator, task, digest, licence, commit, data,
+    Fields are model, release, semver, created_at, created_by, estimator, task, digest, licence, revision, data,
     size_bytes, passed, withdrawn, tag.NAME, metric.NAME, param.NAME and alias.NAME; operators = != < <= > >= and ~ for
     a part of a text.
     """
@@ -235,7 +235,7 @@ def _origin(found: VersionDetail) -> list[tuple[str, str]]:
         ("data", f"{data.rows} rows, sha256 {data.sha256}" if data else "unknown: push with data=the training rows"),
         (
             "code",
-            f"{code.commit}{' with changes' if code.dirty else ''}" if code else "unknown: push inside a git tree",
+            f"{code.revision}{' with changes' if code.dirty else ''}" if code else "unknown: push inside a git tree",
         ),
         (
             "environment",

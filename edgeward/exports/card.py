@@ -65,7 +65,7 @@ def _words(exported: Exported) -> str:
         ("estimator", version.estimator),
         ("parameters", ", ".join(f"{name}={value}" for name, value in lineage.params.items()) or "unknown"),
         ("training data", f"{data.rows} rows, sha256 {data.sha256}" if data else "unknown"),
-        ("code", f"commit {code.commit}{' with changes' if code.dirty else ''}" if code else "unknown"),
+        ("code", f"commit {code.revision}{' with changes' if code.dirty else ''}" if code else "unknown"),
         ("environment", f"Python {environment.python} on {environment.platform}" if environment else "unknown"),
         ("follows version", str(lineage.parent) if lineage.parent else "none"),
     ]

@@ -19,7 +19,7 @@ from contract.errors import BadInput, Code
 
 SIGNATURE = "model.sig"
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
-_BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_SIGNATURE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PREDICATE = "https://model_signing/signature/v1.0"
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "secp256r1": hashes.SHA256, "secp384r1": hashes.SHA384, "secp521r1": hashes.SHA512,
@@ -38,8 +38,8 @@ def sign_folder(files: Mapping[str, bytes], name: str, key: ec.EllipticCurvePriv
         "signatures": [{"sig": base64.b64encode(signed).decode(), "keyid": ""}],
     }
     material = {"publicKey": {"hint": hashlib.sha256(public).hexdigest()}, "tlogEntries": []}
-    bundle = {"mediaType": _BUNDLE_TYPE, "verificationMaterial": material, "dsseEnvelope": envelope}
-    return json.dumps(bundle, separators=(",", ":")).encode()
+    signature = {"mediaType": _SIGNATURE_TYPE, "verificationMaterial": material, "dsseEnvelope": envelope}
+    return json.dumps(signature, separators=(",", ":")).encode()
 
 
 def read_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -192,7 +192,7 @@ def registry_audit(action: str) -> Any:
 
 
 def test_two_versions_are_compared_by_section() -> None:
-    before = version(1, metrics={"f1": 0.8}, params={"depth": "3"}, code=SourceCode(commit="a" * 40, dirty=False))
+    before = version(1, metrics={"f1": 0.8}, params={"depth": "3"}, code=SourceCode(revision="a" * 40, dirty=False))
     after = version(2, artifact=b"longer model", metrics={"f1": 0.9}, params={"depth": "4"}, columns=("a", "c", "b"))
     environments = tuple(Environment(python="3.11", platform="x", packages={"numpy": each}) for each in ("2.3", "2.4"))
     found = compare_versions(before, after, environments)  # type: ignore[arg-type]
@@ -200,7 +200,7 @@ def test_two_versions_are_compared_by_section() -> None:
     assert told["metrics", "f1"] == (0.8, 0.9)
     assert told["parameters", "depth"] == ("3", "4")
     assert told["size", "artifact_bytes"] == (5, 12)
-    assert told["lineage", "commit"] == ("a" * 40, None)
+    assert told["lineage", "revision"] == ("a" * 40, None)
     assert told["environment", "numpy"] == ("2.3", "2.4")
     assert told["signature", "columns"] == (["a", "b", "c"], ["a", "c", "b"])
     assert found.interface_change == "its columns come in another order"
@@ -274,7 +274,7 @@ def test_bytes_that_fail_are_refused_again_and_make_no_second_version(state: Sta
 def test_lineage_keeps_what_was_told_and_environments_once(state: State, plant: Any, tmp_path: Path) -> None:
     environment = Environment(python="3.11.7", platform="Linux x86_64", packages={"numpy": "2.4"})
     told = Told(
-        data=data_digest("a"), code=SourceCode(commit="c" * 40, dirty=True), environment=environment,
+        data=data_digest("a"), code=SourceCode(revision="c" * 40, dirty=True), environment=environment,
         params={"depth": "3"}, metrics={"f1": 0.9}, licence="Apache-2.0",
     )  # fmt: skip
     plant(converted(b"one"))
@@ -285,7 +285,7 @@ def test_lineage_keeps_what_was_told_and_environments_once(state: State, plant: 
     assert second.lineage.environment_sha256 == first.lineage.environment_sha256
     assert len(state.store.all("environments")) == 1
     shown = call(state, "GET", "/v1/models/m/versions/2")[1]
-    assert shown["lineage"]["code"] == {"commit": "c" * 40, "dirty": True}
+    assert shown["lineage"]["code"] == {"revision": "c" * 40, "dirty": True}
     assert shown["environment"]["packages"] == {"numpy": "2.4"}
     assert (shown["licence"], shown["metrics"]) == ("Apache-2.0", {"f1": 0.9})
     for wrong in (Told(parent="9"), Told(metrics={"f1": float("inf")}), Told(params={str(n): 0 for n in range(300)})):
