@@ -11,6 +11,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from aiohttp import FormData
+from aiohttp.test_utils import TestClient
 
 from controller.api.body import LOOK_S, while_connected
 from controller.config import Config, StorageConfig
@@ -18,6 +20,7 @@ from controller.registry.journal import AuditFilter
 from controller.state import State, open_state
 from controller.verbs import push as push_verb
 from controller.verbs.push import finish_interrupted
+from tests.controller.test_api import AUTH, talk
 
 FEW, MANY = 5, 100
 
@@ -128,6 +131,30 @@ def test_a_push_ends_with_its_caller_and_leaves_nothing_but_a_word_in_the_audit(
     asyncio.run(hang_up())
     assert ended == ["conversion"]
     assert state.registry.models() == []
+    assert [each["action"] for each in state.journal.audit_entries(5)] == ["push cancel"]
+
+
+def test_a_caller_that_hangs_up_over_http_ends_its_push(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = asyncio.Event()
+
+    async def convert_for_ever(*_: object) -> Any:
+        began.set()
+        await asyncio.sleep(60)
+
+    async def hang_up(client: TestClient) -> None:
+        form = FormData()
+        for part, content in (("request", b'{"kind": "onnx"}'), ("model", b"x"), ("sample", b"x")):
+            form.add_field(part, content, filename=part)
+        push = asyncio.create_task(client.post("/v1/models/m/versions", data=form, headers=AUTH))
+        await asyncio.wait_for(began.wait(), 10)
+        push.cancel()
+        for _ in range(100):
+            await asyncio.sleep(LOOK_S / 4)
+            if state.journal.audit_entries(1):
+                return
+
+    monkeypatch.setattr(push_verb, "run_conversion", convert_for_ever)
+    talk(state, hang_up)
     assert [each["action"] for each in state.journal.audit_entries(5)] == ["push cancel"]
 
 
