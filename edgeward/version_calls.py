@@ -17,6 +17,7 @@ from edgeward.answers.models import (
     Alias,
     Cleaned,
     Comparison,
+    Fit,
     Found,
     GatePolicy,
     Model,
@@ -105,6 +106,10 @@ class VersionCalls:
     def compare(self, model: str, before: int | str, after: int | str) -> Comparison:
         """What differs between two versions: signature, metrics, parity, size, parameters, lineage, environment."""
         return Comparison.read(self._transport.get(f"/v1/models/{model}/compare/{_named(before)}/{_named(after)}"))
+
+    def check(self, model: str, release: int | str) -> Fit:
+        """Which devices can run a version, in which form, and why the others cannot."""
+        return Fit.read(self._transport.get(f"{_path(model, release)}/fit"))
 
     def withdraw(self, model: str, release: int | str, reason: str) -> VersionDetail:
         """Keeps a version from every rollout that starts from now on; its `devices` have it and go on."""

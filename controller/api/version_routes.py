@@ -14,6 +14,7 @@ from controller.registry.notes import Notes
 from controller.registry.search import DEFAULT_PAGE, read_query
 from controller.state import State
 from controller.verbs import versions, writing
+from controller.verbs.fits import fit
 from controller.verbs.gates import policy_of, set_gates
 
 
@@ -94,6 +95,15 @@ async def compare(request: web.Request) -> Comparison:
     ]
     environments = [state.registry.environment(each.lineage.environment_sha256) for each in pair]
     return compare_versions(pair[0], pair[1], (environments[0], environments[1]))
+
+
+async def check_fit(request: web.Request) -> views.FitView:
+    """Which devices can run a version, in which form, and why the others cannot."""
+    state, model, release = named(request)
+    found = fit(state, model, release)
+    return views.FitView(
+        model=model, release=release, forms=dict(found.forms), unfit=found.unfit, unknown=tuple(found.unknown)
+    )
 
 
 async def withdraw_version(request: web.Request) -> views.VersionDetail:
@@ -210,6 +220,7 @@ VERSION_ROUTES = (
     Route("view", "GET", "/v1/versions", search_versions, "Search versions of all models", views.VersionPage),
     Route("view", "GET", f"{_MODEL}/versions", list_versions, "Versions of a model", list[views.VersionView]),
     Route("view", "GET", _ONE, show_version, "One version", views.VersionDetail),
+    Route("view", "GET", f"{_ONE}/fit", check_fit, "Which devices can run it", views.FitView),
     Route("view", "GET", f"{_MODEL}/compare/{{before}}/{{after}}", compare, "What differs between two", Comparison),
     Route(
         "rollout", "POST", f"{_ONE}/withdraw", withdraw_version, "No rollout may bring it", views.VersionDetail,

@@ -109,6 +109,19 @@ class CleanAnswer(Message, frozen=True):
     removed_bytes: int
 
 
+class FitView(Message, frozen=True):
+    """Which devices can run a version."""
+
+    model: str
+    release: int
+    forms: dict[str, int]
+    """Number of devices by the form that each would get: `full`, `fp16`, `int8`."""
+    unfit: dict[str, str]
+    """Why the others cannot, by device."""
+    unknown: tuple[str, ...]
+    """Devices that have not told their hardware yet."""
+
+
 def found_fields(state: State, version: Version) -> dict[str, Any]:
     """Fields of a FoundVersion."""
     registry, model, release = state.registry, version.model, version.release

@@ -130,9 +130,9 @@ def _make_ready(state: State, version: Version) -> bool:
 
 
 def _refusal(version: Version) -> BadInput:
-    if not next(gate for gate in version.gates if gate.gate == "parity").passed:
-        return BadInput(Code.PARITY_FAILED, _parity_words(version))
     failed = [gate for gate in version.gates if not gate.passed and gate.waiver is None]
+    if failed[0].gate == "parity":
+        return BadInput(Code.PARITY_FAILED, _parity_words(version))
     words = "; ".join(f"{gate.gate}: {gate.detail}; {gate.remedy}" for gate in failed)
     return BadInput(Code.GATES_NOT_PASSED, f"v{version.release} is kept unreleased. {words}")
 

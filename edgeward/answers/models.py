@@ -207,6 +207,19 @@ class Comparison(Answer, frozen=True):
         return [row for each in self.differences for row in each.table_rows()]
 
 
+class Fit(Answer, frozen=True):
+    """Which devices can run a version."""
+
+    model: str
+    release: int
+    forms: dict[str, int]
+    """Number of devices by the form that each would get: `full`, `fp16`, `int8`."""
+    unfit: dict[str, str]
+    """Why the others cannot, by device."""
+    unknown: tuple[str, ...]
+    """Devices that have not told their hardware yet."""
+
+
 class Retained(Answer, frozen=True):
     """Why the blobs of a version stay."""
 

@@ -1,4 +1,4 @@
-"""`edgeward model search | diff | lineage | gates | policy | waive | alias | tag | note | comment | clean`.
+"""`edgeward model check | search | diff | lineage | gates | policy | waive | alias | tag | note | comment | clean`.
 
 Decides how versions and what people write about them look in a terminal. Refuses to know how they are kept.
 """
@@ -188,6 +188,23 @@ def comment(name: str, text: str, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name")
+@json_option
+def check(name: str, *, as_json: bool) -> None:
+    """Show which devices of the fleet can run NAME@VERSION (default: newest), and why the others cannot."""
+    model, release = split_name(name)
+    found = Client().check(model, release or "newest")
+    if as_json:
+        print_json(found.plain)
+        return
+    counted = [f"{count} devices run the form {form}" for form, count in found.forms.items()]
+    counted += [f"{len(found.unknown)} have not told their hardware yet"] if found.unknown else []
+    console.print(f"{model} v{found.release}: {'; '.join(counted) or 'no device runs it'}", highlight=False)
+    if found.unfit:
+        console.print(table("", ("device", "why it cannot"), list(found.unfit.items())))
+
+
+@click.command()
+@click.argument("name")
 @click.option("--keep", type=click.IntRange(1), default=10, show_default=True, help="Newest versions that stay.")
 @click.option("--apply", is_flag=True, help="Do it; without, it is only shown.")
 @json_option
@@ -208,7 +225,7 @@ def clean(name: str, keep: int, *, apply: bool, as_json: bool) -> None:
         console.print(f"{size(found.removed_bytes)} are free again", highlight=False)
 
 
-COMMANDS = (search, diff, lineage, gates, policy, waive, alias, tag, note, comment, clean)
+COMMANDS = (check, search, diff, lineage, gates, policy, waive, alias, tag, note, comment, clean)
 _COLUMNS = ("model", "version", "semver", "aliases", "passed", "size", "estimator", "created", "metrics", "tags")
 
 

@@ -35,6 +35,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "Environment": models.Environment,
     "CleanAnswer": models.Cleaned,
     "Retained": models.Retained,
+    "FitView": models.Fit,
     "Removal": models.Removal,
     "Waiver": models.Waiver,
     "GatePolicy": models.GatePolicy,

@@ -5,12 +5,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import FormData
 from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 
 from contract.errors import BadInput, Code
+from contract.manifest import ModelLimits
+from contract.messages import Heartbeat
 from controller.config import Config, StorageConfig
 from controller.convert.convert import Converted
 from controller.registry.version import SourceCode
@@ -20,9 +23,10 @@ from edgeward.cli.main import cli
 from edgeward.cli.named import split_name, split_version
 from edgeward.lineage import data_digest, parameters, source_code, told_of
 from edgeward.transport import Transport
+from tests.controller.heard import hear
 from tests.controller.registry_worlds import converted, version
 from tests.controller.registry_worlds import data_digest as digest_of
-from tests.controller.test_api import call
+from tests.controller.test_api import HARDWARE, call, meet
 
 
 @pytest.fixture
@@ -155,6 +159,20 @@ def test_what_nothing_needs_is_let_go_only_when_it_is_said_so(state: State, edge
     assert state.registry.removal("m", 1) is None
     assert "its blobs go in a day" in edgeward("clean", "m", "--keep", "1", "--apply")
     assert state.registry.removal("m", 1) is not None
+
+
+def test_a_version_is_checked_against_what_devices_have_told(state: State, edgeward: Any) -> None:
+    state.registry.add(version(1, hardware=("x86_64",), limits=ModelLimits(memory_mb=128, load_s=10)))
+    meet(state, "large")
+    small = msgspec.structs.replace(HARDWARE, memory_mb=200)
+    other = msgspec.structs.replace(HARDWARE, machine="riscv64")
+    for name, hardware in (("other", other), ("small", small)):
+        hear(state, Heartbeat(protocol=1, device=name, boot=1, seq=1, uptime_s=1, hardware=hardware, labels={}))
+    found = json.loads(edgeward("check", "m", "--json"))
+    assert (found["forms"], found["unknown"]) == ({"full": 1}, [])
+    assert found["unfit"]["other"] == "riscv64: released for x86_64"
+    assert found["unfit"]["small"] == "200 MB of memory: the version may take 128 to load"
+    assert "1 devices run the form full" in edgeward("check", "m@1")
 
 
 @pytest.mark.parametrize(
