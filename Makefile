@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Three for two cores: many tests wait for real processes. With more cores set more.
 WORKERS ?= 3
 
-.PHONY: help demo test coverage soak check bench mutants pins clean
+.PHONY: help demo test coverage soak check bench mutants pins export-tools clean
 help:
 	@echo "make demo    the whole idea in 90 seconds: real data, real broker, five real agents"
 	@echo "make test    all tests     make soak    the long ones     make check   lint, types, layers"
@@ -43,6 +43,11 @@ pins:
 	.venv/pins/bin/pip install --quiet '.[dev]'
 	.venv/pins/bin/pip freeze --exclude edgeward > requirements/dev.txt
 	rm -rf .venv/pins
+
+# MLflow, Hugging Face, OpenSSF and Fairlearn, by which tests of exports and gates check what we write and compute.
+export-tools: .venv/ready
+	$(PYTHON) -m venv .venv/tools
+	.venv/tools/bin/pip install --quiet --disable-pip-version-check -r requirements/export-tools.txt
 
 clean:
 	rm -rf .venv .edgeward dist

@@ -16,7 +16,7 @@ import paho.mqtt.client as paho
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.core.admission import HighWater, check_document
-from agent.trust.enrol import _pem, _request
+from agent.trust.renewal import certificate_request, private_key_pem
 from benchmarks.table import Row
 from contract import topics
 from contract.blobs import chunk_list, describe, split
@@ -110,8 +110,8 @@ def _end_to_end() -> list[Row]:
 
 def _device(home: Path, name: str, enrolment: Enrolment, now: datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    (home / "device.key").write_bytes(_pem(key))
-    request = _request(key, name)
+    (home / "device.key").write_bytes(private_key_pem(key))
+    request = certificate_request(key, name)
     certificate = enrolment.enrol(enrolment.claim(name, now), request, now)
     (home / "device.pem").write_text(pem(certificate))
     (home / "ca.pem").write_text(enrolment.authorities.pem)

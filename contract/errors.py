@@ -97,6 +97,7 @@ class Code(StrEnum):
     FOUR_EYES = "four_eyes"  # somebody else with the role approver must approve what was proposed
     VERSION_ROLLED_BACK = "version_rolled_back"  # the detail says by which rollout and why; start it again with --again
     VERSION_WITHDRAWN = "version_withdrawn"  # somebody has withdrawn it, and the detail says why: take another version
+    VERSION_REMOVED = "version_removed"  # its blobs were let go by the retention rule: push the model again
     ROLLOUT_CONFLICT = "rollout_conflict"  # another rollout of the model runs, or the step does not fit the status
     CONFIG_INVALID = "config_invalid"  # the configuration names an unknown key or a wrong value
     CERTIFICATE_INVALID = "certificate_invalid"  # not for this key and name, or by a stranger: look at enrolment.url

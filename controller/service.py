@@ -27,6 +27,7 @@ from controller.rollout.model import Rollout
 from controller.state import State
 from controller.verbs import audit, certificates, devices, policies
 from controller.verbs.health import tell_changes
+from controller.verbs.push import finish_interrupted
 
 MAX_ERROR_CHARS = 300
 """Of a fault's words that are shown: the log has all of them."""
@@ -63,6 +64,8 @@ class Service:
         """Starts or finds the broker, connects, and begins to reconcile."""
         state = self._state
         audit.begin(state)
+        for name in finish_interrupted(state):
+            _log.warning("%s was registered when this controller was killed: its push is finished now", name)
         state.broker = start_broker(state.config.broker, state.config.data_dir / "broker", (state.enrolment, today()))
         self._connect()
         self._webhooks.start()

@@ -24,12 +24,15 @@ from controller.events.cloudevents import Events
 from controller.health import PassRecord
 from controller.reconcile.durable import MOVED_TABLES, TABLES, FleetRecords, rows_of_table
 from controller.reconcile.world import World
+from controller.registry.aliases import Aliases
 from controller.registry.blobs import BlobStore
 from controller.registry.bucket import Bucket
 from controller.registry.captures import Captures
+from controller.registry.catalogue import Catalogue
 from controller.registry.credentials import Credentials
 from controller.registry.fleet_tables import FleetTables
 from controller.registry.journal import Journal
+from controller.registry.notes import NoteStore
 from controller.registry.registry import Registry
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
@@ -63,6 +66,9 @@ class State:
     enrolment: Enrolment
     senders: Senders
     registry: Registry
+    aliases: Aliases
+    notes: NoteStore
+    catalogue: Catalogue
     trust_metadata: TrustMetadata
     publisher: Publisher
     tokens: Tokens
@@ -146,6 +152,7 @@ def open_state(config: Config) -> State:
     tables.take_over(directory / "tables", MOVED_TABLES, rows_of_table)
     records = FleetRecords(tables)
     blobs, registry = BlobStore(directory / "blobs"), Registry(store)
+    aliases, notes = Aliases(store, registry), NoteStore(store, registry)
     credentials = Credentials(directory / "credentials.sqlite")
     senders = Senders(credentials, require_signed=config.fleet.require_signed)
     metadata = Path(config.trust.metadata_dir).expanduser() if config.trust.metadata_dir else None
@@ -174,6 +181,9 @@ def open_state(config: Config) -> State:
         enrolment=Enrolment(Authorities(directory / "pki", now), credentials),
         senders=senders,
         registry=registry,
+        aliases=aliases,
+        notes=notes,
+        catalogue=Catalogue(registry, aliases, notes),
         trust_metadata=trust_metadata,
         publisher=Publisher(registry, blobs, trust_metadata),
         tokens=Tokens(store),

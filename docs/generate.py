@@ -52,7 +52,8 @@ def python_client() -> str:
 
 
 def _calls(kind: type) -> list[str]:
-    methods = {name: call for name, call in vars(kind).items() if callable(call) and not name.startswith("_")}
+    found = {name: call for each in kind.__mro__ for name, call in vars(each).items()}
+    methods = {name: call for name, call in found.items() if callable(call) and not name.startswith("_")}
     return [f"| `{name}` | {_answered(call)} | {_sentence(call)} |" for name, call in methods.items()]
 
 

@@ -11,18 +11,24 @@ if TYPE_CHECKING:
     from contract.errors import BadInput, EdgewardError, WorldError
     from edgeward.answers.table import Table
     from edgeward.client import Client
+    from edgeward.held_out import HeldOut, split_by_time
     from edgeward.rollout_handle import RolloutHandle
 
     __version__: str
 
-__all__ = ["BadInput", "Client", "EdgewardError", "RolloutHandle", "Table", "WorldError", "__version__"]
+__all__ = [
+    "BadInput", "Client", "EdgewardError", "HeldOut", "RolloutHandle", "Table", "WorldError", "__version__",
+    "split_by_time",
+]  # fmt: skip
 
 _HOMES = {
     "BadInput": "contract.errors",
     "Client": "edgeward.client",
     "EdgewardError": "contract.errors",
+    "HeldOut": "edgeward.held_out",
     "RolloutHandle": "edgeward.rollout_handle",
     "Table": "edgeward.answers.table",
+    "split_by_time": "edgeward.held_out",
     "WorldError": "contract.errors",
 }
 

@@ -7,19 +7,17 @@ one and becomes a DataFrame with `to_frame()`. Errors are coded and say what to 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from contract.errors import BadInput
-from contract.manifest import Manifest
 from contract.stick import ALL_MESSAGES
 from edgeward import sticks
 from edgeward.answers.answer import Sentences
-from edgeward.answers.blob import Blob
 from edgeward.answers.devices import Claim, Device, DeviceAnswer, DeviceDetail, Enrolment, Retired
-from edgeward.answers.models import Capture, Model, Version, VersionDetail
+from edgeward.answers.models import Capture
 from edgeward.answers.operators import (
     AuditEntry,
     AuditExport,
@@ -37,10 +35,10 @@ from edgeward.answers.operators import (
 )
 from edgeward.answers.rollouts import DeploymentPolicy, Event, Preview, Rollout
 from edgeward.answers.table import Table
-from edgeward.encode import encode_model, encode_rows
 from edgeward.rollout_handle import RolloutHandle
 from edgeward.settings import find_settings
 from edgeward.transport import Transport
+from edgeward.version_calls import VersionCalls
 
 AUDIT_PAGE = 1_000
 """Entries of the audit per call: the most that the controller answers."""
@@ -48,7 +46,7 @@ CAPTURED_PAGE = 10_000
 """Rows of captured inferences per call: the most that the controller answers."""
 
 
-class Client:
+class Client(VersionCalls):
     """A connection to one controller. Without arguments it finds a local one (see `edgeward.settings`).
 
     >>> client = Client()                                              # doctest: +SKIP
@@ -62,62 +60,6 @@ class Client:
     def health(self) -> Health:
         """Whether controller and broker work: `status` is ok or failing. `findings` may name devices, too."""
         return Health.read(self._transport.get("/v1/health", also=(503,)))
-
-    def push(
-        self,
-        model: Any,
-        *,
-        name: str,
-        sample: Any,
-        tags: dict[str, str] | None = None,
-        variants: Sequence[Literal["fp16", "int8"]] = (),
-    ) -> VersionDetail:
-        """Converts, verifies and registers a version; what the controller knows about it.
-
-        `model` is a fitted estimator or pipeline, ONNX bytes, or a path to .onnx or .skops; `sample` holds rows as
-        devices will see them: a DataFrame, an array (rows, ...), or arrays by input name. `variants` are smaller forms
-        to make as well, for devices on which the full one does not fit; those that answer otherwise are left out.
-        BadInput: `parity_failed`, `estimator_unsupported`, `sample_invalid`, `conversion_limit` and their like.
-        """
-        kind, raw = encode_model(model)
-        path = f"/v1/models/{name}/versions"
-        answer = self._transport.push(
-            path, {"kind": kind, "tags": tags or {}, "variants": list(variants)}, raw, encode_rows(sample)
-        )
-        return VersionDetail.read(answer)
-
-    def models(self) -> Table[Model]:
-        """All models."""
-        return Table(map(Model.read, self._transport.get("/v1/models")))
-
-    def versions(self, model: str) -> Table[Version]:
-        """Versions of a model, oldest first."""
-        return Table(map(Version.read, self._transport.get(f"/v1/models/{model}/versions")))
-
-    def version(self, model: str, release: int) -> VersionDetail:
-        """One version with manifest, lineage and evidence."""
-        return VersionDetail.read(self._transport.get(f"/v1/models/{model}/versions/{release}"))
-
-    def withdraw(self, model: str, release: int, reason: str) -> VersionDetail:
-        """Keeps a version from every rollout that starts from now on; its `devices` have it and go on."""
-        answer = self._transport.post(f"/v1/models/{model}/versions/{release}/withdraw", {"reason": reason})
-        return VersionDetail.read(answer)
-
-    def reinstate(self, model: str, release: int) -> VersionDetail:
-        """Lets a withdrawn version be rolled out again."""
-        return VersionDetail.read(self._transport.post(f"/v1/models/{model}/versions/{release}/reinstate"))
-
-    def export(self, model: str, release: int, directory: Path) -> int:
-        """Writes the blobs of a version, all its forms and encodings, to a directory for devices; its bytes.
-
-        Each under its digest, with the list of its chunks beside it; what is there is not fetched again.
-        WorldError `digest_mismatch` if one came damaged.
-        """
-        found = self.version(model, release)
-        forms = msgspec.convert(found.manifest, Manifest).forms
-        named = [each for form in forms for each in (form.artifact, form.golden.blob)]
-        blobs = [Blob.read(msgspec.to_builtins(each)) for each in named]
-        return sticks.write_blobs([*blobs, *(each.blob for each in found.deliveries)], directory, self._blob)
 
     def export_stick(self, devices: Sequence[str], directory: Path) -> StickWritten:
         """Writes what devices (none: all) without a broker need to a directory, on a stick; `missing`: what is not.
@@ -147,9 +89,6 @@ class Client:
             raise faults[0]
         return StickTaken(taken=sum(each.taken for each in answers), refused=sum(each.refused for each in answers))
 
-    def _blob(self, digest: str) -> bytes:
-        return self._transport.fetch(f"/v1/blobs/{digest}")
-
     def captured(self, model: str, after: int = 0) -> Table[Capture]:
         """What devices kept of a model's inferences; `after` an id only what is newer.
 
@@ -170,7 +109,7 @@ class Client:
         self,
         model: str,
         *,
-        release: int | None = None,
+        release: int | str | None = None,
         strategy: str | dict[str, Any] = "canary",
         selector: dict[str, str] | None = None,
         again: bool = False,
@@ -183,7 +122,7 @@ class Client:
         self,
         model: str,
         *,
-        release: int | None = None,
+        release: int | str | None = None,
         strategy: str | dict[str, Any] = "canary",
         selector: dict[str, str] | None = None,
         plan_digest: str = "",

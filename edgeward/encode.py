@@ -41,6 +41,23 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
     return "skops", skops.io.dumps(model)
 
 
+def encode_model_and_rows(model: Any, sample: Any) -> tuple[Kind, bytes, bytes]:
+    """(kind, bytes, encoded sample) of a model as `encode_model`, or of the path of a folder.
+
+    BadInput `sample_missing` where neither the caller nor the folder has rows.
+    """
+    if isinstance(model, str | Path) and Path(model).is_dir():
+        from edgeward.exports.folders import read_folder  # yaml takes 30 ms to import, and few models are folders
+
+        found = read_folder(Path(model))
+        kind, raw, sample = found.kind, found.model, found.sample if sample is None else sample
+    else:
+        kind, raw = encode_model(model)
+    if sample is None:
+        raise BadInput(Code.SAMPLE_MISSING, "parity needs rows as devices will see them: pass sample=")
+    return kind, raw, encode_rows(sample)
+
+
 def encode_rows(sample: Any) -> bytes:
     """Encodes rows: one array (rows, ...), columns (a DataFrame), or arrays by name (a dict, an opened .npz).
 

@@ -3,7 +3,7 @@
 import getpass
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import urllib3
@@ -63,13 +63,10 @@ class Transport:
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error) from None
 
-    def push(self, path: str, request: dict[str, Any], model: bytes, sample: bytes) -> Any:
-        """Sends a multipart push and returns the JSON of the answer."""
-        fields = {
-            "request": ("request.json", json.dumps(request).encode(), "application/json"),
-            "model": ("model", model, "application/octet-stream"),
-            "sample": ("sample.npz", sample, "application/octet-stream"),
-        }
+    def push(self, path: str, request: dict[str, Any], parts: Mapping[str, bytes]) -> Any:
+        """Sends a multipart push, `parts` by name beside the request, and returns the JSON of the answer."""
+        fields = {"request": ("request.json", json.dumps(request).encode(), "application/json")}
+        fields |= {name: (name, content, "application/octet-stream") for name, content in parts.items()}
         timeout = urllib3.Timeout(connect=CONNECT_S, read=PUSH_S)
         return self._call("POST", path, fields=fields, timeout=timeout)
 

@@ -27,7 +27,8 @@ from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes
 from controller.reconcile.preview import plan_rollout
 from controller.reconcile.world import FromDevice
-from controller.registry.registry import Lineage, Registry, Version
+from controller.registry.registry import Registry
+from controller.registry.version import Lineage, Version
 from controller.rollout.model import FINAL, Rollout, Strategy
 from controller.trust.keyring import Keyring
 from controller.trust.metadata import TrustMetadata

@@ -7,11 +7,11 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from aiohttp import BodyPartReader, web
 
@@ -35,8 +35,15 @@ RESERVE_BYTES = FREE_BYTES_WANTED
 """Free space that no push may use: the store, the audit and the journal need it to go on, and health looks at it."""
 LOOK_EVERY_BYTES = 16 * 1024**2
 """Of a push that is received, between two looks at the free space: others write to the disk meanwhile."""
+T = TypeVar("T")
 PIECE_BYTES = 256 * 1024
-_LIMITS = {"request": MAX_PUSH_REQUEST_BYTES, "model": MAX_MODEL_BYTES, "sample": MAX_TENSORS_BYTES}
+LOOK_S = 0.2
+"""Seconds between two looks at whether somebody still waits for the answer to a push."""
+_LIMITS = {
+    "request": MAX_PUSH_REQUEST_BYTES, "model": MAX_MODEL_BYTES, "sample": MAX_TENSORS_BYTES,
+    "held_out": MAX_TENSORS_BYTES,
+}  # fmt: skip
+_REQUIRED = frozenset({"request", "model", "sample"})
 BODY_LIMITS = web.AppKey("body_limits", dict[tuple[str, str], int])
 """Bytes by method and path; 0: the route reads its own body."""
 
@@ -48,6 +55,8 @@ class Received:
     request: bytes
     model: Path
     sample: Path
+    held_out: Path | None
+    """Held-out rows, if some were sent."""
 
 
 @web.middleware
@@ -115,6 +124,19 @@ class Pushes:
 PUSHES = web.AppKey("pushes", Pushes)
 
 
+async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """Awaits `work`, and cancels it once the caller has hung up: then CancelledError, which nobody is there to hear."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=LOOK_S)
+            if request.transport is None or request.transport.is_closing():
+                task.cancel()
+        return await task
+    finally:
+        task.cancel()
+
+
 async def _receive(request: web.Request, scratch: Path) -> Received:
     began = time.monotonic()
     came: set[str] = set()
@@ -125,7 +147,8 @@ async def _receive(request: web.Request, scratch: Path) -> Received:
                 name = part.name if isinstance(part, BodyPartReader) else None
                 if not isinstance(part, BodyPartReader) or name not in _LIMITS or name in came:
                     raise BadInput(
-                        Code.REQUEST_INVALID, f"part {str(name)[:64]!r}: expected request, model and sample, each once"
+                        Code.REQUEST_INVALID,
+                        f"part {str(name)[:64]!r}: expected request, model, sample and held_out, each once",
                     )
                 came.add(name)
                 with (scratch / name).open("wb") as file:
@@ -140,10 +163,11 @@ async def _receive(request: web.Request, scratch: Path) -> Received:
         raise BadInput(Code.REQUEST_SLOW, f"the push comes more slowly than {SLOWEST_BYTES_S} bytes a second") from None
     except OSError as error:
         raise WorldError(Code.DISK_FULL, f"a push could not be written: {error.strerror}") from error
-    if missing := sorted(set(_LIMITS) - came):
+    if missing := sorted(_REQUIRED - came):
         code = Code.SAMPLE_MISSING if missing == ["sample"] else Code.REQUEST_INVALID
         raise BadInput(code, f"missing parts: {', '.join(missing)}")
-    return Received((scratch / "request").read_bytes(), scratch / "model", scratch / "sample")
+    held_out = scratch / "held_out" if "held_out" in came else None
+    return Received((scratch / "request").read_bytes(), scratch / "model", scratch / "sample", held_out)
 
 
 async def _pieces(part: BodyPartReader, file: BinaryIO, name: str) -> AsyncIterator[int]:

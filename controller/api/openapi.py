@@ -66,7 +66,8 @@ def _parts(by_type: dict[str, Any]) -> dict[str, Any]:
     binary = {"type": "string", "format": "binary"}
     request = next(schema for name, schema in by_type.items() if "PushRequest" in name)
     properties = {"request": request, "model": binary, "sample": binary}
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    required = list(properties)
+    return {"type": "object", "properties": {**properties, "held_out": binary}, "required": required}
 
 
 def _json(schema: Any) -> dict[str, Any]:

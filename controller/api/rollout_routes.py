@@ -23,8 +23,8 @@ class PlanRequest(Message, frozen=True):
     """A request to plan a rollout: which version, by which strategy, for which devices."""
 
     model: str
-    release: int | None = None
-    """None: the newest released version."""
+    release: int | str | None = None
+    """A number, a semantic version or an alias, as it is now; None: the newest version that passed its gates."""
     strategy: str | dict[str, Any] = "canary"
     """A name, or the fields of a strategy."""
     selector: dict[str, str] = {}
@@ -67,6 +67,12 @@ class LabelsRequest(Message, frozen=True):
     labels: tuple[LateLabel, ...]
 
 
+def _release(request: web.Request, wanted: PlanRequest) -> int | None:
+    if wanted.release is None:
+        return None
+    return request.app[STATE].aliases.resolve(wanted.model, wanted.release)
+
+
 async def list_rollouts(request: web.Request) -> list[RolloutView]:
     """Every rollout, newest first."""
     world = request.app[STATE].world
@@ -85,7 +91,7 @@ async def plan_rollout(request: web.Request) -> Preview:
     wanted = decode(await request.read(), PlanRequest)
     strategy = resolve_strategy(wanted.strategy)
     return rollouts.preview(
-        request.app[STATE], wanted.model, wanted.release, strategy, wanted.selector, again=wanted.again
+        request.app[STATE], wanted.model, _release(request, wanted), strategy, wanted.selector, again=wanted.again
     )
 
 
@@ -96,7 +102,7 @@ async def start_rollout(request: web.Request) -> RolloutView:
     rollout = await rollouts.prepare_and_start(
         state,
         wanted.model,
-        wanted.release,
+        _release(request, wanted),
         resolve_strategy(wanted.strategy),
         wanted.selector,
         plan_digest=wanted.plan_digest,

@@ -1,6 +1,7 @@
 """The API's routes as a table: method, path, function, request, answer. The OpenAPI document is made from it."""
 
 import time
+from collections import Counter
 from typing import Literal
 
 import msgspec
@@ -12,7 +13,7 @@ from controller.api import views
 from controller.api.audit_routes import AUDIT_ROUTES
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
-from controller.api.body import PUSHES
+from controller.api.body import PUSHES, while_connected
 from controller.api.certificate_routes import CERTIFICATE_ROUTES
 from controller.api.device_life_routes import DEVICE_LIFE_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
@@ -24,22 +25,30 @@ from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
-from controller.api.version_routes import VERSION_ROUTES, number_of, standing_of
+from controller.api.version_routes import VERSION_ROUTES, number_of
+from controller.api.version_views import PushAnswer, detail_fields
 from controller.convert.request import VariantName
 from controller.fleet.twin import Twin
 from controller.health import findings_of, is_failing, nearest_expiry
+from controller.registry.version import Told
+from controller.verbs.gates import Brought, OwnVerdict
 from controller.verbs.health import facts_of
 from controller.verbs.push import push
-from controller.verbs.versions import devices_by_release
 
 
 class PushRequest(Message, frozen=True):
-    """The JSON part of a push. The other multipart parts are `model` (bytes) and `sample` (npz)."""
+    """The JSON part of a push. The other multipart parts are `model` (bytes), `sample` and, if there are held-out rows,
+    `held_out` (npz).
+    """
 
     kind: Literal["skops", "onnx"]
     tags: dict[str, str] = {}
     variants: tuple[VariantName, ...] = ()
     """The smaller forms to make too, for devices on which the full form does not fit."""
+    told: Told = Told()
+    """Where the model comes from: data, code, environment, parameters, metrics."""
+    own_gates: tuple[OwnVerdict, ...] = ()
+    """Verdicts of gates of the user's own, which ran where the model was pushed."""
 
 
 async def health(request: web.Request) -> web.Response:
@@ -76,58 +85,40 @@ async def enrolment(request: web.Request) -> views.Enrolment:
 async def list_models(request: web.Request) -> list[views.ModelView]:
     """Returns every model with its versions and devices as numbers."""
     state = request.app[STATE]
-    found = []
-    for name in state.registry.models():
-        versions = state.registry.versions(name)
-        withdrawn = state.registry.withdrawn
-        passed = [each.release for each in versions if each.passed and (name, each.release) not in withdrawn]
-        devices = sum(name in twin.desired for twin in state.world.durable.twins.values())
-        found.append(
-            views.ModelView(
-                name=name,
-                versions=len(versions),
-                newest_release=versions[-1].release,
-                newest_passed=passed[-1] if passed else None,
-                devices=devices,
-            )
-        )
-    return found
-
-
-async def list_versions(request: web.Request) -> list[views.VersionView]:
-    """Versions of a model, oldest first."""
-    state, model = request.app[STATE], request.match_info["model"]
-    devices = devices_by_release(state, model)
+    devices = Counter(name for twin in state.world.durable.twins.values() for name in twin.desired)
     return [
-        views.VersionView(**views.version_fields(each, standing_of(state, each, devices)))
-        for each in state.registry.versions(model)
+        views.ModelView(
+            name=each.model,
+            versions=each.versions,
+            newest_release=each.newest_release,
+            newest_passed=each.newest_passed,
+            devices=devices[each.model],
+        )
+        for each in state.catalogue.counts()
     ]
 
 
-async def show_version(request: web.Request) -> views.VersionDetail:
-    """One version with manifest, lineage and evidence."""
-    release = number_of(request.match_info["release"])
-    state = request.app[STATE]
-    version = state.registry.version(request.match_info["model"], release)
-    return views.version_detail(version, standing_of(state, version), state.deliveries.of(version.manifest))
-
-
-async def push_version(request: web.Request) -> views.VersionDetail:
-    """Converts a model, checks it by the gates and registers it as a version."""
+async def push_version(request: web.Request) -> PushAnswer:
+    """Converts a model, checks it by the gates and registers it as a version; ends with the caller's connection."""
     state = request.app[STATE]
     async with request.app[PUSHES].received(request) as came:
         wanted = decode(came.request, PushRequest)
-        version = await push(
-            state,
-            request.match_info["model"],
-            wanted.kind,
-            came.model,
-            came.sample,
-            actor=actor_of(request),
-            tags=wanted.tags,
-            variants=wanted.variants,
+        pushed = await while_connected(
+            request,
+            push(
+                state,
+                request.match_info["model"],
+                wanted.kind,
+                came.model,
+                came.sample,
+                actor=actor_of(request),
+                tags=wanted.tags,
+                variants=wanted.variants,
+                told=wanted.told,
+                brought=Brought(came.held_out, wanted.own_gates),
+            ),
         )
-    return views.version_detail(version, standing_of(state, version))
+    return PushAnswer(new=pushed.new, **detail_fields(state, pushed.version))
 
 
 async def captured_rows(request: web.Request) -> list[views.CapturedView]:
@@ -176,10 +167,8 @@ ROUTES = (
     Route("nothing", "GET", "/v1/health", health, "Is the controller well?", views.Health),
     Route("device", "GET", "/v1/enrolment", enrolment, "What a new device needs to know", views.Enrolment),
     Route("view", "GET", "/v1/models", list_models, "All models", list[views.ModelView]),
-    Route("view", "GET", "/v1/models/{model}/versions", list_versions, "Versions of a model", list[views.VersionView]),
-    Route("view", "GET", "/v1/models/{model}/versions/{release}", show_version, "One version", views.VersionDetail),
     Route(
-        "push", "POST", "/v1/models/{model}/versions", push_version, "Push a version", views.VersionDetail, PushRequest,
+        "push", "POST", "/v1/models/{model}/versions", push_version, "Push a version", PushAnswer, PushRequest,
         multipart=True, max_body_bytes=0,
     ),
     Route(

@@ -1,18 +1,21 @@
-"""The routes of withdrawing a version, and of taking that back; and what every view of a version needs to know."""
-
-from collections.abc import Mapping, Sequence
+"""The routes of versions that are there: look, search, compare, withdraw, name, write about, waive, let go."""
 
 from aiohttp import web
 
 from contract.errors import BadInput, Code
 from contract.wire import Message, decode
-from controller.api import views
+from controller.api import version_views as views
 from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.state_key import STATE
-from controller.registry.registry import Version
+from controller.gates.policy import GatePolicy
+from controller.registry.compare import Comparison, compare_versions
+from controller.registry.notes import Notes
+from controller.registry.search import DEFAULT_PAGE, read_query
 from controller.state import State
-from controller.verbs import rollouts, versions
+from controller.verbs import versions, writing
+from controller.verbs.fits import fit
+from controller.verbs.gates import policy_of, set_gates
 
 
 class WithdrawRequest(Message, frozen=True):
@@ -22,29 +25,181 @@ class WithdrawRequest(Message, frozen=True):
     """Why: everybody who wants to start it is told."""
 
 
+class WaiveRequest(Message, frozen=True):
+    """A request to let a version pass although a gate has failed."""
+
+    gate: str
+    reason: str
+    """Why: every later look shows it."""
+
+
+class AliasRequest(Message, frozen=True):
+    """A request to let an alias name a version."""
+
+    version: str
+    """A number, a semantic version, another alias, or `newest`."""
+
+
+class TagsRequest(Message, frozen=True):
+    """Tags to set, and with null to remove."""
+
+    tags: dict[str, str | None]
+
+
+class TextRequest(Message, frozen=True):
+    """A note or a comment."""
+
+    text: str
+
+
+class CleanRequest(Message, frozen=True):
+    """A request to apply the retention rule to a model."""
+
+    keep: int
+    """How many of the newest versions that passed keep their blobs."""
+    apply: bool = False
+    """False: only say what would happen."""
+
+
+async def list_versions(request: web.Request) -> list[views.VersionView]:
+    """Versions of a model, oldest first."""
+    return views.list_views(request.app[STATE], request.match_info["model"])
+
+
+async def search_versions(request: web.Request) -> views.VersionPage:
+    """Versions of all models that meet every `where`, hold `text`, in the order of `sort`; `limit` from `offset` on."""
+    state, asked = request.app[STATE], request.query
+    limit, offset = (
+        number_of(asked.get(key, preset)) for key, preset in (("limit", str(DEFAULT_PAGE)), ("offset", "0"))
+    )
+    query = read_query(asked.getall("where", []), asked.get("text", ""), asked.get("sort", ""), limit, offset)
+    found = state.catalogue.search(query)
+    rows = (state.registry.version(model, release) for model, release in found.keys)
+    return views.VersionPage(
+        total=found.total, versions=tuple(views.FoundVersion(**views.found_fields(state, each)) for each in rows)
+    )
+
+
+async def show_version(request: web.Request) -> views.VersionDetail:
+    """One version with manifest, lineage and evidence."""
+    state, model, release = named(request)
+    return views.version_detail(state, state.registry.version(model, release))
+
+
+async def compare(request: web.Request) -> Comparison:
+    """What differs between two versions of a model."""
+    state, model = request.app[STATE], request.match_info["model"]
+    pair = [
+        state.registry.version(model, state.aliases.resolve(model, request.match_info[key]))
+        for key in ("before", "after")
+    ]
+    environments = [state.registry.environment(each.lineage.environment_sha256) for each in pair]
+    return compare_versions(pair[0], pair[1], (environments[0], environments[1]))
+
+
+async def check_fit(request: web.Request) -> views.FitView:
+    """Which devices can run a version, in which form, and why the others cannot."""
+    state, model, release = named(request)
+    found = fit(state, model, release)
+    return views.FitView(
+        model=model, release=release, forms=dict(found.forms), unfit=found.unfit, unknown=tuple(found.unknown)
+    )
+
+
 async def withdraw_version(request: web.Request) -> views.VersionDetail:
     """Keeps a version from every rollout that starts from now on; devices that run it go on, and are shown."""
-    state = request.app[STATE]
+    state, model, release = named(request)
     reason = decode(await request.read(), WithdrawRequest).reason
-    model, release = request.match_info["model"], number_of(request.match_info["release"])
-    version = versions.withdraw(state, model, release, reason=reason, actor=actor_of(request))
-    return views.version_detail(version, standing_of(state, version))
+    return views.version_detail(state, versions.withdraw(state, model, release, reason=reason, actor=actor_of(request)))
 
 
 async def reinstate_version(request: web.Request) -> views.VersionDetail:
     """Lets a withdrawn version be rolled out again."""
-    state = request.app[STATE]
-    model, release = request.match_info["model"], number_of(request.match_info["release"])
-    version = versions.reinstate(state, model, release, actor=actor_of(request))
-    return views.version_detail(version, standing_of(state, version))
+    state, model, release = named(request)
+    return views.version_detail(state, versions.reinstate(state, model, release, actor=actor_of(request)))
 
 
-def standing_of(state: State, version: Version, devices: Mapping[int, Sequence[str]] | None = None) -> views.Standing:
-    """What has become of a version; `devices` are those of all versions of the model, where they are known already."""
-    model, release = version.model, version.release
-    having = versions.devices_by_release(state, model) if devices is None else devices
-    withdrawn = state.registry.withdrawal(model, release)
-    return views.Standing(withdrawn, rollouts.rolled_back_by(state, model, release), having.get(release, ()))
+async def waive_gate(request: web.Request) -> views.VersionDetail:
+    """Lets a version pass although a gate has failed, with a reason."""
+    state, model, release = named(request)
+    asked = decode(await request.read(), WaiveRequest)
+    version = versions.waive(state, model, release, asked.gate, reason=asked.reason, actor=actor_of(request))
+    return views.version_detail(state, version)
+
+
+async def show_gates(request: web.Request) -> GatePolicy:
+    """Limits that versions of a model must keep to; without limits where nobody has set some."""
+    return policy_of(request.app[STATE], request.match_info["model"])
+
+
+async def put_gates(request: web.Request) -> GatePolicy:
+    """Sets the limits for versions that are pushed from now on."""
+    policy = decode(await request.read(), GatePolicy)
+    return set_gates(request.app[STATE], request.match_info["model"], policy, actor=actor_of(request))
+
+
+async def list_aliases(request: web.Request) -> list[views.AliasView]:
+    """Aliases of a model, sorted by name."""
+    state, model = request.app[STATE], request.match_info["model"]
+    state.registry.versions(model)
+    return [_alias_view(state, model, name) for name in state.aliases.of(model)]
+
+
+async def set_alias(request: web.Request) -> views.AliasView:
+    """Lets an alias name a version from now on."""
+    state, model, name = request.app[STATE], request.match_info["model"], request.match_info["alias"]
+    release = state.aliases.resolve(model, decode(await request.read(), AliasRequest).version)
+    writing.set_alias(state, model, name, release, actor=actor_of(request))
+    return _alias_view(state, model, name)
+
+
+async def remove_alias(request: web.Request) -> list[views.AliasView]:
+    """Ends an alias; those that are left."""
+    writing.remove_alias(
+        request.app[STATE], request.match_info["model"], request.match_info["alias"], actor=actor_of(request)
+    )
+    return await list_aliases(request)
+
+
+async def tag_version(request: web.Request) -> Notes:
+    """Sets tags of a version, and removes those that are null."""
+    state, model, release = named(request)
+    changes = decode(await request.read(), TagsRequest).tags
+    return writing.tag(state, model, release, changes, actor=actor_of(request))
+
+
+async def note_version(request: web.Request) -> Notes:
+    """Replaces the note of a version; an empty text removes it."""
+    state, model, release = named(request)
+    text = decode(await request.read(), TextRequest).text
+    return writing.write_note(state, model, release, text, actor=actor_of(request))
+
+
+async def comment_version(request: web.Request) -> Notes:
+    """Appends a comment to a version."""
+    state, model, release = named(request)
+    return writing.comment(
+        state, model, release, decode(await request.read(), TextRequest).text, actor=actor_of(request)
+    )
+
+
+async def clean_model(request: web.Request) -> views.CleanAnswer:
+    """Says which versions keep their blobs, and why; with `apply` lets the others go."""
+    asked = decode(await request.read(), CleanRequest)
+    state, model = request.app[STATE], request.match_info["model"]
+    done = versions.clean(state, model, keep_newest=asked.keep, apply=asked.apply, actor=actor_of(request))
+    return views.CleanAnswer(
+        kept=tuple(views.Retained(release=release, reason=reason) for release, reason in done.rule.kept.items()),
+        marked=tuple(done.marked),
+        removed=tuple(done.removed),
+        removed_bytes=done.removed_bytes,
+    )
+
+
+def named(request: web.Request) -> tuple[State, str, int]:
+    """(state, model, release) of a path. BadInput `unknown_model`, `unknown_version`."""
+    state, model = request.app[STATE], request.match_info["model"]
+    return state, model, state.aliases.resolve(model, request.match_info["release"])
 
 
 def number_of(text: str) -> int:
@@ -54,11 +209,32 @@ def number_of(text: str) -> int:
     return int(text)
 
 
-_ONE = "/v1/models/{model}/versions/{release}"
+def _alias_view(state: State, model: str, name: str) -> views.AliasView:
+    alias = state.aliases.of(model)[name]
+    return views.AliasView(alias=name, release=alias.release, by=alias.by, at=alias.at)
+
+
+_MODEL = "/v1/models/{model}"
+_ONE = f"{_MODEL}/versions/{{release}}"
 VERSION_ROUTES = (
+    Route("view", "GET", "/v1/versions", search_versions, "Search versions of all models", views.VersionPage),
+    Route("view", "GET", f"{_MODEL}/versions", list_versions, "Versions of a model", list[views.VersionView]),
+    Route("view", "GET", _ONE, show_version, "One version", views.VersionDetail),
+    Route("view", "GET", f"{_ONE}/fit", check_fit, "Which devices can run it", views.FitView),
+    Route("view", "GET", f"{_MODEL}/compare/{{before}}/{{after}}", compare, "What differs between two", Comparison),
     Route(
         "rollout", "POST", f"{_ONE}/withdraw", withdraw_version, "No rollout may bring it", views.VersionDetail,
         WithdrawRequest,
     ),
     Route("rollout", "POST", f"{_ONE}/reinstate", reinstate_version, "Take that back", views.VersionDetail),
+    Route("rollout", "POST", f"{_ONE}/waive", waive_gate, "Waive a failed gate", views.VersionDetail, WaiveRequest),
+    Route("view", "GET", f"{_MODEL}/gates", show_gates, "Limits before release", GatePolicy),
+    Route("rollout", "PUT", f"{_MODEL}/gates", put_gates, "Set limits before release", GatePolicy, GatePolicy),
+    Route("view", "GET", f"{_MODEL}/aliases", list_aliases, "Aliases of a model", list[views.AliasView]),
+    Route("push", "PUT", f"{_MODEL}/aliases/{{alias}}", set_alias, "Name a version", views.AliasView, AliasRequest),
+    Route("push", "DELETE", f"{_MODEL}/aliases/{{alias}}", remove_alias, "End an alias", list[views.AliasView]),
+    Route("push", "PUT", f"{_ONE}/tags", tag_version, "Set and remove tags", Notes, TagsRequest),
+    Route("push", "PUT", f"{_ONE}/note", note_version, "Replace the note", Notes, TextRequest),
+    Route("push", "POST", f"{_ONE}/comments", comment_version, "Add a comment", Notes, TextRequest),
+    Route("push", "POST", f"{_MODEL}/clean", clean_model, "Let old blobs go", views.CleanAnswer, CleanRequest),
 )  # fmt: skip

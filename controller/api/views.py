@@ -1,25 +1,17 @@
 """What the API shows: structs with a schema, made from the world. OpenAPI and the client's tables follow from them."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from contract.captured import CapturedRow
-from contract.desired import Delivery
 from contract.histogram import quantile_us
 from contract.messages import Hardware, ModelState, SensorState, SinkState
 from contract.wire import Message
 from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
-from controller.gates.verdict import GateVerdict
 from controller.reconcile.world import World
-from controller.registry.registry import Version, Withdrawal
 from controller.rollout.facts import Sums
-from controller.rollout.model import Rollout
-
-MAX_DEVICES_NAMED = 50
-"""Devices that a version is shown with: the first of them to look at; `/v1/devices` has all."""
 
 
 class Health(Message, frozen=True):
@@ -60,44 +52,6 @@ class CapturedView(Message, frozen=True):
     """Grows; asks for what follows as `after`."""
     device: str
     row: CapturedRow
-
-
-class RolledBackView(Message, frozen=True):
-    """How the newest rollout of a version has ended."""
-
-    rollout: str
-    reason: str
-
-
-class VersionView(Message, frozen=True):
-    """One version."""
-
-    model: str
-    release: int
-    passed: bool
-    digest: str
-    size_bytes: int
-    task: str
-    estimator: str
-    created_at: str
-    created_by: str
-    gates: tuple[GateVerdict, ...]
-    withdrawn: Withdrawal | None
-    """By whom, when and why it was withdrawn: no rollout may bring it."""
-    rolled_back: RolledBackView | None
-    """The newest rollout of it, if that was rolled back: another one is started only on purpose."""
-    devices: tuple[str, ...]
-    """Devices that have it, serving or on trial, as they say themselves: the first 50."""
-
-
-class VersionDetail(VersionView, frozen=True):
-    """One version with everything that is known about it."""
-
-    manifest: dict[str, Any]
-    deliveries: tuple[Delivery, ...]
-    """In how few bytes its forms come, by themselves and as changes to other versions."""
-    lineage: dict[str, Any]
-    evidence: dict[str, Any]
 
 
 class ModelView(Message, frozen=True):
@@ -218,46 +172,6 @@ class Lifted(msgspec.Struct, frozen=True):
     """How many versions a device may be offered again."""
 
     versions: int
-
-
-class Standing(NamedTuple):
-    """What has become of a version since it passed its gates."""
-
-    withdrawn: Withdrawal | None
-    rolled_back: Rollout | None
-    devices: Sequence[str]
-    """Those that have it."""
-
-
-def version_fields(version: Version, standing: Standing) -> dict[str, Any]:
-    """Fields of a VersionView."""
-    back = standing.rolled_back
-    return {
-        "withdrawn": standing.withdrawn,
-        "rolled_back": None if back is None else RolledBackView(rollout=back.id, reason=back.reason),
-        "devices": tuple(standing.devices[:MAX_DEVICES_NAMED]),
-        "model": version.model,
-        "release": version.release,
-        "passed": version.passed,
-        "digest": version.manifest.artifact.sha256,
-        "size_bytes": version.manifest.artifact.length,
-        "task": version.manifest.task,
-        "estimator": version.lineage.estimator or version.lineage.source,
-        "created_at": version.lineage.created_at,
-        "created_by": version.lineage.created_by,
-        "gates": version.gates,
-    }
-
-
-def version_detail(version: Version, standing: Standing, deliveries: tuple[Delivery, ...] = ()) -> VersionDetail:
-    """Everything about a version."""
-    return VersionDetail(
-        manifest=msgspec.to_builtins(version.manifest),
-        deliveries=deliveries,
-        lineage=msgspec.to_builtins(version.lineage),
-        evidence=version.evidence,
-        **version_fields(version, standing),
-    )
 
 
 def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:

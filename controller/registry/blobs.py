@@ -5,7 +5,7 @@ from pathlib import Path
 from contract.blobs import sha256_hex
 from contract.errors import BadInput, Code
 from contract.names import is_digest
-from controller.registry.atomic_file import replace_file
+from controller.registry.atomic_file import replace_file, sync_directory
 
 
 class BlobStore:
@@ -34,6 +34,17 @@ class BlobStore:
         if sha256_hex(data) != digest:
             raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} is damaged; restore it from a backup")
         return data
+
+    def remove(self, digest: str) -> int:
+        """Removes a blob for good; its bytes, 0 if it was not there. Whoever calls knows that nothing needs it."""
+        path = self.path(digest)
+        try:
+            size_bytes = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        sync_directory(path.parent)
+        return size_bytes
 
     def path(self, digest: str) -> Path:
         """Returns the path of a blob's file, whose reader must verify the bytes.

@@ -1,60 +1,32 @@
-"""Models and their versions: immutable integers, with where they came from and the evidence that let them through.
+"""Models and their versions on a Store: immutable, numbered from 1, with withdrawals and waivers beside them.
 
-Decides numbering and what "released" means. Refuses to know how a version was made or where it runs.
+Decides numbering, and that a version is read with the waivers of its gates. Refuses to know how a version was made,
+where it runs, and what people call it (`aliases`) or write about it (`notes`).
 """
 
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from itertools import count
 
 import msgspec
 
 from contract.errors import BadInput, Code
 from contract.kept import convert_kept
-from contract.manifest import Manifest
 from contract.names import check_name
-from contract.wire import Message
-from controller.gates.verdict import GateVerdict
-from controller.registry.store import Store
+from contract.wire import encode
+from controller.gates.verdict import Waiver
+from controller.registry.store import Doc, Store
+from controller.registry.version import Environment, Removal, Version, Withdrawal
 
-_WITHDRAWN = "withdrawn"
-
-
-class Lineage(Message, frozen=True):
-    """Where a version came from."""
-
-    created_at: str
-    created_by: str
-    source: str
-    """`skops` or `onnx`."""
-    source_sha256: str
-    estimator: str = ""
-    params: dict[str, Any] = {}
-    libraries: dict[str, str] = {}
-    tags: dict[str, str] = {}
-
-
-class Version(Message, frozen=True):
-    """One version of a model."""
-
-    model: str
-    release: int
-    manifest: Manifest
-    lineage: Lineage
-    evidence: dict[str, Any]
-    """What conversion measured, parity first of all."""
-    gates: tuple[GateVerdict, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every gate has passed; only then may a rollout name the version."""
-        return all(gate.passed for gate in self.gates)
-
-
-class Withdrawal(Message, frozen=True):
-    """Who has withdrawn a version, when, and why."""
-
-    by: str
-    at: str
-    reason: str
+VERSIONS_PER_TABLE = 500
+"""A push writes one table whole, in 8 to 12 ms. All of 100,000 versions in one table took 16 s (docs/adr/0017)."""
+_VERSIONS, _WITHDRAWN, _WAIVERS, _ENVIRONMENTS, _REMOVED = (
+    "versions",
+    "withdrawn",
+    "waivers",
+    "environments",
+    "removed",
+)
 
 
 class Registry:
@@ -62,10 +34,15 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.changed: Callable[[str, int], None] = lambda model, release: None
+        """Told (model, release) once something about a version is durable that a search can find."""
         self.registered: dict[str, dict[int, frozenset[str]]] = {}
         """model -> release -> digests of its forms: what a device can be sent, in the terms in which it reports."""
-        for doc in store.all("versions").values():
-            self._note(convert_kept(doc, Version))
+        self._tables: dict[str, str] = {}
+        """key of a version -> the table that holds it."""
+        for table in self._filled_tables():
+            for doc in store.all(table).values():
+                self._note(convert_kept(doc, Version), table)
         self.withdrawn: dict[tuple[str, int], str] = {}
         """(model, release) -> why nobody is to get it any more."""
         for key, doc in store.all(_WITHDRAWN).items():
@@ -74,24 +51,24 @@ class Registry:
 
     def models(self) -> list[str]:
         """Names in order of their first version."""
-        return list(dict.fromkeys(doc["model"] for doc in self._store.all("versions").values()))
+        return list(self.registered)
 
     def versions(self, model: str) -> list[Version]:
         """All versions, oldest first; BadInput `unknown_model`."""
-        found = [doc for doc in self._store.all("versions").values() if doc["model"] == model]
-        if not found:
+        releases = self.registered.get(model)
+        if not releases:
             raise BadInput(
                 Code.UNKNOWN_MODEL, f"no model {model[:64]!r}; there are: {', '.join(self.models()) or 'none'}"
             )
-        return [convert_kept(doc, Version) for doc in found]
+        return [self._read(doc) for release in releases if (doc := self._doc(key_of(model, release))) is not None]
 
     def version(self, model: str, release: int) -> Version:
         """One version; BadInput `unknown_model`, `unknown_version`."""
-        doc = self._store.get("versions", _key(model, release))
+        doc = self._doc(key_of(model, release))
         if doc is None:
             newest = self.versions(model)[-1].release
             raise BadInput(Code.UNKNOWN_VERSION, f"{model} has no version {release}; the newest is {newest}")
-        return convert_kept(doc, Version)
+        return self._read(doc)
 
     def newest_passed(self, model: str) -> Version:
         """The newest version whose gates have passed and that is not withdrawn; BadInput `gates_not_passed`."""
@@ -105,43 +82,126 @@ class Registry:
 
     def withdrawal(self, model: str, release: int) -> Withdrawal | None:
         """By whom, when and why a version was withdrawn; None for one that was not, or that was reinstated."""
-        doc = self._store.get(_WITHDRAWN, _key(model, release))
+        doc = self._store.get(_WITHDRAWN, key_of(model, release))
         return None if doc is None else msgspec.convert(doc, Withdrawal)
 
     def withdraw(self, model: str, release: int, withdrawal: Withdrawal) -> None:
         """Keeps durably that no rollout may bring a version any more. BadInput `unknown_model`, `unknown_version`."""
         self.version(model, release)
-        self._store.put(_WITHDRAWN, {_key(model, release): msgspec.to_builtins(withdrawal)})
+        self._store.put(_WITHDRAWN, {key_of(model, release): msgspec.to_builtins(withdrawal)})
         self.withdrawn[model, release] = withdrawal.reason
+        self.changed(model, release)
 
     def reinstate(self, model: str, release: int) -> None:
         """Ends a withdrawal."""
-        self._store.delete(_WITHDRAWN, _key(model, release))
+        self._store.delete(_WITHDRAWN, key_of(model, release))
         self.withdrawn.pop((model, release), None)
+        self.changed(model, release)
+
+    def waive(self, model: str, release: int, gate: str, waiver: Waiver) -> None:
+        """Keeps durably that a version passes although this gate has failed. BadInput `request_invalid` if it has not.
+
+        A waiver is never taken back: withdraw the version instead.
+        """
+        verdicts = {each.gate: each for each in self.version(model, release).gates}
+        if gate not in verdicts or verdicts[gate].passed:
+            failed = ", ".join(name for name, each in verdicts.items() if not each.passed) or "none"
+            raise BadInput(
+                Code.REQUEST_INVALID, f"{model} v{release} has not failed at {gate[:64]!r}; failed gates: {failed}"
+            )
+        known = self._store.get(_WAIVERS, key_of(model, release)) or {}
+        self._store.put(_WAIVERS, {key_of(model, release): {**known, gate: msgspec.to_builtins(waiver)}})
+        self.changed(model, release)
+
+    def removal(self, model: str, release: int) -> Removal | None:
+        """By whom and when a version's blobs were let go; None if they are kept."""
+        doc = self._store.get(_REMOVED, key_of(model, release))
+        return None if doc is None else msgspec.convert(doc, Removal)
+
+    def remove(self, removals: Mapping[tuple[str, int], Removal]) -> None:
+        """Keeps durably that blobs of these versions are let go: no rollout may bring them any more."""
+        docs = {key_of(*key): msgspec.to_builtins(removal) for key, removal in removals.items()}
+        if docs:
+            self._store.put(_REMOVED, docs)
+
+    def keep(self, model: str, release: int) -> None:
+        """Takes a removal back, once the blobs are there again."""
+        self._store.delete(_REMOVED, key_of(model, release))
 
     def next_release(self, model: str) -> int:
-        """The number that the next version gets."""
+        """The number that the next version gets. BadInput `name_invalid`."""
         check_name(model, "model")
-        known = [doc["release"] for doc in self._store.all("versions").values() if doc["model"] == model]
-        return max(known, default=0) + 1
+        return max(self.registered.get(model, {}), default=0) + 1
+
+    def newest(self, model: str) -> Version | None:
+        """The newest version, passed or not; None for a model without any."""
+        releases = self.registered.get(model)
+        return self.version(model, max(releases)) if releases else None
+
+    def having(self, model: str, digest: str) -> list[Version]:
+        """Versions of a model of which one form's artifact has this digest, oldest first."""
+        releases = [release for release, digests in self.registered.get(model, {}).items() if digest in digests]
+        return [self.version(model, release) for release in releases]
 
     def add(self, version: Version) -> None:
         """Registers a version durably. ValueError if the number is taken: versions are immutable."""
-        key = _key(version.model, version.release)
-        if self._store.get("versions", key) is not None:
+        key = key_of(version.model, version.release)
+        if key in self._tables:
             raise ValueError(f"{key} exists")
-        self._store.put("versions", {key: msgspec.to_builtins(version)})
-        self._note(version)
+        table = self._open_table()
+        self._store.put(table, {key: msgspec.to_builtins(version)})
+        self._note(version, table)
+        self.changed(version.model, version.release)
 
-    def _note(self, version: Version) -> None:
+    def add_environment(self, environment: Environment) -> str:
+        """Keeps what a version was trained in, once for all versions that share it; its SHA-256."""
+        digest = sha256(encode(environment)).hexdigest()
+        if self._store.get(_ENVIRONMENTS, digest) is None:
+            self._store.put(_ENVIRONMENTS, {digest: msgspec.to_builtins(environment)})
+        return digest
+
+    def environment(self, digest: str) -> Environment | None:
+        """What a version was trained in; None if nobody has said."""
+        doc = self._store.get(_ENVIRONMENTS, digest)
+        return None if doc is None else convert_kept(doc, Environment)
+
+    def _read(self, doc: Doc) -> Version:
+        version = convert_kept(doc, Version)
+        waivers = self._store.get(_WAIVERS, key_of(version.model, version.release))
+        if not waivers:
+            return version
+        gates = tuple(
+            msgspec.structs.replace(each, waiver=msgspec.convert(waivers[each.gate], Waiver))
+            if each.gate in waivers
+            else each
+            for each in version.gates
+        )
+        return msgspec.structs.replace(version, gates=gates)
+
+    def _doc(self, key: str) -> Doc | None:
+        return self._store.get(self._tables[key], key) if key in self._tables else None
+
+    def _filled_tables(self) -> Iterator[str]:
+        """Tables that hold versions, oldest first: `versions`, `versions-2` and so on."""
+        for number in count(1):
+            table = f"{_VERSIONS}-{number}" if number > 1 else _VERSIONS
+            if not self._store.all(table):
+                return
+            yield table
+
+    def _open_table(self) -> str:
+        """The table that takes the next version."""
+        filled = list(self._filled_tables())
+        if filled and len(self._store.all(filled[-1])) < VERSIONS_PER_TABLE:
+            return filled[-1]
+        return f"{_VERSIONS}-{len(filled) + 1}" if filled else _VERSIONS
+
+    def _note(self, version: Version, table: str) -> None:
+        self._tables[key_of(version.model, version.release)] = table
         digests = frozenset(form.artifact.sha256 for form in version.manifest.forms)
         self.registered.setdefault(version.model, {})[version.release] = digests
 
 
-def _key(model: str, release: int) -> str:
+def key_of(model: str, release: int) -> str:
+    """The key of a version in every table that is about versions."""
     return f"{model}/{release}"
-
-
-def gate_words(version: Version) -> str:
-    """What the gates said of a version."""
-    return "; ".join(f"{gate.gate} {'passed' if gate.passed else 'FAILED'}: {gate.detail}" for gate in version.gates)

@@ -1,15 +1,18 @@
 """Pushes a version: converts, judges, registers, audits.
 
-Decides whether a request is allowed now. Refuses to know HTTP.
+Decides whether a request is allowed now, and that bytes which are a version already make no other one. What is
+registered is whole: nothing is awaited between its first blob and its signature. Refuses to know HTTP.
 """
 
 import asyncio
 import hashlib
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from contract.blobs import describe
 from contract.errors import BadInput, Code
@@ -18,17 +21,31 @@ from controller.clock import stamp
 from controller.convert.compare import ATOL, RTOL
 from controller.convert.convert import ConversionLimits, Converted, run_conversion
 from controller.convert.request import Conversion, ConvertedForm, VariantName
-from controller.gates.parity import judge_parity
 from controller.gates.variant import judge_variant
-from controller.registry.registry import Lineage, Version, gate_words
+from controller.gates.verdict import GateVerdict
+from controller.registry.journal import AuditFilter
+from controller.registry.notes import check_tags
+from controller.registry.semver import next_semver
+from controller.registry.version import Environment, Lineage, Told, Version, check_told, gate_words, same_bytes
 from controller.state import State
-from controller.verbs import trust
+from controller.verbs import gates, trust
+from controller.verbs.gates import Brought, check_brought
 
 HARDWARE = ("x86_64", "aarch64", "arm64")
 GOLDEN_MISMATCH = Decimal("0.02")
 """The fraction of golden rows that a device may answer differently: processors round differently, and votes may tie."""
 MEMORY_FLOOR_MB = 64
 LOAD_FLOOR_S = 10
+NOTHING = Told()
+NO_MORE = Brought()
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push has led to: a new version, or the one whose bytes it has brought again."""
+
+    version: Version
+    new: bool
 
 
 async def push(
@@ -41,33 +58,120 @@ async def push(
     actor: str,
     tags: dict[str, str],
     variants: tuple[VariantName, ...] = (),
-) -> Version:
+    told: Told = NOTHING,
+    brought: Brought = NO_MORE,
+) -> Pushed:
     """Converts, judges and registers a version from the files `raw` and `sample`. The files are not changed.
 
-    BadInput `parity_failed`: the version is registered with its evidence, but it cannot be rolled out.
+    BadInput `parity_failed`, `gates_not_passed`: the version is registered with its evidence, but it cannot be rolled
+    out. `request_invalid`, `unknown_version` for tags or a parent that cannot be. Once it is cancelled, its children
+    end and nothing is registered.
     """
     state.registry.next_release(model)  # a bad name must be refused before minutes of conversion
+    check_tags(tags)
+    check_told(told)
+    check_brought(brought)
+    parent = _parent(state, model, told.parent)
     settings, at = state.config.convert, stamp()
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
-    async with state.conversions.turn():
-        converted = await run_conversion(kind, raw, sample, limits, variants)
-    lineage = Lineage(
+    try:
+        async with state.conversions.turn():
+            converted = await run_conversion(kind, raw, sample, limits, variants)
+            manifest = _manifest(state.registry.next_release(model), converted, state.config.publish.chunk_bytes)
+            verdicts = await gates.judge(
+                state, model, manifest, converted, brought=brought, licence=told.licence, actor=actor
+            )
+        digests = [await asyncio.to_thread(_digest, each) for each in (raw, sample)]
+    except asyncio.CancelledError:
+        state.journal.audit(stamp(), actor, "push cancel", model, "whoever pushed has gone: nothing was registered")
+        raise
+    lineage = _lineage(converted.answer, told, parent, at=at, actor=actor, kind=kind, digests=digests, tags=tags)
+    pushed = _register(state, model, converted, lineage, environment=told.environment, verdicts=verdicts)
+    if not pushed.new:
+        words = f"the same bytes as v{pushed.version.release}: no version was made"
+        state.journal.audit(at, actor, "push again", f"{model} v{pushed.version.release}", words)
+    else:
+        _tell(state, pushed.version)
+        _make_ready(state, pushed.version)
+    if not pushed.version.passed:
+        raise _refusal(pushed.version)
+    return pushed
+
+
+def finish_interrupted(state: State) -> list[str]:
+    """Finishes pushes whose version was durable when the controller was killed; `MODEL vN` of each."""
+    found = []
+    for model in state.registry.models():
+        version = state.registry.newest(model)
+        assert version is not None
+        if version.release in state.trust_metadata.signed(model):
+            continue  # the signature comes last
+        name = f"{model} v{version.release}"
+        pushes = state.journal.audit_entries(1000, wanted=AuditFilter(action="push", subject=name))
+        told = any((entry["action"], entry["subject"]) == ("push", name) for entry in pushes)
+        if not told:
+            _tell(state, version)
+        if _make_ready(state, version) or not told:
+            found.append(name)
+    return found
+
+
+def _tell(state: State, version: Version) -> None:
+    lineage, subject = version.lineage, f"{version.model} v{version.release}"
+    state.journal.audit(lineage.created_at, lineage.created_by, "push", subject, gate_words(version))
+
+
+def _make_ready(state: State, version: Version) -> bool:
+    """Signs a version that passed, if the release key is here, and begins to encode it; False if that was done."""
+    if not version.passed or version.release in state.trust_metadata.signed(version.model):
+        return False
+    state.deliveries.begin(version.model, version.manifest)
+    return trust.sign(state, version.model)
+
+
+def _refusal(version: Version) -> BadInput:
+    failed = [gate for gate in version.gates if not gate.passed and gate.waiver is None]
+    if failed[0].gate == "parity":
+        return BadInput(Code.PARITY_FAILED, _parity_words(version))
+    words = "; ".join(f"{gate.gate}: {gate.detail}; {gate.remedy}" for gate in failed)
+    return BadInput(Code.GATES_NOT_PASSED, f"v{version.release} is kept unreleased. {words}")
+
+
+def _parent(state: State, model: str, named: str) -> int | None:
+    """The release from which the new version follows: the one that was named, else the newest."""
+    if named:
+        return state.aliases.resolve(model, named)
+    newest = state.registry.newest(model)
+    return newest.release if newest is not None else None
+
+
+def _lineage(
+    answer: Conversion,
+    told: Told,
+    parent: int | None,
+    *,
+    at: str,
+    actor: str,
+    kind: str,
+    digests: list[str],
+    tags: dict[str, str],
+) -> Lineage:
+    return Lineage(
         created_at=at,
         created_by=actor,
         source=kind,
-        source_sha256=await asyncio.to_thread(_digest, raw),
-        estimator=converted.answer.estimator,
-        params=converted.answer.params,
-        libraries=converted.answer.libraries,
+        source_sha256=digests[0],
+        sample_sha256=digests[1],
+        estimator=answer.estimator,
+        params={**answer.params, **told.params},
+        libraries=answer.libraries,
         tags=tags,
+        data=told.data,
+        code=told.code,
+        parent=parent,
+        metrics=told.metrics,
+        licence=told.licence,
     )
-    version = _register(state, model, converted, lineage)
-    state.journal.audit(at, actor, "push", f"{model} v{version.release}", gate_words(version))
-    if not version.passed:
-        raise BadInput(Code.PARITY_FAILED, _parity_words(version))
-    trust.sign(state, model)
-    state.deliveries.begin(model, version.manifest)
-    return version
 
 
 def _digest(path: Path) -> str:
@@ -75,21 +179,39 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _register(state: State, model: str, converted: Converted, lineage: Lineage) -> Version:
-    release = state.registry.next_release(model)
+def _register(
+    state: State,
+    model: str,
+    converted: Converted,
+    lineage: Lineage,
+    *,
+    environment: Environment | None,
+    verdicts: tuple[GateVerdict, ...],
+) -> Pushed:
+    """Keeps the version, or finds the one that has these bytes; then its blobs are brought again if they were gone."""
+    version = Version(
+        model=model,
+        release=state.registry.next_release(model),
+        manifest=_manifest(state.registry.next_release(model), converted, state.config.publish.chunk_bytes),
+        lineage=lineage,
+        evidence=_evidence(converted.answer),
+        gates=verdicts,
+    )
+    known = state.registry.having(model, version.manifest.artifact.sha256)
+    same = next((each for each in reversed(known) if same_bytes(each, version)), None)
+    if same is not None and state.registry.removal(model, same.release) is None:
+        return Pushed(same, new=False)
     for form in converted.forms.values():
         for data in form:
             state.blobs.put(data)
-    version = Version(
-        model=model,
-        release=release,
-        manifest=_manifest(release, converted, state.config.publish.chunk_bytes),
-        lineage=lineage,
-        evidence=_evidence(converted.answer),
-        gates=(judge_parity(converted.answer.parity),),
-    )
+    if same is not None:
+        state.registry.keep(model, same.release)
+        return Pushed(same, new=False)
+    kept_in = state.registry.add_environment(environment) if environment is not None else ""
+    version = replace(version, lineage=replace(lineage, environment_sha256=kept_in))
+    version = replace(version, semver=next_semver(state.registry.newest(model), version))
     state.registry.add(version)
-    return version
+    return Pushed(version, new=True)
 
 
 def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:

@@ -17,7 +17,7 @@ from controller.reconcile.deeds import Deed
 from controller.reconcile.membership import facts_of, is_standing
 from controller.reconcile.preview import Preview, plan_rollout
 from controller.reconcile.preview import preview as preview_of
-from controller.registry.registry import Version, gate_words
+from controller.registry.version import Version, gate_words
 from controller.rollout.analysis import RuleVerdict
 from controller.rollout.decide import waits_for_absentees_only
 from controller.rollout.endings import named_failures
@@ -300,24 +300,25 @@ def passed_and_signed(state: State, model: str, release: int | None) -> Version:
 def _newest_wanted(state: State, model: str) -> Version:
     """The newest version that has passed its gates.
 
-    BadInput `version_withdrawn` where that was withdrawn: an older one goes out only if it is named.
+    BadInput `version_withdrawn` or `version_removed` where that is no longer free: an older one must be named.
     """
     free = state.registry.newest_passed(model)
     later = [each for each in state.registry.versions(model) if each.passed and each.release > free.release]
     if later:
-        words = f"name the version that you want instead, for example --version {free.release}"
-        raise BadInput(Code.VERSION_WITHDRAWN, f"{_withdrawn_words(state, later[-1])}; {words}")
+        _refuse_kept_back(state, later[-1], f"; or name another version, for example --version {free.release}")
     return free
 
 
-def _is_free(state: State, version: Version) -> bool:
-    return state.registry.withdrawal(version.model, version.release) is None
-
-
-def _withdrawn_words(state: State, version: Version) -> str:
-    known = state.registry.withdrawal(version.model, version.release)
-    who = "" if known is None else f" by {known.by} at {known.at}: {known.reason}"
-    return f"{version.model} v{version.release} was withdrawn{who}"
+def _refuse_kept_back(state: State, version: Version, advice: str = "") -> None:
+    """BadInput `version_withdrawn` or `version_removed` for a version that may not go out any more."""
+    model, release = version.model, version.release
+    if (withdrawn := state.registry.withdrawal(model, release)) is not None:
+        who = f"{withdrawn.by} at {withdrawn.at}: {withdrawn.reason}"
+        back = f"`edgeward version reinstate {model} {release}` takes that back"
+        raise BadInput(Code.VERSION_WITHDRAWN, f"{model} v{release} was withdrawn by {who}; {back}{advice}")
+    if (removal := state.registry.removal(model, release)) is not None:
+        words = f"{removal.by} removed the blobs of {model} v{release} at {removal.at}: push the model again"
+        raise BadInput(Code.VERSION_REMOVED, f"{words}{advice}")
 
 
 def may_start(state: State, model: str, release: int | None, *, again: bool) -> Version:
@@ -327,9 +328,7 @@ def may_start(state: State, model: str, release: int | None, *, again: bool) -> 
     rolled back, unless it is wanted `again`.
     """
     version = passed_and_signed(state, model, release)
-    if not _is_free(state, version):
-        back = f"`edgeward version reinstate {model} {version.release}` takes that back"
-        raise BadInput(Code.VERSION_WITHDRAWN, f"{_withdrawn_words(state, version)}; {back}")
+    _refuse_kept_back(state, version)
     newest = rolled_back_by(state, model, version.release)
     if newest is not None and not again:
         raise BadInput(

@@ -18,34 +18,41 @@ class Model(Answer, frozen=True):
     devices: int
 
 
+class Waiver(Answer, frozen=True):
+    """Who lets a version pass although a gate has failed, when, and why."""
+
+    by: str
+    at: Time
+    reason: str
+
+
 class Gate(Answer, frozen=True):
     """What one gate says about one version, with the numbers behind it."""
 
     gate: str
     passed: bool
     detail: str
+    evidence: dict[str, float] = {}
+    power: str = ""
+    """What the gate would catch, and how surely."""
+    remedy: str = ""
+    judged_by: str = "controller"
+    waiver: Waiver | None = None
 
 
-class Version(Answer, frozen=True):
-    """One version of a model."""
+class GatePolicy(Answer, frozen=True):
+    """Limits that versions of a model must keep to before release; configs/gates/example.toml describes them."""
 
-    model: str
-    release: int
-    passed: bool
-    """Whether every gate has passed."""
-    digest: str
-    size_bytes: int
-    task: str
-    estimator: str
-    created_at: Time
-    created_by: str
-    gates: tuple[Gate, ...]
-    withdrawn: "Withdrawal | None"
-    """By whom, when and why it was withdrawn; None for a version that may be rolled out."""
-    devices: tuple[str, ...]
-    """Devices that have it, the first 50."""
-    rolled_back: "RolledBack | None"
-    """How the newest rollout of it was rolled back; None where it was not."""
+    max_size_bytes: int | None = None
+    max_latency_us_p95: float | None = None
+    max_memory_mb: float | None = None
+    held_out: Plain = {}
+    slices: Plain = {}
+    fairness: Plain = {}
+    same_signature: bool = False
+    licences: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 class Withdrawal(Answer, frozen=True):
@@ -63,6 +70,81 @@ class RolledBack(Answer, frozen=True):
     reason: str
 
 
+class Removal(Answer, frozen=True):
+    """Who has let the blobs of a version go, and when."""
+
+    by: str
+    at: Time
+
+
+class FoundVersion(Answer, frozen=True):
+    """One version in the answer to a search."""
+
+    model: str
+    release: int
+    semver: str
+    passed: bool
+    """Whether every gate has passed or is waived."""
+    digest: str
+    size_bytes: int
+    task: str
+    estimator: str
+    created_at: Time
+    created_by: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    licence: str
+    gates: tuple[Gate, ...]
+    withdrawn: Withdrawal | None
+    """By whom, when and why it was withdrawn; None for a version that may be rolled out."""
+    removed: Removal | None
+    """By whom and when its blobs were let go; None while they are kept."""
+    rolled_back: RolledBack | None
+    """How the newest rollout of it was rolled back; None where it was not."""
+
+
+class Version(FoundVersion, frozen=True):
+    """One version of a model."""
+
+    devices: tuple[str, ...]
+    """Devices that have it, the first 50."""
+
+
+class Found(Answer, frozen=True):
+    """A page of a search, and how many versions meet the conditions."""
+
+    total: int
+    versions: tuple[FoundVersion, ...]
+
+    def table_rows(self) -> list[dict[str, object]]:
+        """One row for each version."""
+        return [row for each in self.versions for row in each.table_rows()]
+
+
+class SourceCode(Answer, frozen=True):
+    """The commit that trained a version, and whether files differed from it."""
+
+    revision: str
+    dirty: bool
+
+
+class DataDigest(Answer, frozen=True):
+    """The rows that a version was trained on, by their digest."""
+
+    sha256: str
+    rows: int
+    columns: tuple[str, ...] = ()
+
+
+class Environment(Answer, frozen=True):
+    """What a version was trained in."""
+
+    python: str
+    platform: str
+    packages: dict[str, str]
+
+
 class Lineage(Answer, frozen=True):
     """Where a version came from."""
 
@@ -74,6 +156,95 @@ class Lineage(Answer, frozen=True):
     params: Plain = {}
     libraries: dict[str, str] = {}
     tags: dict[str, str] = {}
+    """As they were at the push."""
+    sample_sha256: str = ""
+    data: DataDigest | None = None
+    code: SourceCode | None = None
+    environment_sha256: str = ""
+    parent: int | None = None
+    metrics: dict[str, float] = {}
+    licence: str = ""
+
+
+class Written(Answer, frozen=True):
+    """A text with who wrote it and when."""
+
+    text: str
+    by: str
+    at: Time
+
+
+class Notes(Answer, frozen=True):
+    """What people wrote about a version."""
+
+    tags: dict[str, str] = {}
+    note: Written | None = None
+    comments: tuple[Written, ...] = ()
+
+
+class Alias(Answer, frozen=True):
+    """A name that people gave to a version."""
+
+    alias: str
+    release: int
+    by: str
+    at: Time
+
+
+class Difference(Answer, frozen=True):
+    """One value in which two versions differ; None where a version does not have it."""
+
+    section: str
+    name: str
+    before: object
+    after: object
+
+
+class Comparison(Answer, frozen=True):
+    """Two versions of a model, and what differs between them."""
+
+    model: str
+    before: int
+    after: int
+    interface_change: str
+    """What callers must change, in words; empty if nothing."""
+    same_artifact: bool
+    differences: tuple[Difference, ...]
+
+    def table_rows(self) -> list[dict[str, object]]:
+        """One row for each difference."""
+        return [row for each in self.differences for row in each.table_rows()]
+
+
+class Fit(Answer, frozen=True):
+    """Which devices can run a version."""
+
+    model: str
+    release: int
+    forms: dict[str, int]
+    """Number of devices by the form that each would get: `full`, `fp16`, `int8`."""
+    unfit: dict[str, str]
+    """Why the others cannot, by device."""
+    unknown: tuple[str, ...]
+    """Devices that have not told their hardware yet."""
+
+
+class Retained(Answer, frozen=True):
+    """Why the blobs of a version stay."""
+
+    release: int
+    reason: str
+
+
+class Cleaned(Answer, frozen=True):
+    """What the retention rule says of each version of a model."""
+
+    kept: tuple[Retained, ...]
+    marked: tuple[int, ...]
+    """Releases that nobody may start any more; their blobs go a day later."""
+    removed: tuple[int, ...]
+    """Releases whose blobs are gone, or go now if it is applied."""
+    removed_bytes: int
 
 
 class VersionDelivery(Answer, frozen=True):
@@ -91,6 +262,8 @@ class VersionDetail(Version, frozen=True):
     """What a release signer vouches for, as `contract.manifest.Manifest` describes it."""
     deliveries: tuple[VersionDelivery, ...]
     lineage: Lineage
+    environment: Environment | None
+    notes: Notes
     evidence: Plain
     """What the conversion measured; the keys differ by converter."""
 
@@ -98,6 +271,13 @@ class VersionDetail(Version, frozen=True):
     def variants(self) -> tuple["VariantEvidence", ...]:
         """The smaller forms that were asked for, those that were left out too."""
         return VersionEvidence.read(self.evidence).variants
+
+
+class Pushed(VersionDetail, frozen=True):
+    """The version that a push has led to."""
+
+    new: bool
+    """False: these bytes were a version already, and no other one was made."""
 
 
 class VariantEvidence(Answer, frozen=True):

@@ -1,4 +1,4 @@
-"""`edgeward model push | list | show | export | captured | label`."""
+"""`edgeward model push | list | show | export | captured | label`, and the commands of `cli.registry`."""
 
 import runpy
 import traceback
@@ -9,6 +9,8 @@ import click
 
 from contract.errors import BadInput, Code
 from edgeward.answers.models import Version
+from edgeward.cli.named import HOW, split_name
+from edgeward.cli.registry import COMMANDS
 from edgeward.cli.render import console, json_option, print_json, size, table, tell, when
 from edgeward.client import Client
 
@@ -24,7 +26,7 @@ def model() -> None:
 
 
 @model.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", required=True, help="The model's name: lower-case letters, digits, '-'.")
 @click.option(
     "--sample",
@@ -40,29 +42,50 @@ def model() -> None:
     type=click.Choice(["fp16", "int8"]),
     help="A smaller form to make as well, for devices on which the full one does not fit; may be repeated.",
 )
+@click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="Measured on it; may be repeated.")
+@click.option("--parent", default="", help="The version from which it follows; default: the newest.")
+@click.option("--licence", default="", help="An SPDX identifier, as Apache-2.0.")
 @json_option
 def push(
     file: Path,
+    *,
     name: str,
     sample_path: Path | None,
     tags: tuple[str, ...],
+    metrics: tuple[str, ...],
+    parent: str,
+    licence: str,
     variants: tuple[Literal["fp16", "int8"], ...],
-    *,
     as_json: bool,
 ) -> None:
     """Convert, verify and register FILE as a new version.
 
-    FILE is a Python file that leaves a fitted `model` and its `sample` rows, or .skops or .onnx with --sample.
+    FILE is a Python file that leaves a fitted `model` and its `sample` rows, or .skops or .onnx with --sample, or a
+    folder: MLflow's, Hugging Face's or an OCI layout. Ctrl-C ends it on the controller too.
     """
     estimator, sample = _load(file, sample_path)
     client = Client()
+    measured = _numbers(metrics)
     with console.status(f"converting {file.name}: parity, golden set, limits", spinner="dots"):
-        version = client.push(estimator, name=name, sample=sample, tags=pairs(tags), variants=variants)
+        version = client.push(
+            estimator,
+            name=name,
+            sample=sample,
+            tags=pairs(tags),
+            variants=variants,
+            metrics=measured,
+            parent=parent,
+            licence=licence,
+        )
     if as_json:
         print_json(version.plain)
         return
+    if not version.new:
+        console.print(f"same bytes as v{version.release}: no version was made", highlight=False)
+        return
     console.print(
-        f"[green]{name} v{version.release}[/] passed its gates, {size(version.size_bytes)}, {version.estimator}"
+        f"[green]{name} v{version.release}[/] ({version.semver}) passed its gates, {size(version.size_bytes)}, "
+        f"{version.estimator}"
     )
     for gate in version.gates:
         console.print(f"  {gate.gate}: {gate.detail}", highlight=False)
@@ -86,11 +109,12 @@ def list_(*, as_json: bool) -> None:
 
 @model.command()
 @click.argument("name")
-@click.option("--version", "release", type=int, help="Everything about one version, evidence included.")
+@click.option("--version", "release", help=f"Everything about one version, evidence included. {HOW}")
 @json_option
-def show(name: str, release: int | None, *, as_json: bool) -> None:
+def show(name: str, release: str | None, *, as_json: bool) -> None:
     """Versions of a model, or one with its evidence."""
     client = Client()
+    name, release = split_name(name, release)
     if release is not None:
         found = client.version(name, release).plain
         print_json(found) if as_json else console.print_json(data=found)
@@ -101,12 +125,13 @@ def show(name: str, release: int | None, *, as_json: bool) -> None:
         return
     rows = [
         (
-            f"v{v.release}", _standing(v), size(v.size_bytes),
-            v.estimator, when(v.created_at), _evidence(v),
+            f"v{v.release}", v.semver, ", ".join(v.aliases), _standing(v),
+            size(v.size_bytes), v.estimator, when(v.created_at), _evidence(v),
         )
         for v in versions
     ]  # fmt: skip
-    console.print(table(name, ("version", "passed", "size", "estimator", "created", "evidence"), rows))
+    columns = ("version", "semver", "aliases", "passed", "size", "estimator", "created", "evidence")
+    console.print(table(name, columns, rows))
 
 
 @model.command()
@@ -123,15 +148,33 @@ def captured(name: str, out: Path) -> None:
 
 @model.command()
 @click.argument("name")
-@click.option("--version", "release", type=int, required=True, help="Which one.")
+@click.option("--version", "release", help=f"Which one; default: newest. {HOW}")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A directory, on a stick.")
-def export(name: str, release: int, out: Path) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["devices", "mlflow", "huggingface", "oci"]),
+    default="devices",
+    show_default=True,
+    help="For whom it is.",
+)
+@click.option(
+    "--sign-with", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A private key (PEM, P-256): adds an OpenSSF model signature, model.sig. Not for devices.",
+)  # fmt: skip
+def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path | None) -> None:
     """Write the files of a version to a directory: for devices that have it as `file:///...` in [transfer] sources.
 
-    What devices find there they verify as what comes from the broker.
+    What devices find there they verify as what comes from the broker. Other formats are folders that MLflow, Hugging
+    Face or a registry of containers reads, and that `edgeward model push` takes again.
     """
-    written = Client().export(name, release, out)
-    console.print(f"{size(written)} of {name} v{release} in {out}", highlight=False)
+    name, release = split_name(name, release)
+    found = Client().version(name, release or "newest")
+    if form == "devices":
+        written = Client().export(name, found.release, out)
+    else:
+        written = Client().export_folder(name, found.release, out, form, sign_with)
+    console.print(f"{size(written)} of {name} v{found.release} in {out}", highlight=False)
 
 
 @model.command()
@@ -152,16 +195,20 @@ def _standing(version: Version) -> str:
     """Whether a version may go out, in a word or two."""
     if version.withdrawn is not None:
         return "withdrawn"
+    if version.removed is not None:
+        return "removed"
     if version.rolled_back is not None:
         return "rolled back"
     return "yes" if version.passed else "no"
 
 
 def _evidence(version: Version) -> str:
-    """What the gates said, after the reasons of a withdrawal and of a roll back."""
+    """What the gates said, after the reasons of a withdrawal, of a roll back and of waivers."""
     withdrawn, back = version.withdrawn, version.rolled_back
     why = [] if withdrawn is None else [f"withdrawn by {withdrawn.by} at {when(withdrawn.at)}: {withdrawn.reason}"]
     why += [] if back is None else [f"rolled back by {back.rollout}: {back.reason}"]
+    waived = [(gate.gate, gate.waiver) for gate in version.gates if gate.waiver is not None]
+    why += [f"{gate} waived by {waiver.by}: {waiver.reason}" for gate, waiver in waived]
     return "; ".join([*why, *(gate.detail for gate in version.gates)])
 
 
@@ -176,7 +223,17 @@ def pairs(texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def _numbers(texts: tuple[str, ...]) -> dict[str, float]:
+    """NAME=NUMBER texts as a dict; BadInput `request_invalid` for anything else."""
+    try:
+        return {name: float(text) for name, text in pairs(texts).items()}
+    except ValueError as error:
+        raise BadInput(Code.REQUEST_INVALID, f"--metric: {error}") from None
+
+
 def _load(file: Path, sample_path: Path | None) -> tuple[Any, Any]:
+    if file.is_dir():
+        return file, None if sample_path is None else _rows(sample_path)
     if file.suffix != ".py":
         if sample_path is None:
             raise BadInput(Code.SAMPLE_MISSING, f"{file}: parity needs rows: add --sample rows.csv")
@@ -217,3 +274,7 @@ def _rows(path: Path) -> Any:
     if path.suffix not in readers:
         raise BadInput(Code.REQUEST_INVALID, f"{path}: expected .csv, .csv.gz, .parquet, .npy or .npz")
     return readers[path.suffix](path)
+
+
+for command in COMMANDS:
+    model.add_command(command)

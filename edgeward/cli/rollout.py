@@ -16,6 +16,7 @@ from rich.live import Live
 from contract.errors import BadInput, Code
 from edgeward.answers.rollouts import Rollout
 from edgeward.cli.model import pairs
+from edgeward.cli.named import HOW, split_name
 from edgeward.cli.render import console, json_option, plan_panel, print_json, rollout_panel, table, tell, when
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
@@ -35,7 +36,7 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
             "--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label."
         ),
         click.option("--strategy", default="canary", show_default=True, help=named),
-        click.option("--version", "release", type=int, help="Default: the newest that passed its gates."),
+        click.option("--version", "release", help=f"Default: the newest that passed its gates. {HOW}"),
         click.argument("model"),
     ):
         command = option(command)
@@ -46,9 +47,10 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
 @_about
 @json_option
 def plan(
-    model: str, release: int | None, strategy: str, selectors: tuple[str, ...], *, again: bool, as_json: bool
+    model: str, release: str | None, strategy: str, selectors: tuple[str, ...], *, again: bool, as_json: bool
 ) -> None:
     """Show what a rollout of MODEL would do; nothing happens."""
+    model, release = split_name(model, release)
     chosen = pairs(selectors)
     found = Client().plan(model, release=release, strategy=read_strategy(strategy), selector=chosen, again=again)
     print_json(found.plain) if as_json else console.print(plan_panel(found))
@@ -61,7 +63,7 @@ def plan(
 @json_option
 def start(
     model: str,
-    release: int | None,
+    release: str | None,
     strategy: str,
     selectors: tuple[str, ...],
     plan_digest: str,
@@ -71,6 +73,7 @@ def start(
     as_json: bool,
 ) -> None:
     """Start a rollout of MODEL."""
+    model, release = split_name(model, release)
     handle = Client().rollout(
         model,
         release=release,

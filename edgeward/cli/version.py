@@ -14,10 +14,10 @@ def version() -> None:
 
 @version.command()
 @click.argument("model")
-@click.argument("release", metavar="VERSION", type=int)
+@click.argument("release", metavar="VERSION")
 @click.option("--reason", required=True, help="Why: whoever wants to start it is told.")
 @json_option
-def withdraw(model: str, release: int, reason: str, *, as_json: bool) -> None:
+def withdraw(model: str, release: str, reason: str, *, as_json: bool) -> None:
     """Keep VERSION of MODEL from every rollout that starts from now on.
 
     Devices that have it go on, and `edgeward device list` shows them with version_withdrawn. While a rollout brings it,
@@ -27,18 +27,18 @@ def withdraw(model: str, release: int, reason: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
-    console.print(f"{model} v{release} is withdrawn: {reason}", highlight=False)
+    console.print(f"{model} v{found.release} is withdrawn: {reason}", highlight=False)
     console.print(_with_it(found), highlight=False)
 
 
 @version.command()
 @click.argument("model")
-@click.argument("release", metavar="VERSION", type=int)
+@click.argument("release", metavar="VERSION")
 @json_option
-def reinstate(model: str, release: int, *, as_json: bool) -> None:
+def reinstate(model: str, release: str, *, as_json: bool) -> None:
     """Let a withdrawn VERSION of MODEL be rolled out again."""
     found = Client().reinstate(model, release)
-    print_json(found.plain) if as_json else console.print(f"{model} v{release} may be rolled out again")
+    print_json(found.plain) if as_json else console.print(f"{model} v{found.release} may be rolled out again")
 
 
 def _with_it(found: VersionDetail) -> str:

@@ -18,7 +18,8 @@ from contract.trust.verified import Trusted
 from contract.wire import encode
 from controller.fleet.twin import Assigned
 from controller.reconcile.durable import DesiredSide, FleetRecords
-from controller.registry.registry import Lineage, Registry, Version
+from controller.registry.registry import Registry
+from controller.registry.version import Lineage, Version
 from controller.rollout.model import Member, Rollout
 from controller.rollout.strategies import STAGED
 from controller.trust.tokens import ApiToken, Tokens
@@ -66,7 +67,7 @@ KEPT: list[tuple[type, Any]] = [
     (Trusted, Trusted(root="r", roles=(("m", "text"),))),
     (KeptRole, KeptRole(model="m", text="t")),
 ]
-TABLES = {"desired", "selector", "min_releases", "withdrawn", "excluded", "libraries", "tags"}
+TABLES = {"desired", "selector", "min_releases", "withdrawn", "excluded", "libraries", "tags", "metrics", "packages"}
 """Keys whose value is a table: what is in it are entries, not fields."""
 FREE = {"params", "evidence"}
 """Keys whose value is whatever a library says."""

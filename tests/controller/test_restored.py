@@ -195,7 +195,7 @@ def test_a_fleet_whose_roots_are_elsewhere_says_who_must_sign(state: State) -> N
 def test_a_policy_starts_nothing_that_was_there_before_the_restore(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from controller.registry.registry import Version
+    from controller.registry.version import Version
     from tests.controller.test_retained import GATE, LINEAGE
 
     def add(release: int) -> None:

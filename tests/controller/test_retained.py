@@ -22,7 +22,7 @@ from controller.broker.skipped import RETRY_S
 from controller.config import Config, StorageConfig
 from controller.fleet.twin import Assigned, Twin
 from controller.gates.verdict import GateVerdict
-from controller.registry.registry import Lineage, Version
+from controller.registry.version import Lineage, Version
 from controller.service import Service
 from controller.state import State, open_state
 from tests.controller.test_deliveries import manifest_of

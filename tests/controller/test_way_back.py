@@ -16,7 +16,7 @@ from controller.reconcile.decisions import reconcile
 from controller.reconcile.membership import confirmed_versions
 from controller.reconcile.preview import plan_rollout, preview
 from controller.reconcile.world import Durable, World
-from controller.registry.registry import Lineage, Version
+from controller.registry.version import Lineage, Version
 from controller.rollout.decide import ABSENT_S, decide, waits_for_absentees_only
 from controller.rollout.explain import explain
 from controller.state import open_state

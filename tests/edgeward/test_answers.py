@@ -24,6 +24,21 @@ ANSWERED: dict[str, type[Answer]] = {
     "ModelView": models.Model,
     "VersionView": models.Version,
     "VersionDetail": models.VersionDetail,
+    "FoundVersion": models.FoundVersion,
+    "VersionPage": models.Found,
+    "PushAnswer": models.Pushed,
+    "AliasView": models.Alias,
+    "Notes": models.Notes,
+    "Written": models.Written,
+    "Comparison": models.Comparison,
+    "Difference": models.Difference,
+    "Environment": models.Environment,
+    "CleanAnswer": models.Cleaned,
+    "Retained": models.Retained,
+    "FitView": models.Fit,
+    "Removal": models.Removal,
+    "Waiver": models.Waiver,
+    "GatePolicy": models.GatePolicy,
     "Delivery": models.VersionDelivery,
     "Blob": Blob,
     "RolledBackView": models.RolledBack,
@@ -80,8 +95,9 @@ SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]
 VERSION = {
     "model": "m", "release": 2, "passed": True, "digest": "ab", "size_bytes": 10, "task": "classification",
     "estimator": "Forest", "created_at": "2026-01-02T03:04:05+00:00", "created_by": "ada",
-    "gates": [{"gate": "parity", "passed": True, "detail": "all rows"}], "withdrawn": None,
-    "rolled_back": None, "devices": [],
+    "gates": [{"gate": "parity", "passed": True, "detail": "all rows"}], "withdrawn": None, "devices": [],
+    "semver": "1.1.0", "aliases": ["champion"], "tags": {}, "metrics": {}, "licence": "", "removed": None,
+    "rolled_back": None,
 }  # fmt: skip
 
 
@@ -146,7 +162,7 @@ def test_times_have_a_zone_and_become_timestamps_in_a_frame() -> None:
 
 def test_an_answer_prints_its_fields_and_cuts_what_is_long() -> None:
     shown = repr(models.Version.read({**VERSION, "estimator": "E" * 500}))
-    assert shown.startswith("Version(model='m', release=2, passed=True")
+    assert shown.startswith("Version(model='m', release=2, semver='1.1.0', passed=True")
     assert "created_at=2026-01-02 03:04:05+00:00" in shown
     assert "gates=<1>" in shown
     assert "E" * (MAX_SHOWN_CHARS + 1) not in shown
@@ -179,7 +195,7 @@ def test_no_password_is_printed() -> None:
 def test_a_table_is_a_sequence_that_prints_its_first_rows_and_counts_the_rest() -> None:
     table = Table(models.Version.read({**VERSION, "release": number}) for number in range(MAX_PRINTED_ROWS + 5))
     lines = repr(table).splitlines()
-    assert lines[0].split()[:3] == ["model", "release", "passed"]
+    assert lines[0].split()[:3] == ["model", "release", "semver"]
     assert (len(lines), lines[-1]) == (MAX_PRINTED_ROWS + 2, "... and 5 more")
     assert (len(table), table[3].release, table[-2:][0].release) == (MAX_PRINTED_ROWS + 5, 3, MAX_PRINTED_ROWS + 3)
     assert (repr(Table()), len(Table().to_frame())) == ("(no rows)", 0)

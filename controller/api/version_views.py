@@ -1,0 +1,187 @@
+"""What the API shows of versions: one in a list, one in full, found ones, two side by side. Made from the registry.
+
+Decides what is shown with every version: whether it may be rolled out, what people call it and wrote about it. Refuses
+to know how somebody asks.
+"""
+
+from typing import Any
+
+import msgspec
+
+from contract.desired import Delivery
+from contract.wire import Message
+from controller.gates.verdict import GateVerdict
+from controller.registry.notes import Notes
+from controller.registry.version import Environment, Removal, Version, Withdrawal
+from controller.state import State
+from controller.verbs.rollouts import rolled_back_by
+from controller.verbs.versions import devices_by_release
+
+MAX_DEVICES_NAMED = 50
+"""Devices that a version is shown with: the first of them to look at; `/v1/devices` has all."""
+
+
+class RolledBackView(Message, frozen=True):
+    """How the newest rollout of a version has ended."""
+
+    rollout: str
+    reason: str
+
+
+class FoundVersion(Message, frozen=True):
+    """One version in an answer to a search: what a list shows."""
+
+    model: str
+    release: int
+    semver: str
+    """`MAJOR.MINOR.PATCH`; empty for a version of an older controller."""
+    passed: bool
+    """Whether every gate has passed or is waived."""
+    digest: str
+    size_bytes: int
+    task: str
+    estimator: str
+    created_at: str
+    created_by: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    """As the person who pushed it said."""
+    licence: str
+    gates: tuple[GateVerdict, ...]
+    withdrawn: Withdrawal | None
+    """By whom, when and why it was withdrawn: no rollout may bring it."""
+    removed: Removal | None
+    """By whom and when its blobs were let go: no rollout may bring it."""
+    rolled_back: RolledBackView | None
+    """The newest rollout of it, if that was rolled back: another one is started only on purpose."""
+
+
+class VersionView(FoundVersion, frozen=True):
+    """One version of a model."""
+
+    devices: tuple[str, ...]
+    """Devices that have it, serving or on trial, as they say themselves: the first 50."""
+
+
+class VersionDetail(VersionView, frozen=True):
+    """One version with everything that is known about it."""
+
+    manifest: dict[str, Any]
+    deliveries: tuple[Delivery, ...]
+    """In how few bytes its forms come, by themselves and as changes to other versions."""
+    lineage: dict[str, Any]
+    environment: Environment | None
+    """What it was trained in, where whoever pushed it said so."""
+    notes: Notes
+    evidence: dict[str, Any]
+
+
+class PushAnswer(VersionDetail, frozen=True):
+    """The version that a push has led to."""
+
+    new: bool
+    """False: these bytes were a version already, and no other one was made."""
+
+
+class VersionPage(Message, frozen=True):
+    """A page of a search."""
+
+    total: int
+    """How many versions meet the conditions."""
+    versions: tuple[FoundVersion, ...]
+
+
+class AliasView(Message, frozen=True):
+    """A name that people gave to a version."""
+
+    alias: str
+    release: int
+    by: str
+    at: str
+
+
+class Retained(Message, frozen=True):
+    """Why the blobs of a version stay."""
+
+    release: int
+    reason: str
+
+
+class CleanAnswer(Message, frozen=True):
+    """What the retention rule says of each version of a model."""
+
+    kept: tuple[Retained, ...]
+    marked: tuple[int, ...]
+    """Releases that nobody may start any more; their blobs go a day later."""
+    removed: tuple[int, ...]
+    """Releases whose blobs are gone, or go now if it is applied."""
+    removed_bytes: int
+
+
+class FitView(Message, frozen=True):
+    """Which devices can run a version."""
+
+    model: str
+    release: int
+    forms: dict[str, int]
+    """Number of devices by the form that each would get: `full`, `fp16`, `int8`."""
+    unfit: dict[str, str]
+    """Why the others cannot, by device."""
+    unknown: tuple[str, ...]
+    """Devices that have not told their hardware yet."""
+
+
+def found_fields(state: State, version: Version) -> dict[str, Any]:
+    """Fields of a FoundVersion."""
+    registry, model, release = state.registry, version.model, version.release
+    back = rolled_back_by(state, model, release)
+    return {
+        "model": model,
+        "release": release,
+        "semver": version.semver,
+        "passed": version.passed,
+        "digest": version.manifest.artifact.sha256,
+        "size_bytes": version.manifest.artifact.length,
+        "task": version.manifest.task,
+        "estimator": version.lineage.estimator or version.lineage.source,
+        "created_at": version.lineage.created_at,
+        "created_by": version.lineage.created_by,
+        "aliases": state.aliases.naming(model, release),
+        "tags": state.notes.of(model, release).tags,
+        "metrics": version.lineage.metrics,
+        "licence": version.lineage.licence,
+        "gates": version.gates,
+        "withdrawn": registry.withdrawal(model, release),
+        "removed": registry.removal(model, release),
+        "rolled_back": None if back is None else RolledBackView(rollout=back.id, reason=back.reason),
+    }
+
+
+def list_views(state: State, model: str) -> list[VersionView]:
+    """Versions of a model, oldest first. BadInput `unknown_model`."""
+    devices = devices_by_release(state, model)
+    return [
+        VersionView(devices=tuple(devices.get(each.release, ())[:MAX_DEVICES_NAMED]), **found_fields(state, each))
+        for each in state.registry.versions(model)
+    ]
+
+
+def detail_fields(state: State, version: Version) -> dict[str, Any]:
+    """Fields of a VersionDetail."""
+    devices = devices_by_release(state, version.model).get(version.release, [])
+    return {
+        **found_fields(state, version),
+        "devices": tuple(devices[:MAX_DEVICES_NAMED]),
+        "manifest": msgspec.to_builtins(version.manifest),
+        "deliveries": state.deliveries.of(version.manifest),
+        "lineage": msgspec.to_builtins(version.lineage),
+        "environment": state.registry.environment(version.lineage.environment_sha256),
+        "notes": state.notes.of(version.model, version.release),
+        "evidence": version.evidence,
+    }
+
+
+def version_detail(state: State, version: Version) -> VersionDetail:
+    """Everything about a version."""
+    return VersionDetail(**detail_fields(state, version))

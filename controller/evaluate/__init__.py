@@ -1,0 +1,1 @@
+"""A registered form on held-out rows: answers, latency and operators, measured in a confined child process."""

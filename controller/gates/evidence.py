@@ -1,0 +1,75 @@
+"""What the gates judge: numbers of the conversion, answers on held-out rows, what devices run. All of it was measured.
+
+Decides how right a row is: 1 or 0 for a classifier, the absolute error for a regression. Refuses to know who measured.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from contract.manifest import Manifest
+from contract.tensors import Array
+from controller.gates.parity import Parity
+from controller.gates.verdict import GateVerdict
+
+Task = Literal["classification", "regression", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Held-out rows: their labels, and what the version and the champion answer. Arrays have the shape (rows,)."""
+
+    task: Task
+    labels: Array
+    answers: Array
+    champion: Array | None = None
+    """The answers of the version that the alias champion names; None without one, or if it cannot answer them."""
+    champion_name: str = ""
+    groups: Mapping[str, Array] = field(default_factory=dict)
+    """By name of a group, the value of each row as text."""
+    times: Array | None = None
+    """Seconds of each row."""
+    trained_until: float | None = None
+    """The newest second among the rows that the model was trained on."""
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.labels)
+
+    def scores(self, answers: Array) -> Array:
+        """How right each row is answered, float64 of shape (rows,): larger is better for a classifier, worse for a
+        regression.
+        """
+        if self.task == "classification":
+            return np.asarray(np.asarray(answers).astype(np.str_) == self.labels.astype(np.str_)).astype(np.float64)
+        return np.abs(np.asarray(answers, dtype=np.float64).reshape(-1) - self.labels.astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A version that devices run, and how many of them."""
+
+    release: int
+    manifest: Manifest
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that is known of a version before its gates judge it."""
+
+    manifest: Manifest
+    parity: Parity
+    load_mb: float
+    latency_us_p50: float | None = None
+    latency_us_p95: float | None = None
+    operators: tuple[str, ...] | None = None
+    """Operators of the graph, sorted; None: nobody has looked."""
+    held_out: HeldOut | None = None
+    callers: tuple[Caller, ...] = ()
+    licence: str = ""
+    own: tuple[GateVerdict, ...] = ()
+    """Verdicts of the user's own gates, as they were brought."""

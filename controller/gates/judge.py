@@ -1,0 +1,55 @@
+"""All gates in their order: what was measured of a version and the policy of its model in, verdicts out.
+
+Decides which gates there are. Refuses to know what follows from a verdict.
+"""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from controller.gates.evidence import Evidence
+from controller.gates.fairness import judge_fairness
+from controller.gates.held_out import judge_held_out
+from controller.gates.latency import judge_latency
+from controller.gates.licence import judge_licence
+from controller.gates.memory import judge_memory
+from controller.gates.operators import judge_operators
+from controller.gates.own import judge_own
+from controller.gates.parity import MAX_ROWS_BEYOND, Parity, judge_parity
+from controller.gates.policy import GatePolicy
+from controller.gates.power import detectable_rate
+from controller.gates.signature import judge_signature
+from controller.gates.size import judge_size
+from controller.gates.slices import judge_slices
+from controller.gates.split import judge_split
+from controller.gates.verdict import GateVerdict
+
+Gate = Callable[[GatePolicy, Evidence], GateVerdict | None]
+GATES: tuple[Gate, ...] = (
+    judge_size, judge_memory, judge_latency, judge_split, judge_held_out, judge_slices, judge_fairness,
+    judge_signature, judge_licence, judge_operators,
+)  # fmt: skip
+"""Gates beside parity and those of the user's own. Each answers None where its policy sets no limit."""
+
+
+def judge_all(policy: GatePolicy, evidence: Evidence) -> tuple[GateVerdict, ...]:
+    """The verdict of every gate that has something to judge, parity first."""
+    found = (gate(policy, evidence) for gate in GATES)
+    judged = [verdict for verdict in found if verdict is not None]
+    return (_parity(evidence.parity), *judged, *judge_own(policy, evidence))
+
+
+def _parity(parity: Parity) -> GateVerdict:
+    """The verdict of the parity gate with its numbers and its power."""
+    rows = parity.sample.rows
+    rate = detectable_rate(rows, int(rows * MAX_ROWS_BEYOND))
+    return replace(
+        judge_parity(parity),
+        evidence={
+            "sample_rows": rows,
+            "sample_differing": parity.sample.differing,
+            "boundary_rows": parity.boundary.rows,
+            "boundary_differing": parity.boundary.differing,
+        },
+        power=f"would catch {100 * rate:.2g} % of rows that differ with 95 %" if parity.reference != "none" else "",
+    )

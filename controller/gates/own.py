@@ -1,0 +1,27 @@
+"""Gates of the user's own: Python functions that ran where the model was pushed. Their verdicts are taken as told.
+
+Decides only that those which are asked for are there. Who has run them stands in `judged_by`, so that nobody takes them
+for a measurement of the controller.
+"""
+
+from collections.abc import Iterator
+
+from controller.gates.evidence import Evidence
+from controller.gates.policy import GatePolicy
+from controller.gates.verdict import GateVerdict
+
+PREFIX = "own "
+
+
+def judge_own(policy: GatePolicy, evidence: Evidence) -> Iterator[GateVerdict]:
+    """Every verdict that was brought, and a failed one for each that is asked for and was not."""
+    yield from evidence.own
+    brought = {verdict.gate for verdict in evidence.own}
+    for name in policy.own:
+        if f"{PREFIX}{name}" not in brought:
+            yield GateVerdict(
+                gate=f"{PREFIX}{name}",
+                passed=False,
+                detail="it is asked for and was not run",
+                remedy=f"push with gates={{{name!r}: function}}",
+            )

@@ -1,0 +1,47 @@
+"""The rule by which blobs of old versions may be removed. Versions themselves are never removed.
+
+Decides it in one sentence: the blobs of a version stay while it is among the newest of its model, or while a device, a
+rollout or an alias may still need them. Refuses to know where blobs lie, and where the reasons come from.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.registry.version import Version
+
+GRACE_S = 86_400.0
+"""Seconds between the mark that nobody may start a version any more and the end of its blobs. A backup that was begun
+before the mark has ended by then: 1 TB takes it three hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What the rule says of each version of a model: why its blobs stay, or that they may go."""
+
+    kept: Mapping[int, str]
+    """release -> the reason."""
+    removable: Sequence[int]
+
+
+def retained(versions: Iterable[Version], needed: Mapping[int, str], keep_newest: int) -> Retention:
+    """Judges every version of one model; `needed` are those that something needs, with the reason.
+
+    The newest version, and the newest `keep_newest` of those that passed, always stay. ValueError for fewer than 1.
+    """
+    if keep_newest < 1:
+        raise ValueError(f"keep_newest is {keep_newest}: at least the newest version stays")
+    known = sorted(versions, key=lambda version: version.release)
+    passed = [version.release for version in known if version.passed][-keep_newest:]
+    kept: dict[int, str] = {}
+    for version in known:
+        if version.release in needed:
+            kept[version.release] = needed[version.release]
+        elif version.release in passed or version is known[-1]:
+            kept[version.release] = f"it is one of the newest {keep_newest}"
+    return Retention(kept, [version.release for version in known if version.release not in kept])
+
+
+def unshared(going: Iterable[Version], staying: Iterable[Version]) -> frozenset[str]:
+    """Digests of blobs that only `going` have: the same golden set or form may belong to several versions."""
+    needed = frozenset[str]().union(*(version.digests for version in staying))
+    return frozenset[str]().union(*(version.digests for version in going)) - needed

@@ -1,0 +1,161 @@
+"""One version of a model: its signed manifest, where it came from, the evidence, and what the gates said.
+
+Decides what "passed" means: every gate has passed, or somebody has waived it. Refuses to know where versions are kept.
+"""
+
+import math
+from typing import Any
+
+from contract.errors import BadInput, Code
+from contract.manifest import Manifest
+from contract.wire import Message
+from controller.gates.verdict import GateVerdict
+
+MAX_PARAMS = 200
+"""Parameters of a version that are kept: a pipeline with a grid search has about 60."""
+MAX_PACKAGES = 1_000
+"""Packages of an environment: a notebook server with everything on it has about 600."""
+MAX_METRICS = 100
+
+
+class SourceCode(Message, frozen=True):
+    """The state of the code that trained a version."""
+
+    revision: str
+    dirty: bool
+    """Whether files differed from that commit, so that the commit alone does not reproduce the training."""
+
+
+class DataDigest(Message, frozen=True):
+    """The rows that a version was trained on, by their digest: the rows themselves stay where they are."""
+
+    sha256: str
+    rows: int
+    columns: tuple[str, ...] = ()
+
+
+class Environment(Message, frozen=True):
+    """What the training ran in. Versions of one environment keep it once, under its digest."""
+
+    python: str
+    platform: str
+    packages: dict[str, str]
+    """Version by name of the package."""
+
+
+class Told(Message, frozen=True):
+    """What the person who pushes knows of a version and the controller cannot find out."""
+
+    data: DataDigest | None = None
+    code: SourceCode | None = None
+    environment: Environment | None = None
+    parent: str = ""
+    """The version from which this one follows: a number, a SemVer or an alias."""
+    params: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    licence: str = ""
+    """An SPDX identifier, for example `Apache-2.0`."""
+
+
+def check_told(told: Told) -> None:
+    """BadInput `request_invalid` for more than a version can keep, or a metric that is no number."""
+    packages = told.environment.packages if told.environment is not None else {}
+    for what, found, limit in (
+        ("parameters", len(told.params), MAX_PARAMS),
+        ("metrics", len(told.metrics), MAX_METRICS),
+        ("packages", len(packages), MAX_PACKAGES),
+    ):
+        if found > limit:
+            raise BadInput(Code.REQUEST_INVALID, f"{found} {what}, limit {limit}")
+    if wrong := [name for name, number in told.metrics.items() if not math.isfinite(number)]:
+        raise BadInput(Code.REQUEST_INVALID, f"metric {wrong[0][:64]!r} is no finite number")
+
+
+class Lineage(Message, frozen=True):
+    """Where a version came from."""
+
+    created_at: str
+    created_by: str
+    source: str
+    """`skops` or `onnx`."""
+    source_sha256: str
+    estimator: str = ""
+    params: dict[str, Any] = {}
+    libraries: dict[str, str] = {}
+    """Versions of the libraries that converted it."""
+    tags: dict[str, str] = {}
+    """As they were at the push. `Notes.tags` has those of now."""
+    sample_sha256: str = ""
+    data: DataDigest | None = None
+    code: SourceCode | None = None
+    environment_sha256: str = ""
+    parent: int | None = None
+    metrics: dict[str, float] = {}
+    """As the person who pushed it said. What a gate has measured is in the gate's evidence."""
+    licence: str = ""
+
+
+class Version(Message, frozen=True):
+    """One version of a model."""
+
+    model: str
+    release: int
+    manifest: Manifest
+    lineage: Lineage
+    evidence: dict[str, Any]
+    """What conversion measured, parity first of all."""
+    gates: tuple[GateVerdict, ...]
+    semver: str = ""
+    """`MAJOR.MINOR.PATCH` by `registry.semver`; empty for a version of a controller that did not know it."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate has passed or is waived; only then may a rollout name the version."""
+        return all(gate.passed or gate.waiver is not None for gate in self.gates)
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Digests of all blobs that the version needs: artifacts and golden sets of all its forms."""
+        forms = self.manifest.forms
+        return frozenset(digest for form in forms for digest in (form.artifact.sha256, form.golden.blob.sha256))
+
+
+class Withdrawal(Message, frozen=True):
+    """Who has withdrawn a version, when, and why."""
+
+    by: str
+    at: str
+    reason: str
+
+
+class Removal(Message, frozen=True):
+    """Who has let the blobs of a version go, and when. The version itself stays, with its evidence."""
+
+    by: str
+    at: str
+
+
+def gate_words(version: Version) -> str:
+    """What the gates said of a version."""
+    return "; ".join(f"{gate.gate} {_verdict(gate)}: {gate.detail}" for gate in version.gates)
+
+
+def _verdict(gate: GateVerdict) -> str:
+    if gate.waiver is not None:
+        return f"waived by {gate.waiver.by} ({gate.waiver.reason})"
+    return "passed" if gate.passed else "FAILED"
+
+
+def same_bytes(one: Version, other: Version) -> bool:
+    """Whether two versions are one: the same blobs and signature, and the same verdicts of the same gates.
+
+    A version that other gates have judged, or that they judged otherwise, is worth a number of its own.
+    """
+    return _essence(one) == _essence(other)
+
+
+def _essence(version: Version) -> tuple[object, ...]:
+    manifest = version.manifest
+    blobs = tuple((form.artifact.sha256, form.golden.blob.sha256) for form in manifest.forms)
+    verdicts = tuple((gate.gate, gate.passed) for gate in version.gates)
+    return blobs, manifest.inputs, manifest.outputs, manifest.columns, manifest.task, verdicts

@@ -1,0 +1,169 @@
+"""Before a version is registered: what its gates judge is gathered, and the policy of its model is applied.
+
+Decides who is the champion (the alias, else the newest version that passed), and when a child has to measure. Refuses
+to know how a gate judges, and HTTP.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from contract.errors import BadInput, Code
+from contract.kept import convert_kept
+from contract.manifest import Manifest
+from contract.wire import Message
+from controller.clock import stamp
+from controller.convert.convert import Converted
+from controller.evaluate.evaluate import Evaluation, Form, evaluate, numbers
+from controller.evaluate.request import read_rows
+from controller.gates.evidence import Caller, Evidence, HeldOut
+from controller.gates.judge import judge_all
+from controller.gates.own import PREFIX
+from controller.gates.policy import GatePolicy
+from controller.gates.verdict import GateVerdict
+from controller.registry.version import Version
+from controller.state import State
+from controller.verbs.versions import devices_by_release
+
+CHAMPION_ALIAS = "champion"
+MAX_OWN_GATES = 32
+_TABLE = "gates"
+
+
+class OwnVerdict(Message, frozen=True):
+    """The verdict of a gate of the user's own, which ran where the model was pushed."""
+
+    gate: str
+    passed: bool
+    detail: str = ""
+    evidence: dict[str, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What comes with a push for the gates: held-out rows as a file, verdicts of the user's own gates, who pushes."""
+
+    held_out: Path | None = None
+    own: tuple[OwnVerdict, ...] = ()
+
+
+def policy_of(state: State, model: str) -> GatePolicy:
+    """The policy of a model; one without limits where nobody has set one."""
+    doc = state.store.get(_TABLE, model)
+    return GatePolicy() if doc is None else convert_kept(doc, GatePolicy)
+
+
+def set_gates(state: State, model: str, policy: GatePolicy, *, actor: str) -> GatePolicy:
+    """Sets the limits for versions that are pushed from now on. BadInput `name_invalid`."""
+    state.registry.next_release(model)
+    state.store.put(_TABLE, {model: msgspec.to_builtins(policy)})
+    state.journal.audit(stamp(), actor, "gates set", model, msgspec.json.encode(policy).decode()[:500])
+    return policy
+
+
+def check_brought(brought: Brought) -> None:
+    """BadInput before minutes of conversion: `tensors_invalid`, `sample_missing`, `request_invalid`."""
+    if len(brought.own) > MAX_OWN_GATES:
+        raise BadInput(Code.REQUEST_INVALID, f"{len(brought.own)} gates of your own, limit {MAX_OWN_GATES}")
+    if brought.held_out is not None:
+        read_rows(brought.held_out.read_bytes())
+
+
+async def judge(
+    state: State, model: str, manifest: Manifest, converted: Converted, *, brought: Brought, licence: str, actor: str
+) -> tuple[GateVerdict, ...]:
+    """The verdicts of all gates. BadInput `sample_missing`, `tensors_invalid`, `conversion_limit`."""
+    policy = policy_of(state, model)
+    measures = brought.held_out is not None or policy.max_latency_us_p95 is not None or bool(policy.operators)
+    measured = await _measured(state, model, manifest, converted, brought) if measures else None
+    evaluation = measured[1] if measured is not None else None
+    evidence = Evidence(
+        manifest=manifest,
+        parity=converted.answer.parity,
+        load_mb=converted.answer.form.load_mb,
+        latency_us_p50=evaluation.measured.latency_us_p50 if evaluation else None,
+        latency_us_p95=evaluation.measured.latency_us_p95 if evaluation else None,
+        operators=evaluation.measured.operators if evaluation else None,
+        held_out=_held_out(manifest, brought, *measured) if measured and brought.held_out else None,
+        callers=_callers(state, model),
+        licence=licence,
+        own=tuple(_told(each, actor) for each in brought.own),
+    )
+    return judge_all(policy, evidence)
+
+
+async def _measured(
+    state: State, model: str, manifest: Manifest, converted: Converted, brought: Brought
+) -> tuple[Version | None, Evaluation]:
+    """(the champion, what a child has measured)."""
+    champion = _champion(state, model) if brought.held_out is not None else None
+    held_out = None if brought.held_out is None else await asyncio.to_thread(brought.held_out.read_bytes)
+    settings = state.config.convert
+    found = await evaluate(
+        Form(manifest, *converted.forms[""]),
+        None if champion is None else _form(state, champion.manifest),
+        held_out,
+        timeout_s=settings.timeout_s,
+        memory_mb=settings.memory_mb,
+    )
+    return champion, found
+
+
+def _champion(state: State, model: str) -> Version | None:
+    alias = state.aliases.of(model).get(CHAMPION_ALIAS)
+    if alias is not None:
+        version: Version | None = state.registry.version(model, alias.release)
+    else:
+        passed = (
+            [each for each in state.registry.versions(model) if each.passed] if state.registry.newest(model) else []
+        )
+        free = [each for each in passed if state.registry.withdrawal(model, each.release) is None]
+        version = free[-1] if free else None
+    gone = version is None or state.registry.removal(model, version.release) is not None
+    return None if gone else version
+
+
+def _form(state: State, manifest: Manifest) -> Form:
+    return Form(manifest, state.blobs.get(manifest.artifact.sha256), state.blobs.get(manifest.golden.blob.sha256))
+
+
+def _held_out(manifest: Manifest, brought: Brought, champion: Version | None, evaluation: Evaluation) -> HeldOut | None:
+    assert brought.held_out is not None
+    if evaluation.answers is None:
+        return None
+    rows = read_rows(brought.held_out.read_bytes())
+    classifies = manifest.task == "classification"
+    comparable = champion is not None and champion.manifest.task == manifest.task
+    return HeldOut(
+        task=manifest.task,
+        labels=rows.labels if classifies else numbers(rows.labels),
+        answers=evaluation.answers,
+        champion=evaluation.champion if comparable else None,
+        champion_name=f"v{champion.release}" if champion is not None else "",
+        groups=rows.groups,
+        times=rows.times,
+        trained_until=rows.trained_until,
+    )
+
+
+def _callers(state: State, model: str) -> tuple[Caller, ...]:
+    known = state.registry.registered.get(model, {})
+    running = devices_by_release(state, model) if known else {}
+    return tuple(
+        Caller(release, state.registry.version(model, release).manifest, len(devices))
+        for release, devices in sorted(running.items())
+        if release in known
+    )
+
+
+def _told(own: OwnVerdict, actor: str) -> GateVerdict:
+    return GateVerdict(
+        gate=f"{PREFIX}{own.gate}"[:64],
+        passed=own.passed,
+        detail=own.detail[:500],
+        evidence=own.evidence,
+        remedy="" if own.passed else "the gate is your own: look at what it has said",
+        judged_by=actor,
+    )

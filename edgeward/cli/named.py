@@ -1,0 +1,29 @@
+"""`NAME@VERSION`: how commands name a model and one of its versions.
+
+Decides how the text is cut. Refuses to know whether the version exists: the controller says so.
+"""
+
+from contract.errors import BadInput, Code
+
+HOW = "A number, a semantic version, an alias, or newest; or write NAME@VERSION."
+
+
+def split_name(text: str, release: str | None = None) -> tuple[str, str | None]:
+    """(model, version or None) of `NAME` or `NAME@VERSION`; `release` is the version of an option, if it was given.
+
+    BadInput `request_invalid` for both ways at once, or an empty part.
+    """
+    model, at, named = text.partition("@")
+    if at and (not model or not named):
+        raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected NAME or NAME@VERSION, as in weather@champion")
+    if named and release:
+        raise BadInput(Code.REQUEST_INVALID, f"{text!r} and --version {release} both name a version: leave one out")
+    return model, named or release
+
+
+def split_version(text: str) -> tuple[str, str]:
+    """(model, version) of `NAME@VERSION`. BadInput `request_invalid` where no version is named."""
+    model, release = split_name(text)
+    if release is None:
+        raise BadInput(Code.REQUEST_INVALID, f"{text!r}: name the version too, as in {model}@champion or {model}@3")
+    return model, release

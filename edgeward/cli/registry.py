@@ -1,0 +1,280 @@
+"""`edgeward model check | search | diff | lineage | gates | policy | waive | alias | tag | note | comment | clean`.
+
+Decides how versions and what people write about them look in a terminal. Refuses to know how they are kept.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contract.errors import BadInput, Code
+from edgeward.answers.models import FoundVersion, Gate, VersionDetail
+from edgeward.cli.named import split_name, split_version
+from edgeward.cli.render import console, json_option, print_json, size, table, when
+from edgeward.client import Client
+
+SHOWN_CHARS = 60
+"""Of a value in a comparison: two of them and their names fit in 160 columns. `--json` has all."""
+
+
+@click.command()
+@click.argument("text", default="")
+@click.option("--where", multiple=True, metavar="CONDITION", help="As 'metric.accuracy > 0.9'; may be repeated.")
+@click.option("--sort", default="-created_at", show_default=True, help="A field; with - before it descending.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Versions on a page.")
+@click.option("--offset", type=click.IntRange(0), default=0, help="Versions to leave out at the beginning.")
+@json_option
+def search(text: str, where: tuple[str, ...], sort: str, limit: int, offset: int, *, as_json: bool) -> None:
+    """Find versions of all models: TEXT in names, tags and comments, and every condition.
+
+    Fields are model, release, semver, created_at, created_by, estimator, task, digest, licence, revision, data,
+    size_bytes, passed, withdrawn, tag.NAME, metric.NAME, param.NAME and alias.NAME; operators = != < <= > >= and ~ for
+    a part of a text.
+    """
+    found = Client().search(*where, text=text, sort=sort, limit=limit, offset=offset)
+    if as_json:
+        print_json(found.plain)
+        return
+    console.print(table("versions", _COLUMNS, [_row(each) for each in found.versions]))
+    if offset + len(found.versions) < found.total:
+        console.print(f"{found.total} in all; next: --offset {offset + len(found.versions)}", highlight=False)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("before")
+@click.argument("after")
+@json_option
+def diff(name: str, before: str, after: str, *, as_json: bool) -> None:
+    """Show what differs between versions BEFORE and AFTER of NAME: signature, metrics, parity, size, origin."""
+    found = Client().compare(name, before, after)
+    if as_json:
+        print_json(found.plain)
+        return
+    breaks = found.interface_change or "callers need not change"
+    same = ", the same bytes" if found.same_artifact else ""
+    console.print(f"{name} v{found.before} -> v{found.after}: {breaks}{same}", highlight=False)
+    rows = [(each.section, each.name, _short(each.before), _short(each.after)) for each in found.differences]
+    console.print(table("", ("what", "name", f"v{found.before}", f"v{found.after}"), rows))
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def lineage(name: str, *, as_json: bool) -> None:
+    """Show where NAME@VERSION comes from, back to its first ancestor."""
+    model, release = split_version(name)
+    client = Client()
+    chain = [client.version(model, release)]
+    while (parent := chain[-1].lineage.parent) is not None and parent not in {each.release for each in chain}:
+        chain.append(client.version(model, parent))
+    if as_json:
+        print_json([{"release": each.release, "lineage": each.plain["lineage"]} for each in chain])
+        return
+    for position, each in enumerate(chain):
+        console.print(
+            table(f"{model} v{each.release}" if position == 0 else f"from v{each.release}", ("", ""), _origin(each))
+        )
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def gates(name: str, *, as_json: bool) -> None:
+    """Show what each gate said of NAME@VERSION (default: the newest), on which evidence, and what it would catch."""
+    model, release = split_name(name)
+    client = Client()
+    found = client.version(model, release or str(client.versions(model)[-1].release))
+    if as_json:
+        print_json(found.plain["gates"])
+        return
+    rows = [(each.gate, _verdict(each), each.detail, each.power, each.remedy) for each in found.gates]
+    console.print(table(f"{model} v{found.release}", ("gate", "verdict", "evidence", "power", "remedy"), rows))
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--set", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML file as configs/gates/example.toml: its limits hold for versions that are pushed from now on.",
+)  # fmt: skip
+def policy(name: str, file: Path | None) -> None:
+    """Show the limits that versions of NAME must keep to before release, as JSON, or set them."""
+    client = Client()
+    if file is None:
+        print_json(client.gate_policy(name).plain)
+        return
+    try:
+        wanted = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"{file}: {error}") from None
+    print_json(client.set_gate_policy(name, wanted).plain)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--gate", required=True, help="Which one; `edgeward model gates NAME` shows them.")
+@click.option("--reason", required=True, help="Why: every later look shows it.")
+@json_option
+def waive(name: str, gate: str, reason: str, *, as_json: bool) -> None:
+    """Let NAME@VERSION pass although a gate has failed."""
+    model, release = split_version(name)
+    found = Client().waive(model, release, gate, reason)
+    words = "may be rolled out" if found.passed else "still has failed gates"
+    print_json(found.plain) if as_json else console.print(f"{gate} is waived; {model} v{found.release} {words}")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("alias", required=False)
+@click.option("--remove", is_flag=True, help="End the alias.")
+@json_option
+def alias(name: str, alias: str | None, *, remove: bool, as_json: bool) -> None:
+    """Let ALIAS name NAME@VERSION from now on; without ALIAS show the aliases of NAME.
+
+    An alias stands wherever a version is named: `edgeward rollout start weather@champion`.
+    """
+    client = Client()
+    model, release = split_name(name)
+    if alias is not None and remove:
+        client.remove_alias(model, alias)
+    elif alias is not None:
+        client.set_alias(model, alias, split_version(name)[1])
+    elif release is not None or remove:
+        raise BadInput(Code.REQUEST_INVALID, f"name the alias too: edgeward model alias {name} champion")
+    found = client.aliases(model)
+    rows = [(each.alias, f"v{each.release}", each.by, when(each.at)) for each in found]
+    print_json(found.plain) if as_json else console.print(table(model, ("alias", "version", "by", "at"), rows))
+
+
+@click.command()
+@click.argument("name")
+@click.argument("tags", nargs=-1, required=True, metavar="KEY=VALUE...")
+@json_option
+def tag(name: str, tags: tuple[str, ...], *, as_json: bool) -> None:
+    """Set tags of NAME@VERSION; KEY= with nothing behind it removes one."""
+    changes: dict[str, str | None] = {}
+    for text in tags:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected KEY=VALUE, or KEY= to remove it")
+        changes[key] = value or None
+    found = Client().tag(*split_version(name), changes)
+    words = ", ".join(f"{key}={value}" for key, value in found.tags.items()) or "no tags"
+    print_json(found.plain) if as_json else console.print(words, highlight=False)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("text")
+@json_option
+def note(name: str, text: str, *, as_json: bool) -> None:
+    """Replace the note of NAME@VERSION by TEXT; an empty TEXT removes it."""
+    found = Client().write_note(*split_version(name), text)
+    print_json(found.plain) if as_json else console.print("kept" if found.note else "removed")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("text")
+@json_option
+def comment(name: str, text: str, *, as_json: bool) -> None:
+    """Add TEXT to the comments of NAME@VERSION."""
+    found = Client().comment(*split_version(name), text)
+    print_json(found.plain) if as_json else console.print(f"{len(found.comments)} comments")
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def check(name: str, *, as_json: bool) -> None:
+    """Show which devices of the fleet can run NAME@VERSION (default: newest), and why the others cannot."""
+    model, release = split_name(name)
+    found = Client().check(model, release or "newest")
+    if as_json:
+        print_json(found.plain)
+        return
+    counted = [f"{count} devices run the form {form}" for form, count in found.forms.items()]
+    counted += [f"{len(found.unknown)} have not told their hardware yet"] if found.unknown else []
+    console.print(f"{model} v{found.release}: {'; '.join(counted) or 'no device runs it'}", highlight=False)
+    if found.unfit:
+        console.print(table("", ("device", "why it cannot"), list(found.unfit.items())))
+
+
+@click.command()
+@click.argument("name")
+@click.option("--keep", type=click.IntRange(1), default=10, show_default=True, help="Newest versions that stay.")
+@click.option("--apply", is_flag=True, help="Do it; without, it is only shown.")
+@json_option
+def clean(name: str, keep: int, *, apply: bool, as_json: bool) -> None:
+    """Let go of the blobs of old versions of NAME that no device, rollout or alias needs.
+
+    Nobody can start such a version from then on; its blobs go with a call that comes a day later.
+    """
+    found = Client().clean(name, keep=keep, apply=apply)
+    if as_json:
+        print_json(found.plain)
+        return
+    rows = [(f"v{each.release}", "stays", each.reason) for each in found.kept]
+    rows += [(f"v{release}", "goes", "its blobs go in a day" if apply else "with --apply") for release in found.marked]
+    rows += [(f"v{release}", "gone", "its blobs are removed" if apply else "with --apply") for release in found.removed]
+    console.print(table(name, ("version", "blobs", "why"), rows))
+    if found.removed_bytes:
+        console.print(f"{size(found.removed_bytes)} are free again", highlight=False)
+
+
+COMMANDS = (check, search, diff, lineage, gates, policy, waive, alias, tag, note, comment, clean)
+_COLUMNS = ("model", "version", "semver", "aliases", "passed", "size", "estimator", "created", "metrics", "tags")
+
+
+def _row(found: FoundVersion) -> tuple[Any, ...]:
+    state = "withdrawn" if found.withdrawn else "removed" if found.removed else "yes" if found.passed else "no"
+    metrics = ", ".join(f"{name} {number:.4g}" for name, number in found.metrics.items())
+    tags = ", ".join(f"{key}={value}" for key, value in found.tags.items())
+    head = (found.model, f"v{found.release}", found.semver, ", ".join(found.aliases), state, size(found.size_bytes))
+    return (*head, found.estimator, when(found.created_at), metrics, tags)
+
+
+def _verdict(gate: Gate) -> str:
+    if gate.waiver is not None:
+        return f"waived by {gate.waiver.by}: {gate.waiver.reason}"
+    return "pass" if gate.passed else "fail"
+
+
+def _origin(found: VersionDetail) -> list[tuple[str, str]]:
+    """What is known of where a version comes from, as (what, words); what nobody has said is said to be unknown."""
+    known = found.lineage
+    data, code, environment = known.data, known.code, found.environment
+    rows = [
+        ("pushed", f"by {known.created_by} at {when(known.created_at)}, as {known.source} {known.source_sha256[:12]}"),
+        ("data", f"{data.rows} rows, sha256 {data.sha256}" if data else "unknown: push with data=the training rows"),
+        (
+            "code",
+            f"{code.revision}{' with changes' if code.dirty else ''}" if code else "unknown: push inside a git tree",
+        ),
+        (
+            "environment",
+            _environment(environment.python, environment.platform, len(environment.packages))
+            if environment
+            else "unknown",
+        ),
+        ("estimator", known.estimator or known.source),
+        ("parameters", ", ".join(f"{name}={value}" for name, value in known.params.items())),
+        ("metrics", ", ".join(f"{name} {number:.4g}" for name, number in known.metrics.items())),
+        ("licence", known.licence or "not said"),
+    ]
+    notes = [("note", f"{found.notes.note.text} ({found.notes.note.by})")] if found.notes.note else []
+    return [*rows, *notes, *(("comment", f"{each.text} ({each.by}, {when(each.at)})") for each in found.notes.comments)]
+
+
+def _environment(python: str, platform: str, packages: int) -> str:
+    return f"Python {python} on {platform}, {packages} packages"
+
+
+def _short(value: object) -> str | None:
+    if value is None:
+        return None
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."

@@ -1,0 +1,123 @@
+"""Folders in and out: a version written in one of the formats, and a model with its rows found in such a folder.
+
+Decides which file of a folder is the model, and where its sample rows are. A pickle is never read: it is code. Refuses
+to know what a format looks like inside.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+from contract.errors import BadInput, Code
+from contract.golden import split_golden
+from contract.manifest import Manifest
+from contract.tensors import Array, decode_tensors
+from contract.wire import decode_plain
+from edgeward.exports import huggingface, mlflow, oci
+from edgeward.exports.exported import DESCRIBED, GOLDEN, MODEL, Exported
+from edgeward.exports.signing import SIGNATURE, read_key, sign_folder
+from edgeward.files import write_whole
+
+Format = Literal["mlflow", "huggingface", "oci"]
+WRITERS: Mapping[str, Callable[[Exported], dict[str, bytes]]] = {
+    "mlflow": mlflow.folder,
+    "huggingface": huggingface.folder,
+    "oci": oci.folder,
+}
+MAX_DESCRIBED_BYTES = 16 << 20
+"""Of `edgeward.json`: evidence and an environment of 1,000 packages take 100 kB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model in a folder: its bytes, how they are pushed, its sample rows (None: the folder has none)."""
+
+    kind: Literal["skops", "onnx"]
+    model: bytes
+    sample: Array | dict[str, Array] | None = None
+
+
+def write_folder(exported: Exported, directory: Path, form: Format, sign_with: Path | None = None) -> int:
+    """Writes a version to an empty or new directory; its bytes. `sign_with`: a private key for the OpenSSF signature.
+
+    BadInput `request_invalid` if the directory is not empty, or the key is none.
+    """
+    key = read_key(sign_with) if sign_with is not None else None
+    if directory.exists() and any(directory.iterdir()):
+        raise BadInput(Code.REQUEST_INVALID, f"{directory} is not empty: name a new directory")
+    files = WRITERS[form](exported)
+    if key is not None:
+        files[SIGNATURE] = sign_folder(files, directory.absolute().name, key)
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    return sum(map(len, files.values()))
+
+
+def read_folder(directory: Path) -> Found:
+    """The model in a folder: an MLflow model, an OCI layout, or a folder with `model.onnx` or `model.skops`.
+
+    BadInput `request_invalid` says what was looked for; a model that is only there as a pickle is not read.
+    """
+
+    def read(name: str) -> bytes:
+        path = (directory / name).resolve()
+        if not path.is_relative_to(directory.resolve()) or not path.is_file():
+            raise BadInput(Code.REQUEST_INVALID, f"{directory} has no {name}")
+        return path.read_bytes()
+
+    if (directory / oci.LAYOUT).is_file():
+        files = oci.files_of(read)
+        if MODEL not in files:
+            raise BadInput(Code.REQUEST_INVALID, f"{directory} is an OCI layout without {MODEL}")
+        return Found("onnx", files[MODEL], _golden_rows(files.get(GOLDEN), files.get(DESCRIBED)))
+    name = _of_mlflow(read("MLmodel")) if (directory / "MLmodel").is_file() else _of_folder(directory)
+    beside = [read(each) if (directory / each).is_file() else None for each in (GOLDEN, DESCRIBED)]
+    return Found("skops" if name.endswith(".skops") else "onnx", read(name), _golden_rows(*beside))
+
+
+def _of_folder(directory: Path) -> str:
+    for name in (MODEL, "model.skops"):
+        if (directory / name).is_file():
+            return name
+    words = "expected an MLflow model, an OCI layout, model.onnx or model.skops"
+    raise BadInput(Code.REQUEST_INVALID, f"{directory}: {words}; a pickle is code and is not taken")
+
+
+def _of_mlflow(raw: bytes) -> str:
+    """The path of the model's file, by the flavours that carry no code."""
+    try:
+        flavours: Any = yaml.safe_load(raw)["flavors"]
+        onnx, sklearn = flavours.get("onnx"), flavours.get("sklearn")
+        if onnx is not None:
+            return str(onnx["data"])
+        if sklearn is not None and str(sklearn.get("serialization_format")) == "skops":
+            return str(sklearn["pickled_model"])
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(Code.REQUEST_INVALID, f"MLmodel cannot be read: {type(error).__name__}: {error}"[:300]) from None
+    advice = "log it with mlflow.onnx, or mlflow.sklearn with serialization_format='skops'; a pickle is not taken"
+    raise BadInput(Code.REQUEST_INVALID, f"MLmodel has the flavours {', '.join(map(str, flavours))}: {advice}")
+
+
+def _golden_rows(golden: bytes | None, described: bytes | None) -> Array | dict[str, Array] | None:
+    """The inputs of a golden set as a sample: a matrix, or columns by name; None without one."""
+    if golden is None or described is None:
+        return None
+    plain = decode_plain(described, max_bytes=MAX_DESCRIBED_BYTES)
+    manifest = _manifest(plain.get("manifest"))
+    inputs = split_golden(decode_tensors(golden), manifest)[0]
+    if len(inputs) == 1 and next(iter(inputs)) not in manifest.columns:
+        return next(iter(inputs.values()))
+    return {name: array.reshape(len(array), -1)[:, 0] for name, array in inputs.items()}
+
+
+def _manifest(plain: Any) -> Manifest:
+    try:
+        return msgspec.convert(plain, Manifest)
+    except msgspec.ValidationError as error:
+        raise BadInput(Code.REQUEST_INVALID, f"{DESCRIBED}: {error}") from None

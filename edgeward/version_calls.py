@@ -1,0 +1,207 @@
+"""The calls of the client that are about versions of models: push, look, search, compare, name, write about, let go.
+
+Decides nothing. Refuses to know HTTP (`transport`).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from contract.manifest import Manifest
+from edgeward import sticks
+from edgeward.answers.blob import Blob
+from edgeward.answers.models import (
+    Alias,
+    Cleaned,
+    Comparison,
+    Fit,
+    Found,
+    GatePolicy,
+    Model,
+    Notes,
+    Pushed,
+    Version,
+    VersionDetail,
+)
+from edgeward.answers.table import Table
+from edgeward.encode import encode_model_and_rows
+from edgeward.held_out import HeldOut, OwnGate, run_gates
+from edgeward.lineage import told_of
+from edgeward.transport import Transport
+
+
+class VersionCalls:
+    """Calls about versions. Wherever a version is named: its number, a semantic version, an alias, or `newest`."""
+
+    _transport: Transport
+
+    def push(
+        self,
+        model: Any,
+        *,
+        name: str,
+        sample: Any = None,
+        data: Any = None,
+        parent: str | int = "",
+        metrics: Mapping[str, float] | None = None,
+        licence: str = "",
+        held_out: HeldOut | None = None,
+        gates: Mapping[str, OwnGate] | None = None,
+        tags: dict[str, str] | None = None,
+        variants: Sequence[Literal["fp16", "int8"]] = (),
+    ) -> Pushed:
+        """Converts, verifies and registers a version; what the controller knows about it.
+
+        `model` is a fitted estimator or pipeline, ONNX bytes, a path to .onnx or .skops, or the path of a folder:
+        MLflow's, Hugging Face's or an OCI layout. `sample` holds rows as devices will see them (2-D array or
+        DataFrame); a folder that `export_folder` wrote brings its own. `variants` are smaller forms to make as well,
+        for devices on which the full one does not fit; those that answer otherwise are left out.
+
+        Where it comes from is kept with it: the commit of the current directory, the installed packages and the
+        estimator's parameters are found out. `data` are the rows it was trained on, of which only a digest is sent;
+        `parent` the version from which it follows (the newest, if none is named), `metrics` what was measured on it,
+        `licence` an SPDX identifier. `held_out` are rows for the gates before release, which the controller answers by
+        the converted model and deletes after the push; `gates` are your own, functions of (model, held-out rows) that
+        run here and whose verdicts are recorded as yours.
+
+        The same bytes as a version that is there make no other one: `new` is False then. BadInput: `parity_failed`,
+        `gates_not_passed`, `estimator_unsupported`, `estimator_untrusted`, `conversion_limit` and their like.
+        """
+        kind, raw, rows = encode_model_and_rows(model, sample)
+        told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
+        own = run_gates(gates or {}, model, held_out)
+        request = {"kind": kind, "tags": tags or {}, "variants": list(variants), "told": told, "own_gates": own}
+        parts = {"model": raw, "sample": rows}
+        parts |= {} if held_out is None else {"held_out": held_out.encode()}
+        return Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts))
+
+    def models(self) -> Table[Model]:
+        """All models."""
+        return Table(map(Model.read, self._transport.get("/v1/models")))
+
+    def versions(self, model: str) -> Table[Version]:
+        """Versions of a model, oldest first."""
+        return Table(map(Version.read, self._transport.get(f"/v1/models/{model}/versions")))
+
+    def version(self, model: str, release: int | str) -> VersionDetail:
+        """One version with manifest, lineage, notes and evidence."""
+        return VersionDetail.read(self._transport.get(_path(model, release)))
+
+    def search(self, *where: str, text: str = "", sort: str = "-created_at", limit: int = 50, offset: int = 0) -> Found:
+        """Versions of all models that meet every condition: `search("metric.accuracy > 0.9", "tag.site = oslo")`.
+
+        Fields: model, release, semver, created_at, created_by, estimator, task, digest, licence, revision, data,
+        size_bytes, passed, withdrawn, and tag.NAME, metric.NAME, param.NAME, alias.NAME. Operators: = != < <= > >=, and
+        ~ for a part of a text. `text` stands anywhere in names, tags, note or comments; `sort` is a field, with `-`
+        before it descending, and versions without that tag, metric, parameter or alias are left out.
+        BadInput `request_invalid`.
+        """
+        query = [("where", each) for each in where] + [("text", text), ("sort", sort)]
+        page = [("limit", str(limit)), ("offset", str(offset))]
+        return Found.read(self._transport.get(f"/v1/versions?{urlencode([*query, *page])}"))
+
+    def compare(self, model: str, before: int | str, after: int | str) -> Comparison:
+        """What differs between two versions: signature, metrics, parity, size, parameters, lineage, environment."""
+        return Comparison.read(self._transport.get(f"/v1/models/{model}/compare/{_named(before)}/{_named(after)}"))
+
+    def check(self, model: str, release: int | str) -> Fit:
+        """Which devices can run a version, in which form, and why the others cannot."""
+        return Fit.read(self._transport.get(f"{_path(model, release)}/fit"))
+
+    def withdraw(self, model: str, release: int | str, reason: str) -> VersionDetail:
+        """Keeps a version from every rollout that starts from now on; its `devices` have it and go on."""
+        answer = self._transport.post(f"{_path(model, release)}/withdraw", {"reason": reason})
+        return VersionDetail.read(answer)
+
+    def reinstate(self, model: str, release: int | str) -> VersionDetail:
+        """Lets a withdrawn version be rolled out again."""
+        return VersionDetail.read(self._transport.post(f"{_path(model, release)}/reinstate"))
+
+    def waive(self, model: str, release: int | str, gate: str, reason: str) -> VersionDetail:
+        """Lets a version pass although a gate has failed; every later look shows the reason."""
+        return VersionDetail.read(
+            self._transport.post(f"{_path(model, release)}/waive", {"gate": gate, "reason": reason})
+        )
+
+    def gate_policy(self, model: str) -> GatePolicy:
+        """Limits that versions of a model must keep to before release."""
+        return GatePolicy.read(self._transport.get(f"/v1/models/{model}/gates"))
+
+    def set_gate_policy(self, model: str, policy: Mapping[str, Any]) -> GatePolicy:
+        """Sets the limits for versions that are pushed from now on; `policy` as in configs/gates/example.toml."""
+        return GatePolicy.read(self._transport.put(f"/v1/models/{model}/gates", dict(policy)))
+
+    def aliases(self, model: str) -> Table[Alias]:
+        """Aliases of a model, and the version that each names now."""
+        return Table(map(Alias.read, self._transport.get(f"/v1/models/{model}/aliases")))
+
+    def set_alias(self, model: str, alias: str, release: int | str) -> Alias:
+        """Lets an alias, such as `champion`, name a version from now on."""
+        return Alias.read(self._transport.put(f"/v1/models/{model}/aliases/{alias}", {"version": str(release)}))
+
+    def remove_alias(self, model: str, alias: str) -> Table[Alias]:
+        """Ends an alias; those that are left."""
+        return Table(map(Alias.read, self._transport.delete(f"/v1/models/{model}/aliases/{alias}")))
+
+    def tag(self, model: str, release: int | str, tags: Mapping[str, str | None]) -> Notes:
+        """Sets tags of a version, and removes those whose value is None."""
+        return Notes.read(self._transport.put(f"{_path(model, release)}/tags", {"tags": dict(tags)}))
+
+    def write_note(self, model: str, release: int | str, text: str) -> Notes:
+        """Replaces the note of a version; an empty text removes it."""
+        return Notes.read(self._transport.put(f"{_path(model, release)}/note", {"text": text}))
+
+    def comment(self, model: str, release: int | str, text: str) -> Notes:
+        """Appends a comment to a version."""
+        return Notes.read(self._transport.post(f"{_path(model, release)}/comments", {"text": text}))
+
+    def clean(self, model: str, *, keep: int, apply: bool = False) -> Cleaned:
+        """Says which versions keep their blobs, and why; with `apply` the others may not be started any more.
+
+        Their blobs go with a call that comes a day later. Versions themselves always stay.
+        """
+        return Cleaned.read(self._transport.post(f"/v1/models/{model}/clean", {"keep": keep, "apply": apply}))
+
+    def export(self, model: str, release: int | str, directory: Path) -> int:
+        """Writes the blobs of a version, all its forms and encodings, to a directory for devices; its bytes.
+
+        Each under its digest, with the list of its chunks beside it; what is there is not fetched again.
+        WorldError `digest_mismatch` if one came damaged.
+        """
+        found = self.version(model, release)
+        forms = msgspec.convert(found.manifest, Manifest).forms
+        named = [each for form in forms for each in (form.artifact, form.golden.blob)]
+        blobs = [Blob.read(msgspec.to_builtins(each)) for each in named]
+        return sticks.write_blobs([*blobs, *(each.blob for each in found.deliveries)], directory, self._blob)
+
+    def export_folder(
+        self,
+        model: str,
+        release: int | str,
+        directory: Path,
+        form: Literal["mlflow", "huggingface", "oci"],
+        sign_with: Path | None = None,
+    ) -> int:
+        """Writes a version as a folder that MLflow, Hugging Face or a registry of containers reads; its bytes.
+
+        `sign_with` is a private key in PEM, by which the folder gets an OpenSSF model signature, `model.sig`.
+        BadInput `request_invalid` if the directory is not empty; WorldError `digest_mismatch`.
+        """
+        from edgeward.exports.exported import collect  # yaml takes 30 ms to import, and few calls export
+        from edgeward.exports.folders import write_folder
+
+        return write_folder(collect(self.version(model, release), self._blob), directory, form, sign_with)
+
+    def _blob(self, digest: str) -> bytes:
+        return self._transport.fetch(f"/v1/blobs/{digest}")
+
+
+def _path(model: str, release: int | str) -> str:
+    return f"/v1/models/{model}/versions/{_named(release)}"
+
+
+def _named(release: int | str) -> str:
+    return quote(str(release), safe="")

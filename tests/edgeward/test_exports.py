@@ -1,0 +1,234 @@
+"""Versions as folders: each is read back by the tool that it is for, and pushed again as the same model.
+
+The tools are heavy and live in an environment of their own: `make export-tools` makes it, and without it those tests
+are skipped. Skopeo is a package of the system.
+"""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from contract.errors import BadInput, Code, WorldError
+from contract.samples import decode_sample
+from controller.config import Config, StorageConfig
+from controller.state import open_state
+from edgeward.answers.models import VersionDetail
+from edgeward.encode import encode_model_and_rows
+from edgeward.exports.card import metadata
+from edgeward.exports.exported import Exported, collect
+from edgeward.exports.folders import WRITERS, read_folder, write_folder
+from edgeward.exports.signing import read_key
+from tests.controller.registry_worlds import plant, pushed, threshold_model
+from tests.controller.test_api import call
+
+__all__ = ["plant"]
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / ".venv" / "tools" / "bin"
+needs_tools = pytest.mark.skipif(
+    not TOOLS.exists(), reason="no MLflow, Hugging Face and OpenSSF here: make export-tools"
+)
+needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not on PATH: apt install skopeo")
+
+
+@pytest.fixture
+def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exported:
+    from controller.registry.version import Told
+    from controller.verbs import push as push_verb
+
+    state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path / "data"))))
+
+    async def run_conversion(*_: object) -> Any:
+        return threshold_model((1.0, 1.0, 1.0))
+
+    monkeypatch.setattr(push_verb, "run_conversion", run_conversion)
+    monkeypatch.setattr(state.deliveries, "begin", lambda model, manifest: None)
+    told = Told(metrics={"accuracy": 0.93}, licence="Apache-2.0", params={"depth": "3 | 4"})
+    pushed(state, tmp_path, told=told, tags={"site": "oslo"})
+    call(state, "PUT", "/v1/models/m/versions/1/note", json={"text": "for the *winter*"})
+    version = VersionDetail.read(call(state, "GET", "/v1/models/m/versions/1")[1])
+    found = collect(version, state.blobs.get)
+    state.close()
+    return found
+
+
+def told_by(script: str, *arguments: Path) -> Any:
+    """What a script in the environment of the tools prints as JSON."""
+    done = subprocess.run(
+        [TOOLS / "python", "-W", "ignore", "-c", script, *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def rows_of(exported: Exported) -> tuple[Any, list[int]]:
+    from contract.golden import split_golden
+    from contract.tensors import decode_tensors
+
+    inputs, outputs = split_golden(decode_tensors(exported.files["golden.npz"]), exported.manifest)
+    return inputs["X"], outputs[0].tolist()
+
+
+@needs_tools
+def test_mlflow_loads_and_scores_an_export(exported: Exported, tmp_path: Path) -> None:
+    write_folder(exported, tmp_path / "out", "mlflow")
+    script = """
+import sys, json, numpy, mlflow
+model = mlflow.pyfunc.load_model(sys.argv[1])
+rows = numpy.load(sys.argv[1] + "/golden.npz")["in/X"]
+found = model.predict({"X": rows})
+inputs = model.metadata.get_input_schema().input_names()
+answers = [int(each) for each in found["label"]]
+print(json.dumps({"answers": answers, "inputs": inputs, "metadata": model.metadata.metadata}))
+"""
+    found = told_by(script, tmp_path / "out")
+    assert found["answers"] == rows_of(exported)[1]
+    assert found["inputs"] == ["X"]
+    assert found["metadata"]["edgeward_semver"] == "1.0.0"
+
+
+@needs_tools
+def test_hugging_face_reads_the_card_of_an_export(exported: Exported, tmp_path: Path) -> None:
+    write_folder(exported, tmp_path / "out", "huggingface")
+    script = """
+import sys, json
+from huggingface_hub import ModelCard
+card = ModelCard.load(sys.argv[1] + "/README.md")
+result = card.data.eval_results[0]
+print(json.dumps({"license": card.data.license, "library": card.data.library_name, "task": card.data.pipeline_tag,
+                  "tags": card.data.tags, "metric": [result.metric_type, result.metric_value], "text": card.text}))
+"""
+    found = told_by(script, tmp_path / "out")
+    assert (found["license"], found["library"], found["task"]) == ("apache-2.0", "onnx", "tabular-classification")
+    assert found["metric"] == ["accuracy", 0.93]
+    assert "site:oslo" in found["tags"]
+    for words in ("for the *winter*", "| depth=3 \\| 4 |", "| training data | unknown |"):
+        assert words in found["text"]
+
+
+@needs_skopeo
+def test_skopeo_copies_an_export_and_finds_every_layer(exported: Exported, tmp_path: Path) -> None:
+    write_folder(exported, tmp_path / "out", "oci")
+    done = subprocess.run(
+        ["skopeo", "copy", "--insecure-policy", f"oci:{tmp_path / 'out'}:1.0.0", f"oci:{tmp_path / 'copy'}:1.0.0"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    raw = subprocess.run(
+        ["skopeo", "inspect", "--raw", f"oci:{tmp_path / 'copy'}:1.0.0"], capture_output=True, text=True, timeout=60
+    )
+    layers = json.loads(raw.stdout)["layers"]
+    titles = [each["annotations"]["org.opencontainers.image.title"] for each in layers]
+    assert titles == ["model.onnx", "golden.npz", "edgeward.json"]
+    assert read_folder(tmp_path / "copy").model == exported.files["model.onnx"]
+
+
+@needs_tools
+@pytest.mark.parametrize("form", WRITERS)
+def test_the_openssf_tool_verifies_a_signed_export_and_refuses_a_changed_one(
+    exported: Exported, tmp_path: Path, form: Any
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    _write_key(tmp_path / "key.pem", key)
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "public.pem").write_bytes(public)
+    write_folder(exported, tmp_path / "out", form, tmp_path / "key.pem")
+
+    def verified() -> bool:
+        command = [TOOLS / "model_signing", "verify", "key", tmp_path / "out", "--signature",
+                   tmp_path / "out" / "model.sig", "--public_key", tmp_path / "public.pem"]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return done.returncode == 0
+
+    assert verified()
+    with next(path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != "model.sig").open(
+        "ab"
+    ) as file:
+        file.write(b"x")
+    assert not verified()
+
+
+def _write_key(path: Path, key: Any) -> None:
+    none = serialization.NoEncryption()
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, none))
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_an_exported_folder_is_pushed_as_the_same_bytes_with_its_own_rows(
+    exported: Exported, tmp_path: Path, form: Any
+) -> None:
+    written = write_folder(exported, tmp_path / "out", form)
+    assert written == sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
+    kind, model, sample = encode_model_and_rows(tmp_path / "out", None)
+    assert (kind, model) == ("onnx", exported.files["model.onnx"])
+    assert np.array_equal(decode_sample(sample), rows_of(exported)[0])
+    with pytest.raises(BadInput, match="is not empty"):
+        write_folder(exported, tmp_path / "out", form)
+
+
+def test_a_folder_of_mlflow_with_a_pickle_is_refused_and_one_with_skops_is_taken(tmp_path: Path) -> None:
+    flavour = {"pickled_model": "model.pkl", "serialization_format": "cloudpickle"}
+    (tmp_path / "MLmodel").write_text(yaml.safe_dump({"flavors": {"sklearn": flavour, "python_function": {}}}))
+    (tmp_path / "model.pkl").write_bytes(b"\x80\x04.")
+    with pytest.raises(BadInput, match="a pickle is not taken"):
+        read_folder(tmp_path)
+    flavour = {"pickled_model": "model.skops", "serialization_format": "skops"}
+    (tmp_path / "MLmodel").write_text(yaml.safe_dump({"flavors": {"sklearn": flavour}}))
+    (tmp_path / "model.skops").write_bytes(b"PK")
+    assert (read_folder(tmp_path).kind, read_folder(tmp_path).model) == ("skops", b"PK")
+    with pytest.raises(BadInput) as refused:
+        encode_model_and_rows(tmp_path, None)
+    assert refused.value.code == Code.SAMPLE_MISSING
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "expected an MLflow model"),
+        ({"MLmodel": b"{"}, "MLmodel cannot be read"),
+        ({"MLmodel": b"flavors:\n  onnx:\n    data: ../../etc/passwd\n"}, "has no ../../etc/passwd"),
+        ({"oci-layout": b"{}", "index.json": b"[]"}, "no OCI image layout"),
+        ({"oci-layout": b"{}", "index.json": b'{"manifests": []}'}, "names 0 manifests"),
+        ({"model.onnx": b"x", "golden.npz": b"x", "edgeward.json": b'{"manifest": 1}'}, "edgeward.json"),
+    ],
+)
+def test_a_folder_that_is_none_is_refused_in_words(tmp_path: Path, files: dict[str, bytes], words: str) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput, match=words.replace(".", r"\.")) as refused:
+        read_folder(tmp_path)
+    assert refused.value.code == Code.REQUEST_INVALID
+
+
+def test_a_damaged_layer_of_a_layout_is_noticed(exported: Exported, tmp_path: Path) -> None:
+    write_folder(exported, tmp_path / "out", "oci")
+    largest = max((tmp_path / "out" / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
+    largest.write_bytes(b"x" + largest.read_bytes()[1:])
+    with pytest.raises(BadInput) as refused:
+        read_folder(tmp_path / "out")
+    assert refused.value.code == Code.DIGEST_MISMATCH
+    with pytest.raises(WorldError):
+        collect(exported.version, lambda digest: b"damaged")
+
+
+def test_a_key_that_openssf_does_not_know_is_refused_with_how_to_make_one(tmp_path: Path) -> None:
+    _write_key(tmp_path / "key.pem", ed25519.Ed25519PrivateKey.generate())
+    with pytest.raises(BadInput, match="openssl ecparam"):
+        read_key(tmp_path / "key.pem")
+
+
+def test_a_card_says_what_nobody_has_said(exported: Exported) -> None:
+    from msgspec.structs import replace
+
+    bare = replace(exported.version, licence="", metrics={}, tags={})
+    found = metadata(Exported(bare, exported.manifest, {}))
+    assert (found["license"], "model-index" in found) == ("unknown", False)
+    own = replace(exported.version, licence="Acme Internal")
+    assert metadata(Exported(own, exported.manifest, {}))["license_name"] == "Acme Internal"
