@@ -1,0 +1,78 @@
+"""An estimator's own answers to rows: by which methods it is asked, and which rows it refuses.
+
+Decides what a prediction is and what stands beside it: probabilities before margins, margins before scores. Answers
+become plain arrays. Refuses to know scikit-learn: an estimator is whatever has such methods.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from contract.tensors import Array
+
+FIRST = ("predict", "transform")
+SECOND = ("predict_proba", "decision_function", "score_samples", "transform")
+MAX_ASKED = 256
+"""Calls that one set of rows may cost: it is halved until the rows that the estimator refuses stand alone."""
+
+Answers = dict[str, Array]
+"""By method, arrays of shape (rows,) or (rows, ...)."""
+
+
+def methods_of(estimator: Any) -> tuple[str, ...]:
+    """Returns the one or two methods by which an estimator is asked; () if it neither predicts nor transforms."""
+    first = next((name for name in FIRST if hasattr(estimator, name)), None)
+    if first is None or first == "transform":
+        return (first,) if first else ()
+    second = next((name for name in SECOND if hasattr(estimator, name)), None)
+    return (first, second) if second else (first,)
+
+
+def ask(estimator: Any, rows: Any) -> Answers:
+    """Returns the answers to all rows. Raises what the estimator raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an array without the names that were fitted is what devices send
+        return {name: plain(getattr(estimator, name)(rows)) for name in methods_of(estimator)}
+
+
+def plain(answer: Any) -> Array:
+    """Returns an answer as an array of numbers or of texts: sparse ones dense, yes and no as 1 and 0.
+
+    A list of arrays, one for each output, becomes one array (outputs, rows, ...).
+    """
+    array = np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer)
+    if array.dtype == np.bool_:
+        return array.astype(np.int64)
+    return array.astype(np.str_) if array.dtype == object else array
+
+
+def ask_each(
+    asked: Callable[[int, int], Answers], groups: Iterable[tuple[int, int]], count: int
+) -> tuple[Answers, Array]:
+    """Returns (the answers to the rows that are answered, which of the `count` rows these are: bool).
+
+    `asked(start, stop)` answers the rows from `start` to before `stop`, or raises. A group that is refused is halved.
+    """
+    answered, pieces, calls = np.zeros(count, dtype=bool), [], 0
+    waiting = list(groups)[::-1]
+    while waiting and calls < MAX_ASKED:
+        start, stop = waiting.pop()
+        calls += 1
+        try:
+            pieces.append((start, asked(start, stop)))
+            answered[start:stop] = True
+        except Exception:  # noqa: BLE001, PERF203 - an estimator raises whatever it likes; such a row has no answer
+            if stop - start > 1:
+                middle = (start + stop) // 2
+                waiting += [(middle, stop), (start, middle)]
+    ordered = [answers for _, answers in sorted(pieces, key=lambda piece: piece[0])]
+    names = ordered[0] if ordered else ()
+    return {name: np.concatenate([answers[name] for answers in ordered]) for name in names}, answered
+
+
+def groups_of(kinds: Array) -> list[tuple[int, int]]:
+    """Returns (start, stop) of each run of equal kinds."""
+    starts = np.flatnonzero(np.r_[True, kinds[1:] != kinds[:-1]]) if len(kinds) else np.zeros(0, dtype=np.int64)
+    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(kinds)], strict=True))

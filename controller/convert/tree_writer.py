@@ -1,0 +1,108 @@
+"""Writes scikit-learn's trees into the attributes of an ONNX ensemble, in place of skl2onnx's own writer.
+
+skl2onnx writes for every node that a missing value goes to the right; scikit-learn learns the side. Of a forest that was
+fitted with missing values, 7.7 % of the labels differed. For a threshold of infinity, by which a tree parts missing
+values from all others, skl2onnx searches for ever in float64. Decides thresholds so that ``x <= threshold`` answers as
+scikit-learn does, which rounds x to float32 first. Whole arrays are written at once: a forest converts in half the time.
+Refuses to know which estimator the tree is of. Source of what is replaced: skl2onnx/common/tree_ensemble.py, 1.20.
+"""
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from skl2onnx.operator_converters import decision_tree, gradient_boosting, isolation_forest, random_forest
+
+from contract.tensors import Array
+
+_WRITERS: tuple[ModuleType, ...] = (decision_tree, gradient_boosting, isolation_forest, random_forest)
+"""skl2onnx's modules that write trees. A test holds that there are no others."""
+_DATA = ("nodes_values", "class_weights")
+
+
+def install() -> None:
+    """Puts the writers of this module in the place of skl2onnx's. Calling it again changes nothing."""
+    for module in _WRITERS:
+        module.add_tree_to_attribute_pairs = add_tree
+    decision_tree.populate_tree_attributes = leaf_numbers
+
+
+def add_tree(
+    attributes: dict[str, Any],
+    is_classifier: bool,  # noqa: FBT001 - the signature is that of the function it replaces
+    tree: Any,
+    tree_id: int,
+    tree_weight: float,
+    weight_id_bias: int,
+    leaf_weights_are_counts: bool,  # noqa: FBT001
+    adjust_threshold_for_sklearn: bool = False,  # noqa: FBT001, FBT002
+    dtype: Any = None,
+) -> None:
+    """Appends a tree to the attributes of an ensemble: its nodes, and one weight for each leaf and target."""
+    thresholds = _thresholds(tree, dtype) if adjust_threshold_for_sklearn else tree.threshold
+    leaf = _write_nodes(attributes, tree, tree_id, thresholds)
+    weights = np.asarray(tree.value, dtype=np.float64).reshape(tree.node_count, -1)[leaf]
+    if leaf_weights_are_counts:
+        sums = weights.sum(axis=1, keepdims=True)
+        weights = weights * (tree_weight / np.where(sums == 0.0, 1.0, sums))
+    else:
+        weights = weights * tree_weight
+    if is_classifier and weights.shape[1] == 2:
+        weights = weights[:, 1:]
+    kind, (leaves, targets) = "class" if is_classifier else "target", weights.shape
+    attributes[f"{kind}_treeids"] += [tree_id] * weights.size
+    attributes[f"{kind}_nodeids"] += np.repeat(np.flatnonzero(leaf), targets).tolist()
+    attributes[f"{kind}_ids"] += np.tile(np.arange(targets) + weight_id_bias, leaves).tolist()
+    attributes[f"{kind}_weights"] += weights.ravel().tolist()
+
+
+def leaf_numbers(model: Any, name: str, dtype: Any) -> dict[str, Any]:
+    """Returns the attributes of a classifier that answers the number of the leaf that a row falls into."""
+    tree = model.tree_
+    attributes: dict[str, Any] = {"name": name, "post_transform": "NONE", **{key: [] for key in _NODES}}
+    leaf = _write_nodes(attributes, tree, 0, _thresholds(tree, dtype))
+    numbers = np.flatnonzero(leaf).tolist()
+    attributes |= {"class_ids": numbers, "class_nodeids": numbers, "class_treeids": [0] * len(numbers)}
+    attributes |= {"class_weights": [1.0] * len(numbers), "classlabels_int64s": list(range(tree.node_count))}
+    if dtype is not None:
+        attributes |= {key: np.array(attributes[key], dtype=dtype) for key in _DATA}
+    return attributes
+
+
+_NODES = (
+    "nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_modes", "nodes_values", "nodes_truenodeids",
+    "nodes_falsenodeids", "nodes_missing_value_tracks_true", "nodes_hitrates",
+)  # fmt: skip
+
+
+def _write_nodes(attributes: dict[str, Any], tree: Any, tree_id: int, thresholds: Array) -> Array:
+    """Appends the nodes of a tree. Returns which of them are leaves: bool of shape (nodes,)."""
+    count = int(tree.node_count)
+    leaf = np.asarray(tree.children_left) == np.asarray(tree.children_right)
+    missing = np.asarray(getattr(tree, "missing_go_to_left", np.zeros(count)))  # scikit-learn has it since 1.3
+    attributes["nodes_treeids"] += [tree_id] * count
+    attributes["nodes_nodeids"] += list(range(count))
+    attributes["nodes_featureids"] += np.where(leaf, 0, tree.feature).tolist()
+    attributes["nodes_modes"] += np.where(leaf, "LEAF", "BRANCH_LEQ").tolist()
+    attributes["nodes_values"] += np.where(leaf, 0.0, thresholds).tolist()
+    attributes["nodes_truenodeids"] += np.where(leaf, 0, tree.children_left).tolist()
+    attributes["nodes_falsenodeids"] += np.where(leaf, 0, tree.children_right).tolist()
+    attributes["nodes_missing_value_tracks_true"] += np.where(leaf, 0, missing).astype(int).tolist()
+    attributes["nodes_hitrates"] += [1.0] * count
+    return leaf
+
+
+def _thresholds(tree: Any, dtype: Any) -> Array:
+    """The thresholds w with ``float32(x) <= threshold`` exactly where ``x <= w``, for x of `dtype`; float64."""
+    thresholds = np.asarray(tree.threshold, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        below = thresholds.astype(np.float32)
+        low = np.where(below.astype(np.float64) > thresholds, np.nextafter(below, np.float32(-np.inf)), below)
+        if dtype != np.float64:
+            found: Array = low.astype(np.float64)
+            return found
+        high = np.nextafter(low, np.float32(np.inf))
+        middle = low.astype(np.float64) / 2 + high.astype(np.float64) / 2
+        even = (low.view(np.int32) & 1) == 0  # a number midway between two is rounded to the even one
+        last = np.where(even, middle, np.nextafter(middle, -np.inf))
+        return np.where(np.isfinite(middle), last, low.astype(np.float64))
