@@ -81,6 +81,8 @@ class Code(StrEnum):
     BUSY = "busy"  # other pushes are under way, or none had its turn in time: push again later
     PARITY_FAILED = "parity_failed"  # ONNX and scikit-learn disagree: nothing is released
     SAMPLE_MISSING = "sample_missing"  # parity needs rows: pass sample=X
+    SAMPLE_REFUSED = "sample_refused"  # the estimator itself refuses the sample: pass what you pass to predict
+    SAMPLE_TOO_SMALL = "sample_too_small"  # few distinct rows pass anything: pass more, or a reason in waive_rows
     UNKNOWN_MODEL = "unknown_model"  # see `edgeward model list`
     UNKNOWN_VERSION = "unknown_version"  # see `edgeward model show NAME`
     UNKNOWN_DEVICE = "unknown_device"  # it has never reported: see `edgeward device list`

@@ -27,7 +27,7 @@ def split_golden(arrays: Mapping[str, Array], manifest: Manifest) -> tuple[dict[
     return inputs, [arrays[_OUT + tensor.name] for tensor in manifest.outputs]
 
 
-def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float) -> Array:
+def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float | Array) -> Array:
     """Returns a bool array of shape (rows,): which rows differ. Both arrays have the shape (rows, ...).
 
     Labels and integers must be equal. Real numbers must keep ``|actual - expected| <= atol + rtol * |expected|``; NaN

@@ -7,6 +7,8 @@ fixed graph name keeps the digest stable. Probabilities are an array. Large tree
 from typing import Any, Literal
 
 import numpy as np
+import onnx
+from onnx import TensorProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import (
     DoubleTensorType,
@@ -21,8 +23,12 @@ from sklearn.pipeline import Pipeline
 
 from contract.errors import BadInput, Code
 from controller.convert.estimator import walk
+from controller.convert import tree_writer
+from controller.convert.runs import open_session
 from controller.convert.sample_frame import SampleFrame
 from controller.convert.trees import compact_trees
+
+tree_writer.install()
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
 Precision = Literal["float32", "float64", "float64 to the last step, which gets float32"]
@@ -60,8 +66,28 @@ def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
         raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error)) from None
     except Exception as error:  # converters raise whatever their library raises
         raise BadInput(Code.CONVERSION_FAILED, f"{type(error).__name__}: {error}"[:400]) from None
-    raw: bytes = compact_trees(onnx_model).SerializeToString()
-    return raw
+    if real_dtype(precision) == "float32":
+        raw: bytes = compact_trees(onnx_model).SerializeToString()
+        return raw
+    return _loadable(onnx_model)
+
+
+def _loadable(model: onnx.ModelProto) -> bytes:
+    """Returns the first form of a double model that onnxruntime loads; BadInput `conversion_failed` if none does.
+
+    skl2onnx goes on from an ensemble in double here and in float there, and onnx does not infer which.
+    """
+    fault: BadInput | None = None
+    for unknown in (TensorProto.DOUBLE, TensorProto.FLOAT):
+        raw: bytes = compact_trees(model, unknown).SerializeToString()
+        try:
+            open_session(raw)
+        except BadInput as error:
+            fault = fault or error
+        else:
+            return raw
+    assert fault is not None
+    raise fault
 
 
 def _with_cast(pipeline: Pipeline) -> Pipeline:

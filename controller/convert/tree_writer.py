@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from onnx import numpy_helper
+from skl2onnx.common._container import ModelComponentContainer
 from skl2onnx.operator_converters import decision_tree, gradient_boosting, isolation_forest, random_forest
 
 from contract.tensors import Array
@@ -25,6 +27,23 @@ def install() -> None:
     for module in _WRITERS:
         module.add_tree_to_attribute_pairs = add_tree
     decision_tree.populate_tree_attributes = leaf_numbers
+    ModelComponentContainer.add_node = _add_node
+
+
+_ADD_NODE = ModelComponentContainer.add_node
+_ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
+_SINCE = 3
+"""The version of ai.onnx.ml in which ensembles take tensors: lists of an attribute are float32."""
+
+
+def _add_node(container: Any, op_type: str, inputs: Any, outputs: Any, **given: Any) -> None:
+    """Adds a node. The numbers of an ensemble in float64 become tensors: skl2onnx rounds thresholds to float32."""
+    doubles = {name for name, value in given.items() if getattr(value, "dtype", None) == np.float64}
+    if op_type in _ENSEMBLES and doubles:
+        tensors = {f"{name}_as_tensor": numpy_helper.from_array(given[name].ravel(), name) for name in doubles}
+        kept = {name: value for name, value in given.items() if name not in doubles}
+        given = {**kept, **tensors, "op_version": max(given.get("op_version") or _SINCE, _SINCE)}
+    _ADD_NODE(container, op_type, inputs, outputs, **given)
 
 
 def add_tree(
