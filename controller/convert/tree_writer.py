@@ -7,11 +7,14 @@ scikit-learn does, which rounds x to float32 first. Whole arrays are written at 
 Refuses to know which estimator the tree is of. Source of what is replaced: skl2onnx/common/tree_ensemble.py, 1.20.
 """
 
+import inspect
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from onnx import numpy_helper
+from skl2onnx.common import _registration
 from skl2onnx.common._container import ModelComponentContainer
 from skl2onnx.operator_converters import decision_tree, gradient_boosting, isolation_forest, random_forest
 
@@ -28,6 +31,11 @@ def install() -> None:
         module.add_tree_to_attribute_pairs = add_tree
     decision_tree.populate_tree_attributes = leaf_numbers
     ModelComponentContainer.add_node = _add_node
+    for name, registered in list(_registration._converter_pool.items()):
+        convert = registered._fct
+        if inspect.getmodule(convert) in _WRITERS and "op_version" in inspect.signature(convert).parameters:
+            kept = partial(convert, op_version=_SINCE)  # in version 1 classifiers round their numbers to float32
+            _registration._converter_pool[name] = _registration.RegisteredConverter(kept, registered._options)
 
 
 _ADD_NODE = ModelComponentContainer.add_node

@@ -41,7 +41,7 @@ def compact_trees(model: onnx.ModelProto, unknown: int = TensorProto.FLOAT) -> o
     double, so such models do not load. `unknown`: the element type of sums whose type cannot be inferred.
     """
     old = [node for node in model.graph.node if node.op_type in _OLD]
-    types = _types(model)
+    types, declared = _types(model), _declared(model)
     double = any(types.get(node.input[0]) == TensorProto.DOUBLE for node in old)
     small = sum(_size(node) for node in old) < MIN_NODES and not double
     if small or not all(_survives(node) for node in model.graph.node):
@@ -50,10 +50,10 @@ def compact_trees(model: onnx.ModelProto, unknown: int = TensorProto.FLOAT) -> o
         nodes = [
             made
             for node in model.graph.node
-            for made in (_rewritten(node, types, unknown) if node.op_type in _OLD else (node,))
+            for made in (_rewritten(node, types, declared, unknown) if node.op_type in _OLD else (node,))
         ]
     except _Unsayable:
-        return model
+        return _with_casts(model, declared, unknown) if double else model
     compact = onnx.ModelProto()
     compact.CopyFrom(model)
     del compact.graph.node[:]
@@ -62,6 +62,20 @@ def compact_trees(model: onnx.ModelProto, unknown: int = TensorProto.FLOAT) -> o
         if entry.domain == ML:
             entry.version = OPSET
     return compact
+
+
+def _with_casts(model: onnx.ModelProto, declared: dict[str, int], unknown: int) -> onnx.ModelProto:
+    """Returns the model with the sums of the old operator, which are float32, in the type with which it goes on."""
+    cast = onnx.ModelProto()
+    cast.CopyFrom(model)
+    del cast.graph.node[:]
+    for node in model.graph.node:
+        cast.graph.node.append(node)
+        if node.op_type in _OLD and (to := declared.get(node.output[-1], unknown)) != TensorProto.FLOAT:
+            name = node.output[-1]
+            cast.graph.node[-1].output[-1] = f"{name}_float32"
+            cast.graph.node.append(helper.make_node("Cast", [f"{name}_float32"], [name], to=to))
+    return cast
 
 
 def _size(node: onnx.NodeProto) -> int:
@@ -85,16 +99,22 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
     made = [name for node in model.graph.node if node.op_type in _MAKE_FLOATS for name in node.output]
     known.graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in made)
     graph = onnx.shape_inference.infer_shapes(known).graph
-    known_types = (*graph.input, *graph.value_info, *graph.output)
-    return {entry.name: entry.type.tensor_type.elem_type for entry in known_types}
+    return {entry.name: entry.type.tensor_type.elem_type for entry in (*graph.input, *graph.value_info)}
 
 
-def _rewritten(node: onnx.NodeProto, types: dict[str, int], unknown: int) -> Iterator[onnx.NodeProto]:
+def _declared(model: onnx.ModelProto) -> dict[str, int]:
+    """Returns the element types of the model's outputs."""
+    return {entry.name: entry.type.tensor_type.elem_type for entry in model.graph.output}
+
+
+def _rewritten(
+    node: onnx.NodeProto, types: dict[str, int], declared: dict[str, int], unknown: int
+) -> Iterator[onnx.NodeProto]:
     dtype = _DTYPES.get(types.get(node.input[0], 0))
     given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     if dtype is None:
         raise _Unsayable
-    to = types.get(node.output[-1]) or (unknown if dtype == np.float64 else TensorProto.FLOAT)
+    to = TensorProto.FLOAT if dtype == np.float32 else declared.get(node.output[-1], unknown)
     if node.op_type == "TreeEnsembleRegressor":
         yield from _regressor(node, given, dtype, to)
     else:
