@@ -37,7 +37,8 @@ def tolerance(output: Array, *, alone: bool) -> Array:
     """
     sizes = np.where(np.isfinite(output), np.abs(output), 0.0).astype(np.float64)
     largest = sizes.max(axis=0, initial=0.0) if alone else sizes.max(initial=0.0)
-    return np.maximum(OF_SPREAD * spread(output), RESOLUTION * largest)
+    found: Array = np.maximum(OF_SPREAD * spread(output), RESOLUTION * largest)
+    return found
 
 
 def _finite(numbers: Array) -> Array:

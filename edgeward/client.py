@@ -71,19 +71,26 @@ class Client:
         sample: Any,
         tags: dict[str, str] | None = None,
         variants: Sequence[Literal["fp16", "int8"]] = (),
+        waive_rows: str = "",
     ) -> VersionDetail:
         """Converts, verifies and registers a version; what the controller knows about it.
 
         `model` is a fitted estimator or pipeline, ONNX bytes, or a path to .onnx or .skops; `sample` holds rows as
         devices will see them: a DataFrame, an array (rows, ...), or arrays by input name. `variants` are smaller forms
         to make as well, for devices on which the full one does not fit; those that answer otherwise are left out.
-        BadInput: `parity_failed`, `estimator_unsupported`, `sample_invalid`, `conversion_limit` and their like.
+        A live estimator is asked here for its answers to the sample and to rows that try it; by these the controller
+        judges the conversion. `waive_rows` is the reason why a sample of few distinct rows is all there is; it is kept
+        with the version. BadInput: `sample_refused` and `sample_too_small` before anything is sent, `parity_failed`,
+        `estimator_unsupported`, `sample_invalid`, `conversion_limit` and their like.
         """
         kind, raw = encode_model(model)
-        path = f"/v1/models/{name}/versions"
-        answer = self._transport.push(
-            path, {"kind": kind, "tags": tags or {}, "variants": list(variants)}, raw, encode_rows(sample)
-        )
+        rows = encode_rows(sample)
+        if hasattr(model, "get_params"):
+            from edgeward.recording import with_answers  # 4 ms: only where a live estimator is pushed
+
+            rows = with_answers(model, sample, rows, waived=bool(waive_rows))
+        request = {"kind": kind, "tags": tags or {}, "variants": list(variants), "waive_rows": waive_rows}
+        answer = self._transport.push(f"/v1/models/{name}/versions", request, raw, rows)
         return VersionDetail.read(answer)
 
     def models(self) -> Table[Model]:

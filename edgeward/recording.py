@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from contract.answers.asked import Answers, ask, ask_each, groups_of, methods_of
+from contract.answers.distinct import refuse_few
 from contract.answers.perturbed_rows import perturb
 from contract.answers.recorded import MAX_ANSWERED_ROWS, Recorded, Sample, encode_recorded
 from contract.answers.tree_thresholds import thresholds_of
@@ -23,13 +24,15 @@ MAX_WORDS = 300
 """Characters of an estimator's own words that are passed on."""
 
 
-def with_answers(estimator: Any, sample: Any, encoded: bytes) -> bytes:
+def with_answers(estimator: Any, sample: Any, encoded: bytes, *, waived: bool) -> bytes:
     """Returns an encoded sample together with the answers of the live estimator.
 
     `sample` is what the user gave, `encoded` what devices see of it. BadInput `sample_refused`: the estimator does not
-    answer its sample.
+    answer its sample; `sample_too_small` for few distinct rows, unless they are `waived`.
     """
     plain = decode_sample(encoded)
+    if not waived:
+        refuse_few(plain)
     given = _head(sample)
     answers = _answers(estimator, given)
     tried = perturb(_head(plain), thresholds_of(estimator, _width(plain)))

@@ -24,7 +24,7 @@ MAX_COLUMNS = 64
 """Columns that lack a cell, or hold an unknown text, one by one."""
 FAR = (10.0, 1000.0)
 """Distances from the mean, in standard deviations."""
-AWKWARD = ("{}!", "É{}", "{}-{}", "don't {}, naïve café", "  {} ", "{}\t№5", "{}’s", "_{}_", "ÀÇ ß {} 日本", "{}, {}.")
+AWKWARD = ("{}!", "É{}", "{}-{}", "don't {}, naïve café", "  {} ", "{}\t№5", "{}'s", "_{}_", "ÀÇ ß {} 日本", "{}, {}.")
 """Texts made of one that the sample has: where programs split words and fold letters differently."""
 
 Columns = dict[str, Array]
@@ -55,9 +55,7 @@ def perturb(
     return Perturbed(joined, kinds)
 
 
-def _made(
-    columns: Columns, thresholds: Mapping[int, Array], rng: np.random.Generator
-) -> Iterator[tuple[str, Columns]]:
+def _made(columns: Columns, thresholds: Mapping[int, Array], rng: np.random.Generator) -> Iterator[tuple[str, Columns]]:
     yield BOUNDARY, _between(columns, rng)
     if thresholds:
         yield THRESHOLD, _at_thresholds(columns, thresholds, rng)
@@ -191,7 +189,9 @@ def _masks(columns: Columns, numbers: list[str], tried: list[str], rng: np.rando
 
 
 def _without(columns: Columns, names: list[str], masks: Array, rng: np.random.Generator) -> Columns:
-    rows = _drawn(columns, len(masks), rng)
+    whole = np.flatnonzero(~np.logical_or.reduce([missing_cells(column) for column in columns.values()]))
+    known = {name: column[whole] for name, column in columns.items()} if len(whole) else columns
+    rows = _drawn(known, len(masks), rng)
     for number, name in enumerate(names):
         cells = rows[name].astype(object) if is_text(columns[name]) else rows[name].copy()
         cells[masks[:, number]] = missing_cell(columns[name])

@@ -70,14 +70,14 @@ def decode_recorded(raw: bytes) -> tuple[Sample, Recorded | None]:
 
 
 def _read(arrays: Mapping[str, Array]) -> Recorded:
-    pairs = (text.split("=", 1) for text in arrays[_LIBRARIES].tolist())
+    pairs = [text.split("=", 1) for text in arrays[_LIBRARIES].tolist()]
     return Recorded(
         answers=_named(arrays, _TO_SAMPLE),
         rows=decode_sample(arrays[_ROWS].tobytes()),
         kinds=arrays[_KINDS],
         answered=arrays[_ANSWERED].astype(bool),
         row_answers=_named(arrays, _TO_ROWS),
-        libraries={name: number for name, number in pairs},
+        libraries=dict(pairs),
     )
 
 

@@ -28,7 +28,7 @@ def thresholds_of(estimator: Any, columns: int) -> dict[int, Array]:
             warnings.simplefilter("ignore")
             for step in reversed(steps[:-1]):
                 found = _before(step, found, columns)
-    except Exception:  # noqa: BLE001 - a step that cannot turn numbers back may raise anything
+    except Exception:
         return {}
     return found
 
@@ -52,7 +52,7 @@ def _of_trees(estimator: Any, columns: int) -> dict[int, Array]:
 
 def _splits(estimator: Any) -> Iterator[tuple[Array, Array]]:
     """Yields (column, threshold) of each inner node, tree by tree."""
-    tree = getattr(estimator, "tree_", None)
+    tree: Any = getattr(estimator, "tree_", None)
     if hasattr(tree, "threshold"):
         inner = tree.children_left != tree.children_right
         yield tree.feature[inner], tree.threshold[inner]

@@ -1,12 +1,13 @@
 """The API's routes as a table: method, path, function, request, answer. The OpenAPI document is made from it."""
 
 import time
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import web
 
 from contract.errors import BadInput, Code
+from contract.protocol import MAX_DETAIL_CHARS
 from contract.wire import Message, decode, encode
 from controller.api import views
 from controller.api.audit_routes import AUDIT_ROUTES
@@ -40,6 +41,8 @@ class PushRequest(Message, frozen=True):
     tags: dict[str, str] = {}
     variants: tuple[VariantName, ...] = ()
     """The smaller forms to make too, for devices on which the full form does not fit."""
+    waive_rows: Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)] = ""
+    """The reason why a sample of few distinct rows is all there is; kept with the version."""
 
 
 async def health(request: web.Request) -> web.Response:
@@ -126,6 +129,7 @@ async def push_version(request: web.Request) -> views.VersionDetail:
             actor=actor_of(request),
             tags=wanted.tags,
             variants=wanted.variants,
+            waive_rows=wanted.waive_rows,
         )
     return views.version_detail(version, *known_of(state, version))
 

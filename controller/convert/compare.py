@@ -56,9 +56,7 @@ def compare(
             largest = max(largest, float(np.nanmax(away, initial=0.0)))
             spreads = max(spreads, _in_spreads(away, allowed[name] / OF_SPREAD))
     worst = [_worst(rows, index, expected, actual, kind) for index in np.flatnonzero(differing)[:MAX_WORST]]
-    compared = Compared(
-        rows=len(rows), differing=int(differing.sum()), max_abs_difference=largest, max_spreads=spreads
-    )
+    compared = Compared(rows=len(rows), differing=int(differing.sum()), max_abs_difference=largest, max_spreads=spreads)
     return compared, worst
 
 
@@ -68,7 +66,7 @@ def differing_rows(expected: Mapping[str, Array], actual: Mapping[str, Array], a
         rows_differ(want, _shaped(actual[name], want), rtol=RESOLUTION, atol=allowed.get(name, 0.0))
         for name, want in expected.items()
     ]
-    return np.logical_or.reduce(found)
+    return np.asarray(np.logical_or.reduce(found))
 
 
 def _shaped(got: Array, want: Array) -> Array:

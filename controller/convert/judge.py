@@ -8,13 +8,12 @@ from typing import Any
 
 from sklearn import __version__
 
+from contract.answers.distinct import refuse_few
 from contract.answers.recorded import Recorded, Sample
-from contract.errors import BadInput, Code
 from controller.convert.estimator import addresses_columns, refuse_wrong
 from controller.convert.precision import Judged, best_precision
-from controller.convert.reference_answers import distinct_rows, own_answers, recorded_answers
-from controller.convert.sample_frame import SampleFrame, read_sample
-from controller.gates.parity import MIN_DISTINCT_ROWS
+from controller.convert.reference_answers import own_answers, recorded_answers
+from controller.convert.sample_frame import read_sample
 
 
 def judge_conversion(
@@ -28,21 +27,11 @@ def judge_conversion(
     """
     refuse_wrong(estimator)
     named = addresses_columns(estimator)
-    rows = read_sample(sample, named=named)
+    rows = read_sample(sample, named=named)  # which refuses arrays of other ranks
     if not waived:
-        _refuse_few(rows)
+        refuse_few(sample)
     if recorded is None:
         reference = own_answers(estimator, rows, sample, __version__, named=named)
     else:
         reference = recorded_answers(recorded, rows, named=named)
     return best_precision(estimator, reference, budget_s)
-
-
-def _refuse_few(rows: SampleFrame) -> None:
-    count = distinct_rows(rows, MIN_DISTINCT_ROWS)
-    if count < MIN_DISTINCT_ROWS:
-        raise BadInput(
-            Code.SAMPLE_TOO_SMALL,
-            f"the sample has {count} distinct rows, parity needs {MIN_DISTINCT_ROWS}: pass more, or say with "
-            "waive_rows why these are all there are",
-        )

@@ -47,14 +47,19 @@ def _refused(
     found: dict[str, list[bool]] = {name: [] for name in real}
     for part in lacking:
         if part.kind == ONE_NUMBER:
-            for number, name in enumerate(real):
-                found[name] += alike[part.kind][_lacks(part.rows, real)[:, number]].tolist()
+            for name, here in zip(real, _lacks_alone(part.rows, real).T, strict=True):
+                found[name] += alike[part.kind][here].tolist()
     if ONE_NUMBER in reference.refused:
-        for number, name in enumerate(real):
-            if _lacks(reference.refused[ONE_NUMBER], real)[:, number].any():
-                found[name].append(False)
+        for name, here in zip(real, _lacks_alone(reference.refused[ONE_NUMBER], real).T, strict=True):
+            found[name] += [False] * int(here.any())
     together = all(alike.get(kind, np.zeros(1)).all() for kind in LACKING_NUMBERS[2:4])
     return [name for name in real if not (all(found[name]) if found[name] else together)]
+
+
+def _lacks_alone(rows: SampleFrame, names: Sequence[str]) -> Array:
+    """Which of the columns `names` each row lacks, of rows that lack no other: bool of shape (rows, names)."""
+    lacks = _lacks(rows, names)
+    return np.asarray(lacks & (lacks.sum(axis=1, keepdims=True) == 1))
 
 
 def _lacks(rows: SampleFrame, names: Sequence[str]) -> Array:

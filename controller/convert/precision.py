@@ -4,7 +4,9 @@ Decides which converted form is kept: the first that passes parity; if none does
 a refusal can say how far it is off. Refuses to know how a conversion works.
 """
 
+import _thread
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,11 +19,11 @@ from contract.errors import BadInput, Code
 from contract.tensors import Array
 from controller.convert.compare import MAX_WORST, by_output, compare, differing_rows, tolerances
 from controller.convert.missing import Ask, required_columns, stand_ins_of
-from controller.convert.reference_answers import AnsweredRows, ReferenceAnswers, asked_again, distinct_rows
+from controller.convert.reference_answers import AnsweredRows, ReferenceAnswers, asked_again
 from controller.convert.runs import open_session, run_rows
 from controller.convert.sample_frame import SampleFrame
 from controller.convert.sklearn import Precision, convert, precisions_for, real_dtype
-from controller.gates.parity import MIN_DISTINCT_ROWS, Compared, Parity, WorstRow, judge_parity
+from controller.gates.parity import Compared, Parity, WorstRow, judge_parity
 
 NOTHING = Compared(rows=0, differing=0, max_abs_difference=0.0)
 
@@ -84,11 +86,13 @@ def time_budget(seconds: float) -> Iterator[None]:
         raise BadInput(Code.CONVERSION_LIMIT, f"took longer than its {seconds:.0f} s")
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timer = threading.Timer(seconds, _thread.interrupt_main, (signal.SIGALRM,))  # confinement forbids timers of signals
+    timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        timer.cancel()
         signal.signal(signal.SIGALRM, before)
 
 
@@ -132,7 +136,6 @@ def _parity(
         boundary=compared.pop(BOUNDARY, NOTHING),
         others=compared,
         refused={kind: len(refused) for kind, refused in reference.refused.items()},
-        distinct_rows=distinct_rows(reference.sample.rows, MIN_DISTINCT_ROWS),
         worst=tuple(worst[:MAX_WORST]),
     )
 

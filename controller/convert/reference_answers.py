@@ -94,13 +94,3 @@ def _sorted_by_kind(rows: SampleFrame, tried: SampleFrame, recorded: Recorded) -
             refused[kind] = tried.part(here & ~answered)
     sample = AnsweredRows(SAMPLE, rows, recorded.answers)
     return ReferenceAnswers("", sample, tuple(found), refused, recorded=False)
-
-
-def distinct_rows(rows: SampleFrame, enough: int) -> int:
-    """Returns the number of rows of a sample that differ from each other, counted up to `enough`."""
-    found: set[tuple[str, ...]] = set()
-    for index in range(len(rows)):
-        found.add(tuple(rows.row(index).values()))
-        if len(found) == enough:
-            break
-    return len(found)

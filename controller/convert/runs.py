@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from contract.errors import BadInput, Code
+from contract.golden import answers
 from contract.tensors import Array
 
 
@@ -24,9 +25,13 @@ def open_session(model: bytes) -> Any:
 
 
 def run_rows(session: Any, names: list[str], inputs: dict[str, Array]) -> list[Array]:
-    """Returns the outputs `names`. BadInput `conversion_failed` if the run fails, `estimator_unsupported` for a map."""
+    """Returns the outputs `names` for all rows, or for all runs.
+
+    BadInput `conversion_failed` if the run fails, `estimator_unsupported` for a map.
+    """
+    ranks = {entry.name: len(entry.shape) for entry in session.get_inputs()}
     try:
-        outputs: list[Array] = session.run(names, inputs)
+        outputs = answers(lambda given: list(session.run(names, given)), inputs, ranks)
     except Exception as error:
         words = f"the sample does not run: {type(error).__name__}: {error}"
         raise BadInput(Code.CONVERSION_FAILED, words[:400]) from None

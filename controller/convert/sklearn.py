@@ -22,8 +22,8 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from contract.errors import BadInput, Code
-from controller.convert.estimator import walk
 from controller.convert import tree_writer
+from controller.convert.estimator import walk
 from controller.convert.runs import open_session
 from controller.convert.sample_frame import SampleFrame
 from controller.convert.trees import compact_trees

@@ -1,15 +1,14 @@
 """Writes scikit-learn's trees into the attributes of an ONNX ensemble, in place of skl2onnx's own writer.
 
-skl2onnx writes for every node that a missing value goes to the right; scikit-learn learns the side. Of a forest that was
-fitted with missing values, 7.7 % of the labels differed. For a threshold of infinity, by which a tree parts missing
+skl2onnx writes for every node that a missing value goes to the right; scikit-learn learns the side. Of a forest that
+was fitted with missing values, 7.7 % of the labels differed. For a threshold of infinity, by which a tree parts missing
 values from all others, skl2onnx searches for ever in float64. Decides thresholds so that ``x <= threshold`` answers as
-scikit-learn does, which rounds x to float32 first. Whole arrays are written at once: a forest converts in half the time.
+scikit-learn does, which rounds x to float32 first. Numbers of float64 models stay float64: as lists they were rounded.
 Refuses to know which estimator the tree is of. Source of what is replaced: skl2onnx/common/tree_ensemble.py, 1.20.
 """
 
 import inspect
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from skl2onnx.operator_converters import decision_tree, gradient_boosting, isola
 
 from contract.tensors import Array
 
-_WRITERS: tuple[ModuleType, ...] = (decision_tree, gradient_boosting, isolation_forest, random_forest)
+_WRITERS: tuple[Any, ...] = (decision_tree, gradient_boosting, isolation_forest, random_forest)
 """skl2onnx's modules that write trees. A test holds that there are no others."""
 _DATA = ("nodes_values", "class_weights")
 
@@ -54,15 +53,15 @@ def _add_node(container: Any, op_type: str, inputs: Any, outputs: Any, **given: 
     _ADD_NODE(container, op_type, inputs, outputs, **given)
 
 
-def add_tree(
+def add_tree(  # noqa: PLR0917 - the signature is that of the function it replaces
     attributes: dict[str, Any],
-    is_classifier: bool,  # noqa: FBT001 - the signature is that of the function it replaces
+    is_classifier: bool,
     tree: Any,
     tree_id: int,
     tree_weight: float,
     weight_id_bias: int,
-    leaf_weights_are_counts: bool,  # noqa: FBT001
-    adjust_threshold_for_sklearn: bool = False,  # noqa: FBT001, FBT002
+    leaf_weights_are_counts: bool,
+    adjust_threshold_for_sklearn: bool = False,
     dtype: Any = None,
 ) -> None:
     """Appends a tree to the attributes of an ensemble: its nodes, and one weight for each leaf and target."""
@@ -126,10 +125,9 @@ def _thresholds(tree: Any, dtype: Any) -> Array:
         below = thresholds.astype(np.float32)
         low = np.where(below.astype(np.float64) > thresholds, np.nextafter(below, np.float32(-np.inf)), below)
         if dtype != np.float64:
-            found: Array = low.astype(np.float64)
-            return found
+            return np.asarray(low.astype(np.float64))
         high = np.nextafter(low, np.float32(np.inf))
         middle = low.astype(np.float64) / 2 + high.astype(np.float64) / 2
         even = (low.view(np.int32) & 1) == 0  # a number midway between two is rounded to the even one
         last = np.where(even, middle, np.nextafter(middle, -np.inf))
-        return np.where(np.isfinite(middle), last, low.astype(np.float64))
+        return np.asarray(np.where(np.isfinite(middle), last, low.astype(np.float64)))

@@ -121,9 +121,7 @@ def _rewritten(
         yield from _classifier(node, given, dtype, to)
 
 
-def _regressor(
-    node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any], to: int
-) -> Iterator[onnx.NodeProto]:
+def _regressor(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any], to: int) -> Iterator[onnx.NodeProto]:
     aggregate = _AGGREGATES.get(given.get("aggregate_function", b"SUM"))
     if aggregate is None or given.get("post_transform", b"NONE") != b"NONE":
         raise _Unsayable
@@ -133,9 +131,7 @@ def _regressor(
     yield helper.make_node("Cast", [score], [node.output[0]], to=to)
 
 
-def _classifier(
-    node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any], to: int
-) -> Iterator[onnx.NodeProto]:
+def _classifier(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any], to: int) -> Iterator[onnx.NodeProto]:
     label, probabilities = node.output
     leaves = _Leaves(_Places(given), given, "class", dtype)
     classes = given.get("classlabels_int64s") or given.get("classlabels_strings") or []

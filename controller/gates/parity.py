@@ -13,8 +13,6 @@ MAX_BOUNDARY_ROWS_BEYOND = 0.01
 """The fraction of rows at boundaries, or of another kind that tries the model, that may differ: there a rounding error
 in the last bit may change a branch. Of 64 rows it allows none."""
 NO_REFERENCE = "none"
-MIN_DISTINCT_ROWS = 50
-"""Rows of a sample that must differ from each other: one row passes anything."""
 
 
 class Compared(Message, frozen=True):
@@ -58,8 +56,6 @@ class Parity(Message, frozen=True):
     """The reference beside the same estimator as the controller runs it: other versions may answer otherwise."""
     witness_by: str = ""
     """The library of the second witness, or why there is none."""
-    distinct_rows: int = MIN_DISTINCT_ROWS
-    """Rows of the sample that differ from each other, counted up to MIN_DISTINCT_ROWS."""
     untried: tuple[str, ...] = ()
     """Precisions without a verdict, each with the reason."""
     worst: tuple[WorstRow, ...] = ()

@@ -14,8 +14,8 @@ import msgspec
 from contract.blobs import describe
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Variant
+from contract.tolerance import RESOLUTION
 from controller.clock import stamp
-from controller.convert.compare import ATOL, RTOL
 from controller.convert.convert import ConversionLimits, Converted, run_conversion
 from controller.convert.request import Conversion, ConvertedForm, VariantName
 from controller.gates.parity import judge_parity
@@ -41,16 +41,18 @@ async def push(
     actor: str,
     tags: dict[str, str],
     variants: tuple[VariantName, ...] = (),
+    waive_rows: str = "",
 ) -> Version:
     """Converts, judges and registers a version from the files `raw` and `sample`. The files are not changed.
 
+    `waive_rows`: the reason why few distinct rows of the sample are enough; empty: they are not.
     BadInput `parity_failed`: the version is registered with its evidence, but it cannot be rolled out.
     """
     state.registry.next_release(model)  # a bad name must be refused before minutes of conversion
     settings, at = state.config.convert, stamp()
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
     async with state.conversions.turn():
-        converted = await run_conversion(kind, raw, sample, limits, variants)
+        converted = await run_conversion(kind, raw, sample, limits, variants, rows_waived=bool(waive_rows))
     lineage = Lineage(
         created_at=at,
         created_by=actor,
@@ -61,7 +63,7 @@ async def push(
         libraries=converted.answer.libraries,
         tags=tags,
     )
-    version = _register(state, model, converted, lineage)
+    version = _register(state, model, converted, lineage, {"rows": waive_rows} if waive_rows else {})
     state.journal.audit(at, actor, "push", f"{model} v{version.release}", gate_words(version))
     if not version.passed:
         raise BadInput(Code.PARITY_FAILED, _parity_words(version))
@@ -75,7 +77,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _register(state: State, model: str, converted: Converted, lineage: Lineage) -> Version:
+def _register(state: State, model: str, converted: Converted, lineage: Lineage, waivers: dict[str, str]) -> Version:
     release = state.registry.next_release(model)
     for form in converted.forms.values():
         for data in form:
@@ -85,7 +87,7 @@ def _register(state: State, model: str, converted: Converted, lineage: Lineage) 
         release=release,
         manifest=_manifest(release, converted, state.config.publish.chunk_bytes),
         lineage=lineage,
-        evidence=_evidence(converted.answer),
+        evidence=_evidence(converted.answer, waivers),
         gates=(judge_parity(converted.answer.parity),),
     )
     state.registry.add(version)
@@ -119,8 +121,8 @@ def _form(made: tuple[bytes, bytes], measured: ConvertedForm, chunk_bytes: int) 
         "golden": Golden(
             blob=golden,
             rows=measured.golden_rows,
-            rtol=Decimal(repr(RTOL)),
-            atol=Decimal(repr(ATOL)),
+            rtol=Decimal(repr(RESOLUTION)),
+            atol=Decimal(0),
             max_row_mismatch_ratio=GOLDEN_MISMATCH,
         ),
         "runtime": Runtime(ir=measured.ir, opset=measured.opset, ml_opset=measured.ml_opset),
@@ -131,12 +133,13 @@ def _form(made: tuple[bytes, bytes], measured: ConvertedForm, chunk_bytes: int) 
     }
 
 
-def _evidence(answer: Conversion) -> dict[str, Any]:
-    """Returns the evidence: parity, and all smaller forms, also those that were not good enough."""
+def _evidence(answer: Conversion, waivers: dict[str, str]) -> dict[str, Any]:
+    """Returns the evidence: parity, all smaller forms, also those that were not good enough, and reasons of waivers."""
     variants = [
         msgspec.to_builtins(shrunk) | {"gate": msgspec.to_builtins(judge_variant(shrunk))} for shrunk in answer.shrunk
     ]
-    return {"parity": msgspec.to_builtins(answer.parity), "variants": variants, "sandbox": answer.sandbox}
+    parity = msgspec.to_builtins(answer.parity)
+    return {"parity": parity, "variants": variants, "sandbox": answer.sandbox, "waivers": waivers}
 
 
 def _parity_words(version: Version) -> str:

@@ -34,14 +34,16 @@ def model() -> None:
     type=click.Choice(["fp16", "int8"]),
     help="A smaller form to make as well, for devices on which the full one does not fit; may be repeated.",
 )
+@click.option("--waive-rows", default="", help="Why a sample of few distinct rows is all there is; kept with it.")
 @json_option
 def push(
     file: Path,
     name: str,
     sample_path: Path | None,
+    *,
     tags: tuple[str, ...],
     variants: tuple[Literal["fp16", "int8"], ...],
-    *,
+    waive_rows: str,
     as_json: bool,
 ) -> None:
     """Convert, verify and register FILE as a new version.
@@ -51,7 +53,9 @@ def push(
     estimator, sample = _load(file, sample_path)
     client = Client()
     with console.status(f"converting {file.name}: parity, golden set, limits", spinner="dots"):
-        version = client.push(estimator, name=name, sample=sample, tags=pairs(tags), variants=variants)
+        version = client.push(
+            estimator, name=name, sample=sample, tags=pairs(tags), variants=variants, waive_rows=waive_rows
+        )
     if as_json:
         print_json(version.plain)
         return

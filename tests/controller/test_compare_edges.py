@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from contract.tensors import Array
-from controller.convert.compare import ATOL, MAX_WORST, RTOL, compare, estimator_outputs, no_reference
+from contract.tolerance import OF_SPREAD, RESOLUTION
+from controller.convert.compare import MAX_WORST, compare, estimator_outputs, no_reference, tolerances
 from controller.convert.sample_frame import SampleFrame
 from controller.gates.parity import Compared, judge_parity
 
