@@ -95,7 +95,7 @@ def _at_thresholds(columns: Columns, thresholds: Mapping[int, Array], rng: np.ra
         if at is None or not at.size or not is_real(columns[name]):
             continue
         drawn, side = rng.choice(at, size=MAX_BOUNDARY_ROWS), rng.integers(-1, 2, MAX_BOUNDARY_ROWS)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             near = np.nextafter(drawn.astype(np.float32), (side * np.inf).astype(np.float32))
         rows[name] = np.where(side == 0, drawn, near).astype(columns[name].dtype)
     return rows
