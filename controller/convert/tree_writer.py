@@ -8,6 +8,7 @@ Refuses to know which estimator the tree is of. Source of what is replaced: skl2
 """
 
 import inspect
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,7 @@ def install() -> None:
     """Puts the writers of this module in the place of skl2onnx's. Calling it again changes nothing."""
     for module in _WRITERS:
         module.add_tree_to_attribute_pairs = add_tree
+    random_forest.add_tree_to_attribute_pairs_hist_gradient_boosting = add_boosted_tree
     decision_tree.populate_tree_attributes = leaf_numbers
     ModelComponentContainer.add_node = _add_node
     for name, registered in list(_registration._converter_pool.items()):
@@ -82,6 +84,37 @@ def add_tree(  # noqa: PLR0917 - the signature is that of the function it replac
     attributes[f"{kind}_weights"] += weights.ravel().tolist()
 
 
+def add_boosted_tree(  # noqa: PLR0917 - the signature is that of the function it replaces
+    attributes: dict[str, Any],
+    is_classifier: bool,
+    tree: Any,
+    tree_id: int,
+    tree_weight: float,
+    weight_id_bias: int,
+    *_: Any,
+    **__: Any,
+) -> None:
+    """Appends a tree of histogram gradient boosting, whose thresholds are compared in float64."""
+    nodes = tree.nodes
+    if nodes["is_categorical"].any():
+        raise NotImplementedError("a tree splits by sets of categories")
+    leaf = nodes["is_leaf"].astype(bool)
+    arrays = _Nodes(
+        leaf=leaf,
+        feature=nodes["feature_idx"].astype(np.int64),
+        threshold=nodes["num_threshold"],
+        left=nodes["left"].astype(np.int64),
+        right=nodes["right"].astype(np.int64),
+        missing=nodes["missing_go_to_left"].astype(np.int64),
+    )
+    _write(attributes, arrays, tree_id)
+    kind, numbers = "class" if is_classifier else "target", np.flatnonzero(leaf).tolist()
+    attributes[f"{kind}_treeids"] += [tree_id] * len(numbers)
+    attributes[f"{kind}_nodeids"] += numbers
+    attributes[f"{kind}_ids"] += [weight_id_bias] * len(numbers)
+    attributes[f"{kind}_weights"] += (nodes["value"][leaf] * tree_weight).tolist()
+
+
 def leaf_numbers(model: Any, name: str, dtype: Any) -> dict[str, Any]:
     """Returns the attributes of a classifier that answers the number of the leaf that a row falls into."""
     tree = model.tree_
@@ -101,21 +134,39 @@ _NODES = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """The nodes of a tree: arrays of shape (nodes,)."""
+
+    leaf: Array
+    feature: Array
+    threshold: Array
+    left: Array
+    right: Array
+    missing: Array
+    """1 where a missing value goes to the left."""
+
+
 def _write_nodes(attributes: dict[str, Any], tree: Any, tree_id: int, thresholds: Array) -> Array:
     """Appends the nodes of a tree. Returns which of them are leaves: bool of shape (nodes,)."""
-    count = int(tree.node_count)
-    leaf = np.asarray(tree.children_left) == np.asarray(tree.children_right)
-    missing = np.asarray(getattr(tree, "missing_go_to_left", np.zeros(count)))  # scikit-learn has it since 1.3
+    left, right = np.asarray(tree.children_left), np.asarray(tree.children_right)
+    missing = np.asarray(getattr(tree, "missing_go_to_left", np.zeros(len(left))))  # scikit-learn has it since 1.3
+    leaf = left == right
+    _write(attributes, _Nodes(leaf, np.asarray(tree.feature), thresholds, left, right, missing), tree_id)
+    return leaf
+
+
+def _write(attributes: dict[str, Any], nodes: _Nodes, tree_id: int) -> None:
+    leaf, count = nodes.leaf, len(nodes.leaf)
     attributes["nodes_treeids"] += [tree_id] * count
     attributes["nodes_nodeids"] += list(range(count))
-    attributes["nodes_featureids"] += np.where(leaf, 0, tree.feature).tolist()
+    attributes["nodes_featureids"] += np.where(leaf, 0, nodes.feature).tolist()
     attributes["nodes_modes"] += np.where(leaf, "LEAF", "BRANCH_LEQ").tolist()
-    attributes["nodes_values"] += np.where(leaf, 0.0, thresholds).tolist()
-    attributes["nodes_truenodeids"] += np.where(leaf, 0, tree.children_left).tolist()
-    attributes["nodes_falsenodeids"] += np.where(leaf, 0, tree.children_right).tolist()
-    attributes["nodes_missing_value_tracks_true"] += np.where(leaf, 0, missing).astype(int).tolist()
+    attributes["nodes_values"] += np.where(leaf, 0.0, nodes.threshold).tolist()
+    attributes["nodes_truenodeids"] += np.where(leaf, 0, nodes.left).tolist()
+    attributes["nodes_falsenodeids"] += np.where(leaf, 0, nodes.right).tolist()
+    attributes["nodes_missing_value_tracks_true"] += np.where(leaf, 0, nodes.missing).astype(int).tolist()
     attributes["nodes_hitrates"] += [1.0] * count
-    return leaf
 
 
 def _thresholds(tree: Any, dtype: Any) -> Array:
