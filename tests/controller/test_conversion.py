@@ -79,9 +79,7 @@ def test_the_float32_trap_is_seen_by_rows_not_by_accuracy() -> None:
     session = onnxruntime.InferenceSession(raw, providers=["CPUExecutionProvider"])
     label, probabilities = session.run(None, rows.arrays("float32"))
     expected = {"p": model.predict_proba(X)}
-    compared, worst = compare(
-        rows, expected, {"p": probabilities}, "sample", tolerances(expected, alone=False)
-    )
+    compared, worst = compare(rows, expected, {"p": probabilities}, "sample", tolerances(expected, alone=False))
     assert compared.ratio_beyond > MAX_ROWS_BEYOND
     assert abs((label == Y).mean() - model.score(X, Y)) < 0.01
     assert worst[0].inputs.keys() == {f"x{number}" for number in range(5)}

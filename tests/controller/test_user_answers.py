@@ -88,7 +88,7 @@ class Refuses(RegressorMixin, BaseEstimator):
 
 
 def test_an_estimator_that_refuses_its_sample_is_told_so_before_anything_is_sent() -> None:
-    with pytest.raises(BadInput, match="refuses its own sample, so nothing was sent.*expecting 5") as caught:
+    with pytest.raises(BadInput, match=r"refuses its own sample, so nothing was sent.*expecting 5") as caught:
         with_answers(Refuses(), X, encode_rows(X), waived=False)
     assert caught.value.code == Code.SAMPLE_REFUSED
 
@@ -192,12 +192,9 @@ def test_missing_text_is_missing_to_the_estimator_whatever_its_imputer_takes_for
         ]
     )
     model = make_pipeline(columns, LogisticRegression(max_iter=1000)).fit(frame, Y)
-    try:
-        found = judged(model, frame)
-    except BadInput as error:
-        assert error.code in (Code.CONVERSION_FAILED, Code.ESTIMATOR_UNSUPPORTED)
-    else:
-        assert not passes(found) or (found.parity.sample.differing, found.rows.stand_ins.get("site")) == (0, "")
+    found = judged(model, frame)
+    assert passes(found)
+    assert found.rows.stand_ins == {"site": ""}
 
 
 def test_rows_that_the_estimator_refuses_are_counted_and_not_compared() -> None:
@@ -247,8 +244,13 @@ def test_a_sound_model_passes() -> None:
     refuse_unsound(model_of(helper.make_node("Add", ["X", "X"], ["Y"])), {"X": TWO})
 
 
-def test_a_precision_that_takes_too_long_is_ended() -> None:
-    with pytest.raises(BadInput, match="took longer") as caught, time_budget(0.05):
+def _search_for_ever() -> None:
+    with time_budget(0.05):
         while True:
             pass
+
+
+def test_a_precision_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(BadInput, match="took longer") as caught:
+        _search_for_ever()
     assert caught.value.code == Code.CONVERSION_LIMIT
