@@ -14,8 +14,9 @@ from contract.tensors import Array
 
 FIRST = ("predict", "transform")
 SECOND = ("predict_proba", "decision_function", "score_samples", "transform")
-MAX_ASKED = 256
-"""Calls that one set of rows may cost: it is halved until the rows that the estimator refuses stand alone."""
+MAX_ASKED = 12
+"""Calls that one group of rows may cost: it is halved until the rows that the estimator refuses stand alone. Rows that
+are left over count as refused: they are not compared, and what they lack is required of devices."""
 
 Answers = dict[str, Array]
 """By method, arrays of shape (rows,) or (rows, ...)."""
@@ -55,24 +56,27 @@ def ask_each(
 
     `asked(start, stop)` answers the rows from `start` to before `stop`, or raises. A group that is refused is halved.
     """
-    answered, pieces, calls = np.zeros(count, dtype=bool), [], 0
-    waiting = list(groups)[::-1]
-    while waiting and calls < MAX_ASKED:
-        start, stop = waiting.pop()
-        calls += 1
-        try:
-            pieces.append((start, asked(start, stop)))
+    answered, pieces = np.zeros(count, dtype=bool), list[tuple[int, Answers]]()
+    for group in groups:
+        found = _ask_group(asked, group)
+        pieces += [(start, answers) for start, _, answers in found]
+        for start, stop, _ in found:
             answered[start:stop] = True
-        except Exception:
-            if stop - start > 1:
-                middle = (start + stop) // 2
-                waiting += [(middle, stop), (start, middle)]
     ordered = [answers for _, answers in sorted(pieces, key=lambda piece: piece[0])]
     names = ordered[0] if ordered else ()
     return {name: np.concatenate([answers[name] for answers in ordered]) for name in names}, answered
 
 
-def groups_of(kinds: Array) -> list[tuple[int, int]]:
-    """Returns (start, stop) of each run of equal kinds."""
-    starts = np.flatnonzero(np.r_[True, kinds[1:] != kinds[:-1]]) if len(kinds) else np.zeros(0, dtype=np.int64)
-    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(kinds)], strict=True))
+def _ask_group(asked: Callable[[int, int], Answers], group: tuple[int, int]) -> list[tuple[int, int, Answers]]:
+    """Returns (start, stop, answers) of each part of a group that is answered."""
+    found, waiting, calls = list[tuple[int, int, Answers]](), [group], 0
+    while waiting and calls < MAX_ASKED:
+        start, stop = waiting.pop()
+        calls += 1
+        try:
+            found.append((start, stop, asked(start, stop)))
+        except Exception:  # an estimator raises whatever it likes; such a row has no answer
+            if stop - start > 1:
+                middle = (start + stop) // 2
+                waiting += [(middle, stop), (start, middle)]
+    return found

@@ -55,6 +55,18 @@ def perturb(
     return Perturbed(joined, kinds)
 
 
+def groups_of(perturbed: Perturbed) -> list[tuple[int, int]]:
+    """Returns (start, stop) of rows that an estimator answers or refuses together: of one kind, lacking one number."""
+    kinds, count = perturbed.kinds, len(perturbed.kinds)
+    if not count:
+        return []
+    columns = _columns(perturbed.rows)
+    lacks = np.stack([missing_cells(column) for column in columns.values() if is_number(column)] or [kinds == ""])
+    other = (lacks[:, 1:] != lacks[:, :-1]).any(axis=0) & (kinds[1:] == LACKING_NUMBERS[0])
+    starts = np.flatnonzero(np.r_[True, (kinds[1:] != kinds[:-1]) | other])
+    return list(zip(starts.tolist(), [*starts[1:].tolist(), count], strict=True))
+
+
 def _made(columns: Columns, thresholds: Mapping[int, Array], rng: np.random.Generator) -> Iterator[tuple[str, Columns]]:
     yield BOUNDARY, _between(columns, rng)
     if thresholds:
@@ -179,7 +191,7 @@ def _masks(columns: Columns, numbers: list[str], tried: list[str], rng: np.rando
     none = np.zeros((0, width), dtype=bool)
     if not count:
         return [none] * len(LACKING_NUMBERS)
-    one = np.eye(count, width, dtype=bool)[np.arange(max(count, MAX_ROWS // 2)) % count]
+    one = np.eye(count, width, dtype=bool)[np.sort(np.arange(max(count, MAX_ROWS // 2)) % count)]
     two = one | np.eye(count, width, dtype=bool)[rng.integers(0, count, len(one))] if count > 1 else none
     half = rng.random((MAX_ROWS // 2, width)) < 0.5 if count > 1 else none
     own = np.stack([missing_cells(columns[name]) for name in numbers], axis=1)

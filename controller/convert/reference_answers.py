@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from contract.answers.asked import Answers, ask, ask_each, groups_of
-from contract.answers.perturbed_rows import perturb
+from contract.answers.asked import Answers, ask, ask_each
+from contract.answers.perturbed_rows import groups_of, perturb
 from contract.answers.recorded import Recorded, Sample
 from contract.answers.tree_thresholds import thresholds_of
 from contract.errors import BadInput, Code
@@ -60,7 +60,7 @@ def own_answers(estimator: Any, rows: SampleFrame, sample: Sample, version: str,
     tried = _like(rows, perturbed.rows, named=named)
     found, answered = ask_each(
         lambda start, stop: ask(estimator, tried.part(slice(start, stop)).frame),
-        groups_of(perturbed.kinds),
+        groups_of(perturbed),
         len(perturbed.kinds),
     )
     recorded = Recorded(answers, perturbed.rows, perturbed.kinds, answered, found)

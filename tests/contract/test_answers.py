@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract.answers.asked import ask, ask_each, groups_of, methods_of, plain
+from contract.answers.asked import ask, ask_each, methods_of, plain
 from contract.answers.distinct import MIN_DISTINCT_ROWS, refuse_few
 from contract.answers.perturbed_rows import (
     AWKWARD_TEXT,
@@ -18,6 +18,7 @@ from contract.answers.perturbed_rows import (
     THRESHOLD,
     UNKNOWN_TEXT,
     ZERO,
+    groups_of,
     perturb,
 )
 from contract.answers.recorded import Recorded, decode_recorded, encode_recorded
@@ -83,6 +84,14 @@ def test_one_number_lacks_in_every_column_and_the_samples_own_pattern_returns() 
     assert set(of_kind(LACKING_TEXT)["site"].tolist()) == {None}
 
 
+def test_rows_of_one_kind_are_asked_together_and_rows_that_lack_one_number_by_column() -> None:
+    made = perturb(COLUMNS)
+    groups = groups_of(made)
+    assert groups[0] == (0, int((made.kinds == BOUNDARY).sum()))
+    one = [start for start, _ in groups if made.kinds[start] == LACKING_NUMBERS[0]]
+    assert len(one) == 2  # t and h
+
+
 def test_a_matrix_stays_one_of_its_type() -> None:
     made = perturb(np.arange(12, dtype=np.float32).reshape(6, 2))
     assert isinstance(made.rows, np.ndarray)
@@ -103,7 +112,6 @@ def test_rows_that_are_refused_stand_alone_and_all_others_are_answered() -> None
     answers, answered = ask_each(lambda start, stop: ask(Picky(), rows[start:stop]), [(0, 5)], 5)
     assert answered.tolist() == [True, False, True, True, False]
     assert answers["predict"].tolist() == [1.0, 3.0, 4.0]
-    assert groups_of(np.array(["a", "a", "b"])) == [(0, 2), (2, 3)]
 
 
 def test_answers_become_plain_and_methods_are_asked_in_their_order() -> None:
