@@ -95,7 +95,7 @@ class Link(Protocol):
 
 
 class Stopped(Exception):
-    """An inference for which nobody waits any more: ended before it began, or while it ran. Nobody's fault."""
+    """An inference was cancelled, before it began or while it ran, because nobody waits for it. It is no fault."""
 
 
 class Stop:
@@ -103,22 +103,22 @@ class Stop:
 
     def __init__(self, after: Callable[[float, Callable[[], None]], None]) -> None:
         self.why = ""
-        """Why nobody waits, in words; empty while somebody does."""
+        """The reason of the cancellation in words; empty while somebody waits."""
         self._after = after
         self._end: Callable[[], None] | None = None
 
     def set(self, why: str) -> None:
-        """Ends the inference, or keeps it from beginning."""
+        """Cancels the inference, or prevents its start."""
         self.why = self.why or why
         if (end := self._end) is not None:
             end()
 
     def within(self, seconds: float, why: str) -> None:
-        """Ends the inference in `seconds`."""
+        """Cancels the inference after `seconds`."""
         self._after(seconds, lambda: self.set(why))
 
     def ends_by(self, end: Callable[[], None] | None) -> None:
-        """Names what ends a running inference; None once it has run."""
+        """Sets the function that ends the running inference; None after the run."""
         self._end = end
         if self.why and end is not None:
             end()

@@ -1,5 +1,6 @@
-"""Fixtures that several rooms share."""
+"""Fixtures that several rooms share, and one thread for each library that would take all processors."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,11 @@ import pytest
 from hypothesis import settings
 
 from controller.broker.process import find_mosquitto
+
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+"""Threads of OpenMP spin while they wait for each other, and workers share the processors: test_compact_trees took
+62 s of them in place of 18 s. Conversion children inherit these variables."""
 
 settings.register_profile(
     "edgeward", deadline=None, derandomize=True

@@ -1,4 +1,4 @@
-"""Packed bodies: gzip and deflate, in and out, each within a limit.
+"""Compressed bodies, gzip and deflate, of requests and responses, each within a limit.
 
 Decides which codings are taken and when a response is worth packing. Refuses to know what a body says. Source: RFC
 9110, 8.4.1 and 12.5.3.
@@ -11,7 +11,7 @@ from agent.serving.oip_messages import Refused, Response
 TAKEN = ("gzip", "x-gzip", "deflate")
 HEADER = "Accept-Encoding: gzip, deflate"
 MIN_PACKED_BYTES = 16 * 1024
-"""A smaller response is sent as it is: packing takes 10 us a KiB, and most clients are on this device."""
+"""A smaller response is not compressed: that takes 10 us for each KiB, and most clients are on this device."""
 LEVEL = 1
 """Numbers as text shrink to 38 to 47 % at level 1, to 30 to 44 % at level 6, which takes seven times as long."""
 _GZIP, _ZLIB, _RAW = 31, 15, -15
@@ -19,12 +19,12 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15
 
 
 def takes_coding(name: bytes) -> bool:
-    """Whether a body of this coding can be unpacked."""
+    """Whether a body of this coding can be decompressed."""
     return name.decode("latin-1").strip().lower() in TAKEN
 
 
 def unpacked(body: bytes, coding: bytes, max_bytes: int) -> bytes:
-    """Returns the body as it was before packing. `Refused` 413 beyond `max_bytes`, 400 for what is damaged."""
+    """Returns the decompressed body. `Refused` 413 beyond `max_bytes`, 400 for a damaged body."""
     name, parts, size, rest = coding.decode("latin-1").strip().lower(), list[bytes](), 0, body
     while rest or not parts:
         unpacker = zlib.decompressobj(_GZIP if name != "deflate" else _deflate_bits(rest))
@@ -49,7 +49,7 @@ def _deflate_bits(body: bytes) -> int:
 
 
 def coding_for(response: Response, accept: bytes) -> str:
-    """Returns how to pack a response: "gzip", "deflate", or "" for not at all."""
+    """Returns the coding of the response: "gzip", "deflate", or "" for none."""
     if not accept or len(response.body) < MIN_PACKED_BYTES:
         return ""
     weights = dict(_weighted(each) for each in accept.decode("latin-1").lower().split(","))
@@ -60,7 +60,7 @@ def coding_for(response: Response, accept: bytes) -> str:
 
 
 def packed(response: Response, coding: str) -> Response:
-    """Returns the response packed, with the header that says so."""
+    """Returns the compressed response, with its Content-Encoding header."""
     packer = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP if coding == "gzip" else _ZLIB)
     body = packer.compress(response.body) + packer.flush()
     headers = (*response.headers, f"Content-Encoding: {coding}", "Vary: Accept-Encoding")

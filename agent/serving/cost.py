@@ -13,7 +13,7 @@ from agent.ports import Array
 from contract.manifest import DATATYPES, Tensor
 
 NEWEST = 0.05
-"""How much of an estimate the newest inference makes up."""
+"""The weight of the newest inference in an estimate."""
 _TEXT_BYTES = 5
 """Of the shortest text: four bytes of length and one of its own."""
 

@@ -38,7 +38,7 @@ SERVER = "edgeward-agent"
 EXTENSIONS = ("binary_tensor_data", "statistics", "model_repository", "model_configuration")
 PLATFORM = "onnx_onnxv1"
 NOT_SERVED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
-"""Triton's other extensions below /v2: clients hear that they are known, and not served."""
+"""Triton's other extensions below /v2. A request for one gets the answer that it is not served."""
 _encode = msgspec.json.encode
 _Chosen = list[tuple[int, Tensor, bool]]
 """Of each output that was asked for: its place, the tensor, and whether it is sent as bytes."""
@@ -80,7 +80,7 @@ class Endpoint:
             return refusal(500, f"{type(error).__name__}: {error}"[:500])
 
     def expected_s(self, request: Request) -> float:
-        """Returns the seconds that an inference will take, by its size; infinity if that is unknown, else 0."""
+        """Returns the expected seconds of an inference, by its size; infinity if that is unknown, 0 for other paths."""
         parts, posts = _parts(request.path)
         slot = self._slots().get(parts[2]) if posts else None
         serving = slot.serving if slot is not None else None
@@ -105,7 +105,7 @@ class Endpoint:
         raise Refused(403, "models come by signed rollouts from the controller: edgeward rollout start")
 
     def _other(self, parts: tuple[str, ...], method: str, *, posts: bool) -> Response:
-        """Answers OPTIONS, and refuses a method that a path does not take; 404 for a path that there is not."""
+        """Answers OPTIONS. `Refused` 405 for a method that the path does not take, 404 for an unknown path."""
         allow = "POST, OPTIONS" if posts else "GET, HEAD, OPTIONS"
         if parts != ("*",) and not posts:
             try:
@@ -239,7 +239,7 @@ def _takes_post(parts: tuple[str, ...]) -> bool:
 
 
 def _heed_timeout(timeout_us: int, request: Request, now_ns: int) -> None:
-    """Ends what nobody waits for any more, at once or when its time is over. `Stopped` if it is over."""
+    """Applies the timeout of a request: cancels it now, with `Stopped`, or later."""
     words = f"the request's timeout of {timeout_us} us is over"
     left_s = timeout_us * 1e-6 - ((now_ns - request.received_ns) * 1e-9 if request.received_ns else 0.0)
     if left_s <= 0:

@@ -31,10 +31,10 @@ class Request(msgspec.Struct, gc=False):
     """Value of `Inference-Header-Content-Length`: how much of the body is JSON, when raw tensors follow it."""
     content_type: bytes = b""
     content_encoding: bytes = b""
-    """How the body is packed; it is unpacked before the endpoint sees it."""
+    """The coding of the body. It is decompressed before the endpoint gets it."""
     accept_encoding: bytes = b""
     origin: bytes = b""
-    """The page that calls, one that may; empty outside browsers."""
+    """The origin of the page that sent the request, if it is allowed; empty outside browsers."""
     keep_alive: bool = True
     plain: bool = True
     """Whether a response needs no header but those that every response has."""

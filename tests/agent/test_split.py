@@ -18,7 +18,10 @@ def test_two_trials_of_a_fifth_each_share_a_fifth_of_their_keys() -> None:
 
 
 def test_a_share_takes_that_share_of_the_keys() -> None:
-    sizes = [len([key for key in KEYS if Split(share, "ab" * 32).has(key)]) / 4000 for share in (0.0, 0.2, 0.5, 1.0)]
+    sizes = [
+        len([key for key in KEYS if Split(traffic_share, "ab" * 32).has(key)]) / 4000
+        for traffic_share in (0.0, 0.2, 0.5, 1.0)
+    ]
     assert sizes[0] == 0.0
     assert sizes[3] == 1.0
     assert abs(sizes[1] - 0.2) < 0.03
@@ -29,4 +32,4 @@ def test_numbers_in_a_row_have_independent_hashes() -> None:
     """Every n-th row of sensors that take turns would be one sensor's alone."""
     taken = [hashed(b"%d" % number, "trial") < 0.25 for number in range(8000)]
     by_turn = [sum(taken[turn::4]) / 2000 for turn in range(4)]
-    assert all(abs(share - 0.25) < 0.05 for share in by_turn)
+    assert all(abs(traffic_share - 0.25) < 0.05 for traffic_share in by_turn)

@@ -4,9 +4,11 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
@@ -32,6 +34,8 @@ from controller.reconcile.decisions import reconcile
 from controller.state import State, open_state
 from edgeward.encode import encode_model
 from tests.controller.heard import hear
+
+pytestmark = pytest.mark.usefixtures("conversions_kept")
 
 TOKEN = "edg_test"
 AUTH = {"Authorization": f"Bearer {TOKEN}", "X-Edgeward-Actor": "ada"}
@@ -66,13 +70,19 @@ def call(
     return talk(state, script)
 
 
-def push(state: State, model: Any = None, name: str = "m", drop: str = "") -> tuple[int, Any]:
-    import numpy as np
+ROWS = np.random.default_rng(0).normal(size=(200, 3))
 
-    rows = np.random.default_rng(0).normal(size=(200, 3))
-    kind, raw = encode_model(model or LogisticRegression().fit(rows, rows[:, 0] > 0))
+
+@cache
+def linear() -> tuple[str, bytes]:
+    """A model as a client sends it, the same bytes each time: skops writes addresses of objects into its files."""
+    return encode_model(LogisticRegression().fit(ROWS, ROWS[:, 0] > 0))
+
+
+def push(state: State, model: Any = None, name: str = "m", drop: str = "") -> tuple[int, Any]:
+    kind, raw = encode_model(model) if model else linear()
     form = FormData()
-    for part, content in (("request", json.dumps({"kind": kind})), ("model", raw), ("sample", encode_sample(rows))):
+    for part, content in (("request", json.dumps({"kind": kind})), ("model", raw), ("sample", encode_sample(ROWS))):
         if part != drop:
             form.add_field(part, content, filename=part)
     return call(state, "POST", f"/v1/models/{name}/versions", data=form)

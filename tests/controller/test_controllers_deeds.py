@@ -28,6 +28,8 @@ from tests.controller.rollout_worlds import CANARY, DEVICES, broken, rollout, ta
 from tests.controller.test_api import call, fail_on, meet, push
 from tests.controller.test_one_pass import Outside, run
 
+pytestmark = pytest.mark.usefixtures("conversions_kept")
+
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[State]:

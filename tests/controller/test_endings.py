@@ -22,6 +22,8 @@ from tests.controller.heard import hear
 from tests.controller.rollout_worlds import CANARY, DEVICES, broken, done, fact, facts, rollout
 from tests.controller.test_api import call, fail_on, meet, push
 
+pytestmark = pytest.mark.usefixtures("conversions_kept")
+
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[State]:

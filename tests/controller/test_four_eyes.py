@@ -19,6 +19,8 @@ from controller.trust.access import PERMISSIONS, Role
 from controller.verbs import policies
 from tests.controller.test_api import AUTH, call, meet, push
 
+pytestmark = pytest.mark.usefixtures("conversions_kept")
+
 PASSWORD = "s3cret-of-the-broker"
 
 

@@ -44,7 +44,7 @@ INLINE_JSON_BYTES = 64 * 1024
 """Beyond either, an inference runs in a thread, so that others need not wait. Raw tensors take no time to parse; what
 the inference itself will take is told from the request's size."""
 INLINE_PACKED_BYTES = 64 * 1024
-"""A larger response is packed in a thread."""
+"""A larger response is compressed in a thread."""
 GONE = "the client has gone"
 _OFFER = (b"upgrade", b"connection", b"http2-settings")
 _CODINGS = f"send it as it is, or as {', '.join(TAKEN)}"
@@ -116,7 +116,7 @@ class Connection(asyncio.BufferedProtocol):
         self._waiting.clear()
 
     def eof_received(self) -> None:
-        """Takes a client that has ended its side for one that has gone: what it asked for is not computed."""
+        """Treats a client that has closed its side as gone: its requests are not computed any more."""
         self._stop_computing()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -135,7 +135,7 @@ class Connection(asyncio.BufferedProtocol):
             self._serving.loop.call_later(LINGER_S, self._transport.close)
 
     def _parse(self, data: memoryview) -> None:
-        """Parses bytes. An offer to speak another protocol is passed over, as RFC 9110, 7.8 allows."""
+        """Parses bytes. An offer to switch to another protocol is ignored, as RFC 9110, section 7.8 allows."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as offered:
@@ -149,7 +149,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.close()
 
     def _without_offer(self) -> bytes:
-        """Returns the head of the request once more without its offer, for which the parser has left out the body."""
+        """Returns the head of the request without the offer. The parser omits the body of a request with an offer."""
         method = self._parser.get_method()
         if method == b"CONNECT":
             return b""
@@ -170,7 +170,7 @@ class Connection(asyncio.BufferedProtocol):
         self._next()
 
     def on_message_begin(self) -> None:
-        """Begins a request (called by the parser). While another is computed, no more than this one is read."""
+        """Begins a request (called by the parser). While another one is computed, the socket is read no further."""
         if self._answering:
             self._transport.pause_reading()
         self._begin_request()
@@ -310,7 +310,7 @@ class Connection(asyncio.BufferedProtocol):
             self._send(self._endpoint.answer(request), request)
 
     def _unpacked_answer(self, request: Request) -> Response:
-        """Answers in a thread, a request that may be packed with a response that may be packed."""
+        """Answers in a thread. The request and the response may be compressed."""
         if request.content_encoding:
             try:
                 request.body = unpacked(request.body, request.content_encoding, self._serving.config.max_body_bytes)
@@ -321,7 +321,7 @@ class Connection(asyncio.BufferedProtocol):
         return packed(response, coding) if coding else response
 
     def _send(self, response: Response, request: Request) -> None:
-        """Sends what was answered in the loop; a large response that is to be packed takes a thread."""
+        """Sends a response that the loop made. A large one that is to be compressed takes a thread."""
         coding = coding_for(response, request.accept_encoding) if request.accept_encoding else ""
         if not coding:
             self._write(response, request)
@@ -331,7 +331,7 @@ class Connection(asyncio.BufferedProtocol):
             self._beside(lambda: packed(response, coding), request, Stop(self._after))
 
     def _beside(self, compute: Callable[[], Response], request: Request, stop: Stop) -> None:
-        """Computes a response in a thread. The socket is still read, or nobody would notice that the client goes."""
+        """Computes a response in a thread. The socket is still read, to notice when the client disconnects."""
         self._answering = True
         self.close_at = float("inf")
 
@@ -374,4 +374,4 @@ class _Refusing(Exception):
 
 
 _LAST = Request("", "", keep_alive=False, plain=False)
-"""Stands for a request that was refused before it was read: the connection is closed after the response."""
+"""Stands for a request that was refused before it was read. The connection is closed after the response."""

@@ -6,7 +6,7 @@ Decides what each response says of itself, to old clients and to pages in a brow
 from agent.serving.oip_messages import JSON_TYPE, Request, Response
 
 PREFLIGHT_S = 600
-"""Seconds for which a browser may remember that a page may call."""
+"""Seconds for which a browser may cache the permission of a page to call."""
 _JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 _MAY_SEND = "Content-Type, Inference-Header-Content-Length, Content-Encoding"
 _MAY_READ = "Inference-Header-Content-Length"
@@ -28,7 +28,7 @@ _REASONS = {
 
 
 def response_bytes(response: Response, request: Request) -> bytes:
-    """Returns what is sent. Most responses are 200 with JSON to a request without anything special: they are quick."""
+    """Returns the bytes to send. The usual response, 200 with JSON and no special header, takes a fast path."""
     if request.plain and response.status == 200 and response.content_type is JSON_TYPE and not response.headers:
         return _JSON_HEAD % len(response.body) + response.body
     lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}"]
@@ -46,7 +46,7 @@ def response_bytes(response: Response, request: Request) -> bytes:
 
 
 def _for_pages(origin: str, method: str) -> list[str]:
-    """Returns headers by which a browser lets the page read the response, or send what it asked about."""
+    """Returns headers by which a browser allows the page to read the response or to send its request."""
     lines = [f"Access-Control-Allow-Origin: {origin}", "Vary: Origin", f"Access-Control-Expose-Headers: {_MAY_READ}"]
     if method == "OPTIONS":
         lines += ["Access-Control-Allow-Methods: GET, HEAD, POST", f"Access-Control-Allow-Headers: {_MAY_SEND}"]

@@ -23,7 +23,7 @@ MAX_BYTES = 256 << 20
 MAX_MESSAGE_BYTES = 256 * 1024
 ALIGNMENT = 64
 TEXT = "utf8"
-"""What a description says instead of a dtype."""
+"""Stands in a description in place of a dtype."""
 _KINDS = "biuf"
 
 
@@ -117,7 +117,7 @@ class Region:
             raise WorldError(Code.WORKER_FAILED, f"tensor {placed.name[:64]!r}: {error}") from None
 
     def _text(self, placed: Placed) -> Array:
-        """Reads text. The ends are copied before they are checked: the other side may change what it has checked."""
+        """Reads text. The ends are copied before the check, because the other side could change them after it."""
         count = math.prod(placed.shape)
         ends = np.ndarray((count,), np.uint32, self._map, placed.offset).copy()
         start, size = placed.offset + ends.nbytes, int(ends[-1]) if count else 0

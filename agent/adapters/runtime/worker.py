@@ -27,7 +27,7 @@ from contract.manifest import Manifest
 
 START_S = 20.0
 _SHORT_OF_MEMORY = ("bad_alloc", "allocate memory", "MemoryError")
-"""What onnxruntime, the kernel and Python say where memory ends: of a large request that is the caller's fault."""
+"""Words of onnxruntime, the kernel and Python when memory ends. After a large request, that is the caller's fault."""
 MAX_DEATHS = 3
 """Deaths in a row without an answer between them; then a pause before each further start."""
 MAX_PAUSE_S = 60.0
@@ -164,7 +164,7 @@ class _Child:
         return [_own(self._region.view(placed)) for placed in said.tensors]
 
     def _make_room(self, size_bytes: int) -> None:
-        """Makes room for outputs; BadInput if they are more than can be shared, which the worker survives."""
+        """Grows the region for outputs. BadInput if they are too large to be shared; the worker goes on."""
         try:
             self._region.grow(size_bytes)
         except BadInput:

@@ -74,7 +74,7 @@ function rollout(view) {
   const { done_bytes: done, total_bytes: total, bytes_s: rate, eta_s: eta } = view.transfer;
   if (total) {
     const rest = done < total ? `, ${size(rate)}/s${eta === null ? "" : `, ${time(eta)} to go`}` : "";
-    parts.push(line("bytes", bar(done, total), `${size(done)} of ${size(total)} are across${rest}`));
+    parts.push(line("bytes", bar(done, total), `${size(done)} of ${size(total)} received${rest}`));
   }
   if (view.reason) parts.push(made("p", view.reason, "soft"));
   for (const rule of view.verdicts) {
