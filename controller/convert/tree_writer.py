@@ -151,7 +151,7 @@ def _write_nodes(attributes: dict[str, Any], tree: Any, tree_id: int, thresholds
     """Appends the nodes of a tree. Returns which of them are leaves: bool of shape (nodes,)."""
     left, right = np.asarray(tree.children_left), np.asarray(tree.children_right)
     missing = np.asarray(getattr(tree, "missing_go_to_left", np.zeros(len(left))))  # scikit-learn has it since 1.3
-    leaf = left == right
+    leaf: Array = np.asarray(left == right)
     _write(attributes, _Nodes(leaf, np.asarray(tree.feature), thresholds, left, right, missing), tree_id)
     return leaf
 

@@ -145,5 +145,7 @@ def _evidence(answer: Conversion, waivers: dict[str, str]) -> dict[str, Any]:
 def _parity_words(version: Version) -> str:
     worst = version.evidence["parity"]["worst"]
     rows = " | ".join(f"{row['row']}: expected {row['expected']}, got {row['actual']}" for row in worst[:3])
-    advice = "for trees behind a scaler, put skl2onnx.sklapi.CastTransformer before the trees and fit again"
-    return f"v{version.release} is kept unreleased. {gate_words(version)}. Worst rows: {rows}. {advice}"
+    untried = "; ".join(version.evidence["parity"].get("untried", ()))
+    others = f" No verdict for {untried}."[:200] if untried else ""
+    advice = "Remedy: replace the last step, or fit it on rows whose columns are scaled to about 1"
+    return f"v{version.release} is kept unreleased. {gate_words(version)}.{others} {advice}. Worst rows: {rows}"
