@@ -27,10 +27,10 @@ from tests.controller.fuzzed import Fuzzed, fuzz
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "conversion.md"
 PIPELINES = 40
 RNG = np.random.default_rng(0)
-X = np.round(np.abs(RNG.normal(3, 1, (400, 4))), 2)
+X = np.round(np.abs(RNG.normal(3, 1, (200, 4))), 2)
 CLASSES = (X[:, 0] > 3).astype(int) + (X[:, 1] > 3.5)
-TARGETS = X @ np.array([1.0, -2.0, 0.5, 0.0]) + 0.1 * RNG.normal(size=400)
-SAMPLE_ROWS = 200
+TARGETS = X @ np.array([1.0, -2.0, 0.5, 0.0]) + 0.1 * RNG.normal(size=200)
+SAMPLE_ROWS = 120
 
 _SKIPPED = {"DictVectorizer", "FeatureHasher", "HashingVectorizer", "CountVectorizer", "TfidfVectorizer"}
 """Their rows are no matrix of numbers."""

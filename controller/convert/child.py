@@ -178,6 +178,7 @@ def _write_form(directory: Path, name: str, converted: Convertible) -> Converted
     measured_by = run_rows(session, names, every) if any_length else outputs
     if not _counts_rows(outputs, inputs):  # what is not rows cannot be compared by rows: it is one run
         inputs, outputs = ({name: array[None] for name, array in inputs.items()}, [array[None] for array in outputs])
+        measured_by = outputs
     model_file.write_bytes(converted.model)
     reference = _reference(session, every if any_length else inputs, converted.columns) if converted.columns else {}
     allowed = with_tolerances(dict(zip(names, measured_by, strict=True)), alone=_task(session) == "regression")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from contract.answers.asked import ask
+from contract.answers.asked import ask, ask_each
 from contract.answers.recorded import decode_recorded
 from contract.errors import BadInput
 from controller.convert.compare import by_output, differing_rows
@@ -46,8 +46,15 @@ def _differing(model: Any, found: Judged, fresh: Any) -> float:
     rows = replace(found.rows, frame=read_sample(plain, named=not found.rows.as_matrix).frame)
     taken = _taken_by_devices(found, rows)
     ask_model, names = asks(found.model, found.real)
-    want = by_output(names, ask(model, fresh[taken]))
-    return float(differing_rows(want, ask_model(rows.part(taken)), found.allowed).mean())
+    given, rows = fresh[taken], rows.part(taken)
+    try:
+        answers, answered = ask(model, given), np.ones(len(given), dtype=bool)
+    except Exception:  # it refuses some rows: one by one
+        each = [(row, row + 1) for row in range(len(given))]
+        answers, answered = ask_each(lambda start, stop: ask(model, given[start:stop]), each, len(given))
+    if not answered.any():
+        return 0.0
+    return float(differing_rows(by_output(names, answers), ask_model(rows.part(answered)), found.allowed).mean())
 
 
 def _taken_by_devices(found: Judged, rows: SampleFrame) -> Any:
