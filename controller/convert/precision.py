@@ -21,6 +21,7 @@ from controller.convert.compare import MAX_WORST, by_output, compare, differing_
 from controller.convert.margins import as_one_margin
 from controller.convert.missing import Ask, required_columns, stand_ins_of
 from controller.convert.reference_answers import AnsweredRows, ReferenceAnswers, asked_again
+from controller.convert.remedies import remedy
 from controller.convert.runs import open_session, run_rows
 from controller.convert.sample_frame import SampleFrame
 from controller.convert.sklearn import Precision, convert, precisions_for, real_dtype
@@ -62,12 +63,19 @@ def best_precision(estimator: Any, reference: ReferenceAnswers, budget_s: float)
         if judge_parity(judged[-1].parity).passed:
             break
     if not judged:
-        raise faults[0][1]
+        raise _with_remedy(estimator, faults[0][1])
     best = judged[-1] if judge_parity(judged[-1].parity).passed else min(judged, key=_differing)
     untried = tuple(f"{precision}: {error.detail}"[:200] for precision, error in faults)
     with time_budget(budget_s):
         witnessed = _with_witness(estimator, reference, best.parity)
     return replace(best, parity=replace_fields(witnessed, untried=untried))
+
+
+def _with_remedy(estimator: Any, fault: BadInput) -> BadInput:
+    """The fault with the step and the remedy, where the runtime and not the converter found it."""
+    if fault.code != Code.CONVERSION_FAILED or "Remedy: " in fault.detail:
+        return fault
+    return BadInput(fault.code, remedy(estimator, fault))
 
 
 def _differing(judged: Judged) -> float:

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from contract.answers.asked import ask, ask_each
 from contract.answers.recorded import decode_recorded
-from contract.errors import BadInput
+from contract.errors import BadInput, Code
 from controller.convert.compare import by_output, differing_rows
 from controller.convert.precision import Judged, asks
 from controller.convert.sample_frame import SampleFrame, read_sample
@@ -31,7 +31,7 @@ def fuzz(model: Any, sample: Any, fresh: Any, *, live: bool) -> Fuzzed:
         try:
             found = judged(model, sample, live=live)
         except BadInput as error:
-            clear = "Remedy: " in error.detail or ": " in error.detail
+            clear = "Remedy: " in error.detail or error.code not in (Code.CONVERSION_FAILED, Code.PARITY_FAILED)
             return Fuzzed("refused" if clear else "unclear", f"{error.code}: {error.detail}")
         except Exception as error:
             return Fuzzed("unclear", f"{type(error).__name__}: {error}")
