@@ -35,7 +35,9 @@ def ask(estimator: Any, rows: Any) -> Answers:
     """Returns the answers to all rows. Raises what the estimator raises."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an array without the names that were fitted is what devices send
-        return {name: plain(getattr(estimator, name)(rows)) for name in methods_of(estimator)}
+        found = {name: plain(getattr(estimator, name)(rows)) for name in methods_of(estimator)}
+    alone = hasattr(rows, "__len__") and len(rows) == 1  # SparsePCA drops the axis of a row that comes alone
+    return {name: array[None] if alone and array.shape[:1] != (1,) else array for name, array in found.items()}
 
 
 def plain(answer: Any) -> Array:
