@@ -4,11 +4,25 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import agent, floods, fuzz_scan, registry, rollouts, serving, simulator, store, transport, trees, trust
+from benchmarks import (
+    agent,
+    conversion,
+    floods,
+    fuzz_scan,
+    registry,
+    rollouts,
+    serving,
+    simulator,
+    store,
+    transport,
+    trees,
+    trust,
+)
 from benchmarks.table import Row, show
 
 SUITES: dict[str, Callable[[], list[Row]]] = {
     "agent": agent.measure,
+    "conversion": conversion.measure,
     "floods": floods.measure,
     "registry": registry.measure,
     "rollouts": rollouts.measure,

@@ -77,10 +77,13 @@ class Code(StrEnum):
     ESTIMATOR_UNTRUSTED = "estimator_untrusted"  # types that an operator has not trusted yet
     ESTIMATOR_UNSUPPORTED = "estimator_unsupported"  # a step has no faithful ONNX form
     CONVERSION_FAILED = "conversion_failed"  # the converter raised
+    MODEL_UNSOUND = "model_unsound"  # its answers are of chance, depend on other rows, or are NaN: see the detail
     CONVERSION_LIMIT = "conversion_limit"  # conversion ran into its limit of time, memory or disk
     BUSY = "busy"  # other pushes are under way, or none had its turn in time: push again later
     PARITY_FAILED = "parity_failed"  # ONNX and scikit-learn disagree: nothing is released
     SAMPLE_MISSING = "sample_missing"  # parity needs rows: pass sample=X
+    SAMPLE_REFUSED = "sample_refused"  # the estimator itself refuses the sample: pass what you pass to predict
+    SAMPLE_TOO_SMALL = "sample_too_small"  # few distinct rows pass anything: pass more, or a reason in waive_rows
     UNKNOWN_MODEL = "unknown_model"  # see `edgeward model list`
     UNKNOWN_VERSION = "unknown_version"  # see `edgeward model show NAME`
     UNKNOWN_DEVICE = "unknown_device"  # it has never reported: see `edgeward device list`

@@ -10,8 +10,9 @@ import numpy as np
 
 from contract.manifest import Golden, Manifest
 from contract.tensors import Array
+from contract.tolerance import tolerance
 
-_IN, _OUT = "in/", "out/"
+_IN, _OUT, _TOLERANCE = "in/", "out/", "tolerance/"
 
 
 def join_golden(inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -67,7 +68,7 @@ def ranks_of(manifest: Manifest) -> dict[str, int]:
     return {tensor.name: len(tensor.shape) for tensor in manifest.inputs}
 
 
-def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float) -> Array:
+def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float | Array) -> Array:
     """Returns a bool array of shape (rows,): which rows differ. Both arrays have the shape (rows, ...).
 
     Labels and integers must be equal. Real numbers must keep ``|actual - expected| <= atol + rtol * |expected|``; NaN
@@ -84,11 +85,24 @@ def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float) -> 
     return np.asarray(~same.all(axis=tuple(range(1, same.ndim))))
 
 
-def mismatched_rows(expected: Sequence[Array], actual: Sequence[Array], golden: Golden) -> int:
-    """Returns the number of rows that differ in any output by more than the tolerance of the golden set.
+def with_tolerances(outputs: Mapping[str, Array], *, alone: bool) -> dict[str, Array]:
+    """Returns the absolute tolerances of a golden set by what each float output varies by over the sample.
 
-    ValueError if the numbers of outputs differ.
+    `alone`: each column of an output is a quantity of its own.
     """
-    rtol, atol = float(golden.rtol), float(golden.atol)
-    differ = [rows_differ(want, got, rtol=rtol, atol=atol) for want, got in zip(expected, actual, strict=True)]
-    return int(np.logical_or.reduce(differ).sum())
+    numbers = {name: array for name, array in outputs.items() if array.dtype.kind == "f"}
+    return {_TOLERANCE + name: tolerance(array, alone=alone) for name, array in numbers.items()}
+
+
+def mismatched_rows(
+    expected: Sequence[Array], actual: Sequence[Array], golden: Golden, arrays: Mapping[str, Array], manifest: Manifest
+) -> int:
+    """Returns the number of rows that differ in any output by more than the tolerances of the golden set.
+
+    `arrays` are those of the golden set; an output without a tolerance there has the manifest's. ValueError if the
+    numbers of outputs differ.
+    """
+    rtol, atol = float(golden.rtol), np.array(float(golden.atol))
+    allowed = [arrays.get(_TOLERANCE + tensor.name, atol) for tensor in manifest.outputs]
+    every = zip(expected, actual, allowed, strict=True)
+    return int(np.logical_or.reduce([rows_differ(want, got, rtol=rtol, atol=most) for want, got, most in every]).sum())

@@ -50,6 +50,8 @@ class Golden(Message, frozen=True):
     rows: Positive
     rtol: Decimal
     atol: Decimal
+    """The absolute tolerance of an output for which the golden set has none: it has one for each column of numbers, by
+    what the column varies by over the sample."""
     max_row_mismatch_ratio: Decimal
     """The fraction of rows that may miss the tolerance or answer another label."""
 

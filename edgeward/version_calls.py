@@ -52,13 +52,18 @@ class VersionCalls:
         gates: Mapping[str, OwnGate] | None = None,
         tags: dict[str, str] | None = None,
         variants: Sequence[Literal["fp16", "int8"]] = (),
+        waive_rows: str = "",
     ) -> Pushed:
         """Converts, verifies and registers a version; what the controller knows about it.
 
         `model` is a fitted estimator or pipeline, ONNX bytes, a path to .onnx or .skops, or the path of a folder:
-        MLflow's, Hugging Face's or an OCI layout. `sample` holds rows as devices will see them (2-D array or
-        DataFrame); a folder that `export_folder` wrote brings its own. `variants` are smaller forms to make as well,
-        for devices on which the full one does not fit; those that answer otherwise are left out.
+        MLflow's, Hugging Face's or an OCI layout. `sample` holds rows as devices will see them: a DataFrame, an array
+        (rows, ...), or arrays by input name; a folder that `export_folder` wrote brings its own. `variants` are smaller
+        forms to make as well, for devices on which the full one does not fit; those that answer otherwise are left out.
+
+        A live estimator is asked here for its answers to the sample and to rows that try it; by these the controller
+        judges the conversion. `waive_rows` is the reason why a sample of few distinct rows is all there is; it is kept
+        with the version.
 
         Where it comes from is kept with it: the commit of the current directory, the installed packages and the
         estimator's parameters are found out. `data` are the rows it was trained on, of which only a digest is sent;
@@ -67,13 +72,19 @@ class VersionCalls:
         the converted model and deletes after the push; `gates` are your own, functions of (model, held-out rows) that
         run here and whose verdicts are recorded as yours.
 
-        The same bytes as a version that is there make no other one: `new` is False then. BadInput: `parity_failed`,
-        `gates_not_passed`, `estimator_unsupported`, `estimator_untrusted`, `conversion_limit` and their like.
+        The same bytes as a version that is there make no other one: `new` is False then. BadInput: `sample_refused` and
+        `sample_too_small` before anything is sent; `parity_failed`, `gates_not_passed`, `estimator_unsupported`,
+        `estimator_untrusted`, `conversion_limit` and their like.
         """
         kind, raw, rows = encode_model_and_rows(model, sample)
+        if hasattr(model, "get_params"):
+            from edgeward.recording import with_answers  # 4 ms: only where a live estimator is pushed
+
+            rows = with_answers(model, sample, rows, waived=bool(waive_rows))
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
         own = run_gates(gates or {}, model, held_out)
         request = {"kind": kind, "tags": tags or {}, "variants": list(variants), "told": told, "own_gates": own}
+        request |= {"waive_rows": waive_rows}
         parts = {"model": raw, "sample": rows}
         parts |= {} if held_out is None else {"held_out": held_out.encode()}
         return Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts))

@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import web
 
 from contract.errors import BadInput, Code
+from contract.protocol import MAX_DETAIL_CHARS
 from contract.wire import Message, decode, encode
 from controller.api import views
 from controller.api.audit_routes import AUDIT_ROUTES
@@ -49,6 +50,8 @@ class PushRequest(Message, frozen=True):
     """Where the model comes from: data, code, environment, parameters, metrics."""
     own_gates: tuple[OwnVerdict, ...] = ()
     """Verdicts of gates of the user's own, which ran where the model was pushed."""
+    waive_rows: Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)] = ""
+    """The reason why a sample of few distinct rows is all there is; kept with the version."""
 
 
 async def health(request: web.Request) -> web.Response:
@@ -114,6 +117,7 @@ async def push_version(request: web.Request) -> PushAnswer:
                 actor=actor_of(request),
                 tags=wanted.tags,
                 variants=wanted.variants,
+                waive_rows=wanted.waive_rows,
                 told=wanted.told,
                 brought=Brought(came.held_out, wanted.own_gates),
             ),

@@ -12,29 +12,30 @@ from typing import Any, Literal
 import joblib
 import numpy as np
 import onnx
-import onnxruntime as ort
 from msgspec.structs import replace as replace_fields
 
 from confinement.bounds import Bounds
 from confinement.process import FULL, confine
 from confinement.surroundings import library_paths
+from contract.answers.recorded import decode_recorded
 from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
-from contract.golden import answers, by_run, join_golden, rows_differ
+from contract.golden import by_run, join_golden, rows_differ, with_tolerances
 from contract.manifest import Tensor
 from contract.onnx_scan import scan_onnx
-from contract.samples import decode_sample
 from contract.tensors import Array, encode_tensors
 from contract.wire import decode, encode
 from controller.convert import request as files
-from controller.convert.compare import compare, estimator_outputs, no_reference
-from controller.convert.estimator import addresses_columns, load_estimator, refuse_wrong
-from controller.convert.missing import Ask, named, required_columns, stand_ins_of
+from controller.convert.compare import no_reference
+from controller.convert.estimator import load_estimator
+from controller.convert.judge import judge_conversion
+from controller.convert.missing import named
 from controller.convert.request import Conversion, ConvertedForm, Fault, Request
-from controller.convert.sample_frame import SampleFrame, boundary_rows, read_sample
+from controller.convert.runs import open_session, run_rows
+from controller.convert.soundness import refuse_unsound
 from controller.convert.tensor_sample import first_rows, golden_rows, match_sample
 from controller.convert.variants import make_variant
-from controller.gates.parity import Compared, Parity, judge_parity
+from controller.gates.parity import Compared, Parity
 from controller.gates.variant import ATOL, RTOL, Shrunk, judge_variant
 
 OWN_PACKAGES = ("confinement", "contract", "controller")
@@ -87,29 +88,26 @@ def main() -> None:
 
 def _convert(request: Request, directory: Path) -> Conversion:
     raw = (directory / files.MODEL_IN).read_bytes()
-    sample = decode_sample((directory / files.SAMPLE).read_bytes())
+    sample, recorded = decode_recorded((directory / files.SAMPLE).read_bytes())
     if request.kind == "onnx":
         scan_onnx(raw)
         return _finish(request, directory, _as_pushed(raw, sample))
     estimator = load_estimator(raw, request.trusted_types)
-    refuse_wrong(estimator)
-    rows = read_sample(sample, named=addresses_columns(estimator))
-    model, parity, real, rows = _best_precision(estimator, rows)
+    judged = judge_conversion(estimator, sample, recorded, budget_s=request.precision_s, waived=request.rows_waived)
     described: dict[str, Any] = {
         "estimator": type(estimator).__name__,
         "params": {name: repr(value)[:200] for name, value in sorted(estimator.get_params(deep=False).items())},
+        "nan": "refuse" if judged.required is None else "accept",
+        "required": judged.required or (),
+        "missing_text": named(judged.rows.stand_ins, judged.rows.columns),
     }
-    required = required_columns(estimator, rows, _asks(model, real))
-    described["nan"] = "accept" if required is not None else "refuse"
-    described["required"] = required or ()
-    described["missing_text"] = named(dict(rows.stand_ins), rows.columns)
-    converted = Convertible(model, rows.arrays(real), rows.columns, parity)
+    converted = Convertible(judged.model, judged.rows.arrays(judged.real), judged.rows.columns, judged.parity)
     return _finish(request, directory, converted, **described)
 
 
 def _as_pushed(raw: bytes, sample: Array | dict[str, Array]) -> Convertible:
     """Returns a pushed ONNX model with its sample. Of large rows only as many are kept as a golden set may hold."""
-    tensors = [_tensor(entry) for entry in _session(raw).get_inputs()]
+    tensors = [_tensor(entry) for entry in open_session(raw).get_inputs()]
     matched = match_sample(sample, tensors)
     inputs, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
     if any(array.ndim > 2 for array in inputs.values()):
@@ -117,53 +115,9 @@ def _as_pushed(raw: bytes, sample: Array | dict[str, Array]) -> Convertible:
     return Convertible(raw, inputs, matched.columns, no_reference(rows))
 
 
-def _best_precision(estimator: Any, rows: SampleFrame) -> tuple[bytes, Parity, str, SampleFrame]:
-    """The first precision whose parity passes; if none does, the first one that could be judged, to be refused.
-
-    (the model, its parity, the dtype of real inputs, the rows with what stands for missing texts in this model).
-    """
-    from controller.convert.sklearn import convert, precisions_for, real_dtype
-
-    judged: tuple[bytes, Parity, str, SampleFrame] | None = None
-    fault: BadInput | None = None
-    for precision in precisions_for(estimator):
-        try:
-            model = convert(estimator, rows, precision)
-            real = real_dtype(precision)
-            given = replace(rows, stand_ins=stand_ins_of(estimator, rows, _asks(model, real)))
-            parity = _parity(estimator, model, given, precision, real)
-        except BadInput as error:
-            fault = fault or error
-            continue
-        judged = judged or (model, parity, real, given)
-        if judge_parity(parity).passed:
-            return model, parity, real, given
-    if judged is None:
-        raise fault or BadInput(Code.CONVERSION_FAILED, "no precision could be tried")
-    return judged
-
-
-def _parity(estimator: Any, model: bytes, rows: SampleFrame, precision: str, real: str) -> Parity:
-    session = _session(model)
-    names = [output.name for output in session.get_outputs()]
-    compared, worst = {}, []
-    for kind, frame in (("sample", rows), ("boundary", boundary_rows(rows))):
-        expected = estimator_outputs(estimator, frame, names)
-        actual = dict(zip(names, session.run(names, frame.arrays(real)), strict=True))
-        compared[kind], rows_found = compare(frame, expected, actual, kind)
-        worst += rows_found
-    return Parity(reference="scikit-learn", precision=precision, worst=tuple(worst[:5]), **compared)
-
-
-def _asks(model: bytes, real: str) -> Ask:
-    """How the converted model is asked about other rows."""
-    session = _session(model)
-    names = [output.name for output in session.get_outputs()]
-    return lambda rows: dict(zip(names, _run(session, names, rows.arrays(real)), strict=True))
-
-
 def _finish(request: Request, directory: Path, converted: Convertible, **described: Any) -> Conversion:
-    session = _session(converted.model)
+    session = open_session(converted.model)
+    refuse_unsound(converted.model, converted.inputs)
     variants, shrunk = _variants(request, directory, converted)
     return Conversion(
         task=_task(session),
@@ -204,9 +158,9 @@ def _beside(full: Convertible, model: bytes) -> Compared:
 
     The first output is compared: labels, or numbers of a regression.
     """
-    before, after = _session(full.model), _session(model)
+    before, after = open_session(full.model), open_session(model)
     name = before.get_outputs()[0].name
-    want, got = (np.atleast_1d(_run(session, [name], full.inputs)[0]) for session in (before, after))
+    want, got = (np.atleast_1d(run_rows(session, [name], full.inputs)[0]) for session in (before, after))
     differing = int(rows_differ(want, got, rtol=RTOL, atol=ATOL).sum())
     numbers = want.dtype.kind == "f" and want.size
     largest = float(np.abs(want.astype(np.float64) - got.astype(np.float64)).max()) if numbers else 0.0
@@ -216,16 +170,20 @@ def _beside(full: Convertible, model: bytes) -> Compared:
 def _write_form(directory: Path, name: str, converted: Convertible) -> ConvertedForm:
     """Writes the model and its golden set into the scratch directory. Returns what the manifest says about them."""
     model_file, golden_file = (directory / file for file in files.form_files(name))
-    session, every = _session(converted.model), converted.inputs
+    session, every = open_session(converted.model), converted.inputs
     names = [output.name for output in session.get_outputs()]
     any_length = all(not entry.shape or not isinstance(entry.shape[0], int) for entry in session.get_inputs())
     inputs = first_rows(every, golden_rows(every)) if any_length or _by_run(session, every) else every
-    outputs = _run(session, names, inputs)
+    outputs = run_rows(session, names, inputs)
+    measured_by = run_rows(session, names, every) if any_length else outputs
     if not _counts_rows(outputs, inputs):  # what is not rows cannot be compared by rows: it is one run
         inputs, outputs = ({name: array[None] for name, array in inputs.items()}, [array[None] for array in outputs])
+        measured_by = outputs
     model_file.write_bytes(converted.model)
     reference = _reference(session, every if any_length else inputs, converted.columns) if converted.columns else {}
-    golden_file.write_bytes(encode_tensors(join_golden(inputs, dict(zip(names, outputs, strict=True))) | reference))
+    allowed = with_tolerances(dict(zip(names, measured_by, strict=True)), alone=_task(session) == "regression")
+    golden = join_golden(inputs, dict(zip(names, outputs, strict=True))) | allowed | reference
+    golden_file.write_bytes(encode_tensors(golden))
     proto = onnx.load_from_string(converted.model)
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     return ConvertedForm(
@@ -236,7 +194,7 @@ def _write_form(directory: Path, name: str, converted: Convertible) -> Converted
     )
 
 
-def _by_run(session: ort.InferenceSession, inputs: dict[str, Array]) -> bool:
+def _by_run(session: Any, inputs: dict[str, Array]) -> bool:
     return by_run(inputs, {entry.name: len(entry.shape) for entry in session.get_inputs()})
 
 
@@ -244,29 +202,6 @@ def _counts_rows(outputs: list[Array], inputs: dict[str, Array]) -> bool:
     """Whether the first axis of every output counts what that of the inputs counts."""
     lengths = {len(array) if array.ndim else -1 for array in (*outputs, *inputs.values())}
     return len(lengths) == 1
-
-
-def _run(session: ort.InferenceSession, names: list[str], inputs: dict[str, Array]) -> list[Array]:
-    ranks = {entry.name: len(entry.shape) for entry in session.get_inputs()}
-    try:
-        outputs = answers(lambda given: list(session.run(names, given)), inputs, ranks)
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        raise BadInput(
-            Code.CONVERSION_FAILED, f"the sample does not run: {type(error).__name__}: {error}"[:400]
-        ) from None
-    if not all(isinstance(output, np.ndarray) for output in outputs):
-        raise BadInput(Code.ESTIMATOR_UNSUPPORTED, "an output is a map or a sequence: convert with zipmap=False")
-    return outputs
-
-
-def _session(model: bytes) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise BadInput(Code.CONVERSION_FAILED, f"onnxruntime refuses the model: {error}"[:400]) from None
 
 
 def _tensor(entry: Any) -> Tensor:
@@ -278,7 +213,7 @@ def _tensor(entry: Any) -> Tensor:
     return Tensor(name=entry.name, datatype=_DATATYPE_OF[entry.type], shape=shape, dimensions=dimensions)
 
 
-def _task(session: ort.InferenceSession) -> Literal["classification", "regression", "other"]:
+def _task(session: Any) -> Literal["classification", "regression", "other"]:
     first = session.get_outputs()[0]
     if first.type in ("tensor(int64)", "tensor(string)", "tensor(bool)", "tensor(int32)"):
         return "classification"
@@ -286,9 +221,9 @@ def _task(session: ort.InferenceSession) -> Literal["classification", "regressio
     return "regression" if single else "other"
 
 
-def _reference(session: ort.InferenceSession, inputs: dict[str, Array], columns: tuple[str, ...]) -> dict[str, Array]:
+def _reference(session: Any, inputs: dict[str, Array], columns: tuple[str, ...]) -> dict[str, Array]:
     """Returns histograms of the sample's columns and of the model's answers. Devices count with the same bin edges."""
-    outputs = _run(session, [output.name for output in session.get_outputs()], inputs)
+    outputs = run_rows(session, [output.name for output in session.get_outputs()], inputs)
     regression = _task(session) == "regression"
     found = columns_of(columns, list(inputs.values()))
     return reference_of(found, answers_of(outputs, regression=regression), regression=regression)

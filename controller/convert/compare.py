@@ -1,73 +1,99 @@
 """Parity: the same rows through the estimator and through onnxruntime, and the differences between the answers."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from contract.answers.asked import ask
 from contract.golden import rows_differ
 from contract.tensors import Array
+from contract.tolerance import OF_SPREAD, RESOLUTION, tolerance
 from controller.convert.sample_frame import SampleFrame
 from controller.gates.parity import Compared, Parity, WorstRow
 
-RTOL = 1e-4
-ATOL = 1e-4
 MAX_WORST = 5
 
 
-def estimator_outputs(estimator: Any, sample: SampleFrame, names: list[str]) -> dict[str, Array]:
+def estimator_outputs(estimator: Any, sample: SampleFrame, names: Sequence[str]) -> dict[str, Array]:
     """Returns the estimator's answers by ONNX output name: label or value first, then probabilities or scores.
 
     Arrays have the shape (rows,) or (rows, classes).
     """
-    frame = sample.frame
-    answers = [np.asarray(_first(estimator, frame))]
-    if len(names) > 1:
-        answers.append(np.asarray(_second(estimator, frame)))
-    return dict(zip(names, answers, strict=False))
+    return by_output(names, ask(estimator, sample.frame))
 
 
-def _first(estimator: Any, frame: Any) -> Any:
-    if not hasattr(estimator, "predict"):
-        return estimator.transform(frame)
-    labels = np.asarray(estimator.predict(frame))
-    return labels.astype(np.int64) if labels.dtype == np.bool_ else labels  # ONNX says 0 and 1
+def by_output(names: Sequence[str], answers: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns answers by method as answers by ONNX output name. ONNX has the prediction first."""
+    return dict(zip(names, answers.values(), strict=False))
 
 
-def _second(estimator: Any, frame: Any) -> Any:
-    for method in ("predict_proba", "decision_function", "score_samples", "transform"):
-        if hasattr(estimator, method):
-            return getattr(estimator, method)(frame)
-    raise AttributeError(f"{type(estimator).__name__} has no second output")
+def tolerances(expected: Mapping[str, Array], *, alone: bool) -> dict[str, Array]:
+    """Returns the absolute tolerance of each float output, by the expected answers to the sample.
+
+    `alone`: each column is a quantity of its own, as the targets of a regression are.
+    """
+    numbers = {name: array for name, array in expected.items() if array.dtype.kind == "f"}
+    return {name: tolerance(array, alone=alone) for name, array in numbers.items()}
 
 
 def compare(
-    rows: SampleFrame, expected: dict[str, Array], actual: dict[str, Array], kind: str
+    rows: SampleFrame,
+    expected: Mapping[str, Array],
+    actual: Mapping[str, Array],
+    kind: str,
+    allowed: Mapping[str, Array],
 ) -> tuple[Compared, list[WorstRow]]:
-    """Compares the outputs over `rows`. Returns the counts, and at most MAX_WORST rows that differ."""
-    differing = np.zeros(len(rows), dtype=bool)
-    largest = 0.0
+    """Compares the outputs over `rows`. Returns the counts, and at most MAX_WORST rows that differ.
+
+    `allowed`: the tolerance of each float output, over the sample.
+    """
+    differing, largest, spreads = differing_rows(expected, actual, allowed), 0.0, 0.0
     for name, want in expected.items():
-        got = actual[name].reshape(want.shape) if actual[name].size == want.size else actual[name]
-        differing |= rows_differ(want, got, rtol=RTOL, atol=ATOL)
+        got = _shaped(actual[name], want)
         if want.dtype.kind == "f" and want.shape == got.shape and want.size:
-            largest = max(largest, float(np.nanmax(np.abs(want - got.astype(np.float64)), initial=0.0)))
+            away = np.abs(want - got.astype(np.float64))
+            largest = max(largest, float(np.nanmax(away, initial=0.0)))
+            spreads = max(spreads, _in_spreads(away, allowed[name] / OF_SPREAD))
     worst = [_worst(rows, index, expected, actual, kind) for index in np.flatnonzero(differing)[:MAX_WORST]]
-    return Compared(rows=len(rows), differing=int(differing.sum()), max_abs_difference=largest), worst
+    compared = Compared(rows=len(rows), differing=int(differing.sum()), max_abs_difference=largest, max_spreads=spreads)
+    return compared, worst
 
 
-def _worst(rows: SampleFrame, index: int, expected: dict[str, Array], actual: dict[str, Array], kind: str) -> WorstRow:
+def differing_rows(expected: Mapping[str, Array], actual: Mapping[str, Array], allowed: Mapping[str, Array]) -> Array:
+    """Returns which rows differ in any output: bool of shape (rows,)."""
+    found = [
+        rows_differ(want, _shaped(actual[name], want), rtol=RESOLUTION, atol=allowed.get(name, 0.0))
+        for name, want in expected.items()
+    ]
+    return np.asarray(np.logical_or.reduce(found))
+
+
+def _shaped(got: Array, want: Array) -> Array:
+    """An output in the shape of the expected one, where it has as many numbers: ONNX says (rows, 1) for (rows,)."""
+    return got.reshape(want.shape) if got.size == want.size else got
+
+
+def _in_spreads(away: Array, varies: Array) -> float:
+    """The largest distance, in units of what its column varies by; columns that never vary are left out."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(varies > 0, away / varies, 0.0)
+    return float(np.nanmax(ratio, initial=0.0))
+
+
+def _worst(
+    rows: SampleFrame, index: int, expected: Mapping[str, Array], actual: Mapping[str, Array], kind: str
+) -> WorstRow:
     return WorstRow(
         row=f"{kind} {index}",
         inputs=rows.row(index),
         expected={name: str(array[index]) for name, array in expected.items()},
-        actual={name: str(array[index]) for name, array in actual.items()},
+        actual={name: str(actual[name][index]) for name in expected if index < len(actual[name])},
     )
 
 
 def no_reference(rows: int) -> Parity:
-    """Returns the evidence for a model that was pushed as ONNX: without an estimator there is no other answer to
-    compare.
-    """
+    """Returns the evidence for a model that was pushed as ONNX: no other answers were there to compare with."""
     nothing = Compared(rows=0, differing=0, max_abs_difference=0.0)
     return Parity(
         reference="none",

@@ -22,6 +22,8 @@ from controller.convert.request import Conversion, ConvertedForm, Fault, Measure
 from controller.convert.scratch import read_file, scratch_directory
 
 MEASURE_TIMEOUT_S = 120
+PRECISION_PART = 0.3
+"""The part of the time limit that each of three precisions may take: the best verdict so far is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,12 @@ async def run_conversion(
     sample: bytes | Path,
     limits: ConversionLimits,
     variants: tuple[VariantName, ...] = (),
+    *,
+    rows_waived: bool = False,
 ) -> Converted:
     """Converts a model in child processes. `model` and `sample` are bytes or files.
+
+    `rows_waived`: few distinct rows of the sample are enough.
 
     BadInput with the child's code, or `conversion_limit` if it was killed or ran too long.
     """
@@ -63,6 +69,8 @@ async def run_conversion(
             cpu_s=math.ceil(limits.timeout_s) * (os.cpu_count() or 1),
             variants=variants,
             require_sandbox=limits.require_sandbox,
+            precision_s=PRECISION_PART * limits.timeout_s,
+            rows_waived=rows_waived,
         )
         (directory / files.REQUEST).write_bytes(encode(request))
         given_bytes = await asyncio.to_thread(_place, model, directory / files.MODEL_IN)

@@ -10,11 +10,7 @@ import skops.io
 
 from contract.errors import BadInput, Code
 from controller.convert.parameters import refuse_opening
-from controller.convert.sample_frame import SampleFrame
 from controller.convert.trusted_types import is_trusted
-
-MAX_MISSING_ASKED = 64
-"""The number of columns that are tried one by one."""
 
 _WRONG = {
     "TunedThresholdClassifierCV": "its threshold is lost in ONNX (20 % of labels differ): set it in your application",
@@ -85,20 +81,3 @@ def _splits_words_by_default(part: Any) -> bool:
 def addresses_columns(estimator: Any) -> bool:
     """Tells whether a part selects columns by name, so that the ONNX model needs one input for each column."""
     return any(type(part).__name__ == "ColumnTransformer" for _, part in walk(estimator))
-
-
-def missable(estimator: Any, rows: SampleFrame) -> list[str]:
-    """Returns the columns in which a row may lack its number. The estimator's own `predict` decides."""
-    real = [name for name in rows.columns if rows.is_real(name)]
-    if answers(estimator, rows.with_missing(real)):
-        return real
-    return [name for name in real[:MAX_MISSING_ASKED] if answers(estimator, rows.with_missing([name]))]
-
-
-def answers(estimator: Any, rows: SampleFrame) -> bool:
-    """Whether an estimator takes rows."""
-    try:
-        (estimator.predict if hasattr(estimator, "predict") else estimator.transform)(rows.frame)
-    except (ValueError, TypeError):
-        return False
-    return True

@@ -1,68 +1,112 @@
-"""What a row may lack: the estimator is asked, column by column, and ONNX must answer as it does.
+"""What a row may lack: by the estimator's own answers to rows that lack cells, which ONNX must answer alike.
 
 Decides for each column of numbers whether it is required, and for each column of text what stands for a missing one.
 Refuses to know how a model is converted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+import numpy as np
+
+from contract.answers.perturbed_rows import LACKING_NUMBERS, LACKING_TEXT
 from contract.errors import BadInput
 from contract.tensors import Array
-from controller.convert.compare import compare, estimator_outputs
-from controller.convert.estimator import MAX_MISSING_ASKED, answers, missable
+from controller.convert.compare import by_output, differing_rows
+from controller.convert.reference_answers import AnsweredRows, ReferenceAnswers
 from controller.convert.sample_frame import SampleFrame
 
 STAND_INS = ("nan", "None", "")
 """Texts that converters write where scikit-learn sees a missing one; the first that is answered alike is taken."""
+ONE_NUMBER = LACKING_NUMBERS[0]
 
 Ask = Callable[[SampleFrame], dict[str, Array]]
 """Answers rows by the converted model: outputs by name."""
 
 
-def required_columns(estimator: Any, rows: SampleFrame, ask: Ask) -> tuple[str, ...] | None:
-    """Columns of numbers that no row may lack; None if that is all of them."""
+def required_columns(reference: ReferenceAnswers, ask: Ask, allowed: Mapping[str, Array]) -> tuple[str, ...] | None:
+    """Columns of numbers that no row may lack; None if that is all of them, or if ONNX answers such rows otherwise."""
+    rows = reference.sample.rows
     real = [name for name in rows.columns if rows.is_real(name)]
-    columns = missable(estimator, rows)
-    if not columns or not _alike(estimator, rows.with_missing(columns), ask):
-        return None  # one column alone may agree by luck: trees look at it in few rows
-    return tuple(name for name in real if name not in columns)
+    lacking = [part for part in reference.tried if part.kind in LACKING_NUMBERS]
+    alike = {part.kind: _alike(part, ask, allowed) for part in lacking}
+    required = _refused(reference, real, lacking, alike)
+    if len(required) == len(real):
+        return None
+    for part in lacking:
+        counted = ~_lacks(part.rows, required).any(axis=1)
+        if not alike[part.kind][counted].all():
+            return None  # one column alone may agree by luck: trees look at it in few rows
+    return tuple(required)
 
 
-def stand_ins_of(estimator: Any, rows: SampleFrame, ask: Ask) -> dict[str, str]:
+def _refused(
+    reference: ReferenceAnswers, real: list[str], lacking: list[AnsweredRows], alike: dict[str, Array]
+) -> list[str]:
+    """Columns whose lack alone the estimator refuses or ONNX answers otherwise, or that were not tried."""
+    found: dict[str, list[bool]] = {name: [] for name in real}
+    for part in lacking:
+        if part.kind == ONE_NUMBER:
+            for name, here in zip(real, _lacks_alone(part.rows, real).T, strict=True):
+                found[name] += alike[part.kind][here].tolist()
+    if ONE_NUMBER in reference.refused:
+        for name, here in zip(real, _lacks_alone(reference.refused[ONE_NUMBER], real).T, strict=True):
+            found[name] += [False] * int(here.any())
+    together = all(alike.get(kind, np.zeros(1)).all() for kind in LACKING_NUMBERS[2:4])
+    return [name for name in real if not (all(found[name]) if found[name] else together)]
+
+
+def _lacks_alone(rows: SampleFrame, names: Sequence[str]) -> Array:
+    """Which of the columns `names` each row lacks, of rows that lack no other: bool of shape (rows, names)."""
+    lacks = _lacks(rows, names)
+    return np.asarray(lacks & (lacks.sum(axis=1, keepdims=True) == 1))
+
+
+def _lacks(rows: SampleFrame, names: Sequence[str]) -> Array:
+    """Which of the columns `names` each row lacks: bool of shape (rows, names)."""
+    return np.stack([rows.missing(name) for name in names], axis=1) if names else np.zeros((len(rows), 0), dtype=bool)
+
+
+def stand_ins_of(reference: ReferenceAnswers, ask: Ask, allowed: Mapping[str, Array]) -> dict[str, str]:
     """By column, the text that stands for a missing one; a column that is not here requires its text."""
-    found: dict[str, str] = {}
-    for name in rows.text_columns[:MAX_MISSING_ASKED]:
+    rows, found = reference.sample.rows, dict[str, str]()
+    lacking = next((part for part in reference.tried if part.kind == LACKING_TEXT), None)
+    refused = reference.refused.get(LACKING_TEXT)
+    for name in rows.text_columns:
         if rows.has_text(name, ""):
             found[name] = ""  # CSV cannot tell the two apart, and the estimator knows the empty text
-            continue
-        lacking = rows.with_missing([name])
-        if not answers(estimator, lacking):
-            continue
-        stand_in = _first_alike(estimator, lacking, ask, name)
-        if stand_in is not None:
-            found[name] = stand_in
+        elif lacking is not None and not (refused is not None and refused.missing(name).any()):
+            here = _without_text(lacking, name, rows)
+            stand_in = next((text for text in STAND_INS if here and _stands(here, name, text, ask, allowed)), None)
+            found |= {} if stand_in is None else {name: stand_in}
     return found
 
 
-def _first_alike(estimator: Any, lacking: SampleFrame, ask: Ask, name: str) -> str | None:
-    for text in STAND_INS:
-        if _alike(estimator, replace(lacking, stand_ins={**lacking.stand_ins, name: text}), ask):
-            return text
-    return None
+def _without_text(lacking: AnsweredRows, name: str, rows: SampleFrame) -> AnsweredRows | None:
+    """The rows that lack the text of this column, and of none else that is there in every row of the sample."""
+    others = [other for other in rows.text_columns if other != name]
+    here = lacking.rows.missing(name) & ~_lacks(lacking.rows, others).any(axis=1)
+    if not here.any():
+        return None
+    return AnsweredRows(
+        lacking.kind, lacking.rows.part(here), {method: array[here] for method, array in lacking.answers.items()}
+    )
 
 
-def _alike(estimator: Any, rows: SampleFrame, ask: Ask) -> bool:
-    """Whether the converted model answers rows as the estimator does; a run that fails is another answer."""
+def _stands(lacking: AnsweredRows, name: str, text: str, ask: Ask, allowed: Mapping[str, Array]) -> bool:
+    rows = replace(lacking.rows, stand_ins={**lacking.rows.stand_ins, name: text})
+    return bool(_alike(replace(lacking, rows=rows), ask, allowed).all())
+
+
+def _alike(part: AnsweredRows, ask: Ask, allowed: Mapping[str, Array]) -> Array:
+    """Which rows the converted model answers as the estimator does: bool. A run that fails is another answer."""
     try:
-        actual = ask(rows)
+        actual = ask(part.rows)
     except BadInput:
-        return False
-    expected = estimator_outputs(estimator, rows, list(actual))
-    return compare(rows, expected, actual, "missing")[0].differing == 0
+        return np.zeros(len(part.rows), dtype=bool)
+    return ~differing_rows(by_output(list(actual), part.answers), actual, allowed)
 
 
-def named(pairs: dict[str, str], columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def named(pairs: Mapping[str, str], columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """(column, text) in the order of the columns."""
     return tuple((name, pairs[name]) for name in columns if name in pairs)

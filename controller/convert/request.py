@@ -38,6 +38,10 @@ class Request(Message, frozen=True):
     variants: tuple[VariantName, ...] = ()
     """The smaller forms that it must also make."""
     require_sandbox: bool = True
+    precision_s: float = 60.0
+    """The time of each precision that is tried."""
+    rows_waived: bool = False
+    """Whether few distinct rows of the sample are enough, because somebody has said why."""
 
 
 class ConvertedForm(Message, frozen=True):

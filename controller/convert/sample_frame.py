@@ -1,21 +1,20 @@
-"""The sample in two forms, for the estimator and for ONNX, and rows that lie on decision boundaries.
+"""The sample in two forms, for the estimator and for ONNX.
 
 Decides whether the model gets one matrix or one input per column. Refuses to know what the estimator answers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from contract.answers.recorded import MAX_ANSWERED_ROWS
 from contract.errors import BadInput, Code
 from contract.tensors import Array
 
-MAX_PARITY_ROWS = 2000
-MAX_BOUNDARY_ROWS = 500
-MISSING_ROWS = 128
+MAX_PARITY_ROWS = MAX_ANSWERED_ROWS
 MATRIX_INPUT = "X"
 
 
@@ -42,12 +41,22 @@ class SampleFrame:
             return {MATRIX_INPUT: np.asarray(self.frame, dtype=real)}
         return {name: _column(self.frame[name].to_numpy(), real, self.stand_ins.get(name, "")) for name in self.columns}
 
+    def part(self, rows: Any) -> "SampleFrame":
+        """Some of the rows: a slice, or a bool array of shape (rows,)."""
+        return replace(self, frame=self.frame[rows])
+
     @property
     def text_columns(self) -> list[str]:
         """Columns that hold text."""
         if not isinstance(self.frame, pd.DataFrame):
             return []
         return [name for name in self.columns if _is_text(self.frame[name].to_numpy())]
+
+    def missing(self, name: str) -> Array:
+        """Which rows lack their number or text of a column: bool of shape (rows,)."""
+        if isinstance(self.frame, pd.DataFrame):
+            return np.asarray(self.frame[name].isna())
+        return np.asarray(np.isnan(self.frame[:, self.columns.index(name)]))
 
     def has_text(self, name: str, text: str) -> bool:
         """Whether a cell of a column holds this very text."""
@@ -58,18 +67,6 @@ class SampleFrame:
         if isinstance(self.frame, pd.DataFrame):
             return bool(pd.api.types.is_float_dtype(self.frame[name]))
         return bool(np.issubdtype(self.frame.dtype, np.floating))
-
-    def with_missing(self, names: Sequence[str]) -> "SampleFrame":
-        """The first rows; in the one or the other of the columns `names` each lacks its number or its text."""
-        count = min(len(self), MISSING_ROWS)
-        frame = self.frame[:count].copy()
-        for number, name in enumerate(names):
-            lacking = np.arange(count) % len(names) == number
-            if isinstance(frame, pd.DataFrame):
-                frame.loc[lacking, name] = _how_missing(self.frame[name])
-            else:
-                frame[lacking, self.columns.index(name)] = np.nan
-        return replace(self, frame=frame)
 
     def row(self, index: int) -> dict[str, str]:
         """Returns one row as text by column name, for people."""
@@ -91,44 +88,6 @@ def read_sample(sample: Array | Mapping[str, Array], *, named: bool) -> SampleFr
     frame = pd.DataFrame({name: _plain(column) for name, column in sample.items()}).iloc[:MAX_PARITY_ROWS]
     numeric = all(np.issubdtype(column.dtype, np.number) for column in sample.values())
     return SampleFrame(frame, tuple(sample), as_matrix=numeric and not named)
-
-
-def boundary_rows(sample: SampleFrame, seed: int = 0) -> SampleFrame:
-    """Returns at most MAX_BOUNDARY_ROWS rows whose real numbers lie midway between neighbouring values of their column.
-
-    Decision trees put their thresholds exactly there. Other columns keep the values of a sample row.
-    """
-    rng = np.random.default_rng(seed)
-    picked = rng.integers(0, len(sample), size=min(MAX_BOUNDARY_ROWS, 4 * len(sample)))
-    frame = sample.frame
-    moved = frame.iloc[picked].copy() if isinstance(frame, pd.DataFrame) else frame[picked].copy()
-    for position, name in enumerate(sample.columns):
-        column = frame[name].to_numpy() if isinstance(frame, pd.DataFrame) else frame[:, position]
-        if not np.issubdtype(column.dtype, np.floating):
-            continue
-        between = _midpoints(column)
-        if between.size:
-            drawn = rng.choice(between, size=len(picked)).astype(column.dtype)
-            _assign(moved, name, position, drawn)
-    return replace(sample, frame=moved)
-
-
-def _assign(moved: Any, name: str, position: int, drawn: Array) -> None:
-    if isinstance(moved, pd.DataFrame):
-        moved[name] = drawn
-    else:
-        moved[:, position] = drawn
-
-
-def _midpoints(column: Array) -> Array:
-    values = np.unique(column[np.isfinite(column)])
-    middle: Array = (values[:-1] + values[1:]) / 2
-    return middle
-
-
-def _how_missing(column: Any) -> Any:
-    """Returns what marks a missing cell in a column: None if the sample holds None, else NaN."""
-    return None if any(cell is None for cell in column.to_numpy()) else np.nan
 
 
 def _is_text(column: Array) -> bool:

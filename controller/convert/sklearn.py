@@ -7,6 +7,8 @@ fixed graph name keeps the digest stable. Probabilities are an array. Large tree
 from typing import Any, Literal
 
 import numpy as np
+import onnx
+from onnx import TensorProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import (
     DoubleTensorType,
@@ -20,9 +22,16 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from contract.errors import BadInput, Code
+from controller.convert import own_converters, tree_writer
 from controller.convert.estimator import walk
+from controller.convert.graph_names import with_input_names
+from controller.convert.remedies import remedy
+from controller.convert.runs import open_session
 from controller.convert.sample_frame import SampleFrame
 from controller.convert.trees import compact_trees
+
+tree_writer.install()
+own_converters.install()
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
 Precision = Literal["float32", "float64", "float64 to the last step, which gets float32"]
@@ -47,21 +56,68 @@ def precisions_for(estimator: Any) -> tuple[Precision, ...]:
 def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
     """Returns ONNX bytes. BadInput `estimator_unsupported` names the failing step, `conversion_failed` the error."""
     model = _with_cast(estimator) if precision == CAST else estimator
-    options = {id(model): {"zipmap": False}} if is_classifier(estimator) else None
+    types = _types(sample, precision)
     try:
-        onnx_model = convert_sklearn(
-            model,
-            name="model",
-            initial_types=_types(sample, precision),
-            target_opset=TARGET_OPSET,
-            options=options,
-        )
+        onnx_model = _converted(model, types, _option_sets(estimator))
+    except BadInput:
+        raise
     except (MissingShapeCalculator, MissingConverter) as error:
         raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error)) from None
     except Exception as error:  # converters raise whatever their library raises
-        raise BadInput(Code.CONVERSION_FAILED, f"{type(error).__name__}: {error}"[:400]) from None
-    raw: bytes = compact_trees(onnx_model).SerializeToString()
-    return raw
+        raise BadInput(Code.CONVERSION_FAILED, remedy(estimator, error)) from None
+    onnx_model = with_input_names(onnx_model, [name for name, _ in types])
+    if real_dtype(precision) == "float32":
+        raw: bytes = compact_trees(onnx_model).SerializeToString()
+        return raw
+    return _loadable(onnx_model)
+
+
+def _option_sets(estimator: Any) -> list[dict[str, bool]]:
+    """Returns the options to try, in order: not every converter has every option, and says so."""
+    if not is_classifier(estimator):
+        return [{}]
+    margins = hasattr(estimator, "decision_function") and not hasattr(estimator, "predict_proba")
+    return [*([{"zipmap": False, "raw_scores": True}, {"raw_scores": True}] if margins else []), {"zipmap": False}, {}]
+
+
+def _converted(model: Any, types: list[tuple[str, Any]], option_sets: list[dict[str, bool]]) -> onnx.ModelProto:
+    """Returns the graph with the first options that the converter has."""
+    for options in option_sets:
+        try:
+            return convert_sklearn(
+                model,
+                name="model",
+                initial_types=types,
+                target_opset=TARGET_OPSET,
+                options={id(_last(model)): options} if options else None,
+            )
+        except NameError as error:
+            if "Option" not in str(error) or options == option_sets[-1]:
+                raise
+    raise AssertionError("the last options raise their own error")
+
+
+def _last(estimator: Any) -> Any:
+    """The last step of a pipeline, inside any nesting: some converters refuse options that a pipeline hands on."""
+    return _last(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
+
+
+def _loadable(model: onnx.ModelProto) -> bytes:
+    """Returns the first form of a double model that onnxruntime loads; BadInput `conversion_failed` if none does.
+
+    skl2onnx goes on from an ensemble in double here and in float there, and onnx does not infer which.
+    """
+    fault: BadInput | None = None
+    for unknown in (TensorProto.DOUBLE, TensorProto.FLOAT):
+        raw: bytes = compact_trees(model, unknown).SerializeToString()
+        try:
+            open_session(raw)
+        except BadInput as error:
+            fault = fault or error
+        else:
+            return raw
+    assert fault is not None
+    raise fault
 
 
 def _with_cast(pipeline: Pipeline) -> Pipeline:

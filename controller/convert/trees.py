@@ -33,20 +33,27 @@ class _Unsayable(Exception):
     """Raised for an ensemble that the new operator cannot express."""
 
 
-def compact_trees(model: onnx.ModelProto) -> onnx.ModelProto:
+def compact_trees(model: onnx.ModelProto, unknown: int = TensorProto.FLOAT) -> onnx.ModelProto:
     """Returns the model with its ensembles in the new operator; the model itself where that is impossible or gains
     nothing.
+
+    Ensembles of double thresholds gain their answers: the old operator adds up in float32, and skl2onnx goes on in
+    double, so such models do not load. `unknown`: the element type of sums whose type cannot be inferred.
     """
     old = [node for node in model.graph.node if node.op_type in _OLD]
-    if sum(_size(node) for node in old) < MIN_NODES or not all(_survives(node) for node in model.graph.node):
+    types, declared = _types(model), _declared(model)
+    double = any(types.get(node.input[0]) == TensorProto.DOUBLE for node in old)
+    small = sum(_size(node) for node in old) < MIN_NODES and not double
+    if small or not all(_survives(node) for node in model.graph.node):
         return model
-    types = _types(model)
     try:
         nodes = [
-            made for node in model.graph.node for made in (_rewritten(node, types) if node.op_type in _OLD else (node,))
+            made
+            for node in model.graph.node
+            for made in (_rewritten(node, types, declared, unknown) if node.op_type in _OLD else (node,))
         ]
     except _Unsayable:
-        return model
+        return _with_casts(model, declared, unknown) if double else model
     compact = onnx.ModelProto()
     compact.CopyFrom(model)
     del compact.graph.node[:]
@@ -55,6 +62,20 @@ def compact_trees(model: onnx.ModelProto) -> onnx.ModelProto:
         if entry.domain == ML:
             entry.version = OPSET
     return compact
+
+
+def _with_casts(model: onnx.ModelProto, declared: dict[str, int], unknown: int) -> onnx.ModelProto:
+    """Returns the model with the sums of the old operator, which are float32, in the type with which it goes on."""
+    cast = onnx.ModelProto()
+    cast.CopyFrom(model)
+    del cast.graph.node[:]
+    for node in model.graph.node:
+        cast.graph.node.append(node)
+        if node.op_type in _OLD and (to := declared.get(node.output[-1], unknown)) != TensorProto.FLOAT:
+            name = node.output[-1]
+            cast.graph.node[-1].output[-1] = f"{name}_float32"
+            cast.graph.node.append(helper.make_node("Cast", [f"{name}_float32"], [name], to=to))
+    return cast
 
 
 def _size(node: onnx.NodeProto) -> int:
@@ -81,28 +102,36 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
     return {entry.name: entry.type.tensor_type.elem_type for entry in (*graph.input, *graph.value_info)}
 
 
-def _rewritten(node: onnx.NodeProto, types: dict[str, int]) -> Iterator[onnx.NodeProto]:
+def _declared(model: onnx.ModelProto) -> dict[str, int]:
+    """Returns the element types of the model's outputs."""
+    return {entry.name: entry.type.tensor_type.elem_type for entry in model.graph.output}
+
+
+def _rewritten(
+    node: onnx.NodeProto, types: dict[str, int], declared: dict[str, int], unknown: int
+) -> Iterator[onnx.NodeProto]:
     dtype = _DTYPES.get(types.get(node.input[0], 0))
     given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     if dtype is None:
         raise _Unsayable
+    to = TensorProto.FLOAT if dtype == np.float32 else declared.get(node.output[-1], unknown)
     if node.op_type == "TreeEnsembleRegressor":
-        yield from _regressor(node, given, dtype)
+        yield from _regressor(node, given, dtype, to)
     else:
-        yield from _classifier(node, given, dtype)
+        yield from _classifier(node, given, dtype, to)
 
 
-def _regressor(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any]) -> Iterator[onnx.NodeProto]:
+def _regressor(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any], to: int) -> Iterator[onnx.NodeProto]:
     aggregate = _AGGREGATES.get(given.get("aggregate_function", b"SUM"))
     if aggregate is None or given.get("post_transform", b"NONE") != b"NONE":
         raise _Unsayable
     leaves = _Leaves(_Places(given), given, "target", dtype)
     sums = {"n_targets": int(given["n_targets"]), "aggregate_function": aggregate}
     score = yield from _scored(node, given, leaves, sums)
-    yield helper.make_node("Cast", [score], [node.output[0]], to=TensorProto.FLOAT)
+    yield helper.make_node("Cast", [score], [node.output[0]], to=to)
 
 
-def _classifier(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any]) -> Iterator[onnx.NodeProto]:
+def _classifier(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any], to: int) -> Iterator[onnx.NodeProto]:
     label, probabilities = node.output
     leaves = _Leaves(_Places(given), given, "class", dtype)
     classes = given.get("classlabels_int64s") or given.get("classlabels_strings") or []
@@ -114,7 +143,7 @@ def _classifier(node: onnx.NodeProto, given: dict[str, Any], dtype: np.dtype[Any
     score = yield from _scored(node, given, leaves, sums)
     named = f"{node.name or label}_probabilities"
     yield from _of_two(score, named, post, leaves) if binary else _of_many(score, named, post)
-    yield helper.make_node("Cast", [named], [probabilities], to=TensorProto.FLOAT)
+    yield helper.make_node("Cast", [named], [probabilities], to=to)
     yield from _named_class(named, label, classes)
 
 

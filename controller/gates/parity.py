@@ -1,6 +1,7 @@
-"""The parity gate: ONNX must answer as the estimator does, on sample rows and on rows at decision boundaries.
+"""The parity gate: ONNX must answer as the user's estimator did, on sample rows and on rows that try the model.
 
-Overall accuracy hides rounding in float32 (a scaler before trees changes 14 % of the rows), so the gate counts rows.
+Overall accuracy hides rounding in float32 (a scaler before trees changes 14 % of the rows), so the gate counts rows. Of
+a model that came without an estimator it says what could not be compared.
 """
 
 from contract.wire import Message
@@ -9,7 +10,9 @@ from controller.gates.verdict import GateVerdict
 MAX_ROWS_BEYOND = 0.001
 """The fraction of sample rows that may differ: exact ties of votes in forests reach 0.02 %."""
 MAX_BOUNDARY_ROWS_BEYOND = 0.01
-"""The fraction of boundary rows that may differ: there a rounding error in the last bit may change a branch."""
+"""The fraction of rows at boundaries, or of another kind that tries the model, that may differ: there a rounding error
+in the last bit may change a branch. Of 64 rows it allows none."""
+NO_REFERENCE = "none"
 
 
 class Compared(Message, frozen=True):
@@ -18,6 +21,8 @@ class Compared(Message, frozen=True):
     rows: int
     differing: int
     max_abs_difference: float
+    max_spreads: float = 0.0
+    """The largest difference in units of what its output varies by over the sample."""
 
     @property
     def ratio_beyond(self) -> float:
@@ -39,21 +44,63 @@ class Parity(Message, frozen=True):
     """Evidence: the same inputs through both runtimes."""
 
     reference: str
-    """The library that answered beside onnxruntime; `none` if the model was pushed as ONNX."""
+    """The libraries that answered beside onnxruntime, and where; `none`: the model was pushed as ONNX."""
     precision: str
     sample: Compared
     boundary: Compared
+    others: dict[str, Compared] = {}
+    """The comparisons over rows of other kinds, by kind: thresholds, unknown texts, numbers far out."""
+    refused: dict[str, int] = {}
+    """By kind, how many rows the estimator itself refuses. ONNX has no answer to compare there."""
+    witness: Compared | None = None
+    """The reference beside the same estimator as the controller runs it: other versions may answer otherwise."""
+    witness_by: str = ""
+    """The library of the second witness, or why there is none."""
+    untried: tuple[str, ...] = ()
+    """Precisions without a verdict, each with the reason."""
     worst: tuple[WorstRow, ...] = ()
+
+    @property
+    def kinds(self) -> dict[str, Compared]:
+        """The comparisons over rows that try the model, by kind; those without rows are left out."""
+        every = {"boundary": self.boundary, **self.others}
+        return {kind: compared for kind, compared in every.items() if compared.rows}
 
 
 def judge_parity(parity: Parity) -> GateVerdict:
     """Passes if the fractions of differing rows are within their limits and there is at least one sample row."""
-    sample, boundary = parity.sample, parity.boundary
-    passed = (
-        sample.rows > 0 and sample.ratio_beyond <= MAX_ROWS_BEYOND and boundary.ratio_beyond <= MAX_BOUNDARY_ROWS_BEYOND
+    if parity.reference == NO_REFERENCE:
+        words = (
+            f"{parity.sample.rows} sample rows ran; nothing could be compared: the model came as ONNX, without the "
+            "estimator that it was made from"
+        )
+        return GateVerdict(gate="parity", passed=parity.sample.rows > 0, detail=words)
+    sample, kinds = parity.sample, parity.kinds
+    over = [kind for kind, each in kinds.items() if each.ratio_beyond > MAX_BOUNDARY_ROWS_BEYOND]
+    passed = sample.rows > 0 and sample.ratio_beyond <= MAX_ROWS_BEYOND and not over
+    return GateVerdict(gate="parity", passed=passed, detail=_words(parity, over))
+
+
+def _words(parity: Parity, over: list[str]) -> str:
+    sample, kinds = parity.sample, parity.kinds
+    tried = sum(each.rows for each in kinds.values())
+    differing = sum(each.differing for each in kinds.values())
+    words = (
+        f"{sample.differing} of {sample.rows} sample rows and {differing} of {tried} rows that try the model "
+        f"differ from {parity.reference} in {parity.precision}; largest difference {_largest(parity)}"
     )
-    detail = (
-        f"{sample.differing} of {sample.rows} sample rows and {boundary.differing} of {boundary.rows} boundary rows "
-        f"differ from {parity.reference} in {parity.precision}; largest difference {sample.max_abs_difference:.2g}"
-    )
-    return GateVerdict(gate="parity", passed=passed, detail=detail)
+    if over:
+        words += "; most on rows of kind " + ", ".join(
+            f"{kind} ({kinds[kind].differing} of {kinds[kind].rows})" for kind in over
+        )
+    if parity.witness is not None and parity.witness.differing:
+        witness = parity.witness
+        words += f"; {witness.differing} of {witness.rows} rows are answered otherwise by {parity.witness_by}"
+    return words
+
+
+def _largest(parity: Parity) -> str:
+    """The largest difference over all rows, absolute and in units of spread."""
+    every = (parity.sample, *parity.kinds.values())
+    largest, spreads = max(each.max_abs_difference for each in every), max(each.max_spreads for each in every)
+    return f"{largest:.2g}" + (f" ({spreads:.2g} of the spread of its output)" if spreads else "")

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from contract.blobs import describe
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Variant
+from contract.tolerance import RESOLUTION
 from controller.clock import stamp
-from controller.convert.compare import ATOL, RTOL
 from controller.convert.convert import ConversionLimits, Converted, run_conversion
 from controller.convert.request import Conversion, ConvertedForm, VariantName
 from controller.gates.variant import judge_variant
@@ -58,11 +58,13 @@ async def push(
     actor: str,
     tags: dict[str, str],
     variants: tuple[VariantName, ...] = (),
+    waive_rows: str = "",
     told: Told = NOTHING,
     brought: Brought = NO_MORE,
 ) -> Pushed:
     """Converts, judges and registers a version from the files `raw` and `sample`. The files are not changed.
 
+    `waive_rows`: the reason why few distinct rows of the sample are enough; empty: they are not.
     BadInput `parity_failed`, `gates_not_passed`: the version is registered with its evidence, but it cannot be rolled
     out. `request_invalid`, `unknown_version` for tags or a parent that cannot be. Once it is cancelled, its children
     end and nothing is registered.
@@ -76,7 +78,7 @@ async def push(
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
     try:
         async with state.conversions.turn():
-            converted = await run_conversion(kind, raw, sample, limits, variants)
+            converted = await run_conversion(kind, raw, sample, limits, variants, rows_waived=bool(waive_rows))
             manifest = _manifest(state.registry.next_release(model), converted, state.config.publish.chunk_bytes)
             verdicts = await gates.judge(
                 state, model, manifest, converted, brought=brought, licence=told.licence, actor=actor
@@ -86,7 +88,8 @@ async def push(
         state.journal.audit(stamp(), actor, "push cancel", model, "whoever pushed has gone: nothing was registered")
         raise
     lineage = _lineage(converted.answer, told, parent, at=at, actor=actor, kind=kind, digests=digests, tags=tags)
-    pushed = _register(state, model, converted, lineage, environment=told.environment, verdicts=verdicts)
+    evidence = _evidence(converted.answer, {"rows": waive_rows} if waive_rows else {})
+    pushed = _register(state, model, converted, lineage, evidence, environment=told.environment, verdicts=verdicts)
     if not pushed.new:
         words = f"the same bytes as v{pushed.version.release}: no version was made"
         state.journal.audit(at, actor, "push again", f"{model} v{pushed.version.release}", words)
@@ -184,6 +187,7 @@ def _register(
     model: str,
     converted: Converted,
     lineage: Lineage,
+    evidence: dict[str, Any],
     *,
     environment: Environment | None,
     verdicts: tuple[GateVerdict, ...],
@@ -194,7 +198,7 @@ def _register(
         release=state.registry.next_release(model),
         manifest=_manifest(state.registry.next_release(model), converted, state.config.publish.chunk_bytes),
         lineage=lineage,
-        evidence=_evidence(converted.answer),
+        evidence=evidence,
         gates=verdicts,
     )
     known = state.registry.having(model, version.manifest.artifact.sha256)
@@ -241,8 +245,8 @@ def _form(made: tuple[bytes, bytes], measured: ConvertedForm, chunk_bytes: int) 
         "golden": Golden(
             blob=golden,
             rows=measured.golden_rows,
-            rtol=Decimal(repr(RTOL)),
-            atol=Decimal(repr(ATOL)),
+            rtol=Decimal(repr(RESOLUTION)),
+            atol=Decimal(0),
             max_row_mismatch_ratio=GOLDEN_MISMATCH,
         ),
         "runtime": Runtime(ir=measured.ir, opset=measured.opset, ml_opset=measured.ml_opset),
@@ -253,16 +257,19 @@ def _form(made: tuple[bytes, bytes], measured: ConvertedForm, chunk_bytes: int) 
     }
 
 
-def _evidence(answer: Conversion) -> dict[str, Any]:
-    """Returns the evidence: parity, and all smaller forms, also those that were not good enough."""
+def _evidence(answer: Conversion, waivers: dict[str, str]) -> dict[str, Any]:
+    """Returns the evidence: parity, all smaller forms, also those that were not good enough, and reasons of waivers."""
     variants = [
         msgspec.to_builtins(shrunk) | {"gate": msgspec.to_builtins(judge_variant(shrunk))} for shrunk in answer.shrunk
     ]
-    return {"parity": msgspec.to_builtins(answer.parity), "variants": variants, "sandbox": answer.sandbox}
+    parity = msgspec.to_builtins(answer.parity)
+    return {"parity": parity, "variants": variants, "sandbox": answer.sandbox, "waivers": waivers}
 
 
 def _parity_words(version: Version) -> str:
     worst = version.evidence["parity"]["worst"]
     rows = " | ".join(f"{row['row']}: expected {row['expected']}, got {row['actual']}" for row in worst[:3])
-    advice = "for trees behind a scaler, put skl2onnx.sklapi.CastTransformer before the trees and fit again"
-    return f"v{version.release} is kept unreleased. {gate_words(version)}. Worst rows: {rows}. {advice}"
+    untried = "; ".join(version.evidence["parity"].get("untried", ()))
+    others = f" No verdict for {untried}."[:200] if untried else ""
+    advice = "Remedy: replace the last step, or fit it on rows whose columns are scaled to about 1"
+    return f"v{version.release} is kept unreleased. {gate_words(version)}.{others} {advice}. Worst rows: {rows}"

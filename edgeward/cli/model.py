@@ -45,6 +45,7 @@ def model() -> None:
 @click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="Measured on it; may be repeated.")
 @click.option("--parent", default="", help="The version from which it follows; default: the newest.")
 @click.option("--licence", default="", help="An SPDX identifier, as Apache-2.0.")
+@click.option("--waive-rows", default="", help="Why a sample of few distinct rows is all there is; kept with it.")
 @json_option
 def push(
     file: Path,
@@ -56,6 +57,7 @@ def push(
     parent: str,
     licence: str,
     variants: tuple[Literal["fp16", "int8"], ...],
+    waive_rows: str,
     as_json: bool,
 ) -> None:
     """Convert, verify and register FILE as a new version.
@@ -76,6 +78,7 @@ def push(
             metrics=measured,
             parent=parent,
             licence=licence,
+            waive_rows=waive_rows,
         )
     if as_json:
         print_json(version.plain)

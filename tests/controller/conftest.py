@@ -13,13 +13,19 @@ _kept: dict[Any, Converted] = {}
 
 
 async def _convert_once(
-    kind: Any, model: Path, sample: Path, limits: ConversionLimits, variants: tuple[Any, ...] = ()
+    kind: Any,
+    model: Path,
+    sample: Path,
+    limits: ConversionLimits,
+    variants: tuple[Any, ...] = (),
+    *,
+    rows_waived: bool = False,
 ) -> Converted:
     """Converts in the real child what was not pushed before, byte for byte. A refusal is not kept."""
     digests = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in (model, sample))
-    key = (kind, digests, repr(limits), variants)
+    key = (kind, digests, repr(limits), variants, rows_waived)
     if key not in _kept:
-        _kept[key] = await run_conversion(kind, model, sample, limits, variants)
+        _kept[key] = await run_conversion(kind, model, sample, limits, variants, rows_waived=rows_waived)
     return _kept[key]
 
 

@@ -108,9 +108,10 @@ class OnnxRuntime:
         from contract.tensors import decode_tensors
 
         try:
-            inputs, expected = split_golden(decode_tensors(golden), manifest)
+            arrays = decode_tensors(golden)
+            inputs, expected = split_golden(arrays, manifest)
             found = answers(session.run, to_runtime_inputs(inputs), ranks_of(manifest))
-            missed = mismatched_rows(expected, found, manifest.golden)
+            missed = mismatched_rows(expected, found, manifest.golden, arrays, manifest)
         except Exception:  # onnxruntime's exceptions share no base class
             return False
         return missed <= float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows

@@ -67,7 +67,7 @@ def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any], settings: 
         latency_ms = _latency_ms(session, _smallest(inputs, manifest))
     except Exception as error:
         return {"code": Code.PROBE_FAILED, "detail": f"golden inputs: {type(error).__name__}: {error}"[:300]}
-    missed = mismatched_rows(expected, outputs, manifest.golden)
+    missed = mismatched_rows(expected, outputs, manifest.golden, golden, manifest)
     measured = {"load_ms": load_ms, "latency_ms": latency_ms, "memory_mb": _peak_mb() - idle_mb}
     if missed > float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows:
         detail = f"{missed} of {manifest.golden.rows} golden rows differ from the recorded answers"

@@ -1,0 +1,128 @@
+"""Conversion: every estimator of scikit-learn that predicts or transforms, and drawn pipelines, judged on fresh rows.
+
+Each is right, refused with a remedy, unclear or wrong. The table of estimators is written to
+docs/reference/conversion.md.
+"""
+
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.utils import all_estimators
+
+from benchmarks.table import Row
+from contract.answers.recorded import decode_recorded
+from controller.convert.judge import judge_conversion
+from edgeward.encode import encode_rows
+from edgeward.recording import with_answers
+from tests.controller.drawn_pipelines import draw
+from tests.controller.fuzzed import Fuzzed, fuzz
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "conversion.md"
+PIPELINES = 40
+RNG = np.random.default_rng(0)
+X = np.round(np.abs(RNG.normal(3, 1, (200, 4))), 2)
+CLASSES = (X[:, 0] > 3).astype(int) + (X[:, 1] > 3.5)
+TARGETS = X @ np.array([1.0, -2.0, 0.5, 0.0]) + 0.1 * RNG.normal(size=200)
+SAMPLE_ROWS = 120
+
+_SKIPPED = {"DictVectorizer", "FeatureHasher", "HashingVectorizer", "CountVectorizer", "TfidfVectorizer"}
+"""Their rows are no matrix of numbers."""
+
+
+def measure() -> list[Row]:
+    """Returns the counts of outcomes, and the time of registering a forest beside a bare conversion."""
+    warnings.simplefilter("ignore")
+    found = estimators()
+    PAGE.write_text(page(found), encoding="utf-8")
+    pipelines = [_drawn(seed) for seed in range(10_000, 10_000 + PIPELINES)]
+    every = Counter(each.outcome for each in (*found.values(), *pipelines))
+    alone = Counter(each.outcome for each in found.values())
+    return [
+        Row("estimators right", alone["right"], 140, "of " + str(len(found)), "goal", goal=1.0, at_least=True),
+        Row("pipelines right", Counter(each.outcome for each in pipelines)["right"], PIPELINES, "", "all"),
+        Row("refused with step and remedy", every["refused"] + every["parity"], 0, "", "none"),
+        Row("unclear", every["unclear"], 0, "", "none", goal=0.0),
+        Row("wrong", every["wrong"], 0, "", "none", goal=0.0),
+        *_forest(),
+    ]
+
+
+def estimators() -> dict[str, Fuzzed]:
+    """Returns the outcome of each estimator by name."""
+    found: dict[str, Fuzzed] = {}
+    for name, kind in all_estimators():
+        if name in _SKIPPED:
+            continue
+        try:
+            model = _fitted(kind)
+        except Exception:  # what cannot be fitted to a matrix and one target has nothing to convert
+            continue
+        if hasattr(model, "predict") or hasattr(model, "transform"):
+            found[name] = fuzz(model, X[:SAMPLE_ROWS], X[SAMPLE_ROWS:], live=True)
+    return found
+
+
+def _fitted(kind: Any) -> Any:
+    regression = any(base.__name__ == "RegressorMixin" for base in kind.__mro__)
+    targets: Any = TARGETS if regression else CLASSES
+    inner = Ridge() if regression else LogisticRegression(max_iter=200)
+    options: tuple[dict[str, Any], ...] = (
+        {}, {"estimator": inner}, {"estimators": [("a", inner), ("b", inner)]}, {"base_estimator": inner},
+        {"estimator": inner, "param_grid": {}}, {"estimator": inner, "param_distributions": {}},
+        {"novelty": True}, {"transformers": [("all", "passthrough", [0, 1])]}, {"steps": [("only", inner)]},
+        {"transformer_list": [("all", "passthrough")]},
+    )  # fmt: skip
+    fault: Exception | None = None
+    for chosen in options:
+        try:
+            return kind(**chosen).fit(X[:SAMPLE_ROWS], targets[:SAMPLE_ROWS])
+        except Exception as error:
+            fault = error
+    raise fault or ValueError(kind.__name__)
+
+
+def _drawn(seed: int) -> Fuzzed:
+    drawn = draw(seed)
+    return fuzz(drawn.model, drawn.sample, drawn.fresh, live=True)
+
+
+def _forest() -> list[Row]:
+    """Registering a forest of 100 trees with 2,000 sample rows, without the children, beside a bare conversion."""
+    from skl2onnx import to_onnx
+
+    rows = RNG.normal(size=(2000, 10))
+    model = RandomForestClassifier(100, random_state=0).fit(rows, rows[:, 0] + rows[:, 1] > 0)
+    began = time.perf_counter()
+    to_onnx(model, rows[:1].astype(np.float32), options={id(model): {"zipmap": False}})
+    bare_s = time.perf_counter() - began
+    began = time.perf_counter()
+    plain, recorded = decode_recorded(with_answers(model, rows, encode_rows(rows), waived=False))
+    judge_conversion(model, plain, recorded, budget_s=60.0)
+    ours_s = time.perf_counter() - began
+    return [Row("forest of 100 trees: record and judge", ours_s, bare_s, "s", "bare to_onnx", goal=3.0)]
+
+
+def page(found: dict[str, Fuzzed]) -> str:
+    """Returns docs/reference/conversion.md."""
+    counts = Counter(each.outcome for each in found.values())
+    lines = [
+        "# What converts",
+        "",
+        f"Of {len(found)} estimators of scikit-learn, {counts['right']} answer fresh rows as the estimator does.",
+        "The others are refused at the push, with what to do. `make bench ONLY=conversion` writes this page.",
+        "",
+        "| estimator | outcome | what is said |",
+        "|---|---|---|",
+    ]
+    for name, each in sorted(found.items()):
+        words = "" if each.outcome == "right" else " ".join(each.words.replace("|", "/").split())[:220]
+        outcome = {"parity": "refused by parity"}.get(each.outcome, each.outcome)
+        lines.append(f"| {name} | {outcome} | {words} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,84 @@
+"""An estimator's own answers to rows: by which methods it is asked, and which rows it refuses.
+
+Decides what a prediction is and what stands beside it: probabilities before margins, margins before scores. Answers
+become plain arrays. Refuses to know scikit-learn: an estimator is whatever has such methods.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from contract.tensors import Array
+
+FIRST = ("predict", "transform")
+SECOND = ("predict_proba", "decision_function", "score_samples", "transform")
+MAX_ASKED = 12
+"""Calls that one group of rows may cost: it is halved until the rows that the estimator refuses stand alone. Rows that
+are left over count as refused: they are not compared, and what they lack is required of devices."""
+
+Answers = dict[str, Array]
+"""By method, arrays of shape (rows,) or (rows, ...)."""
+
+
+def methods_of(estimator: Any) -> tuple[str, ...]:
+    """Returns the one or two methods by which an estimator is asked; () if it neither predicts nor transforms."""
+    first = next((name for name in FIRST if hasattr(estimator, name)), None)
+    if first is None or first == "transform":
+        return (first,) if first else ()
+    second = next((name for name in SECOND if hasattr(estimator, name)), None)
+    return (first, second) if second else (first,)
+
+
+def ask(estimator: Any, rows: Any) -> Answers:
+    """Returns the answers to all rows. Raises what the estimator raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an array without the names that were fitted is what devices send
+        found = {name: plain(getattr(estimator, name)(rows)) for name in methods_of(estimator)}
+    alone = hasattr(rows, "__len__") and len(rows) == 1  # SparsePCA drops the axis of a row that comes alone
+    return {name: array[None] if alone and array.shape[:1] != (1,) else array for name, array in found.items()}
+
+
+def plain(answer: Any) -> Array:
+    """Returns an answer as an array of numbers or of texts: sparse ones dense, yes and no as 1 and 0.
+
+    A list of arrays, one for each output, becomes one array (outputs, rows, ...).
+    """
+    array = np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer)
+    if array.dtype == np.bool_:
+        return array.astype(np.int64)
+    return array.astype(np.str_) if array.dtype == object else array
+
+
+def ask_each(
+    asked: Callable[[int, int], Answers], groups: Iterable[tuple[int, int]], count: int
+) -> tuple[Answers, Array]:
+    """Returns (the answers to the rows that are answered, which of the `count` rows these are: bool).
+
+    `asked(start, stop)` answers the rows from `start` to before `stop`, or raises. A group that is refused is halved.
+    """
+    answered, pieces = np.zeros(count, dtype=bool), list[tuple[int, Answers]]()
+    for group in groups:
+        found = _ask_group(asked, group)
+        pieces += [(start, answers) for start, _, answers in found]
+        for start, stop, _ in found:
+            answered[start:stop] = True
+    ordered = [answers for _, answers in sorted(pieces, key=lambda piece: piece[0])]
+    names = ordered[0] if ordered else ()
+    return {name: np.concatenate([answers[name] for answers in ordered]) for name in names}, answered
+
+
+def _ask_group(asked: Callable[[int, int], Answers], group: tuple[int, int]) -> list[tuple[int, int, Answers]]:
+    """Returns (start, stop, answers) of each part of a group that is answered."""
+    found, waiting, calls = list[tuple[int, int, Answers]](), [group], 0
+    while waiting and calls < MAX_ASKED:
+        start, stop = waiting.pop()
+        calls += 1
+        try:
+            found.append((start, stop, asked(start, stop)))
+        except Exception:  # an estimator raises whatever it likes; such a row has no answer
+            if stop - start > 1:
+                middle = (start + stop) // 2
+                waiting += [(middle, stop), (start, middle)]
+    return found

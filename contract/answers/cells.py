@@ -1,0 +1,43 @@
+"""Cells of a column: what kind of column it is, which cells are missing, and how it says so."""
+
+import math
+
+import numpy as np
+
+from contract.tensors import Array
+
+
+def is_number(column: Array) -> bool:
+    """Whether a column holds numbers, yes and no among them."""
+    return column.dtype.kind in "fiub"
+
+
+def is_real(column: Array) -> bool:
+    """Whether a column holds real numbers, of which some may be missing."""
+    return column.dtype.kind == "f"
+
+
+def is_text(column: Array) -> bool:
+    """Whether a column holds texts, of which some may be missing."""
+    return column.dtype.kind in "OUS"
+
+
+def is_missing(cell: object) -> bool:
+    """Whether a cell is None or NaN."""
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def missing_cells(column: Array) -> Array:
+    """Which cells of a column are missing: bool of shape (rows,)."""
+    if is_real(column):
+        return np.isnan(column)
+    if column.dtype != object:
+        return np.zeros(len(column), dtype=bool)
+    return np.array([is_missing(cell) for cell in column.tolist()], dtype=bool)
+
+
+def missing_cell(column: Array) -> float | None:
+    """How a column says that a cell is missing: None where it does so already, else NaN."""
+    if column.dtype == object and any(cell is None for cell in column.tolist()):
+        return None
+    return math.nan

@@ -1,0 +1,34 @@
+"""How many rows of a sample differ: few pass anything, because a wrong conversion is right in some rows.
+
+Decides how many are enough. The client says so before anything is sent, and the controller looks again.
+"""
+
+import numpy as np
+
+from contract.answers.recorded import Sample
+from contract.errors import BadInput, Code
+
+MIN_DISTINCT_ROWS = 50
+"""A conversion that is wrong in a tenth of the rows passes 50 of them once in 200 times."""
+
+
+def distinct_rows(sample: Sample) -> int:
+    """Returns the number of rows that differ from each other, counted up to MIN_DISTINCT_ROWS."""
+    columns = list(sample.T) if isinstance(sample, np.ndarray) else list(sample.values())
+    found: set[tuple[str, ...]] = set()
+    for row in zip(*columns, strict=True):
+        found.add(tuple(map(str, row)))
+        if len(found) == MIN_DISTINCT_ROWS:
+            break
+    return len(found)
+
+
+def refuse_few(sample: Sample) -> None:
+    """Raises BadInput `sample_too_small` for a sample with fewer than MIN_DISTINCT_ROWS distinct rows."""
+    count = distinct_rows(sample)
+    if count < MIN_DISTINCT_ROWS:
+        raise BadInput(
+            Code.SAMPLE_TOO_SMALL,
+            f"the sample has {count} distinct rows, parity needs {MIN_DISTINCT_ROWS}: pass more, or say with "
+            "waive_rows why these are all there are",
+        )

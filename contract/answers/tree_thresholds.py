@@ -1,0 +1,90 @@
+"""Where the trees of an estimator split its columns, so that rows can be put there.
+
+Decides how thresholds are found: trees that see the columns themselves, or columns that earlier steps can be asked to
+turn back, as scalers can. Refuses to know scikit-learn: trees are whatever has such arrays. Where nothing is found, the
+midpoints of the sample stand for thresholds.
+"""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from contract.tensors import Array
+
+MAX_THRESHOLDS = 2_000
+"""Thresholds of one column that are kept: rows are drawn from them."""
+MAX_TREES = 200
+"""Trees that are read; those of one ensemble resemble each other."""
+
+
+def thresholds_of(estimator: Any, columns: int) -> dict[int, Array]:
+    """Returns the thresholds by position of the column, float64; {} where they cannot be told."""
+    steps = [step for _, step in getattr(estimator, "steps", ())] or [estimator]
+    found = _of_trees(steps[-1], columns)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for step in reversed(steps[:-1]):
+                found = _before(step, found, columns)
+    except Exception:
+        return {}
+    return found
+
+
+def _of_trees(estimator: Any, columns: int) -> dict[int, Array]:
+    features, thresholds = [np.zeros(0, np.int64)], [np.zeros(0)]
+    for number, (feature, threshold) in enumerate(_splits(estimator)):
+        if number == MAX_TREES:
+            break
+        features.append(feature)
+        thresholds.append(threshold)
+    feature, threshold = np.concatenate(features), np.concatenate(thresholds)
+    if feature.size and feature.max() >= columns:
+        return {}
+    return {
+        position: _thinned(np.unique(threshold[(feature == position) & np.isfinite(threshold)]))
+        for position in range(columns)
+        if (feature == position).any()
+    }
+
+
+def _splits(estimator: Any) -> Iterator[tuple[Array, Array]]:
+    """Yields (column, threshold) of each inner node, tree by tree."""
+    tree: Any = getattr(estimator, "tree_", None)
+    if hasattr(tree, "threshold"):
+        inner = tree.children_left != tree.children_right
+        yield tree.feature[inner], tree.threshold[inner]
+        return
+    for predictors in getattr(estimator, "_predictors", None) or ():
+        for predictor in predictors:
+            nodes = predictor.nodes
+            inner = (nodes["is_leaf"] == 0) & (nodes["is_categorical"] == 0)
+            yield nodes["feature_idx"][inner].astype(np.int64), nodes["num_threshold"][inner]
+    if hasattr(estimator, "estimators_features_"):
+        return  # columns are numbered anew in each tree
+    for inner_estimator in np.ravel(np.asarray(getattr(estimator, "estimators_", ()), dtype=object)):
+        if inner_estimator is not None:
+            yield from _splits(inner_estimator)
+
+
+def _before(step: Any, thresholds: dict[int, Array], columns: int) -> dict[int, Array]:
+    """The thresholds as they are before a step that changes each column by itself."""
+    if step in (None, "passthrough"):
+        return thresholds
+    length = max((len(at) for at in thresholds.values()), default=0)
+    if not length:
+        return {}
+    matrix = np.zeros((length, columns))
+    for position, at in thresholds.items():
+        matrix[: len(at), position] = at
+    turned = np.asarray(step.inverse_transform(matrix))
+    if turned.shape != matrix.shape:
+        return {}
+    return {position: turned[: len(at), position] for position, at in thresholds.items()}
+
+
+def _thinned(values: Array) -> Array:
+    step = -(-len(values) // MAX_THRESHOLDS)
+    return values[::step] if step else values

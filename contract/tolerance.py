@@ -1,0 +1,45 @@
+"""How far an answer may lie from the expected one: a part of what each output varies by over the sample.
+
+Decides the absolute tolerance of each column of an output. A fixed one passes anything for targets around 1e-4, and
+refuses rounding for targets around 1e6. The converter and the device use the same numbers, which lie in the golden set.
+"""
+
+import numpy as np
+
+from contract.tensors import Array
+
+OF_SPREAD = 1e-4
+"""The part of an output's spread by which an answer may differ. Conversions that are right stay below a tenth of it."""
+RESOLUTION = 1e-6
+"""The relative rounding error of a model in float32, about sixteen units in the last place."""
+_NORMAL_QUARTILES = 1.349
+"""The distance between the quartiles of a normal distribution with standard deviation 1."""
+
+
+def spread(output: Array) -> Array:
+    """Returns by how much each column of an output (rows, ...) varies: float64 of shape (...).
+
+    The standard deviation; where a few rows lie far out, what the quartiles say. 0 for a column that never varies.
+    """
+    numbers = np.where(np.isfinite(output), output, np.nan).astype(np.float64)
+    with np.errstate(all="ignore"):
+        deviation = _finite(np.nanstd(numbers, axis=0)) if len(numbers) else np.zeros(output.shape[1:])
+        quartiles = np.nanquantile(numbers, (0.25, 0.75), axis=0) if len(numbers) else np.zeros((2, *output.shape[1:]))
+    middle = _finite(quartiles[1] - quartiles[0]) / _NORMAL_QUARTILES
+    return np.where(middle > 0, np.minimum(middle, deviation), deviation)
+
+
+def tolerance(output: Array, *, alone: bool) -> Array:
+    """Returns the absolute tolerance of each column of a float output (rows, ...): float64 of shape (...).
+
+    `alone`: each column is a quantity of its own, as targets of a regression are. Otherwise columns belong together, as
+    probabilities do, and rounding is relative to the largest number among all of them.
+    """
+    sizes = np.where(np.isfinite(output), np.abs(output), 0.0).astype(np.float64)
+    largest = sizes.max(axis=0, initial=0.0) if alone else sizes.max(initial=0.0)
+    found: Array = np.maximum(OF_SPREAD * spread(output), RESOLUTION * largest)
+    return found
+
+
+def _finite(numbers: Array) -> Array:
+    return np.where(np.isfinite(numbers), numbers, 0.0)

@@ -1,0 +1,182 @@
+"""The search for the precision in which ONNX answers as the estimator did: tried one by one, each within its time.
+
+Decides which converted form is kept: the first that passes parity; if none does, the best that could be judged, so that
+a refusal can say how far it is off. Refuses to know how a conversion works.
+"""
+
+import _thread
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from msgspec.structs import replace as replace_fields
+
+from contract.answers.perturbed_rows import BOUNDARY, LACKING_NUMBERS, LACKING_TEXT
+from contract.errors import BadInput, Code
+from contract.tensors import Array
+from controller.convert.compare import MAX_WORST, by_output, compare, differing_rows, tolerances
+from controller.convert.margins import as_one_margin
+from controller.convert.missing import Ask, required_columns, stand_ins_of
+from controller.convert.reference_answers import AnsweredRows, ReferenceAnswers, asked_again
+from controller.convert.remedies import remedy
+from controller.convert.runs import open_session, run_rows
+from controller.convert.sample_frame import SampleFrame
+from controller.convert.sklearn import Precision, convert, precisions_for, real_dtype
+from controller.gates.parity import Compared, Parity, WorstRow, judge_parity
+
+NOTHING = Compared(rows=0, differing=0, max_abs_difference=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A converted form with its evidence, and what its rows may lack."""
+
+    model: bytes
+    real: str
+    """The dtype of real inputs."""
+    rows: SampleFrame
+    """The sample, with what stands for missing texts in this form."""
+    parity: Parity
+    allowed: dict[str, Array]
+    """The absolute tolerance of each float output."""
+    required: tuple[str, ...] | None
+    """Columns of numbers that no row may lack; None: no number may be missing."""
+
+
+def best_precision(estimator: Any, reference: ReferenceAnswers, budget_s: float) -> Judged:
+    """Returns the first form that passes parity, else the one with the fewest differing rows.
+
+    BadInput of the first precision if none could be judged. `budget_s` is the time of each precision.
+    """
+    judged: list[Judged] = []
+    faults: list[tuple[Precision, BadInput]] = []
+    for precision in precisions_for(estimator):
+        try:
+            with time_budget(budget_s):
+                judged.append(_judge(estimator, reference, precision))
+        except BadInput as error:
+            faults.append((precision, error))
+            continue
+        if judge_parity(judged[-1].parity).passed:
+            break
+    if not judged:
+        raise _with_remedy(estimator, faults[0][1])
+    best = judged[-1] if judge_parity(judged[-1].parity).passed else min(judged, key=_differing)
+    untried = tuple(f"{precision}: {error.detail}"[:200] for precision, error in faults)
+    with time_budget(budget_s):
+        witnessed = _with_witness(estimator, reference, best.parity)
+    return replace(best, parity=replace_fields(witnessed, untried=untried))
+
+
+def _with_remedy(estimator: Any, fault: BadInput) -> BadInput:
+    """The fault with the step and the remedy, where the runtime and not the converter found it."""
+    if fault.code != Code.CONVERSION_FAILED or "Remedy: " in fault.detail:
+        return fault
+    return BadInput(fault.code, remedy(estimator, fault))
+
+
+def _differing(judged: Judged) -> float:
+    """The sum of the fractions of rows that differ, over all kinds of rows."""
+    parity = judged.parity
+    return parity.sample.ratio_beyond + sum(each.ratio_beyond for each in parity.kinds.values())
+
+
+@contextmanager
+def time_budget(seconds: float) -> Iterator[None]:
+    """Ends the block after so many seconds of wall-clock time. BadInput `conversion_limit` then.
+
+    It works in the main thread alone, as the conversion child's is. Code in C is ended when it returns.
+    """
+
+    def end(*_: object) -> None:
+        raise BadInput(Code.CONVERSION_LIMIT, f"took longer than its {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    timer = threading.Timer(seconds, _thread.interrupt_main, (signal.SIGALRM,))  # confinement forbids timers of signals
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGALRM, before)
+
+
+def _judge(estimator: Any, reference: ReferenceAnswers, precision: Precision) -> Judged:
+    rows = reference.sample.rows
+    model, real = convert(estimator, rows, precision), real_dtype(precision)
+    asked, names = asks(model, real)
+    expected = by_output(names, reference.sample.answers)
+    one = as_one_margin(model, expected, asked(rows)) if len(expected) > 1 else None
+    if one is not None:
+        model = one
+        asked, names = asks(model, real)
+        expected = by_output(names, reference.sample.answers)
+    allowed = tolerances(expected, alone=is_regression(reference))
+    given = replace(rows, stand_ins=stand_ins_of(reference, asked, allowed))
+    parity = _parity(reference, given, asked, allowed, precision)
+    return Judged(model, real, given, parity, allowed, required_columns(reference, asked, allowed))
+
+
+def asks(model: bytes, real: str) -> tuple[Ask, list[str]]:
+    """Returns (how the converted model is asked about rows, the names of its outputs)."""
+    session = open_session(model)
+    names = [output.name for output in session.get_outputs()]
+    return lambda rows: dict(zip(names, run_rows(session, names, rows.arrays(real)), strict=True)), names
+
+
+def is_regression(reference: ReferenceAnswers) -> bool:
+    """Whether the estimator predicts numbers, of which each column is a quantity of its own."""
+    predicted = reference.sample.answers.get("predict")
+    return predicted is not None and predicted.dtype.kind == "f" and len(reference.sample.answers) == 1
+
+
+def _parity(
+    reference: ReferenceAnswers, rows: SampleFrame, asked: Ask, allowed: dict[str, Array], precision: Precision
+) -> Parity:
+    compared: dict[str, Compared] = {}
+    worst: list[WorstRow] = []
+    for part in (reference.sample, *reference.tried):
+        if part.kind not in (*LACKING_NUMBERS, LACKING_TEXT):  # judged by `missing`: a row that may not lack is refused
+            compared[part.kind], found = _compared(part, rows, asked, allowed)
+            worst += found
+    return Parity(
+        reference=reference.by,
+        precision=precision,
+        sample=compared.pop(reference.sample.kind),
+        boundary=compared.pop(BOUNDARY, NOTHING),
+        others=compared,
+        refused={kind: len(refused) for kind, refused in reference.refused.items()},
+        worst=tuple(worst[:MAX_WORST]),
+    )
+
+
+def _compared(
+    part: AnsweredRows, rows: SampleFrame, asked: Ask, allowed: dict[str, Array]
+) -> tuple[Compared, list[WorstRow]]:
+    given = replace(part.rows, stand_ins=rows.stand_ins)
+    actual = asked(given)
+    return compare(given, by_output(list(actual), part.answers), actual, part.kind, allowed)
+
+
+def _with_witness(estimator: Any, reference: ReferenceAnswers, parity: Parity) -> Parity:
+    """The evidence with a second witness: the estimator as the controller loads it, beside the recorded answers."""
+    if not reference.recorded:
+        return parity
+    from sklearn import __version__
+
+    by = f"scikit-learn {__version__} on the controller"
+    allowed = tolerances(reference.sample.answers, alone=is_regression(reference))
+    counted = differing = 0
+    try:
+        for part, answers in asked_again(estimator, reference):
+            counted += len(part.rows)
+            differing += int(differing_rows(part.answers, answers, allowed).sum())
+    except Exception as error:  # an estimator of another version raises whatever it likes
+        return replace_fields(parity, witness_by=f"{by} does not run it: {type(error).__name__}: {error}"[:200])
+    return replace_fields(
+        parity, witness=Compared(rows=counted, differing=differing, max_abs_difference=0.0), witness_by=by
+    )

@@ -1,0 +1,96 @@
+"""The answers that a converted model must give: rows of several kinds, each with what the estimator answers to it.
+
+Decides whose answers count: those of the user's own estimator, recorded where it was fitted, before those of the same
+estimator loaded here. Refuses to know ONNX.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from contract.answers.asked import Answers, ask, ask_each
+from contract.answers.perturbed_rows import groups_of, perturb
+from contract.answers.recorded import Recorded, Sample
+from contract.answers.tree_thresholds import thresholds_of
+from contract.errors import BadInput, Code
+from controller.convert.sample_frame import SampleFrame, read_sample
+
+SAMPLE = "sample"
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredRows:
+    """Rows of one kind, all answered."""
+
+    kind: str
+    rows: SampleFrame
+    answers: Answers
+    """By method, arrays of shape (rows,) or (rows, ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceAnswers:
+    """An estimator's answers to its sample and to rows that try it, and the rows that it refuses."""
+
+    by: str
+    """The libraries that answered, and where."""
+    sample: AnsweredRows
+    tried: tuple[AnsweredRows, ...]
+    refused: dict[str, SampleFrame]
+    """By kind, the rows without an answer."""
+    recorded: bool
+    """Whether they came with the push, and were not given by the estimator as it is loaded here."""
+
+
+def recorded_answers(recorded: Recorded, rows: SampleFrame, *, named: bool) -> ReferenceAnswers:
+    """Returns the answers that came with a push."""
+    versions = ", ".join(f"{name} {number}" for name, number in recorded.libraries.items() if name != "numpy")
+    tried = _like(rows, recorded.rows, named=named)
+    return replace(_sorted_by_kind(rows, tried, recorded), by=f"{versions} where it was pushed", recorded=True)
+
+
+def own_answers(estimator: Any, rows: SampleFrame, sample: Sample, version: str, *, named: bool) -> ReferenceAnswers:
+    """Asks the estimator as it is loaded here. BadInput `sample_refused` if it refuses its sample."""
+    try:
+        answers = ask(estimator, rows.frame)
+    except Exception as error:  # an estimator raises whatever it likes
+        words = f"{type(estimator).__name__} refuses the sample: {type(error).__name__}: {error}"
+        raise BadInput(Code.SAMPLE_REFUSED, words[:400]) from None
+    perturbed = perturb(sample, thresholds_of(estimator, len(rows.columns)))
+    tried = _like(rows, perturbed.rows, named=named)
+    found, answered = ask_each(
+        lambda start, stop: ask(estimator, tried.part(slice(start, stop)).frame),
+        groups_of(perturbed),
+        len(perturbed.kinds),
+    )
+    recorded = Recorded(answers, perturbed.rows, perturbed.kinds, answered, found)
+    return replace(_sorted_by_kind(rows, tried, recorded), by=f"scikit-learn {version} on the controller")
+
+
+def asked_again(estimator: Any, reference: ReferenceAnswers) -> Iterator[tuple[AnsweredRows, Answers]]:
+    """Yields (rows with the answers of the reference, the answers of the estimator to them).
+
+    Raises what the estimator raises.
+    """
+    for answered in (reference.sample, *reference.tried):
+        yield answered, ask(estimator, answered.rows.frame)
+
+
+def _like(rows: SampleFrame, others: Sample, *, named: bool) -> SampleFrame:
+    """Other rows in the form of the sample, whose own columns decide it."""
+    return replace(rows, frame=read_sample(others, named=named).frame)
+
+
+def _sorted_by_kind(rows: SampleFrame, tried: SampleFrame, recorded: Recorded) -> ReferenceAnswers:
+    kinds, answered = recorded.kinds, recorded.answered
+    found, refused = [], {}
+    for kind in dict.fromkeys(kinds.tolist()):
+        here = kinds == kind
+        if (here & answered).any():
+            of_kind = here[answered]
+            part = {name: array[of_kind] for name, array in recorded.row_answers.items()}
+            found.append(AnsweredRows(kind, tried.part(here & answered), part))
+        if (here & ~answered).any():
+            refused[kind] = tried.part(here & ~answered)
+    sample = AnsweredRows(SAMPLE, rows, recorded.answers)
+    return ReferenceAnswers("", sample, tuple(found), refused, recorded=False)

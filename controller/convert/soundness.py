@@ -1,0 +1,81 @@
+"""What makes a model unfit whatever it was made from: answers of chance, answers that depend on the other rows, no
+numbers at all.
+
+Decides by running it: twice, row by row against all rows, and by looking whether every number is NaN. Refuses to know
+which answers are right.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+
+from contract.errors import BadInput, Code
+from contract.golden import rows_differ
+from contract.tensors import Array
+from controller.convert.runs import open_session, run_rows
+
+MAX_ROWS = 16
+"""Rows that run alone: a model whose answers depend on the others shows it in the first few."""
+RTOL = ATOL = 1e-4
+"""Rows alone and rows together may be added up in another order."""
+RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
+"""Operators whose answers are of chance."""
+
+
+def refuse_unsound(model: bytes, inputs: dict[str, Array]) -> None:
+    """Raises BadInput `model_unsound` that names the operators of chance, or says what rows alone answer."""
+    session = open_session(model)
+    names = [output.name for output in session.get_outputs()]
+    first = run_rows(session, names, inputs)
+    again = run_rows(session, names, inputs)  # a new session would begin with the same chance
+    for name, want, got in zip(names, first, again, strict=True):
+        if not _same(want, got):
+            raise _unsound(f"output {name} differs between two runs of the same rows{_by_chance(model)}")
+        if want.dtype.kind == "f" and want.size and np.isnan(want).all():
+            raise _unsound(f"output {name} is NaN in every row of the sample: look at its input, or at the training")
+    if all(_any_length(entry) for entry in session.get_inputs()):
+        _refuse_batched(session, names, inputs, first)
+
+
+def _refuse_batched(session: object, names: list[str], inputs: dict[str, Array], together: list[Array]) -> None:
+    rows = min(MAX_ROWS, *(len(array) for array in inputs.values()))
+    if any(not array.ndim or len(array) < rows for array in together):
+        return  # outputs that do not count rows
+    for row in range(rows):
+        alone = run_rows(session, names, {name: array[row : row + 1] for name, array in inputs.items()})
+        for name, want, got in zip(names, together, alone, strict=True):
+            if len(got) != 1 or rows_differ(want[row : row + 1], got, rtol=RTOL, atol=ATOL).any():
+                raise _unsound(
+                    f"output {name} of row {row} is another one when the row comes alone: devices send one row at a "
+                    "time, so export the model without statistics over the batch"
+                )
+
+
+def _any_length(entry: object) -> bool:
+    shape = getattr(entry, "shape", None)
+    return bool(shape) and not isinstance(shape[0], int)  # type: ignore[index]
+
+
+def _same(want: Array, got: Array) -> bool:
+    return (
+        want.shape == got.shape and not rows_differ(np.atleast_1d(want), np.atleast_1d(got), rtol=0.0, atol=0.0).any()
+    )
+
+
+def _by_chance(model: bytes) -> str:
+    found = sorted({node.op_type for node in _nodes(onnx.load_from_string(model).graph)} & RANDOM)
+    return f": operators of chance: {', '.join(found)}; export the model for inference" if found else ""
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            yield from _nodes(attribute.g)
+
+
+def _unsound(words: str) -> BadInput:
+    return BadInput(Code.MODEL_UNSOUND, words)

@@ -1,0 +1,122 @@
+"""Asks a live estimator for its own answers, where it was fitted: to the sample, and to rows that try it.
+
+Decides what is said before anything is sent: that an estimator refuses its own sample. These answers are the reference
+by which the controller judges the converted model, so no difference of versions, types or missing values hides between
+the two. Refuses to know how a model is converted.
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from contract.answers.asked import Answers, ask, ask_each, methods_of
+from contract.answers.distinct import refuse_few
+from contract.answers.perturbed_rows import groups_of, perturb
+from contract.answers.recorded import MAX_ANSWERED_ROWS, Recorded, Sample, encode_recorded
+from contract.answers.tree_thresholds import thresholds_of
+from contract.errors import BadInput, Code
+from contract.samples import decode_sample
+
+LIBRARIES = ("scikit-learn", "numpy", "pandas")
+MAX_WORDS = 300
+"""Characters of an estimator's own words that are passed on."""
+
+
+def with_answers(estimator: Any, sample: Any, encoded: bytes, *, waived: bool) -> bytes:
+    """Returns an encoded sample together with the answers of the live estimator.
+
+    `sample` is what the user gave, `encoded` what devices see of it. BadInput `sample_refused`: the estimator does not
+    answer its sample; `sample_too_small` for few distinct rows, unless they are `waived`.
+    """
+    plain = decode_sample(encoded)
+    if not waived:
+        refuse_few(plain)
+    given = _head(sample)
+    answers = _answers(estimator, given)
+    tried = perturb(_head(plain), thresholds_of(estimator, _width(plain)))
+    frame = _as_given(given, tried.rows)
+    row_answers, answered = ask_each(
+        lambda start, stop: ask(estimator, _rows(frame, start, stop)), groups_of(tried), len(tried.kinds)
+    )
+    recorded = Recorded(
+        answers=answers,
+        rows=tried.rows,
+        kinds=tried.kinds,
+        answered=answered,
+        row_answers=row_answers,
+        libraries=_libraries(estimator),
+    )
+    return encode_recorded(encoded, recorded)
+
+
+def _answers(estimator: Any, given: Any) -> Answers:
+    name = type(estimator).__name__
+    if not methods_of(estimator):
+        raise BadInput(Code.SAMPLE_REFUSED, f"{name} has neither predict nor transform: it has no answer for devices")
+    try:
+        answers = ask(estimator, given)
+    except Exception as error:  # an estimator raises whatever it likes
+        words = f"{type(error).__name__}: {error}"[:MAX_WORDS]
+        raise BadInput(
+            Code.SAMPLE_REFUSED,
+            f"your {name} refuses its own sample, so nothing was sent: {words}. Pass as sample what you would pass to "
+            f"{methods_of(estimator)[0]}, from a fitted estimator",
+        ) from None
+    rows = len(given)
+    if any(not array.ndim or len(array) != rows for array in answers.values()):
+        shapes = ", ".join(f"{method} {list(array.shape)}" for method, array in answers.items())
+        raise BadInput(Code.SAMPLE_REFUSED, f"your {name} answers {rows} rows with {shapes}: one answer for each row")
+    return answers
+
+
+def _head(sample: Any) -> Any:
+    """The rows that are answered, in the form of the sample."""
+    if hasattr(sample, "iloc"):
+        return sample.iloc[:MAX_ANSWERED_ROWS]
+    if isinstance(sample, Mapping):
+        return {name: np.asarray(column)[:MAX_ANSWERED_ROWS] for name, column in sample.items()}
+    return np.asarray(sample)[:MAX_ANSWERED_ROWS]
+
+
+def _as_given(given: Any, rows: Sample) -> Any:
+    """Plain rows in the form and the types of what the user gave, as far as these can hold them."""
+    if isinstance(rows, np.ndarray):
+        return rows
+    if not hasattr(given, "iloc"):
+        return rows
+    import pandas as pd  # whoever gave a DataFrame has it
+
+    frame = pd.DataFrame(rows)
+    frame.columns = given.columns
+    for position, dtype in enumerate(given.dtypes):
+        try:
+            frame.isetitem(position, frame.iloc[:, position].astype(dtype))
+        except (TypeError, ValueError):
+            continue  # such a cell does not fit the type; the estimator says what it makes of it
+    return frame
+
+
+def _rows(frame: Any, start: int, stop: int) -> Any:
+    if hasattr(frame, "iloc"):
+        return frame.iloc[start:stop]
+    if isinstance(frame, dict):
+        return {name: column[start:stop] for name, column in frame.items()}
+    return frame[start:stop]
+
+
+def _width(sample: Sample) -> int:
+    return sample.shape[1] if isinstance(sample, np.ndarray) else len(sample)
+
+
+def _libraries(estimator: Any) -> dict[str, str]:
+    """Versions of the libraries that answered: scikit-learn's, and that of the estimator's own package."""
+    package = type(estimator).__module__.partition(".")[0]
+    found: dict[str, str] = {}
+    for name in (*LIBRARIES, *(() if package in ("sklearn", "__main__") else (package,))):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,206 @@
+"""What is recorded where an estimator lives: rows that try it, its answers, tolerances by spread, few distinct rows."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract.answers.asked import ask, ask_each, methods_of, plain
+from contract.answers.distinct import MIN_DISTINCT_ROWS, refuse_few
+from contract.answers.perturbed_rows import (
+    AWKWARD_TEXT,
+    BOUNDARY,
+    EMPTY_TEXT,
+    FAR_OUT,
+    INTEGERS,
+    LACKING_NUMBERS,
+    LACKING_TEXT,
+    THRESHOLD,
+    UNKNOWN_TEXT,
+    ZERO,
+    groups_of,
+    perturb,
+)
+from contract.answers.recorded import Recorded, decode_recorded, encode_recorded
+from contract.answers.tree_thresholds import thresholds_of
+from contract.errors import BadInput, Code
+from contract.golden import join_golden, mismatched_rows, with_tolerances
+from contract.samples import encode_sample
+from contract.tensors import Array
+from contract.tolerance import OF_SPREAD, spread, tolerance
+from firmware_sim.models import make_model
+
+COLUMNS: dict[str, Array] = {
+    "t": np.array([1.0, 2.0, 4.0, np.nan] * 20),
+    "h": np.linspace(0.0, 1.0, 80),
+    "n": np.array([1, 5, 9, 5] * 20),
+    "site": np.array(["a", "b", "c", None] * 20, dtype=object),
+}
+
+
+def of_kind(kind: str, thresholds: dict[int, Array] | None = None) -> dict[str, Array]:
+    made = perturb(COLUMNS, thresholds)
+    assert isinstance(made.rows, dict)
+    return {name: column[made.kinds == kind] for name, column in made.rows.items()}
+
+
+def test_every_kind_of_column_has_its_rows_and_the_same_sample_has_the_same() -> None:
+    first, again = perturb(COLUMNS, {0: np.array([1.5])}), perturb(COLUMNS, {0: np.array([1.5])})
+    texts = (UNKNOWN_TEXT, EMPTY_TEXT, AWKWARD_TEXT, LACKING_TEXT)
+    assert set(first.kinds) == {BOUNDARY, THRESHOLD, ZERO, FAR_OUT, INTEGERS, *texts, *LACKING_NUMBERS}
+    for name in COLUMNS:
+        np.testing.assert_array_equal(first.rows[name].astype(str), again.rows[name].astype(str))  # type: ignore[index]
+
+
+def test_boundary_rows_lie_midway_between_neighbouring_values() -> None:
+    assert set(of_kind(BOUNDARY)["t"].tolist()) == {1.5, 3.0}
+
+
+def test_rows_at_a_threshold_lie_on_it_and_beside_it_in_float32() -> None:
+    at = np.float32(0.3)
+    sides = {float(np.nextafter(at, np.float32(side))) for side in (-np.inf, np.inf)}
+    assert set(of_kind(THRESHOLD, {1: np.array([float(at)])})["h"].tolist()) == {float(at), *sides}
+
+
+def test_integers_are_tried_between_and_beyond_those_of_the_sample() -> None:
+    assert set(of_kind(INTEGERS)["n"].tolist()) == {3, 7, 0, 10, 16}
+
+
+def test_texts_are_tried_that_no_program_splits_alike() -> None:
+    changed = of_kind(AWKWARD_TEXT)["site"].tolist()
+    assert any("é" in cell for cell in changed)
+    assert set(of_kind(EMPTY_TEXT)["site"].tolist()) == {""}
+    assert not set(of_kind(UNKNOWN_TEXT)["site"].tolist()) & set("abc")
+
+
+def test_one_number_lacks_in_every_column_and_the_samples_own_pattern_returns() -> None:
+    one = of_kind(LACKING_NUMBERS[0])
+    lacking = np.stack([np.isnan(one["t"]), np.isnan(one["h"])])
+    assert (lacking.sum(axis=0) == 1).all()
+    assert lacking.any(axis=1).all()
+    own = of_kind(LACKING_NUMBERS[-1])
+    assert np.isnan(own["t"]).all()
+    assert not np.isnan(own["h"]).any()
+    assert set(of_kind(LACKING_TEXT)["site"].tolist()) == {None}
+
+
+def test_rows_of_one_kind_are_asked_together_and_rows_that_lack_one_number_by_column() -> None:
+    made = perturb(COLUMNS)
+    groups = groups_of(made)
+    assert groups[0] == (0, int((made.kinds == BOUNDARY).sum()))
+    one = [start for start, _ in groups if made.kinds[start] == LACKING_NUMBERS[0]]
+    assert len(one) == 2  # t and h
+
+
+def test_a_matrix_stays_one_of_its_type() -> None:
+    made = perturb(np.arange(12, dtype=np.float32).reshape(6, 2))
+    assert isinstance(made.rows, np.ndarray)
+    assert (made.rows.dtype, made.rows.shape) == (np.float32, (len(made.kinds), 2))
+
+
+class Picky:
+    """Answers its only column, and refuses rows below zero."""
+
+    def predict(self, rows: Array) -> Array:
+        if (rows < 0).any():
+            raise ValueError("below zero")
+        return rows[:, 0]
+
+
+def test_rows_that_are_refused_stand_alone_and_all_others_are_answered() -> None:
+    rows = np.array([[1.0], [-2.0], [3.0], [4.0], [-5.0]])
+    answers, answered = ask_each(lambda start, stop: ask(Picky(), rows[start:stop]), [(0, 5)], 5)
+    assert answered.tolist() == [True, False, True, True, False]
+    assert answers["predict"].tolist() == [1.0, 3.0, 4.0]
+
+
+def test_answers_become_plain_and_methods_are_asked_in_their_order() -> None:
+    assert plain(np.array([True, False])).tolist() == [1, 0]
+    assert plain(np.array(["a", "b"], dtype=object)).dtype.kind == "U"
+    assert methods_of(Picky()) == ("predict",)
+    assert methods_of(object()) == ()
+
+
+def test_recorded_answers_come_back_as_they_were_and_a_sample_alone_is_read_too() -> None:
+    sample = {"a": np.arange(3.0), "b": np.array(["x", None, "z"], dtype=object)}
+    recorded = Recorded(
+        answers={"predict": np.arange(3)},
+        rows=sample,
+        kinds=np.array(["zero"] * 3),
+        answered=np.array([True, False, True]),
+        row_answers={"predict": np.arange(2)},
+        libraries={"scikit-learn": "1.5.2"},
+    )
+    found, back = decode_recorded(encode_recorded(encode_sample(sample), recorded))
+    assert isinstance(found, dict)
+    assert found["b"].tolist() == ["x", None, "z"]
+    assert back is not None
+    assert back.libraries == {"scikit-learn": "1.5.2"}
+    assert back.row_answers["predict"].tolist() == [0, 1]
+    assert decode_recorded(encode_sample(sample))[1] is None
+
+
+def test_recorded_answers_that_do_not_fit_their_rows_are_refused() -> None:
+    sample = {"a": np.arange(3.0)}
+    wrong = Recorded({"predict": np.arange(2)}, sample, np.array(["zero"] * 3), np.ones(3, dtype=bool), {})
+    with pytest.raises(BadInput, match="do not fit") as caught:
+        decode_recorded(encode_recorded(encode_sample(sample), wrong))
+    assert caught.value.code == Code.TENSORS_INVALID
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e6])
+def test_the_tolerance_is_a_part_of_the_spread_at_every_scale(scale: float) -> None:
+    output = np.linspace(-1, 1, 201) * scale
+    assert tolerance(output, alone=True) == pytest.approx(OF_SPREAD * spread(output))
+    assert tolerance(output, alone=True) < 1e-3 * scale
+
+
+def test_a_few_rows_far_out_do_not_widen_the_tolerance() -> None:
+    output = np.linspace(-1, 1, 1001)
+    output[:5] = 1e6
+    assert spread(output) < 1.0
+
+
+def test_each_target_of_a_regression_has_its_own_tolerance() -> None:
+    outputs = np.stack([np.linspace(0, 1e5, 100), np.linspace(0, 1e-3, 100)], axis=1)
+    large, small = tolerance(outputs, alone=True)
+    assert small < 1e-6
+    assert large > 1.0
+
+
+def test_a_device_counts_rows_by_the_tolerances_of_the_golden_set() -> None:
+    manifest = make_model(1, "good").manifest
+    name, want = manifest.outputs[0].name, np.linspace(0, 1e-4, 50)
+    arrays = join_golden({}, {name: want}) | with_tolerances({name: want}, alone=True)
+    off = want + 1e-5  # a tenth of all that the output varies by: the manifest's own tolerance does not see it
+    assert mismatched_rows([want], [off], manifest.golden, arrays, manifest) == 50
+    assert mismatched_rows([want], [off], manifest.golden, {}, manifest) == 0
+
+
+def test_few_distinct_rows_are_refused_however_many_there_are() -> None:
+    refuse_few(np.arange(float(MIN_DISTINCT_ROWS)).reshape(-1, 1))
+    with pytest.raises(BadInput, match="3 distinct rows"):
+        refuse_few({"a": np.array([1.0, 2.0, 3.0] * 100)})
+
+
+class Scaler:
+    """Doubles each column, and can be asked back."""
+
+    def inverse_transform(self, rows: Array) -> Array:
+        return rows / 2
+
+
+class OneSplit:
+    """An estimator with one split of its second column at 3."""
+
+    class tree_:  # noqa: N801 - scikit-learn's name
+        children_left, children_right = np.array([1, -1, -1]), np.array([2, -1, -1])
+        feature, threshold = np.array([1, -2, -2]), np.array([3.0, -2.0, -2.0])
+
+
+def test_thresholds_of_trees_are_found_before_the_scaler_too() -> None:
+    steps: Any = type("Steps", (), {"steps": [("scale", Scaler()), ("tree", OneSplit())]})()
+    assert thresholds_of(OneSplit(), 2)[1].tolist() == [3.0]
+    assert thresholds_of(steps, 2)[1].tolist() == [1.5]
+    steps.steps.insert(0, ("unknown", object()))
+    assert thresholds_of(steps, 2) == {}

@@ -1,0 +1,34 @@
+"""Conversions in the test's own process: a push from the client's side to the verdict, without children."""
+
+from typing import Any
+
+import numpy as np
+
+from contract.answers.recorded import decode_recorded
+from contract.tensors import Array
+from controller.convert.judge import judge_conversion
+from controller.convert.precision import Judged, asks
+from controller.gates.parity import judge_parity
+from edgeward.encode import encode_rows
+from edgeward.recording import with_answers
+
+BUDGET_S = 60.0
+
+
+def judged(model: Any, sample: Any, *, live: bool = True) -> Judged:
+    """A push of a live estimator, or of its file alone, whose answers are then those of the estimator here."""
+    rows = encode_rows(sample)
+    plain, recorded = decode_recorded(with_answers(model, sample, rows, waived=False) if live else rows)
+    return judge_conversion(model, plain, recorded, budget_s=BUDGET_S)
+
+
+def passes(found: Judged) -> bool:
+    """Whether parity lets it through."""
+    return judge_parity(found.parity).passed
+
+
+def answers(found: Judged, rows: Array) -> dict[str, Array]:
+    """What the converted model answers to a matrix of other rows."""
+    ask, names = asks(found.model, found.real)
+    given = ask(found.rows.__class__(np.asarray(rows), found.rows.columns, as_matrix=True))
+    return {name: given[name] for name in names}

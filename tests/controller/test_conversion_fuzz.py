@@ -1,0 +1,132 @@
+"""Drawn pipelines: each is right on fresh rows, or refused in clear words. And faults of converters are caught."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.tree import DecisionTreeClassifier
+
+from controller.convert import sklearn as converters
+from tests.controller.drawn_pipelines import draw
+from tests.controller.fuzzed import Fuzzed, fuzz
+from tests.controller.judged import judged, passes
+
+PIPELINES = 60
+LONG = 2000
+
+
+def fuzz_seeds(seeds: range) -> Counter[str]:
+    found: Counter[str] = Counter()
+    bad: list[tuple[int, Fuzzed]] = []
+    for seed in seeds:
+        drawn = draw(seed)
+        fuzzed = fuzz(drawn.model, drawn.sample, drawn.fresh, live=seed % 2 == 0)
+        found[fuzzed.outcome] += 1
+        bad += [(seed, fuzzed)] if fuzzed.outcome in ("wrong", "unclear") else []
+    assert not bad
+    return found
+
+
+def test_drawn_pipelines_are_right_on_fresh_rows_or_refused() -> None:
+    found = fuzz_seeds(range(PIPELINES))
+    assert found["right"] >= 0.8 * PIPELINES
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_many_drawn_pipelines_are_right_on_fresh_rows_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    found = fuzz_seeds(range(1000, 1000 + LONG))
+    with capsys.disabled():
+        print(f"\n{LONG} pipelines: {dict(found)}")
+    assert found["right"] >= 0.8 * LONG
+
+
+X = np.random.default_rng(1).normal(size=(200, 3))
+Y = (X[:, 0] > 0).astype(int)
+HOLED = np.where(np.random.default_rng(2).random(X.shape) < 0.1, np.nan, X)
+
+
+def swap_classes(made: Any) -> None:
+    for node in made.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "classlabels_ints":
+                attribute.ints[:] = list(attribute.ints)[::-1]
+
+
+def lose_a_threshold(made: Any) -> None:
+    for node in made.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "nodes_values":
+                attribute.floats[0] = 0.3
+
+
+def drop_the_imputer(made: Any) -> None:
+    for tensor in made.graph.initializer:
+        if tensor.name.startswith("fill"):
+            tensor.CopyFrom(numpy_helper.from_array(np.full((1, 3), np.nan, dtype=np.float32), tensor.name))
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "fault"),
+    [
+        (LogisticRegression(), X, swap_classes),
+        (DecisionTreeClassifier(max_depth=2, random_state=0), X, lose_a_threshold),
+        (make_pipeline(SimpleImputer(), LogisticRegression()), HOLED, drop_the_imputer),
+    ],
+    ids=["a swapped class", "a lost threshold", "a dropped imputer"],
+)
+def test_a_planted_fault_of_a_converter_is_caught(
+    model: Any, rows: Any, fault: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.fit(rows, Y)
+    assert passes(judged(model, rows))
+    real = converters.convert_sklearn
+
+    def faulty(*arguments: Any, **options: Any) -> Any:
+        made = real(*arguments, **options)
+        if options["initial_types"][0][1].__class__.__name__ == "FloatTensorType":
+            fault(made)
+            return made
+        raise ValueError("one precision is enough")
+
+    monkeypatch.setattr(converters, "convert_sklearn", faulty)
+    assert not passes(judged(model, rows))
+
+
+REMEDY_ROWS = [
+    (NotImplementedError("a tree splits by sets of categories"), "OrdinalEncoder"),
+    (ValueError("SVMRegressor attributes={'n_supports': 0}"), "raise C"),
+    (RuntimeError("FunctionTransformer is not supported"), "leave the function out"),
+    (NotImplementedError("converter is implemented when the missing values are string"), "columns of numbers"),
+    (ValueError("Only string and integer class labels are allowed."), "names of text or whole numbers"),
+    (RuntimeError("9 : NOT_IMPLEMENTED : Could not find an implementation"), "no operator"),
+    (RuntimeError("Type parameter (T) bound to different types"), "mixes types"),
+    (KeyError("x"), "select columns"),
+    (RuntimeError("took longer than its 60 s"), "reduce the number"),
+    (RuntimeError("multi-output is not implemented"), "one estimator for each output"),
+    (RuntimeError("a sparse matrix"), "make the output dense"),
+    (RuntimeError("StringTensorType"), "encode text"),
+    (RuntimeError("Unable to find a shape calculator"), "replace this step"),
+]
+
+
+@pytest.mark.parametrize(("error", "advice"), REMEDY_ROWS, ids=[words for _, words in REMEDY_ROWS])
+def test_every_error_of_a_converter_has_its_remedy(error: Exception, advice: str) -> None:
+    from controller.convert.remedies import REMEDIES, remedy
+
+    assert advice in remedy(LogisticRegression(), error).partition("Remedy: ")[2]
+    assert len(REMEDIES) == len(REMEDY_ROWS)
+
+
+def test_the_innermost_step_is_blamed() -> None:
+    from controller.convert.remedies import remedy
+
+    model = make_pipeline(SimpleImputer(), make_pipeline(LogisticRegression()))
+    words = remedy(model, ValueError("LogisticRegression fails"))
+    assert words.startswith("step 'pipeline' > step 'logisticregression' (LogisticRegression): ")
