@@ -83,8 +83,8 @@ class VersionCalls:
             rows = with_answers(model, sample, rows, waived=bool(waive_rows))
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
         own = run_gates(gates or {}, model, held_out)
-        request = {"kind": kind, "tags": tags or {}, "variants": list(variants), "told": told, "own_gates": own}
-        request |= {"waive_rows": waive_rows}
+        request: dict[str, Any] = {"kind": kind, "tags": tags or {}, "variants": list(variants)}
+        request |= {"waive_rows": waive_rows, "told": told, "own_gates": own}
         parts = {"model": raw, "sample": rows}
         parts |= {} if held_out is None else {"held_out": held_out.encode()}
         return Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts))
