@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import agent, floods, fuzz_scan, rollouts, serving, simulator, store, transport, trees, trust
+from benchmarks import agent, floods, fuzz_scan, rollouts, serving, simulator, store, transport, trees, trust, verdicts
 from benchmarks.table import Row, show
 
 SUITES: dict[str, Callable[[], list[Row]]] = {
@@ -17,6 +17,7 @@ SUITES: dict[str, Callable[[], list[Row]]] = {
     "trees": trees.measure,
     "transport": transport.measure,
     "trust": trust.measure,
+    "verdicts": verdicts.measure,
 }
 
 

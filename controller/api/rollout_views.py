@@ -9,11 +9,11 @@ from contract.wire import Message
 from controller.reconcile.membership import facts_of
 from controller.reconcile.preview import bytes_for
 from controller.reconcile.world import World
-from controller.rollout.analysis import RuleVerdict
 from controller.rollout.endings import Ending, Endings, shown
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Member, Rollout
 from controller.rollout.outcome import MemberOutcome, outcome_of
+from controller.rollout.verdict import RuleVerdict
 
 
 class MemberView(Message, frozen=True):

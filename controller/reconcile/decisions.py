@@ -11,11 +11,13 @@ from contract.messages import Ack, Heartbeat, Report
 from controller.reconcile.deeds import Deed, deeds_of, joined, quarantines
 from controller.reconcile.documents import answer_nonces, reissue_documents, unheard_documents
 from controller.reconcile.fold import fold
+from controller.reconcile.measured import marks_of, rows_of
 from controller.reconcile.membership import facts_of, is_standing, join_newcomers
 from controller.reconcile.offers import keep_from, offer_release
 from controller.reconcile.world import FromDevice, World
 from controller.rollout.decide import Decision, decide
-from controller.rollout.model import FINAL, Rollout
+from controller.rollout.model import FINAL, JUDGED, Rollout
+from controller.rollout.rows import Rows
 
 SWEEP_S = 30.0
 """Seconds between two checks of all twins for stale and unheard documents: other passes look at changed twins only."""
@@ -56,6 +58,8 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         deeds += joined(world.durable.rollouts[rollout.id], rollout)
         world.durable.rollouts[rollout.id] = changed[rollout.id] = rollout
     for rollout in list(world.durable.rollouts.values()):
+        if rollout.status not in JUDGED:
+            world.measured.rows.pop(rollout.id, None)
         if rollout.status in FINAL and not is_standing(world, rollout):
             continue
         decision, kept_from, done = _decide_one(world, rollout, now)
@@ -124,7 +128,11 @@ def _decide_one(world: World, rollout: Rollout, now: float) -> tuple[Decision, s
     """
     facts = facts_of(world, rollout, now, late_only=rollout.status == "completed")
     kept = world.durable.endings.get(rollout.id, {})
-    decision = decide(rollout, facts, world.measured.cells.get(rollout.id, {}), now, kept)
+    is_open = rollout.status in JUDGED
+    rows = rows_of(world, rollout) if is_open else Rows()
+    if is_open:
+        rows.tend(now, marks_of(rollout))
+    decision = decide(rollout, facts, rows, now, kept)
     if decision.endings:
         world.durable.endings[rollout.id] = kept = {**kept, **decision.endings}
     world.measured.verdicts[rollout.id] = decision.verdicts or world.measured.verdicts.get(rollout.id, ())
