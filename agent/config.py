@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from contract.desired import Provider
 from contract.errors import BadInput, Code
 from contract.maintenance import parse_hours
 from contract.messages import MAX_SENSORS
@@ -72,6 +73,11 @@ class ServingConfig(Message, frozen=True):
     origins: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
     """Pages that may call from a browser, besides those that come from this server."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    model_threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    providers: Annotated[tuple[Provider, ...], msgspec.Meta(max_length=8)] = ()
+    """Execution providers of onnxruntime that versions may ask for, besides the CPU's."""
+    ready_when_empty: bool = True
+    worker_deadline_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
@@ -156,13 +162,16 @@ class SerialSensor(Message, frozen=True, tag_field="kind", tag="serial"):
 
 
 class ImagesSensor(Message, frozen=True, tag_field="kind", tag="images"):
-    """Pictures that appear in a directory, each one row of pixels."""
+    """Pictures that appear in a directory, each one row: of columns, or of the one tensor that `input` names."""
 
     model: str
     path: str
     width: Annotated[int, msgspec.Meta(ge=1, le=512)]
     height: Annotated[int, msgspec.Meta(ge=1, le=512)]
     colours: bool = False
+    layout: Literal["columns", "hwc", "chw"] = "columns"
+    """Columns x0, x1, ...; or a tensor of height, width and channels in this order."""
+    input: str = ""
     look_s: Interval = 1.0
     existing: bool = False
     sink: Sink | None = None
@@ -233,6 +242,8 @@ def load_config(path: Path) -> Config:
         for sensor in config.sensor:
             check_name(sensor.model, "model")
             check_follow(sensor)
+            if isinstance(sensor, ImagesSensor) and (sensor.layout == "columns") == bool(sensor.input):
+                raise BadInput(Code.CONFIG_INVALID, 'an images sensor with layout "hwc" or "chw" names its input')
         for model in (*(capture.model for capture in config.capture), *(pin.model for pin in config.pin)):
             check_name(model, "model")
     except BadInput as error:

@@ -26,6 +26,7 @@ from agent.adapters.kept_lives import KeptLives
 from agent.adapters.late_link import LateLink
 from agent.adapters.posix_disk import PosixDisk, make_private
 from agent.adapters.runtime.onnx_runtime import OnnxRuntime
+from agent.adapters.runtime.session_settings import Budget
 from agent.assembly import Assembly, Ports
 from agent.config import Config
 from agent.ports import Lives
@@ -99,10 +100,12 @@ class Daemon:
         )
 
     def _ports(self, disk: PosixDisk) -> Ports:
+        serving = self._config.serving
+        budget = Budget(serving.model_threads, serving.providers)
         return Ports(
             disk=disk,
             link=self._link,
-            runtime=OnnxRuntime(self._config.serving.memory_mb),
+            runtime=OnnxRuntime(serving.memory_mb, serving.worker_deadline_s, budget),
             enqueue=self._inbox.put,
             wall_clock=lambda: datetime.now(UTC),
             local_clock=datetime.now,

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from agent.core.model import Assignment
+from contract.desired import TrialPolicy
 from contract.manifest import Manifest
 from contract.messages import Hardware, SensorState, SinkState
 
@@ -93,14 +94,44 @@ class Link(Protocol):
         ...
 
 
+class Stopped(Exception):
+    """An inference for which nobody waits any more: ended before it began, or while it ran. Nobody's fault."""
+
+
+class Stop:
+    """Ends one inference, from any thread. `after(seconds, call)` calls later, and where a timer runs out."""
+
+    def __init__(self, after: Callable[[float, Callable[[], None]], None]) -> None:
+        self.why = ""
+        """Why nobody waits, in words; empty while somebody does."""
+        self._after = after
+        self._end: Callable[[], None] | None = None
+
+    def set(self, why: str) -> None:
+        """Ends the inference, or keeps it from beginning."""
+        self.why = self.why or why
+        if (end := self._end) is not None:
+            end()
+
+    def within(self, seconds: float, why: str) -> None:
+        """Ends the inference in `seconds`."""
+        self._after(seconds, lambda: self.set(why))
+
+    def ends_by(self, end: Callable[[], None] | None) -> None:
+        """Names what ends a running inference; None once it has run."""
+        self._end = end
+        if self.why and end is not None:
+            end()
+
+
 class Session(Protocol):
     """A loaded model."""
 
-    def run(self, inputs: Inputs) -> list[Array]:
+    def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
         """Returns one array for each of the manifest's outputs, in order. Raises what the runtime raises.
 
         `inputs` holds an array for each of the manifest's inputs, by name; shapes (rows, ...) and dtypes are those
-        that the manifest names, text as dtype object.
+        that the manifest names, text as dtype object. `stop` may end it early, by any exception.
         """
         ...
 
@@ -141,8 +172,11 @@ class Runtime(Protocol):
         """Examines an artifact in another process and calls `done` once, later, from any thread."""
         ...
 
-    def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
-        """Loads a model into this process or a new one. WorldError `model_load_failed` if the runtime refuses it."""
+    def load(self, artifact: str, manifest: Manifest, policy: TrialPolicy) -> Session:
+        """Loads a model into this process or a new one, with the threads and providers that its policy asks for.
+
+        WorldError `model_load_failed` if the runtime refuses it.
+        """
         ...
 
     def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:

@@ -13,6 +13,8 @@ from contract.blobs import Blob
 from contract.versions import MAX_VERSION
 from contract.wire import Message
 
+Provider = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,40}ExecutionProvider\Z")]
+
 
 class TrialPolicy(Message, frozen=True):
     """The policy by which a device tries a version, and confirms it or rolls it back by itself and offline."""
@@ -65,6 +67,11 @@ class TrialPolicy(Message, frozen=True):
     """Whether the version is refused where the probe cannot be fully confined."""
     isolated: bool = False
     """Whether the version serves in a confined process of its own, so that the agent survives its crash or hang."""
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Threads for one inference, at most `serving.model_threads` of the device."""
+    providers: Annotated[tuple[Provider, ...], msgspec.Meta(max_length=4)] = ()
+    """Execution providers of onnxruntime, in order of preference, of those that `serving.providers` of the device
+    allows. The CPU's is always the last one."""
     max_accuracy_drop: Decimal = Decimal("0.05")
     """How far a classifier's accuracy may lie below stable's, where rows bring labels."""
     max_error_increase: Decimal = Decimal("0.2")

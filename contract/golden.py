@@ -4,7 +4,7 @@ Decides when two answers count as equal. The converter's parity check and the de
 Refuses to know who runs the model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,8 +23,48 @@ def join_golden(inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> di
 
 def split_golden(arrays: Mapping[str, Array], manifest: Manifest) -> tuple[dict[str, Array], list[Array]]:
     """Returns (inputs by name, outputs in the manifest's order). KeyError if a tensor of the manifest is missing."""
-    inputs = {tensor.name: arrays[_IN + tensor.name] for tensor in manifest.inputs}
-    return inputs, [arrays[_OUT + tensor.name] for tensor in manifest.outputs]
+    return inputs_of(arrays, [tensor.name for tensor in manifest.inputs]), [
+        arrays[_OUT + tensor.name] for tensor in manifest.outputs
+    ]
+
+
+def inputs_of(arrays: Mapping[str, Array], names: Iterable[str]) -> dict[str, Array]:
+    """Returns the inputs of a golden set by name. KeyError if one is missing."""
+    return {name: arrays[_IN + name] for name in names}
+
+
+def by_run(inputs: Mapping[str, Array], ranks: Mapping[str, int]) -> bool:
+    """Whether the first axis counts runs: each array has one dimension more than its input, by `ranks`.
+
+    Otherwise it counts rows of one run. Runs are for models whose own first axis is not rows: a state, a scalar.
+    """
+    return all(inputs[name].ndim == rank + 1 for name, rank in ranks.items())
+
+
+def one_run(inputs: Mapping[str, Array], ranks: Mapping[str, int], row: int = 0) -> dict[str, Array]:
+    """Returns the inputs of the smallest run: one row of all, or one of the runs."""
+    if by_run(inputs, ranks):
+        return {name: np.asarray(array[row, ...]) for name, array in inputs.items()}
+    return {name: array[row : row + 1] if array.ndim else array for name, array in inputs.items()}
+
+
+def answers(
+    run: Callable[[dict[str, Array]], list[Array]], inputs: Mapping[str, Array], ranks: Mapping[str, int]
+) -> list[Array]:
+    """Returns a model's answers to all rows, or to all runs. Outputs of runs are stacked along a new first axis.
+
+    ValueError if runs differ in the shapes of their outputs; raises what `run` raises.
+    """
+    if not by_run(inputs, ranks):
+        return run(dict(inputs))
+    count = len(next(iter(inputs.values())))
+    each = [run(one_run(inputs, ranks, row)) for row in range(count)]
+    return [np.stack(outputs) for outputs in zip(*each, strict=True)]
+
+
+def ranks_of(manifest: Manifest) -> dict[str, int]:
+    """Returns the number of dimensions of each input of a version, by name."""
+    return {tensor.name: len(tensor.shape) for tensor in manifest.inputs}
 
 
 def rows_differ(expected: Array, actual: Array, *, rtol: float, atol: float) -> Array:

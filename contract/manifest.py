@@ -17,6 +17,9 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 DATATYPES = {
     "BOOL": "bool",
     "UINT8": "uint8",
+    "UINT16": "uint16",
+    "UINT32": "uint32",
+    "UINT64": "uint64",
     "INT8": "int8",
     "INT16": "int16",
     "INT32": "int32",

@@ -75,9 +75,9 @@ class Client:
         """Converts, verifies and registers a version; what the controller knows about it.
 
         `model` is a fitted estimator or pipeline, ONNX bytes, or a path to .onnx or .skops; `sample` holds rows as
-        devices will see them (2-D array or DataFrame). `variants` are smaller forms to make as well, for devices on
-        which the full one does not fit; those that answer otherwise are left out. BadInput: `parity_failed`,
-        `estimator_unsupported`, `estimator_untrusted`, `conversion_limit` and their like.
+        devices will see them: a DataFrame, an array (rows, ...), or arrays by input name. `variants` are smaller forms
+        to make as well, for devices on which the full one does not fit; those that answer otherwise are left out.
+        BadInput: `parity_failed`, `estimator_unsupported`, `sample_invalid`, `conversion_limit` and their like.
         """
         kind, raw = encode_model(model)
         path = f"/v1/models/{name}/versions"

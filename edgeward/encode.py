@@ -5,6 +5,7 @@ Decides what can be pushed. Refuses to know HTTP.
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,22 +42,22 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
 
 
 def encode_rows(sample: Any) -> bytes:
-    """Encodes rows: a 2-D array of numbers, or named columns (a DataFrame, or a dict of 1-D arrays).
+    """Encodes rows: one array (rows, ...), columns (a DataFrame), or arrays by name (a dict, an opened .npz).
 
     BadInput `sample_missing` for other shapes and types.
     """
     if hasattr(sample, "columns") and hasattr(sample, "to_numpy"):
         return encode_sample({str(name): _plain(sample[name].to_numpy()) for name in sample.columns})
-    if isinstance(sample, dict):
-        return encode_sample({str(name): _plain(np.asarray(column)) for name, column in sample.items()})
-    matrix = np.asarray(sample)
-    if matrix.ndim != 2 or matrix.dtype.kind not in "fiub":
+    if isinstance(sample, Mapping):
+        return encode_sample({str(name): _plain(np.asarray(array)) for name, array in sample.items()})
+    rows = np.asarray(sample)
+    if rows.ndim < 2 or rows.dtype.kind not in "fiub":
         raise BadInput(
             Code.SAMPLE_MISSING,
-            f"sample has shape {matrix.shape} and type {matrix.dtype}: pass a DataFrame, or a 2-D array of numbers "
-            "(rows, features) as devices will see them",
+            f"sample has shape {rows.shape} and type {rows.dtype}: pass a DataFrame, an array of numbers (rows, "
+            "features) as devices will see them, or arrays by input name, whose first axis counts rows",
         )
-    return encode_sample(matrix)
+    return encode_sample(rows)
 
 
 def _from_file(path: Path) -> tuple[Kind, bytes]:
@@ -77,7 +78,7 @@ def _plain(column: Array) -> Array:
     """A column as numbers, or as text in which a missing cell stays None or NaN."""
     if column.dtype.kind in "fiub":
         return column
-    if column.dtype.kind != "O":
+    if column.dtype.kind != "O" or column.ndim != 1:
         return column.astype(np.str_)
     cells = [float("nan") if type(cell).__name__ in _MISSING_TYPES else cell for cell in column.tolist()]
     there = [cell for cell in cells if not (cell is None or (isinstance(cell, float) and math.isnan(cell)))]

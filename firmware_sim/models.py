@@ -12,8 +12,9 @@ import numpy as np
 
 from agent.core.limits import ENCODINGS
 from agent.core.model import Assignment
-from agent.ports import Array, Inputs, ProbeReport, Session, Usage
+from agent.ports import Array, Inputs, ProbeReport, Session, Stop, Usage
 from contract.blobs import describe
+from contract.desired import TrialPolicy
 from contract.errors import Code, WorldError
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Tensor
 from contract.messages import Hardware
@@ -104,7 +105,7 @@ class SimSession:
         self._wrong = behaviour == "wrong"
         self._worse = behaviour == "worse"
 
-    def run(self, inputs: Inputs) -> list[Array]:
+    def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
         """Returns one label for one row, shape (1,)."""
         self._spend(self._latency_s)
         if self._raises:
@@ -159,16 +160,16 @@ class SimRuntime:
         broken = model is None or model.behaviour == "breaks_probe"
         done(ProbeReport(assignment.digest, Code.PROBE_FAILED if broken else "", "simulated" if broken else ""))
 
-    def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
+    def load(self, artifact: str, manifest: Manifest, policy: TrialPolicy) -> Session:
         """A session; WorldError `model_load_failed` for bytes that are no model of this world."""
         model = self._by_artifact.get(self.read(artifact))
         if model is None or model.behaviour == "fails_to_load":
             raise WorldError(Code.MODEL_LOAD_FAILED, "simulated")
         if model.behaviour == "crashes_on_load":
-            if isolated:
+            if policy.isolated:
                 raise WorldError(Code.MODEL_LOAD_FAILED, "simulated: the worker did not start")
             raise ProcessKilled
-        return SimSession(model.behaviour, self._spend, _Worker().leak if isolated else self.leak)
+        return SimSession(model.behaviour, self._spend, _Worker().leak if policy.isolated else self.leak)
 
     def leak(self) -> None:
         """Leaks `LEAK_MB` for the life of the process. The kernel ends a process without memory left."""

@@ -12,6 +12,7 @@ from onnx import NodeProto, TensorProto, helper
 from agent.adapters.runtime.onnx_runtime import OnnxSession
 from agent.core.model import Assignment
 from agent.ports import ProbeReport, Session
+from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code, WorldError
 from contract.manifest import Manifest
 from firmware_sim.models import Behaviour, SimModel, SimRuntime, make_model
@@ -63,13 +64,13 @@ class RealRuntime(SimRuntime):
     def probe(self, assignment: Assignment, artifact: str, golden: str, done: Callable[[ProbeReport], None]) -> None:
         """Loads the model and runs one row. Calls `done` with the report."""
         try:
-            self.load(artifact, assignment.manifest).run(_ROW)
+            self.load(artifact, assignment.manifest, assignment.policy).run(_ROW)
         except Exception as error:  # onnxruntime's exceptions share no base class
             done(ProbeReport(assignment.digest, Code.PROBE_FAILED, str(error)[:200]))
             return
         done(ProbeReport(assignment.digest))
 
-    def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
+    def load(self, artifact: str, manifest: Manifest, policy: TrialPolicy) -> Session:
         """Returns a real session. WorldError `model_load_failed` with onnxruntime's own words."""
         try:
             return OnnxSession(self.read(artifact), manifest)

@@ -94,7 +94,15 @@ def new_server(
     from agent.serving.statistics import Statistics
 
     statistics = Statistics(time.perf_counter_ns, time.time, threading.Lock())
-    return HttpServer(Endpoint(slots, statistics, version=VERSION, counters=counters, expiries=expiries), config)
+    endpoint = Endpoint(
+        slots,
+        statistics,
+        version=VERSION,
+        counters=counters,
+        expiries=expiries,
+        ready_when_empty=config.ready_when_empty,
+    )
+    return HttpServer(endpoint, config)
 
 
 class LateSigner:

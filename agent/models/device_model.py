@@ -101,6 +101,7 @@ class DeviceModel:
 
     def load(self, assignment: Assignment | None, now: float) -> None:
         """Serves `assignment`, as its policy says while it is a trial. WorldError if it is damaged or does not load."""
+        self.slot.due = assignment is not None
         self.slot.watch_stall()
         self.rss_mb_before = self.runtime.usage().rss_mb
         plan = plan_lineup(assignment, self.state.record.stable, in_trial=self.in_trial)

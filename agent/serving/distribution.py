@@ -28,6 +28,11 @@ class Distribution:
         self._manifest = manifest
         self._load = load
         self._lock = lock
+        self._inputs = tuple(tensor.name for tensor in manifest.inputs) if manifest.columns else ()
+        """Whose rows are counted: of pictures and states nothing is, and nothing is kept."""
+        plain = all(1 <= len(tensor.shape) <= 2 for tensor in manifest.outputs[:2])
+        self._outputs = 2 if plain else 0
+        """Outputs that may hold an answer to be counted, or its probabilities."""
         self._reference: Reference | None = None
         self._waiting: list[tuple[list[Array], list[Array]]] = []
         self._features: dict[str, Array] = {}
@@ -36,8 +41,9 @@ class Distribution:
     def see(self, inputs: Inputs, outputs: list[Array]) -> None:
         """Takes an inference, if there is room. Of arrays of shape (rows, ...) the first rows are copied."""
         if len(self._waiting) < MAX_WAITING:
-            rows = [array[:MAX_ROWS].copy() for array in inputs.values() if array.ndim]
-            self._waiting.append((rows, [array[:MAX_ROWS] if array.ndim else array for array in outputs]))
+            rows = [inputs[name][:MAX_ROWS].copy() for name in self._inputs if inputs[name].ndim]
+            answers = [array[:MAX_ROWS] if array.ndim else array for array in outputs[: self._outputs]]
+            self._waiting.append((rows, answers))
 
     def count(self) -> None:
         """Counts what waits."""
@@ -57,7 +63,7 @@ class Distribution:
         for inputs, outputs in batch:
             for name, column in columns_of(self._manifest.columns, inputs).items():
                 columns.setdefault(name, []).append(column)
-            if (found := answers_of(outputs, regression=regression)) is not None:
+            if outputs and (found := answers_of(outputs, regression=regression)) is not None:
                 answers.append(found)
         for name, pieces in columns.items():
             if (edges := reference.features.get(name)) is not None and (counted := _counted(pieces, edges)) is not None:

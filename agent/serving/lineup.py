@@ -16,6 +16,7 @@ from agent.serving.serving import Serving
 from agent.serving.shadow import Shadow
 from agent.serving.slot import ModelSlot
 from agent.serving.split import Split
+from contract.desired import TrialPolicy
 from contract.errors import Code, EdgewardError, WorldError
 from contract.manifest import Manifest
 from contract.tensors import Array, decode_tensors
@@ -124,7 +125,7 @@ class Lineup:
         known = self.of(assignment.digest)
         if known is not None and known.assignment == assignment:
             return known
-        if known is not None and known.assignment.policy.isolated == assignment.policy.isolated:
+        if known is not None and _runs_alike(known.assignment.policy, assignment.policy):
             return self._slot.prepare(assignment, known.session, known.distribution)
         return self._load(assignment, plan)
 
@@ -133,9 +134,8 @@ class Lineup:
         if not self._store.has(artifact):
             raise WorldError(Code.DIGEST_MISMATCH, f"blob {artifact.sha256[:12]} is damaged or missing on disk")
         unloaded = self._make_room(assignment, plan)
-        path, isolated = self._store.path(artifact), assignment.policy.isolated
         try:
-            session = self._runtime.load(path, assignment.manifest, isolated=isolated)
+            session = self._runtime.load(self._store.path(artifact), assignment.manifest, assignment.policy)
         except WorldError:
             if unloaded is not None:
                 self._slot.swap(self._required(unloaded, Plan(unloaded)))
@@ -205,3 +205,9 @@ def _unlike(stable: Manifest, trial: Manifest) -> Manifest | None:
         (each.inputs, each.columns, each.nan, each.required, each.missing_text) for each in (stable, trial)
     )
     return stable if before != after else None
+
+
+def _runs_alike(before: TrialPolicy, after: TrialPolicy) -> bool:
+    """Whether a session that was loaded by one policy is what another one asks for."""
+    loaded, asked = ((each.isolated, each.threads, each.providers) for each in (before, after))
+    return loaded == asked

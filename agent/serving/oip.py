@@ -12,77 +12,36 @@ from typing import Any
 
 import msgspec
 
-from agent.ports import Array
+from agent.ports import Array, Stopped
 from agent.serving.acceptance import acceptance_of
 from agent.serving.metrics import exposition
+from agent.serving.model_config import model_config
+from agent.serving.oip_messages import (
+    BYTES_TYPE,
+    InferRequest,
+    OutputParameters,
+    Refused,
+    Request,
+    Response,
+    plain,
+    read_infer,
+    refusal,
+)
 from agent.serving.serving import Serving
 from agent.serving.slot import ModelSlot
 from agent.serving.statistics import Statistics
-from agent.serving.tensors import GivenTensor, as_binary, as_json, read_tensor
+from agent.serving.tensors import as_binary, as_json, read_tensor
 from contract.errors import BadInput, Code, WorldError
 from contract.manifest import Manifest, Tensor
 
 SERVER = "edgeward-agent"
-EXTENSIONS = ("binary_tensor_data", "statistics", "model_repository")
+EXTENSIONS = ("binary_tensor_data", "statistics", "model_repository", "model_configuration")
 PLATFORM = "onnx_onnxv1"
-JSON_TYPE, BYTES_TYPE = "application/json", "application/octet-stream"
-MAX_ID_CHARS = 256
-
-
-class Request(msgspec.Struct, gc=False):
-    """A request over HTTP."""
-
-    method: str
-    path: str
-    body: bytes = b""
-    json_length: int | None = None
-    """Value of `Inference-Header-Content-Length`: how much of the body is JSON, when raw tensors follow it."""
-
-
-class Response(msgspec.Struct, gc=False):
-    """A response over HTTP."""
-
-    status: int
-    body: bytes
-    content_type: str = JSON_TYPE
-    json_length: int | None = None
-
-
-class Refused(Exception):
-    """A refusal in the protocol's words."""
-
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
-        self.status = status
-
-
-class _OutputParameters(msgspec.Struct):
-    binary_data: bool | None = None
-    classification: int | None = None
-
-
-class _WantedOutput(msgspec.Struct):
-    name: str
-    parameters: _OutputParameters | None = None
-
-
-class _RequestParameters(msgspec.Struct):
-    binary_data_output: bool = False
-    routing_key: str = ""
-    """Requests of one key go to one version while a trial has a share; without a key the id or the body is the key."""
-    sequence_id: int | str = 0
-
-
-class _InferRequest(msgspec.Struct):
-    inputs: list[GivenTensor]
-    id: str | None = None
-    parameters: _RequestParameters | None = None
-    outputs: list[_WantedOutput] | None = None
-
-
-_decode_infer = msgspec.json.Decoder(_InferRequest).decode
+NOT_SERVED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
+"""Triton's other extensions below /v2: clients hear that they are known, and not served."""
 _encode = msgspec.json.encode
-_NO_TAIL = memoryview(b"")
+_Chosen = list[tuple[int, Tensor, bool]]
+"""Of each output that was asked for: its place, the tensor, and whether it is sent as bytes."""
 
 
 class Endpoint:
@@ -96,106 +55,137 @@ class Endpoint:
         version: str,
         counters: Callable[[], Mapping[str, int]] = dict,
         expiries: Callable[[], Mapping[str, int]] = dict,
+        ready_when_empty: bool = True,
     ) -> None:
         self._slots = slots
         self._statistics = statistics
         self._version = version
         self._counters = counters
         self._expiries = expiries
+        self._ready_when_empty = ready_when_empty
 
     def answer(self, request: Request) -> Response:
         """Returns the response to any request; never raises."""
         try:
             return self._route(request)
         except Refused as refused:
-            return refusal(refused.status, str(refused))
+            return refusal(refused.status, str(refused), refused.headers)
         except BadInput as error:
             return refusal(400, error.detail)
         except WorldError as error:
             return refusal(503, error.detail)
+        except Stopped as stopped:
+            return refusal(503, str(stopped))
         except Exception as error:  # the runtime's exceptions share no base class; the slot has counted it
             return refusal(500, f"{type(error).__name__}: {error}"[:500])
 
-    def typical_s(self, path: str) -> float:
-        """Returns the recent seconds of an inference of the model in `path`; 0 if unknown."""
-        parts = _parts(path)
-        slot = self._slots().get(parts[2]) if len(parts) > 2 else None
+    def expected_s(self, request: Request) -> float:
+        """Returns the seconds that an inference will take, by its size; infinity if that is unknown, else 0."""
+        parts, posts = _parts(request.path)
+        slot = self._slots().get(parts[2]) if posts else None
         serving = slot.serving if slot is not None else None
-        return serving.typical_s if serving is not None else 0.0
+        return 0.0 if serving is None else serving.cost.expected_s(request.body, request.json_length)
 
     def _route(self, request: Request) -> Response:
-        parts = _parts(request.path)
-        if parts == ("metrics",) and request.method == "GET":
-            text = exposition(self._statistics, self._serving(), self._counters(), self._expiries())
-            return Response(200, text, "text/plain; version=0.0.4")
-        if parts[0] != "v2":
-            raise Refused(404, f"no such path: {request.path[:100]!r}; this server speaks the protocol below /v2")
-        match request.method, parts[1:]:
-            case "POST", ["models", name, "infer"]:
+        (parts, posts), method = _parts(request.path), request.method
+        if posts and method == "POST":
+            return self._post(parts, request)
+        if not posts and method in ("GET", "HEAD"):
+            return self._look(parts)
+        return self._other(parts, method, posts=posts)
+
+    def _post(self, parts: tuple[str, ...], request: Request) -> Response:
+        match parts[1:]:
+            case ["models", name, "infer"]:
                 return self._infer(self._ready(name), request)
-            case "POST", ["models", name, "versions", version, "infer"]:
+            case ["models", name, "versions", version, "infer"]:
                 return self._infer(self._ready(name, version), request, chosen=True)
-            case "POST", ["repository", "index"]:
-                return _plain([entry for name in sorted(self._slots()) for entry in self._indexed(name)])
-            case "POST", ["repository", "models", _, "load" | "unload"]:
-                raise Refused(403, "models come by signed rollouts from the controller: edgeward rollout start")
-            case "GET", found:
-                return self._look(found)
-            case method, _:
-                raise Refused(404, f"no {method} {request.path[:100]!r}")
+            case ["repository", "index"]:
+                return plain([entry for name in sorted(self._slots()) for entry in self._indexed(name)])
+        raise Refused(403, "models come by signed rollouts from the controller: edgeward rollout start")
+
+    def _other(self, parts: tuple[str, ...], method: str, *, posts: bool) -> Response:
+        """Answers OPTIONS, and refuses a method that a path does not take; 404 for a path that there is not."""
+        allow = "POST, OPTIONS" if posts else "GET, HEAD, OPTIONS"
+        if parts != ("*",) and not posts:
+            try:
+                self._look(parts)
+            except Refused as refused:
+                if refused.status == 404:
+                    raise
+        if method == "OPTIONS":
+            return Response(204, b"", headers=(f"Allow: {allow}",))
+        raise Refused(405, f"{method} of /{'/'.join(parts)[:100]}: it takes {allow}", (f"Allow: {allow}",))
 
     def _look(self, parts: tuple[str, ...]) -> Response:
         match parts:
-            case [] | [""]:
-                return _plain({"name": SERVER, "version": self._version, "extensions": EXTENSIONS})
-            case ["health", "live"]:
-                return _plain({"live": True})
-            case ["health", "ready"]:
-                unready = [name for name, slot in self._slots().items() if slot.serving is None]
-                return _plain({"ready": not unready}, 200 if not unready else 503)
-            case ["models"]:
-                return _plain({"models": sorted(self._slots())})
-            case ["models", "stats"]:
-                return _plain({"model_stats": self._statistics.told()})
-            case ["models", name, *rest]:
+            case ["metrics"]:
+                text = exposition(self._statistics, self._serving(), self._counters(), self._expiries())
+                return Response(200, text, "text/plain; version=0.0.4")
+            case ["v2"]:
+                return plain({"name": SERVER, "version": self._version, "extensions": EXTENSIONS})
+            case ["v2", "health", "live" | "ready" as asked]:
+                well = asked == "live" or self._is_ready()
+                return plain({asked: well}, 200 if well else 503)
+            case ["v2", "models"]:
+                return plain({"models": sorted(self._slots())})
+            case ["v2", "models", "stats"]:
+                return plain({"model_stats": self._statistics.told()})
+            case ["v2", "models", name, *rest]:
                 return self._look_at(name, rest)
-        raise Refused(404, f"no such path: /v2/{'/'.join(parts)[:100]}")
+            case ["v2", extension, *_] if extension in NOT_SERVED:
+                raise Refused(501, f"the extension {extension} is not served")
+        words = "this server speaks the protocol below /v2"
+        raise Refused(404, f"no such path: {'/' + '/'.join(parts)[:100]!r}; {words}")
+
+    def _is_ready(self) -> bool:
+        """Whether each version that must serve does. A newcomer that was rejected or is on its way is none of them."""
+        slots = self._slots().values()
+        if any(slot.due and slot.serving is None for slot in slots):
+            return False
+        return self._ready_when_empty or any(slot.serving is not None for slot in slots)
 
     def _look_at(self, name: str, rest: list[str]) -> Response:
         version = rest[1] if rest[:1] == ["versions"] and len(rest) > 1 else None
         match rest[2:] if version is not None else rest:
             case []:
-                return _plain(_metadata(self._ready(name, version)))
+                return plain(_metadata(self._ready(name, version)))
             case ["ready"]:
                 slot = self._slot(name)
                 versions = [serving.version for serving in slot.versions]
                 ready = version in versions if version is not None else bool(versions)
-                return _plain({"name": slot.model, "ready": ready}, 200 if ready else 503)
+                return plain({"name": slot.model, "ready": ready}, 200 if ready else 503)
             case ["stats"]:
                 self._slot(name)
-                return _plain({"model_stats": self._statistics.told(name, version)})
+                return plain({"model_stats": self._statistics.told(name, version)})
             case ["config"]:
-                raise Refused(501, "the model configuration extension is not served: a model's manifest is signed")
+                slot, serving = self._ready(name, version)
+                return plain(model_config(slot.model, serving.assignment.manifest))
         raise Refused(404, f"no such path below model {name[:64]}")
 
     def _infer(self, found: tuple[ModelSlot, Serving], request: Request, *, chosen: bool = False) -> Response:
         slot, serving = found
         clock = self._statistics.begin()
-        rows = 0
         try:
             asked, tail = _parsed(serving, request)
+            if asked.parameters is not None and asked.parameters.timeout:
+                _heed_timeout(asked.parameters.timeout, request, clock.began)
             if slot.split is not None and not chosen:
                 serving = slot.answering(_key(asked, request)) or serving
+            outputs = _wanted(serving, asked)
             inputs = _accepted(serving, asked, tail)
             rows = _rows(inputs)
             clock.read()
-            serving, outputs = slot.run_or_fall_back(serving, inputs)
+            answered, arrays = slot.run_or_fall_back(serving, inputs, request.stop)
             clock.ran()
-            response = _respond(slot.model, serving, asked, outputs)
+            if answered is not serving:
+                serving, outputs = answered, _chosen(answered.assignment.manifest.outputs, asked)
+            response = _respond(slot.model, serving, asked, outputs, arrays)
         except BaseException:
             self._statistics.failed(slot.model, serving.version, clock)
             raise
         self._statistics.succeeded(slot.model, serving.version, clock, rows)
+        serving.cost.learn(inputs, (clock.infer_until - clock.input_until) * 1e-9)
         return response
 
     def _slot(self, name: str) -> ModelSlot:
@@ -230,21 +220,53 @@ class Endpoint:
 
 
 @lru_cache(maxsize=64)
-def _parts(path: str) -> tuple[str, ...]:
-    """Splits a path without its query at the slashes. Cached: clients send the same few paths."""
-    return tuple(path.partition("?")[0].strip("/").split("/"))
+def _parts(path: str) -> tuple[tuple[str, ...], bool]:
+    """Splits a path without its query at the slashes, and tells whether it takes POST.
+
+    Cached: clients send the same few paths.
+    """
+    parts = tuple(path.partition("?")[0].strip("/").split("/"))
+    return parts, _takes_post(parts)
 
 
-def _parsed(serving: Serving, request: Request) -> tuple[_InferRequest, memoryview]:
+def _takes_post(parts: tuple[str, ...]) -> bool:
+    match parts:
+        case ["v2", "models", _, "infer"] | ["v2", "models", _, "versions", _, "infer"] | ["v2", "repository", "index"]:
+            return True
+        case ["v2", "repository", "models", _, "load" | "unload"]:
+            return True
+    return False
+
+
+def _heed_timeout(timeout_us: int, request: Request, now_ns: int) -> None:
+    """Ends what nobody waits for any more, at once or when its time is over. `Stopped` if it is over."""
+    words = f"the request's timeout of {timeout_us} us is over"
+    left_s = timeout_us * 1e-6 - ((now_ns - request.received_ns) * 1e-9 if request.received_ns else 0.0)
+    if left_s <= 0:
+        raise Stopped(words)
+    if request.stop is not None:
+        request.stop.within(left_s, words)
+
+
+def _parsed(serving: Serving, request: Request) -> tuple[InferRequest, memoryview]:
     """Reads a request. One that nobody could read counts as refused by the version that answers by default."""
     try:
-        return _read(request)
+        return read_infer(request)
     except Refused as refused:
         serving.observed.refuse(Code.REQUEST_INVALID, str(refused))
         raise
 
 
-def _accepted(serving: Serving, asked: _InferRequest, tail: memoryview) -> dict[str, Array]:
+def _wanted(serving: Serving, asked: InferRequest) -> _Chosen:
+    """Returns the outputs that were asked for. To ask for one that the version does not give counts as refused."""
+    try:
+        return _chosen(serving.assignment.manifest.outputs, asked)
+    except Refused as refused:
+        serving.observed.refuse(Code.REQUEST_INVALID, str(refused))
+        raise
+
+
+def _accepted(serving: Serving, asked: InferRequest, tail: memoryview) -> dict[str, Array]:
     """Returns the inputs as arrays. What the version does not take counts as refused, and is raised as BadInput."""
     try:
         return _inputs(serving.assignment.manifest, asked, tail)
@@ -253,7 +275,7 @@ def _accepted(serving: Serving, asked: _InferRequest, tail: memoryview) -> dict[
         raise
 
 
-def _inputs(manifest: Manifest, asked: _InferRequest, tail: memoryview) -> dict[str, Array]:
+def _inputs(manifest: Manifest, asked: InferRequest, tail: memoryview) -> dict[str, Array]:
     acceptance = acceptance_of(manifest)
     wanted = acceptance.tensors
     arrays: dict[str, Array] = {}
@@ -264,6 +286,8 @@ def _inputs(manifest: Manifest, asked: _InferRequest, tail: memoryview) -> dict[
             why = "is given twice" if given.name in arrays else f"is unknown; the model takes {', '.join(wanted)}"
             raise BadInput(Code.TENSORS_INVALID, f"input {given.name[:64]!r} {why}"[:500])
         size = given.parameters.binary_data_size if given.parameters is not None else None
+        if given.parameters is not None and given.parameters.shared_memory_region is not None:
+            raise Refused(501, f"input {given.name[:64]!r}: shared memory is not served: send the data itself")
         binary = None if size is None else _cut(tail, at, size, given.name)
         at += size or 0
         arrays[given.name] = read_tensor(given, tensor, binary, acceptance)
@@ -275,25 +299,10 @@ def _inputs(manifest: Manifest, asked: _InferRequest, tail: memoryview) -> dict[
     return arrays
 
 
-def _key(asked: _InferRequest, request: Request) -> str | bytes:
+def _key(asked: InferRequest, request: Request) -> str | bytes:
     """Returns the routing key of a request."""
     named = asked.parameters.routing_key if asked.parameters is not None else ""
     return named or asked.id or bytes(request.body)
-
-
-def _read(request: Request) -> tuple[_InferRequest, memoryview]:
-    body, length = request.body, request.json_length
-    if length is not None and not 0 <= length <= len(body):
-        raise Refused(400, f"Inference-Header-Content-Length says {length}, the body has {len(body)} bytes")
-    try:
-        asked = _decode_infer(body if length is None else memoryview(body)[:length])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(400, f"request: {error}"[:500]) from None
-    if asked.id is not None and len(asked.id) > MAX_ID_CHARS:
-        raise Refused(400, f"id: {len(asked.id)} characters, limit {MAX_ID_CHARS}")
-    if asked.parameters is not None and asked.parameters.sequence_id:
-        raise Refused(501, "parameters.sequence_id: models here keep no state between requests")
-    return asked, _NO_TAIL if length is None else memoryview(body)[length:]
 
 
 def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:
@@ -305,21 +314,20 @@ def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:
 
 
 def _rows(inputs: Mapping[str, Array]) -> int:
-    first = next(iter(inputs.values()))
-    return int(first.shape[0]) if first.ndim else 1
+    return next((int(array.shape[0]) for array in inputs.values() if array.ndim), 1)
 
 
-def _respond(model: str, serving: Serving, asked: _InferRequest, outputs: list[Array]) -> Response:
+def _respond(model: str, serving: Serving, asked: InferRequest, chosen: _Chosen, arrays: list[Array]) -> Response:
     told: dict[str, Any] = {"model_name": model, "model_version": serving.version}
     if asked.id is not None:
         told["id"] = asked.id
     parts, raws = [], []
-    for tensor, array, binary in _chosen(serving.assignment.manifest.outputs, asked, outputs):
+    for place, tensor, binary in chosen:
         if binary:
-            part, raw = as_binary(tensor, array)
+            part, raw = as_binary(tensor, arrays[place])
             raws.append(raw)
         else:
-            part = as_json(tensor, array)
+            part = as_json(tensor, arrays[place])
         parts.append(part)
     told["outputs"] = parts
     head = _encode(told)
@@ -328,21 +336,21 @@ def _respond(model: str, serving: Serving, asked: _InferRequest, outputs: list[A
     return Response(200, b"".join((head, *raws)), BYTES_TYPE, len(head))
 
 
-def _chosen(
-    tensors: tuple[Tensor, ...], asked: _InferRequest, outputs: list[Array]
-) -> list[tuple[Tensor, Array, bool]]:
-    """Returns the outputs that were asked for, in that order, and whether each is sent as bytes."""
+def _chosen(tensors: tuple[Tensor, ...], asked: InferRequest) -> _Chosen:
+    """Returns the outputs that were asked for, in that order: all of them if none was. `Refused` before the run."""
     all_binary = asked.parameters is not None and asked.parameters.binary_data_output
     if not asked.outputs:
-        return [(tensor, array, all_binary) for tensor, array in zip(tensors, outputs, strict=True)]
-    known = {tensor.name: (tensor, array) for tensor, array in zip(tensors, outputs, strict=True)}
+        return [(place, tensor, all_binary) for place, tensor in enumerate(tensors)]
+    known = {tensor.name: (place, tensor) for place, tensor in enumerate(tensors)}
     chosen = []
     for wanted in asked.outputs:
         if wanted.name not in known:
             raise Refused(400, f"output {wanted.name[:64]!r} is unknown; the model gives {', '.join(known)}"[:500])
-        parameters = wanted.parameters or _OutputParameters()
+        parameters = wanted.parameters or OutputParameters()
         if parameters.classification is not None:
             raise Refused(501, f"output {wanted.name}: the classification extension is not served")
+        if parameters.shared_memory_region is not None:
+            raise Refused(501, f"output {wanted.name}: shared memory is not served: it comes in the response")
         binary = all_binary if parameters.binary_data is None else parameters.binary_data
         chosen.append((*known[wanted.name], binary))
     return chosen
@@ -363,12 +371,3 @@ def _metadata(found: tuple[ModelSlot, Serving]) -> dict[str, Any]:
 def _described(tensor: Tensor) -> dict[str, Any]:
     """A tensor as the protocol describes it; names of dimensions are no part of that."""
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
-
-
-def _plain(value: Any, status: int = 200) -> Response:
-    return Response(status, _encode(value))
-
-
-def refusal(status: int, words: str) -> Response:
-    """Returns the protocol's error response."""
-    return Response(status, _encode({"error": words}))

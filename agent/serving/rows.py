@@ -12,6 +12,7 @@ import numpy as np
 
 from agent.ports import Array
 from agent.serving.cells import Read, is_missing, lacks_text, reader_of
+from agent.serving.tensor_rows import TensorRows
 from contract.errors import BadInput, Code
 from contract.labels import Answer
 from contract.manifest import DATATYPES, Manifest
@@ -40,12 +41,14 @@ class RowEncoder:
 
     def __init__(self, manifest: Manifest) -> None:
         self._matrix = len(manifest.inputs) == 1
-        self._names = manifest.columns
+        self._names = manifest.columns if self._matrix else tuple(tensor.name for tensor in manifest.inputs)
+        self._whole = TensorRows(manifest)
+        """Encodes a row that is given as one list, by the name of the input."""
         self._inputs = [(tensor.name, np.dtype(DATATYPES[tensor.datatype])) for tensor in manifest.inputs]
         types = [tensor.datatype for tensor in manifest.inputs]
         self._columns = [
             _Column(manifest, name, types[0] if self._matrix else types[at])
-            for at, name in enumerate(manifest.columns)
+            for at, name in enumerate(self._names)
             if self._matrix or at < len(types)
         ]
         self._quick = self._matrix and self._inputs[0][1].kind == "f"
@@ -63,6 +66,8 @@ class RowEncoder:
         try:
             row = [values[column] for column in self._names]
         except KeyError as error:
+            if self._matrix and self._inputs[0][0] in values:
+                return self._whole.arrays(values)
             raise BadInput(Code.SAMPLE_INVALID, f"column {error} is not there") from None
         if self._quick and (found := self._quick_matrix(row)) is not None:
             return found
@@ -117,9 +122,9 @@ class RowEncoder:
 
 
 @lru_cache(maxsize=8)
-def encoder_of(manifest: Manifest) -> RowEncoder:
+def encoder_of(manifest: Manifest) -> RowEncoder | TensorRows:
     """Returns the encoder of a version, cached: it depends on the manifest alone."""
-    return RowEncoder(manifest)
+    return RowEncoder(manifest) if manifest.columns else TensorRows(manifest)
 
 
 def answer_of(outputs: list[Array], *, regression: bool) -> Answer:

@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 
 from agent.core.model import Assignment
-from agent.ports import Array, Inputs, Session
+from agent.ports import Array, Inputs, Session, Stop, Stopped
 from agent.serving.acceptance import acceptance_of, unanswerable
+from agent.serving.cost import Cost
 from agent.serving.distribution import Distribution
 from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
 from agent.serving.rows import answer_of, encoder_of
@@ -26,7 +27,7 @@ from contract.messages import ModelInterval
 class _Unloaded:
     """Stands in for a session whose memory was needed."""
 
-    def run(self, inputs: Inputs) -> list[Array]:
+    def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
         raise WorldError(Code.NOT_SERVING, "unloaded: its memory was needed for the version that is being loaded")
 
 
@@ -62,11 +63,14 @@ class Serving:
         self.distribution = distribution
         self.in_flight: list[None] = []
         """One entry for each inference: appending and popping are atomic, which `+= 1` is not."""
-        self.typical_s = 0.0
-        """Recent seconds of an inference, a moving average: the server decides by it which thread runs the next one."""
+        self.cost = Cost(manifest.inputs)
 
     def infer(
-        self, inputs: Inputs | None, row: Mapping[str, Any] | None = None, label: Answer | None = None
+        self,
+        inputs: Inputs | None,
+        row: Mapping[str, Any] | None = None,
+        label: Answer | None = None,
+        stop: Stop | None = None,
     ) -> tuple[Inputs, list[Array], Any, float]:
         """Runs the session on tensors or, where `inputs` is None, on one row by column name, and notes what it cost.
 
@@ -74,7 +78,7 @@ class Serving:
         its label or number; of tensors the first output as nested lists, its only value, or None beyond
         `MAX_NOTED_VALUES`. `label` is a settled one (`settle`).
         What the version does not take is counted as refused and raised as BadInput. Whatever else raises is noted as a
-        fault and raised on: WorldError, the runtime's own.
+        fault and raised on: WorldError, the runtime's own. What `stop` has ended is not noted: `Stopped`.
         """
         in_flight, perf_s, rows, finite = self.in_flight, self._perf_s, 1, True
         value: Any
@@ -89,14 +93,16 @@ class Serving:
             else:
                 if self._tied:
                     self.acceptance.check_sizes(inputs)
-                outputs = self.session.run(inputs)
+                outputs = self.session.run(inputs) if stop is None else self._run_until(inputs, stop)
                 first = outputs[0]
                 if first.size == 1:
                     value = first.item()
                 else:
-                    rows = next(iter(inputs.values())).shape[0]
+                    rows = next((len(array) for array in inputs.values() if array.ndim), 1)
                     value = first.tolist() if first.size <= MAX_NOTED_VALUES else None
                     finite = first.dtype.kind != "f" or bool(np.isfinite(first).all())
+        except Stopped:
+            raise
         except Exception as error:  # the runtime's exceptions share no base class
             told = self._failed(error, inputs, row, perf_s() - began_s)
             if told is error:
@@ -114,6 +120,19 @@ class Serving:
         if len(notes) >= MAX_NOTES:
             self.observed.count()
         return inputs, outputs, value, seconds
+
+    def _run_until(self, inputs: Inputs, stop: Stop) -> list[Array]:
+        """Runs the session unless `stop` is set; `Stopped` if it was set meanwhile and has ended the inference."""
+        if stop.why:
+            raise Stopped(stop.why)
+        try:
+            return self.session.run(inputs, stop)
+        except Exception as error:
+            if stop.why:
+                raise Stopped(stop.why) from error
+            raise
+        finally:
+            stop.ends_by(None)
 
     def settle(self, label: Any) -> Answer | None:
         """Returns the label as this version's answers are held against it; None where it is missing, or none at all.

@@ -75,8 +75,10 @@ class Shadow:
         outputs: list[Array] | None,
         label: Answer | None = None,
     ) -> None:
-        """Queues a row that the other version was asked, if share and budget allow."""
-        if manifest is not self.candidate.assignment.manifest and self._takes(len(values)):
+        """Queues a row that the other version was asked, if share and budget allow. Cells may be arrays."""
+        if manifest is not self.candidate.assignment.manifest and self._takes(
+            sum(getattr(cell, "size", 1) for cell in values.values())
+        ):
             self._waiting.append(_Copy(None, dict(values), outputs, label))
 
     def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from agent.core.model import Assignment
-from agent.ports import Array, Inputs, Sample, Session
+from agent.ports import Array, Inputs, Sample, Session, Stop, Stopped
 from agent.serving.distribution import Distribution
 from agent.serving.rows import confidence_of
 from agent.serving.serving import Serving
@@ -86,6 +86,9 @@ class ModelSlot:
         """Stable beside a trial: answers requests that are not the trial's or that its dead worker failed."""
         self.split: Split | None = None
         """Which requests the trial answers; None if it answers all."""
+        self.due = False
+        """Whether a version must serve: one was confirmed here, or is on trial. A newcomer that is being fetched, or
+        was rejected, is not due."""
 
     @property
     def serving(self) -> Serving | None:
@@ -191,24 +194,25 @@ class ModelSlot:
             serving = self.answering(key or next(iter(inputs.values())).tobytes()) or serving
         return self.run_or_fall_back(serving, inputs)[1]
 
-    def run_or_fall_back(self, serving: Serving, inputs: Inputs) -> tuple[Serving, list[Array]]:
+    def run_or_fall_back(
+        self, serving: Serving, inputs: Inputs, stop: Stop | None = None
+    ) -> tuple[Serving, list[Array]]:
         """Returns outputs as `run` does, and which version gave them: the fallback where the version's own process
-        died. WorldError if there is no fallback; BadInput for what the version does not take; raises what the runtime
-        raises, which is counted.
+        died. WorldError if there is no fallback, `Stopped` by `stop`; BadInput for what the version does not take;
+        raises what the runtime raises, which is counted.
         """
         try:
-            _, outputs, _, seconds = serving.infer(inputs)
+            outputs = serving.infer(inputs, stop=stop)[1]
         except WorldError:
             if (fallback := self.fallback) is None or fallback is serving:
                 raise
             serving = fallback
-            _, outputs, _, seconds = serving.infer(inputs)
-        except BadInput:
+            outputs = serving.infer(inputs, stop=stop)[1]
+        except (BadInput, Stopped):
             raise
         except Exception:  # the runtime's exceptions share no base class
             self._show_tensors(serving, inputs, None)
             raise
-        serving.typical_s += 0.05 * (seconds - serving.typical_s)
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
         if self.watchers:

@@ -4,7 +4,6 @@ Run as ``python -I -m controller.convert.child DIRECTORY``. No input can harm th
 """
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +20,8 @@ from confinement.process import FULL, confine
 from confinement.surroundings import library_paths
 from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
-from contract.golden import join_golden, rows_differ
-from contract.manifest import DATATYPES, Tensor
+from contract.golden import answers, by_run, join_golden, rows_differ
+from contract.manifest import Tensor
 from contract.onnx_scan import scan_onnx
 from contract.samples import decode_sample
 from contract.tensors import Array, encode_tensors
@@ -33,11 +32,11 @@ from controller.convert.estimator import addresses_columns, load_estimator, refu
 from controller.convert.missing import Ask, named, required_columns, stand_ins_of
 from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.sample_frame import SampleFrame, boundary_rows, read_sample
+from controller.convert.tensor_sample import first_rows, golden_rows, match_sample
 from controller.convert.variants import make_variant
 from controller.gates.parity import Compared, Parity, judge_parity
 from controller.gates.variant import ATOL, RTOL, Shrunk, judge_variant
 
-GOLDEN_ROWS = 64
 OWN_PACKAGES = ("confinement", "contract", "controller")
 """Packages that stay readable, because modules are imported while the conversion runs."""
 LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "skops")
@@ -50,21 +49,22 @@ _DATATYPE_OF = {
     "tensor(string)": "BYTES",
     "tensor(float16)": "FP16",
     "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
     "tensor(int8)": "INT8",
     "tensor(int16)": "INT16",
 }
 
 
-Feed = Callable[[SampleFrame, ort.InferenceSession], dict[str, Array]]
-
-
 @dataclass(frozen=True, slots=True)
 class Convertible:
-    """A model that onnxruntime loads, with the function that makes its inputs, and the rows by which it is measured."""
+    """A model that onnxruntime loads, and the arrays by which it is measured."""
 
     model: bytes
-    rows: SampleFrame
-    feed: Feed
+    inputs: dict[str, Array]
+    """By input name, in the model's order; their first axis counts rows, or runs."""
+    columns: tuple[str, ...]
     parity: Parity
 
 
@@ -90,8 +90,7 @@ def _convert(request: Request, directory: Path) -> Conversion:
     sample = decode_sample((directory / files.SAMPLE).read_bytes())
     if request.kind == "onnx":
         scan_onnx(raw)
-        rows = read_sample(sample, named=len(_session(raw).get_inputs()) > 1)
-        return _finish(request, directory, Convertible(raw, rows, _feed_as_declared, no_reference(len(rows))))
+        return _finish(request, directory, _as_pushed(raw, sample))
     estimator = load_estimator(raw, request.trusted_types)
     refuse_wrong(estimator)
     rows = read_sample(sample, named=addresses_columns(estimator))
@@ -104,8 +103,18 @@ def _convert(request: Request, directory: Path) -> Conversion:
     described["nan"] = "accept" if required is not None else "refuse"
     described["required"] = required or ()
     described["missing_text"] = named(dict(rows.stand_ins), rows.columns)
-    converted = Convertible(model, rows, lambda frame, _: frame.arrays(real), parity)
+    converted = Convertible(model, rows.arrays(real), rows.columns, parity)
     return _finish(request, directory, converted, **described)
+
+
+def _as_pushed(raw: bytes, sample: Array | dict[str, Array]) -> Convertible:
+    """Returns a pushed ONNX model with its sample. Of large rows only as many are kept as a golden set may hold."""
+    tensors = [_tensor(entry) for entry in _session(raw).get_inputs()]
+    matched = match_sample(sample, tensors)
+    inputs, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
+    if any(array.ndim > 2 for array in inputs.values()):
+        inputs = first_rows(inputs, golden_rows(inputs))
+    return Convertible(raw, inputs, matched.columns, no_reference(rows))
 
 
 def _best_precision(estimator: Any, rows: SampleFrame) -> tuple[bytes, Parity, str, SampleFrame]:
@@ -160,7 +169,7 @@ def _finish(request: Request, directory: Path, converted: Convertible, **describ
         task=_task(session),
         inputs=tuple(_tensor(entry) for entry in session.get_inputs()),
         outputs=tuple(_tensor(entry) for entry in session.get_outputs()),
-        columns=converted.rows.columns,
+        columns=converted.columns,
         form=_write_form(directory, "", converted),
         parity=converted.parity,
         variants=variants,
@@ -197,8 +206,7 @@ def _beside(full: Convertible, model: bytes) -> Compared:
     """
     before, after = _session(full.model), _session(model)
     name = before.get_outputs()[0].name
-    inputs = full.feed(full.rows, before)
-    want, got = (_run(session, [name], inputs)[0] for session in (before, after))
+    want, got = (np.atleast_1d(_run(session, [name], full.inputs)[0]) for session in (before, after))
     differing = int(rows_differ(want, got, rtol=RTOL, atol=ATOL).sum())
     numbers = want.dtype.kind == "f" and want.size
     largest = float(np.abs(want.astype(np.float64) - got.astype(np.float64)).max()) if numbers else 0.0
@@ -208,43 +216,40 @@ def _beside(full: Convertible, model: bytes) -> Compared:
 def _write_form(directory: Path, name: str, converted: Convertible) -> ConvertedForm:
     """Writes the model and its golden set into the scratch directory. Returns what the manifest says about them."""
     model_file, golden_file = (directory / file for file in files.form_files(name))
-    session, rows, feed = _session(converted.model), converted.rows, converted.feed
-    golden = replace(rows, frame=rows.frame[:GOLDEN_ROWS])
-    inputs = feed(golden, session)
+    session, every = _session(converted.model), converted.inputs
     names = [output.name for output in session.get_outputs()]
-    outputs = dict(zip(names, _run(session, names, inputs), strict=True))
+    any_length = all(not entry.shape or not isinstance(entry.shape[0], int) for entry in session.get_inputs())
+    inputs = first_rows(every, golden_rows(every)) if any_length or _by_run(session, every) else every
+    outputs = _run(session, names, inputs)
+    if not _counts_rows(outputs, inputs):  # what is not rows cannot be compared by rows: it is one run
+        inputs, outputs = ({name: array[None] for name, array in inputs.items()}, [array[None] for array in outputs])
     model_file.write_bytes(converted.model)
-    any_length = not isinstance(session.get_inputs()[0].shape[0], int)
-    reference = _reference(session, rows if any_length else golden, feed)
-    golden_file.write_bytes(encode_tensors(join_golden(inputs, outputs) | reference))
+    reference = _reference(session, every if any_length else inputs, converted.columns) if converted.columns else {}
+    golden_file.write_bytes(encode_tensors(join_golden(inputs, dict(zip(names, outputs, strict=True))) | reference))
     proto = onnx.load_from_string(converted.model)
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     return ConvertedForm(
-        golden_rows=len(golden),
+        golden_rows=len(outputs[0]),
         ir=proto.ir_version,
         opset=opsets.get("", 1),
         ml_opset=opsets.get("ai.onnx.ml", 1),
     )
 
 
-def _feed_as_declared(rows: SampleFrame, session: ort.InferenceSession) -> dict[str, Array]:
-    """Returns the inputs by name, in the datatypes that a pushed ONNX model declares.
+def _by_run(session: ort.InferenceSession, inputs: dict[str, Array]) -> bool:
+    return by_run(inputs, {entry.name: len(entry.shape) for entry in session.get_inputs()})
 
-    BadInput `sample_missing` if counts differ.
-    """
-    declared = {entry.name: np.dtype(DATATYPES[_DATATYPE_OF[entry.type]]) for entry in session.get_inputs()}
-    arrays = list(rows.arrays("float32").values())
-    if len(arrays) != len(declared):
-        raise BadInput(
-            Code.SAMPLE_MISSING, f"the model takes inputs {', '.join(declared)}; the sample has {len(arrays)}"
-        )
-    pairs = zip(declared.items(), arrays, strict=True)
-    return {name: array.astype(object if dtype.kind == "U" else dtype) for (name, dtype), array in pairs}
+
+def _counts_rows(outputs: list[Array], inputs: dict[str, Array]) -> bool:
+    """Whether the first axis of every output counts what that of the inputs counts."""
+    lengths = {len(array) if array.ndim else -1 for array in (*outputs, *inputs.values())}
+    return len(lengths) == 1
 
 
 def _run(session: ort.InferenceSession, names: list[str], inputs: dict[str, Array]) -> list[Array]:
+    ranks = {entry.name: len(entry.shape) for entry in session.get_inputs()}
     try:
-        outputs: list[Array] = session.run(names, inputs)
+        outputs = answers(lambda given: list(session.run(names, given)), inputs, ranks)
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise BadInput(
             Code.CONVERSION_FAILED, f"the sample does not run: {type(error).__name__}: {error}"[:400]
@@ -281,13 +286,12 @@ def _task(session: ort.InferenceSession) -> Literal["classification", "regressio
     return "regression" if single else "other"
 
 
-def _reference(session: ort.InferenceSession, rows: SampleFrame, feed: Feed) -> dict[str, Array]:
+def _reference(session: ort.InferenceSession, inputs: dict[str, Array], columns: tuple[str, ...]) -> dict[str, Array]:
     """Returns histograms of the sample's columns and of the model's answers. Devices count with the same bin edges."""
-    inputs = feed(rows, session)
     outputs = _run(session, [output.name for output in session.get_outputs()], inputs)
     regression = _task(session) == "regression"
-    columns = columns_of(rows.columns, list(inputs.values()))
-    return reference_of(columns, answers_of(outputs, regression=regression), regression=regression)
+    found = columns_of(columns, list(inputs.values()))
+    return reference_of(found, answers_of(outputs, regression=regression), regression=regression)
 
 
 def _confine(request: Request, directory: Path) -> str:

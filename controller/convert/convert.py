@@ -91,17 +91,20 @@ async def _collect(directory: Path, request: Request, allowed_mb: int) -> Conver
     forms, measured = {}, {}
     for name, form in (("", answer.form), *answer.variants.items()):
         model, golden = (directory / file for file in files.form_files(name))
-        measured[name] = await _measured(form, model, request.memory_mb, allowed_mb)
+        measured[name] = await _measured(form, (model, golden), request.memory_mb, allowed_mb)
         forms[name] = (read_file(model, request.memory_mb), read_file(golden, request.memory_mb))
     full = measured.pop("")
     return Converted(forms, msgspec.structs.replace(answer, form=full, variants=measured))
 
 
-async def _measured(form: ConvertedForm, model: Path, memory_mb: int, allowed_mb: int) -> ConvertedForm:
-    """Returns the form with the time and memory of loading it. BadInput `conversion_limit` if it does not load."""
-    arguments = ("controller.convert.measure", str(model), str(memory_mb), str(MEASURE_TIMEOUT_S))
-    said = await run_child(*arguments, directory=model.parent, timeout_s=MEASURE_TIMEOUT_S, allowed_mb=allowed_mb)
+async def _measured(form: ConvertedForm, made: tuple[Path, Path], memory_mb: int, allowed_mb: int) -> ConvertedForm:
+    """Returns the form with the time and memory of loading it and of answering its golden set.
+
+    BadInput `conversion_limit` if it does not load or answer.
+    """
+    arguments = ("controller.convert.measure", *map(str, made), str(memory_mb), str(MEASURE_TIMEOUT_S))
+    said = await run_child(*arguments, directory=made[0].parent, timeout_s=MEASURE_TIMEOUT_S, allowed_mb=allowed_mb)
     measured = decode(said, Measured)
     if measured.fault:
-        raise BadInput(Code.CONVERSION_LIMIT, f"the converted model does not load: {measured.fault}"[:400])
+        raise BadInput(Code.CONVERSION_LIMIT, f"the converted model does not load or run: {measured.fault}"[:400])
     return msgspec.structs.replace(form, load_s=measured.load_s, load_mb=measured.load_mb)

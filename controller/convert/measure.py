@@ -1,8 +1,9 @@
-"""Measures time and memory of loading a model, in a confined process: trees take ten times their file, networks twice.
+"""Measures time and memory of loading a model and of answering its golden set, in a confined process.
 
-Run as ``python -I -m controller.convert.measure MODEL MEMORY_MB SECONDS``. The file of the conversion child is scanned
-as on a device before anything parses it. Prints the JSON of `request.Measured`. The module `request` is not imported,
-because its import takes longer than most models take to load.
+Trees take ten times their file, networks twice, and what pictures pass through more than either.
+Run as ``python -I -m controller.convert.measure MODEL GOLDEN MEMORY_MB SECONDS``. The file of the conversion child is
+scanned as on a device before anything parses it. Prints the JSON of `request.Measured`. The module `request` is not
+imported, because its import takes longer than most models take to load.
 """
 
 import json
@@ -18,17 +19,19 @@ from confinement.bounds import Bounds
 from confinement.process import confine
 from confinement.surroundings import library_paths
 from contract.errors import BadInput
+from contract.golden import answers, inputs_of
 from contract.onnx_scan import scan_onnx
+from contract.tensors import decode_tensors
 
 
 def main() -> None:
     """Scans and loads the model that the command line names, and prints the result."""
-    model, memory_mb, cpu_s = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    confine(Bounds(memory_mb, cpu_s), [model, *library_paths()])
-    json.dump(_measure(model), sys.stdout)
+    (model, golden), (memory_mb, cpu_s) = map(Path, sys.argv[1:3]), map(int, sys.argv[3:5])
+    confine(Bounds(memory_mb, cpu_s), [model, golden, *library_paths()])
+    json.dump(_measure(model, golden), sys.stdout)
 
 
-def _measure(model: Path) -> dict[str, Any]:
+def _measure(model: Path, golden: Path) -> dict[str, Any]:
     try:
         with model.open("rb") as file:
             scan_onnx(memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))
@@ -40,11 +43,20 @@ def _measure(model: Path) -> dict[str, Any]:
     before_mb, began = _mapped_mb("VmSize"), time.perf_counter()
     try:
         session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        _answer(session, decode_tensors(golden.read_bytes()))
     except Exception as error:  # onnxruntime's exceptions share no base class
         return {"fault": f"{type(error).__name__}: {error}"[:300]}
     measured = {"load_s": time.perf_counter() - began, "load_mb": _mapped_mb("VmPeak") - before_mb}
     del session
     return measured
+
+
+def _answer(session: ort.InferenceSession, golden: dict[str, Any]) -> None:
+    """Runs the golden inputs as a device's probe will."""
+    ranks = {entry.name: len(entry.shape) for entry in session.get_inputs()}
+    given = inputs_of(golden, ranks)
+    texts = {name: array.astype(object) if array.dtype.kind == "U" else array for name, array in given.items()}
+    answers(lambda inputs: list(session.run(None, inputs)), texts, ranks)
 
 
 def _mapped_mb(field: str) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from contract.errors import BadInput, Code
 from contract.tensors import Array
 
 MAX_PARITY_ROWS = 2000
@@ -79,8 +80,11 @@ class SampleFrame:
 def read_sample(sample: Array | Mapping[str, Array], *, named: bool) -> SampleFrame:
     """Returns the first MAX_PARITY_ROWS rows of a matrix (rows, columns) or of columns (rows,) by name.
 
-    `named`: the estimator addresses columns by name.
+    `named`: the estimator addresses columns by name. BadInput `sample_invalid` for arrays of other ranks.
     """
+    shapes = {sample.ndim - 1} if isinstance(sample, np.ndarray) else {array.ndim for array in sample.values()}
+    if shapes != {1}:
+        raise BadInput(Code.SAMPLE_INVALID, "an estimator takes rows as a 2-D array, or as columns of one dimension")
     if isinstance(sample, np.ndarray):
         columns = tuple(f"x{index}" for index in range(sample.shape[1]))
         return SampleFrame(sample[:MAX_PARITY_ROWS], columns, as_matrix=True)

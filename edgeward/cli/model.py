@@ -21,7 +21,10 @@ def model() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", required=True, help="The model's name: lower-case letters, digits, '-'.")
 @click.option(
-    "--sample", "sample_path", type=click.Path(exists=True, path_type=Path), help="Rows: .csv, .parquet, .npy."
+    "--sample",
+    "sample_path",
+    type=click.Path(exists=True, path_type=Path),
+    help="Rows: .csv, .parquet, .npy; .npz with an array for each input.",
 )
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Kept with the version; may be repeated.")
 @click.option(
@@ -174,7 +177,7 @@ def _rows(path: Path) -> Any:
     import numpy as np
     import pandas as pd
 
-    readers = {".csv": pd.read_csv, ".gz": pd.read_csv, ".parquet": pd.read_parquet, ".npy": np.load}
+    readers = {".csv": pd.read_csv, ".gz": pd.read_csv, ".parquet": pd.read_parquet, ".npy": np.load, ".npz": np.load}
     if path.suffix not in readers:
-        raise BadInput(Code.REQUEST_INVALID, f"{path}: expected .csv, .csv.gz, .parquet or .npy")
+        raise BadInput(Code.REQUEST_INVALID, f"{path}: expected .csv, .csv.gz, .parquet, .npy or .npz")
     return readers[path.suffix](path)

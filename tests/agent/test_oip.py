@@ -143,7 +143,11 @@ def test_only_the_outputs_that_were_asked_for_come_back() -> None:
         ({"inputs": [tensor(shape=[-2, 3])]}, 400, "input 'X': shape"),
         ({"inputs": [tensor(shape=[2**40, 3])]}, 400, "elements, limit"),
         ({"inputs": [tensor(data=[1, 2])]}, 400, "input 'X': data: 2 elements for shape [2, 3]"),
-        ({"inputs": [tensor(data=[1, 2, 3, 4, 5, "6"])]}, 400, "input 'X': data: Expected `float`, got `str`"),
+        (
+            {"inputs": [tensor(shape=[2, 3], data=[1, 2, 3, 4, 5, "6"])]},
+            400,
+            "input 'X': data: Expected `float`, got `str`",
+        ),
         ({"inputs": [tensor(data=[1, 2, 3, 4, 5, 1e39])]}, 400, "input 'X': a number is too large for FP32"),
         ({"inputs": [tensor(data=[[1, 2, 3], [4]])]}, 400, "input 'X': data"),
         ({"inputs": [tensor(data="AAAA")]}, 400, "input 'X': data"),
@@ -225,8 +229,9 @@ def test_unknown_models_versions_and_paths_are_not_found() -> None:
         assert get(endpoint, path)[0] == 404, path
 
 
-def test_a_model_without_a_version_is_not_ready_and_neither_is_the_server() -> None:
+def test_a_model_that_must_serve_and_does_not_is_not_ready_and_neither_is_the_server() -> None:
     empty = ModelSlot("empty", perf_s=time.perf_counter, lock=threading.Lock())
+    empty.due = True
     endpoint = endpoint_of(slot_of(), empty)
     assert get(endpoint, "/v2/health/live") == (200, {"live": True})
     assert get(endpoint, "/v2/health/ready") == (503, {"ready": False})
@@ -245,7 +250,12 @@ def test_models_are_not_loaded_by_clients() -> None:
 
 def test_metadata_tells_server_model_and_tensors() -> None:
     endpoint = endpoint_of(slot_of())
-    assert get(endpoint, "/v2")[1]["extensions"] == ["binary_tensor_data", "statistics", "model_repository"]
+    assert get(endpoint, "/v2")[1]["extensions"] == [
+        "binary_tensor_data",
+        "statistics",
+        "model_repository",
+        "model_configuration",
+    ]
     assert get(endpoint, "/v2/")[0] == 200
     assert get(endpoint, "/v2/models") == (200, {"models": ["plant"]})
     inputs = [{"name": "X", "datatype": "FP32", "shape": [-1, 3]}]

@@ -123,11 +123,11 @@ def test_a_loaded_session_runs_and_a_broken_file_is_a_coded_error(tmp_path: Path
     runtime = OnnxRuntime()
     (tmp_path / "model").write_bytes(doubling())
     manifest = assignment(doubling(), b"golden").manifest
-    session = runtime.load(str(tmp_path / "model"), manifest)
+    session = runtime.load(str(tmp_path / "model"), manifest, TrialPolicy())
     assert (session.run({"X": X})[0] == 2 * X).all()
     (tmp_path / "model").write_bytes(doubling()[:-20])
     with pytest.raises(WorldError) as caught:
-        runtime.load(str(tmp_path / "model"), manifest)
+        runtime.load(str(tmp_path / "model"), manifest, TrialPolicy())
     assert caught.value.code == Code.MODEL_LOAD_FAILED
     assert runtime.usage().rss_mb > 10
     assert runtime.usage().cpu_s > 0

@@ -51,7 +51,7 @@ class Sessions(SimRuntime):
         super().__init__(models, lambda path: Path(path).read_bytes())
         self._sessions = sessions
 
-    def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Any:
+    def load(self, artifact: str, manifest: Manifest, policy: TrialPolicy) -> Any:
         return self._sessions[manifest.release]
 
 

@@ -66,6 +66,8 @@ def test_device_show_counts_refusals_by_code_with_their_words() -> None:
         "dropped": {},
         "faults": [],
         "expiries": {},
+        "sensors": (),
+        "sinks": (),
     }
     model = {"model": "m", "desired_release": 2, "state": None, "measured": [measured]}
     assert list(_faults(Device.read({**device, "models": [model]}))) == [

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
+from onnx import TensorProto, helper
 
 from agent.adapters.runtime.onnx_runtime import OnnxRuntime
-from agent.adapters.runtime.shared_tensors import MAX_BYTES, Placed, Region, Said, read_message
+from agent.adapters.runtime.shared_tensors import MAX_BYTES, Placed, Region, Said, lay, needed, read_message
 from agent.adapters.runtime.worker import MAX_DEATHS, WorkerSession
-from contract.errors import Code, WorldError
+from contract.desired import TrialPolicy
+from contract.errors import BadInput, Code, WorldError
+from contract.manifest import Tensor
 from firmware_sim.models import SimModel
 from firmware_sim.real_models import make_real_model
 
@@ -29,7 +33,7 @@ def made() -> SimModel:
 def worker(made: SimModel, tmp_path: Path) -> Iterator[WorkerSession]:
     path = tmp_path / "model.onnx"
     path.write_bytes(made.artifact)
-    found = OnnxRuntime().load(str(path), made.manifest, isolated=True)
+    found = OnnxRuntime().load(str(path), made.manifest, TrialPolicy(isolated=True))
     assert isinstance(found, WorkerSession)
     yield found
     if found._child is not None:
@@ -50,8 +54,57 @@ def test_tensors_larger_than_the_region_make_it_grow_in_both_directions(worker: 
     rows = {"X": np.ones((400_000, 1), dtype=np.float32)}
     (label,) = worker.run(rows)
     assert (label.shape, label.nbytes > 2 * rows["X"].nbytes - 1, label.all()) == ((400_000, 1), True, True)
-    with pytest.raises(WorldError, match="bytes of tensors, limit"):
-        worker.run({"X": np.broadcast_to(np.float32(1), (MAX_BYTES // 4 + 1024, 1))})
+
+
+def test_a_request_that_is_too_large_is_the_callers_fault_and_the_worker_lives_on(worker: WorkerSession) -> None:
+    before = worker.pid
+    with pytest.raises(BadInput, match="bytes of tensors, limit"):
+        worker.run({"X": np.zeros((MAX_BYTES // 4 + 1024, 1), np.float32)})
+    with pytest.raises(BadInput, match="bytes of tensors, limit"):  # twice as much comes out as went in
+        worker.run({"X": np.zeros((MAX_BYTES // 8 + 1024, 1), np.float32)})
+    assert worker.run(ROW)[0].item() == 1
+    assert worker.pid == before
+
+
+def test_text_costs_its_bytes_however_long_one_cell_is() -> None:
+    texts = np.array([["x" * 1_000_000], *([f"süd {row}"] for row in range(100)), [""]], dtype=object)
+    region = Region()
+    laid = lay({"text": texts})
+    assert needed(laid) < 1_010_000
+    region.grow(2 * needed(laid))
+    (placed,) = region.put(laid)
+    assert np.array_equal(region.view(placed), texts)
+    region.close()
+
+
+def test_text_of_a_taken_over_worker_cannot_be_read_beyond_the_region() -> None:
+    region = Region()
+    (placed,) = region.put(lay({"text": np.array(["abc", "d"], dtype=object)}))
+    for ends in ([4, 3], [1, 1 << 31]):
+        np.ndarray((2,), np.uint32, region._map, placed.offset)[...] = ends
+        with pytest.raises(WorldError, match="text that ends"):
+            region.view(placed)
+    np.ndarray((2,), np.uint32, region._map, placed.offset)[...] = [3, 4]
+    region._map[8:9] = b"\xff"
+    with pytest.raises(WorldError, match="decode"):
+        region.view(placed)
+    region.close()
+
+
+def test_a_worker_takes_and_gives_text(tmp_path: Path) -> None:
+    texts = [helper.make_tensor_value_info(name, TensorProto.STRING, [None, 1]) for name in ("text", "same")]
+    graph = helper.make_graph([helper.make_node("Identity", ["text"], ["same"])], "echo", texts[:1], texts[1:])
+    path = tmp_path / "echo.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8).SerializeToString()
+    )
+    tensors = [Tensor(name=name, datatype="BYTES", shape=(-1, 1)) for name in ("text", "same")]
+    manifest = replace(make_real_model(1, "good").manifest, inputs=(tensors[0],), outputs=(tensors[1],))
+    worker = WorkerSession(str(path), manifest)
+    given = np.array([["süd"], [""], ["x" * 2_000_000]], dtype=object)
+    assert np.array_equal(worker.run({"text": given})[0], given)
+    assert worker._child is not None
+    worker._child.end()
 
 
 def test_what_the_runtime_raises_is_raised_here_and_the_worker_lives_on(worker: WorkerSession) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import socket
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,8 +17,12 @@ from typing import cast
 import httptools
 
 from agent.adapters.http.callers import is_host_served, may_post
+from agent.adapters.http.response_bytes import response_bytes
 from agent.config import ServingConfig
-from agent.serving.oip import JSON_TYPE, Endpoint, Request, Response, refusal
+from agent.ports import Stop
+from agent.serving.content_coding import HEADER, TAKEN, coding_for, packed, takes_coding, unpacked
+from agent.serving.oip import Endpoint
+from agent.serving.oip_messages import Refused, Request, Response, refusal
 
 MAX_HEADER_BYTES = 16 * 1024
 HEADER_BYTES = 4
@@ -36,20 +41,13 @@ LINGER_S = 1.0
 """Seconds for which the rest of a refused request is read before the connection is closed."""
 INLINE_S = 0.002
 INLINE_JSON_BYTES = 64 * 1024
-"""Beyond either, an inference runs in a thread, so that others need not wait. Raw tensors take no time to parse."""
-_REASONS = {
-    200: "OK",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    413: "Content Too Large",
-    421: "Misdirected Request",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-}
-_JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+"""Beyond either, an inference runs in a thread, so that others need not wait. Raw tensors take no time to parse; what
+the inference itself will take is told from the request's size."""
+INLINE_PACKED_BYTES = 64 * 1024
+"""A larger response is packed in a thread."""
+GONE = "the client has gone"
+_OFFER = (b"upgrade", b"connection", b"http2-settings")
+_CODINGS = f"send it as it is, or as {', '.join(TAKEN)}"
 
 
 @dataclass(frozen=True)
@@ -77,19 +75,22 @@ class Connection(asyncio.BufferedProtocol):
         self._endpoint = serving.endpoint
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
-        self._waiting: deque[tuple[Request, bool]] = deque()
+        self._waiting: deque[Request] = deque()
         self._answering = False
+        self._running: tuple[Future[Response], Stop] | None = None
+        """What is computed for this client in a thread, and what ends it."""
         self._writable = True
         self._refused: Response | None = None
         self._deaf = False
         self._path = b""
+        self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
         self._body_bytes = self._header_bytes = 0
         self._json_length: int | None = None
-        self._host = self._origin = b""
+        self._host = self._origin = self._content_type = self._coding = self._accept = b""
         self._asked_whom = True
         """Whether `Host` is looked at: not on a Unix socket, where no name leads. `Origin` is looked at on both."""
-        self._continue = False
+        self._continue = self._says_connection = self._offers = False
         self.close_at = time.monotonic() + IDLE_S
 
     def abort(self) -> None:
@@ -101,16 +102,22 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         if len(self._serving.connections) >= self._serving.config.max_connections:
             self._deaf = True
-            self._write(refusal(503, f"{self._serving.config.max_connections} connections are open already"), False)
+            self._refused = refusal(503, f"{self._serving.config.max_connections} connections are open already")
+            self._write(self._refused, _LAST)
             return
         self._asked_whom = self._transport.get_extra_info("socket").family != socket.AF_UNIX
         self._serving.connections.add(self)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Forgets a client that has disconnected."""
+        """Forgets a client that has disconnected, and ends what is computed for it."""
+        self._stop_computing()
         self._serving.held.pop(self, None)
         self._serving.connections.discard(self)
         self._waiting.clear()
+
+    def eof_received(self) -> None:
+        """Takes a client that has ended its side for one that has gone: what it asked for is not computed."""
+        self._stop_computing()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Returns the buffer for the next bytes."""
@@ -121,11 +128,36 @@ class Connection(asyncio.BufferedProtocol):
         if self._deaf:
             return
         try:
-            self._parser.feed_data(self._serving.received[:nbytes])
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._parse(self._serving.received[:nbytes])
+        except httptools.HttpParserError as error:
             self._deaf = True
-            self._transport.write(_response(self._refused or refusal(400, f"not HTTP/1.1: {error}"), False))
+            self._transport.write(response_bytes(self._refused or refusal(400, f"not HTTP/1.1: {error}"), _LAST))
             self._serving.loop.call_later(LINGER_S, self._transport.close)
+
+    def _parse(self, data: memoryview) -> None:
+        """Parses bytes. An offer to speak another protocol is passed over, as RFC 9110, 7.8 allows."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offered:
+            again, rest = self._without_offer(), data[offered.args[0] :]
+            self._parser = httptools.HttpRequestParser(self)
+            if again:
+                self._parser.feed_data(again)
+                self._parse(rest)
+            else:
+                self._deaf = True  # CONNECT was refused: what follows is for somebody else
+                self._transport.close()
+
+    def _without_offer(self) -> bytes:
+        """Returns the head of the request once more without its offer, for which the parser has left out the body."""
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            return b""
+        lines = [b"%s: %s" % pair for pair in self._headers if pair[0].lower() not in _OFFER]
+        if not self._parser.should_keep_alive():
+            lines.append(b"Connection: close")
+        version = self._parser.get_http_version().encode("ascii")
+        return b"\r\n".join([b"%s %s HTTP/%s" % (method, self._path, version), *lines, b"", b""])
 
     def pause_writing(self) -> None:
         """Stops computing for a client that does not read."""
@@ -138,7 +170,9 @@ class Connection(asyncio.BufferedProtocol):
         self._next()
 
     def on_message_begin(self) -> None:
-        """Begins a request (called by the parser)."""
+        """Begins a request (called by the parser). While another is computed, no more than this one is read."""
+        if self._answering:
+            self._transport.pause_reading()
         self._begin_request()
         self.close_at = time.monotonic() + REQUEST_S
 
@@ -151,12 +185,20 @@ class Connection(asyncio.BufferedProtocol):
         """Reads one header (called by the parser). Lengths are compared first: most headers are not used."""
         length = len(name)
         self._count_header(length + len(value) + HEADER_BYTES)
+        self._headers.append((name, value))
         if length == 14 and name.lower() == b"content-length":
             self._expect_body(int(value))
         elif length == 31 and name.lower() == b"inference-header-content-length":
             self._json_length = int(value) if value.isdigit() and len(value) < 12 else -1
+        elif length == 12 and name.lower() == b"content-type":
+            self._content_type = b"" if value == b"application/json" else value
+        elif length in (7, 10):
+            self._says_connection = self._says_connection or name.lower() == b"connection"
+            self._offers = self._offers or name.lower() == b"upgrade"
+        elif length == 15 and name.lower() == b"accept-encoding":
+            self._accept = value
         elif length == 16 and name.lower() == b"content-encoding" and value.lower() != b"identity":
-            self._refuse(501, f"content-encoding {value[:20].decode('latin-1')}: send the body as it is")
+            self._expect_packed(value)
         elif length == 4 and name.lower() == b"host":
             self._host = value
         elif length == 6 and name.lower() == b"origin":
@@ -166,6 +208,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         """Asks for the body if the client waits for that (called by the parser)."""
+        if self._offers and self._parser.should_upgrade():
+            return
         if self._origin or (self._asked_whom and self._host and self._host not in self._serving.hosts):
             self._refuse_tricked()
         if self._continue and not self._answering:
@@ -182,26 +226,36 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_message_complete(self) -> None:
         """Answers a complete request, or queues it (called by the parser)."""
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        method, path = self._parser.get_method().decode("ascii"), self._path.decode("latin-1")
-        request, keep_alive = Request(method, path, body, self._json_length), self._parser.should_keep_alive()
-        self._parts = []
+        if self._offers and self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
+            return
+        request = self._request()
         if self._serving.held:
             self._serving.held.pop(self, None)
         if not self._waiting and not self._answering and self._writable:
-            self._answer(request, keep_alive)
+            self._answer(request)
             return
-        self._waiting.append((request, keep_alive))
+        self._waiting.append(request)
         if len(self._waiting) >= MAX_PIPELINED:
             self._transport.pause_reading()
 
+    def _request(self) -> Request:
+        """Returns the request that was parsed, and forgets its body."""
+        method, keep_alive = self._parser.get_method().decode("ascii"), self._parser.should_keep_alive()
+        old = self._says_connection and self._parser.get_http_version() == "1.0"
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts = []
+        path, plain = self._path.decode("latin-1"), keep_alive and not (old or self._origin or method == "HEAD")
+        headers = (self._content_type, self._coding, self._accept, self._origin)
+        return Request(method, path, body, self._json_length, *headers, keep_alive, plain, time.perf_counter_ns())
+
     def _begin_request(self) -> None:
         self._path = b""
+        self._headers = []
         self._parts = []
         self._body_bytes = self._header_bytes = 0
         self._json_length = None
-        self._host = self._origin = b""
-        self._continue = False
+        self._host = self._origin = self._content_type = self._coding = self._accept = b""
+        self._continue = self._says_connection = self._offers = False
 
     def _refuse_tricked(self) -> None:
         """Refuses what a page on the web has sent under a name of its own, or across sites."""
@@ -231,44 +285,85 @@ class Connection(asyncio.BufferedProtocol):
         if size_bytes > limit:
             self._refuse(413, f"body of {size_bytes} bytes, limit {limit} (serving.max_body_bytes)")
 
-    def _refuse(self, status: int, words: str) -> None:
+    def _expect_packed(self, coding: bytes) -> None:
+        if not takes_coding(coding):
+            self._refuse(415, f"content-encoding {coding[:20].decode('latin-1')}: {_CODINGS}", (HEADER,))
+        self._coding = coding
+
+    def _refuse(self, status: int, words: str, headers: tuple[str, ...] = ()) -> None:
         """Responds and closes: the rest of the request is not used."""
-        self._refused = refusal(status, words)
+        self._refused = refusal(status, words, headers)
         raise _Refusing
 
     def _next(self) -> None:
         while self._waiting and not self._answering and self._writable:
-            self._answer(*self._waiting.popleft())
+            self._answer(self._waiting.popleft())
         if not self._answering and not self._transport.is_closing() and len(self._waiting) < MAX_PIPELINED:
             self._transport.resume_reading()
 
-    def _answer(self, request: Request, keep_alive: bool) -> None:
+    def _answer(self, request: Request) -> None:
         json_bytes = len(request.body) if request.json_length is None else request.json_length
-        if json_bytes > INLINE_JSON_BYTES or self._endpoint.typical_s(request.path) > INLINE_S:
-            self._answer_beside(request, keep_alive)
+        if request.content_encoding or json_bytes > INLINE_JSON_BYTES or self._endpoint.expected_s(request) > INLINE_S:
+            request.stop = stop = Stop(self._after)
+            self._beside(lambda: self._unpacked_answer(request), request, stop)
         else:
-            self._write(self._endpoint.answer(request), keep_alive)
+            self._send(self._endpoint.answer(request), request)
 
-    def _answer_beside(self, request: Request, keep_alive: bool) -> None:
+    def _unpacked_answer(self, request: Request) -> Response:
+        """Answers in a thread, a request that may be packed with a response that may be packed."""
+        if request.content_encoding:
+            try:
+                request.body = unpacked(request.body, request.content_encoding, self._serving.config.max_body_bytes)
+            except Refused as refused:
+                return refusal(refused.status, str(refused))
+        response = self._endpoint.answer(request)
+        coding = coding_for(response, request.accept_encoding)
+        return packed(response, coding) if coding else response
+
+    def _send(self, response: Response, request: Request) -> None:
+        """Sends what was answered in the loop; a large response that is to be packed takes a thread."""
+        coding = coding_for(response, request.accept_encoding) if request.accept_encoding else ""
+        if not coding:
+            self._write(response, request)
+        elif len(response.body) <= INLINE_PACKED_BYTES:
+            self._write(packed(response, coding), request)
+        else:
+            self._beside(lambda: packed(response, coding), request, Stop(self._after))
+
+    def _beside(self, compute: Callable[[], Response], request: Request, stop: Stop) -> None:
+        """Computes a response in a thread. The socket is still read, or nobody would notice that the client goes."""
         self._answering = True
-        self._transport.pause_reading()
         self.close_at = float("inf")
 
         def done(future: "Future[Response]") -> None:
             with suppress(RuntimeError):  # the loop has ended
-                self._serving.loop.call_soon_threadsafe(self._answered, future, keep_alive)
+                self._serving.loop.call_soon_threadsafe(self._answered, future, request)
 
-        self._serving.pool.submit(self._endpoint.answer, request).add_done_callback(done)
+        future = self._serving.pool.submit(compute)
+        self._running = future, stop
+        future.add_done_callback(done)
 
-    def _answered(self, future: "Future[Response]", keep_alive: bool) -> None:
-        self._answering = False
+    def _answered(self, future: "Future[Response]", request: Request) -> None:
+        self._answering, self._running = False, None
         if not self._transport.is_closing():
-            self._write(future.result(), keep_alive)
+            self._write(future.result(), request)
             self._next()
 
-    def _write(self, response: Response, keep_alive: bool) -> None:
-        self._transport.write(_response(response, keep_alive))
-        if keep_alive:
+    def _stop_computing(self) -> None:
+        self._waiting.clear()
+        if self._running is not None:
+            future, stop = self._running
+            stop.set(GONE)
+            future.cancel()
+
+    def _after(self, seconds: float, call: Callable[[], None]) -> None:
+        """Calls later, from any thread."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._serving.loop.call_soon_threadsafe(self._serving.loop.call_later, seconds, call)
+
+    def _write(self, response: Response, request: Request) -> None:
+        self._transport.write(response_bytes(response, request))
+        if request.keep_alive:
             self.close_at = time.monotonic() + IDLE_S
         else:
             self._transport.close()
@@ -278,16 +373,5 @@ class _Refusing(Exception):
     """Ends the parsing of a refused request."""
 
 
-def _response(response: Response, keep_alive: bool) -> bytes:
-    if keep_alive and response.status == 200 and response.content_type is JSON_TYPE:
-        return _JSON_HEAD % len(response.body) + response.body
-    lines = [
-        f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}",
-        f"Content-Type: {response.content_type}",
-        f"Content-Length: {len(response.body)}",
-    ]
-    if response.json_length is not None:
-        lines.append(f"Inference-Header-Content-Length: {response.json_length}")
-    if not keep_alive:
-        lines.append("Connection: close")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + response.body
+_LAST = Request("", "", keep_alive=False, plain=False)
+"""Stands for a request that was refused before it was read: the connection is closed after the response."""

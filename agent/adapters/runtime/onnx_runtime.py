@@ -15,10 +15,12 @@ import numpy as np
 import onnxruntime as ort
 
 from agent.adapters.runtime import heap
+from agent.adapters.runtime.session_settings import PLAIN, SMALLEST, Budget, SessionSettings
 from agent.core.limits import ENCODINGS
 from agent.core.model import Assignment
-from agent.ports import Array, Inputs, ProbeReport, Session, Usage
+from agent.ports import Array, Inputs, ProbeReport, Session, Stop, Usage
 from confinement.process import confinable
+from contract.desired import TrialPolicy
 from contract.errors import Code, WorldError
 from contract.manifest import Manifest
 from contract.messages import Hardware
@@ -28,10 +30,10 @@ MAX_ZONES = 16
 _GROUP = Path("/sys/fs/cgroup")
 
 
-def session_options() -> ort.SessionOptions:
-    """Returns options: one thread, no spinning: idle CPU 52 % -> 6 % at 10 Hz and no worse latency on small models."""
+def session_options(threads: int = 1) -> ort.SessionOptions:
+    """Returns options: no spinning, one thread: idle CPU 52 % -> 6 % at 10 Hz, no worse latency on small models."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -44,22 +46,28 @@ def session_options() -> ort.SessionOptions:
 class OnnxSession:
     """A loaded model."""
 
-    def __init__(self, artifact: str | bytes, manifest: Manifest) -> None:
+    def __init__(self, artifact: str | bytes, manifest: Manifest, settings: SessionSettings = PLAIN) -> None:
         # Without `providers` onnxruntime retries on failure and prints to stdout.
-        self._session = ort.InferenceSession(artifact, session_options(), providers=["CPUExecutionProvider"])
+        options, providers = session_options(settings.threads), list(settings.providers)
+        self._session = ort.InferenceSession(artifact, options, providers=providers)
         self._outputs = [output.name for output in manifest.outputs]
 
-    def run(self, inputs: Inputs) -> list[Array]:
+    def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
         """Returns an array for each of the manifest's outputs, in order; shapes and dtypes as in the Session port."""
-        outputs: list[Array] = self._session.run(self._outputs, inputs)
+        outputs: list[Array] = self._session.run(self._outputs, inputs, None if stop is None else _ended_by(stop))
         return outputs
 
 
 class OnnxRuntime:
-    """Loads models in this process, probes them in another. `memory_mb` limits the whole agent; 0: by the device."""
+    """Loads models in this process, probes them in another. `memory_mb` limits the whole agent; 0: by the device.
 
-    def __init__(self, memory_mb: int = 0) -> None:
+    `worker_deadline_s` is what a model in a process of its own may take for one request, `budget` what sessions use.
+    """
+
+    def __init__(self, memory_mb: int = 0, worker_deadline_s: float = 5.0, budget: Budget = SMALLEST) -> None:
         self._memory_mb = memory_mb
+        self._worker_deadline_s = worker_deadline_s
+        self._budget, self._providers = budget, ort.get_available_providers()
         self._hardware = _hardware()
         self._zones = sorted(Path("/sys/class/thermal").glob("thermal_zone*/temp"))[:MAX_ZONES]
         heap.tune()
@@ -68,14 +76,15 @@ class OnnxRuntime:
         """Returns the device's machine, memory and versions."""
         return self._hardware
 
-    def load(self, artifact: str, manifest: Manifest, *, isolated: bool = False) -> Session:
+    def load(self, artifact: str, manifest: Manifest, policy: TrialPolicy) -> Session:
         """Loads a model. WorldError `model_load_failed` with onnxruntime's own message."""
-        if isolated:
+        settings = self._budget.settings(policy, self._providers)
+        if policy.isolated:
             from agent.adapters.runtime.worker import WorkerSession
 
-            return WorkerSession(artifact, manifest)
+            return WorkerSession(artifact, manifest, settings, deadline_s=self._worker_deadline_s)
         try:
-            session = OnnxSession(artifact, manifest)
+            session = OnnxSession(artifact, manifest, settings)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise WorldError(Code.MODEL_LOAD_FAILED, f"{type(error).__name__}: {error}") from error
         self.trim()
@@ -85,7 +94,7 @@ class OnnxRuntime:
         """Probes in a child; a thread waits for it."""
         from agent.adapters.runtime.probe import run_probe
 
-        arguments = (assignment, artifact, golden)
+        arguments = (assignment, artifact, golden, self._budget.settings(assignment.policy, self._providers))
         thread = threading.Thread(target=lambda: done(run_probe(*arguments)), name="probe", daemon=True)
         thread.start()
 
@@ -95,15 +104,13 @@ class OnnxRuntime:
 
     def answers_golden(self, session: Session, manifest: Manifest, golden: bytes) -> bool:
         """Whether a loaded session answers its golden set (npz bytes) as at conversion; False if it cannot be read."""
-        from contract.golden import (
-            mismatched_rows,
-            split_golden,
-        )  # needed once per boot
+        from contract.golden import answers, mismatched_rows, ranks_of, split_golden  # needed once per boot
         from contract.tensors import decode_tensors
 
         try:
             inputs, expected = split_golden(decode_tensors(golden), manifest)
-            missed = mismatched_rows(expected, session.run(to_runtime_inputs(inputs)), manifest.golden)
+            found = answers(session.run, to_runtime_inputs(inputs), ranks_of(manifest))
+            missed = mismatched_rows(expected, found, manifest.golden)
         except Exception:  # onnxruntime's exceptions share no base class
             return False
         return missed <= float(manifest.golden.max_row_mismatch_ratio) * manifest.golden.rows
@@ -123,6 +130,17 @@ class OnnxRuntime:
         degrees = [found for zone in self._zones if (found := _temperature_c(zone)) is not None]
         rss_mb = resident_pages * os.sysconf("SC_PAGE_SIZE") / 1e6
         return Usage(rss_mb, time.process_time(), max(degrees, default=None))
+
+
+def _ended_by(stop: Stop) -> ort.RunOptions:
+    """Returns options by which onnxruntime ends between two operators, once `stop` is set."""
+    options = ort.RunOptions()
+
+    def end() -> None:
+        options.terminate = True
+
+    stop.ends_by(end)
+    return options
 
 
 def _hardware() -> Hardware:

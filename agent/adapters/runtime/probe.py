@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from agent.adapters.runtime.session_settings import PLAIN, SessionSettings
 from agent.core.model import Assignment
 from agent.ports import ProbeReport
 from confinement.surroundings import clean_environment
@@ -19,10 +22,11 @@ PROBE_START_S = 20.0
 """Seconds to start a child and import the runtime on a slow device."""
 
 
-def run_probe(assignment: Assignment, artifact: str, golden: str) -> ProbeReport:
+def run_probe(assignment: Assignment, artifact: str, golden: str, settings: SessionSettings = PLAIN) -> ProbeReport:
     """Runs the probe child to its end. Returns its report, or a report that the child died or took too long."""
     manifest = assignment.manifest
-    plain = {"artifact": artifact, "golden": golden, "manifest": json.loads(encode(manifest))}
+    plain: dict[str, Any] = {"artifact": artifact, "golden": golden, "manifest": json.loads(encode(manifest))}
+    plain["settings"] = msgspec.to_builtins(settings)
     request = json.dumps({**plain, "require_sandbox": assignment.policy.require_sandbox})
     try:
         child = subprocess.run(

@@ -16,11 +16,12 @@ import msgspec
 import numpy as np
 
 from agent.adapters.runtime.onnx_runtime import OnnxSession, to_runtime_inputs
+from agent.adapters.runtime.session_settings import SessionSettings
 from confinement.bounds import Bounds
 from confinement.process import FULL, confine
 from confinement.surroundings import library_paths
 from contract.errors import BadInput, Code
-from contract.golden import mismatched_rows, split_golden
+from contract.golden import answers, by_run, mismatched_rows, one_run, ranks_of, split_golden
 from contract.manifest import Manifest
 from contract.onnx_scan import scan_onnx
 from contract.tensors import decode_tensors
@@ -30,6 +31,7 @@ def main() -> None:
     """Reads a request from stdin, writes the report to stdout."""
     request = json.load(sys.stdin)
     manifest = msgspec.convert(request["manifest"], Manifest)
+    settings = msgspec.convert(request.get("settings", {}), SessionSettings)
     golden = decode_tensors(Path(request["golden"]).read_bytes())
     artifact = Path(request["artifact"])
     bounds = Bounds(manifest.limits.memory_mb, cpu_s=manifest.limits.load_s)
@@ -37,7 +39,7 @@ def main() -> None:
     if sandbox != FULL and request["require_sandbox"]:
         answer: dict[str, Any] = {"code": Code.SANDBOX_MISSING, "detail": sandbox}
     else:
-        answer = _scan(artifact) or _probe(str(artifact), manifest, golden)
+        answer = _scan(artifact) or _probe(str(artifact), manifest, golden, settings)
     json.dump({"sandbox": sandbox, **answer}, sys.stdout)
 
 
@@ -51,17 +53,18 @@ def _scan(artifact: Path) -> dict[str, Any]:
     return {}
 
 
-def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any]) -> dict[str, Any]:
+def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any], settings: SessionSettings) -> dict[str, Any]:
     began, idle_mb = time.perf_counter(), _peak_mb()
     try:
-        session = OnnxSession(artifact, manifest)
+        session = OnnxSession(artifact, manifest, settings)
     except Exception as error:  # onnxruntime's exceptions share no base class
         return {"code": Code.MODEL_LOAD_FAILED, "detail": f"{type(error).__name__}: {error}"[:300]}
     load_ms = (time.perf_counter() - began) * 1000
     inputs, expected = split_golden(golden, manifest)
+    inputs, ranks = to_runtime_inputs(inputs), ranks_of(manifest)
     try:
-        outputs = session.run(to_runtime_inputs(inputs))
-        latency_ms = _latency_ms(session, inputs)
+        outputs = answers(session.run, inputs, ranks)
+        latency_ms = _latency_ms(session, _smallest(inputs, manifest))
     except Exception as error:
         return {"code": Code.PROBE_FAILED, "detail": f"golden inputs: {type(error).__name__}: {error}"[:300]}
     missed = mismatched_rows(expected, outputs, manifest.golden)
@@ -72,12 +75,18 @@ def _probe(artifact: str, manifest: Manifest, golden: dict[str, Any]) -> dict[st
     return measured
 
 
+def _smallest(inputs: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
+    """One row where the model takes any number of them, else one run."""
+    ranks = ranks_of(manifest)
+    takes_any = all(tensor.shape[:1] in ((-1,), ()) for tensor in manifest.inputs)
+    return one_run(inputs, ranks) if takes_any or by_run(inputs, ranks) else inputs
+
+
 def _latency_ms(session: OnnxSession, inputs: dict[str, Any], runs: int = 5) -> float:
-    first_row = to_runtime_inputs({name: array[:1] for name, array in inputs.items()})
     times = []
     for _ in range(runs):
         began = time.perf_counter()
-        session.run(first_row)
+        session.run(inputs)
         times.append(time.perf_counter() - began)
     return float(np.median(times)) * 1000
 

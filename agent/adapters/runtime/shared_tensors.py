@@ -1,27 +1,30 @@
 """Tensors in memory that an agent and its worker share: one after the other, described by one short message.
 
-Decides the layout, and checks every description that the other side sends: an attacker may control a worker. The region
-is a memfd sealed against shrinking, so that no act of the worker makes the agent's reads fail.
+Decides the layout, and checks every description that the other side sends: an attacker may control a worker. Numbers
+lie as they are; text as the end of each cell, uint32, and then all cells as UTF-8: one long cell does not widen others.
+The region is a memfd sealed against shrinking, so that no act of the worker makes the agent's reads fail.
 """
 
 import fcntl
+import math
 import mmap
 import os
 import struct
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from agent.ports import Array
-from contract.errors import Code, WorldError
+from contract.errors import BadInput, Code, WorldError
 
 FIRST_BYTES = 1 << 20
 MAX_BYTES = 256 << 20
 MAX_MESSAGE_BYTES = 256 * 1024
 ALIGNMENT = 64
-_KINDS = "biufU"
+TEXT = "utf8"
+"""What a description says instead of a dtype."""
+_KINDS = "biuf"
 
 
 class Placed(msgspec.Struct, array_like=True):
@@ -31,6 +34,21 @@ class Placed(msgspec.Struct, array_like=True):
     dtype: str
     shape: list[int]
     offset: int
+
+
+class Laid(msgspec.Struct, frozen=True):
+    """An array in the form in which it is shared."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    blocks: tuple[Array, ...]
+    """One after the other: of numbers the array itself, of text the ends and the bytes."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes."""
+        return sum(block.nbytes for block in self.blocks)
 
 
 class Said(msgspec.Struct):
@@ -56,9 +74,9 @@ class Region:
         self._map = mmap.mmap(fd, self.size_bytes)
 
     def grow(self, size_bytes: int) -> None:
-        """Makes the region at least this large. WorldError `worker_failed` beyond MAX_BYTES."""
+        """Makes the region at least this large. BadInput `tensors_invalid` beyond MAX_BYTES."""
         if size_bytes > MAX_BYTES:
-            raise WorldError(Code.WORKER_FAILED, f"{size_bytes} bytes of tensors, limit {MAX_BYTES}")
+            raise BadInput(Code.TENSORS_INVALID, f"{size_bytes} bytes of tensors, limit {MAX_BYTES}")
         if size_bytes > self.size_bytes:
             os.ftruncate(self.fd, size_bytes)
             self.see(size_bytes)
@@ -69,41 +87,76 @@ class Region:
             self._map = mmap.mmap(self.fd, size_bytes)
             self.size_bytes = size_bytes
 
-    def put(self, arrays: Mapping[str, Array]) -> list[Placed]:
-        """Copies arrays of any shape into the region. They must fit (`needed`).
-
-        Text (object) is stored with a fixed width (U).
-        """
+    def put(self, laid: list[Laid]) -> list[Placed]:
+        """Copies arrays into the region. They must fit (`needed`)."""
         placed, offset = [], 0
-        for name, array in arrays.items():
-            plain = _plain(array)
-            view = np.ndarray(plain.shape, plain.dtype, self._map, offset)
-            view[...] = plain
-            placed.append(Placed(name, plain.dtype.str, list(plain.shape), offset))
-            offset += _aligned(plain.nbytes)
+        for each in laid:
+            placed.append(Placed(each.name, each.dtype, list(each.shape), offset))
+            at = offset
+            for block in each.blocks:
+                np.ndarray(block.shape, block.dtype, self._map, at)[...] = block
+                at += block.nbytes
+            offset += _aligned(each.size_bytes)
         return placed
 
     def view(self, placed: Placed) -> Array:
-        """Returns the described array with its shape and dtype, not copied.
+        """Returns the described array with its shape and dtype: numbers not copied, text as object.
 
         WorldError `worker_failed` if it is not valid.
         """
         try:
+            if placed.offset < 0 or any(size < 0 for size in placed.shape):
+                raise ValueError("an offset or shape that no tensor has")
+            if placed.dtype == TEXT:
+                return self._text(placed)
             dtype = np.dtype(placed.dtype)
-            if dtype.kind not in _KINDS or placed.offset < 0 or any(size < 0 for size in placed.shape):
-                raise ValueError("a kind, offset or shape that no tensor has")
+            if dtype.kind not in _KINDS:
+                raise ValueError("a kind that no tensor has")
             return np.ndarray(tuple(placed.shape), dtype, self._map, placed.offset)
         except (TypeError, ValueError) as error:
             raise WorldError(Code.WORKER_FAILED, f"tensor {placed.name[:64]!r}: {error}") from None
+
+    def _text(self, placed: Placed) -> Array:
+        """Reads text. The ends are copied before they are checked: the other side may change what it has checked."""
+        count = math.prod(placed.shape)
+        ends = np.ndarray((count,), np.uint32, self._map, placed.offset).copy()
+        start, size = placed.offset + ends.nbytes, int(ends[-1]) if count else 0
+        if (ends[1:] < ends[:-1]).any() or start + size > self.size_bytes:
+            raise ValueError("text that ends before it begins, or beyond the region")
+        raw, places = self._map[start : start + size], ends.tolist()
+        cells = np.empty(count, object)
+        cells[:] = [raw[begin:end].decode() for begin, end in zip([0, *places], places, strict=False)]
+        return cells.reshape(placed.shape)
 
     def close(self) -> None:
         """Closes the descriptor. The mapping exists as long as arrays in it."""
         os.close(self.fd)
 
 
-def needed(arrays: Mapping[str, Array]) -> int:
+def lay(arrays: Mapping[str, Array]) -> list[Laid]:
+    """Returns arrays of any shape in the form in which they are shared. BadInput `tensors_invalid` for broken text."""
+    return [
+        _laid_text(name, array)
+        if array.dtype.kind in "OU"
+        else Laid(name, array.dtype.str, array.shape, (np.ascontiguousarray(array).reshape(array.shape),))
+        for name, array in arrays.items()
+    ]
+
+
+def _laid_text(name: str, array: Array) -> Laid:
+    try:
+        cells = [str(cell).encode() for cell in array.ravel().tolist()]
+    except UnicodeEncodeError as error:
+        raise BadInput(Code.TENSORS_INVALID, f"tensor {name!r}: {error}"[:200]) from None
+    ends = np.cumsum([len(cell) for cell in cells], dtype=np.uint64)
+    if len(ends) and ends[-1] > MAX_BYTES:
+        raise BadInput(Code.TENSORS_INVALID, f"tensor {name!r}: {ends[-1]} bytes of text, limit {MAX_BYTES}")
+    return Laid(name, TEXT, array.shape, (ends.astype(np.uint32), np.frombuffer(b"".join(cells), np.uint8)))
+
+
+def needed(laid: list[Laid]) -> int:
     """Returns the number of bytes that `put` needs."""
-    return sum(_aligned(_plain(array).nbytes) for array in arrays.values())
+    return sum(_aligned(each.size_bytes) for each in laid)
 
 
 def write_message(fd: int, said: Said) -> None:
@@ -137,15 +190,5 @@ def _exactly(fd: int, size_bytes: int) -> bytes | None:
     return found
 
 
-def _plain(array: Array) -> Array:
-    """Converts text (object) to a fixed width (U)."""
-    return array.astype(np.str_) if array.dtype == object else array
-
-
 def _aligned(size_bytes: int) -> int:
     return -(-size_bytes // ALIGNMENT) * ALIGNMENT
-
-
-def as_runtime_input(array: Array) -> Any:
-    """Converts text of a fixed width (U) to object, as onnxruntime takes it."""
-    return array.astype(object) if array.dtype.kind == "U" else array

@@ -16,16 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.adapters.runtime.shared_tensors import Region, Said, needed, read_message, write_message
-from agent.ports import Array, Inputs
+import msgspec
+
+from agent.adapters.runtime.session_settings import PLAIN, SessionSettings
+from agent.adapters.runtime.shared_tensors import FIRST_BYTES, Region, Said, lay, needed, read_message, write_message
+from agent.ports import Array, Inputs, Stop, Stopped
 from confinement.surroundings import clean_environment
-from contract.errors import Code, WorldError
+from contract.errors import BadInput, Code, WorldError
 from contract.manifest import Manifest
-from contract.wire import encode
 
 START_S = 20.0
-DEADLINE_S = 5.0
-"""A request that takes longer counts as a hang."""
+_SHORT_OF_MEMORY = ("bad_alloc", "allocate memory", "MemoryError")
+"""What onnxruntime, the kernel and Python say where memory ends: of a large request that is the caller's fault."""
 MAX_DEATHS = 3
 """Deaths in a row without an answer between them; then a pause before each further start."""
 MAX_PAUSE_S = 60.0
@@ -34,24 +36,28 @@ _log = logging.getLogger("edgeward.agent")
 
 
 class WorkerSession:
-    """The Session port over a worker. One request at a time, from any thread."""
+    """The Session port over a worker. One request at a time, from any thread; one that takes longer than `deadline_s`
+    counts as a hang.
+    """
 
     def __init__(
         self,
         artifact: str,
         manifest: Manifest,
+        settings: SessionSettings = PLAIN,
         *,
-        deadline_s: float = DEADLINE_S,
+        deadline_s: float = 5.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._artifact = artifact
         self._manifest = manifest
+        self._settings = settings
         self._deadline_s = deadline_s
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._deaths = 0
         self._start_at = 0.0
-        self._child: _Child | None = _Child(artifact, manifest)
+        self._child: _Child | None = _Child(artifact, manifest, settings)
 
     @property
     def pid(self) -> int | None:
@@ -59,9 +65,15 @@ class WorkerSession:
         child = self._child
         return child.process.pid if child is not None else None
 
-    def run(self, inputs: Inputs) -> list[Array]:
-        """Returns outputs as the Session port says. WorldError `worker_failed`: it died, hung or sent wrong data."""
+    def run(self, inputs: Inputs, stop: Stop | None = None) -> list[Array]:
+        """Returns outputs as the Session port says. WorldError `worker_failed`: it died, hung or sent wrong data.
+
+        BadInput `tensors_invalid` for tensors that are larger than a worker can share. A request that has begun runs
+        to its end: `stop` keeps one that waits for its turn from beginning.
+        """
         with self._lock:
+            if stop is not None and stop.why:
+                raise Stopped(stop.why)
             child = self._child or self._replace()
             try:
                 answer = child.ask(inputs, self._deadline_s)
@@ -96,14 +108,14 @@ class WorkerSession:
         wait_s = self._start_at - self._monotonic()
         if wait_s > 0:
             raise WorldError(Code.WORKER_FAILED, f"it died {self._deaths} times in a row; next start in {wait_s:.0f} s")
-        self._child = _Child(self._artifact, self._manifest)
+        self._child = _Child(self._artifact, self._manifest, self._settings)
         return self._child
 
 
 class _Child:
     """One process, from its start to its end."""
 
-    def __init__(self, artifact: str, manifest: Manifest) -> None:
+    def __init__(self, artifact: str, manifest: Manifest, settings: SessionSettings) -> None:
         self._outputs = len(manifest.outputs)
         self._region = Region()
         child_reads, self._to_child = os.pipe()
@@ -125,7 +137,7 @@ class _Child:
         assert self.process.stdin is not None
         try:
             with self.process.stdin as stdin:
-                stdin.write(encode(manifest))
+                stdin.write(msgspec.json.encode((manifest, settings)))
             ready = self._hear(START_S)
         except (OSError, WorldError) as error:
             self.end()
@@ -136,18 +148,29 @@ class _Child:
 
     def ask(self, inputs: Inputs, deadline_s: float) -> list[Array] | str:
         """Returns the outputs, or the runtime's exception as text."""
-        self._region.grow(needed(inputs))
-        self._tell(Said(self._region.put(inputs), self._region.size_bytes))
+        laid = lay(inputs)
+        self._region.grow(needed(laid))
+        self._tell(Said(self._region.put(laid), self._region.size_bytes))
         said = self._hear(deadline_s)
         if said.size_bytes > self._region.size_bytes:
-            self._region.grow(said.size_bytes)
-            self._tell(Said(size_bytes=self._region.size_bytes))
+            self._make_room(said.size_bytes)
             said = self._hear(deadline_s)
         if said.fault:
+            if needed(laid) > FIRST_BYTES and any(words in said.fault for words in _SHORT_OF_MEMORY):
+                raise BadInput(Code.TENSORS_INVALID, f"too much for the model's memory limit: {said.fault}"[:300])
             return said.fault
         if len(said.tensors) != self._outputs:
             raise WorldError(Code.WORKER_FAILED, f"{len(said.tensors)} outputs, {self._outputs} expected")
         return [_own(self._region.view(placed)) for placed in said.tensors]
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Makes room for outputs; BadInput if they are more than can be shared, which the worker survives."""
+        try:
+            self._region.grow(size_bytes)
+        except BadInput:
+            self._tell(Said())
+            raise
+        self._tell(Said(size_bytes=self._region.size_bytes))
 
     def _tell(self, said: Said) -> None:
         try:
@@ -167,8 +190,8 @@ class _Child:
 
 
 def _own(view: Array) -> Array:
-    """Copies an array, because the next request overwrites the region."""
-    return view.astype(object) if view.dtype.kind == "U" else view.copy()
+    """Copies numbers, because the next request overwrites the region; text is copied already."""
+    return view if view.dtype == object else view.copy()
 
 
 def _end(process: "subprocess.Popen[bytes]", region: Region, fds: tuple[int, ...]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from agent.adapters.runtime.onnx_runtime import OnnxSession
-from agent.adapters.runtime.shared_tensors import Region, Said, as_runtime_input, needed, read_message, write_message
+from agent.adapters.runtime.session_settings import SessionSettings
+from agent.adapters.runtime.shared_tensors import MAX_BYTES, Region, Said, lay, needed, read_message, write_message
 from confinement.bounds import Bounds
 from confinement.process import confine
 from confinement.surroundings import library_paths
@@ -17,14 +18,15 @@ from contract.manifest import Manifest
 
 
 def main() -> None:
-    """Runs the worker. Arguments: descriptors to read, to write, of the region; the artifact. Manifest on stdin."""
+    """Runs the worker. Arguments: descriptors to read, to write, of the region; the artifact. On stdin what it runs."""
     reads, writes, memory = (int(fd) for fd in sys.argv[1:4])
-    manifest = msgspec.json.decode(sys.stdin.buffer.read(), type=Manifest)
+    manifest, settings = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Manifest, SessionSettings])
     artifact = Path(sys.argv[4])
     region = Region(memory)
     try:
-        confine(Bounds(manifest.limits.memory_mb, cpu_s=None), [artifact, *library_paths()])
-        session = OnnxSession(str(artifact), manifest)
+        shared_mb = 2 * MAX_BYTES >> 20  # what is shared is the agent's, and mapped twice while it grows
+        confine(Bounds(manifest.limits.memory_mb + shared_mb, cpu_s=None), [artifact, *library_paths()])
+        session = OnnxSession(str(artifact), manifest, settings)
     except Exception as error:  # onnxruntime's exceptions share no base class
         write_message(writes, Said(fault=f"{type(error).__name__}: {error}"[:300]))
         return
@@ -37,10 +39,10 @@ def main() -> None:
 
 def _answer(session: OnnxSession, names: list[str], region: Region, said: Said, fds: tuple[int, int]) -> bool:
     reads, writes = fds
-    region.see(said.size_bytes)
-    inputs = {placed.name: as_runtime_input(region.view(placed)) for placed in said.tensors}
     try:
-        outputs = dict(zip(names, session.run(inputs), strict=True))
+        region.see(said.size_bytes)
+        inputs = {placed.name: region.view(placed) for placed in said.tensors}
+        outputs = lay(dict(zip(names, session.run(inputs), strict=True)))
     except Exception as error:  # onnxruntime's exceptions share no base class
         write_message(writes, Said(fault=f"{type(error).__name__}: {error}"[:300]))
         return True
@@ -49,6 +51,8 @@ def _answer(session: OnnxSession, names: list[str], region: Region, said: Said, 
         again = read_message(reads)
         if again is None:
             return False
+        if again.size_bytes < size_bytes:
+            return True  # the agent does not take so much: it has told the caller
         region.see(again.size_bytes)
     write_message(writes, Said(region.put(outputs)))
     return True

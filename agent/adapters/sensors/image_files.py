@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agent.config import ImagesSensor
 from agent.ports import Sample
 from contract.errors import BadInput, Code
@@ -65,17 +67,23 @@ def _listed(directory: Path) -> dict[Path, int]:
 
 
 def _sample(image: Any, path: Path, config: ImagesSensor) -> Sample | BadInput:
-    """Returns pixels from 0.0 to 255.0 in columns x0, x1, ...: height x width, row by row, times 3 for colours."""
+    """Returns pixels from 0 to 255: columns x0, x1, ... row by row, or one uint8 tensor in the sensor's layout."""
     try:
         with image.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 return BadInput(Code.SAMPLE_INVALID, f"{path.name}: {picture.width} x {picture.height} is too large")
             small = picture.convert("RGB" if config.colours else "L").resize((config.width, config.height))
-            return Sample(
-                {f"x{at}": float(value) for at, value in enumerate(small.tobytes())}, None, path.name, path.name
-            )
+            return Sample(_values(small, config), None, path.name, path.name)
     except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
         return BadInput(Code.SAMPLE_INVALID, f"{path.name}: {type(error).__name__}: {error}"[:200])
+
+
+def _values(picture: Any, config: ImagesSensor) -> dict[str, Any]:
+    raw = picture.tobytes()
+    if config.layout == "columns":
+        return {f"x{at}": float(value) for at, value in enumerate(raw)}
+    pixels = np.frombuffer(raw, np.uint8).reshape(config.height, config.width, -1)
+    return {config.input: pixels if config.layout == "hwc" else np.moveaxis(pixels, 2, 0)}
 
 
 def _pillow() -> Any:

@@ -1,0 +1,54 @@
+"""Responses as bytes: the status line, the headers, and the body unless the request was HEAD.
+
+Decides what each response says of itself, to old clients and to pages in a browser too. Refuses to know sockets.
+"""
+
+from agent.serving.oip_messages import JSON_TYPE, Request, Response
+
+PREFLIGHT_S = 600
+"""Seconds for which a browser may remember that a page may call."""
+_JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_MAY_SEND = "Content-Type, Inference-Header-Content-Length, Content-Encoding"
+_MAY_READ = "Inference-Header-Content-Length"
+_REASONS = {
+    200: "OK",
+    204: "No Content",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    421: "Misdirected Request",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+
+
+def response_bytes(response: Response, request: Request) -> bytes:
+    """Returns what is sent. Most responses are 200 with JSON to a request without anything special: they are quick."""
+    if request.plain and response.status == 200 and response.content_type is JSON_TYPE and not response.headers:
+        return _JSON_HEAD % len(response.body) + response.body
+    lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}"]
+    if response.status != 204:
+        lines += [f"Content-Type: {response.content_type}", f"Content-Length: {len(response.body)}"]
+    if response.json_length is not None:
+        lines.append(f"Inference-Header-Content-Length: {response.json_length}")
+    lines += response.headers
+    if request.origin:
+        lines += _for_pages(request.origin.decode("latin-1"), request.method)
+    if not request.keep_alive or not request.plain:
+        lines.append(f"Connection: {'keep-alive' if request.keep_alive else 'close'}")
+    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return head if request.method == "HEAD" else head + response.body
+
+
+def _for_pages(origin: str, method: str) -> list[str]:
+    """Returns headers by which a browser lets the page read the response, or send what it asked about."""
+    lines = [f"Access-Control-Allow-Origin: {origin}", "Vary: Origin", f"Access-Control-Expose-Headers: {_MAY_READ}"]
+    if method == "OPTIONS":
+        lines += ["Access-Control-Allow-Methods: GET, HEAD, POST", f"Access-Control-Allow-Headers: {_MAY_SEND}"]
+        lines.append(f"Access-Control-Max-Age: {PREFLIGHT_S}")
+    return lines

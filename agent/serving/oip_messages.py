@@ -1,0 +1,161 @@
+"""What the Open Inference Protocol's endpoint takes and gives: a request and a response over HTTP, and their JSON.
+
+Decides which fields a request may hold, and refuses those that ask for what is not served. Refuses to know models.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from agent.ports import Stop
+from agent.serving.tensors import GivenTensor
+
+JSON_TYPE, BYTES_TYPE = "application/json", "application/octet-stream"
+MAX_ID_CHARS = 256
+_TYPES = (BYTES_TYPE, "application/x-www-form-urlencoded", "text/plain", "")
+"""Besides everything with `json` in its name: what `curl -d` and `fetch` say of a body that nobody has named."""
+_NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|-?NaN\b')
+"""A string, or Python's word for a number that is missing, which JSON does not know."""
+
+
+class Request(msgspec.Struct, gc=False):
+    """A request over HTTP."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    json_length: int | None = None
+    """Value of `Inference-Header-Content-Length`: how much of the body is JSON, when raw tensors follow it."""
+    content_type: bytes = b""
+    content_encoding: bytes = b""
+    """How the body is packed; it is unpacked before the endpoint sees it."""
+    accept_encoding: bytes = b""
+    origin: bytes = b""
+    """The page that calls, one that may; empty outside browsers."""
+    keep_alive: bool = True
+    plain: bool = True
+    """Whether a response needs no header but those that every response has."""
+    received_ns: int = 0
+    """When the request was whole, on the clock of the statistics."""
+    stop: Stop | None = None
+    """Ends the inference if nobody waits for it any more; None where it is too short for that."""
+
+
+class Response(msgspec.Struct, gc=False):
+    """A response over HTTP."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON_TYPE
+    json_length: int | None = None
+    headers: tuple[str, ...] = ()
+    """Further header lines."""
+
+
+class Refused(Exception):
+    """A refusal in the protocol's words."""
+
+    def __init__(self, status: int, words: str, headers: tuple[str, ...] = ()) -> None:
+        super().__init__(words)
+        self.status = status
+        self.headers = headers
+
+
+class OutputParameters(msgspec.Struct):
+    """Parameters of an output that is asked for. Unknown ones are ignored, as the protocol requires."""
+
+    binary_data: bool | None = None
+    classification: int | None = None
+    shared_memory_region: str | None = None
+
+
+class WantedOutput(msgspec.Struct):
+    """An output that is asked for."""
+
+    name: str
+    parameters: OutputParameters | None = None
+
+
+class RequestParameters(msgspec.Struct):
+    """Parameters of a request."""
+
+    binary_data_output: bool = False
+    routing_key: str = ""
+    """Requests of one key go to one version while a trial has a share; without a key the id or the body is the key."""
+    sequence_id: int | str = 0
+    timeout: int = 0
+    """Microseconds, as Triton counts them, after which nobody waits for the answer; 0 for none."""
+
+
+class InferRequest(msgspec.Struct):
+    """The JSON of an inference."""
+
+    inputs: list[GivenTensor]
+    id: str | None = None
+    parameters: RequestParameters | None = None
+    outputs: list[WantedOutput] | None = None
+
+
+_decode_infer = msgspec.json.Decoder(InferRequest).decode
+_encode = msgspec.json.encode
+_NO_TAIL = memoryview(b"")
+
+
+def read_infer(request: Request) -> tuple[InferRequest, memoryview]:
+    """Returns the JSON of an inference, and the raw tensors that follow it. `Refused` 400, 415 or 501."""
+    body, length = request.body, request.json_length
+    if request.content_type and not takes_type(request.content_type):
+        raise Refused(415, f"content-type {_text(request.content_type)}: send {JSON_TYPE} or {BYTES_TYPE}")
+    if length is not None and not 0 <= length <= len(body):
+        raise Refused(400, f"Inference-Header-Content-Length says {length}, the body has {len(body)} bytes")
+    asked = _decoded(body if length is None else memoryview(body)[:length])
+    if asked.id is not None and len(asked.id) > MAX_ID_CHARS:
+        raise Refused(400, f"id: {len(asked.id)} characters, limit {MAX_ID_CHARS}")
+    if asked.parameters is not None and asked.parameters.sequence_id:
+        raise Refused(501, "parameters.sequence_id: models here keep no state between requests: send it as an input")
+    return asked, _NO_TAIL if length is None else memoryview(body)[length:]
+
+
+def _decoded(raw: bytes | memoryview) -> InferRequest:
+    """Decodes JSON; `NaN`, which Python's json writes, is read as null."""
+    try:
+        return _decode_infer(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if b"NaN" in bytes(raw):
+            return _strictly_decoded(_NOT_JSON.sub(_null_for_nan, raw))
+        raise Refused(400, f"request: {error}"[:500]) from None
+
+
+def _strictly_decoded(raw: bytes) -> InferRequest:
+    try:
+        return _decode_infer(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(400, f"request: {error}"[:500]) from None
+
+
+def _null_for_nan(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[0][:1] == b'"' else b"null"
+
+
+@lru_cache(maxsize=64)
+def takes_type(content_type: bytes) -> bool:
+    """Whether a body of this media type may be an inference. Cached: clients send the same few."""
+    name = _text(content_type).partition(";")[0].strip().lower()
+    return "json" in name or name in _TYPES
+
+
+def _text(raw: bytes) -> str:
+    return raw[:80].decode("latin-1")
+
+
+def plain(value: Any, status: int = 200, headers: Sequence[str] = ()) -> Response:
+    """Returns a response that is JSON."""
+    return Response(status, _encode(value), headers=tuple(headers))
+
+
+def refusal(status: int, words: str, headers: tuple[str, ...] = ()) -> Response:
+    """Returns the protocol's error response."""
+    return Response(status, _encode({"error": words}), headers=headers)
