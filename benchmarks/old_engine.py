@@ -1,7 +1,7 @@
 """The verdicts of Edgeward until November 2026, frozen: inferences counted as independent, matched by kind and time.
 
-The benchmark `verdicts` runs it on the same seeds as today's verdicts, so that the difference can be seen. Nothing else may
-import it.
+The benchmark `verdicts` runs it on the same seeds as today's verdicts, so that the difference can be seen. Nothing else
+may import it.
 """
 
 from collections.abc import Iterable, Sequence

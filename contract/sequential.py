@@ -5,9 +5,9 @@ wrong with at most the given probability over its whole life: `beyond_chance`, a
 test of a difference (Johari, Pekelis, Walsh, "Always Valid Inference", 2015, https://arxiv.org/abs/1512.04922), and
 `ratio_beyond`, the exact mixture likelihood ratio of a ratio of hits (Ville's inequality; Howard, Ramdas, McAuliffe,
 Sekhon, "Time-uniform Chernoff bounds", 2020, https://arxiv.org/abs/1808.03204). `radius` turns the first one into an
-interval that may be looked at as often: an asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas,
-"Time-uniform central limit theory and asymptotic confidence sequences", 2024, https://arxiv.org/abs/2103.06476).
-Refuses to know what is compared.
+interval that may be looked at as often: an asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy,
+Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences", 2024,
+https://arxiv.org/abs/2103.06476). Refuses to know what is compared.
 """
 
 import math
@@ -41,9 +41,9 @@ def beyond_chance(excess: float, variance: float, false_alarm: float) -> bool:
 def radius(variance: float, false_alarm: float, degrees: float = math.inf) -> float:
     """Half the length of the interval around an estimate that holds the truth at every look.
 
-    `false_alarm` is the chance that it ever lies outside, on either side. Where `variance` was itself estimated with few
-    `degrees` of freedom the interval is longer: a normal distance becomes the one of Student's t that is as unlikely
-    (Wallace, "Bounds on normal approximations to Student's and the chi-square distributions", 1959).
+    `false_alarm` is the chance that it ever lies outside, on either side. Where `variance` was itself estimated with
+    few `degrees` of freedom the interval is longer: a normal distance becomes the one of Student's t that is as
+    unlikely (Wallace, "Bounds on normal approximations to Student's and the chi-square distributions", 1959).
     """
     alone = [_radius_of(variance, spread) for spread in SPREADS]
     low = min(each(-math.log(false_alarm)) for each in alone)

@@ -26,6 +26,7 @@ from controller.reconcile import restored
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes
 from controller.reconcile.preview import plan_rollout
+from controller.reconcile.series import VerdictPoint
 from controller.reconcile.world import FromDevice
 from controller.registry.registry import Lineage, Registry, Version
 from controller.rollout.model import FINAL, Rollout, Strategy
@@ -144,6 +145,7 @@ class SimController:
         self._records = FleetRecords(self.tables)
         self.world = self._records.load_world(self._history.last_words, SILENT_S)
         self.world.registered = self._registry.registered
+        self.world.past, self.world.measured.heard = self._history.past, self._history.heard()
         self._passes = Passes(self.world, self._records, history=self._history, broker=self, listener=self)
         self._skipped, self._foreign = Skipped(), Foreign(lambda: self._clock.now)
         self._retained = RetainedState(
@@ -284,6 +286,9 @@ class SimController:
     @property
     def _words(self) -> dict[str, bytes]:
         return self._history.last_words
+
+    def judged(self, points: Sequence[VerdictPoint]) -> None:
+        """Nobody listens: the series is in the history."""
 
     def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
         """Nobody listens: checkers read what devices say themselves."""

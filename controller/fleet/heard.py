@@ -1,13 +1,14 @@
 """Which telemetry messages of a device were counted, so that one that comes twice is counted once.
 
-Decides by the message's start of the agent (`boot`) and its number (`seq`). Numbers may come in any order within a span:
-the anti-replay check of IPsec (RFC 6479). Refuses to know what messages say.
+Decides by the message's start of the agent (`boot`) and its number (`seq`). Numbers may come in any order within a
+span: the anti-replay check of IPsec (RFC 6479). Refuses to know what messages say.
 """
 
 import msgspec
 
 SPAN = 1024
-"""Numbers behind the highest one that are told apart; older ones count as repeated. Half a day of a message a minute."""
+"""Numbers behind the highest one that are told apart; older ones count as repeated. Half a day of a message a
+minute."""
 MAX_BOOTS = 8
 """Starts of the agent that are kept, newest last."""
 

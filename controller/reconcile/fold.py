@@ -13,6 +13,7 @@ from controller.reconcile.measured import rows_of
 from controller.reconcile.world import FromDevice, World, members_of, put_twin
 from controller.rollout.facts import MAX_CODES, Sums
 from controller.rollout.model import JUDGED
+from controller.telemetry.counts import Counted
 
 
 def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
@@ -40,6 +41,7 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
             for interval in message.intervals:
                 if is_known(world, interval):
                     _add(world, device, interval, now)
+                    world.measured.new.append(Counted(device, message.boot, message.seq, now, interval))
     if not isinstance(message, Telemetry):
         put_twin(world, twin)
     return twin.boots.changes_past_of(boots)

@@ -4,7 +4,8 @@ Decides how far back a rollout looks, and which rows are its release's. Refuses 
 """
 
 from controller.reconcile.world import World, members_of
-from controller.rollout.model import Rollout
+from controller.rollout.facts import BUCKET_S
+from controller.rollout.model import JUDGED, Rollout
 from controller.rollout.rows import Rows
 
 HISTORY_S = 2 * 86_400.0
@@ -29,8 +30,9 @@ def fleet_rows(world: World, rollout: Rollout, now: float) -> Rows:
 
 
 def marks_of(rollout: Rollout) -> tuple[float, float]:
-    """Moments across which no row may reach: what was measured before and after is told apart."""
-    return rollout.began_at, rollout.evidence_since
+    """Minutes across which no row may reach: what was measured before and after is told apart."""
+    began, since = (-(-moment // BUCKET_S) * BUCKET_S for moment in (rollout.began_at, rollout.evidence_since))
+    return began, since
 
 
 def _from_store(world: World, rollout: Rollout) -> Rows:
@@ -38,6 +40,12 @@ def _from_store(world: World, rollout: Rollout) -> Rows:
     rows, members = Rows(), members_of(world, rollout)
     for device, release, start, sums in world.past(rollout.model, rollout.began_at - HISTORY_S):
         treated = release == rollout.release
-        if device in members and (not treated or start >= rollout.began_at // 60 * 60):
+        if device in members and (not treated or start >= rollout.began_at // BUCKET_S * BUCKET_S):
             rows.add_row(device, start, sums, treated=treated)
     return rows
+
+
+def open_marks(world: World) -> tuple[float, ...]:
+    """The marks of all rollouts that are judged."""
+    judged = (rollout for rollout in world.durable.rollouts.values() if rollout.status in JUDGED)
+    return tuple(mark for rollout in judged for mark in marks_of(rollout))

@@ -200,13 +200,13 @@ def _power(world: World, rollout: Rollout, now: float) -> Iterable[str]:
             yield f"{rule.metric}: {_of_devices(rule, first)}"
         else:
             tests = len({member.stratum for member in rollout.members}) if rule.scope == "stratum" else 1
-            yield f"{rule.metric}: {power_of(rule, first, beside, _soak_s(rollout), shown, tests)}"
+            yield f"{rule.metric}: {power_of(rule, first, beside, _soak_s(rollout), shown=shown, tests=tests)}"
 
 
 def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
     """BadInput `strategy_invalid` for a rule that not even the worst release could trip on this fleet."""
     for rule, first, beside, shown in _measured_rules(world, rollout, now):
-        if shown is not None and (words := why_it_cannot_trip(rule, first, beside, _soak_s(rollout), shown)):
+        if shown is not None and (words := why_it_cannot_trip(rule, first, beside, _soak_s(rollout), shown=shown)):
             raise BadInput(Code.STRATEGY_INVALID, words)
 
 

@@ -21,6 +21,7 @@ from controller.rollout.facts import Sums
 from controller.rollout.model import Member, Rollout
 from controller.rollout.rows import Rows
 from controller.rollout.verdict import RuleVerdict
+from controller.telemetry.counts import Counted
 
 FromDevice = Heartbeat | Report | Presence | Telemetry
 
@@ -71,6 +72,10 @@ class Measured:
     """By open rollout: what its members have measured since it began, and two days before."""
     heard: dict[str, Heard] = field(default_factory=dict)
     """By device, which of its telemetry messages were counted: each is counted once."""
+    new: list[Counted] = field(default_factory=list)
+    """What this pass has counted and is not durable yet."""
+    told: dict[tuple[str, int, str], tuple[float, str]] = field(default_factory=dict)
+    """By rollout, rule and stratum, when a verdict was last kept and what it said."""
     repeated: int = 0
     """Telemetry messages that came again and were not counted."""
     distributions: dict[tuple[str, int], dict[str, tuple[int, ...]]] = field(default_factory=dict)

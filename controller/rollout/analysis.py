@@ -148,9 +148,10 @@ def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:
         return missing
     assert effect is not None
     figures = _figures(rule, effect, found.strata, "ratio")
+    spans = f"[{figures.low * 100:.1f}, {figures.high * 100:.1f}]"
     says = "costs" if figures.value >= 0 else "gains"
     detail = (
-        f"{says} {abs(figures.value) * 100:.1f} points of accuracy [{figures.low * 100:.1f}, {figures.high * 100:.1f}] {_beside(effect)} "
+        f"{says} {abs(figures.value) * 100:.1f} points of accuracy {spans} {_beside(effect)} "
         f"({effect.samples} against {effect.samples_beside} labelled), {rule.threshold * 100:.1f} points allowed"
     )
     return _compared(rule, effect, figures, detail)

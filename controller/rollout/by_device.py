@@ -1,13 +1,14 @@
-"""The effect of a release with the device as the unit: what each device does after it, beside its own past and the others.
+"""The effect of a release with the device as the unit: what each device does after it, beside its own past and the
+others.
 
-Inferences of one device share its place, its sensor and its hour, so a test that counts them as independent calls noise a
-finding. Here every device is one observation: how far it is from devices of its kind in the same stretches of time, after
-the release and before it (difference in differences). Its past counts as much as it is reliable: past and present of a
-device that noise alone tells apart say nothing of each other. Devices that do not have the release yet give placebo
-differences; they say how much devices differ by themselves. Sources: Deng, Xu, Kohavi, Walker, "Improving the Sensitivity
-of Online Controlled Experiments by Utilizing Pre-Experiment Data", 2013 (own past); DerSimonian, Laird, "Meta-analysis in
-clinical trials", 1986 (weights); Fisher, "The Design of Experiments", 1935 (randomisation).
-Decides estimates and variances. Refuses to know rules and thresholds.
+Inferences of one device share its place, its sensor and its hour, so a test that counts them as independent calls noise
+a finding. Here every device is one observation: how far it is from devices of its kind in the same stretches of time,
+after the release and before it (difference in differences). Its past counts as much as it is reliable: past and present
+of a device that noise alone tells apart say nothing of each other. Devices that do not have the release yet give
+placebo differences; they say how much devices differ by themselves. Sources: Deng, Xu, Kohavi, Walker, "Improving the
+Sensitivity of Online Controlled Experiments by Utilizing Pre-Experiment Data", 2013 (own past); DerSimonian, Laird,
+"Meta-analysis in clinical trials", 1986 (weights); Fisher, "The Design of Experiments", 1935 (randomisation). Decides
+estimates and variances. Refuses to know rules and thresholds.
 """
 
 import math
@@ -19,7 +20,8 @@ from contract.sequential import VARIATION
 from controller.rollout.rows import Flags, Numbers, Places, sums_by
 
 PRIOR_DEGREES = 10.0
-"""Devices whose assumed spread is mixed into the measured one: with a handful of devices nobody can measure a spread."""
+"""Devices whose assumed spread is mixed into the measured one: with a handful of devices nobody can measure a
+spread."""
 RANDOMISED_UP_TO = 30
 """Devices with the release up to which their place among random choices of devices is looked at as well; beyond it the
 mean of so many is normal."""
@@ -109,7 +111,8 @@ class Effect:
 
 
 def effect_of(sample: Sample, assumed: Assumed) -> Effect | None:
-    """The best estimate: of pairs on the same devices or by difference in differences, whichever is surer. None: neither."""
+    """The best estimate: of pairs on the same devices or by difference in differences, whichever is surer. None:
+    neither."""
     found = [each for each in (paired(sample, assumed), differences(sample, assumed)) if each is not None]
     return min(found, key=lambda each: each.variance * (1 + 2 / each.degrees), default=None)
 
@@ -220,7 +223,8 @@ def _times(sample: Sample) -> tuple[Places, int]:
 
 
 def _usual(sample: Sample, own: Flags, key: Places, keys: int, offset: Numbers) -> Numbers:
-    """By stretch of time, what devices without the release do, each freed of its own `offset`; -inf where there is none."""
+    """By stretch of time, what devices without the release do, each freed of its own `offset`; -inf where there is
+    none."""
     of_row = offset[sample.device]
     total = sample.total * np.exp(of_row) if sample.relative else sample.total
     value = sample.value if sample.relative else sample.value - sample.total * of_row
@@ -242,7 +246,8 @@ def _group(sample: Sample, after: Flags, before: Flags, usual: Numbers, *, keep_
 
 
 def _levels(sample: Sample, rows: Flags, usual: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """By device, shapes (D,): how far it is from what is usual, the variance of that by noise alone, and its samples."""
+    """By device, shapes (D,): how far it is from what is usual, the variance of that by noise alone, and its
+    samples."""
     devices = len(sample.first)
     total, value, square, expected = (
         sums_by(sample.device[rows], each[rows], devices)

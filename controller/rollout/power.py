@@ -64,7 +64,7 @@ def shown_by(metric: Metric, past: Compared, soak_s: float) -> Shown:
     return Shown(spread, seen, per_hour, noise)
 
 
-def power_of(rule: Rule, first: int, beside: int, soak_s: float, shown: Shown, tests: int = 1) -> str:
+def power_of(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown, tests: int = 1) -> str:
     """In a sentence, what a rule finds with `first` devices against `beside` others in `soak_s`."""
     hours, per_device = soak_s / 3600.0, shown.per_hour * soak_s / 3600.0
     samples = int(first * per_device)
@@ -72,7 +72,7 @@ def power_of(rule: Rule, first: int, beside: int, soak_s: float, shown: Shown, t
     if samples < rule.min_samples:
         wait = f": in {rule.min_samples / (first * shown.per_hour):.3g} h" if shown.per_hour else ""
         return f"{what} = {samples}, {rule.min_samples} needed{wait}"
-    finds = smallest_found(rule, first, beside, samples, shown, tests)
+    finds = smallest_found(rule, first, beside, samples, shown=shown, tests=tests)
     limit = evidence.limit_of(rule)
     source = (
         f"{shown.devices} devices of this fleet have shown that they move by {_in_unit(rule, shown.spread)}"
@@ -83,23 +83,23 @@ def power_of(rule: Rule, first: int, beside: int, soak_s: float, shown: Shown, t
     return f"{what}: finds {_harm(rule, finds)} with 80 %; {unseen}; {source}"
 
 
-def why_it_cannot_trip(rule: Rule, first: int, beside: int, soak_s: float, shown: Shown, tests: int = 1) -> str:
+def why_it_cannot_trip(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown, tests: int = 1) -> str:
     """Why not even the worst release could trip a rule, in devices and hours; empty where one could."""
     worst = {"accuracy_drop": 1.0, "agreement": 1.0}.get(rule.metric)
     if worst is None:
         return ""
     samples = max(rule.min_samples, int(first * shown.per_hour * soak_s / 3600.0))
-    finds = smallest_found(rule, first, beside, samples, shown, tests)
+    finds = smallest_found(rule, first, beside, samples, shown=shown, tests=tests)
     if finds <= worst:
         return ""
     return (
-        f"rule {rule.metric}: {_count(first)} against {beside} in {soak_s / 3600.0:.3g} h find {_harm(rule, finds)} at the "
-        f"least, and none can be larger than {_in_unit(rule, worst)}: it can never fail; allow less, make the first wave "
-        "larger or its soak longer"
+        f"rule {rule.metric}: {_count(first)} against {beside} in {soak_s / 3600.0:.3g} h find "
+        f"{_harm(rule, finds)} at the least, and none can be larger than {_in_unit(rule, worst)}: it can never fail; "
+        "allow less, make the first wave larger or its soak longer"
     )
 
 
-def smallest_found(rule: Rule, first: int, beside: int, samples: int, shown: Shown, tests: int = 1) -> float:
+def smallest_found(rule: Rule, first: int, beside: int, samples: int, *, shown: Shown, tests: int = 1) -> float:
     """The smallest harm that is found with a chance of 80 %, in the unit of the effect."""
     noise = shown.noise_of_one * first / max(samples, 1)
     others = 1.0 / beside if beside and rule.metric != "agreement" else 0.0

@@ -28,7 +28,8 @@ COUNTS = (
 )
 HOUR_S = 3600.0
 RECENT_S = 2 * HOUR_S
-"""Rows younger than this keep their minute, older ones are merged by the hour: a day of 1,000 devices is 150,000 rows."""
+"""Rows younger than this keep their minute, older ones are merged by the hour: a day of 1,000 devices is 150,000
+rows."""
 MAX_ROWS = 2_000_000
 """Rows of one rollout in memory, 600 MB; beyond it the oldest half of the hours is let go."""
 _FIRST_ROWS = 64

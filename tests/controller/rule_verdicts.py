@@ -13,7 +13,8 @@ ALL = Wave(percent=100)
 
 
 class Cell(NamedTuple):
-    """One device in one minute: the release, and what runs beside it there. Without a name it is a device of its own."""
+    """One device in one minute: the release, and what runs beside it there. Without a name it is a device of its
+    own."""
 
     treated: Sums = Sums()
     control: Sums = Sums()

@@ -114,17 +114,19 @@ DAY_S = 86_400.0
 
 
 def test_what_a_rule_can_detect_is_said_in_devices_and_hours() -> None:
-    said = power_of(ACCURACY, 5, 45, DAY_S, SHOWN)
+    said = power_of(ACCURACY, 5, 45, DAY_S, shown=SHOWN)
     assert said.startswith("5 devices against 45 in 24 h, 2880 labels each: finds a harm of ")
     assert "with 80 %; between 1.0 points (allowed) and that much nothing trips in this wave" in said
     assert said.endswith("45 devices of this fleet have shown that they move by 2.0 points")
-    assert "assumed that devices move by 1.5 points" in power_of(ACCURACY, 5, 45, DAY_S, Shown(0.015, per_hour=120.0))
-    few = power_of(ACCURACY, 5, 45, 300.0, SHOWN)
+    assert "assumed that devices move by 1.5 points" in power_of(
+        ACCURACY, 5, 45, DAY_S, shown=Shown(0.015, per_hour=120.0)
+    )
+    few = power_of(ACCURACY, 5, 45, 300.0, shown=SHOWN)
     assert few == "5 devices against 45 in 0.0833 h, 10 labels each = 50, 100 needed: in 0.167 h"
 
 
 def test_the_smallest_harm_that_is_said_to_be_found_is_found_in_four_of_five_rollouts() -> None:
-    finds = smallest_found(ACCURACY, 5, 45, 5 * 2880, SHOWN)
+    finds = smallest_found(ACCURACY, 5, 45, 5 * 2880, shown=SHOWN)
     sd = math.sqrt((0.02**2 + 0.09 / 2880) * (1 / 5 + 1 / 45))
     half = evidence.detectable(sd**2, 4 + 44 + 10) - 0.8416 * sd
     rng = random.Random(5)
@@ -134,7 +136,7 @@ def test_the_smallest_harm_that_is_said_to_be_found_is_found_in_four_of_five_rol
 
 def test_more_devices_and_more_hours_find_less_harm_and_devices_that_differ_hide_more() -> None:
     def at(first: int, samples: int, spread: float = 0.02) -> float:
-        return smallest_found(ACCURACY, first, 200, first * samples, replace(SHOWN, spread=spread))
+        return smallest_found(ACCURACY, first, 200, first * samples, shown=replace(SHOWN, spread=spread))
 
     assert at(50, 2880) < at(5, 2880) < at(5, 100)
     assert at(5, 2880, 0.05) > at(5, 2880)
@@ -142,11 +144,11 @@ def test_more_devices_and_more_hours_find_less_harm_and_devices_that_differ_hide
 
 def test_a_rule_that_not_even_the_worst_release_could_trip_is_refused_in_devices_and_hours() -> None:
     wide = replace(ACCURACY, threshold=0.99)
-    words = why_it_cannot_trip(wide, 5, 45, DAY_S, SHOWN)
+    words = why_it_cannot_trip(wide, 5, 45, DAY_S, shown=SHOWN)
     assert words.startswith("rule accuracy_drop: 5 devices against 45 in 24 h find a harm of ")
     assert "it can never fail" in words
-    assert why_it_cannot_trip(ACCURACY, 5, 45, DAY_S, SHOWN) == ""
-    assert why_it_cannot_trip(Rule(metric="error_increase", threshold=9.0), 1, 1, 60.0, SHOWN) == ""
+    assert why_it_cannot_trip(ACCURACY, 5, 45, DAY_S, shown=SHOWN) == ""
+    assert why_it_cannot_trip(Rule(metric="error_increase", threshold=9.0), 1, 1, 60.0, shown=SHOWN) == ""
 
 
 def test_a_fleets_own_past_shows_how_far_its_devices_move_by_themselves() -> None:
