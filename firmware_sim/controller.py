@@ -268,7 +268,8 @@ class SimController:
 
     def back_up(self) -> None:
         """Keeps all that is durable now."""
-        self._backup = _Backup(self._today().isoformat(), self._store.copy(), self.tables.copy(), dict(self._words))
+        words = dict(self._history.last_words)
+        self._backup = _Backup(self._today().isoformat(), self._store.copy(), self.tables.copy(), words)
 
     def restore_backup(self) -> None:
         """Puts the newest backup in the place of all that is durable, and starts."""
@@ -283,12 +284,8 @@ class SimController:
         self._trust_metadata.after_restore(_no_key, self._today())
         self.start()
 
-    @property
-    def _words(self) -> dict[str, bytes]:
-        return self._history.last_words
-
     def judged(self, points: Sequence[VerdictPoint]) -> None:
-        """Nobody listens: the series is in the history."""
+        """As `reported`: the series is in the history."""
 
     def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
         """Nobody listens: checkers read what devices say themselves."""
