@@ -4,7 +4,20 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import agent, floods, fuzz_scan, rollouts, serving, simulator, store, transport, trees, trust, verdicts
+from benchmarks import (
+    agent,
+    floods,
+    fuzz_scan,
+    rollouts,
+    serving,
+    simulator,
+    store,
+    telemetry,
+    transport,
+    trees,
+    trust,
+    verdicts,
+)
 from benchmarks.table import Row, show
 
 SUITES: dict[str, Callable[[], list[Row]]] = {
@@ -14,6 +27,7 @@ SUITES: dict[str, Callable[[], list[Row]]] = {
     "serving": serving.measure,
     "simulator": simulator.measure,
     "store": store.measure,
+    "telemetry": telemetry.measure,
     "trees": trees.measure,
     "transport": transport.measure,
     "trust": trust.measure,
