@@ -5,7 +5,7 @@ EDGEWARD_ROLLOUTS is the number of rollouts of each kind; the default is 500. Re
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -60,7 +60,6 @@ def measure() -> list[Row]:
 def _of_fleet(name: str, fleet: Fleet, count: int, *, bars: bool = True) -> list[Row]:
     found = {kind: _run(kind, fleet, count) for kind in HARMS}
     rows: list[Row] = []
-    false_stops = sum(stopped(ours) for kind in GOOD for ours, _ in found[kind])
     for kind, endings in found.items():
         cause = HARMS[kind][2]
         ours, theirs = (np.mean([stopped(pair[at], cause) for pair in endings]) for at in (0, 1))
@@ -75,12 +74,16 @@ def _of_fleet(name: str, fleet: Fleet, count: int, *, bars: bool = True) -> list
             )
             rows.append(Row(f"{name}, {kind}: hours, median", hours, before, "h", "the engine before"))
             rows.append(Row(f"{name}, {kind}: stopped within the canary wave", float(at_canary), 0.0, "", "none"))
-    hits = [sum(stopped(ours, HARMS[kind][2]) for ours, _ in found[kind]) for kind in HARMS if HARMS[kind][2]]
-    precision = np.mean(hits) / max(np.mean(hits) + false_stops / len(GOOD), 1e-9)
-    rows.append(
-        _row(f"{name}: precision, as many good as bad", float(precision), 1.0, 0.95 if bars else None, at_least=True)
-    )
+    ours, theirs = (_precision(found, at) for at in (0, 1))
+    rows.append(_row(f"{name}: precision, as many good as bad", ours, theirs, 0.95 if bars else None, at_least=True))
     return rows
+
+
+def _precision(found: Mapping[str, Sequence[tuple[Ending, Ending]]], at: int) -> float:
+    """Of the rollouts that were stopped, how many brought a bad release, were there as many good ones as bad ones."""
+    rightly = [np.mean([stopped(pair[at], HARMS[kind][2]) for pair in found[kind]]) for kind in HARMS if HARMS[kind][2]]
+    falsely = [np.mean([stopped(pair[at]) for pair in found[kind]]) for kind in GOOD]
+    return float(np.mean(rightly) / (np.mean(rightly) + np.mean(falsely)))
 
 
 def stopped(ending: Ending, cause: str = "") -> bool:
