@@ -14,9 +14,11 @@ from benchmarks import (
     serving,
     simulator,
     store,
+    telemetry,
     transport,
     trees,
     trust,
+    verdicts,
 )
 from benchmarks.table import Row, show
 
@@ -29,9 +31,11 @@ SUITES: dict[str, Callable[[], list[Row]]] = {
     "serving": serving.measure,
     "simulator": simulator.measure,
     "store": store.measure,
+    "telemetry": telemetry.measure,
     "trees": trees.measure,
     "transport": transport.measure,
     "trust": trust.measure,
+    "verdicts": verdicts.measure,
 }
 
 

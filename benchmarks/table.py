@@ -22,6 +22,8 @@ class Row:
     yardstick_is: str
     goal: float | None = None
     at_least: bool = False
+    absolute: bool = False
+    """Whether the goal is for ours itself, whatever the yardstick is."""
 
     @property
     def ratio(self) -> float:
@@ -33,7 +35,8 @@ class Row:
         """Returns whether the goal is met; None without a goal."""
         if self.goal is None:
             return None
-        return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
+        figure = self.ours if self.absolute else self.ratio
+        return figure >= self.goal if self.at_least else figure <= self.goal
 
 
 def show(title: str, rows: Sequence[Row]) -> None:

@@ -4,10 +4,14 @@ A trial and a rollout are judged at every pass, so their test must hold however 
 wrong with at most the given probability over its whole life: `beyond_chance`, a mixture sequential probability ratio
 test of a difference (Johari, Pekelis, Walsh, "Always Valid Inference", 2015, https://arxiv.org/abs/1512.04922), and
 `ratio_beyond`, the exact mixture likelihood ratio of a ratio of hits (Ville's inequality; Howard, Ramdas, McAuliffe,
-Sekhon, "Time-uniform Chernoff bounds", 2020, https://arxiv.org/abs/1808.03204). Refuses to know what is compared.
+Sekhon, "Time-uniform Chernoff bounds", 2020, https://arxiv.org/abs/1808.03204). `radius` turns the first one into an
+interval that may be looked at as often: an asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy,
+Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences", 2024,
+https://arxiv.org/abs/2103.06476). Refuses to know what is compared.
 """
 
 import math
+from collections.abc import Callable
 
 SPREADS = (0.03, 0.1, 0.3, 1.0)
 """Standard deviations of the differences that the mixture expects, in equal parts: a few points, and disasters."""
@@ -20,12 +24,49 @@ MIN_HITS = 3
 VARIATION = math.pi / 2 - 1
 """Variance of an absolute error over its squared mean, of errors that are normal: few samples never look surer."""
 
+LONGEST_DISTANCE = 1e6
+"""Standard deviations beyond which an interval is as good as endless."""
+_LARGEST_POWER = 27.0
+_HALVINGS = 16
+"""Of the interval in which the radius lies: less than 1e-5 of it is left."""
+
 
 def beyond_chance(excess: float, variance: float, false_alarm: float) -> bool:
     """Whether an excess over what is allowed is beyond chance, at any number of looks. `variance` is above 0."""
     if excess <= 0.0:
         return False
     return _mixed([_log_ratio(excess, variance, spread) for spread in SPREADS]) >= -math.log(false_alarm)
+
+
+def radius(variance: float, false_alarm: float, degrees: float = math.inf) -> float:
+    """Half the length of the interval around an estimate that holds the truth at every look.
+
+    `false_alarm` is the chance that it ever lies outside, on either side. Where `variance` was itself estimated with
+    few `degrees` of freedom the interval is longer: a normal distance becomes the one of Student's t that is as
+    unlikely (Wallace, "Bounds on normal approximations to Student's and the chi-square distributions", 1959).
+    """
+    alone = [_radius_of(variance, spread) for spread in SPREADS]
+    low = min(each(-math.log(false_alarm)) for each in alone)
+    high = min(each(-math.log(false_alarm) + math.log(len(SPREADS))) for each in alone)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if beyond_chance(middle, variance, false_alarm) else (middle, high)
+    return student_distance(high / math.sqrt(variance), degrees) * math.sqrt(variance)
+
+
+def _radius_of(variance: float, spread: float) -> Callable[[float], float]:
+    """Where the likelihood ratio against one spread alone reaches a logarithm: the mixture reaches it in between."""
+    wide = variance + spread**2
+    return lambda wanted: math.sqrt(2.0 * variance * wide / spread**2 * (wanted + 0.5 * math.log(wide / variance)))
+
+
+def student_distance(normal: float, degrees: float) -> float:
+    """The distance of Student's t that is as unlikely as `normal` standard deviations; at most `LONGEST_DISTANCE`."""
+    if math.isinf(degrees):
+        return normal
+    scaled = normal * (8.0 * degrees + 3.0) / (8.0 * degrees + 1.0)
+    power = scaled**2 / degrees
+    return LONGEST_DISTANCE if power > _LARGEST_POWER else math.sqrt(degrees * math.expm1(power))
 
 
 def _log_ratio(excess: float, variance: float, spread: float) -> float:

@@ -111,6 +111,15 @@ class EventsConfig(Message, frozen=True):
     """Addresses that receive every event by POST, as CloudEvents 1.0."""
 
 
+class TelemetryConfig(Message, frozen=True):
+    """How long the counts of devices are kept."""
+
+    keep_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 400
+    """A year and the month in which somebody asks about it."""
+    max_mb: Annotated[int, msgspec.Meta(ge=10, le=1_000_000)] = 4096
+    """Beyond it the oldest rows go first."""
+
+
 class Config(Message, frozen=True):
     """The whole configuration."""
 
@@ -122,6 +131,7 @@ class Config(Message, frozen=True):
     publish: PublishConfig = PublishConfig()
     trust: TrustConfig = TrustConfig()
     events: EventsConfig = EventsConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
 
     @property
     def data_dir(self) -> Path:

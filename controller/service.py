@@ -9,6 +9,8 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from contract import topics
 from contract.errors import Code, EdgewardError
 from contract.messages import Ack, Report
@@ -22,9 +24,12 @@ from controller.clock import today
 from controller.events.webhooks import Webhooks
 from controller.health import Finding
 from controller.reconcile.deeds import Deed
+from controller.reconcile.measured import open_marks
 from controller.reconcile.one_pass import Passes
+from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
 from controller.state import State
+from controller.telemetry.counts import Counted
 from controller.verbs import audit, certificates, devices, policies
 from controller.verbs.health import tell_changes
 from controller.verbs.push import finish_interrupted
@@ -115,6 +120,7 @@ class Service:
         state.trust_changed |= state.trust_metadata.refresh(today())
         await self._passes.run(state.inbox, time.time())
         self._tell_unheard()
+        state.telemetry.tend(time.time(), open_marks(state.world))
         policies.start_due(state)
         await devices.keep_revocations_young(state)
         if await certificates.keep_young(state):
@@ -153,6 +159,11 @@ class Service:
         for rollout in rollouts:
             reason = f" ({rollout.reason})" if rollout.reason else ""
             _log.info("rollout %s: %s, wave %d%s", rollout.id, rollout.status, rollout.wave, reason)
+
+    def judged(self, points: Sequence[VerdictPoint]) -> None:
+        """Tells of verdicts that say another word than before."""
+        for point in points:
+            self._state.events.tell_verdict(point)
 
     def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
         """Tells of devices whose stable version fails as much as the one on trial, and mends what they cannot fetch."""
@@ -238,6 +249,15 @@ class _History:
         self.record = state.journal.record
         self._state = state
         self.keep_captured = state.captures.keep
+
+    def keep_measured(self, measured: Sequence[Counted], verdicts: Sequence[VerdictPoint]) -> None:
+        """As `reconcile.ports.History` says."""
+        store = self._state.telemetry
+        store.keep(measured)
+        store.keep_verdicts(
+            (each.rollout, each.at, each.verdict.rule, each.verdict.stratum, msgspec.json.encode(each.verdict))
+            for each in verdicts
+        )
 
     def audit(self, deeds: Sequence[Deed]) -> None:
         """As `reconcile.ports.History` says."""

@@ -36,6 +36,7 @@ from controller.registry.notes import NoteStore
 from controller.registry.registry import Registry
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
+from controller.telemetry.store import TelemetryStore
 from controller.trust.audit_seal import AuditSeal
 from controller.trust.authorities import Authorities
 from controller.trust.enrolment import Enrolment
@@ -62,6 +63,7 @@ class State:
     blobs: BlobStore
     journal: Journal
     captures: Captures
+    telemetry: TelemetryStore
     credentials: Credentials
     enrolment: Enrolment
     senders: Senders
@@ -137,7 +139,7 @@ class State:
 
     def close(self) -> None:
         """Closes the files."""
-        for each in (self.tables, self.journal, self.captures, self.credentials):
+        for each in (self.tables, self.journal, self.captures, self.telemetry, self.credentials):
             each.close()
 
 
@@ -164,6 +166,9 @@ def open_state(config: Config) -> State:
     world = records.load_world(journal.last_words(), config.fleet.silent_s)
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
     world.registered, world.withdrawn = registry.registered, registry.withdrawn
+    kept = config.telemetry
+    telemetry = TelemetryStore(directory / "telemetry.sqlite", kept.keep_days, kept.max_mb)
+    world.past, world.measured.heard = telemetry.past, telemetry.heard()
     senders.retired = world.durable.retired
     for row, why in records.unreadable.items():
         _log.error("%s cannot be read and was left aside: %s", row, why)
@@ -177,6 +182,7 @@ def open_state(config: Config) -> State:
         blobs=blobs,
         journal=journal,
         captures=Captures(directory / "captured.sqlite"),
+        telemetry=telemetry,
         credentials=credentials,
         enrolment=Enrolment(Authorities(directory / "pki", now), credentials),
         senders=senders,

@@ -35,6 +35,7 @@ from edgeward.answers.operators import (
 )
 from edgeward.answers.rollouts import DeploymentPolicy, Event, Preview, Rollout
 from edgeward.answers.table import Table
+from edgeward.answers.telemetry import TelemetryRow
 from edgeward.rollout_handle import RolloutHandle
 from edgeward.settings import find_settings
 from edgeward.transport import Transport
@@ -173,6 +174,13 @@ class Client(VersionCalls):
     def rollouts(self) -> Table[Rollout]:
         """All rollouts, newest first."""
         return Table(map(Rollout.read, self._transport.get("/v1/rollouts")))
+
+    def telemetry(
+        self, model: str, *, every: str = "hour", by: str = "fleet", since: float = 0.0, until: float = 0.0
+    ) -> Table[TelemetryRow]:
+        """What devices measured of a model, by time; `since` and `until` in seconds since 1970, 0: the newest day."""
+        asked = f"every={every}&by={by}&since={since}&until={until}"
+        return Table(map(TelemetryRow.read, self._transport.get(f"/v1/models/{model}/telemetry?{asked}")))
 
     def devices(self) -> Table[Device]:
         """The fleet; in print and in `to_frame()` one row per device and model."""

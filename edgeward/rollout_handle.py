@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from edgeward.answers.answer import Sentences
-from edgeward.answers.rollouts import Rollout, Verdict
+from edgeward.answers.rollouts import Rollout, Verdict, VerdictPoint
 from edgeward.answers.table import Table
 from edgeward.transport import Transport
 
@@ -51,6 +51,10 @@ class RolloutHandle:
     def explain(self) -> Sentences:
         """Where it stands and what it waits for, in sentences."""
         return Sentences.read(self._transport.get(f"/v1/rollouts/{self.id}/explain"))
+
+    def verdicts(self) -> Table[VerdictPoint]:
+        """What its rules have said over time, with their numbers, oldest first."""
+        return Table(map(VerdictPoint.read, self._transport.get(f"/v1/rollouts/{self.id}/verdicts")))
 
     def approve(self, plan_digest: str) -> Rollout:
         """Starts a proposed rollout: the second person's consent to the plan that they have seen."""

@@ -26,6 +26,7 @@ from controller.reconcile import restored
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes
 from controller.reconcile.preview import plan_rollout
+from controller.reconcile.series import VerdictPoint
 from controller.reconcile.world import FromDevice
 from controller.registry.registry import Registry
 from controller.registry.version import Lineage, Version
@@ -145,6 +146,7 @@ class SimController:
         self._records = FleetRecords(self.tables)
         self.world = self._records.load_world(self._history.last_words, SILENT_S)
         self.world.registered = self._registry.registered
+        self.world.past, self.world.measured.heard = self._history.past, self._history.heard()
         self._passes = Passes(self.world, self._records, history=self._history, broker=self, listener=self)
         self._skipped, self._foreign = Skipped(), Foreign(lambda: self._clock.now)
         self._retained = RetainedState(
@@ -267,7 +269,8 @@ class SimController:
 
     def back_up(self) -> None:
         """Keeps all that is durable now."""
-        self._backup = _Backup(self._today().isoformat(), self._store.copy(), self.tables.copy(), dict(self._words))
+        words = dict(self._history.last_words)
+        self._backup = _Backup(self._today().isoformat(), self._store.copy(), self.tables.copy(), words)
 
     def restore_backup(self) -> None:
         """Puts the newest backup in the place of all that is durable, and starts."""
@@ -282,9 +285,8 @@ class SimController:
         self._trust_metadata.after_restore(_no_key, self._today())
         self.start()
 
-    @property
-    def _words(self) -> dict[str, bytes]:
-        return self._history.last_words
+    def judged(self, points: Sequence[VerdictPoint]) -> None:
+        """As `reported`: the series is in the history."""
 
     def reported(self, reports: Sequence[tuple[str, Report]]) -> None:
         """Nobody listens: checkers read what devices say themselves."""

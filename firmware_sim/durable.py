@@ -10,9 +10,13 @@ import msgspec
 
 from contract.captured import Captured
 from contract.errors import Code, WorldError
+from controller.fleet.heard import Heard
 from controller.reconcile.deeds import Deed
 from controller.reconcile.ports import Rows
+from controller.reconcile.series import VerdictPoint
 from controller.registry.store import Doc
+from controller.rollout.facts import Sums
+from controller.telemetry.counts import Counted
 
 
 class ControllerKilled(BaseException):
@@ -115,6 +119,10 @@ class DurableHistory:
         """(date and time, device, code) of everything that a device has refused, a report that came twice once."""
         self._newest: dict[str, tuple[int, int]] = {}
         self._reports: set[tuple[str, int, int]] = set()
+        self.verdicts: list[VerdictPoint] = []
+        """Points of the series of all rollouts, oldest first."""
+        self._measured: dict[tuple[str, int, int, str, int], tuple[float, Sums]] = {}
+        self._counted: set[tuple[str, int, int, str, int]] = set()
         self.deeds: list[Deed] = []
         """What the controller did of its own accord, oldest first."""
 
@@ -140,6 +148,31 @@ class DurableHistory:
     def keep_captured(self, batches: Sequence[tuple[str, Captured]]) -> None:
         """Batches of captured inferences: no simulated device sends any."""
         raise AssertionError(f"captured inferences of {batches[0][0]}")
+
+    def keep_measured(self, measured: Sequence[Counted], verdicts: Sequence[VerdictPoint]) -> None:
+        """Each message once, and points of verdicts."""
+        self._faults.write()
+        for each in measured:
+            interval = each.interval
+            key = (each.device, each.boot, each.seq, interval.model, interval.version.release)
+            row = self._measured.setdefault(key, (float(each.start), Sums()))
+            if key not in self._counted:
+                self._measured[key] = (row[0], row[1].plus(interval))
+        self._counted.update(self._measured)
+        self.verdicts += verdicts
+
+    def past(self, model: str, since: float) -> Iterable[tuple[str, int, float, Sums]]:
+        """(device, release, start, sums) of a model since a moment."""
+        for (device, _, _, named, release), (start, sums) in self._measured.items():
+            if named == model and start >= since:
+                yield device, release, start, sums
+
+    def heard(self) -> dict[str, Heard]:
+        """Which telemetry messages are durable."""
+        found: dict[str, Heard] = {}
+        for device, boot, seq, _, _ in self._measured:
+            found[device] = found.get(device, Heard()).then(boot, seq)[0]
+        return found
 
     def holds(self, device: str, boot: int, seq: int) -> bool:
         """Whether a report is durable."""

@@ -16,6 +16,8 @@ from contract.wire import Message
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Magnitude = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 _HOUR_S = 3600.0
+PERSISTENCE = 0.9
+"""How much of an hour goes on in the next one."""
 _STEADY = Sample({"x": 1.0}, label=1)
 
 
@@ -28,6 +30,12 @@ class Signal(Message, frozen=True):
     season_h: Annotated[float, msgspec.Meta(gt=0, le=1e5)] = 24.0
     noise: Magnitude = 0.0
     """The standard deviation of the noise that the sensor adds to each value."""
+    noise_spread: Magnitude = 0.0
+    """Standard deviation between devices of the logarithm of their noise: some are always right less often."""
+    noise_wander: Magnitude = 0.0
+    """Standard deviation of the logarithm of each device's noise from hour to hour, each like the one before."""
+    noise_shocks: Magnitude = 0.0
+    """The same of hours that all devices share."""
     drift_per_h: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)] = 0.0
     """The value that the sensor adds to each value for every hour that has passed."""
     spike: Rate = 0.0
@@ -40,11 +48,29 @@ class Signal(Message, frozen=True):
     stuck_rows: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
 
 
-class SimSensor:
-    """One device's sensor. `utc_offset_h` moves its seasons, as a time zone does."""
+class Hours:
+    """A number for each hour, like the one of the hour before: AR(1), normal with a standard deviation of 1."""
 
-    def __init__(self, signal: Signal, rng: Random, utc_offset_h: float = 0.0) -> None:
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._values: list[float] = []
+
+    def at(self, hour: int) -> float:
+        """The number of an hour, from 0."""
+        while len(self._values) <= hour:
+            before = self._values[-1] if self._values else self._rng.gauss(0.0, 1.0)
+            self._values.append(PERSISTENCE * before + math.sqrt(1 - PERSISTENCE**2) * self._rng.gauss(0.0, 1.0))
+        return self._values[hour]
+
+
+class SimSensor:
+    """One device's sensor. `utc_offset_h` moves its seasons, as a time zone does; `shared` are hours of all devices."""
+
+    def __init__(self, signal: Signal, rng: Random, utc_offset_h: float = 0.0, shared: Hours | None = None) -> None:
         self._signal = signal
+        self._shared = shared if signal.noise_shocks else None
+        self._own = Hours(rng) if signal.noise_wander else None
+        self._differs = signal.noise_spread * rng.gauss(0.0, 1.0) if signal.noise_spread else 0.0
         self._rng = rng
         self._offset_h = utc_offset_h
         self._steady = signal == Signal()
@@ -71,10 +97,20 @@ class SimSensor:
         if self._stuck_for:
             self._stuck_for -= 1
             return self._shown
-        shown = truth + signal.drift_per_h * at / _HOUR_S + (rng.gauss(0.0, signal.noise) if signal.noise else 0.0)
+        shown = truth + signal.drift_per_h * at / _HOUR_S + (rng.gauss(0.0, self._noise(at)) if signal.noise else 0.0)
         if rng.random() < signal.spike:
             shown += rng.choice((-1, 1)) * signal.spike_size
         if rng.random() < signal.stuck:
             self._stuck_for = signal.stuck_rows
         self._shown = shown
         return shown
+
+    def _noise(self, at: float) -> float:
+        """The standard deviation of the noise at a moment."""
+        signal, hour = self._signal, int(at // _HOUR_S)
+        moved = self._differs
+        if self._own is not None:
+            moved += signal.noise_wander * self._own.at(hour)
+        if self._shared is not None:
+            moved += signal.noise_shocks * self._shared.at(hour)
+        return signal.noise * math.exp(moved) if moved else signal.noise

@@ -39,7 +39,7 @@ from firmware_sim.scenario import (
     UnknownRelease,
     WorldFault,
 )
-from firmware_sim.sensors import SimSensor
+from firmware_sim.sensors import Hours, SimSensor
 
 ROLLOUT_RETRY_S = 30.0
 BOOT_SPREAD_S = 20.0
@@ -62,6 +62,7 @@ class FleetWorld:
         self._copies: dict[str, Callable[[Random], Device]] = {}
         self.seen = Seen()
         self._faulty = True
+        self._shared_hours = Hours(late_stream(seed, "hours"))
         for number in range(scenario.devices):
             self._add_device(number)
         for number, release in enumerate(scenario.release, start=1):
@@ -128,7 +129,9 @@ class FleetWorld:
             link=link,
             models=models,
             habits=habits,
-            sensor=SimSensor(signal, late_stream(self.seed, f"device/{number}/sensor"), stratum.utc_offset_h),
+            sensor=SimSensor(
+                signal, late_stream(self.seed, f"device/{number}/sensor"), stratum.utc_offset_h, self._shared_hours
+            ),
             new_runtime=RealRuntime if self._real else SimRuntime,
         )
         device.faulty = lambda: self._faulty

@@ -15,8 +15,7 @@ from controller.fleet.traffic import Traffic
 from controller.fleet.twin import PresenceWord, Twin
 from controller.health import Finding
 from controller.reconcile.world import World
-from controller.rollout.evidence import total
-from controller.rollout.facts import Sums
+from controller.rollout.facts import Sums, total
 
 MAX_ROLLOUTS = 8
 MAX_TRANSFERS = 50

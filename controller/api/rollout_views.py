@@ -9,11 +9,11 @@ from contract.wire import Message
 from controller.reconcile.membership import facts_of
 from controller.reconcile.preview import bytes_for
 from controller.reconcile.world import World
-from controller.rollout.analysis import RuleVerdict
 from controller.rollout.endings import Ending, Endings, shown
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Member, Rollout
 from controller.rollout.outcome import MemberOutcome, outcome_of
+from controller.rollout.verdict import Figures, RuleVerdict
 
 
 class MemberView(Message, frozen=True):
@@ -39,6 +39,16 @@ class VerdictView(Message, frozen=True):
     """Empty where the rule judges all devices together."""
     verdict: str
     detail: str
+    figures: Figures | None = None
+    """The numbers that the word and the sentence come from; None where a rule counts devices or has too little."""
+
+
+class VerdictPointView(Message, frozen=True):
+    """What a rule said at one moment."""
+
+    at: float
+    """Seconds since 1970."""
+    verdict: VerdictView
 
 
 class TransferView(Message, frozen=True):
@@ -86,7 +96,13 @@ class RolloutView(RolloutSummary, frozen=True):
 
 def verdict_view(verdict: RuleVerdict) -> VerdictView:
     """Returns the view of a rule's verdict."""
-    return VerdictView(metric=verdict.metric, stratum=verdict.stratum, verdict=verdict.word, detail=verdict.detail)
+    return VerdictView(
+        metric=verdict.metric,
+        stratum=verdict.stratum,
+        verdict=verdict.word,
+        detail=verdict.detail,
+        figures=verdict.figures,
+    )
 
 
 def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:

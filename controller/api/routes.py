@@ -25,6 +25,7 @@ from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.api.stick_routes import STICK_ROUTES
+from controller.api.telemetry_routes import TELEMETRY_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
 from controller.api.version_routes import VERSION_ROUTES, number_of
 from controller.api.version_views import PushAnswer, detail_fields
@@ -185,6 +186,7 @@ ROUTES = (
     *BLOB_ROUTES,
     *STICK_ROUTES,
     *ROLLOUT_ROUTES,
+    *TELEMETRY_ROUTES,
     *EVENT_ROUTES,
     *TRUST_ROUTES,
     *CERTIFICATE_ROUTES,

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 
 from contract.wire import Message
 from controller.health import Finding
+from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
+from controller.rollout.verdict import Figures
 
 MAX_KEPT = 1000
 """Newest events that a reader that was away can still get."""
@@ -19,6 +21,7 @@ MAX_WAITING = 1000
 TYPE = "dev.edgeward.rollout"
 HEALTH_TYPE = "dev.edgeward.health"
 EXPIRY_TYPE = "dev.edgeward.expiry"
+VERDICT_TYPE = "dev.edgeward.verdict"
 SICK_TYPE = "dev.edgeward.device.sick"
 
 
@@ -55,6 +58,19 @@ class SickData(Message, frozen=True, tag_field="kind", tag="sick"):
     detail: str
 
 
+class VerdictData(Message, frozen=True, tag_field="kind", tag="verdict"):
+    """A rule that says another word than before, with its numbers; see `GET /v1/rollouts/{rollout}/verdicts`."""
+
+    metric: str
+    stratum: str
+    verdict: str
+    detail: str
+    figures: Figures | None
+
+
+Data = RolloutData | HealthData | ExpiryData | SickData | VerdictData
+
+
 class Event(Message, frozen=True):
     """One event; `id` counts up within `source`."""
 
@@ -65,7 +81,7 @@ class Event(Message, frozen=True):
     subject: str
     time: str
     datacontenttype: str
-    data: RolloutData | HealthData | ExpiryData | SickData
+    data: Data
 
 
 class Listener:
@@ -113,6 +129,14 @@ class Events:
         """Makes an event for a device that is to blame for what fails on it."""
         self._send(SICK_TYPE, device, SickData(model=model, detail=detail))
 
+    def tell_verdict(self, point: VerdictPoint) -> None:
+        """Makes an event for a rule that says another word than before."""
+        said = point.verdict
+        data = VerdictData(
+            metric=said.metric, stratum=said.stratum, verdict=said.word, detail=said.detail, figures=said.figures
+        )
+        self._send(f"{VERDICT_TYPE}.{said.word}", point.rollout, data)
+
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""
         listener = Listener()
@@ -137,7 +161,7 @@ class Events:
         )
         self._send(f"{TYPE}.{kind}", rollout.id, data)
 
-    def _send(self, kind: str, subject: str, data: RolloutData | HealthData | ExpiryData | SickData) -> None:
+    def _send(self, kind: str, subject: str, data: Data) -> None:
         self._number += 1
         event = Event(
             specversion="1.0",

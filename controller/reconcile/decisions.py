@@ -13,11 +13,15 @@ from controller.reconcile.deeds import Deed, deeds_of, failed_late, joined, quar
 from controller.reconcile.documents import answer_nonces, reissue_documents, unheard_documents
 from controller.reconcile.failed_there import Failed, keep_from_failed, news_of_failures
 from controller.reconcile.fold import fold
+from controller.reconcile.measured import marks_of, rows_of
 from controller.reconcile.membership import facts_of, is_standing, join_newcomers
 from controller.reconcile.offers import keep_from, offer_release
+from controller.reconcile.series import VerdictPoint, points_of
 from controller.reconcile.world import FromDevice, World
 from controller.rollout.decide import Decision, decide
-from controller.rollout.model import FINAL, Rollout
+from controller.rollout.model import FINAL, JUDGED, Rollout
+from controller.rollout.rows import Rows
+from controller.telemetry.counts import Counted
 
 SWEEP_S = 30.0
 """Seconds between two checks of all twins for stale and unheard documents: other passes look at changed twins only."""
@@ -43,12 +47,17 @@ class Changes:
     acks: tuple[tuple[str, Ack], ...] = ()
     reports: tuple[tuple[str, Report], ...] = ()
     heartbeats: tuple[tuple[str, Heartbeat], ...] = ()
+    measured: tuple[Counted, ...] = ()
+    verdicts: tuple[VerdictPoint, ...] = ()
+    """Verdicts that are to be kept: those that say something new, and one now and then."""
 
 
 def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float) -> Changes:
     """Folds (device, message) into `world`, in place, and decides every rollout; returns what has changed."""
     world.caches.near_by_label = None
     heard = _fold_all(world, inbox, now)
+    measured, world.measured.new = tuple(world.measured.new), []
+    verdicts: list[VerdictPoint] = []
     redesired: set[str] = set()
     changed: dict[str, Rollout] = {}
     quarantined: set[str] = set()
@@ -58,9 +67,12 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         deeds += joined(world.durable.rollouts[rollout.id], rollout)
         world.durable.rollouts[rollout.id] = changed[rollout.id] = rollout
     for rollout in list(world.durable.rollouts.values()):
+        if rollout.status not in JUDGED:
+            world.measured.rows.pop(rollout.id, None)
         if rollout.status in FINAL and not is_standing(world, rollout):
             continue
         decision, kept_from, done = _decide_one(world, rollout, now)
+        verdicts += points_of(world, rollout, decision.verdicts, now)
         endings |= {(rollout.id, device) for device in decision.endings}
         for offer in decision.offers:
             offer_release(world, offer, rollout, now)
@@ -91,6 +103,8 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         acks=tuple(heard.acks),
         reports=tuple(heard.reports),
         heartbeats=tuple(heard.heartbeats),
+        measured=measured,
+        verdicts=tuple(verdicts),
     )
 
 
@@ -140,7 +154,11 @@ def _decide_one(world: World, rollout: Rollout, now: float) -> tuple[Decision, s
     """
     facts = facts_of(world, rollout, now, late_only=rollout.status == "completed")
     kept = world.durable.endings.get(rollout.id, {})
-    decision = decide(rollout, facts, world.measured.cells.get(rollout.id, {}), now, kept)
+    is_open = rollout.status in JUDGED
+    rows = rows_of(world, rollout) if is_open else Rows()
+    if is_open:
+        rows.tend(now, marks_of(rollout))
+    decision = decide(rollout, facts, rows, now, kept)
     if decision.endings:
         world.durable.endings[rollout.id] = kept = {**kept, **decision.endings}
     world.measured.verdicts[rollout.id] = decision.verdicts or world.measured.verdicts.get(rollout.id, ())

@@ -6,13 +6,14 @@ Decides what a message changes. Refuses to know the decisions of rollouts.
 from contract.histogram import merge
 from contract.messages import Heartbeat, ModelInterval, Presence, Report, Telemetry
 from contract.protocol import MAX_FEATURES
+from controller.fleet.heard import Heard
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
+from controller.reconcile.measured import rows_of
 from controller.reconcile.world import FromDevice, World, members_of, put_twin
-from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, MAX_CODES, Cell, Cells, Sums
-
-MAX_STARTS = 32
-"""Starts of one device whose telemetry is told from a repetition, the newest: as many as for what it reports."""
+from controller.rollout.facts import MAX_CODES, Sums
+from controller.rollout.model import JUDGED
+from controller.telemetry.counts import Counted
 
 
 def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
@@ -28,36 +29,25 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
             twin = fold_report(twin, message, now)
         case Presence():
             twin = fold_presence(twin, message, now)
-        case Telemetry() if not _is_counted_first(world, device, message):
-            return False
         case Telemetry():
+            world.durable.twins.setdefault(device, twin)
+            heard, is_news = world.measured.heard.get(device, Heard()).then(message.boot, message.seq)
+            if not is_news:
+                world.measured.repeated += 1
+                return False
+            world.measured.heard[device] = heard
             known = world.measured.traffic.get(device)
             world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
             for interval in message.intervals:
-                if _is_known(world, interval):
+                if is_known(world, interval):
                     _add(world, device, interval, now)
-            world.durable.twins.setdefault(device, twin)
+                    world.measured.new.append(Counted(device, message.boot, message.seq, now, interval))
     if not isinstance(message, Telemetry):
         put_twin(world, twin)
     return twin.boots.changes_past_of(boots)
 
 
-def _is_counted_first(world: World, device: str, message: Telemetry) -> bool:
-    """Whether telemetry is no repetition, by its start's count, and notes that.
-
-    A broker repeats what was not acknowledged, and whoever holds the device's key may repeat what it has signed.
-    """
-    heard = world.measured.heard.setdefault(device, {})
-    if message.seq <= heard.get(message.boot, -1):
-        return False
-    heard.pop(message.boot, None)
-    heard[message.boot] = message.seq
-    if len(heard) > MAX_STARTS:
-        del heard[next(iter(heard))]
-    return True
-
-
-def _is_known(world: World, interval: ModelInterval) -> bool:
+def is_known(world: World, interval: ModelInterval) -> bool:
     """Tells whether the registry has the version.
 
     Sums are kept for each version, and a device may send any number of invented ones.
@@ -77,21 +67,11 @@ def _add(world: World, device: str, interval: ModelInterval, now: float) -> None
     if interval.features or interval.outputs:
         _add_distribution(world, interval)
     for rollout in world.durable.rollouts.values():
-        if rollout.model == interval.model and rollout.status in ("running", "paused"):
+        if rollout.model == interval.model and rollout.status in JUDGED:
             member = members_of(world, rollout).get(device)
             if member is not None:
-                _add_to_cell(
-                    world.measured.cells.setdefault(rollout.id, {}), member.stratum, interval, rollout.release, now
-                )
-
-
-def _add_to_cell(cells: Cells, stratum: str, interval: ModelInterval, release: int, now: float) -> None:
-    place = (stratum, int(now // BUCKET_S))
-    cells[place] = cells.get(place, Cell()).plus(interval, release)
-    oldest = place[1] - MAX_BUCKETS
-    if next(iter(cells))[1] < oldest:
-        for stale in [each for each in cells if each[1] < oldest]:
-            del cells[stale]
+                treated = interval.version.release == rollout.release
+                rows_of(world, rollout).add(device, now, interval, treated=treated)
 
 
 def _add_distribution(world: World, interval: ModelInterval) -> None:

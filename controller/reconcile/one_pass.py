@@ -17,7 +17,9 @@ from controller.reconcile.decisions import Changes, reconcile
 from controller.reconcile.deeds import Deed
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.ports import Broker, History, Inbox, Listener
+from controller.reconcile.series import VerdictPoint
 from controller.reconcile.world import World, known_rows
+from controller.telemetry.counts import Counted
 
 
 @dataclass
@@ -35,6 +37,10 @@ class Unsaved:
     acks: list[tuple[str, Ack]] = field(default_factory=list)
     endings: set[tuple[str, str]] = field(default_factory=set)
     deeds: list[Deed] = field(default_factory=list)
+    measured: list[Counted] = field(default_factory=list)
+    verdicts: list[VerdictPoint] = field(default_factory=list)
+    news: list[VerdictPoint] = field(default_factory=list)
+    """Verdicts that say another word, to be told once they are durable."""
 
     def take(self, changes: Changes, captured: Iterable[tuple[str, Captured]] = ()) -> None:
         """Adds the changes of a pass, and the (device, batch) of captured inferences that came since the last pass."""
@@ -48,6 +54,9 @@ class Unsaved:
         self.acks += changes.acks
         self.endings |= changes.endings
         self.deeds += changes.deeds
+        self.measured += changes.measured
+        self.verdicts += changes.verdicts
+        self.news += [point for point in changes.verdicts if point.is_news]
         for device, batch in captured:
             self.captured.append((device, batch))
             self.acks.append((device, Ack(boot=batch.boot, seq=batch.seq)))
@@ -92,6 +101,9 @@ class Passes:
             unsaved.deeds = []
         devices = unsaved.redesired | unsaved.restarted
         self._records.save(durable, devices, unsaved.rollouts, unsaved.quarantined, unsaved.endings)
+        if unsaved.measured or unsaved.verdicts:
+            self._history.keep_measured(unsaved.measured, unsaved.verdicts)
+            unsaved.measured, unsaved.verdicts = [], []
         if unsaved.captured:
             self._history.keep_captured(unsaved.captured)
         if unsaved.reports or unsaved.heartbeats:
@@ -103,6 +115,8 @@ class Passes:
         self._unpublished |= unsaved.redesired | unsaved.unheard
         self._again |= bool(unsaved.unheard)
         self._unacknowledged.extend(unsaved.acks)
+        if unsaved.news:
+            self._listener.judged(unsaved.news)
         if unsaved.rollouts:
             self._listener.saved([durable.rollouts[name] for name in sorted(unsaved.rollouts)])
 

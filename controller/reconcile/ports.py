@@ -9,8 +9,10 @@ from typing import Protocol
 from contract.captured import Captured
 from contract.messages import Ack, Report
 from controller.reconcile.deeds import Deed
+from controller.reconcile.series import VerdictPoint
 from controller.reconcile.world import FromDevice
 from controller.rollout.model import Rollout
+from controller.telemetry.counts import Counted
 
 Rows = Mapping[str, Mapping[str, bytes | None]]
 """The new content of rows by table and key; None removes a row."""
@@ -53,6 +55,10 @@ class History(Protocol):
         """Stores each (device, batch of captured inferences)."""
         ...
 
+    def keep_measured(self, measured: Sequence[Counted], verdicts: Sequence[VerdictPoint]) -> None:
+        """Stores what devices have measured, each once, and points of the series of verdicts."""
+        ...
+
 
 class Broker(Protocol):
     """The broker from which devices read."""
@@ -74,6 +80,10 @@ class Listener(Protocol):
 
     def saved(self, rollouts: Sequence[Rollout]) -> None:
         """Receives the rollouts that a pass has changed, in their new state."""
+        ...
+
+    def judged(self, points: Sequence[VerdictPoint]) -> None:
+        """Receives verdicts that say another word than before."""
         ...
 
     def reported(self, reports: Sequence[tuple[str, Report]]) -> None:

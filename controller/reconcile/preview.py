@@ -16,14 +16,16 @@ from contract.wire import Message
 from controller.fleet.fit import forms_of
 from controller.fleet.selection import select
 from controller.fleet.twin import Twin
+from controller.reconcile.measured import fleet_rows
 from controller.reconcile.membership import confirmed_versions, facts_of, fitted, why_no_way_back
 from controller.reconcile.offers import delivery_for
 from controller.reconcile.world import World
-from controller.rollout.check import check_power, check_strategy, check_task, power_of
+from controller.rollout.check import check_power, check_strategy, check_task
 from controller.rollout.decide import unproven
-from controller.rollout.model import Member, Rollout, Strategy
+from controller.rollout.model import DEVICE_METRICS, Member, Metric, Rollout, Rule, Strategy
 from controller.rollout.pace import allowed
 from controller.rollout.plan import expand, plan_members
+from controller.rollout.power import COUNTED, Shown, past_of, power_of, shown_by, why_it_cannot_trip
 
 
 class WavePreview(Message, frozen=True):
@@ -92,7 +94,7 @@ def plan_rollout(
     order = f"{model} v{manifest.release}"
     members = plan_members(order, targets, expanded, confirmed_versions(world, model, devices))
     check_power(expanded, members)
-    return Rollout(
+    planned = Rollout(
         id=name,
         model=model,
         release=manifest.release,
@@ -105,6 +107,8 @@ def plan_rollout(
         began_at=now,
         wave_began_at=now,
     )
+    refuse_powerless(world, planned, now)
+    return planned
 
 
 def _check_interface(
@@ -146,7 +150,7 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
         bytes_to_send=sum(bytes_for(world, rollout, member) for member in needing),
         variants=dict(Counter(name for member in rollout.members if (name := names[rollout.digest_for(member)]))),
         finish_s=sum(_wave_s(rollout, wave) for wave in range(rollout.final_wave + 1)),
-        power=tuple(_power(world, rollout)),
+        power=tuple(_power(world, rollout, now)),
         no_way_back={
             member.device: why_no_way_back(world, rollout.model, member.device)
             for member in rollout.members
@@ -190,18 +194,53 @@ def _wave_s(rollout: Rollout, wave: int) -> float:
     return max(offering_s, strategy.jitter_s) + float(strategy.trial.soak_s) + strategy.waves[wave].soak_s
 
 
-def _power(world: World, rollout: Rollout) -> Iterable[str]:
-    first = [member for member in rollout.members if member.wave == 0]
-    soak_s = float(rollout.strategy.trial.soak_s) + rollout.strategy.waves[0].soak_s
-    rates = [_inferences_per_s(world, member.device, rollout.model) for member in first]
-    per_device = soak_s * sum(rates) / max(len(rates), 1)
+def _power(world: World, rollout: Rollout, now: float) -> Iterable[str]:
+    for rule, first, beside, shown in _measured_rules(world, rollout, now):
+        if shown is None:
+            yield f"{rule.metric}: {_of_devices(rule, first)}"
+        else:
+            tests = len({member.stratum for member in rollout.members}) if rule.scope == "stratum" else 1
+            yield f"{rule.metric}: {power_of(rule, first, beside, _soak_s(rollout), shown=shown, tests=tests)}"
+
+
+def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
+    """BadInput `strategy_invalid` for a rule that not even the worst release could trip on this fleet."""
+    for rule, first, beside, shown in _measured_rules(world, rollout, now):
+        if shown is not None and (words := why_it_cannot_trip(rule, first, beside, _soak_s(rollout), shown=shown)):
+            raise BadInput(Code.STRATEGY_INVALID, words)
+
+
+def _measured_rules(world: World, rollout: Rollout, now: float) -> Iterable[tuple[Rule, int, int, Shown | None]]:
+    """(rule, devices of the first wave, devices beside them, what the fleet has shown), of rules about devices None."""
+    first, beside = (sum((member.wave == 0) is early for member in rollout.members) for early in (True, False))
+    kinds = {member.device: member.stratum for member in rollout.members}
+    past = None
     for rule in rollout.strategy.rules:
-        yield f"{rule.metric}: {power_of(rule, len(first), per_device)}"
+        if rule.metric in DEVICE_METRICS:
+            yield rule, first, beside, None
+            continue
+        if past is None:
+            past = past_of(fleet_rows(world, rollout, now).table(), kinds)
+        shown = shown_by(rule.metric, past, _soak_s(rollout))
+        if not shown.per_hour:
+            shown = replace(shown, per_hour=3600.0 * _samples_per_s(world, rollout, rule.metric))
+        yield rule, first, beside, shown
 
 
-def _inferences_per_s(world: World, device: str, model: str) -> float:
-    traffic = world.measured.traffic.get(device)
-    if traffic is None or traffic.newest.interval_s <= 0:
-        return 0.0
-    newest = traffic.newest
-    return sum(interval.inferences for interval in newest.intervals if interval.model == model) / newest.interval_s
+def _of_devices(rule: Rule, first: int) -> str:
+    return f"{first} devices: fails at {int(rule.threshold * first) + 1} failed devices"
+
+
+def _soak_s(rollout: Rollout) -> float:
+    return float(rollout.strategy.trial.soak_s) + rollout.strategy.waves[0].soak_s
+
+
+def _samples_per_s(world: World, rollout: Rollout, metric: Metric) -> float:
+    """Samples of a metric from one device of the first wave in a second, by their newest telemetry."""
+    rates: list[float] = [
+        sum(getattr(each, COUNTED[metric]) for each in known.newest.intervals if each.model == rollout.model)
+        / known.newest.interval_s
+        for member in rollout.members
+        if member.wave == 0 and (known := world.measured.traffic.get(member.device)) and known.newest.interval_s > 0
+    ]
+    return sum(rates) / max(sum(member.wave == 0 for member in rollout.members), 1)

@@ -3,7 +3,7 @@
 Decides where a fact is kept. Refuses to know how it changes: `fold`, `offers` and `documents` do that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -12,13 +12,16 @@ from contract.captured import Captured
 from contract.desired import Delivery
 from contract.messages import Heartbeat, Presence, Report, Telemetry, VersionRef
 from contract.wire import Said
+from controller.fleet.heard import Heard
 from controller.fleet.neighbours import NeighboursByLabel
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin
-from controller.rollout.analysis import RuleVerdict
 from controller.rollout.endings import Ending
-from controller.rollout.facts import Cells, Sums
+from controller.rollout.facts import Sums
 from controller.rollout.model import Member, Rollout
+from controller.rollout.rows import Rows
+from controller.rollout.verdict import RuleVerdict
+from controller.telemetry.counts import Counted
 
 FromDevice = Heartbeat | Report | Presence | Telemetry
 
@@ -29,6 +32,15 @@ class Retired(Said, frozen=True):
     at: str
     """The date and time, in ISO 8601."""
     by: str
+
+
+PastRows = Callable[[str, float], Iterable[tuple[str, int, float, Sums]]]
+"""From the store of telemetry: (device, release, start, sums) of a model since a moment."""
+
+
+def no_past(_model: str, _since: float) -> Iterable[tuple[str, int, float, Sums]]:
+    """The past of a fleet whose telemetry nobody keeps."""
+    return ()
 
 
 Registered = Mapping[str, Mapping[int, frozenset[str]]]
@@ -54,10 +66,18 @@ class Durable:
 
 @dataclass
 class Measured:
-    """What devices have measured since the controller started: lost with it, and measured again."""
+    """What devices have measured. `rows` are read from the store again after a start; the rest is measured again."""
 
-    cells: dict[str, Cells] = field(default_factory=dict)
-    """By open rollout, since it began: both sides of it in the same minutes."""
+    rows: dict[str, Rows] = field(default_factory=dict)
+    """By open rollout: what its members have measured since it began, and two days before."""
+    heard: dict[str, Heard] = field(default_factory=dict)
+    """By device, which of its telemetry messages were counted: each is counted once."""
+    new: list[Counted] = field(default_factory=list)
+    """What this pass has counted and is not durable yet."""
+    told: dict[tuple[str, int, str], tuple[float, str]] = field(default_factory=dict)
+    """By rollout, rule and stratum, when a verdict was last kept and what it said."""
+    repeated: int = 0
+    """Telemetry messages that came again and were not counted."""
     distributions: dict[tuple[str, int], dict[str, tuple[int, ...]]] = field(default_factory=dict)
     """(model, release) -> column -> counts per bin of the reference, of the whole fleet; "" for answers"""
     totals: dict[tuple[str, str, int], Sums] = field(default_factory=dict)
@@ -66,8 +86,6 @@ class Measured:
     """(device, model, release) -> code -> the newest words about a failing or refused row"""
     traffic: dict[str, Traffic] = field(default_factory=dict)
     """What a device moves, and the rest of its newest telemetry: memory, stalls."""
-    heard: dict[str, dict[int, int]] = field(default_factory=dict)
-    """device -> start of its agent -> the highest number of telemetry that was counted: none is counted twice"""
     verdicts: dict[str, tuple[RuleVerdict, ...]] = field(default_factory=dict)
     """By rollout, what its rules said last."""
 
@@ -103,6 +121,8 @@ class World:
     """What the registry holds: what devices say of anything else is no way back. None: no registry was handed in."""
     withdrawn: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(model, release) -> why nobody is to get it any more"""
+    past: PastRows = no_past
+    """What devices measured before this controller started."""
     durable: Durable = field(default_factory=Durable)
     measured: Measured = field(default_factory=Measured)
     caches: Caches = field(default_factory=Caches)
@@ -139,6 +159,8 @@ def drop_twin(world: World, device: str) -> None:
     world.measured.heard.pop(device, None)
     for key in [key for key in world.measured.totals if key[0] == device]:
         del world.measured.totals[key]
+    for rows in world.measured.rows.values():
+        rows.drop({device})
     world.caches.joining.discard(device)
     world.caches.waiting.discard(device)
     world.caches.published_at.pop(device, None)

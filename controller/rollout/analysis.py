@@ -1,33 +1,23 @@
-"""Judges rules: pass, fail or inconclusive, each with its numbers in a sentence.
+"""Judges rules: pass, fail or inconclusive, each with its numbers and a sentence made of them.
 
 Decides by the rule's metric, scope, `judged_s` and threshold. Refuses to know what follows from a verdict.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 
 from controller.rollout import evidence
-from controller.rollout.facts import BUCKET_S, Cell, Cells
+from controller.rollout.by_device import Effect, could_be_chance
+from controller.rollout.evidence import Compared
+from controller.rollout.facts import BUCKET_S
 from controller.rollout.model import DEVICE_METRICS, Metric, Rollout, Rule
 from controller.rollout.outcome import FAILURES, MemberOutcome
-
-SLOW_RATIO = 0.05
-"""Inferences that may take longer than is allowed of a 95th percentile."""
-
-Word = Literal["pass", "fail", "inconclusive"]
-
-
-class RuleVerdict(msgspec.Struct, frozen=True):
-    """The current verdict of one rule, for all devices or for one stratum."""
-
-    metric: Metric
-    word: Word
-    detail: str
-    stratum: str = ""
-    rule: int = 0
-    """Its index among the strategy's rules."""
+from controller.rollout.rows import Rows, Table
+from controller.rollout.verdict import Figures, RuleVerdict, Unit, word_of
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -48,32 +38,51 @@ class Counts(msgspec.Struct, frozen=True):
         return self.succeeded + self.failed
 
 
-class Evidence(msgspec.Struct, frozen=True):
+LARGEST_SHOWN = 100.0
+"""Ends of intervals beyond it, in the unit of the effect, are shown as this: nobody acts on a difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
     """The data by which a rule is judged: all devices, or one stratum."""
 
     counts: Counts
-    cells: tuple[Cell, ...]
+    found: Compared
     strata: int = 1
     """The number of tests between which the chance of a false alarm is divided."""
 
 
 def judge_all(
-    rollout: Rollout, cells: Cells, outcomes: Mapping[str, MemberOutcome], now: float
+    rollout: Rollout, rows: Rows, outcomes: Mapping[str, MemberOutcome], now: float
 ) -> tuple[RuleVerdict, ...]:
     """Judges the rules in their order: one verdict for each rule, or one for each stratum that is not stopped."""
     going_on = sorted({m.stratum for m in rollout.members if not rollout.is_stopped(m)})
+    kinds = {member.device: member.stratum for member in rollout.members}
+    table = rows.table()
     verdicts: list[RuleVerdict] = []
     for number, rule in enumerate(rollout.strategy.rules):
         by_stratum = rule.scope == "stratum"
+        since = max(rollout.evidence_since, now - rule.judged_s if rule.judged_s else 0.0)
         for stratum in going_on if by_stratum else [None]:
             chosen = going_on if stratum is None else [stratum]
             found = Evidence(
                 _count(rollout, outcomes, chosen),
-                _newest(rollout, rule, cells, chosen, now),
+                compared(table, kinds, chosen, since),
                 len(going_on) if by_stratum else 1,
             )
             verdicts.append(msgspec.structs.replace(judge(rule, found), stratum=stratum or "", rule=number))
     return tuple(verdicts)
+
+
+def compared(table: Table, kinds: Mapping[str, str], chosen: Sequence[str], since: float) -> Compared:
+    """Rows of the chosen kinds of devices: of the release those from `since` on, of what ran before all."""
+    numbers = evidence.names_of(chosen)
+    stratum = np.array([numbers.get(kinds.get(name, ""), -1) for name in table.names], dtype=np.int64)
+    first = evidence.first_seen(table)
+    begins = math.ceil(since / BUCKET_S) * BUCKET_S
+    is_old = (table.start < begins) & (table.start >= first[table.device])
+    known = stratum[table.device] >= 0 if len(stratum) else np.zeros(0, dtype=bool)
+    return Compared(table.where(known & ~is_old), stratum, first)
 
 
 def judge(rule: Rule, found: Evidence) -> RuleVerdict:
@@ -99,12 +108,6 @@ def _count(rollout: Rollout, outcomes: Mapping[str, MemberOutcome], strata: list
     )
 
 
-def _newest(rollout: Rollout, rule: Rule, cells: Cells, strata: list[str], now: float) -> tuple[Cell, ...]:
-    since = max(rollout.evidence_since, now - rule.judged_s if rule.judged_s else 0.0)
-    first = int(since // BUCKET_S) + (since > 0)
-    return tuple(cell for (stratum, bucket), cell in cells.items() if stratum in strata and bucket >= first)
-
-
 def _devices(rule: Rule, counts: Counts) -> RuleVerdict:
     decided = counts.decided
     hits, words = {
@@ -121,76 +124,130 @@ def _devices(rule: Rule, counts: Counts) -> RuleVerdict:
 
 
 def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
-    treated = evidence.total(cell.treated for cell in found.cells)
-    if missing := _missing(rule, treated.inferences, "inferences of the release"):
+    table = found.found.table
+    inferences, errors = (int(table.column(name)[table.treated].sum()) for name in ("inferences", "errors"))
+    if missing := _missing(rule, inferences, "inferences of the release"):
         return missing
-    detail = f"{treated.errors} of {treated.inferences} inferences failed, {rule.threshold:.2%} allowed"
-    if not evidence.ratio_is_beyond(treated.errors, treated.inferences, rule.threshold, found.strata):
-        return RuleVerdict(rule.metric, "pass", detail)
-    both = [cell for cell in found.cells if cell.control.inferences and cell.treated.inferences]
-    control, beside = evidence.total(cell.control for cell in both), evidence.total(cell.treated for cell in both)
-    if evidence.ratio_of(control.errors, control.inferences).value <= rule.threshold:
-        return RuleVerdict(rule.metric, "fail", detail)
-    words = f"{detail}; beside it {control.errors} of {control.inferences} failed too"
-    ours, theirs = (evidence.ratio_of(side.errors, side.inferences) for side in (beside, control))
-    worse = evidence.beyond(ours.value - theirs.value, ours.variance + theirs.variance, found.strata)
-    return RuleVerdict(rule.metric, "fail" if worse else "inconclusive", words)
+    beyond = evidence.ratio_is_beyond(errors, inferences, rule.threshold, found.strata)
+    effect = evidence.errors(found.found)
+    said = f"{errors} of {inferences} inferences failed"
+    if effect is None:
+        alone = _figures(rule, evidence.error_level(found.found), found.strata, "ratio")
+        words = f"{said}, {rule.threshold:.2%} allowed"
+        return RuleVerdict(rule.metric, "fail" if beyond else "pass", words, figures=alone)
+    figures = _figures(rule, effect, found.strata, "ratio")
+    chance = not beyond or could_be_chance(effect, rule.threshold, evidence.FALSE_ALARM)
+    word = word_of(rule, figures, could_be_chance=chance)
+    words = f"{said}; {figures.value:+.2%} {_spans(figures)} {_beside(effect)}, {rule.threshold:.2%} allowed"
+    return RuleVerdict(rule.metric, word, words, figures=figures)
 
 
 def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:
-    drop = evidence.accuracy_drop(found.cells)
-    samples = min(drop.treated, drop.control) if drop is not None else 0
-    if missing := _missing(rule, samples, "labelled inferences on either side at the same time"):
+    effect = evidence.accuracy_drop(found.found)
+    if missing := _missing_sides(rule, effect, "labelled inferences on either side at the same time"):
         return missing
-    assert drop is not None
+    assert effect is not None
+    figures = _figures(rule, effect, found.strata, "ratio")
+    spans = f"[{figures.low * 100:.1f}, {figures.high * 100:.1f}]"
+    says = "costs" if figures.value >= 0 else "gains"
     detail = (
-        f"accuracy {drop.value:.3f} below what ran on the same kind of device in the same minutes "
-        f"({drop.treated} against {drop.control} labelled), {rule.threshold:.3f} allowed"
+        f"{says} {abs(figures.value) * 100:.1f} points of accuracy {spans} {_beside(effect)} "
+        f"({effect.samples} against {effect.samples_beside} labelled), {rule.threshold * 100:.1f} points allowed"
     )
-    return _verdict(rule, drop, detail, found.strata)
+    return _compared(rule, effect, figures, detail)
 
 
 def _error_increase(rule: Rule, found: Evidence) -> RuleVerdict:
-    errors = evidence.error_increase(found.cells, rule.threshold)
-    samples = min(errors.treated, errors.control) if errors is not None else 0
-    if missing := _missing(rule, samples, "labelled numbers on either side at the same time"):
+    effect = evidence.error_increase(found.found)
+    if missing := _missing_sides(rule, effect, "labelled numbers on either side at the same time"):
         return missing
-    assert errors is not None
+    assert effect is not None
+    figures = _figures(rule, effect, found.strata, "fraction", math.expm1)
     detail = (
-        f"mean absolute error {errors.after:.4g} against {errors.before:.4g} on the same kind of device in the same "
-        f"minutes ({errors.treated} against {errors.control} labelled), {rule.threshold:.0%} more allowed"
+        f"mean absolute error {figures.value:+.1%} {_spans(figures)} {_beside(effect)} "
+        f"({effect.samples} against {effect.samples_beside} labelled), {rule.threshold:.0%} more allowed"
     )
-    failed = evidence.beyond(errors.excess, errors.variance, found.strata)
-    return RuleVerdict(rule.metric, "fail" if failed else "pass", detail)
+    return _compared(rule, effect, figures, detail)
 
 
 def _latency(rule: Rule, found: Evidence) -> RuleVerdict:
-    ratio = evidence.latency_ratio(found.cells, 0.95, rule.threshold)
-    samples = min(ratio.treated, ratio.control) if ratio is not None else 0
-    if missing := _missing(rule, samples, "inferences on either side at the same time"):
+    effect = evidence.latency_ratio(found.found)
+    if missing := _missing_sides(rule, effect, "inferences on either side at the same time"):
         return missing
-    assert ratio is not None
+    assert effect is not None
+    figures = _figures(rule, effect, found.strata, "times", math.exp)
+    after = evidence.p95_us(found.found, treated=True)
     detail = (
-        f"p95 {ratio.after:.0f} us for a row against {ratio.before:.0f} us beside it, "
-        f"{rule.threshold:.1f} times allowed; {ratio.slow} of {ratio.treated} took longer than that"
+        f"p95 of the time for a row {after:.0f} us, {figures.value:.2f} times {_spans(figures)} as long "
+        f"{_beside(effect)}, {rule.threshold:.1f} times allowed"
     )
-    failed = evidence.ratio_is_beyond(ratio.slow, ratio.treated, SLOW_RATIO, found.strata)
-    return RuleVerdict(rule.metric, "fail" if failed else "pass", detail)
+    return _compared(rule, effect, figures, detail)
 
 
 def _agreement(rule: Rule, found: Evidence) -> RuleVerdict:
-    both = evidence.total(side for cell in found.cells for side in (cell.treated, cell.control))
-    if missing := _missing(rule, both.compared, "answers that were compared"):
+    effect = evidence.disagreement(found.found)
+    if missing := _missing(rule, effect.samples if effect is not None else 0, "answers that were compared"):
         return missing
-    agreed = evidence.ratio_of(both.agreed, both.compared)
-    detail = f"{both.agreed} of {both.compared} answers of both versions agree, {rule.threshold:.1%} asked for"
-    return _verdict(rule, agreed, detail, found.strata)
+    assert effect is not None
+    figures = _figures(rule, effect, found.strata, "ratio", lambda missed: 1.0 - missed)
+    detail = (
+        f"{figures.value:.1%} {_spans(figures)} of {effect.samples} answers of both versions agree on "
+        f"{_devices_of(effect.devices)}, {rule.threshold:.1%} asked for"
+    )
+    return RuleVerdict(rule.metric, word_of(rule, figures, could_be_chance=False), detail, figures=figures)
 
 
-def _verdict(rule: Rule, found: evidence.Difference, detail: str, strata: int) -> RuleVerdict:
-    excess = rule.threshold - found.value if rule.metric == "agreement" else found.value - rule.threshold
-    failed = evidence.beyond(excess, found.variance, strata)
-    return RuleVerdict(rule.metric, "fail" if failed else "pass", detail)
+def _compared(rule: Rule, effect: Effect, figures: Figures, detail: str) -> RuleVerdict:
+    beyond = figures.low > figures.limit
+    chance = beyond and could_be_chance(effect, evidence.limit_of(rule), evidence.FALSE_ALARM)
+    words = f"{detail}; a random choice of as many devices shows as much" if chance else detail
+    return RuleVerdict(rule.metric, word_of(rule, figures, could_be_chance=chance), words, figures=figures)
+
+
+def _figures(
+    rule: Rule, effect: Effect, strata: int, unit: Unit, shown: Callable[[float], float] = lambda value: value
+) -> Figures:
+    """The numbers of an effect in the unit of the rule."""
+    low, high = evidence.interval_of(effect, strata)
+    finds = evidence.limit_of(rule) + evidence.detectable(effect.variance, effect.degrees, strata)
+    ends = sorted((_shown(shown, low), _shown(shown, high)))
+    return Figures(
+        value=_shown(shown, effect.value),
+        low=ends[0],
+        high=ends[1],
+        limit=rule.threshold,
+        unit=unit,
+        devices=effect.devices,
+        devices_beside=effect.devices_beside,
+        samples=effect.samples,
+        samples_beside=effect.samples_beside,
+        finds=_shown(shown, finds),
+    )
+
+
+def _shown(shown: Callable[[float], float], value: float) -> float:
+    return shown(max(-LARGEST_SHOWN, min(LARGEST_SHOWN, value)))
+
+
+def _spans(figures: Figures) -> str:
+    """The interval in the unit of the sentence that it stands in."""
+    if figures.unit == "times":
+        return f"[{figures.low:.2f}, {figures.high:.2f}]"
+    return f"[{figures.low:.1%}, {figures.high:.1%}]"
+
+
+def _beside(effect: Effect) -> str:
+    if effect.paired:
+        return f"on {_devices_of(effect.devices)} that run both versions"
+    return f"on {_devices_of(effect.devices)} against {effect.devices_beside} of their kinds and their own past"
+
+
+def _devices_of(count: int) -> str:
+    return f"{count} device" if count == 1 else f"{count} devices"
+
+
+def _missing_sides(rule: Rule, effect: Effect | None, what: str) -> RuleVerdict | None:
+    return _missing(rule, min(effect.samples, effect.samples_beside) if effect is not None else 0, what)
 
 
 def _missing(rule: Rule, count: int, what: str) -> RuleVerdict | None:

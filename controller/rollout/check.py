@@ -9,8 +9,6 @@ from itertools import pairwise
 
 from contract.errors import BadInput, Code
 from contract.maintenance import parse_hours
-from contract.sequential import VARIATION
-from controller.rollout import evidence
 from controller.rollout.model import DEVICE_METRICS, Member, Metric, Rule, Strategy, Wave
 
 
@@ -73,36 +71,6 @@ def _check_reach(rule: Rule, waves: Counter[int], members: Sequence[Member]) -> 
         raise _wrong(
             f"rule {rule.metric} allows {rule.threshold:.0%} of devices: it can never fail; set a threshold below 1"
         )
-
-
-def power_of(rule: Rule, first_wave: int, inferences_per_device: float, accuracy: float = 0.9) -> str:
-    """Returns in a sentence what a rule can detect with the devices of the first wave."""
-    samples = int(first_wave * inferences_per_device)
-    spread_of_one = VARIATION if rule.metric == "error_increase" else accuracy * (1 - accuracy)
-    if rule.metric in DEVICE_METRICS:
-        trips = int(rule.threshold * first_wave) + 1
-        return f"{first_wave} devices: fails at {trips} failed devices"
-    if rule.metric == "latency_ratio_p95":
-        enough = "enough" if samples >= rule.min_samples else f"{rule.min_samples} needed"
-        return f"{first_wave} devices x {inferences_per_device:.0f} inferences = {samples}: {enough}"
-    if samples < rule.min_samples:
-        return f"{first_wave} devices x {inferences_per_device:.0f} inferences = {samples}, {rule.min_samples} needed"
-    seen = _smallest_excess(samples, spread_of_one)
-    return (
-        f"{first_wave} devices x {inferences_per_device:.0f} inferences detect {seen:.1%} beyond the "
-        f"{rule.threshold:.1%} that the rule allows"
-    )
-
-
-def _smallest_excess(samples: int, spread_of_one: float) -> float:
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        if evidence.beyond(middle, 2.0 * spread_of_one / max(samples, 1)):
-            high = middle
-        else:
-            low = middle
-    return high
 
 
 def _check_wave(where: str, wave: Wave) -> None:

@@ -1,4 +1,4 @@
-"""``decide(rollout, facts, cells, now)``: what must be done next, so that devices run what the rollout wants.
+"""``decide(rollout, facts, rows, now)``: what must be done next, so that devices run what the rollout wants.
 
 Decides offers, and at most one change of status or wave for each pass. It keeps no state: the same facts give the same
 decision again, and facts that show an offer as done give no such offer. A controller that restarts recovers nothing.
@@ -10,12 +10,14 @@ from types import MappingProxyType
 
 import msgspec
 
-from controller.rollout.analysis import RuleVerdict, judge_all
+from controller.rollout.analysis import judge_all
 from controller.rollout.endings import Ending, Endings, ending_of, named_failures
-from controller.rollout.facts import Cells, DeviceFact
+from controller.rollout.facts import DeviceFact
 from controller.rollout.model import RETURNING, Member, Rollout, Status
 from controller.rollout.outcome import DECIDED, MemberOutcome, mode_of, outcome_of, retry_at
 from controller.rollout.pace import due
+from controller.rollout.rows import Rows
+from controller.rollout.verdict import RuleVerdict
 
 ABSENT_S = 300.0
 """Seconds that a roll back waits for devices that are silent or have not reported yet. A controller that has just
@@ -48,7 +50,7 @@ class Decision(msgspec.Struct, frozen=True):
     """By device, what is to be kept of how it stands: of those alone for which that is new."""
 
 
-def decide(rollout: Rollout, facts: Facts, cells: Cells, now: float, endings: Endings = NO_ENDINGS) -> Decision:
+def decide(rollout: Rollout, facts: Facts, rows: Rows, now: float, endings: Endings = NO_ENDINGS) -> Decision:
     """One pass over one rollout. `facts` holds every member; once it has completed, the late ones are enough.
 
     `endings` are those that are kept.
@@ -58,12 +60,12 @@ def decide(rollout: Rollout, facts: Facts, cells: Cells, now: float, endings: En
     outcomes = _outcomes(rollout, facts, now)
     new = _new_endings(rollout, facts, outcomes, endings)
     kept = {**endings, **new} if new else endings
-    decision = _decide(rollout, facts, cells, now, outcomes=outcomes, endings=kept)
+    decision = _decide(rollout, facts, rows, now, outcomes=outcomes, endings=kept)
     return _with(decision, endings=new) if new else decision
 
 
 def _decide(
-    rollout: Rollout, facts: Facts, cells: Cells, now: float, *, outcomes: Outcomes, endings: Endings
+    rollout: Rollout, facts: Facts, rows: Rows, now: float, *, outcomes: Outcomes, endings: Endings
 ) -> Decision:
     match rollout.status:
         case "completed":
@@ -73,13 +75,11 @@ def _decide(
         case "aborting":
             return _return_all(rollout, facts, "aborted", now)
         case _:
-            return _go_on(rollout, facts, cells, now, outcomes=outcomes, endings=endings)
+            return _go_on(rollout, facts, rows, now, outcomes=outcomes, endings=endings)
 
 
-def _go_on(
-    rollout: Rollout, facts: Facts, cells: Cells, now: float, *, outcomes: Outcomes, endings: Endings
-) -> Decision:
-    verdicts = judge_all(rollout, cells, outcomes, now)
+def _go_on(rollout: Rollout, facts: Facts, rows: Rows, now: float, *, outcomes: Outcomes, endings: Endings) -> Decision:
+    verdicts = judge_all(rollout, rows, outcomes, now)
     bad = tuple(device for device, word in outcomes.items() if word in ("failed", "rejected"))
     found = Decision(rollout, _stopped_offers(rollout, facts), verdicts, bad)
     if (tripped := _tripped(rollout, verdicts, endings)) is not None:

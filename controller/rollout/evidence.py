@@ -1,140 +1,270 @@
-"""The two sides of a comparison, matched by kind of device and by time.
+"""Each metric of a rule as an effect by device, and the interval that holds the truth at every look.
 
-Decides what is compared with what. `contract.sequential` decides whether a difference is beyond chance. Refuses to know
-what follows from it.
+Decides which counts a metric compares, and what is assumed of a fleet that has not shown how much its devices differ.
+`by_device` estimates, `contract.sequential` bounds. Refuses to know what follows from it.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import msgspec
+import numpy as np
 
-from contract.histogram import quantile_us, upper_edge_us
-from contract.sequential import beyond_chance, ratio_beyond, variance_of_mean, variance_of_ratio
-from controller.rollout.facts import Cell, Sums
+from contract.histogram import upper_edge_us
+from contract.sequential import radius, ratio_beyond
+from controller.rollout.by_device import Assumed, Effect, Group, Sample, combined, effect_of, hit_noise, level
+from controller.rollout.model import Rule
+from controller.rollout.rows import Flags, Numbers, Places, Table, sums_by
 
 FALSE_ALARM = 0.01
 """The chance that a rule ever stops a rollout whose release is as good as required."""
+POWER = 0.8
+SMALLEST_TIMES = 1e-9
+_POWER_DISTANCE = 0.8416
+"""Standard deviations that a normal estimate stays above with a chance of `POWER`."""
+QUANTILE = 0.95
+_QUANTILE_NOISE = 0.0009
+"""Variance of the logarithm of an interpolated quantile by the width of its bucket alone."""
+_QUANTILE_NOISE_OF_ONE = 1.1
+"""Variance of the logarithm of a 95th percentile of one sample, of lognormal times whose logarithm has sd 0.5."""
+
+ASSUMED = {
+    "accuracy_drop": Assumed(levels=0.05, differences=0.015),
+    "error_ratio": Assumed(levels=0.02, differences=0.003),
+    "error_increase": Assumed(levels=0.2, differences=0.03),
+    "latency_ratio_p95": Assumed(levels=0.3, differences=0.05),
+    "agreement": Assumed(levels=0.05, differences=0.015),
+}
+"""Accuracies of a fleet's devices lie 5 points apart and move by 1.5 by themselves; errors and times 20 to 30 %."""
 
 
-class Difference(msgspec.Struct, frozen=True):
-    """An estimate of the difference between two sides, with its variance."""
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Rows that a rule looks at, and of each of D devices its kind and when it first had the release."""
 
-    value: float
-    variance: float
-    treated: int
-    """The number of samples of this side that had a match."""
-    control: int
+    table: Table
+    stratum: Places
+    """Shape (D,): the number of its kind."""
+    first: Numbers
+    """Shape (D,): seconds since 1970; infinity for never."""
 
 
-def beyond(excess: float, variance: float, tests: int = 1) -> bool:
-    """Tells whether an excess over the allowed value is beyond chance, however often it is checked.
+def first_seen(table: Table) -> Numbers:
+    """By device, when the release was first seen on it, shape (D,); infinity for never."""
+    first = np.full(len(table.names), math.inf)
+    np.minimum.at(first, table.device[table.treated], table.start[table.treated])
+    return first
 
-    `tests`: the number of tests between which the chance of a false alarm is divided, one for each stratum.
+
+def interval_of(effect: Effect, tests: int = 1) -> tuple[float, float]:
+    """(low, high): holds the true effect at every look, and lies above it, or below it, with `FALSE_ALARM` at most.
+
+    `tests`: between so many tests the chance of a false alarm is divided, one for each stratum.
     """
-    return beyond_chance(excess, variance, FALSE_ALARM / tests)
+    half = radius(effect.variance, 2 * FALSE_ALARM / tests, effect.degrees)
+    return effect.value - half, effect.value + half
+
+
+def detectable(variance: float, degrees: float, tests: int = 1) -> float:
+    """How far beyond its limit an effect must lie to be found with a chance of `POWER`."""
+    return radius(variance, 2 * FALSE_ALARM / tests, degrees) + _POWER_DISTANCE * math.sqrt(variance)
 
 
 def ratio_is_beyond(hits: int, samples: int, allowed: float, tests: int = 1) -> bool:
-    """Whether a share of samples exceeds what is allowed beyond chance, at any number of looks; few samples too."""
+    """Whether a fraction of samples exceeds what is allowed beyond chance, at any number of looks; few samples too."""
     return ratio_beyond(hits, samples, allowed, FALSE_ALARM / tests)
 
 
-def ratio_of(hits: int, total: int) -> Difference:
-    """Returns a ratio of samples with its variance."""
-    return Difference(hits / total if total else 0.0, variance_of_ratio(hits, total), total, 0)
+def limit_of(rule: Rule) -> float:
+    """A rule's threshold in the unit of its effect."""
+    match rule.metric:
+        case "error_increase":
+            return math.log1p(rule.threshold)
+        case "latency_ratio_p95":
+            return math.log(max(rule.threshold, SMALLEST_TIMES))
+        case "agreement":
+            return 1.0 - rule.threshold
+        case _:
+            return rule.threshold
 
 
-def accuracy_drop(cells: Iterable[Cell]) -> Difference | None:
-    """Returns how much less accurate the release was than the other version in the same stratum at the same time.
+def accuracy_drop(found: Compared) -> Effect | None:
+    """How much less often the release is right; None without labels on both sides at the same time."""
+    return effect_of(accuracy_sample(found), ASSUMED["accuracy_drop"])
 
-    Cells are weighted as by Mantel and Haenszel. A cell with labels on one side only does not count. None if no cell
-    counts.
-    """
-    weights = drops = variances = 0.0
-    treated = control = 0
-    for cell in cells:
-        ours, theirs = cell.treated, cell.control
-        if not ours.labelled or not theirs.labelled or ours.measured or theirs.measured:
-            continue
-        weight = ours.labelled * theirs.labelled / (ours.labelled + theirs.labelled)
-        after, before = ratio_of(ours.correct, ours.labelled), ratio_of(theirs.correct, theirs.labelled)
-        weights += weight
-        drops += weight * (before.value - after.value)
-        variances += weight**2 * (before.variance + after.variance)
-        treated, control = treated + ours.labelled, control + theirs.labelled
-    if not weights:
+
+def accuracy_sample(found: Compared) -> Sample:
+    """Wrong answers among those of a classifier that have a label."""
+    table = found.table
+    labelled = np.where(table.column("measured") > 0, 0.0, table.column("labelled"))
+    return _hits(found, labelled, labelled - table.column("correct"))
+
+
+def errors(found: Compared) -> Effect | None:
+    """How much more of the inferences fail than before and beside it; None where nothing runs beside it."""
+    return effect_of(failure_sample(found), ASSUMED["error_ratio"])
+
+
+def failure_sample(found: Compared) -> Sample:
+    """Failed inferences among all."""
+    return _hits(found, found.table.column("inferences"), found.table.column("errors"))
+
+
+def error_level(found: Compared) -> Effect:
+    """How much of the inferences of the release fails, where there is nothing to compare it with."""
+    return level(_level_of(found, found.table.treated, "inferences", "errors"), ASSUMED["error_ratio"])
+
+
+def error_increase(found: Compared) -> Effect | None:
+    """The logarithm of how many times larger a regression's mean absolute error is; None as for `accuracy_drop`."""
+    return effect_of(error_sample(found), ASSUMED["error_increase"])
+
+
+def error_sample(found: Compared) -> Sample:
+    """Absolute errors of a regression's numbers that have a label."""
+    table = found.table
+    sums = [table.column(name) for name in ("measured", "absolute_error_sum", "squared_error_sum")]
+    return _sample(found, sums[0], sums[1], sums[2], relative=True)
+
+
+def disagreement(found: Compared) -> Effect | None:
+    """The fraction of compared answers that are not the other version's; None where nothing was compared."""
+    compared = found.table.column("compared") > 0
+    if not compared.any():
         return None
-    return Difference(drops / weights, variances / weights**2, treated, control)
+    group = _level_of(found, compared, "compared", "agreed")
+    missed = Group(1.0 - group.after, group.after_variance, group.before, group.before_variance, group.samples)
+    return level(missed, ASSUMED["agreement"])
 
 
-class ErrorIncrease(msgspec.Struct, frozen=True):
-    """The mean absolute errors of both sides of a regression, matched, and what is beyond the allowed increase."""
+def latency_ratio(found: Compared) -> Effect | None:
+    """The logarithm of how many times longer the 95th percentile of the time for a row is; None without both sides."""
+    table = found.table
+    first = found.first[table.device]
+    own, beside = ~table.treated & (table.start < first), ~table.treated & (table.start >= first)
+    assumed = ASSUMED["latency_ratio_p95"]
+    if beside.any():
+        ours, theirs = table.histograms(table.treated), table.histograms(beside)
+        both = (ours.sum(axis=1) > 0) & (theirs.sum(axis=1) > 0)
+        group = _quantile_group(ours[both], theirs[both])
+        difference = Group(
+            group.after - group.before,
+            group.after_variance + group.before_variance,
+            np.zeros(group.devices),
+            np.full(group.devices, math.inf),
+            group.samples,
+        )
+        return _paired(level(difference, assumed), theirs[both]) if group.devices else None
+    beginning = np.min(table.start[table.treated], initial=math.inf)
+    treated = table.histograms(table.treated), table.histograms(own)
+    others = table.histograms(own & (table.start >= beginning)), table.histograms(own & (table.start < beginning))
+    return _latency_differences(found, treated, others, assumed)
 
-    after: float
-    before: float
-    excess: float
-    """Of `after` beyond what is allowed, as a fraction of `after`; 0 or less for none."""
-    variance: float
-    treated: int
-    control: int
+
+def _paired(effect: Effect, theirs: Numbers) -> Effect:
+    return Effect(
+        **{name: getattr(effect, name) for name in ("value", "variance", "degrees", "moved", "placebo", "spread")},
+        devices=effect.devices,
+        devices_beside=effect.devices,
+        samples=effect.samples,
+        samples_beside=int(theirs.sum()),
+        paired=True,
+    )
 
 
-def error_increase(cells: Iterable[Cell], allowed: float) -> ErrorIncrease | None:
-    """How far the release's numbers lie from the labels, beside what ran in the same stratum at the same time.
-
-    `allowed` is the fraction of the other side's mean absolute error by which the release's may be larger. Cells are
-    weighted as in `accuracy_drop`; a cell with a single label on a side says nothing. None without any match.
-    """
-    weights = after = before = variances = 0.0
-    treated = control = 0
-    for cell in cells:
-        ours, theirs = cell.treated, cell.control
-        if ours.measured < 2 or theirs.measured < 2:
-            continue
-        weight = ours.measured * theirs.measured / (ours.measured + theirs.measured)
-        weights += weight
-        after += weight * ours.absolute_error_sum / ours.measured
-        before += weight * theirs.absolute_error_sum / theirs.measured
-        variances += weight**2 * (_variance(ours) + (1 + allowed) ** 2 * _variance(theirs))
-        treated, control = treated + ours.measured, control + theirs.measured
-    if not weights:
+def _latency_differences(
+    found: Compared, treated: tuple[Numbers, Numbers], others: tuple[Numbers, Numbers], assumed: Assumed
+) -> Effect | None:
+    """As `by_device.differences`, of quantiles: each less the mean of its kind's devices without the release."""
+    has_now, has_others = treated[0].sum(axis=1) > 0, others[0].sum(axis=1) > 0
+    kinds = np.isin(found.stratum, found.stratum[has_others])
+    has_now &= kinds
+    if not has_now.any() or not has_others.any():
         return None
-    mean, other, variance = after / weights, before / weights, variances / weights**2
-    if mean <= 0.0:
-        return ErrorIncrease(mean, other, 0.0, 1.0, treated, control)
-    return ErrorIncrease(mean, other, 1 - (1 + allowed) * other / mean, variance / mean**2, treated, control)
+    now, beside = _quantile_group(treated[0], treated[1]), _quantile_group(others[0], others[1])
+    sides = []
+    for group, chosen in ((now, has_now), (beside, has_others)):
+        after = group.after - _mean_of_kind(found.stratum, beside.after, has_others)
+        known = np.isfinite(beside.before_variance) & has_others
+        past = np.where(
+            np.isfinite(group.before_variance), group.before - _mean_of_kind(found.stratum, beside.before, known), 0.0
+        )
+        sides.append(
+            Group(
+                after[chosen],
+                group.after_variance[chosen],
+                past[chosen],
+                group.before_variance[chosen],
+                group.samples[chosen],
+            )
+        )
+    return combined(sides[0], sides[1], assumed)
 
 
-def _variance(side: Sums) -> float:
-    return variance_of_mean(side.absolute_error_sum, side.squared_error_sum, side.measured)
+def _mean_of_kind(stratum: Places, values: Numbers, chosen: Flags) -> Numbers:
+    """By device, the mean of chosen devices of its kind; 0 where there are none. Shape (D,)."""
+    kinds = int(stratum.max(initial=0)) + 1
+    count = np.bincount(stratum[chosen], minlength=kinds).astype(float)
+    total = sums_by(stratum[chosen], values[chosen], kinds)
+    return np.asarray((total / np.maximum(count, 1))[stratum])
 
 
-class LatencyRatio(msgspec.Struct, frozen=True):
-    """The time for a row on both sides, in microseconds, and how many inferences took longer than is allowed."""
-
-    after: float
-    before: float
-    slow: int
-    """Inferences of the release that took longer than `allowed` times the other side's quantile."""
-    treated: int
-    control: int
-
-
-def latency_ratio(cells: Sequence[Cell], quantile: float, allowed: float) -> LatencyRatio | None:
-    """Compares the time for a row over cells that have both sides; None without any."""
-    both = [cell for cell in cells if cell.treated.inferences and cell.control.inferences]
-    treated, control = total(cell.treated for cell in both), total(cell.control for cell in both)
-    counts = treated.time_for_a_row
-    after, before = quantile_us(counts, quantile), quantile_us(control.time_for_a_row, quantile)
-    if after is None or before is None:
-        return None
-    slow = sum(count for bucket, count in enumerate(counts) if upper_edge_us(bucket) > allowed * before)
-    return LatencyRatio(after, before, slow, treated.inferences, control.inferences)
+def _quantile_group(after: Numbers, before: Numbers) -> Group:
+    levels = []
+    for histograms in (after, before):
+        total = histograms.sum(axis=1)
+        noise = np.where(total > 0, _QUANTILE_NOISE + _QUANTILE_NOISE_OF_ONE / np.maximum(total, 1), math.inf)
+        levels.append((_log_quantiles(histograms), noise, total))
+    (now, noise, samples), (past, past_noise, _) = levels
+    return Group(now, noise, past, past_noise, samples)
 
 
-def total(sums: Iterable[Sums]) -> Sums:
-    """Returns the sum of all."""
-    found = Sums()
-    for each in sums:
-        found = found.plus(each)
-    return found
+def _log_quantiles(histograms: Numbers) -> Numbers:
+    """The logarithm of each histogram's 95th percentile in microseconds, interpolated within its bucket; 0 for none."""
+    total = histograms.sum(axis=1)
+    wanted, seen = QUANTILE * total, np.cumsum(histograms, axis=1)
+    bucket = np.argmax(seen >= wanted[:, None], axis=1)
+    rows = np.arange(len(histograms))
+    inside, below = histograms[rows, bucket], seen[rows, bucket] - histograms[rows, bucket]
+    part = np.where(inside > 0, (wanted - below) / np.maximum(inside, 1e-12), 0.0)
+    return np.asarray(np.where(total > 0, (bucket + part - 1) * math.log(2) / 2, 0.0))
+
+
+def p95_us(found: Compared, *, treated: bool) -> float:
+    """The 95th percentile of one side's times in microseconds, for sentences; 0 without any."""
+    side = found.table.histograms(found.table.treated == treated).sum(axis=0)
+    seen = np.cumsum(side)
+    return upper_edge_us(int(np.argmax(seen >= QUANTILE * seen[-1]))) if seen[-1] else 0.0
+
+
+def _level_of(found: Compared, rows: Flags, total: str, hits: str) -> Group:
+    table, devices = found.table, len(found.first)
+    totals, values = (sums_by(table.device[rows], table.column(name)[rows], devices) for name in (total, hits))
+    known = totals > 0
+    none = np.zeros(int(known.sum()))
+    ratios = values[known] / totals[known]
+    return Group(ratios, hit_noise(totals[known], values[known]), none, none + math.inf, totals[known])
+
+
+def _hits(found: Compared, total: Numbers, hits: Numbers) -> Sample:
+    return _sample(found, total, hits, hits, relative=False)
+
+
+def _sample(found: Compared, total: Numbers, value: Numbers, square: Numbers, *, relative: bool) -> Sample:
+    table, known = found.table, total > 0
+    return Sample(
+        device=table.device[known],
+        stratum=found.stratum,
+        start=table.start[known],
+        treated=table.treated[known],
+        total=total[known],
+        value=value[known],
+        square=square[known],
+        first=found.first,
+        relative=relative,
+    )
+
+
+def names_of(strata: Sequence[str]) -> dict[str, int]:
+    """A number for each name of a kind, in their order."""
+    return {name: number for number, name in enumerate(strata)}

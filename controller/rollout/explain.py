@@ -6,11 +6,11 @@ Decides words. Everything in them comes from the same facts and verdicts that `d
 from collections import Counter
 from collections.abc import Sequence
 
-from controller.rollout.analysis import RuleVerdict
 from controller.rollout.decide import NO_ENDINGS, Facts, awaited, unproven, waits_for_absentees_only
 from controller.rollout.endings import MAX_NAMED, Endings, named
 from controller.rollout.model import RETURNING, Rollout
 from controller.rollout.outcome import FAILURES, at_now, outcome_of
+from controller.rollout.verdict import RuleVerdict
 
 _ENDS = {
     "completed": "It has completed",

@@ -1,6 +1,6 @@
 """What `decide` may know: about each device, and what devices measured since the rollout began."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -10,10 +10,6 @@ from controller.fleet.twin import Assigned, PresenceWord
 
 BUCKET_S = 60.0
 """Two sides are compared within such stretches of time: what happens to the world then happens to both."""
-MAX_BUCKETS = 1440
-"""The newest that are kept: a day."""
-
-
 MAX_CODES = 16
 """Codes of refused rows that are counted by name for one release on one device; a device may invent any number."""
 
@@ -107,21 +103,12 @@ def _by_code(ours: Mapping[str, int], theirs: Mapping[str, int]) -> Mapping[str,
     return found
 
 
-class Cell(msgspec.Struct, frozen=True):
-    """One stratum in one stretch of time: the release, and whatever else ran there then."""
-
-    treated: Sums = Sums()
-    control: Sums = Sums()
-
-    def plus(self, interval: ModelInterval, release: int) -> "Cell":
-        """This cell with what one device has measured."""
-        if interval.version.release == release:
-            return Cell(self.treated.plus(interval), self.control)
-        return Cell(self.treated, self.control.plus(interval))
-
-
-Cells = dict[tuple[str, int], Cell]
-"""By (stratum, number of the bucket since 1970)."""
+def total(sums: Iterable[Sums]) -> Sums:
+    """The sum of all."""
+    found = Sums()
+    for each in sums:
+        found = found.plus(each)
+    return found
 
 
 class DeviceFact(msgspec.Struct, frozen=True):

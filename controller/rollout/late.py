@@ -4,15 +4,17 @@ Decides which rows count: only rows that were sampled, because rows that were ca
 others. Refuses to know where rows are kept.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
 from contract.captured import CapturedRow
 from contract.labels import LARGEST, Answer, Unusable, same_label, settle_label
-from controller.rollout.analysis import RuleVerdict, judge_all
-from controller.rollout.facts import Cell, Cells, Sums
-from controller.rollout.model import Member, Rollout
+from controller.rollout.analysis import judge_all
+from controller.rollout.facts import Sums
+from controller.rollout.model import Rollout
+from controller.rollout.rows import Rows
+from controller.rollout.verdict import RuleVerdict
 
 LABEL_METRICS = frozenset({"accuracy_drop", "error_increase"})
 
@@ -25,26 +27,19 @@ def judge_late(rollout: Rollout, rows: Iterable[tuple[str, CapturedRow]]) -> tup
     rules = tuple(rule for rule in rollout.strategy.rules if rule.metric in LABEL_METRICS)
     strategy = replace(rollout.strategy, rules=tuple(replace(rule, judged_s=0.0) for rule in rules))
     again = replace(rollout, strategy=strategy, evidence_since=0.0)
-    members = {member.device: member for member in rollout.members}
-    outcomes = {member.device: "succeeded" for member in rollout.members}
-    return judge_all(again, _cells(rollout, members, rows), outcomes, 0.0)  # type: ignore[arg-type]
+    members = [member.device for member in rollout.members]
+    outcomes = dict.fromkeys(members, "succeeded")
+    return judge_all(again, _rows(rollout, set(members), rows), outcomes, 0.0)  # type: ignore[arg-type]
 
 
-def _cells(rollout: Rollout, members: Mapping[str, Member], rows: Iterable[tuple[str, CapturedRow]]) -> Cells:
-    cells: Cells = {}
-    for device, row in rows:
-        member = members.get(device)
-        if member is None or row.why != "sampled" or row.label is None or row.value is None:
+def _rows(rollout: Rollout, members: Collection[str], found: Iterable[tuple[str, CapturedRow]]) -> Rows:
+    rows = Rows()
+    for device, row in found:
+        if device not in members or row.why != "sampled" or row.label is None or row.value is None:
             continue
-        place = (member.stratum, int(row.at // STRETCH_S))
-        if (one := _one(row.value, row.label)) is None:
-            continue
-        before = cells.get(place, Cell())
-        if row.release == rollout.release:
-            cells[place] = Cell(before.treated.plus(one), before.control)
-        else:
-            cells[place] = Cell(before.treated, before.control.plus(one))
-    return cells
+        if (one := _one(row.value, row.label)) is not None:
+            rows.add_row(device, row.at // STRETCH_S * STRETCH_S, one, treated=row.release == rollout.release)
+    return rows
 
 
 def _one(value: Answer, label: Answer) -> Sums | None:

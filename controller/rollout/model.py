@@ -26,6 +26,7 @@ Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 RETURNING: frozenset[Status] = frozenset({"aborting", "rolling_back"})
+JUDGED: frozenset[Status] = frozenset({"running", "paused"})
 FINAL: frozenset[Status] = frozenset({"completed", "aborted", "rolled_back"})
 
 
@@ -48,6 +49,9 @@ class Rule(Message, frozen=True):
     on_missing: Literal["wait", "skip"] = "wait"
     """No data at all: wait for it, or go by the other rules. Missing data is never a pass."""
     on_fail: OnFail = "roll_back"
+    needs: Literal["no_harm_shown", "shown_harmless"] = "no_harm_shown"
+    """no_harm_shown: passes with enough samples and nothing beyond the limit. shown_harmless: passes once the whole
+    interval lies on the allowed side."""
 
 
 class Wave(Message, frozen=True):

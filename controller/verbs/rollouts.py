@@ -18,7 +18,6 @@ from controller.reconcile.membership import facts_of, is_standing
 from controller.reconcile.preview import Preview, plan_rollout
 from controller.reconcile.preview import preview as preview_of
 from controller.registry.version import Version, gate_words
-from controller.rollout.analysis import RuleVerdict
 from controller.rollout.decide import waits_for_absentees_only
 from controller.rollout.endings import named_failures
 from controller.rollout.explain import explain as sentences
@@ -27,6 +26,7 @@ from controller.rollout.model import FINAL, RETURNING, Rollout, Status, Strategy
 from controller.rollout.outcome import FAILURES, outcome_of
 from controller.rollout.promote import promoted, why_not_promoted
 from controller.rollout.strategies import STRATEGIES
+from controller.rollout.verdict import RuleVerdict
 from controller.state import State
 from controller.trust.access import Subject
 from controller.verbs import audit

@@ -50,6 +50,23 @@ class Member(Answer, frozen=True):
     detail: str
 
 
+class Figures(Answer, frozen=True):
+    """The numbers of a verdict: an estimate, and the interval that holds the truth at every look."""
+
+    value: float
+    low: float
+    high: float
+    limit: float
+    unit: str
+    """ratio: of inferences or answers. fraction: of what it was before. times: as long as before."""
+    devices: int
+    devices_beside: int
+    samples: int
+    samples_beside: int
+    finds: float
+    """The value from which on the rule trips with a chance of 80 %."""
+
+
 class Verdict(Answer, frozen=True):
     """What a rule says now: `pass`, `fail` or `inconclusive`."""
 
@@ -58,6 +75,15 @@ class Verdict(Answer, frozen=True):
     """Empty where the rule judges all devices together."""
     verdict: str
     detail: str
+    figures: Figures | None = None
+
+
+class VerdictPoint(Answer, frozen=True):
+    """What a rule said at one moment."""
+
+    at: float
+    """Seconds since 1970."""
+    verdict: Verdict
 
 
 class Transfer(Answer, frozen=True):

@@ -13,6 +13,7 @@ from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.model import model
 from edgeward.cli.rollout import rollout
 from edgeward.cli.stick import stick
+from edgeward.cli.telemetry import telemetry
 from edgeward.cli.token import token
 from edgeward.cli.trust import trust
 from edgeward.cli.version import version
@@ -50,7 +51,7 @@ def page() -> None:
 
 
 for command in (
-    model, version, rollout, device, stick, trust, certificate, token, audit, backup, restore, demo
+    model, version, rollout, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo
 ):  # fmt: skip
     cli.add_command(command)
 for command in (retire, replace, adopt, retired):

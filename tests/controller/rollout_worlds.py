@@ -7,9 +7,10 @@ import msgspec
 from contract.desired import TrialPolicy
 from contract.messages import ModelState, UpdateOutcome, VersionRef
 from controller.fleet.twin import Assigned, PresenceWord
-from controller.rollout.facts import BUCKET_S, Cell, Cells, DeviceFact, Sums
+from controller.rollout.facts import DeviceFact, Sums
 from controller.rollout.model import Rollout, Rule, Strategy, Wave
 from controller.rollout.plan import Target, expand, plan_members
+from controller.rollout.rows import Rows
 
 NEW, OLD = "n" * 64, "o" * 64
 REFS = {1: VersionRef(release=1, digest=OLD), 2: VersionRef(release=2, digest=NEW)}
@@ -102,5 +103,16 @@ def sums(
     )
 
 
-def cells(treated: Sums, control: Sums | None = None, *, stratum: str = "", at: float = 0.0) -> Cells:
-    return {(stratum, int(at // BUCKET_S)): Cell(treated, Sums() if control is None else control)}
+def measured(*found: tuple[str, float, Sums, Sums | None]) -> Rows:
+    """Rows of (device, when, the release, what ran beside it on the same device)."""
+    rows = Rows()
+    for device, at, treated, control in found:
+        rows.add(device, at, treated, treated=True)
+        if control is not None:
+            rows.add(device, at, control, treated=False)
+    return rows
+
+
+def cells(treated: Sums, control: Sums | None = None, *, at: float = 0.0) -> Rows:
+    """Rows of the canary alone."""
+    return measured((CANARY, at, treated, control))

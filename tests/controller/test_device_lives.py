@@ -26,6 +26,7 @@ from controller.registry.credentials import Credential
 from controller.rollout.decide import decide
 from controller.rollout.model import Rollout
 from controller.rollout.outcome import outcome_of
+from controller.rollout.rows import Rows
 from controller.service import Service
 from controller.state import State, open_state
 from controller.verbs import device_lives, devices
@@ -134,9 +135,9 @@ def test_a_retired_device_counts_neither_way_and_a_rollout_ends_without_it() -> 
     facts[last] = replace(fact(last, assigned=None, stable=None), state=None, retired=True, presence="unknown")
     made = replace(made, wave=1, wave_done_at=0.0)
     assert outcome_of(made, made.members[-1], facts[last], 50.0) == "retired"
-    assert decide(made, facts, {}, 50.0).rollout.status == "completed"
+    assert decide(made, facts, Rows(), 50.0).rollout.status == "completed"
     late = replace(made, status="completed", members=(replace(made.members[-1], late=True),))
-    assert decide(late, facts, {}, 50.0).offers == (), "and it is offered nothing as one that joined late"
+    assert decide(late, facts, Rows(), 50.0).offers == (), "and it is offered nothing as one that joined late"
 
 
 def test_passes_go_on_when_a_device_is_retired_between_a_change_and_its_write(state: State) -> None:

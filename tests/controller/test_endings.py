@@ -16,6 +16,7 @@ from controller.rollout.endings import Ending, named, named_failures, shown
 from controller.rollout.explain import explain
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import Rollout
+from controller.rollout.rows import Rows
 from controller.state import State, open_state
 from controller.verbs import rollouts
 from tests.controller.heard import hear
@@ -34,7 +35,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 def ended(made: Rollout, world: dict[str, DeviceFact], known: dict[str, Ending] | None = None, now: float = 1.0) -> Any:
     kept = known or {}
-    return {**kept, **decide(made, world, {}, now, kept).endings}
+    return {**kept, **decide(made, world, Rows(), now, kept).endings}
 
 
 def test_a_failed_device_keeps_its_code_and_detail_in_its_rollout_when_it_has_moved_on(state: State) -> None:
@@ -133,7 +134,7 @@ def test_a_rollout_that_has_ended_shows_endings_and_never_what_devices_do_now() 
 def test_the_reason_of_a_trip_names_three_devices_with_their_codes_and_counts_the_rest() -> None:
     made = rollout(wave=1)
     world = {device: broken(device) for device in DEVICES}
-    reason = decide(made, world, {}, 1.0).rollout.reason
+    reason = decide(made, world, Rows(), 1.0).rollout.reason
     first = [member.device for member in made.members][:3]
     assert reason.endswith("; failed: " + ", ".join(f"{device} (health_accuracy)" for device in first) + " and 2 more")
 

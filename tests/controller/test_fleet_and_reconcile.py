@@ -189,7 +189,7 @@ def test_telemetry_adds_up_for_the_rollout_and_for_the_device() -> None:
     )
     message = Telemetry(protocol=1, device="a", boot=1, seq=1, interval_s=1.0, intervals=(interval, interval))
     reconcile(made, [("a", message)], 0.0)
-    assert [cell.treated.inferences for cell in made.measured.cells["r"].values()] == [20]
+    assert made.measured.rows["r"].table().column("inferences").tolist() == [20.0]
     assert made.measured.totals["a", "m", 2].correct == 8
 
 

@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from contract.captured import CapturedRow
-from controller.rollout.analysis import RuleVerdict
 from controller.rollout.late import STRETCH_S, judge_late
 from controller.rollout.model import Rule
+from controller.rollout.verdict import RuleVerdict
 from tests.controller.rollout_worlds import STRATEGY, rollout
 
 
@@ -33,7 +33,7 @@ def test_late_labels_are_compared_within_the_same_hour_whatever_the_rules_window
     found = late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20))
     assert (found.word, found.metric) == ("fail", "accuracy_drop")
     assert "(200 against 200 labelled)" in found.detail
-    assert "accuracy 0.650 below" in found.detail
+    assert found.detail.startswith("costs 65.0 points of accuracy [")
     assert late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20, at=STRETCH_S)).word == "inconclusive"
     assert late(kept("d0", 2, 50, 150), kept("d1", 1, 180, 20, at=STRETCH_S - 1)).word == "fail"
 

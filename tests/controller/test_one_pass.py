@@ -58,6 +58,12 @@ class Outside(DurableTables):
         self._note("record")
         assert at == "1970-01-01T00:00:05+00:00"
 
+    def keep_measured(self, measured: Sequence[Any], verdicts: Sequence[Any]) -> None:
+        self._note("count")
+
+    def judged(self, points: Sequence[Any]) -> None:
+        self._note("judge")
+
     def keep_captured(self, batches: Sequence[tuple[str, Captured]]) -> None:
         self._note("keep")
 
@@ -108,9 +114,11 @@ def test_what_changes_is_durable_then_published_then_acknowledged(world: World, 
     assert run(passes(world, outside), outside) == [
         "take",
         "write",
+        "count",
         "keep",
         "record",
         "hear",
+        "judge",
         "publish",
         "ack 3",
         "ack 9",
@@ -125,7 +133,7 @@ def test_a_pass_in_which_nothing_happens_writes_nothing(world: World, outside: O
     assert outside.published[-1] == (set(), False)
 
 
-@pytest.mark.parametrize("step", ["write", "keep", "record"])
+@pytest.mark.parametrize("step", ["write", "count", "keep", "record"])
 def test_a_write_that_fails_is_done_first_by_the_next_pass_and_nobody_was_told(
     world: World, outside: Outside, step: str
 ) -> None:
@@ -135,10 +143,12 @@ def test_a_write_that_fails_is_done_first_by_the_next_pass_and_nobody_was_told(
     for _ in range(2):
         with pytest.raises(WorldError):
             run(made, outside)
-        assert not {"publish", "ack 3", "ack 9", "tell", "hear"} & set(outside.asked)
+        assert not {"publish", "ack 3", "ack 9", "tell", "hear", "judge"} & set(outside.asked)
     assert "take" not in outside.asked, "a world that is not durable takes no message"
     outside.full = ""
-    assert run(made, outside) == ["write", "keep", "record", "hear", "take", "publish", "ack 3", "ack 9"]
+    counted = ["count"] if step in ("write", "count") else []
+    last = ["hear", "judge", "take", "publish", "ack 3", "ack 9"]
+    assert run(made, outside) == ["write", *counted, "keep", "record", *last]
     assert outside.published == [({"a"}, False)]
     assert b'"release":2' in outside.rows("devices")["a"]
 

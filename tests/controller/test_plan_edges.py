@@ -5,11 +5,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from contract.messages import VersionRef
-from controller.rollout.analysis import RuleVerdict
 from controller.rollout.decide import Offer, decide
 from controller.rollout.explain import explain
 from controller.rollout.model import Member, Rollout, Wave
 from controller.rollout.plan import Target, expand, join, member_of, plan_members, rank, unit_hash
+from controller.rollout.rows import Rows
+from controller.rollout.verdict import RuleVerdict
 from tests.controller.rollout_worlds import (
     CANARY,
     DEVICES,
@@ -168,5 +169,5 @@ def test_at_most_five_devices_are_named() -> None:
 
 def test_the_first_release_of_all_is_offered_to_devices_that_were_told_nothing() -> None:
     world = {device: fact(device, assigned=None, stable=None) for device in DEVICES}
-    assert decide(rollout(release=1), world, {}, 0.0).offers == (Offer(CANARY, "m", 1),)
-    assert decide(rollout(release=1, status="rolling_back"), world, {}, 0.0).offers == ()
+    assert decide(rollout(release=1), world, Rows(), 0.0).offers == (Offer(CANARY, "m", 1),)
+    assert decide(rollout(release=1, status="rolling_back"), world, Rows(), 0.0).offers == ()

@@ -14,8 +14,8 @@ from controller.fleet.twin import Twin
 from controller.reconcile.old_words import in_words_of_now
 from controller.reconcile.preview import preview
 from controller.reconcile.world import Durable, World
-from controller.rollout.check import power_of
 from controller.rollout.model import Member, Rollout, Rule, Strategy, Wave
+from controller.rollout.power import assumed, power_of
 
 V1 = VersionRef(release=1, digest="1" * 64)
 FORM = Form(
@@ -73,9 +73,10 @@ def test_power_is_that_of_the_first_wave_at_the_rate_that_its_devices_have() -> 
         made.measured.traffic[name] = Traffic(said, 0.0)
     rule = Rule(metric="error_ratio", threshold=0.1)
     seen = preview(made, rollout(*members(2, 3), rules=(rule,)), 0.0)
-    assert seen.power == (f"error_ratio: {power_of(rule, 2, 15.0 * 2.0 / 2)}",)
+    one = replace(assumed("error_ratio"), per_hour=3600.0 * 2.0 / 2)
+    assert seen.power == (f"error_ratio: {power_of(rule, 2, 3, 15.0, shown=one)}",)
     silent = preview(World(silent_s=90.0), rollout(*members(2), rules=(rule,)), 0.0)
-    assert silent.power == (f"error_ratio: {power_of(rule, 2, 0.0)}",)
+    assert silent.power == (f"error_ratio: {power_of(rule, 2, 0, 15.0, shown=assumed('error_ratio'))}",)
 
 
 def test_devices_of_every_wave_that_have_not_shown_their_stable_version_are_named_before_the_start() -> None:

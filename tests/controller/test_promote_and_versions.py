@@ -12,6 +12,7 @@ from controller.config import Config, StorageConfig
 from controller.reconcile.membership import is_standing
 from controller.rollout.decide import decide
 from controller.rollout.promote import promoted, why_not_promoted
+from controller.rollout.rows import Rows
 from controller.state import State, open_state
 from controller.verbs import policies
 from tests.controller.heard import hear
@@ -78,7 +79,7 @@ def test_promote_completes_a_last_wave_whose_soak_or_rules_are_not_over() -> Non
     assert promoted(at_last, 1.0).status == "completed"
     after = promoted(rollout(), 9.0)
     assert (after.wave, after.promoted, after.wave_began_at, after.wave_done_at) == (1, 0, 9.0, None)
-    assert decide(after, facts(), {}, 9.0).rollout.wave == 1
+    assert decide(after, facts(), Rows(), 9.0).rollout.wave == 1
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from controller.reconcile.decisions import SWEEP_S, Changes, reconcile
 from controller.reconcile.documents import UNHEARD_S, answer_nonces
 from controller.reconcile.membership import facts_of, is_standing
 from controller.reconcile.offers import keep_from
-from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Sums
+from controller.rollout.facts import BUCKET_S, Sums
 from controller.rollout.model import Member, Rule
+from controller.rollout.rows import Rows
 from tests.controller.reconcile_worlds import (
     STRATEGY,
     V1,
@@ -237,24 +238,32 @@ def test_a_window_is_added_to_the_device_and_to_rollouts_of_its_model_that_are_u
         campaign("b", id="elsewhere"),
     )
     reconcile(made, [telemetry(interval(), interval(V1))], 130.0)
-    place = ("arm", int(130.0 // BUCKET_S))
-    cell = Cell(Sums(inferences=10, errors=1), Sums(inferences=10, errors=1))
-    assert made.measured.cells == {"r": {place: cell}, "held": {place: cell}}
+    expected = Rows()
+    for treated in (True, False):
+        expected.add("a", 130.0, Sums(inferences=10, errors=1), treated=treated)
+    assert {name: rows for name, rows in made.measured.rows.items() if len(rows)} == {"r": expected, "held": expected}
     assert made.measured.totals == {("a", "m", number): Sums(inferences=10, errors=1) for number in (1, 2)}
     reconcile(made, [telemetry(interval(), seq=2)], 131.0)
-    assert made.measured.cells["r"][place].treated.inferences == 20
+    assert sorted(made.measured.rows["r"].table().column("inferences").tolist()) == [10.0, 20.0]
     assert made.measured.totals["a", "m", 2].inferences == 20
 
 
-def test_measurements_are_kept_for_a_day() -> None:
+def test_a_message_that_comes_twice_is_counted_once_and_told() -> None:
     made = world(campaign("a"))
-    for bucket in (0, 1, MAX_BUCKETS):
-        reconcile(made, [telemetry(interval())], bucket * BUCKET_S)
-    assert [bucket for _, bucket in made.measured.cells["r"]] == [0, 1, MAX_BUCKETS]
-    reconcile(made, [telemetry(interval())], (MAX_BUCKETS + 1) * BUCKET_S)
-    assert [bucket for _, bucket in made.measured.cells["r"]] == [1, MAX_BUCKETS, MAX_BUCKETS + 1]
-    reconcile(made, [telemetry(interval())], (2 * MAX_BUCKETS + 1) * BUCKET_S)
-    assert [bucket for _, bucket in made.measured.cells["r"]] == [MAX_BUCKETS + 1, 2 * MAX_BUCKETS + 1]
+    for seq in (1, 2, 1, 2):
+        reconcile(made, [telemetry(interval(), seq=seq)], 130.0)
+    assert made.measured.totals["a", "m", 2].inferences == 20
+    assert made.measured.repeated == 2
+
+
+def test_measurements_keep_their_minute_for_two_hours_and_their_hour_after_that() -> None:
+    made = world(campaign("a"))
+    for seq, minute in enumerate((0, 1, 59, 61, 200), start=1):
+        reconcile(made, [telemetry(interval(), seq=seq)], minute * BUCKET_S)
+    reconcile(made, [], 4 * 3600.0)
+    table = made.measured.rows["r"].table()
+    assert sorted(table.start.tolist()) == [0.0, 3600.0, 200 * BUCKET_S]
+    assert table.column("inferences").sum() == 50
 
 
 def test_distributions_add_up_by_model_release_and_column() -> None:
@@ -262,7 +271,7 @@ def test_distributions_add_up_by_model_release_and_column() -> None:
     said = interval(features={"x": (1, 2)}, outputs=(3,))
     reconcile(made, [telemetry(said), telemetry(said, interval(V1, outputs=(5,)), device="b")], 0.0)
     assert made.measured.distributions == {("m", 2): {"x": (2, 4), "": (6,)}, ("m", 1): {"": (5,)}}
-    reconcile(made, [telemetry(interval(V1, features={"x": (7,)}))], 0.0)
+    reconcile(made, [telemetry(interval(V1, features={"x": (7,)}), seq=2)], 0.0)
     assert made.measured.distributions["m", 1] == {"x": (7,), "": (5,)}
     reconcile(made, [telemetry(interval(VersionRef(release=9, digest="9" * 64)))], 0.0)
     assert ("m", 9) not in made.measured.distributions

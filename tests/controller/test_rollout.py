@@ -13,6 +13,7 @@ from controller.rollout.explain import explain
 from controller.rollout.model import Rollout, Rule, Strategy, Wave
 from controller.rollout.outcome import outcome_of, retry_at
 from controller.rollout.plan import Target, join
+from controller.rollout.rows import Rows
 from tests.controller.rollout_worlds import (
     CANARY,
     DEVICES,
@@ -30,7 +31,7 @@ from tests.controller.rollout_worlds import (
 
 
 def step(state: Rollout, world: dict[str, Any], now: float = 0.0, measured: Any = None) -> Decision:
-    return decide(state, world, measured or {}, now)
+    return decide(state, world, measured or Rows(), now)
 
 
 def outcome(given_fact: Any, now: float = 0.0, **fields: Any) -> str:
@@ -65,7 +66,7 @@ def test_it_completes_when_the_last_wave_is_done() -> None:
     at_end = rollout(wave=1, wave_done_at=10.0)
     at_last = step(at_end, everywhere, 10.0)
     assert at_last.rollout.status == "completed"
-    assert decide(at_last.rollout, everywhere, {}, 11.0, at_last.endings) == Decision(at_last.rollout)
+    assert decide(at_last.rollout, everywhere, Rows(), 11.0, at_last.endings) == Decision(at_last.rollout)
 
 
 def test_a_failed_canary_rolls_the_rollout_back_with_the_reason_and_is_quarantined() -> None:
@@ -337,7 +338,7 @@ def test_who_joins_late_joins_at_the_tail_and_is_still_reached_when_it_has_compl
     assert joined.plan_digest == rollout().plan_digest, "what was approved is not changed by who comes later"
     world = facts() | {"late": fact("late", assigned=None, stable=None)}
     completed = replace(joined, status="completed", wave=1)
-    assert decide(completed, world, {}, 0.0).offers == (Offer("late", "m", 2),)
+    assert decide(completed, world, Rows(), 0.0).offers == (Offer("late", "m", 2),)
 
 
 def test_a_changed_plan_has_another_digest() -> None:

@@ -8,14 +8,16 @@ from msgspec.structs import replace
 
 from contract.errors import BadInput
 from contract.messages import ModelInterval
-from contract.sequential import beyond_chance, variance_of_ratio
+from contract.sequential import LONGEST_DISTANCE, beyond_chance, radius, student_distance, variance_of_ratio
 from controller.rollout import evidence
-from controller.rollout.analysis import RuleVerdict, judge_all
+from controller.rollout.analysis import judge_all
 from controller.rollout.check import check_task
-from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Cell, Sums
+from controller.rollout.facts import BUCKET_S, Sums, total
 from controller.rollout.model import DEVICE_METRICS, Rollout, Rule
-from tests.controller.rollout_worlds import DEVICES, REFS, STRATEGY, cells, rollout, sums, targets
-from tests.controller.rule_verdicts import verdict, word
+from controller.rollout.rows import Rows
+from controller.rollout.verdict import RuleVerdict
+from tests.controller.rollout_worlds import DEVICES, REFS, STRATEGY, cells, measured, rollout, sums, targets
+from tests.controller.rule_verdicts import Cell, fleet, looked_at, verdict, word
 
 # Ratios of devices.
 
@@ -59,7 +61,7 @@ def test_each_ratio_counts_its_own_devices_and_says_so() -> None:
 def judged(rule: Rule, words: dict[str, str], **changes: Any) -> RuleVerdict:
     made = rollout(replace(STRATEGY, rules=(rule,)), **changes)
     outcomes = dict.fromkeys(DEVICES, "waiting") | words
-    (found,) = judge_all(made, {}, outcomes, 0.0)  # type: ignore[arg-type]
+    (found,) = judge_all(made, Rows(), outcomes, 0.0)  # type: ignore[arg-type]
     return found
 
 
@@ -116,36 +118,37 @@ def test_a_comparison_needs_both_sides() -> None:
 
 def test_a_latency_at_its_ratio_passes() -> None:
     rule = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=50)
-    assert word(rule, Cell(sums(100, bucket=12), sums(100, bucket=10))) == "pass"
-    found = verdict(rule, Cell(sums(100, bucket=14), sums(100, bucket=10)))
-    words = "p95 128 us for a row against 32 us beside it, 2.0 times allowed; 100 of 100 took longer than that"
-    assert (found.word, found.detail) == ("fail", words)
+    assert word(rule, *fleet(sums(1000, bucket=12), sums(1000, bucket=10))) == "pass"
+    found = verdict(rule, *fleet(sums(1000, bucket=14), sums(1000, bucket=10)))
+    assert found.word == "fail"
+    assert found.detail.startswith("p95 of the time for a row 128 us, 4.00 times [")
 
 
 def test_a_few_slow_answers_that_chance_explains_trip_no_latency_rule() -> None:
     rule = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=50)
     some = sums(93, bucket=10).plus(sums(7, bucket=20))
-    assert word(rule, Cell(some, sums(100, bucket=10))) == "pass"
-    assert word(rule, Cell(sums(60, bucket=10).plus(sums(40, bucket=20)), sums(100, bucket=10))) == "fail"
+    assert word(rule, *fleet(sums(100), sums(100)), Cell(some, device="slow", minute=1)) == "pass"
+    assert word(rule, *fleet(sums(60, bucket=10).plus(sums(40, bucket=20)), sums(100, bucket=10))) == "fail"
 
 
 def test_requests_of_many_rows_are_compared_by_their_time_for_one_row() -> None:
     rule = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=50)
     bulk = replace(sums(100, bucket=30), row_latency_counts=sums(100, bucket=10).latency_counts)
-    assert word(rule, Cell(bulk, sums(100, bucket=10))) == "pass"
+    assert word(rule, *fleet(bulk, sums(100, bucket=10))) == "pass"
     both = bulk.plus(sums(50, bucket=12))
     assert both.row_latency_counts[10:13] == (100, 0, 50)
     assert sum(both.latency_counts) == 150
 
 
-def test_latency_is_the_95th_percentile_of_cells_that_have_both_sides() -> None:
+def test_latency_is_the_95th_percentile_of_each_device_beside_those_of_its_kind() -> None:
     slow = sums(6, bucket=20).plus(sums(94, bucket=10))
-    few = sums(5, bucket=20).plus(sums(95, bucket=10))
-    alone = Cell(sums(1000, bucket=30))
-    ratio = evidence.latency_ratio([Cell(slow, few), alone], 0.95, 2.0)
-    assert ratio == evidence.LatencyRatio(1024.0, 32.0, 6, 100, 100)
-    assert evidence.latency_ratio([alone], 0.95, 2.0) is None
-    assert evidence.latency_ratio([Cell(sums(7), sums(9))], 0.5, 1.0) == evidence.LatencyRatio(32.0, 32.0, 0, 7, 9)
+    ratio = evidence.latency_ratio(looked_at(*fleet(slow, sums(100))))
+    assert ratio is not None
+    assert ratio.value > math.log(16), "a twentieth and more is in the slow bucket"
+    assert evidence.latency_ratio(looked_at(Cell(sums(1000, bucket=30)))) is None
+    same = evidence.latency_ratio(looked_at(*fleet(sums(7), sums(9))))
+    assert same is not None
+    assert (same.value, same.samples, same.samples_beside) == (pytest.approx(0.0), 35, 180)
 
 
 def regressing(count: int, error: float, label: float = 10.0) -> Sums:
@@ -163,13 +166,14 @@ def regressing(count: int, error: float, label: float = 10.0) -> Sums:
 
 def test_a_regression_is_compared_by_the_size_of_its_errors_in_the_same_cells() -> None:
     rule = Rule(metric="error_increase", threshold=0.1, min_samples=100)
-    assert word(rule, Cell(regressing(500, 1.0), regressing(500, 1.0))) == "pass"
-    assert word(rule, Cell(regressing(500, 1.1), regressing(500, 1.0))) == "pass"
-    found = verdict(rule, Cell(regressing(500, 1000.0), regressing(500, 1.0)))
+    assert word(rule, *fleet(regressing(500, 1.0), regressing(500, 1.0))) == "pass"
+    assert word(rule, *fleet(regressing(500, 1.1), regressing(500, 1.0))) == "pass"
+    found = verdict(rule, *fleet(regressing(500, 3.0), regressing(500, 1.0)))
     assert found.word == "fail"
-    assert found.detail.startswith("mean absolute error 1000 against 1 on the same kind of device")
+    assert found.detail.startswith("mean absolute error +200.0% [")
+    assert word(rule, *fleet(regressing(500, 1000.0), regressing(500, 1.0))) == "fail"
     assert word(rule, Cell(regressing(99, 1000.0), regressing(500, 1.0))) == "inconclusive"
-    assert word(rule, Cell(regressing(500, 1000.0)), Cell(Sums(), regressing(500, 1.0))) == "inconclusive"
+    assert word(rule, Cell(regressing(500, 1000.0)), Cell(Sums(), regressing(500, 1.0), minute=1)) == "inconclusive"
     assert word(rule, Cell(regressing(500, 0.0), regressing(500, 0.0))) == "pass"
 
 
@@ -180,16 +184,22 @@ def test_a_regression_has_an_error_and_r2_and_no_accuracy_and_a_classifier_the_o
     assert replace(found, label_sum=1000.0).r2 is None
     right = sums(100, accuracy=0.8)
     assert (right.accuracy, right.mean_absolute_error, right.r2) == (0.8, None, None)
-    assert evidence.accuracy_drop([Cell(found, found)]) is None
+    assert evidence.accuracy_drop(looked_at(Cell(found, found))) is None
 
 
 def test_errors_that_what_runs_beside_has_too_convict_no_release() -> None:
     rule = Rule(metric="error_ratio", threshold=0.02, min_samples=30)
-    sick = Cell(sums(300, errors=60), sums(300, errors=60))
-    found = verdict(rule, sick)
-    assert (found.word, "beside it 60 of 300 failed too" in found.detail) == ("inconclusive", True)
-    assert word(rule, Cell(sums(300, errors=60), sums(300))) == "fail"
-    assert word(rule, Cell(sums(300, errors=180), sums(300, errors=60))) == "fail"
+    sick = verdict(rule, *fleet(sums(300, errors=60), sums(300, errors=60)))
+    assert (sick.word, "+0.00% [" in sick.detail) == ("pass", True)
+    assert word(rule, *fleet(sums(300, errors=60), sums(300))) == "fail"
+    assert word(rule, *fleet(sums(300, errors=180), sums(300, errors=60))) == "fail"
+    always = []
+    for number in range(40):
+        now = sums(300, errors=60 if number % 4 == 0 else 0)
+        canary = number in (0, 4, 8, 9, 10)
+        always.append(Cell(control=now, device=f"d{number}", minute=0))
+        always.append(Cell(now if canary else Sums(), Sums() if canary else now, f"d{number}", 1))
+    assert word(rule, *always) == "pass", "these devices have failed as much before the release"
 
 
 @pytest.mark.parametrize(
@@ -208,45 +218,39 @@ def test_agreement_counts_the_answers_of_both_sides() -> None:
     rule = Rule(metric="agreement", threshold=0.9, min_samples=150)
     assert word(rule, Cell(sums(100, agreed=1.0), sums(49, agreed=1.0))) == "inconclusive"
     found = verdict(rule, Cell(sums(300, agreed=0.5), sums(100, agreed=0.5)))
-    assert (found.word, found.detail) == (
-        "fail",
-        "200 of 400 answers of both versions agree, 90.0% asked for",
-    )
+    assert found.word == "fail"
+    assert found.detail.startswith("50.0% [")
+    assert found.detail.endswith("of 400 answers of both versions agree on 1 device, 90.0% asked for")
     assert word(rule, Cell(sums(300, agreed=0.9))) == "pass"
     assert word(rule, Cell(sums(300, agreed=1.0))) == "pass"
 
 
-def test_a_drop_is_weighted_by_what_both_sides_of_a_cell_have() -> None:
-    big = Cell(sums(100, accuracy=0.8), sums(300, accuracy=0.9))
-    small = Cell(sums(10, accuracy=0.5), sums(10, accuracy=1.0))
-    unmatched = [Cell(sums(50, accuracy=0.1)), Cell(Sums(), sums(50, accuracy=0.1))]
-    found = evidence.accuracy_drop([*unmatched, big, small])
+def test_pairs_on_one_device_are_weighted_by_what_both_sides_of_a_minute_have() -> None:
+    big = Cell(sums(100, accuracy=0.8), sums(300, accuracy=0.9), "d", 1)
+    small = Cell(sums(10, accuracy=0.5), sums(10, accuracy=1.0), "d", 2)
+    unmatched = [Cell(sums(50, accuracy=0.1), device="d", minute=3), Cell(Sums(), sums(50, accuracy=0.1), "d", 4)]
+    found = evidence.accuracy_drop(looked_at(*unmatched, big, small))
     assert found is not None
     weights = (100 * 300 / 400, 10 * 10 / 20)
     assert found.value == pytest.approx((weights[0] * 0.1 + weights[1] * 0.5) / sum(weights))
-    assert (found.treated, found.control) == (110, 310)
-    variances = (
-        variance_of_ratio(80, 100) + variance_of_ratio(270, 300),
-        variance_of_ratio(5, 10) + variance_of_ratio(10, 10),
-    )
-    expected = sum(weight**2 * each for weight, each in zip(weights, variances, strict=True)) / sum(weights) ** 2
-    assert found.variance == pytest.approx(expected)
-    assert evidence.accuracy_drop([]) is None
+    assert (found.samples, found.samples_beside, found.paired) == (110, 310, True)
+    assert evidence.accuracy_drop(looked_at()) is None
 
 
-def test_a_share_of_nothing_is_none() -> None:
-    assert evidence.ratio_of(0, 0).value == 0.0
-    found = evidence.ratio_of(1, 4)
-    assert (found.value, found.variance, found.treated, found.control) == (0.25, variance_of_ratio(1, 4), 4, 0)
+def test_the_variance_is_never_below_that_of_the_samples_alone() -> None:
+    alike = evidence.accuracy_drop(looked_at(*fleet(sums(100, accuracy=0.8), sums(100, accuracy=0.8))))
+    assert alike is not None
+    assert alike.variance >= 0.999 * variance_of_ratio(80, 100) * (1 / 5 + 1 / 20)
 
 
-def test_strata_share_the_chance_of_a_false_alarm() -> None:
-    variance = 1e-4
-    edge = next(excess / 10_000 for excess in range(10_000) if beyond_chance(excess / 10_000, variance, 0.01))
-    assert evidence.beyond(edge, variance)
-    assert not evidence.beyond(edge, variance, 2)
-    assert not evidence.beyond(edge - 0.0002, variance)
-    assert evidence.FALSE_ALARM == 0.01
+def test_an_interval_is_where_the_test_would_trip_and_longer_for_few_devices() -> None:
+    for variance in (1e-6, 1e-4, 1e-2):
+        half = radius(variance, 0.02)
+        assert beyond_chance(half * 1.001, variance, 0.02)
+        assert not beyond_chance(half * 0.999, variance, 0.02)
+        assert radius(variance, 0.02, 10.0) > radius(variance, 0.02, 100.0) > half
+    assert student_distance(3.0, 10.0) == pytest.approx(3.957, abs=0.02), "of the t distribution, by Wallace"
+    assert student_distance(30.0, 3.0) == LONGEST_DISTANCE
 
 
 def test_each_stratum_is_judged_by_its_own_evidence_and_shares_the_alarm() -> None:
@@ -257,15 +261,15 @@ def test_each_stratum_is_judged_by_its_own_evidence_and_shares_the_alarm() -> No
     )
     made = rollout(replace(STRATEGY, rules=rules), among=fleet)
     outcomes: Any = {"a1": "failed", "a2": "waiting", "x1": "succeeded", "x2": "succeeded"}
-    measured = cells(sums(500, errors=400), stratum="arm") | cells(sums(500), stratum="x86")
-    found = judge_all(made, measured, outcomes, 1.0)
+    said = measured(("a1", 0.0, sums(500, errors=400), None), ("x1", 0.0, sums(500), None))
+    found = judge_all(made, said, outcomes, 1.0)
     assert [(each.metric, each.stratum, each.rule, each.word) for each in found] == [
         ("failed_ratio", "", 0, "fail"),
         ("error_ratio", "arm", 1, "fail"),
         ("error_ratio", "x86", 1, "pass"),
     ]
     assert found[0].detail.startswith("1 of 3")
-    stopped = judge_all(replace(made, stopped_strata=("arm",)), measured, outcomes, 1.0)
+    stopped = judge_all(replace(made, stopped_strata=("arm",)), said, outcomes, 1.0)
     assert [(each.stratum, each.word) for each in stopped] == [("", "pass"), ("x86", "pass")]
 
 
@@ -293,13 +297,16 @@ def test_sums_add_up_field_by_field_and_begin_at_nothing() -> None:
     one = Sums(1, 2, 3, 4, (5, 6), 7, 8)
     assert one.plus(Sums(10, 20, 30, 40, (50,), 70, 80)) == Sums(11, 22, 33, 44, (55, 6), 77, 88)
     assert Sums().plus(one) == one
-    assert evidence.total([one, one, Sums()]) == Sums(2, 4, 6, 8, (10, 12), 14, 16)
-    assert (BUCKET_S, MAX_BUCKETS) == (60.0, 1440)
+    assert total([one, one, Sums()]) == Sums(2, 4, 6, 8, (10, 12), 14, 16)
+    assert BUCKET_S == 60.0
 
 
-def test_a_window_counts_for_the_release_or_for_what_runs_beside_it() -> None:
+def test_what_a_device_measured_counts_for_the_release_or_for_what_runs_beside_it() -> None:
     interval = ModelInterval(model="m", version=REFS[2], inferences=3, errors=1)
-    one = Sums(inferences=3, errors=1)
-    before = Cell(sums(1), sums(2))
-    assert before.plus(interval, 2) == Cell(sums(1).plus(one), sums(2))
-    assert before.plus(interval, 1) == Cell(sums(1), sums(2).plus(one))
+    made = Rows()
+    made.add("d", 61.0, interval, treated=True)
+    made.add("d", 119.0, interval, treated=True)
+    made.add("d", 119.0, interval, treated=False)
+    table = made.table()
+    assert table.column("inferences").tolist() == [6.0, 3.0]
+    assert (table.start.tolist(), table.treated.tolist()) == ([60.0, 60.0], [True, False])

@@ -11,6 +11,7 @@ from controller.rollout.model import Member, Rollout, Rule, Wave
 from controller.rollout.outcome import retry_at
 from controller.rollout.pace import allowed, due
 from controller.rollout.plan import unit_hash
+from controller.rollout.rows import Rows
 from tests.controller.rollout_words import RETRYING, STALLED, told
 from tests.controller.rollout_worlds import (
     CANARY,
@@ -30,7 +31,7 @@ from tests.controller.rollout_worlds import (
 
 
 def offers(made: Rollout, now: float = 0.0, **special: Any) -> list[Offer]:
-    return list(decide(made, facts(**special), {}, now).offers)
+    return list(decide(made, facts(**special), Rows(), now).offers)
 
 
 def test_an_offer_serves_at_the_first_attempt_unless_it_says_otherwise() -> None:
@@ -80,30 +81,30 @@ def test_a_completed_rollout_offers_only_to_those_who_joined_late_and_were_told_
     late = rollout(status="completed", wave=1)
     late = replace(late, members=(*late.members, Member(device="x", wave=1, late=True)))
     untold = fact("x", assigned=None)
-    assert decide(late, {**facts(), "x": untold}, {}, 0.0).offers == (Offer("x", "m", 2),)
-    assert decide(late, {**facts(), "x": fact("x", assigned=1)}, {}, 0.0).offers == ()
+    assert decide(late, {**facts(), "x": untold}, Rows(), 0.0).offers == (Offer("x", "m", 2),)
+    assert decide(late, {**facts(), "x": fact("x", assigned=1)}, Rows(), 0.0).offers == ()
     stopped = replace(late, stopped_waves=(1,))
-    assert decide(stopped, {**facts(), "x": untold}, {}, 0.0).offers == ()
+    assert decide(stopped, {**facts(), "x": untold}, Rows(), 0.0).offers == ()
     ordinary = replace(late, members=late.members[:-1])
-    assert decide(ordinary, facts(**{CANARY: fact(CANARY, assigned=None)}), {}, 0.0).offers == ()
+    assert decide(ordinary, facts(**{CANARY: fact(CANARY, assigned=None)}), Rows(), 0.0).offers == ()
 
 
 @pytest.mark.parametrize("status", ["proposed", "aborted", "rolled_back"])
 def test_nothing_is_done_about_a_rollout_that_waits_or_has_ended(status: str) -> None:
     made = rollout(status=status)
-    assert decide(made, facts(**{CANARY: broken(CANARY)}), {}, 0.0) == Decision(made)
+    assert decide(made, facts(**{CANARY: broken(CANARY)}), Rows(), 0.0) == Decision(made)
 
 
 def test_an_abort_leaves_what_has_confirmed_and_a_roll_back_does_not() -> None:
     world = {CANARY: done(CANARY)}
     assert offers(rollout(status="aborting"), **world) == []
-    assert decide(rollout(status="aborting"), facts(**world), {}, 0.0).rollout.status == "aborted"
+    assert decide(rollout(status="aborting"), facts(**world), Rows(), 0.0).rollout.status == "aborted"
     assert offers(rollout(status="rolling_back"), **world) == [Offer(CANARY, "m", 1)]
 
 
 def test_a_way_back_waits_for_devices_that_serve_or_try_the_release_and_are_not_offline() -> None:
     def status(given: Any) -> str:
-        return decide(rollout(status="rolling_back"), facts(**{CANARY: given}), {}, 0.0).rollout.status
+        return decide(rollout(status="rolling_back"), facts(**{CANARY: given}), Rows(), 0.0).rollout.status
 
     back = fact(CANARY, assigned=1)
     new = VersionRef(release=2, digest=NEW)
@@ -128,24 +129,24 @@ def test_only_devices_that_failed_or_refused_are_kept_from_the_release() -> None
         first: told(result="rejected", code="probe_mismatch"),
         second: fact(second, assigned=2, result="confirmed"),
     }
-    assert decide(rollout(wave=1), facts(**world), {}, 0.0).quarantined == (first,)
+    assert decide(rollout(wave=1), facts(**world), Rows(), 0.0).quarantined == (first,)
 
 
 # When a wave ends.
 
 
 def test_a_wave_is_done_when_nobody_is_pending_and_undone_when_somebody_is_again() -> None:
-    noticed = decide(rollout(), facts(**{CANARY: done(CANARY)}), {}, 7.0).rollout
+    noticed = decide(rollout(), facts(**{CANARY: done(CANARY)}), Rows(), 7.0).rollout
     assert (noticed.wave_done_at, noticed.wave) == (7.0, 0)
-    undone = decide(rollout(wave_done_at=7.0), facts(**{CANARY: told()}), {}, 8.0)
+    undone = decide(rollout(wave_done_at=7.0), facts(**{CANARY: told()}), Rows(), 8.0)
     assert (undone.rollout.wave_done_at, undone.offers) == (None, ())
 
 
 def test_a_wave_ends_at_the_end_of_its_soak_and_not_before() -> None:
     world = facts(**{CANARY: done(CANARY)})
     done_at = rollout(wave_done_at=5.0)
-    assert decide(done_at, world, {}, 14.9).rollout == done_at
-    after = decide(done_at, world, {}, 15.0).rollout
+    assert decide(done_at, world, Rows(), 14.9).rollout == done_at
+    after = decide(done_at, world, Rows(), 15.0).rollout
     assert (after.wave, after.wave_began_at, after.wave_done_at) == (1, 15.0, None)
 
 
@@ -153,8 +154,8 @@ def test_promoting_an_earlier_wave_does_not_end_a_later_one() -> None:
     everywhere = {device: done(device) for device in DEVICES}
     slow = replace(STRATEGY, waves=(Wave(percent=20), Wave(percent=100, soak_s=100.0)))
     later = rollout(slow, wave=1, wave_done_at=0.0, promoted=0)
-    assert decide(later, everywhere, {}, 50.0).rollout == later
-    assert decide(replace(later, promoted=1), everywhere, {}, 50.0).rollout.status == "completed"
+    assert decide(later, everywhere, Rows(), 50.0).rollout == later
+    assert decide(replace(later, promoted=1), everywhere, Rows(), 50.0).rollout.status == "completed"
 
 
 def test_only_the_first_wave_waits_for_the_way_back_of_the_others() -> None:
@@ -162,8 +163,8 @@ def test_only_the_first_wave_waits_for_the_way_back_of_the_others() -> None:
     unsure = {device: fact(device, proven=False) for device in DEVICES}
     members = rollout(three).members
     world = unsure | {member.device: done(member.device) for member in members if member.wave <= 1}
-    assert decide(rollout(three, wave_done_at=0.0), world, {}, 1.0).rollout.wave == 0
-    assert decide(rollout(three, wave=1, wave_done_at=0.0), world, {}, 1.0).rollout.wave == 2
+    assert decide(rollout(three, wave_done_at=0.0), world, Rows(), 1.0).rollout.wave == 0
+    assert decide(rollout(three, wave=1, wave_done_at=0.0), world, Rows(), 1.0).rollout.wave == 2
 
 
 def test_who_has_not_shown_its_way_back() -> None:
@@ -182,14 +183,14 @@ def test_who_has_not_shown_its_way_back() -> None:
 
 
 def test_a_rule_that_trips_says_metric_stratum_and_numbers() -> None:
-    after = decide(rollout(), facts(**{CANARY: broken(CANARY)}), {}, 0.0).rollout
+    after = decide(rollout(), facts(**{CANARY: broken(CANARY)}), Rows(), 0.0).rollout
     assert after.reason == "failed_ratio: 1 of 1 decided devices failed, 0% allowed; failed: d3 (health_accuracy)"
 
 
 def test_a_wave_that_was_stopped_is_not_stopped_again() -> None:
     strategy = replace(STRATEGY, rules=(replace(STRATEGY.rules[0], on_fail="roll_back_wave"),))
     world = facts(**{CANARY: broken(CANARY)})
-    stopped = decide(rollout(strategy), world, {}, 0.0).rollout
+    stopped = decide(rollout(strategy), world, Rows(), 0.0).rollout
     assert (stopped.status, stopped.stopped_waves) == ("paused", (0,))
     assert stopped.reason.startswith("failed_ratio: ")
     measured = replace(strategy, rules=(Rule(metric="error_ratio", threshold=0.1, on_fail="roll_back_wave"),))
@@ -201,15 +202,15 @@ def test_a_wave_that_was_stopped_is_not_stopped_again() -> None:
 
 def test_a_rule_of_a_whole_fleet_that_asks_for_a_stratum_rolls_all_back() -> None:
     strategy = replace(STRATEGY, rules=(replace(STRATEGY.rules[0], on_fail="roll_back_stratum"),))
-    assert decide(rollout(strategy), facts(**{CANARY: broken(CANARY)}), {}, 0.0).rollout.status == "rolling_back"
+    assert decide(rollout(strategy), facts(**{CANARY: broken(CANARY)}), Rows(), 0.0).rollout.status == "rolling_back"
 
 
 def test_the_first_rule_that_has_anything_to_do_decides() -> None:
     rules = (replace(STRATEGY.rules[0], on_fail="pause"), replace(STRATEGY.rules[0], on_fail="abort"))
     world = facts(**{CANARY: broken(CANARY)})
     made = rollout(replace(STRATEGY, rules=rules))
-    assert decide(made, world, {}, 0.0).rollout.status == "paused"
-    assert decide(replace(made, status="paused"), world, {}, 0.0).rollout.status == "aborting"
+    assert decide(made, world, Rows(), 0.0).rollout.status == "paused"
+    assert decide(replace(made, status="paused"), world, Rows(), 0.0).rollout.status == "aborting"
 
 
 # Pace.

@@ -21,6 +21,7 @@ from controller.rollout.decide import decide
 from controller.rollout.model import Rule, Strategy, Wave
 from controller.rollout.pace import allowed, due
 from controller.rollout.plan import Target, expand, plan_members
+from controller.rollout.rows import Rows
 from controller.rollout.strategies import STRATEGIES
 from controller.verbs.rollouts import resolve_strategy
 from firmware_sim.models import make_model
@@ -97,9 +98,9 @@ def test_no_more_devices_are_under_way_than_the_cap() -> None:
 def test_the_cap_counts_devices_of_every_wave() -> None:
     made = rollout(replace(STRATEGY, max_concurrent=1, waves=(Wave(percent=100),)))
     world = {member.device: fact(member.device) for member in made.members}
-    (first,) = decide(made, world, {}, 0.0).offers
+    (first,) = decide(made, world, Rows(), 0.0).offers
     world[first.device] = fact(first.device, assigned=2)
-    assert decide(made, world, {}, 1.0).offers == ()
+    assert decide(made, world, Rows(), 1.0).offers == ()
 
 
 def test_the_rate_begins_slowly_and_grows() -> None:
@@ -206,7 +207,7 @@ def test_a_preview_equals_the_run_and_leaves_no_trace() -> None:
 def test_a_preview_says_what_the_samples_can_show() -> None:
     strategy = replace(STRATEGY, rules=(Rule(metric="accuracy_drop", threshold=0.01, min_samples=100),))
     (said,) = preview(world(*(twin(f"d{n}") for n in range(9))), planned(world(twin()), strategy), 0.0).power
-    assert said == "accuracy_drop: 1 devices x 0 inferences = 0, 100 needed"
+    assert said == "accuracy_drop: 1 device against 0 in 0.0861 h, 0 labels each = 0, 100 needed"
 
 
 def test_a_fleet_that_cannot_run_it_at_all_is_an_error_with_the_reason() -> None:

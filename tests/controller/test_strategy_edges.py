@@ -1,5 +1,7 @@
 """Strategies that are refused, what a rule can detect, and the defaults of a plan."""
 
+import math
+import random
 from typing import Any
 
 import pytest
@@ -8,11 +10,15 @@ from msgspec.structs import replace
 from contract.desired import TrialPolicy
 from contract.errors import BadInput
 from controller.rollout import evidence
-from controller.rollout.analysis import Counts, Evidence, RuleVerdict
-from controller.rollout.check import check_power, check_strategy, power_of
+from controller.rollout.analysis import Counts, Evidence
+from controller.rollout.check import check_power, check_strategy
+from controller.rollout.facts import Sums
 from controller.rollout.model import Member, Rollout, Rule, Strategy, Wave
+from controller.rollout.power import Shown, past_of, power_of, shown_by, smallest_found, why_it_cannot_trip
+from controller.rollout.rows import Rows
+from controller.rollout.verdict import RuleVerdict
 from tests.controller.rollout_worlds import OLD, STRATEGY
-from tests.controller.rule_verdicts import ALL
+from tests.controller.rule_verdicts import ALL, looked_at
 
 # Strategies that are refused.
 
@@ -102,35 +108,65 @@ def test_a_share_of_one_or_more_could_never_trip() -> None:
         assert (power(strategy, {"a": 0}) == "") is fine
 
 
-def test_what_a_rule_can_detect_is_said_in_a_sentence() -> None:
-    ratio = Rule(metric="failed_ratio", threshold=0.1)
-    assert power_of(ratio, 20, 0.0) == "20 devices: fails at 3 failed devices"
-    latency = Rule(metric="latency_ratio_p95", threshold=2.0, min_samples=30)
-    assert power_of(latency, 3, 10.0) == "3 devices x 10 inferences = 30: enough"
-    assert power_of(latency, 3, 9.9) == "3 devices x 10 inferences = 29: 30 needed"
-    errors = Rule(metric="error_ratio", threshold=0.02, min_samples=30)
-    assert power_of(errors, 3, 9.0) == "3 devices x 9 inferences = 27, 30 needed"
-    assert power_of(errors, 3, 10.0).startswith("3 devices x 10 inferences detect ")
+SHOWN = Shown(spread=0.02, devices=45, per_hour=120.0, noise_of_one=0.09)
+ACCURACY = Rule(metric="accuracy_drop", threshold=0.01, min_samples=100)
+DAY_S = 86_400.0
 
 
-@pytest.mark.parametrize(
-    ("samples", "accuracy"), [(1, 0.9999), (100, 0.9), (10_000, 0.9), (10_000, 0.5), (1_000_000, 0.99)]
-)
-def test_the_smallest_excess_that_is_said_to_be_detected_is_detected_and_half_of_it_is_not(
-    samples: int, accuracy: float
-) -> None:
-    rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=1)
-    sentence = power_of(rule, samples, 1.0, accuracy)
-    said = float(sentence.partition("detect ")[2].partition("%")[0]) / 100
-    variance = 2.0 * accuracy * (1 - accuracy) / samples
-    assert evidence.beyond(said + 0.0006, variance)
-    assert not evidence.beyond(said - 0.0006, variance)
-    assert sentence.endswith("beyond the 2.0% that the rule allows")
+def test_what_a_rule_can_detect_is_said_in_devices_and_hours() -> None:
+    said = power_of(ACCURACY, 5, 45, DAY_S, shown=SHOWN)
+    assert said.startswith("5 devices against 45 in 24 h, 2880 labels each: finds a harm of ")
+    assert "with 80 %; between 1.0 points (allowed) and that much nothing trips in this wave" in said
+    assert said.endswith("45 devices of this fleet have shown that they move by 2.0 points")
+    assert "assumed that devices move by 1.5 points" in power_of(
+        ACCURACY, 5, 45, DAY_S, shown=Shown(0.015, per_hour=120.0)
+    )
+    few = power_of(ACCURACY, 5, 45, 300.0, shown=SHOWN)
+    assert few == "5 devices against 45 in 0.0833 h, 10 labels each = 50, 100 needed: in 0.167 h"
 
 
-def test_without_a_sample_nothing_but_everything_is_detected() -> None:
-    rule = Rule(metric="accuracy_drop", threshold=0.02, min_samples=1)
-    assert power_of(replace(rule, min_samples=1), 1, 1.0).startswith("1 devices x 1 inferences detect 100.0%")
+def test_the_smallest_harm_that_is_said_to_be_found_is_found_in_four_of_five_rollouts() -> None:
+    finds = smallest_found(ACCURACY, 5, 45, 5 * 2880, shown=SHOWN)
+    sd = math.sqrt((0.02**2 + 0.09 / 2880) * (1 / 5 + 1 / 45))
+    half = evidence.detectable(sd**2, 4 + 44 + 10) - 0.8416 * sd
+    rng = random.Random(5)
+    tripped = sum(rng.gauss(finds, sd) - half > ACCURACY.threshold for _ in range(2000))
+    assert tripped / 2000 == pytest.approx(0.8, abs=0.03)
+
+
+def test_more_devices_and_more_hours_find_less_harm_and_devices_that_differ_hide_more() -> None:
+    def at(first: int, samples: int, spread: float = 0.02) -> float:
+        return smallest_found(ACCURACY, first, 200, first * samples, shown=replace(SHOWN, spread=spread))
+
+    assert at(50, 2880) < at(5, 2880) < at(5, 100)
+    assert at(5, 2880, 0.05) > at(5, 2880)
+
+
+def test_a_rule_that_not_even_the_worst_release_could_trip_is_refused_in_devices_and_hours() -> None:
+    wide = replace(ACCURACY, threshold=0.99)
+    words = why_it_cannot_trip(wide, 5, 45, DAY_S, shown=SHOWN)
+    assert words.startswith("rule accuracy_drop: 5 devices against 45 in 24 h find a harm of ")
+    assert "it can never fail" in words
+    assert why_it_cannot_trip(ACCURACY, 5, 45, DAY_S, shown=SHOWN) == ""
+    assert why_it_cannot_trip(Rule(metric="error_increase", threshold=9.0), 1, 1, 60.0, shown=SHOWN) == ""
+
+
+def test_a_fleets_own_past_shows_how_far_its_devices_move_by_themselves() -> None:
+    def shown(spread: float) -> Shown:
+        rng, rows = random.Random(3), Rows()
+        for number in range(60):
+            moved = rng.gauss(0.0, spread)
+            for hour in range(48):
+                right = round(2000 * (0.85 + moved * (hour >= 24)))
+                rows.add(f"d{number}", hour * 3600.0, Sums(labelled=2000, correct=right), treated=False)
+        return shown_by("accuracy_drop", past_of(rows.table(), {f"d{number}": "" for number in range(60)}), DAY_S)
+
+    quiet, restless = shown(0.01), shown(0.04)
+    assert (quiet.devices, round(quiet.per_hour, -2)) == (60, 2000)
+    assert restless.spread == pytest.approx(0.04, rel=0.3)
+    assert quiet.spread < 0.02 < restless.spread
+    nothing = shown_by("accuracy_drop", past_of(Rows().table(), {}), DAY_S)
+    assert (nothing.devices, nothing.spread) == (0, evidence.ASSUMED["accuracy_drop"].differences)
 
 
 # Defaults that a plan is made of.
@@ -150,7 +186,12 @@ def test_a_rollout_begins_with_nothing_done() -> None:
         False,
     )
     assert RuleVerdict("agreement", "pass", "").stratum == ""
-    assert (Evidence(Counts(), ()).strata, Counts().decided, Counts().pending, Counts().rejected) == (1, 0, 0, 0)
+    assert (Evidence(Counts(), looked_at()).strata, Counts().decided, Counts().pending, Counts().rejected) == (
+        1,
+        0,
+        0,
+        0,
+    )
     strategy = Strategy(name="s", waves=(ALL,))
     assert (strategy.attempts, strategy.max_concurrent, strategy.per_minute, strategy.preflight) == (1, 0, 0.0, True)
     assert (strategy.start_s, strategy.deadline_s, strategy.retry_s) == (86_400.0, 86_400.0, 60.0)

@@ -19,6 +19,7 @@ from controller.reconcile.world import Durable, World
 from controller.registry.version import Lineage, Version
 from controller.rollout.decide import ABSENT_S, decide, waits_for_absentees_only
 from controller.rollout.explain import explain
+from controller.rollout.rows import Rows
 from controller.state import open_state
 from controller.verbs import rollouts
 from tests.controller.rollout_worlds import CANARY, DEVICES, NEW, STRATEGY, fact, facts, rollout
@@ -28,18 +29,18 @@ from tests.controller.test_rollout_plan import MANIFEST, twin
 @pytest.mark.parametrize("presence", ["unknown", "silent"])
 def test_a_roll_back_does_not_wait_for_ever_for_a_device_that_is_not_there(presence: PresenceWord) -> None:
     holding = fact(CANARY, assigned=1, stable=2, presence=presence)
-    began = decide(rollout(status="rolling_back"), facts(**{CANARY: holding}), {}, 50.0).rollout
+    began = decide(rollout(status="rolling_back"), facts(**{CANARY: holding}), Rows(), 50.0).rollout
     assert (began.status, began.returning_since) == ("rolling_back", 50.0), "a controller that starts has heard nobody"
     patience_s = min(ABSENT_S, STRATEGY.deadline_s)
     for waited_s, status in ((patience_s, "rolling_back"), (patience_s + 1, "rolled_back")):
-        assert decide(began, facts(**{CANARY: holding}), {}, 50.0 + waited_s).rollout.status == status
+        assert decide(began, facts(**{CANARY: holding}), Rows(), 50.0 + waited_s).rollout.status == status
 
 
 def test_a_roll_back_waits_for_a_device_that_is_there_until_its_deadline() -> None:
     holding = facts(**{CANARY: fact(CANARY, assigned=1, stable=2)})
-    began = decide(rollout(status="rolling_back"), holding, {}, 50.0).rollout
-    assert decide(began, holding, {}, 50.0 + STRATEGY.deadline_s).rollout == began
-    ended = decide(began, holding, {}, 51.0 + STRATEGY.deadline_s).rollout
+    began = decide(rollout(status="rolling_back"), holding, Rows(), 50.0).rollout
+    assert decide(began, holding, Rows(), 50.0 + STRATEGY.deadline_s).rollout == began
+    ended = decide(began, holding, Rows(), 51.0 + STRATEGY.deadline_s).rollout
     assert (ended.status, ended.returning_since) == ("rolled_back", None)
 
 

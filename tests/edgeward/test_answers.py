@@ -12,7 +12,7 @@ import pytest
 import edgeward
 from contract.errors import BadInput, Code
 from controller.api.openapi import openapi
-from edgeward.answers import devices, models, operators, rollouts
+from edgeward.answers import devices, models, operators, rollouts, telemetry
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences
 from edgeward.answers.blob import Blob
 from edgeward.answers.table import MAX_PRINTED_ROWS, Table
@@ -63,6 +63,9 @@ ANSWERED: dict[str, type[Answer]] = {
     "RolloutView": rollouts.Rollout,
     "MemberView": rollouts.Member,
     "VerdictView": rollouts.Verdict,
+    "VerdictPointView": rollouts.VerdictPoint,
+    "Figures": rollouts.Figures,
+    "TelemetryRow": telemetry.TelemetryRow,
     "TransferView": rollouts.Transfer,
     "Preview": rollouts.Preview,
     "WavePreview": rollouts.WavePreview,

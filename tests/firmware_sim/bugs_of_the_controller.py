@@ -13,10 +13,11 @@ from controller.broker.skipped import Skipped
 from controller.fleet import boots
 from controller.fleet.boots import Boots
 from controller.fleet.twin import Twin
-from controller.reconcile import decisions, durable, fold, membership, restored
+from controller.reconcile import decisions, durable, membership, restored
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes, Unsaved
 from controller.rollout import analysis, decide
+from controller.rollout.rows import Rows
 from firmware_sim import controller as sim_controller
 from tests.firmware_sim.planted_bug import Bugs
 
@@ -86,17 +87,15 @@ def a_bad_stratum_stops_everybody(patch: pytest.MonkeyPatch) -> None:
 
 @bug("rollout", "drifting_world", "rollout_ends")
 def both_sides_are_compared_whenever_they_were_measured(patch: pytest.MonkeyPatch) -> None:
-    original = fold._add_to_cell
+    original = Rows.add
     patch.setattr(
-        fold,
-        "_add_to_cell",
-        lambda cells, stratum, interval, release, now: original(cells, stratum, interval, release, 0.0),
+        Rows, "add", lambda self, device, at, sums, *, treated: original(self, device, 0.0, sums, treated=treated)
     )
 
 
 @bug("rollout", "worse_model", "rollout_ends")
 def missing_evidence_is_a_pass(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(fold, "_add_to_cell", lambda *given: None)
+    patch.setattr(Rows, "add", lambda self, device, at, sums, *, treated: None)
 
 
 @bug("reconcile", "controller_dies", "durable_before_published")

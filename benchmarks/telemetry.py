@@ -1,0 +1,215 @@
+"""Telemetry: rows a second into the store, a message's cost in a large fleet, messages from a real Mosquitto, kills.
+
+The flooder is a process of its own (`python -m benchmarks.telemetry PORT PASSWORD SECONDS`). EDGEWARD_KILLS: how often
+the writer is killed; the default is 100.
+"""
+
+import os
+import signal
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.message_flood import _packet, _text, _told, load, running
+from benchmarks.table import Row
+from contract import topics
+from contract.messages import ModelInterval, Telemetry, VersionRef
+from contract.protocol import PROTOCOL
+from contract.said import decode_said
+from contract.wire import encode
+from controller.broker.configurations import USER
+from controller.broker.process import find_mosquitto
+from controller.fleet.twin import Twin
+from controller.reconcile.decisions import reconcile
+from controller.reconcile.world import World
+from controller.telemetry.counts import Counted
+from controller.telemetry.store import TelemetryStore
+
+ROWS, TRANSACTION = 200_000, 500
+SMALL, LARGE = 100, 100_000
+MESSAGES, ROUNDS = 5_000, 7
+RATE, FLOOD_S, FLOODING = 10_000, 10.0, 2_000
+BATCHES = 100
+SETTLES_S = 3.0
+"""The store is at rest when it has not grown for so long."""
+_INTERVAL = ModelInterval(
+    model="m",
+    version=VersionRef(release=1, digest="a" * 64),
+    inferences=60,
+    errors=0,
+    labelled=60,
+    correct=51,
+    latency_counts=(0,) * 20 + (3, 30, 20, 6, 1),
+)
+
+
+def measure() -> list[Row]:
+    """Returns the rows of this benchmark."""
+    return [_store(), *_costs(), *_flood(), _kills(int(os.environ.get("EDGEWARD_KILLS", "100")))]
+
+
+def _message(device: str, seq: int) -> Telemetry:
+    return Telemetry(protocol=PROTOCOL, device=device, boot=1, seq=seq, interval_s=60.0, intervals=(_INTERVAL,))
+
+
+def _row(number: int) -> Counted:
+    return Counted(f"d{number % 5000:05}", 1, number // 5000 + 1, 60.0 * (number // 5000), _INTERVAL)
+
+
+def _store() -> Row:
+    """Rows a second in transactions of `TRANSACTION`, each synced before it returns."""
+    batches = [[_row(first + more) for more in range(TRANSACTION)] for first in range(0, ROWS, TRANSACTION)]
+    with tempfile.TemporaryDirectory() as scratch:
+        store = TelemetryStore(Path(scratch) / "telemetry.sqlite")
+        began, used = time.perf_counter(), time.process_time()
+        for batch in batches:
+            store.keep(batch)
+        took, cpu = time.perf_counter() - began, time.process_time() - used
+        store.close()
+    beside = f"the bar; {ROWS / cpu:.0f} a second of CPU; {load()}"
+    return Row("rows into the store", ROWS / took, 100_000, "/s", beside, 1.0, at_least=True)
+
+
+def _costs() -> list[Row]:
+    """The CPU for a message, decoded, folded and kept, with few and with many known devices; medians of rounds."""
+    with tempfile.TemporaryDirectory() as scratch:
+        fleets = [_Fleet(Path(scratch) / str(known), known) for known in (SMALL, LARGE)]
+        pairs = [[fleet.cost_us() for fleet in fleets] for _ in range(ROUNDS)]
+    few, many = (statistics.median(costs) for costs in zip(*pairs, strict=True))
+    return [Row(f"a message with {LARGE} known devices", many, few, "us", f"{SMALL} known; {load()}", 1.2)]
+
+
+class _Fleet:
+    """A world with so many devices, of which the same hundred speak."""
+
+    def __init__(self, path: Path, known: int) -> None:
+        self._world = World(silent_s=90.0)
+        self._world.durable.twins.update({name: Twin(name) for name in (f"d{number:06}" for number in range(known))})
+        self._store = TelemetryStore(path)
+        self._seq = 0
+        reconcile(self._world, [], 0.0)
+
+    def cost_us(self) -> float:
+        """The CPU time for one message in microseconds."""
+        inbox = []
+        for number in range(MESSAGES):
+            self._seq += number % 100 == 0
+            name = f"d{number % 100:06}"
+            inbox.append((name, encode(_message(name, self._seq))))
+        began = time.process_time()
+        for first in range(0, MESSAGES, TRANSACTION):
+            heard = [(device, decode_said(body, Telemetry)[0]) for device, body in inbox[first : first + TRANSACTION]]
+            self._store.keep(reconcile(self._world, heard, 1.0).measured)
+        return 1e6 * (time.process_time() - began) / MESSAGES
+
+
+def _flood() -> list[Row]:
+    """Messages a second that a controller receives from a real Mosquitto, folds and stores; none is signed."""
+    if find_mosquitto() is None:
+        return []
+    with running("--broker", "mosquitto") as (process, home, _):
+        port = int(_told(home)["broker"].rpartition(":")[2])
+        password = (home / "broker" / "password").read_text()
+        _register(home)
+        command = [sys.executable, "-m", "benchmarks.telemetry", str(port), password, str(FLOOD_S)]
+        before, began = process.cpu_times(), time.monotonic()
+        sent = int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        stored = _settled(home / "telemetry.sqlite")
+        took, used = time.monotonic() - began - SETTLES_S, process.cpu_times()
+    cpu_us = 1e6 * (used.user + used.system - before.user - before.system) / max(stored, 1)
+    beside = f"the bar, {sent} sent; {load()}"
+    return [
+        Row("messages from Mosquitto, stored", stored / took, RATE, "/s", beside, 1.0, at_least=True),
+        Row("CPU of the controller for each", cpu_us, 1e6 / RATE, "us", "one core at the bar's rate", 1.0),
+    ]
+
+
+def _settled(path: Path) -> int:
+    """How many rows there are once it grows no more."""
+    count, since = -1, time.monotonic()
+    while time.monotonic() - since < SETTLES_S:
+        time.sleep(0.2)
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as found:
+            (now,) = found.execute("SELECT count(*) FROM recent").fetchone()
+        if now != count:
+            count, since = now, time.monotonic()
+    return int(count)
+
+
+def _register(home: Path) -> None:
+    """Pushes a version, so that telemetry about it is counted."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+
+    from edgeward.client import Client
+
+    rows = [[float(x), float(-x)] for x in range(60)]
+    told = _told(home)
+    model = LogisticRegression().fit(rows, [int(x > 30) for x in range(60)])
+    Client(told["url"], (home / "token").read_text().strip()).push(model, name="m", sample=np.array(rows))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from benchmarks.telemetry import _INTERVAL
+from controller.telemetry.counts import Counted
+from controller.telemetry.store import TelemetryStore
+store, first = TelemetryStore(Path(sys.argv[1])), int(sys.argv[2])
+for seq in range(first, first + 1_000_000):
+    store.keep([Counted("d", 1, seq, 60.0 * seq, _INTERVAL)])
+    store.tend(60.0 * seq)
+    print(seq, flush=True)
+"""
+
+
+def _kills(count: int) -> Row:
+    """Rows that the store had said were kept and that are gone after kill -9, over so many kills."""
+    lost, first = 0.0, 1
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "telemetry.sqlite"
+        for number in range(count):
+            with subprocess.Popen(
+                [sys.executable, "-c", KILLED, str(path), str(first)], stdout=subprocess.PIPE
+            ) as child:
+                assert child.stdout is not None
+                said = [child.stdout.readline()]
+                time.sleep(0.02 + 0.001 * (number * 37 % 50))
+                os.kill(child.pid, signal.SIGKILL)
+                said += child.stdout.read().split(b"\n")[:-1]
+            store = TelemetryStore(path)
+            kept = sum(sums.inferences for _, _, _, sums in store.past("m", 0.0)) / _INTERVAL.inferences
+            store.close()
+            lost += max(0.0, int(said[-1]) - kept)
+            first = int(kept) + 1
+    return Row(f"rows lost that were kept, {count} kills", lost, 0.0, "", "none", 0.0)
+
+
+def main() -> None:
+    """Floods from many devices, and prints how many messages that were."""
+    port, password, seconds = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+    batch, sent = RATE // BATCHES, 0
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        head = _text("MQTT") + b"\x05\xc2\x00\x3c\x00"
+        connection.sendall(_packet(0x10, head + _text("telemetry-flooder") + _text(USER) + _text(password)))
+        assert connection.recv(64)[0] == 0x20, "the broker refuses"
+        began = time.monotonic()
+        for number in range(int(seconds * BATCHES)):
+            packets = []
+            for place in range(sent, sent + batch):
+                name = f"flood-{place % FLOODING:05}"
+                said = encode(_message(name, place // FLOODING + 1))
+                packets.append(_packet(0x30, _text(topics.telemetry(name)) + b"\x00" + said))
+            time.sleep(max(0.0, began + number / BATCHES - time.monotonic()))
+            connection.sendall(b"".join(packets))
+            sent += batch
+    print(sent)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The routes of telemetry: what devices measured, by time, and the verdicts of a rollout as a series."""
+
+import math
+import time
+
+import msgspec
+from aiohttp import web
+
+from contract.errors import BadInput, Code
+from controller.api.rollout_views import VerdictPointView, verdict_view
+from controller.api.route import Route
+from controller.api.state_key import STATE
+from controller.fleet.fit import stratum_of
+from controller.rollout.model import Strategy, Wave
+from controller.rollout.verdict import RuleVerdict
+from controller.state import State
+from controller.telemetry.queries import MAX_ROWS, SPANS_S, TelemetryRow, rows_by
+from controller.verbs import rollouts
+
+DAY_S = 86_400.0
+_KINDS = Strategy(name="", waves=(Wave(percent=100),)).strata
+
+
+async def query_telemetry(request: web.Request) -> list[TelemetryRow]:
+    """What devices measured of a model, oldest first: `every` minute, hour or day, `by` fleet, stratum or device.
+
+    `since` and `until` are seconds since 1970; without them the newest day. BadInput `request_invalid`, also for more
+    than 10,000 rows.
+    """
+    state, query = request.app[STATE], request.query
+    every, by = query.get("every", "hour"), query.get("by", "fleet")
+    if every not in SPANS_S or by not in ("fleet", "stratum", "device"):
+        raise BadInput(Code.REQUEST_INVALID, "expected every = minute, hour or day, and by = fleet, stratum or device")
+    until = _number(query.get("until", "")) or time.time() + 1
+    since = _number(query.get("since", "")) or until - DAY_S
+    model = request.match_info["model"]
+    state.registry.versions(model)
+    past = (row for row in state.telemetry.past(model, since) if row[2] < until)
+    rows = rows_by(past, every, lambda device: _named(state, by, device))
+    if len(rows) > MAX_ROWS:
+        raise BadInput(Code.REQUEST_INVALID, f"{len(rows)} rows, at most {MAX_ROWS}: ask for less time, or every = day")
+    return rows
+
+
+async def list_verdicts(request: web.Request) -> list[VerdictPointView]:
+    """What the rules of a rollout have said, with their numbers, oldest first."""
+    state, name = request.app[STATE], request.match_info["rollout"]
+    rollouts.find(state, name)
+    points = ((at, msgspec.json.decode(body, type=RuleVerdict)) for at, body in state.telemetry.verdicts(name))
+    return [VerdictPointView(at=at, verdict=verdict_view(verdict)) for at, verdict in points]
+
+
+def _named(state: State, by: str, device: str) -> str:
+    if by == "device":
+        return device
+    twin = state.world.durable.twins.get(device)
+    return "" if by == "fleet" or twin is None else stratum_of(twin, _KINDS)
+
+
+def _number(text: str) -> float:
+    try:
+        found = float(text or 0)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise BadInput(Code.REQUEST_INVALID, f"{text[:40]!r}: expected seconds since 1970")
+    return found
+
+
+TELEMETRY_ROUTES = (
+    Route("view", "GET", "/v1/models/{model}/telemetry", query_telemetry, "What devices measured", list[TelemetryRow]),
+    Route(
+        "view", "GET", "/v1/rollouts/{rollout}/verdicts", list_verdicts, "Verdicts over time", list[VerdictPointView]
+    ),
+)

@@ -1,0 +1,51 @@
+"""What the members of an open rollout have measured: from the store once, from then on message by message.
+
+Decides how far back a rollout looks, and which rows are its release's. Refuses to know where telemetry is kept.
+"""
+
+from controller.reconcile.world import World, members_of
+from controller.rollout.facts import BUCKET_S
+from controller.rollout.model import JUDGED, Rollout
+from controller.rollout.rows import Rows
+
+HISTORY_S = 2 * 86_400.0
+"""Before a rollout began: two days show a device's level, and both hours of each day of it."""
+
+
+def rows_of(world: World, rollout: Rollout) -> Rows:
+    """The rows of a rollout. When they are asked for first they are read from the store, after a restart too."""
+    known = world.measured.rows.get(rollout.id)
+    if known is None:
+        known = world.measured.rows[rollout.id] = _from_store(world, rollout)
+    return known
+
+
+def fleet_rows(world: World, rollout: Rollout, now: float) -> Rows:
+    """What the members of a rollout that has not begun have measured in the newest `HISTORY_S`, whatever ran."""
+    rows, members = Rows(), {member.device for member in rollout.members}
+    for device, _, start, sums in world.past(rollout.model, now - HISTORY_S):
+        if device in members:
+            rows.add_row(device, start, sums, treated=False)
+    return rows
+
+
+def marks_of(rollout: Rollout) -> tuple[float, float]:
+    """Minutes across which no row may reach: what was measured before and after is told apart."""
+    began, since = (-(-moment // BUCKET_S) * BUCKET_S for moment in (rollout.began_at, rollout.evidence_since))
+    return began, since
+
+
+def _from_store(world: World, rollout: Rollout) -> Rows:
+    """Rows since `HISTORY_S` before the rollout; of its own release only what came after it began."""
+    rows, members = Rows(), members_of(world, rollout)
+    for device, release, start, sums in world.past(rollout.model, rollout.began_at - HISTORY_S):
+        treated = release == rollout.release
+        if device in members and (not treated or start >= rollout.began_at // BUCKET_S * BUCKET_S):
+            rows.add_row(device, start, sums, treated=treated)
+    return rows
+
+
+def open_marks(world: World) -> tuple[float, ...]:
+    """The marks of all rollouts that are judged."""
+    judged = (rollout for rollout in world.durable.rollouts.values() if rollout.status in JUDGED)
+    return tuple(mark for rollout in judged for mark in marks_of(rollout))

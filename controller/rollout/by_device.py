@@ -1,0 +1,371 @@
+"""The effect of a release with the device as the unit: what each device does after it, beside its own past and the
+others.
+
+Inferences of one device share its place, its sensor and its hour, so a test that counts them as independent calls noise
+a finding. Here every device is one observation: how far it is from devices of its kind in the same stretches of time,
+after the release and before it (difference in differences). Its past counts as much as it is reliable: past and present
+of a device that noise alone tells apart say nothing of each other. Devices that do not have the release yet give
+placebo differences; they say how much devices differ by themselves. Sources: Deng, Xu, Kohavi, Walker, "Improving the
+Sensitivity of Online Controlled Experiments by Utilizing Pre-Experiment Data", 2013 (own past); DerSimonian, Laird,
+"Meta-analysis in clinical trials", 1986 (weights); Fisher, "The Design of Experiments", 1935 (randomisation). Decides
+estimates and variances. Refuses to know rules and thresholds.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from contract.sequential import VARIATION
+from controller.rollout.rows import Flags, Numbers, Places, sums_by
+
+PRIOR_DEGREES = 10.0
+"""Devices whose assumed spread is mixed into the measured one: with a handful of devices nobody can measure a
+spread."""
+RANDOMISED_UP_TO = 30
+"""Devices with the release up to which their place among random choices of devices is looked at as well; beyond it the
+mean of so many is normal."""
+RANDOM_CHOICES = 1_999
+"""Random choices of as many devices: the smallest probability that can be told is 1 in 2,000."""
+_SMALLEST = 1e-12
+_LARGEST_LOG = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """What is assumed of a fleet before it has shown more, in the unit of the estimate."""
+
+    levels: float
+    """Standard deviation between devices."""
+    differences: float
+    """Standard deviation between devices of how far each has moved, without noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rows of one metric, arrays of one length n, and what is known of each of D devices."""
+
+    device: Places
+    stratum: Places
+    """Shape (D,): the number of the device's kind."""
+    start: Numbers
+    treated: Flags
+    total: Numbers
+    """Shape (n,): how many were counted."""
+    value: Numbers
+    """Shape (n,): hits among them, or the sum of their errors."""
+    square: Numbers
+    """Shape (n,): the sum of their squared errors; of hits the hits."""
+    first: Numbers
+    """Shape (D,): when the release was first seen on a device; infinity for never."""
+    relative: bool
+    """Whether effects are logarithms of ratios, or plain differences."""
+
+    @property
+    def is_own(self) -> Flags:
+        """Rows of devices that have not had the release yet."""
+        return ~self.treated & (self.start < self.first[self.device])
+
+    @property
+    def is_beside(self) -> Flags:
+        """Rows of another version that ran beside the release on the same device."""
+        return ~self.treated & (self.start >= self.first[self.device])
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Devices of one side, arrays of one length. `before` is 0 and its variance infinite where a device has no past."""
+
+    after: Numbers
+    after_variance: Numbers
+    """Of noise alone: the floor below which no variance is believed."""
+    before: Numbers
+    before_variance: Numbers
+    samples: Numbers
+
+    @property
+    def devices(self) -> int:
+        """How many."""
+        return len(self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """An estimate with its variance and how many degrees of freedom that has."""
+
+    value: float
+    variance: float
+    degrees: float
+    moved: Numbers
+    """By device with the release: how far it has moved."""
+    placebo: Numbers
+    """The same of devices without it."""
+    spread: float
+    """Standard deviation between devices of how far each has moved, beyond noise."""
+    devices: int
+    devices_beside: int
+    samples: int
+    samples_beside: int
+    paired: bool = False
+    """Whether both versions answered on the same devices at the same time."""
+
+
+def effect_of(sample: Sample, assumed: Assumed) -> Effect | None:
+    """The best estimate: of pairs on the same devices or by difference in differences, whichever is surer. None:
+    neither."""
+    found = [each for each in (paired(sample, assumed), differences(sample, assumed)) if each is not None]
+    return min(found, key=lambda each: each.variance * (1 + 2 / each.degrees), default=None)
+
+
+def differences(sample: Sample, assumed: Assumed) -> Effect | None:
+    """Difference in differences over devices; None where no device without the release was there at the same time."""
+    own, beginning = sample.is_own, np.min(sample.start[sample.treated], initial=math.inf)
+    if math.isinf(beginning):
+        return None
+    key, keys = _times(sample)
+    usual = _usual(sample, own, key, keys, np.zeros(len(sample.first)))
+    if not np.any(usual[key[sample.treated]] > -math.inf):
+        return None
+    for last in (False, True):
+        treated, beside = _groups(sample, own, beginning, usual[key])
+        if last or not treated.devices or not beside.devices:
+            break
+        everyone = _group(sample, sample.treated, own, usual[key], keep_all=True)
+        usual = _usual(
+            sample, own, key, keys, everyone.before * _reliance(everyone, _persistence(treated, beside, assumed))
+        )
+    return combined(treated, beside, assumed) if treated.devices and beside.devices else None
+
+
+def paired(sample: Sample, assumed: Assumed) -> Effect | None:
+    """Both versions on the same devices in the same stretches of time; None where none ran beside the release."""
+    if not sample.is_beside.any():
+        return None
+    starts, inverse = np.unique(sample.start, return_inverse=True)
+    key, size = sample.device * len(starts) + inverse.reshape(-1), len(sample.first) * len(starts)
+    ours, theirs = (_cells(sample, rows, key, size) for rows in (sample.treated, sample.is_beside))
+    both = (ours[0] > 0) & (theirs[0] > 0)
+    if not both.any():
+        return None
+    device = np.zeros(size, np.int64)
+    device[key] = sample.device
+    weight = np.where(both, ours[0] * theirs[0] / np.maximum(ours[0] + theirs[0], 1), 0.0)
+    group = _pairs(sample, device[both], weight[both], [part[both] for part in ours], [part[both] for part in theirs])
+    return _alone(group, assumed, int(theirs[0][both].sum()))
+
+
+def movement(sample: Sample, since: float, assumed: Assumed) -> tuple[float, int]:
+    """(standard deviation between devices of how far each has moved since a moment, beyond noise; devices seen).
+
+    Of devices without any release: what they do by themselves.
+    """
+    key, keys = _times(sample)
+    usual = _usual(sample, sample.is_own, key, keys, np.zeros(len(sample.first)))
+    _, moving = _groups(sample, sample.is_own, since, usual[key])
+    if moving.devices < 2:
+        return assumed.differences, 0
+    nobody = Group(*(np.zeros(0) for _ in range(5)))
+    return combined(moving, nobody, assumed).spread, moving.devices
+
+
+def level(group: Group, assumed: Assumed) -> Effect:
+    """The mean of devices, where there is nothing beside them."""
+    return _alone(group, assumed, 0)
+
+
+def combined(treated: Group, beside: Group, assumed: Assumed) -> Effect:
+    """The effect from both sides: how far treated devices have moved, less how far the others have."""
+    persistence = _persistence(treated, beside, assumed)
+    moved, placebo = (group.after - _reliance(group, persistence) * group.before for group in (treated, beside))
+    noise, quiet = (
+        group.after_variance + _squared_past(group, _reliance(group, persistence)) for group in (treated, beside)
+    )
+    degrees = max(0, treated.devices - 1) + max(0, beside.devices - 1)
+    excess = _excess((moved, placebo), (noise, quiet), degrees, assumed.differences)
+    ours, theirs = _mean(moved, noise + excess), _mean(placebo, quiet + excess)
+    return Effect(
+        value=ours[0] - theirs[0],
+        variance=ours[1] + theirs[1],
+        degrees=degrees + PRIOR_DEGREES,
+        moved=moved,
+        placebo=placebo,
+        spread=math.sqrt(excess),
+        devices=treated.devices,
+        devices_beside=beside.devices,
+        samples=int(treated.samples.sum()),
+        samples_beside=int(beside.samples.sum()),
+    )
+
+
+def could_be_chance(effect: Effect, limit: float, level_of: float) -> bool:
+    """Whether a random choice of as many devices would show as much beyond `limit` with more than `level_of`.
+
+    Of fewer choices than 1 / `level_of` the release's own must be the most extreme one. With many devices always False.
+    """
+    count, others = len(effect.moved), len(effect.placebo)
+    if not others or count > RANDOMISED_UP_TO:
+        return False
+    pool = np.concatenate([effect.moved - limit, effect.placebo])
+    observed = pool[:count].mean() - pool[count:].mean()
+    random = np.random.default_rng(0)
+    chosen = np.argsort(random.random((RANDOM_CHOICES, len(pool))), axis=1)[:, :count]
+    ours = pool[chosen].sum(axis=1)
+    drawn = ours / count - (pool.sum() - ours) / others
+    as_extreme = (1 + np.count_nonzero(drawn >= observed - _SMALLEST)) / (RANDOM_CHOICES + 1)
+    return bool(as_extreme > max(level_of, 2.0 / math.comb(len(pool), count)))
+
+
+def _times(sample: Sample) -> tuple[Places, int]:
+    """(a number for the kind and the stretch of time of each row, how many there are)."""
+    starts, inverse = np.unique(sample.start, return_inverse=True)
+    kinds = sample.stratum[sample.device]
+    return kinds * len(starts) + inverse.reshape(-1), (int(kinds.max(initial=0)) + 1) * len(starts)
+
+
+def _usual(sample: Sample, own: Flags, key: Places, keys: int, offset: Numbers) -> Numbers:
+    """By stretch of time, what devices without the release do, each freed of its own `offset`; -inf where there is
+    none."""
+    of_row = offset[sample.device]
+    total = sample.total * np.exp(of_row) if sample.relative else sample.total
+    value = sample.value if sample.relative else sample.value - sample.total * of_row
+    totals = sums_by(key[own], total[own], keys)
+    values = sums_by(key[own], value[own], keys)
+    return np.where(totals > 0, values / np.maximum(totals, _SMALLEST), -math.inf)
+
+
+def _groups(sample: Sample, own: Flags, beginning: float, usual: Numbers) -> tuple[Group, Group]:
+    before, after = own & (sample.start < beginning), own & (sample.start >= beginning)
+    return _group(sample, sample.treated, own, usual), _group(sample, after, before, usual)
+
+
+def _group(sample: Sample, after: Flags, before: Flags, usual: Numbers, *, keep_all: bool = False) -> Group:
+    """Devices with their levels in two sets of rows; those without any row `after` are left out unless `keep_all`."""
+    now, past = (_levels(sample, rows & (usual > -math.inf), usual) for rows in (after, before))
+    known = np.ones(len(sample.first), bool) if keep_all else now[2] > 0
+    return Group(now[0][known], now[1][known], past[0][known], past[1][known], now[2][known])
+
+
+def _levels(sample: Sample, rows: Flags, usual: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """By device, shapes (D,): how far it is from what is usual, the variance of that by noise alone, and its
+    samples."""
+    devices = len(sample.first)
+    total, value, square, expected = (
+        sums_by(sample.device[rows], each[rows], devices)
+        for each in (sample.total, sample.value, sample.square, sample.total * np.where(rows, usual, 0.0))
+    )
+    few = np.maximum(total, 1.0)
+    if sample.relative:
+        found = _log_ratio(value, expected)
+        noise = relative_noise(total, value, square)
+    else:
+        found = (value - expected) / few
+        noise = hit_noise(total, value)
+    there = total > 0
+    return np.where(there, found, 0.0), np.where(there, noise, math.inf), total
+
+
+def hit_noise(total: Numbers, hits: Numbers) -> Numbers:
+    """Variance of ratios of samples, each of one with a hit and a miss more: few samples never look certain."""
+    smooth = (hits + 1) / (total + 2)
+    return np.asarray(smooth * (1 - smooth) / np.maximum(total, 1))
+
+
+def relative_noise(total: Numbers, value: Numbers, square: Numbers) -> Numbers:
+    """Variance of the logarithm of mean absolute errors; never below that of normal errors."""
+    mean = value / np.maximum(total, 1)
+    measured = np.maximum(0.0, square - total * mean**2) / np.maximum(total - 1, 1)
+    return np.asarray(np.maximum(measured / np.maximum(mean**2, _SMALLEST), VARIATION) / np.maximum(total, 1))
+
+
+def _log_ratio(value: Numbers, expected: Numbers) -> Numbers:
+    found = np.log(np.maximum(value, _SMALLEST)) - np.log(np.maximum(expected, _SMALLEST))
+    return np.asarray(np.clip(found, -_LARGEST_LOG, _LARGEST_LOG))
+
+
+def _persistence(treated: Group, beside: Group, assumed: Assumed) -> tuple[float, float]:
+    """(variance between devices that lasts, variance of their pasts that neither lasts nor is noise)."""
+    lasting = passing = 0.0
+    degrees = 0
+    for group in (treated, beside):
+        known = np.isfinite(group.before_variance)
+        if np.count_nonzero(known) < 2:
+            continue
+        after, before = group.after[known] - group.after[known].mean(), group.before[known] - group.before[known].mean()
+        lasting += float(after @ before)
+        passing += float(before @ before) - float(group.before_variance[known].sum())
+        degrees += int(np.count_nonzero(known)) - 1
+    weight = degrees + PRIOR_DEGREES
+    lasts = max(0.0, (lasting + PRIOR_DEGREES * assumed.levels**2) / weight)
+    return lasts, max(0.0, passing / max(degrees, 1) - lasts)
+
+
+def _reliance(group: Group, persistence: tuple[float, float]) -> Numbers:
+    """By device, how much of its past is expected to go on: 0 for none, 1 for all of it."""
+    lasts, passes = persistence
+    return np.asarray(lasts / (lasts + passes + group.before_variance + _SMALLEST))
+
+
+def _squared_past(group: Group, reliance: Numbers) -> Numbers:
+    past = np.where(np.isfinite(group.before_variance), group.before_variance, 0.0)
+    return np.asarray(reliance**2 * past)
+
+
+def _excess(values: tuple[Numbers, ...], noises: tuple[Numbers, ...], degrees: int, assumed: float) -> float:
+    """Variance between devices beyond noise, the assumed one mixed in."""
+    squares = sum(float(((each - each.mean()) ** 2).sum()) for each in values if len(each))
+    expected = sum(float(each.mean()) * (len(each) - 1) for each in noises if len(each) > 1)
+    return max(0.0, (squares - expected + PRIOR_DEGREES * assumed**2) / (degrees + PRIOR_DEGREES))
+
+
+def _mean(values: Numbers, variances: Numbers) -> tuple[float, float]:
+    if not len(values):
+        return 0.0, 0.0
+    weights = 1.0 / np.maximum(variances, _SMALLEST)
+    return float(weights @ values / weights.sum()), float(1.0 / weights.sum())
+
+
+def _alone(group: Group, assumed: Assumed, samples_beside: int) -> Effect:
+    degrees = group.devices - 1
+    excess = _excess((group.after,), (group.after_variance,), degrees, assumed.differences)
+    value, variance = _mean(group.after, group.after_variance + excess)
+    return Effect(
+        value=value,
+        variance=variance,
+        degrees=degrees + PRIOR_DEGREES,
+        moved=group.after,
+        placebo=np.zeros(0),
+        spread=math.sqrt(excess),
+        devices=group.devices,
+        devices_beside=group.devices if samples_beside else 0,
+        samples=int(group.samples.sum()),
+        samples_beside=samples_beside,
+        paired=samples_beside > 0,
+    )
+
+
+def _cells(sample: Sample, rows: Flags, key: Places, size: int) -> list[Numbers]:
+    return [sums_by(key[rows], each[rows], size) for each in (sample.total, sample.value, sample.square)]
+
+
+def _pairs(sample: Sample, device: Places, weight: Numbers, ours: list[Numbers], theirs: list[Numbers]) -> Group:
+    """Devices with the mean of both versions' differences, weighted as by Mantel and Haenszel."""
+    devices = len(sample.first)
+    weights = sums_by(device, weight, devices)
+    known = weights > 0
+    means = [
+        sums_by(device, weight * side[1] / side[0], devices) / np.maximum(weights, _SMALLEST) for side in (ours, theirs)
+    ]
+    if sample.relative:
+        noise = weight**2 * (
+            relative_noise(*ours) * (ours[1] / ours[0]) ** 2 + relative_noise(*theirs) * (theirs[1] / theirs[0]) ** 2
+        )
+        scale = np.maximum(np.minimum(*means), _SMALLEST) ** 2
+        found = _log_ratio(*means)
+    else:
+        noise = weight**2 * (hit_noise(ours[0], ours[1]) + hit_noise(theirs[0], theirs[1]))
+        scale = np.ones(devices)
+        found = means[0] - means[1]
+    variance = sums_by(device, noise, devices) / np.maximum(weights, _SMALLEST) ** 2 / scale
+    samples = sums_by(device, ours[0], devices)
+    none = np.zeros(int(known.sum()))
+    return Group(found[known], variance[known], none, none + math.inf, samples[known])

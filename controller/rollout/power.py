@@ -1,0 +1,153 @@
+"""What a rule can find with the devices of the first wave, from how much this fleet's own devices differ.
+
+Decides the smallest harm that is found with a chance of 80 %, in devices and hours, and which rule could never trip.
+Refuses to know where the fleet's past is kept.
+"""
+
+import math
+
+import numpy as np
+from msgspec import Struct
+
+from controller.rollout import evidence
+from controller.rollout.by_device import PRIOR_DEGREES, Sample, movement
+from controller.rollout.evidence import ASSUMED, Compared
+from controller.rollout.model import Metric, Rule
+from controller.rollout.rows import Table
+
+USUAL_ACCURACY = 0.9
+"""Of a fleet whose labels are not known yet."""
+COUNTED: dict[Metric, str] = {
+    "accuracy_drop": "labelled",
+    "error_increase": "measured",
+    "error_ratio": "inferences",
+    "latency_ratio_p95": "inferences",
+    "agreement": "compared",
+}
+
+
+class Shown(Struct, frozen=True):
+    """What a fleet has shown of one metric."""
+
+    spread: float
+    """Standard deviation between devices of how far each moves by itself, in the unit of the effect."""
+    devices: int = 0
+    """Devices that have shown it; 0: it is assumed."""
+    per_hour: float = 0.0
+    """Samples of one device in an hour; 0: not known."""
+    noise_of_one: float = USUAL_ACCURACY * (1 - USUAL_ACCURACY)
+    """Variance of one sample."""
+
+
+def assumed(metric: Metric) -> Shown:
+    """What is taken of a fleet that has shown nothing yet."""
+    noise = 0.57 if metric == "error_increase" else 1.1 if metric == "latency_ratio_p95" else Shown(0.0).noise_of_one
+    return Shown(ASSUMED[metric].differences, noise_of_one=noise)
+
+
+def shown_by(metric: Metric, past: Compared, soak_s: float) -> Shown:
+    """What the fleet's own past shows: how far its devices moved in the newest `soak_s`, without any release."""
+    table, usual = past.table, assumed(metric)
+    total = table.column(COUNTED[metric])
+    hours = (float(table.start.max()) - float(table.start.min())) / 3600.0 if len(table.start) else 0.0
+    devices = len(np.unique(table.device[total > 0]))
+    if not devices or hours <= 0:
+        return usual
+    per_hour = float(total.sum()) / devices / hours
+    sample = _sample_of(metric, past)
+    if sample is None:
+        return Shown(usual.spread, 0, per_hour, usual.noise_of_one)
+    since = float(table.start.max()) - min(soak_s, hours * 1800.0)
+    spread, seen = movement(sample, since, ASSUMED[metric])
+    ratio = float(sample.value.sum()) / max(float(sample.total.sum()), 1.0)
+    noise = usual.noise_of_one if sample.relative else max(ratio * (1 - ratio), 1e-4)
+    return Shown(spread, seen, per_hour, noise)
+
+
+def power_of(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown, tests: int = 1) -> str:
+    """In a sentence, what a rule finds with `first` devices against `beside` others in `soak_s`."""
+    hours, per_device = soak_s / 3600.0, shown.per_hour * soak_s / 3600.0
+    samples = int(first * per_device)
+    what = f"{_count(first)} against {beside} in {hours:.3g} h, {per_device:.0f} {_words(rule.metric)} each"
+    if samples < rule.min_samples:
+        wait = f": in {rule.min_samples / (first * shown.per_hour):.3g} h" if shown.per_hour else ""
+        return f"{what} = {samples}, {rule.min_samples} needed{wait}"
+    finds = smallest_found(rule, first, beside, samples, shown=shown, tests=tests)
+    limit = evidence.limit_of(rule)
+    source = (
+        f"{shown.devices} devices of this fleet have shown that they move by {_in_unit(rule, shown.spread)}"
+        if shown.devices
+        else f"assumed that devices move by {_in_unit(rule, shown.spread)}, until this fleet has shown it"
+    )
+    unseen = f"between {_in_unit(rule, limit)} (allowed) and that much nothing trips in this wave"
+    return f"{what}: finds {_harm(rule, finds)} with 80 %; {unseen}; {source}"
+
+
+def why_it_cannot_trip(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown, tests: int = 1) -> str:
+    """Why not even the worst release could trip a rule, in devices and hours; empty where one could."""
+    worst = {"accuracy_drop": 1.0, "agreement": 1.0}.get(rule.metric)
+    if worst is None:
+        return ""
+    samples = max(rule.min_samples, int(first * shown.per_hour * soak_s / 3600.0))
+    finds = smallest_found(rule, first, beside, samples, shown=shown, tests=tests)
+    if finds <= worst:
+        return ""
+    return (
+        f"rule {rule.metric}: {_count(first)} against {beside} in {soak_s / 3600.0:.3g} h find "
+        f"{_harm(rule, finds)} at the least, and none can be larger than {_in_unit(rule, worst)}: it can never fail; "
+        "allow less, make the first wave larger or its soak longer"
+    )
+
+
+def smallest_found(rule: Rule, first: int, beside: int, samples: int, *, shown: Shown, tests: int = 1) -> float:
+    """The smallest harm that is found with a chance of 80 %, in the unit of the effect."""
+    noise = shown.noise_of_one * first / max(samples, 1)
+    others = 1.0 / beside if beside and rule.metric != "agreement" else 0.0
+    variance = (shown.spread**2 + noise) * (1.0 / max(first, 1) + others)
+    degrees = max(first - 1, 0) + max(beside - 1, 0) * (others > 0) + PRIOR_DEGREES
+    return evidence.limit_of(rule) + evidence.detectable(variance, degrees, tests)
+
+
+def _sample_of(metric: Metric, past: Compared) -> Sample | None:
+    match metric:
+        case "accuracy_drop":
+            return evidence.accuracy_sample(past)
+        case "error_increase":
+            return evidence.error_sample(past)
+        case "error_ratio":
+            return evidence.failure_sample(past)
+        case _:
+            return None
+
+
+def past_of(table: Table, kinds: dict[str, str]) -> Compared:
+    """A fleet's past as if no device had had the release."""
+    names = evidence.names_of(sorted(set(kinds.values())))
+    stratum = np.array([names.get(kinds.get(name, ""), -1) for name in table.names], dtype=np.int64)
+    known = stratum[table.device] >= 0 if len(stratum) else np.zeros(0, dtype=bool)
+    return Compared(table.where(known), stratum, np.full(len(table.names), math.inf))
+
+
+def _in_unit(rule: Rule, effect: float) -> str:
+    match rule.metric:
+        case "latency_ratio_p95":
+            return f"{math.exp(min(effect, 50.0)):.2f} times"
+        case "error_increase":
+            return f"{math.expm1(min(effect, 50.0)):.1%}"
+        case _:
+            return f"{effect * 100:.1f} points"
+
+
+def _harm(rule: Rule, effect: float) -> str:
+    word = {"latency_ratio_p95": "a time of", "error_increase": "an error larger by", "agreement": "answers apart by"}
+    return f"{word.get(rule.metric, 'a harm of')} {_in_unit(rule, effect)}"
+
+
+def _words(metric: Metric) -> str:
+    return {"agreement": "compared answers", "accuracy_drop": "labels", "error_increase": "labels"}.get(
+        metric, "inferences"
+    )
+
+
+def _count(devices: int) -> str:
+    return f"{devices} device" if devices == 1 else f"{devices} devices"

@@ -1,0 +1,53 @@
+"""One row of the store: what one device measured of one version in one interval, as few bytes.
+
+Decides the bytes. Refuses to know files.
+"""
+
+from collections.abc import Iterable
+from operator import attrgetter
+
+import msgspec
+
+from contract.messages import ModelInterval
+from controller.rollout.facts import BUCKET_S, Sums
+
+_fields = attrgetter(*Sums.__struct_fields__)
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What one telemetry message says of one version."""
+
+    device: str
+    boot: int
+    seq: int
+    at: float
+    """When it came, in seconds since 1970."""
+    interval: ModelInterval
+
+    @property
+    def start(self) -> int:
+        """The minute in which it came, in seconds since 1970."""
+        return int(self.at // BUCKET_S * BUCKET_S)
+
+
+def encoded(sums: Sums | ModelInterval) -> bytes:
+    """The counts as bytes, for `decoded`."""
+    return msgspec.msgpack.encode(_fields(sums))
+
+
+def decoded(counts: bytes) -> Sums:
+    """The counts in a row. Fields that a later version has added are left out, and missing ones are 0."""
+    values = msgspec.msgpack.decode(counts)
+    known = zip(Sums.__struct_fields__, values, strict=False)
+    return msgspec.convert(dict(known), Sums)
+
+
+def added(rows: Iterable[bytes]) -> bytes:
+    """The sum of rows. Of a single one its own bytes."""
+    first, *others = rows
+    if not others:
+        return first
+    total = decoded(first)
+    for each in others:
+        total = total.plus(decoded(each))
+    return encoded(total)

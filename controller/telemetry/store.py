@@ -1,0 +1,213 @@
+"""The telemetry of a fleet in one SQLite file: a row for each device, version and interval.
+
+Decides that a row is there once, whatever comes twice, and how rows age: minutes become hours after two hours, hours
+become days after five weeks, days go after a year. Rows of a device can be taken out again, and what is left equals
+that of a fleet which never had it. Refuses to know what rows say about a release.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from controller.fleet.heard import Heard
+from controller.registry.database import open_database, transaction
+from controller.rollout.facts import Sums
+from controller.rollout.rows import HOUR_S, RECENT_S
+from controller.telemetry.counts import Counted, added, decoded, encoded
+
+DAY_S = 86_400.0
+KEEP_HOURS_S = 35 * DAY_S
+"""Hours show the phase of a week; five of each are enough to compare with."""
+DEVICES_AT_ONCE = 50
+"""Devices whose minutes become hours in one pass: some 6,000 rows, 30 ms."""
+ROWS_AT_ONCE = 2_000
+"""Hours that become days, and days that go, in one pass."""
+
+CACHE_KB = 65_536
+"""Pages of the newest two hours of 5,000 devices: rows come in the order of time and lie in the order of devices."""
+CHECKPOINT_PAGES = 16_000
+"""Pages of 4 kB that are written before they are moved into the file: 64 MB, so each moves once for many rows."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS recent (device TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
+    model TEXT NOT NULL, release INTEGER NOT NULL, start INTEGER NOT NULL, counts BLOB NOT NULL,
+    PRIMARY KEY (device, boot, seq, model, release)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS merged (model TEXT NOT NULL, span INTEGER NOT NULL, start INTEGER NOT NULL,
+    device TEXT NOT NULL, release INTEGER NOT NULL, counts BLOB NOT NULL,
+    PRIMARY KEY (model, span, start, device, release)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS heard (device TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (device, boot));
+CREATE TABLE IF NOT EXISTS verdicts (rollout TEXT NOT NULL, at REAL NOT NULL, rule INTEGER NOT NULL,
+    stratum TEXT NOT NULL, body BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS verdicts_of ON verdicts (rollout, at);
+"""
+_INSERT = "INSERT OR IGNORE INTO recent VALUES (?, ?, ?, ?, ?, ?, ?)"
+_MERGE = "INSERT OR REPLACE INTO merged VALUES (?, ?, ?, ?, ?, ?)"
+_HEARD = "INSERT INTO heard VALUES (?, ?, ?) ON CONFLICT (device, boot) DO UPDATE SET seq = max(seq, excluded.seq)"
+
+Key = tuple[str, int, int, str, int]
+"""(model, span, start, device, release)"""
+
+
+class TelemetryStore:
+    """One SQLite file in WAL mode with full syncs, one writer."""
+
+    def __init__(self, path: Path, keep_days: int = 400, max_mb: int = 4096) -> None:
+        self._db = open_database(path, _SCHEMA)
+        self._db.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        self._keep_s, self._max_bytes = keep_days * DAY_S, max_mb * 1_000_000
+        self._after = ""
+        """The device after which minutes are rolled up next."""
+        self._rolled_to = 0.0
+
+    def keep(self, measured: Sequence[Counted]) -> None:
+        """Makes rows durable in one transaction; a row that is there already stays. WorldError `disk_full`."""
+        rows: dict[tuple[str, int, int, str, int], tuple[int, bytes]] = {}
+        for each in measured:
+            interval = each.interval
+            key = (each.device, each.boot, each.seq, interval.model, interval.version.release)
+            before, counts = rows.get(key), encoded(interval)
+            rows[key] = (each.start, counts if before is None else added((before[1], counts)))
+        with transaction(self._db):
+            self._db.executemany(_INSERT, [(*key, *row) for key, row in rows.items()])
+
+    def past(self, model: str, since: float) -> Iterator[tuple[str, int, float, Sums]]:
+        """(device, release, start, sums) of a model from a moment on, merged rows first."""
+        wanted = "SELECT device, release, start, counts FROM {} WHERE model = ? AND start >= ?"
+        for table in ("merged", "recent"):
+            for device, release, start, counts in self._db.execute(wanted.format(table), (model, since)):
+                yield device, release, float(start), decoded(counts)
+
+    def heard(self) -> dict[str, Heard]:
+        """By device, the messages that are in the store: a message that comes again is counted by nobody."""
+        found: dict[str, Heard] = {}
+        for device, boot, seq in self._db.execute("SELECT device, boot, seq FROM heard ORDER BY rowid"):
+            found[device] = found.get(device, Heard()).up_to(boot, seq)
+        recent = "SELECT DISTINCT device, boot, seq, start FROM recent ORDER BY start, seq"
+        for device, boot, seq, _ in self._db.execute(recent):
+            found[device] = found.get(device, Heard()).then(boot, seq)[0]
+        return found
+
+    def drop(self, device: str) -> None:
+        """Takes out all that a device has measured. What it sent counts as heard: nothing of it comes back."""
+        with transaction(self._db):
+            for boot, seq in self._db.execute(
+                "SELECT boot, max(seq) FROM recent WHERE device = ? GROUP BY boot", (device,)
+            ).fetchall():
+                self._db.execute(_HEARD, (device, boot, seq))
+            self._db.execute("DELETE FROM recent WHERE device = ?", (device,))
+            self._db.execute("DELETE FROM merged WHERE device = ?", (device,))
+
+    def tend(self, now: float, marks: Collection[float] = ()) -> None:
+        """A little of what ageing asks for: a pass calls it, and what is left waits for the next one.
+
+        No row then reaches across one of the `marks`: the begins of open rollouts.
+        """
+        before = (now - RECENT_S) // HOUR_S * HOUR_S
+        if before > self._rolled_to:
+            with transaction(self._db):
+                self._after = self._roll_up(before, marks)
+            if not self._after:
+                self._rolled_to = before
+                self._age(now)
+                self._shrink()
+
+    def size_bytes(self) -> int:
+        """What the rows take up."""
+        pages, free, page = (
+            int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * page
+
+    def oldest(self) -> float | None:
+        """When the oldest row begins, in seconds since 1970; None without any."""
+        starts = (self._db.execute(f"SELECT min(start) FROM {table}").fetchone()[0] for table in ("merged", "recent"))  # noqa: S608
+        return min((float(start) for start in starts if start is not None), default=None)
+
+    def keep_verdicts(self, points: Iterable[tuple[str, float, int, str, bytes]]) -> None:
+        """Appends (rollout, seconds since 1970, index of the rule, stratum, verdict as JSON). WorldError
+        `disk_full`."""
+        with transaction(self._db):
+            self._db.executemany("INSERT INTO verdicts VALUES (?, ?, ?, ?, ?)", points)
+
+    def verdicts(self, rollout: str) -> list[tuple[float, bytes]]:
+        """(when, verdict as JSON) of a rollout, oldest first."""
+        return self._db.execute("SELECT at, body FROM verdicts WHERE rollout = ? ORDER BY at", (rollout,)).fetchall()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._db.close()
+
+    def _roll_up(self, before: float, marks: Collection[float]) -> str:
+        """Minutes of the next few devices become hours; returns the last of them, or "" after the last one there is."""
+        wanted = "SELECT DISTINCT device FROM recent WHERE device > ? ORDER BY device LIMIT ?"
+        devices = [device for (device,) in self._db.execute(wanted, (self._after, DEVICES_AT_ONCE))]
+        for device in devices:
+            rows = self._db.execute(
+                "SELECT model, release, start, counts FROM recent WHERE device = ? AND start < ?", (device, before)
+            ).fetchall()
+            keyed = [
+                ((model, int(HOUR_S), hour_of(start, marks), device, release), counts)
+                for model, release, start, counts in rows
+            ]
+            self._add(keyed)
+            heard = self._db.execute(
+                "SELECT device, boot, max(seq) FROM recent WHERE device = ? AND start < ? GROUP BY boot",
+                (device, before),
+            ).fetchall()
+            self._db.executemany(_HEARD, heard)
+            self._db.execute("DELETE FROM recent WHERE device = ? AND start < ?", (device, before))
+        return devices[-1] if len(devices) == DEVICES_AT_ONCE else ""
+
+    def _add(self, keyed: Iterable[tuple[Key, bytes]]) -> None:
+        """Adds counts to merged rows."""
+        for key, group in groupby(sorted(keyed), lambda pair: pair[0]):
+            known = self._db.execute(
+                "SELECT counts FROM merged WHERE model = ? AND span = ? AND start = ? AND device = ? AND release = ?",
+                key,
+            ).fetchone()
+            self._db.execute(_MERGE, (*key, added([*(known or ()), *(counts for _, counts in group)])))
+
+    def _age(self, now: float) -> None:
+        """Old hours become days, and the oldest days go."""
+        with transaction(self._db):
+            for model in self.models():
+                wanted = "FROM merged WHERE model = ? AND span = ? AND start < ?"
+                old = (model, int(HOUR_S), now - KEEP_HOURS_S)
+                rows = self._db.execute(
+                    f"SELECT start, device, release, counts {wanted} ORDER BY start LIMIT ?",
+                    (*old, ROWS_AT_ONCE),
+                ).fetchall()
+                self._add(
+                    ((model, int(DAY_S), int(start // DAY_S * DAY_S), device, release), counts)
+                    for start, device, release, counts in rows
+                )
+                gone = [(model, int(HOUR_S), start, device, release) for start, device, release, _ in rows]
+                self._db.executemany(
+                    "DELETE FROM merged WHERE model = ? AND span = ? AND start = ? AND device = ? AND release = ?", gone
+                )
+                self._db.execute(f"DELETE {wanted}", (model, int(DAY_S), now - self._keep_s))
+            self._db.execute("DELETE FROM verdicts WHERE at < ?", (now - self._keep_s,))
+
+    def _shrink(self) -> None:
+        """Deletes the oldest merged rows where the file is larger than it may be."""
+        if self.size_bytes() > self._max_bytes:
+            with transaction(self._db):
+                edge = self._db.execute(
+                    "SELECT start FROM merged ORDER BY start LIMIT 1 OFFSET (SELECT count(*) / 10 FROM merged)"
+                ).fetchone()
+                if edge is not None:
+                    self._db.execute("DELETE FROM merged WHERE start <= ?", edge)
+
+    def models(self) -> list[str]:
+        """Models with merged or recent rows."""
+        found = self._db.execute("SELECT DISTINCT model FROM merged UNION SELECT DISTINCT model FROM recent").fetchall()
+        return sorted(model for (model,) in found)
+
+
+def hour_of(start: int, marks: Collection[float]) -> int:
+    """The hour in which a minute lies, or the last of the marks in it that does not come after the minute."""
+    passed = [int(mark) for mark in marks if mark <= start]
+    return max([int(start // HOUR_S * HOUR_S), *passed])
