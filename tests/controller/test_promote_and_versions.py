@@ -139,7 +139,7 @@ def test_a_withdrawn_version_is_brought_by_no_rollout_and_the_refusal_says_who_a
     status, refused = call(state, "POST", "/v1/rollouts/plan", json={"model": "m"})
     assert (status, refused["code"]) == (409, "version_withdrawn"), "an older one goes out only if it is named"
     assert "it reads the wrong column" in refused["detail"]
-    assert refused["detail"].endswith("name the version that you want instead, for example --version 1")
+    assert refused["detail"].endswith("; or name another version, for example --version 1")
     assert call(state, "POST", "/v1/rollouts/plan", json={"model": "m", "release": 1})[1]["release"] == 1
     assert call(state, "GET", "/v1/models")[1][0]["newest_passed"] == 1
     again = open_state(state.config)

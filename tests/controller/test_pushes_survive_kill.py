@@ -37,7 +37,7 @@ state.deliveries.begin = lambda model, manifest: None
 push_verb.finish_interrupted(state)
 number = state.registry.next_release("m")
 while True:
-    async def run_conversion(*_):
+    async def run_conversion(*_, **__):
         return converted(b"onnx %d" % number + b"x" * 200_000)
     push_verb.run_conversion = run_conversion
     print(pushed(state, directory).version.release, flush=True)

@@ -128,6 +128,7 @@ def test_a_list_without_anything_that_expires_says_so_and_how_to_see_all(answers
 def test_the_list_of_versions_says_which_was_rolled_back_and_why(answers: dict[str, Any]) -> None:
     known = {"model": "m", "release": 2, "passed": True, "digest": "ab", "size_bytes": 1, "task": "", "estimator": "e"}
     known |= {"created_at": NOW.isoformat(), "created_by": "ada", "gates": [], "withdrawn": None, "devices": []}
+    known |= {"semver": "1.1.0", "aliases": [], "tags": {}, "metrics": {}, "licence": "", "removed": None}
     answers["versions"] = Table([Version.read({**known, "rolled_back": {"rollout": "r-1", "reason": "1 of 3 failed"}})])
     said = " ".join(run("model", "show", "m").split())
     assert "rolled back by r-1: 1 of 3 failed" in said
