@@ -39,7 +39,7 @@ from agent.uplink.faults import Faults
 from agent.uplink.reporter import Reporter
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError, WorldError
-from contract.messages import Ack
+from contract.messages import MAX_INTERVALS, Ack
 from contract.trust.verified import Trusted
 from contract.wire import decode
 
@@ -328,10 +328,12 @@ class Agent:
 
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._intervals.telemetry_s
-        intervals = tuple(interval for name in sorted(self.models) for interval in self.models[name].take_intervals())
+        intervals = [interval for name in sorted(self.models) for interval in self.models[name].take_intervals()]
+        for name in sorted(self.models):
+            intervals += self.models[name].take_labels(MAX_INTERVALS - len(intervals))
         usage = self._runtime.usage()
         self._reporter.telemetry(
-            intervals,
+            tuple(intervals),
             usage,
             interval_s=now - self._telemetry_since,
             cpu_s=usage.cpu_s - self._cpu_s,

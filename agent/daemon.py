@@ -288,6 +288,10 @@ class Daemon:
         """Returns the slot of a model, whether the device knows the model yet or not; from any thread."""
         return self._device.slot(name)
 
+    def slot_that_answered(self, answer: str) -> ModelSlot:
+        """Returns the slot of the model that gave an answer, by its id. BadInput `answer_unknown`."""
+        return self._device.slot_that_answered(answer)
+
     def _confirmed_blob(self, digest: str) -> tuple[Blob, str] | None:
         return self._device.confirmed_blob(digest)
 

@@ -16,6 +16,7 @@ from agent.ports import Array, Stopped
 from agent.serving.acceptance import acceptance_of
 from agent.serving.metrics import exposition
 from agent.serving.model_config import model_config
+from agent.serving.oip_feedback import take_feedback, take_metric
 from agent.serving.oip_messages import (
     BYTES_TYPE,
     InferRequest,
@@ -100,6 +101,10 @@ class Endpoint:
                 return self._infer(self._ready(name), request)
             case ["models", name, "versions", version, "infer"]:
                 return self._infer(self._ready(name, version), request, chosen=True)
+            case ["models", name, "feedback"]:
+                return take_feedback(self._slot(name), request)
+            case ["models", name, "metrics"]:
+                return take_metric(self._slot(name), request)
             case ["repository", "index"]:
                 return plain([entry for name in sorted(self._slots()) for entry in self._indexed(name)])
         raise Refused(403, "models come by signed rollouts from the controller: edgeward rollout start")
@@ -176,11 +181,13 @@ class Endpoint:
             inputs = _accepted(serving, asked, tail)
             rows = _rows(inputs)
             clock.read()
-            answered, arrays = slot.run_or_fall_back(serving, inputs, request.stop)
+            number, key = slot.answers.next_number(), _named_key(asked) if slot.watchers else ""
+            answered, arrays = slot.run_or_fall_back(serving, inputs, request.stop, key, number)
             clock.ran()
             if answered is not serving:
                 serving, outputs = answered, _chosen(answered.assignment.manifest.outputs, asked)
             response = _respond(slot.model, serving, asked, outputs, arrays)
+            response.answer_id = slot.answers.name(number)
         except BaseException:
             self._statistics.failed(slot.model, serving.version, clock)
             raise
@@ -231,7 +238,9 @@ def _parts(path: str) -> tuple[tuple[str, ...], bool]:
 
 def _takes_post(parts: tuple[str, ...]) -> bool:
     match parts:
-        case ["v2", "models", _, "infer"] | ["v2", "models", _, "versions", _, "infer"] | ["v2", "repository", "index"]:
+        case ["v2", "models", _, "infer" | "feedback" | "metrics"] | ["v2", "models", _, "versions", _, "infer"]:
+            return True
+        case ["v2", "repository", "index"]:
             return True
         case ["v2", "repository", "models", _, "load" | "unload"]:
             return True
@@ -299,10 +308,14 @@ def _inputs(manifest: Manifest, asked: InferRequest, tail: memoryview) -> dict[s
     return arrays
 
 
+def _named_key(asked: InferRequest) -> str:
+    """Returns the routing key that a request names; empty if it names none."""
+    return asked.parameters.routing_key if asked.parameters is not None else ""
+
+
 def _key(asked: InferRequest, request: Request) -> str | bytes:
     """Returns the routing key of a request."""
-    named = asked.parameters.routing_key if asked.parameters is not None else ""
-    return named or asked.id or bytes(request.body)
+    return _named_key(asked) or asked.id or bytes(request.body)
 
 
 def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:
