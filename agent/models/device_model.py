@@ -155,7 +155,7 @@ class DeviceModel:
         return True
 
     def judge(self) -> HealthJudged | None:
-        """Judges the health of the trial; None if nothing was inferred, labelled or refused since the last judgement."""
+        """Judges the health of the trial; None if it was asked nothing and got no label since the last judgement."""
         trial = self.state.record.trial
         serving = self.lineup.of(trial.digest) if trial is not None else None
         if serving is None or trial is None:

@@ -57,7 +57,7 @@ class Capturer:
         why = self._why(confidence)
         if why is not None:
             value = answer_of(outputs, regression=_is_real(manifest))
-            self._keep(manifest, (why, confidence), values, value, about, label)
+            self._keep(manifest, (why, confidence), values, (value, label), about)
 
     def see_tensors(
         self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None, about: About = NOTHING
@@ -73,7 +73,7 @@ class Capturer:
                 value = answer_of([outputs[0][number : number + 1]], regression=_is_real(manifest))
                 values = _by_column(manifest, inputs, number)
                 named = about if rows == 1 or not about.id else replace(about, id=f"{about.id}.{number}")
-                self._keep(manifest, (why, confidence), values, value, named)
+                self._keep(manifest, (why, confidence), values, (value, None), named)
 
     def _why(self, confidence: float | None) -> Why | None:
         if confidence is not None and confidence < self._policy.below_confidence:
@@ -85,11 +85,11 @@ class Capturer:
         manifest: Manifest,
         chosen: tuple[Why, float | None],
         values: Mapping[str, Any],
-        value: Answer,
+        answered: tuple[Answer, Answer | None],
         about: About,
-        label: Answer | None = None,
     ) -> None:
-        why, confidence = chosen
+        """Keeps a row: why, and its confidence; its answer, and its label."""
+        (why, confidence), (value, label) = chosen, answered
         kept = [column for column in manifest.columns if column not in self._removed][:MAX_COLUMNS]
         row = CapturedRow(
             at=round(self._clock(), 3),

@@ -1,4 +1,4 @@
-"""Labels and metrics over HTTP: what an application says later about a model's answers, beside the Open Inference Protocol.
+"""Labels and metrics over HTTP, beside the Open Inference Protocol: what an application says later about answers.
 
 Decides what such a request must hold, and the status of each refusal. Refuses to know how labels count: `truth` does.
 """

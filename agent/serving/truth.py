@@ -121,7 +121,7 @@ class Truth:
         return found
 
     def metric(self, name: str, value: float, version: int) -> None:
-        """Counts a number of the application's for a version, by the number under which its answers are kept. BadInput `metric_invalid`."""
+        """Counts a number of the application's for a version, which `Answers` knows. BadInput `metric_invalid`."""
         if not METRIC_NAME.match(name):
             words = "use up to 64 letters, digits and '_', beginning with no digit"
             raise BadInput(Code.METRIC_INVALID, f"metric {name[:80]!r}: {words}")

@@ -1,5 +1,6 @@
 """What the API shows: structs with a schema, made from the world. OpenAPI and the client's tables follow from them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import msgspec
 from contract.captured import CapturedRow
 from contract.desired import Delivery
 from contract.histogram import quantile_us
-from contract.messages import Hardware, ModelState, SensorState, SinkState
+from contract.messages import Hardware, MetricSums, ModelState, SensorState, SinkState
 from contract.wire import Message
 from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
@@ -61,6 +62,15 @@ class CapturedView(Message, frozen=True):
     row: CapturedRow
 
 
+class MetricView(Message, frozen=True):
+    """A number that applications on devices report of their own."""
+
+    count: int
+    mean: float
+    deviation: float
+    """The standard deviation."""
+
+
 class VersionView(Message, frozen=True):
     """One version."""
 
@@ -88,6 +98,8 @@ class VersionDetail(VersionView, frozen=True):
     """In how few bytes its forms come, by themselves and as changes to other versions."""
     lineage: dict[str, Any]
     evidence: dict[str, Any]
+    metrics: dict[str, MetricView]
+    """Numbers of applications' own, of all devices since the controller started, by name."""
 
 
 class ModelView(Message, frozen=True):
@@ -124,6 +136,8 @@ class MeasuredView(Message, frozen=True):
     """Labels that were there and no labels."""
     latency_us_p50: float | None
     latency_us_p95: float | None
+    metrics: dict[str, MetricView]
+    """Numbers of the application's own, by name."""
 
 
 class DeviceModelView(Message, frozen=True):
@@ -229,7 +243,11 @@ def version_fields(version: Version, withdrawn: Withdrawal | None, devices: Sequ
 
 
 def version_detail(
-    version: Version, withdrawn: Withdrawal | None, devices: Sequence[str], deliveries: tuple[Delivery, ...] = ()
+    version: Version,
+    withdrawn: Withdrawal | None,
+    devices: Sequence[str],
+    metrics: dict[str, MetricView],
+    deliveries: tuple[Delivery, ...] = (),
 ) -> VersionDetail:
     """Everything about a version."""
     return VersionDetail(
@@ -237,6 +255,7 @@ def version_detail(
         deliveries=deliveries,
         lineage=msgspec.to_builtins(version.lineage),
         evidence=version.evidence,
+        metrics=metrics,
         **version_fields(version, withdrawn, devices),
     )
 
@@ -303,4 +322,20 @@ def _measured(release: int, sums: Sums, faults: dict[str, str]) -> MeasuredView:
         labels_unusable=sums.labels_unusable,
         latency_us_p50=quantile_us(sums.latency_counts, 0.5),
         latency_us_p95=quantile_us(sums.latency_counts, 0.95),
+        metrics=metric_views(sums),
     )
+
+
+def metric_views(sums: Sums) -> dict[str, MetricView]:
+    """Returns an application's numbers by name."""
+    return {
+        name: MetricView(count=each.count, mean=each.sum / each.count, deviation=deviation_of(each))
+        for name, each in sorted(sums.metrics.items())
+        if each.count
+    }
+
+
+def deviation_of(sums: MetricSums) -> float:
+    """Returns the standard deviation; 0 where rounding would make it the root of less than nothing."""
+    mean = sums.sum / sums.count
+    return math.sqrt(max(0.0, sums.squared_sum / sums.count - mean * mean))

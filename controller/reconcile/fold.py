@@ -60,13 +60,15 @@ def _add(world: World, device: str, interval: ModelInterval, now: float) -> None
         if rollout.model == interval.model and rollout.status in ("running", "paused"):
             member = members_of(world, rollout).get(device)
             if member is not None:
-                _add_to_cell(
-                    world.measured.cells.setdefault(rollout.id, {}), member.stratum, interval, rollout.release, now
-                )
+                cells = world.measured.cells.setdefault(rollout.id, {})
+                _add_to_cell(cells, member.stratum, interval, rollout.release, now)
 
 
 def _add_to_cell(cells: Cells, stratum: str, interval: ModelInterval, release: int, now: float) -> None:
-    place = (stratum, int(now // BUCKET_S))
+    """Adds an interval to the minute in which it was measured; labels that came later to that of their answers."""
+    place = (stratum, int((now - interval.age_s) // BUCKET_S))
+    if interval.age_s > BUCKET_S * MAX_BUCKETS:
+        return
     cells[place] = cells.get(place, Cell()).plus(interval, release)
     oldest = place[1] - MAX_BUCKETS
     if next(iter(cells))[1] < oldest:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from edgeward.answers.answer import Answer, Plain, Time
 from edgeward.answers.blob import Blob
+from edgeward.answers.devices import Metric
 
 
 class Model(Answer, frozen=True):
@@ -84,6 +85,8 @@ class VersionDetail(Version, frozen=True):
     lineage: Lineage
     evidence: Plain
     """What the conversion measured; the keys differ by converter."""
+    metrics: dict[str, Metric] = {}
+    """Numbers of applications' own, of all devices since the controller started, by name."""
 
     @property
     def variants(self) -> tuple["VariantEvidence", ...]:
@@ -118,6 +121,12 @@ class CapturedRow(Answer, frozen=True):
     confidence: float | None = None
     """The largest probability, in [0, 1]."""
     label: str | float | None = None
+    id: str = ""
+    """Names the answer on its device, as the application knows it."""
+    key: str = ""
+    """Who or what the row belongs to."""
+    file: str = ""
+    """The name of the file that the row came from, of an image."""
 
 
 class Capture(Answer, frozen=True):
@@ -135,6 +144,6 @@ class Capture(Answer, frozen=True):
     def table_rows(self) -> list[dict[str, object]]:
         """One row: inputs under their own names, what is about the inference with an underscore before it."""
         (about,) = self.row.table_rows()
-        about = {"id": self.id, "device": self.device, **about, "at": self.at}
+        about = {**about, "answer": self.row.id, "id": self.id, "device": self.device, "at": self.at}
         inputs: dict[str, object] = dict(self.row.inputs)
         return [inputs | {f"_{name}": value for name, value in about.items() if name != "inputs"}]
