@@ -37,6 +37,7 @@ from contract.errors import BadInput, Code, EdgewardError
 
 if TYPE_CHECKING:
     from agent.adapters.configured import Connection
+    from agent.adapters.feedback_topics import FeedbackTopics
     from agent.adapters.http.server import HttpServer
     from agent.adapters.renewer import Renewer
     from agent.adapters.sensors.pipelines import Pipelines
@@ -81,6 +82,7 @@ class Daemon:
         self.fault: EdgewardError | None = None
         """Why no connection can be made; None while nothing is wrong. A broker that is away is no fault."""
         self._pipelines: Pipelines | None = None
+        self._feedback: FeedbackTopics | None = None
         self._kept_lives = KeptLives(self._state_dir)
         self._blob_server = new_blob_server(config.transfer.serve_at, self._confirmed_blob)
         self._device = Assembly(config, self._identity(), self._ports(disk))
@@ -159,8 +161,18 @@ class Daemon:
             self.fault = None
 
     def _start_sensors(self) -> None:
+        from agent.adapters.feedback_topics import FeedbackTopics
         from agent.adapters.sensors.pipelines import Pipelines
 
+        if self._feedback is None:
+            device = self._device
+            self._feedback = FeedbackTopics(
+                self._config.feedback,
+                link=self._link,
+                dropped=device.dropped,
+                slots=lambda: device.slots,
+                find=device.slot_that_answered,
+            )
         if self._pipelines is None:
             self._pipelines = Pipelines(
                 self._config, self._config_path, link=self._link, dropped=self._device.dropped, slot=self.slot
@@ -256,8 +268,9 @@ class Daemon:
         _log.info("device %s has stopped", self._config.device.name)
 
     def _receive(self, stimulus: Stimulus) -> None:
-        if isinstance(stimulus, LinkUp) and self._pipelines is not None:
+        if isinstance(stimulus, LinkUp) and self._pipelines is not None and self._feedback is not None:
             self._pipelines.subscribe()
+            self._feedback.subscribe()
         try:
             self._agent.receive(stimulus, time.monotonic())
         except Exception:  # a fault of the agent must not stop inference in the other threads
@@ -265,9 +278,15 @@ class Daemon:
             _log.exception("a fault of the agent at %s", type(stimulus).__name__)
 
     def _deliver(self, stimulus: Stimulus) -> None:
-        rows = self._pipelines
-        if rows is None or not isinstance(stimulus, MessageArrived) or not rows.take(stimulus.topic, stimulus.payload):
+        if not isinstance(stimulus, MessageArrived) or not self._is_taken(stimulus.topic, stimulus.payload):
             self._inbox.put(stimulus)
+
+    def _is_taken(self, topic: str, payload: bytes) -> bool:
+        """Gives a message to the sensor or the feedback whose topic it is, in the network thread; whether one is."""
+        rows, feedback = self._pipelines, self._feedback
+        return (rows is not None and rows.take(topic, payload)) or (
+            feedback is not None and feedback.take(topic, payload)
+        )
 
     @contextmanager
     def hold_updates(self) -> Iterator[None]:

@@ -1,14 +1,25 @@
 """The truth comes later: labels by the id of an answer, and numbers of the application's own."""
 
+import json
 import threading
+import time
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
+from agent.adapters.feedback_topics import FeedbackTopics
+from agent.adapters.http.response_bytes import response_bytes
+from agent.config import Capture, FeedbackConfig
 from agent.ports import Sample
 from agent.serving.answers import BLOCK_SIZE, MAX_BLOCKS, Answers
+from agent.serving.capture import Capturer
+from agent.serving.oip import Endpoint
+from agent.serving.oip_messages import Request
+from agent.serving.outbox import line_of
 from agent.serving.slot import ModelSlot
+from agent.serving.statistics import Statistics
 from agent.serving.truth import MAX_STRETCHES, STRETCH_S
 from contract.errors import BadInput, Code
 from contract.messages import ModelInterval
@@ -19,7 +30,7 @@ class Echo:
     """Answers the first column of each row."""
 
     def run(self, inputs: Any) -> list[Any]:
-        return [next(iter(inputs.values()))[:, 0]]
+        return [next(iter(inputs.values()))[:, 0].astype(np.int64)]
 
 
 class World:
@@ -213,6 +224,87 @@ def test_a_metric_without_a_usable_name_or_value_is_refused(name: str, value: An
     with pytest.raises(BadInput) as caught:
         World().slot.metric(name, value)
     assert caught.value.code == Code.METRIC_INVALID
+
+
+def topics_of(world: World, dropped: Counter[str]) -> FeedbackTopics:
+    def find(name: str) -> ModelSlot:
+        if not name.startswith(world.slot.answers.prefix):
+            raise BadInput(Code.ANSWER_UNKNOWN, name)
+        return world.slot
+
+    config = FeedbackConfig(labels_topic="line/labels", metrics_topic="line/metrics")
+    link: Any = None
+    return FeedbackTopics(config, link=link, dropped=dropped, slots=lambda: {"m": world.slot}, find=find)
+
+
+def test_labels_and_metrics_come_over_topics_and_bad_ones_are_counted_and_hurt_nobody() -> None:
+    world, dropped = World(), Counter[str]()
+    topics, name = topics_of(world, dropped), world.ask()
+    assert topics.take("line/labels", json.dumps({"id": name, "label": 1}).encode())
+    assert topics.take("line/metrics", b'{"model": "m", "name": "scrap_rate", "value": 0.5}')
+    assert dropped["feedback_refused"] == 0
+    bad = (b"", b"[]", b"\xff", b'{"id": 1}', b'{"id": "x", "label": 1}', json.dumps({"id": name, "label": 1}).encode())
+    for payload in bad:
+        assert topics.take("line/labels", payload)
+    assert topics.take("line/metrics", b'{"model": "other", "name": "a", "value": 1}')
+    assert dropped["feedback_refused"] == len(bad) + 1
+    assert not topics.take("line/rows", b"{}")
+    assert sorted((each.labelled, len(each.metrics)) for each in world.told()) == [(0, 1), (1, 0)]
+
+
+def post(endpoint: Endpoint, path: str, body: Any) -> tuple[int, Any, str]:
+    found = endpoint.answer(Request("POST", path, body if isinstance(body, bytes) else json.dumps(body).encode()))
+    return found.status, json.loads(found.body), found.answer_id
+
+
+def test_over_http_an_answer_has_its_id_in_a_header_and_feedback_is_counted_or_told_why_not() -> None:
+    world = World(session=Echo())
+    endpoint = Endpoint(
+        lambda: {"m": world.slot}, Statistics(time.perf_counter_ns, time.time, threading.Lock()), version="1"
+    )
+    given = {"inputs": [{"name": "X", "shape": [2, 1], "datatype": "FP32", "data": [1, 0]}]}
+    status, body, name = post(endpoint, "/v2/models/m/infer", given)
+    assert (status, "id" in body, name) == (200, False, "b007-0-1")
+    raw = response_bytes(
+        endpoint.answer(Request("POST", "/v2/models/m/infer", json.dumps(given).encode())), Request("POST", "")
+    )
+    assert b"\r\nEdgeward-Answer-Id: b007-0-2\r\n" in raw
+    feedback = "/v2/models/m/feedback"
+    assert post(endpoint, feedback, {"id": name, "label": [1, 1]})[:2] == (
+        200, {"model_name": "m", "model_version": "1", "id": name, "rows": 2},
+    )  # fmt: skip
+    refused = {
+        409: {"id": name, "label": [1, 1]},
+        404: {"id": "b007-0-ff", "label": 1},
+        400: {"id": "b007-0-2", "label": 1},
+    }
+    for wanted, asked in refused.items():
+        status, body, _ = post(endpoint, feedback, asked)
+        assert (status, list(body)) == (wanted, ["error"])
+    assert post(endpoint, feedback, b"{")[0] == 400
+    assert post(endpoint, "/v2/models/none/feedback", {"id": name, "label": 1})[0] == 404
+    assert endpoint.answer(Request("GET", feedback)).status == 405
+    assert post(endpoint, "/v2/models/m/metrics", {"name": "scrap_rate", "value": 0.5})[0] == 200
+    assert post(endpoint, "/v2/models/m/metrics", {"name": "scrap rate", "value": 0.5})[0] == 400
+    assert post(endpoint, "/v2/models/m/metrics", {"name": "a", "value": 1, "id": "b007-0-ff"})[0] == 404
+
+
+def test_a_captured_row_and_a_sinks_line_carry_what_names_the_answer_and_no_key_that_must_not_leave() -> None:
+    world = World()
+    policy = Capture(model="m", rate=1.0, remove=("serial",))
+    capturer = Capturer(policy, random=lambda: 0.0, clock=lambda: 5.0, dropped=Counter())
+    world.slot.watchers = (capturer,)
+    lines = []
+    for key in ("line-7", "S1"):
+        found = world.slot.predict(Sample({"x": 1.0, "serial": "S1"}, key=key, file="a.png"))
+        assert found is not None
+        lines.append(json.loads(line_of(found, 5.0, ["x"])))
+    assert [(row.id, row.key, row.file) for row in capturer.waiting] == [
+        ("b007-0-1", "line-7", "a.png"), ("b007-0-2", "", "a.png"),
+    ]  # fmt: skip
+    assert [(line["id"], line["key"], line["file"], line["inputs"]) for line in lines] == [
+        ("b007-0-1", "line-7", "a.png", {"x": 1.0}), ("b007-0-2", "S1", "a.png", {"x": 1.0}),
+    ]  # fmt: skip
 
 
 def test_a_seventeenth_metric_is_refused() -> None:
