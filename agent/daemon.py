@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from agent.adapters.renewer import Renewer
     from agent.adapters.sensors.pipelines import Pipelines
     from agent.config import Broker
+    from agent.models.device_model import DeviceModel
+    from agent.serving.metrics import Facts, ModelFacts
     from contract.trust.verified import Trusted
 
 INBOX_SIZE = 256
@@ -85,6 +87,9 @@ class Daemon:
         self._feedback: FeedbackTopics | None = None
         self._kept_lives = KeptLives(self._state_dir)
         self._blob_server = new_blob_server(config.transfer.serve_at, self._confirmed_blob)
+        serving = config.serving
+        budget = Budget(serving.model_threads, serving.providers)
+        self._runtime = OnnxRuntime(serving.memory_mb, serving.worker_deadline_s, budget)
         self._device = Assembly(config, self._identity(), self._ports(disk))
         self._agent = self._device.agent
         self._server = self._new_server()
@@ -102,12 +107,10 @@ class Daemon:
         )
 
     def _ports(self, disk: PosixDisk) -> Ports:
-        serving = self._config.serving
-        budget = Budget(serving.model_threads, serving.providers)
         return Ports(
             disk=disk,
             link=self._link,
-            runtime=OnnxRuntime(serving.memory_mb, serving.worker_deadline_s, budget),
+            runtime=self._runtime,
             enqueue=self._inbox.put,
             wall_clock=lambda: datetime.now(UTC),
             local_clock=datetime.now,
@@ -318,5 +321,30 @@ class Daemon:
         device, config = self._device, self._config.serving
         if not config.listen:
             return None
-        expiries = lambda: device.agent.expiries  # noqa: E731 - one attribute, looked up at each request
-        return new_server(config, lambda: device.slots, counters=device.dropped.copy, expiries=expiries)
+        return new_server(config, lambda: device.slots, facts=self._facts)
+
+    def _facts(self) -> "Facts":
+        """What `/metrics` tells besides the slots."""
+        from agent.adapters.process_facts import process_facts
+        from agent.serving.metrics import Facts
+
+        online, since = self._agent.link
+        hardware = self._runtime.hardware()
+        return Facts(
+            counters=self._device.dropped.copy(),
+            expiries=self._agent.expiries,
+            models={name: _model_facts(model) for name, model in list(self._agent.models.items())},
+            link=(online, max(0.0, time.monotonic() - since)),
+            lives=self._lives(),
+            process=process_facts(),
+            build={"version": hardware.agent, "python": hardware.python, "onnxruntime": hardware.onnxruntime},
+        )
+
+
+def _model_facts(model: "DeviceModel") -> "ModelFacts":
+    from agent.serving.metrics import ModelFacts
+
+    stable = model.state.record.stable
+    digest = stable.digest if stable is not None else ""
+    loaded = (("stable" if each.assignment.digest == digest else "trial", each) for each in model.lineup.loaded)
+    return ModelFacts(model.phase, tuple(loaded))

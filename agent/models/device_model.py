@@ -75,6 +75,11 @@ class DeviceModel:
         return self.state.record.trial is not None
 
     @property
+    def phase(self) -> Phase:
+        """The phase as messages name it."""
+        return _PHASES[type(self.state)]
+
+    @property
     def kept_digests(self) -> set[str]:
         """Blobs that must stay on disk for this model."""
         kept = set(self.state.record.kept_digests)
@@ -231,7 +236,7 @@ class DeviceModel:
         target = self.state.assignment if isinstance(self.state, Fetching | Probing | Ready) else None
         return ModelState(
             model=self.name,
-            phase=_PHASES[type(self.state)],
+            phase=self.phase,
             generation=machine.newest_generation(self.state),
             stable=record.stable.ref if record.stable else None,
             trial=record.trial.ref if record.trial else None,

@@ -14,7 +14,7 @@ import msgspec
 
 from agent.ports import Array, Stopped
 from agent.serving.acceptance import acceptance_of
-from agent.serving.metrics import exposition
+from agent.serving.metrics import Facts, exposition
 from agent.serving.model_config import model_config
 from agent.serving.oip_feedback import take_feedback, take_metric
 from agent.serving.oip_messages import (
@@ -54,15 +54,13 @@ class Endpoint:
         statistics: Statistics,
         *,
         version: str,
-        counters: Callable[[], Mapping[str, int]] = dict,
-        expiries: Callable[[], Mapping[str, int]] = dict,
+        facts: Callable[[], Facts] = Facts,
         ready_when_empty: bool = True,
     ) -> None:
         self._slots = slots
         self._statistics = statistics
         self._version = version
-        self._counters = counters
-        self._expiries = expiries
+        self._facts = facts
         self._ready_when_empty = ready_when_empty
 
     def answer(self, request: Request) -> Response:
@@ -125,7 +123,7 @@ class Endpoint:
     def _look(self, parts: tuple[str, ...]) -> Response:
         match parts:
             case ["metrics"]:
-                text = exposition(self._statistics, self._serving(), self._counters(), self._expiries())
+                text = exposition(self._statistics, self._slots(), self._facts())
                 return Response(200, text, "text/plain; version=0.0.4")
             case ["v2"]:
                 return plain({"name": SERVER, "version": self._version, "extensions": EXTENSIONS})
@@ -220,10 +218,6 @@ class Endpoint:
             for serving in self._slots()[name].versions
         ]
         return found or [{"name": name, "version": "", "state": "UNAVAILABLE", "reason": "no version yet"}]
-
-    def _serving(self) -> dict[str, Serving]:
-        slots = self._slots().items()
-        return {name: serving for name, slot in slots if (serving := slot.serving) is not None}
 
 
 @lru_cache(maxsize=64)
