@@ -9,7 +9,6 @@ from controller.api.auth import actor_of
 from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.registry.registry import Version, Withdrawal
-from controller.rollout.evidence import total
 from controller.state import State
 from controller.verbs import versions
 
@@ -38,13 +37,12 @@ async def reinstate_version(request: web.Request) -> views.VersionDetail:
     return views.version_detail(version, *known_of(state, version))
 
 
-def known_of(state: State, version: Version) -> tuple[Withdrawal | None, list[str], dict[str, views.MetricView]]:
-    """(by whom, when and why it was withdrawn, devices that have it, what applications say of it)."""
+def known_of(state: State, version: Version) -> tuple[Withdrawal | None, list[str], views.VersionMeasuredView]:
+    """(by whom, when and why it was withdrawn, devices that have it, what they have measured)."""
     model, release = version.model, version.release
     known = state.registry.withdrawal(model, release)
     devices = versions.devices_by_release(state, model).get(release, [])
-    sums = (each for (_, *of), each in state.world.measured.totals.items() if of == [model, release])
-    return known, devices, views.metric_views(total(sums))
+    return known, devices, views.version_measured(state.world, model, release)
 
 
 def number_of(text: str) -> int:

@@ -16,6 +16,7 @@ from controller.fleet.twin import Twin
 from controller.gates.verdict import GateVerdict
 from controller.reconcile.world import World
 from controller.registry.registry import Version, Withdrawal
+from controller.rollout.evidence import total
 from controller.rollout.facts import Sums
 
 MAX_DEVICES_NAMED = 50
@@ -71,6 +72,21 @@ class MetricView(Message, frozen=True):
     """The standard deviation."""
 
 
+class VersionMeasuredView(Message, frozen=True):
+    """What all devices have measured of one version since the controller started, for plots."""
+
+    predictions: dict[str, int]
+    """Answers by label; the rarest as `other`."""
+    features: dict[str, tuple[int, ...]]
+    """Inputs by column: counts per bin of the golden set's reference."""
+    outputs: tuple[int, ...]
+    """Numbers answered, or a classifier's confidence: counts per bin of the reference."""
+    divergence: tuple[int, ...]
+    """Rows as a shadow, by how far the answers lay from stable's: counts per bin of 0, 0.001, 0.003, 0.01 to 3."""
+    metrics: dict[str, MetricView]
+    """Numbers of applications' own, by name."""
+
+
 class VersionView(Message, frozen=True):
     """One version."""
 
@@ -98,8 +114,7 @@ class VersionDetail(VersionView, frozen=True):
     """In how few bytes its forms come, by themselves and as changes to other versions."""
     lineage: dict[str, Any]
     evidence: dict[str, Any]
-    metrics: dict[str, MetricView]
-    """Numbers of applications' own, of all devices since the controller started, by name."""
+    measured: VersionMeasuredView
 
 
 class ModelView(Message, frozen=True):
@@ -246,7 +261,7 @@ def version_detail(
     version: Version,
     withdrawn: Withdrawal | None,
     devices: Sequence[str],
-    metrics: dict[str, MetricView],
+    measured: VersionMeasuredView,
     deliveries: tuple[Delivery, ...] = (),
 ) -> VersionDetail:
     """Everything about a version."""
@@ -255,7 +270,7 @@ def version_detail(
         deliveries=deliveries,
         lineage=msgspec.to_builtins(version.lineage),
         evidence=version.evidence,
-        metrics=metrics,
+        measured=measured,
         **version_fields(version, withdrawn, devices),
     )
 
@@ -323,6 +338,20 @@ def _measured(release: int, sums: Sums, faults: dict[str, str]) -> MeasuredView:
         latency_us_p50=quantile_us(sums.latency_counts, 0.5),
         latency_us_p95=quantile_us(sums.latency_counts, 0.95),
         metrics=metric_views(sums),
+    )
+
+
+def version_measured(world: World, model: str, release: int) -> VersionMeasuredView:
+    """What all devices have measured of a version."""
+    measured, of = world.measured, (model, release)
+    sums = (each for (_, *named), each in measured.totals.items() if named == [model, release])
+    found = dict(measured.distributions.get(of, {}))
+    return VersionMeasuredView(
+        predictions=dict(sorted(measured.predictions.get(of, {}).items())),
+        outputs=found.pop("", ()),
+        features=dict(sorted(found.items())),
+        divergence=measured.divergences.get(of, ()),
+        metrics=metric_views(total(sums)),
     )
 
 

@@ -12,6 +12,10 @@ class Traffic(msgspec.Struct, frozen=True):
     at: float
     bytes_s: float = 0.0
 
+    def repeats(self, message: Telemetry) -> bool:
+        """Whether the newest message has come again, as QoS 1 allows: what it counts is counted already."""
+        return (message.boot, message.seq) == (self.newest.boot, self.newest.seq)
+
     def then(self, message: Telemetry, now: float) -> "Traffic":
         """Returns the traffic after the next message. Counters start at zero at each boot."""
         received = message.bytes_received

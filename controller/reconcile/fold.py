@@ -11,6 +11,9 @@ from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_repo
 from controller.reconcile.world import FromDevice, World, members_of, put_twin
 from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, MAX_CODES, Cell, Cells, Sums
 
+MAX_PREDICTIONS = 64
+"""Answers of one release that are counted by name: devices do not agree about which are the rarest."""
+
 
 def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
     """Folds one message of `device` into `world`, in place; returns whether an earlier start of its agent is new."""
@@ -27,6 +30,8 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
             twin = fold_presence(twin, message, now)
         case Telemetry():
             known = world.measured.traffic.get(device)
+            if known is not None and known.repeats(message):
+                return False
             world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
             for interval in message.intervals:
                 if _is_known(world, interval):
@@ -56,6 +61,7 @@ def _add(world: World, device: str, interval: ModelInterval, now: float) -> None
         )
     if interval.features or interval.outputs:
         _add_distribution(world, interval)
+    _add_answers(world, interval)
     for rollout in world.durable.rollouts.values():
         if rollout.model == interval.model and rollout.status in ("running", "paused"):
             member = members_of(world, rollout).get(device)
@@ -74,6 +80,17 @@ def _add_to_cell(cells: Cells, stratum: str, interval: ModelInterval, release: i
     if next(iter(cells))[1] < oldest:
         for stale in [each for each in cells if each[1] < oldest]:
             del cells[stale]
+
+
+def _add_answers(world: World, interval: ModelInterval) -> None:
+    of = interval.model, interval.version.release
+    if interval.divergence:
+        world.measured.divergences[of] = merge((world.measured.divergences.get(of, ()), interval.divergence))
+    if interval.predictions:
+        known = world.measured.predictions.setdefault(of, {})
+        for label, count in interval.predictions.items():
+            name = label if label in known or len(known) < MAX_PREDICTIONS else "other"
+            known[name] = known.get(name, 0) + count
 
 
 def _add_distribution(world: World, interval: ModelInterval) -> None:

@@ -85,13 +85,28 @@ class VersionDetail(Version, frozen=True):
     lineage: Lineage
     evidence: Plain
     """What the conversion measured; the keys differ by converter."""
-    metrics: dict[str, Metric] = {}
-    """Numbers of applications' own, of all devices since the controller started, by name."""
+    measured: "VersionMeasured"
+    """What all devices have measured since the controller started, for plots."""
 
     @property
     def variants(self) -> tuple["VariantEvidence", ...]:
         """The smaller forms that were asked for, those that were left out too."""
         return VersionEvidence.read(self.evidence).variants
+
+
+class VersionMeasured(Answer, frozen=True):
+    """What all devices have measured of one version since the controller started."""
+
+    predictions: dict[str, int] = {}
+    """Answers by label; the rarest as `other`."""
+    features: dict[str, tuple[int, ...]] = {}
+    """Inputs by column: counts per bin of the golden set's reference."""
+    outputs: tuple[int, ...] = ()
+    """Numbers answered, or a classifier's confidence: counts per bin of the reference."""
+    divergence: tuple[int, ...] = ()
+    """Rows as a shadow, by how far the answers lay from stable's."""
+    metrics: dict[str, Metric] = {}
+    """Numbers of applications' own, by name."""
 
 
 class VariantEvidence(Answer, frozen=True):

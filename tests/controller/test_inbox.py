@@ -99,3 +99,9 @@ def test_what_is_no_message_is_counted(inbox: Inbox, payload: bytes) -> None:
     assert not inbox.put(topics.desired("a"), payload), "not a topic on which devices speak"
     assert not inbox.put(topics.heartbeat("a"), b""), "a retained message that was taken back"
     assert inbox.counts == {"malformed": 1, "wrong_name": 1}
+
+
+def test_a_message_in_another_protocol_is_refused_and_never_guessed_at(inbox: Inbox) -> None:
+    message = Telemetry(protocol=2, device="a", boot=1, seq=1, interval_s=1.0)
+    assert not inbox.put(topics.telemetry("a"), encode(message))
+    assert inbox.counts == {"malformed": 1}

@@ -3,8 +3,8 @@
 from typing import Any
 
 from contract.messages import MAX_METRICS, MetricSums, ModelInterval, VersionRef
-from controller.api.views import metric_views
-from controller.reconcile.fold import fold
+from controller.api.views import metric_views, version_measured
+from controller.reconcile.fold import MAX_PREDICTIONS, fold
 from controller.reconcile.world import World
 from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Sums
 from tests.controller.reconcile_worlds import V1, V2, campaign, interval, telemetry, world
@@ -51,3 +51,20 @@ def test_a_device_that_invents_names_takes_no_more_memory() -> None:
     for number in range(3 * MAX_METRICS):
         sums = sums.plus(interval(V2, metrics={f"m{number}": MetricSums(count=1, sum=1.0)}))
     assert len(sums.metrics) == MAX_METRICS
+
+
+def test_answers_inputs_and_divergence_of_a_version_add_up_over_the_fleet_and_are_shown() -> None:
+    told = interval(V2, predictions={"1": 3, "0": 1}, features={"a": (1, 2)}, outputs=(4,), divergence=(0, 5))
+    found = version_measured(folded(told, told), "m", 2)
+    assert (found.predictions, found.features, found.outputs) == ({"0": 2, "1": 6}, {"a": (2, 4)}, (8,))
+    assert found.divergence == (0, 10)
+    many = [interval(V2, predictions={f"{number}": 1}) for number in range(MAX_PREDICTIONS + 9)]
+    predictions = version_measured(folded(*many), "m", 2).predictions
+    assert (len(predictions), predictions["other"]) == (MAX_PREDICTIONS + 1, 9)
+
+
+def test_telemetry_that_comes_twice_counts_once() -> None:
+    made = world(campaign("a"))
+    for seq in (1, 1, 2):
+        fold(made, *telemetry(interval(V2), seq=seq), NOW)
+    assert made.measured.totals["a", "m", 2].inferences == 20

@@ -249,11 +249,11 @@ def test_a_window_is_added_to_the_device_and_to_rollouts_of_its_model_that_are_u
 def test_measurements_are_kept_for_a_day() -> None:
     made = world(campaign("a"))
     for bucket in (0, 1, MAX_BUCKETS):
-        reconcile(made, [telemetry(interval())], bucket * BUCKET_S)
+        reconcile(made, [telemetry(interval(), seq=bucket + 1)], bucket * BUCKET_S)
     assert [bucket for _, bucket in made.measured.cells["r"]] == [0, 1, MAX_BUCKETS]
-    reconcile(made, [telemetry(interval())], (MAX_BUCKETS + 1) * BUCKET_S)
+    reconcile(made, [telemetry(interval(), seq=2)], (MAX_BUCKETS + 1) * BUCKET_S)
     assert [bucket for _, bucket in made.measured.cells["r"]] == [1, MAX_BUCKETS, MAX_BUCKETS + 1]
-    reconcile(made, [telemetry(interval())], (2 * MAX_BUCKETS + 1) * BUCKET_S)
+    reconcile(made, [telemetry(interval(), seq=3)], (2 * MAX_BUCKETS + 1) * BUCKET_S)
     assert [bucket for _, bucket in made.measured.cells["r"]] == [MAX_BUCKETS + 1, 2 * MAX_BUCKETS + 1]
 
 
@@ -262,7 +262,7 @@ def test_distributions_add_up_by_model_release_and_column() -> None:
     said = interval(features={"x": (1, 2)}, outputs=(3,))
     reconcile(made, [telemetry(said), telemetry(said, interval(V1, outputs=(5,)), device="b")], 0.0)
     assert made.measured.distributions == {("m", 2): {"x": (2, 4), "": (6,)}, ("m", 1): {"": (5,)}}
-    reconcile(made, [telemetry(interval(V1, features={"x": (7,)}))], 0.0)
+    reconcile(made, [telemetry(interval(V1, features={"x": (7,)}), seq=2)], 0.0)
     assert made.measured.distributions["m", 1] == {"x": (7,), "": (5,)}
     reconcile(made, [telemetry(interval(VersionRef(release=9, digest="9" * 64)))], 0.0)
     assert ("m", 9) not in made.measured.distributions
