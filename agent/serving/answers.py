@@ -15,7 +15,8 @@ from agent.core.model import Assignment
 from contract.errors import BadInput, Code
 from contract.labels import Answer
 
-BLOCK_SIZE = 1024
+BLOCK_BITS = 10
+BLOCK_SIZE = 1 << BLOCK_BITS
 """Answers of one block: a model that is seldom asked takes the memory of one, 19 kB."""
 MAX_BLOCKS = 128
 """Blocks of one model: its newest 131,072 answers, 2.5 MB. At one a second they are kept for 36 hours."""
@@ -88,24 +89,25 @@ class Answers:
 
     def keep(self, number: int, version: int, value: Any, at_s: float, *, labelled: bool = False) -> None:
         """Keeps an answer: one value, or a list with one for each row. `labelled`: it has met its label already."""
-        index, place = divmod(number, BLOCK_SIZE)
-        block = self._blocks.get(index) or self._new_block(index)
+        block = self._blocks.get(number >> BLOCK_BITS) or self._new_block(number >> BLOCK_BITS)
         if block is None:
             return
-        kind = type(value)
+        place, kind = number & (BLOCK_SIZE - 1), type(value)
         state = _KEPT | _LABELLED if labelled else _KEPT
-        if kind is list:
-            state |= self._keep_rows(number, value)
-        elif kind is str:
-            state |= _TEXT
-            if (text := self._text_number(value)) is None:
-                state |= _MUTE
-            else:
-                block.values[place] = text
-        elif value is None:
-            state |= _MUTE
-        else:
+        if kind is float or kind is int:
             block.values[place] = value
+        elif kind is str:
+            text = self._texts.get(value)
+            if text is None:
+                text = self._new_text(value)
+            state |= _MUTE if text is None else _TEXT
+            block.values[place] = text or 0
+        elif kind is list:
+            state |= self._keep_rows(number, value)
+        elif kind is bool:
+            block.values[place] = value
+        else:
+            state |= _MUTE
         block.at_s[place] = at_s
         block.versions[place] = version
         block.states[place] = state
@@ -175,7 +177,8 @@ class Answers:
         if rows and type(rows[0]) is list:
             rows = [row[0] for row in rows if len(row) == 1] if all(type(row) is list for row in rows) else []
         if rows and type(rows[0]) is str:
-            numbers = [self._text_number(row) for row in rows]
+            known = self._texts
+            numbers = [known[row] if row in known else self._new_text(row) for row in rows]
             rows, texts = ([], 0) if None in numbers else (numbers, _TEXT)
         try:
             values = array("d", rows)
@@ -189,12 +192,12 @@ class Answers:
             self._row_values -= len(self._many.pop(next(iter(self._many)))[0])
         return _MANY | texts
 
-    def _text_number(self, text: str) -> int | None:
-        known = self._texts.get(text)
-        if known is None and len(self._texts) < MAX_TEXTS:
-            known = self._texts[text] = len(self._text_of)
-            self._text_of.append(text)
-        return known
+    def _new_text(self, text: str) -> int | None:
+        """Returns the number of a text that is new; None if there are too many."""
+        if len(self._texts) >= MAX_TEXTS:
+            return None
+        self._text_of.append(text)
+        return self._texts.setdefault(text, len(self._texts))
 
     def _new_block(self, index: int) -> _Block | None:
         """Returns a new block; None for answers that are older than all that are kept."""
