@@ -60,6 +60,7 @@ class Observed:
         self._perf_s = perf_s
         self._dropped: Counter[str] = Counter() if dropped is None else dropped
         self._judged_inferences = JudgedInferences(assignment.policy.judged_inferences)
+        self._judged_since_s = -math.inf
         self._tally = Tally()
         self._said_at: dict[str, float] = {}
         self._untold: dict[str, str] = {}
@@ -125,9 +126,13 @@ class Observed:
         with self._lock:
             self._tally.labels.labels_unusable += 1
 
-    def judged_later(self, correct: bool | None, distance: float | None, label: float) -> None:
-        """Judges by a label that came after its inference was counted. Called under the lock."""
-        self._judged_inferences.add_label(correct, distance, label)
+    def judged_later(self, at_s: float, correct: bool | None, distance: float | None, label: float) -> None:
+        """Judges by a label that came after its inference was counted, unless that began before all that is judged.
+
+        Called under the lock.
+        """
+        if at_s >= self._judged_since_s:
+            self._judged_inferences.add_label(correct, distance, label)
 
     def compared(self, found: Compared) -> None:
         """Counts how a shadow's answers compare with stable's."""
@@ -140,6 +145,7 @@ class Observed:
         self.count()
         with self._lock:
             self._judged_inferences = JudgedInferences(self._assignment.policy.judged_inferences)
+            self._judged_since_s = self._perf_s()
 
     def take_longest_s(self) -> float:
         """Returns the seconds of the longest inference since the last call."""

@@ -105,7 +105,7 @@ class Truth:
             distance = self._stretch(kept).counts.add_number(value, float(label))
         self._answers.labelled(kept)
         if observed is not None:
-            observed.judged_later(correct, distance, 0.0 if distance is None else float(label))
+            observed.judged_later(kept.at_s, correct, distance, 0.0 if distance is None else float(label))
         return True
 
     def _stretch(self, kept: Kept) -> _Stretch:
@@ -142,7 +142,7 @@ class Truth:
 
     def take(self, room: int) -> list[ModelInterval]:
         """Returns what was counted and not taken yet, metrics first: at most `room` entries. The rest waits."""
-        now, found = self._perf_s(), []
+        now, room, found = self._perf_s(), max(0, room), []
         with self._lock:
             for version in list(self._metrics)[:room]:
                 sums = self._metrics.pop(version)

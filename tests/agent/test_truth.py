@@ -83,6 +83,28 @@ def test_a_late_label_is_told_with_the_age_of_its_answer_and_judges_the_trial_th
     assert (baseline.labelled, baseline.correct) == (1, 0)
 
 
+def test_stable_beside_a_trial_is_judged_by_no_label_of_an_answer_from_before_the_trial() -> None:
+    world = World()
+    before = world.ask()
+    world.now += 1
+    assert world.slot.serving is not None
+    world.slot.serving.observed.judge_anew()
+    after = world.ask()
+    for name in (before, after):
+        world.slot.feedback(name, 1)
+    assert world.slot.serving.observed.judged_inferences.labelled == 1
+    assert sum(each.labelled for each in world.told()) == 2
+
+
+def test_no_room_in_a_message_loses_nothing() -> None:
+    world = World()
+    world.slot.feedback(world.ask(), 1)
+    world.slot.metric("scrap_rate", 0.5)
+    assert world.told(0) == world.told(-3) == []
+    assert len(world.told(1)) == 1
+    assert [each.labelled for each in world.told(1)] == [1]
+
+
 def test_a_regression_is_measured_by_late_labels() -> None:
     world = World("regression", Says(2.5))
     world.slot.feedback(world.ask(), 2)
