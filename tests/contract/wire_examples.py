@@ -11,6 +11,7 @@ from contract.messages import (
     Ack,
     Hardware,
     Heartbeat,
+    MetricSums,
     ModelInterval,
     ModelState,
     Presence,
@@ -46,6 +47,8 @@ CUSTOM = DesiredTarget(model="weather", generation=4, rollout="r-1", policy=Tria
 def examples() -> dict[str, bytes]:
     hardware = Hardware(machine="aarch64", cpus=4, memory_mb=512, python="3.11.2", onnxruntime="1.32.0", agent="0.1.0")
     interval = ModelInterval(
+        age_s=90.0,
+        metrics={"scrap_rate": MetricSums(count=2, sum=0.75, squared_sum=0.3125)},
         model="weather",
         version=V2,
         inferences=10,
