@@ -39,7 +39,7 @@ from agent.uplink.faults import Faults
 from agent.uplink.reporter import Reporter
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError, WorldError
-from contract.messages import Ack
+from contract.messages import MAX_INTERVALS, Ack
 from contract.trust.verified import Trusted
 from contract.wire import decode
 
@@ -93,7 +93,7 @@ class Agent:
         stepper.before_save = self._make_boot_durable
         self._pruned = False
         """Whether remains of a power cut were deleted. A document comes first: it may ask for some of them."""
-        self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
+        self._linked_at = self._booted_at = self._heartbeat_at = self._telemetry_at = self._judge_at = 0.0
         self._telemetry_since = self._cpu_s = self._swap_rss_mb = 0.0
         self._bytes_received = 0
 
@@ -108,6 +108,11 @@ class Agent:
         roles = self._documents.expiries() if self._documents is not None else {}
         return {**self._read_expiries, **roles}
 
+    @property
+    def link(self) -> tuple[bool, float]:
+        """Whether the link is up, and since when, in the seconds of `now`; any thread."""
+        return self._reporter.online, self._linked_at
+
     def boot(self, now: float) -> None:
         """Resumes from flash. A disk that cannot hold even the boot counter prevents no confirmed version from serving:
         until it can, nothing is saved, and so no trial begins.
@@ -117,7 +122,7 @@ class Agent:
         before = before or DeviceRecord(boots=0)
         self._device_record = msgspec.structs.replace(before, boots=before.boots + 1)
         self._try_boot_durable(now)
-        self._booted_at = self._telemetry_since = now
+        self._linked_at = self._booted_at = self._telemetry_since = now
         self._telemetry_at = now + self._intervals.telemetry_s
         for name in (*corrupt, *(("the device",) if damaged else ())):
             self._reporter.refuse(_set_aside(name), now)
@@ -178,7 +183,7 @@ class Agent:
                 self._read_expiries.update(expiries)
                 self._faults.over(UNHEARD)  # after a renewal with another key, until the controller says so again
             case LinkDown():
-                self._reporter.online = False
+                self._reporter.online, self._linked_at = False, now
                 if self._captures is not None:
                     self._captures.link_down()
             case MessageArrived(topic, payload):
@@ -211,6 +216,7 @@ class Agent:
         return due
 
     def _link_up(self, now: float) -> None:
+        self._linked_at = now
         documents = self._documents.topics(self.models) if self._documents is not None else []
         self._link.subscribe([*documents, topics.ack(self._identity.device)])
         self._reporter.link_up(now)
@@ -360,10 +366,12 @@ class Agent:
 
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._intervals.telemetry_s
-        intervals = tuple(interval for name in sorted(self.models) for interval in self.models[name].take_intervals())
+        intervals = [interval for name in sorted(self.models) for interval in self.models[name].take_intervals()]
+        for name in sorted(self.models):
+            intervals += self.models[name].take_labels(MAX_INTERVALS - len(intervals))
         usage = self._runtime.usage()
         self._reporter.telemetry(
-            intervals,
+            tuple(intervals),
             usage,
             interval_s=now - self._telemetry_since,
             cpu_s=usage.cpu_s - self._cpu_s,

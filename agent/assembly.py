@@ -26,6 +26,7 @@ from agent.transfer.download import Download, Pace
 from agent.uplink.captures import Captures
 from agent.uplink.reporter import Reporter
 from contract.blobs import Blob
+from contract.errors import BadInput, Code
 from contract.maintenance import wait_s
 from contract.names import unit_number
 
@@ -86,11 +87,22 @@ class Assembly:
         with self._slots_lock:
             if name not in self.slots:
                 lock = self._ports.new_lock()
-                made = ModelSlot(name, perf_s=self._ports.perf_s, lock=lock, dropped=self.dropped)
+                perf_s, prefix = self._ports.perf_s, f"{self._ports.boot:x}-{len(self.slots):x}-"
+                made = ModelSlot(name, perf_s=perf_s, lock=lock, dropped=self.dropped, prefix=prefix)
                 if (capturer := self._capturers.get(name)) is not None:
                     made.watchers = (capturer,)
                 self.slots = {**self.slots, name: made}
             return self.slots[name]
+
+    def slot_that_answered(self, answer: str) -> ModelSlot:
+        """Returns the slot of the model that gave an answer, by the answer's id; from any thread.
+
+        BadInput `answer_unknown` for an id of an earlier start of the agent, or of none.
+        """
+        for slot in self.slots.values():
+            if answer.startswith(slot.answers.prefix):
+                return slot
+        raise BadInput(Code.ANSWER_UNKNOWN, f"no answer {answer[:64]!r} since the agent has started")
 
     def confirmed_blob(self, digest: str) -> tuple[Blob, str] | None:
         """Returns a blob of a stable version and the path of its file, None if no such digest; from any thread."""

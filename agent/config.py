@@ -189,6 +189,13 @@ class Capture(Message, frozen=True):
     remove: tuple[str, ...] = ()
 
 
+class FeedbackConfig(Message, frozen=True):
+    """Topics of the same broker on which applications say what was true, and report numbers of their own."""
+
+    labels_topic: str = ""
+    metrics_topic: str = ""
+
+
 class Pin(Message, frozen=True):
     """A model that stays at one release, whatever the controller asks for."""
 
@@ -222,6 +229,7 @@ class Config(Message, frozen=True):
     enrolment: EnrolmentConfig = EnrolmentConfig()
     intervals: IntervalsConfig = IntervalsConfig()
     serving: ServingConfig = ServingConfig()
+    feedback: FeedbackConfig = FeedbackConfig()
     spool: SpoolConfig = SpoolConfig()
     transfer: TransferConfig = TransferConfig()
     sensor: Annotated[tuple[Sensor, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()

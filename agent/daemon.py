@@ -37,10 +37,13 @@ from contract.errors import BadInput, Code, EdgewardError
 
 if TYPE_CHECKING:
     from agent.adapters.configured import Connection
+    from agent.adapters.feedback_topics import FeedbackTopics
     from agent.adapters.http.server import HttpServer
     from agent.adapters.renewer import Renewer
     from agent.adapters.sensors.pipelines import Pipelines
     from agent.config import Broker
+    from agent.models.device_model import DeviceModel
+    from agent.serving.metrics import Facts, ModelFacts
     from contract.trust.verified import Trusted
 
 INBOX_SIZE = 256
@@ -81,8 +84,12 @@ class Daemon:
         self.fault: EdgewardError | None = None
         """Why no connection can be made; None while nothing is wrong. A broker that is away is no fault."""
         self._pipelines: Pipelines | None = None
+        self._feedback: FeedbackTopics | None = None
         self._kept_lives = KeptLives(self._state_dir)
         self._blob_server = new_blob_server(config.transfer.serve_at, self._confirmed_blob)
+        serving = config.serving
+        budget = Budget(serving.model_threads, serving.providers)
+        self._runtime = OnnxRuntime(serving.memory_mb, serving.worker_deadline_s, budget)
         self._device = Assembly(config, self._identity(), self._ports(disk))
         self._agent = self._device.agent
         self._server = self._new_server()
@@ -100,12 +107,10 @@ class Daemon:
         )
 
     def _ports(self, disk: PosixDisk) -> Ports:
-        serving = self._config.serving
-        budget = Budget(serving.model_threads, serving.providers)
         return Ports(
             disk=disk,
             link=self._link,
-            runtime=OnnxRuntime(serving.memory_mb, serving.worker_deadline_s, budget),
+            runtime=self._runtime,
             enqueue=self._inbox.put,
             wall_clock=lambda: datetime.now(UTC),
             local_clock=datetime.now,
@@ -159,8 +164,18 @@ class Daemon:
             self.fault = None
 
     def _start_sensors(self) -> None:
+        from agent.adapters.feedback_topics import FeedbackTopics
         from agent.adapters.sensors.pipelines import Pipelines
 
+        if self._feedback is None:
+            device = self._device
+            self._feedback = FeedbackTopics(
+                self._config.feedback,
+                link=self._link,
+                dropped=device.dropped,
+                slots=lambda: device.slots,
+                find=device.slot_that_answered,
+            )
         if self._pipelines is None:
             self._pipelines = Pipelines(
                 self._config, self._config_path, link=self._link, dropped=self._device.dropped, slot=self.slot
@@ -256,8 +271,9 @@ class Daemon:
         _log.info("device %s has stopped", self._config.device.name)
 
     def _receive(self, stimulus: Stimulus) -> None:
-        if isinstance(stimulus, LinkUp) and self._pipelines is not None:
+        if isinstance(stimulus, LinkUp) and self._pipelines is not None and self._feedback is not None:
             self._pipelines.subscribe()
+            self._feedback.subscribe()
         try:
             self._agent.receive(stimulus, time.monotonic())
         except Exception:  # a fault of the agent must not stop inference in the other threads
@@ -265,9 +281,15 @@ class Daemon:
             _log.exception("a fault of the agent at %s", type(stimulus).__name__)
 
     def _deliver(self, stimulus: Stimulus) -> None:
-        rows = self._pipelines
-        if rows is None or not isinstance(stimulus, MessageArrived) or not rows.take(stimulus.topic, stimulus.payload):
+        if not isinstance(stimulus, MessageArrived) or not self._is_taken(stimulus.topic, stimulus.payload):
             self._inbox.put(stimulus)
+
+    def _is_taken(self, topic: str, payload: bytes) -> bool:
+        """Gives a message to the sensor or the feedback whose topic it is, in the network thread; whether one is."""
+        rows, feedback = self._pipelines, self._feedback
+        return (rows is not None and rows.take(topic, payload)) or (
+            feedback is not None and feedback.take(topic, payload)
+        )
 
     @contextmanager
     def hold_updates(self) -> Iterator[None]:
@@ -288,6 +310,10 @@ class Daemon:
         """Returns the slot of a model, whether the device knows the model yet or not; from any thread."""
         return self._device.slot(name)
 
+    def slot_that_answered(self, answer: str) -> ModelSlot:
+        """Returns the slot of the model that gave an answer, by its id. BadInput `answer_unknown`."""
+        return self._device.slot_that_answered(answer)
+
     def _confirmed_blob(self, digest: str) -> tuple[Blob, str] | None:
         return self._device.confirmed_blob(digest)
 
@@ -295,5 +321,30 @@ class Daemon:
         device, config = self._device, self._config.serving
         if not config.listen:
             return None
-        expiries = lambda: device.agent.expiries  # noqa: E731 - one attribute, looked up at each request
-        return new_server(config, lambda: device.slots, counters=device.dropped.copy, expiries=expiries)
+        return new_server(config, lambda: device.slots, facts=self._facts)
+
+    def _facts(self) -> "Facts":
+        """What `/metrics` tells besides the slots."""
+        from agent.adapters.process_facts import process_facts
+        from agent.serving.metrics import Facts
+
+        online, since = self._agent.link
+        hardware = self._runtime.hardware()
+        return Facts(
+            counters=self._device.dropped.copy(),
+            expiries=self._agent.expiries,
+            models={name: _model_facts(model) for name, model in list(self._agent.models.items())},
+            link=(online, max(0.0, time.monotonic() - since)),
+            lives=self._lives(),
+            process=process_facts(),
+            build={"version": hardware.agent, "python": hardware.python, "onnxruntime": hardware.onnxruntime},
+        )
+
+
+def _model_facts(model: "DeviceModel") -> "ModelFacts":
+    from agent.serving.metrics import ModelFacts
+
+    stable = model.state.record.stable
+    digest = stable.digest if stable is not None else ""
+    loaded = (("stable" if each.assignment.digest == digest else "trial", each) for each in model.lineup.loaded)
+    return ModelFacts(model.phase, tuple(loaded))

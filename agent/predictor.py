@@ -12,7 +12,7 @@ answers it. Decides nothing. Refuses to know updates.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from agent.config import load_config
 from agent.daemon import Daemon
 from agent.ports import Array, Inputs, Sample
-from agent.serving.slot import ModelSlot, Prediction
+from agent.serving.slot import Asked, ModelSlot, Prediction
 from contract.errors import Code, EdgewardError, WorldError
 
 LOOK_S = 0.02
@@ -56,6 +56,28 @@ class Model:
         if prediction is None:
             raise WorldError(Code.NOT_SERVING, f"{self._slot.model} has no version yet")
         return prediction
+
+    def ask(self, inputs: Inputs, key: str = "") -> Asked:
+        """Returns what `run` returns, with the answer's id and the release that gave it. Raises what `run` raises."""
+        return self._slot.ask(inputs, key)
+
+    def feedback(self, id: str, label: str | float | Sequence[str | float | None]) -> int:  # noqa: A002 - the answer's word
+        """Counts what was true of an answer, by its id, for the version that gave it; returns the rows counted.
+
+        `label` is one label, or one for each row of the answer, None where it is missing. It may come minutes or days
+        later. BadInput `answer_unknown` for an answer that is not known any more (the newest 131,072 are, until the
+        agent ends), `label_repeated` for a second label, `label_invalid`.
+        """
+        given = label if isinstance(label, str | bytes) or not isinstance(label, Sequence) else list(label)
+        return self._slot.feedback(id, given).rows
+
+    def metric(self, name: str, value: float, id: str = "") -> None:  # noqa: A002 - as above
+        """Counts a number of the application's own: for the version that gave the answer `id`, or that serves now.
+
+        BadInput `metric_invalid` for a name or value that cannot be counted, or if two versions answer now and no `id`
+        is named; `answer_unknown`; WorldError `not_serving`.
+        """
+        self._slot.metric(name, value, id)
 
     @property
     def release(self) -> int | None:
@@ -95,6 +117,10 @@ class Predictor:
     def fault(self) -> EdgewardError | None:
         """The error that prevents a link to the controller; None while there is none. The link is tried again."""
         return self._daemon.fault
+
+    def feedback(self, id: str, label: str | float | Sequence[str | float | None]) -> int:  # noqa: A002
+        """Counts what was true of an answer of any model, by its id, as `Model.feedback` does."""
+        return Model(self._daemon.slot_that_answered(id), lambda: self.fault).feedback(id, label)
 
     def model(self, name: str) -> Model:
         """Returns a model by name, even before a version of it has arrived."""

@@ -34,6 +34,12 @@ class CapturedRow(Said, frozen=True):
     confidence: float | None = None
     """The largest probability, in [0, 1]. None where the model gives no probabilities."""
     label: str | float | None = None
+    id: Short = ""
+    """Names the answer on its device, as the application knows it; `.3` at its end is the fourth row of a request."""
+    key: Short = ""
+    """Who or what the row belongs to; empty where the device's configuration lets none leave."""
+    file: Short = ""
+    """The name of the file that the row came from, of an image."""
 
 
 class Captured(Said, frozen=True):

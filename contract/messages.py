@@ -28,6 +28,10 @@ NeighbourAddress = Annotated[
 """An IP address and a port, and nothing else that the sender of the address could choose."""
 MAX_SENSORS = 32
 """Sensors and sinks that a device may have: a heartbeat names each."""
+MAX_METRICS = 16
+"""Numbers of its own that an application may report of one model, by name."""
+MAX_INTERVALS = 2 * MAX_MODELS_PER_DEVICE + 32
+"""Entries of one telemetry message: two versions of each model, and labels that came later."""
 MAX_SUM = 1e300
 """Sums beyond it are nobody's measurements; they would be infinite soon."""
 Sum = Annotated[float, msgspec.Meta(ge=0, le=MAX_SUM)]
@@ -199,6 +203,26 @@ class Heartbeat(Said, frozen=True):
     """The signature by the device's key over all other fields. Empty for a device without a key."""
 
 
+class MetricSums(Said, frozen=True):
+    """One number that an application has reported again and again; sums add up across devices and intervals."""
+
+    count: Count = 0
+    sum: Annotated[float, msgspec.Meta(ge=-MAX_SUM, le=MAX_SUM)] = 0.0
+    squared_sum: Sum = 0.0
+
+    def plus_value(self, value: float) -> "MetricSums":
+        """These sums with one more value."""
+        return MetricSums(count=self.count + 1, sum=self.sum + value, squared_sum=self.squared_sum + value * value)
+
+    def plus(self, other: "MetricSums") -> "MetricSums":
+        """The sum of both."""
+        return MetricSums(
+            count=self.count + other.count,
+            sum=self.sum + other.sum,
+            squared_sum=self.squared_sum + other.squared_sum,
+        )
+
+
 class ModelInterval(Said, frozen=True):
     """Inferences of one version during one interval; counts add up across devices and intervals."""
 
@@ -243,6 +267,10 @@ class ModelInterval(Said, frozen=True):
     """Of them, rows with stable's answer."""
     divergence: Bins = ()
     """Of them, by how far the answers lay apart: counts per bin of contract.distributions.DIVERGENCE_EDGES."""
+    age_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
+    """Of labels that came later: how long ago the answers were given, on average. Above 0 there is nothing else."""
+    metrics: Annotated[dict[Short, MetricSums], msgspec.Meta(max_length=MAX_METRICS)] = {}
+    """Numbers of the application's own, by name."""
 
 
 class Telemetry(Said, frozen=True):
@@ -253,7 +281,7 @@ class Telemetry(Said, frozen=True):
     boot: Count
     seq: Count
     interval_s: float
-    intervals: Annotated[tuple[ModelInterval, ...], msgspec.Meta(max_length=2 * MAX_MODELS_PER_DEVICE)] = ()
+    intervals: Annotated[tuple[ModelInterval, ...], msgspec.Meta(max_length=MAX_INTERVALS)] = ()
     rss_mb: float = 0.0
     cpu_ratio: float = 0.0
     """The CPU time of the agent during the interval, as a fraction of one core."""

@@ -51,14 +51,21 @@ class PassRecord:
     """When the first pass failed after the last good one."""
     last_error: str = ""
     """In words; it stays after a good pass, for whoever asks what has been wrong."""
+    good: int = 0
+    good_s: float = 0.0
+    """The time that all good passes took together."""
+    failures: int = 0
 
-    def passed(self, now: float) -> None:
+    def passed(self, now: float, took_s: float = 0.0) -> None:
         """Notes a good pass."""
         self.good_at, self.failing_since = now, None
+        self.good += 1
+        self.good_s += took_s
 
     def failed(self, now: float, words: str) -> None:
         """Notes a pass that failed."""
         self.last_error = words
+        self.failures += 1
         if self.failing_since is None:
             self.failing_since = now
 

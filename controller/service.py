@@ -212,10 +212,10 @@ class Service:
                 continue
 
     async def _pass_and_note(self) -> None:
-        passes = self._state.passes
+        passes, began = self._state.passes, time.monotonic()
         try:
             await self.one_pass()
-            passes.passed(time.monotonic())
+            passes.passed(time.monotonic(), time.monotonic() - began)
         except EdgewardError as error:
             passes.failed(time.monotonic(), str(error))
             _log.error("pass failed, trying again: %s", error)

@@ -3,6 +3,7 @@
 Decides what is counted for judging. Refuses to know what is allowed: `health` judges.
 """
 
+import itertools
 import math
 from collections import deque
 
@@ -33,8 +34,11 @@ class JudgedInferences:
     def __init__(self, size: int) -> None:
         self._size = size
         self._newest: deque[Inference] = deque()
+        self._labelled_later: deque[Inference] = deque()
         self.seen = 0
         """Inferences that were ever added."""
+        self.seen_labels = 0
+        """Labels that ever came after their inference."""
         self.errors = 0
         self.labelled = 0
         self.correct = 0
@@ -64,6 +68,15 @@ class JudgedInferences:
             if oldest.error is not None or oldest.correct is not None:
                 self._count(oldest, -1)
 
+    def add_label(self, correct: bool | None, distance: float | None, label: float) -> None:
+        """Adds a label that came after its inference; as many of the newest count as of the inferences."""
+        found = Inference(0.0, None, correct, distance, label)
+        self._labelled_later.append(found)
+        self.seen_labels += 1
+        self._count(found, 1)
+        if len(self._labelled_later) > self._size:
+            self._count(self._labelled_later.popleft(), -1)
+
     def refuse(self, words: str, *, alone: bool) -> None:
         """Counts a request that was refused; `alone`: stable's signature takes it."""
         self.refused += 1
@@ -86,7 +99,8 @@ class JudgedInferences:
 
     def errors_measured(self) -> Baseline:
         """Returns the sums of a regression's distances from its labels; all zero without any."""
-        found = [(each.distance, each.label) for each in self._newest if each.distance is not None]
+        all_labels = itertools.chain(self._newest, self._labelled_later)
+        found = [(each.distance, each.label) for each in all_labels if each.distance is not None]
         return Baseline(
             measured=len(found),
             absolute_error_sum=math.fsum(distance for distance, _ in found),

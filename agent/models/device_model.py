@@ -75,6 +75,11 @@ class DeviceModel:
         return self.state.record.trial is not None
 
     @property
+    def phase(self) -> Phase:
+        """The phase as messages name it."""
+        return _PHASES[type(self.state)]
+
+    @property
     def kept_digests(self) -> set[str]:
         """Blobs that must stay on disk for this model."""
         kept = set(self.state.record.kept_digests)
@@ -123,9 +128,12 @@ class DeviceModel:
             return None
         return ModelBroken(stable.digest, Code.DIGEST_MISMATCH, "stable does not come back whole from flash")
 
-    def _retire(self, old: Serving, now: float) -> None:
+    def _keep_interval(self, old: Serving) -> None:
         if (interval := old.take_interval()) is not None:
             self._intervals.append(interval)
+
+    def _retire(self, old: Serving, now: float) -> None:
+        self._keep_interval(old)
         self._draining.append((old, now + DRAIN_S))
         self._drain_look_at = now
 
@@ -141,7 +149,10 @@ class DeviceModel:
                 self._retire(old, now)
         if self._drain_look_at is None or now < self._drain_look_at:
             return False
-        self._draining = [(old, until) for old, until in self._draining if old.in_flight and now < until]
+        draining = [(old, until) for old, until in self._draining if old.in_flight and now < until]
+        for old, _ in self._draining:
+            self._keep_interval(old)  # what it answered since it was replaced
+        self._draining = draining
         self._drain_look_at = now + DRAIN_LOOK_S if self._draining else None
         if self._draining:
             return False
@@ -149,13 +160,13 @@ class DeviceModel:
         return True
 
     def judge(self) -> HealthJudged | None:
-        """Judges the health of the trial; None if nothing was inferred or refused since the last judgement."""
+        """Judges the health of the trial; None if it was asked nothing and got no label since the last judgement."""
         trial = self.state.record.trial
         serving = self.lineup.of(trial.digest) if trial is not None else None
         if serving is None or trial is None:
             return None
         judged = serving.observed.judged_inferences
-        counted = (judged, judged.seen + judged.refused, trial.generation)
+        counted = (judged, judged.seen + judged.seen_labels + judged.refused, trial.generation)
         if self._judged == counted:
             return None
         self._judged = counted
@@ -181,6 +192,10 @@ class DeviceModel:
         for serving in self.lineup.loaded:
             for code, words in serving.observed.take_faults().items():
                 yield serving.assignment.manifest.release, code, words
+
+    def take_labels(self, room: int) -> list[ModelInterval]:
+        """Returns labels that came later and metrics, by version: at most `room` stretches of labels."""
+        return self.slot.truth.take(room)
 
     def take_intervals(self) -> list[ModelInterval]:
         """Returns what was inferred since the last call, by version."""
@@ -233,7 +248,7 @@ class DeviceModel:
         target = self.state.assignment if isinstance(self.state, Fetching | Probing | Ready) else None
         return ModelState(
             model=self.name,
-            phase=_PHASES[type(self.state)],
+            phase=self.phase,
             generation=machine.newest_generation(self.state),
             stable=record.stable.ref if record.stable else None,
             trial=record.trial.ref if record.trial else None,

@@ -9,9 +9,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from agent.config import Capture
 from agent.ports import Array, Inputs
 from agent.serving.rows import answer_of, confidence_of
+from agent.serving.slot import NOTHING, About
 from contract.captured import MAX_COLUMNS, CapturedRow, Cell
 from contract.labels import Answer
 from contract.manifest import Manifest
@@ -21,6 +24,7 @@ MAX_WAITING = 1024
 MAX_ROWS_OF_REQUEST = 8
 """Rows of one request that are looked at: further rows of it say little more."""
 MAX_TEXT_CHARS = 256
+MAX_KEY_CHARS = MAX_FILE_CHARS = 128
 
 Why = Literal["sampled", "hard"]
 
@@ -44,6 +48,7 @@ class Capturer:
         values: Mapping[str, Any],
         outputs: list[Array] | None,
         label: Answer | None = None,
+        about: About = NOTHING,
     ) -> None:
         """Keeps an answered row, by column name, if it is chosen. `outputs` have shapes (1, ...)."""
         if outputs is None:
@@ -51,9 +56,12 @@ class Capturer:
         confidence = confidence_of(outputs, 0)
         why = self._why(confidence)
         if why is not None:
-            self._keep(manifest, (why, confidence), values, answer_of(outputs, regression=_is_real(manifest)), label)
+            value = answer_of(outputs, regression=_is_real(manifest))
+            self._keep(manifest, (why, confidence), values, (value, label), about)
 
-    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None) -> None:
+    def see_tensors(
+        self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None, about: About = NOTHING
+    ) -> None:
         """Keeps chosen rows of answered tensors, shapes (rows, ...). Skips inputs without named columns."""
         if outputs is None:
             return
@@ -63,7 +71,9 @@ class Capturer:
             why = self._why(confidence)
             if why is not None and len(outputs[0]) == rows:
                 value = answer_of([outputs[0][number : number + 1]], regression=_is_real(manifest))
-                self._keep(manifest, (why, confidence), _by_column(manifest, inputs, number), value)
+                values = _by_column(manifest, inputs, number)
+                named = about if rows == 1 or not about.id else replace(about, id=f"{about.id}.{number}")
+                self._keep(manifest, (why, confidence), values, (value, None), named)
 
     def _why(self, confidence: float | None) -> Why | None:
         if confidence is not None and confidence < self._policy.below_confidence:
@@ -75,10 +85,11 @@ class Capturer:
         manifest: Manifest,
         chosen: tuple[Why, float | None],
         values: Mapping[str, Any],
-        value: Answer,
-        label: Answer | None = None,
+        answered: tuple[Answer, Answer | None],
+        about: About,
     ) -> None:
-        why, confidence = chosen
+        """Keeps a row: why, and its confidence; its answer, and its label."""
+        (why, confidence), (value, label) = chosen, answered
         kept = [column for column in manifest.columns if column not in self._removed][:MAX_COLUMNS]
         row = CapturedRow(
             at=round(self._clock(), 3),
@@ -89,11 +100,18 @@ class Capturer:
             value=_finite(value),
             confidence=None if confidence is None else round(confidence, 4),
             label=_finite(label),
+            id=about.id,
+            key=about.key if self._may_leave(about.key, values) else "",
+            file=about.file[:MAX_FILE_CHARS],
         )
         if len(self.waiting) >= MAX_WAITING:
             self.waiting.popleft()
             self._dropped["captured_rows"] += 1
         self.waiting.append(row)
+
+    def _may_leave(self, key: str, values: Mapping[str, Any]) -> bool:
+        """Whether a key may leave the device: not one that repeats a cell that may not, nor one that is too long."""
+        return len(key) <= MAX_KEY_CHARS and all(str(values.get(column)) != key for column in self._removed)
 
 
 def _rows(manifest: Manifest, inputs: Inputs) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from agent.core.judged import Inference, JudgedInferences
 from agent.core.model import Assignment
+from agent.serving.answers import Answers
 from agent.serving.shadow import Compared
 from agent.serving.tally import Tally, sayable
 from contract.errors import Code
@@ -27,8 +28,9 @@ MAX_NOTED_VALUES = 1024
 WORDS_EVERY_S = 3600.0
 """Seconds until a code's words are told again: the first ones say what is wrong, a thousand more say no more."""
 
-Note = tuple[float, Code | None, Any, Answer | None, int]
-"""Seconds; the fault; the answer (of tensors the first output as nested lists); the label, if there is one; rows."""
+Note = tuple[float, Code | None, Any, Answer | None, int, int, float]
+"""Seconds; the fault; the answer (of tensors the first output as nested lists); the label, if there is one; rows; the
+number of the answer, 0 for one that nobody hears of; when it began, in monotonic seconds."""
 
 
 class Observed:
@@ -38,15 +40,27 @@ class Observed:
     """
 
     def __init__(
-        self, assignment: Assignment, lock: Any, *, perf_s: Callable[[], float], dropped: Counter[str] | None = None
+        self,
+        assignment: Assignment,
+        lock: Any,
+        *,
+        perf_s: Callable[[], float],
+        answers: Answers,
+        dropped: Counter[str] | None = None,
     ) -> None:
         self.notes: list[Note] = []
+        self._answers = answers
+        self.version = answers.version(assignment)
+        """The number by which `answers` knows this version."""
+        self.failed: Counter[tuple[str, str]] = Counter()
+        """Since it was loaded, by reason and code: inferences that failed, and requests that were refused."""
         self._assignment = assignment
         self._classifies = assignment.manifest.task == "classification"
         self._lock = lock
         self._perf_s = perf_s
         self._dropped: Counter[str] = Counter() if dropped is None else dropped
         self._judged_inferences = JudgedInferences(assignment.policy.judged_inferences)
+        self._judged_since_s = -math.inf
         self._tally = Tally()
         self._said_at: dict[str, float] = {}
         self._untold: dict[str, str] = {}
@@ -88,7 +102,7 @@ class Observed:
 
     def note(self, seconds: float, fault: Code, words: str, rows: int = 1) -> None:
         """Notes an inference that failed, and what was wrong in words."""
-        self.notes.append((seconds, fault, None, None, rows))
+        self.notes.append((seconds, fault, None, None, rows, 0, 0.0))
         self.fault(fault, words)
         if len(self.notes) >= MAX_NOTES:
             self.count()
@@ -103,13 +117,22 @@ class Observed:
         """Counts a request that was not what the version takes: no inference. `alone`: stable would have taken it."""
         with self._lock:
             self._tally.refuse(code, alone=alone)
+            self.failed["refused", str(code)] += 1
             self._judged_inferences.refuse(sayable(words), alone=alone)
             self._say(code, words)
 
     def refuse_label(self) -> None:
         """Counts a label that is none; the row is answered all the same."""
         with self._lock:
-            self._tally.labels_unusable += 1
+            self._tally.labels.labels_unusable += 1
+
+    def judged_later(self, at_s: float, correct: bool | None, distance: float | None, label: float) -> None:
+        """Judges by a label that came after its inference was counted, unless that began before all that is judged.
+
+        Called under the lock.
+        """
+        if at_s >= self._judged_since_s:
+            self._judged_inferences.add_label(correct, distance, label)
 
     def compared(self, found: Compared) -> None:
         """Counts how a shadow's answers compare with stable's."""
@@ -122,6 +145,7 @@ class Observed:
         self.count()
         with self._lock:
             self._judged_inferences = JudgedInferences(self._assignment.policy.judged_inferences)
+            self._judged_since_s = self._perf_s()
 
     def take_longest_s(self) -> float:
         """Returns the seconds of the longest inference since the last call."""
@@ -145,10 +169,14 @@ class Observed:
             self._tally.predictions.update(named)
 
     def _count(self, note: Note, named: list[str]) -> None:
-        seconds, fault, value, label, rows = note
+        seconds, fault, value, label, rows, number, began_s = note
         self._lifetime_s += seconds
         self._longest_s = max(self._longest_s, seconds)
         row_us = self._tally.add_inference(seconds * 1e6, rows, fault)
+        if fault is not None:
+            self.failed["failed", str(fault)] += 1
+        elif number:
+            self._answers.keep(number, self.version, value, began_s, labelled=label is not None)
         if value is None:
             self._judged_inferences.add(Inference(row_us, fault))
             return
@@ -157,10 +185,10 @@ class Observed:
         if label is not None and fault is None and type(value) is not list:
             if self._classifies:
                 correct = same_label(value, label)
-                self._tally.add_class(correct=correct)
+                self._tally.labels.add_class(correct=correct)
             elif not isinstance(value, str) and abs(value) <= LARGEST:
                 truth = float(label)
-                distance = self._tally.add_number(value, truth)
+                distance = self._tally.labels.add_number(value, truth)
         self._judged_inferences.add(Inference(row_us, fault, correct, distance, truth))
         _name(value, named, classifies=self._classifies)
 

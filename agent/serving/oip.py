@@ -14,8 +14,9 @@ import msgspec
 
 from agent.ports import Array, Stopped
 from agent.serving.acceptance import acceptance_of
-from agent.serving.metrics import exposition
+from agent.serving.metrics import Facts, exposition
 from agent.serving.model_config import model_config
+from agent.serving.oip_feedback import take_feedback, take_metric
 from agent.serving.oip_messages import (
     BYTES_TYPE,
     InferRequest,
@@ -53,15 +54,13 @@ class Endpoint:
         statistics: Statistics,
         *,
         version: str,
-        counters: Callable[[], Mapping[str, int]] = dict,
-        expiries: Callable[[], Mapping[str, int]] = dict,
+        facts: Callable[[], Facts] = Facts,
         ready_when_empty: bool = True,
     ) -> None:
         self._slots = slots
         self._statistics = statistics
         self._version = version
-        self._counters = counters
-        self._expiries = expiries
+        self._facts = facts
         self._ready_when_empty = ready_when_empty
 
     def answer(self, request: Request) -> Response:
@@ -100,6 +99,10 @@ class Endpoint:
                 return self._infer(self._ready(name), request)
             case ["models", name, "versions", version, "infer"]:
                 return self._infer(self._ready(name, version), request, chosen=True)
+            case ["models", name, "feedback"]:
+                return take_feedback(self._slot(name), request)
+            case ["models", name, "metrics"]:
+                return take_metric(self._slot(name), request)
             case ["repository", "index"]:
                 return plain([entry for name in sorted(self._slots()) for entry in self._indexed(name)])
         raise Refused(403, "models come by signed rollouts from the controller: edgeward rollout start")
@@ -120,7 +123,7 @@ class Endpoint:
     def _look(self, parts: tuple[str, ...]) -> Response:
         match parts:
             case ["metrics"]:
-                text = exposition(self._statistics, self._serving(), self._counters(), self._expiries())
+                text = exposition(self._statistics, self._slots(), self._facts())
                 return Response(200, text, "text/plain; version=0.0.4")
             case ["v2"]:
                 return plain({"name": SERVER, "version": self._version, "extensions": EXTENSIONS})
@@ -176,11 +179,13 @@ class Endpoint:
             inputs = _accepted(serving, asked, tail)
             rows = _rows(inputs)
             clock.read()
-            answered, arrays = slot.run_or_fall_back(serving, inputs, request.stop)
+            number, key = slot.answers.next_number(), _named_key(asked) if slot.watchers else ""
+            answered, arrays = slot.run_or_fall_back(serving, inputs, request.stop, key, number)
             clock.ran()
             if answered is not serving:
                 serving, outputs = answered, _chosen(answered.assignment.manifest.outputs, asked)
             response = _respond(slot.model, serving, asked, outputs, arrays)
+            response.answer_id = slot.answers.name(number)
         except BaseException:
             self._statistics.failed(slot.model, serving.version, clock)
             raise
@@ -214,10 +219,6 @@ class Endpoint:
         ]
         return found or [{"name": name, "version": "", "state": "UNAVAILABLE", "reason": "no version yet"}]
 
-    def _serving(self) -> dict[str, Serving]:
-        slots = self._slots().items()
-        return {name: serving for name, slot in slots if (serving := slot.serving) is not None}
-
 
 @lru_cache(maxsize=64)
 def _parts(path: str) -> tuple[tuple[str, ...], bool]:
@@ -231,7 +232,9 @@ def _parts(path: str) -> tuple[tuple[str, ...], bool]:
 
 def _takes_post(parts: tuple[str, ...]) -> bool:
     match parts:
-        case ["v2", "models", _, "infer"] | ["v2", "models", _, "versions", _, "infer"] | ["v2", "repository", "index"]:
+        case ["v2", "models", _, "infer" | "feedback" | "metrics"] | ["v2", "models", _, "versions", _, "infer"]:
+            return True
+        case ["v2", "repository", "index"]:
             return True
         case ["v2", "repository", "models", _, "load" | "unload"]:
             return True
@@ -299,10 +302,14 @@ def _inputs(manifest: Manifest, asked: InferRequest, tail: memoryview) -> dict[s
     return arrays
 
 
+def _named_key(asked: InferRequest) -> str:
+    """Returns the routing key that a request names; empty if it names none."""
+    return asked.parameters.routing_key if asked.parameters is not None else ""
+
+
 def _key(asked: InferRequest, request: Request) -> str | bytes:
     """Returns the routing key of a request."""
-    named = asked.parameters.routing_key if asked.parameters is not None else ""
-    return named or asked.id or bytes(request.body)
+    return _named_key(asked) or asked.id or bytes(request.body)
 
 
 def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:

@@ -53,6 +53,8 @@ class Response(msgspec.Struct, gc=False):
     json_length: int | None = None
     headers: tuple[str, ...] = ()
     """Further header lines."""
+    answer_id: str = ""
+    """Of an inference, names the answer for a label that comes later: the header `Edgeward-Answer-Id`."""
 
 
 class Refused(Exception):

@@ -14,6 +14,7 @@ import numpy as np
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Session, Stop, Stopped
 from agent.serving.acceptance import acceptance_of, unanswerable
+from agent.serving.answers import Answers
 from agent.serving.cost import Cost
 from agent.serving.distribution import Distribution
 from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
@@ -44,6 +45,7 @@ class Serving:
         *,
         perf_s: Callable[[], float],
         lock: Any,
+        answers: Answers,
         distribution: Distribution | None = None,
         dropped: Counter[str] | None = None,
     ) -> None:
@@ -61,7 +63,7 @@ class Serving:
         self.predecessor: Manifest | None = None
         """Stable's manifest, of a trial that takes something else: would stable have taken what the trial refuses?"""
         self._dropped: Counter[str] = Counter() if dropped is None else dropped
-        self.observed = Observed(assignment, lock, perf_s=perf_s, dropped=self._dropped)
+        self.observed = Observed(assignment, lock, perf_s=perf_s, answers=answers, dropped=self._dropped)
         self._notes = self.observed.notes
         self.distribution = distribution
         self.in_flight: list[None] = []
@@ -74,12 +76,14 @@ class Serving:
         row: Mapping[str, Any] | None = None,
         label: Answer | None = None,
         stop: Stop | None = None,
+        number: int = 0,
     ) -> tuple[Inputs, list[Array], Any, float]:
         """Runs the session on tensors or, where `inputs` is None, on one row by column name, and notes what it cost.
 
         Returns (inputs, outputs in the manifest's order, the answer as it was noted, seconds). The answer of a row is
         its label or number; of tensors the first output as nested lists, its only value, or None beyond
-        `MAX_NOTED_VALUES`. `label` is a settled one (`settle`).
+        `MAX_NOTED_VALUES`. `label` is a settled one (`settle`). Under `number` the answer is kept for a label that
+        comes later; 0 for one that nobody hears of.
         What the version does not take is counted as refused and raised as BadInput. Whatever else raises is noted as a
         fault and raised on: WorldError, the runtime's own. What `stop` has ended is not noted: `Stopped`.
         """
@@ -119,7 +123,7 @@ class Serving:
         if not finite and self._is_unanswerable(inputs, outputs[0]):
             return inputs, outputs, value, seconds
         notes = self._notes
-        notes.append((seconds, None if finite else self._wrong_answer(), value, label, rows))
+        notes.append((seconds, None if finite else self._wrong_answer(), value, label, rows, number, began_s))
         if len(notes) >= MAX_NOTES:
             self.observed.count()
         return inputs, outputs, value, seconds

@@ -74,6 +74,7 @@ class Shadow:
         values: Mapping[str, Any],
         outputs: list[Array] | None,
         label: Answer | None = None,
+        about: object = None,
     ) -> None:
         """Queues a row that the other version was asked, if share and budget allow. Cells may be arrays."""
         if manifest is not self.candidate.assignment.manifest and self._takes(
@@ -81,7 +82,9 @@ class Shadow:
         ):
             self._waiting.append(_Copy(None, dict(values), outputs, label))
 
-    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None) -> None:
+    def see_tensors(
+        self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None, about: object = None
+    ) -> None:
         """Queues copies of tensors that the other version was asked, shapes (rows, ...), if share and budget allow."""
         if manifest is not self.candidate.assignment.manifest and self._takes(
             sum(array.size for array in inputs.values())

@@ -12,10 +12,12 @@ import msgspec
 
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Session, Stop, Stopped
+from agent.serving.answers import Answers
 from agent.serving.distribution import Distribution
 from agent.serving.rows import confidence_of
 from agent.serving.serving import Serving
 from agent.serving.split import Split
+from agent.serving.truth import Labelled, Truth
 from contract.errors import BadInput, Code, WorldError
 from contract.labels import Answer
 from contract.manifest import Manifest
@@ -42,6 +44,28 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
         return confidence_of(self.outputs, 0)
 
 
+class Asked(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One answer to tensors, and which version gave it."""
+
+    id: str
+    """Names the answer until its truth is known: hand it to `feedback` with a label for each row."""
+    release: int
+    outputs: list[Array]
+    """In the manifest's order, shapes (rows, ...), not copied."""
+
+
+class About(msgspec.Struct, frozen=True, gc=False):
+    """What is known of an answer besides its inputs and outputs. Each may be empty."""
+
+    id: str = ""
+    key: str = ""
+    """Who or what was asked about."""
+    file: str = ""
+
+
+NOTHING = About()
+
+
 class Watcher(Protocol):
     """Sees inferences. It must be quick and must copy arrays that it keeps: they belong to the caller.
 
@@ -54,11 +78,14 @@ class Watcher(Protocol):
         values: Mapping[str, Any],
         outputs: list[Array] | None,
         label: Answer | None = None,
+        about: About = NOTHING,
     ) -> None:
         """Takes a row by column name; `outputs` have shapes (1, ...)."""
         ...
 
-    def see_tensors(self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None) -> None:
+    def see_tensors(
+        self, manifest: Manifest, inputs: Inputs, outputs: list[Array] | None, about: About = NOTHING
+    ) -> None:
         """Takes tensors; shapes (rows, ...) and dtypes are the manifest's."""
         ...
 
@@ -67,17 +94,26 @@ class ModelSlot:
     """Serves one model. `perf_s` is a monotonic clock in seconds, handed in.
 
     A swap replaces one reference: an inference that has begun ends on the session it began with. Inferences take no
-    lock; `lock`, a context manager, guards the counts made from them.
+    lock; `lock`, a context manager, guards the counts made from them. `prefix` begins the ids of its
+    answers.
     """
 
     def __init__(
-        self, model: str, *, perf_s: Callable[[], float], lock: Any, dropped: Counter[str] | None = None
+        self,
+        model: str,
+        *,
+        perf_s: Callable[[], float],
+        lock: Any,
+        dropped: Counter[str] | None = None,
+        prefix: str = "0-0-",
     ) -> None:
         self.model = model
         self.dropped: Counter[str] = Counter() if dropped is None else dropped
         """What limits and faults of watchers discarded, by kind."""
         self.perf_s = perf_s
         self.lock = lock
+        self.answers = Answers(prefix)
+        self.truth = Truth(self.answers, lock, perf_s=perf_s, dropped=self.dropped)
         self._serving: Serving | None = None
         self._overlapping: tuple[Serving, ...] = ()
         self.watchers: tuple[Watcher, ...] = ()
@@ -107,6 +143,7 @@ class ModelSlot:
             session,
             perf_s=self.perf_s,
             lock=self.lock,
+            answers=self.answers,
             distribution=distribution,
             dropped=self.dropped,
         )
@@ -147,36 +184,38 @@ class ModelSlot:
             raise BadInput(Code.SAMPLE_INVALID, f"{error.code}: {error.detail}"[:200]) from error
 
     def _predict_on(self, serving: Serving, sample: Sample) -> Prediction:
-        manifest = serving.assignment.manifest
+        manifest, number = serving.assignment.manifest, self.answers.next_number()
         label = None if sample.label is None else serving.settle(sample.label)
         try:
-            inputs, outputs, value, seconds = serving.infer(None, sample.values, label)
+            inputs, outputs, value, seconds = serving.infer(None, sample.values, label, None, number)
         except (BadInput, WorldError):
             raise
         except Exception as error:  # the runtime's exceptions share no base class
-            self._show_row(serving, sample.values, None, label)
+            self._show_row(serving, sample, None, label)
             raise BadInput(Code.SAMPLE_INVALID, f"{type(error).__name__}: {error}"[:200]) from error
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
+        name = self.answers.name(number)
         if self.watchers:
-            self._show_row(serving, sample.values, outputs, label)
-        return Prediction(self.model, manifest.release, value, seconds * 1e6)
+            self._show_row(serving, sample, outputs, label, name)
+        return Prediction(self.model, manifest.release, value, seconds * 1e6, name, sample, outputs)
 
     def _show_row(
-        self, serving: Serving, values: Mapping[str, Any], outputs: list[Array] | None, label: Answer | None
+        self, serving: Serving, sample: Sample, outputs: list[Array] | None, label: Answer | None, name: str = ""
     ) -> None:
         """Shows a row to all watchers; one that cannot take it is no reason not to answer."""
         for watcher in self.watchers:
             try:
-                watcher.see_row(serving.assignment.manifest, values, outputs, label)
+                about = About(name, sample.key, sample.file)
+                watcher.see_row(serving.assignment.manifest, sample.values, outputs, label, about)
             except Exception:  # whatever a row holds, it costs this watcher this row
                 self.dropped["rows_unwatched"] += 1
 
-    def _show_tensors(self, serving: Serving, inputs: Inputs, outputs: list[Array] | None) -> None:
+    def _show_tensors(self, serving: Serving, inputs: Inputs, outputs: list[Array] | None, about: About) -> None:
         """Shows tensors to all watchers, as `_show_row` does."""
         for watcher in self.watchers:
             try:
-                watcher.see_tensors(serving.assignment.manifest, inputs, outputs)
+                watcher.see_tensors(serving.assignment.manifest, inputs, outputs, about)
             except Exception:  # as above
                 self.dropped["rows_unwatched"] += 1
 
@@ -188,36 +227,73 @@ class ModelSlot:
         `value_range` for arrays that the version does not take; raises what the runtime raises for others.
         """
         serving = self._serving
+        if serving is None or self.split is not None:
+            serving = self._chosen(inputs, key)
+        return self.run_or_fall_back(serving, inputs, None, key)[1]
+
+    def ask(self, inputs: Inputs, key: str = "") -> Asked:
+        """Returns what `run` returns with the answer's id, under which it is kept for its label: 0.5 us more."""
+        number = self.answers.next_number()
+        serving, outputs = self.run_or_fall_back(self._chosen(inputs, key), inputs, None, key, number)
+        return Asked(self.answers.name(number), serving.assignment.manifest.release, outputs)
+
+    def _chosen(self, inputs: Inputs, key: str) -> Serving:
+        """Returns the version that answers a request of this key. WorldError `not_serving`."""
+        serving = self._serving
         if serving is None:
             raise WorldError(Code.NOT_SERVING, f"{self.model} has no version yet")
-        if self.split is not None:
-            serving = self.answering(key or next(iter(inputs.values())).tobytes()) or serving
-        return self.run_or_fall_back(serving, inputs)[1]
+        if self.split is None:
+            return serving
+        return self.answering(key or next(iter(inputs.values())).tobytes()) or serving
 
     def run_or_fall_back(
-        self, serving: Serving, inputs: Inputs, stop: Stop | None = None
+        self, serving: Serving, inputs: Inputs, stop: Stop | None = None, key: str = "", number: int = 0
     ) -> tuple[Serving, list[Array]]:
         """Returns outputs as `run` does, and which version gave them: the fallback where the version's own process
-        died. WorldError if there is no fallback, `Stopped` by `stop`; BadInput for what the version does not take;
-        raises what the runtime raises, which is counted.
+        died. The answer is kept under `number`, unless that is 0. WorldError if there is no fallback, `Stopped` by
+        `stop`; BadInput for what the version does not take; raises what the runtime raises, which is counted.
         """
         try:
-            outputs = serving.infer(inputs, stop=stop)[1]
+            outputs = serving.infer(inputs, None, None, stop, number)[1]
         except WorldError:
             if (fallback := self.fallback) is None or fallback is serving:
                 raise
             serving = fallback
-            outputs = serving.infer(inputs, stop=stop)[1]
+            outputs = serving.infer(inputs, None, None, stop, number)[1]
         except (BadInput, Stopped):
             raise
         except Exception:  # the runtime's exceptions share no base class
-            self._show_tensors(serving, inputs, None)
+            self._show_tensors(serving, inputs, None, NOTHING)
             raise
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
         if self.watchers:
-            self._show_tensors(serving, inputs, outputs)
+            self._show_tensors(serving, inputs, outputs, About(self.answers.name(number) if number else "", key))
         return serving, outputs
+
+    def feedback(self, name: str, label: Any) -> Labelled:
+        """Counts what was true of an answer, for the version that gave it. BadInput `answer_unknown`,
+        `label_repeated`, `label_invalid`.
+
+        `name` is the answer's id. `label` is one label, or a list with one for each row, None where it is missing.
+        """
+        return self.truth.tell(name, label, [each.observed for each in self.versions])
+
+    def metric(self, name: str, value: float, answer: str = "") -> None:
+        """Counts a number of the application's for the version that gave `answer`, an id, or that serves now.
+
+        BadInput `metric_invalid`, `answer_unknown`; WorldError `not_serving`.
+        """
+        if answer:
+            self.truth.metric(name, value, self.truth.version_of(answer))
+            return
+        serving = self._serving
+        if serving is None:
+            raise WorldError(Code.NOT_SERVING, f"{self.model} has no version yet")
+        if self.split is not None:
+            words = "two versions answer now: name the id of the answer that it belongs to"
+            raise BadInput(Code.METRIC_INVALID, f"metric {name[:64]}: {words}")
+        self.truth.metric(name, value, serving.observed.version)
 
     def take_tally(self) -> ModelInterval | None:
         """Returns what the version that answers by default has inferred since the last call; None if nothing."""

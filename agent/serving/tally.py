@@ -6,10 +6,10 @@ Decides how many names and words a message carries. Refuses to know when an inte
 from collections import Counter
 
 from agent.core.model import Assignment
+from agent.serving.label_counts import LabelCounts
 from agent.serving.shadow import Compared
 from contract.errors import Code
 from contract.histogram import LATENCY_BUCKETS, bucket_of, merge, trimmed
-from contract.labels import LARGEST
 from contract.messages import ModelInterval
 
 MAX_LABELS = 16
@@ -28,12 +28,7 @@ class Tally:
         self.refused: Counter[str] = Counter()
         self.refused_alone = 0
         self.faults: dict[str, str] = {}
-        self.labelled = 0
-        self.correct = 0
-        self.measured = 0
-        self.labels_unusable = 0
-        self.absolute_error_sum = self.squared_error_sum = 0.0
-        self.label_sum = self.squared_label_sum = 0.0
+        self.labels = LabelCounts()
         self.latency = [0] * LATENCY_BUCKETS
         self.row_latency: list[int] | None = None
         """None while every inference has had one row."""
@@ -45,7 +40,7 @@ class Tally:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was counted."""
-        return not (self.inferences or self.refused or self.labels_unusable)
+        return not (self.inferences or self.refused or self.labels.labels_unusable)
 
     def add_inference(self, latency_us: float, rows: int, fault: Code | None) -> float:
         """Adds one inference; returns its time for a row in microseconds."""
@@ -64,22 +59,6 @@ class Tally:
         self.latency[bucket] += 1
         self.row_latency[bucket_of(row_us)] += 1
         return row_us
-
-    def add_class(self, *, correct: bool) -> None:
-        """Adds a classifier's answer that has a label."""
-        self.labelled += 1
-        self.correct += correct
-
-    def add_number(self, value: float, label: float) -> float:
-        """Adds a regression's answer that has a label; returns how far apart they are, at most `LARGEST`."""
-        distance = min(abs(value - label), LARGEST)
-        self.labelled += 1
-        self.measured += 1
-        self.absolute_error_sum += distance
-        self.squared_error_sum += distance * distance
-        self.label_sum += label
-        self.squared_label_sum += label * label
-        return distance
 
     def refuse(self, code: Code, *, alone: bool) -> None:
         """Adds a request that was refused."""
@@ -103,14 +82,7 @@ class Tally:
             refused=dict(self.refused),
             refused_alone=self.refused_alone,
             faults=dict(self.faults),
-            labelled=self.labelled,
-            correct=self.correct,
-            measured=self.measured,
-            labels_unusable=self.labels_unusable,
-            absolute_error_sum=self.absolute_error_sum,
-            squared_error_sum=self.squared_error_sum,
-            label_sum=self.label_sum,
-            squared_label_sum=self.squared_label_sum,
+            **self.labels.fields(),
             latency_counts=trimmed(self.latency),
             row_latency_counts=() if self.row_latency is None else trimmed(self.row_latency),
             predictions=_named(self.predictions),

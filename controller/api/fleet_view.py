@@ -20,6 +20,9 @@ from controller.rollout.facts import Sums, total
 MAX_ROLLOUTS = 8
 MAX_TRANSFERS = 50
 MAX_SICK = 50
+MAX_FAILING_SOURCES = 50
+WELL, BROKEN = frozenset({"starting", "running", "ended"}), frozenset({"waiting", "failing"})
+"""States of sensors and sinks in which nothing is wrong with them; and the others."""
 
 
 class ServedView(Message, frozen=True):
@@ -47,6 +50,20 @@ class SickView(Message, frozen=True):
     detail: str
 
 
+class SourceView(Message, frozen=True):
+    """A sensor or a sink that does not work."""
+
+    device: str
+    name: str
+    """`sensor` or `sink`, its kind and its place in the device's configuration."""
+    model: str
+    """Empty for a sink."""
+    state: str
+    age_s: float | None
+    """Since the newest row or delivery when the device said so; None before the first."""
+    error: str
+
+
 class TransferringView(Message, frozen=True):
     """A version on its way to a device."""
 
@@ -71,6 +88,10 @@ class FleetView(Message, frozen=True):
     serving: tuple[ServedView, ...]
     sick: tuple[SickView, ...]
     """The first 50 devices that are to blame for what fails on them."""
+    sources: dict[str, int]
+    """Sensors and sinks of all devices, by state."""
+    failing_sources: tuple[SourceView, ...]
+    """The first 50 sensors and sinks that do not work."""
     bytes_received: int
     """Sum over all devices, each since it started."""
     bytes_s: float
@@ -98,6 +119,8 @@ def fleet_view(world: World, now: float, findings: tuple[Finding, ...] = ()) -> 
         faults=dict(sorted(_faults(world, now).items())),
         serving=_serving(world),
         sick=tuple(islice(_sick(world), MAX_SICK)),
+        sources=dict(sorted(_sources(world).items())),
+        failing_sources=tuple(islice(_failing_sources(world), MAX_FAILING_SOURCES)),
         bytes_received=sum(each.newest.bytes_received for each in traffic.values()),
         bytes_s=sum(each.bytes_s for device, each in traffic.items() if presence.get(device) == "online"),
         fetching=len(transfers),
@@ -143,6 +166,23 @@ def _sick(world: World) -> Iterator[SickView]:
                 yield SickView(device=device, model=model, detail=state.detail)
             elif ended is not None and ended.code == Code.DEVICE_SICK:
                 yield SickView(device=device, model=model, detail=ended.detail)
+
+
+def _sources(world: World) -> Counter[str]:
+    twins = world.durable.twins.values()
+    states = (each.state for twin in twins for lives in (twin.sensors, twin.sinks) for each in lives)
+    return Counter(state if state in WELL | BROKEN else "other" for state in states)
+
+
+def _failing_sources(world: World) -> Iterator[SourceView]:
+    for device, twin in sorted(world.durable.twins.items()):
+        lives: list[tuple[str, str, str, float | None, str]] = [
+            (f"sensor {each.name}", each.model, each.state, each.row_age_s, each.error) for each in twin.sensors
+        ]
+        lives += [(f"sink {each.name}", "", each.state, each.delivered_age_s, each.error) for each in twin.sinks]
+        for name, model, state, age_s, error in lives:
+            if state not in WELL:
+                yield SourceView(device=device, name=name, model=model, state=state, age_s=age_s, error=error)
 
 
 def _faults(world: World, now: float) -> Counter[str]:

@@ -4,12 +4,21 @@ Decides names and labels; docs/reference/metrics.md lists them. Open as `/v1/hea
 https://prometheus.io/docs/practices/naming/.
 """
 
+import time
+from collections import Counter
 from collections.abc import Iterator
+from typing import get_args
 
 from aiohttp import web
 
+from contract.errors import Code
+from contract.messages import Phase
 from controller.api.state_key import STATE
+from controller.fleet.faults import faults_of
+from controller.fleet.twin import PresenceWord
 from controller.health import CODES, Facts, findings_of, nearest_expiry
+from controller.reconcile.world import World
+from controller.rollout.model import Status
 from controller.state import State
 from controller.verbs.health import DAY_S, facts_of
 
@@ -21,12 +30,24 @@ FAMILIES = {
     "edgeward_controller_not_published": ("gauge", "Desired documents and blobs that could not be published."),
     "edgeward_controller_free_bytes": ("gauge", "Free space in the data directory."),
     "edgeward_controller_nearest_expiry_seconds": ("gauge", "Until the first certificate or role expires."),
-    "edgeward_controller_devices": ("gauge", "Devices that have reported."),
+    "edgeward_controller_pass_seconds": ("summary", "Time that good passes took."),
+    "edgeward_controller_pass_failures_total": ("counter", "Passes that failed."),
+    "edgeward_controller_devices": ("gauge", "Devices that have reported, by presence."),
+    "edgeward_controller_device_models": ("gauge", "Models on devices, by the phase that each is in."),
+    "edgeward_controller_device_faults": ("gauge", "Devices with something wrong, by code; `other` for unknown codes."),
+    "edgeward_controller_device_sources": ("gauge", "Sensors and sinks of devices, by kind and state."),
+    "edgeward_controller_rollouts": ("gauge", "Rollouts, by status."),
     "edgeward_controller_messages_dropped_total": ("counter", "Messages that were refused or dropped, by reason."),
     "edgeward_controller_retained_put_right_total": ("counter", "Times that others had retained over a topic."),
 }
 REASONS = ("malformed", "overflow", "parts", "retired", "throttled", "unsigned", "wrong_device", "wrong_name")
 """All of `Inbox.counts`: a series that is there from the start, with 0, can be alarmed on."""
+CODES_OF_DEVICES = frozenset(map(str, Code))
+"""Others are what a device may have invented: a series for each would grow with the fleet."""
+STATES = {
+    "sensor": ("starting", "running", "waiting", "ended"),
+    "sink": ("starting", "running", "failing", "ended"),
+}
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -40,7 +61,8 @@ def exposition(state: State, facts: Facts) -> bytes:
     """Every family with its samples."""
     lines = {name: [f"# HELP {name} {words}", f"# TYPE {name} {kind}"] for name, (kind, words) in FAMILIES.items()}
     for name, labels, value in _samples(state, facts):
-        lines[name].append(f"{name}{labels} {value:.9g}")
+        family = name if name in FAMILIES else name.rpartition("_")[0]
+        lines[family].append(f"{name}{labels} {value:.9g}")
     return "".join(f"{line}\n" for family in lines.values() for line in family).encode()
 
 
@@ -54,7 +76,36 @@ def _samples(state: State, facts: Facts) -> Iterator[tuple[str, str, float]]:
     yield "edgeward_controller_not_published", "", len(facts.skipped)
     yield "edgeward_controller_free_bytes", "", facts.free_bytes
     yield "edgeward_controller_nearest_expiry_seconds", "", nearest_expiry(facts)[1] * DAY_S
-    yield "edgeward_controller_devices", "", len(state.world.durable.twins)
+    yield "edgeward_controller_pass_seconds_sum", "", state.passes.good_s
+    yield "edgeward_controller_pass_seconds_count", "", state.passes.good
+    yield "edgeward_controller_pass_failures_total", "", state.passes.failures
+    yield from _of_fleet(state.world, time.time())
     for reason in REASONS:
         yield "edgeward_controller_messages_dropped_total", f'{{reason="{reason}"}}', state.inbox.counts[reason]
     yield "edgeward_controller_retained_put_right_total", "", state.foreign.count
+
+
+def _of_fleet(world: World, now: float) -> Iterator[tuple[str, str, float]]:
+    """Counts over all devices. Every word has its series from the start, and no word comes from a device."""
+    twins = list(world.durable.twins.values())
+    presence = Counter(twin.presence(now, world.silent_s) for twin in twins)
+    for word in get_args(PresenceWord):
+        yield "edgeward_controller_devices", f'{{presence="{word}"}}', presence[word]
+    phases = Counter(state.phase for twin in twins for state in twin.reported.values())
+    for phase in get_args(Phase):
+        yield "edgeward_controller_device_models", f'{{phase="{phase}"}}', phases[phase]
+    faults = Counter(
+        code if code in CODES_OF_DEVICES else "other"
+        for twin in twins
+        for code in faults_of(twin, world.withdrawn, now)
+    )
+    for code, count in sorted(faults.items()):
+        yield "edgeward_controller_device_faults", f'{{code="{code}"}}', count
+    states = Counter(("sensor", each.state) for twin in twins for each in twin.sensors)
+    states.update(("sink", each.state) for twin in twins for each in twin.sinks)
+    for kind, words in STATES.items():
+        for word in words:
+            yield "edgeward_controller_device_sources", f'{{kind="{kind}",state="{word}"}}', states[kind, word]
+    statuses = Counter(rollout.status for rollout in world.durable.rollouts.values())
+    for status in get_args(Status):
+        yield "edgeward_controller_rollouts", f'{{status="{status}"}}', statuses[status]

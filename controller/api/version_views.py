@@ -10,6 +10,7 @@ import msgspec
 
 from contract.desired import Delivery
 from contract.wire import Message
+from controller.api.views import VersionMeasuredView, version_measured
 from controller.gates.verdict import GateVerdict
 from controller.registry.notes import Notes
 from controller.registry.version import Environment, Removal, Version, Withdrawal
@@ -75,6 +76,7 @@ class VersionDetail(VersionView, frozen=True):
     """What it was trained in, where whoever pushed it said so."""
     notes: Notes
     evidence: dict[str, Any]
+    measured: VersionMeasuredView
 
 
 class PushAnswer(VersionDetail, frozen=True):
@@ -179,6 +181,7 @@ def detail_fields(state: State, version: Version) -> dict[str, Any]:
         "environment": state.registry.environment(version.lineage.environment_sha256),
         "notes": state.notes.of(version.model, version.release),
         "evidence": version.evidence,
+        "measured": version_measured(state.world, version.model, version.release),
     }
 
 

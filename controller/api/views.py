@@ -1,17 +1,18 @@
 """What the API shows: structs with a schema, made from the world. OpenAPI and the client's tables follow from them."""
 
+import math
 from typing import Any
 
 import msgspec
 
 from contract.captured import CapturedRow
 from contract.histogram import quantile_us
-from contract.messages import Hardware, ModelState, SensorState, SinkState
+from contract.messages import Hardware, MetricSums, ModelState, SensorState, SinkState
 from contract.wire import Message
 from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
 from controller.reconcile.world import World
-from controller.rollout.facts import Sums
+from controller.rollout.facts import Sums, total
 
 
 class Health(Message, frozen=True):
@@ -54,6 +55,30 @@ class CapturedView(Message, frozen=True):
     row: CapturedRow
 
 
+class MetricView(Message, frozen=True):
+    """A number that applications on devices report of their own."""
+
+    count: int
+    mean: float
+    deviation: float
+    """The standard deviation."""
+
+
+class VersionMeasuredView(Message, frozen=True):
+    """What all devices have measured of one version since the controller started, for plots."""
+
+    predictions: dict[str, int]
+    """Answers by label; the rarest as `other`."""
+    features: dict[str, tuple[int, ...]]
+    """Inputs by column: counts per bin of the golden set's reference."""
+    outputs: tuple[int, ...]
+    """Numbers answered, or a classifier's confidence: counts per bin of the reference."""
+    divergence: tuple[int, ...]
+    """Rows as a shadow, by how far the answers lay from stable's: counts per bin of 0, 0.001, 0.003, 0.01 to 3."""
+    metrics: dict[str, MetricView]
+    """Numbers of applications' own, by name."""
+
+
 class ModelView(Message, frozen=True):
     """One model."""
 
@@ -88,6 +113,8 @@ class MeasuredView(Message, frozen=True):
     """Labels that were there and no labels."""
     latency_us_p50: float | None
     latency_us_p95: float | None
+    metrics: dict[str, MetricView]
+    """Numbers of the application's own, by name."""
 
 
 class DeviceModelView(Message, frozen=True):
@@ -236,4 +263,34 @@ def _measured(release: int, sums: Sums, faults: dict[str, str]) -> MeasuredView:
         labels_unusable=sums.labels_unusable,
         latency_us_p50=quantile_us(sums.latency_counts, 0.5),
         latency_us_p95=quantile_us(sums.latency_counts, 0.95),
+        metrics=metric_views(sums),
     )
+
+
+def version_measured(world: World, model: str, release: int) -> VersionMeasuredView:
+    """What all devices have measured of a version."""
+    measured, of = world.measured, (model, release)
+    sums = (each for (_, *named), each in measured.totals.items() if named == [model, release])
+    found = dict(measured.distributions.get(of, {}))
+    return VersionMeasuredView(
+        predictions=dict(sorted(measured.predictions.get(of, {}).items())),
+        outputs=found.pop("", ()),
+        features=dict(sorted(found.items())),
+        divergence=measured.divergences.get(of, ()),
+        metrics=metric_views(total(sums)),
+    )
+
+
+def metric_views(sums: Sums) -> dict[str, MetricView]:
+    """Returns an application's numbers by name."""
+    return {
+        name: MetricView(count=each.count, mean=each.sum / each.count, deviation=deviation_of(each))
+        for name, each in sorted(sums.metrics.items())
+        if each.count
+    }
+
+
+def deviation_of(sums: MetricSums) -> float:
+    """Returns the standard deviation; 0 where rounding would make it the root of less than nothing."""
+    mean = sums.sum / sums.count
+    return math.sqrt(max(0.0, sums.squared_sum / sums.count - mean * mean))

@@ -12,6 +12,7 @@ from contract import topics
 from contract.captured import Captured
 from contract.errors import BadInput, Code, EdgewardError
 from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
+from contract.protocol import PROTOCOL
 from contract.said import decode_said
 from controller.broker.allowance import Allowance
 from controller.broker.strangers import MAX_NAMES, Strangers
@@ -136,6 +137,9 @@ class Inbox:
     def _refuse_others(self, device: str, message: FromDevice | Captured) -> None:
         if message.device != device:
             raise BadInput(Code.WRONG_DEVICE, f"a message on the topic of {device} names {message.device!r}")
+        if message.protocol != PROTOCOL:
+            words = f"it speaks protocol {message.protocol}, this controller {PROTOCOL}: upgrade the older one"
+            raise BadInput(Code.PROTOCOL_UNKNOWN, words)
 
     def _keep(self, device: str, message: FromDevice | Captured) -> None:
         if isinstance(message, Captured):

@@ -15,6 +15,9 @@ from controller.rollout.facts import MAX_CODES, Sums
 from controller.rollout.model import JUDGED
 from controller.telemetry.counts import Counted
 
+MAX_PREDICTIONS = 64
+"""Answers of one release that are counted by name: devices do not agree about which are the rarest."""
+
 
 def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
     """Folds one message of `device` into `world`, in place; returns whether an earlier start of its agent is new."""
@@ -41,7 +44,8 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
             for interval in message.intervals:
                 if is_known(world, interval):
                     _add(world, device, interval, now)
-                    world.measured.new.append(Counted(device, message.boot, message.seq, now, interval))
+                    at = now - interval.age_s
+                    world.measured.new.append(Counted(device, message.boot, message.seq, at, interval))
     if not isinstance(message, Telemetry):
         put_twin(world, twin)
     return twin.boots.changes_past_of(boots)
@@ -66,12 +70,24 @@ def _add(world: World, device: str, interval: ModelInterval, now: float) -> None
         )
     if interval.features or interval.outputs:
         _add_distribution(world, interval)
+    _add_answers(world, interval)
     for rollout in world.durable.rollouts.values():
         if rollout.model == interval.model and rollout.status in JUDGED:
             member = members_of(world, rollout).get(device)
             if member is not None:
                 treated = interval.version.release == rollout.release
-                rows_of(world, rollout).add(device, now, interval, treated=treated)
+                rows_of(world, rollout).add(device, now - interval.age_s, interval, treated=treated)
+
+
+def _add_answers(world: World, interval: ModelInterval) -> None:
+    of = interval.model, interval.version.release
+    if interval.divergence:
+        world.measured.divergences[of] = merge((world.measured.divergences.get(of, ()), interval.divergence))
+    if interval.predictions:
+        known = world.measured.predictions.setdefault(of, {})
+        for label, count in interval.predictions.items():
+            name = label if label in known or len(known) < MAX_PREDICTIONS else "other"
+            known[name] = known.get(name, 0) + count
 
 
 def _add_distribution(world: World, interval: ModelInterval) -> None:

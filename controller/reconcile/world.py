@@ -80,6 +80,10 @@ class Measured:
     """Telemetry messages that came again and were not counted."""
     distributions: dict[tuple[str, int], dict[str, tuple[int, ...]]] = field(default_factory=dict)
     """(model, release) -> column -> counts per bin of the reference, of the whole fleet; "" for answers"""
+    predictions: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
+    """(model, release) -> answers by label, of the whole fleet; the rarest as "other" """
+    divergences: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
+    """(model, release) -> rows as a shadow, by how far the answers lay from stable's"""
     totals: dict[tuple[str, str, int], Sums] = field(default_factory=dict)
     """(device, model, release) -> sums"""
     faults: dict[tuple[str, str, int], dict[str, str]] = field(default_factory=dict)

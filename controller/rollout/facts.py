@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from contract.histogram import merge
-from contract.messages import ModelInterval, ModelState
+from contract.messages import MAX_METRICS, MetricSums, ModelInterval, ModelState
 from controller.fleet.twin import Assigned, PresenceWord
 
 BUCKET_S = 60.0
@@ -37,6 +37,8 @@ class Sums(msgspec.Struct, frozen=True):
     squared_error_sum: float = 0.0
     label_sum: float = 0.0
     squared_label_sum: float = 0.0
+    metrics: Mapping[str, MetricSums] = {}
+    """Numbers of the application's own, by name."""
 
     def plus(self, other: "Sums | ModelInterval") -> "Sums":
         """The sum of both."""
@@ -58,6 +60,7 @@ class Sums(msgspec.Struct, frozen=True):
             self.squared_error_sum + other.squared_error_sum,
             self.label_sum + other.label_sum,
             self.squared_label_sum + other.squared_label_sum,
+            _by_name(self.metrics, other.metrics),
         )
 
     @property
@@ -91,6 +94,17 @@ def _by_row(ours: "Sums", theirs: "Sums | ModelInterval") -> tuple[int, ...]:
     if not ours.row_latency_counts and not theirs.row_latency_counts:
         return ()
     return merge(each.row_latency_counts or each.latency_counts for each in (ours, theirs))
+
+
+def _by_name(ours: Mapping[str, MetricSums], theirs: Mapping[str, MetricSums]) -> Mapping[str, MetricSums]:
+    """The sum of both; a device that invents more names than an application may have takes no more memory."""
+    if not theirs:
+        return ours
+    found = dict(ours)
+    for name, sums in theirs.items():
+        if name in found or len(found) < MAX_METRICS:
+            found[name] = found.get(name, MetricSums()).plus(sums)
+    return found
 
 
 def _by_code(ours: Mapping[str, int], theirs: Mapping[str, int]) -> Mapping[str, int]:

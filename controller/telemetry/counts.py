@@ -21,12 +21,13 @@ class Counted(msgspec.Struct, frozen=True):
     boot: int
     seq: int
     at: float
-    """When it came, in seconds since 1970."""
+    """When it was measured, as far as the controller can tell: when it came, less the age of late labels. In seconds
+    since 1970."""
     interval: ModelInterval
 
     @property
     def start(self) -> int:
-        """The minute in which it came, in seconds since 1970."""
+        """The minute in which it was measured, in seconds since 1970."""
         return int(self.at // BUCKET_S * BUCKET_S)
 
 

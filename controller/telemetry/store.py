@@ -31,7 +31,7 @@ CHECKPOINT_PAGES = 16_000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS recent (device TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
     model TEXT NOT NULL, release INTEGER NOT NULL, start INTEGER NOT NULL, counts BLOB NOT NULL,
-    PRIMARY KEY (device, boot, seq, model, release)) WITHOUT ROWID;
+    PRIMARY KEY (device, boot, seq, model, release, start)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS merged (model TEXT NOT NULL, span INTEGER NOT NULL, start INTEGER NOT NULL,
     device TEXT NOT NULL, release INTEGER NOT NULL, counts BLOB NOT NULL,
     PRIMARY KEY (model, span, start, device, release)) WITHOUT ROWID;
@@ -63,14 +63,14 @@ class TelemetryStore:
 
     def keep(self, measured: Sequence[Counted]) -> None:
         """Makes rows durable in one transaction; a row that is there already stays. WorldError `disk_full`."""
-        rows: dict[tuple[str, int, int, str, int], tuple[int, bytes]] = {}
+        rows: dict[tuple[str, int, int, str, int, int], bytes] = {}
         for each in measured:
             interval = each.interval
-            key = (each.device, each.boot, each.seq, interval.model, interval.version.release)
+            key = (each.device, each.boot, each.seq, interval.model, interval.version.release, each.start)
             before, counts = rows.get(key), encoded(interval)
-            rows[key] = (each.start, counts if before is None else added((before[1], counts)))
+            rows[key] = counts if before is None else added((before, counts))
         with transaction(self._db):
-            self._db.executemany(_INSERT, [(*key, *row) for key, row in rows.items()])
+            self._db.executemany(_INSERT, [(*key, counts) for key, counts in rows.items()])
 
     def past(self, model: str, since: float) -> Iterator[tuple[str, int, float, Sums]]:
         """(device, release, start, sums) of a model from a moment on, merged rows first."""

@@ -101,6 +101,15 @@ class Sink(Answer, frozen=True):
     delivered_age_s: float | None = None
 
 
+class Metric(Answer, frozen=True):
+    """A number that applications on devices report of their own."""
+
+    count: int
+    mean: float
+    deviation: float
+    """The standard deviation."""
+
+
 class Measured(Answer, frozen=True):
     """Inferences of one release on one device since the controller started."""
 
@@ -125,6 +134,8 @@ class Measured(Answer, frozen=True):
     r2: float | None = None
     labels_unusable: int = 0
     """Labels that were there and no labels."""
+    metrics: dict[str, Metric] = {}
+    """Numbers of the application's own, by name."""
 
 
 class DeviceModel(Answer, frozen=True):

@@ -5,6 +5,7 @@ from typing import Literal
 
 from edgeward.answers.answer import Answer, Plain, Time
 from edgeward.answers.blob import Blob
+from edgeward.answers.devices import Metric
 
 
 class Model(Answer, frozen=True):
@@ -266,6 +267,8 @@ class VersionDetail(Version, frozen=True):
     notes: Notes
     evidence: Plain
     """What the conversion measured; the keys differ by converter."""
+    measured: "VersionMeasured"
+    """What all devices have measured since the controller started, for plots."""
 
     @property
     def variants(self) -> tuple["VariantEvidence", ...]:
@@ -278,6 +281,21 @@ class Pushed(VersionDetail, frozen=True):
 
     new: bool
     """False: these bytes were a version already, and no other one was made."""
+
+
+class VersionMeasured(Answer, frozen=True):
+    """What all devices have measured of one version since the controller started."""
+
+    predictions: dict[str, int] = {}
+    """Answers by label; the rarest as `other`."""
+    features: dict[str, tuple[int, ...]] = {}
+    """Inputs by column: counts per bin of the golden set's reference."""
+    outputs: tuple[int, ...] = ()
+    """Numbers answered, or a classifier's confidence: counts per bin of the reference."""
+    divergence: tuple[int, ...] = ()
+    """Rows as a shadow, by how far the answers lay from stable's."""
+    metrics: dict[str, Metric] = {}
+    """Numbers of applications' own, by name."""
 
 
 class VariantEvidence(Answer, frozen=True):
@@ -307,6 +325,12 @@ class CapturedRow(Answer, frozen=True):
     confidence: float | None = None
     """The largest probability, in [0, 1]."""
     label: str | float | None = None
+    id: str = ""
+    """Names the answer on its device, as the application knows it."""
+    key: str = ""
+    """Who or what the row belongs to."""
+    file: str = ""
+    """The name of the file that the row came from, of an image."""
 
 
 class Capture(Answer, frozen=True):
@@ -324,6 +348,6 @@ class Capture(Answer, frozen=True):
     def table_rows(self) -> list[dict[str, object]]:
         """One row: inputs under their own names, what is about the inference with an underscore before it."""
         (about,) = self.row.table_rows()
-        about = {"id": self.id, "device": self.device, **about, "at": self.at}
+        about = {**about, "answer": self.row.id, "id": self.id, "device": self.device, "at": self.at}
         inputs: dict[str, object] = dict(self.row.inputs)
         return [inputs | {f"_{name}": value for name, value in about.items() if name != "inputs"}]

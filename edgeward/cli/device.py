@@ -113,7 +113,7 @@ def show(name: str, *, as_json: bool) -> None:
     console.print(table("measured since the controller started", columns, measured))
     if found.sensors or found.sinks:
         console.print(table("sensors and sinks", _LIFE_COLUMNS, _lives(found)))
-    for words in _faults(found):
+    for words in (*_metrics(found), *_faults(found)):
         console.print(words, highlight=False, markup=False)
     console.print(table("history", ("at", "phase", "generation", "what"), [_entry(e) for e in found.history]))
 
@@ -180,6 +180,15 @@ def _faults(found: Device) -> Iterator[str]:
                 yield f"{model.model} v{each.release}: {code}{times}{f': {words}' if words else ''}"
             if each.labels_unusable:
                 yield f"{model.model} v{each.release}: {each.labels_unusable} labels were none"
+
+
+def _metrics(found: Device) -> Iterator[str]:
+    """The application's own numbers, by version and name."""
+    for model in found.models:
+        for each in model.measured:
+            for name, metric in each.metrics.items():
+                words = f"{metric.mean:.6g} on average of {metric.count}, +- {metric.deviation:.3g}"
+                yield f"{model.model} v{each.release}: {name} {words}"
 
 
 _LIFE_COLUMNS = ("name", "model", "state", "rows", "done", "refused", "newest", "error")

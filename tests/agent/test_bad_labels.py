@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample
+from agent.serving.answers import Answers
 from agent.serving.observed import Observed
 from agent.serving.pipeline import run_pipeline
 from contract.desired import TrialPolicy
@@ -84,8 +85,11 @@ def test_a_label_whose_square_is_no_number_poisons_no_sum() -> None:
 def test_one_note_that_cannot_be_counted_costs_itself_alone() -> None:
     dropped: Counter[str] = Counter()
     assignment = Assignment(model="m", generation=1, manifest=BASE, policy=TrialPolicy())
-    observed = Observed(assignment, threading.Lock(), perf_s=time.perf_counter, dropped=dropped)
-    observed.notes += [(0.1, None, 1.0, 2.0, 1), (0.1, None, 1.0, object(), 1), (0.1, None, 1.0, 2.0, 1)]  # type: ignore[list-item]
+    observed = Observed(
+        assignment, threading.Lock(), perf_s=time.perf_counter, answers=Answers("1-0-"), dropped=dropped
+    )
+    truths: tuple[Any, ...] = (2.0, object(), 2.0)
+    observed.notes += [(0.1, None, 1.0, truth, 1, 1, 0.0) for truth in truths]
     found = observed.take_tally()
     assert found is not None
     assert (found.measured, dropped) == (2, {"notes_skipped": 1})

@@ -14,6 +14,7 @@ from agent.adapters.sensors.image_files import from_images
 from agent.config import ImagesSensor, load_config
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Stop
+from agent.serving.answers import Answers
 from agent.serving.distribution import Distribution
 from agent.serving.rows import encoder_of
 from agent.serving.shadow import MAX_VALUES, Shadow
@@ -115,7 +116,7 @@ def test_columns_are_counted_by_name_whatever_the_order_of_a_request() -> None:
 
 def test_a_picture_beyond_the_shadows_limit_is_not_kept_for_it() -> None:
     assignment = Assignment(model="m", generation=1, manifest=manifest_of(PICTURE), policy=TrialPolicy(mode="shadow"))
-    candidate = Serving(assignment, Keeps(), perf_s=time.perf_counter, lock=threading.Lock())
+    candidate = Serving(assignment, Keeps(), perf_s=time.perf_counter, lock=threading.Lock(), answers=Answers("1-0-"))
     dropped: Counter[str] = Counter()
     shadow = Shadow(candidate, assignment.policy, perf_s=time.perf_counter, dropped=dropped)
     shadow.see_row(manifest_of(PICTURE), {"picture": np.zeros(MAX_VALUES + 1)}, [np.ones((1, 1))])

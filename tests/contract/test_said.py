@@ -26,7 +26,18 @@ KINDS: dict[str, type] = {
     "presence": Presence,
     "ack": Ack,
 }
-TABLES = {"labels", "pinned", "dropped", "faults", "expiries", "predictions", "features", "inputs", "refused"}
+TABLES = {
+    "labels",
+    "pinned",
+    "dropped",
+    "faults",
+    "expiries",
+    "predictions",
+    "features",
+    "inputs",
+    "metrics",
+    "refused",
+}
 """Keys whose value is a table: what is in it are entries, not fields."""
 SEEDS = 200
 

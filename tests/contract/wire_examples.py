@@ -11,6 +11,7 @@ from contract.messages import (
     Ack,
     Hardware,
     Heartbeat,
+    MetricSums,
     ModelInterval,
     ModelState,
     Presence,
@@ -46,6 +47,7 @@ CUSTOM = DesiredTarget(model="weather", generation=4, rollout="r-1", policy=Tria
 def examples() -> dict[str, bytes]:
     hardware = Hardware(machine="aarch64", cpus=4, memory_mb=512, python="3.11.2", onnxruntime="1.32.0", agent="0.1.0")
     interval = ModelInterval(
+        metrics={"scrap_rate": MetricSums(count=2, sum=0.75, squared_sum=0.3125)},
         model="weather",
         version=V2,
         inferences=10,
@@ -55,6 +57,7 @@ def examples() -> dict[str, bytes]:
         latency_counts=(0, 3, 7),
         predictions={"1": 9},
     )
+    late = ModelInterval(model="weather", version=V2, inferences=0, errors=0, labelled=1, correct=1, age_s=90.0)
     wanted = Wanted("weather", 2, 100, V2.digest, CUSTOM)
     expires = datetime(2026, 1, 8, tzinfo=UTC)
     return {
@@ -76,7 +79,7 @@ def examples() -> dict[str, bytes]:
         "telemetry": encode(
             Telemetry(
                 interval_s=30.0,
-                intervals=(interval,),
+                intervals=(interval, late),
                 rss_mb=61.5,
                 cpu_ratio=0.0125,
                 temperature_c=48.5,

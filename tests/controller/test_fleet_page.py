@@ -7,7 +7,17 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from contract.messages import Hardware, Heartbeat, ModelState, Presence, Progress, Telemetry, VersionRef
+from contract.messages import (
+    Hardware,
+    Heartbeat,
+    ModelState,
+    Presence,
+    Progress,
+    SensorState,
+    SinkState,
+    Telemetry,
+    VersionRef,
+)
 from controller.api.fleet_view import MAX_TRANSFERS, fleet_view
 from controller.api.page import PAGE_FILES
 from controller.fleet.traffic import Traffic
@@ -94,3 +104,22 @@ def test_the_command_prints_the_address_with_the_token_where_no_server_sees_it()
     environment = {"EDGEWARD_URL": "http://127.0.0.1:8470/", "EDGEWARD_TOKEN": "edg_x"}
     said = CliRunner().invoke(cli, ["page"], env=environment).output
     assert said == "http://127.0.0.1:8470/#token=edg_x\n"
+
+
+def test_sensors_and_sinks_are_counted_and_those_that_do_not_work_are_named_with_the_reason() -> None:
+    made = World(silent_s=90.0)
+    sensors = (
+        SensorState(name="serial-1", kind="serial", model="m", state="waiting", error="no such port", row_age_s=7.0),
+        SensorState(name="topic-2", kind="topic", model="m", state="running"),
+        SensorState(name="topic-3", kind="topic", model="m", state="invented"),
+    )
+    sinks = (SinkState(name="webhook-1", kind="webhook", state="failing", error="500"),)
+    told = Heartbeat(protocol=1, device="d", boot=1, seq=1, uptime_s=1, hardware=HARDWARE, sensors=sensors, sinks=sinks)
+    reconcile(made, [("d", told)], 1000.0)
+    found = fleet_view(made, 1000.0)
+    assert found.sources == {"failing": 1, "other": 1, "running": 1, "waiting": 1}
+    assert [(each.name, each.state, each.age_s, each.error) for each in found.failing_sources] == [
+        ("sensor serial-1", "waiting", 7.0, "no such port"),
+        ("sensor topic-3", "invented", None, ""),
+        ("sink webhook-1", "failing", None, "500"),
+    ]

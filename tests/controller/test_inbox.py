@@ -139,3 +139,9 @@ def test_a_device_that_signs_with_a_key_that_does_not_count_is_told_so_once_a_lo
         beat = Heartbeat(**head, hardware=HARDWARE, signature=signature)
         assert made.put(topics.heartbeat(beat.device), encode(beat)), "it is heard as devices without a key are"
     assert made.unheard == {"never-enrolled-here": Ack(boot=7, seq=4, heard=False)}
+
+
+def test_a_message_in_another_protocol_is_refused_and_never_guessed_at(inbox: Inbox) -> None:
+    message = Telemetry(protocol=2, device="a", boot=1, seq=1, interval_s=1.0)
+    assert not inbox.put(topics.telemetry("a"), encode(message))
+    assert inbox.counts == {"malformed": 1}

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestServer
+from msgspec.structs import replace
 
+from contract.messages import SensorState
 from controller.api.app import make_app
 from controller.config import Config, StorageConfig
 from controller.reconcile.decisions import reconcile
@@ -26,9 +28,10 @@ SHOWN_MS = 4000
 
 
 def seen(directory: Path, fragment: str, name: str = "pi-1") -> str:
-    """What the page holds in a browser while a device of this name is in the middle of a fetch."""
+    """What the page holds in a browser while a device of this name is in the middle of a fetch, without its port."""
     state = open_state(Config(storage=StorageConfig(data_dir=str(directory / "controller"))))
-    reconcile(state.world, [(name, fetching(name, 250))], time.time())
+    lost = SensorState(name="serial-1", kind="serial", model="m", state="waiting", error="no such port")
+    reconcile(state.world, [(name, replace(fetching(name, 250), sensors=(lost,)))], time.time())
 
     async def serve() -> str:
         async with TestServer(make_app(state, TOKEN)) as server:
@@ -52,6 +55,9 @@ def test_a_reader_with_a_token_sees_how_far_a_transfer_is(tmp_path: Path) -> Non
     assert "as of" in page
     assert "250 B of 1.0 kB" in page
     assert "m v2" in page
+    assert "1 waiting" in page
+    assert "sensor serial-1" in page
+    assert "no such port" in page
 
 
 def test_a_name_that_is_markup_stays_text(tmp_path: Path) -> None:

@@ -72,3 +72,18 @@ def test_after_closing_another_may_begin(config: Path) -> None:
     for _ in range(2):
         with Predictor(config) as predictor:
             assert predictor.model("plant").release == 3
+
+
+def test_what_was_true_is_told_by_the_id_of_an_answer(predictor: Predictor) -> None:
+    plant = predictor.model("plant")
+    asked = plant.ask({"X": np.array([[2.0], [-2.0]], dtype=np.float32)})
+    assert asked.release == 3
+    assert asked.outputs[0].ravel().tolist() == [1, 0]
+    assert predictor.feedback(asked.id, [1, None]) == 1
+    assert plant.feedback(f"{asked.id}.1", 0) == 1
+    assert predictor.feedback(plant.predict({"x": 2.0}).id, "1") == 1
+    plant.metric("scrap_rate", 0.25, asked.id)
+    plant.metric("scrap_rate", 0.75)
+    for again in (asked.id, "ff-0-1", ""):
+        with pytest.raises(BadInput):
+            predictor.feedback(again, 1)

@@ -104,6 +104,12 @@ function right(view) {
   return `MAE ${view.mean_absolute_error.toPrecision(4)}${view.r2 === null ? "" : `, R2 ${view.r2.toFixed(3)}`}`;
 }
 
+function source(view) {
+  const age = view.age_s === null ? "never" : `${time(view.age_s)} before`;
+  return made("tr", [made("td", view.device), made("td", view.name), made("td", view.model),
+    made("td", view.state, "bad"), made("td", age, "figure"), made("td", view.error)]);
+}
+
 function wrong(fleet) {
   const sick = fleet.sick.map((each) => `device_sick: ${each.device}, ${each.model}: ${each.detail}`);
   return [...fleet.findings.map((each) => `${each.code}: ${each.detail}`), ...sick];
@@ -122,6 +128,9 @@ function show(fleet) {
   at("rollouts").replaceChildren(...(fleet.rollouts.length ? fleet.rollouts.map(rollout) : [made("p", "none yet", "none")]));
   rows("transfers", fleet.transfers.map(transfer), "nothing is being fetched", 5);
   rows("serving", fleet.serving.map((view) => served(view, fleet.devices)), "no device answers yet", 5);
+  const states = Object.entries(fleet.sources).map(([state, count]) => `${count} ${state}`);
+  at("sources").textContent = states.join(", ") || "no device has any";
+  rows("failing-sources", fleet.failing_sources.map(source), "none fails", 6);
 }
 
 function say(words, bad) {

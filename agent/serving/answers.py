@@ -1,0 +1,211 @@
+"""The newest answers of one model, each under an id, until somebody says what was true.
+
+Decides how an answer is named, what is kept of it, and which one is dropped first. Refuses to know what a label means:
+`truth` compares. All but `next_number` and `name` is called under the slot's lock.
+"""
+
+import itertools
+import re
+from array import array
+from typing import Any
+
+import msgspec
+
+from agent.core.model import Assignment
+from contract.errors import BadInput, Code
+from contract.labels import Answer
+
+BLOCK_BITS = 10
+BLOCK_SIZE = 1 << BLOCK_BITS
+"""Answers of one block: a model that is seldom asked takes the memory of one, 19 kB."""
+MAX_BLOCKS = 128
+"""Blocks of one model: its newest 131,072 answers, 2.5 MB. At one a second they are kept for 36 hours."""
+MAX_ROW_VALUES = 131_072
+"""Values, 9 bytes each, of the newest answers that have many rows."""
+MAX_VERSIONS = 64
+"""Versions whose answers are known; the oldest of more is dropped with all its answers."""
+MAX_TEXTS = 4096
+"""Different texts among the answers of one model: names of classes. An answer beyond it meets no label."""
+
+_NUMBER = re.compile(r"([0-9a-f]{1,16})(?:\.([0-9]{1,5}))?\Z")
+_KEPT, _TEXT, _MANY, _MUTE, _LABELLED = 1, 2, 4, 8, 16
+"""Bits of an answer's state: there is one; its value is a text; it has many rows; nothing in it can meet a label; it
+has met its label."""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """One row of an answer that waits for its label."""
+
+    version: int
+    """The number by which `Answers.assignments` knows the version."""
+    assignment: Assignment
+    value: Answer
+    at_s: float
+    """When it was answered, in monotonic seconds."""
+    number: int
+    row: int
+
+
+class _Block:
+    """`BLOCK_SIZE` answers by place."""
+
+    __slots__ = ("at_s", "states", "values", "versions")
+
+    def __init__(self) -> None:
+        self.values = array("d", bytes(8 * BLOCK_SIZE))
+        self.at_s = array("d", bytes(8 * BLOCK_SIZE))
+        self.versions = array("H", bytes(2 * BLOCK_SIZE))
+        self.states = bytearray(BLOCK_SIZE)
+
+
+class Answers:
+    """Answers by number. `prefix` begins each id, and no id of another model or of another start of the agent."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.next_number = itertools.count(1).__next__
+        """Returns the number of a new answer, from any thread."""
+        self.assignments: dict[int, Assignment] = {}
+        """Versions whose answers are kept."""
+        self._next_version = itertools.count().__next__
+        self._blocks: dict[int, _Block] = {}
+        self._many: dict[int, tuple[array[float], bytearray]] = {}
+        """By number the values of the rows, and which of them have met their label."""
+        self._row_values = 0
+        self._texts: dict[str, int] = {}
+        self._text_of: list[str] = []
+
+    def name(self, number: int) -> str:
+        """Returns the id of an answer."""
+        return f"{self.prefix}{number:x}"
+
+    def version(self, assignment: Assignment) -> int:
+        """Returns the number by which the answers of a version are kept."""
+        number = self._next_version() % 65_536
+        self.assignments[number] = assignment
+        if len(self.assignments) > MAX_VERSIONS:
+            del self.assignments[next(iter(self.assignments))]
+        return number
+
+    def keep(self, number: int, version: int, value: Any, at_s: float, *, labelled: bool = False) -> None:
+        """Keeps an answer: one value, or a list with one for each row. `labelled`: it has met its label already."""
+        block = self._blocks.get(number >> BLOCK_BITS) or self._new_block(number >> BLOCK_BITS)
+        if block is None:
+            return
+        place, kind = number & (BLOCK_SIZE - 1), type(value)
+        state = _KEPT | _LABELLED if labelled else _KEPT
+        if kind is float or kind is int:
+            block.values[place] = value
+        elif kind is str:
+            text = self._texts.get(value)
+            if text is None:
+                text = self._new_text(value)
+            state |= _MUTE if text is None else _TEXT
+            block.values[place] = text or 0
+        elif kind is list:
+            state |= self._keep_rows(number, value)
+        elif kind is bool:
+            block.values[place] = value
+        else:
+            state |= _MUTE
+        block.at_s[place] = at_s
+        block.versions[place] = version
+        block.states[place] = state
+
+    def find(self, name: str) -> tuple[int, list[Kept]]:
+        """Returns how many rows an id names, and those of them that wait for a label.
+
+        An id names all rows of an answer, or one of them: `3f-0-1c.0`. BadInput `answer_unknown` for one that was never
+        given or is kept no longer; `label_repeated` if no row waits; `label_invalid` if the answer holds nothing that
+        could meet a label.
+        """
+        number, row, block = self._look_up(name)
+        place = number % BLOCK_SIZE
+        if block.states[place] & _MUTE:
+            raise BadInput(Code.LABEL_INVALID, f"answer {name}: it has no single value for each row")
+        rows, waiting = self._rows(number, block)
+        if row is not None and row >= rows:
+            raise BadInput(Code.ANSWER_UNKNOWN, f"no answer {name}: that one has {rows} rows")
+        version, at_s = block.versions[place], block.at_s[place]
+        assignment = self.assignments[version]
+        kept = [Kept(version, assignment, value, at_s, number, at) for at, value in waiting if row in (None, at)]
+        if not kept:
+            raise BadInput(Code.LABEL_REPEATED, f"answer {name}: it has its label; the first one counts")
+        return rows if row is None else 1, kept
+
+    def version_of(self, name: str) -> int:
+        """Returns the number of the version that gave an answer. BadInput `answer_unknown`."""
+        number, _, block = self._look_up(name)
+        return block.versions[number % BLOCK_SIZE]
+
+    def _look_up(self, name: str) -> tuple[int, int | None, _Block]:
+        """Returns the number, the row if the id names one, and the block. BadInput `answer_unknown`."""
+        found = _NUMBER.match(name, len(self.prefix)) if name.startswith(self.prefix) else None
+        if found is not None:
+            index, place = divmod(int(found[1], 16), BLOCK_SIZE)
+            block = self._blocks.get(index)
+            if block is not None and block.states[place] and block.versions[place] in self.assignments:
+                return int(found[1], 16), int(found[2]) if found[2] is not None else None, block
+        words = f"the newest {MAX_BLOCKS * BLOCK_SIZE:,} since the agent has started are known"
+        raise BadInput(Code.ANSWER_UNKNOWN, f"no answer {name[:64]!r}: {words}")
+
+    def labelled(self, kept: Kept) -> None:
+        """Notes that a row has met its label."""
+        block = self._blocks[kept.number // BLOCK_SIZE]
+        place = kept.number % BLOCK_SIZE
+        if block.states[place] & _MANY:
+            self._many[kept.number][1][kept.row] = 1
+        else:
+            block.states[place] |= _LABELLED
+
+    def _rows(self, number: int, block: _Block) -> tuple[int, list[tuple[int, Answer]]]:
+        """Returns how many rows an answer has, and (row, value) of those without a label."""
+        place = number % BLOCK_SIZE
+        state = block.states[place]
+        if state & _MANY:
+            values, labelled = self._many.get(number, (array("d"), bytearray()))
+        else:
+            values, labelled = block.values[place : place + 1], bytearray([bool(state & _LABELLED)])
+        pairs = enumerate(zip(values, labelled, strict=True))
+        texts = bool(state & _TEXT)
+        waiting = [(row, self._text_of[int(value)] if texts else value) for row, (value, done) in pairs if not done]
+        return len(values), waiting
+
+    def _keep_rows(self, number: int, rows: list[Any]) -> int:
+        """Keeps one value for each row; returns the bits that say so. Rows of several values meet no label."""
+        texts = 0
+        if rows and type(rows[0]) is list:
+            rows = [row[0] for row in rows if len(row) == 1] if all(type(row) is list for row in rows) else []
+        if rows and type(rows[0]) is str:
+            known = self._texts
+            numbers = [known[row] if row in known else self._new_text(row) for row in rows]
+            rows, texts = ([], 0) if None in numbers else (numbers, _TEXT)
+        try:
+            values = array("d", rows)
+        except TypeError:
+            return _MUTE
+        if not values:
+            return _MUTE
+        self._many[number] = values, bytearray(len(values))
+        self._row_values += len(values)
+        while self._row_values > MAX_ROW_VALUES:
+            self._row_values -= len(self._many.pop(next(iter(self._many)))[0])
+        return _MANY | texts
+
+    def _new_text(self, text: str) -> int | None:
+        """Returns the number of a text that is new; None if there are too many."""
+        if len(self._texts) >= MAX_TEXTS:
+            return None
+        self._text_of.append(text)
+        return self._texts.setdefault(text, len(self._texts))
+
+    def _new_block(self, index: int) -> _Block | None:
+        """Returns a new block; None for answers that are older than all that are kept."""
+        if len(self._blocks) >= MAX_BLOCKS:
+            oldest = min(self._blocks)
+            if index < oldest:
+                return None
+            del self._blocks[oldest]
+            for number in [each for each in self._many if each // BLOCK_SIZE == oldest]:
+                self._row_values -= len(self._many.pop(number)[0])
+        return self._blocks.setdefault(index, _Block())

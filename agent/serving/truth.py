@@ -1,0 +1,159 @@
+"""What an application says later: what was true of an answer, and numbers of its own by name.
+
+Decides for which version and for which minute a label counts. Refuses to know how an answer was made, and through which
+door a label comes. Any thread may call it.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from agent.core.model import Assignment
+from agent.serving.answers import Answers, Kept
+from agent.serving.label_counts import LabelCounts
+from agent.serving.observed import Observed
+from contract.errors import BadInput, Code
+from contract.labels import LARGEST, Answer, Unusable, same_label, settle_label
+from contract.messages import MAX_METRICS, MetricSums, ModelInterval
+
+STRETCH_S = 60.0
+"""Labels are counted together that belong to answers of one such stretch: the controller compares the same ones."""
+MAX_STRETCHES = 1440
+"""Stretches that wait to be sent, of one model: a day. Of more, the oldest is dropped and counted."""
+METRIC_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}\Z")
+
+
+class Labelled(msgspec.Struct, frozen=True):
+    """What became of a label: the release that had answered, and the rows that were counted."""
+
+    release: int
+    rows: int
+
+
+class _Stretch(msgspec.Struct):
+    counts: LabelCounts
+    assignment: Assignment
+    at_s: float
+    """The sum of the moments at which its rows were answered."""
+    rows: int = 0
+
+
+class Truth:
+    """Labels and metrics of one model. `perf_s` is the monotonic clock by which the answers are dated."""
+
+    def __init__(self, answers: Answers, lock: Any, *, perf_s: Callable[[], float], dropped: Counter[str]) -> None:
+        self._answers = answers
+        self._lock = lock
+        self._perf_s = perf_s
+        self._dropped = dropped
+        self._stretches: dict[tuple[int, int], _Stretch] = {}
+        self._metrics: dict[int, dict[str, MetricSums]] = {}
+        self.results: Counter[str] = Counter()
+        """Labels since the agent started: `counted`, `unusable`, or the code by which one was refused."""
+        self.metrics: dict[str, MetricSums] = {}
+        """The application's numbers since the agent started, over all versions."""
+
+    def tell(self, name: str, label: Any, observed: Iterable[Observed]) -> Labelled:
+        """Counts the label of an answer, or a list with one for each of its rows, None where it is missing.
+
+        `observed` are those of the loaded versions. BadInput `answer_unknown`, `label_repeated`, `label_invalid`.
+        """
+        loaded = list(observed)
+        for each in loaded:
+            each.count()
+        with self._lock:
+            try:
+                return self._tell(name, label, {each.version: each for each in loaded})
+            except BadInput as error:
+                self.results[str(error.code)] += 1
+                raise
+
+    def _tell(self, name: str, label: Any, loaded: dict[int, Observed]) -> Labelled:
+        rows, waiting = self._answers.find(name)
+        labels = label if isinstance(label, list) else [label]
+        if len(labels) != rows:
+            raise BadInput(Code.LABEL_INVALID, f"answer {name}: {len(labels)} labels for {rows} rows")
+        release, counted, unusable = waiting[0].assignment.manifest.release, 0, 0
+        for each in waiting:
+            regression = each.assignment.manifest.task != "classification"
+            settled = settle_label(labels[each.row if len(labels) > 1 else 0], regression=regression)
+            if isinstance(settled, Unusable):
+                self._stretch(each).counts.labels_unusable += 1
+                unusable += 1
+            elif settled is not None and self._count(each, settled, loaded.get(each.version)):
+                counted += 1
+        self.results["unusable"] += unusable
+        self.results["counted"] += counted
+        if not counted:
+            words = "a number is needed" if unusable else "it is missing"
+            raise BadInput(Code.LABEL_INVALID, f"the label of answer {name}: {words}")
+        return Labelled(release, counted)
+
+    def _count(self, kept: Kept, label: Answer, observed: Observed | None) -> bool:
+        value, manifest = kept.value, kept.assignment.manifest
+        correct = distance = None
+        if manifest.task == "classification":
+            correct = same_label(value, label)
+            self._stretch(kept).counts.add_class(correct=correct)
+        elif isinstance(value, str) or abs(value) > LARGEST:
+            return False
+        else:
+            distance = self._stretch(kept).counts.add_number(value, float(label))
+        self._answers.labelled(kept)
+        if observed is not None:
+            observed.judged_later(kept.at_s, correct, distance, 0.0 if distance is None else float(label))
+        return True
+
+    def _stretch(self, kept: Kept) -> _Stretch:
+        key = kept.version, int(kept.at_s // STRETCH_S)
+        if key not in self._stretches:
+            if len(self._stretches) >= MAX_STRETCHES:
+                lost = self._stretches.pop(next(iter(self._stretches)))
+                self._dropped["labels"] += lost.rows
+            self._stretches[key] = _Stretch(LabelCounts(), kept.assignment, 0.0)
+        found = self._stretches[key]
+        found.at_s += kept.at_s
+        found.rows += 1
+        return found
+
+    def metric(self, name: str, value: float, version: int) -> None:
+        """Counts a number of the application's for a version, which `Answers` knows. BadInput `metric_invalid`."""
+        if not METRIC_NAME.match(name):
+            words = "use up to 64 letters, digits and '_', beginning with no digit"
+            raise BadInput(Code.METRIC_INVALID, f"metric {name[:80]!r}: {words}")
+        if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > LARGEST:
+            raise BadInput(Code.METRIC_INVALID, f"metric {name}: {value!r:.40} is no finite number")
+        with self._lock:
+            if name not in self.metrics and len(self.metrics) >= MAX_METRICS:
+                known = ", ".join(sorted(self.metrics))
+                raise BadInput(Code.METRIC_INVALID, f"metric {name}: there are {MAX_METRICS} already: {known}"[:500])
+            found = self._metrics.setdefault(version, {})
+            for sums in (found, self.metrics):
+                sums[name] = sums.get(name, MetricSums()).plus_value(float(value))
+
+    def version_of(self, name: str) -> int:
+        """Returns the number of the version that gave an answer. BadInput `answer_unknown`."""
+        with self._lock:
+            return self._answers.version_of(name)
+
+    def take(self, room: int) -> list[ModelInterval]:
+        """Returns what was counted and not taken yet, metrics first: at most `room` entries. The rest waits."""
+        now, room, found = self._perf_s(), max(0, room), []
+        with self._lock:
+            for version in list(self._metrics)[:room]:
+                sums = self._metrics.pop(version)
+                if (assignment := self._answers.assignments.get(version)) is not None:
+                    found.append(_interval(assignment, metrics=sums))
+            for key in list(self._stretches)[: room - len(found)]:
+                each = self._stretches.pop(key)
+                age_s = max(0.0, now - each.at_s / each.rows)
+                found.append(_interval(each.assignment, age_s=round(age_s, 1), **each.counts.fields()))
+        return found
+
+
+def _interval(assignment: Assignment, **fields: Any) -> ModelInterval:
+    return ModelInterval(model=assignment.model, version=assignment.ref, inferences=0, errors=0, **fields)

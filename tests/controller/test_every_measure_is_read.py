@@ -1,0 +1,79 @@
+"""A measure has a mouth: each field that devices send about inferences is read by a rule, a view or a plot."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from contract.messages import MetricSums, ModelInterval, Telemetry
+
+ROOT = Path(__file__).parents[2]
+VIEWS, FLEET, EVIDENCE = "controller/api/views.py", "controller/api/fleet_view.py", "controller/rollout/evidence.py"
+FOLD, FACTS, RULES = "controller/reconcile/fold.py", "controller/rollout/facts.py", "controller/rollout/analysis.py"
+
+READ: dict[type, dict[str, tuple[str, str]]] = {
+    ModelInterval: {
+        "model": (FOLD, "interval.model"),
+        "version": (FOLD, "interval.version"),
+        "inferences": (RULES, "treated.inferences"),
+        "errors": (RULES, "treated.errors"),
+        "rows": (VIEWS, "sums.rows"),
+        "refused": (FLEET, "sums.refused"),
+        "refused_alone": (VIEWS, "sums.refused_alone"),
+        "faults": (FOLD, "interval.faults"),
+        "labelled": (EVIDENCE, "ours.labelled"),
+        "correct": (EVIDENCE, "ours.correct"),
+        "measured": (EVIDENCE, "ours.measured"),
+        "labels_unusable": (VIEWS, "sums.labels_unusable"),
+        "absolute_error_sum": (EVIDENCE, "ours.absolute_error_sum"),
+        "squared_error_sum": (EVIDENCE, "side.squared_error_sum"),
+        "label_sum": (FACTS, "self.label_sum**2"),
+        "squared_label_sum": (FACTS, "self.squared_label_sum -"),
+        "latency_counts": (VIEWS, "sums.latency_counts"),
+        "row_latency_counts": (FACTS, "return self.row_latency_counts or"),
+        "predictions": (VIEWS, "measured.predictions"),
+        "features": (VIEWS, "measured.distributions"),
+        "outputs": (VIEWS, "measured.distributions"),
+        "compared": (RULES, ".compared"),
+        "agreed": (RULES, ".agreed"),
+        "divergence": (VIEWS, "measured.divergences"),
+        "age_s": (FOLD, "interval.age_s"),
+        "metrics": (VIEWS, "sums.metrics"),
+    },
+    Telemetry: {
+        "protocol": ("controller/broker/inbox.py", "message.protocol"),
+        "device": ("controller/broker/inbox.py", "message.device"),
+        "boot": ("controller/fleet/traffic.py", "message.boot"),
+        "seq": ("controller/fleet/traffic.py", "message.seq"),
+        "interval_s": ("controller/fleet/traffic.py", "message.interval_s"),
+        "intervals": (FOLD, "message.intervals"),
+        "rss_mb": (VIEWS, "newest.rss_mb"),
+        "cpu_ratio": (VIEWS, "newest.cpu_ratio"),
+        "temperature_c": (VIEWS, "newest.temperature_c"),
+        "swap_stall_ms_max": (VIEWS, "newest.swap_stall_ms_max"),
+        "swap_rss_mb": (VIEWS, "newest.swap_rss_mb"),
+        "bytes_received": ("controller/fleet/traffic.py", "message.bytes_received"),
+        "bytes_sent": (VIEWS, "newest.bytes_sent"),
+        "signature": ("contract/keys.py", "message.signature"),
+    },
+    MetricSums: {
+        "count": (VIEWS, "each.count"),
+        "sum": (VIEWS, "each.sum"),
+        "squared_sum": (VIEWS, "sums.squared_sum"),
+    },
+}
+"""Where each field ends up, and the words there that read it. Adding up is no reading: `Sums.plus` is not named."""
+
+
+@pytest.mark.parametrize("kind", READ, ids=lambda kind: kind.__name__)
+def test_every_field_is_listed_with_the_place_that_reads_it(kind: type) -> None:
+    fields = kind.__struct_fields__  # type: ignore[attr-defined]
+    assert list(READ[kind]) == list(fields), "name a reader here, or send the field no more"
+
+
+@pytest.mark.parametrize(
+    ("field", "place", "words"),
+    [(f"{kind.__name__}.{field}", *where) for kind, fields in READ.items() for field, where in fields.items()],
+)
+def test_the_place_reads_it(field: str, place: str, words: str) -> None:
+    assert re.search(re.escape(words), (ROOT / place).read_text()), f"{field}: {place} has no {words!r} any more"

@@ -1,0 +1,113 @@
+"""The truth comes later, for real: a controller, a device whose rows have no label, and labels by the id of answers."""
+
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pytest
+
+from controller.broker.configurations import free_port
+from controller.broker.process import start_broker
+from controller.config import BrokerConfig
+from edgeward.demo.models import train_first
+from edgeward.demo.processes import Site, wait_for
+
+pytestmark = pytest.mark.broker
+
+TABLES = """
+[sensor.sink]
+kind = "file"
+path = "answers.jsonl"
+[serving]
+listen = "127.0.0.1:{port}"
+[feedback]
+labels_topic = "line-7/labels"
+metrics_topic = "line-7/metrics"
+"""
+
+
+def post(url: str, body: Any) -> int:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def publisher(url: str) -> mqtt.Client:
+    found = re.match(r"mqtt://(?:([^:]*):([^@]*)@)?([^:]+):(\d+)", url)
+    assert found is not None
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    if found[1]:
+        client.username_pw_set(found[1], found[2])
+    client.connect(found[3], int(found[4]))
+    client.loop_start()
+    return client
+
+
+@pytest.mark.timeout(120)
+def test_labels_by_http_and_mqtt_and_numbers_of_the_application_reach_the_controller_for_their_release(
+    tmp_path: Path,
+) -> None:
+    broker = start_broker(BrokerConfig(url="auto", port=free_port()), tmp_path / "broker")
+    site, port = Site(tmp_path, broker=broker.url, rate_hz=20.0), free_port()
+    labeller = publisher(broker.url)
+    try:
+        client = site.start_controller()
+        agent = site.prepare_agent(1)
+        config = tmp_path / "device-1" / "agent.toml"
+        text = re.sub(r'\nlabel = ".*"', "", config.read_text())
+        config.write_text(text + TABLES.format(port=port))
+        agent.start()
+        model, sample = train_first()
+        client.push(model, name="weather", sample=sample)
+        wait_for("the device", lambda: client.devices() or None)
+        client.rollout("weather", strategy="all_at_once")
+        answers = tmp_path / "device-1" / "answers.jsonl"
+
+        def lines() -> list[Any]:
+            return [json.loads(line) for line in answers.read_text().splitlines()] if answers.exists() else []
+
+        wait_for("answers", lambda: len(lines()) >= 40)
+        found = lines()[:40]
+        time.sleep(1.5)  # their interval has been told: the labels are late
+        feedback = f"http://127.0.0.1:{port}/v2/models/weather/feedback"
+        for answer in found[:20]:
+            assert post(feedback, {"id": answer["id"], "label": answer["value"]}) == 200
+        assert post(feedback, {"id": found[0]["id"], "label": 0}) == 409
+        for answer in found[20:]:
+            other = json.dumps({"id": answer["id"], "label": "neither"})
+            labeller.publish("line-7/labels", other, qos=1).wait_for_publish(10)
+            number = json.dumps({"model": "weather", "name": "scrap_rate", "value": 0.25, "id": answer["id"]})
+            labeller.publish("line-7/metrics", number, qos=1).wait_for_publish(10)
+
+        def measured() -> Any:
+            (of_device,) = client.device("device-1").models[0].measured
+            return of_device if of_device.labelled >= 40 and of_device.metrics else None
+
+        told = wait_for("the labels", measured)
+        assert (told.release, told.labelled, told.accuracy) == (1, 40, 0.5)
+        shown = client.version("weather", 1).measured
+        assert shown.metrics["scrap_rate"].count == 20
+        assert shown.metrics["scrap_rate"].mean == 0.25
+        assert sum(shown.predictions.values()) >= 40
+        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+        assert 'edgeward_labels_total{model_name="weather",result="counted"} 40\n' in page
+        assert 'edgeward_application_metric_count{model_name="weather",name="scrap_rate"} 20\n' in page
+        assert 'edgeward_sensor_up{sensor="replay-1",model_name="weather"} 1\n' in page
+        assert 'edgeward_sink_up{sink="file-1"} 1\n' in page
+        assert "edgeward_link_up 1\n" in page
+        assert re.search(
+            r'edgeward_model_serving{model_name="weather",model_version="1",role="(stable|trial)"} 1\n', page
+        )
+    finally:
+        labeller.loop_stop()
+        labeller.disconnect()
+        site.stop()
+        broker.stop()
