@@ -72,6 +72,14 @@ def test_a_message_that_comes_twice_is_there_once_and_stays_known_after_it_was_r
     assert [heard.then(1, seq)[1] for seq in (1, 3, 4)] == [False, False, True]
 
 
+def test_late_labels_lie_in_the_minute_of_their_answers_beside_the_rest_of_their_message(store: TelemetryStore) -> None:
+    said = [counted("d0", 1, 7200.0, interval(50)), counted("d0", 1, 7200.0 - 3 * 60, interval(7, labelled=10))]
+    for _ in range(2):
+        store.keep(said)
+    found = sorted((start, sums.correct) for _, _, start, sums in store.past("m", 0.0))
+    assert found == [(7020.0, 7), (7200.0, 50)]
+
+
 def test_minutes_become_hours_and_hours_days_and_no_count_is_lost_until_days_go(store: TelemetryStore) -> None:
     store.keep([counted(device, seq, 600.0 * seq, interval(50)) for device in DEVICES for seq in range(1, 145)])
     now = DAY_S + 2 * HOUR_S
