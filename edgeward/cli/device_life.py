@@ -39,8 +39,9 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _NOT_KEPT = (
-    "what only the old device knew is not here: copy [[sensor]], [serving], [spool], [transfer], "
-    "[intervals], [[capture]] and [[pin]] from its agent.toml by hand; enrol writes name, labels and certificates"
+    "what only the old device knew is not here: copy [[sensor]], [serving], [feedback], [spool], "
+    "[transfer], [intervals], [[capture]] and [[pin]] from its agent.toml by hand; enrol writes name, labels "
+    "and certificates"
 )
 _select = click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Devices with this label.")
 _out = click.option(

@@ -179,7 +179,7 @@ def test_the_agent_must_be_stopped(home: Path, asked: list[Any], capsys: pytest.
     assert "another running agent" in capsys.readouterr().err
     lock.close()
     assert cli.run(call) == 0
-    assert "start the agent again" in capsys.readouterr().out
+    assert "to start it again: edgeward-agent run" in capsys.readouterr().out
 
 
 def test_keys_are_changed_in_their_own_table_and_lines_of_others_are_not() -> None:

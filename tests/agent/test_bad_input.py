@@ -60,14 +60,13 @@ def document(device: Solo, version: int, *, name: str = NAME, expires: datetime 
 @pytest.mark.parametrize(
     ("payload", "code"),
     [
-        (b"", "message_malformed"),
         (b"{", "message_malformed"),
         (b"\xff" * 40, "message_malformed"),
         (b"[" * 50_000, "message_malformed"),
         (b" " * (64 * 1024 + 1), "message_too_large"),
         (b'{"signatures":[],"signed":{}}', "message_malformed"),
     ],
-    ids=["empty", "truncated", "not text", "deep", "oversize", "unsigned"],
+    ids=["truncated", "not text", "deep", "oversize", "unsigned"],
 )
 def test_a_desired_document_that_is_none_is_refused_with_its_code(device: Solo, payload: bytes, code: str) -> None:
     assert offer_and_live(device, DESIRED, payload) == [code]

@@ -195,6 +195,7 @@ def test_doctor_finds_what_is_wrong_and_says_so(configured: Path, capsys: pytest
         "state directory",
         "clock",
         "certificates",
+        "faults",
         "sensors",
         "sinks",
         "broker",

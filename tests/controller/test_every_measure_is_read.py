@@ -9,24 +9,24 @@ from contract.messages import MetricSums, ModelInterval, Telemetry
 
 ROOT = Path(__file__).parents[2]
 VIEWS, FLEET, EVIDENCE = "controller/api/views.py", "controller/api/fleet_view.py", "controller/rollout/evidence.py"
-FOLD, FACTS, RULES = "controller/reconcile/fold.py", "controller/rollout/facts.py", "controller/rollout/analysis.py"
+FOLD, FACTS = "controller/reconcile/fold.py", "controller/rollout/facts.py"
 
 READ: dict[type, dict[str, tuple[str, str]]] = {
     ModelInterval: {
         "model": (FOLD, "interval.model"),
         "version": (FOLD, "interval.version"),
-        "inferences": (RULES, "treated.inferences"),
-        "errors": (RULES, "treated.errors"),
+        "inferences": (EVIDENCE, 'column("inferences")'),
+        "errors": (EVIDENCE, 'column("errors")'),
         "rows": (VIEWS, "sums.rows"),
         "refused": (FLEET, "sums.refused"),
         "refused_alone": (VIEWS, "sums.refused_alone"),
         "faults": (FOLD, "interval.faults"),
-        "labelled": (EVIDENCE, "ours.labelled"),
-        "correct": (EVIDENCE, "ours.correct"),
-        "measured": (EVIDENCE, "ours.measured"),
+        "labelled": (EVIDENCE, 'column("labelled")'),
+        "correct": (EVIDENCE, 'column("correct")'),
+        "measured": (EVIDENCE, 'column("measured")'),
         "labels_unusable": (VIEWS, "sums.labels_unusable"),
-        "absolute_error_sum": (EVIDENCE, "ours.absolute_error_sum"),
-        "squared_error_sum": (EVIDENCE, "side.squared_error_sum"),
+        "absolute_error_sum": (EVIDENCE, '"absolute_error_sum"'),
+        "squared_error_sum": (EVIDENCE, '"squared_error_sum"'),
         "label_sum": (FACTS, "self.label_sum**2"),
         "squared_label_sum": (FACTS, "self.squared_label_sum -"),
         "latency_counts": (VIEWS, "sums.latency_counts"),
@@ -34,8 +34,8 @@ READ: dict[type, dict[str, tuple[str, str]]] = {
         "predictions": (VIEWS, "measured.predictions"),
         "features": (VIEWS, "measured.distributions"),
         "outputs": (VIEWS, "measured.distributions"),
-        "compared": (RULES, ".compared"),
-        "agreed": (RULES, ".agreed"),
+        "compared": (EVIDENCE, 'column("compared")'),
+        "agreed": (EVIDENCE, '"agreed"'),
         "divergence": (VIEWS, "measured.divergences"),
         "age_s": (FOLD, "interval.age_s"),
         "metrics": (VIEWS, "sums.metrics"),
@@ -44,7 +44,7 @@ READ: dict[type, dict[str, tuple[str, str]]] = {
         "protocol": ("controller/broker/inbox.py", "message.protocol"),
         "device": ("controller/broker/inbox.py", "message.device"),
         "boot": ("controller/fleet/traffic.py", "message.boot"),
-        "seq": ("controller/fleet/traffic.py", "message.seq"),
+        "seq": (FOLD, "message.seq"),
         "interval_s": ("controller/fleet/traffic.py", "message.interval_s"),
         "intervals": (FOLD, "message.intervals"),
         "rss_mb": (VIEWS, "newest.rss_mb"),
