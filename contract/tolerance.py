@@ -21,23 +21,30 @@ def spread(output: Array) -> Array:
 
     The standard deviation; where a few rows lie far out, what the quartiles say. 0 for a column that never varies.
     """
+    deviation, middle = _deviation_and_middle(output)
+    return np.where(middle > 0, np.minimum(middle, deviation), deviation)
+
+
+def _deviation_and_middle(output: Array) -> tuple[Array, Array]:
     numbers = np.where(np.isfinite(output), output, np.nan).astype(np.float64)
     with np.errstate(all="ignore"):
         deviation = _finite(np.nanstd(numbers, axis=0)) if len(numbers) else np.zeros(output.shape[1:])
         quartiles = np.nanquantile(numbers, (0.25, 0.75), axis=0) if len(numbers) else np.zeros((2, *output.shape[1:]))
     middle = _finite(quartiles[1] - quartiles[0]) / _NORMAL_QUARTILES
-    return np.where(middle > 0, np.minimum(middle, deviation), deviation)
+    return deviation, middle
 
 
 def tolerance(output: Array, *, alone: bool) -> Array:
     """Returns the absolute tolerance of each column of a float output (rows, ...): float64 of shape (...).
 
     `alone`: each column is a quantity of its own, as targets of a regression are. Otherwise columns belong together, as
-    probabilities do, and rounding is relative to the largest number among all of them.
+    probabilities do, and rounding is relative to the largest number among all of them. Of those the standard deviation
+    counts alone: a network that is sure has quartiles of nearly 0, and both ends of its answers are no outliers.
     """
     sizes = np.where(np.isfinite(output), np.abs(output), 0.0).astype(np.float64)
     largest = sizes.max(axis=0, initial=0.0) if alone else sizes.max(initial=0.0)
-    found: Array = np.maximum(OF_SPREAD * spread(output), RESOLUTION * largest)
+    varies = spread(output) if alone else _deviation_and_middle(output)[0]
+    found: Array = np.maximum(OF_SPREAD * varies, RESOLUTION * largest)
     return found
 
 

@@ -19,6 +19,7 @@ from contract.names import check_device_name, check_name, parse_target_path, tar
 from contract.samples import decode_sample, encode_sample
 from contract.stick import messages_file
 from contract.tensors import decode_tensors, encode_tensors
+from contract.tolerance import tolerance
 
 
 @pytest.mark.parametrize("name", ["a", "cam-0001", "x" * 63, "0"])
@@ -188,3 +189,11 @@ def test_histograms_add_up() -> None:
     assert sum(merge([(1, 2), (0, 1, 5)])) == 9
     assert quantile_us((), 0.5) is None
     assert upper_edge_us(LATENCY_BUCKETS) == float("inf")
+
+
+def test_a_classifier_that_is_sure_may_differ_by_a_part_of_what_its_probabilities_vary_by() -> None:
+    noise = np.random.default_rng(0).uniform(0.0, 1e-6, (200, 10))
+    sure = np.eye(10)[np.arange(200) % 10] + noise
+    assert tolerance(sure, alone=False).min() > 2e-5, "not a part of the distance between quartiles of the noise"
+    outliers = np.concatenate([noise[:, :1] * 1e6, [[1e9]]])
+    assert tolerance(outliers, alone=True)[0] <= 1e-6 * 1e9, "of a regression one row far out widens no other's"
