@@ -109,7 +109,7 @@ def plant(state: State, monkeypatch: pytest.MonkeyPatch) -> Callable[[Converted]
     monkeypatch.setattr(state.deliveries, "begin", lambda model, manifest: None)
 
     def planted(found: Converted) -> None:
-        async def run_conversion(*_: object) -> Converted:
+        async def run_conversion(*_: object, **__: object) -> Converted:
             return found
 
         monkeypatch.setattr(push_verb, "run_conversion", run_conversion)

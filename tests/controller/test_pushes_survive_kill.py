@@ -37,7 +37,7 @@ state.deliveries.begin = lambda model, manifest: None
 push_verb.finish_interrupted(state)
 number = state.registry.next_release("m")
 while True:
-    async def run_conversion(*_):
+    async def run_conversion(*_, **__):
         return converted(b"onnx %d" % number + b"x" * 200_000)
     push_verb.run_conversion = run_conversion
     print(pushed(state, directory).version.release, flush=True)
@@ -109,7 +109,7 @@ def test_a_push_ends_with_its_caller_and_leaves_nothing_but_a_word_in_the_audit(
 ) -> None:
     began, ended = asyncio.Event(), []
 
-    async def convert_for_ever(*_: object) -> Any:
+    async def convert_for_ever(*_: object, **__: object) -> Any:
         began.set()
         try:
             await asyncio.sleep(60)
@@ -137,7 +137,7 @@ def test_a_push_ends_with_its_caller_and_leaves_nothing_but_a_word_in_the_audit(
 def test_a_caller_that_hangs_up_over_http_ends_its_push(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     began = asyncio.Event()
 
-    async def convert_for_ever(*_: object) -> Any:
+    async def convert_for_ever(*_: object, **__: object) -> Any:
         began.set()
         await asyncio.sleep(60)
 

@@ -45,7 +45,7 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exported:
 
     state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path / "data"))))
 
-    async def run_conversion(*_: object) -> Any:
+    async def run_conversion(*_: object, **__: object) -> Any:
         return threshold_model((1.0, 1.0, 1.0))
 
     monkeypatch.setattr(push_verb, "run_conversion", run_conversion)

@@ -75,7 +75,7 @@ def edgeward(state: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> A
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, found: Converted) -> None:
-    async def run_conversion(*_: object) -> Converted:
+    async def run_conversion(*_: object, **__: object) -> Converted:
         return found
 
     monkeypatch.setattr(push_verb, "run_conversion", run_conversion)
