@@ -39,7 +39,8 @@ class Starter:
         self._process: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
         self._children = 0
-        self._deaths = 0
+        self.deaths = 0
+        """Starters that have died in a row."""
 
     @property
     def pid(self) -> int | None:
@@ -70,7 +71,7 @@ class Starter:
         if child.orphaned:
             self._note_death()
             return False
-        self._deaths = 0
+        self.deaths = 0
         if self._children >= MAX_CHILDREN:
             self.end()
         return True
@@ -79,7 +80,7 @@ class Starter:
         """Returns a child of the starter, which is begun if there is none; None if the starter is not to be had."""
         if self._process is not None and self._process.poll() is not None:
             self._note_death()
-        if self._deaths >= MAX_DEATHS:
+        if self.deaths >= MAX_DEATHS:
             return None
         if self._process is None:
             self._begin()
@@ -97,7 +98,8 @@ class Starter:
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
                 [sys.executable, "-I", "-W", "ignore", "-m", WARM, str(self._idle_s)],
-                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=child_environment(NOWHERE), start_new_session=True,
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=child_environment(NOWHERE),
+                start_new_session=True,
             )  # fmt: skip
         self._children = 0
 
@@ -106,7 +108,7 @@ class Starter:
         process = self._process
         self.end()
         if process is not None and process.returncode != 0:
-            self._deaths = MAX_DEATHS if process.returncode == THREADED else self._deaths + 1
+            self.deaths = MAX_DEATHS if process.returncode == THREADED else self.deaths + 1
             _log.warning("the warm starter of conversions ended with %s: a fresh child instead", process.returncode)
 
     def end(self) -> None:
