@@ -68,7 +68,7 @@ class WarmChild:
 
     def kill(self) -> None:
         """Kills the child and its group."""
-        if self._last_resort is None:
+        if self._last_resort is None and self.returncode is None:
             self._reins.write_eof()
             self._last_resort = asyncio.get_running_loop().call_later(KILL_S, self._stuck)
 
