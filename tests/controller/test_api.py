@@ -167,11 +167,11 @@ def test_a_push_that_is_not_multipart_is_refused(state: State) -> None:
 def test_a_version_whose_parity_fails_is_kept_unreleased_with_its_worst_rows(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from controller.gates import judge
     from controller.gates.verdict import GateVerdict
-    from controller.verbs import push as pushes
 
     refuse = GateVerdict(gate="parity", passed=False, detail="9 of 200 sample rows differ")
-    monkeypatch.setattr(pushes, "judge_parity", lambda parity: refuse)
+    monkeypatch.setattr(judge, "judge_parity", lambda parity: refuse)
     status, body = push(state)
     assert (status, body["code"]) == (422, "parity_failed")
     assert "9 of 200" in body["detail"]
