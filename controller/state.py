@@ -18,6 +18,7 @@ from controller.broker.process import RunningBroker
 from controller.broker.skipped import Skipped
 from controller.clock import stamp, today
 from controller.config import Config
+from controller.convert.starter import Starter
 from controller.convert.turns import Turns
 from controller.encode.deliveries import Deliveries
 from controller.events.cloudevents import Events
@@ -111,6 +112,8 @@ class State:
     foreign: Foreign = field(default_factory=lambda: Foreign(time.monotonic))
     """What others have retained on the broker, for health to show."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    starter: Starter = field(default_factory=Starter)
+    """Of conversion children; its process begins with the first push."""
 
     @property
     def public_url(self) -> str:
@@ -138,7 +141,8 @@ class State:
         self.events.saw(rollouts)
 
     def close(self) -> None:
-        """Closes the files."""
+        """Closes the files, and ends the starter of conversions."""
+        self.starter.end()
         for each in (self.tables, self.journal, self.captures, self.telemetry, self.credentials):
             each.close()
 

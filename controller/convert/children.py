@@ -6,6 +6,7 @@ Decides how long they may run, and how much they may write and print. Refuses to
 import asyncio
 import sys
 from pathlib import Path
+from typing import Protocol, cast
 
 from confinement.surroundings import clean_environment
 from contract.errors import BadInput, Code
@@ -15,21 +16,57 @@ MAX_WORDS_BYTES = 64 * 1024
 """The last bytes of each output stream that are kept. All other output is read and dropped."""
 WATCH_S = 0.1
 """Seconds between two checks of what a child has written."""
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""Variables by which libraries begin no threads when they are imported: one conversion runs at a time, on one core,
+and only a process with one thread may fork. The last one is read by the allocator within pyarrow."""
+
+
+class Child(Protocol):
+    """A child process: a fresh one, or one of the warm starter."""
+
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, below zero the signal that ended it; None while it runs."""
+        ...
+
+    async def wait(self) -> int:
+        """Waits for the end, and returns the exit code."""
+        ...
+
+    def kill(self) -> None:
+        """Kills it."""
+        ...
+
+
+def child_environment(directory: Path) -> dict[str, str]:
+    """Returns the variables of a child: one thread for each library, unless the controller was told another number."""
+    return {**ONE_THREAD, **clean_environment(directory)}
 
 
 async def run_child(module: str, *arguments: str, directory: Path, timeout_s: float, allowed_mb: int) -> bytes:
-    """Runs a module in a child and returns its output.
+    """Runs a module in a fresh child and returns its output. BadInput as `finish_child` says."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-W", "ignore", "-m", module, *arguments,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=child_environment(directory),
+    )  # fmt: skip
+    return await finish_child(cast("Child", child), directory=directory, timeout_s=timeout_s, allowed_mb=allowed_mb)
+
+
+async def finish_child(child: Child, *, directory: Path, timeout_s: float, allowed_mb: int) -> bytes:
+    """Waits for a child that may write to `directory`, and returns its output.
 
     BadInput `conversion_limit` if it ran too long, wrote too much or was killed by a signal; `conversion_failed` for
     any other failure.
     """
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-W", "ignore", "-m", module, *arguments,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env=clean_environment(directory),
-    )  # fmt: skip
-    assert child.stdout is not None
-    assert child.stderr is not None
     watch = asyncio.create_task(_watch(child, directory, allowed_mb))
     try:
         hearing = asyncio.gather(_heard(child.stdout), _heard(child.stderr), child.wait())
@@ -65,7 +102,7 @@ async def _heard(stream: asyncio.StreamReader) -> bytes:
     return kept
 
 
-async def _watch(child: asyncio.subprocess.Process, directory: Path, allowed_mb: int) -> None:
+async def _watch(child: Child, directory: Path, allowed_mb: int) -> None:
     while not excess(directory, allowed_mb):
         await asyncio.sleep(WATCH_S)
     child.kill()

@@ -20,6 +20,7 @@ from controller.convert import request as files
 from controller.convert.children import run_child
 from controller.convert.request import Conversion, ConvertedForm, Fault, Measured, Request, VariantName
 from controller.convert.scratch import read_file, scratch_directory
+from controller.convert.starter import CHILD, Starter
 
 MEASURE_TIMEOUT_S = 120
 PRECISION_PART = 0.3
@@ -54,10 +55,11 @@ async def run_conversion(
     variants: tuple[VariantName, ...] = (),
     *,
     rows_waived: bool = False,
+    starter: Starter | None = None,
 ) -> Converted:
     """Converts a model in child processes. `model` and `sample` are bytes or files.
 
-    `rows_waived`: few distinct rows of the sample are enough.
+    `rows_waived`: few distinct rows of the sample are enough. `starter`: its child converts; None: a fresh one.
 
     BadInput with the child's code, or `conversion_limit` if it was killed or ran too long.
     """
@@ -76,8 +78,11 @@ async def run_conversion(
         given_bytes = await asyncio.to_thread(_place, model, directory / files.MODEL_IN)
         given_bytes += await asyncio.to_thread(_place, sample, directory / files.SAMPLE)
         allowed_mb = limits.memory_mb + given_bytes // 2**20 + 1
-        arguments = ("controller.convert.child", str(directory))
-        await run_child(*arguments, directory=directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
+        if starter is not None:
+            await starter.convert(directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
+        else:
+            arguments = (CHILD, str(directory))
+            await run_child(*arguments, directory=directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
         return await _collect(directory, request, allowed_mb)
 
 

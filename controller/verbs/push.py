@@ -78,7 +78,9 @@ async def push(
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
     try:
         async with state.conversions.turn():
-            converted = await run_conversion(kind, raw, sample, limits, variants, rows_waived=bool(waive_rows))
+            converted = await run_conversion(
+                kind, raw, sample, limits, variants, rows_waived=bool(waive_rows), starter=state.starter
+            )
             manifest = _manifest(state.registry.next_release(model), converted, state.config.publish.chunk_bytes)
             verdicts = await gates.judge(
                 state, model, manifest, converted, brought=brought, licence=told.licence, actor=actor

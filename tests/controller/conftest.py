@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from controller.convert.convert import ConversionLimits, Converted, run_conversion
+from controller.convert.starter import Starter
 from controller.verbs import push
 
 _kept: dict[Any, Converted] = {}
@@ -20,12 +21,15 @@ async def _convert_once(
     variants: tuple[Any, ...] = (),
     *,
     rows_waived: bool = False,
+    starter: Starter | None = None,
 ) -> Converted:
     """Converts in the real child what was not pushed before, byte for byte. A refusal is not kept."""
     digests = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in (model, sample))
     key = (kind, digests, repr(limits), variants, rows_waived)
     if key not in _kept:
-        _kept[key] = await run_conversion(kind, model, sample, limits, variants, rows_waived=rows_waived)
+        _kept[key] = await run_conversion(
+            kind, model, sample, limits, variants, rows_waived=rows_waived, starter=starter
+        )
     return _kept[key]
 
 

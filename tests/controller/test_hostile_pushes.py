@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from controller.convert import child, convert
 from controller.convert.convert import ConversionLimits, run_conversion
 from controller.convert.estimator import load_estimator
 from controller.convert.parameters import OPENS
+from controller.convert.starter import Starter
 from controller.convert.trusted_types import TRUSTED_MODULES, is_trusted
 from edgeward.encode import encode_rows
 
@@ -38,6 +39,20 @@ X = np.random.default_rng(0).normal(size=(60, 3))
 Y = (X[:, 0] > 0).astype(int)
 HOLE = ("builtins.exec",)
 full_only = pytest.mark.skipif(confinable() != FULL, reason=f"this kernel confines less: {confinable()}")
+
+
+USED: dict[str, Starter | None] = {"starter": None}
+
+
+@pytest.fixture(params=["fresh", "warm"])
+def either_child(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The pushes of a test go to a fresh child, and then all of it again to one of the warm starter."""
+    made = Starter() if request.param == "warm" else None
+    monkeypatch.setitem(USED, "starter", made)
+    yield
+    if made is not None:
+        assert made.deaths == 0  # else a fresh child has taken its place
+        made.end()
 
 
 def json_node(value: object) -> dict[str, Any]:
@@ -62,7 +77,7 @@ def calling(module: str, name: str, *arguments: object) -> dict[str, Any]:
 
 def push(raw: bytes, sample: Any = X, **limits: Any) -> convert.Converted:
     chosen = ConversionLimits(**{"timeout_s": 120, "memory_mb": 1024, **limits})
-    return asyncio.run(run_conversion("skops", raw, encode_rows(sample), chosen))
+    return asyncio.run(run_conversion("skops", raw, encode_rows(sample), chosen, starter=USED["starter"]))
 
 
 def refused(raw: bytes, sample: Any = X, **limits: Any) -> BadInput:
@@ -130,6 +145,7 @@ raise ValueError(f"tried {{len(escapes)}}, escaped {{escaped}}")
 
 
 @full_only
+@pytest.mark.usefixtures("either_child")
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls by number")
 def test_a_hostile_model_reaches_nothing_outside_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is tried in one child; every other exception than a refusal counts as an escape."""
@@ -156,6 +172,7 @@ for number in range({files}):
 
 
 @full_only
+@pytest.mark.usefixtures("either_child")
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -173,6 +190,7 @@ def test_a_hostile_model_uses_up_no_more_than_its_limits(code: str, said: str) -
     assert said in run_in_child(code, timeout_s=timeout_s, memory_mb=256).detail
 
 
+@pytest.mark.usefixtures("either_child")
 def test_a_child_that_talks_without_end_costs_no_memory() -> None:
     error = run_in_child("import sys\nwhile True: sys.stderr.write('x' * 65536)", timeout_s=10)
     assert "took longer than 10 s" in error.detail
@@ -203,6 +221,7 @@ def test_a_model_that_reads_files_by_their_names_is_refused(name: str, tmp_path:
 
 
 @full_only
+@pytest.mark.usefixtures("either_child")
 def test_a_vectorizer_shows_no_file_of_the_controller_even_where_its_parameter_is_overlooked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +289,7 @@ def test_a_function_that_comes_with_the_model_is_not_called() -> None:
         load_estimator(skops.io.dumps(make_pipeline(FunctionTransformer(np.load), LogisticRegression())), ())
 
 
+@pytest.mark.usefixtures("either_child")
 def test_a_forest_that_asks_for_processes_converts_without_them() -> None:
     model = RandomForestClassifier(4, random_state=0, n_jobs=2).fit(X, Y)
     answer = push(skops.io.dumps(model)).answer
