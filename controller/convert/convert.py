@@ -76,7 +76,7 @@ async def run_conversion(
         given_bytes = await asyncio.to_thread(_place, model, directory / files.MODEL_IN)
         given_bytes += await asyncio.to_thread(_place, sample, directory / files.SAMPLE)
         allowed_mb = limits.memory_mb + given_bytes // 2**20 + 1
-        arguments = ("controller.convert.child", str(directory))
+        arguments = ("controller.convert.start", str(directory))
         await run_child(*arguments, directory=directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
         return await _collect(directory, request, allowed_mb)
 
