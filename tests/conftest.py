@@ -36,6 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 ONE_WORKER = {
     "tests/agent/test_machine_laws.py",  # one search
+    "tests/controller/test_one_conversion.py",
     "tests/integration/test_broker_access.py",  # one broker
     "tests/integration/test_bucket.py",  # one environment with a store
 }

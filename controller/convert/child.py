@@ -1,6 +1,6 @@
 """The conversion child. Confined to a scratch directory, it converts, compares, and records the golden set.
 
-Run as ``python -I -m controller.convert.child DIRECTORY``. No input can harm the service that started it.
+`controller.convert.start` runs it. No input can harm the service that started it.
 """
 
 import sys
@@ -237,7 +237,3 @@ def _confine(request: Request, directory: Path) -> str:
         words = f"a conversion cannot be confined here ({sandbox}): another kernel, or convert.require_sandbox = false"
         raise BadInput(Code.SANDBOX_MISSING, words)
     return sandbox
-
-
-if __name__ == "__main__":
-    main()

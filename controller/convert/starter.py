@@ -17,7 +17,7 @@ from controller.convert.children import child_environment, finish_child, run_chi
 from controller.convert.starter_words import THREADED
 from controller.convert.warm_child import WarmChild
 
-CHILD, WARM = "controller.convert.child", "controller.convert.warm"
+CHILD, WARM = "controller.convert.start", "controller.convert.warm"
 IDLE_S = 600.0
 """Seconds without a conversion after which a starter ends: it holds 250 MB, of which the next start costs 2 s."""
 MAX_CHILDREN = 100

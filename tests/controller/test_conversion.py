@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnxruntime
 import pandas as pd
@@ -22,18 +21,16 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
 
-from contract.distributions import read_reference
 from contract.errors import BadInput, Code
-from contract.golden import split_golden
-from contract.manifest import Manifest
+from contract.onnx_scan import scan_onnx
 from contract.tensors import decode_tensors
 from controller.convert.compare import compare, tolerances
 from controller.convert.convert import ConversionLimits, Converted, run_conversion
+from controller.convert.estimator import load_estimator, refuse_wrong
 from controller.convert.sample_frame import read_sample
 from controller.convert.sklearn import convert as convert_in
 from controller.gates.parity import MAX_ROWS_BEYOND, judge_parity
 from edgeward.encode import encode_model, encode_rows
-from firmware_sim.models import make_model
 
 RNG = np.random.default_rng(0)
 X = np.round(RNG.normal(20, 5, (1500, 5)), 1)
@@ -123,40 +120,6 @@ def test_a_frame_of_numbers_stays_one_matrix_with_named_columns() -> None:
     assert (answer.columns, len(answer.inputs)) == (tuple("abcde"), 1)
 
 
-def test_the_same_model_gives_the_same_bytes() -> None:
-    model = RandomForestClassifier(5, random_state=0).fit(X, Y)
-    assert convert(model).forms == convert(model).forms
-
-
-def test_the_golden_set_holds_rows_and_the_answers_of_onnxruntime() -> None:
-    converted = convert(LogisticRegression(max_iter=1000).fit(X, Y))
-    arrays = decode_tensors(converted.forms[""][1])
-    assert arrays["in/X"].shape == (64, 5)
-    assert converted.answer.form.golden_rows == 64
-    assert [name for name in sorted(arrays) if name.startswith(("in/", "out/"))] == [
-        "in/X",
-        "out/label",
-        "out/probabilities",
-    ]
-    assert split_golden  # the device reads it with the same function
-
-
-def test_the_golden_set_holds_how_the_sample_is_distributed() -> None:
-    converted = convert(LogisticRegression(max_iter=1000).fit(X, Y))
-    manifest = manifest_of(converted)
-    reference = read_reference(decode_tensors(converted.forms[""][1]), manifest)
-    assert set(reference.features) == set(manifest.columns)
-    assert {sum(counts) for counts in reference.feature_counts.values()} == {len(X)}
-    assert max(reference.feature_counts["x0"]) <= 0.2 * len(X)  # deciles
-    assert sum(reference.output_counts) == len(X)
-
-
-def manifest_of(converted: Converted) -> Manifest:
-    answer = converted.answer
-    known = msgspec.structs.asdict(make_model(1, "good").manifest)
-    return Manifest(**known | {"task": answer.task, "inputs": answer.inputs, "columns": answer.columns})
-
-
 @pytest.mark.parametrize(
     ("model", "nan"),
     [
@@ -174,17 +137,15 @@ def test_the_estimator_says_whether_a_value_may_be_missing(model: Any, nan: str)
     assert convert(fitted).answer.nan == nan
 
 
-def test_onnx_is_taken_as_it_is() -> None:
-    raw = convert(LogisticRegression(max_iter=1000).fit(X, Y)).forms[""][0]
-    again = convert(raw)
-    assert again.forms[""][0] == raw
-    assert again.answer.parity.reference == "none"
-
-
-def test_the_failing_step_is_named() -> None:
+def test_an_untrusted_type_is_refused_until_an_operator_trusts_it() -> None:
     error = refused(make_pipeline(RobustScaler(), _Unconvertible()).fit(X, Y))
     assert error.code == Code.ESTIMATOR_UNTRUSTED
     assert "_Unconvertible" in error.detail
+    _, raw = encode_model(_Unconvertible().fit(X, Y))
+    with pytest.raises(BadInput, match="_Unconvertible"):
+        load_estimator(raw, ())
+    trusted = load_estimator(raw, (f"{__name__}._Unconvertible",))
+    assert type(trusted) is _Unconvertible
 
 
 def test_a_step_without_an_onnx_form_is_named_with_what_to_do() -> None:
@@ -205,7 +166,10 @@ def test_a_step_without_an_onnx_form_is_named_with_what_to_do() -> None:
     ids=["tuned threshold", "RFE as predictor"],
 )
 def test_what_would_convert_wrongly_is_refused(model: Any) -> None:
-    assert refused(model.fit(X, Y)).code == Code.ESTIMATOR_UNSUPPORTED
+    _, raw = encode_model(model.fit(X, Y))
+    with pytest.raises(BadInput) as caught:
+        refuse_wrong(load_estimator(raw, ()))
+    assert caught.value.code == Code.ESTIMATOR_UNSUPPORTED
 
 
 def test_default_word_splitting_is_refused() -> None:
@@ -217,17 +181,23 @@ def test_default_word_splitting_is_refused() -> None:
     assert (error.code, "token_pattern" in error.detail) == (Code.ESTIMATOR_UNSUPPORTED, True)
 
 
-def test_an_untrusted_type_is_refused_until_an_operator_trusts_it() -> None:
-    model = _Unconvertible().fit(X, Y)
-    assert refused(model).code == Code.ESTIMATOR_UNTRUSTED
-
-
 @pytest.mark.parametrize("raw", [b"", b"hello", b"PK\x03\x04 broken"])
 def test_bytes_that_are_no_model_are_refused(raw: bytes) -> None:
-    for kind, code in (("skops", Code.REQUEST_INVALID), ("onnx", Code.MODEL_REFUSED)):
+    for reads, code in ((load_skops, Code.REQUEST_INVALID), (scan_onnx, Code.MODEL_REFUSED)):
         with pytest.raises(BadInput) as caught:
-            asyncio.run(run_conversion(kind, raw, encode_rows(X), LIMITS))  # type: ignore[arg-type]
+            reads(raw)
         assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("kind", "code"), [("skops", Code.REQUEST_INVALID), ("onnx", Code.MODEL_REFUSED)])
+def test_the_child_says_what_is_wrong_with_the_bytes(kind: Any, code: Code) -> None:
+    with pytest.raises(BadInput) as caught:
+        asyncio.run(run_conversion(kind, b"PK\x03\x04 broken", encode_rows(X), LIMITS))
+    assert caught.value.code == code
+
+
+def load_skops(raw: bytes) -> Any:
+    return load_estimator(raw, ())
 
 
 def test_a_conversion_that_takes_too_long_is_ended() -> None:

@@ -327,4 +327,4 @@ def test_a_child_ends_with_the_request_that_started_it(tmp_path: Path) -> None:
 
     asyncio.run(hang_up())
     listed = subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True).stdout
-    assert "controller.convert.child" not in listed, (listed, sys.version, signal.SIGKILL)
+    assert "controller.convert.start" not in listed, (listed, sys.version, signal.SIGKILL)

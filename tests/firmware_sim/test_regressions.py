@@ -36,7 +36,7 @@ FACTOR = {"good": 1.0, "wrong": -1000.0, "worse": 1.3}
 class Plant:
     """A sensor whose label is 3 x + 1 and some noise."""
 
-    def __init__(self, _: object, rng: Random, __: float) -> None:
+    def __init__(self, _: object, rng: Random, *__: object) -> None:
         self._rng = rng
 
     def row(self, at: float, *, faulty: bool) -> Sample:

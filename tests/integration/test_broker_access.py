@@ -85,7 +85,9 @@ class Client:
         will: str = "",
         newest_tls: Any = None,
     ) -> None:
+        self._lab = lab
         self.heard: list[tuple[str, bytes]] = []
+        self.answered: set[int] = set()
         self.accepted = False
         self.ended = False
         self.mqtt = paho.Client(
@@ -101,6 +103,7 @@ class Client:
             self.mqtt.will_set(will, b"EVIL", 1, retain=True)
         self.mqtt.on_connect = self._connected
         self.mqtt.on_disconnect = self._disconnected
+        self.mqtt.on_unsubscribe = lambda _c, _u, number, _r, _p: self.answered.add(number)
         self.mqtt.on_message = lambda _c, _u, message: self.heard.append((message.topic, bytes(message.payload)))
         try:
             self.mqtt.connect("localhost", lab.broker.port, 30)
@@ -108,7 +111,6 @@ class Client:
             return
         self.mqtt.loop_start()
         until(lambda: self.accepted or self.ended, 3)
-        time.sleep(0.1)  # under TLS 1.3 a refused certificate is told after the handshake
 
     @property
     def up(self) -> bool:
@@ -116,11 +118,22 @@ class Client:
 
     def subscribe(self, *topics: str) -> None:
         self.mqtt.subscribe([(topic, 1) for topic in topics])
-        time.sleep(0.3)
+        self.round_trip()
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        self.mqtt.publish(topic, payload, 1, retain)
-        time.sleep(0.25)
+        """Returns when everybody who is connected has heard what the broker has made of the message."""
+        sent = self.mqtt.publish(topic, payload, 1, retain)
+        until(lambda: sent.is_published() or self.ended, 3)
+        for client in self._lab.clients:
+            client.round_trip()
+
+    def round_trip(self) -> None:
+        """Asks the broker something and waits for the answer, which follows all that it had for this client before."""
+        if not self.up:
+            return
+        _, number = self.mqtt.unsubscribe(f"{ROOT}/nothing")
+        assert number is not None
+        assert until(lambda: number in self.answered or not self.up, 5)
 
     def _connected(self, _c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
         self.accepted = not reason.is_failure
@@ -134,7 +147,7 @@ def until(what: Any, seconds: float) -> bool:
     while time.monotonic() < end:
         if what():
             return True
-        time.sleep(0.02)
+        time.sleep(0.005)
     return bool(what())
 
 
@@ -160,7 +173,7 @@ def prepared(directory: Path) -> Path:
 @pytest.fixture
 def controller(lab: Lab) -> Iterator[Client]:
     client = lab.named("svc.controller")
-    client.subscribe(f"{ROOT}/#")
+    client.subscribe(f"{ROOT}/#", f"{BLOBS}/#")
     client.publish(f"{ROOT}/d/dev-a/down/desired", b"A", retain=True)
     client.publish(f"{ROOT}/d/dev-b/down/desired", b"B", retain=True)
     client.publish(f"{ROOT}/pub/trust", b"T", retain=True)
@@ -231,15 +244,15 @@ def test_a_device_that_retains_without_end_leaves_one_message_on_each_of_its_fiv
     device = lab.named("dev-d")
     kinds = ("presence", "heartbeat", "report", "telemetry", "captured")
     for topic in (*kinds, *(f"junk-{number}" for number in range(20)), *(f"report/{number}" for number in range(20))):
-        device.mqtt.publish(f"{ROOT}/d/dev-d/up/{topic}", b"EVIL", 1, retain=True)
-    time.sleep(0.5)
+        sent = device.mqtt.publish(f"{ROOT}/d/dev-d/up/{topic}", b"EVIL", 1, retain=True)
+        assert until(sent.is_published, 3)
     device.mqtt.disconnect()
     late = lab.named("svc.controller")
     late.subscribe("#")
     found = sorted(topic for topic, payload in late.heard if payload == b"EVIL")
     assert found == sorted(f"{ROOT}/d/dev-d/up/{kind}" for kind in kinds)
     for kind in kinds:
-        late.mqtt.publish(f"{ROOT}/d/dev-d/up/{kind}", b"", 1, retain=True)
+        late.publish(f"{ROOT}/d/dev-d/up/{kind}", b"", retain=True)
 
 
 def test_its_own_report_arrives(lab: Lab, controller: Client) -> None:
