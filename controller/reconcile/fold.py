@@ -9,7 +9,7 @@ from contract.protocol import MAX_FEATURES
 from controller.fleet.heard import Heard
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
-from controller.reconcile.measured import rows_of
+from controller.reconcile.measured import belongs, rows_of
 from controller.reconcile.world import FromDevice, World, members_of, put_twin
 from controller.rollout.facts import MAX_CODES, Sums
 from controller.rollout.model import JUDGED
@@ -73,10 +73,9 @@ def _add(world: World, device: str, interval: ModelInterval, now: float) -> None
     _add_answers(world, interval)
     for rollout in world.durable.rollouts.values():
         if rollout.model == interval.model and rollout.status in JUDGED:
-            member = members_of(world, rollout).get(device)
-            if member is not None:
-                treated = interval.version.release == rollout.release
-                rows_of(world, rollout).add(device, now - interval.age_s, interval, treated=treated)
+            treated, at = interval.version.release == rollout.release, now - interval.age_s
+            if device in members_of(world, rollout) and belongs(rollout, at, treated=treated):
+                rows_of(world, rollout).add(device, at, interval, treated=treated)
 
 
 def _add_answers(world: World, interval: ModelInterval) -> None:

@@ -36,13 +36,21 @@ def marks_of(rollout: Rollout) -> tuple[float, float]:
 
 
 def _from_store(world: World, rollout: Rollout) -> Rows:
-    """Rows since `HISTORY_S` before the rollout; of its own release only what came after it began."""
+    """Rows that belong to a rollout."""
     rows, members = Rows(), members_of(world, rollout)
     for device, release, start, sums in world.past(rollout.model, rollout.began_at - HISTORY_S):
         treated = release == rollout.release
-        if device in members and (not treated or start >= rollout.began_at // BUCKET_S * BUCKET_S):
+        if device in members and belongs(rollout, start, treated=treated):
             rows.add_row(device, start, sums, treated=treated)
     return rows
+
+
+def belongs(rollout: Rollout, start: float, *, treated: bool) -> bool:
+    """Whether a rollout looks at what was measured at `start`: from `HISTORY_S` before it began on.
+
+    Of its own release only what was measured after it began: an older label that comes late says nothing about it.
+    """
+    return start >= (rollout.began_at // BUCKET_S * BUCKET_S if treated else rollout.began_at - HISTORY_S)
 
 
 def open_marks(world: World) -> tuple[float, ...]:

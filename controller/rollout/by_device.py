@@ -63,13 +63,13 @@ class Sample:
 
     @property
     def is_own(self) -> Flags:
-        """Rows of devices that have not had the release yet."""
-        return ~self.treated & (self.start < self.first[self.device])
+        """Rows of devices that have not had the release yet, with those of the minute in which they change."""
+        return ~self.treated & (self.start <= self.first[self.device])
 
     @property
     def is_beside(self) -> Flags:
         """Rows of another version that ran beside the release on the same device."""
-        return ~self.treated & (self.start >= self.first[self.device])
+        return ~self.treated & (self.start > self.first[self.device])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,12 @@ class Effect:
 def effect_of(sample: Sample, assumed: Assumed) -> Effect | None:
     """The best estimate: of pairs on the same devices or by difference in differences, whichever is surer. None:
     neither."""
-    found = [each for each in (paired(sample, assumed), differences(sample, assumed)) if each is not None]
+    return surest(paired(sample, assumed), differences(sample, assumed))
+
+
+def surest(*effects: Effect | None) -> Effect | None:
+    """The estimate with the shortest interval; None where there is none."""
+    found = [each for each in effects if each is not None]
     return min(found, key=lambda each: each.variance * (1 + 2 / each.degrees), default=None)
 
 

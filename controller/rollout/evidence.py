@@ -12,7 +12,17 @@ import numpy as np
 
 from contract.histogram import upper_edge_us
 from contract.sequential import radius, ratio_beyond
-from controller.rollout.by_device import Assumed, Effect, Group, Sample, combined, effect_of, hit_noise, level
+from controller.rollout.by_device import (
+    Assumed,
+    Effect,
+    Group,
+    Sample,
+    combined,
+    effect_of,
+    hit_noise,
+    level,
+    surest,
+)
 from controller.rollout.model import Rule
 from controller.rollout.rows import Flags, Numbers, Places, Table, sums_by
 
@@ -141,24 +151,29 @@ def latency_ratio(found: Compared) -> Effect | None:
     """The logarithm of how many times longer the 95th percentile of the time for a row is; None without both sides."""
     table = found.table
     first = found.first[table.device]
-    own, beside = ~table.treated & (table.start < first), ~table.treated & (table.start >= first)
+    own, beside = ~table.treated & (table.start <= first), ~table.treated & (table.start > first)
     assumed = ASSUMED["latency_ratio_p95"]
-    if beside.any():
-        ours, theirs = table.histograms(table.treated), table.histograms(beside)
-        both = (ours.sum(axis=1) > 0) & (theirs.sum(axis=1) > 0)
-        group = _quantile_group(ours[both], theirs[both])
-        difference = Group(
-            group.after - group.before,
-            group.after_variance + group.before_variance,
-            np.zeros(group.devices),
-            np.full(group.devices, math.inf),
-            group.samples,
-        )
-        return _paired(level(difference, assumed), theirs[both]) if group.devices else None
     beginning = np.min(table.start[table.treated], initial=math.inf)
     treated = table.histograms(table.treated), table.histograms(own)
     others = table.histograms(own & (table.start >= beginning)), table.histograms(own & (table.start < beginning))
-    return _latency_differences(found, treated, others, assumed)
+    differences = _latency_differences(found, treated, others, assumed)
+    return surest(_latency_pairs(treated[0], table.histograms(beside), assumed), differences)
+
+
+def _latency_pairs(ours: Numbers, theirs: Numbers, assumed: Assumed) -> Effect | None:
+    """The release beside the other version on the same devices; None where none ran beside it."""
+    both = (ours.sum(axis=1) > 0) & (theirs.sum(axis=1) > 0)
+    if not both.any():
+        return None
+    group = _quantile_group(ours[both], theirs[both])
+    difference = Group(
+        group.after - group.before,
+        group.after_variance + group.before_variance,
+        np.zeros(group.devices),
+        np.full(group.devices, math.inf),
+        group.samples,
+    )
+    return _paired(level(difference, assumed), theirs[both])
 
 
 def _paired(effect: Effect, theirs: Numbers) -> Effect:

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from contract.messages import MAX_METRICS, MetricSums, ModelInterval, VersionRef
 from controller.api.views import metric_views, version_measured
 from controller.reconcile.fold import MAX_PREDICTIONS, fold
+from controller.reconcile.measured import HISTORY_S
 from controller.reconcile.world import World
-from controller.rollout.facts import BUCKET_S, MAX_BUCKETS, Sums
+from controller.rollout.facts import BUCKET_S, Sums
 from tests.controller.reconcile_worlds import V1, V2, campaign, interval, telemetry, world
 
 NOW = 1_000_000.0
@@ -24,18 +27,20 @@ def folded(*intervals: ModelInterval) -> World:
 
 def test_a_label_that_came_later_counts_for_the_release_and_the_minute_of_its_answer() -> None:
     made = folded(late(V2, 3600.0), late(V1, 7200.0))
-    cells = {bucket: cell for (_, bucket), cell in made.measured.cells["r"].items()}
-    treated, control = (int((NOW - age_s) // BUCKET_S) for age_s in (3600.0, 7200.0))
-    assert set(cells) == {treated, control}
-    assert (cells[treated].treated.labelled, cells[treated].control.labelled) == (4, 0)
-    assert (cells[control].treated.labelled, cells[control].control.labelled) == (0, 4)
+    table = made.measured.rows["r"].table()
+    treated, control = ((NOW - age_s) // BUCKET_S * BUCKET_S for age_s in (3600.0, 7200.0))
+    labelled = table.column("labelled").tolist()
+    assert list(zip(table.start.tolist(), table.treated.tolist(), labelled, strict=True)) == [
+        (treated, True, 4), (control, False, 4),
+    ]  # fmt: skip
     assert made.measured.totals["a", "m", 2].accuracy == 0.25
     assert made.measured.totals["a", "m", 1].labelled == 4
 
 
 def test_labels_of_answers_older_than_all_evidence_count_for_their_release_alone() -> None:
-    made = folded(late(V2, BUCKET_S * MAX_BUCKETS + 1))
-    assert made.measured.cells.get("r", {}) == {}
+    made = world(replace(campaign("a"), began_at=NOW - 60.0))
+    fold(made, *telemetry(late(V2, 3600.0), late(V1, HISTORY_S + 120.0)), NOW)
+    assert "r" not in made.measured.rows
     assert made.measured.totals["a", "m", 2].labelled == 4
 
 

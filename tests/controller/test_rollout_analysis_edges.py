@@ -228,7 +228,7 @@ def test_agreement_counts_the_answers_of_both_sides() -> None:
 def test_pairs_on_one_device_are_weighted_by_what_both_sides_of_a_minute_have() -> None:
     big = Cell(sums(100, accuracy=0.8), sums(300, accuracy=0.9), "d", 1)
     small = Cell(sums(10, accuracy=0.5), sums(10, accuracy=1.0), "d", 2)
-    unmatched = [Cell(sums(50, accuracy=0.1), device="d", minute=3), Cell(Sums(), sums(50, accuracy=0.1), "d", 4)]
+    unmatched = [Cell(sums(50, accuracy=0.1), device="d", minute=0), Cell(Sums(), sums(50, accuracy=0.1), "d", 4)]
     found = evidence.accuracy_drop(looked_at(*unmatched, big, small))
     assert found is not None
     weights = (100 * 300 / 400, 10 * 10 / 20)
