@@ -19,6 +19,7 @@ from skl2onnx.common.data_types import (
 from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 from skl2onnx.sklapi import CastTransformer
 from sklearn.base import is_classifier
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.pipeline import Pipeline
 
 from contract.errors import BadInput, Code
@@ -34,6 +35,8 @@ tree_writer.install()
 own_converters.install()
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
+_TEXT = {vectorizer: {"locale": "C.UTF-8"} for vectorizer in (CountVectorizer, TfidfVectorizer)}
+"""Letters are folded as in a locale that every system has: onnxruntime's default, en_US, is not on slim ones."""
 Precision = Literal["float32", "float64", "float64 to the last step, which gets float32"]
 CAST: Precision = "float64 to the last step, which gets float32"
 PRECISIONS: tuple[Precision, ...] = ("float32", "float64", CAST)
@@ -67,8 +70,7 @@ def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
         raise BadInput(Code.CONVERSION_FAILED, remedy(estimator, error)) from None
     onnx_model = with_input_names(onnx_model, [name for name, _ in types])
     if real_dtype(precision) == "float32":
-        raw: bytes = compact_trees(onnx_model).SerializeToString()
-        return raw
+        return _same_bytes(compact_trees(onnx_model))
     return _loadable(onnx_model)
 
 
@@ -89,7 +91,7 @@ def _converted(model: Any, types: list[tuple[str, Any]], option_sets: list[dict[
                 name="model",
                 initial_types=types,
                 target_opset=TARGET_OPSET,
-                options={id(_last(model)): options} if options else None,
+                options={**_TEXT, id(_last(model)): options} if options else _TEXT,
             )
         except NameError as error:
             if "Option" not in str(error) or options == option_sets[-1]:
@@ -102,6 +104,15 @@ def _last(estimator: Any) -> Any:
     return _last(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
 
 
+def _same_bytes(model: onnx.ModelProto) -> bytes:
+    """Returns a model as the same bytes each time: skl2onnx names operator sets in the order of a set."""
+    opsets = sorted({(entry.domain, entry.version) for entry in model.opset_import})
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in opsets)
+    raw: bytes = model.SerializeToString(deterministic=True)
+    return raw
+
+
 def _loadable(model: onnx.ModelProto) -> bytes:
     """Returns the first form of a double model that onnxruntime loads; BadInput `conversion_failed` if none does.
 
@@ -109,7 +120,7 @@ def _loadable(model: onnx.ModelProto) -> bytes:
     """
     fault: BadInput | None = None
     for unknown in (TensorProto.DOUBLE, TensorProto.FLOAT):
-        raw: bytes = compact_trees(model, unknown).SerializeToString()
+        raw = _same_bytes(compact_trees(model, unknown))
         try:
             open_session(raw)
         except BadInput as error:

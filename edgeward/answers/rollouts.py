@@ -185,6 +185,16 @@ class SickData(Answer, frozen=True, tag_field="kind", tag="sick"):
     detail: str
 
 
+class VerdictData(Answer, frozen=True, tag_field="kind", tag="verdict"):
+    """A rule that says another word than before, with its numbers."""
+
+    metric: str
+    stratum: str
+    verdict: str
+    detail: str
+    figures: Figures | None
+
+
 class Event(Answer, frozen=True):
     """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout, the device or `controller`."""
 
@@ -195,4 +205,4 @@ class Event(Answer, frozen=True):
     subject: str
     time: Time
     datacontenttype: str
-    data: RolloutData | HealthData | ExpiryData | SickData
+    data: RolloutData | HealthData | ExpiryData | SickData | VerdictData

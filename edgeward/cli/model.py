@@ -1,6 +1,7 @@
 """`edgeward model push | list | show | export | captured | label`, and the commands of `cli.registry`."""
 
 import runpy
+import sys
 import traceback
 from pathlib import Path
 from typing import Any, Literal
@@ -251,6 +252,7 @@ def _load(file: Path, sample_path: Path | None) -> tuple[Any, Any]:
 
 def _run(file: Path) -> dict[str, Any]:
     """What a Python file leaves behind. BadInput `request_invalid` with the lines of the user's own files."""
+    sys.path.insert(0, str(file.resolve().parent))  # as `python FILE` does: it may import what lies beside it
     try:
         return runpy.run_path(str(file))
     except Exception as error:

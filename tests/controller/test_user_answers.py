@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -15,6 +16,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -195,6 +197,24 @@ def test_missing_text_is_missing_to_the_estimator_whatever_its_imputer_takes_for
     found = judged(model, frame)
     assert passes(found)
     assert found.rows.stand_ins == {"site": ""}
+
+
+def test_text_is_lowered_on_systems_without_the_locale_en_us() -> None:
+    drawn = np.random.default_rng(0).choice(["Good", "bad", "Fine", "awful", "x1"], (200, 5))
+    frame = pd.DataFrame({"said": [" ".join(words) for words in drawn]})
+    vectorizer = TfidfVectorizer(token_pattern="[a-zA-Z0-9_]+")
+    model = make_pipeline(ColumnTransformer([("text", vectorizer, "said")]), LogisticRegression())
+    assert passes(judged(model.fit(frame, frame["said"].str.count("Good") > 1), frame))
+
+
+def test_the_same_model_is_the_same_bytes_whatever_the_order_in_which_its_operator_sets_were_named() -> None:
+    made = onnx.load_from_string(model_of(helper.make_node("Identity", ["x"], ["y"])))
+    made.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    turned = onnx.ModelProto.FromString(made.SerializeToString())
+    del turned.opset_import[:]
+    turned.opset_import.extend(reversed(made.opset_import))
+    assert made != turned
+    assert converters._same_bytes(made) == converters._same_bytes(turned)
 
 
 def test_rows_that_the_estimator_refuses_are_counted_and_not_compared() -> None:

@@ -73,6 +73,8 @@ ANSWERED: dict[str, type[Answer]] = {
     "Event": rollouts.Event,
     "RolloutData": rollouts.RolloutData,
     "HealthData": rollouts.HealthData,
+    "VerdictData": rollouts.VerdictData,
+    "SickData": rollouts.SickData,
     "ExpiryData": rollouts.ExpiryData,
     "CertificateView": operators.Certificate,
     "AuthorityView": operators.Authority,

@@ -69,6 +69,13 @@ def test_a_strategy_without_a_name_has_its_files(tmp_path: Path) -> None:
     assert rollout.read_strategy(str(file)) == {"name": "careful", "waves": [{"percent": 100}]}
 
 
+def test_a_users_file_imports_what_lies_beside_it_as_python_would(tmp_path: Path) -> None:
+    (tmp_path / "beside_the_script.py").write_text("ROWS = [[1.0]]\n")
+    file = tmp_path / "train.py"
+    file.write_text("import beside_the_script\nmodel, sample = 1, beside_the_script.ROWS\n")
+    assert _load(file, None) == (1, [[1.0]])
+
+
 @pytest.mark.parametrize(
     ("text", "what", "lines"),
     [

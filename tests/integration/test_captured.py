@@ -42,7 +42,7 @@ def test_captured_rows_survive_kill_9_and_reach_the_controller_once(tmp_path: Pa
         agent.start()
         wait_for("what waited", lambda: len(client.captured("weather")) >= before + waiting)
         rows = client.captured("weather").to_frame()
-        assert not rows.duplicated(subset=["_at"]).any()
+        assert not rows.duplicated(subset=["_answer"]).any()
         assert set(rows["_device"]) == {"device-1"}
         assert set(rows["_why"]) == {"sampled"}
         assert "temperature" in rows
