@@ -201,15 +201,14 @@ def _latency_differences(
     for group, chosen in ((now, has_now), (beside, has_others)):
         after = group.after - _mean_of_kind(found.stratum, beside.after, has_others)
         known = np.isfinite(beside.before_variance) & has_others
-        past = np.where(
-            np.isfinite(group.before_variance), group.before - _mean_of_kind(found.stratum, beside.before, known), 0.0
-        )
+        has_past = np.isfinite(group.before_variance) & np.isin(found.stratum, found.stratum[known])
+        past = np.where(has_past, group.before - _mean_of_kind(found.stratum, beside.before, known), 0.0)
         sides.append(
             Group(
                 after[chosen],
                 group.after_variance[chosen],
                 past[chosen],
-                group.before_variance[chosen],
+                np.where(has_past, group.before_variance, math.inf)[chosen],
                 group.samples[chosen],
             )
         )
