@@ -3,12 +3,15 @@
 import time
 from collections.abc import Iterator
 
+from contract.errors import WorldError
 from edgeward.answers.answer import Sentences
 from edgeward.answers.rollouts import Rollout, Verdict, VerdictPoint
 from edgeward.answers.table import Table
 from edgeward.transport import Transport
 
 POLL_S = 0.5
+AWAY_S = 600.0
+"""For so long a controller that was there may be away while somebody watches: the rollout goes on when it is back."""
 
 
 class RolloutHandle:
@@ -26,12 +29,23 @@ class RolloutHandle:
         return Rollout.read(self._transport.get(f"/v1/rollouts/{self.id}"))
 
     def watch(self, *, poll_s: float = POLL_S) -> Iterator[Rollout]:
-        """The rollout as it stands, again every `poll_s` seconds, the last time when it has ended."""
+        """The rollout as it stands, again every `poll_s` seconds, the last time when it has ended.
+
+        A controller that does not answer any more is asked again. WorldError after `AWAY_S` without an answer, and at
+        once if it has never answered.
+        """
+        heard_at: float | None = None
         while True:
-            view = self.show()
-            yield view
-            if not view.open:
-                return
+            try:
+                view = self.show()
+            except WorldError:
+                if heard_at is None or time.monotonic() - heard_at > AWAY_S:
+                    raise
+            else:
+                heard_at = time.monotonic()
+                yield view
+                if not view.open:
+                    return
             time.sleep(poll_s)
 
     def wait(self, *, timeout_s: float | None = None) -> Rollout:

@@ -44,6 +44,8 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     except TimeoutError:
         if request.transport is not None:
             request.transport.abort()
+    except ConnectionResetError:
+        pass  # the listener has gone
     finally:
         events.leave(listener)
     return answer

@@ -43,12 +43,10 @@ class VerdictView(Message, frozen=True):
     """The numbers that the word and the sentence come from; None where a rule counts devices or has too little."""
 
 
-class VerdictPointView(Message, frozen=True):
+class VerdictPointView(VerdictView, frozen=True, kw_only=True):
     """What a rule said at one moment."""
 
-    at: float
-    """Seconds since 1970."""
-    verdict: VerdictView
+    at: str
 
 
 class TransferView(Message, frozen=True):

@@ -10,6 +10,7 @@ from contract.errors import BadInput, Code
 from controller.api.rollout_views import VerdictPointView, verdict_view
 from controller.api.route import Route
 from controller.api.state_key import STATE
+from controller.clock import stamp_of
 from controller.fleet.fit import stratum_of
 from controller.rollout.model import Strategy, Wave
 from controller.rollout.verdict import RuleVerdict
@@ -47,7 +48,9 @@ async def list_verdicts(request: web.Request) -> list[VerdictPointView]:
     state, name = request.app[STATE], request.match_info["rollout"]
     rollouts.find(state, name)
     points = ((at, msgspec.json.decode(body, type=RuleVerdict)) for at, body in state.telemetry.verdicts(name))
-    return [VerdictPointView(at=at, verdict=verdict_view(verdict)) for at, verdict in points]
+    return [
+        VerdictPointView(at=stamp_of(at), **msgspec.structs.asdict(verdict_view(verdict))) for at, verdict in points
+    ]
 
 
 def _named(state: State, by: str, device: str) -> str:

@@ -78,12 +78,10 @@ class Verdict(Answer, frozen=True):
     figures: Figures | None = None
 
 
-class VerdictPoint(Answer, frozen=True):
+class VerdictPoint(Verdict, frozen=True, kw_only=True):
     """What a rule said at one moment."""
 
-    at: float
-    """Seconds since 1970."""
-    verdict: Verdict
+    at: Time
 
 
 class Transfer(Answer, frozen=True):

@@ -107,8 +107,11 @@ def list_(*, as_json: bool) -> None:
     if as_json:
         print_json(models.plain)
         return
-    rows = [(m.name, m.versions, f"v{m.newest_release}", m.devices) for m in models]
-    console.print(table("models", ("model", "versions", "newest", "devices"), rows))
+    rows = [
+        (m.name, m.versions, f"v{m.newest_release}", f"v{m.newest_passed}" if m.newest_passed else "none", m.devices)
+        for m in models
+    ]
+    console.print(table("models", ("model", "versions", "newest", "newest that passed", "devices"), rows))
 
 
 @model.command()

@@ -1,0 +1,46 @@
+"""Whoever watches a rollout sees its end, also where the controller is away in between."""
+
+from typing import Any
+
+import pytest
+
+from contract.errors import Code, WorldError
+from edgeward import rollout_handle
+from edgeward.answers.rollouts import Rollout
+from edgeward.rollout_handle import AWAY_S, RolloutHandle
+
+AWAY = WorldError(Code.CONTROLLER_UNREACHABLE, "nobody answers")
+
+
+class View:
+    def __init__(self, *, is_open: bool) -> None:
+        self.open = is_open
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, answers: list[Any], *, seconds: float = 1.0) -> list[bool]:
+    """What a watcher sees; a look takes so many seconds."""
+    clock = [0.0]
+
+    class Transport:
+        def get(self, path: str) -> Any:
+            assert path == "/v1/rollouts/r-1"
+            found = answers.pop(0)
+            if isinstance(found, WorldError):
+                raise found
+            return found
+
+    monkeypatch.setattr(rollout_handle.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(rollout_handle.time, "sleep", lambda _: clock.__setitem__(0, clock[0] + seconds))
+    monkeypatch.setattr(Rollout, "read", classmethod(lambda cls, plain: plain))
+    return [view.open for view in RolloutHandle(Transport(), "r-1").watch()]  # type: ignore[arg-type]
+
+
+def test_a_controller_that_comes_back_is_asked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watched(monkeypatch, [View(is_open=True), AWAY, AWAY, View(is_open=False)]) == [True, False]
+
+
+def test_one_that_stays_away_or_was_never_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WorldError, match="nobody answers"):
+        watched(monkeypatch, [View(is_open=True), AWAY, AWAY], seconds=AWAY_S + 1)
+    with pytest.raises(WorldError, match="nobody answers"):
+        watched(monkeypatch, [AWAY])
