@@ -5,7 +5,7 @@ Refuses to know how arrays came.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -118,6 +118,14 @@ def unanswerable(inputs: Mapping[str, Array], answers: Array) -> bool:
     return bool((excused | ~bad).all())
 
 
+def takes_shape(tensor: Tensor, shape: Sequence[int]) -> bool:
+    """Whether an input takes arrays of this shape; a size that a caller names may be below zero, and fits nothing."""
+    fits = len(shape) == len(tensor.shape)
+    for size, expected in zip(shape, tensor.shape, strict=False):
+        fits = fits and size >= 0 and expected in (-1, size)
+    return fits
+
+
 def _check_array(tensor: Tensor, array: Any) -> None:
     if not isinstance(array, np.ndarray):
         raise _wrong(f"input {tensor.name!r} is a {type(array).__name__}; the model takes a numpy array")
@@ -125,8 +133,7 @@ def _check_array(tensor: Tensor, array: Any) -> None:
     fits = array.dtype.kind in "OU" if wanted == "str" else array.dtype == np.dtype(wanted)
     if not fits:
         raise _wrong(f"input {tensor.name!r} is {array.dtype}; the model takes {wanted}")
-    sizes = zip(array.shape, tensor.shape, strict=False)
-    if array.ndim != len(tensor.shape) or any(expected not in (-1, size) for size, expected in sizes):
+    if not takes_shape(tensor, array.shape):
         raise _wrong(f"input {tensor.name!r} has shape {list(array.shape)}; the model takes {list(tensor.shape)}")
 
 

@@ -28,6 +28,7 @@ from agent.serving.oip_messages import (
     read_infer,
     refusal,
 )
+from agent.serving.rows import count_rows
 from agent.serving.serving import Serving
 from agent.serving.slot import ModelSlot
 from agent.serving.statistics import Statistics
@@ -177,7 +178,7 @@ class Endpoint:
                 serving = slot.answering(_key(asked, request)) or serving
             outputs = _wanted(serving, asked)
             inputs = _accepted(serving, asked, tail)
-            rows = _rows(inputs)
+            rows = count_rows(inputs)
             clock.read()
             number, key = slot.answers.next_number(), _named_key(asked) if slot.watchers else ""
             answered, arrays = slot.run_or_fall_back(serving, inputs, request.stop, key, number)
@@ -318,10 +319,6 @@ def _cut(tail: memoryview, at: int, size: int, name: str) -> memoryview:
         words = f"input {name[:64]!r}: binary_data_size says {size}, {left} bytes are left in the body"
         raise BadInput(Code.TENSORS_INVALID, words)
     return tail[at : at + size]
-
-
-def _rows(inputs: Mapping[str, Array]) -> int:
-    return next((int(array.shape[0]) for array in inputs.values() if array.ndim), 1)
 
 
 def _respond(model: str, serving: Serving, asked: InferRequest, chosen: _Chosen, arrays: list[Array]) -> Response:

@@ -127,6 +127,11 @@ def encoder_of(manifest: Manifest) -> RowEncoder | TensorRows:
     return RowEncoder(manifest) if manifest.columns else TensorRows(manifest)
 
 
+def count_rows(inputs: Mapping[str, Array]) -> int:
+    """Returns how many rows arrays by input name hold: the first axis of the first one that has axes."""
+    return next((len(array) for array in inputs.values() if array.ndim), 1)
+
+
 def answer_of(outputs: list[Array], *, regression: bool) -> Answer:
     """Returns the first value of the first output, shape (rows, ...): a number, or the name of a class as text."""
     first = outputs[0].item(0)

@@ -18,7 +18,7 @@ from agent.serving.answers import Answers
 from agent.serving.cost import Cost
 from agent.serving.distribution import Distribution
 from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
-from agent.serving.rows import answer_of, encoder_of
+from agent.serving.rows import answer_of, count_rows, encoder_of
 from contract.errors import BadInput, Code, WorldError
 from contract.labels import Answer, Unusable, settle_label
 from contract.manifest import Manifest
@@ -105,7 +105,7 @@ class Serving:
                 if first.size == 1:
                     value = first.item()
                 else:
-                    rows = next((len(array) for array in inputs.values() if array.ndim), 1)
+                    rows = count_rows(inputs)
                     value = first.tolist() if first.size <= MAX_NOTED_VALUES else None
                     finite = first.dtype.kind != "f" or bool(np.isfinite(first).all())
         except Stopped:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from agent.ports import Array
-from agent.serving.acceptance import acceptance_of
+from agent.serving.acceptance import acceptance_of, takes_shape
 from contract.errors import BadInput, Code
 from contract.manifest import DATATYPES, Manifest, Tensor
 
@@ -40,8 +40,7 @@ class TensorRows:
             raise BadInput(Code.SAMPLE_INVALID, f"input {tensor.name!r}: {error}"[:200]) from None
         if array.ndim == len(tensor.shape) - 1 and tensor.shape[0] in (-1, 1):
             array = array[None]
-        fits = array.ndim == len(tensor.shape)
-        if not fits or any(size not in (-1, given) for size, given in zip(tensor.shape, array.shape, strict=True)):
+        if not takes_shape(tensor, array.shape):
             words = f"shape {list(array.shape)}, the model takes {list(tensor.shape)}"
             raise BadInput(Code.SAMPLE_INVALID, f"input {tensor.name!r}: {words}")
         self._acceptance.check_values(tensor.name, array)

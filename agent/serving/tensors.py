@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from agent.ports import Array
-from agent.serving.acceptance import Acceptance
+from agent.serving.acceptance import Acceptance, takes_shape
 from agent.serving.cells import reader_of
 from contract.errors import BadInput, Code
 from contract.manifest import DATATYPES, Tensor
@@ -85,10 +85,7 @@ def as_binary(tensor: Tensor, array: Array) -> tuple[dict[str, Any], bytes]:
 
 def _check_shape(given: GivenTensor, wanted: Tensor) -> int:
     """Returns the number of elements; BadInput if the model does not take the shape."""
-    fits = len(given.shape) == len(wanted.shape)
-    for size, expected in zip(given.shape, wanted.shape, strict=False):
-        fits = fits and size >= 0 and expected in (-1, size)
-    if not fits:
+    if not takes_shape(wanted, given.shape):
         raise _wrong(given, "shape", f"{given.shape[:8]}, the model takes {list(wanted.shape)}")
     count = math.prod(given.shape)
     if count > MAX_ELEMENTS:

@@ -74,10 +74,7 @@ async def search_versions(request: web.Request) -> views.VersionPage:
     )
     query = read_query(asked.getall("where", []), asked.get("text", ""), asked.get("sort", ""), limit, offset)
     found = state.catalogue.search(query)
-    rows = (state.registry.version(model, release) for model, release in found.keys)
-    return views.VersionPage(
-        total=found.total, versions=tuple(views.FoundVersion(**views.found_fields(state, each)) for each in rows)
-    )
+    return views.VersionPage(total=found.total, versions=views.found_views(state, found.keys))
 
 
 async def show_version(request: web.Request) -> views.VersionDetail:

@@ -4,6 +4,7 @@ Decides what is shown with every version: whether it may be rolled out, what peo
 to know how somebody asks.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,8 +15,9 @@ from controller.api.views import VersionMeasuredView, version_measured
 from controller.gates.verdict import GateVerdict
 from controller.registry.notes import Notes
 from controller.registry.version import Environment, Removal, Version, Withdrawal
+from controller.rollout.model import Rollout
 from controller.state import State
-from controller.verbs.rollouts import rolled_back_by
+from controller.verbs.rollouts import rolled_back
 from controller.verbs.versions import devices_by_release
 
 MAX_DEVICES_NAMED = 50
@@ -134,10 +136,10 @@ class FitView(Message, frozen=True):
     """Devices that have not told their hardware yet."""
 
 
-def found_fields(state: State, version: Version) -> dict[str, Any]:
-    """Fields of a FoundVersion."""
+def found_fields(state: State, version: Version, back_by: Mapping[int, Rollout]) -> dict[str, Any]:
+    """Fields of a FoundVersion; `back_by` are the rollouts of its model that were rolled back, by release."""
     registry, model, release = state.registry, version.model, version.release
-    back = rolled_back_by(state, model, release)
+    back = back_by.get(release)
     return {
         "model": model,
         "release": release,
@@ -162,18 +164,25 @@ def found_fields(state: State, version: Version) -> dict[str, Any]:
 
 def list_views(state: State, model: str) -> list[VersionView]:
     """Versions of a model, oldest first. BadInput `unknown_model`."""
-    devices = devices_by_release(state, model)
+    devices, back = devices_by_release(state, model), rolled_back(state, model)
     return [
-        VersionView(devices=tuple(devices.get(each.release, ())[:MAX_DEVICES_NAMED]), **found_fields(state, each))
+        VersionView(devices=tuple(devices.get(each.release, ())[:MAX_DEVICES_NAMED]), **found_fields(state, each, back))
         for each in state.registry.versions(model)
     ]
+
+
+def found_views(state: State, keys: Iterable[tuple[str, int]]) -> tuple[FoundVersion, ...]:
+    """Versions of any models, by (model, release), in this order."""
+    found = [state.registry.version(model, release) for model, release in keys]
+    back = {model: rolled_back(state, model) for model in {each.model for each in found}}
+    return tuple(FoundVersion(**found_fields(state, each, back[each.model])) for each in found)
 
 
 def detail_fields(state: State, version: Version) -> dict[str, Any]:
     """Fields of a VersionDetail."""
     devices = devices_by_release(state, version.model).get(version.release, [])
     return {
-        **found_fields(state, version),
+        **found_fields(state, version, rolled_back(state, version.model)),
         "devices": tuple(devices[:MAX_DEVICES_NAMED]),
         "manifest": msgspec.to_builtins(version.manifest),
         "deliveries": state.deliveries.of(version.manifest),

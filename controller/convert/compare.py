@@ -1,11 +1,9 @@
 """Parity: the same rows through the estimator and through onnxruntime, and the differences between the answers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from contract.answers.asked import ask
 from contract.golden import rows_differ
 from contract.tensors import Array
 from contract.tolerance import OF_SPREAD, RESOLUTION, tolerance
@@ -13,14 +11,6 @@ from controller.convert.sample_frame import SampleFrame
 from controller.gates.parity import Compared, Parity, WorstRow
 
 MAX_WORST = 5
-
-
-def estimator_outputs(estimator: Any, sample: SampleFrame, names: Sequence[str]) -> dict[str, Array]:
-    """Returns the estimator's answers by ONNX output name: label or value first, then probabilities or scores.
-
-    Arrays have the shape (rows,) or (rows, classes).
-    """
-    return by_output(names, ask(estimator, sample.frame))
 
 
 def by_output(names: Sequence[str], answers: Mapping[str, Array]) -> dict[str, Array]:

@@ -20,7 +20,7 @@ from controller.convert import request as files
 from controller.convert.children import run_child
 from controller.convert.request import Conversion, ConvertedForm, Fault, Measured, Request, VariantName
 from controller.convert.scratch import read_file, scratch_directory
-from controller.convert.starter import CHILD, Starter
+from controller.convert.starter import Starter, convert_fresh
 
 MEASURE_TIMEOUT_S = 120
 PRECISION_PART = 0.3
@@ -78,11 +78,8 @@ async def run_conversion(
         given_bytes = await asyncio.to_thread(_place, model, directory / files.MODEL_IN)
         given_bytes += await asyncio.to_thread(_place, sample, directory / files.SAMPLE)
         allowed_mb = limits.memory_mb + given_bytes // 2**20 + 1
-        if starter is not None:
-            await starter.convert(directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
-        else:
-            arguments = (CHILD, str(directory))
-            await run_child(*arguments, directory=directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
+        convert = convert_fresh if starter is None else starter.convert
+        await convert(directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
         return await _collect(directory, request, allowed_mb)
 
 

@@ -31,6 +31,11 @@ NOWHERE = Path("/nonexistent")
 _log = logging.getLogger("edgeward.controller")
 
 
+async def convert_fresh(directory: Path, *, timeout_s: float, allowed_mb: int) -> None:
+    """Runs a fresh conversion child in `directory`. BadInput as `children.run_child` says."""
+    await run_child(CHILD, str(directory), directory=directory, timeout_s=timeout_s, allowed_mb=allowed_mb)
+
+
 class Starter:
     """The warm starter of one controller. It belongs to no event loop; it is used by one conversion after the other."""
 
@@ -55,7 +60,7 @@ class Starter:
         if not await self._converted(directory, timeout_s, allowed_mb):
             for half in (files.FAULT, files.ANSWER):
                 (directory / half).unlink(missing_ok=True)
-            await run_child(CHILD, str(directory), directory=directory, timeout_s=timeout_s, allowed_mb=allowed_mb)
+            await convert_fresh(directory, timeout_s=timeout_s, allowed_mb=allowed_mb)
 
     async def _converted(self, directory: Path, timeout_s: float, allowed_mb: int) -> bool:
         """Whether a warm child has done it; False if there was none, or if it ended only because the starter did."""

@@ -41,6 +41,14 @@ class Assumed:
     """Standard deviation between devices of how far each has moved, without noise."""
 
 
+def own_rows(treated: Flags, start: Numbers, first: Numbers) -> Flags:
+    """Which rows are of another version before the device changed, with those of the minute in which it did.
+
+    `first`: when the release was first seen on the row's device. What another version did later, it did beside it.
+    """
+    return ~treated & (start <= first)
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Rows of one metric, arrays of one length n, and what is known of each of D devices."""
@@ -64,12 +72,12 @@ class Sample:
     @property
     def is_own(self) -> Flags:
         """Rows of devices that have not had the release yet, with those of the minute in which they change."""
-        return ~self.treated & (self.start <= self.first[self.device])
+        return own_rows(self.treated, self.start, self.first[self.device])
 
     @property
     def is_beside(self) -> Flags:
         """Rows of another version that ran beside the release on the same device."""
-        return ~self.treated & (self.start > self.first[self.device])
+        return ~self.treated & ~self.is_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +164,7 @@ def paired(sample: Sample, assumed: Assumed) -> Effect | None:
     device[key] = sample.device
     weight = np.where(both, ours[0] * theirs[0] / np.maximum(ours[0] + theirs[0], 1), 0.0)
     group = _pairs(sample, device[both], weight[both], [part[both] for part in ours], [part[both] for part in theirs])
-    return _alone(group, assumed, int(theirs[0][both].sum()))
+    return level(group, assumed, int(theirs[0][both].sum()))
 
 
 def movement(sample: Sample, since: float, assumed: Assumed) -> tuple[float, int]:
@@ -171,11 +179,6 @@ def movement(sample: Sample, since: float, assumed: Assumed) -> tuple[float, int
         return assumed.differences, 0
     nobody = Group(*(np.zeros(0) for _ in range(5)))
     return combined(moving, nobody, assumed).spread, moving.devices
-
-
-def level(group: Group, assumed: Assumed) -> Effect:
-    """The mean of devices, where there is nothing beside them."""
-    return _alone(group, assumed, 0)
 
 
 def combined(treated: Group, beside: Group, assumed: Assumed) -> Effect:
@@ -329,7 +332,8 @@ def _mean(values: Numbers, variances: Numbers) -> tuple[float, float]:
     return float(weights @ values / weights.sum()), float(1.0 / weights.sum())
 
 
-def _alone(group: Group, assumed: Assumed, samples_beside: int) -> Effect:
+def level(group: Group, assumed: Assumed, samples_beside: int = 0) -> Effect:
+    """The mean of devices: alone, or of differences from so many samples beside them on the same devices."""
     degrees = group.devices - 1
     excess = _excess((group.after,), (group.after_variance,), degrees, assumed.differences)
     value, variance = _mean(group.after, group.after_variance + excess)

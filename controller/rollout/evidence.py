@@ -6,7 +6,7 @@ Decides which counts a metric compares, and what is assumed of a fleet that has 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from controller.rollout.by_device import (
     effect_of,
     hit_noise,
     level,
+    own_rows,
     surest,
 )
 from controller.rollout.model import Rule
@@ -143,21 +144,19 @@ def disagreement(found: Compared) -> Effect | None:
     if not compared.any():
         return None
     group = _level_of(found, compared, "compared", "agreed")
-    missed = Group(1.0 - group.after, group.after_variance, group.before, group.before_variance, group.samples)
-    return level(missed, ASSUMED["agreement"])
+    return level(replace(group, after=1.0 - group.after), ASSUMED["agreement"])
 
 
 def latency_ratio(found: Compared) -> Effect | None:
     """The logarithm of how many times longer the 95th percentile of the time for a row is; None without both sides."""
     table = found.table
-    first = found.first[table.device]
-    own, beside = ~table.treated & (table.start <= first), ~table.treated & (table.start > first)
+    own = own_rows(table.treated, table.start, found.first[table.device])
     assumed = ASSUMED["latency_ratio_p95"]
     beginning = np.min(table.start[table.treated], initial=math.inf)
     treated = table.histograms(table.treated), table.histograms(own)
     others = table.histograms(own & (table.start >= beginning)), table.histograms(own & (table.start < beginning))
     differences = _latency_differences(found, treated, others, assumed)
-    return surest(_latency_pairs(treated[0], table.histograms(beside), assumed), differences)
+    return surest(_latency_pairs(treated[0], table.histograms(~table.treated & ~own), assumed), differences)
 
 
 def _latency_pairs(ours: Numbers, theirs: Numbers, assumed: Assumed) -> Effect | None:
@@ -173,18 +172,7 @@ def _latency_pairs(ours: Numbers, theirs: Numbers, assumed: Assumed) -> Effect |
         np.full(group.devices, math.inf),
         group.samples,
     )
-    return _paired(level(difference, assumed), theirs[both])
-
-
-def _paired(effect: Effect, theirs: Numbers) -> Effect:
-    return Effect(
-        **{name: getattr(effect, name) for name in ("value", "variance", "degrees", "moved", "placebo", "spread")},
-        devices=effect.devices,
-        devices_beside=effect.devices,
-        samples=effect.samples,
-        samples_beside=int(theirs.sum()),
-        paired=True,
-    )
+    return level(difference, assumed, int(theirs[both].sum()))
 
 
 def _latency_differences(
@@ -197,15 +185,17 @@ def _latency_differences(
     if not has_now.any() or not has_others.any():
         return None
     now, beside = _quantile_group(treated[0], treated[1]), _quantile_group(others[0], others[1])
+    known = np.isfinite(beside.before_variance) & has_others
+    comparable = np.isin(found.stratum, found.stratum[known])
+    usual = _mean_of_kind(found.stratum, beside.after, has_others)
+    usual_past = _mean_of_kind(found.stratum, beside.before, known)
     sides = []
     for group, chosen in ((now, has_now), (beside, has_others)):
-        after = group.after - _mean_of_kind(found.stratum, beside.after, has_others)
-        known = np.isfinite(beside.before_variance) & has_others
-        has_past = np.isfinite(group.before_variance) & np.isin(found.stratum, found.stratum[known])
-        past = np.where(has_past, group.before - _mean_of_kind(found.stratum, beside.before, known), 0.0)
+        has_past = np.isfinite(group.before_variance) & comparable
+        past = np.where(has_past, group.before - usual_past, 0.0)
         sides.append(
             Group(
-                after[chosen],
+                (group.after - usual)[chosen],
                 group.after_variance[chosen],
                 past[chosen],
                 np.where(has_past, group.before_variance, math.inf)[chosen],

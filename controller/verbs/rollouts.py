@@ -329,7 +329,7 @@ def may_start(state: State, model: str, release: int | None, *, again: bool) -> 
     """
     version = passed_and_signed(state, model, release)
     _refuse_kept_back(state, version)
-    newest = rolled_back_by(state, model, version.release)
+    newest = rolled_back(state, model).get(version.release)
     if newest is not None and not again:
         raise BadInput(
             Code.VERSION_ROLLED_BACK,
@@ -339,11 +339,10 @@ def may_start(state: State, model: str, release: int | None, *, again: bool) -> 
     return version
 
 
-def rolled_back_by(state: State, model: str, release: int) -> Rollout | None:
-    """The newest rollout of a version, if that was rolled back."""
-    known = reversed(state.world.durable.rollouts.values())
-    newest = next((each for each in known if (each.model, each.release) == (model, release)), None)
-    return newest if newest is not None and _is_rolled_back(state, newest) else None
+def rolled_back(state: State, model: str) -> dict[int, Rollout]:
+    """By release, the newest rollout of each version of a model whose newest rollout was rolled back."""
+    newest = {each.release: each for each in state.world.durable.rollouts.values() if each.model == model}
+    return {release: each for release, each in newest.items() if _is_rolled_back(state, each)}
 
 
 def _is_rolled_back(state: State, rollout: Rollout) -> bool:

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract.answers.asked import ask
 from contract.tensors import Array
 from contract.tolerance import OF_SPREAD, RESOLUTION, spread
-from controller.convert.compare import MAX_WORST, compare, estimator_outputs, no_reference, tolerances
+from controller.convert.compare import MAX_WORST, by_output, compare, no_reference, tolerances
 from controller.convert.sample_frame import SampleFrame
 from controller.gates.parity import Compared, judge_parity
 
@@ -26,7 +27,7 @@ class Classifier:
 
 
 def outputs(estimator: Any, names: list[str]) -> dict[str, Array]:
-    return estimator_outputs(estimator, FIVE, names)
+    return by_output(names, ask(estimator, FIVE.frame))
 
 
 def methods(**answers: float) -> Any:
