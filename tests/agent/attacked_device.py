@@ -35,6 +35,7 @@ def attacked_device() -> Solo:
 
 
 def refusals(device: Solo) -> list[str]:
+    """Codes in order; a report that was sent again counts once."""
     raws = (raw for topic, raw in device.broker.published if topic == topics.report(NAME))
     reports = {(report.boot, report.seq): report for report in (decode(raw, Report) for raw in raws)}
     return [report.refusal.code for report in reports.values() if report.refusal is not None]
@@ -46,7 +47,7 @@ def after(device: Solo, *messages: tuple[str, bytes], seconds: float = 60) -> li
     for topic, payload in messages:
         device.offer(topic, payload)
     device.run(device.now + seconds)
-    assert device.device.serving == V1.manifest.artifact.sha256
+    assert device.device.serving == V1.manifest.artifact.sha256, "stable must go on serving"
     return refusals(device)[known:]
 
 

@@ -18,6 +18,7 @@ from firmware_sim.fleet_keys import KEYS, RELEASE, WORLD_BEGAN
 from firmware_sim.models import make_model
 from firmware_sim.scripts import publish
 from firmware_sim.solo import NAME, Broker, Solo
+from tests.agent.attacked_device import after, refusals
 
 V1, V2 = make_model(1, "good"), make_model(2, "good")
 MODELS = (V1, V2)
@@ -36,19 +37,8 @@ def device() -> Solo:
     return made
 
 
-def refusals(device: Solo) -> list[str]:
-    """Codes in order; a report that was sent again counts once."""
-    raws = (raw for topic, raw in device.broker.published if topic == topics.report(NAME))
-    reports = {(report.boot, report.seq): report for report in (decode(raw, Report) for raw in raws)}
-    return [report.refusal.code for report in reports.values() if report.refusal is not None]
-
-
 def offer_and_live(device: Solo, topic: str, payload: bytes, seconds: float = 60) -> list[str]:
-    known = len(refusals(device))
-    device.offer(topic, payload)
-    device.run(device.now + seconds)
-    assert device.device.serving == V1.manifest.artifact.sha256, "stable must go on serving"
-    return refusals(device)[known:]
+    return after(device, (topic, payload), seconds=seconds)
 
 
 def document(device: Solo, version: int, *, name: str = NAME, expires: datetime = FAR) -> bytes:

@@ -1,9 +1,6 @@
-"""Sensors and sinks outlive whatever happens to what they read and to what they write to."""
+"""Sensors outlive whatever happens to what they read."""
 
-import base64
 import gzip
-import hashlib
-import hmac
 import http.server
 import json
 import os
@@ -12,85 +9,32 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.adapters.kept_lives import KeptLives, load_lives
-from agent.adapters.sensors import sinks, supervisor
-from agent.adapters.sensors.pipelines import Pipelines
+from agent.adapters.sensors import supervisor
 from agent.adapters.sensors.sinks import SinkThread
 from agent.adapters.sensors.supervisor import tend
 from agent.config import (
-    Capture,
-    Config,
-    Device,
-    FileSink,
     ReplaySensor,
-    Sensor,
     SerialSensor,
     WebhookSink,
     load_config,
 )
 from agent.ports import Sample
 from agent.serving.lives import SensorLife
-from agent.serving.slot import ModelSlot, Prediction
-from contract.errors import BadInput, Code
-
-
-class NoLink:
-    def publish(self, *_: object, **__: object) -> None:
-        pass
-
-    def subscribe(self, *_: object, **__: object) -> None:
-        pass
-
-
-class Sensors:
-    """A device's sensors over a slot that answers every row with an x."""
-
-    def __init__(self, directory: Path, *sensor: Sensor, **parts: Any) -> None:
-        self.slot = ModelSlot("m", perf_s=time.perf_counter, lock=nullcontext())
-        self.slot.predict = lambda sample: self._predict(sample)  # type: ignore[method-assign]
-        self.answered: list[Any] = []
-        config = Config(device=Device(name="d"), sensor=sensor, **parts)
-        self.dropped: Counter[str] = Counter()
-        link: Any = NoLink()
-        self.pipelines = Pipelines(
-            config, directory / "agent.toml", link=link, dropped=self.dropped, slot=lambda _: self.slot
-        )
-
-    def _predict(self, sample: Sample) -> Prediction:
-        if "x" not in sample.values or sample.values["x"] is None:
-            raise BadInput(Code.SAMPLE_INVALID, "column 'x' is not there")
-        self.answered.append(sample.values["x"])
-        return Prediction("m", 1, str(sample.values["x"]), 1.0, row=sample)
-
-    @property
-    def sensor(self) -> Any:
-        return self.pipelines.lives()[0][0]
-
-
-def taken(device: "Sensors") -> tuple[int, int]:
-    sink = device.pipelines.lives()[1][0]
-    return sink.delivered, sink.undelivered
-
-
-def until(true: Callable[[], object], timeout_s: float = 15.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, "it has not become true"
-        time.sleep(0.01)
+from agent.serving.slot import Prediction
+from contract.errors import BadInput
+from tests.agent.live_sensors import Hook, NoLink, Sensors, shorten_pauses, taken, until
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(supervisor, "MAX_PAUSE_S", 0.05)
-    monkeypatch.setattr(sinks, "FIRST_PAUSE_S", 0.01)
+    shorten_pauses(monkeypatch)
 
 
 def follow(**changes: Any) -> ReplaySensor:
@@ -221,122 +165,6 @@ def test_a_serial_port_that_goes_is_opened_again(tmp_path: Path) -> None:
     port.symlink_to(os.ttyname(near))
     until(lambda: device.sensor.error and os.write(far, b'x\n{"x": 2}\n') and device.answered[-1] == 2)
     assert device.sensor.state == "running"
-
-
-class Hook(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        answers: list[int] = self.server.answers  # type: ignore[attr-defined]
-        status = answers.pop(0) if answers else 200
-        self.server.came.append((dict(self.headers), body, status))  # type: ignore[attr-defined]
-        if status == 0:
-            self.wfile.write(b"rubbish, and no HTTP\r\n\r\n")
-            self.close_connection = True
-            return
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", self.path)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def hook() -> Iterator[Any]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
-        server.came, server.answers = [], []  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def webhook(hook: Any, directory: Path = Path(), **changes: Any) -> SinkThread:
-    config = WebhookSink(url=f"http://127.0.0.1:{hook.server_port}/x", **changes)
-    return SinkThread(config, directory / "agent.toml", NoLink(), Counter())  # type: ignore[arg-type]
-
-
-def test_a_webhook_that_answers_rubbish_is_tried_again_and_its_thread_lives(hook: Any) -> None:
-    hook.answers[:] = [0, 0]
-    sink = webhook(hook)
-    sink.put(Prediction("m", 1, "a", 1.0))
-    until(lambda: sink.life.delivered == 1)
-    assert (sink.life.failures, sink.life.state) == (2, "running")
-    assert "BadStatusLine" in sink.life.error
-    ids = {headers["User-Agent"] for headers, _, _ in hook.came}
-    assert ids == {"edgeward-agent"}
-
-
-@pytest.mark.parametrize(("status", "attempts"), [(400, 1), (404, 1), (410, 1), (302, 1), (429, 2), (503, 2)])
-def test_what_a_webhook_refuses_is_not_sent_again_and_what_it_puts_off_is(
-    hook: Any, status: int, attempts: int
-) -> None:
-    hook.answers[:] = [status]
-    sink = webhook(hook)
-    sink.put(Prediction("m", 1, "a", 1.0))
-    until(lambda: sink.life.delivered + sink.life.undelivered == 1)
-    sink.put(Prediction("m", 1, "b", 1.0))
-    until(lambda: sink.life.delivered + sink.life.undelivered == 2)
-    assert len(hook.came) == attempts + 1
-    assert sink.life.undelivered == 2 - attempts
-    assert str(status) in sink.life.error
-
-
-def test_a_webhook_gets_headers_token_and_a_signature_that_a_receiver_can_check(hook: Any, tmp_path: Path) -> None:
-    key = b"0123456789abcdef01234567"
-    (tmp_path / "token").write_text("t0ken\n")
-    (tmp_path / "secret").write_text(f"whsec_{base64.b64encode(key).decode()}\n")
-    hook.answers[:] = [500]
-    sink = webhook(hook, tmp_path, headers={"X-Plant": "7"}, token_file="token", secret_file="secret")
-    sink.put(Prediction("m", 1, "a", 1.0))
-    until(lambda: sink.life.delivered == 1)
-    (first, body, _), (again, _, _) = hook.came
-    assert (first["X-plant"] if "X-plant" in first else first["X-Plant"]) == "7"
-    found = {name.lower(): value for name, value in first.items()}
-    assert found["authorization"] == "Bearer t0ken"
-    signed = f"{found['webhook-id']}.{found['webhook-timestamp']}.".encode() + body
-    proof = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-    assert found["webhook-signature"] == f"v1,{proof}"
-    assert abs(int(found["webhook-timestamp"]) - time.time()) < 60
-    assert {name.lower(): value for name, value in again.items()}["webhook-id"] == found["webhook-id"]
-
-
-def test_a_token_that_cannot_be_read_costs_no_thread(hook: Any, tmp_path: Path) -> None:
-    sink = webhook(hook, tmp_path, token_file="none")
-    sink.put(Prediction("m", 1, "a", 1.0))
-    until(lambda: sink.life.undelivered == 1)
-    (tmp_path / "none").write_text("now")
-    sink.put(Prediction("m", 1, "b", 1.0))
-    until(lambda: sink.life.delivered == 1)
-
-
-def test_an_answer_that_is_no_text_costs_its_line_alone(tmp_path: Path) -> None:
-    sink = SinkThread(FileSink(path="out"), tmp_path / "agent.toml", NoLink(), Counter())  # type: ignore[arg-type]
-    sink.put(Prediction("m", 1, "\ud800", 1.0))
-    sink.put(Prediction("m", 1, "b", 1.0))
-    sink.close()
-    assert [json.loads(line)["value"] for line in (tmp_path / "out").read_bytes().splitlines()] == ["b"]
-    assert (sink.life.delivered, sink.life.undelivered, sink.life.state) == (1, 1, "ended")
-
-
-def test_a_line_of_a_sink_says_which_row_it_is_about_and_keeps_what_must_not_leave(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("x,who,secret\n1,Ann,s\n")
-    sink = FileSink(path="out", inputs=("x", "secret"))
-    sensor = ReplaySensor(model="m", path="rows.csv", rate_hz=1000.0, key="who", sink=sink)
-    device = Sensors(tmp_path, sensor, capture=(Capture(model="m", remove=("secret",)),))
-    until(lambda: (tmp_path / "out").exists() and (tmp_path / "out").stat().st_size)
-    device.pipelines.close()
-    (line,) = (json.loads(each) for each in (tmp_path / "out").read_bytes().splitlines())
-    assert (line["key"], line["inputs"], line["release"], line["value"]) == ("Ann", {"x": "1"}, 1, "1")
-
-
-def test_a_key_that_must_not_leave_is_in_no_line(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("x,who\n1,Ann\n")
-    sensor = ReplaySensor(model="m", path="rows.csv", rate_hz=1000.0, key="who", sink=FileSink(path="out"))
-    device = Sensors(tmp_path, sensor, capture=(Capture(model="m", remove=("who",)),))
-    until(lambda: (tmp_path / "out").exists() and (tmp_path / "out").stat().st_size)
-    device.pipelines.close()
-    assert b"Ann" not in (tmp_path / "out").read_bytes()
 
 
 def test_what_sensors_have_done_is_kept_for_status_and_seldom_written(tmp_path: Path) -> None:

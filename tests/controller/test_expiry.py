@@ -11,11 +11,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from cryptography import x509
 
-from agent.trust.renewal import certificate_request
 from contract.enrolment import RenewRequest
 from contract.errors import BadInput, Code
 from contract.keys import signer_of
-from contract.messages import Hardware, Heartbeat
+from contract.messages import Heartbeat
 from contract.signatures import renewal
 from contract.trust import repository
 from controller.api.app import make_app
@@ -24,25 +23,16 @@ from controller.fleet.expiry import DAY_S, MARKS_DAYS, expiring, mark_of
 from controller.fleet.twin import Twin, fold_heartbeat
 from controller.registry.credentials import Credentials
 from controller.state import State, open_state
-from controller.trust import senders
 from controller.trust.authorities import MAX_AUTHORITIES, Authorities
 from controller.trust.certificates import new_key, pem
-from controller.trust.enrolment import MAX_GOOD, RENEWAL_GRACE_DAYS, ClaimRefused, Enrolment
+from controller.trust.enrolment import RENEWAL_GRACE_DAYS, ClaimRefused, Enrolment
 from controller.trust.keys import private_pem
 from controller.trust.metadata import Keyring, TrustMetadata
 from controller.verbs import certificates, devices
 from firmware_sim.durable import DurableStore
 from firmware_sim.fleet_keys import FIRST, KEY_RING, RELEASE, ROOTS, TARGETS, WORLD_BEGAN, vouched
 from firmware_sim.models import make_model
-
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-def request(key: Any = None) -> str:
-    return certificate_request(key or new_key(), "whoever")
-
-
-HARDWARE = Hardware(machine="m", cpus=1, memory_mb=1, python="3", onnxruntime="1", agent="0")
+from tests.controller.enrolment_worlds import HARDWARE, NOW, enrolled, renewed, request
 
 
 @pytest.fixture
@@ -121,17 +111,6 @@ def test_expiries_of_a_device_are_in_what_the_api_shows(state: State) -> None:
             return await (await client.get("/v1/devices/cam-1", headers={"Authorization": "Bearer edg_test"})).json()
 
     assert asyncio.run(ask())["expiries"] == {"certificate": 2_000_000_000}
-
-
-def enrolled(made: Enrolment, now: datetime, device: str = "cam-1") -> tuple[Any, x509.Certificate]:
-    key = new_key()
-    return signer_of(private_pem(key)), made.enrol(made.claim(device, now), request(key), now)
-
-
-def renewed(made: Enrolment, sign: Any, old: x509.Certificate, now: datetime) -> tuple[Any, x509.Certificate]:
-    key = new_key()
-    asked = request(key)
-    return signer_of(private_pem(key)), made.renew(pem(old), asked, sign(renewal(asked)), now)
 
 
 @pytest.fixture
@@ -312,95 +291,3 @@ def test_a_started_brokers_files_stay_while_they_are_young_and_are_made_anew_in_
     assert [each.revoked is None for each in newest] == [True, False], "the key of the old one is gone"
     made.credentials.revoke_serial(newest[0].serial, later.timestamp())
     assert files.stale(config, made, later) == ("svc.controller",)
-
-
-def restored(made: Enrolment, tmp_path: Path) -> Enrolment:
-    """The same controller from a backup of before anything was issued: its keys, and no row."""
-    return Enrolment(made.authorities, Credentials(tmp_path / "restored.sqlite"))
-
-
-def test_a_certificate_that_was_issued_after_the_backup_is_taken_in_by_a_restored_controller(
-    made: Enrolment, tmp_path: Path
-) -> None:
-    sign, old = enrolled(made, NOW)
-    again, day = restored(made, tmp_path), NOW + timedelta(days=1)
-    assert not again.knows(pem(old))
-    next_sign, new = renewed(again, sign, old, day)
-    assert again.knows(pem(old))
-    assert len(again.credentials.public_keys("cam-1", day.timestamp())) == 2, "what either key signs is heard"
-    renewed(again, next_sign, new, day)
-
-
-def test_revocations_win_over_what_a_backup_does_not_know(made: Enrolment, tmp_path: Path) -> None:
-    sign, old = enrolled(made, NOW)
-    again, day = restored(made, tmp_path), NOW + timedelta(days=1)
-    enrolled(again, day)
-    again.credentials.revoke("cam-1", day.timestamp())
-    with pytest.raises(ClaimRefused, match="cannot be renewed"):
-        renewed(again, sign, old, day)
-    assert not again.knows(pem(old))
-
-
-@pytest.mark.parametrize("how", ["retired", "expired", "forged", "a service", "another key"])
-def test_a_certificate_without_a_row_is_taken_in_only_if_it_is_this_fleets_and_counts(
-    made: Enrolment, tmp_path: Path, how: str
-) -> None:
-    again, day = restored(made, tmp_path), NOW + timedelta(days=91 if how == "expired" else 1)
-    stranger = Enrolment(Authorities(tmp_path / "other", NOW), Credentials(tmp_path / "other.sqlite"))
-    key = new_key()
-    sign, old = enrolled(stranger if how == "forged" else made, NOW)
-    if how == "a service":
-        sign, old = signer_of(private_pem(key)), made.authority.service("cam-1", key.public_key(), NOW)
-    if how == "another key":
-        sign = signer_of(private_pem(key))
-    asked = request()
-    with pytest.raises(ClaimRefused):
-        again.renew(pem(old), asked, sign(renewal(asked)), day, gone={"cam-1"} if how == "retired" else ())
-    assert not again.knows(pem(old))
-
-
-def test_what_is_taken_in_is_in_the_audit(state: State, tmp_path: Path) -> None:
-    elsewhere = Enrolment(state.enrolment.authorities, Credentials(tmp_path / "lost.sqlite"))
-    sign, old = enrolled(elsewhere, datetime.now(UTC))
-    for _ in range(2):
-        asked = request()
-        devices.renew(state, RenewRequest(certificate=pem(old), csr=asked, signature=sign(renewal(asked))))
-    actions = [each["action"] for each in state.journal.audit_entries()]
-    assert actions[:2] == ["certificate renewed", "certificate taken in"]
-
-
-def test_a_key_renews_no_more_than_so_often_whoever_holds_it_and_a_revocation_ends_all(made: Enrolment) -> None:
-    sign, old = enrolled(made, NOW)
-    for _ in range(MAX_GOOD - 1):
-        sign, old = renewed(made, sign, old, NOW)
-    with pytest.raises(ClaimRefused) as caught:
-        renewed(made, sign, old, NOW)
-    assert "24 good certificates" in caught.value.words
-    assert len(made.credentials.public_keys("cam-1", NOW.timestamp())) == MAX_GOOD
-    renewed(made, sign, old, NOW + timedelta(days=91))  # the others have expired
-    assert made.credentials.revoke("cam-1", NOW.timestamp()) == MAX_GOOD + 1
-
-
-def test_of_many_keys_the_one_that_signed_last_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Keys:
-        def public_keys(self, device: str, now: float) -> list[str]:
-            return ["old", "new", "newest"]
-
-        def enrolled(self, device: str) -> bool:
-            return True
-
-    tried: list[str] = []
-
-    def is_signed_by(message: Any, keys: list[str], raw: bytes) -> bool:
-        tried.extend(keys)
-        return keys == ["new"]
-
-    monkeypatch.setattr(senders, "is_signed_by", is_signed_by)
-    made, beat = senders.Senders(Keys(), require_signed=False), fake_beat()
-    for _ in range(3):
-        assert made.is_authentic("cam-1", beat, 1.0)
-    assert tried == ["old", "new", "new", "new"]
-
-
-def fake_beat() -> Heartbeat:
-    return Heartbeat(protocol=1, device="cam-1", boot=1, seq=1, uptime_s=1, hardware=HARDWARE)

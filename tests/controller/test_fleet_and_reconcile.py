@@ -6,8 +6,7 @@ from msgspec.structs import replace
 
 from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code
-from contract.messages import Hardware, Heartbeat, ModelInterval, ModelState, Presence, Report, Telemetry, VersionRef
-from controller.fleet.fit import Form
+from contract.messages import Heartbeat, ModelInterval, ModelState, Presence, Report, Telemetry, VersionRef
 from controller.fleet.heard import MAX_BOOTS
 from controller.fleet.selection import select
 from controller.fleet.twin import DOCUMENT_LIFE_S, Twin, fold_heartbeat, fold_presence, fold_report
@@ -17,20 +16,11 @@ from controller.reconcile.world import World
 from controller.rollout.model import Rollout, Strategy, Wave
 from controller.rollout.plan import Target, plan_members
 from firmware_sim.durable import DurableTables
+from tests.controller import reconcile_worlds
+from tests.controller.reconcile_worlds import HARDWARE
 
-HARDWARE = Hardware(machine="x86_64", cpus=2, memory_mb=512, python="3.11", onnxruntime="1.32", agent="0.1.0")
 V2 = VersionRef(release=2, digest="n" * 64)
-FORM = Form(
-    name="",
-    digest=V2.digest,
-    artifact_bytes=1,
-    golden_bytes=1,
-    release=2,
-    hardware=("x86_64",),
-    memory_mb=64,
-    opset=18,
-    ml_opset=3,
-)
+FORM = replace(reconcile_worlds.FORM, digest=V2.digest)
 
 
 def beat(seq: int, *states: ModelState, boot: int = 1, device: str = "a") -> Heartbeat:

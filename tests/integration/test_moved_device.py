@@ -39,7 +39,8 @@ def test_a_device_follows_its_new_controller_with_the_model_that_it_serves(tmp_p
         config = tmp_path / "old" / "device-1" / "agent.toml"
         run("edgeward-agent", "adopt", tmp_path / "claims" / "device-1.claim.json", "-c", config)
         agent.start()
-        moved = wait_for("the device at its new controller", lambda: theirs.devices() or None, agent)[0]
+        told = lambda: [each for each in theirs.devices() if each.models] or None  # noqa: E731 - its presence comes first
+        moved = wait_for("the device at its new controller", told, agent)[0]
         assert [(each.model, each.state.serving) for each in moved.models if each.state] == [("weather", digest)]
         assert moved.models[0].desired_release is None, "and it is given nothing else unasked"
         assert moved.labels == {"site": "north"}
