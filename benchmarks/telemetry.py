@@ -15,22 +15,33 @@ import tempfile
 import time
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from benchmarks.message_flood import _packet, _text, _told, load, running
 from benchmarks.table import Row
 from contract import topics
+from contract.keys import signer_of
+from contract.macs import agreed_code
 from contract.messages import ModelInterval, Telemetry, VersionRef
 from contract.protocol import PROTOCOL
 from contract.said import decode_said
+from contract.signatures import sign_message
 from contract.wire import encode
 from controller.broker.configurations import USER
+from controller.broker.inbox import Inbox
 from controller.broker.process import find_mosquitto
 from controller.fleet.twin import Twin
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.world import World
 from controller.telemetry.counts import Counted
 from controller.telemetry.store import TelemetryStore
+from controller.trust.agreement import load_or_make_agreement, public_pem
+from controller.trust.keys import private_pem
+from controller.trust.senders import Senders
 
 ROWS, TRANSACTION = 200_000, 500
+PROVED = 1_500
+"""Messages of one device, which its allowance of bytes at once covers."""
 SMALL, LARGE = 100, 100_000
 MESSAGES, ROUNDS = 5_000, 7
 RATE, FLOOD_S, FLOODING = 10_000, 10.0, 2_000
@@ -50,7 +61,7 @@ _INTERVAL = ModelInterval(
 
 def measure() -> list[Row]:
     """Returns the rows of this benchmark."""
-    return [_store(), *_costs(), *_flood(), _kills(int(os.environ.get("EDGEWARD_KILLS", "100")))]
+    return [_store(), *_costs(), *_proofs(), *_flood(), _kills(int(os.environ.get("EDGEWARD_KILLS", "100")))]
 
 
 def _message(device: str, seq: int) -> Telemetry:
@@ -108,6 +119,37 @@ class _Fleet:
         return 1e6 * (time.process_time() - began) / MESSAGES
 
 
+def _proofs() -> list[Row]:
+    """The CPU for a message from its bytes into the inbox: with a signature, and with a code in its place."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    with tempfile.TemporaryDirectory() as scratch:
+        agreement = load_or_make_agreement(Path(scratch) / "agreement.pem")
+    pem, public = private_pem(key), public_pem(key)
+    sign, code = signer_of(pem), agreed_code(pem, agreement.public, "d")
+    costs = []
+    for proof in (code, sign):
+        senders = Senders(_OneKey(public), require_signed=True, code=agreement.code)
+        inbox = Inbox(senders, time.time)
+        bodies = [encode(sign_message(_message("d", seq), proof)) for seq in range(PROVED)]
+        began = time.process_time()
+        heard = sum(inbox.put(topics.telemetry("d"), body) for body in bodies)
+        costs.append(1e6 * (time.process_time() - began) / heard)
+    return [Row("a message with a code, into the inbox", costs[0], costs[1], "us", f"with a signature; {load()}", 0.33)]
+
+
+class _OneKey:
+    """The key of every device."""
+
+    def __init__(self, public: str) -> None:
+        self._public = public
+
+    def public_keys(self, _device: str, _now: float) -> list[str]:
+        return [self._public]
+
+    def enrolled(self, _device: str) -> bool:
+        return True
+
+
 def _flood() -> list[Row]:
     """Messages a second that a controller receives from a real Mosquitto, folds and stores; none is signed."""
     if find_mosquitto() is None:
@@ -160,6 +202,9 @@ from pathlib import Path
 from benchmarks.telemetry import _INTERVAL
 from controller.telemetry.counts import Counted
 from controller.telemetry.store import TelemetryStore
+from controller.trust.agreement import load_or_make_agreement, public_pem
+from controller.trust.keys import private_pem
+from controller.trust.senders import Senders
 store, first = TelemetryStore(Path(sys.argv[1])), int(sys.argv[2])
 for seq in range(first, first + 1_000_000):
     store.keep([Counted("d", 1, seq, 60.0 * seq, _INTERVAL)])
