@@ -260,6 +260,9 @@ class Agent:
         self._reporter.refuse(error, now)
 
     def _acknowledged(self, ack: Ack, now: float) -> None:
+        if ack.agreement is not None:
+            self._reporter.agree(ack.agreement)
+            return
         if not ack.heard:
             self._not_heard(ack)
             return

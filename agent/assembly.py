@@ -113,7 +113,15 @@ class Assembly:
 
     def _new_agent(self, identity: Identity) -> Agent:
         ports, intervals = self._ports, self._config.intervals
-        reporter = Reporter(identity.device, ports.boot, ports.link, self.dropped, identity.sign, lives=ports.lives)
+        reporter = Reporter(
+            identity.device,
+            ports.boot,
+            ports.link,
+            self.dropped,
+            identity.sign,
+            code=identity.code,
+            lives=ports.lives,
+        )
         stepper = Stepper(
             store=self._store,
             runtime=ports.runtime,

@@ -102,6 +102,7 @@ class Daemon:
             dict(config.device.labels),
             nonce=os.urandom(16).hex() if config.trust.fresh else "",
             sign=self._sign,
+            code=self._sign.code if self._sign is not None else None,
             serve_at=self._blob_server.address if self._blob_server is not None else "",
             pinned={pin.model: pin.release for pin in config.pin},
         )

@@ -1,5 +1,7 @@
 """What reaches the shell from outside, and what it knows about its device. Values without behaviour."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from agent.ports import ProbeReport
@@ -61,6 +63,8 @@ class Identity(msgspec.Struct, frozen=True):
     """Of this boot; only documents that repeat it are accepted. Empty: freshness rests on dates and versions."""
     sign: Sign | None = None
     """Signs what the device says with its key; None for one that has no key."""
+    code: Callable[[str, bytes], str] | None = None
+    """Makes the code for data by the device's key and a controller's public one (PEM); "" if they do not fit."""
     serve_at: str = ""
     """Where neighbours may fetch what this device has confirmed."""
     pinned: dict[str, int] = {}

@@ -1,7 +1,7 @@
 """Telemetry: rows a second into the store, a message's cost in a large fleet, messages from a real Mosquitto, kills.
 
-The flooder is a process of its own (`python -m benchmarks.telemetry PORT PASSWORD SECONDS`). EDGEWARD_KILLS: how often
-the writer is killed; the default is 100.
+The flooder is a process of its own (`python -m benchmarks.telemetry PORT PASSWORD SECONDS HOME`). EDGEWARD_KILLS: how
+often the writer is killed; the default is 100.
 """
 
 import os
@@ -15,22 +15,34 @@ import tempfile
 import time
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from benchmarks.message_flood import _packet, _text, _told, load, running
 from benchmarks.table import Row
 from contract import topics
+from contract.keys import signer_of
+from contract.macs import agreed_code
 from contract.messages import ModelInterval, Telemetry, VersionRef
 from contract.protocol import PROTOCOL
 from contract.said import decode_said
+from contract.signatures import sign_message
 from contract.wire import encode
 from controller.broker.configurations import USER
+from controller.broker.inbox import Inbox
 from controller.broker.process import find_mosquitto
 from controller.fleet.twin import Twin
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.world import World
+from controller.registry.credentials import Credential, Credentials
 from controller.telemetry.counts import Counted
 from controller.telemetry.store import TelemetryStore
+from controller.trust.agreement import load_or_make_agreement, public_pem
+from controller.trust.keys import private_pem
+from controller.trust.senders import Senders
 
 ROWS, TRANSACTION = 200_000, 500
+PROVED = 1_500
+"""Messages of one device, which its allowance of bytes at once covers."""
 SMALL, LARGE = 100, 100_000
 MESSAGES, ROUNDS = 5_000, 7
 RATE, FLOOD_S, FLOODING = 10_000, 10.0, 2_000
@@ -50,7 +62,7 @@ _INTERVAL = ModelInterval(
 
 def measure() -> list[Row]:
     """Returns the rows of this benchmark."""
-    return [_store(), *_costs(), *_flood(), _kills(int(os.environ.get("EDGEWARD_KILLS", "100")))]
+    return [_store(), *_costs(), *_proofs(), *_flood(), _kills(int(os.environ.get("EDGEWARD_KILLS", "100")))]
 
 
 def _message(device: str, seq: int) -> Telemetry:
@@ -108,17 +120,51 @@ class _Fleet:
         return 1e6 * (time.process_time() - began) / MESSAGES
 
 
+def _proofs() -> list[Row]:
+    """The CPU for a message from its bytes into the inbox: with a signature, and with a code in its place."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    with tempfile.TemporaryDirectory() as scratch:
+        agreement = load_or_make_agreement(Path(scratch) / "agreement.pem")
+    pem, public = private_pem(key), public_pem(key)
+    sign, code = signer_of(pem), agreed_code(pem, agreement.public, "d")
+    costs = []
+    for proof in (code, sign):
+        senders = Senders(_OneKey(public), require_signed=True, code=agreement.code)
+        inbox = Inbox(senders, time.time)
+        bodies = [encode(sign_message(_message("d", seq), proof)) for seq in range(PROVED)]
+        began = time.process_time()
+        heard = sum(inbox.put(topics.telemetry("d"), body) for body in bodies)
+        costs.append(1e6 * (time.process_time() - began) / heard)
+    return [Row("a message with a code, into the inbox", costs[0], costs[1], "us", f"with a signature; {load()}", 0.33)]
+
+
+class _OneKey:
+    """The key of every device."""
+
+    def __init__(self, public: str) -> None:
+        self._public = public
+
+    def public_keys(self, _device: str, _now: float) -> list[str]:
+        return [self._public]
+
+    def enrolled(self, _device: str) -> bool:
+        return True
+
+
 def _flood() -> list[Row]:
-    """Messages a second that a controller receives from a real Mosquitto, folds and stores; none is signed."""
+    """Messages a second that a controller receives from a real Mosquitto, checks by their codes, folds and stores."""
     if find_mosquitto() is None:
         return []
     with running("--broker", "mosquitto") as (process, home, _):
         port = int(_told(home)["broker"].rpartition(":")[2])
         password = (home / "broker" / "password").read_text()
         _register(home)
-        command = [sys.executable, "-m", "benchmarks.telemetry", str(port), password, str(FLOOD_S)]
-        before, began = process.cpu_times(), time.monotonic()
-        sent = int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        _enrol(home)
+        command = [sys.executable, "-m", "benchmarks.telemetry", str(port), password, str(FLOOD_S), str(home)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as flooder:
+            assert flooder.stdout is not None
+            began, before = float(flooder.stdout.readline()), process.cpu_times()
+            sent = int(flooder.stdout.read())
         stored = _settled(home / "telemetry.sqlite")
         took, used = time.monotonic() - began - SETTLES_S, process.cpu_times()
     cpu_us = 1e6 * (used.user + used.system - before.user - before.system) / max(stored, 1)
@@ -127,6 +173,17 @@ def _flood() -> list[Row]:
         Row("messages from Mosquitto, stored", stored / took, RATE, "/s", beside, 1.0, at_least=True),
         Row("CPU of the controller for each", cpu_us, 1e6 / RATE, "us", "one core at the bar's rate", 1.0),
     ]
+
+
+def _enrol(home: Path) -> None:
+    """Makes one key known as that of every device that will flood."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    (home / "device.key").write_bytes(private_pem(key))
+    known = Credentials(home / "credentials.sqlite")
+    for number in range(FLOODING):
+        ends = time.time() + 86_400.0
+        known.add_certificate(Credential(number + 1, f"flood-{number:05}", public_pem(key), ends, None))
+    known.close()
 
 
 def _settled(path: Path) -> int:
@@ -160,6 +217,9 @@ from pathlib import Path
 from benchmarks.telemetry import _INTERVAL
 from controller.telemetry.counts import Counted
 from controller.telemetry.store import TelemetryStore
+from controller.trust.agreement import load_or_make_agreement, public_pem
+from controller.trust.keys import private_pem
+from controller.trust.senders import Senders
 store, first = TelemetryStore(Path(sys.argv[1])), int(sys.argv[2])
 for seq in range(first, first + 1_000_000):
     store.keep([Counted("d", 1, seq, 60.0 * seq, _INTERVAL)])
@@ -191,24 +251,32 @@ def _kills(count: int) -> Row:
 
 
 def main() -> None:
-    """Floods from many devices, and prints how many messages that were."""
-    port, password, seconds = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-    batch, sent = RATE // BATCHES, 0
+    """Floods from many devices, each with a code by its key, and prints how many messages that were."""
+    port, password, seconds, home = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
+    made = _coded(int(seconds * RATE), (home / "device.key").read_bytes(), home / "agreement.pem")
+    batch = RATE // BATCHES
     with socket.create_connection(("127.0.0.1", port)) as connection:
         head = _text("MQTT") + b"\x05\xc2\x00\x3c\x00"
         connection.sendall(_packet(0x10, head + _text("telemetry-flooder") + _text(USER) + _text(password)))
         assert connection.recv(64)[0] == 0x20, "the broker refuses"
         began = time.monotonic()
-        for number in range(int(seconds * BATCHES)):
-            packets = []
-            for place in range(sent, sent + batch):
-                name = f"flood-{place % FLOODING:05}"
-                said = encode(_message(name, place // FLOODING + 1))
-                packets.append(_packet(0x30, _text(topics.telemetry(name)) + b"\x00" + said))
+        print(began, flush=True)
+        for number, first in enumerate(range(0, len(made), batch)):
             time.sleep(max(0.0, began + number / BATCHES - time.monotonic()))
-            connection.sendall(b"".join(packets))
-            sent += batch
-    print(sent)
+            connection.sendall(b"".join(made[first : first + batch]))
+    print(len(made))
+
+
+def _coded(count: int, key: bytes, agreement: Path) -> list[bytes]:
+    """Packets of as many messages, made before the first is sent."""
+    public, packets = load_or_make_agreement(agreement).public, []
+    names = [f"flood-{number:05}" for number in range(FLOODING)]
+    codes = [agreed_code(key, public, name) for name in names]
+    for place in range(count):
+        number = place % FLOODING
+        said = encode(sign_message(_message(names[number], place // FLOODING + 1), codes[number]))
+        packets.append(_packet(0x30, _text(topics.telemetry(names[number])) + b"\x00" + said))
+    return packets
 
 
 if __name__ == "__main__":

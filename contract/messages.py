@@ -36,6 +36,7 @@ MAX_SUM = 1e300
 """Sums beyond it are nobody's measurements; they would be infinite soon."""
 Sum = Annotated[float, msgspec.Meta(ge=0, le=MAX_SUM)]
 Signature = Annotated[str, msgspec.Meta(max_length=256)]
+MAX_PUBLIC_KEY_CHARS = 1024
 
 
 class VersionRef(Said, frozen=True):
@@ -304,3 +305,6 @@ class Ack(Said, frozen=True):
     seq: Count
     heard: bool = True
     """False: the message (boot, seq) was not heard, since its signature is by no key that counts for the device."""
+    agreement: Annotated[str, msgspec.Meta(max_length=MAX_PUBLIC_KEY_CHARS)] | None = None
+    """The controller's public key (PEM, P-256): telemetry may carry a code by it in place of a signature from here on.
+    Empty: the code was none that the controller knows, so telemetry must be signed again. None: says nothing of it."""

@@ -12,6 +12,8 @@ import msgspec
 from contract.wire import encode
 
 PAYLOAD_TYPE = "application/vnd.edgeward.message+json"
+MAC_PREFIX = "mac:"
+"""Begins what stands in the place of a signature where a message authentication code does (contract/macs.py)."""
 Sign = Callable[[bytes], str]
 M = TypeVar("M", bound=msgspec.Struct)
 

@@ -119,23 +119,24 @@ class Service:
         state = self._state
         state.trust_changed |= state.trust_metadata.refresh(today())
         await self._passes.run(state.inbox, time.time())
-        self._tell_unheard()
+        self._answer()
         state.telemetry.tend(time.time(), open_marks(state.world))
         policies.start_due(state)
         await devices.keep_revocations_young(state)
         if await certificates.keep_young(state):
             await self._connect_anew()
 
-    def _tell_unheard(self) -> None:
-        """Tells devices that they are not heard: that they have left the fleet, or that their key does not count."""
+    def _answer(self) -> None:
+        """Tells devices that they left the fleet, that their key does not count, or how telemetry may be signed."""
         inbox = self._state.inbox
         names, inbox.retired_heard = inbox.retired_heard, set()
-        answers, inbox.unheard = inbox.unheard, {}
+        answers, inbox.unheard = [*inbox.unheard.items(), *inbox.agreements.items()], {}
+        inbox.agreements = {}
         if not self._state.connected:
             return
         for name in sorted(names):
             self._state.links[0].retain(farewell(name))
-        for device, answer in answers.items():
+        for device, answer in answers:
             self.acknowledge(device, answer)
 
     async def publish(self, devices: frozenset[str], *, again: bool) -> bool:

@@ -38,6 +38,7 @@ from controller.registry.registry import Registry
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
 from controller.telemetry.store import TelemetryStore
+from controller.trust.agreement import load_or_make_agreement
 from controller.trust.audit_seal import AuditSeal
 from controller.trust.authorities import Authorities
 from controller.trust.enrolment import Enrolment
@@ -160,7 +161,8 @@ def open_state(config: Config) -> State:
     blobs, registry = BlobStore(directory / "blobs"), Registry(store)
     aliases, notes = Aliases(store, registry), NoteStore(store, registry)
     credentials = Credentials(directory / "credentials.sqlite")
-    senders = Senders(credentials, require_signed=config.fleet.require_signed)
+    agreement = load_or_make_agreement(directory / "agreement.pem")
+    senders = Senders(credentials, require_signed=config.fleet.require_signed, code=agreement.code)
     metadata = Path(config.trust.metadata_dir).expanduser() if config.trust.metadata_dir else None
     trust_metadata = open_trust_metadata(store, directory / "keys", metadata, now)
     trust_metadata.witness = journal.checkpoint
@@ -200,7 +202,7 @@ def open_state(config: Config) -> State:
         world=world,
         deliveries=Deliveries(world.durable, records, blobs, config.publish.chunk_bytes),
         events=events,
-        inbox=Inbox(senders, time.time),
+        inbox=Inbox(senders, time.time, agreement.public),
         conversions=Turns(),
         bucket=_bucket(config),
         passes=PassRecord(time.monotonic()),

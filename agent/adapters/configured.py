@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from agent.config import Broker, Config, ServingConfig, check_serve_at
@@ -110,6 +111,8 @@ class LateSigner:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._sign: Sign | None = None
+        self._code: tuple[str, Sign | None] = ("", None)
+        """The controller's public key, and what makes codes by it."""
 
     def __call__(self, data: bytes) -> str:
         """The signature over `data`. BadInput `config_invalid` if there is no key."""
@@ -120,14 +123,28 @@ class LateSigner:
     def renewed(self) -> None:
         """Signs with the key that counts now from here on."""
         self._sign = self._load()
+        self._code = ("", None)
+
+    def code(self, public: str, data: bytes) -> str:
+        """The code over `data` that a controller with this public key (PEM) can check; "" if the keys do not fit."""
+        if self._code[0] != public:
+            from contract.macs import agreed_code
+
+            self._code = (public, agreed_code(self._pem(), public, self._config.device.name))
+        make = self._code[1]
+        return make(data) if make is not None else ""
 
     def _load(self) -> Sign:
         from agent.trust.credentials import load_signer
-
-        broker = self._config.broker
-        if not broker.cert_file:
-            return load_signer(broker.key_file)
-        from agent.adapters.renewer import open_pairs
         from contract.keys import signer_of
 
-        return signer_of(open_pairs(self._config).current().key)
+        broker = self._config.broker
+        return load_signer(broker.key_file) if not broker.cert_file else signer_of(self._pem())
+
+    def _pem(self) -> bytes:
+        """The device's private key as it counts now."""
+        if not self._config.broker.cert_file:
+            return Path(self._config.broker.key_file).read_bytes()
+        from agent.adapters.renewer import open_pairs
+
+        return open_pairs(self._config).current().key

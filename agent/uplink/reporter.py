@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from agent.ports import Link, Lives, Usage
 from agent.stimuli import Identity
 from agent.uplink.telemetry_queue import TelemetryQueue
@@ -28,7 +30,7 @@ from contract.messages import (
     Telemetry,
 )
 from contract.protocol import MAX_DETAIL_CHARS, MAX_FAULTS, PROTOCOL
-from contract.signatures import Sign, sign_message
+from contract.signatures import Sign, encoding, sign_message
 from contract.wire import encode
 
 _log = logging.getLogger("edgeward.agent")
@@ -55,10 +57,14 @@ class Reporter:
         dropped: Counter[str],
         sign: Sign | None = None,
         *,
+        code: Callable[[str, bytes], str] | None = None,
         lives: Callable[[], Lives] = lambda: ((), ()),
     ) -> None:
         self._lives = lives
         self._sign = sign
+        self._code = code
+        self._agreement = ""
+        """The public key of the controller for codes in place of signatures; empty while it has told none."""
         self._device = device
         self.boot = boot
         self._link = link
@@ -152,7 +158,7 @@ class Reporter:
             bytes_sent=self.bytes_sent,
             **self._head(),
         )
-        self._telemetry.put(sign_message(message, self._sign))
+        self._telemetry.put(message)
         self._flush_telemetry()
 
     def acknowledged(self, ack: Ack) -> None:
@@ -161,6 +167,11 @@ class Reporter:
             self._resend_s = RESEND_S
             if not self._unacked:
                 self._resend_at = None
+
+    def agree(self, agreement: str) -> None:
+        """Authenticates telemetry by codes for the controller with this public key (PEM); empty: by signatures."""
+        _log.info("telemetry carries %s from here on", "codes" if agreement else "signatures")
+        self._agreement = agreement
 
     def tick(self, now: float) -> None:
         """Sends unacknowledged reports again when due."""
@@ -200,7 +211,12 @@ class Reporter:
         if not self.online:
             return
         for message in self._telemetry.drain():
-            self._send(topics.telemetry(self._device), encode(message), expiry_s=TELEMETRY_EXPIRY_S)
+            self._send(topics.telemetry(self._device), encode(self._authentic(message)), expiry_s=TELEMETRY_EXPIRY_S)
+
+    def _authentic(self, message: Telemetry) -> Telemetry:
+        """The message with a code, or with a signature as long as no key for codes is agreed on."""
+        code = self._code(self._agreement, encoding(message)) if self._code is not None and self._agreement else ""
+        return msgspec.structs.replace(message, signature=code) if code else sign_message(message, self._sign)
 
     def _send(self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None) -> None:
         self.bytes_sent += len(payload)

@@ -14,6 +14,7 @@ from contract.errors import BadInput, Code, EdgewardError
 from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.protocol import PROTOCOL
 from contract.said import decode_said
+from contract.signatures import MAC_PREFIX
 from controller.broker.allowance import Allowance
 from controller.broker.strangers import MAX_NAMES, Strangers
 from controller.reconcile.world import FromDevice
@@ -45,8 +46,10 @@ _log = logging.getLogger("edgeward.controller")
 class Inbox:
     """Messages in the order of arrival. `now` returns seconds since 1970."""
 
-    def __init__(self, senders: Senders, now: Callable[[], float]) -> None:
+    def __init__(self, senders: Senders, now: Callable[[], float], agreement: str = "") -> None:
         self._senders = senders
+        self._agreement = agreement
+        """The public key by which telemetry may carry codes in the place of signatures; empty for none."""
         self._now = now
         self._allowance = Allowance()
         self._arrived = 0
@@ -62,6 +65,8 @@ class Inbox:
         """Devices that have left the fleet and have come back since somebody has looked: they do not know it."""
         self.unheard: dict[str, Ack] = {}
         """By device, the answer to a heartbeat whose signature does not count, since somebody has looked."""
+        self.agreements: dict[str, Ack] = {}
+        """By device, what it is to be told about codes in the place of signatures, since somebody has looked."""
         self._strangers = Strangers()
 
     def put(self, topic: str, payload: bytes) -> bool:
@@ -124,7 +129,9 @@ class Inbox:
             self.counts["unsigned"] += 1
             self._strangers.note(device, self._now())
             self._answer_unheard(device, message)
+            self._agree(device, message, is_heard=False)
             return False
+        self._agree(device, message, is_heard=True)
         if not self._senders.has_keys(device, self._now()):
             self._answer_unheard(device, message)
         return True
@@ -133,6 +140,16 @@ class Inbox:
         """Notes that a device is to be told that its key is not known: it shows its certificate then, by renewing."""
         if isinstance(message, Heartbeat) and message.signature and len(self.unheard) < MAX_NAMES:
             self.unheard[device] = Ack(boot=message.boot, seq=message.seq, heard=False)
+
+    def _agree(self, device: str, message: FromDevice | Captured, *, is_heard: bool) -> None:
+        """Notes that a device which signs telemetry may use codes, or that a code was none that is known here."""
+        if not isinstance(message, Telemetry) or not message.signature or len(self.agreements) >= MAX_NAMES:
+            return
+        has_code = message.signature.startswith(MAC_PREFIX)
+        if has_code and not is_heard:
+            self.agreements[device] = Ack(boot=message.boot, seq=message.seq, agreement="")
+        elif is_heard and not has_code and self._agreement and self._senders.can_agree(device):
+            self.agreements[device] = Ack(boot=message.boot, seq=message.seq, agreement=self._agreement)
 
     def _refuse_others(self, device: str, message: FromDevice | Captured) -> None:
         if message.device != device:

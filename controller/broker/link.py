@@ -1,7 +1,7 @@
 """The controller's MQTT edge: paho in a thread, messages handed to the event loop, what others retain watched.
 
-Measured choice (docs/adr/0004): paho is enough below 5,000 messages/s. Telemetry has a connection of its own, so that a
-flood of it cannot push reports out of the broker's queue. Refuses to know what messages mean.
+Telemetry has a connection of its own, so that a flood of it cannot push reports out of the broker's queue. Refuses to
+know what messages mean.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Any
 import paho.mqtt.client as paho
 
 from contract.mqtt_address import parse_mqtt_address
+from controller.broker.buffered_client import BufferedClient, OnMessage
 from controller.broker.messages import Retained
 from controller.config import BrokerConfig
 
@@ -25,8 +26,6 @@ MAX_ARRIVED, MAX_ARRIVED_BYTES = 5_000, 8 * 1024**2
 """Messages that wait for the event loop: half a second of what one connection carries, and eight of the largest. Beyond
 it the connection is not read, and the broker keeps or drops what it sends, by its own limits."""
 PAUSE_S = 0.005
-READ_AT_ONCE = 100
-"""Messages that are read before paho looks after pings and what it has to send."""
 TURN = 200
 """Messages that are given out before others in the event loop have their turn: some 5 ms."""
 
@@ -37,25 +36,7 @@ broker's queue."""
 
 _log = logging.getLogger("edgeward.link")
 
-OnMessage = Callable[[str, bytes, bool], None]
-"""Topic, payload, and whether whoever published it asked the broker to retain it."""
 OnConnected = Callable[[], None]
-
-
-class _Reader(paho.Client):
-    """paho's client, which looks for the next message before it asks the kernel whether there is one: half the time."""
-
-    messages = 0
-    """Counted by whoever takes them."""
-
-    def loop_read(self, max_packets: int = 1) -> paho.MQTTErrorCode:
-        """Reads what has come, up to READ_AT_ONCE messages (called by paho's loop)."""
-        for _ in range(READ_AT_ONCE):
-            before = self.messages
-            code = super().loop_read(max_packets)
-            if code != paho.MQTT_ERR_SUCCESS or self.messages == before:
-                return code
-        return paho.MQTT_ERR_SUCCESS
 
 
 class ControllerLink:
@@ -81,13 +62,12 @@ class ControllerLink:
         self._filters += [(topic, _BY_OTHERS) for topic in watched]
         self._on_message = on_message
         self._on_connected = on_connected
-        self._client = _Reader(paho.CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
+        self._client = BufferedClient(client_id, self._message)
         self._client.max_queued_messages_set(MAX_QUEUED)
         self._client.max_inflight_messages_set(100)
         self._client.reconnect_delay_set(1, 15)
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected
-        self._client.on_message = self._message
         self._client.on_socket_open = _no_delay
         self._host, self._port = _address(self._client, broker_url, tls)
         self._arrived: deque[tuple[str, bytes, bool]] = deque()
@@ -140,13 +120,12 @@ class ControllerLink:
         if reason.is_failure:
             _log.error("the connection to the broker is lost (%s): trying again", reason)
 
-    def _message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+    def _message(self, topic: str, payload: bytes, retained: bool) -> None:
         """Hands a message over, in paho's thread. One wake-up of the loop brings all that have come by then."""
-        self._client.messages += 1
         while self._is_full() and not self._stopped:
             time.sleep(PAUSE_S)
-        self._received_bytes += len(message.payload)
-        self._arrived.append((message.topic, bytes(message.payload), message.retain))
+        self._received_bytes += len(payload)
+        self._arrived.append((topic, payload, retained))
         if self._woken:
             return
         self._woken = True

@@ -109,3 +109,25 @@ def test_telemetry_tells_the_share_of_a_core_that_the_interval_took() -> None:
     made.telemetry((), usage, interval_s=10.0, cpu_s=0.5, stall_ms=0.0, swap_rss_mb=-3.04, received=0)
     found = decode(wire.sent[-1][1], Telemetry)
     assert (found.rss_mb, found.cpu_ratio, found.temperature_c, found.swap_rss_mb) == (51.3, 0.05, 41.5, -3.0)
+
+
+def test_telemetry_is_signed_until_the_controller_tells_a_key_for_codes_and_again_when_it_takes_it_back() -> None:
+    wire, dropped = Wire(), Counter[str]()
+    made = Reporter("cam-1", 3, wire, dropped, lambda _: "signed", code=lambda key, _: f"mac:{key}")
+    made.link_up(0.0)
+    for agreement in (None, "key", ""):
+        if agreement is not None:
+            made.agree(agreement)
+        made.telemetry((), Usage(0.0, 0.0, None), interval_s=1.0, cpu_s=0.0, stall_ms=0.0, swap_rss_mb=0.0, received=0)
+    sent = [decode(raw, Telemetry).signature for kind, raw in wire.sent if kind == "telemetry"]
+    assert sent == ["signed", "mac:key", "signed"]
+
+
+def test_what_waited_for_the_link_carries_what_counts_when_it_is_sent() -> None:
+    wire, dropped = Wire(), Counter[str]()
+    made = Reporter("cam-1", 3, wire, dropped, lambda _: "signed", code=lambda key, _: f"mac:{key}")
+    made.agree("former")
+    made.telemetry((), Usage(0.0, 0.0, None), interval_s=1.0, cpu_s=0.0, stall_ms=0.0, swap_rss_mb=0.0, received=0)
+    made.agree("")
+    made.link_up(0.0)
+    assert [decode(raw, Telemetry).signature for kind, raw in wire.sent if kind == "telemetry"] == ["signed"]

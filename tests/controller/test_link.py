@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,7 +52,7 @@ def link(loop: Loop, heard: list[tuple[str, bytes, bool]]) -> ControllerLink:
 
 
 def arrive(link: ControllerLink, payload: bytes, *, retain: bool = False) -> None:
-    link._message(None, None, SimpleNamespace(topic="t", payload=payload, retain=retain))  # type: ignore[arg-type]
+    link._message("t", payload, retain)
 
 
 def test_messages_that_come_together_wake_the_loop_once_and_are_given_out_in_order(

@@ -69,6 +69,10 @@ def told(command: list[str], site: Site) -> str:
     return done.stdout
 
 
+def inferences(client: Client) -> int:
+    return sum(each.inferences for model in client.device("cam-1").models for each in model.measured)
+
+
 @pytest.mark.broker
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto here: apt-get install mosquitto (CI does)")
@@ -89,6 +93,9 @@ def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
         model, sample = train_first()
         client.push(model, name="weather", sample=sample)
         assert client.rollout("weather", strategy=QUICK).wait(timeout_s=60).status == "completed"
+        assert "telemetry carries codes from here on" in (tmp_path / "agent.log").read_text()
+        before = inferences(client)
+        wait_for("telemetry that carries codes", lambda: inferences(client) > before or None, agent)
 
         agent.stop()
         assert "renewed, good until" in told([script("edgeward-agent"), "renew", "-c", str(home / "agent.toml")], site)

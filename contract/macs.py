@@ -1,0 +1,48 @@
+"""Message authentication codes in the place of signatures, for what is counted and what no third party has to check.
+
+Device and controller agree on a secret without a message of its own: each has a private key and the other's public one
+(static Diffie-Hellman on P-256: NIST SP 800-56A, 6.3; the secret by HKDF: RFC 5869; the code is HMAC-SHA256). To check
+one takes 2 us where a signature takes 100. Decides what a code covers. Refuses to know whose keys they are.
+"""
+
+import base64
+import hmac
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from contract.keys import private_key_of
+from contract.signatures import MAC_PREFIX, Sign, signed_as_sent
+from contract.wire import encode
+
+_SECRET_BYTES = 32
+
+
+def agreed_code(private: bytes, public: str, device: str) -> Sign | None:
+    """Returns the function that makes codes for what `device` says, from one side's private and the other's public key.
+
+    Both in PEM. None if they are not both of P-256: such a device goes on signing.
+    """
+    try:
+        ours, theirs = private_key_of(private), serialization.load_pem_public_key(public.encode())
+    except (ValueError, TypeError):
+        return None
+    if not isinstance(ours, ec.EllipticCurvePrivateKey) or not isinstance(theirs, ec.EllipticCurvePublicKey):
+        return None
+    if not isinstance(ours.curve, ec.SECP256R1) or not isinstance(theirs.curve, ec.SECP256R1):
+        return None
+    purpose = b"edgeward telemetry of " + device.encode()
+    derive = HKDF(hashes.SHA256(), _SECRET_BYTES, salt=None, info=purpose)
+    secret = derive.derive(ours.exchange(ec.ECDH(), theirs))
+    return lambda data: MAC_PREFIX + base64.b64encode(hmac.digest(secret, data, "sha256")).decode()
+
+
+def has_code_by(message: Any, code: Sign, raw: bytes = b"") -> bool:
+    """Tells whether the message, which was received as `raw`, carries the code that `code` makes for it."""
+    try:
+        covered = signed_as_sent(raw or encode(message), message.signature)
+    except ValueError:
+        return False
+    return hmac.compare_digest(code(covered).encode(), message.signature.encode())
