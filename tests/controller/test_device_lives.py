@@ -106,8 +106,8 @@ def test_a_retired_device_that_comes_back_later_is_told_so_by_an_empty_document(
     for _ in range(3):
         state.inbox.put(topics.presence("a"), encode(there))
     service = Service(state)
-    service._tell_unheard()
-    service._tell_unheard()
+    service._answer()
+    service._answer()
     assert link.given == list(farewell("a")), "once for each time that it was heard of"
 
 
