@@ -98,9 +98,7 @@ def judge_fairness(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None
         detail=f"{'; '.join(faults) or 'within all limits'}; {left_out} groups are too small to judge",
         evidence=numbers,
         power="; ".join(powers),
-        remedy="balance or reweigh the training rows, or set thresholds with fairlearn.postprocessing"
-        if faults
-        else "",
+        remedy="balance or reweigh the training rows, or set thresholds with fairlearn.postprocessing",
     )
 
 

@@ -39,7 +39,7 @@ def judge_held_out(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None
         + "".join(f"; {each}" for each in words),
         evidence=numbers,
         power="; ".join(power),
-        remedy=_REMEDY if faults else "",
+        remedy=_REMEDY,
     )
 
 

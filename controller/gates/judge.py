@@ -33,10 +33,11 @@ GATES: tuple[Gate, ...] = (
 
 
 def judge_all(policy: GatePolicy, evidence: Evidence) -> tuple[GateVerdict, ...]:
-    """The verdict of every gate that has something to judge, parity first."""
+    """The verdict of every gate that has something to judge, parity first. Only a failed gate has a remedy."""
     found = (gate(policy, evidence) for gate in GATES)
     judged = [verdict for verdict in found if verdict is not None]
-    return (_parity(evidence.parity), *judged, *judge_own(policy, evidence))
+    verdicts = (_parity(evidence.parity), *judged, *judge_own(policy, evidence))
+    return tuple(replace(verdict, remedy="") if verdict.passed else verdict for verdict in verdicts)
 
 
 def _parity(parity: Parity) -> GateVerdict:

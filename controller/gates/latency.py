@@ -15,7 +15,7 @@ def judge_latency(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None:
     return GateVerdict(
         gate="latency",
         passed=measured <= limit,
-        detail=f"one row takes {measured:.0f} us (p95) on the controller, limit {limit:g} us",
+        detail=f"one row takes {measured:.4g} us (p95) on the controller, limit {limit:g} us",
         evidence={"latency_us_p95": measured, "latency_us_p50": evidence.latency_us_p50 or 0.0, "limit_us": limit},
         remedy="a smaller model, or variants: int8 is faster from one megabyte on",
     )

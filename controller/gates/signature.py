@@ -17,5 +17,5 @@ def judge_signature(policy: GatePolicy, evidence: Evidence) -> GateVerdict | Non
         passed=not broken,
         detail="; ".join(broken) or f"callers of {len(evidence.callers)} versions on devices need not change",
         evidence={"versions": len(evidence.callers), "broken": len(broken)},
-        remedy="keep names, types, shapes and order, or push it under another model's name" if broken else "",
+        remedy="keep names, types, shapes and order, or push it under another model's name",
     )

@@ -43,7 +43,7 @@ def judge_slices(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None:
         detail=f"{len(bad)} of {len(judged)} slices fail{named if bad else ''}; {left_out} are too small to judge",
         evidence={f"worse_{name}": by for name, by, _, _ in measured},
         power=_power(limit, smallest),
-        remedy="more rows of these kinds in training, or a model of their own" if bad else "",
+        remedy="more rows of these kinds in training, or a model of their own",
     )
 
 
