@@ -18,6 +18,7 @@ of a gate and a time."""
 MAX_SHOWN_ITEMS = 4
 """Items up to which a sequence or mapping prints in a repr; longer ones are counted. 4 labels or roles still fit on a
 line."""
+_NOTHING: tuple[object, ...] = (None, "", (), {})
 HIDDEN = "<hidden>"
 """The text in place of a password in a repr, because notebooks are saved with their output."""
 
@@ -62,7 +63,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return HIDDEN if name in self._secret else show(getattr(self, name))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in self.shown())})"
+        """The fields that say something, on a few lines: a large part is only named, `answer.lineage` shows it."""
+        said = [(name, text) for name, text in self.shown() if getattr(self, name) not in _NOTHING]
+        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in said)})"
 
     def _repr_html_(self) -> str:
         """Returns a small HTML table for notebooks; every text is escaped."""
@@ -103,6 +106,8 @@ def show(value: object) -> str:
         return repr(value if len(value) <= MAX_SHOWN_CHARS else f"{value[:MAX_SHOWN_CHARS]}...")
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, Answer):
+        return repr(value) if len(repr(value)) <= 2 * MAX_SHOWN_CHARS else f"<{type(value).__name__}>"
     if isinstance(value, tuple | list | dict):
         nested = any(isinstance(each, Answer | dict | list | tuple) for each in _values(value))
         return f"<{len(value)}>" if nested or len(value) > MAX_SHOWN_ITEMS else _show_items(value)

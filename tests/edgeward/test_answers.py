@@ -13,7 +13,7 @@ import edgeward
 from contract.errors import BadInput, Code
 from controller.api.openapi import openapi
 from edgeward.answers import devices, models, operators, rollouts, telemetry
-from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences
+from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences, show
 from edgeward.answers.blob import Blob
 from edgeward.answers.table import MAX_PRINTED_ROWS, Table
 from edgeward.cli.render import how_right
@@ -171,6 +171,19 @@ def test_an_answer_prints_its_fields_and_cuts_what_is_long() -> None:
     assert "created_at=2026-01-02 03:04:05+00:00" in shown
     assert "gates=<1>" in shown
     assert "E" * (MAX_SHOWN_CHARS + 1) not in shown
+
+
+def test_a_repr_leaves_out_what_says_nothing_and_only_names_a_large_part() -> None:
+    version = models.Version.read({**VERSION, "tags": {}, "licence": ""})
+    assert "tags=" not in repr(version)
+    assert "licence=" not in repr(version)
+    assert "withdrawn=" not in repr(version)
+    large = models.Lineage(
+        created_at=datetime(2026, 11, 27, tzinfo=UTC), created_by="ada", source="skops", source_sha256="a" * 64,
+        estimator="E" * 60, params={}, libraries={}, tags={}, sample_sha256="b" * 64,
+    )  # fmt: skip
+    assert show(large) == "<Lineage>"
+    assert show(devices.VersionRef(release=3, digest="abc")) == "VersionRef(release=3, digest='abc')"
 
 
 def test_what_a_notebook_shows_is_escaped() -> None:
