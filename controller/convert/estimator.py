@@ -12,12 +12,6 @@ from contract.errors import BadInput, Code
 from controller.convert.parameters import refuse_opening
 from controller.convert.trusted_types import is_trusted
 
-_WRONG = {
-    "TunedThresholdClassifierCV": "its threshold is lost in ONNX (20 % of labels differ): set it in your application",
-    "FixedThresholdClassifier": "it has no ONNX form: convert its inner estimator and set the threshold yourself",
-    "RFE": "as a predictor it converts to its selection only: fit a pipeline of SelectFromModel and the estimator",
-    "RFECV": "as a predictor it converts to its selection only: fit a pipeline of SelectFromModel and the estimator",
-}
 _DEFAULT_TOKENS = r"(?u)\b\w\w+\b"
 
 
@@ -62,13 +56,10 @@ def _inner(estimator: Any) -> Iterator[tuple[str, Any]]:
 def refuse_wrong(estimator: Any) -> None:
     """Raises BadInput `estimator_unsupported` for an estimator that would convert but answer wrongly."""
     for path, part in walk(estimator):
-        name = type(part).__name__
-        if name in _WRONG:
-            raise BadInput(Code.ESTIMATOR_UNSUPPORTED, f"{path} ({name}): {_WRONG[name]}")
         if _splits_words_by_default(part):
             raise BadInput(
                 Code.ESTIMATOR_UNSUPPORTED,
-                f"{path} ({name}): the default token pattern splits words differently in ONNX; "
+                f"{path} ({type(part).__name__}): the default token pattern splits words differently in ONNX; "
                 "set token_pattern='[a-zA-Z0-9_]+' and fit again",
             )
 
