@@ -20,7 +20,7 @@ _NO_LAST_STEP = ("transformers_", "transformer_list")
 """Attributes whose estimators are asked to transform, never to predict."""
 
 
-class KeptColumns(BaseEstimator):  # type: ignore[misc]
+class KeptColumns(BaseEstimator):
     """Some columns of a matrix, in their order."""
 
     def __init__(self, support: Array) -> None:
@@ -42,27 +42,28 @@ def rewritten(estimator: Any, *, last: bool = True, depth: int = 0) -> Any:
     for name, value in vars(estimator).items():
         made.__dict__[name] = _rewritten_value(name, value, last, depth + 1)
     rule = _RULES.get(type(estimator).__name__)
-    return rule(made) if rule is not None and last else made
+    return rule(made, last) if rule is not None else made
 
 
 def _rewritten_value(name: str, value: Any, last: bool, depth: int) -> Any:
     """The value of an attribute: an estimator, or a list of them or of tuples that hold one."""
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        ends = [last and name not in _NO_LAST_STEP and (name != "steps" or at == len(value) - 1) for at in range(len(value))]
+        ends = [
+            last and name not in _NO_LAST_STEP and (name != "steps" or at == len(value) - 1) for at in range(len(value))
+        ]
         parts = [_rewritten_value("", each, end, depth) for each, end in zip(value, ends, strict=True)]
         same = all(part is each for part, each in zip(parts, value, strict=True))
         return value if same else type(value)(parts)
     return rewritten(value, last=last, depth=depth) if hasattr(value, "get_params") else value
 
 
-def _selected_first(made: Any) -> Any:
-    """A recursive selection that predicts: the columns, then the estimator."""
-    if not hasattr(made, "predict"):
-        return made
-    return Pipeline([("kept", KeptColumns(made.get_support())), ("estimator", made.estimator_)])
+def _selected_first(made: Any, last: bool) -> Any:
+    """A recursive selection: its columns, and then its estimator if it is asked for a prediction."""
+    kept = KeptColumns(made.get_support())
+    return Pipeline([("kept", kept), ("estimator", made.estimator_)]) if last and hasattr(made, "predict") else kept
 
 
-def _unflattened(made: Any) -> Any:
+def _unflattened(made: Any, last: bool) -> Any:
     made.flatten_transform = False  # it says how probabilities are transformed, which nobody asks for
     return made
 
@@ -76,7 +77,7 @@ _INNER = {
     "SelfTrainingClassifier": "estimator_",
 }
 """By wrapper, the attribute of the estimator that answers."""
-_RULES: dict[str, Callable[[Any], Any]] = {
+_RULES: dict[str, Callable[[Any, bool], Any]] = {
     "RFE": _selected_first,
     "RFECV": _selected_first,
     "VotingClassifier": _unflattened,

@@ -4,6 +4,7 @@ Decides that a piece is looked up by how many breaks lie at or below a number. O
 that would raise an error answers NaN.
 """
 
+from itertools import pairwise
 from math import factorial
 from typing import Any
 
@@ -40,7 +41,7 @@ def pieces(graph: Graph, column: str, breaks: Array, tables: Array) -> str:
 def error_function(graph: Graph, given: str) -> str:
     """erf of a matrix, to 1e-15 in float64, and odd as it is: tiny numbers of both signs stay tiny."""
     breaks = np.linspace(0.0, ERROR_FUNCTION_ENDS, ERROR_FUNCTION_PIECES + 1)
-    tables = np.stack([_fitted(left, right) for left, right in zip(breaks[:-1], breaks[1:], strict=True)], axis=1)
+    tables = np.stack([_fitted(left, right) for left, right in pairwise(breaks)], axis=1)
     tables[0, 0] = 0.0
     column = graph.node("Reshape", given, np.array([-1, 1]))
     size = graph.node("Min", graph.node("Abs", column), ERROR_FUNCTION_ENDS)

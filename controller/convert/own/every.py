@@ -6,9 +6,25 @@ Decides nothing else. `install` is called before anything is converted.
 from typing import Any
 
 from skl2onnx._parse import update_registered_parser
-from sklearn import cluster, covariance, decomposition, dummy, feature_selection, gaussian_process, isotonic
-from sklearn import kernel_approximation, kernel_ridge, manifold, model_selection, multiclass, neighbors
-from sklearn import neural_network, preprocessing, random_projection, semi_supervised
+from sklearn import (
+    cluster,
+    covariance,
+    cross_decomposition,
+    decomposition,
+    dummy,
+    feature_selection,
+    gaussian_process,
+    isotonic,
+    kernel_approximation,
+    kernel_ridge,
+    manifold,
+    model_selection,
+    multiclass,
+    neighbors,
+    neural_network,
+    preprocessing,
+    semi_supervised,
+)
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import RandomTreesEmbedding, VotingClassifier
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - without it the next import fails
@@ -60,6 +76,7 @@ def _transformers() -> dict[type, Own]:
         decomposition.FastICA: Own(linear_maps.independent, _components),
         decomposition.SparsePCA: Own(linear_maps.sparse_components, _components),
         decomposition.MiniBatchSparsePCA: Own(linear_maps.sparse_components, _components),
+        cross_decomposition.PLSSVD: Own(linear_maps.covariance_scores, _parameter),
         cluster.FeatureAgglomeration: Own(linear_maps.agglomerated, lambda model: int(model.n_clusters_)),
         neural_network.BernoulliRBM: Own(linear_maps.hidden_units, _components),
         kernel_approximation.RBFSampler: Own(linear_maps.fourier_features, _parameter),
@@ -73,7 +90,7 @@ def _transformers() -> dict[type, Own]:
         preprocessing.KBinsDiscretizer: Own(codes.bins, codes.bins_kept),
         preprocessing.TargetEncoder: Own(codes.target_means, codes.means_kept),
         IterativeImputer: Own(imputing.iterative, lambda model: int(model.n_features_in_)),
-        MissingIndicator: Own(selections.missing_marks, selections.marks_kept),
+        MissingIndicator: Own(selections.missing_marks, selections.marks_kept, "whole numbers"),
         RandomTreesEmbedding: Own(leaves.embedded, leaves.leaves_kept),
     }
 
@@ -85,6 +102,8 @@ def _predictors() -> dict[type, Own]:
         cluster.Birch: Own(centres.nearest_subcluster, lambda model: len(model.subcluster_centers_), BOTH),
         cluster.BisectingKMeans: Own(centres.bisected, centres.centres_kept, BOTH),
         covariance.EllipticEnvelope: Own(centres.inside_envelope, lambda _: 1, BOTH),
+        cross_decomposition.CCA: Own(linear_maps.least_squares, lambda model: len(model.coef_)),
+        cross_decomposition.PLSCanonical: Own(linear_maps.least_squares, lambda model: len(model.coef_)),
         dummy.DummyClassifier: Own(selections.constant_class, _classes, BOTH),
         dummy.DummyRegressor: Own(selections.constant_number, lambda model: model.n_outputs_),
         gaussian_process.GaussianProcessClassifier: Own(processes.process_classes, _classes, BOTH),
@@ -110,6 +129,7 @@ def install() -> None:
     update_registered_parser(VotingClassifier, votes.parse_majority)
     register_before("SklearnSimpleImputer", imputing.takes_simple, imputing.simple)
     register_before("SklearnOneHotEncoder", lambda model, _: codes.takes_one_hot(model), codes.one_hot)
+    register_before("SklearnFunctionTransformer", lambda model, _: targets.takes_function(model), targets.function)
     register_before(
         "SklearnOneVsRestClassifier", lambda model, _: votes.takes_one_against_rest(model), votes.one_against_rest
     )

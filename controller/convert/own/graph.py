@@ -10,8 +10,6 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType, StringTensorType
 
-from contract.tensors import Array
-
 MAX_DIFFERENCES = 20_000
 """Numbers of points times columns, up to which distances are sums of squared differences, which lose no digits. More
 of them are expanded to products of matrices, which need no memory of rows times points times columns."""
@@ -40,14 +38,14 @@ class Graph:
         self._container.initializers.append(tensor)
         return name
 
-    def node(self, operator: str, *given: Any, domain: str = "", outputs: int = 1, **attributes: Any) -> str:
-        """Adds a node, whose inputs are names, or values that become constants. Returns the name of its last output."""
+    def node(self, operator: str, *given: Any, domain: str = "", **attributes: Any) -> str:
+        """Adds a node, whose inputs are names, or values that become constants."""
         names = [each if isinstance(each, str) else self.constant(each) for each in given]
-        made = [str(self._scope.get_unique_variable_name(operator.lower())) for _ in range(outputs)]
+        made = str(self._scope.get_unique_variable_name(operator.lower()))
         number = self._scope.get_unique_operator_name(operator)
         version = {"op_version": 3} if domain == "ai.onnx.ml" else {}
-        self._container.add_node(operator, names, made, op_domain=domain, name=number, **version, **attributes)
-        return made[-1]
+        self._container.add_node(operator, names, [made], op_domain=domain, name=number, **version, **attributes)
+        return made
 
     def reduce(self, operator: str, given: str, axis: int = 1, *, keep: bool = True) -> str:
         """Reduces one axis, which is kept with the length 1 or goes."""
@@ -72,7 +70,7 @@ class Graph:
 
     def columns(self, variables: list[Any]) -> list[str]:
         """The inputs column by column, each (rows, 1): reals, or texts as they are."""
-        found = []
+        found: list[str] = []
         for variable in variables:
             text = isinstance(variable.type, StringTensorType)
             name = variable.full_name if text else self.cast(variable.full_name, self.kind)

@@ -34,8 +34,7 @@ def iterative(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     columns = graph.columns(given)
     lacks = [graph.node("IsNaN", column) for column in columns]
     filled = [
-        graph.node("Where", lack, float(fill), column)
-        for lack, fill, column in zip(lacks, start, columns, strict=True)
+        graph.node("Where", lack, float(fill), column) for lack, fill, column in zip(lacks, start, columns, strict=True)
     ]
     for step in steps:
         at, inner = step.feat_idx, step.estimator

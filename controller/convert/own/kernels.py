@@ -27,7 +27,11 @@ def kernel(graph: Graph, rows: str, points: Any, name: str, settings: dict[str, 
         coef0 = settings.get("coef0")
         total = graph.affine(rows, gamma * points.T, 1.0 if coef0 is None else float(coef0))
         degree = settings.get("degree")
-        return graph.node("Tanh", total) if name == "sigmoid" else graph.node("Pow", total, float(3 if degree is None else degree))
+        return (
+            graph.node("Tanh", total)
+            if name == "sigmoid"
+            else graph.node("Pow", total, float(3 if degree is None else degree))
+        )
     if name == "cosine":
         lengths = np.linalg.norm(points, axis=1, keepdims=True)
         unit = points / np.where(lengths == 0, 1.0, lengths)

@@ -45,6 +45,17 @@ def hidden_units(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     return [graph.node("Sigmoid", graph.affine(graph.numbers(given), model.components_.T, model.intercept_hidden_))]
 
 
+def least_squares(graph: Graph, model: Any, given: list[Any]) -> list[str]:
+    """CCA and PLSCanonical: an affine prediction."""
+    offset = np.ravel(model.intercept_) - model._x_mean @ model.coef_.T
+    return [graph.affine(graph.numbers(given), model.coef_.T, offset)]
+
+
+def covariance_scores(graph: Graph, model: Any, given: list[Any]) -> list[str]:
+    """PLSSVD: the scores of scaled rows."""
+    return [_centred(graph, given, model._x_mean, model.x_weights_ / model._x_std[:, None])]
+
+
 def fourier_features(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     """RBFSampler: scaled cosines of a random projection."""
     return [_cosines(graph, graph.numbers(given), model)]
@@ -67,8 +78,8 @@ def additive_features(graph: Graph, model: Any, given: list[Any]) -> list[str]:
         factor = 2.0 * interval / np.cosh(np.pi * step * interval)
         size = graph.node("Sqrt", graph.node("Mul", rows, factor))
         angle = graph.node("Mul", logarithms, step * interval)
-        for wave in ("Cos", "Sin"):
-            parts.append(graph.node("Where", there, graph.node("Mul", size, graph.node(wave, angle)), 0.0))
+        waves = [graph.node("Mul", size, graph.node(wave, angle)) for wave in ("Cos", "Sin")]
+        parts += [graph.node("Where", there, wave, 0.0) for wave in waves]
     return [graph.node("Concat", *parts, axis=1)]
 
 

@@ -49,4 +49,6 @@ def _squashed(graph: Graph, mean: str, variance: str) -> str:
     lambdas, parts = LAMBDAS.ravel()[None], COEFS.ravel()
     root = graph.node("Sqrt", graph.node("Div", alpha, graph.node("Add", alpha, lambdas**2)))
     errors = error_function(graph, graph.node("Mul", graph.node("Mul", mean, lambdas), root))
-    return graph.node("Add", graph.node("Mul", graph.node("MatMul", errors, parts[:, None]), 0.5), 0.5 * float(parts.sum()))
+    return graph.node(
+        "Add", graph.node("Mul", graph.node("MatMul", errors, parts[:, None]), 0.5), 0.5 * float(parts.sum())
+    )

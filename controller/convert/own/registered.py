@@ -29,7 +29,7 @@ class Own:
     width: Callable[[Any], int | None] = lambda _: None
     """The width of its reals."""
     outputs: str = "reals"
-    """Its outputs: `reals`, `label`, `label and reals`, or `label and votes`, which are whole numbers."""
+    """Its outputs: `reals`, `whole numbers`, `label`, `label and reals`, or `label and votes`: whole numbers."""
     parser: Any = None
     """What declares its outputs, if that is more than one operator."""
 
@@ -43,21 +43,33 @@ def register(kind: type, own: Own) -> None:
         lambda operator: _shapes(operator, own),
         lambda scope, operator, container: _write(scope, operator, container, own.convert),
         options=_OPTIONS if classifies else None,
-        parser=own.parser or (_one_output if own.outputs == "reals" else None),
+        parser=own.parser or (None if own.outputs.startswith("label") else _one_output),
     )
 
 
 def register_operator(operator: str, own: Own) -> None:
     """Adds an operator that a parser of Edgeward's own declares."""
     _registration._shape_calculator_pool[operator] = lambda declared: _shapes(declared, own)
-    written = _registration.RegisteredConverter(lambda *given: _write(*given, own.convert), _OPTIONS)
-    _registration._converter_pool[operator] = written
+
+    def written(scope: Any, declared: Any, container: Any) -> None:
+        _write(scope, declared, container, own.convert)
+
+    _registration._converter_pool[operator] = _registration.RegisteredConverter(written, _OPTIONS)
 
 
 def register_before(operator: str, takes: Callable[[Any, list[Any]], bool], convert: Convert) -> None:
     """Puts a converter before skl2onnx's own one of `operator`, which goes on where `takes` is false."""
-    registered = _registration._converter_pool[operator]
-    before = _BEFORE.setdefault(operator, registered._fct)
+    registered, shapes = _registration._converter_pool[operator], _registration._shape_calculator_pool[operator]
+    before, shapes_before = _BEFORE.setdefault(operator, (registered._fct, shapes))
+
+    def shaped(operator: Any) -> None:
+        try:
+            shapes_before(operator)
+        except RuntimeError:  # it refuses what this converter takes
+            if not takes(operator.raw_operator, operator.inputs):
+                raise
+            widths = [variable.type.shape[1] for variable in operator.inputs]
+            operator.outputs[0].type = _real(operator.inputs)([None, None if None in widths else sum(widths)])
 
     def chosen(scope: Any, operator: Any, container: Any) -> None:
         if takes(operator.raw_operator, operator.inputs):
@@ -66,10 +78,11 @@ def register_before(operator: str, takes: Callable[[Any, list[Any]], bool], conv
             before(scope, operator, container)
 
     _registration._converter_pool[operator] = _registration.RegisteredConverter(chosen, registered._options)
+    _registration._shape_calculator_pool[operator] = shaped
 
 
-_BEFORE: dict[str, Any] = {}
-"""skl2onnx's own converters, by operator."""
+_BEFORE: dict[str, tuple[Any, Any]] = {}
+"""skl2onnx's own converters and calculators of shapes, by operator."""
 
 
 def _one_output(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
@@ -86,11 +99,11 @@ def _real(inputs: list[Any]) -> Any:
 
 def _shapes(operator: Any, own: Own) -> None:
     model, outputs = operator.raw_operator, operator.outputs
-    if own.outputs != "reals":
+    if own.outputs.startswith("label"):
         classes = getattr(model, "classes_", None)
         outputs[0].type = Int64TensorType([None]) if classes is None else label_type(classes)
     if own.outputs != "label":
-        kind = Int64TensorType if own.outputs == "label and votes" else _real(operator.inputs)
+        kind = Int64TensorType if own.outputs in ("label and votes", "whole numbers") else _real(operator.inputs)
         outputs[-1].type = kind([None, own.width(model)])
 
 

@@ -6,7 +6,6 @@ Decides by the fitted selection. A selection of nothing is refused: a device wou
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
 from controller.convert.own.graph import Graph
 
@@ -25,7 +24,7 @@ def missing_marks(graph: Graph, model: Any, given: list[Any]) -> list[str]:
         raise NotImplementedError("MissingIndicator is converted with missing_values=nan alone")
     if not len(model.features_):
         raise ValueError("MissingIndicator selects no column of its training data")
-    return [graph.cast(graph.node("IsNaN", graph.take(graph.numbers(given), model.features_)), graph.kind)]
+    return [graph.whole(graph.node("IsNaN", graph.take(graph.numbers(given), model.features_)))]
 
 
 def marks_kept(model: Any) -> int:
@@ -47,14 +46,12 @@ def constant_class(graph: Graph, model: Any, given: list[Any]) -> list[str]:
         prior = (model.classes_ == np.ravel(model.constant)[0]).astype(float)
     at = int(np.argmax(prior))
     certain = prior if model.strategy == "prior" else np.eye(len(prior))[at]
-    return [graph.labels(graph.first_of_most(graph.rows_of(rows, np.eye(len(prior))[at])), model.classes_), graph.rows_of(rows, certain)]
+    return [
+        graph.labels(graph.first_of_most(graph.rows_of(rows, np.eye(len(prior))[at])), model.classes_),
+        graph.rows_of(rows, certain),
+    ]
 
 
 def constant_number(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     """DummyRegressor: the same numbers for every row."""
     return [graph.rows_of(graph.numbers(given), np.ravel(model.constant_).astype(float))]
-
-
-def as_marks(graph: Graph, given: str) -> str:
-    """Yes and no as 1 and 0."""
-    return graph.cast(given, graph.kind if graph.double else TensorProto.FLOAT)

@@ -33,6 +33,11 @@ def apply_function(graph: Graph, function: Any, rows: str) -> str:
     return graph.node({"negative": "Neg"}.get(name, name.capitalize()), rows)
 
 
+def takes_function(model: Any) -> bool:
+    """Whether a FunctionTransformer has a function that ONNX has to know."""
+    return model.func is not None
+
+
 def function(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     """FunctionTransformer with a function of numpy, or with none."""
     if model.kw_args:
@@ -51,7 +56,9 @@ def parse_transformed(scope: Any, model: Any, inputs: list[Any], custom_parsers:
 
 def transformed_back(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     """TransformedTargetRegressor."""
-    rows = graph.node("Reshape", given[0].full_name, np.array([-1, 1])) if model._training_dim == 1 else given[0].full_name
+    rows = (
+        graph.node("Reshape", given[0].full_name, np.array([-1, 1])) if model._training_dim == 1 else given[0].full_name
+    )
     return [inverse(graph, model.transformer_, rows)]
 
 
@@ -90,7 +97,9 @@ def _powers(graph: Graph, transformer: Any, rows: str) -> str:
     if transformer.standardize:
         rows = inverse(graph, transformer._scaler, rows)
     undo = _undo_box_cox if transformer.method == "box-cox" else _undo_yeo_johnson
-    columns = [undo(graph, graph.take(rows, [number]), float(power)) for number, power in enumerate(transformer.lambdas_)]
+    columns = [
+        undo(graph, graph.take(rows, [number]), float(power)) for number, power in enumerate(transformer.lambdas_)
+    ]
     return columns[0] if len(columns) == 1 else graph.node("Concat", *columns, axis=1)
 
 

@@ -13,9 +13,13 @@ from skl2onnx.common.data_types import Int64TensorType
 from contract.tensors import Array
 from controller.convert.own.graph import Graph, label_type
 
-
 UNDERFLOW = -745.13
 """A margin below this has the probability 0 in float64."""
+
+
+SLACK = 4 * float(np.finfo(np.float32).eps)
+"""The relative distance below a threshold that still counts as equal: trees answer in float32, and a threshold is often
+one of their answers."""
 
 
 def is_linear(model: Any) -> bool:
@@ -67,7 +71,7 @@ def shares(graph: Graph, scores: str, parts: str, classes: Any) -> list[str]:
 def parse_codes(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
     """Declares an OutputCodeClassifier: its inner classifiers first, unless they are linear."""
     if not all(map(_is_affine, model.estimators_)):
-        inputs = [inner_probabilities(scope, inner, inputs) for inner in model.estimators_]
+        inputs = [inner_probabilities(scope, inner, inputs) for inner in model.estimators_ if not _is_affine(inner)]
     operator = scope.declare_local_operator("EdgewardOutputCodeClassifier", model)
     operator.inputs = inputs
     operator.outputs.append(scope.declare_local_variable("label", label_type(model.classes_)))
@@ -80,7 +84,12 @@ def codes(graph: Graph, model: Any, given: list[Any]) -> list[str]:
         columns = next((inner.coef_.shape[1] for inner in model.estimators_ if is_linear(inner)), model.n_features_in_)
         scores = graph.affine(graph.numbers(given), *_weights_of(model.estimators_, columns))
     else:
-        columns = [graph.take(graph.cast(each.full_name, graph.kind), [1]) for each in given]
+        asked = iter([graph.take(graph.cast(each.full_name, graph.kind), [1]) for each in given])
+        rows = given[0].full_name
+        columns = [
+            graph.rows_of(rows, [float(inner.y_[0])]) if _is_affine(inner) else next(asked)
+            for inner in model.estimators_
+        ]
         scores = graph.node("Concat", *columns, axis=1)
     return [graph.labels(graph.first_of_least(graph.squared_distances(scores, model.code_book_)), model.classes_)]
 
@@ -124,7 +133,7 @@ def above_threshold(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     positive = 1 if wanted is None else int(np.flatnonzero(classes == wanted)[0])
     threshold = model.best_threshold_ if tuned else (0.5 if model.threshold == "auto" else model.threshold)
     score = graph.node("Reshape", graph.take(probabilities, [positive]), np.array([-1]))
-    above = graph.cast(graph.node("GreaterOrEqual", score, float(threshold)), 7)
+    above = graph.cast(graph.node("GreaterOrEqual", score, float(threshold) * (1 - SLACK)), 7)
     at = above if positive == 1 else graph.node("Sub", np.array(1), above)
     return [graph.labels(at, classes), graph.node("Identity", probabilities)]
 
@@ -148,7 +157,7 @@ def _inner_label(scope: Any, model: Any, inputs: list[Any]) -> Any:
 
 
 def majority(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """VotingClassifier with hard votes: the class with most of them, of equal ones the first, and who voted for what."""
+    """VotingClassifier with hard votes: the class with most, of equal ones the first, and who voted for what."""
     votes = graph.node("Concat", *[graph.node("Reshape", each.full_name, np.array([-1, 1])) for each in given], axis=1)
     weights = model._weights_not_none
     weights = np.ones(len(given)) if weights is None else np.asarray(weights, dtype=float)
