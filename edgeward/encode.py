@@ -16,6 +16,8 @@ from contract.samples import encode_sample
 from contract.tensors import Array
 
 Kind = Literal["skops", "onnx"]
+TEXTS = "text"
+"""The name of the column that a list of texts without a name becomes."""
 _MISSING_TYPES = frozenset({"NAType", "NaTType"})
 """pandas' own ways to say that a cell is missing; pandas itself is not imported for them."""
 
@@ -61,20 +63,28 @@ def encode_model_and_rows(model: Any, sample: Any) -> tuple[Kind, bytes, bytes]:
 def encode_rows(sample: Any) -> bytes:
     """Encodes rows: one array (rows, ...), columns (a DataFrame), or arrays by name (a dict, an opened .npz).
 
-    BadInput `sample_missing` for other shapes and types.
+    A list or Series of texts is one column, with the name of the Series or `text`. BadInput `sample_missing` for other
+    shapes and types.
     """
     if hasattr(sample, "columns") and hasattr(sample, "to_numpy"):
         return encode_sample({str(name): _plain(sample[name].to_numpy()) for name in sample.columns})
     if isinstance(sample, Mapping):
         return encode_sample({str(name): _plain(np.asarray(array)) for name, array in sample.items()})
     rows = np.asarray(sample)
+    if rows.ndim == 1 and _is_text(rows):
+        return encode_sample({str(getattr(sample, "name", None) or TEXTS): _plain(rows)})
     if rows.ndim < 2 or rows.dtype.kind not in "fiub":
         raise BadInput(
             Code.SAMPLE_MISSING,
             f"sample has shape {rows.shape} and type {rows.dtype}: pass a DataFrame, an array of numbers (rows, "
-            "features) as devices will see them, or arrays by input name, whose first axis counts rows",
+            "features) as devices will see them, texts, or arrays by input name, whose first axis counts rows",
         )
     return encode_sample(rows)
+
+
+def _is_text(rows: Array) -> bool:
+    """Whether a list holds texts, of which some may be missing."""
+    return rows.dtype.kind == "U" or (rows.dtype == object and any(isinstance(cell, str) for cell in rows.tolist()))
 
 
 def _from_file(path: Path) -> tuple[Kind, bytes]:

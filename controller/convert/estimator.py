@@ -12,6 +12,7 @@ from contract.errors import BadInput, Code
 from controller.convert.parameters import refuse_opening
 from controller.convert.trusted_types import is_trusted
 
+_VECTORIZERS = ("TfidfVectorizer", "CountVectorizer", "HashingVectorizer")
 _DEFAULT_TOKENS = r"(?u)\b\w\w+\b"
 
 
@@ -67,6 +68,17 @@ def refuse_wrong(estimator: Any) -> None:
 def _splits_words_by_default(part: Any) -> bool:
     vectorizer = type(part).__name__ in ("TfidfVectorizer", "CountVectorizer")
     return vectorizer and (part.analyzer, part.token_pattern) == ("word", _DEFAULT_TOKENS)
+
+
+def takes_texts(estimator: Any) -> bool:
+    """Tells whether an estimator is fed a list of texts, and no columns: its first step is a vectorizer."""
+    steps = getattr(estimator, "steps", None)
+    if steps:
+        return takes_texts(steps[0][1])
+    if hasattr(estimator, "transformer_list"):
+        return any(takes_texts(part) for _, part in estimator.transformer_list)
+    inner = getattr(estimator, "best_estimator_", None) or getattr(estimator, "estimator_", None)
+    return type(estimator).__name__ in _VECTORIZERS or (inner is not None and takes_texts(inner))
 
 
 def addresses_columns(estimator: Any) -> bool:

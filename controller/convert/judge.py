@@ -4,13 +4,14 @@ Decides the order: refuse what converts wrongly, find the reference answers, sea
 files and processes, so that tests convert in their own process.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from sklearn import __version__
 
 from contract.answers.distinct import refuse_few
 from contract.answers.recorded import Recorded, Sample
-from controller.convert.estimator import addresses_columns, refuse_wrong
+from controller.convert.estimator import addresses_columns, refuse_wrong, takes_texts
 from controller.convert.precision import Judged, best_precision
 from controller.convert.reference_answers import own_answers, recorded_answers
 from controller.convert.sample_frame import read_sample
@@ -28,6 +29,7 @@ def judge_conversion(
     refuse_wrong(estimator)
     named = addresses_columns(estimator)
     rows = read_sample(sample, named=named)  # which refuses arrays of other ranks
+    rows = replace(rows, texts_alone=takes_texts(estimator) and rows.text_columns == list(rows.columns[:1]))
     if not waived:
         refuse_few(sample)
     if recorded is None:

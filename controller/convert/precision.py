@@ -118,14 +118,31 @@ def _judge(estimator: Any, reference: ReferenceAnswers, precision: Precision) ->
     allowed = tolerances(expected, alone=is_regression(reference))
     given = replace(rows, stand_ins=stand_ins_of(reference, asked, allowed))
     parity = _parity(reference, given, asked, allowed, precision)
-    return Judged(model, real, given, parity, allowed, required_columns(reference, asked, allowed))
+    required = required_columns(reference, asked, allowed)
+    return _of_what_is_read(Judged(model, real, given, parity, allowed, required))
+
+
+def _of_what_is_read(judged: Judged) -> Judged:
+    """The form with the columns that its model reads: a dropped one is not asked of devices."""
+    if judged.rows.as_matrix:
+        return judged
+    read = {entry.name for entry in open_session(judged.model).get_inputs()}
+    columns = tuple(name for name in judged.rows.columns if name in read)
+    required = None if judged.required is None else tuple(name for name in judged.required if name in read)
+    return replace(judged, rows=replace(judged.rows, columns=columns), required=required)
 
 
 def asks(model: bytes, real: str) -> tuple[Ask, list[str]]:
     """Returns (how the converted model is asked about rows, the names of its outputs)."""
     session = open_session(model)
     names = [output.name for output in session.get_outputs()]
-    return lambda rows: dict(zip(names, run_rows(session, names, rows.arrays(real)), strict=True)), names
+    taken = {entry.name for entry in session.get_inputs()}
+
+    def ask(rows: SampleFrame) -> dict[str, Array]:
+        arrays = {name: array for name, array in rows.arrays(real).items() if name in taken}
+        return dict(zip(names, run_rows(session, names, arrays), strict=True))
+
+    return ask, names
 
 
 def is_regression(reference: ReferenceAnswers) -> bool:

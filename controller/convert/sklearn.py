@@ -25,7 +25,7 @@ from sklearn.pipeline import Pipeline
 from contract.errors import BadInput, Code
 from controller.convert import tree_writer
 from controller.convert.estimator import walk
-from controller.convert.graph_names import with_input_names
+from controller.convert.graph_names import with_input_names, without_unused_inputs
 from controller.convert.own import every, selections
 from controller.convert.own.registered import Own, register
 from controller.convert.remedies import remedy
@@ -74,7 +74,7 @@ def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
         raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error)) from None
     except Exception as error:  # converters raise whatever their library raises
         raise BadInput(Code.CONVERSION_FAILED, remedy(estimator, error)) from None
-    onnx_model = with_input_names(onnx_model, [name for name, _ in types])
+    onnx_model = without_unused_inputs(with_input_names(onnx_model, [name for name, _ in types]))
     if real_dtype(precision) == "float32":
         return _same_bytes(compact_trees(onnx_model))
     return _loadable(onnx_model)
