@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from contract.errors import BadInput, Code
+from contract.onnx_scan import scan_onnx
 from contract.samples import encode_sample
 from contract.tensors import Array
 
@@ -96,9 +97,31 @@ def _from_file(path: Path) -> tuple[Kind, bytes]:
             f"{path}: push .onnx or .skops; a pickle is code and is not taken (save with skops.io.dump instead)",
         )
     try:
-        return kind, path.read_bytes()
+        raw = path.read_bytes()
+        return kind, _with_external_data(path, raw) if kind == "onnx" else raw
     except OSError as error:
         raise BadInput(Code.REQUEST_INVALID, f"{path}: {error.strerror}") from None
+
+
+def _with_external_data(path: Path, raw: bytes) -> bytes:
+    """The bytes of an ONNX file, with the weights that it keeps in files beside it."""
+    try:
+        scan_onnx(raw)
+    except BadInput as error:
+        if "external data" not in error.detail:
+            return raw  # the controller says what is wrong with it
+    else:
+        return raw
+    try:
+        import onnx  # only such files need it, and it is no dependency of the client
+    except ImportError:
+        words = f"{path} keeps its weights in files beside it: pip install onnx, so that they can be folded into it"
+        raise BadInput(Code.REQUEST_INVALID, words) from None
+    try:
+        return bytes(onnx.load(path).SerializeToString())
+    except Exception as error:  # onnx raises errors of its own for files that are missing or lie elsewhere
+        words = f"{path} keeps its weights in files beside it, which cannot be read: {type(error).__name__}: {error}"
+        raise BadInput(Code.REQUEST_INVALID, words[:400]) from None
 
 
 def _plain(column: Array) -> Array:

@@ -17,12 +17,12 @@ from msgspec.structs import replace as replace_fields
 from confinement.bounds import Bounds
 from confinement.process import FULL, confine
 from confinement.surroundings import library_paths
+from contract.answers.distinct import refuse_few
 from contract.answers.recorded import decode_recorded
 from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
 from contract.golden import by_run, join_golden, rows_differ, with_tolerances
 from contract.manifest import Tensor
-from contract.onnx_scan import scan_onnx
 from contract.tensors import Array, encode_tensors
 from contract.wire import decode, encode
 from controller.convert import request as files
@@ -30,6 +30,7 @@ from controller.convert.compare import no_reference
 from controller.convert.estimator import load_estimator
 from controller.convert.judge import judge_conversion
 from controller.convert.missing import named
+from controller.convert.onnx_origin import as_devices_take, with_free_batch
 from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.runs import open_session, run_rows
 from controller.convert.soundness import refuse_unsound
@@ -90,8 +91,10 @@ def _convert(request: Request, directory: Path) -> Conversion:
     raw = (directory / files.MODEL_IN).read_bytes()
     sample, recorded = decode_recorded((directory / files.SAMPLE).read_bytes())
     if request.kind == "onnx":
-        scan_onnx(raw)
-        return _finish(request, directory, _as_pushed(raw, sample))
+        taken = as_devices_take(raw)
+        if not request.rows_waived:
+            refuse_few(sample)
+        return _finish(request, directory, _as_pushed(taken, sample))
     estimator = load_estimator(raw, request.trusted_types)
     judged = judge_conversion(estimator, sample, recorded, budget_s=request.precision_s, waived=request.rows_waived)
     described: dict[str, Any] = {
@@ -112,6 +115,8 @@ def _as_pushed(raw: bytes, sample: Array | dict[str, Array]) -> Convertible:
     inputs, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
     if any(array.ndim > 2 for array in inputs.values()):
         inputs = first_rows(inputs, golden_rows(inputs))
+    if all(len(tensor.shape) == inputs[tensor.name].ndim > 0 for tensor in tensors):
+        raw = with_free_batch(raw, inputs)
     return Convertible(raw, inputs, matched.columns, no_reference(rows))
 
 

@@ -58,7 +58,9 @@ def forest() -> Any:
 
 CASES: dict[str, tuple[Any, Any, Any]] = {
     "constant": (DummyClassifier(strategy="most_frequent"), X, BINARY),
-    "a threshold that was tuned": (TunedThresholdClassifierCV(make_pipeline(StandardScaler(), LogisticRegression())), X, BINARY),
+    "a threshold that was tuned": (
+        TunedThresholdClassifierCV(make_pipeline(StandardScaler(), LogisticRegression())), X, BINARY,
+    ),
     "a threshold of the other class": (
         FixedThresholdClassifier(LogisticRegression(), threshold=0.2, pos_label="no"), X, BINARY,
     ),
