@@ -15,6 +15,7 @@ from contract.errors import BadInput, Code
 from contract.onnx_scan import scan_onnx
 from contract.samples import encode_sample
 from contract.tensors import Array
+from edgeward.boosters import refuse_raw_booster, with_booster_files
 
 Kind = Literal["skops", "onnx"]
 TEXTS = "text"
@@ -34,6 +35,7 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
         return "onnx", model
     if hasattr(model, "SerializeToString"):
         return "onnx", model.SerializeToString()
+    refuse_raw_booster(model)
     if not hasattr(model, "get_params"):
         raise BadInput(
             Code.REQUEST_INVALID,
@@ -41,7 +43,7 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
         )
     import skops.io
 
-    return "skops", skops.io.dumps(model)
+    return "skops", skops.io.dumps(with_booster_files(model))
 
 
 def encode_model_and_rows(model: Any, sample: Any) -> tuple[Kind, bytes, bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 import skops.io
 
 from contract.errors import BadInput, Code
+from controller.convert.booster_texts import with_boosters
 from controller.convert.parameters import refuse_opening
 from controller.convert.trusted_types import is_trusted
 
@@ -26,7 +27,7 @@ def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
         if not unknown:
             estimator = skops.io.loads(raw, trusted=reported)
             refuse_opening(estimator)
-            return estimator
+            return with_boosters(estimator)
     except (BadInput, MemoryError):
         raise
     except Exception as error:  # zip, JSON and skops' own errors: hostile bytes raise any of them

@@ -31,6 +31,7 @@ from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - withou
 from sklearn.impute import IterativeImputer, MissingIndicator
 
 from controller.convert.own import (
+    boosted,
     centres,
     codes,
     curves,
@@ -97,6 +98,8 @@ def _transformers() -> dict[type, Own]:
 
 def _predictors() -> dict[type, Own]:
     return {
+        boosted.BoostedClassifier: Own(boosted.classes_of_trees, _classes, BOTH),
+        boosted.BoostedRegressor: Own(boosted.numbers_of_trees, lambda model: len(model.boosted.start)),
         cluster.AffinityPropagation: Own(centres.nearest_centre, centres.centres_kept, BOTH),
         cluster.MeanShift: Own(centres.nearest_centre, centres.centres_kept, BOTH),
         cluster.Birch: Own(centres.nearest_subcluster, lambda model: len(model.subcluster_centers_), BOTH),
