@@ -5,6 +5,8 @@ an estimator has it.
 """
 
 import copy
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from contract.booster import BoosterFile
@@ -53,6 +55,18 @@ def _file_of(model: Any, library: str) -> Any:
     if document and getattr(model, "early_stopping_rounds", None) and library == "xgboost":
         document = bytes(model.get_booster()[: model.best_iteration + 1].save_raw("json")).decode()
     return BoosterFile(library, document, classes)
+
+
+def onnx_of_catboost(model: Any) -> bytes:
+    """The ONNX file that CatBoost writes itself. BadInput `request_invalid` with its words where it writes none."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "model.onnx"
+        try:
+            model.save_model(str(path), format="onnx")
+            return path.read_bytes()
+        except Exception as error:  # CatBoost has errors of its own, for categorical columns among others
+            words = f"CatBoost writes no ONNX of this model: {error}. Encode its categories as numbers, and fit again"
+            raise BadInput(Code.REQUEST_INVALID, words[:400]) from None
 
 
 def refuse_raw_booster(model: Any) -> None:

@@ -15,7 +15,7 @@ from contract.errors import BadInput, Code
 from contract.onnx_scan import scan_onnx
 from contract.samples import encode_sample
 from contract.tensors import Array
-from edgeward.boosters import refuse_raw_booster, with_booster_files
+from edgeward.boosters import onnx_of_catboost, refuse_raw_booster, with_booster_files
 
 Kind = Literal["skops", "onnx"]
 TEXTS = "text"
@@ -36,6 +36,8 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
     if hasattr(model, "SerializeToString"):
         return "onnx", model.SerializeToString()
     refuse_raw_booster(model)
+    if type(model).__module__.partition(".")[0] == "catboost":
+        return "onnx", onnx_of_catboost(model)
     if not hasattr(model, "get_params"):
         raise BadInput(
             Code.REQUEST_INVALID,

@@ -1,7 +1,7 @@
 """Reads the texts in which XGBoost and LightGBM keep their trees: JSON, and LightGBM's model text.
 
-Decides which models are covered: what is not is refused by name, because a part that is overlooked would answer wrongly.
-Sources: XGBoost's JSON schema (doc/model.schema), LightGBM's tree.cpp (Tree::ToString) and gbdt_model_text.cpp.
+Decides which models are covered: what is not is refused by name, because a part that is overlooked would
+answer wrongly. Sources: XGBoost's JSON schema (doc/model.schema), LightGBM's tree.cpp and gbdt_model_text.cpp.
 """
 
 import copy
@@ -76,7 +76,8 @@ def _of_xgboost(document: dict[str, Any]) -> Boosted:
     link, model = _XGBOOST_LINKS[objective], booster["model"]
     columns = max(int(told["num_class"]), int(told.get("num_target", "1")), 1)
     start = np.array([float(part) for part in str(told["base_score"]).strip("[]").split(",")])
-    start = {"logistic": lambda p: np.log(p) - np.log1p(-p), "exp": np.log}.get(link, lambda p: p)(start)
+    if link in ("logistic", "exp"):
+        start = np.log(start) - (np.log1p(-start) if link == "logistic" else 0.0)
     trees = tuple(_xgboost_tree(tree) for tree in model["trees"])
     start = np.broadcast_to(start, (columns,)).astype(np.float64)
     return Boosted(trees, tuple(model["tree_info"]), start, link, True, int(told["num_feature"]))
@@ -99,7 +100,7 @@ def _xgboost_tree(tree: dict[str, Any]) -> BoostedTree:
 
 
 def _of_lightgbm(text: str) -> Boosted:
-    head, *parts = text.split("\n\n\nend of trees")[0].split("end of trees")[0].split("\nTree=")
+    head, *parts = text.partition("end of trees")[0].split("\nTree=")
     told = dict(line.split("=", 1) for line in head.splitlines() if "=" in line)
     objective, *settings = told.get("objective", "").split()
     if objective not in _LIGHTGBM_LINKS or "sqrt" in settings:

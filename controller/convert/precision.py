@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from msgspec.structs import replace as replace_fields
 
@@ -106,8 +106,12 @@ def time_budget(seconds: float) -> Iterator[None]:
 
 
 def _judge(estimator: Any, reference: ReferenceAnswers, precision: Precision) -> Judged:
-    rows = reference.sample.rows
-    model, real = convert(estimator, rows, precision), real_dtype(precision)
+    return judge_form(convert(estimator, reference.sample.rows, precision), reference, precision)
+
+
+def judge_form(model: bytes, reference: ReferenceAnswers, precision: str, real: str = "") -> Judged:
+    """Returns a form with its evidence. `real`: the dtype of its real inputs, if the precision does not say it."""
+    rows, real = reference.sample.rows, real or real_dtype(cast("Precision", precision))
     asked, names = asks(model, real)
     expected = by_output(names, reference.sample.answers)
     one = as_one_margin(model, expected, asked(rows)) if len(expected) > 1 else None
@@ -152,7 +156,7 @@ def is_regression(reference: ReferenceAnswers) -> bool:
 
 
 def _parity(
-    reference: ReferenceAnswers, rows: SampleFrame, asked: Ask, allowed: dict[str, Array], precision: Precision
+    reference: ReferenceAnswers, rows: SampleFrame, asked: Ask, allowed: dict[str, Array], precision: str
 ) -> Parity:
     compared: dict[str, Compared] = {}
     worst: list[WorstRow] = []

@@ -51,6 +51,10 @@ class _Booster(BaseEstimator):
         self._predictors = ()
         self.estimators_ = [_Splits(tree) for tree in boosted.trees]
 
+    def fit(self, rows: Any, targets: Any) -> Any:
+        """Raises NotImplementedError: it was fitted elsewhere."""
+        raise NotImplementedError("a booster that was read from a text cannot be fitted")
+
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
@@ -146,7 +150,7 @@ def _sums(graph: Graph, boosted: Boosted, given: list[Any]) -> str:
 
 
 def _attributes(boosted: Boosted, real: Any) -> dict[str, Any]:
-    """The attributes of an ensemble. In float32 a threshold is rounded down, so that the same float32 go to the left."""
+    """The attributes of an ensemble. In float32 thresholds are rounded down: the same float32 go to the left."""
     trees = boosted.trees
     numbers = [np.arange(len(tree.leaf)) for tree in trees]
     in_tree = np.concatenate([np.full(len(tree.leaf), at) for at, tree in enumerate(trees)])
