@@ -3,6 +3,7 @@
 Decides which estimators would convert wrongly without an error. Never unpickles, and opens no file that the bytes name.
 """
 
+import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,10 +33,26 @@ def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
         raise
     except Exception as error:  # zip, JSON and skops' own errors: hostile bytes raise any of them
         raise BadInput(Code.REQUEST_INVALID, f"not a skops file: {type(error).__name__}: {error}"[:300]) from None
-    raise BadInput(
-        Code.ESTIMATOR_UNTRUSTED,
-        f"unknown types {', '.join(unknown)}: an operator can add them to convert.trusted_types if their code is safe",
-    )
+    raise BadInput(Code.ESTIMATOR_UNTRUSTED, _untrusted(unknown))
+
+
+def _untrusted(unknown: list[str]) -> str:
+    """What to do about unknown types: to trust one helps only where its package is installed."""
+    absent = sorted({name.partition(".")[0] for name in unknown if not _is_installed(name.partition(".")[0])})
+    types = f"unknown types {', '.join(unknown)}"
+    if absent:
+        return (
+            f"{types}: the controller does not have {', '.join(absent)}. Push an ONNX file that you have made yourself"
+        )
+    return f"{types}: an operator can add them to convert.trusted_types if their code is safe"
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package can be imported here; nothing of it runs. What was defined in a notebook cannot."""
+    try:
+        return package != "__main__" and importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def walk(estimator: Any, path: str = "") -> Iterator[tuple[str, Any]]:

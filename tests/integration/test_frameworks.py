@@ -16,7 +16,7 @@ from controller.config import BrokerConfig
 from edgeward.client import Client
 from edgeward.demo.processes import Site, wait_for
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.broker, pytest.mark.soak, pytest.mark.timeout(300)]
 RNG = np.random.default_rng(0)
 X = np.round(RNG.normal(size=(200, 4)), 2)
 CLASSES = (X[:, 0] > 0).astype(int) + (X[:, 2] > 0)
