@@ -33,11 +33,14 @@ PIPELINES = 40
 RNG = np.random.default_rng(0)
 X = np.round(np.abs(RNG.normal(3, 1, (200, 4))), 2)
 CLASSES = (X[:, 0] > 3).astype(int) + (X[:, 1] > 3.5)
+PAIRS = np.stack([CLASSES > 0, X[:, 2] > 3], axis=1).astype(float)
 TARGETS = X @ np.array([1.0, -2.0, 0.5, 0.0]) + 0.1 * RNG.normal(size=200)
 SAMPLE_ROWS = 120
 RUNS = 5
 """Runs of which the median is shown."""
 
+_NEEDED: dict[str, dict[str, Any]] = {"MissingIndicator": {"features": "all"}}
+"""Parameters without which an estimator answers no column to these rows."""
 _SKIPPED = {"DictVectorizer", "FeatureHasher", "HashingVectorizer", "CountVectorizer", "TfidfVectorizer"}
 """Their rows are no matrix of numbers."""
 
@@ -68,15 +71,16 @@ def estimators() -> dict[str, Fuzzed]:
         if name in _SKIPPED:
             continue
         try:
-            model = _fitted(kind)
-        except Exception:  # what cannot be fitted to a matrix and one target has nothing to convert
+            model, rows = _fitted(kind)
+        except Exception:  # what cannot be fitted to a matrix, or to one column, has nothing to convert
             continue
         if hasattr(model, "predict") or hasattr(model, "transform"):
-            found[name] = fuzz(model, X[:SAMPLE_ROWS], X[SAMPLE_ROWS:], live=True)
+            found[name] = fuzz(model, rows[:SAMPLE_ROWS], rows[SAMPLE_ROWS:], live=True)
     return found
 
 
-def _fitted(kind: Any) -> Any:
+def _fitted(kind: Any) -> tuple[Any, Any]:
+    """Returns (the estimator, the rows to which it was fitted)."""
     regression = any(base.__name__ == "RegressorMixin" for base in kind.__mro__)
     targets: Any = TARGETS if regression else CLASSES
     inner = Ridge() if regression else LogisticRegression(max_iter=200)
@@ -87,11 +91,14 @@ def _fitted(kind: Any) -> Any:
         {"transformer_list": [("all", "passthrough")]},
     )  # fmt: skip
     fault: Exception | None = None
-    for chosen in options:
-        try:
-            return kind(**chosen).fit(X[:SAMPLE_ROWS], targets[:SAMPLE_ROWS])
-        except Exception as error:
-            fault = error
+    used = (_NEEDED[kind.__name__],) if kind.__name__ in _NEEDED else options
+    tasks = ((X, targets), (X, CLASSES > 0), (X, PAIRS), (X, PAIRS > 0), (X[:, :1], targets))
+    for rows, wanted in tasks:
+        for chosen in used:
+            try:
+                return kind(**chosen).fit(rows[:SAMPLE_ROWS], wanted[:SAMPLE_ROWS]), rows
+            except Exception as error:
+                fault = error
     raise fault or ValueError(kind.__name__)
 
 

@@ -12,10 +12,14 @@ from typing import Any, Literal
 import numpy as np
 
 from contract.errors import BadInput, Code
+from contract.onnx_scan import scan_onnx
 from contract.samples import encode_sample
 from contract.tensors import Array
+from edgeward.boosters import onnx_of_catboost, refuse_raw_booster, with_booster_files
 
 Kind = Literal["skops", "onnx"]
+TEXTS = "text"
+"""The name of the column that a list of texts without a name becomes."""
 _MISSING_TYPES = frozenset({"NAType", "NaTType"})
 """pandas' own ways to say that a cell is missing; pandas itself is not imported for them."""
 
@@ -31,6 +35,9 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
         return "onnx", model
     if hasattr(model, "SerializeToString"):
         return "onnx", model.SerializeToString()
+    refuse_raw_booster(model)
+    if type(model).__module__.partition(".")[0] == "catboost":
+        return "onnx", onnx_of_catboost(model)
     if not hasattr(model, "get_params"):
         raise BadInput(
             Code.REQUEST_INVALID,
@@ -38,7 +45,7 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
         )
     import skops.io
 
-    return "skops", skops.io.dumps(model)
+    return "skops", skops.io.dumps(with_booster_files(model))
 
 
 def encode_model_and_rows(model: Any, sample: Any) -> tuple[Kind, bytes, bytes]:
@@ -61,20 +68,28 @@ def encode_model_and_rows(model: Any, sample: Any) -> tuple[Kind, bytes, bytes]:
 def encode_rows(sample: Any) -> bytes:
     """Encodes rows: one array (rows, ...), columns (a DataFrame), or arrays by name (a dict, an opened .npz).
 
-    BadInput `sample_missing` for other shapes and types.
+    A list or Series of texts is one column, with the name of the Series or `text`. BadInput `sample_missing` for other
+    shapes and types.
     """
     if hasattr(sample, "columns") and hasattr(sample, "to_numpy"):
         return encode_sample({str(name): _plain(sample[name].to_numpy()) for name in sample.columns})
     if isinstance(sample, Mapping):
         return encode_sample({str(name): _plain(np.asarray(array)) for name, array in sample.items()})
     rows = np.asarray(sample)
+    if rows.ndim == 1 and _is_text(rows):
+        return encode_sample({str(getattr(sample, "name", None) or TEXTS): _plain(rows)})
     if rows.ndim < 2 or rows.dtype.kind not in "fiub":
         raise BadInput(
             Code.SAMPLE_MISSING,
             f"sample has shape {rows.shape} and type {rows.dtype}: pass a DataFrame, an array of numbers (rows, "
-            "features) as devices will see them, or arrays by input name, whose first axis counts rows",
+            "features) as devices will see them, texts, or arrays by input name, whose first axis counts rows",
         )
     return encode_sample(rows)
+
+
+def _is_text(rows: Array) -> bool:
+    """Whether a list holds texts, of which some may be missing."""
+    return rows.dtype.kind == "U" or (rows.dtype == object and any(isinstance(cell, str) for cell in rows.tolist()))
 
 
 def _from_file(path: Path) -> tuple[Kind, bytes]:
@@ -86,9 +101,31 @@ def _from_file(path: Path) -> tuple[Kind, bytes]:
             f"{path}: push .onnx or .skops; a pickle is code and is not taken (save with skops.io.dump instead)",
         )
     try:
-        return kind, path.read_bytes()
+        raw = path.read_bytes()
+        return kind, _with_external_data(path, raw) if kind == "onnx" else raw
     except OSError as error:
         raise BadInput(Code.REQUEST_INVALID, f"{path}: {error.strerror}") from None
+
+
+def _with_external_data(path: Path, raw: bytes) -> bytes:
+    """The bytes of an ONNX file, with the weights that it keeps in files beside it."""
+    try:
+        scan_onnx(raw)
+    except BadInput as error:
+        if "external data" not in error.detail:
+            return raw  # the controller says what is wrong with it
+    else:
+        return raw
+    try:
+        import onnx  # only such files need it, and it is no dependency of the client
+    except ImportError:
+        words = f"{path} keeps its weights in files beside it: pip install onnx, so that they can be folded into it"
+        raise BadInput(Code.REQUEST_INVALID, words) from None
+    try:
+        return bytes(onnx.load(path).SerializeToString())
+    except Exception as error:  # onnx raises errors of its own for files that are missing or lie elsewhere
+        words = f"{path} keeps its weights in files beside it, which cannot be read: {type(error).__name__}: {error}"
+        raise BadInput(Code.REQUEST_INVALID, words[:400]) from None
 
 
 def _plain(column: Array) -> Array:

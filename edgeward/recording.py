@@ -84,6 +84,8 @@ def _as_given(given: Any, rows: Sample) -> Any:
     """Plain rows in the form and the types of what the user gave, as far as these can hold them."""
     if isinstance(rows, np.ndarray):
         return rows
+    if not hasattr(given, "columns") and not isinstance(given, Mapping):  # a list of texts, or a Series
+        return next(iter(rows.values()))
     if not hasattr(given, "iloc"):
         return rows
     import pandas as pd  # whoever gave a DataFrame has it

@@ -10,7 +10,9 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from contract.answers.distinct import refuse_few
 from contract.manifest import Manifest
+from contract.samples import decode_sample
 from edgeward import sticks
 from edgeward.answers.blob import Blob
 from edgeward.answers.models import (
@@ -81,6 +83,8 @@ class VersionCalls:
             from edgeward.recording import with_answers  # 4 ms: only where a live estimator is pushed
 
             rows = with_answers(model, sample, rows, waived=bool(waive_rows))
+        elif not waive_rows:
+            refuse_few(decode_sample(rows))
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
         own = run_gates(gates or {}, model, held_out)
         request: dict[str, Any] = {"kind": kind, "tags": tags or {}, "variants": list(variants)}

@@ -28,7 +28,7 @@ from agent.serving.oip_messages import (
     read_infer,
     refusal,
 )
-from agent.serving.rows import count_rows
+from agent.serving.rows import count_rows, refuse_unequal_rows
 from agent.serving.serving import Serving
 from agent.serving.slot import ModelSlot
 from agent.serving.statistics import Statistics
@@ -300,6 +300,7 @@ def _inputs(manifest: Manifest, asked: InferRequest, tail: memoryview) -> dict[s
     if at != len(tail):
         words = f"{len(tail) - at} bytes follow the tensors that binary_data_size names"
         raise BadInput(Code.TENSORS_INVALID, words)
+    refuse_unequal_rows(arrays, manifest)
     return arrays
 
 

@@ -132,6 +132,24 @@ def count_rows(inputs: Mapping[str, Array]) -> int:
     return next((len(array) for array in inputs.values() if array.ndim), 1)
 
 
+def refuse_unequal_rows(inputs: Mapping[str, Array], manifest: Manifest) -> None:
+    """Raises BadInput `tensors_invalid` for inputs whose first axis counts the same rows and differs in length.
+
+    onnxruntime would stretch one row to stand for all. Axes that the model names otherwise count something else.
+    """
+    lengths: dict[str, tuple[str, int]] = {}
+    for tensor in manifest.inputs:
+        if not tensor.shape or tensor.shape[0] != -1:
+            continue
+        counts = tensor.dimensions[0] if tensor.dimensions else ""
+        first, rows = lengths.setdefault(counts, (tensor.name, len(inputs[tensor.name])))
+        if len(inputs[tensor.name]) != rows:
+            words = (
+                f"input {tensor.name!r} has {len(inputs[tensor.name])} rows, input {first!r} has {rows}: as many each"
+            )
+            raise BadInput(Code.TENSORS_INVALID, words)
+
+
 def answer_of(outputs: list[Array], *, regression: bool) -> Answer:
     """Returns the first value of the first output, shape (rows, ...): a number, or the name of a class as text."""
     first = outputs[0].item(0)

@@ -14,10 +14,10 @@ MIN_DISTINCT_ROWS = 50
 
 def distinct_rows(sample: Sample) -> int:
     """Returns the number of rows that differ from each other, counted up to MIN_DISTINCT_ROWS."""
-    columns = list(sample.T) if isinstance(sample, np.ndarray) else list(sample.values())
-    found: set[tuple[str, ...]] = set()
-    for row in zip(*columns, strict=True):
-        found.add(tuple(map(str, row)))
+    arrays = [sample] if isinstance(sample, np.ndarray) else list(sample.values())
+    found: set[tuple[object, ...]] = set()
+    for row in zip(*(array for array in arrays if array.ndim), strict=True):
+        found.add(tuple(cell.tobytes() if isinstance(cell, np.ndarray) else str(cell) for cell in row))
         if len(found) == MIN_DISTINCT_ROWS:
             break
     return len(found)

@@ -21,7 +21,7 @@ MAX_TREES = 200
 
 def thresholds_of(estimator: Any, columns: int) -> dict[int, Array]:
     """Returns the thresholds by position of the column, float64; {} where they cannot be told."""
-    steps = [step for _, step in getattr(estimator, "steps", ())] or [estimator]
+    steps = _steps(estimator)
     found = _of_trees(steps[-1], columns)
     try:
         with warnings.catch_warnings():
@@ -31,6 +31,20 @@ def thresholds_of(estimator: Any, columns: int) -> dict[int, Array]:
     except Exception:
         return {}
     return found
+
+
+def _steps(estimator: Any) -> list[Any]:
+    """The steps of an estimator, of pipelines within pipelines too; of a wrapper those of what answers for it."""
+    if hasattr(estimator, "steps"):
+        return [inner for _, step in estimator.steps for inner in _steps(step)]
+    if hasattr(estimator, "estimators_") or hasattr(estimator, "support_"):
+        return [estimator]  # it answers itself, or numbers the columns anew
+    inner = next((getattr(estimator, name) for name in _ANSWERS if hasattr(estimator, name)), None)
+    return [estimator] if inner is None else _steps(inner)
+
+
+_ANSWERS = ("best_estimator_", "estimator_", "regressor_")
+"""Attributes of a wrapper that hold the fitted estimator which answers for it."""
 
 
 def _of_trees(estimator: Any, columns: int) -> dict[int, Array]:
@@ -62,6 +76,8 @@ def _splits(estimator: Any) -> Iterator[tuple[Array, Array]]:
             nodes = predictor.nodes
             inner = (nodes["is_leaf"] == 0) & (nodes["is_categorical"] == 0)
             yield nodes["feature_idx"][inner].astype(np.int64), nodes["num_threshold"][inner]
+    for calibrated in getattr(estimator, "calibrated_classifiers_", ()):
+        yield from _splits(calibrated.estimator)
     if hasattr(estimator, "estimators_features_"):
         return  # columns are numbered anew in each tree
     for inner_estimator in np.ravel(np.asarray(getattr(estimator, "estimators_", ()), dtype=object)):

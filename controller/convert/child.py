@@ -17,19 +17,21 @@ from msgspec.structs import replace as replace_fields
 from confinement.bounds import Bounds
 from confinement.process import FULL, confine
 from confinement.surroundings import library_paths
+from contract.answers.distinct import refuse_few
 from contract.answers.recorded import decode_recorded
 from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
 from contract.golden import by_run, join_golden, rows_differ, with_tolerances
 from contract.manifest import Tensor
-from contract.onnx_scan import scan_onnx
 from contract.tensors import Array, encode_tensors
 from contract.wire import decode, encode
 from controller.convert import request as files
 from controller.convert.compare import no_reference
 from controller.convert.estimator import load_estimator
-from controller.convert.judge import judge_conversion
+from controller.convert.judge import judge_conversion, judge_pushed
 from controller.convert.missing import named
+from controller.convert.onnx_origin import as_devices_take, with_free_batch
+from controller.convert.precision import Judged
 from controller.convert.request import Conversion, ConvertedForm, Fault, Request
 from controller.convert.runs import open_session, run_rows
 from controller.convert.soundness import refuse_unsound
@@ -90,19 +92,34 @@ def _convert(request: Request, directory: Path) -> Conversion:
     raw = (directory / files.MODEL_IN).read_bytes()
     sample, recorded = decode_recorded((directory / files.SAMPLE).read_bytes())
     if request.kind == "onnx":
-        scan_onnx(raw)
-        return _finish(request, directory, _as_pushed(raw, sample))
+        taken = as_devices_take(raw)
+        if not request.rows_waived:
+            refuse_few(sample)
+        beside = None if recorded is None else judge_pushed(taken, sample, recorded)
+        if beside is not None:
+            return _finish(request, directory, _judged(beside), **_lacking(beside))
+        return _finish(request, directory, _as_pushed(taken, sample))
     estimator = load_estimator(raw, request.trusted_types)
     judged = judge_conversion(estimator, sample, recorded, budget_s=request.precision_s, waived=request.rows_waived)
     described: dict[str, Any] = {
         "estimator": type(estimator).__name__,
         "params": {name: repr(value)[:200] for name, value in sorted(estimator.get_params(deep=False).items())},
+        **_lacking(judged),
+    }
+    return _finish(request, directory, _judged(judged), **described)
+
+
+def _judged(judged: Judged) -> Convertible:
+    return Convertible(judged.model, judged.rows.arrays(judged.real), judged.rows.columns, judged.parity)
+
+
+def _lacking(judged: Judged) -> dict[str, Any]:
+    """What rows may lack, as the manifest says it."""
+    return {
         "nan": "refuse" if judged.required is None else "accept",
         "required": judged.required or (),
         "missing_text": named(judged.rows.stand_ins, judged.rows.columns),
     }
-    converted = Convertible(judged.model, judged.rows.arrays(judged.real), judged.rows.columns, judged.parity)
-    return _finish(request, directory, converted, **described)
 
 
 def _as_pushed(raw: bytes, sample: Array | dict[str, Array]) -> Convertible:
@@ -112,6 +129,8 @@ def _as_pushed(raw: bytes, sample: Array | dict[str, Array]) -> Convertible:
     inputs, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
     if any(array.ndim > 2 for array in inputs.values()):
         inputs = first_rows(inputs, golden_rows(inputs))
+    if all(len(tensor.shape) == inputs[tensor.name].ndim > 0 for tensor in tensors):
+        raw = with_free_batch(raw, inputs)
     return Convertible(raw, inputs, matched.columns, no_reference(rows))
 
 

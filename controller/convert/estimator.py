@@ -3,21 +3,18 @@
 Decides which estimators would convert wrongly without an error. Never unpickles, and opens no file that the bytes name.
 """
 
+import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
 import skops.io
 
 from contract.errors import BadInput, Code
+from controller.convert.booster_texts import with_boosters
 from controller.convert.parameters import refuse_opening
 from controller.convert.trusted_types import is_trusted
 
-_WRONG = {
-    "TunedThresholdClassifierCV": "its threshold is lost in ONNX (20 % of labels differ): set it in your application",
-    "FixedThresholdClassifier": "it has no ONNX form: convert its inner estimator and set the threshold yourself",
-    "RFE": "as a predictor it converts to its selection only: fit a pipeline of SelectFromModel and the estimator",
-    "RFECV": "as a predictor it converts to its selection only: fit a pipeline of SelectFromModel and the estimator",
-}
+_VECTORIZERS = ("TfidfVectorizer", "CountVectorizer", "HashingVectorizer")
 _DEFAULT_TOKENS = r"(?u)\b\w\w+\b"
 
 
@@ -31,15 +28,31 @@ def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
         if not unknown:
             estimator = skops.io.loads(raw, trusted=reported)
             refuse_opening(estimator)
-            return estimator
+            return with_boosters(estimator)
     except (BadInput, MemoryError):
         raise
     except Exception as error:  # zip, JSON and skops' own errors: hostile bytes raise any of them
         raise BadInput(Code.REQUEST_INVALID, f"not a skops file: {type(error).__name__}: {error}"[:300]) from None
-    raise BadInput(
-        Code.ESTIMATOR_UNTRUSTED,
-        f"unknown types {', '.join(unknown)}: an operator can add them to convert.trusted_types if their code is safe",
-    )
+    raise BadInput(Code.ESTIMATOR_UNTRUSTED, _untrusted(unknown))
+
+
+def _untrusted(unknown: list[str]) -> str:
+    """What to do about unknown types: to trust one helps only where its package is installed."""
+    absent = sorted({name.partition(".")[0] for name in unknown if not _is_installed(name.partition(".")[0])})
+    types = f"unknown types {', '.join(unknown)}"
+    if absent:
+        return (
+            f"{types}: the controller does not have {', '.join(absent)}. Push an ONNX file that you have made yourself"
+        )
+    return f"{types}: an operator can add them to convert.trusted_types if their code is safe"
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package can be imported here; nothing of it runs. What was defined in a notebook cannot."""
+    try:
+        return package != "__main__" and importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def walk(estimator: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -62,13 +75,10 @@ def _inner(estimator: Any) -> Iterator[tuple[str, Any]]:
 def refuse_wrong(estimator: Any) -> None:
     """Raises BadInput `estimator_unsupported` for an estimator that would convert but answer wrongly."""
     for path, part in walk(estimator):
-        name = type(part).__name__
-        if name in _WRONG:
-            raise BadInput(Code.ESTIMATOR_UNSUPPORTED, f"{path} ({name}): {_WRONG[name]}")
         if _splits_words_by_default(part):
             raise BadInput(
                 Code.ESTIMATOR_UNSUPPORTED,
-                f"{path} ({name}): the default token pattern splits words differently in ONNX; "
+                f"{path} ({type(part).__name__}): the default token pattern splits words differently in ONNX; "
                 "set token_pattern='[a-zA-Z0-9_]+' and fit again",
             )
 
@@ -76,6 +86,17 @@ def refuse_wrong(estimator: Any) -> None:
 def _splits_words_by_default(part: Any) -> bool:
     vectorizer = type(part).__name__ in ("TfidfVectorizer", "CountVectorizer")
     return vectorizer and (part.analyzer, part.token_pattern) == ("word", _DEFAULT_TOKENS)
+
+
+def takes_texts(estimator: Any) -> bool:
+    """Tells whether an estimator is fed a list of texts, and no columns: its first step is a vectorizer."""
+    steps = getattr(estimator, "steps", None)
+    if steps:
+        return takes_texts(steps[0][1])
+    if hasattr(estimator, "transformer_list"):
+        return any(takes_texts(part) for _, part in estimator.transformer_list)
+    inner = getattr(estimator, "best_estimator_", None) or getattr(estimator, "estimator_", None)
+    return type(estimator).__name__ in _VECTORIZERS or (inner is not None and takes_texts(inner))
 
 
 def addresses_columns(estimator: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Names in a converted graph: inputs get the names of the sample's columns back, whatever characters these have.
+"""Inputs of a converted graph: they get the names of the sample's columns back, and those that nothing reads go.
 
 skl2onnx writes "Living_Area__m__" for "Living Area (m²)". Decides by position: skl2onnx keeps the order of the inputs.
 """
@@ -8,6 +8,18 @@ from collections.abc import Sequence
 import onnx
 
 from contract.errors import BadInput, Code
+
+
+def without_unused_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns the model without the inputs that no node reads: no device is asked for a column that is dropped.
+
+    One input stays, because a run without any has no rows.
+    """
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [entry for entry in model.graph.input if entry.name in read] or list(model.graph.input)[:1]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    return model
 
 
 def with_input_names(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:

@@ -4,16 +4,39 @@ Decides the order: refuse what converts wrongly, find the reference answers, sea
 files and processes, so that tests convert in their own process.
 """
 
+from dataclasses import replace
 from typing import Any
 
+import onnx
 from sklearn import __version__
 
 from contract.answers.distinct import refuse_few
 from contract.answers.recorded import Recorded, Sample
-from controller.convert.estimator import addresses_columns, refuse_wrong
-from controller.convert.precision import Judged, best_precision
+from controller.convert.estimator import addresses_columns, refuse_wrong, takes_texts
+from controller.convert.graph_names import with_input_names
+from controller.convert.precision import Judged, best_precision, judge_form
 from controller.convert.reference_answers import own_answers, recorded_answers
-from controller.convert.sample_frame import read_sample
+from controller.convert.runs import open_session
+from controller.convert.sample_frame import MATRIX_INPUT, read_sample
+
+
+def judge_pushed(model: bytes, sample: Sample, recorded: Recorded) -> Judged | None:
+    """Returns a pushed ONNX model beside the recorded answers of the framework that made it.
+
+    None where it does not take one matrix of reals, which is what such answers are recorded for.
+    """
+    given = open_session(model).get_inputs()
+    if len(given) != 1 or given[0].type not in _REALS or len(given[0].shape) != 2:
+        return None
+    rows = read_sample(sample, named=False)
+    if not rows.as_matrix:
+        return None
+    renamed = with_input_names(onnx.load_from_string(model), [MATRIX_INPUT]).SerializeToString()
+    return judge_form(renamed, recorded_answers(recorded, rows, named=False), AS_PUSHED, _REALS[given[0].type])
+
+
+_REALS = {"tensor(float)": "float32", "tensor(double)": "float64"}
+AS_PUSHED = "as pushed"
 
 
 def judge_conversion(
@@ -28,6 +51,7 @@ def judge_conversion(
     refuse_wrong(estimator)
     named = addresses_columns(estimator)
     rows = read_sample(sample, named=named)  # which refuses arrays of other ranks
+    rows = replace(rows, texts_alone=takes_texts(estimator) and rows.text_columns == list(rows.columns[:1]))
     if not waived:
         refuse_few(sample)
     if recorded is None:

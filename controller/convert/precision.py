@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from msgspec.structs import replace as replace_fields
 
@@ -106,8 +106,12 @@ def time_budget(seconds: float) -> Iterator[None]:
 
 
 def _judge(estimator: Any, reference: ReferenceAnswers, precision: Precision) -> Judged:
-    rows = reference.sample.rows
-    model, real = convert(estimator, rows, precision), real_dtype(precision)
+    return judge_form(convert(estimator, reference.sample.rows, precision), reference, precision)
+
+
+def judge_form(model: bytes, reference: ReferenceAnswers, precision: str, real: str = "") -> Judged:
+    """Returns a form with its evidence. `real`: the dtype of its real inputs, if the precision does not say it."""
+    rows, real = reference.sample.rows, real or real_dtype(cast("Precision", precision))
     asked, names = asks(model, real)
     expected = by_output(names, reference.sample.answers)
     one = as_one_margin(model, expected, asked(rows)) if len(expected) > 1 else None
@@ -118,14 +122,31 @@ def _judge(estimator: Any, reference: ReferenceAnswers, precision: Precision) ->
     allowed = tolerances(expected, alone=is_regression(reference))
     given = replace(rows, stand_ins=stand_ins_of(reference, asked, allowed))
     parity = _parity(reference, given, asked, allowed, precision)
-    return Judged(model, real, given, parity, allowed, required_columns(reference, asked, allowed))
+    required = required_columns(reference, asked, allowed)
+    return _of_what_is_read(Judged(model, real, given, parity, allowed, required))
+
+
+def _of_what_is_read(judged: Judged) -> Judged:
+    """The form with the columns that its model reads: a dropped one is not asked of devices."""
+    if judged.rows.as_matrix:
+        return judged
+    read = {entry.name for entry in open_session(judged.model).get_inputs()}
+    columns = tuple(name for name in judged.rows.columns if name in read)
+    required = None if judged.required is None else tuple(name for name in judged.required if name in read)
+    return replace(judged, rows=replace(judged.rows, columns=columns), required=required)
 
 
 def asks(model: bytes, real: str) -> tuple[Ask, list[str]]:
     """Returns (how the converted model is asked about rows, the names of its outputs)."""
     session = open_session(model)
     names = [output.name for output in session.get_outputs()]
-    return lambda rows: dict(zip(names, run_rows(session, names, rows.arrays(real)), strict=True)), names
+    taken = {entry.name for entry in session.get_inputs()}
+
+    def ask(rows: SampleFrame) -> dict[str, Array]:
+        arrays = {name: array for name, array in rows.arrays(real).items() if name in taken}
+        return dict(zip(names, run_rows(session, names, arrays), strict=True))
+
+    return ask, names
 
 
 def is_regression(reference: ReferenceAnswers) -> bool:
@@ -135,7 +156,7 @@ def is_regression(reference: ReferenceAnswers) -> bool:
 
 
 def _parity(
-    reference: ReferenceAnswers, rows: SampleFrame, asked: Ask, allowed: dict[str, Array], precision: Precision
+    reference: ReferenceAnswers, rows: SampleFrame, asked: Ask, allowed: dict[str, Array], precision: str
 ) -> Parity:
     compared: dict[str, Compared] = {}
     worst: list[WorstRow] = []

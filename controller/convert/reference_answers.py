@@ -52,14 +52,14 @@ def recorded_answers(recorded: Recorded, rows: SampleFrame, *, named: bool) -> R
 def own_answers(estimator: Any, rows: SampleFrame, sample: Sample, version: str, *, named: bool) -> ReferenceAnswers:
     """Asks the estimator as it is loaded here. BadInput `sample_refused` if it refuses its sample."""
     try:
-        answers = ask(estimator, rows.frame)
+        answers = ask(estimator, rows.given)
     except Exception as error:  # an estimator raises whatever it likes
         words = f"{type(estimator).__name__} refuses the sample: {type(error).__name__}: {error}"
         raise BadInput(Code.SAMPLE_REFUSED, words[:400]) from None
     perturbed = perturb(sample, thresholds_of(estimator, len(rows.columns)))
     tried = _like(rows, perturbed.rows, named=named)
     found, answered = ask_each(
-        lambda start, stop: ask(estimator, tried.part(slice(start, stop)).frame),
+        lambda start, stop: ask(estimator, tried.part(slice(start, stop)).given),
         groups_of(perturbed),
         len(perturbed.kinds),
     )
@@ -73,7 +73,7 @@ def asked_again(estimator: Any, reference: ReferenceAnswers) -> Iterator[tuple[A
     Raises what the estimator raises.
     """
     for answered in (reference.sample, *reference.tried):
-        yield answered, ask(estimator, answered.rows.frame)
+        yield answered, ask(estimator, answered.rows.given)
 
 
 def _like(rows: SampleFrame, others: Sample, *, named: bool) -> SampleFrame:

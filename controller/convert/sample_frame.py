@@ -27,9 +27,16 @@ class SampleFrame:
     as_matrix: bool
     stand_ins: Mapping[str, str] = field(default_factory=dict)
     """By column, the text that stands for a missing one in ONNX, which knows no missing text."""
+    texts_alone: bool = False
+    """Whether the estimator is fed the texts of the one column as a list."""
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    @property
+    def given(self) -> Any:
+        """The rows as the estimator is fed them."""
+        return self.frame[self.columns[0]].to_numpy() if self.texts_alone else self.frame
 
     def arrays(self, real: str) -> dict[str, Array]:
         """Returns the inputs by name. `real` is the dtype of real numbers: `float32` or `float64`.

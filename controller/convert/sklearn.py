@@ -23,16 +23,20 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.pipeline import Pipeline
 
 from contract.errors import BadInput, Code
-from controller.convert import own_converters, tree_writer
+from controller.convert import tree_writer
 from controller.convert.estimator import walk
-from controller.convert.graph_names import with_input_names
+from controller.convert.graph_names import with_input_names, without_unused_inputs
+from controller.convert.own import every, selections
+from controller.convert.own.registered import Own, register
 from controller.convert.remedies import remedy
+from controller.convert.rewritten import KeptColumns, rewritten
 from controller.convert.runs import open_session
 from controller.convert.sample_frame import SampleFrame
 from controller.convert.trees import compact_trees
 
 tree_writer.install()
-own_converters.install()
+every.install()
+register(KeptColumns, Own(selections.kept_columns, selections.support_kept))
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
 _TEXT = {vectorizer: {"locale": "C.UTF-8"} for vectorizer in (CountVectorizer, TfidfVectorizer)}
@@ -53,22 +57,24 @@ def precisions_for(estimator: Any) -> tuple[Precision, ...]:
     """Returns the precisions to try. Gaussian processes need float64; a cast needs a pipeline of two or more steps."""
     if any(type(part).__name__.startswith("GaussianProcess") for _, part in walk(estimator)):
         return ("float64",)
-    return PRECISIONS if isinstance(estimator, Pipeline) and len(estimator.steps) > 1 else PRECISIONS[:2]
+    plain = rewritten(estimator)
+    return PRECISIONS if isinstance(plain, Pipeline) and len(plain.steps) > 1 else PRECISIONS[:2]
 
 
 def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
     """Returns ONNX bytes. BadInput `estimator_unsupported` names the failing step, `conversion_failed` the error."""
-    model = _with_cast(estimator) if precision == CAST else estimator
+    plain = rewritten(estimator)
+    model = _with_cast(plain) if precision == CAST else plain
     types = _types(sample, precision)
     try:
-        onnx_model = _converted(model, types, _option_sets(estimator))
+        onnx_model = _converted(model, types, _option_sets(plain))
     except BadInput:
         raise
     except (MissingShapeCalculator, MissingConverter) as error:
         raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error)) from None
     except Exception as error:  # converters raise whatever their library raises
         raise BadInput(Code.CONVERSION_FAILED, remedy(estimator, error)) from None
-    onnx_model = with_input_names(onnx_model, [name for name, _ in types])
+    onnx_model = without_unused_inputs(with_input_names(onnx_model, [name for name, _ in types]))
     if real_dtype(precision) == "float32":
         return _same_bytes(compact_trees(onnx_model))
     return _loadable(onnx_model)

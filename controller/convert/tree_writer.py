@@ -128,6 +128,16 @@ def leaf_numbers(model: Any, name: str, dtype: Any) -> dict[str, Any]:
     return attributes
 
 
+def node_attributes() -> dict[str, list[Any]]:
+    """The attributes of an ensemble without a tree."""
+    return {key: [] for key in _NODES}
+
+
+def write_tree(attributes: dict[str, list[Any]], tree: Any, tree_id: int) -> None:
+    """Appends the nodes of a tree for rows of float32."""
+    _write_nodes(attributes, tree, tree_id, _thresholds(tree, np.float32))
+
+
 _NODES = (
     "nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_modes", "nodes_values", "nodes_truenodeids",
     "nodes_falsenodeids", "nodes_missing_value_tracks_true", "nodes_hitrates",

@@ -9,6 +9,7 @@ import importlib
 
 TRUSTED_TYPES = frozenset(
     {
+        "contract.booster.BoosterFile",
         "numpy.dtype",
         "skl2onnx.sklapi.cast_transformer.CastTransformer",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",

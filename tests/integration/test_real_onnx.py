@@ -115,7 +115,7 @@ def site(raws: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> It
         site.start_agent(1)
         wait_for("the device", lambda: client.devices() or None)
         for name, real in REAL.items():
-            client.push(raws[name], name=name, sample=real.sample)
+            client.push(raws[name], name=name, sample=real.sample, waive_rows="pictures and sounds")
             client.rollout(name, strategy="all_at_once")
         yield site, client, port
     finally:
@@ -186,6 +186,6 @@ def test_a_sample_whose_names_are_not_the_models_is_refused_with_both_lists(
 ) -> None:
     sample = {"sound": SOUND, "state": REAL["speech"].sample["state"], "sr": np.array(16_000)}
     with pytest.raises(BadInput) as caught:
-        site[1].push(raws["speech"], name="speech", sample=sample)
+        site[1].push(raws["speech"], name="speech", sample=sample, waive_rows="sounds")
     assert caught.value.code == Code.SAMPLE_INVALID
     assert "takes input, state, sr; the sample has sound, state, sr" in caught.value.detail

@@ -1,0 +1,126 @@
+"""A pushed ONNX file in the form that devices take: functions inlined, maps of classes cut off, a fixed batch freed.
+
+Decides that a batch is freed only where the freed model answers rows together as the given one answers them batch by
+batch. Parses what was pushed, so it is called in the confined child alone; what it returns is scanned again. Refuses to
+know who made the file.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import helper, inliner, numpy_helper
+
+from contract.errors import BadInput
+from contract.golden import rows_differ
+from contract.onnx_scan import scan_onnx
+from contract.tensors import Array
+from controller.convert.runs import open_session, run_rows
+
+BATCH = "batch"
+MAX_BATCHES = 8
+"""Batches by which a freed model is compared with the given one: two sizes of a batch show what depends on it."""
+RTOL = ATOL = 1e-5
+"""Rows together may be added up in another order than in batches."""
+
+
+def as_devices_take(raw: bytes) -> bytes:
+    """Returns a file that passes the scan. BadInput `model_refused` says what it may not hold."""
+    try:
+        scan_onnx(raw)
+    except BadInput:
+        raw = _inlined(raw)
+        scan_onnx(raw)
+    return _without_maps(raw) if b"ZipMap" in raw else raw
+
+
+def _inlined(raw: bytes) -> bytes:
+    """The file without local functions; as it is if it has none, or cannot be read."""
+    try:
+        model = onnx.load_from_string(raw)
+        if not model.functions:
+            return raw
+        model = inliner.inline_local_functions(model)
+    except Exception:  # protobuf and onnx raise errors of their own; the scan says in words what is wrong
+        return raw
+    used = {node.domain for node in model.graph.node}
+    kept = [entry for entry in model.opset_import if entry.domain in used or entry.domain in ("", "ai.onnx")]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    del model.functions[:]
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _without_maps(raw: bytes) -> bytes:
+    """The file without ZipMap at its outputs: the array of probabilities stands in the place of the map."""
+    model = onnx.load_from_string(raw)
+    maps = {node.output[0]: node for node in model.graph.node if node.op_type == "ZipMap"}
+    maps = {name: node for name, node in maps.items() if any(entry.name == name for entry in model.graph.output)}
+    outputs = list(model.graph.output)
+    del model.graph.output[:]
+    for entry in outputs:
+        node = maps.get(entry.name)
+        model.graph.output.append(entry if node is None else _array_of(node))
+    for node in maps.values():
+        model.graph.node.remove(node)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _array_of(node: onnx.NodeProto) -> onnx.ValueInfoProto:
+    classes = max(len(attribute.ints) + len(attribute.strings) for attribute in node.attribute)
+    return helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, [None, classes])
+
+
+def with_free_batch(raw: bytes, inputs: Mapping[str, Array]) -> bytes:
+    """Returns a file for a fixed number of rows as one for any number; unchanged where that would answer otherwise.
+
+    `inputs`: rows by input name.
+    """
+    session = open_session(raw)
+    sizes = {entry.shape[0] if entry.shape else None for entry in session.get_inputs()}
+    size = sizes.pop() if len(sizes) == 1 else None
+    if not isinstance(size, int) or size < 1 or min(len(array) for array in inputs.values()) < 2 * size:
+        return raw
+    freed = _freed(raw, size)
+    return freed if _answers_alike(raw, freed, inputs, size) else raw
+
+
+def _freed(raw: bytes, size: int) -> bytes:
+    model = onnx.load_from_string(raw)
+    for entry in (*model.graph.input, *model.graph.output):
+        dims = entry.type.tensor_type.shape.dim
+        if dims and dims[0].dim_value == size:
+            dims[0].dim_param = BATCH
+    del model.graph.value_info[:]
+    shapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
+    for tensor in model.graph.initializer:
+        if tensor.name in shapes:
+            _free_shape(tensor, size)
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.output[0] in shapes and node.attribute[0].name == "value":
+            _free_shape(node.attribute[0].t, size)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _free_shape(tensor: onnx.TensorProto, size: int) -> None:
+    """Lets the first axis of a constant shape be that of what is reshaped, where it says the size of the batch."""
+    shape = numpy_helper.to_array(tensor)
+    if shape.ndim == 1 and len(shape) > 1 and shape[0] == size:
+        tensor.CopyFrom(numpy_helper.from_array(np.array([0, *shape[1:]], dtype=np.int64), tensor.name))
+
+
+def _answers_alike(raw: bytes, freed: bytes, inputs: Mapping[str, Array], size: int) -> bool:
+    """Whether the freed model answers all rows as the given one answers them in batches."""
+    rows = min(MAX_BATCHES, min(len(array) for array in inputs.values()) // size) * size
+    try:
+        given, other = open_session(raw), open_session(freed)
+        names = [output.name for output in given.get_outputs()]
+        together = run_rows(other, names, {name: array[:rows] for name, array in inputs.items()})
+        for start in range(0, rows, size):
+            part = {name: array[start : start + size] for name, array in inputs.items()}
+            for want, got in zip(run_rows(given, names, part), together, strict=True):
+                if len(got) != rows or rows_differ(want, got[start : start + size], rtol=RTOL, atol=ATOL).any():
+                    return False
+    except (BadInput, IndexError, TypeError):  # an operator needs the size, or an output does not count rows
+        return False
+    return True

@@ -1,0 +1,85 @@
+"""Estimators that write a number or a text as codes: one-hot, bins, and means of the target.
+
+Decides that a category is found by equality. Categories that are equal in float32 but not in float64 are refused there.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from contract.tensors import Array
+from controller.convert.own.graph import Graph
+
+
+def found_among(graph: Graph, column: str, categories: Array) -> str:
+    """1 where a column (rows, 1) holds a category, else 0: reals (rows, categories)."""
+    if categories.dtype.kind in "OUS":
+        keys, numbers = [str(each) for each in categories], np.arange(len(categories))
+        column = graph.node(
+            "LabelEncoder", column, domain="ai.onnx.ml", keys_strings=keys, values_int64s=numbers.tolist(),
+            default_int64=-1,
+        )  # fmt: skip
+        return graph.cast(graph.node("Equal", column, numbers[None]), graph.kind)
+    real = categories.astype(np.float64)
+    known = real[~np.isnan(real)]
+    if len(np.unique(known.astype(graph.real))) < len(known):
+        raise NotImplementedError(f"two categories are the same in {graph.real}")
+    found = graph.cast(graph.node("Equal", column, real[None]), graph.kind)
+    if np.isnan(real).any():
+        missing = graph.cast(graph.node("IsNaN", column), graph.kind)
+        found = graph.node("Add", found, graph.node("Mul", missing, np.isnan(real)[None].astype(float)))
+    return found
+
+
+def takes_one_hot(model: Any) -> bool:
+    """Whether a OneHotEncoder has categories of real numbers, and nothing that is not covered here."""
+    kinds = {categories.dtype.kind for categories in model.categories_}
+    return kinds <= set("fiu") and "f" in kinds and not getattr(model, "_infrequent_enabled", False)
+
+
+def one_hot(graph: Graph, model: Any, given: list[Any]) -> list[str]:
+    """OneHotEncoder of real numbers."""
+    dropped = model.drop_idx_ if model.drop_idx_ is not None else [None] * len(model.categories_)
+    made = []
+    for column, categories, without in zip(graph.columns(given), model.categories_, dropped, strict=True):
+        found = found_among(graph, column, categories)
+        kept = [number for number in range(len(categories)) if number != without]
+        made += [found if len(kept) == len(categories) else graph.take(found, kept)] if kept else []
+    return [made[0] if len(made) == 1 else graph.node("Concat", *made, axis=1)]
+
+
+def bins(graph: Graph, model: Any, given: list[Any]) -> list[str]:
+    """KBinsDiscretizer: the number of the inner edges at or below, or one column for each bin."""
+    made = []
+    for column, edges in zip(graph.columns(given), model.bin_edges_, strict=True):
+        inner = np.asarray(edges[1:-1], dtype=float)
+        if len(inner):
+            passed = graph.cast(graph.node("GreaterOrEqual", column, inner[None]), graph.kind)
+            number = graph.reduce("ReduceSum", passed)
+        else:
+            number = graph.rows_of(column, [0.0])
+        made.append(number if model.encode == "ordinal" else found_among(graph, number, np.arange(len(edges) - 1)))
+    return [made[0] if len(made) == 1 else graph.node("Concat", *made, axis=1)]
+
+
+def bins_kept(model: Any) -> int:
+    """The number of columns that a KBinsDiscretizer answers."""
+    return len(model.n_bins_) if model.encode == "ordinal" else int(sum(model.n_bins_))
+
+
+def target_means(graph: Graph, model: Any, given: list[Any]) -> list[str]:
+    """TargetEncoder: the mean of the target of each category; that of all rows for an unknown one."""
+    classes = len(model.classes_) if model.target_type_ == "multiclass" else 1
+    mean = np.atleast_1d(np.asarray(model.target_mean_, dtype=float))
+    made = []
+    for number, (column, categories) in enumerate(zip(graph.columns(given), model.categories_, strict=True)):
+        means = np.stack(model.encodings_[number * classes : (number + 1) * classes], axis=1)
+        found = found_among(graph, column, categories)
+        known = graph.node("Greater", graph.reduce("ReduceSum", found), 0.0)
+        made.append(graph.node("Where", known, graph.node("MatMul", found, means), mean[None]))
+    return [made[0] if len(made) == 1 else graph.node("Concat", *made, axis=1)]
+
+
+def means_kept(model: Any) -> int:
+    """The number of columns that a TargetEncoder answers."""
+    return len(model.encodings_)

@@ -1,0 +1,84 @@
+"""An estimator as parts that a converter knows, where scikit-learn has a wrapper that only chooses or hands on.
+
+Decides that a search is its best estimator, a frozen or self-trained estimator the one inside, and a selection by an
+estimator, at the end of a pipeline, the selected columns and then that estimator. Refuses to change what it is given:
+parts that hold a rewritten one are copied.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+from contract.tensors import Array
+
+MAX_DEPTH = 16
+"""Estimators inside one another: deeper ones are left as they are, and their converter says what it thinks."""
+_NO_LAST_STEP = ("transformers_", "transformer_list")
+"""Attributes whose estimators are asked to transform, never to predict."""
+
+
+class KeptColumns(BaseEstimator):
+    """Some columns of a matrix, in their order."""
+
+    def __init__(self, support: Array) -> None:
+        self.support = support
+
+    def get_support(self) -> Array:
+        """Which columns are kept: bool of shape (columns,)."""
+        return self.support
+
+
+def rewritten(estimator: Any, *, last: bool = True, depth: int = 0) -> Any:
+    """Returns an estimator that answers the same. `last`: it is asked for its prediction."""
+    if depth > MAX_DEPTH or not hasattr(estimator, "get_params") or isinstance(estimator, type):
+        return estimator
+    inner = _INNER.get(type(estimator).__name__)
+    if inner is not None and hasattr(estimator, inner):
+        return rewritten(getattr(estimator, inner), last=last, depth=depth + 1)
+    made = copy.copy(estimator)
+    for name, value in vars(estimator).items():
+        made.__dict__[name] = _rewritten_value(name, value, last, depth + 1)
+    rule = _RULES.get(type(estimator).__name__)
+    return rule(made, last) if rule is not None else made
+
+
+def _rewritten_value(name: str, value: Any, last: bool, depth: int) -> Any:
+    """The value of an attribute: an estimator, or a list of them or of tuples that hold one."""
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        ends = [
+            last and name not in _NO_LAST_STEP and (name != "steps" or at == len(value) - 1) for at in range(len(value))
+        ]
+        parts = [_rewritten_value("", each, end, depth) for each, end in zip(value, ends, strict=True)]
+        same = all(part is each for part, each in zip(parts, value, strict=True))
+        return value if same else type(value)(parts)
+    return rewritten(value, last=last, depth=depth) if hasattr(value, "get_params") else value
+
+
+def _selected_first(made: Any, last: bool) -> Any:
+    """A recursive selection: its columns, and then its estimator if it is asked for a prediction."""
+    kept = KeptColumns(made.get_support())
+    return Pipeline([("kept", kept), ("estimator", made.estimator_)]) if last and hasattr(made, "predict") else kept
+
+
+def _unflattened(made: Any, last: bool) -> Any:
+    made.flatten_transform = False  # it says how probabilities are transformed, which nobody asks for
+    return made
+
+
+_INNER = {
+    "FrozenEstimator": "estimator",
+    "GridSearchCV": "best_estimator_",
+    "HalvingGridSearchCV": "best_estimator_",
+    "HalvingRandomSearchCV": "best_estimator_",
+    "RandomizedSearchCV": "best_estimator_",
+    "SelfTrainingClassifier": "estimator_",
+}
+"""By wrapper, the attribute of the estimator that answers."""
+_RULES: dict[str, Callable[[Any, bool], Any]] = {
+    "RFE": _selected_first,
+    "RFECV": _selected_first,
+    "VotingClassifier": _unflattened,
+}

@@ -1,0 +1,77 @@
+"""Estimators of XGBoost and LightGBM as data, alone or inside pipelines, so that they can be pushed like the others.
+
+Decides which of them can travel, and says what to do for the others. Refuses to import either library: whoever has such
+an estimator has it.
+"""
+
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from contract.booster import BoosterFile
+from contract.errors import BadInput, Code
+
+MAX_DEPTH = 16
+"""Estimators inside one another that are looked into."""
+
+
+def with_booster_files(model: Any, depth: int = 0) -> Any:
+    """Returns the model with a `BoosterFile` in the place of every booster; the model itself if it holds none."""
+    if isinstance(model, (list, tuple)) and not hasattr(model, "_fields"):
+        parts = [with_booster_files(part, depth) for part in model]
+        changed = any(part is not each for part, each in zip(parts, model, strict=True))
+        return type(model)(parts) if changed else model
+    if depth > MAX_DEPTH or not hasattr(model, "get_params") or isinstance(model, type):
+        return model
+    library = type(model).__module__.partition(".")[0]
+    if library in ("xgboost", "lightgbm"):
+        return _file_of(model, library)
+    changed_parts = {}
+    for name, value in vars(model).items():
+        part = with_booster_files(value, depth + 1)
+        if part is not value:
+            changed_parts[name] = part
+    if not changed_parts:
+        return model
+    made = copy.copy(model)
+    made.__dict__.update(changed_parts)
+    return made
+
+
+def _file_of(model: Any, library: str) -> Any:
+    """The file of a fitted booster; one that is not fitted is a parameter, and goes as an empty file."""
+    try:
+        if library == "xgboost":
+            document = bytes(model.get_booster().save_raw("json")).decode()
+        else:
+            document = model.booster_.model_to_string()
+    except Exception:  # both libraries raise errors of their own for what is not fitted
+        document = ""
+    try:
+        classes = getattr(model, "classes_", None)
+    except Exception:
+        classes = None
+    if document and getattr(model, "early_stopping_rounds", None) and library == "xgboost":
+        document = bytes(model.get_booster()[: model.best_iteration + 1].save_raw("json")).decode()
+    return BoosterFile(library, document, classes)
+
+
+def onnx_of_catboost(model: Any) -> bytes:
+    """The ONNX file that CatBoost writes itself. BadInput `request_invalid` with its words where it writes none."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "model.onnx"
+        try:
+            model.save_model(str(path), format="onnx")
+            return path.read_bytes()
+        except Exception as error:  # CatBoost has errors of its own, for categorical columns among others
+            words = f"CatBoost writes no ONNX of this model: {error}. Encode its categories as numbers, and fit again"
+            raise BadInput(Code.REQUEST_INVALID, words[:400]) from None
+
+
+def refuse_raw_booster(model: Any) -> None:
+    """Raises BadInput `request_invalid` for a bare Booster, which knows no classes: its estimator does."""
+    library = type(model).__module__.partition(".")[0]
+    if library in ("xgboost", "lightgbm") and type(model).__name__ == "Booster":
+        name = "XGBClassifier or XGBRegressor" if library == "xgboost" else "LGBMClassifier or LGBMRegressor"
+        raise BadInput(Code.REQUEST_INVALID, f"push the {name} that holds this Booster: it knows its classes")

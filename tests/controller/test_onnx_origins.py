@@ -1,0 +1,113 @@
+"""ONNX of any origin: maps of classes, local functions, weights beside the file and fixed batches are taken; few rows
+need a reason.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import to_onnx
+from sklearn.linear_model import LogisticRegression
+
+from contract.errors import BadInput, Code
+from contract.onnx_scan import scan_onnx
+from controller.convert.convert import ConversionLimits, run_conversion
+from controller.convert.onnx_origin import as_devices_take, with_free_batch
+from controller.convert.runs import open_session
+from edgeward.encode import encode_model, encode_rows
+
+RNG = np.random.default_rng(0)
+ROWS = RNG.normal(size=(64, 4)).astype(np.float32)
+WEIGHTS = RNG.normal(size=(4, 3)).astype(np.float32)
+
+
+def graph_of(nodes: list[Any], rows: int | None, *, inner: tuple[Any, ...] = (), width: int = 3) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [rows, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [rows, width])],
+        [numpy_helper.from_array(WEIGHTS, "w"), numpy_helper.from_array(np.array([1, -1]), "flat")],
+    )
+    opsets = [helper.make_opsetid("", 18), *([helper.make_opsetid("own", 1)] if inner else [])]
+    return helper.make_model(graph, opset_imports=opsets, functions=inner, ir_version=8)
+
+
+TIMES = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+
+
+def test_a_map_of_classes_is_cut_off() -> None:
+    model = LogisticRegression().fit(ROWS, (ROWS[:, 0] > 0).astype(int))
+    raw = to_onnx(model, ROWS[:1], target_opset={"": 18, "ai.onnx.ml": 3}).SerializeToString()
+    assert open_session(raw).get_outputs()[1].type.startswith("seq")
+    label, probabilities = open_session(as_devices_take(raw)).run(None, {"X": ROWS})
+    assert np.allclose(probabilities, model.predict_proba(ROWS), atol=1e-6)
+    assert (label == model.predict(ROWS)).all()
+
+
+def test_local_functions_are_inlined() -> None:
+    double = helper.make_function(
+        "own", "Double", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 18)]
+    )
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["z"]), helper.make_node("Double", ["z"], ["y"], domain="own")]
+    raw = graph_of(nodes, None, inner=(double,)).SerializeToString()
+    with pytest.raises(BadInput):
+        scan_onnx(raw)
+    taken = as_devices_take(raw)
+    assert np.allclose(open_session(taken).run(None, {"x": ROWS})[0], 2 * ROWS @ WEIGHTS, atol=1e-5)
+
+
+def test_what_no_model_may_hold_is_still_refused() -> None:
+    nodes = [helper.make_node("Shell", ["x"], ["y"], domain="foreign")]
+    with pytest.raises(BadInput, match="foreign"):
+        as_devices_take(graph_of(nodes, None).SerializeToString())
+    with pytest.raises(BadInput):
+        as_devices_take(b"no model")
+
+
+def test_weights_beside_the_file_are_folded_in(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save(graph_of(TIMES, None), path, save_as_external_data=True, location="weights", size_threshold=0)
+    kind, raw = encode_model(path)
+    assert kind == "onnx"
+    assert np.allclose(open_session(raw).run(None, {"x": ROWS})[0], ROWS @ WEIGHTS, atol=1e-5)
+    (tmp_path / "weights").unlink()
+    with pytest.raises(BadInput, match="files beside it"):
+        encode_model(path)
+
+
+def test_a_fixed_batch_is_freed_where_the_answers_stay_the_same() -> None:
+    flat = [helper.make_node("Reshape", ["x", "flat"], ["z"]), helper.make_node("MatMul", ["z", "w"], ["y"])]
+    for nodes in (TIMES, flat):
+        freed = with_free_batch(graph_of(nodes, 1).SerializeToString(), {"x": ROWS})
+        assert not isinstance(open_session(freed).get_inputs()[0].shape[0], int)
+        assert np.allclose(open_session(freed).run(None, {"x": ROWS})[0], ROWS @ WEIGHTS, atol=1e-5)
+
+
+def test_a_fixed_batch_stays_where_rows_would_answer_for_each_other() -> None:
+    mixed = [
+        helper.make_node("CumSum", ["x", "zero"], ["z"]),
+        helper.make_node("MatMul", ["z", "w"], ["y"]),
+    ]
+    model = graph_of(mixed, 2)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0), "zero"))
+    raw = model.SerializeToString()
+    assert with_free_batch(raw, {"x": ROWS}) == raw
+
+
+def pushed(raw: bytes, rows: Any, *, waived: bool = False) -> Any:
+    limits = ConversionLimits(timeout_s=120, memory_mb=4096)
+    return asyncio.run(run_conversion("onnx", raw, encode_rows(rows), limits, rows_waived=waived))
+
+
+def test_few_rows_of_a_pushed_onnx_need_a_reason() -> None:
+    raw = graph_of(TIMES, 1).SerializeToString()
+    with pytest.raises(BadInput) as caught:
+        pushed(raw, ROWS[:4])
+    assert caught.value.code == Code.SAMPLE_TOO_SMALL
+    assert pushed(raw, ROWS[:4], waived=True).answer.form.golden_rows == 4
+    assert pushed(raw, ROWS).answer.inputs[0].shape == (-1, 4)
