@@ -173,11 +173,13 @@ class Serving:
         if interval is None or self.distribution is None:
             return interval
         try:
-            features, outputs = self.distribution.take()
+            counts = self.distribution.take()
         except Exception:  # a distribution that cannot be counted costs no other measure
             self._dropped["distributions_skipped"] += 1
             return interval
-        return msgspec.structs.replace(interval, features=features, outputs=outputs)
+        return msgspec.structs.replace(
+            interval, features=counts.features, outputs=counts.outputs, breaches=counts.breaches
+        )
 
     def _failed(
         self, error: Exception, inputs: Inputs | None, row: Mapping[str, Any] | None, seconds: float

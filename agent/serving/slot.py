@@ -195,6 +195,8 @@ class ModelSlot:
             raise BadInput(Code.SAMPLE_INVALID, f"{type(error).__name__}: {error}"[:200]) from error
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
+        if serving.observed.groups is not None:
+            serving.observed.see_group(number, sample.values, value, label)
         name = self.answers.name(number)
         if self.watchers:
             self._show_row(serving, sample, outputs, label, name)
@@ -267,6 +269,8 @@ class ModelSlot:
             raise
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
+        if serving.observed.groups is not None:
+            serving.observed.see_groups(number, inputs, outputs[0])
         if self.watchers:
             self._show_tensors(serving, inputs, outputs, About(self.answers.name(number) if number else "", key))
         return serving, outputs
