@@ -1,0 +1,107 @@
+"""Evidently's and NannyML's defaults on the streams of `benchmarks.drift`, in an environment of their own.
+
+`PYTHON benchmarks/drift_yardsticks.py FOLDER`, where PYTHON has nannyml and evidently; prints JSON. Chunks are weeks,
+the reference is what the model was trained on. Everything else is as the libraries have it.
+"""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+MONTH_DAYS = 30.4
+WITHIN = 0.03
+MOST_ROWS = 60_000
+"""Rows of the reference: both libraries are slow, and more rows only make them alarm more."""
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore")
+    found = {}
+    for path in sorted(Path(sys.argv[1]).glob("*.npz")):
+        stream = np.load(path)
+        found[str(stream["name"])] = {**_tried(_nannyml, stream), **_tried(_evidently, stream)}
+    print(json.dumps(found))
+
+
+def _tried(measure, stream) -> dict[str, float]:
+    try:
+        return measure(stream)
+    except Exception as error:  # a library that fails on one stream is reported, not fatal
+        print(f"{stream['name']}: {measure.__name__}: {type(error).__name__}: {error}", file=sys.stderr)
+        return {}
+
+
+def _frames(stream) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    """(reference, what came after, months)."""
+    columns = [str(each) for each in stream["columns"]]
+    before = pd.DataFrame(stream["sample"], columns=columns)
+    before["p"], before["y_pred"] = stream["sample_confidence"], 1
+    before["y_true"] = stream["sample_right"].astype(int)
+    step = max(1, len(before) // MOST_ROWS)
+    after = pd.DataFrame(stream["rows"], columns=columns)
+    after["p"], after["y_pred"], after["y_true"] = stream["confidence"], 1, stream["right"].astype(int)
+    after["week"] = stream["day"] // 7
+    return before.iloc[::step].reset_index(drop=True), after, float(stream["day"][-1] + 1) / MONTH_DAYS
+
+
+def _nannyml(stream) -> dict[str, float]:
+    import nannyml
+
+    before, after, months = _frames(stream)
+    columns = [str(each) for each in stream["columns"]]
+    when = pd.Timestamp("2020-01-06") + pd.to_timedelta(stream["day"], unit="D")
+    after["at"] = when
+    before["at"] = pd.Timestamp("2019-01-07") + pd.to_timedelta(np.linspace(0, 363, len(before)).astype(int), unit="D")
+    after = after.drop(columns="week")
+    quality = nannyml.CBPE(
+        problem_type="classification_binary",
+        y_pred_proba="p",
+        y_pred="y_pred",
+        y_true="y_true",
+        timestamp_column_name="at",
+        chunk_period="W",
+        metrics=["accuracy"],
+    )
+    quality.fit(before)
+    told = quality.estimate(after).filter(period="analysis").to_df()
+    value, alert = told["accuracy", "value"].to_numpy(float), told["accuracy", "alert"].to_numpy(bool)
+    truth = after.assign(week=stream["day"] // 7).groupby("week")["y_true"].mean().to_numpy()
+    both = min(len(value), len(truth))
+    drift = nannyml.UnivariateDriftCalculator(column_names=columns, timestamp_column_name="at", chunk_period="W")
+    drift.fit(before)
+    moved = drift.calculate(after).filter(period="analysis").to_df()
+    alerts = [column for column in moved.columns if column[-1] == "alert"]
+    return {
+        "nannyml_quality": float(alert.sum()) / months,
+        "nannyml_near": float((np.abs(value[:both] - truth[:both]) <= WITHIN).mean()),
+        "nannyml_drift": float(moved[alerts].any(axis=1).sum()) / months,
+    }
+
+
+def _evidently(stream) -> dict[str, float]:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    before, after, months = _frames(stream)
+    columns = [str(each) for each in stream["columns"]]
+    definition = DataDefinition(numerical_columns=columns)
+    reference = Dataset.from_pandas(before[columns], data_definition=definition)
+    alarms = 0
+    for _, week in after.groupby("week"):
+        current = Dataset.from_pandas(week[columns], data_definition=definition)
+        told = json.loads(Report([DataDriftPreset()]).run(current, reference).json())
+        first = next(
+            metric
+            for metric in told["metrics"]
+            if "DriftedColumnsCount" in str(metric.get("metric_name", metric.get("metric_id")))
+        )
+        alarms += first["value"]["count"] > 0
+    return {"evidently_drift": alarms / months}
+
+
+if __name__ == "__main__":
+    main()
