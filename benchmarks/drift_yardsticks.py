@@ -5,6 +5,7 @@ the reference is what the model was trained on. Everything else is as the librar
 """
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ MOST_ROWS = 60_000
 
 def main() -> None:
     warnings.filterwarnings("ignore")
+    os.environ |= {"NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"}  # both would send usage to their makers
     found = {}
     for path in sorted(Path(sys.argv[1]).glob("*.npz")):
         stream = np.load(path)

@@ -61,12 +61,17 @@ def block_of(start: float, now: float, span_s: float) -> int | None:
     return int(at) if start < now and within_s <= span_s and at < MAX_BLOCKS else None
 
 
-def blocks_of(rows: Iterable[Row], now: float, span_s: float, releases: frozenset[int]) -> Blocks:
-    """Adds rows of these releases up by block."""
+def blocks_of(
+    rows: Iterable[Row], now: float, span_s: float, release: int, alike: frozenset[int] = frozenset()
+) -> Blocks:
+    """Adds rows of a release up by block, and the inputs of releases that count `alike`: by the same bins.
+
+    What others have answered says nothing of this release.
+    """
     placed = [
-        (block, device, shape)
-        for device, release, start, shape in rows
-        if release in releases and (block := block_of(start, now, span_s)) is not None
+        (block, device, shape if found == release else Shape(features=shape.features, breaches=shape.breaches))
+        for device, found, start, shape in rows
+        if (found == release or found in alike) and (block := block_of(start, now, span_s)) is not None
     ]
     steady = {device for at, device, _ in placed if at == 0} & {device for at, device, _ in placed if at > 0}
     found = Blocks(now, span_s)

@@ -14,7 +14,7 @@ from controller.drift.quality import Labelled
 
 
 def labelled_blocks(
-    rows: Iterable[CapturedRow], edges: Sequence[float], blocks: Blocks, releases: frozenset[int]
+    rows: Iterable[CapturedRow], edges: Sequence[float], blocks: Blocks, release: int
 ) -> list[Labelled | None]:
     """Blocks with labels, the newest first; index 0 is the block that is estimated now. None: no label in it.
 
@@ -23,7 +23,7 @@ def labelled_blocks(
     counts = np.zeros((MAX_BLOCKS, 2, len(edges) + 2))
     met = blocks.counts("")
     for row in rows:
-        at = block_of(row.at, blocks.now, blocks.span_s) if row.release in releases else None
+        at = block_of(row.at, blocks.now, blocks.span_s) if row.release == release else None
         if at is not None and row.confidence is not None and (right := is_right(row)) is not None:
             place = int(np.searchsorted(np.asarray(edges), row.confidence)) + 1
             counts[at, 0, place] += 1

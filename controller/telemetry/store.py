@@ -16,7 +16,7 @@ from controller.registry.database import open_database, transaction
 from controller.rollout.facts import Sums
 from controller.rollout.rows import HOUR_S, RECENT_S
 from controller.telemetry.counts import Counted, added, decoded, encoded
-from controller.telemetry.shapes import added_shapes, decoded_shape, encoded_shape
+from controller.telemetry.shapes import MERGED, RECENT, added_shapes, decoded_shape, encoded_shape
 
 DAY_S = 86_400.0
 KEEP_HOURS_S = 35 * DAY_S
@@ -64,7 +64,7 @@ class _Kind:
 
 
 _SUMS = _Kind("recent", "merged", added)
-_SHAPES = _Kind("recent_shapes", "merged_shapes", added_shapes)
+_SHAPES = _Kind(RECENT, MERGED, added_shapes)
 _KINDS = (_SUMS, _SHAPES)
 _SCHEMA = "".join(_TABLES.format(recent=kind.recent, merged=kind.merged) for kind in _KINDS) + _OTHERS
 
@@ -73,6 +73,7 @@ class TelemetryStore:
     """One SQLite file in WAL mode with full syncs, one writer."""
 
     def __init__(self, path: Path, keep_days: int = 400, max_mb: int = 4096) -> None:
+        self.path = path
         self._db = open_database(path, _SCHEMA)
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KB}")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
