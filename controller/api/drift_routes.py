@@ -10,7 +10,7 @@ from contract.wire import Message
 from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.drift.fairness import Fairness
-from controller.drift.report import DEFAULT_DAYS, Report
+from controller.drift.report import DEFAULT_DAYS, DriftReport
 from controller.drift.signals import Signal
 from controller.verbs.drift import look
 
@@ -26,7 +26,7 @@ class FairnessView(Message, frozen=True):
     """Empty: the version watches no groups, or no device has counted any."""
 
 
-async def show_drift(request: web.Request) -> Report:
+async def show_drift(request: web.Request) -> DriftReport:
     """What has moved in the newest `days` (default 7), against the weeks before; `release` default: the most run."""
     return await _look(request)
 
@@ -44,7 +44,7 @@ async def list_signals(request: web.Request) -> list[Signal]:
     return list((await _look(request)).signals)
 
 
-async def _look(request: web.Request) -> Report:
+async def _look(request: web.Request) -> DriftReport:
     state, model, asked = request.app[STATE], request.match_info["model"], request.query
     release = asked.get("release", "")
     state.registry.versions(model)
@@ -64,7 +64,7 @@ def _days(text: str) -> float:
 
 _MODEL = "/v1/models/{model}"
 DRIFT_ROUTES = (
-    Route("view", "GET", f"{_MODEL}/drift", show_drift, "What has moved", Report),
+    Route("view", "GET", f"{_MODEL}/drift", show_drift, "What has moved", DriftReport),
     Route("view", "GET", f"{_MODEL}/fairness", show_fairness, "What groups got", FairnessView),
     Route("view", "GET", f"{_MODEL}/signals", list_signals, "Figures for alerts", list[Signal]),
 )

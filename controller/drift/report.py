@@ -52,7 +52,7 @@ class Facts(msgspec.Struct, frozen=True):
     span_s: float
 
 
-class Report(msgspec.Struct, frozen=True):
+class DriftReport(msgspec.Struct, frozen=True):
     """What there is to say of one version."""
 
     model: str
@@ -78,7 +78,7 @@ def since_of(now: float, span_s: float) -> float:
     return now - MAX_BLOCKS * max(WEEK_S, span_s)
 
 
-def report_of(facts: Facts, rows: Sequence[Row]) -> Report:
+def report_of(facts: Facts, rows: Sequence[Row]) -> DriftReport:
     """Looks at all."""
     blocks = blocks_of(rows, facts.now, facts.span_s, facts.release, facts.alike)
     here = _newest(rows, facts)
@@ -92,7 +92,7 @@ def report_of(facts: Facts, rows: Sequence[Row]) -> Report:
         *fairness_signals(facts.model, fair, facts.fairness_limit),
         *drift_signals(facts.model, found, blocks.devices),
     ]
-    return Report(
+    return DriftReport(
         model=facts.model,
         release=facts.release,
         days=facts.span_s / DAY_S,

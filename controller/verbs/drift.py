@@ -13,7 +13,7 @@ from contract.distributions import Reference, read_reference
 from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from contract.tensors import decode_tensors
-from controller.drift.report import Facts, Report, Trial, report_of, since_of
+from controller.drift.report import DriftReport, Facts, Trial, report_of, since_of
 from controller.reconcile.world import members_of
 from controller.rollout.model import JUDGED, Rollout
 from controller.state import State
@@ -32,7 +32,7 @@ MAX_LABELLED = 20_000
 """Newest rows with a label: two years of the label budget."""
 
 
-async def look(state: State, model: str, release: int | None, now: float, days: float = 7.0) -> Report:
+async def look(state: State, model: str, release: int | None, now: float, days: float = 7.0) -> DriftReport:
     """What has moved since the weeks before, of one release; None: the one that most devices run.
 
     BadInput `unknown_model`, `unknown_version`, `request_invalid`, `store_corrupt`.
@@ -45,7 +45,7 @@ async def look(state: State, model: str, release: int | None, now: float, days: 
     return await asyncio.to_thread(_read_and_judge, state, facts, since, newest)
 
 
-def _read_and_judge(state: State, facts: Facts, since: float, newest: float) -> Report:
+def _read_and_judge(state: State, facts: Facts, since: float, newest: float) -> DriftReport:
     rows, _ = read_shapes(state.telemetry.path, facts.model, since, newest, MAX_DEVICES)
     return report_of(facts, rows)
 
