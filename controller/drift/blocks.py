@@ -41,7 +41,8 @@ class Blocks:
         """Counts of one column by block, shape (blocks, bins); "" for the answers."""
         found = [self._of(at, name) for at in range(max(self.by_block, default=-1) + 1)]
         bins = max((len(each) for each in found), default=0)
-        return np.array([[*each, *[0] * (bins - len(each))] for each in found], dtype=np.float64).reshape(-1, bins)
+        rows = [[*each, *[0] * (bins - len(each))] for each in found]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), bins)
 
     def columns(self) -> list[str]:
         """Columns that the newest block has counts of."""

@@ -77,7 +77,7 @@ def moved(blocks: Array) -> Moved | None:
     return Moved(
         distance=now,
         usual=float(np.median(past)) if len(past) else None,
-        limit=_limit(past) * fewer if len(past) >= MIN_PAST else None,
+        limit=max(_limit(past) * fewer, _chance(ratios[0], float(rows[0]))) if len(past) >= MIN_PAST else None,
         rows=int(rows[0]),
         rows_effective=_effective(ratios[known], float(rows[0])),
         bin=int(gained.argmax()),
@@ -107,6 +107,15 @@ def _limit(past: Array) -> float:
     spread = max(float(logs.std(ddof=1)), MIN_SPREAD) * math.sqrt(1 + 1 / len(logs))
     away = student_distance(NormalDist().inv_cdf(1 - FALSE_MARKS), len(logs) - 1)
     return min(1.0, float(np.exp(logs.mean() + away * spread)))
+
+
+def _chance(ratios: Array, rows: float) -> float:
+    """The distance that as many independent rows exceed with `FALSE_MARKS`: no past is quieter than chance.
+
+    The mean of each bin's distance is that of a normal one, and a single row moves the whole by 1 / rows at most.
+    """
+    middle = float(np.sqrt(ratios * (1 - ratios) * 2 / math.pi / rows).sum()) / 2
+    return min(1.0, middle + NormalDist().inv_cdf(1 - FALSE_MARKS) / (2 * math.sqrt(rows)))
 
 
 def _effective(ratios: Array, rows: float) -> float:

@@ -100,7 +100,7 @@ def estimate(now: Array, past: Sequence[Labelled | None], promised: Array) -> Qu
         return cannot_be_told(f"only {int(now.sum())} rows with a confidence were counted")
     needed = 2 * MIN_CALIBRATION
     if len(labelled) < needed:
-        words = f"{len(labelled)} blocks have {MIN_LABELS} labels or more, and it takes {needed}: edgeward label next"
+        words = f"{len(labelled)} blocks of time have {MIN_LABELS} labels or more, and it takes {needed}"
         return cannot_be_told(words)
     calibration = _calibrated(labelled[:CALIBRATION_BLOCKS], promised)
     value, unsure = calibration.of(now)

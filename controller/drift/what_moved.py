@@ -51,7 +51,7 @@ def ranked(blocks: Blocks, edges: Mapping[str, Edges], output: Edges | None, *, 
         found.append(Ranked(name, name, how, bin_words(output, how.bin)))
     names, counts = labels_by_block(blocks)
     if classifies and len(names) and (how := moved(counts)) is not None:
-        found.append(Ranked("answer", "answer", how, names[how.bin]))
+        found.append(Ranked("answer", "answer", how, f'"{names[how.bin]}"'))
     return sorted(found, key=lambda each: (-each.moved.rank, each.what))
 
 
@@ -88,7 +88,7 @@ def bin_words(edges: Edges | None, at: int) -> str:
     if at == 0:
         return "missing"
     if edges.dtype.kind == "U":
-        return str(edges[at - 1]) if at <= len(edges) else "other categories"
+        return f'"{edges[at - 1]}"' if at <= len(edges) else "other categories"
     if not len(edges):
         return "any number"
     if at == 1:

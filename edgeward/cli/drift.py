@@ -29,7 +29,8 @@ _VERSION = click.option("--version", "release", help=f"Which one; default: the o
 def drift(name: str, release: str | None, *, days: float, by: str, as_json: bool) -> None:
     """What has moved in the world of NAME[@VERSION], and how good it still is.
 
-    A diagnosis: it says where to look, and never that something is wrong. Bars end where the model's own past ends.
+    A diagnosis: it says where to look, and never that something is wrong. `rows` is how many lie elsewhere than in the
+    weeks before, `past` is up to how many its own past explains; a bar that ends in > has moved further than that.
     """
     name, release = split_name(name, release)
     found = Client().drift(name, release or "", days=days)
@@ -75,17 +76,15 @@ def _moved(found: Drift) -> None:
     rows = [
         (
             _cut(each.what),
-            each.sort,
             bar(each.moved.distance, each.moved.limit),
             f"{each.moved.distance:.1%}",
-            "-" if each.moved.usual is None else f"{each.moved.usual:.1%}",
             "-" if each.moved.limit is None else f"{each.moved.limit:.1%}",
             each.towards,
         )
         for each in found.moved[:MAX_ROWS]
     ]
     if rows:
-        console.print(table("", ("what", "sort", "moved", "rows", "usual", "past", "more in"), rows))
+        console.print(table("", ("what", "moved", "rows", "past", "more in"), rows))
     if len(found.moved) > MAX_ROWS:
         console.print(Text(f"... and {len(found.moved) - MAX_ROWS} more: --json", "dim"))
 
