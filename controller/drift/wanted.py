@@ -46,17 +46,23 @@ def wanted_rows(found: Iterable[Candidate], given_today: int, today: str, per_da
     """
     left = max(0, per_day - given_today)
     free = [each for each in found if each.row.label is None and each.row.value is not None]
-    chosen = _in_turn(free, left // 2 + left % 2, lambda each: unit_number(f"{today}/{each.id}"))
+
+    def chance(each: Candidate) -> tuple[float, ...]:
+        return (unit_number(f"{today}/{each.id}"),)
+
+    chosen = _in_turn(free, left // 2 + left % 2, chance)
     taken = {each.id for each in chosen}
     unsure = [each for each in free if each.id not in taken and each.row.confidence is not None]
-    hard = _in_turn(unsure, left // 2, lambda each: each.row.confidence or 0.0)
+    hard = _in_turn(unsure, left // 2, lambda each: (each.row.confidence or 0.0, *chance(each)))
     taken |= {each.id for each in hard}
     others = [each for each in free if each.id not in taken]
-    more = _in_turn(others, left - len(chosen) - len(hard), lambda each: unit_number(f"{today}/{each.id}"))
+    more = _in_turn(others, left - len(chosen) - len(hard), chance)
     return [*_said([*chosen, *more], "random"), *_said(hard, "uncertain")]
 
 
-def _in_turn(rows: Collection[Candidate], count: int, order: Callable[[Candidate], float]) -> list[Candidate]:
+def _in_turn(
+    rows: Collection[Candidate], count: int, order: Callable[[Candidate], tuple[float, ...]]
+) -> list[Candidate]:
     """The first `count` rows by `order`, one of each kind in turn, and within a kind one of each device in turn."""
     placed: dict[tuple[str, str], int] = {}
     kinds: dict[str, int] = {}
