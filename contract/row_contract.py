@@ -78,14 +78,14 @@ class Breaches:
         return 0 if self._allowed.may_miss else missing, beyond, 0, self._stuck(numbers)
 
     def _stuck(self, numbers: Array) -> int:
-        limit, found = self._allowed.stuck_rows, 0
-        if not limit:
+        limit = self._allowed.stuck_rows
+        if not limit or not len(numbers):
             return 0
-        for number in numbers.tolist():
-            self._run = self._run + 1 if number == self._last else 1
-            self._last = number
-            found += self._run > limit
-        return found
+        lengths = _runs(numbers)
+        before = self._run if numbers[0] == self._last else 0
+        lengths[0] += before
+        self._last, self._run = float(numbers[-1]), int(lengths[-1])
+        return int(np.maximum(0, lengths - limit).sum()) - max(0, before - limit)
 
 
 def _compiled(values: Array) -> Array:
@@ -101,10 +101,11 @@ def _compiled(values: Array) -> Array:
     if margin == 0.0:
         low, high = -np.inf, np.inf  # a sample in which nothing varies says nothing about a range
     distinct = len(np.unique(finite))
-    stuck = max(MIN_STUCK_ROWS, STUCK_TIMES * _longest_run(finite)) if distinct >= MIN_DISTINCT else 0
+    stuck = max(MIN_STUCK_ROWS, STUCK_TIMES * int(_runs(finite).max())) if distinct >= MIN_DISTINCT else 0
     return np.array([may_miss, low - margin, high + margin, float(stuck)])
 
 
-def _longest_run(numbers: Array) -> int:
-    starts = np.flatnonzero(np.diff(numbers, prepend=np.nan) != 0)
-    return int(np.diff(starts, append=len(numbers)).max())
+def _runs(numbers: Array) -> Array:
+    """Lengths of the runs of equal numbers, in order; each NaN is a run of its own."""
+    ends = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
+    return np.diff(np.concatenate([[0], ends, [len(numbers)]]))

@@ -10,7 +10,6 @@ from typing import Any
 
 from agent.ports import Array
 from contract.labels import Answer, same_label
-from contract.manifest import Manifest
 from contract.protocol import MAX_GROUPS
 
 MAX_VALUE_CHARS = 40
@@ -24,9 +23,9 @@ OTHER = "other"
 class Groups:
     """Counts of one version. Called under the lock that guards its other counts."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._columns = manifest.groups
-        self._positive = manifest.positive
+    def __init__(self, columns: tuple[str, ...], positive: str) -> None:
+        self._columns = columns
+        self._positive = positive
         self._counts: dict[str, list[int]] = {}
         self._waiting: OrderedDict[tuple[int, int], tuple[str, ...]] = OrderedDict()
 

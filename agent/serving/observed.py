@@ -52,6 +52,7 @@ class Observed:
         perf_s: Callable[[], float],
         answers: Answers,
         dropped: Counter[str] | None = None,
+        private: frozenset[str] = frozenset(),
     ) -> None:
         self.notes: list[Note] = []
         self._answers = answers
@@ -67,8 +68,8 @@ class Observed:
         self._judged_inferences = JudgedInferences(assignment.policy.judged_inferences)
         self._judged_since_s = -math.inf
         self._tally = Tally()
-        manifest = assignment.manifest
-        self.groups = Groups(manifest) if manifest.groups and self._classifies else None
+        groups = tuple(column for column in assignment.manifest.groups if column not in private)
+        self.groups = Groups(groups, assignment.manifest.positive) if groups and self._classifies else None
         """Called under the lock; None where no groups are watched."""
         self._said_at: dict[str, float] = {}
         self._untold: dict[str, str] = {}

@@ -122,6 +122,8 @@ class ModelSlot:
         """Stable beside a trial: answers requests that are not the trial's or that its dead worker failed."""
         self.split: Split | None = None
         """Which requests the trial answers; None if it answers all."""
+        self.private: frozenset[str] = frozenset()
+        """Columns whose values never leave this device, not even as names of groups."""
         self.due = False
         """Whether a version must serve: one was confirmed here, or is on trial. A newcomer that is being fetched, or
         was rejected, is not due."""
@@ -146,6 +148,7 @@ class ModelSlot:
             answers=self.answers,
             distribution=distribution,
             dropped=self.dropped,
+            private=self.private,
         )
 
     def swap(self, serving: Serving | None) -> Serving | None:
