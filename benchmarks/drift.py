@@ -59,7 +59,13 @@ def _of_stream(stream: Stream, others: Mapping[str, float]) -> list[Row]:
     found = [
         Row(f"{name}: quality alarms a month", alarms, nanny, "", "NannyML CBPE", at_most_one, absolute=True),
         Row(f"{name}: weeks marked as moved, a month", marks, evident, "", "Evidently", at_most_one, absolute=True),
-        Row(f"{name}: ... ", marks, others.get("nannyml_drift", float("nan")), "", "NannyML univariate"),
+        Row(
+            f"{name}: the same beside NannyML's drift",
+            marks,
+            others.get("nannyml_drift", float("nan")),
+            "",
+            "NannyML univariate",
+        ),
         _row(f"{name}: within {WITHIN} of the truth, or the flag is up", good, others.get("nannyml_near"), GOOD_WEEKS),
         _row(f"{name}: weeks with a valid estimate", len(valid) / len(weeks), None, None),
         _row(f"{name}: of them within {WITHIN}", float(np.mean(near)) if near else float("nan"), None, None),
@@ -155,8 +161,7 @@ def _yardsticks(every: Sequence[Stream]) -> dict[str, dict[str, float]]:
                 sample_right=each.sample_right,
             )
         done = subprocess.run([python, str(_HERE / "drift_yardsticks.py"), scratch], stdout=subprocess.PIPE, check=True)
-    found: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"["))
 
 
 def _slug(name: str) -> str:

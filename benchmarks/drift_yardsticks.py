@@ -1,7 +1,7 @@
 """Evidently's and NannyML's defaults on the streams of `benchmarks.drift`, in an environment of their own.
 
-`PYTHON benchmarks/drift_yardsticks.py FOLDER`, where PYTHON has nannyml and evidently; prints JSON. Chunks are weeks,
-the reference is what the model was trained on. Everything else is as the libraries have it.
+`PYTHON benchmarks/drift_yardsticks.py FOLDER`, where PYTHON has nannyml and evidently; prints a line of JSON for each
+stream. Chunks are weeks, the reference is what the model was trained on, and all else is as the libraries have it.
 """
 
 import json
@@ -23,12 +23,10 @@ MOST_WEEKLY = 1_000
 def main() -> None:
     warnings.filterwarnings("ignore")
     os.environ |= {"NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"}  # both would send usage to their makers
-    found = {}
     for path in sorted(Path(sys.argv[1]).glob("*.npz")):
         stream = np.load(path)
-        print(f"{stream['name']} ...", file=sys.stderr, flush=True)
-        found[str(stream["name"])] = {**_tried(_nannyml, stream), **_tried(_evidently, stream)}
-    print(json.dumps(found))
+        found = {**_tried(_nannyml, stream), **_tried(_evidently, stream)}
+        print(json.dumps([str(stream["name"]), found]), flush=True)
 
 
 def _tried(measure, stream) -> dict[str, float]:
