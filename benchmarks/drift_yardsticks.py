@@ -17,7 +17,7 @@ MONTH_DAYS = 30.4
 WITHIN = 0.03
 MOST_ROWS = 10_000
 MOST_WEEKLY = 1_000
-"""Rows of the reference and of a week: both libraries are slow, and more rows only make them alarm more."""
+"""Rows of the reference and of a week: Evidently takes a second for each week, whatever its rows say."""
 
 
 def main() -> None:
