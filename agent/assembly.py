@@ -90,7 +90,7 @@ class Assembly:
                 perf_s, prefix = self._ports.perf_s, f"{self._ports.boot:x}-{len(self.slots):x}-"
                 made = ModelSlot(name, perf_s=perf_s, lock=lock, dropped=self.dropped, prefix=prefix)
                 if (capturer := self._capturers.get(name)) is not None:
-                    made.watchers = (capturer,)
+                    made.watchers, made.private = (capturer,), capturer.removed
                 self.slots = {**self.slots, name: made}
             return self.slots[name]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from benchmarks import (
     agent,
     conversion,
+    drift,
     floods,
     fuzz_scan,
     registry,
@@ -25,6 +26,7 @@ from benchmarks.table import Row, show
 SUITES: dict[str, Callable[[], list[Row]]] = {
     "agent": agent.measure,
     "conversion": conversion.measure,
+    "drift": drift.measure,
     "floods": floods.measure,
     "registry": registry.measure,
     "rollouts": rollouts.measure,

@@ -18,7 +18,8 @@ MAX_CATEGORIES = MAX_BINS - 2
 DIVERGENCE_EDGES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 """Upper edges of how far two versions' answers lie apart; a last bin is open. Of a classifier the largest difference of
 a probability, of a regression the difference relative to stable's answer."""
-CONFIDENCE_EDGES = tuple(step / 10 for step in range(1, 10))
+CONFIDENCE_EDGES = (0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99)
+"""Finer towards 1, where most answers lie: how right a model is follows from where in there they lie."""
 
 _NUMBERS, _CATEGORIES, _REFERENCE = "edges/", "categories/", "reference/"
 _OUTPUT = "output"

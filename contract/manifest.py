@@ -106,6 +106,10 @@ class Manifest(Message, frozen=True):
     missing_text: tuple[tuple[str, str], ...] = ()
     """(column, the text that stands for a missing one in the model's input). A row that lacks the text of any other
     column is refused."""
+    groups: Annotated[tuple[str, ...], msgspec.Meta(max_length=4)] = ()
+    """Columns of a row, inputs or not, by whose values devices count answers: fairness is watched between them."""
+    positive: str = ""
+    """The label that counts as selected, where groups are counted."""
     variants: Annotated[tuple[Variant, ...], msgspec.Meta(max_length=4)] = ()
     """Other forms, in order of preference after the one above."""
 

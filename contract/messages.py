@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.histogram import LATENCY_BUCKETS
-from contract.protocol import MAX_BINS, MAX_DETAIL_CHARS, MAX_FAULTS, MAX_FEATURES, MAX_MODELS_PER_DEVICE
+from contract.protocol import MAX_BINS, MAX_DETAIL_CHARS, MAX_FAULTS, MAX_FEATURES, MAX_GROUPS, MAX_MODELS_PER_DEVICE
 from contract.versions import MAX_VERSION
 from contract.wire import Said
 
@@ -26,6 +26,8 @@ NeighbourAddress = Annotated[
     str, msgspec.Meta(pattern=r"^(http://([0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0-9]{1,5}/\{sha256\})?\Z")
 ]
 """An IP address and a port, and nothing else that the sender of the address could choose."""
+BreachCounts = Annotated[tuple[Count, ...], msgspec.Meta(min_length=4, max_length=4)]
+GroupCounts = Annotated[tuple[Count, ...], msgspec.Meta(min_length=6, max_length=6)]
 MAX_SENSORS = 32
 """Sensors and sinks that a device may have: a heartbeat names each."""
 MAX_METRICS = 16
@@ -262,6 +264,12 @@ class ModelInterval(Said, frozen=True):
     """Inputs of a sample of the inferences by column: counts per bin of the golden set's reference."""
     outputs: Bins = ()
     """Numbers answered, or for a classifier its confidence, of the same sample: counts per bin of the reference."""
+    breaches: Annotated[dict[Short, BreachCounts], msgspec.Meta(max_length=MAX_FEATURES)] = {}
+    """Cells of the same sample that break the data contract, by column: counts per kind of
+    contract.row_contract.BREACHES. A column without any is left out."""
+    groups: Annotated[dict[Short, GroupCounts], msgspec.Meta(max_length=MAX_GROUPS + 1)] = {}
+    """Answers by group, `column=value`: rows, selected; with a positive label, of them selected; with another label, of
+    them selected."""
     compared: Count = 0
     """Rows that this version answered as a shadow."""
     agreed: Count = 0

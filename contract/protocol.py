@@ -42,6 +42,9 @@ MAX_FEATURES = 64
 MAX_BINS = 18
 """The most bins of one histogram: missing values, sixteen categories (or ten ranges of numbers), everything else."""
 
+MAX_GROUPS = 32
+"""Values of group columns whose answers a device counts apart; further ones are counted as "other"."""
+
 MAX_VERSIONS_PUBLISHED = 50
 """Newest versions of a model that its role document lists."""
 

@@ -36,7 +36,8 @@ class Capturer:
         self, policy: Capture, *, random: Callable[[], float], clock: Callable[[], float], dropped: Counter[str]
     ) -> None:
         self._policy = policy
-        self._removed = frozenset(policy.remove)
+        self.removed = frozenset(policy.remove)
+        """Columns whose cells never leave this device."""
         self._random = random
         self._clock = clock
         self._dropped = dropped
@@ -90,7 +91,7 @@ class Capturer:
     ) -> None:
         """Keeps a row: why, and its confidence; its answer, and its label."""
         (why, confidence), (value, label) = chosen, answered
-        kept = [column for column in manifest.columns if column not in self._removed][:MAX_COLUMNS]
+        kept = [column for column in manifest.columns if column not in self.removed][:MAX_COLUMNS]
         row = CapturedRow(
             at=round(self._clock(), 3),
             model=self._policy.model,
@@ -111,7 +112,7 @@ class Capturer:
 
     def _may_leave(self, key: str, values: Mapping[str, Any]) -> bool:
         """Whether a key may leave the device: not one that repeats a cell that may not, nor one that is too long."""
-        return len(key) <= MAX_KEY_CHARS and all(str(values.get(column)) != key for column in self._removed)
+        return len(key) <= MAX_KEY_CHARS and all(str(values.get(column)) != key for column in self.removed)
 
 
 def _rows(manifest: Manifest, inputs: Inputs) -> int:

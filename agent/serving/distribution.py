@@ -1,24 +1,34 @@
 """How the inputs and answers of one version are distributed on this device: counts between edges from its golden set.
 
-Decides which inferences are counted (the first few of each interval) and when. Refuses to know
-whether a distribution has drifted: counts add up across devices, and the controller judges them.
+Decides which inferences are counted (the first few of each interval) and when. Refuses to know whether a distribution
+has drifted and how many breaches are too many: counts add up across devices, and the controller judges them.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from agent.ports import Array, Inputs
 from contract.distributions import Edges, Reference, answers_of, columns_of, count, read_reference
 from contract.manifest import Manifest
+from contract.row_contract import BREACHES, Breaches, read_allowed
 
 MAX_WAITING = 64
 """Inferences that wait to be counted; others are skipped until then."""
 MAX_ROWS = 16
 """Of one request."""
 
-Counts = tuple[dict[str, tuple[int, ...]], tuple[int, ...]]
+ByColumn = dict[str, tuple[int, ...]]
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """What was counted since the last call, by the names of `ModelInterval`."""
+
+    features: ByColumn
+    outputs: tuple[int, ...]
+    breaches: ByColumn
 
 
 class Distribution:
@@ -37,6 +47,8 @@ class Distribution:
         self._waiting: list[tuple[list[Array], list[Array]]] = []
         self._features: dict[str, Array] = {}
         self._output: Array | None = None
+        self._contract: dict[str, Breaches] = {}
+        self._breaches: dict[str, list[int]] = {}
 
     def see(self, inputs: Inputs, outputs: list[Array]) -> None:
         """Takes an inference, if there is room. Of arrays of shape (rows, ...) the first rows are copied."""
@@ -52,7 +64,9 @@ class Distribution:
             if not batch:
                 return
             if self._reference is None:
-                self._reference = read_reference(self._load(), self._manifest)
+                arrays = self._load()
+                self._reference = read_reference(arrays, self._manifest)
+                self._contract = _contract(arrays, self._reference, self._manifest)
             self._count(self._reference, batch)
 
     def _count(self, reference: Reference, batch: list[tuple[list[Array], list[Array]]]) -> None:
@@ -68,17 +82,32 @@ class Distribution:
         for name, pieces in columns.items():
             if (edges := reference.features.get(name)) is not None and (counted := _counted(pieces, edges)) is not None:
                 self._features[name] = counted + self._features[name] if name in self._features else counted
+                self._hold(name, pieces)
         if reference.output is not None and (counted := _counted(answers, reference.output)) is not None:
             self._output = counted if self._output is None else self._output + counted
 
+    def _hold(self, name: str, pieces: list[Array]) -> None:
+        """Holds the cells of one column, which were counted, against the data contract."""
+        if (held := self._contract.get(name)) is None:
+            return
+        found = held.count(np.concatenate(pieces))
+        if any(found):
+            known = self._breaches.setdefault(name, [0] * len(BREACHES))
+            self._breaches[name] = [before + more for before, more in zip(known, found, strict=True)]
+
     def take(self) -> Counts:
-        """Returns (counts per bin by column, counts per bin of the answers) since the last call."""
+        """Returns counts per bin by column, counts per bin of the answers and breaches by column since the last
+        call."""
         self.count()
         with self._lock:
             features, self._features = self._features, {}
             output, self._output = self._output, None
-        plain = {name: tuple(counts.tolist()) for name, counts in features.items()}
-        return plain, () if output is None else tuple(output.tolist())
+            breaches, self._breaches = self._breaches, {}
+        return Counts(
+            features={name: tuple(counts.tolist()) for name, counts in features.items()},
+            outputs=() if output is None else tuple(output.tolist()),
+            breaches={name: tuple(counts) for name, counts in breaches.items()},
+        )
 
 
 def _counted(pieces: list[Array], edges: Edges) -> Array | None:
@@ -89,3 +118,13 @@ def _counted(pieces: list[Array], edges: Edges) -> Array | None:
         return count(np.concatenate(pieces), edges)
     except (TypeError, ValueError):
         return None
+
+
+def _contract(arrays: Mapping[str, Array], reference: Reference, manifest: Manifest) -> dict[str, Breaches]:
+    """The data contract by column. Categories are held to it where each one of the sample has a bin of its own."""
+    found = {}
+    for name, allowed in read_allowed(arrays, manifest.columns).items():
+        edges, counts = reference.features.get(name), reference.feature_counts.get(name, ())
+        named = edges is not None and edges.dtype.kind == "U" and len(counts) == len(edges) + 2 and not counts[-1]
+        found[name] = Breaches(allowed, frozenset(edges.tolist()) if edges is not None and named else None)
+    return found

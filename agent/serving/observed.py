@@ -6,14 +6,19 @@ inference is made.
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import msgspec
 
 from agent.core.judged import Inference, JudgedInferences
 from agent.core.model import Assignment
+from agent.ports import Array, Inputs
 from agent.serving.answers import Answers
+from agent.serving.groups import Groups
 from agent.serving.shadow import Compared
 from agent.serving.tally import Tally, sayable
+from contract.distributions import columns_of
 from contract.errors import Code
 from contract.histogram import merge
 from contract.labels import LARGEST, Answer, same_label
@@ -47,6 +52,7 @@ class Observed:
         perf_s: Callable[[], float],
         answers: Answers,
         dropped: Counter[str] | None = None,
+        private: frozenset[str] = frozenset(),
     ) -> None:
         self.notes: list[Note] = []
         self._answers = answers
@@ -62,6 +68,9 @@ class Observed:
         self._judged_inferences = JudgedInferences(assignment.policy.judged_inferences)
         self._judged_since_s = -math.inf
         self._tally = Tally()
+        groups = tuple(column for column in assignment.manifest.groups if column not in private)
+        self.groups = Groups(groups, assignment.manifest.positive) if groups and self._classifies else None
+        """Called under the lock; None where no groups are watched."""
         self._said_at: dict[str, float] = {}
         self._untold: dict[str, str] = {}
         self._longest_s = 0.0
@@ -83,6 +92,8 @@ class Observed:
                 return None
             self._tally = Tally()
             interval = tally.interval(self._assignment)
+            if self.groups is not None:
+                interval = msgspec.structs.replace(interval, groups=self.groups.take())
             self._lifetime = merge((self._lifetime, interval.latency_counts))
         return interval
 
@@ -120,6 +131,21 @@ class Observed:
             self.failed["refused", str(code)] += 1
             self._judged_inferences.refuse(sayable(words), alone=alone)
             self._say(code, words)
+
+    def see_group(self, number: int, values: Mapping[str, Any], answer: Any, label: Answer | None) -> None:
+        """Counts an answered row by its groups."""
+        if self.groups is not None:
+            with self._lock:
+                self.groups.add((number, 0), values, answer, label)
+
+    def see_groups(self, number: int, inputs: Inputs, answers: Array) -> None:
+        """Counts answered tensors by their groups: inputs by name and the first output, shapes (rows, ...)."""
+        manifest = self._assignment.manifest
+        columns = columns_of(manifest.columns, list(inputs.values()))
+        known = {name: columns[name] for name in manifest.groups if name in columns}
+        if self.groups is not None and known and answers.ndim:
+            with self._lock:
+                self.groups.add_tensors(number, known, answers.reshape(len(answers), -1)[:, 0])
 
     def refuse_label(self) -> None:
         """Counts a label that is none; the row is answered all the same."""

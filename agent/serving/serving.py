@@ -48,6 +48,7 @@ class Serving:
         answers: Answers,
         distribution: Distribution | None = None,
         dropped: Counter[str] | None = None,
+        private: frozenset[str] = frozenset(),
     ) -> None:
         manifest = assignment.manifest
         self._perf_s = perf_s
@@ -63,7 +64,9 @@ class Serving:
         self.predecessor: Manifest | None = None
         """Stable's manifest, of a trial that takes something else: would stable have taken what the trial refuses?"""
         self._dropped: Counter[str] = Counter() if dropped is None else dropped
-        self.observed = Observed(assignment, lock, perf_s=perf_s, answers=answers, dropped=self._dropped)
+        self.observed = Observed(
+            assignment, lock, perf_s=perf_s, answers=answers, dropped=self._dropped, private=private
+        )
         self._notes = self.observed.notes
         self.distribution = distribution
         self.in_flight: list[None] = []
@@ -173,11 +176,13 @@ class Serving:
         if interval is None or self.distribution is None:
             return interval
         try:
-            features, outputs = self.distribution.take()
+            counts = self.distribution.take()
         except Exception:  # a distribution that cannot be counted costs no other measure
             self._dropped["distributions_skipped"] += 1
             return interval
-        return msgspec.structs.replace(interval, features=features, outputs=outputs)
+        return msgspec.structs.replace(
+            interval, features=counts.features, outputs=counts.outputs, breaches=counts.breaches
+        )
 
     def _failed(
         self, error: Exception, inputs: Inputs | None, row: Mapping[str, Any] | None, seconds: float

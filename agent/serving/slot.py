@@ -122,6 +122,8 @@ class ModelSlot:
         """Stable beside a trial: answers requests that are not the trial's or that its dead worker failed."""
         self.split: Split | None = None
         """Which requests the trial answers; None if it answers all."""
+        self.private: frozenset[str] = frozenset()
+        """Columns whose values never leave this device, not even as names of groups."""
         self.due = False
         """Whether a version must serve: one was confirmed here, or is on trial. A newcomer that is being fetched, or
         was rejected, is not due."""
@@ -146,6 +148,7 @@ class ModelSlot:
             answers=self.answers,
             distribution=distribution,
             dropped=self.dropped,
+            private=self.private,
         )
 
     def swap(self, serving: Serving | None) -> Serving | None:
@@ -195,6 +198,8 @@ class ModelSlot:
             raise BadInput(Code.SAMPLE_INVALID, f"{type(error).__name__}: {error}"[:200]) from error
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
+        if serving.observed.groups is not None:
+            serving.observed.see_group(number, sample.values, value, label)
         name = self.answers.name(number)
         if self.watchers:
             self._show_row(serving, sample, outputs, label, name)
@@ -267,6 +272,8 @@ class ModelSlot:
             raise
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
+        if serving.observed.groups is not None:
+            serving.observed.see_groups(number, inputs, outputs[0])
         if self.watchers:
             self._show_tensors(serving, inputs, outputs, About(self.answers.name(number) if number else "", key))
         return serving, outputs

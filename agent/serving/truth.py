@@ -99,6 +99,8 @@ class Truth:
         if manifest.task == "classification":
             correct = same_label(value, label)
             self._stretch(kept).counts.add_class(correct=correct)
+            if observed is not None and observed.groups is not None:
+                observed.groups.judged_later((kept.number, kept.row), value, label)
         elif isinstance(value, str) or abs(value) > LARGEST:
             return False
         else:

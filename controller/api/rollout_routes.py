@@ -13,10 +13,7 @@ from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.reconcile.preview import Preview
 from controller.verbs import devices, rollouts
-from controller.verbs.labels import label_rows as label_rows_of
 from controller.verbs.rollouts import resolve_strategy
-
-MAX_LABELS_BYTES = 4 * 1024 * 1024
 
 
 class PlanRequest(Message, frozen=True):
@@ -52,19 +49,6 @@ class JudgeRequest(Message, frozen=True):
 
     revert: bool = False
     """Whether the rollout is rolled back where a rule fails."""
-
-
-class LateLabel(Message, frozen=True):
-    """The truth about one captured row."""
-
-    id: int
-    label: str | float
-
-
-class LabelsRequest(Message, frozen=True):
-    """Labels that came late."""
-
-    labels: tuple[LateLabel, ...]
 
 
 def _release(request: web.Request, wanted: PlanRequest) -> int | None:
@@ -142,14 +126,6 @@ async def judge_rollout(request: web.Request) -> list[VerdictView]:
     return [verdict_view(each) for each in rollouts.judge_again(state, name, revert=revert, actor=actor)]
 
 
-async def label_rows(request: web.Request) -> views.Labelled:
-    """Gives captured rows the labels that came late."""
-    model = request.match_info["model"]
-    wanted = decode(await request.read(), LabelsRequest, max_bytes=MAX_LABELS_BYTES)
-    labels = {each.id: each.label for each in wanted.labels}
-    return views.Labelled(label_rows_of(request.app[STATE], model, labels, actor=actor_of(request)))
-
-
 async def explain_rollout(request: web.Request) -> views.Sentences:
     """Where it stands and what it waits for."""
     return views.Sentences(rollouts.explain(request.app[STATE], request.match_info["rollout"]))
@@ -180,7 +156,6 @@ ROLLOUT_ROUTES = (
     Route("rollout", "POST", f"{_ONE}/rollback", steer_rollout, "Everybody back", RolloutView),
     Route("approve", "POST", f"{_ONE}/approve", approve_rollout, "Let it start", RolloutView, ApprovalRequest),
     Route("rollout", "POST", f"{_ONE}/judge", judge_rollout, "Judge it again", list[VerdictView], JudgeRequest),
-    Route("push", "POST", "/v1/models/{model}/labels", label_rows, "Labels come late", views.Labelled, LabelsRequest),
     Route("view", "GET", "/v1/devices/{device}/why", device_why, "Why it runs what it runs", views.Sentences),
     Route(
         "rollout", "POST", "/v1/devices/{device}/unquarantine", unquarantine_device, "Lift its quarantine", views.Lifted

@@ -18,8 +18,10 @@ from controller.api.body import PUSHES, while_connected
 from controller.api.certificate_routes import CERTIFICATE_ROUTES
 from controller.api.device_life_routes import DEVICE_LIFE_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
+from controller.api.drift_routes import DRIFT_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
+from controller.api.label_routes import LABEL_ROUTES
 from controller.api.operator_routes import OPERATOR_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
@@ -187,6 +189,8 @@ ROUTES = (
     *STICK_ROUTES,
     *ROLLOUT_ROUTES,
     *TELEMETRY_ROUTES,
+    *DRIFT_ROUTES,
+    *LABEL_ROUTES,
     *EVENT_ROUTES,
     *TRUST_ROUTES,
     *CERTIFICATE_ROUTES,

@@ -23,6 +23,7 @@ from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
 from contract.golden import by_run, join_golden, rows_differ, with_tolerances
 from contract.manifest import Tensor
+from contract.row_contract import allowed_of
 from contract.tensors import Array, encode_tensors
 from contract.wire import decode, encode
 from controller.convert import request as files
@@ -241,11 +242,14 @@ def _task(session: Any) -> Literal["classification", "regression", "other"]:
 
 
 def _reference(session: Any, inputs: dict[str, Array], columns: tuple[str, ...]) -> dict[str, Array]:
-    """Returns histograms of the sample's columns and of the model's answers. Devices count with the same bin edges."""
+    """Returns histograms of the sample's columns and of the model's answers, by whose edges devices count, and what
+    cells of each column may be.
+    """
     outputs = run_rows(session, [output.name for output in session.get_outputs()], inputs)
     regression = _task(session) == "regression"
     found = columns_of(columns, list(inputs.values()))
-    return reference_of(found, answers_of(outputs, regression=regression), regression=regression)
+    reference = reference_of(found, answers_of(outputs, regression=regression), regression=regression)
+    return reference | allowed_of(found)
 
 
 def _confine(request: Request, directory: Path) -> str:

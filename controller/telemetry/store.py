@@ -1,19 +1,22 @@
-"""The telemetry of a fleet in one SQLite file: a row for each device, version and interval.
+"""The telemetry of a fleet in one SQLite file: a row of sums and a row of shapes for each device, version and interval.
 
 Decides that a row is there once, whatever comes twice, and how rows age: minutes become hours after two hours, hours
 become days after five weeks, days go after a year. Rows of a device can be taken out again, and what is left equals
 that of a fleet which never had it. Refuses to know what rows say about a release.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from controller.drift.shape import Shape, shape_of
 from controller.fleet.heard import Heard
 from controller.registry.database import open_database, transaction
 from controller.rollout.facts import Sums
 from controller.rollout.rows import HOUR_S, RECENT_S
 from controller.telemetry.counts import Counted, added, decoded, encoded
+from controller.telemetry.shapes import MERGED, RECENT, added_shapes, decoded_shape, encoded_shape
 
 DAY_S = 86_400.0
 KEEP_HOURS_S = 35 * DAY_S
@@ -28,31 +31,49 @@ CACHE_KB = 65_536
 CHECKPOINT_PAGES = 16_000
 """Pages of 4 kB that are written before they are moved into the file: 64 MB, so each moves once for many rows."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS recent (device TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
+_TABLES = """
+CREATE TABLE IF NOT EXISTS {recent} (device TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
     model TEXT NOT NULL, release INTEGER NOT NULL, start INTEGER NOT NULL, counts BLOB NOT NULL,
     PRIMARY KEY (device, boot, seq, model, release, start)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS merged (model TEXT NOT NULL, span INTEGER NOT NULL, start INTEGER NOT NULL,
+CREATE TABLE IF NOT EXISTS {merged} (model TEXT NOT NULL, span INTEGER NOT NULL, start INTEGER NOT NULL,
     device TEXT NOT NULL, release INTEGER NOT NULL, counts BLOB NOT NULL,
     PRIMARY KEY (model, span, start, device, release)) WITHOUT ROWID;
+"""
+_OTHERS = """
 CREATE TABLE IF NOT EXISTS heard (device TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
     PRIMARY KEY (device, boot));
 CREATE TABLE IF NOT EXISTS verdicts (rollout TEXT NOT NULL, at REAL NOT NULL, rule INTEGER NOT NULL,
     stratum TEXT NOT NULL, body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS verdicts_of ON verdicts (rollout, at);
 """
-_INSERT = "INSERT OR IGNORE INTO recent VALUES (?, ?, ?, ?, ?, ?, ?)"
-_MERGE = "INSERT OR REPLACE INTO merged VALUES (?, ?, ?, ?, ?, ?)"
 _HEARD = "INSERT INTO heard VALUES (?, ?, ?) ON CONFLICT (device, boot) DO UPDATE SET seq = max(seq, excluded.seq)"
 
 Key = tuple[str, int, int, str, int]
 """(model, span, start, device, release)"""
+MessageKey = tuple[str, int, int, str, int, int]
+"""(device, boot, seq, model, release, start)"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is kept of one sort: as it came, and merged into hours and days."""
+
+    recent: str
+    merged: str
+    added: Callable[[Iterable[bytes]], bytes]
+
+
+_SUMS = _Kind("recent", "merged", added)
+_SHAPES = _Kind(RECENT, MERGED, added_shapes)
+_KINDS = (_SUMS, _SHAPES)
+_SCHEMA = "".join(_TABLES.format(recent=kind.recent, merged=kind.merged) for kind in _KINDS) + _OTHERS
 
 
 class TelemetryStore:
     """One SQLite file in WAL mode with full syncs, one writer."""
 
     def __init__(self, path: Path, keep_days: int = 400, max_mb: int = 4096) -> None:
+        self.path = path
         self._db = open_database(path, _SCHEMA)
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KB}")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
@@ -63,21 +84,36 @@ class TelemetryStore:
 
     def keep(self, measured: Sequence[Counted]) -> None:
         """Makes rows durable in one transaction; a row that is there already stays. WorldError `disk_full`."""
-        rows: dict[tuple[str, int, int, str, int, int], bytes] = {}
+        sums: dict[MessageKey, bytes] = {}
+        shapes: dict[MessageKey, bytes] = {}
         for each in measured:
             interval = each.interval
             key = (each.device, each.boot, each.seq, interval.model, interval.version.release, each.start)
-            before, counts = rows.get(key), encoded(interval)
-            rows[key] = counts if before is None else added((before, counts))
+            before, counts = sums.get(key), encoded(interval)
+            sums[key] = counts if before is None else added((before, counts))
+            if not (shape := shape_of(interval)).is_empty:
+                met, counts = shapes.get(key), encoded_shape(shape)
+                shapes[key] = counts if met is None else added_shapes((met, counts))
         with transaction(self._db):
-            self._db.executemany(_INSERT, [(*key, counts) for key, counts in rows.items()])
+            for kind, rows in zip(_KINDS, (sums, shapes), strict=True):
+                insert = f"INSERT OR IGNORE INTO {kind.recent} VALUES (?, ?, ?, ?, ?, ?, ?)"
+                self._db.executemany(insert, [(*key, counts) for key, counts in rows.items()])
 
     def past(self, model: str, since: float) -> Iterator[tuple[str, int, float, Sums]]:
         """(device, release, start, sums) of a model from a moment on, merged rows first."""
+        for device, release, start, counts in self._rows(_SUMS, model, since):
+            yield device, release, start, decoded(counts)
+
+    def shapes(self, model: str, since: float) -> Iterator[tuple[str, int, float, Shape]]:
+        """(device, release, start, shape) of a model from a moment on, merged rows first."""
+        for device, release, start, counts in self._rows(_SHAPES, model, since):
+            yield device, release, start, decoded_shape(counts)
+
+    def _rows(self, kind: _Kind, model: str, since: float) -> Iterator[tuple[str, int, float, bytes]]:
         wanted = "SELECT device, release, start, counts FROM {} WHERE model = ? AND start >= ?"
-        for table in ("merged", "recent"):
+        for table in (kind.merged, kind.recent):
             for device, release, start, counts in self._db.execute(wanted.format(table), (model, since)):
-                yield device, release, float(start), decoded(counts)
+                yield device, release, float(start), counts
 
     def heard(self) -> dict[str, Heard]:
         """By device, the messages that are in the store: a message that comes again is counted by nobody."""
@@ -96,8 +132,8 @@ class TelemetryStore:
                 "SELECT boot, max(seq) FROM recent WHERE device = ? GROUP BY boot", (device,)
             ).fetchall():
                 self._db.execute(_HEARD, (device, boot, seq))
-            self._db.execute("DELETE FROM recent WHERE device = ?", (device,))
-            self._db.execute("DELETE FROM merged WHERE device = ?", (device,))
+            for table in (name for kind in _KINDS for name in (kind.recent, kind.merged)):
+                self._db.execute(f"DELETE FROM {table} WHERE device = ?", (device,))
 
     def tend(self, now: float, marks: Collection[float] = ()) -> None:
         """A little of what ageing asks for: a pass calls it, and what is left waits for the next one.
@@ -123,7 +159,7 @@ class TelemetryStore:
 
     def oldest(self) -> float | None:
         """When the oldest row begins, in seconds since 1970; None without any."""
-        starts = (self._db.execute(f"SELECT min(start) FROM {table}").fetchone()[0] for table in ("merged", "recent"))  # noqa: S608
+        starts = (self._db.execute(f"SELECT min(start) FROM {table}").fetchone()[0] for table in ("merged", "recent"))
         return min((float(start) for start in starts if start is not None), default=None)
 
     def keep_verdicts(self, points: Iterable[tuple[str, float, int, str, bytes]]) -> None:
@@ -145,51 +181,65 @@ class TelemetryStore:
         wanted = "SELECT DISTINCT device FROM recent WHERE device > ? ORDER BY device LIMIT ?"
         devices = [device for (device,) in self._db.execute(wanted, (self._after, DEVICES_AT_ONCE))]
         for device in devices:
-            rows = self._db.execute(
-                "SELECT model, release, start, counts FROM recent WHERE device = ? AND start < ?", (device, before)
-            ).fetchall()
-            keyed = [
-                ((model, int(HOUR_S), hour_of(start, marks), device, release), counts)
-                for model, release, start, counts in rows
-            ]
-            self._add(keyed)
             heard = self._db.execute(
                 "SELECT device, boot, max(seq) FROM recent WHERE device = ? AND start < ? GROUP BY boot",
                 (device, before),
             ).fetchall()
             self._db.executemany(_HEARD, heard)
-            self._db.execute("DELETE FROM recent WHERE device = ? AND start < ?", (device, before))
+            for kind in _KINDS:
+                self._merge_minutes(kind, device, before, marks)
         return devices[-1] if len(devices) == DEVICES_AT_ONCE else ""
 
-    def _add(self, keyed: Iterable[tuple[Key, bytes]]) -> None:
+    def _merge_minutes(self, kind: _Kind, device: str, before: float, marks: Collection[float]) -> None:
+        rows = self._db.execute(
+            f"SELECT model, release, start, counts FROM {kind.recent} WHERE device = ? AND start < ?", (device, before)
+        ).fetchall()
+        keyed = [
+            ((model, int(HOUR_S), hour_of(start, marks), device, release), counts)
+            for model, release, start, counts in rows
+        ]
+        self._add(kind, keyed)
+        self._db.execute(f"DELETE FROM {kind.recent} WHERE device = ? AND start < ?", (device, before))
+
+    def _add(self, kind: _Kind, keyed: Iterable[tuple[Key, bytes]]) -> None:
         """Adds counts to merged rows."""
         for key, group in groupby(sorted(keyed), lambda pair: pair[0]):
             known = self._db.execute(
-                "SELECT counts FROM merged WHERE model = ? AND span = ? AND start = ? AND device = ? AND release = ?",
+                f"SELECT counts FROM {kind.merged} "
+                "WHERE model = ? AND span = ? AND start = ? AND device = ? AND release = ?",
                 key,
             ).fetchone()
-            self._db.execute(_MERGE, (*key, added([*(known or ()), *(counts for _, counts in group)])))
+            counts = kind.added([*(known or ()), *(counts for _, counts in group)])
+            self._db.execute(f"INSERT OR REPLACE INTO {kind.merged} VALUES (?, ?, ?, ?, ?, ?)", (*key, counts))
 
     def _age(self, now: float) -> None:
         """Old hours become days, and the oldest days go."""
         with transaction(self._db):
             for model in self.models():
-                wanted = "FROM merged WHERE model = ? AND span = ? AND start < ?"
-                old = (model, int(HOUR_S), now - KEEP_HOURS_S)
-                rows = self._db.execute(
-                    f"SELECT start, device, release, counts {wanted} ORDER BY start LIMIT ?",
-                    (*old, ROWS_AT_ONCE),
-                ).fetchall()
-                self._add(
-                    ((model, int(DAY_S), int(start // DAY_S * DAY_S), device, release), counts)
-                    for start, device, release, counts in rows
-                )
-                gone = [(model, int(HOUR_S), start, device, release) for start, device, release, _ in rows]
-                self._db.executemany(
-                    "DELETE FROM merged WHERE model = ? AND span = ? AND start = ? AND device = ? AND release = ?", gone
-                )
-                self._db.execute(f"DELETE {wanted}", (model, int(DAY_S), now - self._keep_s))
+                for kind in _KINDS:
+                    self._age_hours(kind, model, now)
             self._db.execute("DELETE FROM verdicts WHERE at < ?", (now - self._keep_s,))
+
+    def _age_hours(self, kind: _Kind, model: str, now: float) -> None:
+        wanted = f"FROM {kind.merged} WHERE model = ? AND span = ? AND start < ?"
+        old = (model, int(HOUR_S), now - KEEP_HOURS_S)
+        rows = self._db.execute(
+            f"SELECT start, device, release, counts {wanted} ORDER BY start LIMIT ?",
+            (*old, ROWS_AT_ONCE),
+        ).fetchall()
+        self._add(
+            kind,
+            (
+                ((model, int(DAY_S), int(start // DAY_S * DAY_S), device, release), counts)
+                for start, device, release, counts in rows
+            ),
+        )
+        gone = [(model, int(HOUR_S), start, device, release) for start, device, release, _ in rows]
+        self._db.executemany(
+            f"DELETE FROM {kind.merged} WHERE model = ? AND span = ? AND start = ? AND device = ? AND release = ?",
+            gone,
+        )
+        self._db.execute(f"DELETE {wanted}", (model, int(DAY_S), now - self._keep_s))
 
     def _shrink(self) -> None:
         """Deletes the oldest merged rows where the file is larger than it may be."""
@@ -199,7 +249,8 @@ class TelemetryStore:
                     "SELECT start FROM merged ORDER BY start LIMIT 1 OFFSET (SELECT count(*) / 10 FROM merged)"
                 ).fetchone()
                 if edge is not None:
-                    self._db.execute("DELETE FROM merged WHERE start <= ?", edge)
+                    for kind in _KINDS:
+                        self._db.execute(f"DELETE FROM {kind.merged} WHERE start <= ?", edge)
 
     def models(self) -> list[str]:
         """Models with merged or recent rows."""

@@ -34,6 +34,8 @@ from controller.verbs.gates import Brought, check_brought
 HARDWARE = ("x86_64", "aarch64", "arm64")
 GOLDEN_MISMATCH = Decimal("0.02")
 """The fraction of golden rows that a device may answer differently: processors round differently, and votes may tie."""
+MAX_GROUP_COLUMNS = 4
+"""Group columns whose values devices count apart; the gate on fairness judges further ones on held-out rows alone."""
 MEMORY_FLOOR_MB = 64
 LOAD_FLOOR_S = 10
 NOTHING = Told()
@@ -81,7 +83,7 @@ async def push(
             converted = await run_conversion(
                 kind, raw, sample, limits, variants, rows_waived=bool(waive_rows), starter=state.starter
             )
-            manifest = _manifest(state.registry.next_release(model), converted, state.config.publish.chunk_bytes)
+            manifest = _manifest(state, model, converted)
             verdicts = await gates.judge(
                 state, model, manifest, converted, brought=brought, licence=told.licence, actor=actor
             )
@@ -198,7 +200,7 @@ def _register(
     version = Version(
         model=model,
         release=state.registry.next_release(model),
-        manifest=_manifest(state.registry.next_release(model), converted, state.config.publish.chunk_bytes),
+        manifest=_manifest(state, model, converted),
         lineage=lineage,
         evidence=evidence,
         gates=verdicts,
@@ -220,12 +222,14 @@ def _register(
     return Pushed(version, new=True)
 
 
-def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:
-    answer = converted.answer
+def _manifest(state: State, model: str, converted: Converted) -> Manifest:
+    answer, chunk_bytes = converted.answer, state.config.publish.chunk_bytes
+    fairness = gates.policy_of(state, model).fairness
+    watched = fairness.groups[:MAX_GROUP_COLUMNS] if answer.task == "classification" else ()
     forms = {"": answer.form, **answer.variants}
     described = {name: _form(converted.forms[name], form, chunk_bytes) for name, form in forms.items()}
     return Manifest(
-        release=release,
+        release=state.registry.next_release(model),
         **described.pop(""),
         variants=tuple(Variant(name=name, **fields) for name, fields in described.items()),
         task=answer.task,
@@ -236,6 +240,8 @@ def _manifest(release: int, converted: Converted, chunk_bytes: int) -> Manifest:
         required=answer.required,
         missing_text=answer.missing_text,
         hardware=HARDWARE,
+        groups=watched,
+        positive=fairness.positive if watched else "",
     )
 
 

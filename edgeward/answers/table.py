@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+import msgspec
+
 from edgeward.answers.answer import Answer, show
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ class Table(Sequence[T], Generic[T]):
         for name in frame.columns:
             if any(isinstance(row.get(name), datetime) for row in rows):
                 frame[name] = pd.to_datetime(frame[name], utc=True)
-        return frame
+        return frame.astype({name: "float64" for name in self._numbers() if name in frame.columns})
 
     def __repr__(self) -> str:
         columns, cells, left_out = self._printed()
@@ -75,6 +77,11 @@ class Table(Sequence[T], Generic[T]):
         head = _html_row(columns, "th")
         body = "".join(_html_row(row, "td") for row in cells)
         return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>{''.join(left_out)}"
+
+    def _numbers(self) -> list[str]:
+        """Fields that hold a number or None: pandas takes a column of None alone for one of objects."""
+        kinds = {type(answer) for answer in self._rows}
+        return [field.name for kind in kinds for field in msgspec.structs.fields(kind) if field.type == float | None]
 
     def _table_rows(self) -> list[dict[str, object]]:
         return [row for answer in self._rows for row in answer.table_rows()]

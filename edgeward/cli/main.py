@@ -10,6 +10,8 @@ from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
 from edgeward.cli.device import device
 from edgeward.cli.device_life import adopt, replace, retire, retired
+from edgeward.cli.drift import drift, fairness
+from edgeward.cli.label import label
 from edgeward.cli.model import model
 from edgeward.cli.rollout import rollout
 from edgeward.cli.stick import stick
@@ -51,9 +53,11 @@ def page() -> None:
 
 
 for command in (
-    model, version, rollout, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo
+    model, version, rollout, telemetry, label, device, stick, trust, certificate, token, audit, backup, restore, demo
 ):  # fmt: skip
     cli.add_command(command)
+for command in (drift, fairness):
+    model.add_command(command)
 for command in (retire, replace, adopt, retired):
     device.add_command(command)
 

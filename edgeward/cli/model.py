@@ -1,4 +1,4 @@
-"""`edgeward model push | list | show | export | captured | label`, and the commands of `cli.registry`."""
+"""`edgeward model push | list | show | export | captured`, and the commands of `cli.registry`."""
 
 import runpy
 import sys
@@ -145,7 +145,7 @@ def show(name: str, release: str | None, *, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A .csv or .parquet file.")
 def captured(name: str, out: Path) -> None:
-    """Write what devices kept of NAME's inferences to a file: for labelling and retraining."""
+    """Write what devices kept of NAME's inferences to a file: for retraining."""
     if out.suffix not in (".csv", ".parquet"):
         raise BadInput(Code.REQUEST_INVALID, f"{out}: expected .csv or .parquet")
     rows = Client().captured(name).to_frame()
@@ -182,20 +182,6 @@ def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path
     else:
         written = Client().export_folder(name, found.release, out, form, sign_with)
     console.print(f"{size(written)} of {name} v{found.release} in {out}", highlight=False)
-
-
-@model.command()
-@click.argument("name")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def label(name: str, file: Path) -> None:
-    """Give captured rows of NAME the labels in FILE, a .csv with the columns id and label."""
-    import pandas as pd  # 0.4 s to import: only where a table is meant
-
-    rows = pd.read_csv(file)
-    if not {"id", "label"} <= set(rows.columns):
-        raise BadInput(Code.REQUEST_INVALID, f"{file}: expected the columns id and label")
-    labels = dict(zip(rows["id"].tolist(), rows["label"].tolist(), strict=True))
-    console.print(f"{Client().label(name, labels)} of {len(labels)} rows have a label now", highlight=False)
 
 
 def _standing(version: Version) -> str:

@@ -172,7 +172,7 @@ def events(after: str) -> None:
 @click.option("--revert", is_flag=True, help="Roll it back where a rule fails.")
 @json_option
 def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
-    """Judge a rollout again, now that labels have come late (`edgeward model label`)."""
+    """Judge a rollout again, now that labels have come late (`edgeward label give`)."""
     verdicts = Client().open_rollout(rollout_id).judge(revert=revert)
     if as_json:
         print_json(verdicts.plain)

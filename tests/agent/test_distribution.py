@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from agent.serving.distribution import MAX_ROWS, MAX_WAITING, Distribution
+from agent.serving.distribution import MAX_ROWS, MAX_WAITING, Counts, Distribution
 from contract.distributions import columns_of, count, edges_of, read_reference, reference_of
 from contract.protocol import MAX_BINS, MAX_FEATURES
+from contract.row_contract import MIN_STUCK_ROWS, Allowed, Breaches, allowed_of
 from contract.tensors import Array, decode_tensors, encode_tensors
 from firmware_sim.models import make_model
 
@@ -60,8 +61,8 @@ def test_what_a_device_counts_adds_up_to_the_reference_when_it_meets_the_same_ro
     for start in range(0, 1000, 10):
         rows = SAMPLE[start : start + 10]
         device.see({"X": rows}, [rows.sum(axis=1)])
-        features, output = device.take()
-        for name, counts in [*features.items(), ("=", output)]:
+        told = device.take()
+        for name, counts in [*told.features.items(), ("=", told.outputs)]:
             total[name] = total.get(name, 0) + np.array(counts)
     assert {name: tuple(counts.tolist()) for name, counts in total.items()} == {
         **reference.feature_counts,
@@ -69,11 +70,11 @@ def test_what_a_device_counts_adds_up_to_the_reference_when_it_meets_the_same_ro
     }
 
 
-def test_the_confidence_of_a_classifier_is_counted_in_tenths() -> None:
+def test_the_confidence_of_a_classifier_is_counted_more_finely_towards_one() -> None:
     sure = np.array([[0.05, 0.95], [0.45, 0.55], [0.6, 0.4]], dtype=np.float32)
     device = distribution(golden(sure.max(axis=1), regression=False), task="classification")
     device.see({"X": SAMPLE[:3]}, [np.array([1, 1, 0]), sure])
-    assert {at: counted for at, counted in enumerate(device.take()[1]) if counted} == {6: 1, 7: 1, 10: 1}
+    assert {at: counted for at, counted in enumerate(device.take().outputs) if counted} == {6: 1, 7: 1, 13: 1}
 
 
 def test_a_caller_may_reuse_its_arrays() -> None:
@@ -90,14 +91,13 @@ def test_a_flood_of_inferences_costs_a_bounded_look() -> None:
     device = distribution()
     for _ in range(10 * MAX_WAITING):
         device.see({"X": SAMPLE}, [SAMPLE.sum(axis=1)])
-    features, _ = device.take()
-    assert sum(features["a"]) == MAX_WAITING * MAX_ROWS
+    assert sum(device.take().features["a"]) == MAX_WAITING * MAX_ROWS
 
 
 def test_a_golden_set_without_a_reference_costs_the_counts_only() -> None:
     device = distribution({})
     device.see({"X": SAMPLE}, [SAMPLE.sum(axis=1)])
-    assert device.take() == ({}, ())
+    assert device.take() == Counts({}, (), {})
 
 
 def test_a_wide_model_reports_its_first_columns() -> None:
@@ -117,7 +117,8 @@ def test_requests_of_other_widths_and_answers_of_other_sizes_cost_no_other_reque
     device.see({"X": np.ones((2, 7), dtype=np.float32)}, [np.ones((2, 3), dtype=np.float32)])
     device.see({"X": np.ones((1, 2, 3), dtype=np.float32)}, [np.zeros((0,), dtype=np.float32)])
     device.see({"X": SAMPLE[4:6]}, [np.array(3.0, dtype=np.float32)])
-    features, output = device.take()
+    told = device.take()
+    features, output = told.features, told.outputs
     assert sum(features["a"]) == 6
     assert sum(output) == 6
 
@@ -127,6 +128,53 @@ def test_a_column_that_cannot_be_told_is_skipped_and_the_others_are_counted() ->
     device = distribution(arrays)
     words = np.array([["warm", 1.0, 2.0]], dtype=object)
     device.see({"X": words}, [np.array([1.0], dtype=np.float32)])
-    features, output = device.take()
+    told = device.take()
+    features, output = told.features, told.outputs
     assert "a" not in features
     assert (sum(features["b"]), sum(output)) == (1, 1)
+
+
+def contracted(**columns: Array) -> Distribution:
+    arrays = golden() | allowed_of({name: SAMPLE[:, at] for at, name in enumerate(MANIFEST.columns)} | columns)
+    return distribution(decode_tensors(encode_tensors(arrays)))
+
+
+def seen(device: Distribution, rows: Array) -> dict[str, tuple[int, ...]]:
+    for start in range(0, len(rows), MAX_ROWS):
+        device.see({"X": rows[start : start + MAX_ROWS]}, [rows[start : start + MAX_ROWS].sum(axis=1)])
+    return device.take().breaches
+
+
+def test_rows_like_those_of_the_sample_break_no_contract() -> None:
+    assert seen(contracted(), SAMPLE) == {}
+
+
+def test_missing_and_impossible_cells_and_a_stuck_sensor_are_counted_by_column() -> None:
+    rows = SAMPLE[:200].copy()
+    rows[3:6, 0] = np.nan
+    rows[10, 1] = 1e6
+    rows[:, 2] = 0.5
+    breaches = seen(contracted(), rows)
+    assert breaches == {"a": (3, 0, 0, 0), "b": (0, 1, 0, 0), "output": (0, 0, 0, 200 - MIN_STUCK_ROWS)}
+
+
+def test_a_sensor_that_is_stuck_is_noticed_across_messages() -> None:
+    device, rows = contracted(), np.ascontiguousarray(np.tile(SAMPLE[:1], (MIN_STUCK_ROWS // 2 + 10, 1)))
+    assert seen(device, rows) == {}
+    assert seen(device, rows)["a"][3] == 20
+
+
+def test_a_column_that_lacked_cells_in_the_sample_may_lack_them_and_a_switch_may_rest() -> None:
+    gaps = SAMPLE[:, 0].copy()
+    gaps[0] = np.nan
+    rows = SAMPLE[:200].copy()
+    rows[:100, 0] = np.nan
+    rows[:, 1] = 1.0
+    assert seen(contracted(a=gaps, b=(SAMPLE[:, 1] > 0).astype(float)), rows) == {}
+
+
+def test_a_category_that_the_sample_did_not_have_is_a_breach_unless_the_sample_had_too_many_to_name() -> None:
+    allowed = Allowed(may_miss=False, low=-np.inf, high=np.inf, stuck_rows=0)
+    words = np.array(["red", "green", "mauve"], dtype=object)
+    assert Breaches(allowed, frozenset({"red", "green"})).count(words) == (0, 0, 1, 0)
+    assert Breaches(allowed, None).count(words) == (0, 0, 0, 0)

@@ -67,9 +67,15 @@ def test_a_device_that_sends_without_end_costs_no_other_a_row(path: Path) -> Non
 def test_labels_come_late_and_only_to_rows_of_the_model(path: Path) -> None:
     captures = Captures(path)
     captures.keep([("d", batch(1, 1, 1, 2)), ("e", batch(1, 1, 3, model="other"))])
-    assert captures.label("m", {1: "yes", 2: 0.5, 3: "no", 99: "no"}) == 2
+    assert captures.label("m", {1: "yes", 2: 0.5, 3: "no", 99: "no"}, 1000.0) == 2
     captures.close()
     again = Captures(path)
+    assert [row.label for row in again.labelled("m", 10)] == [0.5, "yes"]
+    assert (again.given_since("m", 1000.0), again.given_since("m", 1001.0), again.given_since("other", 0.0)) == (
+        2,
+        0,
+        0,
+    )
     assert [row.label for _, row in again.newest_of("m", 0.0, 10)] == [0.5, "yes"]
     assert [row.label for _, row in again.newest_of("m", 2.0, 10)] == [0.5]
     assert [row.label for _, row in again.newest_of("other", 0.0, 10)] == [None]

@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[2]
 VIEWS, FLEET, EVIDENCE = "controller/api/views.py", "controller/api/fleet_view.py", "controller/rollout/evidence.py"
 FOLD, FACTS = "controller/reconcile/fold.py", "controller/rollout/facts.py"
 
+BREACHES, FAIRNESS = "controller/drift/breaches.py", "controller/drift/fairness.py"
+
 READ: dict[type, dict[str, tuple[str, str]]] = {
     ModelInterval: {
         "model": (FOLD, "interval.model"),
@@ -34,6 +36,8 @@ READ: dict[type, dict[str, tuple[str, str]]] = {
         "predictions": (VIEWS, "measured.predictions"),
         "features": (VIEWS, "measured.distributions"),
         "outputs": (VIEWS, "measured.distributions"),
+        "breaches": (BREACHES, "shape.breaches.items()"),
+        "groups": (FAIRNESS, "shape.groups"),
         "compared": (EVIDENCE, 'column("compared")'),
         "agreed": (EVIDENCE, '"agreed"'),
         "divergence": (VIEWS, "measured.divergences"),

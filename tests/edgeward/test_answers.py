@@ -12,7 +12,7 @@ import pytest
 import edgeward
 from contract.errors import BadInput, Code
 from controller.api.openapi import openapi
-from edgeward.answers import devices, models, operators, rollouts, telemetry
+from edgeward.answers import devices, drift, models, operators, rollouts, telemetry
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences, show
 from edgeward.answers.blob import Blob
 from edgeward.answers.table import MAX_PRINTED_ROWS, Table
@@ -66,6 +66,20 @@ ANSWERED: dict[str, type[Answer]] = {
     "VerdictPointView": rollouts.VerdictPoint,
     "Figures": rollouts.Figures,
     "TelemetryRow": telemetry.TelemetryRow,
+    "DriftReport": drift.Drift,
+    "Ranked": drift.Ranked,
+    "Moved": drift.Moved,
+    "DeviceMoved": drift.DeviceMoved,
+    "Between": drift.Between,
+    "QualityEstimate": drift.QualityEstimate,
+    "BreachRate": drift.BreachRate,
+    "FairnessView": drift.Fairness,
+    "Fairness": drift.GroupFairness,
+    "GroupRates": drift.GroupRates,
+    "Rate": drift.Rate,
+    "Signal": drift.Signal,
+    "LabelsWanted": drift.LabelsWanted,
+    "Wanted": drift.WantedRow,
     "TransferView": rollouts.Transfer,
     "Preview": rollouts.Preview,
     "WavePreview": rollouts.WavePreview,

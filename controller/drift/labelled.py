@@ -1,0 +1,41 @@
+"""Captured rows that have a label, as blocks of calibration: per bin of confidence, rows and right ones.
+
+Decides which rows count. Refuses to know where they are kept and who gave the label.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from contract.captured import CapturedRow
+from contract.labels import Unusable, same_label, settle_label
+from controller.drift.blocks import MAX_BLOCKS, Blocks, block_of
+from controller.drift.quality import Labelled
+
+
+def labelled_blocks(
+    rows: Iterable[CapturedRow], edges: Sequence[float], blocks: Blocks, release: int
+) -> list[Labelled | None]:
+    """Blocks with labels, the newest first; index 0 is the block that is estimated now. None: no label in it.
+
+    Rows that were captured as hard count as well: among rows of one confidence they are as right as others.
+    """
+    counts = np.zeros((MAX_BLOCKS, 2, len(edges) + 2))
+    met = blocks.counts("")
+    for row in rows:
+        at = block_of(row.at, blocks.now, blocks.span_s) if row.release == release else None
+        if at is not None and row.confidence is not None and (right := is_right(row)) is not None:
+            place = int(np.searchsorted(np.asarray(edges), row.confidence)) + 1
+            counts[at, 0, place] += 1
+            counts[at, 1, place] += right
+    return [
+        Labelled(rows, right, met[at]) if at < len(met) and rows.sum() and met[at].sum() else None
+        for at, (rows, right) in enumerate(counts)
+    ]
+
+
+def is_right(row: CapturedRow) -> bool | None:
+    """Whether the answer equals the label; None where there is no usable label, or no answer."""
+    if row.label is None or row.value is None or settle_label(row.label, regression=False) in (None, Unusable.LABEL):
+        return None
+    return same_label(row.value, row.label)

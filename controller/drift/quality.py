@@ -1,0 +1,166 @@
+"""How often a classifier is right, estimated from its confidence, and whether that estimate can be relied on.
+
+Confidence is calibrated by rows that have labels: among rows of one confidence, how many were right. The estimate of a
+block without labels is then what its own confidences promise. Source: Kuleshov, Liang, "Calibrated and Reliable
+Probabilities", and NannyML's confidence-based performance estimation (CBPE). It sees a world whose rows change, and not
+one in which the same rows mean something else. Therefore each block with labels is first estimated as if it had none:
+the errors of these estimates are the interval of the next one, and the estimate is valid only while they are small and
+the newest lies within the interval of those before it. Decides the estimate and its flag. Refuses to know where labels
+come from.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import msgspec
+import numpy as np
+
+from contract.sequential import student_distance
+from contract.tensors import Array
+
+CALIBRATION_BLOCKS = 12
+"""Blocks with labels that calibrate and that give the errors: a quarter of a year, if they are weeks."""
+MIN_CALIBRATION = 4
+"""Blocks that calibrate before an estimate is made, and estimates before one has an interval."""
+MIN_LABELS = 20
+"""Labels of a block: a day of the label budget. Fewer say nothing of its error."""
+PRIOR_ROWS = 2.0
+"""Rows that are as right as their confidence says, added to each bin: one without labels is believed."""
+CONFIDENCE = 0.95
+MAX_HALF_WIDTH = 0.05
+"""The widest interval of a valid estimate, to each side: one that may be wrong by more cannot tell a loss of 5 points.
+With it 98 % of the valid weeks of a quiet fleet of 50 devices are within 3 points, and Beijing's air is never valid."""
+EXCESS = 0.25
+"""How many standard deviations of its own chance the spread of errors is taken larger than it was measured: with none a
+quiet fleet alarms now and then, with half of one few estimates are ever valid (`make bench ONLY=drift`)."""
+
+
+class Labelled(msgspec.Struct, frozen=True):
+    """One block of time with labels, per bin of confidence."""
+
+    rows: Array
+    """Rows with a label."""
+    right: Array
+    """Of them, those that were right."""
+    met: Array
+    """All rows, with a label or without: people are asked about unsure rows more often than about others."""
+
+    @property
+    def accuracy(self) -> float:
+        """How often the model was right."""
+        return float(self.right.sum() / self.rows.sum())
+
+
+class QualityEstimate(msgspec.Struct, frozen=True):
+    """The accuracy of the newest block without its labels; value, low and high are None where it can't be told."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    valid: bool
+    why: str
+    """Why it is not valid, in words; of a valid one what it rests on."""
+    rows: int = 0
+    labels: int = 0
+    """Labels of the blocks by which it was calibrated."""
+    usual: float | None = None
+    """How often the model was right in those blocks, of all their rows."""
+
+
+class _Calibration(msgspec.Struct, frozen=True):
+    right: Array
+    variance: Array
+
+    def of(self, counts: Array) -> tuple[float, float]:
+        """(accuracy that rows of these confidences promise, variance of that by the labels that calibrate)."""
+        ratios = counts / counts.sum()
+        return float(ratios @ self.right), float(ratios**2 @ self.variance)
+
+
+def cannot_be_told(why: str) -> QualityEstimate:
+    """No estimate, and why."""
+    return QualityEstimate(None, None, None, valid=False, why=why)
+
+
+def middles(edges: Sequence[float]) -> Array:
+    """The confidence that a bin stands for, shape (bins,): missing, between edges, above the last."""
+    inner = [(low + high) / 2 for low, high in zip((0.0, *edges), (*edges, 1.0), strict=True)]
+    return np.array([0.0, *inner])
+
+
+def estimate(now: Array, past: Sequence[Labelled | None], promised: Array) -> QualityEstimate:
+    """Estimates the accuracy of the newest block. `now`: rows per bin of confidence, shape (bins,).
+
+    `past`: blocks before it, the newest first, None for one without enough labels. `promised`: by bin, the confidence
+    that it stands for.
+    """
+    labelled = [each for each in past if each is not None and each.rows.sum() >= MIN_LABELS]
+    if now.sum() < MIN_LABELS:
+        return cannot_be_told(f"only {int(now.sum())} rows with a confidence were counted")
+    needed = 2 * MIN_CALIBRATION
+    if len(labelled) < needed:
+        words = f"{len(labelled)} blocks of time have {MIN_LABELS} labels or more, and it takes {needed}"
+        return cannot_be_told(words)
+    calibration = _calibrated(labelled[:CALIBRATION_BLOCKS], promised)
+    value, unsure = calibration.of(now)
+    errors = [_error(labelled[at], labelled[at + 1 : at + 1 + CALIBRATION_BLOCKS], promised) for at in _told(labelled)]
+    noise = value * (1 - value) / float(now.sum())
+    half = _half(errors, unsure + noise)
+    newest, expected = errors[0]
+    allowed = _half(errors[1:], expected) if len(errors) > 1 else half
+    why = _why(abs(newest), allowed, half, len(errors))
+    return QualityEstimate(
+        value=value,
+        low=max(0.0, value - half),
+        high=min(1.0, value + half),
+        valid=not why,
+        why=why or f"its errors on {len(errors)} blocks with labels lie within its interval",
+        rows=int(now.sum()),
+        labels=int(sum(each.rows.sum() for each in labelled[:CALIBRATION_BLOCKS])),
+        usual=_usual(labelled, errors, promised),
+    )
+
+
+def _told(labelled: Sequence[Labelled]) -> range:
+    """Blocks that can be estimated from those before them, the newest first."""
+    return range(min(CALIBRATION_BLOCKS, len(labelled) - MIN_CALIBRATION))
+
+
+def _calibrated(blocks: Sequence[Labelled], promised: Array) -> _Calibration:
+    rows = np.sum([each.rows for each in blocks], axis=0)
+    right = np.sum([each.right for each in blocks], axis=0)
+    ratio = (right + PRIOR_ROWS * promised) / (rows + PRIOR_ROWS)
+    return _Calibration(ratio, ratio * (1 - ratio) / (rows + PRIOR_ROWS))
+
+
+def _error(block: Labelled, before: Sequence[Labelled], promised: Array) -> tuple[float, float]:
+    """(estimate less truth on the rows with labels, variance of that if nothing but chance were between them)."""
+    value, unsure = _calibrated(before, promised).of(block.rows)
+    return value - block.accuracy, value * (1 - value) / float(block.rows.sum()) + unsure
+
+
+def _usual(labelled: Sequence[Labelled], errors: Sequence[tuple[float, float]], promised: Array) -> float:
+    """How often the model was right among all rows of past blocks: estimates, put right by what labels said."""
+    found = []
+    for at, (error, _) in enumerate(errors):
+        before = labelled[at + 1 : at + 1 + CALIBRATION_BLOCKS]
+        found.append(_calibrated(before, promised).of(labelled[at].met)[0] - error)
+    return min(1.0, max(0.0, float(np.mean(found))))
+
+
+def _half(errors: Sequence[tuple[float, float]], chance: float) -> float:
+    """Half the interval: what errors spread beyond chance, and the chance of the block itself."""
+    usual = float(np.mean([variance for _, variance in errors]))
+    spread = float(np.mean([error**2 - variance for error, variance in errors]))
+    beyond = max(0.0, spread) + EXCESS * usual * math.sqrt(2 / len(errors))
+    away = student_distance(NormalDist().inv_cdf((1 + CONFIDENCE) / 2), len(errors))
+    return away * math.sqrt(beyond + chance)
+
+
+def _why(newest: float, allowed: float, half: float, blocks: int) -> str:
+    if newest > allowed:
+        return f"on the newest block with labels it was wrong by {newest:.3f}, and its interval was {allowed:.3f}"
+    if half > MAX_HALF_WIDTH:
+        return f"on {blocks} blocks with labels it was wrong by so much that its interval is {half:.3f} to each side"
+    return ""

@@ -1,0 +1,123 @@
+"""What alerts may read of a model, each with its interval and limit: estimated quality, breaches, fairness, drift.
+
+Decides which way is bad and where the limit lies when nobody has set one. Drift has no limit: it is shown beside an
+alarm and is none. Refuses to know rules, states and receivers of alerts.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from controller.drift.breaches import LIMIT, BreachRate, devices_beyond
+from controller.drift.fairness import Fairness
+from controller.drift.quality import QualityEstimate
+from controller.drift.what_moved import Ranked
+
+Kind = Literal["quality_estimate", "breach_rate", "fairness", "drift"]
+ALLOWED_DROP = 0.05
+"""Points of accuracy that an estimate may lie below what was usual."""
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """One figure of a model. value, low, high are None where it can't be told; `why` says so then."""
+
+    model: str
+    kind: Kind
+    value: float | None
+    low: float | None
+    high: float | None
+    limit: float | None
+    """None: nobody is to be woken by it."""
+    n: int
+    """Rows behind it."""
+    devices: int
+    valid: bool
+    why: str
+    of: str = ""
+    """The column, group column or kind of breach that it is about; empty: the model."""
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether a rule without a limit of its own fires: the whole interval is on the bad side, and it is valid."""
+        if not self.valid or self.limit is None or self.low is None or self.high is None:
+            return False
+        return self.high < self.limit if self.kind == "quality_estimate" else self.low > self.limit
+
+
+def quality_signal(model: str, found: QualityEstimate, devices: int) -> Signal:
+    """The estimated accuracy; its limit is what was usual less `ALLOWED_DROP`."""
+    limit = None if found.usual is None else found.usual - ALLOWED_DROP
+    return Signal(
+        model,
+        "quality_estimate",
+        found.value,
+        found.low,
+        found.high,
+        limit,
+        found.rows,
+        devices,
+        found.valid,
+        found.why,
+    )
+
+
+def breach_signals(model: str, rates: Sequence[BreachRate]) -> list[Signal]:
+    """One for each column and kind of breach."""
+    return [
+        Signal(
+            model,
+            "breach_rate",
+            each.rate,
+            each.low,
+            each.high,
+            LIMIT,
+            each.rows,
+            devices_beyond([each]),
+            valid=True,
+            why=f"{each.breaches} of {each.rows} cells of {each.what} are {each.kind.replace('_', ' ')}",
+            of=f"{each.what} {each.kind}",
+        )
+        for each in rates
+    ]
+
+
+def fairness_signals(model: str, found: Sequence[Fairness], limit: float | None) -> list[Signal]:
+    """One for each group column, with the limit of the model's gate on fairness."""
+    return [
+        Signal(
+            model,
+            "fairness",
+            each.difference.value,
+            each.difference.low,
+            each.difference.high,
+            limit,
+            each.difference.rows,
+            each.devices,
+            valid=each.difference.value is not None,
+            why=f"demographic parity difference between {len(each.groups)} groups of {each.column}",
+            of=each.column,
+        )
+        for each in found
+    ]
+
+
+def drift_signals(model: str, found: Sequence[Ranked], devices: int) -> list[Signal]:
+    """One for each distribution that moved beyond its own past, without a limit: a diagnosis."""
+    return [
+        Signal(
+            model,
+            "drift",
+            each.moved.distance,
+            None,
+            None,
+            None,
+            each.moved.rows,
+            devices,
+            valid=each.moved.limit is not None,
+            why=f"{each.what} moved by {each.moved.distance:.1%}, more in {each.towards}",
+            of=each.what,
+        )
+        for each in found
+        if each.moved.is_beyond
+    ]

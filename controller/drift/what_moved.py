@@ -1,0 +1,122 @@
+"""What has moved, ranked: inputs by column, answers, confidence; and on which devices. A diagnosis, never an alarm.
+
+Decides the order and the sentences. Refuses to know where counts are kept, and whether anything is worse for it: labels
+and the verdict of a rollout say that.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from contract.distributions import Edges
+from contract.tensors import Array
+from controller.drift.blocks import Blocks, labels_by_block
+from controller.drift.distance import MIN_ROWS, Moved, apart, moved
+from controller.drift.shape import Shape
+
+Sort = Literal["input", "answer", "confidence"]
+MAX_DEVICES_NAMED = 10
+
+
+class Ranked(msgspec.Struct, frozen=True):
+    """One distribution, and how far it has moved."""
+
+    what: str
+    sort: Sort
+    moved: Moved
+    towards: str
+    """Which values have become more frequent, in words."""
+
+
+class DeviceMoved(msgspec.Struct, frozen=True):
+    """One device, and the input that has moved most on it beside its own past."""
+
+    device: str
+    what: str
+    distance: float
+    rows: int
+
+
+def ranked(blocks: Blocks, edges: Mapping[str, Edges], output: Edges | None, *, classifies: bool) -> list[Ranked]:
+    """Everything that can be told, what has moved furthest first. `edges` are those of the reference, by column."""
+    found = [
+        Ranked(name, "input", how, bin_words(edges.get(name), how.bin))
+        for name in blocks.columns()
+        if (how := moved(blocks.counts(name))) is not None
+    ]
+    if (how := moved(blocks.counts(""))) is not None:
+        name: Sort = "confidence" if classifies else "answer"
+        found.append(Ranked(name, name, how, bin_words(output, how.bin)))
+    names, counts = labels_by_block(blocks)
+    if classifies and len(names) and (how := moved(counts)) is not None:
+        found.append(Ranked("answer", "answer", how, f'"{names[how.bin]}"'))
+    return sorted(found, key=lambda each: (-each.moved.rank, each.what))
+
+
+def devices_moved(blocks: Blocks, names: Mapping[str, str] | None = None) -> list[DeviceMoved]:
+    """Devices by how far their inputs have moved from their own past; `names` maps devices to kinds of devices."""
+    now, before = (_named(side, names) for side in (blocks.newest, blocks.before))
+    found = []
+    for name, shape in now.items():
+        far = [(apart(*pair), column, rows) for column, rows, pair in _pairs(shape, before[name])]
+        if far:
+            distance, column, rows = max(far)
+            found.append(DeviceMoved(name, column, distance, rows))
+    return sorted(found, key=lambda each: (-each.distance, each.device))[:MAX_DEVICES_NAMED]
+
+
+def sentence(found: Sequence[Ranked], blocks: Blocks, per: str) -> str:
+    """What has moved most, and how much the reference's own blocks moved, in one or two sentences."""
+    if not found:
+        return f"Nothing can be told yet: {_missing(blocks)}."
+    first = found[0]
+    points = f"{first.what} moved most: {first.moved.distance:.1%} of its rows lie elsewhere, more in {first.towards}."
+    if first.moved.limit is None:
+        return f"{points} How much is usual can't be told yet: that takes five {per}s of past."
+    own = f"Its own {per}s moved by {first.moved.usual:.1%}, and up to {first.moved.limit:.1%} is explained by them."
+    beyond = sum(each.moved.is_beyond for each in found)
+    rest = f" {beyond} of {len(found)} moved further than their own past explains." if beyond else " That is quiet."
+    return f"{points} {own}{rest}"
+
+
+def bin_words(edges: Edges | None, at: int) -> str:
+    """A bin of `contract.distributions.count` in words: `3.2 to 4.1`, `up to 0.5`, `missing`, a category."""
+    if edges is None:
+        return f"bin {at}"
+    if at == 0:
+        return "missing"
+    if edges.dtype.kind == "U":
+        return f'"{edges[at - 1]}"' if at <= len(edges) else "other categories"
+    if not len(edges):
+        return "any number"
+    if at == 1:
+        return f"up to {edges[0]:.4g}"
+    return f"{edges[at - 2]:.4g} to {edges[at - 1]:.4g}" if at <= len(edges) else f"above {edges[-1]:.4g}"
+
+
+def _missing(blocks: Blocks) -> str:
+    if not blocks.devices:
+        return "no device has rows now and in an earlier block"
+    return f"fewer than {MIN_ROWS} rows were counted"
+
+
+def _named(side: Mapping[str, Shape], names: Mapping[str, str] | None) -> dict[str, Shape]:
+    found: dict[str, Shape] = {}
+    for device, shape in side.items():
+        name = device if names is None else names.get(device, "")
+        found[name] = found.get(name, Shape()).plus(shape)
+    return found
+
+
+def _pairs(now: Shape, before: Shape) -> list[tuple[str, int, tuple[Array, Array]]]:
+    """(column, rows, ratios now and before) of columns that both have enough rows of."""
+    found = []
+    for column, counts in now.features.items():
+        past = before.features.get(column, ())
+        bins = max(len(counts), len(past))
+        ours, theirs = (np.array([*each, *[0] * (bins - len(each))], dtype=np.float64) for each in (counts, past))
+        if min(ours.sum(), theirs.sum()) >= MIN_ROWS:
+            found.append((column, int(ours.sum()), (ours / ours.sum(), theirs / theirs.sum())))
+    return found

@@ -1,0 +1,113 @@
+"""A look at how one version's world has moved: collects what `drift.report` needs, and reads shapes beside the writer.
+
+Decides which version is meant and which releases count by the same bins. Refuses to know what a difference means.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from contract.distributions import Reference, read_reference
+from contract.errors import BadInput, Code
+from contract.manifest import Manifest
+from contract.tensors import decode_tensors
+from controller.drift.report import DriftReport, Facts, Trial, report_of, since_of
+from controller.reconcile.world import members_of
+from controller.rollout.model import JUDGED, Rollout
+from controller.state import State
+from controller.telemetry.shapes import read_shapes
+from controller.verbs.gates import policy_of
+from controller.verbs.labels import kind_of
+from controller.verbs.versions import devices_by_release
+
+DAY_S = 86_400.0
+MAX_DAYS = 28.0
+MAX_DEVICES = 100
+"""Devices whose shapes are read for one look: five weeks of hours are 84,000 rows, 2 s of a thread."""
+MAX_ALIKE = 8
+"""Newest releases that are held against the one that is looked at: most have bins of their own."""
+MAX_LABELLED = 20_000
+"""Newest rows with a label: two years of the label budget."""
+
+
+async def look(state: State, model: str, release: int | None, now: float, days: float = 7.0) -> DriftReport:
+    """What has moved since the weeks before, of one release; None: the one that most devices run.
+
+    BadInput `unknown_model`, `unknown_version`, `request_invalid`, `store_corrupt`.
+    """
+    if not 1.0 <= days <= MAX_DAYS:
+        raise BadInput(Code.REQUEST_INVALID, f"{days:g} days: expected 1 to {MAX_DAYS:g}")
+    state.registry.versions(model)
+    facts = _facts(state, model, release or _most_run(state, model), now, days * DAY_S)
+    since, newest = since_of(now, facts.span_s), now - facts.span_s
+    return await asyncio.to_thread(_read_and_judge, state, facts, since, newest)
+
+
+def _read_and_judge(state: State, facts: Facts, since: float, newest: float) -> DriftReport:
+    rows, _ = read_shapes(state.telemetry.path, facts.model, since, newest, MAX_DEVICES)
+    return report_of(facts, rows)
+
+
+def _facts(state: State, model: str, release: int, now: float, span_s: float) -> Facts:
+    manifest = state.registry.version(model, release).manifest
+    reference = _reference(state, manifest)
+    alike = frozenset(_alike(state, model, release, reference))
+    return Facts(
+        model=model,
+        release=release,
+        task=manifest.task,
+        reference=reference,
+        alike=alike,
+        kinds={device: kind_of(state, device) for device in state.world.durable.twins},
+        labelled=state.captures.labelled(model, MAX_LABELLED),
+        trial=_trial(state, model, alike | {release}),
+        fairness_limit=policy_of(state, model).fairness.demographic_parity_difference,
+        now=now,
+        span_s=span_s,
+    )
+
+
+def _most_run(state: State, model: str) -> int:
+    """The release that most devices have; of none the newest version."""
+    running = devices_by_release(state, model)
+    newest = state.registry.newest(model)
+    assert newest is not None  # a model without versions is unknown
+    return max(running, key=lambda each: (len(running[each]), each), default=newest.release)
+
+
+def _alike(state: State, model: str, release: int, reference: Reference) -> Iterator[int]:
+    """The newest other releases whose inputs are counted by the very same bins."""
+    known = sorted(state.registry.registered.get(model, {}), reverse=True)[:MAX_ALIKE]
+    for other in known:
+        if other != release and state.registry.removal(model, other) is None:
+            found = _reference(state, state.registry.version(model, other).manifest)
+            if found.features.keys() == reference.features.keys() and all(
+                np.array_equal(edges, found.features[name]) for name, edges in reference.features.items()
+            ):
+                yield other
+
+
+def _reference(state: State, manifest: Manifest) -> Reference:
+    """The reference in the golden set of a version. BadInput `store_corrupt` where it is gone."""
+    return _read(state.blobs.get(manifest.golden.blob.sha256), manifest)
+
+
+@lru_cache(maxsize=2 * MAX_ALIKE)
+def _read(golden: bytes, manifest: Manifest) -> Reference:
+    return read_reference(decode_tensors(golden), manifest)
+
+
+def _trial(state: State, model: str, comparable: frozenset[int]) -> Trial | None:
+    """The rollout of a release with the same bins that runs now."""
+    for rollout in state.world.durable.rollouts.values():
+        if rollout.model == model and rollout.status in JUDGED and rollout.release in comparable:
+            return Trial(rollout.id, rollout.release, _having(state, rollout), rollout.began_at)
+    return None
+
+
+def _having(state: State, rollout: Rollout) -> frozenset[str]:
+    """Members that have the release, by what they say."""
+    running = devices_by_release(state, rollout.model).get(rollout.release, ())
+    return frozenset(running) & members_of(state.world, rollout).keys()
