@@ -33,7 +33,7 @@ from edgeward.answers.operators import (
     Token,
     Trust,
 )
-from edgeward.answers.rollouts import DeploymentPolicy, Event, Preview, Rollout
+from edgeward.answers.rollouts import DeploymentPolicy, Event, Preview, RolloutSummary
 from edgeward.answers.table import Table
 from edgeward.answers.telemetry import TelemetryRow
 from edgeward.rollout_handle import RolloutHandle
@@ -171,9 +171,11 @@ class Client(VersionCalls):
         handle.show()
         return handle
 
-    def rollouts(self) -> Table[Rollout]:
-        """All rollouts, newest first."""
-        return Table(map(Rollout.read, self._transport.get("/v1/rollouts")))
+    def rollouts(self, *, model: str = "", only_open: bool = False, limit: int = 1000) -> Table[RolloutSummary]:
+        """The newest `limit` rollouts (at most 1,000), newest first; of a model, and only those that go on."""
+        asked = {"limit": str(limit), **({"model": model} if model else {}), **({"open": "true"} if only_open else {})}
+        found = self._transport.get(f"/v1/rollouts?{urlencode(asked)}")
+        return Table(map(RolloutSummary.read, found["rollouts"]))
 
     def telemetry(
         self, model: str, *, every: str = "hour", by: str = "fleet", since: float = 0.0, until: float = 0.0

@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Iterator
+from urllib.parse import quote, urlencode
 
 from contract.errors import WorldError
 from edgeward.answers.answer import Sentences
-from edgeward.answers.rollouts import Rollout, Verdict, VerdictPoint
+from edgeward.answers.rollouts import Member, Rollout, VerbPreview, Verdict, VerdictPoint
 from edgeward.answers.table import Table
 from edgeward.transport import Transport
 
 POLL_S = 0.5
+PAGE = 1000
+"""Members that are asked for at a time."""
 AWAY_S = 600.0
 """For so long a controller that was there may be away while somebody watches: the rollout goes on when it is back."""
 
@@ -58,6 +61,21 @@ class RolloutHandle:
                 raise TimeoutError(f"rollout {self.id} is still {view.status} after {timeout_s} s: {view.counts}")
         raise AssertionError("watch ends only with a rollout that has ended")
 
+    def members(self, *outcomes: str) -> Table[Member]:
+        """Its members in the order of the plan; with outcomes, those alone that have one of them."""
+        asked = [("outcome", each) for each in outcomes]
+        found: list[Member] = []
+        while True:
+            query = urlencode([*asked, ("limit", str(PAGE)), ("offset", str(len(found)))])
+            page = self._transport.get(f"/v1/rollouts/{self.id}/members?{query}")
+            found += map(Member.read, page["members"])
+            if len(found) >= page["total"] or not page["members"]:
+                return Table(found)
+
+    def preview(self, verb: str) -> VerbPreview:
+        """What pause, resume, promote, abort or rollback would do now; nothing happens."""
+        return VerbPreview.read(self._transport.post(f"/v1/rollouts/{self.id}/preview?verb={quote(verb)}"))
+
     def judge(self, *, revert: bool = False) -> Table[Verdict]:
         """What its accuracy rules say now that labels have come; with `revert` it is rolled back where one fails."""
         return Table(map(Verdict.read, self._transport.post(f"/v1/rollouts/{self.id}/judge", {"revert": revert})))
@@ -74,25 +92,25 @@ class RolloutHandle:
         """Starts a proposed rollout: the second person's consent to the plan that they have seen."""
         return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/approve", {"plan_digest": plan_digest}))
 
-    def pause(self) -> Rollout:
+    def pause(self, reason: str = "") -> Rollout:
         """Stops starting devices; what is under way goes on."""
-        return self._steer("pause")
+        return self._steer("pause", reason)
 
-    def resume(self) -> Rollout:
+    def resume(self, reason: str = "") -> Rollout:
         """Goes on; failures and measurements known by now no longer count."""
-        return self._steer("resume")
+        return self._steer("resume", reason)
 
-    def promote(self) -> Rollout:
+    def promote(self, reason: str = "") -> Rollout:
         """Ends the wave now, whatever its soak and undecided rules say, or says why not (`rollout_conflict`)."""
-        return self._steer("promote")
+        return self._steer("promote", reason)
 
-    def abort(self) -> Rollout:
+    def abort(self, reason: str = "") -> Rollout:
         """Stops; devices that have confirmed the release keep it, all others are set back."""
-        return self._steer("abort")
+        return self._steer("abort", reason)
 
-    def rollback(self) -> Rollout:
+    def rollback(self, reason: str = "") -> Rollout:
         """Sets every touched device back to its last confirmed release."""
-        return self._steer("rollback")
+        return self._steer("rollback", reason)
 
-    def _steer(self, verb: str) -> Rollout:
-        return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/{verb}"))
+    def _steer(self, verb: str, reason: str) -> Rollout:
+        return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/{verb}", {"reason": reason}))

@@ -20,6 +20,7 @@ from controller.api.device_life_routes import DEVICE_LIFE_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
+from controller.api.model_looks import MODEL_LOOKS
 from controller.api.operator_routes import OPERATOR_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
@@ -187,6 +188,7 @@ ROUTES = (
     *STICK_ROUTES,
     *ROLLOUT_ROUTES,
     *TELEMETRY_ROUTES,
+    *MODEL_LOOKS,
     *EVENT_ROUTES,
     *TRUST_ROUTES,
     *CERTIFICATE_ROUTES,

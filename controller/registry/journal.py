@@ -32,6 +32,8 @@ CREATE INDEX IF NOT EXISTS history_told
     ON history (device, json_extract(body, '$.boot'), json_extract(body, '$.seq'), id);
 CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, at TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
                                   subject TEXT NOT NULL, detail TEXT NOT NULL, hash TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS audit_of ON audit (subject, id);
+CREATE INDEX IF NOT EXISTS audit_by_action ON audit (action, id);
 CREATE TABLE IF NOT EXISTS reported (device TEXT PRIMARY KEY, at TEXT NOT NULL, body BLOB NOT NULL);
 CREATE TRIGGER IF NOT EXISTS history_is_append_only BEFORE UPDATE ON history
     BEGIN SELECT RAISE(ABORT, 'append-only'); END;
@@ -56,6 +58,12 @@ SELECT id, at, actor, action, subject, detail, hash FROM audit
 WHERE (:before = 0 OR id < :before) AND at >= :since AND (:until = '' OR at < :until)
     AND (:actor = '' OR actor = :actor) AND substr(action, 1, length(:action)) = :action
     AND instr(subject, :subject) > 0
+ORDER BY id DESC LIMIT :limit
+"""
+_STORY = """
+SELECT id, at, actor, action, subject, detail, hash FROM audit WHERE subject = :name
+UNION SELECT id, at, actor, action, subject, detail, hash FROM audit
+    WHERE action = 'device quarantine' AND instr(detail, :name) > 0
 ORDER BY id DESC LIMIT :limit
 """
 _COLUMNS = ("number", *FIELDS, "hash")
@@ -179,6 +187,11 @@ class Journal:
         """Newest entries that are wanted, newest first; only those with numbers below `before`, unless it is 0."""
         rows = self._db.execute(_AUDIT, asdict(wanted) | {"before": before, "limit": limit}).fetchall()
         return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+
+    def audit_story(self, name: str, limit: int) -> list[dict[str, Any]]:
+        """Newest entries about a rollout, oldest of them first: its own, and devices from which it keeps a release."""
+        rows = self._db.execute(_STORY, {"name": name, "limit": limit}).fetchall()
+        return [dict(zip(_COLUMNS, row, strict=True)) for row in reversed(rows)]
 
     def close(self) -> None:
         """Ends the connection."""

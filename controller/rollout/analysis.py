@@ -17,7 +17,8 @@ from controller.rollout.facts import BUCKET_S
 from controller.rollout.model import DEVICE_METRICS, Metric, Rollout, Rule
 from controller.rollout.outcome import FAILURES, MemberOutcome
 from controller.rollout.rows import Rows, Table
-from controller.rollout.verdict import Figures, RuleVerdict, Unit, word_of
+from controller.rollout.verdict import Figures, RuleVerdict, Unit, Word, word_of
+from controller.rollout.words import devices_of
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -116,11 +117,29 @@ def _devices(rule: Rule, counts: Counts) -> RuleVerdict:
         "silent_ratio": (counts.silent, "fell silent"),
     }[rule.metric]
     detail = f"{hits} of {decided} decided devices {words}, {rule.threshold:.0%} allowed"
-    if hits and hits > rule.threshold * (decided + counts.pending):
-        return RuleVerdict(rule.metric, "fail", detail)  # with any result of the pending ones, the ratio is exceeded
+    figures = _figures_of_devices(rule, hits, decided, counts.pending)
+    if hits and hits > rule.threshold * (decided + counts.pending):  # whatever becomes of the pending ones
+        return RuleVerdict(rule.metric, "fail", detail, figures=figures)
     if decided < rule.min_samples:
-        return RuleVerdict(rule.metric, "inconclusive", f"{decided} decided devices, {rule.min_samples} needed")
-    return RuleVerdict(rule.metric, "fail" if hits > rule.threshold * decided else "pass", detail)
+        words = f"{decided} decided devices, {rule.min_samples} needed"
+        return RuleVerdict(rule.metric, "inconclusive", words, figures=figures)
+    word: Word = "fail" if hits > rule.threshold * decided else "pass"
+    return RuleVerdict(rule.metric, word, detail, figures=figures)
+
+
+def _figures_of_devices(rule: Rule, hits: int, decided: int, pending: int) -> Figures | None:
+    """The numbers of a rule that counts devices; None where no device's turn has come."""
+    everyone = decided + pending
+    if not everyone:
+        return None
+    return Figures(
+        value=hits / decided if decided else 0.0,
+        low=hits / everyone,
+        high=(hits + pending) / everyone,
+        limit=rule.threshold,
+        unit="devices",
+        devices=decided,
+    )
 
 
 def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
@@ -192,7 +211,7 @@ def _agreement(rule: Rule, found: Evidence) -> RuleVerdict:
     figures = _figures(rule, effect, found.strata, "ratio", lambda missed: 1.0 - missed)
     detail = (
         f"{figures.value:.1%} {_spans(figures)} of {effect.samples} answers of both versions agree on "
-        f"{_devices_of(effect.devices)}, {rule.threshold:.1%} asked for"
+        f"{devices_of(effect.devices)}, {rule.threshold:.1%} asked for"
     )
     return RuleVerdict(rule.metric, word_of(rule, figures, could_be_chance=False), detail, figures=figures)
 
@@ -238,12 +257,8 @@ def _spans(figures: Figures) -> str:
 
 def _beside(effect: Effect) -> str:
     if effect.paired:
-        return f"on {_devices_of(effect.devices)} that run both versions"
-    return f"on {_devices_of(effect.devices)} against {effect.devices_beside} of their kinds and their own past"
-
-
-def _devices_of(count: int) -> str:
-    return f"{count} device" if count == 1 else f"{count} devices"
+        return f"on {devices_of(effect.devices)} that run both versions"
+    return f"on {devices_of(effect.devices)} against {effect.devices_beside} of their kinds and their own past"
 
 
 def _missing_sides(rule: Rule, effect: Effect | None, what: str) -> RuleVerdict | None:
@@ -255,7 +270,7 @@ def _missing(rule: Rule, count: int, what: str) -> RuleVerdict | None:
     if count >= rule.min_samples:
         return None
     if count == 0 and rule.on_missing == "skip":
-        return RuleVerdict(rule.metric, "pass", f"skipped: no {what}")
+        return RuleVerdict(rule.metric, "no_data", f"skipped: no {what}")
     return RuleVerdict(rule.metric, "inconclusive", f"{count} {what}, {rule.min_samples} needed")
 
 

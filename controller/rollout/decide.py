@@ -17,7 +17,7 @@ from controller.rollout.model import RETURNING, Member, Rollout, Status
 from controller.rollout.outcome import DECIDED, MemberOutcome, mode_of, outcome_of, retry_at
 from controller.rollout.pace import due
 from controller.rollout.rows import Rows
-from controller.rollout.verdict import RuleVerdict
+from controller.rollout.verdict import HOLDS_NOTHING_UP, RuleVerdict
 
 ABSENT_S = 300.0
 """Seconds that a roll back waits for devices that are silent or have not reported yet. A controller that has just
@@ -176,12 +176,12 @@ def waits_for_proof(rollout: Rollout, facts: Facts) -> list[str]:
 
 
 def _may_end_wave(rollout: Rollout, verdicts: tuple[RuleVerdict, ...], now: float) -> bool:
-    """Tells whether the wave may end: promoted by an operator, or soaked, not held, and all rules pass."""
+    """Tells whether the wave may end: promoted by an operator, or soaked, not held, and no rule holds it up."""
     if rollout.promoted >= rollout.wave:
         return True
     wave = rollout.strategy.waves[rollout.wave]
     soaked = rollout.wave_done_at is not None and now - rollout.wave_done_at >= wave.soak_s
-    return soaked and not wave.hold and all(verdict.word == "pass" for verdict in verdicts)
+    return soaked and not wave.hold and all(verdict.word in HOLDS_NOTHING_UP for verdict in verdicts)
 
 
 def unproven(rollout: Rollout, facts: Facts) -> list[str]:
@@ -290,12 +290,18 @@ def _returning(rollout: Rollout, facts: Facts) -> list[Member]:
     ]
 
 
+def is_held(rollout: Rollout, member: Member, fact: DeviceFact, *, keeps_confirmed: bool) -> bool:
+    """Whether a way back would change the device: it was told the release, and is not to keep what it has confirmed."""
+    if keeps_confirmed and _has_confirmed(rollout, fact):
+        return False
+    return _release_of(fact) == rollout.release and not _keeps_its_own(rollout, member, fact)
+
+
 def _back(rollout: Rollout, members: list[Member], facts: Facts) -> tuple[Offer, ...]:
     return tuple(
         Offer(member.device, rollout.model, member.previous_release)
         for member in members
-        if _release_of(facts[member.device]) == rollout.release
-        and not _keeps_its_own(rollout, member, facts[member.device])
+        if is_held(rollout, member, facts[member.device], keeps_confirmed=False)
     )
 
 

@@ -5,7 +5,7 @@ become days after five weeks, days go after a year. Rows of a device can be take
 that of a fleet which never had it. Refuses to know what rows say about a release.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -72,12 +72,15 @@ class TelemetryStore:
         with transaction(self._db):
             self._db.executemany(_INSERT, [(*key, counts) for key, counts in rows.items()])
 
-    def past(self, model: str, since: float) -> Iterator[tuple[str, int, float, Sums]]:
-        """(device, release, start, sums) of a model from a moment on, merged rows first."""
+    def past(
+        self, model: str, since: float, wanted_device: Callable[[str], bool] = lambda _: True
+    ) -> Iterator[tuple[str, int, float, Sums]]:
+        """(device, release, start, sums) of a model from a moment on, merged rows first, of devices that are wanted."""
         wanted = "SELECT device, release, start, counts FROM {} WHERE model = ? AND start >= ?"
         for table in ("merged", "recent"):
             for device, release, start, counts in self._db.execute(wanted.format(table), (model, since)):
-                yield device, release, float(start), decoded(counts)
+                if wanted_device(device):
+                    yield device, release, float(start), decoded(counts)
 
     def heard(self) -> dict[str, Heard]:
         """By device, the messages that are in the store: a message that comes again is counted by nobody."""

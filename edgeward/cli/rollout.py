@@ -17,7 +17,8 @@ from contract.errors import BadInput, Code
 from edgeward.answers.rollouts import Rollout
 from edgeward.cli.model import pairs
 from edgeward.cli.named import HOW, split_name
-from edgeward.cli.render import console, json_option, plan_panel, print_json, rollout_panel, table, tell, when
+from edgeward.cli.render import console, json_option, print_json, table, tell, when
+from edgeward.cli.rollout_panels import cause, plan_panel, rollout_panel
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
 
@@ -128,7 +129,7 @@ def list_(*, as_json: bool) -> None:
     if as_json:
         print_json(rollouts.plain)
         return
-    rows = [(r.id, f"{r.model} v{r.release}", r.strategy, r.status, r.reason) for r in rollouts]
+    rows = [(r.id, f"{r.model} v{r.release}", r.strategy, r.status, cause(r)) for r in rollouts]
     console.print(table("rollouts", ("id", "version", "strategy", "status", "reason"), rows))
 
 
@@ -252,6 +253,7 @@ def _follow_in_lines(handle: RolloutHandle) -> Rollout:
 def progress_line(view: Rollout) -> str:
     """Where a rollout stands, on one line."""
     counts = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in view.counts.items() if count)
-    reason = f"; {view.reason}" if view.reason else ""
+    why = cause(view)
+    reason = f"; {why}" if why else ""
     head = f"{view.id} {view.model} v{view.release} {view.status}"
     return f"{head}, wave {view.wave + 1} of {view.waves}: {counts or 'no device yet'}{reason}"
