@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 from aiohttp import web
 
+from controller.api.audit_routes import CHECKED, Checked
 from controller.api.auth import (
     API,
     CALLS,
@@ -25,9 +26,11 @@ from controller.api.auth import (
 from controller.api.body import BODY_LIMITS, PUSHES, Pushes, let_wait, read_body
 from controller.api.door import HANDLER_ARGS
 from controller.api.errors import Handler, errors_to_json
+from controller.api.live import live_app
 from controller.api.metrics import metrics
 from controller.api.openapi import openapi
 from controller.api.page import PAGE_ADDRESSES, page, static_file, static_paths
+from controller.api.page_routes import CELLS, KeptCells
 from controller.api.route import Endpoint
 from controller.api.routes import ROUTES
 from controller.api.state_key import STATE
@@ -61,6 +64,8 @@ def make_app(state: State, token: str) -> web.Application:
     app[NEEDS]["GET", METRICS] = "nothing"
     app.router.add_get(METRICS, metrics)
     _add_page(app)
+    app[CHECKED], app[CELLS] = Checked(), KeptCells()
+    live_app(app)
     app.cleanup_ctx.append(_tell_refusals)
     return app
 

@@ -21,6 +21,7 @@ from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
 from controller.api.operator_routes import OPERATOR_ROUTES
+from controller.api.page_routes import PAGE_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
 from controller.api.session_routes import SESSION_ROUTES
@@ -195,6 +196,7 @@ ROUTES = (
     *DEVICE_LIFE_ROUTES,
     *OPERATOR_ROUTES,
     *SESSION_ROUTES,
+    *PAGE_ROUTES,
     *AUDIT_ROUTES,
     *VERSION_ROUTES,
 )  # fmt: skip
