@@ -216,9 +216,10 @@ async def explain_rollout(request: web.Request) -> views.Sentences:
     return views.Sentences(rollouts.explain(request.app[STATE], request.match_info["rollout"]))
 
 
-async def device_why(request: web.Request) -> views.Sentences:
+async def device_why(request: web.Request) -> views.WhyView:
     """Why a device runs what it runs."""
-    return views.Sentences(devices.explain(request.app[STATE], request.match_info["device"]))
+    items = devices.explain_items(request.app[STATE], request.match_info["device"])
+    return views.WhyView(sentences=[item.sentence for item in items], items=tuple(items))
 
 
 async def unquarantine_device(request: web.Request) -> views.Lifted:
@@ -245,7 +246,7 @@ ROLLOUT_ROUTES = (
     Route("approve", "POST", f"{_ONE}/approve", approve_rollout, "Let it start", RolloutView, ApprovalRequest),
     Route("rollout", "POST", f"{_ONE}/judge", judge_rollout, "Judge it again", list[VerdictView], JudgeRequest),
     Route("push", "POST", "/v1/models/{model}/labels", label_rows, "Labels come late", views.Labelled, LabelsRequest),
-    Route("view", "GET", "/v1/devices/{device}/why", device_why, "Why it runs what it runs", views.Sentences),
+    Route("view", "GET", "/v1/devices/{device}/why", device_why, "Why it runs what it runs", views.WhyView),
     Route(
         "rollout", "POST", "/v1/devices/{device}/unquarantine", unquarantine_device, "Lift its quarantine", views.Lifted
     ),

@@ -22,8 +22,10 @@ from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
 from controller.api.model_looks import MODEL_LOOKS
 from controller.api.operator_routes import OPERATOR_ROUTES
+from controller.api.page_routes import PAGE_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
+from controller.api.session_routes import SESSION_ROUTES
 from controller.api.state_key import STATE
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.telemetry_routes import TELEMETRY_ROUTES
@@ -195,6 +197,8 @@ ROUTES = (
     *DEVICE_ROUTES,
     *DEVICE_LIFE_ROUTES,
     *OPERATOR_ROUTES,
+    *SESSION_ROUTES,
+    *PAGE_ROUTES,
     *AUDIT_ROUTES,
     *VERSION_ROUTES,
 )  # fmt: skip

@@ -58,6 +58,7 @@ SELECT id, at, actor, action, subject, detail, hash FROM audit
 WHERE (:before = 0 OR id < :before) AND at >= :since AND (:until = '' OR at < :until)
     AND (:actor = '' OR actor = :actor) AND substr(action, 1, length(:action)) = :action
     AND instr(subject, :subject) > 0
+    AND instr(lower(actor || ' ' || action || ' ' || subject || ' ' || detail), lower(:words)) > 0
 ORDER BY id DESC LIMIT :limit
 """
 _STORY = """
@@ -84,6 +85,8 @@ class AuditFilter:
     """How the action begins: `rollout` finds `rollout start`."""
     subject: str = ""
     """A part of the subject."""
+    words: str = ""
+    """A part of the actor, the action, the subject or the detail, in small letters or capitals."""
 
 
 EVERYTHING = AuditFilter()
@@ -171,6 +174,11 @@ class Journal:
         """Newest (at, JSON) entries of a device in the order in which it said them, oldest of them first."""
         rows = self._db.execute(_TOLD, (device, min(limit, MAX_HISTORY_PER_QUERY))).fetchall()
         return [(at, body) for at, body in reversed(rows)]
+
+    def newest_history(self, limit: int, since: str) -> list[tuple[str, str, str]]:
+        """(at, device, JSON) of the newest `limit` entries of all devices, newest first, none before `since`."""
+        newest = "SELECT at, device, body FROM (SELECT * FROM history ORDER BY id DESC LIMIT ?) WHERE at >= ?"
+        return self._db.execute(newest, (limit, since)).fetchall()
 
     def last_words(self) -> dict[str, bytes]:
         """The last heartbeat of every device."""

@@ -82,6 +82,24 @@ class TelemetryStore:
                 if wanted_device(device):
                     yield device, release, float(start), decoded(counts)
 
+    def past_of_device(
+        self, device: str, model: str, since: float, until: float, marks: Collection[float] = ()
+    ) -> list[tuple[str, int, float, Sums]]:
+        """(device, release, start, sums) of one device by the hour, and by the minute in the newest two hours.
+
+        `marks`: moments within hours at which rows begin as well. It costs a look an hour, however large the fleet is.
+        """
+        first = int(since // HOUR_S * HOUR_S)
+        starts = sorted({*range(first, int(until) + 1, int(HOUR_S)), *(int(mark) for mark in marks if mark >= since)})
+        columns = "SELECT device, release, start, counts"
+        merged = f"{columns} FROM merged WHERE model = ? AND span = ? AND start = ? AND device = ?"
+        recent = f"{columns} FROM recent WHERE device = ? AND model = ? AND start >= ?"
+        rows = [
+            row for start in starts for row in self._db.execute(merged, (model, int(HOUR_S), start, device)).fetchall()
+        ]
+        rows += self._db.execute(recent, (device, model, since)).fetchall()
+        return [(name, release, float(start), decoded(counts)) for name, release, start, counts in rows]
+
     def heard(self) -> dict[str, Heard]:
         """By device, the messages that are in the store: a message that comes again is counted by nobody."""
         found: dict[str, Heard] = {}
