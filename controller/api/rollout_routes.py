@@ -24,6 +24,7 @@ from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.api.version_routes import number_of
 from controller.reconcile.preview import Preview
+from controller.reconcile.preview import preview as preview_of
 from controller.rollout.model import FINAL
 from controller.verbs import devices, rollouts, steering
 from controller.verbs.labels import label_rows as label_rows_of
@@ -206,6 +207,12 @@ async def label_rows(request: web.Request) -> views.Labelled:
     return views.Labelled(label_rows_of(request.app[STATE], model, labels, actor=actor_of(request)))
 
 
+async def show_plan(request: web.Request) -> Preview:
+    """The plan of a rollout that is there: costs, what its rules can find, ways back, as things stand now."""
+    state = request.app[STATE]
+    return preview_of(state.world, rollouts.find(state, request.match_info["rollout"]), time.time())
+
+
 async def list_events(request: web.Request) -> list[RolloutEvent]:
     """What happened to a rollout, oldest first: the newest 500 events, whenever they were."""
     return story(request.app[STATE], request.match_info["rollout"])
@@ -235,6 +242,7 @@ ROLLOUT_ROUTES = (
     Route("view", "POST", "/v1/rollouts/plan", plan_rollout, "What a rollout would do", Preview, PlanRequest),
     Route("view", "GET", _ONE, show_rollout, "One rollout", RolloutView),
     Route("view", "GET", f"{_ONE}/members", list_members, "Its members, a page", MemberPage),
+    Route("view", "GET", f"{_ONE}/plan", show_plan, "Its plan in figures", Preview),
     Route("view", "GET", f"{_ONE}/events", list_events, "What happened to it", list[RolloutEvent]),
     Route("view", "GET", f"{_ONE}/explain", explain_rollout, "Where it stands, in sentences", views.Sentences),
     Route("view", "POST", f"{_ONE}/preview", preview_step, "What a step would do", VerbPreview),

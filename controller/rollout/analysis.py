@@ -154,7 +154,8 @@ def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
         alone = _figures(rule, evidence.error_level(found.found), found.strata, "ratio")
         words = f"{said}, {rule.threshold:.2%} allowed"
         return RuleVerdict(rule.metric, "fail" if beyond else "pass", words, figures=alone)
-    figures = _figures(rule, effect, found.strata, "ratio")
+    sides = evidence.levels(evidence.failure_sample(found.found))
+    figures = _figures(rule, effect, found.strata, "ratio", sides=sides)
     chance = not beyond or could_be_chance(effect, rule.threshold, evidence.FALSE_ALARM)
     word = word_of(rule, figures, could_be_chance=chance)
     words = f"{said}; {figures.value:+.2%} {_spans(figures)} {_beside(effect)}, {rule.threshold:.2%} allowed"
@@ -166,7 +167,9 @@ def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:
     if missing := _missing_sides(rule, effect, "labelled inferences on either side at the same time"):
         return missing
     assert effect is not None
-    figures = _figures(rule, effect, found.strata, "ratio")
+    wrong = evidence.levels(evidence.accuracy_sample(found.found))
+    sides = (None if wrong[0] is None else 1 - wrong[0], None if wrong[1] is None else 1 - wrong[1])
+    figures = _figures(rule, effect, found.strata, "ratio", sides=sides)
     spans = f"[{figures.low * 100:.1f}, {figures.high * 100:.1f}]"
     says = "costs" if figures.value >= 0 else "gains"
     detail = (
@@ -181,7 +184,9 @@ def _error_increase(rule: Rule, found: Evidence) -> RuleVerdict:
     if missing := _missing_sides(rule, effect, "labelled numbers on either side at the same time"):
         return missing
     assert effect is not None
-    figures = _figures(rule, effect, found.strata, "fraction", math.expm1)
+    figures = _figures(
+        rule, effect, found.strata, "fraction", math.expm1, sides=evidence.levels(evidence.error_sample(found.found))
+    )
     detail = (
         f"mean absolute error {figures.value:+.1%} {_spans(figures)} {_beside(effect)} "
         f"({effect.samples} against {effect.samples_beside} labelled), {rule.threshold:.0%} more allowed"
@@ -194,8 +199,8 @@ def _latency(rule: Rule, found: Evidence) -> RuleVerdict:
     if missing := _missing_sides(rule, effect, "inferences on either side at the same time"):
         return missing
     assert effect is not None
-    figures = _figures(rule, effect, found.strata, "times", math.exp)
-    after = evidence.p95_us(found.found, treated=True)
+    after, beside = (evidence.p95_us(found.found, treated=side) for side in (True, False))
+    figures = _figures(rule, effect, found.strata, "times", math.exp, sides=(after, beside))
     detail = (
         f"p95 of the time for a row {after:.0f} us, {figures.value:.2f} times {_spans(figures)} as long "
         f"{_beside(effect)}, {rule.threshold:.1f} times allowed"
@@ -224,9 +229,16 @@ def _compared(rule: Rule, effect: Effect, figures: Figures, detail: str) -> Rule
 
 
 def _figures(
-    rule: Rule, effect: Effect, strata: int, unit: Unit, shown: Callable[[float], float] = lambda value: value
+    rule: Rule,
+    effect: Effect,
+    strata: int,
+    unit: Unit,
+    shown: Callable[[float], float] = lambda value: value,
+    *,
+    sides: tuple[float | None, float | None] = (None, None),
 ) -> Figures:
-    """The numbers of an effect in the unit of the rule."""
+    """The numbers of an effect in the unit of the rule; `sides` are the levels of the release and of what it is
+    compared with."""
     low, high = evidence.interval_of(effect, strata)
     finds = evidence.limit_of(rule) + evidence.detectable(effect.variance, effect.degrees, strata)
     ends = sorted((_shown(shown, low), _shown(shown, high)))
@@ -240,6 +252,8 @@ def _figures(
         devices_beside=effect.devices_beside,
         samples=effect.samples,
         samples_beside=effect.samples_beside,
+        trial=sides[0],
+        control=sides[1],
         finds=_shown(shown, finds),
     )
 

@@ -32,6 +32,10 @@ class Figures(msgspec.Struct, frozen=True):
     samples: int = 0
     """Inferences, labels or answers of the release."""
     samples_beside: int = 0
+    trial: float | None = None
+    """The level of the release itself: its accuracy, mean absolute error, share of failures, or p95 in microseconds."""
+    control: float | None = None
+    """The same of what it is compared with, since the release was first seen; None where nothing is."""
     finds: float = 0.0
     """The value from which on the rule trips with a chance of 80 %, with what is known now."""
 

@@ -66,6 +66,10 @@ class Figures(Answer, frozen=True):
     devices_beside: int
     samples: int
     samples_beside: int
+    trial: float | None
+    """The level of the release itself: accuracy, error, share of failures, or p95 in microseconds."""
+    control: float | None
+    """The same of what it is compared with."""
     finds: float
     """The value from which on the rule trips with a chance of 80 %."""
 

@@ -19,7 +19,6 @@ from contract.messages import (
     VersionRef,
 )
 from controller.api.fleet_view import MAX_TRANSFERS, fleet_view
-from controller.api.page import PAGE_ADDRESSES
 from controller.fleet.traffic import Traffic
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.world import World
