@@ -9,7 +9,6 @@ from contract.captured import CapturedRow
 from contract.histogram import quantile_us
 from contract.messages import Hardware, MetricSums, ModelState, SensorState, SinkState
 from contract.wire import Message
-from controller.fleet.device_health import HealthWord, health_of
 from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
 from controller.reconcile.why import WhyItem
@@ -141,10 +140,6 @@ class DeviceView(Message, frozen=True):
 
     device: str
     presence: str
-    health: HealthWord
-    """The worst that holds."""
-    why: str
-    """The reason for its health; empty for a device that is well."""
     faults: tuple[FaultView, ...]
     """What is wrong with it now, as far as it has told or can be seen from here."""
     labels: dict[str, str]
@@ -218,11 +213,8 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
     traffic = world.measured.traffic.get(twin.device)
     newest = traffic.newest if traffic else None
     names = sorted(set(twin.desired) | set(twin.reported))
-    health = health_of(twin, twin.presence(now, world.silent_s), world.withdrawn, now)
     return {
         "device": twin.device,
-        "health": health.word,
-        "why": health.why,
         "presence": "retired" if twin.device in world.durable.retired else twin.presence(now, world.silent_s),
         "faults": tuple(
             FaultView(code=code, detail=words) for code, words in faults_of(twin, world.withdrawn, now).items()
