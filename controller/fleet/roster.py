@@ -65,6 +65,9 @@ class Roster:
         self._names: list[str] | None = []
         """Sorted; None: devices came or went since they were sorted."""
 
+    def __contains__(self, device: object) -> bool:
+        return device in self._entries
+
     def __len__(self) -> int:
         return len(self._entries)
 
