@@ -26,6 +26,7 @@ from controller.health import Finding
 from controller.reconcile.deeds import Deed
 from controller.reconcile.measured import open_marks
 from controller.reconcile.one_pass import Passes
+from controller.reconcile.roster import fresh_roster
 from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
 from controller.state import State
@@ -119,6 +120,7 @@ class Service:
         state = self._state
         state.trust_changed |= state.trust_metadata.refresh(today())
         await self._passes.run(state.inbox, time.time())
+        fresh_roster(state.world, time.time())
         self._tell_unheard()
         state.telemetry.tend(time.time(), open_marks(state.world))
         policies.start_due(state)

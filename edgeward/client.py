@@ -15,8 +15,6 @@ import msgspec
 from contract.errors import BadInput
 from contract.stick import ALL_MESSAGES
 from edgeward import sticks
-from edgeward.answers.answer import Sentences
-from edgeward.answers.devices import Claim, Device, DeviceAnswer, DeviceDetail, Enrolment, Retired
 from edgeward.answers.models import Capture
 from edgeward.answers.operators import (
     AuditEntry,
@@ -36,6 +34,7 @@ from edgeward.answers.operators import (
 from edgeward.answers.rollouts import DeploymentPolicy, Event, Preview, RolloutSummary
 from edgeward.answers.table import Table
 from edgeward.answers.telemetry import TelemetryRow
+from edgeward.device_calls import DeviceCalls
 from edgeward.rollout_handle import RolloutHandle
 from edgeward.settings import find_settings
 from edgeward.transport import Transport
@@ -47,7 +46,7 @@ CAPTURED_PAGE = 10_000
 """Rows of captured inferences per call: the most that the controller answers."""
 
 
-class Client(VersionCalls):
+class Client(VersionCalls, DeviceCalls):
     """A connection to one controller. Without arguments it finds a local one (see `edgeward.settings`).
 
     >>> client = Client()                                              # doctest: +SKIP
@@ -184,26 +183,6 @@ class Client(VersionCalls):
         asked = f"every={every}&by={by}&since={since}&until={until}"
         return Table(map(TelemetryRow.read, self._transport.get(f"/v1/models/{model}/telemetry?{asked}")))
 
-    def devices(self) -> Table[Device]:
-        """The fleet; in print and in `to_frame()` one row per device and model."""
-        return Table(map(Device.read, self._transport.get("/v1/devices")))
-
-    def device(self, name: str) -> DeviceDetail:
-        """One device with its history."""
-        return DeviceDetail.read(self._transport.get(f"/v1/devices/{name}"))
-
-    def why(self, device: str) -> Sentences:
-        """Why a device runs what it runs, in order."""
-        return Sentences.read(self._transport.get(f"/v1/devices/{device}/why"))
-
-    def unquarantine(self, device: str) -> int:
-        """Offers a device versions again that have failed there; how many those are."""
-        return int(self._transport.post(f"/v1/devices/{device}/unquarantine")["versions"])
-
-    def enrolment(self) -> Enrolment:
-        """Broker address and root of trust for a new device."""
-        return Enrolment.read(self._transport.get("/v1/enrolment"))
-
     def create_token(self, name: str, roles: Sequence[str], days: float) -> NewToken:
         """A new token for somebody; its secret is answered this once."""
         body = {"name": name, "roles": list(roles), "days": days}
@@ -248,41 +227,6 @@ class Client(VersionCalls):
     def audit(self) -> AuditExport:
         """All of the audit, with the checkpoints that are kept elsewhere."""
         return AuditExport.read(self._transport.get("/v1/audit/export"))
-
-    def claim(self, device: str) -> Claim:
-        """What a device needs to enrol, once, within an hour. Treat it as a password."""
-        return Claim.read(self._transport.post(f"/v1/devices/{device}/claim"))
-
-    def revoke(self, device: str) -> int:
-        """Takes a device's certificates away; how many those were."""
-        return int(self._transport.post(f"/v1/devices/{device}/revoke")["certificates"])
-
-    def retire(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
-        """Takes devices, by name or labels, out of the fleet for good; what became of each.
-
-        Certificates and sessions end, rollouts count them neither way, their history stays.
-        """
-        return self._devices("retire", devices, selector)
-
-    def replace(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
-        """Prepares new hardware under known names: old keys end, labels and what is desired stay; a claim for each."""
-        return self._devices("replace", devices, selector)
-
-    def adopt(self, devices: Sequence[str]) -> Table[DeviceAnswer]:
-        """Takes over devices from another controller, or after `retire`; a claim for each, for `edgeward-agent adopt`.
-
-        What they serve they go on serving.
-        """
-        answers = self._transport.post("/v1/devices/adopt", {"devices": list(devices)})
-        return Table(map(DeviceAnswer.read, answers))
-
-    def retired(self) -> Table[Retired]:
-        """Devices that were taken out of the fleet."""
-        return Table(map(Retired.read, self._transport.get("/v1/retired")))
-
-    def _devices(self, verb: str, devices: Sequence[str], selector: dict[str, str] | None) -> Table[DeviceAnswer]:
-        body = {"devices": list(devices), "selector": selector or {}}
-        return Table(map(DeviceAnswer.read, self._transport.post(f"/v1/devices/{verb}", body)))
 
     def certificates(self, subject: str = "svc.") -> Table[Certificate]:
         """Certificates of a device, newest first; "svc.": those of the controller's services, "": the newest of all."""

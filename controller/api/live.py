@@ -17,7 +17,8 @@ from contract.wire import Message, encode
 from controller.api.auth import still_good
 from controller.api.state_key import STATE
 from controller.events.cloudevents import Event
-from controller.fleet.glance import Glance, Glimpse
+from controller.fleet.glance import Glance, look
+from controller.reconcile.roster import fresh_roster, moment
 from controller.state import State
 
 TICK_S = 1.0
@@ -67,8 +68,7 @@ class Live:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._glance = Glance()
-        self._glimpse: Glimpse | None = None
+        self._glance: Glance | None = None
         self._looked_at = 0.0
         self._cost_s = 0.0
         self._readers: set[Reader] = set()
@@ -77,17 +77,16 @@ class Live:
         """Devices that have changed since readers were told, in order."""
         self._presence: dict[str, int] = {}
 
-    def seen(self) -> Glimpse:
+    def seen(self) -> Glance:
         """The newest look at the fleet: anew if the last one is old enough for what it costs."""
-        now = time.monotonic()
-        if self._glimpse is None or now - self._looked_at >= max(TICK_S, COST_RATIO * self._cost_s):
-            world = self._state.world
-            begun = time.perf_counter()
-            self._glimpse = self._glance.look(world.durable.twins, world.withdrawn, world.silent_s, time.time())
-            self._cost_s = time.perf_counter() - begun
-            self._looked_at = now
-            self._changed.update(dict.fromkeys(self._glimpse.changed))
-        return self._glimpse
+        before, begun = self._glance, time.monotonic()
+        if before is not None and begun - self._looked_at < max(TICK_S, COST_RATIO * self._cost_s):
+            return before
+        world, now = self._state.world, time.time()
+        found = look(world.durable.twins, fresh_roster(world, now), moment(world, now))
+        self._changed.update(dict.fromkeys(found.changed_since(before)))
+        self._glance, self._looked_at, self._cost_s = found, begun, time.monotonic() - begun
+        return found
 
     def join(self) -> Reader:
         """Adds a reader."""
@@ -118,8 +117,8 @@ class Live:
             self._state.events.leave(listener)
 
     def _tell(self, events: list[Event]) -> None:
-        glimpse = self.seen()
-        health, presence = glimpse.health_counts(), glimpse.presence_counts()
+        seen = self.seen()
+        health, presence = seen.health_counts(), seen.presence_counts()
         changed, self._changed = tuple(self._changed), {}
         moved, self._presence = self._presence != presence, presence
         topics = {topic_of(each.type) for each in events} | ({"fleet"} if changed or moved else set())
@@ -129,7 +128,7 @@ class Live:
         message = LiveMessage(
             topics=tuple(sorted(topics)),
             at=time.time(),
-            devices=len(glimpse.health),
+            devices=len(seen.health),
             health=health,
             presence=presence,
             changed=len(changed),

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from contract.messages import ModelState
 from contract.wire import Message
-from controller.fleet.device_health import HEALTH
+from controller.fleet.device_health import HEALTH_WORDS
 from controller.fleet.fit import stratum_of
-from controller.fleet.glance import Glimpse
+from controller.fleet.glance import Glance
 from controller.fleet.twin import PresenceWord, Twin
 
 MAX_CELLS = 3_200
@@ -69,7 +69,7 @@ class FleetCells(Message, frozen=True):
 
 def fleet_cells(
     twins: Mapping[str, Twin],
-    seen: Glimpse,
+    seen: Glance,
     serving: Callable[[ModelState], int | None],
     *,
     by: str = "",
@@ -104,17 +104,17 @@ def fleet_cells(
     )
 
 
-def _cells(name: str, members: Sequence[str], seen: Glimpse, letters: Mapping[str, str], per_cell: int) -> GroupCells:
+def _cells(name: str, members: Sequence[str], seen: Glance, letters: Mapping[str, str], per_cell: int) -> GroupCells:
     ordered = members
     if per_cell > 1:
-        worst = {word: place for place, word in enumerate(HEALTH)}
-        ordered = sorted(members, key=lambda device: worst[seen.health[device].word])
+        worst = {word: place for place, word in enumerate(HEALTH_WORDS)}
+        ordered = sorted(members, key=lambda device: worst[seen.health[device]])
     heads = ordered[::per_cell]
     return GroupCells(
         name=name,
         devices=len(members),
-        ill=sum(seen.health[device].word in _ILL for device in members),
-        health="".join(seen.health[device].word[0] for device in heads),
+        ill=sum(seen.health[device] in _ILL for device in members),
+        health="".join(seen.health[device][0] for device in heads),
         presence="".join(_PRESENCE[seen.presence[device]] for device in heads),
         version="".join(letters[device] for device in heads),
         names=tuple(members) if per_cell == 1 else (),

@@ -94,7 +94,7 @@ def change_of(entry: dict[str, str]) -> Change | None:
     who = "the controller" if entry["actor"] == CONTROLLER else entry["actor"].removeprefix("local:")
     text = words.format(who=who, what=subject, detail=entry["detail"], action=action).rstrip(": ")
     kind, name = _about(action, subject)
-    return Change(entry["at"], look, text[:1].upper() + text[1:], entry["actor"], kind, name)
+    return Change(entry["at"], look, text, entry["actor"], kind, name)
 
 
 def undone_by_devices(history: Iterable[tuple[str, str, str]]) -> list[Change]:

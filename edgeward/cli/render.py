@@ -1,5 +1,6 @@
 """The output for people: tables, bars, times. Refuses to know where the data comes from."""
 
+import csv
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 WIDE = 1000
 """Columns of an output that is no screen, such as a pipe: programs look for a row on one line."""
+_CSV = "edgeward.csv"
 MIN_LAST_COLUMN = 24
 """Columns that the last column of a table needs at least: sentences in fewer are hard to read."""
 
@@ -33,6 +35,7 @@ COLOURS = {
     "running": "cyan", "paused": "yellow", "completed": "green", "rolling_back": "red", "rolled_back": "red",
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
     "pass": "green", "fail": "red", "inconclusive": "yellow", "no_data": "dim",
+    "failing": "red", "attention": "yellow", "updating": "cyan", "well": "green",
     "sent_back": "yellow", "device_sick": "red",
 }  # fmt: skip
 
@@ -40,6 +43,38 @@ COLOURS = {
 def json_option(command: F) -> F:
     """Adds the --json flag, which every command has."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def csv_option(command: F) -> F:
+    """Adds the --csv flag, for commands that print a table with `print_table`."""
+    return click.option("--csv", is_flag=True, expose_value=False, callback=_note_csv, help="Print the table as CSV.")(
+        command
+    )
+
+
+def _note_csv(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.meta[_CSV] = value
+
+
+def csv_asked() -> bool:
+    """Whether the command runs with --csv."""
+    return bool(click.get_current_context().meta.get(_CSV))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Prints a table; with --csv its columns and rows as CSV, where None is an empty cell."""
+    if not csv_asked():
+        console.print(table(title, columns, rows))
+        return
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+
+
+def _csv_cell(value: Any) -> str:
+    """A cell that a spreadsheet does not take for a formula."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(("=", "+", "@", "\t")) else text
 
 
 def print_json(value: Any) -> None:
