@@ -268,6 +268,7 @@ def _member_view(rollout: Rollout, member: Member, fact: DeviceFact, now: float,
     state, live = fact.state, outcome_of(rollout, member, fact, now)
     outcome = shown(rollout, live, known)
     kept = known is not None and known.outcome == outcome
+    away = fact.presence if outcome == "pending" and fact.presence != "online" else ""
     return MemberView(
         device=member.device,
         wave=member.wave,
@@ -276,7 +277,7 @@ def _member_view(rollout: Rollout, member: Member, fact: DeviceFact, now: float,
         phase=state.phase if state else "",
         serving_release=serving_release(state),
         code=known.code if known is not None and kept else "" if outcome == "waiting" else _code(state),
-        detail=known.detail if known is not None and kept else "" if outcome == "waiting" else _detail(state),
+        detail=known.detail if known is not None and kept else "" if outcome == "waiting" else _detail(state) or away,
     )
 
 

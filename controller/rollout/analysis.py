@@ -170,8 +170,9 @@ def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:
     wrong = evidence.levels(evidence.accuracy_sample(found.found))
     sides = (None if wrong[0] is None else 1 - wrong[0], None if wrong[1] is None else 1 - wrong[1])
     figures = _figures(rule, effect, found.strata, "ratio", sides=sides)
-    spans = f"[{figures.low * 100:.1f}, {figures.high * 100:.1f}]"
-    says = "costs" if figures.value >= 0 else "gains"
+    is_cost = figures.value >= 0
+    ends = (figures.low, figures.high) if is_cost else (-figures.high, -figures.low)
+    spans, says = f"[{ends[0] * 100:.1f}, {ends[1] * 100:.1f}]", "costs" if is_cost else "gains"
     detail = (
         f"{says} {abs(figures.value) * 100:.1f} points of accuracy {spans} {_beside(effect)} "
         f"({effect.samples} against {effect.samples_beside} labelled), {rule.threshold * 100:.1f} points allowed"

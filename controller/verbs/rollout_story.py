@@ -74,13 +74,14 @@ def _deeds(state: State, name: str) -> Iterable[RolloutEvent]:
 
 
 def _verdicts(state: State, name: str) -> Iterable[RolloutEvent]:
-    """A rule's word where it differs from the one before."""
+    """A rule's word where it differs from the one before; that it cannot say yet at first is no news."""
     said: dict[tuple[int, str], str] = {}
     for at, body in state.telemetry.verdicts(name):
         verdict = msgspec.json.decode(body, type=RuleVerdict)
         key = verdict.rule, verdict.stratum
-        if said.get(key) != verdict.word:
-            said[key] = verdict.word
+        before = said.get(key, "inconclusive" if verdict.word != "no_data" else "no_data")
+        said[key] = verdict.word
+        if before != verdict.word:
             where = f" on {verdict.stratum}" if verdict.stratum else ""
             words = f"rule {verdict.metric}{where} {_SAYS[verdict.word]}: {verdict.detail}"
             yield RolloutEvent(

@@ -12,14 +12,14 @@ const COLOURS = [["--accent", ""], ["--ink", ""], ["--ink3", "dash"], ["--warn",
 
 function Versions({ model, all, chosen, now, rollouts }) {
   const known = Object.values(now).filter((p) => p.value != null), low = Math.min(...known.map((p) => p.low)), high = Math.max(...known.map((p) => p.high)), pad = (high - low || Math.abs(high) || 1) * 0.06;
-  const metric = known[0]?.metric || "accuracy", scale = known.length ? `${show(metric, low - pad)} to ${show(metric, high + pad)}` : "interval";
+  const metric = known[0]?.metric || "accuracy", top = metric === "accuracy" ? Math.min(1, high + pad) : high + pad, bottom = Math.max(0, low - pad), scale = known.length ? `${show(metric, bottom)} to ${show(metric, top)}` : "interval";
   return html`<${Panel} title="Versions" note=${known.length ? `${plain(metric)} where devices have labels, with its interval` : "no device has had labels in this time"} end=${html`<${Terminal} text=${`edgeward model show ${model}`} />`}>
     <${Table} label="Versions, table" head=${html`<th>version</th><th>state</th><th class="figure">${plain(metric)}</th><th class="lo iv-column">${scale}</th><th class="figure lo">labels</th>
       <th class="figure">devices</th><th class="figure lo">size</th><th class="lo">made by</th>`}>
     ${all.map((v) => { const p = now[v.release], failed = v.gates.find((g) => !g.passed && !g.waiver); return html`<tr class="go" key=${v.release} aria-selected=${String(v.release === chosen)}>
       <td><a class="strong" href=${`${address("models", model)}?version=${v.release}`}>v${v.release}</a> <span class="faint small">${v.aliases.join(", ")}</span><span class="sub mono lo">${v.digest.slice(0, 12)}</span></td>
       <td><${Status} word=${stateOf(v, rollouts).kind}>${stateOf(v, rollouts).word}<//></td><td class="figure">${p?.value != null ? show(p.metric, p.value) : "–"}</td>
-      <td class="lo">${p?.value != null ? html`<${Interval} lo=${p.low} value=${p.value} hi=${p.high} low=${low - pad} high=${high + pad} verdict=${v.release === chosen ? "pending" : "waiting"} />`
+      <td class="lo">${p?.value != null ? html`<${Interval} lo=${p.low} value=${p.value} hi=${p.high} low=${bottom} high=${top} verdict=${v.release === chosen ? "pending" : "waiting"} />`
         : failed ? html`<span class="small bad">${failed.gate}: ${failed.detail}</span>` : ""}</td>
       <td class="figure lo">${p ? count(p.labels) : "–"}</td><td class="figure"><a href=${`/fleet?model=${encodeURIComponent(model)}&version=${v.release}`}>${v.devices.length >= 50 ? "50 or more" : count(v.devices.length)}</a></td>
       <td class="figure lo nowrap">${bytes(v.size_bytes)}</td><td class="lo soft">${v.estimator}<span class="sub">${day(seconds(v.created_at))}, ${v.created_by}</span></td></tr>`; })}<//><//>`;

@@ -92,7 +92,7 @@ function Unconfirmed({ r, path }) {
   const [all, setAll] = useState(false), query = new URLSearchParams([...UNCONFIRMED.map((o) => ["outcome", o]), ["limit", all ? MORE : FIRST]]);
   const { data } = useAsked(`${path}/members?${query}`, TOPICS), list = [...(data?.members || [])].sort((a, b) => UNCONFIRMED.indexOf(a.outcome) - UNCONFIRMED.indexOf(b.outcome));
   return html`<${Panel} title=${r.open ? "Devices that have not confirmed" : "Devices on which it failed"} note=${count(data?.total)} foot=${data?.total > list.length && html`<button class="copy" onClick=${() => setAll(true)}>show ${data.total > MORE ? `${MORE} of ` : "all "}${count(data.total)}</button>`}>
-    ${list.length ? html`<table class="fixed"><tbody>${list.map((m) => html`<tr class="go" key=${m.device}><td><a href=${address("devices", m.device)}>${m.device}</a><span class="sub wrap">${[m.code, m.detail].filter(Boolean).join(": ") || m.phase || m.stratum}</span></td>
+    ${list.length ? html`<table class="fixed"><tbody>${list.map((m) => html`<tr class="go" key=${m.device}><td><a href=${address("devices", m.device)}>${m.device}</a><span class="sub wrap">${[m.code, m.detail].filter(Boolean).join(": ") || plain(m.phase) || m.stratum}</span></td>
       <td class="figure"><${Status} word=${m.outcome} /></td></tr>`)}</tbody></table>` : html`<p class="in soft">${data ? "None." : "Asking the controller."}</p>`}<//>`;
 }
 
