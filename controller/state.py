@@ -31,6 +31,7 @@ from controller.registry.bucket import Bucket
 from controller.registry.captures import Captures
 from controller.registry.catalogue import Catalogue
 from controller.registry.credentials import Credentials
+from controller.registry.discussions import Discussions
 from controller.registry.fleet_tables import FleetTables
 from controller.registry.journal import Journal
 from controller.registry.notes import NoteStore
@@ -71,6 +72,7 @@ class State:
     registry: Registry
     aliases: Aliases
     notes: NoteStore
+    discussions: Discussions
     catalogue: Catalogue
     trust_metadata: TrustMetadata
     publisher: Publisher
@@ -178,6 +180,7 @@ def open_state(config: Config) -> State:
         _log.error("%s cannot be read and was left aside: %s", row, why)
     events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
     events.know(world.durable.rollouts.values())
+    journal.told = events.tell_audit
     return State(
         config=config,
         store=store,
@@ -193,6 +196,7 @@ def open_state(config: Config) -> State:
         registry=registry,
         aliases=aliases,
         notes=notes,
+        discussions=Discussions(store),
         catalogue=Catalogue(registry, aliases, notes),
         trust_metadata=trust_metadata,
         publisher=Publisher(registry, blobs, trust_metadata),

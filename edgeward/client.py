@@ -113,9 +113,11 @@ class Client(VersionCalls, DeviceCalls):
         strategy: str | dict[str, Any] = "canary",
         selector: dict[str, str] | None = None,
         again: bool = False,
+        schedule: dict[str, Any] | None = None,
     ) -> Preview:
         """What `rollout` would do: waves, who is left out and why, bytes, earliest end, what its rules can detect."""
         body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
+        body["schedule"] = schedule or {}
         return Preview.read(self._transport.post("/v1/rollouts/plan", body))
 
     def rollout(
@@ -127,14 +129,16 @@ class Client(VersionCalls, DeviceCalls):
         selector: dict[str, str] | None = None,
         plan_digest: str = "",
         again: bool = False,
+        schedule: dict[str, Any] | None = None,
     ) -> RolloutHandle:
         """Starts a rollout of a release (None: the newest that passed) to devices with these labels (None: all).
 
         With the `plan_digest` of a `plan` that very plan is started, or nothing (`plan_changed`). A version that was
-        rolled back is started only `again` (`version_rolled_back`).
+        rolled back is started only `again` (`version_rolled_back`). `schedule` says when offers are made: `not_before`
+        and `not_after` in seconds since 1970, `hours` in UTC such as `["mon-fri 08:00-16:00"]`.
         """
         body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
-        body["plan_digest"] = plan_digest
+        body |= {"plan_digest": plan_digest, "schedule": schedule or {}}
         return RolloutHandle(self._transport, self._transport.post("/v1/rollouts", body)["id"])
 
     def deploy(

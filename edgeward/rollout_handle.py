@@ -6,6 +6,7 @@ from urllib.parse import quote, urlencode
 
 from contract.errors import WorldError
 from edgeward.answers.answer import Sentences
+from edgeward.answers.rollout_looks import Discussion, RolloutComparison, RolloutEvent
 from edgeward.answers.rollouts import Member, Rollout, VerbPreview, Verdict, VerdictPoint
 from edgeward.answers.table import Table
 from edgeward.transport import Transport
@@ -75,6 +76,42 @@ class RolloutHandle:
     def preview(self, verb: str) -> VerbPreview:
         """What pause, resume, promote, abort or rollback would do now; nothing happens."""
         return VerbPreview.read(self._transport.post(f"/v1/rollouts/{self.id}/preview?verb={quote(verb)}"))
+
+    def story(self) -> Table[RolloutEvent]:
+        """What has happened to it, oldest first: the newest 500 events, whenever they were."""
+        return Table(map(RolloutEvent.read, self._transport.get(f"/v1/rollouts/{self.id}/events")))
+
+    def compare(self, other: str) -> RolloutComparison:
+        """This rollout and another one side by side."""
+        return RolloutComparison.read(self._transport.get(f"/v1/rollouts/{self.id}/compare/{quote(other, safe='')}"))
+
+    def retry(self) -> "RolloutHandle":
+        """Starts the release again on the devices alone on which this rollout, which has ended, failed."""
+        return RolloutHandle(self._transport, self._transport.post(f"/v1/rollouts/{self.id}/retry")["id"])
+
+    def discussion(self) -> Discussion:
+        """What people wrote beside it."""
+        return Discussion.read(self._transport.get(self._written))
+
+    def write_note(self, text: str) -> Discussion:
+        """Replaces its note; an empty text removes it."""
+        return Discussion.read(self._transport.put(f"{self._written}/note", {"text": text}))
+
+    def set_ticket(self, address: str) -> Discussion:
+        """Links it with a ticket; an empty address ends that."""
+        return Discussion.read(self._transport.put(f"{self._written}/ticket", {"ticket": address}))
+
+    def comment(self, text: str) -> Discussion:
+        """Writes a comment; whoever is named after an @ is told of it by an event."""
+        return Discussion.read(self._transport.post(f"{self._written}/comments", {"text": text}))
+
+    def ask_review(self, who: str, text: str = "") -> Discussion:
+        """Asks somebody to look at it; their next comment or approval ends that."""
+        return Discussion.read(self._transport.post(f"{self._written}/reviews", {"who": who, "text": text}))
+
+    @property
+    def _written(self) -> str:
+        return f"/v1/rollouts/{self.id}/discussion"
 
     def judge(self, *, revert: bool = False) -> Table[Verdict]:
         """What its accuracy rules say now that labels have come; with `revert` it is rolled back where one fails."""

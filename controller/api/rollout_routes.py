@@ -26,8 +26,11 @@ from controller.api.version_routes import number_of
 from controller.reconcile.preview import Preview
 from controller.reconcile.preview import preview as preview_of
 from controller.rollout.model import FINAL
+from controller.rollout.schedule import ALWAYS, Schedule
 from controller.verbs import devices, rollouts, steering
 from controller.verbs.labels import label_rows as label_rows_of
+from controller.verbs.retries import retry_failed
+from controller.verbs.rollout_comparison import RolloutComparison, compare
 from controller.verbs.rollout_story import RolloutEvent, story
 from controller.verbs.rollouts import resolve_strategy
 from controller.verbs.steering import Seen
@@ -48,6 +51,8 @@ class PlanRequest(Message, frozen=True):
     """Labels that a device must have; empty: every device."""
     again: bool = False
     """Whether a version may be started that was rolled back."""
+    schedule: Schedule = ALWAYS
+    """When offers may be made."""
 
 
 class RolloutRequest(PlanRequest, frozen=True):
@@ -134,7 +139,13 @@ async def plan_rollout(request: web.Request) -> Preview:
     wanted = decode(await request.read(), PlanRequest)
     strategy = resolve_strategy(wanted.strategy)
     return rollouts.preview(
-        request.app[STATE], wanted.model, _release(request, wanted), strategy, wanted.selector, again=wanted.again
+        request.app[STATE],
+        wanted.model,
+        _release(request, wanted),
+        strategy,
+        wanted.selector,
+        again=wanted.again,
+        schedule=wanted.schedule,
     )
 
 
@@ -151,6 +162,7 @@ async def start_rollout(request: web.Request) -> RolloutView:
         plan_digest=wanted.plan_digest,
         again=wanted.again,
         actor=actor_of(request),
+        schedule=wanted.schedule,
     )
     return rollout_view(rollout, state.world, time.time())
 
@@ -189,6 +201,18 @@ async def preview_step(request: web.Request) -> VerbPreview:
         verb,  # type: ignore[arg-type]  # checked above
         actor=actor_of(request),
     )
+
+
+async def retry_rollout(request: web.Request) -> RolloutView:
+    """Starts the same release again, on the devices alone on which a rollout that has ended failed."""
+    state = request.app[STATE]
+    started = retry_failed(state, request.match_info["rollout"], actor=actor_of(request))
+    return rollout_view(started, state.world, time.time())
+
+
+async def compare_rollouts(request: web.Request) -> RolloutComparison:
+    """Two rollouts side by side."""
+    return compare(request.app[STATE], request.match_info["rollout"], request.match_info["other"])
 
 
 async def judge_rollout(request: web.Request) -> list[VerdictView]:
@@ -252,6 +276,8 @@ ROLLOUT_ROUTES = (
     Route("rollout", "POST", f"{_ONE}/abort", steer_rollout, "Stop; who has it keeps it", RolloutView, Seen),
     Route("rollout", "POST", f"{_ONE}/rollback", steer_rollout, "Everybody back", RolloutView, Seen),
     Route("approve", "POST", f"{_ONE}/approve", approve_rollout, "Let it start", RolloutView, ApprovalRequest),
+    Route("rollout", "POST", f"{_ONE}/retry", retry_rollout, "Try the failed devices again", RolloutView),
+    Route("view", "GET", f"{_ONE}/compare/{{other}}", compare_rollouts, "Two side by side", RolloutComparison),
     Route("rollout", "POST", f"{_ONE}/judge", judge_rollout, "Judge it again", list[VerdictView], JudgeRequest),
     Route("push", "POST", "/v1/models/{model}/labels", label_rows, "Labels come late", views.Labelled, LabelsRequest),
     Route("view", "GET", "/v1/devices/{device}/why", device_why, "Why it runs what it runs", views.WhyView),

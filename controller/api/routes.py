@@ -18,6 +18,7 @@ from controller.api.certificate_routes import CERTIFICATE_ROUTES
 from controller.api.device_life_routes import DEVICE_LIFE_ROUTES
 from controller.api.device_list_routes import DEVICE_LIST_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
+from controller.api.discussion_routes import DISCUSSION_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
 from controller.api.model_looks import MODEL_LOOKS
@@ -164,6 +165,7 @@ ROUTES = (
     *ROLLOUT_ROUTES,
     *TELEMETRY_ROUTES,
     *MODEL_LOOKS,
+    *DISCUSSION_ROUTES,
     *EVENT_ROUTES,
     *TRUST_ROUTES,
     *CERTIFICATE_ROUTES,

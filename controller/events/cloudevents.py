@@ -6,7 +6,7 @@ Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from contract.wire import Message
 from controller.health import Finding
@@ -23,6 +23,8 @@ HEALTH_TYPE = "dev.edgeward.health"
 EXPIRY_TYPE = "dev.edgeward.expiry"
 VERDICT_TYPE = "dev.edgeward.verdict"
 SICK_TYPE = "dev.edgeward.device.sick"
+AUDIT_TYPE = "dev.edgeward.audit"
+MENTION_TYPE = "dev.edgeward.mention"
 
 
 class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
@@ -68,7 +70,26 @@ class VerdictData(Message, frozen=True, tag_field="kind", tag="verdict"):
     figures: Figures | None
 
 
-Data = RolloutData | HealthData | ExpiryData | SickData | VerdictData
+class AuditData(Message, frozen=True, tag_field="kind", tag="audit"):
+    """An entry of the audit, once it is durable; the event's subject is the entry's."""
+
+    number: int
+    actor: str
+    action: str
+    detail: str
+
+
+class MentionData(Message, frozen=True, tag_field="kind", tag="mention"):
+    """Somebody was mentioned with an @, or asked to look at something; the subject is the rollout or the model."""
+
+    about: str
+    """rollout or model."""
+    who: str
+    by: str
+    text: str
+
+
+Data = AuditData | MentionData | RolloutData | HealthData | ExpiryData | SickData | VerdictData
 
 
 class Event(Message, frozen=True):
@@ -136,6 +157,15 @@ class Events:
             metric=said.metric, stratum=said.stratum, verdict=said.word, detail=said.detail, figures=said.figures
         )
         self._send(f"{VERDICT_TYPE}.{said.word}", point.rollout, data)
+
+    def tell_audit(self, number: int, entry: Mapping[str, str]) -> None:
+        """Makes an event for an entry of the audit: whatever the audit knows, webhooks and readers can hear."""
+        data = AuditData(number=number, actor=entry["actor"], action=entry["action"], detail=entry["detail"])
+        self._send(f"{AUDIT_TYPE}.{entry['action'].replace(' ', '_')}", entry["subject"], data)
+
+    def tell_mention(self, about: str, subject: str, who: str, *, by: str, text: str) -> None:
+        """Makes an event for somebody who was mentioned or asked to look."""
+        self._send(MENTION_TYPE, subject, MentionData(about=about, who=who, by=by, text=text))
 
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""

@@ -28,6 +28,7 @@ from controller.rollout.model import DEVICE_METRICS, Member, Metric, Rollout, Ru
 from controller.rollout.plan import expand, plan_members
 from controller.rollout.power import COUNTED, Shown, judged_for_s, past_of, power_of, shown_by, why_it_cannot_trip
 from controller.rollout.progress import offering_s
+from controller.rollout.schedule import ALWAYS, Schedule, check_schedule
 from controller.rollout.words import devices_of
 
 
@@ -81,6 +82,8 @@ def plan_rollout(
     selector: dict[str, str],
     now: float,
     running: Mapping[int, Manifest] = {},
+    schedule: Schedule = ALWAYS,
+    among: tuple[str, ...] = (),
 ) -> Rollout:
     """The rollout as it would start; `running` holds the releases that devices may run now.
 
@@ -88,7 +91,9 @@ def plan_rollout(
     """
     check_strategy(strategy)
     check_task(strategy, manifest.task)
-    devices = select(world.durable.twins.values(), selector)
+    check_schedule(schedule, now)
+    twins = world.durable.twins
+    devices = select((twins[each] for each in among if each in twins) if among else twins.values(), selector)
     _check_interface(world, manifest, strategy, (model, devices), running)
     forms = forms_of(manifest)
     targets, excluded = fitted(world, (world.durable.twins[device] for device in devices), model, forms, strategy)
@@ -109,6 +114,8 @@ def plan_rollout(
         selector=selector,
         excluded=excluded,
         forms=forms,
+        schedule=schedule,
+        among=among,
         began_at=now,
         wave_began_at=now,
     )

@@ -101,6 +101,8 @@ class Journal:
         """Entries by device since history was pruned last."""
         self.seal: Callable[[str], None] = lambda checkpoint: None
         """Keeps the newest checkpoint in a second place, after each entry."""
+        self.told: Callable[[int, dict[str, str]], None] = lambda number, entry: None
+        """Hears of each entry once it is durable, by its number."""
 
     def record(
         self, at: str, history: Iterable[tuple[str, str]] = (), reported: Iterable[tuple[str, bytes]] = ()
@@ -134,8 +136,9 @@ class Journal:
 
     def audit_all(self, at: str, actor: str, deeds: Iterable[tuple[str, str, str]]) -> None:
         """Appends (action, subject, detail) of one actor in one transaction: all of them, or none."""
+        written: list[dict[str, str]] = []
         with transaction(self._db):
-            before = self._newest()[1]
+            number, before = self._newest()
             for deed in deeds:
                 entry = dict(zip(FIELDS, (at, actor, *deed), strict=True))
                 before = chained(before, entry)
@@ -143,10 +146,13 @@ class Journal:
                     "INSERT INTO audit (at, actor, action, subject, detail, hash) VALUES (?, ?, ?, ?, ?, ?)",
                     (*entry.values(), before),
                 )
+                written.append(entry)
         try:
             self.seal(self.checkpoint())
         except WorldError as error:  # the entry is durable; the seal is one behind until the next one
             _log.error("the audit's seal could not be written: %s", error)
+        for place, entry in enumerate(written, start=number + 1):
+            self.told(place, entry)
 
     def checkpoint(self) -> str:
         """How many entries there are and the newest one's hash, for signed metadata to carry."""

@@ -17,6 +17,7 @@ from controller.rollout.model import RETURNING, Member, Rollout, Status
 from controller.rollout.outcome import DECIDED, MemberOutcome, mode_of, outcome_of, retry_at
 from controller.rollout.pace import due
 from controller.rollout.rows import Rows
+from controller.rollout.schedule import allows, opens_in_s
 from controller.rollout.verdict import HOLDS_NOTHING_UP, RuleVerdict
 
 ABSENT_S = 300.0
@@ -86,6 +87,9 @@ def _go_on(rollout: Rollout, facts: Facts, rows: Rows, now: float, *, outcomes: 
         return _with(found, rollout=tripped)
     if rollout.status == "paused":
         return found
+    if opens_in_s(rollout.schedule, now) is None and "pending" in outcomes.values():
+        reason = "its schedule has ended before every device had its turn"
+        return _with(found, rollout=msgspec.structs.replace(rollout, status="paused", reason=reason))
     return _advance(found, facts, outcomes, now)
 
 
@@ -217,6 +221,8 @@ def _due_offers(
                 offers.append(Offer(member.device, rollout.model, rollout.release, mode, fact.assigned.attempt + 1))
         else:
             under_way += 1
+    if not allows(rollout.schedule, now):
+        return tuple(offer for offer in offers if offer.attempt == 1)  # what has begun goes on, nobody new begins
     first = due(rollout, untold, told=told, under_way=under_way + len(offers), now=now)
     return (*offers, *(Offer(device, rollout.model, rollout.release, mode) for device in first))
 

@@ -10,6 +10,7 @@ from controller.rollout.decide import NO_ENDINGS, Facts, awaited, unproven, wait
 from controller.rollout.endings import MAX_NAMED, Endings, named
 from controller.rollout.model import RETURNING, Rollout
 from controller.rollout.outcome import FAILURES, at_now, outcome_of
+from controller.rollout.schedule import schedule_words
 from controller.rollout.verdict import RuleVerdict
 from controller.rollout.words import devices_have, span
 
@@ -41,6 +42,7 @@ def explain(
         sentences.append(f"It is paused{because}: resume, abort or roll it back.")
     elif rollout.reason:
         sentences.append(f"{rollout.reason}.")
+    sentences += [words for words in (schedule_words(rollout.schedule, now),) if words]
     sentences += [*_devices(rollout, facts, now), *_failed(rollout, endings)]
     return [*sentences, *_waits(rollout, facts, verdicts, now)]
 

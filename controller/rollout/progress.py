@@ -16,6 +16,7 @@ from contract.wire import Message
 from controller.rollout.model import FINAL, JUDGED, Rollout
 from controller.rollout.outcome import MemberOutcome
 from controller.rollout.pace import allowed
+from controller.rollout.schedule import opens_in_s
 from controller.rollout.words import devices_have, span
 
 WaveState = Literal["done", "now", "waiting"]
@@ -106,8 +107,10 @@ def left_of(rollout: Rollout, waves: tuple[WaveProgress, ...], absent: int, cloc
     if rollout.status not in JUDGED and rollout.status != "proposed":
         return Left(0.0, "")
     opens_s = wait_s(rollout.strategy.trial.maintenance, clock)
-    own_s = sum(each.left_s for each in waves)
-    parts = [f"{span(own_s)} for offers, trials and soaks"]
+    begins_s = opens_in_s(rollout.schedule, clock.timestamp()) or 0.0
+    own_s = sum(each.left_s for each in waves) + begins_s
+    parts = [f"{span(own_s - begins_s)} for offers, trials and soaks"]
+    parts += [f"{span(begins_s)} until its schedule lets it go on"] if begins_s else []
     parts += [f"{span(opens_s)} until maintenance hours begin"] if opens_s else []
     return Left(own_s + opens_s, f"At least {span(own_s + opens_s)}: {' and '.join(parts)}{_longer(rollout, absent)}.")
 

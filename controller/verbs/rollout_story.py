@@ -35,6 +35,7 @@ _KINDS: dict[str, EventKind] = {
     "rollout note": "written",
     "rollout comment": "written",
     "rollout review": "written",
+    "rollout ticket": "written",
 }
 _SAYS = {"pass": "passes", "fail": "has failed", "inconclusive": "cannot say yet", "no_data": "has no data"}
 

@@ -5,6 +5,7 @@ Decides whether a request is legal now. Refuses to know HTTP.
 
 import secrets
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -22,11 +23,20 @@ from controller.rollout.decide import waits_for_absentees_only
 from controller.rollout.endings import named
 from controller.rollout.explain import explain as sentences
 from controller.rollout.model import FINAL, RETURNING, Rollout, Status, Strategy, person
+from controller.rollout.schedule import ALWAYS, Schedule, schedule_words
 from controller.rollout.strategies import STRATEGIES
 from controller.rollout.words import devices_of
 from controller.state import State
 from controller.trust.access import Subject
 from controller.verbs import audit
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a retry is about: devices that failed in a rollout that has ended."""
+
+    rollout: str
+    devices: tuple[str, ...]
 
 
 def preview(
@@ -37,6 +47,7 @@ def preview(
     selector: dict[str, str],
     *,
     again: bool = False,
+    schedule: Schedule = ALWAYS,
 ) -> Preview:
     """What a start would do, without doing it. BadInput as `start`."""
     version = may_start(state, model, release, again=again)
@@ -50,6 +61,7 @@ def preview(
         selector=selector,
         now=now,
         running=_running(state, model),
+        schedule=schedule,
     )
     return preview_of(state.world, planned, now)
 
@@ -66,6 +78,8 @@ def start(
     again: bool = False,
     actor: str,
     policy_of: str = "",
+    schedule: Schedule = ALWAYS,
+    retried: Retried | None = None,
 ) -> Rollout:
     """Plans and starts; the first devices are told within one reconcile interval.
 
@@ -89,6 +103,8 @@ def start(
         selector=selector,
         now=now,
         running=_running(state, model),
+        schedule=schedule,
+        among=retried.devices if retried is not None else (),
     )
     _same_plan(planned, plan_digest)
     waits = approval or state.config.fleet.four_eyes
@@ -98,12 +114,15 @@ def start(
         status="proposed" if waits else "running",
         created_by=created_by,
         created_at=stamp(),
+        retry_of=retried.rollout if retried is not None else "",
         proposers=tuple(dict.fromkeys((policy_of or actor, version.lineage.created_by))),
     )
     state.save_rollouts(rollout)
     left_out = f", {len(rollout.excluded)} left out: {named(sorted(rollout.excluded))}" if rollout.excluded else ""
     detail = f"{model} v{version.release} by {strategy.name} to {devices_of(len(rollout.members))}{left_out}"
     detail += f", by the {created_by}" if policy_of else ""
+    detail += f", a retry of {retried.rollout}" if retried is not None else ""
+    detail += f"; {words}" if (words := schedule_words(schedule, now)) else ""
     state.journal.audit(stamp(), actor, "rollout start", name, detail)
     state.poke()
     return rollout
@@ -127,11 +146,22 @@ async def prepare_and_start(
     plan_digest: str,
     again: bool,
     actor: str,
+    schedule: Schedule = ALWAYS,
 ) -> Rollout:
     """As `start`, once the version's encodings are there, or after `encode.deliveries.WAIT_S` without them."""
     version = may_start(state, model, release, again=again)
     await state.deliveries.ready(model, version.manifest)
-    return start(state, model, version.release, strategy, selector, plan_digest=plan_digest, again=again, actor=actor)
+    return start(
+        state,
+        model,
+        version.release,
+        strategy,
+        selector,
+        plan_digest=plan_digest,
+        again=again,
+        actor=actor,
+        schedule=schedule,
+    )
 
 
 def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> Rollout:
@@ -152,6 +182,7 @@ def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> R
     started = replace(rollout, status="running", began_at=now, wave_began_at=now, approved_by=subject.name)
     state.save_rollouts(started)
     state.journal.audit(stamp(), subject.name, "rollout approve", name, rollout.plan_digest)
+    state.discussions.looked("rollout", name, subject.name, stamp())
     state.poke()
     return started
 

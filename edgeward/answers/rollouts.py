@@ -272,6 +272,24 @@ class VerdictData(Answer, frozen=True, tag_field="kind", tag="verdict"):
     figures: Figures | None
 
 
+class AuditData(Answer, frozen=True, tag_field="kind", tag="audit"):
+    """An entry of the audit; the event's subject is the entry's."""
+
+    number: int
+    actor: str
+    action: str
+    detail: str
+
+
+class MentionData(Answer, frozen=True, tag_field="kind", tag="mention"):
+    """Somebody was mentioned with an @, or asked to look at something."""
+
+    about: str
+    who: str
+    by: str
+    text: str
+
+
 class Event(Answer, frozen=True):
     """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout, the device or `controller`."""
 
@@ -282,4 +300,4 @@ class Event(Answer, frozen=True):
     subject: str
     time: Time
     datacontenttype: str
-    data: RolloutData | HealthData | ExpiryData | SickData | VerdictData
+    data: AuditData | MentionData | RolloutData | HealthData | ExpiryData | SickData | VerdictData

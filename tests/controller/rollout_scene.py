@@ -96,9 +96,7 @@ class Fleet:
             model="pump", phase="steady", generation=self.generations[name], stable=version, stable_proven=True,
             serving=version.digest, outcome=self.outcomes.get(name),
         )  # fmt: skip
-        hardware = Hardware(
-            machine=machine, cpus=4, memory_mb=memory, python="3.11", onnxruntime="1.32", agent="0.1.0"
-        )
+        hardware = Hardware(machine=machine, cpus=4, memory_mb=memory, python="3.11", onnxruntime="1.32", agent="0.1.0")
         return Heartbeat(
             protocol=1, device=name, boot=1, seq=self.seq, uptime_s=1, hardware=hardware, labels={"site": "north"},
             models=(state,), at=int(now),

@@ -10,6 +10,8 @@ let last = "", wait_s = 1, stop = null;
 /** What an event of this type concerns. */
 function topic(type) {
   if (type.startsWith("dev.edgeward.rollout") || type.startsWith("dev.edgeward.verdict")) return "rollouts";
+  if (type.startsWith("dev.edgeward.audit.rollout") || type === "dev.edgeward.mention") return "rollouts";
+  if (type.startsWith("dev.edgeward.audit")) return "audit";
   if (type.startsWith("dev.edgeward.alert")) return "alerts";
   if (type.startsWith("dev.edgeward.model") || type.startsWith("dev.edgeward.drift")) return "models";
   return "fleet";
