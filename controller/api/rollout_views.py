@@ -19,7 +19,7 @@ from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Member, OnFail, Rollout
 from controller.rollout.outcome import FAILURES, MemberOutcome, outcome_of
 from controller.rollout.progress import WaveProgress, left_of, waves_of
-from controller.rollout.verdict import Figures, RuleVerdict, Word
+from controller.rollout.verdict import HOLDS_NOTHING_UP, Figures, RuleVerdict, Word
 
 MAX_MEMBERS = 200
 """Members in the view of one rollout; `/members` has all of them, a page at a time."""
@@ -158,7 +158,9 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
     outcomes = outcomes_of(rollout, facts, endings, now)
     progress = waves_of(rollout, outcomes, now)
     absent = sum(word == "pending" and facts[device].presence != "online" for device, word in outcomes.items())
-    left = left_of(rollout, progress, absent, datetime.fromtimestamp(now, UTC))
+    undecided = sum(each.word not in HOLDS_NOTHING_UP for each in world.measured.verdicts.get(rollout.id, ()))
+    clock = datetime.fromtimestamp(now, UTC)
+    left = left_of(rollout, progress, clock, absent=absent, undecided=undecided)
     rows = world.measured.rows.get(rollout.id)
     return RolloutView(
         progress=progress,

@@ -101,8 +101,9 @@ def offering_s(rollout: Rollout, number: int) -> float:
     return max(needed_s, strategy.jitter_s)
 
 
-def left_of(rollout: Rollout, waves: tuple[WaveProgress, ...], absent: int, clock: datetime) -> Left:
-    """The time left. `absent`: devices that have not decided and are not online. `clock`: date and time in UTC, by
+def left_of(rollout: Rollout, waves: tuple[WaveProgress, ...], clock: datetime, *, absent: int, undecided: int) -> Left:
+    """The time left. `absent`: devices that have not decided and are not online. `undecided`: rules that hold it up.
+    `clock`: date and time in UTC, by
     which maintenance hours are reckoned for all devices."""
     if rollout.status not in JUDGED and rollout.status != "proposed":
         return Left(0.0, "")
@@ -112,10 +113,13 @@ def left_of(rollout: Rollout, waves: tuple[WaveProgress, ...], absent: int, cloc
     parts = [f"{span(own_s - begins_s)} for offers, trials and soaks"]
     parts += [f"{span(begins_s)} until its schedule lets it go on"] if begins_s else []
     parts += [f"{span(opens_s)} until maintenance hours begin"] if opens_s else []
-    return Left(own_s + opens_s, f"At least {span(own_s + opens_s)}: {' and '.join(parts)}{_longer(rollout, absent)}.")
+    return Left(
+        own_s + opens_s,
+        f"At least {span(own_s + opens_s)}: {' and '.join(parts)}{_longer(rollout, absent, undecided)}.",
+    )
 
 
-def _longer(rollout: Rollout, absent: int) -> str:
+def _longer(rollout: Rollout, absent: int, undecided: int) -> str:
     """What may make it longer, in words."""
     may: list[str] = []
     if rollout.status == "proposed":
@@ -128,6 +132,6 @@ def _longer(rollout: Rollout, absent: int) -> str:
     if absent:
         told = f"{devices_have(absent)} not decided and cannot be reached"
         may.append(f"{told}, for which it waits {span(rollout.strategy.start_s)} at most")
-    waiting = any(rule.on_missing == "wait" for rule in rollout.strategy.rules)
-    may += ["rules that cannot say yet hold it up"] if waiting else []
+    if undecided:
+        may.append("1 rule cannot say yet" if undecided == 1 else f"{undecided} rules cannot say yet")
     return f"; {'; '.join(may)}" if may else ""

@@ -34,7 +34,7 @@ class VerbPreview(Message, frozen=True):
     wave: int
     sentences: tuple[str, ...]
     """What would happen, the most important first."""
-    to_release: dict[int, int]
+    to_release: dict[str, int]
     """Devices by the release that they would be sent; 0: they would run no version."""
     devices: tuple[str, ...]
     """The first of these devices."""
@@ -76,7 +76,7 @@ def _view(rollout: Rollout, verb: Verb, refusal: str, sentences: Iterable[str], 
         status=rollout.status,
         wave=rollout.wave,
         sentences=tuple(sentences),
-        to_release=dict(sorted(Counter(sent.values()).items())),
+        to_release={str(release): count for release, count in sorted(Counter(sent.values()).items())},
         devices=tuple(list(sent)[:MAX_DEVICES]),
     )
 

@@ -181,7 +181,7 @@ class VerbPreview(Answer, frozen=True):
     status: str
     wave: int
     sentences: tuple[str, ...]
-    to_release: dict[int, int]
+    to_release: dict[str, int]
     """Devices by the release that they would be sent; 0: none."""
     devices: tuple[str, ...]
 

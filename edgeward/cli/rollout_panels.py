@@ -93,7 +93,7 @@ def _transfer(transfer: Transfer) -> list[RenderableType]:
     done, total = transfer.done_bytes, transfer.total_bytes
     if not total or done >= total:
         return []
-    eta = "" if transfer.eta_s is None else f", {transfer.eta_s:.0f} s to go"
+    eta = "" if transfer.eta_s is None else f", {duration(transfer.eta_s)} to go"
     words = f"{size(done)} of {size(total)} received, {size(transfer.bytes_s)}/s{eta}"
     bar = Table(box=None, pad_edge=False, show_header=False)
     bar.add_row("bytes ", ProgressBar(total, done, width=30), words)

@@ -34,9 +34,16 @@ def picture(view: Rollout, events: Sequence[RolloutEvent], now: datetime, column
         stop = starts[place + 1][1] if place + 1 < len(starts) else end
         going = view.open and place + 1 == len(starts)
         rows.append(_row(f"wave {number}", line.span(start, stop), "cyan" if going else "green"))
-    rows += _marks(line, events, "failed", "failed", "red", _FAILED)
-    rows += _marks(line, [each for each in events if " has failed: " in each.text], "verdict", "rule", "yellow", _SAID)
-    rows += _marks(line, events, "paused", "paused", "yellow", _PAUSED)
+    marked = [
+        ("failed", "red", _FAILED, [each for each in events if each.kind == "failed"]),
+        ("rule", "red", _SAID, [each for each in events if each.kind == "verdict" and " has failed: " in each.text]),
+        ("paused", "yellow", _PAUSED, [each for each in events if each.kind == "paused"]),
+    ]
+    for name, style, mark, found in marked:
+        if found:
+            places = {line.place(each.at) for each in found}
+            drawn = "".join(mark if place in places else " " for place in range(line.width))
+            rows.append(_row(name, drawn.rstrip(), style))
     return rows
 
 
@@ -92,11 +99,3 @@ def _wave_starts(events: Sequence[RolloutEvent], begin: datetime) -> Iterable[tu
     for each in events:
         if each.kind == "wave" and (found := _WAVE.search(each.text)) is not None:
             yield int(found[1]), each.at
-
-
-def _marks(line: _Line, events: Iterable[RolloutEvent], kind: str, name: str, style: str, mark: str) -> list[Text]:
-    places = {line.place(each.at) for each in events if each.kind == kind}
-    if not places:
-        return []
-    drawn = "".join(mark if place in places else " " for place in range(line.width))
-    return [_row(name, drawn.rstrip(), style)]
