@@ -89,8 +89,9 @@ class Live:
         return found
 
     def join(self) -> Reader:
-        """Adds a reader."""
+        """Adds a reader. Its first message says how the fleet stands."""
         reader = Reader()
+        reader.queue.put_nowait(self._text((), ()))
         self._readers.add(reader)
         return reader
 
@@ -118,28 +119,32 @@ class Live:
 
     def _tell(self, events: list[Event]) -> None:
         seen = self.seen()
-        health, presence = seen.health_counts(), seen.presence_counts()
+        presence = seen.presence_counts()
         changed, self._changed = tuple(self._changed), {}
         moved, self._presence = self._presence != presence, presence
         topics = {topic_of(each.type) for each in events} | ({"fleet"} if changed or moved else set())
         if not topics:
             return
         self._number += 1
-        message = LiveMessage(
-            topics=tuple(sorted(topics)),
-            at=time.time(),
-            devices=len(seen.health),
-            health=health,
-            presence=presence,
-            changed=len(changed),
-            names=changed[:MAX_NAMED],
-        )
-        text = b"id: %d\nevent: live\ndata: %s\n\n" % (self._number, encode(message))
+        text = self._text(tuple(sorted(topics)), changed)
         for reader in self._readers:
             if reader.queue.full():
                 reader.lost = True
             else:
                 reader.queue.put_nowait(text)
+
+    def _text(self, topics: tuple[str, ...], changed: tuple[str, ...]) -> bytes:
+        seen = self.seen()
+        message = LiveMessage(
+            topics=topics,
+            at=time.time(),
+            devices=len(seen.health),
+            health=seen.health_counts(),
+            presence=seen.presence_counts(),
+            changed=len(changed),
+            names=changed[:MAX_NAMED],
+        )
+        return b"id: %d\nevent: live\ndata: %s\n\n" % (self._number, encode(message))
 
 
 LIVE = web.AppKey("live", Live)

@@ -33,14 +33,14 @@ function Link() {
 
 function Header({ page }) {
   const { data: firing } = useAsked(state.me ? "/v1/alerts?state=firing" : "", { topics: ["alerts"], every_s: 60 });
-  const n = (firing?.items || firing || []).length, here = page === "devices" ? "fleet" : page || "fleet", name = state.me?.name || "";
+  const n = (firing?.items || firing || []).length, here = page === "devices" ? "fleet" : page || "fleet", name = (state.me?.name || "").replace(/^local:/, "");
   const item = ([id, words, icon]) => html`<a href=${`/${id}`} aria-current=${here === id ? "page" : undefined}><${Icon} name=${icon} />${words}
     ${id === "alerts" && n > 0 && html`<span class="count"><span class="hide">firing: </span>${n}</span>`}</a>`;
   return html`<header class="bar"><a class="brand" href="/fleet">${LOGO}Edgeward</a>
     ${state.me && html`<nav class="nav" aria-label="Pages">${PAGES.map(item)}</nav>`}<span class="spring" />
     ${state.me && html`<button class="find" onClick=${() => change({ finding: true })} aria-label="Search devices, rollouts, models">
       <${Icon} name="search" /><span>Search devices, rollouts, models</span><kbd>/</kbd></button><${Link} />
-      <button class="who" popovertarget="who"><b aria-hidden="true">${name.replace("local:", "").slice(0, 1).toUpperCase()}</b>
+      <button class="who" popovertarget="who"><b aria-hidden="true">${name.slice(0, 1).toUpperCase()}</b>
         <span class="name" aria-hidden="true">${name}</span><span class="hide">${name}: menu</span></button>`}</header>`;
 }
 

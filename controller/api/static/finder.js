@@ -9,13 +9,13 @@ const WAIT_MS = 120;
 async function find(text) {
   const asked = (path) => api(path).catch(() => []);
   const [models, rollouts, devices] = await Promise.all([asked("/v1/models"), asked("/v1/rollouts"),
-    asked(`/v1/devices?q=${encodeURIComponent(text)}&per_page=${MOST}`)]);
+    asked(`/v1/devices?q=${encodeURIComponent(text)}&limit=${MOST}`)]);
   const fits = (words) => words.toLowerCase().includes(text.toLowerCase());
   const found = [
     ...models.filter((m) => fits(m.name)).map((m) => ["model", m.name, address("models", m.name), `v${m.newest_release}`]),
     ...(rollouts.items || rollouts).filter((r) => fits(`${r.id} ${r.model}`)).reverse().slice(0, 4)
       .map((r) => ["rollout", r.id, address("rollouts", r.id), `${r.model} v${r.release}, ${plain(r.status)}`]),
-    ...(devices.items || devices).filter((d) => fits(d.device)).map((d) => ["device", d.device, address("devices", d.device), d.presence]),
+    ...(devices.devices || []).map((d) => ["device", d.device, address("devices", d.device), d.health]),
   ];
   return found.slice(0, MOST);
 }

@@ -1,28 +1,19 @@
-// The controller's stream of events, by fetch: it tells a refused session from a lost connection, EventSource does not.
-// Decides when to connect again, from which event, and which topics an event concerns.
+// The controller's stream of what has changed, by fetch: it tells a refused session from a lost connection, EventSource does not.
+// Decides when to connect again. Refuses to know what a page shows: a topic that has changed is asked for again.
 import { change, changed, state } from "./store.js";
 
 const MOST_WAIT_S = 30;
+/** Seconds without a byte after which a connection counts as lost: the controller says "still here" every 15. */
 const QUIET_S = 40;
-/** Seconds without a byte after which the connection counts as lost: the controller says "still here" every 15. */
-let last = "", wait_s = 1, stop = null;
-
-/** What an event of this type concerns. */
-function topic(type) {
-  if (type.startsWith("dev.edgeward.rollout") || type.startsWith("dev.edgeward.verdict")) return "rollouts";
-  if (type.startsWith("dev.edgeward.audit.rollout") || type === "dev.edgeward.mention") return "rollouts";
-  if (type.startsWith("dev.edgeward.audit")) return "audit";
-  if (type.startsWith("dev.edgeward.alert")) return "alerts";
-  if (type.startsWith("dev.edgeward.model") || type.startsWith("dev.edgeward.drift")) return "models";
-  return "fleet";
-}
+let last = "", wait_s = 1, now = null;
 
 function take(block) {
-  const lines = Object.fromEntries(block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]));
-  if (lines.id) last = lines.id;
-  if (!lines.event) return;
-  changed(topic(lines.event));
-  dispatchEvent(new CustomEvent("edgeward:event", { detail: { type: lines.event, data: lines.data } }));
+  const found = Object.fromEntries(block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]));
+  if (found.id) last = found.id;
+  if (found.event !== "live") return;
+  const message = JSON.parse(found.data);
+  change({ fleet: message });
+  message.topics.forEach(changed);
 }
 
 async function read(body, heard) {
@@ -32,27 +23,27 @@ async function read(body, heard) {
     const { value, done } = await reader.read();
     if (done) return;
     heard();
-    text += value;
-    const blocks = text.split("\n\n");
+    const blocks = (text + value).split("\n\n");
     text = blocks.pop();
     blocks.forEach(take);
   }
 }
 
+/** One connection. Whoever was away has missed something: every question is asked again. */
 async function once() {
   const aborted = new AbortController();
   let timer = 0;
   const heard = () => { clearTimeout(timer); timer = setTimeout(() => aborted.abort(), QUIET_S * 1000); };
-  stop = () => aborted.abort();
   heard();
   try {
-    const answer = await fetch("/v1/events", { headers: last ? { "Last-Event-ID": last } : {}, signal: aborted.signal });
+    const answer = await fetch("/v1/live", { headers: last ? { "Last-Event-ID": last } : {}, signal: aborted.signal });
     if (answer.status === 401) return change({ link: "out", me: null, refused: state.me ? "Your session has ended." : "" });
     if (!answer.ok) throw new Error(String(answer.status));
-    if (wait_s > 1 || state.link === "stale") changed("*");
+    const was_away = last !== "";
     wait_s = 1;
     change({ link: "live", since: 0 });
-    await read(answer.body, heard);
+    if (was_away) changed("*");
+    return await read(answer.body, heard);
   } finally {
     clearTimeout(timer);
   }
@@ -61,21 +52,16 @@ async function once() {
 /** Listens until the session ends. Call it once after each login. */
 export async function listen() {
   while (state.link !== "out") {
-    try {
-      await once();
-    } catch {
-      if (state.link !== "out" && !document.hidden && state.link !== "stale") change({ link: "stale", since: Date.now() / 1000 });
-    }
+    await once().catch(() => {});
     if (state.link === "out") return;
-    await new Promise((resolve) => { listen.now = resolve; setTimeout(resolve, wait_s * 1000); });
+    await new Promise((resolve) => { now = resolve; setTimeout(resolve, wait_s * 1000); });
     wait_s = Math.min(MOST_WAIT_S, wait_s * 2);
+    if (state.link === "live" && !(await fetch("/v1/health").catch(() => null))) change({ link: "stale", since: Date.now() / 1000 });
   }
 }
 
 /** Connects at once in place of after the wait. */
 export function reconnect() {
   wait_s = 1;
-  listen.now?.();
+  now?.();
 }
-
-addEventListener("pagehide", () => stop?.());
