@@ -43,7 +43,7 @@ class LiveMessage(Message, frozen=True):
     """What has changed since the message before."""
 
     topics: tuple[str, ...]
-    """fleet | rollouts | models | alerts."""
+    """fleet | rollouts | models | alerts | audit."""
     at: float
     """Seconds since 1970."""
     devices: int
@@ -153,8 +153,10 @@ LIVE = web.AppKey("live", Live)
 def topic_of(kind: str) -> str:
     """What a page has to ask again after an event of this type."""
     words = kind.removeprefix("dev.edgeward.").split(".")
+    if words[0] == "audit":
+        return "rollouts" if words[-1].startswith("rollout_") else "audit"
     return {
-        "rollout": "rollouts", "verdict": "rollouts", "alert": "alerts", "model": "models", "drift": "models",
+        "rollout": "rollouts", "mention": "rollouts", "verdict": "rollouts", "alert": "alerts", "model": "models", "drift": "models",
     }.get(words[0], "fleet")  # fmt: skip
 
 

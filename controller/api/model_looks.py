@@ -28,8 +28,8 @@ MAX_ROWS = 200_000
 class Quality(Message, frozen=True):
     """How good the versions of a model were over time."""
 
-    devices_share: float
-    """The share of the fleet's devices that it was estimated from, at most 1."""
+    devices_ratio: float
+    """The fraction of the fleet's devices that it was estimated from, at most 1."""
     points: tuple[QualityPoint, ...]
 
 
@@ -41,11 +41,11 @@ async def show_quality(request: web.Request) -> Quality:
     if every not in ("hour", "day") or not 1 <= days <= MAX_DAYS:
         raise BadInput(Code.REQUEST_INVALID, f"expected every = hour or day, and days = 1 to {MAX_DAYS}")
     rows = len(state.world.durable.twins) * days * 24
-    share = min(1.0, MAX_ROWS / max(rows, 1))
+    ratio = min(1.0, MAX_ROWS / max(rows, 1))
     since = time.time() - days * SPANS_S["day"]
-    past = list(state.telemetry.past(model, since, lambda device: unit_hash("quality", device) < share))
+    past = list(state.telemetry.past(model, since, lambda device: unit_hash("quality", device) < ratio))
     points = await asyncio.to_thread(quality, past, SPANS_S[every])  # type: ignore[index]  # checked above
-    return Quality(devices_share=share, points=tuple(points))
+    return Quality(devices_ratio=ratio, points=tuple(points))
 
 
 async def show_lineage(request: web.Request) -> Lineage:

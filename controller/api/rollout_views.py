@@ -19,6 +19,7 @@ from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Member, OnFail, Rollout
 from controller.rollout.outcome import FAILURES, MemberOutcome, outcome_of
 from controller.rollout.progress import WaveProgress, left_of, waves_of
+from controller.rollout.schedule import schedule_words
 from controller.rollout.verdict import HOLDS_NOTHING_UP, Figures, RuleVerdict, Word
 
 MAX_MEMBERS = 200
@@ -135,6 +136,10 @@ class RolloutView(RolloutSummary, frozen=True):
     excluded: dict[str, str]
     plan_digest: str
     approved_by: str
+    retry_of: str
+    """The rollout whose failed devices it is about; empty for any other."""
+    schedule: str
+    """When offers are made, in a sentence; empty without a schedule."""
     proposers: tuple[str, ...]
     """Everybody behind it: none of them may approve it."""
 
@@ -172,6 +177,8 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
         excluded=rollout.excluded,
         plan_digest=rollout.plan_digest,
         approved_by=rollout.approved_by,
+        retry_of=rollout.retry_of,
+        schedule=schedule_words(rollout.schedule, now),
         proposers=rollout.people,
         **_summary_fields(rollout, world, facts, outcomes, now, failed_shown=MAX_FAILED_SHOWN),
     )

@@ -18,7 +18,7 @@ class Exposure(Message, frozen=True):
     device_hours: float
     """Hours from the first to the newest measurement of the release on each device, added up."""
     predictions: int
-    predictions_share: float
+    predictions_ratio: float
     """Of all predictions of the rollout's devices since the release was first seen; 0 to 1."""
     device_hours_at_most: float
     """Device-hours by the end of this wave, if every device of it keeps the release until then."""
@@ -36,7 +36,7 @@ def exposure_of(rollout: Rollout, table: Table, waves: tuple[WaveProgress, ...])
     return Exposure(
         device_hours=round(hours, 3),
         predictions=int(done),
-        predictions_share=done / everything if everything else 0.0,
+        predictions_ratio=done / everything if everything else 0.0,
         device_hours_at_most=round(hours + sum(each.left_s for each in now_on) * turn / 3600.0, 3),
     )
 

@@ -130,7 +130,7 @@ class Exposure(Answer, frozen=True):
 
     device_hours: float
     predictions: int
-    predictions_share: float
+    predictions_ratio: float
     device_hours_at_most: float
     """By the end of this wave."""
 
@@ -200,6 +200,9 @@ class Rollout(RolloutSummary, frozen=True):
     excluded: dict[str, str]
     plan_digest: str
     approved_by: str
+    retry_of: str
+    schedule: str
+    """When offers are made; empty without a schedule."""
     proposers: tuple[str, ...]
     """Everybody behind it: none of them may approve it."""
 

@@ -12,7 +12,7 @@ import pytest
 import edgeward
 from contract.errors import BadInput, Code
 from controller.api.openapi import openapi
-from edgeward.answers import devices, models, operators, rollouts, telemetry
+from edgeward.answers import devices, models, operators, rollout_looks, rollouts, telemetry
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences
 from edgeward.answers.blob import Blob
 from edgeward.answers.table import MAX_PRINTED_ROWS, Table
@@ -61,6 +61,17 @@ ANSWERED: dict[str, type[Answer]] = {
     "StickView": operators.StickDocuments,
     "StickTaken": operators.StickTaken,
     "RolloutView": rollouts.Rollout,
+    "RolloutSummary": rollouts.RolloutSummary,
+    "WaveProgress": rollouts.WaveProgress,
+    "Exposure": rollouts.Exposure,
+    "MemberPage": rollouts.MemberPage,
+    "VerbPreview": rollouts.VerbPreview,
+    "RolloutEvent": rollout_looks.RolloutEvent,
+    "RolloutComparison": rollout_looks.RolloutComparison,
+    "Discussion": rollout_looks.Discussion,
+    "Review": rollout_looks.Review,
+    "AuditData": rollouts.AuditData,
+    "MentionData": rollouts.MentionData,
     "MemberView": rollouts.Member,
     "VerdictView": rollouts.Verdict,
     "VerdictPointView": rollouts.VerdictPoint,
@@ -93,7 +104,7 @@ ANSWERED: dict[str, type[Answer]] = {
 """By schema of the API: the class in which the client answers it."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
-NOT_ASKED = {"FleetView", "Certificate", "Error"}
+NOT_ASKED = {"FleetView", "Certificate", "Error", "Quality", "Lineage", "RolloutPage"}
 """Schemas of calls that the page or a device makes."""
 
 SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]

@@ -28,7 +28,7 @@ def view(status: str, **changed: Any) -> Rollout:
         "failed": [], "progress": [], "left_s": 0.0, "left": "", "exposure": None, "devices": 3,
         "transfer": {"done_bytes": 0, "total_bytes": 0, "bytes_s": 0.0, "eta_s": None}, "excluded": {},
         "created_at": "2026-01-02T03:04:05+00:00", "created_by": "ada", "plan_digest": "", "approved_by": "",
-        "proposers": [],
+        "proposers": [], "retry_of": "", "schedule": "",
     }  # fmt: skip
     return Rollout.read({**plain, **changed})
 

@@ -1,6 +1,6 @@
 // Buttons of a rollout. What each would do is the controller's own preview; a step is bound to what was seen.
 import { html, useEffect, useState, Act, Dialog, Icon, kind } from "./ui.js";
-import { address, api, refusal, said, state } from "./store.js";
+import { address, api, go, refusal, said, state } from "./store.js";
 
 const VERBS = {
   pause: { icon: "pause", word: "Pause", done: "Paused" },
@@ -55,7 +55,26 @@ export function Buttons({ r, changed }) {
   const order = r.status === "paused" ? ["resume", "abort", "rollback"] : r.open ? ["pause", "promote", "abort", "rollback"] : ["rollback"];
   return html`<div class="acts" role="group" aria-label="Steer this rollout">${order.map((v) => html`<${Act} key=${v} icon=${VERBS[v].icon}
       harm=${VERBS[v].harm} off=${offReason(r, v)} onClick=${() => setVerb(v)}>${VERBS[v].word}<//>`)}
-    ${verb && html`<${Confirm} r=${r} verb=${verb} close=${() => setVerb("")} changed=${changed} />`}</div>`;
+    <${Retry} r=${r} />${verb && html`<${Confirm} r=${r} verb=${verb} close=${() => setVerb("")} changed=${changed} />`}</div>`;
+}
+
+/** Tries the release again on the devices alone that failed, once the rollout has ended. */
+export function Retry({ r }) {
+  const [open, setOpen] = useState(false), [wrong, setWrong] = useState(""), failed = ["failed", "rejected", "silent", "regressed"].reduce((n, w) => n + (r.counts[w] || 0), 0);
+  if (r.open || !failed) return "";
+  const act = async () => {
+    try {
+      const started = await api(`/v1${address("rollouts", r.id)}/retry`, { method: "POST" });
+      said("busy", "Started again on the devices that failed. It is in the audit.");
+      go(address("rollouts", started.id));
+    } catch (error) { setWrong(error.message); }
+  };
+  return html`<${Act} icon="forward" off=${refusal("rollout")} onClick=${() => setOpen(true)}>Retry failed<//>
+    <${Dialog} open=${open} title=${`Try ${r.model} v${r.release} again where it failed?`} onClose=${() => setOpen(false)} foot=${html`<button class="btn" onClick=${() => setOpen(false)}>Leave it as it is</button>
+      <button class="btn main" onClick=${act}><${Icon} name="forward" />Retry failed</button>`}><div class="in stack tight">${wrong && html`<p class="bad" role="alert">${wrong}</p>`}
+      <ul class="will"><li>A new rollout begins, in one wave, for ${failed === 1 ? "the 1 device" : `the ${failed} devices`} that failed and for nobody else.</li>
+        <li>The same rules judge it, and each device tries it with the same policy.</li><li>Their quarantine from this version is lifted.</li></ul>
+      <p class="faint small">The same in a terminal: <code>edgeward rollout retry ${r.id}</code></p></div><//>`;
 }
 
 /** A plan that waits for a second person: the approval names its digest. */

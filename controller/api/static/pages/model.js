@@ -2,6 +2,7 @@
 import { html, Panel, Table, Status, Pill, Lone, Interval, Terminal, Ago, Copy, Seg, bytes, count, day, plain, seconds, stamp } from "../ui.js";
 import { Plot } from "../plot.js";
 import { address, ask, useAsked } from "../store.js";
+import { Discussion } from "../discussion.js";
 import { Lineage } from "../lineage.js";
 import { newest, perVersion, show, stateOf } from "../quality.js";
 import { Asked } from "./states.js";
@@ -77,7 +78,7 @@ export default function Model({ name, query }) {
         <p class="meta"><span>${v.task}</span><span><b>${count(all.length)}</b> ${all.length === 1 ? "version" : "versions"}</span><span>newest pushed <${Ago} at=${all[0].created_at} /></span></p></div>
         <div class="acts">${open && html`<a class="btn" href=${address("rollouts", open.id)}>Its rollout</a>`}<a class="btn" href=${`/rollouts?model=${encodeURIComponent(name)}`}>All its rollouts</a></div></div>
       <div class="stack"><${Versions} model=${name} all=${all} chosen=${v.release} now=${newest(points)} rollouts=${rollouts} />
-        ${graph && html`<${Lineage} model=${name} graph=${graph} chosen=${v.release} />`}<${Quality} points=${points} share=${found?.devices_share ?? 1} span=${span} marks=${marks} />
-        <${Chosen} model=${name} release=${v.release} key=${v.release} /></div>`;
+        ${graph && html`<${Lineage} model=${name} graph=${graph} chosen=${v.release} />`}<${Quality} points=${points} share=${found?.devices_ratio ?? 1} span=${span} marks=${marks} />
+        <${Chosen} model=${name} release=${v.release} key=${v.release} /><${Discussion} path=${`${path}/discussion`} /></div>`;
   }}<//>`;
 }

@@ -4,6 +4,7 @@ import { Plot } from "../plot.js";
 import { address, ask, useAsked } from "../store.js";
 import { Waves } from "../waves.js";
 import { Approval, Buttons } from "../steering.js";
+import { Discussion } from "../discussion.js";
 import { brief, follows, isBelow, levelOf, range, SAYS, scaleOf, series } from "../verdicts.js";
 import { Asked } from "./states.js";
 
@@ -78,7 +79,7 @@ function Plan({ r, path }) {
   const { data: plan } = useAsked(`${path}/plan`, { topics: [] }), x = r.exposure, left = Object.entries(r.excluded), t = r.transfer, back = Object.entries(plan?.no_way_back || {});
   return html`<${Panel} title="Plan" end=${html`<${Copy} text=${r.plan_digest}>${r.plan_digest.slice(0, 12)}<//>`}><div class="in stack tight"><dl class="cols">
       <dt>started by</dt><dd>${r.created_by}, ${stamp(seconds(r.created_at))}</dd>${r.approved_by && html`<dt>approved by</dt><dd>${r.approved_by}, this very plan</dd>`}
-      ${x && html`<dt>exposure so far</dt><dd>${x.device_hours.toFixed(1)} device-hours, ${count(x.predictions)} predictions${x.predictions ? ` (${percent(x.predictions_share)} of these devices')` : ""}</dd>
+      ${x && html`<dt>exposure so far</dt><dd>${x.device_hours.toFixed(1)} device-hours, ${count(x.predictions)} predictions${x.predictions ? ` (${percent(x.predictions_ratio)} of these devices')` : ""}</dd>
         <dt>at most</dt><dd>${x.device_hours_at_most.toFixed(1)} device-hours by the end of this wave</dd>`}
       <dt>bytes</dt><dd>${bytes(t.done_bytes)} of ${bytes(t.total_bytes)} received${t.eta_s && t.done_bytes < t.total_bytes ? `, ${lasting(t.eta_s)} to go` : ""}</dd>
       <dt>way back</dt><dd>${plan ? (back.length ? `none on ${count(back.length)} of ${count(r.devices)}: ${back[0][0]}, ${back[0][1]}` : `on all ${count(r.devices)}`) : "asking"}</dd></dl>
@@ -101,9 +102,9 @@ export default function Rollout({ name, query }) {
   const changed = () => { asked.again(); again(); };
   return html`<${Asked} of=${asked} what=${`rollout ${name}`}>${(r) => html`<div class="head"><div><p class="crumb"><a href="/rollouts">Rollouts</a></p>
       <h1><a class="plain" href=${address("models", r.model)}>${r.model}</a> v${r.release} <${Pill} word=${r.status} /></h1>
-      <p class="meta"><span>by <b>${r.strategy}</b></span><span>started by <b>${r.created_by}</b>${r.approved_by && html`, approved by <b>${r.approved_by}</b>`}</span>
+      <p class="meta"><span>by <b>${r.strategy}</b></span><span>started by <b>${r.created_by}</b>${r.approved_by && html`, approved by <b>${r.approved_by}</b>`}</span>${r.retry_of && html`<span>a retry of <a href=${address("rollouts", r.retry_of)}>${r.retry_of}</a></span>`}
         <span><${Ago} at=${r.created_at} /></span><${Copy} text=${r.id} /></p></div><${Buttons} r=${r} changed=${changed} /></div>
     <div class="stack"><${Stands} r=${r} path=${path} />${r.status === "proposed" && html`<${Panel} title="Approval"><${Approval} r=${r} changed=${changed} /><//>`}
       <${Waves} r=${r} /><${Rules} r=${r} path=${path} query=${query} events=${events} />
-      <div class="grid third"><${Events} r=${r} events=${events} /><${Plan} r=${r} path=${path} /><${Unconfirmed} r=${r} path=${path} /></div></div>`}<//>`;
+      <div class="grid third"><${Events} r=${r} events=${events} /><${Plan} r=${r} path=${path} /><div class="stack"><${Unconfirmed} r=${r} path=${path} /><${Discussion} path=${`${path}/discussion`} /></div></div></div>`}<//>`;
 }
