@@ -76,14 +76,11 @@ function onKey(event) {
 
 /** The page of an address, loaded at its first showing. */
 function Shown({ path, query }) {
-  const [page = "fleet", name] = path, load = FILES[name ? `${page}_one` : page], [Page, setPage] = useState(null), [error, setError] = useState(null);
-  useEffect(() => {
-    setPage(null);
-    load?.().then((found) => setPage(() => found.default), setError);
-  }, [load]);
+  const [page = "fleet", name] = path, load = FILES[name ? `${page}_one` : page], [found, setFound] = useState({}), [error, setError] = useState(null);
+  useEffect(() => { load?.().then((file) => setFound({ load, Page: file.default }), setError); }, [load]);
   if (!load) return html`<${Missing} what=${path.join("/")} />`;
   if (error) return html`<${Failed} error=${error} again=${() => location.reload()} />`;
-  return Page ? html`<${Page} name=${name} query=${query} key=${name} />` : html`<${Loading} />`;
+  return found.load === load ? html`<${found.Page} name=${name} query=${query} key=${name} />` : html`<${Loading} />`;
 }
 
 function Notices() {
