@@ -56,7 +56,8 @@ def rows(look: Look) -> list[str]:
 def tab_to(look: Look, words: str, most: int = 80) -> None:
     """Presses Tab until what has the focus has these words in its name or its text."""
     said = (
-        "(e => (e.getAttribute('aria-label') || '') + ' ' + (e.innerText || '') + ' ' + (e.placeholder || ''))"
+        "(e => e.matches('a, button, input, canvas') ?"
+        " (e.getAttribute('aria-label') || '') + ' ' + (e.innerText || '') + ' ' + (e.placeholder || '') : '')"
         "(document.activeElement)"
     )
     for _ in range(most):
