@@ -156,7 +156,8 @@ def topic_of(kind: str) -> str:
     if words[0] == "audit":
         return "rollouts" if words[-1].startswith("rollout_") else "audit"
     return {
-        "rollout": "rollouts", "mention": "rollouts", "verdict": "rollouts", "alert": "alerts", "model": "models", "drift": "models",
+        "rollout": "rollouts", "mention": "rollouts", "verdict": "rollouts",
+        "alert": "alerts", "model": "models", "drift": "models",
     }.get(words[0], "fleet")  # fmt: skip
 
 

@@ -28,7 +28,9 @@ class WhyItem(Message, frozen=True):
     @property
     def sentence(self) -> str:
         """The sentence with its time, as `edgeward device why` says it."""
-        return f"{self.at}: {self.text}" if self.at and self.kind != "asked" else self.text
+        if self.kind == "asked":
+            return self.text.replace(": it was asked", f": at {self.at} it was asked", 1)
+        return f"{self.at}: {self.text}" if self.at else self.text
 
 
 def why_items(
@@ -117,7 +119,7 @@ def _runs(model: str, state: ModelState) -> str:
 
 def _asked(model: str, assigned: Assigned, rollouts: Mapping[str, Rollout]) -> WhyItem:
     at = datetime.fromtimestamp(assigned.offered_at, UTC).isoformat(timespec="seconds")
-    words = f"{model}: at {at} it was asked to run v{assigned.release} (generation {assigned.generation}"
+    words = f"{model}: it was asked to run v{assigned.release} (generation {assigned.generation}"
     attempt = f", attempt {assigned.attempt}" if assigned.attempt > 1 else ""
     rollout = rollouts.get(assigned.rollout)
     if rollout is None:

@@ -13,7 +13,7 @@ import msgspec
 
 from contract.maintenance import wait_s
 from contract.wire import Message
-from controller.rollout.model import FINAL, JUDGED, Rollout
+from controller.rollout.model import JUDGED, Rollout
 from controller.rollout.outcome import MemberOutcome
 from controller.rollout.pace import allowed
 from controller.rollout.schedule import opens_in_s
@@ -64,7 +64,7 @@ def waves_of(rollout: Rollout, outcomes: Mapping[str, MemberOutcome], now: float
 
 def _wave(rollout: Rollout, number: int, strata: Mapping[str, Counter[str]], now: float) -> WaveProgress:
     wave, everyone = rollout.strategy.waves[number], sum(strata.values(), Counter[str]())
-    over = number < rollout.wave or rollout.status in FINAL
+    over = number < rollout.wave or rollout.status not in JUDGED | {"proposed"}
     return WaveProgress(
         wave=number,
         mode=wave.mode,

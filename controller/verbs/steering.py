@@ -120,7 +120,7 @@ def _done(before: Rollout, after: Rollout) -> str:
     what = f"{after.model} v{after.release}"
     if after.wave != before.wave:
         return f"{what}: wave {before.wave + 1} has ended, wave {after.wave + 1} of {after.final_wave + 1} begins"
-    return f"{what}: it was {before.status} and is {after.status}"
+    return f"{what}: it was {before.status} and is {after.status.replace('_', ' ')}"
 
 
 def _steered(state: State, rollout: Rollout, verb: Verb, reason: str) -> Rollout:

@@ -144,7 +144,8 @@ def _way_back(
         )
     away = [device for device in back if facts[device].presence != "online"]
     if away:
-        yield f"{len(away)} of them cannot be reached now and follow when they are back: {named(away)}."
+        back_words = "follows when it is" if len(away) == 1 else "follow when they are"
+        yield f"{len(away)} of them cannot be reached now and {back_words} back: {named(away)}."
     waiting = sum(word == "waiting" for word in words.values())
     if waiting:
         yield f"{devices_of(waiting)} whose turn has not come: nothing changes there."

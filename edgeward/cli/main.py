@@ -11,6 +11,7 @@ from edgeward.cli.certificate import certificate
 from edgeward.cli.device import device
 from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.model import model
+from edgeward.cli.page import page
 from edgeward.cli.rollout import rollout
 from edgeward.cli.stick import stick
 from edgeward.cli.telemetry import telemetry
@@ -18,7 +19,6 @@ from edgeward.cli.token import token
 from edgeward.cli.trust import trust
 from edgeward.cli.version import version
 from edgeward.demo.command import demo
-from edgeward.settings import find_settings
 
 _SHELLS = ("bash", "zsh", "fish")
 
@@ -43,15 +43,8 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "edgeward", "_EDGEWARD_COMPLETE").source())
 
 
-@cli.command()
-def page() -> None:
-    """Print the address of the fleet's page, with the token behind a # that no browser sends: keep it to yourself."""
-    found = find_settings()
-    click.echo(f"{found.url}/#token={found.token}")
-
-
 for command in (
-    model, version, rollout, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo
+    model, version, rollout, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo, page
 ):  # fmt: skip
     cli.add_command(command)
 for command in (retire, replace, adopt, retired):

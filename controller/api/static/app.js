@@ -41,7 +41,7 @@ function Header({ page }) {
     ${state.me && html`<button class="find" onClick=${() => change({ finding: true })} aria-label="Search devices, rollouts, models">
       <${Icon} name="search" /><span>Search devices, rollouts, models</span><kbd>/</kbd></button><${Link} />
       <button class="who" popovertarget="who"><b aria-hidden="true">${name.slice(0, 1).toUpperCase()}</b>
-        <span class="name" aria-hidden="true">${name}</span><span class="hide">${name}: menu</span></button>`}</header>`;
+        <span class="name" aria-hidden="true">${name}</span><span class="hide">${name}: menu</span></button><${Menu} />`}</header>`;
 }
 
 async function leave() {
@@ -76,14 +76,11 @@ function onKey(event) {
 
 /** The page of an address, loaded at its first showing. */
 function Shown({ path, query }) {
-  const [page = "fleet", name] = path, load = FILES[name ? `${page}_one` : page], [Page, setPage] = useState(null), [error, setError] = useState(null);
-  useEffect(() => {
-    setPage(null);
-    load?.().then((found) => setPage(() => found.default), setError);
-  }, [load]);
+  const [page = "fleet", name] = path, load = FILES[name ? `${page}_one` : page], [found, setFound] = useState({}), [error, setError] = useState(null);
+  useEffect(() => { load?.().then((file) => setFound({ load, Page: file.default }), setError); }, [load]);
   if (!load) return html`<${Missing} what=${path.join("/")} />`;
   if (error) return html`<${Failed} error=${error} again=${() => location.reload()} />`;
-  return Page ? html`<${Page} name=${name} query=${query} key=${name} />` : html`<${Loading} />`;
+  return found.load === load ? html`<${found.Page} name=${name} query=${query} key=${name} />` : html`<${Loading} />`;
 }
 
 function Notices() {
@@ -107,7 +104,7 @@ function App() {
   }, [page, name]);
   const inside = state.link === "out" ? html`<${Entrance} enter=${enter} refused=${state.refused} key=${state.refused} />` : state.me ? html`<${Shown} path=${path} query=${query} />`
     : state.broken ? html`<${Failed} error=${state.broken} again=${begin} />` : html`<${Loading} />`;
-  return html`<${Header} page=${page} /><${Menu} /><${Notices} /><main id="main" tabindex="-1" ref=${main}>${inside}</main>
+  return html`<${Header} page=${page} /><${Notices} /><main id="main" tabindex="-1" ref=${main}>${inside}</main>
     ${state.me && html`<${Finder} /><${Help} />`}
     <div role="status">${state.toast && html`<div class="toast"><${Mark} of=${state.toast.kind} />${state.toast.words}</div>`}</div>`;
 }

@@ -16,7 +16,7 @@ function cellSize(cells, width) {
 
 /** Where each group's block stands: blocks flow like words; the number of rows is what makes the whole lowest. */
 function layout(groups, width, size) {
-  const tried = [7, 8, 9, 10, 11, 12].map((rows) => flow(groups, width, size, rows));
+  const tried = [4, 5, 6, 7, 8, 9, 10, 11, 12].map((rows) => flow(groups, width, size, rows));
   return tried.reduce((best, one) => (one.height < best.height - 2 ? one : best));
 }
 

@@ -1,6 +1,6 @@
 // The controller's stream of what has changed, by fetch: it tells a refused session from a lost connection, EventSource does not.
 // Decides when to connect again. Refuses to know what a page shows: a topic that has changed is asked for again.
-import { change, changed, state } from "./store.js";
+import { change, changed, ended, state } from "./store.js";
 
 const MOST_WAIT_S = 30;
 /** Seconds without a byte after which a connection counts as lost: the controller says "still here" every 15. */
@@ -37,13 +37,13 @@ async function once() {
   heard();
   try {
     const answer = await fetch("/v1/live", { headers: last ? { "Last-Event-ID": last } : {}, signal: aborted.signal });
-    if (answer.status === 401) return change({ link: "out", me: null, refused: state.me ? "Your session has ended." : "" });
+    if (answer.status === 401) return void ended();
     if (!answer.ok) throw new Error(String(answer.status));
     const was_away = last !== "";
     wait_s = 1;
     change({ link: "live", since: 0 });
     if (was_away) changed("*");
-    return await read(answer.body, heard);
+    await read(answer.body, heard).catch(() => {});
   } finally {
     clearTimeout(timer);
   }
@@ -52,11 +52,10 @@ async function once() {
 /** Listens until the session ends. Call it once after each login. */
 export async function listen() {
   while (state.link !== "out") {
-    await once().catch(() => {});
+    await once().catch(() => state.link === "live" && change({ link: "stale", since: Date.now() / 1000 }));
     if (state.link === "out") return;
     await new Promise((resolve) => { now = resolve; setTimeout(resolve, wait_s * 1000); });
     wait_s = Math.min(MOST_WAIT_S, wait_s * 2);
-    if (state.link === "live" && !(await fetch("/v1/health").catch(() => null))) change({ link: "stale", since: Date.now() / 1000 });
   }
 }
 

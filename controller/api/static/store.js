@@ -43,9 +43,14 @@ export async function api(path, { method = "GET", body } = {}) {
   }
   const found = await answer.json().catch(() => ({ code: "internal", detail: "the answer is no JSON" }));
   if (state.link === "stale") change({ link: "live", since: 0 });
-  if (answer.status === 401 && path !== "/v1/session") change({ link: "out", me: null, refused: state.me ? "Your session has ended." : "" });
+  if (answer.status === 401 && path !== "/v1/session") ended();
   if (!answer.ok) throw new Refused(answer.status, found.code, found.detail, `${method} ${path}`);
   return found;
+}
+
+/** The session is over: its token was revoked, or it is past its end. */
+export function ended() {
+  if (state.me) change({ link: "out", me: null, refused: "Your session has ended." });
 }
 
 /** No redraw while somebody has a dialog or a menu open, or has selected text. */

@@ -1,11 +1,11 @@
 // The small parts that every page is made of. They decide how a thing looks; pages decide what is said.
-import { html, useState, useEffect, useRef, useCallback } from "./vendor/preact-htm.js";
+import { html, useState, useEffect, useMemo, useRef } from "./vendor/preact-htm.js";
 import { Icon, kind } from "./marks.js";
 import { count, lasting, seconds, stamp } from "./words.js";
 
 export * from "./marks.js";
 export * from "./words.js";
-export { html, useState, useEffect, useRef, useCallback };
+export { html, useState, useEffect, useMemo, useRef };
 
 /** How long ago, with the exact time as its title. `at`: seconds since 1970, or the API's text. */
 export function Ago({ at }) {

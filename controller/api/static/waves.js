@@ -38,13 +38,13 @@ export function Waves({ r }) {
   const ordered = Object.keys(sums).sort((a, b) => sums[b] - sums[a]), shown = ordered.length === 1 ? [] : ordered.slice(0, MOST_KINDS), rest = ordered.slice(shown.length && MOST_KINDS);
   const others = shown.length ? rest : [], columns = [...shown, ...(others.length ? [`${others.length} more kinds`] : [])];
   const restOf = (w) => others.reduce((sum, name) => Object.entries(w.strata[name] || {}).reduce((all, [word, n]) => ({ ...all, [word]: (all[word] || 0) + n }), sum), {});
-  const left = Object.keys(r.excluded).length;
+  const left = Object.keys(r.excluded).length, going = ["running", "paused"].includes(r.status);
   return html`<${Panel} title="Waves" note=${`${count(r.devices)} ${r.devices === 1 ? "device" : "devices"} by the order of their hash${left ? `; ${count(left)} left out` : ""}`} end=${html`<${Legend} />`}>
     <div class="waves free" style=${{ gridTemplateColumns: `13rem ${columns.length ? `1.3fr repeat(${columns.length}, 1fr)` : "1fr"}` }}>
     <div class="th first">wave</div><div class="th">all</div>${columns.map((s) => html`<div class="th">${s || "any kind"}</div>`)}
-    ${r.progress.map((w) => { const here = w.state === "now" && r.open ? "here" : "", later = w.state === "waiting"; return [
+    ${r.progress.map((w) => { const here = w.state === "now" && going ? "here" : "", later = w.state === "waiting"; return [
       html`<div class=${`first ${here} ${later ? "not-yet" : ""}`}><b class="strong">Wave ${w.wave + 1}</b> <span class="soft">${aim(w)}</span>
-        <span class="small faint sub">${note(w, r.open)}</span></div>`,
+        <span class="small faint sub">${note(w, going)}</span></div>`,
       html`<${Cell} all counts=${w.counts} devices=${w.devices} later=${later} here=${here} />`,
       ...shown.map((s) => html`<${Cell} counts=${w.strata[s] || {}} devices=${0} later=${later} here=${here} of=${s || "any kind"} />`),
       others.length ? html`<${Cell} counts=${restOf(w)} devices=${0} later=${later} here=${here} of=${columns.at(-1)} />` : "",

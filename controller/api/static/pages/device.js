@@ -1,5 +1,5 @@
 // Why does it run what it runs, is it well, and what has it done today?
-import { html, useState, Panel, Pill, Status, Lone, Said, Table, Terminal, Act, Ago, Dialog, bytes, count, lasting, latency, plain, seconds, stamp } from "../ui.js";
+import { html, useMemo, useState, Panel, Pill, Status, Lone, Said, Table, Terminal, Act, Ago, Dialog, bytes, count, lasting, latency, plain, seconds, stamp } from "../ui.js";
 import { Plot } from "../plot.js";
 import { address, api, refusal, said, useAsked } from "../store.js";
 import { Asked } from "./states.js";
@@ -40,6 +40,16 @@ function Twin({ device }) {
     ${device.models.map(row)}${!device.models.length && html`<tr><td colspan="8" class="soft">It runs no model.</td></tr>`}<//><//>`;
 }
 
+/** An axis that begins at nothing. */
+const fromZero = (u, low, high) => [0, Math.max(1, high * 1.1)];
+
+/** Two versions in the same stretch of time: their counts together, and the slower one's times. */
+function both(a, b) {
+  if (!a) return b;
+  const most = a.inferences > b.inferences ? a : b;
+  return { ...most, inferences: a.inferences + b.inferences, latency_us_p95: Math.max(a.latency_us_p95 || 0, b.latency_us_p95 || 0) || null };
+}
+
 /** The rows of one answer as series, with a hole wherever a stretch is missing. */
 function series(rows) {
   const t = [], cols = { p50: [], p95: [], rate: [], right: [] }, push = (at, r) => {
@@ -49,7 +59,7 @@ function series(rows) {
     cols.rate.push(r ? r.inferences / r.span_s : null);
     cols.right.push(r?.accuracy == null ? null : 100 * r.accuracy);
   };
-  const merged = [...new Map(rows.map((r) => [r.start, r])).values()];
+  const merged = [...rows.reduce((found, r) => found.set(r.start, both(found.get(r.start), r)), new Map()).values()];
   merged.forEach((r, i) => {
     const before = merged[i - 1];
     if (before && r.start > before.start + before.span_s * 1.5) push(before.start + before.span_s * 1.5, null);
@@ -59,14 +69,14 @@ function series(rows) {
 }
 
 function Telemetry({ device }) {
-  const models = device.models.map((m) => m.model), [model, setModel] = useState(models[0] || "");
+  const models = [...device.models].sort((a, b) => !a.desired_release - !b.desired_release).map((m) => m.model), [model, setModel] = useState(models[0] || "");
   const { data, error } = useAsked(model && `/v1${address("devices", device.device)}${address("models", model)}/telemetry`, { every_s: 60 });
-  const s = series(data || []), has = (values) => values.some((v) => v != null), sync = "device";
+  const s = useMemo(() => series(data || []), [data]), has = (values) => values.some((v) => v != null), sync = "device";
   const tools = models.length > 1 && html`<select aria-label="Model" onChange=${(e) => setModel(e.target.value)}>${models.map((m) => html`<option selected=${m === model}>${m}</option>`)}</select>`;
   if (!s.t.length) return html`<${Panel} title="Telemetry" note="24 h" end=${tools}><p class="in soft">${error ? error.message : data ? "It has measured nothing of this model in the last 24 hours." : "asking"}</p><//>`;
   return html`<${Panel} title="Telemetry" note="24 h; a gap is a gap" end=${tools}><div class="in small-charts">
     ${has(s.p95) && html`<div class="wide"><${Plot} label="Time for one row" t=${s.t} height=${150} sync=${sync} unit=" ms" series=${[{ label: "p50", values: s.p50, colour: "--accent" }, { label: "p95", values: s.p95, colour: "--ink3", dash: "dash" }]} /></div>`}
-    <div><${Plot} label="Inferences" t=${s.t} height=${104} sync=${sync} unit="/s" series=${[{ label: "inferences", values: s.rate, colour: "--accent", fill: true }]} /></div>
+    <div><${Plot} label="Inferences" t=${s.t} range=${fromZero} height=${104} sync=${sync} unit="/s" series=${[{ label: "inferences", values: s.rate, colour: "--accent", fill: true }]} /></div>
     ${has(s.right) && html`<div><${Plot} label="Answers that met their label" t=${s.t} height=${104} sync=${sync} unit=" %" series=${[{ label: "right", values: s.right, colour: "--accent", points: true }]} /></div>`}</div><//>`;
 }
 

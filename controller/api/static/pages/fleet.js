@@ -28,7 +28,7 @@ function Alarms({ fleet }) {
 }
 
 const Num = ({ word, mark, children, sub, href }) => html`<div class="num"><dt>${mark && html`<${Lone} of=${mark} />`}${word}</dt>
-  <dd>${href ? html`<a href=${href}>${children}</a>` : children} ${sub && html`<small>${sub}</small>`}</dd></div>`;
+  <dd>${href ? html`<a href=${href} aria-label=${`${word}: ${children}`}>${children}</a>` : children} ${sub && html`<small>${sub}</small>`}</dd></div>`;
 
 /** Inferences in a second, from two answers about all that devices have counted. */
 function useRate(fleet, at) {

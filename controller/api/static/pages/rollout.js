@@ -36,7 +36,7 @@ function Curves({ v, found, marks }) {
   const [low, high] = range([v, ...found.filter((p) => p.rule === v.rule && p.stratum === v.stratum)], v.metric), span = [low * s.by, high * s.by];
   const clip = (values) => values.map((x) => (x == null ? null : Math.min(span[1] * 2, Math.max(span[0] - span[1], x))));
   const counted = v.figures.unit === "devices", name = counted ? "share of devices, with what it can become" : `${plain(v.metric)}, interval`;
-  return html`<${Plot} key=${`a${v.rule}${v.stratum}`} label=${`${v.metric} against its limit`} t=${one.t} height=${190} sync="rule" range=${span} format=${s.show} limit=${limit} marks=${marks}
+  return html`<${Plot} key=${`a${v.rule}${v.stratum}`} label=${`${v.metric} against its limit`} t=${one.t} height=${190} sync="rule" range=${span} format=${s.show} brief=${s.brief} limit=${limit} marks=${marks}
       series=${[{ label: name, values: one.value, band: [clip(one.low), clip(one.high)], colour: "--accent", points: count1 < 3 }]} />
     ${one.trial.some((x) => x != null) && html`<${Plot} key=${`b${v.rule}${v.stratum}`} label=${`${level.label}, trial against control`} t=${one.t} height=${140} sync="rule" format=${level.show} marks=${marks}
       series=${[{ label: `${level.label}, trial`, values: one.trial, colour: "--accent", points: count1 < 3 }, { label: "control", values: one.control, colour: "--ink3", dash: "dash", points: count1 < 3 }]} />`}`;
@@ -63,7 +63,7 @@ function Rules({ r, path, query, events }) {
         : "Beside it: the same kind of device, in the same minutes. The unit is the device, so that a few talkative ones do not decide. The interval is wrong in at most 1 of 100 rollouts, however often it is looked at."}</p></div><//></div>`;
 }
 
-const LOOK = { proposed: "ask", running: "busy", wave: "busy", paused: "warn", ended: "off", failed: "bad", verdict: "off", written: "off", other: "off" };
+const LOOK = { proposed: "off", running: "busy", wave: "busy", paused: "warn", ended: "off", failed: "bad", verdict: "off", written: "off", other: "off" };
 const lookOf = (e) => (e.action === "rollout completed" ? "good" : /roll(ed )?back/.test(e.action) ? "bad" : e.action !== "verdict" ? LOOK[e.kind]
   : e.text.includes(" passes: ") ? "good" : e.text.includes("has failed") ? "bad" : "ask");
 
