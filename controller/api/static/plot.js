@@ -45,10 +45,10 @@ function columns(t, series, dark, uPlot) {
   return { data, lines, bands };
 }
 
-function options({ uPlot, width, height, sync, range, days, format, yAxis }, { lines, bands }, hooks) {
+function options({ uPlot, width, height, sync, range, days, format, ticks, yAxis }, { lines, bands }, hooks) {
   const axis = { stroke: token("--ink3"), font: `11px ${token("--sans")}`, ticks: { show: false }, grid: { stroke: token("--line"), width: 1 }, border: { show: false } };
   const x = { ...axis, grid: { show: false }, space: days ? 70 : 60, size: 24, values: (u, splits) => splits.map((s) => (days ? dayOf(s) : clock(s))) };
-  const y = { ...axis, show: yAxis, size: 40, space: 30, values: (u, splits) => splits.map(format || brief) };
+  const y = { ...axis, show: yAxis, size: 40, space: 30, values: (u, splits) => splits.map(ticks || format || brief) };
   const points = { size: 7, stroke: token("--panel"), fill: (u, i) => u.series[i]._stroke || token("--ink3") };
   return {
     width, height, legend: { show: false }, padding: [10, 18, 0, 0], series: lines, bands, hooks, axes: [x, y],

@@ -3,8 +3,8 @@ import { percent, plain, signed } from "./words.js";
 
 /** [factor, text of a value, text of a limit, where nothing has changed] by metric; else by unit. */
 const points = { by: 100, show: (v) => `${signed(v)}`, limit: (v) => `${v.toFixed(1)} points`, zero: 0, unit: "points" };
-const share = { by: 1, brief: (v) => percent(v, v < 0.1 && v > 0 ? 1 : 0), show: (v) => percent(v, Math.abs(v) < 0.02 ? 2 : 1), limit: (v) => percent(v, v < 0.02 ? 2 : 1), unit: "share" };
-const change = { by: 1, brief: (v) => percent(v, 0), show: (v) => `${v > 0 ? "+" : ""}${percent(v, 1)}`, limit: (v) => percent(v, 1), zero: 0, unit: "change" };
+const share = { by: 1, ticks: (v) => percent(v, v < 0.1 && v > 0 ? 1 : 0), show: (v) => percent(v, Math.abs(v) < 0.02 ? 2 : 1), limit: (v) => percent(v, v < 0.02 ? 2 : 1), unit: "share" };
+const change = { by: 1, ticks: (v) => percent(v, 0), show: (v) => `${v > 0 ? "+" : ""}${percent(v, 1)}`, limit: (v) => percent(v, 1), zero: 0, unit: "change" };
 const times = { by: 1, show: (v) => v.toFixed(2), limit: (v) => `${v.toFixed(2)} times`, zero: 1, unit: "times" };
 
 export function scaleOf(verdict) {

@@ -31,7 +31,7 @@ function Quality({ points, share, span, marks }) {
   return html`<${Panel} title="Quality over time" note="by version; intervals with the device as the unit" end=${html`<${Seg} label="Time" value=${span} options=${Object.keys(SPANS)} onPick=${(s) => ask({ span: s })} />`}>
     <div class="in stack tight">${versions.length ? html`<${Plot} label=${`${plain(metric)} by version`} t=${t} height=${210} sync="quality" days=${!hours} format=${(v) => show(metric, v)} marks=${marks}
         series=${versions.slice(0, 4).map((v, i) => ({ label: `v${v.release}`, values: v.values, band: [v.low, v.high], colour: COLOURS[i][0], dash: COLOURS[i][1], points: t.length < 3 }))} />
-      <${Plot} label=${`Labels in each ${hours ? "hour" : "day"}`} t=${t} height=${72} sync="quality" days=${!hours} format=${(v) => count(Math.round(v))} brief=${(v) => (v >= 1000 ? `${v / 1000} k` : String(v))}
+      <${Plot} label=${`Labels in each ${hours ? "hour" : "day"}`} t=${t} height=${72} sync="quality" days=${!hours} format=${(v) => count(Math.round(v))} ticks=${(v) => (v >= 1000 ? `${v / 1000} k` : String(v))}
         series=${[{ label: `labels in each ${hours ? "hour" : "day"}`, values: labels, colour: "--ink3", bars: true, fill: true, thin: true }]} />`
       : html`<p class="soft">Nobody has told any device the truth in this time, so there is nothing to compare answers with. Rows bring labels with <code>edgeward model label</code>, or at the device itself.</p>`}
     ${share < 1 && html`<p class="small soft">Estimated from ${Math.round(share * 100)} % of the devices, chosen by their hash.</p>`}</div><//>`;

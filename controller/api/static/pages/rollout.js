@@ -36,7 +36,7 @@ function Curves({ v, found, marks }) {
   const [low, high] = range([v, ...found.filter((p) => p.rule === v.rule && p.stratum === v.stratum)], v.metric), span = [low * s.by, high * s.by];
   const clip = (values) => values.map((x) => (x == null ? null : Math.min(span[1] * 2, Math.max(span[0] - span[1], x))));
   const counted = v.figures.unit === "devices", name = counted ? "share of devices, with what it can become" : `${plain(v.metric)}, interval`;
-  return html`<${Plot} key=${`a${v.rule}${v.stratum}`} label=${`${v.metric} against its limit`} t=${one.t} height=${190} sync="rule" range=${span} format=${s.show} brief=${s.brief} limit=${limit} marks=${marks}
+  return html`<${Plot} key=${`a${v.rule}${v.stratum}`} label=${`${v.metric} against its limit`} t=${one.t} height=${190} sync="rule" range=${span} format=${s.show} ticks=${s.ticks} limit=${limit} marks=${marks}
       series=${[{ label: name, values: one.value, band: [clip(one.low), clip(one.high)], colour: "--accent", points: count1 < 3 }]} />
     ${one.trial.some((x) => x != null) && html`<${Plot} key=${`b${v.rule}${v.stratum}`} label=${`${level.label}, trial against control`} t=${one.t} height=${140} sync="rule" format=${level.show} marks=${marks}
       series=${[{ label: `${level.label}, trial`, values: one.trial, colour: "--accent", points: count1 < 3 }, { label: "control", values: one.control, colour: "--ink3", dash: "dash", points: count1 < 3 }]} />`}`;
