@@ -37,6 +37,8 @@ _KINDS: dict[str, EventKind] = {
     "rollout review": "written",
     "rollout ticket": "written",
 }
+_NO_WORD = {"no_data": "inconclusive"}
+"""Whether a rule is skipped or waits, it has said nothing: one after the other is no news."""
 _SAYS = {"pass": "passes", "fail": "has failed", "inconclusive": "cannot say yet", "no_data": "has no data"}
 
 
@@ -80,9 +82,9 @@ def _verdicts(state: State, name: str) -> Iterable[RolloutEvent]:
     for at, body in state.telemetry.verdicts(name):
         verdict = msgspec.json.decode(body, type=RuleVerdict)
         key = verdict.rule, verdict.stratum
-        before = said.get(key, "inconclusive" if verdict.word != "no_data" else "no_data")
-        said[key] = verdict.word
-        if before != verdict.word:
+        before, now = said.get(key, "inconclusive"), _NO_WORD.get(verdict.word, verdict.word)
+        said[key] = now
+        if before != now:
             where = f" on {verdict.stratum}" if verdict.stratum else ""
             words = f"rule {verdict.metric}{where} {_SAYS[verdict.word]}: {verdict.detail}"
             yield RolloutEvent(
