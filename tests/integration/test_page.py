@@ -285,21 +285,22 @@ def test_a_plot_is_read_by_arrow_keys_and_has_a_table_of_the_same_numbers(look: 
         look.page.keyboard.press("ArrowLeft")
     until(lambda: rates.inner_text() != newest)
     look.page.locator(".plot summary").first.click()
-    assert look.page.locator(".plot table tbody tr").count() > 20
+    until(lambda: look.page.locator(".plot table tbody tr").count() > 20)
 
 
-@pytest.mark.parametrize("width", [320, PHONE["width"], 768, 1280, 1920])
-def test_nothing_is_wider_than_the_screen(look: Look, width: int) -> None:
-    look.page.set_viewport_size({"width": width, "height": 844})
+def test_nothing_is_wider_than_the_screen_on_any_screen(look: Look) -> None:
     look.enter()
     for address in ("/fleet", f"/devices/{STAR}", "/audit"):
         look.go(address, "main table tbody tr")
-        wide = look.page.evaluate(
-            "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
-            " && !e.closest('.scroll, .peek, .hide, .skip, .heat-box')).map(e => e.outerHTML.slice(0, 90)).slice(0, 3)"
-        )
-        assert not wide, (address, width)
-        assert look.page.evaluate("document.documentElement.scrollWidth") <= width
+        for width in (320, PHONE["width"], 768, 1280, 1920):
+            look.page.set_viewport_size({"width": width, "height": 844})
+            look.page.wait_for_timeout(50)  # canvases follow their box a frame later
+            wide = look.page.evaluate(
+                "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
+                " && !e.closest('.scroll, .peek, .hide, .skip')).map(e => e.outerHTML.slice(0, 90)).slice(0, 3)"
+            )
+            assert not wide, (address, width)
+            assert look.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_who_wants_less_motion_gets_none(look: Look) -> None:
