@@ -107,10 +107,8 @@ def sensor_failing(rule: Rule, facts: Facts) -> Iterator[Reading]:
     for twin in selected(rule, facts):
         for each in twin.sensors:
             if each.state in SOURCE_FAILS:
-                yield _of_device(
-                    twin, (1.0, "sensors"), 0.0, f"{each.name} of {twin.device} is {each.state}: {each.error or 'ended'}",
-                    f"{each.name} is running", sensor=each.name,
-                )  # fmt: skip
+                words = f"{each.name} of {twin.device} is {each.state}: {each.error or 'no more rows come'}"
+                yield _of_device(twin, (1.0, "sensors"), 0.0, words, f"{each.name} is running", sensor=each.name)
 
 
 def sensor_row_age_s(rule: Rule, facts: Facts) -> Iterator[Reading]:
@@ -131,13 +129,12 @@ def sink_failing(rule: Rule, facts: Facts) -> Iterator[Reading]:
     for twin in selected(rule, facts):
         for each in twin.sinks:
             if each.state in SOURCE_FAILS:
-                yield _of_device(
-                    twin, (1.0, "sinks"), 0.0, f"{each.name} of {twin.device} is {each.state}: {each.error or 'ended'}",
-                    f"{each.name} takes predictions", sink=each.name,
-                )  # fmt: skip
+                words = f"{each.name} of {twin.device} is {each.state}: {each.error or 'it takes nothing'}"
+                yield _of_device(twin, (1.0, "sinks"), 0.0, words, f"{each.name} takes predictions", sink=each.name)
 
 
 def selected(rule: Rule, facts: Facts) -> Iterator[Twin]:
+    """The twins of the devices that a rule is about."""
     wanted = rule.selector.items()
     return (twin for twin in facts.twins.values() if wanted <= twin.labels.items())
 
@@ -152,10 +149,12 @@ def _ends(what: str, left_days: float) -> str:
 
 
 def above_of(rule: Rule) -> float:
+    """The limit of a rule whose measure has an upper one."""
     assert rule.above is not None  # `check` refuses a rule without it
     return rule.above
 
 
 def below_of(rule: Rule) -> float:
+    """The limit of a rule whose measure has a lower one."""
     assert rule.below is not None  # as above
     return rule.below

@@ -11,6 +11,7 @@ from contract.errors import BadInput, Code
 from contract.protocol import MAX_DETAIL_CHARS
 from contract.wire import Message, decode, encode
 from controller.api import views
+from controller.api.alert_routes import ALERT_ROUTES
 from controller.api.audit_routes import AUDIT_ROUTES
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
@@ -188,6 +189,7 @@ ROUTES = (
     *ROLLOUT_ROUTES,
     *TELEMETRY_ROUTES,
     *EVENT_ROUTES,
+    *ALERT_ROUTES,
     *TRUST_ROUTES,
     *CERTIFICATE_ROUTES,
     *DEVICE_ROUTES,

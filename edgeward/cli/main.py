@@ -5,6 +5,7 @@ import sys
 import click
 
 from contract.errors import EdgewardError
+from edgeward.cli.alert import alert
 from edgeward.cli.audit import audit
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
@@ -51,7 +52,7 @@ def page() -> None:
 
 
 for command in (
-    model, version, rollout, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo
+    model, version, rollout, alert, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo
 ):  # fmt: skip
     cli.add_command(command)
 for command in (retire, replace, adopt, retired):

@@ -36,6 +36,7 @@ _COLOURS = {
     "running": "cyan", "paused": "yellow", "completed": "green", "rolling_back": "red", "rolled_back": "red",
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
     "pass": "green", "fail": "red", "inconclusive": "yellow", "sent_back": "yellow", "device_sick": "red",
+    "firing": "red", "critical": "red", "warning": "yellow", "silenced": "cyan", "inhibited": "cyan",
 }  # fmt: skip
 
 
