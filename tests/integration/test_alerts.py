@@ -87,7 +87,9 @@ def test_a_device_dies_and_people_hear_of_it_silence_it_and_hear_that_it_is_back
         assert told["fingerprint"] == found.fingerprint
         assert told["annotations"]["description"] == "1 of 1 devices with site = north are offline or silent"
         assert subjects(mail) == ["[FIRING:1] SiteOffline"]
-        assert all(words in text_of(mail.mails[0]) for words in ("n = 1 devices", "edgeward device list", found.fingerprint))
+        assert all(
+            words in text_of(mail.mails[0]) for words in ("n = 1 devices", "edgeward device list", found.fingerprint)
+        )
 
         said = run("edgeward", "alert", "silence", found.fingerprint, "--reason", "new mast, Kim knows", site=site)
         assert in_state(client, "silenced").silenced_by == (client.silences()[0].id,)
