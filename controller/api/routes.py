@@ -10,6 +10,7 @@ from aiohttp import web
 from contract.protocol import MAX_DETAIL_CHARS
 from contract.wire import Message, decode, encode
 from controller.api import views
+from controller.api.alert_routes import ALERT_ROUTES
 from controller.api.audit_routes import AUDIT_ROUTES
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
@@ -163,6 +164,7 @@ ROUTES = (
     *ROLLOUT_ROUTES,
     *TELEMETRY_ROUTES,
     *EVENT_ROUTES,
+    *ALERT_ROUTES,
     *TRUST_ROUTES,
     *CERTIFICATE_ROUTES,
     *DEVICE_ROUTES,

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from contract.wire import Message
+from controller.alerts.shown import AlertView
 from controller.health import Finding
 from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
@@ -23,6 +24,7 @@ HEALTH_TYPE = "dev.edgeward.health"
 EXPIRY_TYPE = "dev.edgeward.expiry"
 VERDICT_TYPE = "dev.edgeward.verdict"
 SICK_TYPE = "dev.edgeward.device.sick"
+ALERT_TYPE = "dev.edgeward.alert"
 
 
 class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
@@ -68,7 +70,13 @@ class VerdictData(Message, frozen=True, tag_field="kind", tag="verdict"):
     figures: Figures | None
 
 
-Data = RolloutData | HealthData | ExpiryData | SickData | VerdictData
+class AlertData(Message, frozen=True, tag_field="kind", tag="alert"):
+    """An alert that is in another state than before."""
+
+    alert: AlertView
+
+
+Data = RolloutData | HealthData | ExpiryData | SickData | VerdictData | AlertData
 
 
 class Event(Message, frozen=True):
@@ -136,6 +144,10 @@ class Events:
             metric=said.metric, stratum=said.stratum, verdict=said.word, detail=said.detail, figures=said.figures
         )
         self._send(f"{VERDICT_TYPE}.{said.word}", point.rollout, data)
+
+    def tell_alert(self, alert: AlertView) -> None:
+        """Makes an event for an alert that is in another state than before."""
+        self._send(f"{ALERT_TYPE}.{alert.state}", alert.fingerprint, AlertData(alert=alert))
 
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""

@@ -1,5 +1,6 @@
 """Rollouts: previews, where they stand, what rules say, policies, events."""
 
+from edgeward.answers.alerts import Alert
 from edgeward.answers.answer import Answer, Plain, Time
 
 
@@ -193,6 +194,12 @@ class VerdictData(Answer, frozen=True, tag_field="kind", tag="verdict"):
     figures: Figures | None
 
 
+class AlertData(Answer, frozen=True, tag_field="kind", tag="alert"):
+    """An alert that is in another state than before."""
+
+    alert: Alert
+
+
 class Event(Answer, frozen=True):
     """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout, the device or `controller`."""
 
@@ -203,4 +210,4 @@ class Event(Answer, frozen=True):
     subject: str
     time: Time
     datacontenttype: str
-    data: RolloutData | HealthData | ExpiryData | SickData | VerdictData
+    data: RolloutData | HealthData | ExpiryData | SickData | VerdictData | AlertData

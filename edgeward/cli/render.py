@@ -39,6 +39,7 @@ _COLOURS = {
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
     "failing": "red", "attention": "yellow", "updating": "cyan", "well": "green",
     "pass": "green", "fail": "red", "inconclusive": "yellow", "sent_back": "yellow", "device_sick": "red",
+    "firing": "red", "critical": "red", "warning": "yellow", "silenced": "cyan", "inhibited": "cyan",
 }  # fmt: skip
 
 
