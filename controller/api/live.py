@@ -154,7 +154,7 @@ def topic_of(kind: str) -> str:
     """What a page has to ask again after an event of this type."""
     words = kind.removeprefix("dev.edgeward.").split(".")
     return {
-        "rollout": "rollouts", "verdict": "rollouts", "alert": "alerts", "model": "models", "drift": "models",
+        "rollout": "rollouts", "verdict": "rollouts", "alert": "alerts", "alerts": "alerts", "model": "models", "drift": "models",
     }.get(words[0], "fleet")  # fmt: skip
 
 
