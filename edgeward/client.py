@@ -15,6 +15,7 @@ import msgspec
 from contract.errors import BadInput
 from contract.stick import ALL_MESSAGES
 from edgeward import sticks
+from edgeward.alert_calls import AlertCalls
 from edgeward.answers.models import Capture
 from edgeward.answers.operators import (
     AuditEntry,
@@ -46,7 +47,7 @@ CAPTURED_PAGE = 10_000
 """Rows of captured inferences per call: the most that the controller answers."""
 
 
-class Client(VersionCalls, DeviceCalls):
+class Client(VersionCalls, DeviceCalls, AlertCalls):
     """A connection to one controller. Without arguments it finds a local one (see `edgeward.settings`).
 
     >>> client = Client()                                              # doctest: +SKIP

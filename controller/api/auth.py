@@ -123,13 +123,15 @@ def session_of(request: web.Request, now: float) -> Session | None:
     return sessions.read(request.cookies.get(sessions.cookie, ""), now)
 
 
-def session_holder(request: web.Request) -> Subject | None:
-    """The holder of the page's session; None without one, and once its token is revoked or past its end."""
+def session_holder(request: web.Request) -> tuple[Subject, float] | None:
+    """(holder, end of the token in seconds since 1970) of the page's session; None without one that is good."""
     now = time.time()
     session = session_of(request, now)
     if session is None:
         return None
-    return _local(session.actor) if session.token == LOCAL else request.app[TOKENS].holder(session.token, now)
+    if session.token == LOCAL:
+        return _local(session.actor), math.inf
+    return request.app[TOKENS].holder(session.token, now)
 
 
 def check_page_header(request: web.Request) -> None:
@@ -169,10 +171,12 @@ def _subject(request: web.Request) -> Subject | None:
         given = request.headers["Authorization"].removeprefix("Bearer ")
         holder = token_holder(request, given, request.headers.get("X-Edgeward-Actor", ""), now)
         return holder[1] if holder is not None else None
-    subject = session_holder(request)
-    if subject is not None and request.method not in SAFE_METHODS:
+    found = session_holder(request)
+    if found is None:
+        return None
+    if request.method not in SAFE_METHODS:
         check_page_header(request)
-    return subject
+    return found[0]
 
 
 def _local(actor: str) -> Subject:

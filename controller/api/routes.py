@@ -10,6 +10,7 @@ from aiohttp import web
 from contract.protocol import MAX_DETAIL_CHARS
 from contract.wire import Message, decode, encode
 from controller.api import views
+from controller.api.alert_routes import ALERT_ROUTES
 from controller.api.audit_routes import AUDIT_ROUTES
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
@@ -167,6 +168,7 @@ ROUTES = (
     *MODEL_LOOKS,
     *DISCUSSION_ROUTES,
     *EVENT_ROUTES,
+    *ALERT_ROUTES,
     *TRUST_ROUTES,
     *CERTIFICATE_ROUTES,
     *DEVICE_ROUTES,

@@ -3,6 +3,7 @@
 Decides the cookie's attributes. Refuses to know what a session says: that is in `trust.sessions`.
 """
 
+import math
 import time
 from typing import Annotated
 
@@ -49,6 +50,8 @@ class Me(Message, frozen=True):
     """False for the local token, whatever its roles: approval needs a person with a token of their own."""
     session_ends_at: str
     """Empty without a session."""
+    token_ends_at: str
+    """Empty for the local token, which has no end, and without a session."""
 
 
 async def log_in(request: web.Request) -> web.Response:
@@ -66,7 +69,7 @@ async def log_in(request: web.Request) -> web.Response:
         actor=asked.actor if identifier == LOCAL else "",
         expires_at=min(now + MAX_SESSION_S, token_ends_at),
     )
-    answer = web.Response(body=encode(_me(subject, session)), content_type="application/json")
+    answer = web.Response(body=encode(_me(subject, session, token_ends_at)), content_type="application/json")
     sessions = request.app[SESSIONS]
     answer.set_cookie(
         sessions.cookie,
@@ -88,16 +91,17 @@ async def log_out(request: web.Request) -> web.Response:
 
 async def show_me(request: web.Request) -> Me:
     """Says who asks, with which roles, and until when."""
-    return _me(subject_of(request), session_of(request, time.time()))
+    session, found = session_of(request, time.time()), session_holder(request)
+    return _me(subject_of(request), session, found[1] if found is not None else math.inf)
 
 
 async def show_session(request: web.Request) -> Me | None:
     """Says whose session came along; null for none: a person at the door has done nothing wrong yet."""
-    subject = session_holder(request)
-    return _me(subject, session_of(request, time.time())) if subject is not None else None
+    found, session = session_holder(request), session_of(request, time.time())
+    return _me(found[0], session, found[1]) if found is not None else None
 
 
-def _me(subject: Subject, session: Session | None) -> Me:
+def _me(subject: Subject, session: Session | None, token_ends_at: float) -> Me:
     permissions = {each for role in subject.roles for each in PERMISSIONS[role]}
     return Me(
         name=subject.name,
@@ -105,6 +109,7 @@ def _me(subject: Subject, session: Session | None) -> Me:
         permissions=tuple(sorted(permissions)),
         approves="approve" in permissions and not subject.local,
         session_ends_at=stamp_of(session.expires_at) if session is not None else "",
+        token_ends_at=stamp_of(token_ends_at) if math.isfinite(token_ends_at) else "",
     )
 
 

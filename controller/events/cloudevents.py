@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from contract.wire import Message
+from controller.alerts.shown import AlertView
 from controller.health import Finding
 from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
@@ -23,8 +24,12 @@ HEALTH_TYPE = "dev.edgeward.health"
 EXPIRY_TYPE = "dev.edgeward.expiry"
 VERDICT_TYPE = "dev.edgeward.verdict"
 SICK_TYPE = "dev.edgeward.device.sick"
+<<<<<<< HEAD
 AUDIT_TYPE = "dev.edgeward.audit"
 MENTION_TYPE = "dev.edgeward.mention"
+=======
+ALERT_TYPE = "dev.edgeward.alert"
+>>>>>>> page
 
 
 class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
@@ -70,6 +75,7 @@ class VerdictData(Message, frozen=True, tag_field="kind", tag="verdict"):
     figures: Figures | None
 
 
+<<<<<<< HEAD
 class AuditData(Message, frozen=True, tag_field="kind", tag="audit"):
     """An entry of the audit, once it is durable; the event's subject is the entry's."""
 
@@ -90,6 +96,15 @@ class MentionData(Message, frozen=True, tag_field="kind", tag="mention"):
 
 
 Data = AuditData | MentionData | RolloutData | HealthData | ExpiryData | SickData | VerdictData
+=======
+class AlertData(Message, frozen=True, tag_field="kind", tag="alert"):
+    """An alert that is in another state than before."""
+
+    alert: AlertView
+
+
+Data = RolloutData | HealthData | ExpiryData | SickData | VerdictData | AlertData
+>>>>>>> page
 
 
 class Event(Message, frozen=True):
@@ -158,6 +173,7 @@ class Events:
         )
         self._send(f"{VERDICT_TYPE}.{said.word}", point.rollout, data)
 
+<<<<<<< HEAD
     def tell_audit(self, number: int, entry: Mapping[str, str]) -> None:
         """Makes an event for an entry of the audit: whatever the audit knows, webhooks and readers can hear."""
         data = AuditData(number=number, actor=entry["actor"], action=entry["action"], detail=entry["detail"])
@@ -166,6 +182,11 @@ class Events:
     def tell_mention(self, about: str, subject: str, who: str, *, by: str, text: str) -> None:
         """Makes an event for somebody who was mentioned or asked to look."""
         self._send(MENTION_TYPE, subject, MentionData(about=about, who=who, by=by, text=text))
+=======
+    def tell_alert(self, alert: AlertView) -> None:
+        """Makes an event for an alert that is in another state than before."""
+        self._send(f"{ALERT_TYPE}.{alert.state}", alert.fingerprint, AlertData(alert=alert))
+>>>>>>> page
 
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""

@@ -61,10 +61,10 @@ class Tokens:
             return None
         return kept.id, _holder_of(kept), kept.expires_at
 
-    def holder(self, identifier: str, now: float) -> Subject | None:
-        """The holder of the token with this id; None once it is revoked or past its end."""
+    def holder(self, identifier: str, now: float) -> tuple[Subject, float] | None:
+        """(holder, end in seconds since 1970) of the token with this id; None once it is revoked or past its end."""
         kept = self._kept(identifier)
-        return _holder_of(kept) if kept is not None and _is_good(kept, now) else None
+        return (_holder_of(kept), kept.expires_at) if kept is not None and _is_good(kept, now) else None
 
     def all(self) -> list[ApiToken]:
         """Every token that was ever made."""

@@ -5,6 +5,7 @@ import sys
 import click
 
 from contract.errors import EdgewardError
+from edgeward.cli.alert import alert
 from edgeward.cli.audit import audit
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
@@ -44,7 +45,8 @@ def completion(shell: str) -> None:
 
 
 for command in (
-    model, version, rollout, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo, page
+    model, version, rollout, alert, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo,
+    page,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (retire, replace, adopt, retired):

@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,16 +22,39 @@ from contract.messages import (
     VersionRef,
 )
 from controller.clock import stamp_of
+from controller.events.notifier import Notifier
 from controller.fleet.twin import Assigned
 from controller.reconcile.decisions import reconcile
 from controller.rollout.model import Rollout, Strategy, Wave
 from controller.rollout.plan import Target, expand, plan_members
 from controller.state import State
 from controller.telemetry.counts import Counted
+from controller.verbs.alerts import look_again
 
 SITES = ("aldern", "brackwater", "cole-mill", "dunmore", "eastfen", "farrow", "holm", "ivel", "kestrel-bay", "ostley")
 KINDS = (("aarch64", 948), ("aarch64", 3797), ("armv7l", 431), ("x86_64", 7800))
 MODEL, SECOND = "pump-vibration", "flow-forecast"
+ALERT_RULES = """
+[[rule]]
+name = "DeviceDisk"
+measure = "device_fault"
+codes = ["disk_full"]
+severity = "critical"
+summary = "A device cannot write to its disk"
+[[rule]]
+name = "DevicesOffline"
+measure = "offline_ratio"
+above = 0.05
+min_devices = 5
+by = "site"
+summary = "Many devices are offline or silent"
+[[rule]]
+name = "DeviceUnheard"
+measure = "unheard_s"
+above = 600
+for_s = 3600
+summary = "A device has not been heard"
+"""
 STAR = "aldern-004"
 """A device that rolled v13 back by itself, a moment ago."""
 ROLLOUT = "r-20261126-083012-5c1e"
@@ -90,6 +114,8 @@ def fill(state: State, now: float, count: int = 300) -> None:
             fields["sensors"] = (
                 SensorState(name="serial-1", kind="serial", model=MODEL, state="waiting", error="no such port"),
             )
+        if device == "ostley-003":
+            fields["faults"] = {"disk_full": "0 B free in /var/lib/edgeward"}
         if device == STAR:
             ended = UpdateOutcome(
                 generation=14, version=version(13), result="rolled_back", code="health_latency",
@@ -103,9 +129,16 @@ def fill(state: State, now: float, count: int = 300) -> None:
     gone = [(device, Presence(protocol=1, device=device, online=False)) for device, _ in online[7::61]]
     reconcile(state.world, gone, now - 4)
     reconcile(state.world, [(STAR, _telemetry())], now - 5)
+    judge_alerts(state)
     _rollouts(state, now, [device for device, _ in online + quiet])
     _deeds(state, now)
     _day_of(state, now)
+
+
+def judge_alerts(state: State) -> None:
+    """Looks at the rules now."""
+    state.alerts.next_look = 0.0
+    look_again(state, Notifier((), Path(), lambda *_: None))
 
 
 def _telemetry() -> Telemetry:

@@ -12,7 +12,7 @@ import pytest
 import edgeward
 from contract.errors import BadInput, Code
 from controller.api.openapi import openapi
-from edgeward.answers import devices, models, operators, rollout_looks, rollouts, telemetry
+from edgeward.answers import alerts, devices, models, operators, rollout_looks, rollouts, telemetry
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences
 from edgeward.answers.blob import Blob
 from edgeward.answers.table import MAX_PRINTED_ROWS, Table
@@ -87,6 +87,16 @@ ANSWERED: dict[str, type[Answer]] = {
     "VerdictData": rollouts.VerdictData,
     "SickData": rollouts.SickData,
     "ExpiryData": rollouts.ExpiryData,
+    "AlertData": rollouts.AlertData,
+    "AlertView": alerts.Alert,
+    "AlertDetail": alerts.AlertDetail,
+    "AlertPage": alerts.AlertPage,
+    "SilenceView": alerts.Silence,
+    "Matcher": alerts.Matcher,
+    "Rules": alerts.AlertRules,
+    "RuleView": alerts.AlertRule,
+    "RuleTest": alerts.RuleTest,
+    "ReceiverView": alerts.AlertReceiver,
     "CertificateView": operators.Certificate,
     "AuthorityView": operators.Authority,
     "Finding": rollouts.Finding,
@@ -104,7 +114,7 @@ ANSWERED: dict[str, type[Answer]] = {
 """By schema of the API: the class in which the client answers it."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
-NOT_ASKED = {"FleetView", "Certificate", "Error", "Quality", "Lineage", "RolloutPage"}
+NOT_ASKED = {"Certificate", "Error", "FleetView", "GettableAlert", "Lineage", "Quality", "RolloutPage"}
 """Schemas of calls that the page or a device makes."""
 
 SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]

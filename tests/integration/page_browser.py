@@ -13,10 +13,11 @@ import pytest
 from aiohttp import web
 
 from controller.api.app import make_app
-from controller.config import Config, StorageConfig
+from controller.config import AlertsConfig, Config, StorageConfig
 from controller.state import State, open_state
 from controller.trust.access import Role
 from controller.verbs import tokens
+from tests.controller.page_worlds import ALERT_RULES
 
 T = TypeVar("T")
 LOCAL_TOKEN = "edg_local_token_of_the_tests"
@@ -40,7 +41,10 @@ class Served:
         self._thread.start()
         self._runner: web.AppRunner | None = None
         self.port = 0
-        self.state = self.on_loop(lambda: open_state(Config(storage=StorageConfig(data_dir=str(directory)))))
+        (directory / "alerts.toml").write_text(ALERT_RULES)
+        storage = StorageConfig(data_dir=str(directory / "data"))
+        config = Config(storage=storage, alerts=AlertsConfig(file=str(directory / "alerts.toml")))
+        self.state = self.on_loop(lambda: open_state(config))
         self.on_loop(lambda: fill(self.state))
         self.start()
 

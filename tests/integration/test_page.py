@@ -43,7 +43,6 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def look(browser: Any, served: Served) -> Iterator[Look]:
     made = Look(browser, served)
-    made.expected = ("/v1/alerts",)
     yield made
     made.close()
 
@@ -182,6 +181,24 @@ def test_task_revoke_asks_for_the_name_first_and_the_audit_names_who_did_it(look
     assert (newest["actor"], newest["action"], newest["subject"]) == ("local:mara", "device revoke", "ivel-003")
 
 
+def test_task_silence_an_alert_with_a_reason_and_see_who_did(look: Look) -> None:
+    look.enter()
+    look.page.keyboard.press("g")
+    look.page.keyboard.press("a")
+    look.page.wait_for_selector("text=A device cannot write to its disk")
+    tab_to(look, "Silence")
+    look.page.keyboard.press("Enter")
+    look.page.wait_for_selector("dialog[open]")
+
+    look.page.get_by_label("Why, for those who come after you").fill("the card is being replaced")
+    tab_to(look, "Silence for 2 h")
+    look.page.keyboard.press("Enter")
+    look.page.wait_for_selector("text=Silenced for 2 h")
+    newest = look.served.on_loop(lambda: look.served.state.journal.audit_entries(1))[0]
+    assert newest["actor"] == "local:mara"
+    assert "the card is being replaced" in newest["detail"]
+
+
 def test_arrows_go_from_device_to_device_and_enter_opens_the_one_that_is_said(look: Look) -> None:
     look.enter()
     look.go("/fleet", "canvas.heat")
@@ -244,7 +261,6 @@ def test_a_controller_that_is_gone_is_said_and_what_is_known_stays_until_it_is_b
 def test_a_first_run_says_what_to_do_and_fills_by_itself(browser: Any, tmp_path: Path) -> None:
     empty = Served(tmp_path, lambda state: None)
     look = Look(browser, empty)
-    look.expected = ("/v1/alerts",)
     try:
         look.enter()
         look.page.wait_for_selector("text=No device has reported yet")
@@ -285,21 +301,22 @@ def test_a_plot_is_read_by_arrow_keys_and_has_a_table_of_the_same_numbers(look: 
         look.page.keyboard.press("ArrowLeft")
     until(lambda: rates.inner_text() != newest)
     look.page.locator(".plot summary").first.click()
-    assert look.page.locator(".plot table tbody tr").count() > 20
+    until(lambda: look.page.locator(".plot table tbody tr").count() > 20)
 
 
-@pytest.mark.parametrize("width", [320, PHONE["width"], 768, 1280, 1920])
-def test_nothing_is_wider_than_the_screen(look: Look, width: int) -> None:
-    look.page.set_viewport_size({"width": width, "height": 844})
+def test_nothing_is_wider_than_the_screen_on_any_screen(look: Look) -> None:
     look.enter()
     for address in ("/fleet", f"/devices/{STAR}", "/audit"):
         look.go(address, "main table tbody tr")
-        wide = look.page.evaluate(
-            "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
-            " && !e.closest('.scroll, .peek, .hide, .skip, .heat-box')).map(e => e.outerHTML.slice(0, 90)).slice(0, 3)"
-        )
-        assert not wide, (address, width)
-        assert look.page.evaluate("document.documentElement.scrollWidth") <= width
+        for width in (320, PHONE["width"], 768, 1280, 1920):
+            look.page.set_viewport_size({"width": width, "height": 844})
+            look.page.wait_for_timeout(50)  # canvases follow their box a frame later
+            wide = look.page.evaluate(
+                "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
+                " && !e.closest('.scroll, .peek, .hide, .skip')).map(e => e.outerHTML.slice(0, 90)).slice(0, 3)"
+            )
+            assert not wide, (address, width)
+            assert look.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_who_wants_less_motion_gets_none(look: Look) -> None:

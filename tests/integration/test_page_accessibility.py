@@ -68,7 +68,7 @@ def check(look: Look) -> None:
         (f"/devices/{STAR}", ".plot canvas"),
         ("/devices/nobody", "text=There is no device"),
         ("/audit", "#entries tbody tr"),
-        ("/alerts", "main h1"),
+        ("/alerts", "li.alert"),
         ("/rollouts", "main h1"),
         ("/models", "main h1"),
     ],
@@ -153,6 +153,7 @@ def test_axe_finds_nothing_while_the_page_is_loading_and_when_an_answer_fails(lo
         (("fleet-dark", 1280, 860), "/fleet", "#devices tbody tr"),
         (("fleet-phone", 390, 844), "/fleet", "#devices tbody tr"),
         (("device-light", 1280, 800), f"/devices/{STAR}", ".plot canvas"),
+        (("alerts-light", 1280, 760), "/alerts", "li.alert"),
         (("audit-light", 1280, 620), "/audit", "#entries tbody tr"),
     ],
 )

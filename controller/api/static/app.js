@@ -33,7 +33,7 @@ function Link() {
 
 function Header({ page }) {
   const { data: firing } = useAsked(state.me ? "/v1/alerts?state=firing" : "", { topics: ["alerts"], every_s: 60 });
-  const n = (firing?.items || firing || []).length, here = page === "devices" ? "fleet" : page || "fleet", name = (state.me?.name || "").replace(/^local:/, "");
+  const n = firing?.total || 0, here = page === "devices" ? "fleet" : page || "fleet", name = (state.me?.name || "").replace(/^local:/, "");
   const item = ([id, words, icon]) => html`<a href=${`/${id}`} aria-current=${here === id ? "page" : undefined}><${Icon} name=${icon} />${words}
     ${id === "alerts" && n > 0 && html`<span class="count"><span class="hide">firing: </span>${n}</span>`}</a>`;
   return html`<header class="bar"><a class="brand" href="/fleet">${LOGO}Edgeward</a>

@@ -9,7 +9,11 @@ const WORDS = {
   quiet: "silent",
   bad: "failing fail failed rejected regressed rolled_back rolling_back aborting aborted firing error critical",
   ask: "inconclusive proposed unknown",
+<<<<<<< HEAD
   off: "offline waiting absent stopped silenced none info never ended no_data retired",
+=======
+  off: "offline waiting absent stopped silenced inhibited none info never ended retired",
+>>>>>>> page
 };
 const KIND = Object.fromEntries(Object.entries(WORDS).flatMap(([kind, words]) => words.split(" ").map((w) => [w, kind])));
 

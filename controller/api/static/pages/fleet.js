@@ -13,11 +13,13 @@ export function ranked(fleet, model, release) {
   return release === Math.max(...rest.map((s) => s.release)) ? 2 : 3;
 }
 
+const MOST_ALERTS = 5;
+
 /** Firing alerts, what is wrong with the controller, and devices that are to blame for what fails on them. */
 function Alarms({ fleet }) {
   const { data } = useAsked("/v1/alerts?state=firing", { topics: ["alerts"], every_s: 60 });
-  const alerts = (data?.items || data || []).map((a) => [a.labels?.severity === "critical" ? "bad" : "warn",
-    a.annotations?.summary || plain(a.name), a.annotations?.description || "", a.starts_at]);
+  const alerts = (data?.items || []).slice(0, MOST_ALERTS).map((a) => [a.severity === "critical" ? "bad" : "warn",
+    a.annotations.summary || plain(a.name), a.annotations.description || "", a.starts_at]);
   const findings = fleet.findings.map((f) => ["bad", `The controller: ${plain(f.code)}`, f.detail]);
   const sick = fleet.sick.map((s) => ["warn", `${s.device} is to blame for what fails on it`, `${s.model}: ${s.detail}`]);
   const all = [...alerts, ...findings, ...sick];
