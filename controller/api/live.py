@@ -156,12 +156,8 @@ def topic_of(kind: str) -> str:
     if words[0] == "audit":
         return "rollouts" if words[-1].startswith("rollout_") else "audit"
     return {
-<<<<<<< HEAD
         "rollout": "rollouts", "mention": "rollouts", "verdict": "rollouts",
-        "alert": "alerts", "model": "models", "drift": "models",
-=======
-        "rollout": "rollouts", "verdict": "rollouts", "alert": "alerts", "alerts": "alerts", "model": "models", "drift": "models",
->>>>>>> page
+        "alert": "alerts", "alerts": "alerts", "model": "models", "drift": "models",
     }.get(words[0], "fleet")  # fmt: skip
 
 

@@ -24,12 +24,9 @@ HEALTH_TYPE = "dev.edgeward.health"
 EXPIRY_TYPE = "dev.edgeward.expiry"
 VERDICT_TYPE = "dev.edgeward.verdict"
 SICK_TYPE = "dev.edgeward.device.sick"
-<<<<<<< HEAD
 AUDIT_TYPE = "dev.edgeward.audit"
 MENTION_TYPE = "dev.edgeward.mention"
-=======
 ALERT_TYPE = "dev.edgeward.alert"
->>>>>>> page
 
 
 class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
@@ -75,7 +72,6 @@ class VerdictData(Message, frozen=True, tag_field="kind", tag="verdict"):
     figures: Figures | None
 
 
-<<<<<<< HEAD
 class AuditData(Message, frozen=True, tag_field="kind", tag="audit"):
     """An entry of the audit, once it is durable; the event's subject is the entry's."""
 
@@ -95,16 +91,13 @@ class MentionData(Message, frozen=True, tag_field="kind", tag="mention"):
     text: str
 
 
-Data = AuditData | MentionData | RolloutData | HealthData | ExpiryData | SickData | VerdictData
-=======
 class AlertData(Message, frozen=True, tag_field="kind", tag="alert"):
     """An alert that is in another state than before."""
 
     alert: AlertView
 
 
-Data = RolloutData | HealthData | ExpiryData | SickData | VerdictData | AlertData
->>>>>>> page
+Data = AuditData | MentionData | RolloutData | HealthData | ExpiryData | SickData | VerdictData | AlertData
 
 
 class Event(Message, frozen=True):
@@ -173,7 +166,6 @@ class Events:
         )
         self._send(f"{VERDICT_TYPE}.{said.word}", point.rollout, data)
 
-<<<<<<< HEAD
     def tell_audit(self, number: int, entry: Mapping[str, str]) -> None:
         """Makes an event for an entry of the audit: whatever the audit knows, webhooks and readers can hear."""
         data = AuditData(number=number, actor=entry["actor"], action=entry["action"], detail=entry["detail"])
@@ -182,11 +174,10 @@ class Events:
     def tell_mention(self, about: str, subject: str, who: str, *, by: str, text: str) -> None:
         """Makes an event for somebody who was mentioned or asked to look."""
         self._send(MENTION_TYPE, subject, MentionData(about=about, who=who, by=by, text=text))
-=======
+
     def tell_alert(self, alert: AlertView) -> None:
         """Makes an event for an alert that is in another state than before."""
         self._send(f"{ALERT_TYPE}.{alert.state}", alert.fingerprint, AlertData(alert=alert))
->>>>>>> page
 
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""

@@ -276,7 +276,6 @@ class VerdictData(Answer, frozen=True, tag_field="kind", tag="verdict"):
     figures: Figures | None
 
 
-<<<<<<< HEAD
 class AuditData(Answer, frozen=True, tag_field="kind", tag="audit"):
     """An entry of the audit; the event's subject is the entry's."""
 
@@ -293,12 +292,12 @@ class MentionData(Answer, frozen=True, tag_field="kind", tag="mention"):
     who: str
     by: str
     text: str
-=======
+
+
 class AlertData(Answer, frozen=True, tag_field="kind", tag="alert"):
     """An alert that is in another state than before."""
 
     alert: Alert
->>>>>>> page
 
 
 class Event(Answer, frozen=True):
@@ -311,8 +310,4 @@ class Event(Answer, frozen=True):
     subject: str
     time: Time
     datacontenttype: str
-<<<<<<< HEAD
-    data: AuditData | MentionData | RolloutData | HealthData | ExpiryData | SickData | VerdictData
-=======
-    data: RolloutData | HealthData | ExpiryData | SickData | VerdictData | AlertData
->>>>>>> page
+    data: AuditData | MentionData | RolloutData | HealthData | ExpiryData | SickData | VerdictData | AlertData

@@ -36,12 +36,8 @@ COLOURS = {
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
     "pass": "green", "fail": "red", "inconclusive": "yellow", "no_data": "dim",
     "failing": "red", "attention": "yellow", "updating": "cyan", "well": "green",
-<<<<<<< HEAD
     "sent_back": "yellow", "device_sick": "red",
-=======
-    "pass": "green", "fail": "red", "inconclusive": "yellow", "sent_back": "yellow", "device_sick": "red",
     "firing": "red", "critical": "red", "warning": "yellow", "silenced": "cyan", "inhibited": "cyan",
->>>>>>> page
 }  # fmt: skip
 
 

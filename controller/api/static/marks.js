@@ -9,11 +9,7 @@ const WORDS = {
   quiet: "silent",
   bad: "failing fail failed rejected regressed rolled_back rolling_back aborting aborted firing error critical",
   ask: "inconclusive proposed unknown",
-<<<<<<< HEAD
-  off: "offline waiting absent stopped silenced none info never ended no_data retired",
-=======
-  off: "offline waiting absent stopped silenced inhibited none info never ended retired",
->>>>>>> page
+  off: "offline waiting absent stopped silenced inhibited none info never ended retired no_data retired",
 };
 const KIND = Object.fromEntries(Object.entries(WORDS).flatMap(([kind, words]) => words.split(" ").map((w) => [w, kind])));
 
