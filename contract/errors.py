@@ -114,6 +114,10 @@ class Code(StrEnum):
     UNAUTHENTICATED = "unauthenticated"  # no token, or one that is wrong, revoked or past its end
     FORBIDDEN = "forbidden"  # the token's roles do not allow it: ask an administrator for another one
     RATE_LIMITED = "rate_limited"  # too many calls, or too many failed attempts: wait
+    ALERT_RULE_INVALID = "alert_rule_invalid"  # line and cause are in the detail: edgeward alert test FILE
+    UNKNOWN_ALERT = "unknown_alert"  # see `edgeward alert list --state all`
+    UNKNOWN_SILENCE = "unknown_silence"  # see `edgeward alert silences`
+    UNKNOWN_RECEIVER = "unknown_receiver"  # see `edgeward alert receivers`
     UNKNOWN_TOKEN = "unknown_token"  # see `edgeward token list`
     AUDIT_BROKEN = "audit_broken"  # the audit was changed after it was written: compare with an export, find out who
     REQUEST_INVALID = "request_invalid"  # the call itself is off: the detail says how

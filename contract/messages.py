@@ -10,7 +10,15 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.histogram import LATENCY_BUCKETS
-from contract.protocol import MAX_BINS, MAX_DETAIL_CHARS, MAX_FAULTS, MAX_FEATURES, MAX_GROUPS, MAX_MODELS_PER_DEVICE
+from contract.protocol import (
+    MAX_BINS,
+    MAX_DETAIL_CHARS,
+    MAX_FAULTS,
+    MAX_FEATURES,
+    MAX_GROUPS,
+    MAX_LABELS,
+    MAX_MODELS_PER_DEVICE,
+)
 from contract.versions import MAX_VERSION
 from contract.wire import Said
 
@@ -184,7 +192,7 @@ class Heartbeat(Said, frozen=True):
     seq: Count
     uptime_s: Count
     hardware: Hardware
-    labels: Annotated[dict[Short, Short], msgspec.Meta(max_length=32)] = {}
+    labels: Annotated[dict[Short, Short], msgspec.Meta(max_length=MAX_LABELS)] = {}
     models: Annotated[tuple[ModelState, ...], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = ()
     pinned: Annotated[dict[Short, Count], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = {}
     """Releases that the device's own configuration holds models at."""

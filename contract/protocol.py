@@ -36,6 +36,9 @@ MAX_TENSORS_BYTES = 64 * 1024**2
 MAX_MODELS_PER_DEVICE = 16
 """Most models that one desired document may name."""
 
+MAX_LABELS = 32
+"""Labels of a device: its own, and those that the controller gives it, counted apart."""
+
 MAX_FEATURES = 64
 """Columns of a model whose distribution devices report: the first ones, 2 kB of a telemetry message at the most."""
 

@@ -109,6 +109,16 @@ class EventsConfig(Message, frozen=True):
 
     webhooks: tuple[Annotated[str, msgspec.Meta(pattern="^https?://")], ...] = ()
     """Addresses that receive every event by POST, as CloudEvents 1.0."""
+    secret_file: str = ""
+    """A file with a secret of Standard Webhooks (`whsec_...`), by which every event is signed. Empty: unsigned."""
+
+
+class AlertsConfig(Message, frozen=True):
+    """The file with rules and receivers of alerts, and how often rules are judged."""
+
+    file: str = ""
+    """A path; empty: the rules that ship, and no receiver."""
+    every_s: Seconds = 5.0
 
 
 class TelemetryConfig(Message, frozen=True):
@@ -131,6 +141,7 @@ class Config(Message, frozen=True):
     publish: PublishConfig = PublishConfig()
     trust: TrustConfig = TrustConfig()
     events: EventsConfig = EventsConfig()
+    alerts: AlertsConfig = AlertsConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
 
     @property

@@ -8,6 +8,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -21,16 +22,18 @@ from controller.broker.process import start_broker
 from controller.broker.retained import RetainedState
 from controller.broker.sentinels import Sentinels
 from controller.clock import today
+from controller.events.notifier import Notifier
 from controller.events.webhooks import Webhooks
 from controller.health import Finding
 from controller.reconcile.deeds import Deed
 from controller.reconcile.measured import open_marks
 from controller.reconcile.one_pass import Passes
+from controller.reconcile.roster import fresh_roster
 from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
 from controller.state import State
 from controller.telemetry.counts import Counted
-from controller.verbs import audit, certificates, devices, policies
+from controller.verbs import alerts, audit, certificates, devices, policies
 from controller.verbs.health import tell_changes
 from controller.verbs.push import finish_interrupted
 
@@ -40,6 +43,8 @@ TEND_S = 1.0
 """Between two looks at a started broker."""
 UNFETCHED = frozenset({Code.TRANSFER_STALLED, Code.CHUNK_INVALID, Code.DIGEST_MISMATCH})
 """What a device reports where the broker holds no whole blob for it."""
+HANGING_S = 30.0
+"""A pass that is so late leaves the alerts to the task that watches."""
 HEALTH_S = 5.0
 """Between two looks at the controller's health. With the limits of `controller.health` a fault is told in 60 s."""
 
@@ -60,7 +65,12 @@ class Service:
             state.foreign,
             lost=self._sentinels.lost,
         )
-        self._webhooks = Webhooks(state.config.events.webhooks, state.events)
+        events, kept = state.config.events, state.alerts
+        secret = Path(events.secret_file).expanduser() if events.secret_file else None
+        self._webhooks = Webhooks(events.webhooks, state.events, secret)
+        beside = Path(kept.source).parent if kept.source else state.config.data_dir
+        self._notifier = Notifier(kept.file.receiver, beside, kept.records.put_delivered)
+        state.event_fares, state.notifier = self._webhooks.fares, self._notifier
         self._passes = Passes(state.world, state.records, history=_History(state), broker=self, listener=self)
         self._tasks: list[asyncio.Task[None]] = []
         self._findings: tuple[Finding, ...] = ()
@@ -74,6 +84,7 @@ class Service:
         state.broker = start_broker(state.config.broker, state.config.data_dir / "broker", (state.enrolment, today()))
         self._connect()
         self._webhooks.start()
+        self._notifier.start()
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._watch())]
         _log.info("%s broker at %s", state.broker.kind, state.broker.shown)
 
@@ -105,6 +116,7 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._webhooks.stop()
+        await self._notifier.stop()
         await state.deliveries.stop()
         if state.bucket is not None:
             await state.bucket.stop()
@@ -119,6 +131,7 @@ class Service:
         state = self._state
         state.trust_changed |= state.trust_metadata.refresh(today())
         await self._passes.run(state.inbox, time.time())
+        fresh_roster(state.world, time.time())
         self._answer()
         state.telemetry.tend(time.time(), open_marks(state.world))
         policies.start_due(state)
@@ -223,6 +236,14 @@ class Service:
         except Exception as error:  # one bad pass must not end the controller
             passes.failed(time.monotonic(), f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS])
             _log.exception("pass failed, trying again")
+        self._look_at_alerts()
+
+    def _look_at_alerts(self) -> None:
+        """Judges the rules of alerts, also after a pass that failed: that is what some of them are about."""
+        try:
+            alerts.look_again(self._state, self._notifier)
+        except Exception:  # alerts must not end the passes
+            _log.exception("alerts could not be judged, trying again")
 
     async def _watch(self) -> None:
         """Tends a started broker, puts right what others retain, tells of what is wrong, also while a pass hangs."""
@@ -236,6 +257,8 @@ class Service:
                 if self._state.connected and self._retained.put_right():
                     self._retained.restore_needed = True
                     self._state.poke()
+                if time.monotonic() >= self._state.alerts.next_look + HANGING_S:
+                    self._look_at_alerts()  # a pass hangs: this task goes on
                 if changed or time.monotonic() >= judge_at:
                     self._findings = tell_changes(self._state, self._findings)
                     judge_at = time.monotonic() + HEALTH_S

@@ -6,10 +6,17 @@ Decides what is opened, in which order, and where it lies. Refuses to know what 
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contract.errors import BadInput, Code
+from controller.alerts.check import read_alert_file
+from controller.alerts.defaults import DEFAULTS
+from controller.alerts.facts import Signal
+from controller.alerts.records import TABLES as ALERT_TABLES
+from controller.alerts.records import AlertRecords
+from controller.alerts.state import AlertState
 from controller.broker.foreign import Foreign
 from controller.broker.inbox import Inbox
 from controller.broker.link import ControllerLink
@@ -21,7 +28,9 @@ from controller.config import Config
 from controller.convert.starter import Starter
 from controller.convert.turns import Turns
 from controller.encode.deliveries import Deliveries
+from controller.events.attempts import Fare
 from controller.events.cloudevents import Events
+from controller.events.notifier import Notifier
 from controller.health import PassRecord
 from controller.reconcile.durable import MOVED_TABLES, TABLES, FleetRecords, rows_of_table
 from controller.reconcile.world import World
@@ -31,6 +40,7 @@ from controller.registry.bucket import Bucket
 from controller.registry.captures import Captures
 from controller.registry.catalogue import Catalogue
 from controller.registry.credentials import Credentials
+from controller.registry.discussions import Discussions
 from controller.registry.fleet_tables import FleetTables
 from controller.registry.journal import Journal
 from controller.registry.notes import NoteStore
@@ -72,6 +82,7 @@ class State:
     registry: Registry
     aliases: Aliases
     notes: NoteStore
+    discussions: Discussions
     catalogue: Catalogue
     trust_metadata: TrustMetadata
     publisher: Publisher
@@ -84,10 +95,19 @@ class State:
     bucket: Bucket | None
     passes: PassRecord
     audit_seal: AuditSeal
+    alerts: AlertState
+    started_at: float
+    """In seconds since 1970."""
     audit_fault: str = ""
     """What this start found wrong with the audit."""
     told_root: str = ""
     """The newest root that the audit is known to name."""
+    notifier: Notifier | None = None
+    """Tells receivers of alerts, once the service has started it."""
+    event_fares: Sequence[Fare] = ()
+    """How the receivers of events fare."""
+    signals: Callable[[], Sequence[Signal]] = tuple
+    """What watching the data of models says now."""
     broker: RunningBroker | None = None
     """Once the service has started or found it."""
     links: Sequence[ControllerLink] = ()
@@ -155,7 +175,7 @@ def open_state(config: Config) -> State:
     """
     directory, now = config.data_dir, today()
     store, journal = TinyStore(directory / "tables"), Journal(directory / "journal.sqlite")
-    tables = FleetTables(directory / "fleet.sqlite", TABLES)
+    tables = FleetTables(directory / "fleet.sqlite", (*TABLES, *ALERT_TABLES))
     tables.take_over(directory / "tables", MOVED_TABLES, rows_of_table)
     records = FleetRecords(tables)
     blobs, registry = BlobStore(directory / "blobs"), Registry(store)
@@ -180,6 +200,7 @@ def open_state(config: Config) -> State:
         _log.error("%s cannot be read and was left aside: %s", row, why)
     events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
     events.know(world.durable.rollouts.values())
+    journal.told = events.tell_audit
     return State(
         config=config,
         store=store,
@@ -195,6 +216,7 @@ def open_state(config: Config) -> State:
         registry=registry,
         aliases=aliases,
         notes=notes,
+        discussions=Discussions(store),
         catalogue=Catalogue(registry, aliases, notes),
         trust_metadata=trust_metadata,
         publisher=Publisher(registry, blobs, trust_metadata),
@@ -208,7 +230,22 @@ def open_state(config: Config) -> State:
         passes=PassRecord(time.monotonic()),
         audit_seal=audit_seal,
         audit_fault=audit_fault,
+        alerts=_alerts(config, tables),
+        started_at=time.time(),
     )
+
+
+def _alerts(config: Config, tables: FleetTables) -> AlertState:
+    """The rules of the configured file, or those that ship. BadInput `alert_rule_invalid`, `config_invalid`."""
+    records = AlertRecords(tables)
+    if not config.alerts.file:
+        return AlertState(DEFAULTS, "", "", records)
+    path = Path(config.alerts.file).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(Code.CONFIG_INVALID, f"alerts.file: {path}: {getattr(error, 'strerror', error)}") from None
+    return AlertState(read_alert_file(text, str(path)), text, str(path), records)
 
 
 def _bucket(config: Config) -> Bucket | None:

@@ -15,8 +15,7 @@ import msgspec
 from contract.errors import BadInput
 from contract.stick import ALL_MESSAGES
 from edgeward import sticks
-from edgeward.answers.answer import Sentences
-from edgeward.answers.devices import Claim, Device, DeviceAnswer, DeviceDetail, Enrolment, Retired
+from edgeward.alert_calls import AlertCalls
 from edgeward.answers.models import Capture
 from edgeward.answers.operators import (
     AuditEntry,
@@ -33,9 +32,10 @@ from edgeward.answers.operators import (
     Token,
     Trust,
 )
-from edgeward.answers.rollouts import DeploymentPolicy, Event, Preview, Rollout
+from edgeward.answers.rollouts import DeploymentPolicy, Event, Preview, RolloutSummary
 from edgeward.answers.table import Table
 from edgeward.answers.telemetry import TelemetryRow
+from edgeward.device_calls import DeviceCalls
 from edgeward.drift_calls import DriftCalls
 from edgeward.rollout_handle import RolloutHandle
 from edgeward.settings import find_settings
@@ -48,7 +48,7 @@ CAPTURED_PAGE = 10_000
 """Rows of captured inferences per call: the most that the controller answers."""
 
 
-class Client(VersionCalls, DriftCalls):
+class Client(VersionCalls, DeviceCalls, AlertCalls, DriftCalls):
     """A connection to one controller. Without arguments it finds a local one (see `edgeward.settings`).
 
     >>> client = Client()                                              # doctest: +SKIP
@@ -115,9 +115,11 @@ class Client(VersionCalls, DriftCalls):
         strategy: str | dict[str, Any] = "canary",
         selector: dict[str, str] | None = None,
         again: bool = False,
+        schedule: dict[str, Any] | None = None,
     ) -> Preview:
         """What `rollout` would do: waves, who is left out and why, bytes, earliest end, what its rules can detect."""
         body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
+        body["schedule"] = schedule or {}
         return Preview.read(self._transport.post("/v1/rollouts/plan", body))
 
     def rollout(
@@ -129,14 +131,16 @@ class Client(VersionCalls, DriftCalls):
         selector: dict[str, str] | None = None,
         plan_digest: str = "",
         again: bool = False,
+        schedule: dict[str, Any] | None = None,
     ) -> RolloutHandle:
         """Starts a rollout of a release (None: the newest that passed) to devices with these labels (None: all).
 
         With the `plan_digest` of a `plan` that very plan is started, or nothing (`plan_changed`). A version that was
-        rolled back is started only `again` (`version_rolled_back`).
+        rolled back is started only `again` (`version_rolled_back`). `schedule` says when offers are made: `not_before`
+        and `not_after` in seconds since 1970, `hours` in UTC such as `["mon-fri 08:00-16:00"]`.
         """
         body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
-        body["plan_digest"] = plan_digest
+        body |= {"plan_digest": plan_digest, "schedule": schedule or {}}
         return RolloutHandle(self._transport, self._transport.post("/v1/rollouts", body)["id"])
 
     def deploy(
@@ -172,9 +176,11 @@ class Client(VersionCalls, DriftCalls):
         handle.show()
         return handle
 
-    def rollouts(self) -> Table[Rollout]:
-        """All rollouts, newest first."""
-        return Table(map(Rollout.read, self._transport.get("/v1/rollouts")))
+    def rollouts(self, *, model: str = "", only_open: bool = False, limit: int = 1000) -> Table[RolloutSummary]:
+        """The newest `limit` rollouts (at most 1,000), newest first; of a model, and only those that go on."""
+        asked = {"limit": str(limit), **({"model": model} if model else {}), **({"open": "true"} if only_open else {})}
+        found = self._transport.get(f"/v1/rollouts?{urlencode(asked)}")
+        return Table(map(RolloutSummary.read, found["rollouts"]))
 
     def telemetry(
         self, model: str, *, every: str = "hour", by: str = "fleet", since: float = 0.0, until: float = 0.0
@@ -182,26 +188,6 @@ class Client(VersionCalls, DriftCalls):
         """What devices measured of a model, by time; `since` and `until` in seconds since 1970, 0: the newest day."""
         asked = f"every={every}&by={by}&since={since}&until={until}"
         return Table(map(TelemetryRow.read, self._transport.get(f"/v1/models/{model}/telemetry?{asked}")))
-
-    def devices(self) -> Table[Device]:
-        """The fleet; in print and in `to_frame()` one row per device and model."""
-        return Table(map(Device.read, self._transport.get("/v1/devices")))
-
-    def device(self, name: str) -> DeviceDetail:
-        """One device with its history."""
-        return DeviceDetail.read(self._transport.get(f"/v1/devices/{name}"))
-
-    def why(self, device: str) -> Sentences:
-        """Why a device runs what it runs, in order."""
-        return Sentences.read(self._transport.get(f"/v1/devices/{device}/why"))
-
-    def unquarantine(self, device: str) -> int:
-        """Offers a device versions again that have failed there; how many those are."""
-        return int(self._transport.post(f"/v1/devices/{device}/unquarantine")["versions"])
-
-    def enrolment(self) -> Enrolment:
-        """Broker address and root of trust for a new device."""
-        return Enrolment.read(self._transport.get("/v1/enrolment"))
 
     def create_token(self, name: str, roles: Sequence[str], days: float) -> NewToken:
         """A new token for somebody; its secret is answered this once."""
@@ -247,41 +233,6 @@ class Client(VersionCalls, DriftCalls):
     def audit(self) -> AuditExport:
         """All of the audit, with the checkpoints that are kept elsewhere."""
         return AuditExport.read(self._transport.get("/v1/audit/export"))
-
-    def claim(self, device: str) -> Claim:
-        """What a device needs to enrol, once, within an hour. Treat it as a password."""
-        return Claim.read(self._transport.post(f"/v1/devices/{device}/claim"))
-
-    def revoke(self, device: str) -> int:
-        """Takes a device's certificates away; how many those were."""
-        return int(self._transport.post(f"/v1/devices/{device}/revoke")["certificates"])
-
-    def retire(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
-        """Takes devices, by name or labels, out of the fleet for good; what became of each.
-
-        Certificates and sessions end, rollouts count them neither way, their history stays.
-        """
-        return self._devices("retire", devices, selector)
-
-    def replace(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
-        """Prepares new hardware under known names: old keys end, labels and what is desired stay; a claim for each."""
-        return self._devices("replace", devices, selector)
-
-    def adopt(self, devices: Sequence[str]) -> Table[DeviceAnswer]:
-        """Takes over devices from another controller, or after `retire`; a claim for each, for `edgeward-agent adopt`.
-
-        What they serve they go on serving.
-        """
-        answers = self._transport.post("/v1/devices/adopt", {"devices": list(devices)})
-        return Table(map(DeviceAnswer.read, answers))
-
-    def retired(self) -> Table[Retired]:
-        """Devices that were taken out of the fleet."""
-        return Table(map(Retired.read, self._transport.get("/v1/retired")))
-
-    def _devices(self, verb: str, devices: Sequence[str], selector: dict[str, str] | None) -> Table[DeviceAnswer]:
-        body = {"devices": list(devices), "selector": selector or {}}
-        return Table(map(DeviceAnswer.read, self._transport.post(f"/v1/devices/{verb}", body)))
 
     def certificates(self, subject: str = "svc.") -> Table[Certificate]:
         """Certificates of a device, newest first; "svc.": those of the controller's services, "": the newest of all."""

@@ -2,14 +2,18 @@
 
 import time
 from collections.abc import Iterator
+from urllib.parse import quote, urlencode
 
 from contract.errors import WorldError
 from edgeward.answers.answer import Sentences
-from edgeward.answers.rollouts import Rollout, Verdict, VerdictPoint
+from edgeward.answers.rollout_looks import Discussion, RolloutComparison, RolloutEvent
+from edgeward.answers.rollouts import Member, Rollout, VerbPreview, Verdict, VerdictPoint
 from edgeward.answers.table import Table
 from edgeward.transport import Transport
 
 POLL_S = 0.5
+PAGE = 1000
+"""Members that are asked for at a time."""
 AWAY_S = 600.0
 """For so long a controller that was there may be away while somebody watches: the rollout goes on when it is back."""
 
@@ -58,6 +62,57 @@ class RolloutHandle:
                 raise TimeoutError(f"rollout {self.id} is still {view.status} after {timeout_s} s: {view.counts}")
         raise AssertionError("watch ends only with a rollout that has ended")
 
+    def members(self, *outcomes: str) -> Table[Member]:
+        """Its members in the order of the plan; with outcomes, those alone that have one of them."""
+        asked = [("outcome", each) for each in outcomes]
+        found: list[Member] = []
+        while True:
+            query = urlencode([*asked, ("limit", str(PAGE)), ("offset", str(len(found)))])
+            page = self._transport.get(f"/v1/rollouts/{self.id}/members?{query}")
+            found += map(Member.read, page["members"])
+            if len(found) >= page["total"] or not page["members"]:
+                return Table(found)
+
+    def preview(self, verb: str) -> VerbPreview:
+        """What pause, resume, promote, abort or rollback would do now; nothing happens."""
+        return VerbPreview.read(self._transport.post(f"/v1/rollouts/{self.id}/preview?verb={quote(verb)}"))
+
+    def story(self) -> Table[RolloutEvent]:
+        """What has happened to it, oldest first: the newest 500 events, whenever they were."""
+        return Table(map(RolloutEvent.read, self._transport.get(f"/v1/rollouts/{self.id}/events")))
+
+    def compare(self, other: str) -> RolloutComparison:
+        """This rollout and another one side by side."""
+        return RolloutComparison.read(self._transport.get(f"/v1/rollouts/{self.id}/compare/{quote(other, safe='')}"))
+
+    def retry(self) -> "RolloutHandle":
+        """Starts the release again on the devices alone on which this rollout, which has ended, failed."""
+        return RolloutHandle(self._transport, self._transport.post(f"/v1/rollouts/{self.id}/retry")["id"])
+
+    def discussion(self) -> Discussion:
+        """What people wrote beside it."""
+        return Discussion.read(self._transport.get(self._written))
+
+    def write_note(self, text: str) -> Discussion:
+        """Replaces its note; an empty text removes it."""
+        return Discussion.read(self._transport.put(f"{self._written}/note", {"text": text}))
+
+    def set_ticket(self, address: str) -> Discussion:
+        """Links it with a ticket; an empty address ends that."""
+        return Discussion.read(self._transport.put(f"{self._written}/ticket", {"ticket": address}))
+
+    def comment(self, text: str) -> Discussion:
+        """Writes a comment; whoever is named after an @ is told of it by an event."""
+        return Discussion.read(self._transport.post(f"{self._written}/comments", {"text": text}))
+
+    def ask_review(self, who: str, text: str = "") -> Discussion:
+        """Asks somebody to look at it; their next comment or approval ends that."""
+        return Discussion.read(self._transport.post(f"{self._written}/reviews", {"who": who, "text": text}))
+
+    @property
+    def _written(self) -> str:
+        return f"/v1/rollouts/{self.id}/discussion"
+
     def judge(self, *, revert: bool = False) -> Table[Verdict]:
         """What its accuracy rules say now that labels have come; with `revert` it is rolled back where one fails."""
         return Table(map(Verdict.read, self._transport.post(f"/v1/rollouts/{self.id}/judge", {"revert": revert})))
@@ -74,25 +129,25 @@ class RolloutHandle:
         """Starts a proposed rollout: the second person's consent to the plan that they have seen."""
         return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/approve", {"plan_digest": plan_digest}))
 
-    def pause(self) -> Rollout:
+    def pause(self, reason: str = "") -> Rollout:
         """Stops starting devices; what is under way goes on."""
-        return self._steer("pause")
+        return self._steer("pause", reason)
 
-    def resume(self) -> Rollout:
+    def resume(self, reason: str = "") -> Rollout:
         """Goes on; failures and measurements known by now no longer count."""
-        return self._steer("resume")
+        return self._steer("resume", reason)
 
-    def promote(self) -> Rollout:
+    def promote(self, reason: str = "") -> Rollout:
         """Ends the wave now, whatever its soak and undecided rules say, or says why not (`rollout_conflict`)."""
-        return self._steer("promote")
+        return self._steer("promote", reason)
 
-    def abort(self) -> Rollout:
+    def abort(self, reason: str = "") -> Rollout:
         """Stops; devices that have confirmed the release keep it, all others are set back."""
-        return self._steer("abort")
+        return self._steer("abort", reason)
 
-    def rollback(self) -> Rollout:
+    def rollback(self, reason: str = "") -> Rollout:
         """Sets every touched device back to its last confirmed release."""
-        return self._steer("rollback")
+        return self._steer("rollback", reason)
 
-    def _steer(self, verb: str) -> Rollout:
-        return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/{verb}"))
+    def _steer(self, verb: str, reason: str) -> Rollout:
+        return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/{verb}", {"reason": reason}))

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 import msgspec
 from aiohttp import web
 
+from controller.api.audit_routes import CHECKED, Checked
 from controller.api.auth import (
     API,
     CALLS,
     FAILED,
     NEEDS,
     PROOFS,
+    SESSIONS,
     TOKEN,
     TOKENS,
     calls,
@@ -24,13 +26,16 @@ from controller.api.auth import (
 from controller.api.body import BODY_LIMITS, PUSHES, Pushes, let_wait, read_body
 from controller.api.door import HANDLER_ARGS
 from controller.api.errors import Handler, errors_to_json
+from controller.api.live import live_app
 from controller.api.metrics import metrics
 from controller.api.openapi import openapi
-from controller.api.page import PAGE_FILES, page
+from controller.api.page import PAGE_ADDRESSES, page, static_file, static_paths
+from controller.api.page_routes import CELLS, KeptCells
 from controller.api.route import Endpoint
 from controller.api.routes import ROUTES
 from controller.api.state_key import STATE
 from controller.state import State
+from controller.trust.sessions import Sessions
 from controller.verbs import refusals
 
 OPENAPI, METRICS = "/v1/openapi.json", "/metrics"
@@ -46,6 +51,7 @@ def make_app(state: State, token: str) -> web.Application:
     app[STATE] = state
     app[TOKEN] = token
     app[TOKENS] = state.tokens
+    app[SESSIONS] = Sessions(token)
     app[API] = state.config.api
     app[FAILED], app[CALLS] = failures(), calls()
     app[PUSHES] = Pushes(state.config.data_dir / "incoming")
@@ -57,11 +63,18 @@ def make_app(state: State, token: str) -> web.Application:
     app.router.add_get(OPENAPI, _as_json(_openapi))
     app[NEEDS]["GET", METRICS] = "nothing"
     app.router.add_get(METRICS, metrics)
-    for path in PAGE_FILES:
-        app[NEEDS]["GET", path] = "nothing"
-        app.router.add_get(path, page)
+    _add_page(app)
+    app[CHECKED], app[CELLS] = Checked(), KeptCells()
+    live_app(app)
     app.cleanup_ctx.append(_tell_refusals)
     return app
+
+
+def _add_page(app: web.Application) -> None:
+    """Adds the page's addresses and files, which need no token: there is no secret in them."""
+    for path, answer in [*((each, page) for each in PAGE_ADDRESSES), *((p, static_file(p)) for p in static_paths())]:
+        app[NEEDS]["GET", path] = "nothing"
+        app.router.add_get(path, answer)
 
 
 async def _tell_refusals(app: web.Application) -> AsyncIterator[None]:

@@ -6,6 +6,7 @@ one.
 """
 
 import hmac
+import math
 import time
 from typing import Literal, get_args
 
@@ -19,6 +20,7 @@ from controller.api.state_key import STATE
 from controller.config import ApiConfig
 from controller.trust.access import ALL_ROLES, Permission, Subject
 from controller.trust.refusals import Refusal
+from controller.trust.sessions import LOCAL, Session, Sessions
 from controller.trust.tokens import Tokens
 from controller.verbs import refusals
 
@@ -26,6 +28,7 @@ Needs = Permission | Literal["nothing"]
 Proof = Literal["token", "claim", "signature"]
 TOKEN = web.AppKey("token", str)
 TOKENS = web.AppKey("tokens", Tokens)
+SESSIONS = web.AppKey("sessions", Sessions)
 NEEDS = web.AppKey("needs", dict[tuple[str, str], Needs])
 PROOFS = web.AppKey("proofs", dict[tuple[str, str], Proof])
 API = web.AppKey("api", ApiConfig)
@@ -33,6 +36,10 @@ SUBJECT = web.RequestKey("subject", Subject)
 FAILED = web.AppKey("failed", dict[Proof, Limiter])
 CALLS = web.AppKey("calls", Limiter)
 AUDITED = (401, 403, 429)
+PAGE_HEADER = "X-Edgeward-Page"
+"""What the page sends beside its cookie with whatever changes something. Pages of other origins cannot send it: a
+browser would ask this server first whether they may, and it never says yes."""
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def failures() -> dict[Proof, Limiter]:
@@ -103,6 +110,41 @@ def still_good(request: web.Request) -> bool:
     return _subject(request) is not None
 
 
+def token_holder(request: web.Request, token: str, actor: str, now: float) -> tuple[str, Subject, float] | None:
+    """(the token's id, its holder, its end in seconds since 1970); None for a token that is not valid."""
+    if hmac.compare_digest(token.encode(errors="surrogateescape"), request.app[TOKEN].encode()):
+        return LOCAL, _local(actor), math.inf
+    return request.app[TOKENS].valid(token, now)
+
+
+def session_of(request: web.Request, now: float) -> Session | None:
+    """The page's session that came with a request, if there is one."""
+    sessions = request.app[SESSIONS]
+    return sessions.read(request.cookies.get(sessions.cookie, ""), now)
+
+
+def session_holder(request: web.Request) -> tuple[Subject, float] | None:
+    """(holder, end of the token in seconds since 1970) of the page's session; None without one that is good."""
+    now = time.time()
+    session = session_of(request, now)
+    if session is None:
+        return None
+    if session.token == LOCAL:
+        return _local(session.actor), math.inf
+    return request.app[TOKENS].holder(session.token, now)
+
+
+def check_page_header(request: web.Request) -> None:
+    """BadInput `forbidden` for what a page of another origin could have sent."""
+    if PAGE_HEADER not in request.headers:
+        raise BadInput(Code.FORBIDDEN, f"send the header {PAGE_HEADER} beside the session's cookie")
+
+
+def count_wrong_token(request: web.Request) -> None:
+    """Counts a wrong token; BadInput `rate_limited` once the address has sent too many."""
+    _count_failure(request, "token")
+
+
 async def _prove(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers a call whose body carries its proof. Failed attempts of other callers never block a correct proof."""
     proof = request.app[PROOFS].get(_entry(request), "token")
@@ -123,11 +165,22 @@ def _authenticate(request: web.Request) -> Subject:
 
 
 def _subject(request: web.Request) -> Subject | None:
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if hmac.compare_digest(given.encode(errors="surrogateescape"), request.app[TOKEN].encode()):
-        name = request.headers.get("X-Edgeward-Actor", "somebody")[:64]
-        return Subject(f"local:{name}", frozenset(ALL_ROLES), local=True)
-    return request.app[TOKENS].subject(given, time.time())
+    """The caller by its token, or by the page's session; a session may change something with the page's header only."""
+    now = time.time()
+    if "Authorization" in request.headers:
+        given = request.headers["Authorization"].removeprefix("Bearer ")
+        holder = token_holder(request, given, request.headers.get("X-Edgeward-Actor", ""), now)
+        return holder[1] if holder is not None else None
+    found = session_holder(request)
+    if found is None:
+        return None
+    if request.method not in SAFE_METHODS:
+        check_page_header(request)
+    return found[0]
+
+
+def _local(actor: str) -> Subject:
+    return Subject(f"local:{actor[:64] or 'somebody'}", frozenset(ALL_ROLES), local=True)
 
 
 def _count_failure(request: web.Request, proof: Proof) -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from contract.errors import Code
 from contract.messages import Phase
+from controller.alerts.muting import NOTHING
 from controller.api.state_key import STATE
 from controller.fleet.faults import faults_of
 from controller.fleet.twin import PresenceWord
@@ -20,6 +21,7 @@ from controller.health import CODES, Facts, findings_of, nearest_expiry
 from controller.reconcile.world import World
 from controller.rollout.model import Status
 from controller.state import State
+from controller.verbs.alerts import fares_of
 from controller.verbs.health import DAY_S, facts_of
 
 FAMILIES = {
@@ -37,6 +39,10 @@ FAMILIES = {
     "edgeward_controller_device_faults": ("gauge", "Devices with something wrong, by code; `other` for unknown codes."),
     "edgeward_controller_device_sources": ("gauge", "Sensors and sinks of devices, by kind and state."),
     "edgeward_controller_rollouts": ("gauge", "Rollouts, by status."),
+    "edgeward_controller_alerts": ("gauge", "Alerts, by state."),
+    "edgeward_controller_alert_look_age_seconds": ("gauge", "Since rules of alerts were last judged."),
+    "edgeward_controller_alert_rule_faults_total": ("counter", "Times that a rule of alerts could not be judged."),
+    "edgeward_controller_notifications_total": ("counter", "Messages to receivers, by receiver and result."),
     "edgeward_controller_messages_dropped_total": ("counter", "Messages that were refused or dropped, by reason."),
     "edgeward_controller_retained_put_right_total": ("counter", "Times that others had retained over a topic."),
 }
@@ -80,9 +86,26 @@ def _samples(state: State, facts: Facts) -> Iterator[tuple[str, str, float]]:
     yield "edgeward_controller_pass_seconds_count", "", state.passes.good
     yield "edgeward_controller_pass_failures_total", "", state.passes.failures
     yield from _of_fleet(state.world, time.time())
+    yield from _of_alerts(state, time.time())
     for reason in REASONS:
         yield "edgeward_controller_messages_dropped_total", f'{{reason="{reason}"}}', state.inbox.counts[reason]
     yield "edgeward_controller_retained_put_right_total", "", state.foreign.count
+
+
+def _of_alerts(state: State, now: float) -> Iterator[tuple[str, str, float]]:
+    """Counts of alerts, and how receivers fare: their names are of the configuration, not of devices."""
+    kept = state.alerts
+    words = Counter(
+        kept.muted.get(alert.fingerprint, NOTHING).word(alert.state) for alert in kept.records.active.values()
+    )
+    for word in ("pending", "firing", "silenced", "inhibited"):
+        yield "edgeward_controller_alerts", f'{{state="{word}"}}', words[word]
+    yield "edgeward_controller_alert_look_age_seconds", "", now - (kept.looked_at or state.started_at)
+    yield "edgeward_controller_alert_rule_faults_total", "", kept.rule_faults
+    for name, fare in fares_of(state).items():
+        for result in ("sent", "refused", "given_up", "dropped"):
+            labels = f'{{receiver="{name}",result="{result}"}}'
+            yield "edgeward_controller_notifications_total", labels, getattr(fare, result)
 
 
 def _of_fleet(world: World, now: float) -> Iterator[tuple[str, str, float]]:

@@ -1,29 +1,98 @@
-"""The fleet's page: three files without a secret. Its content comes from `/v1/fleet`, with the reader's token.
+"""The page: files without a secret, the same `index.html` at every address that a person may keep or send.
 
-Refuses to make HTML: names that devices chose reach the page as data and remain text there.
+Decides which addresses are the page's, and what a browser may load for them: this controller's own files, nothing else.
+Refuses to make HTML: names that devices chose reach the page as JSON and remain text there.
 """
 
+import gzip
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from aiohttp import web
 
-PAGE_FILES = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
+PAGE_ADDRESSES = (
+    "/",
+    "/fleet",
+    "/rollouts",
+    "/rollouts/{rollout}",
+    "/models",
+    "/models/{model}",
+    "/devices/{device}",
+    "/alerts",
+    "/audit",
+)
+"""Where `index.html` is served; filters stand in the query."""
+STATIC = Path(__file__).with_name("static")
+STATIC_PREFIX = "/static"
+_KINDS = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
 }
-_STATIC = Path(__file__).with_name("static")
+"""Files of other kinds, such as licences, are not served."""
 _HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+    "Vary": "Accept-Encoding",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file as it is sent."""
+
+    kind: str
+    plain: bytes
+    packed: bytes
+    tag: str
+
+
+def static_paths() -> tuple[str, ...]:
+    """The paths of the page's files below `/static`, sorted."""
+    return tuple(
+        sorted(f"{STATIC_PREFIX}/{each.relative_to(STATIC).as_posix()}" for each in STATIC.rglob("*") if _served(each))
+    )
+
+
 async def page(request: web.Request) -> web.Response:
-    """Serves one of the page's three files."""
-    name, kind = PAGE_FILES[request.path]
-    text = (_STATIC / name).read_text(encoding="utf-8")
-    return web.Response(text=text, content_type=kind, headers=_HEADERS)
+    """Serves `index.html`."""
+    return _answer(request, STATIC / "index.html")
+
+
+def static_file(path: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Returns what serves the file at an address of `static_paths`."""
+    found = STATIC / path.removeprefix(f"{STATIC_PREFIX}/")
+
+    async def serve(request: web.Request) -> web.Response:
+        return _answer(request, found)
+
+    return serve
+
+
+def _served(path: Path) -> bool:
+    return path.is_file() and path.suffix in _KINDS and path.name != "index.html"
+
+
+def _answer(request: web.Request, path: Path) -> web.Response:
+    """The file, packed where the browser takes that; 304 where it has the same one already."""
+    found = _load(path, path.stat().st_mtime_ns)
+    headers = {**_HEADERS, "ETag": found.tag}
+    if request.headers.get("If-None-Match") == found.tag:
+        return web.Response(status=304, headers=headers)
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        return web.Response(body=found.packed, content_type=found.kind, headers={**headers, "Content-Encoding": "gzip"})
+    return web.Response(body=found.plain, content_type=found.kind, charset="utf-8", headers=headers)
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path, _changed_at: int) -> _File:
+    plain = path.read_bytes()
+    tag = f'"{hashlib.sha256(plain).hexdigest()[:16]}"'
+    return _File(_KINDS[path.suffix], plain, gzip.compress(plain, mtime=0), tag)

@@ -1,19 +1,39 @@
 """The routes of rollouts: preview, start, steer, approve, and why."""
 
 import time
-from typing import Any
+from typing import Any, get_args
 
 from aiohttp import web
 
+from contract.errors import BadInput, Code
 from contract.wire import Message, decode
 from controller.api import views
 from controller.api.auth import actor_of, subject_of
-from controller.api.rollout_views import RolloutView, VerdictView, rollout_view, verdict_view
+from controller.api.paging import page_of
+from controller.api.rollout_views import (
+    MemberPage,
+    RolloutPage,
+    RolloutView,
+    VerdictView,
+    member_page,
+    rollout_summary,
+    rollout_view,
+    verdict_view,
+)
 from controller.api.route import Route
 from controller.api.state_key import STATE
+from controller.api.version_routes import number_of
 from controller.reconcile.preview import Preview
-from controller.verbs import devices, rollouts
+from controller.reconcile.preview import preview as preview_of
+from controller.rollout.model import FINAL
+from controller.rollout.schedule import ALWAYS, Schedule
+from controller.verbs import devices, rollouts, steering
+from controller.verbs.retries import retry_failed
+from controller.verbs.rollout_comparison import RolloutComparison, compare
+from controller.verbs.rollout_story import RolloutEvent, story
 from controller.verbs.rollouts import resolve_strategy
+from controller.verbs.steering import Seen
+from controller.verbs.verb_previews import VerbPreview, preview_verb
 
 
 class PlanRequest(Message, frozen=True):
@@ -28,6 +48,8 @@ class PlanRequest(Message, frozen=True):
     """Labels that a device must have; empty: every device."""
     again: bool = False
     """Whether a version may be started that was rolled back."""
+    schedule: Schedule = ALWAYS
+    """When offers may be made."""
 
 
 class RolloutRequest(PlanRequest, frozen=True):
@@ -57,11 +79,37 @@ def _release(request: web.Request, wanted: PlanRequest) -> int | None:
     return request.app[STATE].aliases.resolve(wanted.model, wanted.release)
 
 
-async def list_rollouts(request: web.Request) -> list[RolloutView]:
-    """Every rollout, newest first."""
-    world = request.app[STATE].world
-    now = time.time()
-    return [rollout_view(rollout, world, now) for rollout in reversed(list(world.durable.rollouts.values()))]
+async def list_rollouts(request: web.Request) -> RolloutPage:
+    """Rollouts, newest first, without their members; those of a `model`, with a `status`, or `open=true`."""
+    world, asked, now = request.app[STATE].world, request.query, time.time()
+    limit, offset = page_of(asked)
+    chosen = [
+        each
+        for each in reversed(world.durable.rollouts.values())
+        if asked.get("model") in (None, each.model)
+        and asked.get("status") in (None, each.status)
+        and (asked.get("open") != "true" or each.status not in FINAL)
+    ]
+    page = chosen[offset : offset + limit]
+    return RolloutPage(total=len(chosen), rollouts=tuple(rollout_summary(each, world, now) for each in page))
+
+
+async def list_members(request: web.Request) -> MemberPage:
+    """Members of a rollout, in the order of the plan; each `outcome`, the `wave` (from 0 on) and the `stratum` asked
+    for."""
+    state, asked = request.app[STATE], request.query
+    limit, offset = page_of(asked)
+    wave = asked.get("wave")
+    return member_page(
+        rollouts.find(state, request.match_info["rollout"]),
+        state.world,
+        time.time(),
+        outcomes=asked.getall("outcome", []),
+        wave=None if wave is None else number_of(wave),
+        stratum=asked.get("stratum", ""),
+        limit=limit,
+        offset=offset,
+    )
 
 
 async def show_rollout(request: web.Request) -> RolloutView:
@@ -75,7 +123,13 @@ async def plan_rollout(request: web.Request) -> Preview:
     wanted = decode(await request.read(), PlanRequest)
     strategy = resolve_strategy(wanted.strategy)
     return rollouts.preview(
-        request.app[STATE], wanted.model, _release(request, wanted), strategy, wanted.selector, again=wanted.again
+        request.app[STATE],
+        wanted.model,
+        _release(request, wanted),
+        strategy,
+        wanted.selector,
+        again=wanted.again,
+        schedule=wanted.schedule,
     )
 
 
@@ -92,6 +146,7 @@ async def start_rollout(request: web.Request) -> RolloutView:
         plan_digest=wanted.plan_digest,
         again=wanted.again,
         actor=actor_of(request),
+        schedule=wanted.schedule,
     )
     return rollout_view(rollout, state.world, time.time())
 
@@ -109,13 +164,39 @@ async def steer_rollout(request: web.Request) -> RolloutView:
     """Pauses, resumes, promotes, aborts or rolls back a rollout."""
     state = request.app[STATE]
     verb = request.path.rpartition("/")[2]
-    steered = rollouts.steer(
+    steered = steering.steer(
         state,
         request.match_info["rollout"],
         verb,  # type: ignore[arg-type]  # the route table registers these paths only
+        seen=decode(await request.read() or b"{}", Seen),
         actor=actor_of(request),
     )
     return rollout_view(steered, state.world, time.time())
+
+
+async def preview_step(request: web.Request) -> VerbPreview:
+    """What a `verb` would do: pause, resume, promote, abort or rollback. Nothing happens."""
+    verb = request.query.get("verb", "")
+    if verb not in get_args(steering.Verb):
+        raise BadInput(Code.REQUEST_INVALID, f"verb = {verb[:20]!r}: expected {', '.join(get_args(steering.Verb))}")
+    return preview_verb(
+        request.app[STATE],
+        request.match_info["rollout"],
+        verb,  # type: ignore[arg-type]  # checked above
+        actor=actor_of(request),
+    )
+
+
+async def retry_rollout(request: web.Request) -> RolloutView:
+    """Starts the same release again, on the devices alone on which a rollout that has ended failed."""
+    state = request.app[STATE]
+    started = retry_failed(state, request.match_info["rollout"], actor=actor_of(request))
+    return rollout_view(started, state.world, time.time())
+
+
+async def compare_rollouts(request: web.Request) -> RolloutComparison:
+    """Two rollouts side by side."""
+    return compare(request.app[STATE], request.match_info["rollout"], request.match_info["other"])
 
 
 async def judge_rollout(request: web.Request) -> list[VerdictView]:
@@ -123,7 +204,18 @@ async def judge_rollout(request: web.Request) -> list[VerdictView]:
     state = request.app[STATE]
     revert = decode(await request.read() or b"{}", JudgeRequest).revert
     name, actor = request.match_info["rollout"], actor_of(request)
-    return [verdict_view(each) for each in rollouts.judge_again(state, name, revert=revert, actor=actor)]
+    return [verdict_view(each) for each in steering.judge_again(state, name, revert=revert, actor=actor)]
+
+
+async def show_plan(request: web.Request) -> Preview:
+    """The plan of a rollout that is there: costs, what its rules can find, ways back, as things stand now."""
+    state = request.app[STATE]
+    return preview_of(state.world, rollouts.find(state, request.match_info["rollout"]), time.time())
+
+
+async def list_events(request: web.Request) -> list[RolloutEvent]:
+    """What happened to a rollout, oldest first: the newest 500 events, whenever they were."""
+    return story(request.app[STATE], request.match_info["rollout"])
 
 
 async def explain_rollout(request: web.Request) -> views.Sentences:
@@ -131,9 +223,10 @@ async def explain_rollout(request: web.Request) -> views.Sentences:
     return views.Sentences(rollouts.explain(request.app[STATE], request.match_info["rollout"]))
 
 
-async def device_why(request: web.Request) -> views.Sentences:
+async def device_why(request: web.Request) -> views.WhyView:
     """Why a device runs what it runs."""
-    return views.Sentences(devices.explain(request.app[STATE], request.match_info["device"]))
+    items = devices.explain_items(request.app[STATE], request.match_info["device"])
+    return views.WhyView(sentences=[item.sentence for item in items], items=tuple(items))
 
 
 async def unquarantine_device(request: web.Request) -> views.Lifted:
@@ -144,19 +237,25 @@ async def unquarantine_device(request: web.Request) -> views.Lifted:
 
 _ONE = "/v1/rollouts/{rollout}"
 ROLLOUT_ROUTES = (
-    Route("view", "GET", "/v1/rollouts", list_rollouts, "All rollouts, newest first", list[RolloutView]),
+    Route("view", "GET", "/v1/rollouts", list_rollouts, "Rollouts, newest first", RolloutPage),
     Route("rollout", "POST", "/v1/rollouts", start_rollout, "Start a rollout", RolloutView, RolloutRequest),
     Route("view", "POST", "/v1/rollouts/plan", plan_rollout, "What a rollout would do", Preview, PlanRequest),
     Route("view", "GET", _ONE, show_rollout, "One rollout", RolloutView),
+    Route("view", "GET", f"{_ONE}/members", list_members, "Its members, a page", MemberPage),
+    Route("view", "GET", f"{_ONE}/plan", show_plan, "Its plan in figures", Preview),
+    Route("view", "GET", f"{_ONE}/events", list_events, "What happened to it", list[RolloutEvent]),
     Route("view", "GET", f"{_ONE}/explain", explain_rollout, "Where it stands, in sentences", views.Sentences),
-    Route("rollout", "POST", f"{_ONE}/pause", steer_rollout, "Stop starting devices", RolloutView),
-    Route("rollout", "POST", f"{_ONE}/resume", steer_rollout, "Go on past failures", RolloutView),
-    Route("rollout", "POST", f"{_ONE}/promote", steer_rollout, "End the wave now", RolloutView),
-    Route("rollout", "POST", f"{_ONE}/abort", steer_rollout, "Stop; who has it keeps it", RolloutView),
-    Route("rollout", "POST", f"{_ONE}/rollback", steer_rollout, "Everybody back", RolloutView),
+    Route("view", "POST", f"{_ONE}/preview", preview_step, "What a step would do", VerbPreview),
+    Route("rollout", "POST", f"{_ONE}/pause", steer_rollout, "Stop starting devices", RolloutView, Seen),
+    Route("rollout", "POST", f"{_ONE}/resume", steer_rollout, "Go on past failures", RolloutView, Seen),
+    Route("rollout", "POST", f"{_ONE}/promote", steer_rollout, "End the wave now", RolloutView, Seen),
+    Route("rollout", "POST", f"{_ONE}/abort", steer_rollout, "Stop; who has it keeps it", RolloutView, Seen),
+    Route("rollout", "POST", f"{_ONE}/rollback", steer_rollout, "Everybody back", RolloutView, Seen),
     Route("approve", "POST", f"{_ONE}/approve", approve_rollout, "Let it start", RolloutView, ApprovalRequest),
+    Route("rollout", "POST", f"{_ONE}/retry", retry_rollout, "Try the failed devices again", RolloutView),
+    Route("view", "GET", f"{_ONE}/compare/{{other}}", compare_rollouts, "Two side by side", RolloutComparison),
     Route("rollout", "POST", f"{_ONE}/judge", judge_rollout, "Judge it again", list[VerdictView], JudgeRequest),
-    Route("view", "GET", "/v1/devices/{device}/why", device_why, "Why it runs what it runs", views.Sentences),
+    Route("view", "GET", "/v1/devices/{device}/why", device_why, "Why it runs what it runs", views.WhyView),
     Route(
         "rollout", "POST", "/v1/devices/{device}/unquarantine", unquarantine_device, "Lift its quarantine", views.Lifted
     ),

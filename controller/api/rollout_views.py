@@ -1,7 +1,11 @@
-"""A rollout as the API shows it: members with their outcomes, the newest verdicts. Decides nothing."""
+"""A rollout as the API shows it: where it stands, its waves, its newest verdicts, its members a page at a time.
+
+Decides how many members one answer names. Refuses to know what follows from any of it.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from contract.messages import ModelState
@@ -10,10 +14,22 @@ from controller.reconcile.membership import facts_of
 from controller.reconcile.preview import bytes_for
 from controller.reconcile.world import World
 from controller.rollout.endings import Ending, Endings, shown
+from controller.rollout.exposure import Exposure, exposure_of
 from controller.rollout.facts import DeviceFact
-from controller.rollout.model import FINAL, Member, Rollout
-from controller.rollout.outcome import MemberOutcome, outcome_of
-from controller.rollout.verdict import Figures, RuleVerdict
+from controller.rollout.model import FINAL, Member, OnFail, Rollout
+from controller.rollout.outcome import FAILURES, MemberOutcome, outcome_of
+from controller.rollout.progress import WaveProgress, left_of, waves_of
+from controller.rollout.schedule import schedule_words
+from controller.rollout.verdict import HOLDS_NOTHING_UP, Figures, RuleVerdict, Word
+
+MAX_MEMBERS = 200
+"""Members in the view of one rollout; `/members` has all of them, a page at a time."""
+MAX_FAILED_SHOWN = 50
+"""Members that have failed and are named in the view of a rollout: the first of them to look at."""
+MAX_FAILED_LISTED = 3
+"""The same in a list of rollouts, where the cause alone is wanted."""
+MAX_PAGE = 1000
+"""Members in one page: 200 kB."""
 
 
 class MemberView(Message, frozen=True):
@@ -37,10 +53,14 @@ class VerdictView(Message, frozen=True):
     metric: str
     stratum: str
     """Empty where the rule judges all devices together."""
-    verdict: str
+    verdict: Word
     detail: str
     figures: Figures | None = None
-    """The numbers that the word and the sentence come from; None where a rule counts devices or has too little."""
+    """The numbers that the word and the sentence come from; None where there is too little."""
+    rule: int = 0
+    """The index of the rule in its strategy."""
+    on_fail: OnFail | None = None
+    """What follows if it fails; None in a series, where the rollout says so."""
 
 
 class VerdictPointView(VerdictView, frozen=True, kw_only=True):
@@ -76,60 +96,153 @@ class RolloutSummary(Message, frozen=True):
     counts: dict[str, int]
     """Members by outcome."""
     transfer: TransferView
+    failed: tuple[MemberView, ...]
+    """The first members that have failed: 3 in a list of rollouts, 50 in the view of one."""
     verdicts: tuple[VerdictView, ...]
     created_at: str
     created_by: str
 
 
-class RolloutView(RolloutSummary, frozen=True):
-    """One rollout with its members and its plan."""
+class RolloutPage(Message, frozen=True):
+    """A page of a list of rollouts, newest first."""
 
+    total: int
+    """How many there are."""
+    rollouts: tuple[RolloutSummary, ...]
+
+
+class MemberPage(Message, frozen=True):
+    """A page of the members of a rollout that meet the conditions, in the order of the plan."""
+
+    total: int
     members: tuple[MemberView, ...]
+
+
+class RolloutView(RolloutSummary, frozen=True):
+    """One rollout with its waves and its plan."""
+
+    progress: tuple[WaveProgress, ...]
+    """Each wave."""
+    left_s: float
+    """The seconds left at least."""
+    left: str
+    """The same in a sentence, with what may make it longer; empty once it has ended."""
+    exposure: Exposure | None
+    """What devices have done with the release so far; None once the rollout has ended."""
+    devices: int
+    """How many members it has."""
+    members: tuple[MemberView, ...]
+    """The first 200, in the order of the plan."""
     excluded: dict[str, str]
     plan_digest: str
     approved_by: str
+    retry_of: str
+    """The rollout whose failed devices it is about; empty for any other."""
+    schedule: str
+    """When offers are made, in a sentence; empty without a schedule."""
     proposers: tuple[str, ...]
     """Everybody behind it: none of them may approve it."""
 
 
-def verdict_view(verdict: RuleVerdict) -> VerdictView:
-    """Returns the view of a rule's verdict."""
+def verdict_view(verdict: RuleVerdict, rollout: Rollout | None = None) -> VerdictView:
+    """Returns the view of a rule's verdict; with its rollout also what follows if it fails."""
     return VerdictView(
         metric=verdict.metric,
         stratum=verdict.stratum,
         verdict=verdict.word,
         detail=verdict.detail,
         figures=verdict.figures,
+        rule=verdict.rule,
+        on_fail=rollout.strategy.rules[verdict.rule].on_fail if rollout is not None else None,
     )
 
 
 def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
-    """A rollout with its members' outcomes and the newest verdicts."""
+    """A rollout with its waves, its first members and the newest verdicts."""
     facts, endings = facts_of(world, rollout, now), world.durable.endings.get(rollout.id, {})
-    members = (
-        _member_view(rollout, member, facts[member.device], now, endings.get(member.device))
-        for member in rollout.members
-    )
+    outcomes = outcomes_of(rollout, facts, endings, now)
+    progress = waves_of(rollout, outcomes, now)
+    absent = sum(word == "pending" and facts[device].presence != "online" for device, word in outcomes.items())
+    undecided = sum(each.word not in HOLDS_NOTHING_UP for each in world.measured.verdicts.get(rollout.id, ()))
+    clock = datetime.fromtimestamp(now, UTC)
+    left = left_of(rollout, progress, clock, absent=absent, undecided=undecided)
+    rows = world.measured.rows.get(rollout.id)
     return RolloutView(
-        members=tuple(members),
+        progress=progress,
+        left_s=left.seconds,
+        left=left.words,
+        exposure=exposure_of(rollout, rows.table(), progress) if rows is not None else None,
+        devices=len(rollout.members),
+        members=_views(rollout, rollout.members[:MAX_MEMBERS], facts, endings, now),
         excluded=rollout.excluded,
         plan_digest=rollout.plan_digest,
         approved_by=rollout.approved_by,
+        retry_of=rollout.retry_of,
+        schedule=schedule_words(rollout.schedule, now),
         proposers=rollout.people,
-        **_summary_fields(rollout, world, facts, now),
+        **_summary_fields(rollout, world, facts, outcomes, now, failed_shown=MAX_FAILED_SHOWN),
     )
 
 
 def rollout_summary(rollout: Rollout, world: World, now: float) -> RolloutSummary:
     """A rollout without its members. One that has ended is counted by the endings that were kept."""
     facts = facts_of(world, rollout, now) if rollout.status not in FINAL else {}
-    return RolloutSummary(**_summary_fields(rollout, world, facts, now))
+    outcomes = outcomes_of(rollout, facts, world.durable.endings.get(rollout.id, {}), now)
+    return RolloutSummary(**_summary_fields(rollout, world, facts, outcomes, now, failed_shown=MAX_FAILED_LISTED))
 
 
-def _summary_fields(rollout: Rollout, world: World, facts: Mapping[str, DeviceFact], now: float) -> dict[str, Any]:
-    """Returns the fields of a summary. Only members that have an entry in `facts` are counted."""
+def member_page(
+    rollout: Rollout,
+    world: World,
+    now: float,
+    *,
+    outcomes: Collection[str] = (),
+    wave: int | None = None,
+    stratum: str = "",
+    limit: int = 25,
+    offset: int = 0,
+) -> MemberPage:
+    """Members with one of these outcomes, of this wave and of this kind; what is left out leaves nobody out."""
+    facts, endings = facts_of(world, rollout, now), world.durable.endings.get(rollout.id, {})
+    words = outcomes_of(rollout, facts, endings, now)
+    chosen = [
+        member
+        for member in rollout.members
+        if (not outcomes or words[member.device] in outcomes)
+        and wave in (None, member.wave)
+        and stratum in ("", member.stratum)
+    ]
+    page = chosen[offset : offset + min(limit, MAX_PAGE)]
+    return MemberPage(total=len(chosen), members=_views(rollout, page, facts, endings, now))
+
+
+def outcomes_of(
+    rollout: Rollout, facts: Mapping[str, DeviceFact], endings: Endings, now: float
+) -> dict[str, MemberOutcome]:
+    """The outcome of each member that is counted: all whose ending was kept, and those of which there are facts."""
+    found = {}
+    for member in rollout.members:
+        known, fact = endings.get(member.device), facts.get(member.device)
+        if fact is not None:
+            found[member.device] = shown(rollout, outcome_of(rollout, member, fact, now), known)
+        elif known is not None:
+            found[member.device] = known.outcome
+    return found
+
+
+def _summary_fields(
+    rollout: Rollout,
+    world: World,
+    facts: Mapping[str, DeviceFact],
+    outcomes: Mapping[str, MemberOutcome],
+    now: float,
+    *,
+    failed_shown: int,
+) -> dict[str, Any]:
+    """Returns the fields of a summary. Only members that have an entry in `facts` are measured."""
     members = [member for member in rollout.members if member.device in facts]
     endings = world.durable.endings.get(rollout.id, {})
+    failed = [member for member in rollout.members if outcomes.get(member.device) in FAILURES][:failed_shown]
     return {
         "id": rollout.id,
         "model": rollout.model,
@@ -141,17 +254,30 @@ def _summary_fields(rollout: Rollout, world: World, facts: Mapping[str, DeviceFa
         "waves": rollout.final_wave + 1,
         "reason": rollout.reason,
         "transfer": transfer_view(rollout, members, world, facts, now),
-        "counts": dict(sorted(Counter(_outcomes(rollout, facts, endings, now)).items())),
-        "verdicts": tuple(map(verdict_view, world.measured.verdicts.get(rollout.id, ()))),
+        "counts": dict(sorted(Counter(outcomes.values()).items())),
+        "failed": _views(rollout, failed, facts, endings, now),
+        "verdicts": tuple(verdict_view(each, rollout) for each in world.measured.verdicts.get(rollout.id, ())),
         "created_at": rollout.created_at,
         "created_by": rollout.created_by,
     }
+
+
+def _views(
+    rollout: Rollout, members: Sequence[Member], facts: Mapping[str, DeviceFact], endings: Endings, now: float
+) -> tuple[MemberView, ...]:
+    """Members in words; of one of which there are no facts what was kept."""
+    nothing = DeviceFact("", "unknown", None, None)
+    return tuple(
+        _member_view(rollout, member, facts.get(member.device, nothing), now, endings.get(member.device))
+        for member in members
+    )
 
 
 def _member_view(rollout: Rollout, member: Member, fact: DeviceFact, now: float, known: Ending | None) -> MemberView:
     state, live = fact.state, outcome_of(rollout, member, fact, now)
     outcome = shown(rollout, live, known)
     kept = known is not None and known.outcome == outcome
+    away = fact.presence if outcome == "pending" and fact.presence != "online" else ""
     return MemberView(
         device=member.device,
         wave=member.wave,
@@ -160,20 +286,8 @@ def _member_view(rollout: Rollout, member: Member, fact: DeviceFact, now: float,
         phase=state.phase if state else "",
         serving_release=serving_release(state),
         code=known.code if known is not None and kept else "" if outcome == "waiting" else _code(state),
-        detail=known.detail if known is not None and kept else "" if outcome == "waiting" else _detail(state),
+        detail=known.detail if known is not None and kept else "" if outcome == "waiting" else _detail(state) or away,
     )
-
-
-def _outcomes(
-    rollout: Rollout, facts: Mapping[str, DeviceFact], endings: Endings, now: float
-) -> Iterable[MemberOutcome]:
-    """The outcome of each member that is counted: all whose ending was kept, and those of which there are facts."""
-    for member in rollout.members:
-        known, fact = endings.get(member.device), facts.get(member.device)
-        if fact is not None:
-            yield shown(rollout, outcome_of(rollout, member, fact, now), known)
-        elif known is not None:
-            yield known.outcome
 
 
 def transfer_view(

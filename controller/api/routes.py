@@ -7,24 +7,29 @@ from typing import Annotated, Literal
 import msgspec
 from aiohttp import web
 
-from contract.errors import BadInput, Code
 from contract.protocol import MAX_DETAIL_CHARS
 from contract.wire import Message, decode, encode
 from controller.api import views
+from controller.api.alert_routes import ALERT_ROUTES
 from controller.api.audit_routes import AUDIT_ROUTES
 from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
 from controller.api.body import PUSHES, while_connected
 from controller.api.certificate_routes import CERTIFICATE_ROUTES
 from controller.api.device_life_routes import DEVICE_LIFE_ROUTES
+from controller.api.device_list_routes import DEVICE_LIST_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
+from controller.api.discussion_routes import DISCUSSION_ROUTES
 from controller.api.drift_routes import DRIFT_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
 from controller.api.label_routes import LABEL_ROUTES
+from controller.api.model_looks import MODEL_LOOKS
 from controller.api.operator_routes import OPERATOR_ROUTES
+from controller.api.page_routes import PAGE_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
+from controller.api.session_routes import SESSION_ROUTES
 from controller.api.state_key import STATE
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.telemetry_routes import TELEMETRY_ROUTES
@@ -32,7 +37,6 @@ from controller.api.trust_routes import TRUST_ROUTES
 from controller.api.version_routes import VERSION_ROUTES, number_of
 from controller.api.version_views import PushAnswer, detail_fields
 from controller.convert.request import VariantName
-from controller.fleet.twin import Twin
 from controller.health import findings_of, is_failing, nearest_expiry
 from controller.registry.version import Told
 from controller.verbs.gates import Brought, OwnVerdict
@@ -140,34 +144,10 @@ async def captured_rows(request: web.Request) -> list[views.CapturedView]:
     ]
 
 
-async def list_devices(request: web.Request) -> list[views.DeviceView]:
-    """Returns all devices, sorted by name."""
-    world = request.app[STATE].world
-    now = time.time()
-    return [
-        views.DeviceView(**views.device_fields(twin, world, now)) for _, twin in sorted(world.durable.twins.items())
-    ]
-
-
 async def show_fleet(request: web.Request) -> FleetView:
     """Returns a summary of the fleet for the page of the controller."""
     state = request.app[STATE]
     return fleet_view(state.world, time.time(), findings_of(facts_of(state)))
-
-
-async def show_device(request: web.Request) -> views.DeviceDetail:
-    """Returns one device with its history."""
-    state = request.app[STATE]
-    name = request.match_info["device"]
-    twin = state.world.durable.twins.get(name)
-    if twin is None and name in state.world.durable.retired:
-        twin = Twin(name)
-    if twin is None:
-        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {name[:64]!r} has reported; `edgeward device list` shows all")
-    history = tuple(
-        views.HistoryEntry(at=at, report=msgspec.json.decode(body)) for at, body in state.journal.history_of(name)
-    )
-    return views.DeviceDetail(history=history, **views.device_fields(twin, state.world, time.time()))
 
 
 ROUTES = (
@@ -183,20 +163,24 @@ ROUTES = (
         list[views.CapturedView],
     ),
     Route("view", "GET", "/v1/fleet", show_fleet, "The fleet on one page", FleetView),
-    Route("view", "GET", "/v1/devices", list_devices, "The fleet", list[views.DeviceView]),
-    Route("view", "GET", "/v1/devices/{device}", show_device, "One device and its history", views.DeviceDetail),
     *BLOB_ROUTES,
     *STICK_ROUTES,
     *ROLLOUT_ROUTES,
     *TELEMETRY_ROUTES,
     *DRIFT_ROUTES,
     *LABEL_ROUTES,
+    *MODEL_LOOKS,
+    *DISCUSSION_ROUTES,
     *EVENT_ROUTES,
+    *ALERT_ROUTES,
     *TRUST_ROUTES,
     *CERTIFICATE_ROUTES,
     *DEVICE_ROUTES,
     *DEVICE_LIFE_ROUTES,
+    *DEVICE_LIST_ROUTES,
     *OPERATOR_ROUTES,
+    *SESSION_ROUTES,
+    *PAGE_ROUTES,
     *AUDIT_ROUTES,
     *VERSION_ROUTES,
 )  # fmt: skip

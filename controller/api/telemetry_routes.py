@@ -12,7 +12,9 @@ from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.clock import stamp_of
 from controller.fleet.fit import stratum_of
+from controller.reconcile.measured import open_marks
 from controller.rollout.model import Strategy, Wave
+from controller.rollout.rows import HOUR_S, RECENT_S
 from controller.rollout.verdict import RuleVerdict
 from controller.state import State
 from controller.telemetry.queries import MAX_ROWS, SPANS_S, TelemetryRow, rows_by
@@ -23,7 +25,9 @@ _KINDS = Strategy(name="", waves=(Wave(percent=100),)).strata
 
 
 async def query_telemetry(request: web.Request) -> list[TelemetryRow]:
-    """What devices measured of a model, oldest first: `every` minute, hour or day, `by` fleet, stratum or device.
+    """What devices measured of a model, oldest first.
+
+    `every` is minute, ten_minutes, hour or day, `by` is fleet, stratum or device.
 
     `since` and `until` are seconds since 1970; without them the newest day. BadInput `request_invalid`, also for more
     than 10,000 rows.
@@ -31,9 +35,11 @@ async def query_telemetry(request: web.Request) -> list[TelemetryRow]:
     state, query = request.app[STATE], request.query
     every, by = query.get("every", "hour"), query.get("by", "fleet")
     if every not in SPANS_S or by not in ("fleet", "stratum", "device"):
-        raise BadInput(Code.REQUEST_INVALID, "expected every = minute, hour or day, and by = fleet, stratum or device")
-    until = _number(query.get("until", "")) or time.time() + 1
-    since = _number(query.get("since", "")) or until - DAY_S
+        raise BadInput(
+            Code.REQUEST_INVALID, "expected every = minute, ten_minutes, hour or day, and by = fleet, stratum or device"
+        )
+    until = number_in(query.get("until", "")) or time.time() + 1
+    since = number_in(query.get("since", "")) or until - DAY_S
     model = request.match_info["model"]
     state.registry.versions(model)
     past = (row for row in state.telemetry.past(model, since) if row[2] < until)
@@ -41,6 +47,19 @@ async def query_telemetry(request: web.Request) -> list[TelemetryRow]:
     if len(rows) > MAX_ROWS:
         raise BadInput(Code.REQUEST_INVALID, f"{len(rows)} rows, at most {MAX_ROWS}: ask for less time, or every = day")
     return rows
+
+
+async def device_telemetry(request: web.Request) -> list[TelemetryRow]:
+    """What one device measured of a model in the newest day, oldest first: by the hour, then by ten minutes."""
+    state, device, model = request.app[STATE], request.match_info["device"], request.match_info["model"]
+    if device not in state.world.durable.twins:
+        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has reported")
+    now = time.time()
+    marks = open_marks(state.world)
+    past = state.telemetry.past_of_device(device, model, now - DAY_S, now, marks)
+    fine_from = (now - RECENT_S) // HOUR_S * HOUR_S
+    hours = rows_by((row for row in past if row[2] < fine_from), "hour", lambda name: name)
+    return hours + rows_by((row for row in past if row[2] >= fine_from), "ten_minutes", lambda name: name)
 
 
 async def list_verdicts(request: web.Request) -> list[VerdictPointView]:
@@ -60,18 +79,27 @@ def _named(state: State, by: str, device: str) -> str:
     return "" if by == "fleet" or twin is None else stratum_of(twin, _KINDS)
 
 
-def _number(text: str) -> float:
+def number_in(text: str) -> float:
+    """A finite number of a query; BadInput `request_invalid`."""
     try:
         found = float(text or 0)
     except ValueError:
         found = math.nan
     if not math.isfinite(found):
-        raise BadInput(Code.REQUEST_INVALID, f"{text[:40]!r}: expected seconds since 1970")
+        raise BadInput(Code.REQUEST_INVALID, f"{text[:40]!r}: expected a number")
     return found
 
 
 TELEMETRY_ROUTES = (
     Route("view", "GET", "/v1/models/{model}/telemetry", query_telemetry, "What devices measured", list[TelemetryRow]),
+    Route(
+        "view",
+        "GET",
+        "/v1/devices/{device}/models/{model}/telemetry",
+        device_telemetry,
+        "What one device measured",
+        list[TelemetryRow],
+    ),
     Route(
         "view", "GET", "/v1/rollouts/{rollout}/verdicts", list_verdicts, "Verdicts over time", list[VerdictPointView]
     ),

@@ -9,8 +9,10 @@ from contract.captured import CapturedRow
 from contract.histogram import quantile_us
 from contract.messages import Hardware, MetricSums, ModelState, SensorState, SinkState
 from contract.wire import Message
+from controller.fleet.device_health import judge, judge_told
 from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
+from controller.reconcile.why import WhyItem
 from controller.reconcile.world import World
 from controller.rollout.facts import Sums, total
 
@@ -139,6 +141,10 @@ class DeviceView(Message, frozen=True):
 
     device: str
     presence: str
+    health: str
+    """failing | attention | silent | offline | updating | well: the worst that holds."""
+    why: str
+    """The reason for `health`, in words."""
     faults: tuple[FaultView, ...]
     """What is wrong with it now, as far as it has told or can be seen from here."""
     labels: dict[str, str]
@@ -160,6 +166,14 @@ class DeviceView(Message, frozen=True):
     bytes_s: float
     """Received, in the newest interval of telemetry."""
     seen_s_ago: float | None
+
+
+class DevicePage(Message, frozen=True):
+    """A page of a search of devices."""
+
+    total: int
+    """How many devices meet the filters."""
+    devices: tuple[DeviceView, ...]
 
 
 class RetiredView(Message, frozen=True):
@@ -189,6 +203,12 @@ class Sentences(msgspec.Struct, frozen=True):
     sentences: list[str]
 
 
+class WhyView(Sentences, frozen=True):
+    """Why a device runs what it runs, as sentences and as what they say."""
+
+    items: tuple[WhyItem, ...] = ()
+
+
 class Labelled(msgspec.Struct, frozen=True):
     """Rows that have a label now."""
 
@@ -205,13 +225,17 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
     """Fields of a DeviceView."""
     traffic = world.measured.traffic.get(twin.device)
     newest = traffic.newest if traffic else None
+    faults = faults_of(twin, world.withdrawn, now)
+    retired = twin.device in world.durable.retired
+    presence = twin.presence(now, world.silent_s)
+    health, why = judge(judge_told(twin, faults, newest), presence, world.alerts.get(twin.device, ""))
     names = sorted(set(twin.desired) | set(twin.reported))
     return {
         "device": twin.device,
-        "presence": "retired" if twin.device in world.durable.retired else twin.presence(now, world.silent_s),
-        "faults": tuple(
-            FaultView(code=code, detail=words) for code, words in faults_of(twin, world.withdrawn, now).items()
-        ),
+        "presence": "retired" if retired else presence,
+        "health": "offline" if retired else health,
+        "why": "it was retired" if retired else why,
+        "faults": tuple(FaultView(code=code, detail=words) for code, words in faults.items()),
         "labels": twin.labels,
         "hardware": twin.hardware,
         "document_version": twin.document_version,
@@ -234,10 +258,11 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
 
 def _device_model(twin: Twin, name: str, world: World) -> DeviceModelView:
     assigned = twin.desired.get(name)
+    of = twin.device, name
+    releases = sorted(release for model, release in world.measured.versions.get(twin.device, ()) if model == name)
     measured = [
-        _measured(release, sums, world.measured.faults.get((device, model, release), {}))
-        for (device, model, release), sums in sorted(world.measured.totals.items())
-        if (device, model) == (twin.device, name)
+        _measured(release, world.measured.totals[*of, release], world.measured.faults.get((*of, release), {}))
+        for release in releases
     ]
     return DeviceModelView(
         model=name,

@@ -6,9 +6,10 @@ Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from contract.wire import Message
+from controller.alerts.shown import AlertView
 from controller.health import Finding
 from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
@@ -23,6 +24,9 @@ HEALTH_TYPE = "dev.edgeward.health"
 EXPIRY_TYPE = "dev.edgeward.expiry"
 VERDICT_TYPE = "dev.edgeward.verdict"
 SICK_TYPE = "dev.edgeward.device.sick"
+AUDIT_TYPE = "dev.edgeward.audit"
+MENTION_TYPE = "dev.edgeward.mention"
+ALERT_TYPE = "dev.edgeward.alert"
 
 
 class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
@@ -68,7 +72,32 @@ class VerdictData(Message, frozen=True, tag_field="kind", tag="verdict"):
     figures: Figures | None
 
 
-Data = RolloutData | HealthData | ExpiryData | SickData | VerdictData
+class AuditData(Message, frozen=True, tag_field="kind", tag="audit"):
+    """An entry of the audit, once it is durable; the event's subject is the entry's."""
+
+    number: int
+    actor: str
+    action: str
+    detail: str
+
+
+class MentionData(Message, frozen=True, tag_field="kind", tag="mention"):
+    """Somebody was mentioned with an @, or asked to look at something; the subject is the rollout or the model."""
+
+    about: str
+    """rollout or model."""
+    who: str
+    by: str
+    text: str
+
+
+class AlertData(Message, frozen=True, tag_field="kind", tag="alert"):
+    """An alert that is in another state than before."""
+
+    alert: AlertView
+
+
+Data = AuditData | MentionData | RolloutData | HealthData | ExpiryData | SickData | VerdictData | AlertData
 
 
 class Event(Message, frozen=True):
@@ -136,6 +165,19 @@ class Events:
             metric=said.metric, stratum=said.stratum, verdict=said.word, detail=said.detail, figures=said.figures
         )
         self._send(f"{VERDICT_TYPE}.{said.word}", point.rollout, data)
+
+    def tell_audit(self, number: int, entry: Mapping[str, str]) -> None:
+        """Makes an event for an entry of the audit: whatever the audit knows, webhooks and readers can hear."""
+        data = AuditData(number=number, actor=entry["actor"], action=entry["action"], detail=entry["detail"])
+        self._send(f"{AUDIT_TYPE}.{entry['action'].replace(' ', '_')}", entry["subject"], data)
+
+    def tell_mention(self, about: str, subject: str, who: str, *, by: str, text: str) -> None:
+        """Makes an event for somebody who was mentioned or asked to look."""
+        self._send(MENTION_TYPE, subject, MentionData(about=about, who=who, by=by, text=text))
+
+    def tell_alert(self, alert: AlertView) -> None:
+        """Makes an event for an alert that is in another state than before."""
+        self._send(f"{ALERT_TYPE}.{alert.state}", alert.fingerprint, AlertData(alert=alert))
 
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""

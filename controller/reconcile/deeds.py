@@ -10,6 +10,7 @@ import msgspec
 from contract.messages import UpdateOutcome
 from controller.rollout.endings import Ending, named
 from controller.rollout.model import Rollout, Status
+from controller.rollout.words import devices_of
 
 MAX_QUARANTINED_NAMED = 20
 """Devices of one rollout that one pass gives an entry of their own: a bad release in a large wave is one fault, and the
@@ -50,7 +51,7 @@ def deeds_of(before: Rollout, after: Rollout, endings: Mapping[str, Ending]) -> 
 def joined(before: Rollout, after: Rollout) -> list[Deed]:
     """Devices that have joined a rollout at its tail."""
     devices = [member.device for member in after.members[len(before.members) :]]
-    return [Deed("rollout join", after.id, f"{len(devices)} devices: {named(devices)}")] if devices else []
+    return [Deed("rollout join", after.id, f"{devices_of(len(devices))}: {named(devices)}")] if devices else []
 
 
 def quarantines(rollout: Rollout, devices: Iterable[str], endings: Mapping[str, Ending]) -> list[Deed]:

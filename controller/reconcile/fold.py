@@ -39,6 +39,7 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
                 world.measured.repeated += 1
                 return False
             world.measured.heard[device] = heard
+            world.caches.changed.add(device)
             known = world.measured.traffic.get(device)
             world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
             for interval in message.intervals:
@@ -63,6 +64,7 @@ def _add(world: World, device: str, interval: ModelInterval, now: float) -> None
     release = interval.version.release
     key = (device, interval.model, release)
     world.measured.totals[key] = world.measured.totals.get(key, Sums()).plus(interval)
+    world.measured.versions.setdefault(device, set()).add((interval.model, release))
     if interval.faults:
         known = world.measured.faults.setdefault(key, {})
         known.update(

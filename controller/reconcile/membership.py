@@ -39,7 +39,8 @@ def is_standing(world: World, rollout: Rollout) -> bool:
         other for other in world.durable.rollouts.values() if other.model == rollout.model and other.id != rollout.id
     )
     counting = (other for other in others if other.status in ("completed", "running", "paused"))
-    return rollout.status == "completed" and not any(other.began_at > rollout.began_at for other in counting)
+    wide = (other for other in counting if not other.among)  # a retry on a few devices changes nothing for the others
+    return rollout.status == "completed" and not any(other.began_at > rollout.began_at for other in wide)
 
 
 def join_newcomers(world: World) -> list[Rollout]:
@@ -60,7 +61,11 @@ def _matching(world: World, rollout: Rollout, names: Iterable[str]) -> tuple[lis
     """(newcomers that it fits, why it does not fit the others)."""
     members = members_of(world, rollout)
     twins = (world.durable.twins[name] for name in names if name not in members and name not in rollout.excluded)
-    matching = [twin for twin in twins if rollout.selector.items() <= twin.labels.items()]
+    matching = [
+        twin
+        for twin in twins
+        if rollout.selector.items() <= twin.labels.items() and (not rollout.among or twin.device in rollout.among)
+    ]
     settled = {twin.device: why for twin in matching if (why := _why_left_alone(world, twin, rollout.model))}
     newcomers = (twin for twin in matching if twin.device not in settled)
     targets, excluded = fitted(world, newcomers, rollout.model, rollout.forms, rollout.strategy)

@@ -22,10 +22,14 @@ from controller.reconcile.offers import delivery_for
 from controller.reconcile.world import World
 from controller.rollout.check import check_power, check_strategy, check_task
 from controller.rollout.decide import unproven
+from controller.rollout.endings import named
+from controller.rollout.facts import DeviceFact
 from controller.rollout.model import DEVICE_METRICS, Member, Metric, Rollout, Rule, Strategy
-from controller.rollout.pace import allowed
 from controller.rollout.plan import expand, plan_members
-from controller.rollout.power import COUNTED, Shown, past_of, power_of, shown_by, why_it_cannot_trip
+from controller.rollout.power import COUNTED, Shown, judged_for_s, past_of, power_of, shown_by, why_it_cannot_trip
+from controller.rollout.progress import offering_s
+from controller.rollout.schedule import ALWAYS, Schedule, check_schedule
+from controller.rollout.words import devices_of
 
 
 class WavePreview(Message, frozen=True):
@@ -64,6 +68,8 @@ class Preview(Message, frozen=True):
     it."""
     unproven: tuple[str, ...]
     """Devices that have not shown since their boot that their stable version is complete."""
+    warnings: tuple[str, ...] = ()
+    """What somebody should know who starts it, in sentences."""
 
 
 def plan_rollout(
@@ -76,6 +82,8 @@ def plan_rollout(
     selector: dict[str, str],
     now: float,
     running: Mapping[int, Manifest] = {},
+    schedule: Schedule = ALWAYS,
+    among: tuple[str, ...] = (),
 ) -> Rollout:
     """The rollout as it would start; `running` holds the releases that devices may run now.
 
@@ -83,7 +91,9 @@ def plan_rollout(
     """
     check_strategy(strategy)
     check_task(strategy, manifest.task)
-    devices = select(world.durable.twins.values(), selector)
+    check_schedule(schedule, now)
+    twins = world.durable.twins
+    devices = select((twins[each] for each in among if each in twins) if among else twins.values(), selector)
     _check_interface(world, manifest, strategy, (model, devices), running)
     forms = forms_of(manifest)
     targets, excluded = fitted(world, (world.durable.twins[device] for device in devices), model, forms, strategy)
@@ -104,6 +114,8 @@ def plan_rollout(
         selector=selector,
         excluded=excluded,
         forms=forms,
+        schedule=schedule,
+        among=among,
         began_at=now,
         wave_began_at=now,
     )
@@ -157,7 +169,21 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
             if not member.previous_release
         },
         unproven=tuple(unproven(replace(rollout, wave=-1), facts)),
+        warnings=tuple(_warnings(world, rollout, facts)),
     )
+
+
+def _warnings(world: World, rollout: Rollout, facts: Mapping[str, DeviceFact]) -> Iterable[str]:
+    """A trial that nobody asks anything, and devices that are not there."""
+    first = [member for member in rollout.members if member.wave == 0]
+    told = any(each.device in world.measured.traffic for each in first)
+    if told and not _samples_per_s(world, rollout, "error_ratio"):
+        needed = int(rollout.strategy.trial.min_samples)
+        so = f"a trial needs {needed} before it can pass" if needed else "rules about inferences can say nothing"
+        yield f"no device of the first wave gets requests for {rollout.model} now: {so}"
+    absent = [each.device for each in first if facts[each.device].presence != "online"]
+    if absent:
+        yield f"{len(absent)} of {devices_of(len(first))} of the first wave are not online: {named(absent)}"
 
 
 def bytes_for(world: World, rollout: Rollout, member: Member) -> int:
@@ -187,11 +213,7 @@ def _waves(rollout: Rollout) -> Iterable[WavePreview]:
 
 def _wave_s(rollout: Rollout, wave: int) -> float:
     strategy = rollout.strategy
-    count = sum(member.wave == wave for member in rollout.members)
-    offering_s = 0.0
-    while strategy.per_minute and allowed(strategy.per_minute, strategy.growth_per_minute, offering_s) < count:
-        offering_s += max(1.0, offering_s / 100)
-    return max(offering_s, strategy.jitter_s) + float(strategy.trial.soak_s) + strategy.waves[wave].soak_s
+    return offering_s(rollout, wave) + float(strategy.trial.soak_s) + strategy.waves[wave].soak_s
 
 
 def _power(world: World, rollout: Rollout, now: float) -> Iterable[str]:
@@ -200,13 +222,15 @@ def _power(world: World, rollout: Rollout, now: float) -> Iterable[str]:
             yield f"{rule.metric}: {_of_devices(rule, first)}"
         else:
             tests = len({member.stratum for member in rollout.members}) if rule.scope == "stratum" else 1
-            yield f"{rule.metric}: {power_of(rule, first, beside, _soak_s(rollout), shown=shown, tests=tests)}"
+            collects_s = judged_for_s(rule, _soak_s(rollout))
+            yield f"{rule.metric}: {power_of(rule, first, beside, collects_s, shown=shown, tests=tests)}"
 
 
 def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
     """BadInput `strategy_invalid` for a rule that not even the worst release could trip on this fleet."""
     for rule, first, beside, shown in _measured_rules(world, rollout, now):
-        if shown is not None and (words := why_it_cannot_trip(rule, first, beside, _soak_s(rollout), shown=shown)):
+        collects_s = judged_for_s(rule, _soak_s(rollout))
+        if shown is not None and (words := why_it_cannot_trip(rule, first, beside, collects_s, shown=shown)):
             raise BadInput(Code.STRATEGY_INVALID, words)
 
 
@@ -221,14 +245,24 @@ def _measured_rules(world: World, rollout: Rollout, now: float) -> Iterable[tupl
             continue
         if past is None:
             past = past_of(fleet_rows(world, rollout, now).table(), kinds)
-        shown = shown_by(rule.metric, past, _soak_s(rollout))
+        shown = shown_by(rule.metric, past, judged_for_s(rule, _soak_s(rollout)))
         if not shown.per_hour:
             shown = replace(shown, per_hour=3600.0 * _samples_per_s(world, rollout, rule.metric))
         yield rule, first, beside, shown
 
 
 def _of_devices(rule: Rule, first: int) -> str:
-    return f"{first} devices: fails at {int(rule.threshold * first) + 1} failed devices"
+    trips = int(rule.threshold * first) + 1
+    if trips > first:
+        return f"{devices_of(first)}: it cannot fail in the first wave"
+    return f"{devices_of(first)}: fails from {trips} {_WORDS[rule.metric]} {'device' if trips == 1 else 'devices'} on"
+
+
+_WORDS: Mapping[Metric, str] = {
+    "failed_ratio": "failed",
+    "rejected_ratio": "rejecting",
+    "silent_ratio": "silent",
+}
 
 
 def _soak_s(rollout: Rollout) -> float:

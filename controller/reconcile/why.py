@@ -7,8 +7,57 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from contract.messages import ModelState, Report
+from contract.wire import Message
 from controller.fleet.twin import Assigned, Twin
 from controller.rollout.model import Rollout
+
+
+class WhyItem(Message, frozen=True):
+    """One thing that happened to a device, or that holds now."""
+
+    at: str
+    """Empty for what holds now."""
+    kind: str
+    """asked, fetching, probing, ready, trial, confirmed, rolled_back, rejected, shadowed, refused: what happened;
+    steady, failed, pinned, quarantined: what holds."""
+    text: str
+    """The sentence, without the time."""
+    rollout: str = ""
+    """The rollout that it is about."""
+
+    @property
+    def sentence(self) -> str:
+        """The sentence with its time, as `edgeward device why` says it."""
+        if self.kind == "asked":
+            return self.text.replace(": it was asked", f": at {self.at} it was asked", 1)
+        return f"{self.at}: {self.text}" if self.at else self.text
+
+
+def why_items(
+    twin: Twin,
+    rollouts: Mapping[str, Rollout],
+    history: Iterable[tuple[str, Report]],
+    quarantined: Mapping[str, str],
+    *,
+    faults: Iterable[tuple[str, int, str, str]] = (),
+) -> list[WhyItem]:
+    """What happened, oldest first; the last ones say what it runs now and what it is asked to run.
+
+    `faults` are (model, release, code, words) of rows that failed or were refused.
+    """
+    told = [item for at, report in history if (item := _reported(at, report)) is not None]
+    now = [WhyItem("", "steady", _runs(model, state)) for model, state in sorted(twin.reported.items())]
+    failed = [WhyItem("", "failed", f"{model} v{release}: {code}: {words}.") for model, release, code, words in faults]
+    asked = [_asked(model, assigned, rollouts) for model, assigned in sorted(twin.desired.items())]
+    pins = [
+        WhyItem("", "pinned", f"Its own configuration holds {model} at v{release}.")
+        for model, release in sorted(twin.pinned.items())
+    ]
+    kept = [
+        WhyItem("", "quarantined", f"Version {digest[:12]} is quarantined on it: it failed there in {name}.", name)
+        for digest, name in quarantined.items()
+    ]
+    return [*told, *now, *failed, *asked, *pins, *kept]
 
 
 def why(
@@ -19,29 +68,19 @@ def why(
     *,
     faults: Iterable[tuple[str, int, str, str]] = (),
 ) -> list[str]:
-    """Sentences, oldest first; the last ones say what it runs now and what it is asked to run.
-
-    `faults` are (model, release, code, words) of rows that failed or were refused.
-    """
-    told = [line for at, report in history if (line := _reported(at, report))]
-    now = [_runs(model, state) for model, state in sorted(twin.reported.items())]
-    asked = [_asked(model, assigned, rollouts) for model, assigned in sorted(twin.desired.items())]
-    kept = [
-        f"Version {digest[:12]} is quarantined on it: it failed there in {name}."
-        for digest, name in quarantined.items()
-    ]
-    pins = [f"Its own configuration holds {model} at v{release}." for model, release in sorted(twin.pinned.items())]
-    failed = [f"{model} v{release}: {code}: {words}." for model, release, code, words in faults]
-    return [*told, *now, *failed, *asked, *pins, *kept]
+    """The same as sentences."""
+    return [item.sentence for item in why_items(twin, rollouts, history, quarantined, faults=faults)]
 
 
-def _reported(at: str, report: Report) -> str:
+def _reported(at: str, report: Report) -> WhyItem | None:
     if report.refusal is not None:
-        return f"{at}: it refused a document: {report.refusal.code} {report.refusal.detail}."
+        words = f"it refused a document: {report.refusal.code} {report.refusal.detail}."
+        return WhyItem(at, "refused", words)
     state = report.state
     if state is None:
-        return ""
-    return f"{at}: {state.model}: {_phase(state)}."
+        return None
+    ended = state.outcome.result if state.phase == "steady" and state.outcome is not None else state.phase
+    return WhyItem(at, ended, f"{state.model}: {_phase(state)}.")
 
 
 def _phase(state: ModelState) -> str:
@@ -78,15 +117,15 @@ def _runs(model: str, state: ModelState) -> str:
     return f"{model}: its last confirmed version is v{state.stable.release}{how}.{trial}"
 
 
-def _asked(model: str, assigned: Assigned, rollouts: Mapping[str, Rollout]) -> str:
+def _asked(model: str, assigned: Assigned, rollouts: Mapping[str, Rollout]) -> WhyItem:
     at = datetime.fromtimestamp(assigned.offered_at, UTC).isoformat(timespec="seconds")
-    words = f"{model}: at {at} it was asked to run v{assigned.release} (generation {assigned.generation}"
+    words = f"{model}: it was asked to run v{assigned.release} (generation {assigned.generation}"
     attempt = f", attempt {assigned.attempt}" if assigned.attempt > 1 else ""
     rollout = rollouts.get(assigned.rollout)
     if rollout is None:
-        return f"{words}{attempt})."
+        return WhyItem(at, "asked", f"{words}{attempt}).")
     approved = f", approved by {rollout.approved_by}" if rollout.approved_by else ""
     back = f" rolling v{rollout.release} back" if assigned.release != rollout.release else ""
     by = f"rollout {rollout.id}{back}, strategy {rollout.strategy.name}, started by {rollout.created_by}{approved}"
     reason = f"; {rollout.reason}" if rollout.reason else ""
-    return f"{words}{attempt}) by {by}{reason}."
+    return WhyItem(at, "asked", f"{words}{attempt}) by {by}{reason}.", rollout.id)

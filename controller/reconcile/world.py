@@ -14,6 +14,7 @@ from contract.messages import Heartbeat, Presence, Report, Telemetry, VersionRef
 from contract.wire import Said
 from controller.fleet.heard import Heard
 from controller.fleet.neighbours import NeighboursByLabel
+from controller.fleet.roster import Roster
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin
 from controller.rollout.endings import Ending
@@ -86,6 +87,8 @@ class Measured:
     """(model, release) -> rows as a shadow, by how far the answers lay from stable's"""
     totals: dict[tuple[str, str, int], Sums] = field(default_factory=dict)
     """(device, model, release) -> sums"""
+    versions: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
+    """device -> (model, release) of which there are totals"""
     faults: dict[tuple[str, str, int], dict[str, str]] = field(default_factory=dict)
     """(device, model, release) -> code -> the newest words about a failing or refused row"""
     traffic: dict[str, Traffic] = field(default_factory=dict)
@@ -108,6 +111,12 @@ class Caches:
     """Devices that have not acted on their document, as far as they say themselves."""
     published_at: dict[str, float] = field(default_factory=dict)
     """When a device's document was last published."""
+    changed: set[str] = field(default_factory=set)
+    """Devices whose entry in the roster is not made anew yet."""
+    roster: Roster | None = None
+    """The index of the fleet that `reconcile.roster` keeps; None until somebody asks for it."""
+    roster_withdrawn: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """The withdrawn versions that the roster was made with."""
     sweep_at: float = 0.0
     """When all documents are looked over next."""
 
@@ -125,6 +134,8 @@ class World:
     """What the registry holds: what devices say of anything else is no way back. None: no registry was handed in."""
     withdrawn: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(model, release) -> why nobody is to get it any more"""
+    alerts: Mapping[str, str] = field(default_factory=dict)
+    """device -> what the worst alert that fires about it says: its health is `attention` then, with these words"""
     past: PastRows = no_past
     """What devices measured before this controller started."""
     durable: Durable = field(default_factory=Durable)
@@ -161,18 +172,20 @@ def drop_twin(world: World, device: str) -> None:
     world.durable.quarantine.pop(device, None)
     world.measured.traffic.pop(device, None)
     world.measured.heard.pop(device, None)
-    for key in [key for key in world.measured.totals if key[0] == device]:
-        del world.measured.totals[key]
+    for model, release in world.measured.versions.pop(device, ()):
+        world.measured.totals.pop((device, model, release), None)
     for rows in world.measured.rows.values():
         rows.drop({device})
     world.caches.joining.discard(device)
     world.caches.waiting.discard(device)
     world.caches.published_at.pop(device, None)
+    world.caches.changed.add(device)
 
 
 def put_twin(world: World, twin: Twin) -> None:
     """Replaces a twin, and notes whether its device still has to act on its document."""
     world.durable.twins[twin.device] = twin
+    world.caches.changed.add(twin.device)
     for model, assigned in twin.desired.items():
         state = twin.reported.get(model)
         if state is None or state.generation < assigned.generation:

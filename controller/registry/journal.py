@@ -32,6 +32,8 @@ CREATE INDEX IF NOT EXISTS history_told
     ON history (device, json_extract(body, '$.boot'), json_extract(body, '$.seq'), id);
 CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, at TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
                                   subject TEXT NOT NULL, detail TEXT NOT NULL, hash TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS audit_of ON audit (subject, id);
+CREATE INDEX IF NOT EXISTS audit_by_action ON audit (action, id);
 CREATE TABLE IF NOT EXISTS reported (device TEXT PRIMARY KEY, at TEXT NOT NULL, body BLOB NOT NULL);
 CREATE TRIGGER IF NOT EXISTS history_is_append_only BEFORE UPDATE ON history
     BEGIN SELECT RAISE(ABORT, 'append-only'); END;
@@ -56,6 +58,13 @@ SELECT id, at, actor, action, subject, detail, hash FROM audit
 WHERE (:before = 0 OR id < :before) AND at >= :since AND (:until = '' OR at < :until)
     AND (:actor = '' OR actor = :actor) AND substr(action, 1, length(:action)) = :action
     AND instr(subject, :subject) > 0
+    AND instr(lower(actor || ' ' || action || ' ' || subject || ' ' || detail), lower(:words)) > 0
+ORDER BY id DESC LIMIT :limit
+"""
+_STORY = """
+SELECT id, at, actor, action, subject, detail, hash FROM audit WHERE subject = :name
+UNION SELECT id, at, actor, action, subject, detail, hash FROM audit
+    WHERE action = 'device quarantine' AND instr(detail, :name) > 0
 ORDER BY id DESC LIMIT :limit
 """
 _COLUMNS = ("number", *FIELDS, "hash")
@@ -76,6 +85,8 @@ class AuditFilter:
     """How the action begins: `rollout` finds `rollout start`."""
     subject: str = ""
     """A part of the subject."""
+    words: str = ""
+    """A part of the actor, the action, the subject or the detail, in small letters or capitals."""
 
 
 EVERYTHING = AuditFilter()
@@ -90,6 +101,8 @@ class Journal:
         """Entries by device since history was pruned last."""
         self.seal: Callable[[str], None] = lambda checkpoint: None
         """Keeps the newest checkpoint in a second place, after each entry."""
+        self.told: Callable[[int, dict[str, str]], None] = lambda number, entry: None
+        """Hears of each entry once it is durable, by its number."""
 
     def record(
         self, at: str, history: Iterable[tuple[str, str]] = (), reported: Iterable[tuple[str, bytes]] = ()
@@ -123,8 +136,9 @@ class Journal:
 
     def audit_all(self, at: str, actor: str, deeds: Iterable[tuple[str, str, str]]) -> None:
         """Appends (action, subject, detail) of one actor in one transaction: all of them, or none."""
+        written: list[dict[str, str]] = []
         with transaction(self._db):
-            before = self._newest()[1]
+            number, before = self._newest()
             for deed in deeds:
                 entry = dict(zip(FIELDS, (at, actor, *deed), strict=True))
                 before = chained(before, entry)
@@ -132,10 +146,13 @@ class Journal:
                     "INSERT INTO audit (at, actor, action, subject, detail, hash) VALUES (?, ?, ?, ?, ?, ?)",
                     (*entry.values(), before),
                 )
+                written.append(entry)
         try:
             self.seal(self.checkpoint())
         except WorldError as error:  # the entry is durable; the seal is one behind until the next one
             _log.error("the audit's seal could not be written: %s", error)
+        for place, entry in enumerate(written, start=number + 1):
+            self.told(place, entry)
 
     def checkpoint(self) -> str:
         """How many entries there are and the newest one's hash, for signed metadata to carry."""
@@ -164,6 +181,11 @@ class Journal:
         rows = self._db.execute(_TOLD, (device, min(limit, MAX_HISTORY_PER_QUERY))).fetchall()
         return [(at, body) for at, body in reversed(rows)]
 
+    def newest_history(self, limit: int, since: str) -> list[tuple[str, str, str]]:
+        """(at, device, JSON) of the newest `limit` entries of all devices, newest first, none before `since`."""
+        newest = "SELECT at, device, body FROM (SELECT * FROM history ORDER BY id DESC LIMIT ?) WHERE at >= ?"
+        return self._db.execute(newest, (limit, since)).fetchall()
+
     def last_words(self) -> dict[str, bytes]:
         """The last heartbeat of every device."""
         return dict(self._db.execute("SELECT device, body FROM reported").fetchall())
@@ -179,6 +201,11 @@ class Journal:
         """Newest entries that are wanted, newest first; only those with numbers below `before`, unless it is 0."""
         rows = self._db.execute(_AUDIT, asdict(wanted) | {"before": before, "limit": limit}).fetchall()
         return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+
+    def audit_story(self, name: str, limit: int) -> list[dict[str, Any]]:
+        """Newest entries about a rollout, oldest of them first: its own, and devices from which it keeps a release."""
+        rows = self._db.execute(_STORY, {"name": name, "limit": limit}).fetchall()
+        return [dict(zip(_COLUMNS, row, strict=True)) for row in reversed(rows)]
 
     def close(self) -> None:
         """Ends the connection."""

@@ -17,7 +17,8 @@ from controller.rollout.facts import BUCKET_S
 from controller.rollout.model import DEVICE_METRICS, Metric, Rollout, Rule
 from controller.rollout.outcome import FAILURES, MemberOutcome
 from controller.rollout.rows import Rows, Table
-from controller.rollout.verdict import Figures, RuleVerdict, Unit, word_of
+from controller.rollout.verdict import Figures, RuleVerdict, Unit, Word, word_of
+from controller.rollout.words import devices_of
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -116,11 +117,29 @@ def _devices(rule: Rule, counts: Counts) -> RuleVerdict:
         "silent_ratio": (counts.silent, "fell silent"),
     }[rule.metric]
     detail = f"{hits} of {decided} decided devices {words}, {rule.threshold:.0%} allowed"
-    if hits and hits > rule.threshold * (decided + counts.pending):
-        return RuleVerdict(rule.metric, "fail", detail)  # with any result of the pending ones, the ratio is exceeded
+    figures = _figures_of_devices(rule, hits, decided, counts.pending)
+    if hits and hits > rule.threshold * (decided + counts.pending):  # whatever becomes of the pending ones
+        return RuleVerdict(rule.metric, "fail", detail, figures=figures)
     if decided < rule.min_samples:
-        return RuleVerdict(rule.metric, "inconclusive", f"{decided} decided devices, {rule.min_samples} needed")
-    return RuleVerdict(rule.metric, "fail" if hits > rule.threshold * decided else "pass", detail)
+        words = f"{decided} decided devices, {rule.min_samples} needed"
+        return RuleVerdict(rule.metric, "inconclusive", words, figures=figures)
+    word: Word = "fail" if hits > rule.threshold * decided else "pass"
+    return RuleVerdict(rule.metric, word, detail, figures=figures)
+
+
+def _figures_of_devices(rule: Rule, hits: int, decided: int, pending: int) -> Figures | None:
+    """The numbers of a rule that counts devices; None where no device's turn has come."""
+    everyone = decided + pending
+    if not everyone:
+        return None
+    return Figures(
+        value=hits / decided if decided else 0.0,
+        low=hits / everyone,
+        high=(hits + pending) / everyone,
+        limit=rule.threshold,
+        unit="devices",
+        devices=decided,
+    )
 
 
 def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
@@ -135,7 +154,8 @@ def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
         alone = _figures(rule, evidence.error_level(found.found), found.strata, "ratio")
         words = f"{said}, {rule.threshold:.2%} allowed"
         return RuleVerdict(rule.metric, "fail" if beyond else "pass", words, figures=alone)
-    figures = _figures(rule, effect, found.strata, "ratio")
+    sides = evidence.levels(evidence.failure_sample(found.found))
+    figures = _figures(rule, effect, found.strata, "ratio", sides=sides)
     chance = not beyond or could_be_chance(effect, rule.threshold, evidence.FALSE_ALARM)
     word = word_of(rule, figures, could_be_chance=chance)
     words = f"{said}; {figures.value:+.2%} {_spans(figures)} {_beside(effect)}, {rule.threshold:.2%} allowed"
@@ -147,9 +167,12 @@ def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:
     if missing := _missing_sides(rule, effect, "labelled inferences on either side at the same time"):
         return missing
     assert effect is not None
-    figures = _figures(rule, effect, found.strata, "ratio")
-    spans = f"[{figures.low * 100:.1f}, {figures.high * 100:.1f}]"
-    says = "costs" if figures.value >= 0 else "gains"
+    wrong = evidence.levels(evidence.accuracy_sample(found.found))
+    sides = (None if wrong[0] is None else 1 - wrong[0], None if wrong[1] is None else 1 - wrong[1])
+    figures = _figures(rule, effect, found.strata, "ratio", sides=sides)
+    is_cost = figures.value >= 0
+    ends = (figures.low, figures.high) if is_cost else (-figures.high, -figures.low)
+    spans, says = f"[{ends[0] * 100:.1f}, {ends[1] * 100:.1f}]", "costs" if is_cost else "gains"
     detail = (
         f"{says} {abs(figures.value) * 100:.1f} points of accuracy {spans} {_beside(effect)} "
         f"({effect.samples} against {effect.samples_beside} labelled), {rule.threshold * 100:.1f} points allowed"
@@ -162,7 +185,9 @@ def _error_increase(rule: Rule, found: Evidence) -> RuleVerdict:
     if missing := _missing_sides(rule, effect, "labelled numbers on either side at the same time"):
         return missing
     assert effect is not None
-    figures = _figures(rule, effect, found.strata, "fraction", math.expm1)
+    figures = _figures(
+        rule, effect, found.strata, "fraction", math.expm1, sides=evidence.levels(evidence.error_sample(found.found))
+    )
     detail = (
         f"mean absolute error {figures.value:+.1%} {_spans(figures)} {_beside(effect)} "
         f"({effect.samples} against {effect.samples_beside} labelled), {rule.threshold:.0%} more allowed"
@@ -175,8 +200,8 @@ def _latency(rule: Rule, found: Evidence) -> RuleVerdict:
     if missing := _missing_sides(rule, effect, "inferences on either side at the same time"):
         return missing
     assert effect is not None
-    figures = _figures(rule, effect, found.strata, "times", math.exp)
-    after = evidence.p95_us(found.found, treated=True)
+    after, beside = (evidence.p95_us(found.found, treated=side) for side in (True, False))
+    figures = _figures(rule, effect, found.strata, "times", math.exp, sides=(after, beside))
     detail = (
         f"p95 of the time for a row {after:.0f} us, {figures.value:.2f} times {_spans(figures)} as long "
         f"{_beside(effect)}, {rule.threshold:.1f} times allowed"
@@ -192,7 +217,7 @@ def _agreement(rule: Rule, found: Evidence) -> RuleVerdict:
     figures = _figures(rule, effect, found.strata, "ratio", lambda missed: 1.0 - missed)
     detail = (
         f"{figures.value:.1%} {_spans(figures)} of {effect.samples} answers of both versions agree on "
-        f"{_devices_of(effect.devices)}, {rule.threshold:.1%} asked for"
+        f"{devices_of(effect.devices)}, {rule.threshold:.1%} asked for"
     )
     return RuleVerdict(rule.metric, word_of(rule, figures, could_be_chance=False), detail, figures=figures)
 
@@ -205,9 +230,16 @@ def _compared(rule: Rule, effect: Effect, figures: Figures, detail: str) -> Rule
 
 
 def _figures(
-    rule: Rule, effect: Effect, strata: int, unit: Unit, shown: Callable[[float], float] = lambda value: value
+    rule: Rule,
+    effect: Effect,
+    strata: int,
+    unit: Unit,
+    shown: Callable[[float], float] = lambda value: value,
+    *,
+    sides: tuple[float | None, float | None] = (None, None),
 ) -> Figures:
-    """The numbers of an effect in the unit of the rule."""
+    """The numbers of an effect in the unit of the rule; `sides` are the levels of the release and of what it is
+    compared with."""
     low, high = evidence.interval_of(effect, strata)
     finds = evidence.limit_of(rule) + evidence.detectable(effect.variance, effect.degrees, strata)
     ends = sorted((_shown(shown, low), _shown(shown, high)))
@@ -221,6 +253,8 @@ def _figures(
         devices_beside=effect.devices_beside,
         samples=effect.samples,
         samples_beside=effect.samples_beside,
+        trial=sides[0],
+        control=sides[1],
         finds=_shown(shown, finds),
     )
 
@@ -238,12 +272,8 @@ def _spans(figures: Figures) -> str:
 
 def _beside(effect: Effect) -> str:
     if effect.paired:
-        return f"on {_devices_of(effect.devices)} that run both versions"
-    return f"on {_devices_of(effect.devices)} against {effect.devices_beside} of their kinds and their own past"
-
-
-def _devices_of(count: int) -> str:
-    return f"{count} device" if count == 1 else f"{count} devices"
+        return f"on {devices_of(effect.devices)} that run both versions"
+    return f"on {devices_of(effect.devices)} against {effect.devices_beside} of their kinds and their own past"
 
 
 def _missing_sides(rule: Rule, effect: Effect | None, what: str) -> RuleVerdict | None:
@@ -255,7 +285,7 @@ def _missing(rule: Rule, count: int, what: str) -> RuleVerdict | None:
     if count >= rule.min_samples:
         return None
     if count == 0 and rule.on_missing == "skip":
-        return RuleVerdict(rule.metric, "pass", f"skipped: no {what}")
+        return RuleVerdict(rule.metric, "no_data", f"skipped: no {what}")
     return RuleVerdict(rule.metric, "inconclusive", f"{count} {what}, {rule.min_samples} needed")
 
 

@@ -17,7 +17,8 @@ from controller.rollout.model import RETURNING, Member, Rollout, Status
 from controller.rollout.outcome import DECIDED, MemberOutcome, mode_of, outcome_of, retry_at
 from controller.rollout.pace import due
 from controller.rollout.rows import Rows
-from controller.rollout.verdict import RuleVerdict
+from controller.rollout.schedule import allows, opens_in_s
+from controller.rollout.verdict import HOLDS_NOTHING_UP, RuleVerdict
 
 ABSENT_S = 300.0
 """Seconds that a roll back waits for devices that are silent or have not reported yet. A controller that has just
@@ -86,6 +87,9 @@ def _go_on(rollout: Rollout, facts: Facts, rows: Rows, now: float, *, outcomes: 
         return _with(found, rollout=tripped)
     if rollout.status == "paused":
         return found
+    if opens_in_s(rollout.schedule, now) is None and "pending" in outcomes.values():
+        reason = "its schedule has ended before every device had its turn"
+        return _with(found, rollout=msgspec.structs.replace(rollout, status="paused", reason=reason))
     return _advance(found, facts, outcomes, now)
 
 
@@ -176,12 +180,12 @@ def waits_for_proof(rollout: Rollout, facts: Facts) -> list[str]:
 
 
 def _may_end_wave(rollout: Rollout, verdicts: tuple[RuleVerdict, ...], now: float) -> bool:
-    """Tells whether the wave may end: promoted by an operator, or soaked, not held, and all rules pass."""
+    """Tells whether the wave may end: promoted by an operator, or soaked, not held, and no rule holds it up."""
     if rollout.promoted >= rollout.wave:
         return True
     wave = rollout.strategy.waves[rollout.wave]
     soaked = rollout.wave_done_at is not None and now - rollout.wave_done_at >= wave.soak_s
-    return soaked and not wave.hold and all(verdict.word == "pass" for verdict in verdicts)
+    return soaked and not wave.hold and all(verdict.word in HOLDS_NOTHING_UP for verdict in verdicts)
 
 
 def unproven(rollout: Rollout, facts: Facts) -> list[str]:
@@ -217,6 +221,8 @@ def _due_offers(
                 offers.append(Offer(member.device, rollout.model, rollout.release, mode, fact.assigned.attempt + 1))
         else:
             under_way += 1
+    if not allows(rollout.schedule, now):
+        return tuple(offer for offer in offers if offer.attempt == 1)  # what has begun goes on, nobody new begins
     first = due(rollout, untold, told=told, under_way=under_way + len(offers), now=now)
     return (*offers, *(Offer(device, rollout.model, rollout.release, mode) for device in first))
 
@@ -290,12 +296,18 @@ def _returning(rollout: Rollout, facts: Facts) -> list[Member]:
     ]
 
 
+def is_held(rollout: Rollout, member: Member, fact: DeviceFact, *, keeps_confirmed: bool) -> bool:
+    """Whether a way back would change the device: it was told the release, and is not to keep what it has confirmed."""
+    if keeps_confirmed and _has_confirmed(rollout, fact):
+        return False
+    return _release_of(fact) == rollout.release and not _keeps_its_own(rollout, member, fact)
+
+
 def _back(rollout: Rollout, members: list[Member], facts: Facts) -> tuple[Offer, ...]:
     return tuple(
         Offer(member.device, rollout.model, member.previous_release)
         for member in members
-        if _release_of(facts[member.device]) == rollout.release
-        and not _keeps_its_own(rollout, member, facts[member.device])
+        if is_held(rollout, member, facts[member.device], keeps_confirmed=False)
     )
 
 

@@ -269,6 +269,17 @@ def _sample(found: Compared, total: Numbers, value: Numbers, square: Numbers, *,
     )
 
 
+def levels(sample: Sample) -> tuple[float | None, float | None]:
+    """(the release's own ratio, that of others since the release was first seen), both plain sums; None without any."""
+    since = sample.start >= float(np.min(sample.start[sample.treated], initial=math.inf))
+    return _ratio(sample, sample.treated), _ratio(sample, since & ~sample.treated)
+
+
+def _ratio(sample: Sample, rows: Flags) -> float | None:
+    total = float(sample.total[rows].sum())
+    return float(sample.value[rows].sum()) / total if total else None
+
+
 def names_of(strata: Sequence[str]) -> dict[str, int]:
     """A number for each name of a kind, in their order."""
     return {name: number for number, name in enumerate(strata)}

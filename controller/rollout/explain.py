@@ -10,7 +10,9 @@ from controller.rollout.decide import NO_ENDINGS, Facts, awaited, unproven, wait
 from controller.rollout.endings import MAX_NAMED, Endings, named
 from controller.rollout.model import RETURNING, Rollout
 from controller.rollout.outcome import FAILURES, at_now, outcome_of
+from controller.rollout.schedule import schedule_words
 from controller.rollout.verdict import RuleVerdict
+from controller.rollout.words import devices_have, span
 
 _ENDS = {
     "completed": "It has completed",
@@ -40,6 +42,7 @@ def explain(
         sentences.append(f"It is paused{because}: resume, abort or roll it back.")
     elif rollout.reason:
         sentences.append(f"{rollout.reason}.")
+    sentences += [words for words in (schedule_words(rollout.schedule, now),) if words]
     sentences += [*_devices(rollout, facts, now), *_failed(rollout, endings)]
     return [*sentences, *_waits(rollout, facts, verdicts, now)]
 
@@ -87,13 +90,13 @@ def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now:
         return [f"It waits for devices that have not decided{_undecided(rollout, facts, now)}."]
     wave = rollout.strategy.waves[rollout.wave]
     left_s = wave.soak_s - (now - rollout.wave_done_at)
-    waits = [f"It soaks for {left_s:.0f} s more."] if left_s > 0 else []
+    waits = [f"It soaks for {span(left_s)} more."] if left_s > 0 else []
     waits += [_says(verdict) for verdict in verdicts if verdict.word != "pass"]
     if wave.hold and rollout.promoted < rollout.wave:
         waits.append(f"It waits for `edgeward rollout promote {rollout.id}`.")
     if rollout.strategy.preflight and rollout.wave == 0 and (missing := unproven(rollout, facts)):
         names = ", ".join(missing[:5])
-        waits.append(f"{len(missing)} devices have not shown that their way back is whole: {names}.")
+        waits.append(f"{devices_have(len(missing))} not shown that the way back is whole: {names}.")
     return waits or ["The next pass goes on."]
 
 
@@ -109,5 +112,7 @@ def _undecided(rollout: Rollout, facts: Facts, now: float) -> str:
 
 def _says(verdict: RuleVerdict) -> str:
     where = f" on {verdict.stratum}" if verdict.stratum else ""
-    how = {"inconclusive": "cannot say yet", "fail": "has failed", "pass": "passes"}[verdict.word]
+    how = {"inconclusive": "cannot say yet", "fail": "has failed", "pass": "passes", "no_data": "has no data"}[
+        verdict.word
+    ]
     return f"Rule {verdict.metric}{where} {how}: {verdict.detail}."

@@ -8,6 +8,7 @@ import msgspec
 from contract.desired import TrialPolicy
 from contract.wire import Message, encode
 from controller.fleet.fit import Form
+from controller.rollout.schedule import ALWAYS, Schedule
 
 Status = Literal["proposed", "running", "paused", "completed", "aborting", "aborted", "rolling_back", "rolled_back"]
 OnFail = Literal["pause", "abort", "roll_back_wave", "roll_back_stratum", "roll_back"]
@@ -157,6 +158,12 @@ class Rollout(Message, frozen=True):
     created_by: str = ""
     created_at: str = ""
     approved_by: str = ""
+    schedule: Schedule = ALWAYS
+    """When offers may be made."""
+    among: tuple[str, ...] = ()
+    """Only these devices, where that is not empty: a retry on those that failed."""
+    retry_of: str = ""
+    """The rollout whose failed devices it is about."""
     proposers: tuple[str, ...] = ()
     """Everybody behind the proposal: who started it or wrote the policy that did, and who pushed the version."""
 
@@ -195,5 +202,8 @@ class Rollout(Message, frozen=True):
     @property
     def plan_digest(self) -> str:
         """Names the plan: approving it approves this release, by this strategy, to these devices in this order."""
-        planned = (self.model, self.release, self.digest, self.strategy, [m for m in self.members if not m.late])
+        planned: tuple[object, ...] = (self.model, self.release, self.digest, self.strategy)
+        planned = (*planned, [member for member in self.members if not member.late])
+        if self.schedule != ALWAYS:
+            planned = (*planned, self.schedule)
         return hashlib.sha256(encode(planned)).hexdigest()

@@ -14,6 +14,7 @@ from controller.rollout.by_device import PRIOR_DEGREES, Sample, movement
 from controller.rollout.evidence import ASSUMED, Compared
 from controller.rollout.model import Metric, Rule
 from controller.rollout.rows import Table
+from controller.rollout.words import devices_of, span
 
 USUAL_ACCURACY = 0.9
 """Of a fleet whose labels are not known yet."""
@@ -66,12 +67,11 @@ def shown_by(metric: Metric, past: Compared, soak_s: float) -> Shown:
 
 def power_of(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown, tests: int = 1) -> str:
     """In a sentence, what a rule finds with `first` devices against `beside` others in `soak_s`."""
-    hours, per_device = soak_s / 3600.0, shown.per_hour * soak_s / 3600.0
+    per_device = shown.per_hour * soak_s / 3600.0
     samples = int(first * per_device)
-    what = f"{_count(first)} against {beside} in {hours:.3g} h, {per_device:.0f} {_words(rule.metric)} each"
     if samples < rule.min_samples:
-        wait = f": in {rule.min_samples / (first * shown.per_hour):.3g} h" if shown.per_hour else ""
-        return f"{what} = {samples}, {rule.min_samples} needed{wait}"
+        return _too_few(rule, first, samples, soak_s, per_hour=shown.per_hour)
+    what = f"{devices_of(first)} against {beside} in {span(soak_s)}, {per_device:.0f} {_words(rule.metric)} each"
     finds = smallest_found(rule, first, beside, samples, shown=shown, tests=tests)
     limit = evidence.limit_of(rule)
     source = (
@@ -81,6 +81,24 @@ def power_of(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown
     )
     unseen = f"between {_in_unit(rule, limit)} (allowed) and that much nothing trips in this wave"
     return f"{what}: finds {_harm(rule, finds)} with 80 %; {unseen}; {source}"
+
+
+def _too_few(rule: Rule, first: int, samples: int, soak_s: float, *, per_hour: float) -> str:
+    """In a sentence, that too little comes in `soak_s`, and where that is known, when enough will have come."""
+    words = _words(rule.metric)
+    if not per_hour:
+        return f"no {words} have come from these devices so far, {rule.min_samples} needed: it cannot say anything"
+    wait = span(3600.0 * rule.min_samples / (first * per_hour))
+    judged = "; it judges the newest " + span(rule.judged_s) + " alone" if rule.judged_s else ""
+    return (
+        f"{devices_of(first)} give about {samples} {words} in {span(soak_s)}, {rule.min_samples} needed: "
+        f"that takes {wait}{judged}"
+    )
+
+
+def judged_for_s(rule: Rule, soak_s: float) -> float:
+    """For how long a rule collects: the wave's time, or its own `judged_s` where that is shorter."""
+    return min(soak_s, rule.judged_s) if rule.judged_s else soak_s
 
 
 def why_it_cannot_trip(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown, tests: int = 1) -> str:
@@ -93,7 +111,7 @@ def why_it_cannot_trip(rule: Rule, first: int, beside: int, soak_s: float, *, sh
     if finds <= worst:
         return ""
     return (
-        f"rule {rule.metric}: {_count(first)} against {beside} in {soak_s / 3600.0:.3g} h find "
+        f"rule {rule.metric}: {devices_of(first)} against {beside} in {span(soak_s)} find "
         f"{_harm(rule, finds)} at the least, and none can be larger than {_in_unit(rule, worst)}: it can never fail; "
         "allow less, make the first wave larger or its soak longer"
     )
@@ -147,7 +165,3 @@ def _words(metric: Metric) -> str:
     return {"agreement": "compared answers", "accuracy_drop": "labels", "error_increase": "labels"}.get(
         metric, "inferences"
     )
-
-
-def _count(devices: int) -> str:
-    return f"{devices} device" if devices == 1 else f"{devices} devices"

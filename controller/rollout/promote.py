@@ -10,6 +10,7 @@ from controller.rollout.decide import Facts, after_wave, waits_for_proof
 from controller.rollout.endings import named
 from controller.rollout.model import Rollout
 from controller.rollout.outcome import at_now, outcome_of
+from controller.rollout.words import devices_have, devices_of
 
 
 def why_not_promoted(rollout: Rollout, facts: Facts, now: float) -> str:
@@ -20,7 +21,7 @@ def why_not_promoted(rollout: Rollout, facts: Facts, now: float) -> str:
             ""
             if not missing
             else (
-                f"{len(missing)} devices of later waves have not shown since they booted that their way back is whole: "
+                f"{devices_of(len(missing))} of later waves must still show since booting that the way back is whole: "
                 f"{named(missing)}; they show it with a heartbeat, or set preflight = false in the strategy"
             )
         )
@@ -33,7 +34,7 @@ def why_not_promoted(rollout: Rollout, facts: Facts, now: float) -> str:
         ""
         if not pending
         else (
-            f"it is the last wave, after which nothing is judged, and {len(pending)} devices have not decided: "
+            f"it is the last wave, after which nothing is judged, and {devices_have(len(pending))} not decided: "
             f"{named(pending)}; wait for them, or abort it: what has confirmed the release keeps it"
         )
     )

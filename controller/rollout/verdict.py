@@ -9,8 +9,10 @@ import msgspec
 
 from controller.rollout.model import Metric, Rule
 
-Word = Literal["pass", "fail", "inconclusive"]
-Unit = Literal["", "ratio", "fraction", "times"]
+Word = Literal["pass", "fail", "inconclusive", "no_data"]
+HOLDS_NOTHING_UP: frozenset[Word] = frozenset({"pass", "no_data"})
+"""no_data: a rule with `on_missing = "skip"` has nothing to go by. The rollout goes on, and it reads as no pass."""
+Unit = Literal["", "ratio", "fraction", "times", "devices"]
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -21,7 +23,8 @@ class Figures(msgspec.Struct, frozen=True):
     high: float
     limit: float
     unit: Unit
-    """ratio: of inferences or answers. fraction: of what it was before. times: as long as before."""
+    """ratio: of inferences or answers. fraction: of what it was before. times: as long as before. devices: of devices
+    that have decided; the interval is what it can become with those that have not."""
     devices: int = 0
     """Devices with the release."""
     devices_beside: int = 0
@@ -29,6 +32,10 @@ class Figures(msgspec.Struct, frozen=True):
     samples: int = 0
     """Inferences, labels or answers of the release."""
     samples_beside: int = 0
+    trial: float | None = None
+    """The level of the release itself: its accuracy, mean absolute error, share of failures, or p95 in microseconds."""
+    control: float | None = None
+    """The same of what it is compared with, since the release was first seen; None where nothing is."""
     finds: float = 0.0
     """The value from which on the rule trips with a chance of 80 %, with what is known now."""
 
@@ -43,7 +50,7 @@ class RuleVerdict(msgspec.Struct, frozen=True):
     rule: int = 0
     """Its index among the strategy's rules."""
     figures: Figures | None = None
-    """None where the rule counts devices, or has too little to say."""
+    """None where the rule has too little to say."""
 
 
 def word_of(rule: Rule, figures: Figures, *, could_be_chance: bool) -> Word:

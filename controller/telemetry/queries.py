@@ -10,9 +10,9 @@ from contract.histogram import quantile_us
 from contract.wire import Message
 from controller.rollout.facts import Sums
 
-Every = Literal["minute", "hour", "day"]
+Every = Literal["minute", "ten_minutes", "hour", "day"]
 By = Literal["fleet", "stratum", "device"]
-SPANS_S: dict[Every, float] = {"minute": 60.0, "hour": 3600.0, "day": 86_400.0}
+SPANS_S: dict[Every, float] = {"minute": 60.0, "ten_minutes": 600.0, "hour": 3600.0, "day": 86_400.0}
 MAX_ROWS = 10_000
 """Rows of one answer: 2 MB."""
 

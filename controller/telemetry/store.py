@@ -99,10 +99,13 @@ class TelemetryStore:
                 insert = f"INSERT OR IGNORE INTO {kind.recent} VALUES (?, ?, ?, ?, ?, ?, ?)"
                 self._db.executemany(insert, [(*key, counts) for key, counts in rows.items()])
 
-    def past(self, model: str, since: float) -> Iterator[tuple[str, int, float, Sums]]:
-        """(device, release, start, sums) of a model from a moment on, merged rows first."""
+    def past(
+        self, model: str, since: float, wanted_device: Callable[[str], bool] = lambda _: True
+    ) -> Iterator[tuple[str, int, float, Sums]]:
+        """(device, release, start, sums) of a model from a moment on, merged rows first, of devices that are wanted."""
         for device, release, start, counts in self._rows(_SUMS, model, since):
-            yield device, release, start, decoded(counts)
+            if wanted_device(device):
+                yield device, release, start, decoded(counts)
 
     def shapes(self, model: str, since: float) -> Iterator[tuple[str, int, float, Shape]]:
         """(device, release, start, shape) of a model from a moment on, merged rows first."""
@@ -114,6 +117,24 @@ class TelemetryStore:
         for table in (kind.merged, kind.recent):
             for device, release, start, counts in self._db.execute(wanted.format(table), (model, since)):
                 yield device, release, float(start), counts
+
+    def past_of_device(
+        self, device: str, model: str, since: float, until: float, marks: Collection[float] = ()
+    ) -> list[tuple[str, int, float, Sums]]:
+        """(device, release, start, sums) of one device by the hour, and by the minute in the newest two hours.
+
+        `marks`: moments within hours at which rows begin as well. It costs a look an hour, however large the fleet is.
+        """
+        first = int(since // HOUR_S * HOUR_S)
+        starts = sorted({*range(first, int(until) + 1, int(HOUR_S)), *(int(mark) for mark in marks if mark >= since)})
+        columns = "SELECT device, release, start, counts"
+        merged = f"{columns} FROM merged WHERE model = ? AND span = ? AND start = ? AND device = ?"
+        recent = f"{columns} FROM recent WHERE device = ? AND model = ? AND start >= ?"
+        rows = [
+            row for start in starts for row in self._db.execute(merged, (model, int(HOUR_S), start, device)).fetchall()
+        ]
+        rows += self._db.execute(recent, (device, model, since)).fetchall()
+        return [(name, release, float(start), decoded(counts)) for name, release, start, counts in rows]
 
     def heard(self) -> dict[str, Heard]:
         """By device, the messages that are in the store: a message that comes again is counted by nobody."""

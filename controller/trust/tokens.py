@@ -54,18 +54,25 @@ class Tokens:
         self._store.put(_TABLE, {identifier: msgspec.to_builtins(kept)})
         return kept, token
 
-    def subject(self, token: str, now: float) -> Subject | None:
-        """The holder of a token; None for one that is wrong, revoked or past its end."""
-        doc = self._store.get(_TABLE, token[4:12]) if token.startswith("edg_") else None
-        if doc is None:
+    def valid(self, token: str, now: float) -> tuple[str, Subject, float] | None:
+        """(id, holder, end in seconds since 1970) of a token; None for one that is wrong, revoked or past its end."""
+        kept = self._kept(token[4:12]) if token.startswith("edg_") else None
+        if kept is None or not hmac.compare_digest(kept.sha256, _hash(token)) or not _is_good(kept, now):
             return None
-        kept = convert_kept(doc, ApiToken)
-        good = hmac.compare_digest(kept.sha256, _hash(token)) and not kept.revoked and now < kept.expires_at
-        return Subject(kept.name, frozenset(kept.roles)) if good else None
+        return kept.id, _holder_of(kept), kept.expires_at
+
+    def holder(self, identifier: str, now: float) -> tuple[Subject, float] | None:
+        """(holder, end in seconds since 1970) of the token with this id; None once it is revoked or past its end."""
+        kept = self._kept(identifier)
+        return (_holder_of(kept), kept.expires_at) if kept is not None and _is_good(kept, now) else None
 
     def all(self) -> list[ApiToken]:
         """Every token that was ever made."""
         return [convert_kept(doc, ApiToken) for doc in self._store.all(_TABLE).values()]
+
+    def _kept(self, identifier: str) -> ApiToken | None:
+        doc = self._store.get(_TABLE, identifier)
+        return convert_kept(doc, ApiToken) if doc is not None else None
 
     def revoke(self, identifier: str) -> ApiToken:
         """Ends a token; BadInput `unknown_token`."""
@@ -75,6 +82,14 @@ class Tokens:
         ended = msgspec.structs.replace(convert_kept(doc, ApiToken), revoked=True)
         self._store.put(_TABLE, {identifier: {**doc, **msgspec.to_builtins(ended)}})
         return ended
+
+
+def _is_good(kept: ApiToken, now: float) -> bool:
+    return not kept.revoked and now < kept.expires_at
+
+
+def _holder_of(kept: ApiToken) -> Subject:
+    return Subject(kept.name, frozenset(kept.roles))
 
 
 def _hash(token: str) -> str:

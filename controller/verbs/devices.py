@@ -18,7 +18,7 @@ from contract.messages import Report
 from contract.names import check_device_name
 from controller.clock import stamp, today
 from controller.fleet.twin import Twin
-from controller.reconcile.why import why
+from controller.reconcile.why import WhyItem, why_items
 from controller.state import State
 from controller.trust.certificates import CRL_RENEW_DAYS, pem
 from controller.trust.enrolment import ClaimRefused
@@ -119,6 +119,11 @@ def unquarantine(state: State, device: str, *, actor: str) -> int:
 
 def explain(state: State, device: str) -> list[str]:
     """Explains in sentences why a device runs its versions. BadInput `unknown_device`."""
+    return [item.sentence for item in explain_items(state, device)]
+
+
+def explain_items(state: State, device: str) -> list[WhyItem]:
+    """The same as items, each with its kind and its rollout. BadInput `unknown_device`."""
     durable = state.world.durable
     twin, retired = durable.twins.get(device), durable.retired.get(device)
     if twin is None and retired is None:
@@ -130,8 +135,11 @@ def explain(state: State, device: str) -> list[str]:
         if name == device
         for code, words in sorted(found.items())
     ]
-    told = why(twin or Twin(device), durable.rollouts, history, durable.quarantine.get(device, {}), faults=faults)
-    return told if retired is None else [*told, f"It was retired at {retired.at} by {retired.by}."]
+    quarantined = durable.quarantine.get(device, {})
+    told = why_items(twin or Twin(device), durable.rollouts, history, quarantined, faults=faults)
+    if retired is None:
+        return told
+    return [*told, WhyItem("", "retired", f"It was retired at {retired.at} by {retired.by}.")]
 
 
 def _granted(state: State, certificate: x509.Certificate, request: str, action: str) -> Certificate:

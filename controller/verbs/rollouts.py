@@ -1,11 +1,12 @@
-"""What an operator can do with rollouts: preview, start, steer, approve, ask why. Checks, records, audits.
+"""What an operator can do with rollouts: preview, start, approve, ask why. Checks, records, audits.
 
 Decides whether a request is legal now. Refuses to know HTTP.
 """
 
 import secrets
 import time
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -14,45 +15,28 @@ from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from controller.clock import stamp
 from controller.reconcile.deeds import Deed
-from controller.reconcile.membership import facts_of, is_standing
+from controller.reconcile.membership import facts_of
 from controller.reconcile.preview import Preview, plan_rollout
 from controller.reconcile.preview import preview as preview_of
 from controller.registry.version import Version, gate_words
 from controller.rollout.decide import waits_for_absentees_only
-from controller.rollout.endings import named_failures
+from controller.rollout.endings import named
 from controller.rollout.explain import explain as sentences
-from controller.rollout.late import judge_late
 from controller.rollout.model import FINAL, RETURNING, Rollout, Status, Strategy, person
-from controller.rollout.outcome import FAILURES, outcome_of
-from controller.rollout.promote import promoted, why_not_promoted
+from controller.rollout.schedule import ALWAYS, Schedule, schedule_words
 from controller.rollout.strategies import STRATEGIES
-from controller.rollout.verdict import RuleVerdict
+from controller.rollout.words import devices_of
 from controller.state import State
 from controller.trust.access import Subject
 from controller.verbs import audit
 
-MAX_LATE_ROWS = 100_000
-"""Newest captured rows that a rollout is judged by again."""
 
-Verb = Literal["pause", "resume", "promote", "abort", "rollback"]
-_LEGAL_FROM: dict[Verb, frozenset[Status]] = {
-    "pause": frozenset({"running"}),
-    "resume": frozenset({"paused"}),
-    "promote": frozenset({"running"}),
-    "abort": frozenset({"proposed", "running", "paused"}),
-    "rollback": frozenset({"running", "paused", "completed", "aborted"}),
-}
-_FIRST: dict[Status, str] = {
-    "proposed": "somebody has to approve it first",
-    "running": "it is under way",
-    "paused": "resume, abort or roll it back",
-    "aborting": "wait until it has ended",
-    "rolling_back": "wait until it has ended",
-    "completed": "it has ended; it can still be rolled back",
-    "aborted": "it has ended; it can still be rolled back",
-    "rolled_back": "it has ended; start another one",
-}
-"""What to do about a step that does not fit the status."""
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a retry is about: devices that failed in a rollout that has ended."""
+
+    rollout: str
+    devices: tuple[str, ...]
 
 
 def preview(
@@ -63,6 +47,7 @@ def preview(
     selector: dict[str, str],
     *,
     again: bool = False,
+    schedule: Schedule = ALWAYS,
 ) -> Preview:
     """What a start would do, without doing it. BadInput as `start`."""
     version = may_start(state, model, release, again=again)
@@ -76,6 +61,7 @@ def preview(
         selector=selector,
         now=now,
         running=_running(state, model),
+        schedule=schedule,
     )
     return preview_of(state.world, planned, now)
 
@@ -92,6 +78,8 @@ def start(
     again: bool = False,
     actor: str,
     policy_of: str = "",
+    schedule: Schedule = ALWAYS,
+    retried: Retried | None = None,
 ) -> Rollout:
     """Plans and starts; the first devices are told within one reconcile interval.
 
@@ -103,7 +91,7 @@ def start(
     """
     version = may_start(state, model, release, again=again)
     _end_if_only_absent(state, model)
-    _refuse_overlap(state, model)
+    refuse_overlap(state, model)
     name = f"r-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     now = time.time()
     planned = plan_rollout(
@@ -115,6 +103,8 @@ def start(
         selector=selector,
         now=now,
         running=_running(state, model),
+        schedule=schedule,
+        among=retried.devices if retried is not None else (),
     )
     _same_plan(planned, plan_digest)
     waits = approval or state.config.fleet.four_eyes
@@ -124,12 +114,15 @@ def start(
         status="proposed" if waits else "running",
         created_by=created_by,
         created_at=stamp(),
+        retry_of=retried.rollout if retried is not None else "",
         proposers=tuple(dict.fromkeys((policy_of or actor, version.lineage.created_by))),
     )
     state.save_rollouts(rollout)
-    left_out = f", {len(rollout.excluded)} left out" if rollout.excluded else ""
-    detail = f"{model} v{version.release} by {strategy.name} to {len(rollout.members)} devices{left_out}"
+    left_out = f", {len(rollout.excluded)} left out: {named(sorted(rollout.excluded))}" if rollout.excluded else ""
+    detail = f"{model} v{version.release} by {strategy.name} to {devices_of(len(rollout.members))}{left_out}"
     detail += f", by the {created_by}" if policy_of else ""
+    detail += f", a retry of {retried.rollout}" if retried is not None else ""
+    detail += f"; {words}" if (words := schedule_words(schedule, now)) else ""
     state.journal.audit(stamp(), actor, "rollout start", name, detail)
     state.poke()
     return rollout
@@ -153,71 +146,22 @@ async def prepare_and_start(
     plan_digest: str,
     again: bool,
     actor: str,
+    schedule: Schedule = ALWAYS,
 ) -> Rollout:
     """As `start`, once the version's encodings are there, or after `encode.deliveries.WAIT_S` without them."""
     version = may_start(state, model, release, again=again)
     await state.deliveries.ready(model, version.manifest)
-    return start(state, model, version.release, strategy, selector, plan_digest=plan_digest, again=again, actor=actor)
-
-
-def steer(state: State, name: str, verb: Verb, *, actor: str) -> Rollout:
-    """Changes where a rollout stands; BadInput `unknown_rollout`, `rollout_conflict`, `no_way_back`."""
-    rollout = find(state, name)
-    if rollout.status not in _LEGAL_FROM[verb]:
-        raise BadInput(Code.ROLLOUT_CONFLICT, f"{name} is {rollout.status}: it cannot {verb}; {_FIRST[rollout.status]}")
-    failures = named_failures(rollout, state.world.durable.endings.get(name, {}))
-    reason = f"{verb} by {actor}" + (f"; failed: {failures}" if failures else "")
-    changed = _steered(state, rollout, verb, reason)
-    state.save_rollouts(changed)
-    state.journal.audit(stamp(), actor, f"rollout {verb}", name, _done(rollout, changed))
-    state.poke()
-    return changed
-
-
-def _done(before: Rollout, after: Rollout) -> str:
-    """What a step has led to, for the audit."""
-    what = f"{after.model} v{after.release}"
-    if after.wave != before.wave:
-        return f"{what}: wave {before.wave + 1} has ended, wave {after.wave + 1} of {after.final_wave + 1} begins"
-    return f"{what}: it was {before.status} and is {after.status}"
-
-
-def _steered(state: State, rollout: Rollout, verb: Verb, reason: str) -> Rollout:
-    match verb:
-        case "pause":
-            return replace(rollout, status="paused", reason=reason)
-        case "resume":
-            known = dict.fromkeys((*rollout.acknowledged, *_failures(state, rollout)))
-            return replace(
-                rollout,
-                status="running",
-                reason="",
-                acknowledged=tuple(known),
-                evidence_since=time.time(),
-                stopped_waves=(),
-            )
-        case "promote":
-            now = time.time()
-            if words := why_not_promoted(rollout, facts_of(state.world, rollout, now), now):
-                raise BadInput(Code.ROLLOUT_CONFLICT, f"{rollout.id}, wave {rollout.wave + 1}: {words}")
-            return promoted(rollout, now)
-        case "abort":
-            end: Status = "aborted" if rollout.status == "proposed" else "aborting"
-            return replace(rollout, status=end, reason=reason)
-        case "rollback":
-            _refuse_rollback(state, rollout)
-            return replace(rollout, status="rolling_back", reason=reason)
-
-
-def _refuse_rollback(state: State, rollout: Rollout) -> None:
-    if not any(member.previous_release for member in rollout.members if member.wave <= rollout.wave):
-        raise BadInput(
-            Code.NO_WAY_BACK, f"{rollout.id}: no device had confirmed a version before; roll another release out"
-        )
-    if rollout.status in FINAL:
-        _refuse_overlap(state, rollout.model)
-        if rollout.status == "completed" and not is_standing(state.world, rollout):
-            raise BadInput(Code.ROLLOUT_CONFLICT, f"{rollout.id}: another rollout of {rollout.model} has come since")
+    return start(
+        state,
+        model,
+        version.release,
+        strategy,
+        selector,
+        plan_digest=plan_digest,
+        again=again,
+        actor=actor,
+        schedule=schedule,
+    )
 
 
 def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> Rollout:
@@ -238,6 +182,7 @@ def approve(state: State, name: str, plan_digest: str, *, subject: Subject) -> R
     started = replace(rollout, status="running", began_at=now, wave_began_at=now, approved_by=subject.name)
     state.save_rollouts(started)
     state.journal.audit(stamp(), subject.name, "rollout approve", name, rollout.plan_digest)
+    state.discussions.looked("rollout", name, subject.name, stamp())
     state.poke()
     return started
 
@@ -255,20 +200,6 @@ def explain(state: State, name: str) -> list[str]:
     rollout, world, now = find(state, name), state.world, time.time()
     verdicts, endings = world.measured.verdicts.get(name, ()), world.durable.endings.get(name, {})
     return sentences(rollout, facts_of(world, rollout, now), verdicts, now, endings)
-
-
-def judge_again(state: State, name: str, *, revert: bool, actor: str) -> tuple[RuleVerdict, ...]:
-    """What the accuracy rules say now that labels have come; with `revert` a rule that fails rolls it back.
-
-    BadInput as `steer`.
-    """
-    rollout = find(state, name)
-    rows = state.captures.newest_of(rollout.model, rollout.began_at, MAX_LATE_ROWS)
-    verdicts = judge_late(rollout, rows)
-    state.journal.audit(stamp(), actor, "rollout judge", name, "; ".join(verdict.detail for verdict in verdicts)[:500])
-    if revert and any(verdict.word == "fail" for verdict in verdicts):
-        steer(state, name, "rollback", actor=actor)
-    return verdicts
 
 
 def resolve_strategy(given: str | dict[str, Any]) -> Strategy:
@@ -353,13 +284,6 @@ def _is_rolled_back(state: State, rollout: Rollout) -> bool:
     return waits_for_absentees_only(rollout, facts_of(state.world, rollout, now), now)
 
 
-def _failures(state: State, rollout: Rollout) -> list[str]:
-    now = time.time()
-    facts = facts_of(state.world, rollout, now)
-    members = rollout.members
-    return [m.device for m in members if outcome_of(rollout, m, facts[m.device], now) in FAILURES]
-
-
 def _end_if_only_absent(state: State, model: str) -> None:
     """Ends a way back of `model` that only absent devices keep open: a newer rollout need not wait for them."""
     now = time.time()
@@ -372,7 +296,8 @@ def _end_if_only_absent(state: State, model: str) -> None:
             audit.note(state, Deed(f"rollout {end.replace('_', ' ')}", other.id, words))
 
 
-def _refuse_overlap(state: State, model: str) -> None:
+def refuse_overlap(state: State, model: str) -> None:
+    """BadInput `rollout_conflict` where another rollout of the model is open."""
     for other in state.world.durable.rollouts.values():
         if other.model == model and other.status not in FINAL:
             raise BadInput(

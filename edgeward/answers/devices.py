@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from contract.errors import Code
 from edgeward.answers.answer import Answer, Time
 
 DAY_S = 86_400.0
@@ -53,8 +54,12 @@ class ModelState(Answer, frozen=True):
 
     @property
     def why(self) -> str:
-        """The code of the fault that delays the update or has ended it; empty if there is none."""
-        return self.code or (self.outcome.code if self.outcome else "")
+        """The code of the fault that delays the update or has ended it; empty if there is none.
+
+        An update that a newer one has replaced is no fault.
+        """
+        ended = self.outcome.code if self.outcome else ""
+        return self.code or ("" if ended == Code.SUPERSEDED else ended)
 
 
 class Hardware(Answer, frozen=True):
@@ -171,6 +176,10 @@ class Device(Answer, frozen=True):
     device: str
     presence: str
     """`online`, `offline`, `silent` or `unknown`."""
+    health: str
+    """The worst that holds of `failing`, `attention`, `silent`, `offline`, `updating` and `well`."""
+    why: str
+    """The reason for `health`."""
     faults: tuple[Fault, ...]
     """What is wrong with it now; empty for nothing."""
     labels: dict[str, str]
@@ -207,8 +216,17 @@ class Device(Answer, frozen=True):
     def table_rows(self) -> list[dict[str, object]]:
         """One row per model, or one with the model None; labels are columns."""
         faults = " ".join(each.code for each in self.faults)
-        base: dict[str, object] = {"device": self.device, "presence": self.presence, "faults": faults, **self.labels}
+        base: dict[str, object] = {"device": self.device, "presence": self.presence, "health": self.health}
+        base |= {"faults": faults, **self.labels}
         return [base | _model_row(each) for each in self.models] or [base | {"model": None}]
+
+
+class DevicePage(Answer, frozen=True):
+    """A page of a search of devices."""
+
+    total: int
+    """How many devices meet the filters."""
+    devices: tuple[Device, ...]
 
 
 class Report(Answer, frozen=True):

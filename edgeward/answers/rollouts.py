@@ -1,5 +1,6 @@
 """Rollouts: previews, where they stand, what rules say, policies, events."""
 
+from edgeward.answers.alerts import Alert
 from edgeward.answers.answer import Answer, Plain, Time
 
 
@@ -35,6 +36,8 @@ class Preview(Answer, frozen=True):
     """What each rule can detect in the first wave."""
     no_way_back: dict[str, str]
     unproven: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """What somebody should know who starts it."""
 
 
 class Member(Answer, frozen=True):
@@ -58,17 +61,22 @@ class Figures(Answer, frozen=True):
     high: float
     limit: float
     unit: str
-    """ratio: of inferences or answers. fraction: of what it was before. times: as long as before."""
+    """ratio: of inferences or answers. fraction: of what it was before. times: as long as before. devices: of devices
+    that have decided."""
     devices: int
     devices_beside: int
     samples: int
     samples_beside: int
+    trial: float | None
+    """The level of the release itself: accuracy, error, share of failures, or p95 in microseconds."""
+    control: float | None
+    """The same of what it is compared with."""
     finds: float
     """The value from which on the rule trips with a chance of 80 %."""
 
 
 class Verdict(Answer, frozen=True):
-    """What a rule says now: `pass`, `fail` or `inconclusive`."""
+    """What a rule says now: `pass`, `fail`, `inconclusive` or `no_data`."""
 
     metric: str
     stratum: str
@@ -76,6 +84,10 @@ class Verdict(Answer, frozen=True):
     verdict: str
     detail: str
     figures: Figures | None = None
+    rule: int = 0
+    """The index of the rule in its strategy."""
+    on_fail: str | None = None
+    """What follows if it fails."""
 
 
 class VerdictPoint(Verdict, frozen=True, kw_only=True):
@@ -94,8 +106,38 @@ class Transfer(Answer, frozen=True):
     """At that rate; None while nothing has come across."""
 
 
-class Rollout(Answer, frozen=True):
-    """One rollout as it stands."""
+class WaveProgress(Answer, frozen=True):
+    """How one wave stands."""
+
+    wave: int
+    """From 0 on."""
+    mode: str
+    percent: float | None
+    state: str
+    """done, now or waiting."""
+    devices: int
+    counts: dict[str, int]
+    """Members by outcome."""
+    strata: dict[str, dict[str, int]]
+    """The same by kind of device."""
+    soak_s: float
+    hold: bool
+    left_s: float
+    """The seconds that it takes at least from now on."""
+
+
+class Exposure(Answer, frozen=True):
+    """How much of the fleet's work a release has done."""
+
+    device_hours: float
+    predictions: int
+    predictions_ratio: float
+    device_hours_at_most: float
+    """By the end of this wave."""
+
+
+class RolloutSummary(Answer, frozen=True):
+    """One rollout in a list."""
 
     id: str
     model: str
@@ -109,20 +151,61 @@ class Rollout(Answer, frozen=True):
     counts: dict[str, int]
     """Members by outcome."""
     transfer: Transfer
+    failed: tuple[Member, ...]
+    """The first members that have failed."""
     verdicts: tuple[Verdict, ...]
     created_at: Time
     created_by: str
-    members: tuple[Member, ...]
-    excluded: dict[str, str]
-    plan_digest: str
-    approved_by: str
-    proposers: tuple[str, ...]
-    """Everybody behind it: none of them may approve it."""
 
     def table_rows(self) -> list[dict[str, object]]:
         """One row, without what is a table by itself: members, verdicts, transfer, excluded devices."""
         (row,) = super().table_rows()
-        return [{k: v for k, v in row.items() if k not in ("members", "verdicts", "transfer", "excluded")}]
+        return [{k: v for k, v in row.items() if k not in _TABLES}]
+
+
+_TABLES = frozenset({"members", "failed", "verdicts", "transfer", "excluded", "progress", "exposure"})
+
+
+class MemberPage(Answer, frozen=True):
+    """A page of the members of a rollout."""
+
+    total: int
+    members: tuple[Member, ...]
+
+
+class VerbPreview(Answer, frozen=True):
+    """What a step would do to a rollout now."""
+
+    verb: str
+    allowed: bool
+    refusal: str
+    status: str
+    wave: int
+    sentences: tuple[str, ...]
+    to_release: dict[str, int]
+    """Devices by the release that they would be sent; 0: none."""
+    devices: tuple[str, ...]
+
+
+class Rollout(RolloutSummary, frozen=True):
+    """One rollout as it stands."""
+
+    progress: tuple[WaveProgress, ...]
+    left_s: float
+    left: str
+    """How long it takes at least, in a sentence; empty once it has ended."""
+    exposure: Exposure | None
+    devices: int
+    members: tuple[Member, ...]
+    """The first 200; `RolloutHandle.members` has all."""
+    excluded: dict[str, str]
+    plan_digest: str
+    approved_by: str
+    retry_of: str
+    schedule: str
+    """When offers are made; empty without a schedule."""
+    proposers: tuple[str, ...]
+    """Everybody behind it: none of them may approve it."""
 
 
 class DeploymentPolicy(Answer, frozen=True):
@@ -193,6 +276,30 @@ class VerdictData(Answer, frozen=True, tag_field="kind", tag="verdict"):
     figures: Figures | None
 
 
+class AuditData(Answer, frozen=True, tag_field="kind", tag="audit"):
+    """An entry of the audit; the event's subject is the entry's."""
+
+    number: int
+    actor: str
+    action: str
+    detail: str
+
+
+class MentionData(Answer, frozen=True, tag_field="kind", tag="mention"):
+    """Somebody was mentioned with an @, or asked to look at something."""
+
+    about: str
+    who: str
+    by: str
+    text: str
+
+
+class AlertData(Answer, frozen=True, tag_field="kind", tag="alert"):
+    """An alert that is in another state than before."""
+
+    alert: Alert
+
+
 class Event(Answer, frozen=True):
     """One CloudEvent 1.0; `id` counts up within `source`, `subject` is the rollout, the device or `controller`."""
 
@@ -203,4 +310,4 @@ class Event(Answer, frozen=True):
     subject: str
     time: Time
     datacontenttype: str
-    data: RolloutData | HealthData | ExpiryData | SickData | VerdictData
+    data: AuditData | MentionData | RolloutData | HealthData | ExpiryData | SickData | VerdictData | AlertData

@@ -1,8 +1,7 @@
-"""`edgeward device list | show | why | unquarantine | config | enrol | revoke`; the rest is in `device_life`."""
+"""`edgeward device show | why | unquarantine | config | enrol | revoke`; the rest: `device_list`, `device_life`."""
 
 import json
 import shlex
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from rich.markup import escape
 
 from contract.errors import BadInput, Code
 from contract.names import check_device_name, check_name, in_file_name
-from edgeward.answers.devices import Device, DeviceModel, HistoryEntry
+from edgeward.answers.devices import Device, HistoryEntry
+from edgeward.cli.device_list import left, list_devices
 from edgeward.cli.model import pairs
 from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, tell, when
 from edgeward.client import Client
@@ -57,20 +57,7 @@ def device() -> None:
     """Show and manage the devices of the fleet."""
 
 
-@device.command(name="list")
-@json_option
-def list_(*, as_json: bool) -> None:
-    """List all devices and what they run."""
-    devices = Client().devices()
-    if as_json:
-        print_json(devices.plain)
-        return
-    rows = [row for entry in devices for row in _rows(entry)]
-    columns = (
-        "device", "presence", "faults", "model", "desired", "phase", "stable", "accuracy or error", "seen", "expires",
-        "why",
-    )  # fmt: skip
-    console.print(table(f"{len(devices)} devices", columns, rows))
+device.add_command(list_devices)
 
 
 @device.command()
@@ -90,7 +77,7 @@ def show(name: str, *, as_json: bool) -> None:
     for fault in found.faults:
         console.print(f"[red]{fault.code}[/]: {escape(fault.detail)}", highlight=False)
     if found.expiries:
-        words = ", ".join(_left(what, at) for what, at in sorted(found.expiries.items(), key=lambda item: item[1]))
+        words = ", ".join(left(what, at) for what, at in sorted(found.expiries.items(), key=lambda item: item[1]))
         console.print(f"expires: {words}", highlight=False)
     measured = [
         (
@@ -224,35 +211,6 @@ def _sensor(replay: str | None, label: str) -> str:
         return _NO_SENSOR
     (model, path), *_ = pairs((replay,)).items()
     return _REPLAY.format(model=check_name(model, "model"), path=Path(path).resolve(), label=label)
-
-
-def _rows(entry: Device) -> list[tuple[object, ...]]:
-    seen = f"{entry.seen_s_ago:.0f} s ago" if entry.seen_s_ago is not None else None
-    nearest = entry.nearest_expiry(time.time())
-    ends = _left(*nearest) if nearest is not None else None
-    head = (entry.device, entry.presence, " ".join(each.code for each in entry.faults) or None)
-    rows = [(*head, *_model_cells(model, seen, ends)) for model in entry.models]
-    return rows or [(*head, None, None, None, None, None, seen, ends, None)]
-
-
-def _left(what: str, at: float) -> str:
-    """What expires, and in how many days."""
-    days = (at - time.time()) / 86_400
-    return f"{what} in {days:.0f} d" if days >= 1 else f"{what} in {days * 24:.0f} h" if days > 0 else f"{what} EXPIRED"
-
-
-def _model_cells(model: DeviceModel, seen: str | None, ends: str | None) -> tuple[object, ...]:
-    state, measured = model.state, model.serving
-    return (
-        model.model,
-        model.desired_release and f"v{model.desired_release}",
-        state.phase if state is not None else None,
-        model.stable_release and f"v{model.stable_release}",
-        how_right(measured),
-        seen,
-        ends,
-        (state.why or None) if state is not None else None,
-    )
 
 
 def _entry(entry: HistoryEntry) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ import sys
 import click
 
 from contract.errors import EdgewardError
+from edgeward.cli.alert import alert
 from edgeward.cli.audit import audit
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
@@ -13,6 +14,7 @@ from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.drift import drift, fairness
 from edgeward.cli.label import label
 from edgeward.cli.model import model
+from edgeward.cli.page import page
 from edgeward.cli.rollout import rollout
 from edgeward.cli.stick import stick
 from edgeward.cli.telemetry import telemetry
@@ -20,7 +22,6 @@ from edgeward.cli.token import token
 from edgeward.cli.trust import trust
 from edgeward.cli.version import version
 from edgeward.demo.command import demo
-from edgeward.settings import find_settings
 
 _SHELLS = ("bash", "zsh", "fish")
 
@@ -45,15 +46,9 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "edgeward", "_EDGEWARD_COMPLETE").source())
 
 
-@cli.command()
-def page() -> None:
-    """Print the address of the fleet's page, with the token behind a # that no browser sends: keep it to yourself."""
-    found = find_settings()
-    click.echo(f"{found.url}/#token={found.token}")
-
-
 for command in (
-    model, version, rollout, telemetry, label, device, stick, trust, certificate, token, audit, backup, restore, demo
+    model, version, rollout, alert, telemetry, label, device, stick, trust, certificate, token, audit, backup, restore,
+    demo, page,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (drift, fairness):

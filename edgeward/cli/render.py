@@ -1,9 +1,9 @@
 """The output for people: tables, bars, times. Refuses to know where the data comes from."""
 
+import csv
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -11,17 +11,16 @@ from typing import Any, TypeVar
 import click
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from edgeward.answers.devices import Measured
-from edgeward.answers.rollouts import Preview, Rollout, Transfer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 WIDE = 1000
 """Columns of an output that is no screen, such as a pipe: programs look for a row on one line."""
+_CSV = "edgeward.csv"
 MIN_LAST_COLUMN = 24
 """Columns that the last column of a table needs at least: sentences in fewer are hard to read."""
 
@@ -32,16 +31,51 @@ def _width() -> int | None:
 
 
 console = Console(width=_width())
-_COLOURS = {
+COLOURS = {
     "running": "cyan", "paused": "yellow", "completed": "green", "rolling_back": "red", "rolled_back": "red",
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",
-    "pass": "green", "fail": "red", "inconclusive": "yellow", "sent_back": "yellow", "device_sick": "red",
+    "pass": "green", "fail": "red", "inconclusive": "yellow", "no_data": "dim",
+    "failing": "red", "attention": "yellow", "updating": "cyan", "well": "green",
+    "sent_back": "yellow", "device_sick": "red",
+    "firing": "red", "critical": "red", "warning": "yellow", "silenced": "cyan", "inhibited": "cyan",
 }  # fmt: skip
 
 
 def json_option(command: F) -> F:
     """Adds the --json flag, which every command has."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def csv_option(command: F) -> F:
+    """Adds the --csv flag, for commands that print a table with `print_table`."""
+    return click.option("--csv", is_flag=True, expose_value=False, callback=_note_csv, help="Print the table as CSV.")(
+        command
+    )
+
+
+def _note_csv(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.meta[_CSV] = value
+
+
+def csv_asked() -> bool:
+    """Whether the command runs with --csv."""
+    return bool(click.get_current_context().meta.get(_CSV))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Prints a table; with --csv its columns and rows as CSV, where None is an empty cell."""
+    if not csv_asked():
+        console.print(table(title, columns, rows))
+        return
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+
+
+def _csv_cell(value: Any) -> str:
+    """A cell that a spreadsheet does not take for a formula."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(("=", "+", "@", "\t")) else text
 
 
 def print_json(value: Any) -> None:
@@ -136,82 +170,6 @@ def when(moment: datetime | None) -> str:
     return "-" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
-_FAILURES = ("failed", "rejected", "silent", "regressed")
-
-
-def rollout_panel(view: Rollout) -> RenderableType:
-    """Returns a rollout as bars, one for each wave, with the verdicts of its rules."""
-    head = Text.assemble(
-        (f"{view.id}  {view.model} v{view.release} by {view.strategy}: ", "bold"),
-        (view.status, _COLOURS.get(view.status, "")),
-        f"  {view.reason}",
-    )
-    waves = Table(box=None, pad_edge=False, show_header=False)
-    for number in range(view.waves):
-        members = [member for member in view.members if member.wave == number]
-        done = sum(member.outcome == "succeeded" for member in members)
-        failed = sum(member.outcome in _FAILURES for member in members)
-        words = f"{done} of {len(members)} have it" + (f", {failed} failed" if failed else "")
-        colour = "red" if failed else "green"
-        waves.add_row(
-            f"wave {number + 1}", ProgressBar(len(members) or 1, done, width=30, complete_style=colour), words
-        )
-    rules = [
-        Text.assemble(
-            "  ",
-            (verdict.verdict, _COLOURS.get(verdict.verdict, "")),
-            f"  {verdict.metric}{' on ' + verdict.stratum if verdict.stratum else ''}: {verdict.detail}",
-        )
-        for verdict in view.verdicts
-    ]
-    faults = [
-        Text(f"  {member.device}: {member.code} {member.detail}", style="red")
-        for member in view.members
-        if member.outcome in _FAILURES
-    ]
-    return Group(head, waves, *_transfer(view.transfer), *rules, *faults)
-
-
-def _transfer(transfer: Transfer) -> list[RenderableType]:
-    """Returns a bar of bytes while some are still to be sent."""
-    done, total = transfer.done_bytes, transfer.total_bytes
-    if not total or done >= total:
-        return []
-    eta = "" if transfer.eta_s is None else f", {transfer.eta_s:.0f} s to go"
-    words = f"{size(done)} of {size(total)} received, {size(transfer.bytes_s)}/s{eta}"
-    bar = Table(box=None, pad_edge=False, show_header=False)
-    bar.add_row("bytes ", ProgressBar(total, done, width=30), words)
-    return [bar]
-
-
-def plan_panel(plan: Preview) -> RenderableType:
-    """Returns the plan of a rollout before it starts."""
-    rows = [
-        (
-            wave.wave + 1,
-            wave.mode,
-            wave.devices,
-            ", ".join(f"{count} {stratum}" for stratum, count in wave.strata.items()),
-            f"{wave.soak_s:.0f} s",
-            "a person: rollout promote" if wave.hold else "soak and rules",
-        )
-        for wave in plan.waves
-    ]
-    head = f"{plan.model} v{plan.release} by {plan.strategy} to {plan.devices} devices"
-    cost = f"sends {size(plan.bytes_to_send)}, takes at least {duration(plan.finish_s)}"
-    lines = [Text(f"  {words}") for words in plan.power]
-    lines += [Text(f"  left out: {device}: {why}", style="yellow") for device, why in plan.excluded.items()]
-    lines += [Text(f"  {count} devices get the smaller form {name}") for name, count in plan.variants.items()]
-    for reason, count in Counter(plan.no_way_back.values()).items():
-        lines.append(Text(f"  {count} devices cannot roll back: {reason}", style="yellow"))
-    if plan.unproven:
-        words = f"{len(plan.unproven)} devices have not shown yet that they can roll back"
-        lines.append(Text(f"  {words}", style="yellow"))
-    last = Text(f"plan {plan.plan_digest}", style="dim")
-    columns = ("wave", "mode", "devices", "kinds of devices", "soak", "ends by")
-    return Group(Text(head, style="bold"), table(cost, columns, rows), *lines, last)
-
-
 def _cell(value: Any) -> Text:
     text = "-" if value is None else str(value)
-    return Text(text, style=_COLOURS.get(text, ""))
+    return Text(text, style=COLOURS.get(text, ""))

@@ -1,5 +1,5 @@
 """`edgeward rollout plan | start | watch | list | explain | approve | pause | resume | promote | abort | rollback |
-policy | events`.
+policy | events`, and what `rollout_looks` adds.
 """
 
 import json
@@ -17,7 +17,9 @@ from contract.errors import BadInput, Code
 from edgeward.answers.rollouts import Rollout
 from edgeward.cli.model import pairs
 from edgeward.cli.named import HOW, split_name
-from edgeward.cli.render import console, json_option, plan_panel, print_json, rollout_panel, table, tell, when
+from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, table, tell, when
+from edgeward.cli.rollout_looks import COMMANDS
+from edgeward.cli.rollout_panels import cause, plan_panel, rollout_panel
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
 
@@ -30,7 +32,11 @@ def rollout() -> None:
 def _about(command: Callable[..., None]) -> Callable[..., None]:
     """What a rollout is about: the same for a preview and for a start."""
     named = "A name, or a TOML file as in configs/rollouts."
+    moment = click.DateTime(("%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"))
     for option in (
+        click.option("--hours", multiple=True, help='Only in these hours, in UTC: "mon-fri 08:00-16:00".'),
+        click.option("--until", "end", type=moment, help="Offer it to nobody new from then on."),
+        click.option("--from", "begin", type=moment, help="Offer it to nobody before: 2026-12-01T08:00, local time."),
         click.option("--again", is_flag=True, help="Also a version that was rolled back."),
         click.option(
             "--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label."
@@ -47,12 +53,28 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
 @_about
 @json_option
 def plan(
-    model: str, release: str | None, strategy: str, selectors: tuple[str, ...], *, again: bool, as_json: bool
+    *,
+    model: str,
+    release: str | None,
+    strategy: str,
+    selectors: tuple[str, ...],
+    begin: datetime | None,
+    end: datetime | None,
+    hours: tuple[str, ...],
+    again: bool,
+    as_json: bool,
 ) -> None:
     """Show what a rollout of MODEL would do; nothing happens."""
     model, release = split_name(model, release)
     chosen = pairs(selectors)
-    found = Client().plan(model, release=release, strategy=read_strategy(strategy), selector=chosen, again=again)
+    found = Client().plan(
+        model,
+        release=release,
+        strategy=read_strategy(strategy),
+        selector=chosen,
+        again=again,
+        schedule=schedule_of(begin, end, hours),
+    )
     print_json(found.plain) if as_json else console.print(plan_panel(found))
 
 
@@ -62,12 +84,15 @@ def plan(
 @click.option("--watch", "watching", is_flag=True, help="Stay until it has ended.")
 @json_option
 def start(
+    *,
     model: str,
     release: str | None,
     strategy: str,
     selectors: tuple[str, ...],
+    begin: datetime | None,
+    end: datetime | None,
+    hours: tuple[str, ...],
     plan_digest: str,
-    *,
     again: bool,
     watching: bool,
     as_json: bool,
@@ -81,6 +106,7 @@ def start(
         selector=pairs(selectors),
         plan_digest=plan_digest,
         again=again,
+        schedule=schedule_of(begin, end, hours),
     )
     _finish(handle, watching=watching, as_json=as_json)
 
@@ -121,15 +147,18 @@ def watch(rollout_id: str, *, as_json: bool) -> None:
 
 
 @rollout.command(name="list")
+@click.option("--model", help="Only those of a model.")
+@click.option("--open", "only_open", is_flag=True, help="Only those that go on.")
 @json_option
-def list_(*, as_json: bool) -> None:
-    """All rollouts, newest first."""
-    rollouts = Client().rollouts()
+@csv_option
+def list_(model: str | None, *, only_open: bool, as_json: bool) -> None:
+    """The newest 1,000 rollouts, newest first, each with its cause and the devices that failed."""
+    rollouts = Client().rollouts(model=model or "", only_open=only_open)
     if as_json:
         print_json(rollouts.plain)
         return
-    rows = [(r.id, f"{r.model} v{r.release}", r.strategy, r.status, r.reason) for r in rollouts]
-    console.print(table("rollouts", ("id", "version", "strategy", "status", "reason"), rows))
+    rows = [(r.id, f"{r.model} v{r.release}", r.strategy, r.status, cause(r)) for r in rollouts]
+    print_table("rollouts", ("id", "version", "strategy", "status", "reason"), rows)
 
 
 @rollout.command()
@@ -185,8 +214,16 @@ def _steering(verb: str, words: str) -> click.Command:
     @click.command(name=verb, help=words)
     @click.argument("rollout_id")
     @json_option
-    def steer(rollout_id: str, *, as_json: bool) -> None:
-        view = getattr(Client().open_rollout(rollout_id), verb)()
+    @click.option("--reason", default="", help="Why: it stands beside the rollout and in the audit.")
+    @click.option("--dry-run", is_flag=True, help="Only say what would happen.")
+    def steer(rollout_id: str, reason: str, *, dry_run: bool, as_json: bool) -> None:
+        handle = Client().open_rollout(rollout_id)
+        if dry_run:
+            found = handle.preview(verb)
+            words = found.sentences or (found.refusal,)
+            print_json(found.plain) if as_json else console.print("\n".join(words), markup=False, highlight=False)
+            return
+        view = getattr(handle, verb)(reason)
         print_json(view.plain) if as_json else console.print(rollout_panel(view))
 
     return steer
@@ -201,6 +238,17 @@ rollout.add_command(
     _steering("abort", "Stop: devices that have confirmed the release keep it, all others are set back.")
 )
 rollout.add_command(_steering("rollback", "Set every touched device back to its last confirmed release."))
+
+
+for each in COMMANDS:
+    rollout.add_command(each)
+
+
+def schedule_of(begin: datetime | None, end: datetime | None, hours: tuple[str, ...]) -> dict[str, Any]:
+    """A schedule as the API takes it: moments without a zone are those of this machine's zone."""
+    moments = {"not_before": begin, "not_after": end}
+    found: dict[str, Any] = {name: at.astimezone().timestamp() for name, at in moments.items() if at is not None}
+    return {**found, **({"hours": list(hours)} if hours else {})}
 
 
 def read_strategy(given: str) -> str | dict[str, Any]:
@@ -252,6 +300,7 @@ def _follow_in_lines(handle: RolloutHandle) -> Rollout:
 def progress_line(view: Rollout) -> str:
     """Where a rollout stands, on one line."""
     counts = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in view.counts.items() if count)
-    reason = f"; {view.reason}" if view.reason else ""
+    why = cause(view)
+    reason = f"; {why}" if why else ""
     head = f"{view.id} {view.model} v{view.release} {view.status}"
     return f"{head}, wave {view.wave + 1} of {view.waves}: {counts or 'no device yet'}{reason}"

@@ -18,7 +18,7 @@ from controller.rollout.facts import DeviceFact
 from controller.rollout.model import Rollout
 from controller.rollout.rows import Rows
 from controller.state import State, open_state
-from controller.verbs import rollouts
+from controller.verbs import rollouts, steering
 from tests.controller.heard import hear
 from tests.controller.rollout_worlds import CANARY, DEVICES, broken, done, fact, facts, rollout
 from tests.controller.test_api import call, fail_on, meet, push
@@ -166,5 +166,5 @@ def test_a_person_who_rolls_back_is_told_with_the_devices_that_had_failed(state:
     members = tuple(replace(each, previous_release=1) for each in began.members)
     state.save_rollouts(replace(began, members=members, began_at=time.time()))
     state.world.durable.endings[began.id] = {"a": Ending(outcome="failed", code="probe_mismatch")}
-    after = rollouts.steer(state, began.id, "rollback", actor="bob")
+    after = steering.steer(state, began.id, "rollback", actor="bob")
     assert after.reason == "rollback by bob; failed: a (probe_mismatch)"

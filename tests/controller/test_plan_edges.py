@@ -151,7 +151,7 @@ def test_which_rules_are_named() -> None:
 def test_only_the_first_wave_names_devices_without_a_proven_way_back() -> None:
     unsure = {device: fact(device, proven=False) for device in DEVICES} | {CANARY: done(CANARY)}
     sentence = said(rollout(wave_done_at=0.0), 10.0, **unsure)[-1]
-    assert sentence.startswith("4 devices have not shown that their way back is whole: ")
+    assert sentence.startswith("4 devices have not shown that the way back is whole: ")
     assert said(rollout(wave=1, wave_done_at=0.0), 10.0, **unsure)[-1] == "The next pass goes on."
     relaxed = replace(STRATEGY, preflight=False)
     assert said(rollout(relaxed, wave_done_at=0.0), 10.0, **unsure)[-1] == "The next pass goes on."

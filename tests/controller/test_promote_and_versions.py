@@ -67,7 +67,7 @@ def test_promote_says_which_devices_have_not_shown_their_way_back() -> None:
     others = [device for device in DEVICES if device != CANARY]
     unproven = {device: fact(device, proven=False) for device in others} | {CANARY: done(CANARY)}
     words = why_not_promoted(made, unproven, 1.0)
-    assert words.startswith("4 devices of later waves have not shown since they booted that their way back is whole: ")
+    assert words.startswith("4 devices of later waves must still show since booting that the way back is whole: ")
     assert "and 1 more" in words
     assert why_not_promoted(made, facts(**{CANARY: done(CANARY)}), 1.0) == ""
 

@@ -36,7 +36,7 @@ def test_probe_verdicts_and_silence_are_rules_of_their_own(metric: str, kind: st
 def test_missing_data_is_never_a_pass_unless_the_rule_is_skipped() -> None:
     rule = Rule(metric="error_ratio", threshold=0.1, min_samples=50)
     assert word(rule) == "inconclusive"
-    assert word(replace(rule, on_missing="skip")) == "pass"
+    assert word(replace(rule, on_missing="skip")) == "no_data"
     assert word(replace(rule, on_missing="skip"), Cell(sums(10))) == "inconclusive"
 
 

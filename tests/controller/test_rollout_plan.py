@@ -200,14 +200,14 @@ def test_a_preview_equals_the_run_and_leaves_no_trace() -> None:
     assert list(seen.excluded) == ["small"]
     assert seen.bytes_to_send == 9 * (MANIFEST.artifact.length + MANIFEST.golden.blob.length)
     assert seen.finish_s == 2 * 300.0 + 10.0
-    assert seen.power == ("failed_ratio: 2 devices: fails at 1 failed devices",)
+    assert seen.power == ("failed_ratio: 2 devices: fails from 1 failed device on",)
     assert (seen.no_way_back, seen.unproven) == ({}, ())
 
 
 def test_a_preview_says_what_the_samples_can_show() -> None:
     strategy = replace(STRATEGY, rules=(Rule(metric="accuracy_drop", threshold=0.01, min_samples=100),))
     (said,) = preview(world(*(twin(f"d{n}") for n in range(9))), planned(world(twin()), strategy), 0.0).power
-    assert said == "accuracy_drop: 1 device against 0 in 0.0861 h, 0 labels each = 0, 100 needed"
+    assert said == "accuracy_drop: no labels have come from these devices so far, 100 needed: it cannot say anything"
 
 
 def test_a_fleet_that_cannot_run_it_at_all_is_an_error_with_the_reason() -> None:

@@ -122,7 +122,7 @@ def test_what_a_rule_can_detect_is_said_in_devices_and_hours() -> None:
         ACCURACY, 5, 45, DAY_S, shown=Shown(0.015, per_hour=120.0)
     )
     few = power_of(ACCURACY, 5, 45, 300.0, shown=SHOWN)
-    assert few == "5 devices against 45 in 0.0833 h, 10 labels each = 50, 100 needed: in 0.167 h"
+    assert few == "5 devices give about 50 labels in 5 min, 100 needed: that takes 10 min"
 
 
 def test_the_smallest_harm_that_is_said_to_be_found_is_found_in_four_of_five_rollouts() -> None:

@@ -12,7 +12,7 @@ import pytest
 import edgeward
 from contract.errors import BadInput, Code
 from controller.api.openapi import openapi
-from edgeward.answers import devices, drift, models, operators, rollouts, telemetry
+from edgeward.answers import alerts, devices, drift, models, operators, rollout_looks, rollouts, telemetry
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences, show
 from edgeward.answers.blob import Blob
 from edgeward.answers.table import MAX_PRINTED_ROWS, Table
@@ -61,6 +61,17 @@ ANSWERED: dict[str, type[Answer]] = {
     "StickView": operators.StickDocuments,
     "StickTaken": operators.StickTaken,
     "RolloutView": rollouts.Rollout,
+    "RolloutSummary": rollouts.RolloutSummary,
+    "WaveProgress": rollouts.WaveProgress,
+    "Exposure": rollouts.Exposure,
+    "MemberPage": rollouts.MemberPage,
+    "VerbPreview": rollouts.VerbPreview,
+    "RolloutEvent": rollout_looks.RolloutEvent,
+    "RolloutComparison": rollout_looks.RolloutComparison,
+    "Discussion": rollout_looks.Discussion,
+    "Review": rollout_looks.Review,
+    "AuditData": rollouts.AuditData,
+    "MentionData": rollouts.MentionData,
     "MemberView": rollouts.Member,
     "VerdictView": rollouts.Verdict,
     "VerdictPointView": rollouts.VerdictPoint,
@@ -90,6 +101,16 @@ ANSWERED: dict[str, type[Answer]] = {
     "VerdictData": rollouts.VerdictData,
     "SickData": rollouts.SickData,
     "ExpiryData": rollouts.ExpiryData,
+    "AlertData": rollouts.AlertData,
+    "AlertView": alerts.Alert,
+    "AlertDetail": alerts.AlertDetail,
+    "AlertPage": alerts.AlertPage,
+    "SilenceView": alerts.Silence,
+    "Matcher": alerts.Matcher,
+    "Rules": alerts.AlertRules,
+    "RuleView": alerts.AlertRule,
+    "RuleTest": alerts.RuleTest,
+    "ReceiverView": alerts.AlertReceiver,
     "CertificateView": operators.Certificate,
     "AuthorityView": operators.Authority,
     "Finding": rollouts.Finding,
@@ -107,7 +128,7 @@ ANSWERED: dict[str, type[Answer]] = {
 """By schema of the API: the class in which the client answers it."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
-NOT_ASKED = {"FleetView", "Certificate", "Error"}
+NOT_ASKED = {"Certificate", "Error", "FleetView", "GettableAlert", "Lineage", "Quality", "RolloutPage"}
 """Schemas of calls that the page or a device makes."""
 
 SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]
@@ -291,7 +312,7 @@ def device_json(**changed: Any) -> dict[str, Any]:
     unknown = ("hardware", "rss_mb", "cpu_ratio", "temperature_c", "swap_stall_ms_max", "swap_rss_mb", "seen_s_ago")
     counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
     base = {
-        "device": "d", "presence": "online", "faults": [], "labels": {}, "models": [], "dropped": {}, "expiries": {},
-        "sensors": [], "sinks": [],
+        "device": "d", "presence": "online", "health": "well", "why": "", "faults": [], "labels": {}, "models": [],
+        "dropped": {}, "expiries": {}, "sensors": [], "sinks": [],
     }  # fmt: skip
     return {**base, **counts, **dict.fromkeys(unknown), **changed}

@@ -43,7 +43,7 @@ def test_the_whole_story(broker_kind: str, tmp_path: Path) -> None:
 
         assert [version.release for version in client.versions(MODEL)] == [1, 2, 3]
         assert client.version(MODEL, 2).lineage.tags == {"demo": "forest, twelve years"}
-        canary = client.rollouts()[0].members[0].device
+        canary = client.open_rollout(client.rollouts()[0].id).show().members[0].device
         words = [entry.report.state for entry in client.device(canary).history if entry.report.state]
         phases = [word.phase for word in words]
         assert phases[-1] == "steady"

@@ -1,12 +1,9 @@
 """Predictions by POST to an address: the headers that the configuration names, a token, and a signature.
 
 Decides what is sent and which answers are final. Refuses to know when a batch is tried again: `sinks` does. Redirects
-are not followed, because the token would go with them. Source of the signature: https://www.standardwebhooks.com (1.0).
+are not followed, because the token would go with them. The signature is `contract.webhook_signature`.
 """
 
-import base64
-import hashlib
-import hmac
 import time
 import urllib.error
 import urllib.request
@@ -15,11 +12,10 @@ from typing import Any
 
 from agent.adapters.sensors.sinks import TIMEOUT_S, NeverTaken
 from agent.config import WebhookSink
-from contract.errors import BadInput, Code
+from contract.webhook_signature import signed_headers
 
 LATER = frozenset({408, 425, 429})
 """Statuses below 500 that ask to come again: a time-out, too early, too many requests."""
-SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks marks a secret
 
 
 class Webhook:
@@ -60,21 +56,3 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any) -> None:
         return None
-
-
-def signed_headers(body: bytes, secret: str, at: int) -> dict[str, str]:
-    """Returns Standard Webhooks' three headers. The id is of the body, so that a repeated batch is known as one.
-
-    `secret` is base64, with or without the prefix `whsec_`; `at` is seconds since 1970. BadInput `config_invalid`.
-    """
-    try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    except ValueError:
-        raise BadInput(Code.CONFIG_INVALID, "secret_file: expected base64, after whsec_") from None
-    name = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
-    proof = hmac.new(key, f"{name}.{at}.".encode() + body, hashlib.sha256).digest()
-    return {
-        "webhook-id": name,
-        "webhook-timestamp": str(at),
-        "webhook-signature": f"v1,{base64.b64encode(proof).decode()}",
-    }

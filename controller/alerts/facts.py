@@ -1,0 +1,103 @@
+"""What rules are judged by, and what a rule finds: the facts of one moment in, readings out.
+
+Decides which facts there are. Refuses to know where they come from, and clocks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from controller.fleet.twin import Twin
+from controller.health import Finding
+from controller.rollout.model import Rollout
+
+
+class Signal(Protocol):
+    """What watching the data of a model says about it now (`controller.drift.signals`)."""
+
+    @property
+    def model(self) -> str:
+        """The model that it is about."""
+
+    @property
+    def kind(self) -> str:
+        """What was measured: the name of a measure."""
+
+    @property
+    def value(self) -> float:
+        """The estimate."""
+
+    @property
+    def low(self) -> float:
+        """The lower end of its interval."""
+
+    @property
+    def high(self) -> float:
+        """The upper end of its interval."""
+
+    @property
+    def limit(self) -> float:
+        """The limit beyond which it is an alarm, where the rule names none."""
+
+    @property
+    def n(self) -> int:
+        """The rows that it rests on."""
+
+    @property
+    def devices(self) -> int:
+        """The devices that these rows are of."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether it may be believed."""
+
+    @property
+    def why(self) -> str:
+        """Why it may be believed, or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The facts of one moment."""
+
+    now: float
+    """Seconds since 1970."""
+    started_at: float
+    """When this controller started: a device cannot have been unheard for longer than that, as far as it can tell."""
+    silent_s: float
+    twins: Mapping[str, Twin] = field(default_factory=dict)
+    rollouts: Mapping[str, Rollout] = field(default_factory=dict)
+    withdrawn: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+    """What is wrong with the controller."""
+    own_expiries: Mapping[str, float] = field(default_factory=dict)
+    """When the controller's certificates and roles expire, in seconds since 1970."""
+    signals: Sequence[Signal] = ()
+    models: frozenset[str] = frozenset()
+    """All models of the registry."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """One thing that a rule has found beyond its limit."""
+
+    labels: dict[str, str]
+    """What it is about: `device`, `model`, `rollout`, ..."""
+    value: float
+    unit: str
+    """What the value counts: `s`, `days`, `ratio`, `devices`."""
+    limit: float
+    n: int
+    """How many devices, rows or rollouts the value rests on."""
+    of: str
+    """What `n` counts."""
+    detail: str
+    """A sentence with what is so."""
+    clears: str
+    """A sentence with what would end it."""
+    look: str
+    """One command to look further."""
+    low: float | None = None
+    high: float | None = None
+    """The ends of the interval of an estimate; None for what is counted or read."""

@@ -1,0 +1,114 @@
+"""Alerts, silences and what was delivered as table rows: durable, and read again at a start.
+
+Decides how many are kept. Refuses to know SQL and when rows are written.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from contract.kept import row_reader
+from controller.alerts.alert import Alert, Look
+from controller.alerts.muting import MAX_SILENCES, Silence
+from controller.alerts.routing import Delivered
+
+TABLES = ("alerts", "ended_alerts", "silences", "delivered_alerts")
+"""A row an alert that is pending or fires, an alert that is over, a silence, a group of a receiver."""
+MAX_ENDED = 5_000
+"""Alerts that are over and still shown, the newest: 5 MB, half a year of 25 a day."""
+MAX_DELIVERED = 10_000
+"""Groups of receivers whose last message is known; beyond it the oldest are left out, and might be told again."""
+
+Rows = Mapping[str, Mapping[str, bytes | None]]
+T = TypeVar("T")
+
+
+class Tables(Protocol):
+    """Rows by table and key."""
+
+    def rows(self, table: str) -> Mapping[str, bytes]:
+        """Returns every row of a table by its key, in the order of insertion."""
+        ...
+
+    def write(self, rows: Rows) -> None:
+        """Writes these rows in one transaction, or none of them; None removes a row."""
+        ...
+
+
+class AlertRecords:
+    """The alerts of one controller. Each change is durable before it can be seen here."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self.active = _read(tables.rows("alerts"), Alert)
+        self.ended = _read(tables.rows("ended_alerts"), Alert)
+        """By the moment at which it was over and its fingerprint, oldest first."""
+        self.silences = _read(tables.rows("silences"), Silence)
+        self.delivered = _read(tables.rows("delivered_alerts"), Delivered)
+
+    def save(self, look: Look) -> None:
+        """Makes durable what a look has changed. WorldError `disk_full`: then nothing has changed, and it is found
+        again at the next look.
+        """
+        over = [alert for alert in look.changed if alert.state == "resolved"]
+        gone = [*look.gone, *(alert.fingerprint for alert in over)]
+        began = [alert for alert in look.changed if alert.state != "resolved"]
+        ended = {f"{alert.ends_at:.3f}/{alert.fingerprint}": alert for alert in over}
+        old = [*self.ended][: max(0, len(self.ended) + len(ended) - MAX_ENDED)]
+        if gone or began:
+            self._tables.write(
+                {
+                    "alerts": {**_rows({alert.fingerprint: alert for alert in began}), **dict.fromkeys(gone)},
+                    "ended_alerts": {**_rows(ended), **dict.fromkeys(old)},
+                }
+            )
+        self.active = dict(look.active)
+        self.ended.update(ended)
+        for key in old:
+            self.ended.pop(key, None)
+
+    def resolved(self) -> dict[str, Alert]:
+        """The newest end of each alert that is over and does not fire again, by fingerprint."""
+        return {alert.fingerprint: alert for alert in self.ended.values() if alert.fingerprint not in self.active}
+
+    def put_silence(self, silence: Silence, now: float) -> None:
+        """Makes a silence durable, in place of an older one with its id."""
+        ended = [name for name, each in self.silences.items() if each.state(now) == "expired" and name != silence.id]
+        old = ended[: max(0, len(self.silences) + 1 - MAX_SILENCES)]
+        self._tables.write({"silences": {**_rows({silence.id: silence}), **dict.fromkeys(old)}})
+        self.silences[silence.id] = silence
+        for name in old:
+            del self.silences[name]
+
+    def put_delivered(self, group: str, delivered: Delivered) -> None:
+        """Makes durable what a receiver was told."""
+        old = [key for key in self.delivered if key != group][: max(0, len(self.delivered) + 1 - MAX_DELIVERED)]
+        self._tables.write({"delivered_alerts": {**_rows({group: delivered}), **dict.fromkeys(old)}})
+        self.delivered[group] = delivered
+        for key in old:
+            del self.delivered[key]
+
+    def all_silences(self) -> Sequence[Silence]:
+        """Every silence, newest first."""
+        return sorted(self.silences.values(), key=lambda each: each.starts_at, reverse=True)
+
+
+def _rows(values: Mapping[str, msgspec.Struct]) -> dict[str, bytes | None]:
+    return {key: msgspec.json.encode(each) for key, each in values.items()}
+
+
+def _read(rows: Mapping[str, bytes], kind: type[T]) -> dict[str, T]:
+    """Rows by key; one that cannot be read is left aside, because an alert that is lost is found anew."""
+    read, found = row_reader(kind), {}
+    for key, row in rows.items():
+        try:
+            found[key] = read(row)
+        except msgspec.DecodeError:
+            continue
+    return found
+
+
+def newest_first(alerts: Iterable[Alert]) -> list[Alert]:
+    """Alerts as people read them: what began last comes first."""
+    return sorted(alerts, key=lambda alert: (alert.starts_at or alert.since, alert.fingerprint), reverse=True)

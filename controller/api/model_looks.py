@@ -1,0 +1,59 @@
+"""The routes that look at a model: how good its versions were over time, and where they come from and went.
+
+Decides how much telemetry one answer reads. Refuses to know how quality is estimated.
+"""
+
+import asyncio
+import time
+
+from aiohttp import web
+
+from contract.errors import BadInput, Code
+from contract.wire import Message
+from controller.api.route import Route
+from controller.api.state_key import STATE
+from controller.api.version_routes import number_of
+from controller.rollout.plan import unit_hash
+from controller.telemetry.quality import QualityPoint, quality
+from controller.telemetry.queries import SPANS_S
+from controller.verbs.lineage import Lineage, lineage_of
+
+DAYS = 30
+MAX_DAYS = 400
+"""As long as telemetry is kept."""
+MAX_ROWS = 200_000
+"""Rows that one answer is made of, some 2 s: of a larger fleet a part of the devices is taken, by a stable hash."""
+
+
+class Quality(Message, frozen=True):
+    """How good the versions of a model were over time."""
+
+    devices_ratio: float
+    """The fraction of the fleet's devices that it was estimated from, at most 1."""
+    points: tuple[QualityPoint, ...]
+
+
+async def show_quality(request: web.Request) -> Quality:
+    """Quality by version of the newest `days` (30), in steps of `every` hour or day, with intervals and counts."""
+    state, model, asked = request.app[STATE], request.match_info["model"], request.query
+    state.registry.versions(model)
+    every, days = asked.get("every", "day"), number_of(asked.get("days", str(DAYS)))
+    if every not in ("hour", "day") or not 1 <= days <= MAX_DAYS:
+        raise BadInput(Code.REQUEST_INVALID, f"expected every = hour or day, and days = 1 to {MAX_DAYS}")
+    rows = len(state.world.durable.twins) * days * 24
+    ratio = min(1.0, MAX_ROWS / max(rows, 1))
+    since = time.time() - days * SPANS_S["day"]
+    past = list(state.telemetry.past(model, since, lambda device: unit_hash("quality", device) < ratio))
+    points = await asyncio.to_thread(quality, past, SPANS_S[every])  # type: ignore[index]  # checked above
+    return Quality(devices_ratio=ratio, points=tuple(points))
+
+
+async def show_lineage(request: web.Request) -> Lineage:
+    """Where the newest versions of a model come from and which devices they reached, as nodes and edges."""
+    return lineage_of(request.app[STATE], request.match_info["model"])
+
+
+MODEL_LOOKS = (
+    Route("view", "GET", "/v1/models/{model}/quality", show_quality, "Quality over time", Quality),
+    Route("view", "GET", "/v1/models/{model}/lineage", show_lineage, "Lineage as a graph", Lineage),
+)

@@ -1,0 +1,69 @@
+"""How often a message is tried, and how each receiver fares.
+
+Decides the number and the delay of attempts, and that a final answer ends them. Refuses to know how messages travel.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+ATTEMPTS = 5
+FIRST_WAIT_S = 1.0
+"""Before the second attempt; twice as long before each one after it: 15 s in all."""
+MAX_ERROR_CHARS = 300
+"""Of a fault that is shown: a server may answer with a page."""
+LATER = frozenset({408, 425, 429})
+"""HTTP statuses below 500 that ask to come again: a time-out, too early, too many requests."""
+
+
+class Refused(Exception):
+    """The receiver's answer is final: the same message would be refused again."""
+
+
+class NotTaken(Exception):
+    """The message was not taken; the same one may be taken later."""
+
+
+@dataclass
+class Fare:
+    """How one receiver fares since the start."""
+
+    name: str
+    kind: str
+    sent: int = 0
+    """Messages that were taken."""
+    refused: int = 0
+    """Messages with a final answer; they are not tried again."""
+    given_up: int = 0
+    """Messages that were tried ATTEMPTS times."""
+    dropped: int = 0
+    """Messages for which there was no room in the queue."""
+    retries: int = 0
+    sent_at: float | None = None
+    """When a message was last taken, in seconds since 1970."""
+    error: str = ""
+    """Why the newest message was not taken; empty once one is."""
+
+
+async def deliver(
+    send: Callable[[], Awaitable[None]], fare: Fare, clock: Callable[[], float]
+) -> Literal["sent", "refused", "given_up"]:
+    """Sends one message, and again after a pause where that may help; notes in `fare` what became of it."""
+    for attempt in range(ATTEMPTS):
+        try:
+            await send()
+        except Refused as error:
+            fare.refused += 1
+            fare.error = str(error)[:MAX_ERROR_CHARS]
+            return "refused"
+        except Exception as error:  # whatever a sender meets is told and tried again: a receiver's task must not end
+            fare.error = (str(error) or type(error).__name__)[:MAX_ERROR_CHARS]
+        else:
+            fare.sent, fare.sent_at, fare.error = fare.sent + 1, clock(), ""
+            return "sent"
+        if attempt + 1 < ATTEMPTS:
+            fare.retries += 1
+            await asyncio.sleep(FIRST_WAIT_S * 2.0**attempt)
+    fare.given_up += 1
+    return "given_up"

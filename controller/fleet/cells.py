@@ -1,0 +1,158 @@
+"""Every device as one character of health, one of presence and one of version, by the value of a label.
+
+Decides the characters, the order, and how many devices share a cell once there are more than a person can see apart.
+Refuses to know how cells are drawn.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from contract.messages import ModelState
+from contract.wire import Message
+from controller.fleet.device_health import HEALTH_WORDS
+from controller.fleet.fit import stratum_of
+from controller.fleet.glance import Glance
+from controller.fleet.twin import PresenceWord, Twin
+
+MAX_CELLS = 3_200
+"""Cells of one picture: what fits on a screen at 9 pixels each, and 10 kB on the wire with names."""
+MAX_GROUPS = 60
+"""Groups of one picture; the smallest of the rest share one named `other`."""
+MAX_VERSIONS = 35
+"""Versions of a model that have a character of their own; older ones share the last."""
+FIRST_LABEL = "site"
+"""The label by which devices are grouped where they have it."""
+BY_KIND = "stratum"
+"""The grouping where no label divides the devices."""
+NOT_RUN, UNKNOWN_VERSION = ".", "?"
+_ILL = frozenset({"failing", "attention", "silent"})
+_KIND = ("machine", "memory")
+_PRESENCE: Mapping[PresenceWord, str] = {"online": "o", "silent": "s", "offline": "f", "unknown": "u"}
+_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class GroupCells(Message, frozen=True):
+    """The cells of one group, sorted by name; the worst first where a cell is many devices."""
+
+    name: str
+    devices: int
+    ill: int
+    """Failing, in need of attention, or silent."""
+    health: str
+    """A character a cell: the first letter of the word."""
+    presence: str
+    """A character a cell: `o`nline, `s`ilent, o`f`fline, `u`nknown."""
+    version: str
+    """A character a cell: its place in `versions`, `.` for a device without the model, `?` for an unknown version."""
+    names: tuple[str, ...]
+    """Of the devices; empty where a cell is many."""
+
+
+class FleetCells(Message, frozen=True):
+    """Every device of the fleet."""
+
+    by: str
+    """The label that groups them, or `stratum`."""
+    labels: tuple[str, ...]
+    """Labels that could."""
+    devices: int
+    per_cell: int
+    model: str
+    """Whose versions are shown."""
+    models: tuple[str, ...]
+    versions: tuple[int, ...]
+    """Newest first."""
+    counts: tuple[int, ...]
+    """Devices by version."""
+    groups: tuple[GroupCells, ...]
+
+
+def fleet_cells(
+    twins: Mapping[str, Twin],
+    seen: Glance,
+    serving: Callable[[ModelState], int | None],
+    *,
+    by: str = "",
+    model: str = "",
+) -> FleetCells:
+    """The cells of all devices in `seen`. `serving`: the release that answers on a device."""
+    devices = [device for device in seen.health if device in twins]
+    labels = _dividing(twins[device] for device in devices)
+    chosen = by if by in (*labels, BY_KIND) else _preset(labels)
+    runs = Counter(name for device in devices for name in twins[device].reported)
+    shown = model if model in runs else min(runs, key=lambda name: (-runs[name], name), default="")
+    releases = {device: _release(twins[device], shown, serving) for device in devices}
+    served = Counter(release for release in releases.values() if release)
+    versions = tuple(sorted(served, reverse=True))
+    places = {release: _CHARACTERS[min(at, MAX_VERSIONS)] for at, release in enumerate(versions)}
+    letters = {
+        device: NOT_RUN if release is None else places.get(release, UNKNOWN_VERSION)
+        for device, release in releases.items()
+    }
+    per_cell = max(1, -(-len(devices) // MAX_CELLS))
+    grouped = _grouped(devices, lambda device: _value(twins[device], chosen))
+    return FleetCells(
+        by=chosen,
+        labels=labels,
+        devices=len(devices),
+        per_cell=per_cell,
+        model=shown,
+        models=tuple(sorted(runs)),
+        versions=versions,
+        counts=tuple(served[each] for each in versions),
+        groups=tuple(_cells(name, members, seen, letters, per_cell) for name, members in grouped),
+    )
+
+
+def _cells(name: str, members: Sequence[str], seen: Glance, letters: Mapping[str, str], per_cell: int) -> GroupCells:
+    ordered = members
+    if per_cell > 1:
+        worst = {word: place for place, word in enumerate(HEALTH_WORDS)}
+        ordered = sorted(members, key=lambda device: worst[seen.health[device]])
+    heads = ordered[::per_cell]
+    return GroupCells(
+        name=name,
+        devices=len(members),
+        ill=sum(seen.health[device] in _ILL for device in members),
+        health="".join(seen.health[device][0] for device in heads),
+        presence="".join(_PRESENCE[seen.presence[device]] for device in heads),
+        version="".join(letters[device] for device in heads),
+        names=tuple(members) if per_cell == 1 else (),
+    )
+
+
+def _grouped(devices: Iterable[str], value: Callable[[str], str]) -> list[tuple[str, list[str]]]:
+    groups: dict[str, list[str]] = {}
+    for device in devices:
+        groups.setdefault(value(device), []).append(device)
+    largest = sorted(groups, key=lambda name: (-len(groups[name]), name))
+    rest = [device for name in largest[MAX_GROUPS:] for device in groups[name]]
+    kept = sorted((name, groups[name]) for name in largest[:MAX_GROUPS])
+    return [*kept, *([("other", sorted(rest))] if rest else [])]
+
+
+def _dividing(twins: Iterable[Twin]) -> tuple[str, ...]:
+    """Labels with at least two values and fewer values than devices, those of most devices first."""
+    values: dict[str, set[str]] = {}
+    has: Counter[str] = Counter()
+    for twin in twins:
+        for key, value in twin.labels.items():
+            has[key] += 1
+            if len(found := values.setdefault(key, set())) <= MAX_GROUPS * 10:
+                found.add(value)
+    fit = (key for key in values if 1 < len(values[key]) < has[key])
+    return tuple(sorted(fit, key=lambda key: (key != FIRST_LABEL, -has[key], key)))
+
+
+def _preset(labels: Sequence[str]) -> str:
+    return FIRST_LABEL if FIRST_LABEL in labels else BY_KIND
+
+
+def _value(twin: Twin, by: str) -> str:
+    return stratum_of(twin, _KIND) if by == BY_KIND else twin.labels.get(by, "none")
+
+
+def _release(twin: Twin, model: str, serving: Callable[[ModelState], int | None]) -> int | None:
+    """The release that answers; 0 for an unknown one, None without the model."""
+    state = twin.reported.get(model)
+    return None if state is None or not state.serving else serving(state) or 0

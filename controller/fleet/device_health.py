@@ -1,0 +1,114 @@
+"""The health of one device in one word, with its reason: failing, attention, silent, offline, updating or well.
+
+Decides the word: the worst that holds. Refuses to know rollouts, alerts' rules and how a device is shown.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
+
+from contract.errors import Code
+from contract.messages import ModelState, Telemetry
+from controller.fleet.twin import PresenceWord, Twin
+
+HealthWord = Literal["failing", "attention", "silent", "offline", "updating", "well"]
+HEALTH_WORDS: tuple[HealthWord, ...] = get_args(HealthWord)
+"""Worst first: the first that holds is the word."""
+HOT_C = 80.0
+"""Small boards slow their processors down from 80 to 85 degrees Celsius on, and the latency of models with them."""
+ENDED_BADLY = frozenset({"rolled_back", "rejected"})
+NO_FAULT = frozenset({str(Code.SUPERSEDED), str(Code.PINNED), ""})
+"""An update that ended with one of these says nothing about its version: something newer was asked, or it is pinned."""
+WAITS_AS_ASKED = frozenset({str(Code.OUTSIDE_MAINTENANCE), str(Code.PINNED), str(Code.SUPERSEDED), ""})
+"""Reasons why an update waits in which nobody needs to do anything."""
+
+Judged = tuple[HealthWord, str]
+"""A word and its reason, in words for people."""
+_ABSENT: dict[PresenceWord, Judged] = {
+    "silent": ("silent", "it is connected and sends no heartbeats"),
+    "unknown": ("silent", "it has not been heard since the controller started"),
+    "offline": ("offline", "its connection has ended"),
+}
+
+
+def judge_told(twin: Twin, faults: Mapping[str, str], newest: Telemetry | None) -> Judged:
+    """Returns the word that what the device has told calls for, without its presence: failing, attention, updating or
+    well. `faults` are those of `fleet.faults`, `newest` its newest telemetry.
+    """
+    states = [state for _, state in sorted(twin.reported.items())]
+    for why in (*_ended_badly(states), *_erring(twin, newest)):
+        return "failing", why
+    for why in (*_blocked(states), *_broken(twin, faults), *_hot(newest)):
+        return "attention", why
+    for why in _updating(twin, states):
+        return "updating", why
+    return "well", "what it has confirmed answers"
+
+
+def judge(told: Judged, presence: PresenceWord, alert: str) -> Judged:
+    """Returns the health of a device from what it has told, whether it is there, and an alert that concerns it."""
+    if alert and told[0] != "failing":
+        return "attention", alert
+    if told[0] in ("failing", "attention"):
+        return told
+    return _ABSENT.get(presence, told)
+
+
+def reason_of(state: ModelState) -> str:
+    """Returns the code that says why an update waits or how it failed; empty where neither is so.
+
+    An update that was superseded is over: its code says nothing any more once the device is steady.
+    """
+    ended = state.outcome.code if state.outcome is not None else ""
+    return state.code or ("" if ended == Code.SUPERSEDED else ended)
+
+
+def _ended_badly(states: Iterable[ModelState]) -> Iterable[str]:
+    for state in states:
+        ended = state.outcome
+        if ended is not None and ended.result in ENDED_BADLY and ended.code not in NO_FAULT:
+            result = ended.result.replace("_", " ")
+            yield f"{state.model} v{ended.version.release} was {result}: {ended.code} {ended.detail}".rstrip()
+
+
+def _erring(twin: Twin, newest: Telemetry | None) -> Iterable[str]:
+    """Versions whose errors in the newest interval are beyond the policy that they came with."""
+    for each in newest.intervals if newest is not None else ():
+        assigned = twin.desired.get(each.model)
+        if assigned is None or each.inferences < max(1, assigned.policy.min_samples):
+            continue
+        if each.errors > assigned.policy.max_error_ratio * each.inferences:
+            words = f"{each.errors} of {each.inferences} inferences failed"
+            yield f"{each.model} v{each.version.release}: {words}, {assigned.policy.max_error_ratio:.1%} are allowed"
+
+
+def _blocked(states: Iterable[ModelState]) -> Iterable[str]:
+    for state in states:
+        if state.code not in WAITS_AS_ASKED:
+            yield f"{state.model}: {state.code} {state.detail}".rstrip()
+
+
+def _broken(twin: Twin, faults: Mapping[str, str]) -> Iterable[str]:
+    for code, words in faults.items():
+        yield f"{code}: {words}"
+    for sensor in twin.sensors:
+        if sensor.state == "waiting":
+            yield f"sensor {sensor.name}: {sensor.error}"
+    for sink in twin.sinks:
+        if sink.state == "failing":
+            yield f"sink {sink.name}: {sink.error}"
+
+
+def _hot(newest: Telemetry | None) -> Iterable[str]:
+    if newest is not None and newest.temperature_c is not None and newest.temperature_c >= HOT_C:
+        yield f"it is hot: {newest.temperature_c:.0f} degrees Celsius"
+
+
+def _updating(twin: Twin, states: Iterable[ModelState]) -> Iterable[str]:
+    for state in states:
+        if state.phase != "steady":
+            named = state.target or state.trial
+            yield f"{state.model}: {state.phase}{f' v{named.release}' if named is not None else ''}"
+    for model, assigned in sorted(twin.desired.items()):
+        known = twin.reported.get(model)
+        if known is None or known.generation < assigned.generation:
+            yield f"{model}: it has not acted on v{assigned.release} yet"

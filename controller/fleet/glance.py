@@ -1,0 +1,43 @@
+"""The health and the presence of every device at one moment, and which of them changed since the moment before.
+
+Decides what counts as a change: another word. Refuses to know who looks.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controller.fleet.device_health import HealthWord
+from controller.fleet.roster import Moment, Roster
+from controller.fleet.twin import PresenceWord, Twin
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One look at all devices, in the order of names."""
+
+    health: dict[str, HealthWord]
+    presence: dict[str, PresenceWord]
+
+    def health_counts(self) -> dict[str, int]:
+        """Devices by health."""
+        return dict(Counter(self.health.values()))
+
+    def presence_counts(self) -> dict[str, int]:
+        """Devices by presence."""
+        return dict(Counter(self.presence.values()))
+
+    def changed_since(self, before: "Glance | None") -> list[str]:
+        """Devices whose health is another word than before, and those that have come."""
+        if before is None:
+            return []
+        return [device for device, word in self.health.items() if before.health.get(device) != word]
+
+
+def look(twins: Mapping[str, Twin], roster: Roster, moment: Moment) -> Glance:
+    """Looks at all devices that the roster has."""
+    devices = [device for device in sorted(twins) if device in roster]
+    return Glance(
+        health={device: roster.health(device, moment)[0] for device in devices},
+        presence={device: twins[device].presence(moment.now, moment.silent_s) for device in devices},
+    )

@@ -1,0 +1,203 @@
+"""The fleet as an index: for each device what filters and orders ask about, kept up to date one device at a time.
+
+Decides which devices a query finds, in which order. What follows from the clock alone (presence, health) is looked at
+when it is asked for. Refuses to know where twins are kept. At 100,000 devices a query costs tens of ms.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from contract.messages import ModelState, Telemetry
+from controller.fleet.device_health import HEALTH_WORDS, Judged, judge, judge_told, reason_of
+from controller.fleet.device_query import PRESENCE_WORDS, DeviceQuery
+from controller.fleet.faults import faults_of
+from controller.fleet.traffic import Traffic
+from controller.fleet.twin import PresenceWord, Twin
+
+_WORST = {word: place for place, word in enumerate(HEALTH_WORDS)}
+_FARTHEST = {word: -place for place, word in enumerate(PRESENCE_WORDS)}
+_LAST = "\U0010ffff"
+"""A text behind all others."""
+_SAID = ("reported", "labels", "faults", "sensors", "sinks")
+
+
+class Entry(NamedTuple):
+    """One device as a query sees it."""
+
+    twin: Twin
+    newest: Telemetry | None
+    told: Judged
+    """Its health as far as it has told itself."""
+    text: str
+    """Name, labels and codes in lower case."""
+    releases: tuple[tuple[str, int], ...]
+    """(model, release) that answer, sorted."""
+    models: frozenset[str]
+    codes: frozenset[str]
+
+
+class Found(NamedTuple):
+    """The answer to a query."""
+
+    total: int
+    devices: list[str]
+    """Names of the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What an answer depends on besides the devices: the time, and the alerts that fire now."""
+
+    now: float
+    silent_s: float
+    alerts: Mapping[str, str] = field(default_factory=dict)
+    """device -> what the worst alert about it says"""
+
+
+class Roster:
+    """An entry for each device."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._names: list[str] | None = []
+        """Sorted; None: devices came or went since they were sorted."""
+
+    def __contains__(self, device: object) -> bool:
+        return device in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, twin: Twin, traffic: Traffic | None, withdrawn: Mapping[tuple[str, int], str], now: float) -> None:
+        """Replaces the entry of a device."""
+        if twin.device not in self._entries:
+            self._names = None
+        known, newest = self._entries.get(twin.device), traffic.newest if traffic is not None else None
+        if known is not None and newest is known.newest and _says_the_same(known.twin, twin):
+            self._entries[twin.device] = known._replace(twin=twin)
+        else:
+            self._entries[twin.device] = entry_of(twin, newest, withdrawn, now)
+
+    def drop(self, device: str) -> None:
+        """Forgets a device."""
+        if self._entries.pop(device, None) is not None:
+            self._names = None
+
+    def health(self, device: str, moment: Moment) -> Judged:
+        """Returns the health of one device. KeyError for one that is unknown."""
+        return _health(self._entries[device], moment)
+
+    def counts(self, moment: Moment) -> dict[str, int]:
+        """Returns how many devices there are by health; words that no device has are left out."""
+        counted = Counter(_health(entry, moment)[0] for entry in self._entries.values())
+        return {word: counted[word] for word in HEALTH_WORDS if counted[word]}
+
+    def find(self, query: DeviceQuery, moment: Moment) -> Found:
+        """Returns how many devices meet a query, and the names of its page."""
+        found, end = self._matching(query, moment), query.offset + query.limit
+        if query.order == "device":
+            page = found[::-1][query.offset : end] if query.descending else found[query.offset : end]
+        else:
+            least = heapq.nlargest if query.descending else heapq.nsmallest  # both keep the order of names among ties
+            page = least(end, found, key=_key(query.order, moment))[query.offset :]
+        return Found(len(found), [entry.twin.device for entry in page])
+
+    def names(self, query: DeviceQuery, moment: Moment) -> list[str]:
+        """Returns the names of all devices that meet the filters of a query, in the order of names."""
+        return [entry.twin.device for entry in self._matching(query, moment)]
+
+    def _matching(self, query: DeviceQuery, moment: Moment) -> list[Entry]:
+        found = list(map(self._entries.__getitem__, self._sorted()))
+        for meets in _filters(query, moment):
+            found = list(filter(meets, found))
+        return found
+
+    def _sorted(self) -> list[str]:
+        if self._names is None:
+            self._names = sorted(self._entries)
+        return self._names
+
+
+def _key(order: str, moment: Moment) -> Callable[[Entry], Any]:
+    """What an order compares. Devices without the label come last, those on which nothing answers first."""
+    match order:
+        case "presence":
+            return lambda entry: _FARTHEST[_presence(entry, moment)]
+        case "health":
+            return lambda entry: _WORST[_health(entry, moment)[0]]
+        case "seen":
+            return lambda entry: entry.twin.seen_at or 0.0
+        case "version":
+            return lambda entry: entry.releases
+    label = order.removeprefix("label.")
+    return lambda entry: entry.twin.labels.get(label, _LAST)
+
+
+def _says_the_same(before: Twin, now: Twin) -> bool:
+    """Whether everything that an entry is made of is as it was: most heartbeats say nothing new."""
+    return (
+        before.desired is now.desired
+        and before.clock_off_s == now.clock_off_s
+        and before.boots.past == now.boots.past
+        and all(getattr(before, name) == getattr(now, name) for name in _SAID)
+    )
+
+
+def entry_of(twin: Twin, newest: Telemetry | None, withdrawn: Mapping[tuple[str, int], str], now: float) -> Entry:
+    """Returns a device as queries see it. `withdrawn`: (model, release) -> why."""
+    faults = faults_of(twin, withdrawn, now)
+    codes = frozenset((*faults, *filter(None, map(reason_of, twin.reported.values()))))
+    text = " ".join((twin.device, *(f"{key}={value}" for key, value in twin.labels.items()), *sorted(codes)))
+    return Entry(
+        twin=twin,
+        newest=newest,
+        told=judge_told(twin, faults, newest),
+        text=text.lower(),
+        releases=tuple(sorted(_answering(twin.reported.items()))),
+        models=frozenset((*twin.desired, *twin.reported)),
+        codes=codes,
+    )
+
+
+def _answering(reported: Iterable[tuple[str, ModelState]]) -> Iterator[tuple[str, int]]:
+    for model, state in reported:
+        for each in (state.trial, state.stable):
+            if each is not None and each.digest == state.serving:
+                yield model, each.release
+                break
+
+
+def _presence(entry: Entry, moment: Moment) -> PresenceWord:
+    return entry.twin.presence(moment.now, moment.silent_s)
+
+
+def _health(entry: Entry, moment: Moment) -> Judged:
+    alert = moment.alerts.get(entry.twin.device, "") if moment.alerts else ""
+    return judge(entry.told, _presence(entry, moment), alert)
+
+
+def _filters(query: DeviceQuery, moment: Moment) -> list[Callable[[Entry], bool]]:
+    """The filters that a query has, the cheapest first."""
+    text, model, release, code = query.text, query.model, query.release, query.code
+    found: list[Callable[[Entry], bool]] = []
+    if model:
+        found.append(lambda entry: model in entry.models)
+    if code:
+        found.append(lambda entry: code in entry.codes)
+    if release is not None and model:
+        found.append(lambda entry: (model, release) in entry.releases)
+    elif release is not None:
+        found.append(lambda entry: any(number == release for _, number in entry.releases))
+    if query.labels:
+        wanted = query.labels.items()
+        found.append(lambda entry: wanted <= entry.twin.labels.items())
+    if text:
+        found.append(lambda entry: text in entry.text)
+    if query.presence:
+        found.append(lambda entry: _presence(entry, moment) in query.presence)
+    if query.health:
+        found.append(lambda entry: _health(entry, moment)[0] in query.health)
+    return found

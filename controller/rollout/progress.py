@@ -1,0 +1,137 @@
+"""How far a rollout is: each wave by kind of device and outcome, what it has been exposed to, and the time left.
+
+Decides what is counted into the time left: offers at their pace, the devices' own trial, soaks, maintenance hours, and
+devices that are not there. Refuses to know where facts come from and how they are shown.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from contract.maintenance import wait_s
+from contract.wire import Message
+from controller.rollout.model import JUDGED, Rollout
+from controller.rollout.outcome import MemberOutcome
+from controller.rollout.pace import allowed
+from controller.rollout.schedule import opens_in_s
+from controller.rollout.words import devices_have, span
+
+WaveState = Literal["done", "now", "waiting"]
+
+
+class WaveProgress(Message, frozen=True):
+    """How one wave stands."""
+
+    wave: int
+    """From 0 on; people count from 1."""
+    mode: str
+    percent: float | None
+    """Of each kind of device, with the waves before; None where it is given otherwise."""
+    state: WaveState
+    devices: int
+    counts: dict[str, int]
+    """Members by outcome."""
+    strata: dict[str, dict[str, int]]
+    """The same by kind of device."""
+    soak_s: float
+    hold: bool
+    """Whether it ends only when somebody promotes it."""
+    left_s: float
+    """The seconds that it takes at least from now on; 0 once it is done."""
+
+
+class Left(msgspec.Struct, frozen=True):
+    """How long a rollout takes from now on."""
+
+    seconds: float
+    """At the least."""
+    words: str
+    """A sentence: what it is made of, and what may make it longer. Empty for a rollout that has ended."""
+
+
+def waves_of(rollout: Rollout, outcomes: Mapping[str, MemberOutcome], now: float) -> tuple[WaveProgress, ...]:
+    """Every wave; `outcomes` are those of all members that are known. `now` is seconds since 1970."""
+    counted: dict[int, dict[str, Counter[str]]] = {}
+    for member in rollout.members:
+        word = outcomes.get(member.device)
+        if word is not None:
+            counted.setdefault(member.wave, {}).setdefault(member.stratum, Counter())[word] += 1
+    return tuple(_wave(rollout, number, counted.get(number, {}), now) for number in range(rollout.final_wave + 1))
+
+
+def _wave(rollout: Rollout, number: int, strata: Mapping[str, Counter[str]], now: float) -> WaveProgress:
+    wave, everyone = rollout.strategy.waves[number], sum(strata.values(), Counter[str]())
+    over = number < rollout.wave or rollout.status not in JUDGED | {"proposed"}
+    return WaveProgress(
+        wave=number,
+        mode=wave.mode,
+        percent=wave.percent,
+        state="done" if number < rollout.wave else "now" if number == rollout.wave else "waiting",
+        devices=sum(member.wave == number for member in rollout.members),
+        counts=dict(sorted(everyone.items())),
+        strata={name: dict(sorted(found.items())) for name, found in sorted(strata.items())},
+        soak_s=wave.soak_s,
+        hold=wave.hold,
+        left_s=0.0 if over else wave_left_s(rollout, number, everyone, now),
+    )
+
+
+def wave_left_s(rollout: Rollout, number: int, counts: Mapping[str, int], now: float) -> float:
+    """The seconds that a wave takes at least from `now` on. `counts`: its members by outcome."""
+    strategy = rollout.strategy
+    soak_s, trial_s = strategy.waves[number].soak_s, float(strategy.trial.soak_s)
+    if number > rollout.wave or rollout.status == "proposed":
+        return offering_s(rollout, number) + trial_s + soak_s
+    if rollout.wave_done_at is not None:
+        return max(0.0, soak_s - (now - rollout.wave_done_at))
+    begun_s = now - rollout.wave_began_at
+    return max(0.0, offering_s(rollout, number) - begun_s) + (trial_s if counts.get("pending") else 0.0) + soak_s
+
+
+def offering_s(rollout: Rollout, number: int) -> float:
+    """The seconds until a wave's last device is told, by the rate of offers and their spread."""
+    strategy = rollout.strategy
+    count = sum(member.wave == number for member in rollout.members)
+    needed_s = 0.0
+    while strategy.per_minute and allowed(strategy.per_minute, strategy.growth_per_minute, needed_s) < count:
+        needed_s += max(1.0, needed_s / 100)
+    return max(needed_s, strategy.jitter_s)
+
+
+def left_of(rollout: Rollout, waves: tuple[WaveProgress, ...], clock: datetime, *, absent: int, undecided: int) -> Left:
+    """The time left. `absent`: devices that have not decided and are not online. `undecided`: rules that hold it up.
+    `clock`: date and time in UTC, by
+    which maintenance hours are reckoned for all devices."""
+    if rollout.status not in JUDGED and rollout.status != "proposed":
+        return Left(0.0, "")
+    opens_s = wait_s(rollout.strategy.trial.maintenance, clock)
+    begins_s = opens_in_s(rollout.schedule, clock.timestamp()) or 0.0
+    own_s = sum(each.left_s for each in waves) + begins_s
+    parts = [f"{span(own_s - begins_s)} for offers, trials and soaks"]
+    parts += [f"{span(begins_s)} until its schedule lets it go on"] if begins_s else []
+    parts += [f"{span(opens_s)} until maintenance hours begin"] if opens_s else []
+    return Left(
+        own_s + opens_s,
+        f"At least {span(own_s + opens_s)}: {' and '.join(parts)}{_longer(rollout, absent, undecided)}.",
+    )
+
+
+def _longer(rollout: Rollout, absent: int, undecided: int) -> str:
+    """What may make it longer, in words."""
+    may: list[str] = []
+    if rollout.status == "proposed":
+        may.append("it starts only once somebody approves it")
+    if rollout.status == "paused":
+        may.append("it is paused, and nothing goes on until somebody resumes it")
+    held = [number for number in range(rollout.wave, rollout.final_wave + 1) if rollout.strategy.waves[number].hold]
+    if held and rollout.promoted < held[-1]:
+        may.append(f"wave {held[0] + 1} waits for a person to promote it")
+    if absent:
+        told = f"{devices_have(absent)} not decided and cannot be reached"
+        may.append(f"{told}, for which it waits {span(rollout.strategy.start_s)} at most")
+    if undecided:
+        may.append("1 rule cannot say yet" if undecided == 1 else f"{undecided} rules cannot say yet")
+    return f"; {'; '.join(may)}" if may else ""

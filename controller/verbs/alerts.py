@@ -1,0 +1,184 @@
+"""What is done about alerts: rules are judged, receivers told, silences made. Each silence is in the audit.
+
+Decides when rules are judged. Refuses to know what a rule means (`controller.alerts`), and how messages travel.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+
+from contract.errors import BadInput, Code
+from controller.alerts.alert import Alert, Look, RuleStatus, look
+from controller.alerts.check import idle_words, read_alert_file
+from controller.alerts.facts import Facts, Reading
+from controller.alerts.measures import MEASURES
+from controller.alerts.muting import MAX_SILENCE_S, MAX_SILENCES, NOTHING, Matcher, Silence, muted
+from controller.alerts.routing import Due, due_messages
+from controller.alerts.rule import AlertFile
+from controller.alerts.shown import alert_view
+from controller.clock import stamp, stamp_of
+from controller.events.attempts import Fare
+from controller.events.notifier import Notifier
+from controller.health import findings_of
+from controller.state import State
+from controller.verbs.health import facts_of, own_expiries
+
+MAX_COST = 0.05
+"""Of one core that looks may take: a look at a fleet so large that it takes 1 s is followed by 20 s of rest."""
+MAX_TEXT_BYTES = 256 * 1024
+"""Of a file of alerts that is tried out."""
+TRIED = "EdgewardTest"
+"""The name of the alert by which a receiver is tried out."""
+
+_log = logging.getLogger("edgeward.alerts")
+
+
+def look_again(state: State, notifier: Notifier) -> None:
+    """Judges the rules and offers due messages, unless it is too early. WorldError `disk_full`: nothing has changed."""
+    alerts, began = state.alerts, time.monotonic()
+    if began < alerts.next_look:
+        return
+    alerts.next_look = began + state.config.alerts.every_s
+    facts = alert_facts(state)
+    idle = idle_words(alerts.text, alerts.file, alerts.source or "the rules that ship", facts)
+    result = look(alerts.file.rule, facts, alerts.records.active, idle)
+    alerts.records.save(result)
+    alerts.muted = muted(result.active.values(), alerts.records.all_silences(), alerts.file.inhibit, facts.now)
+    _tell(state, result)
+    told = (each for each in result.active.values() if each.state == "firing" and each.fingerprint not in alerts.muted)
+    records = alerts.records
+    notifier.offer(
+        due_messages(alerts.file.receiver, told, records.resolved(), records.delivered, facts.now), facts.now
+    )
+    alerts.looked_at, alerts.look_s = facts.now, time.monotonic() - began
+    alerts.next_look = max(alerts.next_look, began + alerts.look_s / MAX_COST)
+
+
+def _tell(state: State, result: Look) -> None:
+    """Logs and makes events of what has changed, and of rules that have failed or cannot trip."""
+    alerts = state.alerts
+    for alert in result.changed:
+        view = alert_view(alert, alerts.muted.get(alert.fingerprint, NOTHING))
+        state.events.tell_alert(view)
+        _log.info("alert %s: %s %s: %s", view.fingerprint, view.state, view.name, view.annotations["description"])
+    for name, status in result.status.items():
+        before = alerts.status.get(name, RuleStatus())
+        alerts.rule_faults += bool(status.fault)
+        if status.fault and status.fault != before.fault:
+            _log.error("rule %s failed, its alerts stay as they were: %s", name, status.fault)
+        if status.idle and not before.idle:
+            _log.warning("%s", status.idle)
+    alerts.status = result.status
+
+
+def alert_facts(state: State) -> Facts:
+    """The facts of now."""
+    world = state.world
+    return Facts(
+        now=time.time(),
+        started_at=state.started_at,
+        silent_s=world.silent_s,
+        twins=world.durable.twins,
+        rollouts=world.durable.rollouts,
+        withdrawn=world.withdrawn,
+        findings=findings_of(facts_of(state)),
+        own_expiries={what: end.timestamp() for what, end in own_expiries(state).items()},
+        signals=state.signals(),
+        models=frozenset(state.registry.models()),
+    )
+
+
+def test_rules(state: State, text: str, source: str) -> tuple[AlertFile, list[Alert]]:
+    """Tries a file on this fleet: its rules, and what would be an alert now.
+
+    BadInput `alert_rule_invalid` for a malformed file, and for a rule that cannot trip on this fleet.
+    """
+    if len(text.encode()) > MAX_TEXT_BYTES:
+        raise BadInput(Code.ALERT_RULE_INVALID, f"{source}: more than {MAX_TEXT_BYTES} bytes")
+    found, facts = read_alert_file(text, source), alert_facts(state)
+    for words in idle_words(text, found, source, facts).values():
+        raise BadInput(Code.ALERT_RULE_INVALID, words)
+    result = look(found.rule, facts, {}, {})
+    for name, status in result.status.items():
+        if status.fault:
+            raise BadInput(Code.ALERT_RULE_INVALID, f"{source}: {name} failed: {status.fault}")
+    return found, list(result.active.values())
+
+
+def silence(
+    state: State, matchers: tuple[Matcher, ...], starts_at: float, ends_at: float, reason: str, *, actor: str
+) -> Silence:
+    """Makes alerts that match quiet until `ends_at`. BadInput `request_invalid`."""
+    now, records = time.time(), state.alerts.records
+    if not reason.strip() or len(reason) > 1_000:
+        raise BadInput(Code.REQUEST_INVALID, "say why, in 1 to 1,000 characters: the next shift reads it")
+    if ends_at <= max(now, starts_at) or ends_at - max(now, starts_at) > MAX_SILENCE_S:
+        days = MAX_SILENCE_S / 86_400
+        raise BadInput(Code.REQUEST_INVALID, f"a silence ends after its start, in the future, within {days:.0f} days")
+    if all(each.equal and each.value.strip("*") == "" for each in matchers):
+        raise BadInput(Code.REQUEST_INVALID, "this would silence every alert there may be: name a label's value")
+    held = sum(each.state(now) != "expired" for each in records.silences.values())
+    if held >= MAX_SILENCES:
+        raise BadInput(Code.REQUEST_INVALID, f"there are {MAX_SILENCES} silences: end some of them")
+    made = Silence(
+        id=secrets.token_hex(6), matchers=matchers, starts_at=starts_at, ends_at=ends_at, created_by=actor,
+        reason=reason.strip(),
+    )  # fmt: skip
+    words = f"{' '.join(map(str, matchers))} until {stamp_of(ends_at)}: {made.reason}"
+    state.journal.audit(stamp(), actor, "alert silence", made.id, words[:500])
+    records.put_silence(made, now)
+    _mute_anew(state)
+    return made
+
+
+def unsilence(state: State, name: str, *, actor: str) -> Silence:
+    """Ends a silence now. BadInput `unknown_silence`; `request_invalid` for one that has ended."""
+    now, records = time.time(), state.alerts.records
+    known = records.silences.get(name)
+    if known is None:
+        raise BadInput(Code.UNKNOWN_SILENCE, f"no silence {name[:64]!r}: see `edgeward alert silences`")
+    if known.state(now) == "expired":
+        raise BadInput(Code.REQUEST_INVALID, f"silence {name} ended at {stamp_of(known.ends_at)}")
+    ended = Silence(
+        id=known.id, matchers=known.matchers, starts_at=min(known.starts_at, now), ends_at=now,
+        created_by=known.created_by, reason=known.reason,
+    )  # fmt: skip
+    state.journal.audit(stamp(), actor, "alert unsilence", name, " ".join(map(str, known.matchers))[:500])
+    records.put_silence(ended, now)
+    _mute_anew(state)
+    return ended
+
+
+def _mute_anew(state: State) -> None:
+    alerts = state.alerts
+    alerts.muted = muted(
+        alerts.records.active.values(), alerts.records.all_silences(), alerts.file.inhibit, time.time()
+    )
+
+
+async def try_receiver(state: State, name: str, *, actor: str) -> Fare:
+    """Sends one receiver a test message, once. BadInput `unknown_receiver`."""
+    if state.notifier is None or name not in state.notifier.fares:
+        raise BadInput(Code.UNKNOWN_RECEIVER, f"no receiver {name[:64]!r}: see `edgeward alert receivers`")
+    state.journal.audit(stamp(), actor, "alert receiver try", name, "")
+    return await state.notifier.try_out(_test_message(name, time.time()))
+
+
+def _test_message(receiver: str, now: float) -> Due:
+    labels = {"alertname": TRIED, "severity": "info"}
+    reading = Reading(
+        {}, 1.0, "tests", 0.0, 1, "messages", "Somebody tries this receiver out; nothing is wrong", "you have read it",
+        "edgeward alert receivers",
+    )  # fmt: skip
+    alert = Alert(
+        fingerprint="0" * 16, labels=labels, state="firing", summary="A test of this receiver", reading=reading,
+        test=MEASURES["controller_finding"].test, since=now, seen_at=now, starts_at=now,
+    )  # fmt: skip
+    return Due(receiver, f"test/{receiver}", {"alertname": TRIED}, (alert,), (), now)
+
+
+def fares_of(state: State) -> Mapping[str, Fare]:
+    """How every receiver of alerts and of events fares, by name."""
+    notifier = {} if state.notifier is None else state.notifier.fares
+    return {**notifier, **{fare.name: fare for fare in state.event_fares}}

@@ -1,0 +1,92 @@
+"""What has happened to a rollout, oldest first: what people and the controller did, devices that failed, new verdicts.
+
+Decides which of it is told and how much. Every entry comes from the audit or from the series of verdicts, both of which
+outlive a restart; the audit is kept for good. Refuses to keep anything of its own.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from contract.wire import Message
+from controller.clock import stamp_of
+from controller.rollout.verdict import RuleVerdict
+from controller.state import State
+from controller.verbs.rollouts import find
+
+MAX_EVENTS = 500
+"""Newest events of one rollout that are told: a rollout has tens; one that flaps has more than anybody reads."""
+EventKind = Literal["proposed", "running", "wave", "paused", "ended", "failed", "verdict", "written", "other"]
+_KINDS: dict[str, EventKind] = {
+    "rollout start": "proposed",
+    "rollout approve": "running",
+    "rollout resume": "running",
+    "rollout wave": "wave",
+    "rollout promote": "wave",
+    "rollout pause": "paused",
+    "rollout stop": "failed",
+    "rollout abort": "ended",
+    "rollout rollback": "ended",
+    "rollout completed": "ended",
+    "rollout aborted": "ended",
+    "rollout rolled back": "ended",
+    "device quarantine": "failed",
+    "rollout note": "written",
+    "rollout comment": "written",
+    "rollout review": "written",
+    "rollout ticket": "written",
+}
+_NO_WORD = {"no_data": "inconclusive"}
+"""Whether a rule is skipped or waits, it has said nothing: one after the other is no news."""
+_SAYS = {"pass": "passes", "fail": "has failed", "inconclusive": "cannot say yet", "no_data": "has no data"}
+
+
+class RolloutEvent(Message, frozen=True):
+    """One thing that has happened to a rollout."""
+
+    at: str
+    kind: EventKind
+    action: str
+    """As in the audit; `verdict` where a rule says another word."""
+    by: str
+    """Who did it; `controller` for what nobody asked for."""
+    device: str
+    """The device that it is about; empty: the rollout."""
+    text: str
+
+
+def story(state: State, name: str) -> list[RolloutEvent]:
+    """The newest 500 events, oldest first. BadInput `unknown_rollout`."""
+    find(state, name)
+    told = [*_deeds(state, name), *_verdicts(state, name)]
+    return sorted(told, key=lambda each: each.at)[-MAX_EVENTS:]
+
+
+def _deeds(state: State, name: str) -> Iterable[RolloutEvent]:
+    for entry in state.journal.audit_story(name, MAX_EVENTS):
+        device = "" if entry["subject"] == name else entry["subject"]
+        yield RolloutEvent(
+            at=entry["at"],
+            kind=_KINDS.get(entry["action"], "other"),
+            action=entry["action"],
+            by=entry["actor"],
+            device=device,
+            text=entry["detail"],
+        )
+
+
+def _verdicts(state: State, name: str) -> Iterable[RolloutEvent]:
+    """A rule's word where it differs from the one before; that it cannot say yet at first is no news."""
+    said: dict[tuple[int, str], str] = {}
+    for at, body in state.telemetry.verdicts(name):
+        verdict = msgspec.json.decode(body, type=RuleVerdict)
+        key = verdict.rule, verdict.stratum
+        before, now = said.get(key, "inconclusive"), _NO_WORD.get(verdict.word, verdict.word)
+        said[key] = now
+        if before != now:
+            where = f" on {verdict.stratum}" if verdict.stratum else ""
+            words = f"rule {verdict.metric}{where} {_SAYS[verdict.word]}: {verdict.detail}"
+            yield RolloutEvent(
+                at=stamp_of(at), kind="verdict", action="verdict", by="controller", device="", text=words
+            )

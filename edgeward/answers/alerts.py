@@ -1,0 +1,135 @@
+"""Answers about alerts: alerts, silences, rules, receivers."""
+
+from edgeward.answers.answer import Answer, Plain, Time
+
+
+class Alert(Answer, frozen=True):
+    """One alert. `state` is pending, firing, silenced, inhibited or resolved."""
+
+    fingerprint: str
+    name: str
+    state: str
+    severity: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    """Sentences: `summary`, `description`, `test`, `effect`, `clears`, `look`."""
+    since: Time
+    """When its rule found it first."""
+    starts_at: Time | None
+    """When it fired; None while it is pending."""
+    ends_at: Time | None
+    """When it was over; None before."""
+    value: float
+    low: float | None
+    """The lower end of the interval of an estimate; None for what is counted or read."""
+    high: float | None
+    limit: float
+    unit: str
+    n: int
+    """How many `of` the value rests on."""
+    of: str
+    for_s: float
+    silenced_by: tuple[str, ...]
+    inhibited_by: tuple[str, ...]
+
+    @property
+    def about(self) -> str:
+        """What it is about: its labels without its own name and severity."""
+        first = ("device", "model", "release", "rollout", "code", "what", "sensor", "sink")
+        named = [self.labels[name] for name in first if self.labels.get(name)]
+        return " ".join(named) or "the fleet"
+
+    def table_rows(self) -> list[dict[str, object]]:
+        """One row with what a list shows."""
+        row = {"fingerprint": self.fingerprint, "state": self.state, "severity": self.severity, "name": self.name}
+        return [{**row, "about": self.about, "since": self.since, "summary": self.annotations["summary"]}]
+
+
+class AlertDetail(Alert, frozen=True, kw_only=True):
+    """One alert, and when it was there before."""
+
+    past: tuple[Alert, ...]
+
+
+class AlertPage(Answer, frozen=True):
+    """A page of alerts, newest first."""
+
+    total: int
+    items: tuple[Alert, ...]
+
+
+class Matcher(Answer, frozen=True):
+    """A condition on one label; `*` in the value stands for any text."""
+
+    name: str
+    value: str
+    equal: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.name}{'=' if self.equal else '!='}{self.value}"
+
+
+class Silence(Answer, frozen=True):
+    """A person's word that some alerts are known. `state` is pending, active or expired."""
+
+    id: str
+    state: str
+    matchers: tuple[Matcher, ...]
+    starts_at: Time
+    ends_at: Time
+    created_by: str
+    reason: str
+    alerts: int
+    """How many alerts that fire it makes quiet now."""
+
+
+class AlertRule(Answer, frozen=True):
+    """A rule, and how it fared at the newest look."""
+
+    rule: Plain
+    """As it stands in the file."""
+    alerts: dict[str, int]
+    """How many of its alerts are in which state."""
+    left_out: int
+    fault: str
+    idle: str
+    """Why it cannot trip on this fleet; empty if it can."""
+
+    @property
+    def name(self) -> str:
+        """The label `alertname` of its alerts."""
+        return str(self.rule["name"])
+
+
+class AlertRules(Answer, frozen=True):
+    """All rules, and the newest look at them."""
+
+    source: str
+    """The file; empty for the rules that ship."""
+    looked_at: Time | None
+    look_s: float
+    rules: tuple[AlertRule, ...]
+
+
+class RuleTest(Answer, frozen=True):
+    """What a file of alerts would do on this fleet now."""
+
+    rules: int
+    receivers: int
+    alerts: tuple[Alert, ...]
+
+
+class AlertReceiver(Answer, frozen=True):
+    """A receiver, and how it fares since the controller started."""
+
+    name: str
+    kind: str
+    sent: int
+    refused: int
+    """Messages with a final answer, which are not tried again."""
+    given_up: int
+    dropped: int
+    retries: int
+    sent_at: Time | None
+    error: str
+    """Why the newest message was not taken; empty once one is."""

@@ -1,0 +1,64 @@
+"""What is asked about a rollout besides where it stands: its story, what people wrote, two side by side."""
+
+from edgeward.answers.answer import Answer, Time
+from edgeward.answers.models import Written
+
+
+class RolloutEvent(Answer, frozen=True):
+    """One thing that has happened to a rollout."""
+
+    at: Time
+    kind: str
+    """proposed, running, wave, paused, ended, failed, verdict, written or other."""
+    action: str
+    by: str
+    device: str
+    """Empty: it is about the rollout."""
+    text: str
+
+
+class Review(Answer, frozen=True):
+    """Somebody who was asked to look at it."""
+
+    who: str
+    by: str
+    at: Time
+    text: str = ""
+    done_at: str = ""
+    """When they looked; empty while that is missing."""
+
+
+class Discussion(Answer, frozen=True):
+    """What people wrote beside a rollout or a model."""
+
+    note: Written | None = None
+    ticket: str = ""
+    comments: tuple[Written, ...] = ()
+    reviews: tuple[Review, ...] = ()
+
+
+class ComparedRow(Answer, frozen=True):
+    """One thing of both rollouts."""
+
+    what: str
+    left: str
+    right: str
+
+
+class FailedInOne(Answer, frozen=True):
+    """A device that failed in at least one of two rollouts."""
+
+    device: str
+    left: str
+    """Its code there; empty: it was no member."""
+    right: str
+
+
+class RolloutComparison(Answer, frozen=True):
+    """Two rollouts side by side."""
+
+    left: str
+    right: str
+    rows: tuple[ComparedRow, ...]
+    devices: tuple[FailedInOne, ...]
+    devices_more: int

@@ -1,0 +1,127 @@
+"""`edgeward device list`: the devices that meet filters, one line each where there is room.
+
+Decides the columns. Refuses to know how devices are found: the controller filters, sorts and pages.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import click
+
+from edgeward.answers.devices import Device, DeviceModel
+from edgeward.cli.model import pairs
+from edgeward.cli.render import csv_asked, csv_option, how_right, json_option, print_json, print_table
+from edgeward.client import Client
+from edgeward.device_calls import DeviceFilters
+
+F = TypeVar("F", bound=Callable[..., Any])
+SCREEN_DEVICES = 50
+"""Devices that a screen shows unless --limit says otherwise; a pipe, CSV and JSON get all of them."""
+COLUMNS = ("device", "presence", "health", "model", "version", "seen", "why")
+WIDE_COLUMNS = (*COLUMNS[:-1], "phase", "accuracy or error", "faults", "expires", "labels", "why")
+
+
+def filter_options(command: F) -> F:
+    """Adds the filters of devices; the command gets them by `filters_of`."""
+    options = (
+        click.option("--search", "text", default="", metavar="TEXT", help="In names, labels or codes."),
+        click.option("--presence", multiple=True, metavar="WORD", help="online, offline, silent or unknown."),
+        click.option(
+            "--health", multiple=True, metavar="WORD", help="failing, attention, silent, offline, updating or well."
+        ),
+        click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="With this label; may repeat."),
+        click.option("--model", default="", help="That has or is to have this model."),
+        click.option("--release", "version", default="", help="On which this version answers."),
+        click.option("--code", default="", help="With this code of a fault or a failed update."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def filters_of(given: dict[str, Any], sort: str = "") -> DeviceFilters:
+    """Returns the filters from a command's options."""
+    return DeviceFilters(
+        text=given["text"],
+        presence=given["presence"],
+        health=given["health"],
+        labels=pairs(given["labels"]),
+        model=given["model"],
+        version=given["version"],
+        code=given["code"],
+        sort=sort,
+    )
+
+
+@click.command(name="list")
+@filter_options
+@click.option("--sort", default="", help="device, presence, health, seen, version or label.KEY; -KEY turns it round.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many. Default: 50 on a screen, else all.")
+@click.option("--wide", is_flag=True, help="Show phase, accuracy, faults, expiry and labels, too.")
+@csv_option
+@json_option
+def list_devices(*, sort: str, limit: int | None, wide: bool, as_json: bool, **given: Any) -> None:
+    """List the devices of the fleet: all of them, or those that meet every filter."""
+    to_screen = sys.stdout.isatty() and not as_json and not csv_asked()
+    limit = SCREEN_DEVICES if limit is None and to_screen else limit
+    devices: list[Device] = []
+    total = 0
+    for page in Client().device_pages(filters_of(given, sort), limit):
+        devices += page.devices
+        total = page.total
+    if as_json:
+        print_json([each.plain for each in devices])
+        return
+    columns = WIDE_COLUMNS if wide or csv_asked() else COLUMNS
+    rows = [tuple(row[name] for name in columns) for entry in devices for row in _rows(entry)]
+    print_table(_title(len(devices), total), columns, rows)
+
+
+def _title(shown: int, total: int) -> str:
+    if shown < total:
+        return f"{shown} of {total} devices; --limit {total} shows all, filters show fewer (--help)"
+    return f"{total} device{'s' if total != 1 else ''}"
+
+
+def _rows(entry: Device) -> Iterator[dict[str, object]]:
+    nearest = entry.nearest_expiry(time.time())
+    head: dict[str, object] = {
+        "device": entry.device,
+        "presence": entry.presence,
+        "health": entry.health,
+        "seen": f"{entry.seen_s_ago:.0f} s ago" if entry.seen_s_ago is not None else None,
+        "faults": " ".join(each.code for each in entry.faults) or None,
+        "expires": left(*nearest) if nearest is not None else None,
+        "labels": " ".join(f"{key}={value}" for key, value in sorted(entry.labels.items())) or None,
+        "why": entry.why if entry.health != "well" else None,
+    }
+    if not entry.models:
+        yield head | dict.fromkeys(("model", "version", "phase", "accuracy or error"))
+    for model in entry.models:
+        yield head | _model_cells(model)
+
+
+def _model_cells(model: DeviceModel) -> dict[str, object]:
+    state = model.state
+    return {
+        "model": model.model,
+        "version": _version(model),
+        "phase": state.phase if state is not None else None,
+        "accuracy or error": how_right(model.serving),
+    }
+
+
+def _version(model: DeviceModel) -> str | None:
+    """The version that is confirmed, and behind an arrow the one that the device is to run instead."""
+    stable, desired = model.stable_release, model.desired_release
+    if desired is None or desired == stable:
+        return f"v{stable}" if stable else None
+    return f"v{stable} > v{desired}" if stable else f"> v{desired}"
+
+
+def left(what: str, at: float) -> str:
+    """What expires, and in how many days."""
+    days = (at - time.time()) / 86_400
+    return f"{what} in {days:.0f} d" if days >= 1 else f"{what} in {days * 24:.0f} h" if days > 0 else f"{what} EXPIRED"

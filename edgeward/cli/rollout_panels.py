@@ -1,0 +1,129 @@
+"""Rollouts on a screen: a plan before it starts, a rollout as it stands, what has happened to it.
+
+Decides what fits 80 columns and what is named. Refuses to know where the data comes from.
+"""
+
+from collections import Counter
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from edgeward.answers.rollouts import Member, Preview, Rollout, RolloutSummary, Transfer, Verdict, WaveProgress
+from edgeward.cli.render import COLOURS, duration, size, table
+
+MAX_NAMED = 3
+"""Devices that a line names."""
+MAX_LINES = 10
+"""Devices that a panel names: the first to look at; `rollout members` has all."""
+WORDS = {"no_data": "no data", "inconclusive": "cannot say", "pass": "pass", "fail": "fail"}
+_FAILURES = ("failed", "rejected", "silent", "regressed")
+
+
+def rollout_panel(view: Rollout) -> RenderableType:
+    """Returns a rollout as bars, one for each wave, with the verdicts of its rules."""
+    head = Text.assemble(
+        (f"{view.id}  {view.model} v{view.release} by {view.strategy}: ", "bold"),
+        (view.status, COLOURS.get(view.status, "")),
+        f"  {view.reason}",
+    )
+    waves = Table(box=None, pad_edge=False, show_header=False)
+    for wave in view.progress:
+        failed = sum(wave.counts.get(word, 0) for word in _FAILURES)
+        done = wave.counts.get("succeeded", 0)
+        colour = "red" if failed else "green"
+        bar = ProgressBar(wave.devices or 1, done, width=24, complete_style=colour)
+        waves.add_row(f"wave {wave.wave + 1}", bar, _wave_words(wave, done, failed))
+    rules = [_rule(verdict) for verdict in view.verdicts]
+    faults = [Text(f"  {fault_words(each)}", style="red") for each in view.failed[:MAX_LINES]]
+    if len(view.failed) > MAX_LINES:
+        faults.append(Text(f"  more have failed: edgeward rollout members {view.id} --outcome failed", style="red"))
+    left = [Text(f"  {view.left}", style="dim")] if view.left else []
+    out = [Text(f"  left out: {_left_out(view.excluded)}", style="yellow")] if view.excluded else []
+    return Group(head, waves, *_transfer(view.transfer), *rules, *faults, *out, *left)
+
+
+def _wave_words(wave: WaveProgress, done: int, failed: int) -> str:
+    """How a wave stands, in words beside its bar."""
+    pending, absent = wave.counts.get("pending", 0), wave.counts.get("absent", 0)
+    parts = [f"{done} of {wave.devices} have it"]
+    parts += [f"{failed} failed"] if failed else []
+    parts += [f"{pending} pending"] if pending and wave.state == "now" else []
+    parts += [f"{absent} absent"] if absent else []
+    parts += [f"{duration(wave.left_s)} left at least"] if wave.left_s >= 1 and wave.state == "now" else []
+    return ", ".join(parts)
+
+
+def _rule(verdict: Verdict) -> Text:
+    where = f" on {verdict.stratum}" if verdict.stratum else ""
+    return Text.assemble(
+        "  ",
+        (WORDS.get(verdict.verdict, verdict.verdict), COLOURS.get(verdict.verdict, "")),
+        f"  {verdict.metric}{where}: {verdict.detail}",
+    )
+
+
+def fault_words(member: Member) -> str:
+    """A device that has failed, with its code and what it says."""
+    return f"{member.device}: {member.code or member.outcome} {member.detail}".rstrip()
+
+
+def cause(rollout: RolloutSummary) -> str:
+    """Why a rollout stands where it does, with up to three devices that have failed and their codes."""
+    failed = ", ".join(f"{each.device} ({each.code or each.outcome})" for each in rollout.failed[:MAX_NAMED])
+    if not failed or all(each.device in rollout.reason for each in rollout.failed[:MAX_NAMED]):
+        return rollout.reason
+    return f"{rollout.reason}; failed: {failed}".removeprefix("; ")
+
+
+def _left_out(excluded: dict[str, str]) -> str:
+    """Up to three devices that are left out with the reason, and how many more."""
+    named = "; ".join(f"{device}: {why}" for device, why in list(excluded.items())[:MAX_NAMED])
+    more = len(excluded) - MAX_NAMED
+    return f"{named}; and {more} more" if more > 0 else named
+
+
+def _devices(count: int) -> str:
+    return f"{count} device" if count == 1 else f"{count} devices"
+
+
+def _transfer(transfer: Transfer) -> list[RenderableType]:
+    """Returns a bar of bytes while some are still to be sent."""
+    done, total = transfer.done_bytes, transfer.total_bytes
+    if not total or done >= total:
+        return []
+    eta = "" if transfer.eta_s is None else f", {duration(transfer.eta_s)} to go"
+    words = f"{size(done)} of {size(total)} received, {size(transfer.bytes_s)}/s{eta}"
+    bar = Table(box=None, pad_edge=False, show_header=False)
+    bar.add_row("bytes ", ProgressBar(total, done, width=30), words)
+    return [bar]
+
+
+def plan_panel(plan: Preview) -> RenderableType:
+    """Returns the plan of a rollout before it starts."""
+    rows = [
+        (
+            wave.wave + 1,
+            wave.mode,
+            wave.devices,
+            ", ".join(f"{count} {stratum}" for stratum, count in wave.strata.items()),
+            f"{wave.soak_s:.0f} s",
+            "a person: rollout promote" if wave.hold else "soak and rules",
+        )
+        for wave in plan.waves
+    ]
+    head = f"{plan.model} v{plan.release} by {plan.strategy} to {_devices(plan.devices)}"
+    cost = f"sends {size(plan.bytes_to_send)}, takes at least {duration(plan.finish_s)}"
+    lines = [Text(f"  {words}") for words in plan.power]
+    lines += [Text(f"  {words}", style="yellow") for words in plan.warnings]
+    lines += [Text(f"  left out: {device}: {why}", style="yellow") for device, why in plan.excluded.items()]
+    lines += [Text(f"  {_devices(count)} in the smaller form {name}") for name, count in plan.variants.items()]
+    for reason, count in Counter(plan.no_way_back.values()).items():
+        lines.append(Text(f"  no way back for {_devices(count)}: {reason}", style="yellow"))
+    if plan.unproven:
+        words = f"no proof yet of a way back from {_devices(len(plan.unproven))}"
+        lines.append(Text(f"  {words}", style="yellow"))
+    last = Text(f"plan {plan.plan_digest}", style="dim")
+    columns = ("wave", "mode", "devices", "kinds of devices", "soak", "ends by")
+    return Group(Text(head, style="bold"), table(cost, columns, rows), *lines, last)

@@ -1,0 +1,133 @@
+"""The calls of the client that are about devices: find them, look at them, let them enrol, take them out.
+
+Decides nothing. Refuses to know HTTP (`transport`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from edgeward.answers.answer import Sentences
+from edgeward.answers.devices import Claim, Device, DeviceAnswer, DeviceDetail, DevicePage, Enrolment, Retired
+from edgeward.answers.table import Table
+from edgeward.transport import Transport
+
+DEVICES_PAGE = 1_000
+"""Devices per call: the most that the controller answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFilters:
+    """Filters of devices, and one order; what is empty lets every device pass."""
+
+    text: str = ""
+    """Looked for in names, labels and codes."""
+    presence: Sequence[str] = ()
+    health: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+    """Desired or reported."""
+    version: str = ""
+    """What answers: a number, or with `model` also an alias or a semantic version."""
+    code: str = ""
+    """Of a fault, or of an update that failed."""
+    sort: str = ""
+    """device, presence, health, seen, version or label.KEY, with a minus before it the other way round."""
+
+    def asked(self) -> list[tuple[str, str]]:
+        """Returns the filters as the API takes them."""
+        single = {"q": self.text, "model": self.model, "version": self.version, "code": self.code, "sort": self.sort}
+        found = [(name, value) for name, value in single.items() if value]
+        found += [("presence", word) for word in self.presence] + [("health", word) for word in self.health]
+        return found + [("label", f"{key}={value}") for key, value in sorted(self.labels.items())]
+
+
+class DeviceCalls:
+    """Calls about devices."""
+
+    _transport: Transport
+
+    def devices(
+        self,
+        *,
+        text: str = "",
+        presence: Sequence[str] = (),
+        health: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        model: str = "",
+        version: str | int = "",
+        code: str = "",
+        sort: str = "",
+        limit: int | None = None,
+    ) -> Table[Device]:
+        """The devices that meet every filter, at most `limit`; in print and in `to_frame()` a row per device and model.
+
+        `text` is looked for in names, labels and codes; `version` answers; `code` is of a fault or a failed update.
+        `sort` is device, presence, health, seen, version or label.KEY, with a minus before it the other way round.
+        """
+        filters = DeviceFilters(text, tuple(presence), tuple(health), labels or {}, model, str(version), code, sort)
+        return Table(device for page in self.device_pages(filters, limit) for device in page.devices)
+
+    def device_pages(self, filters: DeviceFilters, limit: int | None) -> Iterator[DevicePage]:
+        """Yields pages of the devices that meet `filters` until there are `limit`, or all of them."""
+        asked = filters.asked()
+        got = 0
+        while limit is None or got < limit:
+            size = DEVICES_PAGE if limit is None else min(DEVICES_PAGE, limit - got)
+            query = urlencode([*asked, ("limit", size), ("offset", got)])
+            page = DevicePage.read(self._transport.get(f"/v1/devices?{query}"))
+            yield page
+            got += len(page.devices)
+            if len(page.devices) < size or got >= page.total:
+                return
+
+    def device(self, name: str) -> DeviceDetail:
+        """One device with its history."""
+        return DeviceDetail.read(self._transport.get(f"/v1/devices/{name}"))
+
+    def why(self, device: str) -> Sentences:
+        """Why a device runs what it runs, in order."""
+        return Sentences.read(self._transport.get(f"/v1/devices/{device}/why"))
+
+    def unquarantine(self, device: str) -> int:
+        """Offers a device versions again that have failed there; how many those are."""
+        return int(self._transport.post(f"/v1/devices/{device}/unquarantine")["versions"])
+
+    def enrolment(self) -> Enrolment:
+        """Broker address and root of trust for a new device."""
+        return Enrolment.read(self._transport.get("/v1/enrolment"))
+
+    def claim(self, device: str) -> Claim:
+        """What a device needs to enrol, once, within an hour. Treat it as a password."""
+        return Claim.read(self._transport.post(f"/v1/devices/{device}/claim"))
+
+    def revoke(self, device: str) -> int:
+        """Takes a device's certificates away; how many those were."""
+        return int(self._transport.post(f"/v1/devices/{device}/revoke")["certificates"])
+
+    def retire(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
+        """Takes devices, by name or labels, out of the fleet for good; what became of each.
+
+        Certificates and sessions end, rollouts count them neither way, their history stays.
+        """
+        return self._devices("retire", devices, selector)
+
+    def replace(self, devices: Sequence[str] = (), *, selector: dict[str, str] | None = None) -> Table[DeviceAnswer]:
+        """Prepares new hardware under known names: old keys end, labels and what is desired stay; a claim for each."""
+        return self._devices("replace", devices, selector)
+
+    def adopt(self, devices: Sequence[str]) -> Table[DeviceAnswer]:
+        """Takes over devices from another controller, or after `retire`; a claim for each, for `edgeward-agent adopt`.
+
+        What they serve they go on serving.
+        """
+        answers = self._transport.post("/v1/devices/adopt", {"devices": list(devices)})
+        return Table(map(DeviceAnswer.read, answers))
+
+    def retired(self) -> Table[Retired]:
+        """Devices that were taken out of the fleet."""
+        return Table(map(Retired.read, self._transport.get("/v1/retired")))
+
+    def _devices(self, verb: str, devices: Sequence[str], selector: dict[str, str] | None) -> Table[DeviceAnswer]:
+        body = {"devices": list(devices), "selector": selector or {}}
+        return Table(map(DeviceAnswer.read, self._transport.post(f"/v1/devices/{verb}", body)))

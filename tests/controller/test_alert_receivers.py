@@ -1,0 +1,227 @@
+"""Senders of alerts against real servers on this machine: signatures, retries, final answers, an Alertmanager."""
+
+import asyncio
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.errors import BadInput
+from controller.alerts.alert import look
+from controller.alerts.routing import MAX_IN_A_MESSAGE, Delivered, Due
+from controller.alerts.rule import AlertmanagerReceiver, MailReceiver, Receiver, Rule, WebhookReceiver
+from controller.events import attempts
+from controller.events.alertmanager import prometheus_labels
+from controller.events.attempts import ATTEMPTS
+from controller.events.cloudevents import Events
+from controller.events.mail import mail_of
+from controller.events.notifier import Notifier
+from controller.events.webhooks import Webhooks
+from controller.health import Finding
+from tests.controller.alert_worlds import START, facts, twin
+from tests.integration.receivers import MailServer, WebhookServer, is_signed
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "FIRST_WAIT_S", 0.001)
+
+
+def message(receiver: str, alerts: int = 2) -> Due:
+    twins = [twin(f"d{number:04}", 0.0, labels={"site.x": "north"}) for number in range(alerts)]
+    active = look([Rule(name="R", measure="unheard_s", above=300.0)], facts(*twins, now=time.time()), {}, {}).active
+    return Due(receiver, f"group of {receiver}", {"alertname": "R"}, tuple(active.values()), (), START)
+
+
+class Noted:
+    def __init__(self, receiver: Receiver, beside: Path) -> None:
+        self.delivered: dict[str, Delivered] = {}
+        self.receiver, self.beside = receiver, beside
+
+    def tell(self, *messages: Due) -> Any:
+        """How the receiver fares once every message has been decided."""
+
+        async def run() -> Any:
+            notifier = Notifier([self.receiver], self.beside, self.delivered.__setitem__)
+            notifier.start()
+            notifier.offer(messages or [message(self.receiver.name)], time.time())
+            fare = notifier.fares[self.receiver.name]
+            async with asyncio.timeout(20):
+                while fare.sent + fare.refused + fare.given_up < 1:
+                    await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
+            await notifier.stop()
+            return fare
+
+        return asyncio.run(run())
+
+
+def hook_to(server: WebhookServer, tmp_path: Path, answer: int | None = None) -> Noted:
+    (tmp_path / "s").write_text(f"{SECRET}\n")
+    return Noted(WebhookReceiver(name="hook", url=f"{server.url}/x", secret_file="s"), tmp_path)
+
+
+def test_a_webhook_that_fails_twice_is_sent_the_same_signed_bytes_until_it_takes_them(tmp_path: Path) -> None:
+    server = WebhookServer(lambda number: 503 if number < 3 else 204)
+    told = hook_to(server, tmp_path)
+    fare = told.tell()
+    assert (fare.sent, fare.retries, fare.error) == (1, 2, "")
+    assert all(is_signed(headers, body, SECRET) for _, headers, body in server.taken)
+    assert len({(headers["webhook-id"], body) for _, headers, body in server.taken}) == 1
+    assert list(told.delivered) == ["group of hook"]
+
+
+def test_a_4xx_is_final_is_not_tried_again_and_is_shown(tmp_path: Path) -> None:
+    server = WebhookServer(lambda _: 410)
+    told = hook_to(server, tmp_path)
+    fare = told.tell()
+    assert (len(server.taken), fare.sent, fare.refused, fare.retries) == (1, 0, 1, 0)
+    assert fare.error == "HTTP 410: not tried again"
+    assert list(told.delivered) == ["group of hook"], "the same is not due again before something changes"
+
+
+@pytest.mark.parametrize("status", [408, 429, 500])
+def test_a_receiver_that_never_takes_it_is_given_up_after_some_attempts_and_it_stays_due(
+    status: int, tmp_path: Path
+) -> None:
+    server = WebhookServer(lambda _: status)
+    told = hook_to(server, tmp_path)
+    fare = told.tell()
+    assert (len(server.taken), fare.given_up, told.delivered) == (ATTEMPTS, 1, {})
+
+
+def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    server = WebhookServer(lambda _: 307)
+    assert hook_to(server, tmp_path).tell().refused == 1
+    assert len(server.taken) == 1
+
+
+def test_a_receiver_without_its_secret_stops_the_start_and_names_the_file(tmp_path: Path) -> None:
+    receivers = [
+        WebhookReceiver(name="hook", url="http://127.0.0.1:1/", secret_file="none"),
+        MailReceiver(name="m", host="localhost", sender="a@b", to=("c@d",), user="u", password_file="none"),
+    ]
+    for receiver in receivers:
+        with pytest.raises(BadInput) as caught:
+            Notifier([receiver], tmp_path, lambda *_: None).start()
+        assert str(tmp_path / "none") in caught.value.detail
+
+
+def mail_to(server: MailServer, tmp_path: Path) -> Noted:
+    receiver = MailReceiver(
+        name="mail", host="127.0.0.1", port=server.port, security="none", sender="edgeward@x.example",
+        to=("kim@x.example", "lee@x.example"),
+    )  # fmt: skip
+    return Noted(receiver, tmp_path)
+
+
+def test_mail_reaches_every_recipient_and_a_temporary_refusal_is_tried_again(tmp_path: Path) -> None:
+    server = MailServer(lambda number: "451 later" if number < 3 else "")
+    fare = mail_to(server, tmp_path).tell()
+    assert (fare.sent, fare.retries) == (1, 1)
+    assert server.recipients[2:] == ["rcpt TO:<kim@x.example>", "rcpt TO:<lee@x.example>"]
+    assert "Auto-Submitted: auto-generated" in server.mails[0]
+
+
+def test_a_final_refusal_of_a_mail_server_is_not_tried_again(tmp_path: Path) -> None:
+    server = MailServer(lambda _: "550 no such user")
+    fare = mail_to(server, tmp_path).tell()
+    assert (fare.refused, fare.retries, server.mails) == (1, 0, [])
+    assert fare.error == "no recipient was taken: kim@x.example, lee@x.example"
+
+
+def test_encryption_that_a_mail_server_does_not_offer_is_an_error_and_no_plain_mail(tmp_path: Path) -> None:
+    server = MailServer()
+    receiver = MailReceiver(name="m", host="127.0.0.1", port=server.port, sender="a@b.c", to=("d@e.f",))
+    fare = Noted(receiver, tmp_path).tell()
+    assert (fare.refused, server.mails) == (1, [])
+    assert "STARTTLS" in fare.error
+
+
+def test_a_mail_names_a_bounded_number_of_alerts_and_no_header_can_be_smuggled_in() -> None:
+    receiver = MailReceiver(name="m", host="localhost", sender="a@b.c", to=("d@e.f",))
+    due = message("m", MAX_IN_A_MESSAGE + 5)
+    mail = mail_of(receiver, Due("m", "g", {"site": "x\r\nBcc: evil@x"}, due.firing, (), START))
+    text = mail.get_content()
+    assert (text.count("FIRING warning"), mail["Bcc"]) == (MAX_IN_A_MESSAGE, None)
+    assert "... and 5 more: edgeward alert list" in text
+
+
+def test_events_are_signed_too_and_how_they_fare_is_known(tmp_path: Path) -> None:
+    server = WebhookServer()
+    (tmp_path / "s").write_text(SECRET)
+
+    async def run() -> Any:
+        events = Events("/x", lambda: "2026-01-01T00:00:00+00:00", first=0)
+        hooks = Webhooks([f"{server.url}/events"], events, tmp_path / "s")
+        hooks.start()
+        await asyncio.sleep(0.02)
+        events.tell_health((Finding(code="disk_low", detail="x"),))
+        async with asyncio.timeout(10):
+            while not hooks.fares[0].sent:
+                await asyncio.sleep(0.005)
+        await hooks.stop()
+
+    asyncio.run(run())
+    ((_, headers, body),) = server.taken
+    assert is_signed(headers, body, SECRET)
+    assert json.loads(body)["type"] == "dev.edgeward.health.failing"
+
+
+def test_labels_for_prometheus_have_names_that_it_takes() -> None:
+    found = prometheus_labels({"site.x": "a", "1st": "b", "ok_2": "c", "empty": ""})
+    assert found == {"site_x": "a", "_1st": "b", "ok_2": "c"}
+
+
+ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+
+
+@contextmanager
+def alertmanager(tmp_path: Path) -> Iterator[str]:
+    """A real one; yields its address once it answers."""
+    assert ALERTMANAGER is not None
+    config = tmp_path / "am.yml"
+    config.write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    flags = [f"--config.file={config}", f"--storage.path={tmp_path / 'am'}", "--cluster.listen-address="]
+    with (tmp_path / "am.log").open("wb") as log:
+        command = [ALERTMANAGER, *flags, f"--web.listen-address=127.0.0.1:{port}"]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            for _ in range(200):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=1).close()
+                    break
+                except OSError:
+                    time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.prometheus
+@pytest.mark.skipif(ALERTMANAGER is None, reason="no alertmanager: apt-get install prometheus-alertmanager")
+def test_a_real_alertmanager_takes_alerts_and_hears_that_they_are_over(tmp_path: Path) -> None:
+    with alertmanager(tmp_path) as address:
+        told = Noted(AlertmanagerReceiver(name="am", url=address), tmp_path)
+        due = message("am", 3)
+        assert told.tell(due).sent == 1
+        found = json.load(urllib.request.urlopen(f"{address}/api/v2/alerts", timeout=5))
+        assert {each["labels"]["device"] for each in found} == {"d0000", "d0001", "d0002"}
+        assert {each["labels"]["site_x"] for each in found} == {"north"}
+        assert all(each["annotations"]["look"].startswith("edgeward ") for each in found)
+        ended = look([], facts(now=time.time()), {alert.fingerprint: alert for alert in due.firing}, {}).changed
+        assert told.tell(Due("am", "g", {}, (), tuple(ended), time.time())).sent == 1
+        assert json.load(urllib.request.urlopen(f"{address}/api/v2/alerts", timeout=5)) == []

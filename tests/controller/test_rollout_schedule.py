@@ -1,0 +1,99 @@
+"""When a rollout may offer its release, how long it takes, and how times and counts are said."""
+
+from datetime import UTC, datetime
+
+import pytest
+from msgspec.structs import replace
+
+from contract.errors import BadInput
+from controller.rollout.decide import decide
+from controller.rollout.model import Rule, Strategy, Wave
+from controller.rollout.power import judged_for_s
+from controller.rollout.progress import left_of, waves_of
+from controller.rollout.rows import Rows
+from controller.rollout.schedule import Schedule, check_schedule, opens_in_s, schedule_words
+from controller.rollout.words import devices_have, devices_of, span
+from tests.controller.rollout_worlds import facts, rollout
+
+MONDAY = datetime(2026, 11, 30, 7, 0, tzinfo=UTC).timestamp()
+HOUR_S = 3600.0
+OFFICE = Schedule(hours=("mon-fri 08:00-16:00",))
+
+
+def test_outside_its_schedule_a_rollout_offers_nothing_and_inside_it_does() -> None:
+    early, late = (
+        replace(rollout(), schedule=OFFICE, wave_began_at=at, began_at=at) for at in (MONDAY, MONDAY + 2 * HOUR_S)
+    )
+    assert decide(early, facts(), Rows(), MONDAY).offers == ()
+    assert [each.release for each in decide(late, facts(), Rows(), MONDAY + 2 * HOUR_S).offers] == [2]
+
+
+def test_a_schedule_that_is_over_pauses_what_has_not_had_its_turn_and_says_why() -> None:
+    over = replace(rollout(), schedule=Schedule(not_after=MONDAY), wave_began_at=MONDAY)
+    after = decide(over, facts(), Rows(), MONDAY + 1.0).rollout
+    assert (after.status, after.reason) == ("paused", "its schedule has ended before every device had its turn")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "opens_s"),
+    [
+        (Schedule(), 0.0),
+        (Schedule(not_before=MONDAY + 60.0), 60.0),
+        (OFFICE, HOUR_S),
+        (Schedule(not_before=MONDAY + 10 * HOUR_S, hours=OFFICE.hours), 25 * HOUR_S),
+        (Schedule(not_after=MONDAY + HOUR_S, hours=OFFICE.hours), None),
+        (Schedule(not_after=MONDAY), None),
+    ],
+)
+def test_it_is_known_when_offers_may_be_made_next(schedule: Schedule, opens_s: float | None) -> None:
+    assert opens_in_s(schedule, MONDAY) == opens_s
+
+
+def test_a_schedule_that_makes_no_sense_is_refused() -> None:
+    for schedule in (
+        Schedule(hours=("sometimes",)),
+        Schedule(not_before=MONDAY + 9.0, not_after=MONDAY + 5.0),
+        Schedule(not_after=MONDAY - 1.0),
+        Schedule(hours=("08:00-09:00",) * 15),
+    ):
+        with pytest.raises(BadInput, match="strategy_invalid"):
+            check_schedule(schedule, MONDAY)
+
+
+def test_another_schedule_is_another_plan_and_none_leaves_plans_as_they_were() -> None:
+    plain = rollout()
+    assert replace(plain, schedule=OFFICE).plan_digest != plain.plan_digest == rollout().plan_digest
+
+
+def test_the_time_left_knows_soaks_pace_the_schedule_and_maintenance() -> None:
+    strategy = Strategy(
+        name="s",
+        waves=(Wave(percent=20, soak_s=100.0), Wave(percent=100, soak_s=50.0, hold=True)),
+        per_minute=6.0,
+    )
+    made = replace(rollout(strategy), wave_began_at=MONDAY, schedule=OFFICE)
+    outcomes = {member.device: "pending" if member.wave == 0 else "waiting" for member in made.members}
+    waves = waves_of(made, outcomes, MONDAY)  # type: ignore[arg-type]
+    clock = datetime.fromtimestamp(MONDAY, UTC)
+    left = left_of(made, waves, clock, absent=2, undecided=1)
+    trial_s = float(strategy.trial.soak_s)
+    assert [each.left_s for each in waves] == pytest.approx([trial_s + 100.0, 30.0 + trial_s + 50.0], abs=2.0)
+    assert left.seconds == pytest.approx(sum(each.left_s for each in waves) + HOUR_S)
+    for part in ("until its schedule lets it go on", "wave 2 waits for a person", "2 devices have", "1 rule cannot"):
+        assert part in left.words
+    night = replace(made, strategy=replace(strategy, trial=replace(strategy.trial, maintenance=("22:00-04:00",))))
+    assert left_of(night, waves, clock, absent=0, undecided=0).seconds == pytest.approx(left.seconds + 15 * HOUR_S)
+    assert left_of(replace(made, status="completed"), waves, clock, absent=0, undecided=0).words == ""
+
+
+def test_the_power_of_a_plan_goes_by_what_a_rule_judges() -> None:
+    assert judged_for_s(Rule(metric="error_ratio", threshold=0.1), 900.0) == 900.0
+    assert judged_for_s(Rule(metric="error_ratio", threshold=0.1, judged_s=60.0), 900.0) == 60.0
+    assert judged_for_s(Rule(metric="error_ratio", threshold=0.1, judged_s=9000.0), 900.0) == 900.0
+
+
+def test_times_and_counts_are_said_as_people_say_them() -> None:
+    said = [span(seconds) for seconds in (0.0, 0.5, 30.0, 89.0, 90.0, 720.0, 5400.0, 86_400.0, 20 * 86_400.0)]
+    assert said == ["0 s", "0.5 s", "30 s", "89 s", "1.5 min", "12 min", "1.5 h", "24 h", "20 d"]
+    assert (devices_of(1), devices_of(2), devices_have(1)) == ("1 device", "2 devices", "1 device has")
+    assert schedule_words(OFFICE, MONDAY) == ("It offers the release in mon-fri 08:00-16:00 (UTC): next in 60 min.")
