@@ -207,7 +207,7 @@ def test_who_may_and_what_is_shown_of_a_device_that_has_gone(state: State) -> No
             assert "retired" in why["sentences"][-1]
             gone = await (await client.get("/v1/retired", headers=operator)).json()
             assert [(each["device"], each["by"]) for each in gone] == [("a", "ada"), ("b", "ada"), ("c", "ada")]
-            assert await (await client.get("/v1/devices", headers=operator)).json() == []
+            assert await (await client.get("/v1/devices", headers=operator)).json() == {"total": 0, "devices": []}
 
     asyncio.run(talk())
 
