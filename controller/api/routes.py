@@ -15,6 +15,7 @@ from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
 from controller.api.body import PUSHES, while_connected
 from controller.api.certificate_routes import CERTIFICATE_ROUTES
+from controller.api.device_label_routes import DEVICE_LABEL_ROUTES
 from controller.api.device_life_routes import DEVICE_LIFE_ROUTES
 from controller.api.device_list_routes import DEVICE_LIST_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
@@ -165,6 +166,7 @@ ROUTES = (
     *CERTIFICATE_ROUTES,
     *DEVICE_ROUTES,
     *DEVICE_LIFE_ROUTES,
+    *DEVICE_LABEL_ROUTES,
     *DEVICE_LIST_ROUTES,
     *OPERATOR_ROUTES,
     *AUDIT_ROUTES,

@@ -14,6 +14,7 @@ from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
 from controller.reconcile.world import World
 from controller.rollout.facts import Sums, total
+from controller.written import Written
 
 
 class Health(Message, frozen=True):
@@ -147,6 +148,10 @@ class DeviceView(Message, frozen=True):
     faults: tuple[FaultView, ...]
     """What is wrong with it now, as far as it has told or can be seen from here."""
     labels: dict[str, str]
+    """Its own, and over them those that it was given here: what selectors look at."""
+    given_labels: dict[str, str]
+    note: Written | None
+    """What somebody wrote about it."""
     hardware: Hardware | None
     document_version: int
     models: tuple[DeviceModelView, ...]
@@ -230,6 +235,8 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
         "why": "it was retired" if retired else why,
         "faults": tuple(FaultView(code=code, detail=words) for code, words in faults.items()),
         "labels": twin.labels,
+        "given_labels": twin.given_labels,
+        "note": twin.note,
         "hardware": twin.hardware,
         "document_version": twin.document_version,
         "models": tuple(_device_model(twin, name, world) for name in names),

@@ -18,12 +18,13 @@ from contract.messages import Heartbeat
 from contract.names import is_device_name
 from contract.said import decode_said
 from controller.fleet.boots import of_past
-from controller.fleet.twin import Assigned, Twin, fold_heartbeat
+from controller.fleet.twin import Assigned, Twin, fold_heartbeat, with_given_labels
 from controller.reconcile.old_words import in_words_of_now
 from controller.reconcile.ports import Rows, Tables
 from controller.reconcile.world import Caches, Durable, Retired, World
 from controller.rollout.endings import Ending
 from controller.rollout.model import Member, Rollout
+from controller.written import Written
 
 TABLES = ("devices", "rollouts", "members", "excluded", "endings", "quarantine", "deliveries", "published", "retired")
 """A row a device, a rollout, a member, an excluded device, a member's ending, a device, an encoding, a blob, a device.
@@ -44,6 +45,8 @@ class DesiredSide(msgspec.Struct, frozen=True):
     past_boots: tuple[tuple[int, int], ...] = ()
     """(id, highest number) of earlier starts of its agent: what they said is never news again."""
     withdrawn: dict[str, int] = {}
+    given_labels: dict[str, str] = {}
+    note: Written | None = None
 
 
 _desired_side = row_reader(DesiredSide)
@@ -102,9 +105,13 @@ class FleetRecords:
         self._tables.write(self._rollout_rows(rollouts))
         self._written(rollouts)
 
-    def lift_quarantine(self, device: str) -> None:
-        """Makes durable that every version may be offered to the device again."""
-        self._tables.write({"quarantine": {device: None}})
+    def save_twins(self, twins: Iterable[Twin]) -> None:
+        """Makes the controller's side of these twins durable, in one transaction, before anybody acts on them."""
+        self._tables.write({"devices": device_rows(twins)})
+
+    def lift_quarantine(self, *devices: str) -> None:
+        """Makes durable that every version may be offered to these devices again, in one transaction."""
+        self._tables.write({"quarantine": dict.fromkeys(devices)})
 
     def retire(self, retired: Mapping[str, Retired]) -> None:
         """Makes durable that these devices are no longer part of the fleet, in one transaction."""
@@ -230,7 +237,8 @@ class FleetRecords:
 
 def _with_side(twin: Twin, side: DesiredSide) -> Twin:
     return replace(
-        twin,
+        with_given_labels(twin, side.given_labels),
+        note=side.note,
         document_version=side.document_version,
         issued_at=side.issued_at,
         desired=side.desired,
@@ -251,6 +259,8 @@ def device_rows(twins: Iterable[Twin]) -> dict[str, bytes]:
                 answered=twin.answered,
                 past_boots=twin.boots.kept(),
                 withdrawn=twin.withdrawn,
+                given_labels=twin.given_labels,
+                note=twin.note,
             )
         )
         for twin in twins

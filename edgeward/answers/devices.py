@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from contract.errors import Code
 from edgeward.answers.answer import Answer, Time
+from edgeward.answers.written import Written
 
 DAY_S = 86_400.0
 OVERDUE_DAYS = {"timestamp": 1.0, "snapshot": 10.0}
@@ -183,6 +184,10 @@ class Device(Answer, frozen=True):
     faults: tuple[Fault, ...]
     """What is wrong with it now; empty for nothing."""
     labels: dict[str, str]
+    """Its own, and over them those that it was given by people: what selectors look at."""
+    given_labels: dict[str, str]
+    note: Written | None
+    """What somebody wrote about it."""
     hardware: Hardware | None
     document_version: int
     models: tuple[DeviceModel, ...]
@@ -272,6 +277,15 @@ class Retired(Answer, frozen=True):
     device: str
     at: Time
     by: str
+
+
+class Selector(Answer, frozen=True):
+    """Labels under a name."""
+
+    name: str
+    labels: dict[str, str]
+    by: str
+    at: Time
 
 
 class Claim(Answer, frozen=True):

@@ -1,4 +1,4 @@
-"""`edgeward device show | why | unquarantine | config | enrol | revoke`; the rest: `device_list`, `device_life`."""
+"""`edgeward device show | why | config | enrol | revoke`; the rest: `device_list`, `device_labels`, `device_life`."""
 
 import json
 import shlex
@@ -11,6 +11,7 @@ from rich.markup import escape
 from contract.errors import BadInput, Code
 from contract.names import check_device_name, check_name, in_file_name
 from edgeward.answers.devices import Device, HistoryEntry
+from edgeward.cli.device_labels import label, note, unquarantine
 from edgeward.cli.device_list import left, list_devices
 from edgeward.cli.model import pairs
 from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, tell, when
@@ -57,7 +58,8 @@ def device() -> None:
     """Show and manage the devices of the fleet."""
 
 
-device.add_command(list_devices)
+for command in (list_devices, label, note, unquarantine):
+    device.add_command(command)
 
 
 @device.command()
@@ -70,12 +72,20 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     console.print(
-        f"[bold]{name}[/] {found.presence}, {_machine(found)}{_load(found)}"
+        f"[bold]{name}[/] {found.presence}, {found.health}: {escape(found.why)}\n{_machine(found)}{_load(found)}"
         f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s recently",
         highlight=False,
     )
     for fault in found.faults:
         console.print(f"[red]{fault.code}[/]: {escape(fault.detail)}", highlight=False)
+    if found.labels:
+        given = found.given_labels
+        shown = (f"{key}={value}{' (given)' if key in given else ''}" for key, value in sorted(found.labels.items()))
+        console.print(f"labels: {', '.join(shown)}", highlight=False, markup=False)
+    if found.note is not None:
+        console.print(
+            f"note: {found.note.text} ({found.note.by}, {when(found.note.at)})", highlight=False, markup=False
+        )
     if found.expiries:
         words = ", ".join(left(what, at) for what, at in sorted(found.expiries.items(), key=lambda item: item[1]))
         console.print(f"expires: {words}", highlight=False)
@@ -112,15 +122,6 @@ def why(name: str, *, as_json: bool) -> None:
     """Tell in order why a device runs what it runs."""
     sentences = Client().why(name)
     print_json(list(sentences.sentences)) if as_json else console.print(str(sentences), highlight=False)
-
-
-@device.command()
-@click.argument("name")
-@json_option
-def unquarantine(name: str, *, as_json: bool) -> None:
-    """Lift every quarantine of a device, so that versions that failed there may be offered again."""
-    lifted = Client().unquarantine(name)
-    print_json({"versions": lifted}) if as_json else console.print(f"{lifted} versions may be offered to {name} again")
 
 
 @device.command()

@@ -31,7 +31,10 @@ def filter_options(command: F) -> F:
         click.option(
             "--health", multiple=True, metavar="WORD", help="failing, attention, silent, offline, updating or well."
         ),
-        click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="With this label; may repeat."),
+        click.option(
+            "--label", "--select", "labels", multiple=True, metavar="KEY=VALUE", help="With this label; may repeat."
+        ),
+        click.option("--selector", default="", metavar="NAME", help="With the labels of a saved selector."),
         click.option("--model", default="", help="That has or is to have this model."),
         click.option("--release", "version", default="", help="On which this version answers."),
         click.option("--code", default="", help="With this code of a fault or a failed update."),
@@ -48,6 +51,7 @@ def filters_of(given: dict[str, Any], sort: str = "") -> DeviceFilters:
         presence=given["presence"],
         health=given["health"],
         labels=pairs(given["labels"]),
+        selector=given["selector"],
         model=given["model"],
         version=given["version"],
         code=given["code"],

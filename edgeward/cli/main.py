@@ -9,7 +9,9 @@ from edgeward.cli.audit import audit
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
 from edgeward.cli.device import device
+from edgeward.cli.device_labels import selector
 from edgeward.cli.device_life import adopt, replace, retire, retired
+from edgeward.cli.fleet import fleet, status
 from edgeward.cli.model import model
 from edgeward.cli.rollout import rollout
 from edgeward.cli.stick import stick
@@ -51,7 +53,8 @@ def page() -> None:
 
 
 for command in (
-    model, version, rollout, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo
+    model, version, rollout, telemetry, fleet, status, device, selector, stick, trust, certificate, token, audit,
+    backup, restore, demo,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (retire, replace, adopt, retired):

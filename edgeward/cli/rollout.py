@@ -16,7 +16,7 @@ from rich.live import Live
 from contract.errors import BadInput, Code
 from edgeward.answers.rollouts import Rollout
 from edgeward.cli.model import pairs
-from edgeward.cli.named import HOW, split_name
+from edgeward.cli.named import HOW, ONLY, split_name, with_saved
 from edgeward.cli.render import console, json_option, plan_panel, print_json, rollout_panel, table, tell, when
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
@@ -33,7 +33,7 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--again", is_flag=True, help="Also a version that was rolled back."),
         click.option(
-            "--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label."
+            "--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY
         ),
         click.option("--strategy", default="canary", show_default=True, help=named),
         click.option("--version", "release", help=f"Default: the newest that passed its gates. {HOW}"),
@@ -135,7 +135,7 @@ def list_(*, as_json: bool) -> None:
 @rollout.command()
 @click.argument("model", required=False)
 @click.option("--strategy", default="canary", show_default=True, help="A name, or a TOML file as in configs/rollouts.")
-@click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label.")
+@click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY)
 @click.option("--approval", is_flag=True, help="Wait for a second person each time.")
 @click.option("--off", is_flag=True, help="Let versions of MODEL wait for a hand again.")
 @json_option

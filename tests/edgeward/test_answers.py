@@ -12,7 +12,7 @@ import pytest
 import edgeward
 from contract.errors import BadInput, Code
 from controller.api.openapi import openapi
-from edgeward.answers import devices, models, operators, rollouts, telemetry
+from edgeward.answers import devices, fleet, models, operators, rollouts, telemetry
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences
 from edgeward.answers.blob import Blob
 from edgeward.answers.table import MAX_PRINTED_ROWS, Table
@@ -59,6 +59,8 @@ ANSWERED: dict[str, type[Answer]] = {
     "Claim": devices.Claim,
     "DeviceAnswer": devices.DeviceAnswer,
     "RetiredView": devices.Retired,
+    "Selector": devices.Selector,
+    "FleetView": fleet.Fleet,
     "StickView": operators.StickDocuments,
     "StickTaken": operators.StickTaken,
     "RolloutView": rollouts.Rollout,
@@ -94,7 +96,7 @@ ANSWERED: dict[str, type[Answer]] = {
 """By schema of the API: the class in which the client answers it."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
-NOT_ASKED = {"FleetView", "Certificate", "Error"}
+NOT_ASKED = {"Certificate", "Error"}
 """Schemas of calls that the page or a device makes."""
 
 SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]
@@ -266,7 +268,7 @@ def device_json(**changed: Any) -> dict[str, Any]:
     counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
     base = {
         "device": "d", "presence": "online", "health": "well", "why": "",
-        "faults": [], "labels": {}, "models": [], "dropped": {}, "expiries": {},
+        "faults": [], "labels": {}, "given_labels": {}, "note": None, "models": [], "dropped": {}, "expiries": {},
         "sensors": [], "sinks": [],
     }  # fmt: skip
     return {**base, **counts, **dict.fromkeys(unknown), **changed}
