@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from edgeward.answers.answer import Sentences
-from edgeward.answers.devices import Claim, Device, DeviceAnswer, DeviceDetail, DevicePage, Enrolment, Retired, Selector
+from edgeward.answers.devices import (
+    Claim,
+    Device,
+    DeviceAnswer,
+    DeviceDetail,
+    DevicePage,
+    Enrolment,
+    NoteOfDevice,
+    Retired,
+    Selector,
+)
 from edgeward.answers.fleet import Fleet
 from edgeward.answers.table import Table
 from edgeward.answers.written import Written
@@ -122,8 +132,7 @@ class DeviceCalls:
 
     def write_device_note(self, device: str, text: str) -> Written | None:
         """Replaces the note of a device; an empty text removes it."""
-        found = self._transport.put(f"/v1/devices/{device}/note", {"text": text})["note"]
-        return Written.read(found) if found is not None else None
+        return NoteOfDevice.read(self._transport.put(f"/v1/devices/{device}/note", {"text": text})).note
 
     def selectors(self) -> Table[Selector]:
         """All saved selectors, sorted by name."""

@@ -279,6 +279,13 @@ class Retired(Answer, frozen=True):
     by: str
 
 
+class NoteOfDevice(Answer, frozen=True):
+    """The note of a device; None: nobody has written one."""
+
+    device: str
+    note: Written | None
+
+
 class Selector(Answer, frozen=True):
     """Labels under a name."""
 
