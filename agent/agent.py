@@ -27,6 +27,7 @@ from agent.stimuli import (
     Intervals,
     LinkDown,
     LinkUp,
+    LookedInto,
     MessageArrived,
     ProbeEnded,
     SourceFailed,
@@ -35,7 +36,8 @@ from agent.stimuli import (
 )
 from agent.transfer.download import Download
 from agent.uplink.captures import Captures
-from agent.uplink.faults import Faults
+from agent.uplink.faults import RETIRED_WORDS, UNHEARD_WORDS, Faults, set_aside
+from agent.uplink.inquiries import Inquiries
 from agent.uplink.reporter import Reporter
 from contract import topics
 from contract.errors import BadInput, Code, EdgewardError, WorldError
@@ -70,6 +72,7 @@ class Agent:
         stepper: Stepper,
         reporter: Reporter,
         captures: Captures | None,
+        inquiries: Inquiries,
         wall_clock: Callable[[], datetime],
         dropped: Counter[str],
     ) -> None:
@@ -81,6 +84,7 @@ class Agent:
         self._stepper = stepper
         self._reporter = reporter
         self._captures = captures
+        self._inquiries = inquiries
         self._wall_clock = wall_clock
         self.dropped = dropped
         self._faults = Faults()
@@ -125,7 +129,7 @@ class Agent:
         self._linked_at = self._booted_at = self._telemetry_since = now
         self._telemetry_at = now + self._intervals.telemetry_s
         for name in (*corrupt, *(("the device",) if damaged else ())):
-            self._reporter.refuse(_set_aside(name), now)
+            self._reporter.refuse(set_aside(name), now)
         for name, record in sorted(records.items()):
             self._stepper.add(name, record)
         for name in sorted(records):
@@ -171,7 +175,7 @@ class Agent:
             wall_clock=self._wall_clock,
         )
         if self._documents.damaged:
-            self._reporter.refuse(_set_aside("trust"), now)
+            self._reporter.refuse(set_aside("trust"), now)
 
     def receive(self, stimulus: Stimulus, now: float) -> None:
         """Handles one stimulus. Never raises for what came from outside: faults are reported and counted."""
@@ -193,6 +197,8 @@ class Agent:
                 self._source_failed(source, now)
             case ProbeEnded(name, report):
                 self._probe_ended(name, report, now)
+            case LookedInto(identifier, lines):
+                self._inquiries.answer(identifier, lines, now)
             case Woke():
                 pass
         self._tick(now)
@@ -218,7 +224,8 @@ class Agent:
     def _link_up(self, now: float) -> None:
         self._linked_at = now
         documents = self._documents.topics(self.models) if self._documents is not None else []
-        self._link.subscribe([*documents, topics.ack(self._identity.device)])
+        device = self._identity.device
+        self._link.subscribe([*documents, topics.ack(device), topics.inquiry(device)])
         self._reporter.link_up(now)
         self._heartbeat(now)
         for name, download in self._downloads():
@@ -236,6 +243,8 @@ class Agent:
                 self._removed(topic)
             elif topic == topics.ack(self._identity.device):
                 self._acknowledged(decode(payload, Ack), now)
+            elif self._documents is not None and topic == topics.inquiry(self._identity.device):
+                self._inquiries.take(self._documents.read_inquiry(payload), self._wall_clock().timestamp(), now)
             elif self._documents is not None and (found := self._documents.receive(topic, payload, now)) is not None:
                 self._faults.over(topic)
                 self._take(found, now)
@@ -251,8 +260,8 @@ class Agent:
         if topic != topics.desired(self._identity.device):
             self.dropped["documents_removed"] += 1
         elif topic not in self._faults:
-            self._faults.note(topic, BadInput(Code.DEVICE_RETIRED, _RETIRED.format(device=self._identity.device)))
-            _log.error(_RETIRED.format(device=self._identity.device))
+            self._faults.note(topic, BadInput(Code.DEVICE_RETIRED, RETIRED_WORDS.format(device=self._identity.device)))
+            _log.error(RETIRED_WORDS.format(device=self._identity.device))
 
     def _refuse(self, what: str, error: EdgewardError, now: float) -> None:
         """Reports a fault, and keeps it for heartbeats until `what` (a topic, the boot) has gone well."""
@@ -270,7 +279,7 @@ class Agent:
     def _not_heard(self, ack: Ack) -> None:
         """Notes that the controller does not know this device's key: it was restored from a backup, or revoked it."""
         if ack.boot == self._reporter.boot and UNHEARD not in self._faults:
-            error = BadInput(Code.CERTIFICATE_INVALID, _UNHEARD_WORDS)
+            error = BadInput(Code.CERTIFICATE_INVALID, UNHEARD_WORDS)
             self._faults.note(UNHEARD, error)
             _log.error("%s", error)
 
@@ -381,17 +390,3 @@ class Agent:
         )
         self._cpu_s = usage.cpu_s
         self._telemetry_since = now
-
-
-_UNHEARD_WORDS = (
-    "the controller does not know this device's key, and may not hear what the device says: it is renewed now; if that "
-    "is refused, ask the operator for a new claim, then edgeward-agent enrol"
-)
-_RETIRED = (
-    "this device was retired by the controller: its document is gone, what it runs goes on, and what it says is not "
-    "heard; to take it in again: edgeward device adopt {device} there, then edgeward-agent adopt with the claim here"
-)
-
-
-def _set_aside(name: str) -> BadInput:
-    return BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside")

@@ -24,9 +24,11 @@ from agent.stimuli import Identity, Intervals, Stimulus
 from agent.transfer.carriers import Carriers, OpenSource
 from agent.transfer.download import Download, Pace
 from agent.uplink.captures import Captures
+from agent.uplink.inquiries import Inquiries
 from agent.uplink.reporter import Reporter
 from contract.blobs import Blob
 from contract.errors import BadInput, Code
+from contract.inquiries import Inquiry
 from contract.maintenance import wait_s
 from contract.names import unit_number
 
@@ -58,6 +60,8 @@ class Ports:
     """Opens a source of chunks by its address; None where only the broker brings chunks."""
     lives: Callable[[], Lives] = lambda: ((), ())
     """What sensors and sinks have done so far, from any thread."""
+    look: Callable[[Inquiry], None] = lambda _: None
+    """Begins to look into an inquiry; what is found comes as `LookedInto`."""
     captures_disk: Callable[[], Disk] | None = None
     """Opens the directory of captured rows; called only if the configuration captures any."""
 
@@ -133,6 +137,14 @@ class Assembly:
             stepper=stepper,
             reporter=reporter,
             captures=self._new_captures(identity) if self._capturers else None,
+            inquiries=Inquiries(
+                identity.device,
+                ports.link,
+                look=ports.look,
+                number=reporter.number,
+                dropped=self.dropped,
+                sign=identity.sign,
+            ),
             wall_clock=ports.wall_clock,
             dropped=self.dropped,
         )

@@ -6,6 +6,7 @@ import logging
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(config: Config, call: argparse.Namespace) -> int:
     from agent.daemon import Daemon  # the runtime takes 150 ms to import; `status` does without
 
-    Daemon(config, call.config).run()
+    Daemon(config, call.config, lambda checks: _doctor_lines(config, call.config, checks)).run()
     return 0
 
 
@@ -162,6 +163,13 @@ def _line(name: str, record: Record) -> str:
     why = f": {ended.code} {ended.detail}".rstrip() if ended is not None and ended.code else ""
     outcome = f", v{ended.version.release} {ended.result}{why}" if ended is not None else ""
     return f"{name}: stable {stable}{trial}, generation {record.generation}{outcome}"
+
+
+def _doctor_lines(config: Config, path: Path, checks: frozenset[str] | None = None) -> Iterator[str]:
+    from agent.doctor import examine
+
+    for found in examine(config, path, checks):
+        yield f"{'ok  ' if found.ok else 'FAIL'} {found.check}: {found.detail}"
 
 
 def _doctor(config: Config, call: argparse.Namespace) -> int:

@@ -24,6 +24,8 @@ from agent.adapters.configured import LateSigner, new_blob_server, new_connectio
 from agent.adapters.directory_lock import lock_directory
 from agent.adapters.kept_lives import KeptLives
 from agent.adapters.late_link import LateLink
+from agent.adapters.log_lines import LogLines, secrets_of
+from agent.adapters.looks import Doctor, Looks, no_doctor
 from agent.adapters.posix_disk import PosixDisk, make_private
 from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.adapters.runtime.session_settings import Budget
@@ -32,6 +34,7 @@ from agent.config import Config
 from agent.ports import Lives
 from agent.serving.slot import ModelSlot
 from agent.stimuli import ExpiriesRead, Identity, LinkUp, MessageArrived, Stimulus, Woke
+from agent.uplink.redaction import Redactor
 from contract.blobs import Blob
 from contract.errors import BadInput, Code, EdgewardError
 
@@ -59,12 +62,13 @@ HOLD_FILE = "hold-updates"
 """While a file of this name lies in the state directory no new version is swapped in. Any program may create it."""
 
 _log = logging.getLogger("edgeward.agent")
+_EDGEWARD_LOG = logging.getLogger("edgeward")
 
 
 class Daemon:
     """One agent process. WorldError `disk_failed` if another one has the state directory."""
 
-    def __init__(self, config: Config, config_path: Path) -> None:
+    def __init__(self, config: Config, config_path: Path, doctor: Doctor = no_doctor) -> None:
         self._config = config
         self._config_path = config_path
         self._state_dir = Path(config.device.state_dir)
@@ -77,6 +81,10 @@ class Daemon:
         make_private(self._state_dir)
         self._lock_file = lock_directory(self._state_dir)
         self._link = LateLink()
+        redact = Redactor(secrets_of(config))
+        self._log_lines = LogLines(redact)
+        _EDGEWARD_LOG.addHandler(self._log_lines)
+        self._looks = Looks(self._log_lines, doctor, redact, self._inbox.put)
         self._connection: Connection | None = None
         self._renewer: Renewer | None = None
         self._sign = LateSigner(config) if config.broker.key_file else None
@@ -121,6 +129,7 @@ class Daemon:
             holds=self._holds_updates,
             open_source=lambda address: open_source(address, self._inbox.put, self._config.broker.ca_file),
             lives=self._lives,
+            look=self._looks.begin,
             captures_disk=lambda: PosixDisk(self._state_dir / "captured"),
         )
 
@@ -268,6 +277,7 @@ class Daemon:
         if self._server is not None:
             self._server.stop()
         self._lock_file.close()
+        _EDGEWARD_LOG.removeHandler(self._log_lines)
         _log.info("device %s has stopped", self._config.device.name)
 
     def _receive(self, stimulus: Stimulus) -> None:

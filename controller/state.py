@@ -12,6 +12,7 @@ from pathlib import Path
 
 from controller.broker.foreign import Foreign
 from controller.broker.inbox import Inbox
+from controller.broker.inquiries import Inquiries
 from controller.broker.link import ControllerLink
 from controller.broker.messages import Publisher
 from controller.broker.process import RunningBroker
@@ -80,6 +81,8 @@ class State:
     events: Events
     inbox: Inbox
     conversions: Turns
+    inquiries: Inquiries
+    """Questions to devices that wait for an answer."""
     bucket: Bucket | None
     passes: PassRecord
     audit_seal: AuditSeal
@@ -176,6 +179,7 @@ def open_state(config: Config) -> State:
     senders.retired = world.durable.retired
     for row, why in records.unreadable.items():
         _log.error("%s cannot be read and was left aside: %s", row, why)
+    inquiries = Inquiries()
     events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
     events.know(world.durable.rollouts.values())
     return State(
@@ -200,7 +204,8 @@ def open_state(config: Config) -> State:
         world=world,
         deliveries=Deliveries(world.durable, records, blobs, config.publish.chunk_bytes),
         events=events,
-        inbox=Inbox(senders, time.time),
+        inbox=Inbox(senders, time.time, inquiries.answered),
+        inquiries=inquiries,
         conversions=Turns(),
         bucket=_bucket(config),
         passes=PassRecord(time.monotonic()),

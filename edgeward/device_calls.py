@@ -13,6 +13,7 @@ from edgeward.answers.devices import (
     Device,
     DeviceAnswer,
     DeviceDetail,
+    DeviceLines,
     DevicePage,
     Enrolment,
     NoteOfDevice,
@@ -120,6 +121,17 @@ class DeviceCalls:
     def count_devices(self, labels: Mapping[str, str]) -> int:
         """How many devices have all of these labels."""
         return next(self.device_pages(DeviceFilters(labels=labels), 1)).total
+
+    def logs(self, device: str, lines: int = 100) -> DeviceLines:
+        """The newest log lines of a device, asked of it now. WorldError `device_unreachable` where it does not answer.
+
+        Every question is in the audit.
+        """
+        return DeviceLines.read(self._transport.get(f"/v1/devices/{device}/logs?lines={lines}"))
+
+    def doctor(self, device: str) -> DeviceLines:
+        """What a device's doctor finds now, a line for each check; as `logs`."""
+        return DeviceLines.read(self._transport.get(f"/v1/devices/{device}/doctor"))
 
     def unquarantine(self, *devices: str) -> int:
         """Offers devices versions again that have failed there; how many those are, on all together."""

@@ -18,7 +18,7 @@ from agent.config import Device as Named
 from agent.core.model import Record
 from agent.flash.store import MAX_RECORD_BYTES
 from agent.ports import Runtime
-from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
+from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, LookedInto, MessageArrived, Stimulus, Woke
 from contract.errors import BadInput
 from contract.trust.verified import Trusted
 from contract.wire import decode
@@ -305,6 +305,7 @@ class Device:
             new_lock=Lock,
             random=_no_randomness,
             boot=self.boot_id,
+            look=lambda inquiry: enqueue(LookedInto(inquiry.id, (f"{inquiry.what} of {self.name}",))),
         )
         self._agent = None
         self._wake_at = float("inf")

@@ -16,9 +16,12 @@ from agent.stimuli import Identity
 from agent.trust.pending import Pending
 from contract import topics
 from contract.errors import BadInput, Code
+from contract.inquiries import Inquiry
 from contract.trust import chain
 from contract.trust.chain import FollowedInPartError
+from contract.trust.inquiries import check_inquiry
 from contract.trust.verified import Trusted, role_expiries
+from contract.wire import decode
 
 MAX_BEHIND_S = 120.0
 """A clock that is further behind signed time is wrong; the controller's own may be off by a little."""
@@ -86,6 +89,12 @@ class Documents:
         if model := self._pending.role_of(topic):
             return self._trust(self._pending.read_role(model, payload), now)
         return None
+
+    def read_inquiry(self, payload: bytes) -> Inquiry:
+        """Returns an inquiry that the director has signed. BadInput `signature_invalid`, `message_malformed`."""
+        inquiry = decode(payload, Inquiry)
+        check_inquiry(inquiry, chain.targets_of(self._pending.trusted))
+        return inquiry
 
     def tick(self, now: float) -> Found | None:
         """Reports documents that have not come, once that is due."""

@@ -4,7 +4,7 @@ Decides what holds and what is over: a report tells of a fault once, a heartbeat
 know what to do about it.
 """
 
-from contract.errors import Code, EdgewardError
+from contract.errors import BadInput, Code, EdgewardError
 from contract.protocol import MAX_FAULTS
 
 _DISK, _CLOCK = "a record", "the clock"
@@ -45,3 +45,18 @@ class Faults:
     def by_code(self) -> dict[str, str]:
         """The detail of each fault that holds, by its code."""
         return {str(error.code): error.detail for error in list(self._by_place.values())}
+
+
+UNHEARD_WORDS = (
+    "the controller does not know this device's key, and may not hear what the device says: it is renewed now; if that "
+    "is refused, ask the operator for a new claim, then edgeward-agent enrol"
+)
+RETIRED_WORDS = (
+    "this device was retired by the controller: its document is gone, what it runs goes on, and what it says is not "
+    "heard; to take it in again: edgeward device adopt {device} there, then edgeward-agent adopt with the claim here"
+)
+
+
+def set_aside(name: str) -> BadInput:
+    """The fault of a record that was damaged."""
+    return BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside")

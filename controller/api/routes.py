@@ -21,6 +21,7 @@ from controller.api.device_list_routes import DEVICE_LIST_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
+from controller.api.inquiry_routes import INQUIRY_ROUTES
 from controller.api.operator_routes import OPERATOR_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
@@ -168,6 +169,7 @@ ROUTES = (
     *DEVICE_LIFE_ROUTES,
     *DEVICE_LABEL_ROUTES,
     *DEVICE_LIST_ROUTES,
+    *INQUIRY_ROUTES,
     *OPERATOR_ROUTES,
     *AUDIT_ROUTES,
     *VERSION_ROUTES,

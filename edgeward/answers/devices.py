@@ -279,6 +279,18 @@ class Retired(Answer, frozen=True):
     by: str
 
 
+class DeviceLines(Answer, frozen=True):
+    """What a device has answered: log lines, oldest first, or what its doctor finds. Without secrets."""
+
+    device: str
+    lines: tuple[str, ...]
+    left_out: int
+    """Older lines that it has and did not send."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+
 class NoteOfDevice(Answer, frozen=True):
     """The note of a device; None: nobody has written one."""
 

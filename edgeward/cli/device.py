@@ -11,6 +11,7 @@ from rich.markup import escape
 from contract.errors import BadInput, Code
 from contract.names import check_device_name, check_name, in_file_name
 from edgeward.answers.devices import Device, HistoryEntry
+from edgeward.cli.device_asked import doctor, logs
 from edgeward.cli.device_labels import label, note, unquarantine
 from edgeward.cli.device_list import left, list_devices
 from edgeward.cli.model import pairs
@@ -58,7 +59,7 @@ def device() -> None:
     """Show and manage the devices of the fleet."""
 
 
-for command in (list_devices, label, note, unquarantine):
+for command in (list_devices, label, note, unquarantine, logs, doctor):
     device.add_command(command)
 
 

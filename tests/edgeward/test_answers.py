@@ -59,6 +59,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "Claim": devices.Claim,
     "DeviceAnswer": devices.DeviceAnswer,
     "RetiredView": devices.Retired,
+    "DeviceLines": devices.DeviceLines,
     "NoteView": devices.NoteOfDevice,
     "Selector": devices.Selector,
     "FleetView": fleet.Fleet,
