@@ -37,6 +37,7 @@ from agent.stimuli import ExpiriesRead, Identity, LinkUp, MessageArrived, Stimul
 from agent.uplink.redaction import Redactor
 from contract.blobs import Blob
 from contract.errors import BadInput, Code, EdgewardError
+from contract.remote_config import RemoteConfig
 
 if TYPE_CHECKING:
     from agent.adapters.configured import Connection
@@ -98,6 +99,9 @@ class Daemon:
         serving = config.serving
         budget = Budget(serving.model_threads, serving.providers)
         self._runtime = OnnxRuntime(serving.memory_mb, serving.worker_deadline_s, budget)
+        self._server: HttpServer | None = None
+        self._paused: frozenset[str] = frozenset()
+        """Sensors that a remote configuration has paused."""
         self._device = Assembly(config, self._identity(), self._ports(disk))
         self._agent = self._device.agent
         self._server = self._new_server()
@@ -130,6 +134,8 @@ class Daemon:
             open_source=lambda address: open_source(address, self._inbox.put, self._config.broker.ca_file),
             lives=self._lives,
             look=self._looks.begin,
+            tune=self._tune,
+            tune_fault=self._tune_fault,
             captures_disk=lambda: PosixDisk(self._state_dir / "captured"),
         )
 
@@ -189,6 +195,7 @@ class Daemon:
             self._pipelines = Pipelines(
                 self._config, self._config_path, link=self._link, dropped=self._device.dropped, slot=self.slot
             )
+            self._pipelines.paused = self._paused
 
     def _root(self) -> "Trusted":
         """The root of trust. One that cannot be read is needed on a new disk alone: flash holds what followed it."""
@@ -309,6 +316,17 @@ class Daemon:
             yield
         finally:
             self._holders.pop()
+
+    def _tune(self, wanted: RemoteConfig | None) -> None:
+        """Brings a remote configuration to bear: sensors, and limits of serving; None the device's own."""
+        self._paused = frozenset(wanted.paused_sensors) if wanted is not None else frozenset()
+        if self._pipelines is not None:
+            self._pipelines.paused = self._paused
+        if self._server is not None:
+            self._server.limit(wanted.max_connections if wanted else None, wanted.max_body_bytes if wanted else None)
+
+    def _tune_fault(self) -> str:
+        return self._server.fault() if self._server is not None else ""
 
     def _holds_updates(self) -> bool:
         return bool(self._holders) or (self._state_dir / HOLD_FILE).exists()

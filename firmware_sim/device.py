@@ -29,6 +29,7 @@ from firmware_sim.models import SimModel, SimRuntime
 from firmware_sim.network import SimLink
 from firmware_sim.power import PowerCut, ProcessKilled
 from firmware_sim.sensors import Signal, SimSensor
+from firmware_sim.tuned import Tuned
 
 MODEL = "m"
 _RECORD = f"record-{MODEL}"
@@ -98,6 +99,7 @@ class Device:
         """How far its date is ahead of the world's."""
         self.boot_id = 0
         """The number of its newest start, as it says it."""
+        self.tuned = Tuned(flash)
         self.crashes_on = ""
         """While the device serves this digest, it loses power at the next row."""
         self.faulty: Callable[[], bool] = lambda: True
@@ -305,6 +307,8 @@ class Device:
             new_lock=Lock,
             random=_no_randomness,
             boot=self.boot_id,
+            tune=self.tuned.apply,
+            tune_fault=lambda: self.tuned.fault,
             look=lambda inquiry: enqueue(LookedInto(inquiry.id, (f"{inquiry.what} of {self.name}",))),
         )
         self._agent = None

@@ -17,6 +17,7 @@ from agent.trust.pending import Pending
 from contract import topics
 from contract.errors import BadInput, Code
 from contract.inquiries import Inquiry
+from contract.remote_config import RemoteConfig
 from contract.trust import chain
 from contract.trust.chain import FollowedInPartError
 from contract.trust.inquiries import check_inquiry
@@ -36,6 +37,8 @@ class Found(msgspec.Struct, frozen=True):
     """Models that the device shall no longer run, by the generation of that order."""
     new_director: bool = False
     """Whether another key than before says what runs here: it numbers what it says by itself."""
+    config: RemoteConfig | None = None
+    """What is to count in place of the device's own configuration."""
     is_desired: bool = False
     """Whether it follows from a desired document that has just been accepted."""
 
@@ -164,7 +167,8 @@ class Documents:
         self._link.subscribe([topics.model_role(name) for name in named])
         found = self._admit(now)
         rotated = numbered_by != high_water.keyids
-        return msgspec.structs.replace(found, withdrawn=document.withdrawn, new_director=rotated, is_desired=True)
+        said = {"withdrawn": document.withdrawn, "config": document.config}
+        return msgspec.structs.replace(found, new_director=rotated, is_desired=True, **said)
 
     def begin_numbering(self) -> None:
         """Makes durable that the records of models hold no generation of a former director any more."""
