@@ -203,7 +203,7 @@ class Agent:
             case ProbeEnded(name, report):
                 self._probe_ended(name, report, now)
             case LookedInto(identifier, lines):
-                self._inquiries.answer(identifier, lines, now)
+                self._inquiries.answer(identifier, lines)
             case Woke():
                 pass
         self._tick(now)

@@ -27,7 +27,7 @@ class CaptureRates(Message, frozen=True):
     def __post_init__(self) -> None:
         """ValueError for a rate beyond [0, 1]."""
         for rate in (self.rate, self.below_confidence):
-            if not Decimal(0) <= rate <= Decimal(1):
+            if not rate.is_finite() or not Decimal(0) <= rate <= Decimal(1):
                 raise ValueError(f"rate {rate}: expected 0 to 1")
 
 

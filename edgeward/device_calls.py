@@ -122,6 +122,34 @@ class DeviceCalls:
         """How many devices have all of these labels."""
         return next(self.device_pages(DeviceFilters(labels=labels), 1)).total
 
+    def tune(
+        self,
+        devices: Sequence[str],
+        *,
+        heartbeat_s: int | None = None,
+        telemetry_s: int | None = None,
+        paused_sensors: Sequence[str] = (),
+        capture: Mapping[str, Mapping[str, str]] | None = None,
+        max_connections: int | None = None,
+        max_body_bytes: int | None = None,
+    ) -> Table[DeviceAnswer]:
+        """Sends devices a configuration to try, within what their own files allow; what became of each.
+
+        What is not named goes back to the device's own file. `capture` is by model: `rate` and `below_confidence`, as
+        decimal texts. A device takes back what breaks it: `config_said` of `device()` tells.
+        """
+        config = {
+            "version": 1,
+            "heartbeat_s": heartbeat_s,
+            "telemetry_s": telemetry_s,
+            "paused_sensors": list(paused_sensors),
+            "capture": {model: dict(rates) for model, rates in (capture or {}).items()},
+            "max_connections": max_connections,
+            "max_body_bytes": max_body_bytes,
+        }
+        answers = self._transport.post("/v1/devices/tune", {"devices": list(devices), "config": config})
+        return Table(map(DeviceAnswer.read, answers))
+
     def logs(self, device: str, lines: int = 100) -> DeviceLines:
         """The newest log lines of a device, asked of it now. WorldError `device_unreachable` where it does not answer.
 

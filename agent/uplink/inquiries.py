@@ -16,8 +16,9 @@ from contract.wire import encode
 
 MAX_REMEMBERED = 64
 """Ids of inquiries that are not looked into again; they expire long before 64 others are signed."""
-PAUSE_S = 1.0
-"""Between two inquiries: a controller's key that was stolen cannot keep a small device busy with its own doctor."""
+MAX_BURST, BURST_S = 10, 60.0
+"""So many inquiries are looked into in any such time: a stolen key of a controller cannot keep a small device busy
+with its own doctor, and a person does not ask more often."""
 GIVE_UP_S = 30.0
 """A look that has not ended by then is given up: another inquiry may follow."""
 
@@ -43,7 +44,7 @@ class Inquiries:
         self._sign = sign
         self._seen: deque[str] = deque(maxlen=MAX_REMEMBERED)
         self._open: tuple[Inquiry, float] | None = None
-        self._free_at = 0.0
+        self._begun: deque[float] = deque(maxlen=MAX_BURST)
 
     def take(self, inquiry: Inquiry, date_s: float, now: float) -> None:
         """Begins to look into an inquiry that the director has signed. `date_s`: seconds since 1970.
@@ -58,18 +59,20 @@ class Inquiries:
             words = f"an inquiry of {date_s - inquiry.issued:.0f} s ago: is the clock right?"
             raise BadInput(Code.DESIRED_EXPIRED, words)
         busy = self._open is not None and now - self._open[1] < GIVE_UP_S
-        if inquiry.id in self._seen or busy or now < self._free_at:
+        many = len(self._begun) == MAX_BURST and now - self._begun[0] < BURST_S
+        if inquiry.id in self._seen or busy or many:
             self._dropped["inquiries"] += 1
             return
         self._seen.append(inquiry.id)
+        self._begun.append(now)
         self._open = inquiry, now
         self._look(inquiry)
 
-    def answer(self, identifier: str, lines: tuple[str, ...], now: float) -> None:
+    def answer(self, identifier: str, lines: tuple[str, ...]) -> None:
         """Sends what was found; nothing where the inquiry was given up meanwhile."""
         if self._open is None or self._open[0].id != identifier:
             return
-        inquiry, self._open, self._free_at = self._open[0], None, now + PAUSE_S
+        inquiry, self._open = self._open[0], None
         boot, seq = self._number()
         kept, left_out = fitted(lines, inquiry.lines)
         answer = Answered(

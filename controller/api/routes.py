@@ -29,6 +29,7 @@ from controller.api.state_key import STATE
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.telemetry_routes import TELEMETRY_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
+from controller.api.tuning_routes import TUNING_ROUTES
 from controller.api.version_routes import VERSION_ROUTES, number_of
 from controller.api.version_views import PushAnswer, detail_fields
 from controller.convert.request import VariantName
@@ -164,6 +165,7 @@ ROUTES = (
     *TELEMETRY_ROUTES,
     *EVENT_ROUTES,
     *TRUST_ROUTES,
+    *TUNING_ROUTES,
     *CERTIFICATE_ROUTES,
     *DEVICE_ROUTES,
     *DEVICE_LIFE_ROUTES,

@@ -10,8 +10,9 @@ import msgspec
 from msgspec.structs import replace
 
 from contract.desired import Delivery, TrialPolicy
-from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report, SensorState, SinkState
+from contract.messages import ConfigState, Hardware, Heartbeat, ModelState, Presence, Report, SensorState, SinkState
 from contract.protocol import MAX_FAULTS, MAX_MODELS_PER_DEVICE
+from contract.remote_config import RemoteConfig
 from contract.versions import next_version
 from contract.wire import Message
 from controller.fleet.boots import Boots
@@ -67,6 +68,10 @@ class Twin(msgspec.Struct, frozen=True):
     """As its own configuration says."""
     given_labels: dict[str, str] = {}
     """Set here by people. They win over its own of the same key: who runs the fleet need not touch the device."""
+    config: RemoteConfig | None = None
+    """What is to count in place of its own configuration; None: nothing was ever said about it."""
+    config_said: ConfigState | None = None
+    """How it stands with that, as it says."""
     note: Written | None = None
     """What somebody wrote about it."""
     pinned: dict[str, int] = {}
@@ -144,6 +149,7 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         connected=True,
         serve_at=message.serve_at,
         asks=message.nonce,
+        config_said=message.config,
     )
 
 

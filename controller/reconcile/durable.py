@@ -16,6 +16,7 @@ from contract.errors import BadInput
 from contract.kept import row_reader
 from contract.messages import Heartbeat
 from contract.names import is_device_name
+from contract.remote_config import RemoteConfig
 from contract.said import decode_said
 from controller.fleet.boots import of_past
 from controller.fleet.twin import Assigned, Twin, fold_heartbeat, with_given_labels
@@ -47,6 +48,7 @@ class DesiredSide(msgspec.Struct, frozen=True):
     withdrawn: dict[str, int] = {}
     given_labels: dict[str, str] = {}
     note: Written | None = None
+    config: RemoteConfig | None = None
 
 
 _desired_side = row_reader(DesiredSide)
@@ -239,6 +241,7 @@ def _with_side(twin: Twin, side: DesiredSide) -> Twin:
     return replace(
         with_given_labels(twin, side.given_labels),
         note=side.note,
+        config=side.config,
         document_version=side.document_version,
         issued_at=side.issued_at,
         desired=side.desired,
@@ -261,6 +264,7 @@ def device_rows(twins: Iterable[Twin]) -> dict[str, bytes]:
                 withdrawn=twin.withdrawn,
                 given_labels=twin.given_labels,
                 note=twin.note,
+                config=twin.config,
             )
         )
         for twin in twins

@@ -155,6 +155,7 @@ def _without_hardware(twin: Twin) -> Twin:
         bare,
         given_labels=twin.given_labels,
         note=twin.note,
+        config=twin.config,
         document_version=twin.document_version,
         issued_at=twin.issued_at,
         desired=twin.desired,

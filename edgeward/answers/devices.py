@@ -171,6 +171,37 @@ class Fault(Answer, frozen=True):
     detail: str
 
 
+class CaptureRates(Answer, frozen=True):
+    """How many inferences of a model are kept."""
+
+    rate: str = "0"
+    """A decimal number from 0 to 1; also below."""
+    below_confidence: str = "0"
+
+
+class RemoteConfig(Answer, frozen=True):
+    """What is to count in place of a device's own file. None or empty: its own file counts."""
+
+    version: int
+    heartbeat_s: int | None = None
+    telemetry_s: int | None = None
+    paused_sensors: tuple[str, ...] = ()
+    capture: dict[str, CaptureRates] = {}
+    max_connections: int | None = None
+    max_body_bytes: int | None = None
+
+
+class ConfigState(Answer, frozen=True):
+    """How a device stands with remote configurations: versions, 0 for none."""
+
+    confirmed: int = 0
+    trial: int = 0
+    refused: int = 0
+    """The newest one that was refused or taken back."""
+    code: str = ""
+    detail: str = ""
+
+
 class Device(Answer, frozen=True):
     """One device."""
 
@@ -186,6 +217,10 @@ class Device(Answer, frozen=True):
     labels: dict[str, str]
     """Its own, and over them those that it was given by people: what selectors look at."""
     given_labels: dict[str, str]
+    config: RemoteConfig | None
+    """What is to count in place of its own configuration."""
+    config_said: ConfigState | None
+    """How it stands with that; None: it has never had one."""
     note: Written | None
     """What somebody wrote about it."""
     hardware: Hardware | None

@@ -14,6 +14,7 @@ from edgeward.answers.devices import Device, HistoryEntry
 from edgeward.cli.device_asked import doctor, logs
 from edgeward.cli.device_labels import label, note, unquarantine
 from edgeward.cli.device_list import left, list_devices
+from edgeward.cli.device_tune import config_words, tune
 from edgeward.cli.model import pairs
 from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, tell, when
 from edgeward.client import Client
@@ -59,7 +60,7 @@ def device() -> None:
     """Show and manage the devices of the fleet."""
 
 
-for command in (list_devices, label, note, unquarantine, logs, doctor):
+for command in (list_devices, label, note, unquarantine, logs, doctor, tune):
     device.add_command(command)
 
 
@@ -77,19 +78,8 @@ def show(name: str, *, as_json: bool) -> None:
         f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s recently",
         highlight=False,
     )
-    for fault in found.faults:
-        console.print(f"[red]{fault.code}[/]: {escape(fault.detail)}", highlight=False)
-    if found.labels:
-        given = found.given_labels
-        shown = (f"{key}={value}{' (given)' if key in given else ''}" for key, value in sorted(found.labels.items()))
-        console.print(f"labels: {', '.join(shown)}", highlight=False, markup=False)
-    if found.note is not None:
-        console.print(
-            f"note: {found.note.text} ({found.note.by}, {when(found.note.at)})", highlight=False, markup=False
-        )
-    if found.expiries:
-        words = ", ".join(left(what, at) for what, at in sorted(found.expiries.items(), key=lambda item: item[1]))
-        console.print(f"expires: {words}", highlight=False)
+    for words in _told(found):
+        console.print(words, highlight=False)
     measured = [
         (
             m.model,
@@ -151,6 +141,23 @@ def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, 
         print_json({"config": str(file), "root": str(out / "root.json")})
     else:
         tell(f"wrote {file} and {out / 'root.json'}; next: {shlex.join(('edgeward-agent', 'run', '-c', str(file)))}")
+
+
+def _told(found: Device) -> Iterator[str]:
+    """What is wrong with it, its labels, configuration and note, and what expires; with markup."""
+    for fault in found.faults:
+        yield f"[red]{fault.code}[/]: {escape(fault.detail)}"
+    if found.labels:
+        given = found.given_labels
+        shown = (f"{key}={value}{' (given)' if key in given else ''}" for key, value in sorted(found.labels.items()))
+        yield escape(f"labels: {', '.join(shown)}")
+    if words := config_words(found):
+        yield escape(f"remote configuration: {words}")
+    if found.note is not None:
+        yield escape(f"note: {found.note.text} ({found.note.by}, {when(found.note.at)})")
+    if found.expiries:
+        ends = ", ".join(left(what, at) for what, at in sorted(found.expiries.items(), key=lambda item: item[1]))
+        yield f"expires: {ends}"
 
 
 def _machine(found: Device) -> str:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from agent.adapters.log_lines import KEPT_LINES, LogLines, secrets_of
 from agent.adapters.looks import Looks, no_doctor
 from agent.config import Config, load_config
-from agent.uplink.inquiries import PAUSE_S
+from agent.uplink.inquiries import BURST_S, MAX_BURST
 from agent.uplink.redaction import HIDDEN, Redactor
 from contract import topics
 from contract.inquiries import LIFE_S, MAX_ANSWER_BYTES, MAX_LINE_CHARS, Answered, Inquiry, fitted
@@ -82,8 +82,16 @@ def test_a_question_is_answered_once_and_a_replay_is_not(device: Solo) -> None:
     asked = inquiry(device)
     assert ask(device, asked) == ["q-1"]
     assert ask(device, asked) == ["q-1"]
-    assert ask(device, inquiry(device, "q-2"), seconds=PAUSE_S + 5) == ["q-1", "q-2"]
+    assert ask(device, inquiry(device, "q-2"), seconds=1) == ["q-1", "q-2"]
     assert ask(device, asked, seconds=2 * LIFE_S) == ["q-1", "q-2"]
+
+
+def test_a_device_is_not_kept_busy_with_questions(device: Solo) -> None:
+    for number in range(MAX_BURST + 3):
+        ask(device, inquiry(device, f"q-{number}"), seconds=1)
+    assert len(answers(device)) == MAX_BURST
+    device.run(device.now + BURST_S)
+    assert ask(device, inquiry(device, "later"))[-1] == "later"
 
 
 def test_an_answer_fits_into_a_message_and_says_what_it_leaves_out() -> None:
