@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.adapters.kept_lives import SavedLives, load_lives, sensor_words, sink_words
+from agent.adapters.kept_lives import KEEP_S, SavedLives, load_lives, sensor_words, sink_words
 from agent.adapters.posix_disk import PosixDisk
 from agent.config import Config, load_config
 from agent.core.model import Record
 from agent.flash.store import Store
 from contract.errors import BadInput, Code, EdgewardError
 from contract.wire import encode
+
+_NOTED = f"a change of state is noted at once, counts every {KEEP_S:.0f} s"
 
 
 def main() -> None:
@@ -120,7 +122,7 @@ def _status(config: Config, call: argparse.Namespace) -> int:
         if not records:
             print(f"no model yet; state in {config.device.state_dir}")
         if lives is not None and (lives.sensors or lives.sinks):
-            print(f"sensors and sinks at {_moment(lives.at)}:")
+            print(f"sensors and sinks, noted {max(0.0, time.time() - lives.at):.0f} s ago; {_NOTED}:")
             for words in (*map(sensor_words, lives.sensors), *map(sink_words, lives.sinks)):
                 print(words)
     for problem in _noted(lives):

@@ -170,7 +170,7 @@ def open_state(config: Config) -> State:
     audit_seal = AuditSeal(directory / "audit.seal", trust_metadata)
     audit_fault = audit_seal.examine(journal.hash_of, sealed=journal.holds(STARTED))
     journal.seal = audit_seal.renew
-    world = records.load_world(journal.last_words(), config.fleet.silent_s)
+    world = records.load_world(journal.last_words(), config.fleet.silent_s, journal.untold())
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
     world.registered, world.withdrawn = registry.registered, registry.withdrawn
     kept = config.telemetry

@@ -14,7 +14,7 @@ from contract.protocol import PROTOCOL
 from contract.signatures import Sign, sign_message
 from contract.wire import encode
 
-MAX_REMEMBERED = 64
+MAX_KEPT_IDS = 64
 """Ids of inquiries that are not looked into again; they expire long before 64 others are signed."""
 MAX_BURST, BURST_S = 10, 60.0
 """So many inquiries are looked into in any such time: a stolen key of a controller cannot keep a small device busy
@@ -42,7 +42,7 @@ class Inquiries:
         self._number = number
         self._dropped = dropped
         self._sign = sign
-        self._seen: deque[str] = deque(maxlen=MAX_REMEMBERED)
+        self._seen: deque[str] = deque(maxlen=MAX_KEPT_IDS)
         self._open: tuple[Inquiry, float] | None = None
         self._begun: deque[float] = deque(maxlen=MAX_BURST)
 

@@ -23,7 +23,7 @@ def why(
 
     `faults` are (model, release, code, words) of rows that failed or were refused.
     """
-    told = [line for at, report in history if (line := _reported(at, report))]
+    told = _without_repeats((at, line) for at, report in history if (line := _reported(report)))
     now = [_runs(model, state) for model, state in sorted(twin.reported.items())]
     asked = [_asked(model, assigned, rollouts) for model, assigned in sorted(twin.desired.items())]
     kept = [
@@ -35,13 +35,25 @@ def why(
     return [*told, *now, *failed, *asked, *pins, *kept]
 
 
-def _reported(at: str, report: Report) -> str:
+def _without_repeats(told: Iterable[tuple[str, str]]) -> list[str]:
+    """Sentences with their times; what is said again with nothing between stands once, with how often and how long."""
+    runs: list[tuple[str, str, str, int]] = []
+    for at, line in told:
+        if runs and runs[-1][1] == line:
+            runs[-1] = (runs[-1][0], line, at, runs[-1][3] + 1)
+        else:
+            runs.append((at, line, at, 1))
+    return [
+        f"{first}: {line}." if n == 1 else f"{first}: {line} (said {n} times, until {last})."
+        for first, line, last, n in runs
+    ]
+
+
+def _reported(report: Report) -> str:
     if report.refusal is not None:
-        return f"{at}: it refused a document: {report.refusal.code} {report.refusal.detail}."
+        return f"it refused a document: {report.refusal.code} {report.refusal.detail}"
     state = report.state
-    if state is None:
-        return ""
-    return f"{at}: {state.model}: {_phase(state)}."
+    return "" if state is None else f"{state.model}: {_phase(state)}"
 
 
 def _phase(state: ModelState) -> str:

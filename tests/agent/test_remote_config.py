@@ -1,6 +1,5 @@
 """A remote configuration is durable before it is applied, tried once, and taken back when it breaks the device."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from itertools import count
@@ -15,7 +14,6 @@ from agent.config import Device as Named
 from agent.core import remote_config as core
 from agent.core.remote_config import LINK_S, MAX_BOOTS, TRIAL_S, ConfigRecord
 from agent.flash.store import Store
-from agent.tuner import Tuner
 from contract import topics
 from contract.errors import BadInput, Code
 from contract.messages import ConfigState, Heartbeat
@@ -157,49 +155,3 @@ def test_a_configuration_that_breaks_the_device_is_taken_back_and_said(how: str)
     assert device.device.tuned.applied[-1] == (5, True)
     assert (states(device)[-1].refused, states(device)[-1].code) == (6, "config_taken_back")
     assert device.device.serving == V1.manifest.artifact.sha256
-
-
-def operations(run: Callable[[Solo], object]) -> range:
-    calm = solo()
-    first = calm.flash.power.operations + 1
-    run(calm)
-    return range(first, calm.flash.power.operations + 1)
-
-
-def good_then_bad(device: Solo) -> ConfigRecord:
-    device.device.tuned.breaks_on = frozenset({6})
-    try_out(device, V5, 6 * TRIAL_S)
-    return try_out(device, V6, 6 * TRIAL_S)
-
-
-def cut_everywhere() -> list[str]:
-    """What is wrong after a power cut at each operation on flash of a good and a bad configuration."""
-    broken = []
-    for cut in operations(good_then_bad):
-        device = solo(cut)
-        record = good_then_bad(device)
-        if (record.confirmed, record.trial, record.refused) != (V5, None, 6):
-            broken.append(f"cut {cut}: {record.state}")
-        if not all(durable for _, durable in device.device.tuned.applied):
-            broken.append(f"cut {cut}: applied before it was durable")
-        if device.device.tuned.applied[-1][0] != 5:
-            broken.append(f"cut {cut}: {device.device.tuned.applied[-1]} counts in the end")
-    return broken
-
-
-def test_a_power_cut_at_any_operation_ends_with_the_good_one_confirmed_and_the_bad_one_taken_back() -> None:
-    assert len(operations(good_then_bad)) >= 10
-    assert cut_everywhere() == []
-
-
-def test_applying_before_it_is_durable_does_not_go_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Tuner.desired
-
-    def hasty(self: Tuner, wanted: RemoteConfig, now: float) -> None:
-        self._apply(wanted)
-        original(self, wanted, now)
-
-    monkeypatch.setattr(Tuner, "desired", hasty)
-    device = solo()
-    good_then_bad(device)
-    assert not all(durable for _, durable in device.device.tuned.applied)
