@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from contract.desired import TrialPolicy
-from contract.messages import ModelInterval, ModelState, Progress, SensorState, Telemetry, UpdateOutcome, VersionRef
+from contract.messages import (
+    ModelInterval,
+    ModelState,
+    Progress,
+    Report,
+    SensorState,
+    Telemetry,
+    UpdateOutcome,
+    VersionRef,
+)
 from controller.config import Config, StorageConfig
 from controller.fleet.device_health import HEALTH_WORDS, HOT_C, judge, judge_told
 from controller.fleet.device_query import DeviceQuery
@@ -17,6 +26,7 @@ from controller.fleet.roster import Moment, Roster
 from controller.fleet.twin import Assigned, PresenceWord, Twin
 from controller.reconcile.roster import fresh_roster, moment
 from controller.state import State, open_state
+from tests.controller.heard import hear
 from tests.controller.test_api import call, meet
 
 NOW = 1_000_000.0
@@ -196,3 +206,18 @@ def test_the_index_follows_devices_that_come_change_and_go(state: State) -> None
     assert names(call(state, "GET", "/v1/devices")) == ["b"]
     assert fresh_roster(world, now).health("b", moment(world, now)) == ("attention", "accuracy fell")
     assert fresh_roster(world, now).counts(moment(world, now)) == {"attention": 1}
+
+
+def test_a_controller_that_was_killed_finds_what_devices_reported_after_their_last_heartbeat(tmp_path: Path) -> None:
+    first = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    meet(first, "a")
+    hear(
+        first,
+        Report(protocol=1, device="a", boot=1, seq=2, state=running(V2, outcome=ended("rejected", "probe_failed"))),
+    )
+    hear(first, Report(protocol=1, device="a", boot=1, seq=3, state=running(V1)))
+    first.close()
+    again = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    assert again.world.durable.twins["a"].reported["m"].stable == V1
+    assert call(again, "GET", "/v1/devices/a")[1]["presence"] == "unknown", "a report of before says nothing about now"
+    again.close()

@@ -84,7 +84,6 @@ def test_the_list_of_devices_says_why_at_80_columns(answers: dict[str, Any]) -> 
     (row,) = [line for line in run("device", "list").splitlines() if "kitchen-pi-1" in line]
     assert row.split() == [
         "kitchen-pi-1",
-        "online",
         "failing",
         "weather",
         ">",
