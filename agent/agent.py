@@ -27,26 +27,30 @@ from agent.stimuli import (
     Intervals,
     LinkDown,
     LinkUp,
+    LookedInto,
     MessageArrived,
     ProbeEnded,
     SourceFailed,
     Stimulus,
     Woke,
 )
-from agent.transfer.download import Download
+from agent.tuner import Cadence, Tuner
 from agent.uplink.captures import Captures
-from agent.uplink.faults import Faults
+from agent.uplink.faults import Faults, set_aside
+from agent.uplink.inquiries import Inquiries
 from agent.uplink.reporter import Reporter
 from contract import topics
-from contract.errors import BadInput, Code, EdgewardError, WorldError
-from contract.messages import MAX_INTERVALS, Ack
+from contract.errors import EdgewardError, WorldError
+from contract.messages import MAX_INTERVALS, Ack, ConfigState
+from contract.remote_config import RemoteConfig
 from contract.trust.verified import Trusted
 from contract.wire import decode
 
 if TYPE_CHECKING:
     from agent.trust.documents import Documents, Found
 
-BOOT, WAITING, UNHEARD = "the record of the boot", "what a document waits for", "the key"
+BOOT, WAITING, UNHEARD, CONFIG = "the record of the boot", "what a document waits for", "the key", "remote config"
+NEVER = ConfigState()
 """What a fault concerns, where no topic says it."""
 BOOT_RETRY_S = 30.0
 """Between attempts to make this boot's count durable on a disk that refused it."""
@@ -70,6 +74,8 @@ class Agent:
         stepper: Stepper,
         reporter: Reporter,
         captures: Captures | None,
+        inquiries: Inquiries,
+        tuner: Tuner,
         wall_clock: Callable[[], datetime],
         dropped: Counter[str],
     ) -> None:
@@ -81,6 +87,8 @@ class Agent:
         self._stepper = stepper
         self._reporter = reporter
         self._captures = captures
+        self._inquiries = inquiries
+        self._tuner = tuner
         self._wall_clock = wall_clock
         self.dropped = dropped
         self._faults = Faults()
@@ -123,9 +131,10 @@ class Agent:
         self._device_record = msgspec.structs.replace(before, boots=before.boots + 1)
         self._try_boot_durable(now)
         self._linked_at = self._booted_at = self._telemetry_since = now
-        self._telemetry_at = now + self._intervals.telemetry_s
+        self._tuner.boot(now)
+        self._telemetry_at = now + self._every("telemetry_s")
         for name in (*corrupt, *(("the device",) if damaged else ())):
-            self._reporter.refuse(_set_aside(name), now)
+            self._reporter.refuse(set_aside(name), now)
         for name, record in sorted(records.items()):
             self._stepper.add(name, record)
         for name in sorted(records):
@@ -171,7 +180,7 @@ class Agent:
             wall_clock=self._wall_clock,
         )
         if self._documents.damaged:
-            self._reporter.refuse(_set_aside("trust"), now)
+            self._reporter.refuse(set_aside("trust"), now)
 
     def receive(self, stimulus: Stimulus, now: float) -> None:
         """Handles one stimulus. Never raises for what came from outside: faults are reported and counted."""
@@ -190,16 +199,14 @@ class Agent:
                 self._bytes_received += len(payload)
                 self._message(topic, payload, now)
             case SourceFailed(source, _):
-                self._source_failed(source, now)
+                self._stepper.source_failed(source, now)
             case ProbeEnded(name, report):
                 self._probe_ended(name, report, now)
+            case LookedInto(identifier, lines):
+                self._inquiries.answer(identifier, lines)
             case Woke():
                 pass
         self._tick(now)
-
-    def _source_failed(self, source: str, now: float) -> None:
-        for name, download in self._downloads():
-            self._stepper.step(name, download.source_failed(source, now), now)
 
     def wake_at(self) -> float:
         """Returns when `Woke` is due at the latest, in the seconds of `now`."""
@@ -208,7 +215,7 @@ class Agent:
             due = min(due, self._documents.wake_at())
         if self._captures is not None:
             due = min(due, self._captures.wake_at())
-        due = min(due, self._stepper.retry_at(), self._boot_retry_at)
+        due = min(due, self._stepper.retry_at(), self._boot_retry_at, self._tuner.wake_at())
         for model in self.models.values():
             due = min(due, model.wake_at(online=self._reporter.online))
             if model.in_trial and self._judge_at < due:
@@ -218,24 +225,23 @@ class Agent:
     def _link_up(self, now: float) -> None:
         self._linked_at = now
         documents = self._documents.topics(self.models) if self._documents is not None else []
-        self._link.subscribe([*documents, topics.ack(self._identity.device)])
+        device = self._identity.device
+        self._link.subscribe([*documents, topics.ack(device), topics.inquiry(device)])
         self._reporter.link_up(now)
         self._heartbeat(now)
-        for name, download in self._downloads():
+        for name, download in self._stepper.downloads():
             self._stepper.step(name, download.link_up(now), now)
-
-    def _downloads(self) -> list[tuple[str, Download]]:
-        found = ((name, model.download) for name, model in self.models.items())
-        return [(name, download) for name, download in found if download is not None]
 
     def _message(self, topic: str, payload: bytes, now: float) -> None:
         try:
             if blob := topics.parse_blob(topic):
                 self._blob(*blob, payload, now)
             elif not payload and topics.is_document(topic):
-                self._removed(topic)
+                self.dropped["documents_removed"] += not self._faults.note_removed(topic, self._identity.device)
             elif topic == topics.ack(self._identity.device):
                 self._acknowledged(decode(payload, Ack), now)
+            elif self._documents is not None and topic == topics.inquiry(self._identity.device):
+                self._inquiries.take(self._documents.read_inquiry(payload), self._wall_clock().timestamp(), now)
             elif self._documents is not None and (found := self._documents.receive(topic, payload, now)) is not None:
                 self._faults.over(topic)
                 self._take(found, now)
@@ -245,14 +251,6 @@ class Agent:
             if topics.is_document(topic):
                 self._faults.note(topic, error)
             self._reporter.refuse(error, now)
-
-    def _removed(self, topic: str) -> None:
-        """Notes that the controller has emptied a document, or somebody at the broker: it says nothing to obey."""
-        if topic != topics.desired(self._identity.device):
-            self.dropped["documents_removed"] += 1
-        elif topic not in self._faults:
-            self._faults.note(topic, BadInput(Code.DEVICE_RETIRED, _RETIRED.format(device=self._identity.device)))
-            _log.error(_RETIRED.format(device=self._identity.device))
 
     def _refuse(self, what: str, error: EdgewardError, now: float) -> None:
         """Reports a fault, and keeps it for heartbeats until `what` (a topic, the boot) has gone well."""
@@ -264,18 +262,12 @@ class Agent:
             self._reporter.agree(ack.agreement)
             return
         if not ack.heard:
-            self._not_heard(ack)
+            if ack.boot == self._reporter.boot:
+                self._faults.note_unheard(UNHEARD)
             return
         self._faults.over(UNHEARD)
         if self._captures is None or not self._captures.acknowledged(ack, now):
             self._reporter.acknowledged(ack)
-
-    def _not_heard(self, ack: Ack) -> None:
-        """Notes that the controller does not know this device's key: it was restored from a backup, or revoked it."""
-        if ack.boot == self._reporter.boot and UNHEARD not in self._faults:
-            error = BadInput(Code.CERTIFICATE_INVALID, _UNHEARD_WORDS)
-            self._faults.note(UNHEARD, error)
-            _log.error("%s", error)
 
     @property
     def unheard(self) -> bool:
@@ -295,9 +287,25 @@ class Agent:
             self._refuse(WAITING, error, now)
         if not found.refused and (found.is_desired or found.admitted):
             self._faults.over(WAITING)
+        if found.config is not None:
+            self._configure(found.config, now)
         if found.is_desired and not self._pruned:
             self._pruned = True
             self._stepper.prune(now)
+
+    def _configure(self, wanted: RemoteConfig, now: float) -> None:
+        """Tries a remote configuration; a disk that takes no record of it is a fault that the next document ends."""
+        try:
+            self._tuner.desired(wanted, now)
+        except WorldError as error:
+            self._refuse(CONFIG, error, now)
+            return
+        self._faults.over(CONFIG)
+        self._heartbeat_at = min(self._heartbeat_at, now + self._every("heartbeat_s"))
+
+    def _every(self, name: Cadence) -> float:
+        """An interval in seconds: that of the remote configuration, or the device's own."""
+        return self._tuner.interval(name) or float(getattr(self._intervals, name))
 
     def _begin_numbering(self, now: float) -> None:
         assert self._documents is not None
@@ -306,7 +314,7 @@ class Agent:
         self._documents.begin_numbering()
 
     def _blob(self, digest: str, index: int | None, payload: bytes, now: float) -> None:
-        for name, download in self._downloads():
+        for name, download in self._stepper.downloads():
             if download.wants(digest):
                 self._stepper.step(name, download.receive(digest, index, payload, now), now)
                 return
@@ -331,6 +339,7 @@ class Agent:
         if self._captures is not None:
             self._captures.tick(now, self._reporter.number, online=self._reporter.online)
         self._stepper.retry(now)
+        self._tuner.tick(0.0 if self._reporter.online else now - self._linked_at, now)
         for name, model in self.models.items():
             self._tick_model(name, model, now)
         if now >= self._judge_at:
@@ -356,7 +365,7 @@ class Agent:
             self._stepper.step(name, TimerFired(), now)
 
     def _heartbeat(self, now: float) -> None:
-        self._heartbeat_at = now + self._intervals.heartbeat_s
+        self._heartbeat_at = now + self._every("heartbeat_s")
         for name, model in self.models.items():
             self._stepper.step(name, model.prove(now), now)
         states = tuple(model.message() for _, model in sorted(self.models.items()))
@@ -364,11 +373,18 @@ class Agent:
         self._faults.look(self._stepper.disk_fault, self._documents.clock_fault(date) if self._documents else None)
         at, faults = max(0, int(date.timestamp())), self._faults.by_code()
         self._reporter.heartbeat(
-            self._runtime.hardware(), identity, states, uptime_s, self.expiries, at=at, faults=faults
+            self._runtime.hardware(),
+            identity,
+            states,
+            uptime_s,
+            self.expiries,
+            at=at,
+            faults=faults,
+            config=None if self._tuner.state == NEVER else self._tuner.state,
         )
 
     def _telemetry(self, now: float) -> None:
-        self._telemetry_at = now + self._intervals.telemetry_s
+        self._telemetry_at = now + self._every("telemetry_s")
         intervals = [interval for name in sorted(self.models) for interval in self.models[name].take_intervals()]
         for name in sorted(self.models):
             intervals += self.models[name].take_labels(MAX_INTERVALS - len(intervals))
@@ -384,17 +400,3 @@ class Agent:
         )
         self._cpu_s = usage.cpu_s
         self._telemetry_since = now
-
-
-_UNHEARD_WORDS = (
-    "the controller does not know this device's key, and may not hear what the device says: it is renewed now; if that "
-    "is refused, ask the operator for a new claim, then edgeward-agent enrol"
-)
-_RETIRED = (
-    "this device was retired by the controller: its document is gone, what it runs goes on, and what it says is not "
-    "heard; to take it in again: edgeward device adopt {device} there, then edgeward-agent adopt with the claim here"
-)
-
-
-def _set_aside(name: str) -> BadInput:
-    return BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside")

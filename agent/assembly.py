@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.agent import Agent
-from agent.config import Capture, Config
+from agent.config import Capture, Config, check_allowed
 from agent.core.model import Assignment
 from agent.flash.spool import Spool
 from agent.flash.store import Store
@@ -23,12 +23,16 @@ from agent.serving.slot import ModelSlot
 from agent.stimuli import Identity, Intervals, Stimulus
 from agent.transfer.carriers import Carriers, OpenSource
 from agent.transfer.download import Download, Pace
+from agent.tuner import Tuner
 from agent.uplink.captures import Captures
+from agent.uplink.inquiries import Inquiries
 from agent.uplink.reporter import Reporter
 from contract.blobs import Blob
 from contract.errors import BadInput, Code
+from contract.inquiries import Inquiry
 from contract.maintenance import wait_s
 from contract.names import unit_number
+from contract.remote_config import RemoteConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,12 @@ class Ports:
     """Opens a source of chunks by its address; None where only the broker brings chunks."""
     lives: Callable[[], Lives] = lambda: ((), ())
     """What sensors and sinks have done so far, from any thread."""
+    look: Callable[[Inquiry], None] = lambda _: None
+    """Begins to look into an inquiry; what is found comes as `LookedInto`."""
+    tune: Callable[[RemoteConfig | None], None] = lambda _: None
+    """Brings a remote configuration to bear beyond the intervals, None the device's own. BadInput: not allowed here."""
+    tune_fault: Callable[[], str] = str
+    """What is broken now besides models, in words; empty for nothing."""
     captures_disk: Callable[[], Disk] | None = None
     """Opens the directory of captured rows; called only if the configuration captures any."""
 
@@ -141,9 +151,31 @@ class Assembly:
             stepper=stepper,
             reporter=reporter,
             captures=self._new_captures(identity) if self._capturers else None,
+            inquiries=Inquiries(
+                identity.device,
+                ports.link,
+                look=ports.look,
+                number=reporter.number,
+                dropped=self.dropped,
+                sign=identity.sign,
+            ),
+            tuner=Tuner(
+                self._store,
+                apply=self._tune,
+                fault=ports.tune_fault,
+                serving=lambda: frozenset(name for name, slot in self.slots.items() if slot.serving is not None),
+            ),
             wall_clock=ports.wall_clock,
             dropped=self.dropped,
         )
+
+    def _tune(self, wanted: RemoteConfig | None) -> None:
+        """Checks that the device's own file allows it, then applies it. BadInput `config_invalid`."""
+        if wanted is not None:
+            check_allowed(wanted, self._config)
+        for model, capturer in self._capturers.items():
+            capturer.choose_by(wanted.capture.get(model) if wanted is not None else None)
+        self._ports.tune(wanted)
 
     def _new_model(self, name: str) -> DeviceModel:
         slot, runtime = self.slot(name), self._ports.runtime

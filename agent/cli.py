@@ -6,16 +6,19 @@ import logging
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.adapters.kept_lives import SavedLives, load_lives, sensor_words, sink_words
+from agent.adapters.kept_lives import KEEP_S, SavedLives, load_lives, sensor_words, sink_words
 from agent.adapters.posix_disk import PosixDisk
 from agent.config import Config, load_config
 from agent.core.model import Record
 from agent.flash.store import Store
 from contract.errors import BadInput, Code, EdgewardError
 from contract.wire import encode
+
+_NOTED = f"a change of state is noted at once, counts every {KEEP_S:.0f} s"
 
 
 def main() -> None:
@@ -65,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(config: Config, call: argparse.Namespace) -> int:
     from agent.daemon import Daemon  # the runtime takes 150 ms to import; `status` does without
 
-    Daemon(config, call.config).run()
+    Daemon(config, call.config, lambda checks: _doctor_lines(config, call.config, checks)).run()
     return 0
 
 
@@ -119,7 +122,7 @@ def _status(config: Config, call: argparse.Namespace) -> int:
         if not records:
             print(f"no model yet; state in {config.device.state_dir}")
         if lives is not None and (lives.sensors or lives.sinks):
-            print(f"sensors and sinks at {_moment(lives.at)}:")
+            print(f"sensors and sinks, noted {max(0.0, time.time() - lives.at):.0f} s ago; {_NOTED}:")
             for words in (*map(sensor_words, lives.sensors), *map(sink_words, lives.sinks)):
                 print(words)
     for problem in _noted(lives):
@@ -162,6 +165,13 @@ def _line(name: str, record: Record) -> str:
     why = f": {ended.code} {ended.detail}".rstrip() if ended is not None and ended.code else ""
     outcome = f", v{ended.version.release} {ended.result}{why}" if ended is not None else ""
     return f"{name}: stable {stable}{trial}, generation {record.generation}{outcome}"
+
+
+def _doctor_lines(config: Config, path: Path, checks: frozenset[str] | None = None) -> Iterator[str]:
+    from agent.doctor import examine
+
+    for found in examine(config, path, checks):
+        yield f"{'ok  ' if found.ok else 'FAIL'} {found.check}: {found.detail}"
 
 
 def _doctor(config: Config, call: argparse.Namespace) -> int:

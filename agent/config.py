@@ -13,6 +13,7 @@ from contract.errors import BadInput, Code
 from contract.maintenance import parse_hours
 from contract.messages import MAX_SENSORS
 from contract.names import check_device_name, check_name
+from contract.remote_config import RemoteConfig
 from contract.toml_config import decode_toml
 from contract.wire import Message
 
@@ -257,6 +258,21 @@ def load_config(path: Path) -> Config:
     except BadInput as error:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: {error.detail}") from None
     return config
+
+
+def check_allowed(wanted: RemoteConfig, own: Config) -> None:
+    """Checks that a remote configuration stays within the device's own file. BadInput `config_invalid`."""
+    kinds = [str(type(sensor).__struct_config__.tag) for sensor in own.sensor]
+    sensors = {f"{kind}-{number}" for number, kind in enumerate(kinds, 1)}
+    captured = {capture.model for capture in own.capture}
+    beyond = [f"no sensor {name}" for name in wanted.paused_sensors if name not in sensors]
+    beyond += [f"the device's own file captures nothing of {name}" for name in wanted.capture if name not in captured]
+    for name in ("max_connections", "max_body_bytes"):
+        asked, most = getattr(wanted, name), getattr(own.serving, name)
+        if asked is not None and asked > most:
+            beyond.append(f"{name} {asked}: the device's own file allows {most}")
+    if beyond:
+        raise BadInput(Code.CONFIG_INVALID, "; ".join(beyond))
 
 
 def check_follow(sensor: Sensor) -> None:

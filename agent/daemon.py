@@ -24,6 +24,8 @@ from agent.adapters.configured import LateSigner, new_blob_server, new_connectio
 from agent.adapters.directory_lock import lock_directory
 from agent.adapters.kept_lives import KeptLives
 from agent.adapters.late_link import LateLink
+from agent.adapters.log_lines import LogLines, secrets_of
+from agent.adapters.looks import Doctor, Looks, no_doctor
 from agent.adapters.posix_disk import PosixDisk, make_private
 from agent.adapters.runtime.onnx_runtime import OnnxRuntime
 from agent.adapters.runtime.session_settings import Budget
@@ -32,8 +34,10 @@ from agent.config import Config
 from agent.ports import Lives
 from agent.serving.slot import ModelSlot
 from agent.stimuli import ExpiriesRead, Identity, LinkUp, MessageArrived, Stimulus, Woke
+from agent.uplink.redaction import Redactor
 from contract.blobs import Blob
 from contract.errors import BadInput, Code, EdgewardError
+from contract.remote_config import RemoteConfig
 
 if TYPE_CHECKING:
     from agent.adapters.configured import Connection
@@ -59,12 +63,13 @@ HOLD_FILE = "hold-updates"
 """While a file of this name lies in the state directory no new version is swapped in. Any program may create it."""
 
 _log = logging.getLogger("edgeward.agent")
+_EDGEWARD_LOG = logging.getLogger("edgeward")
 
 
 class Daemon:
     """One agent process. WorldError `disk_failed` if another one has the state directory."""
 
-    def __init__(self, config: Config, config_path: Path) -> None:
+    def __init__(self, config: Config, config_path: Path, doctor: Doctor = no_doctor) -> None:
         self._config = config
         self._config_path = config_path
         self._state_dir = Path(config.device.state_dir)
@@ -77,6 +82,10 @@ class Daemon:
         make_private(self._state_dir)
         self._lock_file = lock_directory(self._state_dir)
         self._link = LateLink()
+        redact = Redactor(secrets_of(config))
+        self._log_lines = LogLines(redact)
+        _EDGEWARD_LOG.addHandler(self._log_lines)
+        self._looks = Looks(self._log_lines, doctor, redact, self._inbox.put)
         self._connection: Connection | None = None
         self._renewer: Renewer | None = None
         self._sign = LateSigner(config) if config.broker.key_file else None
@@ -90,6 +99,9 @@ class Daemon:
         serving = config.serving
         budget = Budget(serving.model_threads, serving.providers)
         self._runtime = OnnxRuntime(serving.memory_mb, serving.worker_deadline_s, budget)
+        self._server: HttpServer | None = None
+        self._paused: frozenset[str] = frozenset()
+        """Sensors that a remote configuration has paused."""
         self._device = Assembly(config, self._identity(), self._ports(disk))
         self._agent = self._device.agent
         self._server = self._new_server()
@@ -122,6 +134,9 @@ class Daemon:
             holds=self._holds_updates,
             open_source=lambda address: open_source(address, self._inbox.put, self._config.broker.ca_file),
             lives=self._lives,
+            look=self._looks.begin,
+            tune=self._tune,
+            tune_fault=self._tune_fault,
             captures_disk=lambda: PosixDisk(self._state_dir / "captured"),
         )
 
@@ -181,6 +196,7 @@ class Daemon:
             self._pipelines = Pipelines(
                 self._config, self._config_path, link=self._link, dropped=self._device.dropped, slot=self.slot
             )
+            self._pipelines.paused = self._paused
 
     def _root(self) -> "Trusted":
         """The root of trust. One that cannot be read is needed on a new disk alone: flash holds what followed it."""
@@ -269,6 +285,7 @@ class Daemon:
         if self._server is not None:
             self._server.stop()
         self._lock_file.close()
+        _EDGEWARD_LOG.removeHandler(self._log_lines)
         _log.info("device %s has stopped", self._config.device.name)
 
     def _receive(self, stimulus: Stimulus) -> None:
@@ -300,6 +317,17 @@ class Daemon:
             yield
         finally:
             self._holders.pop()
+
+    def _tune(self, wanted: RemoteConfig | None) -> None:
+        """Brings a remote configuration to bear: sensors, and limits of serving; None the device's own."""
+        self._paused = frozenset(wanted.paused_sensors) if wanted is not None else frozenset()
+        if self._pipelines is not None:
+            self._pipelines.paused = self._paused
+        if self._server is not None:
+            self._server.limit(wanted.max_connections if wanted else None, wanted.max_body_bytes if wanted else None)
+
+    def _tune_fault(self) -> str:
+        return self._server.fault() if self._server is not None else ""
 
     def _holds_updates(self) -> bool:
         return bool(self._holders) or (self._state_dir / HOLD_FILE).exists()

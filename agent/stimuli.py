@@ -50,7 +50,15 @@ class ExpiriesRead(msgspec.Struct, frozen=True):
     expiries: dict[str, int]
 
 
-Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | SourceFailed | Woke | ExpiriesRead
+class LookedInto(msgspec.Struct, frozen=True):
+    """What was found for an inquiry, without secrets."""
+
+    inquiry: str
+    """Its id."""
+    lines: tuple[str, ...]
+
+
+Stimulus = LinkUp | LinkDown | MessageArrived | ProbeEnded | SourceFailed | Woke | ExpiriesRead | LookedInto
 
 
 class Identity(msgspec.Struct, frozen=True):

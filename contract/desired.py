@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.blobs import Blob
+from contract.remote_config import RemoteConfig
 from contract.versions import MAX_VERSION
 from contract.wire import Message
 
@@ -125,3 +126,5 @@ class EdgeFields(Message, frozen=True):
     withdrawn: Annotated[dict[str, Generation], msgspec.Meta(max_length=MAX_WITHDRAWN)] = {}
     """Models that the device shall no longer run, by the generation of that order. A model that is named nowhere stays
     as it is: a controller that was restored, or that took a device over, does not know all that it has."""
+    config: RemoteConfig | None = None
+    """What is to count in place of the device's own configuration. None: nothing is said about it."""

@@ -127,6 +127,8 @@ class Code(StrEnum):
     CONTROLLER_UNREACHABLE = "controller_unreachable"  # start `edgeward-controller run`, or correct EDGEWARD_URL
     STORE_CORRUPT = "store_corrupt"  # a table of the registry cannot be read: restore it from a backup
     BACKUP_INVALID = "backup_invalid"  # the file is no whole backup, or of a newer version: take another one
+    CONFIG_TAKEN_BACK = "config_taken_back"  # it broke the device or its link, as the detail says: send another one
+    DEVICE_UNREACHABLE = "device_unreachable"  # it is not there, or did not answer in time: the detail says which
     DEVICE_RETIRED = "device_retired"  # it was retired: `edgeward device adopt NAME` takes it in again
 
 

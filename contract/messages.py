@@ -183,6 +183,20 @@ class SinkState(Said, frozen=True):
     """Seconds since the newest delivery; None before the first."""
 
 
+class ConfigState(Said, frozen=True):
+    """How a device stands with remote configurations: versions, 0 for none."""
+
+    confirmed: Count = 0
+    """The one that counts: it has been tried, and the device served and was heard."""
+    trial: Count = 0
+    """The one that is being tried."""
+    refused: Count = 0
+    """The newest one that was refused or taken back."""
+    code: Short = ""
+    """Why it was."""
+    detail: Text = ""
+
+
 class Heartbeat(Said, frozen=True):
     """The full reported state; alone enough to rebuild the twin."""
 
@@ -208,6 +222,8 @@ class Heartbeat(Said, frozen=True):
     sinks: Annotated[tuple[SinkState, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
     expiries: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
     """When certificates and roles expire that the device has or relies on, by name, in seconds since 1970."""
+    config: ConfigState | None = None
+    """How the device stands with remote configurations; None: it has never had one."""
     nonce: Short = ""
     """Asks for a document that repeats it: the proof that nobody replays an old one."""
     signature: Signature = ""

@@ -14,6 +14,7 @@ UP_HEARTBEAT = "heartbeat"
 UP_REPORT = "report"
 UP_TELEMETRY = "telemetry"
 UP_CAPTURED = "captured"
+UP_ANSWERED = "answered"
 RETAINED_FILTERS = (f"{ROOT}/d/+/down/desired", f"{ROOT}/pub/#", f"{BLOB_ROOT}/+/+")
 """All that the controller retains."""
 
@@ -51,6 +52,16 @@ def desired(device: str) -> str:
 def ack(device: str) -> str:
     """Acknowledgements: the controller has made a report or a captured batch durable."""
     return f"{ROOT}/d/{check_device_name(device)}/down/ack"
+
+
+def inquiry(device: str) -> str:
+    """Questions of operators to the device, signed by the director; never retained."""
+    return f"{ROOT}/d/{check_device_name(device)}/down/inquiry"
+
+
+def answered(device: str) -> str:
+    """What the device answers to an inquiry."""
+    return _up(device, UP_ANSWERED)
 
 
 def model_role(model: str) -> str:

@@ -94,7 +94,7 @@ class Service:
         assert broker is not None
         self._state.linked_by = broker.files.service_serials() if broker.files is not None else ()
         watched = topics.RETAINED_FILTERS if broker.kind != "embedded" else ()
-        kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE, topics.UP_CAPTURED)
+        kinds = (topics.UP_REPORT, topics.UP_HEARTBEAT, topics.UP_PRESENCE, topics.UP_CAPTURED, topics.UP_ANSWERED)
         reports = self._link("svc.controller", [topics.up_filter(kind) for kind in kinds], watched, self._connected)
         telemetry = self._link("svc.telemetry", [topics.up_filter(topics.UP_TELEMETRY)], (), lambda: None)
         self._state.links = (reports, telemetry)

@@ -19,6 +19,7 @@ from controller.alerts.records import AlertRecords
 from controller.alerts.state import AlertState
 from controller.broker.foreign import Foreign
 from controller.broker.inbox import Inbox
+from controller.broker.inquiries import Inquiries
 from controller.broker.link import ControllerLink
 from controller.broker.messages import Publisher
 from controller.broker.process import RunningBroker
@@ -92,6 +93,8 @@ class State:
     events: Events
     inbox: Inbox
     conversions: Turns
+    inquiries: Inquiries
+    """Questions to devices that wait for an answer."""
     bucket: Bucket | None
     passes: PassRecord
     audit_seal: AuditSeal
@@ -189,7 +192,7 @@ def open_state(config: Config) -> State:
     audit_seal = AuditSeal(directory / "audit.seal", trust_metadata)
     audit_fault = audit_seal.examine(journal.hash_of, sealed=journal.holds(STARTED))
     journal.seal = audit_seal.renew
-    world = records.load_world(journal.last_words(), config.fleet.silent_s)
+    world = records.load_world(journal.last_words(), config.fleet.silent_s, journal.untold())
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
     world.registered, world.withdrawn = registry.registered, registry.withdrawn
     kept = config.telemetry
@@ -198,6 +201,7 @@ def open_state(config: Config) -> State:
     senders.retired = world.durable.retired
     for row, why in records.unreadable.items():
         _log.error("%s cannot be read and was left aside: %s", row, why)
+    inquiries = Inquiries()
     events = Events("/edgeward/controller", stamp, first=time.time_ns() // 1_000_000)
     events.know(world.durable.rollouts.values())
     journal.told = events.tell_audit
@@ -224,7 +228,8 @@ def open_state(config: Config) -> State:
         world=world,
         deliveries=Deliveries(world.durable, records, blobs, config.publish.chunk_bytes),
         events=events,
-        inbox=Inbox(senders, time.time, agreement.public),
+        inbox=Inbox(senders, time.time, inquiries.answered, agreement=agreement.public),
+        inquiries=inquiries,
         conversions=Turns(),
         bucket=_bucket(config),
         passes=PassRecord(time.monotonic()),

@@ -8,8 +8,21 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from edgeward.answers.answer import Sentences
-from edgeward.answers.devices import Claim, Device, DeviceAnswer, DeviceDetail, DevicePage, Enrolment, Retired
+from edgeward.answers.devices import (
+    Claim,
+    Device,
+    DeviceAnswer,
+    DeviceDetail,
+    DeviceLines,
+    DevicePage,
+    Enrolment,
+    NoteOfDevice,
+    Retired,
+    Selector,
+)
+from edgeward.answers.fleet import Fleet
 from edgeward.answers.table import Table
+from edgeward.answers.written import Written
 from edgeward.transport import Transport
 
 DEVICES_PAGE = 1_000
@@ -25,6 +38,8 @@ class DeviceFilters:
     presence: Sequence[str] = ()
     health: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    selector: str = ""
+    """The name of a saved one."""
     model: str = ""
     """Desired or reported."""
     version: str = ""
@@ -36,7 +51,14 @@ class DeviceFilters:
 
     def asked(self) -> list[tuple[str, str]]:
         """Returns the filters as the API takes them."""
-        single = {"q": self.text, "model": self.model, "version": self.version, "code": self.code, "sort": self.sort}
+        single = {
+            "q": self.text,
+            "selector": self.selector,
+            "model": self.model,
+            "version": self.version,
+            "code": self.code,
+            "sort": self.sort,
+        }
         found = [(name, value) for name, value in single.items() if value]
         found += [("presence", word) for word in self.presence] + [("health", word) for word in self.health]
         return found + [("label", f"{key}={value}") for key, value in sorted(self.labels.items())]
@@ -54,6 +76,7 @@ class DeviceCalls:
         presence: Sequence[str] = (),
         health: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
+        selector: str = "",
         model: str = "",
         version: str | int = "",
         code: str = "",
@@ -65,7 +88,9 @@ class DeviceCalls:
         `text` is looked for in names, labels and codes; `version` answers; `code` is of a fault or a failed update.
         `sort` is device, presence, health, seen, version or label.KEY, with a minus before it the other way round.
         """
-        filters = DeviceFilters(text, tuple(presence), tuple(health), labels or {}, model, str(version), code, sort)
+        filters = DeviceFilters(
+            text, tuple(presence), tuple(health), labels or {}, selector, model, str(version), code, sort
+        )
         return Table(device for page in self.device_pages(filters, limit) for device in page.devices)
 
     def device_pages(self, filters: DeviceFilters, limit: int | None) -> Iterator[DevicePage]:
@@ -81,6 +106,10 @@ class DeviceCalls:
             if len(page.devices) < size or got >= page.total:
                 return
 
+    def fleet(self) -> Fleet:
+        """The fleet in counts: presence, health, versions, alarms, and the newest rollouts."""
+        return Fleet.read(self._transport.get("/v1/fleet"))
+
     def device(self, name: str) -> DeviceDetail:
         """One device with its history."""
         return DeviceDetail.read(self._transport.get(f"/v1/devices/{name}"))
@@ -89,9 +118,77 @@ class DeviceCalls:
         """Why a device runs what it runs, in order."""
         return Sentences.read(self._transport.get(f"/v1/devices/{device}/why"))
 
-    def unquarantine(self, device: str) -> int:
-        """Offers a device versions again that have failed there; how many those are."""
-        return int(self._transport.post(f"/v1/devices/{device}/unquarantine")["versions"])
+    def count_devices(self, labels: Mapping[str, str]) -> int:
+        """How many devices have all of these labels."""
+        return next(self.device_pages(DeviceFilters(labels=labels), 1)).total
+
+    def tune(
+        self,
+        devices: Sequence[str],
+        *,
+        heartbeat_s: int | None = None,
+        telemetry_s: int | None = None,
+        paused_sensors: Sequence[str] = (),
+        capture: Mapping[str, Mapping[str, str]] | None = None,
+        max_connections: int | None = None,
+        max_body_bytes: int | None = None,
+    ) -> Table[DeviceAnswer]:
+        """Sends devices a configuration to try, within what their own files allow; what became of each.
+
+        What is not named goes back to the device's own file. `capture` is by model: `rate` and `below_confidence`, as
+        decimal texts. A device takes back what breaks it: `config_said` of `device()` tells.
+        """
+        config = {
+            "version": 1,
+            "heartbeat_s": heartbeat_s,
+            "telemetry_s": telemetry_s,
+            "paused_sensors": list(paused_sensors),
+            "capture": {model: dict(rates) for model, rates in (capture or {}).items()},
+            "max_connections": max_connections,
+            "max_body_bytes": max_body_bytes,
+        }
+        answers = self._transport.post("/v1/devices/tune", {"devices": list(devices), "config": config})
+        return Table(map(DeviceAnswer.read, answers))
+
+    def logs(self, device: str, lines: int = 100) -> DeviceLines:
+        """The newest log lines of a device, asked of it now. WorldError `device_unreachable` where it does not answer.
+
+        Every question is in the audit.
+        """
+        return DeviceLines.read(self._transport.get(f"/v1/devices/{device}/logs?lines={lines}"))
+
+    def doctor(self, device: str) -> DeviceLines:
+        """What a device's doctor finds now, a line for each check; as `logs`."""
+        return DeviceLines.read(self._transport.get(f"/v1/devices/{device}/doctor"))
+
+    def unquarantine(self, *devices: str) -> int:
+        """Offers devices versions again that have failed there; how many those are, on all together."""
+        return int(self._transport.post("/v1/devices/unquarantine", {"devices": devices})["versions"])
+
+    def label_devices(self, changes: Mapping[str, Mapping[str, str | None]]) -> Table[DeviceAnswer]:
+        """Gives devices labels, which win over their own; None takes one back. What became of each device."""
+        answers = self._transport.post("/v1/devices/label", {"devices": {name: dict(c) for name, c in changes.items()}})
+        return Table(map(DeviceAnswer.read, answers))
+
+    def write_device_note(self, device: str, text: str) -> Written | None:
+        """Replaces the note of a device; an empty text removes it."""
+        return NoteOfDevice.read(self._transport.put(f"/v1/devices/{device}/note", {"text": text})).note
+
+    def selectors(self) -> Table[Selector]:
+        """All saved selectors, sorted by name."""
+        return Table(map(Selector.read, self._transport.get("/v1/selectors")))
+
+    def selector(self, name: str) -> Selector:
+        """A saved selector. BadInput `request_invalid` names those that there are."""
+        return Selector.read(self._transport.get(f"/v1/selectors/{name}"))
+
+    def save_selector(self, name: str, labels: Mapping[str, str]) -> Selector:
+        """Lets a name stand for labels from now on; rollouts that have begun keep theirs."""
+        return Selector.read(self._transport.put(f"/v1/selectors/{name}", {"labels": dict(labels)}))
+
+    def delete_selector(self, name: str) -> Selector:
+        """Ends a saved selector; what it said."""
+        return Selector.read(self._transport.delete(f"/v1/selectors/{name}"))
 
     def enrolment(self) -> Enrolment:
         """Broker address and root of trust for a new device."""

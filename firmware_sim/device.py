@@ -18,7 +18,7 @@ from agent.config import Device as Named
 from agent.core.model import Record
 from agent.flash.store import MAX_RECORD_BYTES
 from agent.ports import Runtime
-from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, MessageArrived, Stimulus, Woke
+from agent.stimuli import Identity, Intervals, LinkDown, LinkUp, LookedInto, MessageArrived, Stimulus, Woke
 from contract.errors import BadInput
 from contract.trust.verified import Trusted
 from contract.wire import decode
@@ -29,6 +29,7 @@ from firmware_sim.models import SimModel, SimRuntime
 from firmware_sim.network import SimLink
 from firmware_sim.power import PowerCut, ProcessKilled
 from firmware_sim.sensors import Signal, SimSensor
+from firmware_sim.tuned import Tuned
 
 MODEL = "m"
 _RECORD = f"record-{MODEL}"
@@ -98,6 +99,7 @@ class Device:
         """How far its date is ahead of the world's."""
         self.boot_id = 0
         """The number of its newest start, as it says it."""
+        self.tuned = Tuned(flash)
         self.crashes_on = ""
         """While the device serves this digest, it loses power at the next row."""
         self.faulty: Callable[[], bool] = lambda: True
@@ -305,6 +307,9 @@ class Device:
             new_lock=Lock,
             random=_no_randomness,
             boot=self.boot_id,
+            tune=self.tuned.apply,
+            tune_fault=lambda: self.tuned.fault,
+            look=lambda inquiry: enqueue(LookedInto(inquiry.id, (f"{inquiry.what} of {self.name}",))),
         )
         self._agent = None
         self._wake_at = float("inf")

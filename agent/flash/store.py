@@ -13,6 +13,7 @@ import msgspec
 
 from agent.core.admission import HighWater
 from agent.core.model import Record
+from agent.core.remote_config import ConfigRecord
 from agent.flash.atomic_file import medium, read_atomic, write_atomic
 from agent.ports import Disk
 from contract.blobs import Blob, Followed
@@ -68,6 +69,18 @@ class Store:
     def save_device(self, record: DeviceRecord) -> None:
         """Makes the device record durable."""
         self._write("device", record)
+
+    def load_config(self) -> ConfigRecord:
+        """Returns how the device stands with remote configurations; one that was damaged is set aside."""
+        try:
+            return self._load("remote-config", ConfigRecord) or ConfigRecord()
+        except BadInput:
+            self._set_aside("remote-config")
+            return ConfigRecord()
+
+    def save_config(self, record: ConfigRecord) -> None:
+        """Makes durable how the device stands with remote configurations."""
+        self._write("remote-config", record)
 
     def load_trusted(self) -> tuple[Trusted | None, bool]:
         """Returns (what was verified before without roles, None on a new disk; whether it failed its checksum)."""

@@ -17,6 +17,7 @@ from agent.models.activation import activation
 from agent.models.device_model import DeviceModel
 from agent.ports import Runtime
 from agent.stimuli import ProbeEnded, Stimulus
+from agent.transfer.download import Download
 from agent.uplink.reporter import Reporter
 from contract.errors import EdgewardError, WorldError
 
@@ -56,6 +57,16 @@ class Stepper:
         self._retry: dict[str, tuple[float, Event | None]] = {}
         """By model: when to step again, and the event; None for the resumption after a boot."""
         self._refused: WorldError | None = None
+
+    def downloads(self) -> list[tuple[str, Download]]:
+        """Returns the models that fetch something, with what fetches it."""
+        found = ((name, model.download) for name, model in self.models.items())
+        return [(name, download) for name, download in found if download is not None]
+
+    def source_failed(self, source: str, now: float) -> None:
+        """Tells what is being fetched that a source cannot bring it."""
+        for name, download in self.downloads():
+            self.step(name, download.source_failed(source, now), now)
 
     def add(self, name: str, record: Record) -> DeviceModel:
         """Returns the model of this name; a new one starts from `record`."""

@@ -18,6 +18,7 @@ from agent.serving.slot import NOTHING, About
 from contract.captured import MAX_COLUMNS, CapturedRow, Cell
 from contract.labels import Answer
 from contract.manifest import Manifest
+from contract.remote_config import CaptureRates
 
 MAX_WAITING = 1024
 """Rows that wait to be written; beyond it the oldest is dropped and counted."""
@@ -35,13 +36,20 @@ class Capturer:
     def __init__(
         self, policy: Capture, *, random: Callable[[], float], clock: Callable[[], float], dropped: Counter[str]
     ) -> None:
-        self._policy = policy
+        self._own = self._policy = policy
         self.removed = frozenset(policy.remove)
         """Columns whose cells never leave this device."""
         self._random = random
         self._clock = clock
         self._dropped = dropped
         self.waiting: deque[CapturedRow] = deque()
+
+    def choose_by(self, rates: CaptureRates | None) -> None:
+        """Chooses by other rates from here on, None by the device's own; which columns are removed stays its own."""
+        changed = (
+            {} if rates is None else {"rate": float(rates.rate), "below_confidence": float(rates.below_confidence)}
+        )
+        self._policy = replace(self._own, **changed)
 
     def see_row(
         self,

@@ -16,9 +16,13 @@ from agent.stimuli import Identity
 from agent.trust.pending import Pending
 from contract import topics
 from contract.errors import BadInput, Code
+from contract.inquiries import Inquiry
+from contract.remote_config import RemoteConfig
 from contract.trust import chain
 from contract.trust.chain import FollowedInPartError
+from contract.trust.inquiries import check_inquiry
 from contract.trust.verified import Trusted, role_expiries
+from contract.wire import decode
 
 MAX_BEHIND_S = 120.0
 """A clock that is further behind signed time is wrong; the controller's own may be off by a little."""
@@ -33,6 +37,8 @@ class Found(msgspec.Struct, frozen=True):
     """Models that the device shall no longer run, by the generation of that order."""
     new_director: bool = False
     """Whether another key than before says what runs here: it numbers what it says by itself."""
+    config: RemoteConfig | None = None
+    """What is to count in place of the device's own configuration."""
     is_desired: bool = False
     """Whether it follows from a desired document that has just been accepted."""
 
@@ -86,6 +92,12 @@ class Documents:
         if model := self._pending.role_of(topic):
             return self._trust(self._pending.read_role(model, payload), now)
         return None
+
+    def read_inquiry(self, payload: bytes) -> Inquiry:
+        """Returns an inquiry that the director has signed. BadInput `signature_invalid`, `message_malformed`."""
+        inquiry = decode(payload, Inquiry)
+        check_inquiry(inquiry, chain.targets_of(self._pending.trusted))
+        return inquiry
 
     def tick(self, now: float) -> Found | None:
         """Reports documents that have not come, once that is due."""
@@ -155,7 +167,8 @@ class Documents:
         self._link.subscribe([topics.model_role(name) for name in named])
         found = self._admit(now)
         rotated = numbered_by != high_water.keyids
-        return msgspec.structs.replace(found, withdrawn=document.withdrawn, new_director=rotated, is_desired=True)
+        said = {"withdrawn": document.withdrawn, "config": document.config}
+        return msgspec.structs.replace(found, new_director=rotated, is_desired=True, **said)
 
     def begin_numbering(self) -> None:
         """Makes durable that the records of models hold no generation of a former director any more."""

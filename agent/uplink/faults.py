@@ -4,12 +4,27 @@ Decides what holds and what is over: a report tells of a fault once, a heartbeat
 know what to do about it.
 """
 
-from contract.errors import Code, EdgewardError
+import logging
+
+from contract import topics
+from contract.errors import BadInput, Code, EdgewardError
 from contract.protocol import MAX_FAULTS
 
 _DISK, _CLOCK = "a record", "the clock"
 _PASSING = frozenset({Code.DESIRED_NOT_FRESH})
 """On its way: a document that does not answer this boot yet. The next one does."""
+
+
+_UNHEARD_WORDS = (
+    "the controller does not know this device's key, and may not hear what the device says: it is renewed now; if that "
+    "is refused, ask the operator for a new claim, then edgeward-agent enrol"
+)
+_RETIRED = (
+    "this device was retired by the controller: its document is gone, what it runs goes on, and what it says is not "
+    "heard; to take it in again: edgeward device adopt {device} there, then edgeward-agent adopt with the claim here"
+)
+
+_log = logging.getLogger("edgeward.agent")
 
 
 class Faults:
@@ -34,6 +49,24 @@ class Faults:
         """Forgets a fault: what it concerned has gone well."""
         self._by_place.pop(what, None)
 
+    def note_unheard(self, what: str) -> None:
+        """Notes that the controller does not know this device's key: it was restored from a backup, or revoked it."""
+        if what not in self:
+            self.note(what, BadInput(Code.CERTIFICATE_INVALID, _UNHEARD_WORDS))
+            _log.error("%s", self._by_place[what])
+
+    def note_removed(self, topic: str, device: str) -> bool:
+        """Notes that the controller, or somebody at the broker, has emptied the device's document: nothing to obey.
+
+        Returns whether it was the device's own.
+        """
+        if topic != topics.desired(device):
+            return False
+        if topic not in self:
+            self.note(topic, BadInput(Code.DEVICE_RETIRED, _RETIRED.format(device=device)))
+            _log.error(_RETIRED.format(device=device))
+        return True
+
     def look(self, disk: EdgewardError | None, clock: EdgewardError | None) -> None:
         """Takes over what records and the clock say now; None where nothing is wrong with them."""
         for place, error in ((_DISK, disk), (_CLOCK, clock)):
@@ -45,3 +78,8 @@ class Faults:
     def by_code(self) -> dict[str, str]:
         """The detail of each fault that holds, by its code."""
         return {str(error.code): error.detail for error in list(self._by_place.values())}
+
+
+def set_aside(name: str) -> BadInput:
+    """The fault of a record that was damaged."""
+    return BadInput(Code.RECORD_CORRUPT, f"record of {name} was set aside")

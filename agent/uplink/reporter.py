@@ -20,6 +20,7 @@ from contract.errors import EdgewardError
 from contract.messages import (
     MAX_SENSORS,
     Ack,
+    ConfigState,
     Hardware,
     Heartbeat,
     ModelInterval,
@@ -110,6 +111,7 @@ class Reporter:
         *,
         at: int = 0,
         faults: Mapping[str, str] = NO_FAULTS,
+        config: ConfigState | None = None,
     ) -> None:
         """Sends the full state; does nothing while offline. `at`: seconds since 1970, `faults`: by code what holds."""
         if not self.online:
@@ -129,6 +131,7 @@ class Reporter:
             at=at,
             faults=dict(sorted(faults.items())[:MAX_FAULTS]),
             expiries=dict(list(expiries.items())[:MAX_EXPIRIES]),
+            config=config,
             nonce=identity.nonce,
             **self._head(),
         )

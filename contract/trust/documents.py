@@ -23,6 +23,7 @@ from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from contract.names import check_name, parse_target_path, target_path
 from contract.protocol import MAX_DESIRED_BYTES, MAX_MODELS_PER_DEVICE, PROTOCOL
+from contract.remote_config import RemoteConfig
 from contract.trust.verified import Desired, ModelRole, Wanted
 from contract.versions import MAX_VERSION
 from contract.wire import decode_plain
@@ -95,6 +96,7 @@ def sign_desired(
     signer: Signer,
     nonce: str = "",
     withdrawn: Mapping[str, int] | None = None,
+    config: RemoteConfig | None = None,
 ) -> bytes:
     """Returns the desired document of `device` as JSON, signed by the director."""
     targets = {}
@@ -104,7 +106,8 @@ def sign_desired(
         targets[path] = TargetFile(want.length, {"sha256": want.sha256}, path, fields)
     edge = EdgeFields(protocol=PROTOCOL, device=device, issued=issued.isoformat(timespec="seconds"), nonce=nonce)
     plain = msgspec.structs.asdict(edge) | {"withdrawn": dict(withdrawn or {})}
-    extra = {"x-edge": {name: value for name, value in plain.items() if name != "withdrawn" or value}}
+    plain |= {"config": msgspec.to_builtins(config) if config is not None else None}
+    extra = {"x-edge": {name: value for name, value in plain.items() if name not in ("withdrawn", "config") or value}}
     return sign(Targets(version=version, expires=expires, targets=targets, unrecognized_fields=extra), signer)
 
 
@@ -141,6 +144,7 @@ def read_desired(raw: bytes, targets: Targets) -> Desired:
         edge.nonce,
         wanted,
         edge.withdrawn,
+        edge.config,
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from contract.desired import DesiredTarget
 from contract.manifest import Manifest
+from contract.remote_config import RemoteConfig
 from contract.wire import Message
 
 
@@ -71,6 +72,8 @@ class Desired(msgspec.Struct, frozen=True):
     wanted: tuple[Wanted, ...]
     withdrawn: Mapping[str, int] = {}
     """Models that the device shall no longer run, by the generation of that order."""
+    config: RemoteConfig | None = None
+    """What is to count in place of the device's own configuration."""
 
 
 class ModelRole(msgspec.Struct, frozen=True):

@@ -17,17 +17,21 @@ from controller.fleet.device_query import DeviceQuery
 from controller.fleet.twin import Twin
 from controller.reconcile.roster import fresh_roster, moment
 from controller.state import State
+from controller.verbs.selectors import saved
 
-_ASKED = frozenset({"q", "presence", "health", "label", "model", "version", "code", "sort", "limit", "offset"})
+_ASKED = frozenset(
+    {"q", "presence", "health", "label", "model", "version", "code", "selector", "sort", "limit", "offset"}
+)
 
 
 async def list_devices(request: web.Request) -> views.DevicePage:
     """Devices that meet every filter, `limit` of them (50; at most 1,000) from `offset` on, in the order of `sort`.
 
     `q` is looked for in names, labels and codes. `presence` and `health` are words, several behind commas or
-    repeated; `label` is key=value, repeated for several; `model` is desired or reported; `version` answers: a number,
-    or with `model` also an alias or a semantic version; `code` is one of a fault or of a failed update. `sort` is
-    device, presence, health, seen, version or label.KEY, with a minus before it the other way round.
+    repeated; `label` is key=value, repeated for several; `selector` is a saved one; `model` is desired or reported;
+    `version` answers: a number, or with `model` also an alias or a semantic version; `code` is one of a fault or of a
+    failed update. `sort` is device, presence, health, seen, version or label.KEY, with a minus before it the other way
+    round.
     BadInput `request_invalid`.
     """
     return device_page(request.app[STATE], list(request.query.items()), time.time())
@@ -62,6 +66,8 @@ async def show_device(request: web.Request) -> views.DeviceDetail:
 def _query(state: State, asked: MultiDict[str]) -> DeviceQuery:
     if unknown := sorted(set(asked) - _ASKED):
         raise BadInput(Code.REQUEST_INVALID, f"{unknown[0][:40]!r}: expected one of {', '.join(sorted(_ASKED))}")
+    name = asked.get("selector", "")
+    named = saved(state.store, name).labels if name else {}
     model, version = asked.get("model", ""), asked.get("version", "")
     order, descending = device_query.check_order(asked.get("sort", ""))
     limit, offset = device_query.check_page(
@@ -71,7 +77,7 @@ def _query(state: State, asked: MultiDict[str]) -> DeviceQuery:
         text=device_query.check_text(asked.get("q", "")),
         presence=device_query.check_presence(asked.getall("presence", [])),
         health=device_query.check_health(asked.getall("health", [])),
-        labels=device_query.check_labels(asked.getall("label", [])),
+        labels=named | device_query.check_labels(asked.getall("label", [])),
         model=model,
         release=_release(state, model, version),
         code=asked.get("code", ""),

@@ -14,6 +14,7 @@ from controller.fleet.faults import faults_of
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import PresenceWord, Twin
 from controller.health import Finding
+from controller.reconcile.roster import fresh_roster, moment
 from controller.reconcile.world import World
 from controller.rollout.facts import Sums, total
 
@@ -83,6 +84,8 @@ class FleetView(Message, frozen=True):
     """What is wrong with the controller."""
     devices: int
     presence: dict[str, int]
+    health: dict[str, int]
+    """Devices by health, the worst first."""
     faults: dict[str, int]
     """Devices by the code of what is wrong with them."""
     serving: tuple[ServedView, ...]
@@ -116,6 +119,7 @@ def fleet_view(world: World, now: float, findings: tuple[Finding, ...] = ()) -> 
         findings=findings,
         devices=len(presence),
         presence=dict(sorted(Counter(presence.values()).items())),
+        health=fresh_roster(world, now).counts(moment(world, now)),
         faults=dict(sorted(_faults(world, now).items())),
         serving=_serving(world),
         sick=tuple(islice(_sick(world), MAX_SICK)),

@@ -16,6 +16,7 @@ from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
 from controller.api.body import PUSHES, while_connected
 from controller.api.certificate_routes import CERTIFICATE_ROUTES
+from controller.api.device_label_routes import DEVICE_LABEL_ROUTES
 from controller.api.device_life_routes import DEVICE_LIFE_ROUTES
 from controller.api.device_list_routes import DEVICE_LIST_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
@@ -23,6 +24,7 @@ from controller.api.discussion_routes import DISCUSSION_ROUTES
 from controller.api.drift_routes import DRIFT_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
+from controller.api.inquiry_routes import INQUIRY_ROUTES
 from controller.api.label_routes import LABEL_ROUTES
 from controller.api.model_looks import MODEL_LOOKS
 from controller.api.operator_routes import OPERATOR_ROUTES
@@ -34,6 +36,7 @@ from controller.api.state_key import STATE
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.telemetry_routes import TELEMETRY_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
+from controller.api.tuning_routes import TUNING_ROUTES
 from controller.api.version_routes import VERSION_ROUTES, number_of
 from controller.api.version_views import PushAnswer, detail_fields
 from controller.convert.request import VariantName
@@ -174,10 +177,13 @@ ROUTES = (
     *EVENT_ROUTES,
     *ALERT_ROUTES,
     *TRUST_ROUTES,
+    *TUNING_ROUTES,
     *CERTIFICATE_ROUTES,
     *DEVICE_ROUTES,
     *DEVICE_LIFE_ROUTES,
+    *DEVICE_LABEL_ROUTES,
     *DEVICE_LIST_ROUTES,
+    *INQUIRY_ROUTES,
     *OPERATOR_ROUTES,
     *SESSION_ROUTES,
     *PAGE_ROUTES,

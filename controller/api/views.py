@@ -7,7 +7,8 @@ import msgspec
 
 from contract.captured import CapturedRow
 from contract.histogram import quantile_us
-from contract.messages import Hardware, MetricSums, ModelState, SensorState, SinkState
+from contract.messages import ConfigState, Hardware, MetricSums, ModelState, SensorState, SinkState
+from contract.remote_config import RemoteConfig
 from contract.wire import Message
 from controller.fleet.device_health import judge, judge_told
 from controller.fleet.faults import faults_of
@@ -15,6 +16,7 @@ from controller.fleet.twin import Twin
 from controller.reconcile.why import WhyItem
 from controller.reconcile.world import World
 from controller.rollout.facts import Sums, total
+from controller.written import Written
 
 
 class Health(Message, frozen=True):
@@ -148,6 +150,14 @@ class DeviceView(Message, frozen=True):
     faults: tuple[FaultView, ...]
     """What is wrong with it now, as far as it has told or can be seen from here."""
     labels: dict[str, str]
+    """Its own, and over them those that it was given here: what selectors look at."""
+    given_labels: dict[str, str]
+    config: RemoteConfig | None
+    """What is to count in place of its own configuration."""
+    config_said: ConfigState | None
+    """How it stands with that; None: it has never had one."""
+    note: Written | None
+    """What somebody wrote about it."""
     hardware: Hardware | None
     document_version: int
     models: tuple[DeviceModelView, ...]
@@ -237,6 +247,10 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
         "why": "it was retired" if retired else why,
         "faults": tuple(FaultView(code=code, detail=words) for code, words in faults.items()),
         "labels": twin.labels,
+        "given_labels": twin.given_labels,
+        "note": twin.note,
+        "config": twin.config,
+        "config_said": twin.config_said,
         "hardware": twin.hardware,
         "document_version": twin.document_version,
         "models": tuple(_device_model(twin, name, world) for name in names),

@@ -11,6 +11,7 @@ from operator import itemgetter
 from contract import topics
 from contract.captured import Captured
 from contract.errors import BadInput, Code, EdgewardError
+from contract.inquiries import Answered
 from contract.messages import Ack, Heartbeat, Presence, Report, Telemetry
 from contract.protocol import PROTOCOL
 from contract.said import decode_said
@@ -32,7 +33,8 @@ _DROPPED_FIRST: tuple[type[FromDevice], ...] = (Telemetry, Heartbeat, Presence, 
 next heartbeat replaces a lost one, and also shows presence. Reports go last: a device sends a report again until it is
 acknowledged, but only after a reconnect or a retry."""
 
-_KINDS: dict[str, type[FromDevice | Captured]] = {
+_KINDS: dict[str, type[FromDevice | Captured | Answered]] = {
+    topics.UP_ANSWERED: Answered,
     topics.UP_CAPTURED: Captured,
     topics.UP_HEARTBEAT: Heartbeat,
     topics.UP_REPORT: Report,
@@ -44,13 +46,21 @@ _log = logging.getLogger("edgeward.controller")
 
 
 class Inbox:
-    """Messages in the order of arrival. `now` returns seconds since 1970."""
+    """Messages in the order of arrival. `now` returns seconds since 1970; `answered` takes answers to inquiries."""
 
-    def __init__(self, senders: Senders, now: Callable[[], float], agreement: str = "") -> None:
+    def __init__(
+        self,
+        senders: Senders,
+        now: Callable[[], float],
+        answered: Callable[[str, Answered], bool] = lambda _device, _answer: False,
+        *,
+        agreement: str = "",
+    ) -> None:
         self._senders = senders
         self._agreement = agreement
         """The public key by which telemetry may carry codes in the place of signatures; empty for none."""
         self._now = now
+        self._answered = answered
         self._allowance = Allowance()
         self._arrived = 0
         self._waiting: dict[type[FromDevice], deque[tuple[int, str, FromDevice]]] = {
@@ -60,7 +70,8 @@ class Inbox:
         self.counts: Counter[str] = Counter()
         """Counts by reason. `malformed`, `wrong_name`, `wrong_device` and `unsigned`: refused. `overflow`: dropped
         because too many wait. `throttled`: not even decoded, because the device had sent too much. `parts`: parts of
-        accepted messages that could not be decoded. `retired`: of devices that have left the fleet."""
+        accepted messages that could not be decoded. `answers_unasked`: to no
+        question that waits. `retired`: of devices that have left the fleet."""
         self.retired_heard: set[str] = set()
         """Devices that have left the fleet and have come back since somebody has looked: they do not know it."""
         self.unheard: dict[str, Ack] = {}
@@ -119,7 +130,7 @@ class Inbox:
         """The number of messages that were refused as malformed or under a wrong name, throttled, or dropped."""
         return sum(self.counts[why] for why in ("malformed", "wrong_name", "wrong_device", "throttled", "overflow"))
 
-    def _is_heard(self, device: str, message: FromDevice | Captured, payload: bytes) -> bool:
+    def _is_heard(self, device: str, message: FromDevice | Captured | Answered, payload: bytes) -> bool:
         """Whether a message is from its device and that is part of the fleet; counts it where not."""
         if device in self._senders.retired:
             self.counts["retired"] += 1
@@ -136,12 +147,12 @@ class Inbox:
             self._answer_unheard(device, message)
         return True
 
-    def _answer_unheard(self, device: str, message: FromDevice | Captured) -> None:
+    def _answer_unheard(self, device: str, message: FromDevice | Captured | Answered) -> None:
         """Notes that a device is to be told that its key is not known: it shows its certificate then, by renewing."""
         if isinstance(message, Heartbeat) and message.signature and len(self.unheard) < MAX_NAMES:
             self.unheard[device] = Ack(boot=message.boot, seq=message.seq, heard=False)
 
-    def _agree(self, device: str, message: FromDevice | Captured, *, is_heard: bool) -> None:
+    def _agree(self, device: str, message: FromDevice | Captured | Answered, *, is_heard: bool) -> None:
         """Notes that a device which signs telemetry may use codes, or that a code was none that is known here."""
         if not isinstance(message, Telemetry) or not message.signature or len(self.agreements) >= MAX_NAMES:
             return
@@ -151,14 +162,17 @@ class Inbox:
         elif is_heard and not has_code and self._agreement and self._senders.can_agree(device):
             self.agreements[device] = Ack(boot=message.boot, seq=message.seq, agreement=self._agreement)
 
-    def _refuse_others(self, device: str, message: FromDevice | Captured) -> None:
+    def _refuse_others(self, device: str, message: FromDevice | Captured | Answered) -> None:
         if message.device != device:
             raise BadInput(Code.WRONG_DEVICE, f"a message on the topic of {device} names {message.device!r}")
         if message.protocol != PROTOCOL:
             words = f"it speaks protocol {message.protocol}, this controller {PROTOCOL}: upgrade the older one"
             raise BadInput(Code.PROTOCOL_UNKNOWN, words)
 
-    def _keep(self, device: str, message: FromDevice | Captured) -> None:
+    def _keep(self, device: str, message: FromDevice | Captured | Answered) -> None:
+        if isinstance(message, Answered):
+            self.counts["answers_unasked"] += not self._answered(device, message)
+            return
         if isinstance(message, Captured):
             if len(self._captured) >= MAX_CAPTURED:
                 self._captured.popleft()

@@ -91,6 +91,7 @@ class Publisher:
             signer=self._trust_metadata.director,
             nonce=twin.answered,
             withdrawn=twin.withdrawn,
+            config=twin.config,
         )
         return Retained(topics.desired(twin.device), document)
 

@@ -10,11 +10,13 @@ import msgspec
 from msgspec.structs import replace
 
 from contract.desired import Delivery, TrialPolicy
-from contract.messages import Hardware, Heartbeat, ModelState, Presence, Report, SensorState, SinkState
+from contract.messages import ConfigState, Hardware, Heartbeat, ModelState, Presence, Report, SensorState, SinkState
 from contract.protocol import MAX_FAULTS, MAX_MODELS_PER_DEVICE
+from contract.remote_config import RemoteConfig
 from contract.versions import next_version
 from contract.wire import Message
 from controller.fleet.boots import Boots
+from controller.written import Written
 
 DOCUMENT_LIFE_S = 7 * 86_400
 """A desired document expires so long after it was issued; at half of it a new one is issued."""
@@ -61,6 +63,17 @@ class Twin(msgspec.Struct, frozen=True):
     reported: dict[str, ModelState] = {}
     hardware: Hardware | None = None
     labels: dict[str, str] = {}
+    """Its own labels, and over them those that it was given here: what selectors look at."""
+    own_labels: dict[str, str] = {}
+    """As its own configuration says."""
+    given_labels: dict[str, str] = {}
+    """Set here by people. They win over its own of the same key: who runs the fleet need not touch the device."""
+    config: RemoteConfig | None = None
+    """What is to count in place of its own configuration; None: nothing was ever said about it."""
+    config_said: ConfigState | None = None
+    """How it stands with that, as it says."""
+    note: Written | None = None
+    """What somebody wrote about it."""
     pinned: dict[str, int] = {}
     dropped: dict[str, int] = {}
     sensors: tuple[SensorState, ...] = ()
@@ -106,6 +119,11 @@ class Twin(msgspec.Struct, frozen=True):
         return next_version(max(self.document_version, told), now)
 
 
+def with_given_labels(twin: Twin, given: dict[str, str]) -> Twin:
+    """Returns the twin with these labels in place of those that it was given before."""
+    return replace(twin, given_labels=given, labels={**twin.own_labels, **given})
+
+
 def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
     """The full state replaces what was reported, unless something newer is known."""
     boots, is_news = twin.boots.heard(message.boot, message.seq, now)
@@ -119,7 +137,8 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         clock_off_s=0.0 if heard is None else clock_off(twin.heard, heard),
         reported={state.model: state for state in message.models},
         hardware=message.hardware,
-        labels=dict(message.labels),
+        labels={**message.labels, **twin.given_labels},
+        own_labels=dict(message.labels),
         pinned=dict(message.pinned),
         dropped=dict(message.dropped),
         sensors=message.sensors,
@@ -130,6 +149,7 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         connected=True,
         serve_at=message.serve_at,
         asks=message.nonce,
+        config_said=message.config,
     )
 
 

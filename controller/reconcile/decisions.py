@@ -85,7 +85,8 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
     quarantined |= failed_late
     endings |= failed_endings
     deeds += told_late
-    redesired |= answer_nonces(world, (device for device, _ in heard.heartbeats), now)
+    tuned, world.caches.tuned = world.caches.tuned, set()
+    redesired |= tuned | answer_nonces(world, (device for device, _ in heard.heartbeats), now)
     unheard: set[str] = set()
     if now >= world.caches.sweep_at:
         world.caches.sweep_at = now + SWEEP_S

@@ -5,6 +5,7 @@ fleet. A row that cannot be read is skipped and named in `unreadable`. Refuses t
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,16 +15,18 @@ from contract.blobs import Blob
 from contract.desired import Delivery
 from contract.errors import BadInput
 from contract.kept import row_reader
-from contract.messages import Heartbeat
+from contract.messages import Heartbeat, Report
 from contract.names import is_device_name
+from contract.remote_config import RemoteConfig
 from contract.said import decode_said
 from controller.fleet.boots import of_past
-from controller.fleet.twin import Assigned, Twin, fold_heartbeat
+from controller.fleet.twin import Assigned, Twin, fold_heartbeat, fold_report, with_given_labels
 from controller.reconcile.old_words import in_words_of_now
 from controller.reconcile.ports import Rows, Tables
 from controller.reconcile.world import Caches, Durable, Retired, World
 from controller.rollout.endings import Ending
 from controller.rollout.model import Member, Rollout
+from controller.written import Written
 
 TABLES = ("devices", "rollouts", "members", "excluded", "endings", "quarantine", "deliveries", "published", "retired")
 """A row a device, a rollout, a member, an excluded device, a member's ending, a device, an encoding, a blob, a device.
@@ -44,6 +47,9 @@ class DesiredSide(msgspec.Struct, frozen=True):
     past_boots: tuple[tuple[int, int], ...] = ()
     """(id, highest number) of earlier starts of its agent: what they said is never news again."""
     withdrawn: dict[str, int] = {}
+    given_labels: dict[str, str] = {}
+    note: Written | None = None
+    config: RemoteConfig | None = None
 
 
 _desired_side = row_reader(DesiredSide)
@@ -102,9 +108,13 @@ class FleetRecords:
         self._tables.write(self._rollout_rows(rollouts))
         self._written(rollouts)
 
-    def lift_quarantine(self, device: str) -> None:
-        """Makes durable that every version may be offered to the device again."""
-        self._tables.write({"quarantine": {device: None}})
+    def save_twins(self, twins: Iterable[Twin]) -> None:
+        """Makes the controller's side of these twins durable, in one transaction, before anybody acts on them."""
+        self._tables.write({"devices": device_rows(twins)})
+
+    def lift_quarantine(self, *devices: str) -> None:
+        """Makes durable that every version may be offered to these devices again, in one transaction."""
+        self._tables.write({"quarantine": dict.fromkeys(devices)})
 
     def retire(self, retired: Mapping[str, Retired]) -> None:
         """Makes durable that these devices are no longer part of the fleet, in one transaction."""
@@ -137,15 +147,20 @@ class FleetRecords:
         if rows:
             self._tables.write({"published": rows})
 
-    def load_world(self, last_words: Mapping[str, bytes], silent_s: float) -> World:
+    def load_world(
+        self, last_words: Mapping[str, bytes], silent_s: float, untold: Iterable[tuple[str, bytes]] = ()
+    ) -> World:
         """Makes the world of a controller that starts, from the tables and from the last heartbeats.
 
         Tables hold the desired side of each twin. `last_words` is the last heartbeat of each device, as it was encoded;
-        it gives the reported side. `silent_s` is the time in seconds after which a device counts as silent.
+        it gives the reported side; `untold` are (device, report) that came after it. `silent_s` is the time in seconds
+        after which a device counts as silent.
         """
         retired = self._readable("retired", self._tables.rows("retired"), _retired)
         durable = Durable(
-            twins=self._twins({name: words for name, words in last_words.items() if name not in retired}),
+            twins=_with_reports(
+                self._twins({name: words for name, words in last_words.items() if name not in retired}), untold
+            ),
             retired=retired,
             rollouts=self._rollouts(),
             quarantine=self._readable("quarantine", self._tables.rows("quarantine"), _quarantine),
@@ -228,9 +243,22 @@ class FleetRecords:
         self._excluded.update({rollout.id: rollout.excluded for rollout in rollouts})
 
 
+def _with_reports(twins: dict[str, Twin], untold: Iterable[tuple[str, bytes]]) -> dict[str, Twin]:
+    """The twins with what their devices have reported since their last heartbeats; presence is not known by that."""
+    for device, body in untold:
+        twin = twins.get(device)
+        with suppress(BadInput):
+            if twin is not None:
+                told = fold_report(twin, decode_said(body, Report)[0], 0.0)
+                twins[device] = replace(told, connected=twin.connected, seen_at=twin.seen_at)
+    return twins
+
+
 def _with_side(twin: Twin, side: DesiredSide) -> Twin:
     return replace(
-        twin,
+        with_given_labels(twin, side.given_labels),
+        note=side.note,
+        config=side.config,
         document_version=side.document_version,
         issued_at=side.issued_at,
         desired=side.desired,
@@ -251,6 +279,9 @@ def device_rows(twins: Iterable[Twin]) -> dict[str, bytes]:
                 answered=twin.answered,
                 past_boots=twin.boots.kept(),
                 withdrawn=twin.withdrawn,
+                given_labels=twin.given_labels,
+                note=twin.note,
+                config=twin.config,
             )
         )
         for twin in twins

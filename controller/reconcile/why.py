@@ -3,8 +3,11 @@
 Decides the words. Refuses to know where the history is kept.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from contract.messages import ModelState, Report
 from contract.wire import Message
@@ -45,7 +48,7 @@ def why_items(
 
     `faults` are (model, release, code, words) of rows that failed or were refused.
     """
-    told = [item for at, report in history if (item := _reported(at, report)) is not None]
+    told = _without_repeats(item for at, report in history if (item := _reported(at, report)) is not None)
     now = [WhyItem("", "steady", _runs(model, state)) for model, state in sorted(twin.reported.items())]
     failed = [WhyItem("", "failed", f"{model} v{release}: {code}: {words}.") for model, release, code, words in faults]
     asked = [_asked(model, assigned, rollouts) for model, assigned in sorted(twin.desired.items())]
@@ -70,6 +73,18 @@ def why(
 ) -> list[str]:
     """The same as sentences."""
     return [item.sentence for item in why_items(twin, rollouts, history, quarantined, faults=faults)]
+
+
+def _without_repeats(told: Iterable[WhyItem]) -> list[WhyItem]:
+    """What is said again with nothing between stands once, with how often and until when."""
+    found: list[WhyItem] = []
+    for _, group in itertools.groupby(told, key=lambda item: (item.kind, item.text)):
+        first, *more = group
+        if more:
+            text = f"{first.text.removesuffix('.')} (said {len(more) + 1} times, until {more[-1].at})."
+            first = replace(first, text=text)
+        found.append(first)
+    return found
 
 
 def _reported(at: str, report: Report) -> WhyItem | None:

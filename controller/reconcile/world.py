@@ -109,6 +109,8 @@ class Caches:
     """Devices that are new or have other labels now: a rollout may have become about them."""
     waiting: set[str] = field(default_factory=set)
     """Devices that have not acted on their document, as far as they say themselves."""
+    tuned: set[str] = field(default_factory=set)
+    """Devices whose document has another remote configuration and is not published yet."""
     published_at: dict[str, float] = field(default_factory=dict)
     """When a device's document was last published."""
     changed: set[str] = field(default_factory=set)
@@ -178,6 +180,7 @@ def drop_twin(world: World, device: str) -> None:
         rows.drop({device})
     world.caches.joining.discard(device)
     world.caches.waiting.discard(device)
+    world.caches.tuned.discard(device)
     world.caches.published_at.pop(device, None)
     world.caches.changed.add(device)
 

@@ -12,8 +12,9 @@ import msgspec
 from contract.errors import BadInput, Code
 from contract.kept import convert_kept
 from contract.wire import Message
-from controller.registry.notes import MAX_COMMENTS, MAX_TEXT_CHARS, Written
+from controller.registry.notes import MAX_COMMENTS, MAX_TEXT_CHARS
 from controller.registry.store import Store
+from controller.written import Written
 
 MAX_TICKET_CHARS = 500
 MAX_REVIEWERS = 20

@@ -121,6 +121,16 @@ class Journal:
                 [(at, device, body) for device, body in reported],
             )
 
+    def untold(self) -> list[tuple[str, bytes]]:
+        """Returns (device, report) that came since each device's last heartbeat, oldest first: a controller that was
+        killed had folded them in.
+        """
+        rows = self._db.execute(
+            "SELECT h.device, h.body FROM reported r "
+            "JOIN history h ON h.device = r.device AND h.at >= r.at ORDER BY h.id"
+        )
+        return [(device, body.encode()) for device, body in rows.fetchall()]
+
     def _prune(self, at: str, devices: Iterable[str]) -> None:
         """Lets go of what is too old, and of the oldest entries of devices that have too many."""
         self._told.update(devices)

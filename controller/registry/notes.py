@@ -12,6 +12,7 @@ from contract.kept import convert_kept
 from contract.wire import Message
 from controller.registry.registry import Registry, key_of
 from controller.registry.store import Store
+from controller.written import Written
 
 MAX_TAGS = 64
 """Of one version: a page shows them in one table."""
@@ -21,14 +22,6 @@ MAX_TEXT_CHARS = 8_000
 MAX_COMMENTS = 200
 """Of one version; a longer discussion belongs into an issue tracker, and its address into a comment."""
 _TABLE = "notes"
-
-
-class Written(Message, frozen=True):
-    """A text with who wrote it and when."""
-
-    text: str
-    by: str
-    at: str
 
 
 class Notes(Message, frozen=True):

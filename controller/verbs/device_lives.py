@@ -100,7 +100,7 @@ def adopt(state: State, names: Iterable[str], *, actor: str) -> list[DeviceAnswe
         try:
             answers.append(DeviceAnswer(device=device, claim=_adopted(state, device, actor)))
         except BadInput as error:
-            answers.append(_refused(device, error))
+            answers.append(refused(device, error))
     return answers
 
 
@@ -119,18 +119,19 @@ def _adopted(state: State, device: str, actor: str) -> Claim:
 
 def _known(state: State, names: Iterable[str]) -> tuple[list[str], list[DeviceAnswer]]:
     """(devices of this fleet, answers for names that are none)."""
-    durable, known, refused = state.world.durable, [], []
+    durable, known, left_out = state.world.durable, [], []
     for device in names:
         if device in durable.retired:
-            refused.append(_refused(device, BadInput(Code.DEVICE_RETIRED, f"{device} was retired before")))
+            left_out.append(refused(device, BadInput(Code.DEVICE_RETIRED, f"{device} was retired before")))
         elif device in durable.twins or (is_device_name(device) and state.credentials.enrolled(device)):
             known.append(device)
         else:
-            refused.append(_refused(device, BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has reported")))
-    return known, refused
+            left_out.append(refused(device, BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has reported")))
+    return known, left_out
 
 
-def _refused(device: str, error: BadInput) -> DeviceAnswer:
+def refused(device: str, error: BadInput) -> DeviceAnswer:
+    """Returns why nothing was done about a device."""
     return DeviceAnswer(device=device[:64], code=error.code, detail=error.detail)
 
 
@@ -149,9 +150,12 @@ async def _end_trust(state: State, names: list[str], now: datetime) -> dict[str,
 
 def _without_hardware(twin: Twin) -> Twin:
     """The twin as it was told, with its labels, and without a word of the hardware that is gone."""
-    bare = Twin(twin.device, labels=twin.labels)
+    bare = Twin(twin.device, labels=twin.labels, own_labels=twin.own_labels)
     return changed(
         bare,
+        given_labels=twin.given_labels,
+        note=twin.note,
+        config=twin.config,
         document_version=twin.document_version,
         issued_at=twin.issued_at,
         desired=twin.desired,

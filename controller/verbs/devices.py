@@ -34,7 +34,7 @@ _log = logging.getLogger("edgeward.controller")
 def claim(state: State, device: str, *, actor: str, action: str = "device claim") -> Claim:
     """A secret with which the device may enrol once, and what else it needs. BadInput `name_invalid`, `device_retired`.
 
-    A device whose labels are known gets them with it: new hardware has none of its own.
+    A device whose own labels are known gets them with it: new hardware has none. Those given here stay here.
     """
     if device in state.world.durable.retired:
         raise BadInput(Code.DEVICE_RETIRED, f"{device} was retired: `edgeward device adopt {device}` takes it in again")
@@ -48,7 +48,7 @@ def claim(state: State, device: str, *, actor: str, action: str = "device claim"
         broker_url=state.broker.url if state.broker else "",
         ca=state.enrolment.authorities.pem,
         root=state.trust_metadata.root(),
-        labels=twin.labels if twin is not None else {},
+        labels=twin.own_labels if twin is not None else {},
     )
 
 
@@ -109,12 +109,15 @@ async def keep_revocations_young(state: State) -> None:
         await enforce_revocations(state, today())
 
 
-def unquarantine(state: State, device: str, *, actor: str) -> int:
-    """Lifts every quarantine of a device; returns the number of versions that were quarantined."""
-    state.records.lift_quarantine(device)
-    lifted = state.world.durable.quarantine.pop(device, {})
-    state.journal.audit(stamp(), actor, "device unquarantine", device, f"{len(lifted)} quarantined versions")
-    return len(lifted)
+def unquarantine(state: State, *devices: str, actor: str) -> int:
+    """Lifts every quarantine of devices; returns the number of versions that were quarantined, on all together."""
+    state.records.lift_quarantine(*devices)
+    total = 0
+    for device in devices:
+        lifted = state.world.durable.quarantine.pop(device, {})
+        state.journal.audit(stamp(), actor, "device unquarantine", device, f"{len(lifted)} quarantined versions")
+        total += len(lifted)
+    return total
 
 
 def explain(state: State, device: str) -> list[str]:

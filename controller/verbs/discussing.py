@@ -5,9 +5,9 @@ Decides that a rollout or a model must exist before anybody writes beside it. Re
 
 from controller.clock import stamp
 from controller.registry.discussions import About, Discussion, Review, mentioned
-from controller.registry.notes import Written
 from controller.state import State
 from controller.verbs.rollouts import find
+from controller.written import Written
 
 MAX_AUDITED_CHARS = 500
 """Of a text that the audit keeps; the whole text stands beside its rollout or model."""

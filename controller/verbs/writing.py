@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from controller.clock import stamp
 from controller.registry.aliases import Alias
-from controller.registry.notes import Notes, Written
+from controller.registry.notes import Notes
 from controller.state import State
+from controller.written import Written
 
 
 def set_alias(state: State, model: str, name: str, release: int, *, actor: str) -> Alias:

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from contract.errors import Code
 from edgeward.answers.answer import Answer, Time
+from edgeward.answers.written import Written
 
 DAY_S = 86_400.0
 OVERDUE_DAYS = {"timestamp": 1.0, "snapshot": 10.0}
@@ -170,6 +171,37 @@ class Fault(Answer, frozen=True):
     detail: str
 
 
+class CaptureRates(Answer, frozen=True):
+    """How many inferences of a model are kept."""
+
+    rate: str = "0"
+    """A decimal number from 0 to 1; also below."""
+    below_confidence: str = "0"
+
+
+class RemoteConfig(Answer, frozen=True):
+    """What is to count in place of a device's own file. None or empty: its own file counts."""
+
+    version: int
+    heartbeat_s: int | None = None
+    telemetry_s: int | None = None
+    paused_sensors: tuple[str, ...] = ()
+    capture: dict[str, CaptureRates] = {}
+    max_connections: int | None = None
+    max_body_bytes: int | None = None
+
+
+class ConfigState(Answer, frozen=True):
+    """How a device stands with remote configurations: versions, 0 for none."""
+
+    confirmed: int = 0
+    trial: int = 0
+    refused: int = 0
+    """The newest one that was refused or taken back."""
+    code: str = ""
+    detail: str = ""
+
+
 class Device(Answer, frozen=True):
     """One device."""
 
@@ -183,6 +215,14 @@ class Device(Answer, frozen=True):
     faults: tuple[Fault, ...]
     """What is wrong with it now; empty for nothing."""
     labels: dict[str, str]
+    """Its own, and over them those that it was given by people: what selectors look at."""
+    given_labels: dict[str, str]
+    config: RemoteConfig | None
+    """What is to count in place of its own configuration."""
+    config_said: ConfigState | None
+    """How it stands with that; None: it has never had one."""
+    note: Written | None
+    """What somebody wrote about it."""
     hardware: Hardware | None
     document_version: int
     models: tuple[DeviceModel, ...]
@@ -272,6 +312,34 @@ class Retired(Answer, frozen=True):
     device: str
     at: Time
     by: str
+
+
+class DeviceLines(Answer, frozen=True):
+    """What a device has answered: log lines, oldest first, or what its doctor finds. Without secrets."""
+
+    device: str
+    lines: tuple[str, ...]
+    left_out: int
+    """Older lines that it has and did not send."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+
+class NoteOfDevice(Answer, frozen=True):
+    """The note of a device; None: nobody has written one."""
+
+    device: str
+    note: Written | None
+
+
+class Selector(Answer, frozen=True):
+    """Labels under a name."""
+
+    name: str
+    labels: dict[str, str]
+    by: str
+    at: Time
 
 
 class Claim(Answer, frozen=True):

@@ -6,6 +6,7 @@ from typing import Literal
 from edgeward.answers.answer import Answer, Plain, Time
 from edgeward.answers.blob import Blob
 from edgeward.answers.devices import Metric
+from edgeward.answers.written import Written
 
 
 class Model(Answer, frozen=True):
@@ -165,14 +166,6 @@ class Lineage(Answer, frozen=True):
     parent: int | None = None
     metrics: dict[str, float] = {}
     licence: str = ""
-
-
-class Written(Answer, frozen=True):
-    """A text with who wrote it and when."""
-
-    text: str
-    by: str
-    at: Time
 
 
 class Notes(Answer, frozen=True):

@@ -1,7 +1,7 @@
 """What is asked about a rollout besides where it stands: its story, what people wrote, two side by side."""
 
 from edgeward.answers.answer import Answer, Time
-from edgeward.answers.models import Written
+from edgeward.answers.written import Written
 
 
 class RolloutEvent(Answer, frozen=True):

@@ -14,7 +14,7 @@ import click
 from contract import audit as chain
 from contract.errors import BadInput, Code
 from edgeward.answers.operators import AuditEntry
-from edgeward.cli.render import console, json_option, print_json, table
+from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table
 from edgeward.client import Client
 from edgeward.files import write_whole
 
@@ -47,6 +47,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @audit.command(name="list")
 @_filters
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Newest entries.")
+@csv_option
 @json_option
 def list_(*, limit: int, as_json: bool, **wanted: str) -> None:
     """Entries, newest first."""
@@ -55,8 +56,8 @@ def list_(*, limit: int, as_json: bool, **wanted: str) -> None:
         print_json(found.plain)
         return
     rows = [(e.number, f"{e.at:%Y-%m-%d %H:%M:%S}", e.actor, e.action, e.subject, e.detail) for e in found]
-    console.print(table("audit, times in UTC", ("number", "at", "actor", "action", "subject", "detail"), rows))
-    if len(found) == limit:
+    print_table("audit, times in UTC", ("number", "at", "actor", "action", "subject", "detail"), rows)
+    if len(found) == limit and not csv_asked():
         console.print(f"older entries are left out: --limit, or --until {found[-1].at.isoformat()}", highlight=False)
 
 

@@ -4,7 +4,7 @@ import click
 
 from edgeward.answers.operators import Authority
 from edgeward.answers.table import Table
-from edgeward.cli.render import console, json_option, print_json, table, tell, when
+from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, tell, when
 from edgeward.client import Client
 
 MAX_LISTED = 1000
@@ -20,6 +20,7 @@ def certificate() -> None:
 
 @certificate.command(name="list")
 @click.option("--subject", help='A device or a service; "svc.": services, "": all. Default: what expires soon.')
+@csv_option
 @json_option
 def list_(subject: str | None, *, as_json: bool) -> None:
     """Certificates, newest first; without --subject those of devices and services that expire soon."""
@@ -32,8 +33,10 @@ def list_(subject: str | None, *, as_json: bool) -> None:
         (one.subject, one.authority, when(one.expires_at), "revoked" if one.revoked else "", one.serial)
         for one in found
     ]
-    if rows:
-        console.print(table("certificates", ("of", "by", "expires", "", "serial"), rows))
+    if rows or csv_asked():
+        print_table("certificates", ("of", "by", "expires", "", "serial"), rows)
+    if csv_asked():
+        return
     if subject is None:
         tell(f"{len(rows) or 'none'} of {_count(client)} expires within {SOON_DAYS} days and has nothing newer")
         tell('all: edgeward certificate list --subject ""')
@@ -86,4 +89,4 @@ def _show(found: Table[Authority], *, as_json: bool) -> None:
         (one.name, "retired" if not one.trusted else "issues" if one.issues else "", when(one.expires_at), one.devices)
         for one in found
     ]
-    console.print(table("authorities", ("name", "", "expires", "devices that have nothing else"), rows))
+    print_table("authorities", ("name", "", "expires", "devices that have nothing else"), rows)

@@ -1,4 +1,4 @@
-"""`edgeward device show | why | unquarantine | config | enrol | revoke`; the rest: `device_list`, `device_life`."""
+"""`edgeward device show | why | config | enrol | revoke`; the rest: `device_list`, `device_labels`, `device_life`."""
 
 import json
 import shlex
@@ -11,7 +11,10 @@ from rich.markup import escape
 from contract.errors import BadInput, Code
 from contract.names import check_device_name, check_name, in_file_name
 from edgeward.answers.devices import Device, HistoryEntry
+from edgeward.cli.device_asked import doctor, logs
+from edgeward.cli.device_labels import label, note, unquarantine
 from edgeward.cli.device_list import left, list_devices
+from edgeward.cli.device_tune import config_words, tune
 from edgeward.cli.model import pairs
 from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, tell, when
 from edgeward.client import Client
@@ -57,7 +60,8 @@ def device() -> None:
     """Show and manage the devices of the fleet."""
 
 
-device.add_command(list_devices)
+for command in (list_devices, label, note, unquarantine, logs, doctor, tune):
+    device.add_command(command)
 
 
 @device.command()
@@ -70,15 +74,12 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     console.print(
-        f"[bold]{name}[/] {found.presence}, {_machine(found)}{_load(found)}"
+        f"[bold]{name}[/] {found.presence}, {found.health}: {escape(found.why)}\n{_machine(found)}{_load(found)}"
         f"received {size(found.bytes_received)}, {size(found.bytes_s)}/s recently",
         highlight=False,
     )
-    for fault in found.faults:
-        console.print(f"[red]{fault.code}[/]: {escape(fault.detail)}", highlight=False)
-    if found.expiries:
-        words = ", ".join(left(what, at) for what, at in sorted(found.expiries.items(), key=lambda item: item[1]))
-        console.print(f"expires: {words}", highlight=False)
+    for words in _told(found):
+        console.print(words, highlight=False)
     measured = [
         (
             m.model,
@@ -116,15 +117,6 @@ def why(name: str, *, as_json: bool) -> None:
 
 @device.command()
 @click.argument("name")
-@json_option
-def unquarantine(name: str, *, as_json: bool) -> None:
-    """Lift every quarantine of a device, so that versions that failed there may be offered again."""
-    lifted = Client().unquarantine(name)
-    print_json({"versions": lifted}) if as_json else console.print(f"{lifted} versions may be offered to {name} again")
-
-
-@device.command()
-@click.argument("name")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where to write.")
 @click.option(
     "--replay", metavar="MODEL=FILE", help="Feed a model with the rows of a CSV or Parquet file, ten a second."
@@ -149,6 +141,23 @@ def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, 
         print_json({"config": str(file), "root": str(out / "root.json")})
     else:
         tell(f"wrote {file} and {out / 'root.json'}; next: {shlex.join(('edgeward-agent', 'run', '-c', str(file)))}")
+
+
+def _told(found: Device) -> Iterator[str]:
+    """What is wrong with it, its labels, configuration and note, and what expires; with markup."""
+    for fault in found.faults:
+        yield f"[red]{fault.code}[/]: {escape(fault.detail)}"
+    if found.labels:
+        given = found.given_labels
+        shown = (f"{key}={value}{' (given)' if key in given else ''}" for key, value in sorted(found.labels.items()))
+        yield escape(f"labels: {', '.join(shown)}")
+    if words := config_words(found):
+        yield escape(f"remote configuration: {words}")
+    if found.note is not None:
+        yield escape(f"note: {found.note.text} ({found.note.by}, {when(found.note.at)})")
+    if found.expiries:
+        ends = ", ".join(left(what, at) for what, at in sorted(found.expiries.items(), key=lambda item: item[1]))
+        yield f"expires: {ends}"
 
 
 def _machine(found: Device) -> str:

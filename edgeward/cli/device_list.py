@@ -12,15 +12,25 @@ import click
 
 from edgeward.answers.devices import Device, DeviceModel
 from edgeward.cli.model import pairs
-from edgeward.cli.render import csv_asked, csv_option, how_right, json_option, print_json, print_table
+from edgeward.cli.render import csv_asked, csv_option, duration, how_right, json_option, print_json, print_table
 from edgeward.client import Client
 from edgeward.device_calls import DeviceFilters
 
 F = TypeVar("F", bound=Callable[..., Any])
 SCREEN_DEVICES = 50
 """Devices that a screen shows unless --limit says otherwise; a pipe, CSV and JSON get all of them."""
-COLUMNS = ("device", "presence", "health", "model", "version", "seen", "why")
-WIDE_COLUMNS = (*COLUMNS[:-1], "phase", "accuracy or error", "faults", "expires", "labels", "why")
+COLUMNS = ("device", "health", "model", "version", "seen", "why")
+WIDE_COLUMNS = (
+    "device",
+    "presence",
+    *COLUMNS[1:-1],
+    "phase",
+    "accuracy or error",
+    "faults",
+    "expires",
+    "labels",
+    "why",
+)
 
 
 def filter_options(command: F) -> F:
@@ -31,7 +41,10 @@ def filter_options(command: F) -> F:
         click.option(
             "--health", multiple=True, metavar="WORD", help="failing, attention, silent, offline, updating or well."
         ),
-        click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="With this label; may repeat."),
+        click.option(
+            "--label", "--select", "labels", multiple=True, metavar="KEY=VALUE", help="With this label; may repeat."
+        ),
+        click.option("--selector", default="", metavar="NAME", help="With the labels of a saved selector."),
         click.option("--model", default="", help="That has or is to have this model."),
         click.option("--release", "version", default="", help="On which this version answers."),
         click.option("--code", default="", help="With this code of a fault or a failed update."),
@@ -48,6 +61,7 @@ def filters_of(given: dict[str, Any], sort: str = "") -> DeviceFilters:
         presence=given["presence"],
         health=given["health"],
         labels=pairs(given["labels"]),
+        selector=given["selector"],
         model=given["model"],
         version=given["version"],
         code=given["code"],
@@ -59,7 +73,7 @@ def filters_of(given: dict[str, Any], sort: str = "") -> DeviceFilters:
 @filter_options
 @click.option("--sort", default="", help="device, presence, health, seen, version or label.KEY; -KEY turns it round.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many. Default: 50 on a screen, else all.")
-@click.option("--wide", is_flag=True, help="Show phase, accuracy, faults, expiry and labels, too.")
+@click.option("--wide", is_flag=True, help="Show presence, phase, accuracy, faults, expiry and labels, too.")
 @csv_option
 @json_option
 def list_devices(*, sort: str, limit: int | None, wide: bool, as_json: bool, **given: Any) -> None:
@@ -91,7 +105,7 @@ def _rows(entry: Device) -> Iterator[dict[str, object]]:
         "device": entry.device,
         "presence": entry.presence,
         "health": entry.health,
-        "seen": f"{entry.seen_s_ago:.0f} s ago" if entry.seen_s_ago is not None else None,
+        "seen": f"{duration(entry.seen_s_ago)} ago" if entry.seen_s_ago is not None else None,
         "faults": " ".join(each.code for each in entry.faults) or None,
         "expires": left(*nearest) if nearest is not None else None,
         "labels": " ".join(f"{key}={value}" for key, value in sorted(entry.labels.items())) or None,

@@ -10,8 +10,10 @@ from edgeward.cli.audit import audit
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
 from edgeward.cli.device import device
+from edgeward.cli.device_labels import selector
 from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.drift import drift, fairness
+from edgeward.cli.fleet import fleet, status
 from edgeward.cli.label import label
 from edgeward.cli.model import model
 from edgeward.cli.page import page
@@ -47,8 +49,8 @@ def completion(shell: str) -> None:
 
 
 for command in (
-    model, version, rollout, alert, telemetry, label, device, stick, trust, certificate, token, audit, backup, restore,
-    demo, page,
+    model, version, rollout, alert, telemetry, label, fleet, status, device, selector, stick, trust, certificate, token,
+    audit, backup, restore, demo, page,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (drift, fairness):

@@ -1,10 +1,14 @@
-"""`NAME@VERSION`: how commands name a model and one of its versions.
+"""`NAME@VERSION`, and names of saved selectors: how commands name a version, and devices by their labels.
 
 Decides how the text is cut. Refuses to know whether the version exists: the controller says so.
 """
 
-from contract.errors import BadInput, Code
+import click
 
+from contract.errors import BadInput, Code
+from edgeward.client import Client
+
+ONLY = "Only devices with this label, or with those of a saved selector; may repeat."
 HOW = "A number, a semantic version, an alias, or newest; or write NAME@VERSION."
 
 
@@ -27,3 +31,12 @@ def split_version(text: str) -> tuple[str, str]:
     if release is None:
         raise BadInput(Code.REQUEST_INVALID, f"{text!r}: name the version too, as in {model}@champion or {model}@3")
     return model, release
+
+
+def with_saved(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Replaces names of saved selectors by the labels that they stand for. BadInput `request_invalid` for no name."""
+    found = []
+    for word in words:
+        saved = {} if "=" in word else Client().selector(word).labels
+        found += [word] if "=" in word else [f"{key}={value}" for key, value in saved.items()]
+    return tuple(found)

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeward.answers.devices import Measured
+from edgeward.answers.fleet import Served
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -157,7 +158,7 @@ def ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def how_right(measured: Measured | None) -> str:
+def how_right(measured: Measured | Served | None) -> str:
     """How right a version is: the accuracy of a classifier, the mean absolute error and R2 of a regression."""
     if measured is None or measured.mean_absolute_error is None:
         return ratio(measured.accuracy if measured is not None else None)

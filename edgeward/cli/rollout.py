@@ -16,7 +16,7 @@ from rich.live import Live
 from contract.errors import BadInput, Code
 from edgeward.answers.rollouts import Rollout
 from edgeward.cli.model import pairs
-from edgeward.cli.named import HOW, split_name
+from edgeward.cli.named import HOW, ONLY, split_name, with_saved
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, table, tell, when
 from edgeward.cli.rollout_looks import COMMANDS
 from edgeward.cli.rollout_panels import cause, plan_panel, rollout_panel
@@ -39,7 +39,7 @@ def _about(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--from", "begin", type=moment, help="Offer it to nobody before: 2026-12-01T08:00, local time."),
         click.option("--again", is_flag=True, help="Also a version that was rolled back."),
         click.option(
-            "--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label."
+            "--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY
         ),
         click.option("--strategy", default="canary", show_default=True, help=named),
         click.option("--version", "release", help=f"Default: the newest that passed its gates. {HOW}"),
@@ -164,7 +164,7 @@ def list_(model: str | None, *, only_open: bool, as_json: bool) -> None:
 @rollout.command()
 @click.argument("model", required=False)
 @click.option("--strategy", default="canary", show_default=True, help="A name, or a TOML file as in configs/rollouts.")
-@click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label.")
+@click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY)
 @click.option("--approval", is_flag=True, help="Wait for a second person each time.")
 @click.option("--off", is_flag=True, help="Let versions of MODEL wait for a hand again.")
 @json_option

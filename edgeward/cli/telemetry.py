@@ -11,7 +11,7 @@ from contract.errors import BadInput, Code
 from edgeward.answers.table import Table
 from edgeward.answers.telemetry import TelemetryRow
 from edgeward.cli.audit import moment
-from edgeward.cli.render import console, json_option, print_json, table
+from edgeward.cli.render import console, csv_option, json_option, print_json, print_table
 from edgeward.client import Client
 
 
@@ -35,6 +35,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
 
 @telemetry.command()
 @_asking
+@csv_option
 @json_option
 def query(*, as_json: bool, **wanted: str) -> None:
     """Print what devices measured of MODEL, oldest first."""
@@ -54,8 +55,9 @@ def query(*, as_json: bool, **wanted: str) -> None:
         )
         for row in found
     ]
-    columns = ("at (UTC)", "version", "of", "devices", "inferences", "errors", "accuracy", "error", "p95 us")
-    console.print(table(wanted["model"], columns, rows))
+    of = wanted["by"] if wanted["by"] != "fleet" else "of"
+    columns = ("at (UTC)", "version", of, "devices", "inferences", "errors", "accuracy", "MAE", "p95 us")
+    print_table(wanted["model"], columns, rows)
 
 
 @telemetry.command()

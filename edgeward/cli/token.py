@@ -2,7 +2,7 @@
 
 import click
 
-from edgeward.cli.render import console, json_option, print_json, table, when
+from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, when
 from edgeward.client import Client
 
 _ROLES = ("viewer", "operator", "approver", "admin")
@@ -23,6 +23,7 @@ def create(name: str, roles: tuple[str, ...], days: float) -> None:
 
 
 @token.command(name="list")
+@csv_option
 @json_option
 def list_(*, as_json: bool) -> None:
     """List all tokens."""
@@ -33,7 +34,7 @@ def list_(*, as_json: bool) -> None:
     rows = [
         (one.id, one.name, " ".join(one.roles), when(one.expires_at), "revoked" if one.revoked else "") for one in found
     ]
-    console.print(table("tokens", ("id", "name", "roles", "ends", ""), rows))
+    print_table("tokens", ("id", "name", "roles", "ends", ""), rows)
 
 
 @token.command()

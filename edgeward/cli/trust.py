@@ -10,7 +10,7 @@ from contract.manifest import Manifest
 from contract.trust import chain, repository
 from contract.wire import encode
 from edgeward import ceremony
-from edgeward.cli.render import console, json_option, print_json, table, tell, when
+from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, tell, when
 from edgeward.client import Client
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -39,6 +39,7 @@ def init(directory: Path, root_keys: int, threshold: int) -> None:
 
 
 @trust.command()
+@csv_option
 @json_option
 def status(*, as_json: bool) -> None:
     """Roles, versions, expiries, keys, and what waits for a signature."""
@@ -56,8 +57,8 @@ def status(*, as_json: bool) -> None:
         )
         for row in found.roles
     ]
-    console.print(table("trust", ("role", "version", "expires", "signs", "keys"), rows))
-    for model, releases in found.unsigned.items():
+    print_table("trust", ("role", "version", "expires", "signs", "keys"), rows)
+    for model, releases in {} if csv_asked() else found.unsigned.items():
         waiting = ", ".join(f"v{release}" for release in releases)
         console.print(
             f"{model} {waiting} wait for a signature: edgeward trust sign {model} --key FILE", highlight=False

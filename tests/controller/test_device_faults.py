@@ -19,9 +19,9 @@ from controller.fleet.twin import Twin, clock_off, fold_heartbeat, fold_report
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.world import Durable, World
 from controller.state import State, open_state
-from edgeward.answers.devices import Device
+from edgeward.answers.devices import Device, DevicePage
 from edgeward.answers.table import Table
-from edgeward.cli import device as cli_device
+from edgeward.cli import device_list, render
 from edgeward.cli.main import cli
 from firmware_sim.durable import DurableTables
 from tests.controller.heard import hear
@@ -111,18 +111,19 @@ def test_faults_are_in_the_list_of_devices_of_the_api_the_client_and_the_command
 ) -> None:
     hear(state, beat(at=int(time.time()) + 3600, faults={"disk_full": "no space"}))
     hear(state, replace(beat(), device="b"))
-    _, devices = call(state, "GET", "/v1/devices")
+    _, page = call(state, "GET", "/v1/devices")
+    devices = page["devices"]
     assert [[each["code"] for each in device["faults"]] for device in devices] == [["clock_wrong", "disk_full"], []]
     found = Table(map(Device.read, devices))
     assert [row["faults"] for device in found for row in device.table_rows()] == ["clock_wrong disk_full", ""]
 
     class Answers:
-        def devices(self) -> Table[Device]:
-            return found
+        def device_pages(self, *_: object) -> list[DevicePage]:
+            return [DevicePage(total=2, devices=tuple(found))]
 
-    monkeypatch.setattr(cli_device, "Client", Answers)
-    monkeypatch.setattr(cli_device.console, "_width", 200)
-    said = CliRunner().invoke(cli, ["device", "list"]).output
+    monkeypatch.setattr(device_list, "Client", Answers)
+    monkeypatch.setattr(render.console, "_width", 200)
+    said = CliRunner().invoke(cli, ["device", "list", "--wide"]).output
     assert "faults" in said
     assert "clock_wrong disk_full" in said
 

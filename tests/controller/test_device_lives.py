@@ -30,7 +30,7 @@ from controller.rollout.rows import Rows
 from controller.service import Service
 from controller.state import State, open_state
 from controller.verbs import device_lives, devices
-from edgeward.cli.device_life import read_names
+from edgeward.cli.selection import read_names
 from tests.controller.heard import hear
 from tests.controller.rollout_worlds import STRATEGY, fact, rollout
 from tests.controller.test_fleet_and_reconcile import beat
@@ -55,6 +55,7 @@ def state(tmp_path: Path) -> Iterator[State]:
             reported={"m": RUNS},
             boots=Boots(Boot(5, 5)),
             labels=LABELS,
+            own_labels=LABELS,
         )
     made.records.save(made.world.durable, "abc", [], [])
     made.credentials.add_certificate(Credential(7, "a", "a key", time.time() + 1000, None))
@@ -207,7 +208,7 @@ def test_who_may_and_what_is_shown_of_a_device_that_has_gone(state: State) -> No
             assert "retired" in why["sentences"][-1]
             gone = await (await client.get("/v1/retired", headers=operator)).json()
             assert [(each["device"], each["by"]) for each in gone] == [("a", "ada"), ("b", "ada"), ("c", "ada")]
-            assert await (await client.get("/v1/devices", headers=operator)).json() == []
+            assert await (await client.get("/v1/devices", headers=operator)).json() == {"total": 0, "devices": []}
 
     asyncio.run(talk())
 

@@ -190,7 +190,7 @@ def test_devices_that_run_a_withdrawn_version_are_shown_and_newcomers_do_not_get
     state.save_rollouts(completed)
     assert is_standing(state.world, completed)
     assert withdraw(state)[1]["devices"] == ["a"]
-    devices = {each["device"]: each for each in call(state, "GET", "/v1/devices")[1]}
+    devices = {each["device"]: each for each in call(state, "GET", "/v1/devices")[1]["devices"]}
     assert [each["code"] for each in devices["a"]["faults"]] == ["version_withdrawn"]
     assert devices["a"]["faults"][0]["detail"] == "m v1 is withdrawn: it reads the wrong column"
     assert devices["b"]["faults"] == []

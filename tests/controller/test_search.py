@@ -10,11 +10,12 @@ import pytest
 from contract.errors import BadInput, Code
 from controller.registry.aliases import Alias, Aliases
 from controller.registry.catalogue import Catalogue
-from controller.registry.notes import NoteStore, Written
+from controller.registry.notes import NoteStore
 from controller.registry.registry import Registry
 from controller.registry.search import read_query
 from controller.registry.store import TinyStore
 from controller.registry.version import Version
+from controller.written import Written
 from tests.controller.registry_worlds import version
 
 ESTIMATORS = ("RandomForestClassifier", "LogisticRegression", "")

@@ -14,7 +14,7 @@ from controller.gates.verdict import GateVerdict, Waiver
 from controller.registry import registry as registry_room
 from controller.registry.aliases import Alias, Aliases
 from controller.registry.compare import compare_versions
-from controller.registry.notes import MAX_COMMENTS, MAX_TAGS, NoteStore, Written
+from controller.registry.notes import MAX_COMMENTS, MAX_TAGS, NoteStore
 from controller.registry.registry import Registry
 from controller.registry.retention import retained, unshared
 from controller.registry.semver import next_semver
@@ -23,6 +23,7 @@ from controller.registry.version import Environment, SourceCode, Told
 from controller.state import State, open_state
 from controller.verbs import versions as version_verbs
 from controller.verbs.push import finish_interrupted
+from controller.written import Written
 from tests.controller.registry_worlds import INPUT, LABEL, converted, data_digest, plant, pushed, version
 from tests.controller.test_api import call
 

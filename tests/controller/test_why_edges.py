@@ -59,6 +59,17 @@ def test_a_report_becomes_a_sentence_by_its_phase(made: ModelState, sentence: st
     assert told(made) == [f"noon: m: {sentence}."]
 
 
+def test_what_is_said_again_and_again_is_told_once_with_how_often() -> None:
+    rolled_back = Report(protocol=1, device="a", boot=1, seq=1, state=state(outcome=ended("rolled_back", "x")))
+    fetches = Report(protocol=1, device="a", boot=1, seq=2, state=state("fetching", target=V2))
+    history = [(str(hour), rolled_back) for hour in (1, 2, 3)] + [("4", fetches), ("5", rolled_back)]
+    assert why(Twin("a"), {}, history, {}) == [
+        "1: m: v2 was rolled back: x (said 3 times, until 3).",
+        "4: m: it fetches v2.",
+        "5: m: v2 was rolled back: x.",
+    ]
+
+
 def test_a_refusal_is_told_with_its_code_and_words() -> None:
     report = Report(protocol=1, device="a", boot=1, seq=1, refusal=Refusal(code="desired_rollback", detail="3 after 4"))
     assert why(Twin("a"), {}, [("noon", report)], {}) == ["noon: it refused a document: desired_rollback 3 after 4."]

@@ -12,7 +12,7 @@ import pytest
 import edgeward
 from contract.errors import BadInput, Code
 from controller.api.openapi import openapi
-from edgeward.answers import alerts, devices, drift, models, operators, rollout_looks, rollouts, telemetry
+from edgeward.answers import alerts, devices, drift, fleet, models, operators, rollout_looks, rollouts, telemetry
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences, show
 from edgeward.answers.blob import Blob
 from edgeward.answers.table import MAX_PRINTED_ROWS, Table
@@ -47,6 +47,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "CapturedRow": models.CapturedRow,
     "DeviceView": devices.Device,
     "DeviceDetail": devices.DeviceDetail,
+    "DevicePage": devices.DevicePage,
     "DeviceModelView": devices.DeviceModel,
     "MeasuredView": devices.Measured,
     "ModelState": devices.ModelState,
@@ -58,6 +59,10 @@ ANSWERED: dict[str, type[Answer]] = {
     "Claim": devices.Claim,
     "DeviceAnswer": devices.DeviceAnswer,
     "RetiredView": devices.Retired,
+    "DeviceLines": devices.DeviceLines,
+    "NoteView": devices.NoteOfDevice,
+    "Selector": devices.Selector,
+    "FleetView": fleet.Fleet,
     "StickView": operators.StickDocuments,
     "StickTaken": operators.StickTaken,
     "RolloutView": rollouts.Rollout,
@@ -128,7 +133,7 @@ ANSWERED: dict[str, type[Answer]] = {
 """By schema of the API: the class in which the client answers it."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
-NOT_ASKED = {"Certificate", "Error", "FleetView", "GettableAlert", "Lineage", "Quality", "RolloutPage"}
+NOT_ASKED = {"Certificate", "Error", "GettableAlert", "Lineage", "Quality", "RolloutPage"}
 """Schemas of calls that the page or a device makes."""
 
 SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]
@@ -312,7 +317,9 @@ def device_json(**changed: Any) -> dict[str, Any]:
     unknown = ("hardware", "rss_mb", "cpu_ratio", "temperature_c", "swap_stall_ms_max", "swap_rss_mb", "seen_s_ago")
     counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
     base = {
-        "device": "d", "presence": "online", "health": "well", "why": "", "faults": [], "labels": {}, "models": [],
-        "dropped": {}, "expiries": {}, "sensors": [], "sinks": [],
+        "device": "d", "presence": "online", "health": "well", "why": "",
+        "faults": [], "labels": {}, "given_labels": {}, "note": None, "config": None,
+        "config_said": None, "models": [], "dropped": {}, "expiries": {},
+        "sensors": [], "sinks": [],
     }  # fmt: skip
     return {**base, **counts, **dict.fromkeys(unknown), **changed}

@@ -1,5 +1,6 @@
 """What the commands print: nothing is lost on a narrow screen, and what people copy works."""
 
+import csv
 import io
 import shlex
 from datetime import UTC, datetime, timedelta
@@ -10,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from edgeward.answers.devices import Claim, Device
+from edgeward.answers.devices import Claim, Device, DevicePage
 from edgeward.answers.models import Version
 from edgeward.answers.operators import Certificate
 from edgeward.answers.table import Table
-from edgeward.cli import certificate, device, model
+from edgeward.cli import certificate, device, device_list, model, render
 from edgeward.cli.main import cli
 from edgeward.cli.render import table
 from tests.edgeward.test_answers import device_json
@@ -57,9 +58,9 @@ class Answers:
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for module in (certificate, device, model):
+    for module in (certificate, device, device_list, model):
         monkeypatch.setattr(module, "Client", Answers)
-        monkeypatch.setattr(module.console, "_width", 80)
+    monkeypatch.setattr(render.console, "_width", 80)
     monkeypatch.setattr(Answers, "found", found)
     return found
 
@@ -76,8 +77,29 @@ def state_json(**changed: Any) -> dict[str, Any]:
 
 def test_the_list_of_devices_says_why_at_80_columns(answers: dict[str, Any]) -> None:
     one = {"model": "weather", "desired_release": 2, "state": state_json(), "measured": []}
-    answers["devices"] = Table([Device.read(device_json(device="kitchen-pi-1", models=[one]))])
-    assert "why: health_accuracy" in run("device", "list")
+    sick = device_json(
+        device="kitchen-pi-1", models=[one], health="failing", why="weather v2: health_accuracy", seen_s_ago=7
+    )
+    answers["device_pages"] = [DevicePage(total=1, devices=(Device.read(sick),))]
+    (row,) = [line for line in run("device", "list").splitlines() if "kitchen-pi-1" in line]
+    assert row.split() == [
+        "kitchen-pi-1",
+        "failing",
+        "weather",
+        ">",
+        "v2",
+        "7",
+        "s",
+        "ago",
+        *sick["why"].split()[:2],
+    ]
+
+
+def test_csv_has_every_column_and_no_cell_that_a_spreadsheet_would_compute(answers: dict[str, Any]) -> None:
+    odd = Device.read(device_json(device="a", labels={"site": "oslo, north"}, health="silent", why="=1+1"))
+    answers["device_pages"] = [DevicePage(total=1, devices=(odd,))]
+    (row,) = csv.DictReader(io.StringIO(run("device", "list", "--csv")))
+    assert (row["device"], row["labels"], row["why"], row["model"]) == ("a", "site=oslo, north", "'=1+1", "")
 
 
 def device_of(**changed: Any) -> Device:

@@ -50,9 +50,9 @@ _OFFER = (b"upgrade", b"connection", b"http2-settings")
 _CODINGS = f"send it as it is, or as {', '.join(TAKEN)}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Listening:
-    """What all connections of one server share."""
+    """What all connections of one server share. `config` is replaced where limits change, never changed."""
 
     endpoint: Endpoint
     config: ServingConfig

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from agent.adapters.http.connection import Connection, Listening
 from agent.config import ServingConfig, check_listen
 from agent.serving.oip import Endpoint
@@ -34,6 +36,7 @@ class HttpServer:
 
     def __init__(self, endpoint: Endpoint, config: ServingConfig) -> None:
         loop, pool = asyncio.SelectorEventLoop(_Turns()), ThreadPoolExecutor(config.threads, "inference")
+        self._own = config
         self._serving = Listening(endpoint, config, pool, loop)
         self._socket = _bind(config.listen)
         self._serves = threading.Event()
@@ -48,6 +51,24 @@ class HttpServer:
         """Starts the thread that answers."""
         self._thread.start()
         self._serves.wait(START_S)
+
+    def limit(self, max_connections: int | None, max_body_bytes: int | None) -> None:
+        """Serves within other limits from here on, None within the configured ones; from any thread."""
+        own = self._own
+        self._serving.config = replace(
+            own,
+            max_connections=own.max_connections if max_connections is None else max_connections,
+            max_body_bytes=own.max_body_bytes if max_body_bytes is None else max_body_bytes,
+        )
+
+    def fault(self) -> str:
+        """Says what keeps the server from taking a connection, in words; empty while it takes one; from any thread."""
+        serving = self._serving
+        if not self._thread.is_alive():
+            return "the server of local programs has ended" if self._serves.is_set() else ""
+        if len(serving.connections) >= serving.config.max_connections:
+            return f"local programs hold all {serving.config.max_connections} connections"
+        return ""
 
     def stop(self) -> None:
         """Closes every connection and ends the thread."""

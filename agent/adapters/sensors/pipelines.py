@@ -6,7 +6,7 @@ Decides nothing about rows. Refuses to know updates: the version that a slot ser
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from agent.adapters.sensors.sinks import SinkThread
@@ -34,6 +34,8 @@ class Pipelines:
         self._sinks: list[SinkThread] = []
         self._removed = {capture.model: capture.remove for capture in config.capture}
         self._lives: list[SensorLife] = []
+        self.paused: frozenset[str] = frozenset()
+        """Names of sensors whose rows are dropped; replaced by other threads, never changed."""
         for number, sensor in enumerate(config.sensor, 1):
             kind = str(type(sensor).__struct_config__.tag)
             life = SensorLife(f"{kind}-{number}", kind, sensor.model)
@@ -113,4 +115,20 @@ class Pipelines:
         sink: SinkThread | None,
     ) -> None:
         put = sink.put if sink is not None else None
-        tend(life, open_rows, lambda rows: run_pipeline(rows, slot, self._dropped, put, life), self._stop.wait)
+        tend(
+            life,
+            open_rows,
+            lambda rows: run_pipeline(self._heeded(rows, life), slot, self._dropped, put, life),
+            self._stop.wait,
+        )
+
+    def _heeded(self, rows: Iterable[Sample | BadInput], life: SensorLife) -> Iterator[Sample | BadInput]:
+        """Yields rows while the sensor is not paused. A paused source is read on: what it buffers would be old."""
+        for row in rows:
+            if life.name in self.paused:
+                life.state = "paused"
+                self._dropped["rows_paused"] += 1
+                continue
+            if life.state == "paused":
+                life.state = "running"
+            yield row

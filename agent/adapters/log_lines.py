@@ -1,0 +1,48 @@
+"""The newest lines of the agent's log in memory, without secrets, for operators who ask.
+
+Decides how many are kept: a small device has no room for more, and its journal holds more. Refuses to know who asks.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+
+from agent.config import Broker, Config, WebhookSink
+from agent.uplink.redaction import Redactor
+from contract.inquiries import MAX_LINE_CHARS
+
+KEPT_LINES = 1_000
+"""At most 400 kB, and 100 kB with usual lines."""
+
+
+class LogLines(logging.Handler):
+    """A handler that keeps lines, each cut and without secrets."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = redact
+        self._kept: deque[str] = deque(maxlen=KEPT_LINES)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps a record as text; a record that cannot be shown is no reason to fail."""
+        try:
+            for line in self._redact(self.format(record)).splitlines():
+                self._kept.append(line[:MAX_LINE_CHARS])
+        except Exception:  # as logging itself does: a bad log call must not stop the program
+            self.handleError(record)
+
+    def newest(self) -> tuple[str, ...]:
+        """Returns all kept lines, oldest first; from any thread."""
+        return tuple(self._kept.copy())
+
+
+def secrets_of(config: Config) -> Iterator[str]:
+    """Yields what no line may show: files of keys, tokens and secrets, values of headers, the broker's password."""
+    broker: Broker = config.broker
+    yield broker.key_file
+    if "@" in broker.url:
+        yield broker.url.rpartition("@")[0].rpartition("//")[2]
+    for sensor in config.sensor:
+        if isinstance(sensor.sink, WebhookSink):
+            yield from (sensor.sink.token_file, sensor.sink.secret_file, *sensor.sink.headers.values())

@@ -1,0 +1,94 @@
+"""Trying a remote configuration: what must be durable, what counts now, and when it is confirmed or taken back. Pure.
+
+Decides by facts. A version is tried once: confirmed after `TRIAL_S` in which the device served and had its link, taken
+back where serving breaks, where the link does not come back, or where the device did not survive it. Refuses to know
+what a field does.
+"""
+
+from msgspec.structs import replace
+
+from contract.errors import Code
+from contract.messages import ConfigState
+from contract.remote_config import RemoteConfig
+from contract.wire import Message
+
+TRIAL_S = 60.0
+"""A longer trial shows little more: sensors open again within a minute, and sockets at once."""
+LINK_S = 300.0
+"""Without a link for so long since it began, a configuration is taken back: nobody could send another one."""
+MAX_BOOTS = 2
+"""Boots that a trial may take: a device that a configuration kills is down for two of them."""
+
+
+class ConfigRecord(Message, frozen=True):
+    """What survives a power cut."""
+
+    confirmed: RemoteConfig | None = None
+    trial: RemoteConfig | None = None
+    boots: int = 0
+    """Of the trial, with the one that began it."""
+    refused: int = 0
+    """The newest version that was refused or taken back."""
+    code: str = ""
+    detail: str = ""
+
+    @property
+    def active(self) -> RemoteConfig | None:
+        """What counts now; None: the device's own file alone."""
+        return self.trial or self.confirmed
+
+    @property
+    def newest(self) -> int:
+        """The newest version that this device knows: an older one says nothing new."""
+        known = (each.version for each in (self.confirmed, self.trial) if each is not None)
+        return max(self.refused, *known, 0)
+
+    @property
+    def state(self) -> ConfigState:
+        """What the device says about it."""
+        return ConfigState(
+            confirmed=self.confirmed.version if self.confirmed is not None else 0,
+            trial=self.trial.version if self.trial is not None else 0,
+            refused=self.refused,
+            code=self.code,
+            detail=self.detail,
+        )
+
+
+def desired(record: ConfigRecord, wanted: RemoteConfig) -> ConfigRecord:
+    """Returns the record in which `wanted` is tried; the same where it is not newer than all that is known."""
+    if wanted.version <= record.newest:
+        return record
+    return replace(record, trial=wanted, boots=1)
+
+
+def booted(record: ConfigRecord) -> ConfigRecord:
+    """Returns the record of a new boot: one more for a trial, or the trial taken back after too many."""
+    if record.trial is None:
+        return record
+    if record.boots >= MAX_BOOTS:
+        return taken_back(record, Code.BOOT_BUDGET_SPENT, f"the device started {record.boots} times with it")
+    return replace(record, boots=record.boots + 1)
+
+
+def taken_back(record: ConfigRecord, code: Code, detail: str) -> ConfigRecord:
+    """Returns the record in which the trial is over and what was confirmed counts."""
+    assert record.trial is not None
+    return replace(record, trial=None, boots=0, refused=record.trial.version, code=str(code), detail=detail)
+
+
+def judged(record: ConfigRecord, tried_s: float, offline_s: float, fault: str) -> ConfigRecord:
+    """Returns the record after a look at the trial: unchanged, confirmed, or taken back.
+
+    `tried_s`: since it was applied; `offline_s`: for how long there is no link now, 0 with one; `fault`: what is broken
+    since it was applied, in words.
+    """
+    if record.trial is None:
+        return record
+    if fault:
+        return taken_back(record, Code.CONFIG_TAKEN_BACK, fault)
+    if offline_s and min(tried_s, offline_s) >= LINK_S:
+        return taken_back(record, Code.CONFIG_TAKEN_BACK, f"no link came back within {LINK_S:.0f} s")
+    if tried_s >= TRIAL_S and not offline_s:
+        return replace(record, confirmed=record.trial, trial=None, boots=0, refused=0, code="", detail="")
+    return record

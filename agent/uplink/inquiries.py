@@ -1,0 +1,81 @@
+"""Inquiries of operators: which of them are looked into, and what is answered. Bounded in number, size and time.
+
+Decides that one inquiry is looked into at a time, none twice. Refuses to know how logs are kept and checks are made.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+
+from agent.ports import Link
+from contract import topics
+from contract.errors import BadInput, Code
+from contract.inquiries import LIFE_S, Answered, Inquiry, fitted
+from contract.protocol import PROTOCOL
+from contract.signatures import Sign, sign_message
+from contract.wire import encode
+
+MAX_KEPT_IDS = 64
+"""Ids of inquiries that are not looked into again; they expire long before 64 others are signed."""
+MAX_BURST, BURST_S = 10, 60.0
+"""So many inquiries are looked into in any such time: a stolen key of a controller cannot keep a small device busy
+with its own doctor, and a person does not ask more often."""
+GIVE_UP_S = 30.0
+"""A look that has not ended by then is given up: another inquiry may follow."""
+
+
+class Inquiries:
+    """The inquiries of one device. `look` begins to look into one, and hands what it found to `answer`."""
+
+    def __init__(
+        self,
+        device: str,
+        link: Link,
+        *,
+        look: Callable[[Inquiry], None],
+        number: Callable[[], tuple[int, int]],
+        dropped: Counter[str],
+        sign: Sign | None,
+    ) -> None:
+        self._device = device
+        self._link = link
+        self._look = look
+        self._number = number
+        self._dropped = dropped
+        self._sign = sign
+        self._seen: deque[str] = deque(maxlen=MAX_KEPT_IDS)
+        self._open: tuple[Inquiry, float] | None = None
+        self._begun: deque[float] = deque(maxlen=MAX_BURST)
+
+    def take(self, inquiry: Inquiry, date_s: float, now: float) -> None:
+        """Begins to look into an inquiry that the director has signed. `date_s`: seconds since 1970.
+
+        BadInput `wrong_device`, `protocol_unknown`; `desired_expired` for one that somebody has kept.
+        """
+        if inquiry.device != self._device:
+            raise BadInput(Code.WRONG_DEVICE, f"an inquiry for {inquiry.device}")
+        if inquiry.protocol != PROTOCOL:
+            raise BadInput(Code.PROTOCOL_UNKNOWN, f"an inquiry of protocol {inquiry.protocol}, this side {PROTOCOL}")
+        if abs(date_s - inquiry.issued) > LIFE_S:
+            words = f"an inquiry of {date_s - inquiry.issued:.0f} s ago: is the clock right?"
+            raise BadInput(Code.DESIRED_EXPIRED, words)
+        busy = self._open is not None and now - self._open[1] < GIVE_UP_S
+        many = len(self._begun) == MAX_BURST and now - self._begun[0] < BURST_S
+        if inquiry.id in self._seen or busy or many:
+            self._dropped["inquiries"] += 1
+            return
+        self._seen.append(inquiry.id)
+        self._begun.append(now)
+        self._open = inquiry, now
+        self._look(inquiry)
+
+    def answer(self, identifier: str, lines: tuple[str, ...]) -> None:
+        """Sends what was found; nothing where the inquiry was given up meanwhile."""
+        if self._open is None or self._open[0].id != identifier:
+            return
+        inquiry, self._open = self._open[0], None
+        boot, seq = self._number()
+        kept, left_out = fitted(lines, inquiry.lines)
+        answer = Answered(
+            protocol=PROTOCOL, device=self._device, boot=boot, seq=seq, id=identifier, lines=kept, left_out=left_out
+        )
+        self._link.publish(topics.answered(self._device), encode(sign_message(answer, self._sign)), expiry_s=LIFE_S)

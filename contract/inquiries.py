@@ -1,0 +1,70 @@
+"""What an operator asks one device, and what the device answers: newest log lines, or what its doctor finds.
+
+Decides how much an answer may hold. Refuses to know who may ask: the controller does, and the device checks the
+director's signature.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from contract.messages import Count, Short, Signature
+from contract.wire import Message, Said
+
+What = Literal["logs", "doctor"]
+MAX_LINES = 400
+"""Lines of one answer: with MAX_LINE_CHARS they fit into one message."""
+MAX_LINE_CHARS = 400
+"""Of a line; a longer one is cut."""
+MAX_ANSWER_BYTES = 200_000
+"""Of all lines of an answer, as encoded; the oldest are left out."""
+LIFE_S = 60
+"""An inquiry that is older than this, by signed time or the device's clock, is not answered: it was kept by somebody.
+"""
+Line = Annotated[str, msgspec.Meta(max_length=MAX_LINE_CHARS)]
+
+
+class Inquiry(Message, frozen=True):
+    """A question to one device, signed by the director: a broker cannot ask by itself."""
+
+    protocol: int
+    device: Short
+    id: Short
+    """Random; the answer repeats it."""
+    what: What
+    lines: Annotated[int, msgspec.Meta(ge=1, le=MAX_LINES)]
+    """The most lines that the answer may have."""
+    issued: Count
+    """Seconds since 1970."""
+    keyid: Short
+    """Of the director's key."""
+    signature: Annotated[str, msgspec.Meta(max_length=512)] = ""
+
+
+class Answered(Said, frozen=True):
+    """What a device answers to an inquiry."""
+
+    protocol: int
+    device: Short
+    boot: Count
+    seq: Count
+    id: Short
+    lines: Annotated[tuple[Line, ...], msgspec.Meta(max_length=MAX_LINES)] = ()
+    """Oldest first, without secrets."""
+    left_out: Count = 0
+    """Older lines that the device still has and did not send."""
+    signature: Signature = ""
+    """The signature by the device's key over all other fields. Empty for a device without a key."""
+
+
+def fitted(lines: tuple[str, ...], most: int) -> tuple[tuple[str, ...], int]:
+    """Returns (the newest lines that an answer may hold, how many older ones are left out)."""
+    kept: list[str] = []
+    size = 0
+    for line in reversed(lines):
+        text = line[:MAX_LINE_CHARS]
+        size += len(text.encode("utf-8", "replace")) + 8
+        if len(kept) >= min(most, MAX_LINES) or size > MAX_ANSWER_BYTES:
+            break
+        kept.append(text)
+    return tuple(reversed(kept)), len(lines) - len(kept)

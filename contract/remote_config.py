@@ -1,0 +1,48 @@
+"""What a controller may change of a device's configuration: a part of its signed desired document, with a version.
+
+Decides the fields and their bounds. Refuses to know what the device's own file allows: the device refuses what goes
+beyond it, so that a stolen key of the director's widens nothing.
+"""
+
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+from contract.messages import MAX_SENSORS, Short
+from contract.protocol import MAX_MODELS_PER_DEVICE
+from contract.versions import MAX_VERSION
+from contract.wire import Message
+
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
+"""Below a second a fleet would flood its broker. Whole numbers, since signed documents hold no others."""
+
+
+class CaptureRates(Message, frozen=True):
+    """How many inferences of a model are kept for the controller; what is removed from them stays the device's own."""
+
+    rate: Decimal = Decimal(0)
+    below_confidence: Decimal = Decimal(0)
+
+    def __post_init__(self) -> None:
+        """ValueError for a rate beyond [0, 1]."""
+        for rate in (self.rate, self.below_confidence):
+            if not rate.is_finite() or not Decimal(0) <= rate <= Decimal(1):
+                raise ValueError(f"rate {rate}: expected 0 to 1")
+
+
+class RemoteConfig(Message, frozen=True):
+    """What counts in place of the device's own file. None or empty: its own file counts."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)]
+    """Grows with every change; a device tries each version once."""
+    heartbeat_s: Seconds | None = None
+    telemetry_s: Seconds | None = None
+    paused_sensors: Annotated[tuple[Short, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
+    """Names as in the heartbeat, `serial-1`: their rows are dropped unread by the model."""
+    capture: Annotated[dict[Short, CaptureRates], msgspec.Meta(max_length=MAX_MODELS_PER_DEVICE)] = {}
+    """By model; only of models whose rows the device's own file lets leave it."""
+    max_connections: Annotated[int, msgspec.Meta(ge=1, le=512)] | None = None
+    """Of local programs; at most those of the device's own file."""
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] | None = None
+    """Of a request; at most that of the device's own file."""

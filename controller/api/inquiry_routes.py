@@ -1,0 +1,49 @@
+"""The routes by which people ask one device: its log, its doctor. Not for viewers: lines tell what people do there."""
+
+from aiohttp import web
+
+from contract.errors import BadInput, Code
+from contract.inquiries import MAX_LINES, What
+from contract.wire import Message
+from controller.api.auth import actor_of
+from controller.api.route import Route
+from controller.api.state_key import STATE
+from controller.api.version_routes import number_of
+from controller.verbs import inquiries
+
+DEFAULT_LINES = 100
+
+
+class DeviceLines(Message, frozen=True):
+    """What a device has answered."""
+
+    device: str
+    lines: tuple[str, ...]
+    """Oldest first, without secrets, as the device has them."""
+    left_out: int
+    """Older lines that it has and did not send."""
+
+
+async def device_logs(request: web.Request) -> DeviceLines:
+    """The newest log lines of a device, `lines` of them (100; at most 400), asked of the device now."""
+    lines = number_of(request.query.get("lines", str(DEFAULT_LINES)))
+    if not 1 <= lines <= MAX_LINES:
+        raise BadInput(Code.REQUEST_INVALID, f"lines {lines}: ask for 1 to {MAX_LINES}")
+    return await _asked(request, "logs", lines)
+
+
+async def device_doctor(request: web.Request) -> DeviceLines:
+    """What a device's doctor finds now: a line for each check, `ok` or `FAIL` first."""
+    return await _asked(request, "doctor", MAX_LINES)
+
+
+async def _asked(request: web.Request, what: What, lines: int) -> DeviceLines:
+    device = request.match_info["device"]
+    answer = await inquiries.ask(request.app[STATE], device, what, lines, actor=actor_of(request))
+    return DeviceLines(device=device, lines=answer.lines, left_out=answer.left_out)
+
+
+INQUIRY_ROUTES = (
+    Route("device", "GET", "/v1/devices/{device}/logs", device_logs, "Its newest log lines", DeviceLines),
+    Route("device", "GET", "/v1/devices/{device}/doctor", device_doctor, "What its doctor finds", DeviceLines),
+)

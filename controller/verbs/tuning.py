@@ -1,0 +1,56 @@
+"""Sends devices another configuration: heartbeats, sensors, captured rows, limits of serving. All of it is audited.
+
+Decides its version and that it is durable before it is published. What a device allows, and whether it works there, the
+device decides: it tries a configuration and takes back one that breaks it. Refuses to know HTTP.
+"""
+
+import time
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from contract.errors import BadInput
+from contract.remote_config import RemoteConfig
+from contract.versions import next_version
+from controller.clock import stamp
+from controller.fleet.twin import Twin
+from controller.reconcile.world import put_twin
+from controller.state import State
+from controller.verbs.device_labels import MAX_AUDIT_CHARS, known_twin
+from controller.verbs.device_lives import DeviceAnswer, refused
+
+
+def tune(state: State, names: Iterable[str], wanted: RemoteConfig, *, actor: str) -> list[DeviceAnswer]:
+    """Sends devices a configuration, of which the version does not count; what became of each. What it does not name
+    goes back to the device's own file.
+    """
+    answers, twins, now = [], [], time.time()
+    for device in names:
+        try:
+            twins.append(_tuned(known_twin(state, device), wanted, now))
+            answers.append(DeviceAnswer(device=device))
+        except BadInput as error:
+            answers.append(refused(device, error))
+    if not twins:
+        return answers
+    state.records.save_twins(twins)
+    words = _words(wanted)[:MAX_AUDIT_CHARS]
+    for twin in twins:
+        put_twin(state.world, twin)
+        state.world.caches.tuned.add(twin.device)
+        state.journal.audit(stamp(), actor, "device tune", twin.device, words)
+    state.poke()
+    return answers
+
+
+def _tuned(twin: Twin, wanted: RemoteConfig, now: float) -> Twin:
+    said = twin.config_said
+    known = (twin.config.version if twin.config else 0, *((said.confirmed, said.trial, said.refused) if said else ()))
+    config = replace(wanted, version=next_version(max(known), now))
+    return replace(twin, config=config, document_version=twin.next_version(now), issued_at=int(now))
+
+
+def _words(wanted: RemoteConfig) -> str:
+    told = {name: value for name, value in msgspec.to_builtins(wanted).items() if name != "version" and value}
+    return msgspec.json.encode(told).decode() if told else "as its own file says"

@@ -1,0 +1,101 @@
+"""The fleet in counts, as the controller answers it: presence, health, versions, alarms, what is under way."""
+
+from edgeward.answers.answer import Answer, Time
+from edgeward.answers.rollouts import Transfer, Verdict
+
+
+class Finding(Answer, frozen=True):
+    """Something that is wrong with the controller."""
+
+    code: str
+    detail: str
+
+
+class Served(Answer, frozen=True):
+    """How many devices serve a version, and what they have measured of it since the controller started."""
+
+    model: str
+    release: int
+    """0: a version that the controller does not know."""
+    devices: int
+    inferences: int
+    errors: int
+    refused: int
+    accuracy: float | None
+    mean_absolute_error: float | None
+    r2: float | None
+
+
+class Sick(Answer, frozen=True):
+    """A device on which the stable version fails as much as the one on trial."""
+
+    device: str
+    model: str
+    detail: str
+
+
+class Source(Answer, frozen=True):
+    """A sensor or a sink that does not work."""
+
+    device: str
+    name: str
+    model: str
+    state: str
+    age_s: float | None
+    error: str
+
+
+class Transferring(Answer, frozen=True):
+    """A version on its way to a device."""
+
+    device: str
+    presence: str
+    model: str
+    release: int
+    done_bytes: int
+    total_bytes: int
+    bytes_s: float
+
+
+class RolloutSummary(Answer, frozen=True):
+    """One rollout without its members."""
+
+    id: str
+    model: str
+    release: int
+    strategy: str
+    status: str
+    open: bool
+    wave: int
+    waves: int
+    reason: str
+    counts: dict[str, int]
+    """Members by outcome."""
+    transfer: Transfer
+    verdicts: tuple[Verdict, ...]
+    created_at: Time
+    created_by: str
+
+
+class Fleet(Answer, frozen=True):
+    """The fleet as it is now."""
+
+    findings: tuple[Finding, ...]
+    """What is wrong with the controller."""
+    devices: int
+    presence: dict[str, int]
+    health: dict[str, int]
+    """Devices by health, the worst first."""
+    faults: dict[str, int]
+    """Devices by the code of what is wrong with them."""
+    serving: tuple[Served, ...]
+    sick: tuple[Sick, ...]
+    sources: dict[str, int]
+    """Sensors and sinks by state."""
+    failing_sources: tuple[Source, ...]
+    bytes_received: int
+    bytes_s: float
+    fetching: int
+    transfers: tuple[Transferring, ...]
+    rollouts: tuple[RolloutSummary, ...]
+    """The newest, newest first."""

@@ -1,0 +1,73 @@
+"""`edgeward device tune`: another configuration for devices, within what their own files allow.
+
+Decides how it is written on a command line. Refuses to know what a device does with it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeward.answers.devices import Device
+from edgeward.cli.model import pairs
+from edgeward.cli.render import json_option
+from edgeward.cli.selection import selected, selection_options, show_answers
+from edgeward.client import Client
+
+
+@click.command()
+@selection_options
+@click.option("--heartbeat-s", type=click.IntRange(1, 86_400), help="Seconds between heartbeats.")
+@click.option("--telemetry-s", type=click.IntRange(1, 86_400), help="Seconds between measurements.")
+@click.option("--pause", "paused", multiple=True, metavar="SENSOR", help="As in `device show`: serial-1; may repeat.")
+@click.option("--capture", "captured", multiple=True, metavar="MODEL=RATE", help="Keep so many rows, 0 to 1.")
+@click.option("--max-connections", type=click.IntRange(1, 512), help="Of local programs.")
+@click.option("--max-body-bytes", type=click.IntRange(1024), help="Of a request of local programs.")
+@json_option
+def tune(
+    names: tuple[str, ...],
+    file: Path | None,
+    paused: tuple[str, ...],
+    captured: tuple[str, ...],
+    *,
+    heartbeat_s: int | None,
+    telemetry_s: int | None,
+    max_connections: int | None,
+    max_body_bytes: int | None,
+    yes: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Send devices another configuration; what is not named here goes back to their own files.
+
+    A device tries it for a minute. It takes back what breaks its serving or its link, and says so in `device show`.
+    """
+    chosen = selected("tune", names, file, given, yes=yes)
+    answers = Client().tune(
+        chosen,
+        heartbeat_s=heartbeat_s,
+        telemetry_s=telemetry_s,
+        paused_sensors=paused,
+        capture={model: {"rate": rate} for model, rate in pairs(captured).items()},
+        max_connections=max_connections,
+        max_body_bytes=max_body_bytes,
+    )
+    show_answers(
+        answers, lambda each: f"sent; edgeward device show {each.device} tells what became of it", as_json=as_json
+    )
+
+
+def config_words(found: Device) -> str:
+    """How a device stands with its remote configuration, in words; empty if it never had one."""
+    wanted, said = found.config, found.config_said
+    if wanted is None:
+        return ""
+    told = {name: value for name, value in found.plain["config"].items() if name != "version" and value}
+    words = ", ".join(f"{name} {value}" for name, value in told.items()) or "nothing beyond its own file"
+    if said is None or wanted.version > max(said.confirmed, said.trial, said.refused):
+        return f"{words}: sent, the device has not said anything about it yet"
+    if wanted.version == said.confirmed:
+        return f"{words}: confirmed"
+    if wanted.version == said.trial:
+        return f"{words}: on trial"
+    return f"{words}: taken back: {said.code}: {said.detail}"

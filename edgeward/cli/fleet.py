@@ -1,0 +1,101 @@
+"""`edgeward fleet` and `edgeward status`: the devices in counts, and whether the controller itself is well.
+
+Decides the words and the exit code of `status`. Refuses to know how health is judged.
+"""
+
+from collections.abc import Iterator
+
+import click
+
+from edgeward.answers.fleet import Fleet
+from edgeward.answers.operators import Health
+from edgeward.cli.render import console, csv_asked, csv_option, how_right, json_option, print_json, print_table, size
+from edgeward.client import Client
+
+FAILING_EXIT = 1
+"""Exit code of `status` where the controller is not well: for scripts and monitors."""
+LATE_PASS_S = 60.0
+"""Since when the last pass is named in seconds rather than as a moment ago."""
+
+
+@click.command()
+@csv_option
+@json_option
+def fleet(*, as_json: bool) -> None:
+    """Show the fleet in counts: presence, health, versions, alarms and the rollouts under way."""
+    found = Client().fleet()
+    if as_json:
+        print_json(found.plain)
+        return
+    rows = [
+        (each.model, f"v{each.release}" if each.release else "unknown", each.devices, each.inferences, each.errors,
+         each.refused, how_right(each))
+        for each in found.serving
+    ]  # fmt: skip
+    if not csv_asked():
+        for line in fleet_lines(found):
+            console.print(line, highlight=False, markup=False)
+    print_table("versions that answer", _COLUMNS, rows)
+
+
+_COLUMNS = ("model", "version", "devices", "inferences", "errors", "refused", "accuracy or error")
+
+
+def fleet_lines(found: Fleet) -> Iterator[str]:
+    """Yields the sentences above the table of versions."""
+    yield f"{found.devices} devices: {_counts(found.presence)}"
+    yield f"health: {_counts(found.health)}"
+    if found.faults:
+        yield f"alarms: {_counts(found.faults)}"
+    for each in found.findings:
+        yield f"the controller: {each.code}: {each.detail}"
+    for code in found.faults:
+        yield f"  which: edgeward device list --code {code}"
+    if found.fetching:
+        yield f"{found.fetching} devices fetch a version, {size(found.bytes_s)}/s together"
+    open_now = [each for each in found.rollouts if each.open]
+    for rollout in open_now:
+        where = f"wave {rollout.wave + 1} of {rollout.waves}"
+        words = f"{rollout.model} v{rollout.release}, {rollout.status}, {where}"
+        yield f"rollout {rollout.id}: {words}: {_counts(rollout.counts)}"
+    if not open_now:
+        yield "no rollout is under way"
+
+
+@click.command()
+@json_option
+def status(*, as_json: bool) -> None:
+    """Say whether the controller is well: its passes, its broker, its disk, what expires. Exit code 1 if not."""
+    client = Client()
+    health = client.health()
+    if as_json:
+        print_json(health.plain)
+    else:
+        for line in status_lines(health, client.fleet()):
+            console.print(line, highlight=False, markup=False)
+    if health.status != "ok":
+        raise click.exceptions.Exit(FAILING_EXIT)
+
+
+def status_lines(health: Health, fleet_now: Fleet) -> Iterator[str]:
+    """Yields what the controller says of itself, in words."""
+    yield f"controller: {health.status}"
+    for each in fleet_now.findings:
+        yield f"  {each.code}: {each.detail}"
+    ago = "a moment" if health.pass_age_s < LATE_PASS_S else f"{health.pass_age_s:.0f} s"
+    yield f"last pass: {ago} ago"
+    yield f"broker: {health.broker}, {'connected' if health.broker_connected else 'NOT connected'}"
+    yield f"disk: {size(health.free_bytes)} free in the data directory"
+    yield f"the first certificate or role expires in {health.expiry_days:.0f} days"
+    yield f"devices: {health.devices}, {_counts(fleet_now.presence)}"
+    lost = {
+        "dropped": health.messages_dropped,
+        "not authentic": health.messages_not_authentic,
+        "put right on the broker": health.retained_put_right,
+    }
+    if any(lost.values()):
+        yield f"messages: {_counts(lost)}"
+
+
+def _counts(counted: dict[str, int]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in counted.items() if count) or "none"

@@ -1,0 +1,107 @@
+"""Which devices a command is about: names, a file of names, or filters; and the question before anything is done.
+
+Decides that nothing is done to more than one device before somebody has seen which, and has said how many they are.
+Refuses to know what is done.
+"""
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from contract.errors import BadInput, Code
+from contract.names import check_device_name
+from edgeward.answers.devices import DeviceAnswer
+from edgeward.answers.table import Table
+from edgeward.cli.device_list import filter_options, filters_of
+from edgeward.cli.render import console, print_json
+from edgeward.client import Client
+
+F = TypeVar("F", bound=Callable[..., Any])
+COLUMNS = ("device", "name")
+"""Headings under which a CSV file may name devices; without a heading it is the first column."""
+SHOWN_NAMES = 10
+"""Names that a preview shows; the others are counted."""
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+from_option = click.option(
+    "--from",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="Names in a file, one a line or a .csv with a column `device`; - for standard input.",
+)
+
+
+def selection_options(command: F) -> F:
+    """Adds names, --from, --yes and the filters of `device list`; the command gets names by `selected`."""
+    for option in (yes_option, filter_options, from_option, click.argument("names", nargs=-1)):
+        command = option(command)
+    return command
+
+
+def selected(verb: str, names: Sequence[str], file: Path | None, given: dict[str, Any], *, yes: bool) -> list[str]:
+    """Returns the devices that a command is about, once somebody has agreed. BadInput where there is none."""
+    found = named(names, file)
+    filters = filters_of(given)
+    if filters.asked():
+        found += [device.device for page in Client().device_pages(filters, None) for device in page.devices]
+        if not found:
+            raise BadInput(Code.SELECTOR_EMPTY, "no device meets these filters: `edgeward device list` takes them, too")
+    if not found:
+        raise BadInput(Code.REQUEST_INVALID, "name a device, or use --from, --label or another filter")
+    found = list(dict.fromkeys(found))
+    agree(verb, found, ask=not yes and (bool(filters.asked()) or len(found) > 1))
+    return found
+
+
+def agree(verb: str, names: Sequence[str], *, ask: bool) -> None:
+    """Shows which devices are meant, and goes on only when somebody has typed how many they are."""
+    if not ask:
+        return
+    count, more = len(names), len(names) - SHOWN_NAMES
+    shown = ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+    click.echo(f"{verb.capitalize()} {count} device{'s' if count != 1 else ''}: {shown}.", err=True)
+    if click.prompt(f"Type {count} to go on", default="", show_default=False, err=True).strip() != str(count):
+        raise click.Abort
+
+
+def named(names: Sequence[str], file: Path | None) -> list[str]:
+    """Returns the names of the command line and of a file."""
+    if file is None:
+        return [*names]
+    if str(file) == "-":
+        return [*names, *read_names(sys.stdin)]
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        return [*names, *read_names(lines)]
+
+
+def read_names(lines: Iterable[str]) -> list[str]:
+    """Names of devices in lines of text: one a line, or CSV. BadInput `name_invalid` names the line."""
+    rows = [(number, row) for number, row in enumerate(csv.reader(lines), 1) if row and not row[0].startswith("#")]
+    if not rows:
+        return []
+    heading = [cell.strip().lower() for cell in rows[0][1]]
+    column = next((heading.index(name) for name in COLUMNS if name in heading), None)
+    found = []
+    for number, row in rows if column is None else rows[1:]:
+        name = row[column or 0].strip() if len(row) > (column or 0) else ""
+        try:
+            found.append(check_device_name(name))
+        except BadInput as error:
+            raise BadInput(error.code, f"line {number}: {error.detail}") from None
+    return found
+
+
+def show_answers(answers: Table[DeviceAnswer], done: Callable[[DeviceAnswer], str], *, as_json: bool) -> None:
+    """Prints what became of each device. Exit code 1 if something was not done."""
+    if as_json:
+        print_json(answers.plain)
+    else:
+        for each in answers:
+            words = f"[red]{each.code}[/]: {each.detail}" if each.code else done(each)
+            console.print(f"{each.device}: {words}", highlight=False)
+    if any(each.code for each in answers):
+        raise click.exceptions.Exit(1)
