@@ -183,6 +183,10 @@ class Client(VersionCalls, AlertCalls):
         asked = f"every={every}&by={by}&since={since}&until={until}"
         return Table(map(TelemetryRow.read, self._transport.get(f"/v1/models/{model}/telemetry?{asked}")))
 
+    def fleet_now(self) -> dict[str, Any]:
+        """The fleet in counts, with its newest rollouts and what is wrong: the JSON that the page shows."""
+        return dict(self._transport.get("/v1/fleet"))
+
     def devices(self) -> Table[Device]:
         """The fleet; in print and in `to_frame()` one row per device and model."""
         return Table(map(Device.read, self._transport.get("/v1/devices")))

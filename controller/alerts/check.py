@@ -32,9 +32,9 @@ def read_alert_file(text: str, source: str) -> AlertFile:
 
 
 def idle_words(text: str, found: AlertFile, source: str, facts: Facts) -> dict[str, str]:
-    """By rule that cannot trip on this fleet, `source:line: why`, with the arithmetic."""
+    """By rule that cannot trip on this fleet, `source:line: why`, with the arithmetic; without a file, only why."""
     return {
-        rule.name: f"{source}:{_line(text, f'rule[{number}]')}: {rule.name}: {words}"
+        rule.name: f"{source}:{_line(text, f'rule[{number}]')}: {rule.name}: {words}" if text else words
         for number, rule in enumerate(found.rule)
         if (words := why_idle(rule, facts))
     }

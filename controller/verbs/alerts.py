@@ -41,7 +41,7 @@ def look_again(state: State, notifier: Notifier) -> None:
         return
     alerts.next_look = began + state.config.alerts.every_s
     facts = alert_facts(state)
-    idle = idle_words(alerts.text, alerts.file, alerts.source or "the rules that ship", facts)
+    idle = idle_words(alerts.text, alerts.file, alerts.source, facts)
     result = look(alerts.file.rule, facts, alerts.records.active, idle)
     alerts.records.save(result)
     alerts.muted = muted(result.active.values(), alerts.records.all_silences(), alerts.file.inhibit, facts.now)
@@ -68,7 +68,7 @@ def _tell(state: State, result: Look) -> None:
         if status.fault and status.fault != before.fault:
             _log.error("rule %s failed, its alerts stay as they were: %s", name, status.fault)
         if status.idle and not before.idle:
-            _log.warning("%s", status.idle)
+            _log.warning("rule %s is not judged: %s", name, status.idle)
     alerts.status = result.status
 
 

@@ -12,10 +12,12 @@ from edgeward.cli.certificate import certificate
 from edgeward.cli.device import device
 from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.model import model
+from edgeward.cli.report import report
 from edgeward.cli.rollout import rollout
 from edgeward.cli.stick import stick
 from edgeward.cli.telemetry import telemetry
 from edgeward.cli.token import token
+from edgeward.cli.top import top
 from edgeward.cli.trust import trust
 from edgeward.cli.version import version
 from edgeward.demo.command import demo
@@ -52,7 +54,8 @@ def page() -> None:
 
 
 for command in (
-    model, version, rollout, alert, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo
+    model, version, rollout, alert, top, report, telemetry, device, stick, trust, certificate, token, audit, backup,
+    restore, demo,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (retire, replace, adopt, retired):
