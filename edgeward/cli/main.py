@@ -6,6 +6,7 @@ import click
 
 from contract.errors import EdgewardError
 from edgeward.cli.alert import alert
+from edgeward.cli.attest import attest
 from edgeward.cli.audit import audit
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
@@ -54,8 +55,8 @@ def page() -> None:
 
 
 for command in (
-    model, version, rollout, alert, top, report, telemetry, device, stick, trust, certificate, token, audit, backup,
-    restore, demo,
+    model, version, rollout, alert, top, report, telemetry, device, stick, trust, certificate, attest, token, audit,
+    backup, restore, demo,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (retire, replace, adopt, retired):

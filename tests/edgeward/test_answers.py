@@ -103,8 +103,8 @@ ANSWERED: dict[str, type[Answer]] = {
 """By schema of the API: the class in which the client answers it."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
-NOT_ASKED = {"FleetView", "Certificate", "Error", "GettableAlert"}
-"""Schemas of calls that the page, a device or a reader of an Alertmanager makes."""
+NOT_ASKED = {"FleetView", "Certificate", "Error", "GettableAlert", "AttestationPage"}
+"""Schemas of calls that the page, a device or a reader of an Alertmanager makes, and what is checked as it was signed."""
 
 SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]
 VERSION = {
