@@ -15,6 +15,7 @@ from controller.alerts.rule import MailReceiver, MeasureName, Rule
 from controller.alerts.shown import alert_view
 from controller.fleet.expiry import DAY_S
 from controller.health import Finding
+from edgeward.cli.main import cli
 from tests.controller.alert_worlds import SHIPPED, START, Said, facts, failed_on, found, of_model, the_only, twin
 
 SENSOR = SensorState(name="serial-1", kind="serial", model="m", state="waiting", error="no such port", row_age_s=9e3)
@@ -67,6 +68,17 @@ def test_every_measure_has_a_case() -> None:
     assert set(CASES) == set(MEASURES) == set(get_args(MeasureName))
 
 
+MADE_ELSEWHERE = {"edgeward model drift m"}
+"""Commands of the room that makes signals, which may not be here yet."""
+
+
+def is_a_command(line: str) -> bool:
+    """Whether the words of a line lead to a command of the CLI."""
+    program, group, name, *_ = line.split()
+    found = cli.commands[group]
+    return program == "edgeward" and (line in MADE_ELSEWHERE or name in getattr(found, "commands", {}))
+
+
 @pytest.mark.parametrize("measure", CASES)
 def test_a_measure_finds_what_it_is_for_and_says_all_that_people_need(measure: Any) -> None:
     keys, judged, labels, words = CASES[measure]
@@ -76,7 +88,7 @@ def test_a_measure_finds_what_it_is_for_and_says_all_that_people_need(measure: A
     assert f"n = {view.n} {view.of}" in view.annotations["test"]
     assert view.annotations["effect"]
     assert view.annotations["clears"].startswith("It ends when ")
-    assert view.annotations["look"].startswith("edgeward ")
+    assert is_a_command(view.annotations["look"])
     assert view.n >= 1
 
 

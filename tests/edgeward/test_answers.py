@@ -104,7 +104,7 @@ ANSWERED: dict[str, type[Answer]] = {
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
 NOT_ASKED = {"FleetView", "Certificate", "Error", "GettableAlert", "AttestationPage"}
-"""Schemas of calls that the page, a device or a reader of an Alertmanager makes, and what is checked as it was signed."""
+"""Schemas of calls that the page, a device or a reader of an Alertmanager makes, or that are checked as signed."""
 
 SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]
 VERSION = {
