@@ -28,6 +28,9 @@ from controller.verbs.health import facts_of, own_expiries
 
 MAX_COST = 0.05
 """Of one core that looks may take: a look at a fleet so large that it takes 1 s is followed by 20 s of rest."""
+MAX_TOLD = 100
+"""Changed alerts of one look that are logged and become events. A reader of events waits for 1,000 at most, and an
+outage of a whole site must not push its other events out. The list of alerts has all."""
 MANY_DEVICES = 2_000
 """Above it rules are judged in a thread: 100,000 devices take seconds, in which the API must answer."""
 MAX_TEXT_BYTES = 256 * 1024
@@ -70,10 +73,12 @@ def _judged(alerts: AlertState, facts: Facts, before: dict[str, Alert]) -> Look:
 def _tell(state: State, result: Look) -> None:
     """Logs and makes events of what has changed, and of rules that have failed or cannot trip."""
     alerts = state.alerts
-    for alert in result.changed:
+    for alert in result.changed[:MAX_TOLD]:
         view = alert_view(alert, alerts.muted.get(alert.fingerprint, NOTHING))
         state.events.tell_alert(view)
         _log.info("alert %s: %s %s: %s", view.fingerprint, view.state, view.name, view.annotations["description"])
+    if len(result.changed) > MAX_TOLD:
+        _log.info("%d more alerts have changed: edgeward alert list", len(result.changed) - MAX_TOLD)
     for name, status in result.status.items():
         before = alerts.status.get(name, RuleStatus())
         alerts.rule_faults += bool(status.fault)

@@ -182,6 +182,17 @@ def test_a_changed_alert_is_an_event_for_whoever_listens(state: State) -> None:
     assert sorted(event.type for event in told) == ["dev.edgeward.alert.firing"] * 5 + ["dev.edgeward.alert.pending"]
 
 
+def test_an_outage_is_a_bounded_number_of_events_and_every_alert_is_in_the_list(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb, "MAX_TOLD", 2)
+    listener = state.events.listen()
+    look(state)
+    assert listener.queue.qsize() == 2
+    ((_, page),) = call(state, ("GET", "/v1/alerts", None))
+    assert page["total"] == 6
+
+
 def test_looks_keep_their_interval_and_take_a_bounded_part_of_a_core(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,6 +205,8 @@ def test_a_controller_that_starts_again_knows_its_alerts_silences_and_what_was_t
     records.put_delivered("g", Delivered(START, ("f",)))
     again = AlertRecords(tables)
     assert (again.active, again.silences, again.delivered) == (records.active, records.silences, records.delivered)
+    again.put_delivered("g", Delivered(START + 1))
+    assert (again.delivered, AlertRecords(tables).delivered) == ({}, {}), "a group of which all is over"
     over = at(START + 90, Look(active=again.active), twins=(twin("a", START + 90),))
     again.save(over)
     last = AlertRecords(tables)
