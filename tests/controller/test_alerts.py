@@ -60,6 +60,11 @@ def test_an_alert_that_comes_and_goes_is_one_alert_while_keep_s_lasts() -> None:
     assert [alert.state for alert in ended.changed] == ["resolved"]
 
 
+def test_the_alerts_of_a_rule_that_is_gone_from_the_file_end_at_once() -> None:
+    fires = at(START + 60, at(START))
+    assert [alert.state for alert in look([], facts(GONE, now=START + 60.5), fires.active, {}).changed] == ["resolved"]
+
+
 def test_a_rule_that_raises_leaves_its_alerts_as_they_were_and_the_other_rules_at_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
