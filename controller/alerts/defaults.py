@@ -27,7 +27,7 @@ RULES = (
         severity="critical",
     ),
     Rule(
-        name="ControllerUnwell", measure="controller_finding", severity="critical",
+        name="ControllerUnwell", measure="controller_finding", severity="critical", for_s=30.0,
         codes=tuple(code for code in CODES if code not in OF_DEVICES),
     ),
     Rule(name="DataContractBroken", measure="contract_breach_ratio", for_s=60.0, keep_s=600.0),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from contract.errors import BadInput, Code, WorldError
 from controller.alerts.alert import MAX_ALERTS_OF_A_RULE, Alert, Look, look
@@ -42,6 +43,29 @@ def test_an_alert_is_pending_fires_and_is_resolved_and_each_step_is_told_once() 
     (ended,) = over.changed
     assert (ended.since, ended.starts_at, ended.ends_at) == (START, START + 60, START + 70)
     assert over.active == {}
+
+
+def test_a_controller_that_starts_again_does_not_say_that_devices_are_back_before_it_could_have_heard_them() -> None:
+    unheard = replace(GONE, seen_at=None, connected=None)
+    fires = at(START + 60, at(START))
+    start = START + 100.0
+    kept = at(start + 1, fires, twins=(unheard,), started_at=start)
+    assert (states(kept), kept.changed) == (["firing"], [])
+    still = at(start + 390, kept, twins=(unheard,), started_at=start)
+    assert [alert.starts_at for alert in still.active.values()] == [START + 60], "found again, and never told twice"
+    heard = at(start + 5, kept, twins=(twin("a", start + 4),), started_at=start)
+    assert [alert.state for alert in heard.changed] == ["resolved"], "it is back"
+
+
+def test_a_ratio_of_devices_waits_after_a_start_until_devices_could_have_been_heard() -> None:
+    rule = Rule(name="R", measure="offline_ratio", above=0.5)
+    fires = at(START, rule=rule)
+    start = START + 100.0
+    unknown, back = replace(GONE, seen_at=None, connected=None), twin("a", start + 95)
+    kept = at(start + 80, fires, rule, twins=(unknown,), started_at=start)
+    assert states(kept) == ["firing"]
+    assert states(at(start + 95, kept, rule, twins=(unknown,), started_at=start)) == ["firing"]
+    assert states(at(start + 95, kept, rule, twins=(back,), started_at=start)) == []
 
 
 def test_what_was_only_pending_leaves_no_trace() -> None:
