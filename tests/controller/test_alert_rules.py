@@ -12,7 +12,7 @@ from controller.alerts.check import idle_words, read_alert_file, why_idle
 from controller.alerts.defaults import DEFAULTS
 from controller.alerts.facts import Facts
 from controller.alerts.measures import MEASURES, wilson_interval
-from controller.alerts.rule import MailReceiver, MeasureName, Rule
+from controller.alerts.rule import AlertmanagerReceiver, MailReceiver, MeasureName, Rule, WebhookReceiver
 from controller.alerts.shown import alert_view, effect_words
 from controller.fleet.expiry import DAY_S
 from controller.health import Finding
@@ -216,11 +216,26 @@ def test_the_shipped_file_is_the_rules_of_the_code() -> None:
 
 
 def test_the_receivers_in_the_comments_of_the_shipped_file_are_right() -> None:
-    lines = [
-        line[1:] if line.startswith("#") and line[1:2] != " " else line for line in SHIPPED.read_text().splitlines()
-    ]
-    kinds = [type(each).__name__ for each in read_alert_file("\n".join(lines), "alerts.toml").receiver]
-    assert kinds == ["WebhookReceiver", "MailReceiver", "AlertmanagerReceiver"]
+    text = re.sub(r"^#(?! )", "", SHIPPED.read_text(), flags=re.MULTILINE)
+    to = ("operators@plant.example",)
+    assert read_alert_file(text, "alerts.toml").receiver == (
+        WebhookReceiver(
+            name="on_call", url="https://hooks.example/edgeward", secret_file="hook.secret",
+            match={"severity": "critical"}, group_by=("alertname",), group_wait_s=10.0, group_interval_s=300.0,
+            repeat_s=14_400.0, send_resolved=True,
+        ),
+        MailReceiver(
+            name="operators", host="smtp.example", sender="edgeward@plant.example", to=to, user="edgeward",
+            password_file="smtp.password", port=587, security="starttls",
+        ),
+        AlertmanagerReceiver(name="prometheus", url="http://127.0.0.1:9093"),
+    )  # fmt: skip
+
+
+def test_receivers_wait_and_repeat_as_the_shipped_file_says_where_they_name_nothing_else() -> None:
+    hook, am = WebhookReceiver(name="h", url="http://x"), AlertmanagerReceiver(name="a", url="http://x")
+    waits = [(each.group_wait_s, each.group_interval_s, each.repeat_s, each.group_by) for each in (hook, am)]
+    assert waits == [(10.0, 300.0, 14_400.0, ("alertname",)), (0.0, 15.0, 60.0, ())]
 
 
 HEAD = '[[rule]]\nname = "A"\nmeasure = '
