@@ -16,6 +16,7 @@ from contract import topics
 from contract.errors import Code, EdgewardError
 from contract.messages import Ack, Report
 from contract.wire import encode
+from controller.background import Background
 from controller.broker.link import ControllerLink
 from controller.broker.messages import farewell
 from controller.broker.process import start_broker
@@ -72,6 +73,7 @@ class Service:
         self._notifier = Notifier(kept.file.receiver, beside, kept.records.put_delivered)
         state.event_fares, state.notifier = self._webhooks.fares, self._notifier
         self._passes = Passes(state.world, state.records, history=_History(state), broker=self, listener=self)
+        self._looks = Background()
         self._tasks: list[asyncio.Task[None]] = []
         self._findings: tuple[Finding, ...] = ()
 
@@ -116,6 +118,7 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._webhooks.stop()
+        await self._looks.stop()
         await self._notifier.stop()
         await state.deliveries.stop()
         if state.bucket is not None:
@@ -239,9 +242,13 @@ class Service:
         self._look_at_alerts()
 
     def _look_at_alerts(self) -> None:
-        """Judges the rules of alerts, also after a pass that failed: that is what some of them are about."""
+        """Begins to judge the rules of alerts, also after a pass that failed: that is what some of them are about."""
+        if not self._looks.tasks:
+            self._looks.begin(self._judge_alerts())
+
+    async def _judge_alerts(self) -> None:
         try:
-            alerts.look_again(self._state, self._notifier)
+            await alerts.look_again(self._state, self._notifier)
         except Exception:  # alerts must not end the passes
             _log.exception("alerts could not be judged, trying again")
 

@@ -12,10 +12,12 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from contract.attestation import Attestation, AttestationPage, Statement
 from contract.errors import BadInput
 from contract.stick import ALL_MESSAGES
 from edgeward import sticks
 from edgeward.alert_calls import AlertCalls
+from edgeward.answers.answer import read
 from edgeward.answers.models import Capture
 from edgeward.answers.operators import (
     AuditEntry,
@@ -245,6 +247,15 @@ class Client(VersionCalls, DeviceCalls, AlertCalls, DriftCalls):
     def revoke_certificate(self, serial: str) -> Certificate:
         """Takes one certificate away; a service of the controller's gets a new one at once."""
         return Certificate.read(self._transport.post(f"/v1/certificates/{serial}/revoke"))
+
+    def attestation(self) -> Attestation:
+        """The fleet's statement about golden sets, which `edgeward attest verify` checks offline."""
+        pages: list[AttestationPage] = []
+        after = ""
+        while after or not pages:
+            pages.append(read(self._transport.get(f"/v1/attestation?after={quote(after, safe='')}"), AttestationPage))
+            after = msgspec.json.decode(pages[-1].statement, type=Statement).next
+        return Attestation(pages=tuple(pages))
 
     def authorities(self) -> Table[Authority]:
         """Authorities that vouch for devices and the broker, oldest first."""

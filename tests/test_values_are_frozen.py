@@ -6,7 +6,14 @@ import pkgutil
 import msgspec
 import pytest
 
-ROOMS = ["agent.core", "contract.trust", "controller.fleet", "controller.gates", "controller.rollout"]
+ROOMS = [
+    "agent.core",
+    "contract.trust",
+    "controller.alerts",
+    "controller.fleet",
+    "controller.gates",
+    "controller.rollout",
+]
 
 
 def structs_of(room: str) -> list[type[msgspec.Struct]]:

@@ -95,11 +95,28 @@ def look(rules: Iterable[Rule], facts: Facts, before: Mapping[str, Alert], idle:
     keep_s = {rule.name: rule.keep_s for rule in rules}
     for fingerprint, alert in before.items():
         if fingerprint not in result.active:
-            if alert.name in kept:
+            if alert.name in kept or _is_unknown_yet(alert, facts):
                 result.active[fingerprint] = alert
             else:
                 _end(alert, facts.now, keep_s.get(alert.name, 0.0), result)
     return result
+
+
+def _is_unknown_yet(alert: Alert, facts: Facts) -> bool:
+    """Whether a controller that has just started cannot tell yet that an alert is over: it has heard nobody so far.
+
+    Otherwise each start would say that devices are back, and minutes later that they are gone.
+    """
+    if alert.seen_at >= facts.started_at:
+        return False
+    if "device" in alert.labels:
+        twin = facts.twins.get(alert.labels["device"])
+        if twin is None or twin.seen_at is not None:
+            return False
+    elif alert.reading.of != "devices":
+        return False
+    waits_s = alert.reading.limit if alert.reading.unit == "s" else 0.0
+    return facts.now - facts.started_at <= facts.silent_s + waits_s
 
 
 def _judge(rule: Rule, facts: Facts, before: Mapping[str, Alert], result: Look, status: RuleStatus) -> None:

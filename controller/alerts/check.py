@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from contract.errors import BadInput, Code
 from contract.toml_config import decode_toml, line_of
+from controller.alerts.device_measures import selected
 from controller.alerts.facts import Facts
 from controller.alerts.measures import MEASURES, wilson_interval
 from controller.alerts.rule import AlertFile, MailReceiver, Rule
@@ -32,9 +33,9 @@ def read_alert_file(text: str, source: str) -> AlertFile:
 
 
 def idle_words(text: str, found: AlertFile, source: str, facts: Facts) -> dict[str, str]:
-    """By rule that cannot trip on this fleet, `source:line: why`, with the arithmetic."""
+    """By rule that cannot trip on this fleet, `source:line: why`, with the arithmetic; without a file, only why."""
     return {
-        rule.name: f"{source}:{_line(text, f'rule[{number}]')}: {rule.name}: {words}"
+        rule.name: f"{source}:{_line(text, f'rule[{number}]')}: {rule.name}: {words}" if text else words
         for number, rule in enumerate(found.rule)
         if (words := why_idle(rule, facts))
     }
@@ -82,8 +83,7 @@ def why_idle(rule: Rule, facts: Facts) -> str:
         return ""
     if rule.model and rule.model not in facts.models:
         return f"there is no model {rule.model!r}: see `edgeward model list`"
-    chosen = [twin for twin in facts.twins.values() if rule.selector.items() <= twin.labels.items()]
-    if not chosen:
+    if not any(True for _ in selected(rule, facts)):
         wanted = ", ".join(f"{name}={text}" for name, text in rule.selector.items())
         return f"none of {len(facts.twins)} devices has {wanted}: it cannot trip; see `edgeward device list`"
     if rule.measure == "unheard_s" and rule.above is not None and rule.above < facts.silent_s:
@@ -91,14 +91,14 @@ def why_idle(rule: Rule, facts: Facts) -> str:
             f"above = {rule.above:g} s is less than the {facts.silent_s:g} s ({facts.silent_s / 3600:.3g} h) after "
             f"which a device is silent (fleet.silent_s): take {facts.silent_s:g} or more"
         )
-    return _why_too_few(rule, chosen) if "min_devices" in MEASURES[rule.measure].keys else ""
+    return _why_too_few(rule, list(selected(rule, facts))) if "min_devices" in MEASURES[rule.measure].keys else ""
 
 
 def _why_too_few(rule: Rule, chosen: list[Twin]) -> str:
     """For a ratio of devices: whether there are enough of them."""
     if rule.by and not any(rule.by in twin.labels for twin in chosen):
         return f"none of {len(chosen)} devices has the label {rule.by}: leave `by` out, or label devices"
-    sizes = Counter(twin.labels.get(rule.by, "") if rule.by else "" for twin in chosen)
+    sizes = Counter(twin.labels.get(rule.by, "") for twin in chosen) if rule.by else {"": len(chosen)}
     most = max(sizes.values())
     where = f"the largest group by {rule.by}" if rule.by else "the selection" if rule.selector else "the fleet"
     if most < rule.min_devices:

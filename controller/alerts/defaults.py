@@ -5,7 +5,7 @@ from controller.health import CODES, OF_DEVICES
 
 RULES = (
     Rule(
-        name="DevicesOffline", measure="offline_ratio", above=0.2, min_devices=5, for_s=120.0, keep_s=60.0,
+        name="DevicesOffline", measure="offline_ratio", above=0.2, min_devices=3, for_s=120.0, keep_s=60.0,
         severity="critical", summary="Many devices are offline or silent",
     ),
     Rule(name="DeviceUnheard", measure="unheard_s", above=300.0, for_s=60.0),
@@ -23,11 +23,11 @@ RULES = (
     Rule(name="RolloutStopped", measure="rollout_stopped"),
     Rule(name="VersionRolledBack", measure="version_rolled_back"),
     Rule(
-        name="VersionFailsOnDevices", measure="rolled_back_ratio", above=0.05, min_devices=10,
+        name="VersionFailsOnDevices", measure="rolled_back_ratio", above=0.05, min_devices=3,
         severity="critical",
     ),
     Rule(
-        name="ControllerUnwell", measure="controller_finding", severity="critical",
+        name="ControllerUnwell", measure="controller_finding", severity="critical", for_s=30.0,
         codes=tuple(code for code in CODES if code not in OF_DEVICES),
     ),
     Rule(name="DataContractBroken", measure="contract_breach_ratio", for_s=60.0, keep_s=600.0),

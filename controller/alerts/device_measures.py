@@ -5,12 +5,11 @@ Decides what is beyond a limit, and what an alert says about it. Refuses to know
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from controller.alerts.facts import Facts, Reading
 from controller.alerts.rule import Rule
 from controller.fleet.expiry import DAY_S
-from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
 
 SOURCE_FAILS = frozenset({"waiting", "failing", "ended"})
@@ -58,15 +57,19 @@ def unheard_s(rule: Rule, facts: Facts) -> Iterator[Reading]:
 
 def device_fault(rule: Rule, facts: Facts) -> Iterator[Reading]:
     """For each device and code, what is wrong with the device."""
-    for twin in selected(rule, facts):
-        if not (twin.faults or twin.reported or twin.clock_off_s or twin.boots):
-            continue
-        for code, words in sorted(faults_of(twin, facts.withdrawn, facts.now).items()):
-            if not rule.codes or code in rule.codes:
+    wanted = rule.selector.items()
+    for device, faults in facts.faults().items():
+        twin = facts.twins[device]
+        for code, words in sorted(faults.items()):
+            if (not rule.codes or code in rule.codes) and wanted <= twin.labels.items():
                 yield _of_device(
-                    twin, (1.0, "faults"), 0.0, f"{twin.device}: {code}: {words}",
-                    f"{twin.device} no longer says {code}", code=code,
-                )  # fmt: skip
+                    twin,
+                    (1.0, "faults"),
+                    0.0,
+                    f"{device}: {code}: {words}",
+                    f"{device} no longer says {code}",
+                    code=code,
+                )
 
 
 def clock_off_s(rule: Rule, facts: Facts) -> Iterator[Reading]:
@@ -86,11 +89,10 @@ def expiry_days(rule: Rule, facts: Facts) -> Iterator[Reading]:
     """For each certificate or role of a device or of the controller, the days that are left."""
     limit = below_of(rule)
     for twin in selected(rule, facts):
-        for what, at in sorted(twin.expiries.items()):
-            left = (at - facts.now) / DAY_S
-            if left < limit and what == "certificate":
-                clears = f"{twin.device} has a certificate that ends in {limit:g} days or later"
-                yield _of_device(twin, (left, "days"), limit, _ends(f"the certificate of {twin.device}", left), clears)
+        left = (twin.expiries.get("certificate", math.inf) - facts.now) / DAY_S
+        if left < limit:
+            clears = f"{twin.device} has a certificate that ends in {limit:g} days or later"
+            yield _of_device(twin, (left, "days"), limit, _ends(f"the certificate of {twin.device}", left), clears)
     if not rule.selector:
         for what, end in sorted(facts.own_expiries.items()):
             left = (end - facts.now) / DAY_S
@@ -98,7 +100,7 @@ def expiry_days(rule: Rule, facts: Facts) -> Iterator[Reading]:
                 yield Reading(
                     {"subject": "controller", "what": what}, left, "days", limit, 1, "dates",
                     _ends(f"the controller's {what}", left), f"it is renewed for {limit:g} days or more",
-                    "edgeward trust show" if what.startswith("role") else "edgeward certificate list",
+                    "edgeward trust status" if what.startswith("role") else "edgeward certificate list",
                 )  # fmt: skip
 
 
@@ -133,9 +135,11 @@ def sink_failing(rule: Rule, facts: Facts) -> Iterator[Reading]:
                 yield _of_device(twin, (1.0, "sinks"), 0.0, words, f"{each.name} takes predictions", sink=each.name)
 
 
-def selected(rule: Rule, facts: Facts) -> Iterator[Twin]:
+def selected(rule: Rule, facts: Facts) -> Iterable[Twin]:
     """The twins of the devices that a rule is about."""
     wanted = rule.selector.items()
+    if not wanted:
+        return facts.twins.values()
     return (twin for twin in facts.twins.values() if wanted <= twin.labels.items())
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
 from controller.health import Finding
 from controller.rollout.model import Rollout
@@ -77,6 +78,14 @@ class Facts:
     signals: Sequence[Signal] = ()
     models: frozenset[str] = frozenset()
     """All models of the registry."""
+    _faults: list[dict[str, dict[str, str]]] = field(default_factory=list)
+
+    def faults(self) -> dict[str, dict[str, str]]:
+        """By device with which something is wrong, the words by code. Several rules read it, so it is made once."""
+        if not self._faults:
+            judged = ((device, faults_of(twin, self.withdrawn, self.now)) for device, twin in self.twins.items())
+            self._faults.append({device: found for device, found in judged if found})
+        return self._faults[0]
 
 
 class Reading(msgspec.Struct, frozen=True):

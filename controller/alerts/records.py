@@ -82,12 +82,14 @@ class AlertRecords:
             del self.silences[name]
 
     def put_delivered(self, group: str, delivered: Delivered) -> None:
-        """Makes durable what a receiver was told."""
+        """Makes durable what a receiver was told; a group of which all is over is forgotten."""
         old = [key for key in self.delivered if key != group][: max(0, len(self.delivered) + 1 - MAX_DELIVERED)]
-        self._tables.write({"delivered_alerts": {**_rows({group: delivered}), **dict.fromkeys(old)}})
-        self.delivered[group] = delivered
-        for key in old:
-            del self.delivered[key]
+        gone = old if delivered.firing else [*old, group]
+        kept = {group: delivered} if delivered.firing else {}
+        self._tables.write({"delivered_alerts": {**_rows(kept), **dict.fromkeys(gone)}})
+        self.delivered.update(kept)
+        for key in gone:
+            self.delivered.pop(key, None)
 
     def all_silences(self) -> Sequence[Silence]:
         """Every silence, newest first."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from contract.attestation import AttestationPage
 from contract.errors import BadInput, Code
 from contract.wire import Message, decode
 from controller.api import operator_views as views
@@ -16,6 +17,7 @@ from controller.fleet.expiry import DAY_S
 from controller.registry.credentials import Credential
 from controller.state import State
 from controller.verbs import certificates
+from controller.verbs.attest import attestation_page
 
 
 class Retirement(Message, frozen=True):
@@ -60,11 +62,19 @@ async def retire_authority(request: web.Request) -> list[views.AuthorityView]:
     return _authorities(request.app[STATE])
 
 
+async def show_attestation(request: web.Request) -> AttestationPage:
+    """Returns a page of the fleet's statement about golden sets: the devices whose names follow `after`."""
+    return attestation_page(request.app[STATE], request.query.get("after", ""))
+
+
 CERTIFICATE_ROUTES = (
     Route("view", "GET", "/v1/certificates", list_certificates, "What was issued", list[views.CertificateView]),
     Route(
         "admin", "POST", "/v1/certificates/{serial}/revoke", revoke_certificate, "Take one certificate away",
         views.CertificateView,
+    ),
+    Route(
+        "view", "GET", "/v1/attestation", show_attestation, "Signed words about golden sets", AttestationPage,
     ),
     Route("view", "GET", "/v1/authorities", list_authorities, "Who vouches for devices", list[views.AuthorityView]),
     Route("admin", "POST", "/v1/authorities", add_authority, "One more authority", list[views.AuthorityView]),

@@ -200,6 +200,11 @@ class Journal:
         """The last heartbeat of every device."""
         return dict(self._db.execute("SELECT device, body FROM reported").fetchall())
 
+    def last_words_after(self, device: str, limit: int) -> list[tuple[str, bytes]]:
+        """(device, last heartbeat) of the devices whose names follow, in the order of their names."""
+        asked = "SELECT device, body FROM reported WHERE device > ? ORDER BY device LIMIT ?"
+        return [(name, body) for name, body in self._db.execute(asked, (device, limit))]
+
     def forget_last_words(self, device: str) -> None:
         """Drops the last heartbeat of a device whose hardware is replaced: another one speaks next."""
         with transaction(self._db):

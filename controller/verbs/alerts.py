@@ -3,6 +3,7 @@
 Decides when rules are judged. Refuses to know what a rule means (`controller.alerts`), and how messages travel.
 """
 
+import asyncio
 import logging
 import secrets
 import time
@@ -17,6 +18,7 @@ from controller.alerts.muting import MAX_SILENCE_S, MAX_SILENCES, NOTHING, Match
 from controller.alerts.routing import Due, due_messages
 from controller.alerts.rule import AlertFile
 from controller.alerts.shown import alert_view
+from controller.alerts.state import AlertState
 from controller.clock import stamp, stamp_of
 from controller.events.attempts import Fare
 from controller.events.notifier import Notifier
@@ -26,6 +28,11 @@ from controller.verbs.health import facts_of, own_expiries
 
 MAX_COST = 0.05
 """Of one core that looks may take: a look at a fleet so large that it takes 1 s is followed by 20 s of rest."""
+MAX_TOLD = 100
+"""Changed alerts of one look that are logged and become events. A reader of events waits for 1,000 at most, and an
+outage of a whole site must not push its other events out. The list of alerts has all."""
+MANY_DEVICES = 2_000
+"""Above it rules are judged in a thread: 100,000 devices take seconds, in which the API must answer."""
 MAX_TEXT_BYTES = 256 * 1024
 """Of a file of alerts that is tried out."""
 TRIED = "EdgewardTest"
@@ -34,15 +41,17 @@ TRIED = "EdgewardTest"
 _log = logging.getLogger("edgeward.alerts")
 
 
-def look_again(state: State, notifier: Notifier) -> None:
+async def look_again(state: State, notifier: Notifier) -> None:
     """Judges the rules and offers due messages, unless it is too early. WorldError `disk_full`: nothing has changed."""
     alerts, began = state.alerts, time.monotonic()
     if began < alerts.next_look:
         return
     alerts.next_look = began + state.config.alerts.every_s
-    facts = alert_facts(state)
-    idle = idle_words(alerts.text, alerts.file, alerts.source or "the rules that ship", facts)
-    result = look(alerts.file.rule, facts, alerts.records.active, idle)
+    facts, before = alert_facts(state), dict(alerts.records.active)
+    if len(facts.twins) > MANY_DEVICES:
+        result = await asyncio.to_thread(_judged, alerts, facts, before)
+    else:
+        result = _judged(alerts, facts, before)
     alerts.records.save(result)
     alerts.muted = muted(result.active.values(), alerts.records.all_silences(), alerts.file.inhibit, facts.now)
     _tell(state, result)
@@ -55,20 +64,28 @@ def look_again(state: State, notifier: Notifier) -> None:
     alerts.next_look = max(alerts.next_look, began + alerts.look_s / MAX_COST)
 
 
+def _judged(alerts: AlertState, facts: Facts, before: dict[str, Alert]) -> Look:
+    """What one look comes to. Its facts are values of one moment, so that it may run in a thread."""
+    idle = idle_words(alerts.text, alerts.file, alerts.source, facts)
+    return look(alerts.file.rule, facts, before, idle)
+
+
 def _tell(state: State, result: Look) -> None:
     """Logs and makes events of what has changed, and of rules that have failed or cannot trip."""
     alerts = state.alerts
-    for alert in result.changed:
+    for alert in result.changed[:MAX_TOLD]:
         view = alert_view(alert, alerts.muted.get(alert.fingerprint, NOTHING))
         state.events.tell_alert(view)
         _log.info("alert %s: %s %s: %s", view.fingerprint, view.state, view.name, view.annotations["description"])
+    if len(result.changed) > MAX_TOLD:
+        _log.info("%d more alerts have changed: edgeward alert list", len(result.changed) - MAX_TOLD)
     for name, status in result.status.items():
         before = alerts.status.get(name, RuleStatus())
         alerts.rule_faults += bool(status.fault)
         if status.fault and status.fault != before.fault:
             _log.error("rule %s failed, its alerts stay as they were: %s", name, status.fault)
         if status.idle and not before.idle:
-            _log.warning("%s", status.idle)
+            _log.warning("rule %s is not judged: %s", name, status.idle)
     alerts.status = result.status
 
 
@@ -79,9 +96,9 @@ def alert_facts(state: State) -> Facts:
         now=time.time(),
         started_at=state.started_at,
         silent_s=world.silent_s,
-        twins=world.durable.twins,
-        rollouts=world.durable.rollouts,
-        withdrawn=world.withdrawn,
+        twins=dict(world.durable.twins),
+        rollouts=dict(world.durable.rollouts),
+        withdrawn=dict(world.withdrawn),
         findings=findings_of(facts_of(state)),
         own_expiries={what: end.timestamp() for what, end in own_expiries(state).items()},
         signals=state.signals(),

@@ -1,14 +1,7 @@
 """The fleet in counts, as the controller answers it: presence, health, versions, alarms, what is under way."""
 
-from edgeward.answers.answer import Answer, Time
-from edgeward.answers.rollouts import Transfer, Verdict
-
-
-class Finding(Answer, frozen=True):
-    """Something that is wrong with the controller."""
-
-    code: str
-    detail: str
+from edgeward.answers.answer import Answer
+from edgeward.answers.rollouts import Finding, RolloutSummary
 
 
 class Served(Answer, frozen=True):
@@ -55,26 +48,6 @@ class Transferring(Answer, frozen=True):
     done_bytes: int
     total_bytes: int
     bytes_s: float
-
-
-class RolloutSummary(Answer, frozen=True):
-    """One rollout without its members."""
-
-    id: str
-    model: str
-    release: int
-    strategy: str
-    status: str
-    open: bool
-    wave: int
-    waves: int
-    reason: str
-    counts: dict[str, int]
-    """Members by outcome."""
-    transfer: Transfer
-    verdicts: tuple[Verdict, ...]
-    created_at: Time
-    created_by: str
 
 
 class Fleet(Answer, frozen=True):

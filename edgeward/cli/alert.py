@@ -154,7 +154,7 @@ def rules(*, as_json: bool) -> None:
         if one.fault:
             tell(f"failed: {one.name}: {one.fault}")
         if one.idle:
-            tell(f"cannot trip: {one.idle}")
+            tell(f"not judged: {one.name}: {one.idle}")
         if one.left_out:
             tell(f"{one.name} found {one.left_out} more than are shown")
 

@@ -6,6 +6,7 @@ import click
 
 from contract.errors import EdgewardError
 from edgeward.cli.alert import alert
+from edgeward.cli.attest import attest
 from edgeward.cli.audit import audit
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
@@ -17,10 +18,12 @@ from edgeward.cli.fleet import fleet, status
 from edgeward.cli.label import label
 from edgeward.cli.model import model
 from edgeward.cli.page import page
+from edgeward.cli.report import report
 from edgeward.cli.rollout import rollout
 from edgeward.cli.stick import stick
 from edgeward.cli.telemetry import telemetry
 from edgeward.cli.token import token
+from edgeward.cli.top import top
 from edgeward.cli.trust import trust
 from edgeward.cli.version import version
 from edgeward.demo.command import demo
@@ -49,8 +52,8 @@ def completion(shell: str) -> None:
 
 
 for command in (
-    model, version, rollout, alert, telemetry, label, fleet, status, device, selector, stick, trust, certificate, token,
-    audit, backup, restore, demo, page,
+    model, version, rollout, alert, top, report, telemetry, label, fleet, status, device, selector, stick, trust,
+    certificate, attest, token, audit, backup, restore, demo, page,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (drift, fairness):

@@ -85,11 +85,12 @@ def _as_parquet(rows: Any, out: Path) -> None:
 
 def _found(wanted: dict[str, str]) -> Table[TelemetryRow]:
     now = datetime.now(UTC)
-    since, until = (_seconds(moment(wanted[name], now)) for name in ("since", "until"))
+    since, until = (seconds_of(moment(wanted[name], now)) for name in ("since", "until"))
     return Client().telemetry(wanted["model"], every=wanted["every"], by=wanted["by"], since=since, until=until)
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
+    """A date as seconds since 1970; 0 for an empty text. BadInput `request_invalid`."""
     if not text:
         return 0.0
     try:

@@ -1,5 +1,6 @@
 """What each measure finds, what an alert says of it, and which files of rules are refused."""
 
+import re
 import tomllib
 from typing import Any, get_args
 
@@ -11,11 +12,12 @@ from controller.alerts.check import idle_words, read_alert_file, why_idle
 from controller.alerts.defaults import DEFAULTS
 from controller.alerts.facts import Facts
 from controller.alerts.measures import MEASURES, wilson_interval
-from controller.alerts.rule import MailReceiver, MeasureName, Rule
-from controller.alerts.shown import alert_view
+from controller.alerts.rule import AlertmanagerReceiver, MailReceiver, MeasureName, Rule, WebhookReceiver
+from controller.alerts.shown import alert_view, effect_words
 from controller.fleet.expiry import DAY_S
 from controller.health import Finding
-from tests.controller.alert_worlds import SHIPPED, START, Said, facts, failed_on, found, of_model, the_only, twin
+from edgeward.cli.main import cli
+from tests.controller.alert_worlds import ROOT, SHIPPED, START, Said, facts, failed_on, found, of_model, the_only, twin
 
 SENSOR = SensorState(name="serial-1", kind="serial", model="m", state="waiting", error="no such port", row_age_s=9e3)
 SINK = SinkState(name="webhook-1", kind="webhook", state="failing", error="HTTP 500")
@@ -67,6 +69,17 @@ def test_every_measure_has_a_case() -> None:
     assert set(CASES) == set(MEASURES) == set(get_args(MeasureName))
 
 
+MADE_ELSEWHERE = {"edgeward model drift m"}
+"""Commands of the room that makes signals, which may not be here yet."""
+
+
+def is_a_command(line: str) -> bool:
+    """Whether the words of a line lead to a command of the CLI."""
+    program, group, name, *_ = line.split()
+    found = cli.commands[group]
+    return program == "edgeward" and (line in MADE_ELSEWHERE or name in getattr(found, "commands", {}))
+
+
 @pytest.mark.parametrize("measure", CASES)
 def test_a_measure_finds_what_it_is_for_and_says_all_that_people_need(measure: Any) -> None:
     keys, judged, labels, words = CASES[measure]
@@ -76,7 +89,7 @@ def test_a_measure_finds_what_it_is_for_and_says_all_that_people_need(measure: A
     assert f"n = {view.n} {view.of}" in view.annotations["test"]
     assert view.annotations["effect"]
     assert view.annotations["clears"].startswith("It ends when ")
-    assert view.annotations["look"].startswith("edgeward ")
+    assert is_a_command(view.annotations["look"])
     assert view.n >= 1
 
 
@@ -90,6 +103,64 @@ def test_a_measure_finds_nothing_in_a_fleet_that_is_well(measure: Any) -> None:
         rollouts=(of_model("completed"),), signals=(Said(low=0.05), Said(kind="estimated_quality", high=0.95)),
     )  # fmt: skip
     assert found(Rule(name="R", measure=measure, **keys), well) == {}
+
+
+SAID = {
+    "offline_ratio": ("ratio", "devices", "device list"), "unheard_s": ("s", "devices", "device show a"),
+    "device_fault": ("faults", "devices", "device show a"), "clock_off_s": ("s", "devices", "device show a"),
+    "expiry_days": ("days", "devices", "device show a"), "sensor_failing": ("sensors", "devices", "device show a"),
+    "sensor_row_age_s": ("s", "devices", "device show a"), "sink_failing": ("sinks", "devices", "device show a"),
+    "rollout_stopped": ("rollouts", "devices", "rollout explain r"),
+    "version_rolled_back": ("rollouts", "devices", "rollout explain r"),
+    "rolled_back_ratio": ("ratio", "devices", "model show m"),
+    "controller_finding": ("findings", "controllers", "audit list"),
+    "contract_breach_ratio": ("ratio", "rows of 12 devices", "model drift m"),
+    "estimated_quality": ("ratio", "rows of 12 devices", "model drift m"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("measure", CASES)
+def test_a_measure_says_its_unit_what_it_counts_and_where_to_look(measure: Any) -> None:
+    keys, judged, *_ = CASES[measure]
+    reading = the_only(found(Rule(name="R", measure=measure, **keys), judged)).reading
+    unit, of, look = SAID[measure]
+    assert (reading.unit, reading.of) == (unit, of)
+    assert reading.look.startswith(f"edgeward {look}")
+
+
+def test_the_page_names_every_measure_with_the_keys_that_it_reads() -> None:
+    page = (ROOT / "docs" / "guides" / "alerts.md").read_text()
+    rows = {cells[0]: set(cells[1:]) for line in page.splitlines() if (cells := re.findall(r"`(\w+)`", line))}
+    for name, measure in MEASURES.items():
+        assert rows[name] == measure.keys, name
+
+
+@pytest.mark.parametrize("measure", [name for name in CASES if "selector" in MEASURES[name].keys])  # type: ignore[index]
+def test_a_selector_leaves_other_devices_out(measure: Any) -> None:
+    keys, judged, *_ = CASES[measure]
+    assert found(Rule(name="R", measure=measure, selector={"site": "elsewhere"}, **keys), judged) == {}
+
+
+def test_the_controllers_own_certificates_and_roles_end_too_each_with_its_command() -> None:
+    own = {"role root": START + DAY_S, "authority ca": START - DAY_S, "certificate server": START + 90 * DAY_S}
+    alerts = found(Rule(name="R", measure="expiry_days", below=7.0), facts(own_expiries=own))
+    told = {(each.labels["what"], each.reading.look, each.reading.detail) for each in alerts.values()}
+    assert told == {
+        ("role root", "edgeward trust status", "the controller's role root ends in 1.0 days"),
+        ("authority ca", "edgeward certificate list", "the controller's authority ca ended 1.0 days ago"),
+    }
+    narrow = Rule(name="R", measure="expiry_days", below=7.0, selector={"site": "a"})
+    assert found(narrow, facts(own_expiries=own)) == {}, "a rule about some devices is not about the controller"
+
+
+def test_a_value_is_said_with_its_interval_and_its_limit_where_it_has_them() -> None:
+    named: tuple[Any, ...] = ("unheard_s", "device_fault", "contract_breach_ratio")
+    alerts = {each: the_only(found(Rule(name="R", measure=each, **CASES[each][0]), CASES[each][1])) for each in named}
+    words = {each: effect_words(alert.reading) for each, alert in alerts.items()}
+    assert words == {
+        "unheard_s": "400 s, limit 300", "device_fault": "1 faults",
+        "contract_breach_ratio": "0.2 [0.15, 0.25] ratio, limit 0.1",
+    }  # fmt: skip
 
 
 def test_an_estimate_alerts_with_its_whole_interval_and_only_while_it_is_valid() -> None:
@@ -145,11 +216,26 @@ def test_the_shipped_file_is_the_rules_of_the_code() -> None:
 
 
 def test_the_receivers_in_the_comments_of_the_shipped_file_are_right() -> None:
-    lines = [
-        line[1:] if line.startswith("#") and line[1:2] != " " else line for line in SHIPPED.read_text().splitlines()
-    ]
-    kinds = [type(each).__name__ for each in read_alert_file("\n".join(lines), "alerts.toml").receiver]
-    assert kinds == ["WebhookReceiver", "MailReceiver", "AlertmanagerReceiver"]
+    text = re.sub(r"^#(?! )", "", SHIPPED.read_text(), flags=re.MULTILINE)
+    to = ("operators@plant.example",)
+    assert read_alert_file(text, "alerts.toml").receiver == (
+        WebhookReceiver(
+            name="on_call", url="https://hooks.example/edgeward", secret_file="hook.secret",
+            match={"severity": "critical"}, group_by=("alertname",), group_wait_s=10.0, group_interval_s=300.0,
+            repeat_s=14_400.0, send_resolved=True,
+        ),
+        MailReceiver(
+            name="operators", host="smtp.example", sender="edgeward@plant.example", to=to, user="edgeward",
+            password_file="smtp.password", port=587, security="starttls",
+        ),
+        AlertmanagerReceiver(name="prometheus", url="http://127.0.0.1:9093"),
+    )  # fmt: skip
+
+
+def test_receivers_wait_and_repeat_as_the_shipped_file_says_where_they_name_nothing_else() -> None:
+    hook, am = WebhookReceiver(name="h", url="http://x"), AlertmanagerReceiver(name="a", url="http://x")
+    waits = [(each.group_wait_s, each.group_interval_s, each.repeat_s, each.group_by) for each in (hook, am)]
+    assert waits == [(10.0, 300.0, 14_400.0, ("alertname",)), (0.0, 15.0, 60.0, ())]
 
 
 HEAD = '[[rule]]\nname = "A"\nmeasure = '

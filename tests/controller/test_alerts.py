@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from contract.errors import BadInput, Code, WorldError
 from controller.alerts.alert import MAX_ALERTS_OF_A_RULE, Alert, Look, look
@@ -44,6 +45,29 @@ def test_an_alert_is_pending_fires_and_is_resolved_and_each_step_is_told_once() 
     assert over.active == {}
 
 
+def test_a_controller_that_starts_again_does_not_say_that_devices_are_back_before_it_could_have_heard_them() -> None:
+    unheard = replace(GONE, seen_at=None, connected=None)
+    fires = at(START + 60, at(START))
+    start = START + 100.0
+    kept = at(start + 1, fires, twins=(unheard,), started_at=start)
+    assert (states(kept), kept.changed) == (["firing"], [])
+    still = at(start + 390, kept, twins=(unheard,), started_at=start)
+    assert [alert.starts_at for alert in still.active.values()] == [START + 60], "found again, and never told twice"
+    heard = at(start + 5, kept, twins=(twin("a", start + 4),), started_at=start)
+    assert [alert.state for alert in heard.changed] == ["resolved"], "it is back"
+
+
+def test_a_ratio_of_devices_waits_after_a_start_until_devices_could_have_been_heard() -> None:
+    rule = Rule(name="R", measure="offline_ratio", above=0.5)
+    fires = at(START, rule=rule)
+    start = START + 100.0
+    unknown, back = replace(GONE, seen_at=None, connected=None), twin("a", start + 95)
+    kept = at(start + 80, fires, rule, twins=(unknown,), started_at=start)
+    assert states(kept) == ["firing"]
+    assert states(at(start + 95, kept, rule, twins=(unknown,), started_at=start)) == ["firing"]
+    assert states(at(start + 95, kept, rule, twins=(back,), started_at=start)) == []
+
+
 def test_what_was_only_pending_leaves_no_trace() -> None:
     over = at(START + 30, at(START), twins=(twin("a", START + 30),))
     assert (over.active, over.changed, len(over.gone)) == ({}, [], 1)
@@ -58,6 +82,11 @@ def test_an_alert_that_comes_and_goes_is_one_alert_while_keep_s_lasts() -> None:
     assert (held.changed, again.changed) == ([], [])
     ended = at(START + 99, again, rule, twins=(twin("a", START + 99),))
     assert [alert.state for alert in ended.changed] == ["resolved"]
+
+
+def test_the_alerts_of_a_rule_that_is_gone_from_the_file_end_at_once() -> None:
+    fires = at(START + 60, at(START))
+    assert [alert.state for alert in look([], facts(GONE, now=START + 60.5), fires.active, {}).changed] == ["resolved"]
 
 
 def test_a_rule_that_raises_leaves_its_alerts_as_they_were_and_the_other_rules_at_work(
@@ -205,6 +234,8 @@ def test_a_controller_that_starts_again_knows_its_alerts_silences_and_what_was_t
     records.put_delivered("g", Delivered(START, ("f",)))
     again = AlertRecords(tables)
     assert (again.active, again.silences, again.delivered) == (records.active, records.silences, records.delivered)
+    again.put_delivered("g", Delivered(START + 1))
+    assert (again.delivered, AlertRecords(tables).delivered) == ({}, {}), "a group of which all is over"
     over = at(START + 90, Look(active=again.active), twins=(twin("a", START + 90),))
     again.save(over)
     last = AlertRecords(tables)

@@ -133,8 +133,8 @@ ANSWERED: dict[str, type[Answer]] = {
 """By schema of the API: the class in which the client answers it."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
-NOT_ASKED = {"Certificate", "Error", "GettableAlert", "Lineage", "Quality", "RolloutPage"}
-"""Schemas of calls that the page or a device makes."""
+NOT_ASKED = {"AttestationPage", "Certificate", "Error", "GettableAlert", "Lineage", "Quality", "RolloutPage"}
+"""Schemas of calls that the page, a device or a reader of an Alertmanager makes, or that are checked as signed."""
 
 SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]
 VERSION = {

@@ -107,6 +107,8 @@ def test_a_device_dies_and_people_hear_of_it_silence_it_and_hear_that_it_is_back
         actions = [entry.action for entry in client.audit_entries(action="alert")]
         assert actions == ["alert silence"]
         assert [(each.name, each.error) for each in client.alert_receivers()] == [("hook", ""), ("operators", "")]
+        assert "hook took the message" in run("edgeward", "alert", "test", "--receiver", "hook", site=site)
+        assert events_of(hook)[-1]["data"]["firing"][0]["name"] == "EdgewardTest"
     finally:
         site.stop()
         hook.shutdown()

@@ -1,0 +1,74 @@
+"""A fleet's statement that devices answered the golden sets of their versions, which anybody can check offline.
+
+Decides what is stated and what is signed. Each device has signed its own heartbeat; an authority of the fleet signs
+whose keys are whose, and which golden set each version has. Refuses to know keys and files.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from contract.wire import Said
+
+MAX_DEVICES_OF_A_PAGE = 2_000
+"""Devices of one page: 4 MB. A larger fleet is several pages, each signed by itself."""
+MAX_AGE_S = 7 * 86_400
+"""A heartbeat that was said longer before the statement proves nothing: a device proves itself every hour."""
+_KIND = b"application/vnd.edgeward.attestation+json"
+
+
+class AttestedVersion(Said, frozen=True):
+    """A version that devices may run, and the questions that it must answer."""
+
+    model: str
+    release: int
+    digest: str
+    golden: str
+    """The digest of its golden set."""
+    rows: int
+    """How many questions that are."""
+
+
+class AttestedDevice(Said, frozen=True):
+    """A device's own words, and the keys by which it may sign them."""
+
+    device: str
+    public_keys: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)]
+    """In PEM. Empty: it has none, and its words prove nothing."""
+    heartbeat: str
+    """Its newest heartbeat as JSON, with its signature."""
+
+
+class Statement(Said, frozen=True):
+    """What one page states."""
+
+    made_at: float
+    """Seconds since 1970."""
+    after: str
+    """The device after whose name the page begins; empty for the first page."""
+    next: str
+    """The device after whose name the next page begins; empty for the last page. So no page can be left out."""
+    versions: tuple[AttestedVersion, ...]
+    devices: Annotated[tuple[AttestedDevice, ...], msgspec.Meta(max_length=MAX_DEVICES_OF_A_PAGE)]
+
+
+class AttestationPage(Said, frozen=True):
+    """A statement as the bytes that were signed, and by whom."""
+
+    statement: str
+    """JSON of a `Statement`."""
+    authority: str
+    """The certificate of the authority, in PEM."""
+    signature: str
+
+
+class Attestation(Said, frozen=True):
+    """All pages: what a file holds."""
+
+    pages: tuple[AttestationPage, ...]
+
+
+def signed_bytes(statement: str) -> bytes:
+    """The bytes that the signature of a page covers."""
+    body = statement.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(_KIND), _KIND, len(body), body)

@@ -1,0 +1,1 @@
+"""A report over a span of time: what is gathered, and the page that it becomes."""
