@@ -62,7 +62,8 @@ class VersionCalls:
         """Converts, verifies and registers a version; what the controller knows about it.
 
         `model` is a fitted estimator or pipeline, ONNX bytes, a path to .onnx or .skops, or the path of a folder:
-        MLflow's, Hugging Face's or an OCI layout. `sample` holds rows as devices will see them: a DataFrame, an array
+        MLflow's, Hugging Face's or an OCI layout, or `models:/name@alias` on the MLflow server that
+        MLFLOW_TRACKING_URI names. `sample` holds rows as devices will see them: a DataFrame, an array
         (rows, ...), or arrays by input name; a folder that `export_folder` wrote brings its own. `variants` are smaller
         forms to make as well, for devices on which the full one does not fit; those that answer otherwise are left out.
 
@@ -221,6 +222,10 @@ class VersionCalls:
         from edgeward.exports.folders import write_folder
 
         return write_folder(collect(self.version(model, release), self._blob), directory, form, sign_with)
+
+    def artifact_bytes(self, digest: str) -> bytes:
+        """The bytes of an artifact by its digest, as devices get them."""
+        return self._blob(digest)
 
     def _blob(self, digest: str) -> bytes:
         return self._transport.fetch(f"/v1/blobs/{digest}")

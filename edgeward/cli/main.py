@@ -8,6 +8,7 @@ from contract.errors import EdgewardError
 from edgeward.cli.audit import audit
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
+from edgeward.cli.data import data
 from edgeward.cli.device import device
 from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.model import model
@@ -53,7 +54,8 @@ def page() -> None:
 
 
 for command in (
-    model, version, run, pipeline, rollout, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo
+    model, version, run, pipeline, data, rollout, telemetry, device, stick, trust, certificate, token, audit, backup,
+    restore, demo,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (retire, replace, adopt, retired):

@@ -136,7 +136,7 @@ def _last_start(store: RunStore, name: str) -> float | None:
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
     if wrong := [each for each in texts if "=" not in each]:
         raise BadInput(Code.REQUEST_INVALID, f"-p {wrong[0]!r}: expected NAME=VALUE")
-    return dict((name, value) for name, _, value in (each.partition("=") for each in texts))
+    return {name: value for name, _, value in (each.partition("=") for each in texts)}
 
 
 def _say(state: StepState) -> None:

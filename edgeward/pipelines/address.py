@@ -1,7 +1,7 @@
 """The address of a step: a digest of its code, its inputs and its parameters. The same address never runs twice.
 
-Decides what counts as the code of a step: its function, all that it names at the top level of its file, files beside it,
-and the versions of the libraries that these import. Refuses to know what a step does.
+Decides what counts as the code of a step: its function, all that it names at the top level of its file, files beside
+it, and the versions of the libraries that these import. Refuses to know what a step does.
 """
 
 import ast

@@ -193,7 +193,7 @@ def _take(progress: _Progress, name: str, address: str, result: Result, status: 
             kind=result.kind,
             took_s=result.took_s,
             peak_mb=result.peak_mb,
-        )  # fmt: skip
+        )
     )
 
 

@@ -58,7 +58,8 @@ class DaskWorkers:
             words = f"{SCHEME}{address} needs Dask distributed: pip install 'edgeward[dask]'"
             raise BadInput(Code.CONFIG_INVALID, words) from None
         try:
-            self._client: Any = distributed.Client(f"tcp://{address}", timeout=CONNECT_S, set_as_default=False)
+            connect: Any = distributed.Client
+            self._client: Any = connect(f"tcp://{address}", timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError) as error:
             words = f"no Dask scheduler at {address}: {error}; start one with `dask scheduler`"
             raise WorldError(Code.REQUEST_INVALID, words[:400]) from None

@@ -4,7 +4,6 @@ Decides what is asked; what cannot be found out is left out, never guessed. Refu
 """
 
 import hashlib
-import os
 import platform
 import subprocess
 import sys
@@ -39,10 +38,10 @@ def entry(ordinal: int) -> Entry:
     arguments = tuple(sys.orig_argv[1:])
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     if main is None or "ipykernel" in sys.modules:
-        return Entry((), os.getcwd(), ordinal=ordinal)
+        return Entry((), str(Path.cwd()), ordinal=ordinal)
     script = str(Path(main).absolute())
     digest = hashlib.sha256(Path(main).read_bytes()).hexdigest() if Path(main).is_file() else ""
-    return Entry(arguments, os.getcwd(), script, digest, ordinal)
+    return Entry(arguments, str(Path.cwd()), script, digest, ordinal)
 
 
 def environment() -> Environment:

@@ -5,6 +5,7 @@ Decides scales and how many columns and rows a picture takes. Refuses to know wh
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from contract.errors import BadInput, Code
@@ -57,7 +58,7 @@ def _joined(
         for step, value in series
     ]
     dots = set(places)
-    for (x0, y0), (x1, y1) in zip(places, places[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(places):
         count = max(abs(x1 - x0), abs(y1 - y0), 1)
         dots |= {(x0 + (x1 - x0) * at // count, y0 + (y1 - y0) * at // count) for at in range(count)}
     return dots

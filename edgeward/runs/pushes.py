@@ -1,7 +1,7 @@
 """A push from within a run: what the version is told of the run, and what the run keeps of the version.
 
-Decides that a reproduction pushes nothing. Refuses to know how a version is pushed. Imports runs only where one is open:
-a push without one costs nothing more.
+Decides that a reproduction pushes nothing. Refuses to know how a version is pushed. Imports runs only where one is
+open: a push without one costs nothing more.
 """
 
 import sys
@@ -26,7 +26,7 @@ def open_run(run: "Run | None") -> "Run | None":
 
 
 def told_by(run: "Run", told: dict[str, Any]) -> dict[str, Any]:
-    """What the controller is told of a version, with the run's id, metrics and data; what the caller said comes first."""
+    """What the controller is told of a version, with the run's id, metrics and data; the caller's words come first."""
     record = run.record
     sets = sorted({each.data_set for each in record.data if each.data_set})
     found = told | {"run": run.id, "data_sets": sorted({*told["data_sets"], *sets})}

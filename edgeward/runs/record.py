@@ -1,4 +1,4 @@
-"""The record of one run: parameters, metrics, data, code, environment, seeds, threads, artifacts, and the entry that made it.
+"""The record of one run: parameters, metrics, data, code, environment, seeds, threads, artifacts, and its entry.
 
 Decides what a run is made of, and what its result is: the digests of its artifacts and models. Refuses to know where
 records are kept.

@@ -1,7 +1,7 @@
 """Repeats a recorded run and says "same digest", or names the cause of the difference.
 
 Decides what an experiment restores and how: code from the commit and its difference, rows and seeds from the record,
-libraries from the lock, threads and kernel by the environment. Refuses to know which experiments are needed (`factors`).
+libraries from the lock, threads and kernel by the environment. Refuses to know which experiments are needed.
 """
 
 import contextlib

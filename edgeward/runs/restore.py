@@ -26,7 +26,7 @@ KERNEL_VARIABLE = "OPENBLAS_CORETYPE"
 
 def variables(restored: Sequence[Difference], recorded: Record) -> dict[str, str]:
     """The environment variables that restore threads, the kernel and the seed of hashes."""
-    found = {}
+    found: dict[str, str] = {}
     kinds = {each.kind for each in restored}
     if "threads" in kinds and recorded.threads.counts:
         found |= dict.fromkeys(THREAD_VARIABLES, str(min(recorded.threads.counts.values())))

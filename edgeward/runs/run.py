@@ -1,7 +1,7 @@
-"""`with edgeward.run("name") as run:` — one run while it goes on.
+"""`with edgeward.run("name") as run:`, one run while it goes on.
 
-Decides what is written when: a record at the start, again with each artifact and at the end; numbers at once. Refuses to
-know how runs are listed, compared or repeated.
+Decides what is written when: a record at the start, again with each artifact and at the end; numbers at once. Refuses
+to know how runs are listed, compared or repeated.
 """
 
 import os
@@ -128,7 +128,7 @@ class Run:
         if self._repeated is not None:
             number = self._repeated.seed(number)
         random.seed(number)
-        np.random.seed(number % 2**32)  # noqa: NPY002 - libraries still draw from the global one
+        np.random.seed(number % 2**32)
         self._change(seeds=self._record.seeds | {"seed": str(number)})
         return number
 

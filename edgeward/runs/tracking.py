@@ -90,7 +90,7 @@ class Tracking:
         if self._given_up:
             return {}
         try:
-            headers = {"Content-Type": kind} | _authorization()
+            headers = {"Content-Type": kind} | authorization()
             answer = self._pool.request(method, self._uri + path, body=body, headers=headers)
             if answer.status >= 400 and answer.status != also:
                 self._give_up(f"HTTP {answer.status} {answer.data[:200].decode(errors='replace')}")
@@ -104,7 +104,7 @@ class Tracking:
     def _give_up(self, why: str) -> None:
         self._given_up = True
         words = f"edgeward: MLflow at {self._uri} is told nothing more of this run, which goes on: {why}"
-        print(words, file=sys.stderr)  # noqa: T201 - to the person at the script, who set the address
+        print(words, file=sys.stderr)
 
 
 def open_tracking(uri: str | None, experiment: str, run: str) -> Tracking | None:
@@ -115,7 +115,7 @@ def open_tracking(uri: str | None, experiment: str, run: str) -> Tracking | None
     return Tracking(wanted, experiment, run)
 
 
-def _authorization() -> dict[str, str]:
+def authorization() -> dict[str, str]:
     """As MLflow's own client: MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD."""
     if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
         return {"Authorization": f"Bearer {token}"}

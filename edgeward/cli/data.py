@@ -1,0 +1,8 @@
+"""`edgeward data`."""
+
+import click
+
+
+@click.group()
+def data() -> None:
+    """Data."""
