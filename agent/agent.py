@@ -35,6 +35,7 @@ from agent.stimuli import (
 )
 from agent.transfer.download import Download
 from agent.uplink.captures import Captures
+from agent.uplink.erasing import Erasing
 from agent.uplink.faults import Faults
 from agent.uplink.reporter import Reporter
 from contract import topics
@@ -80,7 +81,7 @@ class Agent:
         self._runtime = runtime
         self._stepper = stepper
         self._reporter = reporter
-        self._captures = captures
+        self._captures, self._erasing = captures, Erasing(captures)
         self._wall_clock = wall_clock
         self.dropped = dropped
         self._faults = Faults()
@@ -292,6 +293,8 @@ class Agent:
             self._refuse(WAITING, error, now)
         if not found.refused and (found.is_desired or found.admitted):
             self._faults.over(WAITING)
+        if found.is_desired and self._erasing.take(found.erasures):
+            self._heartbeat_at = now
         if found.is_desired and not self._pruned:
             self._pruned = True
             self._stepper.prune(now)
@@ -353,6 +356,7 @@ class Agent:
             self._stepper.step(name, TimerFired(), now)
 
     def _heartbeat(self, now: float) -> None:
+        self._erasing.try_again()
         self._heartbeat_at = now + self._intervals.heartbeat_s
         for name, model in self.models.items():
             self._stepper.step(name, model.prove(now), now)
@@ -360,9 +364,8 @@ class Agent:
         identity, uptime_s, date = self._identity, now - self._booted_at, self._wall_clock()
         self._faults.look(self._stepper.disk_fault, self._documents.clock_fault(date) if self._documents else None)
         at, faults = max(0, int(date.timestamp())), self._faults.by_code()
-        self._reporter.heartbeat(
-            self._runtime.hardware(), identity, states, uptime_s, self.expiries, at=at, faults=faults
-        )
+        hardware, done = self._runtime.hardware(), self._erasing.done
+        self._reporter.heartbeat(hardware, identity, states, uptime_s, self.expiries, at=at, faults=faults, erased=done)
 
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._intervals.telemetry_s

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.blobs import Blob
+from contract.erasure import MAX_ERASURES, Erasure
 from contract.versions import MAX_VERSION
 from contract.wire import Message
 
@@ -125,3 +126,5 @@ class EdgeFields(Message, frozen=True):
     withdrawn: Annotated[dict[str, Generation], msgspec.Meta(max_length=MAX_WITHDRAWN)] = {}
     """Models that the device shall no longer run, by the generation of that order. A model that is named nowhere stays
     as it is: a controller that was restored, or that took a device over, does not know all that it has."""
+    erasures: Annotated[tuple[Erasure, ...], msgspec.Meta(max_length=MAX_ERASURES)] = ()
+    """Captured rows that the device shall delete. It says in its heartbeat which of these orders are done."""

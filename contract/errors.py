@@ -93,6 +93,7 @@ class Code(StrEnum):
     UNKNOWN_DEVICE = "unknown_device"  # it has never reported: see `edgeward device list`
     UNKNOWN_BLOB = "unknown_blob"  # no device is to have it now: look at the digest, and at `edgeward rollout list`
     UNKNOWN_ROLLOUT = "unknown_rollout"  # see `edgeward rollout list`
+    UNKNOWN_DATA_SET = "unknown_data_set"  # see `edgeward data list`; the rows of a version may be deleted
     NOT_SIGNED = "not_signed"  # the gates have passed, the release signer has not signed: edgeward trust sign MODEL
     GATES_NOT_PASSED = "gates_not_passed"  # the version's gates have not passed
     # rollouts and the API

@@ -197,6 +197,8 @@ class Heartbeat(Said, frozen=True):
     sinks: Annotated[tuple[SinkState, ...], msgspec.Meta(max_length=MAX_SENSORS)] = ()
     expiries: Annotated[dict[Short, Count], msgspec.Meta(max_length=32)] = {}
     """When certificates and roles expire that the device has or relies on, by name, in seconds since 1970."""
+    erased: Annotated[dict[Short, Count], msgspec.Meta(max_length=16)] = {}
+    """Orders to delete captured rows that are done, of those in the newest document: rows deleted by the order's id."""
     nonce: Short = ""
     """Asks for a document that repeats it: the proof that nobody replays an old one."""
     signature: Signature = ""

@@ -15,6 +15,7 @@ from agent.ports import Link
 from agent.stimuli import Identity
 from agent.trust.pending import Pending
 from contract import topics
+from contract.erasure import Erasure
 from contract.errors import BadInput, Code
 from contract.trust import chain
 from contract.trust.chain import FollowedInPartError
@@ -31,6 +32,8 @@ class Found(msgspec.Struct, frozen=True):
     refused: tuple[BadInput, ...] = ()
     withdrawn: Mapping[str, int] = {}
     """Models that the device shall no longer run, by the generation of that order."""
+    erasures: tuple[Erasure, ...] = ()
+    """Captured rows to delete."""
     new_director: bool = False
     """Whether another key than before says what runs here: it numbers what it says by itself."""
     is_desired: bool = False
@@ -155,7 +158,13 @@ class Documents:
         self._link.subscribe([topics.model_role(name) for name in named])
         found = self._admit(now)
         rotated = numbered_by != high_water.keyids
-        return msgspec.structs.replace(found, withdrawn=document.withdrawn, new_director=rotated, is_desired=True)
+        return msgspec.structs.replace(
+            found,
+            withdrawn=document.withdrawn,
+            erasures=document.erasures,
+            new_director=rotated,
+            is_desired=True,
+        )
 
     def begin_numbering(self) -> None:
         """Makes durable that the records of models hold no generation of a former director any more."""

@@ -19,6 +19,7 @@ from tuf.api.serialization.json import CanonicalJSONSerializer, JSONSerializer
 
 from contract.blobs import sha256_hex
 from contract.desired import DesiredTarget, EdgeFields
+from contract.erasure import Erasure
 from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from contract.names import check_name, parse_target_path, target_path
@@ -85,6 +86,10 @@ def read_model_role(role: Targets, model: str) -> ModelRole:
     return ModelRole(manifests, floor)
 
 
+_LEFT_OUT = ("withdrawn", "erasures")
+"""Fields that stand in a document only where they say something: older agents do not know them."""
+
+
 def sign_desired(
     device: str,
     wanted: tuple[Wanted, ...],
@@ -95,6 +100,7 @@ def sign_desired(
     signer: Signer,
     nonce: str = "",
     withdrawn: Mapping[str, int] | None = None,
+    erasures: tuple[Erasure, ...] = (),
 ) -> bytes:
     """Returns the desired document of `device` as JSON, signed by the director."""
     targets = {}
@@ -104,7 +110,8 @@ def sign_desired(
         targets[path] = TargetFile(want.length, {"sha256": want.sha256}, path, fields)
     edge = EdgeFields(protocol=PROTOCOL, device=device, issued=issued.isoformat(timespec="seconds"), nonce=nonce)
     plain = msgspec.structs.asdict(edge) | {"withdrawn": dict(withdrawn or {})}
-    extra = {"x-edge": {name: value for name, value in plain.items() if name != "withdrawn" or value}}
+    plain["erasures"] = msgspec.to_builtins(erasures)
+    extra = {"x-edge": {name: value for name, value in plain.items() if name not in _LEFT_OUT or value}}
     return sign(Targets(version=version, expires=expires, targets=targets, unrecognized_fields=extra), signer)
 
 
@@ -141,6 +148,7 @@ def read_desired(raw: bytes, targets: Targets) -> Desired:
         edge.nonce,
         wanted,
         edge.withdrawn,
+        edge.erasures,
     )
 
 

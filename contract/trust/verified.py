@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from contract.desired import DesiredTarget
+from contract.erasure import Erasure
 from contract.manifest import Manifest
 from contract.wire import Message
 
@@ -71,6 +72,8 @@ class Desired(msgspec.Struct, frozen=True):
     wanted: tuple[Wanted, ...]
     withdrawn: Mapping[str, int] = {}
     """Models that the device shall no longer run, by the generation of that order."""
+    erasures: tuple[Erasure, ...] = ()
+    """Captured rows that the device shall delete."""
 
 
 class ModelRole(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
 from controller.api.body import PUSHES, while_connected
 from controller.api.certificate_routes import CERTIFICATE_ROUTES
+from controller.api.data_routes import DATA_ROUTES
 from controller.api.device_life_routes import DEVICE_LIFE_ROUTES
 from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
@@ -184,6 +185,7 @@ ROUTES = (
     Route("view", "GET", "/v1/devices", list_devices, "The fleet", list[views.DeviceView]),
     Route("view", "GET", "/v1/devices/{device}", show_device, "One device and its history", views.DeviceDetail),
     *BLOB_ROUTES,
+    *DATA_ROUTES,
     *STICK_ROUTES,
     *ROLLOUT_ROUTES,
     *TELEMETRY_ROUTES,

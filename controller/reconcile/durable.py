@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from contract.blobs import Blob
 from contract.desired import Delivery
+from contract.erasure import Erasure
 from contract.errors import BadInput
 from contract.kept import row_reader
 from contract.messages import Heartbeat
@@ -44,6 +45,7 @@ class DesiredSide(msgspec.Struct, frozen=True):
     past_boots: tuple[tuple[int, int], ...] = ()
     """(id, highest number) of earlier starts of its agent: what they said is never news again."""
     withdrawn: dict[str, int] = {}
+    erasures: tuple[Erasure, ...] = ()
 
 
 _desired_side = row_reader(DesiredSide)
@@ -236,6 +238,7 @@ def _with_side(twin: Twin, side: DesiredSide) -> Twin:
         desired=side.desired,
         answered=side.answered,
         withdrawn=side.withdrawn,
+        erasures=side.erasures,
         boots=replace(of_past(side.past_boots), current=twin.boots.current),
     )
 
@@ -251,6 +254,7 @@ def device_rows(twins: Iterable[Twin]) -> dict[str, bytes]:
                 answered=twin.answered,
                 past_boots=twin.boots.kept(),
                 withdrawn=twin.withdrawn,
+                erasures=twin.erasures,
             )
         )
         for twin in twins

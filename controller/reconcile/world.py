@@ -106,6 +106,8 @@ class Caches:
     """Devices that are new or have other labels now: a rollout may have become about them."""
     waiting: set[str] = field(default_factory=set)
     """Devices that have not acted on their document, as far as they say themselves."""
+    reordered: set[str] = field(default_factory=set)
+    """Devices to whose document an operator has added an order: it is issued again in the next pass."""
     published_at: dict[str, float] = field(default_factory=dict)
     """When a device's document was last published."""
     sweep_at: float = 0.0

@@ -16,7 +16,7 @@ from contract.errors import BadInput, Code
 from contract.tensors import Array
 
 Read = Callable[[str], bytes]
-_ADVICE = "log it with mlflow.onnx, mlflow.xgboost, a lightgbm Booster, or serialization_format='skops'; a pickle is not taken"
+_ADVICE = "log it with mlflow.onnx or mlflow.xgboost, or serialization_format='skops'; a pickle is not taken"
 
 
 def model_of(directory: Path, read: Read) -> tuple[Literal["skops", "onnx"], bytes]:

@@ -148,6 +148,10 @@ class RunStore:
             raise WorldError(Code.DIGEST_MISMATCH, f"{path} is gone or was changed")
         return content
 
+    def remove(self, digest: str) -> None:
+        """Deletes a blob; one that is gone is no error. Records that name it stay."""
+        (self.directory / BLOBS / digest).unlink(missing_ok=True)
+
     def directory_of(self, run: str) -> Path:
         """Where the files of a run lie."""
         return self._path(run)
