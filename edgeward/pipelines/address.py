@@ -6,6 +6,7 @@ it, and the versions of the libraries that these import. Refuses to know what a 
 
 import ast
 import hashlib
+import symtable
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -40,14 +41,15 @@ def code_digest(step: Step) -> str:
 
 @cache
 def _code_digest(source: Path, name: str, changed_ns: int) -> str:
-    tops = _top_level(ast.parse(source.read_text(encoding="utf-8")))
+    text = source.read_text(encoding="utf-8")
+    tops, scopes = _top_level(ast.parse(text)), _scopes(text)
     wanted, reached = [name], dict[str, ast.stmt]()
     while wanted:
         each = wanted.pop()
         if each in tops and each not in reached:
             reached[each] = tops[each]
-            wanted += [node.id for node in ast.walk(tops[each]) if isinstance(node, ast.Name)]
-    code = {each: ast.dump(_without_docstring(node)) for each, node in sorted(reached.items())}
+            wanted += _named_by(each, tops[each], scopes)
+    code = {each: ast.dump(_plain_code(node)) for each, node in sorted(reached.items())}
     modules = sorted({module for node in reached.values() for module in _imported(node)})
     return digest_of({"code": code, "imports": {module: _module_digest(module, source.parent) for module in modules}})
 
@@ -71,11 +73,31 @@ def _is_stored(name: ast.Name) -> bool:
     return isinstance(name.ctx, ast.Store)
 
 
-def _without_docstring(node: ast.stmt) -> ast.stmt:
-    if isinstance(node, ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
-        node = ast.FunctionDef(**{field: getattr(node, field) for field in node._fields})
-        node.body = node.body[1:]
-    return node
+def _scopes(text: str) -> dict[str, symtable.SymbolTable]:
+    return {each.get_name(): each for each in symtable.symtable(text, "pipeline", "exec").get_children()}
+
+
+def _named_by(name: str, node: ast.stmt, scopes: Mapping[str, symtable.SymbolTable]) -> list[str]:
+    """Names of the file's top level that a statement uses; a parameter that is called as a step is none."""
+    if name in scopes and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return sorted(_globals_of(scopes[name]))
+    return [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
+
+
+def _globals_of(scope: symtable.SymbolTable) -> set[str]:
+    found = {each.get_name() for each in scope.get_symbols() if each.is_global()}
+    return found.union(*map(_globals_of, scope.get_children()))
+
+
+def _plain_code(node: ast.stmt) -> ast.stmt:
+    """The statement without docstring and decorators: limits of a step do not change what it gives."""
+    if not isinstance(node, ast.FunctionDef):
+        return node
+    plain = ast.FunctionDef(**{field: getattr(node, field) for field in node._fields})
+    plain.decorator_list = []
+    if ast.get_docstring(node, clean=False) is not None:
+        plain.body = node.body[1:]
+    return plain
 
 
 def _imported(node: ast.AST) -> set[str]:

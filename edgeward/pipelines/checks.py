@@ -73,7 +73,7 @@ def _broken_rules(cases: Any) -> str:
     for (column, rule), found in cases.astype({"column": str, "check": str}).groupby(["column", "check"], sort=False):
         rows = found["index"].dropna()
         which = f" in {len(rows)} rows: {_named(rows)}" if len(rows) else ""
-        example = f", as {found['failure_case'].iloc[0]!r}" if len(found) else ""
+        example = f", as {found['failure_case'].iloc[0]}" if len(found) else ""
         words.append(f"{column} breaks {rule}{which}{example}")
     more = f"; and {len(words) - MAX_NAMED} more rules" if len(words) > MAX_NAMED else ""
     return "; ".join(words[:MAX_NAMED]) + more
