@@ -70,7 +70,7 @@ async def data_set_file(request: web.Request) -> web.StreamResponse:
     return web.Response(body=store.content(store.find(_reference(request, "version"))))
 
 
-async def compare_data_sets(request: web.Request) -> data_sets.Comparison:
+async def compare_data_sets(request: web.Request) -> data_sets.DataComparison:
     """Returns what differs between two versions of a data set."""
     return data_sets.compare(request.app[STATE], _reference(request, "before"), _reference(request, "after"))
 
@@ -128,7 +128,7 @@ DATA_ROUTES = (
     Route("push", "DELETE", _ONE, delete_data_set, "Delete its rows", DataSet),
     Route(
         "view", "GET", "/v1/data/{name}/compare/{before}/{after}", compare_data_sets, "What differs",
-        data_sets.Comparison,
+        data_sets.DataComparison,
     ),
     Route(
         "device", "POST", "/v1/deletions", request_deletion, "Delete captured rows everywhere", DeletionView,

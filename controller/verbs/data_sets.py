@@ -41,7 +41,7 @@ class Wanted(msgspec.Struct, frozen=True):
     """After so many days the version is deleted by itself; 0: never."""
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class DataComparison(msgspec.Struct, frozen=True):
     """What differs between two versions of a data set."""
 
     before: str
@@ -117,7 +117,7 @@ def keep_retention(state: State) -> None:
             state.journal.audit(stamp(), CONTROLLER, "data expire", each.reference, f"{each.rows} rows; {why}")
 
 
-def compare(state: State, before: str, after: str) -> Comparison:
+def compare(state: State, before: str, after: str) -> DataComparison:
     """What differs between two versions. BadInput `unknown_data_set` where rows are deleted."""
     first, second = (state.data_sets.find(each) for each in (before, after))
     old, new = ({row["_id"]: row for row in state.data_sets.rows_of(each)} for each in (first, second))
@@ -126,7 +126,7 @@ def compare(state: State, before: str, after: str) -> Comparison:
         for name in first.columns
         if name in second.columns and first.columns[name] != second.columns[name]
     }
-    return Comparison(
+    return DataComparison(
         first.reference,
         second.reference,
         added=len(new.keys() - old.keys()),

@@ -90,7 +90,11 @@ def test_a_step_that_raises_hangs_leaks_or_lies_is_named_and_what_was_done_is_ke
             run_pipeline("weather.py", {**given, "how": how})
         assert fault.value.code == Code.PIPELINE_FAILED
         run = RunStore().names()[-1]
-        assert statuses(run) == {"data": "done" if how == "raises" else "known", "train": "failed", "evaluate": "waiting"}
+        assert statuses(run) == {
+            "data": "done" if how == "raises" else "known",
+            "train": "failed",
+            "evaluate": "waiting",
+        }
         log = (RunStore().directory_of(run) / LOGS / "train.log").read_text()
         assert log.startswith(f"training {how}")
         assert RunStore().load(run).status == "failed"

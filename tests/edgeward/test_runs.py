@@ -1,7 +1,6 @@
 """A run is kept as it goes on, is found broken after kill -9, and its repetition names what has changed."""
 
 import itertools
-import os
 import signal
 import subprocess
 import sys
@@ -155,7 +154,9 @@ def test_a_repetition_has_the_same_digest_or_names_the_data(place: Path) -> None
 
 
 @pytest.mark.soak
-def test_library_threads_code_and_seed_are_each_named_as_the_cause(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_threads_code_and_seed_are_each_named_as_the_cause(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wheels = planted_library(place)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
