@@ -1,4 +1,4 @@
-"""Steps of a pipeline run once for each address, in processes that limits end; a fault names its step and keeps its log."""
+"""Steps of a pipeline run once for each address, in processes with limits; a fault names its step and keeps its log."""
 
 import time
 from pathlib import Path

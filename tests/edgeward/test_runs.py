@@ -226,7 +226,7 @@ def test_two_runs_are_compared_by_results_metrics_and_parameters() -> None:
     assert compare(before, before) == []
 
 
-def test_a_picture_shows_the_extremes_and_fits_its_columns(tmp_path: Path) -> None:
+def test_a_picture_shows_the_extremes_and_fits_its_columns() -> None:
     points = [Point("loss", step, 1 / (step + 1), 0.0) for step in range(100)] + [Point("loss", 100, float("nan"), 0.0)]
     series = series_of(points)
     lines = picture(series["loss"], columns=60)
@@ -234,9 +234,15 @@ def test_a_picture_shows_the_extremes_and_fits_its_columns(tmp_path: Path) -> No
     assert lines[0].split()[0] == "1"
     assert lines[9].split()[0] == "0.01"
     assert picture([(0.0, 5.0)], columns=40)  # one number has no spread
-    try:
-        write_png({"loss": {"run": series["loss"]}}, tmp_path / "loss.png")
-    except BadInput as error:
-        assert "edgeward[plots]" in error.detail
-    else:
-        assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_without_matplotlib_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(BadInput, match=r"pip install 'edgeward\[plots\]'"):
+        write_png({"loss": {"run": [(0.0, 1.0)]}}, tmp_path / "loss.png")
+
+
+def test_a_plot_is_a_png(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is no part of the development packages")
+    write_png({"loss": {"run": [(0.0, 1.0), (1.0, 0.5)]}}, tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
