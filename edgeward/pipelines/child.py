@@ -52,7 +52,7 @@ def _perform(job: Job, directory: Path) -> Result:
     step = _find(job)
     inputs = {name: pickle.loads((directory / INPUTS / name).read_bytes()) for name in job.inputs}  # noqa: S301 - our own
     params = pickle.loads((directory / PARAMS).read_bytes())  # noqa: S301 - written by the process that started this one
-    store = RunStore(directory / "run")
+    store = RunStore(directory / "run", named=True)
     record = Record(id=job.run, name=job.run_name, status="running", started_at=time.time())
     held = store.hold(job.run)
     run = Run(record, store, held, None)

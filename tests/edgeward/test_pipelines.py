@@ -1,5 +1,7 @@
 """Steps of a pipeline run once for each address, in processes with limits; a fault names its step and keeps its log."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from edgeward.pipelines.runner import LOGS, load_steps, run_pipeline
 from edgeward.pipelines.schedule import Schedule, read_schedule
 from edgeward.pipelines.step import Step, step
 from edgeward.pipelines.workers import open_workers
+from edgeward.runs.reproduce import reproduce
 from edgeward.runs.store import RunStore
 
 WEATHER = """\
@@ -48,6 +51,22 @@ def evaluate(train: list, pause_s: float = 0.0) -> Metrics:
     return {"mean": sum(train) / len(train)}
 
 weather = Pipeline("weather", [evaluate, train, data])
+"""
+
+WITH_FRAMES = """\
+from pathlib import Path
+import pandas as pd
+from edgeward import Pipeline, step
+
+@step
+def data(source: Path) -> pd.DataFrame:
+    return pd.DataFrame({"x": [float(each) for each in source.read_text().split()]})
+
+@step
+def train(data: pd.DataFrame) -> float:
+    return float(data["x"].sum())
+
+weather = Pipeline("weather", [data, train])
 """
 
 
@@ -260,3 +279,22 @@ def test_dask_gives_the_same_digests_and_repeats_a_step_whose_worker_is_killed(p
     assert killed == ["data", "train", "evaluate"]
     assert [each.digest for each in remote.steps] == [each.digest for each in local.steps]
     assert [each.address for each in remote.steps] == [each.address for each in local.steps]
+
+
+@pytest.mark.soak
+def test_a_run_of_a_pipeline_is_reproduced_step_by_step_or_its_data_are_named(place: Path) -> None:
+    (place / "weather.py").write_text(WITH_FRAMES)
+    command = [
+        str(Path(sys.executable).with_name("edgeward")),
+        "pipeline",
+        "run",
+        "weather.py",
+        "-p",
+        "source=rows.txt",
+    ]
+    subprocess.run(command, check=True)
+    assert reproduce(RunStore(), "newest").same
+    (place / "rows.txt").write_text("1 2 4")
+    finding = reproduce(RunStore(), "newest").finding
+    assert finding is not None
+    assert [(each.kind, each.name) for each in finding.causes] == [("data", "data")]
