@@ -172,7 +172,7 @@ class DataSets:
         erased = data_set.erased_rows + count
         if not kept:
             gone = self.delete(data_set, at=at, why=f"deletion {chosen.order.id}: no row was left")
-            gone = msgspec.structs.replace(gone, rows=0, erased_rows=erased)
+            gone = msgspec.structs.replace(gone, rows=0, labelled=0, erased_rows=erased)
             self._save(gone)
             return gone, count
         content, columns = _parquet(kept)

@@ -48,7 +48,7 @@ def make(
     if not made.new:
         tell(f"same rows as {found.reference}: no version was made")
         return
-    tell(f"{found.reference}: {found.rows} rows, {found.labelled} with a label, of {found.devices} devices")
+    tell(f"{found.reference}: {found.rows} rows, {found.labelled} with a label; devices: {found.devices}")
     tell(f"next: edgeward data export {found.reference} --out rows.parquet")
 
 
@@ -80,12 +80,13 @@ def show(reference: str, *, as_json: bool) -> None:
     times = [f"{datetime.fromtimestamp(each, UTC):%Y-%m-%d %H:%M}" for each in (found.since, found.until)]
     tell(f"{found.reference} of {found.model}: {found.rows} rows, {found.labelled} with a label")
     tell(f"  digest    {found.sha256 or 'deleted'}")
-    tell(f"  captured  {times[0]} to {times[1]} UTC by {found.devices} devices")
+    tell(f"  captured  {times[0]} to {times[1]} UTC; devices: {found.devices}")
     tell(f"  made      {when(found.created_at)} UTC by {found.created_by}, {size(found.size_bytes)}")
     if found.keep_until:
         tell(f"  kept      until {datetime.fromtimestamp(found.keep_until, UTC):%Y-%m-%d %H:%M} UTC")
     if found.erased_rows or found.deleted_at:
-        tell(f"  deleted   {found.erased_rows} rows {found.deleted_why}".rstrip())
+        why = f"; {found.deleted_why}" if found.deleted_why else ""
+        tell(f"  deleted   {found.erased_rows} rows{why}")
     console.print(table("columns", ("column", "type"), list(found.columns.items())))
 
 
