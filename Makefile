@@ -44,10 +44,12 @@ pins:
 	.venv/pins/bin/pip freeze --exclude edgeward > requirements/dev.txt
 	rm -rf .venv/pins
 
-# MLflow, Hugging Face, OpenSSF and Fairlearn, by which tests of exports and gates check what we write and compute.
+# MLflow with its server, Hugging Face, OpenSSF and Fairlearn, by which tests check what we write, read and compute.
+# Edgeward itself is there too: `mlflow deployments` finds its target.
 export-tools: .venv/ready
 	$(PYTHON) -m venv .venv/tools
 	.venv/tools/bin/pip install --quiet --disable-pip-version-check -r requirements/export-tools.txt
+	.venv/tools/bin/pip install --quiet --disable-pip-version-check -e '.[client]'
 
 clean:
 	rm -rf .venv .edgeward dist

@@ -36,6 +36,7 @@ from agent.stimuli import (
 )
 from agent.tuner import Cadence, Tuner
 from agent.uplink.captures import Captures
+from agent.uplink.erasing import Erasing
 from agent.uplink.faults import Faults, set_aside
 from agent.uplink.inquiries import Inquiries
 from agent.uplink.reporter import Reporter
@@ -86,7 +87,7 @@ class Agent:
         self._runtime = runtime
         self._stepper = stepper
         self._reporter = reporter
-        self._captures = captures
+        self._captures, self._erasing = captures, Erasing(captures)
         self._inquiries = inquiries
         self._tuner = tuner
         self._wall_clock = wall_clock
@@ -289,6 +290,8 @@ class Agent:
             self._faults.over(WAITING)
         if found.config is not None:
             self._configure(found.config, now)
+        if found.is_desired and self._erasing.take(found.erasures):
+            self._heartbeat_at = now
         if found.is_desired and not self._pruned:
             self._pruned = True
             self._stepper.prune(now)
@@ -365,6 +368,7 @@ class Agent:
             self._stepper.step(name, TimerFired(), now)
 
     def _heartbeat(self, now: float) -> None:
+        self._erasing.try_again()
         self._heartbeat_at = now + self._every("heartbeat_s")
         for name, model in self.models.items():
             self._stepper.step(name, model.prove(now), now)
@@ -381,6 +385,7 @@ class Agent:
             at=at,
             faults=faults,
             config=None if self._tuner.state == NEVER else self._tuner.state,
+            erased=self._erasing.done,
         )
 
     def _telemetry(self, now: float) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.blobs import Blob
+from contract.erasure import MAX_ERASURES, Erasure
 from contract.remote_config import RemoteConfig
 from contract.versions import MAX_VERSION
 from contract.wire import Message
@@ -128,3 +129,5 @@ class EdgeFields(Message, frozen=True):
     as it is: a controller that was restored, or that took a device over, does not know all that it has."""
     config: RemoteConfig | None = None
     """What is to count in place of the device's own configuration. None: nothing is said about it."""
+    erasures: Annotated[tuple[Erasure, ...], msgspec.Meta(max_length=MAX_ERASURES)] = ()
+    """Captured rows that the device shall delete. It says in its heartbeat which of these orders are done."""

@@ -224,6 +224,8 @@ class Heartbeat(Said, frozen=True):
     """When certificates and roles expire that the device has or relies on, by name, in seconds since 1970."""
     config: ConfigState | None = None
     """How the device stands with remote configurations; None: it has never had one."""
+    erased: Annotated[dict[Short, Count], msgspec.Meta(max_length=16)] = {}
+    """Orders to delete captured rows that are done, of those in the newest document: rows deleted by the order's id."""
     nonce: Short = ""
     """Asks for a document that repeats it: the proof that nobody replays an old one."""
     signature: Signature = ""

@@ -34,7 +34,7 @@ from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
 from controller.state import State
 from controller.telemetry.counts import Counted
-from controller.verbs import alerts, audit, certificates, devices, policies
+from controller.verbs import alerts, audit, certificates, data_sets, devices, erasures, policies
 from controller.verbs.health import tell_changes
 from controller.verbs.push import finish_interrupted
 
@@ -81,6 +81,7 @@ class Service:
         """Starts or finds the broker, connects, and begins to reconcile."""
         state = self._state
         audit.begin(state)
+        erasures.resume(state)
         for name in finish_interrupted(state):
             _log.warning("%s was registered when this controller was killed: its push is finished now", name)
         state.broker = start_broker(state.config.broker, state.config.data_dir / "broker", (state.enrolment, today()))
@@ -138,6 +139,8 @@ class Service:
         self._answer()
         state.telemetry.tend(time.time(), open_marks(state.world))
         policies.start_due(state)
+        erasures.follow(state)
+        data_sets.keep_retention(state)
         await devices.keep_revocations_young(state)
         if await certificates.keep_young(state):
             await self._connect_anew()

@@ -41,7 +41,9 @@ from controller.registry.bucket import Bucket
 from controller.registry.captures import Captures
 from controller.registry.catalogue import Catalogue
 from controller.registry.credentials import Credentials
+from controller.registry.data_sets import DataSets
 from controller.registry.discussions import Discussions
+from controller.registry.erasures import Erasures
 from controller.registry.fleet_tables import FleetTables
 from controller.registry.journal import Journal
 from controller.registry.notes import NoteStore
@@ -76,6 +78,8 @@ class State:
     blobs: BlobStore
     journal: Journal
     captures: Captures
+    data_sets: DataSets
+    erasures: Erasures
     telemetry: TelemetryStore
     credentials: Credentials
     enrolment: Enrolment
@@ -127,6 +131,10 @@ class State:
     """Whether the broker must start again: it relies on other authorities than it should."""
     linked_by: tuple[int, ...] = ()
     """Serial numbers of the certificates by which `links` have connected."""
+    data_look_at: float = 0.0
+    """When data sets are looked over next, in monotonic seconds."""
+    open_erasures: bool = True
+    """Whether a deletion waits for devices."""
     own_look_at: float = 0.0
     """When the controller's own certificates are looked at next, in monotonic seconds."""
     warn_look_at: float = 0.0
@@ -167,8 +175,9 @@ class State:
     def close(self) -> None:
         """Closes the files, and ends the starter of conversions."""
         self.starter.end()
-        for each in (self.tables, self.journal, self.captures, self.telemetry, self.credentials):
+        for each in (self.tables, self.journal, self.captures, self.data_sets, self.erasures, self.telemetry):
             each.close()
+        self.credentials.close()
 
 
 def open_state(config: Config) -> State:
@@ -213,6 +222,8 @@ def open_state(config: Config) -> State:
         blobs=blobs,
         journal=journal,
         captures=Captures(directory / "captured.sqlite"),
+        data_sets=DataSets(directory / "data_sets"),
+        erasures=Erasures(directory / "erasures.sqlite"),
         telemetry=telemetry,
         credentials=credentials,
         enrolment=Enrolment(Authorities(directory / "pki", now), credentials),

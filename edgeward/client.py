@@ -37,6 +37,7 @@ from edgeward.answers.operators import (
 from edgeward.answers.rollouts import DeploymentPolicy, Event, Preview, RolloutSummary
 from edgeward.answers.table import Table
 from edgeward.answers.telemetry import TelemetryRow
+from edgeward.data_calls import DataCalls
 from edgeward.device_calls import DeviceCalls
 from edgeward.drift_calls import DriftCalls
 from edgeward.rollout_handle import RolloutHandle
@@ -50,7 +51,7 @@ CAPTURED_PAGE = 10_000
 """Rows of captured inferences per call: the most that the controller answers."""
 
 
-class Client(VersionCalls, DeviceCalls, AlertCalls, DriftCalls):
+class Client(VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls):
     """A connection to one controller. Without arguments it finds a local one (see `edgeward.settings`).
 
     >>> client = Client()                                              # doctest: +SKIP

@@ -5,6 +5,7 @@ Decides what can be pushed. Refuses to know HTTP.
 """
 
 import math
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from contract.onnx_scan import scan_onnx
 from contract.samples import encode_sample
 from contract.tensors import Array
 from edgeward.boosters import onnx_of_catboost, refuse_raw_booster, with_booster_files
+from edgeward.exports.addresses import is_address
 
 Kind = Literal["skops", "onnx"]
 TEXTS = "text"
@@ -49,10 +51,12 @@ def encode_model(model: Any) -> tuple[Kind, bytes]:
 
 
 def encode_model_and_rows(model: Any, sample: Any) -> tuple[Kind, bytes, bytes]:
-    """(kind, bytes, encoded sample) of a model as `encode_model`, or of the path of a folder.
+    """(kind, bytes, encoded sample) of a model as `encode_model`, of the path of a folder, or of MLflow's address.
 
     BadInput `sample_missing` where neither the caller nor the folder has rows.
     """
+    if isinstance(model, str) and is_address(model):
+        return _from_mlflow(model, sample)
     if isinstance(model, str | Path) and Path(model).is_dir():
         from edgeward.exports.folders import read_folder  # yaml takes 30 ms to import, and few models are folders
 
@@ -63,6 +67,13 @@ def encode_model_and_rows(model: Any, sample: Any) -> tuple[Kind, bytes, bytes]:
     if sample is None:
         raise BadInput(Code.SAMPLE_MISSING, "parity needs rows as devices will see them: pass sample=")
     return kind, raw, encode_rows(sample)
+
+
+def _from_mlflow(address: str, sample: Any) -> tuple[Kind, bytes, bytes]:
+    from edgeward.exports.mlflow_server import fetch_model
+
+    with tempfile.TemporaryDirectory(prefix="edgeward-mlflow-") as scratch:
+        return encode_model_and_rows(fetch_model(address, Path(scratch)), sample)
 
 
 def encode_rows(sample: Any) -> bytes:

@@ -52,12 +52,27 @@ class Spool:
     def oldest(self) -> tuple[Name, bytes] | None:
         """Returns the batch to send next, None if none waits. Drops damaged ones."""
         while self._files:
-            name, (file, _) = next(iter(self._files.items()))
-            try:
-                return name, read_atomic(self._disk, file)
-            except (OSError, BadInput):
-                self.drop(name)
+            name = next(iter(self._files))
+            if (body := self.read(name)) is not None:
+                return name, body
         return None
+
+    def names(self) -> list[Name]:
+        """Returns the names of all batches, oldest first."""
+        return list(self._files)
+
+    def read(self, name: Name) -> bytes | None:
+        """Returns a batch. A damaged one is dropped, and None is returned."""
+        try:
+            return read_atomic(self._disk, self._files[name][0])
+        except (OSError, BadInput):
+            self.drop(name)
+        return None
+
+    def rewrite(self, name: Name, body: bytes) -> None:
+        """Makes another content of a batch durable, in its place in the queue."""
+        file = self._files[name][0]
+        self._files[name] = (file, write_atomic(self._disk, file, body))
 
     def drop(self, name: Name) -> None:
         """Deletes a batch that has arrived or must make room. One that a power cut brings back does no harm."""

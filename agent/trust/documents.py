@@ -15,6 +15,7 @@ from agent.ports import Link
 from agent.stimuli import Identity
 from agent.trust.pending import Pending
 from contract import topics
+from contract.erasure import Erasure
 from contract.errors import BadInput, Code
 from contract.inquiries import Inquiry
 from contract.remote_config import RemoteConfig
@@ -35,6 +36,8 @@ class Found(msgspec.Struct, frozen=True):
     refused: tuple[BadInput, ...] = ()
     withdrawn: Mapping[str, int] = {}
     """Models that the device shall no longer run, by the generation of that order."""
+    erasures: tuple[Erasure, ...] = ()
+    """Captured rows to delete."""
     new_director: bool = False
     """Whether another key than before says what runs here: it numbers what it says by itself."""
     config: RemoteConfig | None = None
@@ -167,7 +170,7 @@ class Documents:
         self._link.subscribe([topics.model_role(name) for name in named])
         found = self._admit(now)
         rotated = numbered_by != high_water.keyids
-        said = {"withdrawn": document.withdrawn, "config": document.config}
+        said = {"withdrawn": document.withdrawn, "config": document.config, "erasures": document.erasures}
         return msgspec.structs.replace(found, new_director=rotated, is_desired=True, **said)
 
     def begin_numbering(self) -> None:

@@ -3,15 +3,19 @@
 Decides when a batch is written and sent again. Refuses to know why a row was chosen.
 """
 
+import contextlib
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
 
 from agent.flash.spool import Name, Spool
 from agent.ports import Link
 from contract import topics
 from contract.captured import MAX_BATCH_BYTES, MAX_ROWS, Captured, CapturedRow
+from contract.erasure import Erasure
 from contract.errors import WorldError
 from contract.messages import Ack
 from contract.protocol import PROTOCOL
@@ -70,6 +74,39 @@ class Captures:
         if online and (self._in_flight is None or now >= self._resend_at):
             self._send_next(now)
 
+    def erase(self, erasures: Sequence[Erasure]) -> dict[str, int]:
+        """Deletes the rows that orders are about, from the waiting rows and from flash, durably.
+
+        Returns rows deleted by the id of the order. WorldError `disk_full` or `disk_failed`: some may be left. A batch
+        that is in flight may have arrived: the controller deletes the rows there.
+        """
+        erased = {each.id: 0 for each in erasures}
+        for queue in self._queues():
+            for row in list(queue):
+                if (order := _order_of(row, erasures)) is not None:
+                    with contextlib.suppress(ValueError):  # another thread made room for a new row meanwhile
+                        queue.remove(row)
+                        erased[order.id] += 1
+        for name in self._spool.names():
+            self._erase_batch(name, erasures, erased)
+        return erased
+
+    def _erase_batch(self, name: Name, erasures: Sequence[Erasure], erased: dict[str, int]) -> None:
+        if (body := self._spool.read(name)) is None:
+            return
+        batch = decode(body, Captured, max_bytes=2 * MAX_BATCH_BYTES)
+        orders = [_order_of(row, erasures) for row in batch.rows]
+        kept = tuple(row for row, order in zip(batch.rows, orders, strict=True) if order is None)
+        if len(kept) == len(batch.rows):
+            return
+        if kept:
+            self._spool.rewrite(name, encode(replace(batch, rows=kept)))
+        else:
+            self._spool.drop(name)
+        for order in orders:
+            if order is not None:
+                erased[order.id] += 1
+
     def wake_at(self) -> float:
         """Returns when `tick` is due; infinity while no row waits and no batch is in flight."""
         waiting = any(self._queues())
@@ -103,3 +140,7 @@ class Captures:
         self._resend_at = now + RESEND_S
         batch = sign_message(decode(body, Captured, max_bytes=2 * MAX_BATCH_BYTES), self._sign)
         self._link.publish(topics.captured(self._device), encode(batch))
+
+
+def _order_of(row: CapturedRow, erasures: Sequence[Erasure]) -> Erasure | None:
+    return next((each for each in erasures if each.matches(row)), None)

@@ -43,6 +43,7 @@ RESEND_S = 15.0
 MAX_RESEND_S = 240.0
 TELEMETRY_EXPIRY_S = 3600
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
+NO_ERASED: Mapping[str, int] = MappingProxyType({})
 MAX_EXPIRIES = 32
 """Certificates and roles in a heartbeat: those of the most models that a device can have, and a few beside them."""
 
@@ -112,6 +113,7 @@ class Reporter:
         at: int = 0,
         faults: Mapping[str, str] = NO_FAULTS,
         config: ConfigState | None = None,
+        erased: Mapping[str, int] = NO_ERASED,
     ) -> None:
         """Sends the full state; does nothing while offline. `at`: seconds since 1970, `faults`: by code what holds."""
         if not self.online:
@@ -132,6 +134,7 @@ class Reporter:
             faults=dict(sorted(faults.items())[:MAX_FAULTS]),
             expiries=dict(list(expiries.items())[:MAX_EXPIRIES]),
             config=config,
+            erased=dict(erased),
             nonce=identity.nonce,
             **self._head(),
         )

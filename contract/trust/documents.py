@@ -19,6 +19,7 @@ from tuf.api.serialization.json import CanonicalJSONSerializer, JSONSerializer
 
 from contract.blobs import sha256_hex
 from contract.desired import DesiredTarget, EdgeFields
+from contract.erasure import Erasure
 from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from contract.names import check_name, parse_target_path, target_path
@@ -86,6 +87,10 @@ def read_model_role(role: Targets, model: str) -> ModelRole:
     return ModelRole(manifests, floor)
 
 
+_LEFT_OUT = ("withdrawn", "erasures")
+"""Fields that stand in a document only where they say something: older agents do not know them."""
+
+
 def sign_desired(
     device: str,
     wanted: tuple[Wanted, ...],
@@ -97,6 +102,7 @@ def sign_desired(
     nonce: str = "",
     withdrawn: Mapping[str, int] | None = None,
     config: RemoteConfig | None = None,
+    erasures: tuple[Erasure, ...] = (),
 ) -> bytes:
     """Returns the desired document of `device` as JSON, signed by the director."""
     targets = {}
@@ -107,7 +113,8 @@ def sign_desired(
     edge = EdgeFields(protocol=PROTOCOL, device=device, issued=issued.isoformat(timespec="seconds"), nonce=nonce)
     plain = msgspec.structs.asdict(edge) | {"withdrawn": dict(withdrawn or {})}
     plain |= {"config": msgspec.to_builtins(config) if config is not None else None}
-    extra = {"x-edge": {name: value for name, value in plain.items() if name not in ("withdrawn", "config") or value}}
+    plain["erasures"] = msgspec.to_builtins(erasures)
+    extra = {"x-edge": {name: value for name, value in plain.items() if name not in _LEFT_OUT or value}}
     return sign(Targets(version=version, expires=expires, targets=targets, unrecognized_fields=extra), signer)
 
 
@@ -145,6 +152,7 @@ def read_desired(raw: bytes, targets: Targets) -> Desired:
         wanted,
         edge.withdrawn,
         edge.config,
+        edge.erasures,
     )
 
 

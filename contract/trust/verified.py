@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from contract.desired import DesiredTarget
+from contract.erasure import Erasure
 from contract.manifest import Manifest
 from contract.remote_config import RemoteConfig
 from contract.wire import Message
@@ -74,6 +75,8 @@ class Desired(msgspec.Struct, frozen=True):
     """Models that the device shall no longer run, by the generation of that order."""
     config: RemoteConfig | None = None
     """What is to count in place of the device's own configuration."""
+    erasures: tuple[Erasure, ...] = ()
+    """Captured rows that the device shall delete."""
 
 
 class ModelRole(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from controller.api.auth import actor_of
 from controller.api.blob_routes import BLOB_ROUTES
 from controller.api.body import PUSHES, while_connected
 from controller.api.certificate_routes import CERTIFICATE_ROUTES
+from controller.api.data_routes import DATA_ROUTES
 from controller.api.device_label_routes import DEVICE_LABEL_ROUTES
 from controller.api.device_life_routes import DEVICE_LIFE_ROUTES
 from controller.api.device_list_routes import DEVICE_LIST_ROUTES
@@ -167,6 +168,7 @@ ROUTES = (
     ),
     Route("view", "GET", "/v1/fleet", show_fleet, "The fleet on one page", FleetView),
     *BLOB_ROUTES,
+    *DATA_ROUTES,
     *STICK_ROUTES,
     *ROLLOUT_ROUTES,
     *TELEMETRY_ROUTES,

@@ -13,6 +13,7 @@ from typing import Protocol
 from contract import topics
 from contract.blobs import Blob, chunk_list, split
 from contract.desired import DesiredTarget
+from contract.erasure import MAX_ERASURES
 from contract.errors import BadInput
 from contract.manifest import Manifest
 from contract.protocol import MAX_VERSIONS_PUBLISHED
@@ -92,6 +93,7 @@ class Publisher:
             nonce=twin.answered,
             withdrawn=twin.withdrawn,
             config=twin.config,
+            erasures=twin.erasures[:MAX_ERASURES],
         )
         return Retained(topics.desired(twin.device), document)
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from contract.desired import Delivery, TrialPolicy
+from contract.erasure import Erasure
 from contract.messages import ConfigState, Hardware, Heartbeat, ModelState, Presence, Report, SensorState, SinkState
 from contract.protocol import MAX_FAULTS, MAX_MODELS_PER_DEVICE
 from contract.remote_config import RemoteConfig
@@ -100,6 +101,10 @@ class Twin(msgspec.Struct, frozen=True):
     """How far its clock is ahead of this one; below 0 behind it."""
     withdrawn: dict[str, int] = {}
     """Models that it shall no longer run, by the generation of that order."""
+    erasures: tuple[Erasure, ...] = ()
+    """Orders to delete captured rows that it has not said are done. Durable, and in its document, the oldest first."""
+    erased: dict[str, int] = {}
+    """Rows deleted by the orders that it says are done."""
 
     def presence(self, now: float, silent_s: float) -> PresenceWord:
         """Whether it is there. Offline: its will says so. Silent: connected, but no heartbeat for `silent_s`."""
@@ -150,6 +155,7 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
         serve_at=message.serve_at,
         asks=message.nonce,
         config_said=message.config,
+        erased=dict(message.erased),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from contract.messages import Ack, Heartbeat, Report
 from controller.fleet.twin import Twin
 from controller.reconcile.deeds import Deed, deeds_of, failed_late, joined, quarantines
-from controller.reconcile.documents import answer_nonces, reissue_documents, unheard_documents
+from controller.reconcile.documents import answer_nonces, issue_reordered, reissue_documents, unheard_documents
 from controller.reconcile.failed_there import Failed, keep_from_failed, news_of_failures
 from controller.reconcile.fold import fold
 from controller.reconcile.measured import marks_of, rows_of
@@ -87,6 +87,7 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
     deeds += told_late
     tuned, world.caches.tuned = world.caches.tuned, set()
     redesired |= tuned | answer_nonces(world, (device for device, _ in heard.heartbeats), now)
+    redesired |= issue_reordered(world, now)
     unheard: set[str] = set()
     if now >= world.caches.sweep_at:
         world.caches.sweep_at = now + SWEEP_S

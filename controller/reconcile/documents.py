@@ -36,6 +36,15 @@ def reissue_documents(world: World, now: float) -> set[str]:
     return {twin.device for twin in stale}
 
 
+def issue_reordered(world: World, now: float) -> set[str]:
+    """Issues the documents again to which an operator has added an order; the devices' names."""
+    reordered, world.caches.reordered = world.caches.reordered, set()
+    known = {device for device in reordered if device in world.durable.twins}
+    for device in sorted(known):
+        issue_again(world, world.durable.twins[device], now)
+    return known
+
+
 def issue_again(world: World, twin: Twin, now: float) -> None:
     """Gives a device's document a new version and date; generations stay."""
     world.durable.twins[twin.device] = replace(twin, document_version=twin.next_version(now), issued_at=int(now))

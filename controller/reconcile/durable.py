@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from contract.blobs import Blob
 from contract.desired import Delivery
+from contract.erasure import Erasure
 from contract.errors import BadInput
 from contract.kept import row_reader
 from contract.messages import Heartbeat, Report
@@ -50,6 +51,7 @@ class DesiredSide(msgspec.Struct, frozen=True):
     given_labels: dict[str, str] = {}
     note: Written | None = None
     config: RemoteConfig | None = None
+    erasures: tuple[Erasure, ...] = ()
 
 
 _desired_side = row_reader(DesiredSide)
@@ -264,6 +266,7 @@ def _with_side(twin: Twin, side: DesiredSide) -> Twin:
         desired=side.desired,
         answered=side.answered,
         withdrawn=side.withdrawn,
+        erasures=side.erasures,
         boots=replace(of_past(side.past_boots), current=twin.boots.current),
     )
 
@@ -282,6 +285,7 @@ def device_rows(twins: Iterable[Twin]) -> dict[str, bytes]:
                 given_labels=twin.given_labels,
                 note=twin.note,
                 config=twin.config,
+                erasures=twin.erasures,
             )
         )
         for twin in twins

@@ -111,6 +111,8 @@ class Caches:
     """Devices that have not acted on their document, as far as they say themselves."""
     tuned: set[str] = field(default_factory=set)
     """Devices whose document has another remote configuration and is not published yet."""
+    reordered: set[str] = field(default_factory=set)
+    """Devices to whose document an operator has added an order: it is issued again in the next pass."""
     published_at: dict[str, float] = field(default_factory=dict)
     """When a device's document was last published."""
     changed: set[str] = field(default_factory=set)

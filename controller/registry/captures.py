@@ -3,12 +3,14 @@
 Decides that a batch is durable before it is acknowledged, and how many rows a model may have: the oldest are deleted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from contract.captured import Captured, CapturedRow
+from contract.erasure import Erasure
 from contract.wire import decode, encode
 from controller.registry.database import open_database, transaction
 
@@ -46,12 +48,23 @@ DELETE FROM captured WHERE id IN (SELECT id FROM captured WHERE model = ? AND de
 """
 
 
+class Refusing(Protocol):
+    """A deletion whose rows may come again."""
+
+    def refuses(self, device: str, row: CapturedRow) -> bool:
+        """Tells whether a row is one that was to be deleted."""
+        ...
+
+
 class Captures:
     """One SQLite file in WAL mode with full syncs."""
 
     def __init__(self, path: Path, max_rows_per_model: int = MAX_ROWS_PER_MODEL) -> None:
         self._db = open_database(path, _SCHEMA)
+        self._db.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten: people ask for it by law
         self._max_rows = max_rows_per_model
+        self.refused: Sequence[Refusing] = ()
+        """Deletions whose rows are left out when they come again."""
 
     def keep(self, batches: Iterable[tuple[str, Captured]]) -> None:
         """Makes each (device, batch) durable in one transaction. A batch that was stored before changes nothing.
@@ -65,7 +78,8 @@ class Captures:
             for device, batch in batches:
                 if self._db.execute(_RECEIVE, (device, batch.boot, batch.seq)).rowcount:
                     self._db.execute(_FORGET, (device, device, MAX_BOOTS_PER_DEVICE))
-                    self._insert(device, batch.rows)
+                    wanted = [row for row in batch.rows if not any(each.refuses(device, row) for each in self.refused)]
+                    self._insert(device, wanted)
                     models |= {row.model for row in batch.rows}
             for model in sorted(models):
                 self._prune(model)
@@ -103,6 +117,19 @@ class Captures:
             notes = [(number, model, given_at) for _, number in changed]
             self._db.executemany("INSERT OR REPLACE INTO labelled VALUES (?, ?, ?)", notes)
         return len(changed)
+
+    def erase(self, order: Erasure, devices: frozenset[str] | None) -> list[int]:
+        """Deletes the rows of an order in one transaction; their ids. `devices` None: of all devices."""
+        found = self._db.execute("SELECT id, device, body FROM captured WHERE ? IN ('', model)", (order.model,))
+        gone = [
+            number
+            for number, device, body in found
+            if (devices is None or device in devices) and order.matches(decode(body, CapturedRow))
+        ]
+        with transaction(self._db):
+            self._db.executemany("DELETE FROM captured WHERE id = ?", [(number,) for number in gone])
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return gone
 
     def newest_of(self, model: str, since: float, limit: int) -> list[tuple[str, CapturedRow]]:
         """Returns (device, row) of a model's newest rows that were captured after `since` (seconds since 1970), newest

@@ -10,6 +10,7 @@ from edgeward.cli.attest import attest
 from edgeward.cli.audit import audit
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
+from edgeward.cli.data import data
 from edgeward.cli.device import device
 from edgeward.cli.device_labels import selector
 from edgeward.cli.device_life import adopt, replace, retire, retired
@@ -18,8 +19,10 @@ from edgeward.cli.fleet import fleet, status
 from edgeward.cli.label import label
 from edgeward.cli.model import model
 from edgeward.cli.page import page
+from edgeward.cli.pipeline import pipeline
 from edgeward.cli.report import report
 from edgeward.cli.rollout import rollout
+from edgeward.cli.run import run
 from edgeward.cli.stick import stick
 from edgeward.cli.telemetry import telemetry
 from edgeward.cli.token import token
@@ -52,8 +55,8 @@ def completion(shell: str) -> None:
 
 
 for command in (
-    model, version, rollout, alert, top, report, telemetry, label, fleet, status, device, selector, stick, trust,
-    certificate, attest, token, audit, backup, restore, demo, page,
+    model, version, run, pipeline, data, rollout, alert, top, report, telemetry, label, fleet, status, device, selector,
+    stick, trust, certificate, attest, token, audit, backup, restore, demo, page,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (drift, fairness):

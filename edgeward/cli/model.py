@@ -14,11 +14,23 @@ from edgeward.cli.named import HOW, split_name
 from edgeward.cli.registry import COMMANDS
 from edgeward.cli.render import console, json_option, print_json, size, table, tell, when
 from edgeward.client import Client
+from edgeward.exports.addresses import is_address
 
 MAX_OWN_LINES = 3
 """Lines of the user's own files that an error is shown with, the innermost last."""
 MAX_ERROR_CHARS = 240
 """Of an error's own words: a library may print a whole table into them."""
+
+
+class _FileOrAddress(click.Path):
+    """A file or folder that exists, or an address on an MLflow server, which stays a text."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, path_type=Path)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Returns the path, or the address."""
+        return value if is_address(value) else super().convert(value, parameter, context)
 
 
 @click.group()
@@ -27,7 +39,7 @@ def model() -> None:
 
 
 @model.command()
-@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.argument("file", type=_FileOrAddress())
 @click.option("--name", required=True, help="The model's name: lower-case letters, digits, '-'.")
 @click.option(
     "--sample",
@@ -49,7 +61,7 @@ def model() -> None:
 @click.option("--waive-rows", default="", help="Why a sample of few distinct rows is all there is; kept with it.")
 @json_option
 def push(
-    file: Path,
+    file: Path | str,
     *,
     name: str,
     sample_path: Path | None,
@@ -64,12 +76,13 @@ def push(
     """Convert, verify and register FILE as a new version.
 
     FILE is a Python file that leaves a fitted `model` and its `sample` rows, or .skops or .onnx with --sample, or a
-    folder: MLflow's, Hugging Face's or an OCI layout. Ctrl-C ends it on the controller too.
+    folder: MLflow's, Hugging Face's or an OCI layout, or models:/NAME@ALIAS on the server that MLFLOW_TRACKING_URI
+    names. Ctrl-C ends it on the controller too.
     """
     estimator, sample = _load(file, sample_path)
     client = Client()
     measured = _numbers(metrics)
-    with console.status(f"converting {file.name}: parity, golden set, limits", spinner="dots"):
+    with console.status(f"converting {Path(file).name}: parity, golden set, limits", spinner="dots"):
         version = client.push(
             estimator,
             name=name,
@@ -224,8 +237,8 @@ def _numbers(texts: tuple[str, ...]) -> dict[str, float]:
         raise BadInput(Code.REQUEST_INVALID, f"--metric: {error}") from None
 
 
-def _load(file: Path, sample_path: Path | None) -> tuple[Any, Any]:
-    if file.is_dir():
+def _load(file: Path | str, sample_path: Path | None) -> tuple[Any, Any]:
+    if isinstance(file, str) or file.is_dir():
         return file, None if sample_path is None else _rows(sample_path)
     if file.suffix != ".py":
         if sample_path is None:

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import yaml
 
 from contract.errors import BadInput, Code
 from contract.golden import split_golden
 from contract.manifest import Manifest
 from contract.tensors import Array, decode_tensors
 from contract.wire import decode_plain
-from edgeward.exports import huggingface, mlflow, oci
+from edgeward.exports import huggingface, mlflow, mlmodel, oci
 from edgeward.exports.exported import DESCRIBED, GOLDEN, MODEL, Exported
 from edgeward.exports.signing import SIGNATURE, read_key, sign_folder
 from edgeward.files import write_whole
@@ -76,9 +75,17 @@ def read_folder(directory: Path) -> Found:
         if MODEL not in files:
             raise BadInput(Code.REQUEST_INVALID, f"{directory} is an OCI layout without {MODEL}")
         return Found("onnx", files[MODEL], _golden_rows(files.get(GOLDEN), files.get(DESCRIBED)))
-    name = _of_mlflow(read("MLmodel")) if (directory / "MLmodel").is_file() else _of_folder(directory)
+    if (directory / "MLmodel").is_file():
+        kind, model = mlmodel.model_of(directory, read)
+        name = f"model.{kind}"
+    else:
+        name = _of_folder(directory)
+        model = read(name)
     beside = [read(each) if (directory / each).is_file() else None for each in (GOLDEN, DESCRIBED)]
-    return Found("skops" if name.endswith(".skops") else "onnx", read(name), _golden_rows(*beside))
+    rows = _golden_rows(*beside)
+    if rows is None and (directory / "MLmodel").is_file():
+        rows = mlmodel.example_rows(directory, read)
+    return Found("skops" if name.endswith(".skops") else "onnx", model, rows)
 
 
 def _of_folder(directory: Path) -> str:
@@ -87,21 +94,6 @@ def _of_folder(directory: Path) -> str:
             return name
     words = "expected an MLflow model, an OCI layout, model.onnx or model.skops"
     raise BadInput(Code.REQUEST_INVALID, f"{directory}: {words}; a pickle is code and is not taken")
-
-
-def _of_mlflow(raw: bytes) -> str:
-    """The path of the model's file, by the flavours that carry no code."""
-    try:
-        flavours: Any = yaml.safe_load(raw)["flavors"]
-        onnx, sklearn = flavours.get("onnx"), flavours.get("sklearn")
-        if onnx is not None:
-            return str(onnx["data"])
-        if sklearn is not None and str(sklearn.get("serialization_format")) == "skops":
-            return str(sklearn["pickled_model"])
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(Code.REQUEST_INVALID, f"MLmodel cannot be read: {type(error).__name__}: {error}"[:300]) from None
-    advice = "log it with mlflow.onnx, or mlflow.sklearn with serialization_format='skops'; a pickle is not taken"
-    raise BadInput(Code.REQUEST_INVALID, f"MLmodel has the flavours {', '.join(map(str, flavours))}: {advice}")
 
 
 def _golden_rows(golden: bytes | None, described: bytes | None) -> Array | dict[str, Array] | None:

@@ -32,6 +32,7 @@ TABLES = {
     "dropped",
     "faults",
     "expiries",
+    "erased",
     "predictions",
     "features",
     "inputs",

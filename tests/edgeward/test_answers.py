@@ -12,7 +12,7 @@ import pytest
 import edgeward
 from contract.errors import BadInput, Code
 from controller.api.openapi import openapi
-from edgeward.answers import alerts, devices, drift, fleet, models, operators, rollout_looks, rollouts, telemetry
+from edgeward.answers import alerts, data, devices, drift, fleet, models, operators, rollout_looks, rollouts, telemetry
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences, show
 from edgeward.answers.blob import Blob
 from edgeward.answers.table import MAX_PRINTED_ROWS, Table
@@ -129,6 +129,11 @@ ANSWERED: dict[str, type[Answer]] = {
     "AuditExport": operators.AuditExport,
     "Withdrawal": models.Withdrawal,
     "FaultView": devices.Fault,
+    "DataSet": data.DataSet,
+    "DataSetMade": data.DataSetMade,
+    "DataComparison": data.DataComparison,
+    "DeletionView": data.Deletion,
+    "TrainedView": data.Trained,
 }
 """By schema of the API: the class in which the client answers it."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}

@@ -27,7 +27,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EVIL = "<script>alert(1)</script>"
 SERVING = {
     "model": "weather", "release": 3, "devices": 10, "inferences": 100, "errors": 1, "refused": 0, "accuracy": 0.91,
-    "mean_absolute_error": None,
+    "mean_absolute_error": None, "r2": None,
 }  # fmt: skip
 FIGURES = {
     "value": 0.012, "low": 0.005, "high": 0.019, "limit": 0.02, "unit": "ratio", "devices": 5, "devices_beside": 45,
@@ -37,7 +37,8 @@ VERDICT = {"metric": "error_ratio", "stratum": "", "verdict": "fail", "detail": 
 ROLLOUT = {
     "id": "r-1", "model": "weather", "release": 3, "strategy": "canary", "status": "rolled_back", "open": False,
     "wave": 0, "waves": 3, "reason": "too many errors", "counts": {"failed": 2, "succeeded": 3},
-    "verdicts": [VERDICT],
+    "verdicts": [VERDICT], "failed": [], "created_at": NOW.isoformat(), "created_by": "ada",
+    "transfer": {"total_bytes": 0, "done_bytes": 0, "bytes_s": 0.0, "eta_s": None},
 }  # fmt: skip
 FLEET = Fleet.read(
     {

@@ -1,0 +1,139 @@
+"""The routes of data sets, and of deletion requests."""
+
+import msgspec
+from aiohttp import web
+
+from contract.errors import BadInput, Code
+from contract.wire import decode
+from controller.api.auth import actor_of
+from controller.api.route import Route
+from controller.api.state_key import STATE
+from controller.clock import stamp_of
+from controller.registry.data_sets import DataSet
+from controller.registry.erasures import Request
+from controller.verbs import data_sets, erasures
+
+
+class DataSetMade(msgspec.Struct, frozen=True):
+    """A version of a data set, and whether it was made by this call."""
+
+    new: bool
+    data_set: DataSet
+
+
+class TrainedView(msgspec.Struct, frozen=True):
+    """A version that was trained on deleted rows."""
+
+    model: str
+    release: int
+    data_set: str
+    run: str
+
+
+class DeletionView(msgspec.Struct, frozen=True):
+    """A request to delete rows, and what became of it."""
+
+    id: str
+    by: str
+    reason: str
+    asked_at: str
+    done_at: str | None
+    """None while devices have not answered."""
+    took_s: float | None
+    captured_rows: int
+    data_sets: dict[str, int]
+    devices: dict[str, int | None]
+    """Rows deleted on each device; None: it has not answered yet."""
+    trained: list[TrainedView]
+
+
+async def list_data_sets(request: web.Request) -> list[DataSet]:
+    """Returns every version of every data set, oldest first."""
+    return request.app[STATE].data_sets.all()
+
+
+async def make_data_set(request: web.Request) -> DataSetMade:
+    """Makes the next version of a data set from captured rows and their labels."""
+    wanted = decode(await request.read(), data_sets.Wanted)
+    made, is_new = data_sets.make(request.app[STATE], request.match_info["name"], wanted, actor=actor_of(request))
+    return DataSetMade(is_new, made)
+
+
+async def show_data_set(request: web.Request) -> DataSet:
+    """Returns one version with its schema."""
+    return request.app[STATE].data_sets.find(_reference(request, "version"))
+
+
+async def data_set_file(request: web.Request) -> web.StreamResponse:
+    """Returns the rows of a version as a Parquet file."""
+    store = request.app[STATE].data_sets
+    return web.Response(body=store.content(store.find(_reference(request, "version"))))
+
+
+async def compare_data_sets(request: web.Request) -> data_sets.DataComparison:
+    """Returns what differs between two versions of a data set."""
+    return data_sets.compare(request.app[STATE], _reference(request, "before"), _reference(request, "after"))
+
+
+async def delete_data_set(request: web.Request) -> DataSet:
+    """Deletes the rows of one version; its record stays."""
+    return data_sets.delete(request.app[STATE], _reference(request, "version"), actor=actor_of(request))
+
+
+async def request_deletion(request: web.Request) -> DeletionView:
+    """Deletes captured rows everywhere: here, in data sets, on devices."""
+    wanted = decode(await request.read(), erasures.ErasureWanted)
+    return deletion_view(erasures.request(request.app[STATE], wanted, actor=actor_of(request)))
+
+
+async def list_deletions(request: web.Request) -> list[DeletionView]:
+    """Returns every request to delete rows, newest first."""
+    return [deletion_view(each) for each in request.app[STATE].erasures.all()]
+
+
+async def show_deletion(request: web.Request) -> DeletionView:
+    """Returns one request to delete rows."""
+    return deletion_view(request.app[STATE].erasures.find(request.match_info["deletion"]))
+
+
+def deletion_view(made: Request) -> DeletionView:
+    """A request as callers see it."""
+    return DeletionView(
+        id=made.order.id,
+        by=made.by,
+        reason=made.reason,
+        asked_at=stamp_of(made.asked_at),
+        done_at=stamp_of(made.done_at) if made.done_at else None,
+        took_s=round(made.done_at - made.asked_at, 1) if made.done_at else None,
+        captured_rows=made.captured_rows,
+        data_sets=made.data_sets,
+        devices={device: rows if rows >= 0 else None for device, rows in made.devices.items()},
+        trained=[TrainedView(each.model, each.release, each.data_set, each.run) for each in made.trained],
+    )
+
+
+def _reference(request: web.Request, key: str) -> str:
+    number = request.match_info[key]
+    if not (number == "newest" or number.isdigit()):
+        raise BadInput(Code.REQUEST_INVALID, f"version {number[:20]!r}: expected a number, or newest")
+    return f"{request.match_info['name']}@{number}"
+
+
+_ONE = "/v1/data/{name}/versions/{version}"
+DATA_ROUTES = (
+    Route("view", "GET", "/v1/data", list_data_sets, "All data sets", list[DataSet]),
+    Route("push", "POST", "/v1/data/{name}", make_data_set, "Make a data set", DataSetMade, data_sets.Wanted),
+    Route("view", "GET", _ONE, show_data_set, "One version of a data set", DataSet),
+    Route("view", "GET", f"{_ONE}/file", data_set_file, "Its rows, as Parquet", bytes),
+    Route("push", "DELETE", _ONE, delete_data_set, "Delete its rows", DataSet),
+    Route(
+        "view", "GET", "/v1/data/{name}/compare/{before}/{after}", compare_data_sets, "What differs",
+        data_sets.DataComparison,
+    ),
+    Route(
+        "device", "POST", "/v1/deletions", request_deletion, "Delete captured rows everywhere", DeletionView,
+        erasures.ErasureWanted,
+    ),
+    Route("view", "GET", "/v1/deletions", list_deletions, "All deletions", list[DeletionView]),
+    Route("view", "GET", "/v1/deletions/{deletion}", show_deletion, "One deletion", DeletionView),
+)  # fmt: skip

@@ -1,0 +1,268 @@
+"""Versions of data sets: captured rows with their labels as Parquet files, each under its name and number.
+
+Decides what a version records, that the same rows make no other version, and what a deletion leaves of it. Refuses to
+know who asks, and where rows come from. Rows go in and out as plain columns.
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contract.captured import CapturedRow
+from contract.erasure import Erasure
+from contract.errors import BadInput, Code
+from contract.names import check_name
+from controller.registry.atomic_file import replace_file
+from controller.registry.database import open_database, transaction
+
+MAX_VERSIONS = 1_000
+"""Versions of one data set, deleted ones too: one a day for three years."""
+MAX_ROWS = 1_000_000
+"""Rows of one version: as many captured rows as a model may have."""
+ABOUT = ("_id", "_at", "_device", "_release", "_answer", "_key", "_why", "_value", "_confidence", "_label")
+"""Columns about the inference; inputs stand under their own names."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS data_sets (name TEXT NOT NULL, number INTEGER NOT NULL, body BLOB NOT NULL,
+                                      PRIMARY KEY (name, number));
+"""
+_REFERENCE = re.compile(r"([^@]+)@([0-9]+|newest)\Z")
+
+
+class DataSet(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a data set."""
+
+    name: str
+    version: int
+    model: str
+    created_at: str
+    created_by: str
+    sha256: str
+    """Of the Parquet file; empty once the version is deleted."""
+    rows: int
+    labelled: int
+    size_bytes: int
+    columns: dict[str, str]
+    """Type by column."""
+    since: float = 0.0
+    until: float = 0.0
+    """When the rows were captured, in seconds since 1970."""
+    devices: int = 0
+    removed: tuple[str, ...] = ()
+    """Columns that were left out when it was made."""
+    keep_until: float = 0.0
+    """When it is deleted by itself, in seconds since 1970; 0: never."""
+    former: tuple[str, ...] = ()
+    """Digests that it had before rows were deleted from it."""
+    erased_rows: int = 0
+    deleted_at: str = ""
+    deleted_why: str = ""
+
+    @property
+    def reference(self) -> str:
+        """`NAME@VERSION`, by which runs and versions name it."""
+        return f"{self.name}@{self.version}"
+
+
+class DataSets:
+    """Data sets in one directory: records in SQLite, rows in Parquet files. Needs pyarrow."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._db = open_database(directory / "data_sets.sqlite", _SCHEMA)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._db.close()
+
+    def all(self, name: str = "") -> list[DataSet]:
+        """Every version, oldest first, deleted ones too; of one data set if it is named."""
+        found = self._db.execute(
+            "SELECT body FROM data_sets WHERE ? IN ('', name) ORDER BY name, number", (name,)
+        ).fetchall()
+        return [msgspec.json.decode(body, type=DataSet) for (body,) in found]
+
+    def find(self, reference: str) -> DataSet:
+        """The version of `NAME@NUMBER` or `NAME@newest`. BadInput `unknown_data_set`."""
+        named = _REFERENCE.match(reference)
+        versions = self.all(named[1]) if named else []
+        wanted = versions[-1:] if named and named[2] == "newest" else [v for v in versions if v.reference == reference]
+        if not wanted:
+            words = f"no data set {reference[:80]!r}: expected NAME@NUMBER or NAME@newest; see `edgeward data list`"
+            raise BadInput(Code.UNKNOWN_DATA_SET, words)
+        return wanted[0]
+
+    def make(self, about: DataSet, rows: Sequence[Mapping[str, Any]]) -> tuple[DataSet, bool]:
+        """Keeps rows as the next version; (the version, whether it is new). The same file makes no other one.
+
+        `about` says all but what the rows tell. BadInput `request_invalid` for no rows or too many.
+        """
+        check_name(about.name, "data set")
+        if not 0 < len(rows) <= MAX_ROWS:
+            raise BadInput(Code.REQUEST_INVALID, f"{len(rows)} rows: a data set has 1 to {MAX_ROWS}")
+        known = self.all(about.name)
+        if len(known) >= MAX_VERSIONS:
+            raise BadInput(Code.REQUEST_INVALID, f"{about.name} has {len(known)} versions, limit {MAX_VERSIONS}")
+        content, columns = _parquet(rows)
+        digest = hashlib.sha256(content).hexdigest()
+        if known and known[-1].sha256 == digest:
+            return known[-1], False
+        times = [float(row["_at"]) for row in rows]
+        made = msgspec.structs.replace(
+            about,
+            version=len(known) + 1,
+            sha256=digest,
+            rows=len(rows),
+            labelled=sum(row["_label"] is not None for row in rows),
+            size_bytes=len(content),
+            columns=columns,
+            since=min(times),
+            until=max(times),
+            devices=len({row["_device"] for row in rows}),
+        )
+        replace_file(self._path(made), content)
+        self._save(made)
+        return made, True
+
+    def content(self, data_set: DataSet) -> bytes:
+        """The Parquet file of a version. BadInput `unknown_data_set` if its rows are deleted."""
+        if not data_set.sha256:
+            words = f"the rows of {data_set.reference} were deleted at {data_set.deleted_at}: {data_set.deleted_why}"
+            raise BadInput(Code.UNKNOWN_DATA_SET, words)
+        return self._path(data_set).read_bytes()
+
+    def rows_of(self, data_set: DataSet) -> list[dict[str, Any]]:
+        """The rows of a version by column."""
+        from pyarrow import parquet
+
+        found: list[dict[str, Any]] = parquet.read_table(io.BytesIO(self.content(data_set))).to_pylist()
+        return found
+
+    def delete(self, data_set: DataSet, *, at: str, why: str) -> DataSet:
+        """Deletes the rows of a version; its record stays, for the lineage of models."""
+        gone = msgspec.structs.replace(
+            data_set, sha256="", former=_formerly(data_set), deleted_at=at, deleted_why=why, size_bytes=0
+        )
+        self._save(gone)
+        self._path(data_set).unlink(missing_ok=True)
+        return gone
+
+    def erase(
+        self, order: Erasure, devices: frozenset[str] | None, numbers: frozenset[int], *, at: str
+    ) -> list[tuple[DataSet, int]]:
+        """Deletes the rows of an order from every version; (version, rows) for each that had some.
+
+        `devices` None: of all. `numbers` are ids of captured rows that the order was about: a version whose keys were
+        left out for privacy has only these.
+        """
+        chosen = _Chosen(order, devices, numbers)
+        return [found for each in self.all() if each.sha256 and (found := self._erase_one(each, chosen, at))]
+
+    def _erase_one(self, data_set: DataSet, chosen: "_Chosen", at: str) -> tuple[DataSet, int] | None:
+        rows = self.rows_of(data_set)
+        kept = [row for row in rows if not chosen.has(data_set.model, row)]
+        count = len(rows) - len(kept)
+        if not count:
+            return None
+        erased = data_set.erased_rows + count
+        if not kept:
+            gone = self.delete(data_set, at=at, why=f"deletion {chosen.order.id}: no row was left")
+            gone = msgspec.structs.replace(gone, rows=0, labelled=0, erased_rows=erased)
+            self._save(gone)
+            return gone, count
+        content, columns = _parquet(kept)
+        left = msgspec.structs.replace(
+            data_set,
+            sha256=hashlib.sha256(content).hexdigest(),
+            former=_formerly(data_set),
+            rows=len(kept),
+            labelled=sum(row["_label"] is not None for row in kept),
+            size_bytes=len(content),
+            columns=columns,
+            erased_rows=erased,
+        )
+        replace_file(self._path(left), content)
+        self._save(left)
+        return left, count
+
+    def _save(self, data_set: DataSet) -> None:
+        with transaction(self._db):
+            self._db.execute(
+                "INSERT INTO data_sets VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
+                (data_set.name, data_set.version, msgspec.json.encode(data_set)),
+            )
+
+    def _path(self, data_set: DataSet) -> Path:
+        place = self._directory / data_set.name
+        place.mkdir(parents=True, exist_ok=True)
+        return place / f"{data_set.version}.parquet"
+
+
+def columns_of(number: int, device: str, row: CapturedRow, removed: Iterable[str]) -> dict[str, Any]:
+    """A captured row as columns: those about it first, then its inputs without the removed ones."""
+    left_out = frozenset(removed)
+    about = {
+        "_id": number,
+        "_at": row.at,
+        "_device": device,
+        "_release": row.release,
+        "_answer": row.id,
+        "_key": row.key,
+        "_why": row.why,
+        "_value": None if row.value is None else str(row.value),
+        "_confidence": row.confidence,
+        "_label": None if row.label is None else str(row.label),
+    }
+    return {
+        **{name: None if name in left_out else cell for name, cell in about.items()},
+        **{name: cell for name, cell in row.inputs.items() if name not in left_out},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The rows of an order."""
+
+    order: Erasure
+    devices: frozenset[str] | None
+    numbers: frozenset[int]
+
+    def has(self, model: str, row: Mapping[str, Any]) -> bool:
+        if row["_id"] in self.numbers:
+            return self.order.model in ("", model)
+        captured = CapturedRow(
+            at=row["_at"], model=model, release=0, why="sampled", inputs={}, value=None,
+            id=row["_answer"] or "", key=row["_key"] or "",
+        )  # fmt: skip
+        return self.order.matches(captured) and (self.devices is None or row["_device"] in self.devices)
+
+
+def _formerly(data_set: DataSet) -> tuple[str, ...]:
+    return (*data_set.former, data_set.sha256)
+
+
+def _parquet(rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, dict[str, str]]:
+    """(file, type by column). A column with cells of several types is text. The same rows give the same bytes."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        words = "data sets need pyarrow where the controller runs: pip install 'edgeward[parquet]'"
+        raise BadInput(Code.CONFIG_INVALID, words) from None
+    names = list(dict.fromkeys([*ABOUT, *sorted({name for row in rows for name in row})]))
+    arrays = []
+    for name in names:
+        cells = [row.get(name) for row in rows]
+        try:
+            arrays.append(pyarrow.array(cells))
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
+            arrays.append(pyarrow.array([None if cell is None else str(cell) for cell in cells]))
+    table = pyarrow.table(dict(zip(names, arrays, strict=True)))
+    file = io.BytesIO()
+    parquet.write_table(table, file, compression="zstd")
+    return file.getvalue(), {field.name: str(field.type) for field in table.schema}

@@ -1,0 +1,162 @@
+"""Data sets of captured rows: made, compared, deleted, and kept only as long as was said.
+
+Decides which captured rows go into a version and what is audited. Refuses to know HTTP, and how rows are stored.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from contract.captured import CapturedRow
+from contract.errors import BadInput, Code
+from controller.clock import stamp, stamp_of
+from controller.registry.captures import MAX_ROWS_PER_QUERY
+from controller.registry.data_sets import DataSet, columns_of
+from controller.state import State
+from controller.verbs.audit import CONTROLLER
+
+DAY_S = 86_400.0
+LOOK_S = 60.0
+"""Between two looks at what has been kept long enough."""
+MAX_LABELS = 20
+"""Labels that a comparison counts by name."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which captured rows of a model a version is made of."""
+
+    model: str
+    since: float = 0.0
+    """Seconds since 1970, as is `until`."""
+    until: float = 0.0
+    """0: no end."""
+    labelled: bool = False
+    """Only rows with a label."""
+    remove: tuple[str, ...] = ()
+    """Columns to leave out, for privacy: inputs, or `_key`, `_answer`."""
+    keep_days: float = 0.0
+    """After so many days the version is deleted by itself; 0: never."""
+
+
+class DataComparison(msgspec.Struct, frozen=True):
+    """What differs between two versions of a data set."""
+
+    before: str
+    after: str
+    added: int
+    """Rows of the second that the first does not have, by their id."""
+    gone: int
+    relabelled: int
+    """Rows of both whose labels differ."""
+    columns_added: tuple[str, ...]
+    columns_gone: tuple[str, ...]
+    types_changed: dict[str, str]
+    labels: dict[str, tuple[int, int]]
+    """Rows by label in the first and in the second."""
+    means: dict[str, tuple[float, float]]
+    """Of numeric columns whose mean differs."""
+
+
+def make(state: State, name: str, wanted: Wanted, *, actor: str) -> tuple[DataSet, bool]:
+    """Makes the next version of a data set; (the version, whether it is new). BadInput for no rows."""
+    state.registry.versions(wanted.model)
+    rows = [
+        columns_of(number, device, row, wanted.remove)
+        for number, device, row in _captured(state, wanted.model)
+        if _is_wanted(row, wanted)
+    ]
+    if not rows:
+        words = f"devices kept no rows of {wanted.model} that fit: see [[capture]] in agent.toml, --since, --labelled"
+        raise BadInput(Code.REQUEST_INVALID, words)
+    now = time.time()
+    about = DataSet(
+        name=name, version=0, model=wanted.model, created_at=stamp(), created_by=actor, sha256="", rows=0, labelled=0,
+        size_bytes=0, columns={}, removed=wanted.remove,
+        keep_until=now + wanted.keep_days * DAY_S if wanted.keep_days else 0.0,
+    )  # fmt: skip
+    made, is_new = state.data_sets.make(about, rows)
+    if is_new:
+        state.journal.audit(stamp(), actor, "data make", made.reference, f"{made.rows} rows, {made.sha256}")
+    return made, is_new
+
+
+def _captured(state: State, model: str) -> list[tuple[int, str, CapturedRow]]:
+    found: list[tuple[int, str, CapturedRow]] = []
+    while page := state.captures.rows_of(model, found[-1][0] if found else 0, MAX_ROWS_PER_QUERY):
+        found += page
+    return found
+
+
+def _is_wanted(row: CapturedRow, wanted: Wanted) -> bool:
+    in_time = row.at >= wanted.since and not (wanted.until and row.at >= wanted.until)
+    return in_time and (row.label is not None or not wanted.labelled)
+
+
+def delete(state: State, reference: str, *, actor: str) -> DataSet:
+    """Deletes the rows of one version. Captured rows stay: `erasures.request` deletes those."""
+    found = state.data_sets.find(reference)
+    if not found.sha256:
+        return found
+    gone = state.data_sets.delete(found, at=stamp(), why=f"deleted by {actor}")
+    state.journal.audit(stamp(), actor, "data delete", found.reference, f"{found.rows} rows, {found.sha256}")
+    return gone
+
+
+def keep_retention(state: State) -> None:
+    """Deletes versions that have been kept long enough. Looks once a minute."""
+    if time.monotonic() < state.data_look_at:
+        return
+    state.data_look_at = time.monotonic() + LOOK_S
+    for each in state.data_sets.all():
+        if each.sha256 and each.keep_until and each.keep_until < time.time():
+            why = f"kept until {stamp_of(each.keep_until)}"
+            state.data_sets.delete(each, at=stamp(), why=why)
+            state.journal.audit(stamp(), CONTROLLER, "data expire", each.reference, f"{each.rows} rows; {why}")
+
+
+def compare(state: State, before: str, after: str) -> DataComparison:
+    """What differs between two versions. BadInput `unknown_data_set` where rows are deleted."""
+    first, second = (state.data_sets.find(each) for each in (before, after))
+    old, new = ({row["_id"]: row for row in state.data_sets.rows_of(each)} for each in (first, second))
+    types = {
+        name: f"{first.columns[name]} -> {second.columns[name]}"
+        for name in first.columns
+        if name in second.columns and first.columns[name] != second.columns[name]
+    }
+    return DataComparison(
+        first.reference,
+        second.reference,
+        added=len(new.keys() - old.keys()),
+        gone=len(old.keys() - new.keys()),
+        relabelled=sum(old[each]["_label"] != new[each]["_label"] for each in old.keys() & new.keys()),
+        columns_added=tuple(sorted(second.columns.keys() - first.columns.keys())),
+        columns_gone=tuple(sorted(first.columns.keys() - second.columns.keys())),
+        types_changed=types,
+        labels=_labels(old, new),
+        means=_means(old, new, first.columns.keys() & second.columns.keys()),
+    )
+
+
+def _labels(old: Mapping[int, Any], new: Mapping[int, Any]) -> dict[str, tuple[int, int]]:
+    before, after = (
+        Counter(row["_label"] for row in rows.values() if row["_label"] is not None) for rows in (old, new)
+    )
+    most = (before + after).most_common(MAX_LABELS)
+    return {label: (before[label], after[label]) for label, _ in most}
+
+
+def _means(old: Mapping[int, Any], new: Mapping[int, Any], columns: Any) -> dict[str, tuple[float, float]]:
+    found = {}
+    for name in sorted(columns):
+        pair = (_mean(old, name), _mean(new, name))
+        if not name.startswith("_") and pair[0] is not None and pair[1] is not None and pair[0] != pair[1]:
+            found[name] = (pair[0], pair[1])
+    return found
+
+
+def _mean(rows: Mapping[int, Any], name: str) -> float | None:
+    cells = [row[name] for row in rows.values() if isinstance(row[name], int | float)]
+    return sum(cells) / len(cells) if cells else None

@@ -1,0 +1,168 @@
+"""Deletion of captured rows everywhere: here, in data sets, on devices; and the models that were trained on them.
+
+Decides the order: the request is durable first, then rows go here, then devices are told by their signed documents, and
+the request is done when the last of them has said so. Each step may be repeated. Refuses to know HTTP.
+"""
+
+import secrets
+import time
+
+import msgspec
+from msgspec.structs import replace
+
+from contract.erasure import Erasure
+from contract.errors import BadInput, Code
+from controller.clock import stamp
+from controller.reconcile.world import put_twin
+from controller.registry.erasures import PENDING, Request, Trained
+from controller.state import State
+from controller.verbs.audit import CONTROLLER
+
+MAX_REASON_CHARS = 500
+
+
+class ErasureWanted(msgspec.Struct, frozen=True):
+    """Which rows to delete, and why."""
+
+    reason: str
+    model: str = ""
+    keys: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    since: int = 0
+    before: int = 0
+
+
+def request(state: State, wanted: ErasureWanted, *, actor: str) -> Request:
+    """Deletes rows here, orders every device concerned to do the same, and names the models trained on them.
+
+    BadInput `request_invalid` for a request about everything, or without a reason; `unknown_device`.
+    """
+    made = Request(
+        order=_order(wanted),
+        by=actor,
+        reason=wanted.reason[:MAX_REASON_CHARS],
+        asked_at=time.time(),
+        only_devices=wanted.devices,
+        devices=dict.fromkeys(_concerned(state, wanted), PENDING),
+    )
+    state.erasures.save(made)
+    state.open_erasures = True
+    made = _perform(state, made)
+    state.journal.audit(stamp(), actor, "rows delete", made.order.id, _words(made))
+    state.poke()
+    return made
+
+
+def _order(wanted: ErasureWanted) -> Erasure:
+    if not wanted.reason.strip():
+        raise BadInput(Code.REQUEST_INVALID, "say why the rows are deleted: the audit keeps it")
+    if not any((wanted.keys, wanted.answers, wanted.devices, wanted.since, wanted.before)):
+        words = "this would delete every row: name keys, answers, devices, or a time (--since, --before)"
+        raise BadInput(Code.REQUEST_INVALID, words)
+    try:
+        plain = {
+            "id": f"del-{secrets.token_hex(4)}", "model": wanted.model, "keys": wanted.keys, "answers": wanted.answers,
+            "since": wanted.since, "before": wanted.before,
+        }  # fmt: skip
+        return msgspec.convert(plain, Erasure)
+    except msgspec.ValidationError as error:
+        raise BadInput(Code.REQUEST_INVALID, f"{error}; delete in several requests") from None
+
+
+def _concerned(state: State, wanted: ErasureWanted) -> list[str]:
+    known = state.world.durable.twins
+    if strange := [each for each in wanted.devices if each not in known and each not in state.world.durable.retired]:
+        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {strange[0][:64]!r}; `edgeward device list` shows all")
+    return [device for device in known if not wanted.devices or device in wanted.devices]
+
+
+def _perform(state: State, made: Request) -> Request:
+    """Deletes rows here and tells devices."""
+    devices = frozenset(made.only_devices) or None
+    state.captures.refused = state.erasures.in_force(time.time())
+    numbers = state.captures.erase(made.order, devices)
+    erased = state.data_sets.erase(made.order, devices, frozenset(numbers), at=stamp())
+    made = replace(
+        made,
+        captured_rows=made.captured_rows + len(numbers),
+        data_sets=made.data_sets | {each.reference: count for each, count in erased},
+    )
+    made = replace(made, trained=_trained_on(state, made))
+    state.erasures.save(made)
+    for device in made.waiting:
+        twin = state.world.durable.twins[device]
+        if made.order not in twin.erasures:
+            put_twin(state.world, replace(twin, erasures=(*twin.erasures, made.order)))
+    state.records.save(state.world.durable, made.waiting, (), ())
+    state.world.caches.reordered |= set(made.waiting)
+    return made
+
+
+def _trained_on(state: State, made: Request) -> tuple[Trained, ...]:
+    """Versions whose lineage names a data set that has lost rows."""
+    found: list[Trained] = []
+    for model in state.registry.models():
+        for version in state.registry.versions(model):
+            used = sorted(set(version.lineage.data_sets) & made.data_sets.keys())
+            found += [Trained(model, version.release, name, version.lineage.run) for name in used]
+    return tuple(found)
+
+
+def resume(state: State) -> None:
+    """Goes on with requests that were open when the controller ended."""
+    for each in state.erasures.all():
+        if not each.done_at:
+            known = {device: rows for device, rows in each.devices.items() if device in state.world.durable.twins}
+            _perform(state, replace(each, devices=known))
+    state.captures.refused = state.erasures.in_force(time.time())
+    state.open_erasures = any(not each.done_at for each in state.erasures.all())
+
+
+def follow(state: State) -> None:
+    """Takes in what devices say of open requests, and ends those that all have answered."""
+    if not state.open_erasures:
+        return
+    still_open = False
+    for each in state.erasures.all():
+        if each.done_at:
+            continue
+        now_known = _answered(state, each)
+        if not now_known.waiting:
+            now_known = replace(now_known, done_at=time.time())
+            took_s = now_known.done_at - now_known.asked_at
+            words = f"done after {took_s:.1f} s: {_words(now_known)}"
+            state.journal.audit(stamp(), CONTROLLER, "rows deleted", each.order.id, words)
+        if now_known != each:
+            state.erasures.save(now_known)
+            state.captures.refused = state.erasures.in_force(time.time())
+        still_open |= not now_known.done_at
+    state.open_erasures = still_open
+
+
+def _answered(state: State, made: Request) -> Request:
+    """The request with what devices have said meanwhile. A device that has left the fleet is waited for no longer."""
+    devices, changed = dict(made.devices), []
+    for device in made.waiting:
+        twin = state.world.durable.twins.get(device)
+        if twin is None:
+            del devices[device]
+        elif made.order.id in twin.erased:
+            devices[device] = twin.erased[made.order.id]
+            left = tuple(each for each in twin.erasures if each.id != made.order.id)
+            put_twin(state.world, replace(twin, erasures=left))
+            changed.append(device)
+    if changed:
+        state.records.save(state.world.durable, changed, (), ())
+        state.world.caches.reordered |= set(changed)
+    return replace(made, devices=devices) if devices != made.devices else made
+
+
+def _words(made: Request) -> str:
+    on_devices = sum(rows for rows in made.devices.values() if rows > 0)
+    models = sorted({f"{each.model} v{each.release}" for each in made.trained})
+    named = ", ".join(models) or "no model"
+    return (
+        f"{made.captured_rows} captured rows, {sum(made.data_sets.values())} in {len(made.data_sets)} data sets, "
+        f"{on_devices} on {len(made.devices)} devices; trained on them: {named}; {made.reason}"
+    )[:2_000]

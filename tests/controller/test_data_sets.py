@@ -1,0 +1,187 @@
+"""Captured rows become versions of data sets; a deletion takes rows out of all of them and waits for devices."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from contract.captured import Captured, CapturedRow
+from contract.erasure import MAX_NAMED, Erasure
+from contract.errors import BadInput
+from controller.config import Config, StorageConfig
+from controller.fleet.twin import Twin
+from controller.reconcile.decisions import reconcile
+from controller.reconcile.world import Retired, drop_twin
+from controller.state import State, open_state
+from controller.verbs import data_sets, erasures
+from controller.verbs.data_sets import Wanted
+from controller.verbs.erasures import ErasureWanted
+from tests.controller.registry_worlds import version
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    for release in (1, 2):
+        made.registry.add(version(release, data_sets=("rows@1",) if release == 2 else ()))
+    for device in ("a", "b"):
+        made.world.durable.twins[device] = Twin(device)
+    yield made
+    made.close()
+
+
+def captured(number: int, **changes: Any) -> CapturedRow:
+    row = CapturedRow(
+        at=float(number), model="m", release=1, why="sampled", inputs={"x": float(number), "site": "oslo"}, value="1",
+        id=f"answer-{number}", key=f"person-{number % 3}",
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def keep(state: State, device: str, seq: int, *rows: CapturedRow) -> None:
+    state.captures.keep([(device, Captured(protocol=1, device=device, boot=1, seq=seq, rows=rows))])
+
+
+def make(state: State, **wanted: Any) -> Any:
+    return data_sets.make(state, "rows", Wanted("m", **wanted), actor="ada")
+
+
+def ask(state: State, **wanted: Any) -> Any:
+    return erasures.request(state, ErasureWanted("a person asked", **wanted), actor="ada")
+
+
+def test_the_same_rows_make_no_other_version_and_a_label_does(state: State) -> None:
+    keep(state, "a", 1, *map(captured, range(6)))
+    first, is_new = make(state)
+    assert (is_new, first.reference, first.rows, first.labelled, first.devices) == (True, "rows@1", 6, 0, 1)
+    assert first.columns["x"] == "double"
+    assert first.columns["site"] == "string"
+    assert make(state) == (first, False)
+    state.captures.label("m", {1: "rain", 2: 0.5})
+    second, _ = make(state)
+    assert (second.version, second.labelled) == (2, 2)
+    assert make(state, labelled=True)[0].rows == 2
+    assert make(state, since=2.0, until=5.0)[0].rows == 3
+    found = data_sets.compare(state, "rows@1", "rows@2")
+    assert (found.added, found.gone, found.relabelled) == (0, 0, 2)
+    assert found.labels == {"rain": (0, 1), "0.5": (0, 1)}
+
+
+def test_columns_are_left_out_and_a_version_goes_when_its_time_is_over(state: State) -> None:
+    keep(state, "a", 1, *map(captured, range(6)))
+    made, _ = make(state, remove=("_key", "site"), keep_days=1.0)
+    assert "site" not in made.columns
+    assert {row["_key"] for row in state.data_sets.rows_of(made)} == {None}
+    data_sets.keep_retention(state)
+    assert state.data_sets.find("rows@1").sha256
+    state.data_sets._save(replace(made, keep_until=time.time() - 1))
+    state.data_look_at = 0.0
+    data_sets.keep_retention(state)
+    gone = state.data_sets.find("rows@1")
+    assert (gone.sha256, gone.former) == ("", (made.sha256,))
+    assert state.journal.audit_entries(1)[0]["action"] == "data expire"
+    with pytest.raises(BadInput, match="the rows of rows@1 were deleted at"):
+        state.data_sets.content(gone)
+
+
+def test_rows_of_a_person_go_from_captures_and_from_versions_even_without_their_keys(state: State) -> None:
+    keep(state, "a", 1, *map(captured, range(6)))
+    make(state)
+    make(state, remove=("_key",))
+    asked = ask(state, keys=("person-1",))
+    assert (asked.captured_rows, asked.data_sets) == (2, {"rows@1": 2, "rows@2": 2})
+    assert [(each.model, each.release) for each in asked.trained] == [("m", 2)]
+    for reference in ("rows@1", "rows@2"):
+        left = state.data_sets.find(reference)
+        assert [row["_id"] for row in state.data_sets.rows_of(left)] == [1, 3, 4, 6]
+        assert (left.rows, left.erased_rows) == (4, 2)
+    assert {row.key for _, _, row in state.captures.rows_of("m")} == {"person-0", "person-2"}
+    assert b"person-1" not in b"".join(each.read_bytes() for each in state.config.data_dir.glob("captured.sqlite*"))
+
+
+def test_a_deletion_is_done_when_the_last_device_has_said_so_and_the_audit_says_how_long_it_took(state: State) -> None:
+    keep(state, "a", 1, captured(1))
+    asked = ask(state, keys=("person-1",))
+    assert asked.waiting == ["a", "b"]
+    changes = reconcile(state.world, (), time.time())
+    assert changes.redesired == {"a", "b"}
+    assert state.publisher.desired(state.world.durable.twins["a"]).payload.count(asked.order.id.encode()) == 1
+    answer(state, "a", asked.order.id, 3)
+    erasures.follow(state)
+    assert state.erasures.find(asked.order.id).devices == {"a": 3, "b": -1}
+    assert state.world.durable.twins["a"].erasures == ()
+    answer(state, "b", asked.order.id, 0)
+    erasures.follow(state)
+    done = state.erasures.find(asked.order.id)
+    assert done.done_at
+    entry = state.journal.audit_entries(1)[0]
+    assert (entry["action"], entry["subject"], entry["actor"]) == ("rows deleted", asked.order.id, "controller")
+    assert entry["detail"].startswith("done after 0.")
+    assert "1 captured rows" in entry["detail"]
+    assert "3 on 2 devices" in entry["detail"]
+
+
+def answer(state: State, device: str, order: str, rows: int) -> None:
+    twins = state.world.durable.twins
+    twins[device] = replace(twins[device], erased={order: rows})
+
+
+def test_rows_that_come_again_are_refused_and_new_ones_are_taken_once_it_is_done(state: State) -> None:
+    asked = ask(state, keys=("person-1",))
+    keep(state, "a", 1, captured(1), captured(2))
+    assert [row.key for _, _, row in state.captures.rows_of("m")] == ["person-2"]
+    for device in ("a", "b"):
+        answer(state, device, asked.order.id, 0)
+    erasures.follow(state)
+    keep(state, "a", 2, captured(4), captured(7, at=time.time() + 5))
+    assert [row.id for _, _, row in state.captures.rows_of("m")] == ["answer-2", "answer-7"]
+
+
+def test_a_device_that_leaves_the_fleet_is_waited_for_no_longer(state: State) -> None:
+    asked = ask(state, devices=("b",), since=1)
+    assert asked.waiting == ["b"]
+    state.world.durable.retired["b"] = Retired("now", "ada")
+    drop_twin(state.world, "b")
+    erasures.follow(state)
+    assert state.erasures.find(asked.order.id).done_at
+
+
+def test_a_controller_that_is_killed_goes_on_with_a_deletion(state: State, tmp_path: Path) -> None:
+    state.records.save(state.world.durable, ["a", "b"], (), ())
+    keep(state, "a", 1, captured(1), captured(2))
+    made = replace(ask(state, keys=("person-7",)), order=Erasure(id="del-1", keys=("person-1",)))
+    state.erasures.save(made)  # killed before anything else was done
+    state.close()
+    again = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    erasures.resume(again)
+    assert [row.key for _, _, row in again.captures.rows_of("m")] == ["person-2"]
+    assert again.erasures.find("del-1").captured_rows == 1
+    assert "del-1" in {each.id for each in again.world.durable.twins["b"].erasures}
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({}, "this would delete every row"),
+        ({"model": "m"}, "this would delete every row"),
+        ({"devices": ("nobody",)}, "no device 'nobody'"),
+        ({"keys": ("k",) * (MAX_NAMED + 1)}, "delete in several requests"),
+    ],
+)
+def test_a_deletion_of_everything_or_of_nobody_is_refused(state: State, wanted: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        ask(state, **wanted)
+    with pytest.raises(BadInput, match="say why"):
+        erasures.request(state, ErasureWanted(" ", keys=("k",)), actor="ada")
+    assert state.erasures.all() == []
+
+
+def test_a_data_set_without_rows_or_with_an_unknown_name_says_so(state: State) -> None:
+    with pytest.raises(BadInput, match="devices kept no rows of m that fit"):
+        make(state)
+    with pytest.raises(BadInput, match="see `edgeward data list`"):
+        state.data_sets.find("rows@7")
