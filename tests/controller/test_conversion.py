@@ -24,7 +24,7 @@ from contract.onnx_scan import scan_onnx
 from contract.tensors import decode_tensors
 from controller.convert.compare import compare, tolerances
 from controller.convert.convert import ConversionLimits, Converted, run_conversion
-from controller.convert.estimator import load_estimator
+from controller.convert.estimator import _untrusted, load_estimator
 from controller.convert.sample_frame import read_sample
 from controller.convert.sklearn import convert as convert_in
 from controller.gates.parity import MAX_ROWS_BEYOND, judge_parity
@@ -144,6 +144,13 @@ def test_an_untrusted_type_is_refused_until_an_operator_trusts_it() -> None:
         load_estimator(raw, ())
     trusted = load_estimator(raw, (f"{__name__}._Unconvertible",))
     assert type(trusted) is _Unconvertible
+
+
+def test_to_trust_a_type_is_advised_only_where_its_package_is_installed() -> None:
+    assert "convert.trusted_types" in _untrusted(["sklearn.somewhere.Thing"])
+    for absent in ("__main__.Mine", "nowhere_to_be_found.models.Net"):
+        assert "trusted_types" not in _untrusted([absent])
+        assert "Push an ONNX file" in _untrusted([absent])
 
 
 def test_a_step_without_an_onnx_form_is_named_with_what_to_do() -> None:

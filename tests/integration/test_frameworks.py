@@ -75,6 +75,6 @@ def test_a_device_answers_as_the_framework_does(site: tuple[Client, int], name: 
         kind = {"FP32": np.float32, "FP64": np.float64}[told["inputs"][0]["datatype"]]
         given = triton.InferInput(told["inputs"][0]["name"], list(FRESH.shape), told["inputs"][0]["datatype"])
         answered = device.infer(name, [given.set_data_from_numpy(FRESH.astype(kind))])
-        label, shares = (answered.as_numpy(output["name"]) for output in told["outputs"])
-    np.testing.assert_allclose(shares, model.predict_proba(FRESH), atol=TOLERANCE)
+        label, fractions = (answered.as_numpy(output["name"]) for output in told["outputs"])
+    np.testing.assert_allclose(fractions, model.predict_proba(FRESH), atol=TOLERANCE)
     assert (label == np.ravel(model.predict(FRESH))).all()

@@ -123,11 +123,11 @@ def classes_of_trees(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     """A BoostedClassifier."""
     sums = _sums(graph, model.boosted, given)
     if model.boosted.link == "softmax":
-        shares = graph.node("Softmax", sums, axis=1)
+        fractions = graph.node("Softmax", sums, axis=1)
     else:
         positive = graph.node("Sigmoid", sums)
-        shares = graph.node("Concat", graph.node("Sub", 1.0, positive), positive, axis=1)
-    return [graph.labels(graph.first_of_most(shares), model.classes_), shares]
+        fractions = graph.node("Concat", graph.node("Sub", 1.0, positive), positive, axis=1)
+    return [graph.labels(graph.first_of_most(fractions), model.classes_), fractions]
 
 
 def numbers_of_trees(graph: Graph, model: Any, given: list[Any]) -> list[str]:

@@ -69,15 +69,15 @@ def spread_labels(graph: Graph, model: Any, given: list[Any]) -> list[str]:
         away = graph.squared_distances(rows, model.X_)
         _, at = graph.both("TopK", away, np.array([model.n_neighbors]), axis=1, largest=0, sorted=1)
         votes = graph.node("Gather", model.label_distributions_, at, axis=0)
-        return _shares(graph, model, graph.reduce("ReduceSum", votes, keep=False))
+        return _fractions(graph, model, graph.reduce("ReduceSum", votes, keep=False))
     else:
         raise NotImplementedError("a kernel that is a function of one's own is not converted")
-    return _shares(graph, model, graph.node("MatMul", weights, model.label_distributions_))
+    return _fractions(graph, model, graph.node("MatMul", weights, model.label_distributions_))
 
 
-def _shares(graph: Graph, model: Any, votes: str) -> list[str]:
-    shares = graph.node("Div", votes, graph.reduce("ReduceSum", votes))
-    return [graph.labels(graph.first_of_most(shares), model.classes_), shares]
+def _fractions(graph: Graph, model: Any, votes: str) -> list[str]:
+    fractions = graph.node("Div", votes, graph.reduce("ReduceSum", votes))
+    return [graph.labels(graph.first_of_most(fractions), model.classes_), fractions]
 
 
 def process_kernel(graph: Graph, rows: str, points: Any, used: Any) -> str:

@@ -46,7 +46,7 @@ def mean_within(graph: Graph, model: Any, given: list[Any]) -> list[str]:
 
 
 def votes_within(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """RadiusNeighborsClassifier: the shares of the votes; its outlier label where nothing is near."""
+    """RadiusNeighborsClassifier: the fractions of the votes; its outlier label where nothing is near."""
     if model.outputs_2d_:
         raise NotImplementedError("multi-output is not converted")
     weights, _ = _within(graph, model, given)
@@ -54,9 +54,11 @@ def votes_within(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     total = graph.reduce("ReduceSum", votes)
     none = graph.node("Equal", total, 0.0)
     outlier = np.ravel(model.outlier_label_)[0] if model.outlier_label_ is not None else None
-    share = (model.classes_ == outlier).astype(float) if outlier is not None else np.full(len(model.classes_), np.nan)
-    shares = graph.node("Where", none, share, graph.node("Div", votes, graph.node("Where", none, 1.0, total)))
-    return [graph.labels(graph.first_of_most(shares), model.classes_), shares]
+    fraction = (
+        (model.classes_ == outlier).astype(float) if outlier is not None else np.full(len(model.classes_), np.nan)
+    )
+    fractions = graph.node("Where", none, fraction, graph.node("Div", votes, graph.node("Where", none, 1.0, total)))
+    return [graph.labels(graph.first_of_most(fractions), model.classes_), fractions]
 
 
 def distances_within(graph: Graph, model: Any, given: list[Any]) -> list[str]:

@@ -12,7 +12,7 @@ from sklearn.gaussian_process._gpc import COEFS, LAMBDAS
 from controller.convert.own.curves import error_function
 from controller.convert.own.graph import Graph
 from controller.convert.own.kernels import process_kernel
-from controller.convert.own.votes import shares
+from controller.convert.own.votes import fractions
 
 
 def process_classes(graph: Graph, model: Any, given: list[Any]) -> list[str]:
@@ -26,7 +26,7 @@ def process_classes(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     if type(base).__name__ != "OneVsRestClassifier":
         raise NotImplementedError("GaussianProcessClassifier is converted with multi_class='one_vs_rest' alone")
     each = graph.node("Concat", *[_positive(graph, rows, inner)[1] for inner in base.estimators_], axis=1)
-    return shares(graph, each, each, model.classes_)
+    return fractions(graph, each, each, model.classes_)
 
 
 def _positive(graph: Graph, rows: str, model: Any) -> tuple[str, str]:

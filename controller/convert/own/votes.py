@@ -60,7 +60,7 @@ def one_against_rest(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     return [graph.labels(at, model.classes_), parts]
 
 
-def shares(graph: Graph, scores: str, parts: str, classes: Any) -> list[str]:
+def fractions(graph: Graph, scores: str, parts: str, classes: Any) -> list[str]:
     """The class of the largest score, of equal ones the first, and parts that add up to 1 unless all are 0."""
     total = graph.reduce("ReduceSum", parts)
     whole = graph.node("Where", graph.node("Equal", total, 0.0), 1.0, total)
