@@ -276,6 +276,7 @@ def test_a_heartbeat_replaces_all_that_was_reported() -> None:
         reported={"m": state()},
         hardware=HARDWARE,
         labels={"site": "n"},
+        own_labels={"site": "n"},
         pinned={"m": 1},
         dropped={"telemetry": 2},
         connected=True,

@@ -82,17 +82,7 @@ def test_the_list_of_devices_says_why_at_80_columns(answers: dict[str, Any]) -> 
     )
     answers["device_pages"] = [DevicePage(total=1, devices=(Device.read(sick),))]
     (row,) = [line for line in run("device", "list").splitlines() if "kitchen-pi-1" in line]
-    assert row.split() == [
-        "kitchen-pi-1",
-        "failing",
-        "weather",
-        ">",
-        "v2",
-        "7",
-        "s",
-        "ago",
-        *sick["why"].split()[:2],
-    ]
+    assert row.split() == ["kitchen-pi-1", "failing", "weather", ">", "v2", "7", "s", "ago", *sick["why"].split()]
 
 
 def test_csv_has_every_column_and_no_cell_that_a_spreadsheet_would_compute(answers: dict[str, Any]) -> None:
