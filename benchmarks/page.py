@@ -114,7 +114,7 @@ async def _ask(session: aiohttp.ClientSession, question: str) -> tuple[float, in
 
 async def _readers(process: psutil.Process, url: str) -> list[Row]:
     """What the child computes more while so many pages are open."""
-    alone = await _share(process)
+    alone = await _cpu_ratio(process)
     connector = aiohttp.TCPConnector(limit=0)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     heard = 0
@@ -130,7 +130,7 @@ async def _readers(process: psutil.Process, url: str) -> list[Row]:
         reading = [asyncio.create_task(read(session)) for _ in range(READERS)]
         await asyncio.sleep(3.0)
         heard = 0
-        together = await _share(process)
+        together = await _cpu_ratio(process)
         told = heard / READERS / WATCH_S
         for task in reading:
             task.cancel()
@@ -141,7 +141,7 @@ async def _readers(process: psutil.Process, url: str) -> list[Row]:
     ]
 
 
-async def _share(process: psutil.Process) -> float:
+async def _cpu_ratio(process: psutil.Process) -> float:
     before, began = process.cpu_times(), time.perf_counter()
     await asyncio.sleep(WATCH_S)
     after = process.cpu_times()

@@ -32,7 +32,7 @@ from controller.api.openapi import openapi
 from controller.api.page import PAGE_ADDRESSES, page, static_file, static_paths
 from controller.api.page_routes import CELLS, KeptCells
 from controller.api.route import Endpoint
-from controller.api.routes import ROUTES
+from controller.api.routes import FLEET, ROUTES, KeptFleet
 from controller.api.state_key import STATE
 from controller.state import State
 from controller.trust.sessions import Sessions
@@ -64,7 +64,7 @@ def make_app(state: State, token: str) -> web.Application:
     app[NEEDS]["GET", METRICS] = "nothing"
     app.router.add_get(METRICS, metrics)
     _add_page(app)
-    app[CHECKED], app[CELLS] = Checked(), KeptCells()
+    app[CHECKED], app[CELLS], app[FLEET] = Checked(), KeptCells(), KeptFleet()
     live_app(app)
     app.cleanup_ctx.append(_tell_refusals)
     return app

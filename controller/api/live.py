@@ -16,6 +16,7 @@ from aiohttp import web
 from contract.wire import Message, encode
 from controller.api.auth import still_good
 from controller.api.state_key import STATE
+from controller.api.steps import in_steps
 from controller.events.cloudevents import Event
 from controller.fleet.glance import Glance, look
 from controller.reconcile.roster import fresh_roster, moment
@@ -71,27 +72,29 @@ class Live:
         self._glance: Glance | None = None
         self._looked_at = 0.0
         self._cost_s = 0.0
+        self._looking = asyncio.Lock()
         self._readers: set[Reader] = set()
         self._number = int(time.time() * 1000)
         self._changed: dict[str, None] = {}
         """Devices that have changed since readers were told, in order."""
         self._presence: dict[str, int] = {}
 
-    def seen(self) -> Glance:
+    async def seen(self) -> Glance:
         """The newest look at the fleet: anew if the last one is old enough for what it costs."""
-        before, begun = self._glance, time.monotonic()
-        if before is not None and begun - self._looked_at < max(TICK_S, COST_RATIO * self._cost_s):
-            return before
-        world, now = self._state.world, time.time()
-        found = look(world.durable.twins, fresh_roster(world, now), moment(world, now))
-        self._changed.update(dict.fromkeys(found.changed_since(before)))
-        self._glance, self._looked_at, self._cost_s = found, begun, time.monotonic() - begun
-        return found
+        async with self._looking:
+            before, begun = self._glance, time.monotonic()
+            if before is not None and begun - self._looked_at < max(TICK_S, COST_RATIO * self._cost_s):
+                return before
+            world, now, spent_s = self._state.world, time.time(), time.thread_time()
+            found = await in_steps(look(world.durable.twins, fresh_roster(world, now), moment(world, now)))
+            self._changed.update(dict.fromkeys(found.changed_since(before)))
+            self._glance, self._looked_at, self._cost_s = found, begun, time.thread_time() - spent_s
+            return found
 
-    def join(self) -> Reader:
+    async def join(self) -> Reader:
         """Adds a reader. Its first message says how the fleet stands."""
         reader = Reader()
-        reader.queue.put_nowait(self._text((), ()))
+        reader.queue.put_nowait(self._text(await self.seen(), (), ()))
         self._readers.add(reader)
         return reader
 
@@ -111,14 +114,14 @@ class Live:
                     listener = self._state.events.listen()
                 if self._readers:
                     try:
-                        self._tell(events)
+                        await self._tell(events)
                     except Exception:  # one bad look must not end the task: every open page would stand still
                         _log.exception("open pages could not be told what has changed")
         finally:
             self._state.events.leave(listener)
 
-    def _tell(self, events: list[Event]) -> None:
-        seen = self.seen()
+    async def _tell(self, events: list[Event]) -> None:
+        seen = await self.seen()
         presence = seen.presence_counts()
         changed, self._changed = tuple(self._changed), {}
         moved, self._presence = self._presence != presence, presence
@@ -126,15 +129,14 @@ class Live:
         if not topics:
             return
         self._number += 1
-        text = self._text(tuple(sorted(topics)), changed)
+        text = self._text(seen, tuple(sorted(topics)), changed)
         for reader in self._readers:
             if reader.queue.full():
                 reader.lost = True
             else:
                 reader.queue.put_nowait(text)
 
-    def _text(self, topics: tuple[str, ...], changed: tuple[str, ...]) -> bytes:
-        seen = self.seen()
+    def _text(self, seen: Glance, topics: tuple[str, ...], changed: tuple[str, ...]) -> bytes:
         message = LiveMessage(
             topics=topics,
             at=time.time(),
@@ -175,7 +177,7 @@ async def stream_live(request: web.Request) -> web.StreamResponse:
     live = request.app[LIVE]
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     await answer.prepare(request)
-    reader = live.join()
+    reader = await live.join()
     try:
         await answer.write(b": hello\n\n")
         while not reader.lost and (text := await _next(request, reader)):

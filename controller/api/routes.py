@@ -1,7 +1,9 @@
 """The API's routes as a table: method, path, function, request, answer. The OpenAPI document is made from it."""
 
+import asyncio
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import msgspec
@@ -24,7 +26,7 @@ from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.discussion_routes import DISCUSSION_ROUTES
 from controller.api.drift_routes import DRIFT_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
-from controller.api.fleet_view import FleetView, fleet_view
+from controller.api.fleet_view import FleetView, fleet_view_steps
 from controller.api.inquiry_routes import INQUIRY_ROUTES
 from controller.api.label_routes import LABEL_ROUTES
 from controller.api.model_looks import MODEL_LOOKS
@@ -34,6 +36,7 @@ from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
 from controller.api.session_routes import SESSION_ROUTES
 from controller.api.state_key import STATE
+from controller.api.steps import in_steps
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.telemetry_routes import TELEMETRY_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
@@ -148,10 +151,31 @@ async def captured_rows(request: web.Request) -> list[views.CapturedView]:
     ]
 
 
+@dataclass
+class KeptFleet:
+    """The newest summary of the fleet, for those who ask while it is young for what it costs."""
+
+    view: FleetView | None = None
+    at: float = 0.0
+    cost_s: float = 0.0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+FLEET = web.AppKey("fleet", KeptFleet)
+FLEET_COST_RATIO = 5.0
+"""A summary that took long is good for so many times that: 100 pages cost a fifth of a core and not all of it."""
+
+
 async def show_fleet(request: web.Request) -> FleetView:
     """Returns a summary of the fleet for the page of the controller."""
-    state = request.app[STATE]
-    return fleet_view(state.world, time.time(), findings_of(facts_of(state)))
+    state, kept = request.app[STATE], request.app[FLEET]
+    async with kept.lock:
+        now = time.monotonic()
+        if kept.view is None or now - kept.at > FLEET_COST_RATIO * kept.cost_s:
+            spent_s = time.thread_time()
+            kept.view = await in_steps(fleet_view_steps(state.world, time.time(), findings_of(facts_of(state))))
+            kept.at, kept.cost_s = now, time.thread_time() - spent_s
+        return kept.view
 
 
 ROUTES = (

@@ -5,13 +5,14 @@ Refuses to know how cells are drawn.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from contract.messages import ModelState
 from contract.wire import Message
 from controller.fleet.device_health import HEALTH_WORDS
 from controller.fleet.fit import stratum_of
 from controller.fleet.glance import Glance
+from controller.fleet.steps import Steps, strides
 from controller.fleet.twin import PresenceWord, Twin
 
 MAX_CELLS = 3_200
@@ -74,14 +75,19 @@ def fleet_cells(
     *,
     by: str = "",
     model: str = "",
-) -> FleetCells:
-    """The cells of all devices in `seen`. `serving`: the release that answers on a device."""
-    devices = [device for device in seen.health if device in twins]
-    labels = _dividing(twins[device] for device in devices)
+) -> Steps[FleetCells]:
+    """The cells of all devices in `seen`, in steps. `serving`: the release that answers on a device."""
+    known = [twins[device] for device in seen.health if device in twins]
+    labels, runs = yield from _dividing(known)
     chosen = by if by in (*labels, BY_KIND) else _preset(labels)
-    runs = Counter(name for device in devices for name in twins[device].reported)
     shown = model if model in runs else min(runs, key=lambda name: (-runs[name], name), default="")
-    releases = {device: _release(twins[device], shown, serving) for device in devices}
+    releases: dict[str, int | None] = {}
+    values: dict[str, list[str]] = {}
+    for stride in strides(known):
+        for twin in stride:
+            releases[twin.device] = _release(twin, shown, serving)
+            values.setdefault(_value(twin, chosen), []).append(twin.device)
+        yield
     served = Counter(release for release in releases.values() if release)
     versions = tuple(sorted(served, reverse=True))
     places = {release: _CHARACTERS[min(at, MAX_VERSIONS)] for at, release in enumerate(versions)}
@@ -89,18 +95,22 @@ def fleet_cells(
         device: NOT_RUN if release is None else places.get(release, UNKNOWN_VERSION)
         for device, release in releases.items()
     }
-    per_cell = max(1, -(-len(devices) // MAX_CELLS))
-    grouped = _grouped(devices, lambda device: _value(twins[device], chosen))
+    yield
+    per_cell = max(1, -(-len(known) // MAX_CELLS))
+    groups = []
+    for name, members in _grouped(values):
+        groups.append(_cells(name, members, seen, letters, per_cell))
+        yield
     return FleetCells(
         by=chosen,
         labels=labels,
-        devices=len(devices),
+        devices=len(known),
         per_cell=per_cell,
         model=shown,
         models=tuple(sorted(runs)),
         versions=versions,
         counts=tuple(served[each] for each in versions),
-        groups=tuple(_cells(name, members, seen, letters, per_cell) for name, members in grouped),
+        groups=tuple(groups),
     )
 
 
@@ -121,27 +131,28 @@ def _cells(name: str, members: Sequence[str], seen: Glance, letters: Mapping[str
     )
 
 
-def _grouped(devices: Iterable[str], value: Callable[[str], str]) -> list[tuple[str, list[str]]]:
-    groups: dict[str, list[str]] = {}
-    for device in devices:
-        groups.setdefault(value(device), []).append(device)
+def _grouped(groups: Mapping[str, list[str]]) -> list[tuple[str, list[str]]]:
+    """The largest groups by name, and all others as one."""
     largest = sorted(groups, key=lambda name: (-len(groups[name]), name))
     rest = [device for name in largest[MAX_GROUPS:] for device in groups[name]]
     kept = sorted((name, groups[name]) for name in largest[:MAX_GROUPS])
     return [*kept, *([("other", sorted(rest))] if rest else [])]
 
 
-def _dividing(twins: Iterable[Twin]) -> tuple[str, ...]:
-    """Labels with at least two values and fewer values than devices, those of most devices first."""
+def _dividing(twins: Sequence[Twin]) -> Steps[tuple[tuple[str, ...], Counter[str]]]:
+    """(labels with at least two values and fewer than devices, those of most devices first; devices by model)."""
     values: dict[str, set[str]] = {}
     has: Counter[str] = Counter()
-    for twin in twins:
-        for key, value in twin.labels.items():
-            has[key] += 1
-            if len(found := values.setdefault(key, set())) <= MAX_GROUPS * 10:
-                found.add(value)
+    runs: Counter[str] = Counter()
+    for stride in strides(twins):
+        for twin in stride:
+            has.update(twin.labels.keys())
+            runs.update(twin.reported.keys())
+            for key, value in twin.labels.items():
+                values.setdefault(key, set()).add(value)
+        yield
     fit = (key for key in values if 1 < len(values[key]) < has[key])
-    return tuple(sorted(fit, key=lambda key: (key != FIRST_LABEL, -has[key], key)))
+    return tuple(sorted(fit, key=lambda key: (key != FIRST_LABEL, -has[key], key))), runs
 
 
 def _preset(labels: Sequence[str]) -> str:

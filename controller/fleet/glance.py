@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from controller.fleet.device_health import HealthWord
 from controller.fleet.roster import Moment, Roster
+from controller.fleet.steps import Steps, strides
 from controller.fleet.twin import PresenceWord, Twin
 
 
@@ -34,10 +35,14 @@ class Glance:
         return [device for device, word in self.health.items() if before.health.get(device) != word]
 
 
-def look(twins: Mapping[str, Twin], roster: Roster, moment: Moment) -> Glance:
-    """Looks at all devices that the roster has."""
-    devices = [device for device in sorted(twins) if device in roster]
-    return Glance(
-        health={device: roster.health(device, moment)[0] for device in devices},
-        presence={device: twins[device].presence(moment.now, moment.silent_s) for device in devices},
-    )
+def look(twins: Mapping[str, Twin], roster: Roster, moment: Moment) -> Steps[Glance]:
+    """Looks at all devices that the roster has, in steps."""
+    seen = Glance({}, {})
+    for stride in strides(roster.all_names()):
+        for device in stride:
+            twin = twins.get(device)
+            if twin is not None and device in roster:
+                seen.health[device] = roster.health(device, moment)[0]
+                seen.presence[device] = twin.presence(moment.now, moment.silent_s)
+        yield
+    return seen

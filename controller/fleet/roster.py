@@ -86,6 +86,10 @@ class Roster:
         if self._entries.pop(device, None) is not None:
             self._names = None
 
+    def all_names(self) -> list[str]:
+        """Returns the names of all devices, sorted."""
+        return self._sorted()
+
     def health(self, device: str, moment: Moment) -> Judged:
         """Returns the health of one device. KeyError for one that is unknown."""
         return _health(self._entries[device], moment)

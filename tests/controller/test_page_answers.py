@@ -18,6 +18,7 @@ from controller.api.rollout_views import serving_release
 from controller.config import Config, StorageConfig
 from controller.fleet.cells import MAX_CELLS, MAX_GROUPS, fleet_cells
 from controller.fleet.glance import look
+from controller.fleet.steps import at_once
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.roster import fresh_roster, moment
 from controller.reconcile.world import World
@@ -66,8 +67,8 @@ def small_world(devices: dict[str, dict[str, str]]) -> World:
 
 
 def cells_of(world: World, now: float = 1000.0, **asked: str) -> Any:
-    seen = look(world.durable.twins, fresh_roster(world, now), moment(world, now))
-    return fleet_cells(world.durable.twins, seen, serving_release, **asked)
+    seen = at_once(look(world.durable.twins, fresh_roster(world, now), moment(world, now)))
+    return at_once(fleet_cells(world.durable.twins, seen, serving_release, **asked))
 
 
 def test_every_device_is_one_cell_of_its_site_with_its_name_health_presence_and_version(state: State) -> None:
@@ -117,7 +118,7 @@ def test_a_device_whose_health_is_another_word_has_changed_and_a_heartbeat_alone
     world = small_world({"a": {}, "b": {}})
 
     def seen(now: float) -> Any:
-        return look(world.durable.twins, fresh_roster(world, now), moment(world, now))
+        return at_once(look(world.durable.twins, fresh_roster(world, now), moment(world, now)))
 
     first = seen(1000.0)
     reconcile(world, [("a", replace(heartbeat("a", 1, (steady(MODEL, 1),)), seq=2))], 1001.0)
@@ -223,16 +224,16 @@ def test_a_reader_hears_at_once_how_the_fleet_stands_and_then_what_has_changed(s
 
 
 def test_a_reader_that_reads_nothing_is_let_go(state: State) -> None:
-    live = make_app(state, LOCAL)[LIVE]
-    reader = live.join()
-    for number in range(MAX_WAITING + 1):
-        state.world.durable.twins[f"new-{number}"] = state.world.durable.twins[STAR]
-        live._looked_at = 0.0
-        live._presence = {}
-        live._tell([])
-    for number in range(MAX_WAITING + 1):
-        del state.world.durable.twins[f"new-{number}"]
-    assert reader.lost
+    async def script(client: TestClient) -> bool:
+        assert client.app is not None
+        live = client.app[LIVE]
+        reader = await live.join()
+        for _ in range(MAX_WAITING + 1):
+            live._presence = {}
+            await live._tell([])
+        return reader.lost
+
+    assert talk(state, script)
 
 
 def test_events_become_topics_that_a_page_asks_again() -> None:

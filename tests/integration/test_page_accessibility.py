@@ -1,5 +1,6 @@
 """The page for everybody: axe-core finds nothing in any state, in both themes. Pictures for the docs are drawn here."""
 
+import io
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from controller.state import State
 from tests.controller.page_worlds import STAR, fill
@@ -165,5 +167,7 @@ def test_pictures_of_the_docs_are_drawn(look: Look, picture: tuple[str, int, int
     look.go(address, there)
     look.page.wait_for_timeout(500)
     PICTURES.mkdir(exist_ok=True)
-    look.page.screenshot(path=PICTURES / f"page-{name}.png")
-    assert (PICTURES / f"page-{name}.png").stat().st_size <= MAX_PICTURE_BYTES
+    path = PICTURES / f"page-{name}.png"
+    shot = Image.open(io.BytesIO(look.page.screenshot())).convert("RGB")
+    shot.quantize(200, dither=Image.Dither.NONE).save(path, optimize=True)  # a third of the bytes, the same to the eye
+    assert path.stat().st_size <= MAX_PICTURE_BYTES

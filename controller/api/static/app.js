@@ -77,7 +77,11 @@ function onKey(event) {
 /** The page of an address, loaded at its first showing. */
 function Shown({ path, query }) {
   const [page = "fleet", name] = path, load = FILES[name ? `${page}_one` : page], [found, setFound] = useState({}), [error, setError] = useState(null);
-  useEffect(() => { load?.().then((file) => setFound({ load, Page: file.default }), setError); }, [load]);
+  useEffect(() => {
+    let left = false; // a file may come after somebody has gone on to another page
+    load?.().then((file) => left || setFound({ load, Page: file.default }), (why) => left || setError(why));
+    return () => { left = true; };
+  }, [load]);
   if (!load) return html`<${Missing} what=${path.join("/")} />`;
   if (error) return html`<${Failed} error=${error} again=${() => location.reload()} />`;
   return found.load === load ? html`<${found.Page} name=${name} query=${query} key=${name} />` : html`<${Loading} />`;

@@ -16,6 +16,7 @@ function Why({ name }) {
   return html`<${Panel} title="Why it runs what it runs" foot=${html`<${Terminal} text=${`edgeward device why ${name}`} />`}><div class="in">
     ${left > 0 && html`<p class="small"><button class="link" onClick=${() => setAll(true)}>${count(left)} earlier</button></p>`}
     ${!data && html`<p class="soft">${error ? error.message : "asking"}</p>`}
+    ${data && !shown.length && html`<p class="soft">Nobody has asked it to run anything yet.</p>`}
     <ol class="story">${shown.slice(left).map((i) => html`<li class=${i.at ? "" : "now"}><${Lone} of=${LOOK[i.kind] || "off"} />
       <time>${i.at ? `${stamp(seconds(i.at))} UTC` : "now"}</time><${Said} words=${i.text} /></li>`)}</ol></div><//>`;
 }
@@ -73,6 +74,7 @@ function Telemetry({ device }) {
   const { data, error } = useAsked(model && `/v1${address("devices", device.device)}${address("models", model)}/telemetry`, { every_s: 60 });
   const s = useMemo(() => series(data || []), [data]), has = (values) => values.some((v) => v != null), sync = "device";
   const tools = models.length > 1 && html`<select aria-label="Model" onChange=${(e) => setModel(e.target.value)}>${models.map((m) => html`<option selected=${m === model}>${m}</option>`)}</select>`;
+  if (!models.length) return null;
   if (!s.t.length) return html`<${Panel} title="Telemetry" note="24 h" end=${tools}><p class="in soft">${error ? error.message : data ? "It has measured nothing of this model in the last 24 hours." : "asking"}</p><//>`;
   return html`<${Panel} title="Telemetry" note="24 h; a gap is a gap" end=${tools}><div class="in small-charts">
     ${has(s.p95) && html`<div class="wide"><${Plot} label="Time for one row" t=${s.t} height=${150} sync=${sync} unit=" ms" series=${[{ label: "p50", values: s.p50, colour: "--accent" }, { label: "p95", values: s.p95, colour: "--ink3", dash: "dash" }]} /></div>`}
