@@ -285,7 +285,8 @@ def device_json(**changed: Any) -> dict[str, Any]:
     unknown = ("hardware", "rss_mb", "cpu_ratio", "temperature_c", "swap_stall_ms_max", "swap_rss_mb", "seen_s_ago")
     counts = dict.fromkeys(("document_version", "bytes_received", "bytes_sent", "bytes_s"), 0)
     base = {
-        "device": "d", "presence": "online", "health": "well", "why": "", "faults": [], "labels": {}, "models": [], "dropped": {}, "expiries": {},
+        "device": "d", "presence": "online", "health": "well", "why": "", "faults": [],
+        "labels": {}, "models": [], "dropped": {}, "expiries": {},
         "sensors": [], "sinks": [],
     }  # fmt: skip
     return {**base, **counts, **dict.fromkeys(unknown), **changed}
