@@ -28,7 +28,7 @@ def browser() -> Iterator[Any]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     directory = tmp_path_factory.mktemp("rollout_page")
     with ThreadPoolExecutor(1) as beside:  # a browser's library keeps an event loop in this thread
-        beside.submit(_pushed, str(directory)).result()
+        beside.submit(_pushed, str(directory / "data")).result()
     found = Served(directory, _played)
     yield found
     found.close()
