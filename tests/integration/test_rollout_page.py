@@ -13,6 +13,7 @@ from controller.telemetry.store import TelemetryStore
 from tests.controller.rollout_scene import play
 from tests.controller.test_api import push
 from tests.integration.page_browser import NEEDS_CHROMIUM, PHONE, Look, Served, chromium, until
+from tests.integration.test_page_accessibility import check
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -27,7 +28,7 @@ def browser() -> Iterator[Any]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     directory = tmp_path_factory.mktemp("rollout_page")
     with ThreadPoolExecutor(1) as beside:  # a browser's library keeps an event loop in this thread
-        beside.submit(_pushed, str(directory)).result()
+        beside.submit(_pushed, str(directory / "data")).result()
     found = Served(directory, _played)
     yield found
     found.close()
@@ -120,6 +121,17 @@ def test_the_model_shows_versions_lineage_and_quality_and_fits_a_phone(browser: 
             look.go(address)
             assert look.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
         look.close()
+
+
+def test_axe_finds_nothing_on_any_of_these_pages_nor_in_a_dialog(look: Look, served: Served) -> None:
+    name = rollout_of(served)
+    pages = (("/rollouts", "main table"), ("/models", "main table"), ("/models/pump", ".plot .uplot"))
+    for address, waits_for in (*pages, (f"/rollouts/{name}", ".plot .uplot")):
+        look.go(address, waits_for)
+        check(look)
+    look.page.get_by_role("button", name="Roll back").click()
+    look.page.wait_for_selector("ul.will")
+    check(look)
 
 
 def test_a_reader_may_look_and_is_told_whose_role_would_do(browser: Any, served: Served) -> None:

@@ -9,7 +9,7 @@ const WORDS = {
   quiet: "silent",
   bad: "failing fail failed rejected regressed rolled_back rolling_back aborting aborted firing error critical",
   ask: "inconclusive proposed unknown",
-  off: "offline waiting absent stopped silenced inhibited none info never ended retired no_data retired",
+  off: "offline waiting absent stopped silenced inhibited none info never ended retired no_data",
 };
 const KIND = Object.fromEntries(Object.entries(WORDS).flatMap(([kind, words]) => words.split(" ").map((w) => [w, kind])));
 
