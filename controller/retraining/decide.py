@@ -1,0 +1,97 @@
+"""Whether a model is trained again now: policy and facts in, one decision out.
+
+Decides the order of the questions: is one under way, may another begin, is a gain shown, is it worth its costs. It
+remembers nothing: what it needs of the past is in the facts. Refuses to know who trains.
+"""
+
+from controller.gates.champion import points
+from controller.retraining.facts import Facts
+from controller.retraining.model import FRUITLESS, OPEN, Decision, Proposal, Reason, Retraining, Weighed, Word
+from controller.retraining.policy import DAY_S, RetrainingPolicy
+from controller.retraining.triggers import proposals
+from controller.retraining.weigh import weigh
+
+MAX_DOUBLINGS = 5
+"""A cool-down grows to 32 times its length at most: three days become three months."""
+
+
+def decide(policy: RetrainingPolicy, facts: Facts, now: float) -> Decision | None:
+    """The decision about what is proposed now; None while nothing is. `now` is seconds since 1970."""
+    weighed = weigh(policy, facts)
+    proposed = proposals(policy, facts, weighed, now)
+    if not proposed:
+        return None
+    word, reason, detail = _held_back(policy, facts, now) or _worth(policy, facts, proposed, weighed)
+    return Decision(
+        at=now,
+        model=facts.model,
+        champion=facts.champion,
+        word=word,
+        reason=reason,
+        proposals=proposed,
+        detail=detail,
+        weighed=weighed,
+    )
+
+
+def cool_down_until(policy: RetrainingPolicy, past: tuple[Retraining, ...]) -> float:
+    """When the next attempt may begin: the cool-down doubles with each attempt in a row that brought nothing."""
+    ended = [each for each in past if each.ended_at]
+    if not ended:
+        return 0.0
+    fruitless = 0
+    for each in reversed(ended):
+        if each.status not in FRUITLESS:
+            break
+        fruitless += 1
+    return ended[-1].ended_at + policy.limits.cool_down_s * 2.0 ** min(MAX_DOUBLINGS, max(0, fruitless - 1))
+
+
+def _held_back(policy: RetrainingPolicy, facts: Facts, now: float) -> tuple[Word, Reason, str] | None:
+    """What forbids any training now, whatever it would bring."""
+    for each in facts.past:
+        if each.status in OPEN:
+            return "wait", "under_way", f"{each.id} is {each.status}: two at once would race for one champion"
+    until, limits = cool_down_until(policy, facts.past), policy.limits
+    if now < until:
+        return "wait", "cool_down", f"the newest attempt has just ended: {(until - now) / DAY_S:.3g} days are left"
+    recent = [each for each in facts.past if each.began_at and each.began_at > now - limits.budget_s]
+    if len(recent) >= limits.budget:
+        of = f"{len(recent)} of {limits.budget} trainings in {limits.budget_s / DAY_S:.3g} days"
+        return "wait", "budget_spent", f"the budget is spent: {of}"
+    sent_mb = sum(each.candidate_bytes for each in recent if each.status == "passed") * facts.devices / 1e6
+    if sent_mb > limits.budget_mb:
+        return "wait", "budget_spent", f"the budget is spent: {sent_mb:.0f} of {limits.budget_mb:.0f} MB to devices"
+    return None
+
+
+def _worth(
+    policy: RetrainingPolicy, facts: Facts, proposed: tuple[Proposal, ...], weighed: Weighed | None
+) -> tuple[Word, Reason, str]:
+    """Whether the gain is shown and pays; a person's wish needs neither."""
+    go: Word = "ask" if policy.approval else "train"
+    asked = [each.detail for each in proposed if each.trigger == "person"]
+    if asked:
+        return go, "person_asks", asked[0]
+    if weighed is None:
+        labels = sum(cell.labelled for cell in facts.recent)
+        return "no", "too_few_labels", f"{labels} labels in the newest blocks, {policy.quality.min_labels} are needed"
+    fell = f"labelled quality changed by {points(weighed.decay, sign=-1)} on {weighed.labels} labels"
+    if weighed.gain.low <= 0:
+        return "no", "gain_not_shown", f"{fell}: that may be chance, so no gain is shown"
+    sums = f"expected gain {points(weighed.gain)}, worth {weighed.worth:.0f} answers against {weighed.cost:.0f}"
+    if weighed.worth <= weighed.cost:
+        return "no", "not_worth_it", f"{fell}; {sums}"
+    return go, "gain_shown", f"{fell}; {sums}"
+
+
+def died(policy: RetrainingPolicy, attempt: Retraining, now: float) -> str:
+    """Why a running attempt has failed without a word of its worker; empty while it may still end well."""
+    if attempt.status != "running":
+        return ""
+    step = f"in step {attempt.step}" if attempt.step else "before its first step"
+    if now - attempt.heard_at > policy.limits.silent_s:
+        return f"the worker {attempt.worker} fell silent {step}"
+    if now - attempt.began_at > policy.limits.run_s:
+        return f"the pipeline hangs {step}: it ran longer than {policy.limits.run_s:.0f} s"
+    return ""
