@@ -119,6 +119,10 @@ class Code(StrEnum):
     REQUEST_INVALID = "request_invalid"  # the call itself is off: the detail says how
     REQUEST_SLOW = "request_slow"  # the request did not come whole in its time: send it on a faster link
     PORT_TAKEN = "port_taken"  # another program has the address: choose another serving.listen
+    PIPELINE_INVALID = "pipeline_invalid"  # a step, a type or a parameter does not fit: the detail names it
+    PIPELINE_FAILED = "pipeline_failed"  # a step raised, hung or leaked: read its log; what was done is kept
+    PIPELINE_RUNNING = "pipeline_running"  # another run of the pipeline goes on: wait for it, or end it
+    DATA_INVALID = "data_invalid"  # rows break their contract: the detail names column, rule and rows
     BROKER_UNREACHABLE = "broker_unreachable"  # start it, or correct broker.url
     CONTROLLER_UNREACHABLE = "controller_unreachable"  # start `edgeward-controller run`, or correct EDGEWARD_URL
     STORE_CORRUPT = "store_corrupt"  # a table of the registry cannot be read: restore it from a backup

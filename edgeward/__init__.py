@@ -12,13 +12,17 @@ if TYPE_CHECKING:
     from edgeward.answers.table import Table
     from edgeward.client import Client
     from edgeward.held_out import HeldOut, split_by_time
+    from edgeward.pipelines.pipeline import Pipeline
+    from edgeward.pipelines.runner import run_pipeline
+    from edgeward.pipelines.step import Metrics, step
     from edgeward.rollout_handle import RolloutHandle
+    from edgeward.runs.run import Run, current_run, run
 
     __version__: str
 
 __all__ = [
-    "BadInput", "Client", "EdgewardError", "HeldOut", "RolloutHandle", "Table", "WorldError", "__version__",
-    "split_by_time",
+    "BadInput", "Client", "EdgewardError", "HeldOut", "Metrics", "Pipeline", "RolloutHandle", "Run", "Table",
+    "WorldError", "__version__", "current_run", "run", "run_pipeline", "split_by_time", "step",
 ]  # fmt: skip
 
 _HOMES = {
@@ -26,9 +30,16 @@ _HOMES = {
     "Client": "edgeward.client",
     "EdgewardError": "contract.errors",
     "HeldOut": "edgeward.held_out",
+    "Metrics": "edgeward.pipelines.step",
+    "Pipeline": "edgeward.pipelines.pipeline",
     "RolloutHandle": "edgeward.rollout_handle",
+    "Run": "edgeward.runs.run",
     "Table": "edgeward.answers.table",
+    "current_run": "edgeward.runs.run",
+    "run": "edgeward.runs.run",
+    "run_pipeline": "edgeward.pipelines.runner",
     "split_by_time": "edgeward.held_out",
+    "step": "edgeward.pipelines.step",
     "WorldError": "contract.errors",
 }
 

@@ -29,10 +29,13 @@ def told_of(
     parent: str = "",
     metrics: Mapping[str, float] | None = None,
     licence: str = "",
+    run: str = "",
+    data_sets: tuple[str, ...] = (),
     directory: Path | None = None,
 ) -> dict[str, Any]:
     """The lineage of a model as the API takes it; `directory` (None: the current one) is where the code lies."""
     told: dict[str, Any] = {"parent": parent, "licence": licence, "environment": environment()}
+    told |= {"run": run, "data_sets": list(data_sets)}
     told["metrics"] = {name: float(number) for name, number in (metrics or {}).items()}
     told["params"] = parameters(model)
     told["code"] = source_code(directory or Path.cwd())

@@ -5,7 +5,7 @@ Decides nothing. Refuses to know HTTP (`transport`).
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -30,7 +30,11 @@ from edgeward.answers.table import Table
 from edgeward.encode import encode_model_and_rows
 from edgeward.held_out import HeldOut, OwnGate, run_gates
 from edgeward.lineage import told_of
+from edgeward.runs.pushes import note_push, open_run, repeated_push, told_by
 from edgeward.transport import Transport
+
+if TYPE_CHECKING:
+    from edgeward.runs.run import Run
 
 
 class VersionCalls:
@@ -53,6 +57,7 @@ class VersionCalls:
         tags: dict[str, str] | None = None,
         variants: Sequence[Literal["fp16", "int8"]] = (),
         waive_rows: str = "",
+        run: "Run | None" = None,
     ) -> Pushed:
         """Converts, verifies and registers a version; what the controller knows about it.
 
@@ -72,22 +77,33 @@ class VersionCalls:
         the converted model and deletes after the push; `gates` are your own, functions of (model, held-out rows) that
         run here and whose verdicts are recorded as yours.
 
+        `run` is the run that made it (None: the one that is open here, if one is): the version carries its id, its last
+        metrics and the names of its data sets, and the run the version. While a run is reproduced nothing is pushed.
+
         The same bytes as a version that is there make no other one: `new` is False then. BadInput: `sample_refused` and
         `sample_too_small` before anything is sent; `parity_failed`, `gates_not_passed`, `estimator_unsupported`,
         `estimator_untrusted`, `conversion_limit` and their like.
         """
+        opened = open_run(run)
+        if opened is not None and (known := repeated_push(opened, model, name)) is not None:
+            return known
         kind, raw, rows = encode_model_and_rows(model, sample)
         if hasattr(model, "get_params"):
             from edgeward.recording import with_answers  # 4 ms: only where a live estimator is pushed
 
             rows = with_answers(model, sample, rows, waived=bool(waive_rows))
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
+        if opened is not None:
+            told = told_by(opened, told)
         own = run_gates(gates or {}, model, held_out)
         request: dict[str, Any] = {"kind": kind, "tags": tags or {}, "variants": list(variants)}
         request |= {"waive_rows": waive_rows, "told": told, "own_gates": own}
         parts = {"model": raw, "sample": rows}
         parts |= {} if held_out is None else {"held_out": held_out.encode()}
-        return Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts))
+        answer = Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts))
+        if opened is not None:
+            note_push(opened, model, name, answer)
+        return answer
 
     def models(self) -> Table[Model]:
         """All models."""

@@ -101,6 +101,8 @@ def _lineage(version: Version) -> dict[str, Any]:
         "dirty": lineage.code.dirty if lineage.code else None,
         "parent": lineage.parent,
         "licence": lineage.licence or None,
+        "run": lineage.run or None,
+        "data_sets": ", ".join(lineage.data_sets) or None,
         **{f"library {name}": version for name, version in lineage.libraries.items()},
     }
 

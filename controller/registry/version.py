@@ -16,6 +16,8 @@ MAX_PARAMS = 200
 MAX_PACKAGES = 1_000
 """Packages of an environment: a notebook server with everything on it has about 600."""
 MAX_METRICS = 100
+MAX_DATA_SETS = 100
+MAX_RUN_CHARS = 128
 
 
 class SourceCode(Message, frozen=True):
@@ -55,6 +57,10 @@ class Told(Message, frozen=True):
     metrics: dict[str, float] = {}
     licence: str = ""
     """An SPDX identifier, for example `Apache-2.0`."""
+    run: str = ""
+    """The id of the run that made it, on the machine where it ran."""
+    data_sets: tuple[str, ...] = ()
+    """`NAME@VERSION` of the data sets from which its rows came."""
 
 
 def check_told(told: Told) -> None:
@@ -64,9 +70,12 @@ def check_told(told: Told) -> None:
         ("parameters", len(told.params), MAX_PARAMS),
         ("metrics", len(told.metrics), MAX_METRICS),
         ("packages", len(packages), MAX_PACKAGES),
+        ("data sets", len(told.data_sets), MAX_DATA_SETS),
     ):
         if found > limit:
             raise BadInput(Code.REQUEST_INVALID, f"{found} {what}, limit {limit}")
+    if len(told.run) > MAX_RUN_CHARS:
+        raise BadInput(Code.REQUEST_INVALID, f"the run has {len(told.run)} characters, limit {MAX_RUN_CHARS}")
     if wrong := [name for name, number in told.metrics.items() if not math.isfinite(number)]:
         raise BadInput(Code.REQUEST_INVALID, f"metric {wrong[0][:64]!r} is no finite number")
 
@@ -93,6 +102,10 @@ class Lineage(Message, frozen=True):
     metrics: dict[str, float] = {}
     """As the person who pushed it said. What a gate has measured is in the gate's evidence."""
     licence: str = ""
+    run: str = ""
+    """The id of the run that made it; the run itself stays on the machine where it ran."""
+    data_sets: tuple[str, ...] = ()
+    """`NAME@VERSION` of the data sets from which its rows came, by which a deletion names the version."""
 
 
 class Version(Message, frozen=True):

@@ -176,6 +176,8 @@ def _lineage(
         parent=parent,
         metrics=told.metrics,
         licence=told.licence,
+        run=told.run,
+        data_sets=told.data_sets,
     )
 
 

@@ -165,6 +165,9 @@ class Lineage(Answer, frozen=True):
     parent: int | None = None
     metrics: dict[str, float] = {}
     licence: str = ""
+    run: str = ""
+    """The id of the run that made it: `edgeward run show` where it ran."""
+    data_sets: tuple[str, ...] = ()
 
 
 class Written(Answer, frozen=True):

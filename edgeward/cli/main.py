@@ -11,7 +11,9 @@ from edgeward.cli.certificate import certificate
 from edgeward.cli.device import device
 from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.model import model
+from edgeward.cli.pipeline import pipeline
 from edgeward.cli.rollout import rollout
+from edgeward.cli.run import run
 from edgeward.cli.stick import stick
 from edgeward.cli.telemetry import telemetry
 from edgeward.cli.token import token
@@ -51,7 +53,7 @@ def page() -> None:
 
 
 for command in (
-    model, version, rollout, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo
+    model, version, run, pipeline, rollout, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo
 ):  # fmt: skip
     cli.add_command(command)
 for command in (retire, replace, adopt, retired):

@@ -1,0 +1,164 @@
+"""`edgeward pipeline run | list | show | logs | schedule`."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from contract.errors import BadInput, Code, EdgewardError
+from edgeward.cli.render import console, json_option, print_json, table, tell, when
+from edgeward.cli.run import plain
+from edgeward.pipelines.pipeline import load_pipeline
+from edgeward.pipelines.runner import LOGS, PipelineResult, StepState, load_steps, run_pipeline
+from edgeward.pipelines.schedule import read_schedule
+from edgeward.runs.store import RunStore
+
+_WORDS = {"running": "[cyan]runs[/]", "done": "[green]done[/]", "known": "[dim]known[/]", "failed": "[red]failed[/]"}
+_DIR = click.option(
+    "--dir", "directory", type=click.Path(file_okay=False, path_type=Path),
+    help="Where runs are kept. Default: EDGEWARD_RUNS_DIR, then .edgeward/runs here.",
+)  # fmt: skip
+_PARAMS = click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+_ON = click.option("--on", default="", metavar="dask://HOST:PORT", help="Workers of a Dask cluster; default: here.")
+
+
+@click.group()
+def pipeline() -> None:
+    """Pipelines: Python functions as steps, each in a process, none of them twice."""
+
+
+@pipeline.command()
+@click.argument("file")
+@_PARAMS
+@_ON
+@_DIR
+@json_option
+def run(file: str, *, params: tuple[str, ...], on: str, directory: Path | None, as_json: bool) -> None:
+    """Run the pipeline of FILE (or FILE.py:NAME). Steps that ran with the same code and inputs are known.
+
+    After a fault the same command goes on where it stopped.
+    """
+    result = run_pipeline(file, _pairs(params), directory, on=on, tell=_silent if as_json else _say)
+    if as_json:
+        steps = msgspec.to_builtins(result.steps)
+        print_json({"run": result.run_id, "pushed": result.pushed_version, "metrics": result.metrics, "steps": steps})
+        return
+    _say_result(result)
+
+
+@pipeline.command(name="list")
+@_DIR
+@json_option
+def list_(*, directory: Path | None, as_json: bool) -> None:
+    """Runs of pipelines, newest first."""
+    store = RunStore(directory)
+    found = [each for each in store.all() if each.kind == "pipeline"]
+    if as_json:
+        print_json([plain(each) for each in found])
+        return
+    rows = []
+    for each in found:
+        steps = _steps_of(store, each.id)
+        done = f"{sum(step.status in ('done', 'known') for step in steps)} of {len(steps)}"
+        rows.append(
+            (each.id, each.name, each.status, done, when(datetime.fromtimestamp(each.started_at, UTC)), each.error)
+        )
+    console.print(table("pipelines", ("run", "pipeline", "status", "steps", "began (UTC)", "error"), rows))
+
+
+@pipeline.command()
+@click.argument("identifier", metavar="RUN")
+@_DIR
+@json_option
+def show(identifier: str, *, directory: Path | None, as_json: bool) -> None:
+    """The steps of RUN: an id, the beginning of one, or newest."""
+    name, steps = load_steps(RunStore(directory), identifier)
+    if as_json:
+        print_json(msgspec.to_builtins(steps))
+        return
+    rows = [(s.step, s.status, f"{s.took_s:.1f} s", f"{s.peak_mb:.0f} MB", s.digest[:8] or "-", s.error or s.kind)
+            for s in steps]  # fmt: skip
+    console.print(table(name, ("step", "status", "took", "memory", "digest", "gave"), rows))
+
+
+@pipeline.command()
+@click.argument("identifier", metavar="RUN")
+@click.argument("step", required=False)
+@_DIR
+def logs(identifier: str, step: str | None, *, directory: Path | None) -> None:
+    """What the steps of RUN printed, or one STEP of it."""
+    store = RunStore(directory)
+    name, steps = load_steps(store, identifier)
+    known = [each.step for each in steps]
+    if step is not None and step not in known:
+        raise BadInput(Code.REQUEST_INVALID, f"run {name} has no step {step!r}; it has {', '.join(known)}")
+    for each in [step] if step is not None else known:
+        path = store.directory_of(name) / LOGS / f"{each}.log"
+        if step is None:
+            tell(f"--- {each}")
+        if path.is_file():
+            click.echo(path.read_text(errors="replace"), nl=False)
+        elif step is not None:
+            tell(f"step {each} did not run in {name}: its result was known, or it had not begun")
+
+
+@pipeline.command()
+@click.argument("file")
+@click.option("--every", required=True, help="30m, 6h, 1d.")
+@click.option("--at", default="", help="A time of day in UTC, as 03:00, for --every of whole days.")
+@_PARAMS
+@_ON
+@_DIR
+def schedule(file: str, *, every: str, at: str, params: tuple[str, ...], on: str, directory: Path | None) -> None:
+    """Run the pipeline of FILE again and again, until Ctrl-C. A run that fails is told, and the next one comes.
+
+    The last run is found among the runs that are kept, so that after a restart nothing runs too early; times that
+    passed meanwhile are caught up by one run.
+    """
+    wanted, bound = read_schedule(every, at), _pairs(params)
+    name = load_pipeline(file).name
+    while True:
+        due = wanted.next_after(_last_start(RunStore(directory), name), time.time())
+        tell(f"next run of {name}: {datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M:%S} UTC")
+        time.sleep(max(due - time.time(), 0))
+        try:
+            _say_result(run_pipeline(file, bound, directory, on=on, tell=_say))
+        except EdgewardError as error:
+            click.echo(f"edgeward: {error.code}: {error.detail}", err=True)
+
+
+def _last_start(store: RunStore, name: str) -> float | None:
+    return next((each.started_at for each in store.all() if each.kind == "pipeline" and each.name == name), None)
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    if wrong := [each for each in texts if "=" not in each]:
+        raise BadInput(Code.REQUEST_INVALID, f"-p {wrong[0]!r}: expected NAME=VALUE")
+    return dict((name, value) for name, _, value in (each.partition("=") for each in texts))
+
+
+def _say(state: StepState) -> None:
+    if state.status == "waiting":
+        return
+    about = f" {state.took_s:.1f} s, {state.peak_mb:.0f} MB, {state.kind} {state.digest[:8]}" if state.digest else ""
+    console.print(f"  {_WORDS[state.status]:<8} {state.step}{about}", highlight=False)
+
+
+def _silent(state: StepState) -> None:
+    """Says nothing."""
+
+
+def _say_result(result: PipelineResult) -> None:
+    for name, value in result.metrics.items():
+        tell(f"  {name} {value:.6g}")
+    pushed = f", pushed v{result.pushed_version}" if result.pushed_version is not None else ""
+    tell(f"run {result.run_id}: {len(result.steps)} steps{pushed}; edgeward pipeline show {result.run_id}")
+
+
+def _steps_of(store: RunStore, run: str) -> list[StepState]:
+    try:
+        return load_steps(store, run)[1]
+    except BadInput:
+        return []

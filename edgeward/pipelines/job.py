@@ -1,0 +1,89 @@
+"""What a step's process is given and what it leaves, as files in one directory.
+
+Decides the names of these files. Refuses to know how the process is started (`process`) and what it does (`child`).
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from edgeward.runs.record import Artifact, DataUse, Point, PushedVersion
+
+JOB, VALUE, RESULT, LOG = "job.json", "value.pickle", "result.json", "log"
+INPUTS, PARAMS = "inputs", "params.pickle"
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A step to perform: where its function is, the run that it belongs to, and its limits."""
+
+    source: str
+    """The file that defines it."""
+    module: str
+    """The module to import instead; empty for a file that no import finds."""
+    step: str
+    run: str
+    run_name: str
+    timeout_s: float
+    memory_mb: float
+    inputs: tuple[str, ...] = ()
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step has left."""
+
+    digest: str = ""
+    """Of the value that it returned, by `edgeward.runs.digest`."""
+    kind: str = ""
+    """The type of the value."""
+    blob: str = ""
+    """SHA-256 of the value's bytes."""
+    error: str = ""
+    """Why it failed: `raised ValueError: ...`."""
+    took_s: float = 0.0
+    peak_mb: float = 0.0
+    compared: bool = True
+    """Whether the value counts for the result of the run: numbers of time and answers of a controller do not."""
+    points: tuple[Point, ...] = ()
+    data: tuple[DataUse, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    pushed: tuple[PushedVersion, ...] = ()
+
+
+class Package(msgspec.Struct, frozen=True):
+    """A job with all that it needs, in bytes: for a process here, or on another machine."""
+
+    job: Job
+    source: bytes
+    inputs: dict[str, bytes]
+    params: bytes
+    environment: dict[str, str] = {}
+    """Variables for another machine: where the controller is."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came back: the result, the value's bytes, the log, and blobs of the run by digest."""
+
+    result: Result
+    value: bytes = b""
+    log: bytes = b""
+    blobs: dict[str, bytes] = {}
+
+
+def write_job(package: Package, directory: Path) -> None:
+    """Writes a package for the process that performs it."""
+    (directory / INPUTS).mkdir(parents=True)
+    for name, content in package.inputs.items():
+        (directory / INPUTS / name).write_bytes(content)
+    (directory / PARAMS).write_bytes(package.params)
+    job = package.job
+    if not job.module and not Path(job.source).is_file():  # on another machine
+        place = directory / Path(job.source).name
+        place.write_bytes(package.source)
+        job = msgspec.structs.replace(job, source=str(place))
+    (directory / JOB).write_bytes(msgspec.json.encode(job))
+
+
+def read_result(directory: Path) -> Result | None:
+    """The result that a process has left; None if it left none."""
+    path = directory / RESULT
+    return msgspec.json.decode(path.read_bytes(), type=Result) if path.is_file() else None

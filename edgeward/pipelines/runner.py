@@ -1,0 +1,206 @@
+"""Runs a pipeline: each step as soon as its inputs are there, unless its address has a result already.
+
+Decides which step runs, what is kept of it, and that the first fault ends the run with the step's name. Refuses to know
+where steps are performed: that is handed in.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contract.errors import BadInput, Code
+from edgeward.files import write_whole
+from edgeward.pipelines.address import step_address
+from edgeward.pipelines.job import Outcome, Result
+from edgeward.pipelines.packing import pack
+from edgeward.pipelines.pipeline import Pipeline, load_pipeline
+from edgeward.pipelines.results import Results
+from edgeward.pipelines.workers import Workers, open_workers
+from edgeward.runs.record import Artifact
+from edgeward.runs.run import Run
+from edgeward.runs.run import run as begin_run
+from edgeward.runs.store import RunStore
+
+STEPS_FILE, LOGS = "steps.json", "logs"
+
+
+class StepState(msgspec.Struct, frozen=True, kw_only=True):
+    """One step in one run of a pipeline."""
+
+    step: str
+    status: str
+    """waiting, running, done, known (its address had a result), failed."""
+    address: str = ""
+    digest: str = ""
+    kind: str = ""
+    took_s: float = 0.0
+    peak_mb: float = 0.0
+    error: str = ""
+
+
+class Outputs(Mapping[str, Any]):
+    """The values of steps by name; each is read when it is asked for."""
+
+    def __init__(self, results: Results, known: dict[str, Result], pipeline: Pipeline) -> None:
+        self._results, self._known, self._pipeline = results, known, pipeline
+
+    def __getitem__(self, step: str) -> Any:
+        return self._results.value(self._known[step], self._pipeline.steps[step].source)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """What came of one run of a pipeline."""
+
+    run_id: str
+    outputs: Outputs
+    """Values by step; each is read when it is asked for."""
+    pushed_version: int | None
+    """The release that a step has pushed, None if none did."""
+    metrics: dict[str, float]
+    steps: tuple[StepState, ...]
+
+
+@dataclass
+class _Progress:
+    """A run under way."""
+
+    pipeline: Pipeline
+    run: Run
+    store: RunStore
+    results: Results
+    tell: Callable[[StepState], None]
+    states: dict[str, StepState] = field(default_factory=dict)
+    known: dict[str, Result] = field(default_factory=dict)
+
+    def note(self, state: StepState) -> None:
+        """Keeps where a step is, for whoever looks from another window, and tells of it."""
+        self.states[state.step] = state
+        ordered = [self.states[name] for name in self.pipeline.order if name in self.states]
+        write_whole(self.store.directory_of(self.run.id) / STEPS_FILE, msgspec.json.encode(ordered))
+        self.tell(state)
+
+
+def run_pipeline(
+    pipeline: Pipeline | str | Path,
+    params: Mapping[str, Any] | None = None,
+    runs_dir: Path | None = None,
+    *,
+    on: str = "",
+    tell: Callable[[StepState], None] = lambda state: None,
+) -> PipelineResult:
+    """Runs a pipeline, or that of a file, and returns what came of it. Steps whose address has a result do not run.
+
+    `params` by name, texts or values; `runs_dir` as for `edgeward.run`; `on` the address of a Dask scheduler,
+    `dask://host:port` (default: processes here); `tell` is called whenever a step changes.
+
+    BadInput `pipeline_invalid` before anything runs; `pipeline_running`; `pipeline_failed` names the step, why, and
+    its log. What was done is kept: another run goes on from there.
+    """
+    chosen = pipeline if isinstance(pipeline, Pipeline) else load_pipeline(pipeline)
+    bound = chosen.bind(params or {})
+    store = RunStore(runs_dir)
+    run = begin_run(
+        chosen.name, params={f"{name}": value for name, value in (params or {}).items()}, directory=runs_dir,
+        kind="pipeline",
+    )  # fmt: skip
+    with run, Results(store).alone(chosen.name, run.id), open_workers(on) as workers:
+        progress = _Progress(chosen, run, store, Results(store), tell)
+        _run_steps(progress, bound, workers)
+    pushed = run.record.pushed
+    return PipelineResult(
+        run.id,
+        Outputs(progress.results, progress.known, chosen),
+        pushed[-1].release if pushed else None,
+        dict(run.record.metrics),
+        tuple(progress.states[name] for name in chosen.order),
+    )
+
+
+def _run_steps(progress: _Progress, bound: Mapping[str, Mapping[str, Any]], workers: Workers) -> None:
+    pipeline, under_way = progress.pipeline, dict[Future[Outcome], tuple[str, str]]()
+    waiting = list(pipeline.order)
+    for name in waiting:
+        progress.note(StepState(step=name, status="waiting"))
+    while waiting or under_way:
+        for name in [each for each in waiting if all(need in progress.known for need in pipeline.needs(each))]:
+            waiting.remove(name)
+            address = _address(progress, name, bound[name])
+            result = None if pipeline.steps[name].always else progress.results.find(address)
+            if result is not None:
+                _take(progress, name, address, result, "known")
+                continue
+            package = pack(pipeline.steps[name], progress.run, progress.results, progress.known, bound[name])
+            under_way[workers.submit(address, package)] = (name, address)
+            progress.note(StepState(step=name, status="running", address=address))
+        if not under_way:
+            continue
+        done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+        for future in done:
+            name, address = under_way.pop(future)
+            _finish(progress, name, address, future.result())
+
+
+def _address(progress: _Progress, name: str, params: Mapping[str, Any]) -> str:
+    inputs = {need: progress.known[need].digest for need in progress.pipeline.needs(name)}
+    try:
+        return step_address(progress.pipeline.steps[name], inputs, params)
+    except BadInput as error:
+        progress.note(StepState(step=name, status="failed", error=error.detail))
+        raise
+
+
+def _finish(progress: _Progress, name: str, address: str, outcome: Outcome) -> None:
+    """Keeps the log and the result of a step that has ended. BadInput `pipeline_failed`."""
+    log = progress.store.directory_of(progress.run.id) / LOGS / f"{name}.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_bytes(outcome.log)
+    result = outcome.result
+    if result.error:
+        failed = StepState(
+            step=name, status="failed", address=address, error=result.error, took_s=result.took_s,
+            peak_mb=result.peak_mb,
+        )  # fmt: skip
+        progress.note(failed)
+        words = f"step {name} {result.error}; log: edgeward pipeline logs {progress.run.id} {name}"
+        raise BadInput(Code.PIPELINE_FAILED, words)
+    progress.results.keep(address, outcome)
+    _take(progress, name, address, result, "done")
+
+
+def _take(progress: _Progress, name: str, address: str, result: Result, status: str) -> None:
+    """Adds a result to the run: numbers, data, artifacts, pushed versions."""
+    progress.known[name] = result
+    progress.run.take(result.points, result.data, result.artifacts, result.pushed)
+    if result.compared:
+        progress.run.add_artifact(Artifact(f"step {name}", result.digest, 0, "model"))
+    progress.note(
+        StepState(
+            step=name,
+            status=status,
+            address=address,
+            digest=result.digest,
+            kind=result.kind,
+            took_s=result.took_s,
+            peak_mb=result.peak_mb,
+        )  # fmt: skip
+    )
+
+
+def load_steps(store: RunStore, run: str) -> tuple[str, list[StepState]]:
+    """(whole id, steps) of a run of a pipeline. BadInput `request_invalid` for any other."""
+    name = store.find(run)
+    path = store.directory_of(name) / STEPS_FILE
+    if not path.is_file():
+        raise BadInput(Code.REQUEST_INVALID, f"run {name} is no run of a pipeline: see `edgeward pipeline list`")
+    return name, msgspec.json.decode(path.read_bytes(), type=list[StepState])

@@ -1,0 +1,69 @@
+"""A push from within a run: what the version is told of the run, and what the run keeps of the version.
+
+Decides that a reproduction pushes nothing. Refuses to know how a version is pushed. Imports runs only where one is open:
+a push without one costs nothing more.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from contract.errors import BadInput, Code
+from edgeward.answers.models import Pushed
+
+if TYPE_CHECKING:
+    from edgeward.runs.run import Run
+
+MAX_METRICS = 100
+"""Numbers that a version may carry; the run has them all."""
+
+
+def open_run(run: "Run | None") -> "Run | None":
+    """The run that was handed in, else the innermost one that is open in this process."""
+    if run is not None:
+        return run
+    module = sys.modules.get("edgeward.runs.run")
+    return module.current_run() if module is not None else None
+
+
+def told_by(run: "Run", told: dict[str, Any]) -> dict[str, Any]:
+    """What the controller is told of a version, with the run's id, metrics and data; what the caller said comes first."""
+    record = run.record
+    sets = sorted({each.data_set for each in record.data if each.data_set})
+    found = told | {"run": run.id, "data_sets": sorted({*told["data_sets"], *sets})}
+    room = max(MAX_METRICS - len(told["metrics"]), 0)
+    found["metrics"] = dict(list(record.metrics.items())[:room]) | told["metrics"]
+    if told["data"] is None and record.data:
+        first = record.data[0]
+        found["data"] = {"sha256": first.sha256, "rows": first.rows, "columns": list(first.columns)}
+    return found
+
+
+def note_push(run: "Run", model: Any, name: str, answer: Pushed) -> None:
+    """Keeps in the run what was pushed, and the digest of the model, by which a reproduction is compared."""
+    from edgeward.runs.record import PushedVersion
+
+    run.note_pushed(PushedVersion(name, answer.release, answer.digest, answer.plain))
+    _log(run, model, name)
+
+
+def repeated_push(run: "Run", model: Any, name: str) -> Pushed | None:
+    """The recorded answer where a run is reproduced; None: push. BadInput `request_invalid` if none was recorded."""
+    known = run.recorded_push(name)
+    if known is None:
+        return None
+    _log(run, model, name)
+    if not known.answer:
+        words = f"the recorded run pushed no {name}: a reproduction pushes nothing"
+        raise BadInput(Code.REQUEST_INVALID, words)
+    return Pushed.read(known.answer)
+
+
+def _log(run: "Run", model: Any, name: str) -> None:
+    """A fitted model, or the bytes of a file; of a folder nothing."""
+    from pathlib import Path
+
+    if isinstance(model, str | Path):
+        if Path(model).is_file():
+            run.artifact(Path(model), name)
+        return
+    run.log_model(model.SerializeToString() if hasattr(model, "SerializeToString") else model, name)
