@@ -30,7 +30,7 @@ from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
 from controller.state import State
 from controller.telemetry.counts import Counted
-from controller.verbs import audit, certificates, devices, policies
+from controller.verbs import audit, certificates, devices, policies, retraining
 from controller.verbs.health import tell_changes
 from controller.verbs.push import finish_interrupted
 
@@ -122,6 +122,7 @@ class Service:
         self._tell_unheard()
         state.telemetry.tend(time.time(), open_marks(state.world))
         policies.start_due(state)
+        retraining.look(state, time.time())
         await devices.keep_revocations_young(state)
         if await certificates.keep_young(state):
             await self._connect_anew()

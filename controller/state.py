@@ -35,6 +35,7 @@ from controller.registry.fleet_tables import FleetTables
 from controller.registry.journal import Journal
 from controller.registry.notes import NoteStore
 from controller.registry.registry import Registry
+from controller.registry.retrainings import Retrainings
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
 from controller.telemetry.store import TelemetryStore
@@ -65,6 +66,7 @@ class State:
     journal: Journal
     captures: Captures
     telemetry: TelemetryStore
+    retrainings: Retrainings
     credentials: Credentials
     enrolment: Enrolment
     senders: Senders
@@ -99,6 +101,8 @@ class State:
     """Refused attempts of this minute."""
     refused_by_policy: dict[str, int] = field(default_factory=dict)
     """By model, its newest release that its policy could not roll out: it is logged once."""
+    retraining_look_at: dict[str, float] = field(default_factory=dict)
+    """By model, when its retraining policy looks next, in seconds since 1970."""
     broker_outdated: bool = False
     """Whether the broker must start again: it relies on other authorities than it should."""
     linked_by: tuple[int, ...] = ()
@@ -143,7 +147,7 @@ class State:
     def close(self) -> None:
         """Closes the files, and ends the starter of conversions."""
         self.starter.end()
-        for each in (self.tables, self.journal, self.captures, self.telemetry, self.credentials):
+        for each in (self.tables, self.journal, self.captures, self.telemetry, self.retrainings, self.credentials):
             each.close()
 
 
@@ -187,6 +191,7 @@ def open_state(config: Config) -> State:
         journal=journal,
         captures=Captures(directory / "captured.sqlite"),
         telemetry=telemetry,
+        retrainings=Retrainings(directory / "retraining.sqlite"),
         credentials=credentials,
         enrolment=Enrolment(Authorities(directory / "pki", now), credentials),
         senders=senders,

@@ -21,6 +21,7 @@ from controller.api.device_routes import DEVICE_ROUTES
 from controller.api.event_routes import EVENT_ROUTES
 from controller.api.fleet_view import FleetView, fleet_view
 from controller.api.operator_routes import OPERATOR_ROUTES
+from controller.api.retraining_routes import RETRAINING_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
 from controller.api.state_key import STATE
@@ -35,7 +36,7 @@ from controller.health import findings_of, is_failing, nearest_expiry
 from controller.registry.version import Told
 from controller.verbs.gates import Brought, OwnVerdict
 from controller.verbs.health import facts_of
-from controller.verbs.push import push
+from controller.verbs.push import Retrained, push
 
 
 class PushRequest(Message, frozen=True):
@@ -53,6 +54,8 @@ class PushRequest(Message, frozen=True):
     """Verdicts of gates of the user's own, which ran where the model was pushed."""
     waive_rows: Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)] = ""
     """The reason why a sample of few distinct rows is all there is; kept with the version."""
+    retrained: Retrained | None = None
+    """The attempt to retrain that made it: then it must beat the champion."""
 
 
 async def health(request: web.Request) -> web.Response:
@@ -121,6 +124,7 @@ async def push_version(request: web.Request) -> PushAnswer:
                 waive_rows=wanted.waive_rows,
                 told=wanted.told,
                 brought=Brought(came.held_out, wanted.own_gates),
+                retrained=wanted.retrained,
             ),
         )
     return PushAnswer(new=pushed.new, **detail_fields(state, pushed.version))
@@ -186,6 +190,7 @@ ROUTES = (
     *BLOB_ROUTES,
     *STICK_ROUTES,
     *ROLLOUT_ROUTES,
+    *RETRAINING_ROUTES,
     *TELEMETRY_ROUTES,
     *EVENT_ROUTES,
     *TRUST_ROUTES,

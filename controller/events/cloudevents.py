@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contract.wire import Message
 from controller.health import Finding
 from controller.reconcile.series import VerdictPoint
+from controller.retraining.model import Decision, Retraining
 from controller.rollout.model import Rollout
 from controller.rollout.verdict import Figures
 
@@ -23,6 +24,7 @@ HEALTH_TYPE = "dev.edgeward.health"
 EXPIRY_TYPE = "dev.edgeward.expiry"
 VERDICT_TYPE = "dev.edgeward.verdict"
 SICK_TYPE = "dev.edgeward.device.sick"
+RETRAINING_TYPE = "dev.edgeward.retraining"
 
 
 class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
@@ -68,7 +70,18 @@ class VerdictData(Message, frozen=True, tag_field="kind", tag="verdict"):
     figures: Figures | None
 
 
-Data = RolloutData | HealthData | ExpiryData | SickData | VerdictData
+class RetrainingData(Message, frozen=True, tag_field="kind", tag="retraining"):
+    """An attempt to retrain a model, or what holds one back; see `GET /v1/retraining`."""
+
+    model: str
+    champion: int
+    status: str
+    """Of the attempt; `held_back` where cool-down or budget stop a storm of proposals."""
+    release: int
+    detail: str
+
+
+Data = RolloutData | HealthData | ExpiryData | SickData | VerdictData | RetrainingData
 
 
 class Event(Message, frozen=True):
@@ -136,6 +149,24 @@ class Events:
             metric=said.metric, stratum=said.stratum, verdict=said.word, detail=said.detail, figures=said.figures
         )
         self._send(f"{VERDICT_TYPE}.{said.word}", point.rollout, data)
+
+    def tell_retraining(self, attempt: Retraining) -> None:
+        """Makes an event for an attempt that stands otherwise than before."""
+        data = RetrainingData(
+            model=attempt.model,
+            champion=attempt.champion,
+            status=attempt.status,
+            release=attempt.release,
+            detail=attempt.detail or attempt.decision.detail,
+        )
+        self._send(f"{RETRAINING_TYPE}.{attempt.status}", attempt.id, data)
+
+    def tell_held_back(self, decision: Decision) -> None:
+        """Makes an event for proposals that cool-down or budget stop: once, however many follow."""
+        data = RetrainingData(
+            model=decision.model, champion=decision.champion, status="held_back", release=0, detail=decision.detail
+        )
+        self._send(f"{RETRAINING_TYPE}.held_back", decision.model, data)
 
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""

@@ -5,37 +5,24 @@ to.
 """
 
 from collections.abc import Mapping
-from typing import Annotated
 
-import msgspec
 import numpy as np
 
 from contract.tensors import Array
-from contract.wire import Message
 from controller.gates.estimate import Estimate, estimate_by_blocks
-from controller.gates.evidence import HeldOut
+from controller.gates.evidence import ChampionRule, Evidence, HeldOut
 from controller.gates.verdict import GateVerdict
 
 GATE = "champion"
 _REMEDY = "the champion goes on serving; retrain once there are more or newer labels"
 
 
-class ChampionRule(Message, frozen=True):
-    """How far a retrained version must be better than the champion."""
-
-    blocks: Annotated[int, msgspec.Meta(ge=2, le=100)] = 4
-    """Stretches of time into which the newest held-out rows are divided."""
-    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.8
-    """Of the two-sided interval of the gain."""
-    min_gain: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
-    """The low end of the gain's interval must lie above this: accuracy, or the error as a fraction of the champion's.
-    """
-    max_forgotten: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
-    """How much worse than the champion it may be on the rows that it must never forget."""
-    never_forget_required: bool = False
-    """Whether a candidate without such rows fails."""
-    never_forget_sha256: str = ""
-    """The digest of the only rows that count as the fixed set; empty: any."""
+def judge_retrained(evidence: Evidence) -> GateVerdict | None:
+    """The verdict on a retrained version; None for a version that a person has pushed."""
+    rule = evidence.retrained_by
+    if rule is None:
+        return None
+    return judge_champion(rule, evidence.held_out, evidence.never_forget, evidence.never_forget_sha256)
 
 
 def judge_champion(rule: ChampionRule, newest: HeldOut | None, fixed: HeldOut | None, digest: str) -> GateVerdict:

@@ -7,7 +7,7 @@ remembers nothing: what it needs of the past is in the facts. Refuses to know wh
 from controller.gates.champion import points
 from controller.retraining.facts import Facts
 from controller.retraining.model import FRUITLESS, OPEN, Decision, Proposal, Reason, Retraining, Weighed, Word
-from controller.retraining.policy import DAY_S, RetrainingPolicy
+from controller.retraining.policy import RetrainingPolicy, span
 from controller.retraining.triggers import proposals
 from controller.retraining.weigh import weigh
 
@@ -54,10 +54,10 @@ def _held_back(policy: RetrainingPolicy, facts: Facts, now: float) -> tuple[Word
             return "wait", "under_way", f"{each.id} is {each.status}: two at once would race for one champion"
     until, limits = cool_down_until(policy, facts.past), policy.limits
     if now < until:
-        return "wait", "cool_down", f"the newest attempt has just ended: {(until - now) / DAY_S:.3g} days are left"
+        return "wait", "cool_down", f"the newest attempt has just ended: {span(until - now)} are left"
     recent = [each for each in facts.past if each.began_at and each.began_at > now - limits.budget_s]
     if len(recent) >= limits.budget:
-        of = f"{len(recent)} of {limits.budget} trainings in {limits.budget_s / DAY_S:.3g} days"
+        of = f"{len(recent)} of {limits.budget} trainings in {span(limits.budget_s)}"
         return "wait", "budget_spent", f"the budget is spent: {of}"
     sent_mb = sum(each.candidate_bytes for each in recent if each.status == "passed") * facts.devices / 1e6
     if sent_mb > limits.budget_mb:
@@ -77,8 +77,9 @@ def _worth(
         labels = sum(cell.labelled for cell in facts.recent)
         return "no", "too_few_labels", f"{labels} labels in the newest blocks, {policy.quality.min_labels} are needed"
     fell = f"labelled quality changed by {points(weighed.decay, sign=-1)} on {weighed.labels} labels"
-    if weighed.gain.low <= 0:
-        return "no", "gain_not_shown", f"{fell}: that may be chance, so no gain is shown"
+    if weighed.decay.low <= policy.quality.tolerated:
+        tolerated = f"{100 * policy.quality.tolerated:g} points that seasons may cost"
+        return "no", "gain_not_shown", f"{fell}: not shown to be more than {tolerated}"
     sums = f"expected gain {points(weighed.gain)}, worth {weighed.worth:.0f} answers against {weighed.cost:.0f}"
     if weighed.worth <= weighed.cost:
         return "no", "not_worth_it", f"{fell}; {sums}"

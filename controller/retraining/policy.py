@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from contract.wire import Message
-from controller.gates.champion import ChampionRule
+from controller.gates.evidence import ChampionRule
 
 DAY_S = 86_400.0
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -24,8 +24,8 @@ class Triggers(Message, frozen=True):
     """So long after the champion, or the newest attempt, came."""
     new_labels: Annotated[int, msgspec.Meta(ge=0)] = 10_000
     """Labels that devices have reported since then."""
-    decay: Ratio = 0.03
-    """The drop of labelled quality: accuracy, or the error as a fraction of what it was."""
+    decay: bool = True
+    """Whether labelled quality that fell by more than `quality.tolerated` proposes."""
     alerts: bool = True
     """Whether alerts about the model propose."""
 
@@ -41,8 +41,10 @@ class Quality(Message, frozen=True):
     """The newest blocks."""
     min_labels: Annotated[int, msgspec.Meta(ge=2)] = 100
     """In the newest blocks together: with fewer nothing is judged."""
-    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.8
+    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.9
     """Of the two-sided interval of a drop."""
+    tolerated: Ratio = 0.03
+    """A drop within this is what seasons do, and no reason to retrain: accuracy, or the error as a fraction."""
 
 
 class Limits(Message, frozen=True):
@@ -90,3 +92,8 @@ class RetrainingPolicy(Message, frozen=True):
     limits: Limits = Limits()
     costs: Costs = Costs()
     champion: ChampionRule = ChampionRule()
+
+
+def span(seconds: float) -> str:
+    """A span in the unit that fits."""
+    return f"{seconds / DAY_S:.3g} days" if seconds >= DAY_S else f"{seconds:.0f} s"

@@ -56,9 +56,7 @@ def mean_loss(cells: Sequence[Cell]) -> Mean | None:
 def _between(groups: Sequence[Sequence[Cell]], loss: float, labelled: int) -> tuple[float, float]:
     """(variance, degrees of freedom) of a ratio whose units are groups of cells (Cochran 1977, section 2.11)."""
     count = len(groups)
-    away = (
-        sum(cell.lost for cell in group) - loss * sum(cell.labelled for cell in group) for group in groups
-    )
+    away = (sum(cell.lost for cell in group) - loss * sum(cell.labelled for cell in group) for group in groups)
     return sum(each**2 for each in away) * count / (count - 1) / labelled**2, count - 1.0
 
 

@@ -5,7 +5,7 @@ Decides only whether something is proposed: triggers never start a training. Ref
 
 from controller.retraining.facts import Facts
 from controller.retraining.model import Proposal, Weighed
-from controller.retraining.policy import DAY_S, RetrainingPolicy
+from controller.retraining.policy import RetrainingPolicy, span
 
 
 def proposals(policy: RetrainingPolicy, facts: Facts, weighed: Weighed | None, now: float) -> tuple[Proposal, ...]:
@@ -14,9 +14,11 @@ def proposals(policy: RetrainingPolicy, facts: Facts, weighed: Weighed | None, n
     since = max([facts.champion_at, *(each.ended_at for each in facts.past)])
     triggers = policy.triggers
     if triggers.every_s and now - since >= triggers.every_s:
-        found.append(Proposal(trigger="time", detail=f"{(now - since) / DAY_S:.3g} days since the champion or the newest attempt"))
+        found.append(Proposal(trigger="time", detail=f"{span(now - since)} since the champion or the newest attempt"))
     if triggers.new_labels and facts.new_labels >= triggers.new_labels:
         found.append(Proposal(trigger="labels", detail=f"{facts.new_labels} new labels"))
-    if triggers.decay and weighed is not None and weighed.decay.low > 0 and weighed.decay.value >= triggers.decay:
-        found.append(Proposal(trigger="decay", detail=f"labelled quality fell by {100 * weighed.decay.value:.1f} points"))
+    if triggers.decay and weighed is not None and weighed.decay.low > policy.quality.tolerated:
+        found.append(
+            Proposal(trigger="decay", detail=f"labelled quality fell by {100 * weighed.decay.value:.1f} points")
+        )
     return tuple(found)

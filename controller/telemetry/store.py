@@ -5,6 +5,7 @@ become days after five weeks, days go after a year. Rows of a device can be take
 that of a fleet which never had it. Refuses to know what rows say about a release.
 """
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -72,11 +73,17 @@ class TelemetryStore:
         with transaction(self._db):
             self._db.executemany(_INSERT, [(*key, counts) for key, counts in rows.items()])
 
-    def past(self, model: str, since: float) -> Iterator[tuple[str, int, float, Sums]]:
-        """(device, release, start, sums) of a model from a moment on, merged rows first."""
+    def past(
+        self, model: str, since: float, devices: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, int, float, Sums]]:
+        """(device, release, start, sums) of a model from a moment on, merged rows first; None: of all devices."""
         wanted = "SELECT device, release, start, counts FROM {} WHERE model = ? AND start >= ?"
+        asked: tuple[object, ...] = (model, since)
+        if devices is not None:
+            wanted += " AND device IN (SELECT value FROM json_each(?))"
+            asked = (*asked, json.dumps(devices))
         for table in ("merged", "recent"):
-            for device, release, start, counts in self._db.execute(wanted.format(table), (model, since)):
+            for device, release, start, counts in self._db.execute(wanted.format(table), asked):
                 yield device, release, float(start), decoded(counts)
 
     def heard(self) -> dict[str, Heard]:
