@@ -212,7 +212,10 @@ def _psi(reference: Any, recent: Any) -> float:
     worst = 0.0
     for column in range(reference.shape[1]):
         edges = np.unique(np.quantile(reference[:, column], np.linspace(0, 1, PSI_BINS + 1)[1:-1]))
-        counts = [np.bincount(np.searchsorted(edges, part[:, column]), minlength=len(edges) + 1) for part in (reference, recent)]
+        counts = [
+            np.bincount(np.searchsorted(edges, part[:, column]), minlength=len(edges) + 1)
+            for part in (reference, recent)
+        ]
         before, after = (np.maximum(count / count.sum(), 1e-4) for count in counts)
         worst = max(worst, float(((after - before) * np.log(after / before)).sum()))
     return worst

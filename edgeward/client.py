@@ -36,6 +36,7 @@ from edgeward.answers.operators import (
 from edgeward.answers.rollouts import DeploymentPolicy, Event, Preview, Rollout
 from edgeward.answers.table import Table
 from edgeward.answers.telemetry import TelemetryRow
+from edgeward.retraining_calls import RetrainingCalls
 from edgeward.rollout_handle import RolloutHandle
 from edgeward.settings import find_settings
 from edgeward.transport import Transport
@@ -47,7 +48,7 @@ CAPTURED_PAGE = 10_000
 """Rows of captured inferences per call: the most that the controller answers."""
 
 
-class Client(VersionCalls):
+class Client(VersionCalls, RetrainingCalls):
     """A connection to one controller. Without arguments it finds a local one (see `edgeward.settings`).
 
     >>> client = Client()                                              # doctest: +SKIP

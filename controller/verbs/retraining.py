@@ -184,7 +184,7 @@ def end_push(state: State, name: str, version: Version, *, is_new: bool, trainin
     attempt = replace(
         find(state, name),
         release=version.release,
-        candidate_bytes=version.manifest.artifact.size_bytes,
+        candidate_bytes=version.manifest.artifact.length,
         gain=gain_of(verdict.evidence) if verdict is not None and is_new else None,
         training_s=training_s,
     )

@@ -62,7 +62,7 @@ def facts_of(state: State, model: str, policy: RetrainingPolicy, asked: tuple[Pr
         new_labels=int(scale * sum(sums.labelled for _, start, sums in rows if start >= newest_ended)),
         answers_per_s=scale * _answers_per_s(rows, since, now),
         devices=len(devices),
-        size_bytes=champion.manifest.artifact.size_bytes,
+        size_bytes=champion.manifest.artifact.length,
         training_s=next((each.training_s for each in reversed(past) if each.training_s), 0.0),
         past=past,
         asked=asked,

@@ -12,6 +12,7 @@ from edgeward.cli.device import device
 from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.model import model
 from edgeward.cli.pipeline import pipeline
+from edgeward.cli.retrain import retrain
 from edgeward.cli.rollout import rollout
 from edgeward.cli.run import run
 from edgeward.cli.stick import stick
@@ -53,7 +54,8 @@ def page() -> None:
 
 
 for command in (
-    model, version, run, pipeline, rollout, telemetry, device, stick, trust, certificate, token, audit, backup, restore, demo
+    model, version, run, pipeline, rollout, retrain, telemetry, device, stick, trust, certificate, token, audit, backup,
+    restore, demo
 ):  # fmt: skip
     cli.add_command(command)
 for command in (retire, replace, adopt, retired):
