@@ -111,8 +111,9 @@ def _conclude(story: Loop, claims: list[Claim], png: Path, *, as_json: bool) -> 
     for claim in claims:
         mark = "[green]yes[/]" if claim.holds else "[red]NO [/]"
         console.print(f"{mark}  {claim.words}", highlight=False, width=MAX_COLUMNS)
+    before, worst, after = (f"{figures[name]:.2f}" for name in ("before", "worst", "after"))
     console.print(
-        f"\naccuracy before {figures['before']:.2f}, at its worst {figures['worst']:.2f}, after {figures['after']:.2f}; "
+        f"\naccuracy before {before}, at its worst {worst}, after {after}; "
         f"hands used: [bold]{figures['hands']}[/]; {figures['took_s']:.0f} s",
         highlight=False, width=MAX_COLUMNS,
     )  # fmt: skip

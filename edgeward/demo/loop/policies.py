@@ -23,7 +23,8 @@ _TRIAL = {
     "max_shadow_cpu": "0.5",
 }
 _FAILED = {"metric": "failed_ratio", "threshold": 0.0}
-ALL = {"name": "all_at_once", "waves": [{"percent": 100}], "rules": [_FAILED], "trial": _TRIAL | {"soak_s": "1"}}
+_FIRST_TRIAL = _TRIAL | {"soak_s": "1", "min_samples": 0}
+ALL = {"name": "all_at_once", "waves": [{"percent": 100}], "rules": [_FAILED], "trial": _FIRST_TRIAL}
 SHADOW_THEN_CANARY = {
     "name": "shadow_then_canary",
     "waves": [

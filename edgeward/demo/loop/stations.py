@@ -8,7 +8,6 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any

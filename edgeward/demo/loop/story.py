@@ -3,16 +3,17 @@
 Decides what is told and when the demo ends. After `begin` it only looks: no call of it changes anything.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contract.errors import Code, WorldError
 from edgeward.answers.retraining import Retraining
 from edgeward.answers.rollouts import Rollout
 from edgeward.client import Client
-from edgeward.demo.loop import retrain_air
 from edgeward.demo.loop.accuracy import Accuracy
 from edgeward.demo.loop.air import TIME, TURNS, load_air, train_on_one_winter
 from edgeward.demo.loop.policies import ALL, RETRAINING, SHADOW_THEN_CANARY
@@ -67,19 +68,24 @@ class Loop:
         """Pushes v1 with its held-out rows, and rolls it out to every device."""
         model, sample, held_out = train_on_one_winter()
         pushed = self.client.push(model, name=MODEL, sample=sample, held_out=held_out)
-        self.tell(f"v1 knows one winter: {pushed.gates[1].detail}")
-        self.client.rollout(MODEL, strategy=ALL).wait()
+        said = next(each.detail for each in pushed.gates if each.gate == "held_out")
+        self.tell(f"v1 knows one winter: {said}")
+        ended = self.client.rollout(MODEL, strategy=ALL).wait()
+        if ended.status != "completed":
+            raise WorldError(Code.ROLLOUT_CONFLICT, f"v1 is {ended.status}: {ended.reason}")
         self.tell(f"v1 serves on {DEVICES} devices")
 
     def hand_over(self) -> None:
         """Sets both policies and starts the worker: the last thing that a hand does."""
         self.client.deploy(MODEL, strategy=SHADOW_THEN_CANARY)
         self.client.set_retraining_policy(MODEL, RETRAINING)
+        pipeline = self.site.directory / "retrain_air.py"
+        shutil.copy(Path(__file__).with_name("retrain_air.py"), pipeline)  # a file of one's own, as anybody has it
         token = self.client.create_token("trainer", ["operator"], 1.0)
         command = [
             "env", f"EDGEWARD_URL={self.site.url}", f"EDGEWARD_TOKEN={token.token}",
             f"EDGEWARD_RUNS_DIR={self.site.directory / 'runs'}",
-            str(Path(sys.executable).with_name("edgeward")), "retrain", "worker", retrain_air.__file__,
+            str(Path(sys.executable).with_name("edgeward")), "retrain", "worker", str(pipeline),
             "--model", MODEL, "--name", "trainer", "--poll-s", "0.5",
             "-p", f"labels_file={self._labels_file}",
         ]  # fmt: skip
