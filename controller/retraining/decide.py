@@ -52,6 +52,8 @@ def _held_back(policy: RetrainingPolicy, facts: Facts, now: float) -> tuple[Word
     for each in facts.past:
         if each.status in OPEN:
             return "wait", "under_way", f"{each.id} is {each.status}: two at once would race for one champion"
+    if facts.coming:
+        return "wait", "under_way", f"v{facts.coming} has passed its gates and is on its way to the fleet"
     until, limits = cool_down_until(policy, facts.past), policy.limits
     if now < until:
         return "wait", "cool_down", f"the newest attempt has just ended: {span(until - now)} are left"

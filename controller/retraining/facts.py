@@ -34,5 +34,7 @@ class Facts:
     """Of the newest training; 0: none has ended."""
     past: tuple[Retraining, ...] = ()
     """Every attempt for this model that is kept, oldest first."""
+    coming: int = 0
+    """A release of an earlier attempt that has passed its gates and whose rollout has not ended; 0: none."""
     asked: tuple[Proposal, ...] = field(default=())
     """What people and alerts have proposed since the last decision."""

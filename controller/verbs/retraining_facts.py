@@ -10,10 +10,11 @@ from datetime import datetime
 from contract.errors import BadInput, Code
 from controller.registry.version import Version
 from controller.retraining.facts import Facts
-from controller.retraining.model import Proposal
+from controller.retraining.model import Proposal, Retraining
 from controller.retraining.policy import RetrainingPolicy
 from controller.retraining.quality import Cell, Mean, mean_loss, newest_cells, oldest_cells, promised
 from controller.rollout.facts import Sums
+from controller.rollout.model import FINAL
 from controller.state import State
 
 MAX_JUDGED_DEVICES = 1_000
@@ -65,8 +66,18 @@ def facts_of(state: State, model: str, policy: RetrainingPolicy, asked: tuple[Pr
         size_bytes=champion.manifest.artifact.length,
         training_s=next((each.training_s for each in reversed(past) if each.training_s), 0.0),
         past=past,
+        coming=_coming(state, champion, past),
         asked=asked,
     )
+
+
+def _coming(state: State, champion: Version, past: tuple[Retraining, ...]) -> int:
+    """The release of the newest attempt, if it passed and waits for its rollout, or for its end."""
+    release = past[-1].release if past and past[-1].status == "passed" else 0
+    known = state.world.durable.rollouts.values()
+    ended = any(each.release == release and each.status in FINAL for each in known if each.model == champion.model)
+    withdrawn = (champion.model, release) in state.registry.withdrawn
+    return 0 if ended or withdrawn or release == champion.release else release
 
 
 def _came_at(state: State, champion: Version) -> float:
