@@ -5,6 +5,7 @@ champion gate. Refuses to know the streams.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -38,6 +39,8 @@ class Life:
     """Those of them that would have been worse over the next 28 days."""
     passed_worse: int = 0
     training_s: float = 0.0
+    size_bytes: int = 0
+    """Of a version as it travels."""
     told: list[str] = field(default_factory=list)
 
     @property
@@ -81,7 +84,7 @@ def on_drift(world: World) -> Life:
 
 def _unconditional(world: World, wanted: Any) -> Life:
     serving, life, parts = world.candidate(world.begins, hold_out=False), Life(None), []
-    for start, end in zip(world.days, world.days[1:], strict=False):
+    for start, end in pairwise(world.days):
         if start > world.begins and wanted(start):
             serving = world.candidate(start, hold_out=False)
             life.trainings, life.sent = life.trainings + 1, life.sent + 1
@@ -96,9 +99,9 @@ def ours(world: World, policy: RetrainingPolicy) -> Life:
     serving = world.candidate(world.begins, hold_out=True)
     served = serving.right.copy()
     life, since, past = Life(None), world.begins, []
-    for start, end in zip(world.days, world.days[1:], strict=False):
+    for start, end in pairwise(world.days):
         now = float(world.stream.at[start])
-        facts = _facts(world, policy, serving, served, (since, start), tuple(past))
+        facts = _facts(world, policy, serving, served, life=(since, start), past=tuple(past))
         decision = decide(policy, facts, now) if start > world.begins else None
         if decision is not None and decision.word == "train":
             candidate = world.candidate(start, hold_out=True)
@@ -112,7 +115,7 @@ def ours(world: World, policy: RetrainingPolicy) -> Life:
             )
             life.told.append(f"day {(now - world.stream.at[world.begins]) / DAY_S:.0f}: {verdict.detail}")
             past.append(_attempt(decision, verdict, now, candidate, world.size_bytes))
-            _note(life, world, verdict.passed, candidate, serving, start)
+            _note(life, world, candidate, serving, passed=verdict.passed, start=start)
             if verdict.passed:
                 serving, since = candidate, start
         served[start:end] = serving.right[start:end]
@@ -120,7 +123,7 @@ def ours(world: World, policy: RetrainingPolicy) -> Life:
     return life
 
 
-def _note(life: Life, world: World, passed: bool, candidate: Candidate, serving: Candidate, start: int) -> None:
+def _note(life: Life, world: World, candidate: Candidate, serving: Candidate, *, passed: bool, start: int) -> None:
     """Counts what the gate did, and whether it was right by the 28 days that followed."""
     after = slice(start, int(np.searchsorted(world.stream.at, world.stream.at[start] + 28 * DAY_S)))
     worse = bool(candidate.right[after].mean() < serving.right[after].mean())
@@ -135,6 +138,7 @@ def _facts(
     policy: RetrainingPolicy,
     serving: Candidate,
     served: Any,
+    *,
     life: tuple[int, int],
     past: tuple[Retraining, ...],
 ) -> Facts:
@@ -183,7 +187,7 @@ def _attempt(decision: Any, verdict: Any, now: float, candidate: Candidate, size
 def oracle(world: World, policy: RetrainingPolicy) -> Life:
     """The best weeks to retrain, found with hindsight by dynamic programming over (week, model), at the same costs."""
     weeks = [*world.days[::7], world.days[-1]]
-    spans = list(zip(weeks, weeks[1:], strict=False))
+    spans = list(pairwise(weeks))
     models = [world.candidate(start, hold_out=False) for start, _ in spans]
     costs, best = policy.costs, {0: (0.0, ())}
     a_rollout = costs.per_rollout + costs.per_mb * DEVICES * world.size_bytes / 1e6

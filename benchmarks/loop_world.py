@@ -18,6 +18,8 @@ from controller.retraining.quality import Cell
 DAY_S = 86_400.0
 HELD_DAYS = 28
 DEVICES = 100
+MAX_KEPT = 600
+"""Models whose answers are kept, 160 kB each: those of every week, not of every day."""
 PLAIN = 100
 """Rows at each end of the first fifth that no version may forget: the plainest cases."""
 
@@ -60,7 +62,10 @@ class World:
         """
         key = (until, hold_out)
         if key not in self._known:
-            self._known[key] = self._train(until, hold_out)
+            found = self._train(until, hold_out)
+            if len(self._known) >= MAX_KEPT:
+                return found
+            self._known[key] = found
         return self._known[key]
 
     def _train(self, until: int, hold_out: bool) -> Candidate:
@@ -71,15 +76,18 @@ class World:
             held = int(np.searchsorted(at, at[until - 1] - HELD_DAYS * DAY_S))
             fitted_until = max(held, until - (until - first) // 3)
         began = time.perf_counter()
-        model = RandomForestClassifier(12, max_depth=10, min_samples_leaf=5, random_state=0)
-        model.fit(rows[first:fitted_until], labels[first:fitted_until])
+        model = self.fit(first, fitted_until)
         took = time.perf_counter() - began
-        answers = np.empty(len(at), np.int64)
-        answers[:] = -1
+        answers = np.full(len(at), -1, np.int8)
         answers[first:] = model.predict(rows[first:])
         if hold_out:
             answers[self.plain] = model.predict(rows[self.plain])
         return Candidate(answers == labels, answers, first, until, fitted_until, took)
+
+    def fit(self, first: int, until: int) -> RandomForestClassifier:
+        """A forest on the rows between."""
+        model = RandomForestClassifier(12, max_depth=10, min_samples_leaf=5, random_state=0)
+        return model.fit(self.stream.rows[first:until], self.stream.labels[first:until])
 
     @property
     def plain(self) -> Any:

@@ -21,7 +21,7 @@ def decide(policy: RetrainingPolicy, facts: Facts, now: float) -> Decision | Non
     proposed = proposals(policy, facts, weighed, now)
     if not proposed:
         return None
-    word, reason, detail = _held_back(policy, facts, now) or _worth(policy, facts, proposed, weighed)
+    word, reason, detail = _held_back(policy, facts, now) or _worth(policy, facts, proposed, weighed, now)
     return Decision(
         at=now,
         model=facts.model,
@@ -36,6 +36,11 @@ def decide(policy: RetrainingPolicy, facts: Facts, now: float) -> Decision | Non
 
 def cool_down_until(policy: RetrainingPolicy, past: tuple[Retraining, ...]) -> float:
     """When the next attempt may begin: the cool-down doubles with each attempt in a row that brought nothing."""
+    return _until(past, policy.limits.cool_down_s)
+
+
+def _until(past: tuple[Retraining, ...], least_s: float) -> float:
+    """When the next attempt may begin: `least_s` after the newest, twice that for each further one without fruit."""
     ended = [each for each in past if each.ended_at]
     if not ended:
         return 0.0
@@ -44,7 +49,7 @@ def cool_down_until(policy: RetrainingPolicy, past: tuple[Retraining, ...]) -> f
         if each.status not in FRUITLESS:
             break
         fruitless += 1
-    return ended[-1].ended_at + policy.limits.cool_down_s * 2.0 ** min(MAX_DOUBLINGS, max(0, fruitless - 1))
+    return ended[-1].ended_at + least_s * 2.0 ** min(MAX_DOUBLINGS, max(0, fruitless - 1))
 
 
 def _held_back(policy: RetrainingPolicy, facts: Facts, now: float) -> tuple[Word, Reason, str] | None:
@@ -68,7 +73,7 @@ def _held_back(policy: RetrainingPolicy, facts: Facts, now: float) -> tuple[Word
 
 
 def _worth(
-    policy: RetrainingPolicy, facts: Facts, proposed: tuple[Proposal, ...], weighed: Weighed | None
+    policy: RetrainingPolicy, facts: Facts, proposed: tuple[Proposal, ...], weighed: Weighed | None, now: float
 ) -> tuple[Word, Reason, str]:
     """Whether the gain is shown and pays; a person's wish needs neither."""
     go: Word = "ask" if policy.approval else "train"
@@ -80,12 +85,31 @@ def _worth(
         return "no", "too_few_labels", f"{labels} labels in the newest blocks, {policy.quality.min_labels} are needed"
     fell = f"labelled quality changed by {points(weighed.decay, sign=-1)} on {weighed.labels} labels"
     if weighed.decay.low <= policy.quality.tolerated:
+        if (won := _has_won(policy, facts, weighed, now)) is not None:
+            return go, "won_before", won
         tolerated = f"{100 * policy.quality.tolerated:g} points that seasons may cost"
         return "no", "gain_not_shown", f"{fell}: not shown to be more than {tolerated}"
     sums = f"expected gain {points(weighed.gain)}, worth {weighed.worth:.0f} answers against {weighed.cost:.0f}"
     if weighed.worth <= weighed.cost:
         return "no", "not_worth_it", f"{fell}; {sums}"
     return go, "gain_shown", f"{fell}; {sums}"
+
+
+def _has_won(policy: RetrainingPolicy, facts: Facts, weighed: Weighed, now: float) -> str | None:
+    """Why a model without a drop is trained on schedule: earlier attempts have won, on the mean more than one costs.
+
+    A stream that grows leaves its champion as good as it was, and worse than it could be. None for a model of which no
+    candidate has ever passed: its time trigger only proposes.
+    """
+    every_s = policy.triggers.every_s
+    judged = [each for each in facts.past if each.status in ("passed", "stopped")]
+    wins = [max(0.0, each.gain.value) for each in judged if each.status == "passed" and each.gain is not None]
+    if not wins or not every_s or now < max(facts.champion_at + every_s, _until(facts.past, every_s)):
+        return None
+    gain = sum(wins) / len(judged)
+    worth = gain * facts.answers_per_s * policy.costs.horizon_s
+    words = f"{len(wins)} of {len(judged)} attempts have won, {100 * gain:.1f} points on the mean"
+    return f"{words}, worth {worth:.0f} answers against {weighed.cost:.0f}" if worth > weighed.cost else None
 
 
 def died(policy: RetrainingPolicy, attempt: Retraining, now: float) -> str:

@@ -12,8 +12,8 @@ Trigger = Literal["time", "labels", "decay", "alert", "person"]
 Word = Literal["train", "ask", "wait", "no"]
 """Train; ask a person; not now (cool-down, budget, another attempt); not worth it, or not shown to be."""
 Reason = Literal[
-    "person_asks", "gain_shown", "gain_not_shown", "not_worth_it", "too_few_labels", "under_way", "cool_down",
-    "budget_spent",
+    "person_asks", "gain_shown", "won_before", "gain_not_shown", "not_worth_it", "too_few_labels", "under_way",
+    "cool_down", "budget_spent",
 ]  # fmt: skip
 Status = Literal["proposed", "approved", "running", "passed", "stopped", "failed", "declined"]
 """Waits for a person; waits for a worker; a worker trains; the candidate passed its gates; a gate stopped it; the

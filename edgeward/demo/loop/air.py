@@ -14,8 +14,8 @@ from edgeward.held_out import HeldOut
 from edgeward.retraining.candidate import with_never_forget
 
 LABEL, TIME = "dirty", "time"
-TRAINED_UNTIL = "2010-03-15"
-HELD_OUT_UNTIL = "2010-04-01"
+TRAINED_UNTIL = "2010-03-01"
+HELD_OUT_UNTIL = "2010-03-15"
 TURNS = "2011-04-17"
 """When the second spring comes. v1 knows winters only."""
 NEVER_FORGET_ROWS = 200

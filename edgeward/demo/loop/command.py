@@ -7,14 +7,17 @@ import shutil
 import socket
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from contract.errors import Code, EdgewardError, WorldError
 from edgeward.cli.render import console, json_option, print_json
+from edgeward.demo.loop.accuracy import SMOOTHED_S
 from edgeward.demo.loop.claims import Claim, claims_of, figures_of
 from edgeward.demo.loop.picture import write_picture
 from edgeward.demo.loop.story import DEVICES, MODEL, Loop
@@ -37,7 +40,7 @@ def loop(broker: str, png: Path, *, as_json: bool) -> None:
 
     def tell(words: str) -> None:
         if not as_json:
-            console.print(f"[dim]{time.monotonic() - began_s:5.1f} s[/]  {words}", highlight=False, width=MAX_COLUMNS)
+            print_hanging(f"{time.monotonic() - began_s:5.1f} s  ", words)
 
     site = Site(Path(tempfile.mkdtemp(prefix="edgeward-loop-")), broker=broker)
     told: Loop | None = None
@@ -81,6 +84,16 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def print_hanging(head: str, words: str) -> None:
+    """Prints words behind a head, wrapped at 80 columns under each other."""
+    style = "bold" if words.startswith("[bold]") else ""
+    plain = words.replace("[bold]", "").replace("[/]", "")
+    lines = textwrap.wrap(plain, MAX_COLUMNS - len(head)) or [""]
+    console.print(Text.assemble((head, "dim"), (lines[0], style)))
+    for line in lines[1:]:
+        console.print(Text(" " * len(head) + line, style=style))
+
+
 def _draw(story: Loop, png: Path, tell: Any) -> None:
     """The plot in the terminal is part of the summary; the PNG is left out where nothing can draw it."""
     series = story.accuracy.series()
@@ -90,9 +103,13 @@ def _draw(story: Loop, png: Path, tell: Any) -> None:
         marks.append((story.told_at("decided"), "proposal"))
         marks.append((story.told_at("ended"), "gates"))
     marks += [(story.told_at("wave 0"), "shadow"), (story.told_at("wave 1"), "canary"), (story.recovered_at, "all")]
-    title = "A fleet in its second spring: accuracy of five devices"
     try:
-        write_picture(series, [mark for mark in marks if mark[0]], story.turns_at, title, png)
+        alone = [
+            (at_s, story.accuracy_of_v1(at_s - SMOOTHED_S, at_s))
+            for at_s, _ in series
+            if at_s > story.told_at("wave 0")
+        ]
+        write_picture(series, alone, [mark for mark in marks if mark[0]], story.turns_at, png)
     except EdgewardError as error:
         tell(f"no PNG: {error.detail}")
     except OSError as error:
@@ -109,8 +126,7 @@ def _conclude(story: Loop, claims: list[Claim], png: Path, *, as_json: bool) -> 
         console.print(line, markup=False, highlight=False, no_wrap=True)
     console.print("             accuracy of the fleet, by seconds\n", highlight=False)
     for claim in claims:
-        mark = "[green]yes[/]" if claim.holds else "[red]NO [/]"
-        console.print(f"{mark}  {claim.words}", highlight=False, width=MAX_COLUMNS)
+        print_hanging("yes  " if claim.holds else "NO   ", claim.words)
     before, worst, after = (f"{figures[name]:.2f}" for name in ("before", "worst", "after"))
     console.print(
         f"\naccuracy before {before}, at its worst {worst}, after {after}; "

@@ -12,6 +12,7 @@ from contract.errors import BadInput, Code
 WIDTH, HEIGHT = 1000, 460
 LEFT, RIGHT, TOP, BOTTOM = 80, 30, 84, 60
 LOWEST, HIGHEST = 0.0, 1.0
+TITLE = "A fleet in its second spring: accuracy of five devices"
 _INK, _GREY, _LINE = (34, 34, 34), (140, 140, 140), (226, 226, 226)
 _FALLEN, _RISEN = (192, 57, 43), (31, 119, 180)
 
@@ -21,8 +22,8 @@ Mark = tuple[float, str]
 """(seconds, what happened)."""
 
 
-def write_picture(series: Series, marks: Sequence[Mark], turns_at: float, title: str, path: Path) -> None:
-    """Writes a PNG. BadInput `config_invalid` without Pillow."""
+def write_picture(series: Series, alone: Series, marks: Sequence[Mark], turns_at: float, path: Path) -> None:
+    """Writes a PNG; `alone` is what v1 would have had. BadInput `config_invalid` without Pillow."""
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError:
@@ -36,9 +37,14 @@ def write_picture(series: Series, marks: Sequence[Mark], turns_at: float, title:
         up = (accuracy - LOWEST) / (HIGHEST - LOWEST)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
-    draw.text((LEFT, 14), title, _INK, ImageFont.load_default(20))
+    draw.text((LEFT, 14), TITLE, _INK, ImageFont.load_default(20))
     _draw_axes(draw, font, place, (first, last))
     _draw_marks(draw, font, place, marks)
+    ghost = [place(*point) for point in alone]
+    for start, end in zip(ghost[::2], ghost[1::2], strict=False):
+        draw.line([start, end], _GREY, 2)
+    if ghost:
+        draw.text((ghost[-1][0], ghost[-1][1] + 8), "v1 would have", _GREY, font, anchor="ra")
     points = [place(*point) for point in series]
     served = marks[-1][0] if marks else last
     for (at_s, _), start, end in zip(series[1:], points, points[1:], strict=False):

@@ -9,25 +9,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from contract.errors import Code, WorldError
 from edgeward.answers.retraining import Retraining
 from edgeward.answers.rollouts import Rollout
 from edgeward.client import Client
 from edgeward.demo.loop.accuracy import Accuracy
-from edgeward.demo.loop.air import TIME, TURNS, load_air, train_on_one_winter
+from edgeward.demo.loop.air import TIME, TURNS, inputs_of, labels_of, load_air, train_on_one_winter
 from edgeward.demo.loop.policies import ALL, RETRAINING, SHADOW_THEN_CANARY
-from edgeward.demo.loop.stations import Stations
+from edgeward.demo.loop.stations import LATE_S, Stations
 from edgeward.demo.processes import Process, Site, wait_for
 
 MODEL = "air"
 DEVICES = 5
 ROWS_PER_S = 40.0
-LEAD_S = 14.0
-"""The least time for which v1 serves in its own season."""
-MINUTE_S = 60.0
-"""Telemetry is kept by the minute: the season turns as one begins, so that no minute holds both."""
-RECOVERED_S = 12.0
+LEAD_S = 22.0
+"""For which v1 serves in its own season."""
+RECOVERED_S = 15.0
 """For which the new version serves before the demo ends."""
 WITHIN_S = 110.0
 """From the turn of the season to the new version on every device."""
@@ -54,6 +53,8 @@ class Loop:
     worker: Process | None = None
     stations: Stations | None = None
     accuracy: Accuracy = field(init=False)
+    right_of_v1: Any = None
+    """By row, whether v1 would answer right: what would be if nobody had retrained."""
     _told: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -67,6 +68,8 @@ class Loop:
     def install(self) -> None:
         """Pushes v1 with its held-out rows, and rolls it out to every device."""
         model, sample, held_out = train_on_one_winter()
+        rows = load_air()
+        self.right_of_v1 = model.predict(inputs_of(rows)) == labels_of(rows)
         pushed = self.client.push(model, name=MODEL, sample=sample, held_out=held_out)
         said = next(each.detail for each in pushed.gates if each.gate == "held_out")
         self.tell(f"v1 knows one winter: {said}")
@@ -94,20 +97,25 @@ class Loop:
         self.tell("policies are set, a worker waits; from here on nobody touches anything")
 
     def begin(self) -> None:
-        """Lets the stations ask, so that spring comes as a minute begins."""
+        """Lets the stations ask, a little before spring."""
         rows = load_air()
-        left_s = MINUTE_S - time.time() % MINUTE_S
-        lead_s = left_s if left_s >= LEAD_S else left_s + MINUTE_S
         turns = int((rows[TIME] < TURNS).sum())
         self.stations = Stations(rows, self.ports, rows_per_s=ROWS_PER_S, labels_file=self._labels_file, model=MODEL)
         self.audit_from = self.client.audit_entries(limit=1)[0].number
-        self.stations.start(turns - int(lead_s * ROWS_PER_S))
-        self.serves_at, self.turns_at = self.now_s, self.now_s + lead_s
+        self.stations.start(turns - int(LEAD_S * ROWS_PER_S))
+        self.serves_at, self.turns_at = self.now_s, self.now_s + LEAD_S
         self.tell(f"{DEVICES} stations ask about {self.stations.hour:%d %B %Y} and on: an hour in 25 ms")
 
     def watch(self) -> None:
         """Looks until the new version has served for a while. WorldError if that does not come in time."""
         wait_for("the recovery", self._look, self.worker, within_s=WITHIN_S + self.turns_at - self.now_s)
+
+    def accuracy_of_v1(self, since_s: float, until_s: float) -> float:
+        """How often v1 would have been right on the rows whose labels came between two moments."""
+        assert self.stations is not None
+        begun = self.serves_at + LATE_S
+        first, last = (self.stations.first + int((at_s - begun) * ROWS_PER_S) for at_s in (since_s, until_s))
+        return float(self.right_of_v1[max(first, self.stations.first) : max(last, self.stations.first + 1)].mean())
 
     def hands(self) -> list[str]:
         """What any person has done since the stations began, by the controller's audit."""
