@@ -55,16 +55,20 @@ def _lives(world: World) -> dict[str, tuple[Life, float]]:
     """By policy, how the stream went, and its utility."""
     policies: dict[str, Callable[[], Life]] = {
         "never": lambda: never(world),
-        "daily": lambda: daily(world),
-        "on drift": lambda: on_drift(world),
         "ours": lambda: ours(world, POLICY),
         "oracle": lambda: oracle(world, POLICY),
+        "on drift": lambda: on_drift(world),
+        "daily": lambda: daily(world),
     }
     found = {}
     for name, live in policies.items():
         life = live()
         life.size_bytes = world.size_bytes
         found[name] = (life, life.utility(world, POLICY))
+        told = (
+            f"{world.stream.name}, {name}: accuracy {life.accuracy:.4f}, {life.trainings} trainings, {life.sent} sent"
+        )
+        print(told, flush=True)
     return found
 
 

@@ -42,10 +42,10 @@ def facts_of(state: State, model: str, policy: RetrainingPolicy, asked: tuple[Pr
     scale = len(devices) / max(1, len(judged))
     classifies = champion.manifest.task == "classification"
     quality = policy.quality
-    since = now - (quality.recent_blocks + 1) * quality.block_s
+    since = (now // quality.block_s - quality.recent_blocks) * quality.block_s
     kept = state.retrainings.first_mean(model, champion.release)
     newest_ended = max([came_at, *(each.ended_at for each in past)])
-    begin = min(since, newest_ended) if kept is not None else min(since, came_at)
+    begin = min(since, newest_ended if kept is not None else came_at) // quality.block_s * quality.block_s
     rows = [
         (device, start, sums)
         for device, release, start, sums in state.telemetry.past(model, begin, judged)
