@@ -43,8 +43,6 @@ def write_picture(series: Series, alone: Series, marks: Sequence[Mark], turns_at
     ghost = [place(*point) for point in alone]
     for start, end in zip(ghost[::2], ghost[1::2], strict=False):
         draw.line([start, end], _GREY, 2)
-    if ghost:
-        draw.text((ghost[-1][0], ghost[-1][1] + 8), "v1 would have", _GREY, font, anchor="ra")
     points = [place(*point) for point in series]
     served = marks[-1][0] if marks else last
     for (at_s, _), start, end in zip(series[1:], points, points[1:], strict=False):
@@ -62,7 +60,7 @@ def _draw_axes(draw: Any, font: Any, place: Any, ends: tuple[float, float]) -> N
     for at_s in range(int(ends[0]) // 20 * 20 + 20, int(ends[1]) + 1, 20):
         across, bottom = place(at_s, LOWEST)
         draw.text((across, bottom + 10), f"{at_s} s", _GREY, font, anchor="mt")
-    draw.text((LEFT, HEIGHT - 10), "seconds since the demo began; accuracy of the newest 8 s of labels", _GREY, font,
+    draw.text((LEFT, HEIGHT - 10), "seconds since the demo began; accuracy of the newest 8 s of labels; grey: what v1 would have had", _GREY, font,
               anchor="lb")  # fmt: skip
 
 

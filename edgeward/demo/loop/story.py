@@ -26,7 +26,7 @@ DEVICES = 5
 ROWS_PER_S = 40.0
 LEAD_S = 22.0
 """For which v1 serves in its own season."""
-RECOVERED_S = 15.0
+RECOVERED_S = 30.0
 """For which the new version serves before the demo ends."""
 WITHIN_S = 110.0
 """From the turn of the season to the new version on every device."""
