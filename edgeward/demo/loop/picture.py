@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 1000, 460
 LEFT, RIGHT, TOP, BOTTOM = 80, 30, 84, 60
 LOWEST, HIGHEST = 0.0, 1.0
 TITLE = "A fleet in its second spring: accuracy of five devices"
+AXIS = "seconds since the demo began; accuracy of the newest 8 s of labels; grey: what v1 would have had"
 _INK, _GREY, _LINE = (34, 34, 34), (140, 140, 140), (226, 226, 226)
 _FALLEN, _RISEN = (192, 57, 43), (31, 119, 180)
 
@@ -60,8 +61,7 @@ def _draw_axes(draw: Any, font: Any, place: Any, ends: tuple[float, float]) -> N
     for at_s in range(int(ends[0]) // 20 * 20 + 20, int(ends[1]) + 1, 20):
         across, bottom = place(at_s, LOWEST)
         draw.text((across, bottom + 10), f"{at_s} s", _GREY, font, anchor="mt")
-    draw.text((LEFT, HEIGHT - 10), "seconds since the demo began; accuracy of the newest 8 s of labels; grey: what v1 would have had", _GREY, font,
-              anchor="lb")  # fmt: skip
+    draw.text((LEFT, HEIGHT - 10), AXIS, _GREY, font, anchor="lb")
 
 
 def _draw_marks(draw: Any, font: Any, place: Any, marks: Sequence[Mark]) -> None:
