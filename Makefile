@@ -4,9 +4,10 @@ BIN := .venv/bin
 # Three for two cores: many tests wait for real processes. With more cores set more.
 WORKERS ?= 3
 
-.PHONY: help demo test coverage soak check bench mutants pins export-tools clean
+.PHONY: help demo demo-loop test coverage soak check bench mutants pins export-tools clean
 help:
 	@echo "make demo    the whole idea in 90 seconds: real data, real broker, five real agents"
+	@echo "make demo-loop    the second demo: a real drift, and a fleet that recovers without a hand"
 	@echo "make test    all tests     make soak    the long ones     make check   lint, types, layers"
 	@echo "make coverage    all tests, and which lines and branches they run"
 	@echo "make bench   [ONLY=agent] [CHECK=1] [MUTANTS=60000, of ONLY=fuzz]"
@@ -14,6 +15,9 @@ help:
 
 demo: .venv/ready
 	$(BIN)/edgeward demo $(ARGS)
+
+demo-loop: .venv/ready
+	$(BIN)/edgeward demo loop $(ARGS)
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)

@@ -107,6 +107,8 @@ class Code(StrEnum):
     VERSION_WITHDRAWN = "version_withdrawn"  # somebody has withdrawn it, and the detail says why: take another version
     VERSION_REMOVED = "version_removed"  # its blobs were let go by the retention rule: push the model again
     ROLLOUT_CONFLICT = "rollout_conflict"  # another rollout of the model runs, or the step does not fit the status
+    UNKNOWN_RETRAINING = "unknown_retraining"  # no such attempt, or no policy: see `edgeward retrain list`
+    RETRAINING_CONFLICT = "retraining_conflict"  # it has ended, or another worker runs it: look at it, then ask again
     CONFIG_INVALID = "config_invalid"  # the configuration names an unknown key or a wrong value
     CERTIFICATE_INVALID = "certificate_invalid"  # not for this key and name, or by a stranger: look at enrolment.url
     AUTHORITY_IN_USE = "authority_in_use"  # devices still rely on it: wait until they have renewed

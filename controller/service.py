@@ -34,7 +34,7 @@ from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
 from controller.state import State
 from controller.telemetry.counts import Counted
-from controller.verbs import alerts, audit, certificates, data_sets, devices, erasures, policies
+from controller.verbs import alerts, audit, certificates, data_sets, devices, erasures, policies, retraining
 from controller.verbs.health import tell_changes
 from controller.verbs.push import finish_interrupted
 
@@ -141,6 +141,7 @@ class Service:
         policies.start_due(state)
         erasures.follow(state)
         data_sets.keep_retention(state)
+        retraining.look(state, time.time())
         await devices.keep_revocations_young(state)
         if await certificates.keep_young(state):
             await self._connect_anew()

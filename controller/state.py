@@ -48,6 +48,7 @@ from controller.registry.fleet_tables import FleetTables
 from controller.registry.journal import Journal
 from controller.registry.notes import NoteStore
 from controller.registry.registry import Registry
+from controller.registry.retrainings import Retrainings
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
 from controller.telemetry.store import TelemetryStore
@@ -81,6 +82,7 @@ class State:
     data_sets: DataSets
     erasures: Erasures
     telemetry: TelemetryStore
+    retrainings: Retrainings
     credentials: Credentials
     enrolment: Enrolment
     senders: Senders
@@ -127,6 +129,8 @@ class State:
     """Refused attempts of this minute."""
     refused_by_policy: dict[str, int] = field(default_factory=dict)
     """By model, its newest release that its policy could not roll out: it is logged once."""
+    retraining_look_at: dict[str, float] = field(default_factory=dict)
+    """By model, when its retraining policy looks next, in seconds since 1970."""
     broker_outdated: bool = False
     """Whether the broker must start again: it relies on other authorities than it should."""
     linked_by: tuple[int, ...] = ()
@@ -175,7 +179,8 @@ class State:
     def close(self) -> None:
         """Closes the files, and ends the starter of conversions."""
         self.starter.end()
-        for each in (self.tables, self.journal, self.captures, self.data_sets, self.erasures, self.telemetry):
+        stores = (self.tables, self.journal, self.captures, self.data_sets, self.erasures, self.telemetry)
+        for each in (*stores, self.retrainings):
             each.close()
         self.credentials.close()
 
@@ -225,6 +230,7 @@ def open_state(config: Config) -> State:
         data_sets=DataSets(directory / "data_sets"),
         erasures=Erasures(directory / "erasures.sqlite"),
         telemetry=telemetry,
+        retrainings=Retrainings(directory / "retraining.sqlite"),
         credentials=credentials,
         enrolment=Enrolment(Authorities(directory / "pki", now), credentials),
         senders=senders,

@@ -40,6 +40,7 @@ from edgeward.answers.telemetry import TelemetryRow
 from edgeward.data_calls import DataCalls
 from edgeward.device_calls import DeviceCalls
 from edgeward.drift_calls import DriftCalls
+from edgeward.retraining_calls import RetrainingCalls
 from edgeward.rollout_handle import RolloutHandle
 from edgeward.settings import find_settings
 from edgeward.transport import Transport
@@ -51,7 +52,7 @@ CAPTURED_PAGE = 10_000
 """Rows of captured inferences per call: the most that the controller answers."""
 
 
-class Client(VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls):
+class Client(VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls, RetrainingCalls):
     """A connection to one controller. Without arguments it finds a local one (see `edgeward.settings`).
 
     >>> client = Client()                                              # doctest: +SKIP

@@ -25,6 +25,8 @@ class HeldOut:
     `rows` as `sample` of a push; `labels` of shape (rows,). `times` are datetimes or seconds of each row, and then
     `trained_until` is the newest of the rows that the model was trained on. `groups` are values by row, by name of the
     group: each of them is a slice, and what fairness is judged by. They may be columns of `rows`, and need not.
+    `never_forget` are bools: True for rows of a fixed set that no retrained version may answer worse than the champion.
+    They count for nothing else, and may be older than the training rows.
     """
 
     rows: Any
@@ -32,6 +34,7 @@ class HeldOut:
     times: Any = None
     trained_until: Any = None
     groups: Mapping[str, Any] = field(default_factory=dict)
+    never_forget: Any = None
 
     def encode(self) -> bytes:
         """The rows as they are sent. BadInput `sample_missing` if lengths differ or labels have gaps."""
@@ -42,6 +45,8 @@ class HeldOut:
         }
         for name, values in self.groups.items():
             arrays[f"group/{name}"] = np.asarray(values).astype(np.str_)
+        if self.never_forget is not None:
+            arrays["never_forget"] = np.asarray(self.never_forget, dtype=np.uint8)
         if self.times is not None:
             arrays["times"] = _seconds(self.times)
         if self.trained_until is not None:

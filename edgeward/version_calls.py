@@ -60,6 +60,8 @@ class VersionCalls:
         variants: Sequence[Literal["fp16", "int8"]] = (),
         waive_rows: str = "",
         run: "Run | None" = None,
+        retraining: str = "",
+        training_s: float = 0.0,
     ) -> Pushed:
         """Converts, verifies and registers a version; what the controller knows about it.
 
@@ -83,6 +85,9 @@ class VersionCalls:
         `run` is the run that made it (None: the one that is open here, if one is): the version carries its id, its last
         metrics and the names of its data sets, and the run the version. While a run is reproduced nothing is pushed.
 
+        `retraining` is the id of the attempt whose candidate this is, and `training_s` how long it was trained: then it
+        must beat the champion.
+
         The same bytes as a version that is there make no other one: `new` is False then. BadInput: `sample_refused` and
         `sample_too_small` before anything is sent; `parity_failed`, `gates_not_passed`, `estimator_unsupported`,
         `estimator_untrusted`, `conversion_limit` and their like.
@@ -103,6 +108,8 @@ class VersionCalls:
         own = run_gates(gates or {}, model, held_out)
         request: dict[str, Any] = {"kind": kind, "tags": tags or {}, "variants": list(variants)}
         request |= {"waive_rows": waive_rows, "told": told, "own_gates": own}
+        if retraining:
+            request["retrained"] = {"id": retraining, "training_s": training_s}
         parts = {"model": raw, "sample": rows}
         parts |= {} if held_out is None else {"held_out": held_out.encode()}
         answer = Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts))

@@ -32,6 +32,7 @@ from controller.api.label_routes import LABEL_ROUTES
 from controller.api.model_looks import MODEL_LOOKS
 from controller.api.operator_routes import OPERATOR_ROUTES
 from controller.api.page_routes import PAGE_ROUTES
+from controller.api.retraining_routes import RETRAINING_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
 from controller.api.session_routes import SESSION_ROUTES
@@ -48,7 +49,7 @@ from controller.health import findings_of, is_failing, nearest_expiry
 from controller.registry.version import Told
 from controller.verbs.gates import Brought, OwnVerdict
 from controller.verbs.health import facts_of
-from controller.verbs.push import push
+from controller.verbs.push import Retrained, push
 
 
 class PushRequest(Message, frozen=True):
@@ -66,6 +67,8 @@ class PushRequest(Message, frozen=True):
     """Verdicts of gates of the user's own, which ran where the model was pushed."""
     waive_rows: Annotated[str, msgspec.Meta(max_length=MAX_DETAIL_CHARS)] = ""
     """The reason why a sample of few distinct rows is all there is; kept with the version."""
+    retrained: Retrained | None = None
+    """The attempt to retrain that made it: then it must beat the champion."""
 
 
 async def health(request: web.Request) -> web.Response:
@@ -134,6 +137,7 @@ async def push_version(request: web.Request) -> PushAnswer:
                 waive_rows=wanted.waive_rows,
                 told=wanted.told,
                 brought=Brought(came.held_out, wanted.own_gates),
+                retrained=wanted.retrained,
             ),
         )
     return PushAnswer(new=pushed.new, **detail_fields(state, pushed.version))
@@ -195,6 +199,7 @@ ROUTES = (
     *DATA_ROUTES,
     *STICK_ROUTES,
     *ROLLOUT_ROUTES,
+    *RETRAINING_ROUTES,
     *TELEMETRY_ROUTES,
     *DRIFT_ROUTES,
     *LABEL_ROUTES,

@@ -3,6 +3,7 @@
 Decides how held-out rows are written. Refuses to know what is judged by them.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,7 @@ from contract.wire import Message
 REQUEST, ROWS, ANSWER, ANSWERS = "evaluate.json", "rows.npz", "evaluated.json", "answers.npz"
 CANDIDATE, CHAMPION = "candidate", "champion"
 _SAMPLE, _LABELS, _TIMES, _UNTIL, _GROUP = "sample", "labels", "times", "trained_until", "group/"
+_NEVER_FORGET = "never_forget"
 
 
 class EvaluateRequest(Message, frozen=True):
@@ -46,6 +48,20 @@ class Rows:
     times: Array | None = None
     trained_until: float | None = None
     groups: dict[str, Array] = field(default_factory=dict)
+    never_forget: Array | None = None
+    """Which rows belong to the fixed set that no version may forget, bool; None: none do."""
+
+    def never_forget_sha256(self) -> str:
+        """The digest of the fixed set: its rows and their labels, in order; empty without one."""
+        if self.never_forget is None:
+            return ""
+        found, digest = decode_sample(self.sample), hashlib.sha256()
+        columns = {"": found} if isinstance(found, np.ndarray) else found
+        for name, cells in sorted(columns.items()):
+            kept = np.ascontiguousarray(cells[self.never_forget])
+            digest.update(name.encode() + str(kept.dtype).encode() + repr(kept.tolist()).encode())
+        digest.update(repr(self.labels[self.never_forget].tolist()).encode())
+        return digest.hexdigest()
 
 
 def read_rows(raw: bytes) -> Rows:
@@ -61,10 +77,13 @@ def read_rows(raw: bytes) -> Rows:
         name.removeprefix(_GROUP): each.astype(np.str_) for name, each in arrays.items() if name.startswith(_GROUP)
     }
     times = arrays.get(_TIMES)
-    columns = {"labels": labels, **groups, **({"times": times} if times is not None else {})}
+    fixed = arrays.get(_NEVER_FORGET)
+    columns = {"labels": labels, **groups}
+    columns |= {name: each for name, each in (("times", times), (_NEVER_FORGET, fixed)) if each is not None}
     for name, column in columns.items():
         if column.shape != (rows,):
             words = f"held-out rows: {name} have the shape {column.shape}, there are {rows} rows"
             raise BadInput(Code.TENSORS_INVALID, words)
     until = arrays.get(_UNTIL)
-    return Rows(sample, labels, times, float(until.reshape(-1)[0]) if until is not None else None, groups)
+    trained_until = float(until.reshape(-1)[0]) if until is not None else None
+    return Rows(sample, labels, times, trained_until, groups, None if fixed is None else fixed.astype(np.bool_))

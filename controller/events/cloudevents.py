@@ -12,6 +12,7 @@ from contract.wire import Message
 from controller.alerts.shown import AlertView
 from controller.health import Finding
 from controller.reconcile.series import VerdictPoint
+from controller.retraining.model import Decision, Retraining
 from controller.rollout.model import Rollout
 from controller.rollout.verdict import Figures
 
@@ -27,6 +28,7 @@ SICK_TYPE = "dev.edgeward.device.sick"
 AUDIT_TYPE = "dev.edgeward.audit"
 MENTION_TYPE = "dev.edgeward.mention"
 ALERT_TYPE = "dev.edgeward.alert"
+RETRAINING_TYPE = "dev.edgeward.retraining"
 
 
 class RolloutData(Message, frozen=True, tag_field="kind", tag="rollout"):
@@ -97,7 +99,19 @@ class AlertData(Message, frozen=True, tag_field="kind", tag="alert"):
     alert: AlertView
 
 
-Data = AuditData | MentionData | RolloutData | HealthData | ExpiryData | SickData | VerdictData | AlertData
+class RetrainingData(Message, frozen=True, tag_field="kind", tag="retraining"):
+    """An attempt to retrain a model, or what holds one back; see `GET /v1/retraining`."""
+
+    model: str
+    champion: int
+    status: str
+    """Of the attempt; `held_back` where cool-down or budget stop a storm of proposals."""
+    release: int
+    detail: str
+
+
+Told = AuditData | MentionData | HealthData | ExpiryData | SickData | AlertData
+Data = Told | RolloutData | VerdictData | RetrainingData
 
 
 class Event(Message, frozen=True):
@@ -178,6 +192,24 @@ class Events:
     def tell_alert(self, alert: AlertView) -> None:
         """Makes an event for an alert that is in another state than before."""
         self._send(f"{ALERT_TYPE}.{alert.state}", alert.fingerprint, AlertData(alert=alert))
+
+    def tell_retraining(self, attempt: Retraining) -> None:
+        """Makes an event for an attempt that stands otherwise than before."""
+        data = RetrainingData(
+            model=attempt.model,
+            champion=attempt.champion,
+            status=attempt.status,
+            release=attempt.release,
+            detail=attempt.detail or attempt.decision.detail,
+        )
+        self._send(f"{RETRAINING_TYPE}.{attempt.status}", attempt.id, data)
+
+    def tell_held_back(self, decision: Decision) -> None:
+        """Makes an event for proposals that cool-down or budget stop: once, however many follow."""
+        data = RetrainingData(
+            model=decision.model, champion=decision.champion, status="held_back", release=0, detail=decision.detail
+        )
+        self._send(f"{RETRAINING_TYPE}.held_back", decision.model, data)
 
     def listen(self, after: str = "") -> Listener:
         """A queue of events: of the kept ones those after the id `after`, then all that come."""

@@ -5,16 +5,37 @@ Decides how right a row is: 1 or 0 for a classifier, the absolute error for a re
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 
 from contract.manifest import Manifest
 from contract.tensors import Array
+from contract.wire import Message
 from controller.gates.parity import Parity
 from controller.gates.verdict import GateVerdict
 
 Task = Literal["classification", "regression", "other"]
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class ChampionRule(Message, frozen=True):
+    """How far a retrained version must be better than the champion."""
+
+    blocks: Annotated[int, msgspec.Meta(ge=2, le=100)] = 8
+    """Stretches of time into which the newest held-out rows are divided."""
+    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.8
+    """Of the two-sided interval of the gain."""
+    min_gain: Ratio = 0.0
+    """The low end of the gain's interval must lie above this: accuracy, or the error as a fraction of the champion's.
+    """
+    max_forgotten: Ratio = 0.05
+    """How much worse than the champion it may be on the rows that it must never forget."""
+    never_forget_required: bool = False
+    """Whether a candidate without such rows fails."""
+    never_forget_sha256: str = ""
+    """The digest of the only rows that count as the fixed set; empty: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +94,8 @@ class Evidence:
     licence: str = ""
     own: tuple[GateVerdict, ...] = ()
     """Verdicts of the user's own gates, as they were brought."""
+    never_forget: HeldOut | None = None
+    """The fixed rows that no retrained version may forget."""
+    never_forget_sha256: str = ""
+    retrained_by: ChampionRule | None = None
+    """What a version of a retraining must show; None for one that a person pushes."""

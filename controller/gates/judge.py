@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from controller.gates.champion import judge_retrained
 from controller.gates.evidence import Evidence
 from controller.gates.fairness import judge_fairness
 from controller.gates.held_out import judge_held_out
@@ -36,7 +37,9 @@ def judge_all(policy: GatePolicy, evidence: Evidence) -> tuple[GateVerdict, ...]
     """The verdict of every gate that has something to judge, parity first. Only a failed gate has a remedy."""
     found = (gate(policy, evidence) for gate in GATES)
     judged = [verdict for verdict in found if verdict is not None]
-    verdicts = (_parity(evidence.parity), *judged, *judge_own(policy, evidence))
+    retrained = judge_retrained(evidence)
+    champion = () if retrained is None else (retrained,)
+    verdicts = (_parity(evidence.parity), *judged, *champion, *judge_own(policy, evidence))
     return tuple(replace(verdict, remedy="") if verdict.passed else verdict for verdict in verdicts)
 
 

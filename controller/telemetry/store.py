@@ -5,6 +5,7 @@ become days after five weeks, days go after a year. Rows of a device can be take
 that of a fleet which never had it. Refuses to know what rows say about a release.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -100,22 +101,27 @@ class TelemetryStore:
                 self._db.executemany(insert, [(*key, counts) for key, counts in rows.items()])
 
     def past(
-        self, model: str, since: float, wanted_device: Callable[[str], bool] = lambda _: True
+        self, model: str, since: float, devices: Collection[str] | None = None
     ) -> Iterator[tuple[str, int, float, Sums]]:
-        """(device, release, start, sums) of a model from a moment on, merged rows first, of devices that are wanted."""
-        for device, release, start, counts in self._rows(_SUMS, model, since):
-            if wanted_device(device):
-                yield device, release, start, decoded(counts)
+        """(device, release, start, sums) of a model from a moment on, merged rows first; None: of all devices."""
+        for device, release, start, counts in self._rows(_SUMS, model, since, devices):
+            yield device, release, start, decoded(counts)
 
     def shapes(self, model: str, since: float) -> Iterator[tuple[str, int, float, Shape]]:
         """(device, release, start, shape) of a model from a moment on, merged rows first."""
         for device, release, start, counts in self._rows(_SHAPES, model, since):
             yield device, release, start, decoded_shape(counts)
 
-    def _rows(self, kind: _Kind, model: str, since: float) -> Iterator[tuple[str, int, float, bytes]]:
+    def _rows(
+        self, kind: _Kind, model: str, since: float, devices: Collection[str] | None = None
+    ) -> Iterator[tuple[str, int, float, bytes]]:
         wanted = "SELECT device, release, start, counts FROM {} WHERE model = ? AND start >= ?"
+        asked: tuple[object, ...] = (model, since)
+        if devices is not None:
+            wanted += " AND device IN (SELECT value FROM json_each(?))"
+            asked = (*asked, json.dumps(list(devices)))
         for table in (kind.merged, kind.recent):
-            for device, release, start, counts in self._db.execute(wanted.format(table), (model, since)):
+            for device, release, start, counts in self._db.execute(wanted.format(table), asked):
                 yield device, release, float(start), counts
 
     def past_of_device(

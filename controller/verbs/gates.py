@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from contract.errors import BadInput, Code
 from contract.kept import convert_kept
 from contract.manifest import Manifest
+from contract.tensors import Array
 from contract.wire import Message
 from controller.clock import stamp
 from controller.convert.convert import Converted
 from controller.evaluate.evaluate import Evaluation, Form, evaluate, numbers
-from controller.evaluate.request import read_rows
-from controller.gates.evidence import Caller, Evidence, HeldOut
+from controller.evaluate.request import Rows, read_rows
+from controller.gates.evidence import Caller, ChampionRule, Evidence, HeldOut
 from controller.gates.judge import judge_all
 from controller.gates.own import PREFIX
 from controller.gates.policy import GatePolicy
@@ -47,6 +49,10 @@ class Brought:
 
     held_out: Path | None = None
     own: tuple[OwnVerdict, ...] = ()
+    rule: ChampionRule | None = None
+    """What a retrained version must show."""
+    champion: int = 0
+    """The release that it must beat; 0: the alias champion, or the newest that passed."""
 
 
 def policy_of(state: State, model: str) -> GatePolicy:
@@ -79,6 +85,7 @@ async def judge(
     measures = brought.held_out is not None or policy.max_latency_us_p95 is not None or bool(policy.operators)
     measured = await _measured(state, model, manifest, converted, brought) if measures else None
     evaluation = measured[1] if measured is not None else None
+    newest, fixed, fixed_sha256 = _held_out(manifest, brought, *measured) if measured else (None, None, "")
     evidence = Evidence(
         manifest=manifest,
         parity=converted.answer.parity,
@@ -86,10 +93,13 @@ async def judge(
         latency_us_p50=evaluation.measured.latency_us_p50 if evaluation else None,
         latency_us_p95=evaluation.measured.latency_us_p95 if evaluation else None,
         operators=evaluation.measured.operators if evaluation else None,
-        held_out=_held_out(manifest, brought, *measured) if measured and brought.held_out else None,
+        held_out=newest,
         callers=_callers(state, model),
         licence=licence,
         own=tuple(_told(each, actor) for each in brought.own),
+        never_forget=fixed,
+        never_forget_sha256=fixed_sha256,
+        retrained_by=brought.rule,
     )
     return judge_all(policy, evidence)
 
@@ -98,7 +108,7 @@ async def _measured(
     state: State, model: str, manifest: Manifest, converted: Converted, brought: Brought
 ) -> tuple[Version | None, Evaluation]:
     """(the champion, what a child has measured)."""
-    champion = _champion(state, model) if brought.held_out is not None else None
+    champion = _champion(state, model, brought.champion) if brought.held_out is not None else None
     held_out = None if brought.held_out is None else await asyncio.to_thread(brought.held_out.read_bytes)
     settings = state.config.convert
     found = await evaluate(
@@ -111,10 +121,10 @@ async def _measured(
     return champion, found
 
 
-def _champion(state: State, model: str) -> Version | None:
+def _champion(state: State, model: str, named: int) -> Version | None:
     alias = state.aliases.of(model).get(CHAMPION_ALIAS)
-    if alias is not None:
-        version: Version | None = state.registry.version(model, alias.release)
+    if named or alias is not None:
+        version: Version | None = state.registry.version(model, named or (alias.release if alias else 0))
     else:
         passed = (
             [each for each in state.registry.versions(model) if each.passed] if state.registry.newest(model) else []
@@ -129,21 +139,36 @@ def _form(state: State, manifest: Manifest) -> Form:
     return Form(manifest, state.blobs.get(manifest.artifact.sha256), state.blobs.get(manifest.golden.blob.sha256))
 
 
-def _held_out(manifest: Manifest, brought: Brought, champion: Version | None, evaluation: Evaluation) -> HeldOut | None:
-    assert brought.held_out is not None
-    if evaluation.answers is None:
-        return None
+def _held_out(
+    manifest: Manifest, brought: Brought, champion: Version | None, evaluation: Evaluation
+) -> tuple[HeldOut | None, HeldOut | None, str]:
+    """(the newest rows, the fixed rows that no version may forget, the digest of these); None where there are none."""
+    if brought.held_out is None or evaluation.answers is None:
+        return None, None, ""
     rows = read_rows(brought.held_out.read_bytes())
-    classifies = manifest.task == "classification"
+    if rows.never_forget is None:
+        return _answered(manifest, rows, champion, evaluation, np.ones(len(rows.labels), dtype=np.bool_)), None, ""
+    newest = _answered(manifest, rows, champion, evaluation, ~rows.never_forget)
+    fixed = _answered(manifest, rows, champion, evaluation, rows.never_forget)
+    return newest, fixed, rows.never_forget_sha256()
+
+
+def _answered(
+    manifest: Manifest, rows: Rows, champion: Version | None, evaluation: Evaluation, wanted: Array
+) -> HeldOut:
+    """The `wanted` (rows,) of the held-out rows with both versions' answers."""
+    assert evaluation.answers is not None
     comparable = champion is not None and champion.manifest.task == manifest.task
+    before = evaluation.champion if comparable else None
+    labels = rows.labels[wanted]
     return HeldOut(
         task=manifest.task,
-        labels=rows.labels if classifies else numbers(rows.labels),
-        answers=evaluation.answers,
-        champion=evaluation.champion if comparable else None,
+        labels=labels if manifest.task == "classification" else numbers(labels),
+        answers=evaluation.answers[wanted],
+        champion=None if before is None else before[wanted],
         champion_name=f"v{champion.release}" if champion is not None else "",
-        groups=rows.groups,
-        times=rows.times,
+        groups={name: values[wanted] for name, values in rows.groups.items()},
+        times=None if rows.times is None else rows.times[wanted],
         trained_until=rows.trained_until,
     )
 

@@ -5,11 +5,12 @@ registered is whole: nothing is awaited between its first blob and its signature
 """
 
 import asyncio
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from contract.blobs import describe
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Variant
 from contract.tolerance import RESOLUTION
+from contract.wire import Message
 from controller.clock import stamp
 from controller.convert.convert import ConversionLimits, Converted, run_conversion
 from controller.convert.request import Conversion, ConvertedForm, VariantName
@@ -28,7 +30,7 @@ from controller.registry.notes import check_tags
 from controller.registry.semver import next_semver
 from controller.registry.version import Environment, Lineage, Told, Version, check_told, gate_words, same_bytes
 from controller.state import State
-from controller.verbs import gates, trust
+from controller.verbs import gates, retraining, trust
 from controller.verbs.gates import Brought, check_brought
 
 HARDWARE = ("x86_64", "aarch64", "arm64")
@@ -50,6 +52,13 @@ class Pushed:
     new: bool
 
 
+class Retrained(Message, frozen=True):
+    """The attempt to retrain whose candidate is pushed."""
+
+    id: str
+    training_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
 async def push(
     state: State,
     model: str,
@@ -63,6 +72,7 @@ async def push(
     waive_rows: str = "",
     told: Told = NOTHING,
     brought: Brought = NO_MORE,
+    retrained: Retrained | None = None,
 ) -> Pushed:
     """Converts, judges and registers a version from the files `raw` and `sample`. The files are not changed.
 
@@ -75,6 +85,9 @@ async def push(
     check_tags(tags)
     check_told(told)
     check_brought(brought)
+    if retrained is not None:
+        rule, champion = retraining.begin_push(state, retrained.id, model)
+        brought = dataclasses.replace(brought, rule=rule, champion=champion)
     parent = _parent(state, model, told.parent)
     settings, at = state.config.convert, stamp()
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
@@ -100,6 +113,8 @@ async def push(
     else:
         _tell(state, pushed.version)
         _make_ready(state, pushed.version)
+    if retrained is not None:
+        retraining.end_push(state, retrained.id, pushed.version, is_new=pushed.new, training_s=retrained.training_s)
     if not pushed.version.passed:
         raise _refusal(pushed.version)
     return pushed

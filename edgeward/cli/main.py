@@ -21,6 +21,7 @@ from edgeward.cli.model import model
 from edgeward.cli.page import page
 from edgeward.cli.pipeline import pipeline
 from edgeward.cli.report import report
+from edgeward.cli.retrain import retrain
 from edgeward.cli.rollout import rollout
 from edgeward.cli.run import run
 from edgeward.cli.stick import stick
@@ -55,8 +56,8 @@ def completion(shell: str) -> None:
 
 
 for command in (
-    model, version, run, pipeline, data, rollout, alert, top, report, telemetry, label, fleet, status, device, selector,
-    stick, trust, certificate, attest, token, audit, backup, restore, demo, page,
+    model, version, run, pipeline, data, rollout, retrain, alert, top, report, telemetry, label, fleet, status, device,
+    selector, stick, trust, certificate, attest, token, audit, backup, restore, demo, page,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (drift, fairness):

@@ -11,16 +11,23 @@ from typing import Any
 import click
 
 from edgeward.cli.render import console, json_option, print_json, ratio, size, table, tell
+from edgeward.demo.loop.command import loop
 from edgeward.demo.processes import Site
 from edgeward.demo.story import DEVICES, Story, Tell
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--keep", is_flag=True, help="Leave controller and devices running at the end.")
 @click.option("--broker", default="auto", show_default=True, help="auto, mosquitto, embedded, or mqtt://host:port.")
 @json_option
-def demo(broker: str, *, keep: bool, as_json: bool) -> None:
-    """All steps in 90 seconds: real weather, a real broker, five real devices, three versions of a model."""
+@click.pass_context
+def demo(context: click.Context, broker: str, *, keep: bool, as_json: bool) -> None:
+    """All steps in 90 seconds: real weather, a real broker, five real devices, three versions of a model.
+
+    `edgeward demo loop` is the second demo: a fleet that recovers from drift by itself.
+    """
+    if context.invoked_subcommand is not None:
+        return
     began = time.monotonic()
     site = Site(Path(tempfile.mkdtemp(prefix="edgeward-demo-")), broker=broker)
 
@@ -41,6 +48,9 @@ def demo(broker: str, *, keep: bool, as_json: bool) -> None:
         if not keep:
             shutil.rmtree(site.directory, ignore_errors=True)
     sys.exit(0 if summary["as_it_must"] else 1)
+
+
+demo.add_command(loop)
 
 
 def _tell_story(site: Site, tell: Tell) -> Story:

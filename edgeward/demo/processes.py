@@ -46,6 +46,9 @@ url = "{broker_url}"
 heartbeat_s = 1.0
 telemetry_s = 1.0
 judge_s = 0.25
+"""
+
+_REPLAY = """\
 [[sensor]]
 kind = "replay"
 model = "weather"
@@ -108,6 +111,8 @@ class Site:
     """Further tables of controller.toml."""
     agent_tables: str = ""
     """Further tables of each agent.toml."""
+    rows_of: Callable[[int], str] | None = None
+    """The table by which the agent of a number gets its rows; None: it replays weather."""
     controller: Process | None = None
     agents: dict[str, Process] = field(default_factory=dict)
 
@@ -115,6 +120,11 @@ class Site:
     def data_dir(self) -> Path:
         """The data directory of the controller."""
         return self.directory / "controller"
+
+    @property
+    def url(self) -> str:
+        """Where the controller answers, once it does."""
+        return str(json.loads((self.data_dir / "controller.json").read_text(encoding="utf-8"))["url"])
 
     def start_controller(self) -> Client:
         """Starts the controller, waits until it answers, and returns a client for it. WorldError if it does not."""
@@ -151,12 +161,9 @@ class Site:
             site="north" if number % 2 else "south",
             broker_url=enrolment.broker_url,
             keys=self._keys(name),
-            data=weather_file(),
-            label=LABEL,
-            rate_hz=self.rate_hz,
-            start_row=TRAINED_UNTIL + 30 * number,
         )
-        config.write_text(text + self.agent_tables, encoding="utf-8")
+        rows = self.rows_of(number) if self.rows_of is not None else self._replay(number)
+        config.write_text(text + rows + self.agent_tables, encoding="utf-8")
         command = [_script("edgeward-agent"), "run", "-c", str(config)]
         self.agents[name] = Process(name, command, directory / "agent.log")
         return self.agents[name]
@@ -176,6 +183,11 @@ class Site:
         for process in [*self.agents.values(), *([self.controller] if self.controller else [])]:
             process.stop()
 
+    def _replay(self, number: int) -> str:
+        return _REPLAY.format(
+            data=weather_file(), label=LABEL, rate_hz=self.rate_hz, start_row=TRAINED_UNTIL + 30 * number
+        )
+
     def _keys(self, name: str) -> str:
         return self.broker_keys.format(name=name)
 
@@ -186,8 +198,7 @@ class Site:
 
     def _client(self) -> Client | None:
         try:
-            where = json.loads((self.data_dir / "controller.json").read_text(encoding="utf-8"))
-            client = Client(where["url"], (self.data_dir / "token").read_text(encoding="ascii"))
+            client = Client(self.url, (self.data_dir / "token").read_text(encoding="ascii"))
             return client if client.health().broker_connected else None
         except (OSError, ValueError, WorldError):
             return None

@@ -1,0 +1,94 @@
+"""The champion gate of a retrained version: it beats the champion on the newest rows, and forgets nothing.
+
+Decides by blocks of time, row by row on the same rows. Refuses to know what was trained, and what a passed gate leads
+to.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from contract.tensors import Array
+from controller.gates.estimate import Estimate, estimate_by_blocks
+from controller.gates.evidence import ChampionRule, Evidence, HeldOut
+from controller.gates.verdict import GateVerdict
+
+GATE = "champion"
+_REMEDY = "the champion goes on serving; retrain once there are more or newer labels"
+
+
+def judge_retrained(evidence: Evidence) -> GateVerdict | None:
+    """The verdict on a retrained version; None for a version that a person has pushed."""
+    rule = evidence.retrained_by
+    if rule is None:
+        return None
+    return judge_champion(rule, evidence.held_out, evidence.never_forget, evidence.never_forget_sha256)
+
+
+def judge_champion(rule: ChampionRule, newest: HeldOut | None, fixed: HeldOut | None, digest: str) -> GateVerdict:
+    """The verdict on newest held-out rows with times, and on the fixed rows with their digest, both beside the
+    champion.
+    """
+    faults, numbers, words = _newest(rule, newest)
+    forgot, more, said = _fixed(rule, fixed, digest)
+    found = [*faults, *forgot]
+    return GateVerdict(
+        gate=GATE,
+        passed=not found,
+        detail="; ".join([*found, *words, *said])[:500],
+        evidence={**numbers, **more},
+        power=f"by {rule.blocks} blocks of time, with {100 * rule.confidence:g} %",
+        remedy=_REMEDY if found else "",
+    )
+
+
+def gain_of(evidence: Mapping[str, float]) -> Estimate | None:
+    """The gain over the champion that the gate has measured; None where it could not."""
+    if "gain" not in evidence:
+        return None
+    return Estimate(evidence["gain"], evidence["gain_low"], evidence["gain_high"])
+
+
+def gains(held: HeldOut) -> Array:
+    """By how much each row is answered better than by the champion, as a fraction: float64 of shape (rows,)."""
+    assert held.champion is not None
+    before, after = held.scores(held.champion), held.scores(held.answers)
+    if held.task == "classification":
+        return after - before
+    return np.asarray((before - after) / (float(before.mean()) or 1e-12))
+
+
+def _newest(rule: ChampionRule, held: HeldOut | None) -> tuple[list[str], dict[str, float], list[str]]:
+    if held is None or not held.rows or held.times is None:
+        return ["no held-out rows with times came with the candidate"], {}, []
+    if held.champion is None:
+        return ["the champion does not answer the held-out rows"], {}, []
+    gain = estimate_by_blocks(gains(held), held.times, rule.blocks, rule.confidence)
+    if gain is None:
+        return [f"{held.rows} held-out rows are too few for {rule.blocks} blocks of time"], {}, []
+    words = f"{held.champion_name} is beaten by {points(gain)} on the newest {held.rows} rows"
+    numbers = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high, "rows": float(held.rows)}
+    if gain.low > rule.min_gain:
+        return [], numbers, [words]
+    lost = f"it does not beat {held.champion_name} on the newest {held.rows} rows: {points(gain)}"
+    return [f"{lost}, more than {100 * rule.min_gain:g} is asked for"], numbers, []
+
+
+def _fixed(rule: ChampionRule, held: HeldOut | None, digest: str) -> tuple[list[str], dict[str, float], list[str]]:
+    if held is None or not held.rows:
+        missing = rule.never_forget_required or rule.never_forget_sha256
+        return (["no rows that it must never forget came with the candidate"] if missing else []), {}, []
+    if rule.never_forget_sha256 not in ("", digest):
+        return [f"the rows that it must never forget are others than agreed: {digest[:12]}"], {}, []
+    if held.champion is None:
+        return ["the champion does not answer the rows that it must never forget"], {}, []
+    gain = float(gains(held).mean())
+    words = f"{100 * gain:+.1f} points on {held.rows} rows that it must never forget"
+    fault = [f"it forgets: {words}"] if gain < -rule.max_forgotten else []
+    return fault, {"never_forget_gain": gain, "never_forget_rows": float(held.rows)}, [] if fault else [words]
+
+
+def points(found: Estimate, sign: int = 1) -> str:
+    """An estimate of a fraction in points, or with `sign` -1 its opposite: `+4.1 [+2.0, +6.2] points`."""
+    low, high = sorted((100 * sign * found.low, 100 * sign * found.high))
+    return f"{100 * sign * found.value:+.1f} [{low:+.1f}, {high:+.1f}] points"

@@ -1,0 +1,124 @@
+"""Whether a model is trained again now: policy and facts in, one decision out.
+
+Decides the order of the questions: is one under way, may another begin, is a gain shown, is it worth its costs. It
+remembers nothing: what it needs of the past is in the facts. Refuses to know who trains.
+"""
+
+from controller.gates.champion import points
+from controller.retraining.facts import Facts
+from controller.retraining.model import FRUITLESS, OPEN, Decision, Proposal, Reason, Retraining, Weighed, Word
+from controller.retraining.policy import RetrainingPolicy, span
+from controller.retraining.triggers import proposals
+from controller.retraining.weigh import weigh
+
+MAX_DOUBLINGS = 5
+"""A cool-down grows to 32 times its length at most: three days become three months."""
+
+
+def decide(policy: RetrainingPolicy, facts: Facts, now: float) -> Decision | None:
+    """The decision about what is proposed now; None while nothing is. `now` is seconds since 1970."""
+    weighed = weigh(policy, facts)
+    proposed = proposals(policy, facts, weighed, now)
+    if not proposed:
+        return None
+    word, reason, detail = _held_back(policy, facts, now) or _worth(policy, facts, proposed, weighed, now)
+    return Decision(
+        at=now,
+        model=facts.model,
+        champion=facts.champion,
+        word=word,
+        reason=reason,
+        proposals=proposed,
+        detail=detail,
+        weighed=weighed,
+    )
+
+
+def cool_down_until(policy: RetrainingPolicy, past: tuple[Retraining, ...]) -> float:
+    """When the next attempt may begin: the cool-down doubles with each attempt in a row that brought nothing."""
+    return _until(past, policy.limits.cool_down_s)
+
+
+def _until(past: tuple[Retraining, ...], least_s: float) -> float:
+    """When the next attempt may begin: `least_s` after the newest, twice that for each further one without fruit."""
+    ended = [each for each in past if each.ended_at]
+    if not ended:
+        return 0.0
+    fruitless = 0
+    for each in reversed(ended):
+        if each.status not in FRUITLESS:
+            break
+        fruitless += 1
+    return ended[-1].ended_at + least_s * 2.0 ** min(MAX_DOUBLINGS, max(0, fruitless - 1))
+
+
+def _held_back(policy: RetrainingPolicy, facts: Facts, now: float) -> tuple[Word, Reason, str] | None:
+    """What forbids any training now, whatever it would bring."""
+    for each in facts.past:
+        if each.status in OPEN:
+            return "wait", "under_way", f"{each.id} is {each.status}: two at once would race for one champion"
+    if facts.coming:
+        return "wait", "under_way", f"v{facts.coming} has passed its gates and is on its way to the fleet"
+    until, limits = cool_down_until(policy, facts.past), policy.limits
+    if now < until:
+        return "wait", "cool_down", f"the newest attempt has just ended: {span(until - now)} are left"
+    recent = [each for each in facts.past if each.began_at and each.began_at > now - limits.budget_s]
+    if len(recent) >= limits.budget:
+        of = f"{len(recent)} of {limits.budget} trainings in {span(limits.budget_s)}"
+        return "wait", "budget_spent", f"the budget is spent: {of}"
+    sent_mb = sum(each.candidate_bytes for each in recent if each.status == "passed") * facts.devices / 1e6
+    if sent_mb > limits.budget_mb:
+        return "wait", "budget_spent", f"the budget is spent: {sent_mb:.0f} of {limits.budget_mb:.0f} MB to devices"
+    return None
+
+
+def _worth(
+    policy: RetrainingPolicy, facts: Facts, proposed: tuple[Proposal, ...], weighed: Weighed | None, now: float
+) -> tuple[Word, Reason, str]:
+    """Whether the gain is shown and pays; a person's wish needs neither."""
+    go: Word = "ask" if policy.approval else "train"
+    asked = [each.detail for each in proposed if each.trigger == "person"]
+    if asked:
+        return go, "person_asks", asked[0]
+    if weighed is None:
+        labels = sum(cell.labelled for cell in facts.recent)
+        return "no", "too_few_labels", f"{labels} labels in the newest blocks, {policy.quality.min_labels} are needed"
+    fell = f"labelled quality changed by {points(weighed.decay, sign=-1)} on {weighed.labels} labels"
+    if weighed.decay.low <= policy.quality.tolerated:
+        if (won := _has_won(policy, facts, weighed, now)) is not None:
+            return go, "won_before", won
+        tolerated = f"{100 * policy.quality.tolerated:g} points that seasons may cost"
+        return "no", "gain_not_shown", f"{fell}: not shown to be more than {tolerated}"
+    sums = f"expected gain {points(weighed.gain)}, worth {weighed.worth:.0f} answers against {weighed.cost:.0f}"
+    if weighed.worth <= weighed.cost:
+        return "no", "not_worth_it", f"{fell}; {sums}"
+    return go, "gain_shown", f"{fell}; {sums}"
+
+
+def _has_won(policy: RetrainingPolicy, facts: Facts, weighed: Weighed, now: float) -> str | None:
+    """Why a model without a drop is trained on schedule: earlier attempts have won, on the mean more than one costs.
+
+    A stream that grows leaves its champion as good as it was, and worse than it could be. None for a model of which no
+    candidate has ever passed: its time trigger only proposes.
+    """
+    every_s = policy.triggers.every_s
+    judged = [each for each in facts.past if each.status in ("passed", "stopped")]
+    wins = [max(0.0, each.gain.value) for each in judged if each.status == "passed" and each.gain is not None]
+    if not wins or not every_s or now < max(facts.champion_at + every_s, _until(facts.past, every_s)):
+        return None
+    gain = sum(wins) / len(judged)
+    worth = gain * facts.answers_per_s * policy.costs.horizon_s
+    words = f"{len(wins)} of {len(judged)} attempts have won, {100 * gain:.1f} points on the mean"
+    return f"{words}, worth {worth:.0f} answers against {weighed.cost:.0f}" if worth > weighed.cost else None
+
+
+def died(policy: RetrainingPolicy, attempt: Retraining, now: float) -> str:
+    """Why a running attempt has failed without a word of its worker; empty while it may still end well."""
+    if attempt.status != "running":
+        return ""
+    step = f"in step {attempt.step}" if attempt.step else "before its first step"
+    if now - attempt.heard_at > policy.limits.silent_s:
+        return f"the worker {attempt.worker} fell silent {step}"
+    if now - attempt.began_at > policy.limits.run_s:
+        return f"the pipeline hangs {step}: it ran longer than {policy.limits.run_s:.0f} s"
+    return ""

@@ -1,0 +1,98 @@
+"""What is kept of retraining: proposals, decisions with their numbers, and each attempt from start to end.
+
+Decides the words. Refuses to know where records are kept.
+"""
+
+from typing import Literal
+
+from contract.wire import Message
+from controller.gates.estimate import Estimate
+
+Trigger = Literal["time", "labels", "decay", "alert", "person"]
+Word = Literal["train", "ask", "wait", "no"]
+"""Train; ask a person; not now (cool-down, budget, another attempt); not worth it, or not shown to be."""
+Reason = Literal[
+    "person_asks", "gain_shown", "won_before", "gain_not_shown", "not_worth_it", "too_few_labels", "under_way",
+    "cool_down", "budget_spent",
+]  # fmt: skip
+Status = Literal["proposed", "approved", "running", "passed", "stopped", "failed", "declined"]
+"""Waits for a person; waits for a worker; a worker trains; the candidate passed its gates; a gate stopped it; the
+pipeline failed; a person said no."""
+OPEN: frozenset[Status] = frozenset({"proposed", "approved", "running"})
+FRUITLESS: frozenset[Status] = frozenset({"stopped", "failed"})
+
+
+class Proposal(Message, frozen=True):
+    """What proposes a retraining, and why."""
+
+    trigger: Trigger
+    detail: str
+
+
+class Weighed(Message, frozen=True):
+    """The numbers behind a decision. Worth and costs are in answers that could be right."""
+
+    decay: Estimate
+    """The drop of labelled quality, as a fraction."""
+    recoverable: float
+    """The part of it that retraining is expected to win back, by what it has won before."""
+    gain: Estimate
+    labels: int
+    """On which the drop was measured."""
+    worth: float
+    cost_of_training: float
+    cost_of_bytes: float
+    cost_of_rollout: float
+
+    @property
+    def cost(self) -> float:
+        """All costs together."""
+        return self.cost_of_training + self.cost_of_bytes + self.cost_of_rollout
+
+
+class Decision(Message, frozen=True):
+    """What the policy has decided about proposals, and why."""
+
+    at: float
+    """Seconds since 1970."""
+    model: str
+    champion: int
+    word: Word
+    reason: Reason
+    proposals: tuple[Proposal, ...]
+    detail: str
+    weighed: Weighed | None = None
+    times: int = 1
+    """How often in a row it was decided in the same way for the same reason; `at` is the newest."""
+    retraining: str = ""
+    """The attempt to which it has led."""
+
+
+class Retraining(Message, frozen=True):
+    """One attempt: a training and what became of its candidate. Times are seconds since 1970."""
+
+    id: str
+    model: str
+    champion: int
+    """The release that served when it was decided: the candidate must beat it."""
+    status: Status
+    decision: Decision
+    created_at: float
+    approved_by: str = ""
+    worker: str = ""
+    step: str = ""
+    """Of the pipeline: the newest that was told."""
+    began_at: float = 0.0
+    heard_at: float = 0.0
+    """When the worker last said something."""
+    ended_at: float = 0.0
+    training_s: float = 0.0
+    release: int = 0
+    """The candidate's; 0 while there is none."""
+    candidate_bytes: int = 0
+    detail: str = ""
+    """How it ended, in words."""
+    gain: Estimate | None = None
+    """Over the champion, as its gate has measured it."""
+    log: str = ""
+    """The end of the pipeline's output, where it failed."""

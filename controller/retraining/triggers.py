@@ -1,0 +1,24 @@
+"""What proposes a retraining: time, new labels, a drop of labelled quality, alerts, a person.
+
+Decides only whether something is proposed: triggers never start a training. Refuses to know costs and limits.
+"""
+
+from controller.retraining.facts import Facts
+from controller.retraining.model import Proposal, Weighed
+from controller.retraining.policy import RetrainingPolicy, span
+
+
+def proposals(policy: RetrainingPolicy, facts: Facts, weighed: Weighed | None, now: float) -> tuple[Proposal, ...]:
+    """All proposals of this moment; `now` is seconds since 1970."""
+    found = [each for each in facts.asked if each.trigger != "alert" or policy.triggers.alerts]
+    since = max([facts.champion_at, *(each.ended_at for each in facts.past)])
+    triggers = policy.triggers
+    if triggers.every_s and now - since >= triggers.every_s:
+        found.append(Proposal(trigger="time", detail=f"{span(now - since)} since the champion or the newest attempt"))
+    if triggers.new_labels and facts.new_labels >= triggers.new_labels:
+        found.append(Proposal(trigger="labels", detail=f"{facts.new_labels} new labels"))
+    if triggers.decay and weighed is not None and weighed.decay.low > policy.quality.tolerated:
+        found.append(
+            Proposal(trigger="decay", detail=f"labelled quality fell by {100 * weighed.decay.value:.1f} points")
+        )
+    return tuple(found)

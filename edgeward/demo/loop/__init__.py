@@ -1,0 +1,1 @@
+"""The demo of the loop: a stream that really drifts, and a fleet that recovers without a hand."""

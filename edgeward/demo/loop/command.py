@@ -1,0 +1,138 @@
+"""`edgeward demo loop`: prints each step as it happens, then the plot and what the controller says of it.
+
+Exit code 1 if a claim is not what the controller's API says.
+"""
+
+import shutil
+import socket
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from contract.errors import Code, EdgewardError, WorldError
+from edgeward.cli.render import console, json_option, print_json
+from edgeward.demo.loop.accuracy import SMOOTHED_S
+from edgeward.demo.loop.claims import Claim, claims_of, figures_of
+from edgeward.demo.loop.picture import write_picture
+from edgeward.demo.loop.story import DEVICES, MODEL, Loop
+from edgeward.demo.processes import Site, wait_for
+from edgeward.runs.plot import picture
+
+MAX_COLUMNS = 80
+
+
+@click.command()
+@click.option("--broker", default="auto", show_default=True, help="auto, mosquitto, embedded, or mqtt://host:port.")
+@click.option(
+    "--png", type=click.Path(dir_okay=False, path_type=Path), default=Path("edgeward-loop.png"), show_default=True,
+    help="Where the plot is saved.",
+)  # fmt: skip
+@json_option
+def loop(broker: str, png: Path, *, as_json: bool) -> None:
+    """A real drift, and a fleet that recovers: cause, proposal, candidate, gates, shadow, canary. Hands used: 0."""
+    began_s = time.monotonic()
+
+    def tell(words: str) -> None:
+        if not as_json:
+            print_hanging(f"{time.monotonic() - began_s:5.1f} s  ", words)
+
+    site = Site(Path(tempfile.mkdtemp(prefix="edgeward-loop-")), broker=broker)
+    told: Loop | None = None
+    try:
+        told = _tell_story(site, tell, began_s)
+        claims = claims_of(told)
+        _draw(told, png, tell)
+        _conclude(told, claims, png, as_json=as_json)
+    finally:
+        if told is not None:
+            told.stop()
+        site.stop()
+        shutil.rmtree(site.directory, ignore_errors=True)
+    sys.exit(0 if all(claim.holds for claim in claims) else 1)
+
+
+def _tell_story(site: Site, tell: Any, began_s: float) -> Loop:
+    ports = [free_port() for _ in range(DEVICES)]
+    site.rows_of = lambda number: f'[serving]\nlisten = "127.0.0.1:{ports[number - 1]}"\n'
+    tell("starting the controller, its broker and five agents")
+    client = site.start_controller()
+    for number in range(1, DEVICES + 1):
+        site.start_agent(number)
+    wait_for("all devices online", lambda: sum(e.presence == "online" for e in client.devices()) == DEVICES)
+    story = Loop(site, client, tell, ports, began_s)
+    try:
+        story.install()
+        story.hand_over()
+        story.begin()
+        story.watch()
+    except EdgewardError:
+        story.stop()
+        raise
+    return story
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def print_hanging(head: str, words: str) -> None:
+    """Prints words behind a head, wrapped at 80 columns under each other."""
+    style = "bold" if words.startswith("[bold]") else ""
+    plain = words.replace("[bold]", "").replace("[/]", "")
+    lines = textwrap.wrap(plain, MAX_COLUMNS - len(head)) or [""]
+    console.print(Text.assemble((head, "dim"), (lines[0], style)))
+    for line in lines[1:]:
+        console.print(Text(" " * len(head) + line, style=style))
+
+
+def _draw(story: Loop, png: Path, tell: Any) -> None:
+    """The plot in the terminal is part of the summary; the PNG is left out where nothing can draw it."""
+    series = story.accuracy.series()
+    attempt = story.attempt
+    marks = [(story.turns_at, "spring")]
+    if attempt is not None:
+        marks.append((story.told_at("decided"), "proposal"))
+        marks.append((story.told_at("ended"), "gates"))
+    marks += [(story.told_at("wave 0"), "shadow"), (story.told_at("wave 1"), "canary"), (story.recovered_at, "all")]
+    try:
+        alone = [
+            (at_s, story.accuracy_of_v1(at_s - SMOOTHED_S, at_s))
+            for at_s, _ in series
+            if at_s > story.told_at("wave 0")
+        ]
+        write_picture(series, alone, [mark for mark in marks if mark[0]], story.turns_at, png)
+    except EdgewardError as error:
+        tell(f"no PNG: {error.detail}")
+    except OSError as error:
+        raise WorldError(Code.DISK_FAILED, f"{png}: {error.strerror}") from None
+
+
+def _conclude(story: Loop, claims: list[Claim], png: Path, *, as_json: bool) -> None:
+    figures = figures_of(story)
+    if as_json:
+        print_json({"figures": figures, "claims": [vars(claim) for claim in claims]})
+        return
+    console.print()
+    for line in picture(story.accuracy.series(), columns=MAX_COLUMNS):
+        console.print(line, markup=False, highlight=False, no_wrap=True)
+    console.print("             accuracy of the fleet, by seconds\n", highlight=False)
+    for claim in claims:
+        print_hanging("yes  " if claim.holds else "NO   ", claim.words)
+    before, worst, after = (f"{figures[name]:.2f}" for name in ("before", "worst", "after"))
+    console.print(
+        f"\naccuracy before {before}, at its worst {worst}, after {after}; "
+        f"hands used: [bold]{figures['hands']}[/]; {figures['took_s']:.0f} s",
+        highlight=False, width=MAX_COLUMNS,
+    )  # fmt: skip
+    if png.exists():
+        console.print(f"the plot: {png}", highlight=False)
+    console.print(f"data: Chen 2015, Beijing PM2.5, CC BY 4.0 ({MODEL})", highlight=False, style="dim")

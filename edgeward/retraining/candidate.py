@@ -1,0 +1,54 @@
+"""What a retraining pipeline hands over: a fitted model, rows for its conversion, and held-out rows for its gate.
+
+Decides what belongs to a candidate. Refuses to know how it was trained.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from contract.errors import BadInput, Code
+from edgeward.held_out import HeldOut
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The output of the step `candidate` of a retraining pipeline.
+
+    `model` and `sample` as in `Client.push`; `held_out` are the newest rows, with their times, on which it must beat
+    the champion. `data` are the rows it was trained on, of which only a digest is sent.
+    """
+
+    model: Any
+    sample: Any
+    held_out: HeldOut
+    data: Any = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def with_never_forget(newest: HeldOut, rows: Any, labels: Any) -> HeldOut:
+    """`newest` with the fixed set that no version may forget: `rows` as its rows, `labels` (rows,).
+
+    BadInput `sample_missing` where both kinds of rows have other columns or shapes, or where `newest` has groups.
+    """
+    if newest.groups:
+        raise BadInput(Code.SAMPLE_MISSING, "rows with groups take no fixed set: give the fixed rows those groups too")
+    if hasattr(newest.rows, "columns"):
+        import pandas as pd
+
+        if list(newest.rows.columns) != list(rows.columns):
+            raise BadInput(Code.SAMPLE_MISSING, "the fixed rows have other columns than the newest ones")
+        both = pd.concat([newest.rows, rows], ignore_index=True)
+    else:
+        both = np.concatenate([np.asarray(newest.rows), np.asarray(rows)])
+    fixed = np.concatenate([np.zeros(len(newest.rows), dtype=bool), np.ones(len(rows), dtype=bool)])
+    times = None
+    if newest.times is not None:
+        first = np.asarray(newest.times)
+        times = np.concatenate([first, np.repeat(first[-1:], len(rows))])
+    return HeldOut(
+        both, np.concatenate([np.asarray(newest.labels), np.asarray(labels)]), times, newest.trained_until,
+        never_forget=fixed,
+    )  # fmt: skip

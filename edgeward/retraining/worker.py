@@ -1,0 +1,155 @@
+"""The worker: asks the controller for approved trainings, runs the pipeline, pushes the candidate, says what failed.
+
+Decides that a pipeline gets the names of the attempt, its model and its champion where it has such parameters, and that
+the controller hears from it while it runs. Refuses to know whether to train: the controller decides.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contract.errors import BadInput, Code, EdgewardError
+from edgeward.answers.retraining import Retraining, RetrainingPolicy
+from edgeward.client import Client
+from edgeward.pipelines.pipeline import Pipeline, load_pipeline
+from edgeward.pipelines.runner import PipelineResult, StepState, run_pipeline
+from edgeward.retraining.candidate import Candidate
+
+STEP = "candidate"
+"""The step whose output is pushed."""
+POLL_S = 5.0
+HEARD_S = 10.0
+"""Between two signs of life: a twelfth of the time after which a worker counts as dead, by default."""
+MAX_LOG_CHARS = 4_000
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Worker:
+    """A worker for some models, each with the place of its pipeline (`FILE` or `FILE.py:NAME`)."""
+
+    client: Client
+    name: str
+    pipelines: Mapping[str, str]
+    """By model, where its pipeline is."""
+    params: Mapping[str, Any]
+    runs_dir: Path | None = None
+    tell: Tell = lambda words: None
+    heard_s: float = HEARD_S
+
+    def check(self) -> None:
+        """BadInput `pipeline_invalid` for a pipeline that could never hand over a candidate: before anything waits."""
+        for place in self.pipelines.values():
+            self._pipeline(place)
+
+    def work_once(self) -> Retraining | None:
+        """Trains one approved attempt; how it ended, or None where nothing waits. WorldError without a controller."""
+        claimed = self.client.claim_retraining(self.name, list(self.pipelines))
+        attempt, policy = claimed.retraining, claimed.policy
+        if attempt is None or policy is None:
+            return None
+        self.tell(f"{attempt.id}: trains {attempt.model}: {attempt.decision.detail}")
+        with _Life(self, attempt) as life:
+            try:
+                self._train(attempt, policy, life)
+            except EdgewardError as error:
+                self._report(attempt, life, error)
+        ended = self.client.retraining(attempt.id)
+        self.tell(f"{attempt.id}: {ended.status}: {ended.detail}")
+        return ended
+
+    def work(self, poll_s: float = POLL_S) -> None:
+        """Works for ever. A controller that is away is asked again."""
+        while True:
+            try:
+                if self.work_once() is not None:
+                    continue
+            except EdgewardError as error:
+                self.tell(f"{error.code}: {error.detail}; trying again in {poll_s:.0f} s")
+            time.sleep(poll_s)
+
+    def _train(self, attempt: Retraining, policy: RetrainingPolicy, life: "_Life") -> None:
+        began = time.monotonic()
+        pipeline = self._pipeline(self.pipelines[attempt.model])
+        if policy.pipeline not in ("", pipeline.name):
+            words = f"the policy asks for pipeline {policy.pipeline}, this worker has {pipeline.name}"
+            raise BadInput(Code.PIPELINE_INVALID, words)
+        known = {"model": attempt.model, "champion": attempt.champion, "retraining": attempt.id}
+        params = dict(self.params) | {name: known[name] for name in pipeline.parameters() if name in known}
+        result = run_pipeline(pipeline, params, self.runs_dir, tell=life.saw)
+        life.step = "push"
+        self._push(attempt, result, time.monotonic() - began)
+
+    def _push(self, attempt: Retraining, result: PipelineResult, training_s: float) -> None:
+        candidate: Candidate = result.outputs[STEP]
+        try:
+            self.client.push(
+                candidate.model,
+                name=attempt.model,
+                sample=candidate.sample,
+                data=candidate.data,
+                metrics={**candidate.metrics, **result.metrics},
+                held_out=candidate.held_out,
+                parent=attempt.champion,
+                tags={"retraining": attempt.id},
+                retraining=attempt.id,
+                training_s=training_s,
+            )
+        except BadInput as error:
+            if error.code not in (Code.GATES_NOT_PASSED, Code.PARITY_FAILED):
+                raise  # those two say that the controller has ended the attempt by its verdict
+
+    def _report(self, attempt: Retraining, life: "_Life", error: EdgewardError) -> None:
+        if error.code == Code.RETRAINING_CONFLICT:
+            self.tell(f"{attempt.id}: the controller has ended it: {error.detail}")
+            return
+        self.client.retraining_failed(
+            attempt.id, self.name, step=life.step, detail=f"{error.code}: {error.detail}"[:300],
+            log=error.detail[-MAX_LOG_CHARS:],
+        )  # fmt: skip
+
+    def _pipeline(self, place: str) -> Pipeline:
+        pipeline = load_pipeline(place)
+        if STEP not in pipeline.steps:
+            words = f"{place}: pipeline {pipeline.name} has no step {STEP}, which returns a Candidate"
+            raise BadInput(Code.PIPELINE_INVALID, words)
+        return pipeline
+
+
+class _Life:
+    """While it is open, the controller hears that the worker lives, and in which step."""
+
+    def __init__(self, worker: Worker, attempt: Retraining) -> None:
+        self._worker, self._attempt = worker, attempt
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._go_on_saying, name="retraining-heard", daemon=True)
+        self.step = "begin"
+
+    def saw(self, state: StepState) -> None:
+        """Notes a step that begins or ends."""
+        if state.status in ("running", "failed"):
+            self.step = state.step
+            self._worker.tell(f"  step {state.step}: {state.status}")
+            self._say()
+
+    def _go_on_saying(self) -> None:
+        while not self._ended.wait(self._worker.heard_s):
+            self._say()
+
+    def _say(self) -> None:
+        try:
+            self._worker.client.retraining_heard(self._attempt.id, self._worker.name, self.step)
+        except EdgewardError as error:
+            self._worker.tell(f"  {error.code}: {error.detail}")
+
+    def __enter__(self) -> "_Life":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
