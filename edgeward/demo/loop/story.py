@@ -13,6 +13,7 @@ from typing import Any
 
 from contract.errors import Code, WorldError
 from edgeward.answers.retraining import Retraining
+from edgeward.answers.rollouts import RolloutSummary
 from edgeward.client import Client
 from edgeward.demo.loop.accuracy import Accuracy
 from edgeward.demo.loop.air import TIME, TURNS, inputs_of, labels_of, load_air, train_on_one_winter
