@@ -376,17 +376,11 @@ class Agent:
         identity, uptime_s, date = self._identity, now - self._booted_at, self._wall_clock()
         self._faults.look(self._stepper.disk_fault, self._documents.clock_fault(date) if self._documents else None)
         at, faults = max(0, int(date.timestamp())), self._faults.by_code()
+        config = None if self._tuner.state == NEVER else self._tuner.state
         self._reporter.heartbeat(
-            self._runtime.hardware(),
-            identity,
-            states,
-            uptime_s,
-            self.expiries,
-            at=at,
-            faults=faults,
-            config=None if self._tuner.state == NEVER else self._tuner.state,
-            erased=self._erasing.done,
-        )
+            self._runtime.hardware(), identity, states, uptime_s, self.expiries,
+            at=at, faults=faults, config=config, erased=self._erasing.done,
+        )  # fmt: skip
 
     def _telemetry(self, now: float) -> None:
         self._telemetry_at = now + self._every("telemetry_s")
@@ -395,13 +389,9 @@ class Agent:
             intervals += self.models[name].take_labels(MAX_INTERVALS - len(intervals))
         usage = self._runtime.usage()
         self._reporter.telemetry(
-            tuple(intervals),
-            usage,
-            interval_s=now - self._telemetry_since,
-            cpu_s=usage.cpu_s - self._cpu_s,
+            tuple(intervals), usage, interval_s=now - self._telemetry_since, cpu_s=usage.cpu_s - self._cpu_s,
             stall_ms=max((model.stall_ms for model in self.models.values()), default=0.0),
-            swap_rss_mb=self._swap_rss_mb,
-            received=self._bytes_received,
-        )
+            swap_rss_mb=self._swap_rss_mb, received=self._bytes_received,
+        )  # fmt: skip
         self._cpu_s = usage.cpu_s
         self._telemetry_since = now

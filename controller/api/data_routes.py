@@ -54,7 +54,7 @@ async def list_data_sets(request: web.Request) -> list[DataSet]:
 
 async def make_data_set(request: web.Request) -> DataSetMade:
     """Makes the next version of a data set from captured rows and their labels."""
-    wanted = decode(await request.read(), data_sets.Wanted)
+    wanted = decode(await request.read(), data_sets.RowsWanted)
     made, is_new = data_sets.make(request.app[STATE], request.match_info["name"], wanted, actor=actor_of(request))
     return DataSetMade(is_new, made)
 
@@ -122,7 +122,7 @@ def _reference(request: web.Request, key: str) -> str:
 _ONE = "/v1/data/{name}/versions/{version}"
 DATA_ROUTES = (
     Route("view", "GET", "/v1/data", list_data_sets, "All data sets", list[DataSet]),
-    Route("push", "POST", "/v1/data/{name}", make_data_set, "Make a data set", DataSetMade, data_sets.Wanted),
+    Route("push", "POST", "/v1/data/{name}", make_data_set, "Make a data set", DataSetMade, data_sets.RowsWanted),
     Route("view", "GET", _ONE, show_data_set, "One version of a data set", DataSet),
     Route("view", "GET", f"{_ONE}/file", data_set_file, "Its rows, as Parquet", bytes),
     Route("push", "DELETE", _ONE, delete_data_set, "Delete its rows", DataSet),

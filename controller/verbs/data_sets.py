@@ -25,7 +25,7 @@ MAX_LABELS = 20
 """Labels that a comparison counts by name."""
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class RowsWanted(msgspec.Struct, frozen=True):
     """Which captured rows of a model a version is made of."""
 
     model: str
@@ -60,7 +60,7 @@ class DataComparison(msgspec.Struct, frozen=True):
     """Of numeric columns whose mean differs."""
 
 
-def make(state: State, name: str, wanted: Wanted, *, actor: str) -> tuple[DataSet, bool]:
+def make(state: State, name: str, wanted: RowsWanted, *, actor: str) -> tuple[DataSet, bool]:
     """Makes the next version of a data set; (the version, whether it is new). BadInput for no rows."""
     state.registry.versions(wanted.model)
     rows = [
@@ -90,7 +90,7 @@ def _captured(state: State, model: str) -> list[tuple[int, str, CapturedRow]]:
     return found
 
 
-def _is_wanted(row: CapturedRow, wanted: Wanted) -> bool:
+def _is_wanted(row: CapturedRow, wanted: RowsWanted) -> bool:
     in_time = row.at >= wanted.since and not (wanted.until and row.at >= wanted.until)
     return in_time and (row.label is not None or not wanted.labelled)
 

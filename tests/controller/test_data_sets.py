@@ -17,7 +17,7 @@ from controller.reconcile.decisions import reconcile
 from controller.reconcile.world import Retired, drop_twin
 from controller.state import State, open_state
 from controller.verbs import data_sets, erasures
-from controller.verbs.data_sets import Wanted
+from controller.verbs.data_sets import RowsWanted
 from controller.verbs.erasures import ErasureWanted
 from tests.controller.registry_worlds import version
 
@@ -46,7 +46,7 @@ def keep(state: State, device: str, seq: int, *rows: CapturedRow) -> None:
 
 
 def make(state: State, **wanted: Any) -> Any:
-    return data_sets.make(state, "rows", Wanted("m", **wanted), actor="ada")
+    return data_sets.make(state, "rows", RowsWanted("m", **wanted), actor="ada")
 
 
 def ask(state: State, **wanted: Any) -> Any:

@@ -12,13 +12,29 @@ import pytest
 import edgeward
 from contract.errors import BadInput, Code
 from controller.api.openapi import openapi
-from edgeward.answers import alerts, data, devices, drift, fleet, models, operators, rollout_looks, rollouts, telemetry
+from edgeward.answers import (
+    alerts,
+    data,
+    devices,
+    drift,
+    fleet,
+    models,
+    operators,
+    retraining,
+    rollout_looks,
+    rollouts,
+    telemetry,
+)
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences, show
 from edgeward.answers.blob import Blob
 from edgeward.answers.table import MAX_PRINTED_ROWS, Table
 from edgeward.cli.render import how_right
 
 ANSWERED: dict[str, type[Answer]] = {
+    "Claimed": retraining.Claimed,
+    "Decision": retraining.Decision,
+    "Retraining": retraining.Retraining,
+    "RetrainingPolicy": retraining.RetrainingPolicy,
     "Health": operators.Health,
     "Enrolment": devices.Enrolment,
     "ModelView": models.Model,
@@ -138,7 +154,10 @@ ANSWERED: dict[str, type[Answer]] = {
 """By schema of the API: the class in which the client answers it."""
 NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
-NOT_ASKED = {"AttestationPage", "Certificate", "Error", "GettableAlert", "Lineage", "Quality", "RolloutPage"}
+NOT_ASKED = {
+    "AttestationPage", "AuditCheck", "Certificate", "Change", "Error", "FleetCells", "GettableAlert", "Lineage",
+    "LiveMessage", "Me", "Quality", "RolloutPage", "WhyView",
+}  # fmt: skip
 """Schemas of calls that the page, a device or a reader of an Alertmanager makes, or that are checked as signed."""
 
 SCHEMAS: dict[str, Any] = openapi()["components"]["schemas"]

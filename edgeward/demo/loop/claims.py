@@ -44,7 +44,7 @@ def claims_of(story: Loop) -> list[Claim]:
     gates = {each.gate: each for each in client.version(MODEL, release).gates} if release else {}
     champion = gates.get("champion")
     devices = [model.stable_release for device in client.devices() for model in device.models]
-    waves = len({member.wave for member in rollout.members}) if rollout is not None else 0
+    waves = rollout.waves if rollout is not None else 0
     verdict = champion.detail if champion is not None else "no candidate was judged"
     by = rollout.created_by if rollout is not None else "nobody"
     hands = "; ".join(story.hands()) or "nobody did anything"
