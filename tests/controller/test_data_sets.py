@@ -60,7 +60,7 @@ def test_the_same_rows_make_no_other_version_and_a_label_does(state: State) -> N
     assert first.columns["x"] == "double"
     assert first.columns["site"] == "string"
     assert make(state) == (first, False)
-    state.captures.label("m", {1: "rain", 2: 0.5})
+    state.captures.label("m", {1: "rain", 2: 0.5}, 1000.0)
     second, _ = make(state)
     assert (second.version, second.labelled) == (2, 2)
     assert make(state, labelled=True)[0].rows == 2
