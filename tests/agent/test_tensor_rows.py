@@ -15,7 +15,7 @@ from agent.config import ImagesSensor, load_config
 from agent.core.model import Assignment
 from agent.ports import Array, Inputs, Sample, Stop
 from agent.serving.answers import Answers
-from agent.serving.distribution import Distribution
+from agent.serving.distribution import Counts, Distribution
 from agent.serving.rows import encoder_of
 from agent.serving.shadow import MAX_VALUES, Shadow
 from agent.serving.slot import ModelSlot, Serving
@@ -104,7 +104,7 @@ def test_nothing_of_pictures_is_kept_to_be_counted() -> None:
     seen = Distribution(manifest_of(PICTURE, RATE), dict, threading.Lock())
     seen.see({"picture": np.ones((1, 3, 2, 2)), "rate": np.array(1)}, [np.ones((1, 1))])
     assert seen._waiting[0][0] == []
-    assert seen.take() == ({}, ())
+    assert seen.take() == Counts(features={}, outputs=(), breaches={})
 
 
 def test_columns_are_counted_by_name_whatever_the_order_of_a_request() -> None:

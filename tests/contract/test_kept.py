@@ -67,7 +67,18 @@ KEPT: list[tuple[type, Any]] = [
     (Trusted, Trusted(root="r", roles=(("m", "text"),))),
     (KeptRole, KeptRole(model="m", text="t")),
 ]
-TABLES = {"desired", "selector", "min_releases", "withdrawn", "excluded", "libraries", "tags", "metrics", "packages"}
+TABLES = {
+    "desired",
+    "given_labels",
+    "selector",
+    "min_releases",
+    "withdrawn",
+    "excluded",
+    "libraries",
+    "tags",
+    "metrics",
+    "packages",
+}
 """Keys whose value is a table: what is in it are entries, not fields."""
 FREE = {"params", "evidence"}
 """Keys whose value is whatever a library says."""

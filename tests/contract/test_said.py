@@ -33,6 +33,8 @@ TABLES = {
     "faults",
     "expiries",
     "erased",
+    "breaches",
+    "groups",
     "predictions",
     "features",
     "inputs",

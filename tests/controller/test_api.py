@@ -102,14 +102,15 @@ def meet(state: State, *names: str, labels: dict[str, str] | None = None) -> Non
     "headers", [None, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic x"}, {"Authorization": "Bearer ä"}]
 )
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_every_route_but_health_enrolment_and_blobs_asks_for_a_token(
+def test_every_route_but_health_enrolment_sessions_and_blobs_asks_for_a_token(
     state: State, route: Any, headers: dict[str, str] | None
 ) -> None:
     path = route.path.replace("{", "").replace("}", "")
     status, body = call(state, route.method, path, headers)
     if route.needs == "nothing":
-        assert route.path in ("/v1/health", "/v1/enrol", "/v1/renew", "/v1/blobs/{name}")
-        assert status == {"/v1/health": 503, "/v1/blobs/{name}": 404}.get(route.path, 422)
+        assert route.path in ("/v1/health", "/v1/enrol", "/v1/renew", "/v1/blobs/{name}", "/v1/session")
+        known = {"/v1/health": 503, "/v1/blobs/{name}": 404, "/v1/session": 401}
+        assert status == (422 if route.method == "POST" else known[route.path]), body
     else:
         assert (status, body["code"]) == (401, "unauthenticated")
 
