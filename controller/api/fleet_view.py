@@ -165,7 +165,7 @@ class _Tally:
         presence = twin.presence(self._now, self._world.silent_s)
         traffic = self._world.measured.traffic.get(twin.device)
         self.presence[presence] += 1
-        self.faults.update(faults_of(twin, self._world.withdrawn, self._now))
+        self.faults.update(list(faults_of(twin, self._world.withdrawn, self._now)))
         if presence == "online" and traffic is not None:
             self.bytes_s += traffic.bytes_s
         for model, state in twin.reported.items():
