@@ -24,7 +24,7 @@ from controller.state import open_state
 from edgeward.cli import page as page_command
 from edgeward.cli.main import cli
 from edgeward.cli.page import has_browser, open_by_file
-from edgeward.cli.render import _FAILURES
+from edgeward.cli.rollout_panels import _FAILURES
 
 OWN = sorted(path for path in STATIC.rglob("*.js") if "vendor" not in path.parts)
 VENDORED = ((STATIC / "vendor"), Path(__file__).parents[1] / "data" / "axe")

@@ -14,7 +14,7 @@ from contract.errors import BadInput
 from edgeward.answers.alerts import Alert
 from edgeward.answers.fleet import Fleet
 from edgeward.answers.operators import AuditEntry
-from edgeward.answers.rollouts import Rollout, VerdictPoint
+from edgeward.answers.rollouts import RolloutSummary, VerdictPoint
 from edgeward.answers.telemetry import TelemetryRow
 from edgeward.report import pdf
 from edgeward.report.charts import interval_chart
@@ -31,7 +31,7 @@ SERVING = {
 }  # fmt: skip
 FIGURES = {
     "value": 0.012, "low": 0.005, "high": 0.019, "limit": 0.02, "unit": "ratio", "devices": 5, "devices_beside": 45,
-    "samples": 10, "samples_beside": 90, "finds": 0.03,
+    "samples": 10, "samples_beside": 90, "finds": 0.03, "trial": 0.03, "control": 0.018,
 }  # fmt: skip
 VERDICT = {"metric": "error_ratio", "stratum": "", "verdict": "fail", "detail": EVIL, "figures": FIGURES}
 ROLLOUT = {
@@ -114,13 +114,7 @@ def test_a_rate_is_over_the_minutes_that_were_asked_for() -> None:
 
 
 def made_report() -> Report:
-    rollout = Rollout.read(
-        {
-            **ROLLOUT, "transfer": {"total_bytes": 0, "done_bytes": 0, "bytes_s": 0.0, "eta_s": None},
-            "created_at": NOW.isoformat(), "created_by": EVIL, "members": [], "excluded": {}, "plan_digest": "",
-            "approved_by": "", "proposers": [],
-        }
-    )  # fmt: skip
+    rollout = RolloutSummary.read({**ROLLOUT, "created_by": EVIL})
     entry = {"number": 1, "at": NOW.isoformat(), "actor": EVIL, "action": "push", "subject": "weather", "detail": "x"}
     return Report(
         since=NOW - timedelta(days=7), until=NOW, url="http://c", fleet=FLEET,

@@ -35,7 +35,7 @@ function Ticket({ path, ticket, changed }) {
       <${Act} off=${refusal("rollout")} onClick=${() => { setText(ticket); setOpen(true); }}>${ticket ? "Change" : "Link a ticket"}<//></p>`;
   }
   return html`<form class="stack tight" onSubmit=${save}><label class="field"><span class="strong">Address of the ticket</span>
-    <input type="text" maxlength="500" value=${text} onInput=${(e) => setText(e.target.value)} placeholder="https://tracker/T-12" /></label>
+    <input type="text" maxlength="500" value=${text} onInput=${(e) => setText(e.target.value)} placeholder="the address of a ticket" /></label>
     ${wrong && html`<p class="bad small" role="alert">${wrong}</p>`}<div class="acts"><button class="btn main" type="submit">Save</button><button class="btn" type="button" onClick=${() => setOpen(false)}>Leave it as it is</button></div></form>`;
 }
 

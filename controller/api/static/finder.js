@@ -13,7 +13,7 @@ async function find(text) {
   const fits = (words) => words.toLowerCase().includes(text.toLowerCase());
   const found = [
     ...models.filter((m) => fits(m.name)).map((m) => ["model", m.name, address("models", m.name), `v${m.newest_release}`]),
-    ...(rollouts.items || rollouts).filter((r) => fits(`${r.id} ${r.model}`)).reverse().slice(0, 4)
+    ...(rollouts.rollouts || []).filter((r) => fits(`${r.id} ${r.model}`)).slice(0, 4)
       .map((r) => ["rollout", r.id, address("rollouts", r.id), `${r.model} v${r.release}, ${plain(r.status)}`]),
     ...(devices.devices || []).map((d) => ["device", d.device, address("devices", d.device), d.health]),
   ];
