@@ -245,7 +245,7 @@ def _number(rule: Rule, found: Evidence) -> RuleVerdict:
     return _compared(rule, change.effect, figures, detail, change.scale)
 
 
-def _class_share(rule: Rule, found: Evidence) -> RuleVerdict:
+def _class_part(rule: Rule, found: Evidence) -> RuleVerdict:
     change = named.change_of(rule, found.found)
     if missing := _missing_sides(
         rule, None if change is None else change.effect, "answers on either side at the same time"
@@ -357,5 +357,5 @@ _MEASURED: dict[Metric, Callable[[Rule, Evidence], RuleVerdict]] = {
     "agreement": _agreement,
     "metric_increase": _number,
     "metric_decrease": _number,
-    "class_share": _class_share,
+    "class_share": _class_part,
 }

@@ -68,8 +68,8 @@ def check_task(strategy: Strategy, task: str) -> None:
         "classification": ("accuracy_drop", "error_increase"),
         "regression": ("error_increase", "accuracy_drop"),
     }
-    if task == "regression" and (shares := [rule.title for rule in strategy.rules if rule.metric == "class_share"]):
-        raise _wrong(f"rule {shares[0]}: a regression answers numbers, not classes; use error_increase in its place")
+    if task == "regression" and (parts := [rule.title for rule in strategy.rules if rule.metric == "class_share"]):
+        raise _wrong(f"rule {parts[0]}: a regression answers numbers, not classes; use error_increase in its place")
     right, wrong = of_task.get(task, (None, None))
     if wrong in metrics and right not in metrics:
         raise _wrong(f"rule {wrong}: it can't be measured of a {task}; use {right} in its place, or beside it")

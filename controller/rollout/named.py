@@ -17,7 +17,7 @@ from controller.rollout.evidence import Compared, levels
 from controller.rollout.model import NAMED_METRICS, NUMBER_METRICS, Rule
 from controller.rollout.rows import ANSWERS, Flags, Numbers, Rows, class_column, metric_columns, sums_by
 
-CLASS_SHARE = Assumed(levels=0.1, differences=0.02)
+OF_A_CLASS = Assumed(levels=0.1, differences=0.02)
 """Shares of a class lie 10 points apart between devices and move by 2 by themselves."""
 LEVELS = 0.2
 """Of a number whose spread between devices is not known: their standard deviation, as a part of its size."""
@@ -112,8 +112,8 @@ def change_of(rule: Rule, found: Compared) -> Change | None:
 def sample_of(rule: Rule, found: Compared) -> Scaled | None:
     """What a rule looks at; None where a relative rule has no mean above 0 to be relative to."""
     if rule.metric == "class_share":
-        share = found.table.column(class_column(rule.name))
-        return Scaled(_sample(found, total_of(rule, found), share, share), CLASS_SHARE, 1.0)
+        part = found.table.column(class_column(rule.name))
+        return Scaled(_sample(found, total_of(rule, found), part, part), OF_A_CLASS, 1.0)
     total, value, square = (found.table.column(name) for name in metric_columns(rule.name))
     scale = _scale(rule, ~found.table.treated, total, value, square)
     if scale is None:

@@ -65,8 +65,8 @@ def shown_of(rule: Rule, past: Compared, soak_s: float) -> Shown:
         return Shown(named.MOVES * named.LEVELS, lacks="mean" if total.sum() else "name")
     usual = Shown(scaled.assumed.differences, scale=scaled.in_unit(rule))
     if rule.metric == "class_share":
-        share = float(scaled.sample.value.sum()) / max(float(total.sum()), 1.0)
-        usual = replace(usual, largest=max(share, 1 - share), lacks="" if share else "name")
+        part = float(scaled.sample.value.sum()) / max(float(total.sum()), 1.0)
+        usual = replace(usual, largest=max(part, 1 - part), lacks="" if part else "name")
     return _shown(past, soak_s, total, scaled.sample, usual=usual, spreads=scaled.assumed)
 
 

@@ -31,8 +31,8 @@ class NamedFleet:
     """Of what a device does from hour to hour, AR(1) .9, as a part of the mean."""
     times: float = 1.0
     """What the release multiplies the mean by."""
-    share: float = 0.3
-    share_moves: float = 0.0
+    part: float = 0.3
+    part_moves: float = 0.0
     """What the release adds to the share of the class "1"."""
 
 
@@ -50,12 +50,12 @@ def rows_of_fleet(fleet: NamedFleet, rule: Rule, seed: int) -> Rows:
     treated[rng.permutation(fleet.devices)[: fleet.canaries], PAST_H:] = True
     times = np.maximum(0.05, 1 + lasting + walk + day)
     means = fleet.mean * times * np.where(treated, fleet.times, 1.0)
-    shares = np.clip(fleet.share + 0.2 * (lasting + walk + day) + fleet.share_moves * treated, 0.02, 0.98)
+    parts = np.clip(fleet.part + 0.2 * (lasting + walk + day) + fleet.part_moves * treated, 0.02, 0.98)
     for device in range(fleet.devices):
         for hour in range(hours):
             values = _numbers(rng, fleet.mean, means[device, hour])
             sums = MetricSums(count=len(values), sum=float(values.sum()), squared_sum=float((values**2).sum()))
-            ones = int(rng.binomial(EACH_HOUR, shares[device, hour]))
+            ones = int(rng.binomial(EACH_HOUR, parts[device, hour]))
             where = (f"d{device}", hour * HOUR_S)
             rows.add_row(*where, Sums(metrics={"scrap_rate": sums}), treated=bool(treated[device, hour]))
             rows.add_answers(*where, {"1": ones, "0": EACH_HOUR - ones}, treated=bool(treated[device, hour]))

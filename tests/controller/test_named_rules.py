@@ -44,8 +44,8 @@ ALL = Wave(percent=100)
         (NamedFleet(times=1.6), PLAIN, "higher"),
         (NamedFleet(mean=100.0, spread=0.05, wander=0.02, times=1.25), replace(PLAIN, threshold=10.0), "higher"),
         (NamedFleet(mean=100.0, spread=0.05, wander=0.02, times=0.75), YIELD, "lower"),
-        (NamedFleet(share_moves=0.2), ONES, "more often"),
-        (NamedFleet(share_moves=-0.2), ONES, "less often"),
+        (NamedFleet(part_moves=0.2), ONES, "more often"),
+        (NamedFleet(part_moves=-0.2), ONES, "less often"),
     ],
 )
 def test_a_release_that_harms_what_people_count_is_found_within_a_day(
