@@ -211,7 +211,7 @@ def open_state(config: Config) -> State:
     world.registered, world.withdrawn = registry.registered, registry.withdrawn
     kept = config.telemetry
     telemetry = TelemetryStore(directory / "telemetry.sqlite", kept.keep_days, kept.max_mb)
-    world.past, world.measured.heard = telemetry.past, telemetry.heard()
+    world.past, world.past_shapes, world.measured.heard = telemetry.past, telemetry.shapes, telemetry.heard()
     senders.retired = world.durable.retired
     for row, why in records.unreadable.items():
         _log.error("%s cannot be read and was left aside: %s", row, why)

@@ -145,8 +145,8 @@ class SimController:
         """Begins from what is durable."""
         self._records = FleetRecords(self.tables)
         self.world = self._records.load_world(self._history.last_words, SILENT_S)
-        self.world.registered = self._registry.registered
-        self.world.past, self.world.measured.heard = self._history.past, self._history.heard()
+        self.world.registered, self.world.past = self._registry.registered, self._history.past
+        self.world.past_shapes, self.world.measured.heard = self._history.shapes, self._history.heard()
         self._passes = Passes(self.world, self._records, history=self._history, broker=self, listener=self)
         self._skipped, self._foreign = Skipped(), Foreign(lambda: self._clock.now)
         self._retained = RetainedState(

@@ -10,6 +10,7 @@ import msgspec
 
 from contract.captured import Captured
 from contract.errors import Code, WorldError
+from controller.drift.shape import Shape, shape_of
 from controller.fleet.heard import Heard
 from controller.reconcile.deeds import Deed
 from controller.reconcile.ports import Rows
@@ -122,6 +123,7 @@ class DurableHistory:
         self.verdicts: list[VerdictPoint] = []
         """Points of the series of all rollouts, oldest first."""
         self._measured: dict[tuple[str, int, int, str, int], tuple[float, Sums]] = {}
+        self._shapes: dict[tuple[str, int, int, str, int], tuple[float, Shape]] = {}
         self._counted: set[tuple[str, int, int, str, int]] = set()
         self.deeds: list[Deed] = []
         """What the controller did of its own accord, oldest first."""
@@ -158,6 +160,8 @@ class DurableHistory:
             row = self._measured.setdefault(key, (float(each.start), Sums()))
             if key not in self._counted:
                 self._measured[key] = (row[0], row[1].plus(interval))
+                shape = self._shapes.get(key, (0.0, Shape()))[1].plus(shape_of(interval))
+                self._shapes[key] = (row[0], shape)
         self._counted.update(self._measured)
         self.verdicts += verdicts
 
@@ -166,6 +170,12 @@ class DurableHistory:
         for (device, _, _, named, release), (start, sums) in self._measured.items():
             if named == model and start >= since:
                 yield device, release, start, sums
+
+    def shapes(self, model: str, since: float) -> Iterable[tuple[str, int, float, Shape]]:
+        """(device, release, start, shape) of a model since a moment."""
+        for (device, _, _, named, release), (start, shape) in self._shapes.items():
+            if named == model and start >= since:
+                yield device, release, start, shape
 
     def heard(self) -> dict[str, Heard]:
         """Which telemetry messages are durable."""

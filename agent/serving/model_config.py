@@ -11,6 +11,9 @@ from contract.manifest import Manifest, Tensor
 MAX_BATCH = 1024
 """Rows that are named as the most of one request. More are answered: perf_analyzer asks for no more than is named."""
 BACKEND, PLATFORM = "onnxruntime", "onnxruntime_onnx"
+MISSING_TEXT = "edgeward.missing_text"
+"""Begins the name of the parameter that says which text stands for a missing one in a column: binary tensors have no
+`null`, so a client writes this text in its place."""
 _TYPES = {"BYTES": "TYPE_STRING"}
 
 
@@ -28,7 +31,7 @@ def model_config(model: str, manifest: Manifest) -> dict[str, Any]:
         "output": [_told(tensor, batched=batched) for tensor in manifest.outputs],
         "instance_group": [{"name": model, "kind": "KIND_CPU", "count": 1}],
         "model_transaction_policy": {"decoupled": False},
-        "parameters": {},
+        "parameters": {f"{MISSING_TEXT}.{column}": {"string_value": text} for column, text in manifest.missing_text},
     }
 
 

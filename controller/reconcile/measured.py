@@ -3,9 +3,13 @@
 Decides how far back a rollout looks, and which rows are its release's. Refuses to know where telemetry is kept.
 """
 
+from collections.abc import Iterable
+
+from controller.drift.shape import Shape
 from controller.reconcile.world import World, members_of
 from controller.rollout.facts import BUCKET_S
 from controller.rollout.model import JUDGED, Rollout
+from controller.rollout.named import asks_for_answers, rows_for
 from controller.rollout.rows import Rows
 
 HISTORY_S = 2 * 86_400.0
@@ -16,16 +20,19 @@ def rows_of(world: World, rollout: Rollout) -> Rows:
     """The rows of a rollout. When they are asked for first they are read from the store, after a restart too."""
     known = world.measured.rows.get(rollout.id)
     if known is None:
-        known = world.measured.rows[rollout.id] = _from_store(world, rollout)
+        known = world.measured.rows[rollout.id] = stored_rows(world, rollout)
     return known
 
 
 def fleet_rows(world: World, rollout: Rollout, now: float) -> Rows:
     """What the members of a rollout that has not begun have measured in the newest `HISTORY_S`, whatever ran."""
-    rows, members = Rows(), {member.device for member in rollout.members}
+    rows, members = rows_for(rollout.strategy.rules), {member.device for member in rollout.members}
     for device, _, start, sums in world.past(rollout.model, now - HISTORY_S):
         if device in members:
             rows.add_row(device, start, sums, treated=False)
+    for device, _, start, shape in _answers(world, rollout, now - HISTORY_S):
+        if device in members:
+            rows.add_answers(device, start, shape.predictions, treated=False)
     return rows
 
 
@@ -35,14 +42,23 @@ def marks_of(rollout: Rollout) -> tuple[float, float]:
     return began, since
 
 
-def _from_store(world: World, rollout: Rollout) -> Rows:
-    """Rows that belong to a rollout."""
-    rows, members = Rows(), members_of(world, rollout)
+def stored_rows(world: World, rollout: Rollout) -> Rows:
+    """Rows that belong to a rollout, read from the store."""
+    rows, members = rows_for(rollout.strategy.rules), members_of(world, rollout)
     for device, release, start, sums in world.past(rollout.model, rollout.began_at - HISTORY_S):
         treated = release == rollout.release
         if device in members and belongs(rollout, start, treated=treated):
             rows.add_row(device, start, sums, treated=treated)
+    for device, release, start, shape in _answers(world, rollout, rollout.began_at - HISTORY_S):
+        treated = release == rollout.release
+        if device in members and belongs(rollout, start, treated=treated):
+            rows.add_answers(device, start, shape.predictions, treated=treated)
     return rows
+
+
+def _answers(world: World, rollout: Rollout, since: float) -> Iterable[tuple[str, int, float, Shape]]:
+    """Stored shapes of the rollout's model, read only where a rule asks for a class."""
+    return world.past_shapes(rollout.model, since) if asks_for_answers(rollout.strategy.rules) else ()
 
 
 def belongs(rollout: Rollout, start: float, *, treated: bool) -> bool:

@@ -5,18 +5,20 @@ happens after the start.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from msgspec.structs import replace
 
 from contract.errors import BadInput, Code
 from contract.interface import interface_change
 from contract.manifest import Manifest
+from contract.messages import ModelInterval
 from contract.wire import Message
 from controller.fleet.fit import forms_of
 from controller.fleet.selection import select
 from controller.fleet.twin import Twin
-from controller.reconcile.measured import fleet_rows
+from controller.reconcile.measured import HISTORY_S, fleet_rows
 from controller.reconcile.membership import confirmed_versions, facts_of, fitted, why_no_way_back
 from controller.reconcile.offers import delivery_for
 from controller.reconcile.world import World
@@ -26,10 +28,10 @@ from controller.rollout.endings import named
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import DEVICE_METRICS, Member, Metric, Rollout, Rule, Strategy
 from controller.rollout.plan import expand, plan_members
-from controller.rollout.power import COUNTED, Shown, judged_for_s, past_of, power_of, shown_by, why_it_cannot_trip
+from controller.rollout.power import Shown, count_in, judged_for_s, past_of, power_of, shown_of, why_it_cannot_trip
 from controller.rollout.progress import offering_s
 from controller.rollout.schedule import ALWAYS, Schedule, check_schedule
-from controller.rollout.words import devices_of
+from controller.rollout.words import devices_of, span
 
 
 class WavePreview(Message, frozen=True):
@@ -177,7 +179,7 @@ def _warnings(world: World, rollout: Rollout, facts: Mapping[str, DeviceFact]) -
     """A trial that nobody asks anything, and devices that are not there."""
     first = [member for member in rollout.members if member.wave == 0]
     told = any(each.device in world.measured.traffic for each in first)
-    if told and not _samples_per_s(world, rollout, "error_ratio"):
+    if told and not _samples_per_s(world, rollout, lambda interval: interval.inferences):
         needed = int(rollout.strategy.trial.min_samples)
         so = f"a trial needs {needed} before it can pass" if needed else "rules about inferences can say nothing"
         yield f"no device of the first wave gets requests for {rollout.model} now: {so}"
@@ -219,19 +221,40 @@ def _wave_s(rollout: Rollout, wave: int) -> float:
 def _power(world: World, rollout: Rollout, now: float) -> Iterable[str]:
     for rule, first, beside, shown in _measured_rules(world, rollout, now):
         if shown is None:
-            yield f"{rule.metric}: {_of_devices(rule, first)}"
+            yield f"{rule.title}: {_of_devices(rule, first)}"
         else:
             tests = len({member.stratum for member in rollout.members}) if rule.scope == "stratum" else 1
             collects_s = judged_for_s(rule, _soak_s(rollout))
-            yield f"{rule.metric}: {power_of(rule, first, beside, collects_s, shown=shown, tests=tests)}"
+            yield f"{rule.title}: {power_of(rule, first, beside, collects_s, shown=shown, tests=tests)}"
 
 
 def refuse_powerless(world: World, rollout: Rollout, now: float) -> None:
-    """BadInput `strategy_invalid` for a rule that not even the worst release could trip on this fleet."""
+    """BadInput `strategy_invalid` for a rule that not even the worst release could trip on this fleet, or whose name
+    nobody knows."""
     for rule, first, beside, shown in _measured_rules(world, rollout, now):
         collects_s = judged_for_s(rule, _soak_s(rollout))
         if shown is not None and (words := why_it_cannot_trip(rule, first, beside, collects_s, shown=shown)):
             raise BadInput(Code.STRATEGY_INVALID, words)
+        if shown is not None and shown.lacks == "mean":
+            words = f'rule {rule.title}: the mean of {rule.name} is not above 0 here: set change = "absolute"'
+            raise BadInput(Code.STRATEGY_INVALID, words)
+        if shown is not None and shown.lacks and rule.on_missing == "wait":
+            raise BadInput(Code.STRATEGY_INVALID, _unknown(world, rollout, rule))
+
+
+def _unknown(world: World, rollout: Rollout, rule: Rule) -> str:
+    """Why a rule with a name would wait for ever, and which names there are."""
+    if rule.metric == "class_share":
+        of_model = (answers for (model, _), answers in world.measured.predictions.items() if model == rollout.model)
+        what, known = f'answered "{rule.name}"', {name for answers in of_model for name in answers}
+    else:
+        sums = (each for (_, model, _), each in world.measured.totals.items() if model == rollout.model)
+        what, known = f"reported a number named {rule.name}", {name for each in sums for name in each.metrics}
+    names = f"known are {named(sorted(known))}" if known else "nothing of the kind is known of them"
+    return (
+        f"rule {rule.title}: no device of this rollout has {what} in the newest {span(HISTORY_S)}, and {names}; "
+        'correct the name, or set on_missing = "skip" if it comes later'
+    )
 
 
 def _measured_rules(world: World, rollout: Rollout, now: float) -> Iterable[tuple[Rule, int, int, Shown | None]]:
@@ -245,9 +268,9 @@ def _measured_rules(world: World, rollout: Rollout, now: float) -> Iterable[tupl
             continue
         if past is None:
             past = past_of(fleet_rows(world, rollout, now).table(), kinds)
-        shown = shown_by(rule.metric, past, judged_for_s(rule, _soak_s(rollout)))
+        shown = shown_of(rule, past, judged_for_s(rule, _soak_s(rollout)))
         if not shown.per_hour:
-            shown = replace(shown, per_hour=3600.0 * _samples_per_s(world, rollout, rule.metric))
+            shown = replace(shown, per_hour=3600.0 * _samples_per_s(world, rollout, partial(count_in, rule)))
         yield rule, first, beside, shown
 
 
@@ -269,11 +292,10 @@ def _soak_s(rollout: Rollout) -> float:
     return float(rollout.strategy.trial.soak_s) + rollout.strategy.waves[0].soak_s
 
 
-def _samples_per_s(world: World, rollout: Rollout, metric: Metric) -> float:
-    """Samples of a metric from one device of the first wave in a second, by their newest telemetry."""
+def _samples_per_s(world: World, rollout: Rollout, count: Callable[[ModelInterval], int]) -> float:
+    """Samples, as `count` finds them, from one device of the first wave in a second, by their newest telemetry."""
     rates: list[float] = [
-        sum(getattr(each, COUNTED[metric]) for each in known.newest.intervals if each.model == rollout.model)
-        / known.newest.interval_s
+        sum(count(each) for each in known.newest.intervals if each.model == rollout.model) / known.newest.interval_s
         for member in rollout.members
         if member.wave == 0 and (known := world.measured.traffic.get(member.device)) and known.newest.interval_s > 0
     ]

@@ -12,6 +12,7 @@ from contract.captured import Captured
 from contract.desired import Delivery
 from contract.messages import Heartbeat, Presence, Report, Telemetry, VersionRef
 from contract.wire import Said
+from controller.drift.shape import Shape
 from controller.fleet.heard import Heard
 from controller.fleet.neighbours import NeighboursByLabel
 from controller.fleet.roster import Roster
@@ -38,9 +39,16 @@ class Retired(Said, frozen=True):
 PastRows = Callable[[str, float], Iterable[tuple[str, int, float, Sums]]]
 """From the store of telemetry: (device, release, start, sums) of a model since a moment."""
 
+PastShapes = Callable[[str, float], Iterable[tuple[str, int, float, Shape]]]
+
 
 def no_past(_model: str, _since: float) -> Iterable[tuple[str, int, float, Sums]]:
     """The past of a fleet whose telemetry nobody keeps."""
+    return ()
+
+
+def no_shapes(_model: str, _since: float) -> Iterable[tuple[str, int, float, Shape]]:
+    """What such a fleet has answered."""
     return ()
 
 
@@ -142,6 +150,8 @@ class World:
     """device -> what the worst alert that fires about it says: its health is `attention` then, with these words"""
     past: PastRows = no_past
     """What devices measured before this controller started."""
+    past_shapes: PastShapes = no_shapes
+    """What they answered, which lies apart: by rollout that asks for a class."""
     durable: Durable = field(default_factory=Durable)
     measured: Measured = field(default_factory=Measured)
     caches: Caches = field(default_factory=Caches)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from controller.rollout import evidence
+from controller.rollout import evidence, named
 from controller.rollout.by_device import Effect, could_be_chance
 from controller.rollout.evidence import Compared
 from controller.rollout.facts import BUCKET_S
@@ -119,12 +119,12 @@ def _devices(rule: Rule, counts: Counts) -> RuleVerdict:
     detail = f"{hits} of {decided} decided devices {words}, {rule.threshold:.0%} allowed"
     figures = _figures_of_devices(rule, hits, decided, counts.pending)
     if hits and hits > rule.threshold * (decided + counts.pending):  # whatever becomes of the pending ones
-        return RuleVerdict(rule.metric, "fail", detail, figures=figures)
+        return RuleVerdict(rule.title, "fail", detail, figures=figures)
     if decided < rule.min_samples:
         words = f"{decided} decided devices, {rule.min_samples} needed"
-        return RuleVerdict(rule.metric, "inconclusive", words, figures=figures)
+        return RuleVerdict(rule.title, "inconclusive", words, figures=figures)
     word: Word = "fail" if hits > rule.threshold * decided else "pass"
-    return RuleVerdict(rule.metric, word, detail, figures=figures)
+    return RuleVerdict(rule.title, word, detail, figures=figures)
 
 
 def _figures_of_devices(rule: Rule, hits: int, decided: int, pending: int) -> Figures | None:
@@ -153,13 +153,13 @@ def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
     if effect is None:
         alone = _figures(rule, evidence.error_level(found.found), found.strata, "ratio")
         words = f"{said}, {rule.threshold:.2%} allowed"
-        return RuleVerdict(rule.metric, "fail" if beyond else "pass", words, figures=alone)
+        return RuleVerdict(rule.title, "fail" if beyond else "pass", words, figures=alone)
     sides = evidence.levels(evidence.failure_sample(found.found))
     figures = _figures(rule, effect, found.strata, "ratio", sides=sides)
     chance = not beyond or could_be_chance(effect, rule.threshold, evidence.FALSE_ALARM)
     word = word_of(rule, figures, could_be_chance=chance)
     words = f"{said}; {figures.value:+.2%} {_spans(figures)} {_beside(effect)}, {rule.threshold:.2%} allowed"
-    return RuleVerdict(rule.metric, word, words, figures=figures)
+    return RuleVerdict(rule.title, word, words, figures=figures)
 
 
 def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:
@@ -171,10 +171,10 @@ def _accuracy(rule: Rule, found: Evidence) -> RuleVerdict:
     sides = (None if wrong[0] is None else 1 - wrong[0], None if wrong[1] is None else 1 - wrong[1])
     figures = _figures(rule, effect, found.strata, "ratio", sides=sides)
     is_cost = figures.value >= 0
-    ends = (figures.low, figures.high) if is_cost else (-figures.high, -figures.low)
+    size, ends = _in_direction(figures)
     spans, says = f"[{ends[0] * 100:.1f}, {ends[1] * 100:.1f}]", "costs" if is_cost else "gains"
     detail = (
-        f"{says} {abs(figures.value) * 100:.1f} points of accuracy {spans} {_beside(effect)} "
+        f"{says} {size * 100:.1f} points of accuracy {spans} {_beside(effect)} "
         f"({effect.samples} against {effect.samples_beside} labelled), {rule.threshold * 100:.1f} points allowed"
     )
     return _compared(rule, effect, figures, detail)
@@ -219,14 +219,73 @@ def _agreement(rule: Rule, found: Evidence) -> RuleVerdict:
         f"{figures.value:.1%} {_spans(figures)} of {effect.samples} answers of both versions agree on "
         f"{devices_of(effect.devices)}, {rule.threshold:.1%} asked for"
     )
-    return RuleVerdict(rule.metric, word_of(rule, figures, could_be_chance=False), detail, figures=figures)
+    return RuleVerdict(rule.title, word_of(rule, figures, could_be_chance=False), detail, figures=figures)
 
 
-def _compared(rule: Rule, effect: Effect, figures: Figures, detail: str) -> RuleVerdict:
+def _number(rule: Rule, found: Evidence) -> RuleVerdict:
+    if named.has_no_mean(rule, found.found):
+        words = f'the mean of {rule.name} without the release is not above 0: set change = "absolute"'
+        return RuleVerdict(rule.title, "inconclusive", words)
+    change = named.change_of(rule, found.found)
+    if missing := _missing_sides(
+        rule, None if change is None else change.effect, f"numbers named {rule.name} on either side at the same time"
+    ):
+        return missing
+    assert change is not None
+    absolute = named.is_absolute(rule)
+    figures = _figures_of_change(rule, change, found.strata, "number" if absolute else "fraction")
+    form = ".4g" if absolute else ".1%"
+    size, ends = _in_direction(figures)
+    harm, other = ("higher", "lower") if rule.metric == "metric_increase" else ("lower", "higher")
+    detail = (
+        f"{rule.name} is {size:{form}} {harm if figures.value >= 0 else other} [{ends[0]:{form}}, {ends[1]:{form}}] "
+        f"{_beside(change.effect)} ({change.effect.samples} against {change.effect.samples_beside} reported), "
+        f"{rule.threshold:{form}} {harm} allowed"
+    )
+    return _compared(rule, change.effect, figures, detail, change.scale)
+
+
+def _class_part(rule: Rule, found: Evidence) -> RuleVerdict:
+    change = named.change_of(rule, found.found)
+    if missing := _missing_sides(
+        rule, None if change is None else change.effect, "answers on either side at the same time"
+    ):
+        return missing
+    assert change is not None
+    figures = _figures_of_change(rule, change, found.strata, "ratio")
+    spans = f"[{figures.low * 100:.1f}, {figures.high * 100:.1f}]"
+    detail = (
+        f'answers "{rule.name}" {figures.value * 100:.1f} points {"more" if change.is_up else "less"} often {spans} '
+        f"{_beside(change.effect)} ({change.effect.samples} against {change.effect.samples_beside} answers), "
+        f"{rule.threshold * 100:.1f} points either way allowed"
+    )
+    return _compared(rule, change.effect, figures, detail)
+
+
+def _figures_of_change(rule: Rule, change: named.Change, strata: int, unit: Unit) -> Figures:
+    return _figures(
+        rule,
+        change.effect,
+        strata * named.directions(rule),
+        unit,
+        lambda value: value * change.scale,
+        sides=(change.release, change.beside),
+        scale=change.scale,
+    )
+
+
+def _in_direction(figures: Figures) -> tuple[float, tuple[float, float]]:
+    """(size of a change, the ends of its interval as the change points)."""
+    if figures.value >= 0:
+        return figures.value, (figures.low, figures.high)
+    return -figures.value, (-figures.high, -figures.low)
+
+
+def _compared(rule: Rule, effect: Effect, figures: Figures, detail: str, scale: float = 1.0) -> RuleVerdict:
     beyond = figures.low > figures.limit
-    chance = beyond and could_be_chance(effect, evidence.limit_of(rule), evidence.FALSE_ALARM)
+    chance = beyond and could_be_chance(effect, evidence.limit_of(rule) / scale, evidence.FALSE_ALARM)
     words = f"{detail}; a random choice of as many devices shows as much" if chance else detail
-    return RuleVerdict(rule.metric, word_of(rule, figures, could_be_chance=chance), words, figures=figures)
+    return RuleVerdict(rule.title, word_of(rule, figures, could_be_chance=chance), words, figures=figures)
 
 
 def _figures(
@@ -237,11 +296,12 @@ def _figures(
     shown: Callable[[float], float] = lambda value: value,
     *,
     sides: tuple[float | None, float | None] = (None, None),
+    scale: float = 1.0,
 ) -> Figures:
     """The numbers of an effect in the unit of the rule; `sides` are the levels of the release and of what it is
-    compared with."""
+    compared with; `scale`: the unit of the rule's threshold in that of the effect."""
     low, high = evidence.interval_of(effect, strata)
-    finds = evidence.limit_of(rule) + evidence.detectable(effect.variance, effect.degrees, strata)
+    finds = evidence.limit_of(rule) / scale + evidence.detectable(effect.variance, effect.degrees, strata)
     ends = sorted((_shown(shown, low), _shown(shown, high)))
     return Figures(
         value=_shown(shown, effect.value),
@@ -285,8 +345,8 @@ def _missing(rule: Rule, count: int, what: str) -> RuleVerdict | None:
     if count >= rule.min_samples:
         return None
     if count == 0 and rule.on_missing == "skip":
-        return RuleVerdict(rule.metric, "no_data", f"skipped: no {what}")
-    return RuleVerdict(rule.metric, "inconclusive", f"{count} {what}, {rule.min_samples} needed")
+        return RuleVerdict(rule.title, "no_data", f"skipped: no {what}")
+    return RuleVerdict(rule.title, "inconclusive", f"{count} {what}, {rule.min_samples} needed")
 
 
 _MEASURED: dict[Metric, Callable[[Rule, Evidence], RuleVerdict]] = {
@@ -295,4 +355,7 @@ _MEASURED: dict[Metric, Callable[[Rule, Evidence], RuleVerdict]] = {
     "error_increase": _error_increase,
     "latency_ratio_p95": _latency,
     "agreement": _agreement,
+    "metric_increase": _number,
+    "metric_decrease": _number,
+    "class_share": _class_part,
 }

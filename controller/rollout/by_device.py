@@ -68,6 +68,8 @@ class Sample:
     """Shape (D,): when the release was first seen on a device; infinity for never."""
     relative: bool
     """Whether effects are logarithms of ratios, or plain differences."""
+    usual_variance: float | None = None
+    """Of numbers that are neither hits nor errors: the variance of one within a device."""
 
     @property
     def is_own(self) -> Flags:
@@ -78,6 +80,12 @@ class Sample:
     def is_beside(self) -> Flags:
         """Rows of another version that ran beside the release on the same device."""
         return ~self.treated & ~self.is_own
+
+    def noise(self, total: Numbers, value: Numbers, square: Numbers) -> Numbers:
+        """Variance of plain means by noise alone."""
+        if self.usual_variance is None:
+            return hit_noise(total, value)
+        return number_noise(total, value, square, self.usual_variance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +275,7 @@ def _levels(sample: Sample, rows: Flags, usual: Numbers) -> tuple[Numbers, Numbe
         noise = relative_noise(total, value, square)
     else:
         found = (value - expected) / few
-        noise = hit_noise(total, value)
+        noise = sample.noise(total, value, square)
     there = total > 0
     return np.where(there, found, 0.0), np.where(there, noise, math.inf), total
 
@@ -276,6 +284,13 @@ def hit_noise(total: Numbers, hits: Numbers) -> Numbers:
     """Variance of ratios of samples, each of one with a hit and a miss more: few samples never look certain."""
     smooth = (hits + 1) / (total + 2)
     return np.asarray(smooth * (1 - smooth) / np.maximum(total, 1))
+
+
+def number_noise(total: Numbers, value: Numbers, square: Numbers, usual: float) -> Numbers:
+    """Variance of means of numbers, from their own squares with `PRIOR_DEGREES` of the usual variance of one."""
+    own = np.maximum(0.0, square - value**2 / np.maximum(total, 1))
+    degrees = np.maximum(total - 1, 0) + PRIOR_DEGREES
+    return np.asarray((own + PRIOR_DEGREES * usual) / degrees / np.maximum(total, 1))
 
 
 def relative_noise(total: Numbers, value: Numbers, square: Numbers) -> Numbers:
@@ -371,7 +386,7 @@ def _pairs(sample: Sample, device: Places, weight: Numbers, ours: list[Numbers],
         scale = np.maximum(np.minimum(*means), _SMALLEST) ** 2
         found = _log_ratio(*means)
     else:
-        noise = weight**2 * (hit_noise(ours[0], ours[1]) + hit_noise(theirs[0], theirs[1]))
+        noise = weight**2 * (sample.noise(*ours) + sample.noise(*theirs))
         scale = np.ones(devices)
         found = means[0] - means[1]
     variance = sums_by(device, noise, devices) / np.maximum(weights, _SMALLEST) ** 2 / scale

@@ -9,7 +9,16 @@ from itertools import pairwise
 
 from contract.errors import BadInput, Code
 from contract.maintenance import parse_hours
-from controller.rollout.model import DEVICE_METRICS, Member, Metric, Rule, Strategy, Wave
+from controller.rollout.model import (
+    DEVICE_METRICS,
+    NAMED_METRICS,
+    NUMBER_METRICS,
+    Member,
+    Metric,
+    Rule,
+    Strategy,
+    Wave,
+)
 
 
 def check_strategy(strategy: Strategy) -> None:
@@ -34,8 +43,22 @@ def check_strategy(strategy: Strategy) -> None:
             raise _wrong(f'rule {rule.metric}: on_fail = "roll_back_stratum" needs scope = "stratum"')
         if rule.metric == "agreement" and "shadow" not in modes and not strategy.trial.reverse_share:
             raise _wrong("rule agreement: no wave is a shadow and trial.reverse_share is 0, so nothing is compared")
+        _check_name(rule)
     for hours in strategy.trial.maintenance:
         parse_hours(hours)
+
+
+def _check_name(rule: Rule) -> None:
+    """BadInput `strategy_invalid` for a rule whose name is missing or read by nobody, or that could never fail."""
+    if (rule.metric in NAMED_METRICS) != bool(rule.name):
+        what = "the answer" if rule.metric == "class_share" else "the number that applications report"
+        needs = f'needs name = "...", {what}' if rule.metric in NAMED_METRICS else "has no name"
+        raise _wrong(f"rule {rule.title}: {rule.metric} {needs}")
+    if rule.change == "absolute" and rule.metric not in NUMBER_METRICS:
+        raise _wrong(f'rule {rule.title}: change = "absolute" is for metric_increase and metric_decrease alone')
+    falls = rule.metric == "metric_decrease" and rule.change == "relative"
+    if (falls or rule.metric == "class_share") and rule.threshold >= 1.0:
+        raise _wrong(f"rule {rule.title} allows {rule.threshold:.0%}: it can never fail; set a threshold below 1")
 
 
 def check_task(strategy: Strategy, task: str) -> None:
@@ -45,6 +68,8 @@ def check_task(strategy: Strategy, task: str) -> None:
         "classification": ("accuracy_drop", "error_increase"),
         "regression": ("error_increase", "accuracy_drop"),
     }
+    if task == "regression" and (parts := [rule.title for rule in strategy.rules if rule.metric == "class_share"]):
+        raise _wrong(f"rule {parts[0]}: a regression answers numbers, not classes; use error_increase in its place")
     right, wrong = of_task.get(task, (None, None))
     if wrong in metrics and right not in metrics:
         raise _wrong(f"rule {wrong}: it can't be measured of a {task}; use {right} in its place, or beside it")

@@ -1,4 +1,4 @@
-"""Late labels of captured inferences, as evidence about a rollout that may have ended.
+"""Late labels of captured inferences and late numbers, as evidence about a rollout that may have ended.
 
 Decides which rows count: only rows that were sampled, because rows that were captured as difficult do not represent the
 others. Refuses to know where rows are kept.
@@ -12,11 +12,12 @@ from contract.captured import CapturedRow
 from contract.labels import LARGEST, Answer, Unusable, same_label, settle_label
 from controller.rollout.analysis import judge_all
 from controller.rollout.facts import Sums
-from controller.rollout.model import Rollout
+from controller.rollout.model import NAMED_METRICS, Metric, Rollout
+from controller.rollout.outcome import MemberOutcome
 from controller.rollout.rows import Rows
 from controller.rollout.verdict import RuleVerdict
 
-LABEL_METRICS = frozenset({"accuracy_drop", "error_increase"})
+LABEL_METRICS: frozenset[Metric] = frozenset({"accuracy_drop", "error_increase"})
 
 STRETCH_S = 3600.0
 """Length in seconds of the interval in which two sides are compared. Sampled rows are few, so it is an hour."""
@@ -24,12 +25,24 @@ STRETCH_S = 3600.0
 
 def judge_late(rollout: Rollout, rows: Iterable[tuple[str, CapturedRow]]) -> tuple[RuleVerdict, ...]:
     """What the rollout's own rules about labels say of (device, row) with labels; stopped strata are left out."""
-    rules = tuple(rule for rule in rollout.strategy.rules if rule.metric in LABEL_METRICS)
-    strategy = replace(rollout.strategy, rules=tuple(replace(rule, judged_s=0.0) for rule in rules))
-    again = replace(rollout, strategy=strategy, evidence_since=0.0)
-    members = [member.device for member in rollout.members]
-    outcomes = dict.fromkeys(members, "succeeded")
-    return judge_all(again, _rows(rollout, set(members), rows), outcomes, 0.0)  # type: ignore[arg-type]
+    members = {member.device for member in rollout.members}
+    return _judge_again(rollout, LABEL_METRICS, _rows(rollout, members, rows))
+
+
+def judge_named(rollout: Rollout, rows: Rows) -> tuple[RuleVerdict, ...]:
+    """What the rules with a name say of all that the rollout's members have sent, also after its end: an application
+    may know its numbers days later."""
+    return _judge_again(rollout, NAMED_METRICS, rows)
+
+
+def _judge_again(rollout: Rollout, metrics: Collection[Metric], rows: Rows) -> tuple[RuleVerdict, ...]:
+    """Verdicts of the rules about these metrics alone, over everything since the rollout began."""
+    rules = tuple(replace(rule, judged_s=0.0) for rule in rollout.strategy.rules if rule.metric in metrics)
+    if not rules:
+        return ()
+    again = replace(rollout, strategy=replace(rollout.strategy, rules=rules), evidence_since=0.0)
+    outcomes: dict[str, MemberOutcome] = {member.device: "succeeded" for member in rollout.members}
+    return judge_all(again, rows, outcomes, 0.0)
 
 
 def _rows(rollout: Rollout, members: Collection[str], found: Iterable[tuple[str, CapturedRow]]) -> Rows:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.desired import TrialPolicy
+from contract.messages import Short
 from contract.wire import Message, encode
 from controller.fleet.fit import Form
 from controller.rollout.schedule import ALWAYS, Schedule
@@ -21,8 +22,15 @@ Metric = Literal[
     "error_increase",
     "latency_ratio_p95",
     "agreement",
+    "metric_increase",
+    "metric_decrease",
+    "class_share",
 ]
 DEVICE_METRICS: frozenset[Metric] = frozenset({"failed_ratio", "rejected_ratio", "silent_ratio"})
+NUMBER_METRICS: frozenset[Metric] = frozenset({"metric_increase", "metric_decrease"})
+"""Of numbers that applications report by name."""
+NAMED_METRICS: frozenset[Metric] = NUMBER_METRICS | {"class_share"}
+"""Those with a `name`: an application's number, or an answer of a classifier."""
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -41,6 +49,11 @@ class Rule(Message, frozen=True):
 
     metric: Metric
     threshold: Annotated[float, msgspec.Meta(ge=0)]
+    name: Short = ""
+    """Of `metric_increase` and `metric_decrease` the number that applications report; of `class_share` the answer."""
+    change: Literal["relative", "absolute"] = "relative"
+    """How `metric_increase` and `metric_decrease` read `threshold`: as a fraction of the mean that devices without the
+    release report, which must be above 0, or in the number's own unit."""
     scope: Literal["fleet", "stratum"] = "fleet"
     """Judge all devices together, or each stratum by itself, so that one bad chip family cannot hide in an average."""
     min_samples: Annotated[int, msgspec.Meta(ge=1)] = 1
@@ -53,6 +66,11 @@ class Rule(Message, frozen=True):
     needs: Literal["no_harm_shown", "shown_harmless"] = "no_harm_shown"
     """no_harm_shown: passes with enough samples and nothing beyond the limit. shown_harmless: passes once the whole
     interval lies on the allowed side."""
+
+    @property
+    def title(self) -> str:
+        """The metric, with the name that tells two rules of it apart."""
+        return f"{self.metric} {self.name}" if self.name else self.metric
 
 
 class Wave(Message, frozen=True):

@@ -5,15 +5,18 @@ Refuses to know where the fleet's past is kept.
 """
 
 import math
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
-from controller.rollout import evidence
-from controller.rollout.by_device import PRIOR_DEGREES, Sample, movement
+from contract.messages import ModelInterval
+from controller.rollout import evidence, named
+from controller.rollout.by_device import PRIOR_DEGREES, Assumed, Sample, movement
 from controller.rollout.evidence import ASSUMED, Compared
-from controller.rollout.model import Metric, Rule
-from controller.rollout.rows import Table
+from controller.rollout.model import NAMED_METRICS, NUMBER_METRICS, Metric, Rule
+from controller.rollout.rows import Numbers, Table
 from controller.rollout.words import devices_of, span
 
 USUAL_ACCURACY = 0.9
@@ -38,6 +41,13 @@ class Shown(Struct, frozen=True):
     """Samples of one device in an hour; 0: not known."""
     noise_of_one: float = USUAL_ACCURACY * (1 - USUAL_ACCURACY)
     """Variance of one sample."""
+    scale: float = 1.0
+    """The unit of the rule's threshold in that of the effect."""
+    largest: float | None = None
+    """The largest change that there can be, where the fleet has shown that."""
+    lacks: Literal["", "name", "mean"] = ""
+    """What a rule with a name has not got in this fleet: a device that reports the number or answers the class; a mean
+    above 0 that a change could be relative to."""
 
 
 def assumed(metric: Metric) -> Shown:
@@ -46,23 +56,52 @@ def assumed(metric: Metric) -> Shown:
     return Shown(ASSUMED[metric].differences, noise_of_one=noise)
 
 
+def shown_of(rule: Rule, past: Compared, soak_s: float) -> Shown:
+    """What the fleet's own past shows of what a rule measures."""
+    if rule.metric not in NAMED_METRICS:
+        return shown_by(rule.metric, past, soak_s)
+    total, scaled = named.total_of(rule, past), named.sample_of(rule, past)
+    if scaled is None:
+        return Shown(named.MOVES * named.LEVELS, lacks="mean" if total.sum() else "name")
+    usual = Shown(scaled.assumed.differences, scale=scaled.in_unit(rule))
+    if rule.metric == "class_share":
+        part = float(scaled.sample.value.sum()) / max(float(total.sum()), 1.0)
+        usual = replace(usual, largest=max(part, 1 - part), lacks="" if part else "name")
+    return _shown(past, soak_s, total, scaled.sample, usual=usual, spreads=scaled.assumed)
+
+
+def count_in(rule: Rule, interval: ModelInterval) -> int:
+    """How many samples of what a rule measures one message holds."""
+    if rule.metric in NAMED_METRICS:
+        return named.count_in(rule, interval)
+    return int(getattr(interval, COUNTED[rule.metric]))
+
+
 def shown_by(metric: Metric, past: Compared, soak_s: float) -> Shown:
     """What the fleet's own past shows: how far its devices moved in the newest `soak_s`, without any release."""
-    table, usual = past.table, assumed(metric)
-    total = table.column(COUNTED[metric])
+    total, sample = past.table.column(COUNTED[metric]), _sample_of(metric, past)
+    return _shown(past, soak_s, total, sample, usual=assumed(metric), spreads=ASSUMED[metric])
+
+
+def _shown(
+    past: Compared, soak_s: float, total: Numbers, sample: Sample | None, *, usual: Shown, spreads: Assumed
+) -> Shown:
+    """`usual` with what rows with a `total` show in its place."""
+    table = past.table
     hours = (float(table.start.max()) - float(table.start.min())) / 3600.0 if len(table.start) else 0.0
     devices = len(np.unique(table.device[total > 0]))
     if not devices or hours <= 0:
         return usual
     per_hour = float(total.sum()) / devices / hours
-    sample = _sample_of(metric, past)
     if sample is None:
-        return Shown(usual.spread, 0, per_hour, usual.noise_of_one)
+        return replace(usual, per_hour=per_hour)
     since = float(table.start.max()) - min(soak_s, hours * 1800.0)
-    spread, seen = movement(sample, since, ASSUMED[metric])
+    spread, seen = movement(sample, since, spreads)
     ratio = float(sample.value.sum()) / max(float(sample.total.sum()), 1.0)
     noise = usual.noise_of_one if sample.relative else max(ratio * (1 - ratio), 1e-4)
-    return Shown(spread, seen, per_hour, noise)
+    if sample.usual_variance is not None:
+        noise = sample.usual_variance
+    return replace(usual, spread=spread, devices=seen, per_hour=per_hour, noise_of_one=noise)
 
 
 def power_of(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown, tests: int = 1) -> str:
@@ -71,21 +110,22 @@ def power_of(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown
     samples = int(first * per_device)
     if samples < rule.min_samples:
         return _too_few(rule, first, samples, soak_s, per_hour=shown.per_hour)
-    what = f"{devices_of(first)} against {beside} in {span(soak_s)}, {per_device:.0f} {_words(rule.metric)} each"
+    what = f"{devices_of(first)} against {beside} in {span(soak_s)}, {per_device:.0f} {_words(rule)} each"
     finds = smallest_found(rule, first, beside, samples, shown=shown, tests=tests)
-    limit = evidence.limit_of(rule)
+    limit = evidence.limit_of(rule) / shown.scale
+    moves = _in_unit(rule, shown.spread, shown.scale)
     source = (
-        f"{shown.devices} devices of this fleet have shown that they move by {_in_unit(rule, shown.spread)}"
+        f"{shown.devices} devices of this fleet have shown that they move by {moves}"
         if shown.devices
-        else f"assumed that devices move by {_in_unit(rule, shown.spread)}, until this fleet has shown it"
+        else f"assumed that devices move by {moves}, until this fleet has shown it"
     )
-    unseen = f"between {_in_unit(rule, limit)} (allowed) and that much nothing trips in this wave"
-    return f"{what}: finds {_harm(rule, finds)} with 80 %; {unseen}; {source}"
+    unseen = f"between {_in_unit(rule, limit, shown.scale)} (allowed) and that much nothing trips in this wave"
+    return f"{what}: finds {_harm(rule, finds, shown.scale)} with 80 %; {unseen}; {source}"
 
 
 def _too_few(rule: Rule, first: int, samples: int, soak_s: float, *, per_hour: float) -> str:
     """In a sentence, that too little comes in `soak_s`, and where that is known, when enough will have come."""
-    words = _words(rule.metric)
+    words = _words(rule)
     if not per_hour:
         return f"no {words} have come from these devices so far, {rule.min_samples} needed: it cannot say anything"
     wait = span(3600.0 * rule.min_samples / (first * per_hour))
@@ -103,7 +143,8 @@ def judged_for_s(rule: Rule, soak_s: float) -> float:
 
 def why_it_cannot_trip(rule: Rule, first: int, beside: int, soak_s: float, *, shown: Shown, tests: int = 1) -> str:
     """Why not even the worst release could trip a rule, in devices and hours; empty where one could."""
-    worst = {"accuracy_drop": 1.0, "agreement": 1.0}.get(rule.metric)
+    falls = rule.metric == "metric_decrease" and rule.change == "relative"
+    worst = 1.0 if falls else {"accuracy_drop": 1.0, "agreement": 1.0}.get(rule.metric, shown.largest)
     if worst is None:
         return ""
     samples = max(rule.min_samples, int(first * shown.per_hour * soak_s / 3600.0))
@@ -111,7 +152,7 @@ def why_it_cannot_trip(rule: Rule, first: int, beside: int, soak_s: float, *, sh
     if finds <= worst:
         return ""
     return (
-        f"rule {rule.metric}: {devices_of(first)} against {beside} in {span(soak_s)} find "
+        f"rule {rule.title}: {devices_of(first)} against {beside} in {span(soak_s)} find "
         f"{_harm(rule, finds)} at the least, and none can be larger than {_in_unit(rule, worst)}: it can never fail; "
         "allow less, make the first wave larger or its soak longer"
     )
@@ -123,7 +164,8 @@ def smallest_found(rule: Rule, first: int, beside: int, samples: int, *, shown: 
     others = 1.0 / beside if beside and rule.metric != "agreement" else 0.0
     variance = (shown.spread**2 + noise) * (1.0 / max(first, 1) + others)
     degrees = max(first - 1, 0) + max(beside - 1, 0) * (others > 0) + PRIOR_DEGREES
-    return evidence.limit_of(rule) + evidence.detectable(variance, degrees, tests)
+    found = evidence.detectable(variance, degrees, tests * named.directions(rule))
+    return evidence.limit_of(rule) / shown.scale + found
 
 
 def _sample_of(metric: Metric, past: Compared) -> Sample | None:
@@ -146,7 +188,9 @@ def past_of(table: Table, kinds: dict[str, str]) -> Compared:
     return Compared(table.where(known), stratum, np.full(len(table.names), math.inf))
 
 
-def _in_unit(rule: Rule, effect: float) -> str:
+def _in_unit(rule: Rule, effect: float, scale: float = 1.0) -> str:
+    if rule.metric in NUMBER_METRICS:
+        return f"{effect * scale:.4g}" if named.is_absolute(rule) else f"{effect:.1%}"
     match rule.metric:
         case "latency_ratio_p95":
             return f"{math.exp(min(effect, 50.0)):.2f} times"
@@ -156,12 +200,17 @@ def _in_unit(rule: Rule, effect: float) -> str:
             return f"{effect * 100:.1f} points"
 
 
-def _harm(rule: Rule, effect: float) -> str:
+def _harm(rule: Rule, effect: float, scale: float = 1.0) -> str:
+    if rule.metric in NAMED_METRICS:
+        word_of_change = {"metric_increase": "an increase of", "metric_decrease": "a decrease of"}
+        return f"{word_of_change.get(rule.metric, 'a change of')} {_in_unit(rule, effect, scale)}"
     word = {"latency_ratio_p95": "a time of", "error_increase": "an error larger by", "agreement": "answers apart by"}
     return f"{word.get(rule.metric, 'a harm of')} {_in_unit(rule, effect)}"
 
 
-def _words(metric: Metric) -> str:
+def _words(rule: Rule) -> str:
+    if rule.metric in NAMED_METRICS:
+        return "answers" if rule.metric == "class_share" else f"numbers named {rule.name}"
     return {"agreement": "compared answers", "accuracy_drop": "labels", "error_increase": "labels"}.get(
-        metric, "inferences"
+        rule.metric, "inferences"
     )

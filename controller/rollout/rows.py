@@ -4,7 +4,7 @@ Decides how counts are added up, and that older rows are merged by the hour. Row
 what is left equals rows of a fleet that never had it. Refuses to know what follows from counts.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.histogram import LATENCY_BUCKETS
-from contract.messages import ModelInterval
+from contract.messages import MetricSums, ModelInterval
 from controller.rollout.facts import BUCKET_S, Sums
 
 COUNTS = (
@@ -26,6 +26,8 @@ COUNTS = (
     "compared",
     "agreed",
 )
+ANSWERS = "answers"
+"""The column of all answers of a classifier, where rules ask for one of its classes."""
 HOUR_S = 3600.0
 RECENT_S = 2 * HOUR_S
 """Rows younger than this keep their minute, older ones are merged by the hour: a day of 1,000 devices is 150,000
@@ -52,15 +54,17 @@ class Table:
     treated: Flags
     """Shape (n,): whether the release answered, or whatever else ran there."""
     counts: Numbers
-    """Shape (n, len(COUNTS))."""
+    """Shape (n, len(columns))."""
     row: Places
     """Shape (n,): where a row's histogram lies in `latency`."""
     latency: Numbers
     """Shape (N, LATENCY_BUCKETS), N >= n: inferences by their time for one row."""
+    columns: tuple[str, ...] = COUNTS
+    """What each column of `counts` holds."""
 
     def column(self, name: str) -> Numbers:
-        """One of `COUNTS`, shape (n,)."""
-        return self.counts[:, COUNTS.index(name)]
+        """One of `columns`, shape (n,)."""
+        return self.counts[:, self.columns.index(name)]
 
     def where(self, wanted: Flags) -> "Table":
         """The rows that are wanted; devices keep their numbers."""
@@ -91,13 +95,21 @@ class Table:
 
 
 class Rows:
-    """Rows that grow. `table` is a view of them; what is added later may change it."""
+    """Rows that grow. `table` is a view of them; what is added later may change it.
 
-    def __init__(self) -> None:
+    `metrics`, `classes`: numbers of applications and answers of a classifier that are counted by name; of others
+    nothing is kept.
+    """
+
+    def __init__(self, metrics: Collection[str] = (), classes: Collection[str] = ()) -> None:
+        self._metrics, self._classes = tuple(metrics), tuple(classes)
+        named = [column for name in self._metrics for column in metric_columns(name)]
+        named += [ANSWERS, *(class_column(name) for name in self._classes)] if self._classes else []
+        self._columns = (*COUNTS, *named)
         self._places: dict[tuple[str, bool, float], int] = {}
         self._numbers: dict[str, int] = {}
         self._used = 0
-        self._table = _empty(_FIRST_ROWS)
+        self._table = _empty(_FIRST_ROWS, self._columns)
         self._merge_at = 0.0
 
     def __eq__(self, other: object) -> bool:
@@ -116,9 +128,28 @@ class Rows:
     def add_row(self, device: str, start: float, sums: Sums | ModelInterval, *, treated: bool) -> None:
         """Adds counts to the row that begins at `start`."""
         place = self._place(device, start, treated)
-        self._table.counts[place] += [getattr(sums, name) for name in COUNTS]
+        self._table.counts[place, : len(COUNTS)] += [getattr(sums, name) for name in COUNTS]
+        for name in self._metrics:
+            if (one := sums.metrics.get(name)) is not None:
+                self._add_metric(place, name, one)
+        if isinstance(sums, ModelInterval):
+            self._add_answers(place, sums.predictions)
         counts = sums.row_latency_counts or sums.latency_counts
         self._table.latency[place, : len(counts)] += counts
+
+    def add_answers(self, device: str, start: float, answers: Mapping[str, int], *, treated: bool) -> None:
+        """Adds answers by class to the row that begins at `start`: `Sums` do not hold them."""
+        self._add_answers(self._place(device, start, treated), answers)
+
+    def _add_metric(self, place: int, name: str, one: MetricSums) -> None:
+        first = self._columns.index(metric_columns(name)[0])
+        self._table.counts[place, first : first + 3] += (one.count, one.sum, one.squared_sum)
+
+    def _add_answers(self, place: int, answers: Mapping[str, int]) -> None:
+        if self._classes and answers:
+            first = self._columns.index(ANSWERS)
+            found = [sum(answers.values()), *(answers.get(name, 0) for name in self._classes)]
+            self._table.counts[place, first:] += found
 
     def table(self) -> Table:
         """All rows."""
@@ -189,9 +220,19 @@ class Rows:
         keys = zip(device.tolist(), table.treated.tolist(), table.start.tolist(), strict=True)
         self._places = {(used[number], treated, start): row for row, (number, treated, start) in enumerate(keys)}
         self._used = len(table.start)
-        spare = _empty(max(_FIRST_ROWS, self._used))
+        spare = _empty(max(_FIRST_ROWS, self._used), self._columns)
         own = replace(table, device=device, row=np.arange(self._used), latency=table.latency[table.row])
         self._table = _joined(own, spare)
+
+
+def metric_columns(name: str) -> tuple[str, str, str]:
+    """The columns of an application's number: how many there were, their sum, the sum of their squares."""
+    return f"metric {name} count", f"metric {name} sum", f"metric {name} squared_sum"
+
+
+def class_column(name: str) -> str:
+    """The column of the answers that are this class."""
+    return f"answers {name}"
 
 
 def sums_by(place: Places, values: Numbers, length: int) -> Numbers:
@@ -223,20 +264,21 @@ def _added(rows: Numbers, place: Places, length: int) -> Numbers:
     return found
 
 
-def _empty(length: int) -> Table:
+def _empty(length: int, columns: tuple[str, ...]) -> Table:
     return Table(
         names=(),
         device=np.zeros(length, np.int64),
         start=np.zeros(length),
         treated=np.zeros(length, bool),
-        counts=np.zeros((length, len(COUNTS))),
+        counts=np.zeros((length, len(columns))),
         row=np.zeros(length, np.int64),
         latency=np.zeros((length, LATENCY_BUCKETS)),
+        columns=columns,
     )
 
 
 def _longer(table: Table) -> Table:
-    return _joined(table, _empty(len(table.start)))
+    return _joined(table, _empty(len(table.start), table.columns))
 
 
 def _joined(first: Table, second: Table) -> Table:

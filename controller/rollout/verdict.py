@@ -7,12 +7,12 @@ from typing import Literal
 
 import msgspec
 
-from controller.rollout.model import Metric, Rule
+from controller.rollout.model import Rule
 
 Word = Literal["pass", "fail", "inconclusive", "no_data"]
 HOLDS_NOTHING_UP: frozenset[Word] = frozenset({"pass", "no_data"})
 """no_data: a rule with `on_missing = "skip"` has nothing to go by. The rollout goes on, and it reads as no pass."""
-Unit = Literal["", "ratio", "fraction", "times", "devices"]
+Unit = Literal["", "ratio", "fraction", "times", "devices", "number"]
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -24,7 +24,8 @@ class Figures(msgspec.Struct, frozen=True):
     limit: float
     unit: Unit
     """ratio: of inferences or answers. fraction: of what it was before. times: as long as before. devices: of devices
-    that have decided; the interval is what it can become with those that have not."""
+    that have decided; the interval is what it can become with those that have not. number: the unit of the
+    application's own number."""
     devices: int = 0
     """Devices with the release."""
     devices_beside: int = 0
@@ -33,7 +34,8 @@ class Figures(msgspec.Struct, frozen=True):
     """Inferences, labels or answers of the release."""
     samples_beside: int = 0
     trial: float | None = None
-    """The level of the release itself: its accuracy, mean absolute error, share of failures, or p95 in microseconds."""
+    """The level of the release itself: its accuracy, mean absolute error, share of failures or of a class, mean of an
+    application's number, or p95 in microseconds."""
     control: float | None = None
     """The same of what it is compared with, since the release was first seen; None where nothing is."""
     finds: float = 0.0
@@ -43,7 +45,8 @@ class Figures(msgspec.Struct, frozen=True):
 class RuleVerdict(msgspec.Struct, frozen=True):
     """The current verdict of one rule, for all devices or for one stratum."""
 
-    metric: Metric
+    metric: str
+    """The rule's title: its metric, with the name where it has one."""
     word: Word
     detail: str
     stratum: str = ""

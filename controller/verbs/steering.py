@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from contract.errors import BadInput, Code
 from contract.wire import Message
 from controller.clock import stamp
+from controller.reconcile.measured import stored_rows
 from controller.reconcile.membership import facts_of, is_standing
 from controller.rollout.endings import named_failures
-from controller.rollout.late import judge_late
+from controller.rollout.late import judge_late, judge_named
 from controller.rollout.model import FINAL, Rollout, Status
 from controller.rollout.outcome import FAILURES, outcome_of
 from controller.rollout.promote import promoted, why_not_promoted
@@ -162,13 +163,13 @@ def _refuse_rollback(state: State, rollout: Rollout) -> None:
 
 
 def judge_again(state: State, name: str, *, revert: bool, actor: str) -> tuple[RuleVerdict, ...]:
-    """What the accuracy rules say now that labels have come; with `revert` a rule that fails rolls it back.
+    """What rules about labels, numbers and classes say now that more has come.
 
-    BadInput as `steer`.
+    With `revert` a rule that fails rolls it back. BadInput as `steer`.
     """
     rollout = find(state, name)
     rows = state.captures.newest_of(rollout.model, rollout.began_at, MAX_LATE_ROWS)
-    verdicts = judge_late(rollout, rows)
+    verdicts = (*judge_late(rollout, rows), *judge_named(rollout, stored_rows(state.world, rollout)))
     state.journal.audit(stamp(), actor, "rollout judge", name, "; ".join(verdict.detail for verdict in verdicts)[:500])
     if revert and any(verdict.word == "fail" for verdict in verdicts):
         steer(state, name, "rollback", actor=actor)

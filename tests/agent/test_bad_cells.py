@@ -128,7 +128,17 @@ def test_a_missing_text_in_a_request_is_what_the_manifest_says() -> None:
         ]
         found = endpoint.answer(Request("POST", "/v2/models/m/infer", json.dumps({"inputs": tensors}).encode()))
         assert found.status == status, found.body
-    assert seen == ["nan"]
+        told = json.loads(endpoint.answer(Request("GET", "/v2/models/m/config")).body)["parameters"]
+        assert told == ({"edgeward.missing_text.site": {"string_value": "nan"}} if status == 200 else {})
+        if told:
+            text = told["edgeward.missing_text.site"]["string_value"].encode()
+            raw = len(text).to_bytes(4, "little") + text
+            site = {**tensors[1], "parameters": {"binary_data_size": len(raw)}}
+            del site["data"]
+            head = json.dumps({"inputs": [tensors[0], site]}).encode()
+            binary = endpoint.answer(Request("POST", "/v2/models/m/infer", head + raw, json_length=len(head)))
+            assert binary.status == 200, "a binary tensor says it by the text that is named"
+    assert seen == ["nan", "nan"]
 
 
 @pytest.mark.parametrize(

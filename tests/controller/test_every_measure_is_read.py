@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from contract.messages import MetricSums, ModelInterval, Telemetry
+from controller.rollout.model import NAMED_METRICS
 
 ROOT = Path(__file__).parents[2]
 VIEWS, FLEET, EVIDENCE = "controller/api/views.py", "controller/api/fleet_view.py", "controller/rollout/evidence.py"
+ROWS, NAMED = "controller/rollout/rows.py", "controller/rollout/named.py"
 FOLD, FACTS = "controller/reconcile/fold.py", "controller/rollout/facts.py"
 
 BREACHES, FAIRNESS = "controller/drift/breaches.py", "controller/drift/fairness.py"
@@ -33,7 +35,7 @@ READ: dict[type, dict[str, tuple[str, str]]] = {
         "squared_label_sum": (FACTS, "self.squared_label_sum -"),
         "latency_counts": (VIEWS, "sums.latency_counts"),
         "row_latency_counts": (FACTS, "return self.row_latency_counts or"),
-        "predictions": (VIEWS, "measured.predictions"),
+        "predictions": (ROWS, "sums.predictions"),
         "features": (VIEWS, "measured.distributions"),
         "outputs": (VIEWS, "measured.distributions"),
         "breaches": (BREACHES, "shape.breaches.items()"),
@@ -42,7 +44,7 @@ READ: dict[type, dict[str, tuple[str, str]]] = {
         "agreed": (EVIDENCE, '"agreed"'),
         "divergence": (VIEWS, "measured.divergences"),
         "age_s": (FOLD, "interval.age_s"),
-        "metrics": (VIEWS, "sums.metrics"),
+        "metrics": (ROWS, "sums.metrics.get(name)"),
     },
     Telemetry: {
         "protocol": ("controller/broker/inbox.py", "message.protocol"),
@@ -61,9 +63,9 @@ READ: dict[type, dict[str, tuple[str, str]]] = {
         "signature": ("contract/keys.py", "message.signature"),
     },
     MetricSums: {
-        "count": (VIEWS, "each.count"),
-        "sum": (VIEWS, "each.sum"),
-        "squared_sum": (VIEWS, "sums.squared_sum"),
+        "count": (ROWS, "one.count"),
+        "sum": (ROWS, "one.sum"),
+        "squared_sum": (ROWS, "one.squared_sum"),
     },
 }
 """Where each field ends up, and the words there that read it. Adding up is no reading: `Sums.plus` is not named."""
@@ -81,3 +83,11 @@ def test_every_field_is_listed_with_the_place_that_reads_it(kind: type) -> None:
 )
 def test_the_place_reads_it(field: str, place: str, words: str) -> None:
     assert re.search(re.escape(words), (ROOT / place).read_text()), f"{field}: {place} has no {words!r} any more"
+
+
+def test_rules_judge_numbers_of_applications_and_answers_of_classifiers() -> None:
+    """Views showed them and no rule read them: a release that made twice the scrap was confirmed."""
+    assert {rule.split("_")[0] for rule in NAMED_METRICS} == {"metric", "class"}
+    text = (ROOT / NAMED).read_text()
+    assert "metric_columns(rule.name)" in text
+    assert "class_column(rule.name)" in text

@@ -11,6 +11,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 import pytest
 
+from contract.errors import BadInput
 from controller.broker.configurations import free_port
 from controller.broker.process import start_broker
 from controller.config import BrokerConfig
@@ -38,6 +39,15 @@ def post(url: str, body: Any) -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def by_name(number: str, label: str) -> dict[str, Any]:
+    """A strategy that judges an application's number and a class."""
+    rules = [
+        {"metric": "metric_increase", "name": number, "threshold": 0.1},
+        {"metric": "class_share", "name": label, "threshold": 0.05},
+    ]
+    return {"name": "by_name", "waves": [{"percent": 100}], "rules": rules}
 
 
 def publisher(url: str) -> mqtt.Client:
@@ -97,6 +107,12 @@ def test_labels_by_http_and_mqtt_and_numbers_of_the_application_reach_the_contro
         assert shown.metrics["scrap_rate"].count == 20
         assert shown.metrics["scrap_rate"].mean == 0.25
         assert sum(shown.predictions.values()) >= 40
+        label = max(shown.predictions, key=lambda name: shown.predictions[name])
+        said = client.plan("weather", strategy=by_name("scrap_rate", label)).power
+        assert said[0].startswith("metric_increase scrap_rate: ")
+        assert said[1].startswith(f"class_share {label}: ")
+        with pytest.raises(BadInput, match=r"scarp_rate .* known are scrap_rate"):
+            client.plan("weather", strategy=by_name("scarp_rate", label))
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
         assert 'edgeward_labels_total{model_name="weather",result="counted"} 40\n' in page
         assert 'edgeward_application_metric_count{model_name="weather",name="scrap_rate"} 20\n' in page

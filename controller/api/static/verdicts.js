@@ -3,13 +3,16 @@ import { percent, plain, signed } from "./words.js";
 
 /** [factor, text of a value, text of a limit, where nothing has changed] by metric; else by unit. */
 const points = { by: 100, show: (v) => `${signed(v)}`, limit: (v) => `${v.toFixed(1)} points`, zero: 0, unit: "points" };
+const moved = { by: 100, show: (v) => v.toFixed(1), limit: (v) => `${v.toFixed(1)} points`, zero: 0, unit: "points" };
 const share = { by: 1, ticks: (v) => percent(v, v < 0.1 && v > 0 ? 1 : 0), show: (v) => percent(v, Math.abs(v) < 0.02 ? 2 : 1), limit: (v) => percent(v, v < 0.02 ? 2 : 1), unit: "share" };
 const change = { by: 1, ticks: (v) => percent(v, 0), show: (v) => `${v > 0 ? "+" : ""}${percent(v, 1)}`, limit: (v) => percent(v, 1), zero: 0, unit: "change" };
+const number = { by: 1, ticks: (v) => `${+v.toPrecision(2)}`, show: (v) => `${v > 0 ? "+" : ""}${+v.toPrecision(3)}`, limit: (v) => `${+v.toPrecision(3)}`, zero: 0, unit: "change" };
 const times = { by: 1, show: (v) => v.toFixed(2), limit: (v) => `${v.toFixed(2)} times`, zero: 1, unit: "times" };
 
 export function scaleOf(verdict) {
   if (verdict.metric === "accuracy_drop") return points;
-  return { fraction: change, times }[verdict.figures?.unit] || share;
+  if (verdict.metric.startsWith("class_share")) return moved;
+  return { fraction: change, times, number }[verdict.figures?.unit] || share;
 }
 
 /** Agreement is the only metric of which more is better. */
@@ -41,6 +44,9 @@ export function levelOf(metric) {
   if (metric === "latency_ratio_p95") return { label: "p95 for a row", show: (v) => `${(v / 1000).toFixed(2)} ms` };
   if (metric === "error_increase") return { label: "mean absolute error", show: (v) => v.toPrecision(4) };
   if (metric === "error_ratio") return { label: "failed inferences", show: (v) => percent(v, 2) };
+  const [kind, name] = metric.split(/ (.*)/s);
+  if (kind === "class_share") return { label: `share of "${name}"`, show: (v) => percent(v, 1) };
+  if (kind.startsWith("metric_")) return { label: name, show: (v) => v.toPrecision(4) };
   return { label: "accuracy", show: (v) => v.toFixed(3) };
 }
 
