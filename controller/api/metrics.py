@@ -46,7 +46,10 @@ FAMILIES = {
     "edgeward_controller_messages_dropped_total": ("counter", "Messages that were refused or dropped, by reason."),
     "edgeward_controller_retained_put_right_total": ("counter", "Times that others had retained over a topic."),
 }
-REASONS = ("malformed", "overflow", "parts", "retired", "throttled", "unsigned", "wrong_device", "wrong_name")
+REASONS = (
+    "answers_unasked", "malformed", "overflow", "parts", "retired", "throttled", "unsigned", "wrong_device",
+    "wrong_name",
+)  # fmt: skip
 """All of `Inbox.counts`: a series that is there from the start, with 0, can be alarmed on."""
 CODES_OF_DEVICES = frozenset(map(str, Code))
 """Others are what a device may have invented: a series for each would grow with the fleet."""

@@ -19,6 +19,7 @@ from contract.signatures import renewal
 from contract.trust import repository
 from controller.api.app import make_app
 from controller.config import BrokerConfig, Config, StorageConfig
+from controller.events.cloudevents import ExpiryData
 from controller.fleet.expiry import DAY_S, MARKS_DAYS, expiring, mark_of
 from controller.fleet.twin import Twin, fold_heartbeat
 from controller.registry.credentials import Credentials
@@ -44,7 +45,8 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 def told(state: State) -> list[tuple[str, str, str]]:
     """(type, subject, what) of every event that was made."""
-    return [(event.type.rpartition(".")[2], event.subject, event.data.what) for event in state.events._kept]  # type: ignore[union-attr]
+    kept = [event for event in state.events._kept if isinstance(event.data, ExpiryData)]
+    return [(event.type.rpartition(".")[2], event.subject, event.data.what) for event in kept]  # type: ignore[union-attr]
 
 
 def hear(state: State, device: str, expiries: dict[str, int]) -> None:

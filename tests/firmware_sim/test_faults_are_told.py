@@ -68,7 +68,12 @@ def test_device_show_counts_refusals_by_code_with_their_words() -> None:
         "expiries": {},
         "sensors": (),
         "sinks": (),
-        **{"health": "well", "why": "", "given_labels": {}, "note": None, "config": None, "config_said": None},
+        "health": "well",
+        "why": "",
+        "given_labels": {},
+        "note": None,
+        "config": None,
+        "config_said": None,
     }
     model = {"model": "m", "desired_release": 2, "state": None, "measured": [measured]}
     assert list(_faults(Device.read({**device, "models": [model]}))) == [
