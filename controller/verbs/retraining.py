@@ -25,7 +25,7 @@ from controller.rollout.model import person
 from controller.state import State
 from controller.trust.access import Subject
 from controller.verbs.audit import CONTROLLER
-from controller.verbs.retraining_facts import facts_of
+from controller.verbs.retraining_facts import alarms, facts_of
 
 _TABLE = "retraining"
 MAX_LOG_CHARS = 4_000
@@ -74,7 +74,7 @@ def look(state: State, now: float) -> None:
         if now >= state.retraining_look_at.get(model, 0.0):
             state.retraining_look_at[model] = now + policy.look_s
             try:
-                _decide(state, model, policy, (), now, actor=CONTROLLER)
+                _decide(state, model, policy, alarms(state, model), now, actor=CONTROLLER)
             except BadInput as error:
                 _log.debug("%s: nothing to decide yet: %s", model, error)
 
