@@ -166,12 +166,12 @@ def fail(state: State, name: str, worker: str, *, step: str, detail: str, log: s
     return _end(state, attempt, "failed", detail, time.time(), actor=actor)
 
 
-def begin_push(state: State, name: str, model: str) -> tuple[ChampionRule, int]:
-    """(what the candidate must show, the release that it must beat). BadInput `retraining_conflict`."""
+def begin_push(state: State, name: str, model: str) -> tuple[Retraining, ChampionRule]:
+    """(the attempt that runs, what its candidate must show). BadInput `retraining_conflict`."""
     attempt = _standing(state, name, "running")
     if attempt.model != model:
         raise BadInput(Code.RETRAINING_CONFLICT, f"{name} is about {attempt.model}, not {model[:64]!r}")
-    return policy_of(state, model).champion, attempt.champion
+    return attempt, policy_of(state, model).champion
 
 
 def end_push(state: State, name: str, version: Version, *, is_new: bool, training_s: float) -> Retraining:
