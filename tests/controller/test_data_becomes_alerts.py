@@ -1,6 +1,7 @@
 """What a look at a model's data finds becomes an alert, a coloured device and a proposal to train again."""
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from contract.captured import Captured, CapturedRow
 from contract.distributions import CONFIDENCE_EDGES, count, edges_of
 from contract.messages import ModelInterval, ModelState, VersionRef
+from controller import service
 from controller.alerts.defaults import RULES
 from controller.alerts.muting import Matcher
 from controller.alerts.rule import MeasureName, Rule
@@ -113,9 +115,28 @@ def test_a_planted_breach_and_a_planted_drop_of_quality_make_both_rules_that_shi
     at_once(state)
     look(state)
     found = firing(state)
-    assert found.keys() == {"DataContractBroken", "QualityDropped"}, state.data_looks["m"].quality_estimate.why  # type: ignore[union-attr]
+    assert found.keys() == {"DataContractBroken", "QualityDropped"}
     assert "320 of 1600 cells of c are out of range" in found["DataContractBroken"], "the worst column is named"
     assert "is the quality that is estimated" in found["QualityDropped"]
+
+
+def test_a_service_looks_at_data_beside_its_passes_and_its_alerts_hear_of_it(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once(state)
+    monkeypatch.setattr(service, "TEND_S", 0.01)
+
+    async def life() -> None:
+        running = service.Service(state)
+        watch = asyncio.create_task(running._watch())
+        while not state.data_looks:
+            await asyncio.sleep(0.01)
+        state.alerts.next_look = 0.0
+        await running._judge_alerts()
+        watch.cancel()
+
+    asyncio.run(asyncio.wait_for(life(), 20))
+    assert firing(state).keys() == {"DataContractBroken", "QualityDropped"}
 
 
 def test_an_alert_about_data_stays_after_a_start_until_the_data_have_been_looked_at(state: State) -> None:
@@ -124,17 +145,15 @@ def test_an_alert_about_data_stays_after_a_start_until_the_data_have_been_looked
     state.data_looks.clear()
     state.started_at = time.time() + 1
     facts = alerts.alert_facts(state)
-    kept = alerts._judged(state.alerts, replace_now(facts, 3600.0), dict(state.alerts.records.active))
+    kept = alerts._judged(
+        state.alerts, dataclasses.replace(facts, now=facts.now + 3600.0), dict(state.alerts.records.active)
+    )
     assert {each.name for each in kept.active.values()} == {"DataContractBroken", "QualityDropped"}
     state.data_looks["m"] = None
-    over = alerts._judged(state.alerts, replace_now(alerts.alert_facts(state), 3600.0), kept.active)
+    over = alerts._judged(
+        state.alerts, dataclasses.replace(alerts.alert_facts(state), now=facts.now + 3600.0), kept.active
+    )
     assert {each.state for each in over.changed} == {"resolved"}
-
-
-def replace_now(facts: Any, later_s: float) -> Any:
-    from dataclasses import replace as changed
-
-    return changed(facts, now=facts.now + later_s)
 
 
 def test_an_alert_colours_its_device_until_it_is_silenced(state: State) -> None:
