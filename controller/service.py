@@ -34,7 +34,7 @@ from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
 from controller.state import State
 from controller.telemetry.counts import Counted
-from controller.verbs import alerts, audit, certificates, data_sets, devices, erasures, policies, retraining
+from controller.verbs import alerts, audit, certificates, data_sets, devices, drift, erasures, policies, retraining
 from controller.verbs.health import tell_changes
 from controller.verbs.push import finish_interrupted
 
@@ -48,6 +48,8 @@ HANGING_S = 30.0
 """A pass that is so late leaves the alerts to the task that watches."""
 HEALTH_S = 5.0
 """Between two looks at the controller's health. With the limits of `controller.health` a fault is told in 60 s."""
+DATA_LOOK_S = 3600.0
+"""Between two looks at what models meet on devices: shapes are kept by the hour, and a look takes seconds a model."""
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -73,7 +75,7 @@ class Service:
         self._notifier = Notifier(kept.file.receiver, beside, kept.records.put_delivered)
         state.event_fares, state.notifier = self._webhooks.fares, self._notifier
         self._passes = Passes(state.world, state.records, history=_History(state), broker=self, listener=self)
-        self._looks = Background()
+        self._looks, self._data_looks = Background(), Background()
         self._tasks: list[asyncio.Task[None]] = []
         self._findings: tuple[Finding, ...] = ()
 
@@ -120,6 +122,7 @@ class Service:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._webhooks.stop()
         await self._looks.stop()
+        await self._data_looks.stop()
         await self._notifier.stop()
         await state.deliveries.stop()
         if state.bucket is not None:
@@ -258,7 +261,7 @@ class Service:
 
     async def _watch(self) -> None:
         """Tends a started broker, puts right what others retain, tells of what is wrong, also while a pass hangs."""
-        broker, judge_at = self._state.broker, 0.0
+        broker, judge_at, data_look_at = self._state.broker, 0.0, 0.0
         while True:
             await asyncio.sleep(min(TEND_S, HEALTH_S))
             try:
@@ -270,6 +273,9 @@ class Service:
                     self._state.poke()
                 if time.monotonic() >= self._state.alerts.next_look + HANGING_S:
                     self._look_at_alerts()  # a pass hangs: this task goes on
+                if time.monotonic() >= data_look_at and not self._data_looks.tasks:
+                    data_look_at = time.monotonic() + DATA_LOOK_S
+                    self._data_looks.begin(drift.look_at_all(self._state, time.time()))
                 if changed or time.monotonic() >= judge_at:
                     self._findings = tell_changes(self._state, self._findings)
                     judge_at = time.monotonic() + HEALTH_S

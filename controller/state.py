@@ -6,14 +6,13 @@ Decides what is opened, in which order, and where it lies. Refuses to know what 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.errors import BadInput, Code
 from controller.alerts.check import read_alert_file
 from controller.alerts.defaults import DEFAULTS
-from controller.alerts.facts import Signal
 from controller.alerts.records import TABLES as ALERT_TABLES
 from controller.alerts.records import AlertRecords
 from controller.alerts.state import AlertState
@@ -28,6 +27,7 @@ from controller.clock import stamp, today
 from controller.config import Config
 from controller.convert.starter import Starter
 from controller.convert.turns import Turns
+from controller.drift.report import DriftReport
 from controller.encode.deliveries import Deliveries
 from controller.events.attempts import Fare
 from controller.events.cloudevents import Events
@@ -115,8 +115,8 @@ class State:
     """Tells receivers of alerts, once the service has started it."""
     event_fares: Sequence[Fare] = ()
     """How the receivers of events fare."""
-    signals: Callable[[], Sequence[Signal]] = tuple
-    """What watching the data of models says now."""
+    data_looks: dict[str, DriftReport | None] = field(default_factory=dict)
+    """By model, the newest look at what its devices met; None where it failed. Alerts and retraining read it."""
     broker: RunningBroker | None = None
     """Once the service has started or found it."""
     links: Sequence[ControllerLink] = ()

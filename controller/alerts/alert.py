@@ -105,7 +105,8 @@ def look(rules: Iterable[Rule], facts: Facts, before: Mapping[str, Alert], idle:
 def _is_unknown_yet(alert: Alert, facts: Facts) -> bool:
     """Whether a controller that has just started cannot tell yet that an alert is over: it has heard nobody so far.
 
-    Otherwise each start would say that devices are back, and minutes later that they are gone.
+    Otherwise each start would say that devices are back, and minutes later that they are gone; an estimate from a
+    model's data is known once these have been looked at.
     """
     if alert.seen_at >= facts.started_at:
         return False
@@ -114,7 +115,7 @@ def _is_unknown_yet(alert: Alert, facts: Facts) -> bool:
         if twin is None or twin.seen_at is not None:
             return False
     elif alert.reading.of != "devices":
-        return False
+        return alert.reading.low is not None and alert.labels.get("model") not in facts.watched
     waits_s = alert.reading.limit if alert.reading.unit == "s" else 0.0
     return facts.now - facts.started_at <= facts.silent_s + waits_s
 

@@ -5,58 +5,14 @@ Decides which facts there are. Refuses to know where they come from, and clocks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 
+from controller.drift.signals import Signal
 from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
 from controller.health import Finding
 from controller.rollout.model import Rollout
-
-
-class Signal(Protocol):
-    """What watching the data of a model says about it now (`controller.drift.signals`)."""
-
-    @property
-    def model(self) -> str:
-        """The model that it is about."""
-
-    @property
-    def kind(self) -> str:
-        """What was measured: the name of a measure."""
-
-    @property
-    def value(self) -> float:
-        """The estimate."""
-
-    @property
-    def low(self) -> float:
-        """The lower end of its interval."""
-
-    @property
-    def high(self) -> float:
-        """The upper end of its interval."""
-
-    @property
-    def limit(self) -> float:
-        """The limit beyond which it is an alarm, where the rule names none."""
-
-    @property
-    def n(self) -> int:
-        """The rows that it rests on."""
-
-    @property
-    def devices(self) -> int:
-        """The devices that these rows are of."""
-
-    @property
-    def valid(self) -> bool:
-        """Whether it may be believed."""
-
-    @property
-    def why(self) -> str:
-        """Why it may be believed, or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +32,9 @@ class Facts:
     own_expiries: Mapping[str, float] = field(default_factory=dict)
     """When the controller's certificates and roles expire, in seconds since 1970."""
     signals: Sequence[Signal] = ()
+    """What the newest looks at the data of models say."""
+    watched: frozenset[str] = frozenset()
+    """Models at whose data this controller has looked since it started."""
     models: frozenset[str] = frozenset()
     """All models of the registry."""
     _faults: list[dict[str, dict[str, str]]] = field(default_factory=list)

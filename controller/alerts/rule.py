@@ -3,13 +3,15 @@
 Decides the keys and their ranges. Refuses to know what a measure reads: `measures` does. Words are Alertmanager's.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
 from contract.wire import Message
 
 Severity = Literal["critical", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""The worst first."""
 MeasureName = Literal[
     "offline_ratio",
     "unheard_s",

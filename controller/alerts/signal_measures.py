@@ -6,36 +6,46 @@ how it was estimated: `controller.drift` does that.
 
 from collections.abc import Iterator
 
-from controller.alerts.facts import Facts, Reading, Signal
+from controller.alerts.facts import Facts, Reading
 from controller.alerts.rule import Rule
+from controller.drift.signals import Kind, Signal
 
 
 def contract_breaches(rule: Rule, facts: Facts) -> Iterator[Reading]:
-    """For each model, the fraction of rows that break its data contract."""
-    for each in _of_kind(rule, facts, "contract_breach_ratio"):
+    """For each model, the column of which the largest fraction of rows breaks its data contract."""
+    worst: dict[str, Reading] = {}
+    for each, value, low, high in _of_kind(rule, facts, "contract_breach_ratio"):
         limit = each.limit if rule.above is None else rule.above
-        if each.low > limit:
-            yield _reading(each, limit, "of the rows break the data contract", f"at most {limit:.3g} of the rows do")
+        known = worst.get(each.model)
+        if limit is not None and low > limit and (known is None or value > known.value):
+            words, clears = "of the rows break the data contract", f"at most {limit:.3g} of the rows do"
+            worst[each.model] = _reading(each, (value, low, high), limit, words, clears)
+    yield from worst.values()
 
 
 def estimated_quality(rule: Rule, facts: Facts) -> Iterator[Reading]:
     """For each model, its quality as it is estimated without labels."""
-    for each in _of_kind(rule, facts, "estimated_quality"):
+    for each, value, low, high in _of_kind(rule, facts, "estimated_quality"):
         limit = each.limit if rule.below is None else rule.below
-        if each.high < limit:
-            yield _reading(
-                each, limit, "is the quality that is estimated", f"the estimate is {limit:.3g} or better again"
-            )
+        if limit is not None and high < limit:
+            words, clears = "is the quality that is estimated", f"the estimate is {limit:.3g} or better again"
+            yield _reading(each, (value, low, high), limit, words, clears)
 
 
-def _of_kind(rule: Rule, facts: Facts, kind: str) -> Iterator[Signal]:
-    asked = (each for each in facts.signals if each.kind == kind and each.valid)
-    return (each for each in asked if not rule.model or each.model == rule.model)
+def _of_kind(rule: Rule, facts: Facts, kind: Kind) -> Iterator[tuple[Signal, float, float, float]]:
+    """Signals that may be believed, with value, low and high."""
+    for each in facts.signals:
+        if each.value is None or each.low is None or each.high is None or not each.valid:
+            continue
+        if each.kind == kind and rule.model in ("", each.model):
+            yield each, each.value, each.low, each.high
 
 
-def _reading(each: Signal, limit: float, words: str, clears: str) -> Reading:
+def _reading(each: Signal, told: tuple[float, float, float], limit: float, words: str, clears: str) -> Reading:
+    value, low, high = told
+    because = f": {each.why}" if each.why else ""
     return Reading(
-        {"model": each.model}, each.value, "ratio", limit, each.n, f"rows of {each.devices} devices",
-        f"{each.model}: {each.value:.3g} [{each.low:.3g}, {each.high:.3g}] {words}: {each.why}", clears,
-        f"edgeward model drift {each.model}", each.low, each.high,
+        {"model": each.model}, value, "ratio", limit, each.n, f"rows of {each.devices} devices",
+        f"{each.model}: {value:.3g} [{low:.3g}, {high:.3g}] {words}{because}", clears,
+        f"edgeward model drift {each.model}", low, high,
     )  # fmt: skip

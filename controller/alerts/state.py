@@ -1,11 +1,17 @@
-"""What a controller keeps of its alerts between two looks. Decides nothing."""
+"""What a controller keeps of its alerts between two looks.
+
+Decides which alerts are told. Refuses to know when rules are judged, and who is told.
+"""
 
 from dataclasses import dataclass, field
 
-from controller.alerts.alert import RuleStatus
+from controller.alerts.alert import Alert, RuleStatus
 from controller.alerts.muting import Muted
 from controller.alerts.records import AlertRecords
 from controller.alerts.rule import AlertFile
+
+QUALITY = frozenset({"estimated_quality"})
+"""Measures of a model's quality: an alert of theirs proposes to train the model again."""
 
 
 @dataclass
@@ -30,3 +36,15 @@ class AlertState:
     """How long that took."""
     rule_faults: int = 0
     """How often a rule failed, since the start."""
+
+    def told(self) -> list[Alert]:
+        """Alerts that fire and are told: neither silenced nor explained by another alert."""
+        return [
+            each
+            for each in self.records.active.values()
+            if each.state == "firing" and each.fingerprint not in self.muted
+        ]
+
+    def measure_of(self, alert: Alert) -> str:
+        """The measure of an alert's rule; empty where the file has no such rule any more."""
+        return next((rule.measure for rule in self.file.rule if rule.name == alert.name), "")

@@ -20,6 +20,7 @@ PAGE_ADDRESSES = (
     "/rollouts/{rollout}",
     "/models",
     "/models/{model}",
+    "/data",
     "/devices/{device}",
     "/alerts",
     "/audit",

@@ -229,12 +229,6 @@ async def device_why(request: web.Request) -> views.WhyView:
     return views.WhyView(sentences=[item.sentence for item in items], items=tuple(items))
 
 
-async def unquarantine_device(request: web.Request) -> views.Lifted:
-    """Lifts the quarantine of every version on a device."""
-    device = request.match_info["device"]
-    return views.Lifted(devices.unquarantine(request.app[STATE], device, actor=actor_of(request)))
-
-
 _ONE = "/v1/rollouts/{rollout}"
 ROLLOUT_ROUTES = (
     Route("view", "GET", "/v1/rollouts", list_rollouts, "Rollouts, newest first", RolloutPage),
@@ -256,7 +250,4 @@ ROLLOUT_ROUTES = (
     Route("view", "GET", f"{_ONE}/compare/{{other}}", compare_rollouts, "Two side by side", RolloutComparison),
     Route("rollout", "POST", f"{_ONE}/judge", judge_rollout, "Judge it again", list[VerdictView], JudgeRequest),
     Route("view", "GET", "/v1/devices/{device}/why", device_why, "Why it runs what it runs", views.WhyView),
-    Route(
-        "rollout", "POST", "/v1/devices/{device}/unquarantine", unquarantine_device, "Lift its quarantine", views.Lifted
-    ),
 )

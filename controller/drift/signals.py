@@ -14,7 +14,8 @@ from controller.drift.fairness import Fairness
 from controller.drift.quality import QualityEstimate
 from controller.drift.what_moved import Ranked
 
-Kind = Literal["quality_estimate", "breach_rate", "fairness", "drift"]
+Kind = Literal["estimated_quality", "contract_breach_ratio", "fairness", "drift"]
+"""The first two are the names of the measures of alerts that read them."""
 ALLOWED_DROP = 0.05
 """Points of accuracy that an estimate may lie below what was usual."""
 
@@ -42,7 +43,7 @@ class Signal(msgspec.Struct, frozen=True):
         """Whether a rule without a limit of its own fires: the whole interval is on the bad side, and it is valid."""
         if not self.valid or self.limit is None or self.low is None or self.high is None:
             return False
-        return self.high < self.limit if self.kind == "quality_estimate" else self.low > self.limit
+        return self.high < self.limit if self.kind == "estimated_quality" else self.low > self.limit
 
 
 def quality_signal(model: str, found: QualityEstimate, devices: int) -> Signal:
@@ -50,7 +51,7 @@ def quality_signal(model: str, found: QualityEstimate, devices: int) -> Signal:
     limit = None if found.usual is None else found.usual - ALLOWED_DROP
     return Signal(
         model,
-        "quality_estimate",
+        "estimated_quality",
         found.value,
         found.low,
         found.high,
@@ -67,7 +68,7 @@ def breach_signals(model: str, rates: Sequence[BreachRate]) -> list[Signal]:
     return [
         Signal(
             model,
-            "breach_rate",
+            "contract_breach_ratio",
             each.rate,
             each.low,
             each.high,

@@ -99,3 +99,7 @@ class Evidence:
     never_forget_sha256: str = ""
     retrained_by: ChampionRule | None = None
     """What a version of a retraining must show; None for one that a person pushes."""
+    data_sets: tuple[str, ...] = ()
+    """`NAME@VERSION` of the data sets that the version names."""
+    lost_rows: Mapping[str, str] = field(default_factory=dict)
+    """By data set, which of its rows were deleted although the version may know them, in words."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from controller.gates.champion import judge_retrained
+from controller.gates.deleted_data import judge_deleted_data
 from controller.gates.evidence import Evidence
 from controller.gates.fairness import judge_fairness
 from controller.gates.held_out import judge_held_out
@@ -28,7 +29,7 @@ from controller.gates.verdict import GateVerdict
 Gate = Callable[[GatePolicy, Evidence], GateVerdict | None]
 GATES: tuple[Gate, ...] = (
     judge_size, judge_memory, judge_latency, judge_split, judge_held_out, judge_slices, judge_fairness,
-    judge_signature, judge_licence, judge_operators,
+    judge_signature, judge_licence, judge_operators, judge_deleted_data,
 )  # fmt: skip
 """Gates beside parity and those of the user's own. Each answers None where its policy sets no limit."""
 

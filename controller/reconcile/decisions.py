@@ -85,8 +85,7 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
     quarantined |= failed_late
     endings |= failed_endings
     deeds += told_late
-    tuned, world.caches.tuned = world.caches.tuned, set()
-    redesired |= tuned | answer_nonces(world, (device for device, _ in heard.heartbeats), now)
+    redesired |= answer_nonces(world, (device for device, _ in heard.heartbeats), now)
     redesired |= issue_reordered(world, now)
     unheard: set[str] = set()
     if now >= world.caches.sweep_at:

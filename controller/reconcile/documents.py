@@ -37,7 +37,7 @@ def reissue_documents(world: World, now: float) -> set[str]:
 
 
 def issue_reordered(world: World, now: float) -> set[str]:
-    """Issues the documents again to which an operator has added an order; the devices' names."""
+    """Issues the documents again in which an operator has changed something; the devices' names."""
     reordered, world.caches.reordered = world.caches.reordered, set()
     known = {device for device in reordered if device in world.durable.twins}
     for device in sorted(known):

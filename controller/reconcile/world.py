@@ -117,10 +117,8 @@ class Caches:
     """Devices that are new or have other labels now: a rollout may have become about them."""
     waiting: set[str] = field(default_factory=set)
     """Devices that have not acted on their document, as far as they say themselves."""
-    tuned: set[str] = field(default_factory=set)
-    """Devices whose document has another remote configuration and is not published yet."""
     reordered: set[str] = field(default_factory=set)
-    """Devices to whose document an operator has added an order: it is issued again in the next pass."""
+    """Devices in whose document an operator has changed something: it is issued again in the next pass."""
     published_at: dict[str, float] = field(default_factory=dict)
     """When a device's document was last published."""
     changed: set[str] = field(default_factory=set)
@@ -192,7 +190,7 @@ def drop_twin(world: World, device: str) -> None:
         rows.drop({device})
     world.caches.joining.discard(device)
     world.caches.waiting.discard(device)
-    world.caches.tuned.discard(device)
+    world.caches.reordered.discard(device)
     world.caches.published_at.pop(device, None)
     world.caches.changed.add(device)
 

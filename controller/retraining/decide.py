@@ -29,9 +29,15 @@ def decide(policy: RetrainingPolicy, facts: Facts, now: float) -> Decision | Non
         word=word,
         reason=reason,
         proposals=proposed,
-        detail=detail,
+        detail=detail + _cause(facts, proposed),
         weighed=weighed,
     )
+
+
+def _cause(facts: Facts, proposed: tuple[Proposal, ...]) -> str:
+    """What has moved, where quality is said to have fallen: it is the first that a person asks."""
+    fell = any(each.trigger in ("alert", "decay") for each in proposed)
+    return f"; what moved: {facts.moved}" if fell and facts.moved else ""
 
 
 def cool_down_until(policy: RetrainingPolicy, past: tuple[Retraining, ...]) -> float:

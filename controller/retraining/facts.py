@@ -36,5 +36,7 @@ class Facts:
     """Every attempt for this model that is kept, oldest first."""
     coming: int = 0
     """A release of an earlier attempt that has passed its gates and whose rollout has not ended; 0: none."""
+    moved: str = ""
+    """What has moved most in what devices meet, in words; empty: nothing that its own past does not explain."""
     asked: tuple[Proposal, ...] = field(default=())
     """What people and alerts have proposed since the last decision."""

@@ -16,9 +16,9 @@ from controller.alerts.facts import Facts, Reading
 from controller.alerts.measures import MEASURES
 from controller.alerts.muting import MAX_SILENCE_S, MAX_SILENCES, NOTHING, Matcher, Silence, muted
 from controller.alerts.routing import Due, due_messages
-from controller.alerts.rule import AlertFile
+from controller.alerts.rule import SEVERITIES, AlertFile
 from controller.alerts.shown import alert_view
-from controller.alerts.state import AlertState
+from controller.alerts.state import QUALITY, AlertState
 from controller.clock import stamp, stamp_of
 from controller.events.attempts import Fare
 from controller.events.notifier import Notifier
@@ -55,10 +55,11 @@ async def look_again(state: State, notifier: Notifier) -> None:
     alerts.records.save(result)
     alerts.muted = muted(result.active.values(), alerts.records.all_silences(), alerts.file.inhibit, facts.now)
     _tell(state, result)
-    told = (each for each in result.active.values() if each.state == "firing" and each.fingerprint not in alerts.muted)
+    _propose_soon(state, result)
+    _colour(state)
     records = alerts.records
     notifier.offer(
-        due_messages(alerts.file.receiver, told, records.resolved(), records.delivered, facts.now), facts.now
+        due_messages(alerts.file.receiver, alerts.told(), records.resolved(), records.delivered, facts.now), facts.now
     )
     alerts.looked_at, alerts.look_s = facts.now, time.monotonic() - began
     alerts.next_look = max(alerts.next_look, began + alerts.look_s / MAX_COST)
@@ -89,6 +90,26 @@ def _tell(state: State, result: Look) -> None:
     alerts.status = result.status
 
 
+def _colour(state: State) -> None:
+    """Gives each device the words of the worst alert that is told of it: its health is `attention` then.
+
+    A silence is a person's word that this is known, so a silenced alert colours no device.
+    """
+    words: dict[str, str] = {}
+    for alert in sorted(state.alerts.told(), key=lambda each: SEVERITIES.index(each.labels["severity"])):
+        if device := alert.labels.get("device"):
+            words.setdefault(device, f"alert {alert.name}: {alert.reading.detail}")
+    state.world.alerts = words
+
+
+def _propose_soon(state: State, result: Look) -> None:
+    """Lets the retraining policy of a model look in the next pass when an alert about its quality has begun to fire."""
+    for alert in result.changed:
+        if alert.state == "firing" and state.alerts.measure_of(alert) in QUALITY:
+            state.retraining_look_at.pop(alert.labels.get("model", ""), None)
+            state.poke()
+
+
 def alert_facts(state: State) -> Facts:
     """The facts of now."""
     world = state.world
@@ -101,7 +122,8 @@ def alert_facts(state: State) -> Facts:
         withdrawn=dict(world.withdrawn),
         findings=findings_of(facts_of(state)),
         own_expiries={what: end.timestamp() for what, end in own_expiries(state).items()},
-        signals=state.signals(),
+        signals=[each for found in state.data_looks.values() if found is not None for each in found.signals],
+        watched=frozenset(state.data_looks),
         models=frozenset(state.registry.models()),
     )
 
@@ -172,6 +194,7 @@ def _mute_anew(state: State) -> None:
     alerts.muted = muted(
         alerts.records.active.values(), alerts.records.all_silences(), alerts.file.inhibit, time.time()
     )
+    _colour(state)
 
 
 async def try_receiver(state: State, name: str, *, actor: str) -> Fare:

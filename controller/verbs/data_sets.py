@@ -5,7 +5,7 @@ Decides which captured rows go into a version and what is audited. Refuses to kn
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -115,6 +115,24 @@ def keep_retention(state: State) -> None:
             why = f"kept until {stamp_of(each.keep_until)}"
             state.data_sets.delete(each, at=stamp(), why=why)
             state.journal.audit(stamp(), CONTROLLER, "data expire", each.reference, f"{each.rows} rows; {why}")
+
+
+def lost_rows(state: State, references: Iterable[str], since: float | None) -> dict[str, str]:
+    """By data set, which rows it lost although somebody who read it at `since` or later may have had them, in words.
+
+    `since` None: nobody knows when it was read; then only a version of which no row is left counts. Names that this
+    controller does not know say nothing.
+    """
+    known = {each.reference: each for each in state.data_sets.all()}
+    asked = [each for each in state.erasures.all() if since is not None and each.asked_at >= since]
+    found = {}
+    for name in references:
+        mine = [each for each in asked if name in each.data_sets]
+        if name in known and not known[name].sha256:
+            found[name] = f"all rows at {known[name].deleted_at}, {known[name].deleted_why}"
+        elif mine:
+            found[name] = ", ".join(f"{each.data_sets[name]} rows by deletion {each.order.id}" for each in mine)
+    return found
 
 
 def compare(state: State, before: str, after: str) -> DataComparison:

@@ -4,6 +4,7 @@ Decides which version is meant and which releases count by the same bins. Refuse
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -31,6 +32,8 @@ MAX_ALIKE = 8
 MAX_LABELLED = 20_000
 """Newest rows with a label: two years of the label budget."""
 
+_log = logging.getLogger("edgeward.drift")
+
 
 async def look(state: State, model: str, release: int | None, now: float, days: float = 7.0) -> DriftReport:
     """What has moved since the weeks before, of one release; None: the one that most devices run.
@@ -43,6 +46,20 @@ async def look(state: State, model: str, release: int | None, now: float, days: 
     facts = _facts(state, model, release or _most_run(state, model), now, days * DAY_S)
     since, newest = since_of(now, facts.span_s), now - facts.span_s
     return await asyncio.to_thread(_read_and_judge, state, facts, since, newest)
+
+
+async def look_at_all(state: State, now: float) -> None:
+    """Looks at the data of every model, one after the other, and keeps what there is to say for alerts and retraining.
+
+    It reads weeks of the store: it is for the background, never for a pass.
+    """
+    for model in state.registry.models():
+        found = None
+        try:
+            found = await look(state, model, None, now)
+        except Exception:  # one model's data must not hide the others'
+            _log.exception("the data of %s could not be looked at", model)
+        state.data_looks[model] = found
 
 
 def _read_and_judge(state: State, facts: Facts, since: float, newest: float) -> DriftReport:

@@ -25,8 +25,9 @@ from controller.gates.judge import judge_all
 from controller.gates.own import PREFIX
 from controller.gates.policy import GatePolicy
 from controller.gates.verdict import GateVerdict
-from controller.registry.version import Version
+from controller.registry.version import Told, Version
 from controller.state import State
+from controller.verbs.data_sets import lost_rows
 from controller.verbs.versions import devices_by_release
 
 CHAMPION_ALIAS = "champion"
@@ -53,6 +54,8 @@ class Brought:
     """What a retrained version must show."""
     champion: int = 0
     """The release that it must beat; 0: the alias champion, or the newest that passed."""
+    trained_since: float | None = None
+    """When a retraining began to read its rows, in seconds since 1970; None: nobody knows."""
 
 
 def policy_of(state: State, model: str) -> GatePolicy:
@@ -78,7 +81,7 @@ def check_brought(brought: Brought) -> None:
 
 
 async def judge(
-    state: State, model: str, manifest: Manifest, converted: Converted, *, brought: Brought, licence: str, actor: str
+    state: State, model: str, manifest: Manifest, converted: Converted, *, brought: Brought, told: Told, actor: str
 ) -> tuple[GateVerdict, ...]:
     """The verdicts of all gates. BadInput `sample_missing`, `tensors_invalid`, `conversion_limit`."""
     policy = policy_of(state, model)
@@ -95,11 +98,13 @@ async def judge(
         operators=evaluation.measured.operators if evaluation else None,
         held_out=newest,
         callers=_callers(state, model),
-        licence=licence,
+        licence=told.licence,
         own=tuple(_told(each, actor) for each in brought.own),
         never_forget=fixed,
         never_forget_sha256=fixed_sha256,
         retrained_by=brought.rule,
+        data_sets=told.data_sets,
+        lost_rows=lost_rows(state, told.data_sets, brought.trained_since),
     )
     return judge_all(policy, evidence)
 

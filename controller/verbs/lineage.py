@@ -74,10 +74,16 @@ def _chain(state: State, version: Version, devices: list[str]) -> Iterable[Node]
         )
     code = lineage.code
     origin = [f"code {code.revision[:8]}{' with changes' if code.dirty else ''}"] if code else ["code not told"]
+    ran = [f"run {lineage.run}"] if lineage.run else []
     made = f"{lineage.created_by}, {lineage.created_at[:10]}"
     what = lineage.estimator or lineage.source
     yield Node(
-        id=f"run {release}", kind="run", title=what, lines=(*origin, made), release=release, key=lineage.source_sha256
+        id=f"run {release}",
+        kind="run",
+        title=what,
+        lines=(*ran, *origin, made),
+        release=release,
+        key=lineage.source_sha256,
     )
     signed = release in state.trust_metadata.signed(version.model)
     words = ("signed" if signed else "not signed", "passed its gates" if version.passed else "a gate has failed")

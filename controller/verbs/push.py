@@ -86,8 +86,8 @@ async def push(
     check_told(told)
     check_brought(brought)
     if retrained is not None:
-        rule, champion = retraining.begin_push(state, retrained.id, model)
-        brought = dataclasses.replace(brought, rule=rule, champion=champion)
+        attempt, rule = retraining.begin_push(state, retrained.id, model)
+        brought = dataclasses.replace(brought, rule=rule, champion=attempt.champion, trained_since=attempt.began_at)
     parent = _parent(state, model, told.parent)
     settings, at = state.config.convert, stamp()
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
@@ -97,9 +97,7 @@ async def push(
                 kind, raw, sample, limits, variants, rows_waived=bool(waive_rows), starter=state.starter
             )
             manifest = _manifest(state, model, converted)
-            verdicts = await gates.judge(
-                state, model, manifest, converted, brought=brought, licence=told.licence, actor=actor
-            )
+            verdicts = await gates.judge(state, model, manifest, converted, brought=brought, told=told, actor=actor)
         digests = [await asyncio.to_thread(_digest, each) for each in (raw, sample)]
     except asyncio.CancelledError:
         state.journal.audit(stamp(), actor, "push cancel", model, "whoever pushed has gone: nothing was registered")

@@ -25,7 +25,7 @@ from controller.rollout.model import person
 from controller.state import State
 from controller.trust.access import Subject
 from controller.verbs.audit import CONTROLLER
-from controller.verbs.retraining_facts import facts_of
+from controller.verbs.retraining_facts import alarms, facts_of
 
 _TABLE = "retraining"
 MAX_LOG_CHARS = 4_000
@@ -74,7 +74,7 @@ def look(state: State, now: float) -> None:
         if now >= state.retraining_look_at.get(model, 0.0):
             state.retraining_look_at[model] = now + policy.look_s
             try:
-                _decide(state, model, policy, (), now, actor=CONTROLLER)
+                _decide(state, model, policy, alarms(state, model), now, actor=CONTROLLER)
             except BadInput as error:
                 _log.debug("%s: nothing to decide yet: %s", model, error)
 
@@ -166,12 +166,12 @@ def fail(state: State, name: str, worker: str, *, step: str, detail: str, log: s
     return _end(state, attempt, "failed", detail, time.time(), actor=actor)
 
 
-def begin_push(state: State, name: str, model: str) -> tuple[ChampionRule, int]:
-    """(what the candidate must show, the release that it must beat). BadInput `retraining_conflict`."""
+def begin_push(state: State, name: str, model: str) -> tuple[Retraining, ChampionRule]:
+    """(the attempt that runs, what its candidate must show). BadInput `retraining_conflict`."""
     attempt = _standing(state, name, "running")
     if attempt.model != model:
         raise BadInput(Code.RETRAINING_CONFLICT, f"{name} is about {attempt.model}, not {model[:64]!r}")
-    return policy_of(state, model).champion, attempt.champion
+    return attempt, policy_of(state, model).champion
 
 
 def end_push(state: State, name: str, version: Version, *, is_new: bool, training_s: float) -> Retraining:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from contract.errors import BadInput, Code
+from contract.protocol import MAX_DETAIL_CHARS
+from controller.alerts.state import QUALITY
 from controller.registry.version import Version
 from controller.retraining.facts import Facts
 from controller.retraining.model import Proposal, Retraining
@@ -19,6 +21,9 @@ from controller.state import State
 
 MAX_JUDGED_DEVICES = 1_000
 """Devices whose rows are read for one look: their labels tell as much as those of 100,000, in a second."""
+
+MAX_CAUSES = 3
+"""Distributions that a decision names as its cause: the drift report has all of them."""
 
 
 def champion_of(state: State, model: str) -> Version:
@@ -67,7 +72,26 @@ def facts_of(state: State, model: str, policy: RetrainingPolicy, asked: tuple[Pr
         training_s=next((each.training_s for each in reversed(past) if each.training_s), 0.0),
         past=past,
         coming=_coming(state, champion, past),
+        moved=_moved(state, model),
         asked=asked,
+    )
+
+
+def alarms(state: State, model: str) -> tuple[Proposal, ...]:
+    """What alerts about the quality of a model propose while they fire and nobody has silenced them."""
+    return tuple(
+        Proposal(trigger="alert", detail=f"{each.name}: {each.reading.detail}"[:MAX_DETAIL_CHARS])
+        for each in state.alerts.told()
+        if each.labels.get("model") == model and state.alerts.measure_of(each) in QUALITY
+    )
+
+
+def _moved(state: State, model: str) -> str:
+    """The distributions that have moved furthest beyond what their own past explains."""
+    found = state.data_looks.get(model)
+    beyond = [each for each in found.moved if each.moved.is_beyond] if found is not None else []
+    return ", ".join(
+        f"{each.what} ({each.moved.distance:.1%} of rows, more in {each.towards})" for each in beyond[:MAX_CAUSES]
     )
 
 

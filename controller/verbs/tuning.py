@@ -38,7 +38,7 @@ def tune(state: State, names: Iterable[str], wanted: RemoteConfig, *, actor: str
     words = _words(wanted)[:MAX_AUDIT_CHARS]
     for twin in twins:
         put_twin(state.world, twin)
-        state.world.caches.tuned.add(twin.device)
+        state.world.caches.reordered.add(twin.device)
         state.journal.audit(stamp(), actor, "device tune", twin.device, words)
     state.poke()
     return answers

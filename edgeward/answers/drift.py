@@ -152,7 +152,7 @@ class Signal(Answer, frozen=True):
     """One figure of a model that rules of alerts read."""
 
     model: str
-    kind: Literal["quality_estimate", "breach_rate", "fairness", "drift"]
+    kind: Literal["estimated_quality", "contract_breach_ratio", "fairness", "drift"]
     value: float | None
     low: float | None
     high: float | None

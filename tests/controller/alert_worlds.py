@@ -1,6 +1,5 @@
 """Facts, rules and files for tests of alerts."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from contract.messages import ModelState, UpdateOutcome, VersionRef
 from controller.alerts.alert import Alert, look
 from controller.alerts.facts import Facts
 from controller.alerts.rule import Rule
+from controller.drift.signals import Kind, Signal
 from controller.fleet.twin import Twin, fold_heartbeat
 from controller.rollout.model import Rollout
 from tests.controller.reconcile_worlds import beat, campaign
@@ -19,20 +19,11 @@ SHIPPED = ROOT / "configs" / "alerts.toml"
 START = 1_000_000.0
 
 
-@dataclass(frozen=True)
-class Said:
-    """A signal of the drift room, by its shape alone."""
-
-    model: str = "m"
-    kind: str = "contract_breach_ratio"
-    value: float = 0.2
-    low: float = 0.15
-    high: float = 0.25
-    limit: float = 0.1
-    n: int = 500
-    devices: int = 12
-    valid: bool = True
-    why: str = "humidity is missing"
+def said(kind: Kind = "contract_breach_ratio", **fields: Any) -> Signal:
+    """What a look at a model's data says."""
+    told: dict[str, Any] = {"model": "m", "value": 0.2, "low": 0.15, "high": 0.25, "limit": 0.1, "n": 500,
+                            "devices": 12, "valid": True, "why": "humidity is missing"}  # fmt: skip
+    return Signal(kind=kind, **told | fields)
 
 
 def twin(device: str, seen_at: float = START, **fields: Any) -> Twin:

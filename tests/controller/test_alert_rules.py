@@ -17,7 +17,7 @@ from controller.alerts.shown import alert_view, effect_words
 from controller.fleet.expiry import DAY_S
 from controller.health import Finding
 from edgeward.cli.main import cli
-from tests.controller.alert_worlds import ROOT, SHIPPED, START, Said, facts, failed_on, found, of_model, the_only, twin
+from tests.controller.alert_worlds import ROOT, SHIPPED, START, facts, failed_on, found, of_model, said, the_only, twin
 
 SENSOR = SensorState(name="serial-1", kind="serial", model="m", state="waiting", error="no such port", row_age_s=9e3)
 SINK = SinkState(name="webhook-1", kind="webhook", state="failing", error="HTTP 500")
@@ -57,9 +57,9 @@ CASES: dict[str, tuple[dict[str, Any], Facts, dict[str, str], str]] = {
         {"codes": ("disk_low",)}, facts(findings=(Finding(code="disk_low", detail="1 MB are free"),)),
         {"code": "disk_low"}, "1 MB are free",
     ),
-    "contract_breach_ratio": ({}, facts(signals=(Said(),)), {"model": "m"}, "0.2 [0.15, 0.25] of the rows break"),
+    "contract_breach_ratio": ({}, facts(signals=(said(),)), {"model": "m"}, "0.2 [0.15, 0.25] of the rows break"),
     "estimated_quality": (
-        {"below": 0.8}, facts(signals=(Said(kind="estimated_quality", value=0.7, low=0.68, high=0.72),)),
+        {"below": 0.8}, facts(signals=(said(kind="estimated_quality", value=0.7, low=0.68, high=0.72),)),
         {"model": "m"}, "0.7 [0.68, 0.72] is the quality",
     ),
 }  # fmt: skip
@@ -100,7 +100,7 @@ def test_a_measure_finds_nothing_in_a_fleet_that_is_well(measure: Any) -> None:
         *(failed_on(f"d{n}", 4, "confirmed") for n in range(9)),
         twin("a", expiries={"certificate": int(START + 90 * DAY_S)}, sensors=(SensorState(
             name="s", kind="serial", model="m", state="running", row_age_s=1.0),)),
-        rollouts=(of_model("completed"),), signals=(Said(low=0.05), Said(kind="estimated_quality", high=0.95)),
+        rollouts=(of_model("completed"),), signals=(said(low=0.05), said(kind="estimated_quality", high=0.95)),
     )  # fmt: skip
     assert found(Rule(name="R", measure=measure, **keys), well) == {}
 
@@ -165,10 +165,10 @@ def test_a_value_is_said_with_its_interval_and_its_limit_where_it_has_them() -> 
 
 def test_an_estimate_alerts_with_its_whole_interval_and_only_while_it_is_valid() -> None:
     rule = Rule(name="R", measure="contract_breach_ratio")
-    assert found(rule, facts(signals=(Said(low=0.09),))) == {}, "across the limit"
-    assert found(rule, facts(signals=(Said(valid=False),))) == {}
-    assert found(Rule(name="R", measure="contract_breach_ratio", above=0.16), facts(signals=(Said(),))) == {}
-    assert found(Rule(name="R", measure="contract_breach_ratio", model="other"), facts(signals=(Said(),))) == {}
+    assert found(rule, facts(signals=(said(low=0.09),))) == {}, "across the limit"
+    assert found(rule, facts(signals=(said(valid=False),))) == {}
+    assert found(Rule(name="R", measure="contract_breach_ratio", above=0.16), facts(signals=(said(),))) == {}
+    assert found(Rule(name="R", measure="contract_breach_ratio", model="other"), facts(signals=(said(),))) == {}
 
 
 def test_three_failures_of_three_devices_do_not_show_a_rate_above_half_beyond_chance() -> None:

@@ -248,7 +248,7 @@ def test_a_version_that_failed_on_a_device_is_kept_from_it_until_somebody_lifts_
     again = open_state(state.config)
     assert again.world.durable.quarantine == state.world.durable.quarantine != {}
     again.close()
-    assert call(state, "POST", "/v1/devices/a/unquarantine")[1] == {"versions": 1}
+    assert call(state, "POST", "/v1/devices/unquarantine", json={"devices": ["a"]})[1] == {"versions": 1}
     assert call(state, "POST", "/v1/rollouts/plan", json=wanted)[1]["excluded"] == {}
 
 

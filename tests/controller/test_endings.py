@@ -47,7 +47,7 @@ def test_a_failed_device_keeps_its_code_and_detail_in_its_rollout_when_it_has_mo
     meet(state)
     call(state, "POST", f"/v1/rollouts/{view['id']}/explain")
     state.save_rollouts(replace(state.world.durable.rollouts[rolled.id], status="rolled_back"))
-    call(state, "POST", "/v1/devices/a/unquarantine")
+    call(state, "POST", "/v1/devices/unquarantine", json={"devices": ["a"]})
     rollouts.start(state, "m", 2, rollouts.resolve_strategy("all_at_once"), {}, again=True, actor="ada")
     meet(state)
     told = state.world.durable.twins["a"].desired["m"]

@@ -81,7 +81,7 @@ def test_a_heartbeat_tells_it_as_well_and_an_old_one_does_not_undo_what_somebody
         said = Heartbeat(protocol=1, device="a", boot=1, seq=seq, uptime_s=9, hardware=HARDWARE, models=(failed,))
         hear(state, said)
         assert list(excluded(state)) == (["a"] if seq == 2 else [])
-        call(state, "POST", "/v1/devices/a/unquarantine")
+        call(state, "POST", "/v1/devices/unquarantine", json={"devices": ["a"]})
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ def test_a_page_of_another_site_can_neither_log_in_nor_change_anything(state: St
         forged = await client.post("/v1/session", json={"token": SECRET})
         await log_in(client, SECRET)
         read = await client.get("/v1/fleet")
-        written = await client.post("/v1/devices/a/unquarantine")
-        ours = await client.post("/v1/devices/a/unquarantine", headers=OURS)
+        written = await client.post("/v1/devices/unquarantine", json={"devices": ["a"]})
+        ours = await client.post("/v1/devices/unquarantine", json={"devices": ["a"]}, headers=OURS)
         return [forged.status, read.status, written.status, ours.status]
 
     assert talk(state, script) == [403, 200, 403, 200]
@@ -113,7 +113,7 @@ def test_a_session_may_what_its_token_may_and_the_api_says_no_as_well(state: Sta
     async def script(client: TestClient) -> list[int]:
         await log_in(client, token(state, "reader", "viewer")[1])
         read = await client.get("/v1/fleet")
-        written = await client.post("/v1/devices/a/unquarantine", headers=OURS)
+        written = await client.post("/v1/devices/unquarantine", json={"devices": ["a"]}, headers=OURS)
         return [read.status, written.status]
 
     assert talk(state, script) == [200, 403]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from contract.captured import Captured, CapturedRow
 from contract.errors import BadInput, Code
 from contract.messages import ModelInterval, ModelState, VersionRef
 from controller.config import Config, StorageConfig
@@ -17,11 +18,13 @@ from controller.gates.champion import judge_champion
 from controller.gates.evidence import ChampionRule
 from controller.gates.evidence import HeldOut as Judged
 from controller.registry.retrainings import Retrainings
+from controller.registry.version import Told
 from controller.retraining.model import Decision, Proposal
 from controller.retraining.policy import Limits, Quality, RetrainingPolicy
 from controller.state import State, open_state
 from controller.telemetry.counts import Counted
-from controller.verbs import retraining
+from controller.verbs import data_sets, erasures, retraining
+from controller.verbs.erasures import ErasureWanted
 from controller.verbs.gates import Brought
 from controller.verbs.push import Retrained
 from edgeward.held_out import HeldOut
@@ -235,3 +238,50 @@ def test_the_champion_gate_counts_blocks_of_time_not_rows() -> None:
     assert judged[1].evidence["gain"] > 0.02
     alone = Judged("classification", labels, steady, None, "", {}, times)
     assert "the champion does not answer" in judge_champion(ChampionRule(), alone, None, "").detail
+
+
+def kept_rows(state: State, device: str, *keys: str) -> None:
+    rows = tuple(
+        CapturedRow(
+            at=float(at), model="m", release=1, why="sampled", inputs={"x": float(at)}, value="1", id=f"{device}-{at}",
+            key=key,
+        )
+        for at, key in enumerate(keys)
+    )  # fmt: skip
+    state.captures.keep([(device, Captured(protocol=1, device=device, boot=1, seq=1, rows=rows))])
+
+
+def test_a_candidate_that_was_trained_on_rows_that_were_deleted_meanwhile_is_stopped_by_name(
+    fleet: State, plant: Any, tmp_path: Path
+) -> None:
+    kept_rows(fleet, "d0", "ada", "ada", "kim")
+    data_sets.make(fleet, "rows", data_sets.Wanted("m"), actor="ada")
+    erasures.request(fleet, ErasureWanted("before", devices=("d1",)), actor="ada")
+    name = claimed(fleet)
+    order = erasures.request(fleet, ErasureWanted("a person asked", keys=("ada",)), actor="ada").order.id
+    plant(threshold_model(TRUE))
+    told = Told(data_sets=("rows@1", "elsewhere@7"))
+    with pytest.raises(BadInput, match="trained on deleted rows: rows@1: 2 rows by deletion"):
+        pushed(fleet, tmp_path, brought=brought(tmp_path), retrained=Retrained(name), told=told)
+    found = call(fleet, "GET", f"/v1/retraining/{name}")[1]
+    assert (found["status"], order in found["detail"]) == ("stopped", True)
+    assert fleet.trust_metadata.signed("m") == {1}, "the champion goes on serving"
+
+
+def test_a_deletion_before_the_rows_were_read_stops_nobody_and_a_data_set_without_rows_stops_everybody(
+    fleet: State, plant: Any, tmp_path: Path
+) -> None:
+    kept_rows(fleet, "d0", "ada", "ada", "kim")
+    data_sets.make(fleet, "rows", data_sets.Wanted("m"), actor="ada")
+    erasures.request(fleet, ErasureWanted("a person asked", keys=("ada",)), actor="ada")
+    name = claimed(fleet)
+    plant(threshold_model(TRUE))
+    told = Told(data_sets=("rows@1",))
+    found = pushed(fleet, tmp_path, brought=brought(tmp_path), retrained=Retrained(name), told=told).version
+    assert (
+        next(each.detail for each in found.gates if each.gate == "deleted_data") == "no row that it names was deleted"
+    )
+    data_sets.delete(fleet, "rows@1", actor="ada")
+    plant(threshold_model(WORSE[::-1]))
+    with pytest.raises(BadInput, match=r"rows@1: all rows at .*, deleted by ada"):
+        pushed(fleet, tmp_path, told=told)

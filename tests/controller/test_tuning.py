@@ -51,9 +51,9 @@ def test_a_configuration_is_in_the_signed_document_and_its_version_grows(state: 
     assert state.world.durable.twins["a"].document_version > document_version
     assert signed_config(state)["capture"] == {"m": {"rate": "0.5", "below_confidence": "0"}}
     assert deeds_of_people(state)[0] == "device tune"
-    assert state.world.caches.tuned == {"a"}
+    assert state.world.caches.reordered == {"a"}
     hear(state)
-    assert state.world.caches.tuned == set(), "a pass has published it"
+    assert state.world.caches.reordered == set(), "a pass has published it"
 
 
 def test_a_configuration_survives_the_controller_and_is_ahead_of_what_the_device_has_seen(tmp_path: Path) -> None:

@@ -166,8 +166,8 @@ def test_what_moved_is_ranked_beside_what_the_past_explains_in_80_columns(state:
     assert frame["what"][0] == "b"
     assert bool(frame["beyond"][0])
     kinds = {each.kind: each for each in Client().signals("m")}
-    assert kinds["quality_estimate"].value == pytest.approx(0.75, abs=0.1)
-    assert (kinds["breach_rate"].of, kinds["breach_rate"].limit) == ("c out_of_range", 0.01)
+    assert kinds["estimated_quality"].value == pytest.approx(0.75, abs=0.1)
+    assert (kinds["contract_breach_ratio"].of, kinds["contract_breach_ratio"].limit) == ("c out_of_range", 0.01)
     assert kinds["drift"].limit is None
     assert json.loads(edgeward("model", "drift", "m", "--json"))["says"] == found.says
 

@@ -42,7 +42,8 @@ def test_breaches_groups_and_rows_to_be_labelled_come_from_a_device(tmp_path: Pa
         (breach,) = client.drift("weather").breaches
         assert (breach.what, breach.kind, list(breach.devices)) == ("visibility", "out_of_range", ["device-1"])
         assert breach.rate == pytest.approx(0.2, abs=0.1)
-        assert {each.kind for each in client.signals("weather")} >= {"quality_estimate", "breach_rate", "fairness"}
+        told = {each.kind for each in client.signals("weather")}
+        assert told >= {"estimated_quality", "contract_breach_ratio", "fairness"}
         wait_for("rows", lambda: len(client.labels_wanted("weather").rows) == 20 or None)
         wanted = client.labels_wanted("weather")
         assert all("temperature" in each.row.inputs and "dew_point" not in each.row.inputs for each in wanted.rows)

@@ -7,16 +7,16 @@ import { Finder } from "./finder.js";
 import { Entrance, Failed, Loading, Missing } from "./pages/states.js";
 
 /** [first part of the address, its name, its icon, its key]. */
-const PAGES = [["fleet", "Fleet", "fleet", "f"], ["rollouts", "Rollouts", "waves", "r"], ["models", "Models", "cube", "m"],
+const PAGES = [["fleet", "Fleet", "fleet", "f"], ["rollouts", "Rollouts", "waves", "r"], ["models", "Models", "cube", "m"], ["data", "Data", "down", "d"],
   ["alerts", "Alerts", "bell", "a"], ["audit", "Audit", "list", "u"]];
 /** The file of each page, by the first part of its address and whether a name follows: loaded when it is shown. */
 const FILES = {
   fleet: () => import("./pages/fleet.js"), devices_one: () => import("./pages/device.js"),
   rollouts: () => import("./pages/rollouts.js"), rollouts_one: () => import("./pages/rollout.js"),
-  models: () => import("./pages/models.js"), models_one: () => import("./pages/model.js"),
+  data: () => import("./pages/data.js"), models: () => import("./pages/models.js"), models_one: () => import("./pages/model.js"),
   alerts: () => import("./pages/alerts.js"), audit: () => import("./pages/audit.js"),
 };
-const KEYS = [["/", "search"], ["g f", "fleet"], ["g r", "rollouts"], ["g m", "models"], ["g a", "alerts"], ["g u", "audit"],
+const KEYS = [["/", "search"], ["g f", "fleet"], ["g r", "rollouts"], ["g m", "models"], ["g d", "data sets"], ["g a", "alerts"], ["g u", "audit"],
   ["← → ↑ ↓", "from device to device, or along a plot"], ["Enter", "open what is marked"], ["Esc", "close"], ["?", "this list"]];
 
 const LOGO = html`<svg width="20" height="20" viewBox="0 0 20 20" aria-hidden="true"><rect width="20" height="20" rx="5" fill="var(--accent)" />

@@ -94,9 +94,9 @@ function Sources({ device }) {
 
 /** What each button will do, in the words of its dialog. */
 const deeds = (name) => ({
-  unquarantine: { path: "unquarantine", word: "Lift the quarantine", title: `Offer failed versions to ${name} again?`,
+  unquarantine: { path: "/v1/devices/unquarantine", body: { devices: [name] }, word: "Lift the quarantine", title: `Offer failed versions to ${name} again?`,
     will: ["Every version that failed there may be offered again.", "An open rollout offers it at its next pass; the device probes and tries it anew."], done: (a) => `${a.versions} ${a.versions === 1 ? "version" : "versions"} may be offered to it again` },
-  revoke: { path: "revoke", word: "Revoke", harm: true, title: `Revoke ${name}?`,
+  revoke: { path: `/v1${address("devices", name)}/revoke`, word: "Revoke", harm: true, title: `Revoke ${name}?`,
     will: ["Its certificates are taken away: its session ends, and what it says is not believed.", "It goes on answering from what it has, but hears and says nothing.", "To bring it back, it must enrol anew with a claim. This cannot be undone."], done: (a) => `${a.certificates} ${a.certificates === 1 ? "certificate" : "certificates"} revoked` },
 });
 
@@ -105,7 +105,7 @@ function Acts({ name, again }) {
   const close = () => { setOpen(""); setTyped(""); setWrong(""); };
   const act = async () => {
     if (d.harm && typed !== name) return;
-    try { said("good", d.done(await api(`/v1${address("devices", name)}/${d.path}`, { method: "POST" }))); close(); again(); } catch (error) { setWrong(error.message); }
+    try { said("good", d.done(await api(d.path, { method: "POST", body: d.body }))); close(); again(); } catch (error) { setWrong(error.message); }
   };
   return html`<div class="acts" role="group" aria-label="Actions"><${Act} icon="check" off=${refusal("rollout")} onClick=${() => setOpen("unquarantine")}>Lift quarantine<//>
     <${Act} icon="pin" off="A pin is the device's own configuration: set it there, in agent.toml.">Pin<//><${Act} icon="close" harm off=${refusal("device")} onClick=${() => setOpen("revoke")}>Revoke<//>

@@ -5,6 +5,7 @@ import { address, ask, useAsked } from "../store.js";
 import { Discussion } from "../discussion.js";
 import { Lineage } from "../lineage.js";
 import { newest, perVersion, show, stateOf } from "../quality.js";
+import { Watch } from "../watch.js";
 import { Asked } from "./states.js";
 
 const TOPICS = { topics: ["models", "rollouts"] };
@@ -56,7 +57,7 @@ function Card({ v }) {
   const l = v.lineage, rows = [["about", v.notes.note?.text || "Nobody has written a note about this version."], ["task", v.task], ["inputs", v.manifest.columns.join(", ")],
     ["answers", v.manifest.outputs.map((o) => o.name).join(", ")], ["trained on", l.data ? `${count(l.data.rows)} rows, sha256 ${l.data.sha256.slice(0, 12)}` : "not told"],
     ["code", l.code ? `${l.code.revision.slice(0, 8)}${l.code.dirty ? " with changes" : ""}` : "not told"], ["environment", v.environment ? `Python ${v.environment.python}` : "not told"],
-    ["said at push", Object.entries(v.metrics).map(([k, n]) => `${k} ${n}`).join(", ") || "nothing"], ["licence", v.licence || "not told"],
+    ["run", l.run || "not told"], ["data sets", l.data_sets.length ? html`<a href="/data">${l.data_sets.join(", ")}</a>` : "none named"], ["said at push", Object.entries(v.metrics).map(([k, n]) => `${k} ${n}`).join(", ") || "nothing"], ["licence", v.licence || "not told"],
     ["tags", Object.entries(v.tags).map(([k, t]) => `${k}=${t}`).join(", ") || "none"], ["pushed", `${stamp(seconds(v.created_at))} by ${v.created_by}`]];
   return html`<${Panel} title="Model card" note=${`v${v.release}`} end=${html`<${Copy} text=${v.digest}>${v.digest.slice(0, 12)}<//>`}><div class="in"><dl class="cols">${rows.map(([k, words]) => html`<dt>${k}</dt><dd>${words}</dd>`)}</dl></div><//>`;
 }
@@ -78,7 +79,7 @@ export default function Model({ name, query }) {
         <p class="meta"><span>${v.task}</span><span><b>${count(all.length)}</b> ${all.length === 1 ? "version" : "versions"}</span><span>newest pushed <${Ago} at=${all[0].created_at} /></span></p></div>
         <div class="acts">${open && html`<a class="btn" href=${address("rollouts", open.id)}>Its rollout</a>`}<a class="btn" href=${`/rollouts?model=${encodeURIComponent(name)}`}>All its rollouts</a></div></div>
       <div class="stack"><${Versions} model=${name} all=${all} chosen=${v.release} now=${newest(points)} rollouts=${rollouts} />
-        ${graph && html`<${Lineage} model=${name} graph=${graph} chosen=${v.release} />`}<${Quality} points=${points} share=${found?.devices_ratio ?? 1} span=${span} marks=${marks} />
+        ${graph && html`<${Lineage} model=${name} graph=${graph} chosen=${v.release} />`}<${Quality} points=${points} share=${found?.devices_ratio ?? 1} span=${span} marks=${marks} /><${Watch} model=${name} path=${path} />
         <${Chosen} model=${name} release=${v.release} key=${v.release} /><${Discussion} path=${`${path}/discussion`} /></div>`;
   }}<//>`;
 }
