@@ -1,7 +1,9 @@
 """A water utility's fleet in a controller's state, for tests and pictures of the page: the same at every run."""
 
+import asyncio
 import json
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +138,12 @@ def fill(state: State, now: float, count: int = 300) -> None:
 
 
 def judge_alerts(state: State) -> None:
-    """Looks at the rules now."""
+    """Looks at the rules now, in a thread with an event loop of its own: some callers are in one."""
     state.alerts.next_look = 0.0
-    look_again(state, Notifier((), Path(), lambda *_: None))
+    looking = look_again(state, Notifier((), Path(), lambda *_: None))
+    thread = threading.Thread(target=asyncio.run, args=(looking,))
+    thread.start()
+    thread.join()
 
 
 def _telemetry() -> Telemetry:
