@@ -1,4 +1,4 @@
-"""Small fleets under a rollout, and what every rule says of them. `python -m tests.controller.rule_cases` writes that to
+"""Small fleets under a rollout, and what every rule says of them. `python -m tests.controller.rule_cases` writes it to
 tests/data/rollout; read the difference before you commit it.
 
 Each device answers 200 to 310 requests a minute and is wrong, slow or failing by an amount of its own, so that the past
@@ -109,7 +109,7 @@ def verdicts_of(made: Rollout, rows: Rows) -> list[dict[str, Any]]:
 
 
 def powers() -> Iterator[tuple[str, str]]:
-    """(case, sentence): what each rule finds in a first wave of 2 of 12 devices, by the fleet's past and without one."""
+    """(case, sentence): what each rule finds with 2 of 12 devices first, by the past of the fleet and without one."""
     kinds = dict.fromkeys(ARM, "arm") | dict.fromkeys(X86, "x86")
     past = {regression: measured(0.0, regression=regression).table() for regression in (False, True)}
     for rule in RULES:
