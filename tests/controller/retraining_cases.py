@@ -80,6 +80,8 @@ def cases() -> Iterator[tuple[str, RetrainingPolicy, Facts]]:
     yield "an alert", POLICY, facts(0.95, champion_at=NOW - DAY_S, asked=(alert,))
     yield "not worth it", replace(POLICY, costs=Costs(per_rollout=1e9)), facts()
     yield "dear bytes", replace(POLICY, costs=Costs(per_mb=1e6)), facts()
+    free = replace(POLICY, costs=Costs(per_training_s=0, per_mb=0, per_rollout=0))
+    yield "worth as much as it costs", free, facts(answers_per_s=0.0)
     for status in ("proposed", "approved", "running"):
         yield f"one is {status}", POLICY, facts(past=(attempt(status, ended_at=0.0),))
     yield "one is on its way", POLICY, facts(coming=4)
@@ -122,7 +124,10 @@ def numbers() -> dict[str, Any]:
     return {
         "cool-down": [cool_down_until(POLICY, past) - NOW for past in ((), (one,), three, three * 3)],
         "died": [died(POLICY, each, NOW + late) for late in (0, 20.0, 20.5, 1e4) for each in (running, one)],
-        "hangs": died(POLICY, replace(running, heard_at=NOW, began_at=NOW - 3601.0, step=""), NOW),
+        "hangs": [
+            died(POLICY, replace(running, heard_at=NOW, began_at=NOW - took_s, step=""), NOW)
+            for took_s in (3600.0, 3601.0)
+        ],
         "means": msgspec.to_builtins(means),
         "decays": [msgspec.to_builtins(decay_of(ours, theirs, 0.9, relative=each)) for each in (False, True)],
         "promised": [msgspec.to_builtins(promised(0.9, 400, classifies=each, like=ours)) for each in (False, True)],
