@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from controller.drift.breaches import interval
 from tests.controller.drift_cases import GOLDEN, said
 
 KNOWN: dict[str, Any] = json.loads(GOLDEN.read_text(encoding="utf-8"))
@@ -23,3 +24,7 @@ def test_of_a_version_is_said_what_was_read(case: str) -> None:
 def test_no_past_explains_more_than_all_rows() -> None:
     limits = [each["moved"]["limit"] for name, found in FOUND.items() if name != "since" for each in found["moved"]]
     assert max(limit for limit in limits if limit is not None) == 1.0
+
+
+def test_more_breaches_than_cells_are_all_cells() -> None:
+    assert interval(3, 2) == interval(2, 2) == (pytest.approx(2 / (2 + 2.576**2)), 1.0)
