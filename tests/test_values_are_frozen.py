@@ -10,8 +10,10 @@ ROOMS = [
     "agent.core",
     "contract.trust",
     "controller.alerts",
+    "controller.drift",
     "controller.fleet",
     "controller.gates",
+    "controller.retraining",
     "controller.rollout",
 ]
 

@@ -77,7 +77,7 @@ def moved(blocks: Array) -> Moved | None:
     return Moved(
         distance=now,
         usual=float(np.median(past)) if len(past) else None,
-        limit=max(_limit(past) * fewer, _chance(ratios[0], float(rows[0]))) if len(past) >= MIN_PAST else None,
+        limit=_limit(past, fewer, _chance(ratios[0], float(rows[0]))) if len(past) >= MIN_PAST else None,
         rows=int(rows[0]),
         rows_effective=_effective(ratios[known], float(rows[0])),
         bin=int(gained.argmax()),
@@ -101,12 +101,15 @@ def _reference(ratios: Array, known: Array, at: int) -> Array:
     return np.asarray(ratios[there].mean(axis=0)) if there else np.full(ratios.shape[1], np.nan)
 
 
-def _limit(past: Array) -> float:
-    """The distance that a further block of the same past exceeds with `FALSE_MARKS`; distances are log-normal."""
+def _limit(past: Array, fewer: float, least: float) -> float:
+    """The distance that a further block of the same past exceeds with `FALSE_MARKS`; distances are log-normal.
+
+    `fewer`: so much further a block of fewer rows lies by chance. It is never below `least`, nor above 1: all rows.
+    """
     logs = np.log(np.maximum(past, 1e-6))
     spread = max(float(logs.std(ddof=1)), MIN_SPREAD) * math.sqrt(1 + 1 / len(logs))
     away = student_distance(NormalDist().inv_cdf(1 - FALSE_MARKS), len(logs) - 1)
-    return min(1.0, float(np.exp(logs.mean() + away * spread)))
+    return min(1.0, max(float(np.exp(logs.mean() + away * spread)) * fewer, least))
 
 
 def _chance(ratios: Array, rows: float) -> float:

@@ -69,8 +69,8 @@ def quarantines(rollout: Rollout, devices: Iterable[str], endings: Mapping[str, 
 
 def failed_late(device: str, model: str, ended: UpdateOutcome) -> Deed:
     """A device from which a release is kept from now on, though no open rollout has asked it to run that."""
-    words = f"{model} v{ended.version.release} failed there: {ended.code} {ended.detail}".rstrip()
-    return Deed("device quarantine", device, words)
+    why = f"{ended.code} {ended.detail}".strip()
+    return Deed("device quarantine", device, f"{model} v{ended.version.release} failed there{why and f': {why}'}")
 
 
 def _cause(rollout: Rollout, endings: Mapping[str, Ending]) -> str:

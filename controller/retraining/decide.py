@@ -87,8 +87,7 @@ def _worth(
     if asked:
         return go, "person_asks", asked[0]
     if weighed is None:
-        labels = sum(cell.labelled for cell in facts.recent)
-        return "no", "too_few_labels", f"{labels} labels in the newest blocks, {policy.quality.min_labels} are needed"
+        return "no", "too_few_labels", _too_few(policy, facts)
     fell = f"labelled quality changed by {points(weighed.decay, sign=-1)} on {weighed.labels} labels"
     if weighed.decay.low <= policy.quality.tolerated:
         if (won := _has_won(policy, facts, weighed, now)) is not None:
@@ -99,6 +98,13 @@ def _worth(
     if weighed.worth <= weighed.cost:
         return "no", "not_worth_it", f"{fell}; {sums}"
     return go, "gain_shown", f"{fell}; {sums}"
+
+
+def _too_few(policy: RetrainingPolicy, facts: Facts) -> str:
+    labels = sum(cell.labelled for cell in facts.recent)
+    if labels >= policy.quality.min_labels:
+        return f"no labels tell how good v{facts.champion} was when it came: there is nothing to compare with"
+    return f"{labels} labels in the newest blocks, {policy.quality.min_labels} are needed"
 
 
 def _has_won(policy: RetrainingPolicy, facts: Facts, weighed: Weighed, now: float) -> str | None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from controller.rollout.decide import NO_ENDINGS, Facts, awaited, unproven, waits_for_absentees_only
-from controller.rollout.endings import MAX_NAMED, Endings, named
+from controller.rollout.endings import MAX_NAMED, Ending, Endings, named
 from controller.rollout.model import RETURNING, Rollout
 from controller.rollout.outcome import FAILURES, at_now, outcome_of
 from controller.rollout.schedule import schedule_words
@@ -62,7 +62,12 @@ def _failed(rollout: Rollout, endings: Endings) -> list[str]:
         if (ending := endings.get(member.device)) is not None and ending.outcome in FAILURES
     ]
     more = [f"{len(failed) - MAX_NAMED} more have failed."] if len(failed) > MAX_NAMED else []
-    return [*(f"{device} {ending.outcome}: {ending.label}." for device, ending in failed[:MAX_NAMED]), *more]
+    return [*(f"{device} {_how(ending)}." for device, ending in failed[:MAX_NAMED]), *more]
+
+
+def _how(ending: Ending) -> str:
+    words = " ".join(each for each in (ending.code, ending.detail) if each)
+    return f"{ending.outcome}: {words}" if words else ending.outcome
 
 
 def _returns(rollout: Rollout, facts: Facts, now: float) -> list[str]:

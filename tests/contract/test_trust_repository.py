@@ -12,6 +12,7 @@ from contract.protocol import MAX_ROOTS_IN_TRUST_BUNDLE
 from contract.trust import repository
 from contract.trust.documents import sign
 from contract.trust.repository import LIFE_DAYS, Online
+from contract.trust.verified import Trusted, role_expiries
 from firmware_sim.fleet_keys import FIRST, KEYS, RELEASE, ROOTS, TARGETS, WORLD_BEGAN, signer, vouched
 from firmware_sim.models import make_model
 
@@ -247,3 +248,74 @@ def test_a_fleet_signed_from_a_backup_is_ahead_of_what_was_signed_since_by_the_c
     restored = repository.refresh(again, KEYS, now)
     for name in ("models-m.json", "targets.json", "snapshot.json", "timestamp.json"):
         assert signed(restored[name]).version > signed(lost[name]).version, name
+
+
+def test_a_timestamp_is_due_at_once_when_the_audit_has_its_first_entry_and_not_at_the_next() -> None:
+    witnessed = {each: repository.refresh(FILES, KEYS, NOW, each) for each in ("", "0:empty", "1:tree")}
+    for audit, files, due in (
+        ("1:tree", "", True),
+        ("1:tree", "0:empty", True),
+        ("2:tree", "1:tree", False),
+        ("0:empty", "", False),
+        ("", "", False),
+    ):
+        assert repository.due(witnessed[files], NOW, audit) is due, (audit, files)
+
+
+def test_what_has_less_than_a_third_of_its_life_left_is_aged() -> None:
+    life = {"root": signed(FILES["1.root.json"]).expires - 365 * DAY, "targets": NOW, "models-m": NOW}
+    days = {"root": 365, "targets": 365, "models-m": 180}
+    for role, began in life.items():
+        end = began + 2 * timedelta(days=days[role]) / 3
+        assert role not in repository.aged(FILES, end), role
+        assert role in repository.aged(FILES, end + timedelta(seconds=1)), role
+    assert repository.aged(FILES, NOW) == frozenset()
+    assert repository.aged({name: text for name, text in FILES.items() if "targets" not in name}, NOW + 400 * DAY) == {
+        "root", "models-m",
+    }  # fmt: skip
+
+
+def test_who_may_sign_a_role_and_how_many_of_them_must() -> None:
+    roots = tuple(signed(FILES["1.root.json"]).roles["root"].keyids)
+    assert repository.signers_wanted(FILES, "root") == (roots, 2)
+    assert set(roots) == keyids("root-1", "root-2", "root-3")
+    assert repository.signers_wanted(FILES, "targets") == (tuple(keyids("targets")), 1)
+    assert repository.signers_wanted(FILES, "models-m") == (tuple(keyids("release")), 1)
+    assert repository.signers_wanted(FILES, "models-n") == ((), 1)
+
+
+@pytest.mark.parametrize(
+    ("role", "file", "days"),
+    [("root", "2.root.json", 365), ("targets", "targets.json", 365), ("models-m", "models-m.json", 180)],
+)
+def test_a_role_that_is_signed_again_says_the_same_for_a_life_more(role: str, file: str, days: int) -> None:
+    signing = {"root": ROOTS, "targets": [TARGETS], "models-m": [RELEASE]}[role]
+    files = repository.resign(FILES, role, signing, NOW + DAY)
+    assert changed(FILES, files) == {file}
+    before, after = signed(FILES[file if role != "root" else "1.root.json"]), signed(files[file])
+    assert after.version == (2 if role == "root" else before.version + DAY_S)
+    assert after.expires == NOW + DAY + timedelta(days=days)
+    assert signers(files[file]) == {each.public_key.keyid for each in signing}
+    assert (getattr(after, "targets", None), getattr(after, "roles", None)) == (
+        getattr(before, "targets", None), getattr(before, "roles", None),
+    )  # fmt: skip
+
+
+def test_when_each_verified_role_expires() -> None:
+    parts = {name: FILES[f"{name}.json"] for name in ("targets", "snapshot", "timestamp")}
+    trusted = Trusted(root=FILES["1.root.json"], **parts, roles=(("m", FILES["models-m.json"]),))
+    ends = {"targets": 365, "snapshot": 30, "timestamp": 2, "models-m": 180}
+    assert role_expiries(trusted) == {
+        "root": int(signed(FILES["1.root.json"]).expires.timestamp()),
+        **{name: AT + days * DAY_S for name, days in ends.items()},
+    }
+    assert set(role_expiries(Trusted(root=FILES["1.root.json"]))) == {"root"}
+
+
+def test_every_key_that_has_ever_signed_timestamps_is_known() -> None:
+    new = signer("timestamp-2")
+    swap = {"timestamp": (KEYS.timestamp.public_key.keyid, new.public_key)}
+    files = repository.rotate_root(FILES, NOW, ROOTS, replace=swap)
+    assert set(repository.timestamp_keys(FILES)) == keyids("timestamp")
+    assert set(repository.timestamp_keys(files)) == keyids("timestamp", "timestamp-2")
+    assert repository.models_of({**FILES, "models-a.json": ""}) == ["a", "m"]

@@ -1,0 +1,27 @@
+"""What the retraining policy decides and says of every case, against what was read once by people."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.controller.retraining_cases import GOLDEN, said
+
+KNOWN: dict[str, Any] = json.loads(GOLDEN.read_text(encoding="utf-8"))
+FOUND = said()
+
+
+def test_every_case_is_known() -> None:
+    assert set(KNOWN) == set(FOUND), "python -m tests.controller.retraining_cases"
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_of_a_model_is_decided_and_said_what_was_read(case: str) -> None:
+    assert FOUND[case] == KNOWN[case]
+
+
+def test_enough_labels_without_a_past_are_not_called_too_few() -> None:
+    (_, said_why, *_) = FOUND["decides: no reference"]["says"]
+    assert said_why == (
+        "No training was started: no labels tell how good v3 was when it came: there is nothing to compare with."
+    )

@@ -1,0 +1,20 @@
+"""What every rule says of every case, word by word and number by number, against what was read once by people."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.controller.rule_cases import GOLDEN, said
+
+KNOWN: dict[str, Any] = json.loads(GOLDEN.read_text(encoding="utf-8"))
+FOUND = said()
+
+
+def test_every_case_is_known() -> None:
+    assert set(KNOWN) == set(FOUND), "python -m tests.controller.rule_cases"
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_the_rules_say_of_a_case_what_was_read(case: str) -> None:
+    assert FOUND[case] == KNOWN[case]

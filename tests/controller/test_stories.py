@@ -1,0 +1,25 @@
+"""What is decided and said of every rollout at one moment, word by word, against what was read once by people."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.controller.story_cases import GOLDEN, said
+
+KNOWN: dict[str, Any] = json.loads(GOLDEN.read_text(encoding="utf-8"))
+FOUND = said()
+
+
+def test_every_case_is_known() -> None:
+    assert set(KNOWN) == set(FOUND), "python -m tests.controller.story_cases"
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_of_a_rollout_is_decided_and_said_what_was_read(case: str) -> None:
+    assert FOUND[case] == KNOWN[case]
+
+
+def test_a_failure_without_a_code_is_told_once() -> None:
+    assert "d3 failed: undecided after 200 s, in phase steady." in FOUND["past its deadline"]["says"]
+    assert "d3 silent: it was told, and nothing was heard of it in time." in FOUND["past its start"]["says"]
