@@ -29,6 +29,7 @@ from edgeward.answers.models import (
     VersionDetail,
 )
 from edgeward.answers.table import Table
+from edgeward.answers.tried import Tried
 from edgeward.encode import encode_model_and_rows
 from edgeward.held_out import HeldOut, OwnGate, run_gates
 from edgeward.lineage import told_of
@@ -116,6 +117,19 @@ class VersionCalls:
         if opened is not None:
             note_push(opened, model, name, answer)
         return answer
+
+    def try_out(self, model: Any, *, name: str, sample: Any, waive_rows: bool = False) -> Tried:
+        """What a model would be as a version of `name`: parity, size, latency and memory, with nothing registered.
+
+        `model` and `sample` as for `push`; the audit names the try. BadInput as of a push, WorldError `busy`.
+        """
+        kind, raw, rows = encode_model_and_rows(model, sample)
+        if hasattr(model, "get_params"):
+            from edgeward.recording import with_answers
+
+            rows = with_answers(model, sample, rows, waived=waive_rows)
+        request = {"kind": kind, "waive_rows": waive_rows}
+        return Tried.read(self._transport.push(f"/v1/models/{name}/try", request, {"model": raw, "sample": rows}))
 
     def models(self) -> Table[Model]:
         """All models."""

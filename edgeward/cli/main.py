@@ -8,6 +8,7 @@ from contract.errors import EdgewardError
 from edgeward.cli.alert import alert
 from edgeward.cli.attest import attest
 from edgeward.cli.audit import audit
+from edgeward.cli.automl import automl
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
 from edgeward.cli.data import data
@@ -57,7 +58,7 @@ def completion(shell: str) -> None:
 
 for command in (
     model, version, run, pipeline, data, rollout, retrain, alert, top, report, telemetry, label, fleet, status, device,
-    selector, stick, trust, certificate, attest, token, audit, backup, restore, demo, page,
+    selector, stick, trust, certificate, attest, token, audit, backup, restore, demo, page, automl,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (drift, fairness):

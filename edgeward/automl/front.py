@@ -1,0 +1,56 @@
+"""The Pareto front of measured trials, and which of them keeps to the limits.
+
+Decides by numbers alone: score up, bytes, latency and memory down. Refuses to know how they were measured.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from edgeward.automl.trial import Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a device has room and time for; None: no limit."""
+
+    max_bytes: int | None = 1_000_000
+    """Of the ONNX form."""
+    max_latency_us: float | None = 50.0
+    """The median of one row on one thread."""
+    max_memory_mb: float | None = None
+    """That loading it takes."""
+
+    def beyond(self, trial: Trial) -> tuple[str, ...]:
+        """The limits that a trial exceeds, by name; none if it fits."""
+        measured = (
+            ("bytes", trial.size_bytes, self.max_bytes),
+            ("latency", trial.latency_us, self.max_latency_us),
+            ("memory", trial.load_mb, self.max_memory_mb),
+        )
+        return tuple(name for name, value, limit in measured if limit is not None and value > limit)
+
+
+def pareto_front(trials: Iterable[Trial]) -> list[Trial]:
+    """Measured trials that no other beats in one measure without being worse in another, best score first.
+
+    Of trials with equal measures the first one stays.
+    """
+    measured = [each for each in trials if each.state == "measured"]
+    kept = [each for each in measured if not any(_dominates(other, each) for other in measured)]
+    return sorted(kept, key=lambda each: (-each.score, each.size_bytes, each.number))
+
+
+def best_within(front: Sequence[Trial], limits: Limits) -> Trial | None:
+    """The best score that keeps to all limits; the smaller one of equals. None if nothing fits."""
+    return next((each for each in front if not limits.beyond(each)), None)
+
+
+def _dominates(one: Trial, other: Trial) -> bool:
+    mine, others = _costs(one), _costs(other)
+    if mine == others:
+        return one.number < other.number
+    return all(a <= b for a, b in zip(mine, others, strict=True))
+
+
+def _costs(trial: Trial) -> tuple[float, ...]:
+    return (-trial.score, trial.size_bytes, trial.latency_us, trial.load_mb)
