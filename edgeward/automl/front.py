@@ -20,14 +20,18 @@ class Limits:
     max_memory_mb: float | None = None
     """That loading it takes."""
 
-    def beyond(self, trial: Trial) -> tuple[str, ...]:
-        """The limits that a trial exceeds, by name; none if it fits."""
+    def excess(self, trial: Trial) -> dict[str, float]:
+        """By which part of a limit a trial exceeds it, by the limit's name; at most zero where it keeps to it."""
         measured = (
             ("bytes", trial.size_bytes, self.max_bytes),
             ("latency", trial.latency_us, self.max_latency_us),
             ("memory", trial.load_mb, self.max_memory_mb),
         )
-        return tuple(name for name, value, limit in measured if limit is not None and value > limit)
+        return {name: value / limit - 1 for name, value, limit in measured if limit is not None}
+
+    def beyond(self, trial: Trial) -> tuple[str, ...]:
+        """The limits that a trial exceeds, by name; none if it fits."""
+        return tuple(name for name, excess in self.excess(trial).items() if excess > 0)
 
 
 def pareto_front(trials: Iterable[Trial]) -> list[Trial]:

@@ -26,7 +26,7 @@ Measure = Callable[[Any, Any], Tried]
 """(fitted pipeline, sample rows) -> what its ONNX form measures."""
 SAMPLE_ROWS = 300
 """Rows by which parity is judged and the form measured. A version that is pushed is judged by the same rows."""
-SKIP_BEYOND = 0.05
+SKIP_BEYOND = 0.02
 """A score that lies further below the best is not measured: a conversion takes as long as five fits of small trees."""
 MAX_TRIALS = 2_000
 """Records of runs of one search: 40 MB."""
@@ -95,7 +95,8 @@ def search(
     rows = read_rows(frame, target, task=task, time=time_column, seed=seed)
     taught = _teacher(teacher, rows)
     began = time.monotonic()
-    study = _study(optuna, rows, limits or Limits(), seed)
+    limits = limits or Limits()
+    study = _study(optuna, rows, seed)
     searching = _Searching(
         rows=rows,
         teacher=taught,
@@ -111,7 +112,7 @@ def search(
         while len(found) < min(trials or MAX_TRIALS, MAX_TRIALS) and (not found or time.monotonic() < searching.until):
             drawn = study.ask()
             trial = searching.try_one(drawn, len(found), _best_score(found))
-            _tell_study(optuna, study, drawn, trial)
+            _tell_study(optuna, study, drawn, trial, limits)
             found.append(trial)
             if tell is not None:
                 tell(trial)
@@ -119,7 +120,7 @@ def search(
         if not found:
             raise
     took_s = time.monotonic() - began
-    return Search(searching.id, rows, limits or Limits(), seed, tuple(found), took_s, taught)
+    return Search(searching.id, rows, limits, seed, tuple(found), took_s, taught)
 
 
 @dataclass(frozen=True)
@@ -194,31 +195,23 @@ def _best_score(found: list[Trial]) -> float | None:
     return max((each.score for each in found if each.state == "measured"), default=None)
 
 
-def _study(optuna: Any, rows: Rows, limits: Limits, seed: int) -> Any:
-    def excess(trial: Any) -> tuple[float, ...]:
-        over: tuple[float, ...] = trial.user_attrs.get("excess", (1.0, 1.0, 1.0))
-        return over
-
-    sampler = optuna.samplers.TPESampler(
-        seed=seed, n_startup_trials=2 * len(families_of(rows)), constraints_func=excess
-    )
-    directions = ["maximize", "minimize", "minimize", "minimize"]
-    study = optuna.create_study(directions=directions, sampler=sampler)
-    study.set_user_attr("limits", [limits.max_bytes, limits.max_latency_us, limits.max_memory_mb])
-    for family in families_of(rows):
+def _study(optuna: Any, rows: Rows, seed: int) -> Any:
+    families = families_of(rows)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=2 * len(families))
+    study = optuna.create_study(directions=["maximize", "minimize", "minimize", "minimize"], sampler=sampler)
+    for family in families:
         study.enqueue_trial({"family": family})
     return study
 
 
-def _tell_study(optuna: Any, study: Any, drawn: Any, trial: Trial) -> None:
+def _tell_study(optuna: Any, study: Any, drawn: Any, trial: Trial, limits: Limits) -> None:
     if trial.state != "measured":
         state = optuna.trial.TrialState.PRUNED if trial.state == "skipped" else optuna.trial.TrialState.FAIL
         study.tell(drawn, state=state)
         return
-    values = (trial.size_bytes, trial.latency_us, trial.load_mb)
-    pairs = zip(values, study.user_attrs["limits"], strict=True)
-    drawn.set_user_attr("excess", tuple(0.0 if limit is None else value / limit - 1 for value, limit in pairs))
-    study.tell(drawn, [trial.score, *map(float, values)])
+    for name, excess in limits.excess(trial).items():
+        drawn.set_constraint(name, excess)
+    study.tell(drawn, [trial.score, float(trial.size_bytes), trial.latency_us, trial.load_mb])
 
 
 def _teacher(given: Any, rows: Rows) -> Teacher | None:

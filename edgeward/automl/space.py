@@ -12,7 +12,8 @@ from edgeward.automl.folds import Rows, Task
 MAX_NEIGHBOUR_ROWS = 2_000
 """A neighbour's model carries its rows: above so many it is neither small nor fast."""
 MAX_TEXTS = 50
-"""Texts of a column that get an input of their own; the others count as unknown."""
+"""Different texts of a column up to which it is learnt from: each is an input of its own. Columns with more are left
+out; they are names and free texts."""
 
 
 class Draw(Protocol):
@@ -51,14 +52,14 @@ def prepared(estimator: Any, rows: Rows, *, scaled: bool, gaps: bool) -> Any:
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    texts = rows.text_columns
+    texts = [name for name in rows.text_columns if rows.features[name].nunique() <= MAX_TEXTS]
     steps: list[tuple[str, Any]] = [("impute", SimpleImputer(strategy="median"))] if gaps and rows.has_gaps else []
     steps += [("scale", StandardScaler())] if scaled else []
-    if not texts:
+    if not rows.text_columns:
         return Pipeline([*steps, ("model", estimator)])
-    encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_TEXTS, sparse_output=False)
-    numbers = [name for name in rows.features.columns if name not in texts]
-    parts: list[tuple[str, Any, list[str]]] = [("texts", encoder, texts)]
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    numbers = [name for name in rows.features.columns if name not in rows.text_columns]
+    parts: list[tuple[str, Any, list[str]]] = [("texts", encoder, texts)] if texts else []
     if numbers:
         parts.append(("numbers", Pipeline(steps) if steps else "passthrough", numbers))
     return Pipeline([("columns", ColumnTransformer(parts)), ("model", estimator)])
