@@ -248,6 +248,24 @@ class VersionCalls:
 
         return write_folder(collect(self.version(model, release), self._blob), directory, form, sign_with)
 
+    def export_lineage(self, model: str, release: int | str, directory: Path, *, prediction: str = "") -> int:
+        """Writes a version with its signed lineage to a new directory for `edgeward lineage verify`; its bytes.
+
+        `prediction` is the id of a captured row that the version made, or the name of the answer. BadInput
+        `signature_invalid` if no release signer vouches for the version, `request_invalid` for another's prediction.
+        """
+        from contract.lineage import SignedLineage
+        from contract.trust.documents import role_name
+        from edgeward.answers.answer import read
+        from edgeward.exports.exported import collect
+        from edgeward.provenance.folder import write_provenance
+
+        query = urlencode({"prediction": prediction})
+        signed = read(self._transport.get(f"{_path(model, release)}/statement?{query}"), SignedLineage)
+        metadata = self._transport.get("/v1/trust")["files"]
+        exported = collect(self.version(model, release), self._blob)
+        return write_provenance(exported, signed, metadata, directory, f"{role_name(model)}.json")
+
     def artifact_bytes(self, digest: str) -> bytes:
         """The bytes of an artifact by its digest, as devices get them."""
         return self._blob(digest)
