@@ -235,7 +235,7 @@ class VersionCalls:
         model: str,
         release: int | str,
         directory: Path,
-        form: Literal["mlflow", "huggingface", "oci"],
+        form: Literal["mlflow", "huggingface", "oci", "bom"],
         sign_with: Path | None = None,
     ) -> int:
         """Writes a version as a folder that MLflow, Hugging Face or a registry of containers reads; its bytes.
