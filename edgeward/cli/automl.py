@@ -98,14 +98,24 @@ def _keep(found: Any, best: Trial, model: str, *, push: bool, out: Path | None, 
         skops.io.dump(best.pipeline, out)
         said.append(f"wrote {out}")
     if push:
-        from edgeward.client import Client
-
-        metrics = {"score": best.score} | ({} if best.agreement is None else {"agreement": best.agreement})
-        tags = {"automl": found.id, "run": best.run}
-        version = Client().push(best.pipeline, name=model, sample=found.sample, metrics=metrics, tags=tags)
+        version = _push(found, best, model)
         said.append(f"pushed {model} v{version.release}; next: edgeward rollout start {model} --watch")
     for words in said if not quiet else ():
         tell(words)
+
+
+def _push(found: Any, best: Trial, model: str) -> Any:
+    """Pushes from a run of its own, so that the version carries run, data digest and seed."""
+    from edgeward.client import Client
+    from edgeward.runs.run import run
+
+    metrics = {"score": best.score} | ({} if best.agreement is None else {"agreement": best.agreement})
+    features = found.rows.features
+    with run(f"automl-{model}", params=best.params, tags={"search": found.id, "trial": str(best.number)}) as opened:
+        opened.seed(found.seed)
+        opened.log_data(features, "features", keep=False)
+        opened.log_metrics(metrics)
+        return Client().push(best.pipeline, name=model, sample=found.sample, data=features, tags={"automl": found.id})
 
 
 def _read(path: Path) -> Any:

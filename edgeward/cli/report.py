@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.markup import escape
+from rich.padding import Padding
+from rich.text import Text
 
 from contract.errors import BadInput, Code
 from edgeward.cli.audit import moment
@@ -21,6 +22,9 @@ from edgeward.report.gather import gather
 from edgeward.report.page import html_of
 from edgeward.report.pdf import write_pdf
 from edgeward.settings import find_settings
+
+INDENT = 10
+"""Columns before what is said of a duty."""
 
 
 @click.group(invoke_without_command=True)
@@ -65,11 +69,10 @@ def compliance(model: str, *, as_json: bool) -> None:
         return
     tell(f"{model}, {now:%Y-%m-%d %H:%M} UTC")
     for each in found:
-        word = "[green]evidence[/]" if each.found else "[yellow]missing [/]"
-        console.print(f"{word} [bold]{each.source}[/] {escape(each.duty)}", highlight=False)
-        console.print(f"         {escape(each.evidence)}", highlight=False)
-        console.print(f"         [dim]kept by[/] {escape(each.signed_by)}", highlight=False)
-        tell(f"         check: {each.check}")
+        word = "[green]evidence[/]" if each.found else "[yellow]missing[/]"
+        console.print(f"{word}  [bold]{each.source}[/]", highlight=False)
+        for line in (each.duty, each.evidence, f"kept by: {each.signed_by}", f"check: {each.check}"):
+            console.print(Padding(Text(line), (0, 0, 0, INDENT)))
     tell(f"{sum(each.found for each in found)} of {len(found)} duties have evidence. {NO_ADVICE}")
 
 

@@ -93,11 +93,25 @@ def _stated_edges(folder: Provenance, stated: LineageStatement) -> list[Edge]:
     edges += [_told(name, stated.lineage.get(name), lineage.get(name)) for name in TOLD]
     rest, others = ({k: v for k, v in each.items() if k not in TOLD} for each in (stated.lineage, lineage))
     edges.append(_same("version -> lineage", _sha256(rest), _sha256(others), "parameters, libraries, who pushed it"))
+    edges.append(_summary(told, lineage))
     edges.append(
         _same("version -> gates", stated.gates_sha256, _sha256(told.get("gates")), "the verdicts of the gates")
     )
     edges.append(_same("version -> evidence", stated.evidence_sha256, _sha256(told.get("evidence")), "the evidence"))
     return edges
+
+
+def _summary(told: dict[str, Any], lineage: dict[str, Any]) -> Edge:
+    """What stands at the top of the file for people, beside the parts that are signed. Notes, tags and aliases change
+    after the push and are nobody's proof.
+    """
+    manifest = told.get("manifest")
+    artifact = manifest.get("artifact", {}) if isinstance(manifest, dict) else {}
+    signed = {name: lineage.get(name) for name in ("metrics", "licence", "created_by", "created_at")}
+    signed |= {"digest": artifact.get("sha256"), "size_bytes": artifact.get("length")}
+    wrong = [name for name, value in signed.items() if canonical(value) != canonical(told.get(name))]
+    words = f"{', '.join(wrong)} at the top of edgeward.json is not what is signed" if wrong else "the same as signed"
+    return Edge("version -> summary", words, "broken" if wrong else "holds")
 
 
 def _prediction(stated: LineageStatement) -> Edge:

@@ -64,7 +64,7 @@ class Finding:
 def findings(facts: Facts) -> list[Finding]:
     """One finding for each duty, in the order of the law."""
     return [
-        Finding(source, duty, *judged(facts), signed_by, check.format(model=facts.model, version=facts.version or "v1"))
+        Finding(source, duty, *judged(facts), signed_by, check.format(model=facts.model))
         for source, duty, judged, signed_by, check in _DUTIES
     ]
 
@@ -105,7 +105,7 @@ def _instructions(facts: Facts) -> Judged:
 def _oversight(facts: Facts) -> Judged:
     if facts.approved:
         return True, f"{facts.approved} of {facts.rollouts} rollouts were approved by a second person"
-    return False, f"none of {facts.rollouts} rollouts was approved by a second person: edgeward model policy --approval"
+    return False, f"none of {facts.rollouts} rollouts was approved by a second person; edgeward rollout approve does it"
 
 
 def _input_data(facts: Facts) -> Judged:
@@ -179,7 +179,7 @@ _DUTIES: tuple[tuple[str, str, Callable[[Facts], Judged], str, str], ...] = (
     ("EU AI Act Art. 26(6)", "the deployer keeps logs for six months at least", _six_months, _CHAIN,
      "edgeward audit verify"),
     ("EU AI Act Art. 72", "performance is collected and analysed after it is on the market", _after_market, _DEVICES,
-     "edgeward telemetry {model}"),
+     "edgeward telemetry query {model}"),
     ("NIST AI RMF GOVERN 1.6", "AI systems are inventoried", _inventory, _RELEASE,
      "edgeward lineage export {model}@newest --out DIR && edgeward lineage verify DIR --root root.json"),
     ("NIST AI RMF MAP 4.1", "the origin of data and of parts is known", _origin, _DIRECTOR,
@@ -187,7 +187,7 @@ _DUTIES: tuple[tuple[str, str, Callable[[Facts], Judged], str, str], ...] = (
     ("NIST AI RMF MEASURE 2.3", "performance is measured before deployment", _measured, _DIRECTOR,
      "edgeward model gates {model}"),
     ("NIST AI RMF MEASURE 2.4", "behaviour is monitored in production", _watched, _DEVICES,
-     "edgeward telemetry {model}"),
+     "edgeward telemetry query {model}"),
     ("NIST AI RMF MEASURE 2.11", "fairness is evaluated", _fair, _DIRECTOR, "edgeward model fairness {model}"),
     ("NIST AI RMF MANAGE 2.4", "it can be superseded and deactivated", _way_back, _CHAIN,
      "edgeward rollout list --model {model}"),

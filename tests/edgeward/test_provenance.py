@@ -154,6 +154,7 @@ TAMPERED: dict[str, tuple[Tamper, str]] = {
     "the code": (lineage_of(code={"revision": "beef", "dirty": False}), "version -> code"),
     "the parent": (lineage_of(parent=7), "version -> parent"),
     "who pushed it": (lineage_of(created_by="eve"), "version -> lineage"),
+    "the metrics for people": (described(lambda plain: plain.update(metrics={"accuracy": 1.0})), "version -> summary"),
     "a gate": (described(lambda plain: plain["gates"][0].update(detail="fine")), "version -> gates"),
     "the evidence": (described(lambda plain: plain["evidence"].update(sandbox="full")), "version -> evidence"),
 }  # fmt: skip
