@@ -178,7 +178,7 @@ class _Searching:
         if not tried.passed:
             return replace(trial, state="failed", reason=f"parity: {tried.detail}"[:300])
         return replace(
-            trial, size_bytes=tried.size_bytes, latency_us=tried.latency_us_p50, latency_us_p95=tried.latency_us_p95,
+            trial, size_bytes=tried.size_bytes, latency_us_p50=tried.latency_us_p50, latency_us_p95=tried.latency_us_p95,
             load_mb=tried.load_mb, digest=tried.digest, pipeline=made,
         )  # fmt: skip
 
@@ -187,7 +187,7 @@ def _metrics(trial: Trial) -> dict[str, float]:
     scored = {"score": trial.score} | ({} if trial.agreement is None else {"agreement": trial.agreement})
     if trial.state != "measured":
         return {} if trial.state == "failed" and not trial.fold_scores else scored
-    measured = {"size_bytes": trial.size_bytes, "latency_us_p50": trial.latency_us, "load_mb": trial.load_mb}
+    measured = {"size_bytes": trial.size_bytes, "latency_us_p50": trial.latency_us_p50, "load_mb": trial.load_mb}
     return scored | {"latency_us_p95": trial.latency_us_p95} | measured
 
 
@@ -211,7 +211,7 @@ def _tell_study(optuna: Any, study: Any, drawn: Any, trial: Trial, limits: Limit
         return
     for name, excess in limits.excess(trial).items():
         drawn.set_constraint(name, excess)
-    study.tell(drawn, [trial.score, float(trial.size_bytes), trial.latency_us, trial.load_mb])
+    study.tell(drawn, [trial.score, float(trial.size_bytes), trial.latency_us_p50, trial.load_mb])
 
 
 def _teacher(given: Any, rows: Rows) -> Teacher | None:

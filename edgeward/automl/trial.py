@@ -22,7 +22,7 @@ class Trial:
     agreement: float | None = None
     """With the teacher, on rows that neither was fitted on: the fraction of equal labels, or R2. None without one."""
     size_bytes: int = 0
-    latency_us: float = 0.0
+    latency_us_p50: float = 0.0
     """The median of one row on one thread."""
     latency_us_p95: float = 0.0
     load_mb: float = 0.0

@@ -18,7 +18,7 @@ from edgeward.cli.render import console, json_option, print_json, table, tell
 @click.option("--time", "time_column", default="", metavar="COL", help="Split by this time, not at random.")
 @click.option("--max-bytes", type=click.IntRange(1), default=1_000_000, show_default=True, help="Of the ONNX form.")
 @click.option(
-    "--max-latency-us", type=click.FloatRange(0, min_open=True), default=50.0, show_default=True,
+    "--max-latency-us", "max_latency_us_p50", type=click.FloatRange(0, min_open=True), default=50.0, show_default=True,
     help="Median of one row on one thread.",
 )  # fmt: skip
 @click.option("--max-memory-mb", type=click.FloatRange(0, min_open=True), help="That loading takes. Default: any.")
@@ -40,7 +40,7 @@ def automl(
     task: Literal["classification", "regression"] | None,
     time_column: str,
     max_bytes: int,
-    max_latency_us: float,
+    max_latency_us_p50: float,
     max_memory_mb: float | None,
     minutes: float,
     trials: int | None,
@@ -71,7 +71,7 @@ def automl(
 
         found = search(
             rows, target=target, task=task, time_column=time_column, minutes=minutes, trials=trials, seed=seed,
-            limits=Limits(max_bytes, max_latency_us, max_memory_mb), teacher=taught, name=model, tell=progress,
+            limits=Limits(max_bytes, max_latency_us_p50, max_memory_mb), teacher=taught, name=model, tell=progress,
         )  # fmt: skip
     if png is not None:
         shown.write_png(found, png)

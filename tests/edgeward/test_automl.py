@@ -17,8 +17,8 @@ from edgeward.automl.front import Limits, best_within, pareto_front
 from edgeward.automl.trial import Trial
 
 
-def trial(number: int, score: float, size_bytes: int, latency_us: float = 10.0, **fields: Any) -> Trial:
-    return Trial(number, "tree", {}, score=score, size_bytes=size_bytes, latency_us=latency_us, **fields)
+def trial(number: int, score: float, size_bytes: int, latency_us_p50: float = 10.0, **fields: Any) -> Trial:
+    return Trial(number, "tree", {}, score=score, size_bytes=size_bytes, latency_us_p50=latency_us_p50, **fields)
 
 
 def test_the_front_holds_what_nothing_beats_in_every_measure() -> None:
@@ -33,7 +33,7 @@ def test_a_trial_that_was_not_measured_is_not_on_the_front() -> None:
 
 def test_the_best_score_within_the_limits_is_chosen_and_the_others_say_what_is_too_much() -> None:
     front = pareto_front([trial(0, 0.99, 5_000_000), trial(1, 0.98, 500, 80.0), trial(2, 0.9, 400)])
-    limits = Limits(max_bytes=1_000_000, max_latency_us=50)
+    limits = Limits(max_bytes=1_000_000, max_latency_us_p50=50)
     chosen = best_within(front, limits)
     assert chosen is not None
     assert chosen.number == 2
