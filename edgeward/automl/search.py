@@ -178,7 +178,8 @@ class _Searching:
         if not tried.passed:
             return replace(trial, state="failed", reason=f"parity: {tried.detail}"[:300])
         return replace(
-            trial, size_bytes=tried.size_bytes, latency_us_p50=tried.latency_us_p50, latency_us_p95=tried.latency_us_p95,
+            trial, size_bytes=tried.size_bytes, latency_us_p50=tried.latency_us_p50,
+            latency_us_p95=tried.latency_us_p95,
             load_mb=tried.load_mb, digest=tried.digest, pipeline=made,
         )  # fmt: skip
 
