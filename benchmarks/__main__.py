@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from benchmarks import (
     agent,
+    automl,
     conversion,
     drift,
     floods,
@@ -27,6 +28,7 @@ from benchmarks.table import Row, show
 
 SUITES: dict[str, Callable[[], list[Row]]] = {
     "agent": agent.measure,
+    "automl": automl.measure,
     "conversion": conversion.measure,
     "drift": drift.measure,
     "floods": floods.measure,

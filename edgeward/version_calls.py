@@ -29,6 +29,7 @@ from edgeward.answers.models import (
     VersionDetail,
 )
 from edgeward.answers.table import Table
+from edgeward.answers.tried import Tried
 from edgeward.encode import encode_model_and_rows
 from edgeward.held_out import HeldOut, OwnGate, run_gates
 from edgeward.lineage import told_of
@@ -116,6 +117,19 @@ class VersionCalls:
         if opened is not None:
             note_push(opened, model, name, answer)
         return answer
+
+    def try_out(self, model: Any, *, name: str, sample: Any, waive_rows: bool = False) -> Tried:
+        """What a model would be as a version of `name`: parity, size, latency and memory, with nothing registered.
+
+        `model` and `sample` as for `push`; the audit names the try. BadInput as of a push, WorldError `busy`.
+        """
+        kind, raw, rows = encode_model_and_rows(model, sample)
+        if hasattr(model, "get_params"):
+            from edgeward.recording import with_answers
+
+            rows = with_answers(model, sample, rows, waived=waive_rows)
+        request = {"kind": kind, "waive_rows": waive_rows}
+        return Tried.read(self._transport.push(f"/v1/models/{name}/try", request, {"model": raw, "sample": rows}))
 
     def models(self) -> Table[Model]:
         """All models."""
@@ -221,7 +235,7 @@ class VersionCalls:
         model: str,
         release: int | str,
         directory: Path,
-        form: Literal["mlflow", "huggingface", "oci"],
+        form: Literal["mlflow", "huggingface", "oci", "bom"],
         sign_with: Path | None = None,
     ) -> int:
         """Writes a version as a folder that MLflow, Hugging Face or a registry of containers reads; its bytes.
@@ -233,6 +247,24 @@ class VersionCalls:
         from edgeward.exports.folders import write_folder
 
         return write_folder(collect(self.version(model, release), self._blob), directory, form, sign_with)
+
+    def export_lineage(self, model: str, release: int | str, directory: Path, *, prediction: str = "") -> int:
+        """Writes a version with its signed lineage to a new directory for `edgeward lineage verify`; its bytes.
+
+        `prediction` is the id of a captured row that the version made, or the name of the answer. BadInput
+        `signature_invalid` if no release signer vouches for the version, `request_invalid` for another's prediction.
+        """
+        from contract.lineage import SignedLineage
+        from contract.trust.documents import role_name
+        from edgeward.answers.answer import read
+        from edgeward.exports.exported import collect
+        from edgeward.provenance.folder import write_provenance
+
+        query = urlencode({"prediction": prediction})
+        signed = read(self._transport.get(f"{_path(model, release)}/statement?{query}"), SignedLineage)
+        metadata = self._transport.get("/v1/trust")["files"]
+        exported = collect(self.version(model, release), self._blob)
+        return write_provenance(exported, signed, metadata, directory, f"{role_name(model)}.json")
 
     def artifact_bytes(self, digest: str) -> bytes:
         """The bytes of an artifact by its digest, as devices get them."""

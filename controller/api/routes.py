@@ -41,6 +41,7 @@ from controller.api.steps import in_steps
 from controller.api.stick_routes import STICK_ROUTES
 from controller.api.telemetry_routes import TELEMETRY_ROUTES
 from controller.api.trust_routes import TRUST_ROUTES
+from controller.api.try_routes import TRY_ROUTES
 from controller.api.tuning_routes import TUNING_ROUTES
 from controller.api.version_routes import VERSION_ROUTES, number_of
 from controller.api.version_views import PushAnswer, detail_fields
@@ -208,6 +209,7 @@ ROUTES = (
     *EVENT_ROUTES,
     *ALERT_ROUTES,
     *TRUST_ROUTES,
+    *TRY_ROUTES,
     *TUNING_ROUTES,
     *CERTIFICATE_ROUTES,
     *DEVICE_ROUTES,

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from contract.errors import BadInput, Code
+from contract.lineage import SignedLineage
 from contract.wire import Message, decode
 from controller.api import version_views as views
 from controller.api.auth import actor_of
@@ -16,6 +17,7 @@ from controller.state import State
 from controller.verbs import versions, writing
 from controller.verbs.fits import fit
 from controller.verbs.gates import policy_of, set_gates
+from controller.verbs.statements import lineage_statement
 
 
 class WithdrawRequest(Message, frozen=True):
@@ -101,6 +103,12 @@ async def check_fit(request: web.Request) -> views.FitView:
     return views.FitView(
         model=model, release=release, forms=dict(found.forms), unfit=found.unfit, unknown=tuple(found.unknown)
     )
+
+
+async def state_lineage(request: web.Request) -> SignedLineage:
+    """Where a version comes from, signed by the director; `prediction` names a captured row that it made."""
+    state, model, release = named(request)
+    return lineage_statement(state, model, release, request.query.get("prediction", ""))
 
 
 async def withdraw_version(request: web.Request) -> views.VersionDetail:
@@ -219,6 +227,7 @@ VERSION_ROUTES = (
     Route("view", "GET", _ONE, show_version, "One version", views.VersionDetail),
     Route("view", "GET", f"{_ONE}/fit", check_fit, "Which devices can run it", views.FitView),
     Route("view", "GET", f"{_MODEL}/compare/{{before}}/{{after}}", compare, "What differs between two", Comparison),
+    Route("view", "GET", f"{_ONE}/statement", state_lineage, "Where it comes from, signed", SignedLineage),
     Route(
         "rollout", "POST", f"{_ONE}/withdraw", withdraw_version, "No rollout may bring it", views.VersionDetail,
         WithdrawRequest,

@@ -101,6 +101,18 @@ class Captures:
         ).fetchall()
         return [(number, device, decode(body, CapturedRow)) for number, device, body in found]
 
+    def find(self, model: str, named: str) -> tuple[int, str, CapturedRow] | None:
+        """(id, device, row) of a model's row: `named` is its id, or the name of the answer on its device (the newest
+        that has it). None if there is none.
+        """
+        number = int(named) if named.isascii() and named.isdigit() and len(named) < 16 else -1
+        found = self._db.execute(
+            "SELECT id, device, body FROM captured WHERE model = ? AND (id = ? OR json_extract(CAST(body AS TEXT), "
+            "'$.id') = ?) ORDER BY id = ? DESC, id DESC LIMIT 1",
+            (model, number, named, number),
+        ).fetchone()
+        return None if found is None else (found[0], found[1], decode(found[2], CapturedRow))
+
     def label(self, model: str, labels: Mapping[int, str | float], given_at: float) -> int:
         """Sets late labels of a model's rows, by id, in one transaction. Returns how many of these rows exist.
 

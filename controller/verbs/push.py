@@ -96,7 +96,7 @@ async def push(
             converted = await run_conversion(
                 kind, raw, sample, limits, variants, rows_waived=bool(waive_rows), starter=state.starter
             )
-            manifest = _manifest(state, model, converted)
+            manifest = manifest_of(state, model, converted)
             verdicts = await gates.judge(state, model, manifest, converted, brought=brought, told=told, actor=actor)
         digests = [await asyncio.to_thread(_digest, each) for each in (raw, sample)]
     except asyncio.CancelledError:
@@ -215,7 +215,7 @@ def _register(
     version = Version(
         model=model,
         release=state.registry.next_release(model),
-        manifest=_manifest(state, model, converted),
+        manifest=manifest_of(state, model, converted),
         lineage=lineage,
         evidence=evidence,
         gates=verdicts,
@@ -237,7 +237,8 @@ def _register(
     return Pushed(version, new=True)
 
 
-def _manifest(state: State, model: str, converted: Converted) -> Manifest:
+def manifest_of(state: State, model: str, converted: Converted) -> Manifest:
+    """The manifest of the next release of `model`, as a release signer would vouch for it."""
     answer, chunk_bytes = converted.answer, state.config.publish.chunk_bytes
     fairness = gates.policy_of(state, model).fairness
     watched = fairness.groups[:MAX_GROUP_COLUMNS] if answer.task == "classification" else ()

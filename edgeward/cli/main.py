@@ -8,6 +8,7 @@ from contract.errors import EdgewardError
 from edgeward.cli.alert import alert
 from edgeward.cli.attest import attest
 from edgeward.cli.audit import audit
+from edgeward.cli.automl import automl
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
 from edgeward.cli.data import data
@@ -17,6 +18,7 @@ from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.drift import drift, fairness
 from edgeward.cli.fleet import fleet, status
 from edgeward.cli.label import label
+from edgeward.cli.lineage import lineage
 from edgeward.cli.model import model
 from edgeward.cli.page import page
 from edgeward.cli.pipeline import pipeline
@@ -57,7 +59,7 @@ def completion(shell: str) -> None:
 
 for command in (
     model, version, run, pipeline, data, rollout, retrain, alert, top, report, telemetry, label, fleet, status, device,
-    selector, stick, trust, certificate, attest, token, audit, backup, restore, demo, page,
+    selector, stick, trust, certificate, attest, token, audit, backup, restore, demo, page, automl, lineage,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (drift, fairness):

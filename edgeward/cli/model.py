@@ -173,7 +173,7 @@ def captured(name: str, out: Path) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["devices", "mlflow", "huggingface", "oci"]),
+    type=click.Choice(["devices", "mlflow", "huggingface", "oci", "bom"]),
     default="devices",
     show_default=True,
     help="For whom it is.",
@@ -186,7 +186,8 @@ def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path
     """Write the files of a version to a directory: for devices that have it as `file:///...` in [transfer] sources.
 
     What devices find there they verify as what comes from the broker. Other formats are folders that MLflow, Hugging
-    Face or a registry of containers reads, and that `edgeward model push` takes again.
+    Face or a registry of containers reads, and that `edgeward model push` takes again; `bom` adds a CycloneDX bill of
+    materials.
     """
     name, release = split_name(name, release)
     found = Client().version(name, release or "newest")

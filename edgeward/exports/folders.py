@@ -16,16 +16,17 @@ from contract.golden import split_golden
 from contract.manifest import Manifest
 from contract.tensors import Array, decode_tensors
 from contract.wire import decode_plain
-from edgeward.exports import huggingface, mlflow, mlmodel, oci
+from edgeward.exports import bom, huggingface, mlflow, mlmodel, oci
 from edgeward.exports.exported import DESCRIBED, GOLDEN, MODEL, Exported
 from edgeward.exports.signing import SIGNATURE, read_key, sign_folder
 from edgeward.files import write_whole
 
-Format = Literal["mlflow", "huggingface", "oci"]
+Format = Literal["mlflow", "huggingface", "oci", "bom"]
 WRITERS: Mapping[str, Callable[[Exported], dict[str, bytes]]] = {
     "mlflow": mlflow.folder,
     "huggingface": huggingface.folder,
     "oci": oci.folder,
+    "bom": bom.folder,
 }
 MAX_DESCRIBED_BYTES = 16 << 20
 """Of `edgeward.json`: evidence and an environment of 1,000 packages take 100 kB."""

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from controller.config import Config, StorageConfig
 from controller.state import open_state
 from edgeward.answers.models import VersionDetail
 from edgeward.encode import encode_model_and_rows
+from edgeward.exports.bom import bom
 from edgeward.exports.card import metadata
 from edgeward.exports.exported import Exported, collect
 from edgeward.exports.folders import WRITERS, read_folder, write_folder
@@ -232,3 +234,36 @@ def test_a_card_says_what_nobody_has_said(exported: Exported) -> None:
     assert (found["license"], "model-index" in found) == ("unknown", False)
     own = replace(exported.version, licence="Acme Internal")
     assert metadata(Exported(own, exported.manifest, {}))["license_name"] == "Acme Internal"
+
+
+def test_a_bill_of_materials_names_model_digest_licence_and_libraries(exported: Exported) -> None:
+    found = bom(exported)
+    model = found["metadata"]["component"]
+    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
+    assert model["hashes"] == [{"alg": "SHA-256", "content": exported.version.digest}]
+    assert model["licenses"] == [{"expression": "Apache-2.0"}]
+    assert model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"] == [{"type": "accuracy", "value": "0.93"}]
+    assert model["modelCard"]["considerations"] == {"useCases": ["for the *winter*"]}
+    assert {each["ref"] for each in found["dependencies"]} == {
+        "model", *(each["bom-ref"] for each in found["components"])
+    }  # fmt: skip
+    assert bom(exported) == found
+
+
+def test_a_bill_of_materials_keeps_to_the_schema_of_cyclonedx(exported: Exported) -> None:
+    validation = pytest.importorskip(
+        "cyclonedx.validation.json", reason="no CycloneDX here: pip install 'cyclonedx-python-lib[json-validation]'"
+    )
+    from cyclonedx.schema import SchemaVersion
+
+    from edgeward.answers.models import DataDigest, Environment
+
+    data = DataDigest(sha256="a" * 64, rows=9)
+    known = msgspec.structs.replace(
+        exported.version,
+        lineage=msgspec.structs.replace(exported.version.lineage, data=data),
+        environment=Environment(python="3.11", platform="Linux x86_64", packages={"scikit_learn": "1.9.1"}),
+    )
+    found = bom(Exported(known, exported.manifest, exported.files))
+    assert [each["type"] for each in found["components"]] == ["data", "library"]
+    assert validation.JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(found)) is None

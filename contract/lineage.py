@@ -1,0 +1,74 @@
+"""The controller's signed statement about one version: where it comes from, how it was judged, and one prediction.
+
+Decides what is stated and which bytes the director's key signs: a DSSE envelope's, so that no other document can be
+mistaken for one. Who is director follows from the root of trust. Refuses to know keys and files.
+"""
+
+import json
+
+import msgspec
+
+from contract.captured import CapturedRow
+from contract.errors import BadInput, Code
+from contract.wire import Said, decode_plain
+
+MAX_STATEMENT_BYTES = 4 << 20
+"""Evidence and parameters of a version take 100 kB; those of a pushed model at its limits 2 MB."""
+_KIND = b"application/vnd.edgeward.lineage+json"
+
+
+class StatedPrediction(Said, frozen=True):
+    """One answer that a device gave, as it sent the row; the device's own signature was checked when it came."""
+
+    id: int
+    """Of the captured row on the controller."""
+    device: str
+    row: CapturedRow
+
+
+class LineageStatement(Said, frozen=True):
+    """What the director states about a version."""
+
+    made_at: float
+    """Seconds since 1970."""
+    model: str
+    release: int
+    manifest_sha256: str
+    """Of the manifest as compact JSON with sorted keys: the one that the release signer vouches for."""
+    lineage: dict[str, object]
+    """Run, data, code, parent and what else a push has told, as `GET /v1/models/{model}/versions/{release}` has it."""
+    gates_sha256: str
+    evidence_sha256: str
+    """Of the gates' verdicts and of the evidence, as compact JSON with sorted keys."""
+    prediction: StatedPrediction | None = None
+
+
+class SignedLineage(Said, frozen=True):
+    """A statement as the bytes that were signed, and by which key."""
+
+    statement: str
+    """JSON of a `LineageStatement`."""
+    keyid: str
+    """Of a director's key, as the top-level targets of the fleet's metadata name it."""
+    signature: str
+    """In hexadecimal digits, as TUF writes signatures."""
+
+
+def signed_bytes(statement: str) -> bytes:
+    """The bytes that the signature covers."""
+    body = statement.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(_KIND), _KIND, len(body), body)
+
+
+def canonical(plain: object) -> bytes:
+    """Compact JSON with sorted keys, by which parts of a version are digested on both sides."""
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def read_statement(signed: SignedLineage) -> LineageStatement:
+    """The statement in an envelope, unverified. BadInput `message_malformed`, `message_too_large`."""
+    plain = decode_plain(signed.statement.encode(), max_bytes=MAX_STATEMENT_BYTES)
+    try:
+        return msgspec.convert(plain, LineageStatement)
+    except msgspec.ValidationError as error:
+        raise BadInput(Code.MESSAGE_MALFORMED, f"no statement about a version: {error}"[:300]) from None

@@ -1,0 +1,72 @@
+"""Tries a model out: converts it, judges parity and measures its form as a push does, and registers nothing.
+
+Decides that a try waits for its turn among pushes, and that the audit names it. Refuses to know HTTP, and who searches.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from contract.wire import Message
+from controller.clock import stamp
+from controller.convert.convert import ConversionLimits, run_conversion
+from controller.evaluate.evaluate import Form, evaluate
+from controller.gates.parity import judge_parity
+from controller.state import State
+from controller.verbs.push import manifest_of
+
+
+class Tried(Message, frozen=True):
+    """What a model would be as a version, measured on the controller's machine with one thread."""
+
+    task: str
+    estimator: str
+    passed: bool
+    """Whether the converted form answers as the estimator did: the parity gate."""
+    detail: str
+    """What the parity gate says, in words."""
+    digest: str
+    """SHA-256 of the full form as ONNX."""
+    size_bytes: int
+    latency_us_p50: float
+    latency_us_p95: float
+    """Of one row."""
+    load_s: float
+    load_mb: float
+    operators: tuple[str, ...]
+
+
+async def try_out(
+    state: State, model: str, kind: Literal["skops", "onnx"], raw: Path, sample: Path, *, waive_rows: bool, actor: str
+) -> Tried:
+    """Converts and measures the model in the file `raw` on the rows in `sample`; nothing is kept but an audit entry.
+
+    `waive_rows`: few distinct rows of the sample are enough. BadInput as of a push, before its gates; WorldError `busy`
+    if no turn comes in time.
+    """
+    state.registry.next_release(model)  # a bad name must be refused before minutes of conversion
+    settings, at = state.config.convert, stamp()
+    limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
+    async with state.conversions.turn():
+        converted = await run_conversion(kind, raw, sample, limits, rows_waived=waive_rows, starter=state.starter)
+        manifest = manifest_of(state, model, converted)
+        form = Form(manifest, *converted.forms[""])
+        found = await evaluate(form, None, None, timeout_s=settings.timeout_s, memory_mb=settings.memory_mb)
+    measured = found.measured
+    assert measured.latency_us_p50 is not None
+    assert measured.latency_us_p95 is not None
+    verdict, artifact = judge_parity(converted.answer.parity), manifest.artifact
+    words = f"{artifact.length} bytes, {'passed' if verdict.passed else 'did not pass'} parity: nothing was registered"
+    state.journal.audit(at, actor, "try", model, words)
+    return Tried(
+        task=converted.answer.task,
+        estimator=converted.answer.estimator,
+        passed=verdict.passed,
+        detail=verdict.detail,
+        digest=artifact.sha256,
+        size_bytes=artifact.length,
+        latency_us_p50=measured.latency_us_p50,
+        latency_us_p95=measured.latency_us_p95,
+        load_s=converted.answer.form.load_s,
+        load_mb=converted.answer.form.load_mb,
+        operators=measured.operators,
+    )

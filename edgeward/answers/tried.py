@@ -1,0 +1,21 @@
+"""What a model would be as a version, measured by the controller without registering it."""
+
+from edgeward.answers.answer import Answer
+
+
+class Tried(Answer, frozen=True):
+    """A model that was converted, judged and measured, on the controller's machine with one thread."""
+
+    task: str
+    estimator: str
+    passed: bool
+    """Whether the converted form answers as the estimator did: the parity gate."""
+    detail: str
+    digest: str
+    size_bytes: int
+    latency_us_p50: float
+    latency_us_p95: float
+    """Of one row."""
+    load_s: float
+    load_mb: float
+    operators: tuple[str, ...]
