@@ -17,6 +17,7 @@ from agent.core.model import Record
 from agent.flash.store import Store
 from contract.errors import BadInput, Code, EdgewardError
 from contract.wire import encode
+from contract.world_faults import world_error
 
 _NOTED = f"a change of state is noted at once, counts every {KEEP_S:.0f} s"
 
@@ -32,8 +33,9 @@ def run(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         code: int = call.command(load_config(call.config), call) if call.config else _enrol(call)
-    except EdgewardError as error:
-        print(f"edgeward-agent: {error}", file=sys.stderr)
+    except (EdgewardError, OSError) as error:
+        known = world_error(error) if isinstance(error, OSError) else error
+        print(f"edgeward-agent: {known}", file=sys.stderr)
         return 2
     return code
 

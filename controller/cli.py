@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from contract.errors import Code, EdgewardError, WorldError
+from contract.world_faults import world_error
 from controller.api.app import make_app
 from controller.api.door import opened
 from controller.clock import stamp
@@ -48,8 +49,9 @@ def run(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         code: int = call.command(_with_flags(load_config(call.config), call), call)
-    except EdgewardError as error:
-        print(f"edgeward-controller: {error}", file=sys.stderr)
+    except (EdgewardError, OSError) as error:
+        known = world_error(error) if isinstance(error, OSError) else error
+        print(f"edgeward-controller: {known}", file=sys.stderr)
         return 2
     return code
 

@@ -1,10 +1,9 @@
-"""The command's root: global options, errors as one line, exit codes (0 done, 1 it ended badly, 2 refused)."""
+"""The command's root: its commands, and one place where every error ends. `cli.endings` has the exit codes."""
 
 import sys
 
 import click
 
-from contract.errors import EdgewardError
 from edgeward.cli.alert import alert
 from edgeward.cli.attest import attest
 from edgeward.cli.audit import audit
@@ -15,6 +14,7 @@ from edgeward.cli.device import device
 from edgeward.cli.device_labels import selector
 from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.drift import drift, fairness
+from edgeward.cli.endings import Exit, coded, tell_abort, tell_error, tell_usage
 from edgeward.cli.fleet import fleet, status
 from edgeward.cli.label import label
 from edgeward.cli.model import model
@@ -68,8 +68,23 @@ for command in (retire, replace, adopt, retired):
 
 def main() -> None:
     """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code; what is wrong is said on stderr, as JSON where --json is given."""
+    as_json = "--json" in arguments
     try:
-        cli(prog_name="edgeward")
-    except EdgewardError as error:
-        click.echo(f"edgeward: {error.code}: {error.detail}", err=True)
-        sys.exit(2)
+        ended = cli(arguments, prog_name="edgeward", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
+    except click.ClickException as error:
+        return tell_usage(error, as_json=as_json)
+    except click.Abort as error:
+        return tell_abort(error, as_json=as_json)
+    except Exception as error:
+        if (known := coded(error)) is None:
+            raise
+        return tell_error(known, as_json=as_json)
+    return ended if isinstance(ended, int) else Exit.DONE

@@ -13,6 +13,7 @@ from contract.errors import BadInput, Code
 from edgeward.answers.models import FoundVersion, Gate, VersionDetail
 from edgeward.cli.named import split_name, split_version
 from edgeward.cli.render import console, json_option, print_json, size, table, when
+from edgeward.cli.toml_place import told_by_line
 from edgeward.client import Client
 
 SHOWN_CHARS = 60
@@ -110,7 +111,8 @@ def policy(name: str, file: Path | None) -> None:
         wanted = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(Code.CONFIG_INVALID, f"{file}: {error}") from None
-    print_json(client.set_gate_policy(name, wanted).plain)
+    with told_by_line(file):
+        print_json(client.set_gate_policy(name, wanted).plain)
 
 
 @click.command()

@@ -59,9 +59,10 @@ def test_rows_leave_as_a_matrix_or_as_named_columns_of_their_types() -> None:
 
 def test_the_controller_is_found_by_argument_environment_or_local_files(tmp_path: Path) -> None:
     local = {"EDGEWARD_DATA_DIR": str(tmp_path)}
-    assert refused(lambda: find_settings(environment=local)) == Code.CONFIG_INVALID
+    with pytest.raises(WorldError, match="no controller is named"):
+        find_settings(environment=local)
     (tmp_path / "controller.json").write_text(json.dumps({"url": "http://local:1/"}))
-    assert refused(lambda: find_settings(environment=local)) == Code.CONFIG_INVALID
+    assert refused(lambda: find_settings(environment=local)) == Code.UNAUTHENTICATED
     (tmp_path / "token").write_text("t\n")
     assert find_settings(environment=local) == Settings("http://local:1", "t")
     named = {**local, "EDGEWARD_URL": "http://named:2", "EDGEWARD_TOKEN": "n"}
