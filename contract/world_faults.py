@@ -19,8 +19,8 @@ _WORDS = {
 
 
 def world_error(error: OSError) -> WorldError:
-    """The coded error of an OSError: `disk_full`, `port_taken`, or else `disk_failed`, with the file if it names one."""
+    """The coded error of an OSError, with its file: `disk_full`, `port_taken`, or else `disk_failed`."""
     code, advice = _WORDS.get(error.errno or 0, (Code.DISK_FAILED, ""))
-    where = f"{error.filename}: " if isinstance(error.filename, str | bytes) and error.filename else ""
+    where = f"{error.filename}: " if error.filename else ""
     said = error.strerror or str(error) or type(error).__name__
     return WorldError(code, f"{where}{said}{f'; {advice}' if advice else ''}")

@@ -9,6 +9,7 @@ import os
 import secrets
 import shlex
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ def run(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         code: int = call.command(_with_flags(load_config(call.config), call), call)
+    except sqlite3.OperationalError as error:  # the disk is full, or may not be written
+        print(f"edgeward-controller: {Code.DISK_FAILED}: a table in the data directory: {error}", file=sys.stderr)
+        return 2
     except (EdgewardError, OSError) as error:
         known = world_error(error) if isinstance(error, OSError) else error
         print(f"edgeward-controller: {known}", file=sys.stderr)

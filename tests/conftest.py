@@ -38,6 +38,7 @@ ONE_WORKER = {
     "tests/agent/test_machine_laws.py",  # one search
     "tests/controller/test_one_conversion.py",
     "tests/integration/test_broker_access.py",  # one broker
+    "tests/edgeward/test_mistakes.py",  # one controller
     "tests/integration/test_bucket.py",  # one environment with a store
 }
 """Files whose tests share what is made once: one worker runs them all. pytest 9.2 ignores the marks xdist_group of

@@ -68,10 +68,10 @@ for command in (retire, replace, adopt, retired):
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_arguments(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def run_arguments(arguments: list[str]) -> int:
     """Runs one command and returns its exit code; what is wrong is said on stderr, as JSON where --json is given."""
     as_json = "--json" in arguments
     try:

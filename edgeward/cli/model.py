@@ -14,6 +14,7 @@ from edgeward.cli.named import HOW, split_name
 from edgeward.cli.pushed_file import load
 from edgeward.cli.registry import COMMANDS
 from edgeward.cli.render import console, json_option, print_json, size, table, tell, when
+from edgeward.cli.version_view import standing_of, version_view
 from edgeward.client import Client
 from edgeward.exports.addresses import is_address
 
@@ -106,7 +107,9 @@ def push(
     for variant in version.variants:
         kept = size(variant.size_bytes) if variant.gate.passed else "left out"
         console.print(f"  {variant.gate.gate}: {kept}; {variant.gate.detail}", highlight=False)
-    tell(f"next: edgeward rollout start {name} --watch")
+    signed = version.release not in client.trust().unsigned.get(name, ())
+    standing = standing_of(version, signed=signed)
+    tell(f"{standing.words}\nnext: {standing.command}")
 
 
 @contextmanager
@@ -136,15 +139,19 @@ def list_(*, as_json: bool) -> None:
 
 @model.command()
 @click.argument("name")
-@click.option("--version", "release", help=f"Everything about one version, evidence included. {HOW}")
+@click.option("--version", "release", help=f"One version. {HOW}")
 @json_option
 def show(name: str, release: str | None, *, as_json: bool) -> None:
-    """Versions of a model, or one with its evidence."""
+    """Versions of a model, or one: whether it can go out, its gates, signature, origin, devices. --json has all."""
     client = Client()
     name, release = split_name(name, release)
     if release is not None:
-        found = client.version(name, release).plain
-        print_json(found) if as_json else console.print_json(data=found)
+        found = client.version(name, release)
+        if as_json:
+            print_json(found.plain)
+            return
+        signed = found.release not in client.trust().unsigned.get(name, ())
+        console.print(version_view(found, signed=signed), highlight=False)
         return
     versions = client.versions(name)
     if as_json:
@@ -195,6 +202,9 @@ def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path
     What devices find there they verify as what comes from the broker. Other formats are folders that MLflow, Hugging
     Face or a registry of containers reads, and that `edgeward model push` takes again.
     """
+    if form == "devices" and sign_with is not None:
+        words = "--sign-with: devices check the release signer's word, not model.sig: name another --format"
+        raise BadInput(Code.REQUEST_INVALID, words)
     name, release = split_name(name, release)
     found = Client().version(name, release or "newest")
     if form == "devices":
@@ -222,7 +232,8 @@ def _evidence(version: Version) -> str:
     why += [] if back is None else [f"rolled back by {back.rollout}: {back.reason}"]
     waived = [(gate.gate, gate.waiver) for gate in version.gates if gate.waiver is not None]
     why += [f"{gate} waived by {waiver.by}: {waiver.reason}" for gate, waiver in waived]
-    return "; ".join([*why, *(gate.detail for gate in version.gates)])
+    ordered = sorted(version.gates, key=lambda gate: gate.passed)
+    return "; ".join([*why, *(gate.detail if gate.passed else f"{gate.gate}: {gate.detail}" for gate in ordered)])
 
 
 def pairs(texts: tuple[str, ...]) -> dict[str, str]:
