@@ -1,6 +1,7 @@
 """Fixtures that several rooms share, and one thread for each library that would take all processors."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 """Threads of OpenMP spin while they wait for each other, and workers share the processors: test_compact_trees took
 62 s of them in place of 18 s. Conversion children inherit these variables."""
+
+os.environ["TZ"] = "UTC"  # commands show times in the zone of the machine
+time.tzset()
 
 settings.register_profile(
     "edgeward", deadline=None, derandomize=True

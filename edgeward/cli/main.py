@@ -9,6 +9,7 @@ from edgeward.cli.attest import attest
 from edgeward.cli.audit import audit
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
+from edgeward.cli.completion import complete_names
 from edgeward.cli.data import data
 from edgeward.cli.device import device
 from edgeward.cli.device_labels import selector
@@ -41,6 +42,7 @@ def cli() -> None:
     """Put models on edge devices, and keep them right.
 
     The controller is found by EDGEWARD_URL and EDGEWARD_TOKEN, or in EDGEWARD_DATA_DIR (default ~/.edgeward).
+    Times are those of this machine's zone (TZ); --json has UTC. Exit codes: docs/reference/mistakes.md.
     """
 
 
@@ -64,6 +66,9 @@ for command in (drift, fairness):
     model.add_command(command)
 for command in (retire, replace, adopt, retired):
     device.add_command(command)
+
+
+complete_names(cli)
 
 
 def main() -> None:

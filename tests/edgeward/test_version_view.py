@@ -29,7 +29,8 @@ def detail(**changed: Any) -> VersionDetail:
         "tags": {"site": "oslo"}, "metrics": {"accuracy": 0.93}, "licence": "", "gates": [gate("parity")],
         "withdrawn": None, "removed": None, "rolled_back": None, "devices": [], "deliveries": [], "environment": None,
         "manifest": {
-            "release": 3, "artifact": BLOB, "golden": GOLDEN, "task": "classification", "inputs": TENSORS, "columns": [],
+            "release": 3, "artifact": BLOB, "golden": GOLDEN, "task": "classification", "columns": [],
+            "inputs": TENSORS,
             "outputs": TENSORS[:1], "hardware": ["x86_64"], "runtime": {"ir": 8, "opset": 16, "ml_opset": 3},
             "limits": {"memory_mb": 64, "load_s": 10},
         },
