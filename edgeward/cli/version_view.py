@@ -59,7 +59,7 @@ def standing_of(found: VersionDetail, *, signed: bool) -> Standing:
     if found.rolled_back is not None:
         words = f"only with --again: {found.rolled_back.rollout} was rolled back: {found.rolled_back.reason}"
         return Standing(True, words, f"edgeward rollout start {named} --again")
-    return Standing(True, "released: it can be rolled out", f"edgeward rollout start {named} --watch")
+    return Standing(True, "it can be rolled out", f"edgeward rollout start {named} --watch")
 
 
 def version_view(found: VersionDetail, *, signed: bool) -> RenderableType:

@@ -286,8 +286,8 @@ With `--json` an error is one line of JSON on stderr, and stdout stays empty:
 {{"error": {{"code": "unknown_model", "detail": "...", "exit_code": 3, "hint": "edgeward model list"}}}}
 ```
 
-The code is one of [the error codes](codes.md), or `usage`, `aborted`, `interrupted`. `hint` is there
-where a command helps.
+The code is one of [the error codes](codes.md), or `usage`, `aborted`, `interrupted`. `hint` is
+there where a command helps.
 
 ## {count} mistakes
 

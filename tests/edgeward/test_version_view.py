@@ -50,7 +50,7 @@ def test_a_version_takes_less_than_a_screen_of_80_columns() -> None:
     lines = seen(detail())
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 80
-    assert lines[:2] == ["weather v3 (1.2.0), best", "released: it can be rolled out"]
+    assert lines[:2] == ["weather v3 (1.2.0), best", "it can be rolled out"]
     assert "and 8 more" in " ".join(lines)
     assert lines[-1] == "next: edgeward rollout start weather@3 --watch"
 
@@ -69,16 +69,22 @@ WAIVER = {"by": "eva", "at": AT, "reason": "a test"}
 @pytest.mark.parametrize(
     ("changed", "signed", "free", "words", "command"),
     [
-        ({}, True, True, "released", "rollout start weather@3"),
+        ({}, True, True, "it can be rolled out", "rollout start weather@3"),
         ({}, False, False, "a release signer has not vouched for it", "trust sign weather"),
         ({"gates": [gate("size", passed=False)]}, True, False, "size failed", "model waive weather@3"),
-        ({"gates": [gate("size", passed=False, waiver=WAIVER)]}, True, True, "released", "rollout start weather@3"),
+        (
+            {"gates": [gate("size", passed=False, waiver=WAIVER)]},
+            True,
+            True,
+            "it can be rolled out",
+            "rollout start weather@3",
+        ),
         ({"withdrawn": WAIVER}, True, False, "withdrawn by eva", "version reinstate weather 3"),
         ({"removed": {"by": "eva", "at": AT}}, True, False, "whoever trained it pushes it again", "model push"),
         ({"rolled_back": {"rollout": "r-1", "reason": "errors"}}, True, True, "only with --again: r-1", "--again"),
     ],
 )
-def test_a_version_is_released_only_if_it_can_be_rolled_out(
+def test_a_version_that_cannot_go_out_says_what_is_missing(
     changed: dict[str, Any], signed: bool, free: bool, words: str, command: str
 ) -> None:
     standing = standing_of(detail(**changed), signed=signed)
