@@ -111,7 +111,7 @@ MISTAKES = (
         "EDGEWARD_TOKEN holds letters that no token has: copy it again", 3,
     ),
     Mistake(
-        "a port that is taken", "edgeward-controller run --data-dir new --port {taken}",
+        "a port that is taken", "edgeward-controller run --data-dir new --port {taken} --broker-port 0",
         "port_taken: ...another program listens there: stop it, or name another port", 2,
     ),
     Mistake(
