@@ -16,7 +16,9 @@ from agent.config import Config, load_config
 from agent.core.model import Record
 from agent.flash.store import Store
 from contract.errors import BadInput, Code, EdgewardError
+from contract.log_lines import add_log_options, add_version, json_line
 from contract.wire import encode
+from contract.world_faults import world_error
 
 _NOTED = f"a change of state is noted at once, counts every {KEEP_S:.0f} s"
 
@@ -29,24 +31,44 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code."""
     call = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _begin_logging(call)
     try:
         code: int = call.command(load_config(call.config), call) if call.config else _enrol(call)
-    except EdgewardError as error:
-        print(f"edgeward-agent: {error}", file=sys.stderr)
+    except (EdgewardError, OSError) as error:
+        known = world_error(error) if isinstance(error, OSError) else error
+        print(f"edgeward-agent: {known}", file=sys.stderr)
         return 2
     return code
+
+
+class JsonLines(logging.Formatter):
+    """Log lines as JSON objects."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line (called by logging)."""
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        return json_line(record.created, record.levelname, record.name, record.getMessage(), trace)
+
+
+def _begin_logging(call: argparse.Namespace) -> None:
+    """Lets this program log to standard error as its options say."""
+    to = logging.StreamHandler()
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    to.setFormatter(JsonLines() if call.log_format == "json" else plain)
+    logging.basicConfig(level=call.log_level.upper(), handlers=[to])
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgeward-agent", description="Runs models on this device, and keeps them right."
     )
+    add_version(parser)
     commands = parser.add_subparsers(required=True, metavar="enrol | adopt | run | renew | status | doctor")
     words = "make a key, trade a claim for its certificate, write a configuration"
     first = commands.add_parser("enrol", help=words, description=words)
     first.add_argument("claim", type=Path, help="the file that `edgeward device enrol` wrote")
     first.add_argument("--out", type=Path, default=Path(), help="where key, certificate and agent.toml go")
+    add_log_options(first)
     first.set_defaults(config=None)
     for name, command, words in (
         ("run", _run, "serve until it is stopped"),
@@ -60,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument(
             "--json", action="store_true", help="print JSON" if name in ("status", "doctor") else argparse.SUPPRESS
         )
+        add_log_options(sub)
         sub.set_defaults(command=command)
     commands.choices["adopt"].add_argument("claim", type=Path, help="the file that `edgeward device adopt` wrote")
     return parser

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from agent.config import Broker, Config
+from agent.adapters.local_port import answers_at
+from agent.config import Broker, Config, check_listen
 from agent.trust.credentials import load_root
 from contract.errors import EdgewardError
 from contract.stick import DOCUMENTS
@@ -52,8 +53,7 @@ def examine(config: Config, config_path: Path, only: frozenset[str] | None = Non
         ("state directory", lambda: _state_dir(Path(config.device.state_dir))),
         ("clock", _clock),
         ("certificates", lambda: _certificates(config)),
-        ("sensors", lambda: _sensors(Path(config.device.state_dir))),
-        ("sinks", lambda: _sinks(Path(config.device.state_dir))),
+        ("port", lambda: answers_at(*check_listen(config.serving.listen))),
         ("faults", lambda: _faults(Path(config.device.state_dir))),
         ("broker", lambda: _with_config(_broker(config), config_path)),
     ]
@@ -64,6 +64,7 @@ def examine(config: Config, config_path: Path, only: frozenset[str] | None = Non
             yield Finding(name, *check())
         except (OSError, EdgewardError) as error:
             yield Finding(name, ok=False, detail=str(error))
+    yield from _sources(Path(config.device.state_dir), only)
 
 
 def _root_words(root: str) -> str:
@@ -107,20 +108,24 @@ def _state_dir(path: Path) -> tuple[bool, str]:
     return free_mb >= FREE_MB_WANTED, f"{path} is writable, {free_mb} MB free ({FREE_MB_WANTED} wanted)"
 
 
-def _sensors(path: Path) -> tuple[bool, str]:
-    from agent.adapters.kept_lives import load_lives, sensor_words
+def _sources(path: Path, only: frozenset[str] | None) -> Iterator[Finding]:
+    """A finding for each sensor and each sink that has run, and one where none has."""
+    from agent.adapters.kept_lives import load_lives, sensor_words, sink_words
 
-    found = lives.sensors if (lives := load_lives(path)) is not None else ()
-    sick = [sensor_words(each) for each in found if each.state == "waiting"]
-    return not sick, "; ".join(sick) or f"{len(found)} have run, and none waits for its source"
-
-
-def _sinks(path: Path) -> tuple[bool, str]:
-    from agent.adapters.kept_lives import load_lives, sink_words
-
-    found = lives.sinks if (lives := load_lives(path)) is not None else ()
-    sick = [sink_words(each) for each in found if each.state == "failing"]
-    return not sick, "; ".join(sick) or f"{len(found)} have run, and none fails"
+    lives = load_lives(path)
+    if only is None or "sensors" in only:
+        sensors = lives.sensors if lives is not None else ()
+        for sensor in sensors:
+            words = sensor_words(sensor).removeprefix("sensor ")
+            yield Finding("sensor", sensor.state != "waiting", words)
+        if not sensors:
+            yield Finding("sensors", ok=True, detail="none has run")
+    if only is None or "sinks" in only:
+        sinks = lives.sinks if lives is not None else ()
+        for sink in sinks:
+            yield Finding("sink", sink.state != "failing", sink_words(sink).removeprefix("sink "))
+        if not sinks:
+            yield Finding("sinks", ok=True, detail="none has run")
 
 
 def _faults(path: Path) -> tuple[bool, str]:

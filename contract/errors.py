@@ -145,7 +145,15 @@ class EdgewardError(Exception):
     def __init__(self, code: Code, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else str(code))
         self.code = code
-        self.detail = detail[:MAX_DETAIL_CHARS]
+        self.detail = shortened(detail)
+
+
+def shortened(detail: str) -> str:
+    """A text of at most MAX_DETAIL_CHARS characters: a longer one ends after a whole word, with `...`."""
+    if len(detail) <= MAX_DETAIL_CHARS:
+        return detail
+    kept = detail[: MAX_DETAIL_CHARS - 3]
+    return f"{kept.rpartition(' ')[0] or kept}..."
 
 
 class BadInput(EdgewardError):

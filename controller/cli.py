@@ -9,6 +9,7 @@ import os
 import secrets
 import shlex
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import msgspec
 
 from contract.errors import Code, EdgewardError, WorldError
+from contract.log_lines import add_log_options, add_version, json_line
+from contract.world_faults import world_error
 from controller.api.app import make_app
 from controller.api.door import opened
 from controller.clock import stamp
@@ -45,11 +48,15 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code."""
     call = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _begin_logging(call)
     try:
         code: int = call.command(_with_flags(load_config(call.config), call), call)
-    except EdgewardError as error:
-        print(f"edgeward-controller: {error}", file=sys.stderr)
+    except sqlite3.OperationalError as error:  # the disk is full, or may not be written
+        print(f"edgeward-controller: {Code.DISK_FAILED}: a table in the data directory: {error}", file=sys.stderr)
+        return 2
+    except (EdgewardError, OSError) as error:
+        known = world_error(error) if isinstance(error, OSError) else error
+        print(f"edgeward-controller: {known}", file=sys.stderr)
         return 2
     return code
 
@@ -156,8 +163,26 @@ def make_private(data_dir: Path) -> None:
         raise WorldError(Code.DISK_FAILED, f"{error.filename or data_dir}: {error.strerror}") from error
 
 
+class JsonLines(logging.Formatter):
+    """Log lines as JSON objects."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line (called by logging)."""
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        return json_line(record.created, record.levelname, record.name, record.getMessage(), trace)
+
+
+def _begin_logging(call: argparse.Namespace) -> None:
+    """Lets this program log to standard error as its options say."""
+    to = logging.StreamHandler()
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    to.setFormatter(JsonLines() if call.log_format == "json" else plain)
+    logging.basicConfig(level=call.log_level.upper(), handlers=[to])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edgeward-controller", description="Converts, verifies, versions, rolls out.")
+    add_version(parser)
     commands = parser.add_subparsers(required=True, metavar="run | backup | restore")
     for name, command, words in (
         ("run", _run, "serve until told to stop"),
@@ -167,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=words, description=_ORDER)
         one.add_argument("-c", "--config", type=Path, help="TOML file; see configs/controller.toml")
         one.add_argument("--data-dir", default=os.environ.get("EDGEWARD_DATA_DIR") or None, help=_DATA_DIR)
+        add_log_options(one)
         one.set_defaults(command=command, port=None, broker=None, broker_port=None)
     for name in ("backup", "restore"):
         commands.choices[name].add_argument("file", type=Path, help="the backup")

@@ -227,8 +227,15 @@ The package ships its types. A type checker knows `to_frame()` where `pandas-stu
 {rollout}
 """
 
+
+def mistakes() -> str:
+    """Returns the mistakes of a newcomer, from the table that the tests make."""
+    return str(_load(ROOT / "tests" / "edgeward" / "mistakes.py").page())
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/codes.md": codes,
+    "docs/reference/mistakes.md": mistakes,
     "docs/reference/python-client.md": python_client,
     "docs/reference/update-machine.md": update_machine,
     "configs/rollouts/strategy.schema.json": strategy_schema,

@@ -41,7 +41,7 @@ class HeldOut:
         labels = np.asarray(self.labels)
         arrays = {
             "sample": np.frombuffer(encode_rows(self.rows), dtype=np.uint8),
-            "labels": labels.astype(np.str_) if labels.dtype == object else labels,
+            "labels": _plain_labels(labels),
         }
         for name, values in self.groups.items():
             arrays[f"group/{name}"] = np.asarray(values).astype(np.str_)
@@ -57,6 +57,13 @@ class HeldOut:
             words = f"held-out rows: {wrong[0]} has the shape {arrays[wrong[0]].shape}, there are {len(self.rows)} rows"
             raise BadInput(Code.SAMPLE_MISSING, words)
         return encode_tensors(arrays)
+
+
+def _plain_labels(labels: Array) -> Array:
+    """Labels as a converted model answers them: objects as text, and bools as 0 and 1."""
+    if labels.dtype == bool:
+        return labels.astype(np.int64)
+    return labels.astype(np.str_) if labels.dtype == object else labels
 
 
 def split_by_time(frame: Any, time: str, held_out: float = 0.2) -> tuple[Any, Any]:

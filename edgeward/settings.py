@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.errors import BadInput, Code
+from contract.errors import BadInput, Code, WorldError
 
 DEFAULT_DATA_DIR = "~/.edgeward"
 
@@ -25,19 +25,22 @@ def find_settings(
     """Returns the settings from arguments, then EDGEWARD_URL and EDGEWARD_TOKEN, then files in EDGEWARD_DATA_DIR
     (~/.edgeward).
 
-    BadInput `config_invalid` if address or token is missing.
+    WorldError `controller_unreachable` if no address is known; BadInput `config_invalid` for one that is none, and
+    `unauthenticated` if the token is missing or can be none.
     """
     known = os.environ if environment is None else environment
     directory = Path(known.get("EDGEWARD_DATA_DIR", DEFAULT_DATA_DIR)).expanduser()
     url = url or known.get("EDGEWARD_URL") or _local_url(directory)
     token = token or known.get("EDGEWARD_TOKEN") or _local_token(directory)
-    if not url or not token:
-        missing = "address" if not url else "token"
-        raise BadInput(
-            Code.CONFIG_INVALID,
-            f"no {missing} of a controller: start `edgeward-controller run` here, or set EDGEWARD_URL "
-            f"and EDGEWARD_TOKEN (looked in {directory})",
-        )
+    if not url:
+        words = "no controller is named: start `edgeward-controller run` here, or set EDGEWARD_URL and EDGEWARD_TOKEN"
+        raise WorldError(Code.CONTROLLER_UNREACHABLE, f"{words} (looked in {directory})")
+    if not url.startswith(("http://", "https://")):
+        raise BadInput(Code.CONFIG_INVALID, f"EDGEWARD_URL {url!r}: expected http://host:port or https://host")
+    if not token:
+        raise BadInput(Code.UNAUTHENTICATED, f"no token for {url}: set EDGEWARD_TOKEN (looked in {directory})")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise BadInput(Code.UNAUTHENTICATED, "EDGEWARD_TOKEN holds letters that no token has: copy it again")
     return Settings(url.rstrip("/"), token)
 
 

@@ -3,6 +3,7 @@
 import getpass
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -76,7 +77,7 @@ class Transport:
     def _request(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
         headers = {
             "Authorization": f"Bearer {self._settings.token}",
-            "X-Edgeward-Actor": getpass.getuser(),
+            "X-Edgeward-Actor": _user(),
             **options.pop("headers", {}),
         }
         url = f"{self._settings.url}{path}"
@@ -86,7 +87,10 @@ class Transport:
             raise self._unreachable(error) from None
 
     def _unreachable(self, error: Exception) -> WorldError:
-        words = f"{self._settings.url}: {_reason(error)}; is `edgeward-controller run` up?"
+        cause = getattr(error, "reason", None) or error
+        if isinstance(cause, urllib3.exceptions.SSLError):
+            return WorldError(Code.CONTROLLER_UNREACHABLE, f"{self._settings.url}: TLS: {_tls_words(str(cause))}")
+        words = f"{self._settings.url}: {_reason(cause)}; is `edgeward-controller run` up?"
         return WorldError(Code.CONTROLLER_UNREACHABLE, words)
 
 
@@ -108,6 +112,30 @@ def _error(status: int, body: dict[str, Any]) -> EdgewardError:
         return kind(Code.REQUEST_INVALID, f"HTTP {status}: {body}"[:300])
 
 
-def _reason(error: Exception) -> str:
-    cause = getattr(error, "reason", None) or error
+def _reason(cause: Exception) -> str:
     return str(cause).rpartition(": ")[2] or type(cause).__name__
+
+
+_TLS = {
+    "Hostname mismatch": "its certificate is for another name: use the name that it has in EDGEWARD_URL",
+    "IP address mismatch": "its certificate is for another address: use the name that it has in EDGEWARD_URL",
+    "certificate has expired": "its certificate has expired: renew it where the proxy runs",
+    "not yet valid": "its certificate is not valid yet: is the clock of this machine right?",
+    "certificate verify failed": "no authority that this machine trusts has signed its certificate: name the file of "
+    "yours in SSL_CERT_FILE",
+    "wrong version number": "it speaks none: is it http:// in place of https://?",
+    "record layer failure": "it speaks none: is it http:// in place of https://?",
+}
+
+
+def _tls_words(said: str) -> str:
+    """What to do about a fault of TLS, after what the library said of it."""
+    return next((words for mark, words in _TLS.items() if mark in said), said[:200])
+
+
+def _user() -> str:
+    """The name of this machine's user for the audit; its number where it has none, as in a container."""
+    try:
+        return getpass.getuser().encode("ascii", "replace").decode()
+    except (OSError, KeyError):
+        return f"uid-{os.getuid()}"

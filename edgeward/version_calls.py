@@ -83,6 +83,8 @@ class VersionCalls:
         the converted model and deletes after the push; `gates` are your own, functions of (model, held-out rows) that
         run here and whose verdicts are recorded as yours.
 
+        A folder that `export_folder` wrote brings all of this with it; what is named here counts more.
+
         `run` is the run that made it (None: the one that is open here, if one is): the version carries its id, its last
         metrics and the names of its data sets, and the run the version. While a run is reproduced nothing is pushed.
 
@@ -104,10 +106,13 @@ class VersionCalls:
         elif not waive_rows:
             refuse_few(decode_sample(rows))
         told = told_of(model, data=data, parent=str(parent), metrics=metrics, licence=licence)
+        brought = _brought(model)
+        tags = {**brought.pop("tags", {}), **(tags or {})}
+        told |= {what: value for what, value in brought.items() if what in ("code", "environment") or not told[what]}
         if opened is not None:
             told = told_by(opened, told)
         own = run_gates(gates or {}, model, held_out)
-        request: dict[str, Any] = {"kind": kind, "tags": tags or {}, "variants": list(variants)}
+        request: dict[str, Any] = {"kind": kind, "tags": tags, "variants": list(variants)}
         request |= {"waive_rows": waive_rows, "told": told, "own_gates": own}
         if retraining:
             request["retrained"] = {"id": retraining, "training_s": training_s}
@@ -272,6 +277,15 @@ class VersionCalls:
 
     def _blob(self, digest: str) -> bytes:
         return self._transport.fetch(f"/v1/blobs/{digest}")
+
+
+def _brought(model: Any) -> dict[str, Any]:
+    """What an exported folder says of its version; empty for any other model."""
+    if not isinstance(model, str | Path) or not Path(model).is_dir():
+        return {}
+    from edgeward.exports.folders import told_in  # yaml takes 30 ms to import, and few models are folders
+
+    return told_in(Path(model))
 
 
 def _path(model: str, release: int | str) -> str:

@@ -1,6 +1,7 @@
 """Fixtures that several rooms share, and one thread for each library that would take all processors."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 """Threads of OpenMP spin while they wait for each other, and workers share the processors: test_compact_trees took
 62 s of them in place of 18 s. Conversion children inherit these variables."""
+
+os.environ["TZ"] = "UTC"  # commands show times in the zone of the machine
+time.tzset()
 
 settings.register_profile(
     "edgeward", deadline=None, derandomize=True
@@ -38,6 +42,7 @@ ONE_WORKER = {
     "tests/agent/test_machine_laws.py",  # one search
     "tests/controller/test_one_conversion.py",
     "tests/integration/test_broker_access.py",  # one broker
+    "tests/edgeward/test_mistakes.py",  # one controller
     "tests/integration/test_bucket.py",  # one environment with a store
 }
 """Files whose tests share what is made once: one worker runs them all. pytest 9.2 ignores the marks xdist_group of

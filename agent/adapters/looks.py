@@ -19,6 +19,7 @@ OWN_CHECKS = frozenset(
         "state directory",
         "clock",
         "certificates",
+        "port",
         "sensors",
         "sinks",
         "faults",

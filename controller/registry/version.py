@@ -149,8 +149,9 @@ class Removal(Message, frozen=True):
 
 
 def gate_words(version: Version) -> str:
-    """What the gates said of a version."""
-    return "; ".join(f"{gate.gate} {_verdict(gate)}: {gate.detail}" for gate in version.gates)
+    """What the gates said of a version, those that failed first: a long text is cut at its end."""
+    ordered = sorted(version.gates, key=lambda gate: gate.passed or gate.waiver is not None)
+    return "; ".join(f"{gate.gate} {_verdict(gate)}: {gate.detail}" for gate in ordered)
 
 
 def _verdict(gate: GateVerdict) -> str:

@@ -7,7 +7,7 @@ import click
 
 from contract.errors import BadInput, Code
 from edgeward.answers.alerts import Alert
-from edgeward.cli.render import console, duration, json_option, print_json, table, tell, when
+from edgeward.cli.render import console, duration, json_option, print_json, table, tell, when, zone
 from edgeward.client import Client
 
 _STATES = ("pending", "firing", "silenced", "inhibited", "resolved", "all")
@@ -34,7 +34,7 @@ def list_(*, state: str | None, match: tuple[str, ...], as_json: bool) -> None:
         tell("no alerts" + (" that match" if match or state else ": nothing is wrong that a rule looks for"))
         return
     rows = [(one.fingerprint, one.state, one.severity, one.name, one.about, when(one.since)) for one in found]
-    console.print(table("alerts", ("id", "state", "severity", "alert", "about", "since (UTC)"), rows))
+    console.print(table("alerts", ("id", "state", "severity", "alert", "about", f"since ({zone()})"), rows))
 
 
 @alert.command()
@@ -95,7 +95,7 @@ def silence(what: tuple[str, ...], length: str, reason: str, *, as_json: bool) -
     if as_json:
         print_json(made.plain)
         return
-    tell(f"silence {made.id} until {when(made.ends_at)} UTC: {made.alerts} alerts that fire are quiet now")
+    tell(f"silence {made.id} until {when(made.ends_at)} {zone()}: {made.alerts} alerts that fire are quiet now")
     tell(f"end it: edgeward alert unsilence {made.id}")
 
 
@@ -133,7 +133,7 @@ def silences(*, also_ended: bool, as_json: bool) -> None:
         (one.id, one.state, when(one.ends_at), one.alerts, one.created_by, " ".join(map(str, one.matchers)), one.reason)
         for one in found
     ]
-    console.print(table("silences", ("id", "state", "ends (UTC)", "quiet", "by", "matches", "reason"), rows))
+    console.print(table("silences", ("id", "state", f"ends ({zone()})", "quiet", "by", "matches", "reason"), rows))
 
 
 @alert.command()
@@ -181,7 +181,7 @@ def receivers(*, as_json: bool) -> None:
         (one.name, one.kind, one.sent, one.refused + one.given_up + one.dropped, when(one.sent_at), one.error or "-")
         for one in found
     ]
-    console.print(table("receivers", ("name", "kind", "sent", "lost", "newest (UTC)", "what is wrong"), rows))
+    console.print(table("receivers", ("name", "kind", "sent", "lost", f"newest ({zone()})", "what is wrong"), rows))
 
 
 @alert.command()

@@ -14,7 +14,7 @@ import click
 from contract import audit as chain
 from contract.errors import BadInput, Code
 from edgeward.answers.operators import AuditEntry
-from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table
+from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, zone
 from edgeward.client import Client
 from edgeward.files import write_whole
 
@@ -37,7 +37,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--actor", default="", help="The whole name; controller for what nobody has asked for."),
         click.option("--until", default="", metavar="WHEN", help="As --since; entries at that moment are left out."),
         click.option(
-            "--since", default="", metavar="WHEN", help="2026-01-31, 2026-01-31T13:00+01:00 (else UTC), 2h, 7d."
+            "--since", default="", metavar="WHEN", help="2026-01-31, 2026-01-31T13:00+01:00 (else local time), 2h, 7d."
         ),
     ):
         command = option(command)
@@ -55,8 +55,18 @@ def list_(*, limit: int, as_json: bool, **wanted: str) -> None:
     if as_json:
         print_json(found.plain)
         return
-    rows = [(e.number, f"{e.at:%Y-%m-%d %H:%M:%S}", e.actor, e.action, e.subject, e.detail) for e in found]
-    print_table("audit, times in UTC", ("number", "at", "actor", "action", "subject", "detail"), rows)
+    rows = [
+        (
+            e.number,
+            f"{e.at.astimezone(UTC if csv_asked() else None):%Y-%m-%d %H:%M:%S}",
+            e.actor,
+            e.action,
+            e.subject,
+            e.detail,
+        )
+        for e in found
+    ]
+    print_table(f"audit, times in {zone()}", ("number", "at", "actor", "action", "subject", "detail"), rows)
     if len(found) == limit and not csv_asked():
         console.print(f"older entries are left out: --limit, or --until {found[-1].at.isoformat()}", highlight=False)
 
@@ -114,11 +124,19 @@ def as_csv(entries: Iterable[AuditEntry]) -> str:
 
 
 def moment(text: str, now: datetime) -> str:
-    """A moment as the controller takes it: `2h` is two hours before `now`; anything else is left as it is."""
+    """A moment as the controller takes it: `2h` is two hours before `now`, a time without a zone is one of this
+    machine's; anything else is left as it is."""
     ago = re.fullmatch(r"(\d{1,6})([mhdw])", text)
     if ago is None:
-        return text
+        return _with_zone(text)
     return (now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).isoformat(timespec="seconds")
+
+
+def _with_zone(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text).astimezone().isoformat()
+    except ValueError:
+        return text
 
 
 def _asked(wanted: dict[str, str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import click
 from contract.errors import BadInput, Code
 from edgeward.answers.data import Deletion
 from edgeward.cli.audit import moment
-from edgeward.cli.render import console, json_option, print_json, size, table, tell, when
+from edgeward.cli.render import console, json_option, print_json, size, table, tell, when, zone
 from edgeward.client import Client
 from edgeward.runs.deleted import forget_rows
 from edgeward.runs.store import RunStore
@@ -65,7 +65,9 @@ def list_(*, as_json: bool) -> None:
          each.sha256[:8] or f"deleted: {each.deleted_why}")
         for each in found
     ]  # fmt: skip
-    console.print(table("data sets", ("version", "model", "rows", "labelled", "size", "made (UTC)", "digest"), rows))
+    console.print(
+        table("data sets", ("version", "model", "rows", "labelled", "size", f"made ({zone()})", "digest"), rows)
+    )
 
 
 @data.command()
@@ -77,13 +79,13 @@ def show(reference: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
-    times = [f"{datetime.fromtimestamp(each, UTC):%Y-%m-%d %H:%M}" for each in (found.since, found.until)]
+    times = [when(datetime.fromtimestamp(each, UTC)) for each in (found.since, found.until)]
     tell(f"{found.reference} of {found.model}: {found.rows} rows, {found.labelled} with a label")
     tell(f"  digest    {found.sha256 or 'deleted'}")
-    tell(f"  captured  {times[0]} to {times[1]} UTC; devices: {found.devices}")
-    tell(f"  made      {when(found.created_at)} UTC by {found.created_by}, {size(found.size_bytes)}")
+    tell(f"  captured  {times[0]} to {times[1]} {zone()}; devices: {found.devices}")
+    tell(f"  made      {when(found.created_at)} {zone()} by {found.created_by}, {size(found.size_bytes)}")
     if found.keep_until:
-        tell(f"  kept      until {datetime.fromtimestamp(found.keep_until, UTC):%Y-%m-%d %H:%M} UTC")
+        tell(f"  kept      until {when(datetime.fromtimestamp(found.keep_until, UTC))} {zone()}")
     if found.erased_rows or found.deleted_at:
         why = f"; {found.deleted_why}" if found.deleted_why else ""
         tell(f"  deleted   {found.erased_rows} rows{why}")
@@ -192,7 +194,7 @@ def deletions(identifier: str | None, *, as_json: bool) -> None:
          len(each.trained), each.reason)
         for each in listed
     ]  # fmt: skip
-    columns = ("deletion", "asked (UTC)", "took", "captured", "in data sets", "models", "reason")
+    columns = ("deletion", f"asked ({zone()})", "took", "captured", "in data sets", "models", "reason")
     console.print(table("deletions", columns, rows))
 
 
@@ -222,4 +224,4 @@ def _seconds(text: str) -> float:
         found = datetime.fromisoformat(moment(text, datetime.now(UTC)))
     except ValueError:
         raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected a date, or a time ago such as 12h or 7d") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return found.astimezone().timestamp()

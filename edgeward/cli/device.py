@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,16 +128,17 @@ def why(name: str, *, as_json: bool) -> None:
 def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, as_json: bool) -> None:
     """Write agent.toml and root.json for a new device called NAME."""
     check_device_name(name)
+    sensor, serving = _sensor(replay, label), _serving(serve)
     enrolment = Client().enrolment()
+    state_dir = (out / "state").resolve()
+    text = _CONFIG.format(name=name, state_dir=state_dir, broker_url=enrolment.broker_url) + serving + sensor
+    _check_toml(text)
     out.mkdir(parents=True, exist_ok=True)
     file = out / "agent.toml"
     if file.exists():
         raise BadInput(Code.CONFIG_INVALID, f"{file} exists: choose another --out, or remove it")
     write_whole(out / "root.json", enrolment.root)
-    state_dir = (out / "state").resolve()
-    text = _CONFIG.format(name=name, state_dir=state_dir, broker_url=enrolment.broker_url)
-    serving = _SERVING.format(listen=serve) if serve else ""
-    write_whole(file, text + serving + _sensor(replay, label), mode=PRIVATE)  # the address may hold a password
+    write_whole(file, text, mode=PRIVATE)  # the address may hold a password
     if as_json:
         print_json({"config": str(file), "root": str(out / "root.json")})
     else:
@@ -218,8 +220,31 @@ def _load(found: Device) -> str:
 def _sensor(replay: str | None, label: str) -> str:
     if replay is None:
         return _NO_SENSOR
-    (model, path), *_ = pairs((replay,)).items()
+    ((model, path),) = pairs((replay,)).items()
+    if not Path(path).is_file():
+        raise BadInput(Code.REQUEST_INVALID, f"--replay {replay}: there is no file {path}")
     return _REPLAY.format(model=check_name(model, "model"), path=Path(path).resolve(), label=label)
+
+
+def _serving(serve: str) -> str:
+    """The table [serving]. BadInput `request_invalid` for what is no address of this device's own."""
+    if not serve:
+        return ""
+    host, _, port = serve.rpartition(":")
+    local = host in ("127.0.0.1", "localhost", "[::1]") and port.isdigit() and 0 < int(port) < 65_536
+    if not local and not serve.startswith("unix:/"):
+        words = "expected 127.0.0.1:PORT or unix:/PATH: requests are not authenticated, so they must be local"
+        raise BadInput(Code.REQUEST_INVALID, f"--serve {serve}: {words}")
+    return _SERVING.format(listen=serve)
+
+
+def _check_toml(text: str) -> None:
+    """BadInput `request_invalid` if an argument holds a quotation mark or a line end that breaks the file."""
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        words = f"a path or a label cannot stand in agent.toml: {error}"
+        raise BadInput(Code.REQUEST_INVALID, words) from None
 
 
 def _entry(entry: HistoryEntry) -> tuple[object, ...]:

@@ -1,21 +1,22 @@
-"""The command's root: global options, errors as one line, exit codes (0 done, 1 it ended badly, 2 refused)."""
+"""The command's root: its commands, and one place where every error ends. `cli.endings` has the exit codes."""
 
 import sys
 
 import click
 
-from contract.errors import EdgewardError
 from edgeward.cli.alert import alert
 from edgeward.cli.attest import attest
 from edgeward.cli.audit import audit
 from edgeward.cli.automl import automl
 from edgeward.cli.backup import backup, restore
 from edgeward.cli.certificate import certificate
+from edgeward.cli.completion import complete_names
 from edgeward.cli.data import data
 from edgeward.cli.device import device
 from edgeward.cli.device_labels import selector
 from edgeward.cli.device_life import adopt, replace, retire, retired
 from edgeward.cli.drift import drift, fairness
+from edgeward.cli.endings import Exit, coded, tell_abort, tell_error, tell_usage
 from edgeward.cli.fleet import fleet, status
 from edgeward.cli.label import label
 from edgeward.cli.lineage import lineage
@@ -43,6 +44,7 @@ def cli() -> None:
     """Put models on edge devices, and keep them right.
 
     The controller is found by EDGEWARD_URL and EDGEWARD_TOKEN, or in EDGEWARD_DATA_DIR (default ~/.edgeward).
+    Times are those of this machine's zone (TZ); --json has UTC. Exit codes: docs/reference/mistakes.md.
     """
 
 
@@ -68,10 +70,28 @@ for command in (retire, replace, adopt, retired):
     device.add_command(command)
 
 
+complete_names(cli)
+
+
 def main() -> None:
     """Entry point of the console script."""
+    sys.exit(run_arguments(sys.argv[1:]))
+
+
+def run_arguments(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code; what is wrong is said on stderr, as JSON where --json is given."""
+    as_json = "--json" in arguments
     try:
-        cli(prog_name="edgeward")
-    except EdgewardError as error:
-        click.echo(f"edgeward: {error.code}: {error.detail}", err=True)
-        sys.exit(2)
+        ended = cli(arguments, prog_name="edgeward", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
+    except click.ClickException as error:
+        return tell_usage(error, as_json=as_json)
+    except click.Abort as error:
+        return tell_abort(error, as_json=as_json)
+    except Exception as error:
+        if (known := coded(error)) is None:
+            raise
+        return tell_error(known, as_json=as_json)
+    return ended if isinstance(ended, int) else Exit.DONE

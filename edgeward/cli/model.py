@@ -1,25 +1,22 @@
 """`edgeward model push | list | show | export | captured`, and the commands of `cli.registry`."""
 
-import runpy
-import sys
-import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from contract.errors import BadInput, Code
+from contract.names import check_name
 from edgeward.answers.models import Version
 from edgeward.cli.named import HOW, split_name
+from edgeward.cli.pushed_file import load
 from edgeward.cli.registry import COMMANDS
 from edgeward.cli.render import console, json_option, print_json, size, table, tell, when
+from edgeward.cli.version_view import standing_of, version_view
 from edgeward.client import Client
 from edgeward.exports.addresses import is_address
-
-MAX_OWN_LINES = 3
-"""Lines of the user's own files that an error is shown with, the innermost last."""
-MAX_ERROR_CHARS = 240
-"""Of an error's own words: a library may print a whole table into them."""
 
 
 class _FileOrAddress(click.Path):
@@ -79,15 +76,16 @@ def push(
     folder: MLflow's, Hugging Face's or an OCI layout, or models:/NAME@ALIAS on the server that MLFLOW_TRACKING_URI
     names. Ctrl-C ends it on the controller too.
     """
-    estimator, sample = _load(file, sample_path)
+    check_name(name, "model")
+    given, measured = pairs(tags), _numbers(metrics)
     client = Client()
-    measured = _numbers(metrics)
-    with console.status(f"converting {Path(file).name}: parity, golden set, limits", spinner="dots"):
+    estimator, sample = load(file, sample_path)
+    with _converting(Path(file).name):
         version = client.push(
             estimator,
             name=name,
             sample=sample,
-            tags=pairs(tags),
+            tags=given,
             variants=variants,
             metrics=measured,
             parent=parent,
@@ -109,7 +107,19 @@ def push(
     for variant in version.variants:
         kept = size(variant.size_bytes) if variant.gate.passed else "left out"
         console.print(f"  {variant.gate.gate}: {kept}; {variant.gate.detail}", highlight=False)
-    tell(f"next: edgeward rollout start {name} --watch")
+    signed = version.release not in client.trust().unsigned.get(name, ())
+    standing = standing_of(version, signed=signed)
+    tell(f"{standing.words}\nnext: {standing.command}")
+
+
+@contextmanager
+def _converting(file: str) -> Iterator[None]:
+    """Shows that a push goes on; Ctrl-C ends it here, and the controller drops what it has begun."""
+    try:
+        with console.status(f"converting {file}: parity, golden set, limits", spinner="dots"):
+            yield
+    except KeyboardInterrupt as error:
+        raise click.Abort("cancelled, on the controller too: no version was made") from error
 
 
 @model.command(name="list")
@@ -129,15 +139,19 @@ def list_(*, as_json: bool) -> None:
 
 @model.command()
 @click.argument("name")
-@click.option("--version", "release", help=f"Everything about one version, evidence included. {HOW}")
+@click.option("--version", "release", help=f"One version. {HOW}")
 @json_option
 def show(name: str, release: str | None, *, as_json: bool) -> None:
-    """Versions of a model, or one with its evidence."""
+    """Versions of a model, or one: whether it can go out, its gates, signature, origin, devices. --json has all."""
     client = Client()
     name, release = split_name(name, release)
     if release is not None:
-        found = client.version(name, release).plain
-        print_json(found) if as_json else console.print_json(data=found)
+        found = client.version(name, release)
+        if as_json:
+            print_json(found.plain)
+            return
+        signed = found.release not in client.trust().unsigned.get(name, ())
+        console.print(version_view(found, signed=signed), highlight=False)
         return
     versions = client.versions(name)
     if as_json:
@@ -189,6 +203,9 @@ def export(name: str, release: str | None, out: Path, form: Any, sign_with: Path
     Face or a registry of containers reads, and that `edgeward model push` takes again; `bom` adds a CycloneDX bill of
     materials.
     """
+    if form == "devices" and sign_with is not None:
+        words = "--sign-with: devices check the release signer's word, not model.sig: name another --format"
+        raise BadInput(Code.REQUEST_INVALID, words)
     name, release = split_name(name, release)
     found = Client().version(name, release or "newest")
     if form == "devices":
@@ -216,7 +233,8 @@ def _evidence(version: Version) -> str:
     why += [] if back is None else [f"rolled back by {back.rollout}: {back.reason}"]
     waived = [(gate.gate, gate.waiver) for gate in version.gates if gate.waiver is not None]
     why += [f"{gate} waived by {waiver.by}: {waiver.reason}" for gate, waiver in waived]
-    return "; ".join([*why, *(gate.detail for gate in version.gates)])
+    ordered = sorted(version.gates, key=lambda gate: gate.passed)
+    return "; ".join([*why, *(gate.detail if gate.passed else f"{gate.gate}: {gate.detail}" for gate in ordered)])
 
 
 def pairs(texts: tuple[str, ...]) -> dict[str, str]:
@@ -236,52 +254,6 @@ def _numbers(texts: tuple[str, ...]) -> dict[str, float]:
         return {name: float(text) for name, text in pairs(texts).items()}
     except ValueError as error:
         raise BadInput(Code.REQUEST_INVALID, f"--metric: {error}") from None
-
-
-def _load(file: Path | str, sample_path: Path | None) -> tuple[Any, Any]:
-    if isinstance(file, str) or file.is_dir():
-        return file, None if sample_path is None else _rows(sample_path)
-    if file.suffix != ".py":
-        if sample_path is None:
-            raise BadInput(Code.SAMPLE_MISSING, f"{file}: parity needs rows: add --sample rows.csv")
-        return file, _rows(sample_path)
-    left = _run(file)
-    if missing := [name for name in ("model", "sample") if name not in left]:
-        raise BadInput(
-            Code.REQUEST_INVALID, f"{file} leaves no {' and no '.join(missing)}: assign a fitted `model` and `sample`"
-        )
-    return left["model"], left["sample"] if sample_path is None else _rows(sample_path)
-
-
-def _run(file: Path) -> dict[str, Any]:
-    """What a Python file leaves behind. BadInput `request_invalid` with the lines of the user's own files."""
-    sys.path.insert(0, str(file.resolve().parent))  # as `python FILE` does: it may import what lies beside it
-    try:
-        return runpy.run_path(str(file))
-    except Exception as error:
-        raise BadInput(Code.REQUEST_INVALID, f"{file} has failed: {own_lines(error, file)}") from None
-
-
-def own_lines(error: BaseException, file: Path) -> str:
-    """The error with those lines of its trace that are in the directory of `file`, and not in a library."""
-    home = str(file.resolve().parent)
-    frames = [
-        each
-        for each in traceback.extract_tb(error.__traceback__)
-        if str(Path(each.filename).resolve()).startswith(home) and "site-packages" not in each.filename
-    ]
-    where = "".join(f"\n  {each.filename}:{each.lineno}: {each.line}" for each in frames[-MAX_OWN_LINES:])
-    return "".join(traceback.format_exception_only(error)).strip()[:MAX_ERROR_CHARS] + where
-
-
-def _rows(path: Path) -> Any:
-    import numpy as np
-    import pandas as pd
-
-    readers = {".csv": pd.read_csv, ".gz": pd.read_csv, ".parquet": pd.read_parquet, ".npy": np.load, ".npz": np.load}
-    if path.suffix not in readers:
-        raise BadInput(Code.REQUEST_INVALID, f"{path}: expected .csv, .csv.gz, .parquet, .npy or .npz")
-    return readers[path.suffix](path)
 
 
 for command in COMMANDS:

@@ -6,6 +6,7 @@ Decides how the text is cut. Refuses to know whether the version exists: the con
 import click
 
 from contract.errors import BadInput, Code
+from contract.names import check_name
 from edgeward.client import Client
 
 ONLY = "Only devices with this label, or with those of a saved selector; may repeat."
@@ -15,14 +16,14 @@ HOW = "A number, a semantic version, an alias, or newest; or write NAME@VERSION.
 def split_name(text: str, release: str | None = None) -> tuple[str, str | None]:
     """(model, version or None) of `NAME` or `NAME@VERSION`; `release` is the version of an option, if it was given.
 
-    BadInput `request_invalid` for both ways at once, or an empty part.
+    BadInput `request_invalid` for both ways at once, or an empty part; `name_invalid` for what no model is called.
     """
     model, at, named = text.partition("@")
     if at and (not model or not named):
         raise BadInput(Code.REQUEST_INVALID, f"{text!r}: expected NAME or NAME@VERSION, as in weather@champion")
     if named and release:
         raise BadInput(Code.REQUEST_INVALID, f"{text!r} and --version {release} both name a version: leave one out")
-    return model, named or release
+    return check_name(model, "model"), named or release
 
 
 def split_version(text: str) -> tuple[str, str]:

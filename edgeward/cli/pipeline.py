@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from contract.errors import BadInput, Code, EdgewardError
-from edgeward.cli.render import console, json_option, print_json, table, tell, when
+from edgeward.cli.render import console, json_option, print_json, table, tell, when, zone
 from edgeward.cli.run import plain
 from edgeward.pipelines.pipeline import load_pipeline
 from edgeward.pipelines.runner import LOGS, PipelineResult, StepState, load_steps, run_pipeline
@@ -65,7 +65,7 @@ def list_(*, directory: Path | None, as_json: bool) -> None:
         rows.append(
             (each.id, each.name, each.status, done, when(datetime.fromtimestamp(each.started_at, UTC)), each.error)
         )
-    console.print(table("pipelines", ("run", "pipeline", "status", "steps", "began (UTC)", "error"), rows))
+    console.print(table("pipelines", ("run", "pipeline", "status", "steps", f"began ({zone()})", "error"), rows))
 
 
 @pipeline.command()

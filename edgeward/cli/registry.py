@@ -13,6 +13,8 @@ from contract.errors import BadInput, Code
 from edgeward.answers.models import FoundVersion, Gate, VersionDetail
 from edgeward.cli.named import split_name, split_version
 from edgeward.cli.render import console, json_option, print_json, size, table, when
+from edgeward.cli.toml_place import told_by_line
+from edgeward.cli.version_view import chosen_words
 from edgeward.client import Client
 
 SHOWN_CHARS = 60
@@ -90,7 +92,8 @@ def gates(name: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found.plain["gates"])
         return
-    rows = [(each.gate, _verdict(each), each.detail, each.power, each.remedy) for each in found.gates]
+    ordered = sorted(found.gates, key=lambda each: each.passed or each.waiver is not None)
+    rows = [(each.gate, _verdict(each), each.detail, each.power, each.remedy) for each in ordered]
     console.print(table(f"{model} v{found.release}", ("gate", "verdict", "evidence", "power", "remedy"), rows))
 
 
@@ -110,7 +113,8 @@ def policy(name: str, file: Path | None) -> None:
         wanted = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(Code.CONFIG_INVALID, f"{file}: {error}") from None
-    print_json(client.set_gate_policy(name, wanted).plain)
+    with told_by_line(file):
+        print_json(client.set_gate_policy(name, wanted).plain)
 
 
 @click.command()
@@ -261,7 +265,7 @@ def _origin(found: VersionDetail) -> list[tuple[str, str]]:
             else "unknown",
         ),
         ("estimator", known.estimator or known.source),
-        ("parameters", ", ".join(f"{name}={value}" for name, value in known.params.items())),
+        ("parameters", chosen_words(known.params)),
         ("metrics", ", ".join(f"{name} {number:.4g}" for name, number in known.metrics.items())),
         ("licence", known.licence or "not said"),
     ]

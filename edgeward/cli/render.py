@@ -167,8 +167,15 @@ def how_right(measured: Measured | Served | None) -> str:
 
 
 def when(moment: datetime | None) -> str:
-    """Returns a date and time to the minute, in UTC."""
-    return "-" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    """Returns a date and time to the minute, in the zone of this machine (TZ); in UTC with --csv."""
+    context = click.get_current_context(silent=True)
+    in_csv = context is not None and context.meta.get(_CSV, False)
+    return "-" if moment is None else moment.astimezone(UTC if in_csv else None).strftime("%Y-%m-%d %H:%M")
+
+
+def zone() -> str:
+    """The name of this machine's time zone now, as `UTC` or `CET`, for the title of a column of times."""
+    return datetime.now(UTC).astimezone().tzname() or "local"
 
 
 def _cell(value: Any) -> Text:

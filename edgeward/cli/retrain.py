@@ -11,7 +11,7 @@ import click
 from contract.errors import BadInput, Code
 from edgeward.answers.retraining import Decision, Retraining
 from edgeward.cli.model import pairs
-from edgeward.cli.render import console, json_option, print_json, table, tell, when
+from edgeward.cli.render import console, json_option, print_json, table, tell, when, zone
 from edgeward.client import Client
 
 
@@ -49,7 +49,7 @@ def decisions(model: str, limit: int, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     rows = [(when(each.when), each.model, each.word, each.times, _triggers(each), each.detail) for each in found]
-    console.print(table("decisions", ("at (UTC)", "model", "decided", "times", "proposed by", "because"), rows))
+    console.print(table("decisions", (f"at ({zone()})", "model", "decided", "times", "proposed by", "because"), rows))
 
 
 @retrain.command()
@@ -201,8 +201,8 @@ def _details(found: Retraining) -> list[tuple[str, str | None]]:
         ("approved by", found.approved_by or None),
         ("worker", found.worker or None),
         ("step", found.step or None),
-        ("began (UTC)", at(found.began_at)),
-        ("ended (UTC)", at(found.ended_at)),
+        (f"began ({zone()})", at(found.began_at)),
+        (f"ended ({zone()})", at(found.ended_at)),
         ("candidate", f"v{found.release}" if found.release else None),
         ("gain in points", str(found.gain) if found.gain is not None else None),
         ("result", found.detail or None),

@@ -20,6 +20,7 @@ from edgeward.cli.named import HOW, ONLY, split_name, with_saved
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, table, tell, when
 from edgeward.cli.rollout_looks import COMMANDS
 from edgeward.cli.rollout_panels import cause, plan_panel, rollout_panel
+from edgeward.cli.toml_place import told_by_line
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
 
@@ -67,14 +68,15 @@ def plan(
     """Show what a rollout of MODEL would do; nothing happens."""
     model, release = split_name(model, release)
     chosen = pairs(selectors)
-    found = Client().plan(
-        model,
-        release=release,
-        strategy=read_strategy(strategy),
-        selector=chosen,
-        again=again,
-        schedule=schedule_of(begin, end, hours),
-    )
+    with told_by_line(strategy):
+        found = Client().plan(
+            model,
+            release=release,
+            strategy=read_strategy(strategy),
+            selector=chosen,
+            again=again,
+            schedule=schedule_of(begin, end, hours),
+        )
     print_json(found.plain) if as_json else console.print(plan_panel(found))
 
 
@@ -99,15 +101,16 @@ def start(
 ) -> None:
     """Start a rollout of MODEL."""
     model, release = split_name(model, release)
-    handle = Client().rollout(
-        model,
-        release=release,
-        strategy=read_strategy(strategy),
-        selector=pairs(selectors),
-        plan_digest=plan_digest,
-        again=again,
-        schedule=schedule_of(begin, end, hours),
-    )
+    with told_by_line(strategy):
+        handle = Client().rollout(
+            model,
+            release=release,
+            strategy=read_strategy(strategy),
+            selector=pairs(selectors),
+            plan_digest=plan_digest,
+            again=again,
+            schedule=schedule_of(begin, end, hours),
+        )
     _finish(handle, watching=watching, as_json=as_json)
 
 
@@ -176,7 +179,8 @@ def policy(
     if model is not None and off:
         client.end_deployment(model)
     elif model is not None:
-        client.deploy(model, strategy=read_strategy(strategy), selector=pairs(selectors), approval=approval)
+        with told_by_line(strategy):
+            client.deploy(model, strategy=read_strategy(strategy), selector=pairs(selectors), approval=approval)
     found = client.deployments()
     if as_json:
         print_json({name: each.plain for name, each in found.items()})
@@ -258,16 +262,19 @@ def read_strategy(given: str) -> str | dict[str, Any]:
         return given
     try:
         return {"name": path.stem[:64], **tomllib.loads(path.read_text(encoding="utf-8"))}
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise BadInput(Code.STRATEGY_INVALID, f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(Code.STRATEGY_INVALID, f"{path}: {error}") from None
 
 
 def _finish(handle: RolloutHandle, *, watching: bool, as_json: bool) -> None:
     view = handle.show()
-    if watching and as_json:
-        view = handle.wait()
-    elif watching:
-        view = _follow(handle)
+    if watching:
+        try:
+            view = handle.wait() if as_json else _follow(handle)
+        except KeyboardInterrupt as error:
+            raise click.Abort(f"still running; edgeward rollout watch {handle.id}") from error
     elif not as_json:
         console.print(rollout_panel(view))
         tell(f"next: edgeward rollout watch {handle.id}")

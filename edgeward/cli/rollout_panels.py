@@ -117,7 +117,7 @@ def plan_panel(plan: Preview) -> RenderableType:
     cost = f"sends {size(plan.bytes_to_send)}, takes at least {duration(plan.finish_s)}"
     lines = [Text(f"  {words}") for words in plan.power]
     lines += [Text(f"  {words}", style="yellow") for words in plan.warnings]
-    lines += [Text(f"  left out: {device}: {why}", style="yellow") for device, why in plan.excluded.items()]
+    lines += [Text(f"  left out: {_left_out(plan.excluded)}", style="yellow")] if plan.excluded else []
     lines += [Text(f"  {_devices(count)} in the smaller form {name}") for name, count in plan.variants.items()]
     for reason, count in Counter(plan.no_way_back.values()).items():
         lines.append(Text(f"  no way back for {_devices(count)}: {reason}", style="yellow"))

@@ -89,6 +89,27 @@ def read_folder(directory: Path) -> Found:
     return Found("skops" if name.endswith(".skops") else "onnx", model, rows)
 
 
+def told_in(directory: Path) -> dict[str, Any]:
+    """What an exported folder says of its version, as a push tells it: where it comes from, metrics, licence, tags.
+
+    Empty for a folder that no export wrote. BadInput `request_invalid` if its description cannot be read.
+    """
+
+    def read(name: str) -> bytes:
+        return (directory / name).read_bytes()
+
+    layout = (directory / oci.LAYOUT).is_file()
+    there = layout or (directory / DESCRIBED).is_file()
+    raw = oci.files_of(read).get(DESCRIBED) if layout else read(DESCRIBED) if there else None
+    if raw is None:
+        return {}
+    plain = decode_plain(raw, max_bytes=MAX_DESCRIBED_BYTES)
+    lineage = plain.get("lineage") or {}
+    told = {name: lineage[name] for name in ("data", "code", "params", "metrics", "licence") if lineage.get(name)}
+    told |= {"environment": plain["environment"]} if plain.get("environment") else {}
+    return told | {"tags": (plain.get("notes") or {}).get("tags") or plain.get("tags") or {}}
+
+
 def _of_folder(directory: Path) -> str:
     for name in (MODEL, "model.skops"):
         if (directory / name).is_file():

@@ -196,6 +196,7 @@ def test_doctor_finds_what_is_wrong_and_says_so(configured: Path, capsys: pytest
         "clock",
         "certificates",
         "faults",
+        "port",
         "sensors",
         "sinks",
         "broker",

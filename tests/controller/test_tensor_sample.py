@@ -17,7 +17,7 @@ from contract.samples import decode_sample, encode_sample
 from contract.tensors import decode_tensors
 from controller.convert.convert import ConversionLimits, Converted, run_conversion
 from controller.convert.tensor_sample import MAX_GOLDEN_BYTES, golden_rows, match_sample
-from edgeward.cli.model import _rows
+from edgeward.cli.pushed_file import _rows
 from edgeward.encode import encode_rows
 from firmware_sim.models import make_model
 

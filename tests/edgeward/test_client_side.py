@@ -14,7 +14,8 @@ from contract.errors import BadInput, Code, WorldError
 from contract.samples import decode_sample
 from edgeward import Client
 from edgeward.cli.main import cli
-from edgeward.cli.model import _load, pairs
+from edgeward.cli.model import pairs
+from edgeward.cli.pushed_file import load
 from edgeward.cli.rollout import read_strategy
 from edgeward.encode import encode_model, encode_rows
 from edgeward.settings import Settings, find_settings
@@ -59,9 +60,10 @@ def test_rows_leave_as_a_matrix_or_as_named_columns_of_their_types() -> None:
 
 def test_the_controller_is_found_by_argument_environment_or_local_files(tmp_path: Path) -> None:
     local = {"EDGEWARD_DATA_DIR": str(tmp_path)}
-    assert refused(lambda: find_settings(environment=local)) == Code.CONFIG_INVALID
+    with pytest.raises(WorldError, match="no controller is named"):
+        find_settings(environment=local)
     (tmp_path / "controller.json").write_text(json.dumps({"url": "http://local:1/"}))
-    assert refused(lambda: find_settings(environment=local)) == Code.CONFIG_INVALID
+    assert refused(lambda: find_settings(environment=local)) == Code.UNAUTHENTICATED
     (tmp_path / "token").write_text("t\n")
     assert find_settings(environment=local) == Settings("http://local:1", "t")
     named = {**local, "EDGEWARD_URL": "http://named:2", "EDGEWARD_TOKEN": "n"}
@@ -88,13 +90,13 @@ def test_key_value_texts_and_strategies_are_read_or_refused(tmp_path: Path) -> N
 def test_a_python_file_must_leave_a_model_and_a_sample(tmp_path: Path) -> None:
     path = tmp_path / "train.py"
     path.write_text("model = 1\nsample = 2\n")
-    assert _load(path, None) == (1, 2)
+    assert load(path, None) == (1, 2)
     path.write_text("model = 1\n")
     with pytest.raises(BadInput) as caught:
-        _load(path, None)
+        load(path, None)
     assert "no sample" in caught.value.detail
     (tmp_path / "m.onnx").write_bytes(b"x")
-    assert refused(lambda: _load(tmp_path / "m.onnx", None)) == Code.SAMPLE_MISSING
+    assert refused(lambda: load(tmp_path / "m.onnx", None)) == Code.SAMPLE_MISSING
 
 
 def test_every_command_can_print_json_and_says_what_it_does() -> None:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -22,11 +23,13 @@ from contract.samples import decode_sample
 from controller.config import Config, StorageConfig
 from controller.state import open_state
 from edgeward.answers.models import VersionDetail
+from edgeward.cli.main import cli
+from edgeward.client import Client
 from edgeward.encode import encode_model_and_rows
 from edgeward.exports.bom import bom
 from edgeward.exports.card import metadata
 from edgeward.exports.exported import Exported, collect
-from edgeward.exports.folders import WRITERS, read_folder, write_folder
+from edgeward.exports.folders import WRITERS, read_folder, told_in, write_folder
 from edgeward.exports.signing import read_key
 from tests.controller.registry_worlds import plant, pushed, threshold_model
 from tests.controller.test_api import call
@@ -173,6 +176,34 @@ def test_an_exported_folder_is_pushed_as_the_same_bytes_with_its_own_rows(
     assert np.array_equal(decode_sample(sample), rows_of(exported)[0])
     with pytest.raises(BadInput, match="is not empty"):
         write_folder(exported, tmp_path / "out", form)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_folder_that_comes_back_brings_licence_metrics_parameters_and_tags(
+    exported: Exported, tmp_path: Path, form: Any
+) -> None:
+    write_folder(exported, tmp_path / "out", form)
+    told = told_in(tmp_path / "out")
+    assert (told["licence"], told["metrics"], told["tags"]) == ("Apache-2.0", {"accuracy": 0.93}, {"site": "oslo"})
+    assert told["params"] == {"depth": "3 | 4"}
+    sent: dict[str, Any] = {}
+    client = Client("http://127.0.0.1:1", "t")
+    client._transport.push = lambda path, request, parts: sent.update(request) or _pushed(exported)  # type: ignore[method-assign]
+    client.push(tmp_path / "out", name="m", licence="MIT", tags={"room": "7"}, waive_rows="golden rows")
+    assert (sent["told"]["licence"], sent["told"]["metrics"]) == ("MIT", {"accuracy": 0.93})
+    assert sent["tags"] == {"site": "oslo", "room": "7"}
+    assert told_in(tmp_path) == {}
+
+
+def _pushed(exported: Exported) -> dict[str, Any]:
+    return {**exported.version.plain, "new": True}
+
+
+def test_devices_get_no_signature_of_openssf_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("a key")
+    words = ["model", "export", "m", "--out", str(tmp_path / "out"), "--sign-with", str(tmp_path / "key.pem")]
+    said = CliRunner().invoke(cli, words, env={"EDGEWARD_URL": "http://127.0.0.1:1", "EDGEWARD_TOKEN": "t"})
+    assert "devices check the release signer's word" in str(said.exception)
 
 
 def test_a_folder_of_mlflow_with_a_pickle_is_refused_and_one_with_skops_is_taken(tmp_path: Path) -> None:

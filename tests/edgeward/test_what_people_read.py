@@ -15,7 +15,7 @@ from contract.errors import BadInput
 from edgeward.answers.rollouts import Rollout
 from edgeward.cli import device_life, rollout
 from edgeward.cli.main import cli
-from edgeward.cli.model import _load
+from edgeward.cli.pushed_file import load
 from edgeward.cli.render import duration
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def test_a_users_file_imports_what_lies_beside_it_as_python_would(tmp_path: Path
     (tmp_path / "beside_the_script.py").write_text("ROWS = [[1.0]]\n")
     file = tmp_path / "train.py"
     file.write_text("import beside_the_script\nmodel, sample = 1, beside_the_script.ROWS\n")
-    assert _load(file, None) == (1, [[1.0]])
+    assert load(file, None) == (1, [[1.0]])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_of_an_error_in_a_users_file_the_users_lines_are_shown(
     file = tmp_path / "train.py"
     file.write_text(text)
     with pytest.raises(BadInput) as caught:
-        _load(file, None)
+        load(file, None)
     said = caught.value.detail
     assert f"{file} has failed: " in said
     assert what in said

@@ -1,0 +1,35 @@
+"""Log lines of the programs that run for long: for people, or as JSON for collectors.
+
+Decides the keys of a line and which levels there are. Refuses to know
+who writes and where it goes.
+"""
+
+import argparse
+import importlib.metadata
+import json
+from datetime import UTC, datetime
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
+
+
+def json_line(created: float, level: str, logger: str, message: str, trace: str = "") -> str:
+    """One JSON object on one line: `at` in UTC, `level`, `logger`, `message`, and `trace` where something was raised.
+
+    `created` are seconds since 1970.
+    """
+    at = datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds")
+    line = {"at": at, "level": level.lower(), "logger": logger, "message": message}
+    return json.dumps({**line, "trace": trace} if trace else line)
+
+
+def add_log_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --log-level and --log-format to a command."""
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="the least that is logged; default: info")
+    parser.add_argument("--log-format", choices=FORMATS, default="text", help="json: an object a line, for collectors")
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Adds --version to a program."""
+    version = f"{parser.prog} {importlib.metadata.version('edgeward')}"
+    parser.add_argument("--version", action="version", version=version)

@@ -1,0 +1,66 @@
+"""Names that a shell completes: models with their versions, devices, rollouts.
+
+Decides which argument is which kind of name. Refuses to know how a shell asks; a controller that does not answer
+completes nothing, without a word.
+"""
+
+from collections.abc import Callable
+
+import click
+from click.shell_completion import CompletionItem
+
+from contract.errors import EdgewardError
+from edgeward.client import Client
+
+MAX_NAMES = 200
+"""Names that are offered: more than a screen shows, and one page of a fleet of any size."""
+
+
+class _Named(click.types.StringParamType):
+    """A text that a shell completes from the names that `found` gives for what was typed."""
+
+    def __init__(self, found: Callable[[Client, str], list[str]]) -> None:
+        self._found = found
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names that begin with what was typed (called by click)."""
+        try:
+            names = self._found(Client(), incomplete)
+        except (EdgewardError, OSError):
+            return []
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)][:MAX_NAMES]
+
+
+def _models(client: Client, typed: str) -> list[str]:
+    model, at, _ = typed.partition("@")
+    if not at:
+        return [each.name for each in client.models()]
+    versions = [str(each.release) for each in client.versions(model)]
+    return [f"{model}@{name}" for name in [*(each.alias for each in client.aliases(model)), "newest", *versions]]
+
+
+def _devices(client: Client, typed: str) -> list[str]:
+    return [each.device for each in client.devices(text=typed, limit=MAX_NAMES)]
+
+
+def _rollouts(client: Client, _: str) -> list[str]:
+    return [each.id for each in client.rollouts()]
+
+
+_KINDS = {
+    ("model", "name"): _models, ("version", "model"): _models, ("rollout", "model"): _models,
+    ("trust", "model"): _models, ("retrain", "model"): _models,
+    ("device", "name"): _devices, ("device", "names"): _devices, ("device", "words"): _devices,
+    ("rollout", "rollout_id"): _rollouts, ("rollout", "left"): _rollouts, ("rollout", "right"): _rollouts,
+}  # fmt: skip
+"""What an argument names, by the group of commands and the argument's name."""
+
+
+def complete_names(root: click.Group) -> None:
+    """Lets a shell complete the arguments of all commands of a program."""
+    for group in root.commands.values():
+        for command in group.commands.values() if isinstance(group, click.Group) else ():
+            for each in command.params:
+                found = _KINDS.get((group.name or "", each.name or ""))
+                if found is not None and isinstance(each, click.Argument) and each.type is click.STRING:
+                    each.type = _Named(found)

@@ -1,0 +1,135 @@
+"""How a command ends: its exit code, and what is said of an error.
+
+Decides which fault has which exit code, the words of errors that have no code of their own, and the command that
+helps. Refuses to know what a command does.
+"""
+
+import json
+import os
+import shutil
+import sys
+import textwrap
+from enum import IntEnum
+from typing import Any
+
+import click
+
+from contract.errors import BadInput, Code, EdgewardError, WorldError
+from contract.world_faults import world_error
+
+
+class Exit(IntEnum):
+    """Exit codes of `edgeward`. The comment is what a script may do about it."""
+
+    DONE = 0  # go on
+    NOT_COMPLETED = 1  # it ended badly, or disk or network failed: the same call may succeed later
+    USAGE = 2  # no such command, option or file: mend the command line
+    REFUSED = 3  # the call was understood and refused: the code says why, and again it is refused again
+    NO_CONTROLLER = 4  # no controller answers, or none is named: start it, or mend EDGEWARD_URL
+    INTERRUPTED = 130  # Ctrl-C: what goes on elsewhere is said
+
+
+HINTS = {
+    Code.UNAUTHENTICATED: "edgeward token create NAME --role viewer, where the controller runs",
+    Code.UNKNOWN_MODEL: "edgeward model list",
+    Code.UNKNOWN_VERSION: "edgeward model show NAME",
+    Code.UNKNOWN_DEVICE: "edgeward device list",
+    Code.UNKNOWN_ROLLOUT: "edgeward rollout list",
+    Code.UNKNOWN_DATA_SET: "edgeward data list",
+    Code.UNKNOWN_RETRAINING: "edgeward retrain list",
+    Code.UNKNOWN_ALERT: "edgeward alert list --state all",
+    Code.UNKNOWN_CERTIFICATE: "edgeward certificate list",
+    Code.UNKNOWN_TOKEN: "edgeward token list",
+    Code.NOT_SIGNED: "edgeward trust sign MODEL",
+    Code.GATES_NOT_PASSED: "edgeward model gates NAME",
+    Code.SELECTOR_EMPTY: "edgeward device list",
+    Code.NOTHING_FITS: "edgeward rollout plan MODEL",
+    Code.ROLLOUT_CONFLICT: "edgeward rollout list --open",
+    Code.DEVICE_RETIRED: "edgeward device adopt NAME",
+}
+"""The command that shows what is there, or does what is missing, by code."""
+
+EXTRAS = {
+    "pandas": "client", "skops": "client", "yaml": "client", "rich": "client",
+    "pyarrow": "parquet", "PIL": "images", "matplotlib": "plots", "pandera": "pipelines", "distributed": "dask",
+    "obstore": "s3", "iotcore": "embedded", "catboost": "catboost", "lightgbm": "boosters", "xgboost": "boosters",
+    "onnx": "controller", "skl2onnx": "controller", "sklearn": "controller", "aiohttp": "controller",
+    "tinydb": "controller", "onnxruntime": "agent", "paho": "agent", "httptools": "agent", "tomli_w": "sim",
+}  # fmt: skip
+"""The extra of pyproject.toml that brings a package, by the name that is imported."""
+
+INTERRUPTED = "interrupted"
+ABORTED = "aborted"
+
+
+def exit_of(error: EdgewardError) -> Exit:
+    """The exit code of a coded error."""
+    if error.code == Code.CONTROLLER_UNREACHABLE:
+        return Exit.NO_CONTROLLER
+    return Exit.NOT_COMPLETED if isinstance(error, WorldError) else Exit.REFUSED
+
+
+def coded(error: Exception) -> EdgewardError | None:
+    """The coded error of one that a library raised; None for a fault of the program, which keeps its trace."""
+    if isinstance(error, EdgewardError):
+        return error
+    if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get((error.name or "").partition(".")[0])):
+        words = f"this command needs {error.name}, which is not installed: pip install 'edgeward[{extra}]'"
+        return BadInput(Code.CONFIG_INVALID, words)
+    if isinstance(error, OSError):
+        return world_error(error)
+    if isinstance(error, UnicodeDecodeError):
+        return BadInput(Code.REQUEST_INVALID, f"a file is not UTF-8 text: {error.reason} at byte {error.start}")
+    return None
+
+
+def tell_error(error: EdgewardError, *, as_json: bool) -> int:
+    """Prints a coded error on stderr, with the command that helps, and returns the exit code."""
+    hint = HINTS.get(error.code, "")
+    ending = exit_of(error)
+    if as_json:
+        _print_json(str(error.code), error.detail, ending, {"hint": hint} if hint else {})
+    else:
+        words = f"edgeward: {error.code}: {error.detail}" if error.detail else f"edgeward: {error.code}"
+        _say(f"{words}\ntry: {hint}" if hint and hint not in error.detail else words)
+    return ending
+
+
+def tell_usage(error: click.ClickException, *, as_json: bool) -> int:
+    """Prints what is wrong with a command line, and returns the exit code."""
+    if as_json:
+        _print_json("usage", error.format_message(), Exit.USAGE, {})
+    else:
+        error.show()
+    return Exit.USAGE
+
+
+def tell_abort(error: click.Abort, *, as_json: bool) -> int:
+    """Prints that a command was ended by hand, and what goes on without it, and returns the exit code."""
+    by_key = isinstance(error.__cause__, KeyboardInterrupt)
+    code, ending = (INTERRUPTED, Exit.INTERRUPTED) if by_key else (ABORTED, Exit.NOT_COMPLETED)
+    if as_json:
+        _print_json(code, str(error), ending, {})
+    else:
+        _say(str(error) or f"edgeward: {code}")
+    return ending
+
+
+def _print_json(code: str, detail: str, ending: Exit, more: dict[str, Any]) -> None:
+    click.echo(json.dumps({"error": {"code": code, "detail": detail, "exit_code": int(ending), **more}}), err=True)
+
+
+def _say(words: str) -> None:
+    """Prints lines on stderr, wrapped between words where a screen shows them."""
+    if sys.stderr.isatty() or os.environ.get("COLUMNS"):
+        width = shutil.get_terminal_size().columns
+        words = "\n".join(_wrapped(line, width) for line in words.splitlines())
+    click.echo(words, err=True)
+
+
+def _wrapped(line: str, width: int) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    wrapper = textwrap.TextWrapper(
+        width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False
+    )
+    return wrapper.fill(line)

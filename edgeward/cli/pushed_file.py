@@ -1,0 +1,80 @@
+"""What `edgeward model push FILE` reads: a Python file that is run, a model's file with its sample, a folder.
+
+Decides what each kind of file must leave, and which lines of it an error shows. Refuses to know what becomes of it.
+"""
+
+import runpy
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from contract.errors import BadInput, Code
+from contract.world_faults import world_error
+
+MAX_OWN_LINES = 3
+"""Lines of the user's own files that an error is shown with, the innermost last."""
+MAX_ERROR_CHARS = 240
+"""Of an error's own words: a library may print a whole table into them."""
+
+
+def load(file: Path | str, sample_path: Path | None) -> tuple[Any, Any]:
+    """(model, sample) of a pushed file; BadInput `request_invalid` or `sample_missing` that names the file."""
+    if isinstance(file, str) or file.is_dir():
+        return file, None if sample_path is None else _rows(sample_path)
+    if file.suffix != ".py":
+        if sample_path is None:
+            raise BadInput(Code.SAMPLE_MISSING, f"{file}: parity needs rows: add --sample rows.csv")
+        return file, _rows(sample_path)
+    left = _run(file)
+    if missing := [name for name in ("model", "sample") if name not in left]:
+        raise BadInput(
+            Code.REQUEST_INVALID, f"{file} leaves no {' and no '.join(missing)}: assign a fitted `model` and `sample`"
+        )
+    return left["model"], left["sample"] if sample_path is None else _rows(sample_path)
+
+
+def _run(file: Path) -> dict[str, Any]:
+    """What a Python file leaves behind. BadInput `request_invalid` with the lines of the user's own files."""
+    sys.path.insert(0, str(file.resolve().parent))  # as `python FILE` does: it may import what lies beside it
+    try:
+        return runpy.run_path(str(file))
+    except (Exception, SystemExit) as error:
+        raise BadInput(Code.REQUEST_INVALID, f"{file} has failed: {own_lines(error, file)}") from None
+
+
+def own_lines(error: BaseException, file: Path) -> str:
+    """The error with those lines of its trace that are in the directory of `file`, and not in a library."""
+    home = str(file.resolve().parent)
+    frames = [
+        each
+        for each in traceback.extract_tb(error.__traceback__)
+        if not each.filename.startswith("<")  # as <frozen runpy>, which would resolve into the current directory
+        and str(Path(each.filename).resolve()).startswith(home)
+        and "site-packages" not in each.filename
+    ]
+    where = "".join(f"\n  {each.filename}:{each.lineno}: {each.line}" for each in frames[-MAX_OWN_LINES:])
+    return "".join(traceback.format_exception_only(error)).strip()[:MAX_ERROR_CHARS] + where
+
+
+def _rows(path: Path) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    readers = {".csv": pd.read_csv, ".gz": pd.read_csv, ".parquet": pd.read_parquet, ".npy": np.load, ".npz": np.load}
+    if path.suffix not in readers:
+        raise BadInput(Code.REQUEST_INVALID, f"{path}: expected .csv, .csv.gz, .parquet, .npy or .npz")
+    try:
+        rows = readers[path.suffix](path)
+    except ImportError:
+        raise BadInput(Code.CONFIG_INVALID, f"{path}: Parquet needs pyarrow: pip install 'edgeward[parquet]'") from None
+    except OSError as error:
+        raise world_error(error) from None
+    except Exception as error:  # each reader has errors of its own for a file that is not what its name says
+        arrays = path.suffix in (".npy", ".npz")  # numpy would advise to unpickle it
+        said = "it holds no array that numpy.save has written without pickled objects" if arrays else str(error)
+        words = f"{path} cannot be read as {path.suffix}: {said}"
+        raise BadInput(Code.REQUEST_INVALID, words[:MAX_ERROR_CHARS]) from None
+    if hasattr(rows, "columns") and not len(rows):
+        raise BadInput(Code.SAMPLE_MISSING, f"{path} has columns and no rows: the sample are rows as devices see them")
+    return rows

@@ -1,0 +1,51 @@
+"""The file and the line of a TOML file that a refusal is about.
+
+Decides from the controller's words which key is meant. Refuses to know what the keys are for.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from contract.errors import BadInput, Code
+
+_OF_A_FILE = frozenset({Code.STRATEGY_INVALID, Code.MESSAGE_MALFORMED, Code.CONFIG_INVALID, Code.REQUEST_INVALID})
+
+
+@contextmanager
+def told_by_line(file: str | Path | None) -> Iterator[None]:
+    """Puts `file:line: ` before what is refused inside; nothing for None, or for what is no TOML file."""
+    try:
+        yield
+    except BadInput as error:
+        if file is None or Path(file).suffix != ".toml" or error.code not in _OF_A_FILE or str(file) in error.detail:
+            raise
+        line = line_of(Path(file).read_text(encoding="utf-8"), error.detail)
+        raise BadInput(error.code, f"{file}{f':{line}' if line else ''}: {error.detail}") from None
+
+
+def line_of(text: str, said: str) -> int | None:
+    """The line, from 1, of the key that an error names as `$.waves[1].soak_s` or as a field; None if it names none."""
+    lines = text.splitlines()
+    path = re.search(r"`\$([^`]*)`", said)
+    field = re.search(r"field `(\w+)`", said)
+    steps = [(name, int(place or 0)) for name, place in re.findall(r"\.(\w+)(?:\[(\d+)\])?", path[1] if path else "")]
+    steps += [(field[1], 0)] if field else []
+    at: int | None = None
+    for name, place in steps:
+        after = [number for number in range(at or 0, len(lines)) if _names(lines[number], name)]
+        at = after[place] if place < len(after) else at
+    if not steps:
+        words = set(re.findall(r"\w+", said))
+        at = next((number for number, line in enumerate(lines) if _key(line) in words), None)
+    return None if at is None else at + 1
+
+
+def _names(line: str, name: str) -> bool:
+    return re.match(rf"\s*\[+[\w.]*\b{name}\b[\w.]*\]|[^#]*\b{name}\s*=", line) is not None
+
+
+def _key(line: str) -> str:
+    found = re.match(r"\s*(\w+)\s*=", line)
+    return found[1] if found else ""

@@ -1,0 +1,81 @@
+"""The doctor's lines about sensors, sinks and the local port, log lines in JSON, and --version."""
+
+import json
+import logging
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import agent.cli
+import controller.cli
+from agent.adapters.kept_lives import KeptLives
+from agent.adapters.local_port import answers_at
+from agent.config import load_config
+from agent.doctor import examine
+from contract.messages import SensorState, SinkState
+from tests.agent.test_config_and_cli import configured
+
+__all__ = ["configured"]
+SENSORS = (
+    SensorState(name="serial-1", kind="serial", model="m", state="running", rows=7, answered=7),
+    SensorState(name="stdin-2", kind="stdin", model="m", state="waiting", error="no such device"),
+)
+SINKS = (SinkState(name="file-1", kind="file", state="failing", error="disk full"),)
+
+
+def test_each_sensor_and_each_sink_has_a_line_of_its_own(configured: Path) -> None:
+    state = configured.parent / "state"
+    state.mkdir(exist_ok=True)
+    KeptLives(state).keep((SENSORS, SINKS), 1.0, 2.0)
+    found = list(examine(load_config(configured), configured, frozenset({"sensors", "sinks"})))
+    assert [(each.check, each.ok, each.detail.split()[0]) for each in found] == [
+        ("sensor", True, "serial-1"), ("sensor", False, "stdin-2"), ("sink", False, "file-1:"),
+    ]  # fmt: skip
+    assert "no such device" in found[1].detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok", "words"),
+    [(b"HTTP/1.1 200 OK\r\n\r\n", True, "answers as a model server"), (b"220 mail\r\n", False, "another program")],
+)
+def test_who_answers_at_the_local_port_is_found_out(answer: bytes, ok: bool, words: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            link = server.accept()[0]
+            link.recv(1000)
+            link.sendall(answer)
+            link.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        found = answers_at("127.0.0.1", server.getsockname()[1])
+    assert (found[0], words in found[1]) == (ok, True), found
+
+
+def test_a_port_that_is_free_or_not_asked_for_is_in_order(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert answers_at("127.0.0.1", port)[0]
+    assert answers_at(str(tmp_path / "x.sock"), 0)[0]
+    assert answers_at("", 0) == (True, "none is asked for: serving.listen")
+
+
+def test_a_log_line_in_json_has_what_a_collector_needs() -> None:
+    try:
+        raise ValueError("wrong")
+    except ValueError:
+        record = logging.LogRecord("edgeward.agent", logging.ERROR, "f", 1, "a %s", ("row",), sys.exc_info())
+    line = json.loads(controller.cli.JsonLines().format(record))
+    assert (line["level"], line["logger"], line["message"]) == ("error", "edgeward.agent", "a row")
+    assert "ValueError: wrong" in line["trace"]
+    assert line["at"].endswith("+00:00")
+
+
+@pytest.mark.parametrize("program", [agent.cli, controller.cli])
+def test_a_program_says_its_version(program: object, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        program.run(["--version"])  # type: ignore[attr-defined]
+    assert capsys.readouterr().out.startswith("edgeward-")
