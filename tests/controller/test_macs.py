@@ -56,7 +56,7 @@ class Device:
 
 def inbox_of(keys: Keys, agreement: Agreement) -> tuple[Inbox, Senders]:
     senders = Senders(keys, require_signed=True, code=agreement.code)
-    return Inbox(senders, lambda: 1000.0, agreement.public), senders
+    return Inbox(senders, lambda: 1000.0, agreement=agreement.public), senders
 
 
 def put(inbox: Inbox, message: Telemetry) -> bool:
