@@ -34,6 +34,7 @@ MAX_ERROR_CHARS = 500
 def main(directory: Path) -> None:
     """Performs the job in `directory` and leaves its result there."""
     _end_with_parent()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what a step has printed stands before its fault
     job = msgspec.json.decode((directory / JOB).read_bytes(), type=Job)
     started = time.monotonic()
     try:

@@ -24,6 +24,7 @@ from edgeward.answers import (
     rollout_looks,
     rollouts,
     telemetry,
+    tried,
 )
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences, show
 from edgeward.answers.blob import Blob
@@ -31,6 +32,7 @@ from edgeward.answers.table import MAX_PRINTED_ROWS, Table
 from edgeward.cli.render import how_right
 
 ANSWERED: dict[str, type[Answer]] = {
+    "Tried": tried.Tried,
     "Claimed": retraining.Claimed,
     "Decision": retraining.Decision,
     "Retraining": retraining.Retraining,
@@ -156,7 +158,7 @@ NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
 NOT_ASKED = {
     "AttestationPage", "AuditCheck", "Certificate", "Change", "Error", "FleetCells", "GettableAlert", "Lineage",
-    "LiveMessage", "Me", "Quality", "RolloutPage", "WhyView",
+    "LiveMessage", "Me", "Quality", "RolloutPage", "SignedLineage", "WhyView",
 }  # fmt: skip
 """Schemas of calls that the page, a device or a reader of an Alertmanager makes, or that are checked as signed."""
 

@@ -86,7 +86,7 @@ def test_a_push_tells_where_a_model_comes_from_and_says_when_it_is_there_already
 ) -> None:
     planted(monkeypatch, converted())
     source = tmp_path / "train.py"
-    source.write_text("import numpy as np\nmodel, sample = b'onnx', np.zeros((60, 3))\n")
+    source.write_text("import numpy as np\nmodel, sample = b'onnx', np.arange(180.0).reshape(60, 3)\n")
     made = edgeward("push", source, "--name", "m", "--tag", "site=oslo", "--metric", "f1=0.9", "--licence", "MIT")
     assert "m v1 (1.0.0) passed its gates" in made
     assert "same bytes as v1: no version was made" in edgeward("push", source, "--name", "m")
@@ -143,7 +143,7 @@ def test_gates_are_shown_limited_and_waived(
     assert "gates.toml" in edgeward("policy", "m", "--set", limits, fails=True)
     planted(monkeypatch, converted())
     source = tmp_path / "train.py"
-    source.write_text("import numpy as np\nmodel, sample = b'onnx', np.zeros((60, 3))\n")
+    source.write_text("import numpy as np\nmodel, sample = b'onnx', np.arange(180.0).reshape(60, 3)\n")
     refused = edgeward("push", source, "--name", "m", fails=True)
     assert "gates_not_passed: v1 is kept unreleased. size: 4 bytes, limit 2; fewer or shallower trees" in refused
     assert "fail" in edgeward("gates", "m")
