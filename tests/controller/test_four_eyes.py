@@ -109,7 +109,7 @@ def test_a_viewer_reads_the_brokers_password_nowhere(secretive: State) -> None:
         headers = token(secretive, role, role)  # type: ignore[arg-type]
         for route in ROUTES:
             path = re.sub(r"{\w+}", "a", route.path)
-            if route.method != "GET" or path == "/v1/events":
+            if route.method != "GET" or path in ("/v1/events", "/v1/live"):
                 continue
             _, body = call(secretive, "GET", path, headers=headers) if route.returns is not bytes else (0, "")
             assert PASSWORD not in json.dumps(body), (role, route.path)
