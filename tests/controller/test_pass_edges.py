@@ -246,14 +246,14 @@ def test_a_device_that_is_dropped_leaves_nothing_but_its_place_in_rollouts() -> 
     reconcile(made, [beat("a"), beat("b")], 0.0)
     fold(made, *telemetry(interval(), device="a"), 1.0)
     fold(made, *telemetry(interval(), device="b"), 1.0)
-    made.caches.tuned |= {"a", "b"}
+    made.caches.reordered |= {"a", "b"}
     drop_twin(made, "a")
     measured, caches = made.measured, made.caches
     for kept in (made.durable.twins, measured.traffic, measured.heard, measured.versions, caches.published_at):
         assert set(kept) == {"b"}
     assert set(measured.totals) == {("b", "m", 2)}
     assert {device for device, *_ in inferences(measured.rows["r"])} == {"b"}
-    assert (caches.waiting, caches.tuned, "a" in caches.changed) == ({"b"}, {"b"}, True)
+    assert (caches.waiting, caches.reordered, "a" in caches.changed) == ({"b"}, {"b"}, True)
 
 
 # What passes leave to each other.

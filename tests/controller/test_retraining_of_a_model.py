@@ -181,7 +181,7 @@ def test_a_storm_of_proposals_is_one_row_one_event_and_no_training(fleet: State)
     rows = call(fleet, "GET", "/v1/retraining/decisions?model=m")[1]
     assert (rows[0]["times"], rows[0]["reason"], len(rows)) == (50, "cool_down", 2)
     told = [event.type for event in list(fleet.events._kept)[before:]]
-    assert told == ["dev.edgeward.retraining.held_back"]
+    assert [kind for kind in told if ".audit." not in kind] == ["dev.edgeward.retraining.held_back"]
     assert len(fleet.retrainings.attempts("m")) == 1
 
 
@@ -255,7 +255,7 @@ def test_a_candidate_that_was_trained_on_rows_that_were_deleted_meanwhile_is_sto
     fleet: State, plant: Any, tmp_path: Path
 ) -> None:
     kept_rows(fleet, "d0", "ada", "ada", "kim")
-    data_sets.make(fleet, "rows", data_sets.Wanted("m"), actor="ada")
+    data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada")
     erasures.request(fleet, ErasureWanted("before", devices=("d1",)), actor="ada")
     name = claimed(fleet)
     order = erasures.request(fleet, ErasureWanted("a person asked", keys=("ada",)), actor="ada").order.id
@@ -272,7 +272,7 @@ def test_a_deletion_before_the_rows_were_read_stops_nobody_and_a_data_set_withou
     fleet: State, plant: Any, tmp_path: Path
 ) -> None:
     kept_rows(fleet, "d0", "ada", "ada", "kim")
-    data_sets.make(fleet, "rows", data_sets.Wanted("m"), actor="ada")
+    data_sets.make(fleet, "rows", data_sets.RowsWanted("m"), actor="ada")
     erasures.request(fleet, ErasureWanted("a person asked", keys=("ada",)), actor="ada")
     name = claimed(fleet)
     plant(threshold_model(TRUE))
