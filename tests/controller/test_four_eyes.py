@@ -145,7 +145,7 @@ def test_times_have_one_form_wherever_the_api_writes_them(state: State) -> None:
     call(state, "POST", "/v1/models/m/versions/1/withdraw", json={"reason": "r"})
     seen = 0
     for route in ROUTES:
-        if route.method != "GET" or route.path in ("/v1/events", "/v1/stick") or route.returns is bytes:
+        if route.method != "GET" or route.path in ("/v1/events", "/v1/live", "/v1/stick") or route.returns is bytes:
             continue
         path = route.path.replace("{model}", "m").replace("{release}", "1").replace("{device}", "a")
         _, body = call(state, "GET", path)

@@ -1,6 +1,7 @@
 """One version in several forms: made at conversion, judged beside the full one, chosen for each device by its fit."""
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -18,13 +19,15 @@ from contract.messages import VersionRef
 from contract.names import check_name
 from contract.onnx_scan import scan_onnx
 from contract.trust.verified import ModelRole, Wanted
+from controller.config import Config, StorageConfig
 from controller.convert.convert import ConversionLimits, Converted, run_conversion
 from controller.fleet.fit import choose_form, forms_of
 from controller.gates.variant import judge_variant
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.preview import plan_rollout, preview
 from controller.reconcile.world import Durable, World
-from controller.verbs.push import _manifest as manifest_of
+from controller.state import open_state
+from controller.verbs.push import manifest_of
 from edgeward.encode import encode_model, encode_rows
 from firmware_sim.models import make_model
 from tests.controller.rollout_worlds import STRATEGY
@@ -54,7 +57,7 @@ def answers(model: bytes) -> list[int]:
     return list(session.run(None, {session.get_inputs()[0].name: rows})[0])
 
 
-def test_a_network_gets_smaller_forms_that_answer_as_it_does() -> None:
+def test_a_network_gets_smaller_forms_that_answer_as_it_does(tmp_path: Path) -> None:
     network = MLPClassifier((256, 128), max_iter=30, random_state=0).fit(*DIGITS)
     converted = convert(network, ("fp16", "int8"))
     full, half, quarter = (converted.forms[name][0] for name in ("", "fp16", "int8"))
@@ -63,7 +66,9 @@ def test_a_network_gets_smaller_forms_that_answer_as_it_does() -> None:
     assert np.mean(np.equal(answers(half), answers(full))) == 1.0
     assert np.mean(np.equal(answers(quarter), answers(full))) > 0.99
     assert all(judge_variant(shrunk).passed for shrunk in converted.answer.shrunk)
-    manifest = manifest_of(1, converted, 64 * 1024)
+    state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    manifest = manifest_of(state, "digits", converted)
+    state.close()
     assert [form.artifact.length for form in manifest.forms] == [len(full), len(half), len(quarter)]
     for form in (half, quarter):
         scan_onnx(form)

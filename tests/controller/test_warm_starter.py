@@ -118,7 +118,7 @@ SAME = {
     "descriptors": "[name for name in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + name)]",
     "variables": "sorted(name for name in os.environ)",
     "homes": "os.environ['HOME'] == os.environ['TMPDIR'] == tempfile.gettempdir() == sys.argv[1]",
-    "memory": f"(resource.getrlimit(resource.RLIMIT_AS)[1] - {MAPPED}) // 2**27",
+    "memory": f"round((resource.getrlimit(resource.RLIMIT_AS)[1] - {MAPPED}) / 2**28)",
     "interpreter": "(os.getcwd(), [len(path) for path in sys.path], tuple(sys.flags))",
 }
 

@@ -111,8 +111,8 @@ def test_a_models_page_says_what_moved_what_is_estimated_and_why_it_was_not_trai
     assert "what moved: b (40.0% of rows" in shown
     assert "of the rows have c out of range" in shown
     first = look.page.locator("ul.small-multiples h3").all_inner_texts()
-    shares = [float(text.split()[-2]) for text in first]
-    assert shares[0] == max(shares[:2])
+    parts = [float(text.split()[-2]) for text in first]
+    assert parts[0] == max(parts[:2])
     shot(look, "model-light")
     check(look)
     shot(look, "model-dark")
