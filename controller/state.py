@@ -204,7 +204,7 @@ def open_state(config: Config) -> State:
     trust_metadata = open_trust_metadata(store, directory / "keys", metadata, now)
     trust_metadata.witness = journal.checkpoint
     audit_seal = AuditSeal(directory / "audit.seal", trust_metadata)
-    audit_fault = audit_seal.examine(journal.hash_of, sealed=journal.holds(STARTED))
+    audit_fault = audit_seal.examine(journal.hash_of, sealed=journal.goes_on_after(STARTED))
     journal.seal = audit_seal.renew
     world = records.load_world(journal.last_words(), config.fleet.silent_s, journal.untold())
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours

@@ -173,9 +173,10 @@ class Journal:
         row = self._db.execute("SELECT hash FROM audit WHERE id = ?", (number,)).fetchone()
         return FIRST if number == 0 else str(row[0]) if row else None
 
-    def holds(self, action: str) -> bool:
-        """Whether any entry has this very action."""
-        return self._db.execute("SELECT 1 FROM audit WHERE action = ? LIMIT 1", (action,)).fetchone() is not None
+    def goes_on_after(self, action: str) -> bool:
+        """Whether entries follow the first one with this action: a kill may come between that one and its seal."""
+        wanted = "SELECT 1 FROM audit WHERE id > (SELECT min(id) FROM audit WHERE action = ?) LIMIT 1"
+        return self._db.execute(wanted, (action,)).fetchone() is not None
 
     def whole_audit(self) -> list[dict[str, Any]]:
         """Every entry with its number and its hash, oldest first."""
