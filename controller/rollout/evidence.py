@@ -135,7 +135,7 @@ def error_sample(found: Compared) -> Sample:
     """Absolute errors of a regression's numbers that have a label."""
     table = found.table
     sums = [table.column(name) for name in ("measured", "absolute_error_sum", "squared_error_sum")]
-    return _sample(found, sums[0], sums[1], sums[2], relative=True)
+    return rows_as_sample(found, sums[0], sums[1], sums[2], relative=True)
 
 
 def disagreement(found: Compared) -> Effect | None:
@@ -251,10 +251,11 @@ def _level_of(found: Compared, rows: Flags, total: str, hits: str) -> Group:
 
 
 def _hits(found: Compared, total: Numbers, hits: Numbers) -> Sample:
-    return _sample(found, total, hits, hits, relative=False)
+    return rows_as_sample(found, total, hits, hits, relative=False)
 
 
-def _sample(found: Compared, total: Numbers, value: Numbers, square: Numbers, *, relative: bool) -> Sample:
+def rows_as_sample(found: Compared, total: Numbers, value: Numbers, square: Numbers, *, relative: bool) -> Sample:
+    """The rows in which something was counted; the arrays have a place for each row of the table, shape (n,)."""
     table, known = found.table, total > 0
     return Sample(
         device=table.device[known],

@@ -13,7 +13,7 @@ import numpy as np
 
 from contract.messages import ModelInterval
 from controller.rollout.by_device import Assumed, Effect, Sample, effect_of
-from controller.rollout.evidence import Compared, levels
+from controller.rollout.evidence import Compared, levels, rows_as_sample
 from controller.rollout.model import NAMED_METRICS, NUMBER_METRICS, Rule
 from controller.rollout.rows import ANSWERS, Flags, Numbers, Rows, class_column, metric_columns, sums_by
 
@@ -113,13 +113,13 @@ def sample_of(rule: Rule, found: Compared) -> Scaled | None:
     """What a rule looks at; None where a relative rule has no mean above 0 to be relative to."""
     if rule.metric == "class_share":
         part = found.table.column(class_column(rule.name))
-        return Scaled(_sample(found, total_of(rule, found), part, part), OF_A_CLASS, 1.0)
+        return Scaled(rows_as_sample(found, total_of(rule, found), part, part, relative=False), OF_A_CLASS, 1.0)
     total, value, square = (found.table.column(name) for name in metric_columns(rule.name))
     scale = _scale(rule, ~found.table.treated, total, value, square)
     if scale is None:
         return None
     sign = -1.0 if rule.metric == "metric_decrease" else 1.0
-    plain = _sample(found, total, sign * value / scale, square / scale**2)
+    plain = rows_as_sample(found, total, sign * value / scale, square / scale**2, relative=False)
     sample = replace(plain, usual_variance=_usual_variance(plain))
     return Scaled(sample, _assumed(sample), scale)
 
@@ -159,21 +159,6 @@ def _assumed(sample: Sample) -> Assumed:
         return Assumed(LEVELS, MOVES * LEVELS)
     spread = float(np.std(values[known] / totals[known], ddof=1))
     return Assumed(spread, MOVES * spread)
-
-
-def _sample(found: Compared, total: Numbers, value: Numbers, square: Numbers) -> Sample:
-    table, known = found.table, total > 0
-    return Sample(
-        device=table.device[known],
-        stratum=found.stratum,
-        start=table.start[known],
-        treated=table.treated[known],
-        total=total[known],
-        value=value[known],
-        square=square[known],
-        first=found.first,
-        relative=False,
-    )
 
 
 def _opposite(effect: Effect) -> Effect:
