@@ -32,6 +32,9 @@ WAIT_S = 30.0
 WORTH_IT = 0.95
 """The largest fraction of the artifact's size at which an encoding is kept."""
 
+SMALL_BASE = 0.05
+"""A base with less than this fraction of the artifact's size saves no more than that, and costs as long a search."""
+
 _log = logging.getLogger("edgeward.deliveries")
 
 
@@ -92,6 +95,8 @@ class Deliveries:
 
     async def _encode(self, artifact: str, base: str) -> None:
         target, before = self._blobs.get(artifact), self._blobs.get(base) if base else b""
+        if base and len(before) < SMALL_BASE * len(target):
+            return self._records.save_delivery(artifact, base, None)
         packed = await _run_child(target, before)
         delivery = None
         if len(packed) < WORTH_IT * len(target):

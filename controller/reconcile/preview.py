@@ -162,7 +162,7 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
         waves=tuple(_waves(rollout)),
         excluded=rollout.excluded,
         bytes_to_send=sum(bytes_for(world, rollout, member) for member in needing),
-        variants=dict(Counter(name for member in rollout.members if (name := names[rollout.digest_for(member)]))),
+        variants=dict(Counter(name for member in rollout.members if (name := names.get(rollout.digest_for(member))))),
         finish_s=sum(_wave_s(rollout, wave) for wave in range(rollout.final_wave + 1)),
         power=tuple(_power(world, rollout, now)),
         no_way_back={

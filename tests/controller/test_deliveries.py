@@ -4,6 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from contract.blobs import describe, sha256_hex
@@ -13,6 +14,7 @@ from contract.manifest import Manifest
 from contract.messages import Progress, VersionRef
 from controller.api.rollout_views import rollout_view
 from controller.config import Config, StorageConfig
+from controller.encode import deliveries
 from controller.fleet.twin import Twin
 from controller.reconcile.decisions import reconcile
 from controller.reconcile.offers import delivery_for
@@ -54,6 +56,26 @@ def test_a_version_is_prepared_from_what_the_fleet_runs_and_that_outlives_the_co
         again = state.records.load_world({}, 90.0)
         assert again.durable.deliveries == state.world.durable.deliveries
         assert state.deliveries._missing("m", manifest_of(NEW)) == [], "what saves nothing is not tried twice"
+    finally:
+        state.close()
+
+
+def test_a_base_too_small_to_save_anything_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[bytes] = []
+
+    async def search(target: bytes, base: bytes) -> bytes:
+        searched.append(base)
+        return target
+
+    monkeypatch.setattr(deliveries, "_run_child", search)
+    state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    try:
+        for data in (OLD[:2_000], NEW):
+            state.blobs.put(data)
+        state.world.durable.twins = {"a": holding("a", OLD[:2_000])}
+        asyncio.run(state.deliveries.ready("m", manifest_of(NEW)))
+        assert searched == [b""]
+        assert state.deliveries._missing("m", manifest_of(NEW)) == []
     finally:
         state.close()
 

@@ -57,6 +57,11 @@ def test_long_offers_are_reckoned_in_steps_of_a_hundredth() -> None:
     assert 9_990 <= seen.finish_s - 15 <= 9_990 * 1.02
 
 
+def test_a_plan_that_was_kept_before_plans_named_their_forms_is_shown_without_them() -> None:
+    old = replace(rollout(*members(2)), forms=())
+    assert preview(World(silent_s=90.0), old, 0.0).variants == {}
+
+
 def test_power_is_that_of_the_first_wave_at_the_rate_that_its_devices_have() -> None:
     made = World(silent_s=90.0)
     interval = ModelInterval(model="m", version=V1, inferences=20, errors=0)

@@ -258,6 +258,30 @@ def test_a_controller_that_is_gone_is_said_and_what_is_known_stays_until_it_is_b
     assert look.page.locator(".notice[role=alert]").count() == 0
 
 
+def test_an_answer_that_comes_before_the_first_picture_is_shown_all_the_same(look: Look) -> None:
+    look.page.add_init_script(
+        "const soon = setTimeout; requestAnimationFrame = (draw) => soon(draw, 700);"
+        "setTimeout = (deed, wait_ms = 0) => soon(deed, Math.max(700, wait_ms));"
+    )
+    look.enter()
+    look.go("/fleet", "#devices tbody tr")
+
+
+def test_seven_tabs_are_answered_though_a_browser_holds_six_connections(look: Look) -> None:
+    look.enter()
+    tabs = [look.context.new_page() for _ in range(6)]
+    for tab in tabs:
+        tab.add_init_script("Object.defineProperty(document, 'hidden', {get: () => self.unseen === true})")
+        tab.clock.install()
+        tab.goto(f"{look.served.url}/audit")
+        tab.wait_for_selector(".live.live")
+        tab.evaluate("self.unseen = true; document.dispatchEvent(new Event('visibilitychange'))")
+        tab.clock.fast_forward(11_000)
+    look.go("/fleet", "#devices tbody tr")
+    with tabs[0].expect_request("**/v1/live"):
+        tabs[0].evaluate("self.unseen = false; document.dispatchEvent(new Event('visibilitychange'))")
+
+
 def test_a_first_run_says_what_to_do_and_fills_by_itself(browser: Any, tmp_path: Path) -> None:
     empty = Served(tmp_path, lambda state: None)
     look = Look(browser, empty)

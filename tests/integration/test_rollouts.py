@@ -23,25 +23,25 @@ AT_ONCE = {"name": "at_once", "waves": [{"percent": 100}], "trial": {"soak_s": "
 CAREFUL = {
     "name": "careful",
     "waves": [{"percent": 20, "soak_s": 120.0}, {"percent": 100}],
-    "rules": [{"metric": "latency_ratio_p95", "threshold": 4.0, "min_samples": 50, "on_fail": "pause"}],
+    "rules": [{"metric": "latency_ratio_p95", "threshold": 2.0, "min_samples": 50, "on_fail": "pause"}],
     "trial": {"soak_s": "2", "min_samples": 10, "max_accuracy_drop": "0.5"},
 }
 AGENTS = 5
 
 
 def train_slow() -> tuple[Any, Any]:
-    """Right often enough, and a hundred times as slow as the first model: nine million weights for eight columns."""
+    """Right often enough, and many times as slow as the first model: four million weights for eight columns."""
     from sklearn.neural_network import MLPClassifier
 
     features, rain = load_weather()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is not meant to converge
-        model = MLPClassifier((3000, 3000), max_iter=2, random_state=0).fit(features[:FIRST_YEAR], rain[:FIRST_YEAR])
+        model = MLPClassifier((2000, 2000), max_iter=2, random_state=0).fit(features[:FIRST_YEAR], rain[:FIRST_YEAR])
     return model, features[:FIRST_YEAR]  # to compare a sample of twelve years would take half a minute
 
 
 def fleet(tmp_path: Path, agents: int, tables: str = "") -> tuple[Site, Client]:
-    site = Site(tmp_path / "site", rate_hz=5.0, controller_tables=tables)
+    site = Site(tmp_path / "site", rate_hz=25.0, controller_tables=tables)
     client = site.start_controller()
     for number in range(1, agents + 1):
         site.start_agent(number)
@@ -73,7 +73,6 @@ def test_a_slow_model_stops_at_the_canary_says_why_and_goes_back(tmp_path: Path)
         assert why.endswith("resume, abort or roll it back.")
         assert releases(client).count(2) <= 1, "nobody but the canary has it"
         assert handle.resume().status == "running"
-        wait_for("new measurements", lambda: handle.show().status == "paused", within_s=90)
         assert handle.rollback().status == "rolling_back"
         assert handle.wait(timeout_s=60).status == "rolled_back"
         assert releases(client) == [1] * AGENTS

@@ -5,6 +5,8 @@ import { change, changed, ended, state } from "./store.js";
 const MOST_WAIT_S = 30;
 /** Seconds without a byte after which a connection counts as lost: the controller says "still here" every 15. */
 const QUIET_S = 40;
+/** Seconds after which a tab that nobody sees lets its connection go: without HTTP/2 a browser holds six to one address, for all tabs. */
+const HIDDEN_S = 10;
 let last = "", wait_s = 1, now = null;
 
 function take(block) {
@@ -34,7 +36,11 @@ async function once() {
   const aborted = new AbortController();
   let timer = 0;
   const heard = () => { clearTimeout(timer); timer = setTimeout(() => aborted.abort(), QUIET_S * 1000); };
+  let unseen = 0;
+  const looked = () => { clearTimeout(unseen); if (document.hidden) unseen = setTimeout(() => aborted.abort(), HIDDEN_S * 1000); };
+  document.addEventListener("visibilitychange", looked);
   heard();
+  looked();
   try {
     const answer = await fetch("/v1/live", { headers: last ? { "Last-Event-ID": last } : {}, signal: aborted.signal });
     if (answer.status === 401) return void ended();
@@ -45,13 +51,23 @@ async function once() {
     if (was_away) changed("*");
     await read(answer.body, heard).catch(() => {});
   } finally {
+    document.removeEventListener("visibilitychange", looked);
     clearTimeout(timer);
+    clearTimeout(unseen);
   }
 }
+
+/** Ends when somebody looks at this tab. */
+const seen = () => new Promise((resolve) => {
+  const look = () => document.hidden || (document.removeEventListener("visibilitychange", look), resolve());
+  document.addEventListener("visibilitychange", look);
+  look();
+});
 
 /** Listens until the session ends. Call it once after each login. */
 export async function listen() {
   while (state.link !== "out") {
+    await seen();
     await once().catch(() => state.link === "live" && change({ link: "stale", since: Date.now() / 1000 }));
     if (state.link === "out") return;
     await new Promise((resolve) => { now = resolve; setTimeout(resolve, wait_s * 1000); });

@@ -3,19 +3,22 @@
 import { useState, useEffect, useRef } from "./vendor/preact-htm.js";
 
 const hearers = new Set();
+let changes = 0;
 /** `link`: asking | live | stale (the controller does not answer) | out (no session). */
 export const state = { me: null, link: "asking", since: 0, toast: null, finding: false, helping: false, refused: "" };
 
 export function change(patch) {
   Object.assign(state, patch);
+  changes += 1;
   hearers.forEach((hear) => hear());
 }
 
 export function useStore() {
-  const [, again] = useState(0);
+  const [, again] = useState(0), drawn = changes;
   useEffect(() => {
     const hear = () => again((n) => n + 1);
     hearers.add(hear);
+    if (drawn !== changes) hear(); // an effect runs after the picture: what came between would be shown by nobody
     return () => hearers.delete(hear);
   }, []);
   return state;
@@ -102,6 +105,7 @@ export function useWhere() {
     const heard = () => setHere(where());
     addEventListener(MOVED, heard);
     addEventListener("popstate", heard);
+    heard();
     return () => { removeEventListener(MOVED, heard); removeEventListener("popstate", heard); };
   }, []);
   return here;
