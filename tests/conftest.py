@@ -44,6 +44,11 @@ ONE_WORKER = {
     "tests/integration/test_broker_access.py",  # one broker
     "tests/edgeward/test_mistakes.py",  # one controller
     "tests/integration/test_bucket.py",  # one environment with a store
+    "tests/integration/test_real_onnx.py",  # one download of models
+    "tests/integration/test_page.py",  # one controller with a fleet, and one browser
+    "tests/integration/test_rollout_page.py",
+    "tests/integration/test_watch_page.py",
+    "tests/integration/test_page_accessibility.py",
 }
 """Files whose tests share what is made once: one worker runs them all. pytest 9.2 ignores the marks xdist_group of
 pytest-xdist 3.8, which sets an attribute that is no longer read: each worker made its own."""

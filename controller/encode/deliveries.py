@@ -96,7 +96,8 @@ class Deliveries:
     async def _encode(self, artifact: str, base: str) -> None:
         target, before = self._blobs.get(artifact), self._blobs.get(base) if base else b""
         if base and len(before) < SMALL_BASE * len(target):
-            return self._records.save_delivery(artifact, base, None)
+            self._records.save_delivery(artifact, base, None)
+            return
         packed = await _run_child(target, before)
         delivery = None
         if len(packed) < WORTH_IT * len(target):
