@@ -14,6 +14,8 @@ from controller.gates.evidence import ChampionRule, Evidence, HeldOut
 from controller.gates.verdict import GateVerdict
 
 GATE = "champion"
+UNITS = {True: "points", False: "% of the error"}
+"""What a hundredth of a gain is: of a classifier in right answers, of anything else in the champion's mean error."""
 _REMEDY = "the champion goes on serving; retrain once there are more or newer labels"
 
 
@@ -53,7 +55,7 @@ def gains(held: HeldOut) -> Array:
     """By how much each row is answered better than by the champion, as a fraction: float64 of shape (rows,)."""
     assert held.champion is not None
     before, after = held.scores(held.champion), held.scores(held.answers)
-    if held.task == "classification":
+    if held.classifies:
         return after - before
     return np.asarray((before - after) / (float(before.mean()) or 1e-12))
 
@@ -66,11 +68,11 @@ def _newest(rule: ChampionRule, held: HeldOut | None) -> tuple[list[str], dict[s
     gain = estimate_by_blocks(gains(held), held.times, rule.blocks, rule.confidence)
     if gain is None:
         return [f"{held.rows} held-out rows are too few for {rule.blocks} blocks of time"], {}, []
-    words = f"{held.champion_name} is beaten by {points(gain)} on the newest {held.rows} rows"
+    by, where = change(gain, classifies=held.classifies), f"on the newest {held.rows} rows"
     numbers = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high, "rows": float(held.rows)}
     if gain.low > rule.min_gain:
-        return [], numbers, [words]
-    lost = f"it does not beat {held.champion_name} on the newest {held.rows} rows: {points(gain)}"
+        return [], numbers, [f"{held.champion_name} is beaten by {by} {where}"]
+    lost = f"it does not beat {held.champion_name} {where}: {by}"
     return [f"{lost}, more than {100 * rule.min_gain:g} is asked for"], numbers, []
 
 
@@ -83,12 +85,19 @@ def _fixed(rule: ChampionRule, held: HeldOut | None, digest: str) -> tuple[list[
     if held.champion is None:
         return ["the champion does not answer the rows that it must never forget"], {}, []
     gain = float(gains(held).mean())
-    words = f"{100 * gain:+.1f} points on {held.rows} rows that it must never forget"
+    unit = UNITS[held.classifies]
+    words = f"{_signed(gain)} {unit} on {held.rows} rows that it must never forget"
     fault = [f"it forgets: {words}"] if gain < -rule.max_forgotten else []
     return fault, {"never_forget_gain": gain, "never_forget_rows": float(held.rows)}, [] if fault else [words]
 
 
-def points(found: Estimate, sign: int = 1) -> str:
-    """An estimate of a fraction in points, or with `sign` -1 its opposite: `+4.1 [+2.0, +6.2] points`."""
-    low, high = sorted((100 * sign * found.low, 100 * sign * found.high))
-    return f"{100 * sign * found.value:+.1f} [{low:+.1f}, {high:+.1f}] points"
+def change(found: Estimate, *, classifies: bool, sign: int = 1) -> str:
+    """A change of quality, or with `sign` -1 its opposite: `+4.1 [+2.0, +6.2] points`, of a regression `% of the
+    error`.
+    """
+    low, high = sorted((sign * found.low, sign * found.high))
+    return f"{_signed(sign * found.value)} [{_signed(low)}, {_signed(high)}] {UNITS[classifies]}"
+
+
+def _signed(ratio: float) -> str:
+    return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # to add 0.0 makes +0.0 of -0.0

@@ -60,11 +60,16 @@ class HeldOut:
         """The number of rows."""
         return len(self.labels)
 
+    @property
+    def classifies(self) -> bool:
+        """Whether answers are right or wrong; else they are near or far."""
+        return self.task == "classification"
+
     def scores(self, answers: Array) -> Array:
         """How right each row is answered, float64 of shape (rows,): larger is better for a classifier, worse for a
         regression.
         """
-        if self.task == "classification":
+        if self.classifies:
             return np.asarray(np.asarray(answers).astype(np.str_) == self.labels.astype(np.str_)).astype(np.float64)
         return np.abs(np.asarray(answers, dtype=np.float64).reshape(-1) - self.labels.astype(np.float64))
 

@@ -4,7 +4,7 @@ Decides the order of the questions: is one under way, may another begin, is a ga
 remembers nothing: what it needs of the past is in the facts. Refuses to know who trains.
 """
 
-from controller.gates.champion import points
+from controller.gates.champion import UNITS, change
 from controller.retraining.facts import Facts
 from controller.retraining.model import FRUITLESS, OPEN, Decision, Proposal, Reason, Retraining, Weighed, Word
 from controller.retraining.policy import RetrainingPolicy, span
@@ -31,6 +31,7 @@ def decide(policy: RetrainingPolicy, facts: Facts, now: float) -> Decision | Non
         proposals=proposed,
         detail=detail + _cause(facts, proposed),
         weighed=weighed,
+        classifies=facts.classifies,
     )
 
 
@@ -88,16 +89,23 @@ def _worth(
         return go, "person_asks", asked[0]
     if weighed is None:
         return "no", "too_few_labels", _too_few(policy, facts)
-    fell = f"labelled quality changed by {points(weighed.decay, sign=-1)} on {weighed.labels} labels"
+    fell = f"{_changed(weighed, classifies=facts.classifies)} on {weighed.labels} labels"
     if weighed.decay.low <= policy.quality.tolerated:
         if (won := _has_won(policy, facts, weighed, now)) is not None:
             return go, "won_before", won
-        tolerated = f"{100 * policy.quality.tolerated:g} points that seasons may cost"
+        tolerated = f"{100 * policy.quality.tolerated:g} {UNITS[facts.classifies]} that seasons may cost"
         return "no", "gain_not_shown", f"{fell}: not shown to be more than {tolerated}"
-    sums = f"expected gain {points(weighed.gain)}, worth {weighed.worth:.0f} answers against {weighed.cost:.0f}"
+    gain = change(weighed.gain, classifies=facts.classifies)
+    sums = f"expected gain {gain}, worth {weighed.worth:.0f} answers against {weighed.cost:.0f}"
     if weighed.worth <= weighed.cost:
         return "no", "not_worth_it", f"{fell}; {sums}"
     return go, "gain_shown", f"{fell}; {sums}"
+
+
+def _changed(weighed: Weighed, *, classifies: bool) -> str:
+    if classifies:
+        return f"labelled quality changed by {change(weighed.decay, classifies=True, sign=-1)}"
+    return f"the error on labels changed by {change(weighed.decay, classifies=False)}"
 
 
 def _too_few(policy: RetrainingPolicy, facts: Facts) -> str:
@@ -120,7 +128,7 @@ def _has_won(policy: RetrainingPolicy, facts: Facts, weighed: Weighed, now: floa
         return None
     gain = sum(wins) / len(judged)
     worth = gain * facts.answers_per_s * policy.costs.horizon_s
-    words = f"{len(wins)} of {len(judged)} attempts have won, {100 * gain:.1f} points on the mean"
+    words = f"{len(wins)} of {len(judged)} attempts have won, {100 * gain:.1f} {UNITS[facts.classifies]} on the mean"
     return f"{words}, worth {worth:.0f} answers against {weighed.cost:.0f}" if worth > weighed.cost else None
 
 

@@ -3,7 +3,7 @@
 Decides the words. Refuses to know clocks: times are said as spans.
 """
 
-from controller.gates.champion import points
+from controller.gates.champion import change
 from controller.retraining.model import Decision, Retraining, Weighed
 
 _WORDS = {
@@ -41,7 +41,9 @@ def explain(attempt: Retraining) -> list[str]:
     if attempt.approved_by:
         found.append(f"{attempt.approved_by} approved it.")
     if attempt.gain is not None:
-        found.append(f"Measured gain over v{attempt.champion}: {points(attempt.gain)}.")
+        found.append(
+            f"Measured gain over v{attempt.champion}: {change(attempt.gain, classifies=attempt.decision.classifies)}."
+        )
     return found + ([f"{attempt.detail}."] if attempt.detail else [])
 
 

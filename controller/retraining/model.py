@@ -62,6 +62,8 @@ class Decision(Message, frozen=True):
     proposals: tuple[Proposal, ...]
     detail: str
     weighed: Weighed | None = None
+    classifies: bool = True
+    """Whether hundredths of the numbers are of right answers; else they are of the error that the champion had."""
     times: int = 1
     """How often in a row it was decided in the same way for the same reason; `at` is the newest."""
     retraining: str = ""

@@ -3,6 +3,7 @@
 Decides only whether something is proposed: triggers never start a training. Refuses to know costs and limits.
 """
 
+from controller.gates.champion import UNITS
 from controller.retraining.facts import Facts
 from controller.retraining.model import Proposal, Weighed
 from controller.retraining.policy import RetrainingPolicy, span
@@ -18,7 +19,7 @@ def proposals(policy: RetrainingPolicy, facts: Facts, weighed: Weighed | None, n
     if triggers.new_labels and facts.new_labels >= triggers.new_labels:
         found.append(Proposal(trigger="labels", detail=f"{facts.new_labels} new labels"))
     if triggers.decay and weighed is not None and weighed.decay.low > policy.quality.tolerated:
-        found.append(
-            Proposal(trigger="decay", detail=f"labelled quality fell by {100 * weighed.decay.value:.1f} points")
-        )
+        what = "labelled quality fell" if facts.classifies else "the error on labels grew"
+        by = f"{100 * weighed.decay.value:.1f} {UNITS[facts.classifies]}"
+        found.append(Proposal(trigger="decay", detail=f"{what} by {by}"))
     return tuple(found)

@@ -13,8 +13,12 @@ class Estimate(Answer, frozen=True):
     high: float
 
     def __str__(self) -> str:
-        """In points, as the controller says it."""
-        return f"{100 * self.value:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+        """In hundredths, as the controller says it."""
+        return f"{_signed(self.value)} [{_signed(self.low)}, {_signed(self.high)}]"
+
+
+def _signed(ratio: float) -> str:
+    return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # to add 0.0 makes +0.0 of -0.0
 
 
 class Proposal(Answer, frozen=True):
@@ -49,6 +53,8 @@ class Decision(Answer, frozen=True):
     proposals: tuple[Proposal, ...]
     detail: str
     weighed: Weighed | None = None
+    classifies: bool = True
+    """Whether drop and gain are fractions of right answers; else of the champion's error."""
     times: int = 1
     """How often in a row it was decided so."""
     retraining: str = ""

@@ -181,7 +181,11 @@ def _say(words: str) -> None:
 
 
 def _points(found: Retraining) -> str | None:
-    return None if found.gain is None else f"{100 * found.gain.value:+.1f}"
+    return (
+        None
+        if found.gain is None
+        else f"{str(found.gain).partition(' ')[0]}{'' if found.decision.classifies else ' %'}"
+    )
 
 
 def _triggers(found: Decision) -> str:
@@ -204,7 +208,10 @@ def _details(found: Retraining) -> list[tuple[str, str | None]]:
         (f"began ({zone()})", at(found.began_at)),
         (f"ended ({zone()})", at(found.ended_at)),
         ("candidate", f"v{found.release}" if found.release else None),
-        ("gain in points", str(found.gain) if found.gain is not None else None),
+        (
+            "gain in points" if decision.classifies else "gain in % of the error",
+            str(found.gain) if found.gain is not None else None,
+        ),
         ("result", found.detail or None),
     ]
     return [(name, text) for name, text in rows if text]

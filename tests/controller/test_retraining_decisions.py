@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from controller.gates.champion import change
 from controller.gates.estimate import Estimate
 from controller.retraining.decide import cool_down_until, decide, died
 from controller.retraining.explain import explain, explain_decision
@@ -75,6 +76,14 @@ def test_time_alone_proposes_and_the_policy_says_why_not() -> None:
     assert [each.trigger for each in decision.proposals] == ["time"]
     assert (decision.word, decision.reason) == ("no", "gain_not_shown")
     assert "not shown to be more than 3 points that seasons may cost" in decision.detail
+
+
+def test_a_regression_is_spoken_of_in_parts_of_its_error_and_never_in_points_nor_as_minus_zero() -> None:
+    decision = decided(POLICY, facts(0.8, classifies=False))
+    told = [decision.detail, *(each.detail for each in decision.proposals), *explain_decision(decision)]
+    assert "the error on labels grew by 300.0 % of the error" in told
+    assert not any("points" in words for words in told)
+    assert change(Estimate(-1e-9, -0.02, 0.03), classifies=False) == "+0.0 [-2.0, +3.0] % of the error"
 
 
 def test_a_drop_that_blocks_do_not_agree_on_is_not_shown() -> None:
