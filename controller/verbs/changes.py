@@ -47,6 +47,7 @@ _SAID: dict[str, tuple[Look, str]] = {
     "device unquarantine": ("good", "{who} lifted the quarantine of {what}"),
     "deployment set": ("off", "{who} set the policy of {what}: {detail}"),
     "deployment remove": ("off", "{who} removed the policy of {what}"),
+    "deployment refused": ("bad", "the policy of {what} could not start a rollout of {detail}"),
     "version withdraw": ("bad", "{who} withdrew {what}: {detail}"),
     "version reinstate": ("good", "{who} reinstated {what}"),
     "gate waive": ("warn", "{who} waived a gate of {what}: {detail}"),

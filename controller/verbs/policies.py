@@ -4,8 +4,6 @@ Decides which version is due for which model. A policy names a strategy, which d
 approves.
 """
 
-import logging
-
 import msgspec
 
 from contract.errors import BadInput, Code
@@ -20,8 +18,6 @@ from controller.verbs import rollouts
 from controller.verbs.audit import CONTROLLER
 
 _TABLE = "deployments"
-
-_log = logging.getLogger("edgeward.deployment")
 
 
 class DeploymentPolicy(Message, frozen=True):
@@ -81,7 +77,7 @@ def hold_back(state: State) -> list[str]:
 
 
 def start_due(state: State) -> None:
-    """Starts what is due. What cannot start is logged once, and tried again with the next version or policy."""
+    """Starts what is due. What cannot start is audited once, and tried again with the next version or policy."""
     if state.deliveries.busy:
         return  # what is being encoded for a version that has just come
     for model, policy in all_policies(state).items():
@@ -101,7 +97,7 @@ def start_due(state: State) -> None:
             )
         except BadInput as error:
             state.refused_by_policy[model] = release
-            _log.warning("v%d of %s is not rolled out by its policy: %s", release, model, error)
+            state.journal.audit(stamp(), CONTROLLER, "deployment refused", model, f"v{release}: {error.detail}")
 
 
 def _due(state: State, model: str, policy: DeploymentPolicy) -> int | None:

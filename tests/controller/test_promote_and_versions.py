@@ -15,6 +15,7 @@ from controller.rollout.promote import promoted, why_not_promoted
 from controller.rollout.rows import Rows
 from controller.state import State, open_state
 from controller.verbs import policies
+from controller.verbs.changes import recent_changes
 from tests.controller.heard import hear
 from tests.controller.rollout_worlds import CANARY, DEVICES, done, fact, facts, rollout
 from tests.controller.test_api import call, fail_on, meet, push
@@ -168,6 +169,20 @@ def test_a_policy_rolls_out_no_withdrawn_version_and_none_that_was_rolled_back(s
     withdraw(state, 1, "reinstate")
     policies.start_due(state)
     assert len(state.world.durable.rollouts) == 1
+
+
+def test_what_a_policy_may_not_start_is_told_once_with_the_reason(state: State) -> None:
+    push(state)
+    rule = {"metric": "metric_increase", "name": "scrap_rate", "threshold": 0.1}
+    strategy = {"name": "s", "waves": [{"percent": 100}], "rules": [rule]}
+    assert call(state, "PUT", "/v1/models/m/deployment", json={"strategy": strategy})[0] == 200
+    meet(state, "a", "b")
+    policies.start_due(state)
+    policies.start_due(state)
+    told = [each for each in state.journal.audit_entries() if each["action"] == "deployment refused"]
+    assert [(each["actor"], each["subject"]) for each in told] == [("controller", "m")]
+    (change,) = (each.text for each in recent_changes(state, 1.0) if "could not start" in each.text)
+    assert change.startswith("the policy of m could not start a rollout of v1: ")
 
 
 def test_a_version_that_a_rollout_brings_is_not_withdrawn_under_it(state: State) -> None:
