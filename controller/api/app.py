@@ -25,6 +25,7 @@ from controller.api.auth import (
 )
 from controller.api.body import BODY_LIMITS, PUSHES, Pushes, let_wait, read_body
 from controller.api.door import HANDLER_ARGS
+from controller.api.drift_routes import LOOKS, KeptLooks
 from controller.api.errors import Handler, errors_to_json
 from controller.api.live import live_app
 from controller.api.metrics import metrics
@@ -64,7 +65,7 @@ def make_app(state: State, token: str) -> web.Application:
     app[NEEDS]["GET", METRICS] = "nothing"
     app.router.add_get(METRICS, metrics)
     _add_page(app)
-    app[CHECKED], app[CELLS], app[FLEET] = Checked(), KeptCells(), KeptFleet()
+    app[CHECKED], app[CELLS], app[FLEET], app[LOOKS] = Checked(), KeptCells(), KeptFleet(), KeptLooks()
     live_app(app)
     app.cleanup_ctx.append(_tell_refusals)
     return app

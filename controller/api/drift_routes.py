@@ -1,7 +1,10 @@
 """The routes of drift: what has moved, estimated quality, breaches, fairness, and the figures that alerts read."""
 
+import asyncio
 import math
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from aiohttp import web
 
@@ -13,6 +16,13 @@ from controller.drift.fairness import Fairness
 from controller.drift.report import DEFAULT_DAYS, DriftReport
 from controller.drift.signals import Signal
 from controller.verbs.drift import look
+
+LOOK_S = 5.0
+"""Seconds for which a look holds: it reads weeks of the store, and its newest block is a day long."""
+MAX_LOOKS = 16
+"""Questions whose looks are kept."""
+Question = tuple[str, int | None, float]
+"""A model, a release or none, and days."""
 
 
 class FairnessView(Message, frozen=True):
@@ -49,7 +59,32 @@ async def _look(request: web.Request) -> DriftReport:
     release = asked.get("release", "")
     state.registry.versions(model)
     number = state.aliases.resolve(model, release) if release else None
-    return await look(state, model, number, time.time(), _days(asked.get("days", str(DEFAULT_DAYS))))
+    days = _days(asked.get("days", str(DEFAULT_DAYS)))
+    return await request.app[LOOKS].of((model, number, days), lambda: look(state, model, number, time.time(), days))
+
+
+class KeptLooks:
+    """The newest looks by question. A page asks for drift, fairness and signals at once: that is one look."""
+
+    def __init__(self) -> None:
+        self._looks: dict[Question, tuple[asyncio.Task[DriftReport], float]] = {}
+
+    async def of(self, question: Question, ask: Callable[[], Coroutine[Any, Any, DriftReport]]) -> DriftReport:
+        """The look of less than `LOOK_S` ago, or one that is under way, or a new one."""
+        found = self._looks.get(question)
+        if found is None or time.monotonic() - found[1] > LOOK_S or _failed(found[0]):
+            self._looks.pop(question, None)
+            self._looks[question] = found = (asyncio.create_task(ask()), time.monotonic())
+            if len(self._looks) > MAX_LOOKS:
+                del self._looks[next(iter(self._looks))]
+        return await asyncio.shield(found[0])  # who goes away must not end the look of the others
+
+
+def _failed(look: asyncio.Task[DriftReport]) -> bool:
+    return look.done() and (look.cancelled() or look.exception() is not None)
+
+
+LOOKS = web.AppKey("looks", KeptLooks)
 
 
 def _days(text: str) -> float:

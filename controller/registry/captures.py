@@ -3,6 +3,7 @@
 Decides that a batch is durable before it is acknowledged, and how many rows a model may have: the oldest are deleted.
 """
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -60,6 +61,7 @@ class Captures:
     """One SQLite file in WAL mode with full syncs."""
 
     def __init__(self, path: Path, max_rows_per_model: int = MAX_ROWS_PER_MODEL) -> None:
+        self._path = path
         self._db = open_database(path, _SCHEMA)
         self._db.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten: people ask for it by law
         self._max_rows = max_rows_per_model
@@ -161,12 +163,15 @@ class Captures:
         return [(number, device, decode(body, CapturedRow)) for number, device, body in found]
 
     def labelled(self, model: str, limit: int) -> list[CapturedRow]:
-        """Returns the newest rows of a model that have a label, newest first."""
-        found = self._db.execute(
-            "SELECT body FROM labelled JOIN captured USING (id) WHERE labelled.model = ? ORDER BY id DESC LIMIT ?",
-            (model, limit),
-        ).fetchall()
-        return [decode(body, CapturedRow) for (body,) in found]
+        """Returns the newest rows of a model that have a label, newest first, by a connection of its own: any thread
+        may ask.
+        """
+        wanted = "SELECT body FROM labelled JOIN captured USING (id) WHERE labelled.model = ? ORDER BY id DESC LIMIT ?"
+        database = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+        try:
+            return [decode(body, CapturedRow) for (body,) in database.execute(wanted, (model, limit))]
+        finally:
+            database.close()
 
     def given_since(self, model: str, since: float) -> int:
         """Returns how many labels people have given for a model's rows since a moment, in seconds since 1970."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
+from msgspec.structs import replace
 
 from contract.distributions import Reference, read_reference
 from contract.errors import BadInput, Code
@@ -64,7 +65,8 @@ async def look_at_all(state: State, now: float) -> None:
 
 def _read_and_judge(state: State, facts: Facts, since: float, newest: float) -> DriftReport:
     rows, _ = read_shapes(state.telemetry.path, facts.model, since, newest, MAX_DEVICES)
-    return report_of(facts, rows)
+    labelled = state.captures.labelled(facts.model, MAX_LABELLED)
+    return report_of(replace(facts, labelled=labelled), rows)
 
 
 def _facts(state: State, model: str, release: int, now: float, span_s: float) -> Facts:
@@ -78,7 +80,7 @@ def _facts(state: State, model: str, release: int, now: float, span_s: float) ->
         reference=reference,
         alike=alike,
         kinds={device: kind_of(state, device) for device in state.world.durable.twins},
-        labelled=state.captures.labelled(model, MAX_LABELLED),
+        labelled=(),
         trial=_trial(state, model, alike | {release}),
         fairness_limit=policy_of(state, model).fairness.demographic_parity_difference,
         now=now,

@@ -1,0 +1,51 @@
+"""A page asks three questions about a model's data at once: that is one look, and a failed one is not kept."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from contract.errors import WorldError
+from controller.api.drift_routes import MAX_LOOKS, KeptLooks
+
+
+def test_questions_at_the_same_time_are_one_look_and_one_who_leaves_does_not_end_it() -> None:
+    async def story() -> None:
+        looked: list[str] = []
+
+        async def look() -> Any:
+            looked.append("m")
+            await asyncio.sleep(0.01)
+            return "report"
+
+        kept = KeptLooks()
+        leaves = asyncio.create_task(kept.of(("m", None, 7.0), look))
+        stay = [asyncio.create_task(kept.of(("m", None, 7.0), look)) for _ in range(2)]
+        await asyncio.sleep(0)
+        leaves.cancel()
+        assert await asyncio.gather(*stay) == ["report", "report"]
+        assert await kept.of(("m", 2, 7.0), look) == "report"
+        assert looked == ["m", "m"], "another release is another question"
+
+    asyncio.run(story())
+
+
+def test_a_look_that_failed_is_tried_again_and_few_are_kept() -> None:
+    async def story() -> None:
+        failing = [True]
+
+        async def look() -> Any:
+            if failing[0]:
+                raise WorldError("the disk is full")
+            return "report"
+
+        kept = KeptLooks()
+        with pytest.raises(WorldError):
+            await kept.of(("m", None, 7.0), look)
+        failing[0] = False
+        assert await kept.of(("m", None, 7.0), look) == "report"
+        for release in range(40):
+            await kept.of(("m", release, 7.0), look)
+        assert len(kept._looks) <= MAX_LOOKS
+
+    asyncio.run(story())
