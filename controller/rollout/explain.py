@@ -92,7 +92,8 @@ def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now:
     if rollout.status != "running":
         return [_says(verdict) for verdict in verdicts if verdict.word == "fail"]
     if rollout.wave_done_at is None:
-        return [f"It waits for devices that have not decided{_undecided(rollout, facts, now)}."]
+        pending = _undecided(rollout, facts, now)
+        return [f"It waits for devices that have not decided: {pending}." if pending else "The next pass goes on."]
     wave = rollout.strategy.waves[rollout.wave]
     left_s = wave.soak_s - (now - rollout.wave_done_at)
     waits = [f"It soaks for {span(left_s)} more."] if left_s > 0 else []
@@ -106,13 +107,13 @@ def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now:
 
 
 def _undecided(rollout: Rollout, facts: Facts, now: float) -> str:
-    """Up to `MAX_NAMED` devices of which the wave is not over, each with what it is at."""
+    """Up to `MAX_NAMED` devices of which the wave is not over, each with what it is at; empty without any."""
     pending = [
         f"{member.device} ({at_now(rollout, facts[member.device])})"
         for member in rollout.members
         if outcome_of(rollout, member, facts[member.device], now) == "pending"
     ]
-    return f": {named(pending)}" if pending else ""
+    return named(pending) if pending else ""
 
 
 def _says(verdict: RuleVerdict) -> str:

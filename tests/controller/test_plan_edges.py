@@ -122,7 +122,7 @@ def test_what_is_said_of_each_status() -> None:
 def test_what_a_wave_waits_for() -> None:
     turn = "Wave 1 of 2, 1 of 5 devices have had their turn: 1 succeeded."
     ready = {CANARY: done(CANARY)}
-    assert said(rollout(), **ready)[1:] == [turn, "It waits for devices that have not decided."]
+    assert said(rollout(), **ready)[1:] == [turn, "The next pass goes on."]
     trial = replace(fact(CANARY, assigned=2).state, phase="trial", trial=REFS[2], detail="0 of 20 inferences")
     tried = {CANARY: replace(fact(CANARY, assigned=2), state=trial)}
     assert said(rollout(), **tried)[2] == (
