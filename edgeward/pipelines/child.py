@@ -22,6 +22,7 @@ import msgspec
 from edgeward.pipelines.job import INPUTS, JOB, PARAMS, RESULT, VALUE, Job, Result
 from edgeward.pipelines.pipeline import load_module
 from edgeward.pipelines.step import Metrics, Step
+from edgeward.runs import found_out
 from edgeward.runs.digest import value_digest
 from edgeward.runs.record import Record
 from edgeward.runs.run import Run, joined
@@ -75,6 +76,8 @@ def _perform(job: Job, directory: Path) -> Result:
         data=run.record.data,
         artifacts=run.record.artifacts,
         pushed=run.record.pushed,
+        used=tuple(sorted(found_out.used_distributions())),
+        threads=found_out.threads(),
     )
 
 

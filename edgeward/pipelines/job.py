@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeward.runs.record import Artifact, DataUse, Point, PushedVersion
+from edgeward.runs.record import Artifact, DataUse, Point, PushedVersion, Threads
 
 JOB, VALUE, RESULT, LOG = "job.json", "value.pickle", "result.json", "log"
 INPUTS, PARAMS = "inputs", "params.pickle"
@@ -47,6 +47,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     data: tuple[DataUse, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     pushed: tuple[PushedVersion, ...] = ()
+    used: tuple[str, ...] = ()
+    """Distributions that the step has imported a module of: its run cannot see them, and needs them to run again."""
+    threads: Threads = Threads()
 
 
 class Package(msgspec.Struct, frozen=True):

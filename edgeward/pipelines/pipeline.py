@@ -78,8 +78,7 @@ def load_pipeline(place: str | Path) -> Pipeline:
 
     BadInput `pipeline_invalid` if the file raises or has none.
     """
-    text, _, wanted = str(place).partition(".py:")
-    path = Path(f"{text}.py" if wanted else text)
+    path, wanted = file_and_name(place)
     if not path.is_file():
         raise BadInput(Code.PIPELINE_INVALID, f"{path} is no file: name the Python file with the pipeline")
     module = load_module(path)
@@ -89,6 +88,12 @@ def load_pipeline(place: str | Path) -> Pipeline:
         words = f"has {', '.join(found)}: name one as {path}:NAME" if found else "has no Pipeline(...) at its top level"
         raise BadInput(Code.PIPELINE_INVALID, f"{path} {words}")
     return chosen[0]
+
+
+def file_and_name(place: str | Path) -> tuple[Path, str]:
+    """(the file, the name in it or nothing) of `FILE` or `FILE:NAME`."""
+    text, _, wanted = str(place).partition(".py:")
+    return Path(f"{text}.py" if wanted else text), wanted
 
 
 def load_module(path: Path) -> Any:

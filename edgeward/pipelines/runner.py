@@ -17,10 +17,11 @@ from edgeward.files import write_whole
 from edgeward.pipelines.address import step_address
 from edgeward.pipelines.job import Outcome, Result
 from edgeward.pipelines.packing import pack
-from edgeward.pipelines.pipeline import Pipeline, load_pipeline
+from edgeward.pipelines.pipeline import Pipeline, file_and_name, load_pipeline
 from edgeward.pipelines.results import Results
 from edgeward.pipelines.workers import Workers, open_workers
-from edgeward.runs.record import Artifact
+from edgeward.runs import found_out
+from edgeward.runs.record import Artifact, Entry
 from edgeward.runs.run import Run
 from edgeward.runs.run import run as begin_run
 from edgeward.runs.store import RunStore
@@ -110,10 +111,8 @@ def run_pipeline(
     chosen = pipeline if isinstance(pipeline, Pipeline) else load_pipeline(pipeline)
     bound = chosen.bind(params or {})
     store = RunStore(runs_dir)
-    run = begin_run(
-        chosen.name, params={f"{name}": value for name, value in (params or {}).items()}, directory=runs_dir,
-        kind="pipeline",
-    )  # fmt: skip
+    entry = None if isinstance(pipeline, Pipeline) else entry_of(pipeline, params or {})
+    run = begin_run(chosen.name, params=params, directory=runs_dir, kind="pipeline", entry=entry)
     with run, Results(store).alone(chosen.name, run.id), open_workers(on) as workers:
         progress = _Progress(chosen, run, store, Results(store), tell)
         _run_steps(progress, bound, workers)
@@ -125,6 +124,13 @@ def run_pipeline(
         dict(run.record.metrics),
         tuple(progress.states[name] for name in chosen.order),
     )
+
+
+def entry_of(place: str | Path, params: Mapping[str, Any]) -> Entry:
+    """How a pipeline of a file is run again by itself, whoever ran it: a schedule, or a worker that retrains."""
+    path, _ = file_and_name(place)
+    given = [text for name, value in params.items() for text in ("-p", f"{name}={value}")]
+    return found_out.entry_of(("-m", "edgeward", "pipeline", "run", str(place), *given), path.absolute())
 
 
 def _run_steps(progress: _Progress, bound: Mapping[str, Mapping[str, Any]], workers: Workers) -> None:
@@ -182,6 +188,7 @@ def _take(progress: _Progress, name: str, address: str, result: Result, status: 
     """Adds a result to the run: numbers, data, artifacts, pushed versions."""
     progress.known[name] = result
     progress.run.take(result.points, result.data, result.artifacts, result.pushed)
+    progress.run.take_environment(result.used, result.threads)
     if result.compared:
         progress.run.add_artifact(Artifact(f"step {name}", result.digest, 0, "model"))
     progress.note(

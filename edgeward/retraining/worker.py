@@ -80,7 +80,7 @@ class Worker:
             raise BadInput(Code.PIPELINE_INVALID, words)
         known = {"model": attempt.model, "champion": attempt.champion, "retraining": attempt.id}
         params = dict(self.params) | {name: known[name] for name in pipeline.parameters() if name in known}
-        result = run_pipeline(pipeline, params, self.runs_dir, tell=life.saw)
+        result = run_pipeline(self.pipelines[attempt.model], params, self.runs_dir, tell=life.saw)
         life.step = "push"
         self._push(attempt, result, time.monotonic() - began)
 

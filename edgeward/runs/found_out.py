@@ -39,16 +39,27 @@ def entry(ordinal: int) -> Entry:
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     if main is None or "ipykernel" in sys.modules:
         return Entry((), str(Path.cwd()), ordinal=ordinal)
-    script = str(Path(main).absolute())
-    digest = hashlib.sha256(Path(main).read_bytes()).hexdigest() if Path(main).is_file() else ""
-    return Entry(arguments, str(Path.cwd()), script, digest, ordinal)
+    return entry_of(arguments, Path(main).absolute(), ordinal)
 
 
-def environment() -> Environment:
-    """Python, platform, every distribution, and those that this process has imported a module of."""
-    found = {name.lower(): each for each in distributions() if (name := each.metadata["Name"])}
+def entry_of(arguments: tuple[str, ...], script: Path, ordinal: int = 0) -> Entry:
+    """These arguments of the interpreter here, with the digest of the script that is named among them."""
+    digest = hashlib.sha256(script.read_bytes()).hexdigest() if script.is_file() else ""
+    return Entry(arguments, str(Path.cwd()), str(script), digest, ordinal)
+
+
+def used_distributions() -> frozenset[str]:
+    """Distributions of which this process has imported a module."""
     modules = {name.partition(".")[0] for name in sys.modules}
-    used = {name.lower() for module, names in packages_distributions().items() if module in modules for name in names}
+    return frozenset(
+        name.lower() for module, names in packages_distributions().items() if module in modules for name in names
+    )
+
+
+def environment(beside: frozenset[str] = frozenset()) -> Environment:
+    """Python, platform, every distribution, and those that this process has used, or processes `beside` it."""
+    found = {name.lower(): each for each in distributions() if (name := each.metadata["Name"])}
+    used = used_distributions() | beside
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",

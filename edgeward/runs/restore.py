@@ -95,7 +95,15 @@ def old_code(store: RunStore, recorded: Record, directory: Path) -> tuple[list[s
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(store.get(entry.script_sha256))
     named = {entry.script, str(script.name), *_relative(script, Path(entry.directory))}
-    return [str(place) if each in named else each for each in entry.arguments], roots
+    return [_placed(each, named, place) for each in entry.arguments], roots
+
+
+def _placed(argument: str, named: set[str], place: Path) -> str:
+    """The script in its new place, with the name behind it where it has one: `FILE.py:NAME`."""
+    file, colon, name = argument.partition(".py:")
+    if colon and f"{file}.py" in named:
+        return f"{place}:{name}"
+    return str(place) if argument in named else argument
 
 
 def _relative(script: Path, directory: Path) -> tuple[str, ...]:

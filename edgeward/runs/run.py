@@ -30,9 +30,11 @@ from edgeward.runs.record import (
     MAX_SERIES,
     Artifact,
     DataUse,
+    Entry,
     Point,
     PushedVersion,
     Record,
+    Threads,
 )
 from edgeward.runs.repeated import Repeated, repeated_here
 from edgeward.runs.store import RunStore
@@ -62,6 +64,8 @@ class Run:
         self._tracking = tracking
         self._points = 0
         self._steps: dict[str, int] = {}
+        self._used: frozenset[str] = frozenset()
+        self._threads = Threads()
         self._repeated: Repeated | None = repeated_here(record.entry.ordinal)
 
     @property
@@ -184,6 +188,11 @@ class Run:
             pushed=(*self._record.pushed, *pushed),
         )
 
+    def take_environment(self, used: Sequence[str], threads: Threads) -> None:
+        """Adds the distributions, threads and kernels of a step, which ran in a process of its own."""
+        self._used |= frozenset(used)
+        self._threads = _joined(self._threads, threads)
+
     def add_artifact(self, artifact: Artifact) -> Artifact:
         """Keeps an artifact of which the digest is known."""
         return self._add(artifact)
@@ -218,8 +227,8 @@ class Run:
             status=status,
             error=words,
             ended_at=time.time(),
-            environment=found_out.environment(),
-            threads=found_out.threads(),
+            environment=found_out.environment(self._used),
+            threads=_joined(found_out.threads(), self._threads),
         )
         self._held.close()
         if self._tracking is not None:
@@ -234,18 +243,20 @@ def run(
     directory: Path | None = None,
     kind: Literal["script", "pipeline"] = "script",
     tracking_uri: str | None = None,
+    entry: Entry | None = None,
 ) -> Run:
     """Begins a run, for a `with` statement. It ends as finished, as failed with the exception, or is found broken.
 
     `directory` is where runs are kept (default: EDGEWARD_RUNS_DIR, then `.edgeward/runs`); `tracking_uri` an MLflow
-    server that is told as well (default: MLFLOW_TRACKING_URI, if that is an address of HTTP).
+    server that is told as well (default: MLFLOW_TRACKING_URI, if that is an address of HTTP); `entry` how it is run
+    again (default: as this process was started).
     """
     global _made  # noqa: PLW0603 - how many runs this process has made is a fact of the process
     store = RunStore(directory)
     started = time.time()
     identifier = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(3)}"
     held = store.hold(identifier)
-    entry = found_out.entry(_made)
+    entry = entry or found_out.entry(_made)
     _made += 1
     code = found_out.code_state(Path(entry.script).parent if entry.script else Path.cwd())
     if code is not None and code[1]:
@@ -263,6 +274,10 @@ def run(
     if params:
         made.log_params(params)
     return made
+
+
+def _joined(these: Threads, others: Threads) -> Threads:
+    return Threads(these.counts | others.counts, these.kernels | others.kernels)
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """Steps of a pipeline run once for each address, in processes with limits; a fault names its step and keeps its log."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from edgeward.pipelines.schedule import Schedule, read_schedule
 from edgeward.pipelines.step import Step, step
 from edgeward.pipelines.workers import open_workers
 from edgeward.runs.reproduce import reproduce
+from edgeward.runs.restore import old_code
 from edgeward.runs.store import RunStore
 
 WEATHER = """\
@@ -121,6 +120,25 @@ def test_a_step_that_raises_hangs_leaks_or_lies_is_named_and_what_was_done_is_ke
     with pytest.raises(BadInput, match=r"step evaluate hung: it had not ended after 1.5 s \(timeout_s\)"):
         run_pipeline("weather.py", {**given, "pause_s": 60})
     assert statuses(run_pipeline("weather.py", given).run_id) == {"data": "known", "train": "known", "evaluate": "done"}
+
+
+def test_a_run_is_entered_again_by_its_pipeline_alone_whoever_ran_it(place: Path) -> None:
+    run = run_pipeline("weather.py:weather", {"source": Path("rows.txt"), "how": "so"}).run_id
+    entry = RunStore().load(run).entry
+    assert entry.arguments == (
+        "-m", "edgeward", "pipeline", "run", "weather.py:weather", "-p", "source=rows.txt", "-p", "how=so"
+    )  # fmt: skip
+    assert (entry.script, entry.directory, entry.ordinal) == (str(place / "weather.py"), str(place), 0)
+    assert RunStore().get(entry.script_sha256) == WEATHER.encode()
+    told, _ = old_code(RunStore(), RunStore().load(run), place / "old")
+    assert told[4] == f"{place / 'old' / 'weather.py'}:weather", "the recorded text, not the file as it is now"
+
+
+def test_a_run_knows_the_libraries_that_only_its_steps_have_imported(place: Path) -> None:
+    (place / "weather.py").write_text(WITH_FRAMES.replace("    return float", "    import tinydb\n    return float"))
+    script = "from edgeward.pipelines.runner import run_pipeline; run_pipeline('weather.py', {'source': 'rows.txt'})"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert "tinydb" in RunStore().load("newest").environment.used
 
 
 def test_what_is_missing_is_named_before_anything_runs(place: Path) -> None:
@@ -285,15 +303,7 @@ def test_dask_gives_the_same_digests_and_repeats_a_step_whose_worker_is_killed(p
 @pytest.mark.soak
 def test_a_run_of_a_pipeline_is_reproduced_step_by_step_or_its_data_are_named(place: Path) -> None:
     (place / "weather.py").write_text(WITH_FRAMES)
-    command = [
-        str(Path(sys.executable).with_name("edgeward")),
-        "pipeline",
-        "run",
-        "weather.py",
-        "-p",
-        "source=rows.txt",
-    ]
-    subprocess.run(command, check=True)
+    run_pipeline("weather.py", {"source": "rows.txt"})
     assert reproduce(RunStore(), "newest").same
     (place / "rows.txt").write_text("1 2 4")
     finding = reproduce(RunStore(), "newest").finding

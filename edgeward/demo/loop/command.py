@@ -15,7 +15,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from contract.errors import Code, EdgewardError, WorldError
+from contract.errors import BadInput, Code, EdgewardError, WorldError
 from edgeward.cli.render import console, json_option, print_json
 from edgeward.demo.loop.accuracy import SMOOTHED_S
 from edgeward.demo.loop.claims import Claim, claims_of, figures_of
@@ -33,8 +33,12 @@ MAX_COLUMNS = 80
     "--png", type=click.Path(dir_okay=False, path_type=Path), default=Path("edgeward-loop.png"), show_default=True,
     help="Where the plot is saved.",
 )  # fmt: skip
+@click.option(
+    "--keep", "kept", type=click.Path(file_okay=False, path_type=Path),
+    help="An empty or new directory in which everything stays, the runs of the worker too.",
+)  # fmt: skip
 @json_option
-def loop(broker: str, png: Path, *, as_json: bool) -> None:
+def loop(broker: str, png: Path, kept: Path | None, *, as_json: bool) -> None:
     """A real drift, and a fleet that recovers: cause, proposal, candidate, gates, shadow, canary. Hands used: 0."""
     began_s = time.monotonic()
 
@@ -42,7 +46,7 @@ def loop(broker: str, png: Path, *, as_json: bool) -> None:
         if not as_json:
             print_hanging(f"{time.monotonic() - began_s:5.1f} s  ", words)
 
-    site = Site(Path(tempfile.mkdtemp(prefix="edgeward-loop-")), broker=broker)
+    site = Site(_directory(kept), broker=broker)
     told: Loop | None = None
     try:
         told = _tell_story(site, tell, began_s)
@@ -53,8 +57,22 @@ def loop(broker: str, png: Path, *, as_json: bool) -> None:
         if told is not None:
             told.stop()
         site.stop()
-        shutil.rmtree(site.directory, ignore_errors=True)
+        if kept is None:
+            shutil.rmtree(site.directory, ignore_errors=True)
+    if kept is not None and not as_json:
+        runs = kept / "runs"
+        console.print(f"the champion's run: edgeward run list --dir {runs}", highlight=False, soft_wrap=True)
     sys.exit(0 if all(claim.holds for claim in claims) else 1)
+
+
+def _directory(kept: Path | None) -> Path:
+    """Where all happens. BadInput `config_invalid` for a directory with something in it."""
+    if kept is None:
+        return Path(tempfile.mkdtemp(prefix="edgeward-loop-"))
+    if kept.exists() and any(kept.iterdir()):
+        raise BadInput(Code.CONFIG_INVALID, f"{kept} is not empty: --keep takes a new directory, or an empty one")
+    kept.mkdir(parents=True, exist_ok=True)
+    return kept.absolute()
 
 
 def _tell_story(site: Site, tell: Any, began_s: float) -> Loop:
