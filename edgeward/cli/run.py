@@ -92,9 +92,13 @@ def compare(before: str, after: str, *, directory: Path | None, as_json: bool) -
 @run.command()
 @click.argument("identifier", metavar="RUN")
 @click.option("--fresh", is_flag=True, help="In a new environment made from the run's lock.")
+@click.option(
+    "--recorded-rows", is_flag=True,
+    help="With the rows as they were: for a file or a query that has grown since.",
+)  # fmt: skip
 @_in_directory
 @json_option
-def reproduce(identifier: str, *, fresh: bool, directory: Path | None, as_json: bool) -> None:
+def reproduce(identifier: str, *, fresh: bool, recorded_rows: bool, directory: Path | None, as_json: bool) -> None:
     """Run RUN's entry again: the same digest, or the cause of the difference by name.
 
     The cause is found by experiments: code, data, libraries, threads, BLAS kernel and seed are restored as recorded,
@@ -102,7 +106,7 @@ def reproduce(identifier: str, *, fresh: bool, directory: Path | None, as_json: 
     another digest.
     """
     told = (lambda words: None) if as_json else (lambda words: tell(f"  {words}"))
-    found = reproduce_run(RunStore(directory), identifier, fresh=fresh, tell=told)
+    found = reproduce_run(RunStore(directory), identifier, fresh=fresh, recorded_rows=recorded_rows, tell=told)
     if as_json:
         causes = found.finding.causes if found.finding is not None else ()
         answer = {"same": found.same, "recorded": found.recorded.result, "now": found.repeated.result}

@@ -64,15 +64,23 @@ class Reproduction:
 
 
 def reproduce(
-    store: RunStore, run: str, *, fresh: bool = False, tell: Callable[[str], None] = lambda words: None
+    store: RunStore,
+    run: str,
+    *,
+    fresh: bool = False,
+    recorded_rows: bool = False,
+    tell: Callable[[str], None] = lambda words: None,
 ) -> Reproduction:
     """Repeats a run in this environment, or in a new one made from its lock; searches the cause of another digest.
+
+    With `recorded_rows` every experiment is handed the rows as they were: for a source that goes on growing.
 
     BadInput `request_invalid` for a run that made nothing, was made by hand, or whose entry fails now.
     """
     recorded = store.load(run)
     _check(recorded)
-    with _laboratory(store, recorded, tell) as laboratory:
+    always = frozenset({"data"} if recorded_rows else ())
+    with _laboratory(store, recorded, always, tell) as laboratory:
         interpreter = laboratory.fresh_interpreter() if fresh else sys.executable
         first = laboratory.repeat((), interpreter)
         found = tuple(differences(recorded, first))
@@ -98,8 +106,17 @@ def _check(recorded: Record) -> None:
 class _Laboratory:
     """Performs repetitions of one run in a scratch directory."""
 
-    def __init__(self, store: RunStore, recorded: Record, scratch: Path, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: RunStore,
+        recorded: Record,
+        always: frozenset[str],
+        scratch: Path,
+        tell: Callable[[str], None],
+    ) -> None:
         self._store, self._recorded, self._scratch, self._tell = store, recorded, scratch, tell
+        self._always = always
+        """Kinds that every experiment restores."""
         self._count = 0
 
     def fresh_interpreter(self) -> str:
@@ -110,7 +127,7 @@ class _Laboratory:
     def repeat(self, restored: Sequence[Difference], interpreter: str) -> Record:
         """Runs the entry with `restored` as recorded, everything else as it is now; the record of its run."""
         self._count += 1
-        kinds = {each.kind for each in restored}
+        kinds = {each.kind for each in restored} | self._always
         entry = self._recorded.entry
         environment = os.environ | restore.variables(restored, self._recorded)
         path = [str(restore.SOURCES)] if interpreter != sys.executable else []
@@ -156,8 +173,10 @@ class _Laboratory:
 
 
 @contextlib.contextmanager
-def _laboratory(store: RunStore, recorded: Record, tell: Callable[[str], None]) -> Iterator[_Laboratory]:
+def _laboratory(
+    store: RunStore, recorded: Record, always: frozenset[str], tell: Callable[[str], None]
+) -> Iterator[_Laboratory]:
     with tempfile.TemporaryDirectory(prefix="edgeward-reproduce-", ignore_cleanup_errors=True) as scratch:
         started = time.monotonic()
-        yield _Laboratory(store, recorded, Path(scratch), tell)
+        yield _Laboratory(store, recorded, always, Path(scratch), tell)
         tell(f"took {time.monotonic() - started:.1f} s")

@@ -1,5 +1,7 @@
 """Steps of a pipeline run once for each address, in processes with limits; a fault names its step and keeps its log."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -309,3 +311,4 @@ def test_a_run_of_a_pipeline_is_reproduced_step_by_step_or_its_data_are_named(pl
     finding = reproduce(RunStore(), "newest").finding
     assert finding is not None
     assert [(each.kind, each.name) for each in finding.causes] == [("data", "data")]
+    assert reproduce(RunStore(), "newest", recorded_rows=True).same
