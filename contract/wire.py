@@ -1,10 +1,11 @@
 """Strict decoding of bytes into structs, and encoding. All input from a wire or a file comes in here.
 
-Decides which input is malformed: too large, not UTF-8, a duplicate or unknown key, a wrong type, NaN. Refuses to know
-what a message means.
+Decides which input is malformed: too large, not UTF-8, a duplicate or unknown key, a wrong type, NaN, a number or a
+text that could not be written again. Refuses to know what a message means.
 """
 
 import json
+import math
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
@@ -14,6 +15,8 @@ from contract.errors import BadInput, Code
 from contract.protocol import MAX_MESSAGE_BYTES
 
 T = TypeVar("T")
+MAX_DIGITS = 19
+"""Integers of fewer digits, sign included, fit into 64 bits."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,11 +48,18 @@ def decode(raw: bytes, kind: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES) -> 
 
 
 def decode_plain(raw: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
-    """Decodes JSON to plain values. Refuses what `json` would accept: duplicate keys, NaN, deep nesting, bad UTF-8."""
+    """Decodes JSON to plain values. Refuses what `json` would accept: duplicate keys, NaN, numbers beyond a float's
+    range, halves of surrogate pairs, deep nesting, bad UTF-8.
+
+    What is taken in can be written again: a value that cannot would fail at every later write.
+    """
     if len(raw) > max_bytes:
         raise BadInput(Code.MESSAGE_TOO_LARGE, f"{len(raw)} bytes, limit {max_bytes}")
     try:
-        return _DECODER.decode(raw.decode())
+        plain = _DECODER.decode(raw.decode())
+        if b"\\u" in raw:
+            msgspec.json.encode(plain)  # UnicodeEncodeError, a ValueError, for half of a surrogate pair
+        return plain
     except (ValueError, RecursionError) as error:
         raise BadInput(Code.MESSAGE_MALFORMED, str(error)[:200]) from None
 
@@ -82,5 +92,18 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+def _finite(text: str) -> float:
+    if math.isfinite(number := float(text)):
+        return number
+    raise ValueError(f"{text[:20]} is beyond what a number can hold")
+
+
+def _whole(text: str) -> int | float:
+    """An integer; one that no 64 bits hold becomes a float, as it would elsewhere."""
+    return int(text) if len(text) < MAX_DIGITS or -(1 << 63) <= int(text) < 1 << 64 else _finite(text)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
+)
 """Made once, because `json.loads` with hooks makes a decoder for every message."""

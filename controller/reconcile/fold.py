@@ -6,15 +6,18 @@ Decides what a message changes. Refuses to know the decisions of rollouts.
 from contract.histogram import merge
 from contract.messages import Heartbeat, ModelInterval, Presence, Report, Telemetry
 from contract.protocol import MAX_FEATURES
+from controller.fleet.believable import why_impossible
 from controller.fleet.heard import Heard
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
 from controller.reconcile.measured import belongs, rows_of
-from controller.reconcile.world import FromDevice, World, members_of, put_twin
+from controller.reconcile.world import FromDevice, World, holds, members_of, put_twin
 from controller.rollout.facts import MAX_CODES, Sums
 from controller.rollout.model import JUDGED
 from controller.telemetry.counts import Counted
 
+IMPOSSIBLE = "counts_impossible"
+"""Among a device's faults: it counts what cannot be."""
 MAX_PREDICTIONS = 64
 """Answers of one release that are counted by name: devices do not agree about which are the rarest."""
 
@@ -34,30 +37,37 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
             twin = fold_presence(twin, message, now)
         case Telemetry():
             world.durable.twins.setdefault(device, twin)
-            heard, is_news = world.measured.heard.get(device, Heard()).then(message.boot, message.seq)
-            if not is_news:
-                world.measured.repeated += 1
-                return False
-            world.measured.heard[device] = heard
-            world.caches.changed.add(device)
-            known = world.measured.traffic.get(device)
-            world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
-            for interval in message.intervals:
-                if is_known(world, interval):
-                    _add(world, device, interval, now)
-                    at = now - interval.age_s
-                    world.measured.new.append(Counted(device, message.boot, message.seq, at, interval))
+            _fold_telemetry(world, device, message, now)
     if not isinstance(message, Telemetry):
         put_twin(world, twin)
     return twin.boots.changes_past_of(boots)
 
 
-def is_known(world: World, interval: ModelInterval) -> bool:
-    """Tells whether the registry has the version.
+def _fold_telemetry(world: World, device: str, message: Telemetry, now: float) -> None:
+    heard, is_news = world.measured.heard.get(device, Heard()).then(message.boot, message.seq)
+    if not is_news:
+        world.measured.repeated += 1
+        return
+    world.measured.heard[device] = heard
+    world.caches.changed.add(device)
+    known = world.measured.traffic.get(device)
+    world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
+    for interval in message.intervals:
+        if not holds(world, interval.model, interval.version):
+            continue  # a device may send any number of invented ones, and sums are kept for each
+        if words := why_impossible(interval, message.interval_s):
+            _note_impossible(world, device, interval, words)
+            continue
+        _add(world, device, interval, now)
+        at = now - interval.age_s
+        world.measured.new.append(Counted(device, message.boot, message.seq, at, interval))
 
-    Sums are kept for each version, and a device may send any number of invented ones.
-    """
-    return world.registered is None or interval.version.release in world.registered.get(interval.model, {})
+
+def _note_impossible(world: World, device: str, interval: ModelInterval, words: str) -> None:
+    known = world.measured.faults.setdefault((device, interval.model, interval.version.release), {})
+    if IMPOSSIBLE in known or len(known) < MAX_CODES:
+        known[IMPOSSIBLE] = f"counts that cannot be were left out: {words}"
+    world.measured.versions.setdefault(device, set()).add((interval.model, interval.version.release))
 
 
 def _add(world: World, device: str, interval: ModelInterval, now: float) -> None:

@@ -145,9 +145,10 @@ def _figures_of_devices(rule: Rule, hits: int, decided: int, pending: int) -> Fi
 def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
     table = found.found.table
     inferences, errors = (int(table.column(name)[table.treated].sum()) for name in ("inferences", "errors"))
+    counted, failed = evidence.bounded_errors(found.found)
     if missing := _missing(rule, inferences, "inferences of the release"):
         return missing
-    beyond = evidence.ratio_is_beyond(errors, inferences, rule.threshold, found.strata)
+    beyond = evidence.ratio_is_beyond(failed, counted, rule.threshold, found.strata)
     effect = evidence.errors(found.found)
     said = f"{errors} of {inferences} inferences failed"
     if effect is None:
@@ -331,9 +332,11 @@ def _spans(figures: Figures) -> str:
 
 
 def _beside(effect: Effect) -> str:
+    aside = ", without one that lies far from all others" if effect.set_aside else ""
     if effect.paired:
-        return f"on {devices_of(effect.devices)} that run both versions"
-    return f"on {devices_of(effect.devices)} against {effect.devices_beside} of their kinds and their own past"
+        return f"on {devices_of(effect.devices)} that run both versions{aside}"
+    beside = f"against {effect.devices_beside} of their kinds and their own past"
+    return f"on {devices_of(effect.devices)} {beside}{aside}"
 
 
 def _missing_sides(rule: Rule, effect: Effect | None, what: str) -> RuleVerdict | None:

@@ -16,12 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contract.sequential import VARIATION
+from controller.rollout.far_device import bounded, bounded_errors, farthest
+from controller.rollout.noise import PRIOR_DEGREES, hit_noise, number_noise, relative_noise
 from controller.rollout.rows import Flags, Numbers, Places, sums_by
 
-PRIOR_DEGREES = 10.0
-"""Devices whose assumed spread is mixed into the measured one: with a handful of devices nobody can measure a
-spread."""
 RANDOMISED_UP_TO = 30
 """Devices with the release up to which their place among random choices of devices is looked at as well; beyond it the
 mean of so many is normal."""
@@ -104,6 +102,12 @@ class Group:
         """How many."""
         return len(self.after)
 
+    def without(self, place: int) -> "Group":
+        """All but one of them."""
+        kept = np.arange(self.devices) != place
+        parts = (self.after, self.after_variance, self.before, self.before_variance, self.samples)
+        return Group(*(part[kept] for part in parts))
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:
@@ -124,6 +128,8 @@ class Effect:
     samples_beside: int
     paired: bool = False
     """Whether both versions answered on the same devices at the same time."""
+    set_aside: int = 0
+    """1 where a device lay so far from all others that it does not count; see `far_device`."""
 
 
 def effect_of(sample: Sample, assumed: Assumed) -> Effect | None:
@@ -189,13 +195,18 @@ def movement(sample: Sample, since: float, assumed: Assumed) -> tuple[float, int
     return combined(moving, nobody, assumed).spread, moving.devices
 
 
-def combined(treated: Group, beside: Group, assumed: Assumed) -> Effect:
+def combined(treated: Group, beside: Group, assumed: Assumed, set_aside: int = 0) -> Effect:
     """The effect from both sides: how far treated devices have moved, less how far the others have."""
     persistence = _persistence(treated, beside, assumed)
     moved, placebo = (group.after - _reliance(group, persistence) * group.before for group in (treated, beside))
     noise, quiet = (
         group.after_variance + _squared_past(group, _reliance(group, persistence)) for group in (treated, beside)
     )
+    far = None if set_aside else farthest((moved, placebo), (noise, quiet), assumed.differences)
+    if far is not None:
+        sides = [treated, beside]
+        sides[far[0]] = sides[far[0]].without(far[1])
+        return combined(sides[0], sides[1], assumed, set_aside=1)
     degrees = max(0, treated.devices - 1) + max(0, beside.devices - 1)
     excess = _excess((moved, placebo), (noise, quiet), degrees, assumed.differences)
     ours, theirs = _mean(moved, noise + excess), _mean(placebo, quiet + excess)
@@ -210,6 +221,7 @@ def combined(treated: Group, beside: Group, assumed: Assumed) -> Effect:
         devices_beside=beside.devices,
         samples=int(treated.samples.sum()),
         samples_beside=int(beside.samples.sum()),
+        set_aside=set_aside,
     )
 
 
@@ -241,9 +253,10 @@ def _times(sample: Sample) -> tuple[Places, int]:
 def _usual(sample: Sample, own: Flags, key: Places, keys: int, offset: Numbers) -> Numbers:
     """By stretch of time, what devices without the release do, each freed of its own `offset`; -inf where there is
     none."""
-    of_row = offset[sample.device]
-    total = sample.total * np.exp(of_row) if sample.relative else sample.total
-    value = sample.value if sample.relative else sample.value - sample.total * of_row
+    of_row, part = offset[sample.device], bounded(sample.total)
+    total = part * (sample.total * np.exp(of_row) if sample.relative else sample.total)
+    plain = bounded_errors(sample.total, sample.value) if sample.relative else sample.value - sample.total * of_row
+    value = part * plain
     totals = sums_by(key[own], total[own], keys)
     values = sums_by(key[own], value[own], keys)
     return np.where(totals > 0, values / np.maximum(totals, _SMALLEST), -math.inf)
@@ -278,26 +291,6 @@ def _levels(sample: Sample, rows: Flags, usual: Numbers) -> tuple[Numbers, Numbe
         noise = sample.noise(total, value, square)
     there = total > 0
     return np.where(there, found, 0.0), np.where(there, noise, math.inf), total
-
-
-def hit_noise(total: Numbers, hits: Numbers) -> Numbers:
-    """Variance of ratios of samples, each of one with a hit and a miss more: few samples never look certain."""
-    smooth = (hits + 1) / (total + 2)
-    return np.asarray(smooth * (1 - smooth) / np.maximum(total, 1))
-
-
-def number_noise(total: Numbers, value: Numbers, square: Numbers, usual: float) -> Numbers:
-    """Variance of means of numbers, from their own squares with `PRIOR_DEGREES` of the usual variance of one."""
-    own = np.maximum(0.0, square - value**2 / np.maximum(total, 1))
-    degrees = np.maximum(total - 1, 0) + PRIOR_DEGREES
-    return np.asarray((own + PRIOR_DEGREES * usual) / degrees / np.maximum(total, 1))
-
-
-def relative_noise(total: Numbers, value: Numbers, square: Numbers) -> Numbers:
-    """Variance of the logarithm of mean absolute errors; never below that of normal errors."""
-    mean = value / np.maximum(total, 1)
-    measured = np.maximum(0.0, square - total * mean**2) / np.maximum(total - 1, 1)
-    return np.asarray(np.maximum(measured / np.maximum(mean**2, _SMALLEST), VARIATION) / np.maximum(total, 1))
 
 
 def _log_ratio(value: Numbers, expected: Numbers) -> Numbers:
@@ -347,8 +340,11 @@ def _mean(values: Numbers, variances: Numbers) -> tuple[float, float]:
     return float(weights @ values / weights.sum()), float(1.0 / weights.sum())
 
 
-def level(group: Group, assumed: Assumed, samples_beside: int = 0) -> Effect:
+def level(group: Group, assumed: Assumed, samples_beside: int = 0, set_aside: int = 0) -> Effect:
     """The mean of devices: alone, or of differences from so many samples beside them on the same devices."""
+    far = None if set_aside else farthest((group.after,), (group.after_variance,), assumed.differences)
+    if far is not None:
+        return level(group.without(far[1]), assumed, samples_beside, set_aside=1)
     degrees = group.devices - 1
     excess = _excess((group.after,), (group.after_variance,), degrees, assumed.differences)
     value, variance = _mean(group.after, group.after_variance + excess)
@@ -364,6 +360,7 @@ def level(group: Group, assumed: Assumed, samples_beside: int = 0) -> Effect:
         samples=int(group.samples.sum()),
         samples_beside=samples_beside,
         paired=samples_beside > 0,
+        set_aside=set_aside,
     )
 
 

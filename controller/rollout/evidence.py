@@ -19,12 +19,13 @@ from controller.rollout.by_device import (
     Sample,
     combined,
     effect_of,
-    hit_noise,
     level,
     own_rows,
     surest,
 )
+from controller.rollout.far_device import bounded
 from controller.rollout.model import Rule
+from controller.rollout.noise import hit_noise
 from controller.rollout.rows import Flags, Numbers, Places, Table, sums_by
 
 FALSE_ALARM = 0.01
@@ -119,6 +120,17 @@ def errors(found: Compared) -> Effect | None:
 def failure_sample(found: Compared) -> Sample:
     """Failed inferences among all."""
     return _hits(found, found.table.column("inferences"), found.table.column("errors"))
+
+
+def bounded_errors(found: Compared) -> tuple[int, int]:
+    """(inferences of the release, failed ones), of which no device counts beyond all others: see `far_device`."""
+    table, devices = found.table, len(found.first)
+    totals, failed = (
+        sums_by(table.device[table.treated], table.column(name)[table.treated], devices)
+        for name in ("inferences", "errors")
+    )
+    part = bounded(totals)
+    return round(float(part @ totals)), round(float(part @ failed))
 
 
 def error_level(found: Compared) -> Effect:

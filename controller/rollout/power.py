@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from contract.messages import ModelInterval
 from controller.rollout import evidence, named
-from controller.rollout.by_device import PRIOR_DEGREES, Assumed, Sample, movement
+from controller.rollout.by_device import Assumed, Sample, movement
 from controller.rollout.evidence import ASSUMED, Compared
 from controller.rollout.model import NAMED_METRICS, NUMBER_METRICS, Metric, Rule
+from controller.rollout.noise import PRIOR_DEGREES
 from controller.rollout.rows import Numbers, Table
 from controller.rollout.words import devices_of, span
 

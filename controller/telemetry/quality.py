@@ -10,8 +10,9 @@ import numpy as np
 
 from contract.sequential import radius
 from contract.wire import Message
-from controller.rollout.by_device import Assumed, Effect, Group, hit_noise, level
+from controller.rollout.by_device import Assumed, Effect, Group, level
 from controller.rollout.facts import Sums, total
+from controller.rollout.noise import hit_noise
 
 CHANCE = 0.05
 """How often an interval misses the level that it is about, at most: one of twenty."""

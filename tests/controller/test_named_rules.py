@@ -14,12 +14,12 @@ from controller.reconcile.measured import rows_of, stored_rows
 from controller.reconcile.preview import preview, refuse_powerless
 from controller.reconcile.world import World
 from controller.rollout.analysis import Counts, Evidence, compared, judge, judge_all
-from controller.rollout.by_device import number_noise
 from controller.rollout.check import check_strategy, check_task
 from controller.rollout.facts import Sums
 from controller.rollout.late import judge_late, judge_named
 from controller.rollout.model import Member, Rollout, Rule, Strategy, Wave
 from controller.rollout.named import rows_for
+from controller.rollout.noise import number_noise
 from controller.rollout.rows import COUNTS, HOUR_S, Rows
 from controller.rollout.verdict import RuleVerdict
 from controller.telemetry.store import DAY_S, TelemetryStore

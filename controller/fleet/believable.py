@@ -1,0 +1,34 @@
+"""Which counts of a device cannot be: more errors than inferences, sums that no numbers have.
+
+Decides by arithmetic alone. What is merely unlikely is believed: it counts as one device's word. Refuses to know what
+follows from counts.
+"""
+
+import math
+
+from contract.messages import ModelInterval
+
+MAX_PER_S = 1e6
+"""Inferences of a second that no device reaches: the fastest model here takes three microseconds."""
+SHORTEST_S = 1.0
+"""A message about less time counts as this: what came before the clock moved is in it."""
+_ROUNDING = 1e-6
+
+_PARTS = (("errors", "inferences"), ("correct", "labelled"), ("measured", "labelled"), ("agreed", "compared"))
+_SUMS = (("absolute_error_sum", "squared_error_sum"), ("label_sum", "squared_label_sum"))
+
+
+def why_impossible(interval: ModelInterval, interval_s: float) -> str:
+    """Why the counts of `interval_s` seconds cannot be, in words; empty where they can."""
+    for part, whole in _PARTS:
+        if getattr(interval, part) > getattr(interval, whole):
+            return f"{getattr(interval, part)} {part} of {getattr(interval, whole)} {whole}"
+    most = MAX_PER_S * max(SHORTEST_S, interval_s)
+    if max(interval.inferences, interval.labelled, interval.compared) > most:
+        return f"more than {MAX_PER_S:.0f} inferences a second"
+    for total, squares in _SUMS:
+        # no numbers have a larger sum than so many equal ones (Cauchy and Schwarz)
+        largest = math.sqrt(interval.measured) * math.sqrt(getattr(interval, squares))
+        if abs(getattr(interval, total)) > largest * (1 + _ROUNDING) + _ROUNDING:
+            return f"no {interval.measured} numbers have both this {total} and this {squares}"
+    return ""
