@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.adapters.kept_lives import KEEP_S, SavedLives, load_lives, sensor_words, sink_words
+from agent.adapters.log_lines import OneLine
 from agent.adapters.posix_disk import PosixDisk
 from agent.config import Config, load_config
 from agent.core.model import Record
@@ -53,7 +54,7 @@ class JsonLines(logging.Formatter):
 def _begin_logging(call: argparse.Namespace) -> None:
     """Lets this program log to standard error as its options say."""
     to = logging.StreamHandler()
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    plain = OneLine()
     to.setFormatter(JsonLines() if call.log_format == "json" else plain)
     logging.basicConfig(level=call.log_level.upper(), handlers=[to])
 

@@ -18,6 +18,7 @@ import msgspec
 
 from contract.errors import Code, EdgewardError, WorldError
 from contract.log_lines import add_log_options, add_version, json_line
+from contract.visible import one_line
 from contract.world_faults import world_error
 from controller.api.app import make_app
 from controller.api.door import opened
@@ -163,6 +164,18 @@ def make_private(data_dir: Path) -> None:
         raise WorldError(Code.DISK_FAILED, f"{error.filename or data_dir}: {error.strerror}") from error
 
 
+class OneLine(logging.Formatter):
+    """A log line for each record, whatever stands in its message; a trace follows on lines of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
+        """Returns the line (called by logging)."""
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+
 class JsonLines(logging.Formatter):
     """Log lines as JSON objects."""
 
@@ -175,7 +188,7 @@ class JsonLines(logging.Formatter):
 def _begin_logging(call: argparse.Namespace) -> None:
     """Lets this program log to standard error as its options say."""
     to = logging.StreamHandler()
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    plain = OneLine()
     to.setFormatter(JsonLines() if call.log_format == "json" else plain)
     logging.basicConfig(level=call.log_level.upper(), handlers=[to])
 

@@ -10,6 +10,7 @@ from typing import Any
 import urllib3
 
 from contract.errors import BadInput, Code, EdgewardError, WorldError
+from contract.visible import visible_values
 from edgeward.settings import Settings
 
 CONNECT_S = 5.0
@@ -60,7 +61,7 @@ class Transport:
         try:
             for line in io.TextIOWrapper(answer, encoding="utf-8"):  # type: ignore[type-var]  # urllib3's answer is a file
                 if line.startswith("data: "):
-                    yield json.loads(line.removeprefix("data: "))
+                    yield visible_values(line.encode(), json.loads(line.removeprefix("data: ")))
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error) from None
 
@@ -96,7 +97,7 @@ class Transport:
 
 def _read(answer: urllib3.BaseHTTPResponse, also: tuple[int, ...] = ()) -> Any:
     try:
-        body = json.loads(answer.data)
+        body = visible_values(answer.data, json.loads(answer.data))
     except ValueError:
         raise WorldError(Code.CONTROLLER_UNREACHABLE, f"HTTP {answer.status} without JSON: not a controller?") from None
     if answer.status < 400 or answer.status in also:

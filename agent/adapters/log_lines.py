@@ -10,9 +10,22 @@ from collections.abc import Iterator
 from agent.config import Broker, Config, WebhookSink
 from agent.uplink.redaction import Redactor
 from contract.inquiries import MAX_LINE_CHARS
+from contract.visible import one_line
 
 KEPT_LINES = 1_000
 """At most 400 kB, and 100 kB with usual lines."""
+
+
+class OneLine(logging.Formatter):
+    """A log line for each record, whatever stands in its message; a trace follows on lines of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
+        """Returns the line (called by logging)."""
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
 
 
 class LogLines(logging.Handler):
@@ -22,7 +35,7 @@ class LogLines(logging.Handler):
         super().__init__()
         self._redact = redact
         self._kept: deque[str] = deque(maxlen=KEPT_LINES)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self.setFormatter(OneLine())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps a record as text; a record that cannot be shown is no reason to fail."""

@@ -3,8 +3,9 @@
 Decides that a batch is durable before it is acknowledged, and how many rows a model may have: the oldest are deleted.
 """
 
+import logging
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,9 +13,11 @@ import msgspec
 
 from contract.captured import Captured, CapturedRow
 from contract.erasure import Erasure
+from contract.errors import BadInput
 from contract.wire import decode, encode
 from controller.registry.database import open_database, transaction
 
+_log = logging.getLogger("edgeward.captures")
 MAX_ROWS_PER_MODEL = 1_000_000
 MAX_ROWS_PER_QUERY = 10_000
 PRUNED_PART = 1000
@@ -101,7 +104,7 @@ class Captures:
             "SELECT id, device, body FROM captured WHERE model = ? AND id > ? ORDER BY id LIMIT ?",
             (model, after, min(limit, MAX_ROWS_PER_QUERY)),
         ).fetchall()
-        return [(number, device, decode(body, CapturedRow)) for number, device, body in found]
+        return list(_readable(found))
 
     def find(self, model: str, named: str) -> tuple[int, str, CapturedRow] | None:
         """(id, device, row) of a model's row: `named` is its id, or the name of the answer on its device (the newest
@@ -113,7 +116,7 @@ class Captures:
             "'$.id') = ?) ORDER BY id = ? DESC, id DESC LIMIT 1",
             (model, number, named, number),
         ).fetchone()
-        return None if found is None else (found[0], found[1], decode(found[2], CapturedRow))
+        return next(_readable([] if found is None else [found]), None)
 
     def label(self, model: str, labels: Mapping[int, str | float], given_at: float) -> int:
         """Sets late labels of a model's rows, by id, in one transaction. Returns how many of these rows exist.
@@ -138,8 +141,8 @@ class Captures:
         gone = [
             number
             for number, device, body in found
-            if (devices is None or device in devices) and order.matches(decode(body, CapturedRow))
-        ]
+            if (devices is None or device in devices) and ((row := _read(body)) is None or order.matches(row))
+        ]  # of a row that nobody can read nobody knows whether it is meant: it goes too
         with transaction(self._db):
             self._db.executemany("DELETE FROM captured WHERE id = ?", [(number,) for number in gone])
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -149,27 +152,26 @@ class Captures:
         """Returns (device, row) of a model's newest rows that were captured after `since` (seconds since 1970), newest
         first.
         """
-        found = self._db.execute(
-            "SELECT device, body FROM captured WHERE model = ? ORDER BY id DESC LIMIT ?", (model, limit)
-        ).fetchall()
-        rows = ((device, decode(body, CapturedRow)) for device, body in found)
-        return [(device, row) for device, row in rows if row.at >= since]
+        return [(device, row) for _, device, row in self.newest_rows(model, limit) if row.at >= since]
 
     def newest_rows(self, model: str, limit: int) -> list[tuple[int, str, CapturedRow]]:
         """Returns (id, device, row) of a model's newest rows, newest first."""
         found = self._db.execute(
             "SELECT id, device, body FROM captured WHERE model = ? ORDER BY id DESC LIMIT ?", (model, limit)
         ).fetchall()
-        return [(number, device, decode(body, CapturedRow)) for number, device, body in found]
+        return list(_readable(found))
 
     def labelled(self, model: str, limit: int) -> list[CapturedRow]:
         """Returns the newest rows of a model that have a label, newest first, by a connection of its own: any thread
         may ask.
         """
-        wanted = "SELECT body FROM labelled JOIN captured USING (id) WHERE labelled.model = ? ORDER BY id DESC LIMIT ?"
+        wanted = (
+            "SELECT id, device, body FROM labelled JOIN captured USING (id) "
+            "WHERE labelled.model = ? ORDER BY id DESC LIMIT ?"
+        )
         database = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
         try:
-            return [decode(body, CapturedRow) for (body,) in database.execute(wanted, (model, limit))]
+            return [row for _, _, row in _readable(database.execute(wanted, (model, limit)))]
         finally:
             database.close()
 
@@ -180,7 +182,7 @@ class Captures:
 
     def _row(self, model: str, number: int) -> CapturedRow | None:
         found = self._db.execute("SELECT body FROM captured WHERE model = ? AND id = ?", (model, number)).fetchone()
-        return decode(found[0], CapturedRow) if found is not None else None
+        return _read(found[0]) if found is not None else None
 
     def close(self) -> None:
         """Closes the connection."""
@@ -198,3 +200,19 @@ class Captures:
             self._db.execute(_PRUNE, (model, device, min(excess, count)))
             excess -= min(excess, count)
             self._db.execute("DELETE FROM labelled WHERE model = ? AND id NOT IN (SELECT id FROM captured)", (model,))
+
+
+def _read(body: bytes) -> CapturedRow | None:
+    """A kept row; None for one that cannot be read: it costs itself, and not the rows beside it."""
+    try:
+        return decode(body, CapturedRow)
+    except BadInput as error:
+        _log.warning("a captured row cannot be read and is left out: %s", error.detail)
+        return None
+
+
+def _readable(rows: Iterable[tuple[int, str, bytes]]) -> Iterator[tuple[int, str, CapturedRow]]:
+    """(id, device, row) of those that can be read."""
+    for number, device, body in rows:
+        if (row := _read(body)) is not None:
+            yield number, device, row

@@ -4,6 +4,7 @@ Decides the order: the request is durable first, then rows go here, then devices
 the request is done when the last of them has said so. Each step may be repeated. Refuses to know HTTP.
 """
 
+import logging
 import secrets
 import time
 
@@ -11,13 +12,14 @@ import msgspec
 from msgspec.structs import replace
 
 from contract.erasure import Erasure
-from contract.errors import BadInput, Code
+from contract.errors import BadInput, Code, EdgewardError
 from controller.clock import stamp
 from controller.reconcile.world import put_twin
 from controller.registry.erasures import PENDING, Request, Trained
 from controller.state import State
 from controller.verbs.audit import CONTROLLER
 
+_log = logging.getLogger("edgeward.erasures")
 MAX_REASON_CHARS = 500
 
 
@@ -110,11 +112,14 @@ def _trained_on(state: State, made: Request) -> tuple[Trained, ...]:
 
 
 def resume(state: State) -> None:
-    """Goes on with requests that were open when the controller ended."""
+    """Goes on with requests that were open when the controller ended. One that fails stays open: devices are served."""
     for each in state.erasures.all():
         if not each.done_at:
             known = {device: rows for device, rows in each.devices.items() if device in state.world.durable.twins}
-            _perform(state, replace(each, devices=known))
+            try:
+                _perform(state, replace(each, devices=known))
+            except EdgewardError as error:
+                _log.error("deletion %s could not go on: %s: %s", each.order.id, error.code, error.detail)
     state.captures.refused = state.erasures.in_force(time.time())
     state.open_erasures = any(not each.done_at for each in state.erasures.all())
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from contract.blobs import Blob
 from contract.errors import BadInput, Code
 from contract.stick import StickMessages
+from contract.topics import UP_PRESENCE, parse_up
 from controller.broker.messages import blobs_in_use
 from controller.clock import stamp
 from controller.state import State
@@ -52,7 +53,11 @@ def export(state: State, devices: Iterable[str]) -> Export:
 
 
 def take_messages(state: State, stick: StickMessages, *, actor: str) -> int:
-    """Puts the messages on a stick into the inbox, like messages from the broker; returns how many were authentic."""
-    taken = sum(state.inbox.put(each.topic, each.text.encode()) for each in stick.messages)
+    """Puts the messages on a stick into the inbox, like messages from the broker; returns how many were authentic.
+
+    Presence is left out: it has no signature, and a file says nothing of a connection.
+    """
+    said = [each for each in stick.messages if (parse_up(each.topic) or ("", UP_PRESENCE))[1] != UP_PRESENCE]
+    taken = sum(state.inbox.put(each.topic, each.text.encode()) for each in said)
     state.journal.audit(stamp(), actor, "stick import", f"{taken} of {len(stick.messages)} messages")
     return taken

@@ -8,7 +8,7 @@ from contract.desired import TrialPolicy
 from contract.errors import BadInput, Code, EdgewardError
 from contract.messages import Ack, Heartbeat, Report, Telemetry
 from contract.protocol import MAX_MESSAGE_BYTES
-from contract.wire import decode, encode
+from contract.wire import decode, decode_plain, encode
 
 ACK = b'{"boot":1,"seq":2}'
 
@@ -55,15 +55,36 @@ def test_the_path_of_a_wrong_type_is_named() -> None:
         b'{"boot":-1,"seq":2}',
         b'{"boot":1e999,"seq":2}',
         b'{"boot":1.5,"seq":2}',
+        b'{"boot":1,"seq":2,"later":1e400}',
+        b'{"boot":1,"seq":2,"later":"\\ud800"}',
         b"\xff\xfe{}",
         b"[" * 100_000,
         b"null",
         b"",
     ],
-    ids=["duplicate key", "NaN", "infinity", "negative", "overflow", "fraction", "not utf-8", "deep", "null", "empty"],
+    ids=[
+        "duplicate key",
+        "NaN",
+        "infinity",
+        "negative",
+        "overflow",
+        "fraction",
+        "huge",
+        "half",
+        "not utf-8",
+        "deep",
+        "null",
+        "empty",
+    ],
 )
 def test_what_json_would_let_pass_is_malformed(raw: bytes) -> None:
     assert refused(raw).code == Code.MESSAGE_MALFORMED
+
+
+@pytest.mark.parametrize("number", ["1" * 30, "-" + "9" * 19, str(1 << 64), str((1 << 64) - 1), "-9223372036854775808"])
+def test_what_is_taken_in_can_be_written_again(number: str) -> None:
+    raw = b'{"a":%s,"b":"\\ud83d\\ude00"}' % number.encode()
+    assert decode_plain(encode(decode_plain(raw))) == decode_plain(raw)
 
 
 def test_an_oversize_message_is_not_even_parsed() -> None:

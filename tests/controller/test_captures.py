@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from contract.captured import Captured, CapturedRow
+from contract.erasure import Erasure
 from controller.registry.captures import Captures
 
 
@@ -88,4 +89,16 @@ def test_pages_go_on_behind_an_id(path: Path) -> None:
     first = captures.rows_of("m", limit=4)
     assert [row.at for _, _, row in first] == [0.0, 1.0, 2.0, 3.0]
     assert dates(captures, after=first[-1][0]) == [float(number) for number in range(4, 10)]
+    captures.close()
+
+
+def test_a_row_that_nobody_can_read_costs_itself_alone_and_goes_with_any_deletion(path: Path) -> None:
+    captures = Captures(path)
+    captures.keep([("d", batch(1, 1, 1, 2, 3))])
+    captures._db.execute("UPDATE captured SET body = ? WHERE id = 2", (b'{"at":null}',))
+    assert dates(captures) == [1.0, 3.0]
+    assert captures.find("m", "2") is None
+    assert captures.label("m", {1: "a", 2: "b", 3: "c"}, 1.0) == 2
+    assert captures.erase(Erasure(id="del-1", model="m", before=2), None) == [1, 2]
+    assert dates(captures) == [3.0]
     captures.close()

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from contract.captured import Captured, CapturedRow
 from contract.erasure import MAX_NAMED, Erasure
-from contract.errors import BadInput
+from contract.errors import BadInput, Code, WorldError
 from controller.config import Config, StorageConfig
 from controller.fleet.twin import Twin
 from controller.reconcile.decisions import reconcile
@@ -161,6 +161,20 @@ def test_a_controller_that_is_killed_goes_on_with_a_deletion(state: State, tmp_p
     assert again.erasures.find("del-1").captured_rows == 1
     assert "del-1" in {each.id for each in again.world.durable.twins["b"].erasures}
     again.close()
+
+
+def test_a_deletion_that_cannot_go_on_stays_open_and_the_controller_starts(
+    state: State, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask(state, keys=("person-1",))
+
+    def fails(*_: object) -> list[int]:
+        raise WorldError(Code.DISK_FULL, "no space left")
+
+    monkeypatch.setattr(state.captures, "erase", fails)
+    erasures.resume(state)
+    assert state.open_erasures
+    assert "could not go on" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from contract.errors import WorldError
+from contract.errors import Code, WorldError
 from controller.api.drift_routes import MAX_LOOKS, KeptLooks
 
 
@@ -36,7 +36,7 @@ def test_a_look_that_failed_is_tried_again_and_few_are_kept() -> None:
 
         async def look() -> Any:
             if failing[0]:
-                raise WorldError("the disk is full")
+                raise WorldError(Code.DISK_FULL, "no space left")
             return "report"
 
         kept = KeptLooks()

@@ -1,0 +1,48 @@
+"""What a device says can neither steer the terminal of an operator nor write lines into a log."""
+
+import io
+import json
+import logging
+
+import pytest
+
+import agent.adapters.log_lines as agents
+import controller.cli as controllers
+from contract.visible import one_line, visible, visible_values
+
+
+def test_controls_are_shown_as_their_escapes_and_all_other_text_stays() -> None:
+    assert visible("\x1b[31mred\x1b]0;pwn\x07\r") == r"\x1b[31mred\x1b]0;pwn\x07\r"
+    assert visible("a\u202eb\u2066c\x85\x7f") == r"a\u202eb\u2066c\x85\x7f"
+    assert visible("Öl 温度 😀\n\tnext") == "Öl 温度 😀\n\tnext"
+
+
+def test_every_text_of_an_answer_is_made_visible_keys_too() -> None:
+    said = {"device": "d\x1b", "labels": {"k\r": ["\u202e", 1, None, True]}}
+    for ascii_only in (True, False):
+        raw = json.dumps(said, ensure_ascii=ascii_only).encode()
+        assert visible_values(raw, json.loads(raw)) == {
+            "device": r"d\x1b", "labels": {r"k\r": [r"\u202e", 1, None, True]}
+        }  # fmt: skip
+
+
+def test_no_message_begins_another_line_of_a_log() -> None:
+    assert one_line("well\nINFO: FORGED\x1b[0m") == r"well\nINFO: FORGED\x1b[0m"
+
+
+@pytest.mark.parametrize("formatter", [agents.OneLine, controllers.OneLine])
+def test_a_record_is_one_line_and_a_trace_has_its_own(formatter: type[logging.Formatter]) -> None:
+    told = io.StringIO()
+    to = logging.StreamHandler(told)
+    to.setFormatter(formatter())
+    log = logging.Logger("one line")
+    log.addHandler(to)
+    log.warning("it said %s", "well\nINFO: FORGED")
+    try:
+        raise ValueError("cause")
+    except ValueError:
+        log.exception("fails")
+    lines = told.getvalue().splitlines()
+    assert lines[0].endswith(r"WARNING one line: it said well\nINFO: FORGED")
+    assert lines[1].endswith("ERROR one line: fails")
+    assert lines[2] == "Traceback (most recent call last):"
