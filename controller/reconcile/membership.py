@@ -5,12 +5,14 @@ Decides who is a member and why somebody is not. Refuses to know waves and verdi
 
 from collections.abc import Iterable, Mapping
 
+from msgspec.structs import replace
+
 from contract.messages import VersionRef
 from controller.fleet.fit import Form, choose_form, stratum_of
 from controller.fleet.twin import Twin
 from controller.reconcile.world import World, holds, members_of
 from controller.rollout.facts import DeviceFact
-from controller.rollout.model import Rollout, Strategy
+from controller.rollout.model import Member, Rollout, Strategy
 from controller.rollout.plan import Target, join
 
 
@@ -109,7 +111,17 @@ def why_no_way_back(world: World, model: str, device: str) -> str:
     stable = _stable_of(world, model, device)
     if stable is None:
         return "it runs nothing yet"
-    return f"it runs v{stable.release} ({stable.digest[:12]}), which the registry does not hold"
+    lost = f"it runs v{stable.release} ({stable.digest[:12]}), which the registry does not hold"
+    return f"{lost}: a roll back leaves it as it is then"
+
+
+def marked(world: World, model: str, members: tuple[Member, ...]) -> tuple[Member, ...]:
+    """The members; of those that run what the registry does not hold it is noted."""
+    stables = {each.device: _stable_of(world, model, each.device) for each in members if not each.previous_release}
+    return tuple(
+        replace(each, lost_digest=lost.digest) if (lost := stables.get(each.device)) is not None else each
+        for each in members
+    )
 
 
 def _stable_of(world: World, model: str, device: str) -> VersionRef | None:

@@ -19,7 +19,7 @@ from controller.fleet.fit import forms_of
 from controller.fleet.selection import select
 from controller.fleet.twin import Twin
 from controller.reconcile.measured import HISTORY_S, fleet_rows
-from controller.reconcile.membership import confirmed_versions, facts_of, fitted, why_no_way_back
+from controller.reconcile.membership import confirmed_versions, facts_of, fitted, marked, why_no_way_back
 from controller.reconcile.offers import delivery_for
 from controller.reconcile.world import World
 from controller.rollout.check import check_power, check_strategy, check_task
@@ -104,7 +104,8 @@ def plan_rollout(
         raise BadInput(Code.NOTHING_FITS, f"none of {len(devices)} devices can run it; {device}: {reason}")
     expanded = expand(strategy, targets)
     order = f"{model} v{manifest.release}"
-    members = plan_members(order, targets, expanded, confirmed_versions(world, model, devices))
+    planned_members = plan_members(order, targets, expanded, confirmed_versions(world, model, devices))
+    members = marked(world, model, planned_members)
     check_power(expanded, members)
     planned = Rollout(
         id=name,

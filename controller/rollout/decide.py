@@ -265,7 +265,7 @@ def awaited(rollout: Rollout, facts: Facts, now: float) -> list[str]:
     return [
         member.device
         for member in _returning(rollout, facts)
-        if _holds(rollout, facts[member.device]) and waited_s <= _patience_s(rollout, facts[member.device])
+        if holds(rollout, facts[member.device]) and waited_s <= _patience_s(rollout, facts[member.device])
     ]
 
 
@@ -287,18 +287,23 @@ def _patience_s(rollout: Rollout, fact: DeviceFact) -> float:
 
 
 def _returning(rollout: Rollout, facts: Facts) -> list[Member]:
-    """Returns the members of all waves that have begun; for an aborted rollout only those that have not confirmed."""
+    """Returns the members of all waves that have begun; for an aborted rollout only those that have not confirmed.
+
+    What a device had before may be lost: it is left as it is.
+    """
     keeps = rollout.status == "aborting"
     return [
         member
         for member in rollout.members
-        if member.wave <= rollout.wave and not (keeps and _has_confirmed(rollout, facts[member.device]))
+        if member.wave <= rollout.wave
+        and not member.lost_digest
+        and not (keeps and _has_confirmed(rollout, facts[member.device]))
     ]
 
 
 def is_held(rollout: Rollout, member: Member, fact: DeviceFact, *, keeps_confirmed: bool) -> bool:
     """Whether a way back would change the device: it was told the release, and is not to keep what it has confirmed."""
-    if keeps_confirmed and _has_confirmed(rollout, fact):
+    if member.lost_digest or (keeps_confirmed and _has_confirmed(rollout, fact)):
         return False
     return _release_of(fact) == rollout.release and not _keeps_its_own(rollout, member, fact)
 
@@ -326,7 +331,7 @@ def _has_confirmed(rollout: Rollout, fact: DeviceFact) -> bool:
     return stable is not None and rollout.carries(stable.digest)
 
 
-def _holds(rollout: Rollout, fact: DeviceFact) -> bool:
+def holds(rollout: Rollout, fact: DeviceFact) -> bool:
     """Tells whether the release serves on the device, or is its stable version or its trial."""
     if fact.state is None:
         return False

@@ -6,18 +6,18 @@ Decides words. Everything in them comes from the same facts and verdicts that `d
 from collections import Counter
 from collections.abc import Sequence
 
-from controller.rollout.decide import NO_ENDINGS, Facts, awaited, unproven, waits_for_absentees_only
+from controller.rollout.decide import NO_ENDINGS, Facts, awaited, holds, unproven, waits_for_absentees_only
 from controller.rollout.endings import MAX_NAMED, Ending, Endings, named
 from controller.rollout.model import RETURNING, Rollout
 from controller.rollout.outcome import FAILURES, at_now, outcome_of
 from controller.rollout.schedule import schedule_words
 from controller.rollout.verdict import RuleVerdict
-from controller.rollout.words import devices_have, span
+from controller.rollout.words import devices_have, devices_of, span
 
 _ENDS = {
     "completed": "It has completed",
     "aborted": "It was aborted; what had confirmed the release keeps it",
-    "rolled_back": "It was rolled back; every device that can be reached runs its last confirmed release again",
+    "rolled_back": "It was rolled back; every device that can be reached has been sent to its last confirmed release",
     "aborting": "It is being aborted: devices that have not confirmed the release are sent back",
     "rolling_back": "It is being rolled back: devices are sent to their last confirmed release",
 }
@@ -36,7 +36,8 @@ def explain(
     because = f", because {rollout.reason}" if rollout.reason else ""
     if rollout.status in _ENDS:
         ended = f"{_ENDS[rollout.status]}{because}."
-        return [what, ended, *_ended(rollout, endings), *_failed(rollout, endings), *_returns(rollout, facts, now)]
+        why = [*_ended(rollout, endings), *_failed(rollout, endings), *_left(rollout, facts)]
+        return [what, ended, *why, *_returns(rollout, facts, now)]
     sentences = [what]
     if rollout.status == "paused":
         sentences.append(f"It is paused{because}: resume, abort or roll it back.")
@@ -68,6 +69,20 @@ def _failed(rollout: Rollout, endings: Endings) -> list[str]:
 def _how(ending: Ending) -> str:
     words = " ".join(each for each in (ending.code, ending.detail) if each)
     return f"{ending.outcome}: {words}" if words else ending.outcome
+
+
+def _left(rollout: Rollout, facts: Facts) -> list[str]:
+    """Which devices keep the release after a roll back, because what they had before is lost."""
+    if rollout.status not in (*RETURNING, "rolled_back"):
+        return []
+    left = [
+        each.device
+        for each in rollout.members
+        if each.lost_digest and each.wave <= rollout.wave and holds(rollout, facts[each.device])
+    ]
+    word = "keeps" if len(left) == 1 else "keep"
+    why = "the registry does not hold what ran there before"
+    return [f"{devices_of(len(left))} {word} v{rollout.release}, because {why}: {named(left)}."] if left else []
 
 
 def _returns(rollout: Rollout, facts: Facts, now: float) -> list[str]:

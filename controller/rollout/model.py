@@ -136,6 +136,9 @@ class Member(Message, frozen=True):
     """The last confirmed release: where a roll back goes. 0 for none."""
     previous_digest: str = ""
     """The digest of the form that was confirmed."""
+    lost_digest: str = ""
+    """Of a confirmed version that the registry does not hold: there is no way back to it. A roll back leaves the device
+    as it is, because what serves is better than nothing."""
     late: bool = False
     """Whether it joined after the plan was made, at the tail."""
 

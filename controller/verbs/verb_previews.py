@@ -128,6 +128,10 @@ def _going_back(rollout: Rollout, facts: Facts, verb: Verb) -> list[Member]:
 def _way_back(
     rollout: Rollout, facts: Facts, words: dict[str, MemberOutcome], back: dict[str, int], verb: Verb
 ) -> Iterable[str]:
+    left = [each.device for each in rollout.members if each.lost_digest and each.wave <= rollout.wave]
+    if left:
+        word = "keeps what it runs" if len(left) == 1 else "keep what they run"
+        yield f"{devices_of(len(left))} {word}, because the registry does not hold what ran before: {named(left)}."
     if not back:
         yield "No device has to change its version."
     for release, count in sorted(Counter(back.values()).items(), reverse=True):

@@ -289,7 +289,7 @@ def test_a_device_tells_why_it_runs_what_it_runs(state: State) -> None:
 def test_a_device_is_shown_with_what_it_measured_and_its_history(state: State) -> None:
     push(state)
     meet(state, "a")
-    version = VersionRef(release=1, digest="d" * 64)
+    version = VersionRef(release=1, digest=state.registry.version("m", 1).manifest.artifact.sha256)
     steady = ModelState(model="m", phase="steady", generation=1, stable=version, serving=version.digest)
     interval = ModelInterval(
         model="m", version=version, inferences=10, errors=1, labelled=8, correct=6, latency_counts=(0, 10)

@@ -172,7 +172,8 @@ def test_a_deletion_that_cannot_go_on_stays_open_and_the_controller_starts(
         raise WorldError(Code.DISK_FULL, "no space left")
 
     monkeypatch.setattr(state.captures, "erase", fails)
-    erasures.resume(state)
+    with caplog.at_level("ERROR", logger="edgeward.erasures"):
+        erasures.resume(state)
     assert state.open_erasures
     assert "could not go on" in caplog.text
 

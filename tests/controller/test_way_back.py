@@ -13,11 +13,11 @@ from controller.config import Config, StorageConfig
 from controller.fleet.twin import PresenceWord
 from controller.gates.verdict import GateVerdict
 from controller.reconcile.decisions import reconcile
-from controller.reconcile.membership import confirmed_versions
+from controller.reconcile.membership import confirmed_versions, facts_of
 from controller.reconcile.preview import plan_rollout, preview
 from controller.reconcile.world import Durable, World
 from controller.registry.version import Lineage, Version
-from controller.rollout.decide import ABSENT_S, decide, waits_for_absentees_only
+from controller.rollout.decide import ABSENT_S, awaited, decide, waits_for_absentees_only
 from controller.rollout.explain import explain
 from controller.rollout.rows import Rows
 from controller.state import open_state
@@ -76,7 +76,7 @@ def test_a_device_that_says_it_runs_what_the_registry_lacks_has_no_way_back_and_
     world = World(silent_s=90.0, durable=Durable(twins), registered={"m": {good.release: frozenset({good.digest})}})
     planned = plan_rollout(world, MANIFEST, STRATEGY, name="r", model="m", selector={}, now=0.0)
     assert preview(world, planned, 0.0).no_way_back == {
-        "a": f"it runs v77 ({'7' * 12}), which the registry does not hold"
+        "a": f"it runs v77 ({'7' * 12}), which the registry does not hold: a roll back leaves it as it is then"
     }
     told = replace(twins["a"].reported["m"], stable=replace(good, digest="0" * 64))
     twins["a"] = replace(twins["a"], reported={"m": told})
@@ -94,7 +94,11 @@ def test_a_device_that_says_it_runs_what_the_registry_lacks_has_no_way_back_and_
     world.durable.twins["a"] = replace(world.durable.twins["a"], reported={"m": bad})
     world.durable.rollouts["r"] = replace(world.durable.rollouts["r"], status="rolling_back")
     reconcile(world, [], 3.0)
-    assert "m" not in world.durable.twins["a"].desired, "it has confirmed what is rolled back, and runs nothing else"
+    assert world.durable.twins["a"].desired["m"].release == MANIFEST.release, "what serves is better than nothing"
+    ended = world.durable.rollouts["r"]
+    kept = "1 device keeps v2, because the registry does not hold what ran there before: a."
+    assert kept in explain(ended, facts_of(world, ended, 4.0), (), 4.0)
+    assert "a" not in awaited(ended, facts_of(world, ended, 4.0), 4.0)
 
 
 def test_a_newer_rollout_may_start_when_only_absent_devices_keep_a_roll_back_open(tmp_path: Path) -> None:
