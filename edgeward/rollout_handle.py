@@ -137,9 +137,12 @@ class RolloutHandle:
         """Goes on; failures and measurements known by now no longer count."""
         return self._steer("resume", reason)
 
-    def promote(self, reason: str = "") -> Rollout:
-        """Ends the wave now, whatever its soak and undecided rules say, or says why not (`rollout_conflict`)."""
-        return self._steer("promote", reason)
+    def promote(self, reason: str = "", *, wave: int | None = None) -> Rollout:
+        """Ends the wave now, whatever its soak and undecided rules say, or says why not (`rollout_conflict`).
+
+        `wave`, from 0 on, is the one that is meant: without it a wave of which no device has decided is not ended.
+        """
+        return self._steer("promote", reason, **({} if wave is None else {"wave": wave}))
 
     def abort(self, reason: str = "") -> Rollout:
         """Stops; devices that have confirmed the release keep it, all others are set back."""
@@ -149,5 +152,5 @@ class RolloutHandle:
         """Sets every touched device back to its last confirmed release."""
         return self._steer("rollback", reason)
 
-    def _steer(self, verb: str, reason: str) -> Rollout:
-        return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/{verb}", {"reason": reason}))
+    def _steer(self, verb: str, reason: str, **seen: int) -> Rollout:
+        return Rollout.read(self._transport.post(f"/v1/rollouts/{self.id}/{verb}", {"reason": reason, **seen}))

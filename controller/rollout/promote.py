@@ -40,6 +40,22 @@ def why_not_promoted(rollout: Rollout, facts: Facts, now: float) -> str:
     )
 
 
+def why_not_unseen(rollout: Rollout, facts: Facts, now: float) -> str:
+    """Why a wave is not ended for somebody who does not say which one they mean; empty if it may be.
+
+    A wave of which no device has decided has just begun: whoever promotes twice, or late, means the one before.
+    """
+    words = {
+        outcome_of(rollout, member, facts[member.device], now)
+        for member in rollout.members
+        if member.wave == rollout.wave
+    }
+    if words - {"pending", "waiting"}:
+        return ""
+    number = rollout.wave + 1
+    return f"no device of it has decided yet; to end it all the same, name it: edgeward rollout promote --wave {number}"
+
+
 def promoted(rollout: Rollout, now: float) -> Rollout:
     """The rollout with its wave ended: neither its soak nor a rule that cannot say yet holds it up."""
     return replace(after_wave(rollout, now), promoted=rollout.wave)

@@ -17,7 +17,7 @@ from controller.rollout.endings import named_failures
 from controller.rollout.late import judge_late, judge_named
 from controller.rollout.model import FINAL, Rollout, Status
 from controller.rollout.outcome import FAILURES, outcome_of
-from controller.rollout.promote import promoted, why_not_promoted
+from controller.rollout.promote import promoted, why_not_promoted, why_not_unseen
 from controller.rollout.verdict import RuleVerdict
 from controller.state import State
 from controller.verbs.rollouts import find, refuse_overlap
@@ -77,6 +77,8 @@ def steer(state: State, name: str, verb: Verb, *, seen: Seen = NOTHING_SEEN, act
     """
     rollout = find(state, name)
     _refuse_unseen(rollout, seen)
+    if verb == "promote" and seen.wave is None and rollout.status == "running":
+        _refuse_blind(state, rollout)
     changed = steered(state, rollout, verb, reason_of(state, rollout, verb, actor, seen.reason))
     state.save_rollouts(changed)
     words = _done(rollout, changed) + (f"; {seen.reason}" if seen.reason else "")
@@ -104,6 +106,13 @@ def _refuse_unseen(rollout: Rollout, seen: Seen) -> None:
             Code.ROLLOUT_CONFLICT,
             f"{rollout.id} was {was}, wave {wave + 1}, when you looked; now {now}: look at it again",
         )
+
+
+def _refuse_blind(state: State, rollout: Rollout) -> None:
+    """BadInput `rollout_conflict` where nobody has named the wave, and no device of it has decided."""
+    now = time.time()
+    if words := why_not_unseen(rollout, facts_of(state.world, rollout, now), now):
+        raise BadInput(Code.ROLLOUT_CONFLICT, f"{rollout.id}, wave {rollout.wave + 1}: {words}")
 
 
 def steered(state: State, rollout: Rollout, verb: Verb, reason: str) -> Rollout:

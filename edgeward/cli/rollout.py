@@ -15,6 +15,7 @@ from rich.live import Live
 
 from contract.errors import BadInput, Code
 from edgeward.answers.rollouts import Rollout
+from edgeward.cli.endings import Exit
 from edgeward.cli.model import pairs
 from edgeward.cli.named import HOW, ONLY, split_name, with_saved
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, table, tell, when
@@ -214,20 +215,31 @@ def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
     console.print(table("with the labels that there are now", ("verdict", "rule", "stratum", "numbers"), rows))
 
 
+def _wave_option(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The wave that is meant, of the one step that ends a wave."""
+    if verb != "promote":
+        return lambda command: command
+    return click.option(
+        "--wave", type=click.IntRange(1), help="The wave that you mean, from 1 on: another one is not ended."
+    )
+
+
 def _steering(verb: str, words: str) -> click.Command:
     @click.command(name=verb, help=words)
     @click.argument("rollout_id")
     @json_option
     @click.option("--reason", default="", help="Why: it stands beside the rollout and in the audit.")
-    @click.option("--dry-run", is_flag=True, help="Only say what would happen.")
-    def steer(rollout_id: str, reason: str, *, dry_run: bool, as_json: bool) -> None:
+    @click.option("--dry-run", is_flag=True, help="Only say what would happen. Exit code 3: it would be refused.")
+    @_wave_option(verb)
+    def steer(rollout_id: str, reason: str, *, dry_run: bool, as_json: bool, wave: int | None = None) -> None:
         handle = Client().open_rollout(rollout_id)
         if dry_run:
             found = handle.preview(verb)
             words = found.sentences or (found.refusal,)
             print_json(found.plain) if as_json else console.print("\n".join(words), markup=False, highlight=False)
-            return
-        view = getattr(handle, verb)(reason)
+            sys.exit(Exit.DONE if found.allowed else Exit.REFUSED)
+        seen = {} if wave is None else {"wave": wave - 1}
+        view = getattr(handle, verb)(reason, **seen)
         print_json(view.plain) if as_json else console.print(rollout_panel(view))
 
     return steer

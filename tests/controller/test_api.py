@@ -199,7 +199,7 @@ def test_a_rollout_is_planned_steered_and_audited(state: State) -> None:
     assert call(state, "POST", f"{path}/pause")[1]["status"] == "paused"
     assert call(state, "POST", f"{path}/resume")[1]["status"] == "running"
     assert "waits for devices" in call(state, "GET", f"{path}/explain")[1]["sentences"][-1]
-    assert call(state, "POST", f"{path}/promote")[1]["status"] == "running"
+    assert call(state, "POST", f"{path}/promote", json={"wave": 0})[1]["status"] == "running"
     assert call(state, "POST", f"{path}/rollback")[1]["code"] == "no_way_back"
     assert call(state, "POST", f"{path}/abort")[1]["status"] == "aborting"
     actions = ["rollout abort", "rollout promote", "rollout resume", "rollout pause", "rollout start", "push"]

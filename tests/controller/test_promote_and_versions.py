@@ -36,7 +36,12 @@ def test_promote_ends_a_wave_that_a_silent_device_keeps_open(state: State) -> No
     _, view = call(state, "POST", "/v1/rollouts", json={"model": "m"})
     hear(state)
     assert view["wave"] == 0
-    _, after = call(state, "POST", f"/v1/rollouts/{view['id']}/promote")
+    status, refused = call(state, "POST", f"/v1/rollouts/{view['id']}/promote")
+    assert (status, refused["code"]) == (409, "rollout_conflict")
+    assert refused["detail"].endswith(
+        "no device of it has decided yet; to end it all the same, name it: edgeward rollout promote --wave 1"
+    )
+    _, after = call(state, "POST", f"/v1/rollouts/{view['id']}/promote", json={"wave": 0})
     assert (after["status"], after["wave"]) == ("running", 1), (
         "at once: not with the canary's word, which may never come"
     )
