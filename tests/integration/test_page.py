@@ -75,6 +75,14 @@ def test_a_token_in_the_address_leaves_it_at_once_and_becomes_a_cookie_that_no_s
     assert look.page.evaluate("document.cookie + JSON.stringify({...localStorage, ...sessionStorage})") == "{}"
 
 
+def test_the_address_with_a_token_opens_the_page_in_a_tab_that_shows_its_door(look: Look) -> None:
+    look.expected += ("401",)
+    look.page.goto(f"{look.served.url}/fleet")
+    look.page.wait_for_selector("text=Who are you?")
+    look.enter()
+    assert "#" not in look.page.url
+
+
 def test_who_has_no_token_is_asked_for_one_in_words_and_enters_by_the_form(look: Look) -> None:
     look.expected += ("401",)
     look.page.goto(f"{look.served.url}/devices/{STAR}")

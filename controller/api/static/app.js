@@ -141,6 +141,11 @@ async function begin() {
   }
 }
 
+/** The address of `edgeward page`, opened in a tab that shows the page already, is no new page: only its end differs. */
+addEventListener("hashchange", () => {
+  const given = brought();
+  if (given) enter(...given).catch((error) => change({ link: "out", me: null, refused: error.message }));
+});
 addEventListener("keydown", onKey);
 addEventListener("click", onClick);
 render(html`<${App} />`, document.getElementById("app"));
