@@ -4,7 +4,7 @@ Answers are typed values with the API's names (`edgeward.answers`); several of a
 one and becomes a DataFrame with `to_frame()`. Errors are coded and say what to do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -193,9 +193,19 @@ class Client(VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls, Retra
         asked = f"every={every}&by={by}&since={since}&until={until}"
         return Table(map(TelemetryRow.read, self._transport.get(f"/v1/models/{model}/telemetry?{asked}")))
 
-    def create_token(self, name: str, roles: Sequence[str], days: float) -> NewToken:
-        """A new token for somebody; its secret is answered this once."""
-        body = {"name": name, "roles": list(roles), "days": days}
+    def create_token(
+        self,
+        name: str,
+        roles: Sequence[str],
+        days: float,
+        *,
+        labels: Mapping[str, str] | None = None,
+        models: Sequence[str] = (),
+    ) -> NewToken:
+        """A new token for somebody, who may act on devices with these labels and on these models only; its secret is
+        answered this once."""
+        scope = {"labels": dict(labels or {}), "models": list(models)}
+        body = {"name": name, "roles": list(roles), "days": days, "scope": scope}
         return NewToken.read(self._transport.post("/v1/tokens", body))
 
     def tokens(self) -> Table[Token]:

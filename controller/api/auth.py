@@ -59,10 +59,12 @@ async def note_refusals(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except BadInput as error:
         if status_of(error) in AUDITED:
-            method, path = _entry(request)
+            method, path = entry_of(request)
             where = f"{method} {path}" if request.match_info.http_exception is None else "no such route"
             subject = request.get(SUBJECT)
             actor = subject.name if subject else address_of(request)
+            if error.code == Code.OUTSIDE_SCOPE and subject is not None:
+                where = f"{where}; the token is for {subject.scope.words}"
             refusals.refuse(request.app[STATE], Refusal(actor, "refused", error.code, where))
         raise
 
@@ -73,7 +75,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
     BadInput `unauthenticated`, `forbidden` or `rate_limited` if it is refused.
     """
-    needs = request.app[NEEDS].get(_entry(request))
+    needs = request.app[NEEDS].get(entry_of(request))
     if needs == "nothing":
         return await _prove(request, handler)
     subject = _authenticate(request)
@@ -147,7 +149,7 @@ def count_wrong_token(request: web.Request) -> None:
 
 async def _prove(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers a call whose body carries its proof. Failed attempts of other callers never block a correct proof."""
-    proof = request.app[PROOFS].get(_entry(request), "token")
+    proof = request.app[PROOFS].get(entry_of(request), "token")
     try:
         return await handler(request)
     except BadInput:
@@ -189,7 +191,7 @@ def _count_failure(request: web.Request, proof: Proof) -> None:
         raise BadInput(Code.RATE_LIMITED, "too many failed attempts from this address: wait a minute")
 
 
-def _entry(request: web.Request) -> tuple[str, str]:
+def entry_of(request: web.Request) -> tuple[str, str]:
     """Returns the route's method and path as they are written in the table."""
     resource = request.match_info.route.resource
     return request.method, resource.canonical if resource is not None else request.path

@@ -35,6 +35,7 @@ from controller.api.page_routes import PAGE_ROUTES
 from controller.api.retraining_routes import RETRAINING_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
+from controller.api.scopes import SCOPE_ROUTES
 from controller.api.session_routes import SESSION_ROUTES
 from controller.api.state_key import STATE
 from controller.api.steps import in_steps
@@ -218,6 +219,7 @@ ROUTES = (
     *DEVICE_LIST_ROUTES,
     *INQUIRY_ROUTES,
     *OPERATOR_ROUTES,
+    *SCOPE_ROUTES,
     *SESSION_ROUTES,
     *PAGE_ROUTES,
     *AUDIT_ROUTES,

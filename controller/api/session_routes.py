@@ -46,6 +46,8 @@ class Me(Message, frozen=True):
     roles: tuple[str, ...]
     permissions: tuple[str, ...]
     """What the roles may do together."""
+    scope: str
+    """The part of the fleet on which the caller may act, in words; empty: all of it."""
     approves: bool
     """False for the local token, whatever its roles: approval needs a person with a token of their own."""
     session_ends_at: str
@@ -107,6 +109,7 @@ def _me(subject: Subject, session: Session | None, token_ends_at: float) -> Me:
         name=subject.name,
         roles=tuple(sorted(subject.roles)),
         permissions=tuple(sorted(permissions)),
+        scope=subject.scope.words,
         approves="approve" in permissions and not subject.local,
         session_ends_at=stamp_of(session.expires_at) if session is not None else "",
         token_ends_at=stamp_of(token_ends_at) if math.isfinite(token_ends_at) else "",

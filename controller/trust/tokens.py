@@ -16,6 +16,7 @@ from contract.names import check_name
 from contract.wire import Message
 from controller.registry.store import Store
 from controller.trust.access import Role, Subject
+from controller.trust.scope import EVERYWHERE, Scope
 
 _TABLE = "tokens"
 
@@ -30,6 +31,7 @@ class ApiToken(Message, frozen=True):
     created_at: str
     expires_at: float
     revoked: bool = False
+    scope: Scope = EVERYWHERE
 
 
 class Tokens:
@@ -38,7 +40,9 @@ class Tokens:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def create(self, name: str, roles: Iterable[Role], *, created_at: str, expires_at: float) -> tuple[ApiToken, str]:
+    def create(
+        self, name: str, roles: Iterable[Role], *, created_at: str, expires_at: float, scope: Scope = EVERYWHERE
+    ) -> tuple[ApiToken, str]:
         """(what is kept, the token itself, which is not shown again). BadInput `name_invalid`."""
         check_name(name, "token")
         identifier, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
@@ -50,6 +54,7 @@ class Tokens:
             sha256=_hash(token),
             created_at=created_at,
             expires_at=expires_at,
+            scope=scope,
         )
         self._store.put(_TABLE, {identifier: msgspec.to_builtins(kept)})
         return kept, token
@@ -89,7 +94,7 @@ def _is_good(kept: ApiToken, now: float) -> bool:
 
 
 def _holder_of(kept: ApiToken) -> Subject:
-    return Subject(kept.name, frozenset(kept.roles))
+    return Subject(kept.name, frozenset(kept.roles), scope=kept.scope)
 
 
 def _hash(token: str) -> str:

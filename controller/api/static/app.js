@@ -51,9 +51,10 @@ async function leave() {
 
 function Menu() {
   if (!state.me) return null;
-  const { name, roles, session_ends_at: ends } = state.me;
+  const { name, roles, scope, session_ends_at: ends } = state.me;
   return html`<div class="menu" id="who" popover="auto"><p><b class="strong">${name}</b></p>
     <p class="soft small">${roles.length > 1 ? "roles" : "role"} ${roles.join(", ")}</p>
+    ${scope && html`<p class="soft small">acts only on ${scope}</p>`}
     ${ends && html`<p class="soft small">session ends ${stamp(Date.parse(ends) / 1000).slice(0, 16)} UTC</p>`}<hr />
     <button onClick=${() => { document.getElementById("who").hidePopover(); change({ helping: true }); }}>Keys <kbd>?</kbd></button>
     <button onClick=${leave}>End this session</button></div>`;
