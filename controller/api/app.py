@@ -34,6 +34,7 @@ from controller.api.page_routes import CELLS, KeptCells
 from controller.api.route import Endpoint
 from controller.api.routes import FLEET, ROUTES, KeptFleet
 from controller.api.scopes import hold_scope
+from controller.api.sign_in_routes import add_doors
 from controller.api.state_key import STATE
 from controller.state import State
 from controller.trust.sessions import Sessions
@@ -68,6 +69,7 @@ def make_app(state: State, token: str) -> web.Application:
     app.router.add_get(METRICS, metrics)
     _add_page(app)
     app[CHECKED], app[CELLS], app[FLEET] = Checked(), KeptCells(), KeptFleet()
+    add_doors(app)
     live_app(app)
     app.cleanup_ctx.append(_tell_refusals)
     return app

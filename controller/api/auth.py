@@ -25,7 +25,7 @@ from controller.trust.tokens import Tokens
 from controller.verbs import refusals
 
 Needs = Permission | Literal["nothing"]
-Proof = Literal["token", "claim", "signature"]
+Proof = Literal["token", "claim", "signature", "sign_in"]
 TOKEN = web.AppKey("token", str)
 TOKENS = web.AppKey("tokens", Tokens)
 SESSIONS = web.AppKey("sessions", Sessions)
@@ -142,9 +142,10 @@ def check_page_header(request: web.Request) -> None:
         raise BadInput(Code.FORBIDDEN, f"send the header {PAGE_HEADER} beside the session's cookie")
 
 
-def count_wrong_token(request: web.Request) -> None:
-    """Counts a wrong token; BadInput `rate_limited` once the address has sent too many."""
-    _count_failure(request, "token")
+def count_failure(request: web.Request, proof: Proof) -> None:
+    """Counts a failed attempt; BadInput `rate_limited` once the address has failed too often with such proofs."""
+    if not request.app[FAILED][proof].allows(address_of(request), time.monotonic()):
+        raise BadInput(Code.RATE_LIMITED, "too many failed attempts from this address: wait a minute")
 
 
 async def _prove(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -154,14 +155,14 @@ async def _prove(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except BadInput:
         if proof != "token":
-            _count_failure(request, proof)
+            count_failure(request, proof)
         raise
 
 
 def _authenticate(request: web.Request) -> Subject:
     subject = _subject(request)
     if subject is None:
-        _count_failure(request, "token")
+        count_failure(request, "token")
         raise BadInput(Code.UNAUTHENTICATED, "send a valid token: Authorization: Bearer TOKEN")
     return subject
 
@@ -183,12 +184,6 @@ def _subject(request: web.Request) -> Subject | None:
 
 def _local(actor: str) -> Subject:
     return Subject(f"local:{actor[:64] or 'somebody'}", frozenset(ALL_ROLES), local=True)
-
-
-def _count_failure(request: web.Request, proof: Proof) -> None:
-    """Counts a failed attempt; BadInput `rate_limited` once the address has failed too often with such proofs."""
-    if not request.app[FAILED][proof].allows(address_of(request), time.monotonic()):
-        raise BadInput(Code.RATE_LIMITED, "too many failed attempts from this address: wait a minute")
 
 
 def entry_of(request: web.Request) -> tuple[str, str]:

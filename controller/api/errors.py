@@ -14,6 +14,7 @@ _log = logging.getLogger("edgeward.api")
 
 _STATUS = {
     Code.UNAUTHENTICATED: 401,
+    Code.SIGN_IN_REFUSED: 401,
     Code.FORBIDDEN: 403,
     Code.FOUR_EYES: 403,
     Code.OUTSIDE_SCOPE: 403,

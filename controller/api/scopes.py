@@ -20,7 +20,6 @@ from controller.api.rollout_routes import RolloutRequest
 from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.api.tuning_routes import TuneRequest
-from controller.clock import stamp
 from controller.fleet.selection import select
 from controller.state import State
 from controller.trust.scope import Scope
@@ -28,7 +27,6 @@ from controller.verbs import retraining, scopes
 
 Check = Callable[[web.Request, State, Scope], Awaitable[str]]
 """Why a request is outside a scope; empty where it is inside."""
-MAX_AUDITED_CHARS = 500
 CLOSED = "it reaches the whole fleet, or what everybody shares"
 
 
@@ -54,8 +52,8 @@ async def hold_scope(request: web.Request, handler: Handler) -> web.StreamRespon
         raise BadInput(Code.OUTSIDE_SCOPE, _refusal(subject.scope, words))
     answered = await handler(request)
     if request.method != "GET":
-        deed = f"{request.method} {request.path}"[:MAX_AUDITED_CHARS]
-        request.app[STATE].journal.audit(stamp(), actor_of(request), "scope", subject.scope.words, deed)
+        deed = f"{request.method} {request.path}"
+        scopes.note(request.app[STATE], subject.scope, deed, actor=actor_of(request))
     return answered
 
 

@@ -32,6 +32,8 @@ class ApiToken(Message, frozen=True):
     expires_at: float
     revoked: bool = False
     scope: Scope = EVERYWHERE
+    signed_in: bool = False
+    """Whether a provider vouched for its holder: then it ends with their session, and nobody has ever seen it."""
 
 
 class Tokens:
@@ -41,7 +43,14 @@ class Tokens:
         self._store = store
 
     def create(
-        self, name: str, roles: Iterable[Role], *, created_at: str, expires_at: float, scope: Scope = EVERYWHERE
+        self,
+        name: str,
+        roles: Iterable[Role],
+        *,
+        created_at: str,
+        expires_at: float,
+        scope: Scope = EVERYWHERE,
+        signed_in: bool = False,
     ) -> tuple[ApiToken, str]:
         """(what is kept, the token itself, which is not shown again). BadInput `name_invalid`."""
         check_name(name, "token")
@@ -55,6 +64,7 @@ class Tokens:
             created_at=created_at,
             expires_at=expires_at,
             scope=scope,
+            signed_in=signed_in,
         )
         self._store.put(_TABLE, {identifier: msgspec.to_builtins(kept)})
         return kept, token
@@ -74,6 +84,12 @@ class Tokens:
     def all(self) -> list[ApiToken]:
         """Every token that was ever made."""
         return [convert_kept(doc, ApiToken) for doc in self._store.all(_TABLE).values()]
+
+    def forget_sign_ins(self, now: float) -> None:
+        """Drops tokens of sign-ins that have ended: the audit has them, and there is one for each day and person."""
+        for kept in self.all():
+            if kept.signed_in and not _is_good(kept, now):
+                self._store.delete(_TABLE, kept.id)
 
     def _kept(self, identifier: str) -> ApiToken | None:
         doc = self._store.get(_TABLE, identifier)

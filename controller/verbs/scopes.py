@@ -6,6 +6,7 @@ what: `api.scopes` has that table.
 
 from collections.abc import Iterable, Mapping
 
+from controller.clock import stamp
 from controller.fleet.twin import Twin
 from controller.rollout.model import Rollout
 from controller.state import State
@@ -13,6 +14,7 @@ from controller.trust.scope import Scope
 from controller.verbs import policies
 from controller.verbs.rollouts import find
 
+MAX_AUDITED_CHARS = 500
 MAX_NAMED = 3
 """Devices outside a scope that a refusal names."""
 
@@ -68,6 +70,11 @@ def labels_of_devices(state: State, scope: Scope, changes: Mapping[str, Mapping[
     if moved:
         return f"the label {', '.join(sorted(moved))} decides what is inside: somebody without that limit changes it"
     return devices(state, scope, changes)
+
+
+def note(state: State, scope: Scope, deed: str, *, actor: str) -> None:
+    """Names the scope in which a deed was done, beside the entry of the deed itself."""
+    state.journal.audit(stamp(), actor, "scope", scope.words, deed[:MAX_AUDITED_CHARS])
 
 
 def _of_rollout(scope: Scope, found: Rollout) -> str:

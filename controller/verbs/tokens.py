@@ -28,14 +28,19 @@ def create_token(
     BadInput `name_invalid`, `request_invalid` for a scope that would limit nothing or holds what is no label or name.
     """
     roles = tuple(roles)
+    check_holder(name)
     check_scope(scope, roles)
-    if name == CONTROLLER:
-        raise BadInput(Code.NAME_INVALID, f"{name!r} is the name of what nobody has asked for: choose another one")
     at, expires_at = stamp(), time.time() + days * DAY_S
     kept, token = state.tokens.create(name, roles, created_at=at, expires_at=expires_at, scope=scope)
     limits = f"; only for {scope.words}" if scope.limits else ""
     state.journal.audit(at, actor, "token create", f"{kept.id} {kept.name}", ", ".join(kept.roles) + limits)
     return kept, token
+
+
+def check_holder(name: str) -> None:
+    """BadInput `name_invalid` for the controller's own name in the audit."""
+    if name == CONTROLLER:
+        raise BadInput(Code.NAME_INVALID, f"{name!r} is the name of what nobody has asked for: choose another one")
 
 
 def check_scope(scope: Scope, roles: Iterable[Role]) -> None:

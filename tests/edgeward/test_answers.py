@@ -159,7 +159,7 @@ NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
 NOT_ASKED = {
     "AttestationPage", "AuditCheck", "Certificate", "Change", "Error", "FleetCells", "GettableAlert", "Lineage",
-    "LiveMessage", "Me", "Quality", "RolloutPage", "ScopeRefusal", "SignedLineage", "WhyView",
+    "LiveMessage", "Me", "Quality", "RolloutPage", "ScopeRefusal", "SignedLineage", "Ways", "WhyView",
 }  # fmt: skip
 """Schemas of calls that the page, a device or a reader of an Alertmanager makes, or that are checked as signed."""
 

@@ -121,10 +121,18 @@ async function enter(token, actor = "") {
   listen();
 }
 
+/** Why a provider's sign-in ended at the door: the code comes with the address, the words never do. */
+const REFUSED = {
+  sign_in_refused: "You are not signed in: the provider's answer did not hold, or it gives you no role here. The audit says which.",
+  provider_unreachable: "The provider does not answer. Try again later, or use a token.",
+  name_invalid: "The provider gives you a name that nobody may have here.",
+};
+
 /** The address may bring a token along. It leaves the address bar at once, so that it is not copied or kept by accident. */
 function brought() {
-  const found = new URLSearchParams(location.hash.slice(1)), token = found.get("token");
-  if (token) history.replaceState(null, "", location.pathname + location.search);
+  const found = new URLSearchParams(location.hash.slice(1)), token = found.get("token"), why = found.get("refused");
+  if (why) change({ refused: REFUSED[why] || REFUSED.sign_in_refused });
+  if (token || why) history.replaceState(null, "", location.pathname + location.search);
   return token && [token, found.get("actor") || ""];
 }
 
