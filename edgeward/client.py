@@ -39,6 +39,7 @@ from edgeward.answers.table import Table
 from edgeward.answers.telemetry import TelemetryRow
 from edgeward.data_calls import DataCalls
 from edgeward.device_calls import DeviceCalls
+from edgeward.discussion_calls import DiscussionCalls
 from edgeward.drift_calls import DriftCalls
 from edgeward.retraining_calls import RetrainingCalls
 from edgeward.rollout_handle import RolloutHandle
@@ -52,7 +53,7 @@ CAPTURED_PAGE = 10_000
 """Rows of captured inferences per call: the most that the controller answers."""
 
 
-class Client(VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls, RetrainingCalls):
+class Client(VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls, RetrainingCalls, DiscussionCalls):
     """A connection to one controller. Without arguments it finds a local one (see `edgeward.settings`).
 
     >>> client = Client()                                              # doctest: +SKIP
