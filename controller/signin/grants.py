@@ -26,7 +26,8 @@ def grant_of(grants: Iterable[OidcGrant], claims: Mapping[str, Any]) -> OidcGran
         values = said if isinstance(said, list) else [said]
         if any(isinstance(each, str) and each == grant.value for each in values):
             return grant
-    raise BadInput(Code.SIGN_IN_REFUSED, "the provider knows you, and no grant of [oidc] fits what it says of you")
+    who = str(claims.get("sub"))[:100]
+    raise BadInput(Code.SIGN_IN_REFUSED, f"no grant of [oidc] fits what the provider says of {who!r}")
 
 
 def name_of(claims: Mapping[str, Any], claim: str) -> str:

@@ -11,6 +11,7 @@ from controller.trust.scope import Scope
 from controller.verbs import tokens
 from tests.controller.page_worlds import MODEL, ROLLOUT, fill
 from tests.integration.page_browser import NEEDS_CHROMIUM, SLOW_MS, Look, Served, chromium
+from tests.integration.test_page_accessibility import check
 
 pytestmark = [*NEEDS_CHROMIUM, pytest.mark.filterwarnings("ignore")]
 GRANT = OidcGrant(claim="groups", value="ops-north", roles=("operator",), labels={"site": "aldern"})
@@ -67,6 +68,14 @@ def test_a_person_signs_in_with_a_provider_and_ends_where_they_wanted_to_go(brow
     context.close()
 
 
+def test_axe_finds_nothing_at_a_door_with_a_provider(browser: Any, served: Served) -> None:
+    look = Look(browser, served)
+    look.page.goto(f"{served.url}/fleet#refused=sign_in_refused")
+    look.page.get_by_role("button", name="Sign in with Example Corp").wait_for()
+    check(look)
+    look.close()
+
+
 def test_a_button_outside_of_a_scope_is_off_and_says_what_the_token_is_for(browser: Any, served: Served) -> None:
     scope = Scope(labels={"site": "aldern"}, models=(MODEL,))
     make = tokens.create_token
@@ -78,6 +87,7 @@ def test_a_button_outside_of_a_scope_is_off_and_says_what_the_token_is_for(brows
     words = f"Your token is for site=aldern, model {MODEL}, and {ROLLOUT} is about every device."
     look.page.get_by_text(words).first.wait_for(state="attached")
     assert pause.get_attribute("aria-disabled") == "true"
+    check(look)
     look.close()
     _, everywhere = served.token("cea", "operator")
     look = Look(browser, served)
