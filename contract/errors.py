@@ -115,6 +115,9 @@ class Code(StrEnum):
     UNKNOWN_CERTIFICATE = "unknown_certificate"  # see `edgeward certificate list`
     CLAIM_REFUSED = "claim_refused"  # used, expired or unknown: ask for a new claim; the audit says which
     UNAUTHENTICATED = "unauthenticated"  # no token, or one that is wrong, revoked or past its end
+    SIGN_IN_REFUSED = "sign_in_refused"  # the answer of the OpenID provider does not hold, or gives no role here
+    PROVIDER_UNREACHABLE = "provider_unreachable"  # the OpenID provider does not answer: sign in later, or use a token
+    OUTSIDE_SCOPE = "outside_scope"  # the token is for a part of the fleet: choose less, or ask for another token
     FORBIDDEN = "forbidden"  # the token's roles do not allow it: ask an administrator for another one
     RATE_LIMITED = "rate_limited"  # too many calls, or too many failed attempts: wait
     ALERT_RULE_INVALID = "alert_rule_invalid"  # line and cause are in the detail: edgeward alert test FILE

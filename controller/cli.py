@@ -115,13 +115,14 @@ async def serve(config: Config) -> None:
     token = load_or_make_secret(config.data_dir / "token", f"edg_{secrets.token_urlsafe(32)}".encode())
     state = open_state(config)
     restored.take_up(state)
+    app = make_app(state, token)  # what the configuration lacks is said before a broker starts
     service = Service(state)
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     try:
         await service.start()
-        async with opened(make_app(state, token), config.api) as (host, port):
+        async with opened(app, config.api) as (host, port):
             _announce(state, host, port)
             await stop.wait()
     finally:

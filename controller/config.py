@@ -130,6 +130,40 @@ class TelemetryConfig(Message, frozen=True):
     """Beyond it the oldest rows go first."""
 
 
+class OidcGrant(Message, frozen=True):
+    """What people may do of whom the provider says one thing."""
+
+    claim: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    """A claim of the ID token; with dots where it lies in another one: `realm_access.roles`."""
+    value: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    """Its text, or one of its texts."""
+    roles: Annotated[tuple[Literal["viewer", "operator", "approver", "admin"], ...], msgspec.Meta(min_length=1)]
+    labels: dict[str, str] = {}
+    """Only devices with these labels."""
+    models: tuple[str, ...] = ()
+    """Only these models."""
+
+
+class OidcConfig(Message, frozen=True):
+    """The OpenID provider with which people sign in at the page."""
+
+    name: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """What the page's button says; empty: the issuer."""
+    issuer: str = ""
+    """Its address, exactly as it names itself; empty: people enter with tokens alone."""
+    client_id: str = ""
+    client_secret_file: str = ""
+    """A file with the client's secret; empty: a public client, which PKCE alone protects."""
+    name_claim: str = "preferred_username"
+    """The claim that names a person. Choose one that people cannot change themselves: four eyes go by it."""
+    ask_for: tuple[str, ...] = ("profile",)
+    """Scopes that the provider is asked for besides `openid`, so that it says what grants and names need."""
+    session_h: Annotated[float, msgspec.Meta(gt=0, le=12)] = 8.0
+    """Hours after which a person signs in again."""
+    grant: tuple[OidcGrant, ...] = ()
+    """The first one that fits counts. Who fits none does not enter."""
+
+
 class Config(Message, frozen=True):
     """The whole configuration."""
 
@@ -143,6 +177,7 @@ class Config(Message, frozen=True):
     events: EventsConfig = EventsConfig()
     alerts: AlertsConfig = AlertsConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    oidc: OidcConfig = OidcConfig()
 
     @property
     def data_dir(self) -> Path:

@@ -7,6 +7,7 @@ that the code does not say: other sentences are written by hand.
 import importlib.util
 import inspect
 import json
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
@@ -233,7 +234,14 @@ def mistakes() -> str:
     return str(_load(ROOT / "tests" / "edgeward" / "mistakes.py").page())
 
 
+def six_questions() -> str:
+    """Returns six questions of an operator with the commands that answer them, run on a staged fleet."""
+    sys.path.insert(0, str(ROOT))
+    return str(importlib.import_module("tests.edgeward.six_questions").page())
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "docs/guides/six-questions.md": six_questions,
     "docs/reference/codes.md": codes,
     "docs/reference/mistakes.md": mistakes,
     "docs/reference/python-client.md": python_client,

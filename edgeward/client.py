@@ -4,7 +4,7 @@ Answers are typed values with the API's names (`edgeward.answers`); several of a
 one and becomes a DataFrame with `to_frame()`. Errors are coded and say what to do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from edgeward.answers.table import Table
 from edgeward.answers.telemetry import TelemetryRow
 from edgeward.data_calls import DataCalls
 from edgeward.device_calls import DeviceCalls
+from edgeward.discussion_calls import DiscussionCalls
 from edgeward.drift_calls import DriftCalls
 from edgeward.retraining_calls import RetrainingCalls
 from edgeward.rollout_handle import RolloutHandle
@@ -52,7 +53,7 @@ CAPTURED_PAGE = 10_000
 """Rows of captured inferences per call: the most that the controller answers."""
 
 
-class Client(VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls, RetrainingCalls):
+class Client(VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls, RetrainingCalls, DiscussionCalls):
     """A connection to one controller. Without arguments it finds a local one (see `edgeward.settings`).
 
     >>> client = Client()                                              # doctest: +SKIP
@@ -193,9 +194,19 @@ class Client(VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls, Retra
         asked = f"every={every}&by={by}&since={since}&until={until}"
         return Table(map(TelemetryRow.read, self._transport.get(f"/v1/models/{model}/telemetry?{asked}")))
 
-    def create_token(self, name: str, roles: Sequence[str], days: float) -> NewToken:
-        """A new token for somebody; its secret is answered this once."""
-        body = {"name": name, "roles": list(roles), "days": days}
+    def create_token(
+        self,
+        name: str,
+        roles: Sequence[str],
+        days: float,
+        *,
+        labels: Mapping[str, str] | None = None,
+        models: Sequence[str] = (),
+    ) -> NewToken:
+        """A new token for somebody, who may act on devices with these labels and on these models only; its secret is
+        answered this once."""
+        scope = {"labels": dict(labels or {}), "models": list(models)}
+        body = {"name": name, "roles": list(roles), "days": days, "scope": scope}
         return NewToken.read(self._transport.post("/v1/tokens", body))
 
     def tokens(self) -> Table[Token]:

@@ -11,6 +11,7 @@ import urllib3
 
 from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.visible import visible_values
+from edgeward.sending import Sent, ToldBody
 from edgeward.settings import Settings
 
 CONNECT_S = 5.0
@@ -65,12 +66,18 @@ class Transport:
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error) from None
 
-    def push(self, path: str, request: dict[str, Any], parts: Mapping[str, bytes]) -> Any:
-        """Sends a multipart push, `parts` by name beside the request, and returns the JSON of the answer."""
+    def push(self, path: str, request: dict[str, Any], parts: Mapping[str, bytes], sent: Sent | None = None) -> Any:
+        """Sends a multipart push, `parts` by name beside the request, and returns the JSON of the answer.
+
+        `sent` is called with (bytes sent, bytes in all) for each piece.
+        """
         fields = {"request": ("request.json", json.dumps(request).encode(), "application/json")}
         fields |= {name: (name, content, "application/octet-stream") for name, content in parts.items()}
         timeout = urllib3.Timeout(connect=CONNECT_S, read=PUSH_S)
-        return self._call("POST", path, fields=fields, timeout=timeout)
+        body, kind = urllib3.encode_multipart_formdata(fields)
+        told = ToldBody(body, sent) if sent is not None else body
+        headers = {"Content-Type": kind, "Content-Length": str(len(body))}
+        return self._call("POST", path, body=told, headers=headers, timeout=timeout)
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
         return _read(self._request(method, path, **options))

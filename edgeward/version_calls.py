@@ -34,6 +34,7 @@ from edgeward.encode import encode_model_and_rows
 from edgeward.held_out import HeldOut, OwnGate, run_gates
 from edgeward.lineage import told_of
 from edgeward.runs.pushes import note_push, open_run, repeated_push, told_by
+from edgeward.sending import Sent
 from edgeward.transport import Transport
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class VersionCalls:
         run: "Run | None" = None,
         retraining: str = "",
         training_s: float = 0.0,
+        sent: Sent | None = None,
     ) -> Pushed:
         """Converts, verifies and registers a version; what the controller knows about it.
 
@@ -91,6 +93,8 @@ class VersionCalls:
         `retraining` is the id of the attempt whose candidate this is, and `training_s` how long it was trained: then it
         must beat the champion.
 
+        `sent` is called with (bytes sent, bytes in all) while they are sent; the conversion comes after that.
+
         The same bytes as a version that is there make no other one: `new` is False then. BadInput: `sample_refused` and
         `sample_too_small` before anything is sent; `parity_failed`, `gates_not_passed`, `estimator_unsupported`,
         `estimator_untrusted`, `conversion_limit` and their like.
@@ -118,7 +122,7 @@ class VersionCalls:
             request["retrained"] = {"id": retraining, "training_s": training_s}
         parts = {"model": raw, "sample": rows}
         parts |= {} if held_out is None else {"held_out": held_out.encode()}
-        answer = Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts))
+        answer = Pushed.read(self._transport.push(f"/v1/models/{name}/versions", request, parts, sent))
         if opened is not None:
             note_push(opened, model, name, answer)
         return answer

@@ -34,6 +34,8 @@ from controller.api.page import PAGE_ADDRESSES, page, static_file, static_paths
 from controller.api.page_routes import CELLS, KeptCells
 from controller.api.route import Endpoint
 from controller.api.routes import FLEET, ROUTES, KeptFleet
+from controller.api.scopes import hold_scope
+from controller.api.sign_in_routes import add_doors
 from controller.api.state_key import STATE
 from controller.state import State
 from controller.trust.sessions import Sessions
@@ -48,7 +50,9 @@ _log = logging.getLogger("edgeward.api")
 
 def make_app(state: State, token: str) -> web.Application:
     """The application of one controller; `token` is the local one, which may do everything."""
-    app = web.Application(middlewares=[errors_to_json, note_refusals, guard, read_body], handler_args=HANDLER_ARGS)
+    app = web.Application(
+        middlewares=[errors_to_json, note_refusals, guard, read_body, hold_scope], handler_args=HANDLER_ARGS
+    )
     app[STATE] = state
     app[TOKEN] = token
     app[TOKENS] = state.tokens
@@ -66,6 +70,7 @@ def make_app(state: State, token: str) -> web.Application:
     app.router.add_get(METRICS, metrics)
     _add_page(app)
     app[CHECKED], app[CELLS], app[FLEET], app[LOOKS] = Checked(), KeptCells(), KeptFleet(), KeptLooks()
+    add_doors(app)
     live_app(app)
     app.cleanup_ctx.append(_tell_refusals)
     return app

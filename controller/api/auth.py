@@ -25,7 +25,7 @@ from controller.trust.tokens import Tokens
 from controller.verbs import refusals
 
 Needs = Permission | Literal["nothing"]
-Proof = Literal["token", "claim", "signature"]
+Proof = Literal["token", "claim", "signature", "sign_in"]
 TOKEN = web.AppKey("token", str)
 TOKENS = web.AppKey("tokens", Tokens)
 SESSIONS = web.AppKey("sessions", Sessions)
@@ -59,10 +59,12 @@ async def note_refusals(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except BadInput as error:
         if status_of(error) in AUDITED:
-            method, path = _entry(request)
+            method, path = entry_of(request)
             where = f"{method} {path}" if request.match_info.http_exception is None else "no such route"
             subject = request.get(SUBJECT)
             actor = subject.name if subject else address_of(request)
+            if error.code == Code.OUTSIDE_SCOPE and subject is not None:
+                where = f"{where}; the token is for {subject.scope.words}"
             refusals.refuse(request.app[STATE], Refusal(actor, "refused", error.code, where))
         raise
 
@@ -73,7 +75,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
     BadInput `unauthenticated`, `forbidden` or `rate_limited` if it is refused.
     """
-    needs = request.app[NEEDS].get(_entry(request))
+    needs = request.app[NEEDS].get(entry_of(request))
     if needs == "nothing":
         return await _prove(request, handler)
     subject = _authenticate(request)
@@ -140,26 +142,27 @@ def check_page_header(request: web.Request) -> None:
         raise BadInput(Code.FORBIDDEN, f"send the header {PAGE_HEADER} beside the session's cookie")
 
 
-def count_wrong_token(request: web.Request) -> None:
-    """Counts a wrong token; BadInput `rate_limited` once the address has sent too many."""
-    _count_failure(request, "token")
+def count_failure(request: web.Request, proof: Proof) -> None:
+    """Counts a failed attempt; BadInput `rate_limited` once the address has failed too often with such proofs."""
+    if not request.app[FAILED][proof].allows(address_of(request), time.monotonic()):
+        raise BadInput(Code.RATE_LIMITED, "too many failed attempts from this address: wait a minute")
 
 
 async def _prove(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers a call whose body carries its proof. Failed attempts of other callers never block a correct proof."""
-    proof = request.app[PROOFS].get(_entry(request), "token")
+    proof = request.app[PROOFS].get(entry_of(request), "token")
     try:
         return await handler(request)
     except BadInput:
         if proof != "token":
-            _count_failure(request, proof)
+            count_failure(request, proof)
         raise
 
 
 def _authenticate(request: web.Request) -> Subject:
     subject = _subject(request)
     if subject is None:
-        _count_failure(request, "token")
+        count_failure(request, "token")
         raise BadInput(Code.UNAUTHENTICATED, "send a valid token: Authorization: Bearer TOKEN")
     return subject
 
@@ -183,13 +186,7 @@ def _local(actor: str) -> Subject:
     return Subject(f"local:{actor[:64] or 'somebody'}", frozenset(ALL_ROLES), local=True)
 
 
-def _count_failure(request: web.Request, proof: Proof) -> None:
-    """Counts a failed attempt; BadInput `rate_limited` once the address has failed too often with such proofs."""
-    if not request.app[FAILED][proof].allows(address_of(request), time.monotonic()):
-        raise BadInput(Code.RATE_LIMITED, "too many failed attempts from this address: wait a minute")
-
-
-def _entry(request: web.Request) -> tuple[str, str]:
+def entry_of(request: web.Request) -> tuple[str, str]:
     """Returns the route's method and path as they are written in the table."""
     resource = request.match_info.route.resource
     return request.method, resource.canonical if resource is not None else request.path

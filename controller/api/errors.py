@@ -14,8 +14,10 @@ _log = logging.getLogger("edgeward.api")
 
 _STATUS = {
     Code.UNAUTHENTICATED: 401,
+    Code.SIGN_IN_REFUSED: 401,
     Code.FORBIDDEN: 403,
     Code.FOUR_EYES: 403,
+    Code.OUTSIDE_SCOPE: 403,
     Code.CLAIM_REFUSED: 403,
     Code.RATE_LIMITED: 429,
     Code.UNKNOWN_TOKEN: 404,

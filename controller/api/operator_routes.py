@@ -12,6 +12,7 @@ from controller.api.route import Route
 from controller.api.state_key import STATE
 from controller.clock import stamp_of
 from controller.trust.access import Role
+from controller.trust.scope import EVERYWHERE, Scope
 from controller.trust.tokens import ApiToken
 from controller.verbs import tokens
 
@@ -22,13 +23,15 @@ class TokenRequest(Message, frozen=True):
     name: str
     roles: Annotated[tuple[Role, ...], msgspec.Meta(min_length=1)]
     days: Annotated[float, msgspec.Meta(gt=0, le=3650)] = 90.0
+    scope: Scope = EVERYWHERE
+    """The part of the fleet on which its holder may act."""
 
 
 async def create_token(request: web.Request) -> views.NewToken:
     """Makes a token. Only this answer contains its secret."""
     asked = decode(await request.read(), TokenRequest)
     kept, token = tokens.create_token(
-        request.app[STATE], asked.name, asked.roles, days=asked.days, actor=actor_of(request)
+        request.app[STATE], asked.name, asked.roles, days=asked.days, actor=actor_of(request), scope=asked.scope
     )
     return views.NewToken(token=token, kept=_shown(kept))
 
@@ -51,6 +54,7 @@ def _shown(kept: ApiToken) -> views.TokenView:
         created_at=kept.created_at,
         expires_at=stamp_of(kept.expires_at),
         revoked=kept.revoked,
+        scope=kept.scope,
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from contract.blobs import Blob
 from contract.wire import Message
+from controller.trust.scope import Scope
 
 
 class TrustView(Message, frozen=True):
@@ -83,6 +84,8 @@ class TokenView(Message, frozen=True):
     created_at: str
     expires_at: str
     revoked: bool
+    scope: Scope
+    """The part of the fleet on which its holder may act; empty: all of it."""
 
 
 class NewToken(Message, frozen=True):

@@ -35,7 +35,9 @@ from controller.api.page_routes import PAGE_ROUTES
 from controller.api.retraining_routes import RETRAINING_ROUTES
 from controller.api.rollout_routes import ROLLOUT_ROUTES
 from controller.api.route import Route
+from controller.api.scopes import SCOPE_ROUTES
 from controller.api.session_routes import SESSION_ROUTES
+from controller.api.sign_in_routes import SIGN_IN_ROUTES
 from controller.api.state_key import STATE
 from controller.api.steps import in_steps
 from controller.api.stick_routes import STICK_ROUTES
@@ -218,7 +220,9 @@ ROUTES = (
     *DEVICE_LIST_ROUTES,
     *INQUIRY_ROUTES,
     *OPERATOR_ROUTES,
+    *SCOPE_ROUTES,
     *SESSION_ROUTES,
+    *SIGN_IN_ROUTES,
     *PAGE_ROUTES,
     *AUDIT_ROUTES,
     *VERSION_ROUTES,

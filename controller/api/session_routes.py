@@ -15,16 +15,18 @@ from contract.wire import Message, decode, encode
 from controller.api.auth import (
     SESSIONS,
     check_page_header,
-    count_wrong_token,
+    count_failure,
     session_holder,
     session_of,
     subject_of,
     token_holder,
 )
 from controller.api.route import Route
+from controller.api.state_key import STATE
 from controller.clock import stamp_of
 from controller.trust.access import PERMISSIONS, Subject
 from controller.trust.sessions import LOCAL, MAX_SESSION_S, Session
+from controller.verbs.sign_in import sign_out
 
 MAX_LOGIN_BYTES = 1024
 COOKIE_PATH = "/v1"
@@ -46,6 +48,8 @@ class Me(Message, frozen=True):
     roles: tuple[str, ...]
     permissions: tuple[str, ...]
     """What the roles may do together."""
+    scope: str
+    """The part of the fleet on which the caller may act, in words; empty: all of it."""
     approves: bool
     """False for the local token, whatever its roles: approval needs a person with a token of their own."""
     session_ends_at: str
@@ -61,7 +65,7 @@ async def log_in(request: web.Request) -> web.Response:
     now = time.time()
     holder = token_holder(request, asked.token, asked.actor, now)
     if holder is None:
-        count_wrong_token(request)
+        count_failure(request, "token")
         raise BadInput(Code.UNAUTHENTICATED, "this token is wrong, revoked or past its end; `edgeward page` has one")
     identifier, subject, token_ends_at = holder
     session = Session(
@@ -70,6 +74,12 @@ async def log_in(request: web.Request) -> web.Response:
         expires_at=min(now + MAX_SESSION_S, token_ends_at),
     )
     answer = web.Response(body=encode(_me(subject, session, token_ends_at)), content_type="application/json")
+    give_session(request, answer, session, is_tls=_is_tls(request))
+    return answer
+
+
+def give_session(request: web.Request, answer: web.Response, session: Session, *, is_tls: bool) -> None:
+    """Adds the cookie of a session to an answer."""
     sessions = request.app[SESSIONS]
     answer.set_cookie(
         sessions.cookie,
@@ -77,13 +87,14 @@ async def log_in(request: web.Request) -> web.Response:
         path=COOKIE_PATH,
         httponly=True,
         samesite="Strict",
-        secure=_is_tls(request),
+        secure=is_tls,
     )
-    return answer
 
 
 async def log_out(request: web.Request) -> web.Response:
-    """Makes the browser forget its session."""
+    """Makes the browser forget its session, and ends the token of a sign-in."""
+    if (session := session_of(request, time.time())) is not None:
+        sign_out(request.app[STATE], session.token)
     answer = web.json_response({"ended": True})
     answer.del_cookie(request.app[SESSIONS].cookie, path=COOKIE_PATH, httponly=True, samesite="Strict")
     return answer
@@ -107,6 +118,7 @@ def _me(subject: Subject, session: Session | None, token_ends_at: float) -> Me:
         name=subject.name,
         roles=tuple(sorted(subject.roles)),
         permissions=tuple(sorted(permissions)),
+        scope=subject.scope.words,
         approves="approve" in permissions and not subject.local,
         session_ends_at=stamp_of(session.expires_at) if session is not None else "",
         token_ends_at=stamp_of(token_ends_at) if math.isfinite(token_ends_at) else "",

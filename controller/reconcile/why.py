@@ -57,7 +57,12 @@ def why_items(
         for model, release in sorted(twin.pinned.items())
     ]
     kept = [
-        WhyItem("", "quarantined", f"Version {digest[:12]} is quarantined on it: it failed there in {name}.", name)
+        WhyItem(
+            "",
+            "quarantined",
+            f"{_named(digest, rollouts.get(name))} is quarantined on it: it failed there in {name}.",
+            name,
+        )
         for digest, name in quarantined.items()
     ]
     return [*told, *now, *failed, *asked, *pins, *kept]
@@ -73,6 +78,13 @@ def why(
 ) -> list[str]:
     """The same as sentences."""
     return [item.sentence for item in why_items(twin, rollouts, history, quarantined, faults=faults)]
+
+
+def _named(digest: str, rollout: Rollout | None) -> str:
+    """A version by its number where its rollout is known, else by the begin of its digest."""
+    if rollout is None or not rollout.carries(digest):
+        return f"Version {digest[:12]}"
+    return f"{rollout.model} v{rollout.release}"
 
 
 def _without_repeats(told: Iterable[WhyItem]) -> list[WhyItem]:

@@ -7,6 +7,8 @@ started.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from controller.trust.scope import EVERYWHERE, Scope
+
 Permission = Literal["view", "push", "rollout", "approve", "device", "admin"]
 Role = Literal["viewer", "operator", "approver", "admin"]
 ALL_ROLES: tuple[Role, ...] = get_args(Role)
@@ -27,6 +29,8 @@ class Subject:
     roles: frozenset[Role]
     local: bool = False
     """True: the caller used the token in the controller's data directory. It has all roles, but no right to approve."""
+    scope: Scope = EVERYWHERE
+    """The part of the fleet on which the caller may act."""
 
     def may(self, permission: Permission) -> bool:
         """Tells whether one of the caller's roles has the permission."""

@@ -16,6 +16,7 @@ from contract.names import check_name
 from contract.wire import Message
 from controller.registry.store import Store
 from controller.trust.access import Role, Subject
+from controller.trust.scope import EVERYWHERE, Scope
 
 _TABLE = "tokens"
 
@@ -30,6 +31,9 @@ class ApiToken(Message, frozen=True):
     created_at: str
     expires_at: float
     revoked: bool = False
+    scope: Scope = EVERYWHERE
+    signed_in: bool = False
+    """Whether a provider vouched for its holder: then it ends with their session, and nobody has ever seen it."""
 
 
 class Tokens:
@@ -38,7 +42,16 @@ class Tokens:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def create(self, name: str, roles: Iterable[Role], *, created_at: str, expires_at: float) -> tuple[ApiToken, str]:
+    def create(
+        self,
+        name: str,
+        roles: Iterable[Role],
+        *,
+        created_at: str,
+        expires_at: float,
+        scope: Scope = EVERYWHERE,
+        signed_in: bool = False,
+    ) -> tuple[ApiToken, str]:
         """(what is kept, the token itself, which is not shown again). BadInput `name_invalid`."""
         check_name(name, "token")
         identifier, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
@@ -50,6 +63,8 @@ class Tokens:
             sha256=_hash(token),
             created_at=created_at,
             expires_at=expires_at,
+            scope=scope,
+            signed_in=signed_in,
         )
         self._store.put(_TABLE, {identifier: msgspec.to_builtins(kept)})
         return kept, token
@@ -70,6 +85,12 @@ class Tokens:
         """Every token that was ever made."""
         return [convert_kept(doc, ApiToken) for doc in self._store.all(_TABLE).values()]
 
+    def forget_sign_ins(self, now: float) -> None:
+        """Drops tokens of sign-ins that have ended: the audit has them, and there is one for each day and person."""
+        for kept in self.all():
+            if kept.signed_in and not _is_good(kept, now):
+                self._store.delete(_TABLE, kept.id)
+
     def _kept(self, identifier: str) -> ApiToken | None:
         doc = self._store.get(_TABLE, identifier)
         return convert_kept(doc, ApiToken) if doc is not None else None
@@ -89,7 +110,7 @@ def _is_good(kept: ApiToken, now: float) -> bool:
 
 
 def _holder_of(kept: ApiToken) -> Subject:
-    return Subject(kept.name, frozenset(kept.roles))
+    return Subject(kept.name, frozenset(kept.roles), scope=kept.scope)
 
 
 def _hash(token: str) -> str:

@@ -22,6 +22,19 @@ class Health(Answer, frozen=True):
     retained_put_right: int
 
 
+class Scope(Answer, frozen=True):
+    """The part of a fleet on which a token's holder may act; what is empty limits nothing."""
+
+    labels: dict[str, str]
+    models: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The scope on one line; empty without a limit."""
+        labels = [f"{key}={value}" for key, value in sorted(self.labels.items())]
+        return " ".join([*labels, *(f"model {name}" for name in self.models)])
+
+
 class Token(Answer, frozen=True):
     """A token without its secret."""
 
@@ -31,6 +44,7 @@ class Token(Answer, frozen=True):
     created_at: Time
     expires_at: Time
     revoked: bool
+    scope: Scope
 
 
 class NewToken(Answer, frozen=True):

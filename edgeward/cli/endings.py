@@ -39,6 +39,7 @@ HINTS = {
     Code.UNKNOWN_RETRAINING: "edgeward retrain list",
     Code.UNKNOWN_ALERT: "edgeward alert list --state all",
     Code.UNKNOWN_CERTIFICATE: "edgeward certificate list",
+    Code.OUTSIDE_SCOPE: "edgeward token create NAME --role ROLE, by an administrator",
     Code.UNKNOWN_TOKEN: "edgeward token list",
     Code.NOT_SIGNED: "edgeward trust sign MODEL",
     Code.GATES_NOT_PASSED: "edgeward model gates NAME",

@@ -1,7 +1,9 @@
 """`edgeward model push | list | show | export | captured`, and the commands of `cli.registry`."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,10 +12,12 @@ import click
 from contract.errors import BadInput, Code
 from contract.names import check_name
 from edgeward.answers.models import Version
+from edgeward.cli import model_discussion
 from edgeward.cli.named import HOW, split_name
+from edgeward.cli.push_progress import PushProgress
 from edgeward.cli.pushed_file import load
 from edgeward.cli.registry import COMMANDS
-from edgeward.cli.render import console, json_option, print_json, size, table, tell, when
+from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, size, tell, when
 from edgeward.cli.version_view import standing_of, version_view
 from edgeward.client import Client
 from edgeward.exports.addresses import is_address
@@ -80,7 +84,7 @@ def push(
     given, measured = pairs(tags), _numbers(metrics)
     client = Client()
     estimator, sample = load(file, sample_path)
-    with _converting(Path(file).name):
+    with _converting(Path(file).name) as progress:
         version = client.push(
             estimator,
             name=name,
@@ -91,6 +95,7 @@ def push(
             parent=parent,
             licence=licence,
             waive_rows=waive_rows,
+            sent=progress.sent,
         )
     if as_json:
         print_json(version.plain)
@@ -113,16 +118,21 @@ def push(
 
 
 @contextmanager
-def _converting(file: str) -> Iterator[None]:
+def _converting(file: str) -> Iterator[PushProgress]:
     """Shows that a push goes on; Ctrl-C ends it here, and the controller drops what it has begun."""
+    status = console.status("", spinner="dots")
+    show = status.update if console.is_terminal else None
+    progress = PushProgress(file, time.monotonic, show=show, line=partial(click.echo, err=True))
+    status.update(progress.converting)
     try:
-        with console.status(f"converting {file}: parity, golden set, limits", spinner="dots"):
-            yield
+        with status:
+            yield progress
     except KeyboardInterrupt as error:
         raise click.Abort("cancelled, on the controller too: no version was made") from error
 
 
 @model.command(name="list")
+@csv_option
 @json_option
 def list_(*, as_json: bool) -> None:
     """All models."""
@@ -134,17 +144,20 @@ def list_(*, as_json: bool) -> None:
         (m.name, m.versions, f"v{m.newest_release}", f"v{m.newest_passed}" if m.newest_passed else "none", m.devices)
         for m in models
     ]
-    console.print(table("models", ("model", "versions", "newest", "newest that passed", "devices"), rows))
+    print_table("models", ("model", "versions", "newest", "newest that passed", "devices"), rows)
 
 
 @model.command()
 @click.argument("name")
 @click.option("--version", "release", help=f"One version. {HOW}")
+@csv_option
 @json_option
 def show(name: str, release: str | None, *, as_json: bool) -> None:
     """Versions of a model, or one: whether it can go out, its gates, signature, origin, devices. --json has all."""
     client = Client()
     name, release = split_name(name, release)
+    if release is not None and csv_asked():
+        raise BadInput(Code.REQUEST_INVALID, "one version is no table: --json has all of it")
     if release is not None:
         found = client.version(name, release)
         if as_json:
@@ -165,7 +178,7 @@ def show(name: str, release: str | None, *, as_json: bool) -> None:
         for v in versions
     ]  # fmt: skip
     columns = ("version", "semver", "aliases", "passed", "size", "estimator", "created", "evidence")
-    console.print(table(name, columns, rows))
+    print_table(name, columns, rows)
 
 
 @model.command()
@@ -256,5 +269,5 @@ def _numbers(texts: tuple[str, ...]) -> dict[str, float]:
         raise BadInput(Code.REQUEST_INVALID, f"--metric: {error}") from None
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, *model_discussion.COMMANDS):
     model.add_command(command)

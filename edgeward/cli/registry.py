@@ -1,4 +1,4 @@
-"""`edgeward model check | search | diff | lineage | gates | policy | waive | alias | tag | note | comment | clean`.
+"""`edgeward model check | search | diff | lineage | gates | policy | waive | alias | tag | note | clean`.
 
 Decides how versions and what people write about them look in a terminal. Refuses to know how they are kept.
 """
@@ -12,7 +12,7 @@ import click
 from contract.errors import BadInput, Code
 from edgeward.answers.models import FoundVersion, Gate, VersionDetail
 from edgeward.cli.named import split_name, split_version
-from edgeward.cli.render import console, json_option, print_json, size, table, when
+from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, size, table, when
 from edgeward.cli.toml_place import told_by_line
 from edgeward.cli.version_view import chosen_words
 from edgeward.client import Client
@@ -27,6 +27,7 @@ SHOWN_CHARS = 60
 @click.option("--sort", default="-created_at", show_default=True, help="A field; with - before it descending.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Versions on a page.")
 @click.option("--offset", type=click.IntRange(0), default=0, help="Versions to leave out at the beginning.")
+@csv_option
 @json_option
 def search(text: str, where: tuple[str, ...], sort: str, limit: int, offset: int, *, as_json: bool) -> None:
     """Find versions of all models: TEXT in names, tags and comments, and every condition.
@@ -39,8 +40,8 @@ def search(text: str, where: tuple[str, ...], sort: str, limit: int, offset: int
     if as_json:
         print_json(found.plain)
         return
-    console.print(table("versions", _COLUMNS, [_row(each) for each in found.versions]))
-    if offset + len(found.versions) < found.total:
+    print_table("versions", _COLUMNS, [_row(each) for each in found.versions])
+    if offset + len(found.versions) < found.total and not csv_asked():
         console.print(f"{found.total} in all; next: --offset {offset + len(found.versions)}", highlight=False)
 
 
@@ -83,6 +84,7 @@ def lineage(name: str, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name")
+@csv_option
 @json_option
 def gates(name: str, *, as_json: bool) -> None:
     """Show what each gate said of NAME@VERSION (default: the newest), on which evidence, and what it would catch."""
@@ -94,7 +96,7 @@ def gates(name: str, *, as_json: bool) -> None:
         return
     ordered = sorted(found.gates, key=lambda each: each.passed or each.waiver is not None)
     rows = [(each.gate, _verdict(each), each.detail, each.power, each.remedy) for each in ordered]
-    console.print(table(f"{model} v{found.release}", ("gate", "verdict", "evidence", "power", "remedy"), rows))
+    print_table(f"{model} v{found.release}", ("gate", "verdict", "evidence", "power", "remedy"), rows)
 
 
 @click.command()
@@ -182,16 +184,6 @@ def note(name: str, text: str, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name")
-@click.argument("text")
-@json_option
-def comment(name: str, text: str, *, as_json: bool) -> None:
-    """Add TEXT to the comments of NAME@VERSION."""
-    found = Client().comment(*split_version(name), text)
-    print_json(found.plain) if as_json else console.print(f"{len(found.comments)} comments")
-
-
-@click.command()
-@click.argument("name")
 @json_option
 def check(name: str, *, as_json: bool) -> None:
     """Show which devices of the fleet can run NAME@VERSION (default: newest), and why the others cannot."""
@@ -229,7 +221,7 @@ def clean(name: str, keep: int, *, apply: bool, as_json: bool) -> None:
         console.print(f"{size(found.removed_bytes)} are free again", highlight=False)
 
 
-COMMANDS = (check, search, diff, lineage, gates, policy, waive, alias, tag, note, comment, clean)
+COMMANDS = (check, search, diff, lineage, gates, policy, waive, alias, tag, note, clean)
 _COLUMNS = ("model", "version", "semver", "aliases", "passed", "size", "estimator", "created", "metrics", "tags")
 
 

@@ -18,7 +18,7 @@ from edgeward.answers.rollouts import Rollout
 from edgeward.cli.endings import Exit
 from edgeward.cli.model import pairs
 from edgeward.cli.named import HOW, ONLY, split_name, with_saved
-from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, table, tell, when
+from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, tell, when
 from edgeward.cli.rollout_looks import COMMANDS
 from edgeward.cli.rollout_panels import cause, plan_panel, rollout_panel
 from edgeward.cli.toml_place import told_by_line
@@ -171,6 +171,7 @@ def list_(model: str | None, *, only_open: bool, as_json: bool) -> None:
 @click.option("--select", "selectors", multiple=True, metavar="LABEL=VALUE|SELECTOR", callback=with_saved, help=ONLY)
 @click.option("--approval", is_flag=True, help="Wait for a second person each time.")
 @click.option("--off", is_flag=True, help="Let versions of MODEL wait for a hand again.")
+@csv_option
 @json_option
 def policy(
     model: str | None, strategy: str, selectors: tuple[str, ...], *, approval: bool, off: bool, as_json: bool
@@ -190,7 +191,7 @@ def policy(
         (name, each.strategy_name, "yes" if each.approval else "no", each.set_by, when(each.set_at))
         for name, each in sorted(found.items())
     ]
-    console.print(table("deployment policies", ("model", "strategy", "approval", "set by", "at"), rows))
+    print_table("deployment policies", ("model", "strategy", "approval", "set by", "at"), rows)
 
 
 @rollout.command()
@@ -204,6 +205,7 @@ def events(after: str) -> None:
 @rollout.command()
 @click.argument("rollout_id")
 @click.option("--revert", is_flag=True, help="Roll it back where a rule fails.")
+@csv_option
 @json_option
 def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
     """Judge a rollout again, now that labels have come late (`edgeward label give`)."""
@@ -212,7 +214,7 @@ def judge(rollout_id: str, *, revert: bool, as_json: bool) -> None:
         print_json(verdicts.plain)
         return
     rows = [(each.verdict, each.metric, each.stratum, each.detail) for each in verdicts]
-    console.print(table("with the labels that there are now", ("verdict", "rule", "stratum", "numbers"), rows))
+    print_table("with the labels that there are now", ("verdict", "rule", "stratum", "numbers"), rows)
 
 
 def _wave_option(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -38,7 +38,7 @@ def show(rollout_id: str, *, as_json: bool) -> None:
     console.print(rollout_panel(view))
     for line in picture(view, events, datetime.now(UTC), console.width):
         console.print(line)
-    for words in _written(written):
+    for words in written_words(written):
         console.print(words, markup=False, highlight=False)
 
 
@@ -158,7 +158,7 @@ def discussion(rollout_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found.plain)
         return
-    lines = _written(found)
+    lines = written_words(found)
     for words in lines or ["Nobody has written anything yet: edgeward rollout comment ID TEXT"]:
         console.print(words, markup=False, highlight=False)
     rows = [(when(each.at), each.by, each.text) for each in found.comments]
@@ -166,7 +166,7 @@ def discussion(rollout_id: str, *, as_json: bool) -> None:
         console.print(table("comments", ("at", "by", "text"), rows))
 
 
-def _written(found: Discussion) -> list[str]:
+def written_words(found: Discussion) -> list[str]:
     """The note, the ticket, and whose look is missing."""
     missing = [each.who for each in found.reviews if not each.done_at]
     lines = [f"note by {found.note.by}: {found.note.text}"] if found.note is not None else []

@@ -2,6 +2,7 @@
 
 import click
 
+from edgeward.cli.model import pairs
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, when
 from edgeward.client import Client
 
@@ -17,9 +18,15 @@ def token() -> None:
 @click.argument("name")
 @click.option("--role", "roles", multiple=True, required=True, type=click.Choice(_ROLES), help="May be repeated.")
 @click.option("--days", type=float, default=90.0, show_default=True, help="Days until it expires.")
-def create(name: str, roles: tuple[str, ...], days: float) -> None:
-    """Make a token for NAME. It is printed only now: set it as EDGEWARD_TOKEN."""
-    click.echo(Client().create_token(name, roles, days).token)
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Act only on devices with it; may repeat.")
+@click.option("--model", "models", multiple=True, metavar="NAME", help="Act only on this model; may repeat.")
+def create(name: str, roles: tuple[str, ...], days: float, labels: tuple[str, ...], models: tuple[str, ...]) -> None:
+    """Make a token for NAME. It is printed only now: set it as EDGEWARD_TOKEN.
+
+    --label and --model limit what its holder does, not what they see.
+    """
+    made = Client().create_token(name, roles, days, labels=pairs(labels), models=models)
+    click.echo(made.token)
 
 
 @token.command(name="list")
@@ -32,9 +39,17 @@ def list_(*, as_json: bool) -> None:
         print_json(found.plain)
         return
     rows = [
-        (one.id, one.name, " ".join(one.roles), when(one.expires_at), "revoked" if one.revoked else "") for one in found
+        (
+            one.id,
+            one.name,
+            " ".join(one.roles),
+            one.scope.words or None,
+            when(one.expires_at),
+            "revoked" if one.revoked else "",
+        )
+        for one in found
     ]
-    print_table("tokens", ("id", "name", "roles", "ends", ""), rows)
+    print_table("tokens", ("id", "name", "roles", "only for", "ends", ""), rows)
 
 
 @token.command()

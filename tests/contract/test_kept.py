@@ -22,6 +22,7 @@ from controller.registry.registry import Registry
 from controller.registry.version import Lineage, Version
 from controller.rollout.model import Member, Rollout
 from controller.rollout.strategies import STAGED
+from controller.trust.scope import Scope
 from controller.trust.tokens import ApiToken, Tokens
 from controller.verbs.policies import DeploymentPolicy
 from firmware_sim.clock import stream
@@ -50,7 +51,8 @@ VERSION = Version(
     gates=(GATE,),
 )
 POLICY = DeploymentPolicy(strategy=STAGED, selector={"site": "north"})
-TOKEN = ApiToken(id="1", name="ada", roles=("viewer",), sha256="", created_at="", expires_at=1.0)
+SCOPE = Scope(labels={"site": "north"}, models=("m",))
+TOKEN = ApiToken(id="1", name="ada", roles=("operator",), sha256="", created_at="", expires_at=1.0, scope=SCOPE)
 RECORD = Record(
     generation=7, stable=Assignment(model="m", generation=7, manifest=MANIFEST, policy=TrialPolicy(), sources=("x",))
 )
@@ -70,6 +72,7 @@ KEPT: list[tuple[type, Any]] = [
 TABLES = {
     "desired",
     "given_labels",
+    "labels",
     "selector",
     "min_releases",
     "withdrawn",

@@ -99,6 +99,13 @@ def test_what_it_runs_and_is_asked_to_run_comes_last_in_the_order_of_models() ->
     ]
 
 
+def test_a_version_that_is_kept_from_it_has_its_number_where_its_rollout_is_known() -> None:
+    twin, carried = Twin("a"), {ROLLOUT.digest: "r"}
+    assert why(twin, {"r": ROLLOUT}, [], carried) == [
+        f"{ROLLOUT.model} v{ROLLOUT.release} is quarantined on it: it failed there in r."
+    ]
+
+
 def test_rows_that_failed_or_were_refused_are_told_with_their_words() -> None:
     faults = [("m", 2, "value_missing", "no value for x; the model requires one")]
     twin = Twin("a", reported={"m": state()})

@@ -141,6 +141,7 @@ ANSWERED: dict[str, type[Answer]] = {
     "TrustView": operators.Trust,
     "RoleProposal": operators.RoleProposal,
     "PublicKey": operators.PublicKey,
+    "Scope": operators.Scope,
     "TokenView": operators.Token,
     "NewToken": operators.NewToken,
     "AuditEntry": operators.AuditEntry,
@@ -158,7 +159,7 @@ NUMBERS = {"Labelled", "Lifted", "Revoked", "MetadataTaken"}
 """Schemas of which the client answers the one value that they hold."""
 NOT_ASKED = {
     "AttestationPage", "AuditCheck", "Certificate", "Change", "Error", "FleetCells", "GettableAlert", "Lineage",
-    "LiveMessage", "Me", "Quality", "RolloutPage", "SignedLineage", "WhyView",
+    "LiveMessage", "Me", "Quality", "RolloutPage", "ScopeRefusal", "SignedLineage", "Ways", "WhyView",
 }  # fmt: skip
 """Schemas of calls that the page, a device or a reader of an Alertmanager makes, or that are checked as signed."""
 
@@ -264,7 +265,14 @@ def test_what_a_notebook_shows_is_escaped() -> None:
 
 
 def test_no_password_is_printed() -> None:
-    token = {"id": "t", "name": "n", "roles": [], "created_at": VERSION["created_at"], "revoked": False}
+    token = {
+        "id": "t",
+        "name": "n",
+        "roles": [],
+        "created_at": VERSION["created_at"],
+        "revoked": False,
+        "scope": {"labels": {}, "models": []},
+    }
     made = operators.NewToken.read({"token": "s3cret", "kept": {**token, "expires_at": VERSION["created_at"]}})
     claim = devices.Claim.read(
         {"url": "u", "token": "s3cret", "device": "d", "broker_url": "mqtt://u:s3cret@h", "ca": "", "root": ""}

@@ -188,7 +188,7 @@ def test_a_folder_that_comes_back_brings_licence_metrics_parameters_and_tags(
     assert told["params"] == {"depth": "3 | 4"}
     sent: dict[str, Any] = {}
     client = Client("http://127.0.0.1:1", "t")
-    client._transport.push = lambda path, request, parts: sent.update(request) or _pushed(exported)  # type: ignore[method-assign]
+    client._transport.push = lambda path, request, parts, _: sent.update(request) or _pushed(exported)  # type: ignore[method-assign]
     client.push(tmp_path / "out", name="m", licence="MIT", tags={"room": "7"}, waive_rows="golden rows")
     assert (sent["told"]["licence"], sent["told"]["metrics"]) == ("MIT", {"accuracy": 0.93})
     assert sent["tags"] == {"site": "oslo", "room": "7"}

@@ -46,7 +46,7 @@ def edgeward(state: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> A
             raise BadInput(Code(body["code"]), body["detail"])
         return body
 
-    def pushed(self: Transport, path: str, request: dict[str, Any], parts: Mapping[str, bytes]) -> Any:
+    def pushed(self: Transport, path: str, request: dict[str, Any], parts: Mapping[str, bytes], _: Any = None) -> Any:
         form = FormData()
         for name, content in {"request": json.dumps(request).encode(), **parts}.items():
             form.add_field(name, content, filename=name)
@@ -108,7 +108,7 @@ def test_names_tags_and_comments_stand_in_lists_and_searches(state: State, edgew
     assert edgeward("tag", "m@champion", "site=oslo", "job=7").strip() == "job=7, site=oslo"
     assert "job=7" not in edgeward("tag", "m@champion", "job=")
     assert "kept" in edgeward("note", "m@champion", "for the winter")
-    assert "1 comments" in edgeward("comment", "m@champion", "good in the frost")
+    assert "1 comment" in edgeward("comment", "m@champion", "good in the frost")
     assert "champion" in edgeward("show", "m")
     assert json.loads(edgeward("show", "m@champion", "--json"))["release"] == 1
     assert json.loads(edgeward("search", "frost", "--json"))["total"] == 1
@@ -228,3 +228,24 @@ def test_parameters_are_those_of_the_steps_and_rows_have_one_digest() -> None:
     assert data_digest(frame)["sha256"] != data_digest(frame[["b", "a"]])["sha256"]
     assert data_digest(np.zeros((3, 2)))["rows"] == 3
     assert told_of(b"onnx", data=frame)["params"] == {}
+
+
+def test_a_comment_without_a_version_is_about_the_model_and_somebody_is_asked_to_look(
+    state: State, edgeward: Any
+) -> None:
+    state.registry.add(version(1))
+    assert "nobody has written" in edgeward("discussion", "m").lower()
+    assert edgeward("comment", "m", "@bob is this the new sensor?").strip() == "1 comment"
+    assert edgeward("review", "m", "bob").strip() == "waits for the look of bob"
+    said = edgeward("discussion", "m")
+    assert "is this the new sensor?" in said
+    assert "waits for the look of bob" in said
+
+
+def test_tables_of_versions_and_gates_come_as_csv(state: State, edgeward: Any) -> None:
+    state.registry.add(version(1))
+    assert edgeward("list", "--csv").splitlines()[0] == "model,versions,newest,newest that passed,devices"
+    assert edgeward("show", "m", "--csv").splitlines()[1].startswith("v1,")
+    assert edgeward("search", "--csv").splitlines()[1].startswith("m,v1,")
+    assert edgeward("gates", "m", "--csv").splitlines()[0] == "gate,verdict,evidence,power,remedy"
+    assert "no table" in edgeward("show", "m@1", "--csv", fails=True)

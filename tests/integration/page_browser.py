@@ -35,7 +35,7 @@ SLOW_MS = 15_000
 class Served:
     """A controller's state behind its real API, in a thread with an event loop of its own."""
 
-    def __init__(self, directory: Path, fill: Callable[[State], None]) -> None:
+    def __init__(self, directory: Path, fill: Callable[[State], None], **configured: Any) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -43,7 +43,7 @@ class Served:
         self.port = 0
         (directory / "alerts.toml").write_text(ALERT_RULES)
         storage = StorageConfig(data_dir=str(directory / "data"))
-        config = Config(storage=storage, alerts=AlertsConfig(file=str(directory / "alerts.toml")))
+        config = Config(storage=storage, alerts=AlertsConfig(file=str(directory / "alerts.toml")), **configured)
         self.state = self.on_loop(lambda: open_state(config))
         self.on_loop(lambda: fill(self.state))
         self.start()
@@ -91,7 +91,7 @@ class Served:
         self._runner = web.AppRunner(make_app(self.state, LOCAL_TOKEN), shutdown_timeout=0.2)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-        self.port = self._runner.addresses[0][1]
+        self.port = self.state.api_port = self._runner.addresses[0][1]
 
 
 async def _of(work: Awaitable[T]) -> T:

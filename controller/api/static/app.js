@@ -51,9 +51,10 @@ async function leave() {
 
 function Menu() {
   if (!state.me) return null;
-  const { name, roles, session_ends_at: ends } = state.me;
+  const { name, roles, scope, session_ends_at: ends } = state.me;
   return html`<div class="menu" id="who" popover="auto"><p><b class="strong">${name}</b></p>
     <p class="soft small">${roles.length > 1 ? "roles" : "role"} ${roles.join(", ")}</p>
+    ${scope && html`<p class="soft small">acts only on ${scope}</p>`}
     ${ends && html`<p class="soft small">session ends ${stamp(Date.parse(ends) / 1000).slice(0, 16)} UTC</p>`}<hr />
     <button onClick=${() => { document.getElementById("who").hidePopover(); change({ helping: true }); }}>Keys <kbd>?</kbd></button>
     <button onClick=${leave}>End this session</button></div>`;
@@ -120,10 +121,18 @@ async function enter(token, actor = "") {
   listen();
 }
 
+/** Why a provider's sign-in ended at the door: the code comes with the address, the words never do. */
+const REFUSED = {
+  sign_in_refused: "You are not signed in: the provider's answer did not hold, or it gives you no role here. The audit says which.",
+  provider_unreachable: "The provider does not answer. Try again later, or use a token.",
+  name_invalid: "The provider gives you a name that nobody may have here.",
+};
+
 /** The address may bring a token along. It leaves the address bar at once, so that it is not copied or kept by accident. */
 function brought() {
-  const found = new URLSearchParams(location.hash.slice(1)), token = found.get("token");
-  if (token) history.replaceState(null, "", location.pathname + location.search);
+  const found = new URLSearchParams(location.hash.slice(1)), token = found.get("token"), why = found.get("refused");
+  if (why) change({ refused: REFUSED[why] || REFUSED.sign_in_refused });
+  if (token || why) history.replaceState(null, "", location.pathname + location.search);
   return token && [token, found.get("actor") || ""];
 }
 

@@ -1,6 +1,6 @@
 // Buttons of a rollout. What each would do is the controller's own preview; a step is bound to what was seen.
 import { html, useEffect, useState, Act, Dialog, Icon, kind } from "./ui.js";
-import { address, api, go, refusal, said, state } from "./store.js";
+import { address, api, go, refusal, said, state, useScope } from "./store.js";
 
 const VERBS = {
   pause: { icon: "pause", word: "Pause", done: "Paused" },
@@ -13,9 +13,9 @@ const LEGAL = { running: ["pause", "promote", "abort", "rollback"], paused: ["re
 const THEN = { pause: "be paused", resume: "be resumed", promote: "be promoted", abort: "be aborted", rollback: "be rolled back" };
 const MAX_REASON = 500;
 
-/** Why a step is off, or nothing. */
-export function offReason(r, verb) {
-  const off = refusal("rollout");
+/** Why a step is off, or nothing. `outside` is what the reader's scope says of this rollout. */
+export function offReason(r, verb, outside = "") {
+  const off = refusal("rollout") || outside;
   if (off) return off;
   return LEGAL[r.status]?.includes(verb) ? "" : `It is ${r.status.replace("_", " ")}: it cannot ${THEN[verb]} now.`;
 }
@@ -51,15 +51,15 @@ function Confirm({ r, verb, close, changed }) {
 
 /** The steps that make sense for a rollout, each off with a reason where the reader may not take it. */
 export function Buttons({ r, changed }) {
-  const [verb, setVerb] = useState("");
+  const [verb, setVerb] = useState(""), outside = useScope("rollout", r.id);
   const order = r.status === "paused" ? ["resume", "abort", "rollback"] : r.open ? ["pause", "promote", "abort", "rollback"] : ["rollback"];
   return html`<div class="acts" role="group" aria-label="Steer this rollout">${order.map((v) => html`<${Act} key=${v} icon=${VERBS[v].icon}
-      harm=${VERBS[v].harm} off=${offReason(r, v)} onClick=${() => setVerb(v)}>${VERBS[v].word}<//>`)}
-    <${Retry} r=${r} />${verb && html`<${Confirm} r=${r} verb=${verb} close=${() => setVerb("")} changed=${changed} />`}</div>`;
+      harm=${VERBS[v].harm} off=${offReason(r, v, outside)} onClick=${() => setVerb(v)}>${VERBS[v].word}<//>`)}
+    <${Retry} r=${r} outside=${outside} />${verb && html`<${Confirm} r=${r} verb=${verb} close=${() => setVerb("")} changed=${changed} />`}</div>`;
 }
 
 /** Tries the release again on the devices alone that failed, once the rollout has ended. */
-export function Retry({ r }) {
+export function Retry({ r, outside }) {
   const [open, setOpen] = useState(false), [wrong, setWrong] = useState(""), failed = ["failed", "rejected", "silent", "regressed"].reduce((n, w) => n + (r.counts[w] || 0), 0);
   if (r.open || !failed) return "";
   const act = async () => {
@@ -69,7 +69,7 @@ export function Retry({ r }) {
       go(address("rollouts", started.id));
     } catch (error) { setWrong(error.message); }
   };
-  return html`<${Act} icon="forward" off=${refusal("rollout")} onClick=${() => setOpen(true)}>Retry failed<//>
+  return html`<${Act} icon="forward" off=${refusal("rollout") || outside} onClick=${() => setOpen(true)}>Retry failed<//>
     <${Dialog} open=${open} title=${`Try ${r.model} v${r.release} again where it failed?`} onClose=${() => setOpen(false)} foot=${html`<button class="btn" onClick=${() => setOpen(false)}>Leave it as it is</button>
       <button class="btn main" onClick=${act}><${Icon} name="forward" />Retry failed</button>`}><div class="in stack tight">${wrong && html`<p class="bad" role="alert">${wrong}</p>`}
       <ul class="will"><li>A new rollout begins, in one wave, for ${failed === 1 ? "the 1 device" : `the ${failed} devices`} that failed and for nobody else.</li>
@@ -79,9 +79,9 @@ export function Retry({ r }) {
 
 /** A plan that waits for a second person: the approval names its digest. */
 export function Approval({ r, changed }) {
-  const [looked, setLooked] = useState(false), [wrong, setWrong] = useState(""), me = state.me?.name || "", short = r.plan_digest.slice(0, 12);
+  const [looked, setLooked] = useState(false), [wrong, setWrong] = useState(""), me = state.me?.name || "", outside = useScope("rollout", r.id), short = r.plan_digest.slice(0, 12);
   const mine = r.proposers.includes(me.replace("local:", "")) ? "You stand behind it: somebody else approves it." : "";
-  const off = refusal("approve") || mine || (looked ? "" : "Say first that you have looked at the plan.");
+  const off = refusal("approve") || outside || mine || (looked ? "" : "Say first that you have looked at the plan.");
   const approve = async () => {
     try {
       await api(`/v1${address("rollouts", r.id)}/approve`, { method: "POST", body: { plan_digest: r.plan_digest } });

@@ -154,6 +154,12 @@ export function refusal(permission) {
   return `Your token has the ${roles}. This needs the role ${ROLES[permission].join(" or ")}: ask an administrator for another token.`;
 }
 
+/** Why the reader's scope keeps them from acting on a `rollout`, a `device` or a whole `model`, or nothing. */
+export function useScope(what, id) {
+  const { data } = useAsked(state.me?.scope ? `/v1/me/refusal?${what}=${encodeURIComponent(id)}` : "");
+  return !state.me?.scope ? "" : data ? data.words && `${data.words[0].toUpperCase()}${data.words.slice(1)}.` : "Asking what your token is for.";
+}
+
 /** A message that passes; nothing stands here alone. */
 export function said(kind, words) {
   change({ toast: { kind, words } });

@@ -1,5 +1,6 @@
 // What is shown when there is nothing to show, written for people: what has happened, and what to do next.
 import { html, useState, Icon, Mark, Command, stamp } from "../ui.js";
+import { useAsked } from "../store.js";
 
 const Bone = ({ h, w }) => html`<span class="wait" style=${{ height: h, width: w }} />`;
 const Box = ({ h }) => html`<div class="panel"><div class="in"><${Bone} h=${h} /></div></div>`;
@@ -50,7 +51,8 @@ export function Failed({ error, again }) {
 
 /** The door: a token is posted once and never kept by the page. */
 export function Entrance({ enter, refused }) {
-  const [wrong, setWrong] = useState(refused || "");
+  const [wrong, setWrong] = useState(refused || ""), { data: ways } = useAsked("/v1/session/ways");
+  const away = () => location.assign(`/v1/session/provider?to=${encodeURIComponent(location.pathname + location.search)}`);
   const submit = (event) => {
     event.preventDefault();
     const field = event.target.elements.token, token = field.value.trim();
@@ -59,12 +61,13 @@ export function Entrance({ enter, refused }) {
   };
   return html`<div class="whole door"><h1>Who are you?</h1>
     <p class="soft">In a terminal, <code>edgeward page</code> opens this page with a token. Or paste one here.</p>
+    ${ways?.provider && html`<div class="acts"><button class="btn main" onClick=${away}><${Icon} name="key" />Sign in with ${ways.provider}</button></div>`}
     <form onSubmit=${submit}><label class="strong" for="token">Token</label>
       <input id="token" name="token" type="password" autocomplete="off" spellcheck="false" required
         aria-invalid=${wrong ? "true" : undefined} aria-describedby="token-note" />
       <span id="token-note" class=${wrong ? "bad small" : "faint small"} role=${wrong ? "alert" : undefined}>
         ${wrong || "It is sent once. The browser keeps a session in its place, for 12 h at most."}</span>
-      <button class="btn main">Open</button></form></div>`;
+      <button class=${`btn ${ways?.provider ? "" : "main"}`}>Open</button></form></div>`;
 }
 
 export const Missing = ({ what, hint }) => html`<div class="whole"><h1>There is no ${what}</h1>

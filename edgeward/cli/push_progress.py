@@ -1,0 +1,49 @@
+"""The share of a push that was sent, for pushes that take longer than a glance.
+
+Decides when it is said: from 5 s on, on a screen with each piece, elsewhere a line every 10 s. The clock is handed in.
+Refuses to know how bytes are sent.
+"""
+
+from collections.abc import Callable
+
+from edgeward.cli.render import size
+
+QUIET_S = 5.0
+"""Shorter pushes need no word."""
+LINE_S = 10.0
+"""Between two lines of a log."""
+
+
+class PushProgress:
+    """Says the share of one push. `show` draws over what it has drawn, on a screen; `line` prints a line elsewhere."""
+
+    def __init__(
+        self, file: str, clock: Callable[[], float], *, show: Callable[[str], None] | None, line: Callable[[str], None]
+    ) -> None:
+        self._file = file
+        self._clock = clock
+        self._show = show
+        self._line = line
+        self._began = clock()
+        self._said_at = float("-inf")
+        self._is_whole = False
+
+    def sent(self, sent_bytes: int, total_bytes: int) -> None:
+        """Takes note of bytes that were sent."""
+        now = self._clock()
+        if self._is_whole or now - self._began < QUIET_S:
+            return
+        self._is_whole = sent_bytes >= total_bytes
+        words = f"sending {self._file}: {sent_bytes * 100 // max(total_bytes, 1)} % of {size(total_bytes)}"
+        if self._is_whole:
+            words = f"sent {size(total_bytes)}; {self.converting}"
+        if self._show is not None:
+            self._show(words)
+        elif self._is_whole or now - self._said_at >= LINE_S:
+            self._line(words)
+            self._said_at = now
+
+    @property
+    def converting(self) -> str:
+        """What the controller does once it has everything."""
+        return f"converting {self._file}: parity, golden set, limits"

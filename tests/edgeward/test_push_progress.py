@@ -1,0 +1,97 @@
+"""A long push says its share: how much of it was sent, on a screen and in a log."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from edgeward.cli.push_progress import LINE_S, QUIET_S, PushProgress
+from edgeward.sending import ToldBody
+from edgeward.settings import Settings
+from edgeward.transport import Transport
+
+MB = 1_000_000
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_nothing_is_said_of_a_push_that_takes_less_than_a_glance() -> None:
+    clock, said = Clock(), []
+    progress = PushProgress("m.onnx", clock, show=said.append, line=said.append)
+    clock.now = QUIET_S - 0.1
+    progress.sent(5 * MB, 10 * MB)
+    assert said == []
+
+
+def test_on_a_screen_the_share_is_drawn_with_each_piece_and_then_what_comes_after() -> None:
+    clock, drawn, lines = Clock(), [], []
+    progress = PushProgress("m.onnx", clock, show=drawn.append, line=lines.append)
+    clock.now = QUIET_S
+    for sent in (4_200_000, 9_999_999, 10 * MB, 10 * MB):
+        progress.sent(sent, 10 * MB)
+    converting = "converting m.onnx: parity, golden set, limits"
+    assert drawn == [
+        "sending m.onnx: 42 % of 10.0 MB", "sending m.onnx: 99 % of 10.0 MB", f"sent 10.0 MB; {converting}",
+    ]  # fmt: skip
+    assert lines == []
+
+
+def test_in_a_log_it_is_a_line_every_ten_seconds_and_one_at_the_end() -> None:
+    clock, lines = Clock(), []
+    progress = PushProgress("m.onnx", clock, show=None, line=lines.append)
+    for number in range(31):
+        clock.now = float(number)
+        progress.sent((number + 1) * MB, 31 * MB)
+    assert [line.split(":")[1].split(" %")[0].strip() for line in lines[:-1]] == ["19", "51", "83"]
+    assert lines[-1].startswith("sent 31.0 MB; converting")
+    assert LINE_S == 10.0
+
+
+def test_a_body_that_is_read_to_its_end_has_told_all_of_it() -> None:
+    told: list[tuple[int, int]] = []
+    body = ToldBody(b"x" * 10, lambda sent, total: told.append((sent, total)))
+    while body.read(4):
+        pass
+    assert told[:3] == [(4, 10), (8, 10), (10, 10)]
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[bytes]]]:
+    got: list[bytes] = []
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    made = http.server.HTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{made.server_port}", got
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def test_a_push_sends_every_byte_and_tells_each_piece(server: tuple[str, list[bytes]]) -> None:
+    url, got = server
+    told: list[tuple[int, int]] = []
+    parts = {"model": b"m" * 300_000}
+    Transport(Settings(url, "t")).push("/v1/x", {}, parts, lambda sent, total: told.append((sent, total)))
+    (body,) = got
+    assert b"m" * 300_000 in body
+    assert told[-1] == (len(body), len(body))
+    assert len({sent for sent, _ in told}) > 5
+    assert [sent for sent, _ in told] == sorted(sent for sent, _ in told)
