@@ -64,15 +64,19 @@ const seen = () => new Promise((resolve) => {
   look();
 });
 
-/** Listens until the session ends. Call it once after each login. */
+let listening = false;
+/** Listens until the session ends. Call it after each login; there is one stream at a time. */
 export async function listen() {
+  if (listening) return;
+  listening = true;
   while (state.link !== "out") {
     await seen();
     await once().catch(() => state.link === "live" && change({ link: "stale", since: Date.now() / 1000 }));
-    if (state.link === "out") return;
+    if (state.link === "out") break;
     await new Promise((resolve) => { now = resolve; setTimeout(resolve, wait_s * 1000); });
     wait_s = Math.min(MOST_WAIT_S, wait_s * 2);
   }
+  listening = false;
 }
 
 /** Connects at once in place of after the wait. */
