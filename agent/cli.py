@@ -91,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(config: Config, call: argparse.Namespace) -> int:
     from agent.daemon import Daemon  # the runtime takes 150 ms to import; `status` does without
 
+    if config.enrolment.claim_file:
+        from agent.trust.enrol import enrol_at_first_start
+
+        if enrol_at_first_start(call.config.parent / config.enrolment.claim_file, PosixDisk):
+            print(f"enrolled as {config.device.name}: the claim is used up", file=sys.stderr)
     Daemon(config, call.config, lambda checks: _doctor_lines(config, call.config, checks)).run()
     return 0
 
