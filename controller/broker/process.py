@@ -229,7 +229,7 @@ def start_broker(
     port = config.port or free_port()
     if config.url == "embedded":
         mosquitto = None
-    if _wants_certificates(config, directory, mosquitto, auto=access is not None):
+    if wants_certificates(config, directory, mosquitto, auto=access is not None):
         if mosquitto is None or access is None:
             raise BadInput(Code.CONFIG_INVALID, NO_ACCESS_CONTROL)
         return _start_secure(mosquitto, config, port, directory, enrolment=access[0], now=access[1])
@@ -247,7 +247,7 @@ def start_broker(
     return broker
 
 
-def _wants_certificates(config: BrokerConfig, directory: Path, mosquitto: str | None, *, auto: bool) -> bool:
+def wants_certificates(config: BrokerConfig, directory: Path, mosquitto: str | None, *, auto: bool) -> bool:
     """Whether clients show certificates. `auto` follows what the devices of an earlier start have."""
     if config.tls != "auto":
         return config.tls
