@@ -82,8 +82,10 @@ async def revoke(state: State, device: str, *, actor: str) -> int:
     BadInput `name_invalid`, `unknown_device`.
     """
     check_device_name(device)
-    if not _is_known(state, device):
-        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device!r} has reported, and none has a certificate under it")
+    if not _is_known(state, device) and not state.credentials.claimed(device):
+        raise BadInput(
+            Code.UNKNOWN_DEVICE, f"no device {device!r} has reported, and it has neither certificate nor claim"
+        )
     now = today()
     count = state.credentials.revoke(device, now.timestamp())
     state.senders.forget(device)

@@ -102,7 +102,12 @@ def test_a_revocation_of_a_name_that_nobody_has_is_refused_and_is_in_no_audit(st
     with pytest.raises(BadInput, match="unknown_device: no device 'gone'"):
         asyncio.run(devices.revoke(state, GONE, actor="ada"))
     assert asyncio.run(devices.revoke(state, "a", actor="ada")) == 0, "it has reported, and has no certificate"
-    assert [entry["subject"] for entry in state.journal.audit_entries() if entry["action"] == "device revoke"] == ["a"]
+    devices.claim(state, "b", actor="ada")
+    assert asyncio.run(devices.revoke(state, "b", actor="ada")) == 0, "it ends a claim that nobody has used"
+    assert [entry["subject"] for entry in state.journal.audit_entries() if entry["action"] == "device revoke"] == [
+        "b",
+        "a",
+    ]
 
 
 def test_quarantines_of_the_others_end_where_one_device_is_not_there(state: State) -> None:
