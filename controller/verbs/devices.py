@@ -133,9 +133,10 @@ def unquarantine(state: State, *devices: str, actor: str) -> int:
 
 
 def _is_known(state: State, device: str) -> bool:
-    """Whether a device has reported, was retired, or has ever had a certificate."""
+    """Whether a device has reported, was retired, is kept from a version, or has ever had a certificate."""
     durable = state.world.durable
-    return device in durable.twins or device in durable.retired or state.credentials.enrolled(device)
+    kept = (durable.twins, durable.retired, durable.quarantine)
+    return any(device in each for each in kept) or state.credentials.enrolled(device)
 
 
 def explain(state: State, device: str) -> list[str]:

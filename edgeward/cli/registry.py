@@ -12,7 +12,7 @@ import click
 from contract.errors import BadInput, Code
 from edgeward.answers.models import FoundVersion, Gate, VersionDetail
 from edgeward.cli.named import split_name, split_version
-from edgeward.cli.render import console, json_option, print_json, size, table, tell, when
+from edgeward.cli.render import console, json_option, print_json, size, table, when
 from edgeward.cli.toml_place import told_by_line
 from edgeward.cli.version_view import chosen_words
 from edgeward.client import Client
@@ -116,7 +116,7 @@ def policy(name: str, file: Path | None) -> None:
     with told_by_line(file):
         print_json(client.set_gate_policy(name, wanted).plain)
     if name not in {each.name for each in client.models()}:
-        tell(f"{name} has no version yet: these limits count from its first push on")
+        click.echo(f"{name} has no version yet: these limits count from its first push on", err=True)
 
 
 @click.command()
