@@ -21,6 +21,8 @@ from contract.log_lines import add_log_options, add_version, json_line
 from contract.wire import encode
 from contract.world_faults import world_error
 
+_log = logging.getLogger("edgeward.agent")
+
 _NOTED = f"a change of state is noted at once, counts every {KEEP_S:.0f} s"
 
 
@@ -92,6 +94,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(config: Config, call: argparse.Namespace) -> int:
     from agent.daemon import Daemon  # the runtime takes 150 ms to import; `status` does without
 
+    if config.enrolment.claim_file:
+        from agent.trust.enrol import enrol_at_first_start
+
+        if enrol_at_first_start(call.config.parent / config.enrolment.claim_file, PosixDisk):
+            _log.info("enrolled as %s: the claim is used up", config.device.name)
     Daemon(config, call.config, lambda checks: _doctor_lines(config, call.config, checks)).run()
     return 0
 

@@ -50,9 +50,11 @@ class Trust(Message, frozen=True):
 
 
 class EnrolmentConfig(Message, frozen=True):
-    """The controller that issued the certificate."""
+    """The controller that issues the certificate."""
 
     url: str = ""
+    claim_file: str = ""
+    """A claim, relative to the configuration: the first start trades it for the certificate and removes it."""
 
 
 class IntervalsConfig(Message, frozen=True):

@@ -168,6 +168,8 @@ def _certificates(config: Config) -> tuple[bool, str]:
 
         tls_context(broker)
         return True, f"{broker.ca_file or 'the system'} vouches for the broker, this device has no certificate"
+    if config.enrolment.claim_file and not Path(broker.cert_file).exists():
+        return False, "not enrolled yet: the first start does it, within an hour of `edgeward device config`"
     from agent.adapters.mqtt.paho_link import tls_context
     from agent.adapters.renewer import expiries_of, open_pairs
 

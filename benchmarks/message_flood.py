@@ -45,9 +45,11 @@ _HARDWARE = Hardware(machine="x86_64", cpus=4, memory_mb=4096, python="3.11", on
 def running(*options: str) -> Iterator[tuple[psutil.Process, Path, int]]:
     """A controller in a process of its own: (process, data directory, port of its API)."""
     with tempfile.TemporaryDirectory() as scratch:
-        home = Path(scratch) / "data"
+        home, config = Path(scratch) / "data", Path(scratch) / "controller.toml"
+        config.write_text("[broker]\ntls = false\n")  # who floods here speaks MQTT by hand, with the password
         start = "from controller.cli import main; main()"
-        command = [sys.executable, "-c", start, "run", "--data-dir", str(home), "--port", "0", "--broker-port", "0"]
+        command = [sys.executable, "-c", start, "run", "-c", str(config), "--data-dir", str(home)]
+        command += ["--port", "0", "--broker-port", "0"]
         with subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL) as controller:
             try:
                 yield psutil.Process(controller.pid), home, int(_told(home)["url"].rpartition(":")[2])

@@ -14,6 +14,12 @@ from contract.wire import Message
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+MAX_TOPICS = 16
+"""Of the rows of sensors. Each is a line that the broker looks at for each message."""
+OwnTopic = Annotated[
+    str, msgspec.Meta(pattern=r"^(?!edgeward(-blobs)?(/|\Z))[\w.-]+(/(\+|[\w.-]+))*(/#)?\Z", max_length=200)
+]
+"""A filter whose first level is written out and is not one of Edgeward's own."""
 
 
 class StorageConfig(Message, frozen=True):
@@ -49,10 +55,16 @@ class BrokerConfig(Message, frozen=True):
     """The address at which a started broker listens."""
     port: Port = 1883
     """0 picks a free port."""
-    tls: bool = False
-    """A started Mosquitto requires a certificate of this controller's authority from every client."""
+    tls: bool | Literal["auto"] = "auto"
+    """A started Mosquitto requires a certificate of this controller's authority from every client.
+
+    auto: it does, unless clients have had a password from an earlier start.
+    """
     names: tuple[str, ...] = ()
     """Names and addresses by which devices reach a started broker; devices are given the first one."""
+    topics: Annotated[tuple[OwnTopic, ...], msgspec.Meta(max_length=MAX_TOPICS)] = ()
+    """Filters of topics besides Edgeward's own, which every client under mutual TLS may read and write: rows for
+    sensors, predictions of sinks."""
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""

@@ -64,8 +64,8 @@ class Seen:
     """(time, device, whether a second one was told)."""
 
 
-def arrange_card_fault(world: "FleetWorld", fault: CardFault) -> None:
-    """Puts a fault into the world's clock."""
+def arrange_card_fault(world: "FleetWorld", fault: CardFault) -> list[str]:
+    """Puts a fault into the world's clock. Returns the devices that it meets."""
     names = list(world.devices)[: fault.devices]
     match fault:
         case RestoredCard():
@@ -77,6 +77,7 @@ def arrange_card_fault(world: "FleetWorld", fault: CardFault) -> None:
         case ClonedIdentity():
             for name in names:
                 _copy(world, name, fault)
+    return names
 
 
 def _restore(world: "FleetWorld", device: Device, fault: RestoredCard) -> None:

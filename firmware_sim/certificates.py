@@ -156,8 +156,16 @@ class CertificateWorld:
             self.clock.at(off_at, self._switch, life, False)
             self.clock.at(on_at, self._switch, life, True)
         if life.name == OUTSIDE:
-            self.clock.at(life.off[0][1] + 5 * DAY_S, self._claim_anew, life)
+            self.clock.at(self._answered_from(life.off[0][1]) + 5 * DAY_S, self._claim_anew, life)
         self._look_later(life, 0.0)
+
+    def _was_away(self, at_s: float) -> bool:
+        """Whether the controller came back within a day before: nobody could renew while it was away."""
+        return any(ends <= at_s < ends + DAY_S for _, ends in self.controller_off)
+
+    def _answered_from(self, at_s: float) -> float:
+        """When a device that comes back finds a controller: nobody is refused, nor given a claim, before."""
+        return next((ends for begins, ends in self.controller_off if begins <= at_s < ends), at_s)
 
     def _switch(self, life: Life, on: bool) -> None:
         life.booted += 1
@@ -282,7 +290,8 @@ class CertificateWorld:
         hold(not controller, "roles_stay_young", "controller", now, f"{controller[:3]} had less than 30 days")
         for life in self.lives.values():
             off = any(end - begin > DEVICE_DAYS / 9 * DAY_S for begin, end in life.off)
-            hold(off or not by[life.name], "nobody_warns_in_vain", life.name, now, f"warned at {by[life.name]} days")
+            vain = [mark for at, subject, *_, mark in self.warned if subject == life.name and not self._was_away(at)]
+            hold(off or not vain, "nobody_warns_in_vain", life.name, now, f"warned at {vain} days")
             if not self._is_off(life):
                 hold(not self._why_refused(life.pairs.current()), "inside_is_let_in", life.name, now, "at the end")
         left = list(self.authorities.trusted)

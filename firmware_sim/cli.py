@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from contract.errors import BadInput, Code, EdgewardError
+from contract.log_lines import add_version
 from firmware_sim import cuts
 from firmware_sim.certificates import DAYS, run_certificates, sweep_certificates
 from firmware_sim.runs import RunResult, resized, run_once, shrink, sweep, trace_lines
@@ -43,6 +44,7 @@ def run(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     words = "The real agent and the real reconcile in a simulated world."
     parser = argparse.ArgumentParser(prog="edgeward-sim", description=words)
+    add_version(parser)
     commands = parser.add_subparsers(required=True, metavar="run | sweep | replay | shrink | certificates | cuts")
     for name, command, words in (
         ("run", _run, "one scenario with one seed"),

@@ -12,10 +12,11 @@ from multiprocessing import get_context
 import msgspec
 
 from contract.errors import BadInput, Code
+from firmware_sim.checkers.delay import never_delays
 from firmware_sim.checkers.fleet import check_world
 from firmware_sim.checkers.law import Violation
 from firmware_sim.device import Moment
-from firmware_sim.scenario import Scenario
+from firmware_sim.scenario import DeviceFault, Scenario
 from firmware_sim.sensors import Signal
 from firmware_sim.world import FleetWorld
 
@@ -65,6 +66,8 @@ def _run_and_check(world: FleetWorld) -> tuple[RunResult, FleetWorld]:
     try:
         world.run()
         check_world(world)
+        if world.hit:
+            never_delays(world, _without_faults_of_devices(world))
     except Violation as broken:
         law, violation, where, at = broken.law, str(broken), broken.where, broken.at
     except (AssertionError, ArithmeticError, LookupError, TypeError, ValueError, OSError) as error:
@@ -74,6 +77,14 @@ def _run_and_check(world: FleetWorld) -> tuple[RunResult, FleetWorld]:
     trace = _last_lines(world, where, at) if law else ()
     result = RunResult(world.scenario.name, world.seed, *counted, world.trace_hash(), law, violation, where, at, trace)
     return result, world
+
+
+def _without_faults_of_devices(world: FleetWorld) -> FleetWorld:
+    """The same world, in which no device has a fault of its own, at its end."""
+    faults = tuple(each for each in world.scenario.fault if not isinstance(each, DeviceFault))
+    well = FleetWorld(msgspec.structs.replace(world.scenario, fault=faults), world.seed)
+    well.run()
+    return well
 
 
 def _last_lines(world: FleetWorld, where: str, at: float) -> tuple[str, ...]:

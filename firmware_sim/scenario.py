@@ -160,6 +160,8 @@ WorldFault = (
     | Brownout
 )
 Fault = WorldFault | CardFault
+DeviceFault = UnknownRelease | CardFault
+"""Faults of some devices, which may cost no other anything."""
 
 
 class Scenario(Message, frozen=True):

@@ -61,6 +61,8 @@ class FleetWorld:
         self.devices: dict[str, Device] = {}
         self._copies: dict[str, Callable[[Random], Device]] = {}
         self.seen = Seen()
+        self.hit: set[str] = set()
+        """Devices that have a fault of their own."""
         self._faulty = True
         self._shared_hours = Hours(late_stream(seed, "hours"))
         for number in range(scenario.devices):
@@ -69,7 +71,7 @@ class FleetWorld:
             self._roll_out_at(release.at_s, number)
         for fault in scenario.fault:
             if isinstance(fault, CardFault):
-                arrange_card_fault(self, fault)
+                self.hit.update(arrange_card_fault(self, fault))
             else:
                 self._arrange(fault)
         self.clock.at(scenario.heal_at_s, self._heal)
@@ -287,6 +289,7 @@ class FleetWorld:
     def _put_words_in_mouths(self, at_s: float, digest: str, fraction: float) -> None:
         rng = stream(self.seed, f"unknown_release/{at_s}")
         moved = {name for name in self.devices if rng.random() < fraction}
+        self.hit |= moved
 
         def hears(device: str, message: FromDevice) -> FromDevice:
             forged = self._faulty and self.clock.now >= at_s and device in moved

@@ -26,6 +26,7 @@ OpenDisk = Callable[[Path], Disk]
 
 HTTP_S = 20.0
 MAX_CLAIM_BYTES = 64 * 1024
+CERTIFICATE = "device.pem"
 _CONFIG = """\
 # Written by edgeward-agent enrol.
 [device]
@@ -56,9 +57,6 @@ def enrol(claim_file: Path, directory: Path, open_disk: OpenDisk) -> Path:
     disk, home = open_disk(directory), directory.resolve()
     if "agent.toml" in disk.names():
         raise BadInput(Code.CONFIG_INVALID, f"{directory / 'agent.toml'} exists: this directory holds a device already")
-    key = ec.generate_private_key(ec.SECP256R1())
-    replace(disk, "device.key", private_key_pem(key))
-    answer = certificate_for(claim, key)
     text = _CONFIG.format(
         device=claim.device,
         state_dir=home / "state",
@@ -67,10 +65,32 @@ def enrol(claim_file: Path, directory: Path, open_disk: OpenDisk) -> Path:
         directory=home,
         url=claim.url,
     )
-    files = {"root.json": claim.root, "ca.pem": claim.ca, "device.pem": answer.certificate, "agent.toml": text}
-    for name, content in files.items():
-        replace(disk, name, content.encode())
+    _trade(claim, disk)
+    replace(disk, "agent.toml", text.encode())
     return directory / "agent.toml"
+
+
+def enrol_at_first_start(claim_file: Path, open_disk: OpenDisk) -> bool:
+    """Trades the claim beside a configuration for the certificate there, and removes it; False if that was done before.
+
+    BadInput and WorldError as of `enrol`: the device has no certificate, and the next start tries again.
+    """
+    disk = open_disk(claim_file.parent)
+    trades = CERTIFICATE not in disk.names()
+    if trades:
+        _trade(read_claim(claim_file), disk)
+    if claim_file.name in disk.names():
+        disk.delete(claim_file.name)
+    return trades
+
+
+def _trade(claim: Claim, disk: Disk) -> None:
+    """Makes a key, and writes it and all that comes for the claim; the certificate, by which others know, is last."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    replace(disk, "device.key", private_key_pem(key))
+    answer = certificate_for(claim, key)
+    for name, content in (("root.json", claim.root), ("ca.pem", claim.ca), (CERTIFICATE, answer.certificate)):
+        replace(disk, name, content.encode())
 
 
 def ask_renewal(url: str, asked: RenewRequest) -> Certificate:

@@ -69,7 +69,7 @@ class FailedRequest(HeardRequest, frozen=True):
 
 async def list_retraining(request: web.Request) -> list[Retraining]:
     """Attempts, newest first; `model` only those for one."""
-    return request.app[STATE].retrainings.attempts(request.query.get("model", ""))[::-1]
+    return request.app[STATE].retrainings.attempts(_model_of(request))[::-1]
 
 
 async def list_decisions(request: web.Request) -> list[Decision]:
@@ -77,7 +77,14 @@ async def list_decisions(request: web.Request) -> list[Decision]:
     limit = request.query.get("limit", "100")
     if not limit.isdigit() or not 0 < int(limit) <= MAX_DECISIONS:
         raise BadInput(Code.REQUEST_INVALID, f"limit={limit[:20]!r}: expected 1 to {MAX_DECISIONS}")
-    return request.app[STATE].retrainings.decisions(request.query.get("model", ""), int(limit))
+    return request.app[STATE].retrainings.decisions(_model_of(request), int(limit))
+
+
+def _model_of(request: web.Request) -> str:
+    """The model that is asked for; empty: all. BadInput `unknown_model` for one without any version."""
+    if model := request.query.get("model", ""):
+        request.app[STATE].registry.versions(model)
+    return model
 
 
 async def show_retraining(request: web.Request) -> Retraining:

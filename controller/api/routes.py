@@ -101,8 +101,12 @@ async def health(request: web.Request) -> web.Response:
 async def enrolment(request: web.Request) -> views.Enrolment:
     """What `edgeward device config` writes. The broker's address may hold a password: not for viewers."""
     state = request.app[STATE]
-    url = state.broker.url if state.broker else ""
-    return views.Enrolment(broker_url=url, root=state.trust_metadata.root())
+    broker = state.broker
+    return views.Enrolment(
+        broker_url=broker.url if broker is not None else "",
+        root=state.trust_metadata.root(),
+        needs_claim=broker is not None and broker.files is not None,
+    )
 
 
 async def list_models(request: web.Request) -> list[views.ModelView]:

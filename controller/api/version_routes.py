@@ -16,7 +16,7 @@ from controller.registry.search import DEFAULT_PAGE, read_query
 from controller.state import State
 from controller.verbs import versions, writing
 from controller.verbs.fits import fit
-from controller.verbs.gates import policy_of, set_gates
+from controller.verbs.gates import set_gates, shown_policy
 from controller.verbs.statements import lineage_statement
 
 
@@ -134,7 +134,7 @@ async def waive_gate(request: web.Request) -> views.VersionDetail:
 
 async def show_gates(request: web.Request) -> GatePolicy:
     """Limits that versions of a model must keep to; without limits where nobody has set some."""
-    return policy_of(request.app[STATE], request.match_info["model"])
+    return shown_policy(request.app[STATE], request.match_info["model"])
 
 
 async def put_gates(request: web.Request) -> GatePolicy:

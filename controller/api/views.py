@@ -48,6 +48,8 @@ class Enrolment(Message, frozen=True):
     broker_url: str
     root: str
     """The fleet's newest root, as it was signed: where the device's trust starts."""
+    needs_claim: bool
+    """Whether the broker asks for a certificate of this controller's authority, which a claim gives."""
 
 
 class CapturedView(Message, frozen=True):

@@ -75,6 +75,11 @@ next_connection_delay_ms = 0
 """
 
 
+def has_password(directory: Path) -> bool:
+    """Whether the broker in `directory` has had a password from an earlier start."""
+    return (directory / "password").exists()
+
+
 def password_of(directory: Path) -> str:
     """Returns the password of the broker in `directory`.
 

@@ -44,6 +44,8 @@ class BrokerFiles:
     directory: Path
     host: str
     """The host name by which this machine reaches the broker."""
+    topics: tuple[str, ...] = ()
+    """Filters of topics that every client may read and write, besides Edgeward's own."""
 
     def prepare(self, config: BrokerConfig, port: int, enrolment: Enrolment, now: datetime, run_as: str) -> Path:
         """Writes every file; returns the path of the configuration. Certificates in their first two thirds stay."""
@@ -106,7 +108,8 @@ class BrokerFiles:
 
     def write_access(self, enrolment: Enrolment, now: datetime) -> None:
         """Writes the ACL again, and a new revocation list that was parsed first."""
-        self._write("acl", (TEMPLATES / "acl").read_bytes())
+        own = "".join(f"pattern readwrite {each}\n" for each in self.topics)
+        self._write("acl", (TEMPLATES / "acl").read_bytes() + own.encode())
         self._write("crl.pem", enrolment.revocations(now))
 
     def service_serials(self) -> tuple[int, ...]:

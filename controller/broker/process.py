@@ -21,7 +21,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from contract.errors import BadInput, Code, EdgewardError, WorldError
-from controller.broker.configurations import USER, embedded_command, free_port, mosquitto_command, password_of
+from controller.broker.configurations import (
+    USER,
+    embedded_command,
+    free_port,
+    has_password,
+    mosquitto_command,
+    password_of,
+)
 from controller.broker.mutual_tls import BrokerFiles
 from controller.config import BrokerConfig
 from controller.trust.enrolment import Enrolment
@@ -59,6 +66,14 @@ A program of its own, because Python warns of code between fork and exec in a pr
 NO_BROKER = (
     "no broker to start: install Mosquitto (apt-get install mosquitto), or for a first try pip install "
     "'edgeward[embedded]', or set broker.url to a broker that runs"
+)
+NO_ACCESS_CONTROL = (
+    "devices have certificates, or broker.tls = true asks for them: that needs Mosquitto (apt-get install mosquitto), "
+    "since the embedded broker has no access control. broker.tls = false gives all devices one password"
+)
+NOT_ENROLLED = (
+    "devices of an earlier start share one password, so the broker asks for that and for no certificate; "
+    "enrol them, then set broker.tls = true"
 )
 EMBEDDED_LIMITS = (
     "embedded broker: for one machine and small fleets; one password for everybody, so any device can read and write "
@@ -212,14 +227,16 @@ def start_broker(
         )
     directory.mkdir(parents=True, exist_ok=True)
     port = config.port or free_port()
-    if config.tls:
-        if mosquitto is None or config.url == "embedded" or access is None:
-            raise BadInput(Code.CONFIG_INVALID, "broker.tls needs Mosquitto: the embedded broker has no access control")
+    if config.url == "embedded":
+        mosquitto = None
+    if wants_certificates(config, directory, mosquitto, auto=access is not None):
+        if mosquitto is None or access is None:
+            raise BadInput(Code.CONFIG_INVALID, NO_ACCESS_CONTROL)
         return _start_secure(mosquitto, config, port, directory, enrolment=access[0], now=access[1])
-    if find_spec("iotcore") is None and (mosquitto is None or config.url == "embedded"):
+    if find_spec("iotcore") is None and mosquitto is None:
         raise BadInput(Code.CONFIG_INVALID, NO_BROKER)
     password = password_of(directory)
-    if mosquitto is not None and config.url != "embedded":
+    if mosquitto is not None:
         broker = _tended(
             "mosquitto", mosquitto_command(mosquitto, config, port, directory, password), config.host, port, directory
         )
@@ -230,10 +247,23 @@ def start_broker(
     return broker
 
 
+def wants_certificates(config: BrokerConfig, directory: Path, mosquitto: str | None, *, auto: bool) -> bool:
+    """Whether clients show certificates. `auto` follows what the devices of an earlier start have."""
+    if config.tls != "auto":
+        return config.tls
+    if not auto or (directory / "tls").exists():
+        return auto
+    if not has_password(directory):
+        return mosquitto is not None
+    if mosquitto is not None:
+        _log.warning(NOT_ENROLLED)
+    return False
+
+
 def _start_secure(
     mosquitto: str, config: BrokerConfig, port: int, directory: Path, *, enrolment: Enrolment, now: datetime
 ) -> RunningBroker:
-    files = BrokerFiles(directory / "tls", "localhost" if config.host in LOOPBACK else config.host)
+    files = BrokerFiles(directory / "tls", "localhost" if config.host in LOOPBACK else config.host, config.topics)
     conf = files.prepare(config, port, enrolment, now, getpass.getuser())
     command = [mosquitto, "-c", str(conf)]
     broker = _tended("mosquitto", command, config.host, port, directory)

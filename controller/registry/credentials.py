@@ -193,6 +193,11 @@ class Credentials:
         found = self._db.execute("SELECT 1 FROM certificates WHERE device = ? LIMIT 1", (device,)).fetchone()
         return found is not None
 
+    def claimed(self, device: str) -> bool:
+        """Whether a claim was ever made for the device."""
+        found = self._db.execute("SELECT 1 FROM claims WHERE device = ? LIMIT 1", (device,)).fetchone()
+        return found is not None
+
     def revoked(self, now: float, authority: str = "ca") -> list[int]:
         """Serial numbers for the revocation list of an authority; expired ones need no place there."""
         rows = self._db.execute(

@@ -79,9 +79,13 @@ def renew(state: State, asked: RenewRequest) -> Certificate:
 async def revoke(state: State, device: str, *, actor: str) -> int:
     """Revokes a device's certificates and ends its session; returns the number of certificates.
 
-    BadInput `name_invalid`.
+    BadInput `name_invalid`, `unknown_device`.
     """
     check_device_name(device)
+    if not _is_known(state, device) and not state.credentials.claimed(device):
+        raise BadInput(
+            Code.UNKNOWN_DEVICE, f"no device {device!r} has reported, and it has neither certificate nor claim"
+        )
     now = today()
     count = state.credentials.revoke(device, now.timestamp())
     state.senders.forget(device)
@@ -110,14 +114,29 @@ async def keep_revocations_young(state: State) -> None:
 
 
 def unquarantine(state: State, *devices: str, actor: str) -> int:
-    """Lifts every quarantine of devices; returns the number of versions that were quarantined, on all together."""
-    state.records.lift_quarantine(*devices)
+    """Lifts every quarantine of devices; returns the number of versions that were quarantined, on all together.
+
+    BadInput `unknown_device` names those that are not there, once the quarantines of all others are lifted.
+    """
+    unknown = [device for device in devices if not _is_known(state, device)]
+    known = [device for device in devices if device not in unknown]
+    state.records.lift_quarantine(*known)
     total = 0
-    for device in devices:
+    for device in known:
         lifted = state.world.durable.quarantine.pop(device, {})
         state.journal.audit(stamp(), actor, "device unquarantine", device, f"{len(lifted)} quarantined versions")
         total += len(lifted)
+    if unknown:
+        others = f"; {total} versions may be offered to the other {len(known)} again" if known else ""
+        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {', '.join(unknown[:3])[:200]!r} has reported{others}")
     return total
+
+
+def _is_known(state: State, device: str) -> bool:
+    """Whether a device has reported, was retired, is kept from a version, or has ever had a certificate."""
+    durable = state.world.durable
+    kept = (durable.twins, durable.retired, durable.quarantine)
+    return any(device in each for each in kept) or state.credentials.enrolled(device)
 
 
 def explain(state: State, device: str) -> list[str]:

@@ -64,6 +64,13 @@ def policy_of(state: State, model: str) -> GatePolicy:
     return GatePolicy() if doc is None else convert_kept(doc, GatePolicy)
 
 
+def shown_policy(state: State, model: str) -> GatePolicy:
+    """As `policy_of`; BadInput `unknown_model` for a model that has neither a version nor limits of its own."""
+    if state.store.get(_TABLE, model) is None:
+        state.registry.versions(model)
+    return policy_of(state, model)
+
+
 def set_gates(state: State, model: str, policy: GatePolicy, *, actor: str) -> GatePolicy:
     """Sets the limits for versions that are pushed from now on. BadInput `name_invalid`."""
     state.registry.next_release(model)

@@ -304,6 +304,8 @@ class Enrolment(Answer, frozen=True):
 
     broker_url: str
     root: str
+    needs_claim: bool = False
+    """Whether the broker asks for a certificate, which a claim gives."""
 
 
 class Retired(Answer, frozen=True):

@@ -29,10 +29,19 @@ state_dir = "{state_dir}"
 
 [broker]
 url = "{broker_url}"
-
+{certificate}
 [trust]
 root_file = "root.json"
 
+"""
+_CERTIFICATE = """\
+ca_file = "{home}/ca.pem"
+cert_file = "{home}/device.pem"
+key_file = "{home}/device.key"
+
+[enrolment]
+url = "{url}"
+claim_file = "claim.json"
 """
 _SERVING = """\
 [serving]
@@ -126,23 +135,33 @@ def why(name: str, *, as_json: bool) -> None:
 @click.option("--serve", default="", metavar="HOST:PORT", help="Answer local programs by the Open Inference Protocol.")
 @json_option
 def config(name: str, out: Path, replay: str | None, label: str, serve: str, *, as_json: bool) -> None:
-    """Write agent.toml and root.json for a new device called NAME."""
+    """Write agent.toml and root.json for a new device called NAME.
+
+    Where the broker asks for certificates, a claim goes with them: the agent's first start within an hour uses it up.
+    """
     check_device_name(name)
-    sensor, serving = _sensor(replay, label), _serving(serve)
-    enrolment = Client().enrolment()
-    state_dir = (out / "state").resolve()
-    text = _CONFIG.format(name=name, state_dir=state_dir, broker_url=enrolment.broker_url) + serving + sensor
-    _check_toml(text)
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / "agent.toml"
+    sensor, serving, file = _sensor(replay, label), _serving(serve), out / "agent.toml"
     if file.exists():
         raise BadInput(Code.CONFIG_INVALID, f"{file} exists: choose another --out, or remove it")
-    write_whole(out / "root.json", enrolment.root)
-    write_whole(file, text, mode=PRIVATE)  # the address may hold a password
+    client, home = Client(), out.resolve()
+    _check_toml(_CONFIG.format(name=name, state_dir=home, broker_url="", certificate="") + serving + sensor)
+    enrolment = client.enrolment()
+    claim = client.claim(name) if enrolment.needs_claim else None
+    certificate = _CERTIFICATE.format(home=home, url=claim.url) if claim is not None else ""
+    text = _CONFIG.format(name=name, state_dir=home / "state", broker_url=enrolment.broker_url, certificate=certificate)
+    written = {"config": file, "root": out / "root.json"}
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(written["root"], enrolment.root)
+    if claim is not None:
+        written["claim"] = out / "claim.json"
+        write_whole(written["claim"], json.dumps(claim.plain), mode=PRIVATE)
+    write_whole(file, text + serving + sensor, mode=PRIVATE)  # the address may hold a password
     if as_json:
-        print_json({"config": str(file), "root": str(out / "root.json")})
-    else:
-        tell(f"wrote {file} and {out / 'root.json'}; next: {shlex.join(('edgeward-agent', 'run', '-c', str(file)))}")
+        print_json({what: str(path) for what, path in written.items()})
+        return
+    files = ", ".join(str(path) for path in written.values())
+    used = " within an hour" if claim is not None else ""
+    tell(f"wrote {files}; next{used}: {shlex.join(('edgeward-agent', 'run', '-c', str(file)))}")
 
 
 def _told(found: Device) -> Iterator[str]:

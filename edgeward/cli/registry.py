@@ -117,6 +117,8 @@ def policy(name: str, file: Path | None) -> None:
         raise BadInput(Code.CONFIG_INVALID, f"{file}: {error}") from None
     with told_by_line(file):
         print_json(client.set_gate_policy(name, wanted).plain)
+    if name not in {each.name for each in client.models()}:
+        click.echo(f"{name} has no version yet: these limits count from its first push on", err=True)
 
 
 @click.command()

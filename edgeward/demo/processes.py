@@ -48,6 +48,15 @@ telemetry_s = 1.0
 judge_s = 0.25
 """
 
+_CERTIFICATE = """\
+ca_file = "{directory}/ca.pem"
+cert_file = "{directory}/device.pem"
+key_file = "{directory}/device.key"
+[enrolment]
+url = "{url}"
+claim_file = "claim.json"
+"""
+
 _REPLAY = """\
 [[sensor]]
 kind = "replay"
@@ -106,7 +115,9 @@ class Site:
     broker: str = "auto"
     rate_hz: float = 100.0
     broker_keys: str = ""
-    """TLS keys of the [broker] tables, with {name} for `controller` or the device."""
+    """Further keys of the controller's [broker] table."""
+    agent_broker_keys: str = ""
+    """Further keys of each agent's [broker] table, with {name} for the device."""
     controller_tables: str = ""
     """Further tables of controller.toml."""
     agent_tables: str = ""
@@ -131,7 +142,7 @@ class Site:
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "controller.toml"
         config.write_text(
-            _CONTROLLER.format(data_dir=self.data_dir, broker=self.broker, keys=self._keys("controller"))
+            _CONTROLLER.format(data_dir=self.data_dir, broker=self.broker, keys=self.broker_keys)
             + self.controller_tables,
             encoding="utf-8",
         )
@@ -152,7 +163,8 @@ class Site:
         name = f"device-{number}"
         directory = self.directory / name
         directory.mkdir(exist_ok=True)
-        enrolment = self._client_or_fail().enrolment()
+        client = self._client_or_fail()
+        enrolment = client.enrolment()
         (directory / "root.json").write_text(enrolment.root, encoding="utf-8")
         config = directory / "agent.toml"
         text = _AGENT.format(
@@ -160,7 +172,9 @@ class Site:
             directory=directory,
             site="north" if number % 2 else "south",
             broker_url=enrolment.broker_url,
-            keys=self._keys(name),
+            keys=self._certificate(client, directory)
+            if enrolment.needs_claim
+            else self.agent_broker_keys.format(name=name),
         )
         rows = self.rows_of(number) if self.rows_of is not None else self._replay(number)
         config.write_text(text + rows + self.agent_tables, encoding="utf-8")
@@ -188,8 +202,11 @@ class Site:
             data=weather_file(), label=LABEL, rate_hz=self.rate_hz, start_row=TRAINED_UNTIL + 30 * number
         )
 
-    def _keys(self, name: str) -> str:
-        return self.broker_keys.format(name=name)
+    def _certificate(self, client: Client, directory: Path) -> str:
+        """Leaves a claim for the agent's first start; the keys and tables that go with it."""
+        claim = client.claim(directory.name)
+        (directory / "claim.json").write_text(json.dumps(claim.plain), encoding="utf-8")
+        return _CERTIFICATE.format(directory=directory, url=claim.url)
 
     def _client_or_fail(self) -> Client:
         client = self._client()

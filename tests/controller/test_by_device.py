@@ -16,6 +16,7 @@ from controller.rollout.by_device import (
     Group,
     Sample,
     combined,
+    could_be_chance,
     differences,
     level,
     movement,
@@ -216,3 +217,20 @@ def test_what_devices_do_by_themselves_is_their_spread_since_a_moment() -> None:
         math.sqrt((0.02 + PRIOR_DEGREES * ASSUMED.differences**2) / (2 + PRIOR_DEGREES)), rel=0.05
     )
     assert movement(sample(rows[:40], [NEVER]), 60.0 * 20, ASSUMED) == (ASSUMED.differences, 0)
+
+
+def test_a_device_that_has_shown_little_is_not_drawn_among_random_choices() -> None:
+    """It took the release minutes after the others, and its placebo is of these minutes alone."""
+    quiet, noisy = 0.008**2, 0.09**2
+
+    def group(after: list[float], noise: list[float]) -> Group:
+        count = len(after)
+        return Group(np.array(after), np.array(noise), np.zeros(count), np.full(count, math.inf), np.ones(count))
+
+    drawn = np.random.default_rng(1).normal(0.0, 0.008, 95)
+    late = group([*drawn, 0.163], [*[quiet] * 95, noisy])
+    found = combined(group([0.059, 0.034, 0.055, 0.040, 0.045], [quiet] * 5), late, ASSUMED)
+    assert len(found.placebo) == 95
+    assert not could_be_chance(found, 0.01, 0.01)
+    unlike = combined(group([0.059, 0.034, 0.055, 0.040, 0.045], [noisy] * 5), late, ASSUMED)
+    assert len(unlike.placebo) == 96, "where all have shown as little, all are drawn"

@@ -103,7 +103,7 @@ def test_a_policy_is_set_and_shown_through_the_api_and_held_to_its_example(state
     assert call(state, "PUT", "/v1/models/m/gates", json=found)[0] == 200
     assert policy_of(state, "m") == policy
     assert call(state, "GET", "/v1/models/m/gates")[1]["held_out"]["min_accuracy"] == 0.9
-    assert call(state, "GET", "/v1/models/other/gates")[1]["own"] == []
+    assert call(state, "GET", "/v1/models/other/gates")[1]["code"] == "unknown_model"
     refused = call(state, "PUT", "/v1/models/m/gates", json={"max_sise_bytes": 1})[1]
     assert (refused["code"], "max_sise_bytes" in refused["detail"]) == ("message_malformed", True)
 

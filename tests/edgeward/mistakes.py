@@ -191,6 +191,12 @@ MISTAKES = (
         "'weather@1' and --version 2 both name a version: leave one out", 3,
     ),
     Mistake("an unknown device", "edgeward device show cam-7", "unknown_device: no device 'cam-7' has reported", 3),
+    Mistake("a device revoked by a wrong name", "edgeward device revoke cam-7", "unknown_device: no device 'cam-7'", 3),
+    Mistake(
+        "a quarantine of a wrong name", "edgeward device unquarantine cam-7",
+        "unknown_device: no device 'cam-7' has reported", 3,
+    ),
+    Mistake("limits of a wrong name", "edgeward model policy wether", "unknown_model: ...try: edgeward model list", 3),
     Mistake("an unknown rollout", "edgeward rollout watch r-7", "unknown_rollout: ...`edgeward rollout list`", 3),
     Mistake(
         "an unknown model, for a script", "edgeward model show wether --json",

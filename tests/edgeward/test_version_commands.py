@@ -137,7 +137,9 @@ def test_gates_are_shown_limited_and_waived(
 ) -> None:
     limits = tmp_path / "gates.toml"
     limits.write_text("max_size_bytes = 2\n")
-    assert json.loads(edgeward("policy", "m", "--set", limits))["max_size_bytes"] == 2
+    limited, word = edgeward("policy", "m", "--set", limits).splitlines()
+    assert json.loads(limited)["max_size_bytes"] == 2
+    assert word == "m has no version yet: these limits count from its first push on"
     assert json.loads(edgeward("policy", "m"))["max_size_bytes"] == 2
     limits.write_text("max_size_bytes = \n")
     assert "gates.toml" in edgeward("policy", "m", "--set", limits, fails=True)

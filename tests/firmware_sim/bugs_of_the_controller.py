@@ -255,3 +255,22 @@ def whoever_spoke_last_is_the_newest_start(patch: pytest.MonkeyPatch) -> None:
         return Boots(boots.Boot(boot, seq, now, now)), True
 
     patch.setattr(Boots, "heard", last_word)
+
+
+@bug("one_pass", "cloned_identity", "never_delays_another")
+def nothing_is_published_while_one_device_runs_twice(patch: pytest.MonkeyPatch) -> None:
+    run, publish = Passes.run, Passes._publish
+    newest = [0.0]
+
+    async def noted(self: Passes, inbox: Any, now: float) -> None:
+        newest[0] = now
+        await run(self, inbox, now)
+
+    async def waits(self: Passes) -> None:
+        if any(twin.boots.is_taken(newest[0]) for twin in self._world.durable.twins.values()):
+            self._acknowledge()
+        else:
+            await publish(self)
+
+    patch.setattr(Passes, "run", noted)
+    patch.setattr(Passes, "_publish", waits)

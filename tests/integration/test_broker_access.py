@@ -20,6 +20,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from contract import topics
 from controller.broker.process import RunningBroker, find_mosquitto, start_broker
 from controller.config import BrokerConfig
 from controller.registry.credentials import Credentials
@@ -156,7 +157,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     directory = tmp_path_factory.mktemp("lab")
     now = datetime.now(UTC)
     enrolment = Enrolment(Authorities(directory / "pki", now), Credentials(directory / "c.sqlite"))
-    config = BrokerConfig(url="mosquitto", tls=True, port=0)
+    config = BrokerConfig(url="mosquitto", tls=True, port=0, topics=("plant/#",))
     broker = start_broker(config, directory / "broker", (enrolment, now))
     made = Lab(directory, enrolment, broker)
     yield made
@@ -238,11 +239,12 @@ def test_a_device_writes_nowhere_but_to_its_own_topics(lab: Lab, controller: Cli
     assert [heard for heard in controller.heard if heard[1] == b"EVIL"] == []
 
 
-def test_a_device_that_retains_without_end_leaves_one_message_on_each_of_its_five_topics(
+def test_a_device_that_retains_without_end_leaves_one_message_on_each_of_its_topics(
     lab: Lab, controller: Client
 ) -> None:
     device = lab.named("dev-d")
-    kinds = ("presence", "heartbeat", "report", "telemetry", "captured")
+    kinds = [kind for name, kind in vars(topics).items() if name.startswith("UP_")]
+    assert len(kinds) >= 6
     for topic in (*kinds, *(f"junk-{number}" for number in range(20)), *(f"report/{number}" for number in range(20))):
         sent = device.mqtt.publish(f"{ROOT}/d/dev-d/up/{topic}", b"EVIL", 1, retain=True)
         assert until(sent.is_published, 3)
@@ -253,6 +255,17 @@ def test_a_device_that_retains_without_end_leaves_one_message_on_each_of_its_fiv
     assert found == sorted(f"{ROOT}/d/dev-d/up/{kind}" for kind in kinds)
     for kind in kinds:
         late.publish(f"{ROOT}/d/dev-d/up/{kind}", b"", retain=True)
+
+
+def test_rows_and_predictions_pass_where_the_configuration_names_their_topics(lab: Lab) -> None:
+    device, plant = lab.named("dev-a"), lab.named("dev-b")
+    device.subscribe("plant/7/rows", "shop/rows")
+    plant.subscribe("plant/7/predictions")
+    for topic in ("plant/7/rows", "shop/rows"):
+        plant.publish(topic, topic.encode())
+    device.publish("plant/7/predictions", b"1")
+    assert until(lambda: plant.heard == [("plant/7/predictions", b"1")], 3)
+    assert device.heard == [("plant/7/rows", b"plant/7/rows")]
 
 
 def test_its_own_report_arrives(lab: Lab, controller: Client) -> None:

@@ -65,9 +65,10 @@ def test_an_update_over_mutual_tls_on_a_broker_that_somebody_else_runs(tmp_path:
     broker = Process("mosquitto", [mosquitto, "-c", str(tmp_path / "m.conf")], tmp_path / "mosquitto.log")
     broker.start()
     site = Site(tmp_path / "site", broker=f"mqtts://127.0.0.1:{port}")
-    site.broker_keys = (
+    site.agent_broker_keys = (
         f'ca_file = "{tmp_path}/ca.pem"\ncert_file = "{tmp_path}/{{name}}.pem"\nkey_file = "{tmp_path}/{{name}}.key"\n'
     )
+    site.broker_keys = site.agent_broker_keys.format(name="controller")
     try:
         client = site.start_controller()
         site.start_agent(1)
@@ -82,7 +83,7 @@ def test_an_update_over_mutual_tls_on_a_broker_that_somebody_else_runs(tmp_path:
 
 @pytest.mark.timeout(120)
 def test_rows_from_a_topic_are_answered_and_bad_ones_counted(broker_kind: str, tmp_path: Path) -> None:
-    site = Site(tmp_path, broker=broker_kind)
+    site = Site(tmp_path, broker=broker_kind, broker_keys="tls = false\n")
     try:
         client = site.start_controller()
         agent = site.prepare_agent(1)

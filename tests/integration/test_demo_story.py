@@ -70,7 +70,7 @@ def test_everything_but_blobs_is_readable_json(tmp_path: Path) -> None:
         pytest.skip(
             "no mosquitto and mosquitto_sub on this machine: apt-get install mosquitto mosquitto-clients (CI does)"
         )
-    site = Site(tmp_path, broker="mosquitto")
+    site = Site(tmp_path, broker="mosquitto", broker_keys="tls = false\n")
     try:
         client = site.start_controller()
         broker = parse_mqtt_address(client.enrolment().broker_url)

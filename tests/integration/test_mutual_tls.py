@@ -122,7 +122,7 @@ def test_a_device_enrols_runs_renews_and_is_revoked(tmp_path: Path) -> None:
 @pytest.mark.timeout(120)
 def test_forged_health_to_push_a_rollout_is_not_believed(tmp_path: Path) -> None:
     """Somebody who owns the broker says that an enrolled device is fine: without its key that is worth nothing."""
-    site = Site(tmp_path / "site")
+    site = Site(tmp_path / "site", broker_keys="tls = false\n")
     try:
         client = site.start_controller()
         claim = client.claim("cam-1")

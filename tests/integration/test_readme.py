@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.broker.process import find_mosquitto
 from edgeward.demo.processes import Process, wait_for
 
 pytestmark = pytest.mark.broker
@@ -46,6 +47,9 @@ def test_the_five_minutes(tmp_path: Path) -> None:
                 )
                 assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         assert ran == TOOLS
+        enrolled = (tmp_path / "pi-1" / "device.pem").exists()
+        assert enrolled == (find_mosquitto() is not None), "a started Mosquitto has asked for a certificate"
+        assert not (tmp_path / "pi-1" / "claim.json").exists()
         notebook(tmp_path)
     finally:
         os.chdir(ROOT)

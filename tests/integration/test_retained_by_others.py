@@ -53,7 +53,7 @@ class Stranger:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A device that runs v1."""
-    made = Site(tmp_path_factory.mktemp("site"), broker="mosquitto", rate_hz=20.0)
+    made = Site(tmp_path_factory.mktemp("site"), broker="mosquitto", broker_keys="tls = false\n", rate_hz=20.0)
     client = made.start_controller()
     made.start_agent(1)
     wait_for("the device", client.devices)

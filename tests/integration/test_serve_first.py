@@ -11,6 +11,8 @@ from edgeward.demo.models import train_first
 from edgeward.demo.processes import Process, Site, wait_for
 
 pytestmark = pytest.mark.broker
+PASSWORD = "tls = false\n"
+"""A claim brings the root and the authority that are missing here."""
 QUICK = {"name": "quick", "waves": [{"percent": 100}], "trial": {"soak_s": "1", "min_samples": 10}}
 
 
@@ -50,7 +52,7 @@ def check_broken(agent: Process, port: int, words: str) -> None:
 @pytest.mark.timeout(180)
 def test_what_was_confirmed_answers_whatever_is_wrong_at_boot_and_the_device_comes_back(tmp_path: Path) -> None:
     port = free_port()
-    site = Site(tmp_path, agent_tables=f'[serving]\nlisten = "127.0.0.1:{port}"\n')
+    site = Site(tmp_path, broker_keys=PASSWORD, agent_tables=f'[serving]\nlisten = "127.0.0.1:{port}"\n')
     try:
         client = site.start_controller()
         agent = site.start_agent(1)
@@ -85,7 +87,7 @@ def test_what_was_confirmed_answers_whatever_is_wrong_at_boot_and_the_device_com
 
 @pytest.mark.timeout(60)
 def test_a_new_device_whose_root_is_missing_connects_once_it_is_there(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+    site = Site(tmp_path, broker_keys=PASSWORD)
     try:
         client = site.start_controller()
         agent = site.prepare_agent(1)

@@ -19,7 +19,7 @@ def start_agent_on(site: Site, stick: Path) -> Process:
     agent = site.prepare_agent(1)
     config = site.directory / "device-1" / "agent.toml"
     before = config.read_text()
-    (address,) = (line for line in before.splitlines() if line.startswith("url = "))
+    address = next(line for line in before.splitlines() if line.startswith("url = "))
     config.write_text(before.replace(address, f'url = "{stick.as_uri()}"'))
     agent.start()
     return agent

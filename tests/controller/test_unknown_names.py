@@ -1,0 +1,117 @@
+"""Whoever names a device, model, rollout, token or data set that is not there is told so, by every route."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+
+from contract.errors import BadInput
+from controller.api.route import Route
+from controller.api.routes import ROUTES
+from controller.config import Config, StorageConfig
+from controller.state import State, open_state
+from controller.verbs import devices
+from tests.controller.test_api import AUTH, meet, push, talk
+
+pytestmark = pytest.mark.usefixtures("conversions_kept")
+
+GONE, NUMBER = "gone", "7"
+MAKES = {
+    ("POST", "/v1/models/{model}/versions"),
+    ("POST", "/v1/models/{model}/try"),
+    ("PUT", "/v1/models/{model}/gates"),
+    ("POST", "/v1/devices/{device}/claim"),
+    ("PUT", "/v1/selectors/{selector}"),
+}
+"""Routes that give a name for the first time. Limits are set before a model's first version is judged by them."""
+BODIES: dict[str, Any] = {
+    "AliasRequest": {"version": "1"},
+    "ApprovalRequest": {"plan_digest": "0" * 64},
+    "CleanRequest": {"keep": 1},
+    "DeclineRequest": {},
+    "DeploymentRequest": {"strategy": "all_at_once"},
+    "FailedRequest": {"worker": "w"},
+    "HeardRequest": {"worker": "w"},
+    "JudgeRequest": {},
+    "LabelsRequest": {"labels": []},
+    "NoteRequest": {"text": "x"},
+    "ProposeRequest": {"detail": "x"},
+    "Retirement": {},
+    "RetrainingPolicy": {},
+    "ReviewRequest": {"who": "ada", "text": "x"},
+    "RowsWanted": {"model": GONE},
+    "Seen": {},
+    "TagsRequest": {"tags": {"a": "b"}},
+    "TextRequest": {"text": "x"},
+    "TicketRequest": {"ticket": "https://tickets.example/1"},
+    "WaiveRequest": {"gate": "parity", "reason": "it is known"},
+    "WithdrawRequest": {"reason": "x"},
+}
+"""A legal body for each route that takes one and names something in its path."""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    made = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
+    push(made)
+    meet(made, "a")
+    yield made
+    made.close()
+
+
+def path_of(route: Route) -> str:
+    """The route with a name that is legal and not there, for each name that it takes."""
+    if route.path.startswith("/v1/blobs/"):
+        return f"/v1/blobs/{'a' * 64}"
+    numbers = re.sub(r"{(release|version|before|after|serial)}", NUMBER, route.path)
+    query = "?verb=pause" if numbers.endswith("/preview") else ""
+    return re.sub(r"{\w+}", GONE, numbers) + query
+
+
+def test_every_route_that_takes_a_name_refuses_one_that_is_not_there(state: State) -> None:
+    named = [route for route in ROUTES if "{" in route.path and (route.method, route.path) not in MAKES]
+
+    async def script(client: TestClient) -> dict[str, tuple[int, str]]:
+        answers = {}
+        for route in named:
+            body = {"json": BODIES[route.takes.__name__]} if route.takes is not None else {}
+            answer = await client.request(route.method, path_of(route), headers=AUTH, **body)
+            answers[f"{route.method} {route.path}"] = (answer.status, await answer.text())
+        return answers
+
+    for route, (status, text) in talk(state, script).items():
+        assert status == 404 or (status == 422 and re.search(r'"no (trusted )?\w+ ', text)), (route, status, text[:200])
+
+
+def test_models_of_lists_and_devices_of_calls_are_refused_too(state: State) -> None:
+    async def script(client: TestClient) -> list[int]:
+        lists = [f"/v1/retraining?model={GONE}", f"/v1/retraining/decisions?model={GONE}"]
+        found = [(await client.get(path, headers=AUTH)).status for path in lists]
+        for path, body in (("/v1/rollouts", {"model": GONE}), ("/v1/rollouts/plan", {"model": GONE})):
+            found.append((await client.post(path, headers=AUTH, json=body)).status)
+        return found
+
+    assert set(talk(state, script)) == {404}
+
+
+def test_a_revocation_of_a_name_that_nobody_has_is_refused_and_is_in_no_audit(state: State) -> None:
+    with pytest.raises(BadInput, match="unknown_device: no device 'gone'"):
+        asyncio.run(devices.revoke(state, GONE, actor="ada"))
+    assert asyncio.run(devices.revoke(state, "a", actor="ada")) == 0, "it has reported, and has no certificate"
+    devices.claim(state, "b", actor="ada")
+    assert asyncio.run(devices.revoke(state, "b", actor="ada")) == 0, "it ends a claim that nobody has used"
+    assert [entry["subject"] for entry in state.journal.audit_entries() if entry["action"] == "device revoke"] == [
+        "b",
+        "a",
+    ]
+
+
+def test_quarantines_of_the_others_end_where_one_device_is_not_there(state: State) -> None:
+    state.world.durable.quarantine["a"] = {("m", 1): "x"}  # type: ignore[dict-item]
+    with pytest.raises(BadInput, match="'gone' has reported; 1 versions may be offered to the other 1 again"):
+        devices.unquarantine(state, "a", GONE, actor="ada")
+    assert "a" not in state.world.durable.quarantine
