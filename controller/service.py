@@ -141,6 +141,7 @@ class Service:
         fresh_roster(state.world, time.time())
         self._answer()
         state.telemetry.tend(time.time(), open_marks(state.world))
+        state.vitals.tend(time.time())
         policies.start_due(state)
         erasures.follow(state)
         data_sets.keep_retention(state)
@@ -290,6 +291,7 @@ class _History:
         self.record = state.journal.record
         self._state = state
         self.keep_captured = state.captures.keep
+        self.keep_vitals = state.vitals.keep
 
     def keep_measured(self, measured: Sequence[Counted], verdicts: Sequence[VerdictPoint]) -> None:
         """As `reconcile.ports.History` says."""

@@ -52,6 +52,7 @@ from controller.registry.retrainings import Retrainings
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
 from controller.telemetry.store import TelemetryStore
+from controller.telemetry.vitals import VitalsStore
 from controller.trust.agreement import load_or_make_agreement
 from controller.trust.audit_seal import AuditSeal
 from controller.trust.authorities import Authorities
@@ -82,6 +83,7 @@ class State:
     data_sets: DataSets
     erasures: Erasures
     telemetry: TelemetryStore
+    vitals: VitalsStore
     retrainings: Retrainings
     credentials: Credentials
     enrolment: Enrolment
@@ -180,7 +182,7 @@ class State:
         """Closes the files, and ends the starter of conversions."""
         self.starter.end()
         stores = (self.tables, self.journal, self.captures, self.data_sets, self.erasures, self.telemetry)
-        for each in (*stores, self.retrainings):
+        for each in (*stores, self.vitals, self.retrainings):
             each.close()
         self.credentials.close()
 
@@ -230,6 +232,7 @@ def open_state(config: Config) -> State:
         data_sets=DataSets(directory / "data_sets"),
         erasures=Erasures(directory / "erasures.sqlite"),
         telemetry=telemetry,
+        vitals=VitalsStore(directory / "vitals.sqlite"),
         retrainings=Retrainings(directory / "retraining.sqlite"),
         credentials=credentials,
         enrolment=Enrolment(Authorities(directory / "pki", now), credentials),

@@ -100,6 +100,8 @@ ANSWERED: dict[str, type[Answer]] = {
     "VerdictPointView": rollouts.VerdictPoint,
     "Figures": rollouts.Figures,
     "TelemetryRow": telemetry.TelemetryRow,
+    "VitalsRow": telemetry.Vitals,
+    "Spread": telemetry.Spread,
     "DriftReport": drift.Drift,
     "Ranked": drift.Ranked,
     "Moved": drift.Moved,
