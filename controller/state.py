@@ -62,6 +62,7 @@ from controller.trust.metadata import TrustMetadata
 from controller.trust.refusals import Refusals
 from controller.trust.senders import Senders
 from controller.trust.tokens import Tokens
+from controller.watcher.departure import Watch
 
 STARTED = "controller start"
 """The action of a controller's first entry in the audit: whoever writes it seals the audit as well."""
@@ -119,6 +120,8 @@ class State:
     """How the receivers of events fare."""
     data_looks: dict[str, DriftReport | None] = field(default_factory=dict)
     """By model, the newest look at what its devices met; None where it failed. Alerts and retraining read it."""
+    watch: Watch = field(default_factory=Watch)
+    """What the watcher's newest looks at the vitals of the fleet have found."""
     broker: RunningBroker | None = None
     """Once the service has started or found it."""
     links: Sequence[ControllerLink] = ()
