@@ -29,20 +29,20 @@ class World:
     faulty: NDArray[np.bool_]
 
 
-def world(seed: int, devices: int, days: int, fault: str = "", strength: float = 1.0) -> World:
+def world(seed: int, devices: int, days: int, fault: str = "", *, hourly: float = 0.9, sites: int = SITES) -> World:
     """A fleet of so many devices; of a fault every second device has it, at an hour of its own after `QUIET_D`."""
     random = np.random.default_rng(seed)
-    fine = _quiet(random, devices, days * 24 * PER_HOUR)
+    fine = _quiet(random, devices, days * 24 * PER_HOUR, hourly, np.arange(devices) % sites)
     faulty = np.zeros((devices, days * 24), bool)
     if fault:
         for device in range(0, devices, 2):
             length = FAULT_H[fault]
             first = int(random.integers(QUIET_D * 24, days * 24 - length))
             faulty[device, first : first + length] = True
-            _plant(fine[device], fault, first * PER_HOUR, (first + length) * PER_HOUR, strength)
+            _plant(fine[device], fault, first * PER_HOUR, (first + length) * PER_HOUR)
     by_hour = fine.reshape(devices, days * 24, PER_HOUR, len(FIGURES))
     wobble = 1.0 + 0.01 * np.abs(random.normal(size=(*by_hour.shape[:2], len(FIGURES))))
-    names, kinds = (f"d{number}" for number in range(devices)), (f"site-{number % SITES}" for number in range(devices))
+    names, kinds = (f"d{number}" for number in range(devices)), (f"site-{number % sites}" for number in range(devices))
     fleet = Fleet(
         tuple(names), tuple(kinds), by_hour.mean(axis=2), by_hour.min(axis=2) / wobble, by_hour.max(axis=2) * wobble
     )
@@ -56,17 +56,18 @@ def _unwobbled(fleet: Fleet, by_hour: Numbers) -> Fleet:
     return Fleet(fleet.devices, fleet.kinds, fleet.means, lows, highs)
 
 
-def _quiet(random: np.random.Generator, devices: int, steps: int) -> Numbers:
+def _quiet(random: np.random.Generator, devices: int, steps: int, hourly: float, site: NDArray[np.int64]) -> Numbers:
     """Shape (devices, steps of five minutes, figures)."""
     hour = np.arange(steps) / PER_HOUR
-    site = np.arange(devices) % SITES
     own = lambda low, high: random.uniform(low, high, (devices, 1))  # noqa: E731
     phase = own(-2, 2)
     day = np.sin(2 * np.pi * (hour + phase) / 24)
     weekend = np.where((hour // 24) % 7 >= 5, 1.0, 0.0)
-    load = own(2, 20) * np.exp(own(0.1, 0.5) * day - own(0.0, 0.5) * weekend + 0.15 * _ar(random, devices, steps, 0.9))
-    cpu = own(0.02, 0.1) + 0.02 * load * own(0.5, 1.0) + 0.02 * _ar(random, devices, steps, 0.9)
-    heat = 4.0 * _ar(random, SITES, steps, 0.995)[site] + own(2, 6) * np.sin(2 * np.pi * (hour - 9) / 24)
+    load = own(2, 20) * np.exp(
+        own(0.1, 0.5) * day - own(0.0, 0.5) * weekend + 0.15 * _ar(random, devices, steps, hourly)
+    )
+    cpu = own(0.02, 0.1) + 0.02 * load * own(0.5, 1.0) + 0.02 * _ar(random, devices, steps, hourly)
+    heat = 4.0 * _ar(random, site.max() + 1, steps, 0.995)[site] + own(2, 6) * np.sin(2 * np.pi * (hour - 9) / 24)
     temperature = own(30, 45) + heat + 15 * cpu + 0.6 * _ar(random, devices, steps, 0.95)
     release_at = int(steps * random.uniform(0.3, 0.9))
     after = np.arange(steps) >= release_at
@@ -100,18 +101,18 @@ def _ar(random: np.random.Generator, devices: int, steps: int, hourly: float) ->
     return made
 
 
-def _plant(device: Numbers, fault: str, first: int, end: int, strength: float) -> None:
+def _plant(device: Numbers, fault: str, first: int, end: int) -> None:
     """Changes the steps from `first` to `end` of one device, of shape (steps, figures)."""
     ramp = np.linspace(0, 1, end - first)
     part = device[first:end]
     if fault == "memory leak":
-        part[:, RSS] *= 1 + 0.4 * strength * ramp
+        part[:, RSS] *= 1 + 0.4 * ramp
     elif fault == "hot device":
-        part[:, TEMPERATURE] += 10.0 * strength
+        part[:, TEMPERATURE] += 10.0
     elif fault == "CPU runaway":
-        part[:, CPU] += 0.4 * strength
-        part[:, TEMPERATURE] += 6.0 * strength
+        part[:, CPU] += 0.4
+        part[:, TEMPERATURE] += 6.0
     elif fault == "stuck sensor":
         part[:, TEMPERATURE] = part[0, TEMPERATURE]
     else:
-        part[:, LATENCY] *= 1 + 0.6 * strength * ramp
+        part[:, LATENCY] *= 1 + 0.6 * ramp

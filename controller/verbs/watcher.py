@@ -28,6 +28,8 @@ MAX_DEVICES = 1_000
 MAX_HISTORY_ROWS = 30_000
 """Hours of devices that are handed to who trains: 40 months of a device, 4 MB of JSON."""
 MAX_HISTORY_D = 21.0
+PLACE = "site"
+"""The label of places where `publish.neighbours` names none."""
 PAST_H = PAST_D * DAY_H + 2 * DAY_H
 """Hours that are read to judge the newest one: its past, and a day before it for rises."""
 
@@ -49,6 +51,12 @@ def threshold_of(version: Version) -> float:
     return found if found > 0 else math.inf
 
 
+def kind_and_place(state: State, device: str) -> str:
+    """What a device has in common with others, such as weather, load and releases: its stratum, and its place."""
+    labels = state.world.durable.twins[device].labels
+    return f"{kind_of(state, device)}/{labels.get(state.world.neighbours_by or PLACE, '')}"
+
+
 async def history(state: State, now: float, days: float) -> tuple[Fleet, Departures]:
     """The newest `days` of as many devices as `MAX_HISTORY_ROWS` allow, chosen by a stable hash of their names.
 
@@ -58,7 +66,7 @@ async def history(state: State, now: float, days: float) -> tuple[Fleet, Departu
         raise BadInput(Code.REQUEST_INVALID, f"{days:g} days: expected 1 to {MAX_HISTORY_D:g}")
     hours = int(days * DAY_H)
     known = sorted(state.world.durable.twins, key=unit_number)[: max(1, MAX_HISTORY_ROWS // hours)]
-    kinds = {device: kind_of(state, device) for device in known}
+    kinds = {device: kind_and_place(state, device) for device in known}
     return await asyncio.to_thread(_departures, state, kinds, now, hours)
 
 
@@ -68,7 +76,7 @@ def is_due(state: State, now: float) -> bool:
     if version is None:
         state.watch = watch if not watch.release else Watch()
         return False
-    if watch.looked_at is not None and now - watch.looked_at < LOOK_S and (watch.fault or watch.after is not None):
+    if now - watch.tried_at < LOOK_S and (watch.fault or watch.after is not None):
         return False
     return watch.release != version.release or watch.hour < now // HOUR_S * HOUR_S or watch.after is not None
 
@@ -81,10 +89,10 @@ async def look(state: State, now: float) -> None:
     if state.watch.release != version.release:
         state.watch = Watch(release=version.release, threshold=threshold_of(version))
     watch = state.watch
-    ordered = sorted((kind_of(state, device), device) for device in state.world.durable.twins)
+    ordered = sorted((kind_and_place(state, device), device) for device in state.world.durable.twins)
     waiting = [each for each in ordered if watch.after is None or each > watch.after][:MAX_DEVICES]
     end, is_last = now // HOUR_S * HOUR_S, not waiting or waiting[-1] == ordered[-1]
-    watch.looked_at = now
+    watch.tried_at = now
     try:
         kinds = {device: kind for kind, device in waiting}
         fleet, found = await asyncio.to_thread(_departures, state, kinds, now, 1)
@@ -94,6 +102,7 @@ async def look(state: State, now: float) -> None:
         _log.warning("v%d of %s could not judge: %s", version.release, WATCHER, watch.fault)
         return
     watch.fault, watch.hour, watch.after = "", end, None if is_last else waiting[-1]
+    watch.looked_at = now
     known = dict(zip(fleet.devices, found.known[:, -1].tolist(), strict=True))
     there = state.world.durable.twins
     watch.judged = {device: told for device, told in {**watch.judged, **known}.items() if device in there}

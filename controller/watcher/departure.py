@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from contract.wire import Message
 from controller.fleet.vitals import FIGURES
-from controller.watcher.features import DAY_H, FEATURES, FLOORS, LOGGED, PAST_D, RANGE_H, SORTS, Departures, Fleet
+from controller.watcher.features import CLIP, DAY_H, FEATURES, FLOORS, LOGGED, PAST_D, RANGE_H, SORTS, Departures, Fleet
 
 WIDE = 2.0
 """What is said to be usual: so many spreads on either side."""
@@ -55,7 +55,10 @@ class Watch:
     threshold: float = math.inf
     hour: float = 0.0
     """The end of the newest hour that was judged, in seconds since 1970."""
+    tried_at: float = 0.0
+    """When the newest look began."""
     looked_at: float | None = None
+    """When the newest look that came to something began."""
     after: tuple[str, str] | None = None
     """(kind, device) after which a large fleet is looked at next; None: all were."""
     fault: str = ""
@@ -123,4 +126,5 @@ def _sentence(figure: int, sort: str, told: tuple[float, ...], units: float) -> 
         "rise": f"is {is_now} {unit} above the day before; {low} to {high} is usual",
         "range": f"moved by {is_now} {unit} in {RANGE_H} h; {low} to {high} is usual",
     }[sort]
-    return f"{name} {verb}: {abs(units):.0f} of its spreads away"
+    least = "at least " if abs(units) >= CLIP else ""
+    return f"{name} {verb}: {least}{abs(units):.0f} of its spreads away"

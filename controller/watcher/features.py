@@ -37,6 +37,8 @@ MIN_KIND = 5
 """Fewer devices of a kind have nothing in common that could be told from one of them."""
 PRIOR = 12.0
 """The spread of the kind counts as much as so many hours of the device's own: three days have only nine."""
+RISE = 2.0
+"""A rise counts for twice the level at most: a device that comes back to what is usual falls, and is well."""
 CLIP = 30.0
 """Beyond it a departure is as good as any other."""
 TINY = 1e-4
@@ -99,6 +101,9 @@ def _at_hour(series: Numbers, kinds: Sequence[str], hour: int) -> tuple[Numbers,
     pooled = (count * np.square(own) + PRIOR * np.square(_by_kind(own, kinds))) / (count + PRIOR)
     spread = np.maximum(np.sqrt(pooled), floors)
     units = np.clip((now - usual) / spread, -CLIP, CLIP)
+    figures = len(FIGURES)
+    rises, bound = slice(figures, 2 * figures), RISE * np.abs(np.nan_to_num(units[:, :figures]))
+    units[:, rises] = np.clip(units[:, rises], -bound, bound)
     told = count >= MIN_PAST_D * len(AROUND_H) - 1
     known = (told & np.isfinite(units)).any(axis=1)
     return np.where(told & np.isfinite(units), units, 0.0), known, usual, spread

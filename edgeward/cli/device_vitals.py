@@ -4,6 +4,7 @@ Decides how a series fits 80 columns. Refuses to know how it is measured.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import click
 
@@ -45,7 +46,7 @@ def vitals(name: str, *, hours: float, as_json: bool) -> None:
     else:
         until = found[-1].start + found[-1].span_s
         lines = [_line(found, figure, until - hours * 3600.0, until) for figure in VITALS]
-        title = f"{name}, {hours:g} h until {when(found[-1].at)}"
+        title = f"{name}, {hours:g} h until {when(datetime.fromtimestamp(until, UTC))}"
         columns = ["", "low", "mean", "high", "now", "over time"]
         console.print(table(title, columns, [line for line in lines if line is not None]))
 
@@ -60,16 +61,17 @@ def _line(rows: Sequence[Vitals], figure: str, since: float, until: float) -> tu
     mean = sum(spread.mean * each.messages for each, spread in there) / weight
     low, high = min(spread.low for _, spread in there), max(spread.high for _, spread in there)
     cells = (low, mean, high, there[-1][1].mean)
-    line = bars([(each.start, spread.mean) for each, spread in there], since, until)
+    line = bars([(each.start, each.start + each.span_s, spread.mean) for each, spread in there], since, until)
     return label, *(format(value * factor, form) for value in cells), line
 
 
-def bars(points: Sequence[tuple[float, float]], since: float, until: float) -> str:
-    """(when, value) as a line of `COLUMNS` characters, from the lowest value to the highest; a gap stays a gap."""
+def bars(points: Sequence[tuple[float, float, float]], since: float, until: float) -> str:
+    """(from, to, value) as a line of `COLUMNS` characters, from the lowest value to the highest; a gap stays a gap."""
     columns: list[list[float]] = [[] for _ in range(COLUMNS)]
-    for at, value in points:
-        place = int((at - since) / (until - since) * COLUMNS)
-        columns[min(COLUMNS - 1, max(0, place))].append(value)
+    for begin, end, value in points:
+        first, last = ((at - since) / (until - since) * COLUMNS for at in (begin, end))
+        for place in range(max(0, int(first)), min(COLUMNS, max(int(first) + 1, int(last)))):
+            columns[place].append(value)
     means = [sum(values) / len(values) if values else None for values in columns]
     known = [mean for mean in means if mean is not None]
     least, extent = min(known), max(known) - min(known)

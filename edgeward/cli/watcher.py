@@ -28,8 +28,8 @@ def watcher() -> None:
 def train(*, days: float, as_json: bool) -> None:
     """Train the watcher on the fleet's history, and push it as a version.
 
-    It is trained on this machine. Its threshold is the lowest that would have told of at most one device in four
-    a month. The controller judges by it from now on; no device gets it.
+    It is trained on this machine. Its threshold lies above every hour of nine devices in ten. The controller judges
+    by it from now on; no device gets it.
     """
     made = Client().train_watcher(days)
     if as_json:

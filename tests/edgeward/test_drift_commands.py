@@ -288,5 +288,6 @@ def test_the_vitals_of_a_device_are_bars_in_80_columns_and_rows_in_csv(state: St
 
 
 def test_bars_leave_a_gap_where_nothing_was_said() -> None:
-    assert bars([(0.0, 1.0), (31.0, 5.0)], 0.0, 32.0) == "▁" + " " * 30 + "█"
-    assert bars([(float(at), 2.0) for at in range(32)], 0.0, 32.0) == "▁" * 32
+    assert bars([(0.0, 1.0, 1.0), (31.0, 32.0, 5.0)], 0.0, 32.0) == "▁" + " " * 30 + "█"
+    assert bars([(0.0, 16.0, 2.0), (16.0, 32.0, 3.0)], 0.0, 32.0) == "▁" * 16 + "█" * 16, "an hour may fill columns"
+    assert bars([(0.0, 32.0, 2.0)], 0.0, 32.0) == "▁" * 32
