@@ -9,7 +9,7 @@ release for all) is taken off.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,11 +123,11 @@ def _series(fleet: Fleet) -> Numbers:
     return np.concatenate([level, rise, np.log(extent + FLOORS / 10)], axis=2)
 
 
-def _trailing(values: Numbers, hours: int, reduce: "np.ufunc | object") -> Numbers:
+def _trailing(values: Numbers, hours: int, reduce: Callable[..., Numbers]) -> Numbers:
     """By hour, what `reduce` makes of it and of the hours before it, `hours` in all."""
     front = np.full((values.shape[0], hours - 1, values.shape[2]), np.nan)
-    views = np.lib.stride_tricks.sliding_window_view(np.concatenate([front, values], axis=1), hours, axis=1)
-    made: Numbers = reduce(views, axis=-1)  # type: ignore[operator]
+    longer, length = np.concatenate([front, values], axis=1), values.shape[1]
+    made = reduce(np.stack([longer[:, first : first + length] for first in range(hours)]), axis=0)
     return np.where(np.isfinite(values), made, np.nan)  # an hour in which nothing came is not told of
 
 
