@@ -24,7 +24,7 @@ from controller.watcher.hours import HOUR_S, by_hour
 LOOK_S = 300.0
 """Between two looks at parts of a large fleet, and after one that failed."""
 MAX_DEVICES = 1_000
-"""Of one look: some 4 s of a thread. 12,000 devices are judged each hour, and 100,000 each eight hours."""
+"""Of one look: 2.5 s of a thread and 300 MB. 12,000 devices are judged each hour, and 100,000 each eight hours."""
 MAX_HISTORY_ROWS = 30_000
 """Hours of devices that are handed to who trains: 40 months of a device, 4 MB of JSON."""
 MAX_HISTORY_D = 21.0

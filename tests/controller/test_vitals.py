@@ -81,7 +81,10 @@ def test_a_row_that_comes_twice_is_there_once_and_the_fuller_one_stays(store: Vi
     for _ in range(2):
         store.keep(rows)
     assert store.series("a", 0.0) == [flat(0.0)]
-    assert read_vitals(store.path, ["a", "b"], 0.0) == {"a": [flat(0.0)], "b": []}
+    one, none = read_vitals(store.path, ["a", "b"], 0.0)
+    assert (one.device, one.starts.tolist(), one.messages.tolist()) == ("a", [0.0], [5.0])
+    assert one.figures.tolist() == [[[1.0] * 6, [1.0] * 6, [2.0] * 6]]
+    assert none.figures.shape == (0, 3, 6)
 
 
 def test_five_minutes_become_hours_and_hours_go(store: VitalsStore) -> None:

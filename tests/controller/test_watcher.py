@@ -17,7 +17,7 @@ from contract.messages import Heartbeat
 from contract.watcher import WATCHER
 from controller.alerts.defaults import RULES
 from controller.config import Config, StorageConfig
-from controller.fleet.vitals import FIGURES, Vitals
+from controller.fleet.vitals import FIGURES, Vitals, VitalsRows
 from controller.state import State, open_state
 from controller.verbs import alerts, push, watcher
 from controller.watcher.departure import asked_rows, departed
@@ -107,10 +107,9 @@ def test_what_was_never_measured_and_what_is_absurd_has_a_bound() -> None:
 
 
 def test_rows_of_five_minutes_and_of_hours_become_hours() -> None:
-    def row(start: float, span_s: float, level: float, messages: int) -> Vitals:
-        return Vitals(start, span_s, messages, (level,) * 6, (level - 1,) * 6, (level + 1,) * 6)
-
-    rows = {"a": [row(0.0, HOUR_S, 4.0, 9), row(HOUR_S, 300.0, 1.0, 1), row(HOUR_S + 300, 300.0, 4.0, 2)], "b": []}
+    figures = np.array([[[level] * 6, [level - 1] * 6, [level + 1] * 6] for level in (4.0, 1.0, 4.0)], np.float32)
+    starts, messages = np.array([0.0, HOUR_S, HOUR_S + 300]), np.array([9.0, 1.0, 2.0])
+    rows = [VitalsRows("a", starts, messages, figures), VitalsRows("b", starts[:0], messages[:0], figures[:0])]
     found = by_hour(rows, {"a": "k"}, 2 * HOUR_S + 900.0, 3)
     assert (found.devices, found.kinds) == (("a", "b"), ("k", ""))
     assert np.isnan(found.means[0, 0]).all()
