@@ -35,7 +35,8 @@ class WatcherCalls:
 
         found = self.watcher_history(days)
         hours = [np.array(each.hours, float) for each in found.devices]
-        made = fit(hours, [np.array(each.rows, float).reshape(len(each.hours), -1) for each in found.devices])
+        shape = (-1, len(found.features))
+        made = fit(hours, [np.array(each.rows, float).reshape(shape) for each in found.devices])
         push: Any = getattr(self, "push")  # noqa: B009 - of `VersionCalls`, beside which this class stands
         pushed: Pushed = push(
             made.model, name=WATCHER, sample=made.sample, data=made.rows, metrics=made.metrics,

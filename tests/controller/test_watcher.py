@@ -25,8 +25,10 @@ from controller.watcher.features import CLIP, FEATURES, MIN_PAST_D, Fleet, depar
 from controller.watcher.hours import HOUR_S, by_hour
 from edgeward.answers.watcher import Watcher
 from edgeward.cli.watcher import lines_of
+from edgeward.client import Client
 from edgeward.encode import encode_model_and_rows
 from edgeward.recording import with_answers
+from edgeward.transport import Transport
 from edgeward.watcher.fit import FEW_MARGIN, MARGIN, episodes, fit, threshold_of
 from tests.controller.heard import hear
 from tests.controller.registry_worlds import version as registered
@@ -151,6 +153,13 @@ def test_a_fleet_without_a_past_is_told_to_wait() -> None:
     with pytest.raises(BadInput, match="500 are needed") as short:
         fit([np.zeros(9)], [np.zeros((9, len(FEATURES)))])
     assert short.value.code == Code.SAMPLE_TOO_SMALL
+
+
+def test_the_client_says_so_too_where_no_device_has_a_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = {"features": FEATURES, "devices": [{"device": "a", "hours": [], "rows": []}]}
+    monkeypatch.setattr(Transport, "get", lambda self, path: history)
+    with pytest.raises(BadInput, match="500 are needed"):
+        Client("http://127.0.0.1:1", "t").train_watcher()
 
 
 def test_a_device_that_comes_back_to_what_is_usual_is_well_again() -> None:
