@@ -105,7 +105,7 @@ function Vitals({ name }) {
   const there = VITALS.map((v, i) => [...v, s.cols[i]]).filter(([, , , , c]) => c.mean.some((v) => v != null));
   return html`<${Panel} title="Vitals" note="24 h; mean, lowest and highest of five minutes" foot=${html`<${Terminal} text=${`edgeward device vitals ${name}`} />`}>
     ${there.length ? html`<div class="in small-charts">${there.map(([, label, , unit, c]) => html`<div><${Plot} label=${label} t=${s.t} height=${104} sync="device" unit=${unit}
-      series=${[{ label: "mean", values: c.mean, band: [c.low, c.high], colour: "--accent" }]} /></div>`)}</div>`
+      series=${[{ label: label.toLowerCase().replace("cpu", "CPU"), values: c.mean, band: [c.low, c.high], colour: "--accent" }]} /></div>`)}</div>`
     : html`<p class="in soft">${error ? error.message : data ? "It has said nothing of itself in the last 24 hours." : "asking"}</p>`}<//>`;
 }
 
