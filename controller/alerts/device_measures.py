@@ -143,7 +143,7 @@ def vitals_departure(rule: Rule, facts: Facts) -> Iterator[Reading]:
         if twin is not None and each.times > limit and wanted <= twin.labels.items():
             clears = f"its score is at most {limit:g} times the watcher's threshold"
             yield Reading(
-                {**twin.labels, "device": twin.device, "figure": each.figure}, each.times, "thresholds", limit,
+                {**twin.labels, "device": twin.device}, each.times, "thresholds", limit,
                 each.past_h, "hours of its past", f"{twin.device}: {each.says}", clears,
                 f"edgeward device vitals {twin.device}",
             )  # fmt: skip

@@ -69,7 +69,7 @@ CASES: dict[str, tuple[dict[str, Any], Facts, dict[str, str], str]] = {
         {"model": "m"}, "0.7 [0.68, 0.72] is the quality",
     ),
     "vitals_departure": (
-        {}, facts(twin("a"), departures=(LEAKS, replace(LEAKS, device="gone"))), {"device": "a", "figure": "rss_mb"},
+        {}, facts(twin("a"), departures=(LEAKS, replace(LEAKS, device="gone"))), {"device": "a"},
         "a: memory is 131 MB; 88 to 92 MB is usual",
     ),
 }  # fmt: skip
