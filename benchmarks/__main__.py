@@ -23,6 +23,7 @@ from benchmarks import (
     trees,
     trust,
     verdicts,
+    watchers,
 )
 from benchmarks.table import Row, show
 
@@ -44,6 +45,7 @@ SUITES: dict[str, Callable[[], list[Row]]] = {
     "transport": transport.measure,
     "trust": trust.measure,
     "verdicts": verdicts.measure,
+    "watchers": watchers.measure,
 }
 
 

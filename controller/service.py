@@ -34,7 +34,18 @@ from controller.reconcile.series import VerdictPoint
 from controller.rollout.model import Rollout
 from controller.state import State
 from controller.telemetry.counts import Counted
-from controller.verbs import alerts, audit, certificates, data_sets, devices, drift, erasures, policies, retraining
+from controller.verbs import (
+    alerts,
+    audit,
+    certificates,
+    data_sets,
+    devices,
+    drift,
+    erasures,
+    policies,
+    retraining,
+    watcher,
+)
 from controller.verbs.health import tell_changes
 from controller.verbs.push import finish_interrupted
 
@@ -75,7 +86,7 @@ class Service:
         self._notifier = Notifier(kept.file.receiver, beside, kept.records.put_delivered)
         state.event_fares, state.notifier = self._webhooks.fares, self._notifier
         self._passes = Passes(state.world, state.records, history=_History(state), broker=self, listener=self)
-        self._looks, self._data_looks = Background(), Background()
+        self._looks, self._data_looks, self._watcher_looks = Background(), Background(), Background()
         self._tasks: list[asyncio.Task[None]] = []
         self._findings: tuple[Finding, ...] = ()
 
@@ -123,6 +134,7 @@ class Service:
         await self._webhooks.stop()
         await self._looks.stop()
         await self._data_looks.stop()
+        await self._watcher_looks.stop()
         await self._notifier.stop()
         await state.deliveries.stop()
         if state.bucket is not None:
@@ -141,6 +153,7 @@ class Service:
         fresh_roster(state.world, time.time())
         self._answer()
         state.telemetry.tend(time.time(), open_marks(state.world))
+        state.vitals.tend(time.time())
         policies.start_due(state)
         erasures.follow(state)
         data_sets.keep_retention(state)
@@ -277,6 +290,8 @@ class Service:
                     data_look_at = time.monotonic() + DATA_LOOK_S
                     self._data_looks.begin(drift.look_at_all(self._state, time.time()))
                 if changed or time.monotonic() >= judge_at:
+                    if not self._watcher_looks.tasks and watcher.is_due(self._state, time.time()):
+                        self._watcher_looks.begin(watcher.look(self._state, time.time()))
                     self._findings = tell_changes(self._state, self._findings)
                     judge_at = time.monotonic() + HEALTH_S
             except Exception:  # a fault of the watch must not end it
@@ -290,6 +305,7 @@ class _History:
         self.record = state.journal.record
         self._state = state
         self.keep_captured = state.captures.keep
+        self.keep_vitals = state.vitals.keep
 
     def keep_measured(self, measured: Sequence[Counted], verdicts: Sequence[VerdictPoint]) -> None:
         """As `reconcile.ports.History` says."""

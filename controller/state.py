@@ -52,6 +52,7 @@ from controller.registry.retrainings import Retrainings
 from controller.registry.store import TinyStore
 from controller.rollout.model import Rollout
 from controller.telemetry.store import TelemetryStore
+from controller.telemetry.vitals import VitalsStore
 from controller.trust.agreement import load_or_make_agreement
 from controller.trust.audit_seal import AuditSeal
 from controller.trust.authorities import Authorities
@@ -61,6 +62,7 @@ from controller.trust.metadata import TrustMetadata
 from controller.trust.refusals import Refusals
 from controller.trust.senders import Senders
 from controller.trust.tokens import Tokens
+from controller.watcher.departure import Watch
 
 STARTED = "controller start"
 """The action of a controller's first entry in the audit: whoever writes it seals the audit as well."""
@@ -82,6 +84,7 @@ class State:
     data_sets: DataSets
     erasures: Erasures
     telemetry: TelemetryStore
+    vitals: VitalsStore
     retrainings: Retrainings
     credentials: Credentials
     enrolment: Enrolment
@@ -117,6 +120,8 @@ class State:
     """How the receivers of events fare."""
     data_looks: dict[str, DriftReport | None] = field(default_factory=dict)
     """By model, the newest look at what its devices met; None where it failed. Alerts and retraining read it."""
+    watch: Watch = field(default_factory=Watch)
+    """What the watcher's newest looks at the vitals of the fleet have found."""
     broker: RunningBroker | None = None
     """Once the service has started or found it."""
     links: Sequence[ControllerLink] = ()
@@ -180,7 +185,7 @@ class State:
         """Closes the files, and ends the starter of conversions."""
         self.starter.end()
         stores = (self.tables, self.journal, self.captures, self.data_sets, self.erasures, self.telemetry)
-        for each in (*stores, self.retrainings):
+        for each in (*stores, self.vitals, self.retrainings):
             each.close()
         self.credentials.close()
 
@@ -230,6 +235,7 @@ def open_state(config: Config) -> State:
         data_sets=DataSets(directory / "data_sets"),
         erasures=Erasures(directory / "erasures.sqlite"),
         telemetry=telemetry,
+        vitals=VitalsStore(directory / "vitals.sqlite"),
         retrainings=Retrainings(directory / "retraining.sqlite"),
         credentials=credentials,
         enrolment=Enrolment(Authorities(directory / "pki", now), credentials),

@@ -46,6 +46,7 @@ from edgeward.rollout_handle import RolloutHandle
 from edgeward.settings import find_settings
 from edgeward.transport import Transport
 from edgeward.version_calls import VersionCalls
+from edgeward.watcher_calls import WatcherCalls
 
 AUDIT_PAGE = 1_000
 """Entries of the audit per call: the most that the controller answers."""
@@ -53,7 +54,9 @@ CAPTURED_PAGE = 10_000
 """Rows of captured inferences per call: the most that the controller answers."""
 
 
-class Client(VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls, RetrainingCalls, DiscussionCalls):
+class Client(
+    VersionCalls, DeviceCalls, DataCalls, AlertCalls, DriftCalls, RetrainingCalls, DiscussionCalls, WatcherCalls
+):
     """A connection to one controller. Without arguments it finds a local one (see `edgeward.settings`).
 
     >>> client = Client()                                              # doctest: +SKIP

@@ -22,6 +22,7 @@ from edgeward.answers.devices import (
 )
 from edgeward.answers.fleet import Fleet
 from edgeward.answers.table import Table
+from edgeward.answers.telemetry import Vitals
 from edgeward.answers.written import Written
 from edgeward.transport import Transport
 
@@ -113,6 +114,10 @@ class DeviceCalls:
     def device(self, name: str) -> DeviceDetail:
         """One device with its history."""
         return DeviceDetail.read(self._transport.get(f"/v1/devices/{name}"))
+
+    def vitals(self, device: str, hours: float = 24) -> Table[Vitals]:
+        """What a device said of itself in the newest hours, oldest first: by five minutes, then older by the hour."""
+        return Table(map(Vitals.read, self._transport.get(f"/v1/devices/{device}/vitals?hours={hours:g}")))
 
     def why(self, device: str) -> Sentences:
         """Why a device runs what it runs, in order."""

@@ -12,6 +12,7 @@ from contract.captured import Captured
 from contract.errors import Code, WorldError
 from controller.drift.shape import Shape, shape_of
 from controller.fleet.heard import Heard
+from controller.fleet.vitals import Vitals
 from controller.reconcile.deeds import Deed
 from controller.reconcile.ports import Rows
 from controller.reconcile.series import VerdictPoint
@@ -164,6 +165,10 @@ class DurableHistory:
                 self._shapes[key] = (row[0], shape)
         self._counted.update(self._measured)
         self.verdicts += verdicts
+
+    def keep_vitals(self, vitals: Sequence[tuple[str, Vitals]]) -> None:
+        """A write that may fail; no simulated world looks at vitals."""
+        self._faults.write()
 
     def past(self, model: str, since: float) -> Iterable[tuple[str, int, float, Sums]]:
         """(device, release, start, sums) of a model since a moment."""

@@ -31,6 +31,7 @@ RULES = (
         codes=tuple(code for code in CODES if code not in OF_DEVICES),
     ),
     Rule(name="DataContractBroken", measure="contract_breach_ratio", for_s=60.0, keep_s=600.0),
+    Rule(name="DeviceUnusual", measure="vitals_departure", severity="info", keep_s=43_200.0),
     Rule(name="QualityDropped", measure="estimated_quality", severity="critical", for_s=60.0, keep_s=600.0),
 )  # fmt: skip
 INHIBITIONS = (

@@ -135,6 +135,20 @@ def sink_failing(rule: Rule, facts: Facts) -> Iterator[Reading]:
                 yield _of_device(twin, (1.0, "sinks"), 0.0, words, f"{each.name} takes predictions", sink=each.name)
 
 
+def vitals_departure(rule: Rule, facts: Facts) -> Iterator[Reading]:
+    """For each device whose vitals depart from what is usual for it, by how many times the watcher's threshold."""
+    limit, wanted = 1.0 if rule.above is None else rule.above, rule.selector.items()
+    for each in facts.departures:
+        twin = facts.twins.get(each.device)
+        if twin is not None and each.times > limit and wanted <= twin.labels.items():
+            clears = f"its score is at most {limit:g} times the watcher's threshold"
+            yield Reading(
+                {**twin.labels, "device": twin.device}, each.times, "thresholds", limit,
+                each.past_h, "hours of its past", f"{twin.device}: {each.says}", clears,
+                f"edgeward device vitals {twin.device}",
+            )  # fmt: skip
+
+
 def selected(rule: Rule, facts: Facts) -> Iterable[Twin]:
     """The twins of the devices that a rule is about."""
     wanted = rule.selector.items()

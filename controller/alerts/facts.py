@@ -13,6 +13,7 @@ from controller.fleet.faults import faults_of
 from controller.fleet.twin import Twin
 from controller.health import Finding
 from controller.rollout.model import Rollout
+from controller.watcher.departure import Departure
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Facts:
     """What the newest looks at the data of models say."""
     watched: frozenset[str] = frozenset()
     """Models at whose data this controller has looked since it started."""
+    departures: Sequence[Departure] = ()
+    """Devices that depart from what is usual for them, as the watcher says."""
     models: frozenset[str] = frozenset()
     """All models of the registry."""
     _faults: list[dict[str, dict[str, str]]] = field(default_factory=list)

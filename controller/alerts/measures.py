@@ -19,6 +19,7 @@ from controller.alerts.device_measures import (
     sensor_row_age_s,
     sink_failing,
     unheard_s,
+    vitals_departure,
 )
 from controller.alerts.facts import Facts, Reading
 from controller.alerts.rule import MeasureName, Rule
@@ -121,6 +122,12 @@ MEASURES: dict[MeasureName, Measure] = {
     ),
     "estimated_quality": Measure(
         estimated_quality, _SIGNAL, frozenset({"below", "model"}), optional=frozenset({"below"})
+    ),
+    "vitals_departure": Measure(
+        vitals_departure,
+        "the score of the watcher's model, against its threshold",
+        frozenset({"above", "selector"}),
+        optional=frozenset({"above"}),
     ),
 }
 

@@ -27,6 +27,7 @@ MeasureName = Literal[
     "controller_finding",
     "contract_breach_ratio",
     "estimated_quality",
+    "vitals_departure",
 ]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z")]
 LabelName = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z_][a-zA-Z0-9_.-]{0,63}\Z")]

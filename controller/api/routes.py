@@ -47,6 +47,7 @@ from controller.api.try_routes import TRY_ROUTES
 from controller.api.tuning_routes import TUNING_ROUTES
 from controller.api.version_routes import VERSION_ROUTES, number_of
 from controller.api.version_views import PushAnswer, detail_fields
+from controller.api.watcher_routes import WATCHER_ROUTES
 from controller.convert.request import VariantName
 from controller.health import findings_of, is_failing, nearest_expiry
 from controller.registry.version import Told
@@ -209,6 +210,7 @@ ROUTES = (
     *RETRAINING_ROUTES,
     *TELEMETRY_ROUTES,
     *DRIFT_ROUTES,
+    *WATCHER_ROUTES,
     *LABEL_ROUTES,
     *MODEL_LOOKS,
     *DISCUSSION_ROUTES,

@@ -1,4 +1,4 @@
-"""The routes of telemetry: what devices measured, by time, and the verdicts of a rollout as a series."""
+"""The routes of telemetry: what devices measured, their vitals, and the verdicts of a rollout as a series."""
 
 import math
 import time
@@ -10,6 +10,7 @@ from contract.errors import BadInput, Code
 from controller.api.rollout_views import VerdictPointView, verdict_view
 from controller.api.route import Route
 from controller.api.state_key import STATE
+from controller.api.vitals_views import VitalsRow, vitals_rows
 from controller.clock import stamp_of
 from controller.fleet.fit import stratum_of
 from controller.reconcile.measured import open_marks
@@ -18,6 +19,7 @@ from controller.rollout.rows import HOUR_S, RECENT_S
 from controller.rollout.verdict import RuleVerdict
 from controller.state import State
 from controller.telemetry.queries import MAX_ROWS, SPANS_S, TelemetryRow, rows_by
+from controller.telemetry.vitals import KEEP_S
 from controller.verbs import rollouts
 
 DAY_S = 86_400.0
@@ -62,6 +64,21 @@ async def device_telemetry(request: web.Request) -> list[TelemetryRow]:
     return hours + rows_by((row for row in past if row[2] >= fine_from), "ten_minutes", lambda name: name)
 
 
+async def device_vitals(request: web.Request) -> list[VitalsRow]:
+    """What a device said of itself in the newest `hours` (default 24), oldest first; older rows are by the hour.
+
+    The last row is of the five minutes that are not over. BadInput `unknown_device`, `request_invalid`.
+    """
+    state, device = request.app[STATE], request.match_info["device"]
+    if device not in state.world.durable.twins:
+        raise BadInput(Code.UNKNOWN_DEVICE, f"no device {device[:64]!r} has reported")
+    hours, most = number_in(request.query.get("hours", "24")), KEEP_S / HOUR_S
+    if not 0 < hours <= most:
+        raise BadInput(Code.REQUEST_INVALID, f"hours = {hours:g}: expected more than 0, and at most {most:g}")
+    found, span = state.vitals.series(device, time.time() - hours * HOUR_S), state.world.measured.vitals.get(device)
+    return vitals_rows([*found, span.vitals()] if span is not None else found)
+
+
 async def list_verdicts(request: web.Request) -> list[VerdictPointView]:
     """What the rules of a rollout have said, with their numbers, oldest first."""
     state, name = request.app[STATE], request.match_info["rollout"]
@@ -100,6 +117,7 @@ TELEMETRY_ROUTES = (
         "What one device measured",
         list[TelemetryRow],
     ),
+    Route("view", "GET", "/v1/devices/{device}/vitals", device_vitals, "What it said of itself", list[VitalsRow]),
     Route(
         "view", "GET", "/v1/rollouts/{rollout}/verdicts", list_verdicts, "Verdicts over time", list[VerdictPointView]
     ),

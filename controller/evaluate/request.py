@@ -10,8 +10,8 @@ import numpy as np
 
 from contract.errors import BadInput, Code
 from contract.manifest import Manifest
-from contract.samples import decode_sample
-from contract.tensors import Array, decode_tensors
+from contract.samples import decode_sample, encode_sample
+from contract.tensors import Array, decode_tensors, encode_tensors
 from contract.wire import Message
 
 REQUEST, ROWS, ANSWER, ANSWERS = "evaluate.json", "rows.npz", "evaluated.json", "answers.npz"
@@ -62,6 +62,12 @@ class Rows:
             digest.update(name.encode() + str(kept.dtype).encode() + repr(kept.tolist()).encode())
         digest.update(repr(self.labels[self.never_forget].tolist()).encode())
         return digest.hexdigest()
+
+
+def encode_rows(matrix: Array) -> bytes:
+    """Rows of shape (rows, columns) that have no labels, for `read_rows`: only the model's answers are wanted."""
+    sample = np.frombuffer(encode_sample(matrix), dtype=np.uint8)
+    return encode_tensors({_SAMPLE: sample, _LABELS: np.zeros(len(matrix), np.float32)})
 
 
 def read_rows(raw: bytes) -> Rows:

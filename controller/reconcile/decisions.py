@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from contract.messages import Ack, Heartbeat, Report
 from controller.fleet.twin import Twin
+from controller.fleet.vitals import Vitals
 from controller.reconcile.deeds import Deed, deeds_of, failed_late, joined, quarantines
 from controller.reconcile.documents import answer_nonces, issue_reordered, reissue_documents, unheard_documents
 from controller.reconcile.failed_there import Failed, keep_from_failed, news_of_failures
-from controller.reconcile.fold import fold
+from controller.reconcile.fold import close_vitals, fold
 from controller.reconcile.measured import marks_of, rows_of
 from controller.reconcile.membership import facts_of, is_standing, join_newcomers
 from controller.reconcile.offers import keep_from, offer_release
@@ -48,6 +49,8 @@ class Changes:
     reports: tuple[tuple[str, Report], ...] = ()
     heartbeats: tuple[tuple[str, Heartbeat], ...] = ()
     measured: tuple[Counted, ...] = ()
+    vitals: tuple[tuple[str, Vitals], ...] = ()
+    """(device, vitals) of stretches of time that are over."""
     verdicts: tuple[VerdictPoint, ...] = ()
     """Verdicts that are to be kept: those that say something new, and one now and then."""
 
@@ -92,6 +95,8 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         world.caches.sweep_at = now + SWEEP_S
         redesired |= reissue_documents(world, now)
         unheard = unheard_documents(world, now) - redesired
+        close_vitals(world, now)
+    vitals, world.measured.closed_vitals = tuple(world.measured.closed_vitals), []
     world.caches.published_at.update(dict.fromkeys(redesired | unheard, now))
     return Changes(
         redesired=frozenset(redesired),
@@ -105,6 +110,7 @@ def reconcile(world: World, inbox: Iterable[tuple[str, FromDevice]], now: float)
         reports=tuple(heard.reports),
         heartbeats=tuple(heard.heartbeats),
         measured=measured,
+        vitals=vitals,
         verdicts=tuple(verdicts),
     )
 

@@ -10,6 +10,7 @@ from controller.fleet.believable import why_impossible
 from controller.fleet.heard import Heard
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin, fold_heartbeat, fold_presence, fold_report
+from controller.fleet.vitals import SPAN_S, OpenSpan, span_of
 from controller.reconcile.measured import belongs, rows_of
 from controller.reconcile.world import FromDevice, World, holds, members_of, put_twin
 from controller.rollout.facts import MAX_CODES, Sums
@@ -52,6 +53,7 @@ def _fold_telemetry(world: World, device: str, message: Telemetry, now: float) -
     world.caches.changed.add(device)
     known = world.measured.traffic.get(device)
     world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
+    _add_vitals(world, device, message, now)
     for interval in message.intervals:
         if not holds(world, interval.model, interval.version):
             continue  # a device may send any number of invented ones, and sums are kept for each
@@ -68,6 +70,23 @@ def _note_impossible(world: World, device: str, interval: ModelInterval, words: 
     if IMPOSSIBLE in known or len(known) < MAX_CODES:
         known[IMPOSSIBLE] = f"counts that cannot be were left out: {words}"
     world.measured.versions.setdefault(device, set()).add((interval.model, interval.version.release))
+
+
+def _add_vitals(world: World, device: str, message: Telemetry, now: float) -> None:
+    """A stretch of time is over when the next one begins: so writes of many devices do not come all at once."""
+    start, span = span_of(now), world.measured.vitals.get(device)
+    if span is None or span.start != start:
+        if span is not None:
+            world.measured.closed_vitals.append((device, span.vitals()))
+        span = world.measured.vitals[device] = OpenSpan(start)
+    span.add(message)
+
+
+def close_vitals(world: World, now: float) -> None:
+    """Closes stretches that are over, of devices that have said nothing since."""
+    over = [device for device, span in world.measured.vitals.items() if span.start + 2 * SPAN_S <= now]
+    for device in over:
+        world.measured.closed_vitals.append((device, world.measured.vitals.pop(device).vitals()))
 
 
 def _add(world: World, device: str, interval: ModelInterval, now: float) -> None:

@@ -13,6 +13,7 @@ from contract.captured import Captured
 from contract.errors import EdgewardError
 from contract.messages import Ack, Heartbeat, Report
 from contract.wire import encode
+from controller.fleet.vitals import Vitals
 from controller.reconcile.decisions import Changes, reconcile
 from controller.reconcile.deeds import Deed
 from controller.reconcile.durable import FleetRecords
@@ -38,6 +39,7 @@ class Unsaved:
     endings: set[tuple[str, str]] = field(default_factory=set)
     deeds: list[Deed] = field(default_factory=list)
     measured: list[Counted] = field(default_factory=list)
+    vitals: list[tuple[str, Vitals]] = field(default_factory=list)
     verdicts: list[VerdictPoint] = field(default_factory=list)
     news: list[VerdictPoint] = field(default_factory=list)
     """Verdicts that say another word, to be told once they are durable."""
@@ -55,6 +57,7 @@ class Unsaved:
         self.endings |= changes.endings
         self.deeds += changes.deeds
         self.measured += changes.measured
+        self.vitals += changes.vitals
         self.verdicts += changes.verdicts
         self.news += [point for point in changes.verdicts if point.is_news]
         for device, batch in captured:
@@ -104,6 +107,9 @@ class Passes:
         if unsaved.measured or unsaved.verdicts:
             self._history.keep_measured(unsaved.measured, unsaved.verdicts)
             unsaved.measured, unsaved.verdicts = [], []
+        if unsaved.vitals:
+            self._history.keep_vitals(unsaved.vitals)
+            unsaved.vitals = []
         if unsaved.captured:
             self._history.keep_captured(unsaved.captured)
         if unsaved.reports or unsaved.heartbeats:

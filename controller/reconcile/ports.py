@@ -8,6 +8,7 @@ from typing import Protocol
 
 from contract.captured import Captured
 from contract.messages import Ack, Report
+from controller.fleet.vitals import Vitals
 from controller.reconcile.deeds import Deed
 from controller.reconcile.series import VerdictPoint
 from controller.reconcile.world import FromDevice
@@ -57,6 +58,10 @@ class History(Protocol):
 
     def keep_measured(self, measured: Sequence[Counted], verdicts: Sequence[VerdictPoint]) -> None:
         """Stores what devices have measured, each once, and points of the series of verdicts."""
+        ...
+
+    def keep_vitals(self, vitals: Sequence[tuple[str, Vitals]]) -> None:
+        """Stores (device, vitals) of stretches of time that are over; twice is as good as once."""
         ...
 
 

@@ -18,6 +18,7 @@ from controller.fleet.neighbours import NeighboursByLabel
 from controller.fleet.roster import Roster
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin
+from controller.fleet.vitals import OpenSpan, Vitals
 from controller.rollout.endings import Ending
 from controller.rollout.facts import Sums
 from controller.rollout.model import Member, Rollout
@@ -101,6 +102,10 @@ class Measured:
     """(device, model, release) -> code -> the newest words about a failing or refused row"""
     traffic: dict[str, Traffic] = field(default_factory=dict)
     """What a device moves, and the rest of its newest telemetry: memory, stalls."""
+    vitals: dict[str, OpenSpan] = field(default_factory=dict)
+    """By device, its vitals in the five minutes in which it spoke last."""
+    closed_vitals: list[tuple[str, Vitals]] = field(default_factory=list)
+    """(device, vitals) of stretches that are over and not durable yet."""
     verdicts: dict[str, tuple[RuleVerdict, ...]] = field(default_factory=dict)
     """By rollout, what its rules said last."""
 
@@ -184,6 +189,8 @@ def drop_twin(world: World, device: str) -> None:
     world.durable.quarantine.pop(device, None)
     world.measured.traffic.pop(device, None)
     world.measured.heard.pop(device, None)
+    world.measured.vitals.pop(device, None)
+    world.measured.closed_vitals = [each for each in world.measured.closed_vitals if each[0] != device]
     for model, release in world.measured.versions.pop(device, ()):
         world.measured.totals.pop((device, model, release), None)
     for rows in world.measured.rows.values():

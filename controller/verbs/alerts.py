@@ -124,6 +124,7 @@ def alert_facts(state: State) -> Facts:
         own_expiries={what: end.timestamp() for what, end in own_expiries(state).items()},
         signals=[each for found in state.data_looks.values() if found is not None for each in found.signals],
         watched=frozenset(state.data_looks),
+        departures=list(state.watch.found.values()),
         models=frozenset(state.registry.models()),
     )
 

@@ -64,6 +64,7 @@ async def retire(state: State, names: Iterable[str], *, actor: str) -> list[Devi
         state.world.durable.retired[device] = Retired(at=at, by=actor)
         drop_twin(state.world, device)
         state.telemetry.drop(device)
+        state.vitals.drop(device)
         state.journal.audit(at, actor, "device retire", device, f"{counts[device]} certificates")
         if state.links:
             state.links[0].retain(farewell(device))

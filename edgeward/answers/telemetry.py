@@ -1,4 +1,4 @@
-"""Telemetry: what devices measured of a model over time."""
+"""Telemetry: what devices measured of a model over time, and what a device said of itself."""
 
 from datetime import UTC, datetime
 
@@ -34,3 +34,44 @@ class TelemetryRow(Answer, frozen=True):
         """One row, with the time as a time."""
         (row,) = super().table_rows()
         return [{"at": self.at} | {name: value for name, value in row.items() if name != "start"}]
+
+
+class Spread(Answer, frozen=True):
+    """One figure in one stretch of time."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Vitals(Answer, frozen=True):
+    """What a device said of itself in one stretch of time; None for what it did not measure."""
+
+    start: float
+    """Seconds since 1970; `at` is the same as a datetime."""
+    span_s: float
+    messages: int
+    cpu_ratio: Spread | None
+    rss_mb: Spread | None
+    temperature_c: Spread | None
+    inferences_s: Spread | None
+    failure_ratio: Spread | None
+    latency_ms: Spread | None
+
+    @property
+    def at(self) -> datetime:
+        """When the stretch of time began."""
+        return datetime.fromtimestamp(self.start, UTC)
+
+    def table_rows(self) -> list[dict[str, object]]:
+        """One row, with a column for each end of each figure."""
+        row: dict[str, object] = {"at": self.at, "span_s": self.span_s, "messages": self.messages}
+        for name in VITALS:
+            spread: Spread | None = getattr(self, name)
+            for end in ("mean", "low", "high"):
+                row[f"{name}_{end}"] = None if spread is None else getattr(spread, end)
+        return [row]
+
+
+VITALS = ("cpu_ratio", "rss_mb", "temperature_c", "inferences_s", "failure_ratio", "latency_ms")
+"""The figures of a device's vitals."""

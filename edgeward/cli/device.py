@@ -16,6 +16,7 @@ from edgeward.cli.device_asked import doctor, logs
 from edgeward.cli.device_labels import label, note, unquarantine
 from edgeward.cli.device_list import left, list_devices
 from edgeward.cli.device_tune import config_words, tune
+from edgeward.cli.device_vitals import vitals
 from edgeward.cli.model import pairs
 from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, tell, when
 from edgeward.client import Client
@@ -70,7 +71,7 @@ def device() -> None:
     """Show and manage the devices of the fleet."""
 
 
-for command in (list_devices, label, note, unquarantine, logs, doctor, tune):
+for command in (list_devices, label, note, unquarantine, logs, doctor, tune, vitals):
     device.add_command(command)
 
 

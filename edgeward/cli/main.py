@@ -33,6 +33,7 @@ from edgeward.cli.token import token
 from edgeward.cli.top import top
 from edgeward.cli.trust import trust
 from edgeward.cli.version import version
+from edgeward.cli.watcher import watcher
 from edgeward.demo.command import demo
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -60,8 +61,8 @@ def completion(shell: str) -> None:
 
 
 for command in (
-    model, version, run, pipeline, data, rollout, retrain, alert, top, report, telemetry, label, fleet, status, device,
-    selector, stick, trust, certificate, attest, token, audit, backup, restore, demo, page, automl, lineage,
+    model, version, run, pipeline, data, rollout, retrain, alert, top, report, telemetry, watcher, label, fleet, status,
+    device, selector, stick, trust, certificate, attest, token, audit, backup, restore, demo, page, automl, lineage,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (drift, fairness):

@@ -1,6 +1,7 @@
 """A water utility's fleet in a controller's state, for tests and pictures of the page: the same at every run."""
 
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from contract.messages import (
 from controller.clock import stamp_of
 from controller.events.notifier import Notifier
 from controller.fleet.twin import Assigned
+from controller.fleet.vitals import Vitals
 from controller.reconcile.decisions import reconcile
 from controller.rollout.model import Rollout, Strategy, Wave
 from controller.rollout.plan import Target, expand, plan_members
@@ -217,5 +219,17 @@ def _day_of(state: State, now: float) -> None:
         )  # fmt: skip
         rows.append(Counted(STAR, 31, 10 + number, at, interval))
     state.telemetry.keep(rows)
+    state.vitals.keep(_vitals_of_a_day(now, draw))
     for _ in range(3):
         state.telemetry.tend(now)
+
+
+def _vitals_of_a_day(now: float, draw: random.Random) -> list[tuple[str, Vitals]]:
+    """A day of the star's vitals by five minutes; on trial it is hot and busy."""
+    rows = []
+    for number in (each for each in range(288) if not 80 <= each < 104):
+        busy = 1.0 if 246 <= number < 248 else 0.3 + 0.05 * math.sin(number / 46)
+        means = (busy, 92 + number / 60, 40 + 30 * busy + draw.random(), 9.3, 0.0002, 12.1)
+        lows, highs = tuple(0.96 * mean for mean in means), tuple(1.05 * mean for mean in means)
+        rows.append((STAR, Vitals(now - 86_400 + 300 * number, 300.0, 5, means, lows, highs)))
+    return rows

@@ -5,6 +5,7 @@ import tomllib
 from typing import Any, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from contract.errors import BadInput, Code
 from contract.messages import SensorState, SinkState
@@ -16,11 +17,16 @@ from controller.alerts.rule import AlertmanagerReceiver, MailReceiver, MeasureNa
 from controller.alerts.shown import alert_view, effect_words
 from controller.fleet.expiry import DAY_S
 from controller.health import Finding
+from controller.watcher.departure import Departure
 from edgeward.cli.main import cli
 from tests.controller.alert_worlds import ROOT, SHIPPED, START, facts, failed_on, found, of_model, said, the_only, twin
 
 SENSOR = SensorState(name="serial-1", kind="serial", model="m", state="waiting", error="no such port", row_age_s=9e3)
 SINK = SinkState(name="webhook-1", kind="webhook", state="failing", error="HTTP 500")
+LEAKS = Departure(
+    device="a", at=START, times=3.0, figure="rss_mb", sort="level", spreads=12.0, past_h=336,
+    says="memory is 131 MB; 88 to 92 MB is usual at this hour: 12 of its spreads away",
+)  # fmt: skip
 LATER = START + 400
 CASES: dict[str, tuple[dict[str, Any], Facts, dict[str, str], str]] = {
     "offline_ratio": (
@@ -61,6 +67,10 @@ CASES: dict[str, tuple[dict[str, Any], Facts, dict[str, str], str]] = {
     "estimated_quality": (
         {"below": 0.8}, facts(signals=(said(kind="estimated_quality", value=0.7, low=0.68, high=0.72),)),
         {"model": "m"}, "0.7 [0.68, 0.72] is the quality",
+    ),
+    "vitals_departure": (
+        {}, facts(twin("a"), departures=(LEAKS, replace(LEAKS, device="gone"))), {"device": "a"},
+        "a: memory is 131 MB; 88 to 92 MB is usual",
     ),
 }  # fmt: skip
 
@@ -116,6 +126,7 @@ SAID = {
     "controller_finding": ("findings", "controllers", "audit list"),
     "contract_breach_ratio": ("ratio", "rows of 12 devices", "model drift m"),
     "estimated_quality": ("ratio", "rows of 12 devices", "model drift m"),
+    "vitals_departure": ("thresholds", "hours of its past", "device vitals a"),
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from controller.clock import stamp
 from controller.config import Config, StorageConfig
 from controller.fleet.boots import Boot, Boots
 from controller.fleet.twin import Assigned, Twin
+from controller.fleet.vitals import Vitals
 from controller.registry.credentials import Credential
 from controller.rollout.decide import decide
 from controller.rollout.model import Rollout
@@ -77,6 +78,7 @@ def test_a_retired_device_is_out_for_good_and_its_history_stays(state: State) ->
     link = Link()
     state.links = (link,)  # type: ignore[assignment]
     state.journal.record(stamp(), [("a", '{"boot":1,"seq":1}')])
+    state.vitals.keep([("a", Vitals(0.0, 300.0, 1, *[(1.0,) * 6] * 3))])
     answers = asyncio.run(device_lives.retire(state, ["a", "ghost"], actor="ada"))
     assert [(each.device, each.certificates, each.code) for each in answers] == [
         ("ghost", 0, "unknown_device"),
@@ -89,6 +91,7 @@ def test_a_retired_device_is_out_for_good_and_its_history_stays(state: State) ->
     gone = Presence(protocol=1, device="a", online=False)
     assert not state.inbox.put(topics.presence("a"), encode(gone))
     assert len(state.journal.history_of("a")) == 1
+    assert state.vitals.series("a", 0.0) == [], "what it measured goes, as its counts do"
     newest = state.journal.audit_entries()[0]
     assert (newest["actor"], newest["action"], newest["subject"]) == ("ada", "device retire", "a")
     again = state.records.load_world({"a": encode(beat(9)), "b": encode(beat(9, device="b"))}, 90.0).durable

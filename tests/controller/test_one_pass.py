@@ -61,6 +61,9 @@ class Outside(DurableTables):
     def keep_measured(self, measured: Sequence[Any], verdicts: Sequence[Any]) -> None:
         self._note("count")
 
+    def keep_vitals(self, vitals: Sequence[Any]) -> None:
+        self._note("vitals")
+
     def judged(self, points: Sequence[Any]) -> None:
         self._note("judge")
 

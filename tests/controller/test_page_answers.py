@@ -198,6 +198,22 @@ def test_a_devices_day_is_told_by_hours_and_then_by_ten_minutes_with_its_holes(s
     assert talk(state, nobody) == 404
 
 
+def test_a_devices_vitals_are_told_by_five_minutes_with_its_holes(state: State) -> None:
+    found = ask(state, f"/v1/devices/{STAR}/vitals?hours=24")
+    assert {row["span_s"] for row in found} == {300.0}
+    assert len(found) in (264, 265), "the rows of a day, and the five minutes that are not over"
+    assert max(after["start"] - before["start"] for before, after in pairwise(found)) >= 2 * 3600
+    hot = max(found, key=lambda row: row["temperature_c"]["mean"])
+    assert (hot["cpu_ratio"]["mean"], hot["cpu_ratio"]["low"], hot["cpu_ratio"]["high"]) == (1.0, 0.96, 1.05)
+    assert len(ask(state, f"/v1/devices/{STAR}/vitals?hours=1")) <= 14
+
+    async def refusals(client: TestClient) -> list[int]:
+        asked = ("nobody/vitals", *(f"{STAR}/vitals?hours={hours}" for hours in ("0", "-1", "841", "nan", "x")))
+        return [(await client.get(f"/v1/devices/{each}")).status for each in asked]
+
+    assert talk(state, refusals) == [404, *[422] * 5]
+
+
 def test_a_reader_hears_at_once_how_the_fleet_stands_and_then_what_has_changed(state: State) -> None:
     async def script(client: TestClient) -> list[Any]:
         stream = await client.get("/v1/live")

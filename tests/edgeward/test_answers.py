@@ -25,6 +25,7 @@ from edgeward.answers import (
     rollouts,
     telemetry,
     tried,
+    watcher,
 )
 from edgeward.answers.answer import MAX_SHOWN_CHARS, Answer, Sentences, show
 from edgeward.answers.blob import Blob
@@ -100,6 +101,12 @@ ANSWERED: dict[str, type[Answer]] = {
     "VerdictPointView": rollouts.VerdictPoint,
     "Figures": rollouts.Figures,
     "TelemetryRow": telemetry.TelemetryRow,
+    "VitalsRow": telemetry.Vitals,
+    "Spread": telemetry.Spread,
+    "WatcherView": watcher.Watcher,
+    "Departure": watcher.Departure,
+    "WatcherHistory": watcher.WatcherHistory,
+    "DeviceHistory": watcher.DeviceHistory,
     "DriftReport": drift.Drift,
     "Ranked": drift.Ranked,
     "Moved": drift.Moved,

@@ -23,11 +23,13 @@ from contract.row_contract import allowed_of
 from contract.tensors import encode_tensors
 from controller.config import Config, StorageConfig
 from controller.convert.convert import Converted
+from controller.fleet.vitals import Vitals
 from controller.state import State, open_state
 from controller.telemetry.counts import Counted
 from controller.verbs import push as push_verb
 from edgeward.answers.table import Table
-from edgeward.cli import drift, label, telemetry
+from edgeward.cli import device_vitals, drift, label, render, telemetry
+from edgeward.cli.device_vitals import bars
 from edgeward.cli.drift import bar
 from edgeward.cli.main import cli
 from edgeward.client import Client
@@ -82,7 +84,7 @@ def edgeward(state: State, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(*words: Any, fails: bool = False) -> str:
         said = io.StringIO()
-        for module in (drift, label, telemetry):
+        for module in (device_vitals, drift, label, render, telemetry):
             monkeypatch.setattr(module, "console", Console(file=said, width=80))
             monkeypatch.setattr(module, "tell", lambda text: said.write(text + "\n"), raising=False)
         done = CliRunner().invoke(cli, [*map(str, words)])
@@ -265,3 +267,27 @@ def test_parquet_without_pyarrow_says_what_installs_it(
         monkeypatch.setitem(sys.modules, name, None)
     said = edgeward("telemetry", "export", "m", "--out", tmp_path / "rows.parquet", fails=True)
     assert "pip install 'edgeward[parquet]'" in said
+
+
+def test_the_vitals_of_a_device_are_bars_in_80_columns_and_rows_in_csv(state: State, edgeward: Any) -> None:
+    assert "dev-2 has said nothing of itself in the newest 24 hours" in edgeward("device", "vitals", "dev-2")
+    now, lost = time.time(), float("nan")
+    for number in range(240):
+        means = (0.2 + number / 1000, 90.0, lost, 12_345.678, 0.00012, 11.31)
+        state.vitals.keep([("dev-1", Vitals(now - 86_000 + 300 * number, 300.0, 5, means, means, means))])
+    said = edgeward("device", "vitals", "dev-1")
+    assert max(map(len, said.splitlines())) <= 80
+    assert "CPU %" in said
+    assert "43.9" in said
+    assert "temp" not in said, "what a device does not measure is left out"
+    found = json.loads(edgeward("device", "vitals", "dev-1", "--json"))
+    assert (len(found), found[0]["temperature_c"], found[0]["rss_mb"]["mean"]) == (240, None, 90.0)
+    lines = edgeward("device", "vitals", "dev-1", "--hours", 2, "--csv").splitlines()
+    assert lines[0].startswith("at,span_s,messages,cpu_ratio_mean,cpu_ratio_low")
+    assert "dev-3" in edgeward("device", "vitals", "dev-3", fails=True)
+
+
+def test_bars_leave_a_gap_where_nothing_was_said() -> None:
+    assert bars([(0.0, 1.0, 1.0), (31.0, 32.0, 5.0)], 0.0, 32.0) == "▁" + " " * 30 + "█"
+    assert bars([(0.0, 16.0, 2.0), (16.0, 32.0, 3.0)], 0.0, 32.0) == "▁" * 16 + "█" * 16, "an hour may fill columns"
+    assert bars([(0.0, 32.0, 2.0)], 0.0, 32.0) == "▁" * 32

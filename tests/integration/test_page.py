@@ -121,6 +121,17 @@ def test_a_viewer_sees_every_button_off_with_the_reason_and_reaches_it_by_keyboa
     assert look.page.locator("dialog[open]").count() == 0
 
 
+def test_the_vitals_of_a_device_are_drawn_and_stand_in_tables(look: Look) -> None:
+    look.enter()
+    look.go(f"/devices/{STAR}")
+    for label in ("CPU of a core", "Memory", "Temperature"):
+        look.page.wait_for_selector(f"figure[aria-label='{label}'] canvas")
+    plot = look.page.locator("figure[aria-label='Temperature']")
+    plot.locator("summary").click()
+    newest = plot.locator("tbody tr").nth(1).inner_text()
+    assert "°C [" in newest, "the mean with the lowest and the highest value"
+
+
 def test_task_find_the_silent_devices_and_what_they_share(look: Look) -> None:
     look.enter()
     look.go("/fleet", "#devices tbody tr")

@@ -82,6 +82,33 @@ function Telemetry({ device }) {
     ${has(s.right) && html`<div><${Plot} label="Answers that met their label" t=${s.t} height=${104} sync=${sync} unit=" %" series=${[{ label: "right", values: s.right, colour: "--accent", points: true }]} /></div>`}</div><//>`;
 }
 
+/** What a device says of itself: [figure, label, factor, unit]. */
+const VITALS = [["cpu_ratio", "CPU of a core", 100, " %"], ["rss_mb", "Memory", 1, " MB"], ["temperature_c", "Temperature", 1, " °C"]];
+
+/** Means with the extremes of single messages as a band, and a hole wherever a stretch is missing. */
+function vitalsSeries(rows) {
+  const t = [], cols = VITALS.map(() => ({ mean: [], low: [], high: [] }));
+  const push = (at, r) => {
+    t.push(at);
+    VITALS.forEach(([figure, , factor], i) => ["mean", "low", "high"].forEach((end) => cols[i][end].push(r?.[figure] ? r[figure][end] * factor : null)));
+  };
+  rows.forEach((r, i) => {
+    const before = rows[i - 1];
+    if (before && r.start > before.start + before.span_s * 1.5) push(before.start + before.span_s * 1.5, null);
+    push(r.start + r.span_s / 2, r);
+  });
+  return { t, cols };
+}
+
+function Vitals({ name }) {
+  const { data, error } = useAsked(`/v1${address("devices", name)}/vitals`, { every_s: 60 }), s = useMemo(() => vitalsSeries(data || []), [data]);
+  const there = VITALS.map((v, i) => [...v, s.cols[i]]).filter(([, , , , c]) => c.mean.some((v) => v != null));
+  return html`<${Panel} title="Vitals" note="24 h; mean, lowest and highest of five minutes" foot=${html`<${Terminal} text=${`edgeward device vitals ${name}`} />`}>
+    ${there.length ? html`<div class="in small-charts">${there.map(([, label, , unit, c]) => html`<div><${Plot} label=${label} t=${s.t} height=${104} sync="device" unit=${unit}
+      series=${[{ label: label.toLowerCase().replace("cpu", "CPU"), values: c.mean, band: [c.low, c.high], colour: "--accent" }]} /></div>`)}</div>`
+    : html`<p class="in soft">${error ? error.message : data ? "It has said nothing of itself in the last 24 hours." : "asking"}</p>`}<//>`;
+}
+
 function Sources({ device }) {
   const all = [...device.sensors.map((x) => ["sensor", x, x.row_age_s]), ...device.sinks.map((x) => ["sink", x, x.delivered_age_s])];
   if (!all.length && !device.faults.length) return null;
@@ -131,5 +158,5 @@ function Facts({ d }) {
 export default function Device({ name }) {
   const asked = useAsked(`/v1${address("devices", name)}`, { topics: ["fleet"], every_s: 30 });
   return html`<${Asked} of=${asked} what=${`device ${name}`}>${(d) => html`<div class="head"><div><${Facts} d=${d} /></div><${Acts} name=${name} again=${asked.again} /></div>
-    <div class="grid device"><div class="sticky"><${Why} name=${name} /></div><div class="stack"><${Twin} device=${d} /><${Telemetry} device=${d} /><${Sources} device=${d} /></div></div>`}<//>`;
+    <div class="grid device"><div class="sticky"><${Why} name=${name} /></div><div class="stack"><${Twin} device=${d} /><${Telemetry} device=${d} /><${Vitals} name=${name} /><${Sources} device=${d} /></div></div>`}<//>`;
 }

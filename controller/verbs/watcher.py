@@ -1,0 +1,128 @@
+"""The watcher at work: the fleet's history for who trains it, and looks at the newest hour by its newest version.
+
+Decides which version judges, and how much of the fleet one look is about. Scores come from a confined child: a version
+is a file that somebody has pushed. Refuses to know what is unusual: `controller.watcher` does.
+"""
+
+import asyncio
+import logging
+import math
+
+from contract.errors import BadInput, Code, EdgewardError
+from contract.names import unit_number
+from contract.watcher import THRESHOLD, WATCHER
+from controller.evaluate.evaluate import Form, evaluate
+from controller.evaluate.request import encode_rows
+from controller.registry.version import Version
+from controller.state import State
+from controller.telemetry.vitals import KEEP_S, read_vitals
+from controller.verbs.labels import kind_of
+from controller.watcher.departure import Departure, Watch, asked_rows, departed
+from controller.watcher.features import DAY_H, PAST_D, Departures, Fleet, departures
+from controller.watcher.hours import HOUR_S, by_hour
+
+LOOK_S = 300.0
+"""Between two looks at parts of a large fleet, and after one that failed."""
+MAX_DEVICES = 1_000
+"""Of one look: 2.5 s of a thread and 300 MB. 12,000 devices are judged each hour, and 100,000 each eight hours."""
+MAX_HISTORY_ROWS = 30_000
+"""Hours of devices that are handed to who trains: 40 months of a device, 4 MB of JSON."""
+MAX_HISTORY_D = 21.0
+PLACE = "site"
+"""The label of places where `publish.neighbours` names none."""
+PAST_H = PAST_D * DAY_H + 2 * DAY_H
+"""Hours that are read to judge the newest one: its past, and a day before it for rises."""
+
+_log = logging.getLogger("edgeward.watcher")
+
+
+def current(state: State) -> Version | None:
+    """The version that judges: the newest one that has passed its gates and brings a threshold. None: there is none."""
+    try:
+        found = state.registry.newest_passed(WATCHER)
+    except BadInput:
+        return None
+    return found if threshold_of(found) < math.inf else None
+
+
+def threshold_of(version: Version) -> float:
+    """The score beyond which a version says that a device departs; infinite where it brings none."""
+    found = version.lineage.metrics.get(THRESHOLD, math.inf)
+    return found if found > 0 else math.inf
+
+
+def kind_and_place(state: State, device: str) -> str:
+    """What a device has in common with others, such as weather, load and releases: its stratum, and its place."""
+    labels = state.world.durable.twins[device].labels
+    return f"{kind_of(state, device)}/{labels.get(state.world.neighbours_by or PLACE, '')}"
+
+
+async def history(state: State, now: float, days: float) -> tuple[Fleet, Departures]:
+    """The newest `days` of as many devices as `MAX_HISTORY_ROWS` allow, chosen by a stable hash of their names.
+
+    BadInput `request_invalid`.
+    """
+    if not 1.0 <= days <= MAX_HISTORY_D:
+        raise BadInput(Code.REQUEST_INVALID, f"{days:g} days: expected 1 to {MAX_HISTORY_D:g}")
+    hours = int(days * DAY_H)
+    known = sorted(state.world.durable.twins, key=unit_number)[: max(1, MAX_HISTORY_ROWS // hours)]
+    kinds = {device: kind_and_place(state, device) for device in known}
+    return await asyncio.to_thread(_departures, state, kinds, now, hours)
+
+
+def is_due(state: State, now: float) -> bool:
+    """Whether an hour has ended, a version has come, or a part of the fleet waits. A failed look waits `LOOK_S`."""
+    watch, version = state.watch, current(state)
+    if version is None:
+        state.watch = watch if not watch.release else Watch()
+        return False
+    if now - watch.tried_at < LOOK_S and (watch.fault or watch.after is not None):
+        return False
+    return watch.release != version.release or watch.hour < now // HOUR_S * HOUR_S or watch.after is not None
+
+
+async def look(state: State, now: float) -> None:
+    """Judges the newest whole hour of the next devices. What goes wrong is told by `edgeward watcher show`."""
+    version = current(state)
+    if version is None:
+        return
+    if state.watch.release != version.release:
+        state.watch = Watch(release=version.release, threshold=threshold_of(version))
+    watch = state.watch
+    ordered = sorted((kind_and_place(state, device), device) for device in state.world.durable.twins)
+    waiting = [each for each in ordered if watch.after is None or each > watch.after][:MAX_DEVICES]
+    end, is_last = now // HOUR_S * HOUR_S, not waiting or waiting[-1] == ordered[-1]
+    watch.tried_at = now
+    try:
+        kinds = {device: kind for kind, device in waiting}
+        fleet, found = await asyncio.to_thread(_departures, state, kinds, now, 1)
+        unusual = await _judge(state, version, fleet, found, end - HOUR_S)
+    except EdgewardError as error:
+        watch.fault = f"{error.code}: {error.detail}"
+        _log.warning("v%d of %s could not judge: %s", version.release, WATCHER, watch.fault)
+        return
+    watch.fault, watch.hour, watch.after = "", end, None if is_last else waiting[-1]
+    watch.looked_at = now
+    known = dict(zip(fleet.devices, found.known[:, -1].tolist(), strict=True))
+    there = state.world.durable.twins
+    watch.judged = {device: told for device, told in {**watch.judged, **known}.items() if device in there}
+    kept = {device: each for device, each in watch.found.items() if device in there and device not in known}
+    watch.found = kept | {each.device: each for each in unusual}
+
+
+async def _judge(state: State, version: Version, fleet: Fleet, found: Departures, at: float) -> list[Departure]:
+    if not fleet.devices:
+        return []
+    manifest, settings = version.manifest, state.config.convert
+    form = Form(manifest, state.blobs.get(manifest.artifact.sha256), state.blobs.get(manifest.golden.blob.sha256))
+    rows = await asyncio.to_thread(lambda: encode_rows(asked_rows(found)))
+    measured = await evaluate(form, None, rows, timeout_s=settings.timeout_s, memory_mb=settings.memory_mb)
+    assert measured.answers is not None  # rows were handed in
+    return departed(fleet, found, measured.answers.tolist(), threshold_of(version), at)
+
+
+def _departures(state: State, kinds: dict[str, str], now: float, hours: int) -> tuple[Fleet, Departures]:
+    """Of the newest hours; runs in a thread, so it reads by a connection of its own."""
+    since = max(now - KEEP_S, now - (hours + PAST_H) * HOUR_S)
+    fleet = by_hour(read_vitals(state.vitals.path, kinds, since), kinds, now, hours + PAST_H)
+    return fleet, departures(fleet, hours)
