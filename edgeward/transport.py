@@ -10,6 +10,7 @@ from typing import Any
 import urllib3
 
 from contract.errors import BadInput, Code, EdgewardError, WorldError
+from edgeward.multipart import Multipart
 from edgeward.settings import Settings
 
 CONNECT_S = 5.0
@@ -68,8 +69,10 @@ class Transport:
         """Sends a multipart push, `parts` by name beside the request, and returns the JSON of the answer."""
         fields = {"request": ("request.json", json.dumps(request).encode(), "application/json")}
         fields |= {name: (name, content, "application/octet-stream") for name, content in parts.items()}
+        body = Multipart(fields)
+        headers = {"Content-Type": body.content_type, "Content-Length": str(body.size_bytes)}
         timeout = urllib3.Timeout(connect=CONNECT_S, read=PUSH_S)
-        return self._call("POST", path, fields=fields, timeout=timeout)
+        return self._call("POST", path, body=body, headers=headers, timeout=timeout)
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
         return _read(self._request(method, path, **options))

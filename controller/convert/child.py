@@ -29,7 +29,7 @@ from controller.convert import request as files
 from controller.convert.compare import no_reference
 from controller.convert.estimator import load_estimator
 from controller.convert.judge import judge_conversion, judge_pushed
-from controller.convert.memory import memory_words
+from controller.convert.memory import is_memory_fault, memory_words
 from controller.convert.missing import named
 from controller.convert.model_file import Model, scan_model, size_of
 from controller.convert.onnx_origin import as_devices_take, with_free_batch
@@ -86,7 +86,9 @@ def main() -> None:
             answer = replace_fields(_convert(request, directory), sandbox=sandbox)
     except EdgewardError as error:
         (directory / files.FAULT).write_bytes(encode(Fault(code=error.code, detail=error.detail)))
-    except MemoryError:
+    except Exception as error:  # libraries share no exception for memory
+        if not is_memory_fault(error):
+            raise
         fault = Fault(code=Code.CONVERSION_LIMIT, detail=memory_words(size_of(model), request.memory_mb))
         (directory / files.FAULT).write_bytes(encode(fault))
     else:

@@ -23,8 +23,8 @@ def memory_for(model_bytes: int, memory_mb: int) -> int:
 def memory_words(model_bytes: int, memory_mb: int) -> str:
     """Returns in words that a conversion has reached its limit of `memory_mb` MiB, and the remedy with a figure."""
     return (
-        f"converting this model of {model_bytes / 2**20:.1f} MiB takes more than the {memory_mb} MiB of memory that it "
-        f"may use: an operator can set convert.memory_mb to {2 * memory_mb}, if the controller's machine has so much"
+        f"a model of {model_bytes / 2**20:.1f} MiB ran out of its memory, {memory_mb} MiB: an operator can set "
+        f"convert.memory_mb to {2 * memory_mb}, if the controller's machine has so much"
     )
 
 

@@ -11,12 +11,11 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from contract.errors import BadInput, Code
 from contract.onnx_scan import Scan, scan_onnx
+from contract.protocol import MAX_MODEL_BYTES
 from controller.convert.memory import near_limit
 
 Model = bytes | Path
 """A file stays as it is; a changed model is bytes."""
-MAX_PROTOBUF_BYTES = 2**31 - 1
-"""The largest message that protobuf writes, and with it the largest ONNX file without files beside it."""
 
 
 def size_of(model: Model) -> int:
@@ -45,14 +44,14 @@ def parse_model(model: Model) -> onnx.ModelProto:
 
 
 def bytes_of(proto: onnx.ModelProto) -> bytes:
-    """Returns a model as the same bytes each time. BadInput `model_refused` for more than protobuf writes."""
-    size_bytes = proto.ByteSize()
-    if size_bytes > MAX_PROTOBUF_BYTES:
-        words = (
-            f"{size_bytes / 2**30:.1f} GiB: protobuf, and with it an ONNX file, ends at 2 GiB; make the model smaller"
-        )
-        raise BadInput(Code.MODEL_REFUSED, words)
+    """Returns a model as the same bytes each time. BadInput `model_refused` for more than protobuf writes; MemoryError.
+
+    The size is not asked for before: protobuf writes the whole model to tell it.
+    """
     try:
         return bytes(proto.SerializeToString(deterministic=True))
-    except EncodeError:
-        raise MemoryError from None
+    except (EncodeError, ValueError):
+        if near_limit(MAX_MODEL_BYTES):
+            raise MemoryError from None
+        words = "the model has more than 2 GiB once it is changed: protobuf writes no more, and with it no ONNX file"
+        raise BadInput(Code.MODEL_REFUSED, words) from None

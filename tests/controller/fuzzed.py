@@ -51,7 +51,7 @@ def _differing(model: Any, found: Judged, fresh: Any) -> float:
     try:
         answers, answered = ask(model, given), np.ones(len(given), dtype=bool)
     except Exception:  # it refuses some rows: one by one
-        each = [(row, row + 1) for row in range(len(given))]
+        each = [[(row, row + 1)] for row in range(len(given))]
         answers, answered = ask_each(lambda start, stop: ask(model, given[start:stop]), each, len(given))
     if not answered.any():
         return 0.0
