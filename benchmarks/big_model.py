@@ -49,6 +49,17 @@ app = web.Application(client_max_size=0)
 app.router.add_post("/", take)
 web.run_app(app, host="127.0.0.1", port=int(sys.argv[2]), print=None)
 """
+_LOAD = """
+import hashlib, sys
+import numpy as np
+import onnxruntime as ort
+with open(sys.argv[1], "rb") as file:
+    hashlib.file_digest(file, "sha256")
+options = ort.SessionOptions()
+options.intra_op_num_threads = 1
+session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+session.run(None, {"X": np.zeros((int(sys.argv[2]), int(sys.argv[3])), np.float32)})
+"""
 _CONFIG = """
 [storage]
 data_dir = "{data_dir}"
@@ -74,23 +85,26 @@ def _of_size(scratch: Path, size_mb: int) -> list[Row]:
     write_model(model, size_mb, seed=0)
     sample = encode_rows(np.random.default_rng(0).normal(size=(SAMPLE_ROWS, FEATURES)).astype(np.float32))
     megabytes = model.stat().st_size / 2**20
-    plain_s, ours_s, sent_s = list[float](), list[float](), list[float]()
+    plain_s, ours_s, sent_s, needed_s = (list[float]() for _ in range(4))
     with _plain(scratch) as plain_url, _controller(scratch) as (url, token, pid):
         _upload(f"{url}/v1/models/warm/versions", token, _small(scratch), sample)
         for number in range(ROUNDS):
             write_model(model, size_mb, seed=number)  # other bytes: an identical push makes no version
             plain_s.append(_upload(plain_url, "", model, sample)[0])
+            needed_s.append(plain_s[-1] + _loaded(model))
             with _Memory(pid) as held:
                 took_s, body_s = _upload(f"{url}/v1/models/big-{number}/versions", token, model, sample)
             ours_s.append(took_s)
             sent_s.append(body_s)
-    room = megabytes + ROOM_MB
-    best = megabytes / min(plain_s)
+    room, room_is = megabytes + ROOM_MB, f"the file and {ROOM_MB} MB"
+    best, needed = megabytes / min(plain_s), megabytes / min(needed_s)
     return [
         Row(f"{name}: registered", megabytes / min(ours_s), best, "MB/s", "plain aiohttp upload", GOAL, at_least=True),
         Row(f"{name}: received", megabytes / min(sent_s), best, "MB/s", "plain aiohttp upload"),
-        Row(f"{name}: the controller's memory", held.own_mb, room, "MB", f"the file and {ROOM_MB} MB", goal=1.0),
-        Row(f"{name}: its largest child's memory", held.child_mb, room, "MB", f"the file and {ROOM_MB} MB", goal=1.0),
+        Row(f"{name}: registered", megabytes / min(ours_s), needed, "MB/s", "upload, sha256, one load, one answer"),
+        Row(f"{name}: the controller's memory", held.own_mb, room, "MB", room_is, goal=1.0),
+        Row(f"{name}: the converting child's memory", held.child_mb[False], room, "MB", room_is, goal=1.0),
+        Row(f"{name}: the measuring child's, as a device's", held.child_mb[True], room, "MB", room_is),
     ]
 
 
@@ -114,6 +128,14 @@ def write_model(path: Path, size_mb: int, *, seed: int) -> None:
     graph = helper.make_graph(nodes, "model", [takes], [gives], weights)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     path.write_bytes(made.SerializeToString())
+
+
+def _loaded(model: Path) -> float:
+    """The time in which a fresh process hashes a model, loads it and answers the sample once: what no check can save."""
+    command = [sys.executable, "-c", _LOAD, str(model), str(SAMPLE_ROWS), str(FEATURES)]
+    began = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - began
 
 
 def _small(scratch: Path) -> Path:
@@ -203,7 +225,9 @@ class _Memory:
         self._pid = pid
         self._over = threading.Event()
         self._look = threading.Thread(target=self._watch)
-        self.child_mb = self.own_mb = 0.0
+        self.own_mb = 0.0
+        self.child_mb = {False: 0.0, True: 0.0}
+        """The largest of the children that measure (True), and of all others."""
         self._first_mb: dict[int, float] = {}
 
     def __enter__(self) -> "_Memory":
@@ -223,7 +247,8 @@ class _Memory:
                 with suppress(OSError, StopIteration):
                     now_mb = _status_mb(pid, "VmRSS")
                     first_mb = self._first_mb.setdefault(pid, now_mb)
-                    self.child_mb = max(self.child_mb, now_mb - first_mb)
+                    measures = b"convert.measure" in Path(f"/proc/{pid}/cmdline").read_bytes()
+                    self.child_mb[measures] = max(self.child_mb[measures], now_mb - first_mb)
 
 
 def _children(pid: int) -> list[int]:

@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.pipeline import Pipeline
 
 from contract.errors import BadInput, Code
-from controller.convert import tree_writer
+from controller.convert import options_as_given, tree_writer
 from controller.convert.estimator import walk
 from controller.convert.graph_names import with_input_names, without_unused_inputs
 from controller.convert.model_file import bytes_of
@@ -37,6 +37,7 @@ from controller.convert.trees import compact_trees
 
 tree_writer.install()
 every.install()
+options_as_given.install()
 register(KeptColumns, Own(selections.kept_columns, selections.support_kept))
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
