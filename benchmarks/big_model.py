@@ -74,7 +74,7 @@ port = 0
 def measure() -> list[Row]:
     """Returns the rows of every size."""
     rows = []
-    with tempfile.TemporaryDirectory(prefix="edgeward-big-", dir=Path.cwd()) as scratch:
+    with tempfile.TemporaryDirectory(prefix="edgeward-big-") as scratch:
         for size_mb in SIZES_MB:
             rows += _of_size(Path(scratch), size_mb)
     return rows
@@ -131,7 +131,7 @@ def write_model(path: Path, size_mb: int, *, seed: int) -> None:
 
 
 def _loaded(model: Path) -> float:
-    """The time in which a fresh process hashes a model, loads it and answers the sample once: what no check can save."""
+    """The time in which a fresh process hashes a model, loads it and answers once: what no check can save."""
     command = [sys.executable, "-c", _LOAD, str(model), str(SAMPLE_ROWS), str(FEATURES)]
     began = time.perf_counter()
     subprocess.run(command, check=True)
