@@ -30,7 +30,8 @@ SLOWEST_BYTES_S = 32 * 1024
 """A push that comes more slowly than this in the mean is ended: 1 GiB may take nine hours."""
 MAX_PUSHES = 4
 """Pushes under way, those that are received and those that wait for their turn to be converted among them: 4.3 GB of
-disk at most. One more is told that the controller is `busy`. There is no other bound behind this one."""
+disk at most, and what the one that is converted writes. One more is told that the controller is `busy`. There is no
+other bound behind this one."""
 RESERVE_BYTES = FREE_BYTES_WANTED
 """Free space that no push may use: the store, the audit and the journal need it to go on, and health looks at it."""
 LOOK_EVERY_BYTES = 16 * 1024**2

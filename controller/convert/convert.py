@@ -23,6 +23,7 @@ from controller.convert.memory import memory_for
 from controller.convert.request import Conversion, ConvertedForm, Fault, Measured, Request, VariantName
 from controller.convert.scratch import open_file, read_file
 from controller.convert.starter import Starter, convert_fresh
+from controller.health import FREE_BYTES_WANTED
 
 MEASURE_TIMEOUT_S = 120
 PRECISION_PART = 0.3
@@ -91,7 +92,7 @@ async def run_conversion(
     )
     (directory / files.REQUEST).write_bytes(encode(request))
     await asyncio.to_thread(shutil.copyfile, sample, directory / files.SAMPLE)
-    allowed_mb = request.memory_mb + (directory / files.SAMPLE).stat().st_size // 2**20 + 1
+    allowed_mb = _allowed_mb(directory, request.memory_mb)
     convert = convert_fresh if starter is None else starter.convert
     # beside the child: of 1 GiB this takes two seconds
     given = asyncio.create_task(_described(model, model_bytes // 2**20 + 1, chunk_bytes)) if kind == "onnx" else None
@@ -101,6 +102,13 @@ async def run_conversion(
     finally:
         if given is not None:
             given.cancel()
+
+
+def _allowed_mb(directory: Path, memory_mb: int) -> int:
+    """MiB that may lie in `directory`: what a child holds in memory, and nothing of the space that must stay free."""
+    free_mb = (shutil.disk_usage(directory).free - FREE_BYTES_WANTED) // 2**20
+    given_mb = (directory / files.SAMPLE).stat().st_size // 2**20 + 1
+    return given_mb + max(0, min(memory_mb, free_mb))
 
 
 async def _described(path: Path, allowed_mb: int, chunk_bytes: int) -> MadeFile:

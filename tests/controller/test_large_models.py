@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from controller.convert.convert import ConversionLimits
 from controller.convert.memory import MAX_MEMORY_MB, PER_MODEL, is_memory_fault, memory_for, memory_words
 from controller.convert.model_file import scan_model
 from controller.convert.request import Request
+from controller.health import FREE_BYTES_WANTED
 from controller.registry import atomic_file
 from controller.registry.blobs import BlobStore
 from edgeward.encode import encode_rows
@@ -99,6 +102,15 @@ except MemoryError:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "memory\n", done.stderr[-500:]
+
+
+def test_a_conversion_writes_nothing_into_the_space_that_must_stay_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / files.SAMPLE).write_bytes(b"x" * 2**20)
+    for free_mb, allowed_mb in ((100_000, 4098), (FREE_BYTES_WANTED // 2**20 + 7, 9), (1, 2)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free_mb=free_mb: SimpleNamespace(free=free_mb * 2**20))
+        assert convert._allowed_mb(tmp_path, 4096) == allowed_mb
 
 
 def test_libraries_say_in_their_own_ways_that_no_memory_was_left() -> None:
