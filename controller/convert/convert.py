@@ -102,6 +102,7 @@ async def run_conversion(
     finally:
         if given is not None:
             given.cancel()
+            await asyncio.gather(given, return_exceptions=True)  # whoever is refused need not hear of it
 
 
 def _allowed_mb(directory: Path, memory_mb: int) -> int:
