@@ -7,6 +7,7 @@ from collections.abc import Callable
 from benchmarks import (
     agent,
     automl,
+    big_model,
     conversion,
     drift,
     floods,
@@ -44,6 +45,7 @@ SUITES: dict[str, Callable[[], list[Row]]] = {
     "trees": trees.measure,
     "transport": transport.measure,
     "trust": trust.measure,
+    "upload": big_model.measure,
     "verdicts": verdicts.measure,
     "watchers": watchers.measure,
 }

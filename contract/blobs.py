@@ -51,12 +51,17 @@ def sha256_hex(data: bytes) -> str:
 
 def describe(data: bytes, chunk_bytes: int) -> Blob:
     """Returns the Blob of `data` when it is cut into chunks of `chunk_bytes`. ValueError for empty data."""
-    if not data:
+    return describe_file(BytesIO(data), chunk_bytes)
+
+
+def describe_file(file: BinaryIO, chunk_bytes: int) -> Blob:
+    """Returns the same as `describe` for an open file. Only one chunk is in memory at a time."""
+    listed = chunk_list_of(file, chunk_bytes)
+    if not listed:
         raise ValueError("a blob has at least one byte")
-    listed = chunk_list(data, chunk_bytes)
     return Blob(
         sha256=listed[-DIGEST_BYTES:].hex(),
-        length=len(data),
+        length=file.tell(),
         chunk_bytes=chunk_bytes,
         chunks_sha256=sha256_hex(listed),
     )

@@ -82,7 +82,7 @@ class Code(StrEnum):
     ESTIMATOR_UNSUPPORTED = "estimator_unsupported"  # a step has no faithful ONNX form
     CONVERSION_FAILED = "conversion_failed"  # the converter raised
     MODEL_UNSOUND = "model_unsound"  # its answers are of chance, depend on other rows, or are NaN: see the detail
-    CONVERSION_LIMIT = "conversion_limit"  # conversion ran into its limit of time, memory or disk
+    CONVERSION_LIMIT = "conversion_limit"  # it met its limit of time, memory or disk: the detail names the setting
     BUSY = "busy"  # other pushes are under way, or none had its turn in time: push again later
     PARITY_FAILED = "parity_failed"  # ONNX and scikit-learn disagree: nothing is released
     SAMPLE_MISSING = "sample_missing"  # parity needs rows: pass sample=X

@@ -57,7 +57,7 @@ def many(number: int, holds: str, *, noted: bool = False) -> Field:
 _TENSOR_TYPE = (one(1, "int"), one(2, "shape"))
 MESSAGES: dict[str, tuple[Field, ...]] = {
     "model": (
-        one(1, "int"), *(one(number, "text") for number in (2, 3, 4, 6)), one(5, "int"), one(7, "graph"),
+        one(1, "int", noted=True), *(one(n, "text") for n in (2, 3, 4, 6)), one(5, "int"), one(7, "graph"),
         many(8, "operator set"), many(14, "entry"),
     ),
     "operator set": (one(1, "text", noted=True), one(2, "int", noted=True)),
@@ -66,8 +66,8 @@ MESSAGES: dict[str, tuple[Field, ...]] = {
         many(14, "annotation"), many(16, "entry"),
     ),
     "node": (
-        many(1, "text"), many(2, "text"), one(3, "text"), one(4, "text"), many(5, "attribute"), one(6, "text"),
-        one(7, "text", noted=True), many(9, "entry"),
+        many(1, "text"), many(2, "text"), one(3, "text"), one(4, "text", noted=True), many(5, "attribute"),
+        one(6, "text"), one(7, "text", noted=True), many(9, "entry"),
     ),
     "attribute": (
         one(1, "text"), one(2, "float"), one(3, "int"), one(4, "text"), one(5, "tensor"), one(6, "graph"),

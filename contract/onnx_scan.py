@@ -33,12 +33,16 @@ Noted = dict[int, list[int | bytes]]
 
 @dataclass
 class Scan:
-    """The counts of a scan."""
+    """What a scan has counted and read."""
 
     raw: memoryview
     nodes: int = 0
     tensors: int = 0
+    ir: int = 0
+    """The version of the file's format; 0 where it says none."""
     opsets: dict[str, int] = field(default_factory=dict)
+    operators: set[str] = field(default_factory=set)
+    """Of all nodes, those of graphs within graphs among them."""
 
 
 def scan_onnx(raw: bytes | memoryview) -> Scan:
@@ -142,8 +146,13 @@ def _enter(scan: Scan, name: str, depth: int) -> int:
 
 def _judge(scan: Scan, name: str, noted: Noted) -> None:
     """Checks the noted values of a message that was scanned to its end."""
-    if name == "node" and noted:
-        _check_domain(noted[7][0])
+    if name == "node":
+        _check_domain(noted.get(7, [b""])[0])
+        operator = noted.get(4, [b""])[0]
+        assert isinstance(operator, bytes)
+        scan.operators.add(operator.decode(errors="replace"))
+    elif name == "model":
+        scan.ir = int(noted.get(1, [0])[0])
     elif name == "attribute" and noted:
         _check_type(noted[20][0], MAX_ATTRIBUTE_TYPE)
     elif name == "tensor":

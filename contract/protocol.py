@@ -28,6 +28,8 @@ DEFAULT_CHUNK_BYTES = 64 * 1024
 """Chunk size chosen at publish; on a slow link one chunk is the unit that delays a command."""
 
 MAX_BLOB_BYTES = 2 * 1024**3
+MAX_MODEL_BYTES = 1024**3
+"""The largest model that is pushed: half of what protobuf, and with it an ONNX file, can hold."""
 """Largest blob that a manifest may describe."""
 
 MAX_TENSORS_BYTES = 64 * 1024**2

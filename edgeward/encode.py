@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from contract.errors import BadInput, Code
+from contract.model_size import refuse_large
 from contract.onnx_scan import scan_onnx
 from contract.samples import encode_sample
 from contract.tensors import Array
@@ -112,6 +113,7 @@ def _from_file(path: Path) -> tuple[Kind, bytes]:
             f"{path}: push .onnx or .skops; a pickle is code and is not taken (save with skops.io.dump instead)",
         )
     try:
+        refuse_large(path.stat().st_size, str(path))
         raw = path.read_bytes()
         return kind, _with_external_data(path, raw) if kind == "onnx" else raw
     except OSError as error:
@@ -133,7 +135,13 @@ def _with_external_data(path: Path, raw: bytes) -> bytes:
         words = f"{path} keeps its weights in files beside it: pip install onnx, so that they can be folded into it"
         raise BadInput(Code.REQUEST_INVALID, words) from None
     try:
-        return bytes(onnx.load(path).SerializeToString())
+        model = onnx.load(path)
+        refuse_large(
+            sum(len(tensor.raw_data) for tensor in model.graph.initializer), f"{path} with the files beside it"
+        )
+        return bytes(model.SerializeToString())
+    except BadInput:
+        raise
     except Exception as error:  # onnx raises errors of its own for files that are missing or lie elsewhere
         words = f"{path} keeps its weights in files beside it, which cannot be read: {type(error).__name__}: {error}"
         raise BadInput(Code.REQUEST_INVALID, words[:400]) from None

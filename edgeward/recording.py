@@ -13,7 +13,7 @@ import numpy as np
 
 from contract.answers.asked import Answers, ask, ask_each, methods_of
 from contract.answers.distinct import refuse_few
-from contract.answers.perturbed_rows import groups_of, perturb
+from contract.answers.perturbed_rows import perturb, runs_of
 from contract.answers.recorded import MAX_ANSWERED_ROWS, Recorded, Sample, encode_recorded
 from contract.answers.tree_thresholds import thresholds_of
 from contract.errors import BadInput, Code
@@ -38,7 +38,7 @@ def with_answers(estimator: Any, sample: Any, encoded: bytes, *, waived: bool) -
     tried = perturb(_head(plain), thresholds_of(estimator, _width(plain)))
     frame = _as_given(given, tried.rows)
     row_answers, answered = ask_each(
-        lambda start, stop: ask(estimator, _rows(frame, start, stop)), groups_of(tried), len(tried.kinds)
+        lambda start, stop: ask(estimator, _rows(frame, start, stop)), runs_of(tried), len(tried.kinds)
     )
     recorded = Recorded(
         answers=answers,

@@ -1,25 +1,32 @@
-"""A body that tells how much of it has been sent, in place of its bytes.
+"""A body that tells how much of it has been sent.
 
 Decides when it tells: with each piece that is taken from it. Refuses to know where it goes.
 """
 
-import io
 from collections.abc import Callable
+
+from edgeward.multipart import Multipart
 
 Sent = Callable[[int, int], None]
 """Called with (bytes sent so far, bytes in all)."""
 
 
-class ToldBody(io.BytesIO):
-    """Bytes that are read from the begin to the end by whatever sends them."""
+class ToldBody:
+    """A multipart body that is read by whatever sends it."""
 
-    def __init__(self, content: bytes, sent: Sent) -> None:
-        super().__init__(content)
-        self._sent = sent
-        self._total_bytes = len(content)
+    def __init__(self, body: Multipart, sent: Sent) -> None:
+        self._body, self._sent = body, sent
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def read(self, size_bytes: int) -> bytes:
         """Returns the next piece, and tells what was sent with it."""
-        piece = super().read(size)
-        self._sent(self.tell(), self._total_bytes)
+        piece = self._body.read(size_bytes)
+        self._sent(self._body.tell(), self._body.size_bytes)
         return piece
+
+    def tell(self) -> int:
+        """Returns how many bytes were read, as `Multipart` does."""
+        return self._body.tell()
+
+    def seek(self, at: int) -> int:
+        """Begins again, as `Multipart` does."""
+        return self._body.seek(at)

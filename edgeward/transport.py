@@ -11,6 +11,7 @@ import urllib3
 
 from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.visible import visible_values
+from edgeward.multipart import Multipart
 from edgeward.sending import Sent, ToldBody
 from edgeward.settings import Settings
 
@@ -73,10 +74,10 @@ class Transport:
         """
         fields = {"request": ("request.json", json.dumps(request).encode(), "application/json")}
         fields |= {name: (name, content, "application/octet-stream") for name, content in parts.items()}
+        body = Multipart(fields)
+        headers = {"Content-Type": body.content_type, "Content-Length": str(body.size_bytes)}
         timeout = urllib3.Timeout(connect=CONNECT_S, read=PUSH_S)
-        body, kind = urllib3.encode_multipart_formdata(fields)
         told = ToldBody(body, sent) if sent is not None else body
-        headers = {"Content-Type": kind, "Content-Length": str(len(body))}
         return self._call("POST", path, body=told, headers=headers, timeout=timeout)
 
     def _call(self, method: str, path: str, **options: Any) -> Any:

@@ -55,6 +55,16 @@ def perturb(
     return Perturbed(joined, kinds)
 
 
+def runs_of(perturbed: Perturbed) -> list[list[tuple[int, int]]]:
+    """Returns the groups of rows in two runs: those that lack nothing for the test's sake, then those that do.
+
+    Most estimators answer the first run as a whole, and the second as a whole or nothing of it.
+    """
+    lacking = np.isin(perturbed.kinds, (*LACKING_NUMBERS, LACKING_TEXT))
+    groups = groups_of(perturbed)
+    return [[group for group in groups if bool(lacking[group[0]]) is lacks] for lacks in (False, True)]
+
+
 def groups_of(perturbed: Perturbed) -> list[tuple[int, int]]:
     """Returns (start, stop) of rows that an estimator answers or refuses together: of one kind, lacking one number."""
     kinds, count = perturbed.kinds, len(perturbed.kinds)

@@ -4,13 +4,16 @@ With a bucket, callers are redirected to it.
 A caller that knows a digest may fetch the blob, as any device may at the broker. The device verifies what it receives.
 """
 
+import asyncio
+
 from aiohttp import web
 
-from contract.blobs import chunk_list
+from contract.blobs import chunk_list_of
 from contract.errors import BadInput, Code
 from contract.names import is_digest
 from controller.api.route import Route
 from controller.api.state_key import STATE
+from controller.registry.blobs import BlobStore
 
 FOREVER = "public, max-age=31536000, immutable"
 
@@ -28,8 +31,13 @@ async def blob(request: web.Request) -> web.StreamResponse:
     published = state.records.published().get(digest)
     if published is None:
         raise BadInput(Code.UNKNOWN_BLOB, f"no device needs {digest[:12]} now, so the size of its chunks is not known")
-    listed = chunk_list(state.blobs.get(digest), published.chunk_bytes)
+    listed = await asyncio.to_thread(_chunk_list, state.blobs, digest, published.chunk_bytes)
     return web.Response(body=listed, headers={"Cache-Control": FOREVER})
+
+
+def _chunk_list(blobs: BlobStore, digest: str, chunk_bytes: int) -> bytes:
+    with blobs.opened(digest) as file:
+        return chunk_list_of(file, chunk_bytes)
 
 
 BLOB_ROUTES = (Route("nothing", "GET", "/v1/blobs/{name}", blob, "A blob, with ranges", bytes),)

@@ -16,13 +16,13 @@ from typing import Any, BinaryIO, TypeVar
 from aiohttp import BodyPartReader, web
 
 from contract.errors import BadInput, Code, WorldError
-from contract.protocol import MAX_BLOB_BYTES, MAX_MESSAGE_BYTES, MAX_TENSORS_BYTES
+from contract.model_size import refuse_large
+from contract.protocol import MAX_MESSAGE_BYTES, MAX_MODEL_BYTES, MAX_TENSORS_BYTES
 from controller.api.errors import Handler
 from controller.health import FREE_BYTES_WANTED
 
 MAX_BODY_BYTES = MAX_MESSAGE_BYTES
 """Of a route that does not say otherwise: the largest JSON message that is decoded."""
-MAX_MODEL_BYTES = min(MAX_BLOB_BYTES, 1024**3)
 MAX_PUSH_REQUEST_BYTES = 64 * 1024
 BODY_S = 30.0
 """For a body that is read into memory, and for a push before its pace counts."""
@@ -30,7 +30,8 @@ SLOWEST_BYTES_S = 32 * 1024
 """A push that comes more slowly than this in the mean is ended: 1 GiB may take nine hours."""
 MAX_PUSHES = 4
 """Pushes under way, those that are received and those that wait for their turn to be converted among them: 4.3 GB of
-disk at most. One more is told that the controller is `busy`. There is no other bound behind this one."""
+disk at most, and what the one that is converted writes. One more is told that the controller is `busy`. There is no
+other bound behind this one."""
 RESERVE_BYTES = FREE_BYTES_WANTED
 """Free space that no push may use: the store, the audit and the journal need it to go on, and health looks at it."""
 LOOK_EVERY_BYTES = 16 * 1024**2
@@ -109,7 +110,7 @@ class Pushes:
             )
         most = sum(_LIMITS.values()) + PIECE_BYTES
         if (request.content_length or 0) > most:
-            raise BadInput(Code.MESSAGE_TOO_LARGE, f"body of {request.content_length} bytes, limit {most}")
+            refuse_large(request.content_length or 0, "this push")
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_room(self._directory, request.content_length or 0)
         self._under_way += 1
@@ -176,6 +177,8 @@ async def _pieces(part: BodyPartReader, file: BinaryIO, name: str) -> AsyncItera
     while piece := await part.read_chunk(PIECE_BYTES):
         size_bytes += len(piece)
         if size_bytes > _LIMITS[name]:
+            if name == "model":
+                refuse_large(size_bytes, "what has come of the model")
             raise BadInput(Code.MESSAGE_TOO_LARGE, f"part {name}: more than {_LIMITS[name]} bytes")
         await asyncio.to_thread(file.write, piece)
         yield len(piece)

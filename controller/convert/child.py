@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import joblib
 import numpy as np
-import onnx
 from msgspec.structs import replace as replace_fields
 
 from confinement.bounds import Bounds
@@ -30,7 +29,9 @@ from controller.convert import request as files
 from controller.convert.compare import no_reference
 from controller.convert.estimator import load_estimator
 from controller.convert.judge import judge_conversion, judge_pushed
+from controller.convert.memory import is_memory_fault, memory_words
 from controller.convert.missing import named
+from controller.convert.model_file import Model, scan_model, size_of
 from controller.convert.onnx_origin import as_devices_take, with_free_batch
 from controller.convert.precision import Judged
 from controller.convert.request import Conversion, ConvertedForm, Fault, Request
@@ -65,7 +66,9 @@ _DATATYPE_OF = {
 class Convertible:
     """A model that onnxruntime loads, and the arrays by which it is measured."""
 
-    model: bytes
+    model: Model
+    session: Any
+    """A session of the model: it is opened once, because of large models this takes most of the time."""
     inputs: dict[str, Array]
     """By input name, in the model's order; their first axis counts rows, or runs."""
     columns: tuple[str, ...]
@@ -78,40 +81,48 @@ def main() -> None:
     try:
         request = decode((directory / files.REQUEST).read_bytes(), Request)
         sandbox = _confine(request, directory)
+        model = Path(request.model)
         with joblib.parallel_config(backend="sequential"):  # an estimator's n_jobs would ask for processes
             answer = replace_fields(_convert(request, directory), sandbox=sandbox)
     except EdgewardError as error:
         (directory / files.FAULT).write_bytes(encode(Fault(code=error.code, detail=error.detail)))
-    except MemoryError:
-        fault = Fault(code=Code.CONVERSION_LIMIT, detail="conversion ran out of its memory limit")
+    except Exception as error:  # libraries share no exception for memory
+        if not is_memory_fault(error):
+            raise
+        fault = Fault(code=Code.CONVERSION_LIMIT, detail=memory_words(size_of(model), request.memory_mb))
         (directory / files.FAULT).write_bytes(encode(fault))
     else:
         (directory / files.ANSWER).write_bytes(encode(answer))
 
 
 def _convert(request: Request, directory: Path) -> Conversion:
-    raw = (directory / files.MODEL_IN).read_bytes()
+    model = Path(request.model)
     sample, recorded = decode_recorded((directory / files.SAMPLE).read_bytes())
     if request.kind == "onnx":
-        taken = as_devices_take(raw)
+        taken = as_devices_take(model)
         if not request.rows_waived:
             refuse_few(sample)
-        beside = None if recorded is None else judge_pushed(taken, sample, recorded)
-        if beside is not None:
-            return _finish(request, directory, _judged(beside), **_lacking(beside))
-        return _finish(request, directory, _as_pushed(taken, sample))
-    estimator = load_estimator(raw, request.trusted_types)
+        session = open_session(taken)
+        beside = None if recorded is None else judge_pushed(taken, session, sample, recorded)
+        if beside is None:
+            return _finish(request, directory, _as_pushed(taken, session, sample))
+        if beside.model is not taken:
+            session = None  # before the next is opened
+        return _finish(request, directory, _judged(beside, session), **_lacking(beside))
+    estimator = load_estimator(model.read_bytes(), request.trusted_types)
     judged = judge_conversion(estimator, sample, recorded, budget_s=request.precision_s, waived=request.rows_waived)
     described: dict[str, Any] = {
         "estimator": type(estimator).__name__,
         "params": {name: repr(value)[:200] for name, value in sorted(estimator.get_params(deep=False).items())},
         **_lacking(judged),
     }
+    del estimator
     return _finish(request, directory, _judged(judged), **described)
 
 
-def _judged(judged: Judged) -> Convertible:
-    return Convertible(judged.model, judged.rows.arrays(judged.real), judged.rows.columns, judged.parity)
+def _judged(judged: Judged, session: Any = None) -> Convertible:
+    session = open_session(judged.model) if session is None else session
+    return Convertible(judged.model, session, judged.rows.arrays(judged.real), judged.rows.columns, judged.parity)
 
 
 def _lacking(judged: Judged) -> dict[str, Any]:
@@ -123,28 +134,30 @@ def _lacking(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _as_pushed(raw: bytes, sample: Array | dict[str, Array]) -> Convertible:
+def _as_pushed(raw: Model, session: Any, sample: Array | dict[str, Array]) -> Convertible:
     """Returns a pushed ONNX model with its sample. Of large rows only as many are kept as a golden set may hold."""
-    tensors = [_tensor(entry) for entry in open_session(raw).get_inputs()]
+    tensors = [_tensor(entry) for entry in session.get_inputs()]
     matched = match_sample(sample, tensors)
     inputs, rows = matched.arrays, max(len(array) for array in matched.arrays.values() if array.ndim)
     if any(array.ndim > 2 for array in inputs.values()):
         inputs = first_rows(inputs, golden_rows(inputs))
     if all(len(tensor.shape) == inputs[tensor.name].ndim > 0 for tensor in tensors):
-        raw = with_free_batch(raw, inputs)
-    return Convertible(raw, inputs, matched.columns, no_reference(rows))
+        freed = with_free_batch(raw, session, inputs)
+        raw, session = (raw, session) if freed is raw else (freed, open_session(freed))
+    return Convertible(raw, session, inputs, matched.columns, no_reference(rows))
 
 
 def _finish(request: Request, directory: Path, converted: Convertible, **described: Any) -> Conversion:
-    session = open_session(converted.model)
-    refuse_unsound(converted.model, converted.inputs)
+    session = converted.session
+    answered = refuse_unsound(converted.model, session, converted.inputs)
     variants, shrunk = _variants(request, directory, converted)
     return Conversion(
         task=_task(session),
         inputs=tuple(_tensor(entry) for entry in session.get_inputs()),
         outputs=tuple(_tensor(entry) for entry in session.get_outputs()),
         columns=converted.columns,
-        form=_write_form(directory, "", converted),
+        form=_write_form(directory, "", converted, answered),
+        as_pushed=isinstance(converted.model, Path),
         parity=converted.parity,
         variants=variants,
         shrunk=shrunk,
@@ -164,53 +177,61 @@ def _variants(
         if model is None:
             nothing = Compared(rows=0, differing=0, max_abs_difference=0.0)
             words = "saves nothing: the model has no large weights"
-            shrunk.append(Shrunk(name=name, size_bytes=len(full.model), compared=nothing, note=words))
+            shrunk.append(Shrunk(name=name, size_bytes=size_of(full.model), compared=nothing, note=words))
             continue
-        evidence = Shrunk(name=name, size_bytes=len(model), compared=_beside(full, model))
+        smaller = replace(full, model=model, session=open_session(model))
+        evidence = Shrunk(name=name, size_bytes=len(model), compared=_beside(full, smaller))
         shrunk.append(evidence)
         if judge_variant(evidence).passed:
-            made[name] = _write_form(directory, name, replace(full, model=model))
+            made[name] = _write_form(directory, name, smaller)
     return made, tuple(shrunk)
 
 
-def _beside(full: Convertible, model: bytes) -> Compared:
+def _beside(full: Convertible, smaller: Convertible) -> Compared:
     """Compares the answers of a smaller form on the sample.
 
     The first output is compared: labels, or numbers of a regression.
     """
-    before, after = open_session(full.model), open_session(model)
-    name = before.get_outputs()[0].name
-    want, got = (np.atleast_1d(run_rows(session, [name], full.inputs)[0]) for session in (before, after))
+    name = full.session.get_outputs()[0].name
+    want, got = (np.atleast_1d(run_rows(each.session, [name], full.inputs)[0]) for each in (full, smaller))
     differing = int(rows_differ(want, got, rtol=RTOL, atol=ATOL).sum())
     numbers = want.dtype.kind == "f" and want.size
     largest = float(np.abs(want.astype(np.float64) - got.astype(np.float64)).max()) if numbers else 0.0
     return Compared(rows=len(want), differing=differing, max_abs_difference=largest)
 
 
-def _write_form(directory: Path, name: str, converted: Convertible) -> ConvertedForm:
-    """Writes the model and its golden set into the scratch directory. Returns what the manifest says about them."""
+def _write_form(
+    directory: Path, name: str, converted: Convertible, answered: list[Array] | None = None
+) -> ConvertedForm:
+    """Writes the golden set, and the model unless it is the pushed file, into the scratch directory.
+
+    Returns what the manifest says about them. `answered`: the answers to all rows, where they are known.
+    """
     model_file, golden_file = (directory / file for file in files.form_files(name))
-    session, every = open_session(converted.model), converted.inputs
+    session, every = converted.session, converted.inputs
     names = [output.name for output in session.get_outputs()]
     any_length = all(not entry.shape or not isinstance(entry.shape[0], int) for entry in session.get_inputs())
     inputs = first_rows(every, golden_rows(every)) if any_length or _by_run(session, every) else every
     outputs = run_rows(session, names, inputs)
-    measured_by = run_rows(session, names, every) if any_length else outputs
+    measured_by = outputs
+    if any_length:
+        measured_by = run_rows(session, names, every) if answered is None else answered
     if not _counts_rows(outputs, inputs):  # what is not rows cannot be compared by rows: it is one run
         inputs, outputs = ({name: array[None] for name, array in inputs.items()}, [array[None] for array in outputs])
         measured_by = outputs
-    model_file.write_bytes(converted.model)
-    reference = _reference(session, every if any_length else inputs, converted.columns) if converted.columns else {}
+    if isinstance(converted.model, bytes):
+        model_file.write_bytes(converted.model)
+    counted = every if any_length else inputs
+    reference = _reference(session, counted, measured_by, converted.columns) if converted.columns else {}
     allowed = with_tolerances(dict(zip(names, measured_by, strict=True)), alone=_task(session) == "regression")
     golden = join_golden(inputs, dict(zip(names, outputs, strict=True))) | allowed | reference
     golden_file.write_bytes(encode_tensors(golden))
-    proto = onnx.load_from_string(converted.model)
-    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    scan = scan_model(converted.model)
     return ConvertedForm(
         golden_rows=len(outputs[0]),
-        ir=proto.ir_version,
-        opset=opsets.get("", 1),
-        ml_opset=opsets.get("ai.onnx.ml", 1),
+        ir=scan.ir,
+        opset=scan.opsets.get("", 1),
+        ml_opset=scan.opsets.get("ai.onnx.ml", 1),
     )
 
 
@@ -241,11 +262,12 @@ def _task(session: Any) -> Literal["classification", "regression", "other"]:
     return "regression" if single else "other"
 
 
-def _reference(session: Any, inputs: dict[str, Array], columns: tuple[str, ...]) -> dict[str, Array]:
+def _reference(
+    session: Any, inputs: dict[str, Array], outputs: list[Array], columns: tuple[str, ...]
+) -> dict[str, Array]:
     """Returns histograms of the sample's columns and of the model's answers, by whose edges devices count, and what
     cells of each column may be.
     """
-    outputs = run_rows(session, [output.name for output in session.get_outputs()], inputs)
     regression = _task(session) == "regression"
     found = columns_of(columns, list(inputs.values()))
     reference = reference_of(found, answers_of(outputs, regression=regression), regression=regression)
@@ -255,7 +277,7 @@ def _reference(session: Any, inputs: dict[str, Array], columns: tuple[str, ...])
 def _confine(request: Request, directory: Path) -> str:
     """Confines this process. Returns how far; BadInput `sandbox_missing` if the request requires more."""
     bounds = Bounds(request.memory_mb, cpu_s=request.cpu_s, file_mb=request.memory_mb)
-    sandbox = confine(bounds, library_paths(*OWN_PACKAGES), [directory])
+    sandbox = confine(bounds, [Path(request.model), *library_paths(*OWN_PACKAGES)], [directory])
     if sandbox != FULL and request.require_sandbox:
         words = f"a conversion cannot be confined here ({sandbox}): another kernel, or convert.require_sandbox = false"
         raise BadInput(Code.SANDBOX_MISSING, words)

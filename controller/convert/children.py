@@ -4,6 +4,7 @@ Decides how long they may run, and how much they may write and print. Refuses to
 """
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 from typing import Protocol, cast
@@ -24,6 +25,14 @@ ONE_THREAD = {
 }
 """Variables by which libraries begin no threads when they are imported: one conversion runs at a time, on one core,
 and only a process with one thread may fork. The last one is read by the allocator within pyarrow."""
+
+
+_SIGNALS: dict[int, str] = {
+    signal.SIGKILL: ": the machine had no memory left for it, or somebody has killed it",
+    signal.SIGABRT: ": one of its libraries gave up, as for want of memory (convert.memory_mb)",
+    signal.SIGXCPU: ": it has used up its processor time (convert.timeout_s)",
+}
+"""What such an end mostly means."""
 
 
 class Child(Protocol):
@@ -88,7 +97,8 @@ async def finish_child(child: Child, *, directory: Path, timeout_s: float, allow
 
 def _failure(code: int, complaint: bytes) -> BadInput:
     if code < 0:
-        return BadInput(Code.CONVERSION_LIMIT, f"the conversion child was ended by signal {-code}")
+        cause = _SIGNALS.get(-code, "")
+        return BadInput(Code.CONVERSION_LIMIT, f"the conversion child was ended by signal {-code}{cause}")
     lines = complaint.decode(errors="replace").strip().splitlines()
     words = lines[-1] if lines else "no words"
     return BadInput(Code.CONVERSION_FAILED, f"the conversion child failed: {words}"[:400])

@@ -14,13 +14,16 @@ from typing import Literal
 
 import msgspec
 
+from contract.blobs import Blob, describe_file
 from contract.errors import BadInput, Code
 from contract.wire import decode, encode
 from controller.convert import request as files
 from controller.convert.children import run_child
+from controller.convert.memory import memory_for
 from controller.convert.request import Conversion, ConvertedForm, Fault, Measured, Request, VariantName
-from controller.convert.scratch import read_file, scratch_directory
+from controller.convert.scratch import open_file, read_file
 from controller.convert.starter import Starter, convert_fresh
+from controller.health import FREE_BYTES_WANTED
 
 MEASURE_TIMEOUT_S = 120
 PRECISION_PART = 0.3
@@ -33,65 +36,96 @@ class ConversionLimits:
 
     timeout_s: float
     memory_mb: int
-    """Memory in MiB; a conversion may also write this much to disk, because it held in memory all that it writes."""
+    """Memory in MiB of a small model; `memory_for` says that of a large one. A conversion may also write this much to
+    disk, because it held in memory all that it writes."""
     trusted_types: Sequence[str] = ()
     require_sandbox: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MadeFile:
+    """A file that a conversion has left or was given, synced to the disk, and what names its bytes."""
+
+    path: Path
+    blob: Blob
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
     """A model that onnxruntime runs, its golden set, and the evidence."""
 
-    forms: dict[str, tuple[bytes, bytes]]
-    """(model, golden set) as bytes, by the form's name; "" is the full form."""
+    forms: dict[str, tuple[MadeFile, MadeFile]]
+    """(model, golden set) by the form's name; "" is the full form. The model may be the file that was given."""
     answer: Conversion
 
 
 async def run_conversion(
     kind: Literal["skops", "onnx"],
-    model: bytes | Path,
-    sample: bytes | Path,
+    model: Path,
+    sample: Path,
     limits: ConversionLimits,
     variants: tuple[VariantName, ...] = (),
     *,
+    directory: Path,
+    chunk_bytes: int,
     rows_waived: bool = False,
     starter: Starter | None = None,
 ) -> Converted:
-    """Converts a model in child processes. `model` and `sample` are bytes or files.
+    """Converts the file `model` in child processes, which leave their files in `directory`; that is empty before.
 
-    `rows_waived`: few distinct rows of the sample are enough. `starter`: its child converts; None: a fresh one.
+    `chunk_bytes`: how the made files are cut. `rows_waived`: few distinct rows of the sample are enough. `starter`: its
+    child converts; None: a fresh one.
 
     BadInput with the child's code, or `conversion_limit` if it was killed or ran too long.
     """
-    with scratch_directory() as directory:
-        request = Request(
-            kind=kind,
-            trusted_types=tuple(limits.trusted_types),
-            memory_mb=limits.memory_mb,
-            cpu_s=math.ceil(limits.timeout_s) * (os.cpu_count() or 1),
-            variants=variants,
-            require_sandbox=limits.require_sandbox,
-            precision_s=PRECISION_PART * limits.timeout_s,
-            rows_waived=rows_waived,
-        )
-        (directory / files.REQUEST).write_bytes(encode(request))
-        given_bytes = await asyncio.to_thread(_place, model, directory / files.MODEL_IN)
-        given_bytes += await asyncio.to_thread(_place, sample, directory / files.SAMPLE)
-        allowed_mb = limits.memory_mb + given_bytes // 2**20 + 1
-        convert = convert_fresh if starter is None else starter.convert
+    model_bytes = model.stat().st_size
+    request = Request(
+        kind=kind,
+        model=str(model.resolve()),
+        trusted_types=tuple(limits.trusted_types),
+        memory_mb=memory_for(model_bytes, limits.memory_mb),
+        cpu_s=math.ceil(limits.timeout_s) * (os.cpu_count() or 1),
+        variants=variants,
+        require_sandbox=limits.require_sandbox,
+        precision_s=PRECISION_PART * limits.timeout_s,
+        rows_waived=rows_waived,
+    )
+    (directory / files.REQUEST).write_bytes(encode(request))
+    await asyncio.to_thread(shutil.copyfile, sample, directory / files.SAMPLE)
+    allowed_mb = _allowed_mb(directory, request.memory_mb)
+    convert = convert_fresh if starter is None else starter.convert
+    # beside the child: of 1 GiB this takes two seconds
+    given = asyncio.create_task(_described(model, model_bytes // 2**20 + 1, chunk_bytes)) if kind == "onnx" else None
+    try:
         await convert(directory, timeout_s=limits.timeout_s, allowed_mb=allowed_mb)
-        return await _collect(directory, request, allowed_mb)
+        return await _collect(directory, request, allowed_mb, given, chunk_bytes)
+    finally:
+        if given is not None:
+            given.cancel()
+            await asyncio.gather(given, return_exceptions=True)  # whoever is refused need not hear of it
 
 
-def _place(given: bytes | Path, target: Path) -> int:
-    """Writes bytes, or a copy of a file, to `target`. Returns the number of bytes."""
-    if isinstance(given, bytes):
-        return target.write_bytes(given)
-    shutil.copyfile(given, target)
-    return target.stat().st_size
+def _allowed_mb(directory: Path, memory_mb: int) -> int:
+    """MiB that may lie in `directory`: what a child holds in memory, and nothing of the space that must stay free."""
+    free_mb = (shutil.disk_usage(directory).free - FREE_BYTES_WANTED) // 2**20
+    given_mb = (directory / files.SAMPLE).stat().st_size // 2**20 + 1
+    return given_mb + max(0, min(memory_mb, free_mb))
 
 
-async def _collect(directory: Path, request: Request, allowed_mb: int) -> Converted:
+async def _described(path: Path, allowed_mb: int, chunk_bytes: int) -> MadeFile:
+    """Returns a file with what names its bytes, once it is synced. BadInput as `scratch.open_file`."""
+
+    def describe() -> MadeFile:
+        with open_file(path, allowed_mb) as file:
+            os.fsync(file.fileno())
+            return MadeFile(path, describe_file(file, chunk_bytes))
+
+    return await asyncio.to_thread(describe)
+
+
+async def _collect(
+    directory: Path, request: Request, allowed_mb: int, given: asyncio.Task[MadeFile] | None, chunk_bytes: int
+) -> Converted:
     if (directory / files.FAULT).exists():
         fault = decode(read_file(directory / files.FAULT, 1), Fault)
         raise BadInput(fault.code, fault.detail)
@@ -101,19 +135,24 @@ async def _collect(directory: Path, request: Request, allowed_mb: int) -> Conver
     forms, measured = {}, {}
     for name, form in (("", answer.form), *answer.variants.items()):
         model, golden = (directory / file for file in files.form_files(name))
-        measured[name] = await _measured(form, (model, golden), request.memory_mb, allowed_mb)
-        forms[name] = (read_file(model, request.memory_mb), read_file(golden, request.memory_mb))
+        as_given = not name and answer.as_pushed and given is not None
+        model = Path(request.model) if as_given else model
+        measured[name] = await _measured(form, (model, golden), request.memory_mb, allowed_mb, directory)
+        described = given if as_given and given is not None else _described(model, request.memory_mb, chunk_bytes)
+        forms[name] = (await described, await _described(golden, request.memory_mb, chunk_bytes))
     full = measured.pop("")
     return Converted(forms, msgspec.structs.replace(answer, form=full, variants=measured))
 
 
-async def _measured(form: ConvertedForm, made: tuple[Path, Path], memory_mb: int, allowed_mb: int) -> ConvertedForm:
+async def _measured(
+    form: ConvertedForm, made: tuple[Path, Path], memory_mb: int, allowed_mb: int, directory: Path
+) -> ConvertedForm:
     """Returns the form with the time and memory of loading it and of answering its golden set.
 
     BadInput `conversion_limit` if it does not load or answer.
     """
     arguments = ("controller.convert.measure", *map(str, made), str(memory_mb), str(MEASURE_TIMEOUT_S))
-    said = await run_child(*arguments, directory=made[0].parent, timeout_s=MEASURE_TIMEOUT_S, allowed_mb=allowed_mb)
+    said = await run_child(*arguments, directory=directory, timeout_s=MEASURE_TIMEOUT_S, allowed_mb=allowed_mb)
     measured = decode(said, Measured)
     if measured.fault:
         raise BadInput(Code.CONVERSION_LIMIT, f"the converted model does not load or run: {measured.fault}"[:400])

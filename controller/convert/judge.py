@@ -7,32 +7,35 @@ files and processes, so that tests convert in their own process.
 from dataclasses import replace
 from typing import Any
 
-import onnx
 from sklearn import __version__
 
 from contract.answers.distinct import refuse_few
 from contract.answers.recorded import Recorded, Sample
 from controller.convert.estimator import addresses_columns, refuse_wrong, takes_texts
 from controller.convert.graph_names import with_input_names
+from controller.convert.model_file import Model, bytes_of, parse_model
 from controller.convert.precision import Judged, best_precision, judge_form
 from controller.convert.reference_answers import own_answers, recorded_answers
 from controller.convert.runs import open_session
 from controller.convert.sample_frame import MATRIX_INPUT, read_sample
 
 
-def judge_pushed(model: bytes, sample: Sample, recorded: Recorded) -> Judged | None:
+def judge_pushed(model: Model, session: Any, sample: Sample, recorded: Recorded) -> Judged | None:
     """Returns a pushed ONNX model beside the recorded answers of the framework that made it.
 
-    None where it does not take one matrix of reals, which is what such answers are recorded for.
+    `session` is one of `model`. None where it does not take one matrix of reals, for which such answers are recorded.
     """
-    given = open_session(model).get_inputs()
+    given = session.get_inputs()
     if len(given) != 1 or given[0].type not in _REALS or len(given[0].shape) != 2:
         return None
     rows = read_sample(sample, named=False)
     if not rows.as_matrix:
         return None
-    renamed = with_input_names(onnx.load_from_string(model), [MATRIX_INPUT]).SerializeToString()
-    return judge_form(renamed, recorded_answers(recorded, rows, named=False), AS_PUSHED, _REALS[given[0].type])
+    if given[0].name != MATRIX_INPUT:
+        model = bytes_of(with_input_names(parse_model(model), [MATRIX_INPUT]))
+        session = open_session(model)
+    reference = recorded_answers(recorded, rows, named=False)
+    return judge_form(model, session, reference, AS_PUSHED, _REALS[given[0].type])
 
 
 _REALS = {"tensor(float)": "float32", "tensor(double)": "float64"}

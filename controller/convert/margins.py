@@ -10,11 +10,12 @@ import onnx
 from onnx import helper, numpy_helper
 
 from contract.tensors import Array
+from controller.convert.model_file import Model, parse_model
 
 SCORES = "scores"
 
 
-def as_one_margin(model: bytes, expected: Mapping[str, Array], actual: Mapping[str, Array]) -> bytes | None:
+def as_one_margin(model: Model, expected: Mapping[str, Array], actual: Mapping[str, Array]) -> bytes | None:
     """Returns the model with its second output cut to the column that is expected; None if nothing is to be cut.
 
     `expected` has one margin a row where `actual` has two.
@@ -23,7 +24,7 @@ def as_one_margin(model: bytes, expected: Mapping[str, Array], actual: Mapping[s
     if name is None or expected[name].dtype.kind != "f":
         return None
     away = np.nansum(np.abs(actual[name] - expected[name][:, None]), axis=0)
-    return _with_column(onnx.load_from_string(model), name, int(np.argmin(away)))
+    return _with_column(parse_model(model), name, int(np.argmin(away)))
 
 
 def _with_column(model: onnx.ModelProto, name: str, column: int) -> bytes:

@@ -22,21 +22,22 @@ from contract.errors import BadInput
 from contract.golden import answers, inputs_of
 from contract.onnx_scan import scan_onnx
 from contract.tensors import decode_tensors
+from controller.convert.memory import is_memory_fault, memory_words
 
 
 def main() -> None:
     """Scans and loads the model that the command line names, and prints the result."""
     (model, golden), (memory_mb, cpu_s) = map(Path, sys.argv[1:3]), map(int, sys.argv[3:5])
     confine(Bounds(memory_mb, cpu_s), [model, golden, *library_paths()])
-    json.dump(_measure(model, golden), sys.stdout)
+    json.dump(_measure(model, golden, memory_mb), sys.stdout)
 
 
-def _measure(model: Path, golden: Path) -> dict[str, Any]:
+def _measure(model: Path, golden: Path, memory_mb: int) -> dict[str, Any]:
     try:
         with model.open("rb") as file:
             scan_onnx(memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))
     except (BadInput, ValueError, OSError) as error:
-        return {"fault": str(error)[:300]}
+        return {"fault": _words(error, model, memory_mb)}
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
@@ -45,10 +46,15 @@ def _measure(model: Path, golden: Path) -> dict[str, Any]:
         session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         _answer(session, decode_tensors(golden.read_bytes()))
     except Exception as error:  # onnxruntime's exceptions share no base class
-        return {"fault": f"{type(error).__name__}: {error}"[:300]}
+        return {"fault": _words(error, model, memory_mb)}
     measured = {"load_s": time.perf_counter() - began, "load_mb": _mapped_mb("VmPeak") - before_mb}
     del session
     return measured
+
+
+def _words(error: Exception, model: Path, memory_mb: int) -> str:
+    words = str(error) if isinstance(error, BadInput) else f"{type(error).__name__}: {error}"
+    return memory_words(model.stat().st_size, memory_mb) if is_memory_fault(error) else words[:300]
 
 
 def _answer(session: ort.InferenceSession, golden: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ know who made the file.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,8 +14,8 @@ from onnx import helper, inliner, numpy_helper
 
 from contract.errors import BadInput
 from contract.golden import rows_differ
-from contract.onnx_scan import scan_onnx
 from contract.tensors import Array
+from controller.convert.model_file import Model, bytes_of, parse_model, scan_model
 from controller.convert.runs import open_session, run_rows
 
 BATCH = "batch"
@@ -24,23 +25,25 @@ RTOL = ATOL = 1e-5
 """Rows together may be added up in another order than in batches."""
 
 
-def as_devices_take(raw: bytes) -> bytes:
-    """Returns a file that passes the scan. BadInput `model_refused` says what it may not hold."""
+def as_devices_take(raw: Model) -> Model:
+    """Returns a model that passes the scan. BadInput `model_refused` says what it may not hold; MemoryError."""
     try:
-        scan_onnx(raw)
+        scan = scan_model(raw)
     except BadInput:
         raw = _inlined(raw)
-        scan_onnx(raw)
-    return _without_maps(raw) if b"ZipMap" in raw else raw
+        scan = scan_model(raw)
+    return _without_maps(raw) if "ZipMap" in scan.operators else raw
 
 
-def _inlined(raw: bytes) -> bytes:
-    """The file without local functions; as it is if it has none, or cannot be read."""
+def _inlined(raw: Model) -> Model:
+    """The model without local functions; as it is if it has none, or cannot be read."""
     try:
-        model = onnx.load_from_string(raw)
+        model = parse_model(raw)
         if not model.functions:
             return raw
         model = inliner.inline_local_functions(model)
+    except MemoryError:
+        raise
     except Exception:  # protobuf and onnx raise errors of their own; the scan says in words what is wrong
         return raw
     used = {node.domain for node in model.graph.node}
@@ -48,12 +51,12 @@ def _inlined(raw: bytes) -> bytes:
     del model.opset_import[:]
     model.opset_import.extend(kept)
     del model.functions[:]
-    return bytes(model.SerializeToString(deterministic=True))
+    return bytes_of(model)
 
 
-def _without_maps(raw: bytes) -> bytes:
-    """The file without ZipMap at its outputs: the array of probabilities stands in the place of the map."""
-    model = onnx.load_from_string(raw)
+def _without_maps(raw: Model) -> bytes:
+    """The model without ZipMap at its outputs: the array of probabilities stands in the place of the map."""
+    model = parse_model(raw)
     maps = {node.output[0]: node for node in model.graph.node if node.op_type == "ZipMap"}
     maps = {name: node for name, node in maps.items() if any(entry.name == name for entry in model.graph.output)}
     outputs = list(model.graph.output)
@@ -63,7 +66,7 @@ def _without_maps(raw: bytes) -> bytes:
         model.graph.output.append(entry if node is None else _array_of(node))
     for node in maps.values():
         model.graph.node.remove(node)
-    return bytes(model.SerializeToString(deterministic=True))
+    return bytes_of(model)
 
 
 def _array_of(node: onnx.NodeProto) -> onnx.ValueInfoProto:
@@ -71,22 +74,21 @@ def _array_of(node: onnx.NodeProto) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, [None, classes])
 
 
-def with_free_batch(raw: bytes, inputs: Mapping[str, Array]) -> bytes:
-    """Returns a file for a fixed number of rows as one for any number; unchanged where that would answer otherwise.
+def with_free_batch(raw: Model, session: Any, inputs: Mapping[str, Array]) -> Model:
+    """Returns a model for a fixed number of rows as one for any number; unchanged where that would answer otherwise.
 
-    `inputs`: rows by input name.
+    `session` is one of `raw`. `inputs`: rows by input name.
     """
-    session = open_session(raw)
     sizes = {entry.shape[0] if entry.shape else None for entry in session.get_inputs()}
     size = sizes.pop() if len(sizes) == 1 else None
     if not isinstance(size, int) or size < 1 or min(len(array) for array in inputs.values()) < 2 * size:
         return raw
     freed = _freed(raw, size)
-    return freed if _answers_alike(raw, freed, inputs, size) else raw
+    return freed if _answers_alike(session, freed, inputs, size) else raw
 
 
-def _freed(raw: bytes, size: int) -> bytes:
-    model = onnx.load_from_string(raw)
+def _freed(raw: Model, size: int) -> bytes:
+    model = parse_model(raw)
     for entry in (*model.graph.input, *model.graph.output):
         dims = entry.type.tensor_type.shape.dim
         if dims and dims[0].dim_value == size:
@@ -99,7 +101,7 @@ def _freed(raw: bytes, size: int) -> bytes:
     for node in model.graph.node:
         if node.op_type == "Constant" and node.output[0] in shapes and node.attribute[0].name == "value":
             _free_shape(node.attribute[0].t, size)
-    return bytes(model.SerializeToString(deterministic=True))
+    return bytes_of(model)
 
 
 def _free_shape(tensor: onnx.TensorProto, size: int) -> None:
@@ -109,11 +111,11 @@ def _free_shape(tensor: onnx.TensorProto, size: int) -> None:
         tensor.CopyFrom(numpy_helper.from_array(np.array([0, *shape[1:]], dtype=np.int64), tensor.name))
 
 
-def _answers_alike(raw: bytes, freed: bytes, inputs: Mapping[str, Array], size: int) -> bool:
+def _answers_alike(given: Any, freed: bytes, inputs: Mapping[str, Array], size: int) -> bool:
     """Whether the freed model answers all rows as the given one answers them in batches."""
     rows = min(MAX_BATCHES, min(len(array) for array in inputs.values()) // size) * size
     try:
-        given, other = open_session(raw), open_session(freed)
+        other = open_session(freed)
         names = [output.name for output in given.get_outputs()]
         together = run_rows(other, names, {name: array[:rows] for name, array in inputs.items()})
         for start in range(0, rows, size):

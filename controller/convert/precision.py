@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from msgspec.structs import replace as replace_fields
 
@@ -20,6 +20,7 @@ from contract.tensors import Array
 from controller.convert.compare import MAX_WORST, by_output, compare, differing_rows, tolerances
 from controller.convert.margins import as_one_margin
 from controller.convert.missing import Ask, required_columns, stand_ins_of
+from controller.convert.model_file import Model
 from controller.convert.reference_answers import AnsweredRows, ReferenceAnswers, asked_again
 from controller.convert.remedies import remedy
 from controller.convert.runs import open_session, run_rows
@@ -34,7 +35,7 @@ NOTHING = Compared(rows=0, differing=0, max_abs_difference=0.0)
 class Judged:
     """A converted form with its evidence, and what its rows may lack."""
 
-    model: bytes
+    model: Model
     real: str
     """The dtype of real inputs."""
     rows: SampleFrame
@@ -106,39 +107,39 @@ def time_budget(seconds: float) -> Iterator[None]:
 
 
 def _judge(estimator: Any, reference: ReferenceAnswers, precision: Precision) -> Judged:
-    return judge_form(convert(estimator, reference.sample.rows, precision), reference, precision)
+    model = convert(estimator, reference.sample.rows, precision)
+    return judge_form(model, open_session(model), reference, precision, real_dtype(precision))
 
 
-def judge_form(model: bytes, reference: ReferenceAnswers, precision: str, real: str = "") -> Judged:
-    """Returns a form with its evidence. `real`: the dtype of its real inputs, if the precision does not say it."""
-    rows, real = reference.sample.rows, real or real_dtype(cast("Precision", precision))
-    asked, names = asks(model, real)
+def judge_form(model: Model, session: Any, reference: ReferenceAnswers, precision: str, real: str) -> Judged:
+    """Returns a form with its evidence. `session` is one of `model`; `real`: the dtype of its real inputs."""
+    rows = reference.sample.rows
+    asked, names = asks(session, real)
     expected = by_output(names, reference.sample.answers)
     one = as_one_margin(model, expected, asked(rows)) if len(expected) > 1 else None
     if one is not None:
-        model = one
-        asked, names = asks(model, real)
+        model, session = one, open_session(one)
+        asked, names = asks(session, real)
         expected = by_output(names, reference.sample.answers)
     allowed = tolerances(expected, alone=is_regression(reference))
     given = replace(rows, stand_ins=stand_ins_of(reference, asked, allowed))
     parity = _parity(reference, given, asked, allowed, precision)
     required = required_columns(reference, asked, allowed)
-    return _of_what_is_read(Judged(model, real, given, parity, allowed, required))
+    read = {entry.name for entry in session.get_inputs()}
+    return _of_what_is_read(Judged(model, real, given, parity, allowed, required), read)
 
 
-def _of_what_is_read(judged: Judged) -> Judged:
+def _of_what_is_read(judged: Judged, read: set[str]) -> Judged:
     """The form with the columns that its model reads: a dropped one is not asked of devices."""
     if judged.rows.as_matrix:
         return judged
-    read = {entry.name for entry in open_session(judged.model).get_inputs()}
     columns = tuple(name for name in judged.rows.columns if name in read)
     required = None if judged.required is None else tuple(name for name in judged.required if name in read)
     return replace(judged, rows=replace(judged.rows, columns=columns), required=required)
 
 
-def asks(model: bytes, real: str) -> tuple[Ask, list[str]]:
-    """Returns (how the converted model is asked about rows, the names of its outputs)."""
-    session = open_session(model)
+def asks(session: Any, real: str) -> tuple[Ask, list[str]]:
+    """Returns (how the converted model of a session is asked about rows, the names of its outputs)."""
     names = [output.name for output in session.get_outputs()]
     taken = {entry.name for entry in session.get_inputs()}
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from contract.answers.asked import Answers, ask, ask_each
-from contract.answers.perturbed_rows import groups_of, perturb
+from contract.answers.perturbed_rows import perturb, runs_of
 from contract.answers.recorded import Recorded, Sample
 from contract.answers.tree_thresholds import thresholds_of
 from contract.errors import BadInput, Code
 from controller.convert.sample_frame import SampleFrame, read_sample
 
-SAMPLE = "sample"
+SAMPLE, TOGETHER = "sample", "all kinds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,9 @@ class ReferenceAnswers:
     """The libraries that answered, and where."""
     sample: AnsweredRows
     tried: tuple[AnsweredRows, ...]
+    """By kind."""
+    together: AnsweredRows | None
+    """The same rows as they came, of all kinds: None if there are none."""
     refused: dict[str, SampleFrame]
     """By kind, the rows without an answer."""
     recorded: bool
@@ -60,7 +63,7 @@ def own_answers(estimator: Any, rows: SampleFrame, sample: Sample, version: str,
     tried = _like(rows, perturbed.rows, named=named)
     found, answered = ask_each(
         lambda start, stop: ask(estimator, tried.part(slice(start, stop)).given),
-        groups_of(perturbed),
+        runs_of(perturbed),
         len(perturbed.kinds),
     )
     recorded = Recorded(answers, perturbed.rows, perturbed.kinds, answered, found)
@@ -72,8 +75,18 @@ def asked_again(estimator: Any, reference: ReferenceAnswers) -> Iterator[tuple[A
 
     Raises what the estimator raises.
     """
-    for answered in (reference.sample, *reference.tried):
-        yield answered, ask(estimator, answered.rows.given)
+    yield reference.sample, ask(estimator, reference.sample.rows.given)
+    if reference.together is not None:
+        yield from _asked_together(estimator, reference.together, reference.tried)
+
+
+def _asked_together(
+    estimator: Any, together: AnsweredRows, tried: tuple[AnsweredRows, ...]
+) -> list[tuple[AnsweredRows, Answers]]:
+    try:
+        return [(together, ask(estimator, together.rows.given))]
+    except Exception:  # rows of one kind alone may be answered
+        return [(part, ask(estimator, part.rows.given)) for part in tried]
 
 
 def _like(rows: SampleFrame, others: Sample, *, named: bool) -> SampleFrame:
@@ -93,4 +106,5 @@ def _sorted_by_kind(rows: SampleFrame, tried: SampleFrame, recorded: Recorded) -
         if (here & ~answered).any():
             refused[kind] = tried.part(here & ~answered)
     sample = AnsweredRows(SAMPLE, rows, recorded.answers)
-    return ReferenceAnswers("", sample, tuple(found), refused, recorded=False)
+    together = AnsweredRows(TOGETHER, tried.part(answered), recorded.row_answers) if found else None
+    return ReferenceAnswers("", sample, tuple(found), together, refused, recorded=False)

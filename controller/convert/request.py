@@ -9,7 +9,6 @@ from controller.gates.parity import Parity
 from controller.gates.variant import Shrunk
 
 REQUEST = "request.json"
-MODEL_IN = "model.in"
 SAMPLE = "sample.npz"
 ANSWER = "answer.json"
 FAULT = "fault.json"
@@ -32,6 +31,8 @@ class Request(Message, frozen=True):
     """The task of the child, and its limits."""
 
     kind: Literal["skops", "onnx"]
+    model: str
+    """The path of the model's file, which the child may read and not write."""
     trusted_types: tuple[str, ...] = ()
     memory_mb: int = 4096
     cpu_s: int = 3600
@@ -73,6 +74,8 @@ class Conversion(Message, frozen=True):
     columns: tuple[str, ...]
     form: ConvertedForm
     parity: Parity
+    as_pushed: bool = False
+    """Whether the full form is the pushed file itself, so that no other was written."""
     variants: dict[str, ConvertedForm] = {}
     """The smaller forms that were made."""
     shrunk: tuple[Shrunk, ...] = ()

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from contract.errors import BadInput, Code
 
@@ -17,9 +18,12 @@ MAX_ENTRIES = 1000
 
 
 @contextmanager
-def scratch_directory() -> Iterator[Path]:
-    """Yields a new directory and removes it afterwards, with everything in it."""
-    directory = Path(tempfile.mkdtemp(prefix="edgeward-convert-"))
+def scratch_directory(within: Path | None = None) -> Iterator[Path]:
+    """Yields a new directory and removes it afterwards, with everything in it.
+
+    `within`: where it lies; None: where temporary files lie, which may be memory.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="edgeward-convert-", dir=within)).resolve()
     try:
         yield directory
     finally:
@@ -37,7 +41,13 @@ def excess(directory: Path, allowed_mb: int) -> str:
 
 
 def read_file(path: Path, allowed_mb: int) -> bytes:
-    """Returns the bytes of a regular file.
+    """Returns the bytes of a regular file. BadInput as `open_file`."""
+    with open_file(path, allowed_mb) as file:
+        return file.read(os.fstat(file.fileno()).st_size)
+
+
+def open_file(path: Path, allowed_mb: int) -> BinaryIO:
+    """Opens a regular file to be read.
 
     BadInput `conversion_failed` for a link, a pipe, a missing or too large file.
     """
@@ -49,8 +59,7 @@ def read_file(path: Path, allowed_mb: int) -> bytes:
     if not stat.S_ISREG(found.st_mode) or found.st_size > allowed_mb * 2**20:
         os.close(opened)
         raise BadInput(Code.CONVERSION_FAILED, f"the conversion left a {path.name} that is no file, or too large")
-    with os.fdopen(opened, "rb") as file:
-        return file.read(found.st_size)
+    return os.fdopen(opened, "rb")
 
 
 def _walk(directory: Path) -> Iterator[os.DirEntry[str]]:

@@ -23,9 +23,10 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.pipeline import Pipeline
 
 from contract.errors import BadInput, Code
-from controller.convert import tree_writer
+from controller.convert import options_as_given, tree_writer
 from controller.convert.estimator import walk
 from controller.convert.graph_names import with_input_names, without_unused_inputs
+from controller.convert.model_file import bytes_of
 from controller.convert.own import every, selections
 from controller.convert.own.registered import Own, register
 from controller.convert.remedies import remedy
@@ -36,6 +37,7 @@ from controller.convert.trees import compact_trees
 
 tree_writer.install()
 every.install()
+options_as_given.install()
 register(KeptColumns, Own(selections.kept_columns, selections.support_kept))
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
@@ -68,7 +70,7 @@ def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
     types = _types(sample, precision)
     try:
         onnx_model = _converted(model, types, _option_sets(plain))
-    except BadInput:
+    except (BadInput, MemoryError):
         raise
     except (MissingShapeCalculator, MissingConverter) as error:
         raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error)) from None
@@ -115,8 +117,7 @@ def _same_bytes(model: onnx.ModelProto) -> bytes:
     opsets = sorted({(entry.domain, entry.version) for entry in model.opset_import})
     del model.opset_import[:]
     model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in opsets)
-    raw: bytes = model.SerializeToString(deterministic=True)
-    return raw
+    return bytes_of(model)
 
 
 def _loadable(model: onnx.ModelProto) -> bytes:

@@ -5,15 +5,15 @@ Decides by running it: twice, row by row against all rows, and by looking whethe
 which answers are right.
 """
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import onnx
 
 from contract.errors import BadInput, Code
 from contract.golden import rows_differ
 from contract.tensors import Array
-from controller.convert.runs import open_session, run_rows
+from controller.convert.model_file import Model, scan_model
+from controller.convert.runs import run_rows
 
 MAX_ROWS = 16
 """Rows that run alone: a model whose answers depend on the others shows it in the first few."""
@@ -25,9 +25,11 @@ RANDOM = frozenset(
 """Operators whose answers are of chance."""
 
 
-def refuse_unsound(model: bytes, inputs: dict[str, Array]) -> None:
-    """Raises BadInput `model_unsound` that names the operators of chance, or says what rows alone answer."""
-    session = open_session(model)
+def refuse_unsound(model: Model, session: Any, inputs: dict[str, Array]) -> list[Array]:
+    """Returns the answers to `inputs`, outputs in the model's order. `session` is one of `model`.
+
+    BadInput `model_unsound` names the operators of chance, or says what rows alone answer.
+    """
     names = [output.name for output in session.get_outputs()]
     first = run_rows(session, names, inputs)
     again = run_rows(session, names, inputs)  # a new session would begin with the same chance
@@ -38,9 +40,10 @@ def refuse_unsound(model: bytes, inputs: dict[str, Array]) -> None:
             raise _unsound(f"output {name} is NaN in every row of the sample: look at its input, or at the training")
     if all(_any_length(entry) for entry in session.get_inputs()):
         _refuse_batched(session, names, inputs, first)
+    return first
 
 
-def _refuse_batched(session: object, names: list[str], inputs: dict[str, Array], together: list[Array]) -> None:
+def _refuse_batched(session: Any, names: list[str], inputs: dict[str, Array], together: list[Array]) -> None:
     rows = min(MAX_ROWS, *(len(array) for array in inputs.values()))
     if any(not array.ndim or len(array) < rows for array in together):
         return  # outputs that do not count rows
@@ -65,16 +68,9 @@ def _same(want: Array, got: Array) -> bool:
     )
 
 
-def _by_chance(model: bytes) -> str:
-    found = sorted({node.op_type for node in _nodes(onnx.load_from_string(model).graph)} & RANDOM)
+def _by_chance(model: Model) -> str:
+    found = sorted(scan_model(model).operators & RANDOM)
     return f": operators of chance: {', '.join(found)}; export the model for inference" if found else ""
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            yield from _nodes(attribute.g)
 
 
 def _unsound(words: str) -> BadInput:

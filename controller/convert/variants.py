@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from controller.convert.model_file import Model, bytes_of, parse_model, size_of
 
 WORTH_IT = 0.9
 """The largest fraction of the model's size at which a smaller form is kept."""
@@ -19,14 +20,14 @@ MIN_VALUES = 256
 """The number of values below which a tensor is not converted, because the cast would cost more than it saves."""
 
 
-def make_variant(model: bytes, name: str) -> bytes | None:
+def make_variant(model: Model, name: str) -> bytes | None:
     """Returns the model in the form `name`; None if that saves too little. KeyError for an unknown form."""
     made = MAKERS[name](model)
-    return made if len(made) < WORTH_IT * len(model) else None
+    return made if len(made) < WORTH_IT * size_of(model) else None
 
 
-def _half_weights(model: bytes) -> bytes:
-    proto = onnx.load_from_string(model)
+def _half_weights(model: Model) -> bytes:
+    proto = parse_model(model)
     casts, outputs = [], {output.name for output in proto.graph.output}
     for tensor in proto.graph.initializer:
         values = numpy_helper.to_array(tensor) if tensor.data_type == TensorProto.FLOAT else np.empty(0)
@@ -38,17 +39,17 @@ def _half_weights(model: bytes) -> bytes:
     nodes = [*casts, *proto.graph.node]
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
-    return bytes(proto.SerializeToString(deterministic=True))
+    return bytes_of(proto)
 
 
-def _dynamic_int8(model: bytes) -> bytes:
+def _dynamic_int8(model: Model) -> bytes:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "in.onnx", Path(scratch) / "out.onnx"
-        source.write_bytes(model)
+        source.write_bytes(model if isinstance(model, bytes) else model.read_bytes())  # it writes beside its source
         quantize_dynamic(source, target, weight_type=QuantType.QInt8)
         return target.read_bytes()
 
 
-MAKERS: dict[str, Callable[[bytes], bytes]] = {"fp16": _half_weights, "int8": _dynamic_int8}
+MAKERS: dict[str, Callable[[Model], bytes]] = {"fp16": _half_weights, "int8": _dynamic_int8}

@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from contract.blobs import describe
+from contract.blobs import Blob, describe_file
 from contract.desired import Delivery
 from contract.encoding import ENCODING
 from contract.errors import EdgewardError
@@ -94,34 +94,43 @@ class Deliveries:
         ]
 
     async def _encode(self, artifact: str, base: str) -> None:
-        target, before = self._blobs.get(artifact), self._blobs.get(base) if base else b""
-        if base and len(before) < SMALL_BASE * len(target):
+        target = await asyncio.to_thread(self._verified, artifact)
+        before = await asyncio.to_thread(self._verified, base) if base else None
+        target_bytes, delivery = target.stat().st_size, None
+        if before is not None and before.stat().st_size < SMALL_BASE * target_bytes:
             self._records.save_delivery(artifact, base, None)
             return
-        packed = await _run_child(target, before)
-        delivery = None
-        if len(packed) < WORTH_IT * len(target):
-            self._blobs.put(packed)
-            blob = describe(packed, self._chunk_bytes)
-            delivery = Delivery(encoding=ENCODING, blob=blob, base=base)
-            self._durable.deliveries.setdefault(artifact, {})[base] = delivery
+        with tempfile.TemporaryDirectory(prefix="edgeward-encode-") as scratch:
+            packed = Path(scratch) / "packed"
+            await _run_child(target, before, packed)
+            packed_bytes = packed.stat().st_size
+            if packed_bytes < WORTH_IT * target_bytes:
+                blob = await asyncio.to_thread(_described, packed, self._chunk_bytes)
+                self._blobs.take(packed, blob.sha256)
+                delivery = Delivery(encoding=ENCODING, blob=blob, base=base)
+                self._durable.deliveries.setdefault(artifact, {})[base] = delivery
         self._records.save_delivery(artifact, base, delivery)
-        _log.info("%s from %s: %d of %d bytes", artifact[:12], base[:12] or "nothing", len(packed), len(target))
+        _log.info("%s from %s: %d of %d bytes", artifact[:12], base[:12] or "nothing", packed_bytes, target_bytes)
+
+    def _verified(self, digest: str) -> Path:
+        """The path of a blob whose bytes are right. BadInput `store_corrupt`."""
+        with self._blobs.opened(digest):
+            return self._blobs.path(digest)
 
 
-async def _run_child(target: bytes, base: bytes) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="edgeward-encode-") as scratch:
-        directory = Path(scratch)
-        (directory / "target").write_bytes(target)
-        (directory / "base").write_bytes(base)
-        files = [str(directory / "target"), str(directory / "base") if base else "-", str(directory / "out")]
-        child = await asyncio.create_subprocess_exec(sys.executable, "-I", "-m", "controller.encode.child", *files)
-        try:
-            code = await asyncio.wait_for(child.wait(), TIMEOUT_S)
-        except (TimeoutError, asyncio.CancelledError):
-            child.kill()
-            await child.wait()
-            raise
-        if code:
-            raise OSError(f"the encoder ended with {code}")
-        return (directory / "out").read_bytes()
+def _described(path: Path, chunk_bytes: int) -> Blob:
+    with path.open("rb") as file:
+        return describe_file(file, chunk_bytes)
+
+
+async def _run_child(target: Path, base: Path | None, packed: Path) -> None:
+    files = [str(target), str(base or "-"), str(packed)]
+    child = await asyncio.create_subprocess_exec(sys.executable, "-I", "-m", "controller.encode.child", *files)
+    try:
+        code = await asyncio.wait_for(child.wait(), TIMEOUT_S)
+    except (TimeoutError, asyncio.CancelledError):
+        child.kill()
+        await child.wait()
+        raise
+    if code:
+        raise OSError(f"the encoder ended with {code}")

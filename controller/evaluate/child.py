@@ -4,6 +4,7 @@ Answers held-out rows by the candidate and by the champion, measures one row on 
 that cannot answer is a fault in words, and no end of the child.
 """
 
+import mmap
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from contract.onnx_scan import scan_onnx
 from contract.samples import decode_sample
 from contract.tensors import Array, decode_tensors, encode_tensors
 from contract.wire import decode, encode
+from controller.convert.memory import is_memory_fault, memory_words
 from controller.evaluate import request as files
 from controller.evaluate.request import CANDIDATE, Evaluated, EvaluateRequest, read_rows
 
@@ -30,37 +32,36 @@ WARM_UPS, RUNS = 20, 200
 MAX_RUN_S = 2.0
 """Seconds after which no further run is measured."""
 OWN_PACKAGES = ("confinement", "contract", "controller")
-GOLDEN = ".golden"
-"""The end of the name of a golden set: rows for the measurement where no held-out rows came."""
 
 
 def main() -> None:
     """Evaluates the models in the directory that the command line names."""
     directory = Path(sys.argv[1])
     asked = decode((directory / files.REQUEST).read_bytes(), EvaluateRequest)
-    import onnx  # before it is confined, and not at the top: tests of `feed` need no protobuf
-
     bounds = Bounds(asked.memory_mb, cpu_s=asked.cpu_s, file_mb=asked.memory_mb)
-    confine(bounds, library_paths(*OWN_PACKAGES), [directory])
+    given = map(Path, (*asked.models.values(), *asked.goldens.values()))
+    confine(bounds, [*given, *library_paths(*OWN_PACKAGES)], [directory])
     answers: dict[str, Array] = {}
     faults: dict[str, str] = {}
     measured: dict[str, Any] = {}
     for name, manifest in asked.manifests.items():
-        raw = (directory / name).read_bytes()
+        model = Path(asked.models[name])
         try:
-            scan_onnx(raw)
-            session = _session(raw)
+            with model.open("rb") as file:
+                scan = scan_onnx(memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))
+            session = _session(model)
             if (directory / files.ROWS).exists():
                 inputs = feed(read_rows((directory / files.ROWS).read_bytes()).sample, manifest)
                 answers[name] = _plain(session.run([manifest.outputs[0].name], inputs)[0])
             else:
-                golden = decode_tensors((directory / f"{name}{GOLDEN}").read_bytes())
+                golden = decode_tensors(Path(asked.goldens[name]).read_bytes())
                 inputs = split_golden(golden, manifest)[0]
             if name == CANDIDATE:
-                operators = _operators(onnx.load_from_string(raw).graph)
-                measured = {**_latency(session, inputs), "operators": operators}
+                measured = {**_latency(session, inputs), "operators": tuple(sorted(scan.operators))}
         except Exception as error:  # onnxruntime's exceptions share no base class; a fault is an answer too
-            faults[name] = f"{type(error).__name__}: {error}"[:300]
+            short = is_memory_fault(error)
+            words = memory_words(model.stat().st_size, asked.memory_mb) if short else f"{type(error).__name__}: {error}"
+            faults[name] = words[:300]
     (directory / files.ANSWERS).write_bytes(encode_tensors(answers))
     (directory / files.ANSWER).write_bytes(encode(Evaluated(faults=faults, **measured)))
 
@@ -114,27 +115,17 @@ def _latency(session: ort.InferenceSession, inputs: dict[str, Array]) -> dict[st
     return {f"latency_us_p{percent}": float(np.percentile(took_us, percent)) for percent in (50, 95)}
 
 
-def _operators(graph: Any) -> tuple[str, ...]:
-    """Operators of a graph and of graphs within it, sorted."""
-    found = {node.op_type for node in graph.node}
-    for node in graph.node:
-        for attribute in node.attribute:
-            inner = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-            found.update(name for each in inner for name in _operators(each))
-    return tuple(sorted(found))
-
-
 def _plain(answers: Any) -> Array:
     """The first output as an array of shape (rows,): labels, or numbers of a regression."""
     found = np.asarray(answers)
     return (found.astype(np.str_) if found.dtype == object else found).reshape(len(found), -1)[:, 0]
 
 
-def _session(raw: bytes) -> ort.InferenceSession:
+def _session(model: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    return ort.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ what the gates make of it.
 import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -15,9 +16,9 @@ from contract.manifest import Manifest
 from contract.tensors import Array, decode_tensors
 from contract.wire import decode, encode
 from controller.convert.children import run_child
+from controller.convert.memory import memory_for
 from controller.convert.scratch import read_file, scratch_directory
 from controller.evaluate import request as files
-from controller.evaluate.child import GOLDEN
 from controller.evaluate.request import CANDIDATE, CHAMPION, Evaluated, EvaluateRequest
 
 MAX_ANSWER_MB = 64
@@ -26,11 +27,11 @@ MAX_ANSWER_MB = 64
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A model as the child gets it: its manifest, its file and its golden set."""
+    """A model as the child gets it: its manifest, and the files of the model and of its golden set."""
 
     manifest: Manifest
-    model: bytes
-    golden: bytes
+    model: Path
+    golden: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,15 @@ async def evaluate(
     forms = {CANDIDATE: candidate} | ({CHAMPION: champion} if champion is not None and held_out is not None else {})
     with scratch_directory() as directory:
         cpu_s = math.ceil(timeout_s) * (os.cpu_count() or 1)
-        manifests = {name: form.manifest for name, form in forms.items()}
-        (directory / files.REQUEST).write_bytes(
-            encode(EvaluateRequest(manifests=manifests, memory_mb=memory_mb, cpu_s=cpu_s))
+        memory_mb = memory_for(max(form.manifest.artifact.length for form in forms.values()), memory_mb)
+        request = EvaluateRequest(
+            manifests={name: form.manifest for name, form in forms.items()},
+            models={name: str(form.model.resolve()) for name, form in forms.items()},
+            goldens={name: str(form.golden.resolve()) for name, form in forms.items()},
+            memory_mb=memory_mb,
+            cpu_s=cpu_s,
         )
-        for name, form in forms.items():
-            (directory / name).write_bytes(form.model)
-            (directory / f"{name}{GOLDEN}").write_bytes(form.golden)
+        (directory / files.REQUEST).write_bytes(encode(request))
         if held_out is not None:
             (directory / files.ROWS).write_bytes(held_out)
         arguments = ("controller.evaluate.child", str(directory))

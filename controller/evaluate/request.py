@@ -21,9 +21,13 @@ _NEVER_FORGET = "never_forget"
 
 
 class EvaluateRequest(Message, frozen=True):
-    """The task of the child: the manifests of the models that lie beside it, by name."""
+    """The task of the child: models by name. It may read their files and not write them."""
 
     manifests: dict[str, Manifest]
+    models: dict[str, str]
+    """The paths of the models."""
+    goldens: dict[str, str]
+    """The paths of their golden sets: rows for the measurement where no held-out rows came."""
     memory_mb: int
     cpu_s: int
 

@@ -13,6 +13,9 @@ from controller.fleet.twin import Twin
 MAX_MEMORY_RATIO = 0.5
 """The fraction of a device's memory that loading a version may take."""
 _ML5_SINCE = (1, 20)
+_IR_SINCE = {9: (1, 15), 10: (1, 18), 11: (1, 22)}
+"""The first onnxruntime for each version of the file's format; older ones load no such file. Source: the same
+page, and `onnx.helper.VERSION_TABLE`."""
 _OPSET_SINCE = {15: (1, 10), 16: (1, 11), 17: (1, 12), 18: (1, 14), 19: (1, 15), 20: (1, 17), 21: (1, 18), 22: (1, 21)}
 """The first onnxruntime for each operator set. Source: https://onnxruntime.ai/docs/reference/compatibility.html. A
 newer operator set is checked by the probe."""
@@ -63,6 +66,8 @@ class Form(Message, frozen=True):
     memory_mb: int
     opset: int
     ml_opset: int
+    ir: int = 0
+    """The version of the file's format; 0: not known, in what was stored before it was noted."""
 
 
 def forms_of(manifest: Manifest) -> tuple[Form, ...]:
@@ -78,6 +83,7 @@ def forms_of(manifest: Manifest) -> tuple[Form, ...]:
             memory_mb=form.limits.memory_mb,
             opset=form.runtime.opset,
             ml_opset=form.runtime.ml_opset,
+            ir=form.runtime.ir,
         )
         for name, form in zip(("", *(each.name for each in manifest.variants)), manifest.forms, strict=True)
     )
@@ -122,8 +128,8 @@ def _unfit_hardware(twin: Twin, form: Form, policy: TrialPolicy) -> str:
         return f"{hardware.memory_mb} MB of memory: the version may take {form.memory_mb} to load"
     if policy.require_sandbox and hardware.sandbox != "landlock+seccomp":
         return f"sandbox {hardware.sandbox or 'none'}: the strategy requires a complete one"
-    needed = _OPSET_SINCE.get(form.opset, (0, 0))
-    needed = max(needed, _ML5_SINCE) if form.ml_opset >= 5 else needed
+    ml_needed = _ML5_SINCE if form.ml_opset >= 5 else (0, 0)
+    needed = max(_OPSET_SINCE.get(form.opset, (0, 0)), _IR_SINCE.get(form.ir, (0, 0)), ml_needed)
     if _major_minor(hardware.onnxruntime) < needed:
         return f"onnxruntime {hardware.onnxruntime}: the version needs {needed[0]}.{needed[1]}"
     return ""

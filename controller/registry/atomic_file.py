@@ -4,7 +4,9 @@ Decides the order: write, sync, rename, sync the directory. Refuses to know what
 """
 
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from contract.errors import Code, WorldError
@@ -15,12 +17,33 @@ def replace_file(path: Path, data: bytes) -> None:
 
     `file.write` raises on a short write; `os.write` would not.
     """
+    with _beside(path) as beside, beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def link_file(file: Path, path: Path) -> None:
+    """Gives a file a second name durably, or makes a copy where the file system has no such names or is another one.
+
+    WorldError `disk_full` keeps the old content of `path`.
+    """
+    with _beside(path) as beside:
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(file, beside, follow_symlinks=False)
+        except OSError:
+            shutil.copyfile(file, beside)
+        with beside.open("rb") as made:
+            os.fsync(made.fileno())
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Yields the path of a file that takes the name `path` durably at the end of the block."""
     beside = path.with_name(f"{path.name}.new")
     try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        yield beside
         beside.replace(path)
         sync_directory(path.parent)
     except OSError as error:

@@ -1,11 +1,18 @@
-"""Content-addressed blobs in a directory. A file is named by its SHA-256, so its content can be verified."""
+"""Content-addressed blobs in a directory. A file is named by its SHA-256, so its content can be verified.
 
+Decides that a large blob is never in memory as a whole: files come in by a hard link, and are verified piece by piece.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from contract.blobs import sha256_hex
 from contract.errors import BadInput, Code
 from contract.names import is_digest
-from controller.registry.atomic_file import replace_file, sync_directory
+from controller.registry.atomic_file import link_file, replace_file, sync_directory
 
 
 class BlobStore:
@@ -23,17 +30,36 @@ class BlobStore:
             replace_file(path, data)
         return digest
 
+    def take(self, file: Path, digest: str) -> None:
+        """Stores a file durably under the digest of its bytes, which the caller has computed. WorldError `disk_full`.
+
+        The file stays where it is, and nobody may change it from now on: it can be the blob itself.
+        """
+        path = self.path(digest)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            link_file(file, path)
+
     def get(self, digest: str) -> bytes:
         """Returns the verified bytes. BadInput `store_corrupt` if they are missing, unreadable or changed."""
-        try:
+        with _readable(digest):
             data = self.path(digest).read_bytes()
-        except FileNotFoundError:
-            raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} is missing") from None
-        except OSError as error:
-            raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} cannot be read: {error.strerror}") from None
         if sha256_hex(data) != digest:
-            raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} is damaged; restore it from a backup")
+            raise _damaged(digest)
         return data
+
+    @contextmanager
+    def opened(self, digest: str) -> Iterator[BinaryIO]:
+        """Opens the verified file, at its beginning. BadInput `store_corrupt` as of `get`."""
+        with _readable(digest):
+            file = self.path(digest).open("rb")
+        with file:
+            with _readable(digest):
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != digest:
+                raise _damaged(digest)
+            file.seek(0)
+            yield file
 
     def remove(self, digest: str) -> int:
         """Removes a blob for good; its bytes, 0 if it was not there. Whoever calls knows that nothing needs it."""
@@ -54,3 +80,17 @@ class BlobStore:
         if not is_digest(digest):
             raise ValueError(f"not a digest: {digest[:80]!r}")
         return self._directory / digest[:2] / digest
+
+
+@contextmanager
+def _readable(digest: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} is missing") from None
+    except OSError as error:
+        raise BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} cannot be read: {error.strerror}") from None
+
+
+def _damaged(digest: str) -> BadInput:
+    return BadInput(Code.STORE_CORRUPT, f"blob {digest[:12]} is damaged; restore it from a backup")

@@ -124,8 +124,8 @@ async def _measured(
     held_out = None if brought.held_out is None else await asyncio.to_thread(brought.held_out.read_bytes)
     settings = state.config.convert
     found = await evaluate(
-        Form(manifest, *converted.forms[""]),
-        None if champion is None else _form(state, champion.manifest),
+        Form(manifest, *(made.path for made in converted.forms[""])),
+        None if champion is None else await asyncio.to_thread(_form, state, champion.manifest),
         held_out,
         timeout_s=settings.timeout_s,
         memory_mb=settings.memory_mb,
@@ -148,7 +148,12 @@ def _champion(state: State, model: str, named: int) -> Version | None:
 
 
 def _form(state: State, manifest: Manifest) -> Form:
-    return Form(manifest, state.blobs.get(manifest.artifact.sha256), state.blobs.get(manifest.golden.blob.sha256))
+    """A version as the store has it. BadInput `store_corrupt`."""
+    digests = manifest.artifact.sha256, manifest.golden.blob.sha256
+    for digest in digests:
+        with state.blobs.opened(digest):
+            pass  # it is verified
+    return Form(manifest, *map(state.blobs.path, digests))
 
 
 def _held_out(

@@ -15,14 +15,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from contract.blobs import describe
 from contract.errors import BadInput, Code
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Variant
 from contract.tolerance import RESOLUTION
 from contract.wire import Message
 from controller.clock import stamp
-from controller.convert.convert import ConversionLimits, Converted, run_conversion
+from controller.convert.convert import ConversionLimits, Converted, MadeFile, run_conversion
 from controller.convert.request import Conversion, ConvertedForm, VariantName
+from controller.convert.scratch import scratch_directory
 from controller.gates.variant import judge_variant
 from controller.gates.verdict import GateVerdict
 from controller.registry.journal import AuditFilter
@@ -91,20 +91,22 @@ async def push(
     parent = _parent(state, model, told.parent)
     settings, at = state.config.convert, stamp()
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
-    try:
-        async with state.conversions.turn():
-            converted = await run_conversion(
-                kind, raw, sample, limits, variants, rows_waived=bool(waive_rows), starter=state.starter
-            )
-            manifest = manifest_of(state, model, converted)
-            verdicts = await gates.judge(state, model, manifest, converted, brought=brought, told=told, actor=actor)
-        digests = [await asyncio.to_thread(_digest, each) for each in (raw, sample)]
-    except asyncio.CancelledError:
-        state.journal.audit(stamp(), actor, "push cancel", model, "whoever pushed has gone: nothing was registered")
-        raise
-    lineage = _lineage(converted.answer, told, parent, at=at, actor=actor, kind=kind, digests=digests, tags=tags)
-    evidence = _evidence(converted.answer, {"rows": waive_rows} if waive_rows else {})
-    pushed = _register(state, model, converted, lineage, evidence, environment=told.environment, verdicts=verdicts)
+    with scratch_directory(raw.parent) as directory:
+        try:
+            async with state.conversions.turn():
+                converted = await run_conversion(
+                    kind, raw, sample, limits, variants, directory=directory,
+                    chunk_bytes=state.config.publish.chunk_bytes, rows_waived=bool(waive_rows), starter=state.starter,
+                )  # fmt: skip
+                manifest = manifest_of(state, model, converted)
+                verdicts = await gates.judge(state, model, manifest, converted, brought=brought, told=told, actor=actor)
+            digests = await _digests(converted, raw, sample)
+        except asyncio.CancelledError:
+            state.journal.audit(stamp(), actor, "push cancel", model, "whoever pushed has gone: nothing was registered")
+            raise
+        lineage = _lineage(converted.answer, told, parent, at=at, actor=actor, kind=kind, digests=digests, tags=tags)
+        evidence = _evidence(converted.answer, {"rows": waive_rows} if waive_rows else {})
+        pushed = _register(state, model, converted, lineage, evidence, environment=told.environment, verdicts=verdicts)
     if not pushed.new:
         words = f"the same bytes as v{pushed.version.release}: no version was made"
         state.journal.audit(at, actor, "push again", f"{model} v{pushed.version.release}", words)
@@ -196,6 +198,12 @@ def _lineage(
     )
 
 
+async def _digests(converted: Converted, raw: Path, sample: Path) -> list[str]:
+    """The digests of what was pushed: (model, sample)."""
+    as_pushed = converted.forms[""][0].blob.sha256 if converted.answer.as_pushed else ""
+    return [as_pushed or await asyncio.to_thread(_digest, raw), await asyncio.to_thread(_digest, sample)]
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -225,8 +233,8 @@ def _register(
     if same is not None and state.registry.removal(model, same.release) is None:
         return Pushed(same, new=False)
     for form in converted.forms.values():
-        for data in form:
-            state.blobs.put(data)
+        for made in form:
+            state.blobs.take(made.path, made.blob.sha256)
     if same is not None:
         state.registry.keep(model, same.release)
         return Pushed(same, new=False)
@@ -239,11 +247,11 @@ def _register(
 
 def manifest_of(state: State, model: str, converted: Converted) -> Manifest:
     """The manifest of the next release of `model`, as a release signer would vouch for it."""
-    answer, chunk_bytes = converted.answer, state.config.publish.chunk_bytes
+    answer = converted.answer
     fairness = gates.policy_of(state, model).fairness
     watched = fairness.groups[:MAX_GROUP_COLUMNS] if answer.task == "classification" else ()
     forms = {"": answer.form, **answer.variants}
-    described = {name: _form(converted.forms[name], form, chunk_bytes) for name, form in forms.items()}
+    described = {name: _form(converted.forms[name], form) for name, form in forms.items()}
     return Manifest(
         release=state.registry.next_release(model),
         **described.pop(""),
@@ -261,13 +269,13 @@ def manifest_of(state: State, model: str, converted: Converted) -> Manifest:
     )
 
 
-def _form(made: tuple[bytes, bytes], measured: ConvertedForm, chunk_bytes: int) -> dict[str, Any]:
+def _form(made: tuple[MadeFile, MadeFile], measured: ConvertedForm) -> dict[str, Any]:
     """Returns the fields of the manifest that describe one form."""
-    model, golden = (describe(data, chunk_bytes) for data in made)
+    model, golden = made
     return {
-        "artifact": model,
+        "artifact": model.blob,
         "golden": Golden(
-            blob=golden,
+            blob=golden.blob,
             rows=measured.golden_rows,
             rtol=Decimal(repr(RESOLUTION)),
             atol=Decimal(0),

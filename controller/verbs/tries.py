@@ -9,6 +9,7 @@ from typing import Literal
 from contract.wire import Message
 from controller.clock import stamp
 from controller.convert.convert import ConversionLimits, run_conversion
+from controller.convert.scratch import scratch_directory
 from controller.evaluate.evaluate import Form, evaluate
 from controller.gates.parity import judge_parity
 from controller.state import State
@@ -46,11 +47,16 @@ async def try_out(
     state.registry.next_release(model)  # a bad name must be refused before minutes of conversion
     settings, at = state.config.convert, stamp()
     limits = ConversionLimits(settings.timeout_s, settings.memory_mb, settings.trusted_types, settings.require_sandbox)
+    chunk_bytes = state.config.publish.chunk_bytes
     async with state.conversions.turn():
-        converted = await run_conversion(kind, raw, sample, limits, rows_waived=waive_rows, starter=state.starter)
-        manifest = manifest_of(state, model, converted)
-        form = Form(manifest, *converted.forms[""])
-        found = await evaluate(form, None, None, timeout_s=settings.timeout_s, memory_mb=settings.memory_mb)
+        with scratch_directory(raw.parent) as directory:
+            converted = await run_conversion(
+                kind, raw, sample, limits, directory=directory, chunk_bytes=chunk_bytes, rows_waived=waive_rows,
+                starter=state.starter,
+            )  # fmt: skip
+            manifest = manifest_of(state, model, converted)
+            form = Form(manifest, *(made.path for made in converted.forms[""]))
+            found = await evaluate(form, None, None, timeout_s=settings.timeout_s, memory_mb=settings.memory_mb)
     measured = found.measured
     assert measured.latency_us_p50 is not None
     assert measured.latency_us_p95 is not None

@@ -4,6 +4,7 @@ Decides how versions and what people write about them look in a terminal. Refuse
 """
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from edgeward.cli.toml_place import told_by_line
 from edgeward.cli.version_view import chosen_words
 from edgeward.client import Client
 
+MAX_NAMED = 3
+"""Devices that are named for each reason why they cannot run a version. `--json` has all."""
 SHOWN_CHARS = 60
 """Of a value in a comparison: two of them and their names fit in 160 columns. `--json` has all."""
 
@@ -198,7 +201,21 @@ def check(name: str, *, as_json: bool) -> None:
     counted += [f"{len(found.unknown)} have not told their hardware yet"] if found.unknown else []
     console.print(f"{model} v{found.release}: {'; '.join(counted) or 'no device runs it'}", highlight=False)
     if found.unfit:
-        console.print(table("", ("device", "why it cannot"), list(found.unfit.items())))
+        console.print(table("", ("why it cannot", "devices", "which"), _by_reason(found.unfit)))
+
+
+def _by_reason(unfit: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """(reason, number of devices, the first of them), the most frequent reason first."""
+    devices: dict[str, list[str]] = {}
+    for device, reason in unfit.items():
+        devices.setdefault(reason, []).append(device)
+    rows = sorted(devices.items(), key=lambda item: -len(item[1]))
+    return [(reason, str(len(names)), _few(names)) for reason, names in rows]
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 @click.command()

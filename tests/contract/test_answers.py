@@ -20,6 +20,7 @@ from contract.answers.perturbed_rows import (
     ZERO,
     groups_of,
     perturb,
+    runs_of,
 )
 from contract.answers.recorded import Recorded, decode_recorded, encode_recorded
 from contract.answers.tree_thresholds import thresholds_of
@@ -109,9 +110,30 @@ class Picky:
 
 def test_rows_that_are_refused_stand_alone_and_all_others_are_answered() -> None:
     rows = np.array([[1.0], [-2.0], [3.0], [4.0], [-5.0]])
-    answers, answered = ask_each(lambda start, stop: ask(Picky(), rows[start:stop]), [(0, 5)], 5)
+    answers, answered = ask_each(lambda start, stop: ask(Picky(), rows[start:stop]), [[(0, 5)]], 5)
     assert answered.tolist() == [True, False, True, True, False]
     assert answers["predict"].tolist() == [1.0, 3.0, 4.0]
+
+
+def test_a_run_of_groups_is_asked_once_and_its_groups_only_where_it_is_refused() -> None:
+    rows, asked = np.array([[1.0], [2.0], [3.0], [4.0], [-5.0], [6.0]]), list[tuple[int, int]]()
+
+    def note(start: int, stop: int) -> dict[str, Array]:
+        asked.append((start, stop))
+        return ask(Picky(), rows[start:stop])
+
+    answers, answered = ask_each(note, [[(0, 1), (1, 3)], [(3, 4), (4, 5), (5, 6)]], 6)
+    assert asked == [(0, 3), (3, 6), (3, 4), (4, 5), (5, 6)]
+    assert answered.tolist() == [True] * 4 + [False, True]
+    assert answers["predict"].tolist() == [1.0, 2.0, 3.0, 4.0, 6.0]
+
+
+def test_rows_that_lack_something_for_the_tests_sake_are_a_run_of_their_own() -> None:
+    made = perturb(COLUMNS)
+    whole, lacking = runs_of(made)
+    assert [*whole, *lacking] == groups_of(made)
+    assert {str(made.kinds[start]) for start, _ in lacking} == {*LACKING_NUMBERS, LACKING_TEXT}
+    assert not {str(made.kinds[start]) for start, _ in whole} & {*LACKING_NUMBERS, LACKING_TEXT}
 
 
 def test_answers_become_plain_and_methods_are_asked_in_their_order() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from controller.convert.convert import ConversionLimits, Converted, run_conversion
+from controller.convert.convert import ConversionLimits, Converted
 from controller.convert.starter import Starter
 from controller.verbs import push
+from tests.controller.conversions import convert_bytes
 
 _kept: dict[Any, Converted] = {}
 
@@ -20,15 +21,18 @@ async def _convert_once(
     limits: ConversionLimits,
     variants: tuple[Any, ...] = (),
     *,
+    directory: Path,
+    chunk_bytes: int,
     rows_waived: bool = False,
     starter: Starter | None = None,
 ) -> Converted:
     """Converts in the real child what was not pushed before, byte for byte. A refusal is not kept."""
-    digests = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in (model, sample))
-    key = (kind, digests, repr(limits), variants, rows_waived)
+    given = model.read_bytes(), sample.read_bytes()
+    digests = tuple(hashlib.sha256(content).hexdigest() for content in given)
+    key = (kind, digests, repr(limits), variants, chunk_bytes, rows_waived)
     if key not in _kept:
-        _kept[key] = await run_conversion(
-            kind, model, sample, limits, variants, rows_waived=rows_waived, starter=starter
+        _kept[key] = await convert_bytes(
+            kind, *given, limits, variants, chunk_bytes=chunk_bytes, rows_waived=rows_waived, starter=starter
         )
     return _kept[key]
 

@@ -11,6 +11,7 @@ from contract.answers.recorded import decode_recorded
 from contract.errors import BadInput, Code
 from controller.convert.compare import by_output, differing_rows
 from controller.convert.precision import Judged, asks
+from controller.convert.runs import open_session
 from controller.convert.sample_frame import SampleFrame, read_sample
 from controller.gates.parity import MAX_BOUNDARY_ROWS_BEYOND, judge_parity
 from edgeward.encode import encode_rows
@@ -45,12 +46,12 @@ def _differing(model: Any, found: Judged, fresh: Any) -> float:
     plain, _ = decode_recorded(encode_rows(fresh))
     rows = replace(found.rows, frame=read_sample(plain, named=not found.rows.as_matrix).frame)
     taken = _taken_by_devices(found, rows)
-    ask_model, names = asks(found.model, found.real)
+    ask_model, names = asks(open_session(found.model), found.real)
     given, rows = fresh[taken], rows.part(taken)
     try:
         answers, answered = ask(model, given), np.ones(len(given), dtype=bool)
     except Exception:  # it refuses some rows: one by one
-        each = [(row, row + 1) for row in range(len(given))]
+        each = [[(row, row + 1)] for row in range(len(given))]
         answers, answered = ask_each(lambda start, stop: ask(model, given[start:stop]), each, len(given))
     if not answered.any():
         return 0.0

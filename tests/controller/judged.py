@@ -8,6 +8,7 @@ from contract.answers.recorded import decode_recorded
 from contract.tensors import Array
 from controller.convert.judge import judge_conversion
 from controller.convert.precision import Judged, asks
+from controller.convert.runs import open_session
 from controller.gates.parity import judge_parity
 from edgeward.encode import encode_rows
 from edgeward.recording import with_answers
@@ -29,6 +30,6 @@ def passes(found: Judged) -> bool:
 
 def answers(found: Judged, rows: Array) -> dict[str, Array]:
     """What the converted model answers to a matrix of other rows."""
-    ask, names = asks(found.model, found.real)
+    ask, names = asks(open_session(found.model), found.real)
     given = ask(found.rows.__class__(np.asarray(rows), found.rows.columns, as_matrix=True))
     return {name: given[name] for name in names}

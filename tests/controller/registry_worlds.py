@@ -14,13 +14,14 @@ from contract.blobs import describe
 from contract.golden import join_golden
 from contract.manifest import Golden, Manifest, ModelLimits, Runtime, Tensor
 from contract.tensors import encode_tensors
-from controller.convert.convert import Converted
+from controller.convert.convert import Converted, MadeFile
 from controller.convert.request import Conversion, ConvertedForm
 from controller.gates.parity import Compared, Parity
 from controller.gates.verdict import GateVerdict
 from controller.registry.version import DataDigest, Lineage, Version
 from controller.state import State
 from controller.verbs import push as push_verb
+from tests.controller.conversions import made_file
 
 INPUT = Tensor(name="X", datatype="FP32", shape=(-1, 3))
 LABEL = Tensor(name="label", datatype="INT64", shape=(-1,))
@@ -61,6 +62,10 @@ def data_digest(letter: str) -> DataDigest:
     return DataDigest(sha256=letter * 64, rows=100, columns=("a", "b", "c"))
 
 
+def files_of(model: bytes, golden: bytes) -> tuple[MadeFile, MadeFile]:
+    return made_file(model), made_file(golden)
+
+
 def converted(model: bytes = b"onnx", *, differing: int = 0, **changes: Any) -> Converted:
     """What a conversion gives: `differing` of its 200 sample rows answer otherwise than the estimator."""
     nothing = Compared(rows=0, differing=0, max_abs_difference=0.0)
@@ -79,7 +84,7 @@ def converted(model: bytes = b"onnx", *, differing: int = 0, **changes: Any) -> 
         parity=parity,
         estimator="Planted",
     )
-    return Converted(forms={"": (model, b"golden set of " + model)}, answer=replace(answer, **changes))
+    return Converted(forms={"": files_of(model, b"golden set of " + model)}, answer=replace(answer, **changes))
 
 
 def threshold_model(weights: tuple[float, float, float]) -> Converted:
@@ -100,7 +105,7 @@ def threshold_model(weights: tuple[float, float, float]) -> Converted:
     rows = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     answers = (rows @ np.array(weights, dtype=np.float32) > 0).astype(np.int64)
     golden = encode_tensors(join_golden({"X": rows}, {"label": answers}))
-    return Converted(forms={"": (made.SerializeToString(), golden)}, answer=converted().answer)
+    return Converted(forms={"": files_of(made.SerializeToString(), golden)}, answer=converted().answer)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from controller.convert.estimator import load_estimator
 from controller.convert.judge import judge_conversion
 from controller.convert.own import boosted
 from controller.convert.precision import Judged, asks
+from controller.convert.runs import open_session
 from edgeward.encode import encode_model, encode_rows
 from edgeward.recording import with_answers
 from tests.controller.judged import passes
@@ -72,7 +73,7 @@ def test_boosted_trees_answer_fresh_rows_as_their_library_does(name: str) -> Non
     assert passes(found)
     assert found.parity.witness is not None
     assert found.parity.witness.differing == 0
-    ask, _ = asks(found.model, found.real)
+    ask, _ = asks(open_session(found.model), found.real)
     last = list(ask(replace(found.rows, frame=FRESH)).values())[-1]
     want = model.predict_proba(FRESH) if hasattr(model, "predict_proba") else model.predict(FRESH)
     np.testing.assert_allclose(last.reshape(want.shape), want, rtol=1e-5, atol=1e-5 * np.abs(want).max())

@@ -23,12 +23,13 @@ from contract.errors import BadInput, Code
 from contract.onnx_scan import scan_onnx
 from contract.tensors import decode_tensors
 from controller.convert.compare import compare, tolerances
-from controller.convert.convert import ConversionLimits, Converted, run_conversion
+from controller.convert.convert import ConversionLimits, Converted
 from controller.convert.estimator import _untrusted, load_estimator
 from controller.convert.sample_frame import read_sample
 from controller.convert.sklearn import convert as convert_in
 from controller.gates.parity import MAX_ROWS_BEYOND, judge_parity
 from edgeward.encode import encode_model, encode_rows
+from tests.controller.conversions import convert_bytes, form_of
 
 RNG = np.random.default_rng(0)
 X = np.round(RNG.normal(20, 5, (1500, 5)), 1)
@@ -38,7 +39,7 @@ LIMITS = ConversionLimits(timeout_s=120, memory_mb=4096)
 
 def convert(model: Any, sample: Any = X, limits: ConversionLimits = LIMITS) -> Converted:
     kind, raw = encode_model(model)
-    return asyncio.run(run_conversion(kind, raw, encode_rows(sample), limits))
+    return asyncio.run(convert_bytes(kind, raw, encode_rows(sample), limits))
 
 
 def refused(model: Any, sample: Any = X, limits: ConversionLimits = LIMITS) -> BadInput:
@@ -182,7 +183,7 @@ def test_bytes_that_are_no_model_are_refused(raw: bytes) -> None:
 @pytest.mark.parametrize(("kind", "code"), [("skops", Code.REQUEST_INVALID), ("onnx", Code.MODEL_REFUSED)])
 def test_the_child_says_what_is_wrong_with_the_bytes(kind: Any, code: Code) -> None:
     with pytest.raises(BadInput) as caught:
-        asyncio.run(run_conversion(kind, b"PK\x03\x04 broken", encode_rows(X), LIMITS))
+        asyncio.run(convert_bytes(kind, b"PK\x03\x04 broken", encode_rows(X), LIMITS))
     assert caught.value.code == code
 
 
@@ -247,8 +248,7 @@ def test_a_missing_text_in_the_sample_is_missing_to_the_estimator_and_answered_a
     assert judge_parity(converted.answer.parity).passed, converted.answer.parity
     ((column, text),) = converted.answer.missing_text
     assert column == "site"
-    (golden,) = (golden for _, golden in converted.forms.values())
-    given = decode_tensors(golden)["in/site"].ravel().tolist()
+    given = decode_tensors(form_of(converted)[1])["in/site"].ravel().tolist()
     assert given[:2] == [text, "b"]
 
 

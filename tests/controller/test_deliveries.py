@@ -61,11 +61,11 @@ def test_a_version_is_prepared_from_what_the_fleet_runs_and_that_outlives_the_co
 
 
 def test_a_base_too_small_to_save_anything_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    searched: list[bytes] = []
+    searched: list[Path | None] = []
 
-    async def search(target: bytes, base: bytes) -> bytes:
+    async def search(target: Path, base: Path | None, packed: Path) -> None:
         searched.append(base)
-        return target
+        packed.write_bytes(target.read_bytes())
 
     monkeypatch.setattr(deliveries, "_run_child", search)
     state = open_state(Config(storage=StorageConfig(data_dir=str(tmp_path))))
@@ -74,7 +74,7 @@ def test_a_base_too_small_to_save_anything_is_not_searched(tmp_path: Path, monke
             state.blobs.put(data)
         state.world.durable.twins = {"a": holding("a", OLD[:2_000])}
         asyncio.run(state.deliveries.ready("m", manifest_of(NEW)))
-        assert searched == [b""]
+        assert searched == [None]
         assert state.deliveries._missing("m", manifest_of(NEW)) == []
     finally:
         state.close()

@@ -142,6 +142,14 @@ def test_an_operator_set_needs_the_runtime_that_brought_it(opset: int, since: in
     assert f"1.{since}" in unfit(on(onnxruntime=f"1.{since - 1}.9"), form)
 
 
+@pytest.mark.parametrize(("ir", "since"), [(9, 15), (10, 18), (11, 22)])
+def test_a_format_of_a_file_needs_the_runtime_that_reads_it(ir: int, since: int) -> None:
+    form = replace(FORM, ir=ir)
+    assert unfit(on(onnxruntime=f"1.{since}.0"), form) == ""
+    assert f"1.{since}" in unfit(on(onnxruntime=f"1.{since - 1}.9"), form)
+    assert unfit(on(onnxruntime="1.14.0"), replace(FORM, ir=8)) == ""
+
+
 def test_trees_of_the_fifth_operator_set_need_a_runtime_of_their_own() -> None:
     trees = replace(FORM, ml_opset=5)
     assert unfit(on(onnxruntime="1.20.0"), trees) == ""
@@ -192,6 +200,7 @@ def test_the_forms_of_a_version_carry_what_each_of_them_asks() -> None:
         memory_mb=64,
         opset=18,
         ml_opset=3,
+        ir=8,
     )
     assert second == Form(
         name="fp16",
@@ -203,6 +212,7 @@ def test_the_forms_of_a_version_carry_what_each_of_them_asks() -> None:
         memory_mb=32,
         opset=21,
         ml_opset=5,
+        ir=8,
     )
 
 

@@ -28,12 +28,13 @@ from sklearn.utils import all_estimators
 from confinement.process import FULL, confinable
 from contract.errors import BadInput, Code
 from controller.convert import child, convert
-from controller.convert.convert import ConversionLimits, run_conversion
+from controller.convert.convert import ConversionLimits
 from controller.convert.estimator import load_estimator
 from controller.convert.parameters import OPENS
 from controller.convert.starter import Starter
 from controller.convert.trusted_types import TRUSTED_MODULES, is_trusted
 from edgeward.encode import encode_rows
+from tests.controller.conversions import convert_bytes
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 Y = (X[:, 0] > 0).astype(int)
@@ -77,7 +78,7 @@ def calling(module: str, name: str, *arguments: object) -> dict[str, Any]:
 
 def push(raw: bytes, sample: Any = X, **limits: Any) -> convert.Converted:
     chosen = ConversionLimits(**{"timeout_s": 120, "memory_mb": 1024, **limits})
-    return asyncio.run(run_conversion("skops", raw, encode_rows(sample), chosen, starter=USED["starter"]))
+    return asyncio.run(convert_bytes("skops", raw, encode_rows(sample), chosen, starter=USED["starter"]))
 
 
 def refused(raw: bytes, sample: Any = X, **limits: Any) -> BadInput:
@@ -302,7 +303,7 @@ def test_configuration_decides_where_the_kernel_confines_less(
     required: bool, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child, "confine", lambda bounds, readable, writable: "reduced: no landlock")
-    request = child.Request(kind="skops", require_sandbox=required)
+    request = child.Request(kind="skops", model="m", require_sandbox=required)
     if code:
         with pytest.raises(BadInput) as caught:
             child._confine(request, tmp_path)
@@ -317,7 +318,7 @@ def test_a_child_ends_with_the_request_that_started_it(tmp_path: Path) -> None:
     async def hang_up() -> None:
         raw = skops_file(calling("builtins", "exec", "while True: pass"))
         running = asyncio.create_task(
-            run_conversion(
+            convert_bytes(
                 "skops", raw, encode_rows(X), ConversionLimits(timeout_s=60, memory_mb=512, trusted_types=HOLE)
             )
         )

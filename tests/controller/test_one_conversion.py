@@ -11,9 +11,10 @@ from sklearn.ensemble import RandomForestClassifier
 from contract.distributions import read_reference
 from contract.manifest import Manifest
 from contract.tensors import decode_tensors
-from controller.convert.convert import ConversionLimits, Converted, run_conversion
+from controller.convert.convert import ConversionLimits, Converted
 from edgeward.encode import encode_model, encode_rows
 from firmware_sim.models import make_model
+from tests.controller.conversions import convert_bytes, form_of
 
 X = np.round(np.random.default_rng(0).normal(20, 5, (1500, 5)), 1)
 FOREST = RandomForestClassifier(5, random_state=0).fit(X, (X[:, 0] > 20) & (X[:, 1] < 22))
@@ -21,7 +22,7 @@ FOREST = RandomForestClassifier(5, random_state=0).fit(X, (X[:, 0] > 20) & (X[:,
 
 def convert(model: Any) -> Converted:
     kind, raw = encode_model(model)
-    return asyncio.run(run_conversion(kind, raw, encode_rows(X), ConversionLimits(timeout_s=120, memory_mb=4096)))
+    return asyncio.run(convert_bytes(kind, raw, encode_rows(X), ConversionLimits(timeout_s=120, memory_mb=4096)))
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +31,11 @@ def converted() -> Converted:
 
 
 def test_the_same_model_gives_the_same_bytes(converted: Converted) -> None:
-    assert convert(FOREST).forms == converted.forms
+    assert form_of(convert(FOREST)) == form_of(converted)
 
 
 def test_the_golden_set_holds_rows_and_the_answers_of_onnxruntime(converted: Converted) -> None:
-    arrays = decode_tensors(converted.forms[""][1])
+    arrays = decode_tensors(form_of(converted)[1])
     assert arrays["in/X"].shape == (64, 5)
     assert converted.answer.form.golden_rows == 64
     assert [name for name in sorted(arrays) if name.startswith(("in/", "out/"))] == [
@@ -46,7 +47,7 @@ def test_the_golden_set_holds_rows_and_the_answers_of_onnxruntime(converted: Con
 
 def test_the_golden_set_holds_how_the_sample_is_distributed(converted: Converted) -> None:
     manifest = manifest_of(converted)
-    reference = read_reference(decode_tensors(converted.forms[""][1]), manifest)
+    reference = read_reference(decode_tensors(form_of(converted)[1]), manifest)
     assert set(reference.features) == set(manifest.columns)
     assert {sum(counts) for counts in reference.feature_counts.values()} == {len(X)}
     assert max(reference.feature_counts["x0"]) <= 0.2 * len(X)  # deciles
@@ -60,7 +61,8 @@ def manifest_of(converted: Converted) -> Manifest:
 
 
 def test_onnx_is_taken_as_it_is(converted: Converted) -> None:
-    raw = converted.forms[""][0]
+    raw = form_of(converted)[0]
     again = convert(raw)
-    assert again.forms[""][0] == raw
+    assert again.answer.as_pushed
+    assert form_of(again)[0] == raw
     assert again.answer.parity.reference == "none"

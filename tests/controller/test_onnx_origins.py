@@ -15,10 +15,11 @@ from sklearn.linear_model import LogisticRegression
 
 from contract.errors import BadInput, Code
 from contract.onnx_scan import scan_onnx
-from controller.convert.convert import ConversionLimits, run_conversion
+from controller.convert.convert import ConversionLimits
 from controller.convert.onnx_origin import as_devices_take, with_free_batch
 from controller.convert.runs import open_session
 from edgeward.encode import encode_model, encode_rows
+from tests.controller.conversions import convert_bytes
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(64, 4)).astype(np.float32)
@@ -80,10 +81,14 @@ def test_weights_beside_the_file_are_folded_in(tmp_path: Path) -> None:
         encode_model(path)
 
 
+def free(raw: bytes) -> Any:
+    return with_free_batch(raw, open_session(raw), {"x": ROWS})
+
+
 def test_a_fixed_batch_is_freed_where_the_answers_stay_the_same() -> None:
     flat = [helper.make_node("Reshape", ["x", "flat"], ["z"]), helper.make_node("MatMul", ["z", "w"], ["y"])]
     for nodes in (TIMES, flat):
-        freed = with_free_batch(graph_of(nodes, 1).SerializeToString(), {"x": ROWS})
+        freed = free(graph_of(nodes, 1).SerializeToString())
         assert not isinstance(open_session(freed).get_inputs()[0].shape[0], int)
         assert np.allclose(open_session(freed).run(None, {"x": ROWS})[0], ROWS @ WEIGHTS, atol=1e-5)
 
@@ -96,12 +101,12 @@ def test_a_fixed_batch_stays_where_rows_would_answer_for_each_other() -> None:
     model = graph_of(mixed, 2)
     model.graph.initializer.append(numpy_helper.from_array(np.array(0), "zero"))
     raw = model.SerializeToString()
-    assert with_free_batch(raw, {"x": ROWS}) == raw
+    assert free(raw) == raw
 
 
 def pushed(raw: bytes, rows: Any, *, waived: bool = False) -> Any:
     limits = ConversionLimits(timeout_s=120, memory_mb=4096)
-    return asyncio.run(run_conversion("onnx", raw, encode_rows(rows), limits, rows_waived=waived))
+    return asyncio.run(convert_bytes("onnx", raw, encode_rows(rows), limits, rows_waived=waived))
 
 
 def test_few_rows_of_a_pushed_onnx_need_a_reason() -> None:

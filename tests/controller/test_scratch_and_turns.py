@@ -97,5 +97,5 @@ def test_an_answer_names_no_file_outside_the_directory(tmp_path: Path) -> None:
     said = {"task": "other", "inputs": [], "outputs": [], "columns": [], "form": form, "parity": parity}
     (tmp_path / ANSWER).write_text(json.dumps({**said, "variants": {"../../keys": form}}))
     with pytest.raises(BadInput) as caught:
-        asyncio.run(_collect(tmp_path, Request(kind="onnx", variants=("fp16",)), 10))
+        asyncio.run(_collect(tmp_path, Request(kind="onnx", model="m", variants=("fp16",)), 10, None, 1024))
     assert "../../keys" in caught.value.detail

@@ -15,11 +15,12 @@ from contract.golden import answers, ranks_of, split_golden
 from contract.manifest import Manifest, Tensor
 from contract.samples import decode_sample, encode_sample
 from contract.tensors import decode_tensors
-from controller.convert.convert import ConversionLimits, Converted, run_conversion
+from controller.convert.convert import ConversionLimits, Converted
 from controller.convert.tensor_sample import MAX_GOLDEN_BYTES, golden_rows, match_sample
 from edgeward.cli.pushed_file import _rows
 from edgeward.encode import encode_rows
 from firmware_sim.models import make_model
+from tests.controller.conversions import convert_bytes, form_of
 
 LIMITS = ConversionLimits(timeout_s=120, memory_mb=4096)
 A, B = (Tensor(name=name, datatype="FP32", shape=(-1, 1)) for name in "ab")
@@ -60,7 +61,7 @@ RECURRENT = model_of(
 
 
 def converted(raw: bytes, sample: Any) -> Converted:
-    return asyncio.run(run_conversion("onnx", raw, encode_rows(sample), LIMITS, rows_waived=True))
+    return asyncio.run(convert_bytes("onnx", raw, encode_rows(sample), LIMITS, rows_waived=True))
 
 
 def manifest_of(made: Converted) -> Manifest:
@@ -73,7 +74,7 @@ def test_inputs_are_matched_by_name_whatever_their_order() -> None:
     sample = {"a": np.arange(5.0), "b": np.full(5, 10.0)}
     made = converted(MINUS, sample)
     assert made.answer.columns == ("b", "a")
-    _, expected = split_golden(decode_tensors(made.forms[""][1]), manifest_of(made))
+    _, expected = split_golden(decode_tensors(form_of(made)[1]), manifest_of(made))
     assert expected[0].ravel().tolist() == [-10.0, -9.0, -8.0, -7.0, -6.0]
 
 
@@ -85,10 +86,10 @@ def test_a_model_with_a_state_is_recorded_run_by_run_and_answers_again() -> None
     }
     made = converted(RECURRENT, sample)
     manifest = manifest_of(made)
-    inputs, expected = split_golden(decode_tensors(made.forms[""][1]), manifest)
+    inputs, expected = split_golden(decode_tensors(form_of(made)[1]), manifest)
     assert (made.answer.form.golden_rows, made.answer.columns, made.answer.parity.sample.rows) == (5, (), 5)
     assert (inputs["rate"].shape, expected[1].shape) == ((5,), (5, 2, 1, 4))
-    session = onnxruntime.InferenceSession(made.forms[""][0], providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(form_of(made)[0], providers=["CPUExecutionProvider"])
     again = answers(lambda given: list(session.run(None, given)), inputs, ranks_of(manifest))
     assert all(np.array_equal(got, want) for got, want in zip(again, expected, strict=True))
 
@@ -100,7 +101,7 @@ def test_outputs_that_do_not_count_rows_make_the_whole_sample_one_run() -> None:
         [("total", FLOAT, [])],
     )
     made = converted(total, np.ones((6, 3), np.float32))
-    _, expected = split_golden(decode_tensors(made.forms[""][1]), manifest_of(made))
+    _, expected = split_golden(decode_tensors(form_of(made)[1]), manifest_of(made))
     assert (made.answer.form.golden_rows, expected[0].tolist()) == (1, [18.0])
 
 
@@ -116,7 +117,7 @@ def test_pictures_are_recorded_within_the_limit_of_a_golden_set() -> None:
     pictures = np.random.default_rng(0).integers(0, 255, (20, 3, 512, 512), dtype=np.uint8)
     made = converted(mean, {"x": pictures})
     assert (made.answer.form.golden_rows, made.answer.inputs[0].datatype) == (5, "UINT8")
-    assert len(made.forms[""][1]) < MAX_GOLDEN_BYTES + 10_000
+    assert len(form_of(made)[1]) < MAX_GOLDEN_BYTES + 10_000
     assert golden_rows({"x": np.zeros((100, 4))}) == 64
 
 
@@ -176,4 +177,4 @@ def test_an_estimator_takes_no_pictures() -> None:
 
     kind, raw = encode_model(LogisticRegression().fit([[0.0], [1.0]], [0, 1]))
     with pytest.raises(BadInput, match="an estimator takes rows as a 2-D array"):
-        asyncio.run(run_conversion(kind, raw, encode_rows(np.ones((3, 4, 5))), LIMITS))
+        asyncio.run(convert_bytes(kind, raw, encode_rows(np.ones((3, 4, 5))), LIMITS))

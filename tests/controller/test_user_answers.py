@@ -28,6 +28,7 @@ from contract.errors import BadInput, Code
 from contract.tensors import Array
 from controller.convert import sklearn as converters
 from controller.convert.precision import time_budget
+from controller.convert.runs import open_session
 from controller.convert.soundness import refuse_unsound
 from controller.gates.parity import judge_parity
 from edgeward.encode import encode_rows
@@ -256,12 +257,18 @@ TWO: Array = np.arange(20, dtype=np.float32).reshape(10, 2)
 )
 def test_a_model_whose_answers_mean_nothing_is_refused_by_name(nodes: Any, words: str) -> None:
     with pytest.raises(BadInput, match=words) as caught:
-        refuse_unsound(model_of(*nodes), {"X": TWO})
+        check(*nodes)
     assert caught.value.code == Code.MODEL_UNSOUND
 
 
-def test_a_sound_model_passes() -> None:
-    refuse_unsound(model_of(helper.make_node("Add", ["X", "X"], ["Y"])), {"X": TWO})
+def check(*nodes: Any) -> list[Any]:
+    model = model_of(*nodes)
+    return refuse_unsound(model, open_session(model), {"X": TWO})
+
+
+def test_a_sound_model_passes_and_its_answers_are_handed_on() -> None:
+    (answers,) = check(helper.make_node("Add", ["X", "X"], ["Y"]))
+    assert np.array_equal(answers, 2 * TWO)
 
 
 def _search_for_ever() -> None:

@@ -20,7 +20,7 @@ from contract.names import check_name
 from contract.onnx_scan import scan_onnx
 from contract.trust.verified import ModelRole, Wanted
 from controller.config import Config, StorageConfig
-from controller.convert.convert import ConversionLimits, Converted, run_conversion
+from controller.convert.convert import ConversionLimits, Converted
 from controller.fleet.fit import choose_form, forms_of
 from controller.gates.variant import judge_variant
 from controller.reconcile.decisions import reconcile
@@ -30,6 +30,7 @@ from controller.state import open_state
 from controller.verbs.push import manifest_of
 from edgeward.encode import encode_model, encode_rows
 from firmware_sim.models import make_model
+from tests.controller.conversions import convert_bytes, form_of
 from tests.controller.rollout_worlds import STRATEGY
 from tests.controller.test_rollout_plan import twin
 
@@ -48,7 +49,7 @@ FULL, INT8 = (form.artifact.sha256 for form in MANIFEST.forms)
 def convert(model: object, variants: tuple[str, ...]) -> Converted:
     kind, raw = encode_model(model)
     limits = ConversionLimits(timeout_s=240.0, memory_mb=4096)
-    return asyncio.run(run_conversion(kind, raw, encode_rows(DIGITS[0]), limits, variants))  # type: ignore[arg-type]
+    return asyncio.run(convert_bytes(kind, raw, encode_rows(DIGITS[0]), limits, variants))  # type: ignore[arg-type]
 
 
 def answers(model: bytes) -> list[int]:
@@ -60,7 +61,7 @@ def answers(model: bytes) -> list[int]:
 def test_a_network_gets_smaller_forms_that_answer_as_it_does(tmp_path: Path) -> None:
     network = MLPClassifier((256, 128), max_iter=30, random_state=0).fit(*DIGITS)
     converted = convert(network, ("fp16", "int8"))
-    full, half, quarter = (converted.forms[name][0] for name in ("", "fp16", "int8"))
+    full, half, quarter = (form_of(converted, name)[0] for name in ("", "fp16", "int8"))
     assert len(half) < 0.55 * len(full)
     assert len(quarter) < 0.35 * len(full)
     assert np.mean(np.equal(answers(half), answers(full))) == 1.0
@@ -77,7 +78,7 @@ def test_a_network_gets_smaller_forms_that_answer_as_it_does(tmp_path: Path) -> 
 def test_a_form_that_saves_nothing_is_left_out_and_the_version_is_released_without_it() -> None:
     converted = convert(LogisticRegression(max_iter=50).fit(*DIGITS), ("fp16",))
     (shrunk,) = converted.answer.shrunk
-    assert list(converted.forms) == [""] or shrunk.size_bytes < len(converted.forms[""][0])
+    assert list(converted.forms) == [""] or shrunk.size_bytes < converted.forms[""][0].blob.length
     tiny = convert(LogisticRegression(max_iter=50).fit(DIGITS[0], DIGITS[1] > 4), ("fp16",))
     assert list(tiny.forms) == [""]
     assert "saves nothing" in judge_variant(tiny.answer.shrunk[0]).detail

@@ -19,10 +19,11 @@ from sklearn.ensemble import RandomForestClassifier
 from contract.errors import BadInput
 from controller.convert import starter as starter_module
 from controller.convert import warm_child
-from controller.convert.convert import ConversionLimits, Converted, run_conversion
+from controller.convert.convert import ConversionLimits, Converted
 from controller.convert.starter import MAX_DEATHS, Starter
 from controller.convert.starter_words import THREADED
 from edgeward.encode import encode_model, encode_rows
+from tests.controller.conversions import convert_bytes, form_of
 from tests.controller.test_hostile_pushes import HOLE, calling, full_only, skops_file
 
 X = np.random.default_rng(0).normal(size=(60, 3))
@@ -40,7 +41,7 @@ def starter() -> Iterator[Starter]:
 
 async def converting(raw: bytes, starter: Starter | None, **limits: Any) -> Converted:
     chosen = ConversionLimits(**{"timeout_s": 60, "memory_mb": 1024, "trusted_types": HOLE, **limits})
-    return await run_conversion("skops", raw, encode_rows(X), chosen, starter=starter)
+    return await convert_bytes("skops", raw, encode_rows(X), chosen, starter=starter)
 
 
 def convert(starter: Starter | None, raw: bytes = FOREST, **limits: Any) -> Converted:
@@ -100,7 +101,7 @@ def interrupted(starter: Starter, raw: bytes, act: Callable[[psutil.Process, Any
 def test_a_warm_child_makes_the_same_bytes_as_a_fresh_one(starter: Starter) -> None:
     def decided(converted: Converted) -> Any:
         form = msgspec.structs.replace(converted.answer.form, load_s=0, load_mb=0)  # measured
-        return converted.forms, msgspec.structs.replace(converted.answer, form=form)
+        return form_of(converted), msgspec.structs.replace(converted.answer, form=form)
 
     fresh = decided(convert(None))
     assert decided(convert(starter)) == fresh

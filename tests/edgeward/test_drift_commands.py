@@ -35,7 +35,7 @@ from edgeward.cli.main import cli
 from edgeward.client import Client
 from edgeward.transport import Transport
 from tests.controller.heard import hear
-from tests.controller.registry_worlds import converted, pushed
+from tests.controller.registry_worlds import converted, files_of, pushed
 from tests.controller.test_api import HARDWARE, call
 
 DAY_S, WEEK_S = 86_400.0, 7 * 86_400.0
@@ -48,7 +48,7 @@ def with_reference() -> Converted:
     """A conversion whose golden set has a reference and a data contract."""
     golden = join_golden({"X": np.zeros((8, 3))}, {"label": np.zeros(8)})
     golden |= reference_of(COLUMNS, SURE, regression=False) | allowed_of(COLUMNS)
-    return Converted(forms={"": (b"onnx", encode_tensors(golden))}, answer=converted().answer)
+    return Converted(forms={"": files_of(b"onnx", encode_tensors(golden))}, answer=converted().answer)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 
 from contract.errors import BadInput, Code
-from contract.manifest import ModelLimits
+from contract.manifest import ModelLimits, Runtime
 from contract.messages import Heartbeat
 from controller.config import Config, StorageConfig
 from controller.convert.convert import Converted
@@ -175,6 +175,17 @@ def test_a_version_is_checked_against_what_devices_have_told(state: State, edgew
     assert found["unfit"]["other"] == "riscv64: released for x86_64"
     assert found["unfit"]["small"] == "200 MB of memory: the version may take 128 to load"
     assert "1 devices run the form full" in edgeward("check", "m@1")
+
+
+def test_devices_that_cannot_run_a_version_for_the_same_reason_are_one_row(state: State, edgeward: Any) -> None:
+    state.registry.add(version(1, hardware=("x86_64",), runtime=Runtime(ir=10, opset=18, ml_opset=3)))
+    old = msgspec.structs.replace(HARDWARE, onnxruntime="1.16.3")
+    for number in range(5):
+        beat = Heartbeat(protocol=1, device=f"d{number}", boot=1, seq=1, uptime_s=1, hardware=old, labels={})
+        hear(state, beat)
+    said = edgeward("check", "m@1")
+    assert " ".join(said.split()).count("onnxruntime 1.16.3: the version needs 1.18") == 1
+    assert "d0, d1, d2 and 2 more" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(
