@@ -37,6 +37,8 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What was asked."""
     outputs: Sequence[Array] = ()
     """All outputs in the manifest's order, shapes (1, ...)."""
+    manifest: Manifest | None = None
+    """Describes the version that answered."""
 
     @property
     def confidence(self) -> float | None:
@@ -203,7 +205,7 @@ class ModelSlot:
         name = self.answers.name(number)
         if self.watchers:
             self._show_row(serving, sample, outputs, label, name)
-        return Prediction(self.model, manifest.release, value, seconds * 1e6, name, sample, outputs)
+        return Prediction(self.model, manifest.release, value, seconds * 1e6, name, sample, outputs, manifest)
 
     def _show_row(
         self, serving: Serving, sample: Sample, outputs: list[Array] | None, label: Answer | None, name: str = ""
@@ -285,6 +287,11 @@ class ModelSlot:
         `name` is the answer's id. `label` is one label, or a list with one for each row, None where it is missing.
         """
         return self.truth.tell(name, label, [each.observed for each in self.versions])
+
+    def note_captured(self, name: str) -> None:
+        """Notes that the row of this id was captured: its label is to follow it."""
+        with self.lock:
+            self.answers.note_captured(name)
 
     def metric(self, name: str, value: float, answer: str = "") -> None:
         """Counts a number of the application's for the version that gave `answer`, an id, or that serves now.

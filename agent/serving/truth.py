@@ -52,6 +52,8 @@ class Truth:
         self._dropped = dropped
         self._stretches: dict[tuple[int, int], _Stretch] = {}
         self._metrics: dict[int, dict[str, MetricSums]] = {}
+        self.follow: Callable[[str, Answer], None] = lambda _id, _label: None
+        """Takes the label of a captured row by the row's id; the part that captures rows sets it. Under the lock."""
         self.results: Counter[str] = Counter()
         """Labels since the agent started: `counted`, `unusable`, or the code by which one was refused."""
         self.metrics: dict[str, MetricSums] = {}
@@ -106,6 +108,8 @@ class Truth:
         else:
             distance = self._stretch(kept).counts.add_number(value, float(label))
         self._answers.labelled(kept)
+        if kept.is_captured:
+            self.follow(kept.id, label)
         if observed is not None:
             observed.judged_later(kept.at_s, correct, distance, 0.0 if distance is None else float(label))
         return True
