@@ -152,6 +152,11 @@ class Observed:
         with self._lock:
             self._tally.labels.labels_unusable += 1
 
+    def note_unknown_class(self) -> None:
+        """Counts a label of no known class; the row is answered all the same."""
+        with self._lock:
+            self._tally.labels.labels_unknown += 1
+
     def judged_later(self, at_s: float, correct: bool | None, distance: float | None, label: float) -> None:
         """Judges by a label that came after its inference was counted, unless that began before all that is judged.
 

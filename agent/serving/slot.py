@@ -191,8 +191,9 @@ class ModelSlot:
     def _predict_on(self, serving: Serving, sample: Sample) -> Prediction:
         manifest, number = serving.assignment.manifest, self.answers.next_number()
         label = None if sample.label is None else serving.settle(sample.label)
+        counted = None if label is None else serving.counted(label)
         try:
-            inputs, outputs, value, seconds = serving.infer(None, sample.values, label, None, number)
+            inputs, outputs, value, seconds = serving.infer(None, sample.values, counted, None, number)
         except (BadInput, WorldError):
             raise
         except Exception as error:  # the runtime's exceptions share no base class
@@ -201,7 +202,7 @@ class ModelSlot:
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
         if serving.observed.groups is not None:
-            serving.observed.see_group(number, sample.values, value, label)
+            serving.observed.see_group(number, sample.values, value, counted)
         name = self.answers.name(number)
         if self.watchers:
             self._show_row(serving, sample, outputs, label, name)
@@ -282,7 +283,7 @@ class ModelSlot:
 
     def feedback(self, name: str, label: Any) -> Labelled:
         """Counts what was true of an answer, for the version that gave it. BadInput `answer_unknown`,
-        `label_repeated`, `label_invalid`.
+        `label_repeated`, `label_invalid`, `label_unknown`.
 
         `name` is the answer's id. `label` is one label, or a list with one for each row, None where it is missing.
         """

@@ -3,27 +3,30 @@
 Decides which rows count. Refuses to know where they are kept and who gave the label.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
 from contract.captured import CapturedRow
-from contract.labels import Unusable, same_label, settle_label
+from contract.labels import Answer, Unusable, plain_label, same_label, settle_label
 from controller.drift.blocks import MAX_BLOCKS, Blocks, block_of
 from controller.drift.quality import Labelled
 
 
 def labelled_blocks(
-    rows: Iterable[CapturedRow], edges: Sequence[float], blocks: Blocks, release: int
+    rows: Iterable[CapturedRow], edges: Sequence[float], blocks: Blocks, release: int, classes: Collection[Answer] = ()
 ) -> list[Labelled | None]:
     """Blocks with labels, the newest first; index 0 is the block that is estimated now. None: no label in it.
 
-    Rows that were captured as hard count as well: among rows of one confidence they are as right as others.
+    `classes`: the plain labels that versions of the model answer; rows with another label are left out. Empty: nobody
+    knows, and all count. Rows that were captured as hard count as well: among rows of one confidence they are as right
+    as others.
     """
     counts = np.zeros((MAX_BLOCKS, 2, len(edges) + 2))
     met = blocks.counts("")
     for row in rows:
-        at = block_of(row.at, blocks.now, blocks.span_s) if row.release == release else None
+        says = row.release == release and row.label is not None and (not classes or plain_label(row.label) in classes)
+        at = block_of(row.at, blocks.now, blocks.span_s) if says else None
         if at is not None and row.confidence is not None and (right := is_right(row)) is not None:
             place = int(np.searchsorted(np.asarray(edges), row.confidence)) + 1
             counts[at, 0, place] += 1

@@ -11,6 +11,7 @@ import numpy as np
 
 from contract.captured import CapturedRow
 from contract.distributions import Reference
+from contract.labels import Answer
 from controller.drift.between import Between, between, same_hours
 from controller.drift.blocks import DAY_S, MAX_BLOCKS, WEEK_S, Blocks, Row, blocks_of
 from controller.drift.breaches import BreachRate, breach_rates
@@ -50,6 +51,8 @@ class Facts(msgspec.Struct, frozen=True):
     fairness_limit: float | None
     now: float
     span_s: float
+    classes: frozenset[Answer] = frozenset()
+    """Plain labels that a version of the model answers; empty where the version's classes are not known."""
 
 
 class DriftReport(msgspec.Struct, frozen=True):
@@ -130,7 +133,7 @@ def _quality(facts: Facts, blocks: Blocks) -> QualityEstimate:
     met = blocks.counts("")
     if edges is None or not len(met) or met.shape[1] != len(edges) + 2:
         return cannot_be_told("no confidences were counted: the model gives none, or no device has a past with it")
-    past = labelled_blocks(facts.labelled, edges.tolist(), blocks, facts.release)
+    past = labelled_blocks(facts.labelled, edges.tolist(), blocks, facts.release, facts.classes)
     return estimate(met[0], past[1:], middles(edges.tolist()))
 
 

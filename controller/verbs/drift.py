@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from contract.distributions import Reference, read_reference
 from contract.errors import BadInput, Code
+from contract.labels import Answer, plain_label
 from contract.manifest import Manifest
 from contract.tensors import decode_tensors
 from controller.drift.report import DriftReport, Facts, Trial, report_of, since_of
@@ -85,7 +86,14 @@ def _facts(state: State, model: str, release: int, now: float, span_s: float) ->
         fairness_limit=policy_of(state, model).fairness.demographic_parity_difference,
         now=now,
         span_s=span_s,
+        classes=_classes(state, model) if manifest.classes else frozenset(),
     )
+
+
+def _classes(state: State, model: str) -> frozenset[Answer]:
+    """The plain labels of all classes that a version of the model answers."""
+    versions = state.registry.versions(model)
+    return frozenset(plain_label(name) for version in versions for name in version.manifest.classes)
 
 
 def _most_run(state: State, model: str) -> int:
