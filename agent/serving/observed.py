@@ -209,7 +209,7 @@ class Observed:
         elif number:
             self._answers.keep(number, self.version, value, began_s, labelled=label is not None)
         if value is None:
-            self._judged_inferences.add(Inference(row_us, fault))
+            self._judged_inferences.add(Inference(row_us, fault), rows)
             return
         correct = distance = None
         truth = 0.0
@@ -220,7 +220,7 @@ class Observed:
             elif not isinstance(value, str) and abs(value) <= LARGEST:
                 truth = float(label)
                 distance = self._tally.labels.add_number(value, truth)
-        self._judged_inferences.add(Inference(row_us, fault, correct, distance, truth))
+        self._judged_inferences.add(Inference(row_us, fault, correct, distance, truth), rows)
         _name(value, named, classifies=self._classifies)
 
     def _say(self, code: str, words: str) -> None:

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from contract.distributions import Reference, read_reference
 from contract.errors import BadInput, Code
-from contract.labels import Answer, plain_label
 from contract.manifest import Manifest
 from contract.tensors import decode_tensors
 from controller.drift.report import DriftReport, Facts, Trial, report_of, since_of
@@ -22,7 +21,7 @@ from controller.rollout.model import JUDGED, Rollout
 from controller.state import State
 from controller.telemetry.shapes import read_shapes
 from controller.verbs.gates import policy_of
-from controller.verbs.labels import kind_of
+from controller.verbs.labels import kind_of, known_classes
 from controller.verbs.versions import devices_by_release
 
 DAY_S = 86_400.0
@@ -86,14 +85,8 @@ def _facts(state: State, model: str, release: int, now: float, span_s: float) ->
         fairness_limit=policy_of(state, model).fairness.demographic_parity_difference,
         now=now,
         span_s=span_s,
-        classes=_classes(state, model) if manifest.classes else frozenset(),
+        classes=known_classes(state, model, release),
     )
-
-
-def _classes(state: State, model: str) -> frozenset[Answer]:
-    """The plain labels of all classes that a version of the model answers."""
-    versions = state.registry.versions(model)
-    return frozenset(plain_label(name) for version in versions for name in version.manifest.classes)
 
 
 def _most_run(state: State, model: str) -> int:
