@@ -10,7 +10,11 @@ import numpy as np
 from contract.captured import CapturedRow
 from contract.labels import Answer, Unusable, plain_label, same_label, settle_label
 from controller.drift.blocks import MAX_BLOCKS, Blocks, block_of
+from controller.drift.breaches import BreachRate, interval
 from controller.drift.quality import Labelled
+
+MIN_UNKNOWN = 3
+"""Labels of no known class in one block that are no single spelling mistake."""
 
 
 def labelled_blocks(
@@ -35,6 +39,25 @@ def labelled_blocks(
         Labelled(rows, right, met[at]) if at < len(met) and rows.sum() and met[at].sum() else None
         for at, (rows, right) in enumerate(counts)
     ]
+
+
+def unknown_label_rates(
+    rows: Iterable[CapturedRow], release: int, blocks: Blocks, classes: Collection[Answer]
+) -> list[BreachRate]:
+    """How many labels of the newest block are of no known class, as a breach of the data contract; empty for fewer
+    than `MIN_UNKNOWN`, and where no classes are known.
+    """
+    newest = [
+        row.label
+        for row in rows
+        if row.release == release and row.label is not None and block_of(row.at, blocks.now, blocks.span_s) == 0
+    ]
+    unknown = sum(plain_label(label) not in classes for label in newest) if classes else 0
+    if unknown < MIN_UNKNOWN:
+        return []
+    low, high = interval(unknown, len(newest))
+    rate = unknown / len(newest)
+    return [BreachRate("_label", "of_no_known_class", unknown, len(newest), rate, low, high, {})]
 
 
 def is_right(row: CapturedRow) -> bool | None:

@@ -16,7 +16,7 @@ from controller.drift.between import Between, between, same_hours
 from controller.drift.blocks import DAY_S, MAX_BLOCKS, WEEK_S, Blocks, Row, blocks_of
 from controller.drift.breaches import BreachRate, breach_rates
 from controller.drift.fairness import Fairness, fairness_of
-from controller.drift.labelled import labelled_blocks
+from controller.drift.labelled import labelled_blocks, unknown_label_rates
 from controller.drift.quality import QualityEstimate, cannot_be_told, estimate, middles
 from controller.drift.shape import Shape
 from controller.drift.signals import Signal, breach_signals, drift_signals, fairness_signals, quality_signal
@@ -88,7 +88,8 @@ def report_of(facts: Facts, rows: Sequence[Row]) -> DriftReport:
     classifies = facts.task == "classification"
     found = ranked(blocks, facts.reference.features, facts.reference.output, classifies=classifies)
     quality = _quality(facts, blocks) if classifies else cannot_be_told(_WITHOUT[facts.task])
-    rates, fair = breach_rates(here), fairness_of(here)
+    unknown = unknown_label_rates(facts.labelled, facts.release, blocks, facts.classes)
+    rates, fair = [*unknown, *breach_rates(here)], fairness_of(here)
     signals = [
         quality_signal(facts.model, quality, blocks.devices),
         *breach_signals(facts.model, rates),

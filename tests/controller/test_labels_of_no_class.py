@@ -17,7 +17,8 @@ from contract.errors import BadInput, Code
 from contract.labels import plain_label
 from controller.config import Config, StorageConfig
 from controller.convert.classes import certain, classes_of_estimator, classes_of_graph
-from controller.drift.labelled import labelled_blocks
+from controller.drift.labelled import labelled_blocks, unknown_label_rates
+from controller.drift.signals import breach_signals
 from controller.gates.evidence import HeldOut as Answered
 from controller.gates.fairness import judge_fairness
 from controller.gates.held_out import judge_held_out
@@ -107,6 +108,21 @@ def test_held_out_rows_with_no_label_of_the_model_are_refused_in_words(
     version = pushed(state, tmp_path, brought=brought(tmp_path, HeldOut(X, Y.astype(float)))).version
     assert version.manifest.classes == ("0", "1")
     assert version.gates[1].evidence["accuracy"] == 1.0
+
+
+def test_many_labels_of_no_class_are_a_breach_of_the_data_contract_and_one_spelling_mistake_is_none() -> None:
+    blocks = Blocks(NOW, WEEK_S, {0: Shape(outputs=(0,) * 12 + (99,))})
+    classes = frozenset(map(plain_label, ("a", "b")))
+    rows = [captured(NOW - 60, label="a") for _ in range(30)]
+    one = [*rows, captured(NOW - 60, label="Mittl")]
+    many = [*rows, *(captured(NOW - 60, label="neu") for _ in range(10))]
+    old = [*rows, *(captured(NOW - WEEK_S - 60, label="neu") for _ in range(10))]
+    assert [unknown_label_rates(each, 1, blocks, classes) for each in (one, old)] == [[], []]
+    assert unknown_label_rates(many, 1, blocks, frozenset()) == []
+    (found,) = unknown_label_rates(many, 1, blocks, classes)
+    assert (found.breaches, found.rows, found.is_beyond) == (10, 40, True)
+    (signal,) = breach_signals("m", [found])
+    assert signal.why == "10 of 40 cells of _label are of no known class"
 
 
 def test_captured_rows_with_a_label_of_no_class_leave_the_estimate_of_quality_alone() -> None:
