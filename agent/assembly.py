@@ -101,6 +101,7 @@ class Assembly:
                 made = ModelSlot(name, perf_s=perf_s, lock=lock, dropped=self.dropped, prefix=prefix)
                 if (capturer := self._capturers.get(name)) is not None:
                     made.watchers, made.private = (capturer,), capturer.removed
+                    capturer.note_captured, made.truth.follow = made.note_captured, capturer.take_label
                 self.slots = {**self.slots, name: made}
             return self.slots[name]
 
@@ -197,6 +198,7 @@ class Assembly:
             self._ports.link,
             batch_s=self._config.spool.batch_s,
             queues=lambda: [capturer.waiting for capturer in self._capturers.values()],
+            labels=lambda: [capturer.labels for capturer in self._capturers.values()],
             dropped=self.dropped,
             sign=identity.sign,
         )

@@ -66,7 +66,8 @@ class Model:
 
         `label` is one label, or one for each row of the answer, None where it is missing. It may come minutes or days
         later. BadInput `answer_unknown` for an answer that is not known any more (the newest 131,072 are, until the
-        agent ends), `label_repeated` for a second label, `label_invalid`.
+        agent ends), `label_repeated` for a second label, `label_invalid`, `label_unknown` for one of no class that a
+        version of the model can answer.
         """
         given = label if isinstance(label, str | bytes) or not isinstance(label, Sequence) else list(label)
         return self._slot.feedback(id, given).rows

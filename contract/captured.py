@@ -12,6 +12,7 @@ from contract.messages import Count, Short, Signature
 from contract.wire import Said
 
 MAX_ROWS = 256
+MAX_LABELS = 256
 MAX_COLUMNS = 512
 MAX_BATCH_BYTES = 128 * 1024
 
@@ -42,13 +43,23 @@ class CapturedRow(Said, frozen=True):
     """The name of the file that the row came from, of an image."""
 
 
+class LateLabel(Said, frozen=True):
+    """What was true of a captured row, said after the row had been written: minutes or days later."""
+
+    model: Short
+    id: Short
+    """The answer's id, as the row has it."""
+    label: str | float
+
+
 class Captured(Said, frozen=True):
-    """One batch of captured inferences."""
+    """One batch of captured inferences, and labels of rows that went before."""
 
     protocol: int
     device: Short
     boot: Count
     seq: Count
     rows: Annotated[tuple[CapturedRow, ...], msgspec.Meta(max_length=MAX_ROWS)]
+    labels: Annotated[tuple[LateLabel, ...], msgspec.Meta(max_length=MAX_LABELS)] = ()
     signature: Signature = ""
     """The signature by the device's key over all other fields. Empty for a device without a key."""

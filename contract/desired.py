@@ -51,8 +51,9 @@ class TrialPolicy(Message, frozen=True):
     boot_budget: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
     """The number of boots that a trial may take before it is rolled back."""
     min_samples: Annotated[int, msgspec.Meta(ge=0)] = 30
-    """The number of inferences that a pass needs. With fewer the verdict is inconclusive, or fail for too many
-    errors."""
+    """The number of inferences that a pass needs: of requests, however many rows each has, since a request fails or is
+    slow as a whole. Of labels and of a shadow's compared rows as many are needed. With fewer the verdict is
+    inconclusive, or fail for too many errors."""
     judged_inferences: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     """The number of newest inferences that are judged."""
     max_error_ratio: Decimal = Decimal("0.02")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from contract.captured import CapturedRow
+from contract.captured import CapturedRow, LateLabel
 from contract.messages import Count, Short
 from contract.wire import Message
 
@@ -40,3 +40,7 @@ class Erasure(Message, frozen=True):
             and row.at >= self.since
             and (not self.before or row.at < self.before)
         )
+
+    def may_concern(self, label: LateLabel) -> bool:
+        """Tells whether a label may be of a row to be deleted. The row's key and time do not stand in a label."""
+        return self.model in ("", label.model) and (not self.answers or label.id in self.answers)

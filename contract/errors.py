@@ -73,6 +73,7 @@ class Code(StrEnum):
     VALUE_RANGE = "value_range"  # a number does not fit the input's type: infinite, too large, or not whole
     ANSWER_UNKNOWN = "answer_unknown"  # the id of a label names no answer that the device still knows: label sooner
     LABEL_INVALID = "label_invalid"  # what was sent as a label is none, or does not fit the answer's rows
+    LABEL_UNKNOWN = "label_unknown"  # no version of the model has this class: correct it, or add the class to the model
     LABEL_REPEATED = "label_repeated"  # the answer has its label already: the first one counts
     METRIC_INVALID = "metric_invalid"  # a number of an application's own has no usable name, value or version
     WORKER_FAILED = "worker_failed"  # the model's own process died or hung: stable answers; look at the model

@@ -34,6 +34,11 @@ def inputs_of(arrays: Mapping[str, Array], names: Iterable[str]) -> dict[str, Ar
     return {name: arrays[_IN + name] for name in names}
 
 
+def answers_in(arrays: Mapping[str, Array], output: str) -> Array:
+    """Returns the recorded answers of one output of a golden set. KeyError if it is missing."""
+    return arrays[_OUT + output]
+
+
 def by_run(inputs: Mapping[str, Array], ranks: Mapping[str, int]) -> bool:
     """Whether the first axis counts runs: each array has one dimension more than its input, by `ranks`.
 

@@ -52,13 +52,16 @@ def _as_number(plain: Any) -> float | Unusable | None:
     return number if abs(number) <= LARGEST else Unusable.LABEL
 
 
-@lru_cache(maxsize=1024)
 def same_label(value: Answer, label: Answer) -> bool:
     """Tells whether an answer equals a label. A CSV may say "1.0" or "True" where the model says 1."""
-    ours, theirs = _number(value), _number(label)
-    if ours is None or theirs is None:
-        return str(value) == str(label)
-    return ours == theirs
+    return plain_label(value) == plain_label(label)
+
+
+@lru_cache(maxsize=1024)
+def plain_label(label: Answer) -> Answer:
+    """Returns the one form of all spellings of a label: the number that it says, else its text."""
+    number = _number(label)
+    return str(label) if number is None else number
 
 
 def _number(label: Answer) -> float | None:

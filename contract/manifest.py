@@ -14,6 +14,9 @@ from contract.wire import Message
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
+MAX_CLASSES = 256
+MAX_CLASSES_CHARS = 4096
+"""Of all names of classes together: every device of a model receives them with each version."""
 DATATYPES = {
     "BOOL": "bool",
     "UINT8": "uint8",
@@ -110,6 +113,8 @@ class Manifest(Message, frozen=True):
     """Columns of a row, inputs or not, by whose values devices count answers: fairness is watched between them."""
     positive: str = ""
     """The label that counts as selected, where groups are counted."""
+    classes: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_CLASSES)] = ()
+    """All that a classifier can answer, as text. Empty: not known, or more than a signed document should name."""
     variants: Annotated[tuple[Variant, ...], msgspec.Meta(max_length=4)] = ()
     """Other forms, in order of preference after the one above."""
 

@@ -276,6 +276,8 @@ class ModelInterval(Said, frozen=True):
     """Of a regression, the numbers that have a label; the sums below are over them."""
     labels_unusable: Count = 0
     """Labels that were there and no labels: infinity, text for a regression. Missing ones are not counted."""
+    labels_unknown: Count = 0
+    """Labels of no known class: no version of the model on the device can answer them. They count neither way."""
     absolute_error_sum: Sum = 0.0
     squared_error_sum: Sum = 0.0
     label_sum: Annotated[float, msgspec.Meta(ge=-MAX_SUM, le=MAX_SUM)] = 0.0

@@ -37,6 +37,8 @@ class JudgedInferences:
         self._labelled_later: deque[Inference] = deque()
         self.seen = 0
         """Inferences that were ever added."""
+        self.rows_seen = 0
+        """Rows in them: an inference is one request, of one row or many."""
         self.seen_labels = 0
         """Labels that ever came after their inference."""
         self.errors = 0
@@ -57,10 +59,11 @@ class JudgedInferences:
     def __len__(self) -> int:
         return len(self._newest)
 
-    def add(self, inference: Inference) -> None:
-        """Adds one inference; beyond the limit the oldest is dropped."""
+    def add(self, inference: Inference, rows: int = 1) -> None:
+        """Adds one inference of so many rows; beyond the limit the oldest is dropped."""
         self._newest.append(inference)
         self.seen += 1
+        self.rows_seen += rows
         if inference.error is not None or inference.correct is not None:
             self._count(inference, 1)
         if len(self._newest) > self._size:

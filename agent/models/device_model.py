@@ -234,14 +234,17 @@ class DeviceModel:
         return said[1]
 
     def _waits(self) -> str:
-        """How many inferences a trial has of those that it needs; empty once it has them, and for no trial."""
+        """How many inferences, or compared rows, a trial has of those that it needs; empty once it has them."""
         trial = self.state.record.trial if isinstance(self.state, Trial) else None
         serving = self.lineup.of(trial.digest) if trial is not None else None
         if trial is None or serving is None:
             return ""
         judged, wanted = serving.observed.judged_inferences, trial.policy.min_samples
-        count = judged.compared if trial.policy.mode == "shadow" else len(judged)
-        return f"{count} of {wanted} inferences" if count < wanted else ""
+        if len(judged) < wanted:
+            many = f" (requests; they had {judged.rows_seen:,} rows)" if judged.rows_seen > judged.seen else ""
+            return f"{len(judged)} of {wanted} inferences{many}"
+        compares = trial.policy.mode == "shadow" and judged.compared < wanted
+        return f"{judged.compared} of {wanted} compared rows" if compares else ""
 
     def _message(self, progress: Progress | None, detail: str, *, proven: bool) -> ModelState:
         record, serving = self.state.record, self.slot.serving

@@ -17,11 +17,13 @@ from contract.labels import Answer
 
 BLOCK_BITS = 10
 BLOCK_SIZE = 1 << BLOCK_BITS
-"""Answers of one block: a model that is seldom asked takes the memory of one, 19 kB."""
+"""Answers of one block: a model that is seldom asked takes the memory of one, 20 kB."""
 MAX_BLOCKS = 128
-"""Blocks of one model: its newest 131,072 answers, 2.5 MB. At one a second they are kept for 36 hours."""
+"""Blocks of one model: its newest 131,072 answers, 2.7 MB. At one a second they are kept for 36 hours."""
 MAX_ROW_VALUES = 131_072
 """Values, 9 bytes each, of the newest answers that have many rows."""
+MAX_CAPTURED_ROWS = 8
+"""Rows of one answer that may be captured: a bit for each in one byte."""
 MAX_VERSIONS = 64
 """Versions whose answers are known; the oldest of more is dropped with all its answers."""
 MAX_TEXTS = 4096
@@ -44,18 +46,23 @@ class Kept(msgspec.Struct, frozen=True):
     """When it was answered, in monotonic seconds."""
     number: int
     row: int
+    id: str = ""
+    """Names this row: the answer's id, with the number of the row where the answer has many."""
+    is_captured: bool = False
+    """Whether the row was captured: then its label follows it to the controller."""
 
 
 class _Block:
     """`BLOCK_SIZE` answers by place."""
 
-    __slots__ = ("at_s", "states", "values", "versions")
+    __slots__ = ("at_s", "captured", "states", "values", "versions")
 
     def __init__(self) -> None:
         self.values = array("d", bytes(8 * BLOCK_SIZE))
         self.at_s = array("d", bytes(8 * BLOCK_SIZE))
         self.versions = array("H", bytes(2 * BLOCK_SIZE))
         self.states = bytearray(BLOCK_SIZE)
+        self.captured = bytearray(BLOCK_SIZE)
 
 
 class Answers:
@@ -128,7 +135,16 @@ class Answers:
             raise BadInput(Code.ANSWER_UNKNOWN, f"no answer {name}: that one has {rows} rows")
         version, at_s = block.versions[place], block.at_s[place]
         assignment = self.assignments[version]
-        kept = [Kept(version, assignment, value, at_s, number, at) for at, value in waiting if row in (None, at)]
+        whole, captured = self.name(number), block.captured[place]
+        kept = [
+            Kept(
+                version, assignment, value, at_s, number, at,
+                id=whole if rows == 1 else f"{whole}.{at}",
+                is_captured=at < MAX_CAPTURED_ROWS and bool(captured >> at & 1),
+            )
+            for at, value in waiting
+            if row in (None, at)
+        ]  # fmt: skip
         if not kept:
             raise BadInput(Code.LABEL_REPEATED, f"answer {name}: it has its label; the first one counts")
         return rows if row is None else 1, kept
@@ -137,6 +153,16 @@ class Answers:
         """Returns the number of the version that gave an answer. BadInput `answer_unknown`."""
         number, _, block = self._look_up(name)
         return block.versions[number % BLOCK_SIZE]
+
+    def note_captured(self, name: str) -> None:
+        """Notes that the row of this id was captured; its answer may not be kept yet."""
+        found = _NUMBER.match(name, len(self.prefix)) if name.startswith(self.prefix) else None
+        if found is None or (row := int(found[2] or 0)) >= MAX_CAPTURED_ROWS:
+            return
+        index, place = divmod(int(found[1], 16), BLOCK_SIZE)
+        block = self._blocks.get(index) or self._new_block(index)
+        if block is not None:
+            block.captured[place] |= 1 << row
 
     def _look_up(self, name: str) -> tuple[int, int | None, _Block]:
         """Returns the number, the row if the id names one, and the block. BadInput `answer_unknown`."""

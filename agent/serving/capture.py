@@ -13,16 +13,17 @@ from msgspec.structs import replace
 
 from agent.config import Capture
 from agent.ports import Array, Inputs
-from agent.serving.rows import answer_of, confidence_of
+from agent.serving.answers import MAX_CAPTURED_ROWS
+from agent.serving.rows import answer_of, confidence_of, typed_cells
 from agent.serving.slot import NOTHING, About
-from contract.captured import MAX_COLUMNS, CapturedRow, Cell
+from contract.captured import MAX_COLUMNS, CapturedRow, Cell, LateLabel
 from contract.labels import Answer
 from contract.manifest import Manifest
 from contract.remote_config import CaptureRates
 
 MAX_WAITING = 1024
 """Rows that wait to be written; beyond it the oldest is dropped and counted."""
-MAX_ROWS_OF_REQUEST = 8
+MAX_ROWS_OF_REQUEST = MAX_CAPTURED_ROWS
 """Rows of one request that are looked at: further rows of it say little more."""
 MAX_TEXT_CHARS = 256
 MAX_KEY_CHARS = MAX_FILE_CHARS = 128
@@ -43,6 +44,17 @@ class Capturer:
         self._clock = clock
         self._dropped = dropped
         self.waiting: deque[CapturedRow] = deque()
+        self.labels: deque[LateLabel] = deque()
+        """Labels that came after their rows were captured."""
+        self.note_captured: Callable[[str], None] = lambda _: None
+        """Hears the id of each row that is captured."""
+
+    def take_label(self, name: str, label: Answer) -> None:
+        """Keeps the label of a captured row, by the id of its answer, until it is written. From any thread."""
+        if len(self.labels) >= MAX_WAITING:
+            self.labels.popleft()
+            self._dropped["captured_labels"] += 1
+        self.labels.append(LateLabel(model=self._policy.model, id=name, label=label))
 
     def choose_by(self, rates: CaptureRates | None) -> None:
         """Chooses by other rates from here on, None by the device's own; which columns are removed stays its own."""
@@ -100,12 +112,13 @@ class Capturer:
         """Keeps a row: why, and its confidence; its answer, and its label."""
         (why, confidence), (value, label) = chosen, answered
         kept = [column for column in manifest.columns if column not in self.removed][:MAX_COLUMNS]
+        cells = typed_cells(manifest, values, kept)
         row = CapturedRow(
             at=round(self._clock(), 3),
             model=self._policy.model,
             release=manifest.release,
             why=why,
-            inputs={column: plain_cell(values.get(column)) for column in kept},
+            inputs={column: plain_cell(cell) for column, cell in cells.items()},
             value=_finite(value),
             confidence=None if confidence is None else round(confidence, 4),
             label=_finite(label),
@@ -117,6 +130,8 @@ class Capturer:
             self.waiting.popleft()
             self._dropped["captured_rows"] += 1
         self.waiting.append(row)
+        if about.id:
+            self.note_captured(about.id)
 
     def _may_leave(self, key: str, values: Mapping[str, Any]) -> bool:
         """Whether a key may leave the device: not one that repeats a cell that may not, nor one that is too long."""

@@ -12,12 +12,13 @@ class LabelCounts:
     """Counts and sums; they have the names that `ModelInterval` gives them."""
 
     __slots__ = (
-        "absolute_error_sum", "correct", "label_sum", "labelled", "labels_unusable", "measured", "squared_error_sum",
-        "squared_label_sum",
+        "absolute_error_sum", "correct", "label_sum", "labelled", "labels_unknown", "labels_unusable", "measured",
+        "squared_error_sum", "squared_label_sum",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.labelled = self.correct = self.measured = self.labels_unusable = 0
+        self.labelled = self.correct = self.measured = 0
+        self.labels_unknown = self.labels_unusable = 0
         self.absolute_error_sum = self.squared_error_sum = 0.0
         self.label_sum = self.squared_label_sum = 0.0
 
@@ -45,7 +46,7 @@ class LabelCounts:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was counted."""
-        return not (self.labelled or self.labels_unusable)
+        return not (self.labelled or self.labels_unknown or self.labels_unusable)
 
     def fields(self) -> dict[str, Any]:
         """Returns the fields of a message."""

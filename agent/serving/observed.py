@@ -152,6 +152,11 @@ class Observed:
         with self._lock:
             self._tally.labels.labels_unusable += 1
 
+    def note_unknown_class(self) -> None:
+        """Counts a label of no known class; the row is answered all the same."""
+        with self._lock:
+            self._tally.labels.labels_unknown += 1
+
     def judged_later(self, at_s: float, correct: bool | None, distance: float | None, label: float) -> None:
         """Judges by a label that came after its inference was counted, unless that began before all that is judged.
 
@@ -204,7 +209,7 @@ class Observed:
         elif number:
             self._answers.keep(number, self.version, value, began_s, labelled=label is not None)
         if value is None:
-            self._judged_inferences.add(Inference(row_us, fault))
+            self._judged_inferences.add(Inference(row_us, fault), rows)
             return
         correct = distance = None
         truth = 0.0
@@ -215,7 +220,7 @@ class Observed:
             elif not isinstance(value, str) and abs(value) <= LARGEST:
                 truth = float(label)
                 distance = self._tally.labels.add_number(value, truth)
-        self._judged_inferences.add(Inference(row_us, fault, correct, distance, truth))
+        self._judged_inferences.add(Inference(row_us, fault, correct, distance, truth), rows)
         _name(value, named, classifies=self._classifies)
 
     def _say(self, code: str, words: str) -> None:

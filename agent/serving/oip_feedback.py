@@ -42,7 +42,14 @@ def take_feedback(slot: ModelSlot, request: Request) -> Response:
         raise Refused(400, f"feedback: {error}"[:500]) from None
     except BadInput as error:
         raise Refused(_STATUSES.get(error.code, 400), error.detail) from None
-    told = {"model_name": slot.model, "model_version": str(found.release), "id": asked.id, "rows": found.rows}
+    told: dict[str, Any] = {
+        "model_name": slot.model,
+        "model_version": str(found.release),
+        "id": asked.id,
+        "rows": found.rows,
+    }
+    if found.rows_unknown:
+        told["rows_of_no_known_class"] = found.rows_unknown
     return plain(told)
 
 

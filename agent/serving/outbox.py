@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from agent.serving.capture import plain_cell
+from agent.serving.rows import typed_cells
 from agent.serving.slot import Prediction
 from contract.captured import Cell
 from contract.wire import Message, encode
@@ -40,6 +41,10 @@ def line_of(prediction: Prediction, at: float, columns: Collection[str] = (), *,
     """Returns one line of a sink as JSON. `at` is seconds since 1970, `columns` the input cells that go with it."""
     row = prediction.row
     values = row.values if row is not None else {}
+    manifest = prediction.manifest
+    cells = (
+        typed_cells(manifest, values, columns) if manifest is not None else {name: values.get(name) for name in columns}
+    )
     return encode(
         Predicted(
             at=at,
@@ -50,7 +55,7 @@ def line_of(prediction: Prediction, at: float, columns: Collection[str] = (), *,
             key=row.key if row is not None and with_key else "",
             confidence=prediction.confidence,
             file=row.file if row is not None else "",
-            inputs={column: plain_cell(values.get(column)) for column in columns},
+            inputs={column: plain_cell(cell) for column, cell in cells.items()},
         )
     )
 

@@ -4,7 +4,7 @@ Decides which columns a row must have. Refuses to know who asks; `cells` reads w
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -73,6 +73,18 @@ class RowEncoder:
             return found
         return self._read(row)
 
+    def typed(self, values: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+        """Returns cells by column as the version's inputs have them: a number is one though it came as text.
+
+        None for a missing cell. A column that is no input, and a cell that could not be read, stay as they came. A row
+        that is one list, by the name of the input, is taken apart.
+        """
+        if self._matrix and self._inputs[0][0] in values and len(self._names) > 1:
+            whole = np.ravel(np.asarray(values[self._inputs[0][0]], dtype=object)).tolist()
+            values = dict(zip(self._names, whole, strict=False)) | dict(values)
+        known = {column.name: column for column in self._columns}
+        return {name: _typed(known.get(name), values.get(name)) for name in columns}
+
     def _quick_matrix(self, row: list[Any]) -> dict[str, Array] | None:
         """Returns the matrix of a row of plain numbers; None where a cell has to be looked at.
 
@@ -119,6 +131,26 @@ class RowEncoder:
                 missing.append(column.name)
             return column.stand_in
         return column.read(cell)
+
+
+def _typed(column: _Column | None, cell: Any) -> Any:
+    """Returns a cell as the column's reader reads it."""
+    if column is None:
+        return cell
+    if lacks_text(cell) if column.is_text else is_missing(cell):
+        return None
+    try:
+        return column.read(cell)
+    except BadInput:  # a cell that the version refuses: the row was not answered by it
+        return cell
+
+
+def typed_cells(manifest: Manifest, values: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+    """Returns cells of a row by column in the types of the version's signature (`RowEncoder.typed`)."""
+    encoder = encoder_of(manifest)
+    if isinstance(encoder, RowEncoder):
+        return encoder.typed(values, columns)
+    return {name: values.get(name) for name in columns}
 
 
 @lru_cache(maxsize=8)

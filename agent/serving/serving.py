@@ -17,6 +17,7 @@ from agent.serving.acceptance import acceptance_of, unanswerable
 from agent.serving.answers import Answers
 from agent.serving.cost import Cost
 from agent.serving.distribution import Distribution
+from agent.serving.known_classes import is_known
 from agent.serving.observed import MAX_NOTED_VALUES, MAX_NOTES, Observed
 from agent.serving.rows import answer_of, count_rows, encoder_of
 from contract.errors import BadInput, Code, WorldError
@@ -63,6 +64,7 @@ class Serving:
         self.inputs = {tensor.name: tensor for tensor in manifest.inputs}
         self.predecessor: Manifest | None = None
         """Stable's manifest, of a trial that takes something else: would stable have taken what the trial refuses?"""
+        self._answers = answers
         self._dropped: Counter[str] = Counter() if dropped is None else dropped
         self.observed = Observed(
             assignment, lock, perf_s=perf_s, answers=answers, dropped=self._dropped, private=private
@@ -154,6 +156,18 @@ class Serving:
             self.observed.refuse_label()
             return None
         return settled
+
+    def counted(self, label: Answer | None) -> Answer | None:
+        """Returns a settled label if it counts for or against this version; None, and counts it, if it is of no known
+        class.
+        """
+        if label is None or not self._classifies:
+            return label
+        manifest, versions = self.assignment.manifest, list(self._answers.assignments.values())
+        if is_known(label, manifest, versions):
+            return label
+        self.observed.note_unknown_class()
+        return None
 
     def refuse(self, error: BadInput, takes: Callable[[Manifest], object]) -> None:
         """Counts a request that this version does not take. `takes` raises BadInput if another one does not either."""

@@ -117,7 +117,7 @@ class Shadow:
     def _repeat(self, copy: _Copy) -> None:
         candidate = self.candidate
         try:
-            _, outputs, _, _ = candidate.infer(copy.inputs, copy.values, copy.label)
+            _, outputs, _, _ = candidate.infer(copy.inputs, copy.values, candidate.counted(copy.label))
         except Exception:  # the runtime's exceptions share no base class; a sick shadow is counted and stops nothing
             return
         if copy.outputs is None:

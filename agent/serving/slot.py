@@ -37,6 +37,8 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What was asked."""
     outputs: Sequence[Array] = ()
     """All outputs in the manifest's order, shapes (1, ...)."""
+    manifest: Manifest | None = None
+    """Describes the version that answered."""
 
     @property
     def confidence(self) -> float | None:
@@ -189,8 +191,9 @@ class ModelSlot:
     def _predict_on(self, serving: Serving, sample: Sample) -> Prediction:
         manifest, number = serving.assignment.manifest, self.answers.next_number()
         label = None if sample.label is None else serving.settle(sample.label)
+        counted = None if label is None else serving.counted(label)
         try:
-            inputs, outputs, value, seconds = serving.infer(None, sample.values, label, None, number)
+            inputs, outputs, value, seconds = serving.infer(None, sample.values, counted, None, number)
         except (BadInput, WorldError):
             raise
         except Exception as error:  # the runtime's exceptions share no base class
@@ -199,11 +202,11 @@ class ModelSlot:
         if serving.distribution is not None:
             serving.distribution.see(inputs, outputs)
         if serving.observed.groups is not None:
-            serving.observed.see_group(number, sample.values, value, label)
+            serving.observed.see_group(number, sample.values, value, counted)
         name = self.answers.name(number)
         if self.watchers:
             self._show_row(serving, sample, outputs, label, name)
-        return Prediction(self.model, manifest.release, value, seconds * 1e6, name, sample, outputs)
+        return Prediction(self.model, manifest.release, value, seconds * 1e6, name, sample, outputs, manifest)
 
     def _show_row(
         self, serving: Serving, sample: Sample, outputs: list[Array] | None, label: Answer | None, name: str = ""
@@ -280,11 +283,16 @@ class ModelSlot:
 
     def feedback(self, name: str, label: Any) -> Labelled:
         """Counts what was true of an answer, for the version that gave it. BadInput `answer_unknown`,
-        `label_repeated`, `label_invalid`.
+        `label_repeated`, `label_invalid`, `label_unknown`.
 
         `name` is the answer's id. `label` is one label, or a list with one for each row, None where it is missing.
         """
         return self.truth.tell(name, label, [each.observed for each in self.versions])
+
+    def note_captured(self, name: str) -> None:
+        """Notes that the row of this id was captured: its label is to follow it."""
+        with self.lock:
+            self.answers.note_captured(name)
 
     def metric(self, name: str, value: float, answer: str = "") -> None:
         """Counts a number of the application's for the version that gave `answer`, an id, or that serves now.

@@ -40,7 +40,7 @@ class Tally:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was counted."""
-        return not (self.inferences or self.refused or self.labels.labels_unusable)
+        return not (self.inferences or self.refused or not self.labels.is_empty)
 
     def add_inference(self, latency_us: float, rows: int, fault: Code | None) -> float:
         """Adds one inference; returns its time for a row in microseconds."""

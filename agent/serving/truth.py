@@ -14,6 +14,7 @@ import msgspec
 
 from agent.core.model import Assignment
 from agent.serving.answers import Answers, Kept
+from agent.serving.known_classes import is_known, refusal
 from agent.serving.label_counts import LabelCounts
 from agent.serving.observed import Observed
 from contract.errors import BadInput, Code
@@ -32,6 +33,8 @@ class Labelled(msgspec.Struct, frozen=True):
 
     release: int
     rows: int
+    rows_unknown: int = 0
+    """Rows whose label was of no known class: they wait for another one."""
 
 
 class _Stretch(msgspec.Struct):
@@ -52,15 +55,18 @@ class Truth:
         self._dropped = dropped
         self._stretches: dict[tuple[int, int], _Stretch] = {}
         self._metrics: dict[int, dict[str, MetricSums]] = {}
+        self.follow: Callable[[str, Answer], None] = lambda _id, _label: None
+        """Takes the label of a captured row by the row's id; the part that captures rows sets it. Under the lock."""
         self.results: Counter[str] = Counter()
-        """Labels since the agent started: `counted`, `unusable`, or the code by which one was refused."""
+        """Labels since the agent started: `counted`, `unusable`, `unknown_class`, or the code of a refusal."""
         self.metrics: dict[str, MetricSums] = {}
         """The application's numbers since the agent started, over all versions."""
 
     def tell(self, name: str, label: Any, observed: Iterable[Observed]) -> Labelled:
         """Counts the label of an answer, or a list with one for each of its rows, None where it is missing.
 
-        `observed` are those of the loaded versions. BadInput `answer_unknown`, `label_repeated`, `label_invalid`.
+        `observed` are those of the loaded versions. BadInput `answer_unknown`, `label_repeated`, `label_invalid`,
+        `label_unknown` where no row has a label of a known class.
         """
         loaded = list(observed)
         for each in loaded:
@@ -78,20 +84,29 @@ class Truth:
         if len(labels) != rows:
             raise BadInput(Code.LABEL_INVALID, f"answer {name}: {len(labels)} labels for {rows} rows")
         release, counted, unusable = waiting[0].assignment.manifest.release, 0, 0
+        unknown: list[str] = []
+        versions = list(self._answers.assignments.values())
         for each in waiting:
             regression = each.assignment.manifest.task != "classification"
             settled = settle_label(labels[each.row if len(labels) > 1 else 0], regression=regression)
             if isinstance(settled, Unusable):
                 self._stretch(each).counts.labels_unusable += 1
                 unusable += 1
+            elif settled is not None and not is_known(settled, each.assignment.manifest, versions):
+                self._stretch(each).counts.labels_unknown += 1
+                unknown.append(refusal(settled, each.assignment.manifest))
             elif settled is not None and self._count(each, settled, loaded.get(each.version)):
                 counted += 1
         self.results["unusable"] += unusable
         self.results["counted"] += counted
+        if unknown:
+            self.results["unknown_class"] += len(unknown)
+        if unknown and not counted:
+            raise BadInput(Code.LABEL_UNKNOWN, f"the label of answer {name}: {unknown[0]}")
         if not counted:
             words = "a number is needed" if unusable else "it is missing"
             raise BadInput(Code.LABEL_INVALID, f"the label of answer {name}: {words}")
-        return Labelled(release, counted)
+        return Labelled(release, counted, len(unknown))
 
     def _count(self, kept: Kept, label: Answer, observed: Observed | None) -> bool:
         value, manifest = kept.value, kept.assignment.manifest
@@ -106,6 +121,8 @@ class Truth:
         else:
             distance = self._stretch(kept).counts.add_number(value, float(label))
         self._answers.labelled(kept)
+        if kept.is_captured:
+            self.follow(kept.id, label)
         if observed is not None:
             observed.judged_later(kept.at_s, correct, distance, 0.0 if distance is None else float(label))
         return True

@@ -1,6 +1,8 @@
 """Captured rows in batches. A batch is first made durable on flash, then sent until the controller acknowledges it.
 
-Decides when a batch is written and sent again. Refuses to know why a row was chosen.
+Decides when a batch is written and sent again, and that a label which comes before its row is written joins it here: a
+later one is a record of its own in a later batch, since a batch on flash may have arrived already. Refuses to know why
+a row was chosen.
 """
 
 import contextlib
@@ -14,7 +16,7 @@ from msgspec.structs import replace
 from agent.flash.spool import Name, Spool
 from agent.ports import Link
 from contract import topics
-from contract.captured import MAX_BATCH_BYTES, MAX_ROWS, Captured, CapturedRow
+from contract.captured import MAX_BATCH_BYTES, MAX_LABELS, MAX_ROWS, Captured, CapturedRow, LateLabel
 from contract.erasure import Erasure
 from contract.errors import WorldError
 from contract.messages import Ack
@@ -29,7 +31,9 @@ _log = logging.getLogger("edgeward.agent")
 
 
 class Captures:
-    """Captured rows of all models on one device. `queues` returns the waiting rows, in one queue for each model."""
+    """Captured rows of all models on one device. `queues` returns the waiting rows, in one queue for each model, and
+    `labels` the labels that came later.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Captures:
         batch_s: float,
         queues: Callable[[], list[deque[CapturedRow]]],
         dropped: Counter[str],
+        labels: Callable[[], list[deque[LateLabel]]] = list,
         sign: Sign | None = None,
     ) -> None:
         self._device = device
@@ -47,6 +52,7 @@ class Captures:
         self._link = link
         self._batch_s = batch_s
         self._queues = queues
+        self._labels = labels
         self._dropped = dropped
         self._sign = sign
         self._batch_at = 0.0
@@ -69,8 +75,8 @@ class Captures:
         """Writes the waiting rows when a batch is due. Sends the oldest batch if none is in flight or it is late."""
         if now >= self._batch_at:
             self._batch_at = now + self._batch_s
-            while rows := self._take():
-                self._write(rows, name())
+            while any(taken := self._take()):
+                self._write(*taken, name())
         if online and (self._in_flight is None or now >= self._resend_at):
             self._send_next(now)
 
@@ -81,26 +87,35 @@ class Captures:
         that is in flight may have arrived: the controller deletes the rows there.
         """
         erased = {each.id: 0 for each in erasures}
+        gone = {answer for each in erasures for answer in each.answers}
         for queue in self._queues():
             for row in list(queue):
                 if (order := _order_of(row, erasures)) is not None:
                     with contextlib.suppress(ValueError):  # another thread made room for a new row meanwhile
                         queue.remove(row)
                         erased[order.id] += 1
+                        gone.add(row.id)
         for name in self._spool.names():
-            self._erase_batch(name, erasures, erased)
+            self._erase_batch(name, erasures, erased, gone)
+        for labels in self._labels():
+            for label in [each for each in list(labels) if each.id in gone]:
+                with contextlib.suppress(ValueError):  # as above
+                    labels.remove(label)
         return erased
 
-    def _erase_batch(self, name: Name, erasures: Sequence[Erasure], erased: dict[str, int]) -> None:
+    def _erase_batch(self, name: Name, erasures: Sequence[Erasure], erased: dict[str, int], gone: set[str]) -> None:
+        """Deletes rows, and labels of rows that are `gone`. A label is never in an older batch than its row."""
         if (body := self._spool.read(name)) is None:
             return
         batch = decode(body, Captured, max_bytes=2 * MAX_BATCH_BYTES)
         orders = [_order_of(row, erasures) for row in batch.rows]
         kept = tuple(row for row, order in zip(batch.rows, orders, strict=True) if order is None)
-        if len(kept) == len(batch.rows):
+        gone |= {row.id for row, order in zip(batch.rows, orders, strict=True) if order is not None and row.id}
+        labels = tuple(label for label in batch.labels if label.id not in gone)
+        if len(kept) == len(batch.rows) and len(labels) == len(batch.labels):
             return
-        if kept:
-            self._spool.rewrite(name, encode(replace(batch, rows=kept)))
+        if kept or labels:
+            self._spool.rewrite(name, encode(replace(batch, rows=kept, labels=labels)))
         else:
             self._spool.drop(name)
         for order in orders:
@@ -109,26 +124,43 @@ class Captures:
 
     def wake_at(self) -> float:
         """Returns when `tick` is due; infinity while no row waits and no batch is in flight."""
-        waiting = any(self._queues())
+        waiting = any(self._queues()) or any(self._labels())
         return min(self._batch_at if waiting else math.inf, self._resend_at)
 
-    def _take(self) -> list[CapturedRow]:
-        """Removes and returns as many waiting rows as fit into half a batch; a row is far smaller than a batch."""
+    def _take(self) -> tuple[list[CapturedRow], list[LateLabel]]:
+        """Removes and returns as many waiting rows, and labels of other rows, as fit into half a batch: each is far
+        smaller than a batch. A label of one of these rows is in its row.
+        """
         rows: list[CapturedRow] = []
         size_bytes = 0
         for queue in self._queues():
             while queue and len(rows) < MAX_ROWS and size_bytes < MAX_BATCH_BYTES // 2:
                 rows.append(queue.popleft())
                 size_bytes += len(encode(rows[-1]))
-        return rows
+        labels: dict[tuple[str, str], LateLabel] = {}
+        for waiting in self._labels() if not any(self._queues()) else ():
+            while waiting and len(labels) < MAX_LABELS and size_bytes < MAX_BATCH_BYTES // 2:
+                label = waiting.popleft()
+                labels[label.model, label.id] = label
+                size_bytes += len(encode(label))
+        joined = [_labelled(row, labels.pop((row.model, row.id), None)) for row in rows]
+        return joined, list(labels.values())
 
-    def _write(self, rows: list[CapturedRow], name: Name) -> None:
-        batch = Captured(protocol=PROTOCOL, device=self._device, boot=name[0], seq=name[1], rows=tuple(rows))
+    def _write(self, rows: list[CapturedRow], labels: list[LateLabel], name: Name) -> None:
+        batch = Captured(
+            protocol=PROTOCOL,
+            device=self._device,
+            boot=name[0],
+            seq=name[1],
+            rows=tuple(rows),
+            labels=tuple(labels),
+        )
         body = encode(batch)
         try:
             self._dropped["captured_batches"] += self._spool.put(name, body)
         except WorldError as error:
             self._dropped["captured_rows"] += len(rows)
+            self._dropped["captured_labels"] += len(labels)
             _log.warning("captured rows are lost: %s", error)
 
     def _send_next(self, now: float) -> None:
@@ -140,6 +172,10 @@ class Captures:
         self._resend_at = now + RESEND_S
         batch = sign_message(decode(body, Captured, max_bytes=2 * MAX_BATCH_BYTES), self._sign)
         self._link.publish(topics.captured(self._device), encode(batch))
+
+
+def _labelled(row: CapturedRow, label: LateLabel | None) -> CapturedRow:
+    return row if label is None else replace(row, label=label.label)
 
 
 def _order_of(row: CapturedRow, erasures: Sequence[Erasure]) -> Erasure | None:

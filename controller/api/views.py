@@ -117,6 +117,8 @@ class MeasuredView(Message, frozen=True):
     labelled: int
     labels_unusable: int
     """Labels that were there and no labels."""
+    labels_unknown: int
+    """Labels of no known class: no version of the model on the device can answer them."""
     latency_us_p50: float | None
     latency_us_p95: float | None
     metrics: dict[str, MetricView]
@@ -302,6 +304,7 @@ def _measured(release: int, sums: Sums, faults: dict[str, str]) -> MeasuredView:
         r2=sums.r2,
         labelled=sums.labelled,
         labels_unusable=sums.labels_unusable,
+        labels_unknown=sums.labels_unknown,
         latency_us_p50=quantile_us(sums.latency_counts, 0.5),
         latency_us_p95=quantile_us(sums.latency_counts, 0.95),
         metrics=metric_views(sums),

@@ -20,12 +20,13 @@ from contract.answers.distinct import refuse_few
 from contract.answers.recorded import decode_recorded
 from contract.distributions import answers_of, columns_of, reference_of
 from contract.errors import BadInput, Code, EdgewardError
-from contract.golden import by_run, join_golden, rows_differ, with_tolerances
+from contract.golden import answers_in, by_run, join_golden, rows_differ, with_tolerances
 from contract.manifest import Tensor
 from contract.row_contract import allowed_of
-from contract.tensors import Array, encode_tensors
+from contract.tensors import Array, decode_tensors, encode_tensors
 from contract.wire import decode, encode
 from controller.convert import request as files
+from controller.convert.classes import certain, classes_of_estimator, classes_of_graph
 from controller.convert.compare import no_reference
 from controller.convert.estimator import load_estimator
 from controller.convert.judge import judge_conversion, judge_pushed
@@ -116,6 +117,7 @@ def _convert(request: Request, directory: Path) -> Conversion:
         "params": {name: repr(value)[:200] for name, value in sorted(estimator.get_params(deep=False).items())},
         **_lacking(judged),
     }
+    described["classes"] = classes_of_estimator(estimator)
     del estimator
     return _finish(request, directory, _judged(judged), **described)
 
@@ -151,12 +153,17 @@ def _finish(request: Request, directory: Path, converted: Convertible, **describ
     session = converted.session
     answered = refuse_unsound(converted.model, session, converted.inputs)
     variants, shrunk = _variants(request, directory, converted)
+    form, task = _write_form(directory, "", converted, answered), _task(session)
+    classes = described.pop("classes", ())
+    if task == "classification":
+        classes = certain(classes or classes_of_graph(converted.model), _golden_answers(directory, session))
     return Conversion(
-        task=_task(session),
+        task=task,
+        classes=classes if task == "classification" else (),
         inputs=tuple(_tensor(entry) for entry in session.get_inputs()),
         outputs=tuple(_tensor(entry) for entry in session.get_outputs()),
         columns=converted.columns,
-        form=_write_form(directory, "", converted, answered),
+        form=form,
         as_pushed=isinstance(converted.model, Path),
         parity=converted.parity,
         variants=variants,
@@ -164,6 +171,12 @@ def _finish(request: Request, directory: Path, converted: Convertible, **describ
         libraries={name: version(name) for name in LIBRARIES},
         **described,
     )
+
+
+def _golden_answers(directory: Path, session: Any) -> Array:
+    """The first output of the golden set."""
+    golden = decode_tensors((directory / files.form_files("")[1]).read_bytes())
+    return answers_in(golden, session.get_outputs()[0].name)
 
 
 def _variants(

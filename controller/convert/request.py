@@ -85,6 +85,8 @@ class Conversion(Message, frozen=True):
     """Columns of numbers that no row may lack although others may."""
     missing_text: tuple[tuple[str, str], ...] = ()
     """(column, the text that stands for a missing one)."""
+    classes: tuple[str, ...] = ()
+    """All that a classifier can answer, as text; empty: not known."""
     estimator: str = ""
     params: dict[str, Any] = {}
     libraries: dict[str, str] = {}

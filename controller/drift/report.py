@@ -11,11 +11,12 @@ import numpy as np
 
 from contract.captured import CapturedRow
 from contract.distributions import Reference
+from contract.labels import Answer
 from controller.drift.between import Between, between, same_hours
 from controller.drift.blocks import DAY_S, MAX_BLOCKS, WEEK_S, Blocks, Row, blocks_of
 from controller.drift.breaches import BreachRate, breach_rates
 from controller.drift.fairness import Fairness, fairness_of
-from controller.drift.labelled import labelled_blocks
+from controller.drift.labelled import labelled_blocks, unknown_label_rates
 from controller.drift.quality import QualityEstimate, cannot_be_told, estimate, middles
 from controller.drift.shape import Shape
 from controller.drift.signals import Signal, breach_signals, drift_signals, fairness_signals, quality_signal
@@ -50,6 +51,8 @@ class Facts(msgspec.Struct, frozen=True):
     fairness_limit: float | None
     now: float
     span_s: float
+    classes: frozenset[Answer] = frozenset()
+    """Plain labels that a version of the model answers; empty where the version's classes are not known."""
 
 
 class DriftReport(msgspec.Struct, frozen=True):
@@ -85,7 +88,8 @@ def report_of(facts: Facts, rows: Sequence[Row]) -> DriftReport:
     classifies = facts.task == "classification"
     found = ranked(blocks, facts.reference.features, facts.reference.output, classifies=classifies)
     quality = _quality(facts, blocks) if classifies else cannot_be_told(_WITHOUT[facts.task])
-    rates, fair = breach_rates(here), fairness_of(here)
+    unknown = unknown_label_rates(facts.labelled, facts.release, blocks, facts.classes)
+    rates, fair = [*unknown, *breach_rates(here)], fairness_of(here)
     signals = [
         quality_signal(facts.model, quality, blocks.devices),
         *breach_signals(facts.model, rates),
@@ -130,7 +134,7 @@ def _quality(facts: Facts, blocks: Blocks) -> QualityEstimate:
     met = blocks.counts("")
     if edges is None or not len(met) or met.shape[1] != len(edges) + 2:
         return cannot_be_told("no confidences were counted: the model gives none, or no device has a past with it")
-    past = labelled_blocks(facts.labelled, edges.tolist(), blocks, facts.release)
+    past = labelled_blocks(facts.labelled, edges.tolist(), blocks, facts.release, facts.classes)
     return estimate(met[0], past[1:], middles(edges.tolist()))
 
 

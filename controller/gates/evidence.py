@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 
+from contract.labels import plain_label
 from contract.manifest import Manifest
 from contract.tensors import Array
 from contract.wire import Message
@@ -38,6 +39,23 @@ class ChampionRule(Message, frozen=True):
     """The digest of the only rows that count as the fixed set; empty: any."""
 
 
+def plain_texts(labels: Array) -> Array:
+    """Labels in the one spelling by which they compare, as on devices: 1, "1", 1.0 and True are the same. Text, of the
+    shape of `labels`.
+    """
+    unique, inverse = np.unique(labels.astype(np.str_), return_inverse=True)
+    plain = np.array([str(plain_label(each)) for each in unique.tolist()], dtype=np.str_)
+    return np.asarray(plain[inverse].reshape(labels.shape)) if len(unique) else labels.astype(np.str_)
+
+
+def unknown_labels(labels: Array, classes: tuple[str, ...]) -> dict[str, int]:
+    """Rows by label, of labels, shape (rows,), that are none of the classes; empty where no classes are known."""
+    known = {plain_label(each) for each in classes}
+    unique, counts = np.unique(labels.astype(np.str_), return_counts=True)
+    pairs = zip(unique.tolist(), counts.tolist(), strict=True)
+    return {label: count for label, count in pairs if known and plain_label(label) not in known}
+
+
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """Held-out rows: their labels, and what the version and the champion answer. Arrays have the shape (rows,)."""
@@ -52,6 +70,8 @@ class HeldOut:
     """By name of a group, the value of each row as text."""
     times: Array | None = None
     """Seconds of each row."""
+    classes: tuple[str, ...] = ()
+    """All that the version can answer; empty: not known."""
     trained_until: float | None = None
     """The newest second among the rows that the model was trained on."""
 
@@ -65,12 +85,17 @@ class HeldOut:
         """Whether answers are right or wrong; else they are near or far."""
         return self.task == "classification"
 
+    @property
+    def unknown(self) -> dict[str, int]:
+        """Rows by label, of labels that are no class of the version; empty where its classes are not known."""
+        return unknown_labels(self.labels, self.classes) if self.classifies else {}
+
     def scores(self, answers: Array) -> Array:
         """How right each row is answered, float64 of shape (rows,): larger is better for a classifier, worse for a
         regression.
         """
         if self.classifies:
-            return np.asarray(np.asarray(answers).astype(np.str_) == self.labels.astype(np.str_)).astype(np.float64)
+            return np.asarray(plain_texts(np.asarray(answers)) == plain_texts(self.labels)).astype(np.float64)
         return np.abs(np.asarray(answers, dtype=np.float64).reshape(-1) - self.labels.astype(np.float64))
 
 

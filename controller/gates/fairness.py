@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from contract.labels import plain_label
 from contract.tensors import Array
-from controller.gates.evidence import Evidence
+from controller.gates.evidence import Evidence, plain_texts
 from controller.gates.policy import FairnessPolicy, GatePolicy
 from controller.gates.power import margin
 from controller.gates.verdict import GateVerdict
@@ -83,10 +84,11 @@ def judge_fairness(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None
     faults: list[str] = []
     numbers: dict[str, float] = {}
     left_out, powers = 0, []
+    positive = str(plain_label(limits.positive))
     for name in limits.groups:
         rows, small = _large_enough(held.groups[name], limits.min_rows)
         left_out += small
-        labels, answers = (each.astype(np.str_)[rows] == limits.positive for each in (held.labels, held.answers))
+        labels, answers = (plain_texts(each)[rows] == positive for each in (held.labels, held.answers))
         values = held.groups[name][rows]
         rates = rates_of(labels, answers, values)
         numbers |= {f"{measure}_{name}": round(call(rates), 6) for measure, call in MEASURES.items()}

@@ -11,6 +11,8 @@ from controller.gates.policy import GatePolicy, HeldOutPolicy
 from controller.gates.power import margin
 from controller.gates.verdict import GateVerdict
 
+MAX_NAMED = 3
+"""Labels that the verdict names."""
 _REMEDY = "train on more or newer rows, or set the limit where the fleet needs it"
 
 
@@ -36,11 +38,22 @@ def judge_held_out(policy: GatePolicy, evidence: Evidence) -> GateVerdict | None
         gate="held_out",
         passed=not faults,
         detail=f"{_name(held)} {scores.mean():.4g} on {held.rows} held-out rows"
-        + "".join(f"; {each}" for each in words),
+        + "".join(f"; {each}" for each in (*_unknown(held), *words)),
         evidence=numbers,
         power="; ".join(power),
         remedy=_REMEDY,
     )
+
+
+def _unknown(held: HeldOut) -> list[str]:
+    """How many labels are no class of the version: it cannot answer these rows, and they count as wrong."""
+    unknown = held.unknown
+    if not unknown:
+        return []
+    named = ", ".join(repr(each[:40]) for each in sorted(unknown, key=lambda each: -unknown[each])[:MAX_NAMED])
+    return [
+        f"{sum(unknown.values())} of them have a label that is no class of the version ({named}) and count as wrong"
+    ]
 
 
 def _alone(held: HeldOut, limits: HeldOutPolicy, scores: Array) -> tuple[int, list[str], list[str]]:

@@ -177,10 +177,14 @@ def holds(world: World, model: str, version: VersionRef) -> bool:
 
 
 def known_rows(world: World, batch: Captured) -> Captured:
-    """The batch without rows of models that the registry lacks: each model's rows have a limit, names have none."""
+    """The batch without rows and labels of models that the registry lacks: each model's rows have a limit, names have
+    none.
+    """
     if world.registered is None:
         return batch
-    return replace(batch, rows=tuple(row for row in batch.rows if row.model in world.registered))
+    rows = tuple(row for row in batch.rows if row.model in world.registered)
+    labels = tuple(label for label in batch.labels if label.model in world.registered)
+    return replace(batch, rows=rows, labels=labels)
 
 
 def drop_twin(world: World, device: str) -> None:

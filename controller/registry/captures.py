@@ -16,6 +16,9 @@ from contract.erasure import Erasure
 from contract.errors import BadInput
 from contract.wire import decode, encode
 from controller.registry.database import open_database, transaction
+from controller.registry.late_labels import SCHEMA as LABELS_SCHEMA
+from controller.registry.late_labels import LateLabels
+from controller.registry.late_labels import Refusing as RefusingLabels
 
 _log = logging.getLogger("edgeward.captures")
 MAX_ROWS_PER_MODEL = 1_000_000
@@ -23,7 +26,7 @@ MAX_ROWS_PER_QUERY = 10_000
 PRUNED_PART = 1000
 """Part of a full model that goes at once: to find who has most takes a third of a second for a million rows."""
 WITH_THE_ROW = 0.0
-"""When a label was given that came with its row: nobody was asked for it."""
+"""When a label was given that a device has sent, with its row or later: nobody was asked for it."""
 MAX_BOOTS_PER_DEVICE = 64
 """Starts of a device's agent whose newest batch is remembered. Batches wait on flash while it starts again."""
 
@@ -52,7 +55,7 @@ DELETE FROM captured WHERE id IN (SELECT id FROM captured WHERE model = ? AND de
 """
 
 
-class Refusing(Protocol):
+class Refusing(RefusingLabels, Protocol):
     """A deletion whose rows may come again."""
 
     def refuses(self, device: str, row: CapturedRow) -> bool:
@@ -65,9 +68,10 @@ class Captures:
 
     def __init__(self, path: Path, max_rows_per_model: int = MAX_ROWS_PER_MODEL) -> None:
         self._path = path
-        self._db = open_database(path, _SCHEMA)
+        self._db = open_database(path, _SCHEMA + LABELS_SCHEMA)
         self._db.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten: people ask for it by law
         self._max_rows = max_rows_per_model
+        self._late = LateLabels(self._db)
         self.refused: Sequence[Refusing] = ()
         """Deletions whose rows are left out when they come again."""
 
@@ -84,7 +88,9 @@ class Captures:
                 if self._db.execute(_RECEIVE, (device, batch.boot, batch.seq)).rowcount:
                     self._db.execute(_FORGET, (device, device, MAX_BOOTS_PER_DEVICE))
                     wanted = [row for row in batch.rows if not any(each.refuses(device, row) for each in self.refused)]
-                    self._insert(device, wanted)
+                    self._insert(device, [self._late.joined(device, row) for row in wanted])
+                    for number, row in self._late.take(device, batch.labels, self.refused):
+                        self._set(number, row, WITH_THE_ROW)
                     models |= {row.model for row in batch.rows}
             for model in sorted(models):
                 self._prune(model)
@@ -125,15 +131,15 @@ class Captures:
         """
         with transaction(self._db):
             found = {number: self._row(model, number) for number in labels}
-            changed = [
-                (encode(msgspec.structs.replace(row, label=labels[number])), number)
-                for number, row in found.items()
-                if row is not None
-            ]
-            self._db.executemany("UPDATE captured SET body = ? WHERE id = ?", changed)
-            notes = [(number, model, given_at) for _, number in changed]
-            self._db.executemany("INSERT OR REPLACE INTO labelled VALUES (?, ?, ?)", notes)
+            changed = {number: row for number, row in found.items() if row is not None}
+            for number, row in changed.items():
+                self._set(number, msgspec.structs.replace(row, label=labels[number]), given_at)
         return len(changed)
+
+    def _set(self, number: int, row: CapturedRow, given_at: float) -> None:
+        """Replaces a row by the same one with a label. Called inside a transaction."""
+        self._db.execute("UPDATE captured SET body = ? WHERE id = ?", (encode(row), number))
+        self._db.execute("INSERT OR REPLACE INTO labelled VALUES (?, ?, ?)", (number, row.model, given_at))
 
     def erase(self, order: Erasure, devices: frozenset[str] | None) -> list[int]:
         """Deletes the rows of an order in one transaction; their ids. `devices` None: of all devices."""
@@ -145,6 +151,7 @@ class Captures:
         ]  # of a row that nobody can read nobody knows whether it is meant: it goes too
         with transaction(self._db):
             self._db.executemany("DELETE FROM captured WHERE id = ?", [(number,) for number in gone])
+            self._late.erase(order, devices)
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 

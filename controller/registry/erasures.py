@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from contract.captured import CapturedRow
+from contract.captured import CapturedRow, LateLabel
 from contract.erasure import Erasure
 from contract.errors import BadInput, Code
 from controller.registry.database import open_database, transaction
@@ -61,6 +61,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         if self.only_devices and device not in self.only_devices:
             return False
         return self.order.matches(row) and not (self.done_at and row.at >= self.done_at)
+
+    def refuses_label(self, device: str, label: LateLabel) -> bool:
+        """Tells whether a label whose row is not here may be of a row that was to be deleted."""
+        return not (self.only_devices and device not in self.only_devices) and self.order.may_concern(label)
 
 
 class Erasures:

@@ -39,6 +39,8 @@ class Sums(msgspec.Struct, frozen=True):
     squared_label_sum: float = 0.0
     metrics: Mapping[str, MetricSums] = {}
     """Numbers of the application's own, by name."""
+    labels_unknown: int = 0
+    """Labels of no known class."""
 
     def plus(self, other: "Sums | ModelInterval") -> "Sums":
         """The sum of both."""
@@ -61,6 +63,7 @@ class Sums(msgspec.Struct, frozen=True):
             self.label_sum + other.label_sum,
             self.squared_label_sum + other.squared_label_sum,
             _by_name(self.metrics, other.metrics),
+            self.labels_unknown + other.labels_unknown,
         )
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from msgspec.structs import replace
 
 from contract.captured import CapturedRow
-from contract.labels import LARGEST, Answer, Unusable, same_label, settle_label
+from contract.labels import LARGEST, Answer, Unusable, plain_label, same_label, settle_label
 from controller.rollout.analysis import judge_all
 from controller.rollout.facts import Sums
 from controller.rollout.model import NAMED_METRICS, Metric, Rollout
@@ -23,10 +23,21 @@ STRETCH_S = 3600.0
 """Length in seconds of the interval in which two sides are compared. Sampled rows are few, so it is an hour."""
 
 
-def judge_late(rollout: Rollout, rows: Iterable[tuple[str, CapturedRow]]) -> tuple[RuleVerdict, ...]:
-    """What the rollout's own rules about labels say of (device, row) with labels; stopped strata are left out."""
+def judge_late(
+    rollout: Rollout, rows: Iterable[tuple[str, CapturedRow]], classes: Collection[Answer] = ()
+) -> tuple[RuleVerdict, ...]:
+    """What the rollout's own rules about labels say of (device, row) with labels; stopped strata are left out.
+
+    `classes`: the plain labels that versions of the model answer. Rows with another label say nothing of a version.
+    Empty: nobody knows, and all count.
+    """
     members = {member.device for member in rollout.members}
-    return _judge_again(rollout, LABEL_METRICS, _rows(rollout, members, rows))
+    known = ((device, row) for device, row in rows if not classes or _is_of(classes, row))
+    return _judge_again(rollout, LABEL_METRICS, _rows(rollout, members, known))
+
+
+def _is_of(classes: Collection[Answer], row: CapturedRow) -> bool:
+    return row.label is not None and plain_label(row.label) in classes
 
 
 def judge_named(rollout: Rollout, rows: Rows) -> tuple[RuleVerdict, ...]:

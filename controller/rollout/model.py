@@ -57,7 +57,8 @@ class Rule(Message, frozen=True):
     scope: Literal["fleet", "stratum"] = "fleet"
     """Judge all devices together, or each stratum by itself, so that one bad chip family cannot hide in an average."""
     min_samples: Annotated[int, msgspec.Meta(ge=1)] = 1
-    """Devices for the ratios of devices, inferences for the others; below it the verdict is inconclusive."""
+    """Devices for the ratios of devices; requests, of one row or many, for errors and times; rows for labels and
+    compared answers. Below it the verdict is inconclusive."""
     judged_s: Seconds = 0.0
     """Judge what was measured in the newest so many seconds; 0: since the rollout began."""
     on_missing: Literal["wait", "skip"] = "wait"

@@ -21,7 +21,7 @@ from controller.rollout.model import JUDGED, Rollout
 from controller.state import State
 from controller.telemetry.shapes import read_shapes
 from controller.verbs.gates import policy_of
-from controller.verbs.labels import kind_of
+from controller.verbs.labels import kind_of, known_classes
 from controller.verbs.versions import devices_by_release
 
 DAY_S = 86_400.0
@@ -85,6 +85,7 @@ def _facts(state: State, model: str, release: int, now: float, span_s: float) ->
         fairness_limit=policy_of(state, model).fairness.demographic_parity_difference,
         now=now,
         span_s=span_s,
+        classes=known_classes(state, model, release),
     )
 
 

@@ -20,7 +20,7 @@ from controller.clock import stamp
 from controller.convert.convert import Converted
 from controller.evaluate.evaluate import Evaluation, Form, evaluate, numbers
 from controller.evaluate.request import Rows, read_rows
-from controller.gates.evidence import Caller, ChampionRule, Evidence, HeldOut
+from controller.gates.evidence import Caller, ChampionRule, Evidence, HeldOut, unknown_labels
 from controller.gates.judge import judge_all
 from controller.gates.own import PREFIX
 from controller.gates.policy import GatePolicy
@@ -32,6 +32,8 @@ from controller.verbs.versions import devices_by_release
 
 CHAMPION_ALIAS = "champion"
 MAX_OWN_GATES = 32
+MAX_NAMED = 5
+"""Labels, and classes, that a refusal names."""
 _TABLE = "gates"
 
 
@@ -163,11 +165,27 @@ def _held_out(
     if brought.held_out is None or evaluation.answers is None:
         return None, None, ""
     rows = read_rows(brought.held_out.read_bytes())
+    _refuse_foreign(manifest, rows)
     if rows.never_forget is None:
         return _answered(manifest, rows, champion, evaluation, np.ones(len(rows.labels), dtype=np.bool_)), None, ""
     newest = _answered(manifest, rows, champion, evaluation, ~rows.never_forget)
     fixed = _answered(manifest, rows, champion, evaluation, rows.never_forget)
     return newest, fixed, rows.never_forget_sha256()
+
+
+def _refuse_foreign(manifest: Manifest, rows: Rows) -> None:
+    """BadInput `label_unknown` for held-out rows of which no label is a class of the version."""
+    if manifest.task != "classification":
+        return
+    unknown = unknown_labels(rows.labels, manifest.classes)
+    if unknown and sum(unknown.values()) == len(rows.labels):
+        said, has = (
+            ", ".join(repr(each[:40]) for each in list(names)[:MAX_NAMED]) for names in (unknown, manifest.classes)
+        )
+        words = (
+            f"none of the {len(rows.labels)} held-out labels is a class of the model: they say {said}, it answers {has}"
+        )
+        raise BadInput(Code.LABEL_UNKNOWN, words)
 
 
 def _answered(
@@ -186,6 +204,7 @@ def _answered(
         champion_name=f"v{champion.release}" if champion is not None else "",
         groups={name: values[wanted] for name, values in rows.groups.items()},
         times=None if rows.times is None else rows.times[wanted],
+        classes=manifest.classes,
         trained_until=rows.trained_until,
     )
 

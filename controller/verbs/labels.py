@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from contract.errors import BadInput, Code
-from contract.labels import Unusable, settle_label
+from contract.labels import Answer, Unusable, plain_label, settle_label
 from controller.clock import stamp
 from controller.drift.wanted import DAY_S, LOOK_BACK_S, PER_DAY, Candidate, Wanted, wanted_rows
 from controller.fleet.fit import stratum_of
@@ -45,6 +45,17 @@ def label_rows(state: State, model: str, labels: Mapping[int, str | float], *, a
     count = state.captures.label(model, labels, time.time())
     state.journal.audit(stamp(), actor, "rows label", model, f"{count} of {len(labels)} rows")
     return count
+
+
+def known_classes(state: State, model: str, release: int) -> frozenset[Answer]:
+    """The plain labels that any version of the model answers; empty where those of this release are not known.
+
+    BadInput `unknown_model`, `unknown_version`.
+    """
+    if not state.registry.version(model, release).manifest.classes:
+        return frozenset()
+    versions = state.registry.versions(model)
+    return frozenset(plain_label(name) for version in versions for name in version.manifest.classes)
 
 
 def labels_wanted(state: State, model: str, now: float) -> LabelsWanted:

@@ -266,6 +266,7 @@ def manifest_of(state: State, model: str, converted: Converted) -> Manifest:
         hardware=HARDWARE,
         groups=watched,
         positive=fairness.positive if watched else "",
+        classes=answer.classes,
     )
 
 

@@ -20,6 +20,7 @@ from controller.rollout.outcome import FAILURES, outcome_of
 from controller.rollout.promote import promoted, why_not_promoted, why_not_unseen
 from controller.rollout.verdict import RuleVerdict
 from controller.state import State
+from controller.verbs.labels import known_classes
 from controller.verbs.rollouts import find, refuse_overlap
 
 MAX_LATE_ROWS = 100_000
@@ -178,7 +179,8 @@ def judge_again(state: State, name: str, *, revert: bool, actor: str) -> tuple[R
     """
     rollout = find(state, name)
     rows = state.captures.newest_of(rollout.model, rollout.began_at, MAX_LATE_ROWS)
-    verdicts = (*judge_late(rollout, rows), *judge_named(rollout, stored_rows(state.world, rollout)))
+    classes = known_classes(state, rollout.model, rollout.release)
+    verdicts = (*judge_late(rollout, rows, classes), *judge_named(rollout, stored_rows(state.world, rollout)))
     state.journal.audit(stamp(), actor, "rollout judge", name, "; ".join(verdict.detail for verdict in verdicts)[:500])
     if revert and any(verdict.word == "fail" for verdict in verdicts):
         steer(state, name, "rollback", actor=actor)

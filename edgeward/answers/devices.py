@@ -140,6 +140,8 @@ class Measured(Answer, frozen=True):
     r2: float | None = None
     labels_unusable: int = 0
     """Labels that were there and no labels."""
+    labels_unknown: int = 0
+    """Labels of no known class: no version of the model on the device can answer them."""
     metrics: dict[str, Metric] = {}
     """Numbers of the application's own, by name."""
 

@@ -198,6 +198,9 @@ def _faults(found: Device) -> Iterator[str]:
                 yield f"{model.model} v{each.release}: {code}{times}{f': {words}' if words else ''}"
             if each.labels_unusable:
                 yield f"{model.model} v{each.release}: {each.labels_unusable} labels were none"
+            if each.labels_unknown:
+                words = f"{each.labels_unknown} labels of no known class, counted neither way"
+                yield f"{model.model} v{each.release}: {words}"
 
 
 def _metrics(found: Device) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What a device keeps of its inferences: chosen on the device, on flash until it has arrived, never what is private."""
 
+import json
 from collections import Counter, deque
 from itertools import count, cycle
 from random import Random
@@ -8,22 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from agent.config import Capture
 from agent.core.model import Assignment
 from agent.flash.spool import MAX_FILES, Spool
 from agent.ports import Sample
 from agent.serving.capture import MAX_WAITING, Capturer
+from agent.serving.outbox import line_of
 from agent.serving.slot import ModelSlot
 from agent.uplink.captures import RESEND_S, Captures
 from benchmarks.swap import assignment_for
 from contract import topics
 from contract.captured import Captured, CapturedRow
+from contract.manifest import Tensor
 from contract.messages import Ack
 from contract.wire import decode
 from firmware_sim.flash import Flash
 from firmware_sim.power import Power, PowerCut
 from firmware_sim.power import at as cut_at
+from tests.agent.test_serving_slot import Says
 
 COLUMNS = tuple(f"x{number}" for number in range(20))
 VALUES = {column: float(number) for number, column in enumerate(COLUMNS)}
@@ -88,6 +93,50 @@ def test_a_cell_that_is_no_number_is_kept_as_none() -> None:
     slot, capturer = slot_with(rate=1.0)
     slot.predict(Sample(VALUES | {"x7": float("nan"), "x8": np.float32(2.0)}))
     assert (capturer.waiting[0].inputs["x7"], capturer.waiting[0].inputs["x8"]) == (None, 2.0)
+
+
+def test_a_cell_is_kept_in_the_type_of_the_signature_whichever_door_it_came_through() -> None:
+    types = {"size": "FP32", "rooms": "INT64", "new": "BOOL", "place": "BYTES", "note": "BYTES"}
+    manifest = replace_manifest(types)
+    slot = ModelSlot("m", perf_s=count().__next__, lock=Lock())  # type: ignore[arg-type]
+    capturer = Capturer(Capture(model="m", rate=1.0), random=lambda: 0.0, clock=lambda: 1.0, dropped=Counter())
+    slot.swap(slot.prepare(manifest, Says(1)))
+    slot.watchers = (capturer,)
+    as_csv_says = {"size": " 82.5", "rooms": "3.0", "new": "True", "place": "Ulm", "note": "7", "extra": "4"}
+    found = slot.predict(Sample(as_csv_says))
+    tensors = {
+        "size": np.array([[82.5]], np.float32), "rooms": np.array([[3]]), "new": np.array([[True]]),
+        "place": np.array([["Ulm"]], object), "note": np.array([["7"]], object),
+    }  # fmt: skip
+    slot.run(tensors)
+    by_row, by_tensors = (row.inputs for row in capturer.waiting)
+    assert by_row == by_tensors == {"size": 82.5, "rooms": 3, "new": True, "place": "Ulm", "note": "7"}
+    assert {name: type(cell) for name, cell in by_row.items()} == {
+        name: type(cell) for name, cell in by_tensors.items()
+    }
+    assert found is not None
+    told = json.loads(line_of(found, 5.0, ["size", "rooms", "extra"]))["inputs"]
+    assert told == {"size": 82.5, "rooms": 3, "extra": "4"}
+
+
+def test_a_missing_cell_is_kept_as_missing_and_not_as_what_stands_for_it() -> None:
+    slot, capturer = slot_with(rate=1.0)
+    slot.predict(Sample(dict.fromkeys(COLUMNS, "1.5") | {"x7": "", "x8": "nan", "x9": None}))
+    assert capturer.waiting[0].inputs == dict.fromkeys(COLUMNS, 1.5) | {"x7": None, "x8": None, "x9": None}
+
+
+def test_a_row_that_comes_as_one_list_is_kept_by_column() -> None:
+    slot, capturer = slot_with(rate=1.0)
+    slot.predict(Sample({"X": list(VALUES.values())}))
+    assert capturer.waiting[0].inputs == VALUES
+
+
+def replace_manifest(types: dict[str, str]) -> Assignment:
+    """A version with one input, shape (rows, 1), for each column."""
+    made = assignment_for(b"x", 3, "m")
+    inputs = tuple(Tensor(name=name, datatype=kind, shape=(-1, 1)) for name, kind in types.items())
+    manifest = replace(made.manifest, inputs=inputs, columns=tuple(types), variants=())
+    return replace(made, manifest=manifest)
 
 
 def test_rows_that_wait_too_long_give_way_to_new_ones_and_are_counted() -> None:

@@ -22,6 +22,7 @@ from contract.errors import Code, WorldError
 from firmware_sim.clock import stream
 from firmware_sim.flash import Flash
 from firmware_sim.models import SimModel, SimRuntime, make_model
+from tests.agent.test_truth import Echo
 
 STABLE, WRONG, SAME = make_model(1, "good"), make_model(2, "wrong"), make_model(3, "good")
 
@@ -97,6 +98,26 @@ def test_a_split_trial_is_judged_against_stable_in_the_same_hours() -> None:
     judged = device.model.judge()
     assert judged is not None
     assert (judged.digest, judged.verdict, judged.code) == (trial.digest, Verdict.FAIL, Code.HEALTH_ACCURACY)
+
+
+def test_a_trial_that_waits_says_inferences_and_how_many_rows_they_had_and_a_shadow_the_rows_compared() -> None:
+    device = Device()
+    device.try_out(SAME, min_samples=20)
+    assert device.slot.serving is not None
+    device.slot.serving.session = Echo()
+    device.slot.run({"X": np.ones((1000, 1), dtype=np.float32)})
+    assert device.model.message().detail == "1 of 20 inferences (requests; they had 1,000 rows)"
+    device.ask(19)
+    assert device.model.message().detail == ""
+    beside = Device()
+    beside.try_out(SAME, mode="shadow", min_samples=20)
+    beside.ask(5)
+    beside.model.run_shadow(0.0)
+    assert beside.model.message().detail == "5 of 20 inferences"
+    beside.ask(15)
+    assert beside.model.message().detail == "5 of 20 inferences"
+    beside.model.run_shadow(1000.0)
+    assert beside.model.message().detail == ""
 
 
 def test_stable_answers_while_a_shadow_repeats_and_is_compared() -> None:

@@ -29,6 +29,7 @@ READ: dict[type, dict[str, tuple[str, str]]] = {
         "correct": (EVIDENCE, 'column("correct")'),
         "measured": (EVIDENCE, 'column("measured")'),
         "labels_unusable": (VIEWS, "sums.labels_unusable"),
+        "labels_unknown": (VIEWS, "sums.labels_unknown"),
         "absolute_error_sum": (EVIDENCE, '"absolute_error_sum"'),
         "squared_error_sum": (EVIDENCE, '"squared_error_sum"'),
         "label_sum": (FACTS, "self.label_sum**2"),

@@ -202,6 +202,10 @@ def test_a_finished_rollout_is_judged_again_when_labels_come() -> None:
     ended = rollout(ACCURACY, status="completed", wave=1)
     (bad,) = judge_late(ended, [*kept("d0", 2, 0.6), *kept("d1", 1, 0.9), *kept("d2", 1, 0.9)])
     (good,) = judge_late(ended, [*kept("d0", 2, 0.9), *kept("d1", 1, 0.9)])
+    misspelt = [(device, replace(row, label="Mittl")) for device, row in kept("d0", 2, 0.1)]
+    right = [*kept("d0", 2, 0.9), *kept("d1", 1, 0.9)]
+    (unmoved,) = judge_late(ended, [*right, *misspelt], frozenset({0.0, 1.0}))
+    assert (unmoved.word, unmoved.detail) == (good.word, good.detail), "labels of no class say nothing of a version"
     assert (bad.word, good.word) == ("fail", "pass")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgeward.cli.push_progress import LINE_S, QUIET_S, PushProgress
+from edgeward.multipart import Multipart
 from edgeward.sending import ToldBody
 from edgeward.settings import Settings
 from edgeward.transport import Transport
@@ -56,10 +57,12 @@ def test_in_a_log_it_is_a_line_every_ten_seconds_and_one_at_the_end() -> None:
 
 def test_a_body_that_is_read_to_its_end_has_told_all_of_it() -> None:
     told: list[tuple[int, int]] = []
-    body = ToldBody(b"x" * 10, lambda sent, total: told.append((sent, total)))
-    while body.read(4):
+    body = Multipart({"model": ("m", b"x" * 100, "application/octet-stream")})
+    while ToldBody(body, lambda sent, total: told.append((sent, total))).read(64):
         pass
-    assert told[:3] == [(4, 10), (8, 10), (10, 10)]
+    assert [total for _, total in told] == [body.size_bytes] * len(told)
+    assert [sent for sent, _ in told] == sorted(sent for sent, _ in told)
+    assert told[-1] == (body.size_bytes, body.size_bytes)
 
 
 @pytest.fixture

@@ -29,6 +29,11 @@ listen = "127.0.0.1:{port}"
 [feedback]
 labels_topic = "line-7/labels"
 metrics_topic = "line-7/metrics"
+[spool]
+batch_s = 0.3
+[[capture]]
+model = "weather"
+rate = 1.0
 """
 
 
@@ -91,8 +96,9 @@ def test_labels_by_http_and_mqtt_and_numbers_of_the_application_reach_the_contro
         for answer in found[:20]:
             assert post(feedback, {"id": answer["id"], "label": answer["value"]}) == 200
         assert post(feedback, {"id": found[0]["id"], "label": 0}) == 409
+        assert post(feedback, {"id": found[39]["id"], "label": "neither"}) == 400
         for answer in found[20:]:
-            other = json.dumps({"id": answer["id"], "label": "neither"})
+            other = json.dumps({"id": answer["id"], "label": "0" if str(answer["value"]) == "1" else "1"})
             labeller.publish("line-7/labels", other, qos=1).wait_for_publish(10)
             number = json.dumps({"model": "weather", "name": "scrap_rate", "value": 0.25, "id": answer["id"]})
             labeller.publish("line-7/metrics", number, qos=1).wait_for_publish(10)
@@ -102,7 +108,17 @@ def test_labels_by_http_and_mqtt_and_numbers_of_the_application_reach_the_contro
             return of_device if of_device.labelled >= 40 and of_device.metrics else None
 
         told = wait_for("the labels", measured)
-        assert (told.release, told.labelled, told.accuracy) == (1, 40, 0.5)
+        assert (told.release, told.labelled, told.accuracy, told.labels_unknown) == (1, 40, 0.5, 1)
+
+        def labelled() -> Any:
+            rows = client.captured("weather").to_frame()
+            given = rows[rows["_label"].notna()].set_index("_answer")
+            return [given] if len(given) >= 40 else None
+
+        (rows,) = wait_for("the labels of captured rows", labelled)
+        right = [str(rows["_label"][each["id"]]) == str(each["value"]) for each in found]
+        assert right == [True] * 20 + [False] * 20
+        assert isinstance(rows["temperature"].iloc[0], float), "a sensor that reads CSV gives the signature's types"
         shown = client.version("weather", 1).measured
         assert shown.metrics["scrap_rate"].count == 20
         assert shown.metrics["scrap_rate"].mean == 0.25
