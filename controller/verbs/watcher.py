@@ -114,7 +114,7 @@ async def _judge(state: State, version: Version, fleet: Fleet, found: Departures
     if not fleet.devices:
         return []
     manifest, settings = version.manifest, state.config.convert
-    form = Form(manifest, state.blobs.get(manifest.artifact.sha256), state.blobs.get(manifest.golden.blob.sha256))
+    form = Form(manifest, state.blobs.path(manifest.artifact.sha256), state.blobs.path(manifest.golden.blob.sha256))
     rows = await asyncio.to_thread(lambda: encode_rows(asked_rows(found)))
     measured = await evaluate(form, None, rows, timeout_s=settings.timeout_s, memory_mb=settings.memory_mb)
     assert measured.answers is not None  # rows were handed in
