@@ -1,6 +1,6 @@
 """Captured rows in batches. A batch is first made durable on flash, then sent until the controller acknowledges it.
 
-Decides when a batch is written and sent again. Refuses to know why a row was chosen.
+Decides when a batch is written, sent and sent again. Refuses to know why a row was chosen.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from agent.flash.spool import Name, Spool
 from agent.ports import Link
+from agent.uplink.link_age import Settling
 from contract import topics
 from contract.captured import MAX_BATCH_BYTES, MAX_ROWS, Captured, CapturedRow
 from contract.erasure import Erasure
@@ -24,6 +25,9 @@ from contract.wire import decode, encode
 
 RESEND_S = 30.0
 """Seconds after which a batch without an acknowledgement is sent again."""
+BATCH_BYTES = 32 * 1024
+"""Bytes of rows in a batch: a link of 1 kB/s is busy with it for half a minute, and one that is cut after 60 kB carries
+it. A limit of four times as much is what the controller takes."""
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -52,26 +56,39 @@ class Captures:
         self._batch_at = 0.0
         self._in_flight: Name | None = None
         self._resend_at = math.inf
+        self._settling = Settling()
+        self._gives_way = False
 
-    def link_down(self) -> None:
-        """Marks no batch as in flight, so that the oldest is sent again."""
-        self._in_flight, self._resend_at = None, math.inf
+    def link_up(self, now: float) -> None:
+        """Sends batches once the link has settled: what is asked for and reported on a new link comes before them."""
+        self._settling.link_up(now)
 
-    def acknowledged(self, ack: Ack, now: float) -> bool:
-        """Drops the batch in flight and sends the next one, if `ack` is for that batch; returns whether it is."""
+    def link_down(self, now: float) -> None:
+        """Marks no batch as in flight: the link drops what it has not sent, and the oldest is sent again."""
+        self._settling.link_down(now)
+        self._none_in_flight()
+
+    def acknowledged(self, ack: Ack) -> bool:
+        """Drops the batch in flight, if `ack` is for that batch; returns whether it is."""
         if self._in_flight != (ack.boot, ack.seq):
             return False
         self._spool.drop((ack.boot, ack.seq))
-        self._send_next(now)
+        self._none_in_flight()
         return True
 
-    def tick(self, now: float, name: Callable[[], Name], *, online: bool) -> None:
-        """Writes the waiting rows when a batch is due. Sends the oldest batch if none is in flight or it is late."""
+    def tick(self, now: float, name: Callable[[], Name], *, transfers: bool = False) -> None:
+        """Writes the waiting rows when a batch is due. Sends the oldest batch if none is in flight or it is late.
+
+        `transfers`: whether chunks of a model are on their way; then none is sent.
+        """
         if now >= self._batch_at:
             self._batch_at = now + self._batch_s
             while rows := self._take():
                 self._write(rows, name())
-        if online and (self._in_flight is None or now >= self._resend_at):
+        self._gives_way = transfers
+        if transfers or now < self._settling.settled_at:
+            return
+        if self._in_flight is None or now >= self._resend_at:
             self._send_next(now)
 
     def erase(self, erasures: Sequence[Erasure]) -> dict[str, int]:
@@ -108,16 +125,23 @@ class Captures:
                 erased[order.id] += 1
 
     def wake_at(self) -> float:
-        """Returns when `tick` is due; infinity while no row waits and no batch is in flight."""
-        waiting = any(self._queues())
-        return min(self._batch_at if waiting else math.inf, self._resend_at)
+        """Returns when `tick` is due; infinity while no row waits and no batch is to be sent."""
+        write_at = self._batch_at if any(self._queues()) else math.inf
+        if self._gives_way:
+            return write_at
+        if self._in_flight is None and len(self._spool) > 0:
+            return min(write_at, self._settling.settled_at)
+        return min(write_at, self._resend_at)
+
+    def _none_in_flight(self) -> None:
+        self._in_flight, self._resend_at = None, math.inf
 
     def _take(self) -> list[CapturedRow]:
-        """Removes and returns as many waiting rows as fit into half a batch; a row is far smaller than a batch."""
+        """Removes and returns as many waiting rows as a batch holds; a row is far smaller than a batch."""
         rows: list[CapturedRow] = []
         size_bytes = 0
         for queue in self._queues():
-            while queue and len(rows) < MAX_ROWS and size_bytes < MAX_BATCH_BYTES // 2:
+            while queue and len(rows) < MAX_ROWS and size_bytes < BATCH_BYTES:
                 rows.append(queue.popleft())
                 size_bytes += len(encode(rows[-1]))
         return rows
@@ -134,7 +158,7 @@ class Captures:
     def _send_next(self, now: float) -> None:
         found = self._spool.oldest()
         if found is None:
-            self.link_down()
+            self._none_in_flight()
             return
         self._in_flight, body = found
         self._resend_at = now + RESEND_S

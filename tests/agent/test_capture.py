@@ -16,6 +16,7 @@ from agent.ports import Sample
 from agent.serving.capture import MAX_WAITING, Capturer
 from agent.serving.slot import ModelSlot
 from agent.uplink.captures import RESEND_S, Captures
+from agent.uplink.link_age import SETTLES_S
 from benchmarks.swap import assignment_for
 from contract import topics
 from contract.captured import Captured, CapturedRow
@@ -126,7 +127,7 @@ class Device:
         self.queue: deque[CapturedRow] = deque()
         self.dropped: Counter[str] = Counter()
         self.spool = Spool(flash, max_bytes)
-        self._boot, self._seq = boot, 0
+        self._boot, self._seq, self._online = boot, 0, False
         self.captures = Captures(
             "d", self.spool, self.link, batch_s=10.0, queues=lambda: [self.queue], dropped=self.dropped
         )
@@ -135,8 +136,11 @@ class Device:
         self._seq += 1
         return self._boot, self._seq
 
-    def tick(self, now: float, *, online: bool = True) -> None:
-        self.captures.tick(now, self.name, online=online)
+    def tick(self, now: float, *, online: bool = True, transfers: bool = False) -> None:
+        if online and not self._online:
+            self.captures.link_up(now - SETTLES_S)
+        self._online = online
+        self.captures.tick(now, self.name, transfers=transfers)
 
 
 @pytest.fixture
@@ -154,7 +158,8 @@ def test_what_was_written_offline_arrives_after_reboots_in_order_and_once(flash:
     for _ in range(5):
         if later.link.batches:
             newest = later.link.batches[-1]
-            later.captures.acknowledged(Ack(boot=newest.boot, seq=newest.seq), 1.0)
+            later.captures.acknowledged(Ack(boot=newest.boot, seq=newest.seq))
+            later.tick(1.0)
     assert [batch.rows[0].at for batch in later.link.batches] == [1.0, 2.0, 3.0]
     assert len(later.spool) == 0
     assert Device(flash, 5).spool.oldest() is None
@@ -168,8 +173,9 @@ def test_one_batch_is_in_flight_and_is_sent_again_until_it_is_acknowledged(flash
     assert [batch.seq for batch in device.link.batches] == [1]
     device.tick(RESEND_S + 1)
     assert [batch.seq for batch in device.link.batches] == [1, 1]
-    assert not device.captures.acknowledged(Ack(boot=1, seq=2), 40.0)
-    assert device.captures.acknowledged(Ack(boot=1, seq=1), 40.0)
+    assert not device.captures.acknowledged(Ack(boot=1, seq=2))
+    assert device.captures.acknowledged(Ack(boot=1, seq=1))
+    device.tick(40.0)
     assert [batch.seq for batch in device.link.batches] == [1, 1, 2]
 
 
