@@ -28,7 +28,7 @@ RANKS = (
 NEWEST_ALONE = frozenset({topics.UP_PRESENCE, topics.UP_HEARTBEAT, topics.UP_CAPTURED})
 """Of these one waits: a newer one takes the place of an older one."""
 ONE_AT_CLIENT = frozenset({topics.UP_HEARTBEAT, topics.UP_TELEMETRY, topics.UP_CAPTURED})
-"""Of these the client holds one. On a slow link more would show the controller an old state as if it were the newest."""
+"""Of these the client holds one. On a slow link more of them would show an old state as if it were the newest."""
 SAID_AGAIN = frozenset({topics.UP_REPORT, topics.UP_CAPTURED})
 """These are sent again until the controller has them. The same bytes are not taken twice."""
 ENDS_WITH_LINK = frozenset({topics.UP_PRESENCE, topics.UP_HEARTBEAT, topics.UP_CAPTURED})

@@ -3,8 +3,6 @@
 Decides which one is logged, and for how long one counts. Refuses to know why a message is refused.
 """
 
-from collections.abc import Iterator
-
 import msgspec
 
 LINES_A_MINUTE = 5
@@ -57,19 +55,21 @@ class Refusals:
         """Notes a message that was not even decoded, because the device had sent too much."""
         self._noise(device, now).throttled += 1
 
-    def sums(self, now: float) -> Iterator[str]:
-        """Yields a sentence for each device of which not all was logged, once the minute is over; the loudest first."""
+    def sums(self, now: float) -> list[str]:
+        """Once the minute is over, a sentence for each device of which not all was logged, the loudest first."""
         if not self._minute or now - self._began < MINUTE_S:
-            return
+            return []
+        said = []
         minute, self._minute, self._lines = self._minute, {}, 0
         for device, noise in sorted(minute.items(), key=lambda item: -item[1].messages)[:LINES_A_MINUTE]:
             if noise.messages >= WORTH_TELLING and device:
                 self._loudest[device] = (now, noise)
             if noise.messages > noise.lines:
-                yield f"{device or 'other devices'}: {_words(noise)} in a minute, {noise.lines} of them logged"
+                said.append(f"{device or 'other devices'}: {_words(noise)} in a minute, {noise.lines} of them logged")
+        return said
 
     def told(self, now: float) -> dict[str, str]:
-        """By device, in words, what it sent in its newest bad minute; of those that were bad lately, the worst first."""
+        """By device, in words, what it sent in its newest bad minute; of those that were lately, the worst first."""
         self._loudest = {name: each for name, each in self._loudest.items() if now - each[0] <= LATELY_S}
         worst_first = sorted(self._loudest.items(), key=lambda item: -item[1][1].messages)
         return {device: f"{_words(noise)} in a minute" for device, (_, noise) in worst_first}

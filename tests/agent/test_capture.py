@@ -6,6 +6,7 @@ from random import Random
 from threading import Lock
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,8 +16,9 @@ from agent.flash.spool import MAX_FILES, Spool
 from agent.ports import Sample
 from agent.serving.capture import MAX_WAITING, Capturer
 from agent.serving.slot import ModelSlot
-from agent.uplink.captures import RESEND_S, Captures
+from agent.uplink.captures import BATCH_BYTES, RESEND_S, Captures
 from agent.uplink.link_age import SETTLES_S
+from agent.uplink.send_queue import MAX_AT_CLIENT_BYTES
 from benchmarks.swap import assignment_for
 from contract import topics
 from contract.captured import Captured, CapturedRow
@@ -177,6 +179,35 @@ def test_one_batch_is_in_flight_and_is_sent_again_until_it_is_acknowledged(flash
     assert device.captures.acknowledged(Ack(boot=1, seq=1))
     device.tick(40.0)
     assert [batch.seq for batch in device.link.batches] == [1, 1, 2]
+
+
+def test_batches_wait_while_chunks_come_and_until_the_link_has_settled_and_the_agent_sleeps_meanwhile(
+    flash: Flash,
+) -> None:
+    device = Device(flash)
+    device.queue.append(row(1))
+    device.tick(0.0, online=False)
+    assert device.captures.wake_at() == float("inf")
+    device.captures.link_up(100.0)
+    device.captures.tick(100.0, device.name)
+    assert (device.link.batches, device.captures.wake_at()) == ([], 100.0 + SETTLES_S)
+    device.captures.tick(100.0 + SETTLES_S, device.name, transfers=True)
+    assert (device.link.batches, device.captures.wake_at()) == ([], float("inf"))
+    device.captures.tick(200.0, device.name)
+    assert len(device.link.batches) == 1
+    device.captures.link_down(201.0)
+    device.captures.tick(300.0, device.name)
+    assert len(device.link.batches) == 1
+
+
+def test_a_batch_fits_a_link_that_is_cut_often(flash: Flash) -> None:
+    device = Device(flash)
+    large = msgspec.structs.replace(row(1), inputs={f"x{number}": "y" * 100 for number in range(20)})
+    device.queue.extend([large] * 100)
+    device.tick(0.0, online=False)
+    sizes = [flash.size_bytes(name) for name in flash.names()]
+    assert sum(sizes) > 200_000
+    assert max(sizes) < 1.2 * BATCH_BYTES <= MAX_AT_CLIENT_BYTES * 1.2
 
 
 def test_a_full_spool_gives_up_the_oldest_batch_and_counts_it(flash: Flash) -> None:

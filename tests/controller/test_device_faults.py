@@ -155,5 +155,7 @@ def test_faults_are_in_the_list_of_devices_of_the_api_the_client_and_the_command
 
 
 def test_the_fleets_page_counts_devices_by_fault() -> None:
-    twins = {name: Twin(name, faults={"disk_full": "d"}) for name in ("a", "b")} | {"c": fold_heartbeat(Twin("c"), beat(at=int(NOW + 9e9)), NOW)}
+    twins = {name: Twin(name, faults={"disk_full": "d"}) for name in ("a", "b")} | {
+        "c": fold_heartbeat(Twin("c"), beat(at=int(NOW + 9e9)), NOW)
+    }
     assert fleet_view(World(silent_s=90.0, durable=Durable(twins)), NOW).faults == {"clock_wrong": 1, "disk_full": 2}
