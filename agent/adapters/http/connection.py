@@ -7,27 +7,24 @@ httptools' (llhttp). Refuses to know what a path means.
 import asyncio
 import socket
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import cast
 
 import httptools
 
 from agent.adapters.http.callers import is_host_served, may_post
+from agent.adapters.http.listening import RECEIVE_BYTES, Listening
 from agent.adapters.http.response_bytes import response_bytes
-from agent.config import ServingConfig
 from agent.ports import Stop
 from agent.serving.content_coding import HEADER, TAKEN, coding_for, packed, takes_coding, unpacked
-from agent.serving.oip import Endpoint
 from agent.serving.oip_messages import Refused, Request, Response, refusal
 
 MAX_HEADER_BYTES = 16 * 1024
 HEADER_BYTES = 4
 """Bytes of colon, space and line end of each header."""
-RECEIVE_BYTES = 256 * 1024
 MAX_PIPELINED = 16
 BODIES_AT_ONCE = 4
 """Bodies of the largest size that are held at a time, in all; smaller ones than one read are not counted."""
@@ -50,34 +47,6 @@ INLINE_PACKED_BYTES = 64 * 1024
 GONE = "the client has gone"
 _OFFER = (b"upgrade", b"connection", b"http2-settings")
 _CODINGS = f"send it as it is, or as {', '.join(TAKEN)}"
-
-
-@dataclass
-class Listening:
-    """What all connections of one server share. `config` is replaced where limits change, never changed."""
-
-    endpoint: Endpoint
-    config: ServingConfig
-    pool: ThreadPoolExecutor
-    loop: asyncio.AbstractEventLoop
-    connections: "dict[Connection, None]" = field(default_factory=dict)
-    """The oldest first."""
-    hosts: set[bytes] = field(default_factory=set)
-    """Values of `Host` that are good."""
-    held: "Counter[Connection]" = field(default_factory=Counter)
-    """Bytes of large bodies that are on their way, by connection."""
-    received: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
-    """The buffer of a read, parsed before the next read: one serves all connections of a loop."""
-
-    def has_room(self) -> bool:
-        """Whether one more client may be served; closes the oldest that has sent no whole head if there is no room."""
-        if len(self.connections) < self.config.max_connections:
-            return True
-        oldest = next((each for each in self.connections if each.owes_head), None)
-        if oldest is not None:
-            del self.connections[oldest]
-            oldest.abort()
-        return oldest is not None
 
 
 class Connection(asyncio.BufferedProtocol):

@@ -17,7 +17,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agent.adapters.http.connection import Connection, Listening
+from agent.adapters.http.connection import Connection
+from agent.adapters.http.listening import Listening
 from agent.config import ServingConfig, check_listen
 from agent.serving.oip import Endpoint
 from contract.errors import Code, WorldError
