@@ -25,9 +25,9 @@ from contract.wire import decode, encode
 
 RESEND_S = 30.0
 """Seconds after which a batch without an acknowledgement is sent again."""
-BATCH_BYTES = 32 * 1024
-"""Bytes of rows in a batch: a link of 1 kB/s is busy with it for half a minute, and one that is cut after 60 kB carries
-it. A limit of four times as much is what the controller takes."""
+BATCH_BYTES = 20 * 1024
+"""Bytes of rows in a batch: less than the client may hold at a time. A link of 1 kB/s is busy with it for 20 s, and one
+that is cut after 60 kB carries it. The controller takes six times as much."""
 
 _log = logging.getLogger("edgeward.agent")
 

@@ -12,9 +12,13 @@ import msgspec
 from agent.uplink.telemetry_queue import MAX_QUEUED
 from contract import topics
 
-MAX_AT_CLIENT_BYTES = 32 * 1024
+MAX_AT_CLIENT_BYTES = 24 * 1024
 """Bytes that the client holds unconfirmed; one larger message goes alone. Whatever is asked or said next waits behind
-them: half a minute on a link of 1 kB/s, and a link that is cut after 60 kB still carries them."""
+them, a ping too: less than the 30 s of MQTT's keepalive on a link of 1 kB/s. A link that is cut after 60 kB carries
+them."""
+HEARTBEAT_HELD_S = 50.0
+"""After so long the next heartbeat goes although the last is not confirmed: its confirmation may wait behind chunks of
+64 kB, while the way up is free. Without it a device that fetches over 1 kB/s would be silent by 90 s."""
 MAX_WAITING_BYTES = 1 << 20
 """Bytes that wait. Beyond it the least important message is dropped, of these the oldest."""
 MAX_WAITING = 1000
@@ -56,6 +60,8 @@ class SendQueue:
     def __init__(self, dropped: Counter[str]) -> None:
         self._waiting: dict[str, list[Unsent]] = {kind: [] for kind in RANKS}
         self._at_client: list[Unsent] = []
+        self._heartbeat_at = 0.0
+        """When the client got the newest heartbeat."""
         self._open = False
         self._dropped = dropped
 
@@ -87,17 +93,18 @@ class SendQueue:
         """Lets messages out: the device has asked for its documents on this connection."""
         self._open = True
 
-    def take(self) -> Unsent | None:
-        """Moves the next message to the client and returns it; None while nothing may go."""
+    def take(self, now: float) -> Unsent | None:
+        """Moves the next message to the client and returns it; None while nothing may go. `now`: monotonic seconds."""
         if not self._open:
             return None
         for kind in RANKS:
-            if not self._waiting[kind] or self._is_held(kind):
+            if not self._waiting[kind] or self._is_held(kind, now):
                 continue
             message = self._waiting[kind][0]
             if self._at_client and self.at_client_bytes + len(message.payload) > MAX_AT_CLIENT_BYTES:
                 return None
             self._at_client.append(self._waiting[kind].pop(0))
+            self._heartbeat_at = now if kind == topics.UP_HEARTBEAT else self._heartbeat_at
             return message
         return None
 
@@ -113,7 +120,9 @@ class SendQueue:
             before = [each for each in held if each.kind == kind]
             self._waiting[kind] = [] if kind in ENDS_WITH_LINK else [*before, *self._waiting[kind]]
 
-    def _is_held(self, kind: str) -> bool:
+    def _is_held(self, kind: str, now: float) -> bool:
+        if kind == topics.UP_HEARTBEAT and now - self._heartbeat_at >= HEARTBEAT_HELD_S:
+            return False
         return kind in ONE_AT_CLIENT and any(each.kind == kind for each in self._at_client)
 
 

@@ -30,7 +30,7 @@ def message(kind: str, payload: bytes = b"x") -> Unsent:
 
 def taken(queue: SendQueue) -> list[str]:
     found = []
-    while (each := queue.take()) is not None:
+    while (each := queue.take(0.0)) is not None:
         found.append(each.payload.decode())
     return found
 
@@ -44,13 +44,21 @@ def test_messages_go_by_importance_whatever_came_first(queue: SendQueue) -> None
 @pytest.mark.parametrize("kind", ["heartbeat", "telemetry", "captured"])
 def test_the_client_holds_one_at_a_time_until_it_is_confirmed(queue: SendQueue, kind: str) -> None:
     queue.put(message(kind, b"1"))
-    first = queue.take()
+    first = queue.take(0.0)
     assert first is not None
     for number in range(2, 6):
         queue.put(message(kind, b"%d" % number))
     assert taken(queue) == []
     queue.confirmed(first)
     assert taken(queue) == ["2" if kind == "telemetry" else "5"], "of state the newest, of intervals each"
+
+
+def test_a_heartbeat_whose_confirmation_is_stuck_behind_chunks_is_followed_by_one_a_minute(queue: SendQueue) -> None:
+    sent = []
+    for now in range(0, 300, 5):
+        queue.put(message("heartbeat", b"%d" % now))
+        sent += [each.payload for each in (queue.take(100.0 + now), queue.take(100.0 + now)) if each is not None]
+    assert sent == [b"0", b"50", b"100", b"150", b"200", b"250"]
 
 
 def test_a_batch_or_report_that_is_sent_again_is_not_taken_twice_also_while_the_client_holds_it(
@@ -69,18 +77,18 @@ def test_the_client_holds_few_bytes_and_a_larger_message_goes_alone(queue: SendQ
     body = bytes(MAX_AT_CLIENT_BYTES // 4)
     for _ in range(10):
         queue.put(message("", body))
-    held = [each for each in iter(queue.take, None) if each is not None]
+    held = [each for each in iter(lambda: queue.take(0.0), None) if each is not None]
     assert len(held) == 4
     assert queue.at_client_bytes <= MAX_AT_CLIENT_BYTES
     queue.put(message("report", bytes(MAX_AT_CLIENT_BYTES + 1)))
     for each in held[:3]:
         queue.confirmed(each)
-        assert queue.take() is None, "what is small does not overtake a report for ever"
+        assert queue.take(0.0) is None, "what is small does not overtake a report for ever"
     queue.confirmed(held[3])
-    large = queue.take()
+    large = queue.take(0.0)
     assert large is not None
     assert large.kind == "report"
-    assert queue.take() is None
+    assert queue.take(0.0) is None
 
 
 def test_a_cut_takes_everything_back_in_order_and_nothing_goes_before_the_device_has_asked(queue: SendQueue) -> None:
@@ -92,7 +100,7 @@ def test_a_cut_takes_everything_back_in_order_and_nothing_goes_before_the_device
     queue.cut()
     assert taken(queue) == []
     queue.open()
-    first = queue.take()
+    first = queue.take(0.0)
     assert first is not None
     assert [first.payload, *taken(queue)] == [b"report-1", "report-2", "telemetry-1"]
     assert len(queue) == 1, "state is said anew on each connection, and rows are on flash"

@@ -137,7 +137,7 @@ class PahoLink:
             try:
                 while self._changes:
                     self._changes.popleft()()
-                while (message := self._queue.take()) is not None:
+                while (message := self._queue.take(time.monotonic())) is not None:
                     self._send(message)
             finally:
                 self._changing.release()
