@@ -195,7 +195,7 @@ class Agent:
             case LinkDown():
                 self._reporter.online, self._linked_at = False, now
                 if self._captures is not None:
-                    self._captures.link_down()
+                    self._captures.link_down(now)
             case MessageArrived(topic, payload):
                 self._bytes_received += len(payload)
                 self._message(topic, payload, now)
@@ -229,6 +229,8 @@ class Agent:
         device = self._identity.device
         self._link.subscribe([*documents, topics.ack(device), topics.inquiry(device)])
         self._reporter.link_up(now)
+        if self._captures is not None:
+            self._captures.link_up(now)
         self._heartbeat(now)
         for name, download in self._stepper.downloads():
             self._stepper.step(name, download.link_up(now), now)
@@ -267,7 +269,7 @@ class Agent:
                 self._faults.note_unheard(UNHEARD)
             return
         self._faults.over(UNHEARD)
-        if self._captures is None or not self._captures.acknowledged(ack, now):
+        if self._captures is None or not self._captures.acknowledged(ack):
             self._reporter.acknowledged(ack)
 
     @property
@@ -340,7 +342,7 @@ class Agent:
         if now >= self._boot_retry_at:
             self._try_boot_durable(now)
         if self._captures is not None:
-            self._captures.tick(now, self._reporter.number, online=self._reporter.online)
+            self._captures.tick(now, self._reporter.number, transfers=self._stepper.transfers)
         self._stepper.retry(now)
         self._tuner.tick(0.0 if self._reporter.online else now - self._linked_at, now)
         for name, model in self.models.items():

@@ -217,7 +217,7 @@ class Daemon:
         if broker.cert_file:
             broker = self._take_up_pair()
         given = self._root()
-        connection = new_connection(broker, self._config.device.name, self._boot, self._deliver)
+        connection = new_connection(broker, self._config.device.name, self._boot, self._deliver, self._device.dropped)
         self._agent.take_up_trust(given, time.monotonic())
         self._connection = connection
         self._link.begin(connection)
@@ -246,7 +246,7 @@ class Daemon:
         old = self._connection
         if old is None or not broker.url.startswith("mqtts:"):
             return
-        new = new_connection(broker, self._config.device.name, self._boot, self._deliver)
+        new = new_connection(broker, self._config.device.name, self._boot, self._deliver, self._device.dropped)
         self._connection = new
         self._link.begin(new)
         old.hand_over()

@@ -27,9 +27,10 @@ MAX_NAMED = 3
 CODES = (
     "passes_fail", "passes_late", "broker_lost", "audit_broken", "not_published", "retained_by_others",
     "rows_unreadable", "disk_low", "expires_soon", "identity_taken", "not_authentic",
+    "messages_refused",
 )  # fmt: skip
 """All that a finding may be."""
-OF_DEVICES = frozenset({"identity_taken", "not_authentic"})
+OF_DEVICES = frozenset({"identity_taken", "not_authentic", "messages_refused"})
 """What one device can cause: it is told, and the controller is as well as before. Whoever holds one device's key must
 not be able to have a controller started again and again by what watches it."""
 
@@ -100,6 +101,8 @@ class Facts:
     """Devices under whose names two of them speak."""
     strangers: Mapping[str, str] = field(default_factory=dict)
     """By device, how many messages came in its name lately that it has not signed."""
+    loudest: Mapping[str, str] = field(default_factory=dict)
+    """By device, what it sent lately that was malformed or too much, in words, the worst first."""
     audit_fault: str = ""
     """What was wrong with the audit at some start; empty if nothing was, or once somebody has looked into it."""
 
@@ -119,6 +122,7 @@ def findings_of(facts: Facts) -> tuple[Finding, ...]:
             _expiry(facts),
             _taken(facts),
             _strangers(facts),
+            _loudest(facts),
         )
         if detail
     )
@@ -177,6 +181,17 @@ def _strangers(facts: Facts) -> tuple[str, str]:
     return "not_authentic", (
         f"not signed by {name}: {words}{more}. Its key was lost or replaced, or somebody else writes in its name: "
         f"look at that device, and give it a new claim (edgeward device enrol {name})"
+    )
+
+
+def _loudest(facts: Facts) -> tuple[str, str]:
+    if not facts.loudest:
+        return "", ""
+    name, words = next(iter(facts.loudest.items()))
+    more = f", and {len(facts.loudest) - 1} more" if len(facts.loudest) > 1 else ""
+    return "messages_refused", (
+        f"{name} sends most of what is dropped: {words}{more}. Look at that device: its agent is of another version or "
+        f"broken, or somebody else has its key"
     )
 
 

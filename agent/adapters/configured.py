@@ -6,6 +6,7 @@ Decides which adapter an address or a setting means. Refuses to know what is don
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -46,10 +47,12 @@ class Connection(Link, Protocol):
         ...
 
 
-def new_connection(broker: Broker, device: str, boot: int, deliver: Callable[[Stimulus], None]) -> Connection:
+def new_connection(
+    broker: Broker, device: str, boot: int, deliver: Callable[[Stimulus], None], dropped: Counter[str]
+) -> Connection:
     """The link that `broker.url` names: a broker, or a directory. BadInput `config_invalid`.
 
-    `boot` is the number of this start of the agent.
+    `boot` is the number of this start of the agent. `dropped` counts what limits discarded.
     """
     if broker.url.startswith("file:"):
         from agent.adapters.directory_link import DirectoryLink
@@ -57,7 +60,7 @@ def new_connection(broker: Broker, device: str, boot: int, deliver: Callable[[St
         return DirectoryLink(broker.url, device, deliver)
     from agent.adapters.mqtt.paho_link import PahoLink
 
-    return PahoLink(broker, device, boot, deliver)
+    return PahoLink(broker, device, boot, deliver, dropped=dropped)
 
 
 def open_source(address: str, deliver: Callable[[Stimulus], None], ca_file: str) -> Carrier:

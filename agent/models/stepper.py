@@ -63,6 +63,11 @@ class Stepper:
         found = ((name, model.download) for name, model in self.models.items())
         return [(name, download) for name, download in found if download is not None]
 
+    @property
+    def transfers(self) -> bool:
+        """Whether chunks are on their way now; not while a fetch waits for the hours in which it may, or decodes."""
+        return any(download.transfers for _, download in self.downloads())
+
     def source_failed(self, source: str, now: float) -> None:
         """Tells what is being fetched that a source cannot bring it."""
         for name, download in self.downloads():

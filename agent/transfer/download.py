@@ -84,6 +84,11 @@ class Download:
         """Tells whether the fetch waits for chunks."""
         return self._unpacking is None
 
+    @property
+    def transfers(self) -> bool:
+        """Tells whether chunks are on their way: not outside the hours for it, and not while the last are decoded."""
+        return self._unpacking is None and self._opens_at is None
+
     def wants(self, digest: str) -> bool:
         """Tells whether the blob `digest` is being fetched now."""
         return self._blob is not None and self._blob.sha256 == digest

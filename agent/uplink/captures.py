@@ -1,8 +1,8 @@
 """Captured rows in batches. A batch is first made durable on flash, then sent until the controller acknowledges it.
 
-Decides when a batch is written and sent again, and that a label which comes before its row is written joins it here: a
-later one is a record of its own in a later batch, since a batch on flash may have arrived already. Refuses to know why
-a row was chosen.
+Decides when a batch is written, sent and sent again, and that a label which comes before its row is written joins it
+here: a later one is a record of its own in a later batch, since a batch on flash may have arrived already. Refuses to
+know why a row was chosen.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from agent.flash.spool import Name, Spool
 from agent.ports import Link
+from agent.uplink.link_age import Settling
 from contract import topics
 from contract.captured import MAX_BATCH_BYTES, MAX_LABELS, MAX_ROWS, Captured, CapturedRow, LateLabel
 from contract.erasure import Erasure
@@ -26,6 +27,9 @@ from contract.wire import decode, encode
 
 RESEND_S = 30.0
 """Seconds after which a batch without an acknowledgement is sent again."""
+BATCH_BYTES = 20 * 1024
+"""Bytes of rows in a batch: less than the client may hold at a time. A link of 1 kB/s is busy with it for 20 s, and one
+that is cut after 60 kB carries it. The controller takes six times as much."""
 
 _log = logging.getLogger("edgeward.agent")
 
@@ -58,26 +62,39 @@ class Captures:
         self._batch_at = 0.0
         self._in_flight: Name | None = None
         self._resend_at = math.inf
+        self._settling = Settling()
+        self._gives_way = False
 
-    def link_down(self) -> None:
-        """Marks no batch as in flight, so that the oldest is sent again."""
-        self._in_flight, self._resend_at = None, math.inf
+    def link_up(self, now: float) -> None:
+        """Sends batches once the link has settled: what is asked for and reported on a new link comes before them."""
+        self._settling.link_up(now)
 
-    def acknowledged(self, ack: Ack, now: float) -> bool:
-        """Drops the batch in flight and sends the next one, if `ack` is for that batch; returns whether it is."""
+    def link_down(self, now: float) -> None:
+        """Marks no batch as in flight: the link drops what it has not sent, and the oldest is sent again."""
+        self._settling.link_down(now)
+        self._none_in_flight()
+
+    def acknowledged(self, ack: Ack) -> bool:
+        """Drops the batch in flight, if `ack` is for that batch; returns whether it is."""
         if self._in_flight != (ack.boot, ack.seq):
             return False
         self._spool.drop((ack.boot, ack.seq))
-        self._send_next(now)
+        self._none_in_flight()
         return True
 
-    def tick(self, now: float, name: Callable[[], Name], *, online: bool) -> None:
-        """Writes the waiting rows when a batch is due. Sends the oldest batch if none is in flight or it is late."""
+    def tick(self, now: float, name: Callable[[], Name], *, transfers: bool = False) -> None:
+        """Writes the waiting rows when a batch is due. Sends the oldest batch if none is in flight or it is late.
+
+        `transfers`: whether chunks of a model are on their way; then none is sent.
+        """
         if now >= self._batch_at:
             self._batch_at = now + self._batch_s
             while any(taken := self._take()):
                 self._write(*taken, name())
-        if online and (self._in_flight is None or now >= self._resend_at):
+        self._gives_way = transfers
+        if transfers or now < self._settling.settled_at:
+            return
+        if self._in_flight is None or now >= self._resend_at:
             self._send_next(now)
 
     def erase(self, erasures: Sequence[Erasure]) -> dict[str, int]:
@@ -123,23 +140,31 @@ class Captures:
                 erased[order.id] += 1
 
     def wake_at(self) -> float:
-        """Returns when `tick` is due; infinity while no row waits and no batch is in flight."""
+        """Returns when `tick` is due; infinity while no row waits and no batch is to be sent."""
         waiting = any(self._queues()) or any(self._labels())
-        return min(self._batch_at if waiting else math.inf, self._resend_at)
+        write_at = self._batch_at if waiting else math.inf
+        if self._gives_way:
+            return write_at
+        if self._in_flight is None and len(self._spool) > 0:
+            return min(write_at, self._settling.settled_at)
+        return min(write_at, self._resend_at)
+
+    def _none_in_flight(self) -> None:
+        self._in_flight, self._resend_at = None, math.inf
 
     def _take(self) -> tuple[list[CapturedRow], list[LateLabel]]:
-        """Removes and returns as many waiting rows, and labels of other rows, as fit into half a batch: each is far
-        smaller than a batch. A label of one of these rows is in its row.
+        """Removes and returns as many waiting rows, and labels of other rows, as a batch holds: each is far smaller
+        than a batch. A label of one of these rows is in its row.
         """
         rows: list[CapturedRow] = []
         size_bytes = 0
         for queue in self._queues():
-            while queue and len(rows) < MAX_ROWS and size_bytes < MAX_BATCH_BYTES // 2:
+            while queue and len(rows) < MAX_ROWS and size_bytes < BATCH_BYTES:
                 rows.append(queue.popleft())
                 size_bytes += len(encode(rows[-1]))
         labels: dict[tuple[str, str], LateLabel] = {}
         for waiting in self._labels() if not any(self._queues()) else ():
-            while waiting and len(labels) < MAX_LABELS and size_bytes < MAX_BATCH_BYTES // 2:
+            while waiting and len(labels) < MAX_LABELS and size_bytes < BATCH_BYTES:
                 label = waiting.popleft()
                 labels[label.model, label.id] = label
                 size_bytes += len(encode(label))
@@ -166,7 +191,7 @@ class Captures:
     def _send_next(self, now: float) -> None:
         found = self._spool.oldest()
         if found is None:
-            self.link_down()
+            self._none_in_flight()
             return
         self._in_flight, body = found
         self._resend_at = now + RESEND_S

@@ -17,6 +17,7 @@ from contract.protocol import PROTOCOL
 from contract.said import decode_said
 from contract.signatures import MAC_PREFIX
 from controller.broker.allowance import Allowance
+from controller.broker.refusals import Refusals
 from controller.broker.strangers import MAX_NAMES, Strangers
 from controller.reconcile.world import FromDevice
 from controller.trust.senders import Senders
@@ -79,6 +80,7 @@ class Inbox:
         self.agreements: dict[str, Ack] = {}
         """By device, what it is to be told about codes in the place of signatures, since somebody has looked."""
         self._strangers = Strangers()
+        self._refusals = Refusals()
 
     def put(self, topic: str, payload: bytes) -> bool:
         """Adds the message from a topic. Returns False, and counts it, if it is not a message, or not from the topic's
@@ -97,6 +99,7 @@ class Inbox:
         device, kind = found
         if not self._allowance.spend(device, len(payload), self._now()):
             self.counts["throttled"] += 1
+            self._refusals.throttled(device, self._now())
             return False
         try:
             message, dropped = decode_said(payload, _KINDS[kind])
@@ -104,7 +107,8 @@ class Inbox:
             self._refuse_others(device, message)
         except EdgewardError as error:
             self.counts["wrong_device" if error.code == Code.WRONG_DEVICE else "malformed"] += 1
-            _log.warning("message on the topic of %s dropped: %s", device, error)
+            if self._refusals.refused(device, self._now()):
+                _log.warning("message on the topic of %s dropped: %s", device, error)
             return False
         if heard := self._is_heard(device, message, payload):
             self._keep(device, message)
@@ -112,8 +116,10 @@ class Inbox:
 
     def take(self) -> tuple[list[tuple[str, FromDevice]], list[tuple[str, Captured]]]:
         """Removes and returns all (device, message) and all (device, batch of captured inferences), in the order of
-        arrival.
+        arrival. Logs the sums of what was refused, once a minute.
         """
+        for words in self._refusals.sums(self._now()):
+            _log.warning("dropped: %s", words)
         arrived = sorted((each for queue in self._waiting.values() for each in queue), key=itemgetter(0))
         captured = list(self._captured)
         self._captured.clear()
@@ -124,6 +130,10 @@ class Inbox:
     def strangers(self) -> dict[str, str]:
         """By device, how many messages came lately in its name that it has not signed, in words."""
         return self._strangers.told(self._now())
+
+    def loudest(self) -> dict[str, str]:
+        """By device, what it sent lately that was refused or throttled, in words, the worst first."""
+        return self._refusals.told(self._now())
 
     @property
     def refused(self) -> int:

@@ -17,13 +17,12 @@ from contract.remote_config import RemoteConfig
 from contract.versions import next_version
 from contract.wire import Message
 from controller.fleet.boots import Boots
+from controller.fleet.device_clock import DeviceClock, hear_clock
 from controller.written import Written
 
 DOCUMENT_LIFE_S = 7 * 86_400
 """A desired document expires so long after it was issued; at half of it a new one is issued."""
 
-LIVE_S = 5.0
-"""Two heartbeats that came further apart than this did not wait together: those that did come within a second."""
 FOLLOWED_VERSION = 2**40
 """A generation that a device says is followed up to here, the seconds of 34,000 years: from here on there are 9 million
 billion more, so that no lie of one device can use them up."""
@@ -95,16 +94,19 @@ class Twin(msgspec.Struct, frozen=True):
     """The nonce in its document. Durable: it is part of what was signed."""
     faults: dict[str, str] = {}
     """By code, what is wrong with the device, as it says itself."""
-    heard: tuple[float, float] | None = None
-    """When the newest heartbeat came, and when it was said by the device's own clock."""
-    clock_off_s: float = 0.0
-    """How far its clock is ahead of this one; below 0 behind it."""
+    clock: DeviceClock | None = None
+    """What its heartbeats say about its clock."""
     withdrawn: dict[str, int] = {}
     """Models that it shall no longer run, by the generation of that order."""
     erasures: tuple[Erasure, ...] = ()
     """Orders to delete captured rows that it has not said are done. Durable, and in its document, the oldest first."""
     erased: dict[str, int] = {}
     """Rows deleted by the orders that it says are done."""
+
+    @property
+    def clock_off_s(self) -> float:
+        """How far its clock is ahead of this one; below 0 behind it; 0 for unknown."""
+        return self.clock.off_s if self.clock is not None else 0.0
 
     def presence(self, now: float, silent_s: float) -> PresenceWord:
         """Whether it is there. Offline: its will says so. Silent: connected, but no heartbeat for `silent_s`."""
@@ -134,12 +136,10 @@ def fold_heartbeat(twin: Twin, message: Heartbeat, now: float) -> Twin:
     boots, is_news = twin.boots.heard(message.boot, message.seq, now)
     if not is_news:
         return replace(twin, boots=boots, seen_at=now, connected=True)
-    heard = (now, message.at) if message.at else None
     return replace(
         twin,
         faults=dict(message.faults),
-        heard=heard,
-        clock_off_s=0.0 if heard is None else clock_off(twin.heard, heard),
+        clock=hear_clock(twin.clock, message.boot, now, message.at) if message.at else None,
         reported={state.model: state for state in message.models},
         hardware=message.hardware,
         labels={**message.labels, **twin.given_labels},
@@ -170,20 +170,6 @@ def fold_report(twin: Twin, message: Report, now: float) -> Twin:
     if message.state is not None and (message.state.model in reported or len(reported) < MAX_MODELS_PER_DEVICE):
         reported = {**reported, message.state.model: message.state}
     return replace(twin, reported=reported, faults=faults, boots=boots, seen_at=now, connected=True)
-
-
-def clock_off(before: tuple[float, float] | None, heard: tuple[float, float]) -> float:
-    """How far a device's clock is ahead, in seconds, from when a heartbeat came and when it was said; 0 for unknown.
-
-    A message that has waited (in a broker, on a stick) makes a clock look slow, never fast. So a slow clock is believed
-    only where the heartbeat `before` shows that it runs beside this one: what has waited comes at once.
-    """
-    off_s = heard[1] - heard[0]
-    if off_s >= 0 or before is None:
-        return max(off_s, 0.0)
-    passed_s, said_s = heard[0] - before[0], heard[1] - before[1]
-    live = passed_s >= LIVE_S and abs(passed_s - said_s) <= LIVE_S
-    return off_s if live else 0.0
 
 
 def fold_presence(twin: Twin, message: Presence, now: float) -> Twin:

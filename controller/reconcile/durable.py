@@ -177,7 +177,7 @@ class FleetRecords:
         said = {device: body for device, body in last_words.items() if self._may_be("last words", device)}
         for device, (words, _) in self._readable("last words", said, _last_words).items():
             told = fold_heartbeat(Twin(device), words, 0.0)
-            twins[device] = replace(told, connected=None, seen_at=None, heard=None, clock_off_s=0.0)
+            twins[device] = replace(told, connected=None, seen_at=None, clock=None)
         rows = {
             device: body for device, body in self._tables.rows("devices").items() if self._may_be("devices", device)
         }

@@ -41,6 +41,7 @@ def facts_of(state: State) -> Facts:
         unreadable=state.records.unreadable,
         taken=[name for name, twin in state.world.durable.twins.items() if twin.boots.is_taken(date)],
         strangers=state.inbox.strangers(),
+        loudest=state.inbox.loudest(),
         audit_fault=_audit_fault(state),
     )
 

@@ -7,6 +7,7 @@ from random import Random
 from threading import Lock
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -18,7 +19,9 @@ from agent.ports import Sample
 from agent.serving.capture import MAX_WAITING, Capturer
 from agent.serving.outbox import line_of
 from agent.serving.slot import ModelSlot
-from agent.uplink.captures import RESEND_S, Captures
+from agent.uplink.captures import BATCH_BYTES, RESEND_S, Captures
+from agent.uplink.link_age import SETTLES_S
+from agent.uplink.send_queue import MAX_AT_CLIENT_BYTES
 from benchmarks.swap import assignment_for
 from contract import topics
 from contract.captured import Captured, CapturedRow
@@ -175,7 +178,7 @@ class Device:
         self.queue: deque[CapturedRow] = deque()
         self.dropped: Counter[str] = Counter()
         self.spool = Spool(flash, max_bytes)
-        self._boot, self._seq = boot, 0
+        self._boot, self._seq, self._online = boot, 0, False
         self.captures = Captures(
             "d", self.spool, self.link, batch_s=10.0, queues=lambda: [self.queue], dropped=self.dropped
         )
@@ -184,8 +187,11 @@ class Device:
         self._seq += 1
         return self._boot, self._seq
 
-    def tick(self, now: float, *, online: bool = True) -> None:
-        self.captures.tick(now, self.name, online=online)
+    def tick(self, now: float, *, online: bool = True, transfers: bool = False) -> None:
+        if online and not self._online:
+            self.captures.link_up(now - SETTLES_S)
+        self._online = online
+        self.captures.tick(now, self.name, transfers=transfers)
 
 
 @pytest.fixture
@@ -203,7 +209,8 @@ def test_what_was_written_offline_arrives_after_reboots_in_order_and_once(flash:
     for _ in range(5):
         if later.link.batches:
             newest = later.link.batches[-1]
-            later.captures.acknowledged(Ack(boot=newest.boot, seq=newest.seq), 1.0)
+            later.captures.acknowledged(Ack(boot=newest.boot, seq=newest.seq))
+            later.tick(1.0)
     assert [batch.rows[0].at for batch in later.link.batches] == [1.0, 2.0, 3.0]
     assert len(later.spool) == 0
     assert Device(flash, 5).spool.oldest() is None
@@ -217,9 +224,39 @@ def test_one_batch_is_in_flight_and_is_sent_again_until_it_is_acknowledged(flash
     assert [batch.seq for batch in device.link.batches] == [1]
     device.tick(RESEND_S + 1)
     assert [batch.seq for batch in device.link.batches] == [1, 1]
-    assert not device.captures.acknowledged(Ack(boot=1, seq=2), 40.0)
-    assert device.captures.acknowledged(Ack(boot=1, seq=1), 40.0)
+    assert not device.captures.acknowledged(Ack(boot=1, seq=2))
+    assert device.captures.acknowledged(Ack(boot=1, seq=1))
+    device.tick(40.0)
     assert [batch.seq for batch in device.link.batches] == [1, 1, 2]
+
+
+def test_batches_wait_while_chunks_come_and_until_the_link_has_settled_and_the_agent_sleeps_meanwhile(
+    flash: Flash,
+) -> None:
+    device = Device(flash)
+    device.queue.append(row(1))
+    device.tick(0.0, online=False)
+    assert device.captures.wake_at() == float("inf")
+    device.captures.link_up(100.0)
+    device.captures.tick(100.0, device.name)
+    assert (device.link.batches, device.captures.wake_at()) == ([], 100.0 + SETTLES_S)
+    device.captures.tick(100.0 + SETTLES_S, device.name, transfers=True)
+    assert (device.link.batches, device.captures.wake_at()) == ([], float("inf"))
+    device.captures.tick(200.0, device.name)
+    assert len(device.link.batches) == 1
+    device.captures.link_down(201.0)
+    device.captures.tick(300.0, device.name)
+    assert len(device.link.batches) == 1
+
+
+def test_a_batch_fits_a_link_that_is_cut_often(flash: Flash) -> None:
+    device = Device(flash)
+    large = msgspec.structs.replace(row(1), inputs={f"x{number}": "y" * 100 for number in range(20)})
+    device.queue.extend([large] * 100)
+    device.tick(0.0, online=False)
+    sizes = [flash.size_bytes(name) for name in flash.names()]
+    assert sum(sizes) > 200_000
+    assert max(sizes) < 1.2 * BATCH_BYTES <= MAX_AT_CLIENT_BYTES
 
 
 def test_a_full_spool_gives_up_the_oldest_batch_and_counts_it(flash: Flash) -> None:

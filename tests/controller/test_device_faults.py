@@ -14,8 +14,9 @@ from contract.protocol import MAX_FAULTS
 from contract.wire import encode
 from controller.api.fleet_view import fleet_view
 from controller.config import Config, StorageConfig
+from controller.fleet.device_clock import STRETCH_S
 from controller.fleet.faults import CLOCK_OFF_S, faults_of
-from controller.fleet.twin import Twin, clock_off, fold_heartbeat, fold_report
+from controller.fleet.twin import Twin, fold_heartbeat, fold_report
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.world import Durable, World
 from controller.state import State, open_state
@@ -71,7 +72,32 @@ def test_heartbeats_that_waited_for_the_controller_or_on_a_stick_are_no_slow_clo
     for seq, said in enumerate(range(0, 300, 30), start=1):
         twin = fold_heartbeat(twin, beat(seq, at=int(NOW) - 7200 + said), NOW)
         assert codes(twin) == []
-    assert clock_off((NOW, NOW - 7200), (NOW + 600.0, NOW - 7200 + 30)) == 0.0, "the next stick"
+    next_stick = fold_heartbeat(twin, beat(11, at=int(NOW) - 7200 + 330), NOW + 900)
+    assert codes(next_stick) == []
+
+
+def test_a_right_clock_on_a_link_that_gets_slower_and_slower_is_late_and_not_wrong() -> None:
+    twin = Twin("a")
+    for seq in range(1, 121):
+        said_s, came_s = 5 * seq, 8 * seq
+        twin = fold_heartbeat(twin, beat(seq, at=int(NOW) + said_s), NOW + came_s)
+        assert codes(twin) == [], f"{came_s - said_s} s late"
+
+
+def test_a_clock_that_is_set_back_while_the_agent_runs_is_seen_within_two_stretches() -> None:
+    twin, seen_s = Twin("a"), 0
+    for seq in range(1, 100):
+        off_s = 0 if seq < 10 else -3600
+        twin = fold_heartbeat(twin, beat(seq, at=int(NOW) + 30 * seq + off_s), NOW + 30 * seq)
+        seen_s = seen_s or (30 * (seq - 10) if codes(twin) else 0)
+    assert STRETCH_S < seen_s <= 2 * STRETCH_S
+
+
+def test_an_earlier_start_of_the_agent_says_nothing_about_the_clock_of_this_one() -> None:
+    right = fold_heartbeat(Twin("a"), beat(1, at=int(NOW)), NOW)
+    again = fold_heartbeat(right, replace(beat(1, at=int(NOW) - 7200), boot=2), NOW + 60)
+    again = fold_heartbeat(again, replace(beat(2, at=int(NOW) - 7170), boot=2), NOW + 90)
+    assert faults_of(again, {}, NOW) == {"clock_wrong": "its clock is 2 hours behind the controller's"}
 
 
 def test_what_a_device_says_is_wrong_is_shown_until_it_says_otherwise() -> None:
@@ -103,7 +129,7 @@ def test_a_model_that_waits_for_a_disk_is_a_fault_of_the_device() -> None:
 def test_a_controller_that_starts_shows_faults_from_last_words_and_judges_no_clock_by_them() -> None:
     words = {"a": encode(beat(at=1, faults={"disk_full": "d"}))}
     twin = FleetRecords(DurableTables()).load_world(words, 90.0).durable.twins["a"]
-    assert (twin.faults, twin.clock_off_s, twin.heard) == ({"disk_full": "d"}, 0.0, None)
+    assert (twin.faults, twin.clock_off_s, twin.clock) == ({"disk_full": "d"}, 0.0, None)
 
 
 def test_faults_are_in_the_list_of_devices_of_the_api_the_client_and_the_command(
@@ -129,5 +155,7 @@ def test_faults_are_in_the_list_of_devices_of_the_api_the_client_and_the_command
 
 
 def test_the_fleets_page_counts_devices_by_fault() -> None:
-    twins = {name: Twin(name, faults={"disk_full": "d"}) for name in ("a", "b")} | {"c": Twin("c", clock_off_s=9e9)}
+    twins = {name: Twin(name, faults={"disk_full": "d"}) for name in ("a", "b")} | {
+        "c": fold_heartbeat(Twin("c"), beat(at=int(NOW + 9e9)), NOW)
+    }
     assert fleet_view(World(silent_s=90.0, durable=Durable(twins)), NOW).faults == {"clock_wrong": 1, "disk_full": 2}

@@ -116,6 +116,11 @@ def test_nothing_is_wrong_with_a_controller_that_is_well() -> None:
         ({"unreadable": {"devices/a": "null"}}, "rows_unreadable", "devices/a could not be read at the start: null"),
         ({"free_bytes": FREE_BYTES_WANTED - 1}, "disk_low", "268 MB are free"),
         ({"strangers": {"b": "3 messages, the newest 4 s ago"}}, "not_authentic", "not signed by b: 3 messages, the"),
+        (
+            {"loudest": {"b": "900 throttled messages in a minute"}},
+            "messages_refused",
+            "b sends most of what is dropped",
+        ),
         ({"expiry_days": {"role root": EXPIRY_DAYS - 0.1}}, "expires_soon", "role root expires in 6.9 days"),
         ({"expiry_days": {"role targets": -1.0}}, "expires_soon", "role targets has expired"),
     ],

@@ -7,7 +7,10 @@ from contract.captured import Captured
 from contract.messages import Ack, Hardware, Heartbeat, ModelState, Presence, Report, Telemetry
 from contract.wire import encode
 from controller.broker import inbox as module
+from controller.broker import refusals as refusals_module
 from controller.broker.inbox import Inbox
+from controller.broker.refusals import ALL_LINES_A_MINUTE, LINES_A_MINUTE, MINUTE_S, WORTH_TELLING, Refusals
+from controller.broker.refusals import LATELY_S as QUIET_AFTER_S
 from controller.broker.strangers import LATELY_S, MAX_NAMES, Strangers
 from controller.trust.senders import Senders
 
@@ -145,3 +148,41 @@ def test_a_message_in_another_protocol_is_refused_and_never_guessed_at(inbox: In
     message = Telemetry(protocol=2, device="a", boot=1, seq=1, interval_s=1.0)
     assert not inbox.put(topics.telemetry("a"), encode(message))
     assert inbox.counts == {"malformed": 1}
+
+
+def test_a_flood_of_malformed_messages_is_a_few_lines_in_the_log_a_sum_and_a_name_in_health(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("WARNING", logger="edgeward.controller")
+    now = [1000.0]
+    made = Inbox(Senders(Keys(), require_signed=False), lambda: now[0])
+    for _ in range(500):
+        made.put(topics.heartbeat("loud"), b"{}")
+        made.put(topics.heartbeat("quiet"), b"{}") if now[0] == 1000.0 else None
+        now[0] += 0.01
+    made.take()
+    assert (len(caplog.messages), made.loudest()) == (LINES_A_MINUTE + 1, {}), "the minute is not over"
+    now[0] += MINUTE_S
+    made.take()
+    assert caplog.messages[-1] == "dropped: loud: 500 malformed messages in a minute, 5 of them logged"
+    assert made.loudest() == {"loud": "500 malformed messages in a minute"}
+    assert made.counts["malformed"] == 501
+    now[0] += QUIET_AFTER_S + 1
+    assert made.loudest() == {}
+
+
+def test_a_throttled_device_is_told_of_and_the_worst_comes_first() -> None:
+    refusals = Refusals()
+    for device, messages in (("bad", 200), ("worse", 300), ("new", WORTH_TELLING - 1)):
+        for _ in range(messages):
+            refusals.throttled(device, 0.0)
+    assert refusals.sums(MINUTE_S)[0] == "worse: 300 throttled messages in a minute, 0 of them logged"
+    assert list(refusals.told(MINUTE_S)) == ["worse", "bad"]
+
+
+def test_malformed_messages_of_a_whole_fleet_fill_no_log_and_no_memory() -> None:
+    refusals = Refusals()
+    lines = sum(refusals.refused(f"d{number}", 0.0) for number in range(10_000))
+    assert lines == ALL_LINES_A_MINUTE
+    assert len(refusals._minute) == refusals_module.MAX_NAMES + 1
+    assert refusals.sums(MINUTE_S) == ["other devices: 9900 malformed messages in a minute, 0 of them logged"]

@@ -323,7 +323,7 @@ def restarted(tables: DurableTables, *words: tuple[str, Heartbeat]) -> tuple[Wor
 def test_a_controller_that_starts_knows_what_devices_run_and_not_when_they_were_heard() -> None:
     found, records = restarted(DurableTables(), beat("a", 7, models=(state(stable=V2),)))
     twin = found.durable.twins["a"]
-    assert (twin.connected, twin.seen_at, twin.heard, twin.clock_off_s) == (None, None, None, 0.0)
+    assert (twin.connected, twin.seen_at, twin.clock, twin.clock_off_s) == (None, None, None, 0.0)
     assert twin.reported["m"].stable == V2
     assert (found.silent_s, found.caches.joining, records.unreadable) == (90.0, {"a"}, {})
 

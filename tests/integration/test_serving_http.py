@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from agent.adapters.http.server import HttpServer
+from agent.adapters.http.connection import HEAD_S
+from agent.adapters.http.server import SWEEP_S, HttpServer
 from agent.adapters.runtime.onnx_runtime import OnnxSession
 from agent.config import ServingConfig
 from agent.core.model import Assignment
@@ -256,18 +257,43 @@ def test_a_client_that_sends_a_byte_at_a_time_holds_nobody_up(server: HttpServer
             assert ask(server) == 200
 
 
-def test_who_does_not_finish_a_request_in_time_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "sent"), [("HEAD_S", slice(60)), ("REQUEST_S", slice(-1))])
+def test_who_does_not_finish_a_head_or_a_request_in_time_is_cut_off(
+    limit: str, sent: slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("agent.adapters.http.server.SWEEP_S", 0.05)
-    monkeypatch.setattr("agent.adapters.http.connection.REQUEST_S", 0.2)
+    monkeypatch.setattr(f"agent.adapters.http.connection.{limit}", 0.2)
     server = serve("127.0.0.1:0")
     try:
         with connect(server) as slow:
-            slow.sendall(request()[:60])
+            slow.sendall(request()[sent])
             with suppress(ConnectionResetError):
                 assert slow.recv(10) == b""
         assert ask(server) == 200
     finally:
         server.stop()
+
+
+def test_half_sent_heads_cannot_hold_the_door_against_a_caller(server: HttpServer) -> None:
+    with ExitStack() as crowd:
+        for number in range(20):
+            half = crowd.enter_context(connect(server))
+            half.sendall(request()[: 60 if number % 2 else 0])
+        started = time.monotonic()
+        assert ask(server) == 200, "the oldest half-sent head gave way"
+        assert time.monotonic() - started < HEAD_S / 2
+    assert (HEAD_S, SWEEP_S) == (5.0, 1.0)
+
+
+def test_clients_that_were_answered_keep_their_connections_and_a_crowd_of_them_is_refused(server: HttpServer) -> None:
+    with ExitStack() as crowd:
+        kept = [crowd.enter_context(connect(server)) for _ in range(8)]
+        for each in kept:
+            each.sendall(request())
+            assert each.recv(65536).startswith(b"HTTP/1.1 200")
+        assert ask(server) == 503
+        kept[0].sendall(request())
+        assert kept[0].recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_a_slow_inference_leaves_the_loop_so_that_others_are_answered_meanwhile(

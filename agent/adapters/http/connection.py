@@ -7,34 +7,33 @@ httptools' (llhttp). Refuses to know what a path means.
 import asyncio
 import socket
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import cast
 
 import httptools
 
 from agent.adapters.http.callers import is_host_served, may_post
+from agent.adapters.http.listening import RECEIVE_BYTES, Listening
 from agent.adapters.http.response_bytes import response_bytes
-from agent.config import ServingConfig
 from agent.ports import Stop
 from agent.serving.content_coding import HEADER, TAKEN, coding_for, packed, takes_coding, unpacked
-from agent.serving.oip import Endpoint
 from agent.serving.oip_messages import Refused, Request, Response, refusal
 
 MAX_HEADER_BYTES = 16 * 1024
 HEADER_BYTES = 4
 """Bytes of colon, space and line end of each header."""
-RECEIVE_BYTES = 256 * 1024
 MAX_PIPELINED = 16
 BODIES_AT_ONCE = 4
 """Bodies of the largest size that are held at a time, in all; smaller ones than one read are not counted."""
 MAX_HOSTS_KNOWN = 16
 """Values of `Host` that were found good and are not looked at again."""
+HEAD_S = 5.0
+"""Seconds in which the head of a request must be complete. A local program sends it in one piece, in microseconds."""
 REQUEST_S = 30.0
-"""Seconds in which a request must be complete."""
+"""Seconds in which a request must be complete, from its head on."""
 IDLE_S = 120.0
 """Seconds after which an idle connection is closed."""
 LINGER_S = 1.0
@@ -48,23 +47,6 @@ INLINE_PACKED_BYTES = 64 * 1024
 GONE = "the client has gone"
 _OFFER = (b"upgrade", b"connection", b"http2-settings")
 _CODINGS = f"send it as it is, or as {', '.join(TAKEN)}"
-
-
-@dataclass
-class Listening:
-    """What all connections of one server share. `config` is replaced where limits change, never changed."""
-
-    endpoint: Endpoint
-    config: ServingConfig
-    pool: ThreadPoolExecutor
-    loop: asyncio.AbstractEventLoop
-    connections: "set[Connection]" = field(default_factory=set)
-    hosts: set[bytes] = field(default_factory=set)
-    """Values of `Host` that are good."""
-    held: "Counter[Connection]" = field(default_factory=Counter)
-    """Bytes of large bodies that are on their way, by connection."""
-    received: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
-    """The buffer of a read, parsed before the next read: one serves all connections of a loop."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -82,6 +64,8 @@ class Connection(asyncio.BufferedProtocol):
         self._writable = True
         self._refused: Response | None = None
         self._deaf = False
+        self._owes_head = True
+        """Whether no whole head of a request has come on this connection, or the newest head is not whole yet."""
         self._path = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
@@ -97,22 +81,27 @@ class Connection(asyncio.BufferedProtocol):
         """Closes at once."""
         self._transport.abort()
 
+    @property
+    def owes_head(self) -> bool:
+        """Whether the client has asked for nothing: no whole head of a request is here, and no answer is due."""
+        return self._owes_head and not self._answering and not self._waiting
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accepts a client; refuses one above the limit."""
+        """Accepts a client; one above the limit in the place of one that has sent no whole head, or not at all."""
         self._transport = cast("asyncio.Transport", transport)
-        if len(self._serving.connections) >= self._serving.config.max_connections:
+        if not self._serving.has_room():
             self._deaf = True
             self._refused = refusal(503, f"{self._serving.config.max_connections} connections are open already")
             self._write(self._refused, _LAST)
             return
         self._asked_whom = self._transport.get_extra_info("socket").family != socket.AF_UNIX
-        self._serving.connections.add(self)
+        self._serving.connections[self] = None
 
     def connection_lost(self, _: Exception | None) -> None:
         """Forgets a client that has disconnected, and ends what is computed for it."""
         self._stop_computing()
         self._serving.held.pop(self, None)
-        self._serving.connections.discard(self)
+        self._serving.connections.pop(self, None)
         self._waiting.clear()
 
     def eof_received(self) -> None:
@@ -174,7 +163,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._answering:
             self._transport.pause_reading()
         self._begin_request()
-        self.close_at = time.monotonic() + REQUEST_S
+        self._owes_head = True
+        self._expect_within(HEAD_S)
 
     def on_url(self, url: bytes) -> None:
         """Adds a part of the path (called by the parser)."""
@@ -208,6 +198,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         """Asks for the body if the client waits for that (called by the parser)."""
+        self._owes_head = False
+        self._expect_within(REQUEST_S)
         if self._offers and self._parser.should_upgrade():
             return
         if self._origin or (self._asked_whom and self._host and self._host not in self._serving.hosts):
@@ -279,6 +271,10 @@ class Connection(asyncio.BufferedProtocol):
         self._header_bytes += size_bytes
         if self._header_bytes > MAX_HEADER_BYTES:
             self._refuse(431, f"headers exceed {MAX_HEADER_BYTES} bytes")
+
+    def _expect_within(self, seconds: float) -> None:
+        if not self._answering:  # what is computed for a client may take longer
+            self.close_at = time.monotonic() + seconds
 
     def _expect_body(self, size_bytes: int) -> None:
         limit = self._serving.config.max_body_bytes
@@ -364,7 +360,7 @@ class Connection(asyncio.BufferedProtocol):
     def _write(self, response: Response, request: Request) -> None:
         self._transport.write(response_bytes(response, request))
         if request.keep_alive:
-            self.close_at = time.monotonic() + IDLE_S
+            self.close_at = time.monotonic() + (HEAD_S if self._owes_head else IDLE_S)
         else:
             self._transport.close()
 

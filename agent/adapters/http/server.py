@@ -17,12 +17,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agent.adapters.http.connection import Connection, Listening
+from agent.adapters.http.connection import Connection
+from agent.adapters.http.listening import Listening
 from agent.config import ServingConfig, check_listen
 from agent.serving.oip import Endpoint
 from contract.errors import Code, WorldError
 
-SWEEP_S = 5.0
+SWEEP_S = 1.0
+"""Seconds between two looks for connections that are too slow or idle."""
 BACKLOG = 64
 START_S = 10.0
 TURN = 4

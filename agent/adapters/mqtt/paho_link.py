@@ -1,14 +1,20 @@
 """The Link port on paho-mqtt: MQTT 5, independent of broker sessions, with callbacks that only put into a queue.
 
-Decides delays and limits of the connection. Refuses to know what messages mean. An exception in a callback would end
-paho's thread while `is_connected()` stays true. Therefore every callback is wrapped, and `revive` starts a thread that
-has ended.
+Decides when paho gets what waits in the send queue, and delays of the connection. Refuses to know what messages mean.
+paho itself keeps nothing over a cut: it would send it all before the device can ask for anything. An exception in a
+callback would end paho's thread while `is_connected()` stays true. Therefore every callback is wrapped, and `revive`
+starts a thread that has ended.
 """
 
 import logging
+import random
 import socket
 import ssl
+import threading
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -18,6 +24,8 @@ from paho.mqtt.properties import Properties
 from agent.adapters.mqtt.bare_client import BareClient
 from agent.config import Broker
 from agent.stimuli import LinkDown, LinkUp, MessageArrived, Stimulus
+from agent.uplink.link_age import Pauses
+from agent.uplink.send_queue import SendQueue, Unsent
 from contract import topics
 from contract.errors import BadInput, Code
 from contract.messages import Presence
@@ -26,10 +34,8 @@ from contract.protocol import PROTOCOL
 from contract.wire import encode
 
 KEEPALIVE_S = 30
-RECONNECT_MIN_S = 1
 RECONNECT_MAX_S = 30
-MAX_QUEUED = 1000
-"""QoS 1 messages that wait inside paho while the broker is away."""
+"""Between attempts to reach a broker that does not answer; `Pauses` decides the first one, paho doubles it."""
 SESSION_TAKEN_OVER = 0x8E
 """The reason code with which a broker ends a connection whose client identifier has connected again."""
 
@@ -39,12 +45,28 @@ _log = logging.getLogger("edgeward.link")
 class PahoLink:
     """One connection to the broker, which reconnects by itself."""
 
-    def __init__(self, broker: Broker, device: str, boot: int, deliver: Callable[[Stimulus], None]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        device: str,
+        boot: int,
+        deliver: Callable[[Stimulus], None],
+        *,
+        dropped: Counter[str] | None = None,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
         self._deliver = deliver
+        self._spread = spread
+        self._pauses = Pauses()
+        self._connected_at: float | None = None
+        self._queue = SendQueue(Counter() if dropped is None else dropped)
+        self._numbers: dict[int, Unsent] = {}
+        """What paho holds, by its number of the message."""
+        self._changes: deque[Callable[[], object]] = deque()
+        self._changing = threading.Lock()
         self._client = BareClient(device, self._wrapped(self._arrived))
-        self._client.max_queued_messages_set(MAX_QUEUED)
         self._client.max_inflight_messages_set(100)
-        self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
+        self._pause_before_next(0.0)
         self._client.on_connect = self._wrapped(self._on_connect)
         self._client.on_disconnect = self._wrapped(self._on_disconnect)
         self._client.on_connect_fail = self._wrapped(self._on_connect_fail)
@@ -57,7 +79,7 @@ class PahoLink:
         self._address = _configure(self._client, broker)
 
     def start(self) -> None:
-        """Connects in the background; tries again without end, after 1 s to 30 s."""
+        """Connects in the background; tries again without end, after half a second to 30 s."""
         self._client.connect_async(self._address.host, self._address.port, keepalive=KEEPALIVE_S, clean_start=True)
         self._client.loop_start()
 
@@ -84,32 +106,78 @@ class PahoLink:
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> None:
-        """Queues a message. Only a message with `expiry_s` has properties, because no receiver reads others."""
-        properties = None
-        if expiry_s is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-            properties.MessageExpiryInterval = expiry_s
-        self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        """Queues a message; from any thread. At QoS 0 it is sent now or never."""
+        if qos:
+            self._change(partial(self._queue.put, Unsent(topic, payload, retain, expiry_s)))
+        elif self._client.is_connected():
+            self._client.publish(topic, payload, qos=0, retain=retain)
 
     def subscribe(self, topics: Sequence[str], *, qos: int = 1) -> None:
-        """Subscribes to the topics while connected. Without topics does nothing, because paho would raise."""
+        """Subscribes to the topics while connected. Without topics does nothing, because paho would raise.
+
+        What waits is sent after the first subscription on a connection, not before.
+        """
         if topics and self._client.is_connected():
             self._client.subscribe([(topic, paho.SubscribeOptions(qos=qos)) for topic in topics])
+            self._change(self._queue.open)
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
         """Unsubscribes from the topics while connected. Messages that were sent before may still arrive."""
         if topics and self._client.is_connected():
             self._client.unsubscribe(list(topics))
 
+    def _change(self, change: Callable[[], object]) -> None:
+        """Makes a change of the queue and gives paho what may go then; from any thread.
+
+        Never waits for another thread: paho calls back while it holds a lock of its own, which `publish` waits for.
+        A thread that finds another one at work leaves its change to that one.
+        """
+        self._changes.append(change)
+        while self._changes and self._changing.acquire(blocking=False):
+            try:
+                while self._changes:
+                    self._changes.popleft()()
+                while (message := self._queue.take(time.monotonic())) is not None:
+                    self._send(message)
+            finally:
+                self._changing.release()
+
+    def _send(self, message: Unsent) -> None:
+        """Gives paho one message. Only one with `expiry_s` has properties, because no receiver reads others."""
+        properties = None
+        if message.expiry_s is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+            properties.MessageExpiryInterval = message.expiry_s
+        sent = self._client.publish(message.topic, message.payload, 1, message.retain, properties)
+        self._numbers[sent.mid] = message
+
+    def _confirmed(self, number: int) -> None:
+        if (message := self._numbers.pop(number, None)) is not None:
+            self._queue.confirmed(message)
+
+    def _cut(self) -> None:
+        self._numbers.clear()
+        self._queue.cut()
+
+    def _pause_before_next(self, lived_s: float) -> None:
+        pause_s = self._pauses.after(lived_s, self._spread())
+        self._client.reconnect_delay_set(pause_s, RECONNECT_MAX_S)  # type: ignore[arg-type]  # it takes fractions, too
+
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
             _log.error("broker refused the connection: %s", reason)
             return
+        self._connected_at = time.monotonic()
+        self._client.drop_out_messages()
         self._deliver(LinkUp(_broker_expires(self._client.socket())))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.value == SESSION_TAKEN_OVER:
             _log.error("another client has connected under this device's name: does a copy of this device run?")
+        self._change(self._cut)
+        if self._connected_at is not None:
+            self._pause_before_next(time.monotonic() - self._connected_at)
+            self._connected_at = None
         self._deliver(LinkDown())
 
     def _on_connect_fail(self, *_: Any) -> None:
@@ -117,7 +185,8 @@ class PahoLink:
             "%s: %s:%d does not answer; trying again", Code.BROKER_UNREACHABLE, self._address.host, self._address.port
         )
 
-    def _on_publish(self, _client: Any, _data: Any, _number: int, reason: Any, _properties: Any) -> None:
+    def _on_publish(self, _client: Any, _data: Any, number: int, reason: Any, _properties: Any) -> None:
+        self._change(partial(self._confirmed, number))
         if reason.is_failure:
             _log.error("the broker refused a message: %s", reason)
 

@@ -1,0 +1,46 @@
+"""What all connections of one HTTP server share, and which client gives way to a new one.
+
+Decides that only the oldest client that has asked for nothing gives way. Refuses to know how requests are parsed.
+"""
+
+import asyncio
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.config import ServingConfig
+from agent.serving.oip import Endpoint
+
+if TYPE_CHECKING:
+    from agent.adapters.http.connection import Connection
+
+RECEIVE_BYTES = 256 * 1024
+
+
+@dataclass
+class Listening:
+    """What all connections of one server share. `config` is replaced where limits change, never changed."""
+
+    endpoint: Endpoint
+    config: ServingConfig
+    pool: ThreadPoolExecutor
+    loop: asyncio.AbstractEventLoop
+    connections: "dict[Connection, None]" = field(default_factory=dict)
+    """The oldest first."""
+    hosts: set[bytes] = field(default_factory=set)
+    """Values of `Host` that are good."""
+    held: "Counter[Connection]" = field(default_factory=Counter)
+    """Bytes of large bodies that are on their way, by connection."""
+    received: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
+    """The buffer of a read, parsed before the next read: one serves all connections of a loop."""
+
+    def has_room(self) -> bool:
+        """Whether one more client may be served; closes the oldest that has sent no whole head if there is no room."""
+        if len(self.connections) < self.config.max_connections:
+            return True
+        oldest = next((each for each in self.connections if each.owes_head), None)
+        if oldest is not None:
+            del self.connections[oldest]
+            oldest.abort()
+        return oldest is not None
