@@ -10,7 +10,7 @@ from controller.convert.estimator import walk
 
 REMEDIES: tuple[tuple[str, str], ...] = (
     (r"n_supports': 0|array\(\[\], dtype=float32\)", "it has learned nothing: fit it on scaled targets, or raise C"),
-    (r"sets of categories", "encode the categories with OrdinalEncoder in a ColumnTransformer, and fit again"),
+    (r"sets of categories", "encode the categories with OrdinalEncoder, leave categorical_features out, and fit again"),
     (r"FunctionTransformer", "leave the function out, or do the same with a transformer that ONNX knows"),
     (r"missing values are string|replaced by float", "give the imputer columns of numbers with NaN, and fit again"),
     (r"Only string and integer class labels", "give the classes names of text or whole numbers, and fit again"),
