@@ -94,10 +94,21 @@ def _as_given(given: Any, rows: Sample) -> Any:
     frame.columns = given.columns
     for position, dtype in enumerate(given.dtypes):
         try:
-            frame.isetitem(position, frame.iloc[:, position].astype(dtype))
+            frame.isetitem(position, _typed(frame.iloc[:, position], dtype))
         except (TypeError, ValueError):
             continue  # such a cell does not fit the type; the estimator says what it makes of it
     return frame
+
+
+def _typed(column: Any, dtype: Any) -> Any:
+    """A column in a type; a category that the type does not have becomes one, because as a missing cell it would be
+    answered otherwise.
+    """
+    if hasattr(dtype, "categories"):
+        known = dtype.categories
+        others = [each for each in column.dropna().unique().tolist() if each not in known]
+        dtype = type(dtype)([*known, *others], ordered=dtype.ordered) if others else dtype
+    return column.astype(dtype)
 
 
 def _rows(frame: Any, start: int, stop: int) -> Any:

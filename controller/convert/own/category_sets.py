@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from contract.tensors import Array
-from controller.convert.own.codes import found_among
+from controller.convert.own.codes import number_among
 from controller.convert.own.graph import Graph
 
 MAX_SETS = 50_000
@@ -134,14 +134,7 @@ def category_sets(graph: Graph, model: CategorySets, given: list[Any]) -> list[s
     made = [columns[at] for at in numbers]
     for at, categories, table in zip(texts, model.categories, model.tables, strict=True):
         if table.shape[1]:
-            row = _code(graph, columns[at], categories)
+            row = number_among(graph, columns[at], categories)
             made.append(graph.cast(graph.node("Gather", graph.bytes_of(table), row, axis=0), graph.kind))
     return [made[0] if len(made) == 1 else graph.node("Concat", *made, axis=1)]
 
-
-def _code(graph: Graph, column: str, categories: Array) -> str:
-    """The number of each row's category, or the number of categories: int64 (rows,)."""
-    if not len(categories):
-        return graph.whole(graph.node("ReduceSum", graph.rows_of(column, [0.0]), np.array([1]), keepdims=0))
-    found = found_among(graph, column, categories)
-    return graph.first_of_most(graph.node("Concat", found, graph.rows_of(found, [_MIDDLE]), axis=1))
