@@ -32,7 +32,7 @@ def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
     except (BadInput, MemoryError):
         raise
     except Exception as error:  # zip, JSON and skops' own errors: hostile bytes raise any of them
-        raise BadInput(Code.REQUEST_INVALID, f"not a skops file: {type(error).__name__}: {error}"[:300]) from None
+        raise BadInput(Code.REQUEST_INVALID, f"not a skops file: {type(error).__name__}: {error}") from None
     raise BadInput(Code.ESTIMATOR_UNTRUSTED, _untrusted(unknown))
 
 

@@ -21,7 +21,7 @@ def open_session(model: bytes) -> Any:
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise BadInput(Code.CONVERSION_FAILED, f"onnxruntime refuses the model: {error}"[:400]) from None
+        raise BadInput(Code.CONVERSION_FAILED, f"onnxruntime refuses the model: {error}") from None
 
 
 def run_rows(session: Any, names: list[str], inputs: dict[str, Array]) -> list[Array]:
@@ -34,7 +34,7 @@ def run_rows(session: Any, names: list[str], inputs: dict[str, Array]) -> list[A
         outputs = answers(lambda given: list(session.run(names, given)), inputs, ranks)
     except Exception as error:
         words = f"the sample does not run: {type(error).__name__}: {error}"
-        raise BadInput(Code.CONVERSION_FAILED, words[:400]) from None
+        raise BadInput(Code.CONVERSION_FAILED, words) from None
     if not all(isinstance(output, np.ndarray) for output in outputs):
         raise BadInput(Code.ESTIMATOR_UNSUPPORTED, "an output is a map or a sequence: convert with zipmap=False")
     return outputs

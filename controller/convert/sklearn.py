@@ -71,9 +71,9 @@ def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
     except BadInput:
         raise
     except (MissingShapeCalculator, MissingConverter) as error:
-        raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error)) from None
+        raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error, sample)) from None
     except Exception as error:  # converters raise whatever their library raises
-        raise BadInput(Code.CONVERSION_FAILED, remedy(estimator, error)) from None
+        raise BadInput(Code.CONVERSION_FAILED, remedy(estimator, error, sample)) from None
     onnx_model = without_unused_inputs(with_input_names(onnx_model, [name for name, _ in types]))
     if real_dtype(precision) == "float32":
         return _same_bytes(compact_trees(onnx_model))
@@ -156,11 +156,11 @@ def _type(array: Any) -> Any:
     return Int64TensorType(shape) if array.dtype == np.int64 else StringTensorType(shape)
 
 
-def _blame(estimator: Any, error: Exception) -> str:
+def _blame(estimator: Any, error: Exception, sample: SampleFrame) -> str:
     said = str(error)
     for path, part in walk(estimator):
         if f"{type(part).__module__}.{type(part).__name__}'" in said:
             return (
                 f"{path} ({type(part).__name__}) cannot be converted to ONNX: replace this step, or push an ONNX file"
             )
-    return said[:300]
+    return remedy(estimator, error, sample)

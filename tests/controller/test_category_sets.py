@@ -113,7 +113,7 @@ def test_a_pushed_file_with_categories_loads_and_another_partial_does_not() -> N
     loaded = load_estimator(encode_model(model)[1], ())
     assert (loaded.predict(rows) == model.predict(rows)).all()
     foreign = FunctionTransformer(partial(np.clip, a_min=0, a_max=1)).fit(rows[["x"]])
-    with pytest.raises(BadInput, match="would run while it is converted|unknown types"):
+    with pytest.raises(BadInput, match=r"would run while it is converted|unknown types"):
         load_estimator(encode_model(foreign)[1], ())
     opening = FunctionTransformer(partial(np.log1p)).fit(rows[["x"]])
     with pytest.raises(BadInput, match="would run while it is converted"):

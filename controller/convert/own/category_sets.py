@@ -137,4 +137,3 @@ def category_sets(graph: Graph, model: CategorySets, given: list[Any]) -> list[s
             row = number_among(graph, columns[at], categories)
             made.append(graph.cast(graph.node("Gather", graph.bytes_of(table), row, axis=0), graph.kind))
     return [made[0] if len(made) == 1 else graph.node("Concat", *made, axis=1)]
-

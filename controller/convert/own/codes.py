@@ -32,7 +32,7 @@ def found_among(graph: Graph, column: str, categories: Array) -> str:
 
 
 def number_among(graph: Graph, column: str, categories: Array) -> str:
-    """The number of the category of each row of a column (rows, 1), or how many there are for another: int64 (rows,)."""
+    """The number of each row's category in a column (rows, 1), or of all categories for another: int64 (rows,)."""
     if categories.dtype.kind in "OUS":
         keys = [str(each) for each in categories]
         if len(set(keys)) < len(keys):
