@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -89,3 +90,36 @@ def test_an_error_of_the_runtime_names_the_columns_of_its_step_and_ends_with_a_w
     assert "Unknow." not in words
     assert words.endswith("Remedy: fit it with handle_unknown='ignore' or 'infrequent_if_exist'")
     assert at_a_word("one two three", 9) == "one"
+
+
+NOTES = np.array(["Ölgeruch, Überschwemmung!", "Straße naß", "Heizung kalt; naïve-café", "Rohr x² 日本語", "É a Łódź"])
+
+
+def notes(seed: int) -> Any:
+    return [" ".join(each) for each in np.random.default_rng(seed).choice(NOTES, (120, 3))]
+
+
+def of_notes(vectorizer: Any) -> str:
+    given = notes(0)
+    model = make_pipeline(vectorizer, Ridge()).fit(given, np.char.count(given, "Straße"))
+    return fuzz(model, pd.Series(given, name="note"), pd.Series(notes(1), name="note"), live=True).words
+
+
+def test_words_with_letters_of_any_language_are_found_as_by_scikit_learns_default() -> None:
+    assert of_notes(TfidfVectorizer()) == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"analyzer": "char_wb"}, "set analyzer='char', which has"),
+        ({"strip_accents": "unicode"}, "leave strip_accents out"),
+        ({"tokenizer": str.split, "token_pattern": None}, "leave the function out"),
+        ({"stop_words": ["kalt"], "ngram_range": (1, 2)}, "leave stop_words out"),
+    ],
+    ids=lambda given: next(iter(given)) if isinstance(given, dict) else "",
+)
+def test_a_vectorizer_that_has_no_form_in_onnx_is_refused_with_what_to_do(options: dict[str, Any], words: str) -> None:
+    said = of_notes(CountVectorizer(**options))
+    assert said.startswith("estimator_unsupported: step 'countvectorizer' (CountVectorizer): ")
+    assert words in said

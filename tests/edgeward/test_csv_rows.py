@@ -46,7 +46,7 @@ def test_a_named_column_is_read_as_text_and_an_unknown_one_is_refused(file: Path
     assert sample_of(file, "rooms")["rooms"].tolist() == ["3", "4", "5"]
     with pytest.raises(BadInput, match="has no column zimmer; it has plz, size"):
         sample_of(file, "zimmer")
-    with pytest.raises(BadInput, match="--text names columns of a --sample that is a .csv"):
+    with pytest.raises(BadInput, match=r"--text names columns of a --sample that is a \.csv"):
         load(file.with_name("model.skops"), None, ["plz"])
 
 

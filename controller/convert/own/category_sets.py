@@ -124,7 +124,7 @@ def _table(splits: list[_Split], categories: int) -> Array:
 
 def sets_kept(model: CategorySets) -> int:
     """The number of columns that `CategorySets` answers."""
-    return len(model.columns) - len(model.categories) + sum(table.shape[1] for table in model.tables)
+    return len(model.columns) - len(model.categories) + sum(int(table.shape[1]) for table in model.tables)
 
 
 def category_sets(graph: Graph, model: CategorySets, given: list[Any]) -> list[str]:
