@@ -57,7 +57,7 @@ def test_a_push_names_the_argument_that_it_cannot_take(named: dict[str, Any], wo
     [
         ({"release": 1.0}, "release is 1.0, of type float"),
         ({"strategy": ["canary"]}, "strategy is a list: pass a dict"),
-        ({"selector": "site=oslo"}, "selector is 'site=oslo', of type str: pass a dict, such as {\"site\": \"oslo\"}"),
+        ({"selector": "site=oslo"}, 'selector is \'site=oslo\', of type str: pass a dict, such as {"site": "oslo"}'),
         ({"selector": {"floor": 3}}, "selector['floor'] is 3, of type int: pass a text, such as '3'"),
         ({"again": "no"}, "again is 'no', of type str: pass True or False"),
         ({"schedule": ["08:00"]}, "schedule is a list"),

@@ -19,7 +19,7 @@ from edgeward.cli.pushed_file import load
 from edgeward.encode import encode_rows
 from edgeward.recording import with_answers
 
-LINES = "plz,size,rooms,note,share\n007,1.5,3,a,0.5\n50667,2.5,4,,0\n,3,5,b,0.25\n"
+LINES = "plz,size,rooms,note,part\n007,1.5,3,a,0.5\n50667,2.5,4,,0\n,3,5,b,0.25\n"
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_column_of_codes_keeps_its_zeros_and_numbers_stay_numbers(file: Path) 
     rows = sample_of(file)
     assert rows["plz"].tolist()[:2] == ["007", "50667"]
     assert rows["plz"].isna().tolist() == [False, False, True]
-    assert [rows[name].dtype.kind for name in ("size", "rooms", "share")] == ["f", "i", "f"]
+    assert [rows[name].dtype.kind for name in ("size", "rooms", "part")] == ["f", "i", "f"]
     assert _read(file)["plz"].tolist()[0] == "007"
 
 
