@@ -12,7 +12,7 @@ answers it. Decides nothing. Refuses to know updates.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from agent.config import load_config
 from agent.daemon import Daemon
 from agent.ports import Array, Inputs, Sample
 from agent.serving.slot import Asked, ModelSlot, Prediction
-from contract.errors import Code, EdgewardError, WorldError
+from contract.errors import BadInput, Code, EdgewardError, WorldError
 
 LOOK_S = 0.02
 """Seconds between two checks of whether a version serves."""
@@ -52,10 +52,22 @@ class Model:
 
         BadInput `sample_invalid` names the column that is wrong; WorldError `not_serving`.
         """
-        prediction = self._slot.predict(Sample(row, label, key))
+        prediction = self._slot.predict(Sample(_one_row(row), label, key))
         if prediction is None:
             raise WorldError(Code.NOT_SERVING, f"{self._slot.model} has no version yet")
         return prediction
+
+    def predict_rows(self, rows: Any) -> list[Prediction]:
+        """Returns the prediction of each row of a DataFrame, or of each of several dicts by column name.
+
+        Each row is answered and counted as by `predict`; `run` answers arrays of many rows at once. Raises what
+        `predict` raises, at the first row that is wrong.
+        """
+        each = rows.to_dict("records") if hasattr(rows, "columns") else rows
+        if isinstance(each, Mapping | str) or not isinstance(each, Iterable):
+            words = f"rows is a {type(rows).__name__}: pass a DataFrame, or a list of dicts by column name"
+            raise BadInput(Code.SAMPLE_INVALID, words)
+        return [self.predict(row) for row in each]
 
     def ask(self, inputs: Inputs, key: str = "") -> Asked:
         """Returns what `run` returns, with the answer's id and the release that gave it. Raises what `run` raises."""
@@ -98,6 +110,16 @@ class Model:
             if time.monotonic() >= deadline:
                 raise WorldError(Code.NOT_SERVING, f"{self._slot.model} has no version after {timeout_s:g} s")
             time.sleep(LOOK_S)
+
+
+def _one_row(row: Any) -> Mapping[str, Any]:
+    """A row as values by column name; a Series of pandas is one. BadInput `sample_invalid` for anything else."""
+    if isinstance(row, Mapping):
+        return row
+    if hasattr(row, "to_dict") and not hasattr(row, "columns"):
+        return dict(row.to_dict())
+    words = f"row is a {type(row).__name__}: pass one row as a dict by column name; several: predict_rows, or run"
+    raise BadInput(Code.SAMPLE_INVALID, words)
 
 
 class Predictor:

@@ -147,9 +147,9 @@ class EdgewardError(Exception):
     """A fault with a stable `code` and a `detail` for people: what was wrong, where, what to do."""
 
     def __init__(self, code: Code, detail: str = "") -> None:
-        super().__init__(f"{code}: {detail}" if detail else str(code))
         self.code = code
         self.detail = shortened(detail)
+        super().__init__(f"{code}: {self.detail}" if detail else str(code))
 
 
 def shortened(detail: str) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from contract.attestation import Attestation, AttestationPage, Statement
 from contract.errors import BadInput
 from contract.stick import ALL_MESSAGES
-from edgeward import sticks
+from edgeward import arguments, sticks
 from edgeward.alert_calls import AlertCalls
 from edgeward.answers.answer import read
 from edgeward.answers.models import Capture
@@ -126,6 +126,7 @@ class Client(
         schedule: dict[str, Any] | None = None,
     ) -> Preview:
         """What `rollout` would do: waves, who is left out and why, bytes, earliest end, what its rules can detect."""
+        _check_rollout(model, release, strategy, selector, again=again, schedule=schedule)
         body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
         body["schedule"] = schedule or {}
         return Preview.read(self._transport.post("/v1/rollouts/plan", body))
@@ -147,6 +148,8 @@ class Client(
         rolled back is started only `again` (`version_rolled_back`). `schedule` says when offers are made: `not_before`
         and `not_after` in seconds since 1970, `hours` in UTC such as `["mon-fri 08:00-16:00"]`.
         """
+        _check_rollout(model, release, strategy, selector, again=again, schedule=schedule)
+        arguments.text("plan_digest", plan_digest)
         body = {"model": model, "release": release, "strategy": strategy, "selector": selector or {}, "again": again}
         body |= {"plan_digest": plan_digest, "schedule": schedule or {}}
         return RolloutHandle(self._transport, self._transport.post("/v1/rollouts", body)["id"])
@@ -160,6 +163,8 @@ class Client(
         approval: bool = False,
     ) -> DeploymentPolicy:
         """Rolls out every version of a model that passes its gates by itself from now on."""
+        _check_rollout(model, None, strategy, selector)
+        arguments.flag("approval", approval)
         body = {"strategy": strategy, "selector": selector or {}, "approval": approval}
         return DeploymentPolicy.read(self._transport.put(f"/v1/models/{model}/deployment", body))
 
@@ -311,3 +316,17 @@ class Client(
 
 def _text_of(moment: datetime | str) -> str:
     return moment.isoformat() if isinstance(moment, datetime) else moment
+
+
+def _check_rollout(
+    model: Any, release: Any, strategy: Any, selector: Any, *, again: Any = False, schedule: Any = None
+) -> None:
+    """Refuses what a plan or a rollout cannot take, by the name of the argument. BadInput `request_invalid`."""
+    arguments.text("model", model)
+    if release is not None:
+        arguments.text_or_number("release", release)
+    if not isinstance(strategy, str):
+        arguments.by_name("strategy", strategy, None, '{"steps": [...]}, or the name of one')
+    arguments.by_name("selector", selector, arguments.text, '{"site": "oslo"}')
+    arguments.flag("again", again)
+    arguments.by_name("schedule", schedule, None, '{"hours": ["mon-fri 08:00-16:00"]}')

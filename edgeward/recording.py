@@ -5,6 +5,7 @@ by which the controller judges the converted model, so no difference of versions
 the two. Refuses to know how a model is converted.
 """
 
+import textwrap
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from contract.answers.asked import Answers, ask, ask_each, methods_of
 from contract.answers.distinct import refuse_few
 from contract.answers.perturbed_rows import perturb, runs_of
+from contract.answers.reached import numbers_for_texts
 from contract.answers.recorded import MAX_ANSWERED_ROWS, Recorded, Sample, encode_recorded
 from contract.answers.tree_thresholds import thresholds_of
 from contract.errors import BadInput, Code
@@ -58,7 +60,9 @@ def _answers(estimator: Any, given: Any) -> Answers:
     try:
         answers = ask(estimator, given)
     except Exception as error:  # an estimator raises whatever it likes
-        words = f"{type(error).__name__}: {error}"[:MAX_WORDS]
+        if hasattr(given, "columns") and (named := numbers_for_texts(estimator, *_columns_of(given))):
+            raise BadInput(Code.SAMPLE_REFUSED, named) from None
+        words = textwrap.shorten(f"{type(error).__name__}: {error}", MAX_WORDS, placeholder=" ...")
         raise BadInput(
             Code.SAMPLE_REFUSED,
             f"your {name} refuses its own sample, so nothing was sent: {words}. Pass as sample what you would pass to "
@@ -69,6 +73,12 @@ def _answers(estimator: Any, given: Any) -> Answers:
         shapes = ", ".join(f"{method} {list(array.shape)}" for method, array in answers.items())
         raise BadInput(Code.SAMPLE_REFUSED, f"your {name} answers {rows} rows with {shapes}: one answer for each row")
     return answers
+
+
+def _columns_of(given: Any) -> tuple[list[str], list[str]]:
+    """The names of the columns of a DataFrame, and those of its columns of numbers."""
+    kinds = {str(name): getattr(dtype, "kind", "O") for name, dtype in given.dtypes.items()}
+    return list(kinds), [name for name, kind in kinds.items() if kind in "iuf"]
 
 
 def _head(sample: Any) -> Any:
@@ -94,10 +104,21 @@ def _as_given(given: Any, rows: Sample) -> Any:
     frame.columns = given.columns
     for position, dtype in enumerate(given.dtypes):
         try:
-            frame.isetitem(position, frame.iloc[:, position].astype(dtype))
+            frame.isetitem(position, _typed(frame.iloc[:, position], dtype))
         except (TypeError, ValueError):
             continue  # such a cell does not fit the type; the estimator says what it makes of it
     return frame
+
+
+def _typed(column: Any, dtype: Any) -> Any:
+    """A column in a type; a category that the type does not have becomes one, because as a missing cell it would be
+    answered otherwise.
+    """
+    if hasattr(dtype, "categories"):
+        known = dtype.categories
+        others = [each for each in column.dropna().unique().tolist() if each not in known]
+        dtype = type(dtype)([*known, *others], ordered=dtype.ordered) if others else dtype
+    return column.astype(dtype)
 
 
 def _rows(frame: Any, start: int, stop: int) -> Any:

@@ -13,7 +13,7 @@ import msgspec
 from contract.answers.distinct import refuse_few
 from contract.manifest import Manifest
 from contract.samples import decode_sample
-from edgeward import sticks
+from edgeward import arguments, sticks
 from edgeward.answers.blob import Blob
 from edgeward.answers.models import (
     Alias,
@@ -99,6 +99,10 @@ class VersionCalls:
         `sample_too_small` before anything is sent; `parity_failed`, `gates_not_passed`, `estimator_unsupported`,
         `estimator_untrusted`, `conversion_limit` and their like.
         """
+        _check_push(
+            name=name, parent=parent, metrics=metrics, licence=licence, held_out=held_out, gates=gates, tags=tags,
+            variants=variants, waive_rows=waive_rows, run=run, retraining=retraining, training_s=training_s,
+        )  # fmt: skip
         opened = open_run(run)
         if opened is not None and (known := repeated_push(opened, model, name)) is not None:
             return known
@@ -298,3 +302,19 @@ def _path(model: str, release: int | str) -> str:
 
 def _named(release: int | str) -> str:
     return quote(str(release), safe="")
+
+
+def _check_push(**given: Any) -> None:
+    """Refuses what `push` cannot take, by the name of the argument. BadInput `request_invalid`."""
+    for argument in ("name", "licence", "waive_rows", "retraining"):
+        arguments.text(argument, given[argument])
+    arguments.text_or_number("parent", given["parent"])
+    arguments.number("training_s", given["training_s"])
+    arguments.texts("variants", given["variants"], '["fp16"]')
+    arguments.by_name("metrics", given["metrics"], arguments.number, '{"accuracy": 0.9}')
+    arguments.by_name("tags", given["tags"], arguments.text, '{"experiment": "42"}')
+    arguments.by_name("gates", given["gates"], arguments.function, '{"bias": check_bias}')
+    if given["held_out"] is not None and not isinstance(given["held_out"], HeldOut):
+        arguments.refuse("held_out", given["held_out"], "rows with their labels, HeldOut(rows, labels)")
+    if given["run"] is not None and not hasattr(given["run"], "note_pushed"):
+        arguments.refuse("run", given["run"], "the run of `with edgeward.run(...) as run`")

@@ -36,6 +36,9 @@ class Acceptance:
 
     def check(self, inputs: Mapping[str, Any]) -> None:
         """Checks everything; BadInput `tensors_invalid`, `value_missing`, `value_range` names the input."""
+        if not isinstance(inputs, Mapping):
+            words = f"the inputs are a {type(inputs).__name__}; the model takes a dict of arrays by input name"
+            raise _wrong(f"{words}, {', '.join(self.tensors)}")
         for name in inputs:
             if name not in self.tensors:
                 raise _wrong(f"input {name[:64]!r} is unknown; the model takes {', '.join(self.tensors)}")
@@ -132,9 +135,15 @@ def _check_array(tensor: Tensor, array: Any) -> None:
     wanted = DATATYPES[tensor.datatype]
     fits = array.dtype.kind in "OU" if wanted == "str" else array.dtype == np.dtype(wanted)
     if not fits:
-        raise _wrong(f"input {tensor.name!r} is {array.dtype}; the model takes {wanted}")
+        raise _wrong(f"input {tensor.name!r} is {array.dtype}; the model takes {wanted}{_cast(array, wanted)}")
     if not takes_shape(tensor, array.shape):
         raise _wrong(f"input {tensor.name!r} has shape {list(array.shape)}; the model takes {list(tensor.shape)}")
+
+
+def _cast(array: Array, wanted: str) -> str:
+    """What to do where a number of another type was judged by the same cast at the push; "" where a cast may lose."""
+    real = array.dtype.kind == "f" and wanted.startswith("float")
+    return f": pass array.astype(numpy.{wanted}), as the rows of its push were" if real else ""
 
 
 def _tied(manifest: Manifest) -> list[tuple[str, list[tuple[str, int]]]]:

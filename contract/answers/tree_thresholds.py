@@ -71,11 +71,13 @@ def _splits(estimator: Any) -> Iterator[tuple[Array, Array]]:
         inner = tree.children_left != tree.children_right
         yield tree.feature[inner], tree.threshold[inner]
         return
+    places = _places(estimator)
     for predictors in getattr(estimator, "_predictors", None) or ():
         for predictor in predictors:
             nodes = predictor.nodes
             inner = (nodes["is_leaf"] == 0) & (nodes["is_categorical"] == 0)
-            yield nodes["feature_idx"][inner].astype(np.int64), nodes["num_threshold"][inner]
+            feature = nodes["feature_idx"][inner].astype(np.int64)
+            yield feature if places is None else places[feature], nodes["num_threshold"][inner]
     for calibrated in getattr(estimator, "calibrated_classifiers_", ()):
         yield from _splits(calibrated.estimator)
     if hasattr(estimator, "estimators_features_"):
@@ -83,6 +85,14 @@ def _splits(estimator: Any) -> Iterator[tuple[Array, Array]]:
     for inner_estimator in np.ravel(np.asarray(getattr(estimator, "estimators_", ()), dtype=object)):
         if inner_estimator is not None:
             yield from _splits(inner_estimator)
+
+
+def _places(estimator: Any) -> Array | None:
+    """The position of each column that trees by histogram see: they put columns of categories before all others."""
+    categorical: Any = getattr(estimator, "is_categorical_", None)
+    if categorical is None or getattr(estimator, "_preprocessor", None) is None:
+        return None
+    return np.concatenate([np.flatnonzero(categorical), np.flatnonzero(~np.asarray(categorical))])
 
 
 def _before(step: Any, thresholds: dict[int, Array], columns: int) -> dict[int, Array]:

@@ -4,7 +4,7 @@ Decides which estimators would convert wrongly without an error. Never unpickles
 """
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import skops.io
@@ -14,7 +14,8 @@ from controller.convert.booster_texts import with_boosters
 from controller.convert.parameters import refuse_opening
 from controller.convert.trusted_types import is_trusted
 
-_VECTORIZERS = ("TfidfVectorizer", "CountVectorizer", "HashingVectorizer")
+_COUNTING = ("TfidfVectorizer", "CountVectorizer")
+_VECTORIZERS = (*_COUNTING, "HashingVectorizer")
 _DEFAULT_TOKENS = r"(?u)\b\w\w+\b"
 
 
@@ -32,7 +33,7 @@ def load_estimator(raw: bytes, trusted: tuple[str, ...]) -> Any:
     except (BadInput, MemoryError):
         raise
     except Exception as error:  # zip, JSON and skops' own errors: hostile bytes raise any of them
-        raise BadInput(Code.REQUEST_INVALID, f"not a skops file: {type(error).__name__}: {error}"[:300]) from None
+        raise BadInput(Code.REQUEST_INVALID, f"not a skops file: {type(error).__name__}: {error}") from None
     raise BadInput(Code.ESTIMATOR_UNTRUSTED, _untrusted(unknown))
 
 
@@ -73,19 +74,33 @@ def _inner(estimator: Any) -> Iterator[tuple[str, Any]]:
 
 
 def refuse_wrong(estimator: Any) -> None:
-    """Raises BadInput `estimator_unsupported` for an estimator that would convert but answer wrongly."""
+    """Raises BadInput `estimator_unsupported` for a vectorizer that would convert wrongly, or with a riddle for a
+    message.
+    """
     for path, part in walk(estimator):
-        if _splits_words_by_default(part):
-            raise BadInput(
-                Code.ESTIMATOR_UNSUPPORTED,
-                f"{path} ({type(part).__name__}): the default token pattern splits words differently in ONNX; "
-                "set token_pattern='[a-zA-Z0-9_]+' and fit again",
-            )
+        if type(part).__name__ in _COUNTING and (words := next((say for ask, say in _NOT_IN_ONNX if ask(part)), "")):
+            raise BadInput(Code.ESTIMATOR_UNSUPPORTED, f"{path} ({type(part).__name__}): {words}, and fit again")
 
 
-def _splits_words_by_default(part: Any) -> bool:
-    vectorizer = type(part).__name__ in ("TfidfVectorizer", "CountVectorizer")
-    return vectorizer and (part.analyzer, part.token_pattern) == ("word", _DEFAULT_TOKENS)
+_NOT_IN_ONNX: tuple[tuple[Callable[[Any], bool], str], ...] = (
+    (lambda part: part.analyzer == "char_wb", "analyzer='char_wb' has no form in ONNX: set analyzer='char', which has"),
+    (
+        lambda part: any(map(callable, (part.analyzer, part.tokenizer, part.preprocessor))),
+        "a function of your own cannot run on a device: find words by token_pattern, and leave the function out",
+    ),
+    (lambda part: part.strip_accents is not None, "accents cannot be removed in ONNX: leave strip_accents out"),
+    (
+        lambda part: part.stop_words is not None and part.ngram_range[1] > 1,
+        "ONNX joins other words than scikit-learn where stop words stood: leave stop_words out, or set max_df, or "
+        "ngram_range=(1, 1)",
+    ),
+)
+"""(whether a vectorizer has it, what to do)."""
+
+
+def finds_words_by_default(part: Any) -> bool:
+    """Tells whether a vectorizer finds words by scikit-learn's default pattern."""
+    return type(part).__name__ in _COUNTING and (part.analyzer, part.token_pattern) == ("word", _DEFAULT_TOKENS)
 
 
 def takes_texts(estimator: Any) -> bool:

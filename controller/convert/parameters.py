@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, BuiltinMethodType, MethodType
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_array
 
 from contract.errors import BadInput, Code
 
@@ -23,6 +24,8 @@ OPENS = {
 """By parameter: its harmless value, and why others are refused. A test compares this table with scikit-learn's
 documentation."""
 
+_CHECKS = {"dtype", "ensure_all_finite", "force_all_finite"}
+"""The options of that check: none of them is a callable. The last is the name that it had before scikit-learn 1.6."""
 _RUNS = (partial, BuiltinFunctionType, BuiltinMethodType, MethodType)
 
 
@@ -31,8 +34,13 @@ def refuse_opening(estimator: Any) -> None:
     for owner, name, value in _attributes(estimator):
         if name in OPENS and _is_parameter(owner, name) and not _is(value, OPENS[name][0]):
             raise _refused(owner, f"{name}={value!r:.40}: {OPENS[name][1]}")
-        if isinstance(value, _RUNS):
+        if isinstance(value, _RUNS) and not _checks_numbers(value):
             raise _refused(owner, f"{name}={value!r:.60} would run while it is converted: leave it out")
+
+
+def _checks_numbers(value: Any) -> bool:
+    """Tells whether a callable is scikit-learn's check of an array, as boosting by categories keeps it."""
+    return type(value) is partial and value.func is check_array and not value.args and set(value.keywords) <= _CHECKS
 
 
 def _is_parameter(owner: Any, name: str) -> bool:

@@ -22,7 +22,7 @@ from controller.convert.margins import as_one_margin
 from controller.convert.missing import Ask, required_columns, stand_ins_of
 from controller.convert.model_file import Model
 from controller.convert.reference_answers import AnsweredRows, ReferenceAnswers, asked_again
-from controller.convert.remedies import remedy
+from controller.convert.remedies import MAX_SAID_CHARS, at_a_word, remedy
 from controller.convert.runs import open_session, run_rows
 from controller.convert.sample_frame import SampleFrame
 from controller.convert.sklearn import Precision, convert, precisions_for, real_dtype
@@ -64,19 +64,19 @@ def best_precision(estimator: Any, reference: ReferenceAnswers, budget_s: float)
         if judge_parity(judged[-1].parity).passed:
             break
     if not judged:
-        raise _with_remedy(estimator, faults[0][1])
+        raise _with_remedy(estimator, faults[0][1], reference.sample.rows)
     best = judged[-1] if judge_parity(judged[-1].parity).passed else min(judged, key=_differing)
-    untried = tuple(f"{precision}: {error.detail}"[:200] for precision, error in faults)
+    untried = tuple(at_a_word(f"{precision}: {error.detail}", MAX_SAID_CHARS) for precision, error in faults)
     with time_budget(budget_s):
         witnessed = _with_witness(estimator, reference, best.parity)
     return replace(best, parity=replace_fields(witnessed, untried=untried))
 
 
-def _with_remedy(estimator: Any, fault: BadInput) -> BadInput:
+def _with_remedy(estimator: Any, fault: BadInput, rows: SampleFrame) -> BadInput:
     """The fault with the step and the remedy, where the runtime and not the converter found it."""
     if fault.code != Code.CONVERSION_FAILED or "Remedy: " in fault.detail:
         return fault
-    return BadInput(fault.code, remedy(estimator, fault))
+    return BadInput(fault.code, remedy(estimator, RuntimeError(fault.detail), rows))
 
 
 def _differing(judged: Judged) -> float:
@@ -198,7 +198,8 @@ def _with_witness(estimator: Any, reference: ReferenceAnswers, parity: Parity) -
             counted += len(part.rows)
             differing += int(differing_rows(part.answers, answers, allowed).sum())
     except Exception as error:  # an estimator of another version raises whatever it likes
-        return replace_fields(parity, witness_by=f"{by} does not run it: {type(error).__name__}: {error}"[:200])
+        words = at_a_word(f"{by} does not run it: {type(error).__name__}: {error}", MAX_SAID_CHARS)
+        return replace_fields(parity, witness_by=words)
     return replace_fields(
         parity, witness=Compared(rows=counted, differing=differing, max_abs_difference=0.0), witness_by=by
     )

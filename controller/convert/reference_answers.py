@@ -10,6 +10,7 @@ from typing import Any
 
 from contract.answers.asked import Answers, ask, ask_each
 from contract.answers.perturbed_rows import perturb, runs_of
+from contract.answers.reached import numbers_for_texts
 from contract.answers.recorded import Recorded, Sample
 from contract.answers.tree_thresholds import thresholds_of
 from contract.errors import BadInput, Code
@@ -57,8 +58,10 @@ def own_answers(estimator: Any, rows: SampleFrame, sample: Sample, version: str,
     try:
         answers = ask(estimator, rows.given)
     except Exception as error:  # an estimator raises whatever it likes
-        words = f"{type(estimator).__name__} refuses the sample: {type(error).__name__}: {error}"
-        raise BadInput(Code.SAMPLE_REFUSED, words[:400]) from None
+        numbers = [name for name in rows.columns if name not in rows.text_columns]
+        words = numbers_for_texts(estimator, rows.columns, numbers)
+        words = words or f"{type(estimator).__name__} refuses the sample: {type(error).__name__}: {error}"
+        raise BadInput(Code.SAMPLE_REFUSED, words) from None
     perturbed = perturb(sample, thresholds_of(estimator, len(rows.columns)))
     tried = _like(rows, perturbed.rows, named=named)
     found, answered = ask_each(

@@ -4,13 +4,22 @@ Decides which step is to blame, inside any nesting, and what is said. Refuses to
 """
 
 import re
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
-from controller.convert.estimator import walk
+from contract.answers.reached import reached, texts_for_numbers
+from controller.convert.sample_frame import SampleFrame
+
+MAX_SAID_CHARS = 200
+"""Of a library's own words: the step and the remedy come with them."""
+MAX_COLUMNS_NAMED = 3
+"""Columns of a blamed step that are named."""
 
 REMEDIES: tuple[tuple[str, str], ...] = (
     (r"n_supports': 0|array\(\[\], dtype=float32\)", "it has learned nothing: fit it on scaled targets, or raise C"),
-    (r"sets of categories", "encode the categories with OrdinalEncoder in a ColumnTransformer, and fit again"),
+    (r"sets of categories", "encode the categories with OrdinalEncoder, leave categorical_features out, and fit again"),
+    (r"running OneHotEncoder node", "fit it with handle_unknown='ignore' or 'infrequent_if_exist'"),
     (r"FunctionTransformer", "leave the function out, or do the same with a transformer that ONNX knows"),
     (r"missing values are string|replaced by float", "give the imputer columns of numbers with NaN, and fit again"),
     (r"Only string and integer class labels", "give the classes names of text or whole numbers, and fit again"),
@@ -27,18 +36,33 @@ REMEDIES: tuple[tuple[str, str], ...] = (
 OTHERWISE = "replace this step, or push an ONNX file that you have made yourself"
 
 
-def remedy(estimator: Any, error: Exception) -> str:
-    """Returns in words which step fails, with which error, and what to do."""
+def remedy(estimator: Any, error: Exception, rows: SampleFrame | None = None) -> str:
+    """Returns in words which step fails, with which columns of the sample and which error, and what to do."""
+    columns = () if rows is None else rows.columns
+    if rows is not None and rows.text_columns:
+        texts = {name: rows.frame[name].to_numpy() for name in rows.text_columns}
+        if words := texts_for_numbers(estimator, columns, texts):
+            return words
     said = " ".join(f"{type(error).__name__}: {error}".split())
     found = next((advice for pattern, advice in REMEDIES if re.search(pattern, said)), OTHERWISE)
-    return f"{blamed(estimator, said)}: {said[:200]}. Remedy: {found}"
+    return f"{blamed(estimator, said, columns)}: {at_a_word(said, MAX_SAID_CHARS)}. Remedy: {found}"
 
 
-def blamed(estimator: Any, said: str) -> str:
+def at_a_word(text: str, limit: int) -> str:
+    """Text on one line, of at most `limit` characters, that ends with a whole word."""
+    return textwrap.shorten(text, limit, placeholder=" ...").rstrip(" .") if len(text) > limit else text.rstrip(".")
+
+
+def blamed(estimator: Any, said: str, columns: Sequence[str] = ()) -> str:
     """Returns the step that an error names: the innermost one; the whole estimator if it names none."""
     named = [
-        f"{path} ({type(part).__name__})"
-        for path, part in walk(estimator)
-        if re.search(rf"\b(Sklearn)?{type(part).__name__}\b", said)
+        f"{each.path} ({type(each.part).__name__}){_of(each.columns)}"
+        for each in reached(estimator, columns)
+        if re.search(rf"\b(Sklearn)?{type(each.part).__name__}\d*\b", said)
     ]
     return named[-1] if named else f"estimator ({type(estimator).__name__})"
+
+
+def _of(columns: Sequence[str]) -> str:
+    more = "" if len(columns) <= MAX_COLUMNS_NAMED else f" and {len(columns) - MAX_COLUMNS_NAMED} more"
+    return f" of {', '.join(map(repr, columns[:MAX_COLUMNS_NAMED]))}{more}" if columns else ""

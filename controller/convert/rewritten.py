@@ -1,7 +1,8 @@
 """An estimator as parts that a converter knows, where scikit-learn has a wrapper that only chooses or hands on.
 
-Decides that a search is its best estimator, a frozen or self-trained estimator the one inside, and a selection by an
-estimator, at the end of a pipeline, the selected columns and then that estimator. Refuses to change what it is given:
+Decides that a search is its best estimator, a frozen or self-trained estimator the one inside, a selection by an
+estimator, at the end of a pipeline, the selected columns and then that estimator, and boosting by categories a step
+that turns them into numbers and then trees. Refuses to change what it is given:
 parts that hold a rewritten one are copied.
 """
 
@@ -13,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from contract.tensors import Array
+from controller.convert.own.category_sets import by_columns, splits_by_sets
 
 MAX_DEPTH = 16
 """Estimators inside one another: deeper ones are left as they are, and their converter says what it thinks."""
@@ -68,6 +70,10 @@ def _unflattened(made: Any, last: bool) -> Any:
     return made
 
 
+def _by_columns(made: Any, _: bool) -> Any:
+    return by_columns(made) if splits_by_sets(made) else made
+
+
 _INNER = {
     "FrozenEstimator": "estimator",
     "GridSearchCV": "best_estimator_",
@@ -78,6 +84,8 @@ _INNER = {
 }
 """By wrapper, the attribute of the estimator that answers."""
 _RULES: dict[str, Callable[[Any, bool], Any]] = {
+    "HistGradientBoostingClassifier": _by_columns,
+    "HistGradientBoostingRegressor": _by_columns,
     "RFE": _selected_first,
     "RFECV": _selected_first,
     "VotingClassifier": _unflattened,

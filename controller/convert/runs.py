@@ -32,7 +32,7 @@ def open_session(model: Model) -> Any:
     except Exception as error:  # onnxruntime's exceptions share no base class
         if is_memory_fault(error):
             raise MemoryError from None
-        raise BadInput(Code.CONVERSION_FAILED, f"onnxruntime refuses the model: {error}"[:400]) from None
+        raise BadInput(Code.CONVERSION_FAILED, f"onnxruntime refuses the model: {error}") from None
 
 
 def run_rows(session: Any, names: list[str], inputs: dict[str, Array]) -> list[Array]:
@@ -47,7 +47,7 @@ def run_rows(session: Any, names: list[str], inputs: dict[str, Array]) -> list[A
         if is_memory_fault(error):
             raise MemoryError from None
         words = f"the sample does not run: {type(error).__name__}: {error}"
-        raise BadInput(Code.CONVERSION_FAILED, words[:400]) from None
+        raise BadInput(Code.CONVERSION_FAILED, words) from None
     if not all(isinstance(output, np.ndarray) for output in outputs):
         raise BadInput(Code.ESTIMATOR_UNSUPPORTED, "an output is a map or a sequence: convert with zipmap=False")
     return outputs

@@ -24,7 +24,7 @@ from sklearn.pipeline import Pipeline
 
 from contract.errors import BadInput, Code
 from controller.convert import options_as_given, tree_writer
-from controller.convert.estimator import walk
+from controller.convert.estimator import finds_words_by_default, walk
 from controller.convert.graph_names import with_input_names, without_unused_inputs
 from controller.convert.model_file import bytes_of
 from controller.convert.own import every, selections
@@ -43,6 +43,8 @@ register(KeptColumns, Own(selections.kept_columns, selections.support_kept))
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
 _TEXT = {vectorizer: {"locale": "C.UTF-8"} for vectorizer in (CountVectorizer, TfidfVectorizer)}
 """Letters are folded as in a locale that every system has: onnxruntime's default, en_US, is not on slim ones."""
+WORDS = r"[\p{L}\p{N}_][\p{L}\p{N}_]+"
+"""scikit-learn's default pattern of words, in the regular expressions of onnxruntime, whose \\w knows ASCII alone."""
 Precision = Literal["float32", "float64", "float64 to the last step, which gets float32"]
 CAST: Precision = "float64 to the last step, which gets float32"
 PRECISIONS: tuple[Precision, ...] = ("float32", "float64", CAST)
@@ -73,9 +75,9 @@ def convert(estimator: Any, sample: SampleFrame, precision: Precision) -> bytes:
     except (BadInput, MemoryError):
         raise
     except (MissingShapeCalculator, MissingConverter) as error:
-        raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error)) from None
+        raise BadInput(Code.ESTIMATOR_UNSUPPORTED, _blame(estimator, error, sample)) from None
     except Exception as error:  # converters raise whatever their library raises
-        raise BadInput(Code.CONVERSION_FAILED, remedy(estimator, error)) from None
+        raise BadInput(Code.CONVERSION_FAILED, remedy(estimator, error, sample)) from None
     onnx_model = without_unused_inputs(with_input_names(onnx_model, [name for name, _ in types]))
     if real_dtype(precision) == "float32":
         return _same_bytes(compact_trees(onnx_model))
@@ -99,12 +101,19 @@ def _converted(model: Any, types: list[tuple[str, Any]], option_sets: list[dict[
                 name="model",
                 initial_types=types,
                 target_opset=TARGET_OPSET,
-                options={**_TEXT, id(_last(model)): options} if options else _TEXT,
+                options=_TEXT | _tokens(model) | ({id(_last(model)): options} if options else {}),
             )
         except NameError as error:
             if "Option" not in str(error) or options == option_sets[-1]:
                 raise
     raise AssertionError("the last options raise their own error")
+
+
+def _tokens(model: Any) -> dict[int, dict[str, str]]:
+    """Options of the vectorizers that find words by scikit-learn's default pattern."""
+    return {
+        id(part): {"locale": "C.UTF-8", "tokenexp": WORDS} for _, part in walk(model) if finds_words_by_default(part)
+    }
 
 
 def _last(estimator: Any) -> Any:
@@ -157,11 +166,11 @@ def _type(array: Any) -> Any:
     return Int64TensorType(shape) if array.dtype == np.int64 else StringTensorType(shape)
 
 
-def _blame(estimator: Any, error: Exception) -> str:
+def _blame(estimator: Any, error: Exception, sample: SampleFrame) -> str:
     said = str(error)
     for path, part in walk(estimator):
         if f"{type(part).__module__}.{type(part).__name__}'" in said:
             return (
                 f"{path} ({type(part).__name__}) cannot be converted to ONNX: replace this step, or push an ONNX file"
             )
-    return said[:300]
+    return remedy(estimator, error, sample)

@@ -10,6 +10,7 @@ import importlib
 TRUSTED_TYPES = frozenset(
     {
         "contract.booster.BoosterFile",
+        "functools.partial",
         "numpy.dtype",
         "skl2onnx.sklapi.cast_transformer.CastTransformer",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -17,9 +18,11 @@ TRUSTED_TYPES = frozenset(
         "sklearn.neighbors._kd_tree.KDTree",
         "sklearn.tree._tree.Tree",
         "sklearn.utils._bunch.Bunch",
+        "sklearn.utils.validation.check_array",
     }
 )
-"""Types of our libraries that skops reports as unknown. They hold plain data."""
+"""Types of our libraries that skops reports as unknown. They hold plain data, except the last and `partial`: histogram
+gradient boosting keeps a check of its columns of numbers. `parameters` refuses every other partial."""
 
 TRUSTED_MODULES = (
     "sklearn._loss",

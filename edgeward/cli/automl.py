@@ -9,6 +9,7 @@ from contract.errors import BadInput, Code
 from edgeward.automl.front import Limits
 from edgeward.automl.trial import Trial
 from edgeward.cli.render import console, json_option, print_json, table, tell
+from edgeward.csv_rows import read_csv
 
 
 @click.command()
@@ -123,7 +124,7 @@ def _read(path: Path) -> Any:
 
     try:
         if path.suffix == ".csv":
-            return pandas.read_csv(path)
+            return read_csv(path)
         if path.suffix == ".parquet":
             return pandas.read_parquet(path)
     except (ValueError, OSError, ImportError) as error:

@@ -48,6 +48,7 @@ def model() -> None:
     type=click.Path(exists=True, path_type=Path),
     help="Rows: .csv, .parquet, .npy; .npz with an array for each input.",
 )
+@click.option("--text", "texts", multiple=True, metavar="COLUMN", help="Of a .csv, read as text; may be repeated.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Kept with the version; may be repeated.")
 @click.option(
     "--variant",
@@ -66,6 +67,7 @@ def push(
     *,
     name: str,
     sample_path: Path | None,
+    texts: tuple[str, ...],
     tags: tuple[str, ...],
     metrics: tuple[str, ...],
     parent: str,
@@ -83,7 +85,7 @@ def push(
     check_name(name, "model")
     given, measured = pairs(tags), _numbers(metrics)
     client = Client()
-    estimator, sample = load(file, sample_path)
+    estimator, sample = load(file, sample_path, texts)
     with _converting(Path(file).name) as progress:
         version = client.push(
             estimator,

@@ -6,11 +6,14 @@ Decides what each kind of file must leave, and which lines of it an error shows.
 import runpy
 import sys
 import traceback
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from contract.errors import BadInput, Code
 from contract.world_faults import world_error
+from edgeward.csv_rows import read_csv
 
 MAX_OWN_LINES = 3
 """Lines of the user's own files that an error is shown with, the innermost last."""
@@ -18,20 +21,29 @@ MAX_ERROR_CHARS = 240
 """Of an error's own words: a library may print a whole table into them."""
 
 
-def load(file: Path | str, sample_path: Path | None) -> tuple[Any, Any]:
-    """(model, sample) of a pushed file; BadInput `request_invalid` or `sample_missing` that names the file."""
+def load(file: Path | str, sample_path: Path | None, texts: Sequence[str] = ()) -> tuple[Any, Any]:
+    """(model, sample) of a pushed file; `texts` are columns of a .csv sample that are read as text.
+
+    BadInput `request_invalid` or `sample_missing` that names the file.
+    """
+    if texts and (sample_path is None or not _is_csv(sample_path)):
+        raise BadInput(Code.REQUEST_INVALID, "--text names columns of a --sample that is a .csv: others have types")
     if isinstance(file, str) or file.is_dir():
-        return file, None if sample_path is None else _rows(sample_path)
+        return file, None if sample_path is None else _rows(sample_path, texts)
     if file.suffix != ".py":
         if sample_path is None:
             raise BadInput(Code.SAMPLE_MISSING, f"{file}: parity needs rows: add --sample rows.csv")
-        return file, _rows(sample_path)
+        return file, _rows(sample_path, texts)
     left = _run(file)
     if missing := [name for name in ("model", "sample") if name not in left]:
         raise BadInput(
             Code.REQUEST_INVALID, f"{file} leaves no {' and no '.join(missing)}: assign a fitted `model` and `sample`"
         )
-    return left["model"], left["sample"] if sample_path is None else _rows(sample_path)
+    return left["model"], left["sample"] if sample_path is None else _rows(sample_path, texts)
+
+
+def _is_csv(path: Path) -> bool:
+    return path.suffix in (".csv", ".gz")
 
 
 def _run(file: Path) -> dict[str, Any]:
@@ -57,17 +69,20 @@ def own_lines(error: BaseException, file: Path) -> str:
     return "".join(traceback.format_exception_only(error)).strip()[:MAX_ERROR_CHARS] + where
 
 
-def _rows(path: Path) -> Any:
+def _rows(path: Path, texts: Sequence[str] = ()) -> Any:
     import numpy as np
     import pandas as pd
 
-    readers = {".csv": pd.read_csv, ".gz": pd.read_csv, ".parquet": pd.read_parquet, ".npy": np.load, ".npz": np.load}
+    csv = partial(read_csv, texts=texts)
+    readers = {".csv": csv, ".gz": csv, ".parquet": pd.read_parquet, ".npy": np.load, ".npz": np.load}
     if path.suffix not in readers:
         raise BadInput(Code.REQUEST_INVALID, f"{path}: expected .csv, .csv.gz, .parquet, .npy or .npz")
     try:
         rows = readers[path.suffix](path)
     except ImportError:
         raise BadInput(Code.CONFIG_INVALID, f"{path}: Parquet needs pyarrow: pip install 'edgeward[parquet]'") from None
+    except BadInput:
+        raise
     except OSError as error:
         raise world_error(error) from None
     except Exception as error:  # each reader has errors of its own for a file that is not what its name says

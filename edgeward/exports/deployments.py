@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from contract.errors import EdgewardError
 from edgeward.answers.rollouts import Rollout, RolloutSummary
 from edgeward.client import Client
+from edgeward.csv_rows import read_csv
 from edgeward.settings import find_settings
 
 _HELP = """edgeward: rolls a model out to a fleet of edge devices, in waves.
@@ -136,7 +137,7 @@ def _rows(place: str | None) -> Any:
         return None
     import pandas as pd
 
-    return pd.read_parquet(place) if place.endswith(".parquet") else pd.read_csv(place)
+    return pd.read_parquet(place) if place.endswith(".parquet") else read_csv(place)
 
 
 def _shown(rollout: Rollout | RolloutSummary) -> dict[str, Any]:

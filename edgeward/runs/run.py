@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 
 from contract.errors import BadInput, Code
+from edgeward import arguments
 from edgeward.runs import found_out
 from edgeward.runs.digest import value_digest
 from edgeward.runs.record import (
@@ -85,6 +86,7 @@ class Run:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Keeps parameters by name; a later value replaces an earlier one."""
+        arguments.by_name("params", params, None, '{"depth": 3}')
         known = self._record.params | {str(name): str(value)[:MAX_VALUE_CHARS] for name, value in params.items()}
         _check_limit("parameters", len(known), MAX_PARAMS)
         self._change(params=known)
@@ -93,10 +95,15 @@ class Run:
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:
         """Appends a number to a metric; `step` None: one more than its last one."""
+        arguments.text("name", name)
+        arguments.number("value", value)
         self.log_metrics({name: value}, step)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Appends a number to each metric. They can be read at once, also by `edgeward run plot` in another window."""
+        arguments.by_name("metrics", metrics, arguments.number, '{"loss": 0.1}')
+        if step is not None:
+            arguments.whole_number("step", step)
         now = time.time()
         points = [Point(name, self._step(name, step), float(value), now) for name, value in metrics.items()]
         self._points += len(points)
@@ -115,6 +122,7 @@ class Run:
         Go on with what it returns: a reproduction hands back the recorded rows there, to tell whether the data are the
         cause of a difference.
         """
+        arguments.text("name", name)
         if self._repeated is not None and (handed := self._repeated.rows(name)) is not None:
             rows = handed
         digest, count, columns = found_out.described_rows(rows)
@@ -129,6 +137,7 @@ class Run:
 
     def seed(self, number: int) -> int:
         """Seeds `random` and NumPy's global generator, keeps the number, and returns it for generators of one's own."""
+        arguments.whole_number("number", number)
         if self._repeated is not None:
             number = self._repeated.seed(number)
         random.seed(number)
@@ -143,6 +152,8 @@ class Run:
                 raise BadInput(Code.REQUEST_INVALID, "an artifact of bytes needs a name: artifact(content, name=...)")
             raw = content
         else:
+            if not isinstance(content, str | Path):
+                arguments.refuse("content", content, "bytes, or the path of a file")
             path = Path(content)
             if not path.is_file():
                 raise BadInput(Code.REQUEST_INVALID, f"{path} is no file: pass a path that exists, or bytes")
@@ -151,11 +162,13 @@ class Run:
 
     def log_model(self, model: Any, name: str = "model") -> Artifact:
         """Keeps the digest of a fitted model by what it has learnt. It counts for the result of the run."""
+        arguments.text("name", name)
         digest = self._store.put(model) if isinstance(model, bytes) else value_digest(model)
         return self._add(Artifact(name, digest, len(model) if isinstance(model, bytes) else 0, "model"))
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Sets tags, by which runs are found again."""
+        arguments.by_name("tags", tags, arguments.text, '{"experiment": "42"}')
         self._change(tags=self._record.tags | dict(tags))
 
     def note_pushed(self, version: PushedVersion) -> None:

@@ -163,15 +163,6 @@ def test_a_step_without_an_onnx_form_is_named_with_what_to_do() -> None:
     assert "replace this step" in error.detail
 
 
-def test_default_word_splitting_is_refused() -> None:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    words = np.array([f"wind {number} rain" for number in range(40)])
-    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(words, np.arange(40) % 2)
-    error = refused(model, {"text": words})
-    assert (error.code, "token_pattern" in error.detail) == (Code.ESTIMATOR_UNSUPPORTED, True)
-
-
 @pytest.mark.parametrize("raw", [b"", b"hello", b"PK\x03\x04 broken"])
 def test_bytes_that_are_no_model_are_refused(raw: bytes) -> None:
     for reads, code in ((load_skops, Code.REQUEST_INVALID), (scan_onnx, Code.MODEL_REFUSED)):

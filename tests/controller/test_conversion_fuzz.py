@@ -102,6 +102,7 @@ def test_a_planted_fault_of_a_converter_is_caught(
 REMEDY_ROWS = [
     (NotImplementedError("a tree splits by sets of categories"), "OrdinalEncoder"),
     (ValueError("SVMRegressor attributes={'n_supports': 0}"), "raise C"),
+    (RuntimeError("while running OneHotEncoder node"), "handle_unknown='ignore'"),
     (RuntimeError("FunctionTransformer is not supported"), "leave the function out"),
     (NotImplementedError("converter is implemented when the missing values are string"), "columns of numbers"),
     (ValueError("Only string and integer class labels are allowed."), "names of text or whole numbers"),

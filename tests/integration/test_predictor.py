@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from agent import Predictor
@@ -87,3 +88,24 @@ def test_what_was_true_is_told_by_the_id_of_an_answer(predictor: Predictor) -> N
     for again in (asked.id, "ff-0-1", ""):
         with pytest.raises(BadInput):
             predictor.feedback(again, 1)
+
+
+def test_rows_of_a_frame_are_predicted_one_by_one_and_misuse_is_said_in_words(predictor: Predictor) -> None:
+    plant = predictor.model("plant")
+    rows = pd.DataFrame({"x": [2.0, -2.0]})
+    assert [each.value for each in plant.predict_rows(rows)] == ["1", "0"]
+    assert [each.value for each in plant.predict_rows([{"x": -2.0}])] == ["0"]
+    assert plant.predict(rows.iloc[0]).value == "1"
+    wrong = {
+        "row is a list: pass one row as a dict by column name": lambda: plant.predict([2.0]),
+        "row is a DataFrame: pass one row .* several: predict_rows": lambda: plant.predict(rows),
+        "rows is a dict: pass a DataFrame, or a list of dicts": lambda: plant.predict_rows({"x": [2.0]}),
+        "the inputs are a list; the model takes a dict of arrays by input name, X": lambda: plant.run([2.0]),
+        "the inputs are a DataFrame; the model takes a dict": lambda: plant.run(rows),
+        r"input 'X' is float64; the model takes float32: pass array.astype\(numpy.float32\)": lambda: plant.run(
+            {"X": rows.to_numpy()}
+        ),
+    }
+    for words, call in wrong.items():
+        with pytest.raises(BadInput, match=words):
+            call()

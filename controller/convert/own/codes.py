@@ -31,14 +31,75 @@ def found_among(graph: Graph, column: str, categories: Array) -> str:
     return found
 
 
+def number_among(graph: Graph, column: str, categories: Array) -> str:
+    """The number of each row's category in a column (rows, 1), or of all categories for another: int64 (rows,)."""
+    if categories.dtype.kind in "OUS":
+        keys = [str(each) for each in categories]
+        if len(set(keys)) < len(keys):
+            raise NotImplementedError("two categories are the same as text")
+        number = graph.node(
+            "LabelEncoder", column, domain="ai.onnx.ml", keys_strings=keys, values_int64s=list(range(len(keys))),
+            default_int64=len(keys),
+        )  # fmt: skip
+        return graph.node("Squeeze", number, np.array([1]))
+    found = found_among(graph, column, categories)
+    return graph.first_of_most(graph.node("Concat", found, graph.rows_of(found, [0.5]), axis=1))
+
+
 def takes_one_hot(model: Any) -> bool:
-    """Whether a OneHotEncoder has categories of real numbers, and nothing that is not covered here."""
+    """Whether a OneHotEncoder has categories of real numbers, or puts rare or unknown ones together."""
+    return groups_rare(model) or _of_reals(model)
+
+
+def groups_rare(model: Any) -> bool:
+    """Whether a OneHotEncoder puts rare categories together, or unknown ones where rare ones would be."""
+    return bool(getattr(model, "_infrequent_enabled", False)) or model.handle_unknown in ("infrequent_if_exist", "warn")
+
+
+def _of_reals(model: Any) -> bool:
     kinds = {categories.dtype.kind for categories in model.categories_}
-    return kinds <= set("fiu") and "f" in kinds and not getattr(model, "_infrequent_enabled", False)
+    return kinds <= set("fiu") and "f" in kinds
 
 
 def one_hot(graph: Graph, model: Any, given: list[Any]) -> list[str]:
-    """OneHotEncoder of real numbers."""
+    """OneHotEncoder of real numbers, or of any categories where rare ones are put together."""
+    return _grouped(graph, model, given) if groups_rare(model) else _one_by_one(graph, model, given)
+
+
+def _grouped(graph: Graph, model: Any, given: list[Any]) -> list[str]:
+    made = []
+    for at, (column, categories) in enumerate(zip(graph.columns(given), model.categories_, strict=True)):
+        if model._n_features_outs[at]:
+            row = number_among(graph, column, categories)
+            made.append(graph.cast(graph.node("Gather", graph.bytes_of(_rows_of(model, at)), row, axis=0), graph.kind))
+    return [made[0] if len(made) == 1 else graph.node("Concat", *made, axis=1)]
+
+
+def _rows_of(model: Any, at: int) -> Array:
+    """What a OneHotEncoder answers to each category of a column, and last to an unknown one: (categories + 1, width).
+
+    Source: scikit-learn 1.9, preprocessing/_encoders.py, `_map_infrequent_categories` and `transform`.
+    """
+    count, width = len(model.categories_[at]), model._n_features_outs[at]
+    enabled = getattr(model, "_infrequent_enabled", False)
+    rare = model._infrequent_indices[at] if enabled else None
+    mapping = model._default_to_infrequent_mappings[at] if enabled else None
+    numbers, there = np.arange(count + 1), np.r_[np.ones(count, dtype=bool), False]
+    if rare is not None:
+        numbers[-1], there[-1] = rare[0], model.handle_unknown in ("infrequent_if_exist", "warn")
+    else:
+        numbers[-1] = 0
+    numbers = numbers if mapping is None else mapping[numbers]
+    dropped = None if model._drop_idx_after_grouping is None else model._drop_idx_after_grouping[at]
+    if dropped is not None:
+        there &= numbers != dropped
+        numbers = numbers - (numbers > dropped)
+    rows = np.zeros((count + 1, width), dtype=np.uint8)
+    rows[np.flatnonzero(there), numbers[there]] = 1
+    return rows
+
+
+def _one_by_one(graph: Graph, model: Any, given: list[Any]) -> list[str]:
     dropped = model.drop_idx_ if model.drop_idx_ is not None else [None] * len(model.categories_)
     made = []
     for column, categories, without in zip(graph.columns(given), model.categories_, dropped, strict=True):

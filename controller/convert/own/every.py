@@ -32,6 +32,7 @@ from sklearn.impute import IterativeImputer, MissingIndicator
 
 from controller.convert.own import (
     boosted,
+    category_sets,
     centres,
     codes,
     curves,
@@ -90,6 +91,7 @@ def _transformers() -> dict[type, Own]:
         preprocessing.SplineTransformer: Own(curves.splines, curves.splines_kept),
         preprocessing.KBinsDiscretizer: Own(codes.bins, codes.bins_kept),
         preprocessing.TargetEncoder: Own(codes.target_means, codes.means_kept),
+        category_sets.CategorySets: Own(category_sets.category_sets, category_sets.sets_kept),
         IterativeImputer: Own(imputing.iterative, lambda model: int(model.n_features_in_)),
         MissingIndicator: Own(selections.missing_marks, selections.marks_kept, "whole numbers"),
         RandomTreesEmbedding: Own(leaves.embedded, leaves.leaves_kept),

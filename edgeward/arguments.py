@@ -1,0 +1,85 @@
+"""Checks what a caller has passed, before anything of it is used or sent.
+
+Decides how misuse is said: which argument, which of its entries, what it is, what to pass. Refuses to know what the
+arguments are for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, NoReturn
+
+import numpy as np
+
+from contract.errors import BadInput, Code
+
+MAX_SHOWN_CHARS = 40
+"""Of a wrong value: a DataFrame would fill the screen."""
+
+Check = Callable[[str, Any], None]
+
+
+def refuse(argument: str, value: Any, wanted: str) -> NoReturn:
+    """Raises BadInput `request_invalid`: the argument, what it is, what to pass."""
+    shown = f"{value!r}, of type" if isinstance(value, str | int | float | bool | np.generic | type(None)) else "a"
+    raise BadInput(
+        Code.REQUEST_INVALID, f"{argument} is {shown[:MAX_SHOWN_CHARS]} {type(value).__name__}: pass {wanted}"
+    )
+
+
+def text(argument: str, value: Any) -> None:
+    """Refuses what is no text."""
+    if not isinstance(value, str):
+        refuse(argument, value, f"a text, such as {str(value)!r}" if isinstance(value, int | float) else "a text")
+
+
+def text_or_number(argument: str, value: Any) -> None:
+    """Refuses what is neither a text nor a whole number, which a release is named by."""
+    if not isinstance(value, str | Integral) or isinstance(value, bool):
+        refuse(argument, value, "a number, or a text")
+
+
+def number(argument: str, value: Any) -> None:
+    """Refuses what is no number; numpy's count."""
+    if isinstance(value, np.ndarray) and value.shape == ():
+        value = value.item()
+    if not isinstance(value, Real):
+        refuse(argument, value, "a number")
+
+
+def whole_number(argument: str, value: Any) -> None:
+    """Refuses what is no whole number."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        refuse(argument, value, "a whole number")
+
+
+def flag(argument: str, value: Any) -> None:
+    """Refuses what is neither True nor False: a text such as "no" would count as True."""
+    if not isinstance(value, bool | np.bool_):
+        refuse(argument, value, "True or False")
+
+
+def function(argument: str, value: Any) -> None:
+    """Refuses what cannot be called."""
+    if not callable(value):
+        refuse(argument, value, "a function of (model, held-out rows)")
+
+
+def by_name(argument: str, given: Any, of_each: Check | None, example: str) -> None:
+    """Refuses what is neither None nor a mapping from texts to values that `of_each` takes."""
+    if given is None:
+        return
+    if not isinstance(given, Mapping):
+        refuse(argument, given, f"a dict, such as {example}")
+    for name, value in given.items():
+        if not isinstance(name, str):
+            refuse(f"a name in {argument}", name, "a text")
+        if of_each is not None:
+            of_each(f"{argument}[{name!r}]", value)
+
+
+def texts(argument: str, given: Any, example: str) -> None:
+    """Refuses what is no sequence of texts; a single text would be taken letter by letter."""
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        refuse(argument, given, f"several, such as {example}")
+    for at, value in enumerate(given):
+        text(f"{argument}[{at}]", value)
