@@ -31,6 +31,22 @@ def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = Fa
     return facts
 
 
+def quiet_of(world: World, rollout: Rollout, *, wave: int) -> dict[str, float]:
+    """Members up to a wave that nobody asks for the model, with the seconds of their newest telemetry.
+
+    A device counts whose telemetry has come and counts no inference of the model, and of which no sensor works for it.
+    """
+    found, traffic, twins = {}, world.measured.traffic, world.durable.twins
+    for member in rollout.members:
+        known, twin = traffic.get(member.device), twins.get(member.device)
+        if known is None or twin is None or member.wave > wave:
+            continue
+        is_asked = any(each.model == rollout.model and each.inferences for each in known.newest.intervals)
+        if not is_asked and not any(each.model == rollout.model and each.state == "running" for each in twin.sensors):
+            found[member.device] = known.newest.interval_s
+    return found
+
+
 def is_standing(world: World, rollout: Rollout) -> bool:
     """Whether a completed rollout is the newest of its model that counts: devices that join later still get it."""
     if (rollout.model, rollout.release) in world.withdrawn:

@@ -118,6 +118,8 @@ class Found(Answer, frozen=True):
 
     total: int
     versions: tuple[FoundVersion, ...]
+    unknown: tuple[str, ...] = ()
+    """Where nothing was found: what was named and no version has, in sentences with what there is."""
 
     def table_rows(self) -> list[dict[str, object]]:
         """One row for each version."""

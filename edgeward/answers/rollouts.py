@@ -194,6 +194,9 @@ class Rollout(RolloutSummary, frozen=True):
     left_s: float
     left: str
     """How long it takes at least, in a sentence; empty once it has ended."""
+    waits_for: str
+    """The devices that have not decided, with what each is at and whether nobody asks it; empty where it waits for
+    none."""
     exposure: Exposure | None
     devices: int
     members: tuple[Member, ...]

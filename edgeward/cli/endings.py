@@ -6,6 +6,7 @@ helps. Refuses to know what a command does.
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -16,6 +17,7 @@ import click
 
 from contract.errors import BadInput, Code, EdgewardError, WorldError
 from contract.world_faults import world_error
+from edgeward.cli.asked import Asked
 
 
 class Exit(IntEnum):
@@ -30,9 +32,9 @@ class Exit(IntEnum):
 
 
 HINTS = {
-    Code.UNAUTHENTICATED: "edgeward token create NAME --role viewer, where the controller runs",
+    Code.UNAUTHENTICATED: "edgeward token create reader --role viewer, where the controller runs",
     Code.UNKNOWN_MODEL: "edgeward model list",
-    Code.UNKNOWN_VERSION: "edgeward model show NAME",
+    Code.UNKNOWN_VERSION: "edgeward model show {model}",
     Code.UNKNOWN_DEVICE: "edgeward device list",
     Code.UNKNOWN_ROLLOUT: "edgeward rollout list",
     Code.UNKNOWN_DATA_SET: "edgeward data list",
@@ -40,14 +42,17 @@ HINTS = {
     Code.UNKNOWN_ALERT: "edgeward alert list --state all",
     Code.UNKNOWN_CERTIFICATE: "edgeward certificate list",
     Code.UNKNOWN_TOKEN: "edgeward token list",
-    Code.NOT_SIGNED: "edgeward trust sign MODEL",
-    Code.GATES_NOT_PASSED: "edgeward model gates NAME",
+    Code.NOT_SIGNED: "edgeward trust sign {model}",
+    Code.GATES_NOT_PASSED: "edgeward model gates {model}",
     Code.SELECTOR_EMPTY: "edgeward device list",
-    Code.NOTHING_FITS: "edgeward rollout plan MODEL",
+    Code.NOTHING_FITS: "edgeward rollout plan {model}",
     Code.ROLLOUT_CONFLICT: "edgeward rollout list --open",
-    Code.DEVICE_RETIRED: "edgeward device adopt NAME",
+    Code.DEVICE_RETIRED: "edgeward device adopt {device}",
 }
-"""The command that shows what is there, or does what is missing, by code."""
+"""The command that shows what is there, or does what is missing, by code. What the command line named is filled in."""
+
+WITHOUT_NAME = {"{model}": "edgeward model list", "{device}": "edgeward device list"}
+"""The command that helps where the command line named no model or no device."""
 
 EXTRAS = {
     "pandas": "client", "skops": "client", "yaml": "client", "rich": "client",
@@ -83,9 +88,19 @@ def coded(error: Exception) -> EdgewardError | None:
     return None
 
 
-def tell_error(error: EdgewardError, *, as_json: bool) -> int:
+def hint_of(code: Code, asked: Asked) -> str:
+    """The command that helps, ready to be copied; empty where none does."""
+    hint = HINTS.get(code, "")
+    for place, known in (("{model}", asked.model), ("{device}", asked.device)):
+        if place in hint and not known:
+            return WITHOUT_NAME[place]
+        hint = hint.replace(place, shlex.quote(known))
+    return hint
+
+
+def tell_error(error: EdgewardError, *, asked: Asked, as_json: bool) -> int:
     """Prints a coded error on stderr, with the command that helps, and returns the exit code."""
-    hint = HINTS.get(error.code, "")
+    hint = hint_of(error.code, asked)
     ending = exit_of(error)
     if as_json:
         _print_json(str(error.code), error.detail, ending, {"hint": hint} if hint else {})

@@ -12,7 +12,7 @@ import click
 from contract.errors import BadInput, Code
 from edgeward.answers.models import FoundVersion, Gate, VersionDetail
 from edgeward.cli.named import split_name, split_version
-from edgeward.cli.render import console, json_option, print_json, size, table, when
+from edgeward.cli.render import console, json_option, print_json, size, table, tell, when
 from edgeward.cli.toml_place import told_by_line
 from edgeward.cli.version_view import chosen_words
 from edgeward.client import Client
@@ -38,6 +38,9 @@ def search(text: str, where: tuple[str, ...], sort: str, limit: int, offset: int
     found = Client().search(*where, text=text, sort=sort, limit=limit, offset=offset)
     if as_json:
         print_json(found.plain)
+        return
+    if not found.versions:
+        tell("\n".join(found.unknown) or "no version meets these conditions")
         return
     console.print(table("versions", _COLUMNS, [_row(each) for each in found.versions]))
     if offset + len(found.versions) < found.total:

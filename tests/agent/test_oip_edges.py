@@ -86,6 +86,13 @@ def test_null_and_nan_are_missing_values_for_a_model_that_takes_them_and_refused
     assert (status, "input 'X': holds NaN" in told["error"]) == (400, True)
 
 
+def test_the_column_of_a_matrix_that_lacks_a_value_is_named() -> None:
+    body = b'{"inputs": [{"name": "X", "shape": [2, 3], "datatype": "FP32", "data": [1, 2, 3, 4, %s, 6]}]}'
+    refusing = endpoint_of(slot_of(nan="refuse", columns=("warm", "rain", "wind")))
+    assert "input 'X': holds NaN in rain, and the model requires every value" in post(refusing, body % b"null")[1]["error"]
+    assert "input 'X': infinity in rain is no measurement" in post(refusing, body % b"Infinity")[1]["error"]
+
+
 def test_null_is_no_integer_and_infinity_no_number() -> None:
     whole = Tensor(name="X", datatype="INT64", shape=(-1, 3))
     body = {"inputs": [tensor(datatype="INT64", shape=[1, 3], data=[1, None, 3])]}

@@ -85,6 +85,20 @@ def test_the_list_of_devices_says_why_at_80_columns(answers: dict[str, Any]) -> 
     assert row.split() == ["kitchen-pi-1", "failing", "weather", ">", "v2", "7", "s", "ago", *sick["why"].split()]
 
 
+def test_the_reason_stands_once_on_the_row_of_the_model_that_it_is_about(answers: dict[str, Any]) -> None:
+    models = [{"model": name, "desired_release": 1, "state": None, "measured": []} for name in ("rain", "sun", "wind")]
+    sick = device_json(device="pi", models=models, health="failing", why="sun v3 was rolled back: health_accuracy")
+    answers["device_pages"] = [DevicePage(total=1, devices=(Device.read(sick),))]
+
+    def whys(*arguments: str) -> dict[str, str]:
+        rows = csv.DictReader(io.StringIO(run("device", "list", "--csv", *arguments)))
+        return {row["model"]: row["why"] for row in rows}
+
+    assert whys() == {"rain": "", "sun": sick["why"], "wind": ""}
+    assert whys("--model", "sun") == {"sun": sick["why"]}
+    assert whys("--model", "rain") == {"rain": sick["why"]}, "the reason for its health, which the row shows"
+
+
 def test_csv_has_every_column_and_no_cell_that_a_spreadsheet_would_compute(answers: dict[str, Any]) -> None:
     odd = Device.read(device_json(device="a", labels={"site": "oslo, north"}, health="silent", why="=1+1"))
     answers["device_pages"] = [DevicePage(total=1, devices=(odd,))]
