@@ -94,7 +94,7 @@ class Acceptance:
             return [name] if name in self._columns and marked.any() else []
         if marked.ndim != 2 or marked.shape[1] != len(self._columns):
             return []
-        return [column for column, holds in zip(self._columns, marked.any(axis=0), strict=True) if holds]
+        return [column for at, column in enumerate(self._columns) if marked[:, at].any()]
 
 
 def _words_of(columns: Sequence[str]) -> str:

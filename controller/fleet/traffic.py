@@ -17,7 +17,7 @@ class Traffic(msgspec.Struct, frozen=True):
     at: float
     bytes_s: float = 0.0
     answered: Mapping[str, tuple[ModelInterval, ...]] = {}
-    """By model, its versions in the newest telemetry in which it answered anything. A quiet interval forgets nothing."""
+    """By model, its versions in the newest telemetry in which it answered anything: a quiet one forgets none."""
 
     @classmethod
     def begin(cls, message: Telemetry, now: float) -> "Traffic":

@@ -41,7 +41,9 @@ def fold(world: World, device: str, message: FromDevice, now: float) -> bool:
             world.measured.heard[device] = heard
             world.caches.changed.add(device)
             known = world.measured.traffic.get(device)
-            world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic.begin(message, now)
+            world.measured.traffic[device] = (
+                known.then(message, now) if known is not None else Traffic.begin(message, now)
+            )
             for interval in message.intervals:
                 if is_known(world, interval):
                     _add(world, device, interval, now)

@@ -92,8 +92,9 @@ class Catalogue:
 
     def unknown(self, query: Query) -> list[str]:
         """What a query names and no version has, each in a sentence with what there is; empty for nothing."""
-        named = [(each.field, each.name) for each in (*query.conditions, query.order) if each.field in FACTS]
-        return [self._what_there_is(*each) for each in dict.fromkeys(named) if not self._has(*each)]
+        named = [(each.field, each.name) for each in query.conditions] + [(query.order.field, query.order.name)]
+        facts = [each for each in dict.fromkeys(named) if each[0] in FACTS]
+        return [self._what_there_is(*each) for each in facts if not self._has(*each)]
 
     def _has(self, field: str, name: str) -> bool:
         found = self._db.execute("SELECT 1 FROM facts WHERE kind = ? AND name = ? LIMIT 1", (FACTS.index(field), name))

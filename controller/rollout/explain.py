@@ -61,14 +61,15 @@ def explain(
 
 def whom_it_waits_for(rollout: Rollout, facts: Facts, now: float, quiet: Quiet = NOBODY_QUIET) -> str:
     """The devices that have not decided, with what each is at, in a sentence; empty where it waits for none."""
-    pending = _undecided(rollout, facts, now, quiet) if rollout.status == "running" else []
+    pending = _undecided(rollout, facts, now, quiet) if rollout.status == "running" else {}
     if not pending:
         return ""
     unasked = [device for device in pending if device in quiet]
     needed = int(rollout.strategy.trial.min_samples)
     words = f"It waits for devices that have not decided: {named(list(pending.values()))}."
     if unasked and needed:
-        asked = f"Nobody asked {named(unasked)} for {rollout.model} in the last {span(max(quiet[each] for each in unasked))}"
+        lasted = span(max(quiet[each] for each in unasked))
+        asked = f"Nobody asked {named(unasked)} for {rollout.model} in the last {lasted}"
         words = f"{words} {asked}: each needs {needed} inferences to decide, from a sensor or an application."
     return words
 
@@ -114,9 +115,7 @@ def _devices(rollout: Rollout, facts: Facts, now: float) -> list[str]:
     return [f"Wave {wave} of {waves}, {had}: {counts}."]
 
 
-def _waits(
-    rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now: float, quiet: Quiet
-) -> list[str]:
+def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now: float, quiet: Quiet) -> list[str]:
     if rollout.status != "running":
         return [_says(verdict) for verdict in verdicts if verdict.word == "fail"]
     if rollout.wave_done_at is None:

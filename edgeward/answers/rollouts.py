@@ -157,6 +157,12 @@ class RolloutSummary(Answer, frozen=True):
     created_at: Time
     created_by: str
 
+    def __str__(self) -> str:
+        """A sentence, as the command says it; `repr` has the fields."""
+        because = f": {self.reason}" if self.reason else ""
+        stands = f"{self.status.replace('_', ' ')}, wave {self.wave + 1} of {self.waves}{because}"
+        return f"{self.id} {self.model} v{self.release} by {self.strategy}: {stands}"
+
     def table_rows(self) -> list[dict[str, object]]:
         """One row, without what is a table by itself: members, verdicts, transfer, excluded devices."""
         (row,) = super().table_rows()

@@ -9,13 +9,13 @@ import os
 import shlex
 import shutil
 import sys
-import textwrap
 from enum import IntEnum
 from typing import Any
 
 import click
 
 from contract.errors import BadInput, Code, EdgewardError, WorldError
+from contract.screen import wrapped
 from contract.world_faults import world_error
 from edgeward.cli.asked import Asked
 
@@ -137,14 +137,5 @@ def _print_json(code: str, detail: str, ending: Exit, more: dict[str, Any]) -> N
 def _say(words: str) -> None:
     """Prints lines on stderr, wrapped between words where a screen shows them."""
     if sys.stderr.isatty() or os.environ.get("COLUMNS"):
-        width = shutil.get_terminal_size().columns
-        words = "\n".join(_wrapped(line, width) for line in words.splitlines())
+        words = wrapped(words, shutil.get_terminal_size().columns)
     click.echo(words, err=True)
-
-
-def _wrapped(line: str, width: int) -> str:
-    indent = line[: len(line) - len(line.lstrip())]
-    wrapper = textwrap.TextWrapper(
-        width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False
-    )
-    return wrapper.fill(line)

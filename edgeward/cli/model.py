@@ -79,6 +79,7 @@ def push(
     check_name(name, "model")
     given, measured = pairs(tags), _numbers(metrics)
     client = Client()
+    _say_to_pipe(f"reading {Path(file).name}{': it runs as Python does' if Path(file).suffix == '.py' else ''}")
     estimator, sample = load(file, sample_path)
     with _converting(Path(file).name):
         version = client.push(
@@ -112,9 +113,16 @@ def push(
     tell(f"{standing.words}\nnext: {standing.command}")
 
 
+def _say_to_pipe(words: str) -> None:
+    """Says on stderr what goes on, where no terminal shows it: a push may take a minute."""
+    if not console.is_terminal:
+        click.echo(words, err=True)
+
+
 @contextmanager
 def _converting(file: str) -> Iterator[None]:
     """Shows that a push goes on; Ctrl-C ends it here, and the controller drops what it has begun."""
+    _say_to_pipe(f"{file} goes to the controller, which converts and judges it: parity, golden set, limits")
     try:
         with console.status(f"converting {file}: parity, golden set, limits", spinner="dots"):
             yield

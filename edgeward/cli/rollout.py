@@ -17,6 +17,7 @@ from rich.live import Live
 from contract.errors import BadInput, Code
 from edgeward.answers.rollouts import Rollout
 from edgeward.cli.model import pairs
+from edgeward.cli.moments import with_local_times
 from edgeward.cli.named import HOW, ONLY, split_name, with_saved
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, table, tell, when
 from edgeward.cli.rollout_looks import COMMANDS
@@ -124,7 +125,10 @@ def start(
 def explain_(rollout_id: str, *, as_json: bool) -> None:
     """Say where a rollout stands and what it waits for."""
     sentences = Client().open_rollout(rollout_id).explain()
-    print_json(list(sentences.sentences)) if as_json else console.print(str(sentences), highlight=False)
+    if as_json:
+        print_json(list(sentences.sentences))
+        return
+    console.print(with_local_times(str(sentences)), highlight=False, markup=False)
 
 
 @rollout.command()

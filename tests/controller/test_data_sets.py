@@ -183,7 +183,7 @@ def test_a_deletion_of_everything_or_of_nobody_is_refused(state: State, wanted: 
 def test_a_data_set_without_rows_or_with_an_unknown_name_says_so(state: State) -> None:
     with pytest.raises(BadInput, match="devices kept no rows of m that fit"):
         make(state)
-    with pytest.raises(BadInput, match="see `edgeward data list`"):
+    with pytest.raises(BadInput, match="no data set 'rows'; `edgeward data list` shows all"):
         state.data_sets.find("rows@7")
 
 

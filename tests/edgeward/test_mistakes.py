@@ -20,8 +20,8 @@ import pytest
 import agent.cli
 import controller.cli
 import edgeward.cli.main
-from edgeward.cli import device, rollout
 from contract.errors import Code
+from edgeward.cli import device, rollout
 from edgeward.cli.asked import asked_by
 from edgeward.cli.endings import EXTRAS, HINTS, WITHOUT_NAME, Exit, hint_of
 from edgeward.client import Client
