@@ -68,7 +68,7 @@ def reason_of(state: ModelState) -> str:
 
 
 def _ended_badly(twin: Twin, states: Iterable[ModelState], traffic: Traffic | None) -> tuple[list[str], list[str]]:
-    """(failures that nothing has made good, failures of versions that are still asked for; another one answers well)."""
+    """(failures that nothing has made good, failures of versions that are still asked for: another answers well)."""
     failed, replaced = [], []
     for state in states:
         ended, assigned = state.outcome, twin.desired.get(state.model)

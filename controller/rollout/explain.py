@@ -68,8 +68,9 @@ def whom_it_waits_for(rollout: Rollout, facts: Facts, now: float, quiet: Quiet =
     needed = int(rollout.strategy.trial.min_samples)
     words = f"It waits for devices that have not decided: {named(list(pending.values()))}."
     if unasked and needed:
-        lasted = span(max(quiet[each] for each in unasked))
-        asked = f"Nobody asked {named(unasked)} for {rollout.model} in the last {lasted}"
+        lasted_s = max(quiet[each] for each in unasked)
+        when = f"in the last {span(lasted_s)}" if lasted_s else "so far"
+        asked = f"Nobody asked {named(unasked)} for {rollout.model} {when}"
         words = f"{words} {asked}: each needs {needed} inferences to decide, from a sensor or an application."
     return words
 
