@@ -3,12 +3,15 @@
 import argparse
 import json
 import logging
+import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from agent.adapters.kept_lives import KEEP_S, SavedLives, load_lives, sensor_words, sink_words
 from agent.adapters.log_lines import OneLine
@@ -18,6 +21,7 @@ from agent.core.model import Record
 from agent.flash.store import Store
 from contract.errors import BadInput, Code, EdgewardError
 from contract.log_lines import add_log_options, add_version, json_line
+from contract.screen import wrapped
 from contract.wire import encode
 from contract.world_faults import world_error
 
@@ -39,7 +43,7 @@ def run(arguments: list[str]) -> int:
         code: int = call.command(load_config(call.config), call) if call.config else _enrol(call)
     except (EdgewardError, OSError) as error:
         known = world_error(error) if isinstance(error, OSError) else error
-        print(f"edgeward-agent: {known}", file=sys.stderr)
+        _say(f"edgeward-agent: {known}", sys.stderr)
         return 2
     return code
 
@@ -149,20 +153,28 @@ def _status(config: Config, call: argparse.Namespace) -> int:
         print(json.dumps(told | _lives_as_json(lives)))
     else:
         for name, record in sorted(records.items()):
-            print(_line(name, record))
+            _say(_line(name, record))
         if not records:
-            print(f"no model yet; state in {config.device.state_dir}")
+            _say(f"no model yet; state in {config.device.state_dir}")
         if lives is not None and (lives.sensors or lives.sinks):
-            print(f"sensors and sinks, noted {max(0.0, time.time() - lives.at):.0f} s ago; {_NOTED}:")
+            _say(f"sensors and sinks, noted {max(0.0, time.time() - lives.at):.0f} s ago; {_NOTED}:")
             for words in (*map(sensor_words, lives.sensors), *map(sink_words, lives.sinks)):
-                print(words)
+                _say(words)
     for problem in _noted(lives):
-        print(problem, file=sys.stderr)
+        _say(problem, sys.stderr)
     for problem in _problems(config, call.config):
-        print(problem, file=sys.stderr)
+        _say(problem, sys.stderr)
     for name in corrupt:
-        print(f"{name}: its record was damaged and has been set aside", file=sys.stderr)
+        _say(f"{name}: its record was damaged and has been set aside", sys.stderr)
     return 1 if corrupt else 0
+
+
+def _say(words: str, to: TextIO | None = None, *, indent: int = 2) -> None:
+    """Prints lines, wrapped between words where a screen shows them; a program gets them whole."""
+    to = to or sys.stdout
+    if to.isatty() or os.environ.get("COLUMNS"):
+        words = wrapped(words, shutil.get_terminal_size().columns, indent)
+    print(words, file=to)
 
 
 def _noted(lives: SavedLives | None) -> list[str]:
@@ -213,5 +225,5 @@ def _doctor(config: Config, call: argparse.Namespace) -> int:
         print(json.dumps([{"check": found.check, "ok": found.ok, "detail": found.detail} for found in findings]))
     else:
         for found in findings:
-            print(f"{'ok  ' if found.ok else 'FAIL'} {found.check}: {found.detail}")
+            _say(f"{'ok  ' if found.ok else 'FAIL'} {found.check}: {found.detail}", indent=5)
     return 0 if all(found.ok for found in findings) else 1

@@ -1,15 +1,19 @@
 """Asks a device for a prediction over the Open Inference Protocol: python examples/ask.py MODEL CELL...
 
+It asks an agent on this machine at port 8190; --url names another one.
+
 Any KServe or Triton client does the same, and faster. This one needs only Python.
 """
 
+import argparse
 import json
 import sys
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-URL = "http://127.0.0.1:8190/v2/models"
+URL = "http://127.0.0.1:8190"
+"""What `listen` names in [serving] of the agent.toml of README.md."""
 
 
 def ask(address: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -39,10 +43,14 @@ def cell(text: str, tensor: dict[str, Any]) -> str | float | int | bool:
 
 def main() -> None:
     """Asks and prints the answer."""
-    if len(sys.argv) < 3:
-        sys.exit("usage: python examples/ask.py MODEL CELL...")
-    name, *row = sys.argv[1:]
-    tensors = ask(f"{URL}/{name}")["inputs"]
+    parser = argparse.ArgumentParser(description="Asks a device for a prediction.")
+    parser.add_argument("--url", default=URL, help="where its agent serves ([serving] listen); default: %(default)s")
+    parser.add_argument("model")
+    parser.add_argument("cell", nargs="+", help="a value for each column, in their order")
+    given = parser.parse_args()
+    name, row = given.model, given.cell
+    url = f"{given.url.rstrip('/').removesuffix('/v2/models')}/v2/models/{name}"
+    tensors = ask(url)["inputs"]
     wanted = tensors[0]["shape"][-1] if len(tensors) == 1 else len(tensors)
     if wanted not in (-1, len(row)):
         sys.exit(f"{name} takes {wanted} cells, not {len(row)}: {', '.join(tensor['name'] for tensor in tensors)}")
@@ -56,7 +64,7 @@ def main() -> None:
         }
         for tensor, part in zip(tensors, parts, strict=True)
     ]
-    found = ask(f"{URL}/{name}/infer", {"inputs": inputs})
+    found = ask(f"{url}/infer", {"inputs": inputs})
     print(f"{name} v{found['model_version']}:", {output["name"]: output["data"] for output in found["outputs"]})
 
 

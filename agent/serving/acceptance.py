@@ -17,6 +17,8 @@ from contract.manifest import DATATYPES, Manifest, Tensor
 
 FEW = 2048
 """Numbers up to which the sum of squares is computed at once."""
+MAX_NAMED = 8
+"""Columns that an error names."""
 ROWS = "rows"
 """The name of the first dimension where a manifest names none: one input for each column has one row each."""
 
@@ -63,11 +65,13 @@ class Acceptance:
         if array.dtype.kind != "f" or _is_finite(array):
             return
         if np.isinf(array).any():
-            raise BadInput(Code.VALUE_RANGE, f"input {name!r}: infinity is no measurement")
+            where = _words_of(self._holding(name, np.isinf(array)))
+            raise BadInput(Code.VALUE_RANGE, f"input {name!r}: infinity{where} is no measurement")
         if self._refuses_nan:
-            raise BadInput(Code.VALUE_MISSING, f"input {name!r}: holds NaN, and the model requires every value")
+            where = _words_of(self._holding(name, np.isnan(array)))
+            raise BadInput(Code.VALUE_MISSING, f"input {name!r}: holds NaN{where}, and the model requires every value")
         if lacking := self._lacking(name, array):
-            raise BadInput(Code.VALUE_MISSING, f"input {name!r}: NaN in {', '.join(lacking[:8])[:200]}, required")
+            raise BadInput(Code.VALUE_MISSING, f"input {name!r}: NaN{_words_of(lacking)}, required")
 
     def stand_ins(self, name: str) -> tuple[str | None, ...]:
         """Returns what stands for a missing text in each column of an input; None where the column requires one."""
@@ -83,11 +87,22 @@ class Acceptance:
 
     def _lacking(self, name: str, array: Array) -> list[str]:
         """Returns the required columns in which a float array holds NaN."""
+        required = {self._columns[at] for at in self._required}
+        found = self._holding(name, np.isnan(array))
+        return [column for column in found if column in required]
+
+    def _holding(self, name: str, marked: Array) -> list[str]:
+        """Returns the columns of an input in which a bool array of its shape holds a True; empty without columns."""
         if len(self.tensors) > 1:
-            return [name] if name in self._columns and self._columns.index(name) in self._required else []
-        if array.ndim != 2 or array.shape[1] != len(self._columns):
+            return [name] if name in self._columns and marked.any() else []
+        if marked.ndim != 2 or marked.shape[1] != len(self._columns):
             return []
-        return [self._columns[at] for at in self._required if np.isnan(array[:, at]).any()]
+        return [column for at, column in enumerate(self._columns) if marked[:, at].any()]
+
+
+def _words_of(columns: Sequence[str]) -> str:
+    """` in a, b` for up to `MAX_NAMED` columns; empty for none."""
+    return f" in {', '.join(columns[:MAX_NAMED])[:200]}" if columns else ""
 
 
 def _is_finite(array: Array) -> bool:

@@ -10,10 +10,11 @@ from typing import Any
 
 from contract.messages import ModelState
 from contract.wire import Message
-from controller.reconcile.membership import facts_of
+from controller.reconcile.membership import facts_of, quiet_of
 from controller.reconcile.preview import bytes_for
 from controller.reconcile.world import World
 from controller.rollout.endings import Ending, Endings, shown
+from controller.rollout.explain import whom_it_waits_for
 from controller.rollout.exposure import Exposure, exposure_of
 from controller.rollout.facts import DeviceFact
 from controller.rollout.model import FINAL, Member, OnFail, Rollout
@@ -127,6 +128,9 @@ class RolloutView(RolloutSummary, frozen=True):
     """The seconds left at least."""
     left: str
     """The same in a sentence, with what may make it longer; empty once it has ended."""
+    waits_for: str
+    """The devices that have not decided, with what each is at and whether nobody asks it, in a sentence; empty where it
+    waits for none."""
     exposure: Exposure | None
     """What devices have done with the release so far; None once the rollout has ended."""
     devices: int
@@ -171,6 +175,7 @@ def rollout_view(rollout: Rollout, world: World, now: float) -> RolloutView:
         progress=progress,
         left_s=left.seconds,
         left=left.words,
+        waits_for=whom_it_waits_for(rollout, facts, now, quiet_of(world, rollout, wave=rollout.wave)),
         exposure=exposure_of(rollout, rows.table(), progress) if rows is not None else None,
         devices=len(rollout.members),
         members=_views(rollout, rollout.members[:MAX_MEMBERS], facts, endings, now),

@@ -76,7 +76,8 @@ async def search_versions(request: web.Request) -> views.VersionPage:
     )
     query = read_query(asked.getall("where", []), asked.get("text", ""), asked.get("sort", ""), limit, offset)
     found = state.catalogue.search(query)
-    return views.VersionPage(total=found.total, versions=views.found_views(state, found.keys))
+    unknown = () if found.total else tuple(state.catalogue.unknown(query))
+    return views.VersionPage(total=found.total, versions=views.found_views(state, found.keys), unknown=unknown)
 
 
 async def show_version(request: web.Request) -> views.VersionDetail:

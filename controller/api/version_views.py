@@ -94,6 +94,8 @@ class VersionPage(Message, frozen=True):
     total: int
     """How many versions meet the conditions."""
     versions: tuple[FoundVersion, ...]
+    unknown: tuple[str, ...] = ()
+    """Where nothing was found: the tags, metrics, parameters and aliases that were named and that no version has."""
 
 
 class AliasView(Message, frozen=True):

@@ -242,7 +242,7 @@ def device_fields(twin: Twin, world: World, now: float) -> dict[str, Any]:
     faults = faults_of(twin, world.withdrawn, now)
     retired = twin.device in world.durable.retired
     presence = twin.presence(now, world.silent_s)
-    health, why = judge(judge_told(twin, faults, newest), presence, world.alerts.get(twin.device, ""))
+    health, why = judge(judge_told(twin, faults, traffic), presence, world.alerts.get(twin.device, ""))
     names = sorted(set(twin.desired) | set(twin.reported))
     return {
         "device": twin.device,

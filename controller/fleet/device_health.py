@@ -1,13 +1,16 @@
 """The health of one device in one word, with its reason: failing, attention, silent, offline, updating or well.
 
-Decides the word: the worst that holds. Refuses to know rollouts, alerts' rules and how a device is shown.
+Decides the word: the worst that holds; and what clears it: the failure of a version is over once the version that
+serves in its place has answered well. Refuses to know rollouts, alerts' rules and how a device is shown.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
+from contract.desired import TrialPolicy
 from contract.errors import Code
-from contract.messages import ModelState, Telemetry
+from contract.messages import ModelInterval, ModelState, Telemetry
+from controller.fleet.traffic import Traffic
 from controller.fleet.twin import PresenceWord, Twin
 
 HealthWord = Literal["failing", "attention", "silent", "offline", "updating", "well"]
@@ -30,14 +33,16 @@ _ABSENT: dict[PresenceWord, Judged] = {
 }
 
 
-def judge_told(twin: Twin, faults: Mapping[str, str], newest: Telemetry | None) -> Judged:
+def judge_told(twin: Twin, faults: Mapping[str, str], traffic: Traffic | None) -> Judged:
     """Returns the word that what the device has told calls for, without its presence: failing, attention, updating or
-    well. `faults` are those of `fleet.faults`, `newest` its newest telemetry.
+    well. `faults` are those of `fleet.faults`, `traffic` its telemetry.
     """
     states = [state for _, state in sorted(twin.reported.items())]
-    for why in (*_ended_badly(states), *_erring(twin, newest)):
+    newest = traffic.newest if traffic is not None else None
+    failed, replaced = _ended_badly(twin, states, traffic)
+    for why in (*failed, *_erring(twin, newest)):
         return "failing", why
-    for why in (*_blocked(states), *_broken(twin, faults), *_hot(newest)):
+    for why in (*replaced, *_blocked(states), *_broken(twin, faults), *_hot(newest)):
         return "attention", why
     for why in _updating(twin, states):
         return "updating", why
@@ -62,12 +67,29 @@ def reason_of(state: ModelState) -> str:
     return state.code or ("" if ended == Code.SUPERSEDED else ended)
 
 
-def _ended_badly(states: Iterable[ModelState]) -> Iterable[str]:
+def _ended_badly(twin: Twin, states: Iterable[ModelState], traffic: Traffic | None) -> tuple[list[str], list[str]]:
+    """(failures that nothing has made good, failures of versions that are still asked for: another answers well)."""
+    failed, replaced = [], []
     for state in states:
-        ended = state.outcome
-        if ended is not None and ended.result in ENDED_BADLY and ended.code not in NO_FAULT:
-            result = ended.result.replace("_", " ")
-            yield f"{state.model} v{ended.version.release} was {result}: {ended.code} {ended.detail}".rstrip()
+        ended, assigned = state.outcome, twin.desired.get(state.model)
+        if ended is None or ended.result not in ENDED_BADLY or ended.code in NO_FAULT:
+            continue
+        result = ended.result.replace("_", " ")
+        words = f"{state.model} v{ended.version.release} was {result}: {ended.code} {ended.detail}".rstrip()
+        stable = f"v{state.stable.release}" if state.stable is not None else ""
+        if not _answers_well(state, assigned.policy if assigned is not None else TrialPolicy(), traffic):
+            failed.append(f"{words}; {stable} has not answered well since" if stable else words)
+        elif assigned is not None and assigned.release == ended.version.release:
+            replaced.append(f"{words}; {stable} answers in its place")
+    return failed, replaced
+
+
+def _answers_well(state: ModelState, policy: TrialPolicy, traffic: Traffic | None) -> bool:
+    """Whether the confirmed version serves, and gave the newest answers of its model with errors within the policy."""
+    if state.stable is None or state.serving != state.stable.digest or traffic is None:
+        return False
+    given = [each for each in traffic.answered.get(state.model, ()) if each.version.digest == state.serving]
+    return bool(given) and all(_is_within(policy, each) for each in given)
 
 
 def _erring(twin: Twin, newest: Telemetry | None) -> Iterable[str]:
@@ -76,9 +98,13 @@ def _erring(twin: Twin, newest: Telemetry | None) -> Iterable[str]:
         assigned = twin.desired.get(each.model)
         if assigned is None or each.inferences < max(1, assigned.policy.min_samples):
             continue
-        if each.errors > assigned.policy.max_error_ratio * each.inferences:
+        if not _is_within(assigned.policy, each):
             words = f"{each.errors} of {each.inferences} inferences failed"
             yield f"{each.model} v{each.version.release}: {words}, {assigned.policy.max_error_ratio:.1%} are allowed"
+
+
+def _is_within(policy: TrialPolicy, measured: ModelInterval) -> bool:
+    return measured.errors <= policy.max_error_ratio * measured.inferences
 
 
 def _blocked(states: Iterable[ModelState]) -> Iterable[str]:

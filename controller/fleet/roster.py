@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from contract.messages import ModelState, Telemetry
+from contract.messages import ModelState
 from controller.fleet.device_health import HEALTH_WORDS, Judged, judge, judge_told, reason_of
 from controller.fleet.device_query import PRESENCE_WORDS, DeviceQuery
 from controller.fleet.faults import faults_of
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
     """One device as a query sees it."""
 
     twin: Twin
-    newest: Telemetry | None
+    traffic: Traffic | None
     told: Judged
     """Its health as far as it has told itself."""
     text: str
@@ -75,11 +75,11 @@ class Roster:
         """Replaces the entry of a device."""
         if twin.device not in self._entries:
             self._names = None
-        known, newest = self._entries.get(twin.device), traffic.newest if traffic is not None else None
-        if known is not None and newest is known.newest and _says_the_same(known.twin, twin):
+        known = self._entries.get(twin.device)
+        if known is not None and traffic is known.traffic and _says_the_same(known.twin, twin):
             self._entries[twin.device] = known._replace(twin=twin)
         else:
-            self._entries[twin.device] = entry_of(twin, newest, withdrawn, now)
+            self._entries[twin.device] = entry_of(twin, traffic, withdrawn, now)
 
     def drop(self, device: str) -> None:
         """Forgets a device."""
@@ -150,15 +150,15 @@ def _says_the_same(before: Twin, now: Twin) -> bool:
     )
 
 
-def entry_of(twin: Twin, newest: Telemetry | None, withdrawn: Mapping[tuple[str, int], str], now: float) -> Entry:
+def entry_of(twin: Twin, traffic: Traffic | None, withdrawn: Mapping[tuple[str, int], str], now: float) -> Entry:
     """Returns a device as queries see it. `withdrawn`: (model, release) -> why."""
     faults = faults_of(twin, withdrawn, now)
     codes = frozenset((*faults, *filter(None, map(reason_of, twin.reported.values()))))
     text = " ".join((twin.device, *(f"{key}={value}" for key, value in twin.labels.items()), *sorted(codes)))
     return Entry(
         twin=twin,
-        newest=newest,
-        told=judge_told(twin, faults, newest),
+        traffic=traffic,
+        told=judge_told(twin, faults, traffic),
         text=text.lower(),
         releases=tuple(sorted(_answering(twin.reported.items()))),
         models=frozenset((*twin.desired, *twin.reported)),

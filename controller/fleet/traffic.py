@@ -1,8 +1,13 @@
-"""The bytes that a device receives, from one telemetry message to the next. Refuses to know what the bytes were."""
+"""The bytes that a device receives, from one telemetry message to the next, and which versions answered last.
+
+Refuses to know what the bytes were, and whether the answers were good enough.
+"""
+
+from collections.abc import Mapping
 
 import msgspec
 
-from contract.messages import Telemetry
+from contract.messages import ModelInterval, Telemetry
 
 
 class Traffic(msgspec.Struct, frozen=True):
@@ -11,6 +16,13 @@ class Traffic(msgspec.Struct, frozen=True):
     newest: Telemetry
     at: float
     bytes_s: float = 0.0
+    answered: Mapping[str, tuple[ModelInterval, ...]] = {}
+    """By model, its versions in the newest telemetry in which it answered anything: a quiet one forgets none."""
+
+    @classmethod
+    def begin(cls, message: Telemetry, now: float) -> "Traffic":
+        """Returns the traffic of a device after its first message."""
+        return cls(message, now, 0.0, _answered(message))
 
     def then(self, message: Telemetry, now: float) -> "Traffic":
         """Returns the traffic after the next message. Counters start at zero at each boot."""
@@ -18,4 +30,13 @@ class Traffic(msgspec.Struct, frozen=True):
         if message.boot == self.newest.boot:
             received -= self.newest.bytes_received
         passed_s = max(message.interval_s, now - self.at)
-        return Traffic(message, now, max(0, received) / passed_s if passed_s > 0 else 0.0)
+        bytes_s = max(0, received) / passed_s if passed_s > 0 else 0.0
+        return Traffic(message, now, bytes_s, {**self.answered, **_answered(message)})
+
+
+def _answered(message: Telemetry) -> dict[str, tuple[ModelInterval, ...]]:
+    found: dict[str, tuple[ModelInterval, ...]] = {}
+    for each in message.intervals:
+        if each.inferences:
+            found[each.model] = (*found.get(each.model, ()), each)
+    return found

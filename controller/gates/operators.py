@@ -21,5 +21,5 @@ def judge_operators(policy: GatePolicy, evidence: Evidence) -> GateVerdict | Non
         if foreign
         else f"{len(evidence.operators)} are allowed",
         evidence={"operators": len(evidence.operators), "foreign": len(foreign)},
-        remedy="a model without these operators, or allow them: edgeward model policy NAME --set FILE",
+        remedy="a model without these operators, or allow them in its policy: edgeward model policy --help",
     )

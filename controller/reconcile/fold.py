@@ -52,7 +52,7 @@ def _fold_telemetry(world: World, device: str, message: Telemetry, now: float) -
     world.measured.heard[device] = heard
     world.caches.changed.add(device)
     known = world.measured.traffic.get(device)
-    world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic(message, now)
+    world.measured.traffic[device] = known.then(message, now) if known is not None else Traffic.begin(message, now)
     _add_vitals(world, device, message, now)
     for interval in message.intervals:
         if not holds(world, interval.model, interval.version):

@@ -33,6 +33,28 @@ def facts_of(world: World, rollout: Rollout, now: float, *, late_only: bool = Fa
     return facts
 
 
+def quiet_of(world: World, rollout: Rollout, *, wave: int) -> dict[str, float]:
+    """Members up to a wave that nobody asks for the model, with the seconds of their newest telemetry.
+
+    A device counts whose telemetry counts no inference of the model, and of which no sensor works for it; with 0 s one
+    that has told of neither telemetry nor the model yet.
+    """
+    found, traffic, twins = {}, world.measured.traffic, world.durable.twins
+    for member in rollout.members:
+        known, twin = traffic.get(member.device), twins.get(member.device)
+        if twin is None or twin.seen_at is None or member.wave > wave:
+            continue
+        if any(each.model == rollout.model and each.state == "running" for each in twin.sensors):
+            continue
+        if known is None and rollout.model not in twin.reported:
+            found[member.device] = 0.0
+        elif known is not None and not any(
+            each.model == rollout.model and each.inferences for each in known.newest.intervals
+        ):
+            found[member.device] = known.newest.interval_s
+    return found
+
+
 def is_standing(world: World, rollout: Rollout) -> bool:
     """Whether a completed rollout is the newest of its model that counts: devices that join later still get it."""
     if (rollout.model, rollout.release) in world.withdrawn:

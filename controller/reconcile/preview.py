@@ -19,7 +19,7 @@ from controller.fleet.fit import forms_of
 from controller.fleet.selection import select
 from controller.fleet.twin import Twin
 from controller.reconcile.measured import HISTORY_S, fleet_rows
-from controller.reconcile.membership import confirmed_versions, facts_of, fitted, marked, why_no_way_back
+from controller.reconcile.membership import confirmed_versions, facts_of, fitted, marked, quiet_of, why_no_way_back
 from controller.reconcile.offers import delivery_for
 from controller.reconcile.world import World
 from controller.rollout.check import check_power, check_strategy, check_task
@@ -179,11 +179,12 @@ def preview(world: World, rollout: Rollout, now: float) -> Preview:
 def _warnings(world: World, rollout: Rollout, facts: Mapping[str, DeviceFact]) -> Iterable[str]:
     """A trial that nobody asks anything, and devices that are not there."""
     first = [member for member in rollout.members if member.wave == 0]
-    told = any(each.device in world.measured.traffic for each in first)
-    if told and not _samples_per_s(world, rollout, lambda interval: interval.inferences):
+    quiet = sorted(quiet_of(world, rollout, wave=0))
+    if quiet:
         needed = int(rollout.strategy.trial.min_samples)
-        so = f"a trial needs {needed} before it can pass" if needed else "rules about inferences can say nothing"
-        yield f"no device of the first wave gets requests for {rollout.model} now: {so}"
+        so = f"a trial needs {needed} inferences before it can pass" if needed else "rules about inferences say nothing"
+        who = named(quiet) if len(quiet) < len(first) else "a device"
+        yield f"nobody asks {who} of the first wave for {rollout.model} now, and no sensor feeds it: {so}"
     absent = [each.device for each in first if facts[each.device].presence != "online"]
     if absent:
         yield f"{len(absent)} of {devices_of(len(first))} of the first wave are not online: {named(absent)}"

@@ -28,6 +28,9 @@ CREATE INDEX by_version ON facts (version);
 """
 _COMPARED = {"=": "=", "!=": "IS NOT", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
+MAX_NAMED = 12
+"""Names of tags, metrics, parameters or aliases that are said to be there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -87,6 +90,23 @@ class Catalogue:
         total = rows[0][2] if rows else self._count(source, values) if query.offset else 0
         return Found(total, tuple((model, release) for model, release, _ in rows))
 
+    def unknown(self, query: Query) -> list[str]:
+        """What a query names and no version has, each in a sentence with what there is; empty for nothing."""
+        named = [(each.field, each.name) for each in query.conditions] + [(query.order.field, query.order.name)]
+        facts = [each for each in dict.fromkeys(named) if each[0] in FACTS]
+        return [self._what_there_is(*each) for each in facts if not self._has(*each)]
+
+    def _has(self, field: str, name: str) -> bool:
+        found = self._db.execute("SELECT 1 FROM facts WHERE kind = ? AND name = ? LIMIT 1", (FACTS.index(field), name))
+        return found.fetchone() is not None
+
+    def _what_there_is(self, field: str, name: str) -> str:
+        names = "SELECT DISTINCT name FROM facts WHERE kind = ? ORDER BY name LIMIT ?"
+        known = [each for (each,) in self._db.execute(names, (FACTS.index(field), MAX_NAMED + 1))]
+        there = ", ".join(f"{field}.{each[:64]}" for each in known[:MAX_NAMED])
+        more = " and more" if len(known) > MAX_NAMED else ""
+        return f"no version has {field}.{name[:64]}; there {_is_or_are(known)} {there or f'no {field} at all'}{more}"
+
     def _count(self, source: str, values: list[str | float]) -> int:
         return int(self._db.execute(f"SELECT count(*) {source}", values).fetchone()[0])
 
@@ -127,6 +147,10 @@ def _facts(version: Version, tags: dict[str, str], aliases: tuple[str, ...]) -> 
     yield from ((FACTS.index("metric"), key, number) for key, number in version.lineage.metrics.items())
     yield from ((FACTS.index("param"), key, str(value)) for key, value in params)
     yield from ((FACTS.index("alias"), name, "true") for name in aliases)
+
+
+def _is_or_are(known: list[str]) -> str:
+    return "are" if len(known) > 1 else "is"
 
 
 def _tests(query: Query) -> tuple[list[str], list[str | float]]:

@@ -21,6 +21,8 @@ from contract.names import check_name
 from controller.registry.atomic_file import replace_file
 from controller.registry.database import open_database, transaction
 
+MAX_NAMED = 5
+"""Versions that an error names: the newest of them."""
 MAX_VERSIONS = 1_000
 """Versions of one data set, deleted ones too: one a day for three years."""
 MAX_ROWS = 1_000_000
@@ -93,8 +95,7 @@ class DataSets:
         versions = self.all(named[1]) if named else []
         wanted = versions[-1:] if named and named[2] == "newest" else [v for v in versions if v.reference == reference]
         if not wanted:
-            words = f"no data set {reference[:80]!r}: expected NAME@NUMBER or NAME@newest; see `edgeward data list`"
-            raise BadInput(Code.UNKNOWN_DATA_SET, words)
+            raise BadInput(Code.UNKNOWN_DATA_SET, _what_there_is(reference, named, [each.version for each in versions]))
         return wanted[0]
 
     def make(self, about: DataSet, rows: Sequence[Mapping[str, Any]]) -> tuple[DataSet, bool]:
@@ -266,3 +267,14 @@ def _parquet(rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, dict[str, str]]:
     file = io.BytesIO()
     parquet.write_table(table, file, compression="zstd")
     return file.getvalue(), {field.name: str(field.type) for field in table.schema}
+
+
+def _what_there_is(reference: str, named: "re.Match[str] | None", versions: Sequence[int]) -> str:
+    """Why a reference finds nothing, and what would be found."""
+    if named is None:
+        return f"{reference[:80]!r} names no data set: expected NAME@NUMBER or NAME@newest"
+    if not versions:
+        return f"no data set {named[1][:80]!r}; `edgeward data list` shows all"
+    there = ", ".join(map(str, versions[-MAX_NAMED:]))
+    older = " and older ones" if len(versions) > MAX_NAMED else ""
+    return f"{named[1][:80]} has no version {named[2]}; it has {there}{older}"

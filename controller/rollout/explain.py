@@ -4,7 +4,8 @@ Decides words. Everything in them comes from the same facts and verdicts that `d
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from controller.rollout.decide import NO_ENDINGS, Facts, awaited, holds, unproven, waits_for_absentees_only
 from controller.rollout.endings import MAX_NAMED, Ending, Endings, named
@@ -21,12 +22,23 @@ _ENDS = {
     "aborting": "It is being aborted: devices that have not confirmed the release are sent back",
     "rolling_back": "It is being rolled back: devices are sent to their last confirmed release",
 }
+Quiet = Mapping[str, float]
+"""By device that nobody asks for the model: the seconds of its newest telemetry, in which nobody did."""
+NOBODY_QUIET: Quiet = MappingProxyType({})
 
 
 def explain(
-    rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now: float, endings: Endings = NO_ENDINGS
+    rollout: Rollout,
+    facts: Facts,
+    verdicts: Sequence[RuleVerdict],
+    now: float,
+    endings: Endings = NO_ENDINGS,
+    *,
+    quiet: Quiet = NOBODY_QUIET,
 ) -> list[str]:
-    """Sentences, the most important first; `endings` are those that are kept of its members."""
+    """Sentences, the most important first; `endings` are those that are kept of its members, `quiet` are the devices
+    that nobody asks.
+    """
     what = f"{rollout.id} brings {rollout.model} v{rollout.release} by {rollout.strategy.name}."
     if rollout.status == "proposed":
         return [
@@ -45,7 +57,23 @@ def explain(
         sentences.append(f"{rollout.reason}.")
     sentences += [words for words in (schedule_words(rollout.schedule, now),) if words]
     sentences += [*_devices(rollout, facts, now), *_failed(rollout, endings)]
-    return [*sentences, *_waits(rollout, facts, verdicts, now)]
+    return [*sentences, *_waits(rollout, facts, verdicts, now, quiet)]
+
+
+def whom_it_waits_for(rollout: Rollout, facts: Facts, now: float, quiet: Quiet = NOBODY_QUIET) -> str:
+    """The devices that have not decided, with what each is at, in a sentence; empty where it waits for none."""
+    pending = _undecided(rollout, facts, now, quiet) if rollout.status == "running" else {}
+    if not pending:
+        return ""
+    unasked = [device for device in pending if device in quiet]
+    needed = int(rollout.strategy.trial.min_samples)
+    words = f"It waits for devices that have not decided: {named(list(pending.values()))}."
+    if unasked and needed:
+        lasted_s = max(quiet[each] for each in unasked)
+        when = f"in the last {span(lasted_s)}" if lasted_s else "so far"
+        asked = f"Nobody asked {named(unasked)} for {rollout.model} {when}"
+        words = f"{words} {asked}: each needs {needed} inferences to decide, from a sensor or an application."
+    return words
 
 
 def _ended(rollout: Rollout, endings: Endings) -> list[str]:
@@ -103,12 +131,11 @@ def _devices(rollout: Rollout, facts: Facts, now: float) -> list[str]:
     return [f"Wave {wave} of {waves}, {had}: {counts}."]
 
 
-def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now: float) -> list[str]:
+def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now: float, quiet: Quiet) -> list[str]:
     if rollout.status != "running":
         return [_says(verdict) for verdict in verdicts if verdict.word == "fail"]
     if rollout.wave_done_at is None:
-        pending = _undecided(rollout, facts, now)
-        return [f"It waits for devices that have not decided: {pending}." if pending else "The next pass goes on."]
+        return [whom_it_waits_for(rollout, facts, now, quiet) or "The next pass goes on."]
     wave = rollout.strategy.waves[rollout.wave]
     left_s = wave.soak_s - (now - rollout.wave_done_at)
     waits = [f"It soaks for {span(left_s)} more."] if left_s > 0 else []
@@ -121,14 +148,14 @@ def _waits(rollout: Rollout, facts: Facts, verdicts: Sequence[RuleVerdict], now:
     return waits or ["The next pass goes on."]
 
 
-def _undecided(rollout: Rollout, facts: Facts, now: float) -> str:
-    """Up to `MAX_NAMED` devices of which the wave is not over, each with what it is at; empty without any."""
-    pending = [
-        f"{member.device} ({at_now(rollout, facts[member.device])})"
+def _undecided(rollout: Rollout, facts: Facts, now: float, quiet: Quiet) -> dict[str, str]:
+    """Devices of which the wave is not over, each with what it is at; those that nobody asks first."""
+    pending = {
+        member.device: f"{member.device} ({at_now(rollout, facts[member.device])})"
         for member in rollout.members
         if outcome_of(rollout, member, facts[member.device], now) == "pending"
-    ]
-    return named(pending) if pending else ""
+    }
+    return dict(sorted(pending.items(), key=lambda each: each[0] not in quiet))
 
 
 def _says(verdict: RuleVerdict) -> str:

@@ -15,7 +15,7 @@ from contract.errors import BadInput, Code
 from contract.manifest import Manifest
 from controller.clock import stamp
 from controller.reconcile.deeds import Deed
-from controller.reconcile.membership import facts_of
+from controller.reconcile.membership import facts_of, quiet_of
 from controller.reconcile.preview import Preview, plan_rollout
 from controller.reconcile.preview import preview as preview_of
 from controller.registry.version import Version, gate_words
@@ -199,7 +199,8 @@ def explain(state: State, name: str) -> list[str]:
     """Where it stands and what it waits for, in sentences."""
     rollout, world, now = find(state, name), state.world, time.time()
     verdicts, endings = world.measured.verdicts.get(name, ()), world.durable.endings.get(name, {})
-    return sentences(rollout, facts_of(world, rollout, now), verdicts, now, endings)
+    quiet = quiet_of(world, rollout, wave=rollout.wave)
+    return sentences(rollout, facts_of(world, rollout, now), verdicts, now, endings, quiet=quiet)
 
 
 def resolve_strategy(given: str | dict[str, Any]) -> Strategy:

@@ -243,6 +243,12 @@ class Device(Answer, frozen=True):
     sensors: tuple[Sensor, ...]
     sinks: tuple[Sink, ...]
 
+    def __str__(self) -> str:
+        """A sentence, as the command says it; `repr` has the fields."""
+        runs = ", ".join(f"{each.model} v{each.stable_release}" for each in self.models if each.stable_release)
+        why = f" ({self.why})" if self.why else ""
+        return f"{self.device}: {self.presence}, {self.health}{why}; runs {runs or 'no confirmed version'}"
+
     def nearest_expiry(self, now: float) -> tuple[str, float] | None:
         """What expires first and when, in seconds since 1970; `now` likewise.
 

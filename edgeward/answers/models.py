@@ -105,6 +105,12 @@ class FoundVersion(Answer, frozen=True):
     rolled_back: RolledBack | None
     """How the newest rollout of it was rolled back; None where it was not."""
 
+    def __str__(self) -> str:
+        """A sentence, as the command says it; `repr` has the fields."""
+        stands = "is withdrawn" if self.withdrawn else "passed its gates" if self.passed else "did not pass its gates"
+        estimator = f", {self.estimator[:80]}" if self.estimator else ""
+        return f"{self.model} v{self.release} ({self.semver}) {stands}, {self.size_bytes / 1000:.1f} kB{estimator}"
+
 
 class Version(FoundVersion, frozen=True):
     """One version of a model."""
@@ -118,6 +124,8 @@ class Found(Answer, frozen=True):
 
     total: int
     versions: tuple[FoundVersion, ...]
+    unknown: tuple[str, ...] = ()
+    """Where nothing was found: what was named and no version has, in sentences with what there is."""
 
     def table_rows(self) -> list[dict[str, object]]:
         """One row for each version."""
@@ -277,6 +285,9 @@ class Pushed(VersionDetail, frozen=True):
 
     new: bool
     """False: these bytes were a version already, and no other one was made."""
+
+    def __str__(self) -> str:
+        return super().__str__() if self.new else f"same bytes as {self.model} v{self.release}: no version was made"
 
 
 class VersionMeasured(Answer, frozen=True):

@@ -157,6 +157,12 @@ class RolloutSummary(Answer, frozen=True):
     created_at: Time
     created_by: str
 
+    def __str__(self) -> str:
+        """A sentence, as the command says it; `repr` has the fields."""
+        because = f": {self.reason}" if self.reason else ""
+        stands = f"{self.status.replace('_', ' ')}, wave {self.wave + 1} of {self.waves}{because}"
+        return f"{self.id} {self.model} v{self.release} by {self.strategy}: {stands}"
+
     def table_rows(self) -> list[dict[str, object]]:
         """One row, without what is a table by itself: members, verdicts, transfer, excluded devices."""
         (row,) = super().table_rows()
@@ -194,6 +200,9 @@ class Rollout(RolloutSummary, frozen=True):
     left_s: float
     left: str
     """How long it takes at least, in a sentence; empty once it has ended."""
+    waits_for: str
+    """The devices that have not decided, with what each is at and whether nobody asks it; empty where it waits for
+    none."""
     exposure: Exposure | None
     devices: int
     members: tuple[Member, ...]

@@ -91,9 +91,9 @@ def search(
 
     BadInput `request_invalid` for rows that cannot be learnt from, `config_invalid` without Optuna.
     """
-    optuna = _optuna()
     rows = read_rows(frame, target, task=task, time=time_column, seed=seed)
     taught = _teacher(teacher, rows)
+    optuna = _optuna()  # what the caller has mistaken is said before what is not installed
     began = time.monotonic()
     limits = limits or Limits()
     study = _study(optuna, rows, seed)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import click
 
 from contract.errors import BadInput, Code
+from contract.names import check_name
 from edgeward.automl.front import Limits
 from edgeward.automl.trial import Trial
 from edgeward.cli.render import console, json_option, print_json, table, tell
@@ -63,7 +64,8 @@ def automl(
     from edgeward.automl.distil import read_teacher
     from edgeward.automl.search import search
 
-    rows, model = _read(frame), name or _model_name(frame)
+    model = check_name(name or _model_name(frame), "model")
+    rows = _read(frame)
     taught = read_teacher(teacher) if teacher is not None else None
     with console.status("searching", spinner="dots") as status:
 

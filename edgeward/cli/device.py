@@ -18,6 +18,7 @@ from edgeward.cli.device_list import left, list_devices
 from edgeward.cli.device_tune import config_words, tune
 from edgeward.cli.device_vitals import vitals
 from edgeward.cli.model import pairs
+from edgeward.cli.moments import with_local_times
 from edgeward.cli.render import console, how_right, json_option, microseconds, print_json, size, table, tell, when
 from edgeward.client import Client
 from edgeward.files import PRIVATE, write_whole
@@ -123,7 +124,10 @@ def show(name: str, *, as_json: bool) -> None:
 def why(name: str, *, as_json: bool) -> None:
     """Tell in order why a device runs what it runs."""
     sentences = Client().why(name)
-    print_json(list(sentences.sentences)) if as_json else console.print(str(sentences), highlight=False)
+    if as_json:
+        print_json(list(sentences.sentences))
+        return
+    console.print(with_local_times(str(sentences)), highlight=False, markup=False)
 
 
 @device.command()

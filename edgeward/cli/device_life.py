@@ -32,7 +32,7 @@ _out = click.option(
 def retire(names: tuple[str, ...], file: Path | None, *, yes: bool, as_json: bool, **given: Any) -> None:
     """Take devices out of the fleet: keys and sessions end, rollouts go on without them, history stays."""
     answers = Client().retire(selected("retire", names, file, given, yes=yes))
-    show_answers(answers, _revoked, as_json=as_json)
+    show_answers(answers, lambda each: f"retired; {_revoked(each)}", as_json=as_json)
 
 
 @click.command()
@@ -42,7 +42,8 @@ def retire(names: tuple[str, ...], file: Path | None, *, yes: bool, as_json: boo
 def replace(names: tuple[str, ...], file: Path | None, out: Path, *, yes: bool, as_json: bool, **given: Any) -> None:
     """Let new hardware have an old name: the old keys end, labels and what is desired stay; writes a claim for each."""
     answers = Client().replace(selected("replace", names, file, given, yes=yes))
-    _write_claims(answers, out, "on the device: edgeward-agent enrol {claim} --out {device}", as_json=as_json)
+    then = "on the device: edgeward-agent enrol {claim} --out {device}"
+    _write_claims(answers, out, then, "replaced", as_json=as_json)
     if not as_json and any(each.claim is not None for each in answers):
         tell(_NOT_KEPT)
 
@@ -64,6 +65,7 @@ def adopt(names: tuple[str, ...], file: Path | None, out: Path, *, yes: bool, as
         answers,
         out,
         "beside its agent.toml, with its agent stopped: edgeward-agent adopt {claim} -c agent.toml",
+        "adopted",
         as_json=as_json,
     )
 
@@ -80,7 +82,7 @@ def retired(*, as_json: bool) -> None:
     print_table("retired", ("device", "at", "by"), [(one.device, when(one.at), one.by) for one in found])
 
 
-def _write_claims(answers: Table[DeviceAnswer], out: Path, then: str, *, as_json: bool) -> None:
+def _write_claims(answers: Table[DeviceAnswer], out: Path, then: str, done: str, *, as_json: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for each in answers:
         if each.claim is not None:
@@ -89,8 +91,9 @@ def _write_claims(answers: Table[DeviceAnswer], out: Path, then: str, *, as_json
             if not as_json:
                 told = then.format(claim=shlex.quote(file.name), device=shlex.quote(in_file_name(each.device)))
                 tell(f"wrote {file}; within an hour, {told}")
-    show_answers(answers, _revoked, as_json=as_json)
+    show_answers(answers, lambda each: f"{done}; {_revoked(each)}", as_json=as_json)
 
 
 def _revoked(answer: DeviceAnswer) -> str:
-    return f"{answer.certificates} certificates revoked"
+    count = answer.certificates
+    return f"{count or 'no'} certificate{'s were' if count != 1 else ' was'} revoked"

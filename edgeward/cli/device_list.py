@@ -89,7 +89,7 @@ def list_devices(*, sort: str, limit: int | None, wide: bool, as_json: bool, **g
         print_json([each.plain for each in devices])
         return
     columns = WIDE_COLUMNS if wide or csv_asked() else COLUMNS
-    rows = [tuple(row[name] for name in columns) for entry in devices for row in _rows(entry)]
+    rows = [tuple(row[name] for name in columns) for entry in devices for row in rows_of(entry, given["model"])]
     print_table(_title(len(devices), total), columns, rows)
 
 
@@ -99,7 +99,10 @@ def _title(shown: int, total: int) -> str:
     return f"{total} device{'s' if total != 1 else ''}"
 
 
-def _rows(entry: Device) -> Iterator[dict[str, object]]:
+def rows_of(entry: Device, only: str = "") -> Iterator[dict[str, object]]:
+    """The rows of one device by column: one for each model, or for the model `only`. The reason for its health stands
+    once: in the row of the model that it is about, or in the first row.
+    """
     nearest = entry.nearest_expiry(time.time())
     head: dict[str, object] = {
         "device": entry.device,
@@ -109,12 +112,19 @@ def _rows(entry: Device) -> Iterator[dict[str, object]]:
         "faults": " ".join(each.code for each in entry.faults) or None,
         "expires": left(*nearest) if nearest is not None else None,
         "labels": " ".join(f"{key}={value}" for key, value in sorted(entry.labels.items())) or None,
-        "why": entry.why if entry.health != "well" else None,
     }
-    if not entry.models:
-        yield head | dict.fromkeys(("model", "version", "phase", "accuracy or error"))
-    for model in entry.models:
-        yield head | _model_cells(model)
+    models = [each for each in entry.models if only in ("", each.model)]
+    why = entry.why if entry.health != "well" else None
+    if not models:
+        yield head | dict.fromkeys(("model", "version", "phase", "accuracy or error")) | {"why": why}
+    about = next((each for each in models if _is_about(entry.why, each.model)), models[0] if models else None)
+    for model in models:
+        yield head | _model_cells(model) | {"why": why if model is about else None}
+
+
+def _is_about(why: str, model: str) -> bool:
+    """Whether a reason is about a model: the controller begins such a reason with its name."""
+    return why.startswith((f"{model} v", f"{model}: "))
 
 
 def _model_cells(model: DeviceModel) -> dict[str, object]:

@@ -6,16 +6,18 @@ helps. Refuses to know what a command does.
 
 import json
 import os
+import shlex
 import shutil
 import sys
-import textwrap
 from enum import IntEnum
 from typing import Any
 
 import click
 
 from contract.errors import BadInput, Code, EdgewardError, WorldError
+from contract.screen import wrapped
 from contract.world_faults import world_error
+from edgeward.cli.asked import Asked
 
 
 class Exit(IntEnum):
@@ -30,9 +32,9 @@ class Exit(IntEnum):
 
 
 HINTS = {
-    Code.UNAUTHENTICATED: "edgeward token create NAME --role viewer, where the controller runs",
+    Code.UNAUTHENTICATED: "edgeward token create reader --role viewer, where the controller runs",
     Code.UNKNOWN_MODEL: "edgeward model list",
-    Code.UNKNOWN_VERSION: "edgeward model show NAME",
+    Code.UNKNOWN_VERSION: "edgeward model show {model}",
     Code.UNKNOWN_DEVICE: "edgeward device list",
     Code.UNKNOWN_ROLLOUT: "edgeward rollout list",
     Code.UNKNOWN_DATA_SET: "edgeward data list",
@@ -41,14 +43,17 @@ HINTS = {
     Code.UNKNOWN_CERTIFICATE: "edgeward certificate list",
     Code.OUTSIDE_SCOPE: "edgeward token create NAME --role ROLE, by an administrator",
     Code.UNKNOWN_TOKEN: "edgeward token list",
-    Code.NOT_SIGNED: "edgeward trust sign MODEL",
-    Code.GATES_NOT_PASSED: "edgeward model gates NAME",
+    Code.NOT_SIGNED: "edgeward trust sign {model}",
+    Code.GATES_NOT_PASSED: "edgeward model gates {model}",
     Code.SELECTOR_EMPTY: "edgeward device list",
-    Code.NOTHING_FITS: "edgeward rollout plan MODEL",
+    Code.NOTHING_FITS: "edgeward rollout plan {model}",
     Code.ROLLOUT_CONFLICT: "edgeward rollout list --open",
-    Code.DEVICE_RETIRED: "edgeward device adopt NAME",
+    Code.DEVICE_RETIRED: "edgeward device adopt {device}",
 }
-"""The command that shows what is there, or does what is missing, by code."""
+"""The command that shows what is there, or does what is missing, by code. What the command line named is filled in."""
+
+WITHOUT_NAME = {"{model}": "edgeward model list", "{device}": "edgeward device list"}
+"""The command that helps where the command line named no model or no device."""
 
 EXTRAS = {
     "pandas": "client", "skops": "client", "yaml": "client", "rich": "client",
@@ -84,9 +89,19 @@ def coded(error: Exception) -> EdgewardError | None:
     return None
 
 
-def tell_error(error: EdgewardError, *, as_json: bool) -> int:
+def hint_of(code: Code, asked: Asked) -> str:
+    """The command that helps, ready to be copied; empty where none does."""
+    hint = HINTS.get(code, "")
+    for place, known in (("{model}", asked.model), ("{device}", asked.device)):
+        if place in hint and not known:
+            return WITHOUT_NAME[place]
+        hint = hint.replace(place, shlex.quote(known))
+    return hint
+
+
+def tell_error(error: EdgewardError, *, asked: Asked, as_json: bool) -> int:
     """Prints a coded error on stderr, with the command that helps, and returns the exit code."""
-    hint = HINTS.get(error.code, "")
+    hint = hint_of(error.code, asked)
     ending = exit_of(error)
     if as_json:
         _print_json(str(error.code), error.detail, ending, {"hint": hint} if hint else {})
@@ -123,14 +138,5 @@ def _print_json(code: str, detail: str, ending: Exit, more: dict[str, Any]) -> N
 def _say(words: str) -> None:
     """Prints lines on stderr, wrapped between words where a screen shows them."""
     if sys.stderr.isatty() or os.environ.get("COLUMNS"):
-        width = shutil.get_terminal_size().columns
-        words = "\n".join(_wrapped(line, width) for line in words.splitlines())
+        words = wrapped(words, shutil.get_terminal_size().columns)
     click.echo(words, err=True)
-
-
-def _wrapped(line: str, width: int) -> str:
-    indent = line[: len(line) - len(line.lstrip())]
-    wrapper = textwrap.TextWrapper(
-        width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False
-    )
-    return wrapper.fill(line)

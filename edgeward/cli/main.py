@@ -5,6 +5,7 @@ import sys
 import click
 
 from edgeward.cli.alert import alert
+from edgeward.cli.asked import asked_by
 from edgeward.cli.attest import attest
 from edgeward.cli.audit import audit
 from edgeward.cli.automl import automl
@@ -94,5 +95,5 @@ def run_arguments(arguments: list[str]) -> int:
     except Exception as error:
         if (known := coded(error)) is None:
             raise
-        return tell_error(known, as_json=as_json)
+        return tell_error(known, asked=asked_by(cli, arguments), as_json=as_json)
     return ended if isinstance(ended, int) else Exit.DONE

@@ -85,6 +85,7 @@ def push(
     check_name(name, "model")
     given, measured = pairs(tags), _numbers(metrics)
     client = Client()
+    _say_to_pipe(f"reading {Path(file).name}{': it runs as Python does' if Path(file).suffix == '.py' else ''}")
     estimator, sample = load(file, sample_path, texts)
     with _converting(Path(file).name) as progress:
         version = client.push(
@@ -119,6 +120,12 @@ def push(
     tell(f"{standing.words}\nnext: {standing.command}")
 
 
+def _say_to_pipe(words: str) -> None:
+    """Says on stderr what goes on, where no terminal shows it: a push may take a minute."""
+    if not console.is_terminal:
+        click.echo(words, err=True)
+
+
 @contextmanager
 def _converting(file: str) -> Iterator[PushProgress]:
     """Shows that a push goes on; Ctrl-C ends it here, and the controller drops what it has begun."""
@@ -126,6 +133,7 @@ def _converting(file: str) -> Iterator[PushProgress]:
     show = status.update if console.is_terminal else None
     progress = PushProgress(file, time.monotonic, show=show, line=partial(click.echo, err=True))
     status.update(progress.converting)
+    _say_to_pipe(f"{file} goes to the controller, which converts and judges it: parity, golden set, limits")
     try:
         with status:
             yield progress

@@ -43,7 +43,12 @@ def run(file: str, *, params: tuple[str, ...], on: str, directory: Path | None, 
     result = run_pipeline(file, _pairs(params), directory, on=on, tell=_silent if as_json else _say)
     if as_json:
         steps = msgspec.to_builtins(result.steps)
-        print_json({"run": result.run_id, "pushed": result.pushed_version, "metrics": result.metrics, "steps": steps})
+        print_json(
+            {
+                "run": result.run_id, "pushed": result.pushed_version, "pushed_now": result.pushed_now,
+                "metrics": result.metrics, "steps": steps,
+            }
+        )  # fmt: skip
         return
     _say_result(result)
 
@@ -153,7 +158,8 @@ def _silent(state: StepState) -> None:
 def _say_result(result: PipelineResult) -> None:
     for name, value in result.metrics.items():
         tell(f"  {name} {value:.6g}")
-    pushed = f", pushed v{result.pushed_version}" if result.pushed_version is not None else ""
+    earlier = "" if result.pushed_now else " in an earlier run"
+    pushed = f", pushed v{result.pushed_version}{earlier}" if result.pushed_version is not None else ""
     tell(f"run {result.run_id}: {len(result.steps)} steps{pushed}; edgeward pipeline show {result.run_id}")
 
 

@@ -13,7 +13,18 @@ import click
 from contract.errors import BadInput, Code
 from edgeward.answers.models import FoundVersion, Gate, VersionDetail
 from edgeward.cli.named import split_name, split_version
-from edgeward.cli.render import console, csv_asked, csv_option, json_option, print_json, print_table, size, table, when
+from edgeward.cli.render import (
+    console,
+    csv_asked,
+    csv_option,
+    json_option,
+    print_json,
+    print_table,
+    size,
+    table,
+    tell,
+    when,
+)
 from edgeward.cli.toml_place import told_by_line
 from edgeward.cli.version_view import chosen_words
 from edgeward.client import Client
@@ -42,6 +53,9 @@ def search(text: str, where: tuple[str, ...], sort: str, limit: int, offset: int
     found = Client().search(*where, text=text, sort=sort, limit=limit, offset=offset)
     if as_json:
         print_json(found.plain)
+        return
+    if not found.versions and not csv_asked():
+        tell("\n".join(found.unknown) or "no version meets these conditions")
         return
     print_table("versions", _COLUMNS, [_row(each) for each in found.versions])
     if offset + len(found.versions) < found.total and not csv_asked():

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 import click
 from rich.cells import cell_len
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from edgeward.answers.devices import Measured
 from edgeward.answers.fleet import Served
+from edgeward.cli.trimmed import TrimmedOutput
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +32,7 @@ def _width() -> int | None:
     return None if sys.stdout.isatty() or os.environ.get("COLUMNS") else WIDE
 
 
-console = Console(width=_width())
+console = Console(width=_width(), file=cast("IO[str]", TrimmedOutput()))
 COLOURS = {
     "running": "cyan", "paused": "yellow", "completed": "green", "rolling_back": "red", "rolled_back": "red",
     "succeeded": "green", "failed": "red", "pending": "cyan", "online": "green", "offline": "red", "silent": "yellow",

@@ -11,6 +11,7 @@ import click
 from contract.errors import BadInput, Code
 from edgeward.answers.retraining import Decision, Retraining
 from edgeward.cli.model import pairs
+from edgeward.cli.moments import with_local_times
 from edgeward.cli.render import console, json_option, print_json, table, tell, when, zone
 from edgeward.client import Client
 
@@ -72,7 +73,10 @@ def show(retraining: str, *, as_json: bool) -> None:
 def explain(named: str, *, as_json: bool) -> None:
     """Say why an attempt was made, or what was decided last about a model."""
     sentences = Client().explain_retraining(named)
-    print_json(list(sentences.sentences)) if as_json else console.print(str(sentences), highlight=False)
+    if as_json:
+        print_json(list(sentences.sentences))
+        return
+    console.print(with_local_times(str(sentences)), highlight=False, markup=False)
 
 
 @retrain.command()

@@ -4,6 +4,7 @@ policy | events`, and what `rollout_looks` adds.
 
 import json
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from contract.errors import BadInput, Code
 from edgeward.answers.rollouts import Rollout
 from edgeward.cli.endings import Exit
 from edgeward.cli.model import pairs
+from edgeward.cli.moments import with_local_times
 from edgeward.cli.named import HOW, ONLY, split_name, with_saved
 from edgeward.cli.render import console, csv_option, json_option, print_json, print_table, tell, when
 from edgeward.cli.rollout_looks import COMMANDS
@@ -24,6 +26,9 @@ from edgeward.cli.rollout_panels import cause, plan_panel, rollout_panel
 from edgeward.cli.toml_place import told_by_line
 from edgeward.client import Client
 from edgeward.rollout_handle import RolloutHandle
+
+WAITS_AGAIN_S = 60.0
+"""A rollout in which nothing changes says so often, where it is followed in lines, whom it waits for."""
 
 
 @click.group()
@@ -121,7 +126,10 @@ def start(
 def explain_(rollout_id: str, *, as_json: bool) -> None:
     """Say where a rollout stands and what it waits for."""
     sentences = Client().open_rollout(rollout_id).explain()
-    print_json(list(sentences.sentences)) if as_json else console.print(str(sentences), highlight=False)
+    if as_json:
+        print_json(list(sentences.sentences))
+        return
+    console.print(with_local_times(str(sentences)), highlight=False, markup=False)
 
 
 @rollout.command()
@@ -309,12 +317,16 @@ def _follow(handle: RolloutHandle) -> Rollout:
 
 
 def _follow_in_lines(handle: RolloutHandle) -> Rollout:
-    """Prints a line for each change: for logs, scripts and pipes, where nothing can be drawn over."""
-    view, said = handle.show(), ""
+    """Prints a line for each change, and again and again whom it waits for: for logs, scripts and pipes, where nothing
+    can be drawn over.
+    """
+    view, said, said_at = handle.show(), "", time.monotonic()
     for view in handle.watch():
-        if (line := progress_line(view)) != said:
-            tell(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}")
-            said = line
+        line, now = progress_line(view), time.monotonic()
+        if line != said or (view.waits_for and now - said_at >= WAITS_AGAIN_S):
+            waits = f"; {view.waits_for}" if view.waits_for and line == said else ""
+            tell(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}{waits}")
+            said, said_at = line, now
     return view
 
 

@@ -159,7 +159,7 @@ def discussion(rollout_id: str, *, as_json: bool) -> None:
         print_json(found.plain)
         return
     lines = written_words(found)
-    for words in lines or ["Nobody has written anything yet: edgeward rollout comment ID TEXT"]:
+    for words in lines or [f"Nobody has written anything yet: edgeward rollout comment {rollout_id} TEXT"]:
         console.print(words, markup=False, highlight=False)
     rows = [(when(each.at), each.by, each.text) for each in found.comments]
     if rows:

@@ -39,7 +39,8 @@ def rollout_panel(view: Rollout) -> RenderableType:
     faults = [Text(f"  {fault_words(each)}", style="red") for each in view.failed[:MAX_LINES]]
     if len(view.failed) > MAX_LINES:
         faults.append(Text(f"  more have failed: edgeward rollout members {view.id} --outcome failed", style="red"))
-    left = [Text(f"  {view.left}", style="dim")] if view.left else []
+    left = [Text(f"  {view.waits_for}", style="yellow")] if view.waits_for else []
+    left += [Text(f"  {view.left}", style="dim")] if view.left else []
     out = [Text(f"  left out: {_left_out(view.excluded)}", style="yellow")] if view.excluded else []
     return Group(head, waves, *_transfer(view.transfer), *rules, *faults, *out, *left)
 
@@ -71,10 +72,12 @@ def fault_words(member: Member) -> str:
 
 def cause(rollout: RolloutSummary) -> str:
     """Why a rollout stands where it does, with up to three devices that have failed and their codes."""
-    failed = ", ".join(f"{each.device} ({each.code or each.outcome})" for each in rollout.failed[:MAX_NAMED])
-    if not failed or all(each.device in rollout.reason for each in rollout.failed[:MAX_NAMED]):
+    named = [f"{each.device} ({each.code or each.outcome})" for each in rollout.failed[:MAX_NAMED]]
+    failed = [each for each in named if each not in rollout.reason]
+    if not failed:
         return rollout.reason
-    return f"{rollout.reason}; failed: {failed}".removeprefix("; ")
+    then = ", " if "; failed: " in rollout.reason else "; failed: "
+    return f"{rollout.reason}{then}{', '.join(failed)}".removeprefix("; ")
 
 
 def _left_out(excluded: dict[str, str]) -> str:

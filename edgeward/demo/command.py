@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edgeward.cli.render import console, json_option, print_json, ratio, size, table, tell
+from edgeward.demo.hanging import print_hanging
 from edgeward.demo.loop.command import loop
 from edgeward.demo.processes import Site
 from edgeward.demo.story import DEVICES, Story, Tell
@@ -33,7 +34,7 @@ def demo(context: click.Context, broker: str, *, keep: bool, as_json: bool) -> N
 
     def tell(words: str) -> None:
         if not as_json:
-            console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {words}", highlight=False, soft_wrap=True)
+            print_hanging(f"{time.monotonic() - began:5.1f} s  ", words)
 
     try:
         story = _tell_story(site, tell)
@@ -108,7 +109,7 @@ def _print(story: Story, summary: dict[str, Any]) -> None:
     console.print(
         f"\n{summary['inferences']} inferences, [bold]{summary['failed_inferences']} failed[/]; "
         f"longest inference during a swap {summary['swap_stall_ms_max']:.1f} ms\n"
-        f"{size(summary['bytes_to_devices'])} sent to devices, {size(summary['bytes_from_devices'])} back; "
+        f"{size(summary['bytes_to_devices'])} sent to devices, {size(summary['bytes_from_devices'])} back\n"
         f"{summary['killed_and_back']} was killed during its update and recovered; {summary['took_s']} s",
         highlight=False,
         soft_wrap=True,

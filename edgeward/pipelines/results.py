@@ -48,6 +48,10 @@ class Results:
         write_whole(self._directory / address, msgspec.json.encode(outcome.result))
         return outcome.result
 
+    def forget(self, address: str) -> None:
+        """Makes the step of an address run again."""
+        (self._directory / address).unlink(missing_ok=True)
+
     def value_bytes(self, result: Result) -> bytes:
         """The bytes of a result's value."""
         return self._store.get(result.blob)

@@ -1,7 +1,8 @@
 """Runs a pipeline: each step as soon as its inputs are there, unless its address has a result already.
 
-Decides which step runs, what is kept of it, and that the first fault ends the run with the step's name. Refuses to know
-where steps are performed: that is handed in.
+Decides which step runs, what is kept of it, and that the first fault ends the run with the step's name. A step that has
+pushed is known only where the controller has what it pushed. Refuses to know where steps are performed: that is handed
+in.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from edgeward.pipelines.address import step_address
 from edgeward.pipelines.job import Outcome, Result
 from edgeward.pipelines.packing import pack
 from edgeward.pipelines.pipeline import Pipeline, file_and_name, load_pipeline
+from edgeward.pipelines.pushed import are_there
 from edgeward.pipelines.results import Results
 from edgeward.pipelines.workers import Workers, open_workers
 from edgeward.runs import found_out
@@ -34,7 +36,7 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
 
     step: str
     status: str
-    """waiting, running, done, known (its address had a result), failed."""
+    """waiting, running, done, known (its address had a result, and what that pushed is at the controller), failed."""
     address: str = ""
     digest: str = ""
     kind: str = ""
@@ -67,7 +69,9 @@ class PipelineResult:
     outputs: Outputs
     """Values by step; each is read when it is asked for."""
     pushed_version: int | None
-    """The release that a step has pushed, None if none did."""
+    """The release that a step has pushed, now or in an earlier run; None if none did."""
+    pushed_now: bool
+    """Whether a step of this very run pushed it. False: an earlier run did, and the controller has it."""
     metrics: dict[str, float]
     steps: tuple[StepState, ...]
 
@@ -83,6 +87,12 @@ class _Progress:
     tell: Callable[[StepState], None]
     states: dict[str, StepState] = field(default_factory=dict)
     known: dict[str, Result] = field(default_factory=dict)
+    pushing: set[str] = field(default_factory=set)
+    """Steps that have pushed in this run, and those that come after one."""
+
+    def follows_push(self, name: str) -> bool:
+        """Whether a step takes what a push of this run led to: no result of an earlier push stands for it."""
+        return not self.pushing.isdisjoint(self.pipeline.needs(name))
 
     def note(self, state: StepState) -> None:
         """Keeps where a step is, for whoever looks from another window, and tells of it."""
@@ -121,6 +131,7 @@ def run_pipeline(
         run.id,
         Outputs(progress.results, progress.known, chosen),
         pushed[-1].release if pushed else None,
+        any(progress.known[name].pushed for name in progress.pushing),
         dict(run.record.metrics),
         tuple(progress.states[name] for name in chosen.order),
     )
@@ -142,7 +153,7 @@ def _run_steps(progress: _Progress, bound: Mapping[str, Mapping[str, Any]], work
         for name in [each for each in waiting if all(need in progress.known for need in pipeline.needs(each))]:
             waiting.remove(name)
             address = _address(progress, name, bound[name])
-            result = None if pipeline.steps[name].always else progress.results.find(address)
+            result = _known_result(progress, name, address)
             if result is not None:
                 _take(progress, name, address, result, "known")
                 continue
@@ -155,6 +166,15 @@ def _run_steps(progress: _Progress, bound: Mapping[str, Mapping[str, Any]], work
         for future in done:
             name, address = under_way.pop(future)
             _finish(progress, name, address, future.result())
+
+
+def _known_result(progress: _Progress, name: str, address: str) -> Result | None:
+    """The result of an earlier run that stands for this step; None: it must run."""
+    if progress.follows_push(name):
+        progress.results.forget(address)  # if this run fails now, the next must not take it for what this push led to
+        return None
+    result = None if progress.pipeline.steps[name].always else progress.results.find(address)
+    return result if result is not None and are_there(result.pushed) else None
 
 
 def _address(progress: _Progress, name: str, params: Mapping[str, Any]) -> str:
@@ -181,6 +201,8 @@ def _finish(progress: _Progress, name: str, address: str, outcome: Outcome) -> N
         words = f"step {name} {result.error}; log: edgeward pipeline logs {progress.run.id} {name}"
         raise BadInput(Code.PIPELINE_FAILED, words)
     progress.results.keep(address, outcome)
+    if result.pushed or progress.follows_push(name):
+        progress.pushing.add(name)
     _take(progress, name, address, result, "done")
 
 

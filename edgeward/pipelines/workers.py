@@ -67,8 +67,9 @@ class DaskWorkers:
     def submit(self, address: str, package: Package) -> Future[Outcome]:
         """Sends a package to the cluster; a worker that dies has it performed by another."""
         raw = msgspec.msgpack.encode(package)
-        # The name of the task is the address: the cluster performs it once, whoever asks.
-        remote = self._client.submit(_perform_there, raw, key=f"edgeward-{address}", retries=RETRIES)
+        # The name of the task is the address: the cluster performs it once for one controller, whoever asks.
+        key = f"edgeward-{address}-{package.environment.get('EDGEWARD_URL', '')}"
+        remote = self._client.submit(_perform_there, raw, key=key, retries=RETRIES)
         future: Future[Outcome] = Future()
         thread = threading.Thread(target=_hand_over, args=(remote, future), daemon=True)
         thread.start()

@@ -206,6 +206,20 @@ def test_doctor_finds_what_is_wrong_and_says_so(configured: Path, capsys: pytest
     assert "FAIL root of trust" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["doctor", "status"])
+def test_lines_fit_the_screen_and_a_program_gets_them_whole(
+    configured: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    moved = configured.parent / ("a-long-name-of-a-directory" * 6)
+    (configured.parent / "root.json").rename(moved)
+    for columns, wide in (("80", False), ("", True)):
+        monkeypatch.setenv("COLUMNS", columns)
+        cli.run([command, "-c", str(configured)])
+        done = capsys.readouterr()
+        lines = [line for line in (done.out + done.err).splitlines() if " " in line.strip()]
+        assert wide == any(len(line) > 80 for line in lines), lines
+
+
 def test_a_wrong_configuration_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["run", "-c", str(tmp_path / "none.toml")]) == 2
     assert "No such file" in capsys.readouterr().err

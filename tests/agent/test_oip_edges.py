@@ -16,6 +16,7 @@ from agent.serving.oip import Endpoint, Request
 from agent.serving.oip_messages import Refused, Response
 from agent.serving.slot import ModelSlot
 from agent.serving.statistics import Statistics
+from contract.errors import BadInput
 from contract.manifest import Tensor
 from tests.agent.test_oip import INFER, SITE, X, endpoint_of, get, post, slot_of, tensor
 
@@ -84,6 +85,18 @@ def test_null_and_nan_are_missing_values_for_a_model_that_takes_them_and_refused
     assert (status, told["id"], told["outputs"][0]["data"]) == (200, 'NaN " NaN', [None])
     status, told = post(endpoint_of(slot_of(nan="refuse")), body)
     assert (status, "input 'X': holds NaN" in told["error"]) == (400, True)
+
+
+def test_the_column_of_a_matrix_that_lacks_a_value_is_named() -> None:
+    body = b'{"inputs": [{"name": "X", "shape": [2, 3], "datatype": "FP32", "data": [1, 2, 3, 4, %s, 6]}]}'
+    refusing_slot = slot_of(nan="refuse", columns=("warm", "rain", "wind"))
+    refusing, serving = endpoint_of(refusing_slot), refusing_slot.serving
+    assert serving is not None
+    assert (
+        "input 'X': holds NaN in rain, and the model requires every value" in post(refusing, body % b"null")[1]["error"]
+    )
+    with pytest.raises(BadInput, match="input 'X': infinity in rain is no measurement"):
+        serving.acceptance.check_values("X", np.array([[1, np.inf, 3]], np.float32))
 
 
 def test_null_is_no_integer_and_infinity_no_number() -> None:

@@ -198,5 +198,18 @@ def test_a_deletion_of_everything_or_of_nobody_is_refused(state: State, wanted: 
 def test_a_data_set_without_rows_or_with_an_unknown_name_says_so(state: State) -> None:
     with pytest.raises(BadInput, match="devices kept no rows of m that fit"):
         make(state)
-    with pytest.raises(BadInput, match="see `edgeward data list`"):
+    with pytest.raises(BadInput, match="no data set 'rows'; `edgeward data list` shows all"):
         state.data_sets.find("rows@7")
+
+
+def test_a_version_that_is_missing_is_told_from_a_reference_that_is_none(state: State) -> None:
+    keep(state, "a", 1, *map(captured, range(6)))
+    make(state)
+    for reference, words in (
+        ("rows@2", "rows has no version 2; it has 1"),
+        ("rwos@1", "no data set 'rwos'; `edgeward data list` shows all"),
+        ("rows", "'rows' names no data set: expected NAME@NUMBER or NAME@newest"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            data_sets.compare(state, "rows@1", reference)
+        assert caught.value.detail == words

@@ -23,6 +23,7 @@ from controller.config import Config, StorageConfig
 from controller.fleet.device_health import HEALTH_WORDS, HOT_C, judge, judge_told
 from controller.fleet.device_query import DeviceQuery
 from controller.fleet.roster import Moment, Roster
+from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Assigned, PresenceWord, Twin
 from controller.reconcile.roster import fresh_roster, moment
 from controller.state import State, open_state
@@ -146,9 +147,31 @@ FETCHING = ModelState(model="m", phase="fetching", generation=2, stable=V1, targ
 def test_health_is_the_worst_that_holds_with_its_reason(
     known: Twin, newest: Telemetry | None, word: str, why: str
 ) -> None:
-    found = judge_told(known, known.faults, newest)
+    found = judge_told(known, known.faults, None if newest is None else Traffic.begin(newest, NOW))
     assert found[0] == word
     assert why in found[1]
+
+
+def test_good_answers_of_the_version_that_serves_end_the_failure_of_another() -> None:
+    told = running(outcome=ended("rolled_back", "health_accuracy"))
+    back, still_asked = ({"m": Assigned(release, 1, "r")} for release in (1, 2))
+    bad = Telemetry(1, "a", 1, 1, 60.0, (ModelInterval(model="m", version=V2, inferences=50, errors=50),))
+    quiet = Telemetry(1, "a", 1, 3, 60.0)
+
+    def judged(desired: dict[str, Assigned], *messages: Telemetry) -> tuple[str, str]:
+        traffic = Traffic.begin(messages[0], NOW)
+        for number, message in enumerate(messages[1:], 1):
+            traffic = traffic.then(message, NOW + 60 * number)
+        return judge_told(twin("a", told, desired=desired), {}, traffic)
+
+    assert judged(back, bad)[0] == "failing"
+    assert judged(back, bad, measured(20)) == (
+        "failing", "m v2 was rolled back: health_accuracy 71 % against 82 %; v1 has not answered well since"
+    )  # fmt: skip
+    assert judged(back, bad, measured(0), quiet)[0] == "well", "a quiet minute forgets no answer"
+    assert judged(still_asked, bad, measured(0)) == (
+        "attention", "m v2 was rolled back: health_accuracy 71 % against 82 %; v1 answers in its place"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("presence", ["online", "offline", "silent", "unknown"])

@@ -128,6 +128,11 @@ def test_what_a_wave_waits_for() -> None:
     assert said(rollout(), **tried)[2] == (
         f"It waits for devices that have not decided: {CANARY} (trial: 0 of 20 inferences)."
     )
+    quiet = explain(rollout(), facts(**tried), (), 3.0, quiet={CANARY: 60.0})[2]
+    assert quiet.endswith(
+        f"Nobody asked {CANARY} for m in the last 60 s: each needs 30 inferences to decide, "
+        "from a sensor or an application."
+    ), "a trial that nobody asks can wait for a day: it is said at once"
     assert said(rollout(wave_done_at=0.0), **ready)[1:] == [turn, "It soaks for 7 s more."]
     assert said(rollout(wave_done_at=0.0), 10.0, **ready)[1:] == [turn, "The next pass goes on."]
     held = replace(STRATEGY, waves=(Wave(percent=20, hold=True), Wave(percent=100)))

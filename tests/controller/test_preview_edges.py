@@ -7,10 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from contract.desired import TrialPolicy
-from contract.messages import ModelInterval, ModelState, Telemetry, VersionRef
+from contract.messages import ModelInterval, ModelState, SensorState, Telemetry, VersionRef
 from controller.fleet.fit import Form
 from controller.fleet.traffic import Traffic
 from controller.fleet.twin import Twin
+from controller.reconcile.membership import quiet_of
 from controller.reconcile.old_words import in_words_of_now
 from controller.reconcile.preview import preview
 from controller.reconcile.world import Durable, World
@@ -82,6 +83,21 @@ def test_power_is_that_of_the_first_wave_at_the_rate_that_its_devices_have() -> 
     assert seen.power == (f"error_ratio: {power_of(rule, 2, 3, 15.0, shown=one)}",)
     silent = preview(World(silent_s=90.0), rollout(*members(2), rules=(rule,)), 0.0)
     assert silent.power == (f"error_ratio: {power_of(rule, 2, 0, 15.0, shown=assumed('error_ratio'))}",)
+
+
+def test_a_device_of_the_first_wave_that_neither_a_sensor_nor_a_request_reaches_is_named_before_the_start() -> None:
+    made, shown = World(silent_s=90.0), rollout(*members(3, 1))
+    asked = ModelInterval(model="m", version=V1, inferences=3, errors=0)
+    sensor = SensorState(name="serial-1", kind="serial", model="m", state="running")
+    for name, intervals in (("a0", (asked,)), ("a1", (replace(asked, model="n"),)), ("a2", ()), ("b0", ())):
+        made.durable.twins[name] = Twin(name, connected=True, seen_at=0.0, sensors=(sensor,) if name == "a2" else ())
+        made.measured.traffic[name] = Traffic(Telemetry(1, name, 1, 1, 60.0, intervals), 0.0)
+    assert preview(made, shown, 0.0).warnings == (
+        "nobody asks a1 of the first wave for m now, and no sensor feeds it: "
+        "a trial needs 30 inferences before it can pass",
+    )
+    del made.measured.traffic["b0"]
+    assert quiet_of(made, shown, wave=1) == {"a1": 60.0, "b0": 0.0}, "b0 has come and told nothing of the model yet"
 
 
 def test_devices_of_every_wave_that_have_not_shown_their_stable_version_are_named_before_the_start() -> None:

@@ -123,3 +123,20 @@ def test_a_value_is_never_read_as_a_part_of_the_query(catalogue: tuple[Registry,
     hostile = "x' OR 1=1; DROP TABLE versions; --"
     assert index.search(read_query([f"tag.site = {hostile}", f"model ~ {hostile}"], hostile, "", 50, 0)).total == 0
     assert index.search(read_query([], "", "", 50, 0)).total == 60
+
+
+@pytest.mark.parametrize(
+    ("where", "sort", "words"),
+    [
+        ("metric.acuracy > 0.9", "", ["no version has metric.acuracy; there is metric.f1"]),
+        ("metric.f1 > 5", "", []),
+        ("tag.sites = oslo", "", ["no version has tag.sites; there is tag.site"]),
+        ("model = m-1", "metric.acuracy", ["no version has metric.acuracy; there is metric.f1"]),
+    ],
+)
+def test_a_search_for_what_no_version_has_says_so_and_what_there_is(
+    catalogue: tuple[Registry, Catalogue], where: str, sort: str, words: list[str]
+) -> None:
+    query = read_query([where], "", sort, 9, 0)
+    assert catalogue[1].search(query).total == 0
+    assert catalogue[1].unknown(query) == words

@@ -247,6 +247,17 @@ def test_an_answer_prints_its_fields_and_cuts_what_is_long() -> None:
     assert "E" * (MAX_SHOWN_CHARS + 1) not in shown
 
 
+def test_what_is_printed_is_a_sentence_and_repr_has_the_fields() -> None:
+    version = models.Version.read({**VERSION, "estimator": "Forest", "size_bytes": 1500})
+    assert str(version) == "m v2 (1.1.0) passed its gates, 1.5 kB, Forest"
+    pushed = {name: getattr(version, name) for name in version.__struct_fields__}
+    missing = {name: None for name in models.Pushed.__struct_fields__ if name not in pushed}
+    for new, words in ((True, str(version)), (False, "same bytes as m v2: no version was made")):
+        assert str(models.Pushed(**{**missing, **pushed, "new": new})) == words
+    device = devices.Device.read(device_json(why="what it has confirmed answers"))
+    assert str(device) == "d: online, well (what it has confirmed answers); runs no confirmed version"
+
+
 def test_a_repr_leaves_out_what_says_nothing_and_only_names_a_large_part() -> None:
     version = models.Version.read({**VERSION, "tags": {}, "licence": ""})
     assert "tags=" not in repr(version)

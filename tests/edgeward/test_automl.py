@@ -149,6 +149,17 @@ def test_a_student_learns_its_teacher_and_the_words_say_what_it_lost(frame: pd.D
     assert all(len(line) <= 80 for line in plot_lines(found))
 
 
+def test_a_wrong_target_is_said_before_optuna_is_missed(frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from edgeward.automl.search import search
+
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(BadInput, match="tarket") as refused:
+        search(frame, target="tarket", measure=measured)
+    assert refused.value.code is Code.REQUEST_INVALID
+
+
 def test_without_optuna_the_error_names_what_installs_it(frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 

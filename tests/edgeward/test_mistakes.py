@@ -20,8 +20,10 @@ import pytest
 import agent.cli
 import controller.cli
 import edgeward.cli.main
+from contract.errors import Code
 from edgeward.cli import device, rollout
-from edgeward.cli.endings import EXTRAS, HINTS, Exit
+from edgeward.cli.asked import asked_by
+from edgeward.cli.endings import EXTRAS, HINTS, WITHOUT_NAME, Exit, hint_of
 from edgeward.client import Client
 from edgeward.demo.processes import Site
 from edgeward.rollout_handle import RolloutHandle
@@ -168,12 +170,30 @@ def _without_pyarrow(*_: object) -> None:
 
 
 def test_every_hint_is_a_command_that_is_there() -> None:
-    for hint in HINTS.values():
+    for hint in (*HINTS.values(), *WITHOUT_NAME.values()):
         words = hint.partition(",")[0].split()[1:]
         at: click.Command = edgeward.cli.main.cli
         while words and isinstance(at, click.Group):
             at = at.commands[words.pop(0)]
         assert not isinstance(at, click.Group), hint
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "hint"),
+    [
+        ("model show --json rain@7", Code.UNKNOWN_VERSION, "edgeward model show rain"),
+        ("rollout start rain --version 7 --strategy canary", Code.UNKNOWN_VERSION, "edgeward model show rain"),
+        ("rollout start rain", Code.GATES_NOT_PASSED, "edgeward model gates rain"),
+        ("model push v2.py --name rain", Code.UNKNOWN_VERSION, "edgeward model show rain"),
+        ("device show haus-3", Code.DEVICE_RETIRED, "edgeward device adopt haus-3"),
+        ("device retire haus-3 haus-4", Code.DEVICE_RETIRED, "edgeward device adopt haus-3"),
+        ("rollout retry r-1", Code.GATES_NOT_PASSED, "edgeward model list"),
+        ("data export rain@7 --out x.csv", Code.UNKNOWN_DATA_SET, "edgeward data list"),
+        ("model list", Code.DISK_FULL, ""),
+    ],
+)
+def test_a_hint_names_what_the_command_line_named_and_can_be_copied(command: str, code: Code, hint: str) -> None:
+    assert hint_of(code, asked_by(edgeward.cli.main.cli, command.split())) == hint
 
 
 def test_every_extra_that_an_error_names_is_one_of_the_project() -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import shlex
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from rich.console import Console
 from edgeward.answers.devices import Claim, Device, DevicePage
 from edgeward.answers.models import Version
 from edgeward.answers.operators import Certificate
+from edgeward.answers.rollouts import Member, RolloutSummary
 from edgeward.answers.table import Table
 from edgeward.cli import certificate, device, device_list, model, render
 from edgeward.cli.main import cli
+from edgeward.cli.moments import with_local_times
 from edgeward.cli.render import table
+from edgeward.cli.rollout_panels import cause
 from tests.edgeward.test_answers import device_json
 
 NOW = datetime.now(UTC)
@@ -83,6 +87,20 @@ def test_the_list_of_devices_says_why_at_80_columns(answers: dict[str, Any]) -> 
     answers["device_pages"] = [DevicePage(total=1, devices=(Device.read(sick),))]
     (row,) = [line for line in run("device", "list").splitlines() if "kitchen-pi-1" in line]
     assert row.split() == ["kitchen-pi-1", "failing", "weather", ">", "v2", "7", "s", "ago", *sick["why"].split()]
+
+
+def test_the_reason_stands_once_on_the_row_of_the_model_that_it_is_about(answers: dict[str, Any]) -> None:
+    models = [{"model": name, "desired_release": 1, "state": None, "measured": []} for name in ("rain", "sun", "wind")]
+    sick = device_json(device="pi", models=models, health="failing", why="sun v3 was rolled back: health_accuracy")
+    answers["device_pages"] = [DevicePage(total=1, devices=(Device.read(sick),))]
+
+    def whys(*arguments: str) -> dict[str, str]:
+        rows = csv.DictReader(io.StringIO(run("device", "list", "--csv", *arguments)))
+        return {row["model"]: row["why"] for row in rows}
+
+    assert whys() == {"rain": "", "sun": sick["why"], "wind": ""}
+    assert whys("--model", "sun") == {"sun": sick["why"]}
+    assert whys("--model", "rain") == {"rain": sick["why"]}, "the reason for its health, which the row shows"
 
 
 def test_csv_has_every_column_and_no_cell_that_a_spreadsheet_would_compute(answers: dict[str, Any]) -> None:
@@ -159,3 +177,47 @@ def test_the_command_for_a_claim_can_be_copied_whatever_the_length_of_its_path(
     assert str(file) in said
     words = shlex.split(said.strip().split("on the device: ")[1])
     assert words == ["edgeward-agent", "enrol", "my claim[1].json", "--out", "cam-1"]
+
+
+def test_a_table_in_a_pipe_ends_where_its_words_end(capsys: pytest.CaptureFixture[str]) -> None:
+    render.console.print(table("devices", ("name", "why"), [("a", "x" * 300), ("b", "short"), ("c", None)]))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [line.rstrip() for line in lines]
+    assert len(lines[-2]) < 20
+
+
+def test_a_push_that_no_terminal_shows_says_what_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with model._converting("v2.py"):
+        said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "", "v2.py goes to the controller, which converts and judges it: parity, golden set, limits\n"
+    )  # fmt: skip
+
+
+def test_moments_in_sentences_are_said_in_the_zone_that_tables_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        said = with_local_times("2026-11-27T15:04:05+00:00: rain: v2 was confirmed, said until 2026-11-27T15:05:00Z.")
+        assert said == "2026-11-27 16:04:05 CET: rain: v2 was confirmed, said until 2026-11-27 16:05:00 CET."
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def rollout_of(reason: str, *failed: str) -> RolloutSummary:
+    members = [
+        Member(device=each, wave=0, stratum="", outcome="failed", phase="", serving_release=None,
+               code="health_accuracy", detail="")
+        for each in failed
+    ]  # fmt: skip
+    known = dict.fromkeys(RolloutSummary.__struct_fields__)
+    return RolloutSummary(**{**known, "reason": reason, "failed": tuple(members)})  # type: ignore[arg-type]
+
+
+def test_a_device_that_a_reason_names_is_not_named_again() -> None:
+    reason = "failed_ratio: 1 of 2; failed: haus-1 (health_accuracy)"
+    assert cause(rollout_of(reason, "haus-1")) == reason
+    assert cause(rollout_of(reason, "haus-2", "haus-1")) == f"{reason}, haus-2 (health_accuracy)"
+    assert cause(rollout_of("", "haus-2")) == "failed: haus-2 (health_accuracy)"
+    assert cause(rollout_of("asked by anna", "haus-2")) == "asked by anna; failed: haus-2 (health_accuracy)"

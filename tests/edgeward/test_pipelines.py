@@ -4,17 +4,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from contract.errors import BadInput, Code
+from edgeward.cli.pipeline import _say_result
 from edgeward.pipelines.checks import check_labels, check_time, validate
 from edgeward.pipelines.pipeline import Pipeline, load_pipeline
 from edgeward.pipelines.results import Results
-from edgeward.pipelines.runner import LOGS, load_steps, run_pipeline
+from edgeward.pipelines.runner import LOGS, Outputs, PipelineResult, load_steps, run_pipeline
 from edgeward.pipelines.schedule import Schedule, read_schedule
 from edgeward.pipelines.step import Step, step
 from edgeward.pipelines.workers import open_workers
+from edgeward.runs.record import PushedVersion
 from edgeward.runs.reproduce import reproduce
 from edgeward.runs.restore import old_code
 from edgeward.runs.store import RunStore
@@ -71,6 +74,34 @@ weather = Pipeline("weather", [data, train])
 """
 
 
+WITH_PUSH = """\
+from pathlib import Path
+from edgeward import Pipeline, current_run, step
+from edgeward.runs.record import PushedVersion
+
+@step
+def data(source: Path) -> str:
+    return source.read_text()
+
+@step
+def push(data: str) -> int:
+    current_run().note_pushed(PushedVersion("rain", 1, "d1"))
+    return 1
+
+@step
+def start(push: int) -> str:
+    if Path("broken").exists():
+        raise ValueError("no rollout")
+    return f"rollout of v{push}"
+
+@step
+def said(start: str) -> str:
+    return start
+
+weather = Pipeline("weather", [data, push, start, said])
+"""
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -97,6 +128,49 @@ def test_each_step_runs_once_and_only_what_a_change_concerns_runs_again(place: P
     assert set(statuses(again.run_id).values()) == {"known"}
     assert again.metrics == first.metrics
     assert RunStore().load(again.run_id).result == RunStore().load(first.run_id).result
+
+
+def test_a_push_is_known_only_to_the_controller_that_has_the_version(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "weather.py").write_text(WITH_PUSH)
+    versions: dict[int, str] = {}
+
+    class Controller:
+        def version(self, model: str, release: int) -> PushedVersion:
+            if release not in versions:
+                raise BadInput(Code.UNKNOWN_VERSION, f"{model} has no version {release}")
+            return PushedVersion(model, release, versions[release])
+
+    monkeypatch.setattr("edgeward.client.Client", Controller)
+    given, others = {"source": "rows.txt"}, {"data": "known"}
+    assert run_pipeline("weather.py", given).pushed_now
+    versions[1] = "d1"
+    again = run_pipeline("weather.py", given)
+    assert (again.pushed_version, again.pushed_now) == (1, False)
+    assert set(statuses(again.run_id).values()) == {"known"}
+    for theirs in ({}, {1: "other bytes"}):
+        versions.clear()
+        versions.update(theirs)
+        elsewhere = run_pipeline("weather.py", given)
+        assert elsewhere.pushed_now
+        assert statuses(elsewhere.run_id) == others | dict.fromkeys(("push", "start", "said"), "done")
+    versions.clear()
+    (place / "broken").touch()
+    with pytest.raises(BadInput, match="no rollout"):
+        run_pipeline("weather.py", given)  # it pushes there, and what follows fails
+    versions[1] = "d1"
+    (place / "broken").unlink()
+    assert statuses(run_pipeline("weather.py", given).run_id)["start"] == "done", "no rollout was started there before"
+
+
+def test_the_last_line_of_a_run_says_when_its_version_was_pushed_by_an_earlier_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    outputs = cast("Outputs", {})
+    for now, words in ((True, "0 steps, pushed v1;"), (False, "0 steps, pushed v1 in an earlier run;")):
+        _say_result(PipelineResult("r", outputs, 1, now, {}, ()))
+        assert words in capsys.readouterr().out
 
 
 def test_a_step_that_raises_hangs_leaks_or_lies_is_named_and_what_was_done_is_kept(place: Path) -> None:

@@ -4,7 +4,8 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from edgeward.cli import device_life, rollout
 from edgeward.cli.main import cli
 from edgeward.cli.pushed_file import load
 from edgeward.cli.render import duration
+from edgeward.rollout_handle import RolloutHandle
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +27,7 @@ def view(status: str, **changed: Any) -> Rollout:
     plain = {
         "id": "r-1", "model": "m", "release": 2, "strategy": "canary", "status": status, "wave": 0, "waves": 2,
         "open": status == "running", "reason": "", "counts": {"pending": 3}, "verdicts": [], "members": [],
-        "failed": [], "progress": [], "left_s": 0.0, "left": "", "exposure": None, "devices": 3,
+        "failed": [], "progress": [], "left_s": 0.0, "left": "", "waits_for": "", "exposure": None, "devices": 3,
         "transfer": {"done_bytes": 0, "total_bytes": 0, "bytes_s": 0.0, "eta_s": None}, "excluded": {},
         "created_at": "2026-01-02T03:04:05+00:00", "created_by": "ada", "plan_digest": "", "approved_by": "",
         "proposers": [], "retry_of": "", "schedule": "",
@@ -47,6 +49,18 @@ class Handle:
 
     def watch(self) -> Any:
         yield from self.views
+
+
+def test_a_rollout_in_which_nothing_changes_says_again_whom_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = view("running", waits_for="It waits for haus-1. Nobody asked it.")
+    monkeypatch.setattr(Handle, "watch", lambda self: iter([waiting] * 121))
+    moments = iter(float(second) for second in range(999))
+    monkeypatch.setattr(rollout, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    rollout._follow_in_lines(cast("RolloutHandle", Handle()))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("3 pending; It waits for haus-1. Nobody asked it.") for line in lines] == [False, True, True]
 
 
 def test_a_rollout_that_is_watched_by_a_program_is_a_line_for_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,5 +135,10 @@ def test_the_example_says_what_is_wrong_with_a_cell_and_shows_no_trace(monkeypat
     assert ask["cell"]("true", {"name": "door", "datatype": "BOOL"}) is True
     with pytest.raises(SystemExit, match="size: 'large' is no FP32"):
         ask["cell"]("large", {"name": "size", "datatype": "FP32"})
-    done = subprocess.run([sys.executable, ROOT / "examples" / "ask.py"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "usage: python examples/ask.py MODEL CELL...\n")
+    example = [sys.executable, ROOT / "examples" / "ask.py"]
+    done = subprocess.run(example, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: ask.py [-h] [--url URL] model cell")
+    elsewhere = [*example, "--url", "http://127.0.0.1:1", "rain", "-3.5"]
+    done = subprocess.run(elsewhere, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("http://127.0.0.1:1/v2/models/rain: "), "the device that was named, not port 8190"

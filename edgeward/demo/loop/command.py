@@ -7,24 +7,21 @@ import shutil
 import socket
 import sys
 import tempfile
-import textwrap
 import time
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.text import Text
 
 from contract.errors import BadInput, Code, EdgewardError, WorldError
 from edgeward.cli.render import console, json_option, print_json
+from edgeward.demo.hanging import MAX_COLUMNS, print_hanging
 from edgeward.demo.loop.accuracy import SMOOTHED_S
 from edgeward.demo.loop.claims import Claim, claims_of, figures_of
 from edgeward.demo.loop.picture import write_picture
 from edgeward.demo.loop.story import DEVICES, MODEL, Loop
 from edgeward.demo.processes import Site, wait_for
 from edgeward.runs.plot import picture
-
-MAX_COLUMNS = 80
 
 
 @click.command()
@@ -100,16 +97,6 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-def print_hanging(head: str, words: str) -> None:
-    """Prints words behind a head, wrapped at 80 columns under each other."""
-    style = "bold" if words.startswith("[bold]") else ""
-    plain = words.replace("[bold]", "").replace("[/]", "")
-    lines = textwrap.wrap(plain, MAX_COLUMNS - len(head)) or [""]
-    console.print(Text.assemble((head, "dim"), (lines[0], style)))
-    for line in lines[1:]:
-        console.print(Text(" " * len(head) + line, style=style))
 
 
 def _draw(story: Loop, png: Path, tell: Any) -> None:

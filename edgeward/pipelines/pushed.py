@@ -1,0 +1,24 @@
+"""What a pipeline's step has pushed, and whether the controller of now has it.
+
+Decides when a push of an earlier run still holds: the controller that this process is set to has the same bytes under
+the same number. Refuses to know steps and their addresses.
+"""
+
+from collections.abc import Iterable
+
+from contract.errors import EdgewardError
+from edgeward.runs.record import PushedVersion
+
+
+def are_there(pushed: Iterable[PushedVersion]) -> bool:
+    """Whether the controller has every version. False where it cannot be asked: the step then says why it cannot."""
+    return all(map(_is_there, pushed))
+
+
+def _is_there(version: PushedVersion) -> bool:
+    from edgeward.client import Client  # a pipeline that pushes nothing needs no controller
+
+    try:
+        return Client().version(version.model, version.release).digest == version.digest
+    except EdgewardError:
+        return False
