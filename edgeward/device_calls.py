@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from edgeward.answers.answer import Sentences
+from edgeward.answers.claims import Claim, DeviceAnswer
 from edgeward.answers.devices import (
-    Claim,
     Device,
-    DeviceAnswer,
     DeviceDetail,
     DeviceLines,
     DevicePage,

@@ -57,7 +57,7 @@ def take_messages(state: State, stick: StickMessages, *, actor: str) -> int:
 
     Presence is left out: it has no signature, and a file says nothing of a connection.
     """
-    said = [each for each in stick.messages if (parse_up(each.topic) or ("", UP_PRESENCE))[1] != UP_PRESENCE]
+    said = [each for each in stick.messages if (parse_up(each.topic) or ("", ""))[1] != UP_PRESENCE]
     taken = sum(state.inbox.put(each.topic, each.text.encode()) for each in said)
     state.journal.audit(stamp(), actor, "stick import", f"{taken} of {len(stick.messages)} messages")
     return taken

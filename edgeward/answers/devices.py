@@ -352,38 +352,7 @@ class Selector(Answer, frozen=True):
     at: Time
 
 
-class Claim(Answer, frozen=True):
-    """All that a device needs to enrol. It can be used once, within an hour."""
-
-    _secret: ClassVar[frozenset[str]] = frozenset({"token", "broker_url"})
-
-    url: str
-    token: str
-    device: str
-    broker_url: str
-    ca: str
-    """The certificate of the authority that signs the broker's and the devices' certificates, in PEM."""
-    root: str
-    labels: dict[str, str] = {}
-    """Labels that the device of this name has had."""
-
-
-class DeviceAnswer(Answer, frozen=True):
-    """What became of one device in a call about many."""
-
-    device: str
-    certificates: int = 0
-    """How many were revoked."""
-    claim: Claim | None = None
-    """A password for an hour, where the device is to enrol."""
-    code: str = ""
-    """Why nothing was done; empty where it was."""
-    detail: str = ""
-
-    def table_rows(self) -> list[dict[str, object]]:
-        """One row, without the claim."""
-        (row,) = super().table_rows()
-        return [{name: value for name, value in row.items() if name != "claim"}]
+_FIGURES = ("accuracy", "mean_absolute_error", "r2", "latency_us_p95")
 
 
 def _model_row(model: DeviceModel) -> dict[str, object]:
@@ -396,8 +365,5 @@ def _model_row(model: DeviceModel) -> dict[str, object]:
         "inferences": sum(each.inferences for each in model.measured),
         "errors": sum(each.errors for each in model.measured),
         "refused": sum(sum(each.refused.values()) for each in model.measured),
-        "accuracy": measured.accuracy if measured is not None else None,
-        "mean_absolute_error": measured.mean_absolute_error if measured is not None else None,
-        "r2": measured.r2 if measured is not None else None,
-        "latency_us_p95": measured.latency_us_p95 if measured is not None else None,
+        **{name: getattr(measured, name, None) for name in _FIGURES},
     }

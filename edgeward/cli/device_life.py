@@ -9,7 +9,7 @@ import click
 
 from contract.errors import BadInput, Code
 from contract.names import in_file_name
-from edgeward.answers.devices import DeviceAnswer
+from edgeward.answers.claims import DeviceAnswer
 from edgeward.answers.table import Table
 from edgeward.cli.render import csv_option, json_option, print_json, print_table, tell, when
 from edgeward.cli.selection import agree, from_option, named, selected, selection_options, show_answers, yes_option

@@ -14,7 +14,7 @@ import click
 
 from contract.errors import BadInput, Code
 from contract.names import check_device_name
-from edgeward.answers.devices import DeviceAnswer
+from edgeward.answers.claims import DeviceAnswer
 from edgeward.answers.table import Table
 from edgeward.cli.device_list import filter_options, filters_of
 from edgeward.cli.render import console, print_json

@@ -14,7 +14,8 @@ from controller.config import Config, StorageConfig
 from controller.fleet.selection import select
 from controller.state import State, open_state
 from controller.verbs import device_labels as verbs
-from edgeward.answers.devices import DeviceAnswer, DevicePage
+from edgeward.answers.claims import DeviceAnswer
+from edgeward.answers.devices import DevicePage
 from edgeward.answers.table import Table
 from edgeward.cli import device_labels, selection
 from edgeward.cli.device_labels import read_changes, read_label_table

@@ -58,7 +58,7 @@ def test_the_classes_of_a_pushed_graph_are_those_of_its_classifier(labels: Any, 
 
     graph = to_onnx(LogisticRegression().fit(X, labels), X[:1], options={"zipmap": False}).SerializeToString()
     assert classes_of_graph(graph) == classes
-    assert classes_of_graph(threshold_model((1.0, 1.0, 1.0)).forms[""][0]) == ()
+    assert classes_of_graph(threshold_model((1.0, 1.0, 1.0)).forms[""][0].path) == ()
 
 
 def test_classes_that_the_graph_does_not_answer_with_are_not_believed() -> None:

@@ -57,15 +57,15 @@ def test_promote_says_that_the_last_wave_waits_for_devices_and_which(state: Stat
     _, view = call(state, "POST", "/v1/rollouts", json={"model": "m"})
     path = f"/v1/rollouts/{view['id']}"
     hear(state)
-    call(state, "POST", f"{path}/promote")
-    status, refused = call(state, "POST", f"{path}/promote")
+    call(state, "POST", f"{path}/promote", json={"wave": 0})
+    status, refused = call(state, "POST", f"{path}/promote", json={"wave": 1})
     assert (status, refused["code"]) == (409, "rollout_conflict")
     assert "it is the last wave" in refused["detail"]
     assert "2 devices have not decided: " in refused["detail"]
     for words in ("a (", "b (", "not offered yet"):
         assert words in refused["detail"]
     hear(state)
-    assert "has not begun" in call(state, "POST", f"{path}/promote")[1]["detail"]
+    assert "has not begun" in call(state, "POST", f"{path}/promote", json={"wave": 1})[1]["detail"]
 
 
 def test_promote_says_which_devices_have_not_shown_their_way_back() -> None:

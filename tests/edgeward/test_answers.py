@@ -14,6 +14,7 @@ from contract.errors import BadInput, Code
 from controller.api.openapi import openapi
 from edgeward.answers import (
     alerts,
+    claims,
     data,
     devices,
     drift,
@@ -75,8 +76,8 @@ ANSWERED: dict[str, type[Answer]] = {
     "Progress": devices.Progress,
     "Hardware": devices.Hardware,
     "HistoryEntry": devices.HistoryEntry,
-    "Claim": devices.Claim,
-    "DeviceAnswer": devices.DeviceAnswer,
+    "Claim": claims.Claim,
+    "DeviceAnswer": claims.DeviceAnswer,
     "RetiredView": devices.Retired,
     "DeviceLines": devices.DeviceLines,
     "NoteView": devices.NoteOfDevice,
@@ -292,7 +293,7 @@ def test_no_password_is_printed() -> None:
         "scope": {"labels": {}, "models": []},
     }
     made = operators.NewToken.read({"token": "s3cret", "kept": {**token, "expires_at": VERSION["created_at"]}})
-    claim = devices.Claim.read(
+    claim = claims.Claim.read(
         {"url": "u", "token": "s3cret", "device": "d", "broker_url": "mqtt://u:s3cret@h", "ca": "", "root": ""}
     )
     enrolment = devices.Enrolment.read({"broker_url": "mqtt://u:s3cret@h", "root": ""})

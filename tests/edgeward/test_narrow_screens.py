@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from edgeward.answers.devices import Claim, Device, DevicePage
+from edgeward.answers.claims import Claim
+from edgeward.answers.devices import Device, DevicePage
 from edgeward.answers.models import Version
 from edgeward.answers.operators import Certificate
 from edgeward.answers.rollouts import Member, RolloutSummary

@@ -13,7 +13,7 @@ from controller.broker.skipped import Skipped
 from controller.fleet import boots
 from controller.fleet.boots import Boots
 from controller.fleet.twin import Twin
-from controller.reconcile import decisions, durable, membership, restored
+from controller.reconcile import decisions, durable, membership, preview, restored
 from controller.reconcile.durable import FleetRecords
 from controller.reconcile.one_pass import Passes, Unsaved
 from controller.rollout import analysis, decide
@@ -67,7 +67,7 @@ def two_waves_are_promoted_at_once(patch: pytest.MonkeyPatch) -> None:
 def rolling_back_tells_nobody(patch: pytest.MonkeyPatch) -> None:
     original = decide._return_all
     patch.setattr(decide, "_return_all", lambda *given, **named: decide.Decision(original(*given, **named).rollout))
-    patch.setattr(decide, "_holds", lambda rollout, fact: True)
+    patch.setattr(decide, "holds", lambda rollout, fact: True)
 
 
 @bug("reconcile", "lossy", "rollout_ends")
@@ -225,6 +225,7 @@ def health_is_ok_while_every_pass_fails(patch: pytest.MonkeyPatch) -> None:
 @bug("decide", "unknown_release", "never_stops")
 def a_device_without_a_way_back_is_left_with_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "_keeps_its_own", lambda rollout, member, fact: False)
+    patch.setattr(preview, "marked", lambda world, model, members: members)
 
 
 @bug("reconcile", "unknown_release", "well_again")
