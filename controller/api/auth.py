@@ -18,7 +18,7 @@ from controller.api.errors import Handler, status_of
 from controller.api.limits import Limiter
 from controller.api.state_key import STATE
 from controller.config import ApiConfig
-from controller.trust.access import ALL_ROLES, Permission, Subject
+from controller.trust.access import ALL_ROLES, PERMISSIONS, Permission, Subject
 from controller.trust.refusals import Refusal
 from controller.trust.sessions import LOCAL, Session, Sessions
 from controller.trust.tokens import Tokens
@@ -85,8 +85,13 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.match_info.http_exception is not None:
         return await handler(request)  # no such route: the answers 404 and 405 reveal nothing
     if needs is None or not subject.may(needs):
-        raise BadInput(Code.FORBIDDEN, f"{subject.name} may not do this: it needs {needs or 'a permission'}")
+        raise BadInput(Code.FORBIDDEN, f"{subject.name} may not do this: {_needed(needs)}")
     return await handler(request)
+
+
+def _needed(needs: Needs | None) -> str:
+    roles = [role for role, may in PERMISSIONS.items() if needs in may]
+    return f"it needs the role {' or '.join(roles)}" if roles else "nobody may"
 
 
 def actor_of(request: web.Request) -> str:

@@ -55,9 +55,12 @@ def export(state: State, devices: Iterable[str]) -> Export:
 def take_messages(state: State, stick: StickMessages, *, actor: str) -> int:
     """Puts the messages on a stick into the inbox, like messages from the broker; returns how many were authentic.
 
-    Presence is left out: it has no signature, and a file says nothing of a connection.
+    Presence has no effect, though agents write it: it has no signature, and a file says nothing of a connection.
     """
-    said = [each for each in stick.messages if (parse_up(each.topic) or ("", ""))[1] != UP_PRESENCE]
-    taken = sum(state.inbox.put(each.topic, each.text.encode()) for each in said)
+    taken = sum(_is_presence(each.topic) or state.inbox.put(each.topic, each.text.encode()) for each in stick.messages)
     state.journal.audit(stamp(), actor, "stick import", f"{taken} of {len(stick.messages)} messages")
     return taken
+
+
+def _is_presence(topic: str) -> bool:
+    return (parse_up(topic) or ("", ""))[1] == UP_PRESENCE

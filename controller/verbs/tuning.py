@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
-from contract.errors import BadInput
+from contract.errors import BadInput, Code
 from contract.remote_config import RemoteConfig
 from contract.versions import next_version
 from controller.clock import stamp
@@ -25,6 +25,7 @@ def tune(state: State, names: Iterable[str], wanted: RemoteConfig, *, actor: str
     """Sends devices a configuration, of which the version does not count; what became of each. What it does not name
     goes back to the device's own file.
     """
+    _refuse_silence(wanted, state.config.fleet.silent_s)
     answers, twins, now = [], [], time.time()
     for device in names:
         try:
@@ -42,6 +43,16 @@ def tune(state: State, names: Iterable[str], wanted: RemoteConfig, *, actor: str
         state.journal.audit(stamp(), actor, "device tune", twin.device, words)
     state.poke()
     return answers
+
+
+def _refuse_silence(wanted: RemoteConfig, silent_s: float) -> None:
+    """BadInput `config_invalid` for heartbeats so far apart that a device would count as silent between two of them."""
+    if wanted.heartbeat_s is not None and float(wanted.heartbeat_s) > silent_s / 2:
+        raise BadInput(
+            Code.CONFIG_INVALID,
+            f"heartbeat_s {wanted.heartbeat_s}: a device counts as silent after {silent_s:g} s (fleet.silent_s), and "
+            f"one heartbeat may be lost: at most {silent_s / 2:g} s",
+        )
 
 
 def _tuned(twin: Twin, wanted: RemoteConfig, now: float) -> Twin:

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from contract import audit as chain
 from contract import topics
 from contract.errors import BadInput, Code
-from contract.messages import Hardware, Heartbeat
+from contract.messages import Hardware, Heartbeat, Presence
 from contract.wire import encode
 from controller.api.app import make_app
 from controller.api.auth import NEEDS
@@ -263,6 +263,7 @@ def test_a_stick_speaks_for_a_device_only_as_the_device_itself_could(state: Stat
         words("b", "b"),
         words("b", "c"),
         words("enrolled", "enrolled"),
+        {"topic": topics.presence("c"), "text": encode(Presence(protocol=1, device="c", online=False)).decode()},
         {"topic": topics.desired("b"), "text": "{}"},
         {"topic": "edgeward/v1/d/b/up/report", "text": "{"},
     ]

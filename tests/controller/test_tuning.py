@@ -98,3 +98,10 @@ def test_one_unknown_device_costs_no_other_its_configuration(state: State) -> No
 def test_how_a_device_stands_with_it_is_said_in_words(said: Any, words: str) -> None:
     found = Device.read(device_json(config={"version": 7, "heartbeat_s": 5}, config_said=said))
     assert words in config_words(found)
+
+
+def test_heartbeats_so_far_apart_that_the_device_would_count_as_silent_are_refused(state: State) -> None:
+    status, refused = tune(state, "a", heartbeat_s=60)
+    assert (status, refused["code"]) == (422, "config_invalid")
+    assert refused["detail"].endswith("(fleet.silent_s), and one heartbeat may be lost: at most 45 s")
+    assert tune(state, "a", heartbeat_s=45)[0] == 200

@@ -1,5 +1,6 @@
 """Steps of a pipeline run once for each address, in processes with limits; a fault names its step and keeps its log."""
 
+import os
 import subprocess
 import sys
 import time
@@ -207,7 +208,8 @@ def test_a_run_is_entered_again_by_its_pipeline_alone_whoever_ran_it(place: Path
     assert (entry.script, entry.directory, entry.ordinal) == (str(place / "weather.py"), str(place), 0)
     assert RunStore().get(entry.script_sha256) == WEATHER.encode()
     told, _ = old_code(RunStore(), RunStore().load(run), place / "old")
-    assert told[4] == f"{place / 'old' / 'weather.py'}:weather", "the recorded text, not the file as it is now"
+    assert told[4].startswith(f"{place / 'old'}{os.sep}"), "the recorded text, not the file as it is now"
+    assert told[4].endswith(f"{os.sep}weather.py:weather")
 
 
 def test_a_run_knows_the_libraries_that_only_its_steps_have_imported(place: Path) -> None:
