@@ -12,6 +12,7 @@ from contract.errors import BadInput, Code
 from controller.clock import stamp
 from controller.gates.verdict import Waiver
 from controller.reconcile.membership import is_standing
+from controller.reconcile.world import holds
 from controller.registry.retention import GRACE_S, Retention, retained, unshared
 from controller.registry.version import Removal, Version, Withdrawal
 from controller.rollout.model import FINAL, person
@@ -53,12 +54,15 @@ def reinstate(state: State, model: str, release: int, *, actor: str) -> Version:
 
 
 def devices_by_release(state: State, model: str) -> dict[int, list[str]]:
-    """By release of a model, the devices that have it, confirmed or on trial, as they say themselves."""
+    """By release of a model, the devices that have it, confirmed or on trial, as they say themselves.
+
+    After a restore a device may have another version under the same number: the digest tells them apart.
+    """
     found: dict[int, list[str]] = {}
     for device, twin in sorted(state.world.durable.twins.items()):
         reported = twin.reported.get(model)
         kept = (reported.stable, reported.trial) if reported is not None else ()
-        for release in sorted({each.release for each in kept if each is not None}):
+        for release in sorted({each.release for each in kept if each is not None and holds(state.world, model, each)}):
             found.setdefault(release, []).append(device)
     return found
 

@@ -40,7 +40,8 @@ class Line:
 
     def tick(self) -> None:
         self.world.now += 100.0
-        self.captures.tick(self.world.now, self.name, online=True)
+        self.captures.link_up(self.world.now - 100.0)  # long enough ago to have settled
+        self.captures.tick(self.world.now, self.name)
 
     def name(self) -> tuple[int, int]:
         self._number += 1
@@ -63,7 +64,7 @@ def test_a_label_that_comes_after_its_row_has_left_follows_it_in_a_later_batch()
     line.tick()
     line.world.slot.feedback(name, "1")
     assert line.captures.wake_at() < line.world.now + 100
-    line.captures.link_down()
+    line.captures.link_down(line.world.now)
     line.spool.drop((1, 1))
     line.tick()
     assert (line.link.batches[-1].rows, line.link.batches[-1].labels) == (
@@ -108,9 +109,9 @@ def test_the_label_of_a_deleted_row_is_deleted_with_it_and_others_stay() -> None
         return CapturedRow(at=1.0, model="m", release=1, why="hard", inputs={}, value="1", id=name, key=key)
 
     queue.extend([row("a-1", "ada"), row("a-2", "bob")])
-    captures.tick(0.0, lambda: (1, 1), online=False)
+    captures.tick(0.0, lambda: (1, 1))
     labels.extend([LateLabel(model="m", id=name, label="x") for name in ("a-1", "a-2", "a-9")])
-    captures.tick(20.0, lambda: (1, 2), online=False)
+    captures.tick(20.0, lambda: (1, 2))
     labels.append(LateLabel(model="m", id="a-1", label="y"))
     assert captures.erase((Erasure(id="del-1", keys=("ada",)), Erasure(id="del-2", answers=("a-9",)))) == {
         "del-1": 1, "del-2": 0,

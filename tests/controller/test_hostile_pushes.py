@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +267,6 @@ def test_every_parameter_of_scikit_learn_that_names_files_or_directories_is_know
         ("os", "system"),
         ("numpy", "load"),
         ("operator", "methodcaller"),
-        ("functools", "partial"),
     ],
 )
 def test_a_type_is_trusted_by_where_it_is_defined(module: str, name: str) -> None:
@@ -274,6 +274,14 @@ def test_a_type_is_trusted_by_where_it_is_defined(module: str, name: str) -> Non
     with pytest.raises(BadInput) as caught:
         load_estimator(skops_file(calling(module, name, "x")), ())
     assert caught.value.code in (Code.ESTIMATOR_UNTRUSTED, Code.REQUEST_INVALID)
+
+
+@pytest.mark.parametrize("called", [np.load, partial(np.load), np.log1p])
+def test_of_partials_only_scikit_learns_check_of_columns_is_taken(called: Any) -> None:
+    with pytest.raises(BadInput):
+        load_estimator(skops.io.dumps(FunctionTransformer(partial(called))), ())
+    with pytest.raises(BadInput):
+        load_estimator(skops_file(calling("functools", "partial", "x")), ())
 
 
 def test_what_the_trusted_modules_define_themselves_is_trusted() -> None:

@@ -56,7 +56,9 @@ def test_where_there_is_no_one_list_of_classes_none_are_known() -> None:
 def test_the_classes_of_a_pushed_graph_are_those_of_its_classifier(labels: Any, classes: tuple[str, ...]) -> None:
     from skl2onnx import to_onnx
 
-    graph = to_onnx(LogisticRegression().fit(X, labels), X[:1], options={"zipmap": False}).SerializeToString()
+    graph = to_onnx(
+        LogisticRegression().fit(X, labels), X[:1], options={LogisticRegression: {"zipmap": False}}
+    ).SerializeToString()
     assert classes_of_graph(graph) == classes
     assert classes_of_graph(threshold_model((1.0, 1.0, 1.0)).forms[""][0].path) == ()
 

@@ -45,7 +45,7 @@ def test_a_device_follows_its_new_controller_with_the_model_that_it_serves(tmp_p
         assert moved.models[0].desired_release is None, "and it is given nothing else unasked"
         assert moved.labels == {"site": "north"}
 
-        assert "certificates revoked" in run("edgeward", "device", "retire", "device-1", site=old)
+        assert "retired; 1 certificate was revoked" in run("edgeward", "device", "retire", "device-1", site=old)
         assert list(mine.devices()) == []
         assert "device-1" in run("edgeward", "device", "retired", site=old)
         theirs.push(model, name="weather", sample=sample)
