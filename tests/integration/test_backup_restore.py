@@ -137,7 +137,9 @@ def without_its_store(broker: RunningBroker, config: BrokerConfig, tmp_path: Pat
 @pytest.mark.skipif(
     find_mosquitto() is None, reason="no mosquitto on this machine: apt-get install mosquitto (CI does)"
 )
-@pytest.mark.parametrize("broker_is_lost", [False, True], ids=["broker stays", "broker is lost too"])
+@pytest.mark.parametrize(
+    "broker_is_lost", [pytest.param(False, marks=pytest.mark.soak), True], ids=["broker stays", "broker is lost too"]
+)  # the worse of both runs with every commit
 def test_a_controller_restored_from_a_backup_disturbs_nobody(tmp_path: Path, *, broker_is_lost: bool) -> None:
     found = drill(tmp_path, 3, broker_is_lost=broker_is_lost)
     print(found)

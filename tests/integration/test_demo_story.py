@@ -14,6 +14,7 @@ pytestmark = pytest.mark.broker
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("broker_kind", ["mosquitto", pytest.param("embedded", marks=pytest.mark.soak)], indirect=True)
 def test_the_whole_story(broker_kind: str, tmp_path: Path) -> None:
     site = Site(tmp_path, broker=broker_kind)
     told: list[str] = []
