@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from contract.dsse import covered
 from contract.wire import Said
 
 MAX_DEVICES_OF_A_PAGE = 2_000
@@ -70,5 +71,4 @@ class Attestation(Said, frozen=True):
 
 def signed_bytes(statement: str) -> bytes:
     """The bytes that the signature of a page covers."""
-    body = statement.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(_KIND), _KIND, len(body), body)
+    return covered(_KIND, statement.encode())

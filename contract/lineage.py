@@ -9,6 +9,7 @@ import json
 import msgspec
 
 from contract.captured import CapturedRow
+from contract.dsse import covered
 from contract.errors import BadInput, Code
 from contract.wire import Said, decode_plain
 
@@ -56,8 +57,7 @@ class SignedLineage(Said, frozen=True):
 
 def signed_bytes(statement: str) -> bytes:
     """The bytes that the signature covers."""
-    body = statement.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(_KIND), _KIND, len(body), body)
+    return covered(_KIND, statement.encode())
 
 
 def canonical(plain: object) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from contract.dsse import covered
 from contract.wire import encode
 
 PAYLOAD_TYPE = "application/vnd.edgeward.message+json"
@@ -57,4 +58,4 @@ def encoding(message: Any) -> bytes:
 
 def _pre_authentication(body: bytes) -> bytes:
     kind = PAYLOAD_TYPE.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
+    return covered(kind, body)

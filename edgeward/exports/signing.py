@@ -15,6 +15,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from contract.dsse import covered
 from contract.errors import BadInput, Code
 
 SIGNATURE = "model.sig"
@@ -69,4 +70,4 @@ def _statement(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
 
 def _pre_authentication(payload: bytes) -> bytes:
     """What is signed in place of the payload (DSSE 1.0, protocol.md)."""
-    return b" ".join([b"DSSEv1", b"%d" % len(_PAYLOAD_TYPE), _PAYLOAD_TYPE.encode(), b"%d" % len(payload), payload])
+    return covered(_PAYLOAD_TYPE.encode(), payload)
