@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from contract.hundredths import signed_hundredths, signed_interval
 from contract.tensors import Array
 from controller.gates.estimate import Estimate, estimate_by_blocks
 from controller.gates.evidence import ChampionRule, Evidence, HeldOut
@@ -86,7 +87,7 @@ def _fixed(rule: ChampionRule, held: HeldOut | None, digest: str) -> tuple[list[
         return ["the champion does not answer the rows that it must never forget"], {}, []
     gain = float(gains(held).mean())
     unit = UNITS[held.classifies]
-    words = f"{_signed(gain)} {unit} on {held.rows} rows that it must never forget"
+    words = f"{signed_hundredths(gain)} {unit} on {held.rows} rows that it must never forget"
     fault = [f"it forgets: {words}"] if gain < -rule.max_forgotten else []
     return fault, {"never_forget_gain": gain, "never_forget_rows": float(held.rows)}, [] if fault else [words]
 
@@ -96,8 +97,4 @@ def change(found: Estimate, *, classifies: bool, sign: int = 1) -> str:
     error`.
     """
     low, high = sorted((sign * found.low, sign * found.high))
-    return f"{_signed(sign * found.value)} [{_signed(low)}, {_signed(high)}] {UNITS[classifies]}"
-
-
-def _signed(ratio: float) -> str:
-    return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # to add 0.0 makes +0.0 of -0.0
+    return f"{signed_interval(sign * found.value, low, high)} {UNITS[classifies]}"

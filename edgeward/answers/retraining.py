@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from contract.hundredths import signed_interval
 from edgeward.answers.answer import Answer, Plain
 
 
@@ -14,11 +15,7 @@ class Estimate(Answer, frozen=True):
 
     def __str__(self) -> str:
         """In hundredths, as the controller says it."""
-        return f"{_signed(self.value)} [{_signed(self.low)}, {_signed(self.high)}]"
-
-
-def _signed(ratio: float) -> str:
-    return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # to add 0.0 makes +0.0 of -0.0
+        return signed_interval(self.value, self.low, self.high)
 
 
 class Proposal(Answer, frozen=True):
