@@ -5,13 +5,13 @@ is dropped: half a strategy would be another strategy. Refuses to know where it 
 """
 
 from collections.abc import Callable
-from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
 from contract.errors import BadInput, Code
 from contract.protocol import MAX_MESSAGE_BYTES
+from contract.said import plain_kind
 from contract.wire import decode, decode_plain
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ def row_reader(kind: type[T]) -> Callable[[bytes], T]:
 
 def _known(value: Any, kind: Any) -> Any:
     """`value` without the keys of structs that `kind` does not name."""
-    plain = _plain_kind(kind)
+    plain = plain_kind(kind)
     arguments = get_args(plain)
     if isinstance(value, dict) and isinstance(plain, type) and issubclass(plain, msgspec.Struct):
         fields = {field.encode_name: field.type for field in msgspec.structs.fields(plain)}
@@ -69,13 +69,3 @@ def _known(value: Any, kind: Any) -> Any:
             return [_known(each, inner) for each, inner in zip(value, arguments, strict=False)]
         return [_known(each, arguments[0]) for each in value]
     return value
-
-
-def _plain_kind(kind: Any) -> Any:
-    """The type without its bounds and without None; a union of several stays as it is."""
-    if get_origin(kind) is Annotated:
-        return _plain_kind(get_args(kind)[0])
-    if get_origin(kind) in (Union, UnionType):
-        others = [each for each in get_args(kind) if each is not NoneType]
-        return _plain_kind(others[0]) if len(others) == 1 else kind
-    return kind

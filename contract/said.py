@@ -37,7 +37,7 @@ def _read(value: Any, kind: Any) -> tuple[Any, int]:
     try:
         return msgspec.convert(value, kind), 0
     except msgspec.ValidationError:
-        plain = _plain_kind(kind)
+        plain = plain_kind(kind)
         if isinstance(value, dict) and isinstance(plain, type) and issubclass(plain, msgspec.Struct):
             return _read_struct(value, plain)
         if isinstance(value, list) and get_origin(plain) is tuple:
@@ -77,11 +77,11 @@ def _read_all(parts: Any, kind: Any) -> tuple[dict[Any, Any], int]:
     return kept, dropped
 
 
-def _plain_kind(kind: Any) -> Any:
-    """Returns the type without its bounds and without None."""
+def plain_kind(kind: Any) -> Any:
+    """Returns the type without its bounds and without None; a union of several stays as it is."""
     if get_origin(kind) is Annotated:
-        return _plain_kind(get_args(kind)[0])
+        return plain_kind(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
         others = [each for each in get_args(kind) if each is not NoneType]
-        return _plain_kind(others[0]) if len(others) == 1 else kind
+        return plain_kind(others[0]) if len(others) == 1 else kind
     return kind
