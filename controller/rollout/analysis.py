@@ -145,7 +145,7 @@ def _figures_of_devices(rule: Rule, hits: int, decided: int, pending: int) -> Fi
 def _errors(rule: Rule, found: Evidence) -> RuleVerdict:
     table = found.found.table
     inferences, errors = (int(table.column(name)[table.treated].sum()) for name in ("inferences", "errors"))
-    counted, failed = evidence.bounded_errors(found.found)
+    counted, failed = evidence.bounded_failures(found.found)
     if missing := _missing(rule, inferences, "inferences of the release"):
         return missing
     beyond = evidence.ratio_is_beyond(failed, counted, rule.threshold, found.strata)

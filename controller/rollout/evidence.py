@@ -122,7 +122,7 @@ def failure_sample(found: Compared) -> Sample:
     return _hits(found, found.table.column("inferences"), found.table.column("errors"))
 
 
-def bounded_errors(found: Compared) -> tuple[int, int]:
+def bounded_failures(found: Compared) -> tuple[int, int]:
     """(inferences of the release, failed ones), of which no device counts beyond all others: see `far_device`."""
     table, devices = found.table, len(found.first)
     totals, failed = (
