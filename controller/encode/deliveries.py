@@ -94,12 +94,12 @@ class Deliveries:
         ]
 
     async def _encode(self, artifact: str, base: str) -> None:
-        target = await asyncio.to_thread(self._verified, artifact)
-        before = await asyncio.to_thread(self._verified, base) if base else None
-        target_bytes, delivery = target.stat().st_size, None
-        if before is not None and before.stat().st_size < SMALL_BASE * target_bytes:
+        target_bytes, delivery = self._blobs.path(artifact).stat().st_size, None
+        if base and self._blobs.path(base).stat().st_size < SMALL_BASE * target_bytes:
             self._records.save_delivery(artifact, base, None)
             return
+        target = await asyncio.to_thread(self._verified, artifact)
+        before = await asyncio.to_thread(self._verified, base) if base else None
         with tempfile.TemporaryDirectory(prefix="edgeward-encode-") as scratch:
             packed = Path(scratch) / "packed"
             await _run_child(target, before, packed)
