@@ -17,6 +17,8 @@ from controller.trust.enrolment import Enrolment, credential_of
 from controller.trust.keys import private_pem
 
 ROOT, BLOBS = "edgeward/v1", "edgeward-blobs/v1"
+PATIENCE_S = 20
+"""How long a client waits for the broker: with other tests beside it a handshake can take more than the usual 5 s."""
 _ids = itertools.count()
 
 
@@ -84,6 +86,7 @@ class Client:
         self.mqtt.tls_set_context(context)
         if will:
             self.mqtt.will_set(will, b"EVIL", 1, retain=True)
+        self.mqtt.connect_timeout = PATIENCE_S
         self.mqtt.on_connect = self._connected
         self.mqtt.on_disconnect = self._disconnected
         self.mqtt.on_unsubscribe = lambda _c, _u, number, _r, _p: self.answered.add(number)
@@ -91,9 +94,10 @@ class Client:
         try:
             self.mqtt.connect("localhost", lab.broker.port, 30)
         except (OSError, ssl.SSLError):
+            self.ended = True
             return
         self.mqtt.loop_start()
-        until(lambda: self.accepted or self.ended, 3)
+        until(lambda: self.accepted or self.ended, PATIENCE_S)
 
     @property
     def up(self) -> bool:
@@ -106,7 +110,7 @@ class Client:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Returns when everybody who is connected has heard what the broker has made of the message."""
         sent = self.mqtt.publish(topic, payload, 1, retain)
-        until(lambda: sent.is_published() or self.ended, 3)
+        until(lambda: self.ended or sent.is_published(), PATIENCE_S)
         for client in self._lab.clients:
             client.round_trip()
 
@@ -116,7 +120,7 @@ class Client:
             return
         _, number = self.mqtt.unsubscribe(f"{ROOT}/nothing")
         assert number is not None
-        assert until(lambda: number in self.answered or not self.up, 5)
+        assert until(lambda: number in self.answered or not self.up, PATIENCE_S)
 
     def _connected(self, _c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
         self.accepted = not reason.is_failure

@@ -212,7 +212,10 @@ def test_a_name_with_wildcards_or_slashes_reads_and_writes_nothing_of_others(
 
 
 def test_a_message_larger_than_the_limit_is_refused(lab: Lab, controller: Client) -> None:
-    lab.named("dev-a").publish(f"{ROOT}/d/dev-a/up/report", b"z" * 1_200_000)
+    device = lab.named("dev-a")
+    assert device.up
+    device.publish(f"{ROOT}/d/dev-a/up/report", b"z" * 1_200_000)
+    assert not device.up, "the broker ends the session"
     assert [heard for heard in controller.heard if len(heard[1]) > 1_000_000] == []
 
 
