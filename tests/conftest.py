@@ -1,6 +1,7 @@
-"""Fixtures that several rooms share, and one thread for each library that would take all processors."""
+"""Fixtures that several rooms share, one thread for each library that would take all processors, files in memory."""
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from controller.broker.process import find_mosquitto
+from tests.in_memory import go_there
 
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
@@ -20,10 +22,19 @@ for library in ("OMP", "OPENBLAS", "MKL"):
 os.environ["TZ"] = "UTC"  # commands show times in the zone of the machine
 time.tzset()
 
+WRITTEN = go_there()
+"""The directory of this run in memory: None in a worker, which inherits it, and where all stays on the disk."""
+
 settings.register_profile(
     "edgeward", deadline=None, derandomize=True
 )  # the same examples on every machine, slow or not
 settings.load_profile("edgeward")
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Frees the memory; what tests that failed have written is kept until the next run."""
+    if WRITTEN is not None and exitstatus == 0:
+        shutil.rmtree(WRITTEN, ignore_errors=True)
 
 
 @pytest.fixture(params=["embedded", "mosquitto"])

@@ -44,9 +44,10 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_2(tmp_path: Path, capsy
     assert "carrier-pigeon" in capsys.readouterr().err
 
 
-def test_a_taken_port_is_said_before_a_broker_is_started(tmp_path: Path) -> None:
+def test_a_taken_port_is_said_before_a_broker_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
+    monkeypatch.setattr("controller.broker.process.PORT_WAIT_S", 0.2)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", free_port()))
         taken.listen()

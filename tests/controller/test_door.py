@@ -120,7 +120,7 @@ def test_a_body_that_does_not_say_its_length_is_cut_at_the_routes_limit(data_dir
 
 
 def test_a_body_that_stops_half_way_is_ended(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controller.api.body.BODY_S", 0.3)
+    monkeypatch.setattr("controller.api.body.BODY_S", 0.05)
 
     async def script(_: State, callers: Callers) -> tuple[bytes, float]:
         began = time.monotonic()
@@ -132,7 +132,7 @@ def test_a_body_that_stops_half_way_is_ended(data_dir: Path, monkeypatch: pytest
 
 
 def test_a_push_that_trickles_is_ended_and_leaves_its_place(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controller.api.body.BODY_S", 0.3)
+    monkeypatch.setattr("controller.api.body.BODY_S", 0.05)
     kind = "multipart/form-data; boundary=b"
     first = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nabc'
 

@@ -188,14 +188,14 @@ for number in range({files}):
     ids=["one large file", "many files", "countless files", "endless work", "endless memory", "its own end"],
 )
 def test_a_hostile_model_uses_up_no_more_than_its_limits(code: str, said: str) -> None:
-    timeout_s = 15 if said == "took longer than" else 150
+    timeout_s = 4 if said == "took longer than" else 150
     assert said in run_in_child(code, timeout_s=timeout_s, memory_mb=256).detail
 
 
 @pytest.mark.usefixtures("either_child")
 def test_a_child_that_talks_without_end_costs_no_memory() -> None:
-    error = run_in_child("import sys\nwhile True: sys.stderr.write('x' * 65536)", timeout_s=10)
-    assert "took longer than 10 s" in error.detail
+    error = run_in_child("import sys\nwhile True: sys.stderr.write('x' * 65536)", timeout_s=4)
+    assert "took longer than 4 s" in error.detail
 
 
 def words_from_files(tmp_path: Path) -> tuple[list[str], np.ndarray]:

@@ -29,7 +29,7 @@ from tests.controller.test_hostile_pushes import HOLE, calling, full_only, skops
 X = np.random.default_rng(0).normal(size=(60, 3))
 FOREST = encode_model(RandomForestClassifier(3, random_state=0).fit(X, X[:, 0] > 0))[1]
 ENDLESS = "while True: pass"
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture

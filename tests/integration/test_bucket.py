@@ -27,6 +27,8 @@ from controller.state import State, open_state
 from edgeward.demo.processes import Process, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+with_a_store = pytest.mark.soak
+"""Its server is installed for these tests alone, which takes 20 seconds and a network."""
 CHUNK = 4096
 DATA = bytes(range(256)) * 100
 BLOB = describe(DATA, CHUNK)
@@ -76,6 +78,7 @@ async def brought(bucket: Bucket) -> None:
     await asyncio.gather(*bucket._background.tasks)
 
 
+@with_a_store
 def test_the_first_who_asks_is_served_from_here_and_those_after_it_are_sent_to_the_bucket(
     tmp_path: Path, endpoint: str
 ) -> None:
@@ -101,6 +104,7 @@ def test_the_first_who_asks_is_served_from_here_and_those_after_it_are_sent_to_t
     assert ask(address) == DATA
 
 
+@with_a_store
 def test_a_device_follows_to_the_bucket_for_every_part_and_asks_the_api_once(tmp_path: Path, endpoint: str) -> None:
     state = state_of(tmp_path, endpoint)
     ask(f"{endpoint}/models/edge/{BLOB.sha256}", "PUT", DATA)
@@ -150,6 +154,7 @@ class Time:
         return self.now
 
 
+@with_a_store
 def test_a_bucket_that_is_not_there_sends_nobody_anywhere_and_is_tried_again(
     tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +180,7 @@ def test_a_bucket_that_is_not_there_sends_nobody_anywhere_and_is_tried_again(
     assert there is not None
 
 
+@with_a_store
 def test_an_object_that_was_deleted_is_brought_again_when_it_is_looked_for(tmp_path: Path, endpoint: str) -> None:
     (tmp_path / "blob").write_bytes(DATA)
     time = Time()

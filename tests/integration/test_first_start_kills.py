@@ -86,10 +86,10 @@ def survived(directory: Path, kind: str, moments: int) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_controller_killed_at_20_moments_of_its_first_start_starts_the_next_time(
+def test_a_controller_killed_at_8_moments_of_its_first_start_starts_the_next_time(
     broker_kind: str, tmp_path: Path
 ) -> None:
-    survived(tmp_path, broker_kind, 20)
+    survived(tmp_path, broker_kind, 8)
 
 
 @pytest.mark.soak

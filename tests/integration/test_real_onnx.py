@@ -25,7 +25,7 @@ from controller.config import BrokerConfig
 from edgeward.client import Client
 from edgeward.demo.processes import Site, wait_for
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.soak, pytest.mark.broker, pytest.mark.timeout(400)]
 RNG = np.random.default_rng(7)
 SOUND = np.sin(np.arange(8 * 512, dtype=np.float32) / 9).reshape(8, 1, 512)
 
