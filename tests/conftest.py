@@ -52,6 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 ONE_WORKER = {
     "tests/agent/test_machine_laws.py",  # one search
     "tests/controller/test_one_conversion.py",
+    "tests/controller/test_warm_starter.py",  # one starter for the tests that leave it alive
     "tests/integration/test_broker_access.py",  # one broker
     "tests/edgeward/test_mistakes.py",  # one controller
     "tests/integration/test_bucket.py",  # one environment with a store

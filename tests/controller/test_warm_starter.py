@@ -34,6 +34,15 @@ WAIT_S = 60.0
 
 @pytest.fixture
 def starter() -> Iterator[Starter]:
+    """One that the test may end, kill or stop."""
+    made = Starter()
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Starter]:
+    """One that every test leaves alive: to start one takes three seconds of imports."""
     made = Starter()
     yield made
     made.end()
@@ -98,17 +107,17 @@ def interrupted(starter: Starter, raw: bytes, act: Callable[[psutil.Process, Any
     return asyncio.run(script())
 
 
-def test_a_warm_child_makes_the_same_bytes_as_a_fresh_one(starter: Starter) -> None:
+def test_a_warm_child_makes_the_same_bytes_as_a_fresh_one(kept: Starter) -> None:
     def decided(converted: Converted) -> Any:
         form = msgspec.structs.replace(converted.answer.form, load_s=0, load_mb=0)  # measured
         return form_of(converted), msgspec.structs.replace(converted.answer, form=form)
 
     fresh = decided(convert(None))
-    assert decided(convert(starter)) == fresh
-    pid = starter.pid
-    assert decided(convert(starter)) == fresh
+    assert decided(convert(kept)) == fresh
+    pid = kept.pid
+    assert decided(convert(kept)) == fresh
     assert pid is not None
-    assert starter.pid == pid
+    assert kept.pid == pid
 
 
 TOLD = "('NoNewPr', 'Seccomp', 'Threads', 'SigIgn:', 'SigBlk:')"
@@ -125,32 +134,32 @@ SAME = {
 
 
 @full_only
-def test_a_warm_child_is_bounded_as_a_fresh_one(starter: Starter) -> None:
+def test_a_warm_child_is_bounded_as_a_fresh_one(kept: Starter) -> None:
     for some in (("limits", "memory", "homes"), ("confinement", "descriptors", "interpreter"), ("variables",)):
         expression = "(" + ", ".join(SAME[what] for what in some) + ")"
-        warm, fresh = said_by(starter, expression), said_by(None, expression)
+        warm, fresh = said_by(kept, expression), said_by(None, expression)
         assert (some, warm, bool(warm)) == (some, fresh, True)
 
 
 @full_only
-def test_two_children_of_one_starter_draw_other_random_numbers(starter: Starter) -> None:
-    convert(starter)
-    pid = starter.pid
+def test_two_children_of_one_starter_draw_other_random_numbers(kept: Starter) -> None:
+    convert(kept)
+    pid = kept.pid
     drawn = []
     for _ in range(2):
         code = "import os, numpy as np\nopen(os.environ['TMPDIR'] + '/x', 'w').write('x')\n"
         with pytest.raises(BadInput) as caught:
-            convert(starter, running(code + "raise ValueError(np.random.random())"))
+            convert(kept, running(code + "raise ValueError(np.random.random())"))
         drawn.append(caught.value.detail)
-    assert starter.pid == pid  # a refusal is no crash
+    assert kept.pid == pid  # a refusal is no crash
     assert "0." in drawn[0]
     assert drawn[0] != drawn[1]
 
 
 @full_only
-def test_the_starter_has_one_thread_and_holds_no_model(starter: Starter) -> None:
-    convert(starter)
-    process = psutil.Process(starter.pid)
+def test_the_starter_has_one_thread_and_holds_no_model(kept: Starter) -> None:
+    convert(kept)
+    process = psutil.Process(kept.pid)
     assert process.num_threads() == 1
     assert process.open_files() == []
     mapped = {entry.path for entry in process.memory_maps()}
@@ -159,26 +168,26 @@ def test_the_starter_has_one_thread_and_holds_no_model(starter: Starter) -> None
 
 
 @full_only
-def test_a_push_that_is_cancelled_ends_its_child_and_the_starter_stays(starter: Starter) -> None:
+def test_a_push_that_is_cancelled_ends_its_child_and_the_starter_stays(kept: Starter) -> None:
     sessions = []
 
     def cancel(child: psutil.Process, task: Any) -> None:
         sessions.append((os.getsid(child.pid), os.getpgid(child.pid)))
         task.cancel()
 
-    child, outcome = interrupted(starter, running(ENDLESS), cancel)
+    child, outcome = interrupted(kept, running(ENDLESS), cancel)
     assert sessions == [(child.pid, child.pid)]
     assert isinstance(outcome, asyncio.CancelledError)
     assert gone(child.pid)
-    pid = starter.pid
-    assert convert(starter).forms
-    assert starter.pid == pid
+    pid = kept.pid
+    assert convert(kept).forms
+    assert kept.pid == pid
 
 
 @full_only
-def test_a_child_that_takes_too_long_is_killed(starter: Starter) -> None:
-    convert(starter)
-    child, outcome = interrupted(starter, running(ENDLESS), lambda _, __: None, timeout_s=3)
+def test_a_child_that_takes_too_long_is_killed(kept: Starter) -> None:
+    convert(kept)
+    child, outcome = interrupted(kept, running(ENDLESS), lambda _, __: None, timeout_s=3)
     assert "took longer than 3 s" in str(outcome)
     assert gone(child.pid)
 
@@ -192,6 +201,7 @@ def test_a_starter_that_is_stuck_is_killed_with_its_child(starter: Starter, monk
         pids.append(starter.pid)
         os.kill(starter.pid, signal.SIGSTOP)  # type: ignore[arg-type]
 
+    convert(starter)  # its imports are over before the time of the next conversion begins
     child, outcome = interrupted(starter, running(ENDLESS), stop, timeout_s=8)
     assert "took longer than 8 s" in str(outcome)
     assert gone(child.pid, *pids)
@@ -221,11 +231,12 @@ def test_a_push_whose_starter_dies_is_converted_by_a_fresh_child(starter: Starte
 
 
 def test_a_starter_that_keeps_dying_is_given_up(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starter_module, "WARM", "controller.convert.absent")
-    for _ in range(MAX_DEATHS):
-        assert convert(starter).forms
-    assert starter.pid is None
-    monkeypatch.undo()
+    monkeypatch.setattr(starter_module, "MAX_DEATHS", 2)
+    with monkeypatch.context() as broken:
+        broken.setattr(starter_module, "WARM", "controller.convert.absent")
+        for _ in range(2):
+            assert convert(starter).forms
+    assert (starter.pid, starter.deaths) == (None, 2)
     assert convert(starter).forms
     assert starter.pid is None
 
