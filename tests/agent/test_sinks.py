@@ -139,7 +139,7 @@ def test_a_webhook_that_is_gone_costs_its_batch_and_holds_nobody_up(monkeypatch:
     began = time.monotonic()
     for number in range(2):
         sink.put(prediction(number))
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 5
     deadline = time.monotonic() + 10
     while not dropped and time.monotonic() < deadline:
         time.sleep(0.01)
