@@ -114,6 +114,7 @@ class Code(StrEnum):
     CERTIFICATE_INVALID = "certificate_invalid"  # not for this key and name, or by a stranger: look at enrolment.url
     AUTHORITY_IN_USE = "authority_in_use"  # devices still rely on it: wait until they have renewed
     UNKNOWN_CERTIFICATE = "unknown_certificate"  # see `edgeward certificate list`
+    DEVICE_ENROLLED = "device_enrolled"  # a device goes by this name: `edgeward device replace NAME` for new hardware
     CLAIM_REFUSED = "claim_refused"  # used, expired or unknown: ask for a new claim; the audit says which
     UNAUTHENTICATED = "unauthenticated"  # no token, or one that is wrong, revoked or past its end
     SIGN_IN_REFUSED = "sign_in_refused"  # the answer of the OpenID provider does not hold, or gives no role here
