@@ -121,6 +121,7 @@ class Code(StrEnum):
     PROVIDER_UNREACHABLE = "provider_unreachable"  # the OpenID provider does not answer: sign in later, or use a token
     OUTSIDE_SCOPE = "outside_scope"  # the token is for a part of the fleet: choose less, or ask for another token
     FORBIDDEN = "forbidden"  # the token's roles do not allow it: ask an administrator for another one
+    HOST_UNKNOWN = "host_unknown"  # the controller does not go by this name: add it to api.names, or use its address
     RATE_LIMITED = "rate_limited"  # too many calls, or too many failed attempts: wait
     ALERT_RULE_INVALID = "alert_rule_invalid"  # line and cause are in the detail: edgeward alert test FILE
     UNKNOWN_ALERT = "unknown_alert"  # see `edgeward alert list --state all`

@@ -180,7 +180,7 @@ def _strangers(facts: Facts) -> tuple[str, str]:
     more = f", and {len(facts.strangers) - 1} more" if len(facts.strangers) > 1 else ""
     return "not_authentic", (
         f"not signed by {name}: {words}{more}. Its key was lost or replaced, or somebody else writes in its name: "
-        f"look at that device, and give it a new claim (edgeward device enrol {name})"
+        f"look at that device, and give it new keys (edgeward device replace {name})"
     )
 
 

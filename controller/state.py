@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 
 from contract.errors import BadInput, Code
@@ -32,6 +33,7 @@ from controller.encode.deliveries import Deliveries
 from controller.events.attempts import Fare
 from controller.events.cloudevents import Events
 from controller.events.notifier import Notifier
+from controller.fleet.invented import Names, names_of
 from controller.health import PassRecord
 from controller.reconcile.durable import MOVED_TABLES, TABLES, FleetRecords, rows_of_table
 from controller.reconcile.world import World
@@ -66,6 +68,8 @@ from controller.watcher.departure import Watch
 
 STARTED = "controller start"
 """The action of a controller's first entry in the audit: whoever writes it seals the audit as well."""
+MAX_NAMED_VERSIONS = 256
+"""Versions whose classes and columns are in memory, to be compared with what devices count: those that a fleet runs."""
 
 _log = logging.getLogger("edgeward.controller")
 
@@ -214,6 +218,7 @@ def open_state(config: Config) -> State:
     world = records.load_world(journal.last_words(), config.fleet.silent_s, journal.untold())
     world.sources, world.neighbours_by = config.publish.sources, config.publish.neighbours
     world.registered, world.withdrawn = registry.registered, registry.withdrawn
+    world.names = lru_cache(MAX_NAMED_VERSIONS)(partial(_names, registry))
     kept = config.telemetry
     telemetry = TelemetryStore(directory / "telemetry.sqlite", kept.keep_days, kept.max_mb)
     world.past, world.past_shapes, world.measured.heard = telemetry.past, telemetry.shapes, telemetry.heard()
@@ -279,3 +284,7 @@ def _alerts(config: Config, tables: FleetTables) -> AlertState:
 def _bucket(config: Config) -> Bucket | None:
     wanted = config.publish
     return Bucket(wanted.bucket, wanted.bucket_endpoint, time.monotonic) if wanted.bucket else None
+
+
+def _names(registry: Registry, model: str, release: int) -> Names:
+    return names_of(registry.version(model, release).manifest)

@@ -68,7 +68,7 @@ class Callers:
 
 
 def head(method: str, path: str, length: int, **headers: str) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: c", "Connection: close", f"Content-Length: {length}"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Length: {length}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
@@ -113,7 +113,7 @@ def test_of_a_large_body_without_a_token_nothing_is_read(data_dir: Path, path: s
 
 def test_a_body_that_does_not_say_its_length_is_cut_at_the_routes_limit(data_dir: Path) -> None:
     async def script(_: State, callers: Callers) -> bytes:
-        raw = b"POST /v1/enrol HTTP/1.1\r\nHost: c\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        raw = b"POST /v1/enrol HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
         return await callers.ask(raw + (b"4000\r\n" + b" " * 0x4000 + b"\r\n") * 4)
 
     assert talk(data_dir, script).startswith(b"HTTP/1.1 413 ")
@@ -201,7 +201,7 @@ def test_a_disk_that_others_fill_ends_a_push_before_the_reserve_is_used_up(
     assert list((data_dir / "incoming").iterdir()) == []
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /v1/health HTTP/1.1\r\nHost: c\r\nX-Slow: "])
+@pytest.mark.parametrize("sent", [b"", b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
 def test_a_head_that_does_not_end_is_cut_off(data_dir: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr("controller.api.door.HEAD_S", 0.3)
 
@@ -350,3 +350,37 @@ def test_a_controller_that_runs_writes_for_its_owner_alone_whatever_the_umask(da
             controller.terminate()
     assert {"token", "controller.json", "journal.sqlite", "keys"} <= modes.keys()
     assert {name for name, mode in modes.items() if mode} == set()
+
+
+def test_a_page_on_the_web_learns_nothing_by_pointing_its_name_here(data_dir: Path) -> None:
+    own = ("127.0.0.1:8470", "[::1]:8470", "Controller.Lan", "edgeward.example.org", "")
+    foreign = ("evil.example", "localhost.evil.example:80")
+
+    async def script(state: State, callers: Callers) -> None:
+        for host in (*own, *foreign):
+            lines = ["GET / HTTP/1.0", *([f"Host: {host}"] if host else [])]
+            found = await callers.ask(("\r\n".join(lines) + "\r\n\r\n").encode())
+            assert (host, int(found.split(b" ")[1])) == (host, 421 if host in foreign else 200)
+            assert (b"name it in api.names" in found) == (host in foreign)
+        assert [subject for _, subject, _ in refused(state)] == ["host_unknown"] * 2
+
+    talk(data_dir, script, names=("controller.lan",), public_url="https://edgeward.example.org")
+
+
+def test_a_page_of_another_site_changes_nothing_even_with_a_token(data_dir: Path) -> None:
+    own = ("http://localhost", "https://edgeward.example.org")
+
+    async def script(_: State, callers: Callers) -> None:
+        for origin in ("https://evil.example", "null", *own):
+            status = await callers.status("POST", "/v1/devices/cam-1/claim", token=LOCAL, Origin=origin)
+            assert (origin, status) == (origin, 200 if origin in own else 403)
+
+    talk(data_dir, script, public_url="https://edgeward.example.org")
+
+
+def test_metrics_are_for_viewers_unless_they_are_opened(data_dir: Path) -> None:
+    async def script(_: State, callers: Callers) -> list[int]:
+        return [await callers.status("GET", "/metrics", token=token) for token in ("", LOCAL)]
+
+    assert talk(data_dir, script) == [401, 200]
+    assert talk(data_dir, script, metrics="open") == [200, 200]
