@@ -148,6 +148,9 @@ class State:
     """When data sets are looked over next, in monotonic seconds."""
     open_erasures: bool = True
     """Whether a deletion waits for devices."""
+    erasing: set[str] = field(default_factory=set)
+    """Deletions whose rows are not all gone from this controller's files: they are not done, whatever devices say."""
+    erasing_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     own_look_at: float = 0.0
     """When the controller's own certificates are looked at next, in monotonic seconds."""
     warn_look_at: float = 0.0

@@ -384,3 +384,46 @@ def test_metrics_are_for_viewers_unless_they_are_opened(data_dir: Path) -> None:
 
     assert talk(data_dir, script) == [401, 200]
     assert talk(data_dir, script, metrics="open") == [200, 200]
+
+
+HALF_SENT = (
+    head("GET", "/v1/openapi.json", 0).replace(b"Connection: close\r\n", b""),
+    b"GET /v1/open",
+    head("POST", "/v1/enrol", 1000) + b"abc",
+    head("GET", "/v1/events", 0, Authorization=f"Bearer {LOCAL}"),
+)
+
+
+def test_callers_that_close_their_side_leave_nothing_behind_and_no_line_in_the_log(
+    data_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def script(_: State, callers: Callers) -> None:
+        for sent in HALF_SENT:
+            reader, writer = await callers.connect()
+            writer.write(sent)
+            writer.write_eof()
+            with suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), 20)
+            writer.close()
+        assert await callers.status("GET", "/v1/openapi.json") == 200, "all four places are free"
+
+    talk(data_dir, script, max_connections=4, max_connections_per_address=4)
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+def test_a_caller_that_asks_without_end_and_reads_nothing_is_read_no_further(data_dir: Path) -> None:
+    asked = head("GET", "/v1/openapi.json", 0).replace(b"Connection: close\r\n", b"") * 1000
+
+    async def script(_: State, callers: Callers) -> int:
+        _, writer = await callers.connect()
+        writer.transport.set_write_buffer_limits(0)
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < 50 * MIB:
+                writer.write(asked)
+                await asyncio.wait_for(writer.drain(), 0.5)
+                sent += len(asked)
+        writer.transport.abort()
+        return sent
+
+    assert talk(data_dir, script) < 50 * MIB, "the rest waits in the caller's own memory"
